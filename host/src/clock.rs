@@ -1,0 +1,30 @@
+//! The only room that reads the time and throws dice.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use tokio::time::Instant;
+
+/// Wall-clock time in milliseconds since 1970; for people to read, never for ordering.
+#[must_use]
+pub fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Monotonic time, for thresholds and time-outs.
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// 128 random bits as 32 lower-case hexadecimal digits: commit ids and writer nonces.
+#[must_use]
+pub fn nonce() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
+
+/// `base` with up to half of itself added or taken away, so that many waiters do not wake together.
+#[must_use]
+pub fn jittered(base: Duration) -> Duration {
+    base.mul_f64(0.5 + rand::random::<f64>())
+}

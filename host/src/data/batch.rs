@@ -1,0 +1,61 @@
+//! Rows with the run of offsets they came from.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::{DeadLetter, Messages, Span};
+
+/// Which message each row of a batch came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origins {
+    /// Row `i` is message `i`.
+    #[default]
+    Each,
+    /// Row `i` is message `list[i]`.
+    Taken(Arc<[u32]>),
+    /// A handler made new rows.
+    Unknown,
+}
+
+impl Origins {
+    /// The message that `row` came from, if that is known.
+    #[must_use]
+    pub fn message(&self, row: usize) -> Option<usize> {
+        match self {
+            Self::Each => Some(row),
+            Self::Taken(list) => list.get(row).map(|&message| message as usize),
+            Self::Unknown => None,
+        }
+    }
+
+    /// The origins after only `rows`, in this order, were kept.
+    #[must_use]
+    pub fn take(&self, rows: &[u32]) -> Self {
+        match self {
+            Self::Each => Self::Taken(rows.into()),
+            Self::Taken(list) => {
+                Self::Taken(rows.iter().map(|&row| list.get(row as usize).copied().unwrap_or(u32::MAX)).collect())
+            }
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// Rows of one partition with the run of offsets they came from.
+///
+/// The offset rides with its rows: a consumer that has taken a batch has taken everything in `span`, also when
+/// `records` is empty because every row was filtered or set aside.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The rows.
+    pub records: RecordBatch,
+    /// The run of offsets they came from.
+    pub span: Span,
+    /// Which message each row came from.
+    pub origins: Origins,
+    /// The raw messages of the run, so that a row that fails later can be set aside as it arrived.
+    pub messages: Arc<Messages>,
+    /// Messages of the run that were set aside, with the reason.
+    pub dead: Vec<DeadLetter>,
+}

@@ -1,0 +1,64 @@
+//! What a commit stores about progress.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{PartitionId, Position};
+
+/// Where one partition goes on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionMarker {
+    /// The source's name for the partition: a file, a shard.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub label: String,
+    /// Position of the next message.
+    #[serde(flatten)]
+    pub position: Position,
+    /// The source said that no message will ever follow.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
+}
+
+/// Where each partition goes on after a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Marker {
+    /// By partition.
+    pub partitions: BTreeMap<PartitionId, PartitionMarker>,
+}
+
+/// How far one partition moves with a commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Offset the rows of this commit start at; `None` for a partition that no commit had before.
+    pub from: Option<u64>,
+    /// Where the partition goes on.
+    pub to: PartitionMarker,
+}
+
+/// How far each partition moves with a commit. The repo refuses it unless every `from` is the head's offset.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Advance {
+    /// By partition; partitions that do not move are absent.
+    pub steps: BTreeMap<PartitionId, Step>,
+}
+
+impl Advance {
+    /// The first partition whose step does not start where `head` ends, with (expected, found).
+    #[must_use]
+    pub fn gap(&self, head: &Marker) -> Option<(PartitionId, Option<u64>, Option<u64>)> {
+        self.steps.iter().find_map(|(&partition, step)| {
+            let expected = head.partitions.get(&partition).map(|entry| entry.position.offset);
+            (expected != step.from).then_some((partition, expected, step.from))
+        })
+    }
+
+    /// `head` after this advance.
+    #[must_use]
+    pub fn apply(&self, head: &Marker) -> Marker {
+        let mut next = head.clone();
+        next.partitions.extend(self.steps.iter().map(|(&partition, step)| (partition, step.to.clone())));
+        next
+    }
+}

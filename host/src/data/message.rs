@@ -1,0 +1,155 @@
+//! Raw messages as a struct of arrays, in Arrow's variable-binary layout.
+
+use std::ops::Range;
+
+use super::PartitionId;
+
+/// `n` byte strings: `n + 1` rising bounds, the first 0, over one run of bytes. No entry has an allocation of its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Blobs {
+    /// Empty, or one more than there are entries.
+    pub bounds: Vec<u32>,
+    /// All entries, one after the other.
+    pub bytes: Vec<u8>,
+}
+
+impl Blobs {
+    /// Number of entries.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bounds.len().saturating_sub(1)
+    }
+
+    /// Whether there is no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entry at `index`; empty if there is none.
+    #[must_use]
+    pub fn get(&self, index: usize) -> &[u8] {
+        match (self.bounds.get(index), self.bounds.get(index + 1)) {
+            (Some(&from), Some(&to)) => self.bytes.get(from as usize..to as usize).unwrap_or_default(),
+            _ => &[],
+        }
+    }
+
+    /// Adds an entry at the end. The caller keeps the sum of all entries below 4 GiB.
+    pub fn push(&mut self, entry: &[u8]) {
+        if self.bounds.is_empty() {
+            self.bounds.push(0);
+        }
+        self.bytes.extend_from_slice(entry);
+        self.bounds.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    }
+
+    /// A copy of the entries in `range`.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        let mut out = Self::default();
+        for index in range {
+            out.push(self.get(index));
+        }
+        out
+    }
+}
+
+/// One header of one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Index of the message it belongs to.
+    pub message: u32,
+    /// Name, as the source has it.
+    pub name: String,
+    /// Value, as the source has it.
+    pub value: Vec<u8>,
+}
+
+/// Messages of one fetch, in offset order. A list is either empty (absent) or has one entry a message; `nulls` and
+/// `headers` are sparse.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    /// The payloads.
+    pub values: Blobs,
+    /// Indices of messages whose payload is null (a tombstone), rising.
+    pub nulls: Vec<u32>,
+    /// The keys, where the source has any.
+    pub keys: Option<Blobs>,
+    /// Strictly rising within a partition.
+    pub offsets: Vec<u64>,
+    /// Only where the messages of one fetch come from several partitions.
+    pub partitions: Vec<PartitionId>,
+    /// Milliseconds since 1970.
+    pub timestamps_ms: Vec<i64>,
+    /// Sorted by message.
+    pub headers: Vec<Header>,
+}
+
+impl Messages {
+    /// Number of messages.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Payload bytes; what queues are bounded by.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.values.bytes.len() + self.keys.as_ref().map_or(0, |keys| keys.bytes.len())
+    }
+
+    /// A copy of the messages in `range`, for finding the one that a plugin cannot bear.
+    #[must_use]
+    pub fn slice(&self, range: Range<usize>) -> Self {
+        fn part<T: Clone>(list: &[T], range: &Range<usize>) -> Vec<T> {
+            list.get(range.clone()).map(<[T]>::to_vec).unwrap_or_default()
+        }
+        let within = |index: u32| range.contains(&(index as usize));
+        let moved = |index: u32| index - u32::try_from(range.start).unwrap_or(u32::MAX);
+        Self {
+            values: self.values.slice(range.clone()),
+            nulls: self.nulls.iter().copied().filter(|&null| within(null)).map(moved).collect(),
+            keys: self.keys.as_ref().map(|keys| keys.slice(range.clone())),
+            offsets: part(&self.offsets, &range),
+            partitions: part(&self.partitions, &range),
+            timestamps_ms: part(&self.timestamps_ms, &range),
+            headers: self
+                .headers
+                .iter()
+                .filter(|header| within(header.message))
+                .map(|header| Header { message: moved(header.message), ..header.clone() })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_keeps_what_belongs_to_its_messages() {
+        let mut values = Blobs::default();
+        ["a", "", "ccc", "d"].iter().for_each(|value| values.push(value.as_bytes()));
+        let all = Messages {
+            values,
+            nulls: vec![1, 3],
+            offsets: vec![10, 11, 12, 13],
+            headers: vec![Header { message: 2, name: "h".into(), value: vec![1] }],
+            ..Messages::default()
+        };
+        let some = all.slice(1..3);
+        assert_eq!(some.len(), 2);
+        assert_eq!(some.values.get(1), b"ccc");
+        assert_eq!((some.nulls, some.offsets), (vec![0], vec![11, 12]));
+        assert_eq!(some.headers[0].message, 1);
+        assert_eq!(all.values.get(9), b"");
+    }
+}

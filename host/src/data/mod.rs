@@ -1,0 +1,20 @@
+//! What flows through a pipeline: messages, offsets, batches, markers.
+//!
+//! Read in this order: [`Position`] and [`Span`] say where in a partition something is, [`Messages`] is what a stream
+//! consumer fetched, [`Batch`] is what a decoder made of it, [`Marker`] is what a commit stores about progress.
+//!
+//! **Invariant**: nothing here does IO, is async, or knows who produced or consumes it.
+
+mod batch;
+mod dead_letter;
+mod marker;
+mod message;
+mod offset;
+mod quantity;
+
+pub use batch::{Batch, Origins};
+pub use dead_letter::DeadLetter;
+pub use marker::{Advance, Marker, PartitionMarker, Step};
+pub use message::{Blobs, Header, Messages};
+pub use offset::{PartitionId, Position, Span};
+pub use quantity::{ByteSize, Period};

@@ -1,0 +1,1 @@
+//! The only room that sees all parts: builds, flushes, recovers, stops.

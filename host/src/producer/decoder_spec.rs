@@ -1,0 +1,62 @@
+//! How a spec names a decoder.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::plugin::Settings;
+
+/// What makes rows of messages: a native decoder, or a plugin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum DecoderSpec {
+    /// A native one, by `type`.
+    Native(NativeDecoder),
+    /// One from the plugins directory.
+    Plugin(PluginDecoder),
+}
+
+/// Native decoders.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+pub enum NativeDecoder {
+    /// One JSON object a message.
+    Json(JsonSpec),
+    /// Payloads as they are: columns `value` (Binary) and `key` (Binary).
+    Raw,
+}
+
+/// Settings of the native `json` decoder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct JsonSpec {
+    /// Columns and their types, in order, as in `{id: int64, at: "timestamp(ms, UTC)", user: {name: utf8}, tags: [utf8]}`. Without it the schema is
+    /// inferred from the first messages and then stays as it is for the life of the branch.
+    pub schema: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What a field outside the schema does to its message.
+    pub unknown: UnknownFields,
+}
+
+/// What a field outside the schema does to its message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownFields {
+    /// It is left out of the row.
+    #[default]
+    Ignore,
+    /// The message is treated as undecodable.
+    Fail,
+}
+
+/// A decoder from the plugins directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PluginDecoder {
+    /// Name of the plugin, or with its digest, `json@sha256:…`.
+    pub plugin: String,
+    /// Which of the plugin's decoders, where it has several.
+    #[serde(default)]
+    pub name: String,
+    /// Settings of the plugin; `spout plugin inspect NAME` lists them.
+    #[serde(default)]
+    pub settings: Settings,
+}
