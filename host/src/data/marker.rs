@@ -35,6 +35,9 @@ pub struct Step {
     pub from: Option<u64>,
     /// Where the partition goes on.
     pub to: PartitionMarker,
+    /// The source was entered anew here because it no longer had `from`, as `onOutOfRange` says. Only then may a
+    /// partition go back.
+    pub jumped: Option<u64>,
 }
 
 /// How far each partition moves with a commit. The repo refuses it unless every `from` is the head's offset.

@@ -1,1 +1,26 @@
 //! The only room that sees all parts: builds, flushes, recovers, stops.
+//!
+//! [`Parts`] is a spec whose plugins are loaded, [`Host`] runs any number of them and tells what happens as [`Update`]s.
+//! Inside, `decide` says when, `run` does it: one lane a partition (`lane`), lanes meet in `run`, cut commits go their way
+//! in `commit`, and a restart begins in `recover`.
+//!
+//! **Invariant**: no threshold is compared outside `decide`, and no error is judged by its text.
+
+mod build;
+mod commit;
+mod decide;
+mod error;
+mod host;
+mod lane;
+mod memory;
+mod recover;
+mod run;
+mod update;
+
+pub use self::{
+    build::Parts,
+    decide::Until,
+    error::Error,
+    host::{Host, RunOptions},
+    update::Update,
+};

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema_text::SchemaText;
 use crate::plugin::Settings;
 
 /// What makes rows of messages: a native decoder, or a plugin.
@@ -31,7 +32,7 @@ pub enum NativeDecoder {
 pub struct JsonSpec {
     /// Columns and their types, in order, as in `{id: int64, at: "timestamp(ms, UTC)", user: {name: utf8}, tags: [utf8]}`. Without it the schema is
     /// inferred from the first messages and then stays as it is for the life of the branch.
-    pub schema: Option<serde_json::Map<String, serde_json::Value>>,
+    pub schema: Option<SchemaText>,
     /// What a field outside the schema does to its message.
     pub unknown: UnknownFields,
 }

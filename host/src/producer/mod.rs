@@ -1,7 +1,29 @@
 //! How messages enter and become batches.
+//!
+//! [`Discovery`] says which partitions there are and where each starts, a [`Fetcher`] brings the messages of one
+//! partition (or of the whole stream) with the [`Span`](crate::data::Span) they cover, a [`Decoder`] makes rows of them.
+//!
+//! ```text
+//! Discovery::partitions ─► Fetcher::fetch ─► Fetched{messages, span} ─► Decoder::decode ─► Batch
+//! ```
+//!
+//! **Invariant**: nothing here commits, and nothing here decides when a commit is cut.
 
+mod decode;
 mod decoder_spec;
+mod discover;
+mod error;
+mod fetch;
+mod metadata;
+mod schema_text;
 mod stream_spec;
 
-pub use decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields};
-pub use stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec};
+pub use self::{
+    decode::{Decoder, DecoderFactory, SchemaPin},
+    decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
+    discover::{Discovery, Found},
+    error::Error,
+    fetch::{Fetched, Fetcher},
+    schema_text::SchemaText,
+    stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec},
+};

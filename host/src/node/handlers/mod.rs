@@ -1,7 +1,9 @@
 //! The native handlers, one file each.
+//!
+//! **Invariant**: no loop over rows here where an Arrow kernel or a DataFusion expression does the same.
 
-mod filter;
+pub(super) mod filter;
 mod map;
 
-pub use filter::FilterSpec;
-pub use map::MapSpec;
+pub use filter::{Filter, FilterSpec};
+pub use map::{Columns, Map, MapSpec};

@@ -1,0 +1,239 @@
+//! The repo consumer: encodes rows on a thread of its own while they arrive, and hands over the files at a cut.
+
+use std::{sync::Arc, thread};
+
+use arrow::array::RecordBatch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::{Error, dead_letters};
+use crate::{
+    clock,
+    data::{Batch, ByteSize, DeadLetter},
+    repo::{self, Encoded, Format, OpenCommit, PutMode, Repo, TableWriter},
+};
+
+/// Where the data files of a pipeline go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Directory of the data files, or a template with `{commit}` and `{part}`, or one file.
+    pub path: String,
+    /// Format of the data files.
+    pub format: Format,
+    /// Whether a same-named file is replaced rather than grown.
+    pub overwrite: bool,
+}
+
+/// The files of one commit, durable and not yet visible.
+#[derive(Debug)]
+pub struct Written {
+    /// The commit they belong to.
+    pub open: OpenCommit,
+    /// Rows in the data files.
+    pub rows: u64,
+    /// Messages set aside.
+    pub dead_letters: u64,
+    /// When its first row arrived, or it was cut; milliseconds since 1970.
+    pub started_ms: i64,
+}
+
+/// Batches waiting to be encoded, in memory.
+const QUEUE: ByteSize = ByteSize(32 << 20);
+
+/// Takes batches for the next commit.
+#[derive(Debug)]
+pub struct RepoConsumer {
+    repo: Repo,
+    target: Target,
+    queue: mpsc::UnboundedSender<Command>,
+    room: Arc<Semaphore>,
+    dead: Vec<DeadLetter>,
+    rows: u64,
+    started_ms: Option<i64>,
+}
+
+enum Command {
+    Rows(RecordBatch, OwnedSemaphorePermit),
+    Cut(oneshot::Sender<Result<Vec<Encoded>, repo::Error>>),
+}
+
+impl RepoConsumer {
+    /// A consumer that writes to `repo`.
+    #[must_use]
+    pub fn new(repo: Repo, target: Target) -> Self {
+        let (queue, commands) = mpsc::unbounded_channel();
+        let format = target.format;
+        thread::spawn(move || encode(commands, format));
+        Self {
+            repo,
+            target,
+            queue,
+            room: Arc::new(Semaphore::new(kib(QUEUE.0) as usize)),
+            dead: Vec::new(),
+            rows: 0,
+            started_ms: None,
+        }
+    }
+
+    /// Takes one batch; waits while too much is still to be encoded.
+    ///
+    /// # Errors
+    /// If the encoding thread is gone.
+    pub async fn consume(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        self.started_ms.get_or_insert_with(clock::wall_ms);
+        self.dead.append(&mut batch.dead);
+        if batch.records.num_rows() == 0 {
+            return Ok(());
+        }
+        self.rows += batch.records.num_rows() as u64;
+        let size = kib(batch.records.get_array_memory_size() as u64).min(kib(QUEUE.0));
+        let permit = Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| Error::Gone)?;
+        self.queue.send(Command::Rows(batch.records.clone(), permit)).map_err(|_| Error::Gone)
+    }
+
+    /// Ends the files of this commit and starts those of the next. The answer is waited for apart from the rows to come.
+    ///
+    /// # Errors
+    /// If the encoding thread is gone.
+    pub fn cut(&mut self) -> Result<Pending, Error> {
+        let (answer, files) = oneshot::channel();
+        self.queue.send(Command::Cut(answer)).map_err(|_| Error::Gone)?;
+        Ok(Pending {
+            open: self.repo.open_commit(),
+            target: self.target.clone(),
+            files,
+            dead: std::mem::take(&mut self.dead),
+            rows: std::mem::take(&mut self.rows),
+            started_ms: self.started_ms.take().unwrap_or_else(clock::wall_ms),
+        })
+    }
+}
+
+/// A cut commit whose files are still being encoded.
+#[derive(Debug)]
+pub struct Pending {
+    open: OpenCommit,
+    target: Target,
+    files: oneshot::Receiver<Result<Vec<Encoded>, repo::Error>>,
+    dead: Vec<DeadLetter>,
+    rows: u64,
+    started_ms: i64,
+}
+
+impl Pending {
+    /// Waits for the encoding and makes the files durable.
+    ///
+    /// # Errors
+    /// Rows that the format cannot hold, and what the store says.
+    pub async fn written(mut self) -> Result<Written, Error> {
+        let failed = |error| Error::Repo(Box::new(error));
+        let tables = self.files.await.map_err(|_| Error::Gone)?.map_err(failed)?;
+        let how = if self.target.overwrite { PutMode::Overwrite } else { PutMode::Append };
+        for (part, table) in tables.into_iter().enumerate() {
+            // Parts of one commit that go to one file follow each other, also where older content is replaced.
+            let how = if part == 0 || self.target.path.contains("{part}") { how } else { PutMode::Append };
+            let path = data_path(&self.target, self.started_ms, self.open.id(), part);
+            self.open.put_table(&path, how, table).await.map_err(failed)?;
+        }
+        let dead_letters = self.dead.len() as u64;
+        if !self.dead.is_empty() {
+            let encoded = encode_dead(&self.dead)?;
+            let path = format!("/dead-letter/{}.parquet", file_name(self.started_ms, self.open.id(), 0));
+            self.open.put_table(&path, PutMode::Append, encoded).await.map_err(failed)?;
+        }
+        Ok(Written { open: self.open, rows: self.rows, dead_letters, started_ms: self.started_ms })
+    }
+}
+
+fn encode_dead(dead: &[DeadLetter]) -> Result<Encoded, Error> {
+    let failed = |error| Error::Repo(Box::new(error));
+    let rows = dead_letters::rows(dead);
+    let rows =
+        rows.map_err(|source| Error::Encode { consumer: "repo", format: "parquet", rows: dead.len(), source })?;
+    let mut writer = TableWriter::new(Format::Parquet, dead_letters::schema()).map_err(failed)?;
+    writer.write(&rows).map_err(failed)?;
+    writer.finish().map_err(failed)
+}
+
+/// The encoding thread: one table a schema, in the order in which schemas appear.
+fn encode(mut commands: mpsc::UnboundedReceiver<Command>, format: Format) {
+    let mut tables: Vec<(arrow::datatypes::SchemaRef, TableWriter)> = Vec::new();
+    let mut failure = None;
+    while let Some(command) = commands.blocking_recv() {
+        match command {
+            Command::Rows(rows, permit) => {
+                if failure.is_none() {
+                    failure = add(&mut tables, &rows, format).err();
+                }
+                drop((rows, permit));
+            }
+            Command::Cut(answer) => {
+                let done = match failure.take() {
+                    Some(error) => Err(error),
+                    None => tables.drain(..).map(|(_, table)| table.finish()).collect(),
+                };
+                tables.clear();
+                // Nobody waits if the pipeline stopped meanwhile.
+                drop(answer.send(done));
+            }
+        }
+    }
+}
+
+fn add(
+    tables: &mut Vec<(arrow::datatypes::SchemaRef, TableWriter)>,
+    rows: &RecordBatch,
+    format: Format,
+) -> Result<(), repo::Error> {
+    let schema = rows.schema();
+    let at = match tables.iter().position(|(known, _)| Arc::ptr_eq(known, &schema) || *known == schema) {
+        Some(at) => at,
+        None => {
+            tables.push((Arc::clone(&schema), TableWriter::new(format, schema)?));
+            tables.len() - 1
+        }
+    };
+    tables.get_mut(at).map_or(Ok(()), |(_, table)| table.write(rows))
+}
+
+/// Sizes in KiB, as permits; at least one.
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).max(1)
+}
+
+/// Sorts by time, and cannot meet a name of another commit.
+fn file_name(started_ms: i64, commit: &str, part: usize) -> String {
+    format!("{started_ms:013}-{}-{part}", commit.get(..8).unwrap_or(commit))
+}
+
+fn data_path(target: &Target, started_ms: i64, commit: &str, part: usize) -> String {
+    let path = target.path.as_str();
+    if path.contains('{') {
+        return path.replace("{commit}", commit).replace("{part}", &part.to_string());
+    }
+    let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    match is_file {
+        true => path.to_owned(),
+        false => {
+            let directory = path.trim_end_matches('/');
+            format!("{directory}/{}.{}", file_name(started_ms, commit, part), target.format.extension())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_a_directory_a_template_or_a_file() {
+        let check = |path: &str, expected: &str| {
+            let target = Target { path: path.into(), format: Format::Csv, overwrite: false };
+            assert_eq!(data_path(&target, 7, "0123456789abcdef", 1), expected);
+        };
+        check("/", "/0000000000007-01234567-1.csv");
+        check("/events/", "/events/0000000000007-01234567-1.csv");
+        check("/events", "/events/0000000000007-01234567-1.csv");
+        check("/a/{commit}/{part}.csv", "/a/0123456789abcdef/1.csv");
+        check("/all.csv", "/all.csv");
+    }
+}

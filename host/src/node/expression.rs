@@ -1,0 +1,95 @@
+//! SQL expressions over the columns of a batch, compiled by DataFusion.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::{
+    array::{ArrayRef, RecordBatch},
+    datatypes::{Schema, SchemaRef},
+};
+use datafusion::{
+    common::{DFSchema, tree_node::TreeNode},
+    logical_expr::{Expr, Volatility},
+    physical_expr::PhysicalExpr,
+    prelude::{SessionConfig, SessionContext},
+};
+
+use super::Error;
+
+/// A SQL expression, compiled for one schema at a time.
+#[derive(Debug)]
+pub(super) struct Expression {
+    handler: String,
+    sql: String,
+    compiled: Option<(SchemaRef, Arc<dyn PhysicalExpr>)>,
+}
+
+fn session() -> &'static SessionContext {
+    static SESSION: OnceLock<SessionContext> = OnceLock::new();
+    SESSION.get_or_init(|| {
+        let mut config = SessionConfig::new();
+        // Column names are used as they are written, so that `userId` needs no quotes.
+        config.options_mut().sql_parser.enable_ident_normalization = false;
+        SessionContext::new_with_config(config)
+    })
+}
+
+impl Expression {
+    /// The expression `sql` of the handler `handler`; it is compiled when the first rows arrive.
+    pub(super) fn new(handler: &str, sql: &str) -> Self {
+        Self { handler: handler.to_owned(), sql: sql.to_owned(), compiled: None }
+    }
+
+    /// Its value for every row of `batch`.
+    pub(super) fn evaluate(&mut self, batch: &RecordBatch) -> Result<ArrayRef, Error> {
+        let schema = batch.schema_ref();
+        let current = self.compiled.as_ref().filter(|(known, _)| Arc::ptr_eq(known, schema) || known == schema);
+        let compiled = match current {
+            Some((_, compiled)) => Arc::clone(compiled),
+            None => {
+                let compiled = self.compile(schema)?;
+                self.compiled = Some((Arc::clone(schema), Arc::clone(&compiled)));
+                compiled
+            }
+        };
+        let value = compiled.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
+        value.map_err(|error| self.refused(&error.strip_backtrace()))
+    }
+
+    fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {
+        let refused = |error: datafusion::error::DataFusionError| {
+            self.refused(&format!("{} (columns: {})", error.strip_backtrace(), names(schema)))
+        };
+        let table = DFSchema::try_from(schema.clone()).map_err(refused)?;
+        let logical = session().parse_sql_expr(&self.sql, &table).map_err(refused)?;
+        if let Some(name) = unstable(&logical) {
+            return Err(self.refused(&format!(
+                "`{name}` gives another answer when the same messages are read again; use a column of the message instead"
+            )));
+        }
+        session().create_physical_expr(logical, &table).map_err(refused)
+    }
+
+    fn refused(&self, reason: &str) -> Error {
+        Error::Expression { handler: self.handler.clone(), expression: self.sql.clone(), reason: reason.to_owned() }
+    }
+}
+
+fn names(schema: &Schema) -> String {
+    schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The first function in `expression` whose answer depends on more than its arguments.
+fn unstable(expression: &Expr) -> Option<String> {
+    let mut found = None;
+    let walked = expression.apply(|part| {
+        use datafusion::common::tree_node::TreeNodeRecursion;
+        if let Expr::ScalarFunction(call) = part
+            && call.func.signature().volatility != Volatility::Immutable
+        {
+            found = Some(format!("{}()", call.func.name()));
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.ok().and(found)
+}

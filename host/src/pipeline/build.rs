@@ -1,0 +1,229 @@
+//! From a spec to parts that can run: plugins loaded, grants checked, handlers told apart.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use super::{Error, decide::Thresholds};
+use crate::{
+    consumer::{Consumer, ConsumerSpec, FileConsumer, PrintConsumer, Target},
+    data::Marker,
+    node::{
+        Chain, Handler, NodeSpec, PluginHandler,
+        handlers::{Filter, Map},
+    },
+    plugin::{DirGrant, GrantSpec, Plugins, Settings, Task, check_grants},
+    producer::{DecoderFactory, DecoderSpec, Discovery, SchemaPin, StreamSpec},
+    spec::{ErrorsSpec, Loaded, PipelineSpec},
+};
+
+/// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub(super) name: String,
+    pub(super) spec: PipelineSpec,
+    pub(super) digest: String,
+    pub(super) base: PathBuf,
+    pub(super) stream: StreamSpec,
+    pub(super) source: Task,
+    pub(super) decoder: DecoderSpec,
+    pub(super) decoder_task: Option<Task>,
+    pub(super) handler_tasks: BTreeMap<String, Task>,
+    pub(super) digests: BTreeMap<String, String>,
+    pub(super) draining: Arc<AtomicBool>,
+}
+
+impl Parts {
+    /// The parts of `loaded`.
+    ///
+    /// # Errors
+    /// What the spec lacks, a plugin that cannot be loaded, a grant that is missing.
+    pub async fn build(loaded: &Loaded, plugins: &Plugins) -> Result<Self, Error> {
+        let spec = loaded.spec.clone();
+        let mut loading = Loading {
+            spec: &spec,
+            base: &loaded.base_dir,
+            plugins,
+            draining: Arc::new(AtomicBool::new(false)),
+            digests: BTreeMap::new(),
+        };
+        let stream = loading.part(spec.producer.stream.as_ref(), "producer.stream")?.clone();
+        let decoder = loading.part(spec.producer.decoder.as_ref(), "producer.decoder")?.clone();
+        let source = loading.task(&stream.plugin, &stream.settings).await?;
+        let decoder_task = match &decoder {
+            DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings).await?),
+            DecoderSpec::Native(_) => None,
+        };
+        let mut handler_tasks = BTreeMap::new();
+        for node in &spec.node {
+            if let NodeSpec::Plugin(plugin) = node {
+                handler_tasks.insert(plugin.id.clone(), loading.task(&plugin.plugin, &plugin.settings).await?);
+            }
+        }
+        let (draining, digests) = (loading.draining, loading.digests);
+        Ok(Self {
+            name: spec.pipeline.name.clone(),
+            digest: loaded.digest.clone(),
+            base: loaded.base_dir.clone(),
+            stream,
+            source,
+            decoder,
+            decoder_task,
+            handler_tasks,
+            digests,
+            draining,
+            spec,
+        })
+    }
+
+    /// Name of the pipeline.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Digests of the plugins it uses, by name.
+    #[must_use]
+    pub fn digests(&self) -> &BTreeMap<String, String> {
+        &self.digests
+    }
+
+    pub(super) fn thresholds(&self) -> Thresholds {
+        let flush = &self.spec.commit.flush;
+        Thresholds { rows: flush.rows, bytes: flush.bytes.0, time: flush.time.0 }
+    }
+
+    pub(super) fn errors(&self) -> &ErrorsSpec {
+        &self.spec.errors
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target {
+            path: self.spec.commit.path.clone(),
+            format: self.spec.commit.format,
+            overwrite: self.spec.spout.overwrite,
+        }
+    }
+
+    pub(super) fn discovery(&self) -> Discovery {
+        Discovery::new(self.stream.clone(), self.source.clone())
+    }
+
+    pub(super) fn decoders(&self, pin: SchemaPin) -> DecoderFactory {
+        DecoderFactory {
+            spec: self.decoder.clone(),
+            task: self.decoder_task.clone(),
+            topic: self.stream.topic.clone(),
+            metadata: self.stream.metadata.clone(),
+            pin,
+        }
+    }
+
+    /// The handlers that run in each lane: those before the first that has state.
+    pub(super) async fn lane_chain(&self) -> Result<Chain, Error> {
+        let (lane, _) = self.spec.node.split_at(self.meeting());
+        self.chain(lane, &mut BTreeMap::new()).await
+    }
+
+    /// The handlers that run where lanes meet, with the state of the last commit.
+    pub(super) async fn meeting_chain(&self, states: &mut BTreeMap<String, Vec<u8>>) -> Result<Chain, Error> {
+        let (_, meeting) = self.spec.node.split_at(self.meeting());
+        self.chain(meeting, states).await
+    }
+
+    fn meeting(&self) -> usize {
+        let stateful = |node: &NodeSpec| matches!(node, NodeSpec::Plugin(plugin) if !plugin.stateless);
+        self.spec.node.iter().position(stateful).unwrap_or(self.spec.node.len())
+    }
+
+    async fn chain(&self, nodes: &[NodeSpec], states: &mut BTreeMap<String, Vec<u8>>) -> Result<Chain, Error> {
+        let mut handlers: Vec<Box<dyn Handler>> = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            handlers.push(match node {
+                NodeSpec::Filter(spec) => Box::new(Filter::new(spec)),
+                NodeSpec::Map(spec) => Box::new(Map::new(spec)),
+                NodeSpec::Plugin(spec) => {
+                    let task = self.handler_tasks.get(&spec.id).cloned();
+                    let task = task.ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
+                    let opened = PluginHandler::open(spec, task, states.remove(&spec.id)).await;
+                    Box::new(opened.map_err(|source| Error::State {
+                        pipeline: self.name.clone(),
+                        doing: "restored",
+                        source: Box::new(source),
+                    })?)
+                }
+            });
+        }
+        Ok(Chain::new(handlers))
+    }
+
+    /// The consumers besides the repo.
+    pub(super) async fn consumers(&self, json: bool) -> Result<Vec<Box<dyn Consumer>>, Error> {
+        let mut consumers: Vec<Box<dyn Consumer>> = Vec::new();
+        for spec in &self.spec.consumers {
+            consumers.push(match spec {
+                ConsumerSpec::Print(spec) => Box::new(PrintConsumer::new(spec, &self.name, json)),
+                ConsumerSpec::File(spec) => {
+                    let opened = FileConsumer::open(spec, self.base.join(&spec.path)).await;
+                    Box::new(
+                        opened.map_err(|source| Error::Consumer {
+                            pipeline: self.name.clone(),
+                            source: Box::new(source),
+                        })?,
+                    )
+                }
+            });
+        }
+        Ok(consumers)
+    }
+
+    /// Whether nothing was ever committed, so that `start` counts.
+    pub(super) fn initial(marker: &Marker) -> bool {
+        marker.partitions.is_empty()
+    }
+}
+
+struct Loading<'a> {
+    spec: &'a PipelineSpec,
+    base: &'a Path,
+    plugins: &'a Plugins,
+    draining: Arc<AtomicBool>,
+    digests: BTreeMap<String, String>,
+}
+
+impl Loading<'_> {
+    fn part<'b, T>(&self, part: Option<&'b T>, name: &str) -> Result<&'b T, Error> {
+        part.ok_or_else(|| Error::Spec {
+            pipeline: self.spec.pipeline.name.clone(),
+            reason: format!("`{name}` is missing"),
+        })
+    }
+
+    /// The plugin `name` with what the spec grants it.
+    async fn task(&mut self, name: &str, settings: &Settings) -> Result<Task, Error> {
+        let pipeline = self.spec.pipeline.name.clone();
+        let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
+        let plugin = self.plugins.get(name).await.map_err(failed)?;
+        let grants = self.spec.grants.get(plugin.name()).map(|grant| self.absolute(grant)).unwrap_or_default();
+        check_grants(&plugin, &grants).map_err(failed)?;
+        self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
+        Ok(Task {
+            pipeline: pipeline.clone(),
+            plugin,
+            grants,
+            limits: self.spec.limits.clone(),
+            settings: settings.to_list(),
+            draining: Arc::clone(&self.draining),
+        })
+    }
+
+    fn absolute(&self, grant: &GrantSpec) -> GrantSpec {
+        let dir = |(name, dir): (&String, &DirGrant)| {
+            let (path, write) = (self.base.join(dir.path()), dir.writable());
+            (name.clone(), DirGrant::Access { path, write })
+        };
+        GrantSpec { dirs: grant.dirs.iter().map(dir).collect() }
+    }
+}

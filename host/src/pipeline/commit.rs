@@ -1,0 +1,70 @@
+//! One cut commit on its way: files durable, then the record, then the answer.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Error, build::Parts};
+use crate::{
+    clock::{self, Instant},
+    consumer::Pending,
+    data::Advance,
+    repo::{BranchWriter, Commit, CommitMeta, Finished},
+};
+
+/// Everything that a commit consists of.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) pending: Pending,
+    pub(super) writer: BranchWriter,
+    pub(super) advance: Advance,
+    pub(super) states: BTreeMap<String, Bytes>,
+    pub(super) reason: &'static str,
+    pub(super) at: Instant,
+}
+
+/// A finished commit, with the writer for the next one.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) writer: BranchWriter,
+    pub(super) commit: Commit,
+    pub(super) advance: Advance,
+    pub(super) took: Duration,
+}
+
+impl Cut {
+    /// Writes the files, then creates the record.
+    pub(super) async fn commit(self, parts: Parts) -> Result<Done, Error> {
+        let Self { pending, mut writer, advance, states, reason, at } = self;
+        let branch = parts.spec.commit.branch.clone();
+        let failed = |source| Error::Repo {
+            pipeline: parts.name.clone(),
+            branch: branch.clone(),
+            doing: "commit to",
+            source: Box::new(source),
+        };
+        let written = pending.written().await;
+        let written =
+            written.map_err(|source| Error::Consumer { pipeline: parts.name.clone(), source: Box::new(source) })?;
+        let meta = CommitMeta {
+            pipeline: parts.name.clone(),
+            spec_digest: parts.digest.clone(),
+            plugins: parts.digests.clone(),
+            advance: advance.clone(),
+            state: states,
+            started_ms: written.started_ms,
+            reason: reason.to_owned(),
+            rows: written.rows,
+            dead_letters: written.dead_letters,
+            marker_file: parts.spec.spout.marker.clone(),
+        };
+        match writer.finish(written.open, meta).await.map_err(failed)? {
+            Finished::Committed(commit) => {
+                let took = clock::now().duration_since(at);
+                Ok(Done { writer, commit, advance, took })
+            }
+            Finished::Lost(winner) => Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.id }),
+            Finished::Unknown(source) => Err(failed(*source)),
+        }
+    }
+}

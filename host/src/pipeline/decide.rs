@@ -1,0 +1,347 @@
+//! Everything about *when*: a pure function from state and event to actions.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{clock::Instant, data::PartitionId};
+
+/// Flush thresholds; the first one reached cuts the commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Thresholds {
+    /// Rows of one commit.
+    pub(super) rows: u64,
+    /// Arrow bytes of one commit.
+    pub(super) bytes: u64,
+    /// Time since the commit's first row or first move.
+    pub(super) time: Duration,
+}
+
+/// When a pipeline stops by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    #[default]
+    Stopped,
+    /// When every partition has ended.
+    Ended,
+    /// When every partition has nothing for now.
+    Idle,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    /// A partition was found, or is read again.
+    Opened(PartitionId),
+    /// Rows were taken, or a position moved on without any.
+    Took { partition: PartitionId, rows: u64, bytes: u64, moved: bool },
+    /// The partition has nothing for now.
+    Idle(PartitionId),
+    /// The partition has nothing ever again.
+    Ended(PartitionId),
+    /// All partitions that the source has were told.
+    Discovered,
+    /// The commit that was cut is finished.
+    Committed,
+    /// Somebody asked for a commit now.
+    Forced,
+    /// The process holds too much memory.
+    MemoryHigh,
+    /// Somebody asked the pipeline to stop.
+    Shutdown,
+    /// Time passed.
+    Tick,
+}
+
+/// Why a commit was cut. Stands in the commit record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Rows,
+    Bytes,
+    Time,
+    Ended,
+    Idle,
+    Forced,
+    Memory,
+    Shutdown,
+}
+
+impl Reason {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Rows => "rows",
+            Self::Bytes => "bytes",
+            Self::Time => "time",
+            Self::Ended => "ended",
+            Self::Idle => "idle",
+            Self::Forced => "forced",
+            Self::Memory => "memory",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// What to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Let handlers give the rows they hold back; no message will follow.
+    Finish,
+    /// Cut a commit.
+    Cut(Reason),
+    /// Fetch no more.
+    Drain,
+    /// Everything taken is committed and nothing is wanted any more.
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    Reading,
+    Idle,
+    Ended,
+}
+
+/// What is open, what is on its way, and who still has something.
+#[derive(Debug)]
+pub(super) struct State {
+    thresholds: Thresholds,
+    until: Until,
+    lanes: BTreeMap<PartitionId, Lane>,
+    discovered: bool,
+    rows: u64,
+    bytes: u64,
+    since: Option<Instant>,
+    committing: bool,
+    forced: bool,
+    memory_high: bool,
+    draining: bool,
+    finished: bool,
+    stopped: bool,
+}
+
+impl State {
+    pub(super) fn new(thresholds: Thresholds, until: Until) -> Self {
+        Self {
+            thresholds,
+            until,
+            lanes: BTreeMap::new(),
+            discovered: false,
+            rows: 0,
+            bytes: 0,
+            since: None,
+            committing: false,
+            forced: false,
+            memory_high: false,
+            draining: false,
+            finished: false,
+            stopped: false,
+        }
+    }
+
+    /// When the open commit is due by time, if there is one.
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        self.since.filter(|_| !self.committing).map(|since| since + self.thresholds.time)
+    }
+
+    /// Whether the next commit is full while the one before is still being written: no row is taken until it is.
+    pub(super) fn full(&self) -> bool {
+        self.committing && (self.rows >= self.thresholds.rows || self.bytes >= self.thresholds.bytes)
+    }
+
+    /// Takes `event` at `now`.
+    pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.take(event, now, &mut actions);
+        if self.stopped {
+            return actions;
+        }
+        let over = self.lanes_are(|lane| lane == Lane::Ended);
+        if over && self.since.is_some() && !self.finished {
+            // Rows held back go into the commit that also says that the partitions have ended.
+            self.finished = true;
+            actions.push(Action::Finish);
+        }
+        if self.committing {
+            return actions;
+        }
+        if let Some(reason) = self.due(now, over) {
+            self.committing = true;
+            (self.rows, self.bytes, self.since) = (0, 0, None);
+            (self.forced, self.memory_high) = (false, false);
+            actions.push(Action::Cut(reason));
+        } else if self.since.is_none() && self.wants_to_stop(over) {
+            self.stopped = true;
+            actions.push(Action::Stop);
+        }
+        actions
+    }
+
+    fn take(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) {
+        match event {
+            Event::Opened(partition) => drop(self.lanes.insert(partition, Lane::Reading)),
+            Event::Took { partition, rows, bytes, moved } => {
+                self.lanes.insert(partition, Lane::Reading);
+                self.rows += rows;
+                self.bytes += bytes;
+                if moved {
+                    self.since.get_or_insert(now);
+                    self.finished = false;
+                }
+            }
+            Event::Idle(partition) => drop(self.lanes.insert(partition, Lane::Idle)),
+            Event::Ended(partition) => drop(self.lanes.insert(partition, Lane::Ended)),
+            Event::Discovered => self.discovered = true,
+            Event::Committed => self.committing = false,
+            Event::Forced => self.forced = true,
+            Event::MemoryHigh => self.memory_high = true,
+            Event::Shutdown => {
+                if !self.draining {
+                    self.draining = true;
+                    actions.push(Action::Drain);
+                }
+            }
+            Event::Tick => {}
+        }
+    }
+
+    fn due(&self, now: Instant, over: bool) -> Option<Reason> {
+        let since = self.since?;
+        let reasons = [
+            (self.rows >= self.thresholds.rows, Reason::Rows),
+            (self.bytes >= self.thresholds.bytes, Reason::Bytes),
+            (over, Reason::Ended),
+            (self.draining, Reason::Shutdown),
+            (self.forced, Reason::Forced),
+            (self.memory_high, Reason::Memory),
+            (self.until == Until::Idle && self.lanes_are(|lane| lane != Lane::Reading), Reason::Idle),
+            (now.duration_since(since) >= self.thresholds.time, Reason::Time),
+        ];
+        reasons.iter().find(|(due, _)| *due).map(|(_, reason)| *reason)
+    }
+
+    fn wants_to_stop(&self, over: bool) -> bool {
+        self.draining
+            || match self.until {
+                Until::Stopped => false,
+                Until::Ended => over,
+                Until::Idle => self.lanes_are(|lane| lane != Lane::Reading),
+            }
+    }
+
+    fn lanes_are(&self, wanted: impl Fn(Lane) -> bool) -> bool {
+        self.discovered && self.lanes.values().all(|&lane| wanted(lane))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THRESHOLDS: Thresholds = Thresholds { rows: 10, bytes: 1000, time: Duration::from_secs(5) };
+
+    fn took(rows: u64) -> Event {
+        Event::Took { partition: 0, rows, bytes: rows * 10, moved: true }
+    }
+
+    /// Each line: seconds since the start, event, expected actions.
+    fn check(until: Until, lines: &[(u64, Event, &[Action])]) {
+        let start = Instant::now();
+        let mut state = State::new(THRESHOLDS, until);
+        for (index, (at, event, expected)) in lines.iter().enumerate() {
+            let actions = state.step(*event, start + Duration::from_secs(*at));
+            assert_eq!(&actions, expected, "line {index}: {event:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_threshold_cuts() {
+        check(Until::Stopped, &[(0, took(9), &[]), (0, took(1), &[Action::Cut(Reason::Rows)])]);
+        let large = Event::Took { partition: 0, rows: 1, bytes: 1000, moved: true };
+        check(Until::Stopped, &[(0, large, &[Action::Cut(Reason::Bytes)])]);
+        check(
+            Until::Stopped,
+            &[(1, took(1), &[]), (5, Event::Tick, &[]), (6, Event::Tick, &[Action::Cut(Reason::Time)])],
+        );
+        check(Until::Stopped, &[(0, took(1), &[]), (0, Event::Forced, &[Action::Cut(Reason::Forced)])]);
+        check(Until::Stopped, &[(0, took(1), &[]), (0, Event::MemoryHigh, &[Action::Cut(Reason::Memory)])]);
+    }
+
+    #[test]
+    fn nothing_moved_means_no_commit() {
+        let still = Event::Took { partition: 0, rows: 0, bytes: 0, moved: false };
+        check(Until::Stopped, &[(0, still, &[]), (99, Event::Tick, &[]), (99, Event::Forced, &[])]);
+    }
+
+    #[test]
+    fn offsets_alone_are_worth_a_commit() {
+        let filtered = Event::Took { partition: 0, rows: 0, bytes: 0, moved: true };
+        check(Until::Stopped, &[(0, filtered, &[]), (5, Event::Tick, &[Action::Cut(Reason::Time)])]);
+    }
+
+    #[test]
+    fn one_commit_at_a_time_and_reading_goes_on() {
+        check(
+            Until::Stopped,
+            &[
+                (0, took(10), &[Action::Cut(Reason::Rows)]),
+                (0, took(10), &[]),
+                (0, Event::Committed, &[Action::Cut(Reason::Rows)]),
+                (0, Event::Committed, &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_end_is_committed_before_stopping() {
+        check(
+            Until::Ended,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(1), &[]),
+                (0, Event::Discovered, &[]),
+                (0, took(3), &[]),
+                (0, Event::Ended(0), &[]),
+                (0, Event::Ended(1), &[Action::Finish, Action::Cut(Reason::Ended)]),
+                (0, Event::Committed, &[Action::Stop]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_run_that_had_ended_before_does_not_finish_twice() {
+        let lines: &[(u64, Event, &[Action])] =
+            &[(0, Event::Opened(0), &[]), (0, Event::Discovered, &[]), (0, Event::Ended(0), &[Action::Stop])];
+        check(Until::Ended, lines);
+    }
+
+    #[test]
+    fn idle_means_every_partition_is() {
+        check(
+            Until::Idle,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(1), &[]),
+                (0, Event::Discovered, &[]),
+                (0, took(3), &[]),
+                (0, Event::Idle(0), &[]),
+                (0, Event::Idle(1), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Committed, &[Action::Stop]),
+            ],
+        );
+        check(Until::Idle, &[(0, Event::Discovered, &[Action::Stop])]);
+    }
+
+    #[test]
+    fn shutdown_drains_then_commits_then_stops() {
+        check(
+            Until::Stopped,
+            &[
+                (0, took(3), &[]),
+                (0, Event::Shutdown, &[Action::Drain, Action::Cut(Reason::Shutdown)]),
+                (0, Event::Shutdown, &[]),
+                (0, took(2), &[]),
+                (0, Event::Committed, &[Action::Cut(Reason::Shutdown)]),
+                (0, Event::Committed, &[Action::Stop]),
+            ],
+        );
+    }
+}

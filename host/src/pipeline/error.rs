@@ -1,0 +1,155 @@
+//! What stops a pipeline.
+
+use thiserror::Error;
+
+use crate::{
+    consumer,
+    data::PartitionId,
+    error::{Coded, Kind},
+    node, plugin, producer, repo,
+};
+
+/// An error of a pipeline, with its name.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The spec cannot be built as it stands.
+    #[error("pipeline \"{pipeline}\": {reason}")]
+    Spec {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A plugin could not be loaded, or may not do what it asks for.
+    #[error("pipeline \"{pipeline}\" cannot use a plugin")]
+    Plugin {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the plugin room said.
+        #[source]
+        source: Box<plugin::Error>,
+    },
+    /// The source or a decoder failed.
+    #[error("pipeline \"{pipeline}\" stopped at its producer")]
+    Producer {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the producer said.
+        #[source]
+        source: Box<producer::Error>,
+    },
+    /// A handler failed.
+    #[error("pipeline \"{pipeline}\" stopped at its node, partition {partition}, offsets {start}..{next}")]
+    Node {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The partition.
+        partition: PartitionId,
+        /// First offset of the batch.
+        start: u64,
+        /// Offset after it.
+        next: u64,
+        /// What the handler said.
+        #[source]
+        source: Box<node::Error>,
+    },
+    /// A handler could not be opened, or could not give its state.
+    #[error("pipeline \"{pipeline}\" stopped: the state of its node could not be {doing}")]
+    State {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// `restored`, `saved` or `finished`.
+        doing: &'static str,
+        /// What the handler said.
+        #[source]
+        source: Box<node::Error>,
+    },
+    /// A consumer failed.
+    #[error("pipeline \"{pipeline}\" stopped at its consumers")]
+    Consumer {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the consumer said.
+        #[source]
+        source: Box<consumer::Error>,
+    },
+    /// The repo refused.
+    #[error("pipeline \"{pipeline}\" cannot {doing} branch \"{branch}\"")]
+    Repo {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The branch.
+        branch: String,
+        /// `open` or `commit to`.
+        doing: &'static str,
+        /// What the repo said.
+        #[source]
+        source: Box<repo::Error>,
+    },
+    /// Somebody else committed to the branch.
+    #[error(
+        "pipeline \"{pipeline}\": commit {winner} of another writer came first on branch \"{branch}\"; nothing of ours is visible, and the head is read again"
+    )]
+    Lost {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The branch.
+        branch: String,
+        /// The commit that won.
+        winner: String,
+    },
+    /// A message could not be processed, and the spec says to stop then.
+    #[error(
+        "pipeline \"{pipeline}\", partition {partition}, offset {offset}: {stage} cannot process the message ({code}: {reason}); mend the spec, or set errors.decode or errors.node to dead-letter"
+    )]
+    Message {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The partition.
+        partition: PartitionId,
+        /// Offset of the message.
+        offset: u64,
+        /// `decode`, or the id of the handler.
+        stage: String,
+        /// Stable code of the fault.
+        code: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A task of the pipeline ended without saying why.
+    #[error("pipeline \"{pipeline}\": a task ended without an answer; this is a bug of the host")]
+    Task {
+        /// Name of the pipeline.
+        pipeline: String,
+    },
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Spec { .. } => Kind::Spec,
+            Self::Plugin { source, .. } => source.kind(),
+            Self::Producer { source, .. } => source.kind(),
+            Self::Node { source, .. } | Self::State { source, .. } => source.kind(),
+            Self::Consumer { source, .. } => source.kind(),
+            Self::Repo { source, .. } => source.kind(),
+            Self::Lost { .. } => Kind::Conflict,
+            Self::Message { .. } => Kind::Message,
+            Self::Task { .. } => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Spec { .. } => "E0701",
+            Self::Plugin { source, .. } => source.code(),
+            Self::Producer { source, .. } => source.code(),
+            Self::Node { source, .. } | Self::State { source, .. } => source.code(),
+            Self::Consumer { source, .. } => source.code(),
+            Self::Repo { source, .. } => source.code(),
+            Self::Lost { .. } => "E0702",
+            Self::Message { .. } => "E0703",
+            Self::Task { .. } => "E0704",
+        }
+    }
+}

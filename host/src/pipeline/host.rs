@@ -1,0 +1,155 @@
+//! Runs any number of pipelines side by side; one that fails does not touch the others.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    Error, Update,
+    build::Parts,
+    decide::Until,
+    run::{Conditions, Order, Sums, run},
+};
+use crate::{
+    error::{Coded, Kind},
+    plugin::Backoff,
+    repo::Store,
+};
+
+/// How pipelines are run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// When they stop by themselves.
+    pub until: Until,
+    /// Whether `print` consumers write NDJSON.
+    pub json: bool,
+    /// Resident bytes above which commits are cut early.
+    pub memory_high: Option<u64>,
+}
+
+/// Tries of a pipeline that runs `until` something, before passing trouble counts as failure.
+const TRIES: u32 = 3;
+
+/// Running pipelines.
+#[derive(Debug)]
+pub struct Host {
+    tasks: JoinSet<Result<(), Error>>,
+    orders: BTreeMap<String, mpsc::UnboundedSender<Order>>,
+}
+
+impl Host {
+    /// Starts `pipelines` on `store`; what happens to them comes through the receiver.
+    #[must_use]
+    pub fn start(
+        pipelines: Vec<Parts>,
+        store: &Store,
+        options: &RunOptions,
+    ) -> (Self, mpsc::UnboundedReceiver<Update>) {
+        let (updates, told) = mpsc::unbounded_channel();
+        let mut host = Self { tasks: JoinSet::new(), orders: BTreeMap::new() };
+        for parts in pipelines {
+            let (order, orders) = mpsc::unbounded_channel();
+            host.orders.insert(parts.name.clone(), order);
+            let conditions = Conditions { until: options.until, json: options.json, memory_high: options.memory_high };
+            host.tasks.spawn(supervise(parts, store.clone(), conditions, orders, updates.clone()));
+        }
+        (host, told)
+    }
+
+    /// Asks every pipeline to commit what it has taken and stop.
+    pub fn stop(&self) {
+        self.order(Order::Stop);
+    }
+
+    /// Asks every pipeline to commit what it has taken and go on.
+    pub fn commit(&self) {
+        self.order(Order::Commit);
+    }
+
+    fn order(&self, order: Order) {
+        for orders in self.orders.values() {
+            // A pipeline that is over needs no order.
+            drop(orders.send(order));
+        }
+    }
+
+    /// Waits until all pipelines are over; the errors of those that failed.
+    pub async fn join(mut self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        while let Some(over) = self.tasks.join_next().await {
+            match over {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => errors.push(error),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            }
+        }
+        errors
+    }
+}
+
+/// Runs one pipeline; after passing trouble it starts again from its head.
+async fn supervise(
+    parts: Parts,
+    store: Store,
+    conditions: Conditions,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    updates: mpsc::UnboundedSender<Update>,
+) -> Result<(), Error> {
+    let mut backoff = Backoff::default();
+    let mut tries = 0;
+    let mut sums = Sums::default();
+    loop {
+        let error = match run(&parts, &store, &conditions, &mut orders, &updates).await {
+            Ok(last) => {
+                sums.rows += last.rows;
+                sums.commits += last.commits;
+                let (rows, commits) = (sums.rows, sums.commits);
+                drop(updates.send(Update::Stopped { pipeline: parts.name.clone(), rows, commits }));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        tries += 1;
+        let text = chain(&error);
+        let passing = matches!(error.kind(), Kind::Unavailable | Kind::Conflict);
+        let patient = conditions.until == Until::Stopped || tries < TRIES;
+        let (pipeline, code) = (parts.name.clone(), error.code().to_owned());
+        if !passing || !patient {
+            drop(updates.send(Update::Failed { pipeline, error: text, code }));
+            return Err(error);
+        }
+        let pause = backoff.delay();
+        let after_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        drop(updates.send(Update::Retrying { pipeline, error: text, code, after_ms }));
+        if stopped_within(pause, &mut orders).await {
+            return Err(error);
+        }
+    }
+}
+
+/// Whether the order to stop came before `pause` was over.
+async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Order>) -> bool {
+    let stop = async {
+        while let Some(order) = orders.recv().await {
+            if order == Order::Stop {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::time::timeout(pause, stop).await.is_ok()
+}
+
+/// An error with its causes, each said once.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = inner.source();
+    }
+    text
+}

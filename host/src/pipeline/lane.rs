@@ -1,0 +1,213 @@
+//! One lane a partition: fetch, decode and the stateless handlers, in two tasks so that they overlap.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use crate::{
+    data::{Batch, PartitionId, Position},
+    node::Chain,
+    plugin::Progress,
+    producer::{Decoder, Fetched, Fetcher},
+};
+
+/// What a lane tells the place where lanes meet.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Batches of one run; they are taken together.
+    Batches { batches: Vec<Batch>, jumped: Option<u64>, room: OwnedSemaphorePermit },
+    /// Nothing for now.
+    Idle,
+    /// Nothing ever again.
+    Ended,
+    /// The lane is over.
+    Failed(Box<Error>),
+}
+
+/// Counts that a lane keeps up to date for whoever shows progress.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) messages: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) rows: AtomicU64,
+}
+
+/// Bytes fetched and not yet taken by the consumers, over all lanes of a pipeline.
+pub(super) const ROOM: usize = 48 << 20;
+
+/// What all lanes of a pipeline share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) pipeline: String,
+    pub(super) told: mpsc::UnboundedSender<(PartitionId, Told)>,
+    pub(super) room: Arc<Semaphore>,
+    pub(super) counts: Arc<Counts>,
+    pub(super) stop: CancellationToken,
+}
+
+/// The handle that the meeting place keeps of a lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    committed: watch::Sender<Position>,
+    lag: watch::Receiver<Option<u64>>,
+}
+
+impl Lane {
+    /// Starts the tasks of a lane. They end when `shared.stop` is cancelled, at the end of the partition, or by failing.
+    pub(super) fn start(
+        partition: PartitionId,
+        fetcher: Fetcher,
+        decoder: Decoder,
+        chain: Chain,
+        shared: &Shared,
+    ) -> Self {
+        let (committed, hints) = watch::channel(Position::default());
+        let (lag_of, lag) = watch::channel(None);
+        let (raw, fetched) = mpsc::channel(2);
+        let fetching = Fetching { partition, fetcher, hints, lag: lag_of, raw, shared: shared.clone() };
+        tokio::spawn(fetching.run());
+        tokio::spawn(Decoding { partition, decoder, chain, fetched, shared: shared.clone() }.run());
+        Self { committed, lag }
+    }
+
+    /// Tells the source, between two fetches, that everything before `upto` is durable.
+    pub(super) fn committed(&self, upto: &Position) {
+        self.committed.send_replace(upto.clone());
+    }
+
+    /// Offsets between what was fetched and what the source has.
+    pub(super) fn lag(&self) -> Option<u64> {
+        *self.lag.borrow()
+    }
+}
+
+enum Raw {
+    Run(Fetched, OwnedSemaphorePermit),
+    Idle,
+    Ended,
+}
+
+struct Fetching {
+    partition: PartitionId,
+    fetcher: Fetcher,
+    hints: watch::Receiver<Position>,
+    lag: watch::Sender<Option<u64>>,
+    raw: mpsc::Sender<Raw>,
+    shared: Shared,
+}
+
+impl Fetching {
+    async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
+        if let Some(Err(error)) = stop.run_until_cancelled(self.fetch_all()).await {
+            let pipeline = self.shared.pipeline.clone();
+            let failed = Told::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }));
+            drop(self.shared.told.send((self.partition, failed)));
+        }
+    }
+
+    async fn fetch_all(&mut self) -> Result<(), crate::producer::Error> {
+        let mut idle = false;
+        loop {
+            if self.hints.has_changed().unwrap_or(false) {
+                let upto = self.hints.borrow_and_update().clone();
+                self.fetcher.committed(&upto).await;
+            }
+            let fetched = self.fetcher.fetch().await?;
+            let progress = fetched.progress;
+            let next = fetched.span.next.offset;
+            self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
+            let moved = fetched.span.start != next || fetched.jump.is_some();
+            if moved && !self.pass_on(fetched).await {
+                return Ok(());
+            }
+            let now_idle = progress == Progress::Idle;
+            let news = match progress {
+                Progress::Ended => Some(Raw::Ended),
+                Progress::Idle if !idle || moved => Some(Raw::Idle),
+                Progress::More | Progress::Idle => None,
+            };
+            idle = now_idle;
+            if let Some(news) = news
+                && self.raw.send(news).await.is_err()
+            {
+                return Ok(());
+            }
+            if progress == Progress::Ended {
+                return Ok(());
+            }
+            if !moved && progress == Progress::More {
+                // A source that has more and gives nothing must not keep the others from running.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Whether the decoding task took it.
+    async fn pass_on(&mut self, fetched: Fetched) -> bool {
+        let bytes = fetched.messages.bytes();
+        self.shared.counts.messages.fetch_add(fetched.messages.len() as u64, Ordering::Relaxed);
+        self.shared.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let size = u32::try_from(bytes.clamp(1, ROOM)).unwrap_or(u32::MAX);
+        match Arc::clone(&self.shared.room).acquire_many_owned(size).await {
+            Ok(room) => self.raw.send(Raw::Run(fetched, room)).await.is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+struct Decoding {
+    partition: PartitionId,
+    decoder: Decoder,
+    chain: Chain,
+    fetched: mpsc::Receiver<Raw>,
+    shared: Shared,
+}
+
+impl Decoding {
+    async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        stop.run_until_cancelled(self.decode_all()).await;
+    }
+
+    async fn decode_all(&mut self) {
+        while let Some(raw) = self.fetched.recv().await {
+            let told = match raw {
+                Raw::Idle => Told::Idle,
+                Raw::Ended => Told::Ended,
+                Raw::Run(fetched, room) => {
+                    let jumped = fetched.jump;
+                    match self.decode(fetched).await {
+                        Ok(batches) => Told::Batches { batches, jumped, room },
+                        Err(error) => Told::Failed(Box::new(error)),
+                    }
+                }
+            };
+            let over = matches!(told, Told::Failed(_));
+            if self.shared.told.send((self.partition, told)).is_err() || over {
+                return;
+            }
+        }
+    }
+
+    async fn decode(&mut self, fetched: Fetched) -> Result<Vec<Batch>, Error> {
+        let pipeline = || self.shared.pipeline.clone();
+        let Fetched { messages, span, .. } = fetched;
+        let (partition, start, next) = (span.partition, span.start, span.next.offset);
+        let batch = self.decoder.decode(messages, span).await;
+        let batch = batch.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;
+        self.chain.handle(batch).await.map_err(|error| Error::Node {
+            pipeline: pipeline(),
+            partition,
+            start,
+            next,
+            source: Box::new(error),
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! Where a pipeline goes on: the head's marker, the handlers' state, the schema all partitions keep to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{Schema, SchemaRef};
+use bytes::Bytes;
+
+use super::{Error, build::Parts};
+use crate::{
+    data::Marker,
+    producer::{SchemaPin, SchemaText},
+    repo::{BranchWriter, Repo, Store},
+};
+
+/// Name that the decoder's schema is stored under, beside the handlers' states.
+const SCHEMA: &str = "decoder/schema";
+
+/// What a restart begins with.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) repo: Repo,
+    pub(super) writer: BranchWriter,
+    pub(super) marker: Marker,
+    pub(super) head: Option<String>,
+    pub(super) states: BTreeMap<String, Vec<u8>>,
+    pub(super) pin: SchemaPin,
+}
+
+/// Takes the branch over and reads its head.
+pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, Error> {
+    let branch = parts.spec.commit.branch.clone();
+    let failed = |source| Error::Repo {
+        pipeline: parts.name.clone(),
+        branch: branch.clone(),
+        doing: "open",
+        source: Box::new(source),
+    };
+    let repo = store.repo_or_create(&parts.name, &parts.spec.description).await.map_err(failed)?;
+    let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
+    let mut states: BTreeMap<String, Vec<u8>> =
+        writer.state().await.map_err(failed)?.into_iter().map(|(name, state)| (name, state.to_vec())).collect();
+    let schema = states.remove(SCHEMA).map(|text| pinned(&text)).transpose();
+    let schema = schema.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
+    Ok(Recovered {
+        marker: writer.marker().clone(),
+        head: writer.head().map(|head| head.id.clone()),
+        repo,
+        writer,
+        states,
+        pin: SchemaPin::new(schema),
+    })
+}
+
+/// The state of a commit: the handlers' own, and the schema that later decoders have to keep to.
+pub(super) async fn states(handlers: BTreeMap<String, Vec<u8>>, pin: &SchemaPin) -> BTreeMap<String, Bytes> {
+    let mut states: BTreeMap<String, Bytes> =
+        handlers.into_iter().map(|(name, state)| (name, Bytes::from(state))).collect();
+    // A schema with a type that has no word is not pinned: its decoder settles it by itself each time.
+    if let Some(text) = pin.get().await.and_then(|schema| SchemaText::print(&schema).ok()) {
+        states.insert(SCHEMA.to_owned(), Bytes::from(text.to_string()));
+    }
+    states
+}
+
+fn pinned(text: &[u8]) -> Result<SchemaRef, String> {
+    let text: SchemaText =
+        serde_json::from_slice(text).map_err(|error| format!("the stored schema cannot be read: {error}"))?;
+    let schema: Schema = text.parse()?;
+    Ok(Arc::new(schema))
+}

@@ -1,0 +1,437 @@
+//! Runs one pipeline from its head until it stops: performs what `decide` says.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    Error, Update,
+    build::Parts,
+    commit::{Cut, Done},
+    decide::{Action, Event, Reason, State, Until},
+    lane::{Counts, Lane, ROOM, Shared, Told},
+    recover::{self, Recovered},
+};
+use crate::{
+    clock,
+    consumer::{Consumer, RepoConsumer},
+    data::{Advance, Batch, Marker, PartitionId, PartitionMarker, Position, Span, Step},
+    node::Chain,
+    producer::{DecoderFactory, Discovery, Fetcher, Found, SchemaPin},
+    repo::{BranchWriter, Store},
+    spec::OnError,
+};
+
+/// What comes from outside while a pipeline runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Cut a commit now.
+    Commit,
+    /// Stop: commit what was taken, and end.
+    Stop,
+}
+
+/// How a pipeline is run.
+#[derive(Clone, Debug)]
+pub(super) struct Conditions {
+    pub(super) until: Until,
+    pub(super) json: bool,
+    /// Resident bytes above which a commit is cut early.
+    pub(super) memory_high: Option<u64>,
+}
+
+/// Sums over one run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sums {
+    pub(super) rows: u64,
+    pub(super) commits: u64,
+}
+
+/// A running pipeline.
+pub(super) struct Run {
+    parts: Parts,
+    conditions: Conditions,
+    updates: mpsc::UnboundedSender<Update>,
+    state: State,
+    discovery: Discovery,
+    decoders: DecoderFactory,
+    pin: SchemaPin,
+    shared: Shared,
+    counts: Arc<Counts>,
+    lanes: BTreeMap<PartitionId, Lane>,
+    labels: BTreeMap<PartitionId, String>,
+    meeting: Chain,
+    consumers: Vec<Box<dyn Consumer>>,
+    repo: RepoConsumer,
+    marker: Marker,
+    advance: Advance,
+    committing: Option<JoinHandle<Result<Done, Error>>>,
+    writer: Option<BranchWriter>,
+    pub(super) sums: Sums,
+    shown: (u64, u64),
+    _stop_lanes: DropGuard,
+}
+
+/// Runs `parts` from the head of its branch until it stops by itself or by order.
+pub(super) async fn run(
+    parts: &Parts,
+    store: &Store,
+    conditions: &Conditions,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    updates: &mpsc::UnboundedSender<Update>,
+) -> Result<Sums, Error> {
+    let (mut run, told) = Run::start(parts, store, conditions, updates).await?;
+    run.until_stopped(told, orders).await?;
+    Ok(run.sums)
+}
+
+type ToldBy = mpsc::UnboundedReceiver<(PartitionId, Told)>;
+
+impl Run {
+    async fn start(
+        parts: &Parts,
+        store: &Store,
+        conditions: &Conditions,
+        updates: &mpsc::UnboundedSender<Update>,
+    ) -> Result<(Self, ToldBy), Error> {
+        let Recovered { repo, writer, marker, head, mut states, pin } = recover::recover(parts, store).await?;
+        let meeting = parts.meeting_chain(&mut states).await?;
+        let consumers = parts.consumers(conditions.json).await?;
+        let (told, meet) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let counts = Arc::new(Counts::default());
+        let shared = Shared {
+            pipeline: parts.name.clone(),
+            told,
+            room: Arc::new(Semaphore::new(ROOM)),
+            counts: Arc::clone(&counts),
+            stop: stop.clone(),
+        };
+        let partitions = marker.partitions.len();
+        drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, partitions }));
+        let run = Self {
+            state: State::new(parts.thresholds(), conditions.until),
+            discovery: parts.discovery(),
+            decoders: parts.decoders(pin.clone()),
+            repo: RepoConsumer::new(repo, parts.target()),
+            parts: parts.clone(),
+            conditions: conditions.clone(),
+            updates: updates.clone(),
+            pin,
+            shared,
+            counts,
+            lanes: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            meeting,
+            consumers,
+            marker,
+            advance: Advance::default(),
+            committing: None,
+            writer: Some(writer),
+            sums: Sums::default(),
+            shown: (0, 0),
+            _stop_lanes: stop.drop_guard(),
+        };
+        Ok((run, meet))
+    }
+
+    async fn until_stopped(
+        &mut self,
+        mut told: ToldBy,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> Result<(), Error> {
+        let mut discover = interval(self.parts.stream.discover_every.0.max(Duration::from_millis(10)));
+        discover.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut show = interval(Duration::from_millis(250));
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = self.state.due_at();
+            let stop = tokio::select! {
+                Some((partition, told)) = told.recv(), if !self.state.full() => self.hear(partition, told).await?,
+                done = finished(&mut self.committing) => { self.committed(done?).await? }
+                Some(order) = orders.recv() => self.obey(order).await?,
+                _ = discover.tick() => self.discover().await?,
+                () = sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => self.step(Event::Tick).await?,
+                _ = show.tick() => self.show().await?,
+            };
+            if stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes an event and performs the actions; whether the pipeline is over.
+    async fn step(&mut self, event: Event) -> Result<bool, Error> {
+        let mut stop = false;
+        for action in self.state.step(event, clock::now()) {
+            match action {
+                Action::Finish => self.finish().await?,
+                Action::Cut(reason) => self.cut(reason).await?,
+                Action::Drain => {
+                    self.parts.draining.store(true, Ordering::Relaxed);
+                    self.shared.stop.cancel();
+                }
+                Action::Stop => stop = true,
+            }
+        }
+        Ok(stop)
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<bool, Error> {
+        match order {
+            Order::Commit => self.step(Event::Forced).await,
+            Order::Stop => self.step(Event::Shutdown).await,
+        }
+    }
+
+    /// Looks for new partitions and starts their lanes.
+    async fn discover(&mut self) -> Result<bool, Error> {
+        let initial = Parts::initial(&self.marker);
+        let found = match self.discovery.partitions(&self.marker, initial).await {
+            Ok(found) => found,
+            Err(error) => {
+                let pipeline = self.parts.name.clone();
+                return Err(Error::Producer { pipeline, source: Box::new(error) });
+            }
+        };
+        for found in found {
+            self.open_lane(found).await?;
+        }
+        self.step(Event::Discovered).await
+    }
+
+    async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
+        let partition = found.partition;
+        self.labels.insert(partition, found.label.clone());
+        // Where a new partition starts is progress too: `latest` must not mean something later after a crash.
+        let starts_late = found.committed.is_none() && found.start != Position::default();
+        if starts_late {
+            self.advance_to(partition, None, found.start.clone(), false, None);
+        }
+        let fetcher = Fetcher::new(self.parts.stream.clone(), self.parts.source.clone(), found);
+        let chain = self.parts.lane_chain().await?;
+        self.lanes.insert(partition, Lane::start(partition, fetcher, self.decoders.decoder(), chain, &self.shared));
+        self.step(Event::Opened(partition)).await?;
+        if starts_late {
+            self.step(Event::Took { partition, rows: 0, bytes: 0, moved: true }).await?;
+        }
+        Ok(())
+    }
+
+    async fn hear(&mut self, partition: PartitionId, told: Told) -> Result<bool, Error> {
+        match told {
+            Told::Failed(error) => Err(*error),
+            Told::Idle => self.step(Event::Idle(partition)).await,
+            Told::Ended => {
+                let known = self.after(partition);
+                if !known.as_ref().is_some_and(|known| known.ended) {
+                    let position = known.map(|known| known.position).unwrap_or_default();
+                    self.advance_to(partition, None, position, true, None);
+                    self.step(Event::Took { partition, rows: 0, bytes: 0, moved: true }).await?;
+                }
+                self.step(Event::Ended(partition)).await
+            }
+            Told::Batches { batches, jumped, room } => {
+                let (mut rows, mut bytes) = (0, 0);
+                for batch in batches {
+                    let Span { next, .. } = batch.span.clone();
+                    self.advance_to(partition, Some(batch.span.start), next, false, jumped);
+                    for batch in self.meet(batch).await? {
+                        let (more_rows, more_bytes) = self.take(batch).await?;
+                        (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+                    }
+                }
+                drop(room);
+                self.step(Event::Took { partition, rows, bytes, moved: true }).await
+            }
+        }
+    }
+
+    /// Passes a batch through the handlers that have state.
+    async fn meet(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
+        let Span { partition, start, ref next } = batch.span;
+        let next = next.offset;
+        self.meeting.handle(batch).await.map_err(|source| Error::Node {
+            pipeline: self.parts.name.clone(),
+            partition,
+            start,
+            next,
+            source: Box::new(source),
+        })
+    }
+
+    /// Hands a batch to the consumers; rows and Arrow bytes of it.
+    async fn take(&mut self, mut batch: Batch) -> Result<(u64, u64), Error> {
+        self.judge(&mut batch)?;
+        for consumer in &mut self.consumers {
+            consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
+        }
+        self.repo.consume(&mut batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
+        let rows = batch.records.num_rows() as u64;
+        self.counts.rows.fetch_add(rows, Ordering::Relaxed);
+        Ok((rows, batch.records.get_array_memory_size() as u64))
+    }
+
+    /// What the spec says about messages that could not be processed.
+    fn judge(&self, batch: &mut Batch) -> Result<(), Error> {
+        let errors = self.parts.errors();
+        let policy = |stage: &str| if stage == "decode" { errors.decode } else { errors.node };
+        if let Some(letter) = batch.dead.iter().find(|letter| policy(&letter.stage) == OnError::Fail) {
+            return Err(Error::Message {
+                pipeline: self.parts.name.clone(),
+                partition: letter.partition,
+                offset: letter.offset,
+                stage: letter.stage.clone(),
+                code: letter.code.clone(),
+                reason: letter.reason.clone(),
+            });
+        }
+        let before = batch.dead.len();
+        batch.dead.retain(|letter| policy(&letter.stage) == OnError::DeadLetter);
+        let dropped = before - batch.dead.len();
+        if dropped > 0 {
+            tracing::warn!(
+                pipeline = self.parts.name,
+                partition = batch.span.partition,
+                dropped,
+                "messages that could not be processed were left out, as the spec says"
+            );
+        }
+        Ok(())
+    }
+
+    /// Rows that handlers still hold back, now that no message will follow.
+    async fn finish(&mut self) -> Result<(), Error> {
+        let held = self.meeting.finish().await.map_err(|source| self.state_failed("finished", source))?;
+        for records in held {
+            self.take(held_back(records)).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything taken so far becomes a commit; writing it goes on beside the rows to come.
+    async fn cut(&mut self, reason: Reason) -> Result<(), Error> {
+        for consumer in &mut self.consumers {
+            consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
+        }
+        let handlers = self.meeting.snapshot().await.map_err(|source| self.state_failed("saved", source))?;
+        let cut = Cut {
+            pending: self.repo.cut().map_err(|source| consumer_failed(&self.parts, source))?,
+            writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
+            advance: std::mem::take(&mut self.advance),
+            states: recover::states(handlers, &self.pin).await,
+            reason: reason.word(),
+            at: clock::now(),
+        };
+        self.marker = cut.advance.apply(&self.marker);
+        self.committing = Some(tokio::spawn(cut.commit(self.parts.clone())));
+        Ok(())
+    }
+
+    async fn committed(&mut self, done: Done) -> Result<bool, Error> {
+        let Done { writer, commit, advance, took } = done;
+        self.writer = Some(writer);
+        for (partition, step) in &advance.steps {
+            if let Some(lane) = self.lanes.get(partition) {
+                lane.committed(&step.to.position);
+            }
+        }
+        self.sums.rows += commit.rows;
+        self.sums.commits += 1;
+        drop(self.updates.send(Update::Committed {
+            pipeline: self.parts.name.clone(),
+            commit: commit.id.clone(),
+            sequence: commit.sequence,
+            rows: commit.rows,
+            dead_letters: commit.dead_letters,
+            reason: commit.reason.clone(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }));
+        self.step(Event::Committed).await
+    }
+
+    async fn show(&mut self) -> Result<bool, Error> {
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let (messages, rows) = (count(&self.counts.messages), count(&self.counts.rows));
+        if (messages, rows) != self.shown {
+            self.shown = (messages, rows);
+            let lags: Option<Vec<u64>> = self.lanes.values().map(Lane::lag).collect();
+            drop(self.updates.send(Update::Progress {
+                pipeline: self.parts.name.clone(),
+                messages,
+                bytes: count(&self.counts.bytes),
+                rows,
+                lag: lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum()),
+            }));
+        }
+        match (self.conditions.memory_high, super::memory::resident()) {
+            (Some(high), Some(now)) if now > high => self.step(Event::MemoryHigh).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// What the marker says about `partition` after the commit that is still open.
+    fn after(&self, partition: PartitionId) -> Option<PartitionMarker> {
+        let step = self.advance.steps.get(&partition).map(|step| step.to.clone());
+        step.or_else(|| self.marker.partitions.get(&partition).cloned())
+    }
+
+    /// Moves `partition` on in the open commit.
+    fn advance_to(
+        &mut self,
+        partition: PartitionId,
+        start: Option<u64>,
+        next: Position,
+        ended: bool,
+        jumped: Option<u64>,
+    ) {
+        let label = self.labels.get(&partition).cloned().unwrap_or_default();
+        let to = PartitionMarker { label, position: next, ended };
+        let from = self.marker.partitions.get(&partition).map(|known| known.position.offset);
+        let step = self.advance.steps.entry(partition).or_insert(Step { from, to: to.clone(), jumped: None });
+        debug_assert!(start.is_none_or(|start| jumped.is_some() || start <= to.position.offset));
+        step.to = to;
+        step.jumped = jumped.or(step.jumped);
+    }
+
+    fn state_failed(&self, doing: &'static str, source: crate::node::Error) -> Error {
+        Error::State { pipeline: self.parts.name.clone(), doing, source: Box::new(source) }
+    }
+}
+
+fn consumer_failed(parts: &Parts, source: crate::consumer::Error) -> Error {
+    Error::Consumer { pipeline: parts.name.clone(), source: Box::new(source) }
+}
+
+/// Rows with no run of offsets behind them.
+fn held_back(records: RecordBatch) -> Batch {
+    Batch {
+        records,
+        span: Span { partition: 0, start: 0, next: Position::default() },
+        origins: crate::data::Origins::Unknown,
+        messages: Arc::default(),
+        dead: Vec::new(),
+    }
+}
+
+/// The answer of the commit on its way; never if there is none.
+async fn finished(committing: &mut Option<JoinHandle<Result<Done, Error>>>) -> Result<Done, Error> {
+    let Some(task) = committing else { return std::future::pending().await };
+    let answer = task.await;
+    *committing = None;
+    match answer {
+        Ok(done) => done,
+        // A panic there is a bug; it goes on here, where the pipeline's task is watched.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,204 @@
+//! Decoders: messages in, rows and faults out, with one schema for all partitions of a branch.
+//!
+//! **Invariant**: a message either has a row, or a fault, or was a tombstone that the decoder chose to leave out; it never
+//! takes a neighbour down.
+
+mod json;
+mod plugin;
+mod raw;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use self::{json::JsonDecoder, plugin::PluginDecoding, raw::RawDecoder};
+use super::{DecoderSpec, Error, MetadataColumn, NativeDecoder, SchemaText, metadata};
+use crate::{
+    data::{Batch, DeadLetter, Messages, Origins, Span},
+    plugin::{RowFault, Task},
+};
+
+/// The schema that every partition's decoder keeps to: declared, taken from the head, or settled by the first rows.
+#[derive(Clone, Debug, Default)]
+pub struct SchemaPin {
+    settled: Arc<Mutex<Option<SchemaRef>>>,
+}
+
+impl SchemaPin {
+    /// A pin that holds the schema of the last commit, if there was one.
+    #[must_use]
+    pub fn new(schema: Option<SchemaRef>) -> Self {
+        Self { settled: Arc::new(Mutex::new(schema)) }
+    }
+
+    /// The schema settled so far.
+    pub async fn get(&self) -> Option<SchemaRef> {
+        self.settled.lock().await.clone()
+    }
+
+    /// Waits while another partition settles the schema.
+    async fn hold(&self) -> OwnedMutexGuard<Option<SchemaRef>> {
+        Arc::clone(&self.settled).lock_owned().await
+    }
+}
+
+/// Makes a decoder for each partition.
+#[derive(Clone, Debug)]
+pub struct DecoderFactory {
+    /// What the spec says.
+    pub spec: DecoderSpec,
+    /// The task of the plugin, where the decoder is one.
+    pub task: Option<Task>,
+    /// The topic, for the plugin.
+    pub topic: String,
+    /// Columns added from the message itself.
+    pub metadata: Vec<MetadataColumn>,
+    /// The schema that all partitions share.
+    pub pin: SchemaPin,
+}
+
+/// Decodes the messages of one partition.
+#[derive(Debug)]
+pub struct Decoder {
+    factory: DecoderFactory,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+enum Running {
+    Json(JsonDecoder),
+    Raw(RawDecoder),
+    Plugin(Box<PluginDecoding>),
+}
+
+/// Rows of one run of messages.
+#[derive(Debug)]
+struct Rows {
+    records: RecordBatch,
+    origins: Origins,
+    faults: Vec<RowFault>,
+}
+
+impl DecoderFactory {
+    /// A decoder for one partition; what it needs is opened when the first messages arrive.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder {
+        Decoder { factory: self.clone(), running: None }
+    }
+
+    fn name(&self) -> &str {
+        match &self.spec {
+            DecoderSpec::Native(NativeDecoder::Json(_)) => "json",
+            DecoderSpec::Native(NativeDecoder::Raw) => "raw",
+            DecoderSpec::Plugin(spec) => &spec.plugin,
+        }
+    }
+
+    fn refused(&self, reason: String) -> Error {
+        Error::Schema { decoder: self.name().to_owned(), reason }
+    }
+
+    /// Opens the decoder; `pinned` is the schema it has to keep to.
+    async fn open(&self, pinned: Option<&SchemaRef>, messages: &Messages, span: &Span) -> Result<Running, Error> {
+        match &self.spec {
+            DecoderSpec::Native(NativeDecoder::Raw) => Ok(Running::Raw(RawDecoder::default())),
+            DecoderSpec::Native(NativeDecoder::Json(spec)) => {
+                let declared = spec.schema.as_ref().map(SchemaText::parse).transpose().map_err(|e| self.refused(e))?;
+                let schema = match (declared, pinned) {
+                    (Some(declared), _) => Arc::new(declared),
+                    (None, Some(pinned)) => Arc::clone(pinned),
+                    (None, None) => Arc::new(json::infer(messages)),
+                };
+                JsonDecoder::new(schema, spec.unknown).map(Running::Json)
+            }
+            DecoderSpec::Plugin(spec) => {
+                let mut task = self.task.clone().ok_or_else(|| self.refused("the plugin is not loaded".into()))?;
+                if let Some(pinned) = pinned
+                    && !task.settings.iter().any(|(name, _)| name == "schema")
+                {
+                    let text = SchemaText::print(pinned).map_err(|reason| self.refused(reason))?;
+                    task.settings.push(("schema".into(), text.to_string()));
+                }
+                PluginDecoding::open(spec, task, &self.topic, span)
+                    .await
+                    .map(|opened| Running::Plugin(Box::new(opened)))
+            }
+        }
+    }
+}
+
+impl Decoder {
+    /// The rows of `messages` as a batch of `span`; messages that could not be decoded come as its dead letters.
+    ///
+    /// # Errors
+    /// What stops the pipeline: a plugin that is broken altogether, a schema that cannot be read.
+    pub async fn decode(&mut self, messages: Messages, span: Span) -> Result<Batch, Error> {
+        let rows = match (messages.is_empty(), &mut self.running) {
+            (true, _) => Rows::none(),
+            (false, Some(running)) => running.decode(&messages, &span).await?,
+            (false, None) => self.first(&messages, &span).await?,
+        };
+        let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
+        let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
+        let dead = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        Ok(Batch { records, span, origins: rows.origins, messages: Arc::new(messages), dead })
+    }
+
+    /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.
+    async fn first(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
+        let mut pin = self.factory.pin.hold().await;
+        let mut running = self.factory.open(pin.as_ref(), messages, span).await?;
+        let rows = running.decode(messages, span).await?;
+        if pin.is_none() && !rows.records.schema_ref().fields().is_empty() {
+            *pin = Some(rows.records.schema());
+        }
+        if let (Some(pinned), DecoderSpec::Plugin(_)) = (pin.as_ref(), &self.factory.spec)
+            && rows.records.num_columns() > 0
+            && pinned.fields() != rows.records.schema_ref().fields()
+        {
+            tracing::debug!(
+                decoder = self.factory.name(),
+                "the plugin's schema differs from the one of earlier commits"
+            );
+        }
+        self.running = Some(running);
+        Ok(rows)
+    }
+}
+
+impl Running {
+    async fn decode(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
+        match self {
+            Self::Json(decoder) => decoder.decode(messages),
+            Self::Raw(decoder) => decoder.decode(messages),
+            Self::Plugin(decoder) => decoder.decode(messages, span).await,
+        }
+    }
+}
+
+impl Rows {
+    fn none() -> Self {
+        Self {
+            records: RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())),
+            origins: Origins::Each,
+            faults: Vec::new(),
+        }
+    }
+}
+
+fn dead_letter(fault: &RowFault, messages: &Messages, span: &Span) -> DeadLetter {
+    let message = fault.message as usize;
+    DeadLetter {
+        partition: messages.partitions.get(message).copied().unwrap_or(span.partition),
+        offset: messages.offsets.get(message).copied().unwrap_or(span.start),
+        timestamp_ms: messages.timestamps_ms.get(message).copied(),
+        key: messages.keys.as_ref().map(|keys| keys.get(message).to_vec()),
+        value: messages.values.get(message).to_vec(),
+        stage: "decode".into(),
+        code: fault.code.clone(),
+        reason: fault.reason.clone(),
+    }
+}

@@ -1,0 +1,45 @@
+//! `raw`: payloads as they are, in the columns `key` and `value`.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, BinaryArray, RecordBatch},
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+
+use super::Rows;
+use crate::{
+    data::{Blobs, Messages, Origins},
+    producer::Error,
+};
+
+/// A running `raw` decoder.
+#[derive(Debug)]
+pub(super) struct RawDecoder {
+    schema: SchemaRef,
+}
+
+impl Default for RawDecoder {
+    fn default() -> Self {
+        let column = |name| Field::new(name, DataType::Binary, true);
+        Self { schema: Arc::new(Schema::new(vec![column("key"), column("value")])) }
+    }
+}
+
+impl RawDecoder {
+    pub(super) fn decode(&self, messages: &Messages) -> Result<Rows, Error> {
+        let count = messages.len();
+        let column = |blobs: &Blobs| -> BinaryArray { (0..count).map(|index| Some(blobs.get(index))).collect() };
+        let keys = messages.keys.as_ref().map_or_else(|| BinaryArray::new_null(count), column);
+        let nulls: std::collections::BTreeSet<u32> = messages.nulls.iter().copied().collect();
+        let values: BinaryArray =
+            (0..count).map(|index| (!nulls.contains(&(index as u32))).then(|| messages.values.get(index))).collect();
+        let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(values)];
+        let records = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(|source| Error::Kernel {
+            decoder: "raw".into(),
+            rows: count,
+            source,
+        })?;
+        Ok(Rows { records, origins: Origins::Each, faults: Vec::new() })
+    }
+}

@@ -1,0 +1,156 @@
+//! What can go wrong between a source and a batch.
+
+use arrow::error::ArrowError;
+use thiserror::Error;
+
+use crate::{
+    data::PartitionId,
+    error::{Coded, Kind},
+    plugin,
+};
+
+/// An error of a producer or a decoder.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The plugin behind the stream failed.
+    #[error("stream \"{plugin}\", topic \"{topic}\"{}: {doing} failed", at(.partition))]
+    Stream {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// Partition and offset, where there is one.
+        partition: Option<(PartitionId, u64)>,
+        /// The call.
+        doing: &'static str,
+        /// What the plugin room said.
+        #[source]
+        source: Box<plugin::Error>,
+    },
+    /// The source no longer has the offset of the last commit.
+    #[error(
+        "stream \"{plugin}\", topic \"{topic}\", partition {partition} ({label}): offset {offset} is gone, the source has {earliest}..{latest}; set onOutOfRange to earliest or latest to go on without the messages between, or restore the source"
+    )]
+    OutOfRange {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// Its label.
+        label: String,
+        /// The offset asked for.
+        offset: u64,
+        /// Oldest offset the source has.
+        earliest: u64,
+        /// Offset after the newest message.
+        latest: u64,
+    },
+    /// The source cannot start where the spec says.
+    #[error(
+        "stream \"{plugin}\", topic \"{topic}\", partition {partition}: the source cannot answer `start: {start}`; use earliest, latest or an offset"
+    )]
+    Start {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// What the spec asked for.
+        start: String,
+    },
+    /// A message could not be decoded and the spec says to stop then.
+    #[error(
+        "partition {partition}, offset {offset}: cannot decode the message ({code}: {reason}); mend the decoder's settings, or set errors.decode to dead-letter"
+    )]
+    Undecodable {
+        /// The partition.
+        partition: PartitionId,
+        /// Offset of the message.
+        offset: u64,
+        /// Stable code of the fault.
+        code: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The plugin behind the decoder failed.
+    #[error("decoder \"{decoder}\" failed at partition {partition}, offsets {start}..{next}")]
+    Decoder {
+        /// Name of the decoder.
+        decoder: String,
+        /// The partition.
+        partition: PartitionId,
+        /// First offset of the messages.
+        start: u64,
+        /// Offset after them.
+        next: u64,
+        /// What the plugin room said.
+        #[source]
+        source: Box<plugin::Error>,
+    },
+    /// The declared schema cannot be read.
+    #[error("decoder \"{decoder}\": {reason}")]
+    Schema {
+        /// Name of the decoder.
+        decoder: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A kernel refused the rows.
+    #[error("decoder \"{decoder}\" cannot build a batch of {rows} rows")]
+    Kernel {
+        /// Name of the decoder.
+        decoder: String,
+        /// Messages of the batch.
+        rows: usize,
+        /// What the kernel said.
+        #[source]
+        source: ArrowError,
+    },
+    /// Two partitions of a topic have the same number.
+    #[error(
+        "stream \"{plugin}\", topic \"{topic}\": partition {partition} is \"{first}\" and \"{second}\" at once; rename one of them"
+    )]
+    Ambiguous {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// One label.
+        first: String,
+        /// The other label.
+        second: String,
+    },
+}
+
+fn at(partition: &Option<(PartitionId, u64)>) -> String {
+    partition.map(|(partition, offset)| format!(", partition {partition}, offset {offset}")).unwrap_or_default()
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
+            Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
+            Self::Start { .. } | Self::Schema { .. } => Kind::Spec,
+            Self::Undecodable { .. } => Kind::Plugin,
+            Self::Kernel { .. } => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Stream { source, .. } | Self::Decoder { source, .. } => source.code(),
+            Self::OutOfRange { .. } => "E0301",
+            Self::Start { .. } => "E0302",
+            Self::Undecodable { .. } => "E0303",
+            Self::Schema { .. } => "E0304",
+            Self::Kernel { .. } => "E0305",
+            Self::Ambiguous { .. } => "E0306",
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Columns made from the message itself: partition, offset, time, key.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, TimestampMillisecondArray, UInt32Array, UInt64Array,
+    },
+    datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
+    error::ArrowError,
+};
+
+use super::MetadataColumn;
+use crate::data::{Messages, Origins, PartitionId};
+
+/// `records` with the columns that `wanted` names.
+///
+/// # Errors
+/// If the rows already have a column of that name.
+pub(super) fn attach(
+    records: RecordBatch,
+    wanted: &[MetadataColumn],
+    partition: PartitionId,
+    messages: &Messages,
+    origins: &Origins,
+) -> Result<RecordBatch, ArrowError> {
+    if wanted.is_empty() {
+        return Ok(records);
+    }
+    let rows = records.num_rows();
+    let of = |row: usize| origins.message(row);
+    let mut fields: Vec<FieldRef> = records.schema_ref().fields().iter().cloned().collect();
+    let mut arrays = records.columns().to_vec();
+    for column in wanted {
+        let (field, array): (Field, ArrayRef) = match column {
+            MetadataColumn::Partition => {
+                let of_row =
+                    |row| of(row).and_then(|message| messages.partitions.get(message).copied()).unwrap_or(partition);
+                let array: UInt32Array = (0..rows).map(|row| Some(of_row(row))).collect();
+                (Field::new("__partition", DataType::UInt32, true), Arc::new(array))
+            }
+            MetadataColumn::Offset => {
+                let array: UInt64Array =
+                    (0..rows).map(|row| of(row).and_then(|message| messages.offsets.get(message).copied())).collect();
+                (Field::new("__offset", DataType::UInt64, true), Arc::new(array))
+            }
+            MetadataColumn::Timestamp => {
+                let array: TimestampMillisecondArray = (0..rows)
+                    .map(|row| of(row).and_then(|message| messages.timestamps_ms.get(message).copied()))
+                    .collect();
+                let zone = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+                (Field::new("__timestamp", zone, true), Arc::new(array.with_timezone("UTC")))
+            }
+            MetadataColumn::Key => {
+                let key = |row| of(row).and_then(|message| Some(messages.keys.as_ref()?.get(message)));
+                let array: BinaryArray = (0..rows).map(key).collect();
+                (Field::new("__key", DataType::Binary, true), Arc::new(array))
+            }
+        };
+        if fields.iter().any(|known| known.name() == field.name()) {
+            return Err(ArrowError::SchemaError(format!("the rows already have a column {}", field.name())));
+        }
+        fields.push(Arc::new(field));
+        arrays.push(array);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+}

@@ -1,0 +1,231 @@
+//! Schemas as users write them: `{id: int64, at: "timestamp(ms, UTC)", user: {name: utf8}, tags: [utf8]}`.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use schemars::{JsonSchema, SchemaGenerator};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
+
+/// Columns and their types, in the order they were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SchemaText(Vec<(String, TypeText)>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum TypeText {
+    Name(String),
+    Struct(SchemaText),
+    List(Vec<TypeText>),
+}
+
+impl SchemaText {
+    /// The schema it describes; every field is nullable.
+    ///
+    /// # Errors
+    /// What is wrong, naming the field.
+    pub fn parse(&self) -> Result<Schema, String> {
+        Ok(Schema::new(fields(self, "")?))
+    }
+
+    /// `schema` in these words.
+    ///
+    /// # Errors
+    /// A type that the words do not cover.
+    pub fn print(schema: &Schema) -> Result<Self, String> {
+        let field = |field: &Arc<Field>| Ok((field.name().clone(), print_type(field.data_type())?));
+        schema.fields().iter().map(field).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for SchemaText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn fields(written: &SchemaText, under: &str) -> Result<Fields, String> {
+    let field = |(name, value): &(String, TypeText)| {
+        let path = if under.is_empty() { name.clone() } else { format!("{under}.{name}") };
+        Ok(Field::new(name, parse_type(value, &path)?, true))
+    };
+    written.0.iter().map(field).collect()
+}
+
+fn parse_type(written: &TypeText, path: &str) -> Result<DataType, String> {
+    match written {
+        TypeText::Name(name) => scalar(name).ok_or_else(|| {
+            format!("field `{path}` has the unknown type `{name}`; use boolean, int8…int64, uint8…uint64, float32, float64, utf8, binary, date32, timestamp(s|ms|us|ns[, zone]) or decimal128(p, s), {{…}} for a struct and […] for a list")
+        }),
+        TypeText::Struct(inner) => Ok(DataType::Struct(fields(inner, path)?)),
+        TypeText::List(items) => match items.as_slice() {
+            [item] => Ok(DataType::List(Arc::new(Field::new_list_field(parse_type(item, path)?, true)))),
+            _ => Err(format!("field `{path}` is a list; write the type of its items and nothing else, as in [utf8]")),
+        },
+    }
+}
+
+fn scalar(name: &str) -> Option<DataType> {
+    let name = name.trim();
+    if let Some(inner) = name.strip_prefix("timestamp") {
+        let inner = inner.trim().strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or("ms");
+        let (unit, zone) = inner.split_once(',').map_or((inner, None), |(unit, zone)| (unit, Some(zone.trim().into())));
+        return Some(DataType::Timestamp(time_unit(unit.trim())?, zone));
+    }
+    if let Some(inner) = name.strip_prefix("decimal128(").and_then(|inner| inner.strip_suffix(')')) {
+        let (precision, scale) = inner.split_once(',')?;
+        return Some(DataType::Decimal128(precision.trim().parse().ok()?, scale.trim().parse().ok()?));
+    }
+    SCALARS.iter().find(|(known, _)| *known == name).map(|(_, data_type)| data_type.clone())
+}
+
+const SCALARS: [(&str, DataType); 20] = [
+    ("null", DataType::Null),
+    ("boolean", DataType::Boolean),
+    ("bool", DataType::Boolean),
+    ("int8", DataType::Int8),
+    ("int16", DataType::Int16),
+    ("int32", DataType::Int32),
+    ("int64", DataType::Int64),
+    ("uint8", DataType::UInt8),
+    ("uint16", DataType::UInt16),
+    ("uint32", DataType::UInt32),
+    ("uint64", DataType::UInt64),
+    ("float32", DataType::Float32),
+    ("float64", DataType::Float64),
+    ("utf8", DataType::Utf8),
+    ("string", DataType::Utf8),
+    ("large-utf8", DataType::LargeUtf8),
+    ("binary", DataType::Binary),
+    ("large-binary", DataType::LargeBinary),
+    ("date32", DataType::Date32),
+    ("date64", DataType::Date64),
+];
+
+fn time_unit(text: &str) -> Option<TimeUnit> {
+    Some(match text {
+        "s" | "second" => TimeUnit::Second,
+        "ms" | "millisecond" => TimeUnit::Millisecond,
+        "us" | "microsecond" => TimeUnit::Microsecond,
+        "ns" | "nanosecond" => TimeUnit::Nanosecond,
+        _ => return None,
+    })
+}
+
+fn print_type(data_type: &DataType) -> Result<TypeText, String> {
+    Ok(match data_type {
+        DataType::Struct(inner) => TypeText::Struct(SchemaText::print(&Schema::new(inner.clone()))?),
+        DataType::List(item) => TypeText::List(vec![print_type(item.data_type())?]),
+        DataType::Timestamp(unit, zone) => {
+            let unit = match unit {
+                TimeUnit::Second => "s",
+                TimeUnit::Millisecond => "ms",
+                TimeUnit::Microsecond => "us",
+                TimeUnit::Nanosecond => "ns",
+            };
+            TypeText::Name(
+                zone.as_ref().map_or(format!("timestamp({unit})"), |zone| format!("timestamp({unit}, {zone})")),
+            )
+        }
+        DataType::Decimal128(precision, scale) => TypeText::Name(format!("decimal128({precision}, {scale})")),
+        other => {
+            let known = SCALARS.iter().find(|(_, data_type)| data_type == other).map(|(name, _)| (*name).to_owned());
+            TypeText::Name(known.ok_or_else(|| format!("the type {other} cannot be pinned"))?)
+        }
+    })
+}
+
+impl Serialize for SchemaText {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.iter().map(|(name, written)| (name, written)))
+    }
+}
+
+impl Serialize for TypeText {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Name(name) => to.serialize_str(name),
+            Self::Struct(inner) => inner.serialize(to),
+            Self::List(items) => to.collect_seq(items),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SchemaText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match TypeText::deserialize(from)? {
+            TypeText::Struct(inner) => Ok(inner),
+            _ => Err(serde::de::Error::custom("a schema is a map of column names to types")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TypeText {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(Written)
+    }
+}
+
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = TypeText;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a type name, a map of fields to types, or a list of one type")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<TypeText, E> {
+        Ok(TypeText::Name(name.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TypeText, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(TypeText::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TypeText, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(TypeText::Struct(SchemaText(fields)))
+    }
+}
+
+impl JsonSchema for SchemaText {
+    fn schema_name() -> Cow<'static, str> {
+        "Schema".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "object", "description": "Columns and their types, in order."})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<(), &str>) {
+        let written: Result<SchemaText, _> = serde_json::from_str(text);
+        match (written.map_err(|error| error.to_string()).and_then(|written| written.parse()), expected) {
+            (Ok(schema), Ok(())) => assert_eq!(SchemaText::print(&schema).unwrap().to_string(), text),
+            (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+            (got, _) => panic!("{text}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_printed() {
+        check(r#"{"id":"int64","at":"timestamp(ms, UTC)","user":{"name":"utf8"},"tags":["utf8"]}"#, Ok(()));
+        check(r#"{"price":"decimal128(10, 2)","deep":[{"a":["boolean"]}]}"#, Ok(()));
+        check(r#"{"a":{"b":"int65"}}"#, Err("`a.b` has the unknown type `int65`"));
+        check(r#"{"a":["utf8","utf8"]}"#, Err("is a list"));
+        check(r#"{"a":7}"#, Err("a type name"));
+    }
+}
