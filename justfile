@@ -1,0 +1,65 @@
+# `./justw` lists the recipes; `./justw run` and `./justw test` do everything on a fresh machine.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+export CARGO_TERM_PROGRESS_WHEN := env("CARGO_TERM_PROGRESS_WHEN", "auto")
+
+spout := "target/release/spout"
+
+_list:
+    @just --list --unsorted
+
+# Build the host (target/release/spout).
+[group('use')]
+build:
+    cargo build --release --locked
+
+# Build every plugin into plugins/*.wasm; adds the wasm32-wasip2 target where it is missing.
+[group('use')]
+plugins *names:
+    plugins/build.sh {{ names }}
+
+# The main job: Nexmark through plugins into a repo, and a growing NDJSON file followed into another; then SQL over both.
+[group('use')]
+run: build plugins
+    examples/main-job.sh {{ spout }}
+
+# Any command of the host: `./justw spout --help`.
+[group('use')]
+[positional-arguments]
+spout *args: build
+    @{{ spout }} "$@"
+
+# Every test: unit, conformance, kill -9, hostile plugins, real input.
+[group('check')]
+test: build plugins guests
+    cargo test --release --workspace --locked
+
+# The misbehaving plugins that tests run.
+[group('check')]
+guests:
+    plugins/build.sh --guests
+
+# Everything that CI checks.
+[group('check')]
+ci:
+    .ci/run
+
+[group('check')]
+fmt-check:
+    cargo fmt --all --check
+
+[group('check')]
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# Licences, sources and banned crates; installs cargo-deny where it is missing.
+[group('check')]
+deny:
+    command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || cargo install --quiet --locked --root target/tools cargo-deny
+    PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked check licenses bans sources
+
+# Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`.
+[group('check')]
+bench *what: build plugins
+    cargo run --release --locked -p spout-tests --bin spout-bench -- {{ what }}
