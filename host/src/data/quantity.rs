@@ -7,12 +7,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A number of bytes, written `65536`, `64KiB`, `10MB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String", description = "A number of bytes: 65536, 64KiB, 10MB")]
+#[schemars(
+    with = "String",
+    description = "A number of bytes: 65536, 64KiB, 10MB",
+    extend("type" = ["string", "integer"], "format" = "byte-size", "minimum" = 0)
+)]
 pub struct ByteSize(pub u64);
 
 /// A length of time, written `250ms`, `5s`, `10m`, `1h`, `7d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, JsonSchema)]
-#[schemars(with = "String", description = "A length of time: 250ms, 5s, 10m, 1h, 7d")]
+#[schemars(with = "String", description = "A length of time: 250ms, 5s, 10m, 1h, 7d", extend("format" = "period"))]
 pub struct Period(pub Duration);
 
 const SIZES: [(&str, u64); 9] = [

@@ -81,8 +81,7 @@ pub enum Start {
     /// Only what arrives from now on.
     Latest,
     /// The first message at or after this time.
-    #[schemars(with = "String")]
-    Time(jiff::Timestamp),
+    Time(#[schemars(with = "String", extend("format" = "date-time"))] jiff::Timestamp),
     /// The first message that is at most this old.
     Ago(Period),
     /// These offsets by partition; partitions not named start at `earliest`.

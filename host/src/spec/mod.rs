@@ -1,7 +1,37 @@
 //! What users write: pipeline specs, composed from each component's own spec.
+//!
+//! [`load_all`] reads files into [`Loaded`] specs: the text becomes a tree that knows its lines, is fitted to the JSON
+//! schema made of the structs ([`spec_schema`]), and then deserialized into [`PipelineSpec`]. Pinot's `streamConfigs`
+//! is translated on the way, and what can be said without running anything is checked. Every [`Error`] has a line.
+//!
+//! ```
+//! use std::path::Path;
+//! let text = spout_host::spec::EXAMPLE;
+//! let loaded = spout_host::spec::parse(text, Path::new("example.yaml"), Path::new(".")).unwrap();
+//! assert_eq!(loaded[0].spec.pipeline.name, "github-events");
+//! ```
+//!
+//! **Invariant**: nothing here opens a plugin, a repo or a socket; the same text always gives the same answer.
 
+mod check;
+mod document;
+mod error;
+mod example;
+mod load;
+mod near;
 mod pipeline;
+mod schema;
+mod shape;
+mod stream_configs;
+#[cfg(test)]
+mod tests;
 
+pub use check::{plugin_name, plugins, together};
+pub use error::{Error, Place};
+pub use example::EXAMPLE;
+pub use load::{Loaded, load, load_all, parse};
+pub use near::{advice, nearest};
 pub use pipeline::{
     CommitSpec, ErrorsSpec, FlushSpec, Guarantee, NameSpec, OnError, PipelineSpec, ProducerSpec, SpoutSpec,
 };
+pub use schema::spec_schema;

@@ -1,0 +1,285 @@
+//! What can be said about specs without running anything: names, paths, thresholds, contradictions.
+
+use std::collections::BTreeMap;
+
+use super::{
+    CommitSpec, Loaded, PipelineSpec,
+    error::{Error, Place},
+    near,
+};
+use crate::{
+    consumer::ConsumerSpec,
+    node::NodeSpec,
+    producer::{ConsumerType, DecoderSpec, Start},
+    repo::Format,
+};
+
+const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
+const PATH_RULE: &str = "write it like /events/ or /{commit}.parquet: from the root, without `..`, and with \
+                         no placeholder but {commit} and {part}";
+
+/// Checks one pipeline, and gives ids to handlers that have none.
+///
+/// # Errors
+/// The first thing that is wrong, at its line.
+pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
+    name_handlers(&mut loaded.spec);
+    let loaded = &*loaded;
+    name(loaded, "pipeline.name", &loaded.spec.pipeline.name, "the name of a pipeline")?;
+    name(loaded, "commit.branch", &loaded.spec.commit.branch, "the name of a branch")?;
+    paths(loaded)?;
+    producer(loaded)?;
+    handlers(loaded)?;
+    positive(loaded)?;
+    consumers(loaded)?;
+    grants(loaded)
+}
+
+/// Checks that pipelines can run beside each other.
+///
+/// # Errors
+/// Two of them have one name, or write one branch.
+pub fn together(all: &[Loaded]) -> Result<(), Error> {
+    let mut names: BTreeMap<&str, &Loaded> = BTreeMap::new();
+    for loaded in all {
+        let PipelineSpec { pipeline, commit, .. } = &loaded.spec;
+        let Some(first) = names.insert(&pipeline.name, loaded) else { continue };
+        let at = loaded.place("pipeline.name");
+        let pipeline = pipeline.name.clone();
+        let name = first.place("pipeline.name");
+        // A pipeline writes the repo of its own name, so that one branch can only be written twice under one name.
+        return Err(match first.spec.commit.branch == commit.branch {
+            true => Error::TwiceBranch { at, branch: format!("{pipeline}@{}", commit.branch), pipeline, first: name },
+            false => Error::TwicePipeline { at, pipeline, first: name },
+        });
+    }
+    Ok(())
+}
+
+/// The plugin references of a spec with the path of each, in the order in which messages pass them.
+#[must_use]
+pub fn plugins(spec: &PipelineSpec) -> Vec<(String, &str)> {
+    let mut out = Vec::new();
+    if let Some(stream) = &spec.producer.stream {
+        out.push(("producer.stream.plugin".to_owned(), stream.plugin.as_str()));
+    }
+    if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
+        out.push(("producer.decoder.plugin".to_owned(), decoder.plugin.as_str()));
+    }
+    for (index, node) in spec.node.iter().enumerate() {
+        if let NodeSpec::Plugin(plugin) = node {
+            out.push((format!("node[{index}].plugin"), plugin.plugin.as_str()));
+        }
+    }
+    out
+}
+
+/// A plugin reference without its digest.
+#[must_use]
+pub fn plugin_name(reference: &str) -> &str {
+    reference.split('@').next().unwrap_or(reference)
+}
+
+fn name_handlers(spec: &mut PipelineSpec) {
+    for (index, node) in spec.node.iter_mut().enumerate() {
+        let (kind, id) = match node {
+            NodeSpec::Filter(filter) => ("filter", &mut filter.id),
+            NodeSpec::Map(map) => ("map", &mut map.id),
+            NodeSpec::Plugin(plugin) => ("plugin", &mut plugin.id),
+        };
+        if id.is_empty() {
+            *id = format!("{kind}-{index}");
+        }
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+fn name(loaded: &Loaded, path: &str, value: &str, what: &'static str) -> Result<(), Error> {
+    match is_name(value) {
+        true => Ok(()),
+        false => Err(bad_name(loaded, path, value, what, NAME_RULE)),
+    }
+}
+
+fn bad_name(loaded: &Loaded, path: &str, value: &str, what: &'static str, rule: &str) -> Error {
+    Error::BadName {
+        at: loaded.place(path),
+        path: path.to_owned(),
+        value: value.to_owned(),
+        what,
+        rule: rule.to_owned(),
+    }
+}
+
+fn contradiction(loaded: &Loaded, path: &str, what: impl Into<String>) -> Error {
+    Error::Contradiction { at: loaded.place(path), pipeline: loaded.spec.pipeline.name.clone(), what: what.into() }
+}
+
+fn paths(loaded: &Loaded) -> Result<(), Error> {
+    let CommitSpec { path, .. } = &loaded.spec.commit;
+    if !is_template(path) {
+        return Err(bad_name(loaded, "commit.path", path, "the path of data files", PATH_RULE));
+    }
+    let Some(marker) = &loaded.spec.spout.marker else { return Ok(()) };
+    let file = marker.trim_start_matches('/');
+    if !is_file(file) {
+        let rule = "write the name of a file like offsets or state/offsets";
+        return Err(bad_name(loaded, "spout.marker", marker, "the marker's file", rule));
+    }
+    if path.trim_start_matches('/') == file || file.starts_with("dead-letter/") {
+        return Err(contradiction(
+            loaded,
+            "spout.marker",
+            format!("the marker's file /{file} is also a data file; rename it"),
+        ));
+    }
+    Ok(())
+}
+
+fn is_file(path: &str) -> bool {
+    !path.is_empty() && path.len() <= 512 && path.split('/').all(is_segment)
+}
+
+fn is_segment(segment: &str) -> bool {
+    !segment.is_empty() && segment != "." && segment != ".." && !segment.contains(|c: char| c.is_control() || c == '\\')
+}
+
+fn is_template(path: &str) -> bool {
+    let Some(inner) = path.strip_prefix('/') else { return false };
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let plain = inner.replace("{commit}", "c").replace("{part}", "p");
+    !plain.contains(['{', '}']) && (plain.is_empty() || is_file(&plain))
+}
+
+fn producer(loaded: &Loaded) -> Result<(), Error> {
+    let producer = &loaded.spec.producer;
+    let missing = |missing: &str, advice: &str| Error::Missing {
+        at: loaded.place("producer"),
+        within: "`producer`".into(),
+        missing: missing.into(),
+        advice: advice.into(),
+    };
+    let Some(stream) = &producer.stream else {
+        return Err(missing("`stream`", "add `stream: {plugin: …, topic: …}` or Pinot's `streamConfigs`"));
+    };
+    if producer.decoder.is_none() {
+        return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
+    }
+    for (path, reference) in plugins(&loaded.spec) {
+        let pinned = reference.split_once('@');
+        let digest = pinned.is_none_or(|(_, digest)| {
+            let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+            (8..=64).contains(&hex.len()) && hex.chars().all(|c| c.is_ascii_hexdigit())
+        });
+        if !is_name(plugin_name(reference)) || !digest {
+            let rule = "write the plugin's name, or name@sha256:… with its digest";
+            return Err(bad_name(loaded, &path, reference, "the name of a plugin", rule));
+        }
+    }
+    let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
+    if stream.consumer_type == ConsumerType::Highlevel && by_time {
+        let what = "a stream read as a whole (consumerType: highlevel) can start at earliest or latest only; \
+                    read it by partition (lowlevel) to start at a time or an offset";
+        return Err(contradiction(loaded, "producer.stream.start", what));
+    }
+    Ok(())
+}
+
+fn handlers(loaded: &Loaded) -> Result<(), Error> {
+    let mut seen = Vec::new();
+    for (index, node) in loaded.spec.node.iter().enumerate() {
+        let path = format!("node[{index}].id");
+        let id = node.id();
+        name(loaded, &path, id, "the id of a handler")?;
+        if id == "decode" {
+            return Err(bad_name(loaded, &path, id, "the id of a handler", "it is the decoder's; choose another"));
+        }
+        if seen.contains(&id) {
+            let pipeline = loaded.spec.pipeline.name.clone();
+            return Err(Error::TwiceHandler { at: loaded.place(&path), pipeline, id: id.to_owned() });
+        }
+        seen.push(id);
+        match node {
+            NodeSpec::Filter(filter) if filter.r#where.trim().is_empty() => {
+                let what = format!("the handler `{id}` filters by nothing; write an expression into where");
+                return Err(contradiction(loaded, &format!("node[{index}].where"), what));
+            }
+            NodeSpec::Map(map) if is_default(&map.columns) && map.drop.is_empty() && map.select.is_empty() => {
+                let what = format!("the handler `{id}` changes nothing; give it columns, drop or select");
+                return Err(contradiction(loaded, &format!("node[{index}]"), what));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn positive(loaded: &Loaded) -> Result<(), Error> {
+    let spec = &loaded.spec;
+    let (flush, limits) = (&spec.commit.flush, &spec.limits);
+    let mut zero = vec![
+        ("commit.flush.rows", flush.rows == 0),
+        ("commit.flush.bytes", flush.bytes.0 == 0),
+        ("commit.flush.time", flush.time.0.is_zero()),
+        ("limits.memory", limits.memory.0 == 0),
+        ("limits.call", limits.call.0.is_zero()),
+        ("limits.answer", limits.answer.0 == 0),
+        ("limits.handles", limits.handles == 0),
+        ("limits.columns", limits.columns == 0),
+        ("limits.depth", limits.depth == 0),
+        ("limits.tableElements", limits.table_elements == 0),
+    ];
+    if let Some(stream) = &spec.producer.stream {
+        zero.push(("producer.stream.fetch.messages", stream.fetch.messages == 0));
+        zero.push(("producer.stream.fetch.bytes", stream.fetch.bytes.0 == 0));
+        zero.push(("producer.stream.discoverEvery", stream.discover_every.0.is_zero()));
+    }
+    match zero.into_iter().find(|(_, is_zero)| *is_zero) {
+        None => Ok(()),
+        Some((path, _)) => Err(Error::WrongValue {
+            at: loaded.place(path),
+            path: path.to_owned(),
+            found: "0".into(),
+            expected: "it has to be more; leave it out for the default".into(),
+        }),
+    }
+}
+
+fn consumers(loaded: &Loaded) -> Result<(), Error> {
+    for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
+        let path = format!("consumers[{index}].format");
+        match consumer {
+            ConsumerSpec::File(file) if !matches!(file.format, Format::Ndjson | Format::Csv) => {
+                let what = "a file outside the repo can only grow as ndjson or csv; change the format of this consumer";
+                return Err(contradiction(loaded, &path, what));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn grants(loaded: &Loaded) -> Result<(), Error> {
+    let used: Vec<&str> = plugins(&loaded.spec).into_iter().map(|(_, reference)| plugin_name(reference)).collect();
+    for (plugin, grant) in &loaded.spec.grants {
+        let path = format!("grants.{plugin}");
+        if !used.contains(&plugin.as_str()) {
+            let (at, pipeline): (Place, String) = (loaded.place(&path), loaded.spec.pipeline.name.clone());
+            return Err(Error::StrayGrant { at, pipeline, plugin: plugin.clone(), advice: near::advice(plugin, used) });
+        }
+        for inside in grant.dirs.keys() {
+            let path = format!("{path}.dirs.{inside}");
+            name(loaded, &path, inside, "the name of a directory inside the plugin")?;
+        }
+    }
+    Ok(())
+}

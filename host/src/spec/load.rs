@@ -1,0 +1,171 @@
+//! Reads spec files: text to pipelines, with every complaint at its line.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    PipelineSpec, check,
+    document::{self, MAX_BYTES, Node, Tree},
+    error::{Error, Place},
+    schema::spec_schema,
+    shape::Shape,
+    stream_configs,
+};
+
+/// A pipeline spec with where it came from.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The pipeline. `streamConfigs` is already translated, handlers without an id have one.
+    pub spec: PipelineSpec,
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// The file's directory, where relative paths of the spec start.
+    pub base_dir: PathBuf,
+    /// Line its document starts at.
+    pub line: usize,
+    /// `sha256:…` of the spec, however it was written.
+    pub digest: String,
+    pub(super) lines: Lines,
+}
+
+/// The line of every key of a document, by path.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lines(BTreeMap<String, usize>);
+
+impl Loaded {
+    /// Where `path` is written (`producer.stream.plugin`), or else what it would be within.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Place {
+        let mut path = path;
+        loop {
+            if let Some(&line) = self.lines.0.get(path) {
+                return Place::new(&self.path, line);
+            }
+            match path.rfind(['.', '[']) {
+                Some(at) => path = path.get(..at).unwrap_or_default(),
+                None => return Place::new(&self.path, self.line),
+            }
+        }
+    }
+
+    /// Whether the spec's author wrote `path`, rather than leaving it at its default.
+    #[must_use]
+    pub fn says(&self, path: &str) -> bool {
+        self.lines.0.contains_key(path)
+    }
+
+    /// A path of the spec on this machine: a relative one starts at the spec's own directory.
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.base_dir.join(path)
+    }
+}
+
+/// Reads the pipelines of one file, YAML or JSON, and checks each on its own.
+///
+/// # Errors
+/// The file cannot be read, or something in it is wrong; the message names the line.
+pub fn load(path: &Path) -> Result<Vec<Loaded>, Error> {
+    let read = |source| Error::Read { path: path.to_owned(), source };
+    let length = fs::metadata(path).map_err(read)?.len();
+    if length > MAX_BYTES {
+        let what = format!("the file has {length} bytes, and a spec can have {MAX_BYTES}");
+        return Err(Error::TooMuch { at: Place::new(path, 0), what });
+    }
+    let bytes = fs::read(path).map_err(read)?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let line =
+            error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|&&byte| byte == b'\n').count();
+        Error::Syntax { at: Place::new(path, line + 1), what: "it is not UTF-8 text".into() }
+    })?;
+    let absolute = std::path::absolute(path).map_err(|source: io::Error| read(source))?;
+    let base_dir = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    parse(&text, path, &base_dir)
+}
+
+/// Reads several files and checks that their pipelines can run together.
+///
+/// # Errors
+/// As [`load`], or two of the pipelines get into each other's way.
+pub fn load_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Loaded>, Error> {
+    let mut all = Vec::new();
+    for path in paths {
+        all.extend(load(path.as_ref())?);
+    }
+    check::together(&all)?;
+    Ok(all)
+}
+
+/// Reads the pipelines of a text as if it came from the file `path`.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(text: &str, path: &Path, base_dir: &Path) -> Result<Vec<Loaded>, Error> {
+    let nodes = document::read(text, path)?;
+    if nodes.is_empty() {
+        return Err(Error::Empty { path: path.to_owned() });
+    }
+    nodes.into_iter().map(|node| loaded(node, path, base_dir)).collect()
+}
+
+fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<Loaded, Error> {
+    Shape { root: spec_schema(), file: path }.fit(&mut node, "")?;
+    let mut lines = Lines::default();
+    note(&node, String::new(), &mut lines.0);
+    let mut json = String::new();
+    node.write_json(&mut json);
+    let spec: PipelineSpec = serde_json::from_str(&json).map_err(|error| Error::WrongValue {
+        at: Place::new(path, node.line),
+        path: "the document".into(),
+        found: "not a pipeline spec".into(),
+        expected: strip_position(&error.to_string()),
+    })?;
+    let mut loaded = Loaded {
+        spec,
+        path: path.to_owned(),
+        base_dir: base_dir.to_owned(),
+        line: node.line,
+        digest: String::new(),
+        lines,
+    };
+    stream_configs::apply(&mut loaded)?;
+    check::alone(&mut loaded)?;
+    loaded.digest = digest(&loaded.spec);
+    Ok(loaded)
+}
+
+/// The same for specs that mean the same: fields in the order of the structs, defaults written out.
+fn digest(spec: &PipelineSpec) -> String {
+    let canonical = serde_json::to_vec(spec).unwrap_or_default();
+    Sha256::digest(&canonical).iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// Serde counts lines of the JSON that was made of the document, not of the document.
+fn strip_position(message: &str) -> String {
+    message.split(" at line ").next().unwrap_or(message).to_owned()
+}
+
+fn note(node: &Node, path: String, lines: &mut BTreeMap<String, usize>) {
+    match &node.tree {
+        Tree::Map(entries) => {
+            for entry in entries {
+                let inner = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+                lines.insert(inner.clone(), entry.line);
+                note(&entry.value, inner, lines);
+            }
+        }
+        Tree::List(list) => {
+            for (index, item) in list.iter().enumerate() {
+                let inner = format!("{path}[{index}]");
+                lines.insert(inner.clone(), item.line);
+                note(item, inner, lines);
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,427 @@
+//! Fits a document to a JSON schema: names what does not belong by line and path, and brings keys to their proper form.
+//!
+//! Serde alone would lose the line within tagged and untagged enums, and would say little about which key was meant.
+//! What passes here deserializes; serde then only builds the structs.
+
+use std::{borrow::Cow, path::Path, str::FromStr};
+
+use serde_json::{Map, Value};
+
+use super::{
+    document::{Node, Tree},
+    error::{Error, Place},
+    near::{advice, nearest},
+};
+use crate::data::{ByteSize, Period};
+
+/// A JSON schema to fit documents to.
+#[derive(Debug)]
+pub(super) struct Shape<'a> {
+    pub root: &'a Value,
+    pub file: &'a Path,
+}
+
+impl<'a> Shape<'a> {
+    /// Fits `node`, which is at `path` of its document, to the schema.
+    ///
+    /// # Errors
+    /// Something in `node` is unknown, missing, or of the wrong type or value.
+    pub(super) fn fit(&self, node: &mut Node, path: &str) -> Result<(), Error> {
+        self.node(node, self.root, path)
+    }
+
+    fn node(&self, node: &mut Node, schema: &'a Value, path: &str) -> Result<(), Error> {
+        let Some(schema) = self.target(schema).as_object() else { return Ok(()) };
+        if schema.contains_key("anyOf") || schema.contains_key("oneOf") {
+            return self.alternatives(node, schema, path);
+        }
+        if !allows(schema, &node.tree) {
+            return Err(self.wrong(node, path, &expectation(schema)));
+        }
+        self.value(node, schema, path)
+    }
+
+    /// Fits `node`, whose type the schema allows.
+    fn value(&self, node: &mut Node, schema: &'a Map<String, Value>, path: &str) -> Result<(), Error> {
+        match &mut node.tree {
+            Tree::Map(_) => self.map(node, schema, path),
+            Tree::List(list) => {
+                let Some(items) = schema.get("items") else { return Ok(()) };
+                list.iter_mut()
+                    .enumerate()
+                    .try_for_each(|(index, item)| self.node(item, items, &format!("{path}[{index}]")))
+            }
+            Tree::Text(_) => self.text(node, schema, path),
+            Tree::Number(..) => self.number(node, schema, path),
+            Tree::Null | Tree::Bool(_) => Ok(()),
+        }
+    }
+
+    /// What a `$ref` refers to.
+    fn target(&self, schema: &'a Value) -> &'a Value {
+        let mut schema = schema;
+        while let Some(pointer) = schema.get("$ref").and_then(Value::as_str) {
+            let Some(next) = pointer.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer)) else { break };
+            schema = next;
+        }
+        schema
+    }
+
+    fn wrong(&self, node: &Node, path: &str, expected: &str) -> Error {
+        Error::WrongValue {
+            at: Place::new(self.file, node.line),
+            path: if path.is_empty() { "the document".into() } else { path.to_owned() },
+            found: node.describe(),
+            expected: expected.to_owned(),
+        }
+    }
+
+    fn map(&self, node: &mut Node, schema: &'a Map<String, Value>, path: &str) -> Result<(), Error> {
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let line = node.line;
+        let Tree::Map(entries) = &mut node.tree else { return Ok(()) };
+        let mut seen: Vec<(String, usize)> = Vec::new();
+        for entry in entries {
+            let inner = join(path, &entry.key);
+            if let Some((name, value)) = properties.and_then(|properties| property(properties, &entry.key)) {
+                name.clone_into(&mut entry.key);
+                if let Some((_, first)) = seen.iter().find(|(key, _)| key == name) {
+                    let at = Place::new(self.file, entry.line);
+                    return Err(Error::TwiceKey { at, key: name.clone(), first: *first });
+                }
+                seen.push((name.clone(), entry.line));
+                self.node(&mut entry.value, value, &inner)?;
+            } else {
+                self.free(entry.line, &entry.key, &mut entry.value, schema, &inner)?;
+            }
+        }
+        self.missing(line, schema, &seen, path)
+    }
+
+    /// A key that is not one of the schema's own: welcome where the keys are the user's.
+    fn free(
+        &self,
+        line: usize,
+        key: &str,
+        value: &mut Node,
+        schema: &'a Map<String, Value>,
+        path: &str,
+    ) -> Result<(), Error> {
+        if let Some(patterns) = schema.get("patternProperties").and_then(Value::as_object) {
+            // The only patterns in a spec are those of numbered partitions.
+            return match patterns.values().next().filter(|_| key.parse::<u32>().is_ok()) {
+                Some(of) => self.node(value, of, path),
+                None => {
+                    Err(self.unknown(line, key, path, "the keys here are partition numbers, as in `{0: 12}`".into()))
+                }
+            };
+        }
+        match schema.get("additionalProperties") {
+            Some(Value::Bool(false)) => {
+                let known = schema.get("properties").and_then(Value::as_object);
+                let known = known.into_iter().flat_map(Map::keys).map(String::as_str);
+                Err(self.unknown(line, key, path, advice(key, known)))
+            }
+            Some(of @ Value::Object(_)) => {
+                if self.target(of).get("type").and_then(Value::as_str) == Some("string") {
+                    as_text(value);
+                }
+                self.node(value, of, path)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn unknown(&self, line: usize, key: &str, path: &str, advice: String) -> Error {
+        Error::UnknownKey { at: Place::new(self.file, line), key: key.to_owned(), path: path.to_owned(), advice }
+    }
+
+    fn missing(
+        &self,
+        line: usize,
+        schema: &Map<String, Value>,
+        seen: &[(String, usize)],
+        path: &str,
+    ) -> Result<(), Error> {
+        let Some(missing) = required(schema).find(|name| !seen.iter().any(|(key, _)| key == name)) else {
+            return Ok(());
+        };
+        let about = schema.get("properties").and_then(|properties| properties.get(missing));
+        let about = about.map(|schema| self.target(schema)).and_then(|schema| schema.get("description"));
+        let about = about.and_then(Value::as_str).and_then(|text| text.lines().next()).unwrap_or_default();
+        Err(Error::Missing {
+            at: Place::new(self.file, line),
+            within: within(path),
+            missing: format!("`{missing}`"),
+            advice: match about.trim_end_matches('.') {
+                "" => format!("add `{missing}: …`"),
+                about => format!("add `{missing}: …` ({})", lower_first(about)),
+            },
+        })
+    }
+
+    fn text(&self, node: &Node, schema: &Map<String, Value>, path: &str) -> Result<(), Error> {
+        let Tree::Text(text) = &node.tree else { return Ok(()) };
+        if let Some(words) = words(schema) {
+            return match words.contains(&text.as_str()) {
+                true => Ok(()),
+                false => Err(self.wrong(node, path, &advice(text, words))),
+            };
+        }
+        let problem = match schema.get("format").and_then(Value::as_str) {
+            Some("byte-size") => ByteSize::from_str(text).err(),
+            Some("period") => Period::from_str(text).err(),
+            Some("date-time") => text
+                .parse::<jiff::Timestamp>()
+                .is_err()
+                .then(|| format!("`{text}` is not a time; write it like 2026-01-01T00:00:00Z")),
+            _ => None,
+        };
+        match problem {
+            Some(problem) => {
+                let how = problem.split_once("; ").map_or(problem.as_str(), |(_, how)| how);
+                Err(self.wrong(node, path, how))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn number(&self, node: &Node, schema: &Map<String, Value>, path: &str) -> Result<(), Error> {
+        let Tree::Number(number, _) = &node.tree else { return Ok(()) };
+        let limit = |name: &str| schema.get(name).and_then(Value::as_f64);
+        let most = limit("maximum").or(match schema.get("format").and_then(Value::as_str) {
+            Some("uint8") => Some(f64::from(u8::MAX)),
+            Some("uint16") => Some(f64::from(u16::MAX)),
+            Some("uint32") => Some(f64::from(u32::MAX)),
+            Some("int32") => Some(f64::from(i32::MAX)),
+            _ => None,
+        });
+        let value = number.as_f64().unwrap_or(f64::NAN);
+        if let Some(least) = limit("minimum").filter(|least| value < *least) {
+            return Err(self.wrong(node, path, &format!("it has to be at least {least}")));
+        }
+        if let Some(most) = most.filter(|most| value > *most) {
+            return Err(self.wrong(node, path, &format!("it can be at most {most}")));
+        }
+        Ok(())
+    }
+
+    /// Fits `node` to that one of several schemas which it was meant for.
+    fn alternatives(&self, node: &mut Node, schema: &'a Map<String, Value>, path: &str) -> Result<(), Error> {
+        let mut all = Vec::new();
+        self.flatten(schema, &mut all);
+        let fitting: Vec<_> = all.iter().copied().filter(|schema| allows(schema, &node.tree)).collect();
+        match (&node.tree, fitting.as_slice()) {
+            (_, []) => Err(self.wrong(node, path, &expectations(&all))),
+            (Tree::Text(text), several) => {
+                let of: Vec<&str> = several.iter().filter_map(|schema| words(schema)).flatten().collect();
+                match several.iter().find(|schema| words(schema).is_none_or(|list| list.contains(&text.as_str()))) {
+                    Some(schema) => self.text(node, schema, path),
+                    None => match nearest(text, of) {
+                        Some(near) => Err(self.wrong(node, path, &format!("did you mean `{near}`?"))),
+                        None => Err(self.wrong(node, path, &expectations(&all))),
+                    },
+                }
+            }
+            (Tree::Map(_), several @ [_, _, ..]) => self.one_of_maps(node, several, path),
+            (_, [first, ..]) => self.value(node, first, path),
+        }
+    }
+
+    fn flatten(&self, schema: &'a Map<String, Value>, out: &mut Vec<&'a Map<String, Value>>) {
+        let lists = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)).filter_map(Value::as_array);
+        let mut nested = false;
+        for inner in lists.flatten().filter_map(|inner| self.target(inner).as_object()) {
+            nested = true;
+            self.flatten(inner, out);
+        }
+        if !nested {
+            out.push(schema);
+        }
+    }
+
+    /// Chooses among maps: by the tag that says which (`type: filter`), or by the keys that only one of them has to have.
+    fn one_of_maps(&self, node: &mut Node, several: &[&'a Map<String, Value>], path: &str) -> Result<(), Error> {
+        let Tree::Map(entries) = &node.tree else { return Ok(()) };
+        let has = |name: &str| entries.iter().any(|entry| entry.key == name || camel(&entry.key) == name);
+        let tag_name = several.iter().find_map(|schema| tag(schema)).map(|(name, _)| name);
+        let tagged = tag_name.and_then(|tag| entries.iter().find(|entry| entry.key == tag));
+        if let (Some(tag_name), Some(entry)) = (tag_name, tagged) {
+            let kinds: Vec<&str> = several.iter().filter_map(|schema| tag(schema)).map(|(_, kind)| kind).collect();
+            let Tree::Text(kind) = &entry.value.tree else {
+                return Err(self.wrong(
+                    &entry.value,
+                    &join(path, tag_name),
+                    &format!("expected one of {}", kinds.join(", ")),
+                ));
+            };
+            let found = several.iter().find(|schema| tag(schema).is_some_and(|(_, value)| value == kind));
+            return match found {
+                Some(schema) => self.map(node, schema, path),
+                None => Err(self.wrong(&entry.value, &join(path, tag_name), &advice(kind, kinds))),
+            };
+        }
+        if let Some(schema) = several.iter().find(|schema| tag(schema).is_none() && required(schema).all(has)) {
+            return self.map(node, schema, path);
+        }
+        let known = |key: &str| {
+            let of = |schema: &&Map<String, Value>| {
+                schema.get("properties").and_then(Value::as_object).is_some_and(|all| property(all, key).is_some())
+            };
+            several.iter().any(of)
+        };
+        if let Some(entry) = entries.iter().find(|entry| !known(&entry.key)) {
+            let keys = several.iter().filter_map(|schema| schema.get("properties")?.as_object()).flat_map(Map::keys);
+            let mut keys: Vec<&str> = keys.map(String::as_str).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            return Err(self.unknown(entry.line, &entry.key, &join(path, &entry.key), advice(&entry.key, keys)));
+        }
+        Err(self.undecided(node.line, several, path))
+    }
+
+    fn undecided(&self, line: usize, several: &[&'a Map<String, Value>], path: &str) -> Error {
+        let kinds: Vec<&str> = several.iter().filter_map(|schema| tag(schema)).map(|(_, kind)| kind).collect();
+        let mut ways: Vec<String> = Vec::new();
+        if let Some((name, _)) = several.iter().find_map(|schema| tag(schema)) {
+            ways.push(format!("`{name}: …` ({})", kinds.join(", ")));
+        }
+        ways.extend(
+            several
+                .iter()
+                .filter(|schema| tag(schema).is_none())
+                .flat_map(|schema| required(schema))
+                .map(|name| format!("`{name}: …`")),
+        );
+        Error::Missing {
+            at: Place::new(self.file, line),
+            within: within(path),
+            missing: "key that says what it is".into(),
+            advice: format!("add {}", ways.join(" or ")),
+        }
+    }
+}
+
+/// The property a key means: its own name, or the same in snake case.
+fn property<'s>(properties: &'s Map<String, Value>, key: &str) -> Option<(&'s String, &'s Value)> {
+    properties.get_key_value(key).or_else(|| properties.get_key_value(camel(key).as_ref()))
+}
+
+fn camel(key: &str) -> Cow<'_, str> {
+    if !key.contains('_') {
+        return Cow::Borrowed(key);
+    }
+    let mut out = String::with_capacity(key.len());
+    let mut upper = false;
+    for c in key.chars() {
+        match c {
+            '_' if !out.is_empty() => upper = true,
+            c if upper => {
+                out.extend(c.to_uppercase());
+                upper = false;
+            }
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Numbers and booleans as they were written, where the user's own keys have texts as values.
+fn as_text(node: &mut Node) {
+    match &node.tree {
+        Tree::Number(_, text) => node.tree = Tree::Text(text.clone()),
+        Tree::Bool(value) => node.tree = Tree::Text(value.to_string()),
+        _ => {}
+    }
+}
+
+/// The property whose fixed value says which alternative this is, with that value.
+fn tag(schema: &Map<String, Value>) -> Option<(&str, &str)> {
+    let properties = schema.get("properties")?.as_object()?;
+    properties.iter().find_map(|(name, schema)| Some((name.as_str(), schema.get("const")?.as_str()?)))
+}
+
+fn required(schema: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+}
+
+/// The only texts the schema allows, if it is that strict.
+fn words(schema: &Map<String, Value>) -> Option<Vec<&str>> {
+    match (schema.get("const"), schema.get("enum")) {
+        (Some(word), _) => Some(word.as_str().into_iter().collect()),
+        (None, Some(words)) => Some(words.as_array()?.iter().filter_map(Value::as_str).collect()),
+        (None, None) => None,
+    }
+}
+
+fn types(schema: &Map<String, Value>) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn allows(schema: &Map<String, Value>, tree: &Tree) -> bool {
+    let types = types(schema);
+    let any = |names: &[&str]| types.is_empty() || names.iter().any(|name| types.contains(name));
+    match tree {
+        Tree::Null => any(&["null"]),
+        Tree::Bool(_) => any(&["boolean"]),
+        Tree::Number(number, _) if number.is_f64() => any(&["number"]),
+        Tree::Number(..) => any(&["number", "integer"]),
+        Tree::Text(_) => any(&["string"]),
+        Tree::List(_) => any(&["array"]),
+        Tree::Map(_) => any(&["object"]),
+    }
+}
+
+fn expectation(schema: &Map<String, Value>) -> String {
+    expectations(&[schema])
+}
+
+/// What all of `schemas` together would take, in words.
+fn expectations(schemas: &[&Map<String, Value>]) -> String {
+    let mut out: Vec<String> = Vec::new();
+    for schema in schemas {
+        if let Some(words) = words(schema) {
+            out.extend(words.iter().map(|word| format!("`{word}`")));
+            continue;
+        }
+        let keys: Vec<&str> = required(schema).collect();
+        for name in types(schema) {
+            out.push(match (name, schema.get("format").and_then(Value::as_str)) {
+                ("string", Some("byte-size")) => "a number of bytes like 64KiB or 10MB".into(),
+                ("string", Some("period")) => "a length of time like 250ms, 5s or 10m".into(),
+                ("string", Some("date-time")) => "a time like 2026-01-01T00:00:00Z".into(),
+                ("string", _) => "a text (in quotes, if it looks like something else)".into(),
+                ("integer", _) => "a whole number".into(),
+                ("number", _) => "a number".into(),
+                ("boolean", _) => "true or false".into(),
+                ("array", _) => "a list".into(),
+                ("object", _) if keys.is_empty() => "a map".into(),
+                ("object", _) => format!("a map with `{}`", keys.join("`, `")),
+                _ => continue,
+            });
+        }
+    }
+    out.dedup();
+    match out.split_last() {
+        None => "expected something else".into(),
+        Some((only, [])) => format!("expected {only}"),
+        Some((last, rest)) => format!("expected {} or {last}", rest.join(", ")),
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+}
+
+fn within(path: &str) -> String {
+    if path.is_empty() { "the pipeline spec".into() } else { format!("`{path}`") }
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
