@@ -1,5 +1,47 @@
 //! Versioned file trees: commits, heads, readers. The only room that knows the object store.
+//!
+//! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
+//! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, [`TableWriter`] makes them; the [`BranchWriter`] publishes
+//! an open commit with one conditional creation and says how it [`Finished`].
+//!
+//! **Invariant**: no object is ever changed, and none is deleted; whatever is visible became so by one creation.
+//!
+//! ```no_run
+//! # use spout_host::repo::{CommitMeta, Finished, PutMode, Store};
+//! # async fn example() -> Result<(), spout_host::repo::Error> {
+//! let repo = Store::open("./store").await?.repo_or_create("events", "pushes by hour").await?;
+//! let mut writer = repo.writer("master", "events").await?;
+//! let mut open = repo.open_commit();
+//! open.put_file("/hello.txt", PutMode::Append, "hello\n".into()).await?;
+//! match writer.finish(open, CommitMeta { pipeline: "events".into(), ..CommitMeta::default() }).await? {
+//!     Finished::Committed(commit) => println!("{}", commit.id),
+//!     Finished::Lost(winner) => println!("{} was first", winner.id),
+//!     Finished::Unknown(why) => println!("{why}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
+mod branch;
+mod error;
 mod format;
+mod invariants;
+mod object;
+mod open_commit;
+pub mod path;
+mod record;
+mod reference;
+mod repository;
+mod store;
+mod tree;
+mod writer;
 
-pub use format::Format;
+pub use error::{Cause, Error};
+pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
+pub use open_commit::OpenCommit;
+pub use record::{Blob, Claim, Commit, FileAdded, Place, PutMode, RecordKind, TableInfo};
+pub use reference::{MASTER, Reference};
+pub use repository::{BranchInfo, Repo};
+pub use store::{RepoInfo, Store};
+pub use tree::{FileEntry, Piece, Tree};
+pub use writer::{BranchWriter, CommitMeta, Finished};

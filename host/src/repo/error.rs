@@ -1,0 +1,281 @@
+//! What can go wrong with a store, a repo, a commit or a file, and what happens next.
+
+use std::{error::Error as StdError, io};
+
+use crate::{
+    data::PartitionId,
+    error::{Coded, Kind},
+};
+
+/// The cause below an error of ours; never printed by us, the command line walks the chain.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
+/// An error of the repo room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The URL is of no store this build knows.
+    #[error("store `{url}` cannot be opened: {reason}; give a directory, a file:// URL, or memory:// for a trial")]
+    StoreUrl { url: String, reason: String },
+    /// There is no store at that place.
+    #[error("there is no store at {url}; check --store, or let `spout run` create it")]
+    NoStore { url: String },
+    /// Reading failed below us.
+    #[error("cannot read {object}; check that the store is reachable and that this user may read it")]
+    Read { object: String, source: Cause },
+    /// The disk is full or a quota is reached.
+    #[error("no space left for {object}; free some space and start the pipeline again, earlier commits are intact")]
+    NoSpace { object: String, source: Cause },
+    /// The store may not be written.
+    #[error(
+        "{object} may not be written; give this user write permission or choose another --store, earlier commits are intact"
+    )]
+    ReadOnly { object: String, source: Cause },
+    /// Writing failed below us, and nothing was written.
+    #[error("cannot write {object}; nothing was committed and earlier commits are intact")]
+    Write { object: String, source: Cause },
+    /// Whether a record was written is not known.
+    #[error(
+        "it is not known whether {object} was written; open the branch again, its head tells, and delete nothing before that"
+    )]
+    Unconfirmed { object: String, source: Cause },
+
+    /// No such repo.
+    #[error("there is no repo `{repo}` in {store}{nearest}; `spout list repo` shows what there is")]
+    UnknownRepo { repo: String, store: String, nearest: String },
+    /// No such branch.
+    #[error(
+        "repo `{repo}` has no branch or commit `{branch}`{nearest}; `spout list branch {repo}` shows what there is"
+    )]
+    UnknownBranch { repo: String, branch: String, nearest: String },
+    /// The branch has no such commit.
+    #[error("there is no commit {reference}: {reason}; `spout list commit` shows what there is")]
+    UnknownCommit { reference: String, reason: String },
+    /// A prefix fits several commits.
+    #[error("`{prefix}` is the start of {count} commits of repo `{repo}`; write more digits")]
+    AmbiguousCommit { repo: String, prefix: String, count: usize },
+    /// Not a reference.
+    #[error(
+        "`{text}` does not name a commit: {reason}; write repo@branch, repo@branch~2 or repo@<commit id>, then :/path for a file"
+    )]
+    BadReference { text: String, reason: &'static str },
+    /// Not a name for a repo or branch.
+    #[error(
+        "`{name}` cannot name a {what}: {reason}; use up to 100 letters, digits, `-`, `_` and `.`, starting with a letter or digit"
+    )]
+    BadName { what: &'static str, name: String, reason: &'static str },
+    /// Not a path for a file.
+    #[error("`{path}` cannot be the path of a file: {reason}; write it like /events/2026-01.parquet")]
+    BadPath { path: String, reason: &'static str },
+    /// No such file in the commit.
+    #[error("there is no file {path} in commit {commit}{nearest}; `spout list file` shows what there is")]
+    UnknownFile { path: String, commit: String, nearest: String },
+    /// A path would be both a file and a directory.
+    #[error(
+        "{path} cannot be put because {other} is a file already, and a path is a file or a directory; delete one of them"
+    )]
+    PathClash { path: String, other: String },
+
+    /// A record is torn or was altered.
+    #[error(
+        "commit record {object} is damaged: {reason}; run `spout fsck` to see what it affects, and restore the file from a copy"
+    )]
+    BadRecord { object: String, reason: String },
+    /// A record between others is not there.
+    #[error(
+        "commit record {object} is missing although later ones are there; run `spout fsck`, and restore the file from a copy"
+    )]
+    MissingRecord { object: String },
+    /// Written by a newer spout.
+    #[error("{object} has format version {found}, and this spout reads up to {known}; use a newer spout")]
+    NewerFormat { object: String, found: u32, known: u32 },
+    /// The bytes of a file are not what was committed.
+    #[error("{object}, which holds {path}, is damaged: {reason}; run `spout fsck`, and restore the object from a copy")]
+    DamagedFile { object: String, path: String, reason: String },
+
+    /// A newer writer owns the branch.
+    #[error(
+        "another writer took over branch `{branch}` of repo `{repo}` (epoch {theirs}, ours was {ours}); this one stops and has committed nothing since"
+    )]
+    Fenced { repo: String, branch: String, ours: u64, theirs: u64 },
+    /// The branch belongs to another pipeline.
+    #[error(
+        "branch `{branch}` of repo `{repo}` is written by pipeline `{owner}`, so pipeline `{pipeline}` may not write it; choose another branch"
+    )]
+    OwnedBranch { repo: String, branch: String, owner: String, pipeline: String },
+    /// Too many writers at once.
+    #[error(
+        "branch `{branch}` of repo `{repo}` could not be claimed in {attempts} attempts because others keep writing it; stop them"
+    )]
+    Contended { repo: String, branch: String, attempts: u32 },
+    /// The writer does not know its head any more.
+    #[error(
+        "the outcome of an earlier commit to branch `{branch}` of repo `{repo}` is open; open the branch again before committing"
+    )]
+    Unsettled { repo: String, branch: String },
+    /// The record does not follow the head.
+    #[error(
+        "a commit to branch `{branch}` does not follow its head: {what} should be {expected}, found {found}; read the head again"
+    )]
+    NotNext { branch: String, what: &'static str, expected: String, found: String },
+    /// The marker does not start where the head's ends.
+    #[error(
+        "a commit to branch `{branch}` starts partition {partition} at {}, but the head ends at {}; restart the pipeline from the head's marker",
+        offset(*found), offset(*expected)
+    )]
+    MarkerGap { branch: String, partition: PartitionId, expected: Option<u64>, found: Option<u64> },
+    /// An offset goes down.
+    #[error(
+        "a commit to branch `{branch}` moves partition {partition} back from {from} to {to}; use `spout marker seek` to go back on purpose"
+    )]
+    MarkerBack { branch: String, partition: PartitionId, from: u64, to: u64 },
+    /// Nothing moved.
+    #[error("a commit to branch `{branch}` would change nothing: no file, no offset, no state; leave it out")]
+    NothingMoved { branch: String },
+    /// The commit deletes what is not there.
+    #[error("{path} cannot be deleted from branch `{branch}` because it is not there")]
+    NotThere { branch: String, path: String },
+    /// A file grows by another format.
+    #[error("{path} is {there} and cannot grow by {new}; overwrite it or choose another path")]
+    MixedFormats { path: String, there: String, new: String },
+
+    /// Rows do not fit the format.
+    #[error("rows cannot be written as {format}; change the column types or the commit format")]
+    Encode { format: &'static str, source: Cause },
+    /// A column does not fit the format.
+    #[error(
+        "column `{column}` of type {data_type} cannot be written as CSV; commit as parquet, arrow or ndjson, or map the column to plain ones"
+    )]
+    NotFlat { column: String, data_type: String },
+    /// Bytes are not of the format.
+    #[error("{path} cannot be read as {format}")]
+    Decode { path: String, format: &'static str, source: Cause },
+    /// Tables do not fit together.
+    #[error(
+        "column `{column}` is {left} in {left_file} and {right} in {right_file}, so they are not one table; query one directory or an earlier commit"
+    )]
+    MixedTypes { column: String, left: String, left_file: String, right: String, right_file: String },
+
+    /// The statement names no table of ours.
+    #[error("there is no table `{table}`{nearest}; tables are named after repos, with `_` for `-` and `.`")]
+    UnknownTable { table: String, nearest: String },
+    /// A table name fits several repos.
+    #[error("table `{table}` could be repo {repos}; write the repo's own name in double quotes")]
+    AmbiguousTable { table: String, repos: String },
+    /// Nothing tabular in the commit.
+    #[error("{reference} holds no table files{hint}; `spout list file {reference}` shows what it holds")]
+    NoTable { reference: String, hint: String },
+    /// The statement failed.
+    #[error("the statement cannot be run: {reason}")]
+    Sql { reason: String, source: Cause },
+    /// The statement would change something.
+    #[error("only queries can be run on a repo, this is {what}; commits are made by pipelines and `spout put file`")]
+    NotAQuery { what: String },
+}
+
+fn offset(offset: Option<u64>) -> String {
+    offset.map_or_else(|| "nothing".to_owned(), |offset| format!("offset {offset}"))
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
+            Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
+            Self::NotNext { .. } | Self::MarkerGap { .. } => Kind::Conflict,
+            Self::BadRecord { .. } | Self::MissingRecord { .. } | Self::DamagedFile { .. } => Kind::Corrupt,
+            Self::Decode { .. } => Kind::Corrupt,
+            Self::Fenced { .. } => Kind::Fenced,
+            Self::MarkerBack { .. } | Self::NothingMoved { .. } => Kind::Internal,
+            _ => Kind::Spec,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::StoreUrl { .. } => "E0501",
+            Self::NoStore { .. } => "E0502",
+            Self::Read { .. } => "E0503",
+            Self::NoSpace { .. } => "E0504",
+            Self::ReadOnly { .. } => "E0505",
+            Self::Write { .. } => "E0506",
+            Self::Unconfirmed { .. } => "E0507",
+            Self::UnknownRepo { .. } => "E0510",
+            Self::UnknownBranch { .. } => "E0511",
+            Self::UnknownCommit { .. } => "E0512",
+            Self::AmbiguousCommit { .. } => "E0513",
+            Self::BadReference { .. } => "E0514",
+            Self::BadName { .. } => "E0515",
+            Self::BadPath { .. } => "E0516",
+            Self::UnknownFile { .. } => "E0517",
+            Self::PathClash { .. } => "E0518",
+            Self::BadRecord { .. } => "E0520",
+            Self::MissingRecord { .. } => "E0521",
+            Self::NewerFormat { .. } => "E0522",
+            Self::DamagedFile { .. } => "E0523",
+            Self::Fenced { .. } => "E0530",
+            Self::OwnedBranch { .. } => "E0531",
+            Self::Contended { .. } => "E0532",
+            Self::Unsettled { .. } => "E0533",
+            Self::NotNext { .. } => "E0534",
+            Self::MarkerGap { .. } => "E0535",
+            Self::MarkerBack { .. } => "E0536",
+            Self::NothingMoved { .. } => "E0537",
+            Self::NotThere { .. } => "E0538",
+            Self::MixedFormats { .. } => "E0539",
+            Self::Encode { .. } => "E0540",
+            Self::NotFlat { .. } => "E0541",
+            Self::Decode { .. } => "E0542",
+            Self::MixedTypes { .. } => "E0543",
+            Self::UnknownTable { .. } => "E0550",
+            Self::AmbiguousTable { .. } => "E0551",
+            Self::NoTable { .. } => "E0552",
+            Self::Sql { .. } => "E0553",
+            Self::NotAQuery { .. } => "E0554",
+        }
+    }
+}
+
+impl Error {
+    /// The error of a write to `object` that left nothing behind, told apart by what the user has to do.
+    pub(super) fn write(object: String, source: object_store::Error) -> Self {
+        let source = Cause::from(source);
+        match io_kind(source.as_ref()) {
+            Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) => Self::NoSpace { object, source },
+            Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+                Self::ReadOnly { object, source }
+            }
+            _ => Self::Write { object, source },
+        }
+    }
+
+    pub(super) fn read(object: String, source: impl Into<Cause>) -> Self {
+        Self::Read { object, source: source.into() }
+    }
+}
+
+/// The kind of the first IO error in the chain below `error`.
+fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        if let Some(object_store::Error::PermissionDenied { .. }) = error.downcast_ref() {
+            return Some(io::ErrorKind::PermissionDenied);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// `, did you mean ...` for the nearest of `names`, or nothing if none is near.
+pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    names
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(name.chars().count()) / 2)
+        .map(|(_, candidate)| format!(", did you mean `{candidate}`?"))
+        .unwrap_or_default()
+}

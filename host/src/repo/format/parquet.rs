@@ -1,0 +1,60 @@
+//! Parquet: snappy, dictionaries, statistics by column chunk, no bloom filters.
+
+use ::arrow::{array::RecordBatch, datatypes::SchemaRef};
+use bytes::Bytes;
+use parquet::{
+    arrow::{ArrowWriter, ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder},
+    basic::Compression,
+    file::properties::{EnabledStatistics, WriterProperties},
+};
+
+use super::{Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error};
+
+/// Row groups this long keep a reader's memory bounded and its statistics useful.
+const ROW_GROUP: usize = 1 << 20;
+const BATCH_ROWS: usize = 8192;
+
+pub(super) struct Writer {
+    inner: ArrowWriter<Vec<u8>>,
+}
+
+impl Writer {
+    pub(super) fn new(schema: &SchemaRef) -> Result<Self, Error> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_dictionary_enabled(true)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_bloom_filter_enabled(false)
+            .set_max_row_group_row_count(Some(ROW_GROUP))
+            .set_created_by(concat!("spout ", env!("CARGO_PKG_VERSION")).to_owned())
+            .build();
+        let inner = ArrowWriter::try_new(Vec::new(), SchemaRef::clone(schema), Some(properties))
+            .map_err(|source| encode_error(Format::Parquet)(source.into()))?;
+        Ok(Self { inner })
+    }
+
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        self.inner.write(batch).map_err(|source| encode_error(Format::Parquet)(source.into()))
+    }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.inner.bytes_written() + self.inner.memory_size()
+    }
+
+    pub(super) fn finish(mut self, schema: &SchemaRef) -> Result<(Vec<u8>, Vec<ColumnStatistics>), Error> {
+        let wrong = |source: parquet::errors::ParquetError| encode_error(Format::Parquet)(source.into());
+        let metadata = self.inner.finish().map_err(wrong)?;
+        let bytes = self.inner.into_inner().map_err(wrong)?;
+        Ok((bytes, columns::from_parquet(schema, metadata.row_groups())))
+    }
+}
+
+pub(super) fn read(path: &str, bytes: Bytes, projection: Option<&[usize]>) -> Result<Batches, Error> {
+    let wrong = |source: parquet::errors::ParquetError| decode_error(path, Format::Parquet, source);
+    let mut builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(wrong)?.with_batch_size(BATCH_ROWS);
+    if let Some(projection) = projection {
+        let mask = ProjectionMask::roots(builder.parquet_schema(), projection.iter().copied());
+        builder = builder.with_projection(mask);
+    }
+    Ok(batches(path, Format::Parquet, builder.build().map_err(wrong)?))
+}

@@ -1,0 +1,175 @@
+//! What must hold between a new commit and the head it follows; all of it is checked before every creation.
+
+use super::{
+    Error, path,
+    record::{Commit, FileAdded, Place, PutMode},
+    tree::Tree,
+};
+use crate::data::Advance;
+
+/// What a branch ends with.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Head {
+    /// Sequence of the newest record of any kind; 0 for an empty branch.
+    pub(super) sequence: u64,
+    /// Epoch of the newest record.
+    pub(super) epoch: u64,
+    /// Checksum of the newest record.
+    pub(super) checksum: String,
+    /// The newest commit, without inline bytes.
+    pub(super) commit: Option<Commit>,
+}
+
+/// A new commit with what it is about to follow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Following<'a> {
+    pub(super) commit: &'a Commit,
+    pub(super) advance: &'a Advance,
+    pub(super) head: &'a Head,
+    pub(super) tree: &'a Tree,
+}
+
+type Invariant = fn(Following<'_>) -> Result<(), Error>;
+
+const ALL: [Invariant; 10] = [
+    sequence_is_next,
+    parent_is_head,
+    follows_newest_record,
+    epoch_is_not_lower,
+    marker_starts_at_head,
+    offsets_never_go_down,
+    paths_are_valid,
+    removed_is_there,
+    puts_fit,
+    something_moves,
+];
+
+/// Checks every invariant.
+pub(super) fn check(following: Following<'_>) -> Result<(), Error> {
+    ALL.iter().try_for_each(|invariant| invariant(following))
+}
+
+fn not_next(commit: &Commit, what: &'static str, expected: impl ToString, found: impl ToString) -> Error {
+    Error::NotNext { branch: commit.branch.clone(), what, expected: expected.to_string(), found: found.to_string() }
+}
+
+fn sequence_is_next(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
+    match commit.sequence == head.sequence + 1 {
+        true => Ok(()),
+        false => Err(not_next(commit, "its sequence", head.sequence + 1, commit.sequence)),
+    }
+}
+
+fn parent_is_head(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
+    let head = head.commit.as_ref().map(|head| &head.id);
+    let shown = |id: Option<&String>| id.cloned().unwrap_or_else(|| "none".to_owned());
+    match commit.parent.as_ref() == head {
+        true => Ok(()),
+        false => Err(not_next(commit, "its parent", shown(head), shown(commit.parent.as_ref()))),
+    }
+}
+
+fn follows_newest_record(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
+    match commit.previous == head.checksum {
+        true => Ok(()),
+        false => Err(not_next(commit, "the checksum before it", &head.checksum, &commit.previous)),
+    }
+}
+
+fn epoch_is_not_lower(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
+    match commit.epoch >= head.epoch {
+        true => Ok(()),
+        false => Err(Error::Fenced {
+            repo: commit.repo.clone(),
+            branch: commit.branch.clone(),
+            ours: commit.epoch,
+            theirs: head.epoch,
+        }),
+    }
+}
+
+fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>) -> Result<(), Error> {
+    let empty = Default::default();
+    let marker = head.commit.as_ref().map_or(&empty, |head| &head.marker);
+    match advance.gap(marker) {
+        None => Ok(()),
+        Some((partition, expected, found)) => {
+            Err(Error::MarkerGap { branch: commit.branch.clone(), partition, expected, found })
+        }
+    }
+}
+
+fn offsets_never_go_down(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
+    let Some(head) = &head.commit else { return Ok(()) };
+    let back = head.marker.partitions.iter().find_map(|(&partition, there)| {
+        let to = commit.marker.partitions.get(&partition).map_or(0, |entry| entry.position.offset);
+        (to < there.position.offset).then_some((partition, there.position.offset, to))
+    });
+    match back {
+        None => Ok(()),
+        Some((partition, from, to)) => Err(Error::MarkerBack { branch: commit.branch.clone(), partition, from, to }),
+    }
+}
+
+fn paths_are_valid(Following { commit, .. }: Following<'_>) -> Result<(), Error> {
+    let paths = commit.files.iter().map(|file| &file.path).chain(&commit.removed);
+    for path in paths {
+        if path::file_path(path)? != *path {
+            return Err(Error::BadPath { path: path.clone(), reason: "it is not in its canonical form" });
+        }
+    }
+    Ok(())
+}
+
+fn removed_is_there(Following { commit, tree, .. }: Following<'_>) -> Result<(), Error> {
+    match commit.removed.iter().find(|path| tree.get(path).is_none()) {
+        None => Ok(()),
+        Some(path) => Err(Error::NotThere { branch: commit.branch.clone(), path: path.clone() }),
+    }
+}
+
+/// No path is both file and directory, no file grows by another format, and what is named has a place.
+fn puts_fit(Following { commit, tree, .. }: Following<'_>) -> Result<(), Error> {
+    let mut new = Tree::new(&commit.repo, &commit.branch);
+    for file in &commit.files {
+        let gone = |path: &str| commit.removed.iter().any(|removed| removed == path);
+        let clash = new.clash(&file.path, |_| false).or_else(|| tree.clash(&file.path, gone));
+        if let Some(other) = clash {
+            return Err(Error::PathClash { path: file.path.clone(), other: other.to_owned() });
+        }
+        let there = new.get(&file.path).or_else(|| tree.get(&file.path).filter(|_| !gone(&file.path)));
+        if let Some(there) = there.filter(|_| file.how == PutMode::Append) {
+            grows(file, there.format.map(|format| format.to_string()))?;
+        }
+        if matches!(file.blob.place, Place::Record(_)) {
+            return Err(not_next(commit, "the place of a file", "inline or an object", "another record"));
+        }
+        new.put(file);
+    }
+    Ok(())
+}
+
+fn grows(file: &FileAdded, there: Option<String>) -> Result<(), Error> {
+    let new = file.table.as_ref().map(|table| table.format.to_string());
+    let shown = |format: Option<String>| format.unwrap_or_else(|| "plain bytes".to_owned());
+    match new == there {
+        true => Ok(()),
+        false => Err(Error::MixedFormats { path: file.path.clone(), there: shown(there), new: shown(new) }),
+    }
+}
+
+fn something_moves(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
+    let same_as_head = match &head.commit {
+        Some(head) => {
+            let hashes = |commit: &Commit| -> Vec<_> {
+                commit.state.iter().map(|(key, blob)| (key.clone(), blob.sha256.clone())).collect()
+            };
+            commit.marker == head.marker && hashes(commit) == hashes(head)
+        }
+        None => commit.marker.partitions.is_empty() && commit.state.is_empty(),
+    };
+    match same_as_head && commit.files.is_empty() && commit.removed.is_empty() {
+        false => Ok(()),
+        true => Err(Error::NothingMoved { branch: commit.branch.clone() }),
+    }
+}

@@ -1,0 +1,126 @@
+//! The one place where names of repos, branches and files are judged.
+
+use super::Error;
+
+const LONGEST_PATH: usize = 1024;
+const LONGEST_SEGMENT: usize = 255;
+const LONGEST_NAME: usize = 100;
+/// Names that a Windows machine cannot create, with or without an extension: `get file` must work there too.
+const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
+/// Where our own files will live inside a tree, should there ever be any.
+const OURS: &str = ".spout";
+
+/// The canonical form of a file path: one leading slash, no trailing one.
+///
+/// A single leading slash means the root of the repo, so `/etc/passwd` is a file called so inside the repo and can never
+/// leave it. Everything that could mean another place on some system is refused.
+///
+/// # Errors
+/// [`Error::BadPath`] with the reason.
+pub fn file_path(path: &str) -> Result<String, Error> {
+    let wrong = |reason| Error::BadPath { path: path.chars().take(200).collect(), reason };
+    let inner = path.strip_prefix('/').unwrap_or(path);
+    if inner.is_empty() {
+        return Err(wrong("it is empty"));
+    }
+    if inner.len() >= LONGEST_PATH {
+        return Err(wrong("it is longer than 1024 bytes"));
+    }
+    inner.split('/').try_for_each(|segment| segment_ok(segment).map_err(wrong))?;
+    let drive = inner.as_bytes();
+    if drive.len() > 1 && drive[0].is_ascii_alphabetic() && drive[1] == b':' {
+        return Err(wrong("it starts with a drive letter"));
+    }
+    Ok(format!("/{inner}"))
+}
+
+fn segment_ok(segment: &str) -> Result<(), &'static str> {
+    let stem = segment.split('.').next().unwrap_or(segment).to_ascii_lowercase();
+    let numbered = |name: &str| {
+        stem.strip_prefix(name).is_some_and(|rest| rest.len() == 1 && matches!(rest.as_bytes()[0], b'1'..=b'9'))
+    };
+    match segment {
+        "" => Err("it has an empty segment"),
+        "." | ".." => Err("it has a segment `.` or `..`"),
+        OURS => Err("the name .spout is reserved"),
+        _ if segment.len() > LONGEST_SEGMENT => Err("a segment is longer than 255 bytes"),
+        _ if segment.contains('\0') => Err("it has a NUL byte"),
+        _ if segment.contains('\\') => Err("it has a backslash"),
+        _ if segment.chars().any(char::is_control) => Err("it has a control character"),
+        _ if segment.ends_with(['.', ' ']) => Err("a segment ends with a dot or a space"),
+        _ if DEVICES.contains(&stem.as_str()) || numbered("com") || numbered("lpt") => {
+            Err("a segment is the reserved name of a device")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of a repo, unchanged.
+///
+/// # Errors
+/// [`Error::BadName`] with the reason.
+pub fn repo_name(name: &str) -> Result<&str, Error> {
+    named("repo", name)
+}
+
+/// The name of a branch, unchanged. What reads as a commit id is refused, so that `repo@x` has one meaning.
+///
+/// # Errors
+/// [`Error::BadName`] with the reason.
+pub fn branch_name(name: &str) -> Result<&str, Error> {
+    if name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::BadName { what: "branch", name: name.to_owned(), reason: "it reads as a commit id" });
+    }
+    named("branch", name)
+}
+
+fn named<'a>(what: &'static str, name: &'a str) -> Result<&'a str, Error> {
+    let wrong = |reason| Err(Error::BadName { what, name: name.chars().take(200).collect(), reason });
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match name.as_bytes() {
+        [] => wrong("it is empty"),
+        [first, ..] if !first.is_ascii_alphanumeric() => wrong("it does not start with a letter or digit"),
+        bytes if bytes.len() > LONGEST_NAME => wrong("it is too long"),
+        bytes if !bytes.iter().all(|&byte| plain(byte)) => wrong("it has another character"),
+        bytes if bytes.ends_with(b".") => wrong("it ends with a dot"),
+        _ => segment_ok(name).map_or_else(wrong, |()| Ok(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_inside_the_repo() {
+        let check =
+            |path: &str, expected: Option<&str>| assert_eq!(file_path(path).ok().as_deref(), expected, "{path:?}");
+        check("a.txt", Some("/a.txt"));
+        check("/events/x y.parquet", Some("/events/x y.parquet"));
+        check("/größe/日本.csv", Some("/größe/日本.csv"));
+        check("/a/..b", Some("/a/..b"));
+        for bad in ["", "/", "//a", "a//b", "a/", "../a", "/a/../b", "a/..", ".", "./a", "a\0b", "a\\b", "C:/a", "c:"] {
+            check(bad, None);
+        }
+        for bad in ["a\nb", "a/NUL", "a/con.txt", "lpt1", "COM9.x", "/.spout/x", "a.", "a /b", "a\u{7f}"] {
+            check(bad, None);
+        }
+        check("console/com10/lpt", Some("/console/com10/lpt"));
+        check(&"a".repeat(256), None);
+        check(&"a/".repeat(600), None);
+        check(&format!("{}b", "a/".repeat(511)), Some(&format!("/{}b", "a/".repeat(511))));
+        check(&format!("{}bb", "a/".repeat(511)), None);
+    }
+
+    #[test]
+    fn names_are_plain() {
+        let check = |name: &str, expected: bool| assert_eq!(branch_name(name).is_ok(), expected, "{name:?}");
+        check("master", true);
+        check("github-events_2.x", true);
+        check("0abc", true);
+        for bad in ["", "-a", ".a", "a/b", "a b", "..", "a.", "nul", "ä", &"a".repeat(101), &"0f".repeat(16)] {
+            check(bad, false);
+        }
+        assert!(repo_name(&"0f".repeat(16)).is_ok());
+    }
+}

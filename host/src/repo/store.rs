@@ -1,0 +1,180 @@
+//! A store: where repos are, and how they are found and made.
+
+use std::path::PathBuf;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::{
+    Error,
+    branch::Layout,
+    error::nearest,
+    object::{Created, Objects, PARALLEL, Step},
+    path, record,
+    record::Commit,
+    reference::Reference,
+    repository::Repo,
+};
+use crate::clock;
+
+/// What `repo.json` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RepoInfo {
+    /// Format version.
+    pub version: u32,
+    /// Name of the repo.
+    pub name: String,
+    /// What the pipeline's spec says it is.
+    pub description: String,
+    /// When it was made; for people.
+    pub created_ms: i64,
+    /// SHA-256 of the file with this field empty.
+    pub checksum: String,
+}
+
+/// A directory, or one day a bucket, of repos.
+#[derive(Clone, Debug)]
+pub struct Store {
+    objects: Objects,
+}
+
+impl Store {
+    /// Opens the store at `url`, a directory, a `file://` URL or `memory://`, and makes the directory if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::StoreUrl`] for other URLs, [`Error::ReadOnly`] and its like where the directory cannot be made.
+    pub async fn open(url: &str) -> Result<Self, Error> {
+        Self::at(url, true)
+    }
+
+    /// Opens the store at `url` to look at it: makes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`], and [`Error::NoStore`] if the directory is not there.
+    pub async fn open_existing(url: &str) -> Result<Self, Error> {
+        Self::at(url, false)
+    }
+
+    fn at(url: &str, create: bool) -> Result<Self, Error> {
+        let objects = match place(url)? {
+            Place::Memory => Objects::memory(),
+            Place::Directory(path) => Objects::directory(url, &path, create)?,
+        };
+        Ok(Self { objects })
+    }
+
+    /// A store over any object store, for tests.
+    #[cfg(test)]
+    pub(super) fn over(objects: Objects) -> Self {
+        Self { objects }
+    }
+
+    /// The URL it was opened by.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        self.objects.url()
+    }
+
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// Names of all repos, sorted.
+    pub(super) async fn names(&self) -> Result<Vec<String>, Error> {
+        self.objects.directories(&Layout::repos()).await
+    }
+
+    /// All repos, sorted by name.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::BadRecord`] for a damaged `repo.json`.
+    pub async fn repos(&self) -> Result<Vec<RepoInfo>, Error> {
+        let found: Vec<_> = stream::iter(self.names().await?)
+            .map(|name| async move { self.info(&name).await })
+            .buffered(PARALLEL)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn info(&self, name: &str) -> Result<Option<RepoInfo>, Error> {
+        let path = Layout::of(name).about();
+        let Some(bytes) = self.objects.find(&path).await? else { return Ok(None) };
+        let object = self.objects.shown(&path);
+        let text = record::unseal(&object, &bytes)?;
+        let info = serde_json::from_str(text);
+        info.map(Some).map_err(|source| Error::BadRecord { object, reason: source.to_string() })
+    }
+
+    /// The repo `name`, which must exist.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRepo`], which names the nearest one.
+    pub async fn repo(&self, name: &str) -> Result<Repo, Error> {
+        path::repo_name(name)?;
+        match self.info(name).await? {
+            Some(_) => Ok(Repo::new(self.objects.clone(), name)),
+            None => Err(Error::UnknownRepo {
+                repo: name.to_owned(),
+                store: self.url().to_owned(),
+                nearest: nearest(name, self.names().await?.iter().map(String::as_str)),
+            }),
+        }
+    }
+
+    /// The repo `name`, made with this description if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::BadName`], or what writing can end with.
+    pub async fn repo_or_create(&self, name: &str, description: &str) -> Result<Repo, Error> {
+        path::repo_name(name)?;
+        if self.info(name).await?.is_none() {
+            let path = Layout::of(name).about();
+            let object = self.objects.shown(&path);
+            let info = RepoInfo {
+                version: record::VERSION,
+                name: name.to_owned(),
+                description: description.to_owned(),
+                created_ms: clock::wall_ms(),
+                checksum: String::new(),
+            };
+            let (bytes, _) = record::seal(&object, &info)?;
+            match self.objects.create(Step::Create, &path, bytes).await? {
+                Created::Ours | Created::Others(_) => {}
+                Created::Nothing(source) => return Err(Error::write(object, source)),
+                Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
+            }
+        }
+        Ok(Repo::new(self.objects.clone(), name))
+    }
+
+    /// The repo and the commit that `reference` names.
+    ///
+    /// # Errors
+    /// Whatever part of it is not there, named.
+    pub async fn resolve(&self, reference: &Reference) -> Result<(Repo, Commit), Error> {
+        let repo = self.repo(&reference.repo).await?;
+        let commit = repo.resolve(reference).await?;
+        Ok((repo, commit))
+    }
+}
+
+enum Place {
+    Memory,
+    Directory(PathBuf),
+}
+
+fn place(url: &str) -> Result<Place, Error> {
+    let wrong = |reason: &str| Error::StoreUrl { url: url.to_owned(), reason: reason.to_owned() };
+    match url.split_once("://") {
+        _ if url.is_empty() => Err(wrong("it is empty")),
+        None => Ok(Place::Directory(url.into())),
+        Some(("memory", _)) => Ok(Place::Memory),
+        Some(("file", _)) => {
+            let parsed = Url::parse(url).map_err(|source| wrong(&source.to_string()))?;
+            parsed.to_file_path().map(Place::Directory).map_err(|()| wrong("it is not the URL of a local directory"))
+        }
+        Some((scheme, _)) => Err(wrong(&format!("no store of scheme `{scheme}` is built in"))),
+    }
+}

@@ -1,0 +1,183 @@
+//! The files of a commit: what all puts and deletes up to it add up to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use arrow::{datatypes::SchemaRef, error::ArrowError, ipc};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{
+    Error,
+    error::nearest,
+    format::{Format, sha256},
+    record::{Blob, Commit, FileAdded, PutMode, TableInfo},
+};
+
+/// One put of a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Piece {
+    /// The bytes.
+    pub blob: Blob,
+    /// Present for table files.
+    pub table: Option<TableInfo>,
+}
+
+/// A file of a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileEntry {
+    /// Path in the repo.
+    pub path: String,
+    /// Format, for table files.
+    pub format: Option<Format>,
+    /// Bytes of all pieces.
+    pub size: u64,
+    /// Rows of all pieces, for table files.
+    pub rows: Option<u64>,
+    /// Hash of the bytes; for a file that grew, of its pieces' hashes.
+    pub sha256: String,
+    /// The puts it is made of, oldest first.
+    pub pieces: Vec<Piece>,
+}
+
+/// The files of a commit, by path.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// Repo whose files they are.
+    pub(super) repo: String,
+    /// Id of the commit.
+    pub(super) commit: String,
+    pub(super) branch: String,
+    files: BTreeMap<String, FileEntry>,
+    schemas: HashMap<String, SchemaRef>,
+}
+
+impl Tree {
+    pub(super) fn new(repo: &str, branch: &str) -> Self {
+        Self { repo: repo.to_owned(), branch: branch.to_owned(), ..Self::default() }
+    }
+
+    /// All files, sorted by path.
+    pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.files.values()
+    }
+
+    /// The files below directory `prefix` (`/` is all), or the file of that name.
+    pub fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a FileEntry> {
+        let directory = format!("{}/", prefix.trim_end_matches('/'));
+        self.files.values().filter(move |file| file.path == prefix || file.path.starts_with(&directory))
+    }
+
+    /// The file at `path`.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&FileEntry> {
+        self.files.get(path)
+    }
+
+    /// The file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFile`], which names the nearest one.
+    pub fn file(&self, path: &str) -> Result<&FileEntry, Error> {
+        self.files.get(path).ok_or_else(|| Error::UnknownFile {
+            path: path.to_owned(),
+            commit: format!("{}@{}", self.repo, self.commit),
+            nearest: nearest(path, self.files.keys().map(String::as_str)),
+        })
+    }
+
+    /// Number of files.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether there is no file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// The columns of a table piece.
+    #[must_use]
+    pub fn schema(&self, piece: &Piece) -> Option<&SchemaRef> {
+        self.schemas.get(&piece.table.as_ref()?.schema)
+    }
+
+    pub(super) fn knows_schema(&self, key: &str) -> bool {
+        self.schemas.contains_key(key)
+    }
+
+    /// A file that makes `path` impossible because one of the two would be a directory; files that are `gone` do not count.
+    pub(super) fn clash(&self, path: &str, gone: impl Fn(&str) -> bool) -> Option<&str> {
+        let above = path.match_indices('/').skip(1).filter_map(|(at, _)| self.files.get(&path[..at]));
+        let directory = format!("{path}/");
+        let below = self.files.range(directory.clone()..).map(|(_, file)| file);
+        above
+            .chain(below.take_while(|file| file.path.starts_with(&directory)))
+            .map(|file| file.path.as_str())
+            .find(|other| !gone(other))
+    }
+
+    /// Applies a commit: first what it removes, then its puts in order.
+    pub(super) fn apply(&mut self, object: &str, commit: &Commit) -> Result<(), Error> {
+        for (key, text) in &commit.schemas {
+            let schema = decode_schema(text).map_err(|source| Error::BadRecord {
+                object: object.to_owned(),
+                reason: format!("schema {key} cannot be read: {source}"),
+            })?;
+            self.schemas.insert(key.clone(), schema);
+        }
+        for path in &commit.removed {
+            self.files.remove(path);
+        }
+        for file in &commit.files {
+            self.put(file);
+        }
+        self.commit.clone_from(&commit.id);
+        Ok(())
+    }
+
+    pub(super) fn put(&mut self, file: &FileAdded) {
+        let piece = Piece { blob: file.blob.clone(), table: file.table.clone() };
+        match self.files.get_mut(&file.path) {
+            Some(there) if file.how == PutMode::Append => there.grow(piece),
+            _ => {
+                self.files.insert(file.path.clone(), FileEntry::of(file.path.clone(), piece));
+            }
+        }
+    }
+}
+
+impl FileEntry {
+    fn of(path: String, piece: Piece) -> Self {
+        Self {
+            path,
+            format: piece.table.as_ref().map(|table| table.format),
+            size: piece.blob.size,
+            rows: piece.table.as_ref().map(|table| table.rows),
+            sha256: piece.blob.sha256.clone(),
+            pieces: vec![piece],
+        }
+    }
+
+    fn grow(&mut self, piece: Piece) {
+        self.size += piece.blob.size;
+        self.rows = self.rows.zip(piece.table.as_ref()).map(|(rows, table)| rows + table.rows);
+        self.sha256 = sha256(format!("{}{}", self.sha256, piece.blob.sha256).as_bytes());
+        self.pieces.push(piece);
+    }
+}
+
+/// A schema as text, and the key it is known by.
+pub(super) fn encode_schema(schema: &SchemaRef) -> Result<(String, String), ArrowError> {
+    let mut writer = ipc::writer::StreamWriter::try_new(Vec::new(), schema)?;
+    writer.finish()?;
+    let bytes = writer.into_inner()?;
+    let mut key = sha256(&bytes);
+    key.truncate(16);
+    Ok((key, STANDARD.encode(bytes)))
+}
+
+fn decode_schema(text: &str) -> Result<SchemaRef, ArrowError> {
+    let bytes = STANDARD.decode(text).map_err(|source| ArrowError::ExternalError(source.into()))?;
+    Ok(ipc::reader::StreamReader::try_new(bytes.as_slice(), None)?.schema())
+}
