@@ -73,8 +73,10 @@ impl PluginHandler {
             journal_bytes: 0,
             crashes: 0,
         };
-        handler.instance().await.map_err(|error| handler.failed(error))?;
-        Ok(handler)
+        match handler.instance().await {
+            Ok(_) => Ok(handler),
+            Err(error) => Err(handler.failed(error)),
+        }
     }
 
     /// The instance, opened and brought to where the last one stood if there is none.

@@ -1,0 +1,5 @@
+//! One binary with every test that runs the built `spout`.
+
+mod exactly_once;
+mod real_input;
+mod tidy;

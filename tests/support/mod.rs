@@ -1,0 +1,217 @@
+//! Runs the built `spout` the way a user does: specs in a directory, commands, output.
+//!
+//! **Invariant**: nothing here links the host; what tests see is what users see.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A place with a store and specs of its own.
+#[derive(Debug)]
+pub struct Site {
+    dir: TempDir,
+    /// Directory of the plugins that runs here use.
+    pub plugins: PathBuf,
+}
+
+/// The root of this repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// The built binary.
+#[must_use]
+pub fn spout() -> PathBuf {
+    target().join("release/spout")
+}
+
+/// The misbehaving guests, as `just guests` builds them.
+#[must_use]
+pub fn guests() -> PathBuf {
+    target().join("guests")
+}
+
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+impl Site {
+    /// An empty place that uses the repository's plugins.
+    ///
+    /// # Errors
+    /// If there is no room for temporary files.
+    pub fn new() -> Result<Self> {
+        Ok(Self { dir: tempfile::tempdir()?, plugins: root().join("plugins") })
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Writes a file, with the directories above it.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().context("a path with a parent")?)?;
+        fs::write(&path, content)?;
+        Ok(path)
+    }
+
+    /// `spout ARGS` here, not started.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(spout());
+        command
+            .args(args)
+            .current_dir(self.path())
+            .env("SPOUT_STORE", self.path().join("store"))
+            .env("SPOUT_PLUGINS", &self.plugins)
+            .env("SPOUT_CACHE", target().join("test-cache"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `spout ARGS` to its end.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn run(&self, args: &[&str]) -> Result<Output> {
+        self.command(args).output().with_context(|| format!("start {}; `just build` makes it", spout().display()))
+    }
+
+    /// Runs `spout ARGS`, which has to succeed; its standard output.
+    ///
+    /// # Errors
+    /// If it fails, with what it printed.
+    pub fn ok(&self, args: &[&str]) -> Result<String> {
+        let output = self.run(args)?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "spout {args:?} failed with {}\n{out}\n{err}", output.status);
+        Ok(out.into_owned())
+    }
+
+    /// Runs `spout ARGS`, which has to fail with exit code `code` and an error that contains every one of `parts`.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn fails(&self, args: &[&str], code: i32, parts: &[&str]) -> Result<String> {
+        let output = self.run(args)?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.code() == Some(code), "spout {args:?} ended with {}, not {code}\n{out}\n{err}", output.status);
+        for part in parts {
+            ensure!(err.contains(part), "spout {args:?} does not say {part:?}:\n{err}\n{out}");
+        }
+        Ok(err.into_owned())
+    }
+
+    /// The rows of a query, as lines of JSON.
+    ///
+    /// # Errors
+    /// If the query fails.
+    pub fn rows(&self, sql: &str, at: Option<&str>) -> Result<Vec<String>> {
+        let mut args = vec!["sql", sql, "--format", "ndjson"];
+        args.extend(at.iter().flat_map(|at| ["--at", at]));
+        Ok(self.ok(&args)?.lines().map(str::to_owned).collect())
+    }
+
+    /// The answer of a query with one number in it.
+    ///
+    /// # Errors
+    /// If the query fails, or gives something else.
+    pub fn number(&self, sql: &str, at: Option<&str>) -> Result<u64> {
+        let rows = self.rows(sql, at)?;
+        let row: Value = serde_json::from_str(rows.first().context("one row")?)?;
+        let value = row.as_object().and_then(|row| row.values().next()).and_then(Value::as_u64);
+        value.with_context(|| format!("{sql}: {rows:?}"))
+    }
+
+    /// The answer of a command that prints JSON, one value or one a line.
+    ///
+    /// # Errors
+    /// If the command fails, or prints something else.
+    pub fn json(&self, args: &[&str]) -> Result<Vec<Value>> {
+        let mut all = args.to_vec();
+        all.push("--json");
+        let text = self.ok(&all)?;
+        if let Ok(whole) = serde_json::from_str::<Value>(&text) {
+            return Ok(match whole {
+                Value::Array(items) => items,
+                other => vec![other],
+            });
+        }
+        text.lines().map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+    }
+
+    /// Starts `spout ARGS --json` and leaves it running; its updates can be read line by line.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start(&self, args: &[&str]) -> Result<Running> {
+        let mut child =
+            self.command(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("standard output")?);
+        Ok(Running { child, lines })
+    }
+}
+
+/// A running `spout`.
+#[derive(Debug)]
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    lines: BufReader<ChildStdout>,
+}
+
+impl Running {
+    /// Waits for the update named `event`; `None` if the process ended before.
+    ///
+    /// # Errors
+    /// If what it prints is not JSON.
+    pub fn wait_for(&mut self, event: &str) -> Result<Option<Value>> {
+        let mut line = String::new();
+        while self.lines.read_line(&mut line)? > 0 {
+            let update: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            if update.get("event").and_then(Value::as_str) == Some(event) {
+                return Ok(Some(update));
+            }
+            line.clear();
+        }
+        Ok(None)
+    }
+
+    /// Sends a signal by name, as `kill` does.
+    ///
+    /// # Errors
+    /// If there is no such process.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status()?;
+        if !status.success() {
+            bail!("kill -{name} failed");
+        }
+        Ok(())
+    }
+
+    /// Waits for its end; whether it succeeded, and what it wrote to standard error.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn end(mut self) -> Result<(bool, String)> {
+        let mut rest = String::new();
+        while self.lines.read_line(&mut rest)? > 0 {}
+        let output = self.child.wait_with_output()?;
+        Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    }
+}
