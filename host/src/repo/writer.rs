@@ -54,9 +54,9 @@ pub struct CommitMeta {
 #[derive(Debug)]
 pub enum Finished {
     /// It is durable, and the head.
-    Committed(Box<Commit>),
+    Committed(Commit),
     /// Somebody else's commit took its place; ours does not exist.
-    Lost(Box<Commit>),
+    Lost(Commit),
     /// It may be there or come to be there. Open the branch again to find out, and delete nothing before.
     Unknown(Box<Error>),
 }
@@ -169,7 +169,7 @@ impl BranchWriter {
             Created::Ours => {
                 let commit = commit.light();
                 self.follow(&object, &commit)?;
-                Ok(Finished::Committed(Box::new(commit)))
+                Ok(Finished::Committed(commit))
             }
             Created::Nothing(source) => {
                 self.settled = true;
@@ -199,7 +199,7 @@ impl BranchWriter {
     /// The slot holds another record.
     fn beaten(&self, winner: Record) -> Result<Finished, Error> {
         match winner {
-            Record::Commit(commit) if commit.epoch <= self.epoch => Ok(Finished::Lost(Box::new(commit.light()))),
+            Record::Commit(commit) if commit.epoch <= self.epoch => Ok(Finished::Lost(commit.light())),
             other => Err(Error::Fenced {
                 repo: self.repo.name().to_owned(),
                 branch: self.branch.clone(),
