@@ -1,9 +1,226 @@
 //! Arguments, printing, exit codes: one file a verb.
+//!
+//! [`main`] parses the command line, starts what the verb needs, and turns its answer into an exit code: 0 done, 1 failed,
+//! 2 wrong usage or a wrong spec. `report` prints errors with their code and causes; `print` everything else, for people
+//! or, with `--json`, for programs.
+//!
+//! **Invariant**: no verb decides anything about data: what is read, written or refused is up to the rooms below.
 
-use std::process::ExitCode;
+mod check;
+mod commit;
+mod error;
+mod explain;
+mod get;
+mod inspect;
+mod list;
+mod marker;
+mod plugin;
+mod print;
+mod progress;
+mod report;
+mod run;
+mod schema;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use self::{error::Error, print::Printer, report::Report};
+use crate::{plugin::Plugins, repo::Store, telemetry};
+
+/// Runs sandboxed plugins over streams and keeps what they make in versioned repos, every message exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "spout",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 120,
+    after_help = "Examples:
+  spout schema --example > my.yaml      a spec to start from
+  spout check my.yaml                   what it would do, and whether it can
+  spout run my.yaml                     until Ctrl-C, which commits what was taken and stops
+  spout list commit github-events       what it committed
+  spout explain E0103                   what an error means
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong spec."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Global {
+    /// Where repos are: a directory or a file:// URL.
+    #[arg(long, global = true, env = "SPOUT_STORE", value_name = "URL", default_value = ".spout/store")]
+    store: String,
+    /// Directory of the plugins.
+    #[arg(long, global = true, env = "SPOUT_PLUGINS", value_name = "DIR", default_value = "plugins")]
+    plugins: PathBuf,
+    /// Directory of compiled plugins; it can be deleted at any time.
+    #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR", default_value = ".spout/cache", hide = true)]
+    cache: PathBuf,
+    /// Print JSON, one value a line; errors too.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log what the host does, to standard error; `SPOUT_LOG` filters finer.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+impl Global {
+    /// The store, which has to be there.
+    pub(super) async fn store(&self) -> Result<Store> {
+        Ok(Store::open_existing(&self.store).await?)
+    }
+
+    pub(super) fn open_plugins(&self) -> Result<Plugins> {
+        Ok(Plugins::open(&self.plugins, &self.cache)?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Check(check::Check),
+    Schema(schema::Schema),
+    Plugin(plugin::PluginVerb),
+    List(list::List),
+    Inspect(inspect::Inspect),
+    Get(get::Get),
+    Marker(marker::Marker),
+    Explain(explain::Explain),
+}
 
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    let json = cli.global.json;
+    telemetry::start(json, cli.global.verbose);
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => Report::of(&error).map_or(ExitCode::SUCCESS, |report| report.print(json)),
+    }
+}
+
+/// A command line that is wrong, or one that asks for help.
+fn refused(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that stops after the first screen of help is no failure.
+            drop(error.print());
+            ExitCode::SUCCESS
+        }
+        _ if json => Report::usage(&error.to_string()).print(true),
+        _ => {
+            drop(error.print());
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn start(cli: Cli) -> Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Runtime { source })?;
+    let outcome = runtime.block_on(run(cli));
+    // A read that hangs in a plugin or on a disk must not keep a finished command from ending.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let mut printer = Printer::new(cli.global.json);
+    let (global, printer) = (&cli.global, &mut printer);
+    match cli.verb {
+        Verb::Run(verb) => verb.run(global, printer).await,
+        Verb::Check(verb) => verb.run(global, printer).await,
+        Verb::Schema(verb) => verb.run(printer),
+        Verb::Plugin(verb) => verb.run(global, printer).await,
+        Verb::List(verb) => verb.run(global, printer).await,
+        Verb::Inspect(verb) => verb.run(global, printer).await,
+        Verb::Get(verb) => verb.run(global, printer).await,
+        Verb::Marker(verb) => verb.run(global, printer).await,
+        Verb::Explain(verb) => verb.run(printer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_examples() {
+        fn walk(command: &clap::Command, path: &str, without: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            if !command.get_after_help().is_some_and(|text| text.to_string().contains("Examples:")) {
+                without.push(path.clone());
+            }
+            command
+                .get_subcommands()
+                .filter(|inner| inner.get_name() != "help")
+                .for_each(|inner| walk(inner, &path, without));
+        }
+        let mut without = Vec::new();
+        walk(&Cli::command(), "", &mut without);
+        assert!(without.is_empty(), "no examples: {without:?}");
+    }
+
+    #[test]
+    fn examples_of_the_help_parse() {
+        fn texts(command: &clap::Command, out: &mut Vec<String>) {
+            out.extend(command.get_after_help().map(ToString::to_string));
+            command.get_subcommands().for_each(|inner| texts(inner, out));
+        }
+        let mut all = Vec::new();
+        texts(&Cli::command(), &mut all);
+        let mut parsed = 0;
+        for line in all.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| line.starts_with("spout ")) {
+            let line = line.split("  ").next().unwrap().split(['|', '>', '#']).next().unwrap();
+            let words = shell_words(line);
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{line}: {error}");
+            }
+            parsed += 1;
+        }
+        assert!(parsed > 30, "only {parsed} examples");
+    }
+
+    fn shell_words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for c in line.trim().chars() {
+            match (c, quote) {
+                (c, Some(open)) if c == open => quote = None,
+                (c, Some(_)) => word.push(c),
+                ('\'' | '"', None) => quote = Some(c),
+                (' ', None) => words.push(std::mem::take(&mut word)),
+                (c, None) => word.push(c),
+            }
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let cli = Cli::try_parse_from(["spout", "list", "repo", "--json", "--store", "elsewhere"]).unwrap();
+        assert!(cli.global.json);
+        assert_eq!(cli.global.store, "elsewhere");
+    }
 }

@@ -114,7 +114,7 @@ pub fn parse(text: &str, path: &Path, base_dir: &Path) -> Result<Vec<Loaded>, Er
 }
 
 fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<Loaded, Error> {
-    Shape { root: spec_schema(), file: path }.fit(&mut node, "")?;
+    Shape { root: spec_schema(), file: path, texts: false }.fit(&mut node, "")?;
     let mut lines = Lines::default();
     note(&node, String::new(), &mut lines.0);
     let mut json = String::new();

@@ -21,6 +21,7 @@ mod load;
 mod near;
 mod pipeline;
 mod schema;
+mod settings;
 mod shape;
 mod stream_configs;
 #[cfg(test)]
@@ -35,3 +36,4 @@ pub use pipeline::{
     CommitSpec, ErrorsSpec, FlushSpec, Guarantee, NameSpec, OnError, PipelineSpec, ProducerSpec, SpoutSpec,
 };
 pub use schema::spec_schema;
+pub use settings::check_settings;

@@ -19,6 +19,9 @@ use crate::data::{ByteSize, Period};
 pub(super) struct Shape<'a> {
     pub root: &'a Value,
     pub file: &'a Path,
+    /// Whether values arrive as texts where they are used, as settings of plugins do: then `"5"` is a number too, `5` a
+    /// text, and keys have one spelling only.
+    pub texts: bool,
 }
 
 impl<'a> Shape<'a> {
@@ -34,6 +37,9 @@ impl<'a> Shape<'a> {
         let Some(schema) = self.target(schema).as_object() else { return Ok(()) };
         if schema.contains_key("anyOf") || schema.contains_key("oneOf") {
             return self.alternatives(node, schema, path);
+        }
+        if self.texts && !allows(schema, &node.tree) {
+            as_other(node, schema);
         }
         if !allows(schema, &node.tree) {
             return Err(self.wrong(node, path, &expectation(schema)));
@@ -67,6 +73,12 @@ impl<'a> Shape<'a> {
         schema
     }
 
+    /// The property a key means: its own name, or the same in snake case.
+    fn property<'s>(&self, properties: &'s Map<String, Value>, key: &str) -> Option<(&'s String, &'s Value)> {
+        let exact = properties.get_key_value(key);
+        if self.texts { exact } else { exact.or_else(|| properties.get_key_value(camel(key).as_ref())) }
+    }
+
     fn wrong(&self, node: &Node, path: &str, expected: &str) -> Error {
         Error::WrongValue {
             at: Place::new(self.file, node.line),
@@ -83,7 +95,7 @@ impl<'a> Shape<'a> {
         let mut seen: Vec<(String, usize)> = Vec::new();
         for entry in entries {
             let inner = join(path, &entry.key);
-            if let Some((name, value)) = properties.and_then(|properties| property(properties, &entry.key)) {
+            if let Some((name, value)) = properties.and_then(|properties| self.property(properties, &entry.key)) {
                 name.clone_into(&mut entry.key);
                 if let Some((_, first)) = seen.iter().find(|(key, _)| key == name) {
                     let at = Place::new(self.file, entry.line);
@@ -210,6 +222,9 @@ impl<'a> Shape<'a> {
     fn alternatives(&self, node: &mut Node, schema: &'a Map<String, Value>, path: &str) -> Result<(), Error> {
         let mut all = Vec::new();
         self.flatten(schema, &mut all);
+        if self.texts && !all.iter().any(|schema| allows(schema, &node.tree)) {
+            all.iter().for_each(|schema| as_other(node, schema));
+        }
         let fitting: Vec<_> = all.iter().copied().filter(|schema| allows(schema, &node.tree)).collect();
         match (&node.tree, fitting.as_slice()) {
             (_, []) => Err(self.wrong(node, path, &expectations(&all))),
@@ -266,7 +281,7 @@ impl<'a> Shape<'a> {
         }
         let known = |key: &str| {
             let of = |schema: &&Map<String, Value>| {
-                schema.get("properties").and_then(Value::as_object).is_some_and(|all| property(all, key).is_some())
+                schema.get("properties").and_then(Value::as_object).is_some_and(|all| self.property(all, key).is_some())
             };
             several.iter().any(of)
         };
@@ -302,11 +317,6 @@ impl<'a> Shape<'a> {
     }
 }
 
-/// The property a key means: its own name, or the same in snake case.
-fn property<'s>(properties: &'s Map<String, Value>, key: &str) -> Option<(&'s String, &'s Value)> {
-    properties.get_key_value(key).or_else(|| properties.get_key_value(camel(key).as_ref()))
-}
-
 fn camel(key: &str) -> Cow<'_, str> {
     if !key.contains('_') {
         return Cow::Borrowed(key);
@@ -332,6 +342,17 @@ fn as_text(node: &mut Node) {
         Tree::Number(_, text) => node.tree = Tree::Text(text.clone()),
         Tree::Bool(value) => node.tree = Tree::Text(value.to_string()),
         _ => {}
+    }
+}
+
+/// A text as what it is the text of, or a value as its text, whichever the schema allows.
+fn as_other(node: &mut Node, schema: &Map<String, Value>) {
+    let Tree::Text(text) = &node.tree else { return as_text(node) };
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        let other = Node::of(&value);
+        if allows(schema, &other.tree) {
+            node.tree = other.tree;
+        }
     }
 }
 

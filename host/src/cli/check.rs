@@ -1,0 +1,244 @@
+//! `spout check`: what specs would do, and whether they can.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Global,
+    error::Error,
+    print::{Printer, grouped, short},
+};
+use crate::{
+    consumer::ConsumerSpec,
+    node::NodeSpec,
+    pipeline::Parts,
+    plugin::{Offer, Plugin, Plugins, Settings, World},
+    producer::{ConsumerType, DecoderSpec, NativeDecoder, Start},
+    spec::{self, Loaded, load_all, plugin_name},
+};
+
+/// Check specs, their plugins, settings and grants without running them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout check my.yaml
+  spout check one.yaml two.yaml --json")]
+pub(super) struct Check {
+    /// Spec files, YAML or JSON, with one or more pipelines each.
+    #[arg(required = true, value_name = "SPEC")]
+    specs: Vec<PathBuf>,
+}
+
+/// What a pipeline would do.
+#[derive(Debug, Serialize)]
+pub(super) struct Plan {
+    pipeline: String,
+    file: String,
+    line: usize,
+    digest: String,
+    writes: String,
+    guarantee: String,
+    reads: String,
+    decoder: String,
+    node: Vec<String>,
+    consumers: Vec<String>,
+    flush: String,
+    plugins: Vec<PlannedPlugin>,
+    grants: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PlannedPlugin {
+    name: String,
+    digest: String,
+    worlds: Vec<World>,
+}
+
+impl Check {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let specs = load_all(&self.specs)?;
+        let plugins = global.open_plugins()?;
+        for loaded in &specs {
+            let plan = plan(loaded, &plugins).await?;
+            plan.print(printer)?;
+        }
+        Ok(())
+    }
+}
+
+/// Loads what `loaded` needs, checks it, and says what would run.
+pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
+    Parts::build(loaded, plugins).await?;
+    let mut used = Vec::new();
+    for part in settings(loaded) {
+        let plugin = plugins.get(part.plugin).await?;
+        check_settings(loaded, &plugin, &part).await?;
+        let name = plugin.name().to_owned();
+        if used.iter().all(|known: &PlannedPlugin| known.name != name) {
+            used.push(PlannedPlugin { name, digest: plugin.digest().to_owned(), worlds: plugin.worlds().to_vec() });
+        }
+    }
+    let spec = &loaded.spec;
+    let flush = &spec.commit.flush;
+    let rows = if flush.rows == u64::MAX { "any number of".into() } else { grouped(flush.rows) };
+    Ok(Plan {
+        pipeline: spec.pipeline.name.clone(),
+        file: loaded.path.display().to_string(),
+        line: loaded.line,
+        digest: loaded.digest.clone(),
+        writes: format!("{}@{}:{}", spec.pipeline.name, spec.commit.branch, spec.commit.path),
+        guarantee: "exactly-once in the repo, at-least-once in other consumers".into(),
+        reads: reads(loaded),
+        decoder: decoder(loaded),
+        node: spec.node.iter().map(handler).collect(),
+        consumers: spec.consumers.iter().map(consumer).collect(),
+        flush: format!("{rows} rows, {} or {}", flush.bytes, flush.time),
+        plugins: used,
+        grants: grants(loaded),
+    })
+}
+
+/// Where settings of a plugin are in a spec.
+struct Part<'a> {
+    path: String,
+    plugin: &'a str,
+    /// Interfaces that take these settings.
+    interfaces: &'static [&'static str],
+    /// Which of several offers, where the spec says.
+    name: &'a str,
+    settings: &'a Settings,
+}
+
+fn settings(loaded: &Loaded) -> Vec<Part<'_>> {
+    let spec = &loaded.spec;
+    let mut parts = Vec::new();
+    if let Some(stream) = &spec.producer.stream {
+        let interfaces: &[&str] = match stream.consumer_type {
+            ConsumerType::Lowlevel => &["partition-consumer", "metadata-provider"],
+            ConsumerType::Highlevel => &["stream-consumer"],
+        };
+        let path = "producer.stream.settings".to_owned();
+        parts.push(Part { path, plugin: &stream.plugin, interfaces, name: "", settings: &stream.settings });
+    }
+    if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
+        let (path, interfaces): (_, &[&str]) = ("producer.decoder.settings".to_owned(), &["decoder"]);
+        parts.push(Part {
+            path,
+            plugin: &decoder.plugin,
+            interfaces,
+            name: &decoder.name,
+            settings: &decoder.settings,
+        });
+    }
+    for (index, node) in spec.node.iter().enumerate() {
+        if let NodeSpec::Plugin(plugin) = node {
+            let (path, interfaces): (_, &[&str]) = (format!("node[{index}].settings"), &["handler"]);
+            parts.push(Part {
+                path,
+                plugin: &plugin.plugin,
+                interfaces,
+                name: &plugin.name,
+                settings: &plugin.settings,
+            });
+        }
+    }
+    parts
+}
+
+/// Fits the settings of one plugin to the schema it offers for them.
+async fn check_settings(loaded: &Loaded, plugin: &Plugin, part: &Part<'_>) -> Result<()> {
+    let offers = plugin.describe(&loaded.spec.limits).await?;
+    let fitting = |offer: &&Offer| {
+        part.interfaces.contains(&offer.interface.as_str()) && (part.name.is_empty() || part.name == offer.name)
+    };
+    let Some(offer) = offers.iter().find(fitting).filter(|offer| !offer.settings_schema.trim().is_empty()) else {
+        return Ok(());
+    };
+    let schema = serde_json::from_str(&offer.settings_schema).map_err(|source| Error::SettingsSchema {
+        plugin: plugin.name().to_owned(),
+        interface: offer.interface.clone(),
+        source,
+    })?;
+    Ok(spec::check_settings(loaded, &part.path, part.settings, &schema)?)
+}
+
+/// Worlds for people.
+pub(super) fn joined(worlds: &[World]) -> String {
+    worlds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn reads(loaded: &Loaded) -> String {
+    let Some(stream) = &loaded.spec.producer.stream else { return "nothing".into() };
+    let how = match stream.consumer_type {
+        ConsumerType::Lowlevel => "by partition",
+        ConsumerType::Highlevel => "as one stream",
+    };
+    let start = match &stream.start {
+        Start::Earliest => "earliest".into(),
+        Start::Latest => "latest".into(),
+        Start::Time(time) => time.to_string(),
+        Start::Ago(period) => format!("{period} ago"),
+        Start::Offset(offsets) => format!("the offsets of {} partitions", offsets.len()),
+    };
+    format!("topic `{}` of {}, {how}, from {start} or the last commit", stream.topic, plugin_name(&stream.plugin))
+}
+
+fn decoder(loaded: &Loaded) -> String {
+    match &loaded.spec.producer.decoder {
+        Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
+        Some(DecoderSpec::Native(NativeDecoder::Json(_))) => "json".into(),
+        Some(DecoderSpec::Native(NativeDecoder::Raw)) => "raw".into(),
+        None => "none".into(),
+    }
+}
+
+fn handler(node: &NodeSpec) -> String {
+    match node {
+        NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
+        NodeSpec::Map(map) => format!("{}: map", map.id),
+        NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
+    }
+}
+
+fn consumer(consumer: &ConsumerSpec) -> String {
+    match consumer {
+        ConsumerSpec::Print(print) => format!("print, {} rows a commit", print.rows),
+        ConsumerSpec::File(file) => format!("file {}", file.path.display()),
+    }
+}
+
+fn grants(loaded: &Loaded) -> Vec<String> {
+    let dirs = loaded.spec.grants.iter().flat_map(|(plugin, grant)| grant.dirs.iter().map(move |dir| (plugin, dir)));
+    dirs.map(|(plugin, (inside, dir))| {
+        let how = if dir.writable() { "read and write" } else { "read" };
+        format!("{plugin}: {} as /{inside}, {how}", loaded.resolve(dir.path()).display())
+    })
+    .collect()
+}
+
+impl Plan {
+    pub(super) fn print(&self, printer: &mut Printer) -> Result<()> {
+        if printer.json() {
+            return printer.value(self);
+        }
+        let plugin = |plugin: &PlannedPlugin| {
+            format!("{} sha256:{} ({})", plugin.name, short(&plugin.digest), joined(&plugin.worlds))
+        };
+        printer.facts(&[
+            ("pipeline", format!("{} ({}:{})", self.pipeline, self.file, self.line)),
+            ("reads", self.reads.clone()),
+            ("decoder", self.decoder.clone()),
+            ("node", self.node.join("\n")),
+            ("writes", self.writes.clone()),
+            ("commits at", self.flush.clone()),
+            ("consumers", self.consumers.join("\n")),
+            ("guarantee", self.guarantee.clone()),
+            ("plugins", self.plugins.iter().map(plugin).collect::<Vec<_>>().join("\n")),
+            ("grants", self.grants.join("\n")),
+            ("spec", format!("sha256:{}", short(&self.digest))),
+        ])?;
+        printer.line("")
+    }
+}

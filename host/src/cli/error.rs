@@ -1,0 +1,142 @@
+//! What only the command line can get wrong.
+
+use std::{io, path::PathBuf};
+
+use crate::error::{Coded, Kind};
+
+/// An error of a command.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Arguments that do not go together.
+    #[error("{what}; `spout {verb} --help` has examples")]
+    Usage {
+        /// The verb.
+        verb: &'static str,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// No such code.
+    #[error("there is no error code `{code}`; {advice}")]
+    UnknownCode {
+        /// What was asked for.
+        code: String,
+        /// The nearest code, or how to list them.
+        advice: String,
+    },
+    /// A file outside the store cannot be written.
+    #[error("cannot write {}; check the directory and its permissions", path.display())]
+    WriteFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file outside the store cannot be read.
+    #[error("cannot read {}; check the path and its permissions", path.display())]
+    ReadFile {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A tool that building plugins needs is not there.
+    #[error("cannot run `{tool}`; {advice}")]
+    NoTool {
+        /// The program.
+        tool: String,
+        /// How to get it.
+        advice: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A plugin did not compile.
+    #[error("the plugin in {} was not built: {what}", crate_dir.display())]
+    Build {
+        /// Its directory.
+        crate_dir: PathBuf,
+        /// What went wrong, and what to do.
+        what: String,
+    },
+    /// A directory without plugin crates.
+    #[error("{} holds no plugin crate; name a directory with a Cargo.toml, or one whose subdirectories have one", dir.display())]
+    NoCrate {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file that is not a table was to be converted.
+    #[error("{file} cannot be written as {format}: {why}; leave out --format to get the bytes as they are")]
+    Convert {
+        /// The file in the repo.
+        file: String,
+        /// The format asked for.
+        format: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// The store is not as it was written.
+    #[error(
+        "fsck found {problems} in {place}; each is named above, earlier and later commits that are not named are intact"
+    )]
+    Damaged {
+        /// How many problems.
+        problems: String,
+        /// The store or repo.
+        place: String,
+    },
+    /// A plugin said something about itself that cannot be used.
+    #[error("the plugin `{plugin}` offers {interface} with a settings schema that is not JSON; tell its author")]
+    SettingsSchema {
+        /// The plugin.
+        plugin: String,
+        /// The interface.
+        interface: String,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Stopped for the second time.
+    #[error("stopped before everything that was taken is committed; the next run reads it again")]
+    Interrupted,
+    /// The process cannot start what it needs to run.
+    #[error("the system does not let this process start threads or listen to signals; check its limits")]
+    Runtime {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoCrate { .. } | Self::Convert { .. } => Kind::Spec,
+            Self::WriteFile { .. }
+            | Self::ReadFile { .. }
+            | Self::NoTool { .. }
+            | Self::Runtime { .. }
+            | Self::Interrupted => Kind::Unavailable,
+            Self::Build { .. } | Self::SettingsSchema { .. } => Kind::Plugin,
+            Self::Damaged { .. } => Kind::Corrupt,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "E0801",
+            Self::UnknownCode { .. } => "E0802",
+            Self::WriteFile { .. } => "E0803",
+            Self::ReadFile { .. } => "E0804",
+            Self::NoTool { .. } => "E0805",
+            Self::Build { .. } => "E0806",
+            Self::NoCrate { .. } => "E0807",
+            Self::Convert { .. } => "E0808",
+            Self::Damaged { .. } => "E0809",
+            Self::SettingsSchema { .. } => "E0810",
+            Self::Runtime { .. } => "E0811",
+            Self::Interrupted => "E0812",
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `spout get file`: a file of a commit, as it is or as another format.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use arrow::{array::RecordBatch, csv::WriterBuilder, error::ArrowError, json::LineDelimitedWriter};
+use bytes::Bytes;
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    Global,
+    error::Error,
+    print::{Printer, count, size},
+};
+use crate::repo::{FileEntry, Reference, Repo, Tree, decode};
+
+/// Get a file out of a commit.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout get file github-events@master:/events/part-0.parquet -o part-0.parquet
+  spout get file github-events@master~1:/events/part-0.parquet --format csv | head")]
+pub(super) struct Get {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Get a file, to standard output or into a file.
+    #[command(after_help = "Examples:
+  spout get file github-events@master:/offsets
+  spout get file github-events@master:/events/part-0.parquet -o part-0.parquet
+  spout get file github-events@master:/events/part-0.parquet --format ndjson | jq .")]
+    File {
+        /// `repo@branch:/path`, `repo@branch~2:/path` or `repo@<commit id>:/path`.
+        reference: String,
+        /// Write it into this file instead of standard output.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Convert a table (Parquet, Arrow, NDJSON, CSV).
+        #[arg(long, value_enum)]
+        format: Option<TextFormat>,
+    },
+}
+
+/// Text formats that tables can be converted to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum TextFormat {
+    /// One JSON object a line.
+    Ndjson,
+    /// Comma-separated values with a header.
+    Csv,
+}
+
+impl TextFormat {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+
+    /// Writes `batches`; CSV with one header, if any.
+    pub(super) fn write(
+        self,
+        batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
+        header: bool,
+        to: &mut dyn Write,
+    ) -> Result<(), ArrowError> {
+        match self {
+            Self::Ndjson => {
+                let mut writer = LineDelimitedWriter::new(to);
+                for batch in batches {
+                    writer.write(&batch?)?;
+                }
+                writer.finish()
+            }
+            Self::Csv => {
+                let mut writer = WriterBuilder::new().with_header(header).build(to);
+                for batch in batches {
+                    writer.write(&batch?)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Get {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let What::File { reference, output, format } = &self.what;
+        let (repo, commit, path) = {
+            let reference: Reference = reference.parse()?;
+            let (repo, commit) = global.store().await?.resolve(&reference).await?;
+            (repo, commit, reference.path)
+        };
+        let tree = repo.tree(&commit).await?;
+        let path = file_path(path.as_deref(), reference, &tree)?;
+        let entry = tree.file(&path)?;
+        let bytes = match format {
+            None => repo.read_file(&tree, &path).await?,
+            Some(format) => converted(&repo, &tree, entry, *format).await?,
+        };
+        match output {
+            None => printer.bytes(&bytes),
+            Some(file) => {
+                save(file, &bytes)?;
+                let told = format!("{} ({}) is in {}", path, size(bytes.len() as u64), file.display());
+                match printer.json() {
+                    true => printer.value(&serde_json::json!({"path": path, "file": file, "size": bytes.len()})),
+                    false => printer.line(told),
+                }
+            }
+        }
+    }
+}
+
+/// The path of the one file that is meant.
+fn file_path(path: Option<&str>, reference: &str, tree: &Tree) -> Result<String, Error> {
+    let usage = |what| Error::Usage { verb: "get file", what };
+    let Some(path) = path.filter(|path| *path != "/") else {
+        return Err(usage(format!(
+            "`{reference}` names no file; add :/path, `spout list file {reference}` shows them"
+        )));
+    };
+    let below = tree.below(path).count();
+    match tree.get(path).is_none() && below > 0 {
+        true => {
+            let files = count(below as u64, "file");
+            Err(usage(format!(
+                "`{path}` is a directory with {files}; name one, `spout list file {reference}` shows them"
+            )))
+        }
+        false => Ok(path.to_owned()),
+    }
+}
+
+async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextFormat) -> Result<Bytes> {
+    let cannot = |why: String| Error::Convert { file: entry.path.clone(), format: format.name(), why };
+    let schema = entry.pieces.first().and_then(|piece| tree.schema(piece));
+    let (Some(stored), Some(schema)) = (entry.format, schema) else {
+        return Err(cannot("it is not a table".into()).into());
+    };
+    let bytes = repo.read_file(tree, &entry.path).await?;
+    let mut failed = None;
+    let batches = decode(&entry.path, stored, schema, bytes, None)?.map_while(|batch| match batch {
+        Ok(batch) => Some(Ok(batch)),
+        Err(error) => {
+            failed = Some(error);
+            None
+        }
+    });
+    let mut out = Vec::new();
+    let written = format.write(batches, true, &mut out);
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
+    written.map_err(|error| match format {
+        TextFormat::Csv => cannot(format!("{error}; nested columns need --format ndjson")),
+        TextFormat::Ndjson => cannot(error.to_string()),
+    })?;
+    Ok(out.into())
+}
+
+/// Writes `bytes` so that `file` is never half of them.
+pub(super) fn save(file: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let failed = |source: io::Error| Error::WriteFile { path: file.to_owned(), source };
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
+    temporary.write_all(bytes).map_err(failed)?;
+    temporary.persist(file).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn csv_has_one_header_however_many_batches() {
+        let batch = || {
+            let columns: [(&str, ArrayRef); 2] =
+                [("a", Arc::new(Int64Array::from(vec![1]))), ("b", Arc::new(StringArray::from(vec!["x,y"])))];
+            RecordBatch::try_from_iter(columns)
+        };
+        let check = |format: TextFormat, expected: &str| {
+            let mut out = Vec::new();
+            format.write([batch(), batch()].into_iter(), true, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        };
+        check(TextFormat::Csv, "a,b\n1,\"x,y\"\n1,\"x,y\"\n");
+        check(TextFormat::Ndjson, "{\"a\":1,\"b\":\"x,y\"}\n{\"a\":1,\"b\":\"x,y\"}\n");
+    }
+
+    #[test]
+    fn saving_names_the_file_that_cannot_be_written() {
+        let error = save(Path::new("/nowhere/at/all.csv"), b"").unwrap_err();
+        assert_eq!(error.to_string(), "cannot write /nowhere/at/all.csv; check the directory and its permissions");
+    }
+}

@@ -1,0 +1,272 @@
+//! `spout plugin build`: from a Rust crate to a `.wasm` in the plugins directory.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::Result;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cli::{
+        Global,
+        check::joined,
+        error::Error,
+        print::{Printer, short, size},
+    },
+    plugin::World,
+};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// Build plugin crates for wasm32-wasip2 and put them into the plugins directory.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout plugin build                     the crate in this directory
+  spout plugin build my-plugin/ other/   several
+  spout plugin build plugins/            every crate directly below
+
+Needs cargo; the target wasm32-wasip2 is added through rustup where it is missing. A plugin's name is its crate's name.")]
+pub(super) struct Build {
+    /// Directories with a plugin crate, or with several directly below.
+    #[arg(value_name = "DIR", default_value = ".")]
+    dirs: Vec<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Built {
+    plugin: String,
+    file: PathBuf,
+    size: u64,
+    digest: String,
+    worlds: Vec<World>,
+}
+
+impl Build {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let mut crates = Vec::new();
+        for dir in &self.dirs {
+            crates.extend(crates_of(dir)?);
+        }
+        // Compiling takes a while; the runtime has other threads, but a build is all this process does.
+        if let Some(told) = tokio::task::block_in_place(add_target)? {
+            eprintln!("{told}");
+        }
+        fs::create_dir_all(&global.plugins)
+            .map_err(|source| Error::WriteFile { path: global.plugins.clone(), source })?;
+        for dir in crates {
+            for artifact in tokio::task::block_in_place(|| compile(&dir))? {
+                let built = install(artifact, global).await?;
+                let worlds = joined(&built.worlds);
+                let (plugin, file) = (&built.plugin, built.file.display());
+                match printer.json() {
+                    true => printer.value(&built)?,
+                    false => printer.line(format!(
+                        "{plugin}: {file}, {}, sha256:{} ({worlds})",
+                        size(built.size),
+                        short(&built.digest)
+                    ))?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The crate in `dir`, or the crates directly below.
+fn crates_of(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    if is_crate(dir) {
+        return Ok(vec![dir.to_owned()]);
+    }
+    let entries = fs::read_dir(dir).map_err(|source| Error::ReadFile { path: dir.to_owned(), source })?;
+    let mut crates: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|dir| is_crate(dir)).collect();
+    crates.sort();
+    match crates.is_empty() {
+        true => Err(Error::NoCrate { dir: dir.to_owned() }),
+        false => Ok(crates),
+    }
+}
+
+/// Whether `dir` is a package; a workspace without one has nothing to build itself.
+fn is_crate(dir: &Path) -> bool {
+    let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+    manifest.lines().any(|line| line.trim() == "[package]")
+}
+
+fn no_tool(tool: &str, advice: &'static str) -> impl FnOnce(io::Error) -> Error {
+    let tool = tool.to_owned();
+    move |source| Error::NoTool { tool, advice, source }
+}
+
+/// Adds the target where it is missing; what to tell the user about that.
+fn add_target() -> Result<Option<String>, Error> {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let libraries = Command::new(&rustc)
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .map_err(no_tool(&rustc, "install Rust from https://rustup.rs"))?;
+    let directory = String::from_utf8_lossy(&libraries.stdout);
+    let has_std = fs::read_dir(directory.trim()).is_ok_and(|mut files| files.next().is_some());
+    // Who builds std from source needs no target of rustup's.
+    if has_std || std::env::var_os("CARGO_UNSTABLE_BUILD_STD").is_some() {
+        return Ok(None);
+    }
+    let status =
+        Command::new("rustup").args(["target", "add", TARGET]).stdout(Stdio::null()).status().map_err(no_tool(
+            "rustup",
+            "the target wasm32-wasip2 is missing; install it with the package manager that installed Rust",
+        ))?;
+    match status.success() {
+        true => Ok(Some(format!("added the target {TARGET} to the Rust toolchain (rustup target add {TARGET})"))),
+        false => Err(Error::Build {
+            crate_dir: ".".into(),
+            what: format!("`rustup target add {TARGET}` failed; run it by hand to see why, a network is needed once"),
+        }),
+    }
+}
+
+/// A compiled component.
+#[derive(Debug)]
+struct Artifact {
+    plugin: String,
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    target_directory: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+}
+
+/// One line of what cargo says with `--message-format=json`.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    #[serde(default)]
+    package_id: String,
+    #[serde(default)]
+    target: Option<Target>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let advice = "install Rust from https://rustup.rs";
+    let failed = |what: String| Error::Build { crate_dir: dir.to_owned(), what };
+    let output = Command::new(&cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(dir)
+        .output()
+        .map_err(no_tool(&cargo, advice))?;
+    let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|_| {
+        failed(format!("cargo does not understand its Cargo.toml: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    })?;
+    let mut child = Command::new(&cargo)
+        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics", "--target-dir"])
+        // Guests have a directory of their own, so that they and a host do not wait for each other's lock.
+        .arg(metadata.target_directory.join("plugins"))
+        .current_dir(dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(no_tool(&cargo, advice))?;
+    let names: BTreeMap<&str, &str> =
+        metadata.packages.iter().map(|package| (package.id.as_str(), package.name.as_str())).collect();
+    let mut artifacts = Vec::new();
+    for line in child.stdout.take().map(BufReader::new).into_iter().flat_map(BufReader::lines) {
+        let line = line.map_err(no_tool(&cargo, advice))?;
+        artifacts.extend(artifact(&line, &names));
+    }
+    let status = child.wait().map_err(no_tool(&cargo, advice))?;
+    if !status.success() {
+        return Err(failed(format!("cargo ended with {status}; its messages are above")));
+    }
+    match artifacts.is_empty() {
+        true => Err(failed("it makes no .wasm; add `crate-type = [\"cdylib\"]` to [lib] of its Cargo.toml".into())),
+        false => Ok(artifacts),
+    }
+}
+
+/// The component that a line of cargo's tells of, if it is one of ours.
+fn artifact(line: &str, names: &BTreeMap<&str, &str>) -> Option<Artifact> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    let package = *names.get(message.package_id.as_str()).filter(|_| message.reason == "compiler-artifact")?;
+    let target = message.target?;
+    let file = message.filenames.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "wasm"))?;
+    let is_program = target.kind.iter().any(|kind| kind == "bin");
+    let plugin = if is_program { target.name } else { package.to_owned() };
+    (is_program || target.kind.iter().any(|kind| kind == "cdylib")).then_some(Artifact { plugin, file })
+}
+
+/// Copies a component into the plugins directory and loads it, as a pipeline would.
+async fn install(artifact: Artifact, global: &Global) -> Result<Built> {
+    let file = global.plugins.join(format!("{}.wasm", artifact.plugin));
+    let bytes = fs::read(&artifact.file).map_err(|source| Error::ReadFile { path: artifact.file, source })?;
+    crate::cli::get::save(&file, &bytes)?;
+    let plugin = global.open_plugins()?.get(&artifact.plugin).await?;
+    Ok(Built {
+        digest: plugin.digest().to_owned(),
+        worlds: plugin.worlds().to_vec(),
+        plugin: artifact.plugin,
+        size: bytes.len() as u64,
+        file,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_components_are_taken() {
+        let names = BTreeMap::from([("path+file:///p#my-plugin@0.1.0", "my-plugin")]);
+        let check = |line: &str, expected: Option<&str>| {
+            assert_eq!(artifact(line, &names).map(|artifact| artifact.plugin).as_deref(), expected, "{line}");
+        };
+        let line = |id: &str, kind: &str, file: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","package_id":"{id}","target":{{"name":"my_plugin","kind":["{kind}"]}},"filenames":["{file}"]}}"#
+            )
+        };
+        check(&line("path+file:///p#my-plugin@0.1.0", "cdylib", "/t/my_plugin.wasm"), Some("my-plugin"));
+        check(&line("path+file:///p#my-plugin@0.1.0", "bin", "/t/my_plugin.wasm"), Some("my_plugin"));
+        check(&line("path+file:///p#my-plugin@0.1.0", "cdylib", "/t/libmy_plugin.rlib"), None);
+        check(&line("registry+https://x#serde@1.0.0", "cdylib", "/t/serde.wasm"), None);
+        check(r#"{"reason":"build-finished","success":true}"#, None);
+        check("warning: something", None);
+    }
+
+    #[test]
+    fn crates_are_found_in_a_directory_or_below() {
+        let dir = tempfile::tempdir().unwrap();
+        let package = |name: &str| {
+            fs::create_dir_all(dir.path().join(name)).unwrap();
+            fs::write(dir.path().join(name).join("Cargo.toml"), "[package]\nname = \"x\"\n").unwrap();
+        };
+        let error = crates_of(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("holds no plugin crate"), "{error}");
+        package("b");
+        package("a");
+        fs::create_dir(dir.path().join("c")).unwrap();
+        assert_eq!(crates_of(dir.path()).unwrap(), [dir.path().join("a"), dir.path().join("b")]);
+        assert_eq!(crates_of(&dir.path().join("a")).unwrap(), [dir.path().join("a")]);
+    }
+}

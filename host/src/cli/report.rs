@@ -1,0 +1,133 @@
+//! Errors for people and for programs: code, text, causes, exit code.
+
+use std::{io::Write as _, process::ExitCode};
+
+use serde::Serialize;
+
+use super::{error, print::Closed};
+use crate::{
+    consumer,
+    error::{Coded, Kind},
+    node, pipeline, plugin, producer, repo, spec,
+};
+
+/// Exit code of what failed.
+const FAILED: u8 = 1;
+/// Exit code of wrong usage, or of a wrong spec.
+const WRONG_USAGE: u8 = 2;
+
+/// An error chain, ready to print.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    error: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<String>,
+    #[serde(skip)]
+    exit: u8,
+}
+
+impl Report {
+    /// What `error` comes down to. `None` if all that happened is that nobody reads our output any more.
+    pub(super) fn of(error: &anyhow::Error) -> Option<Self> {
+        if error.chain().any(|cause| cause.is::<Closed>()) {
+            return None;
+        }
+        let coded = error.chain().find_map(coded);
+        let mut texts: Vec<String> = Vec::new();
+        for cause in error.chain() {
+            let text = cause.to_string();
+            // Some libraries print their source within themselves; say it once.
+            if texts.last().is_none_or(|said| !said.ends_with(&text)) {
+                texts.push(text);
+            }
+        }
+        let exit = match coded.map(Coded::kind) {
+            Some(Kind::Spec) => WRONG_USAGE,
+            _ => FAILED,
+        };
+        let first = if texts.is_empty() { String::new() } else { texts.remove(0) };
+        Some(Self { code: coded.map(Coded::code), error: first, causes: texts, exit })
+    }
+
+    /// A wrong command line, in clap's words.
+    pub(super) fn usage(text: &str) -> Self {
+        let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim()).to_owned();
+        Self { code: Some("E0801"), error: text, causes: Vec::new(), exit: WRONG_USAGE }
+    }
+
+    /// Prints it to standard error.
+    pub(super) fn print(&self, json: bool) -> ExitCode {
+        let text = match json {
+            true => serde_json::to_string(self).unwrap_or_default() + "\n",
+            false => self.text(),
+        };
+        // Nobody is left to tell that standard error is closed.
+        drop(std::io::stderr().write_all(text.as_bytes()));
+        ExitCode::from(self.exit)
+    }
+
+    fn text(&self) -> String {
+        let mut text = match self.code {
+            Some(code) => format!("error[{code}]: {}\n", self.error),
+            None => format!("error: {}\n", self.error),
+        };
+        for cause in &self.causes {
+            text += &format!("  caused by: {cause}\n");
+        }
+        if let Some(code) = self.code {
+            text += &format!("  hint: spout explain {code}\n");
+        }
+        text
+    }
+}
+
+fn coded<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Coded> {
+    fn of<'a, E: Coded>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Coded> {
+        cause.downcast_ref::<E>().map(|error| error as &dyn Coded)
+    }
+    of::<error::Error>(cause)
+        .or_else(|| of::<spec::Error>(cause))
+        .or_else(|| of::<pipeline::Error>(cause))
+        .or_else(|| of::<plugin::Error>(cause))
+        .or_else(|| of::<repo::Error>(cause))
+        .or_else(|| of::<producer::Error>(cause))
+        .or_else(|| of::<node::Error>(cause))
+        .or_else(|| of::<consumer::Error>(cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    fn unknown_code() -> anyhow::Error {
+        error::Error::UnknownCode { code: "E9".into(), advice: "try E1".into() }.into()
+    }
+
+    #[test]
+    fn a_chain_gives_its_code_and_says_every_cause_once() {
+        let error = Err::<(), _>(unknown_code()).context("while explaining").unwrap_err();
+        let report = Report::of(&error).unwrap();
+        assert_eq!(
+            report.text(),
+            "error[E0802]: while explaining\n  caused by: there is no error code `E9`; try E1\n  hint: spout explain E0802\n"
+        );
+        assert_eq!(report.exit, WRONG_USAGE);
+        let json = serde_json::to_string(&report).unwrap();
+        assert_eq!(
+            json,
+            r#"{"code":"E0802","error":"while explaining","causes":["there is no error code `E9`; try E1"]}"#
+        );
+    }
+
+    #[test]
+    fn failures_exit_with_1_and_a_closed_pipe_is_none() {
+        let error = error::Error::Damaged { problems: "1 problem".into(), place: "here".into() };
+        assert_eq!(Report::of(&error.into()).unwrap().exit, FAILED);
+        assert_eq!(Report::of(&anyhow::anyhow!("other")).unwrap().exit, FAILED);
+        assert!(Report::of(&Err::<(), _>(Closed).context("printing").unwrap_err()).is_none());
+    }
+}
