@@ -61,7 +61,7 @@ impl Cut {
         match writer.finish(written.open, meta).await.map_err(failed)? {
             Finished::Committed(commit) => {
                 let took = clock::now().duration_since(at);
-                Ok(Done { writer, commit: *commit, advance, took })
+                Ok(Done { writer, commit, advance, took })
             }
             Finished::Lost(winner) => Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.id }),
             Finished::Unknown(source) => Err(failed(*source)),

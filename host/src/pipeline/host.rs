@@ -68,8 +68,9 @@ impl Host {
 
     fn order(&self, order: Order) {
         for orders in self.orders.values() {
-            // A pipeline that is over needs no order.
-            drop(orders.send(order));
+            if orders.send(order).is_err() {
+                tracing::debug!(?order, "a pipeline that is over needs no order");
+            }
         }
     }
 

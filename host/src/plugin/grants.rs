@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::{Error, Plugin};
+
 /// What the spec grants to one plugin, by plugin name under `grants`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -44,4 +46,23 @@ impl DirGrant {
     pub fn writable(&self) -> bool {
         matches!(self, Self::Access { write: true, .. })
     }
+}
+
+/// Checks that everything `plugin` asks for is granted.
+///
+/// # Errors
+/// What is missing, and what to add to the spec.
+pub fn check_grants(plugin: &Plugin, grants: &GrantSpec) -> Result<(), Error> {
+    let Some(manifest) = plugin.manifest() else { return Ok(()) };
+    let missing: Vec<&str> =
+        manifest.asks.dirs.iter().map(String::as_str).filter(|dir| !grants.dirs.contains_key(*dir)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let dirs: Vec<String> = missing.iter().map(|dir| format!("{dir}: ./{dir}")).collect();
+    Err(Error::Ungranted {
+        plugin: plugin.name().to_owned(),
+        missing: format!("the directories {}", missing.join(", ")),
+        add: format!("`grants: {{{}: {{dirs: {{{}}}}}}}`", plugin.name(), dirs.join(", ")),
+    })
 }

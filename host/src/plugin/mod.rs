@@ -1,9 +1,47 @@
 //! Loads sandboxed plugins and talks to them. The only room that knows wasmtime.
+//!
+//! [`Plugins`] finds and compiles, [`Task`] says who runs what with which grants, and five clients make calls:
+//! [`Provider`] and [`PartitionConsumer`] (a source by partition), [`StreamConsumer`] (a whole stream), [`Decoding`],
+//! [`HandlerInstance`]. Each client owns one store. After a crash the store is gone, and the next call opens a new one where
+//! nothing is lost by that.
+//!
+//! **Invariant**: nothing a guest returned leaves this room unchecked, and nothing here knows what plugins are for.
 
+mod backoff;
+mod bindings;
+mod cache;
+mod component;
+mod convert;
+mod decoding;
+mod engine;
+mod error;
 mod grants;
+mod handler;
+mod host;
+mod instance;
 mod limits;
+mod log;
+mod manifest;
+mod partition_consumer;
+mod provider;
+mod registry;
 mod settings;
+mod stream_consumer;
+mod task;
 
-pub use grants::{DirGrant, GrantSpec};
-pub use limits::LimitsSpec;
-pub use settings::Settings;
+pub use self::{
+    backoff::Backoff,
+    component::{Offer, Plugin, World},
+    decoding::{Decoded, Decoding, RowFault},
+    error::{At, Error},
+    grants::{DirGrant, GrantSpec, check_grants},
+    handler::{HandlerInstance, Output, Rows},
+    limits::LimitsSpec,
+    manifest::Manifest,
+    partition_consumer::{FetchLimits, Fetched, PartitionConsumer, Progress},
+    provider::{Criteria, PartitionInfo, Provider},
+    registry::{Listed, Plugins},
+    settings::Settings,
+    stream_consumer::{Checkpoint, StreamConsumer, StreamStart},
+    task::Task,
+};

@@ -1,0 +1,263 @@
+//! One plugin: its file, its digest, and the worlds it was found to have without running it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use wasmtime::{
+    Engine,
+    component::{Component, InstancePre, Linker},
+};
+
+use super::{
+    Error, LimitsSpec, Manifest,
+    bindings::exports::spout::plugin as exports,
+    cache::Cache,
+    host::{self, Held},
+    instance::Instance,
+    manifest,
+    task::Task,
+};
+
+/// Files larger than this are refused before anything is compiled.
+const LARGEST: usize = 64 << 20;
+
+/// What a plugin can be used as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum World {
+    /// A source by partition.
+    Source,
+    /// A source that is read as a whole.
+    StreamSource,
+    /// Makes rows of messages.
+    Decoder,
+    /// Makes rows of rows.
+    Handler,
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::StreamSource => "stream source",
+            Self::Decoder => "decoder",
+            Self::Handler => "handler",
+        })
+    }
+}
+
+/// One thing a plugin offers, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Offer {
+    /// Interface, such as `decoder`.
+    pub interface: String,
+    /// Which of several.
+    pub name: String,
+    /// One sentence.
+    pub summary: String,
+    /// JSON Schema of its settings.
+    pub settings_schema: String,
+}
+
+/// The interfaces that a component was found to export.
+#[derive(Clone)]
+pub(super) struct Interfaces {
+    pub(super) about: Option<exports::about::GuestIndices>,
+    pub(super) provider: Option<exports::metadata_provider::GuestIndices>,
+    pub(super) partition: Option<exports::partition_consumer::GuestIndices>,
+    pub(super) stream: Option<exports::stream_consumer::GuestIndices>,
+    pub(super) decoder: Option<exports::decoder::GuestIndices>,
+    pub(super) handler: Option<exports::handler::GuestIndices>,
+}
+
+/// A plugin, compiled and linked; every task opens instances of its own.
+pub struct Plugin {
+    name: String,
+    path: PathBuf,
+    digest: String,
+    size: u64,
+    manifest: Option<Manifest>,
+    worlds: Vec<World>,
+    pub(super) pre: InstancePre<Held>,
+    pub(super) interfaces: Interfaces,
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", &self.name)
+            .field("digest", &self.digest)
+            .field("worlds", &self.worlds)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `sha256:…` of a file's content.
+pub(super) fn digest(wasm: &[u8]) -> String {
+    let hash: String = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hash}")
+}
+
+impl Plugin {
+    /// Compiles and links `wasm`, without running any of it.
+    pub(super) fn load(engine: &Engine, cache: &Cache, name: &str, path: &Path, wasm: &[u8]) -> Result<Self, Error> {
+        let broken = |reason: String| Error::Broken { path: path.to_path_buf(), reason };
+        if wasm.len() > LARGEST {
+            return Err(broken(format!("the file has {} bytes, more than {LARGEST}", wasm.len())));
+        }
+        if wasmparser::Parser::is_core_wasm(wasm) {
+            return Err(Error::NotAComponent { path: path.to_path_buf() });
+        }
+        if !wasmparser::Parser::is_component(wasm) {
+            return Err(broken("it does not begin like one".into()));
+        }
+        let digest = digest(wasm);
+        let component = cache.component(engine, path, wasm, &digest)?;
+        check_version(engine, &component, path)?;
+        let mut linker = Linker::new(engine);
+        host::link(&mut linker).map_err(|error| Error::Runtime { reason: format!("{error:#}") })?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .map_err(|error| broken(format!("it needs something that this host does not have: {error:#}")))?;
+        let interfaces = probe(&pre);
+        let worlds = worlds(&interfaces);
+        if worlds.is_empty() {
+            return Err(Error::WrongWorld {
+                plugin: name.to_owned(),
+                wanted: "plugin",
+                has: exported(engine, &component),
+            });
+        }
+        let (size, manifest) = (wasm.len() as u64, manifest::read(wasm));
+        Ok(Self { name: name.to_owned(), path: path.to_path_buf(), digest, size, manifest, worlds, pre, interfaces })
+    }
+
+    /// Its name: the file's, without `.wasm`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `sha256:…` of its file.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Bytes of its file.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// What it can be used as.
+    #[must_use]
+    pub fn worlds(&self) -> &[World] {
+        &self.worlds
+    }
+
+    /// What it says about itself without running.
+    #[must_use]
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// Runs the plugin, with nothing granted, to ask what it offers.
+    ///
+    /// # Errors
+    /// If it cannot even say that.
+    pub async fn describe(self: &std::sync::Arc<Self>, limits: &LimitsSpec) -> Result<Vec<Offer>, Error> {
+        let Some(indices) = &self.interfaces.about else { return Ok(Vec::new()) };
+        let task = Task {
+            pipeline: String::new(),
+            plugin: std::sync::Arc::clone(self),
+            grants: super::GrantSpec::default(),
+            limits: limits.clone(),
+            settings: Vec::new(),
+            draining: std::sync::Arc::default(),
+        };
+        let mut instance = Instance::open(&task).await?;
+        let guest = instance.load(|store, instance| indices.load(store, instance))?;
+        let limit = instance.begin();
+        let answer = tokio::time::timeout(limit, guest.call_describe(&mut instance.store)).await;
+        let offers = instance.end("about.describe", answer)?;
+        Ok(offers
+            .into_iter()
+            .map(|offer| Offer {
+                interface: offer.interface,
+                name: offer.name,
+                summary: offer.summary,
+                settings_schema: offer.settings_schema,
+            })
+            .collect())
+    }
+
+    /// The error of a plugin that lacks an interface.
+    pub(super) fn lacks(&self, wanted: &'static str) -> Error {
+        let has: Vec<String> = self.worlds.iter().map(ToString::to_string).collect();
+        Error::WrongWorld { plugin: self.name.clone(), wanted, has: format!("a {}", has.join(" and a ")) }
+    }
+}
+
+fn probe(pre: &InstancePre<Held>) -> Interfaces {
+    Interfaces {
+        about: exports::about::GuestIndices::new(pre).ok(),
+        provider: exports::metadata_provider::GuestIndices::new(pre).ok(),
+        partition: exports::partition_consumer::GuestIndices::new(pre).ok(),
+        stream: exports::stream_consumer::GuestIndices::new(pre).ok(),
+        decoder: exports::decoder::GuestIndices::new(pre).ok(),
+        handler: exports::handler::GuestIndices::new(pre).ok(),
+    }
+}
+
+fn worlds(interfaces: &Interfaces) -> Vec<World> {
+    [
+        (interfaces.provider.is_some() && interfaces.partition.is_some(), World::Source),
+        (interfaces.stream.is_some(), World::StreamSource),
+        (interfaces.decoder.is_some(), World::Decoder),
+        (interfaces.handler.is_some(), World::Handler),
+    ]
+    .into_iter()
+    .filter_map(|(has, world)| has.then_some(world))
+    .collect()
+}
+
+fn names(engine: &Engine, component: &Component) -> Vec<String> {
+    let component = component.component_type();
+    let imports: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exports = component.exports(engine).map(|(name, _)| name.to_owned());
+    imports.into_iter().chain(exports).collect()
+}
+
+fn exported(engine: &Engine, component: &Component) -> String {
+    let component = component.component_type();
+    let names: Vec<&str> = component.exports(engine).map(|(name, _)| name).collect();
+    match names.is_empty() {
+        true => "no exports".into(),
+        false => format!("the exports {}", names.join(", ")),
+    }
+}
+
+/// Refuses interfaces of ours in a version that this host does not speak.
+fn check_version(engine: &Engine, component: &Component, path: &Path) -> Result<(), Error> {
+    let foreign = names(engine, component).into_iter().find(|name| {
+        name.starts_with("spout:plugin/") && !name.split('@').nth(1).is_some_and(|version| version.starts_with("0.1."))
+    });
+    match foreign {
+        Some(name) => {
+            let version = name.split('@').nth(1).unwrap_or("without a version");
+            Err(Error::WrongVersion { path: path.to_path_buf(), found: format!("spout:plugin@{version}") })
+        }
+        None => Ok(()),
+    }
+}

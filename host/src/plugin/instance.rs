@@ -1,0 +1,178 @@
+//! One store with one instance in it, and the guard around every call.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::error::Elapsed;
+use wasmtime::{Store, Trap, UpdateDeadline, component::Instance as Linked};
+use wasmtime_wasi::I32Exit;
+
+use super::{
+    Error,
+    bindings::spout::plugin::types as wit,
+    engine::TICK,
+    host::{Held, Hit},
+    task::Task,
+};
+
+/// A running plugin. After an error that is a crash it must be dropped: the store is spoilt.
+pub(super) struct Instance {
+    pub(super) store: Store<Held>,
+    instance: Linked,
+    task: Arc<Task>,
+    limit: Duration,
+}
+
+impl std::fmt::Debug for Instance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("plugin", &self.task.plugin.name()).finish_non_exhaustive()
+    }
+}
+
+impl Instance {
+    /// Opens a store with the task's grants and limits, and instantiates the plugin in it.
+    pub(super) async fn open(task: &Task) -> Result<Self, Error> {
+        let pre = &task.plugin.pre;
+        let mut store = Store::new(pre.engine(), Held::new(task)?);
+        store.limiter(|held| held);
+        store.set_max_component_handles(task.limits.handles as usize);
+        store.set_hostcall_fuel(fuel(task));
+        let limit = task.limits.call.0;
+        store.data_mut().ticks = ticks(limit);
+        store.set_epoch_deadline(1);
+        // Ticks are counted by callbacks, so that time spent waiting for the host costs nothing here.
+        store.epoch_deadline_callback(|mut store| {
+            let held = store.data_mut();
+            match held.ticks.checked_sub(1) {
+                Some(left) => {
+                    held.ticks = left;
+                    Ok(UpdateDeadline::Yield(1))
+                }
+                None => {
+                    held.hit = Some(Hit::Time);
+                    Err(wasmtime::Error::msg("time limit"))
+                }
+            }
+        });
+        let opened = tokio::time::timeout(limit + GRACE, pre.instantiate_async(&mut store)).await;
+        match opened {
+            Ok(Ok(instance)) => Ok(Self { store, instance, task: Arc::new(task.clone()), limit }),
+            Ok(Err(error)) => Err(failure(task, &store, limit, "instantiate", &error)),
+            Err(_) => Err(Error::TimedOut { at: task.at("instantiate"), limit }),
+        }
+    }
+
+    /// The functions of one interface.
+    pub(super) fn load<G>(
+        &mut self,
+        load: impl FnOnce(&mut Store<Held>, &Linked) -> wasmtime::Result<G>,
+    ) -> Result<G, Error> {
+        let Self { store, instance, task, .. } = self;
+        load(store, instance).map_err(|error| Error::Contract { at: task.at("load"), what: format!("{error:#}") })
+    }
+
+    /// Gives the next call its time and its bytes; how long to wait for it at most.
+    pub(super) fn begin(&mut self) -> Duration {
+        self.begin_waiting(Duration::ZERO)
+    }
+
+    /// As `begin`, for a call that may wait on top of its time.
+    pub(super) fn begin_waiting(&mut self, wait: Duration) -> Duration {
+        self.limit = self.task.limits.call.0 + wait;
+        let fuel = fuel(&self.task);
+        self.store.set_hostcall_fuel(fuel);
+        self.store.data_mut().ticks = ticks(self.task.limits.call.0);
+        self.store.data_mut().hit = None;
+        self.limit + GRACE
+    }
+
+    /// What a call that cannot answer with an error came to.
+    pub(super) fn end<T>(&self, call: &'static str, answer: Result<wasmtime::Result<T>, Elapsed>) -> Result<T, Error> {
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(failure(&self.task, &self.store, self.limit, call, &error)),
+            Err(_) => Err(Error::TimedOut { at: self.task.at(call), limit: self.limit }),
+        }
+    }
+
+    /// What a call came to.
+    pub(super) fn settle<T>(
+        &self,
+        call: &'static str,
+        answer: Result<wasmtime::Result<Result<T, wit::Error>>, Elapsed>,
+    ) -> Result<T, Error> {
+        self.end(call, answer)?.map_err(|error| said(&self.task, call, error))
+    }
+}
+
+/// Time beyond the limit before a call that waits is given up: a guest that computes is stopped by its ticks first.
+const GRACE: Duration = Duration::from_millis(100);
+
+fn ticks(limit: Duration) -> u64 {
+    u64::try_from(limit.as_millis() / TICK.as_millis()).unwrap_or(u64::MAX).max(1)
+}
+
+fn fuel(task: &Task) -> usize {
+    usize::try_from(task.limits.answer.0).unwrap_or(usize::MAX)
+}
+
+/// A failed call, by what the store and the runtime say about it.
+fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str, error: &wasmtime::Error) -> Error {
+    let at = task.at(call);
+    let limits = &task.limits;
+    if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        return Error::Exit { at, status: exit.0 };
+    }
+    let trap = error.downcast_ref::<Trap>();
+    let text = format!("{error:#}");
+    match store.data().hit {
+        Some(Hit::Memory) => Error::Limit { at, what: "memory", limit: limits.memory.to_string(), setting: "memory" },
+        Some(Hit::Table) => Error::Limit {
+            at,
+            what: "table elements",
+            limit: limits.table_elements.to_string(),
+            setting: "tableElements",
+        },
+        Some(Hit::Time) => Error::TimedOut { at, limit },
+        None if trap == Some(&Trap::StackOverflow) => {
+            Error::Limit { at, what: "stack", limit: "512KiB".into(), setting: "stack (fixed)" }
+        }
+        None if text.contains("fuel allocated for hostcalls") => {
+            Error::Limit { at, what: "bytes of one answer", limit: limits.answer.to_string(), setting: "answer" }
+        }
+        None if text.contains("handle") && text.contains("limit")
+            || text.contains("resource table has no free keys") =>
+        {
+            Error::Limit { at, what: "handles", limit: limits.handles.to_string(), setting: "handles" }
+        }
+        None => Error::Trap { at, reason: trap.map_or_else(|| first_lines(&text), ToString::to_string) },
+    }
+}
+
+/// The runtime's words without pages of backtrace.
+fn first_lines(text: &str) -> String {
+    text.lines().take(3).collect::<Vec<_>>().join("; ").chars().take(500).collect()
+}
+
+/// The guest's own error, in the host's words.
+fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
+    let at = task.at(call);
+    match error {
+        wit::Error::Retriable(fault) => Error::Retriable {
+            at,
+            code: fault.code,
+            message: fault.message,
+            retry_after: fault.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms))),
+        },
+        wit::Error::Fatal(fault) | wit::Error::Other(fault) => {
+            Error::Fatal { at, code: fault.code, message: fault.message }
+        }
+        wit::Error::InvalidConfig(fault) => Error::InvalidConfig { at, code: fault.code, message: fault.message },
+        wit::Error::OutOfRange(range) => Error::OutOfRange {
+            at,
+            earliest: range.as_ref().map(|range| range.earliest),
+            latest: range.map(|range| range.latest),
+        },
+        wit::Error::EndOfStream => Error::EndOfStream { at },
+        wit::Error::Cancelled => Error::Cancelled { at },
+    }
+}

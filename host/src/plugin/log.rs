@@ -1,0 +1,176 @@
+//! A guest's words in the host's log: rate-limited, escaped, never in the way.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+
+use crate::clock::{self, Instant};
+
+/// Lines longer than this are cut.
+const LONGEST: usize = 4096;
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One instance's way into the log.
+#[derive(Clone, Debug)]
+pub(super) struct Log {
+    pipeline: Arc<str>,
+    plugin: Arc<str>,
+    budget: Arc<Mutex<Budget>>,
+}
+
+#[derive(Debug)]
+struct Budget {
+    per_second: u64,
+    left: u64,
+    since: Instant,
+    dropped: u64,
+}
+
+impl Log {
+    pub(super) fn new(pipeline: &str, plugin: &str, bytes_per_second: u64) -> Self {
+        let budget = Budget { per_second: bytes_per_second, left: bytes_per_second, since: clock::now(), dropped: 0 };
+        Self { pipeline: pipeline.into(), plugin: plugin.into(), budget: Arc::new(Mutex::new(budget)) }
+    }
+
+    /// Writes one line, unless this second's bytes are used up.
+    pub(super) fn write(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        let size = message.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        let Some(dropped) = self.allow(size as u64) else { return };
+        let (pipeline, plugin) = (&*self.pipeline, &*self.plugin);
+        if dropped > 0 {
+            tracing::warn!(pipeline, plugin, dropped, "the plugin logs faster than limits.log; lines were dropped");
+        }
+        let fields: String = fields.iter().map(|(name, value)| format!(" {}={}", shown(name), shown(value))).collect();
+        let message = format!("{}{fields}", shown(message));
+        match level {
+            Level::Trace => tracing::trace!(pipeline, plugin, "{message}"),
+            Level::Debug => tracing::debug!(pipeline, plugin, "{message}"),
+            Level::Info => tracing::info!(pipeline, plugin, "{message}"),
+            Level::Warn => tracing::warn!(pipeline, plugin, "{message}"),
+            Level::Error => tracing::error!(pipeline, plugin, "{message}"),
+        }
+    }
+
+    /// Whether `size` more bytes may be written; then also how many lines were dropped before.
+    fn allow(&self, size: u64) -> Option<u64> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock::now();
+        if now.duration_since(budget.since) >= Duration::from_secs(1) {
+            (budget.left, budget.since) = (budget.per_second, now);
+        }
+        match budget.left.checked_sub(size.max(1)) {
+            Some(left) => {
+                budget.left = left;
+                Some(std::mem::take(&mut budget.dropped))
+            }
+            None => {
+                budget.dropped += 1;
+                None
+            }
+        }
+    }
+}
+
+/// A guest's text without control characters, cut to a bearable length.
+fn shown(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(LONGEST));
+    for c in text.chars() {
+        if out.len() >= LONGEST {
+            out.push('…');
+            break;
+        }
+        match c.is_control() && c != '\t' {
+            true => out.extend(c.escape_default()),
+            false => out.push(c),
+        }
+    }
+    out
+}
+
+/// Standard output or error of a guest: line by line into the log.
+#[derive(Clone, Debug)]
+pub(super) struct Lines {
+    log: Log,
+    level: Level,
+    open: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Lines {
+    pub(super) fn new(log: Log, level: Level) -> Self {
+        Self { log, level, open: Arc::default() }
+    }
+
+    fn take(&self, bytes: &[u8]) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let room = LONGEST.saturating_sub(open.len());
+            open.extend_from_slice(part.get(..room).unwrap_or(part));
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut *open);
+                self.log.write(self.level, String::from_utf8_lossy(&line).trim_end(), &[]);
+            }
+        }
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_says_cannot_steer_a_terminal() {
+        assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert!(shown(&"x".repeat(100_000)).len() <= LONGEST + 4);
+    }
+
+    #[test]
+    fn a_flood_is_dropped_and_counted() {
+        let log = Log::new("p", "q", 10);
+        assert_eq!(log.allow(8), Some(0));
+        assert_eq!(log.allow(8), None);
+        assert_eq!(log.allow(2), Some(1));
+    }
+}

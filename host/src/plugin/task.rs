@@ -1,0 +1,32 @@
+//! Who runs what, with which grants and limits.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use super::{At, GrantSpec, LimitsSpec, Plugin};
+
+/// One use of a plugin in a pipeline. Every instance opened for it gets the same.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// What it may reach; paths are absolute.
+    pub grants: GrantSpec,
+    /// What it may use up.
+    pub limits: LimitsSpec,
+    /// Its settings, sorted by name.
+    pub settings: Vec<(String, String)>,
+    /// Set when the pipeline wants to stop; `control` tells the guest.
+    pub draining: Arc<AtomicBool>,
+}
+
+impl Task {
+    pub(super) fn at(&self, call: &'static str) -> At {
+        At { pipeline: self.pipeline.clone(), plugin: self.plugin.name().to_owned(), call }
+    }
+
+    pub(super) fn settings(&self) -> Vec<(&str, &str)> {
+        self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+}

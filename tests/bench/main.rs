@@ -1,0 +1,1 @@
+//! `just bench`: ratios in one run, with medians.
