@@ -10,8 +10,8 @@ use super::{
 use crate::{
     consumer::ConsumerSpec,
     node::NodeSpec,
-    producer::{ConsumerType, DecoderSpec, Start},
-    repo::Format,
+    producer::{ConsumerType, DecoderSpec, JsonSpec, NativeDecoder, Start},
+    repo::{self, Format},
 };
 
 const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
@@ -27,6 +27,7 @@ pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
     let loaded = &*loaded;
     name(loaded, "pipeline.name", &loaded.spec.pipeline.name, "the name of a pipeline")?;
     name(loaded, "commit.branch", &loaded.spec.commit.branch, "the name of a branch")?;
+    stored(loaded)?;
     paths(loaded)?;
     producer(loaded)?;
     handlers(loaded)?;
@@ -106,6 +107,23 @@ fn name(loaded: &Loaded, path: &str, value: &str, what: &'static str) -> Result<
     }
 }
 
+/// What the repo itself would refuse: it judges the names it stores.
+fn stored(loaded: &Loaded) -> Result<(), Error> {
+    let CommitSpec { branch, path, .. } = &loaded.spec.commit;
+    let name = &loaded.spec.pipeline.name;
+    let refused =
+        |key: &str, value: &str, what, error: repo::Error| bad_name(loaded, key, value, what, &error.to_string());
+    repo::path::repo_name(name).map_err(|error| refused("pipeline.name", name, "the name of a repo", error))?;
+    repo::path::branch_name(branch).map_err(|error| refused("commit.branch", branch, "the name of a branch", error))?;
+    let file = format!("{}x", path.replace("{commit}", "c").replace("{part}", "p"));
+    if path.starts_with('/') && is_template(path) {
+        repo::path::file_path(&file).map_err(|error| refused("commit.path", path, "the path of data files", error))?;
+    }
+    let Some(marker) = &loaded.spec.spout.marker else { return Ok(()) };
+    repo::path::file_path(marker).map_err(|error| refused("spout.marker", marker, "the marker's file", error))?;
+    Ok(())
+}
+
 fn bad_name(loaded: &Loaded, path: &str, value: &str, what: &'static str, rule: &str) -> Error {
     Error::BadName {
         at: loaded.place(path),
@@ -125,12 +143,15 @@ fn paths(loaded: &Loaded) -> Result<(), Error> {
     if !is_template(path) {
         return Err(bad_name(loaded, "commit.path", path, "the path of data files", PATH_RULE));
     }
+    if path.starts_with("/dead-letter/") {
+        return Err(contradiction(
+            loaded,
+            "commit.path",
+            "/dead-letter/ is for messages that were set aside; choose another path",
+        ));
+    }
     let Some(marker) = &loaded.spec.spout.marker else { return Ok(()) };
     let file = marker.trim_start_matches('/');
-    if !is_file(file) {
-        let rule = "write the name of a file like offsets or state/offsets";
-        return Err(bad_name(loaded, "spout.marker", marker, "the marker's file", rule));
-    }
     if path.trim_start_matches('/') == file || file.starts_with("dead-letter/") {
         return Err(contradiction(
             loaded,
@@ -169,6 +190,11 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     };
     if producer.decoder.is_none() {
         return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
+    }
+    if let Some(DecoderSpec::Native(NativeDecoder::Json(JsonSpec { schema: Some(schema), .. }))) = &producer.decoder
+        && let Err(reason) = schema.parse()
+    {
+        return Err(contradiction(loaded, "producer.decoder.schema", format!("the decoder's schema is wrong: {reason}")));
     }
     for (path, reference) in plugins(&loaded.spec) {
         let pinned = reference.split_once('@');

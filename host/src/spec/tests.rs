@@ -124,7 +124,7 @@ fn wrong_types_and_values_say_what_is_expected() {
     changed(
         "topic: events",
         "consumerType: midlevel",
-        "E0104 s.yaml:5: `producer.stream.consumerType` is the text `midlevel`; did you mean `highlevel`?",
+        "E0104 s.yaml:5: `producer.stream.consumerType` is the text `midlevel`; expected `lowlevel` or `highlevel`",
     );
     changed(
         "topic: events",
@@ -186,7 +186,7 @@ fn missing_keys_say_what_they_are() {
     changed(
         "pipeline: {name: p}\n",
         "",
-        "E0105 s.yaml:1: the pipeline spec has no `pipeline`; add `pipeline: …` (its name)",
+        "E0105 s.yaml:1: the pipeline spec has no `pipeline`; add `pipeline: …` (the name of a pipeline, which is also the name of its output repo)",
     );
     changed(
         "  decoder: {type: json}\n",
@@ -214,8 +214,8 @@ fn missing_keys_say_what_they_are() {
 
 #[test]
 fn texts_that_are_no_specs_are_refused() {
-    added("node: [\n", "E0102 s.yaml:8: this is neither YAML nor JSON: unclosed bracket '['");
-    added("\t- x\n", "E0102 s.yaml:7: this is neither YAML nor JSON: tabs disallowed in this context");
+    added("node: [\n", "E0102 s.yaml:7: this is neither YAML nor JSON: unclosed bracket '['");
+    added("\t- x\n", "E0102 s.yaml:7: this is neither YAML nor JSON: tabs disallowed within this context (block indentation)");
     added(
         "a: !secret b\n",
         "E0102 s.yaml:7: this is neither YAML nor JSON: the tag `!secret` means nothing here; leave it out",
@@ -291,7 +291,7 @@ fn names_and_paths_have_rules() {
     );
     added(
         "spout: {marker: ../x}\n",
-        "E0108 s.yaml:7: `spout.marker` is `../x`, which cannot be the marker's file; write the name of a file like offsets or state/offsets",
+        "E0108 s.yaml:7: `spout.marker` is `../x`, which cannot be the marker's file; `../x` cannot be the path of a file: it has a segment `.` or `..`; write it like /events/2026-01.parquet",
     );
 }
 
@@ -380,4 +380,19 @@ fn files_that_cannot_be_read_are_named() {
     let huge = dir.path().join("huge.yaml");
     std::fs::write(&huge, vec![b'#'; 2 << 20]).unwrap();
     assert_eq!(load(&huge).unwrap_err().code(), "E0106");
+}
+
+#[test]
+fn every_example_is_a_good_spec() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "yaml" || ending == "json") {
+            let loaded = load_all(&[&path]).unwrap_or_else(|error| panic!("{error}"));
+            assert!(!loaded.is_empty());
+            seen += 1;
+        }
+    }
+    assert!(seen >= 3, "only {seen} examples");
 }
