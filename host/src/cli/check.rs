@@ -1,6 +1,6 @@
 //! `spout check`: what specs would do, and whether they can.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use clap::Args;
@@ -15,7 +15,7 @@ use crate::{
     consumer::ConsumerSpec,
     node::NodeSpec,
     pipeline::Parts,
-    plugin::{Offer, Plugin, Plugins, Settings, World},
+    plugin::{self, Offer, Plugin, Plugins, Settings, World},
     producer::{ConsumerType, DecoderSpec, NativeDecoder, Start},
     spec::{self, Loaded, load_all, plugin_name},
 };
@@ -72,8 +72,9 @@ impl Check {
 pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
     Parts::build(loaded, plugins).await?;
     let mut used = Vec::new();
-    for part in settings(loaded) {
+    for part in parts(loaded) {
         let plugin = plugins.get(part.plugin).await?;
+        check_world(loaded, &plugin, &part)?;
         check_settings(loaded, &plugin, &part).await?;
         let name = plugin.name().to_owned();
         if used.iter().all(|known: &PlannedPlugin| known.name != name) {
@@ -100,58 +101,72 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
     })
 }
 
-/// Where settings of a plugin are in a spec.
+/// Where a spec uses a plugin, and what as.
 struct Part<'a> {
     path: String,
     plugin: &'a str,
-    /// Interfaces that take these settings.
-    interfaces: &'static [&'static str],
+    world: World,
     /// Which of several offers, where the spec says.
     name: &'a str,
     settings: &'a Settings,
 }
 
-fn settings(loaded: &Loaded) -> Vec<Part<'_>> {
+fn parts(loaded: &Loaded) -> Vec<Part<'_>> {
     let spec = &loaded.spec;
     let mut parts = Vec::new();
     if let Some(stream) = &spec.producer.stream {
-        let interfaces: &[&str] = match stream.consumer_type {
-            ConsumerType::Lowlevel => &["partition-consumer", "metadata-provider"],
-            ConsumerType::Highlevel => &["stream-consumer"],
+        let world = match stream.consumer_type {
+            ConsumerType::Lowlevel => World::Source,
+            ConsumerType::Highlevel => World::StreamSource,
         };
-        let path = "producer.stream.settings".to_owned();
-        parts.push(Part { path, plugin: &stream.plugin, interfaces, name: "", settings: &stream.settings });
+        let path = "producer.stream".to_owned();
+        parts.push(Part { path, plugin: &stream.plugin, world, name: "", settings: &stream.settings });
     }
     if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
-        let (path, interfaces): (_, &[&str]) = ("producer.decoder.settings".to_owned(), &["decoder"]);
-        parts.push(Part {
-            path,
-            plugin: &decoder.plugin,
-            interfaces,
-            name: &decoder.name,
-            settings: &decoder.settings,
-        });
+        let (path, world) = ("producer.decoder".to_owned(), World::Decoder);
+        parts.push(Part { path, plugin: &decoder.plugin, world, name: &decoder.name, settings: &decoder.settings });
     }
     for (index, node) in spec.node.iter().enumerate() {
         if let NodeSpec::Plugin(plugin) = node {
-            let (path, interfaces): (_, &[&str]) = (format!("node[{index}].settings"), &["handler"]);
-            parts.push(Part {
-                path,
-                plugin: &plugin.plugin,
-                interfaces,
-                name: &plugin.name,
-                settings: &plugin.settings,
-            });
+            let (path, world) = (format!("node[{index}]"), World::Handler);
+            parts.push(Part { path, plugin: &plugin.plugin, world, name: &plugin.name, settings: &plugin.settings });
         }
     }
     parts
 }
 
+/// Interfaces whose settings count for a plugin used as `world`.
+fn interfaces(world: World) -> &'static [&'static str] {
+    match world {
+        World::Source => &["partition-consumer", "metadata-provider"],
+        World::StreamSource => &["stream-consumer"],
+        World::Decoder => &["decoder"],
+        World::Handler => &["handler"],
+    }
+}
+
+/// Refuses a plugin that is something else than what the spec uses it as.
+fn check_world(loaded: &Loaded, plugin: &Plugin, part: &Part<'_>) -> Result<()> {
+    if plugin.worlds().contains(&part.world) {
+        return Ok(());
+    }
+    let wanted = match part.world {
+        World::Source => "source",
+        World::StreamSource => "stream source",
+        World::Decoder => "decoder",
+        World::Handler => "handler",
+    };
+    let error = plugin::Error::WrongWorld { plugin: plugin.name().to_owned(), wanted, has: joined(plugin.worlds()) };
+    let path = format!("{}.plugin", part.path);
+    Err(anyhow::Error::from(error)
+        .context(format!("{}: `{path}` names a plugin that does not fit", loaded.place(&path))))
+}
+
 /// Fits the settings of one plugin to the schema it offers for them.
-async fn check_settings(loaded: &Loaded, plugin: &Plugin, part: &Part<'_>) -> Result<()> {
+async fn check_settings(loaded: &Loaded, plugin: &Arc<Plugin>, part: &Part<'_>) -> Result<()> {
     let offers = plugin.describe(&loaded.spec.limits).await?;
     let fitting = |offer: &&Offer| {
-        part.interfaces.contains(&offer.interface.as_str()) && (part.name.is_empty() || part.name == offer.name)
+        interfaces(part.world).contains(&offer.interface.as_str()) && (part.name.is_empty() || part.name == offer.name)
     };
     let Some(offer) = offers.iter().find(fitting).filter(|offer| !offer.settings_schema.trim().is_empty()) else {
         return Ok(());
@@ -161,7 +176,7 @@ async fn check_settings(loaded: &Loaded, plugin: &Plugin, part: &Part<'_>) -> Re
         interface: offer.interface.clone(),
         source,
     })?;
-    Ok(spec::check_settings(loaded, &part.path, part.settings, &schema)?)
+    Ok(spec::check_settings(loaded, &format!("{}.settings", part.path), part.settings, &schema)?)
 }
 
 /// Worlds for people.

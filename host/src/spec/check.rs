@@ -194,7 +194,11 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     if let Some(DecoderSpec::Native(NativeDecoder::Json(JsonSpec { schema: Some(schema), .. }))) = &producer.decoder
         && let Err(reason) = schema.parse()
     {
-        return Err(contradiction(loaded, "producer.decoder.schema", format!("the decoder's schema is wrong: {reason}")));
+        return Err(contradiction(
+            loaded,
+            "producer.decoder.schema",
+            format!("the decoder's schema is wrong: {reason}"),
+        ));
     }
     for (path, reference) in plugins(&loaded.spec) {
         let pinned = reference.split_once('@');

@@ -215,7 +215,10 @@ fn missing_keys_say_what_they_are() {
 #[test]
 fn texts_that_are_no_specs_are_refused() {
     added("node: [\n", "E0102 s.yaml:7: this is neither YAML nor JSON: unclosed bracket '['");
-    added("\t- x\n", "E0102 s.yaml:7: this is neither YAML nor JSON: tabs disallowed within this context (block indentation)");
+    added(
+        "\t- x\n",
+        "E0102 s.yaml:7: this is neither YAML nor JSON: tabs disallowed within this context (block indentation)",
+    );
     added(
         "a: !secret b\n",
         "E0102 s.yaml:7: this is neither YAML nor JSON: the tag `!secret` means nothing here; leave it out",
