@@ -14,7 +14,7 @@ use crate::{
         Chain, Handler, NodeSpec, PluginHandler,
         handlers::{Filter, Map},
     },
-    plugin::{DirGrant, GrantSpec, Plugins, Settings, Task, check_grants},
+    plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
     producer::{DecoderFactory, DecoderSpec, Discovery, SchemaPin, StreamSpec},
     spec::{ErrorsSpec, Loaded, PipelineSpec},
 };
@@ -216,6 +216,7 @@ impl Loading<'_> {
             limits: self.spec.limits.clone(),
             settings: settings.to_list(),
             draining: Arc::clone(&self.draining),
+            metrics: Metrics::default(),
         })
     }
 

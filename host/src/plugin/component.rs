@@ -18,6 +18,7 @@ use super::{
     cache::Cache,
     host::{self, Held},
     instance::Instance,
+    log::clean,
     manifest,
     task::Task,
 };
@@ -37,6 +38,8 @@ pub enum World {
     Decoder,
     /// Makes rows of rows.
     Handler,
+    /// Drives itself and writes its own commits.
+    SelfDriven,
 }
 
 impl fmt::Display for World {
@@ -46,6 +49,7 @@ impl fmt::Display for World {
             Self::StreamSource => "stream source",
             Self::Decoder => "decoder",
             Self::Handler => "handler",
+            Self::SelfDriven => "self-driven spout",
         })
     }
 }
@@ -72,9 +76,11 @@ pub(super) struct Interfaces {
     pub(super) stream: Option<exports::stream_consumer::GuestIndices>,
     pub(super) decoder: Option<exports::decoder::GuestIndices>,
     pub(super) handler: Option<exports::handler::GuestIndices>,
+    pub(super) spout: Option<exports::spout::GuestIndices>,
 }
 
 /// A plugin, compiled and linked; every task opens instances of its own.
+#[derive(Clone)]
 pub struct Plugin {
     name: String,
     path: PathBuf,
@@ -176,15 +182,16 @@ impl Plugin {
     ///
     /// # Errors
     /// If it cannot even say that.
-    pub async fn describe(self: &std::sync::Arc<Self>, limits: &LimitsSpec) -> Result<Vec<Offer>, Error> {
+    pub async fn describe(&self, limits: &LimitsSpec) -> Result<Vec<Offer>, Error> {
         let Some(indices) = &self.interfaces.about else { return Ok(Vec::new()) };
         let task = Task {
             pipeline: String::new(),
-            plugin: std::sync::Arc::clone(self),
+            plugin: std::sync::Arc::new(self.clone()),
             grants: super::GrantSpec::default(),
             limits: limits.clone(),
             settings: Vec::new(),
             draining: std::sync::Arc::default(),
+            metrics: super::Metrics::default(),
         };
         let mut instance = Instance::open(&task).await?;
         let guest = instance.load(|store, instance| indices.load(store, instance))?;
@@ -194,9 +201,9 @@ impl Plugin {
         Ok(offers
             .into_iter()
             .map(|offer| Offer {
-                interface: offer.interface,
-                name: offer.name,
-                summary: offer.summary,
+                interface: clean(&offer.interface, 100),
+                name: clean(&offer.name, 100),
+                summary: clean(&offer.summary, 1000),
                 settings_schema: offer.settings_schema,
             })
             .collect())
@@ -217,6 +224,7 @@ fn probe(pre: &InstancePre<Held>) -> Interfaces {
         stream: exports::stream_consumer::GuestIndices::new(pre).ok(),
         decoder: exports::decoder::GuestIndices::new(pre).ok(),
         handler: exports::handler::GuestIndices::new(pre).ok(),
+        spout: exports::spout::GuestIndices::new(pre).ok(),
     }
 }
 
@@ -226,6 +234,7 @@ fn worlds(interfaces: &Interfaces) -> Vec<World> {
         (interfaces.stream.is_some(), World::StreamSource),
         (interfaces.decoder.is_some(), World::Decoder),
         (interfaces.handler.is_some(), World::Handler),
+        (interfaces.spout.is_some(), World::SelfDriven),
     ]
     .into_iter()
     .filter_map(|(has, world)| has.then_some(world))

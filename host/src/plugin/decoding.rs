@@ -12,7 +12,8 @@ use super::{
     Error,
     bindings::exports::spout::plugin::decoder as wit,
     convert::{self, messages},
-    instance::Instance,
+    instance::{CODE, Instance, MESSAGE},
+    log::clean,
     task::Task,
 };
 use crate::data::{Messages, Origins};
@@ -114,7 +115,11 @@ impl Decoding {
         let records = convert::parts::raise(schema, batch, limits)?;
         let faults: Vec<RowFault> = faults
             .into_iter()
-            .map(|fault| RowFault { message: fault.message, code: fault.code, reason: fault.reason })
+            .map(|fault| RowFault {
+                message: fault.message,
+                code: clean(&fault.code, CODE),
+                reason: clean(&fault.reason, MESSAGE),
+            })
             .collect();
         let origins = check_origins(rows, origins, &faults, messages.len())?;
         Ok(Decoded { records, origins, faults })

@@ -10,7 +10,8 @@ use arrow::{
 use wasmtime::component::{Resource, ResourceAny};
 
 use super::{
-    Error, bindings::exports::spout::plugin::handler as wit, convert, host::StoredBatch, instance::Instance, task::Task,
+    Error, batch::StoredBatch, bindings::exports::spout::plugin::handler as wit, convert, instance::Instance,
+    log::clean, task::Task,
 };
 
 /// Which rows a handler answers with.
@@ -27,6 +28,9 @@ pub enum Rows {
     /// New rows.
     Fresh(RecordBatch),
 }
+
+/// Longest name of a port.
+const PORT: usize = 256;
 
 /// One answer.
 #[derive(Clone, Debug)]
@@ -90,7 +94,7 @@ impl HandlerInstance {
         let answer =
             tokio::time::timeout(limit, call.call_process(&mut self.instance.store, self.node, port, lent)).await;
         let returned = self.instance.store.data_mut().take_back(batch);
-        let outputs = self.raise("handler.process", answer, records.num_rows())?;
+        let outputs = self.raise("handler.process", answer, Some(records.num_rows()))?;
         returned.map_err(|error| lost(error, &self.task))?;
         Ok(outputs)
     }
@@ -104,7 +108,7 @@ impl HandlerInstance {
         let call = self.guest.node();
         let answer =
             tokio::time::timeout(limit, call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
-        self.raise("handler.tick", answer, 0)
+        self.raise("handler.tick", answer, None)
     }
 
     /// Asks the guest for the rows that it still holds back.
@@ -115,7 +119,7 @@ impl HandlerInstance {
         let limit = self.instance.begin();
         let call = self.guest.node();
         let answer = tokio::time::timeout(limit, call.call_finish(&mut self.instance.store, self.node)).await;
-        self.raise("handler.finish", answer, 0)
+        self.raise("handler.finish", answer, None)
     }
 
     /// The guest's state after every call so far.
@@ -141,23 +145,25 @@ impl HandlerInstance {
         id
     }
 
-    fn raise(&mut self, call: &'static str, answer: Answer, rows: usize) -> Result<Vec<Output>, Error> {
+    /// `rows`: how many the guest was lent, `None` in a call without a batch.
+    fn raise(&mut self, call: &'static str, answer: Answer, rows: Option<usize>) -> Result<Vec<Output>, Error> {
         let outputs = self.instance.settle(call, answer)?;
         let raised: Result<Vec<Output>, String> = outputs.into_iter().map(|output| self.output(output, rows)).collect();
         raised.map_err(|what| Error::Contract { at: self.task.at(call), what })
     }
 
-    fn output(&mut self, output: wit::Output, rows: usize) -> Result<Output, String> {
+    fn output(&mut self, output: wit::Output, rows: Option<usize>) -> Result<Output, String> {
         let wit::Output { port, rows: answer } = output;
+        let port = clean(&port, PORT);
+        let rows = match (rows, &answer) {
+            (Some(rows), _) => rows,
+            (None, wit::Rows::Fresh(_)) => 0,
+            (None, _) => return Err("without an input batch only `fresh` rows can be answered".into()),
+        };
         let rows = match answer {
             wit::Rows::All => Rows::All,
             wit::Rows::Masked(bits) => Rows::Masked(mask(bits, rows)?),
-            wit::Rows::Taken(indices) => {
-                if let Some(index) = indices.iter().find(|&&index| index as usize >= rows) {
-                    return Err(format!("row {index} was taken of a batch of {rows} rows"));
-                }
-                Rows::Taken(UInt32Array::from(indices))
-            }
+            wit::Rows::Taken(indices) => Rows::Taken(taken(indices, rows)?),
             wit::Rows::WithColumns(table) => {
                 let columns = self.table(&port, table)?;
                 if columns.num_rows() != rows {
@@ -188,6 +194,19 @@ impl HandlerInstance {
     }
 }
 
+/// Indices below `rows`, each at most once: a few bytes of indices must not grow into gigabytes of rows.
+fn taken(indices: Vec<u32>, rows: usize) -> Result<UInt32Array, String> {
+    let mut seen = vec![false; rows];
+    for &index in &indices {
+        match seen.get_mut(index as usize) {
+            Some(seen) if !*seen => *seen = true,
+            Some(_) => return Err(format!("row {index} was taken twice; answer `fresh` rows to repeat one")),
+            None => return Err(format!("row {index} was taken of a batch of {rows} rows")),
+        }
+    }
+    Ok(UInt32Array::from(indices))
+}
+
 /// A bitmap of exactly `rows` bits.
 fn mask(bits: Vec<u8>, rows: usize) -> Result<BooleanArray, String> {
     if bits.len() != rows.div_ceil(8) {
@@ -206,5 +225,12 @@ mod tests {
         assert!(mask(vec![0, 0], 8).is_err());
         assert!(mask(vec![], 1).is_err());
         assert_eq!(mask(vec![], 0).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_row_is_taken_once_and_exists() {
+        assert_eq!(taken(vec![2, 0], 3).unwrap(), UInt32Array::from(vec![2, 0]));
+        assert!(taken(vec![3], 3).unwrap_err().contains("of 3 rows"));
+        assert!(taken(vec![1, 1], 3).unwrap_err().contains("twice"));
     }
 }

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use arrow::array::RecordBatch;
 use wasmtime::{
     ResourceLimiter,
     component::{HasSelf, Linker, Resource, ResourceTable},
@@ -17,22 +16,12 @@ use wasmtime::{
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
-    DirGrant, Error,
+    DirGrant, Error, Metrics,
+    batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
-    convert,
     log::{Level, Lines, Log},
     task::Task,
 };
-
-/// Names a guest may give to counters; more are ignored.
-const METRICS: usize = 256;
-
-/// A batch that a handler looks at.
-#[derive(Debug)]
-pub struct StoredBatch {
-    pub(super) records: RecordBatch,
-    pub(super) schema_id: u32,
-}
 
 /// Which limit a guest ran into; decides how the error reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +34,13 @@ pub(super) enum Hit {
 /// The data of one store.
 pub(super) struct Held {
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     log: Log,
     settings: BTreeMap<String, String>,
     draining: Arc<AtomicBool>,
-    metrics: BTreeMap<String, f64>,
+    metrics: Metrics,
     memory: usize,
+    memory_used: usize,
     table_elements: usize,
     pub(super) hit: Option<Hit>,
     /// Epoch ticks that the running call may still take.
@@ -78,7 +68,8 @@ impl Held {
             log,
             settings: task.settings.iter().cloned().collect(),
             draining: Arc::clone(&task.draining),
-            metrics: BTreeMap::new(),
+            metrics: task.metrics.clone(),
+            memory_used: 0,
             memory: usize::try_from(task.limits.memory.0).unwrap_or(usize::MAX),
             table_elements: task.limits.table_elements as usize,
             hit: None,
@@ -92,13 +83,6 @@ impl Held {
 
     pub(super) fn take_back(&mut self, batch: Resource<StoredBatch>) -> wasmtime::Result<StoredBatch> {
         Ok(self.table.delete(batch)?)
-    }
-
-    fn metric(&mut self, name: String, change: impl FnOnce(f64) -> f64) {
-        if self.metrics.len() < METRICS || self.metrics.contains_key(&name) {
-            let value = self.metrics.entry(name).or_default();
-            *value = change(*value);
-        }
     }
 }
 
@@ -121,7 +105,9 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     wit::config::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::metrics::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::control::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
-    wit::data::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)
+    wit::marker::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
+    wit::pfs::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
+    batch::link(linker)
 }
 
 impl WasiView for Held {
@@ -131,8 +117,11 @@ impl WasiView for Held {
 }
 
 impl ResourceLimiter for Held {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired <= self.memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        // One quota for all memories of the store. They never shrink, so what was added once stays counted.
+        let used = self.memory_used.saturating_add(desired.saturating_sub(current));
+        if used <= self.memory {
+            self.memory_used = used;
             return Ok(true);
         }
         self.hit = Some(Hit::Memory);
@@ -152,7 +141,7 @@ impl ResourceLimiter for Held {
     }
 
     fn memories(&self) -> usize {
-        16
+        8
     }
 
     fn tables(&self) -> usize {
@@ -163,20 +152,17 @@ impl ResourceLimiter for Held {
 impl wit::types::Host for Held {}
 
 impl wit::log::Host for Held {
-    async fn enabled(&mut self, at: wit::log::Level) -> wasmtime::Result<bool> {
+    fn enabled(&mut self, at: wit::log::Level) -> wasmtime::Result<bool> {
         Ok(match at {
             wit::log::Level::Trace => tracing::enabled!(tracing::Level::TRACE),
             wit::log::Level::Debug => tracing::enabled!(tracing::Level::DEBUG),
-            _ => true,
+            wit::log::Level::Info => tracing::enabled!(tracing::Level::INFO),
+            wit::log::Level::Warn => tracing::enabled!(tracing::Level::WARN),
+            wit::log::Level::Error => tracing::enabled!(tracing::Level::ERROR),
         })
     }
 
-    async fn write(
-        &mut self,
-        at: wit::log::Level,
-        message: String,
-        fields: Vec<(String, String)>,
-    ) -> wasmtime::Result<()> {
+    fn write(&mut self, at: wit::log::Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
         let level = match at {
             wit::log::Level::Trace => Level::Trace,
             wit::log::Level::Debug => Level::Debug,
@@ -190,29 +176,29 @@ impl wit::log::Host for Held {
 }
 
 impl wit::config::Host for Held {
-    async fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         Ok(self.settings.get(&key).cloned())
     }
 
-    async fn secret(&mut self, _: String) -> wasmtime::Result<Option<String>> {
+    fn secret(&mut self, _: String) -> wasmtime::Result<Option<String>> {
         // No secret can be granted yet, so none is ever there.
         Ok(None)
     }
 }
 
 impl wit::metrics::Host for Held {
-    async fn add(&mut self, counter: String, by: u64) -> wasmtime::Result<()> {
-        self.metric(counter, |value| value + by as f64);
+    fn add(&mut self, counter: String, by: u64) -> wasmtime::Result<()> {
+        self.metrics.add(&counter, by);
         Ok(())
     }
 
-    async fn set(&mut self, gauge: String, to: f64) -> wasmtime::Result<()> {
-        self.metric(gauge, |_| to);
+    fn set(&mut self, gauge: String, to: f64) -> wasmtime::Result<()> {
+        self.metrics.set(&gauge, to);
         Ok(())
     }
 
-    async fn observe(&mut self, histogram: String, value: f64) -> wasmtime::Result<()> {
-        self.metric(histogram, |_| value);
+    fn observe(&mut self, histogram: String, value: f64) -> wasmtime::Result<()> {
+        self.metrics.observe(&histogram, value);
         Ok(())
     }
 }
@@ -232,42 +218,7 @@ impl wit::control::Host for Held {
         })
     }
 
-    async fn draining(&mut self) -> wasmtime::Result<bool> {
+    fn draining(&mut self) -> wasmtime::Result<bool> {
         Ok(self.draining.load(Ordering::Relaxed))
-    }
-}
-
-impl wit::data::Host for Held {}
-
-impl wit::data::HostBatch for Held {
-    async fn rows(&mut self, batch: Resource<StoredBatch>) -> wasmtime::Result<u32> {
-        Ok(u32::try_from(self.table.get(&batch)?.records.num_rows())?)
-    }
-
-    async fn schema_id(&mut self, batch: Resource<StoredBatch>) -> wasmtime::Result<u32> {
-        Ok(self.table.get(&batch)?.schema_id)
-    }
-
-    async fn schema(&mut self, batch: Resource<StoredBatch>) -> wasmtime::Result<wit::types::Schema> {
-        convert::schema::lower(self.table.get(&batch)?.records.schema_ref()).map_err(wasmtime::Error::msg)
-    }
-
-    async fn read(&mut self, batch: Resource<StoredBatch>, columns: Vec<u32>) -> wasmtime::Result<wit::types::Parts> {
-        let records = &self.table.get(&batch)?.records;
-        let count = records.num_columns();
-        let indices: Vec<usize> = columns.iter().map(|&column| column as usize).collect();
-        if let Some(beyond) = indices.iter().find(|&&index| index >= count) {
-            return Err(wasmtime::Error::msg(format!("the guest read column {beyond} of a batch that has {count}")));
-        }
-        convert::parts::lower(records, &indices).map_err(wasmtime::Error::msg)
-    }
-
-    async fn attributes(&mut self, batch: Resource<StoredBatch>) -> wasmtime::Result<Vec<(String, String)>> {
-        Ok(self.table.get(&batch)?.records.schema_ref().metadata().clone().into_iter().collect())
-    }
-
-    async fn drop(&mut self, _: Resource<StoredBatch>) -> wasmtime::Result<()> {
-        // Guests only ever borrow a batch; the host takes it back after the call.
-        Ok(())
     }
 }

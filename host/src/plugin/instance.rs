@@ -11,6 +11,7 @@ use super::{
     bindings::spout::plugin::types as wit,
     engine::TICK,
     host::{Held, Hit},
+    log::clean,
     task::Task,
 };
 
@@ -104,6 +105,13 @@ impl Instance {
     }
 }
 
+/// Longest code and longest message of a guest that are passed on.
+pub(super) const CODE: usize = 100;
+pub(super) const MESSAGE: usize = 2000;
+
+/// Longest wait that a guest can ask for before it is tried again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Time beyond the limit before a call that waits is given up: a guest that computes is stopped by its ticks first.
 const GRACE: Duration = Duration::from_millis(100);
 
@@ -139,9 +147,7 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
         None if text.contains("fuel allocated for hostcalls") => {
             Error::Limit { at, what: "bytes of one answer", limit: limits.answer.to_string(), setting: "answer" }
         }
-        None if text.contains("handle") && text.contains("limit")
-            || text.contains("resource table has no free keys") =>
-        {
+        None if text.contains("store handle limit exceeded") || text.contains("resource table has no free keys") => {
             Error::Limit { at, what: "handles", limit: limits.handles.to_string(), setting: "handles" }
         }
         None => Error::Trap { at, reason: trap.map_or_else(|| first_lines(&text), ToString::to_string) },
@@ -150,23 +156,27 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
 
 /// The runtime's words without pages of backtrace.
 fn first_lines(text: &str) -> String {
-    text.lines().take(3).collect::<Vec<_>>().join("; ").chars().take(500).collect()
+    clean(&text.lines().take(3).collect::<Vec<_>>().join("; "), 500)
 }
 
-/// The guest's own error, in the host's words.
+/// The guest's own error, in the host's words. Its texts are cut and cleaned: they end on terminals and in logs.
 fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
     let at = task.at(call);
+    let text = |fault: &wit::Fault| (clean(&fault.code, CODE), clean(&fault.message, MESSAGE));
     match error {
-        wit::Error::Retriable(fault) => Error::Retriable {
-            at,
-            code: fault.code,
-            message: fault.message,
-            retry_after: fault.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms))),
-        },
-        wit::Error::Fatal(fault) | wit::Error::Other(fault) => {
-            Error::Fatal { at, code: fault.code, message: fault.message }
+        wit::Error::Retriable(fault) => {
+            let (code, message) = text(&fault);
+            let retry_after = fault.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms)).min(PATIENCE));
+            Error::Retriable { at, code, message, retry_after }
         }
-        wit::Error::InvalidConfig(fault) => Error::InvalidConfig { at, code: fault.code, message: fault.message },
+        wit::Error::Fatal(fault) | wit::Error::Other(fault) => {
+            let (code, message) = text(&fault);
+            Error::Fatal { at, code, message }
+        }
+        wit::Error::InvalidConfig(fault) => {
+            let (code, message) = text(&fault);
+            Error::InvalidConfig { at, code, message }
+        }
         wit::Error::OutOfRange(range) => Error::OutOfRange {
             at,
             earliest: range.as_ref().map(|range| range.earliest),

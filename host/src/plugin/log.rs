@@ -16,6 +16,12 @@ use crate::clock::{self, Instant};
 /// Lines longer than this are cut.
 const LONGEST: usize = 4096;
 
+/// Fields of one line; further ones are left out.
+const FIELDS: usize = 32;
+
+/// What any line costs on top of its bytes, or empty lines would be free.
+const LINE: u64 = 32;
+
 /// How loud a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
@@ -56,7 +62,11 @@ impl Log {
         if dropped > 0 {
             tracing::warn!(pipeline, plugin, dropped, "the plugin logs faster than limits.log; lines were dropped");
         }
-        let fields: String = fields.iter().map(|(name, value)| format!(" {}={}", shown(name), shown(value))).collect();
+        let fields: String = fields
+            .iter()
+            .take(FIELDS)
+            .map(|(name, value)| format!(" {}={}", clean(name, 64), clean(value, 1024)))
+            .collect();
         let message = format!("{}{fields}", shown(message));
         match level {
             Level::Trace => tracing::trace!(pipeline, plugin, "{message}"),
@@ -74,7 +84,7 @@ impl Log {
         if now.duration_since(budget.since) >= Duration::from_secs(1) {
             (budget.left, budget.since) = (budget.per_second, now);
         }
-        match budget.left.checked_sub(size.max(1)) {
+        match budget.left.checked_sub(size + LINE) {
             Some(left) => {
                 budget.left = left;
                 Some(std::mem::take(&mut budget.dropped))
@@ -89,13 +99,20 @@ impl Log {
 
 /// A guest's text without control characters, cut to a bearable length.
 fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(LONGEST));
+    clean(text, LONGEST)
+}
+
+/// A guest's text without control characters, cut to about `most` bytes.
+pub(super) fn clean(text: &str, most: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(most));
     for c in text.chars() {
-        if out.len() >= LONGEST {
+        if out.len() >= most {
             out.push('…');
             break;
         }
-        match c.is_control() && c != '\t' {
+        // The marks that turn the direction of writing can make a line read as another one.
+        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        match c.is_control() && c != '\t' || turns {
             true => out.extend(c.escape_default()),
             false => out.push(c),
         }
@@ -163,14 +180,16 @@ mod tests {
     #[test]
     fn what_a_guest_says_cannot_steer_a_terminal() {
         assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(shown("\u{202e}evil"), "\\u{202e}evil");
         assert!(shown(&"x".repeat(100_000)).len() <= LONGEST + 4);
     }
 
     #[test]
     fn a_flood_is_dropped_and_counted() {
-        let log = Log::new("p", "q", 10);
+        let log = Log::new("p", "q", 100);
         assert_eq!(log.allow(8), Some(0));
-        assert_eq!(log.allow(8), None);
-        assert_eq!(log.allow(2), Some(1));
+        assert_eq!(log.allow(38), None);
+        assert_eq!(log.allow(28), Some(1));
+        assert_eq!((0..100).filter(|_| log.allow(0).is_some()).count(), 0, "empty lines are not free");
     }
 }

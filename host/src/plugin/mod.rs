@@ -8,11 +8,13 @@
 //! **Invariant**: nothing a guest returned leaves this room unchecked, and nothing here knows what plugins are for.
 
 mod backoff;
+mod batch;
 mod bindings;
 mod cache;
 mod component;
 mod convert;
 mod decoding;
+mod denied;
 mod engine;
 mod error;
 mod grants;
@@ -22,6 +24,7 @@ mod instance;
 mod limits;
 mod log;
 mod manifest;
+mod metrics;
 mod partition_consumer;
 mod provider;
 mod registry;
@@ -38,6 +41,7 @@ pub use self::{
     handler::{HandlerInstance, Output, Rows},
     limits::LimitsSpec,
     manifest::Manifest,
+    metrics::{Metric, Metrics},
     partition_consumer::{FetchLimits, Fetched, PartitionConsumer, Progress},
     provider::{Criteria, PartitionInfo, Provider},
     registry::{Listed, Plugins},

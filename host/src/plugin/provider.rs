@@ -6,12 +6,15 @@ use wasmtime::component::ResourceAny;
 
 use super::{
     Error, bindings::exports::spout::plugin::metadata_provider as wit, convert::messages::raise_position,
-    instance::Instance, task::Task,
+    instance::Instance, log::clean, task::Task,
 };
 use crate::data::{PartitionId, Position};
 
 /// Partitions a source may have.
 const PARTITIONS: usize = 1_000_000;
+
+/// Longest label of a partition.
+const LABEL: usize = 1024;
 
 /// A partition, as the source tells of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +85,10 @@ impl Provider {
             let what = format!("{} partitions, more than {PARTITIONS}", told.len());
             return Err(Error::Contract { at: self.task.at("metadata-provider.partitions"), what });
         }
-        Ok(told.into_iter().map(|info| PartitionInfo { id: info.id, label: info.label, ended: info.ended }).collect())
+        Ok(told
+            .into_iter()
+            .map(|info| PartitionInfo { id: info.id, label: clean(&info.label, LABEL), ended: info.ended })
+            .collect())
     }
 
     /// The position that `criteria` stands for; `None` if the source cannot tell.

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use super::{At, GrantSpec, LimitsSpec, Plugin};
+use super::{At, GrantSpec, LimitsSpec, Metrics, Plugin};
 
 /// One use of a plugin in a pipeline. Every instance opened for it gets the same.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct Task {
     pub settings: Vec<(String, String)>,
     /// Set when the pipeline wants to stop; `control` tells the guest.
     pub draining: Arc<AtomicBool>,
+    /// What its instances counted.
+    pub metrics: Metrics,
 }
 
 impl Task {

@@ -72,6 +72,9 @@ pub(in crate::plugin) fn raise(told: wit::MessagesResult) -> Result<Messages, St
     if let Some(header) = headers.iter().find(|header| header.message as usize >= count) {
         return Err(format!("a header names message {} of {count}", header.message));
     }
+    if !headers.is_sorted_by_key(|header| header.message) {
+        return Err("the headers are not sorted by message".into());
+    }
     Ok(Messages {
         values,
         nulls: told.nulls,

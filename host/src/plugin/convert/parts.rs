@@ -3,26 +3,30 @@
 use std::{panic, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayData, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, make_array},
+    array::{Array, ArrayData, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch, RecordBatchOptions, make_array},
     buffer::Buffer,
     compute::cast,
-    datatypes::{DataType, Int32Type, Int64Type, SchemaRef},
+    datatypes::{ArrowNativeType, DataType, Int32Type, Int64Type, SchemaRef},
     util::bit_util,
 };
 
-use crate::plugin::{LimitsSpec, bindings::spout::plugin::types as wit};
+use crate::plugin::{
+    LimitsSpec,
+    batch::{Bytes, Lent},
+    bindings::spout::plugin::types as wit,
+};
 
 /// The columns of `records` at `columns`, in this order.
 ///
 /// # Errors
 /// A column whose type the interface has no word for.
-pub(in crate::plugin) fn lower(records: &RecordBatch, columns: &[usize]) -> Result<wit::Parts, String> {
+pub(in crate::plugin) fn lower(records: &RecordBatch, columns: &[usize]) -> Result<Lent, String> {
     let mut out = Lowered::default();
     for &column in columns {
         out.array(&plain(records.column(column))?)?;
     }
     let rows = u32::try_from(records.num_rows()).map_err(|_| "the batch has more rows than 32 bits count")?;
-    Ok(wit::Parts { rows, nodes: out.nodes, buffers: out.buffers })
+    Ok(Lent { rows, nodes: out.nodes, buffers: out.buffers })
 }
 
 /// Views and dictionaries as the plain type that the guest was told.
@@ -39,10 +43,14 @@ fn plain(array: &ArrayRef) -> Result<ArrayRef, String> {
 #[derive(Default)]
 struct Lowered {
     nodes: Vec<wit::ArrayNode>,
-    buffers: Vec<Vec<u8>>,
+    buffers: Vec<Bytes>,
 }
 
 impl Lowered {
+    fn push(&mut self, buffer: Buffer) {
+        self.buffers.push(Bytes(buffer));
+    }
+
     fn array(&mut self, array: &ArrayRef) -> Result<(), String> {
         let data = array.to_data();
         let size = |count: usize| u32::try_from(count).map_err(|_| "an array has more than 4 Gi entries".to_owned());
@@ -51,25 +59,25 @@ impl Lowered {
             return Ok(());
         }
         let validity = data.nulls().filter(|nulls| nulls.null_count() > 0);
-        self.buffers.push(validity.map(|nulls| nulls.inner().sliced().as_slice().to_vec()).unwrap_or_default());
+        self.push(validity.map(|nulls| nulls.inner().sliced()).unwrap_or_default());
         match data.data_type() {
-            DataType::Boolean => self.buffers.push(array.as_boolean().values().sliced().as_slice().to_vec()),
+            DataType::Boolean => self.push(array.as_boolean().values().sliced()),
             DataType::Utf8 | DataType::Binary => self.bytes::<i32>(&data)?,
             DataType::LargeUtf8 | DataType::LargeBinary => self.bytes::<i64>(&data)?,
             DataType::FixedSizeBinary(width) => self.fixed(&data, usize::try_from(*width).unwrap_or(0))?,
             DataType::List(_) => {
                 let list = array.as_list::<i32>();
-                let (from, to) = self.offsets::<i32>(list.offsets());
+                let (from, to) = self.offsets::<i32>(list.offsets().inner().inner().clone());
                 self.array(&list.values().slice(from, to - from))?;
             }
             DataType::LargeList(_) => {
                 let list = array.as_list::<i64>();
-                let (from, to) = self.offsets::<i64>(list.offsets());
+                let (from, to) = self.offsets::<i64>(list.offsets().inner().inner().clone());
                 self.array(&list.values().slice(from, to - from))?;
             }
             DataType::Map(_, _) => {
                 let map = array.as_map();
-                let (from, to) = self.offsets::<i32>(map.offsets());
+                let (from, to) = self.offsets::<i32>(map.offsets().inner().inner().clone());
                 let entries: ArrayRef = Arc::new(map.entries().slice(from, to - from));
                 self.array(&entries)?;
             }
@@ -92,45 +100,44 @@ impl Lowered {
     }
 
     fn fixed(&mut self, data: &ArrayData, width: usize) -> Result<(), String> {
-        let run = data.offset() * width..(data.offset() + data.len()) * width;
-        let bytes =
-            data.buffers().first().and_then(|buffer| buffer.as_slice().get(run)).ok_or("a buffer is too short")?;
-        self.buffers.push(bytes.to_vec());
+        let values = data.buffers().first().ok_or("an array without values")?;
+        let bytes = run(values, data.offset() * width, data.len() * width)?;
+        self.push(bytes);
         Ok(())
     }
 
-    fn bytes<O: arrow::array::OffsetSizeTrait + arrow::datatypes::ArrowNativeType>(
-        &mut self,
-        data: &ArrayData,
-    ) -> Result<(), String> {
+    fn bytes<O: OffsetSizeTrait + ArrowNativeType>(&mut self, data: &ArrayData) -> Result<(), String> {
         let [offsets, values] = data.buffers() else { return Err("an array without values".into()) };
-        let offsets = offsets.typed_data::<O>();
-        let run = offsets.get(data.offset()..=data.offset() + data.len()).unwrap_or_default();
-        let (from, to) = self.run(run);
-        self.buffers.push(values.as_slice().get(from..to).unwrap_or_default().to_vec());
+        let offsets = match data.is_empty() {
+            true => Buffer::default(),
+            false => run(offsets, data.offset() * size_of::<O>(), (data.len() + 1) * size_of::<O>())?,
+        };
+        let (from, to) = self.offsets::<O>(offsets);
+        self.push(run(values, from, to - from)?);
         Ok(())
-    }
-
-    fn offsets<O: arrow::array::OffsetSizeTrait + arrow::datatypes::ArrowNativeType>(
-        &mut self,
-        offsets: &[O],
-    ) -> (usize, usize) {
-        self.run(offsets)
     }
 
     /// Pushes offsets that start at 0; where the run they stand for begins and ends.
-    fn run<O: arrow::array::OffsetSizeTrait + arrow::datatypes::ArrowNativeType>(
-        &mut self,
-        offsets: &[O],
-    ) -> (usize, usize) {
+    fn offsets<O: OffsetSizeTrait + ArrowNativeType>(&mut self, buffer: Buffer) -> (usize, usize) {
+        let offsets: &[O] = buffer.typed_data();
         let first = offsets.first().copied().unwrap_or_default();
         let last = offsets.last().copied().unwrap_or_default();
-        let from_zero: Vec<O> = match first.as_usize() {
-            0 => offsets.to_vec(),
-            _ => offsets.iter().map(|&offset| offset - first).collect(),
+        let (from, to) = (first.as_usize(), last.as_usize());
+        let from_zero = match (offsets.is_empty(), from) {
+            (true, _) => Buffer::from_vec(vec![O::default()]),
+            (_, 0) => buffer,
+            _ => Buffer::from_vec(offsets.iter().map(|&offset| offset - first).collect::<Vec<O>>()),
         };
-        self.buffers.push(Buffer::from_vec(from_zero).as_slice().to_vec());
-        (first.as_usize(), last.as_usize())
+        self.push(from_zero);
+        (from, to)
+    }
+}
+
+/// A part of `buffer`, which stays where it is.
+fn run(buffer: &Buffer, from: usize, length: usize) -> Result<Buffer, String> {
+    match from.checked_add(length).is_some_and(|to| to <= buffer.len()) {
+        true => Ok(buffer.slice_with_length(from, length)),
+        false => Err("a buffer is too short".into()),
     }
 }
 

@@ -1,0 +1,100 @@
+//! Counters that plugins keep with the host, by name, in the registry of their task.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Names one task may use; further ones are not kept.
+const NAMES: usize = 64;
+/// Longest name.
+const NAME: usize = 64;
+
+/// What one plugin task counted. Clones share the same counters.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(Arc<Mutex<BTreeMap<String, Metric>>>);
+
+/// One named value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Metric {
+    /// A sum that only rises.
+    Counter(u64),
+    /// The newest value.
+    Gauge(f64),
+    /// What was observed: how often, the sum, the smallest and the largest.
+    Histogram {
+        /// Observations.
+        count: u64,
+        /// Their sum.
+        sum: f64,
+        /// The smallest.
+        least: f64,
+        /// The largest.
+        most: f64,
+    },
+}
+
+impl Metrics {
+    /// All values by name.
+    #[must_use]
+    pub fn snapshot(&self) -> BTreeMap<String, Metric> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn add(&self, name: &str, by: u64) {
+        self.update(name, Metric::Counter(by), |metric| match metric {
+            Metric::Counter(sum) => Metric::Counter(sum.saturating_add(by)),
+            other => other,
+        });
+    }
+
+    pub(super) fn set(&self, name: &str, to: f64) {
+        self.update(name, Metric::Gauge(to), |metric| match metric {
+            Metric::Gauge(_) => Metric::Gauge(to),
+            other => other,
+        });
+    }
+
+    pub(super) fn observe(&self, name: &str, value: f64) {
+        let first = Metric::Histogram { count: 1, sum: value, least: value, most: value };
+        self.update(name, first, |metric| match metric {
+            Metric::Histogram { count, sum, least, most } => Metric::Histogram {
+                count: count.saturating_add(1),
+                sum: sum + value,
+                least: least.min(value),
+                most: most.max(value),
+            },
+            other => other,
+        });
+    }
+
+    fn update(&self, name: &str, first: Metric, next: impl FnOnce(Metric) -> Metric) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(metric) = all.get_mut(name) {
+            *metric = next(*metric);
+        } else if all.len() < NAMES && name.len() <= NAME {
+            all.insert(name.to_owned(), first);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_capped_and_kinds_do_not_mix() {
+        let metrics = Metrics::default();
+        metrics.add("rows", 2);
+        metrics.add("rows", 3);
+        metrics.set("rows", 9.0);
+        metrics.observe("size", 4.0);
+        metrics.observe("size", 2.0);
+        (0..1000).for_each(|index| metrics.add(&format!("n{index}"), 1));
+        metrics.add(&"x".repeat(65), 1);
+        let all = metrics.snapshot();
+        assert_eq!(all.len(), NAMES);
+        assert_eq!(all["rows"], Metric::Counter(5));
+        assert_eq!(all["size"], Metric::Histogram { count: 2, sum: 6.0, least: 2.0, most: 4.0 });
+    }
+}
