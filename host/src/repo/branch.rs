@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Where a repo's objects are.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Layout {
     root: String,
 }

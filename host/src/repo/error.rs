@@ -166,10 +166,12 @@ pub enum Error {
     #[error("{reference} holds no table files{hint}; `spout list file {reference}` shows what it holds")]
     NoTable { reference: String, hint: String },
     /// The statement failed.
-    #[error("the statement cannot be run: {reason}")]
-    Sql { reason: String, source: Cause },
+    #[error("the statement cannot be run as it is written; what is wrong follows")]
+    Sql { source: Cause },
     /// The statement would change something.
-    #[error("only queries can be run on a repo, this is {what}; commits are made by pipelines and `spout put file`")]
+    #[error(
+        "only queries can be run on a repo, and this is `{what}`; commits are made by pipelines and `spout put file`"
+    )]
     NotAQuery { what: String },
 }
 

@@ -99,11 +99,13 @@ fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>)
     }
 }
 
+/// Except where the source was entered anew, which the record says.
 fn offsets_never_go_down(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
     let Some(head) = &head.commit else { return Ok(()) };
     let back = head.marker.partitions.iter().find_map(|(&partition, there)| {
         let to = commit.marker.partitions.get(&partition).map_or(0, |entry| entry.position.offset);
-        (to < there.position.offset).then_some((partition, there.position.offset, to))
+        let entered_anew = commit.jumped.get(&partition).is_some_and(|&jumped| jumped <= to);
+        (to < there.position.offset && !entered_anew).then_some((partition, there.position.offset, to))
     });
     match back {
         None => Ok(()),

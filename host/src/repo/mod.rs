@@ -2,7 +2,8 @@
 //!
 //! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
 //! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, [`TableWriter`] makes them; the [`BranchWriter`] publishes
-//! an open commit with one conditional creation and says how it [`Finished`].
+//! an open commit with one conditional creation and says how it [`Finished`]. [`query`] runs SQL over commits, and [`fsck`]
+//! re-reads everything and names what is wrong.
 //!
 //! **Invariant**: no object is ever changed, and none is deleted; whatever is visible became so by one creation.
 //!
@@ -25,6 +26,7 @@
 mod branch;
 mod error;
 mod format;
+mod fsck;
 mod invariants;
 mod object;
 mod open_commit;
@@ -32,16 +34,22 @@ pub mod path;
 mod record;
 mod reference;
 mod repository;
+mod sql;
 mod store;
 mod tree;
 mod writer;
 
 pub use error::{Cause, Error};
 pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
+pub use fsck::{Depth, Finding, Report, Severity, fsck};
 pub use open_commit::OpenCommit;
 pub use record::{Blob, Claim, Commit, FileAdded, Place, PutMode, RecordKind, TableInfo};
 pub use reference::{MASTER, Reference};
 pub use repository::{BranchInfo, Repo};
+pub use sql::{Answer, query};
 pub use store::{RepoInfo, Store};
 pub use tree::{FileEntry, Piece, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};
+
+#[cfg(test)]
+mod tests;

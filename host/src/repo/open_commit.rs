@@ -26,7 +26,7 @@ pub(super) const INLINE_ALL: usize = 256 << 10;
 #[derive(Debug)]
 pub struct OpenCommit {
     objects: Objects,
-    layout: Layout,
+    pub(super) layout: Layout,
     id: String,
     objects_made: u32,
     inline: usize,
@@ -54,11 +54,6 @@ impl OpenCommit {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
-    }
-
-    /// Name of the repo's directory, to tell commits of other repos.
-    pub(super) fn layout(&self) -> &Layout {
-        &self.layout
     }
 
     /// Bytes that the record will carry in itself.

@@ -135,6 +135,9 @@ pub struct Commit {
     pub marker: Marker,
     /// Where each partition that moved came from; null for a new one.
     pub advance: BTreeMap<PartitionId, Option<u64>>,
+    /// Where a partition was entered anew because the source no longer had its offset: rows may be missing before it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub jumped: BTreeMap<PartitionId, u64>,
     /// Handler snapshots, by handler.
     pub state: BTreeMap<String, Blob>,
     /// Rows in the files, without dead letters.
@@ -186,13 +189,6 @@ pub(super) enum Record {
 }
 
 impl Record {
-    pub(super) fn id(&self) -> &str {
-        match self {
-            Self::Commit(commit) => &commit.id,
-            Self::Claim(claim) => &claim.id,
-        }
-    }
-
     pub(super) fn branch(&self) -> &str {
         match self {
             Self::Commit(commit) => &commit.branch,

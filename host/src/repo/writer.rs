@@ -156,6 +156,10 @@ impl BranchWriter {
         if !self.settled {
             return Err(Error::Unsettled { repo: self.repo.name().to_owned(), branch: self.branch.clone() });
         }
+        if open.layout != self.repo.layout {
+            let (expected, found) = (self.repo.layout.root().to_string(), open.layout.root().to_string());
+            return Err(Error::NotNext { branch: self.branch.clone(), what: "its repo", expected, found });
+        }
         let advance = meta.advance.clone();
         let mut commit = self.draft(open, meta).await?;
         let following = Following { commit: &commit, advance: &advance, head: &self.head, tree: &self.tree };
@@ -241,6 +245,7 @@ impl BranchWriter {
             files: open.files,
             marker,
             advance: meta.advance.steps.iter().map(|(&partition, step)| (partition, step.from)).collect(),
+            jumped: meta.advance.steps.iter().filter_map(|(&at, step)| Some((at, step.jumped?))).collect(),
             state,
             rows: meta.rows,
             dead_letters: meta.dead_letters,
