@@ -142,6 +142,7 @@ fn interfaces(world: World) -> &'static [&'static str] {
         World::StreamSource => &["stream-consumer"],
         World::Decoder => &["decoder"],
         World::Handler => &["handler"],
+        World::SelfDriven => &["spout"],
     }
 }
 
@@ -155,6 +156,7 @@ fn check_world(loaded: &Loaded, plugin: &Plugin, part: &Part<'_>) -> Result<()> 
         World::StreamSource => "stream source",
         World::Decoder => "decoder",
         World::Handler => "handler",
+        World::SelfDriven => "self-driven spout",
     };
     let error = plugin::Error::WrongWorld { plugin: plugin.name().to_owned(), wanted, has: joined(plugin.worlds()) };
     let path = format!("{}.plugin", part.path);

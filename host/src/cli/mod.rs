@@ -10,6 +10,7 @@ mod check;
 mod commit;
 mod error;
 mod explain;
+mod fsck;
 mod get;
 mod inspect;
 mod list;
@@ -20,6 +21,7 @@ mod progress;
 mod report;
 mod run;
 mod schema;
+mod sql;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -41,6 +43,7 @@ use crate::{plugin::Plugins, repo::Store, telemetry};
   spout check my.yaml                   what it would do, and whether it can
   spout run my.yaml                     until Ctrl-C, which commits what was taken and stops
   spout list commit github-events       what it committed
+  spout sql 'select count(*) from \"github-events\"'
   spout explain E0103                   what an error means
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong spec."
@@ -93,6 +96,8 @@ enum Verb {
     Inspect(inspect::Inspect),
     Get(get::Get),
     Marker(marker::Marker),
+    Sql(sql::Sql),
+    Fsck(fsck::Fsck),
     Explain(explain::Explain),
 }
 
@@ -149,6 +154,8 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Inspect(verb) => verb.run(global, printer).await,
         Verb::Get(verb) => verb.run(global, printer).await,
         Verb::Marker(verb) => verb.run(global, printer).await,
+        Verb::Sql(verb) => verb.run(global, printer).await,
+        Verb::Fsck(verb) => verb.run(global, printer).await,
         Verb::Explain(verb) => verb.run(printer),
     }
 }
