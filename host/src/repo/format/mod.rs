@@ -11,7 +11,7 @@ mod merge;
 mod ndjson;
 mod parquet;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use ::arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
@@ -115,6 +115,12 @@ impl TableWriter {
     /// # Errors
     /// [`Error::Encode`] where a value or the schema does not fit.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let same = Arc::ptr_eq(batch.schema_ref(), &self.schema) || batch.schema_ref().fields() == self.schema.fields();
+        if !same {
+            let (ours, theirs) = (self.schema.fields(), batch.schema_ref().fields());
+            let source = format!("rows with columns {theirs:?} were added to a table with columns {ours:?}").into();
+            return Err(encode_error(self.format)(source));
+        }
         match &mut self.kind {
             Kind::Parquet(writer) => writer.write(batch)?,
             Kind::Arrow(writer) => writer.write(batch)?,

@@ -44,7 +44,8 @@ impl Writer {
     pub(super) fn finish(mut self, schema: &SchemaRef) -> Result<(Vec<u8>, Vec<ColumnStatistics>), Error> {
         let wrong = |source: parquet::errors::ParquetError| encode_error(Format::Parquet)(source.into());
         let metadata = self.inner.finish().map_err(wrong)?;
-        let bytes = self.inner.into_inner().map_err(wrong)?;
+        // `into_inner` would finish once more, and that is refused.
+        let bytes = std::mem::take(self.inner.inner_mut());
         Ok((bytes, columns::from_parquet(schema, metadata.row_groups())))
     }
 }

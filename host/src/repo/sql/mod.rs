@@ -16,6 +16,7 @@ use datafusion::{
     error::DataFusionError,
     execution::{SendableRecordBatchStream, context::SQLOptions},
     prelude::{SessionConfig, SessionContext},
+    sql::{parser::Statement, sqlparser::ast},
 };
 use futures::{StreamExt, TryStreamExt};
 
@@ -67,6 +68,7 @@ pub async fn query(store: &Store, sql: &str, at: &BTreeMap<String, Reference>) -
     let state = context.state();
     let dialect = state.config().options().sql_parser.dialect;
     let statement = state.sql_to_statement(sql, &dialect).map_err(failed)?;
+    only_queries(&statement)?;
     let repos = store.names().await?;
     for reference in state.resolve_table_references(&statement).map_err(failed)? {
         let name = match &reference {
@@ -81,11 +83,27 @@ pub async fn query(store: &Store, sql: &str, at: &BTreeMap<String, Reference>) -
     }
     let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    read_only.verify_plan(&plan).map_err(|_| Error::NotAQuery { what: plan.display().to_string() })?;
+    read_only.verify_plan(&plan).map_err(|_| not_a_query(sql))?;
     let frame = context.execute_logical_plan(plan).await.map_err(failed)?;
     let schema = SchemaRef::new(frame.schema().as_arrow().clone());
     let rows = frame.execute_stream().await.map_err(failed)?;
     Ok(Answer { schema, rows })
+}
+
+/// Said before tables are looked for, so that `create table` is not answered with the nearest repo.
+fn only_queries(statement: &Statement) -> Result<(), Error> {
+    match statement {
+        Statement::Explain(explain) => only_queries(&explain.statement),
+        Statement::Statement(inner) => match inner.as_ref() {
+            ast::Statement::Query(_) | ast::Statement::Explain { .. } | ast::Statement::ExplainTable { .. } => Ok(()),
+            other => Err(not_a_query(&other.to_string())),
+        },
+        other => Err(not_a_query(&other.to_string())),
+    }
+}
+
+fn not_a_query(sql: &str) -> Error {
+    Error::NotAQuery { what: sql.split_whitespace().take(3).collect::<Vec<_>>().join(" ") }
 }
 
 /// Our own errors come back out of DataFusion as they went in.

@@ -47,7 +47,7 @@ async fn tables_are_found_by_name() {
     check("select count(*) from \"git-events\"", "2020").await;
     check("select count(*) from git_events_forks", "20").await;
     check("select count(*) from Git_Events_Dead_Letter", "4").await;
-    check("select name from git_events_pushes where id = 1001", "name,\"1001\"").await;
+    check("select name from git_events_pushes where id = 1002", "name,\"1002\"").await;
     check("select u.id, count(*) from git_events e join users u using (id) group by 1 order by 1", "5,3;6,3;7,3").await;
     check("with x as (select id from users) select max(id) from x", "7").await;
     check("select value from generate_series(1, 2)", "1;2").await;
