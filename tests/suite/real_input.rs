@@ -63,7 +63,9 @@ fn by_id<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
 #[test]
 fn github_events_keep_every_value() -> Result<()> {
     let Some(path) = events() else {
-        println!("SKIPPED: github-events.ndjson is not here; set SPOUT_SHARED to the directory that has data/github-events.ndjson");
+        println!(
+            "SKIPPED: github-events.ndjson is not here; set SPOUT_SHARED to the directory that has data/github-events.ndjson"
+        );
         return Ok(());
     };
     let input = fs::read_to_string(path)?;

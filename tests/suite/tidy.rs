@@ -114,7 +114,8 @@ fn rooms_import_in_one_direction() -> Result<()> {
 
 #[test]
 fn the_check_for_imports_can_fail() {
-    let found = imports("use crate::{\n    data::{Batch, Span},\n    repo,\n    clock::now,\n};\nuse crate::node::Error;\n");
+    let found =
+        imports("use crate::{\n    data::{Batch, Span},\n    repo,\n    clock::now,\n};\nuse crate::node::Error;\n");
     assert_eq!(found.into_iter().collect::<Vec<_>>(), ["data", "node", "repo"]);
 }
 

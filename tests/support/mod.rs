@@ -110,7 +110,11 @@ impl Site {
     pub fn fails(&self, args: &[&str], code: i32, parts: &[&str]) -> Result<String> {
         let output = self.run(args)?;
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        ensure!(output.status.code() == Some(code), "spout {args:?} ended with {}, not {code}\n{out}\n{err}", output.status);
+        ensure!(
+            output.status.code() == Some(code),
+            "spout {args:?} ended with {}, not {code}\n{out}\n{err}",
+            output.status
+        );
         for part in parts {
             ensure!(err.contains(part), "spout {args:?} does not say {part:?}:\n{err}\n{out}");
         }
@@ -160,8 +164,7 @@ impl Site {
     /// # Errors
     /// If it cannot be started.
     pub fn start(&self, args: &[&str]) -> Result<Running> {
-        let mut child =
-            self.command(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let mut child = self.command(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().context("standard output")?);
         Ok(Running { child, lines })
     }

@@ -1,0 +1,103 @@
+//! Rows as plain columns: what plugins read and build, and what crosses to the host as parts.
+//!
+//! A [`Batch`] is a [`Schema`] and one [`Array`] a column. Arrays have Arrow's layout, so they cross without conversion;
+//! [`ArrayBuilder`] makes them, and `i64(row)`, `str(row)` and the like read them.
+
+mod array;
+mod builder;
+mod parts;
+mod schema;
+pub mod schema_text;
+
+#[cfg(feature = "arrow")]
+mod arrow;
+
+pub use self::{
+    array::{Array, Bits, Data},
+    builder::ArrayBuilder,
+    schema::{DataType, Field, Schema, TimeUnit},
+};
+
+/// Rows: a schema and one array a column, all of one length.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    schema: Schema,
+    columns: Vec<Array>,
+    rows: usize,
+}
+
+impl Batch {
+    /// A batch of `rows` rows.
+    ///
+    /// # Errors
+    /// If the columns do not fit the schema or each other; the message says which.
+    pub fn new(schema: Schema, columns: Vec<Array>, rows: usize) -> crate::Result<Self> {
+        if schema.fields().len() != columns.len() {
+            let what = format!("{} columns for {} fields", columns.len(), schema.fields().len());
+            return Err(crate::Error::fatal("batch.columns", what));
+        }
+        match schema.fields().iter().zip(&columns).find(|(_, column)| column.len() != rows) {
+            Some((field, column)) => {
+                let what = format!("column `{}` has {} rows, not {rows}", field.name, column.len());
+                Err(crate::Error::fatal("batch.rows", what))
+            }
+            None => Ok(Self { schema, columns, rows }),
+        }
+    }
+
+    /// Names and types.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The columns.
+    #[must_use]
+    pub fn columns(&self) -> &[Array] {
+        &self.columns
+    }
+
+    /// The columns, by value.
+    #[must_use]
+    pub fn into_columns(self) -> Vec<Array> {
+        self.columns
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The column of that name.
+    ///
+    /// # Errors
+    /// If there is none; the message lists those there are.
+    pub fn column_by_name(&self, name: &str) -> crate::Result<&Array> {
+        let at = self.schema.position(name)?;
+        self.columns.get(at).ok_or_else(|| crate::Error::fatal("column.missing", format!("no column `{name}`")))
+    }
+
+    /// These rows, in this order.
+    #[must_use]
+    pub fn take(&self, rows: &[u32]) -> Self {
+        let columns = self.columns.iter().map(|column| column.take(rows)).collect();
+        Self { schema: self.schema.clone(), columns, rows: rows.len() }
+    }
+
+    /// With the columns of `other` added, or replaced where the name is known.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let (mut fields, mut columns) = (self.schema.fields().to_vec(), self.columns.clone());
+        for (field, column) in other.schema.fields().iter().zip(&other.columns) {
+            match fields.iter().position(|known| known.name == field.name) {
+                Some(at) => (fields[at], columns[at]) = (field.clone(), column.clone()),
+                None => {
+                    fields.push(field.clone());
+                    columns.push(column.clone());
+                }
+            }
+        }
+        Self { schema: Schema::new(fields), columns, rows: self.rows }
+    }
+}

@@ -1,0 +1,92 @@
+//! What a plugin answers when it cannot.
+
+use std::{fmt, time::Duration};
+
+use crate::wit::base::spout::plugin::types as wit;
+
+/// The result of every trait function.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What a plugin answers when it cannot. The case says what the host does next, the code is for programs, the message
+/// for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Passing trouble: the host tries again, after `after` if that is given.
+    Retriable {
+        /// Stable and dotted, such as `broker.unavailable`.
+        code: String,
+        /// What happened.
+        message: String,
+        /// How long to wait.
+        after: Option<Duration>,
+    },
+    /// Trying again is no use: the host stops the pipeline.
+    Fatal {
+        /// Stable and dotted, such as `file.unreadable`.
+        code: String,
+        /// What happened.
+        message: String,
+    },
+    /// The settings are wrong: the host stops the pipeline before it begins.
+    InvalidConfig {
+        /// Stable and dotted, such as `settings.unknown`.
+        code: String,
+        /// What is wrong, and what to write.
+        message: String,
+    },
+    /// The offset asked for is gone; `earliest..latest` is what there is.
+    OutOfRange {
+        /// Oldest offset there is.
+        earliest: u64,
+        /// Offset after the newest message.
+        latest: u64,
+    },
+}
+
+impl Error {
+    /// Passing trouble.
+    pub fn retriable(code: &str, message: impl Into<String>) -> Self {
+        Self::Retriable { code: code.into(), message: message.into(), after: None }
+    }
+
+    /// Trouble that does not pass.
+    pub fn fatal(code: &str, message: impl Into<String>) -> Self {
+        Self::Fatal { code: code.into(), message: message.into() }
+    }
+
+    /// Wrong settings.
+    pub fn invalid_config(message: impl Into<String>) -> Self {
+        Self::InvalidConfig { code: "settings".into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retriable { code, message, .. }
+            | Self::Fatal { code, message }
+            | Self::InvalidConfig { code, message } => {
+                write!(f, "{code}: {message}")
+            }
+            Self::OutOfRange { earliest, latest } => write!(f, "out of range: there is {earliest}..{latest}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for wit::Error {
+    fn from(error: Error) -> Self {
+        let fault = |code, message, after: Option<Duration>| wit::Fault {
+            code,
+            message,
+            retry_after_ms: after.map(|after| u32::try_from(after.as_millis()).unwrap_or(u32::MAX)),
+        };
+        match error {
+            Error::Retriable { code, message, after } => Self::Retriable(fault(code, message, after)),
+            Error::Fatal { code, message } => Self::Fatal(fault(code, message, None)),
+            Error::InvalidConfig { code, message } => Self::InvalidConfig(fault(code, message, None)),
+            Error::OutOfRange { earliest, latest } => Self::OutOfRange(Some(wit::OffsetRange { earliest, latest })),
+        }
+    }
+}

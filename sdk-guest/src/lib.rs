@@ -1,0 +1,91 @@
+//! Everything a spout plugin needs.
+//!
+//! A plugin is an ordinary crate compiled to `wasm32-wasip2`. It implements one or more of these traits and registers them:
+//!
+//! | Trait | Makes the plugin |
+//! |---|---|
+//! | [`Source`] with its [`Reader`] | a source that is read by partition |
+//! | [`StreamConsumer`] | a source that is read as a whole |
+//! | [`Decoder`] | messages into rows |
+//! | [`Handler`] | rows into rows |
+//!
+//! ```
+//! use spout_guest::{Answer, Batch, Handler, Input, Result, register};
+//!
+//! #[derive(serde::Deserialize, schemars::JsonSchema)]
+//! #[serde(deny_unknown_fields)]
+//! struct Settings { column: String, at_least: i64 }
+//!
+//! struct AtLeast(Settings);
+//!
+//! impl Handler for AtLeast {
+//!     type Settings = Settings;
+//!
+//!     fn open(settings: Settings, _state: Option<&[u8]>) -> Result<Self> {
+//!         Ok(Self(settings))
+//!     }
+//!
+//!     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
+//!         let column = input.column(&self.0.column)?;
+//!         Ok(Answer::mask((0..input.rows()).map(|row| column.i64(row).is_some_and(|n| n >= self.0.at_least))))
+//!     }
+//! }
+//!
+//! register! { name: "at-least", summary: "keeps rows whose column is large enough", handler: AtLeast }
+//! ```
+//!
+//! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`].
+
+pub mod batch;
+mod decoder;
+mod error;
+mod handler;
+pub mod log;
+mod messages;
+mod register;
+mod settings;
+mod source;
+mod stream_consumer;
+pub mod testing;
+#[doc(hidden)]
+pub mod wit;
+
+pub use self::{
+    batch::{Array, ArrayBuilder, Batch, DataType, Field, Schema, TimeUnit, schema_text},
+    decoder::{Decoded, Decoder, RowFault},
+    error::{Error, Result},
+    handler::{Answer, Handler, Input},
+    messages::{Fetched, Limits, Messages, Position, Progress},
+    settings::parse as parse_settings,
+    source::{Criteria, Partition, Reader, Source},
+    stream_consumer::{Checkpoint, Start, StreamConsumer},
+};
+#[doc(hidden)]
+pub use schemars;
+
+#[doc(hidden)]
+pub mod shim {
+    //! What `register!` puts between the interface and the traits.
+
+    pub use crate::{
+        decoder::shim::DecoderShim, handler::shim::HandlerShim, register::offer, source::shim::SourceShim,
+        stream_consumer::shim::StreamShim,
+    };
+}
+
+/// Waits up to `time`, or less when the host wants the plugin to finish; whether to go on.
+///
+/// The polite form of sleep: a plugin that has nothing to give waits here.
+pub fn pause(time: std::time::Duration) -> bool {
+    #[cfg(target_arch = "wasm32")]
+    {
+        use wit::base::spout::plugin::control;
+        let ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        control::pause(ms) == control::Signal::Proceed
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        std::thread::sleep(time.min(std::time::Duration::from_millis(1)));
+        true
+    }
+}

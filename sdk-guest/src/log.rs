@@ -1,0 +1,45 @@
+//! Lines for the host's log; the host adds pipeline and plugin, and limits their rate.
+
+#[cfg(target_arch = "wasm32")]
+use crate::wit::base::spout::plugin::log;
+
+/// How loud a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// For the plugin's author.
+    Debug,
+    /// For the operator, when all is well.
+    Info,
+    /// For the operator, when something should be looked at.
+    Warn,
+    /// For the operator, when something failed.
+    Error,
+}
+
+/// Writes one line.
+pub fn write(level: Level, message: &str) {
+    #[cfg(target_arch = "wasm32")]
+    {
+        let at = match level {
+            Level::Debug => log::Level::Debug,
+            Level::Info => log::Level::Info,
+            Level::Warn => log::Level::Warn,
+            Level::Error => log::Level::Error,
+        };
+        log::write(at, message, &[]);
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    crate::testing::logged(level, message);
+}
+
+/// `info!("{} files", n)`
+#[macro_export]
+macro_rules! info {
+    ($($text:tt)*) => { $crate::log::write($crate::log::Level::Info, &format!($($text)*)) };
+}
+
+/// `warn!("{} is gone", name)`
+#[macro_export]
+macro_rules! warn {
+    ($($text:tt)*) => { $crate::log::write($crate::log::Level::Warn, &format!($($text)*)) };
+}

@@ -1,0 +1,184 @@
+//! A source that is read by partition.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::{Fetched, Limits, Position, Result};
+
+/// A partition there is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number; the same for ever.
+    pub id: u32,
+    /// Its name, for people.
+    pub label: String,
+    /// Nothing will ever be added to it.
+    pub ended: bool,
+}
+
+/// Where to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criteria {
+    /// At the oldest message.
+    Earliest,
+    /// After the newest message.
+    Latest,
+    /// At the first message of this time or later, milliseconds since 1970.
+    AtTimeMs(u64),
+    /// At this offset.
+    AtOffset(u64),
+}
+
+/// A source that is read by partition. Partitions are read independently, each by a [`Reader`] in a sandbox of its own.
+pub trait Source: Sized + 'static {
+    /// What the spec's `settings` say.
+    type Settings: DeserializeOwned + JsonSchema;
+    /// Reads one partition.
+    type Reader: Reader;
+
+    /// Opens the topic, to answer questions about it.
+    ///
+    /// # Errors
+    /// Wrong settings; a topic that there is not.
+    fn open(topic: &str, settings: Self::Settings) -> Result<Self>;
+
+    /// The partitions there are now. Asked again and again: new ones are picked up.
+    ///
+    /// # Errors
+    /// [`Error::retriable`](crate::Error::retriable) if it cannot be told now.
+    fn partitions(&mut self, timeout: Duration) -> Result<Vec<Partition>>;
+
+    /// The position that `at` stands for; `None` if the source cannot tell.
+    ///
+    /// # Errors
+    /// As for [`Source::partitions`].
+    fn resolve(&mut self, partition: u32, at: Criteria, timeout: Duration) -> Result<Option<Position>> {
+        let _ = (partition, timeout);
+        Ok(match at {
+            Criteria::Earliest => Some(Position::default()),
+            Criteria::AtOffset(offset) => Some(Position::at(offset)),
+            Criteria::Latest | Criteria::AtTimeMs(_) => None,
+        })
+    }
+
+    /// Opens one partition for reading.
+    ///
+    /// # Errors
+    /// Wrong settings; a partition that there is not.
+    fn read(topic: &str, partition: u32, settings: Self::Settings) -> Result<Self::Reader>;
+}
+
+/// Reads one partition.
+pub trait Reader: 'static {
+    /// The messages from `start` on. Any position that was ever returned may be asked for again: the same messages must
+    /// come. Returns with nothing when there is nothing within the time-out.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`](crate::Error::OutOfRange) if `start` is gone.
+    fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched>;
+
+    /// Everything before `upto` is durable in a commit. A hint: it may come late, twice or never.
+    ///
+    /// # Errors
+    /// Are logged, no more.
+    fn committed(&mut self, upto: Position) -> Result<()> {
+        let _ = upto;
+        Ok(())
+    }
+}
+
+#[doc(hidden)]
+pub(crate) mod shim {
+    //! Between the interface and the traits.
+
+    use std::{cell::RefCell, marker::PhantomData, time::Duration};
+
+    use super::{Criteria, Reader, Source};
+    use crate::{
+        parse_settings,
+        wit::{
+            base::spout::plugin::types as wit,
+            source::exports::spout::plugin::{metadata_provider as meta, partition_consumer as part},
+        },
+    };
+
+    #[derive(Debug)]
+    pub struct SourceShim<S>(PhantomData<S>);
+    #[derive(Debug)]
+    pub struct ProviderShim<S>(RefCell<S>);
+    pub struct ReaderShim<S: Source>(RefCell<S::Reader>);
+
+    impl<S: Source> std::fmt::Debug for ReaderShim<S> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("ReaderShim")
+        }
+    }
+
+    fn settings<S: Source>(list: &[(String, String)]) -> crate::Result<S::Settings> {
+        parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    impl<S: Source> meta::Guest for SourceShim<S> {
+        type Provider = ProviderShim<S>;
+    }
+
+    impl<S: Source> meta::GuestProvider for ProviderShim<S> {
+        fn open(topic: String, list: wit::Settings) -> Result<meta::Provider, wit::Error> {
+            let source = settings::<S>(&list).and_then(|settings| S::open(&topic, settings))?;
+            Ok(meta::Provider::new(Self(RefCell::new(source))))
+        }
+
+        fn partitions(&self, timeout_ms: u32) -> Result<Vec<meta::PartitionInfo>, wit::Error> {
+            let partitions = self.0.borrow_mut().partitions(Duration::from_millis(u64::from(timeout_ms)))?;
+            let info = |partition: super::Partition| meta::PartitionInfo {
+                id: partition.id,
+                label: partition.label,
+                ended: partition.ended,
+            };
+            Ok(partitions.into_iter().map(info).collect())
+        }
+
+        fn resolve(
+            &self,
+            partition: u32,
+            at: meta::OffsetCriteria,
+            timeout_ms: u32,
+        ) -> Result<Option<wit::Position>, wit::Error> {
+            let at = match at {
+                meta::OffsetCriteria::Earliest => Criteria::Earliest,
+                meta::OffsetCriteria::Latest => Criteria::Latest,
+                meta::OffsetCriteria::AtTimeMs(ms) => Criteria::AtTimeMs(ms),
+                meta::OffsetCriteria::AtOffset(offset) => Criteria::AtOffset(offset),
+            };
+            let timeout = Duration::from_millis(u64::from(timeout_ms));
+            Ok(self.0.borrow_mut().resolve(partition, at, timeout)?.map(Into::into))
+        }
+    }
+
+    impl<S: Source> part::Guest for SourceShim<S> {
+        type Consumer = ReaderShim<S>;
+    }
+
+    impl<S: Source> part::GuestConsumer for ReaderShim<S> {
+        fn open(topic: String, partition: u32, list: wit::Settings) -> Result<part::Consumer, wit::Error> {
+            let reader = settings::<S>(&list).and_then(|settings| S::read(&topic, partition, settings))?;
+            Ok(part::Consumer::new(Self(RefCell::new(reader))))
+        }
+
+        fn fetch(&self, start: wit::Position, limits: wit::FetchLimits) -> Result<part::Fetched, wit::Error> {
+            let fetched = self.0.borrow_mut().fetch(start.into(), limits.into())?;
+            Ok(part::Fetched {
+                messages: fetched.messages.into(),
+                next: fetched.next.into(),
+                high_watermark: fetched.high_watermark,
+                progress: fetched.progress.into(),
+            })
+        }
+
+        fn committed(&self, upto: wit::Position) -> Result<(), wit::Error> {
+            Ok(self.0.borrow_mut().committed(upto.into())?)
+        }
+    }
+}

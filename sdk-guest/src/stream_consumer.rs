@@ -1,0 +1,121 @@
+//! A source that is read as a whole.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::{Limits, Messages, Position, Progress, Result};
+
+/// Where a stream goes on: after everything that `next` has returned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The next message of each partition.
+    pub positions: Vec<(u32, Position)>,
+    /// Whatever else is needed.
+    pub extra: Option<Vec<u8>>,
+}
+
+/// Where to start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest message.
+    Earliest,
+    /// After the newest message.
+    Latest,
+    /// Where a checkpoint says.
+    Checkpoint(Checkpoint),
+}
+
+/// A source that is read as a whole.
+pub trait StreamConsumer: Sized + 'static {
+    /// What the spec's `settings` say.
+    type Settings: DeserializeOwned + JsonSchema;
+
+    /// Opens the topic on behalf of `group`.
+    ///
+    /// # Errors
+    /// Wrong settings; a topic that there is not.
+    fn open(topic: &str, group: &str, start: Start, settings: Self::Settings) -> Result<Self>;
+
+    /// The next messages, each with offset and partition.
+    ///
+    /// # Errors
+    /// [`Error::retriable`](crate::Error::retriable) for passing trouble.
+    fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)>;
+
+    /// Where the stream goes on after what `next` has returned so far.
+    ///
+    /// # Errors
+    /// If that cannot be told.
+    fn checkpoint(&mut self) -> Result<Checkpoint>;
+
+    /// Everything up to `upto` is durable in a commit. A hint: it may come late, twice or never.
+    ///
+    /// # Errors
+    /// Are logged, no more.
+    fn committed(&mut self, upto: Checkpoint) -> Result<()> {
+        let _ = upto;
+        Ok(())
+    }
+}
+
+#[doc(hidden)]
+pub(crate) mod shim {
+    //! Between the interface and the trait.
+
+    use std::{cell::RefCell, marker::PhantomData};
+
+    use super::{Checkpoint, Start, StreamConsumer};
+    use crate::{
+        parse_settings,
+        wit::{base::spout::plugin::types as wit, stream::exports::spout::plugin::stream_consumer as export},
+    };
+
+    #[derive(Debug)]
+    pub struct StreamShim<S>(PhantomData<S>);
+    #[derive(Debug)]
+    pub struct ConsumerShim<S>(RefCell<S>);
+
+    fn raise(checkpoint: export::Checkpoint) -> Checkpoint {
+        let position = |(partition, position): (u32, wit::Position)| (partition, position.into());
+        Checkpoint { positions: checkpoint.positions.into_iter().map(position).collect(), extra: checkpoint.extra }
+    }
+
+    impl<S: StreamConsumer> export::Guest for StreamShim<S> {
+        type Consumer = ConsumerShim<S>;
+    }
+
+    impl<S: StreamConsumer> export::GuestConsumer for ConsumerShim<S> {
+        fn open(
+            topic: String,
+            group: String,
+            at: export::StartAt,
+            list: wit::Settings,
+        ) -> Result<export::Consumer, wit::Error> {
+            let start = match at {
+                export::StartAt::Earliest => Start::Earliest,
+                export::StartAt::Latest => Start::Latest,
+                export::StartAt::Checkpoint(checkpoint) => Start::Checkpoint(raise(checkpoint)),
+            };
+            let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+            Ok(export::Consumer::new(Self(RefCell::new(S::open(&topic, &group, start, settings)?))))
+        }
+
+        fn next(&self, limits: wit::FetchLimits) -> Result<(wit::Messages, wit::Progress), wit::Error> {
+            let (messages, progress) = self.0.borrow_mut().next(limits.into())?;
+            Ok((messages.into(), progress.into()))
+        }
+
+        fn checkpoint(&self) -> Result<export::Checkpoint, wit::Error> {
+            let checkpoint = self.0.borrow_mut().checkpoint()?;
+            let position = |(partition, position): (u32, crate::Position)| (partition, position.into());
+            Ok(export::Checkpoint {
+                positions: checkpoint.positions.into_iter().map(position).collect(),
+                extra: checkpoint.extra,
+            })
+        }
+
+        fn committed(&self, upto: export::Checkpoint) -> Result<(), wit::Error> {
+            Ok(self.0.borrow_mut().committed(raise(upto))?)
+        }
+    }
+}

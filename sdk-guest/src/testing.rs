@@ -1,0 +1,70 @@
+//! Runs plugin logic natively: open it with settings as the host would, hand it messages and batches, look at the answer.
+
+use std::cell::RefCell;
+
+use serde::de::DeserializeOwned;
+
+use crate::{Answer, Batch, Error, Handler, Messages, Result, log::Level, parse_settings};
+
+thread_local! {
+    static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn logged(level: Level, message: &str) {
+    LOG.with_borrow_mut(|log| log.push((level, message.to_owned())));
+}
+
+/// The lines that this thread has logged, and forgets them.
+#[must_use]
+pub fn take_log() -> Vec<(Level, String)> {
+    LOG.take()
+}
+
+/// Settings as the host hands them over.
+///
+/// # Errors
+/// As in a pipeline: an unknown key, a wrong value.
+pub fn settings<S: DeserializeOwned>(list: &[(&str, &str)]) -> Result<S> {
+    parse_settings(list.iter().map(|(name, value)| (*name, *value)))
+}
+
+/// Messages with these payloads, at offsets 0, 1, 2 ….
+#[must_use]
+pub fn messages<T: AsRef<[u8]>>(payloads: &[T]) -> Messages {
+    let mut messages = Messages::default();
+    for (offset, payload) in payloads.iter().enumerate() {
+        messages.push(offset as u64, payload.as_ref());
+    }
+    messages
+}
+
+/// Passes `batch` through `handler` as the host would; the rows that go on.
+///
+/// # Errors
+/// What the handler says.
+pub fn process<H: Handler>(handler: &mut H, batch: &Batch) -> Result<Batch> {
+    let answer = handler.process(batch)?;
+    apply(answer, batch)
+}
+
+/// What the host makes of `answer` to `batch`.
+///
+/// # Errors
+/// If a row is taken that there is not.
+pub fn apply(answer: Answer, batch: &Batch) -> Result<Batch> {
+    let take = |rows: &[u32]| match rows.iter().find(|&&row| row as usize >= batch.rows()) {
+        Some(row) => Err(Error::fatal("answer.row", format!("row {row} of {}", batch.rows()))),
+        None => Ok(batch.take(rows)),
+    };
+    match answer {
+        Answer::All => Ok(batch.clone()),
+        Answer::Mask(bits) => {
+            let set = |row: &u32| bits.get(*row as usize / 8).is_some_and(|byte| byte >> (row % 8) & 1 == 1);
+            take(&(0..batch.rows() as u32).filter(set).collect::<Vec<_>>())
+        }
+        Answer::Take(rows) => take(&rows),
+        Answer::WithColumns(columns) => Ok(batch.with(&columns)),
+        Answer::Fresh(fresh) => Ok(fresh),
+    }
+}

@@ -1,0 +1,88 @@
+//! What `wit-bindgen` makes of `wit/since-v0.1`: one small world an interface, so that a plugin exports only what it has.
+
+#![allow(
+    clippy::all,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::undocumented_unsafe_blocks,
+    unsafe_op_in_unsafe_fn,
+    clippy::allow_attributes,
+    reason = "generated code"
+)]
+
+/// Shared types, and what every plugin may import.
+pub mod base {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-base;
+world base {
+    import spout:plugin/types@0.1.0;
+    import spout:plugin/log@0.1.0;
+    import spout:plugin/config@0.1.0;
+    import spout:plugin/metrics@0.1.0;
+    import spout:plugin/control@0.1.0;
+    export spout:plugin/about@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-base/base",
+        pub_export_macro: true,
+        generate_all,
+    });
+}
+
+/// A source by partition.
+pub mod source {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-source;
+world source {
+    export spout:plugin/metadata-provider@0.1.0;
+    export spout:plugin/partition-consumer@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-source/source",
+        pub_export_macro: true,
+        with: { "spout:plugin/types@0.1.0": crate::wit::base::spout::plugin::types },
+    });
+}
+
+/// A source that is read as a whole.
+pub mod stream {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-whole;
+world whole {
+    export spout:plugin/stream-consumer@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-whole/whole",
+        pub_export_macro: true,
+        with: { "spout:plugin/types@0.1.0": crate::wit::base::spout::plugin::types },
+    });
+}
+
+/// A decoder.
+pub mod decoder {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-decoder;
+world decoder {
+    export spout:plugin/decoder@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-decoder/decoder",
+        pub_export_macro: true,
+        with: { "spout:plugin/types@0.1.0": crate::wit::base::spout::plugin::types },
+    });
+}
+
+/// A handler.
+pub mod handler {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-handler;
+world handler {
+    export spout:plugin/handler@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-handler/handler",
+        pub_export_macro: true,
+        with: { "spout:plugin/types@0.1.0": crate::wit::base::spout::plugin::types },
+        generate_all,
+    });
+}
