@@ -1,6 +1,6 @@
 //! Named fail points on both sides of every durable step, armed by tests from outside the process.
 //!
-//! `SPOUT_FAULT="repo.commit.before-record=kill@3"` kills the process (as `kill -9` would) when that point is passed for
+//! `SPOUT_FAULT="repo.record.before=kill@3"` kills the process (as `kill -9` would) when that point is passed for
 //! the third time; `=error@n` makes it fail once instead; `=error` makes it fail every time. Unarmed points cost one load.
 
 use std::{

@@ -126,7 +126,7 @@ pub enum Error {
     MarkerGap { branch: String, partition: PartitionId, expected: Option<u64>, found: Option<u64> },
     /// An offset goes down.
     #[error(
-        "a commit to branch `{branch}` moves partition {partition} back from {from} to {to}; use `spout marker seek` to go back on purpose"
+        "a commit to branch `{branch}` moves partition {partition} back from {from} to {to}; offsets only grow, so read again into a new branch"
     )]
     MarkerBack { branch: String, partition: PartitionId, from: u64, to: u64 },
     /// Nothing moved.
@@ -169,9 +169,7 @@ pub enum Error {
     #[error("the statement cannot be run as it is written; what is wrong follows")]
     Sql { source: Cause },
     /// The statement would change something.
-    #[error(
-        "only queries can be run on a repo, and this is `{what}`; commits are made by pipelines and `spout put file`"
-    )]
+    #[error("only queries can be run on a repo, and this is `{what}`; commits are made by pipelines")]
     NotAQuery { what: String },
 }
 

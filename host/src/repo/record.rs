@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
-    format::{ColumnStatistics, Format, sha256},
+    format::{ColumnStatistics, Format, sha256, sha256_of},
 };
 use crate::data::{Marker, PartitionId};
 
@@ -246,8 +246,19 @@ pub(super) fn seal<T: Serialize>(object: &str, record: &T) -> Result<(Bytes, Str
     Ok((text.into(), checksum))
 }
 
+/// What a reader needs to know before it reads the rest.
+#[derive(Deserialize)]
+struct Header {
+    version: u32,
+    kind: Option<RecordKind>,
+}
+
 /// The text of a sealed object whose checksum holds and whose version this build knows.
 pub(super) fn unseal<'a>(object: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
+    opened(object, bytes).map(|(text, _)| text)
+}
+
+fn opened<'a>(object: &str, bytes: &'a [u8]) -> Result<(&'a str, Header), Error> {
     let wrong = |reason: &str| Error::BadRecord { object: object.to_owned(), reason: reason.to_owned() };
     if bytes.is_empty() {
         return Err(wrong("it is empty"));
@@ -259,29 +270,22 @@ pub(super) fn unseal<'a>(object: &str, bytes: &'a [u8]) -> Result<&'a str, Error
     if !head.ends_with(TAIL) {
         return Err(cut());
     }
-    if sha256(format!("{head}{TAIL_END}").as_bytes()) != digits {
+    if sha256_of([head, TAIL_END]) != digits {
         return Err(wrong("its bytes do not match its checksum"));
     }
-    #[derive(Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let Version { version } = serde_json::from_str(text).map_err(|_| wrong("it has no format version"))?;
-    match version > VERSION {
-        true => Err(Error::NewerFormat { object: object.to_owned(), found: version, known: VERSION }),
-        false => Ok(text),
+    let header: Header = serde_json::from_str(text).map_err(|_| wrong("it has no format version"))?;
+    match header.version > VERSION {
+        true => Err(Error::NewerFormat { object: object.to_owned(), found: header.version, known: VERSION }),
+        false => Ok((text, header)),
     }
 }
 
 /// Reads a record, its checksum verified.
 pub(super) fn parse(object: &str, bytes: &[u8]) -> Result<Record, Error> {
-    #[derive(Deserialize)]
-    struct Which {
-        kind: RecordKind,
-    }
-    let text = unseal(object, bytes)?;
-    let wrong = |source: serde_json::Error| Error::BadRecord { object: object.to_owned(), reason: source.to_string() };
-    let Which { kind } = serde_json::from_str(text).map_err(wrong)?;
+    let wrong = |reason: String| Error::BadRecord { object: object.to_owned(), reason };
+    let (text, header) = opened(object, bytes)?;
+    let kind = header.kind.ok_or_else(|| wrong("it is no record".to_owned()))?;
+    let wrong = |source: serde_json::Error| wrong(source.to_string());
     Ok(match kind {
         RecordKind::Commit => Record::Commit(Box::new(serde_json::from_str(text).map_err(wrong)?)),
         RecordKind::Claim => Record::Claim(serde_json::from_str(text).map_err(wrong)?),

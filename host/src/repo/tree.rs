@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::{
     Error,
     error::nearest,
-    format::{Format, sha256},
+    format::{Format, sha256, sha256_of},
     record::{Blob, Commit, FileAdded, PutMode, TableInfo},
 };
 
@@ -162,7 +162,7 @@ impl FileEntry {
     fn grow(&mut self, piece: Piece) {
         self.size += piece.blob.size;
         self.rows = self.rows.zip(piece.table.as_ref()).map(|(rows, table)| rows + table.rows);
-        self.sha256 = sha256(format!("{}{}", self.sha256, piece.blob.sha256).as_bytes());
+        self.sha256 = sha256_of([self.sha256.as_str(), &piece.blob.sha256]);
         self.pieces.push(piece);
     }
 }

@@ -204,6 +204,12 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
+/// The same of parts, one after the other.
+#[must_use]
+pub(super) fn sha256_of<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    format!("{:x}", parts.into_iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize())
+}
+
 fn encode_error(format: Format) -> impl Fn(Cause) -> Error {
     move |source| Error::Encode { format: format.extension(), source }
 }

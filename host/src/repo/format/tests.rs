@@ -145,3 +145,45 @@ fn parquet_statistics_are_exact() {
     check("ms", 1.into(), 1_700_000_000_123i64.into());
     assert_eq!(of("uint64").max, None, "Parquet keeps it as a signed number");
 }
+
+/// `cargo test --release encoding_costs -- --ignored --nocapture` prints what a table file costs beyond Parquet itself.
+#[test]
+#[ignore = "measures; run it alone"]
+fn encoding_costs_no_more_than_parquet() {
+    let ids: Vec<i64> = (0..100_000).collect();
+    let text = |modulus: i64| {
+        Arc::new(ids.iter().map(|id| Some(format!("value-{}", id * 7919 % modulus))).collect::<StringArray>())
+    };
+    let given = batch(vec![
+        ("id", Arc::new(::arrow::array::Int64Array::from(ids.clone()))),
+        ("at", Arc::new(TimestampMillisecondArray::from_iter_values(ids.iter().map(|id| 1_700_000_000_000 + id * 13)))),
+        ("kind", text(10)),
+        ("user", text(5_000)),
+        ("url", text(90_000)),
+        ("size", Arc::new(Float64Array::from_iter_values(ids.iter().map(|&id| (id * 31 % 1009) as f64 / 7.0)))),
+    ]);
+    let parts: Vec<_> = (0..13).map(|part| given.slice(part * 8192, 8192.min(100_000 - part * 8192))).collect();
+    let mut ratios = Vec::new();
+    for _ in 0..15 {
+        let start = crate::clock::now();
+        let mut bare = ::parquet::arrow::ArrowWriter::try_new(
+            Vec::new(),
+            given.schema(),
+            Some(
+                ::parquet::file::properties::WriterProperties::builder()
+                    .set_compression(::parquet::basic::Compression::SNAPPY)
+                    .build(),
+            ),
+        )
+        .unwrap();
+        parts.iter().for_each(|part| bare.write(part).unwrap());
+        drop(bare.finish().unwrap());
+        let bare = start.elapsed();
+        let start = crate::clock::now();
+        let encoded = encode(Format::Parquet, &parts);
+        let ours = start.elapsed();
+        ratios.push((ours.as_secs_f64() / bare.as_secs_f64(), ours, encoded.bytes.len()));
+    }
+    ratios.sort_by(|left, right| left.0.total_cmp(&right.0));
+    println!("ours / ArrowWriter: {:?}", ratios[ratios.len() / 2]);
+}
