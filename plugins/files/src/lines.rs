@@ -1,0 +1,270 @@
+//! The lines of one file from a byte position on.
+
+use std::{
+    fs::File,
+    io::{self, Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use spout_guest::{Error, Fetched, Limits, Messages, Position, Progress, Result, pause};
+
+use crate::{Settings, directory::hash};
+
+/// First bytes that tell a file from the one that replaced it.
+const FINGERPRINT: usize = 1024;
+
+/// Time between two looks at a file that does not grow.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Reads one file. The file stays open between fetches, and what was read and not given yet is kept.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    path: PathBuf,
+    follow: bool,
+    max_line: usize,
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// The file's first bytes, as far as they are known.
+    head: Vec<u8>,
+    /// Bytes read and not given yet; the first one stands at `at` in the file.
+    buffer: Vec<u8>,
+    used: usize,
+    at: u64,
+    /// The read position of the file was its end.
+    eof: bool,
+}
+
+impl Lines {
+    pub(crate) fn new(path: PathBuf, settings: &Settings) -> Self {
+        Self { path, follow: settings.follow, max_line: settings.max_line, open: None }
+    }
+
+    /// The lines from `start` on.
+    pub(crate) fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
+        let begun = Instant::now();
+        loop {
+            self.stand_at(&start)?;
+            let (messages, over) = self.read(limits)?;
+            let Some(open) = self.open.as_mut() else { return Err(self.gone()) };
+            let (next, length) = (open.position(), open.length());
+            let moved = next.offset != start.offset;
+            let progress = match (moved, over) {
+                (_, true) => Progress::Ended,
+                (true, false) => Progress::More,
+                (false, false) => Progress::Idle,
+            };
+            let waited = begun.elapsed() >= limits.timeout;
+            if moved || over || waited || !pause(STEP.min(limits.timeout)) {
+                let high_watermark = length.ok();
+                return Ok(Fetched { messages, next, high_watermark, progress });
+            }
+            self.check_replaced(&start)?;
+        }
+    }
+
+    /// The position after the last whole line.
+    pub(crate) fn end(&mut self) -> Result<Position> {
+        let limits = Limits { messages: usize::MAX, bytes: 4 << 20, timeout: Duration::ZERO };
+        let mut position = Position::at(0);
+        loop {
+            let fetched = self.fetch(position.clone(), limits)?;
+            if fetched.progress != Progress::More {
+                return Ok(fetched.next);
+            }
+            position = fetched.next;
+        }
+    }
+
+    /// Makes sure that the next byte given is the one at `start`, and that the file is still the same.
+    fn stand_at(&mut self, start: &Position) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| open.at == start.offset) {
+            return Ok(());
+        }
+        let mut open = self.reopen()?;
+        let length = open.length().map_err(|error| self.failed(&error))?;
+        if length < start.offset || !open.is_same(start) {
+            return Err(Error::OutOfRange { earliest: 0, latest: length });
+        }
+        open.file.seek(SeekFrom::Start(start.offset)).map_err(|error| self.failed(&error))?;
+        open.at = start.offset;
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// A file that does not grow may have been truncated or replaced under its name.
+    fn check_replaced(&mut self, start: &Position) -> Result<()> {
+        let Some(open) = self.open.as_mut() else { return Ok(()) };
+        let shrunk = open.length().is_ok_and(|length| length < open.at);
+        let position = open.position();
+        let now = match self.reopen() {
+            Ok(now) => now,
+            // Moved away and not made anew yet: nothing to read for now.
+            Err(_) => return Ok(()),
+        };
+        let length = now.length().unwrap_or(0);
+        if shrunk || length < start.offset || !now.is_same(&position) {
+            self.open = None;
+            return Err(Error::OutOfRange { earliest: 0, latest: length });
+        }
+        Ok(())
+    }
+
+    fn reopen(&self) -> Result<Open> {
+        let mut file = File::open(&self.path).map_err(|error| self.failed(&error))?;
+        let mut head = vec![0; FINGERPRINT];
+        let known = fill(&mut file, &mut head).map_err(|error| self.failed(&error))?;
+        head.truncate(known);
+        file.seek(SeekFrom::Start(0)).map_err(|error| self.failed(&error))?;
+        Ok(Open { file, head, buffer: Vec::new(), used: 0, at: 0, eof: false })
+    }
+
+    /// Whole lines within the limits, and whether the file is over.
+    fn read(&mut self, limits: Limits) -> Result<(Messages, bool)> {
+        let Self { path, follow, max_line, open } = self;
+        let Some(open) = open else { return Err(self.gone()) };
+        let mut messages = Messages::default();
+        let wanted = limits.bytes.max(64 << 10);
+        loop {
+            open.give(&mut messages, limits);
+            if !messages.is_empty() || open.moved_over_blank_lines() {
+                let full = messages.len() >= limits.messages;
+                return Ok((messages, !*follow && open.eof && open.pending() == 0 && !full));
+            }
+            if open.pending() > *max_line {
+                let message = format!(
+                    "{}: the line at byte {} is longer than maxLine ({max_line} bytes); raise it, or mend the file",
+                    path.display(),
+                    open.at
+                );
+                return Err(Error::fatal("files.line", message));
+            }
+            let more = open.fill_buffer(wanted);
+            if more.map_err(|error| Error::retriable("files.unreadable", format!("{}: {error}", path.display())))? == 0
+            {
+                if !*follow && open.pending() > 0 {
+                    open.give_rest(&mut messages);
+                }
+                return Ok((messages, !*follow));
+            }
+        }
+    }
+
+    fn failed(&self, error: &io::Error) -> Error {
+        Error::retriable("files.unreadable", format!("cannot read {}: {error}", self.path.display()))
+    }
+
+    fn gone(&self) -> Error {
+        Error::retriable("files.closed", format!("{} is not open", self.path.display()))
+    }
+}
+
+impl Open {
+    fn length(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
+    }
+
+    /// Where the next line starts, with what tells this file from others: how many first bytes count, and their hash.
+    fn position(&mut self) -> Position {
+        let count = usize::try_from(self.at).unwrap_or(usize::MAX).min(FINGERPRINT);
+        if count == 0 {
+            return Position::at(0);
+        }
+        if self.head.len() < count {
+            let mut head = vec![0; FINGERPRINT];
+            let here = self.file.stream_position();
+            let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| fill(&mut self.file, &mut head));
+            let back = here.and_then(|here| self.file.seek(SeekFrom::Start(here)));
+            if let (Ok(known), Ok(_)) = (read, back) {
+                head.truncate(known);
+                self.head = head;
+            }
+        }
+        let head = self.head.get(..count).unwrap_or(&self.head);
+        let mut token = (head.len() as u32).to_le_bytes().to_vec();
+        token.extend_from_slice(&hash(head).to_le_bytes());
+        Position { offset: self.at, token: Some(token) }
+    }
+
+    /// Whether this is the file that `position` was taken in.
+    fn is_same(&self, position: &Position) -> bool {
+        let Some(token) = &position.token else { return true };
+        let (Some(count), Some(told)) =
+            (token.first_chunk::<4>(), token.get(4..).and_then(|rest| rest.first_chunk::<8>()))
+        else {
+            return false;
+        };
+        let head = self.head.get(..u32::from_le_bytes(*count) as usize);
+        head.is_some_and(|head| hash(head) == u64::from_le_bytes(*told))
+    }
+
+    /// Bytes read and not given yet.
+    fn pending(&self) -> usize {
+        self.buffer.len() - self.used
+    }
+
+    /// Whole lines out of the buffer.
+    fn give(&mut self, messages: &mut Messages, limits: Limits) {
+        let from = self.used;
+        let rest = self.buffer.get(from..).unwrap_or_default();
+        let mut begin = 0;
+        messages.reserve(limits.messages.min(rest.len() / 32), rest.len());
+        for end in memchr::memchr_iter(b'\n', rest) {
+            let line = rest.get(begin..end).unwrap_or_default();
+            if messages.len() >= limits.messages || messages.bytes() + line.len() > limits.bytes && !messages.is_empty()
+            {
+                break;
+            }
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if !line.is_empty() {
+                messages.push(self.at + begin as u64, line);
+            }
+            begin = end + 1;
+        }
+        self.used += begin;
+        self.at += begin as u64;
+    }
+
+    /// The last line of a file that does not grow, though it has no end.
+    fn give_rest(&mut self, messages: &mut Messages) {
+        let rest = self.buffer.get(self.used..).unwrap_or_default();
+        messages.push(self.at, rest);
+        self.at += rest.len() as u64;
+        self.used = self.buffer.len();
+    }
+
+    /// Whether lines were passed over that were no messages.
+    fn moved_over_blank_lines(&self) -> bool {
+        self.used > 0 && self.pending() == 0
+    }
+
+    /// Reads up to `wanted` bytes more; how many came.
+    fn fill_buffer(&mut self, wanted: usize) -> io::Result<usize> {
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        let before = self.buffer.len();
+        self.buffer.resize(before + wanted, 0);
+        let read = fill(&mut self.file, self.buffer.get_mut(before..).unwrap_or_default());
+        self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
+        self.eof = read.as_ref().is_ok_and(|&read| read < wanted);
+        read
+    }
+}
+
+/// Reads until `buffer` is full or the file ends; how many bytes came.
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
