@@ -23,6 +23,17 @@ use crate::{
 };
 
 const TARGET: &str = "wasm32-wasip2";
+/// The profile of plugins, on top of what the crate's own workspace says of `release`: small and fast, a panic is a trap.
+const PROFILE: &str = "plugin";
+const SETTINGS: [&str; 5] = [
+    "profile.plugin.inherits=\"release\"",
+    "profile.plugin.lto=\"fat\"",
+    "profile.plugin.codegen-units=1",
+    "profile.plugin.incremental=false",
+    "profile.plugin.panic=\"abort\"",
+];
+/// Rust flags for the target, which a user may have set otherwise.
+const FLAGS: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
 
 /// Build plugin crates for wasm32-wasip2 and put them into the plugins directory.
 #[derive(Debug, Args)]
@@ -31,7 +42,8 @@ const TARGET: &str = "wasm32-wasip2";
   spout plugin build my-plugin/ other/   several
   spout plugin build plugins/            every crate directly below
 
-Needs cargo; the target wasm32-wasip2 is added through rustup where it is missing. A plugin's name is its crate's name.")]
+Needs cargo; the target wasm32-wasip2 is added through rustup where it is missing. A plugin's name is its crate's name,
+without `plugin-` in front.")]
 pub(super) struct Build {
     /// Directories with a plugin crate, or with several directly below.
     #[arg(value_name = "DIR", default_value = ".")]
@@ -181,9 +193,12 @@ fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
         failed(format!("cargo does not understand its Cargo.toml: {}", String::from_utf8_lossy(&output.stderr).trim()))
     })?;
     let mut child = Command::new(&cargo)
-        .args(["build", "--release", "--target", TARGET, "--message-format", "json-render-diagnostics", "--target-dir"])
+        .args(["build", "--profile", PROFILE, "--target", TARGET, "--message-format", "json-render-diagnostics"])
+        .args(SETTINGS.iter().flat_map(|setting| ["--config", setting]))
         // Guests have a directory of their own, so that they and a host do not wait for each other's lock.
+        .arg("--target-dir")
         .arg(metadata.target_directory.join("plugins"))
+        .env(FLAGS, std::env::var(FLAGS).unwrap_or_else(|_| "-C target-feature=+simd128".into()))
         .current_dir(dir)
         .stdout(Stdio::piped())
         .spawn()
@@ -212,7 +227,8 @@ fn artifact(line: &str, names: &BTreeMap<&str, &str>) -> Option<Artifact> {
     let target = message.target?;
     let file = message.filenames.into_iter().find(|file| file.extension().is_some_and(|ending| ending == "wasm"))?;
     let is_program = target.kind.iter().any(|kind| kind == "bin");
-    let plugin = if is_program { target.name } else { package.to_owned() };
+    let name = if is_program { target.name } else { package.to_owned() };
+    let plugin = name.strip_prefix("plugin-").unwrap_or(&name).to_owned();
     (is_program || target.kind.iter().any(|kind| kind == "cdylib")).then_some(Artifact { plugin, file })
 }
 
@@ -250,6 +266,8 @@ mod tests {
         check(&line("path+file:///p#my-plugin@0.1.0", "bin", "/t/my_plugin.wasm"), Some("my_plugin"));
         check(&line("path+file:///p#my-plugin@0.1.0", "cdylib", "/t/libmy_plugin.rlib"), None);
         check(&line("registry+https://x#serde@1.0.0", "cdylib", "/t/serde.wasm"), None);
+        let names = BTreeMap::from([("p", "plugin-json")]);
+        assert_eq!(artifact(&line("p", "cdylib", "/t/plugin_json.wasm"), &names).unwrap().plugin, "json");
         check(r#"{"reason":"build-finished","success":true}"#, None);
         check("warning: something", None);
     }
