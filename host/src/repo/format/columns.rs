@@ -52,7 +52,7 @@ fn column(descriptor: &ColumnDescriptor, ordered: bool, chunks: &[Option<&Statis
         values.into_iter().reduce(|best, next| if better(&next, &best) { next } else { best })
     };
     let (min, max) = match ordered {
-        true => (all(least, |next, best| less(next, best)), all(greatest, |next, best| less(best, next))),
+        true => (all(least, less), all(greatest, |next, best| less(best, next))),
         false => (None, None),
     };
     (nulls.is_some() || min.is_some()).then(|| ColumnStatistics { name: descriptor.name().to_owned(), nulls, min, max })

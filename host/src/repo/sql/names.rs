@@ -38,9 +38,9 @@ pub(super) async fn find(
     Err(unknown(name, repos))
 }
 
-async fn open<'a>(
+async fn open(
     store: &Store,
-    repo: &'a str,
+    repo: &str,
     at: &BTreeMap<String, Reference>,
 ) -> Result<(Reference, Tree, super::super::Repo), Error> {
     let reference = at.get(repo).cloned().unwrap_or_else(|| Reference::head(repo, MASTER));
@@ -119,6 +119,6 @@ mod tests {
         check("a", None);
         assert!(matches!(whole("a_b", &repos), Err(Error::AmbiguousTable { .. })));
         assert_eq!(parts("x_1_dead_letter", &repos), [("x-1", "dead_letter".to_owned())]);
-        assert_eq!(unknown("event", &repos).to_string().contains("did you mean `events`"), true);
+        assert!(unknown("event", &repos).to_string().contains("did you mean `events`"));
     }
 }

@@ -105,9 +105,8 @@ impl ObjectStore for Failing {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        match *self.gone.lock().unwrap() {
-            true => return Err(lost(io::ErrorKind::TimedOut)),
-            false => {}
+        if *self.gone.lock().unwrap() {
+            return Err(lost(io::ErrorKind::TimedOut));
         }
         self.inner.get_opts(location, options).await
     }

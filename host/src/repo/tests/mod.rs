@@ -1,6 +1,7 @@
 //! What the repo promises, checked over memory, a directory, and stores that fail.
 
 mod conformance;
+mod cost;
 mod damage;
 mod failing;
 mod failing_store;
