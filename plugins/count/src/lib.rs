@@ -1,0 +1,117 @@
+//! Counts rows by key: each row gets how often its key was seen so far, over restarts too.
+
+mod state;
+
+use std::collections::HashMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use spout_guest::{Answer, Array, Batch, DataType, Error, Field, Handler, Input, Result, Schema, register};
+
+register! { name: "count", summary: "counts rows by key; rows may be held back until their key was seen often enough", handler: Count }
+
+/// Settings of the handler.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Columns that are the key.
+    pub keys: Vec<String>,
+    /// Name of the column with the count.
+    #[serde(rename = "as", default = "count")]
+    pub name: String,
+    /// Only rows whose count is at least this go on.
+    pub min: Option<u64>,
+}
+
+fn count() -> String {
+    "count".to_owned()
+}
+
+/// The counts so far.
+#[derive(Debug)]
+pub struct Count {
+    settings: Settings,
+    counts: HashMap<Vec<u8>, u64>,
+}
+
+impl Handler for Count {
+    type Settings = Settings;
+
+    fn open(settings: Settings, state: Option<&[u8]>) -> Result<Self> {
+        if settings.keys.is_empty() {
+            return Err(Error::invalid_config("setting `keys` names no column; name at least one"));
+        }
+        if settings.keys.contains(&settings.name) {
+            let what = format!("setting `as` is `{}`, which is also a key; choose another name", settings.name);
+            return Err(Error::invalid_config(what));
+        }
+        let counts = state.map(|state| state::read(state, &settings.keys)).transpose()?.unwrap_or_default();
+        Ok(Self { settings, counts })
+    }
+
+    fn process(&mut self, input: &dyn Input) -> Result<Answer> {
+        let schema = input.schema();
+        let places: Vec<usize> = self.settings.keys.iter().map(|key| schema.position(key)).collect::<Result<_>>()?;
+        let columns = input.read(&places)?;
+        let (mut counts, mut key) = (Vec::with_capacity(input.rows()), Vec::new());
+        for row in 0..input.rows() {
+            key.clear();
+            columns.iter().for_each(|column| column.write_key(row, &mut key));
+            counts.push(self.seen(&key));
+        }
+        match self.settings.min {
+            Some(min) if counts.iter().any(|&count| count < min) => self.enough(input, &schema, &counts, min),
+            _ => self.counted(&counts).map(Answer::WithColumns),
+        }
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<u8>> {
+        Ok(state::write(&self.counts, &self.settings.keys))
+    }
+}
+
+impl Count {
+    /// Counts one more of `key`; how many there are now.
+    fn seen(&mut self, key: &[u8]) -> u64 {
+        match self.counts.get_mut(key) {
+            Some(count) => {
+                *count = count.saturating_add(1);
+                *count
+            }
+            None => {
+                self.counts.insert(key.to_vec(), 1);
+                1
+            }
+        }
+    }
+
+    /// The column of counts.
+    fn counted(&self, counts: &[u64]) -> Result<Batch> {
+        let field = Field { name: self.settings.name.clone(), data_type: DataType::UInt64, nullable: false };
+        Batch::new(Schema::new(vec![field]), vec![counts.iter().copied().collect::<Array>()], counts.len())
+    }
+
+    /// All columns of the rows that were counted at least `min` times.
+    fn enough(&self, input: &dyn Input, schema: &Schema, counts: &[u64], min: u64) -> Result<Answer> {
+        let rows: Vec<u32> = (0u32..).zip(counts).filter(|(_, count)| **count >= min).map(|(row, _)| row).collect();
+        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let whole = Batch::new(
+            schema.clone(),
+            if rows.is_empty() { none(schema) } else { input.read(&all)? },
+            match rows.is_empty() {
+                true => 0,
+                false => input.rows(),
+            },
+        )?;
+        let kept: Vec<u64> = counts.iter().copied().filter(|&count| count >= min).collect();
+        Ok(Answer::Fresh(whole.take(&rows).with(&self.counted(&kept)?)))
+    }
+}
+
+/// Columns without rows.
+fn none(schema: &Schema) -> Vec<Array> {
+    spout_guest::ArrayBuilder::all(schema.fields()).iter_mut().map(spout_guest::ArrayBuilder::finish).collect()
+}
+
+#[cfg(test)]
+mod tests;
