@@ -67,7 +67,7 @@ pub(super) enum Error {
         dir: PathBuf,
     },
     /// A file that is not a table was to be converted.
-    #[error("{file} cannot be written as {format}: {why}; leave out --format to get the bytes as they are")]
+    #[error("{file} cannot be written as {format}: {why}")]
     Convert {
         /// The file in the repo.
         file: String,

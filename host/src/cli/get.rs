@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use arrow::{array::RecordBatch, csv::WriterBuilder, error::ArrowError, json::LineDelimitedWriter};
+use arrow::{array::RecordBatch, csv::WriterBuilder, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -60,6 +60,16 @@ impl TextFormat {
         match self {
             Self::Ndjson => "ndjson",
             Self::Csv => "csv",
+        }
+    }
+
+    /// Says which column the format cannot hold, if there is one.
+    pub(super) fn check(self, schema: &Schema) -> Result<(), String> {
+        match schema.fields().iter().find(|field| self == Self::Csv && field.data_type().is_nested()) {
+            Some(field) => {
+                Err(format!("the column `{}` is nested; use --format ndjson, or select its parts", field.name()))
+            }
+            None => Ok(()),
         }
     }
 
@@ -142,8 +152,9 @@ async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextForm
     let cannot = |why: String| Error::Convert { file: entry.path.clone(), format: format.name(), why };
     let schema = entry.pieces.first().and_then(|piece| tree.schema(piece));
     let (Some(stored), Some(schema)) = (entry.format, schema) else {
-        return Err(cannot("it is not a table".into()).into());
+        return Err(cannot("it is not a table; leave out --format to get its bytes".into()).into());
     };
+    format.check(schema).map_err(cannot)?;
     let bytes = repo.read_file(tree, &entry.path).await?;
     let mut failed = None;
     let batches = decode(&entry.path, stored, schema, bytes, None)?.map_while(|batch| match batch {
@@ -158,10 +169,7 @@ async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextForm
     if let Some(error) = failed {
         return Err(error.into());
     }
-    written.map_err(|error| match format {
-        TextFormat::Csv => cannot(format!("{error}; nested columns need --format ndjson")),
-        TextFormat::Ndjson => cannot(error.to_string()),
-    })?;
+    written.map_err(|error| cannot(error.to_string()))?;
     Ok(out.into())
 }
 
@@ -169,7 +177,11 @@ async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextForm
 pub(super) fn save(file: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |source: io::Error| Error::WriteFile { path: file.to_owned(), source };
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    // As any new file: what the user's umask leaves of this. Temporary files are for their owner alone otherwise.
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temporary = builder.tempfile_in(parent).map_err(failed)?;
     temporary.write_all(bytes).map_err(failed)?;
     temporary.persist(file).map_err(|error| failed(error.error))?;
     Ok(())

@@ -29,7 +29,11 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use self::{error::Error, print::Printer, report::Report};
-use crate::{plugin::Plugins, repo::Store, telemetry};
+use crate::{
+    plugin::Plugins,
+    repo::Store,
+    telemetry::{self, Volume},
+};
 
 /// Runs sandboxed plugins over streams and keeps what they make in versioned repos, every message exactly once.
 #[derive(Debug, Parser)]
@@ -109,7 +113,14 @@ pub fn main() -> ExitCode {
         Err(error) => return refused(&error),
     };
     let json = cli.global.json;
-    telemetry::start(json, cli.global.verbose);
+    telemetry::start(
+        json,
+        match (cli.global.verbose, &cli.verb) {
+            (true, _) => Volume::Verbose,
+            (false, Verb::Run(_)) => Volume::Normal,
+            (false, _) => Volume::Quiet,
+        },
+    );
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => Report::of(&error).map_or(ExitCode::SUCCESS, |report| report.print(json)),

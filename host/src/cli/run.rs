@@ -72,7 +72,12 @@ impl Run {
         loop {
             tokio::select! {
                 update = updates.recv() => match update {
-                    Some(update) => progress.show(&update, clock::now(), printer)?,
+                    Some(update) => if let Err(closed) = progress.show(&update, clock::now(), printer) {
+                        // Whoever watched has gone away: commit what was taken, as for Ctrl-C.
+                        host.stop();
+                        outcome(host, printer).await?;
+                        return Err(closed);
+                    },
                     None => break,
                 },
                 wish = signals.next() => match wish {

@@ -76,6 +76,8 @@ impl Sql {
 
 /// Prints rows as they come; memory does not grow with the answer.
 async fn lines(mut answer: Answer, format: TextFormat, printer: &mut Printer) -> Result<()> {
+    let cannot = |why| Error::Convert { file: "the answer".into(), format: format.name(), why };
+    format.check(answer.schema()).map_err(cannot)?;
     let mut header = true;
     if format == TextFormat::Csv {
         let empty = RecordBatch::new_empty(answer.schema().clone());
@@ -90,13 +92,9 @@ async fn lines(mut answer: Answer, format: TextFormat, printer: &mut Printer) ->
 
 fn text(format: TextFormat, batch: &RecordBatch, header: bool) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
-    format.write(std::iter::once(Ok::<_, ArrowError>(batch.clone())), header, &mut out).map_err(|error| {
-        Error::Convert {
-            file: "the answer".into(),
-            format: format.name(),
-            why: format!("{error}; nested columns need --format ndjson"),
-        }
-    })?;
+    format
+        .write(std::iter::once(Ok::<_, ArrowError>(batch.clone())), header, &mut out)
+        .map_err(|error| Error::Convert { file: "the answer".into(), format: format.name(), why: error.to_string() })?;
     Ok(out)
 }
 

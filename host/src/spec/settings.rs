@@ -74,6 +74,7 @@ mod tests {
         check("{pattern: a, rate: 5, follow: true, keys: [a, b], batch_size: 1}", None);
         check("{pattern: a, rate: '5', follow: 'true'}", None);
         check("{pattern: 5, keys: '[\"a\"]'}", None);
+        check("pattern: {id: int64}", None);
         check("rate: 5", Some("s.yaml:5: `producer.stream.settings` has no `pattern`; add `pattern: …`"));
         check(
             "{pattern: a, rat: 5}",

@@ -347,7 +347,15 @@ fn as_text(node: &mut Node) {
 
 /// A text as what it is the text of, or a value as its text, whichever the schema allows.
 fn as_other(node: &mut Node, schema: &Map<String, Value>) {
-    let Tree::Text(text) = &node.tree else { return as_text(node) };
+    let Tree::Text(text) = &node.tree else {
+        as_text(node);
+        if matches!(node.tree, Tree::List(_) | Tree::Map(_)) && types(schema).contains(&"string") {
+            let mut json = String::new();
+            node.write_json(&mut json);
+            node.tree = Tree::Text(json);
+        }
+        return;
+    };
     if let Ok(value) = serde_json::from_str::<Value>(text) {
         let other = Node::of(&value);
         if allows(schema, &other.tree) {
