@@ -172,7 +172,7 @@ impl ArrayBuilder {
             if bits.len() > len {
                 let mut bytes = std::mem::take(bits).into_bytes();
                 bytes.truncate(len.div_ceil(8));
-                if let (Some(last), true) = (bytes.last_mut(), len % 8 != 0) {
+                if let (Some(last), true) = (bytes.last_mut(), !len.is_multiple_of(8)) {
                     *last &= (1 << (len % 8)) - 1;
                 }
                 *bits = Bits::from_bytes(bytes, len);
