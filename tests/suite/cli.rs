@@ -20,9 +20,18 @@ fn a_wrong_spec_is_named_by_line_and_exits_with_2() -> Result<()> {
         site.fails(&["run", "spec.yaml"], 2, parts).map(drop)
     };
     let replaced = |from: &str, to: &str| GOOD.replace(from, to);
-    check(&replaced("plugin", "pluginn"), &["error[E0103]: spec.yaml:3:", "`producer.stream.pluginn`", "did you mean `plugin`?", "spout explain E0103"])?;
-    check(&replaced("{name: p}", "{name: [p]}"), &["error[E0104]: spec.yaml:1: `pipeline.name` is a list; expected a text"])?;
-    check(&format!("{GOOD}commit: {{flush: {{rows: many}}}}\n"), &["error[E0104]: spec.yaml:5:", "expected a whole number"])?;
+    check(
+        &replaced("plugin", "pluginn"),
+        &["error[E0103]: spec.yaml:3:", "`producer.stream.pluginn`", "did you mean `plugin`?", "spout explain E0103"],
+    )?;
+    check(
+        &replaced("{name: p}", "{name: [p]}"),
+        &["error[E0104]: spec.yaml:1: `pipeline.name` is a list; expected a text"],
+    )?;
+    check(
+        &format!("{GOOD}commit: {{flush: {{rows: many}}}}\n"),
+        &["error[E0104]: spec.yaml:5:", "expected a whole number"],
+    )?;
     check(&format!("{GOOD}---\n{GOOD}"), &["error[E0112]: spec.yaml:6:", "`p@master`"])?;
     check(&format!("{GOOD}---\n{}commit: {{branch: other}}\n", GOOD), &["error[E0111]: spec.yaml:6:"])?;
     check("{\"pipeline\": {\"name\": \"p\"},", &["error[E0102]: spec.yaml:1:"])?;
