@@ -17,6 +17,7 @@ mod check;
 mod document;
 mod error;
 mod example;
+mod keyword;
 mod load;
 mod near;
 mod pipeline;
