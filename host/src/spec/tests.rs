@@ -399,3 +399,34 @@ fn every_example_is_a_good_spec() {
     }
     assert!(seen >= 3, "only {seen} examples");
 }
+
+#[test]
+fn no_text_makes_the_reader_panic() {
+    let alphabet: Vec<char> = EXAMPLE.chars().chain("&*!|>%@`\t\u{feff}\\\"'{}[],:#-\n é😀\0".chars()).collect();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut dice = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let json = serde_json::to_string_pretty(&all(EXAMPLE).unwrap()[0].spec).unwrap();
+    assert_eq!(all(&json).unwrap()[0].digest, all(EXAMPLE).unwrap()[0].digest, "a written spec reads as it was");
+    let mut refused = 0;
+    for round in 0..4000 {
+        let mut text: Vec<char> = if round % 2 == 0 { EXAMPLE } else { &json }.chars().collect();
+        for _ in 0..=dice(6) {
+            let at = dice(text.len().max(1));
+            match dice(4) {
+                0 if !text.is_empty() => text[at] = alphabet[dice(alphabet.len())],
+                1 => text.insert(at, alphabet[dice(alphabet.len())]),
+                2 if text.len() > 1 => drop(text.remove(at)),
+                _ => text.truncate(at.max(1)),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = all(&text) {
+            refused += 1;
+            assert!(error.to_string().starts_with("s.yaml"), "{error}");
+        }
+    }
+    assert!(refused > 1000, "only {refused} of the mutated specs are refused");
+}
