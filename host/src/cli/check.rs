@@ -1,6 +1,6 @@
 //! `spout check`: what specs would do, and whether they can.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use clap::Args;
@@ -71,6 +71,7 @@ impl Check {
 /// Loads what `loaded` needs, checks it, and says what would run.
 pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
     Parts::build(loaded, plugins).await?;
+    check_directories(loaded)?;
     let mut used = Vec::new();
     for part in parts(loaded) {
         let plugin = plugins.get(part.plugin).await?;
@@ -144,6 +145,21 @@ fn interfaces(world: World) -> &'static [&'static str] {
         World::Handler => &["handler"],
         World::SelfDriven => &["spout"],
     }
+}
+
+/// Refuses a granted directory that is not there; a run would find out when the plugin opens it.
+fn check_directories(loaded: &Loaded) -> Result<()> {
+    for (plugin, grant) in &loaded.spec.grants {
+        for (inside, dir) in &grant.dirs {
+            let path = loaded.resolve(dir.path());
+            let Err(reason) = fs::read_dir(&path) else { continue };
+            let (plugin, name, reason) = (plugin.clone(), inside.clone(), reason.to_string());
+            let at = loaded.place(&format!("grants.{plugin}.dirs.{inside}"));
+            let error = plugin::Error::Grant { plugin, name, path, reason };
+            return Err(anyhow::Error::from(error).context(format!("{at}: a granted directory cannot be opened")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a plugin that is something else than what the spec uses it as.

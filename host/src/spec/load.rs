@@ -59,10 +59,17 @@ impl Loaded {
         self.lines.0.contains_key(path)
     }
 
+    /// Takes `path` to be written where `source` is, which it was translated from.
+    pub(super) fn note(&mut self, path: &str, source: &str) {
+        let line = self.place(source).line;
+        self.lines.0.insert(path.to_owned(), line);
+    }
+
     /// A path of the spec on this machine: a relative one starts at the spec's own directory.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
-        self.base_dir.join(path)
+        // Without the `.` that people write in front.
+        self.base_dir.join(path).components().collect()
     }
 }
 

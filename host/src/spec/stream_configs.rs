@@ -48,8 +48,12 @@ pub(super) fn apply(loaded: &mut Loaded) -> Result<(), Error> {
     let mut translation = Translation { loaded, keys: configs.iter().map(|(k, v)| (k.as_str(), v.trim())).collect() };
     translation.stream(&mut spec)?;
     translation.flush(&mut spec)?;
-    translation.rest(&mut spec)?;
+    let settings = translation.rest(&mut spec)?;
     loaded.spec = spec;
+    for (name, key) in settings {
+        loaded.note(&format!("producer.stream.settings.{name}"), &format!("{AT}.{key}"));
+    }
+    loaded.note("producer.stream", AT);
     Ok(())
 }
 
@@ -250,10 +254,11 @@ impl Translation<'_> {
         Ok(found)
     }
 
-    fn rest(&mut self, spec: &mut PipelineSpec) -> Result<(), Error> {
+    /// Makes settings of what is left; the key of each.
+    fn rest(&mut self, spec: &mut PipelineSpec) -> Result<Vec<(String, String)>, Error> {
         let kind = self.keys.remove("streamType").unwrap_or_default().to_owned();
         let prefix = format!("stream.{kind}.");
-        let mut settings = BTreeMap::new();
+        let (mut settings, mut keys) = (BTreeMap::new(), Vec::new());
         for (&key, &value) in &self.keys {
             let Some(name) = key.strip_prefix(&prefix) else { return Err(self.bad(key, stray(key, &kind))) };
             if let Some(why) = without_counterpart(name) {
@@ -261,6 +266,7 @@ impl Translation<'_> {
             }
             // Pinot hands `consumer.prop.x` to the client as `x`.
             let name = name.strip_prefix("consumer.prop.").unwrap_or(name);
+            keys.push((name.to_owned(), key.to_owned()));
             if settings.insert(name.to_owned(), Value::from(value)).is_some() {
                 return Err(self.bad(key, format!("sets `{name}` a second time; keep one of them")));
             }
@@ -268,7 +274,7 @@ impl Translation<'_> {
         if let Some(stream) = &mut spec.producer.stream {
             stream.settings = Settings(settings);
         }
-        Ok(())
+        Ok(keys)
     }
 }
 
@@ -455,6 +461,14 @@ limits: {call: 30s}";
             "stream.kafka.decoder.prop.shema: 1",
             "`stream.kafka.decoder.class.name` is the native decoder json, which does not take these decoder.prop: unknown field `shema`, expected `schema` or `unknown`",
         );
+    }
+
+    #[test]
+    fn settings_keep_their_lines() {
+        let text = "pipeline: {name: p}\nproducer:\n  streamConfigs:\n    streamType: k\n    stream.k.topic.name: t\n    stream.k.rate: 5\n    stream.k.decoder.class.name: raw\n";
+        let loaded = parse(text, Path::new("s.yaml"), Path::new("/")).unwrap().remove(0);
+        assert_eq!(loaded.place("producer.stream.settings.rate").line, 6);
+        assert_eq!(loaded.place("producer.stream.plugin").line, 3);
     }
 
     #[test]
