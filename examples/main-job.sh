@@ -7,9 +7,11 @@ export SPOUT_STORE=${SPOUT_STORE:-.spout/store}
 mkdir -p .spout/events
 
 # A file that grows while it is followed: 40 lines five times a second, for about eight seconds.
+file=.spout/events/pushes.ndjson
+touch "$file"
 grow() {
-  local file=.spout/events/pushes.ndjson n
-  n=$(cat "$file" 2>/dev/null | wc -l)
+  local n
+  n=$(wc -l <"$file")
   for _ in $(seq 40); do
     for _ in $(seq 40); do
       n=$((n + 1))

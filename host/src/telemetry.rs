@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal as _;
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// How much is logged where `SPOUT_LOG` does not say.
@@ -28,6 +30,7 @@ pub fn start(json: bool, volume: Volume) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let started = if json { lines.json().try_init() } else { lines.compact().try_init() };
     drop(started);
 }

@@ -23,7 +23,9 @@ producer:
     topic: bids
     settings: {{total: {total}, partitions: 3, rate: {rate}}}
     metadata: [partition, offset]
-  decoder: {{plugin: json}}
+  decoder:
+    plugin: json
+    settings: {{schema: '{{"event": "utf8", "bid": {{"auction": "int64", "bidder": "int64", "price": "int64"}}}}'}}
 node:
   - {{id: bids, type: filter, where: "event = 'bid'"}}
   - {{id: euro, type: map, columns: {{euro: "bid['price'] * 0.9"}}, select: [__partition, __offset, bid, euro]}}

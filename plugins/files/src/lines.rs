@@ -130,8 +130,10 @@ impl Lines {
         let mut messages = Messages::default();
         let wanted = limits.bytes.max(64 << 10);
         loop {
+            let before = open.at;
             open.give(&mut messages, limits);
-            if !messages.is_empty() || open.moved_over_blank_lines() {
+            // Blank lines are passed over without a message.
+            if open.at != before {
                 let full = messages.len() >= limits.messages;
                 return Ok((messages, !*follow && open.eof && open.pending() == 0 && !full));
             }
@@ -237,16 +239,15 @@ impl Open {
         self.used = self.buffer.len();
     }
 
-    /// Whether lines were passed over that were no messages.
-    fn moved_over_blank_lines(&self) -> bool {
-        self.used > 0 && self.pending() == 0
-    }
-
     /// Reads up to `wanted` bytes more; how many came.
     fn fill_buffer(&mut self, wanted: usize) -> io::Result<usize> {
         self.buffer.drain(..self.used);
         self.used = 0;
         let before = self.buffer.len();
+        if self.eof {
+            // WASI reads files through streams, and a stream that met the end of the file has ended for good.
+            self.file.seek(SeekFrom::Start(self.at + before as u64))?;
+        }
         self.buffer.resize(before + wanted, 0);
         let read = fill(&mut self.file, self.buffer.get_mut(before..).unwrap_or_default());
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));

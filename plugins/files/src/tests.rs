@@ -38,6 +38,24 @@ fn a_line_counts_when_it_has_its_end() {
 }
 
 #[test]
+fn one_fetch_waits_for_growth() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    append(&path, "one\n");
+    let mut file = Lines::new(path.clone(), &Settings::default());
+    let first = file.fetch(Position::at(0), NOW).unwrap();
+    let patient = Limits { timeout: Duration::from_secs(20), ..NOW };
+    let grown = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| file.fetch(first.next, patient).unwrap());
+        append(&path, "\ntwo\n");
+        reading.join().unwrap()
+    });
+    assert_ne!(grown.progress, Progress::Idle);
+    let after = if grown.messages.is_empty() { file.fetch(grown.next, patient).unwrap() } else { grown };
+    assert_eq!(lines(&after.messages), [(5, "two".into())]);
+}
+
+#[test]
 fn limits_cut_between_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");

@@ -17,8 +17,8 @@ register! { name: "nexmark", summary: "generates the Nexmark auction stream: per
 /// 2026-01-01T00:00:00Z.
 const BASE_TIME: u64 = 1_767_225_600_000;
 
-/// Event times move on by this much an event when the rate is unlimited.
-const UNLIMITED_MICROS: u64 = 100;
+/// Event times move on by this much an event, whatever the rate: the rate must not change what is generated.
+const EVENT_MICROS: u64 = 100;
 
 /// Settings of the generator.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -63,10 +63,7 @@ impl Config {
 
     /// When event `number` happens.
     fn time_ms(&self, number: u64) -> u64 {
-        let micros = match self.rate {
-            0 => u128::from(number) * u128::from(UNLIMITED_MICROS),
-            rate => u128::from(number) * 1_000_000 / u128::from(rate),
-        };
+        let micros = u128::from(number) * u128::from(EVENT_MICROS);
         self.base_time.saturating_add(u64::try_from(micros / 1000).unwrap_or(u64::MAX))
     }
 }
