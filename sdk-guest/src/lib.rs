@@ -47,6 +47,7 @@ mod settings;
 mod source;
 mod stream_consumer;
 pub mod testing;
+pub mod time;
 #[doc(hidden)]
 pub mod wit;
 

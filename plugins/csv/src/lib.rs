@@ -1,193 +1,163 @@
-//! `csv`: one record of delimited text a message becomes one row.
+//! `csv`: one CSV record a message becomes one row.
+//!
+//! Column names come from `columns`, from the first line of a file or from the schema; types from the schema, or from what
+//! the first messages look like. A message that is wrong becomes a fault; its neighbours never notice. Read [`record`] for
+//! how a message falls into fields, [`table`] for how fields become columns, [`infer`] for types nobody gave.
 
-use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
+mod infer;
+mod record;
+mod table;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_guest::{
-    ArrayBuilder, Batch, DataType, Decoded, Decoder, Error, Field, Messages, Result, RowFault, Schema, register,
-    schema_text,
-};
+use spout_guest::{Batch, Decoded, Decoder, Error, Messages, Result, RowFault, Schema, register, schema_text};
 
-mod value;
-
-register! { name: "csv", summary: "one record of delimited text a message, by a given or inferred schema", decoder: Csv }
+use self::{record::Record, table::Table};
 
 /// Settings of the decoder.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Columns and their types, as in `{"id": "int64", "name": "utf8"}`, in the order of the fields. Without it the types
-    /// are inferred from the first messages.
+    /// Columns and their types, as in `{"id": "int64", "at": "timestamp(ms, UTC)"}`. Without it types are inferred from the
+    /// first messages and then fixed.
     pub schema: Option<String>,
-    /// Names of the fields, in order; without them and without a schema they are `c0`, `c1` and so on.
+    /// Names of the fields of a message, in order. Needed where they are neither in a first line nor in `schema`.
     pub columns: Vec<String>,
-    /// The character between fields; a comma without it.
-    pub delimiter: Option<char>,
-    /// Messages at offset 0 hold names, not values, and become no row.
+    /// Whether the message at offset 0 of a partition, the first line of a file, has the names. All files must agree.
     pub header: bool,
-    /// The text that stands for null, beside an empty field.
+    /// What stands between two fields: one character, or `tab`.
+    pub delimiter: String,
+    /// What a field may stand in; doubled within such a field it stands for itself.
+    pub quote: char,
+    /// What a field says, without quotes, when it has no value; one that is empty has none either.
     pub null: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { schema: None, columns: Vec::new(), header: false, delimiter: ",".into(), quote: '"', null: None }
+    }
 }
 
 /// A running decoder.
 #[derive(Debug)]
 pub struct Csv {
     settings: Settings,
-    reader: Reader,
-    table: Option<(Schema, Vec<ArrayBuilder>)>,
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    record: Record,
+    /// Names of the fields of a message, in order, once they are known.
+    names: Option<Vec<String>>,
+    table: Option<Table>,
 }
+
+/// What is wrong with one message: code and reason.
+#[derive(Debug)]
+pub(crate) struct Wrong(pub(crate) &'static str, pub(crate) String);
 
 impl Decoder for Csv {
     type Settings = Settings;
 
     fn open(_topic: &str, _fields: Option<Vec<String>>, settings: Settings) -> Result<Self> {
-        let delimiter = match settings.delimiter {
-            None => b',',
-            Some(given) if given.is_ascii() && !matches!(given, '"' | '\r' | '\n') => given as u8,
-            Some(given) => {
-                let what =
-                    format!("setting `delimiter` is {given:?}; it has to be one ASCII character, no quote or line end");
-                return Err(Error::invalid_config(what));
-            }
+        let record = Record::new(&settings.delimiter, settings.quote)?;
+        let schema = settings.schema.as_deref().map(schema_text::parse).transpose()?;
+        let named = (!settings.columns.is_empty()).then(|| settings.columns.clone());
+        let of_schema = |schema: &Schema| schema.fields().iter().map(|field| field.name.clone()).collect();
+        let names = named.or_else(|| schema.as_ref().map(of_schema));
+        let table = match (schema, &names) {
+            (Some(schema), Some(names)) => Some(Table::new(schema, names, settings.null.as_deref())?),
+            _ => None,
         };
-        let table = settings.schema.as_deref().map(schema_text::parse).transpose()?.map(table).transpose()?;
-        let reader = ReaderBuilder::new().delimiter(delimiter).build();
-        Ok(Self { settings, reader, table, bytes: vec![0; 1 << 10], ends: vec![0; 64] })
+        Ok(Self { settings, record, names, table })
     }
 
     fn decode(&mut self, messages: &Messages) -> Result<Decoded> {
+        let records = self.records(messages)?;
         if self.table.is_none() {
-            let schema = self.infer(messages);
-            self.table = Some(table(schema)?);
+            self.table = self.infer(messages, &records)?;
         }
         let (mut origins, mut faults) = (Vec::new(), Vec::new());
-        for index in 0..messages.len() as u32 {
-            if self.skipped(messages, index) {
-                continue;
-            }
-            match self.row(messages.value(index as usize)) {
-                Ok(()) => origins.push(index),
-                Err((code, reason)) => faults.push(RowFault { message: index, code: code.into(), reason }),
+        for message in records {
+            let bytes = messages.value(message as usize);
+            let read = self.record.read(bytes).and_then(|()| match &mut self.table {
+                Some(table) => table.push(&self.record, bytes),
+                // Only if no message at all could be read: what cannot be read has no row anyway.
+                None => Ok(()),
+            });
+            match read {
+                Ok(()) => origins.push(message),
+                Err(Wrong(code, reason)) => faults.push(RowFault { message, code: code.into(), reason }),
             }
         }
-        let Some((schema, builders)) = &mut self.table else { return Err(Error::fatal("csv.schema", "no schema")) };
-        let columns = builders.iter_mut().map(ArrayBuilder::finish).collect();
-        Ok(Decoded { batch: Batch::new(schema.clone(), columns, origins.len())?, origins, faults })
+        if origins.len() + faults.len() == messages.len() {
+            // Nothing was left out: rows and faults alone say which row is which.
+            origins.clear();
+        }
+        let batch = match &mut self.table {
+            Some(table) => table.finish()?,
+            None => Batch::new(Schema::default(), Vec::new(), 0)?,
+        };
+        Ok(Decoded { batch, origins, faults })
     }
 }
-
-/// Builders for a schema of flat columns.
-fn table(schema: Schema) -> Result<(Schema, Vec<ArrayBuilder>)> {
-    let nested = |field: &&Field| !value::takes(&field.data_type);
-    if let Some(field) = schema.fields().iter().find(nested) {
-        let what = format!("column `{}` has a type that no field of delimited text has; use a flat type", field.name);
-        return Err(Error::invalid_config(what));
-    }
-    let builders = ArrayBuilder::all(schema.fields());
-    Ok((schema, builders))
-}
-
-type Wrong = (&'static str, String);
 
 impl Csv {
-    fn skipped(&self, messages: &Messages, index: u32) -> bool {
-        messages.nulls().binary_search(&index).is_ok()
-            || (self.settings.header && messages.offsets().get(index as usize) == Some(&0))
-    }
-
-    /// Splits one message into fields; how many there are.
-    fn split(&mut self, message: &[u8]) -> std::result::Result<usize, Wrong> {
-        self.reader.reset();
-        let (mut input, mut closed) = (message, false);
-        let (mut written, mut fields) = (0, 0);
-        loop {
-            let (result, read, wrote, ended) =
-                self.reader.read_record(input, &mut self.bytes[written..], &mut self.ends[fields..]);
-            (written, fields) = (written + wrote, fields + ended);
-            input = input.get(read..).unwrap_or_default();
-            match result {
-                // An empty input says that nothing follows.
-                ReadRecordResult::InputEmpty if closed => return Err(("csv.syntax", "the record does not end".into())),
-                ReadRecordResult::InputEmpty => closed = true,
-                ReadRecordResult::OutputFull => self.bytes.resize(self.bytes.len() * 2, 0),
-                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
-                ReadRecordResult::Record if input.iter().all(|byte| matches!(byte, b'\r' | b'\n')) => {
-                    return Ok(fields);
-                }
-                ReadRecordResult::Record => return Err(("csv.syntax", "more than one record".into())),
-                ReadRecordResult::End => return Err(("csv.syntax", "no record".into())),
+    /// The messages that are records: not the first line with the names, not blank, not null.
+    fn records(&mut self, messages: &Messages) -> Result<Vec<u32>> {
+        let mut nulls = messages.nulls().iter().copied().peekable();
+        let mut records = Vec::with_capacity(messages.len());
+        for message in 0..messages.len() as u32 {
+            let bytes = messages.value(message as usize);
+            if nulls.next_if_eq(&message).is_some() || matches!(bytes, b"" | b"\r") {
+                continue;
+            }
+            if self.settings.header && messages.offsets().get(message as usize) == Some(&0) {
+                self.header(bytes)?;
+            } else {
+                records.push(message);
             }
         }
+        Ok(records)
     }
 
-    fn field(&self, index: usize) -> &[u8] {
-        let from = index.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
-        self.ends.get(index).and_then(|&to| self.bytes.get(from..to)).unwrap_or_default()
-    }
-
-    fn is_null(&self, field: &[u8]) -> bool {
-        field.is_empty() || self.settings.null.as_deref().is_some_and(|null| null.as_bytes() == field)
-    }
-
-    /// Reads one message into the builders; a row that is wrong leaves no trace.
-    fn row(&mut self, message: &[u8]) -> std::result::Result<(), Wrong> {
-        let fields = self.split(message)?;
-        let Some((schema, mut builders)) = self.table.take() else { return Err(("csv.type", "no schema".into())) };
-        let rows = builders.first().map_or(0, ArrayBuilder::len);
-        let outcome = self.fill(fields, &schema, &mut builders);
-        if outcome.is_err() {
-            builders.iter_mut().for_each(|builder| builder.truncate(rows));
+    /// Takes the names from a first line, or holds it against those that are known.
+    fn header(&mut self, bytes: &[u8]) -> Result<()> {
+        if !self.settings.columns.is_empty() {
+            return Ok(());
         }
-        self.table = Some((schema, builders));
-        outcome
-    }
-
-    fn fill(&self, fields: usize, schema: &Schema, builders: &mut [ArrayBuilder]) -> std::result::Result<(), Wrong> {
-        let wanted = schema.fields();
-        if fields != wanted.len() {
-            return Err(("csv.type", format!("{fields} fields, not {}", wanted.len())));
-        }
-        for (index, (column, builder)) in wanted.iter().zip(builders).enumerate() {
-            let field = self.field(index);
-            if self.is_null(field) {
-                builder.push_null();
-            } else if !value::push(&column.data_type, field, builder) {
-                let (text, kind) = (String::from_utf8_lossy(field), &column.data_type);
-                let text: String = text.chars().take(60).collect();
-                return Err(("csv.type", format!("field `{}` is `{text}`, not a value of {kind:?}", column.name)));
+        let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let refused = |what: String| Error::fatal("csv.header", what);
+        self.record.read(bytes).map_err(|Wrong(_, what)| refused(format!("the first line cannot be read: {what}")))?;
+        let names: Vec<String> = self.record.texts(bytes).collect();
+        match &self.names {
+            None => self.names = Some(names),
+            Some(known) if *known == names => {}
+            Some(known) => {
+                let (known, names) = (known.join(","), names.join(","));
+                let what = format!(
+                    "the first line says `{names}`, the table has `{known}`; files must have the same columns in the same order (setting `columns` names them all, whatever first lines say)"
+                );
+                return Err(refused(what));
             }
         }
         Ok(())
     }
 
-    /// Columns of the first message that is a record, with types that all messages fit.
-    fn infer(&mut self, messages: &Messages) -> Schema {
-        let mut kinds: Vec<Option<DataType>> = Vec::new();
-        let mut names = self.settings.columns.clone();
-        for index in 0..messages.len() as u32 {
-            let Ok(fields) = self.split(messages.value(index as usize)) else { continue };
-            if self.skipped(messages, index) {
-                if names.is_empty() {
-                    names = (0..fields).map(|at| String::from_utf8_lossy(self.field(at)).into_owned()).collect();
-                }
-                continue;
-            }
-            if kinds.is_empty() {
-                kinds.resize(if names.is_empty() { fields } else { names.len() }, None);
-            }
-            for (at, kind) in kinds.iter_mut().enumerate().take(fields) {
-                if !self.is_null(self.field(at)) {
-                    *kind = Some(value::wider(kind.take(), self.field(at)));
-                }
-            }
+    /// A table of the types that `records` suggest; `None` if none of them can be read.
+    fn infer(&mut self, messages: &Messages, records: &[u32]) -> Result<Option<Table>> {
+        if self.settings.header && self.names.is_none() && !records.is_empty() {
+            let what = "the names of the columns stand in a first line that was read before the last stop; write them in setting `columns`";
+            return Err(Error::fatal("csv.header", what));
         }
-        let name = |at: usize| names.get(at).cloned().unwrap_or_else(|| format!("c{at}"));
-        let columns = kinds.into_iter().enumerate();
-        Schema::new(columns.map(|(at, kind)| Field::new(name(at), kind.unwrap_or(DataType::Utf8))).collect())
+        let values = records.iter().map(|&message| messages.value(message as usize));
+        let Some((names, schema)) =
+            infer::schema(&mut self.record, self.names.as_deref(), values, self.settings.null.as_deref())
+        else {
+            return Ok(None);
+        };
+        Table::new(schema, &names, self.settings.null.as_deref()).map(Some)
     }
 }
+
+register! { name: "csv", summary: "one CSV record a message, by given or inferred types", decoder: Csv }
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@
 mod infer;
 mod rows;
 mod scan;
-mod time;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -61,8 +60,7 @@ impl Decoder for Json {
     }
 
     fn decode(&mut self, messages: &Messages) -> Result<Decoded> {
-        let unknown = self.unknown;
-        let rows = self.rows.get_or_insert_with(|| Rows::new(infer::schema(messages), unknown));
+        let mut rows = self.rows.take().unwrap_or_else(|| Rows::new(infer::schema(messages), self.unknown));
         let (mut origins, mut faults) = (Vec::new(), Vec::new());
         let mut nulls = messages.nulls().iter().copied().peekable();
         let tombstones = !messages.nulls().is_empty();
@@ -77,6 +75,8 @@ impl Decoder for Json {
             }
         }
         let batch = rows.finish()?;
+        // Messages that name no field settle no schema: those that follow do.
+        self.rows = (!batch.schema().fields().is_empty()).then_some(rows);
         // With tombstones left out, rows and faults alone no longer say which row is which.
         Ok(Decoded { batch, origins, faults })
     }

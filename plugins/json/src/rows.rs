@@ -1,8 +1,8 @@
 //! Reads messages into columns, as a schema says, in one pass.
 
-use spout_guest::{ArrayBuilder, Batch, DataType, Field, Result, Schema, TimeUnit};
+use spout_guest::{ArrayBuilder, Batch, DataType, Field, Result, Schema, TimeUnit, time};
 
-use crate::{Unknown, Wrong, scan::Scanner, time};
+use crate::{Unknown, Wrong, scan::Scanner};
 
 type Read = std::result::Result<(), Wrong>;
 

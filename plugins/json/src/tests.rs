@@ -78,6 +78,14 @@ fn a_schema_is_inferred_once() {
 }
 
 #[test]
+fn only_bad_messages_settle_nothing() {
+    let mut json = Json::open("", None, testing::settings(&[]).unwrap()).unwrap();
+    assert_eq!(codes(&json.decode(&testing::messages(&["{\"a\":", "[]"])).unwrap()).len(), 2);
+    let decoded = json.decode(&testing::messages(&[r#"{"a":1}"#])).unwrap();
+    assert_eq!((column(&decoded, "a").i64(0), decoded.faults.len()), (Some(1), 0));
+}
+
+#[test]
 fn a_field_outside_the_schema_may_fail() {
     let decoded = decode(&[("schema", r#"{"a":"int64"}"#), ("unknown", "fail")], &[r#"{"a":1}"#, r#"{"z":1}"#]);
     assert_eq!(codes(&decoded), [(1, "json.type")]);

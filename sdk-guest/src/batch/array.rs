@@ -47,6 +47,19 @@ impl Bits {
         self.len - self.set
     }
 
+    /// Takes back all bits from `len` on, at the cost of those alone.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len {
+            return;
+        }
+        self.set -= (len..self.len).filter(|&at| self.get(at)).count();
+        self.len = len;
+        self.bytes.truncate(len.div_ceil(8));
+        if let (Some(last), true) = (self.bytes.last_mut(), !len.is_multiple_of(8)) {
+            *last &= (1 << (len % 8)) - 1;
+        }
+    }
+
     /// `len` bits out of `bytes`.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>, len: usize) -> Self {

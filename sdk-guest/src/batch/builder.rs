@@ -168,20 +168,10 @@ impl ArrayBuilder {
 
     /// Takes back all rows from `len` on: what was pushed of a row that turned out to be bad.
     pub fn truncate(&mut self, len: usize) {
-        let keep = |bits: &mut Bits, len: usize| {
-            if bits.len() > len {
-                let mut bytes = std::mem::take(bits).into_bytes();
-                bytes.truncate(len.div_ceil(8));
-                if let (Some(last), true) = (bytes.last_mut(), !len.is_multiple_of(8)) {
-                    *last &= (1 << (len % 8)) - 1;
-                }
-                *bits = Bits::from_bytes(bytes, len);
-            }
-        };
-        keep(&mut self.validity, len);
+        self.validity.truncate(len);
         match &mut self.values {
             Values::Null => {}
-            Values::Bits(bits) => keep(bits, len),
+            Values::Bits(bits) => bits.truncate(len),
             Values::Fixed { width, bytes } => bytes.truncate(len * *width),
             Values::Bytes { offsets, bytes, .. } => {
                 offsets.truncate(len + 1);

@@ -1,9 +1,10 @@
 //! Times and dates as ISO 8601 writes them.
 
-use spout_guest::TimeUnit;
+use crate::TimeUnit;
 
 /// `2026-01-31`, optionally `T12:00:00`, a fraction, and `Z` or an offset; without one it is UTC. Units since 1970.
-pub(crate) fn timestamp(text: &[u8], unit: TimeUnit) -> Option<i64> {
+#[must_use]
+pub fn timestamp(text: &[u8], unit: TimeUnit) -> Option<i64> {
     let days = i64::from(days(text.get(..10)?)?);
     let rest = text.get(10..)?;
     let (seconds, nanos, rest) = match rest.first() {
@@ -22,7 +23,8 @@ pub(crate) fn timestamp(text: &[u8], unit: TimeUnit) -> Option<i64> {
 }
 
 /// Days from 1970-01-01 to `2026-01-31`.
-pub(crate) fn days(text: &[u8]) -> Option<i32> {
+#[must_use]
+pub fn days(text: &[u8]) -> Option<i32> {
     let [_, _, _, _, b'-', _, _, b'-', _, _] = text else { return None };
     let (year, month, day) = (number(text.get(..4)?)?, number(text.get(5..7)?)?, number(text.get(8..10)?)?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
