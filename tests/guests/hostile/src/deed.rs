@@ -1,0 +1,156 @@
+//! Deeds that need no particular call: loops, traps, bombs, floods, and reaching for what was not granted.
+
+use std::hint::black_box;
+
+use crate::{
+    Plan,
+    bindings::spout::plugin::{
+        config, control, log,
+        types::{Error, OffsetRange},
+    },
+    fatal, fault,
+};
+
+/// Does what the plan has for `call`; returns if there is nothing, or if it did no harm.
+pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
+    match plan.mode(call) {
+        "spin" => loop {
+            black_box(());
+        },
+        "trap" => panic!("as ordered"),
+        "exit" => std::process::exit(3),
+        "memory" => memory(),
+        "recurse" => drop(black_box(recurse(black_box(1)))),
+        "handles" => handles(),
+        "random" => drop(black_box(wasip2::random::random::get_random_bytes(1 << 40))),
+        "sleep" => std::thread::sleep(std::time::Duration::from_secs(100_000)),
+        "pause" => drop(control::pause(u32::MAX)),
+        "flood" => flood(),
+        "escape" => {
+            log::write(log::Level::Warn, "before\u{1b}[2J\u{202e}after", &[("a\nb".into(), "c\rd".into())]);
+            eprintln!("error\u{7}\u{1b}]0;title");
+        }
+        "reach" => return reach(),
+        "granted" => return granted(),
+        "retriable" => return Err(Error::Retriable(fault("test.retriable", "not\u{1b}[31m now"))),
+        "fatal" => return Err(fatal("test.fatal", "never")),
+        "config" => return Err(Error::InvalidConfig(fault("test.config", "no such mode"))),
+        "range" => return Err(Error::OutOfRange(Some(OffsetRange { earliest: 5, latest: 9 }))),
+        "end" => return Err(Error::EndOfStream),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn memory() {
+    let mut all = Vec::new();
+    loop {
+        all.push(black_box(vec![1_u8; 16 << 20]));
+    }
+}
+
+#[expect(unconditional_recursion, reason = "that is the deed")]
+fn recurse(depth: u64) -> u64 {
+    let frame = black_box([depth; 64]);
+    recurse(depth + 1) + frame[7]
+}
+
+fn handles() {
+    let mut all = Vec::new();
+    loop {
+        all.push(wasip2::clocks::monotonic_clock::subscribe_duration(1));
+    }
+}
+
+fn flood() {
+    let line = "x".repeat(1000);
+    for _ in 0..20_000 {
+        log::write(log::Level::Info, &line, &[]);
+        println!("{line}");
+    }
+    // No line end: the host must not gather it for ever.
+    for _ in 0..1_000 {
+        print!("{line}");
+    }
+}
+
+/// Tries everything that nobody granted. An error that begins with `open` says what was open.
+fn reach() -> Result<(), Error> {
+    let open = |what: &str| Err(fatal("reach.open", what));
+    for path in ["/", ".", "..", "/etc/passwd", "/proc/self/environ", "/tmp"] {
+        if std::fs::read_dir(path).is_ok() || std::fs::read(path).is_ok() || std::fs::write("/tmp/x", "x").is_ok() {
+            return open(path);
+        }
+    }
+    if std::env::vars().next().is_some() || std::env::args().len() > 0 || std::env::var("HOME").is_ok() {
+        return open("environment");
+    }
+    if config::secret("HOME").is_some() || config::get("HOME").is_some() {
+        return open("secret");
+    }
+    let mut line = String::new();
+    if std::io::stdin().read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+        return open("standard input");
+    }
+    network()?;
+    Err(fatal("reach.denied", "nothing was open"))
+}
+
+fn network() -> Result<(), Error> {
+    use wasip2::sockets::{
+        instance_network::instance_network,
+        ip_name_lookup::resolve_addresses,
+        network::{IpAddressFamily, IpSocketAddress, Ipv4SocketAddress},
+        tcp_create_socket::create_tcp_socket,
+        udp_create_socket::create_udp_socket,
+    };
+
+    let network = instance_network();
+    if let Ok(stream) = resolve_addresses(&network, "localhost") {
+        stream.subscribe().block();
+        if let Ok(Some(_)) = stream.resolve_next_address() {
+            return Err(fatal("reach.open", "names"));
+        }
+    }
+    let address = |port| IpSocketAddress::Ipv4(Ipv4SocketAddress { port, address: (127, 0, 0, 1) });
+    if let Ok(socket) = create_tcp_socket(IpAddressFamily::Ipv4) {
+        if socket.start_bind(&network, address(0)).is_ok() && socket.finish_bind().is_ok() {
+            return Err(fatal("reach.open", "tcp bind"));
+        }
+        if socket.start_connect(&network, address(22)).is_ok() {
+            socket.subscribe().block();
+            if socket.finish_connect().is_ok() {
+                return Err(fatal("reach.open", "tcp connect"));
+            }
+        }
+    }
+    if let Ok(socket) = create_udp_socket(IpAddressFamily::Ipv4)
+        && socket.start_bind(&network, address(0)).is_ok()
+        && socket.finish_bind().is_ok()
+    {
+        return Err(fatal("reach.open", "udp bind"));
+    }
+    Ok(())
+}
+
+/// Reads what is granted as `/data`, and tries to get out of it and to write there.
+fn granted() -> Result<(), Error> {
+    let open = |what: &str| Err(fatal("reach.open", what));
+    if std::fs::read_to_string("/data/in.txt").map_or(true, |text| text != "granted") {
+        return Err(fatal("reach.closed", "the granted file cannot be read"));
+    }
+    for path in ["/data/../secret.txt", "/data/link", "/data/dir-link/secret.txt", "/data/./../../etc/passwd"] {
+        if std::fs::read(path).is_ok() {
+            return open(path);
+        }
+    }
+    let changed = std::fs::write("/data/new.txt", "x").is_ok()
+        || std::fs::remove_file("/data/in.txt").is_ok()
+        || std::fs::rename("/data/in.txt", "/data/out.txt").is_ok()
+        || std::fs::create_dir("/data/new").is_ok()
+        || std::fs::File::options().append(true).open("/data/in.txt").is_ok();
+    if changed {
+        return open("a read-only directory was written");
+    }
+    Err(fatal("reach.denied", "only what was granted was open"))
+}

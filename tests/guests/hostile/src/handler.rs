@@ -1,0 +1,80 @@
+//! A handler that forwards, or answers with rows that do not exist.
+
+use crate::{
+    Hostile, Plan,
+    bindings::{
+        exports::spout::plugin::handler::{Error, Guest, GuestNode, Node, Output, Rows, Table},
+        spout::plugin::data::Batch,
+    },
+    deed::act,
+    parts::{spoil, texts},
+};
+
+pub(crate) struct Forward {
+    plan: Plan,
+}
+
+impl Guest for Hostile {
+    type Node = Forward;
+}
+
+fn one(rows: Rows) -> Vec<Output> {
+    vec![Output { port: String::new(), rows }]
+}
+
+impl GuestNode for Forward {
+    fn open(_name: String, settings: Vec<(String, String)>, _state: Option<Vec<u8>>) -> Result<Node, Error> {
+        let plan = Plan::new(&settings);
+        act(&plan, "node-open")?;
+        Ok(Node::new(Self { plan }))
+    }
+
+    fn process(&self, _port: String, input: &Batch) -> Result<Vec<Output>, Error> {
+        act(&self.plan, "process")?;
+        let rows = input.rows();
+        let (mut schema, mut batch) = texts(&[b"a", b"b"]);
+        Ok(match self.plan.mode("process") {
+            "" => one(Rows::All),
+            "mask" => one(Rows::Masked(vec![0xff; rows.div_ceil(8) as usize])),
+            "mask-short" => one(Rows::Masked(Vec::new())),
+            "mask-long" => one(Rows::Masked(vec![0xff; rows as usize + 1])),
+            "taken-beyond" => one(Rows::Taken(vec![rows])),
+            "taken-twice" => one(Rows::Taken(vec![0; 10_000])),
+            "columns-few" => one(Rows::WithColumns(Table { schema: Some(schema), batch })),
+            "read-beyond" => {
+                input.read(&[99]);
+                one(Rows::All)
+            }
+            "read-often" => {
+                input.read(&vec![0; 1 << 20]);
+                one(Rows::All)
+            }
+            "read" => {
+                let columns: Vec<u32> = (0..input.schema().iter().filter(|field| field.children == 0).count() as u32).collect();
+                let parts = input.read(&columns);
+                assert_eq!(parts.rows, rows);
+                one(Rows::Fresh(Table { schema: Some(input.schema()), batch: parts }))
+            }
+            "many" => (0..100_000).flat_map(|_| one(Rows::All)).collect(),
+            mode => {
+                spoil(mode, &mut schema, &mut batch);
+                one(Rows::Fresh(Table { schema: Some(schema), batch }))
+            }
+        })
+    }
+
+    fn tick(&self, _watermark_ms: u64) -> Result<Vec<Output>, Error> {
+        act(&self.plan, "tick")?;
+        Ok(if self.plan.mode("tick") == "all" { one(Rows::All) } else { Vec::new() })
+    }
+
+    fn finish(&self) -> Result<Vec<Output>, Error> {
+        act(&self.plan, "finish")?;
+        Ok(if self.plan.mode("finish") == "all" { one(Rows::All) } else { Vec::new() })
+    }
+
+    fn snapshot(&self) -> Result<Vec<u8>, Error> {
+        act(&self.plan, "snapshot")?;
+        Ok(Vec::new())
+    }
+}

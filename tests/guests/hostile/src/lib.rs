@@ -1,0 +1,78 @@
+//! A plugin that misbehaves on demand: the setting `mode` says how, `call` in which call (`fetch`, `decode`, `process`, …).
+//!
+//! Without a mode it is a plain plugin: a source of `total` messages, a decoder into one column, a handler that forwards.
+
+mod decoder;
+mod deed;
+mod handler;
+mod parts;
+mod source;
+mod stream;
+
+pub(crate) mod bindings {
+    //! The plugin interface, with every world in one.
+
+    wit_bindgen::generate!({
+        inline: "
+            package test:hostile;
+            world hostile {
+                include spout:plugin/source@0.1.0;
+                include spout:plugin/stream-source@0.1.0;
+                include spout:plugin/decoding@0.1.0;
+                include spout:plugin/handling@0.1.0;
+            }
+        ",
+        path: "../../../wit/since-v0.1",
+        world: "test:hostile/hostile",
+        generate_all,
+    });
+}
+
+use bindings::{
+    exports::spout::plugin::about::{self, Offer},
+    spout::plugin::types::{Error, Fault},
+};
+
+struct Hostile;
+
+impl about::Guest for Hostile {
+    fn describe() -> Vec<Offer> {
+        vec![Offer {
+            interface: "decoder".into(),
+            name: "hostile".into(),
+            summary: "misbehaves\u{1b}[2J on demand".into(),
+            settings_schema: "{}".into(),
+        }]
+    }
+}
+
+/// What to do, and in which call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    mode: String,
+    call: String,
+    pub(crate) total: u64,
+}
+
+impl Plan {
+    pub(crate) fn new(settings: &[(String, String)]) -> Self {
+        let get = |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+        let total = get("total").and_then(|total| total.parse().ok()).unwrap_or(10);
+        Self { mode: get("mode").unwrap_or_default(), call: get("call").unwrap_or_default(), total }
+    }
+
+    /// The mode, if it is meant for `call`.
+    pub(crate) fn mode(&self, call: &str) -> &str {
+        if self.call == call { &self.mode } else { "" }
+    }
+}
+
+pub(crate) fn fault(code: &str, message: &str) -> Fault {
+    Fault { code: code.into(), message: message.into(), retry_after_ms: None }
+}
+
+pub(crate) fn fatal(code: &str, message: &str) -> Error {
+    Error::Fatal(fault(code, message))
+}
+
+bindings::export!(Hostile with_types_in bindings);

@@ -1,0 +1,121 @@
+//! A source by partition that counts, or lies about it.
+
+use crate::{
+    Hostile, Plan,
+    bindings::{
+        exports::spout::plugin::{
+            metadata_provider::{
+                Guest as Metadata, GuestProvider, OffsetCriteria, PartitionInfo, Provider,
+            },
+            partition_consumer::{
+                Consumer, Error, FetchLimits, Fetched, Guest, GuestConsumer, Messages, Position, Progress,
+            },
+        },
+        spout::plugin::types::{Blobs, Header},
+    },
+    deed::act,
+};
+
+pub(crate) struct Partitions(Plan);
+
+impl Metadata for Hostile {
+    type Provider = Partitions;
+}
+
+impl GuestProvider for Partitions {
+    fn open(_topic: String, settings: Vec<(String, String)>) -> Result<Provider, Error> {
+        let plan = Plan::new(&settings);
+        act(&plan, "provider-open")?;
+        Ok(Provider::new(Self(plan)))
+    }
+
+    fn partitions(&self, _timeout_ms: u32) -> Result<Vec<PartitionInfo>, Error> {
+        act(&self.0, "partitions")?;
+        let one = |id| PartitionInfo { id, label: format!("part\u{1b}[1m-{id}"), ended: false };
+        Ok(match self.0.mode("partitions") {
+            "many" => (0..2_000_000).map(one).collect(),
+            "twice" => vec![one(0), one(0)],
+            _ => vec![one(0)],
+        })
+    }
+
+    fn resolve(&self, _partition: u32, at: OffsetCriteria, _timeout_ms: u32) -> Result<Option<Position>, Error> {
+        act(&self.0, "resolve")?;
+        let offset = match at {
+            OffsetCriteria::Earliest => 0,
+            OffsetCriteria::Latest => self.0.total,
+            OffsetCriteria::AtOffset(offset) => offset,
+            OffsetCriteria::AtTimeMs(_) => return Ok(None),
+        };
+        Ok(Some(Position { offset, token: None }))
+    }
+}
+
+pub(crate) struct Counter {
+    plan: Plan,
+    partition: u32,
+}
+
+impl Guest for Hostile {
+    type Consumer = Counter;
+}
+
+/// `n` messages from `start` on.
+pub(crate) fn count(start: u64, n: u64) -> Messages {
+    let mut values = Blobs { bounds: vec![0], bytes: Vec::new() };
+    for number in start..start + n {
+        values.bytes.extend_from_slice(format!("{{\"n\":{number}}}").as_bytes());
+        values.bounds.push(values.bytes.len() as u32);
+    }
+    Messages {
+        values,
+        nulls: Vec::new(),
+        keys: None,
+        offsets: (start..start + n).collect(),
+        partitions: Vec::new(),
+        timestamps_ms: Vec::new(),
+        headers: Vec::new(),
+    }
+}
+
+impl GuestConsumer for Counter {
+    fn open(_topic: String, partition: u32, settings: Vec<(String, String)>) -> Result<Consumer, Error> {
+        let plan = Plan::new(&settings);
+        act(&plan, "consumer-open")?;
+        Ok(Consumer::new(Self { plan, partition }))
+    }
+
+    fn fetch(&self, start: Position, limits: FetchLimits) -> Result<Fetched, Error> {
+        act(&self.plan, "fetch")?;
+        let left = self.plan.total.saturating_sub(start.offset);
+        let n = left.min(u64::from(limits.max_messages));
+        let at = start.offset;
+        let mut messages = count(at, n);
+        let mut next = at + n;
+        match self.plan.mode("fetch") {
+            "next-back" => next = at.saturating_sub(1),
+            "next-short" => next = next.saturating_sub(1),
+            "offsets-fall" => messages.offsets.reverse(),
+            "offsets-repeat" => messages.offsets[1] = messages.offsets[0],
+            "offsets-before" => messages.offsets[0] = at.saturating_sub(1),
+            "offsets-missing" => messages.offsets.clear(),
+            "offsets-few" => drop(messages.offsets.pop()),
+            "bounds-fall" => messages.values.bounds.swap(1, 2),
+            "bounds-beyond" => *messages.values.bounds.last_mut().expect("a bound") += 1000,
+            "bounds-start" => messages.values.bounds[0] = 1,
+            "keys-few" => messages.keys = Some(Blobs { bounds: vec![0, 0], bytes: Vec::new() }),
+            "nulls-beyond" => messages.nulls = vec![1_000_000],
+            "partition" => messages.partitions = vec![self.partition + 1; n as usize],
+            "header" => messages.headers = vec![Header { message: 99_999, name: "h".into(), value: Vec::new() }],
+            "giant" => messages.values.bytes = vec![b'x'; 200 << 20],
+            _ => {}
+        }
+        let progress = if n == left { Progress::Ended } else { Progress::More };
+        let next = Position { offset: next, token: None };
+        Ok(Fetched { messages, next, high_watermark: Some(self.plan.total), progress })
+    }
+
+    fn committed(&self, _upto: Position) -> Result<(), Error> {
+        act(&self.plan, "committed")
+    }
+}
