@@ -32,7 +32,7 @@ impl Cache {
         digest: &str,
     ) -> Result<Component, Error> {
         let kept = self.dir.join(format!("{}.cwasm", key(engine, digest)));
-        if kept.exists() {
+        if self.sound(&kept) {
             // SAFETY: the directory belongs to the host and is readable by its user alone; files get there only by the
             // rename below, whole, under a name that covers the source and this engine's settings.
             match unsafe { Component::deserialize_file(engine, &kept) } {
@@ -45,23 +45,43 @@ impl Cache {
         let compile =
             |error: wasmtime::Error| Error::Compile { path: path.to_path_buf(), reason: format!("{error:#}") };
         let code = engine.precompile_component(wasm).map_err(compile)?;
-        if let Err(error) = self.keep(&kept, &code) {
+        if let Err(error) = self.keep_code(&kept, &code) {
             tracing::warn!(dir = %self.dir.display(), %error, "compiled code cannot be kept; it is compiled again at the next start");
         }
         // SAFETY: these bytes come from `precompile_component` of this engine, just now.
         unsafe { Component::deserialize(engine, &code) }.map_err(compile)
     }
 
-    fn keep(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+    /// Whether kept code is what was written: machine code with a flipped bit must not run.
+    fn sound(&self, kept: &Path) -> bool {
+        let (Ok(code), Ok(sum)) = (fs::read(kept), fs::read_to_string(sum_path(kept))) else { return false };
+        let sound = sum == super::component::digest(&code);
+        if !sound {
+            tracing::warn!(file = %kept.display(), "compiled code is damaged; compiling again");
+        }
+        sound
+    }
+
+    /// Code first, its sum last: what has no sum is not there.
+    fn keep_code(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+        self.keep(path, code)?;
+        self.keep(&sum_path(path), super::component::digest(code).as_bytes())
+    }
+
+    fn keep(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         self.create()?;
         let staged = self.dir.join(format!(".{}", clock::nonce()));
-        fs::write(&staged, code)?;
-        fs::rename(&staged, path)
+        let written = fs::write(&staged, content).and_then(|()| fs::rename(&staged, path));
+        if written.is_err() {
+            // A disk that is full should not fill up with pieces.
+            drop(fs::remove_file(&staged));
+        }
+        written
     }
 
     fn create(&self) -> io::Result<()> {
         if self.dir.is_dir() {
-            return Ok(());
+            return private(&self.dir);
         }
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
@@ -88,6 +108,26 @@ impl Cache {
     fn index_path(&self) -> PathBuf {
         self.dir.join("plugins.json")
     }
+}
+
+fn sum_path(code: &Path) -> PathBuf {
+    code.with_extension("sum")
+}
+
+/// Takes away the right of others to write into `dir`: what lies there is run.
+#[cfg(unix)]
+fn private(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = fs::metadata(dir)?.permissions().mode();
+    match mode & 0o022 {
+        0 => Ok(()),
+        _ => fs::set_permissions(dir, fs::Permissions::from_mode(mode & 0o700)),
+    }
+}
+
+#[cfg(not(unix))]
+fn private(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Source digest and everything of the engine that compiled code depends on.

@@ -1,7 +1,7 @@
 //! One plugin: its file, its digest, and the worlds it was found to have without running it.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -24,7 +24,7 @@ use super::{
 };
 
 /// Files larger than this are refused before anything is compiled.
-const LARGEST: usize = 64 << 20;
+const LARGEST: u64 = 64 << 20;
 
 /// What a plugin can be used as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -108,13 +108,21 @@ pub(super) fn digest(wasm: &[u8]) -> String {
     format!("sha256:{hash}")
 }
 
+/// The content of a plugin's file, if it is not too large to be one.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Directory { path: path.to_path_buf(), source };
+    let bytes = fs::metadata(path).map_err(failed)?.len();
+    if bytes > LARGEST {
+        let reason = format!("the file has {bytes} bytes, more than the {LARGEST} that a plugin may have");
+        return Err(Error::Broken { path: path.to_path_buf(), reason });
+    }
+    fs::read(path).map_err(failed)
+}
+
 impl Plugin {
     /// Compiles and links `wasm`, without running any of it.
     pub(super) fn load(engine: &Engine, cache: &Cache, name: &str, path: &Path, wasm: &[u8]) -> Result<Self, Error> {
         let broken = |reason: String| Error::Broken { path: path.to_path_buf(), reason };
-        if wasm.len() > LARGEST {
-            return Err(broken(format!("the file has {} bytes, more than {LARGEST}", wasm.len())));
-        }
         if wasmparser::Parser::is_core_wasm(wasm) {
             return Err(Error::NotAComponent { path: path.to_path_buf() });
         }

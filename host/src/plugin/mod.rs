@@ -28,6 +28,8 @@ mod metrics;
 mod partition_consumer;
 mod provider;
 mod registry;
+#[cfg(test)]
+mod sandbox;
 mod settings;
 mod stream_consumer;
 mod task;

@@ -39,7 +39,7 @@ pub struct Listed {
     pub path: PathBuf,
     /// Its bytes.
     pub size: u64,
-    /// `sha256:…` of its content.
+    /// `sha256:…` of its content; empty if it cannot be read.
     pub digest: String,
     /// The plugin, or why it is none.
     pub plugin: Result<Arc<Plugin>, Error>,
@@ -70,9 +70,12 @@ impl Plugins {
     pub async fn list(&self) -> Result<Vec<Listed>, Error> {
         let mut listed = Vec::new();
         for (name, path) in self.files()? {
-            let wasm = fs::read(&path).map_err(|source| Error::Directory { path: path.clone(), source })?;
-            let (size, digest) = (wasm.len() as u64, component::digest(&wasm));
-            listed.push(Listed { plugin: self.load(&name, path.clone(), wasm).await, name, path, size, digest });
+            let size = fs::metadata(&path).map_or(0, |file| file.len());
+            let (digest, plugin) = match component::read(&path) {
+                Ok(wasm) => (component::digest(&wasm), self.load(&name, path.clone(), wasm).await),
+                Err(error) => (String::new(), Err(error)),
+            };
+            listed.push(Listed { name, path, size, digest, plugin });
         }
         Ok(listed)
     }
@@ -90,7 +93,7 @@ impl Plugins {
             let near = near.filter(|(score, _)| *score > 0.7).map(|(_, known)| known.clone());
             return Err(Error::NotFound { name: name.to_owned(), dir: self.inner.dir.clone(), near });
         };
-        let wasm = fs::read(path).map_err(|source| Error::Directory { path: path.clone(), source })?;
+        let wasm = component::read(path)?;
         let found = component::digest(&wasm);
         if let Some(pinned) = pinned.filter(|pinned| *pinned != found) {
             return Err(Error::DigestMismatch { plugin: name.to_owned(), found, pinned: pinned.to_owned() });
@@ -131,7 +134,8 @@ impl Plugins {
         let before = self.inner.cache.index();
         let mut now = BTreeMap::new();
         for (name, path) in self.files()? {
-            let wasm = fs::read(&path).map_err(|source| Error::Directory { path: path.clone(), source })?;
+            // One file that cannot be read is its own users' trouble.
+            let Ok(wasm) = component::read(&path) else { continue };
             let digest = component::digest(&wasm);
             match before.get(&name) {
                 Some(known) if *known == digest => {}

@@ -50,7 +50,8 @@ impl GuestNode for Forward {
                 one(Rows::All)
             }
             "read" => {
-                let columns: Vec<u32> = (0..input.schema().iter().filter(|field| field.children == 0).count() as u32).collect();
+                let columns: Vec<u32> =
+                    (0..input.schema().iter().filter(|field| field.children == 0).count() as u32).collect();
                 let parts = input.read(&columns);
                 assert_eq!(parts.rows, rows);
                 one(Rows::Fresh(Table { schema: Some(input.schema()), batch: parts }))

@@ -4,9 +4,7 @@ use crate::{
     Hostile, Plan,
     bindings::{
         exports::spout::plugin::{
-            metadata_provider::{
-                Guest as Metadata, GuestProvider, OffsetCriteria, PartitionInfo, Provider,
-            },
+            metadata_provider::{Guest as Metadata, GuestProvider, OffsetCriteria, PartitionInfo, Provider},
             partition_consumer::{
                 Consumer, Error, FetchLimits, Fetched, Guest, GuestConsumer, Messages, Position, Progress,
             },
