@@ -3,4 +3,5 @@
 mod cli;
 mod exactly_once;
 mod real_input;
+mod sandbox;
 mod tidy;

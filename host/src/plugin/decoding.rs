@@ -126,7 +126,7 @@ impl Decoding {
     }
 
     async fn live(&mut self) -> Result<&mut Live, Error> {
-        if self.live.is_none() {
+        if self.live.as_ref().is_none_or(|live| live.instance.spoilt()) {
             self.live = Some(self.reopen().await?);
         }
         self.live.as_mut().ok_or(Error::Closed)

@@ -21,6 +21,8 @@ pub(super) struct Instance {
     instance: Linked,
     task: Arc<Task>,
     limit: Duration,
+    /// A call has begun and not come back. If its future was dropped, it never will, and the store is spoilt.
+    calling: bool,
 }
 
 impl std::fmt::Debug for Instance {
@@ -56,7 +58,7 @@ impl Instance {
         });
         let opened = tokio::time::timeout(limit + GRACE, pre.instantiate_async(&mut store)).await;
         match opened {
-            Ok(Ok(instance)) => Ok(Self { store, instance, task: Arc::new(task.clone()), limit }),
+            Ok(Ok(instance)) => Ok(Self { store, instance, task: Arc::new(task.clone()), limit, calling: false }),
             Ok(Err(error)) => Err(failure(task, &store, limit, "instantiate", &error)),
             Err(_) => Err(Error::TimedOut { at: task.at("instantiate"), limit }),
         }
@@ -71,6 +73,11 @@ impl Instance {
         load(store, instance).map_err(|error| Error::Contract { at: task.at("load"), what: format!("{error:#}") })
     }
 
+    /// Whether a call was given up halfway, which nothing in this store survives.
+    pub(super) fn spoilt(&self) -> bool {
+        self.calling
+    }
+
     /// Gives the next call its time and its bytes; how long to wait for it at most.
     pub(super) fn begin(&mut self) -> Duration {
         self.begin_waiting(Duration::ZERO)
@@ -79,6 +86,7 @@ impl Instance {
     /// As `begin`, for a call that may wait on top of its time.
     pub(super) fn begin_waiting(&mut self, wait: Duration) -> Duration {
         self.limit = self.task.limits.call.0 + wait;
+        self.calling = true;
         let fuel = fuel(&self.task);
         self.store.set_hostcall_fuel(fuel);
         self.store.data_mut().ticks = ticks(self.task.limits.call.0);
@@ -87,7 +95,12 @@ impl Instance {
     }
 
     /// What a call that cannot answer with an error came to.
-    pub(super) fn end<T>(&self, call: &'static str, answer: Result<wasmtime::Result<T>, Elapsed>) -> Result<T, Error> {
+    pub(super) fn end<T>(
+        &mut self,
+        call: &'static str,
+        answer: Result<wasmtime::Result<T>, Elapsed>,
+    ) -> Result<T, Error> {
+        self.calling = false;
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(failure(&self.task, &self.store, self.limit, call, &error)),
@@ -97,7 +110,7 @@ impl Instance {
 
     /// What a call came to.
     pub(super) fn settle<T>(
-        &self,
+        &mut self,
         call: &'static str,
         answer: Result<wasmtime::Result<Result<T, wit::Error>>, Elapsed>,
     ) -> Result<T, Error> {
@@ -150,13 +163,13 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
         None if text.contains("store handle limit exceeded") || text.contains("resource table has no free keys") => {
             Error::Limit { at, what: "handles", limit: limits.handles.to_string(), setting: "handles" }
         }
-        None => Error::Trap { at, reason: trap.map_or_else(|| first_lines(&text), ToString::to_string) },
+        None => {
+            tracing::debug!(pipeline = at.pipeline, plugin = at.plugin, call, trace = text, "the plugin crashed");
+            // The root is the trap, or what an import refused; around it are pages of backtrace.
+            let reason = trap.map_or_else(|| clean(&error.root_cause().to_string(), 500), ToString::to_string);
+            Error::Trap { at, reason }
+        }
     }
-}
-
-/// The runtime's words without pages of backtrace.
-fn first_lines(text: &str) -> String {
-    clean(&text.lines().take(3).collect::<Vec<_>>().join("; "), 500)
 }
 
 /// The guest's own error, in the host's words. Its texts are cut and cleaned: they end on terminals and in logs.

@@ -117,7 +117,7 @@ impl Provider {
     }
 
     async fn live(&mut self) -> Result<&mut Live, Error> {
-        if self.live.is_none() {
+        if self.live.as_ref().is_none_or(|live| live.instance.spoilt()) {
             self.live = Some(Live::open(&self.task, &self.topic).await?);
         }
         self.live.as_mut().ok_or(Error::Closed)

@@ -1,6 +1,9 @@
 //! Deeds that need no particular call: loops, traps, bombs, floods, and reaching for what was not granted.
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use crate::{
     Plan,
@@ -20,7 +23,8 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         "trap" => panic!("as ordered"),
         "exit" => std::process::exit(3),
         "memory" => memory(),
-        "recurse" => drop(black_box(recurse(black_box(1)))),
+        "recurse" => drop(black_box(recurse())),
+        "overflow" => drop(black_box(overflow(black_box(1)))),
         "handles" => handles(),
         "random" => drop(black_box(wasip2::random::random::get_random_bytes(1 << 40))),
         "sleep" => std::thread::sleep(std::time::Duration::from_secs(100_000)),
@@ -49,10 +53,21 @@ fn memory() {
     }
 }
 
+static CALLS: AtomicU64 = AtomicU64::new(0);
+
+/// Uses up the call stack, which the host keeps.
+fn recurse() -> u64 {
+    match CALLS.fetch_add(1, Ordering::Relaxed) {
+        u64::MAX => 0,
+        calls => recurse().wrapping_mul(3) ^ calls,
+    }
+}
+
+/// Uses up the part of its own memory that Rust keeps large variables in.
 #[expect(unconditional_recursion, reason = "that is the deed")]
-fn recurse(depth: u64) -> u64 {
+fn overflow(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
-    recurse(depth + 1) + frame[7]
+    overflow(depth + 1) + frame[7]
 }
 
 fn handles() {

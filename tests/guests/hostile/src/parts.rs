@@ -46,7 +46,7 @@ pub(crate) fn spoil(mode: &str, schema: &mut Vec<Field>, parts: &mut Parts) {
             parts.rows = 1000;
         }
         "deep" => {
-            *schema = (0..10_000).map(|_| field("d", DataType::List, 1)).collect();
+            *schema = (0..100).map(|_| field("d", DataType::List, 1)).collect();
             schema.push(field("leaf", DataType::Int8, 0));
         }
         "columns" => *schema = (0..10_000).map(|n| field(&format!("c{n}"), DataType::Null, 0)).collect(),
