@@ -42,18 +42,25 @@ limits: {{call: 300ms, memory: 64MiB, answer: 16MiB}}
     )
 }
 
+fn rows(site: &Site) -> Result<Vec<String>> {
+    let mut rows = site.rows("select * from trial", None)?;
+    rows.sort_unstable();
+    Ok(rows)
+}
+
 /// Ten good rows are committed; then the guest turns bad: an error with `parts` in it, and the ten rows are still there.
 fn turns_bad(at: &str, mode: &str, call: &str, parts: &[&str]) -> Result<()> {
     let site = site()?;
     site.write("spec.yaml", spec(&[], "", "", 10, ""))?;
     site.ok(&["run", "spec.yaml", "--until", "ended"])?;
-    let before = site.rows("select * from trial", None)?;
+    let before = rows(&site)?;
     ensure!(before.len() == 10, "{before:?}");
     site.write("spec.yaml", spec(&[at], mode, call, 20, ""))?;
     let nouns = ["trial", "hostile"];
     let parts: Vec<&str> = parts.iter().chain(&nouns).copied().collect();
     site.fails(&["run", "spec.yaml", "--until", "ended"], 1, &parts).with_context(|| format!("{mode} in {call}"))?;
-    ensure!(site.rows("select * from trial", None)? == before, "{mode} in {call}: the rows of earlier commits changed");
+    let after = rows(&site)?;
+    ensure!(after == before, "{mode} in {call}: {before:?} became {after:?}");
     site.ok(&["fsck"])?;
     // Mended, it goes on where it was, and every row is there once.
     site.write("spec.yaml", spec(&[], "", "", 20, ""))?;
@@ -63,16 +70,18 @@ fn turns_bad(at: &str, mode: &str, call: &str, parts: &[&str]) -> Result<()> {
     Ok(())
 }
 
+// Which of two errors stops the pipeline is a matter of time here: the first message set aside under `errors.decode: fail`, or
+// the plugin given up after one crash too many. Both say what the guest did.
 #[test]
 fn a_decoder_that_crashes_over_everything_is_given_up() -> Result<()> {
-    turns_bad("decoder", "trap", "decode", &["error[E0205]", "offsets 10..15", "partition 0"])?;
-    turns_bad("decoder", "exit", "decode", &["error[E0208]", "exited with status 1"])
+    turns_bad("decoder", "trap", "decode", &["the guest crashed", "partition 0"])?;
+    turns_bad("decoder", "exit", "decode", &["exited with status 1", "partition 0"])
 }
 
 #[test]
 fn a_decoder_that_eats_memory_or_never_ends_is_given_up() -> Result<()> {
-    turns_bad("decoder", "memory", "decode", &["error[E0207]", "limits.memory"])?;
-    turns_bad("decoder", "spin", "decode", &["error[E0206]", "limits.call"])
+    turns_bad("decoder", "memory", "decode", &["limits.memory", "partition 0"])?;
+    turns_bad("decoder", "spin", "decode", &["limits.call", "partition 0"])
 }
 
 #[test]
@@ -108,7 +117,7 @@ fn a_poisonous_message_is_set_aside_in_the_commit_of_its_neighbours() -> Result<
     let rows = site.rows("select value from trial", None)?;
     ensure!(rows.len() == 18, "{} rows", rows.len());
     ensure!(!rows.iter().any(|row| row.contains("7}")), "{rows:?}");
-    let files = site.ok(&["list", "file", "trial@master:/dead-letter/**"])?;
+    let files = site.ok(&["list", "file", "trial@master:/dead-letter/"])?;
     ensure!(files.contains("dead-letter"), "{files}");
     site.ok(&["fsck"]).map(drop)
 }
