@@ -30,7 +30,7 @@ pub enum Error {
     #[error("{at}: {code}: {message}")]
     Retriable {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// The guest's code.
         code: String,
         /// The guest's words.
@@ -42,7 +42,7 @@ pub enum Error {
     #[error("{at}: {code}: {message}")]
     Fatal {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// The guest's code.
         code: String,
         /// The guest's words.
@@ -52,7 +52,7 @@ pub enum Error {
     #[error("{at}: the settings are wrong: {code}: {message}; `spout plugin inspect {}` lists them", .at.plugin)]
     InvalidConfig {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// The guest's code.
         code: String,
         /// The guest's words.
@@ -62,7 +62,7 @@ pub enum Error {
     #[error("{at}: the source no longer has the offset; it has {}..{}", shown(.earliest), shown(.latest))]
     OutOfRange {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// Oldest offset the source has.
         earliest: Option<u64>,
         /// Offset after the newest message.
@@ -72,19 +72,19 @@ pub enum Error {
     #[error("{at}: the guest says that the stream has ended; only `progress` may say so")]
     EndOfStream {
         /// Who was called.
-        at: At,
+        at: Box<At>,
     },
     /// The guest gave up on its own.
     #[error("{at}: the guest cancelled the call")]
     Cancelled {
         /// Who was called.
-        at: At,
+        at: Box<At>,
     },
     /// The guest trapped: a panic, an unreachable, an access out of bounds.
     #[error("{at}: the guest crashed: {reason}")]
     Trap {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// What the runtime says.
         reason: String,
     },
@@ -92,7 +92,7 @@ pub enum Error {
     #[error("{at}: no answer within {limit:?}; raise limits.call, or look for a loop or a wait in the plugin")]
     TimedOut {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// The limit.
         limit: Duration,
     },
@@ -102,7 +102,7 @@ pub enum Error {
     )]
     Limit {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// Of what.
         what: &'static str,
         /// How much.
@@ -114,7 +114,7 @@ pub enum Error {
     #[error("{at}: the guest exited with status {status}; a plugin answers with an error instead")]
     Exit {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// The status.
         status: i32,
     },
@@ -124,7 +124,7 @@ pub enum Error {
     )]
     Contract {
         /// Who was called.
-        at: At,
+        at: Box<At>,
         /// Which value, and what is wrong with it.
         what: String,
     },
@@ -263,7 +263,7 @@ impl Error {
     /// A stored stream checkpoint that cannot be read.
     #[must_use]
     pub fn token(reason: &str) -> Self {
-        let at = At { call: "stream-consumer.open", ..At::default() };
+        let at = Box::new(At { call: "stream-consumer.open", ..At::default() });
         Self::Contract { at, what: format!("the stored checkpoint cannot be read: {reason}") }
     }
 }

@@ -24,8 +24,8 @@ pub struct Task {
 }
 
 impl Task {
-    pub(super) fn at(&self, call: &'static str) -> At {
-        At { pipeline: self.pipeline.clone(), plugin: self.plugin.name().to_owned(), call }
+    pub(super) fn at(&self, call: &'static str) -> Box<At> {
+        Box::new(At { pipeline: self.pipeline.clone(), plugin: self.plugin.name().to_owned(), call })
     }
 
     pub(super) fn settings(&self) -> Vec<(&str, &str)> {
