@@ -74,6 +74,13 @@ pub mod shim {
     };
 }
 
+/// The time that only moves forward, for measuring how long something took.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the clock that the rule points to is the host's; plugins have this one")]
+pub fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 /// Waits up to `time`, or less when the host wants the plugin to finish; whether to go on.
 ///
 /// The polite form of sleep: a plugin that has nothing to give waits here.

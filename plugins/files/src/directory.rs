@@ -53,6 +53,14 @@ impl Directory {
         }
     }
 
+    /// What to say of a file that was replaced or cut short, where the whole directory is read as one stream.
+    pub(crate) fn replaced(&self, partition: u32) -> String {
+        let path = self.path(partition).map_or_else(|_| partition.to_string(), |path| path.display().to_string());
+        format!(
+            "{path} was replaced or cut short, and what it had is gone; read the directory by partition (`consumerType: lowlevel`), where `onOutOfRange` says how to go on"
+        )
+    }
+
     fn walk(&self, dir: &Path, below: &str, names: &mut Vec<String>) -> Result<()> {
         for entry in fs::read_dir(dir).map_err(|error| self.unreadable(dir, &error))? {
             let entry = entry.map_err(|error| self.unreadable(dir, &error))?;

@@ -69,7 +69,9 @@ impl Source for Files {
     fn resolve(&mut self, partition: u32, at: Criteria, _timeout: Duration) -> Result<Option<Position>> {
         Ok(match at {
             Criteria::Earliest => Some(Position::at(0)),
-            Criteria::AtOffset(offset) => Some(Position::at(offset)),
+            Criteria::AtOffset(offset) => {
+                Some(Lines::new(self.directory.path(partition)?, &self.settings).at_or_after(offset)?)
+            }
             Criteria::Latest => Some(Lines::new(self.directory.path(partition)?, &self.settings).end()?),
             Criteria::AtTimeMs(_) => None,
         })

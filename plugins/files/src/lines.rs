@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Error, Fetched, Limits, Messages, Position, Progress, Result, pause};
+use spout_guest::{Error, Fetched, Limits, Messages, Position, Progress, Result, now, pause};
 
 use crate::{Settings, directory::hash};
 
@@ -17,6 +17,12 @@ const FINGERPRINT: usize = 1024;
 /// Time between two looks at a file that does not grow.
 const STEP: Duration = Duration::from_millis(20);
 
+/// Time between two looks at whether its name still means the same file.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Bytes read at once on the way back to the last line end.
+const BACK: u64 = 64 << 10;
+
 /// Reads one file. The file stays open between fetches, and what was read and not given yet is kept.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -24,6 +30,7 @@ pub(crate) struct Lines {
     follow: bool,
     max_line: usize,
     open: Option<Open>,
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -41,12 +48,12 @@ struct Open {
 
 impl Lines {
     pub(crate) fn new(path: PathBuf, settings: &Settings) -> Self {
-        Self { path, follow: settings.follow, max_line: settings.max_line, open: None }
+        Self { path, follow: settings.follow, max_line: settings.max_line, open: None, looked: None }
     }
 
     /// The lines from `start` on.
     pub(crate) fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
-        let begun = Instant::now();
+        let begun = now();
         loop {
             self.stand_at(&start)?;
             let (messages, over) = self.read(limits)?;
@@ -58,26 +65,69 @@ impl Lines {
                 (true, false) => Progress::More,
                 (false, false) => Progress::Idle,
             };
+            if !moved && !over && self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                self.check_replaced(&start)?;
+                self.looked = Some(now());
+                continue;
+            }
             let waited = begun.elapsed() >= limits.timeout;
             if moved || over || waited || !pause(STEP.min(limits.timeout)) {
                 let high_watermark = length.ok();
                 return Ok(Fetched { messages, next, high_watermark, progress });
             }
-            self.check_replaced(&start)?;
         }
     }
 
     /// The position after the last whole line.
-    pub(crate) fn end(&mut self) -> Result<Position> {
-        let limits = Limits { messages: usize::MAX, bytes: 4 << 20, timeout: Duration::ZERO };
-        let mut position = Position::at(0);
-        loop {
-            let fetched = self.fetch(position.clone(), limits)?;
-            if fetched.progress != Progress::More {
-                return Ok(fetched.next);
+    pub(crate) fn end(&self) -> Result<Position> {
+        let mut open = self.reopen()?;
+        open.at = self.whole_lines(&mut open).map_err(|error| self.failed(&error))?;
+        Ok(open.position())
+    }
+
+    /// The position of the first line that begins at `offset` or after it.
+    pub(crate) fn at_or_after(&self, offset: u64) -> Result<Position> {
+        let mut open = self.reopen()?;
+        let mut find = || -> io::Result<u64> {
+            let Some(before) = offset.checked_sub(1).filter(|&before| open.length().is_ok_and(|end| before < end))
+            else {
+                return Ok(offset);
+            };
+            open.file.seek(SeekFrom::Start(before))?;
+            let mut reader = io::BufReader::with_capacity(BACK as usize, &mut open.file);
+            let mut at = before;
+            loop {
+                let block = io::BufRead::fill_buf(&mut reader)?;
+                match memchr::memchr(b'\n', block) {
+                    Some(end) => return Ok(at + end as u64 + 1),
+                    None if block.is_empty() => return Ok(at),
+                    None => at += block.len() as u64,
+                }
+                let length = block.len();
+                io::BufRead::consume(&mut reader, length);
             }
-            position = fetched.next;
+        };
+        open.at = find().map_err(|error| self.failed(&error))?;
+        Ok(open.position())
+    }
+
+    /// Where the last line that has its end ends; where files do not grow, every line has.
+    fn whole_lines(&self, open: &mut Open) -> io::Result<u64> {
+        let mut end = open.length()?;
+        if !self.follow {
+            return Ok(end);
         }
+        while end > 0 {
+            let from = end.saturating_sub(BACK);
+            let mut block = vec![0; usize::try_from(end - from).unwrap_or(0)];
+            open.file.seek(SeekFrom::Start(from))?;
+            let read = fill(&mut open.file, &mut block)?;
+            if let Some(last) = block.get(..read).and_then(|block| memchr::memrchr(b'\n', block)) {
+                return Ok(from + last as u64 + 1);
+            }
+            end = from;
+        }
+        Ok(0)
     }
 
     /// Makes sure that the next byte given is the one at `start`, and that the file is still the same.
@@ -85,32 +135,33 @@ impl Lines {
         if self.open.as_ref().is_some_and(|open| open.at == start.offset) {
             return Ok(());
         }
-        let mut open = self.reopen()?;
-        let length = open.length().map_err(|error| self.failed(&error))?;
-        if length < start.offset || !open.is_same(start) {
-            return Err(Error::OutOfRange { earliest: 0, latest: length });
-        }
-        open.file.seek(SeekFrom::Start(start.offset)).map_err(|error| self.failed(&error))?;
-        open.at = start.offset;
-        self.open = Some(open);
-        Ok(())
+        let open = self.reopen()?;
+        self.take(open, start, start.offset)
     }
 
-    /// A file that does not grow may have been truncated or replaced under its name.
+    /// A name may mean another file by now: one that was put in its place, or what is left after a cut. One that begins
+    /// as the old one did, such as a copy with more lines, is read on from the same place.
     fn check_replaced(&mut self, start: &Position) -> Result<()> {
         let Some(open) = self.open.as_mut() else { return Ok(()) };
-        let shrunk = open.length().is_ok_and(|length| length < open.at);
         let position = open.position();
-        let now = match self.reopen() {
-            Ok(now) => now,
+        match self.reopen() {
+            Ok(named) => self.take(named, &position, start.offset),
             // Moved away and not made anew yet: nothing to read for now.
-            Err(_) => return Ok(()),
-        };
-        let length = now.length().unwrap_or(0);
-        if shrunk || length < start.offset || !now.is_same(&position) {
-            self.open = None;
-            return Err(Error::OutOfRange { earliest: 0, latest: length });
+            Err(_) => Ok(()),
         }
+    }
+
+    /// Reads on in `open` at `offset`, if it is the file that `position` was taken in.
+    fn take(&mut self, mut open: Open, position: &Position, offset: u64) -> Result<()> {
+        let failed = |error: io::Error| self.failed(&error);
+        if open.length().map_err(failed)? < offset || !open.is_same(position) {
+            let latest = self.whole_lines(&mut open).map_err(failed)?;
+            self.open = None;
+            return Err(Error::OutOfRange { earliest: 0, latest });
+        }
+        open.file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+        open.at = offset;
+        self.open = Some(open);
         Ok(())
     }
 
@@ -125,7 +176,7 @@ impl Lines {
 
     /// Whole lines within the limits, and whether the file is over.
     fn read(&mut self, limits: Limits) -> Result<(Messages, bool)> {
-        let Self { path, follow, max_line, open } = self;
+        let Self { path, follow, max_line, open, .. } = self;
         let Some(open) = open else { return Err(self.gone()) };
         let mut messages = Messages::default();
         let wanted = limits.bytes.max(64 << 10);
@@ -245,6 +296,9 @@ impl Open {
         self.used = 0;
         let before = self.buffer.len();
         if self.eof {
+            if self.length()? <= self.at + before as u64 {
+                return Ok(0);
+            }
             // WASI reads files through streams, and a stream that met the end of the file has ended for good.
             self.file.seek(SeekFrom::Start(self.at + before as u64))?;
         }

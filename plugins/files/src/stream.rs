@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Checkpoint, Limits, Messages, Position, Progress, Result, Start, StreamConsumer, pause};
+use spout_guest::{Checkpoint, Error, Limits, Messages, Position, Progress, Result, Start, StreamConsumer, now, pause};
 
 use crate::{Settings, directory::Directory, lines::Lines, root};
 
@@ -39,19 +39,19 @@ impl Files {
         }
         for id in self.directory.files()?.into_keys() {
             if !self.files.contains_key(&id) {
-                let mut lines = Lines::new(self.directory.path(id)?, &self.settings);
+                let lines = Lines::new(self.directory.path(id)?, &self.settings);
                 let next = if self.skip_existing { lines.end()? } else { Position::at(0) };
                 self.files.insert(id, OneFile { lines, next, ended: false });
             }
         }
         self.skip_existing = false;
-        self.looked = Some(Instant::now());
+        self.looked = Some(now());
         Ok(())
     }
 
     /// What the next file in turn has to give, if any has something.
     fn turn(&mut self, limits: Limits) -> Result<Option<Messages>> {
-        let now = Limits { timeout: Duration::ZERO, ..limits };
+        let at_once = Limits { timeout: Duration::ZERO, ..limits };
         let last = self.last.unwrap_or(u32::MAX);
         let mut order: Vec<u32> = self.files.keys().copied().collect();
         let after = order.partition_point(|&id| id <= last);
@@ -59,7 +59,11 @@ impl Files {
         order.rotate_left(turn);
         for id in order {
             let Some(file) = self.files.get_mut(&id).filter(|file| !file.ended) else { continue };
-            let fetched = file.lines.fetch(file.next.clone(), now)?;
+            let fetched = file.lines.fetch(file.next.clone(), at_once).map_err(|error| match error {
+                // The host knows one position for the whole stream, so it cannot say where this file goes on.
+                Error::OutOfRange { .. } => Error::fatal("files.replaced", self.directory.replaced(id)),
+                other => other,
+            })?;
             file.next = fetched.next;
             file.ended = fetched.progress == Progress::Ended;
             if !fetched.messages.is_empty() {
@@ -90,7 +94,7 @@ impl StreamConsumer for Files {
     }
 
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)> {
-        let begun = Instant::now();
+        let begun = now();
         loop {
             self.look()?;
             if let Some(messages) = self.turn(limits)? {

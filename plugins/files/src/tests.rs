@@ -101,6 +101,47 @@ fn a_file_that_shrank_or_was_replaced_is_noticed() {
     };
     check("1\n", 2);
     check("three\nfour\nfive\n", 16);
+    // Where to go on is the start of a line.
+    check("three\nfou", 6);
+}
+
+#[test]
+fn a_copy_with_more_lines_is_read_on() {
+    for begin in ["", "one\n", "one\ntw"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("a"), dir.path().join("b"));
+        append(&path, begin);
+        let mut file = Lines::new(path.clone(), &Settings::default());
+        let first = file.fetch(Position::at(0), NOW).unwrap();
+        append(&copy, "one\ntwo\n");
+        fs::rename(&copy, &path).unwrap();
+        let patient = Limits { timeout: Duration::from_secs(20), ..NOW };
+        let rest = file.fetch(first.next, patient).unwrap();
+        let all: Vec<_> = lines(&first.messages).into_iter().chain(lines(&rest.messages)).collect();
+        assert_eq!(all, [(0, "one".into()), (4, "two".into())], "{begin:?}");
+    }
+}
+
+#[test]
+fn places_to_start_are_starts_of_lines() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    append(&path, "one\ntwo\nthr");
+    let file = |follow| Lines::new(path.clone(), &Settings { follow, ..Settings::default() });
+    assert_eq!((file(true).end().unwrap().offset, file(false).end().unwrap().offset), (8, 11));
+    let check = |offset, expected| assert_eq!(file(true).at_or_after(offset).unwrap().offset, expected, "{offset}");
+    check(0, 0);
+    check(1, 4);
+    check(4, 4);
+    check(5, 8);
+    check(9, 11);
+    check(50, 50);
+    let end = file(true).end().unwrap();
+    append(&path, "ee\n");
+    assert_eq!(lines(&file(true).fetch(end, NOW).unwrap().messages), [(8, "three".into())]);
+    let long = dir.path().join("long");
+    append(&long, &format!("a\n{}", "x".repeat(200_000)));
+    assert_eq!(Lines::new(long, &Settings::default()).end().unwrap().offset, 2);
 }
 
 #[test]
