@@ -2,6 +2,8 @@
 
 mod cli;
 mod exactly_once;
+mod first_plugin;
 mod real_input;
 mod sandbox;
+mod store_trouble;
 mod tidy;

@@ -55,7 +55,7 @@ fn table(decoder: &str, input: &str) -> Result<Vec<Value>> {
 
 fn by_id<'a>(lines: impl Iterator<Item = &'a str>) -> Result<Vec<Value>> {
     let mut rows: Vec<Value> =
-        lines.map(|line| Ok(dense(serde_json::from_str(line)?).context("a row")?)).collect::<Result<_>>()?;
+        lines.map(|line| dense(serde_json::from_str(line)?).context("a row")).collect::<Result<_>>()?;
     rows.sort_by_key(|row| row.get("id").map(ToString::to_string));
     Ok(rows)
 }

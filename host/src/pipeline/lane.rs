@@ -87,7 +87,7 @@ impl Lane {
 }
 
 enum Raw {
-    Run(Fetched, OwnedSemaphorePermit),
+    Run(Box<Fetched>, OwnedSemaphorePermit),
     Idle,
     Ended,
 }
@@ -156,7 +156,7 @@ impl Fetching {
         self.shared.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let size = u32::try_from(bytes.clamp(1, ROOM)).unwrap_or(u32::MAX);
         match Arc::clone(&self.shared.room).acquire_many_owned(size).await {
-            Ok(room) => self.raw.send(Raw::Run(fetched, room)).await.is_ok(),
+            Ok(room) => self.raw.send(Raw::Run(Box::new(fetched), room)).await.is_ok(),
             Err(_) => false,
         }
     }
@@ -183,7 +183,7 @@ impl Decoding {
                 Raw::Ended => Told::Ended,
                 Raw::Run(fetched, room) => {
                     let jumped = fetched.jump;
-                    match self.decode(fetched).await {
+                    match self.decode(*fetched).await {
                         Ok(batches) => Told::Batches { batches, jumped, room },
                         Err(error) => Told::Failed(Box::new(error)),
                     }

@@ -135,7 +135,6 @@ impl Reader {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a plugin has no clock of the host's; the rate is one of the real world")]
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -106,7 +106,12 @@ mod tests {
                     rows,
                     "{expression}"
                 );
-                assert_eq!(records.num_rows(), rows.len(), "{}", pretty_format_batches(&[records.clone()]).unwrap());
+                assert_eq!(
+                    records.num_rows(),
+                    rows.len(),
+                    "{}",
+                    pretty_format_batches(std::slice::from_ref(records)).unwrap()
+                );
             }
             (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{expression}: {error}"),
             (got, _) => panic!("{expression}: {got:?}"),
