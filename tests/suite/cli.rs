@@ -121,3 +121,136 @@ fn a_reader_that_goes_away_is_no_error() -> Result<()> {
     ensure!(output.status.success() && error.is_empty(), "{}: {error}", output.status);
     Ok(())
 }
+
+/// Bids in three partitions, with a given schema: a slow start must not decide it.
+fn nexmark(settings: &str) -> String {
+    format!(
+        "pipeline: {{name: bids}}
+spout: {{marker: offsets}}
+producer:
+  stream: {{plugin: nexmark, topic: bids, settings: {{{settings}}}, metadata: [partition, offset]}}
+  decoder: {{type: json, schema: {{event: utf8, bid: {{price: int64}}}}}}
+node:
+  - {{id: bids, type: filter, where: \"event = 'bid'\"}}
+  - {{id: price, type: map, columns: {{price: \"bid['price']\"}}, select: [__partition, __offset, price]}}
+commit: {{path: /bids/, flush: {{rows: 1000, time: 100ms}}}}
+"
+    )
+}
+
+#[test]
+fn what_a_run_made_can_be_looked_at() -> Result<()> {
+    let site = Site::new()?;
+    site.write("spec.yaml", nexmark("total: 6000, partitions: 3"))?;
+    let said = site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    ensure!(said.contains("cut by ended") && said.contains("everything taken is committed"), "{said}");
+    let rows = site.number("select count(*) from bids", None)?;
+    ensure!(rows == 5520, "46 of 50 events are bids, but {rows} of 6000 are here");
+
+    let repo = site.json(&["list", "repo"])?.remove(0);
+    ensure!(repo.get("name").and_then(Value::as_str) == Some("bids"), "{repo}");
+    let commits = site.json(&["list", "commit", "bids@master"])?;
+    let sum: u64 = commits.iter().filter_map(|commit| commit.get("rows")?.as_u64()).sum();
+    ensure!(sum == rows, "commits have {sum} rows");
+    ensure!(site.json(&["list", "commit", "bids@master", "-n", "1"])?.len() == 1, "-n 1");
+    ensure!(site.ok(&["list", "branch", "bids"])?.contains("master"), "branches");
+    let before = site.number("select count(*) from bids", Some("bids@master~1"))?;
+    ensure!(before <= rows, "{before} rows a commit earlier");
+
+    let files = site.json(&["list", "file", "bids@master:/bids", "--recursive"])?;
+    let path = files.first().and_then(|file| file.get("path")).and_then(Value::as_str).context("a file")?;
+    let lines = site.ok(&["get", "file", &format!("bids@master:{path}"), "--format", "ndjson"])?.lines().count();
+    let csv = site.ok(&["get", "file", &format!("bids@master:{path}"), "--format", "csv"])?.lines().count();
+    ensure!(csv == lines + 1, "{csv} lines of CSV for {lines} rows");
+    site.ok(&["get", "file", &format!("bids@master:{path}"), "-o", "part.parquet"])?;
+    ensure!(std::fs::read(site.path().join("part.parquet"))?.starts_with(b"PAR1"), "not Parquet");
+    site.fails(&["get", "file", "bids@master:/bids"], 2, &["error[E0801]", "is a directory"])?;
+
+    let marker = site.json(&["marker", "show", "bids"])?.remove(0);
+    let offsets = marker.get("marker").and_then(Value::as_object).context("a marker")?;
+    let end: u64 = offsets.values().filter_map(|entry| entry.get("offset")?.as_u64()).sum();
+    ensure!(offsets.len() == 3 && end == 6000, "{marker}");
+    let shown: Value = serde_json::from_str(&site.ok(&["get", "file", "bids@master:/offsets"])?)?;
+    ensure!(Some(&shown) == marker.get("marker"), "{shown}");
+    ensure!(site.ok(&["inspect", "pipeline", "bids"])?.contains("nexmark"), "plugins of the pipeline");
+    ensure!(site.ok(&["inspect", "pipeline", "spec.yaml"])?.contains("exactly-once"), "what the spec would do");
+
+    site.ok(&["fsck"])?;
+    let name = "00000000000000000002.json";
+    let record = site.path().join("store/repos/bids/branches/master").join(name);
+    let text = std::fs::read_to_string(&record)?;
+    std::fs::write(&record, text.replacen("\"rows\":", "\"rows\":1", 1))?;
+    ensure!(site.fails(&["fsck"], 1, &["error[E0809]"]).is_ok(), "fsck overlooks a damaged record");
+    let found = site.run(&["fsck", "bids", "--json"])?;
+    ensure!(String::from_utf8_lossy(&found.stdout).contains(name), "fsck does not name {name}");
+    Ok(())
+}
+
+#[test]
+fn check_finds_what_a_run_would_stumble_over() -> Result<()> {
+    let site = Site::new()?;
+    let check = |settings: &str, parts: &[&str]| -> Result<()> {
+        site.write("spec.yaml", nexmark(settings))?;
+        site.fails(&["check", "spec.yaml"], 2, parts).map(drop)
+    };
+    check("totl: 5", &["error[E0103]: spec.yaml:4:", "`producer.stream.settings.totl`", "did you mean `total`?"])?;
+    check("total: many", &["error[E0104]: spec.yaml:4:", "expected a whole number"])?;
+    site.write("spec.yaml", nexmark("total: 5").replace("plugin: nexmark", "plugin: nexmrk"))?;
+    site.fails(&["check", "spec.yaml"], 2, &["error[E0211]", "did you mean \"nexmark\"?"])?;
+    site.write("spec.yaml", nexmark("columns: [a]").replace("plugin: nexmark", "plugin: redact"))?;
+    site.fails(&["check", "spec.yaml"], 2, &["error[E0214]: spec.yaml:4:", "is no source"])?;
+    let granted = "grants:\n  files: {dirs: {in: ./nowhere}}\n";
+    site.write("spec.yaml", format!("{GOOD}{granted}"))?;
+    site.fails(&["check", "spec.yaml"], 2, &["error[E0217]: spec.yaml:6:", "nowhere"])?;
+    site.write("spec.yaml", nexmark("total: 5"))?;
+    let plan = site.json(&["check", "spec.yaml"])?.remove(0);
+    ensure!(plan.get("writes").and_then(Value::as_str) == Some("bids@master:/bids/"), "{plan}");
+    Ok(())
+}
+
+#[test]
+fn broken_plugins_are_listed_with_what_is_wrong() -> Result<()> {
+    let mut site = Site::new()?;
+    let nexmark = site.plugins.join("nexmark.wasm");
+    site.plugins = site.path().join("plugins");
+    site.write("plugins/broken.wasm", "not wasm at all")?;
+    site.write("plugins/core.wasm", b"\0asm\x01\0\0\0")?;
+    site.write("plugins/nexmark.wasm", std::fs::read(nexmark)?)?;
+    let listed = site.json(&["plugin", "list"])?;
+    let of = |name: &str, key: &str| -> Option<String> {
+        let found = listed.iter().find(|line| line.get("name").and_then(Value::as_str) == Some(name))?;
+        Some(found.get(key)?.as_str()?.to_owned())
+    };
+    ensure!(of("broken", "code").as_deref() == Some("E0212"), "{listed:?}");
+    ensure!(of("core", "code").as_deref() == Some("E0213"), "{listed:?}");
+    ensure!(of("nexmark", "digest").is_some_and(|digest| digest.starts_with("sha256:")), "{listed:?}");
+    let shown = site.json(&["plugin", "inspect", "nexmark"])?.remove(0);
+    ensure!(shown.pointer("/offers/0/settings/properties/total").is_some(), "{shown}");
+    Ok(())
+}
+
+#[test]
+fn a_signal_commits_what_was_taken() -> Result<()> {
+    let site = Site::new()?;
+    site.write(
+        "spec.yaml",
+        nexmark("partitions: 2, rate: 2000")
+            .replace("time: 100ms", "time: 1h")
+            .replace("rows: 1000", "rows: 100000000"),
+    )?;
+    let mut running = site.start(&["run", "spec.yaml"])?;
+    running.wait_for("progress")?.context("progress")?;
+    running.signal("HUP")?;
+    let forced = running.wait_for("committed")?.context("a commit")?;
+    ensure!(forced.get("reason").and_then(Value::as_str) == Some("forced"), "{forced}");
+    running.wait_for("progress")?.context("it goes on")?;
+    running.signal("TERM")?;
+    let stopped = running.wait_for("stopped")?.context("it stops")?;
+    let (success, error) = running.end()?;
+    ensure!(success, "{error}");
+    let rows = stopped.get("rows").and_then(Value::as_u64).context("rows")?;
+    let last = site.json(&["list", "commit", "bids", "-n", "1"])?.remove(0);
+    ensure!(last.get("reason").and_then(Value::as_str) == Some("shutdown"), "{last}");
+    ensure!(site.number("select count(*) from bids", None)? == rows, "{rows} rows were said to be committed");
+    Ok(())
+}
