@@ -206,3 +206,89 @@ fn raise_unit(unit: wit::TimeUnit) -> TimeUnit {
         wit::TimeUnit::Nanosecond => TimeUnit::Nanosecond,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    fn field(name: &str, type_: wit::DataType, children: u32) -> wit::Field {
+        wit::Field { name: name.into(), type_, nullable: true, children, metadata: Vec::new() }
+    }
+
+    fn check(told: &[wit::Field], expected: Result<usize, &str>) {
+        match (raise(told, &LimitsSpec::default()), expected) {
+            (Ok(schema), Ok(columns)) => assert_eq!(schema.fields().len(), columns),
+            (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
+            (got, _) => panic!("{got:?}"),
+        }
+    }
+
+    #[test]
+    fn a_schema_is_a_tree_within_limits() {
+        use wit::DataType as W;
+        check(&[], Ok(0));
+        check(
+            &[field("s", W::Struct, 2), field("a", W::Int8, 0), field("b", W::Utf8, 0), field("c", W::Null, 0)],
+            Ok(2),
+        );
+        check(&[field("s", W::Struct, 2), field("a", W::Int8, 0)], Err("misses some of its 2 children"));
+        check(&[field("l", W::List, 0)], Err("needs one child"));
+        check(&[field("i", W::Int8, 1), field("a", W::Int8, 0)], Err("not nested"));
+        check(&[field("a", W::Int8, 0), field("a", W::Int8, 0)], Err("two columns"));
+        check(&[field("t", W::Time32(wit::TimeUnit::Nanosecond), 0)], Err("time of day"));
+        check(&[field("m", W::Map, 1), field("e", W::Int8, 0)], Err("is a map"));
+        let deep: Vec<_> = (0..40).map(|_| field("d", W::List, 1)).chain([field("i", W::Int8, 0)]).collect();
+        check(&deep, Err("limits.depth"));
+        check(&vec![field("x", W::Null, 0); 5000], Err("limits.columns"));
+    }
+
+    fn any_type(dice: &mut StdRng) -> wit::DataType {
+        use wit::DataType as W;
+        let unit =
+            [wit::TimeUnit::Second, wit::TimeUnit::Millisecond, wit::TimeUnit::Microsecond, wit::TimeUnit::Nanosecond]
+                [dice.random_range(0..4)];
+        match dice.random_range(0..16) {
+            0 => W::Null,
+            1 => W::Boolean,
+            2 => W::Int64,
+            3 => W::Decimal128((dice.random(), dice.random())),
+            4 => W::Time32(unit),
+            5 => W::Time64(unit),
+            6 => W::Timestamp((unit, Some("Mars/Olympus\u{0}".into()))),
+            7 => W::Utf8,
+            8 => W::LargeBinary,
+            9 => W::FixedSizeBinary(dice.random()),
+            10 => W::List,
+            11 => W::LargeList,
+            12 => W::FixedSizeList(dice.random()),
+            13 | 14 => W::Struct,
+            _ => W::Map,
+        }
+    }
+
+    #[test]
+    fn a_made_up_schema_is_refused_or_means_itself() {
+        let seed: u64 =
+            std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+        println!("seed {seed}; SPOUT_SEED={seed} repeats it");
+        let mut dice = StdRng::seed_from_u64(seed);
+        let mut sound = 0;
+        for _ in 0..20_000 {
+            let told: Vec<wit::Field> = (0..dice.random_range(0..6))
+                .map(|n| wit::Field {
+                    nullable: dice.random(),
+                    ..field(&format!("f{n}"), any_type(&mut dice), [0, 0, 1, 2, u32::MAX][dice.random_range(0..5)])
+                })
+                .collect();
+            if let Ok(schema) = raise(&told, &LimitsSpec::default()) {
+                sound += 1;
+                let back = lower(&schema).unwrap();
+                assert_eq!(format!("{back:?}"), format!("{told:?}"));
+            }
+        }
+        println!("{sound} sound");
+        assert!(sound > 100);
+    }
+}

@@ -3,6 +3,7 @@
 mod answers;
 mod deeds;
 mod files;
+mod speed;
 
 use std::{
     path::PathBuf,

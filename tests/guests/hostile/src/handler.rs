@@ -22,6 +22,13 @@ fn one(rows: Rows) -> Vec<Output> {
     vec![Output { port: String::new(), rows }]
 }
 
+/// One bit a value, set where it is even.
+fn even(values: &[u8]) -> Vec<u8> {
+    let bit = |value: &[u8]| u8::from(value[0] & 1 == 0);
+    let byte = |eight: &[u8]| eight.chunks_exact(8).enumerate().fold(0, |byte, (at, value)| byte | bit(value) << at);
+    values.chunks(64).map(byte).collect()
+}
+
 impl GuestNode for Forward {
     fn open(_name: String, settings: Vec<(String, String)>, _state: Option<Vec<u8>>) -> Result<Node, Error> {
         let plan = Plan::new(&settings);
@@ -36,6 +43,8 @@ impl GuestNode for Forward {
         Ok(match self.plan.mode("process") {
             "" => one(Rows::All),
             "mask" => one(Rows::Masked(vec![0xff; rows.div_ceil(8) as usize])),
+            // What a filter does: reads one column of 64-bit integers, answers with a bitmap.
+            "mask-even" => one(Rows::Masked(even(&input.read(&[0]).buffers[1]))),
             "mask-short" => one(Rows::Masked(Vec::new())),
             "mask-long" => one(Rows::Masked(vec![0xff; rows as usize + 1])),
             "taken-beyond" => one(Rows::Taken(vec![rows])),
