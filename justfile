@@ -61,5 +61,5 @@ deny:
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`.
 [group('check')]
-bench *what: build plugins
-    cargo run --release --locked -p spout-tests --bin spout-bench -- {{ what }}
+bench *what: build plugins guests
+    cargo run --release --locked -p spout-bench -- {{ what }}

@@ -165,6 +165,10 @@ fn check_origins(rows: usize, origins: Vec<u32>, faults: &[RowFault], messages: 
         }
         return Ok(Origins::Taken(origins.into()));
     }
+    if rows == 0 {
+        // Everything was set aside, or left out as a tombstone or a header.
+        return Ok(Origins::Taken([].into()));
+    }
     match (rows + faults.len() == messages, faults.is_empty()) {
         (true, true) => Ok(Origins::Each),
         (true, false) => {
@@ -200,6 +204,7 @@ mod tests {
         check(2, &[], &[1], 3, Ok(Origins::Taken([0, 2].into())));
         check(2, &[2, 2], &[0], 3, Ok(Origins::Taken([2, 2].into())));
         check(2, &[], &[], 3, Err("2 rows and 0 faults for 3 messages"));
+        check(0, &[], &[], 3, Ok(Origins::Taken([].into())));
         check(1, &[3], &[], 3, Err("a row names message 3 of 3"));
         check(2, &[0], &[], 3, Err("1 origins for 2 rows"));
         check(0, &[], &[9], 3, Err("a fault names message 9 of 3"));

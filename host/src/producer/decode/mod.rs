@@ -164,7 +164,8 @@ impl Decoder {
                 "the plugin's schema differs from the one of earlier commits"
             );
         }
-        self.running = Some(running);
+        // A decoder that has seen no sound message has settled nothing: it is opened anew for the next ones.
+        self.running = pin.is_some().then_some(running);
         Ok(rows)
     }
 }

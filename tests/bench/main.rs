@@ -1,1 +1,0 @@
-//! `just bench`: ratios in one run, with medians.

@@ -1,0 +1,29 @@
+//! `just bench [decode|handler|pipeline|commits]`: ratios in one run, with medians.
+
+mod commits;
+mod decode;
+mod events;
+mod handler;
+mod pipeline;
+mod sandbox;
+mod timing;
+
+use anyhow::{Result, bail};
+
+fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let all = ["decode", "handler", "commits", "pipeline"];
+    if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
+        bail!("there is no benchmark {unknown}; there are {}", all.join(", "));
+    }
+    for name in all.iter().filter(|name| wanted.is_empty() || wanted.iter().any(|wanted| wanted == *name)) {
+        match *name {
+            "decode" => runtime.block_on(decode::run())?,
+            "handler" => runtime.block_on(handler::run())?,
+            "commits" => runtime.block_on(commits::run())?,
+            _ => pipeline::run()?,
+        }
+    }
+    Ok(())
+}

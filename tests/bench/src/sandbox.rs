@@ -1,0 +1,20 @@
+//! Plugins as the host runs them, without a pipeline around.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Result;
+use spout_host::plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Task};
+
+/// A task of the plugin `name` in `dir`.
+pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Task> {
+    let plugins = Plugins::open(dir, &spout_tests::root().join("target/bench-cache"))?;
+    Ok(Task {
+        pipeline: "bench".into(),
+        plugin: plugins.get(name).await?,
+        grants: GrantSpec::default(),
+        limits: LimitsSpec::default(),
+        settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        draining: Arc::default(),
+        metrics: Metrics::default(),
+    })
+}
