@@ -9,10 +9,11 @@ spout := "target/release/spout"
 _list:
     @just --list --unsorted
 
-# Build the host (target/release/spout).
+# Build the host (target/release/spout). All recipes select the whole workspace, so that features are the same and
+# dependencies are built once.
 [group('use')]
 build:
-    cargo build --release --locked
+    cargo build --release --locked --workspace --bin spout
 
 # Build every plugin into plugins/*.wasm; adds the wasm32-wasip2 target where it is missing.
 [group('use')]
@@ -62,4 +63,5 @@ deny:
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`.
 [group('check')]
 bench *what: build plugins guests
-    cargo run --release --locked -p spout-bench -- {{ what }}
+    cargo build --release --locked --workspace --bin spout-bench
+    target/release/spout-bench {{ what }}
