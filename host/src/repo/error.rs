@@ -165,6 +165,16 @@ pub enum Error {
     /// Nothing tabular in the commit.
     #[error("{reference} holds no table files{hint}; `spout list file {reference}` shows what it holds")]
     NoTable { reference: String, hint: String },
+    /// A query met an error of ours on its way.
+    #[error("the query cannot be answered: {what}")]
+    Query {
+        /// What the error says.
+        what: String,
+        /// Its kind.
+        kind: Kind,
+        /// Its code.
+        code: &'static str,
+    },
     /// The statement failed.
     #[error("the statement cannot be run as it is written; what is wrong follows")]
     Sql { source: Cause },
@@ -180,6 +190,7 @@ fn offset(offset: Option<u64>) -> String {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
+            Self::Query { kind, .. } => *kind,
             Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
             Self::NotNext { .. } | Self::MarkerGap { .. } => Kind::Conflict,
@@ -231,6 +242,7 @@ impl Coded for Error {
             Self::AmbiguousTable { .. } => "E0551",
             Self::NoTable { .. } => "E0552",
             Self::Sql { .. } => "E0553",
+            Self::Query { code, .. } => code,
             Self::NotAQuery { .. } => "E0554",
         }
     }

@@ -21,6 +21,7 @@ use datafusion::{
 use futures::{StreamExt, TryStreamExt};
 
 use super::{Error, Reference, Store};
+use crate::error::Coded as _;
 
 /// The rows of an answer, as they are found.
 pub struct Answer {
@@ -114,6 +115,15 @@ fn failed(error: DataFusionError) -> Error {
             Err(other) => Error::Sql { source: other },
         },
         DataFusionError::Context(_, inner) => failed(*inner),
-        other => Error::Sql { source: other.into() },
+        other => match within(&other) {
+            // An operator has handed the same error to several others, so it cannot be taken out.
+            Some(ours) => Error::Query { what: ours.to_string(), kind: ours.kind(), code: ours.code() },
+            None => Error::Sql { source: other.into() },
+        },
     }
+}
+
+/// An error of ours somewhere behind `error`.
+fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
+    error.downcast_ref().or_else(|| error.source().and_then(within))
 }
