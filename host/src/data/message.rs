@@ -44,6 +44,13 @@ impl Blobs {
         self.bounds.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
+    /// Adds all entries of `more` at the end.
+    pub fn append(&mut self, more: &Self) {
+        for index in 0..more.len() {
+            self.push(more.get(index));
+        }
+    }
+
     /// A copy of the entries in `range`.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
@@ -105,6 +112,32 @@ impl Messages {
         self.values.bytes.len() + self.keys.as_ref().map_or(0, |keys| keys.bytes.len())
     }
 
+    /// Adds `more` messages at the end. Lists that only one side has are dropped: they would no longer say which is which.
+    pub fn append(&mut self, more: Self) {
+        let (before, added) = (self.len(), more.len());
+        fn list<T>(own: &mut Vec<T>, mut more: Vec<T>, before: usize, added: usize) {
+            match own.len() == before && more.len() == added {
+                true => own.append(&mut more),
+                false => own.clear(),
+            }
+        }
+        let moved = |message: u32| message.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
+        self.values.append(&more.values);
+        self.nulls.extend(more.nulls.into_iter().map(moved));
+        self.keys = match (self.keys.take(), more.keys) {
+            (Some(mut keys), Some(others)) => {
+                keys.append(&others);
+                Some(keys)
+            }
+            _ => None,
+        };
+        list(&mut self.offsets, more.offsets, before, added);
+        list(&mut self.partitions, more.partitions, before, added);
+        list(&mut self.timestamps_ms, more.timestamps_ms, before, added);
+        let header = |header: Header| Header { message: moved(header.message), ..header };
+        self.headers.extend(more.headers.into_iter().map(header));
+    }
+
     /// A copy of the messages in `range`, for finding the one that a plugin cannot bear.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
@@ -133,6 +166,25 @@ impl Messages {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_cut_can_be_put_together() {
+        let mut values = Blobs::default();
+        ["a", "", "ccc", "d"].iter().for_each(|value| values.push(value.as_bytes()));
+        let header = |message| Header { message, name: "h".into(), value: vec![1] };
+        let (keys, headers) = (Some(values.clone()), vec![header(1), header(3)]);
+        let all =
+            Messages { values, nulls: vec![1, 3], keys, offsets: vec![1, 2, 3, 4], headers, ..Messages::default() };
+        for cut in 0..=4 {
+            let mut both = all.slice(0..cut);
+            both.append(all.slice(cut..4));
+            assert_eq!(both.values.len(), 4);
+            assert_eq!(
+                (both.nulls, both.offsets, both.headers),
+                (all.nulls.clone(), all.offsets.clone(), all.headers.clone())
+            );
+        }
+    }
 
     #[test]
     fn a_slice_keeps_what_belongs_to_its_messages() {

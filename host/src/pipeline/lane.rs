@@ -1,8 +1,11 @@
 //! One lane a partition: fetch, decode and the stateless handlers, in two tasks so that they overlap.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -10,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::{
+    clock,
     data::{Batch, PartitionId, Position},
     node::Chain,
     plugin::Progress,
@@ -36,6 +40,10 @@ pub(super) struct Counts {
     pub(super) bytes: AtomicU64,
     pub(super) rows: AtomicU64,
 }
+
+/// Messages that are enough to infer a schema from, and how long to wait for them.
+const SAMPLE: usize = 1000;
+const SAMPLE_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes fetched and not yet taken by the consumers, over all lanes of a pipeline.
 pub(super) const ROOM: usize = 48 << 20;
@@ -177,7 +185,20 @@ impl Decoding {
     }
 
     async fn decode_all(&mut self) {
-        while let Some(raw) = self.fetched.recv().await {
+        let mut after = None;
+        loop {
+            let raw = match after.take() {
+                Some(raw) => raw,
+                None => match self.fetched.recv().await {
+                    Some(Raw::Run(first, room)) if self.decoder.infers() => {
+                        let (run, next) = self.sample(first, room).await;
+                        after = next;
+                        run
+                    }
+                    Some(raw) => raw,
+                    None => return,
+                },
+            };
             let told = match raw {
                 Raw::Idle => Told::Idle,
                 Raw::Ended => Told::Ended,
@@ -194,6 +215,24 @@ impl Decoding {
                 return;
             }
         }
+    }
+
+    /// Waits a little for more messages to infer a schema from: a slow source would otherwise settle it with its first
+    /// one. What came and could not be added is handed back.
+    async fn sample(&mut self, mut run: Box<Fetched>, mut room: OwnedSemaphorePermit) -> (Raw, Option<Raw>) {
+        let until = clock::now() + SAMPLE_TIME;
+        while run.messages.len() < SAMPLE {
+            match tokio::time::timeout_at(until, self.fetched.recv()).await {
+                Ok(Some(Raw::Run(next, more))) if next.jump.is_none() => {
+                    run.messages.append(next.messages);
+                    run.span.next = next.span.next;
+                    room.merge(more);
+                }
+                Ok(other) => return (Raw::Run(run, room), other),
+                Err(_) => break,
+            }
+        }
+        (Raw::Run(run, room), None)
     }
 
     async fn decode(&mut self, fetched: Fetched) -> Result<Vec<Batch>, Error> {

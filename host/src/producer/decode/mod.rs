@@ -131,6 +131,18 @@ impl DecoderFactory {
 }
 
 impl Decoder {
+    /// Whether the schema will be inferred from the next messages, so that it is better to have many of them.
+    #[must_use]
+    pub fn infers(&self) -> bool {
+        let settled = || self.factory.pin.settled.try_lock().is_ok_and(|schema| schema.is_some());
+        let declared = match &self.factory.spec {
+            DecoderSpec::Native(NativeDecoder::Json(spec)) => spec.schema.is_some(),
+            DecoderSpec::Native(NativeDecoder::Raw) => true,
+            DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
+        };
+        self.running.is_none() && !declared && !settled()
+    }
+
     /// The rows of `messages` as a batch of `span`; messages that could not be decoded come as its dead letters.
     ///
     /// # Errors
