@@ -106,7 +106,7 @@ fn line(update: &Update) -> Option<String> {
             let partitions = count(*partitions as u64, "partition");
             match head {
                 Some(head) => format!("{pipeline}: goes on after commit {}, {partitions}", short(head)),
-                None => format!("{pipeline}: starts, {partitions}"),
+                None => format!("{pipeline}: starts on an empty branch"),
             }
         }
         Update::Committed { pipeline, commit, rows, dead_letters, reason, took_ms, .. } => {
@@ -142,7 +142,7 @@ mod tests {
     fn updates_read_as_sentences() {
         let check = |update: Update, expected: Option<&str>| assert_eq!(line(&update).as_deref(), expected);
         let pipeline = || "p".to_owned();
-        check(Update::Started { pipeline: pipeline(), head: None, partitions: 1 }, Some("p: starts, 1 partition"));
+        check(Update::Started { pipeline: pipeline(), head: None, partitions: 0 }, Some("p: starts on an empty branch"));
         check(
             Update::Committed {
                 pipeline: pipeline(),
