@@ -142,7 +142,10 @@ mod tests {
     fn updates_read_as_sentences() {
         let check = |update: Update, expected: Option<&str>| assert_eq!(line(&update).as_deref(), expected);
         let pipeline = || "p".to_owned();
-        check(Update::Started { pipeline: pipeline(), head: None, partitions: 0 }, Some("p: starts on an empty branch"));
+        check(
+            Update::Started { pipeline: pipeline(), head: None, partitions: 0 },
+            Some("p: starts on an empty branch"),
+        );
         check(
             Update::Committed {
                 pipeline: pipeline(),

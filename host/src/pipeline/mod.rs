@@ -13,6 +13,7 @@ mod error;
 mod host;
 mod lane;
 mod memory;
+mod offsets;
 mod recover;
 mod run;
 mod update;

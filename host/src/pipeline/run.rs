@@ -20,12 +20,13 @@ use super::{
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Until},
     lane::{Counts, Lane, ROOM, Shared, Told},
+    offsets::Offsets,
     recover::{self, Recovered},
 };
 use crate::{
     clock,
     consumer::{Consumer, RepoConsumer},
-    data::{Advance, Batch, Marker, PartitionId, PartitionMarker, Position, Span, Step},
+    data::{Batch, PartitionId, Position, Span},
     node::Chain,
     producer::{DecoderFactory, Discovery, Fetcher, Found, SchemaPin},
     repo::{BranchWriter, Store},
@@ -69,12 +70,10 @@ pub(super) struct Run {
     shared: Shared,
     counts: Arc<Counts>,
     lanes: BTreeMap<PartitionId, Lane>,
-    labels: BTreeMap<PartitionId, String>,
     meeting: Chain,
     consumers: Vec<Box<dyn Consumer>>,
     repo: RepoConsumer,
-    marker: Marker,
-    advance: Advance,
+    offsets: Offsets,
     committing: Option<JoinHandle<Result<Done, Error>>>,
     writer: Option<BranchWriter>,
     pub(super) sums: Sums,
@@ -131,11 +130,9 @@ impl Run {
             shared,
             counts,
             lanes: BTreeMap::new(),
-            labels: BTreeMap::new(),
             meeting,
             consumers,
-            marker,
-            advance: Advance::default(),
+            offsets: Offsets::new(marker),
             committing: None,
             writer: Some(writer),
             sums: Sums::default(),
@@ -196,8 +193,8 @@ impl Run {
 
     /// Looks for new partitions and starts their lanes.
     async fn discover(&mut self) -> Result<bool, Error> {
-        let initial = Parts::initial(&self.marker);
-        let found = match self.discovery.partitions(&self.marker, initial).await {
+        let initial = Parts::initial(self.offsets.marker());
+        let found = match self.discovery.partitions(self.offsets.marker(), initial).await {
             Ok(found) => found,
             Err(error) => {
                 let pipeline = self.parts.name.clone();
@@ -212,11 +209,11 @@ impl Run {
 
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
-        self.labels.insert(partition, found.label.clone());
+        self.offsets.name(partition, found.label.clone());
         // Where a new partition starts is progress too: `latest` must not mean something later after a crash.
         let starts_late = found.committed.is_none() && found.start != Position::default();
         if starts_late {
-            self.advance_to(partition, None, found.start.clone(), false, None);
+            self.offsets.move_on(partition, found.start.clone(), false, None);
         }
         let fetcher = Fetcher::new(self.parts.stream.clone(), self.parts.source.clone(), found);
         let chain = self.parts.lane_chain().await?;
@@ -233,10 +230,10 @@ impl Run {
             Told::Failed(error) => Err(*error),
             Told::Idle => self.step(Event::Idle(partition)).await,
             Told::Ended => {
-                let known = self.after(partition);
+                let known = self.offsets.of(partition).cloned();
                 if !known.as_ref().is_some_and(|known| known.ended) {
                     let position = known.map(|known| known.position).unwrap_or_default();
-                    self.advance_to(partition, None, position, true, None);
+                    self.offsets.move_on(partition, position, true, None);
                     self.step(Event::Took { partition, rows: 0, bytes: 0, moved: true }).await?;
                 }
                 self.step(Event::Ended(partition)).await
@@ -244,8 +241,7 @@ impl Run {
             Told::Batches { batches, jumped, room } => {
                 let (mut rows, mut bytes) = (0, 0);
                 for batch in batches {
-                    let Span { next, .. } = batch.span.clone();
-                    self.advance_to(partition, Some(batch.span.start), next, false, jumped);
+                    self.offsets.move_on(partition, batch.span.next.clone(), false, jumped);
                     for batch in self.meet(batch).await? {
                         let (more_rows, more_bytes) = self.take(batch).await?;
                         (rows, bytes) = (rows + more_rows, bytes + more_bytes);
@@ -328,12 +324,11 @@ impl Run {
         let cut = Cut {
             pending: self.repo.cut().map_err(|source| consumer_failed(&self.parts, source))?,
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
-            advance: std::mem::take(&mut self.advance),
+            advance: self.offsets.cut(),
             states: recover::states(handlers, &self.pin).await,
             reason: reason.word(),
             at: clock::now(),
         };
-        self.marker = cut.advance.apply(&self.marker);
         self.committing = Some(tokio::spawn(cut.commit(self.parts.clone())));
         Ok(())
     }
@@ -378,30 +373,6 @@ impl Run {
             (Some(high), Some(now)) if now > high => self.step(Event::MemoryHigh).await,
             _ => Ok(false),
         }
-    }
-
-    /// What the marker says about `partition` after the commit that is still open.
-    fn after(&self, partition: PartitionId) -> Option<PartitionMarker> {
-        let step = self.advance.steps.get(&partition).map(|step| step.to.clone());
-        step.or_else(|| self.marker.partitions.get(&partition).cloned())
-    }
-
-    /// Moves `partition` on in the open commit.
-    fn advance_to(
-        &mut self,
-        partition: PartitionId,
-        start: Option<u64>,
-        next: Position,
-        ended: bool,
-        jumped: Option<u64>,
-    ) {
-        let label = self.labels.get(&partition).cloned().unwrap_or_default();
-        let to = PartitionMarker { label, position: next, ended };
-        let from = self.marker.partitions.get(&partition).map(|known| known.position.offset);
-        let step = self.advance.steps.entry(partition).or_insert(Step { from, to: to.clone(), jumped: None });
-        debug_assert!(start.is_none_or(|start| jumped.is_some() || start <= to.position.offset));
-        step.to = to;
-        step.jumped = jumped.or(step.jumped);
     }
 
     fn state_failed(&self, doing: &'static str, source: crate::node::Error) -> Error {
