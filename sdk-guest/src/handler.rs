@@ -49,14 +49,19 @@ impl Answer {
     /// The rows for which `keep` is true, one entry a row.
     #[must_use]
     pub fn mask(keep: impl IntoIterator<Item = bool>) -> Self {
-        let mut bits = Vec::new();
-        for (row, keep) in keep.into_iter().enumerate() {
-            if row % 8 == 0 {
-                bits.push(0);
+        let keep = keep.into_iter();
+        let mut bits = Vec::with_capacity(keep.size_hint().0.div_ceil(8));
+        let (mut byte, mut at) = (0_u8, 0);
+        for keep in keep {
+            byte |= u8::from(keep) << at;
+            at += 1;
+            if at == 8 {
+                bits.push(byte);
+                (byte, at) = (0, 0);
             }
-            if let Some(last) = bits.last_mut() {
-                *last |= u8::from(keep) << (row % 8);
-            }
+        }
+        if at > 0 {
+            bits.push(byte);
         }
         Self::Mask(bits)
     }
