@@ -14,11 +14,12 @@ pub(crate) fn write(n: u64, to: &mut impl Write) -> io::Result<()> {
     let (minutes, hours) = (n / 60_000 % 60, n / 3_600_000 % 24);
     writeln!(
         to,
-        r#"{{"id":{n},"ts":"2026-01-01T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z","level":"{level:5}","host":"web-{:03}","latency":{:3}.{:02},"message":"request {:08x} served by worker"}}"#,
+        r#"{{"id":{n},"ts":"2026-01-01T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z","level":"{level:5}","host":"web-{:03}","latency":{:3}.{:02},"message":"request {:08x} served by worker {:02}"}}"#,
         dice >> 54,
         100 + (dice >> 40) % 900,
         (dice >> 20) % 100,
         dice as u32,
+        dice >> 48 & 63,
     )
 }
 
