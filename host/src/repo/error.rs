@@ -34,6 +34,9 @@ pub enum Error {
     /// Writing failed below us, and nothing was written.
     #[error("cannot write {object}; nothing was committed and earlier commits are intact")]
     Write { object: String, source: Cause },
+    /// What was to be written could not be read to its end.
+    #[error("what was to become {object} could not be read to its end; nothing was written, so put it again")]
+    Input { object: String, source: io::Error },
     /// Whether a record was written is not known.
     #[error(
         "it is not known whether {object} was written; open the branch again, its head tells, and delete nothing before that"
@@ -211,6 +214,7 @@ impl Coded for Error {
             Self::ReadOnly { .. } => "E0505",
             Self::Write { .. } => "E0506",
             Self::Unconfirmed { .. } => "E0507",
+            Self::Input { .. } => "E0559",
             Self::UnknownRepo { .. } => "E0510",
             Self::UnknownBranch { .. } => "E0511",
             Self::UnknownCommit { .. } => "E0512",

@@ -7,7 +7,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
 use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path,
 };
@@ -15,31 +14,15 @@ use object_store::{
 use super::Error;
 use crate::fault;
 
+mod multipart;
+mod read;
+mod step;
+
+pub(super) use step::Step;
+
 /// How many objects are read at once.
 pub(super) const PARALLEL: usize = 32;
 const LOCAL: &str = "LocalFileSystem";
-
-/// A durable step of a commit; fail points stand on both sides of each.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
-    Create,
-    Claim,
-    Data,
-    State,
-    Record,
-}
-
-impl Step {
-    fn points(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Create => ("repo.create.before", "repo.create.after"),
-            Self::Claim => ("repo.claim.before", "repo.claim.after"),
-            Self::Data => ("repo.data.before", "repo.data.after"),
-            Self::State => ("repo.state.before", "repo.state.after"),
-            Self::Record => ("repo.record.before", "repo.record.after"),
-        }
-    }
-}
 
 /// What became of a creation.
 #[derive(Debug)]
@@ -128,8 +111,11 @@ impl Objects {
         fault::point(after).map_err(generic)
     }
 
-    /// Creates an object of a fresh name, durably.
+    /// Creates an object of a fresh name, durably; a large one in parts.
     pub(super) async fn create_fresh(&self, step: Step, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        if bytes.len() > multipart::WHOLE {
+            return self.create_in_parts(step, path, bytes).await;
+        }
         match self.create(step, path, bytes).await? {
             Created::Ours => Ok(()),
             Created::Nothing(source) | Created::Unknown(source) => Err(Error::write(self.shown(path), source)),
@@ -140,35 +126,28 @@ impl Objects {
         }
     }
 
-    /// The object's bytes, or `None` if there is none.
-    pub(super) async fn find(&self, path: &Path) -> Result<Option<Bytes>, Error> {
-        let got = match self.inner.get(path).await {
-            Ok(got) => got.bytes().await,
-            Err(error) => Err(error),
+    /// Writes over whatever is there. Only for what saves time and decides nothing: two writers of it are not told apart.
+    pub(super) async fn overwrite(&self, step: Step, path: &Path, bytes: Bytes) -> Result<(), Error> {
+        let (before, after) = step.points();
+        let written = async {
+            fault::point(before).map_err(generic)?;
+            self.inner.put_opts(path, PutPayload::from(bytes), PutMode::Overwrite.into()).await?;
+            fault::point(after).map_err(generic)
         };
-        match got {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(Error::read(self.shown(path), source)),
-        }
+        written.await.map_err(|source| Error::write(self.shown(path), source))
     }
 
-    /// Names and sizes of the objects directly or indirectly below `prefix`, sorted (a local directory lists in any order).
-    pub(super) async fn list(&self, prefix: &Path) -> Result<Vec<(Path, u64)>, Error> {
-        let listed = self.inner.list(Some(prefix)).map(|entry| entry.map(|meta| (meta.location, meta.size)));
-        let mut all: Vec<_> = listed.try_collect().await.map_err(|source| Error::read(self.shown(prefix), source))?;
-        all.sort_unstable();
-        Ok(all)
-    }
-
-    /// Names of the directories directly below `prefix`, sorted.
-    pub(super) async fn directories(&self, prefix: &Path) -> Result<Vec<String>, Error> {
-        let listed = self.inner.list_with_delimiter(Some(prefix)).await;
-        let listed = listed.map_err(|source| Error::read(self.shown(prefix), source))?;
-        let mut names: Vec<_> =
-            listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
-        names.sort_unstable();
-        Ok(names)
+    /// Deletes the object; that it is not there is fine. On a local disk it may be back after a power loss.
+    pub(super) async fn delete(&self, step: Step, path: &Path) -> Result<(), Error> {
+        let (before, after) = step.points();
+        let deleted = async {
+            fault::point(before).map_err(generic)?;
+            match self.inner.delete(path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => fault::point(after).map_err(generic),
+                Err(error) => Err(error),
+            }
+        };
+        deleted.await.map_err(|source| Error::write(self.shown(path), source))
     }
 }
 
