@@ -84,7 +84,7 @@ async fn of_spec(path: &str, global: &Global, printer: &mut Printer) -> Result<(
 struct Done<'a> {
     pipeline: &'a str,
     branch: &'a str,
-    commits: usize,
+    commits: u64,
     epoch: u64,
     head: Option<serde_json::Value>,
 }

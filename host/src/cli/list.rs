@@ -78,7 +78,7 @@ struct RepoLine {
     description: String,
     created_ms: i64,
     branches: usize,
-    commits: usize,
+    commits: u64,
 }
 
 async fn repos(global: &Global, printer: &mut Printer) -> Result<()> {
@@ -127,7 +127,7 @@ async fn branches(repo: &Repo, printer: &mut Printer) -> Result<()> {
                 let head = branch.head.as_ref();
                 let (id, at) = (head.map(|head| short(&head.id)), head.map(|head| local_time(head.finished_ms)));
                 let (id, at) = (id.unwrap_or_else(|| "-".into()), at.unwrap_or_else(|| "-".into()));
-                vec![branch.name.clone(), id, grouped(branch.commits as u64), at, branch.pipeline.clone()]
+                vec![branch.name.clone(), id, grouped(branch.commits), at, branch.pipeline.clone()]
             }),
         )
     };

@@ -15,6 +15,8 @@ use crate::{
 /// Where the data files of a pipeline go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
+    /// Branch that they go to.
+    pub branch: String,
     /// Directory of the data files, or a template with `{commit}` and `{part}`, or one file.
     pub path: String,
     /// Format of the data files.
@@ -98,7 +100,7 @@ impl RepoConsumer {
         let (answer, files) = oneshot::channel();
         self.queue.send(Command::Cut(answer)).map_err(|_| Error::Gone)?;
         Ok(Pending {
-            open: self.repo.open_commit(),
+            open: self.repo.open_commit_on(&self.target.branch),
             target: self.target.clone(),
             files,
             dead: std::mem::take(&mut self.dead),
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn a_path_is_a_directory_a_template_or_a_file() {
         let check = |path: &str, expected: &str| {
-            let target = Target { path: path.into(), format: Format::Csv, overwrite: false };
+            let target = Target { branch: "master".into(), path: path.into(), format: Format::Csv, overwrite: false };
             assert_eq!(data_path(&target, 7, "0123456789abcdef", 1), expected);
         };
         check("/", "/0000000000007-01234567-1.csv");

@@ -101,6 +101,7 @@ impl Parts {
 
     pub(super) fn target(&self) -> Target {
         Target {
+            branch: self.spec.commit.branch.clone(),
             path: self.spec.commit.path.clone(),
             format: self.spec.commit.format,
             overwrite: self.spec.spout.overwrite,

@@ -57,6 +57,7 @@ impl Cut {
             rows: written.rows,
             dead_letters: written.dead_letters,
             marker_file: parts.spec.spout.marker.clone(),
+            ..CommitMeta::default()
         };
         match writer.finish(written.open, meta).await.map_err(failed)? {
             Finished::Committed(commit) => {

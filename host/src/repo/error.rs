@@ -78,6 +78,14 @@ pub enum Error {
         "{path} cannot be put because {other} is a file already, and a path is a file or a directory; delete one of them"
     )]
     PathClash { path: String, other: String },
+    /// Two paths would be one on some systems.
+    #[error(
+        "{path} cannot be put because {other} is there, which differs in upper and lower case or in Unicode form alone; use the same spelling or another name"
+    )]
+    PathDouble { path: String, other: String },
+    /// Not a pattern of paths.
+    #[error("`{pattern}` is not a pattern of paths: {reason}; write it like /events/*.parquet or /**/2026-??.csv")]
+    BadPattern { pattern: String, reason: String },
 
     /// A record is torn or was altered.
     #[error(
@@ -89,6 +97,11 @@ pub enum Error {
         "commit record {object} is missing although later ones are there; run `spout fsck`, and restore the file from a copy"
     )]
     MissingRecord { object: String },
+    /// A part of the index is torn or was altered.
+    #[error(
+        "{object}, a part of the index, is damaged: {reason}; run `spout fsck --repair`, the index is made anew from the records"
+    )]
+    BadIndex { object: String, reason: String },
     /// Written by a newer spout.
     #[error("{object} has format version {found}, and this spout reads up to {known}; use a newer spout")]
     NewerFormat { object: String, found: u32, known: u32 },
@@ -96,6 +109,41 @@ pub enum Error {
     #[error("{object}, which holds {path}, is damaged: {reason}; run `spout fsck`, and restore the object from a copy")]
     DamagedFile { object: String, path: String, reason: String },
 
+    /// The commit is older than what is kept.
+    #[error("commit {commit} of repo `{repo}` has been collected: {why}; `spout list commit` shows what is kept")]
+    Collected { repo: String, commit: String, why: &'static str },
+    /// Objects of an open commit were collected.
+    #[error(
+        "a commit to branch `{branch}` names objects that a collection removed before it was finished; put its files again, or collect with a longer --min-age"
+    )]
+    Swept { branch: String },
+    /// The branch is there already.
+    #[error(
+        "branch `{branch}` of repo `{repo}` exists; use `spout create branch {repo}@{branch} --head COMMIT --move` to set it elsewhere"
+    )]
+    BranchExists { repo: String, branch: String },
+    /// The name is taken by a tag or branch.
+    #[error(
+        "repo `{repo}` has a {what} `{name}` already, and one name means one thing; choose another or delete that first"
+    )]
+    NameTaken { repo: String, what: &'static str, name: String },
+    /// No such tag.
+    #[error("repo `{repo}` has no tag `{tag}`{nearest}; `spout list tag {repo}` shows what there is")]
+    UnknownTag { repo: String, tag: String, nearest: String },
+    /// Something stands in the way of a deletion.
+    #[error("{what} cannot be deleted: {reason}")]
+    StillUsed { what: String, reason: String },
+    /// Only a commit with another after it can be squashed.
+    #[error("commit {commit} cannot be squashed: {reason}")]
+    NotSquashable { commit: String, reason: &'static str },
+    /// No such started commit.
+    #[error(
+        "repo `{repo}` has no started commit `{id}`; it was finished, dropped, or never started: `spout list commit {repo} --started` shows them"
+    )]
+    UnknownStarted { repo: String, id: String },
+    /// Not a rule.
+    #[error("`{text}` is no retention rule: {reason}; write it like `keep 100`, `keep 30d` or `keep tags`")]
+    BadRetention { text: String, reason: String },
     /// A newer writer owns the branch.
     #[error(
         "another writer took over branch `{branch}` of repo `{repo}` (epoch {theirs}, ours was {ours}); this one stops and has committed nothing since"
@@ -198,7 +246,8 @@ impl Coded for Error {
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
             Self::NotNext { .. } | Self::MarkerGap { .. } => Kind::Conflict,
             Self::BadRecord { .. } | Self::MissingRecord { .. } | Self::DamagedFile { .. } => Kind::Corrupt,
-            Self::Decode { .. } => Kind::Corrupt,
+            Self::Decode { .. } | Self::BadIndex { .. } => Kind::Corrupt,
+            Self::Swept { .. } => Kind::Conflict,
             Self::Fenced { .. } => Kind::Fenced,
             Self::MarkerBack { .. } | Self::NothingMoved { .. } => Kind::Internal,
             _ => Kind::Spec,
@@ -224,6 +273,18 @@ impl Coded for Error {
             Self::BadPath { .. } => "E0516",
             Self::UnknownFile { .. } => "E0517",
             Self::PathClash { .. } => "E0518",
+            Self::PathDouble { .. } => "E0519",
+            Self::BadPattern { .. } => "E0524",
+            Self::BadIndex { .. } => "E0525",
+            Self::Collected { .. } => "E0526",
+            Self::Swept { .. } => "E0527",
+            Self::BranchExists { .. } => "E0544",
+            Self::NameTaken { .. } => "E0545",
+            Self::UnknownTag { .. } => "E0546",
+            Self::StillUsed { .. } => "E0547",
+            Self::NotSquashable { .. } => "E0548",
+            Self::UnknownStarted { .. } => "E0549",
+            Self::BadRetention { .. } => "E0570",
             Self::BadRecord { .. } => "E0520",
             Self::MissingRecord { .. } => "E0521",
             Self::NewerFormat { .. } => "E0522",

@@ -1,8 +1,10 @@
 //! What must hold between a new commit and the head it follows; all of it is checked before every creation.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{
     Error, path,
-    record::{Commit, FileAdded, Place, PutMode},
+    record::{Commit, FileAdded, PutMode},
     tree::Tree,
 };
 use crate::data::Advance;
@@ -26,14 +28,16 @@ pub(super) struct Following<'a> {
     pub(super) commit: &'a Commit,
     pub(super) advance: &'a Advance,
     pub(super) head: &'a Head,
+    /// Of the head's files those that matter: see `State::surroundings`.
     pub(super) tree: &'a Tree,
 }
 
 type Invariant = fn(Following<'_>) -> Result<(), Error>;
 
-const ALL: [Invariant; 10] = [
+const ALL: [Invariant; 12] = [
     sequence_is_next,
     parent_is_head,
+    number_is_next,
     follows_newest_record,
     epoch_is_not_lower,
     marker_starts_at_head,
@@ -41,6 +45,7 @@ const ALL: [Invariant; 10] = [
     paths_are_valid,
     removed_is_there,
     puts_fit,
+    no_path_is_doubled,
     something_moves,
 ];
 
@@ -69,6 +74,14 @@ fn parent_is_head(Following { commit, head, .. }: Following<'_>) -> Result<(), E
     }
 }
 
+fn number_is_next(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
+    let expected = head.commit.as_ref().map_or(0, |head| head.number) + 1;
+    match commit.number == expected {
+        true => Ok(()),
+        false => Err(not_next(commit, "its number", expected, commit.number)),
+    }
+}
+
 fn follows_newest_record(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
     match commit.previous == head.checksum {
         true => Ok(()),
@@ -89,6 +102,9 @@ fn epoch_is_not_lower(Following { commit, head, .. }: Following<'_>) -> Result<(
 }
 
 fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>) -> Result<(), Error> {
+    if commit.base.is_some() {
+        return Ok(());
+    }
     let empty = Default::default();
     let marker = head.commit.as_ref().map_or(&empty, |head| &head.marker);
     match advance.gap(marker) {
@@ -99,9 +115,9 @@ fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>)
     }
 }
 
-/// Except where the source was entered anew, which the record says.
+/// Except where the source was entered anew or the branch was reverted, which the record says.
 fn offsets_never_go_down(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    let Some(head) = &head.commit else { return Ok(()) };
+    let Some(head) = head.commit.as_ref().filter(|_| commit.base.is_none()) else { return Ok(()) };
     let back = head.marker.partitions.iter().find_map(|(&partition, there)| {
         let to = commit.marker.partitions.get(&partition).map_or(0, |entry| entry.position.offset);
         let entered_anew = commit.jumped.get(&partition).is_some_and(|&jumped| jumped <= to);
@@ -132,9 +148,10 @@ fn removed_is_there(Following { commit, tree, .. }: Following<'_>) -> Result<(),
 
 /// No path is both file and directory, no file grows by another format, and what is named has a place.
 fn puts_fit(Following { commit, tree, .. }: Following<'_>) -> Result<(), Error> {
-    let mut new = Tree::new(&commit.repo, &commit.branch);
+    let removed: HashSet<_> = commit.removed.iter().map(String::as_str).collect();
+    let mut new = Tree::new(&commit.repo);
     for file in &commit.files {
-        let gone = |path: &str| commit.removed.iter().any(|removed| removed == path);
+        let gone = |path: &str| removed.contains(path);
         let clash = new.clash(&file.path, |_| false).or_else(|| tree.clash(&file.path, gone));
         if let Some(other) = clash {
             return Err(Error::PathClash { path: file.path.clone(), other: other.to_owned() });
@@ -143,12 +160,31 @@ fn puts_fit(Following { commit, tree, .. }: Following<'_>) -> Result<(), Error> 
         if let Some(there) = there.filter(|_| file.how == PutMode::Append) {
             grows(file, there.format.map(|format| format.to_string()))?;
         }
-        if matches!(file.blob.place, Place::Record(_)) {
-            return Err(not_next(commit, "the place of a file", "inline or an object", "another record"));
-        }
         new.put(file);
     }
     Ok(())
+}
+
+/// No two paths, of files or directories, differ in case or Unicode form alone.
+fn no_path_is_doubled(Following { commit, tree, .. }: Following<'_>) -> Result<(), Error> {
+    let removed: HashSet<_> = commit.removed.iter().collect();
+    let mut spelled: HashMap<String, &str> = HashMap::new();
+    for file in tree.files().filter(|file| !removed.contains(&file.path)) {
+        spelled.extend(with_directories(&file.path).map(|part| (path::folded(part), part)));
+    }
+    for file in &commit.files {
+        for part in with_directories(&file.path) {
+            match *spelled.entry(path::folded(part)).or_insert(part) {
+                there if there == part => {}
+                other => return Err(Error::PathDouble { path: file.path.clone(), other: other.to_owned() }),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn with_directories(path: &str) -> impl Iterator<Item = &str> {
+    path::directories(path).chain([path])
 }
 
 fn grows(file: &FileAdded, there: Option<String>) -> Result<(), Error> {
@@ -170,7 +206,7 @@ fn something_moves(Following { commit, head, .. }: Following<'_>) -> Result<(), 
         }
         None => commit.marker.partitions.is_empty() && commit.state.is_empty(),
     };
-    match same_as_head && commit.files.is_empty() && commit.removed.is_empty() {
+    match same_as_head && commit.base.is_none() && commit.files.is_empty() && commit.removed.is_empty() {
         false => Ok(()),
         true => Err(Error::NothingMoved { branch: commit.branch.clone() }),
     }

@@ -23,30 +23,52 @@
 //! # }
 //! ```
 
-mod branch;
+mod collect;
+mod compact;
+mod draft;
+mod edit;
 mod error;
 mod format;
 mod fsck;
+mod history;
+mod index;
 mod invariants;
+mod layout;
 mod object;
 mod open_commit;
+mod pack;
 pub mod path;
+mod reach;
 mod record;
 mod reference;
+mod refs;
 mod repository;
+mod retention;
+mod seal;
+mod slot;
+mod snapshot;
 mod sql;
+mod started;
+mod state;
 mod store;
 mod tree;
 mod writer;
 
+pub use collect::{Collect, Collected};
+pub use compact::{Compacted, TARGET};
+pub use edit::{Edit, Editor};
 pub use error::{Cause, Error};
 pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
-pub use fsck::{Depth, Finding, Report, Severity, fsck};
+pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use open_commit::OpenCommit;
-pub use record::{Blob, Claim, Commit, FileAdded, Place, PutMode, RecordKind, TableInfo};
+pub use record::{Blob, Commit, FileAdded, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
 pub use reference::{MASTER, Reference};
+pub use refs::TagInfo;
 pub use repository::{BranchInfo, Repo};
+pub use retention::Retention;
+pub use snapshot::Snapshot;
 pub use sql::{Answer, query};
+pub use started::Started;
 pub use store::{RepoInfo, Store};
 pub use tree::{FileEntry, Piece, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};

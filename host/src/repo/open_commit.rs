@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncRead;
 
 use super::{
     Error,
-    branch::Layout,
-    format::{Encoded, sha256},
+    format::{Encoded, Format, sha256},
+    layout::Layout,
     object::{Objects, Step},
     path,
-    record::{Blob, FileAdded, Place, PutMode, TableInfo},
+    record::{Blob, FileAdded, Place, PutMode, Sweep, TableInfo},
     repository::Repo,
-    tree::encode_schema,
+    tree::{FileEntry, Tree, encode_schema},
 };
 use crate::clock;
 
@@ -27,6 +29,7 @@ pub(super) const INLINE_ALL: usize = 256 << 10;
 pub struct OpenCommit {
     objects: Objects,
     pub(super) layout: Layout,
+    branch: String,
     id: String,
     objects_made: u32,
     inline: usize,
@@ -37,10 +40,11 @@ pub struct OpenCommit {
 }
 
 impl OpenCommit {
-    pub(super) fn new(repo: &Repo) -> Self {
+    pub(super) fn new(repo: &Repo, branch: &str) -> Self {
         Self {
             objects: repo.objects.clone(),
             layout: repo.layout.clone(),
+            branch: branch.to_owned(),
             id: clock::nonce(),
             objects_made: 0,
             inline: 0,
@@ -54,6 +58,11 @@ impl OpenCommit {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The same, to become the commit of this id.
+    pub(super) fn with_id(self, id: &str) -> Self {
+        Self { id: id.to_owned(), ..self }
     }
 
     /// Bytes that the record will carry in itself.
@@ -76,8 +85,42 @@ impl OpenCommit {
         let path = path::file_path(path)?;
         let extension = path.rsplit_once('.').map(|(_, extension)| extension).filter(|extension| plain(extension));
         let sha256 = sha256(&bytes);
-        let blob = self.blob(Step::Data, extension.unwrap_or("bin"), bytes, sha256).await?;
+        let blob = self.blob(Step::Data, "data", extension.unwrap_or("bin"), bytes, sha256).await?;
         self.add(FileAdded { path, how, blob, table: None });
+        Ok(())
+    }
+
+    /// Puts a file of any bytes as they come, holding a few megabytes of them at a time. It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::BadPath`], what reading `from` ends with, and what writing can end with.
+    pub async fn put_stream(
+        &mut self,
+        path: &str,
+        how: PutMode,
+        from: impl AsyncRead + Unpin + Send,
+    ) -> Result<u64, Error> {
+        let path = path::file_path(path)?;
+        let name = self.fresh("data", "bin");
+        let (size, sha256) = self.objects.create_streamed(Step::Data, &self.layout.object(&name), from).await?;
+        self.add(FileAdded { path, how, blob: Blob { place: Place::Object(name), size, sha256 }, table: None });
+        Ok(size)
+    }
+
+    /// Puts the file `from` of a commit of the same repo at `to`, without copying a byte.
+    ///
+    /// # Errors
+    /// [`Error::BadPath`], [`Error::Encode`].
+    pub fn copy_file(&mut self, tree: &Tree, from: &FileEntry, to: &str, how: PutMode) -> Result<(), Error> {
+        let path = path::file_path(to)?;
+        for (index, piece) in from.pieces.iter().enumerate() {
+            if let Some((table, schema)) = piece.table.as_ref().zip(tree.schema(piece)) {
+                self.know(table.format, schema)?;
+            }
+            let how = if index == 0 { how } else { PutMode::Append };
+            let (blob, table) = (piece.blob.clone(), piece.table.clone());
+            self.add(FileAdded { path: path.clone(), how, blob, table });
+        }
         Ok(())
     }
 
@@ -87,15 +130,25 @@ impl OpenCommit {
     /// [`Error::BadPath`], and what writing can end with.
     pub async fn put_table(&mut self, path: &str, how: PutMode, table: Encoded) -> Result<(), Error> {
         let path = path::file_path(path)?;
-        let (schema, text) = encode_schema(&table.schema)
-            .map_err(|source| Error::Encode { format: table.format.extension(), source: source.into() })?;
-        let blob = self.blob(Step::Data, table.format.extension(), table.bytes, table.sha256).await?;
-        if !self.schemas.iter().any(|(key, _)| *key == schema) {
-            self.schemas.push((schema.clone(), text));
-        }
+        let schema = self.know(table.format, &table.schema)?;
+        let directory = match table.format {
+            Format::Parquet => format!("tables/{}{}", self.branch, path::table(&path)),
+            _ => "data".to_owned(),
+        };
+        let blob = self.blob(Step::Data, &directory, table.format.extension(), table.bytes, table.sha256).await?;
         let table = TableInfo { format: table.format, rows: table.rows, schema, columns: table.columns };
         self.add(FileAdded { path, how, blob, table: Some(table) });
         Ok(())
+    }
+
+    /// The key of a schema that the record will carry.
+    fn know(&mut self, format: Format, schema: &arrow::datatypes::SchemaRef) -> Result<String, Error> {
+        let (key, text) = encode_schema(schema)
+            .map_err(|source| Error::Encode { format: format.extension(), source: source.into() })?;
+        if !self.schemas.iter().any(|(there, _)| *there == key) {
+            self.schemas.push((key.clone(), text));
+        }
+        Ok(key)
     }
 
     /// Deletes the file at `path`, and takes back what this commit has put there so far.
@@ -120,15 +173,13 @@ impl OpenCommit {
             self.files.retain(|there| there.path != file.path);
         }
         self.files.push(file);
-        let used: BTreeSet<_> =
-            self.files.iter().filter_map(|file| Some(file.table.as_ref()?.schema.clone())).collect();
-        self.schemas.retain(|(key, _)| used.contains(key));
     }
 
     /// Bytes in their place: inline if they are few, else an object that is durable before the record names it.
     pub(super) async fn blob(
         &mut self,
         step: Step,
+        directory: &str,
         extension: &str,
         bytes: Bytes,
         sha256: String,
@@ -138,11 +189,58 @@ impl OpenCommit {
             self.inline += bytes.len();
             return Ok(Blob { place: Place::Inline(bytes), size, sha256 });
         }
-        let name = format!("{}-{}.{extension}", self.id, self.objects_made);
-        self.objects_made += 1;
+        let name = self.fresh(directory, extension);
         self.objects.create_fresh(step, &self.layout.object(&name), bytes).await?;
         Ok(Blob { place: Place::Object(name), size, sha256 })
     }
+
+    fn fresh(&mut self, directory: &str, extension: &str) -> String {
+        let name = format!("{directory}/{}-{}.{extension}", self.id, self.objects_made);
+        self.objects_made += 1;
+        name
+    }
+
+    /// Whether a collection leaves all objects of this commit alone.
+    pub(super) async fn survives(&self, sweep: &Sweep) -> Result<(), Error> {
+        let swept = Error::Swept { branch: self.branch.clone() };
+        let Some(list) = self.objects.find(&self.layout.object(&sweep.list)).await? else { return Err(swept) };
+        let named: BTreeSet<&str> = self.files.iter().filter_map(|file| file.blob.object()).collect();
+        let list = String::from_utf8_lossy(&list);
+        match list.lines().any(|gone| named.contains(gone) || gone.contains(self.id.as_str())) {
+            true => Err(swept),
+            false => Ok(()),
+        }
+    }
+
+    /// What a started commit keeps between two commands.
+    pub(super) fn staged(&self) -> Staged {
+        Staged { files: self.files.clone(), schemas: self.schemas.clone(), removed: self.removed.clone() }
+    }
+
+    /// Adds what was kept, after what is there.
+    pub(super) fn restage(&mut self, staged: Staged) -> Result<(), Error> {
+        for (path, taken_back) in staged.removed {
+            self.delete_file(&path)?;
+            if let Some(last) = self.removed.iter_mut().find(|(there, _)| *there == path) {
+                last.1 |= taken_back;
+            }
+        }
+        for schema in staged.schemas {
+            if !self.schemas.contains(&schema) {
+                self.schemas.push(schema);
+            }
+        }
+        staged.files.into_iter().for_each(|file| self.add(file));
+        Ok(())
+    }
+}
+
+/// The changes of one command to a started commit.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Staged {
+    pub(super) files: Vec<FileAdded>,
+    pub(super) schemas: Vec<(String, String)>,
+    pub(super) removed: Vec<(String, bool)>,
 }
 
 /// Only harmless extensions are carried over into object names.

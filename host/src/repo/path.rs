@@ -1,5 +1,8 @@
 //! The one place where names of repos, branches and files are judged.
 
+use globset::{GlobBuilder, GlobMatcher};
+use unicode_normalization::UnicodeNormalization;
+
 use super::Error;
 
 const LONGEST_PATH: usize = 1024;
@@ -7,8 +10,8 @@ const LONGEST_SEGMENT: usize = 255;
 const LONGEST_NAME: usize = 100;
 /// Names that a Windows machine cannot create, with or without an extension: `get file` must work there too.
 const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
-/// Where our own files will live inside a tree, should there ever be any.
-const OURS: &str = ".spout";
+/// Where our own files will live inside a tree, should there ever be any, and where Delta keeps a table's log.
+const OURS: [&str; 2] = [".spout", "_delta_log"];
 
 /// The canonical form of a file path: one leading slash, no trailing one.
 ///
@@ -42,7 +45,7 @@ fn segment_ok(segment: &str) -> Result<(), &'static str> {
     match segment {
         "" => Err("it has an empty segment"),
         "." | ".." => Err("it has a segment `.` or `..`"),
-        OURS => Err("the name .spout is reserved"),
+        _ if OURS.contains(&segment) => Err("the names .spout and _delta_log are reserved"),
         _ if segment.len() > LONGEST_SEGMENT => Err("a segment is longer than 255 bytes"),
         _ if segment.contains('\0') => Err("it has a NUL byte"),
         _ if segment.contains('\\') => Err("it has a backslash"),
@@ -53,6 +56,44 @@ fn segment_ok(segment: &str) -> Result<(), &'static str> {
         }
         _ => Ok(()),
     }
+}
+
+/// The form in which two paths are the same that some system would take for one: composed, lower case.
+pub(super) fn folded(path: &str) -> String {
+    match path.is_ascii() {
+        true => path.to_ascii_lowercase(),
+        false => path.nfc().flat_map(char::to_lowercase).nfc().collect(),
+    }
+}
+
+/// The directories above a path, without their trailing slash, the root left out.
+pub(super) fn directories(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').skip(1).map(|(at, _)| &path[..at])
+}
+
+/// The directory that the table of a file has below `tables/<branch>`: its own, without `key=value` segments, which are
+/// columns; `/_root` for the root.
+pub(super) fn table(path: &str) -> String {
+    let (directory, _) = path.rsplit_once('/').unwrap_or_default();
+    let plain: String = directory
+        .split('/')
+        .skip(1)
+        .filter(|segment| !segment.contains('='))
+        .fold(String::new(), |joined, segment| format!("{joined}/{segment}"));
+    if plain.is_empty() { "/_root".to_owned() } else { plain }
+}
+
+/// A pattern of paths: `*` and `?` stay within a directory, `**` does not; `[abc]` and `{a,b}` are one of several.
+///
+/// # Errors
+/// [`Error::BadPattern`].
+pub(super) fn pattern(text: &str) -> Result<GlobMatcher, Error> {
+    let rooted = format!("/{}", text.trim_start_matches('/'));
+    let glob = GlobBuilder::new(&rooted).literal_separator(true).backslash_escape(true).build();
+    glob.map(|glob| glob.compile_matcher()).map_err(|source| Error::BadPattern {
+        pattern: text.chars().take(200).collect(),
+        reason: source.kind().to_string(),
+    })
 }
 
 /// The name of a repo, unchanged.
@@ -68,10 +109,22 @@ pub fn repo_name(name: &str) -> Result<&str, Error> {
 /// # Errors
 /// [`Error::BadName`] with the reason.
 pub fn branch_name(name: &str) -> Result<&str, Error> {
+    reference_name("branch", name)
+}
+
+/// The name of a tag, unchanged; judged as a branch's.
+///
+/// # Errors
+/// [`Error::BadName`] with the reason.
+pub fn tag_name(name: &str) -> Result<&str, Error> {
+    reference_name("tag", name)
+}
+
+fn reference_name<'a>(what: &'static str, name: &'a str) -> Result<&'a str, Error> {
     if name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Error::BadName { what: "branch", name: name.to_owned(), reason: "it reads as a commit id" });
+        return Err(Error::BadName { what, name: name.to_owned(), reason: "it reads as a commit id" });
     }
-    named("branch", name)
+    named(what, name)
 }
 
 fn named<'a>(what: &'static str, name: &'a str) -> Result<&'a str, Error> {

@@ -1,4 +1,8 @@
-//! What a commit stores, and the form it is stored in: JSON that ends with a checksum of itself.
+//! What the records of a branch say.
+//!
+//! A branch is a sequence of records: a [`Commit`] adds a version; a [`Claim`] is a writer taking the branch over; a
+//! [`Point`] sets the branch to a commit of any branch, or deletes it; a [`Squash`] hides commits; a [`Sweep`] says that
+//! objects are about to be collected.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +11,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error,
-    format::{ColumnStatistics, Format, sha256, sha256_of},
+    format::{ColumnStatistics, Format},
+    snapshot::Snapshot,
 };
 use crate::data::{Marker, PartitionId};
 
 /// The newest format version this build reads, and the one it writes.
 pub(super) const VERSION: u32 = 1;
-/// Every record ends with this, 64 digits, and [`TAIL_END`]. That rule is the same for all versions, so that a newer
-/// record can be told from a damaged one.
-const TAIL: &str = r#""checksum":""#;
-const TAIL_END: &str = "\"}";
-const DIGITS: usize = 64;
-
 /// Whether a same-named file grows or is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,13 +32,22 @@ pub enum PutMode {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
-    /// An object of this name in the repo's `data/`.
+    /// An object, named from the repo's root: `data/…` or `tables/<branch>/<table>/…`.
     Object(String),
     /// In the record itself.
     #[serde(with = "base64_text")]
     Inline(Bytes),
-    /// In the record of this sequence; only in memory, never stored.
-    Record(u64),
+    /// Inline in that record.
+    Record(Slot),
+}
+
+/// The place of a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Slot {
+    /// The branch whose record it is.
+    pub branch: String,
+    /// Its sequence there.
+    pub sequence: u64,
 }
 
 /// A run of bytes that a commit wrote.
@@ -52,6 +59,17 @@ pub struct Blob {
     pub size: u64,
     /// What it must hash to.
     pub sha256: String,
+}
+
+impl Blob {
+    /// The object that the bytes are in, if they are in one.
+    #[must_use]
+    pub fn object(&self) -> Option<&str> {
+        match &self.place {
+            Place::Object(name) => Some(name),
+            Place::Inline(_) | Place::Record(_) => None,
+        }
+    }
 }
 
 /// What is known of a piece that is a table.
@@ -90,6 +108,12 @@ pub enum RecordKind {
     Commit,
     /// A writer taking over the branch.
     Claim,
+    /// The branch set to a commit, or deleted.
+    Point,
+    /// Commits hidden from the history.
+    Squash,
+    /// Objects about to be collected.
+    Sweep,
 }
 
 /// A version of a branch: files, the position in every source partition, and the state of every handler.
@@ -107,8 +131,10 @@ pub struct Commit {
     pub repo: String,
     /// The branch.
     pub branch: String,
-    /// Place in the branch, counting claims too.
+    /// Place in the branch, counting records of every kind.
     pub sequence: u64,
+    /// How many commits lead to it, itself included.
+    pub number: u64,
     /// Epoch of the writer.
     pub epoch: u64,
     /// The writer.
@@ -125,6 +151,9 @@ pub struct Commit {
     pub spec_digest: String,
     /// Digests of the plugins that ran, by name.
     pub plugins: BTreeMap<String, String>,
+    /// What the files were before `removed` and `files`, where that is not what the parent left: a branch that was reverted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Box<Snapshot>>,
     /// Puts, in order.
     pub files: Vec<FileAdded>,
     /// Files deleted before the puts.
@@ -146,161 +175,220 @@ pub struct Commit {
     pub dead_letters: u64,
     /// Why it was cut.
     pub reason: String,
+    /// Whether it holds the same rows as its parent in other files.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub compaction: bool,
     /// Commits of other repos that it was made from.
-    pub provenance: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub provenance: Vec<Upstream>,
+    /// Shared by all commits that one commit led to, across repos: the id of the first of them.
+    pub global: String,
     /// SHA-256 of the record with this field empty.
     pub checksum: String,
+}
+
+/// A commit of another repo that a commit was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upstream {
+    /// Its repo.
+    pub repo: String,
+    /// Its branch.
+    pub branch: String,
+    /// Its id.
+    pub commit: String,
 }
 
 /// A writer taking over a branch: every writer of a lower epoch is fenced from here on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Claim {
+pub(super) struct Claim {
     /// Format version.
-    pub version: u32,
+    pub(super) version: u32,
     /// Always `Claim`.
-    pub kind: RecordKind,
+    pub(super) kind: RecordKind,
     /// 32 hexadecimal digits.
-    pub id: String,
+    pub(super) id: String,
     /// The repo.
-    pub repo: String,
+    pub(super) repo: String,
     /// The branch.
-    pub branch: String,
+    pub(super) branch: String,
     /// Place in the branch.
-    pub sequence: u64,
+    pub(super) sequence: u64,
     /// The new epoch.
-    pub epoch: u64,
+    pub(super) epoch: u64,
     /// The writer.
-    pub nonce: String,
+    pub(super) nonce: String,
     /// Checksum of the record before it.
-    pub previous: String,
+    pub(super) previous: String,
     /// When; for people.
-    pub at_ms: i64,
+    pub(super) at_ms: i64,
     /// The pipeline that writes from here on.
-    pub pipeline: String,
+    pub(super) pipeline: String,
     /// SHA-256 of the record with this field empty.
-    pub checksum: String,
+    pub(super) checksum: String,
 }
 
-/// Either record.
+/// A branch set to a commit of any branch, or deleted. It raises the epoch: writers of the branch are fenced.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Point {
+    /// Format version.
+    pub(super) version: u32,
+    /// Always `Point`.
+    pub(super) kind: RecordKind,
+    /// 32 hexadecimal digits.
+    pub(super) id: String,
+    /// The repo.
+    pub(super) repo: String,
+    /// The branch.
+    pub(super) branch: String,
+    /// Place in the branch.
+    pub(super) sequence: u64,
+    /// The new epoch.
+    pub(super) epoch: u64,
+    /// The writer.
+    pub(super) nonce: String,
+    /// Checksum of the record before it.
+    pub(super) previous: String,
+    /// When; for people.
+    pub(super) at_ms: i64,
+    /// The commit the branch is at from here on; `None` for a branch without commits.
+    pub(super) target: Option<Box<Snapshot>>,
+    /// The branch does not exist from here on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) deleted: bool,
+    /// SHA-256 of the record with this field empty.
+    pub(super) checksum: String,
+}
+
+/// Commits hidden from a branch's history: what they changed belongs to the commit after them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Squash {
+    /// Format version.
+    pub(super) version: u32,
+    /// Always `Squash`.
+    pub(super) kind: RecordKind,
+    /// 32 hexadecimal digits.
+    pub(super) id: String,
+    /// The repo.
+    pub(super) repo: String,
+    /// The branch.
+    pub(super) branch: String,
+    /// Place in the branch.
+    pub(super) sequence: u64,
+    /// Epoch of the branch, which this does not raise.
+    pub(super) epoch: u64,
+    /// The writer.
+    pub(super) nonce: String,
+    /// Checksum of the record before it.
+    pub(super) previous: String,
+    /// When; for people.
+    pub(super) at_ms: i64,
+    /// First and last number of the hidden commits.
+    pub(super) hidden: (u64, u64),
+    /// SHA-256 of the record with this field empty.
+    pub(super) checksum: String,
+}
+
+/// Said before objects are deleted: whoever is about to publish a commit that names one of them loses this slot and sees it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sweep {
+    /// Format version.
+    pub(super) version: u32,
+    /// Always `Sweep`.
+    pub(super) kind: RecordKind,
+    /// 32 hexadecimal digits.
+    pub(super) id: String,
+    /// The repo.
+    pub(super) repo: String,
+    /// The branch.
+    pub(super) branch: String,
+    /// Place in the branch.
+    pub(super) sequence: u64,
+    /// Epoch of the branch, which this does not raise.
+    pub(super) epoch: u64,
+    /// The writer.
+    pub(super) nonce: String,
+    /// Checksum of the record before it.
+    pub(super) previous: String,
+    /// When; for people.
+    pub(super) at_ms: i64,
+    /// The object that lists the names of what is deleted, one a line.
+    pub(super) list: String,
+    /// SHA-256 of the record with this field empty.
+    pub(super) checksum: String,
+}
+
+/// Any record.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Record {
     Commit(Box<Commit>),
     Claim(Claim),
+    Point(Point),
+    Squash(Squash),
+    Sweep(Sweep),
+}
+
+/// One field that all records have.
+macro_rules! common {
+    ($self:ident, $record:ident => $field:expr) => {
+        match $self {
+            Record::Commit($record) => $field,
+            Record::Claim($record) => $field,
+            Record::Point($record) => $field,
+            Record::Squash($record) => $field,
+            Record::Sweep($record) => $field,
+        }
+    };
 }
 
 impl Record {
     pub(super) fn branch(&self) -> &str {
-        match self {
-            Self::Commit(commit) => &commit.branch,
-            Self::Claim(claim) => &claim.branch,
-        }
+        common!(self, record => &record.branch)
     }
 
     pub(super) fn sequence(&self) -> u64 {
-        match self {
-            Self::Commit(commit) => commit.sequence,
-            Self::Claim(claim) => claim.sequence,
-        }
+        common!(self, record => record.sequence)
     }
 
     pub(super) fn epoch(&self) -> u64 {
-        match self {
-            Self::Commit(commit) => commit.epoch,
-            Self::Claim(claim) => claim.epoch,
-        }
+        common!(self, record => record.epoch)
     }
 
     pub(super) fn previous(&self) -> &str {
-        match self {
-            Self::Commit(commit) => &commit.previous,
-            Self::Claim(claim) => &claim.previous,
-        }
+        common!(self, record => &record.previous)
     }
 
     pub(super) fn checksum(&self) -> &str {
+        common!(self, record => &record.checksum)
+    }
+
+    pub(super) fn id(&self) -> &str {
+        common!(self, record => &record.id)
+    }
+
+    /// The record without the bytes of inline files.
+    pub(super) fn light(self) -> Self {
         match self {
-            Self::Commit(commit) => &commit.checksum,
-            Self::Claim(claim) => &claim.checksum,
+            Self::Commit(commit) => Self::Commit(Box::new(commit.light())),
+            other => other,
         }
     }
-
-    pub(super) fn pipeline(&self) -> &str {
-        match self {
-            Self::Commit(commit) => &commit.pipeline,
-            Self::Claim(claim) => &claim.pipeline,
-        }
-    }
-}
-
-/// The bytes of a record whose checksum field is its last and empty, and the checksum that was put there.
-pub(super) fn seal<T: Serialize>(object: &str, record: &T) -> Result<(Bytes, String), Error> {
-    let wrong = |reason: String| Error::BadRecord { object: object.to_owned(), reason };
-    let mut text = serde_json::to_string(record).map_err(|source| wrong(format!("it cannot be written: {source}")))?;
-    let checksum = sha256(text.as_bytes());
-    if !text.ends_with(&format!("{TAIL}{TAIL_END}")) {
-        return Err(wrong("it does not end with an empty checksum".to_owned()));
-    }
-    text.truncate(text.len() - TAIL_END.len());
-    text.push_str(&checksum);
-    text.push_str(TAIL_END);
-    Ok((text.into(), checksum))
-}
-
-/// What a reader needs to know before it reads the rest.
-#[derive(Deserialize)]
-struct Header {
-    version: u32,
-    kind: Option<RecordKind>,
-}
-
-/// The text of a sealed object whose checksum holds and whose version this build knows.
-pub(super) fn unseal<'a>(object: &str, bytes: &'a [u8]) -> Result<&'a str, Error> {
-    opened(object, bytes).map(|(text, _)| text)
-}
-
-fn opened<'a>(object: &str, bytes: &'a [u8]) -> Result<(&'a str, Header), Error> {
-    let wrong = |reason: &str| Error::BadRecord { object: object.to_owned(), reason: reason.to_owned() };
-    if bytes.is_empty() {
-        return Err(wrong("it is empty"));
-    }
-    let text = std::str::from_utf8(bytes).map_err(|_| wrong("it is not text"))?;
-    let cut = || wrong("it is cut short or not a record");
-    let body = text.strip_suffix(TAIL_END).ok_or_else(cut)?;
-    let (head, digits) = body.split_at_checked(body.len().saturating_sub(DIGITS)).ok_or_else(cut)?;
-    if !head.ends_with(TAIL) {
-        return Err(cut());
-    }
-    if sha256_of([head, TAIL_END]) != digits {
-        return Err(wrong("its bytes do not match its checksum"));
-    }
-    let header: Header = serde_json::from_str(text).map_err(|_| wrong("it has no format version"))?;
-    match header.version > VERSION {
-        true => Err(Error::NewerFormat { object: object.to_owned(), found: header.version, known: VERSION }),
-        false => Ok((text, header)),
-    }
-}
-
-/// Reads a record, its checksum verified.
-pub(super) fn parse(object: &str, bytes: &[u8]) -> Result<Record, Error> {
-    let wrong = |reason: String| Error::BadRecord { object: object.to_owned(), reason };
-    let (text, header) = opened(object, bytes)?;
-    let kind = header.kind.ok_or_else(|| wrong("it is no record".to_owned()))?;
-    let wrong = |source: serde_json::Error| wrong(source.to_string());
-    Ok(match kind {
-        RecordKind::Commit => Record::Commit(Box::new(serde_json::from_str(text).map_err(wrong)?)),
-        RecordKind::Claim => Record::Claim(serde_json::from_str(text).map_err(wrong)?),
-    })
 }
 
 impl Commit {
     /// The commit with a reference to itself in the place of its inline bytes, so that a long history fits in memory.
     pub(super) fn light(mut self) -> Self {
-        let sequence = self.sequence;
+        let slot = self.slot();
         let blobs = self.files.iter_mut().map(|file| &mut file.blob).chain(self.state.values_mut());
         for blob in blobs.filter(|blob| matches!(blob.place, Place::Inline(_))) {
-            blob.place = Place::Record(sequence);
+            blob.place = Place::Record(slot.clone());
         }
         self
+    }
+
+    /// Where its record is.
+    #[must_use]
+    pub fn slot(&self) -> Slot {
+        Slot { branch: self.branch.clone(), sequence: self.sequence }
     }
 
     /// Bytes in the files this commit added.

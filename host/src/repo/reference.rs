@@ -1,6 +1,8 @@
-//! How people name a commit: `repo@branch~2:/path`.
+//! How people name a commit: `repo@branch~2:/path`, `repo@branch{2026-01-31T12:00:00Z}`.
 
 use std::{fmt, str::FromStr};
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
 use super::{Error, path};
 
@@ -14,7 +16,9 @@ pub struct Reference {
     pub repo: String,
     /// A branch, a commit id, or the start of one.
     pub target: String,
-    /// How many commits before the target.
+    /// The newest commit of the target that is no younger than this; milliseconds since 1970.
+    pub at_ms: Option<i64>,
+    /// How many commits before that.
     pub back: u64,
     /// A file or directory in the commit.
     pub path: Option<String>,
@@ -24,7 +28,7 @@ impl Reference {
     /// The head of `branch` of `repo`.
     #[must_use]
     pub fn head(repo: &str, branch: &str) -> Self {
-        Self { repo: repo.to_owned(), target: branch.to_owned(), back: 0, path: None }
+        Self { repo: repo.to_owned(), target: branch.to_owned(), at_ms: None, back: 0, path: None }
     }
 }
 
@@ -33,19 +37,38 @@ impl FromStr for Reference {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let wrong = |reason| Error::BadReference { text: text.chars().take(200).collect(), reason };
-        let (commit, file) = match text.split_once(':') {
+        // A moment has colons of its own.
+        let braced = text.find('}').map_or(0, |at| at + 1);
+        let colon = text
+            .get(braced..)
+            .and_then(|rest| rest.find(':'))
+            .map(|at| (&text[..braced + at], &text[braced + at + 1..]));
+        let (commit, file) = match colon {
             Some((commit, file)) => (commit, Some(file)),
             None => (text, None),
         };
         let (repo, rest) = match commit.split_once('@') {
             Some((_, "")) => return Err(wrong("nothing follows the @")),
             Some((repo, rest)) => (repo, rest),
-            None => match commit.find(['~', '^']) {
+            None => match commit.find(['~', '^', '{']) {
                 Some(at) => commit.split_at(at),
                 None => (commit, ""),
             },
         };
-        let (target, steps) = rest.split_at(rest.find(['~', '^']).unwrap_or(rest.len()));
+        let (target, steps) = rest.split_at(rest.find(['~', '^', '{']).unwrap_or(rest.len()));
+        let (moment, steps) = match steps.strip_prefix('{') {
+            Some(inner) => inner
+                .split_once('}')
+                .map(|(moment, steps)| (Some(moment), steps))
+                .ok_or_else(|| wrong("a `}` is missing"))?,
+            None => (None, steps),
+        };
+        let at_ms = moment
+            .map(|moment| {
+                milliseconds(moment)
+                    .ok_or_else(|| wrong("between the braces stands a moment like 2026-01-31T12:00:00Z or 2026-01-31"))
+            })
+            .transpose()?;
         let target = if target.is_empty() { MASTER } else { target };
         path::repo_name(repo)?;
         if !target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
@@ -57,8 +80,17 @@ impl FromStr for Reference {
             Some("" | "/") => Some("/".to_owned()),
             Some(file) => Some(path::file_path(file.strip_suffix('/').unwrap_or(file))?),
         };
-        Ok(Self { repo: repo.to_owned(), target: target.to_owned(), back, path: file })
+        Ok(Self { repo: repo.to_owned(), target: target.to_owned(), at_ms, back, path: file })
     }
+}
+
+/// A moment as RFC 3339, or a day, which means its end in UTC: all commits of that day are in.
+fn milliseconds(moment: &str) -> Option<i64> {
+    if let Ok(at) = moment.parse::<Timestamp>() {
+        return Some(at.as_millisecond());
+    }
+    let end = moment.parse::<Date>().ok()?.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?;
+    Some(end.timestamp().as_millisecond() - 1)
 }
 
 /// The sum of `~2^^~`: each sign goes one back, or as many as the number after it says.
@@ -77,6 +109,9 @@ fn back(mut steps: &str) -> Option<u64> {
 impl fmt::Display for Reference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{}", self.repo, self.target)?;
+        if let Some(at) = self.at_ms.and_then(|at_ms| Timestamp::from_millisecond(at_ms).ok()) {
+            write!(f, "{{{at}}}")?;
+        }
         if self.back > 0 {
             write!(f, "~{}", self.back)?;
         }
@@ -101,6 +136,11 @@ mod tests {
         check("events~1", Some("events@master~1"));
         check("events@0f3a:/a/b.txt", Some("events@0f3a:/a/b.txt"));
         check("events@dev:a.txt", Some("events@dev:/a.txt"));
+        check("events@dev{2026-01-31T12:00:00Z}~1:/a", Some("events@dev{2026-01-31T12:00:00Z}~1:/a"));
+        check("events{2026-01-31}", Some("events@master{2026-01-31T23:59:59.999Z}"));
+        check("events@{2026-01-31T12:00:00+01:00}", Some("events@master{2026-01-31T11:00:00Z}"));
+        check("events@dev{yesterday}", None);
+        check("events@dev{2026-01-31", None);
         check("events@dev:/", Some("events@dev:/"));
         check("events@dev:/a/", Some("events@dev:/a"));
         for bad in

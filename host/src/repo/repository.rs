@@ -1,25 +1,25 @@
 //! A repo as readers see it: branches, commits, files, bytes.
 
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use super::{
     Error,
-    branch::{Layout, Log},
     error::nearest,
     format::{Format, TableWriter, adapt, csv_header, decode, merge, sha256},
-    object::Objects,
+    layout::Layout,
+    object::{Objects, PARALLEL},
     open_commit::OpenCommit,
-    path,
-    record::{self, Blob, Commit, Place, Record},
-    reference::Reference,
+    pack, path,
+    record::{Blob, Commit, Place, Record},
+    reference::MASTER,
+    seal,
+    state::State,
     tree::{FileEntry, Piece, Tree},
     writer::BranchWriter,
 };
 use arrow::datatypes::SchemaRef;
-
-/// Shorter starts of a commit id are not looked up.
-const SHORTEST_PREFIX: usize = 4;
 
 /// A file tree with history.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct BranchInfo {
     pub name: String,
     /// Its newest commit.
     pub head: Option<Commit>,
-    /// Commits in it.
-    pub commits: usize,
+    /// Commits that lead to it, itself included; squashed ones are not counted.
+    pub commits: u64,
     /// Writers that have claimed it so far.
     pub epoch: u64,
     /// The pipeline that claimed it.
@@ -66,11 +66,17 @@ impl Repo {
         BranchWriter::claim(self, branch, pipeline).await
     }
 
-    /// A commit to put files into. It is independent of the writer, so that rows can be taken while the commit before it
-    /// is still being written.
+    /// A commit to put files of `master` into.
     #[must_use]
     pub fn open_commit(&self) -> OpenCommit {
-        OpenCommit::new(self)
+        self.open_commit_on(MASTER)
+    }
+
+    /// A commit to put files into. It is independent of the writer, so that rows can be taken while the commit before it
+    /// is still being written. `branch` decides only where tables are kept.
+    #[must_use]
+    pub fn open_commit_on(&self, branch: &str) -> OpenCommit {
+        OpenCommit::new(self, branch)
     }
 
     /// All branches, sorted by name.
@@ -78,97 +84,71 @@ impl Repo {
     /// # Errors
     /// Those of reading records.
     pub async fn branches(&self) -> Result<Vec<BranchInfo>, Error> {
-        let mut infos = Vec::new();
-        for name in self.branch_names().await? {
-            let log = Log::load(&self.objects, &self.layout, &name).await?;
-            let head = log.head();
-            infos.push(BranchInfo {
-                name,
-                commits: log.commits().count(),
-                epoch: head.epoch,
-                pipeline: log.records.last().map(|record| record.pipeline().to_owned()).unwrap_or_default(),
-                head: head.commit,
-            });
-        }
-        Ok(infos)
+        let states = stream::iter(self.branch_names().await?).map(|name| async move { self.state(&name).await });
+        let states: Vec<State> = states.buffered(PARALLEL).try_collect().await?;
+        let there = states.into_iter().filter(|state| !state.deleted && !state.is_new());
+        Ok(there
+            .map(|state| BranchInfo {
+                commits: state.visible(),
+                name: state.branch,
+                epoch: state.head.epoch,
+                pipeline: state.owner,
+                head: state.head.commit,
+            })
+            .collect())
     }
 
+    /// Names of all branches, deleted ones too.
     pub(super) async fn branch_names(&self) -> Result<Vec<String>, Error> {
         self.objects.directories(&self.layout.branches()).await
     }
 
-    /// The commits of `branch`, newest first, without the bytes of inline files.
-    ///
-    /// # Errors
-    /// [`Error::UnknownBranch`], and those of reading records.
-    pub async fn log(&self, branch: &str) -> Result<Vec<Commit>, Error> {
-        let log = self.known(branch).await?;
-        Ok(log.commits().rev().cloned().collect())
+    /// What `branch` is now; empty if there is none.
+    pub(super) async fn state(&self, branch: &str) -> Result<State, Error> {
+        State::load(&self.objects, &self.layout, &self.name, branch).await
     }
 
-    async fn known(&self, branch: &str) -> Result<Log, Error> {
-        let log = Log::load(&self.objects, &self.layout, branch).await?;
-        if log.records.is_empty() {
+    /// What `branch` is now.
+    pub(super) async fn known(&self, branch: &str) -> Result<State, Error> {
+        let state = self.state(branch).await?;
+        if state.is_new() || state.deleted {
             let names = self.branch_names().await?;
-            let nearest = nearest(branch, names.iter().map(String::as_str));
+            let nearest = nearest(branch, names.iter().map(String::as_str).filter(|name| *name != branch));
             return Err(Error::UnknownBranch { repo: self.name.clone(), branch: branch.to_owned(), nearest });
         }
-        Ok(log)
+        Ok(state)
     }
 
-    /// The commit that `reference` names: the head of a branch, a commit id or the start of one, or one before it.
-    ///
-    /// # Errors
-    /// [`Error::UnknownBranch`], [`Error::UnknownCommit`], [`Error::AmbiguousCommit`], and those of reading records.
-    pub async fn resolve(&self, reference: &Reference) -> Result<Commit, Error> {
-        let target = &reference.target;
-        let names = self.branch_names().await?;
-        let unknown = |reason: String| Error::UnknownCommit { reference: reference.to_string(), reason };
-        let (log, at) = if names.contains(target) {
-            let log = self.known(target).await?;
-            let commits = log.commits().count();
-            let newest = commits.checked_sub(1).ok_or_else(|| unknown(format!("branch {target} has no commit yet")))?;
-            (log, newest)
-        } else {
-            self.by_id(target, &names).await?
-        };
-        let back = usize::try_from(reference.back).ok().and_then(|back| at.checked_sub(back));
-        let wanted = back.and_then(|index| log.commits().nth(index)).cloned();
-        wanted.ok_or_else(|| unknown(format!("only {at} commits come before {target}")))
+    /// What the branch of `commit` was right after it.
+    pub(super) async fn state_at(&self, commit: &Commit) -> Result<State, Error> {
+        let Commit { branch, sequence, .. } = commit;
+        match State::at(&self.objects, &self.layout, &self.name, branch, *sequence).await {
+            Err(Error::MissingRecord { object }) => match self.tagged(&commit.id).await? {
+                Some(snapshot) => Ok(State::of_snapshot(&self.objects, &self.layout, snapshot)),
+                None if self.boundary(branch).await? > *sequence => Err(self.collected(commit)),
+                None => Err(Error::MissingRecord { object }),
+            },
+            state => state,
+        }
     }
 
-    /// The branch and place of the commit whose id starts with `prefix`.
-    async fn by_id(&self, prefix: &str, branches: &[String]) -> Result<(Log, usize), Error> {
-        let prefix = &prefix.to_ascii_lowercase();
-        let mut found = Vec::new();
-        if prefix.len() >= SHORTEST_PREFIX && prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            for branch in branches {
-                let log = Log::load(&self.objects, &self.layout, branch).await?;
-                let here = log.commits().enumerate().filter(|(_, commit)| commit.id.starts_with(prefix));
-                let here: Vec<_> = here.map(|(at, _)| at).collect();
-                found.extend(here.into_iter().map(|at| (log.clone(), at)));
-            }
-        }
-        match (found.pop(), found.len()) {
-            (Some(only), 0) => Ok(only),
-            (Some(_), more) => {
-                Err(Error::AmbiguousCommit { repo: self.name.clone(), prefix: prefix.clone(), count: more + 1 })
-            }
-            (None, _) => Err(Error::UnknownBranch {
-                repo: self.name.clone(),
-                branch: prefix.clone(),
-                nearest: nearest(prefix, branches.iter().map(String::as_str)),
-            }),
-        }
+    fn collected(&self, commit: &Commit) -> Error {
+        let why = "its branch keeps newer commits only";
+        Error::Collected { repo: self.name.clone(), commit: commit.id.clone(), why }
+    }
+
+    /// The first sequence of `branch` that is kept; 0 if all are.
+    pub(super) async fn boundary(&self, branch: &str) -> Result<u64, Error> {
+        let listed = self.objects.list(&self.layout.boundaries(branch)).await?;
+        Ok(listed.iter().filter_map(|(path, _)| Layout::sequence(path)).max().unwrap_or(0))
     }
 
     /// The files of `commit`.
     ///
     /// # Errors
-    /// Those of reading records.
+    /// Those of reading records; [`Error::Collected`] if it is no longer kept.
     pub async fn tree(&self, commit: &Commit) -> Result<Tree, Error> {
-        let log = Log::load(&self.objects, &self.layout, &commit.branch).await?;
-        log.tree(&self.objects, &self.layout, commit)
+        self.state_at(commit).await?.tree().await
     }
 
     /// The bytes of the file at `path`, verified against what was committed. A Parquet or Arrow file that grew by several
@@ -219,25 +199,28 @@ impl Repo {
     }
 
     /// The verified bytes of one piece of a file.
-    pub(super) async fn piece(&self, tree: &Tree, file: &FileEntry, piece: &Piece) -> Result<Bytes, Error> {
-        self.blob(&tree.branch, &file.path, &piece.blob).await
+    pub(super) async fn piece(&self, _tree: &Tree, file: &FileEntry, piece: &Piece) -> Result<Bytes, Error> {
+        self.blob(&file.path, &piece.blob).await
     }
 
-    /// The verified bytes of a blob of a commit of `branch`; `what` is for messages.
-    pub(super) async fn blob(&self, branch: &str, what: &str, blob: &Blob) -> Result<Bytes, Error> {
+    /// The verified bytes of a blob of a commit; `what` is for messages.
+    pub(super) async fn blob(&self, what: &str, blob: &Blob) -> Result<Bytes, Error> {
         let (object, bytes) = match &blob.place {
             Place::Inline(bytes) => ("its record".to_owned(), Some(bytes.clone())),
             Place::Object(name) => {
                 let path = self.layout.object(name);
                 (self.objects.shown(&path), self.objects.find(&path).await?)
             }
-            Place::Record(sequence) => {
-                let path = self.layout.record(branch, *sequence);
+            Place::Record(slot) => {
+                let path = self.layout.record(&slot.branch, slot.sequence);
                 let object = self.objects.shown(&path);
-                let Some(bytes) = self.objects.find(&path).await? else {
-                    return Err(Error::MissingRecord { object });
+                let inline = match self.objects.find(&path).await? {
+                    Some(bytes) => inline(&seal::parse(&object, &bytes)?, blob),
+                    None => match pack::find(self, slot, blob).await? {
+                        Some(bytes) => Some(bytes),
+                        None => return Err(Error::MissingRecord { object }),
+                    },
                 };
-                let inline = inline(&record::parse(&object, &bytes)?, blob);
                 (object, inline)
             }
         };
@@ -258,7 +241,7 @@ impl Repo {
 }
 
 /// The inline bytes of `record` that hash to what `blob` says.
-fn inline(record: &Record, blob: &Blob) -> Option<Bytes> {
+pub(super) fn inline(record: &Record, blob: &Blob) -> Option<Bytes> {
     let Record::Commit(commit) = record else { return None };
     let mut blobs = commit.files.iter().map(|file| &file.blob).chain(commit.state.values());
     blobs.find_map(|there| match &there.place {

@@ -8,13 +8,14 @@ use url::Url;
 
 use super::{
     Error,
-    branch::Layout,
     error::nearest,
+    layout::Layout,
     object::{Created, Objects, PARALLEL, Step},
     path, record,
     record::Commit,
     reference::Reference,
     repository::Repo,
+    seal,
 };
 use crate::clock;
 
@@ -29,6 +30,9 @@ pub struct RepoInfo {
     pub description: String,
     /// When it was made; for people.
     pub created_ms: i64,
+    /// Its objects are being deleted; it does not exist any more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// SHA-256 of the file with this field empty.
     pub checksum: String,
 }
@@ -102,7 +106,7 @@ impl Store {
         let path = Layout::of(name).about();
         let Some(bytes) = self.objects.find(&path).await? else { return Ok(None) };
         let object = self.objects.shown(&path);
-        let text = record::unseal(&object, &bytes)?;
+        let text = seal::unseal(&object, &bytes)?;
         let info = serde_json::from_str(text);
         info.map(Some).map_err(|source| Error::BadRecord { object, reason: source.to_string() })
     }
@@ -137,9 +141,10 @@ impl Store {
                 name: name.to_owned(),
                 description: description.to_owned(),
                 created_ms: clock::wall_ms(),
+                deleted: false,
                 checksum: String::new(),
             };
-            let (bytes, _) = record::seal(&object, &info)?;
+            let (bytes, _) = seal::seal(&object, &info)?;
             match self.objects.create(Step::Create, &path, bytes).await? {
                 Created::Ours | Created::Others(_) => {}
                 Created::Nothing(source) => return Err(Error::write(object, source)),

@@ -4,20 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 
 use arrow::{datatypes::SchemaRef, error::ArrowError, ipc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
     error::nearest,
     format::{Format, sha256, sha256_of},
-    record::{Blob, Commit, FileAdded, PutMode, TableInfo},
+    path,
+    record::{Blob, FileAdded, PutMode, TableInfo},
+    snapshot::Entry,
 };
 
 /// One put of a file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Piece {
     /// The bytes.
     pub blob: Blob,
     /// Present for table files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableInfo>,
 }
 
@@ -45,14 +49,13 @@ pub struct Tree {
     pub(super) repo: String,
     /// Id of the commit.
     pub(super) commit: String,
-    pub(super) branch: String,
     files: BTreeMap<String, FileEntry>,
     schemas: HashMap<String, SchemaRef>,
 }
 
 impl Tree {
-    pub(super) fn new(repo: &str, branch: &str) -> Self {
-        Self { repo: repo.to_owned(), branch: branch.to_owned(), ..Self::default() }
+    pub(super) fn new(repo: &str) -> Self {
+        Self { repo: repo.to_owned(), ..Self::default() }
     }
 
     /// All files, sorted by path.
@@ -96,14 +99,19 @@ impl Tree {
         self.files.is_empty()
     }
 
+    /// The files whose paths fit `pattern`, in which `*` and `?` stay within a directory and `**` does not.
+    ///
+    /// # Errors
+    /// [`Error::BadPattern`].
+    pub fn glob(&self, pattern: &str) -> Result<Vec<&FileEntry>, Error> {
+        let matcher = path::pattern(pattern)?;
+        Ok(self.files.values().filter(|file| matcher.is_match(&file.path)).collect())
+    }
+
     /// The columns of a table piece.
     #[must_use]
     pub fn schema(&self, piece: &Piece) -> Option<&SchemaRef> {
         self.schemas.get(&piece.table.as_ref()?.schema)
-    }
-
-    pub(super) fn knows_schema(&self, key: &str) -> bool {
-        self.schemas.contains_key(key)
     }
 
     /// A file that makes `path` impossible because one of the two would be a directory; files that are `gone` do not count.
@@ -117,23 +125,27 @@ impl Tree {
             .find(|other| !gone(other))
     }
 
-    /// Applies a commit: first what it removes, then its puts in order.
-    pub(super) fn apply(&mut self, object: &str, commit: &Commit) -> Result<(), Error> {
-        for (key, text) in &commit.schemas {
+    /// Takes over what the columns of tables are.
+    pub(super) fn learn(
+        &mut self,
+        object: &dyn Fn() -> String,
+        schemas: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
+        for (key, text) in schemas {
             let schema = decode_schema(text).map_err(|source| Error::BadRecord {
-                object: object.to_owned(),
+                object: object(),
                 reason: format!("schema {key} cannot be read: {source}"),
             })?;
             self.schemas.insert(key.clone(), schema);
         }
-        for path in &commit.removed {
-            self.files.remove(path);
-        }
-        for file in &commit.files {
-            self.put(file);
-        }
-        self.commit.clone_from(&commit.id);
         Ok(())
+    }
+
+    /// A file as the index has it.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        if let Some(file) = FileEntry::of_entry(entry) {
+            self.files.insert(file.path.clone(), file);
+        }
     }
 
     pub(super) fn put(&mut self, file: &FileAdded) {
@@ -148,6 +160,14 @@ impl Tree {
 }
 
 impl FileEntry {
+    /// A file as the index has it; `None` for one that was deleted.
+    pub(super) fn of_entry(entry: Entry) -> Option<Self> {
+        let mut pieces = entry.pieces.into_iter();
+        let mut file = Self::of(entry.path, pieces.next()?);
+        pieces.for_each(|piece| file.grow(piece));
+        Some(file)
+    }
+
     fn of(path: String, piece: Piece) -> Self {
         Self {
             path,

@@ -1,28 +1,34 @@
 //! The one writer of a branch: claims it, and publishes each commit by one conditional creation.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use tokio::task::JoinHandle;
 
 use super::{
     Error,
-    branch::Log,
+    draft::{Contents, draft},
     format::sha256,
-    invariants::{self, Following, Head},
-    object::{Created, Step},
+    invariants::Head,
+    object::Step,
     open_commit::OpenCommit,
     path,
-    record::{self, Blob, Claim, Commit, Place, PutMode, Record, RecordKind, VERSION},
+    record::{Blob, Claim, Commit, Place, PutMode, Record, RecordKind, Upstream, VERSION},
     repository::Repo,
-    tree::Tree,
+    slot::{self, Taken},
+    snapshot::Checkpoint,
+    state::State,
+    tree::FileEntry,
 };
 use crate::{
     clock,
     data::{Advance, Marker},
 };
 
-/// How often a claim is tried while others write the branch.
-const ATTEMPTS: u32 = 20;
+/// How often a slot is tried while others write the branch.
+pub(super) const ATTEMPTS: u32 = 20;
+/// Records between two checkpoints; few in tests, so that they meet many.
+pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 64 };
 
 /// What a pipeline knows of a commit beyond its files.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +53,10 @@ pub struct CommitMeta {
     pub dead_letters: u64,
     /// Shows the marker as this file too.
     pub marker_file: Option<String>,
+    /// Commits of other repos that it was made from.
+    pub provenance: Vec<Upstream>,
+    /// The global id of those commits; its own id where there are none.
+    pub global: Option<String>,
 }
 
 /// What became of a commit. Only `Committed` may be reported to the source.
@@ -61,19 +71,22 @@ pub enum Finished {
     Unknown(Box<Error>),
 }
 
-/// The writer of a branch. There is one at a time; a newer one fences this one.
+/// The writer of a branch. There is one at a time; a newer one fences this one. Commits that others make meanwhile without
+/// claiming the branch (a compaction, a squash) are taken in, unless they move what this writer moves.
 #[derive(Debug)]
 pub struct BranchWriter {
     repo: Repo,
-    branch: String,
     nonce: String,
     epoch: u64,
-    head: Head,
+    state: State,
     marker: Marker,
-    tree: Tree,
     /// False from before a creation until its outcome is known, also if the future is dropped in between.
     settled: bool,
+    checkpoint: Option<JoinHandle<Result<Written, Error>>>,
 }
+
+/// A checkpoint with the generations of the indexes it was made from.
+type Written = (Checkpoint, (u64, u64));
 
 impl BranchWriter {
     /// Reading the head and claiming the next slot together are safe: whoever writes in between takes the slot, and we
@@ -81,25 +94,25 @@ impl BranchWriter {
     /// killed writer had linked and not synced.
     pub(super) async fn claim(repo: &Repo, branch: &str, pipeline: &str) -> Result<Self, Error> {
         let nonce = clock::nonce();
+        let mut state = repo.state(branch).await?;
         for _ in 0..ATTEMPTS {
-            let log = Log::load(&repo.objects, &repo.layout, branch).await?;
-            let head = log.head();
-            if let Some(owner) = log.records.last().map(Record::pipeline).filter(|owner| *owner != pipeline) {
+            if !state.owner.is_empty() && state.owner != pipeline {
                 return Err(Error::OwnedBranch {
                     repo: repo.name().to_owned(),
                     branch: branch.to_owned(),
-                    owner: owner.to_owned(),
+                    owner: state.owner,
                     pipeline: pipeline.to_owned(),
                 });
             }
-            let Some(head) = raise(repo, branch, pipeline, &nonce, head).await? else { continue };
-            let tree = match &head.commit {
-                Some(commit) => log.tree(&repo.objects, &repo.layout, commit)?,
-                None => Tree::new(repo.name(), branch),
-            };
-            let marker = head.commit.as_ref().map(|commit| commit.marker.clone()).unwrap_or_default();
-            let (repo, branch, epoch) = (repo.clone(), branch.to_owned(), head.epoch);
-            return Ok(Self { repo, branch, nonce, epoch, head, marker, tree, settled: true });
+            if !raise(repo, &mut state, pipeline, &nonce).await? {
+                state = repo.state(branch).await?;
+                continue;
+            }
+            let marker = state.head.commit.as_ref().map(|commit| commit.marker.clone()).unwrap_or_default();
+            let (repo, epoch) = (repo.clone(), state.head.epoch);
+            let mut writer = Self { repo, nonce, epoch, state, marker, settled: true, checkpoint: None };
+            writer.keep_up().await;
+            return Ok(writer);
         }
         Err(Error::Contended { repo: repo.name().to_owned(), branch: branch.to_owned(), attempts: ATTEMPTS })
     }
@@ -107,7 +120,7 @@ impl BranchWriter {
     /// The newest commit, without inline bytes.
     #[must_use]
     pub fn head(&self) -> Option<&Commit> {
-        self.head.commit.as_ref()
+        self.state.head.commit.as_ref()
     }
 
     /// Where each partition goes on.
@@ -116,16 +129,10 @@ impl BranchWriter {
         &self.marker
     }
 
-    /// The files of the head.
-    #[must_use]
-    pub fn tree(&self) -> &Tree {
-        &self.tree
-    }
-
     /// The branch it writes.
     #[must_use]
     pub fn branch(&self) -> &str {
-        &self.branch
+        &self.state.branch
     }
 
     /// Number of this writer among those that claimed the branch.
@@ -134,15 +141,24 @@ impl BranchWriter {
         self.epoch
     }
 
+    /// The file of the head at `path`, if there is one.
+    ///
+    /// # Errors
+    /// Those of reading the index.
+    pub async fn file(&self, path: &str) -> Result<Option<FileEntry>, Error> {
+        let entry = self.state.files.get(&path::folded(path)).await?;
+        Ok(entry.filter(|entry| entry.path == path).and_then(FileEntry::of_entry))
+    }
+
     /// Handler snapshots of the head, by handler.
     ///
     /// # Errors
     /// [`Error::DamagedFile`] if one is not what was written.
     pub async fn state(&self) -> Result<BTreeMap<String, Bytes>, Error> {
         let mut state = BTreeMap::new();
-        for (key, blob) in self.head.commit.iter().flat_map(|commit| &commit.state) {
+        for (key, blob) in self.head().iter().flat_map(|commit| &commit.state) {
             let what = format!("the state of handler `{key}`");
-            state.insert(key.clone(), self.repo.blob(&self.branch, &what, blob).await?);
+            state.insert(key.clone(), self.repo.blob(&what, blob).await?);
         }
         Ok(state)
     }
@@ -152,107 +168,132 @@ impl BranchWriter {
     /// # Errors
     /// Nothing was committed: [`Error::Fenced`] if a newer writer owns the branch, an invariant's error, or what writing
     /// can end with where it is certain that nothing was written.
-    pub async fn finish(&mut self, open: OpenCommit, meta: CommitMeta) -> Result<Finished, Error> {
+    pub async fn finish(&mut self, mut open: OpenCommit, meta: CommitMeta) -> Result<Finished, Error> {
+        let (repo, branch) = (self.repo.name().to_owned(), self.branch().to_owned());
         if !self.settled {
-            return Err(Error::Unsettled { repo: self.repo.name().to_owned(), branch: self.branch.clone() });
+            return Err(Error::Unsettled { repo, branch });
         }
         if open.layout != self.repo.layout {
             let (expected, found) = (self.repo.layout.root().to_string(), open.layout.root().to_string());
-            return Err(Error::NotNext { branch: self.branch.clone(), what: "its repo", expected, found });
+            return Err(Error::NotNext { branch, what: "its repo", expected, found });
         }
-        let advance = meta.advance.clone();
-        let mut commit = self.draft(open, meta).await?;
-        let following = Following { commit: &commit, advance: &advance, head: &self.head, tree: &self.tree };
-        invariants::check(following)?;
-        let path = self.repo.layout.record(&self.branch, commit.sequence);
-        let object = self.repo.objects.shown(&path);
-        let (bytes, checksum) = record::seal(&object, &commit)?;
-        commit.checksum = checksum;
-        self.settled = false;
-        match self.repo.objects.create(Step::Record, &path, bytes).await? {
-            Created::Ours => {
-                let commit = commit.light();
-                self.follow(&object, &commit)?;
-                Ok(Finished::Committed(commit))
+        let state = self.put_state(&mut open, &meta.state).await?;
+        for _ in 0..ATTEMPTS {
+            let marker = meta.advance.apply(&self.marker);
+            if let Some(path) = &meta.marker_file {
+                self.show_marker(&mut open, path, &marker).await?;
             }
-            Created::Nothing(source) => {
-                self.settled = true;
-                Err(Error::write(object, source))
+            let contents = self.contents(&meta, marker, state.clone());
+            let mut commit = draft(&self.state, &open, contents).await?;
+            self.settled = false;
+            match slot::take(&self.repo, Step::Record, &branch, commit.sequence, &commit).await? {
+                Taken::Ours(checksum) => {
+                    commit.checksum = checksum;
+                    return self.follow(commit).await.map(Finished::Committed);
+                }
+                Taken::Nothing(error) => {
+                    self.settled = true;
+                    return Err(error);
+                }
+                Taken::Unknown(error) => return Ok(Finished::Unknown(Box::new(error))),
+                Taken::Others => {
+                    if let Some(winner) = self.beaten(&open, &meta.advance).await? {
+                        return Ok(Finished::Lost(winner));
+                    }
+                }
             }
-            Created::Unknown(source) => {
-                Ok(Finished::Unknown(Box::new(Error::Unconfirmed { object, source: source.into() })))
-            }
-            Created::Others(there) => self.beaten(record::parse(&object, &there)?),
+        }
+        Err(Error::Contended { repo, branch, attempts: ATTEMPTS })
+    }
+
+    fn contents(&self, meta: &CommitMeta, marker: Marker, state: BTreeMap<String, Blob>) -> Contents {
+        let meta = meta.clone();
+        Contents {
+            nonce: self.nonce.clone(),
+            epoch: self.epoch,
+            started_ms: meta.started_ms,
+            pipeline: meta.pipeline,
+            spec_digest: meta.spec_digest,
+            plugins: meta.plugins,
+            advance: meta.advance,
+            marker,
+            state,
+            base: None,
+            rows: meta.rows,
+            dead_letters: meta.dead_letters,
+            reason: meta.reason,
+            compaction: false,
+            provenance: meta.provenance,
+            global: meta.global,
         }
     }
 
     /// Takes a commit that is durable as the head.
-    fn follow(&mut self, object: &str, commit: &Commit) -> Result<(), Error> {
-        self.tree.apply(object, commit)?;
+    async fn follow(&mut self, commit: Commit) -> Result<Commit, Error> {
+        let object = self.repo.objects.shown(&self.repo.layout.record(self.branch(), commit.sequence));
+        let commit = commit.light();
+        self.state.accept(&object, Record::Commit(Box::new(commit.clone())))?;
         self.marker = commit.marker.clone();
-        self.head = Head {
-            sequence: commit.sequence,
-            epoch: commit.epoch,
-            checksum: commit.checksum.clone(),
-            commit: Some(commit.clone()),
-        };
         self.settled = true;
-        Ok(())
+        self.keep_up().await;
+        Ok(commit)
     }
 
-    /// The slot holds another record.
-    fn beaten(&self, winner: Record) -> Result<Finished, Error> {
-        match winner {
-            Record::Commit(commit) if commit.epoch <= self.epoch => Ok(Finished::Lost(commit.light())),
-            other => Err(Error::Fenced {
-                repo: self.repo.name().to_owned(),
-                branch: self.branch.clone(),
-                ours: self.epoch,
-                theirs: other.epoch(),
-            }),
+    /// Reads what was written instead of our record. `None` if ours can go on top of it, else the commit that it cannot.
+    async fn beaten(&mut self, open: &OpenCommit, ours: &Advance) -> Result<Option<Commit>, Error> {
+        let before = self.head().map(|head| hashes(&head.state)).unwrap_or_default();
+        let records = self.state.catch_up(u64::MAX).await?;
+        // Our own record there was put into a slot that had been collected: it follows nothing.
+        let void = records.first().is_none_or(|record| record.id() == open.id());
+        if void || self.state.head.epoch > self.epoch {
+            return Err(self.fenced().await?);
         }
+        for record in records {
+            match record {
+                Record::Commit(commit) => {
+                    let moves = commit.advance.keys().any(|partition| ours.steps.contains_key(partition));
+                    if moves || commit.base.is_some() || hashes(&commit.state) != before {
+                        return Ok(Some(*commit));
+                    }
+                }
+                Record::Sweep(sweep) => open.survives(&sweep).await?,
+                Record::Squash(_) | Record::Claim(_) | Record::Point(_) => {}
+            }
+        }
+        self.marker = self.head().map(|commit| commit.marker.clone()).unwrap_or_default();
+        self.settled = true;
+        Ok(None)
     }
 
-    /// The record as it would follow the head, its large state objects written.
-    async fn draft(&mut self, mut open: OpenCommit, meta: CommitMeta) -> Result<Commit, Error> {
-        let marker = meta.advance.apply(&self.marker);
-        if let Some(path) = &meta.marker_file {
-            self.show_marker(&mut open, path, &marker).await?;
+    /// Where the slot of this writer was collected, nothing follows it; whoever wrote on is further ahead.
+    async fn fenced(&self) -> Result<Error, Error> {
+        let theirs = match self.state.head.epoch > self.epoch {
+            true => self.state.head.epoch,
+            false => self.repo.state(self.branch()).await?.head.epoch,
+        };
+        let (repo, branch) = (self.repo.name().to_owned(), self.branch().to_owned());
+        Ok(Error::Fenced { repo, branch, ours: self.epoch, theirs })
+    }
+
+    /// Writes a checkpoint beside the commits when it is time.
+    async fn keep_up(&mut self) {
+        if let Some(task) = self.checkpoint.take_if(|task| task.is_finished()) {
+            match task.await {
+                Ok(Ok((checkpoint, generations))) => self.state.install(checkpoint, generations),
+                Ok(Err(error)) => {
+                    tracing::warn!(code = crate::error::Coded::code(&error), "no checkpoint was written: {error}");
+                    self.state.since = 0;
+                }
+                Err(_) => self.state.since = 0,
+            }
         }
-        let state = self.put_state(&mut open, meta.state).await?;
-        let known = |(key, _): &(String, String)| !self.tree.knows_schema(key);
-        let put: BTreeSet<_> = open.files.iter().map(|file| &file.path).collect();
-        let there =
-            |(path, taken_back): &(String, bool)| self.tree.get(path).is_some() || !(*taken_back || put.contains(path));
-        Ok(Commit {
-            version: VERSION,
-            kind: RecordKind::Commit,
-            parent: self.head.commit.as_ref().map(|head| head.id.clone()),
-            repo: self.repo.name().to_owned(),
-            branch: self.branch.clone(),
-            sequence: self.head.sequence + 1,
-            epoch: self.epoch,
-            nonce: self.nonce.clone(),
-            previous: self.head.checksum.clone(),
-            started_ms: meta.started_ms,
-            finished_ms: clock::wall_ms(),
-            pipeline: meta.pipeline,
-            spec_digest: meta.spec_digest,
-            plugins: meta.plugins,
-            removed: open.removed.iter().filter(|removed| there(removed)).map(|(path, _)| path.clone()).collect(),
-            schemas: open.schemas.iter().filter(|schema| known(schema)).cloned().collect(),
-            id: open.id().to_owned(),
-            files: open.files,
-            marker,
-            advance: meta.advance.steps.iter().map(|(&partition, step)| (partition, step.from)).collect(),
-            jumped: meta.advance.steps.iter().filter_map(|(&at, step)| Some((at, step.jumped?))).collect(),
-            state,
-            rows: meta.rows,
-            dead_letters: meta.dead_letters,
-            reason: meta.reason,
-            provenance: Vec::new(),
-            checksum: String::new(),
-        })
+        if self.checkpoint.is_none() && self.state.since >= EVERY {
+            let frozen = self.state.freeze();
+            self.checkpoint = Some(tokio::spawn(async move {
+                let checkpoint = frozen.write_checkpoint().await?;
+                Ok((checkpoint, frozen.generations()))
+            }));
+        }
     }
 
     /// Puts the marker as a file, unless the file says the same already: a commit that moves nothing stays empty.
@@ -260,7 +301,7 @@ impl BranchWriter {
         let path = path::file_path(path)?;
         let text = serde_json::to_vec_pretty(marker)
             .map_err(|source| Error::Encode { format: "JSON", source: source.into() })?;
-        match self.tree.get(&path) {
+        match self.file(&path).await? {
             Some(there) if there.sha256 == sha256(&text) => Ok(()),
             _ => open.put_file(&path, PutMode::Overwrite, text.into()).await,
         }
@@ -270,46 +311,51 @@ impl BranchWriter {
     async fn put_state(
         &self,
         open: &mut OpenCommit,
-        state: BTreeMap<String, Bytes>,
+        state: &BTreeMap<String, Bytes>,
     ) -> Result<BTreeMap<String, Blob>, Error> {
         let mut blobs = BTreeMap::new();
-        let before = self.head.commit.as_ref().map(|head| &head.state);
+        let before = self.head().map(|head| &head.state);
         for (key, bytes) in state {
-            let sha256 = sha256(&bytes);
-            let same = before.and_then(|state| state.get(&key)).filter(|blob| blob.sha256 == sha256);
+            let sha256 = sha256(bytes);
+            let same = before.and_then(|state| state.get(key)).filter(|blob| blob.sha256 == sha256);
             let blob = match same {
                 Some(blob @ Blob { place: Place::Object(_), .. }) => blob.clone(),
-                _ => open.blob(Step::State, "state", bytes, sha256).await?,
+                _ => open.blob(Step::State, "data", "state", bytes.clone(), sha256).await?,
             };
-            blobs.insert(key, blob);
+            blobs.insert(key.clone(), blob);
         }
         Ok(blobs)
     }
 }
 
-/// Creates the claim record; `None` if somebody else took the slot.
-async fn raise(repo: &Repo, branch: &str, pipeline: &str, nonce: &str, head: Head) -> Result<Option<Head>, Error> {
-    let path = repo.layout.record(branch, head.sequence + 1);
-    let object = repo.objects.shown(&path);
-    let claim = Claim {
+fn hashes(state: &BTreeMap<String, Blob>) -> Vec<(String, String)> {
+    state.iter().map(|(key, blob)| (key.clone(), blob.sha256.clone())).collect()
+}
+
+/// Creates the claim record; false if somebody else took the slot.
+async fn raise(repo: &Repo, state: &mut State, pipeline: &str, nonce: &str) -> Result<bool, Error> {
+    let Head { sequence, epoch, checksum, .. } = state.head.clone();
+    let mut claim = Claim {
         version: VERSION,
         kind: RecordKind::Claim,
         id: clock::nonce(),
         repo: repo.name().to_owned(),
-        branch: branch.to_owned(),
-        sequence: head.sequence + 1,
-        epoch: head.epoch + 1,
+        branch: state.branch.clone(),
+        sequence: sequence + 1,
+        epoch: epoch + 1,
         nonce: nonce.to_owned(),
-        previous: head.checksum.clone(),
+        previous: checksum,
         at_ms: clock::wall_ms(),
         pipeline: pipeline.to_owned(),
         checksum: String::new(),
     };
-    let (bytes, checksum) = record::seal(&object, &claim)?;
-    match repo.objects.create(Step::Claim, &path, bytes).await? {
-        Created::Ours => Ok(Some(Head { sequence: claim.sequence, epoch: claim.epoch, checksum, commit: head.commit })),
-        Created::Others(_) => Ok(None),
-        Created::Nothing(source) => Err(Error::write(object, source)),
-        Created::Unknown(source) => Err(Error::Unconfirmed { object, source: source.into() }),
+    match slot::take(repo, Step::Claim, &state.branch, claim.sequence, &claim).await? {
+        Taken::Ours(checksum) => {
+            claim.checksum = checksum;
+            let object = repo.objects.shown(&repo.layout.record(&state.branch, claim.sequence));
+            state.accept(&object, Record::Claim(claim)).map(|()| true)
+        }
+        Taken::Others => Ok(false),
+        Taken::Nothing(error) | Taken::Unknown(error) => Err(error),
     }
 }

@@ -5,6 +5,7 @@ mod cost;
 mod damage;
 mod failing;
 mod failing_store;
+mod model;
 mod queries;
 mod writers;
 

@@ -1,0 +1,81 @@
+//! Objects that records name, and objects that none does; bytes inside records and packs.
+
+use std::collections::BTreeMap;
+
+use super::records::Seen;
+use super::{
+    super::{Error, Repo, reach::Named, record::Slot},
+    Depth, Report, Severity, mismatch, reason,
+};
+
+pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut Report) -> Result<(), Error> {
+    let mut there = BTreeMap::new();
+    let (mut replaced, mut replaced_bytes) = (0u64, 0u64);
+    for directory in [repo.layout.data(), repo.layout.tables(), repo.layout.index()] {
+        for (path, size) in repo.objects.list(&directory).await? {
+            let name = repo.layout.name(&path).to_owned();
+            let known = seen.reach.objects.contains_key(&name) || seen.reach.segments.contains_key(&name);
+            if !known && name.starts_with("index/") {
+                (replaced, replaced_bytes) = (replaced + 1, replaced_bytes + size);
+            } else if !known && !name.contains("/_delta_log/") {
+                let what = format!(
+                    "no commit names it ({size} bytes): one that was not finished left it, or is being written now; `spout gc` removes it"
+                );
+                report.find(Severity::Note, repo.objects.shown(&path), what, "nothing");
+            }
+            there.insert(name, size);
+        }
+    }
+    if replaced > 0 {
+        let what =
+            format!("{replaced} runs that newer ones have replaced ({replaced_bytes} bytes); `spout gc` removes them");
+        report.find(Severity::Note, repo.objects.shown(&repo.layout.index()), what, "nothing");
+    }
+    for (name, named) in &seen.reach.objects {
+        object(repo, depth, name, named, there.get(name).copied(), report).await?;
+    }
+    for ((slot, _), named) in &seen.reach.inline {
+        if !seen.inline.contains(&(slot.clone(), named.blob.sha256.clone())) {
+            packed(repo, slot, named, report).await;
+        }
+    }
+    Ok(())
+}
+
+async fn object(
+    repo: &Repo,
+    depth: Depth,
+    name: &str,
+    Named { blob, what }: &Named,
+    size: Option<u64>,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let path = repo.layout.object(name);
+    let wrong = match (size, depth) {
+        (None, _) => Some("it is missing".to_owned()),
+        (Some(size), Depth::Structure) => mismatch(blob, size, None),
+        (Some(_), Depth::Everything) => match repo.objects.find(&path).await {
+            Ok(Some(bytes)) => {
+                report.bytes += bytes.len() as u64;
+                mismatch(blob, bytes.len() as u64, Some(&bytes))
+            }
+            Ok(None) => Some("it is missing".to_owned()),
+            Err(error) => Some(reason(error)),
+        },
+    };
+    if let Some(wrong) = wrong {
+        report.find(Severity::Error, repo.objects.shown(&path), wrong, what);
+    }
+    Ok(())
+}
+
+/// Bytes of a record that is not kept have to be in a pack.
+async fn packed(repo: &Repo, slot: &Slot, named: &Named, report: &mut Report) {
+    match repo.blob(&named.what, &named.blob).await {
+        Ok(bytes) => report.bytes += bytes.len() as u64,
+        Err(error) => {
+            let object = repo.objects.shown(&repo.layout.record(&slot.branch, slot.sequence));
+            report.find(Severity::Error, object, reason(error), &named.what);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Records in order, checked against each other; checkpoints and tags.
+
+use std::collections::BTreeSet;
+
+use futures::{StreamExt, stream};
+
+use super::{
+    super::{
+        Error, Repo,
+        invariants::Head,
+        layout::Layout,
+        object::PARALLEL,
+        reach::Reach,
+        record::{Blob, Commit, Place, Record, Slot},
+        seal,
+        snapshot::Checkpoint,
+        state::{self, State},
+    },
+    Depth, Remedy, Report, Severity, mismatch, reason,
+    repair::Place as Removed,
+};
+use crate::data::Marker;
+
+/// What the records of a repo lead to.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) reach: Reach,
+    /// Bytes inside records that were looked at.
+    pub(super) inline: BTreeSet<(Slot, String)>,
+}
+
+pub(super) async fn check(repo: &Repo, depth: Depth, report: &mut Report) -> Result<Seen, Error> {
+    let mut seen = Seen::default();
+    for branch in repo.branch_names().await? {
+        report.branches += 1;
+        Check { repo, branch: &branch, report, seen: &mut seen, broken: false, before: None }.run(depth).await?;
+    }
+    for tag in repo.objects.directories(&repo.layout.tags()).await? {
+        let damaged = match repo.tag(&tag).await {
+            Ok(Some(snapshot)) => seen.reach.snapshot(repo, &snapshot).await.err(),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = damaged {
+            report.find(
+                Severity::Error,
+                repo.objects.shown(&repo.layout.tag(&tag)),
+                reason(error),
+                format!("tag {tag}"),
+            );
+        }
+    }
+    for started in repo.started().await? {
+        for staged in repo.staged(&started.id).await? {
+            for file in staged.files {
+                if let Place::Object(name) = &file.blob.place {
+                    let what = format!("{} of the started commit {}", file.path, started.id);
+                    let named = super::super::reach::Named { blob: file.blob.clone(), what };
+                    seen.reach.objects.entry(name.clone()).or_insert(named);
+                }
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// One branch being checked.
+struct Check<'a> {
+    repo: &'a Repo,
+    branch: &'a str,
+    report: &'a mut Report,
+    seen: &'a mut Seen,
+    /// A record is missing, so that what follows cannot be compared with what was before.
+    broken: bool,
+    before: Option<Commit>,
+}
+
+impl Check<'_> {
+    async fn run(&mut self, depth: Depth) -> Result<(), Error> {
+        let (objects, layout) = (&self.repo.objects, &self.repo.layout);
+        let mut sequences = BTreeSet::new();
+        for (path, _) in objects.list(&layout.branch(self.branch)).await? {
+            match Layout::sequence(&path) {
+                Some(sequence) => drop(sequences.insert(sequence)),
+                None => self.report.find(Severity::Warning, objects.shown(&path), "it is no record", "nothing"),
+            }
+        }
+        let boundary = self.repo.boundary(self.branch).await?;
+        let newest = sequences.last().copied().unwrap_or(0);
+        let mut head = self.base(boundary).await?;
+        let mut read = stream::iter(boundary.max(1)..=newest)
+            .map(|sequence| {
+                let path = layout.record(self.branch, sequence);
+                async move { (objects.shown(&path), sequence, objects.find(&path).await) }
+            })
+            .buffered(PARALLEL);
+        while let Some((object, sequence, bytes)) = read.next().await {
+            head = self.next(head, object, sequence, bytes).await;
+        }
+        drop(read);
+        self.checkpoints(boundary, newest, depth).await
+    }
+
+    /// What the files and the marker were where the kept history begins.
+    async fn base(&mut self, boundary: u64) -> Result<Option<Head>, Error> {
+        if boundary == 0 {
+            return Ok(Some(Head::default()));
+        }
+        let (objects, layout) = (&self.repo.objects, &self.repo.layout);
+        match state::newest(objects, layout, self.branch, boundary).await? {
+            Some(Checkpoint { snapshot: Some(snapshot), .. }) => {
+                self.seen.reach.snapshot(self.repo, &snapshot).await?;
+                self.before = None;
+            }
+            Some(_) => {}
+            None => self.report.find(
+                Severity::Error,
+                objects.shown(&layout.boundary(self.branch, boundary)),
+                "it cannot be read",
+                format!("files of branch {} that were put before sequence {boundary}", self.branch),
+            ),
+        }
+        Ok(None)
+    }
+
+    /// Checks one record against the one before it, which `None` says nothing is known of.
+    async fn next(
+        &mut self,
+        before: Option<Head>,
+        object: String,
+        sequence: u64,
+        bytes: Result<Option<bytes::Bytes>, Error>,
+    ) -> Option<Head> {
+        let affects = format!("branch {} of repo {} from sequence {sequence} on", self.branch, self.repo.name());
+        let record = match bytes {
+            Ok(Some(bytes)) => seal::parse(&object, &bytes).and_then(|record| {
+                state::placed(&record, self.branch, sequence)
+                    .map_err(|reason| Error::BadRecord { object: object.clone(), reason })?;
+                Ok(record)
+            }),
+            Ok(None) => Err(Error::MissingRecord { object: object.clone() }),
+            Err(error) => Err(error),
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                self.report.find(Severity::Error, object, reason(error), affects);
+                self.broken = true;
+                return None;
+            }
+        };
+        if let Some(what) = before.and_then(|before| state::follows(&before, &record).err()) {
+            self.report.find(Severity::Error, object.clone(), what, affects.clone());
+        }
+        let (sequence, epoch, checksum) = (record.sequence(), record.epoch(), record.checksum().to_owned());
+        match &record {
+            Record::Commit(commit) => self.commit(commit, &object),
+            Record::Claim(_) => self.report.claims += 1,
+            Record::Point(point) => self.before = point.target.as_ref().map(|target| target.commit.clone()),
+            Record::Squash(_) | Record::Sweep(_) => {}
+        }
+        if let Err(error) = self.seen.reach.record(self.repo, record).await {
+            self.report.find(Severity::Error, object, reason(error), affects);
+        }
+        Some(Head { sequence, epoch, checksum, commit: None })
+    }
+
+    fn commit(&mut self, commit: &Commit, object: &str) {
+        self.report.commits += 1;
+        let affects = format!("commit {}", commit.id);
+        if let Some(before) = self.before.as_ref().filter(|_| !self.broken) {
+            if commit.parent.as_ref() != Some(&before.id) {
+                let what = format!("its parent is {}, not {}", commit.parent.as_deref().unwrap_or("none"), before.id);
+                self.report.find(Severity::Error, object.to_owned(), what, &affects);
+            }
+            let what = marker_break(&before.marker, commit).filter(|_| commit.base.is_none());
+            if let Some(what) = what {
+                self.report.find(Severity::Error, object.to_owned(), what, format!("the marker from {affects} on"));
+            }
+        }
+        self.before = Some(commit.clone().light());
+        let files = commit.files.iter().map(|file| (file.path.clone(), &file.blob));
+        let state = commit.state.iter().map(|(key, blob)| (format!("the state of handler `{key}`"), blob));
+        for (what, blob) in files.chain(state) {
+            self.report.blobs += 1;
+            self.inline(commit, blob, object, &format!("{what} of commit {}", commit.id));
+        }
+    }
+
+    fn inline(&mut self, commit: &Commit, blob: &Blob, object: &str, what: &str) {
+        let Place::Inline(bytes) = &blob.place else { return };
+        self.report.bytes += bytes.len() as u64;
+        self.seen.inline.insert((commit.slot(), blob.sha256.clone()));
+        if let Some(wrong) = mismatch(blob, bytes.len() as u64, Some(bytes)) {
+            self.report.find(Severity::Error, object.to_owned(), wrong, what);
+        }
+    }
+
+    /// Checkpoints are made from records: a bad one costs time, and can go.
+    async fn checkpoints(&mut self, boundary: u64, newest: u64, depth: Depth) -> Result<(), Error> {
+        let (objects, layout) = (&self.repo.objects, &self.repo.layout);
+        for (path, _) in objects.list(&layout.checkpoints(self.branch)).await? {
+            let Some(sequence) = Layout::sequence(&path) else { continue };
+            let object = objects.shown(&path);
+            let wrong = match objects.find(&path).await? {
+                None => continue,
+                Some(bytes) => match seal::read::<Checkpoint>(&object, &bytes) {
+                    Err(error) => Some(reason(error)),
+                    Ok(checkpoint) if sequence < boundary || checkpoint.sequence > newest => {
+                        Some("it is of no record that is there".to_owned()).filter(|_| sequence > newest)
+                    }
+                    Ok(checkpoint) => self.index(checkpoint, depth).await.err().map(reason),
+                },
+            };
+            if let Some(wrong) = wrong {
+                self.report.find(Severity::Warning, object, wrong, "how fast the branch is opened, nothing else");
+                self.report.remedy(Remedy::Remove(Removed::Object(path)));
+            }
+        }
+        Ok(())
+    }
+
+    async fn index(&mut self, checkpoint: Checkpoint, depth: Depth) -> Result<(), Error> {
+        let (objects, layout) = (&self.repo.objects, &self.repo.layout);
+        for segment in checkpoint.segments() {
+            let path = layout.object(&segment.object);
+            if objects.size(&path).await? != Some(segment.size) {
+                let reason = format!("{} is missing or cut short", segment.object);
+                return Err(Error::BadIndex { object: objects.shown(&path), reason });
+            }
+            self.seen.reach.segments.insert(segment.object.clone(), segment.clone());
+        }
+        let Some(snapshot) = checkpoint.snapshot.filter(|_| depth == Depth::Everything) else { return Ok(()) };
+        let state = State::of_snapshot(objects, layout, snapshot);
+        drop(state.tree().await?);
+        let mut ids = state.ids.scan("");
+        while ids.next().await?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Where the marker of `commit` does not go on from `before`.
+fn marker_break(before: &Marker, commit: &Commit) -> Option<String> {
+    let at = |marker: &Marker, partition| Some(marker.partitions.get(partition)?.position.offset);
+    let starts = commit.advance.iter().find_map(|(partition, from)| {
+        let expected = at(before, partition);
+        (expected != *from).then(|| {
+            format!(
+                "partition {partition} starts at {}, but the commit before ends at {}",
+                offset(*from),
+                offset(expected)
+            )
+        })
+    });
+    let moves = || {
+        before.partitions.iter().find_map(|(partition, there)| {
+            let moved = at(&commit.marker, partition) != Some(there.position.offset);
+            let back = at(&commit.marker, partition).is_none_or(|to| to < there.position.offset)
+                && !commit.jumped.contains_key(partition);
+            (back || moved && !commit.advance.contains_key(partition))
+                .then(|| format!("partition {partition} moves back, or moves without saying so"))
+        })
+    };
+    starts.or_else(moves)
+}
+
+fn offset(offset: Option<u64>) -> String {
+    offset.map_or_else(|| "nothing".to_owned(), |offset| offset.to_string())
+}

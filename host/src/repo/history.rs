@@ -1,0 +1,280 @@
+//! Commits found by name: `repo@branch~2`, an id or the start of one, a tag, a moment; and the line of those before one.
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{
+    Error,
+    error::nearest,
+    object::PARALLEL,
+    record::{Commit, Record},
+    reference::Reference,
+    repository::Repo,
+    seal,
+    snapshot::{Located, Snapshot},
+    state::{State, by_number},
+};
+
+/// Shorter starts of a commit id are not looked up.
+const SHORTEST_PREFIX: usize = 4;
+
+impl Repo {
+    /// The commit that `reference` names: the head of a branch, a tag, a commit id or the start of one, or one before it.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBranch`], [`Error::UnknownCommit`], [`Error::AmbiguousCommit`], [`Error::Collected`], and those of
+    /// reading records.
+    pub async fn resolve(&self, reference: &Reference) -> Result<Commit, Error> {
+        let (state, commit) = self.target(reference).await?;
+        let commit = match reference.at_ms {
+            Some(at_ms) => self.at_time(reference, &state, commit, at_ms).await?,
+            None => commit,
+        };
+        self.back(reference, &state, commit).await
+    }
+
+    /// The commits from `reference` back to the first that is kept, newest first, at most `limit`; without the bytes of
+    /// inline files and without those that were squashed.
+    ///
+    /// # Errors
+    /// Those of [`Repo::resolve`].
+    pub async fn history(&self, reference: &Reference, limit: usize) -> Result<Vec<Commit>, Error> {
+        let from = self.resolve(reference).await?;
+        let (state, _) = self.target(reference).await?;
+        let mut line = Line::new(self, &state, from.number);
+        let mut commits = vec![from];
+        while commits.len() < limit {
+            match line.next().await? {
+                Some(commit) => commits.push(commit),
+                None => break,
+            }
+        }
+        commits.truncate(limit);
+        Ok(commits)
+    }
+
+    /// All commits of `branch` that are kept, newest first; see [`Repo::history`].
+    ///
+    /// # Errors
+    /// [`Error::UnknownBranch`], and those of reading records.
+    pub async fn log(&self, branch: &str) -> Result<Vec<Commit>, Error> {
+        match self.known(branch).await?.head.commit {
+            Some(_) => self.history(&Reference::head(self.name(), branch), usize::MAX).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The state of the branch that knows the target, and the target itself, whatever comes before it left out.
+    async fn target(&self, reference: &Reference) -> Result<(State, Commit), Error> {
+        let target = &reference.target;
+        let unknown = |reason: String| Error::UnknownCommit { reference: reference.to_string(), reason };
+        let state = self.state(target).await?;
+        if !state.is_new() && !state.deleted {
+            let head = state.head.commit.clone();
+            let head = head.ok_or_else(|| unknown(format!("branch {target} has no commit yet")))?;
+            return Ok((state, head));
+        }
+        if let Some(snapshot) = self.tag(target).await? {
+            let commit = snapshot.commit.clone();
+            return Ok((State::of_snapshot(&self.objects, &self.layout, snapshot), commit));
+        }
+        self.by_id(target).await
+    }
+
+    /// The commit whose id starts with `prefix`, and a branch that leads to it.
+    async fn by_id(&self, prefix: &str) -> Result<(State, Commit), Error> {
+        let prefix = &prefix.to_ascii_lowercase();
+        let branches = self.branch_names().await?;
+        let mut found: Vec<(String, Located, State)> = Vec::new();
+        if prefix.len() >= SHORTEST_PREFIX && prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            for state in self.lines(&branches).await? {
+                let mut ids = state.ids.scan(prefix);
+                let mut here = Vec::new();
+                while let Some((id, located)) = ids.next().await? {
+                    if !found.iter().chain(&here).any(|(there, ..): &(String, Located, State)| *there == id) {
+                        here.push((id, located, state.clone()));
+                    }
+                }
+                drop(ids);
+                found.append(&mut here);
+            }
+        }
+        match (found.pop(), found.len()) {
+            (Some((_, located, state)), 0) => {
+                let commit = self.located(&located).await?.ok_or_else(|| self.lost(prefix))?;
+                match is_hidden(&state, commit.number) {
+                    false => Ok((state, commit)),
+                    true => Err(Error::Collected {
+                        repo: self.name().to_owned(),
+                        commit: commit.id,
+                        why: "it was squashed into the commit after it",
+                    }),
+                }
+            }
+            (Some(_), more) => {
+                Err(Error::AmbiguousCommit { repo: self.name().to_owned(), prefix: prefix.clone(), count: more + 1 })
+            }
+            (None, _) => Err(Error::UnknownBranch {
+                repo: self.name().to_owned(),
+                branch: prefix.clone(),
+                nearest: nearest(prefix, branches.iter().map(String::as_str)),
+            }),
+        }
+    }
+
+    fn lost(&self, commit: &str) -> Error {
+        let why = "its branch keeps newer commits only";
+        Error::Collected { repo: self.name().to_owned(), commit: commit.to_owned(), why }
+    }
+
+    /// The commit of exactly this id that `branch` leads to, if it does.
+    pub(super) async fn known_commit(&self, branch: &str, id: &str) -> Result<Option<Commit>, Error> {
+        match self.state(branch).await?.ids.get(id).await? {
+            Some(located) => self.located(&located).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Every line of commits there is: those of branches, and those that only tags hold.
+    async fn lines(&self, branches: &[String]) -> Result<Vec<State>, Error> {
+        let of_branches = stream::iter(branches).map(|name| async move { self.state(name).await });
+        let mut states: Vec<State> = of_branches.buffered(PARALLEL).try_collect().await?;
+        states.sort_by_key(|state| state.deleted);
+        for tag in self.tags().await? {
+            let snapshot: Option<Snapshot> = self.tag(&tag.name).await?;
+            states.extend(snapshot.map(|snapshot| State::of_snapshot(&self.objects, &self.layout, snapshot)));
+        }
+        Ok(states)
+    }
+
+    /// The commit at a place; `None` if it was collected.
+    async fn located(&self, located: &Located) -> Result<Option<Commit>, Error> {
+        let path = self.layout.record(&located.slot.branch, located.slot.sequence);
+        let object = self.objects.shown(&path);
+        match self.objects.find(&path).await? {
+            Some(bytes) => match seal::parse(&object, &bytes)? {
+                Record::Commit(commit) if commit.number == located.number => Ok(Some(commit.light())),
+                _ => Err(Error::BadRecord { object, reason: "it is not the commit that the index says".to_owned() }),
+            },
+            None if self.boundary(&located.slot.branch).await? > located.slot.sequence => Ok(None),
+            None => Err(Error::MissingRecord { object }),
+        }
+    }
+
+    /// The commit as many visible ones before `commit` as `reference` says.
+    async fn back(&self, reference: &Reference, state: &State, commit: Commit) -> Result<Commit, Error> {
+        let unknown = |reason: String| Error::UnknownCommit { reference: reference.to_string(), reason };
+        if reference.back == 0 {
+            return Ok(commit);
+        }
+        let before = visible_before(state, commit.number);
+        let number = nth_before(state, commit.number, reference.back);
+        let number =
+            number.ok_or_else(|| unknown(format!("only {before} commits come before {}", reference.target)))?;
+        match state.ids.get(&by_number(number)).await? {
+            Some(located) => self.located(&located).await?.ok_or_else(|| self.lost(&reference.to_string())),
+            None => Err(unknown("the index does not know it; run `spout fsck`".to_owned())),
+        }
+    }
+
+    /// The newest commit that was finished no later than `at_ms`, by the clocks of those who made them.
+    async fn at_time(&self, reference: &Reference, state: &State, head: Commit, at_ms: i64) -> Result<Commit, Error> {
+        if head.finished_ms <= at_ms {
+            return Ok(head);
+        }
+        let mut line = Line::new(self, state, head.number);
+        while let Some(commit) = line.next().await? {
+            if commit.finished_ms <= at_ms {
+                return Ok(commit);
+            }
+        }
+        let reason = "all commits that are kept are younger".to_owned();
+        Err(Error::UnknownCommit { reference: reference.to_string(), reason })
+    }
+}
+
+fn is_hidden(state: &State, number: u64) -> bool {
+    state.hidden.iter().any(|&(first, last)| (first..=last).contains(&number))
+}
+
+fn visible_before(state: &State, number: u64) -> u64 {
+    let hidden = state.hidden.iter().map(|&(first, last)| (last + 1).min(number).saturating_sub(first)).sum::<u64>();
+    number.saturating_sub(1 + hidden)
+}
+
+/// The number of the visible commit `back` before that of `number`.
+fn nth_before(state: &State, number: u64, back: u64) -> Option<u64> {
+    let (mut at, mut left) = (number, back);
+    for &(first, last) in state.hidden.iter().rev().filter(|(_, last)| *last < number) {
+        let between = at - last - 1;
+        if left <= between {
+            break;
+        }
+        left -= between;
+        at = first;
+    }
+    at.checked_sub(left).filter(|&number| number > 0)
+}
+
+/// The visible commits before a number, newest first, read some at a time.
+pub(super) struct Line<'a> {
+    repo: &'a Repo,
+    state: &'a State,
+    /// Numbers below this one are still to come.
+    below: u64,
+    read: std::collections::VecDeque<Commit>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(repo: &'a Repo, state: &'a State, below: u64) -> Self {
+        Self { repo, state, below, read: std::collections::VecDeque::new() }
+    }
+
+    /// The next; `None` at the first commit that is kept.
+    pub(super) async fn next(&mut self) -> Result<Option<Commit>, Error> {
+        if self.read.is_empty() && self.below > 1 {
+            let first = self.below.saturating_sub(PARALLEL as u64).max(1);
+            let numbers = (first..self.below).rev().filter(|&number| !is_hidden(self.state, number));
+            let (repo, state) = (self.repo, self.state);
+            let window = stream::iter(numbers).map(|number| async move {
+                match state.ids.get(&by_number(number)).await? {
+                    Some(located) => repo.located(&located).await,
+                    None => Ok(None),
+                }
+            });
+            let window: Vec<Option<Commit>> = window.buffered(PARALLEL).try_collect().await?;
+            let whole = window.iter().all(Option::is_some);
+            // Behind the first that is gone, all are.
+            self.read.extend(window.into_iter().map_while(|commit| commit));
+            self.below = if whole { first } else { 0 };
+            if self.read.is_empty() && self.below > 1 {
+                return Box::pin(self.next()).await;
+            }
+        }
+        Ok(self.read.pop_front())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Store, *};
+    use crate::repo::MASTER;
+
+    #[tokio::test]
+    async fn hidden_commits_do_not_count() {
+        let repo = Store::open("memory://").await.unwrap().repo_or_create("r", "").await.unwrap();
+        let mut state = repo.state(MASTER).await.unwrap();
+        state.hidden = vec![(2, 3), (6, 6)];
+        // Visible: 1, 4, 5, 7, 8.
+        let check = |number, back, expected| assert_eq!(nth_before(&state, number, back), expected, "{number}~{back}");
+        check(8, 1, Some(7));
+        check(8, 2, Some(5));
+        check(8, 3, Some(4));
+        check(8, 4, Some(1));
+        check(8, 5, None);
+        check(5, 1, Some(4));
+        check(5, 2, Some(1));
+        check(4, 1, Some(1));
+        check(1, 1, None);
+        assert_eq!([8, 7, 5, 4, 1].map(|number| visible_before(&state, number)), [4, 3, 2, 1, 0]);
+    }
+}

@@ -1,0 +1,154 @@
+//! What is needed: everything that a branch, a tag or a started commit leads to.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Error,
+    index::Segment,
+    layout::Layout,
+    object::PARALLEL,
+    record::{Blob, Commit, Place, Record, Slot},
+    repository::Repo,
+    seal,
+    snapshot::{Checkpoint, Snapshot},
+    state::{self, State},
+};
+use futures::{StreamExt, stream};
+
+/// What a record or an index says of an object, and who says so first.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) blob: Blob,
+    pub(super) what: String,
+}
+
+/// Everything that is needed.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    /// Objects with bytes of files and states.
+    pub(super) objects: BTreeMap<String, Named>,
+    /// Bytes inside records.
+    pub(super) inline: BTreeMap<(Slot, String), Named>,
+    /// Runs of the index.
+    pub(super) segments: BTreeMap<String, Segment>,
+}
+
+impl Reach {
+    fn blob(&mut self, blob: &Blob, what: impl FnOnce() -> String) {
+        let named = |what: String| Named { blob: blob.clone(), what };
+        match &blob.place {
+            Place::Object(name) => drop(self.objects.entry(name.clone()).or_insert_with(|| named(what()))),
+            Place::Record(slot) => {
+                let key = (slot.clone(), blob.sha256.clone());
+                self.inline.entry(key).or_insert_with(|| named(what()));
+            }
+            Place::Inline(_) => {}
+        }
+    }
+
+    /// What one commit adds to the one before it. `commit` is without inline bytes.
+    pub(super) fn commit(&mut self, commit: &Commit) {
+        for file in &commit.files {
+            self.blob(&file.blob, || format!("{} of commit {}", file.path, commit.id));
+        }
+        for (key, blob) in &commit.state {
+            self.blob(blob, || format!("the state of handler `{key}` of commit {}", commit.id));
+        }
+    }
+
+    fn segments<'a>(&mut self, segments: impl Iterator<Item = &'a Segment>) {
+        self.segments.extend(segments.map(|segment| (segment.object.clone(), segment.clone())));
+    }
+
+    /// All files of a snapshot.
+    pub(super) async fn snapshot(&mut self, repo: &Repo, snapshot: &Snapshot) -> Result<(), Error> {
+        self.segments(snapshot.segments());
+        self.commit(&snapshot.commit);
+        self.files(&State::of_snapshot(&repo.objects, &repo.layout, snapshot.clone())).await
+    }
+
+    async fn files(&mut self, state: &State) -> Result<(), Error> {
+        let commit = state.head.commit.as_ref().map(|commit| commit.id.clone()).unwrap_or_default();
+        let mut files = state.files.scan("");
+        while let Some((_, entry)) = files.next().await? {
+            for piece in &entry.pieces {
+                self.blob(&piece.blob, || format!("{} of commit {commit}", entry.path));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that `repo` needs.
+    pub(super) async fn of(repo: &Repo) -> Result<Self, Error> {
+        let mut reach = Self::default();
+        for branch in repo.branch_names().await? {
+            reach.branch(repo, &branch).await?;
+        }
+        for tag in repo.objects.directories(&repo.layout.tags()).await? {
+            if let Some(snapshot) = repo.tag(&tag).await? {
+                reach.snapshot(repo, &snapshot).await?;
+            }
+        }
+        for started in repo.started().await? {
+            for part in repo.staged(&started.id).await? {
+                part.files.iter().for_each(|file| reach.blob(&file.blob, || format!("started commit {}", started.id)));
+            }
+        }
+        Ok(reach)
+    }
+
+    /// The files where the branch's kept history begins, and what each record since then adds.
+    async fn branch(&mut self, repo: &Repo, branch: &str) -> Result<(), Error> {
+        let boundary = repo.boundary(branch).await?;
+        if boundary > 0 {
+            if let Some(checkpoint) = state::newest(&repo.objects, &repo.layout, branch, boundary).await? {
+                self.checkpoint(repo, &checkpoint).await?;
+            }
+        }
+        let newest = repo.state(branch).await?.head.sequence;
+        let mut records = stream::iter(boundary.max(1)..=newest)
+            .map(|sequence| {
+                let path = repo.layout.record(branch, sequence);
+                async move { (repo.objects.shown(&path), repo.objects.find(&path).await) }
+            })
+            .buffered(PARALLEL);
+        while let Some((object, bytes)) = records.next().await {
+            let Some(bytes) = bytes? else { return Err(Error::MissingRecord { object }) };
+            self.record(repo, seal::parse(&object, &bytes)?).await?;
+        }
+        for (path, _) in repo.objects.list(&repo.layout.checkpoints(branch)).await? {
+            if Layout::sequence(&path).is_none_or(|sequence| sequence < boundary) {
+                continue;
+            }
+            let Some(bytes) = repo.objects.find(&path).await? else { continue };
+            if let Ok(checkpoint) = seal::read::<Checkpoint>(&repo.objects.shown(&path), &bytes) {
+                self.segments(checkpoint.segments());
+            }
+        }
+        Ok(())
+    }
+
+    async fn checkpoint(&mut self, repo: &Repo, checkpoint: &Checkpoint) -> Result<(), Error> {
+        match &checkpoint.snapshot {
+            Some(snapshot) => self.snapshot(repo, snapshot).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn record(&mut self, repo: &Repo, record: Record) -> Result<(), Error> {
+        match record.light() {
+            Record::Commit(commit) => {
+                if let Some(base) = &commit.base {
+                    self.snapshot(repo, base).await?;
+                }
+                self.commit(&commit);
+                Ok(())
+            }
+            Record::Point(point) => match &point.target {
+                Some(target) => self.snapshot(repo, target).await,
+                None => Ok(()),
+            },
+            Record::Claim(_) | Record::Squash(_) | Record::Sweep(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A commit with its files by reference: what checkpoints, branches and tags hold, and what a restart begins with.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    index::{Segment, Value},
+    record::{Commit, Slot},
+    tree::Piece,
+};
+
+/// Everything that a commit stands for, in a size that does not depend on how many files it has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The commit, without inline bytes.
+    pub(super) commit: Commit,
+    /// Its files, by folded path.
+    pub(super) files: Vec<Segment>,
+    /// The commits that lead to it, by id.
+    pub(super) ids: Vec<Segment>,
+    /// Arrow schemas (IPC, base64), by key.
+    pub(super) schemas: BTreeMap<String, String>,
+    /// Numbers of commits that were squashed, first and last of each run.
+    pub(super) hidden: Vec<(u64, u64)>,
+}
+
+/// A branch after the record of `sequence`, so that nothing before has to be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub(super) version: u32,
+    pub(super) repo: String,
+    pub(super) branch: String,
+    pub(super) sequence: u64,
+    pub(super) epoch: u64,
+    /// Checksum of the record of `sequence`.
+    pub(super) record: String,
+    /// The pipeline that owns the branch, if one does.
+    pub(super) owner: String,
+    pub(super) deleted: bool,
+    pub(super) snapshot: Option<Snapshot>,
+    pub(super) checksum: String,
+}
+
+impl Checkpoint {
+    /// The segments it needs.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.snapshot.iter().flat_map(Snapshot::segments)
+    }
+}
+
+impl Snapshot {
+    /// The segments it needs.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.files.iter().chain(&self.ids)
+    }
+}
+
+/// A file in the index, or a change to one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// Path as it was put; the key is its folded form.
+    pub(super) path: String,
+    /// Whether it takes the place of what was there.
+    pub(super) fresh: bool,
+    /// Oldest first; none for a file that was deleted.
+    pub(super) pieces: Vec<Piece>,
+}
+
+impl Value for Entry {
+    fn stands_alone(&self) -> bool {
+        self.fresh
+    }
+
+    fn over(mut self, older: Self) -> Self {
+        if self.fresh {
+            return self;
+        }
+        let mut pieces = older.pieces;
+        pieces.append(&mut self.pieces);
+        Self { path: self.path, fresh: older.fresh, pieces }
+    }
+
+    fn is_live(&self) -> bool {
+        !self.pieces.is_empty()
+    }
+}
+
+/// Where a commit is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Located {
+    pub(super) slot: Slot,
+    pub(super) number: u64,
+}
+
+impl Value for Located {
+    fn stands_alone(&self) -> bool {
+        true
+    }
+
+    fn over(self, _: Self) -> Self {
+        self
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
+}
