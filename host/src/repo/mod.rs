@@ -24,6 +24,7 @@
 //! ```
 
 mod branch;
+mod diff;
 mod error;
 mod format;
 mod fsck;
@@ -39,6 +40,7 @@ mod store;
 mod tree;
 mod writer;
 
+pub use diff::{Change, Changed, diff};
 pub use error::{Cause, Error};
 pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
 pub use fsck::{Depth, Finding, Report, Severity, fsck};
@@ -46,7 +48,7 @@ pub use open_commit::OpenCommit;
 pub use record::{Blob, Claim, Commit, FileAdded, Place, PutMode, RecordKind, TableInfo};
 pub use reference::{MASTER, Reference};
 pub use repository::{BranchInfo, Repo};
-pub use sql::{Answer, query};
+pub use sql::{Answer, Verify, query, query_verified};
 pub use store::{RepoInfo, Store};
 pub use tree::{FileEntry, Piece, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};

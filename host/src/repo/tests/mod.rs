@@ -2,9 +2,11 @@
 
 mod conformance;
 mod cost;
+mod counting_store;
 mod damage;
 mod failing;
 mod failing_store;
+mod pruning;
 mod queries;
 mod writers;
 
