@@ -214,7 +214,57 @@ async fn table(mut answer: Answer, printer: &mut Printer) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::compute::concat_batches;
+
     use super::*;
+    use crate::repo::{Format as Stored, Store, decode, query};
+
+    async fn asked(sql: &str) -> Answer {
+        let store = Store::open("memory://").await.unwrap();
+        query(&store, sql, &BTreeMap::new()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_file_holds_all_rows_in_every_format() {
+        let sql = "select value as n, case when value % 3 = 0 then null else 'a,\"' || value end as t
+            from generate_series(1, 20000) order by 1";
+        let (answer, dir) = (asked(sql).await, tempfile::tempdir().unwrap());
+        let schema = answer.schema().clone();
+        let expected = concat_batches(&schema, &answer.collect().await.unwrap()).unwrap();
+        for stored in [Stored::Csv, Stored::Ndjson, Stored::Parquet, Stored::Arrow] {
+            let file = dir.path().join(format!("all.{stored}"));
+            let format = Format::of(&file).unwrap();
+            let (rows, size) = save(asked(sql).await, format, &file).await.unwrap();
+            let bytes = std::fs::read(&file).unwrap();
+            assert_eq!((rows, size), (20_000, bytes.len() as u64), "{stored}");
+            let found: Vec<_> =
+                decode("/all", stored, &schema, bytes.into(), None).unwrap().map(Result::unwrap).collect();
+            assert_eq!(concat_batches(&schema, &found).unwrap().columns(), expected.columns(), "{stored}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_answer_that_fails_leaves_the_file_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.parquet");
+        std::fs::write(&file, "before").unwrap();
+        let answer = asked("select 1 / (value - 9000) as n from generate_series(1, 10000)").await;
+        assert!(save(answer, Format::Parquet, &file).await.is_err());
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "before");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn csv_without_rows_has_a_header() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.csv");
+        save(asked("select 1 as a, 2 as b where false").await, Format::Csv, &file).await.unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a,b\n");
+        let nested = save(asked("select [1] as a").await, Format::Csv, &file).await.unwrap_err();
+        assert!(nested.to_string().contains("the column `a` is nested"), "{nested}");
+    }
 
     #[test]
     fn the_end_of_a_name_says_the_format() {

@@ -213,11 +213,15 @@ mod tests {
 
     #[test]
     fn near_ranges_are_one() {
-        let check = |ranges: &[Range<u64>], expected: &[Range<u64>]| assert_eq!(joined(ranges.to_vec()), expected);
+        let check = |ranges: &[(u64, u64)], expected: &[(u64, u64)]| {
+            let found = joined(ranges.iter().map(|&(from, to)| from..to).collect());
+            assert_eq!(found.iter().map(|range| (range.start, range.end)).collect::<Vec<_>>(), expected);
+        };
         check(&[], &[]);
-        check(&[0..10, 10..20, 15..18], &[0..20]);
-        check(&[0..10, 10 + GAP..20 + GAP, 21 + 2 * GAP..22 + 2 * GAP], &[0..20 + GAP, 21 + 2 * GAP..22 + 2 * GAP]);
-        check(&[5..5, 7..8], &[7..8]);
+        check(&[(0, 10), (10, 20), (15, 18)], &[(0, 20)]);
+        let far = 21 + 2 * GAP;
+        check(&[(0, 10), (10 + GAP, 20 + GAP), (far, far + 1)], &[(0, 20 + GAP), (far, far + 1)]);
+        check(&[(5, 5), (7, 8)], &[(7, 8)]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the repo promises, checked over memory, a directory, and stores that fail.
 
+mod changes;
 mod conformance;
 mod cost;
 mod counting_store;
