@@ -138,6 +138,44 @@ commit: {{path: /bids/, flush: {{rows: 1000, time: 100ms}}}}
     )
 }
 
+/// Other commits, functions, statistics and formats, over the repo `bids` of `rows` rows.
+fn sql_reaches_all_of_it(site: &Site, rows: u64) -> Result<()> {
+    let same = |sql: &str, expected: u64| -> Result<()> {
+        let found = site.number(sql, None)?;
+        ensure!(found == expected, "{sql}: {found}, not {expected}");
+        Ok(())
+    };
+    let before = site.number("select count(*) from bids", Some("bids@master~1"))?;
+    same("select count(*) from bids as of '~1'", before)?;
+    same("select count(*) from \"bids@master~1\"", before)?;
+    same("select sum(rows) from commits('bids')", rows)?;
+    same("select sum(rows) from files('bids@master:/bids')", rows)?;
+    same("select count(*) from diff('bids@master~1', 'bids@master', '/bids') where _change = 'insert'", rows - before)?;
+    site.fails(&["sql", "select * from commits(bids)"], 2, &["error[E0560]", "commits('repo')"])?;
+    site.fails(&["sql", "select * from bids as of '~99999'"], 2, &["error[E0512]"])?;
+    let plan = site.ok(&["sql", "explain select * from bids where price < 0"])?;
+    ensure!(plan.contains("files=0/"), "{plan}");
+    site.ok(&["sql", "select sum(price) from bids", "--verify"])?;
+
+    let query = "select * from bids";
+    for file in ["bids.csv", "bids.ndjson", "bids.parquet", "bids.arrow"] {
+        let said = site.ok(&["sql", query, "-o", file])?;
+        ensure!(said.contains("5,520 rows") && said.contains(file), "{said}");
+    }
+    let read = |file: &str| std::fs::read(site.path().join(file)).context(file.to_owned());
+    let printed = site.run(&["sql", query, "--format", "parquet"])?;
+    ensure!(printed.stdout.starts_with(b"PAR1") && printed.stdout.ends_with(b"PAR1"), "no Parquet in the pipe");
+    ensure!(read("bids.parquet")?.ends_with(b"PAR1") && read("bids.arrow")?.starts_with(b"ARROW1"), "other bytes");
+    let lines = |bytes: Vec<u8>| bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+    ensure!(lines(read("bids.csv")?) == rows + 1 && lines(read("bids.ndjson")?) == rows, "other lines");
+    site.fails(&["sql", query, "-o", "bids.txt"], 2, &["error[E0821]", "--format"])?;
+    site.fails(&["sql", query, "-o", "bids.txt", "--format", "table"], 2, &["error[E0801]"])?;
+    site.fails(&["sql", query, "-o", "nowhere/bids.csv"], 1, &["error[E0803]", "nowhere"])?;
+    let shown = site.ok(&["sql", query])?;
+    ensure!(shown.contains("1000 of 5,520 rows, 4,520 rows more"), "{shown}");
+    Ok(())
+}
+
 #[test]
 fn what_a_run_made_can_be_looked_at() -> Result<()> {
     let site = Site::new()?;
@@ -156,6 +194,8 @@ fn what_a_run_made_can_be_looked_at() -> Result<()> {
     ensure!(site.ok(&["list", "branch", "bids"])?.contains("master"), "branches");
     let before = site.number("select count(*) from bids", Some("bids@master~1"))?;
     ensure!(before <= rows, "{before} rows a commit earlier");
+
+    sql_reaches_all_of_it(&site, rows)?;
 
     let files = site.json(&["list", "file", "bids@master:/bids", "--recursive"])?;
     let path = files.first().and_then(|file| file.get("path")).and_then(Value::as_str).context("a file")?;

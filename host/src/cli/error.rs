@@ -76,6 +76,18 @@ pub(super) enum Error {
         /// Why not.
         why: String,
     },
+    /// Bytes that no person can read were to be shown to one.
+    #[error("{format} is not for a terminal; give a file with -o, or pipe the output into a program")]
+    Terminal {
+        /// The format.
+        format: &'static str,
+    },
+    /// The name of a file does not say what is to be in it.
+    #[error("the name {} says no format; let it end with .csv, .ndjson, .parquet or .arrow, or give --format", file.display())]
+    OutputFormat {
+        /// The file.
+        file: PathBuf,
+    },
     /// The store is not as it was written.
     #[error(
         "fsck found {problems} in {place}; each is named above, earlier and later commits that are not named are intact"
@@ -113,6 +125,7 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoCrate { .. } | Self::Convert { .. } => Kind::Spec,
+            Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
             Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::NoTool { .. }
@@ -137,6 +150,8 @@ impl Coded for Error {
             Self::SettingsSchema { .. } => "E0810",
             Self::Runtime { .. } => "E0811",
             Self::Interrupted => "E0812",
+            Self::Terminal { .. } => "E0820",
+            Self::OutputFormat { .. } => "E0821",
         }
     }
 }

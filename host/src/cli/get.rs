@@ -1,7 +1,7 @@
 //! `spout get file`: a file of a commit, as it is or as another format.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -9,6 +9,7 @@ use anyhow::Result;
 use arrow::{array::RecordBatch, csv::WriterBuilder, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
+use tempfile::NamedTempFile;
 
 use super::{
     Global,
@@ -175,16 +176,26 @@ async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextForm
 
 /// Writes `bytes` so that `file` is never half of them.
 pub(super) fn save(file: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let failed = |source: io::Error| Error::WriteFile { path: file.to_owned(), source };
+    let mut temporary = temporary(file)?;
+    let written = temporary.write_all(bytes);
+    written.map_err(|source| Error::WriteFile { path: file.to_owned(), source })?;
+    persist(temporary, file)
+}
+
+/// A file beside `file` that [`persist`] puts in its place, and that is gone if it is dropped before.
+pub(super) fn temporary(file: &Path) -> Result<NamedTempFile, Error> {
     let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     // As any new file: what the user's umask leaves of this. Temporary files are for their owner alone otherwise.
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temporary = builder.tempfile_in(parent).map_err(failed)?;
-    temporary.write_all(bytes).map_err(failed)?;
-    temporary.persist(file).map_err(|error| failed(error.error))?;
-    Ok(())
+    builder.tempfile_in(parent).map_err(|source| Error::WriteFile { path: file.to_owned(), source })
+}
+
+/// Puts what was written into the place of `file`.
+pub(super) fn persist(temporary: NamedTempFile, file: &Path) -> Result<(), Error> {
+    let persisted = temporary.persist(file);
+    persisted.map(drop).map_err(|error| Error::WriteFile { path: file.to_owned(), source: error.error })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!
 //! **Invariant**: no verb decides anything about data: what is read, written or refused is up to the rooms below.
 
+mod answer;
 mod check;
 mod commit;
 mod error;

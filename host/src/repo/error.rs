@@ -232,6 +232,14 @@ pub enum Error {
     /// The statement would change something.
     #[error("only queries can be run on a repo, and this is `{what}`; commits are made by pipelines")]
     NotAQuery { what: String },
+    /// A table function cannot do with what it is given.
+    #[error("`{function}` cannot be called like this: {what}; write {usage}")]
+    FunctionArguments { function: &'static str, what: String, usage: &'static str },
+    /// The rows of a diff would have two columns of one name.
+    #[error(
+        "the rows of {reference} have a column `{column}`, which a diff needs itself; compare the files, or select around it"
+    )]
+    ChangeColumn { reference: String, column: &'static str },
 }
 
 fn offset(offset: Option<u64>) -> String {
@@ -309,6 +317,8 @@ impl Coded for Error {
             Self::Sql { .. } => "E0553",
             Self::Query { code, .. } => code,
             Self::NotAQuery { .. } => "E0554",
+            Self::FunctionArguments { .. } => "E0560",
+            Self::ChangeColumn { .. } => "E0561",
         }
     }
 }

@@ -25,6 +25,7 @@
 
 mod collect;
 mod compact;
+mod diff;
 mod draft;
 mod edit;
 mod error;
@@ -56,6 +57,7 @@ mod writer;
 
 pub use collect::{Collect, Collected};
 pub use compact::{Compacted, TARGET};
+pub use diff::{Change, Changed, diff};
 pub use edit::{Edit, Editor};
 pub use error::{Cause, Error};
 pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
@@ -67,7 +69,7 @@ pub use refs::TagInfo;
 pub use repository::{BranchInfo, Repo};
 pub use retention::Retention;
 pub use snapshot::Snapshot;
-pub use sql::{Answer, query};
+pub use sql::{Answer, Verify, query, query_verified};
 pub use started::Started;
 pub use store::{RepoInfo, Store};
 pub use tree::{FileEntry, Piece, Tree};

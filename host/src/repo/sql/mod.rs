@@ -1,27 +1,52 @@
 //! SQL over commits: each repo that a statement names is a table of the rows of its commit.
 //!
 //! `events` or, for a repo `events-v2`, `events_v2` or `"events-v2"` is the union of all table files of the commit;
-//! `events_dead_letter` is what was set aside; `events_clicks` is the files below `/clicks`. Only queries are run.
+//! `events_dead_letter` is what was set aside; `events_clicks` is the files below `/clicks`. `events as of 'dev~2'` or
+//! `"events@dev~2"` is another commit than the head of master. Only queries are run.
+//!
+//! A query reads in this order: [`statement`] gives every table a plain name, [`names`] and [`functions`] find what the
+//! names mean, a [`table`] leaves out files by what [`bounds`] are known of their [`pieces`], and a [`scan`] makes its
+//! partitions [`read`] the rest, of large Parquet files only the [`ranges`] that are needed.
 //!
 //! **Invariant**: a query never writes, and never holds more of a table in memory than a few of its files.
 
+mod bounds;
+mod changes;
+mod functions;
 mod names;
+mod partitions;
+mod pieces;
+mod ranges;
+mod read;
+mod scan;
+mod statement;
 mod table;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use datafusion::{
+    catalog::TableProvider,
     common::TableReference,
     error::DataFusionError,
-    execution::{SendableRecordBatchStream, context::SQLOptions},
+    execution::{SendableRecordBatchStream, SessionState, context::SQLOptions},
     prelude::{SessionConfig, SessionContext},
-    sql::{parser::Statement, sqlparser::ast},
 };
 use futures::{StreamExt, TryStreamExt};
 
 use super::{Error, Reference, Store};
 use crate::error::Coded as _;
+
+/// What of a file is compared with what was committed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// Files that are read whole are compared with their hash. Of a large Parquet file of which little is needed only that
+    /// is read, and only its size and its number of rows are compared.
+    #[default]
+    Parts,
+    /// Every file that is read is read whole.
+    Whole,
+}
 
 /// The rows of an answer, as they are found.
 pub struct Answer {
@@ -59,52 +84,62 @@ impl Answer {
     }
 }
 
-/// Runs a query. A repo is read at the head of `master`, or where `at` says, by repo name.
+/// Runs a query. A repo is read where the query says, else where `at` says, by repo name, else at the head of `master`.
 ///
 /// # Errors
-/// [`Error::UnknownTable`], [`Error::NoTable`], [`Error::MixedTypes`], [`Error::NotAQuery`], [`Error::Sql`], and those of
-/// reading commits.
+/// [`Error::UnknownTable`], [`Error::NoTable`], [`Error::MixedTypes`], [`Error::NotAQuery`], [`Error::FunctionArguments`],
+/// [`Error::Sql`], and those of reading commits.
 pub async fn query(store: &Store, sql: &str, at: &BTreeMap<String, Reference>) -> Result<Answer, Error> {
+    query_verified(store, sql, at, Verify::default()).await
+}
+
+/// The same, with a choice of what is verified.
+///
+/// # Errors
+/// As [`query`].
+pub async fn query_verified(
+    store: &Store,
+    sql: &str,
+    at: &BTreeMap<String, Reference>,
+    verify: Verify,
+) -> Result<Answer, Error> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
     let state = context.state();
-    let dialect = state.config().options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect).map_err(failed)?;
-    only_queries(&statement)?;
-    let repos = store.names().await?;
-    for reference in state.resolve_table_references(&statement).map_err(failed)? {
-        let name = match &reference {
-            TableReference::Bare { table } => table.to_string(),
-            other => return Err(names::unknown(&other.to_string(), &repos)),
-        };
-        if state.table_functions().contains_key(&name) {
-            continue;
-        }
-        let table = names::find(store, &repos, &name, at).await?;
-        context.register_table(reference, Arc::new(table)).map_err(failed)?;
+    let asked = statement::read(&state, sql)?;
+    for (reference, table) in tables(store, &state, &asked, at, verify).await? {
+        context.register_table(reference, table).map_err(failed)?;
     }
-    let plan = context.state().statement_to_plan(statement).await.map_err(failed)?;
+    let plan = context.state().statement_to_plan(asked.statement).await.map_err(failed)?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    read_only.verify_plan(&plan).map_err(|_| not_a_query(sql))?;
+    read_only.verify_plan(&plan).map_err(|_| statement::not_a_query(sql))?;
     let frame = context.execute_logical_plan(plan).await.map_err(failed)?;
     let schema = SchemaRef::new(frame.schema().as_arrow().clone());
     let rows = frame.execute_stream().await.map_err(failed)?;
     Ok(Answer { schema, rows })
 }
 
-/// Said before tables are looked for, so that `create table` is not answered with the nearest repo.
-fn only_queries(statement: &Statement) -> Result<(), Error> {
-    match statement {
-        Statement::Explain(explain) => only_queries(&explain.statement),
-        Statement::Statement(inner) => match inner.as_ref() {
-            ast::Statement::Query(_) | ast::Statement::Explain { .. } | ast::Statement::ExplainTable { .. } => Ok(()),
-            other => Err(not_a_query(&other.to_string())),
-        },
-        other => Err(not_a_query(&other.to_string())),
+/// Every table that is asked for.
+async fn tables(
+    store: &Store,
+    state: &SessionState,
+    asked: &statement::Asked,
+    at: &BTreeMap<String, Reference>,
+    verify: Verify,
+) -> Result<Vec<(TableReference, Arc<dyn TableProvider>)>, Error> {
+    let repos = store.names().await?;
+    let mut tables: Vec<(TableReference, Arc<dyn TableProvider>)> = Vec::new();
+    for reference in state.resolve_table_references(&asked.statement).map_err(failed)? {
+        let name = match &reference {
+            TableReference::Bare { table } => table.to_string(),
+            other => return Err(names::unknown(&other.to_string(), &repos)),
+        };
+        if let Some(call) = asked.calls.get(&name) {
+            tables.push((reference, functions::call(store, call, verify).await?));
+        } else if !state.table_functions().contains_key(&name) {
+            tables.push((reference, Arc::new(names::find(store, &repos, &name, at, verify).await?)));
+        }
     }
-}
-
-fn not_a_query(sql: &str) -> Error {
-    Error::NotAQuery { what: sql.split_whitespace().take(3).collect::<Vec<_>>().join(" ") }
+    Ok(tables)
 }
 
 /// Our own errors come back out of DataFusion as they went in.

@@ -3,50 +3,63 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    super::{Error, FileEntry, Reference, Store, Tree, error::nearest, reference::MASTER},
+    super::{Error, FileEntry, MASTER, Reference, Repo, Store, Tree, error::nearest},
+    Verify,
     table::RepoTable,
 };
 
 /// Where rows that were set aside are.
 const DEAD_LETTER: &str = "/dead-letter";
 
-/// The table that `name` means, at the commit that `at` says.
+/// The table that `name`, maybe with a commit after an `@`, means; without one it is read at the commit that `at` says.
 pub(super) async fn find(
     store: &Store,
     repos: &[String],
     name: &str,
     at: &BTreeMap<String, Reference>,
+    verify: Verify,
 ) -> Result<RepoTable, Error> {
-    if let Some(repo) = whole(name, repos)? {
-        let (reference, tree, repo) = open(store, repo, at).await?;
-        let below = reference.path.as_deref().unwrap_or("/");
-        let files = tables(&tree).filter(|file| !is_below(file, DEAD_LETTER)).filter(|file| is_below(file, below));
-        let files: Vec<_> = files.cloned().collect();
+    let (table, point) = name.split_once('@').map_or((name, None), |(table, point)| (table, Some(point)));
+    if let Some(repo) = whole(table, repos)? {
+        let (reference, tree, repo) = open(store, repo, point, at).await?;
+        let files = rows(&tree, reference.path.as_deref());
         let hint = if tables(&tree).next().is_some() { " outside /dead-letter" } else { "" };
-        return RepoTable::new(repo, tree, files)?
+        return RepoTable::new(repo, tree, &files, verify)?
             .ok_or_else(|| Error::NoTable { reference: reference.to_string(), hint: hint.to_owned() });
     }
-    for (repo, rest) in parts(name, repos) {
-        let (_, tree, repo) = open(store, repo, at).await?;
+    for (repo, rest) in parts(table, repos) {
+        let (_, tree, repo) = open(store, repo, point, at).await?;
         let directory = directories(&tree).into_iter().find(|path| plain(path.trim_start_matches('/')) == rest);
         let Some(directory) = directory else { continue };
         let files: Vec<_> = tables(&tree).filter(|file| is_below(file, &directory)).cloned().collect();
-        if let Some(table) = RepoTable::new(repo, tree, files)? {
+        if let Some(table) = RepoTable::new(repo, tree, &files, verify)? {
             return Ok(table);
         }
     }
-    Err(unknown(name, repos))
+    Err(unknown(table, repos))
 }
 
 async fn open(
     store: &Store,
     repo: &str,
+    point: Option<&str>,
     at: &BTreeMap<String, Reference>,
-) -> Result<(Reference, Tree, super::super::Repo), Error> {
-    let reference = at.get(repo).cloned().unwrap_or_else(|| Reference::head(repo, MASTER));
+) -> Result<(Reference, Tree, Repo), Error> {
+    let reference = match point {
+        Some(point) => format!("{repo}@{point}").parse()?,
+        None => at.get(repo).cloned().unwrap_or_else(|| Reference::head(repo, MASTER)),
+    };
     let (repo, commit) = store.resolve(&reference).await?;
     let tree = repo.tree(&commit).await?;
     Ok((reference, tree, repo))
+}
+
+/// The table files below a directory, without what was set aside unless that is asked for.
+pub(super) fn rows(tree: &Tree, below: Option<&str>) -> Vec<FileEntry> {
+    let below = below.unwrap_or("/");
+    let set_aside = within(below, DEAD_LETTER);
+    let files = tables(tree).filter(|file| is_below(file, below));
+    files.filter(|file| set_aside || !is_below(file, DEAD_LETTER)).cloned().collect()
 }
 
 pub(super) fn unknown(name: &str, repos: &[String]) -> Error {
@@ -91,8 +104,12 @@ fn tables(tree: &Tree) -> impl Iterator<Item = &FileEntry> {
 }
 
 fn is_below(file: &FileEntry, directory: &str) -> bool {
+    within(&file.path, directory)
+}
+
+fn within(path: &str, directory: &str) -> bool {
     let directory = directory.trim_end_matches('/');
-    file.path == directory || file.path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+    path == directory || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Every directory with table files below it.

@@ -1,11 +1,14 @@
 //! What the repo promises, checked over memory, a directory, and stores that fail.
 
+mod changes;
 mod conformance;
 mod cost;
+mod counting_store;
 mod damage;
 mod failing;
 mod failing_store;
 mod model;
+mod pruning;
 mod queries;
 mod writers;
 
