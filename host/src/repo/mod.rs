@@ -31,6 +31,8 @@ mod invariants;
 mod object;
 mod open_commit;
 pub mod path;
+mod place;
+mod probe;
 mod record;
 mod reference;
 mod repository;

@@ -5,7 +5,10 @@ mod cost;
 mod damage;
 mod failing;
 mod failing_store;
+mod faults;
+mod faulty_store;
 mod queries;
+mod stores;
 mod writers;
 
 use std::{collections::BTreeMap, sync::Arc};
