@@ -23,12 +23,12 @@ use tokio::task::JoinHandle;
 pub(super) enum Fault {
     /// Nothing, and says so.
     Fails,
-    /// What was asked, after everything else that can happen meanwhile.
+    /// What was asked, after whatever else can happen meanwhile.
     Slow,
     /// What was asked, and the answer is lost.
     AnswerLost,
-    /// Says that it failed, and does what was asked later.
-    Late,
+    /// Says that it failed, and does what was asked after about so many other calls.
+    Late(u32),
 }
 
 /// How a store creates an object that must not be there.
@@ -100,20 +100,22 @@ impl Faulty {
         fault: Option<Fault>,
         work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
+        // Every call lets others on, so that what is late can arrive between any two.
+        tokio::task::yield_now().await;
         match fault {
             None => work.await,
             Some(Fault::Fails) => Err(lost()),
             Some(Fault::Slow) => {
-                a_while().await;
+                after(40).await;
                 work.await
             }
             Some(Fault::AnswerLost) => {
                 drop(work.await);
                 Err(lost())
             }
-            Some(Fault::Late) => {
+            Some(Fault::Late(calls)) => {
                 let task = tokio::spawn(async move {
-                    a_while().await;
+                    after(calls).await;
                     drop(work.await);
                 });
                 self.late.lock().unwrap().push(task);
@@ -154,9 +156,8 @@ async fn create(
     }
 }
 
-/// Long enough for every other task to get on.
-async fn a_while() {
-    for _ in 0..40 {
+async fn after(calls: u32) {
+    for _ in 0..calls {
         tokio::task::yield_now().await;
     }
 }
