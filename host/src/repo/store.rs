@@ -70,7 +70,7 @@ impl Store {
             Place::Directory(path) => Objects::directory(url, &path, false)?,
             Place::Bucket(bucket) => {
                 let (objects, place) = Objects::bucket(&bucket)?;
-                let known = objects.size(&probe::proof(&place)).await?.is_some();
+                let known = objects.find(&probe::proof(&place)).await?.is_some();
                 if !known && objects.directories(&Layout::repos()).await?.is_empty() {
                     return Err(Error::NoStore { url: url.to_owned() });
                 }

@@ -37,6 +37,18 @@ pub(super) fn conflict(error: &Error) -> bool {
     matches!(error, Error::AlreadyExists { .. }) && error.to_string().contains("409 Conflict")
 }
 
+/// Whether the service does not know who asks, or does not let them. A listing says so in its text alone.
+pub(super) fn denied(error: &Error) -> bool {
+    let text = error.to_string();
+    matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
+        || ["401", "403"].iter().any(|status| text.contains(&format!("status code: {status}")))
+}
+
+/// Whether there is nothing at all at the place that was asked, not even a bucket.
+pub(super) fn nowhere(error: &Error) -> bool {
+    matches!(error, Error::NotFound { .. }) || error.to_string().contains("status code: 404")
+}
+
 /// The error with the page of XML, the request and whatever is secret taken out of its cause.
 pub(super) fn short(error: Error) -> Error {
     let text = error.to_string();
@@ -55,14 +67,25 @@ pub(super) fn short(error: Error) -> Error {
     }
 }
 
-/// The status with the code and message of the answer, or else the innermost cause.
+/// Who was asked, and the status with the code and message of the answer, or else the innermost cause.
 fn said(error: &Error, text: &str) -> String {
-    let Some((_, answer)) = text.split_once("status code: ") else { return innermost(error, text) };
+    let asked = text.rsplit("Error performing ").next().and_then(|rest| rest.split(' ').nth(1));
+    let host = asked.and_then(|url| url.split('/').nth(2)).unwrap_or("the store");
+    let what = match text.split_once("status code: ") {
+        Some((_, answer)) => answered(answer),
+        None => format!("no answer from {host}, {}", innermost(error)),
+    };
+    let again = if text.contains(REPEATED) { ", also when it was asked again" } else { "" };
+    let ours = METADATA.iter().any(|server| host.starts_with(server));
+    let none = if ours { "the environment holds no credentials, and this machine has none of its own: " } else { "" };
+    format!("{none}{what}{again}")
+}
+
+fn answered(answer: &str) -> String {
     let status = answer.split(": ").next().unwrap_or_default();
     let parts = [tag(answer, "Code"), tag(answer, "Message")];
     let parts = parts.into_iter().flatten().fold(String::new(), |all, part| all + ", " + part);
-    let again = if text.contains(REPEATED) { ", also when it was asked again" } else { "" };
-    format!("the answer was {status}{parts}{again}")
+    format!("the answer was {status}{parts}")
 }
 
 fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
@@ -70,19 +93,12 @@ fn tag<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     Some(rest.split_once(&format!("</{name}>"))?.0.trim()).filter(|text| !text.is_empty())
 }
 
-fn innermost(error: &Error, text: &str) -> String {
+fn innermost(error: &Error) -> String {
     let mut deepest: &dyn StdError = error;
     while let Some(source) = deepest.source() {
         deepest = source;
     }
-    let asked = text.rsplit("Error performing ").next().and_then(|rest| rest.split(' ').nth(1));
-    match asked.and_then(|url| url.split('/').nth(2)) {
-        Some(host) if METADATA.iter().any(|server| host.starts_with(server)) => {
-            format!("the environment holds no credentials, and this machine has none of its own ({host}: {deepest})")
-        }
-        Some(host) => format!("no answer from {host}: {deepest}"),
-        None => format!("no answer: {deepest}"),
-    }
+    deepest.to_string()
 }
 
 /// `text` without the secrets of the environment.
@@ -112,3 +128,47 @@ impl fmt::Display for Said {
 }
 
 impl StdError for Said {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> Error {
+        Error::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    #[test]
+    fn an_answer_is_one_line() {
+        let check = |text: &str, expected: &str| {
+            let short = short(generic(text)).to_string();
+            assert_eq!(short.strip_prefix("Generic S3 error: ").unwrap(), expected);
+        };
+        check(
+            "Error performing PUT http://h:1/b/a in 8ms - Server returned non-2xx status code: 403 Forbidden: <?xml version=\"1.0\"?>\n\
+             <Error><Code>SignatureDoesNotMatch</Code><Message>It does not match.</Message><AWSAccessKeyId>AK</AWSAccessKeyId></Error>",
+            "the answer was 403 Forbidden, SignatureDoesNotMatch, It does not match.",
+        );
+        check(
+            "Error performing list request: Error performing GET http://h:1/b in 21s, after 9 retries, max_retries: 10, \
+             retry_timeout: 20s  - Server returned non-2xx status code: 503 Service Unavailable: ",
+            "the answer was 503 Service Unavailable, also when it was asked again",
+        );
+        check("the disk is on fire", "the disk is on fire");
+        let none =
+            short(generic("Error performing PUT http://169.254.169.254/latest in 1s - status code: 403 Forbidden: "));
+        assert!(none.to_string().contains("no credentials"), "{none}");
+    }
+
+    #[test]
+    fn what_was_repeated_may_have_landed() {
+        let refused_with = |text: &str| {
+            let source = text.to_owned().into();
+            refused(&Error::PermissionDenied { path: "a".into(), source })
+        };
+        assert!(refused_with("Error performing PUT http://h/b in 8ms - status code: 403 Forbidden: "));
+        assert!(!refused_with(
+            "Error performing PUT http://h/b in 8ms, after 1 retries, max_retries: 10 - status code: 403"
+        ));
+        assert!(!refused(&generic("Error performing PUT http://h/b in 30s - HTTP error: timed out")));
+    }
+}

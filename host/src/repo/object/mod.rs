@@ -191,17 +191,12 @@ impl Objects {
     }
 
     fn unreadable(&self, path: &Path, source: object_store::Error) -> Error {
+        let (denied, nowhere) = (answer::denied(&source), answer::nowhere(&source));
         let (object, source) = (self.shown(path), answer::short(source));
-        match source {
-            object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }
-                if self.root.is_none() =>
-            {
-                Error::Refused { object, source: source.into() }
-            }
-            object_store::Error::NotFound { .. } => {
-                Error::NoBucket { url: self.url.to_string(), source: source.into() }
-            }
-            source => Error::read(object, source),
+        match self.root {
+            None if denied => Error::Refused { object, source: source.into() },
+            None if nowhere => Error::NoBucket { url: self.url.to_string(), source: source.into() },
+            _ => Error::read(object, source),
         }
     }
 }
