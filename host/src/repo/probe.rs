@@ -143,7 +143,7 @@ enum Heat {
 
 async fn heat(objects: &Objects, round: usize) -> Result<Heat, Error> {
     let path = Path::from(format!("{DIRECTORY}/{}", clock::nonce()));
-    let size = if round % 2 == 0 { 1 } else { LARGE };
+    let size = if round.is_multiple_of(2) { 1 } else { LARGE };
     let bodies: Vec<Bytes> = (b'a'..).take(WRITERS).map(|letter| vec![letter; size].into()).collect();
     let asked = bodies.iter().map(|body| objects.try_create(Step::Probe, &path, body.clone()));
     let answers = join_all(asked).await;
