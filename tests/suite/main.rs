@@ -1,5 +1,6 @@
 //! One binary with every test that runs the built `spout`.
 
+mod buckets;
 mod cli;
 mod exactly_once;
 mod first_plugin;

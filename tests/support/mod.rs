@@ -13,12 +13,19 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod moto;
+pub mod venv;
+
 /// A place with a store and specs of its own.
 #[derive(Debug)]
 pub struct Site {
     dir: TempDir,
     /// Directory of the plugins that runs here use.
     pub plugins: PathBuf,
+    /// The store that runs here use.
+    pub store: String,
+    /// What runs here find in their environment besides.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 /// The root of this repository.
@@ -50,7 +57,9 @@ impl Site {
     /// # Errors
     /// If there is no room for temporary files.
     pub fn new() -> Result<Self> {
-        Ok(Self { dir: tempfile::tempdir()?, plugins: root().join("plugins") })
+        let dir = tempfile::tempdir()?;
+        let store = dir.path().join("store").display().to_string();
+        Ok(Self { dir, plugins: root().join("plugins"), store, environment: Vec::new() })
     }
 
     /// Its directory.
@@ -77,9 +86,10 @@ impl Site {
         command
             .args(args)
             .current_dir(self.path())
-            .env("SPOUT_STORE", self.path().join("store"))
+            .env("SPOUT_STORE", &self.store)
             .env("SPOUT_PLUGINS", &self.plugins)
             .env("SPOUT_CACHE", target().join("test-cache"))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

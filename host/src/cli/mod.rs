@@ -63,7 +63,7 @@ struct Cli {
 /// Options of every verb.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Global {
-    /// Where repos are: a directory or a file:// URL.
+    /// Where repos are: a directory, or a part of a bucket as s3://BUCKET/PREFIX, gs:// or az://.
     #[arg(long, global = true, env = "SPOUT_STORE", value_name = "URL", default_value = ".spout/store")]
     store: String,
     /// Directory of the plugins.

@@ -15,7 +15,9 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 #[non_exhaustive]
 pub enum Error {
     /// The URL is of no store this build knows.
-    #[error("store `{url}` cannot be opened: {reason}; give a directory, a file:// URL, or memory:// for a trial")]
+    #[error(
+        "store `{url}` cannot be opened: {reason}; give a directory, s3://BUCKET/PREFIX, gs://, az://, or memory:// for a trial"
+    )]
     StoreUrl { url: String, reason: String },
     /// There is no store at that place.
     #[error("there is no store at {url}; check --store, or let `spout run` create it")]
@@ -34,6 +36,22 @@ pub enum Error {
     /// Writing failed below us, and nothing was written.
     #[error("cannot write {object}; nothing was committed and earlier commits are intact")]
     Write { object: String, source: Cause },
+    /// The store does not keep two writers apart.
+    #[error(
+        "{store} cannot be written safely: {what}; use a directory on a local disk, or a bucket of S3, GCS, Azure or another service that honours conditional writes"
+    )]
+    NotExclusive { store: String, what: String },
+    /// The bucket does not accept who we are, or does not let us.
+    #[error(
+        "the bucket does not let these credentials read {object}; check the credentials in the environment, and that they may list, read, write and delete there"
+    )]
+    Refused { object: String, source: Cause },
+    /// There is no such bucket.
+    #[error("there is no bucket or container for {url}; create it, or check the name, the region and the endpoint")]
+    NoBucket { url: String, source: Cause },
+    /// Somebody else's files are where repos would be.
+    #[error("{object} is not of a store: {what}; give --store a directory or prefix of its own, nothing was changed")]
+    Foreign { object: String, what: &'static str },
     /// What was to be written could not be read to its end.
     #[error("what was to become {object} could not be read to its end; nothing was written, so put it again")]
     Input { object: String, source: io::Error },
@@ -251,6 +269,7 @@ impl Coded for Error {
         match self {
             Self::Query { kind, .. } => *kind,
             Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
+            Self::Refused { .. } | Self::Input { .. } => Kind::Unavailable,
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
             Self::NotNext { .. } | Self::MarkerGap { .. } => Kind::Conflict,
             Self::BadRecord { .. } | Self::MissingRecord { .. } | Self::DamagedFile { .. } => Kind::Corrupt,
@@ -271,6 +290,10 @@ impl Coded for Error {
             Self::ReadOnly { .. } => "E0505",
             Self::Write { .. } => "E0506",
             Self::Unconfirmed { .. } => "E0507",
+            Self::NotExclusive { .. } => "E0555",
+            Self::Refused { .. } => "E0556",
+            Self::NoBucket { .. } => "E0557",
+            Self::Foreign { .. } => "E0558",
             Self::Input { .. } => "E0559",
             Self::UnknownRepo { .. } => "E0510",
             Self::UnknownBranch { .. } => "E0511",
@@ -348,7 +371,9 @@ fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
         if let Some(io) = error.downcast_ref::<io::Error>() {
             return Some(io.kind());
         }
-        if let Some(object_store::Error::PermissionDenied { .. }) = error.downcast_ref() {
+        if let Some(object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }) =
+            error.downcast_ref()
+        {
             return Some(io::ErrorKind::PermissionDenied);
         }
         next = error.source();

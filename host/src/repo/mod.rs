@@ -39,6 +39,8 @@ mod object;
 mod open_commit;
 mod pack;
 pub mod path;
+mod place;
+mod probe;
 mod reach;
 mod record;
 mod reference;

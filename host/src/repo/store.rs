@@ -1,17 +1,16 @@
 //! A store: where repos are, and how they are found and made.
 
-use std::path::PathBuf;
-
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 use super::{
     Error,
     error::nearest,
     layout::Layout,
     object::{Created, Objects, PARALLEL, Step},
-    path, record,
+    path,
+    place::Place,
+    probe, record,
     record::Commit,
     reference::Reference,
     repository::Repo,
@@ -37,33 +36,50 @@ pub struct RepoInfo {
     pub checksum: String,
 }
 
-/// A directory, or one day a bucket, of repos.
+/// A directory, or a part of a bucket, that holds repos.
 #[derive(Clone, Debug)]
 pub struct Store {
     objects: Objects,
 }
 
 impl Store {
-    /// Opens the store at `url`, a directory, a `file://` URL or `memory://`, and makes the directory if it is not there.
+    /// Opens the store at `url` to write it: a directory, a `file://` URL, `memory://`, or a part of a bucket as
+    /// `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`, whose credentials are in the environment. A
+    /// directory that is not there is made. A store that is new to us is tried out before it is trusted.
     ///
     /// # Errors
-    /// [`Error::StoreUrl`] for other URLs, [`Error::ReadOnly`] and its like where the directory cannot be made.
+    /// [`Error::StoreUrl`] for other URLs, [`Error::ReadOnly`] and its like where nothing can be written,
+    /// [`Error::NotExclusive`] where two writers are not kept apart, [`Error::Foreign`] where something else is in the
+    /// place of repos, [`Error::Refused`] and [`Error::NoBucket`] for a bucket that cannot be used.
     pub async fn open(url: &str) -> Result<Self, Error> {
-        Self::at(url, true)
+        let (objects, proof) = match Place::of(url)? {
+            Place::Memory => return Ok(Self { objects: Objects::memory() }),
+            Place::Directory(path) => (Objects::directory(url, &path, true)?, probe::proof("directory")),
+            Place::Bucket(bucket) => {
+                let (objects, place) = Objects::bucket(&bucket)?;
+                (objects, probe::proof(&place))
+            }
+        };
+        probe::admit(&objects, &proof).await?;
+        Ok(Self { objects })
     }
 
     /// Opens the store at `url` to look at it: makes nothing.
     ///
     /// # Errors
-    /// As [`Store::open`], and [`Error::NoStore`] if the directory is not there.
+    /// As [`Store::open`], and [`Error::NoStore`] if the directory is not there or nothing is at that place of the bucket.
     pub async fn open_existing(url: &str) -> Result<Self, Error> {
-        Self::at(url, false)
-    }
-
-    fn at(url: &str, create: bool) -> Result<Self, Error> {
-        let objects = match place(url)? {
+        let objects = match Place::of(url)? {
             Place::Memory => Objects::memory(),
-            Place::Directory(path) => Objects::directory(url, &path, create)?,
+            Place::Directory(path) => Objects::directory(url, &path, false)?,
+            Place::Bucket(bucket) => {
+                let (objects, place) = Objects::bucket(&bucket)?;
+                let known = objects.find(&probe::proof(&place)).await?.is_some();
+                if !known && objects.directories(&Layout::repos()).await?.is_empty() {
+                    return Err(Error::NoStore { url: url.to_owned() });
+                }
+                objects
+            }
         };
         Ok(Self { objects })
     }
@@ -162,24 +178,5 @@ impl Store {
         let repo = self.repo(&reference.repo).await?;
         let commit = repo.resolve(reference).await?;
         Ok((repo, commit))
-    }
-}
-
-enum Place {
-    Memory,
-    Directory(PathBuf),
-}
-
-fn place(url: &str) -> Result<Place, Error> {
-    let wrong = |reason: &str| Error::StoreUrl { url: url.to_owned(), reason: reason.to_owned() };
-    match url.split_once("://") {
-        _ if url.is_empty() => Err(wrong("it is empty")),
-        None => Ok(Place::Directory(url.into())),
-        Some(("memory", _)) => Ok(Place::Memory),
-        Some(("file", _)) => {
-            let parsed = Url::parse(url).map_err(|source| wrong(&source.to_string()))?;
-            parsed.to_file_path().map(Place::Directory).map_err(|()| wrong("it is not the URL of a local directory"))
-        }
-        Some((scheme, _)) => Err(wrong(&format!("no store of scheme `{scheme}` is built in"))),
     }
 }

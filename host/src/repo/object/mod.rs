@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path as FilePath, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -12,8 +13,10 @@ use object_store::{
 };
 
 use super::Error;
-use crate::fault;
+use crate::{clock, fault};
 
+mod answer;
+mod bucket;
 mod multipart;
 mod read;
 mod step;
@@ -23,6 +26,9 @@ pub(super) use step::Step;
 /// How many objects are read at once.
 pub(super) const PARALLEL: usize = 32;
 const LOCAL: &str = "LocalFileSystem";
+/// How often a creation is tried that a bucket turns down because another one is on its way, and how long in between.
+const MEETINGS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What became of a creation.
 #[derive(Debug)]
@@ -45,6 +51,8 @@ pub(super) struct Objects {
     root: Option<Arc<FilePath>>,
     /// Whether a write that failed cannot take effect later.
     prompt: bool,
+    /// Size of a part of a large object.
+    part: usize,
 }
 
 impl Objects {
@@ -62,7 +70,13 @@ impl Objects {
         let inner =
             LocalFileSystem::new_with_prefix(path).map_err(|source| Error::read(shown, source))?.with_fsync(true);
         let root = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        Ok(Self { inner: Arc::new(inner), url: url.into(), root: Some(root.into()), prompt: true })
+        Ok(Self {
+            inner: Arc::new(inner),
+            url: url.into(),
+            root: Some(root.into()),
+            prompt: true,
+            part: multipart::PART,
+        })
     }
 
     pub(super) fn memory() -> Self {
@@ -71,7 +85,13 @@ impl Objects {
 
     /// Any object store; `prompt` where a write that failed cannot take effect later.
     pub(super) fn over(inner: Arc<dyn ObjectStore>, url: &str, prompt: bool) -> Self {
-        Self { inner, url: url.into(), root: None, prompt }
+        Self { inner, url: url.into(), root: None, prompt, part: multipart::PART }
+    }
+
+    /// The same with smaller parts.
+    #[cfg(test)]
+    pub(super) fn in_parts_of(self, part: usize) -> Self {
+        Self { part, ..self }
     }
 
     pub(super) fn url(&self) -> &str {
@@ -92,19 +112,35 @@ impl Objects {
     }
 
     /// Creates the object unless the name is taken. Any error is settled by reading the slot back: a store may repeat a
-    /// request whose answer was lost, and then reports our own object as somebody else's.
+    /// request whose answer was lost, and then reports our own object as somebody else's; and it may turn down one of two
+    /// requests that meet, although neither has landed.
     pub(super) async fn create(&self, step: Step, path: &Path, bytes: Bytes) -> Result<Created, Error> {
+        for _ in 1..MEETINGS {
+            let created = self.create_once(step, path, bytes.clone()).await?;
+            match created {
+                Created::Nothing(error) if answer::conflict(&error) => {
+                    tokio::time::sleep(clock::jittered(PAUSE)).await;
+                }
+                created => return Ok(created),
+            }
+        }
+        self.create_once(step, path, bytes).await
+    }
+
+    async fn create_once(&self, step: Step, path: &Path, bytes: Bytes) -> Result<Created, Error> {
         let Err(error) = self.try_create(step, path, bytes.clone()).await else { return Ok(Created::Ours) };
+        let (in_doubt, settled) = (answer::in_doubt(&error), self.prompt || answer::refused(&error));
+        let error = answer::short(error);
         Ok(match self.find(path).await {
-            Ok(Some(there)) if there == bytes && in_doubt(&error) => Created::Unknown(error),
+            Ok(Some(there)) if there == bytes && in_doubt => Created::Unknown(error),
             Ok(Some(there)) if there == bytes => Created::Ours,
             Ok(Some(there)) => Created::Others(there),
-            Ok(None) if self.prompt => Created::Nothing(error),
+            Ok(None) if settled => Created::Nothing(error),
             Ok(None) | Err(_) => Created::Unknown(error),
         })
     }
 
-    async fn try_create(&self, step: Step, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+    pub(super) async fn try_create(&self, step: Step, path: &Path, bytes: Bytes) -> object_store::Result<()> {
         let (before, after) = step.points();
         fault::point(before).map_err(generic)?;
         self.inner.put_opts(path, PutPayload::from(bytes), PutMode::Create.into()).await?;
@@ -113,7 +149,7 @@ impl Objects {
 
     /// Creates an object of a fresh name, durably; a large one in parts.
     pub(super) async fn create_fresh(&self, step: Step, path: &Path, bytes: Bytes) -> Result<(), Error> {
-        if bytes.len() > multipart::WHOLE {
+        if bytes.len() > multipart::WHOLE * self.part {
             return self.create_in_parts(step, path, bytes).await;
         }
         match self.create(step, path, bytes).await? {
@@ -134,7 +170,7 @@ impl Objects {
             self.inner.put_opts(path, PutPayload::from(bytes), PutMode::Overwrite.into()).await?;
             fault::point(after).map_err(generic)
         };
-        written.await.map_err(|source| Error::write(self.shown(path), source))
+        written.await.map_err(|source| self.unwritten(path, source))
     }
 
     /// Deletes the object; that it is not there is fine. On a local disk it may be back after a power loss.
@@ -147,14 +183,22 @@ impl Objects {
                 Err(error) => Err(error),
             }
         };
-        deleted.await.map_err(|source| Error::write(self.shown(path), source))
+        deleted.await.map_err(|source| self.unwritten(path, source))
     }
-}
 
-/// A local write that failed although its name is there: the directory could not be synced. After a failed sync the
-/// kernel forgets what it did not write, so that asking again proves nothing.
-fn in_doubt(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::Generic { store, .. } if *store == LOCAL)
+    pub(super) fn unwritten(&self, path: &Path, source: object_store::Error) -> Error {
+        Error::write(self.shown(path), answer::short(source))
+    }
+
+    fn unreadable(&self, path: &Path, source: object_store::Error) -> Error {
+        let (denied, nowhere) = (answer::denied(&source), answer::nowhere(&source));
+        let (object, source) = (self.shown(path), answer::short(source));
+        match self.root {
+            None if denied => Error::Refused { object, source: source.into() },
+            None if nowhere => Error::NoBucket { url: self.url.to_string(), source: source.into() },
+            _ => Error::read(object, source),
+        }
+    }
 }
 
 fn generic(source: io::Error) -> object_store::Error {

@@ -12,13 +12,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Objects, Step, generic, in_doubt};
+use super::{Objects, Step, answer, generic};
 use crate::{fault, repo::Error};
 
 /// Size of a part. S3 allows 10,000 parts, so that an object can have 78 GiB.
 pub(super) const PART: usize = 8 << 20;
-/// Bodies above this are sent in parts.
-pub(super) const WHOLE: usize = 2 * PART;
+/// Bodies of up to so many parts are sent as a whole.
+pub(super) const WHOLE: usize = 2;
 /// Parts on their way at once, besides the one that is being filled.
 const IN_FLIGHT: usize = 3;
 
@@ -35,10 +35,10 @@ impl Objects {
     ) -> Result<(u64, String), Error> {
         let mut hash = Sha256::new();
         let failed = |source| Error::Input { object: self.shown(path), source };
-        let first = fill(&mut reader).await.map_err(failed)?;
+        let first = fill(&mut reader, self.part).await.map_err(failed)?;
         hash.update(&first);
         let mut size = first.len() as u64;
-        if first.len() < PART {
+        if first.len() < self.part {
             self.create_fresh(step, path, first).await?;
             return Ok((size, format!("{:x}", hash.finalize())));
         }
@@ -48,7 +48,7 @@ impl Objects {
             if let Err(source) = upload.send(part).await {
                 return Err(self.broken(path, upload, source).await);
             }
-            part = match fill(&mut reader).await {
+            part = match fill(&mut reader, self.part).await {
                 Ok(part) => part,
                 Err(source) => {
                     upload.abort().await;
@@ -67,7 +67,7 @@ impl Objects {
         let size = bytes.len() as u64;
         let mut upload = self.upload(step, path).await?;
         while !bytes.is_empty() {
-            let part = bytes.split_to(bytes.len().min(PART));
+            let part = bytes.split_to(bytes.len().min(self.part));
             if let Err(source) = upload.send(part).await {
                 return Err(self.broken(path, upload, source).await);
             }
@@ -80,13 +80,13 @@ impl Objects {
             fault::point(step.points().0).map_err(generic)?;
             self.inner.put_multipart(path).await
         };
-        let inner = begun.await.map_err(|source| Error::write(self.shown(path), source))?;
+        let inner = begun.await.map_err(|source| self.unwritten(path, source))?;
         Ok(Upload { inner, parts: JoinSet::new() })
     }
 
     async fn broken(&self, path: &Path, upload: Upload, source: object_store::Error) -> Error {
         upload.abort().await;
-        Error::write(self.shown(path), source)
+        self.unwritten(path, source)
     }
 
     /// Makes the parts one object. A lost answer is settled by the object itself: the name is fresh, so that what is
@@ -98,9 +98,9 @@ impl Objects {
         };
         let Err(source) = done else {
             let after = fault::point(step.points().1).map_err(generic);
-            return after.map_err(|source| Error::write(self.shown(path), source));
+            return after.map_err(|source| self.unwritten(path, source));
         };
-        if !in_doubt(&source) && matches!(self.size(path).await, Ok(Some(there)) if there == size) {
+        if !answer::in_doubt(&source) && matches!(self.size(path).await, Ok(Some(there)) if there == size) {
             return Ok(());
         }
         Err(self.broken(path, upload, source).await)
@@ -108,10 +108,10 @@ impl Objects {
 }
 
 /// The next part; shorter only at the end.
-async fn fill(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
-    let mut part = BytesMut::with_capacity(PART);
-    while part.len() < PART {
-        let mut rest = (&mut *reader).take((PART - part.len()) as u64);
+async fn fill(reader: &mut (impl AsyncRead + Unpin), size: usize) -> io::Result<Bytes> {
+    let mut part = BytesMut::with_capacity(size);
+    while part.len() < size {
+        let mut rest = (&mut *reader).take((size - part.len()) as u64);
         if rest.read_buf(&mut part).await? == 0 {
             break;
         }

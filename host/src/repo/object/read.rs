@@ -40,7 +40,7 @@ impl Objects {
         match got {
             Ok(got) => Ok(Some(got)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(source) => Err(Error::read(self.shown(path), source)),
+            Err(source) => Err(self.unreadable(path, source)),
         }
     }
 
@@ -70,18 +70,26 @@ impl Objects {
         of: impl Fn(ObjectMeta) -> T,
     ) -> Result<Vec<T>, Error> {
         let all = listed.map(|entry| entry.map(&of)).try_collect().await;
-        let mut all: Vec<_> = all.map_err(|source| Error::read(self.shown(prefix), source))?;
+        let mut all: Vec<_> = all.map_err(|source| self.unreadable(prefix, source))?;
         all.sort_unstable();
         Ok(all)
     }
 
     /// Names of the directories directly below `prefix`, sorted.
     pub(in crate::repo) async fn directories(&self, prefix: &Path) -> Result<Vec<String>, Error> {
+        Ok(self.entries(prefix).await?.0)
+    }
+
+    /// Names of the directories and of the objects directly below `prefix`, each sorted.
+    pub(in crate::repo) async fn entries(&self, prefix: &Path) -> Result<(Vec<String>, Vec<String>), Error> {
         let listed = self.inner.list_with_delimiter(Some(prefix)).await;
-        let listed = listed.map_err(|source| Error::read(self.shown(prefix), source))?;
-        let mut names: Vec<_> =
-            listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
-        names.sort_unstable();
-        Ok(names)
+        let listed = listed.map_err(|source| self.unreadable(prefix, source))?;
+        let sorted = |paths: &mut dyn Iterator<Item = &Path>| {
+            let mut names: Vec<_> = paths.filter_map(|path| path.filename().map(str::to_owned)).collect();
+            names.sort_unstable();
+            names
+        };
+        let directories = sorted(&mut listed.common_prefixes.iter());
+        Ok((directories, sorted(&mut listed.objects.iter().map(|meta| &meta.location))))
     }
 }

@@ -7,9 +7,12 @@ mod counting_store;
 mod damage;
 mod failing;
 mod failing_store;
+mod faults;
+mod faulty_store;
 mod model;
 mod pruning;
 mod queries;
+mod stores;
 mod writers;
 
 use std::{collections::BTreeMap, sync::Arc};
