@@ -89,7 +89,7 @@ fn grown(old: &FileEntry, new: &FileEntry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{Blob, FileAdded, Format, Place, PutMode, TableInfo},
+        super::{Blob, FileAdded, Format, Place, PutMode, Slot, TableInfo},
         *,
     };
 
@@ -105,7 +105,11 @@ mod tests {
                     schema: String::new(),
                     columns: Vec::new(),
                 });
-                let blob = Blob { place: Place::Record(1), size: piece.len() as u64, sha256: (*piece).to_owned() };
+                let blob = Blob {
+                    place: Place::Record(Slot { branch: "master".into(), sequence: 1 }),
+                    size: piece.len() as u64,
+                    sha256: (*piece).to_owned(),
+                };
                 tree.put(&FileAdded { path: (*path).to_owned(), how: PutMode::Append, blob, table });
             }
         }

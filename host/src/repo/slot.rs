@@ -38,8 +38,13 @@ pub(super) async fn take<T: Serialize>(
     let object = repo.objects.shown(&path);
     let (bytes, checksum) = seal::seal(&object, record)?;
     Ok(match repo.objects.create(step, &path, bytes).await? {
-        Created::Ours if is_next(repo, branch, sequence).await? => Taken::Ours(checksum),
-        Created::Ours | Created::Others(_) => Taken::Others,
+        Created::Ours => match is_next(repo, branch, sequence).await {
+            Ok(true) => Taken::Ours(checksum),
+            Ok(false) => Taken::Others,
+            // It is there; whether it counts is not known.
+            Err(error) => Taken::Unknown(error),
+        },
+        Created::Others => Taken::Others,
         Created::Nothing(source) => Taken::Nothing(Error::write(object, source)),
         Created::Unknown(source) => Taken::Unknown(Error::Unconfirmed { object, source: source.into() }),
     })

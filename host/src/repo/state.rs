@@ -301,7 +301,7 @@ impl State {
         let (bytes, _) = seal::seal(&object, &checkpoint)?;
         match self.objects.create(Step::Checkpoint, &path, bytes).await? {
             // Another's of the same sequence says the same by other segments.
-            Created::Ours | Created::Others(_) => {}
+            Created::Ours | Created::Others => {}
             Created::Nothing(source) => return Err(Error::write(object, source)),
             Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
         }

@@ -119,6 +119,15 @@ impl Store {
     }
 
     async fn info(&self, name: &str) -> Result<Option<RepoInfo>, Error> {
+        Ok(self.described(name).await?.filter(|info| !info.deleted))
+    }
+
+    /// Whether only what is left of a deletion is there.
+    pub(super) async fn is_deleted(&self, name: &str) -> Result<bool, Error> {
+        Ok(matches!(self.described(name).await, Ok(Some(info)) if info.deleted))
+    }
+
+    async fn described(&self, name: &str) -> Result<Option<RepoInfo>, Error> {
         let path = Layout::of(name).about();
         let Some(bytes) = self.objects.find(&path).await? else { return Ok(None) };
         let object = self.objects.shown(&path);
@@ -149,7 +158,12 @@ impl Store {
     /// [`Error::BadName`], or what writing can end with.
     pub async fn repo_or_create(&self, name: &str, description: &str) -> Result<Repo, Error> {
         path::repo_name(name)?;
-        if self.info(name).await?.is_none() {
+        let described = self.described(name).await?;
+        if described.as_ref().is_some_and(|info| info.deleted) {
+            // A deletion that was killed is ended before anything new takes the name.
+            self.remove(name).await?;
+        }
+        if described.is_none_or(|info| info.deleted) {
             let path = Layout::of(name).about();
             let object = self.objects.shown(&path);
             let info = RepoInfo {
@@ -162,12 +176,55 @@ impl Store {
             };
             let (bytes, _) = seal::seal(&object, &info)?;
             match self.objects.create(Step::Create, &path, bytes).await? {
-                Created::Ours | Created::Others(_) => {}
+                Created::Ours | Created::Others => {}
                 Created::Nothing(source) => return Err(Error::write(object, source)),
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }
         }
         Ok(Repo::new(self.objects.clone(), name))
+    }
+
+    /// Deletes the repo with all its commits. One that a pipeline has written, or that holds commits, only by `force`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRepo`], [`Error::StillUsed`], and those of deleting; the repo is gone once this has begun, and is
+    /// removed whole by the next attempt or by whoever makes one of its name.
+    pub async fn delete_repo(&self, name: &str, force: bool) -> Result<(), Error> {
+        if self.described(name).await?.is_some_and(|info| info.deleted) {
+            return self.remove(name).await;
+        }
+        let repo = self.repo(name).await?;
+        let branches = if force { Vec::new() } else { repo.branches().await? };
+        let commits: u64 = branches.iter().map(|branch| branch.commits).sum();
+        if commits > 0 {
+            let owner = branches.iter().map(|branch| branch.pipeline.as_str()).find(|owner| !owner.is_empty());
+            let of = owner.map(|owner| format!(" of pipeline {owner}")).unwrap_or_default();
+            let reason = format!("it holds {commits} commits{of}; add --force to lose them");
+            return Err(Error::StillUsed { what: format!("repo `{name}`"), reason });
+        }
+        let path = Layout::of(name).about();
+        let info = RepoInfo {
+            version: record::VERSION,
+            name: name.to_owned(),
+            description: String::new(),
+            created_ms: clock::wall_ms(),
+            deleted: true,
+            checksum: String::new(),
+        };
+        let (bytes, _) = seal::seal(&self.objects.shown(&path), &info)?;
+        self.objects.overwrite(Step::Remove, &path, bytes).await?;
+        self.remove(name).await
+    }
+
+    /// Deletes the objects of a repo that is marked as deleted, the mark last.
+    async fn remove(&self, name: &str) -> Result<(), Error> {
+        let layout = Layout::of(name);
+        for (path, _) in self.objects.list(&layout.root()).await? {
+            if path != layout.about() {
+                self.objects.delete(Step::Delete, &path).await?;
+            }
+        }
+        self.objects.delete(Step::Delete, &layout.about()).await
     }
 
     /// The repo and the commit that `reference` names.

@@ -80,6 +80,8 @@ pub struct BranchWriter {
     epoch: u64,
     state: State,
     marker: Marker,
+    /// Hashes of the handler snapshots of the newest commit that is ours.
+    stated: Vec<(String, String)>,
     /// False from before a creation until its outcome is known, also if the future is dropped in between.
     settled: bool,
     checkpoint: Option<JoinHandle<Result<Written, Error>>>,
@@ -110,7 +112,8 @@ impl BranchWriter {
             }
             let marker = state.head.commit.as_ref().map(|commit| commit.marker.clone()).unwrap_or_default();
             let (repo, epoch) = (repo.clone(), state.head.epoch);
-            let mut writer = Self { repo, nonce, epoch, state, marker, settled: true, checkpoint: None };
+            let stated = state.head.commit.as_ref().map(|commit| hashes(&commit.state)).unwrap_or_default();
+            let mut writer = Self { repo, nonce, epoch, state, marker, stated, settled: true, checkpoint: None };
             writer.keep_up().await;
             return Ok(writer);
         }
@@ -184,7 +187,17 @@ impl BranchWriter {
                 self.show_marker(&mut open, path, &marker).await?;
             }
             let contents = self.contents(&meta, marker, state.clone());
-            let mut commit = draft(&self.state, &open, contents).await?;
+            let mut commit = match draft(&self.state, &open, contents).await {
+                Ok(commit) => commit,
+                // It may be wrong only on top of a head that is no longer the newest.
+                Err(error) => match self.state.catch_up(u64::MAX).await? {
+                    none if none.is_empty() => return Err(error),
+                    records => match self.take_in(records, &open, &meta.advance).await? {
+                        Some(winner) => return Ok(Finished::Lost(winner)),
+                        None => continue,
+                    },
+                },
+            };
             self.settled = false;
             match slot::take(&self.repo, Step::Record, &branch, commit.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
@@ -197,7 +210,8 @@ impl BranchWriter {
                 }
                 Taken::Unknown(error) => return Ok(Finished::Unknown(Box::new(error))),
                 Taken::Others => {
-                    if let Some(winner) = self.beaten(&open, &meta.advance).await? {
+                    let records = self.state.catch_up(u64::MAX).await?;
+                    if let Some(winner) = self.take_in(records, &open, &meta.advance).await? {
                         return Ok(Finished::Lost(winner));
                     }
                 }
@@ -234,15 +248,19 @@ impl BranchWriter {
         let commit = commit.light();
         self.state.accept(&object, Record::Commit(Box::new(commit.clone())))?;
         self.marker = commit.marker.clone();
+        self.stated = hashes(&commit.state);
         self.settled = true;
         self.keep_up().await;
         Ok(commit)
     }
 
-    /// Reads what was written instead of our record. `None` if ours can go on top of it, else the commit that it cannot.
-    async fn beaten(&mut self, open: &OpenCommit, ours: &Advance) -> Result<Option<Commit>, Error> {
-        let before = self.head().map(|head| hashes(&head.state)).unwrap_or_default();
-        let records = self.state.catch_up(u64::MAX).await?;
+    /// Takes in what others wrote. `None` if our commit can go on top of it, else the commit that it cannot.
+    async fn take_in(
+        &mut self,
+        records: Vec<Record>,
+        open: &OpenCommit,
+        ours: &Advance,
+    ) -> Result<Option<Commit>, Error> {
         // Our own record there was put into a slot that had been collected: it follows nothing.
         let void = records.first().is_none_or(|record| record.id() == open.id());
         if void || self.state.head.epoch > self.epoch {
@@ -252,7 +270,7 @@ impl BranchWriter {
             match record {
                 Record::Commit(commit) => {
                     let moves = commit.advance.keys().any(|partition| ours.steps.contains_key(partition));
-                    if moves || commit.base.is_some() || hashes(&commit.state) != before {
+                    if moves || commit.base.is_some() || hashes(&commit.state) != self.stated {
                         return Ok(Some(*commit));
                     }
                 }

@@ -110,6 +110,9 @@ pub async fn fsck(store: &Store, only: Option<&str>, depth: Depth) -> Result<Rep
     };
     for name in names {
         let repo = Repo::new(store.objects().clone(), &name);
+        if store.is_deleted(&name).await? {
+            continue;
+        }
         report.repos += 1;
         about(&repo, &mut report).await?;
         let named = records::check(&repo, depth, &mut report).await?;

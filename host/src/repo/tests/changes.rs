@@ -213,7 +213,7 @@ async fn a_diff_does_not_read_what_both_have() {
     use {Format as F, PutMode::Append};
     filled.commit(&[], vec![("/old", Append, F::Parquet, rows(0, 20_000))]).await;
     filled.commit(&[], vec![("/new", Append, F::Parquet, rows(5, 8))]).await;
-    let data = filled.store.objects().root().unwrap().join("repos/e-v/data");
+    let data = filled.store.objects().root().unwrap().join("repos/e-v/tables/master/_root");
     for entry in std::fs::read_dir(data).unwrap() {
         std::fs::remove_file(entry.unwrap().path()).unwrap();
     }

@@ -193,7 +193,6 @@ async fn objects_are_read_listed_and_deleted_in_part() {
         assert_eq!(range(3..3).await, "");
         assert_eq!(objects.read_range(&Path::from("data/none"), 0..4).await.unwrap(), None);
         assert_eq!(objects.size(&Path::from("data/none")).await.unwrap(), None);
-        assert_eq!(objects.list_from(&data, &b).await.unwrap(), [(Path::from("data/c"), 10)]);
         objects.overwrite(Step::Hint, &b, "new".into()).await.unwrap();
         let aged = objects.list_aged(&data).await.unwrap();
         assert_eq!(
