@@ -224,7 +224,15 @@ impl Store {
                 self.objects.delete(Step::Delete, &path).await?;
             }
         }
-        self.objects.delete(Step::Delete, &layout.about()).await
+        self.objects.delete(Step::Delete, &layout.about()).await?;
+        if let Some(root) = self.objects.root() {
+            // Empty directories are no objects, but would be listed as repos.
+            let directory = root.join(layout.root().as_ref());
+            std::fs::remove_dir_all(&directory)
+                .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+                .map_err(|source| Error::read(directory.display().to_string(), source))?;
+        }
+        Ok(())
     }
 
     /// The repo and the commit that `reference` names.
