@@ -244,7 +244,7 @@ impl Repo {
             };
             match slot::take(self, Step::Sweep, branch, sweep.sequence, &sweep).await? {
                 Taken::Ours(_) => return Ok(()),
-                Taken::Others => {}
+                Taken::Others | Taken::Void => {}
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
             }
         }

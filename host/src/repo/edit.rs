@@ -113,11 +113,19 @@ impl Editor {
         }
         let (nonce, started_ms) = (clock::nonce(), clock::wall_ms());
         for _ in 0..ATTEMPTS {
-            if let Some(head) = self.moved(&edit).await? {
-                return Ok(Finished::Lost(head));
-            }
             let contents = Contents { nonce: nonce.clone(), started_ms, ..self.contents(&edit) };
-            let mut commit = draft(&self.state, &open, contents).await?;
+            let mut commit = match self.drafted(&open, &edit, contents).await {
+                Ok(Ok(commit)) => commit,
+                Ok(Err(head)) => return Ok(Finished::Lost(head)),
+                // It may be wrong only on top of a head that is no longer the newest.
+                Err(error) => match self.repo.state(&branch).await?.head.sequence == self.state.head.sequence {
+                    true => return Err(error),
+                    false => {
+                        self.catch_up(&open).await?;
+                        continue;
+                    }
+                },
+            };
             self.settled = false;
             match slot::take(&self.repo, Step::Record, &branch, commit.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
@@ -133,6 +141,7 @@ impl Editor {
                     return Err(error);
                 }
                 Taken::Unknown(error) => return Ok(Finished::Unknown(Box::new(error))),
+                Taken::Void => return Err(Error::Swept { branch }),
                 Taken::Others => self.catch_up(&open).await?,
             }
         }
@@ -142,18 +151,30 @@ impl Editor {
     async fn catch_up(&mut self, open: &OpenCommit) -> Result<(), Error> {
         let mut state = self.repo.state(&self.state.branch).await?;
         std::mem::swap(&mut self.state, &mut state);
+        // What came next may have been collected already, so that what is there now follows something else.
+        if self.repo.boundary(&state.branch).await? > state.head.sequence {
+            return Err(Error::Swept { branch: state.branch });
+        }
         for record in state.catch_up(u64::MAX).await? {
-            match record {
-                Record::Sweep(sweep) => open.survives(&sweep).await?,
-                Record::Commit(commit) if commit.id == open.id() => {
-                    let (repo, branch) = (self.repo.name().to_owned(), self.state.branch.clone());
-                    return Err(Error::Fenced { repo, branch, ours: commit.epoch, theirs: self.state.head.epoch });
-                }
-                _ => {}
+            if let Record::Sweep(sweep) = record {
+                open.survives(&sweep).await?;
             }
         }
         self.settled = true;
         Ok(())
+    }
+
+    /// The record, or the head that it does not fit.
+    async fn drafted(
+        &self,
+        open: &OpenCommit,
+        edit: &Edit,
+        contents: Contents,
+    ) -> Result<Result<Commit, Commit>, Error> {
+        match self.moved(edit).await? {
+            Some(head) => Ok(Err(head)),
+            None => draft(&self.state, open, contents).await.map(Ok),
+        }
     }
 
     /// The head, if a file is no longer what the edit takes for granted.

@@ -99,8 +99,13 @@ impl Repo {
             }
         }
         match (found.pop(), found.len()) {
-            (Some((_, located, state)), 0) => {
-                let commit = self.located(&located).await?.ok_or_else(|| self.lost(prefix))?;
+            (Some((id, located, state)), 0) => {
+                let commit = match self.located(&located).await? {
+                    Some(commit) => Some(commit),
+                    // Its record is gone; a tag may hold it.
+                    None => self.tagged(&id).await?.map(|snapshot| snapshot.commit),
+                };
+                let commit = commit.ok_or_else(|| self.lost(prefix))?;
                 match is_hidden(&state, commit.number) {
                     false => Ok((state, commit)),
                     true => Err(Error::Collected {

@@ -100,7 +100,7 @@ impl Repo {
             };
             match slot::take(self, Step::Point, &state.branch, point.sequence, &point).await? {
                 Taken::Ours(_) => return Ok(()),
-                Taken::Others => state = self.state(&state.branch).await?,
+                Taken::Others | Taken::Void => state = self.state(&state.branch).await?,
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
             }
         }
@@ -147,7 +147,7 @@ impl Repo {
             };
             match slot::take(self, Step::Squash, branch, squash.sequence, &squash).await? {
                 Taken::Ours(_) => return Ok(()),
-                Taken::Others => drop(state.catch_up(u64::MAX).await?),
+                Taken::Others | Taken::Void => state = self.known(branch).await?,
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
             }
         }

@@ -139,8 +139,8 @@ impl Repo {
 
     /// The first sequence of `branch` that is kept; 0 if all are.
     pub(super) async fn boundary(&self, branch: &str) -> Result<u64, Error> {
-        let listed = self.objects.list(&self.layout.boundaries(branch)).await?;
-        Ok(listed.iter().filter_map(|(path, _)| Layout::sequence(path)).max().unwrap_or(0))
+        let names = self.objects.names(&self.layout.boundaries(branch)).await?;
+        Ok(names.iter().filter_map(|name| Layout::sequence(&name.as_str().into())).max().unwrap_or(0))
     }
 
     /// The files of `commit`.
@@ -148,7 +148,11 @@ impl Repo {
     /// # Errors
     /// Those of reading records; [`Error::Collected`] if it is no longer kept.
     pub async fn tree(&self, commit: &Commit) -> Result<Tree, Error> {
-        self.state_at(commit).await?.tree().await
+        match self.state_at(commit).await?.tree().await {
+            // A collection may have exchanged the index while it was read.
+            Err(Error::BadIndex { .. }) => self.state_at(commit).await?.tree().await,
+            tree => tree,
+        }
     }
 
     /// The bytes of the file at `path`, verified against what was committed. A Parquet or Arrow file that grew by several

@@ -16,6 +16,8 @@ pub(super) enum Taken {
     Ours(String),
     /// Another record is there.
     Others,
+    /// It is in a slot that had been collected: it counts for nothing, and the branch is far ahead.
+    Void,
     /// It is certain that nothing was written.
     Nothing(Error),
     /// It may be there, or come to be there.
@@ -25,8 +27,7 @@ pub(super) enum Taken {
 /// Creates `record` in slot `sequence` of `branch`.
 ///
 /// A slot that was collected is empty again, so that a writer which slept since could take it. It cannot mistake that for
-/// success: records are collected oldest first and never the newest, so the slot is the next one only if the record
-/// before it is still there.
+/// success: a collection makes a boundary durable before it deletes what is before, and we look for one afterwards.
 pub(super) async fn take<T: Serialize>(
     repo: &Repo,
     step: Step,
@@ -38,9 +39,9 @@ pub(super) async fn take<T: Serialize>(
     let object = repo.objects.shown(&path);
     let (bytes, checksum) = seal::seal(&object, record)?;
     Ok(match repo.objects.create(step, &path, bytes).await? {
-        Created::Ours => match is_next(repo, branch, sequence).await {
-            Ok(true) => Taken::Ours(checksum),
-            Ok(false) => Taken::Others,
+        Created::Ours => match repo.boundary(branch).await {
+            Ok(boundary) if boundary > sequence => Taken::Void,
+            Ok(_) => Taken::Ours(checksum),
             // It is there; whether it counts is not known.
             Err(error) => Taken::Unknown(error),
         },
@@ -48,12 +49,4 @@ pub(super) async fn take<T: Serialize>(
         Created::Nothing(source) => Taken::Nothing(Error::write(object, source)),
         Created::Unknown(source) => Taken::Unknown(Error::Unconfirmed { object, source: source.into() }),
     })
-}
-
-/// Whether the record before is there. If that cannot be read, nothing is known of ours either.
-async fn is_next(repo: &Repo, branch: &str, sequence: u64) -> Result<bool, Error> {
-    match sequence.checked_sub(1).filter(|&before| before > 0) {
-        None => Ok(true),
-        Some(before) => Ok(repo.objects.size(&repo.layout.record(branch, before)).await?.is_some()),
-    }
 }

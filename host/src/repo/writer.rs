@@ -190,7 +190,7 @@ impl BranchWriter {
             let mut commit = match draft(&self.state, &open, contents).await {
                 Ok(commit) => commit,
                 // It may be wrong only on top of a head that is no longer the newest.
-                Err(error) => match self.state.catch_up(u64::MAX).await? {
+                Err(error) => match self.news().await? {
                     none if none.is_empty() => return Err(error),
                     records => match self.take_in(records, &open, &meta.advance).await? {
                         Some(winner) => return Ok(Finished::Lost(winner)),
@@ -209,8 +209,9 @@ impl BranchWriter {
                     return Err(error);
                 }
                 Taken::Unknown(error) => return Ok(Finished::Unknown(Box::new(error))),
+                Taken::Void => return Err(self.fenced().await?),
                 Taken::Others => {
-                    let records = self.state.catch_up(u64::MAX).await?;
+                    let records = self.news().await?;
                     if let Some(winner) = self.take_in(records, &open, &meta.advance).await? {
                         return Ok(Finished::Lost(winner));
                     }
@@ -254,6 +255,15 @@ impl BranchWriter {
         Ok(commit)
     }
 
+    /// The records that others wrote.
+    async fn news(&mut self) -> Result<Vec<Record>, Error> {
+        // What came next may have been collected already, so that what is there now follows something else.
+        match self.repo.boundary(self.branch()).await? > self.state.head.sequence {
+            true => Err(self.fenced().await?),
+            false => self.state.catch_up(u64::MAX).await,
+        }
+    }
+
     /// Takes in what others wrote. `None` if our commit can go on top of it, else the commit that it cannot.
     async fn take_in(
         &mut self,
@@ -261,11 +271,10 @@ impl BranchWriter {
         open: &OpenCommit,
         ours: &Advance,
     ) -> Result<Option<Commit>, Error> {
-        // Our own record there was put into a slot that had been collected: it follows nothing.
-        let void = records.first().is_none_or(|record| record.id() == open.id());
-        if void || self.state.head.epoch > self.epoch {
+        if records.is_empty() || self.state.head.epoch > self.epoch {
             return Err(self.fenced().await?);
         }
+        let mut swept = false;
         for record in records {
             match record {
                 Record::Commit(commit) => {
@@ -274,9 +283,17 @@ impl BranchWriter {
                         return Ok(Some(*commit));
                     }
                 }
-                Record::Sweep(sweep) => open.survives(&sweep).await?,
+                Record::Sweep(sweep) => {
+                    open.survives(&sweep).await?;
+                    swept = true;
+                }
                 Record::Squash(_) | Record::Claim(_) | Record::Point(_) => {}
             }
+        }
+        if swept {
+            // Runs of the index that only we still knew may be gone.
+            self.state = self.repo.state(self.branch()).await?;
+            self.checkpoint = None;
         }
         self.marker = self.head().map(|commit| commit.marker.clone()).unwrap_or_default();
         self.settled = true;
@@ -290,7 +307,10 @@ impl BranchWriter {
             false => self.repo.state(self.branch()).await?.head.epoch,
         };
         let (repo, branch) = (self.repo.name().to_owned(), self.branch().to_owned());
-        Ok(Error::Fenced { repo, branch, ours: self.epoch, theirs })
+        Ok(match theirs > self.epoch {
+            true => Error::Fenced { repo, branch, ours: self.epoch, theirs },
+            false => Error::Swept { branch },
+        })
     }
 
     /// Writes a checkpoint beside the commits when it is time.
@@ -373,7 +393,7 @@ async fn raise(repo: &Repo, state: &mut State, pipeline: &str, nonce: &str) -> R
             let object = repo.objects.shown(&repo.layout.record(&state.branch, claim.sequence));
             state.accept(&object, Record::Claim(claim)).map(|()| true)
         }
-        Taken::Others => Ok(false),
+        Taken::Others | Taken::Void => Ok(false),
         Taken::Nothing(error) | Taken::Unknown(error) => Err(error),
     }
 }

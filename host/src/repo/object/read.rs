@@ -1,6 +1,6 @@
 //! Reads and listings.
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -85,5 +85,18 @@ impl Objects {
         };
         let directories = sorted(&mut listed.common_prefixes.iter());
         Ok((directories, sorted(&mut listed.objects.iter().map(|meta| &meta.location))))
+    }
+
+    /// Names of the objects directly below `prefix`, in any order. Of a directory they are read without leaving the
+    /// thread: this is asked at every commit, and the directory is empty or nearly so.
+    pub(in crate::repo) async fn names(&self, prefix: &Path) -> Result<Vec<String>, Error> {
+        let Some(root) = &self.root else { return self.entries(prefix).await.map(|(_, names)| names) };
+        let entries = match std::fs::read_dir(root.join(prefix.as_ref())) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => return Err(Error::read(self.shown(prefix), source)),
+        };
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect::<Result<_, _>>().map_err(|source| Error::read(self.shown(prefix), source))
     }
 }
