@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    super::{Error, error::Cause, format::sha256_of, record::Commit},
+    super::{Error, error::Cause, format::sha256_of},
+    commits::Stamp,
     schema::DeltaField,
 };
 
@@ -146,12 +147,12 @@ impl MetaData {
 pub(super) struct Txn {
     pub(super) app_id: String,
     pub(super) version: u64,
-    last_updated: Option<i64>,
+    pub(super) last_updated: Option<i64>,
 }
 
 impl Txn {
-    pub(super) fn new(app_id: &str, commit: &Commit) -> Self {
-        Self { app_id: app_id.to_owned(), version: commit.sequence, last_updated: Some(commit.finished_ms) }
+    pub(super) fn new(app_id: &str, stamp: &Stamp) -> Self {
+        Self { app_id: app_id.to_owned(), version: stamp.sequence, last_updated: Some(stamp.at_ms) }
     }
 }
 
@@ -189,14 +190,16 @@ pub(super) struct CommitInfo {
     is_blind_append: bool,
     engine_info: String,
     /// `repo@<commit id>`, as our own commands take it.
-    user_metadata: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) user_metadata: Option<String>,
     pub(super) spout: Origin,
 }
 
 /// What a publisher that starts anew compares with the repo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
-    pub(super) commit: String,
+    /// Id of the record.
+    pub(super) record: String,
     pub(super) sequence: u64,
     /// Files in the table.
     pub(super) files: u64,
@@ -216,7 +219,7 @@ pub(super) enum Operation {
 }
 
 impl CommitInfo {
-    pub(super) fn new(commit: &Commit, operation: Operation, origin: Origin) -> Self {
+    pub(super) fn new(stamp: &Stamp, operation: Operation, origin: Origin) -> Self {
         let (name, mode) = match operation {
             Operation::Append => ("WRITE", Some("Append")),
             Operation::Overwrite => ("WRITE", Some("Overwrite")),
@@ -225,12 +228,12 @@ impl CommitInfo {
         };
         let mode = mode.map(|mode| ("mode".to_owned(), mode.to_owned()));
         Self {
-            timestamp: commit.finished_ms,
+            timestamp: stamp.at_ms,
             operation: name.to_owned(),
             operation_parameters: mode.into_iter().collect(),
             is_blind_append: operation == Operation::Append,
             engine_info: concat!("spout ", env!("CARGO_PKG_VERSION")).to_owned(),
-            user_metadata: format!("{}@{}", commit.repo, commit.id),
+            user_metadata: stamp.commit.clone(),
             spout: origin,
         }
     }
@@ -261,9 +264,14 @@ impl Line {
         self.protocol.is_some() && self.meta_data.is_some() && self.txn.is_some()
     }
 
-    /// The commit that the version is, if we wrote it.
+    /// What the version says of itself, if we wrote it.
+    pub(super) fn info(&self) -> Option<CommitInfo> {
+        serde_json::from_value(self.commit_info.clone()?).ok()
+    }
+
+    /// The record that the version is, if we wrote it.
     pub(super) fn origin(&self) -> Option<Origin> {
-        serde_json::from_value(self.commit_info.as_ref()?.get("spout")?.clone()).ok()
+        self.info().map(|info| info.spout)
     }
 }
 

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{
-    super::{Error, record::Commit},
+    super::Error,
     actions::MetaData,
-    commits::Commits,
+    commits::{Commits, Stamp},
     home,
     live::Live,
     schema::{Clash, DeltaField, Shape},
@@ -17,7 +17,7 @@ use super::{
 /// [`Error::DeltaTypes`] where types do not meet, [`Error::DeltaTable`] where no reader could take the table.
 pub(super) async fn describe(
     commits: &mut Commits,
-    commit: &Commit,
+    stamp: &Stamp,
     name: &str,
     (live, partition): (&Live, &[String]),
     old: Option<&MetaData>,
@@ -25,7 +25,7 @@ pub(super) async fn describe(
     let table = home::shown(name);
     let mut all: Option<(Shape, String)> = None;
     for (key, path) in live.schemas_in_order() {
-        let shape = Shape::of_file(commits.schema(&key, commit).await?.as_ref());
+        let shape = Shape::of_file(commits.schema(&key, stamp.sequence).await?.as_ref());
         all = Some(match all {
             None => (shape, path),
             Some((there, first)) => (there.join(shape, "").map_err(clash(&table, &first, &path))?, first),
@@ -35,7 +35,7 @@ pub(super) async fn describe(
     let (fields, left_out) = all.map_or(Shape::Nothing, |(shape, _)| shape).columns(&before);
     check(&table, &fields, live, partition)?;
     let people = format!("{}{table}", commits.app());
-    let meta = MetaData::new(&people, fields, partition, &left_out, commit.finished_ms)?;
+    let meta = MetaData::new(&people, fields, partition, &left_out, stamp.at_ms)?;
     Ok(old.into_iter().fold(meta, MetaData::created_like))
 }
 

@@ -1,6 +1,6 @@
 //! Where a file is in the Delta tables: the table it belongs to, its partition values, and its place below the root.
 
-use super::super::{Error, branch::Layout};
+use super::super::{Error, layout::Layout};
 use object_store::path::Path;
 
 /// How Hive writes that a partition value is null.

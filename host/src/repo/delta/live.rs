@@ -16,14 +16,18 @@ use object_store::path::Path;
 
 use super::{
     super::{
-        branch::Layout,
         format::{Format, sha256, sha256_of},
+        layout::Layout,
         record::{Blob, Commit, FileAdded, Place, PutMode, TableInfo},
         tree::Tree,
     },
     actions::Origin,
+    commits::Stamp,
     home::{self, Home},
 };
+
+/// What names of copies begin with; no other object's does.
+pub(in crate::repo) const COPY: &str = "copy-";
 
 /// A piece of a file.
 #[derive(Debug, PartialEq)]
@@ -243,7 +247,7 @@ fn own_name(path: &str, index: usize, blob: &Blob, directory: &str) -> String {
     let index = index.to_string();
     let mut name = sha256_of([path, "\n", &index, "\n", &blob.sha256]);
     name.truncate(32);
-    format!("{directory}{name}.parquet")
+    format!("{directory}{COPY}{name}.parquet")
 }
 
 fn object(blob: &Blob) -> Option<u64> {
@@ -273,10 +277,10 @@ impl Count {
         count
     }
 
-    /// What a version of `commit` says of it.
-    pub(super) fn origin(self, commit: &Commit, described: u64) -> Origin {
-        let (commit, sequence) = (commit.id.clone(), commit.sequence);
-        Origin { commit, sequence, files: self.files, digest: format!("{:016x}", self.digest), described }
+    /// What a version says of it.
+    pub(super) fn origin(self, stamp: &Stamp, described: u64) -> Origin {
+        let (record, sequence) = (stamp.id.clone(), stamp.sequence);
+        Origin { record, sequence, files: self.files, digest: format!("{:016x}", self.digest), described }
     }
 
     pub(super) fn is_of(self, origin: &Origin) -> bool {

@@ -30,9 +30,12 @@ pub(super) struct Log {
 pub(super) struct Tip {
     pub(super) version: u64,
     pub(super) sequence: u64,
+    pub(super) at_ms: i64,
+    /// The commit that it is, as people write it.
+    pub(super) commit: Option<String>,
     pub(super) protocol: Protocol,
     pub(super) meta: MetaData,
-    /// The commit that it is; not known where only a checkpoint is left of it.
+    /// The record that it is; not known where only a checkpoint is left of it.
     pub(super) origin: Option<Origin>,
     /// The newest checkpoint that readers find at once.
     pub(super) checkpoint: Option<u64>,
@@ -97,7 +100,9 @@ impl Log {
             },
             false => Line::default(),
         };
-        let origin = newest.origin();
+        let info = newest.info();
+        let commit = info.as_ref().and_then(|info| info.user_metadata.clone());
+        let origin = info.map(|info| info.spout);
         let described = match &origin {
             Some(origin) if origin.described != version => self.said_by(origin.described).await?.unwrap_or_default(),
             _ => Line::default(),
@@ -112,7 +117,16 @@ impl Log {
         let Line { protocol: Some(protocol), meta_data: Some(meta), txn: Some(txn), .. } = found else {
             return Ok(Err("it does not say what the table is, or how far it was published".into()));
         };
-        Ok(Ok(Some(Tip { version, sequence: txn.version, protocol, meta, origin, checkpoint: listing.hinted })))
+        Ok(Ok(Some(Tip {
+            version,
+            sequence: txn.version,
+            at_ms: txn.last_updated.unwrap_or_default(),
+            commit,
+            protocol,
+            meta,
+            origin,
+            checkpoint: listing.hinted,
+        })))
     }
 
     /// All that a version says, if it is there and can be read; of transactions only ours.

@@ -27,5 +27,10 @@ mod version;
 pub use publisher::{Publication, Publisher, published};
 pub use table::PublishedTable;
 
+/// Whether an object in `tables/` is the publisher's: a part of a log, or a copy.
+pub(super) fn is_published(name: &str) -> bool {
+    name.contains("/_delta_log/") || name.rsplit('/').next().is_some_and(|name| name.starts_with(live::COPY))
+}
+
 #[cfg(test)]
 mod tests;

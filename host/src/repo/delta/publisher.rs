@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     super::{Error, format::Format, record::Commit, repository::Repo, tree::Tree},
     checkpoint,
-    commits::Commits,
+    commits::{Commits, Files, Stamp},
     home::{self, Home},
     live::Live,
     table::{Mode, PublishedTable, Table},
@@ -71,12 +71,11 @@ impl Publisher {
         let mut attempt = 1;
         loop {
             let state = match self.state.take() {
-                Some(state) => Ok(Some(state)),
+                Some(state) => Ok(state),
                 None => self.start().await,
             };
             let done = match state {
-                Ok(Some(state)) => self.follow(state).await,
-                Ok(None) => return Ok(Publication::default()),
+                Ok(state) => self.follow(state).await,
                 Err(error) => Err(error),
             };
             match done {
@@ -130,29 +129,30 @@ impl Publisher {
         Ok(Live::of(layout, home::root(layout, &self.commits.branch, name)?, name, tree))
     }
 
-    /// Where publishing goes on; `None` if the branch has no commit.
-    async fn start(&mut self) -> Result<Option<State>, Error> {
-        let Some(head) = self.commits.head().await? else { return Ok(None) };
+    /// Where publishing goes on.
+    async fn start(&mut self) -> Result<State, Error> {
+        let (newest, tree) = self.commits.head().await?;
         let mut at = self.known;
-        for name in tables_of(&self.commits.tree(&head).await?) {
+        for name in tables_of(&tree) {
             let said = Table::published(&self.commits, &name).await?;
-            at = at.max(said.filter(|sequence| *sequence <= head.sequence).unwrap_or(0));
+            at = at.max(said.filter(|sequence| *sequence <= newest).unwrap_or(0));
         }
-        let commit = self.commits.at(at).await?;
-        let Some(commit) = commit else { return Ok(Some(State::new(Mode::Follow, 0))) };
-        let tree = self.commits.tree(&commit).await?;
-        let mut state = State::new(Mode::Follow, commit.sequence);
+        let Some(stamp) = self.commits.at(at).await? else { return Ok(State::new(Mode::Follow, 0)) };
+        let tree = self.commits.tree(at).await?;
+        let mut state = State::new(Mode::Follow, at);
         let mut names = tables_of(&tree);
-        names.extend(touched(&commit));
+        if let Some((_, Files::Changed(commit))) = self.commits.after(at - 1).await? {
+            names.extend(touched(&commit));
+        }
         for name in names {
             let live = self.live(&name, &tree)?;
-            self.open(&mut state, &name, live, commit.sequence).await?;
+            self.open(&mut state, &name, live, at).await?;
             if let Some(table) = state.tables.get_mut(&name) {
-                let done = table.catch_up(&mut self.commits, &commit).await;
+                let done = table.catch_up(&mut self.commits, &stamp).await;
                 state.settle(&name, done)?;
             }
         }
-        Ok(Some(state))
+        Ok(state)
     }
 
     async fn open(&self, state: &mut State, name: &str, live: Live, at: u64) -> Result<(), Error> {
@@ -170,12 +170,12 @@ impl Publisher {
     }
 
     async fn follow(&mut self, mut state: State) -> Result<Publication, Error> {
-        while let Some(commit) = self.commits.after(state.sequence).await? {
-            match self.commits.whole(&commit, state.sequence) {
-                true => self.replace(&mut state, &commit).await?,
-                false => self.apply(&mut state, &commit).await?,
+        while let Some((stamp, files)) = self.commits.after(state.sequence).await? {
+            match files {
+                Files::Changed(commit) => self.apply(&mut state, &stamp, &commit).await?,
+                Files::All(tree) => self.replace(&mut state, &stamp, &tree).await?,
             }
-            state.sequence = commit.sequence;
+            state.sequence = stamp.sequence;
         }
         let failures = std::mem::take(&mut state.failures);
         let tables = state.tables.values_mut().map(Table::told).collect();
@@ -184,7 +184,7 @@ impl Publisher {
     }
 
     /// Publishes a commit that puts and deletes.
-    async fn apply(&mut self, state: &mut State, commit: &Commit) -> Result<(), Error> {
+    async fn apply(&mut self, state: &mut State, stamp: &Stamp, commit: &Commit) -> Result<(), Error> {
         let mut names = touched(commit);
         names.retain(|name| !state.broken.contains(name));
         for name in names {
@@ -196,17 +196,16 @@ impl Publisher {
             let done = match table.sequence() {
                 // Another publisher was here while we were on our way.
                 Some(sequence) if sequence >= commit.sequence => Err(table.race()),
-                _ => table.follow(&mut self.commits, commit).await,
+                _ => table.follow(&mut self.commits, stamp, commit).await,
             };
             state.settle(&name, done)?;
         }
         Ok(())
     }
 
-    /// Publishes a commit whose files are not made of those before it.
-    async fn replace(&mut self, state: &mut State, commit: &Commit) -> Result<(), Error> {
-        let tree = self.commits.tree(commit).await?;
-        let mut names = tables_of(&tree);
+    /// Publishes a record whose files are not made of those before it.
+    async fn replace(&mut self, state: &mut State, stamp: &Stamp, tree: &Tree) -> Result<(), Error> {
+        let mut names = tables_of(tree);
         names.extend(state.tables.keys().cloned());
         names.retain(|name| !state.broken.contains(name));
         for name in names {
@@ -214,9 +213,12 @@ impl Publisher {
                 let live = self.empty(&name)?;
                 self.open(state, &name, live, state.sequence).await?;
             }
-            let live = self.live(&name, &tree)?;
+            let live = self.live(&name, tree)?;
             let Some(table) = state.tables.get_mut(&name) else { continue };
-            let done = table.move_to(&mut self.commits, commit, live).await;
+            let done = match table.sequence() {
+                Some(sequence) if sequence >= stamp.sequence => Err(table.race()),
+                _ => table.move_to(&mut self.commits, stamp, live).await,
+            };
             state.settle(&name, done)?;
         }
         Ok(())
@@ -237,7 +239,10 @@ impl State {
                 self.failures.push((table, error));
                 Ok(())
             }
-            done => done,
+            done => {
+                self.failures.retain(|(known, _)| *known != home::shown(name));
+                done
+            }
         }
     }
 }
@@ -267,8 +272,8 @@ fn puts_rows(commit: &Commit, name: &str) -> bool {
 pub async fn published(repo: &Repo, branch: &str) -> Result<Publication, Error> {
     let commits = Commits::new(repo, branch);
     let mut all = Publication::default();
-    let Some(head) = commits.head().await? else { return Ok(all) };
-    for name in tables_of(&commits.tree(&head).await?) {
+    let (_, tree) = commits.head().await?;
+    for name in tables_of(&tree) {
         match Table::look(&commits, &name).await {
             Ok(table) => all.tables.push(table),
             Err(error) if error.kind() == Kind::Corrupt => all.failures.push((home::shown(&name), error)),

@@ -10,7 +10,7 @@ use super::{
     actions::{Action, CommitInfo, MetaData, Origin, Protocol, Txn, lines},
     checkpoint,
     columns::describe,
-    commits::Commits,
+    commits::{Commits, Stamp},
     home::{self, Home},
     live::{Count, Live, Slots, Touched},
     log::{Added, Log, Tip},
@@ -55,7 +55,7 @@ struct Written {
     meta: MetaData,
     described: u64,
     count: Count,
-    commit: Commit,
+    stamp: Stamp,
 }
 
 /// What people see of a table.
@@ -122,30 +122,42 @@ impl Table {
 
     /// Takes the end of the log. Where it names other files than the commit `at` has, it was left behind.
     async fn go_on(&mut self, commits: &Commits, tip: Tip, at: u64) -> Result<(), Error> {
-        let Some(commit) = commits.at(tip.sequence).await? else {
-            return Err(wrong(&self.log, commits, format!("the branch has no commit of sequence {}", tip.sequence)));
-        };
-        if tip.origin.as_ref().is_some_and(|origin| origin.commit != commit.id) {
-            let reason = format!("version {} is another commit than {}", tip.version, commit.id);
-            return Err(wrong(&self.log, commits, reason));
+        let record = commits.at(tip.sequence).await?;
+        let said = tip.origin.as_ref().map(|origin| origin.record.as_str());
+        match &record {
+            None if commits.is_collected(tip.sequence).await? => {}
+            Some(record) if said.is_none_or(|said| said == record.id) => {}
+            _ => {
+                let reason = format!("version {} is no commit of sequence {}", tip.version, tip.sequence);
+                return Err(wrong(&self.log, commits, reason));
+            }
         }
-        if tip.sequence > at {
+        if tip.sequence > at && record.is_some() {
             return Err(Error::DeltaRace { log: self.log.shown(), sequence: tip.sequence });
         }
         let columns = tip.meta.partition_columns.clone();
         let mut count = Count::of(&self.live.slots(&columns));
         if let Some(origin) = tip.origin.as_ref().filter(|origin| !count.is_of(origin)) {
-            let tree = commits.tree(&commit).await?;
-            let then = Live::of(&commits.repo.layout, self.root.clone(), &self.name, &tree);
-            let before = then.slots(&columns);
+            let reason = format!("version {} does not have the files of sequence {}", tip.version, tip.sequence);
+            if record.is_none() || tip.sequence >= at {
+                return Err(wrong(&self.log, commits, reason));
+            }
+            let tree = commits.tree(tip.sequence).await?;
+            let before = Live::of(&commits.repo.layout, self.root.clone(), &self.name, &tree).slots(&columns);
             count = Count::of(&before);
-            if !count.is_of(origin) || tip.sequence == at {
-                let reason = format!("version {} does not have the files of commit {}", tip.version, commit.id);
+            if !count.is_of(origin) {
                 return Err(wrong(&self.log, commits, reason));
             }
             self.stalled = Some(before);
         }
         self.left_out = tip.meta.left_out();
+        let stamp = record.unwrap_or_else(|| Stamp {
+            id: tip.origin.as_ref().map(|origin| origin.record.clone()).unwrap_or_default(),
+            sequence: tip.sequence,
+            at_ms: tip.at_ms,
+            commit: tip.commit.clone(),
+            compaction: false,
+        });
         self.tip = Some(Written {
             version: tip.version,
             checkpoint: tip.checkpoint,
@@ -153,7 +165,7 @@ impl Table {
             meta: tip.meta,
             described: tip.origin.as_ref().map_or(tip.version, |origin| origin.described),
             count,
-            commit,
+            stamp,
         });
         Ok(())
     }
@@ -175,7 +187,7 @@ impl Table {
             table: home::shown(name),
             root: log.table_shown(),
             version: tip.as_ref().map(|tip| tip.version),
-            commit: origin.map(|origin| origin.commit.clone()),
+            commit: tip.as_ref().and_then(|tip| commit_id(tip.commit.as_deref())),
             sequence: tip.as_ref().map(|tip| tip.sequence),
             files: origin.map(|origin| origin.files),
             written: 0,
@@ -189,11 +201,11 @@ impl Table {
     }
 
     pub(super) fn sequence(&self) -> Option<u64> {
-        self.tip.as_ref().map(|tip| tip.commit.sequence)
+        self.tip.as_ref().map(|tip| tip.stamp.sequence)
     }
 
     /// Publishes what `commit` puts and deletes in this table.
-    pub(super) async fn follow(&mut self, commits: &mut Commits, commit: &Commit) -> Result<(), Error> {
+    pub(super) async fn follow(&mut self, commits: &mut Commits, stamp: &Stamp, commit: &Commit) -> Result<(), Error> {
         let touched = self.live.touched(commit, |path| Home::of(path).table == self.name);
         if touched.is_empty() {
             return Ok(());
@@ -214,27 +226,27 @@ impl Table {
         let partition = if whole { self.live.partition_columns(&base) } else { old.clone() };
         self.unsure |= partition != old || schemas != self.live.schema_keys();
         let after = if whole { self.live.slots(&partition) } else { self.live.slots_of(&touched, &partition) };
-        self.change(commits, commit, Change { before, after, partition, whole }).await
+        self.change(commits, stamp, Change { before, after, partition, whole }).await
     }
 
-    /// Publishes `live` as what the table is after `commit`.
-    pub(super) async fn move_to(&mut self, commits: &mut Commits, commit: &Commit, live: Live) -> Result<(), Error> {
+    /// Publishes `live` as what the table is from now on.
+    pub(super) async fn move_to(&mut self, commits: &mut Commits, stamp: &Stamp, live: Live) -> Result<(), Error> {
         let old = self.partition();
         let before = self.stalled.take().unwrap_or_else(|| self.live.slots(&old));
         let partition = live.partition_columns(if self.live.is_empty() { &[] } else { &old });
         self.live = live;
         self.unsure = true;
         let after = self.live.slots(&partition);
-        self.change(commits, commit, Change { before, after, partition, whole: true }).await
+        self.change(commits, stamp, Change { before, after, partition, whole: true }).await
     }
 
-    /// Publishes as `commit` what the log lacks, and the checkpoint if that is all that is missing.
-    pub(super) async fn catch_up(&mut self, commits: &mut Commits, commit: &Commit) -> Result<(), Error> {
+    /// Publishes what the log lacks, and the checkpoint if that is all that is missing.
+    pub(super) async fn catch_up(&mut self, commits: &mut Commits, stamp: &Stamp) -> Result<(), Error> {
         if self.stalled.is_none() {
             return self.checkpoint_if_due(commits).await;
         }
         let live = self.live.clone();
-        self.move_to(commits, commit, live).await
+        self.move_to(commits, stamp, live).await
     }
 
     fn partition(&self) -> Vec<String> {
@@ -242,11 +254,11 @@ impl Table {
     }
 
     /// Where a change cannot be published as it is, the log stays as it was, and the next change takes it along.
-    async fn change(&mut self, commits: &mut Commits, commit: &Commit, change: Change) -> Result<(), Error> {
+    async fn change(&mut self, commits: &mut Commits, stamp: &Stamp, change: Change) -> Result<(), Error> {
         if change.is_nothing() {
             return Ok(());
         }
-        let done = self.publish(commits, commit, &change).await;
+        let done = self.publish(commits, stamp, &change).await;
         if done.as_ref().is_err_and(|error| matches!(error.kind(), Kind::Spec | Kind::Corrupt)) {
             let mut before = if change.whole { Slots::new() } else { self.live.slots(&change.partition) };
             before.retain(|name, _| !change.after.contains_key(name));
@@ -256,8 +268,8 @@ impl Table {
         done
     }
 
-    async fn publish(&mut self, commits: &mut Commits, commit: &Commit, change: &Change) -> Result<(), Error> {
-        let meta = self.described(commits, commit, &change.partition).await?;
+    async fn publish(&mut self, commits: &mut Commits, stamp: &Stamp, change: &Change) -> Result<(), Error> {
+        let meta = self.described(commits, stamp, &change.partition).await?;
         change.deliver(commits, &self.root).await?;
         let old = self.tip.as_ref();
         let version = old.map_or(0, |tip| tip.version + 1);
@@ -266,15 +278,15 @@ impl Table {
             (old.is_none_or(|tip| tip.protocol != protocol), old.is_none_or(|tip| tip.meta != meta));
         let described = old.filter(|_| !(new_protocol || new_meta)).map_or(version, |tip| tip.described);
         let count = change.count(old.map(|tip| tip.count).unwrap_or_default());
-        let origin = count.origin(commit, described);
-        let (gone, come) = change.files(commits, commit, &meta).await?;
-        let info = CommitInfo::new(commit, change.operation(commit), origin.clone());
+        let origin = count.origin(stamp, described);
+        let (gone, come) = change.files(commits, stamp, &meta).await?;
+        let info = CommitInfo::new(stamp, change.operation(stamp), origin.clone());
         let mut actions = vec![Action::CommitInfo(Box::new(info))];
         // A version that changes one of the two says both, so that the end of a log can be read from one version.
         if described == version {
             actions.extend([Action::Protocol(protocol.clone()), Action::MetaData(Box::new(meta.clone()))]);
         }
-        actions.push(Action::Txn(Txn::new(&self.app, commit)));
+        actions.push(Action::Txn(Txn::new(&self.app, stamp)));
         actions.extend(gone.into_iter().map(Action::Remove));
         actions.extend(come.into_iter().map(Action::Add));
         self.write(version, lines(&actions)?, &origin).await?;
@@ -285,18 +297,18 @@ impl Table {
             meta,
             described,
             count,
-            commit: commit.clone(),
+            stamp: stamp.clone(),
         });
         self.unsure = false;
         self.tell_left_out();
         self.checkpoint_if_due(commits).await
     }
 
-    async fn described(&self, commits: &mut Commits, commit: &Commit, partition: &[String]) -> Result<MetaData, Error> {
+    async fn described(&self, commits: &mut Commits, stamp: &Stamp, partition: &[String]) -> Result<MetaData, Error> {
         let old = self.tip.as_ref().map(|tip| &tip.meta);
         match old.filter(|_| !self.unsure || self.live.is_empty()) {
             Some(meta) => Ok(meta.clone()),
-            None => describe(commits, commit, &self.name, (&self.live, partition), old).await,
+            None => describe(commits, stamp, &self.name, (&self.live, partition), old).await,
         }
     }
 
@@ -332,9 +344,9 @@ impl Table {
         let columns = names(&tip.meta);
         let mut adds = Vec::new();
         for (name, slot) in &self.live.slots(&tip.meta.partition_columns) {
-            adds.push(add(commits, &tip.commit, (name, slot), &columns, false).await?);
+            adds.push(add(commits, &tip.stamp, (name, slot), &columns, false).await?);
         }
-        let txn = Txn::new(&self.app, &tip.commit);
+        let txn = Txn::new(&self.app, &tip.stamp);
         let made = checkpoint::make(&tip.protocol, &tip.meta, &txn, adds.into_iter())?;
         self.log.put_checkpoint(tip.version, made).await?;
         tip.checkpoint = Some(tip.version);
@@ -354,8 +366,8 @@ impl Table {
             table: home::shown(&self.name),
             root: self.log.table_shown(),
             version: tip.map(|tip| tip.version),
-            commit: tip.map(|tip| tip.commit.id.clone()),
-            sequence: tip.map(|tip| tip.commit.sequence),
+            commit: tip.and_then(|tip| commit_id(tip.stamp.commit.as_deref())),
+            sequence: tip.map(|tip| tip.stamp.sequence),
             files: tip.map(|tip| tip.count.files),
             written,
             left_out: self.left_out.clone(),
@@ -372,4 +384,9 @@ fn put<'a>(commit: &'a Commit, touched: &'a Touched) -> impl Iterator<Item = &'a
 fn wrong(log: &Log, commits: &Commits, reason: impl Into<String>) -> Error {
     let (repo, branch) = (commits.repo.name().to_owned(), commits.branch.clone());
     Error::DeltaLog { log: log.shown(), repo, branch, reason: reason.into() }
+}
+
+/// The id in `repo@<commit id>`.
+fn commit_id(commit: Option<&str>) -> Option<String> {
+    Some(commit?.rsplit_once('@')?.1.to_owned())
 }

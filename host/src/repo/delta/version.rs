@@ -9,10 +9,10 @@ use super::{
     super::{
         Error,
         object::Step,
-        record::{Commit, Place},
+        record::Place,
     },
     actions::{Add, MetaData, Operation, Remove},
-    commits::Commits,
+    commits::{Commits, Stamp},
     home,
     live::{Count, Slot, Slots},
     stats,
@@ -20,8 +20,6 @@ use super::{
 
 /// Files that are put into a table at once.
 const PARALLEL: usize = 8;
-/// What a commit says that only put rows together otherwise.
-const COMPACTED: &str = "compact";
 
 /// What a commit does to the files of a table.
 #[derive(Debug)]
@@ -57,8 +55,8 @@ impl Change {
         count
     }
 
-    pub(super) fn operation(&self, commit: &Commit) -> Operation {
-        match (changes_rows(commit), self.come().next().is_none(), self.gone().next().is_none()) {
+    pub(super) fn operation(&self, stamp: &Stamp) -> Operation {
+        match (!stamp.compaction, self.come().next().is_none(), self.gone().next().is_none()) {
             (false, ..) => Operation::Compact,
             (_, true, _) => Operation::Delete,
             (_, _, true) => Operation::Append,
@@ -83,24 +81,19 @@ impl Change {
     pub(super) async fn files(
         &self,
         commits: &mut Commits,
-        commit: &Commit,
+        stamp: &Stamp,
         meta: &MetaData,
     ) -> Result<(Vec<Remove>, Vec<Add>), Error> {
-        let rows_change = changes_rows(commit);
-        let gone = self.gone().map(|(name, slot)| remove(name, slot, commit, rows_change)).collect();
+        let rows_change = !stamp.compaction;
+        let gone = self.gone().map(|(name, slot)| remove(name, slot, stamp, rows_change)).collect();
         let columns = names(meta);
         let mut come = Vec::new();
         for (name, slot) in self.come() {
             let new = rows_change && !self.before.contains_key(name);
-            come.push(add(commits, commit, (name, slot), &columns, new).await?);
+            come.push(add(commits, stamp, (name, slot), &columns, new).await?);
         }
         Ok((gone, come))
     }
-}
-
-/// Whether the rows are others after `commit`, and not only their files.
-fn changes_rows(commit: &Commit) -> bool {
-    commit.reason != COMPACTED
 }
 
 /// The names of the columns that statistics may mention.
@@ -110,27 +103,27 @@ pub(super) fn names(meta: &MetaData) -> HashSet<String> {
 
 pub(super) async fn add(
     commits: &mut Commits,
-    commit: &Commit,
+    stamp: &Stamp,
     (name, slot): (&str, &Slot),
     columns: &HashSet<String>,
     data_change: bool,
 ) -> Result<Add, Error> {
     let table = &slot.held.table;
-    let schema = commits.schema(&table.schema, commit).await?;
+    let schema = commits.schema(&table.schema, stamp.sequence).await?;
     Ok(Add {
         path: home::url(name),
         partition_values: values(slot),
         size: slot.held.blob.size,
-        modification_time: commit.finished_ms,
+        modification_time: stamp.at_ms,
         data_change,
         stats: stats::text(table.rows, &table.columns, &schema, |name| columns.contains(name)),
     })
 }
 
-fn remove(name: &str, slot: &Slot, commit: &Commit, data_change: bool) -> Remove {
+fn remove(name: &str, slot: &Slot, stamp: &Stamp, data_change: bool) -> Remove {
     Remove {
         path: home::url(name),
-        deletion_timestamp: commit.finished_ms,
+        deletion_timestamp: stamp.at_ms,
         data_change,
         extended_file_metadata: true,
         partition_values: values(slot),
