@@ -98,6 +98,12 @@ pub(super) enum Error {
         /// The store or repo.
         place: String,
     },
+    /// Tables that are not as the commits are.
+    #[error("{tables} could not be published; the reasons are above, and the tables stay as they were")]
+    Unpublished {
+        /// How many.
+        tables: String,
+    },
     /// A plugin said something about itself that cannot be used.
     #[error("the plugin `{plugin}` offers {interface} with a settings schema that is not JSON; tell its author")]
     SettingsSchema {
@@ -132,7 +138,7 @@ impl Coded for Error {
             | Self::Runtime { .. }
             | Self::Interrupted => Kind::Unavailable,
             Self::Build { .. } | Self::SettingsSchema { .. } => Kind::Plugin,
-            Self::Damaged { .. } => Kind::Corrupt,
+            Self::Damaged { .. } | Self::Unpublished { .. } => Kind::Corrupt,
         }
     }
 
@@ -152,6 +158,7 @@ impl Coded for Error {
             Self::Interrupted => "E0812",
             Self::Terminal { .. } => "E0820",
             Self::OutputFormat { .. } => "E0821",
+            Self::Unpublished { .. } => "E0823",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `spout list`: repos, branches, commits, files, in pachctl's words.
+//! `spout list`: repos, branches, commits, files, in pachctl's words; and Delta tables.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +10,17 @@ use super::{
     Global,
     commit::shown,
     print::{Printer, Table, count, grouped, local_time, short, size},
+    publish,
 };
-use crate::repo::{BranchInfo, Commit, Error as RepoError, FileEntry, Reference, Repo};
+use crate::repo::{BranchInfo, Commit, Error as RepoError, FileEntry, Reference, Repo, published};
 
-/// List repos, branches, commits or files.
+/// List repos, branches, commits, files or Delta tables.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout list repo
   spout list branch github-events
   spout list commit github-events@master
+  spout list table github-events
   spout list file github-events@master:/events
   spout list file github-events@master~1 --recursive")]
 pub(super) struct List {
@@ -48,6 +50,14 @@ enum What {
         #[arg(short = 'n', long, value_name = "COUNT")]
         number: Option<usize>,
     },
+    /// The Delta tables of a branch, as they are published.
+    #[command(
+        after_help = "Examples:\n  spout list table github-events\n  spout list table github-events@master --json | jq .root"
+    )]
+    Table {
+        /// `repo` or `repo@branch`.
+        reference: String,
+    },
     /// The files of a commit.
     #[command(
         after_help = "Examples:\n  spout list file github-events@master\n  spout list file github-events@master~1:/events/"
@@ -67,6 +77,7 @@ impl List {
             What::Repo => repos(global, printer).await,
             What::Branch { repo } => branches(&global.store().await?.repo(repo).await?, printer).await,
             What::Commit { reference, number } => commits(global, reference, *number, printer).await,
+            What::Table { reference } => tables(global, reference, printer).await,
             What::File { reference, recursive } => files(global, reference, *recursive, printer).await,
         }
     }
@@ -159,6 +170,12 @@ async fn commits(global: &Global, reference: &str, number: Option<usize>, printe
         true => commits.iter().try_for_each(|commit| printer.value(&shown(commit)?)),
         false => printer.table(&table_of_commits(&commits)),
     }
+}
+
+async fn tables(global: &Global, reference: &str, printer: &mut Printer) -> Result<()> {
+    let branch = publish::branch(reference, "list table")?;
+    let repo = global.store().await?.repo(&branch.repo).await?;
+    publish::show(published(&repo, &branch.target).await?, reference, printer)
 }
 
 fn table_of_commits(commits: &[Commit]) -> Table {

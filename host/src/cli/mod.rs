@@ -19,6 +19,7 @@ mod marker;
 mod plugin;
 mod print;
 mod progress;
+mod publish;
 mod report;
 mod run;
 mod schema;
@@ -102,6 +103,7 @@ enum Verb {
     Get(get::Get),
     Marker(marker::Marker),
     Sql(sql::Sql),
+    Publish(publish::Publish),
     Fsck(fsck::Fsck),
     Explain(explain::Explain),
 }
@@ -167,6 +169,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Get(verb) => verb.run(global, printer).await,
         Verb::Marker(verb) => verb.run(global, printer).await,
         Verb::Sql(verb) => verb.run(global, printer).await,
+        Verb::Publish(verb) => verb.run(global, printer).await,
         Verb::Fsck(verb) => verb.run(global, printer).await,
         Verb::Explain(verb) => verb.run(printer),
     }

@@ -142,9 +142,9 @@ async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Or
 }
 
 /// An error with its causes, each said once.
-fn chain(error: &Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
+    let mut cause = error.source();
     while let Some(inner) = cause {
         let said = inner.to_string();
         if !text.ends_with(&said) {

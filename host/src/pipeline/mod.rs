@@ -2,7 +2,7 @@
 //!
 //! [`Parts`] is a spec whose plugins are loaded, [`Host`] runs any number of them and tells what happens as [`Update`]s.
 //! Inside, `decide` says when, `run` does it: one lane a partition (`lane`), lanes meet in `run`, cut commits go their way
-//! in `commit`, and a restart begins in `recover`.
+//! in `commit`, `publish` makes them known to other programs, and a restart begins in `recover`.
 //!
 //! **Invariant**: no threshold is compared outside `decide`, and no error is judged by its text.
 
@@ -14,6 +14,7 @@ mod host;
 mod lane;
 mod memory;
 mod offsets;
+mod publish;
 mod recover;
 mod run;
 mod update;

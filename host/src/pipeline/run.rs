@@ -21,6 +21,7 @@ use super::{
     decide::{Action, Event, Reason, State, Until},
     lane::{Counts, Lane, ROOM, Shared, Told},
     offsets::Offsets,
+    publish::Publishing,
     recover::{self, Recovered},
 };
 use crate::{
@@ -76,6 +77,7 @@ pub(super) struct Run {
     offsets: Offsets,
     committing: Option<JoinHandle<Result<Done, Error>>>,
     writer: Option<BranchWriter>,
+    publishing: Publishing,
     pub(super) sums: Sums,
     shown: (u64, u64),
     _stop_lanes: DropGuard,
@@ -91,6 +93,7 @@ pub(super) async fn run(
 ) -> Result<Sums, Error> {
     let (mut run, told) = Run::start(parts, store, conditions, updates).await?;
     run.until_stopped(told, orders).await?;
+    run.publishing.finish().await;
     Ok(run.sums)
 }
 
@@ -119,6 +122,7 @@ impl Run {
         let partitions = marker.partitions.len();
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, partitions }));
         let run = Self {
+            publishing: Publishing::start(parts, &repo),
             state: State::new(parts.thresholds(), conditions.until),
             discovery: parts.discovery(),
             decoders: parts.decoders(pin.clone()),
@@ -343,6 +347,7 @@ impl Run {
         }
         self.sums.rows += commit.rows;
         self.sums.commits += 1;
+        self.publishing.moved();
         drop(self.updates.send(Update::Committed {
             pipeline: self.parts.name.clone(),
             commit: commit.id.clone(),

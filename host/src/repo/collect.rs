@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
-    Error,
+    Error, delta,
     layout::Layout,
     object::{Created, Step},
     pack::Pack,
@@ -265,5 +265,5 @@ fn needed(reach: &Reach, name: &str) -> bool {
 
 /// Delta logs and what the publisher keeps beside them are its own to collect.
 fn is_published(name: &str) -> bool {
-    name.contains("/_delta_log/")
+    delta::is_published(name)
 }

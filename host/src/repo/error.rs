@@ -225,6 +225,25 @@ pub enum Error {
     )]
     MixedTypes { column: String, left: String, left_file: String, right: String, right_file: String },
 
+    /// Files of a table whose columns do not meet.
+    #[error(
+        "table {table} cannot be published as a Delta table: column `{column}` is {left} in {left_file} and {right} in {right_file}; overwrite or delete one of the files, and the next commit publishes the table again"
+    )]
+    DeltaTypes { table: String, column: String, left: String, left_file: String, right: String, right_file: String },
+    /// A log that we did not write, or not so.
+    #[error(
+        "the Delta log {log} is not what was published there: {reason}; `spout publish {repo}@{branch} --rebuild` makes it anew"
+    )]
+    DeltaLog { log: String, repo: String, branch: String, reason: String },
+    /// A table that no reader could take.
+    #[error("table {table} cannot be published as a Delta table: {reason}")]
+    DeltaTable { table: String, reason: String },
+    /// Another publisher was faster, with other versions.
+    #[error(
+        "another publisher writes the Delta log {log} at the same time and is at sequence {sequence}; publishing starts again from what it wrote"
+    )]
+    DeltaRace { log: String, sequence: u64 },
+
     /// The statement names no table of ours.
     #[error("there is no table `{table}`{nearest}; tables are named after repos, with `_` for `-` and `.`")]
     UnknownTable { table: String, nearest: String },
@@ -271,9 +290,9 @@ impl Coded for Error {
             Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
             Self::Refused { .. } | Self::Input { .. } => Kind::Unavailable,
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
-            Self::NotNext { .. } | Self::MarkerGap { .. } => Kind::Conflict,
+            Self::NotNext { .. } | Self::MarkerGap { .. } | Self::DeltaRace { .. } => Kind::Conflict,
             Self::BadRecord { .. } | Self::MissingRecord { .. } | Self::DamagedFile { .. } => Kind::Corrupt,
-            Self::Decode { .. } | Self::BadIndex { .. } => Kind::Corrupt,
+            Self::Decode { .. } | Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
             Self::Swept { .. } => Kind::Conflict,
             Self::Fenced { .. } => Kind::Fenced,
             Self::MarkerBack { .. } | Self::NothingMoved { .. } => Kind::Internal,
@@ -334,6 +353,10 @@ impl Coded for Error {
             Self::NotFlat { .. } => "E0541",
             Self::Decode { .. } => "E0542",
             Self::MixedTypes { .. } => "E0543",
+            Self::DeltaTypes { .. } => "E0565",
+            Self::DeltaLog { .. } => "E0566",
+            Self::DeltaTable { .. } => "E0567",
+            Self::DeltaRace { .. } => "E0568",
             Self::UnknownTable { .. } => "E0550",
             Self::AmbiguousTable { .. } => "E0551",
             Self::NoTable { .. } => "E0552",

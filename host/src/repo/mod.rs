@@ -25,6 +25,7 @@
 
 mod collect;
 mod compact;
+mod delta;
 mod diff;
 mod draft;
 mod edit;
@@ -59,6 +60,7 @@ mod writer;
 
 pub use collect::{Collect, Collected};
 pub use compact::{Compacted, TARGET};
+pub use delta::{Publication, PublishedTable, Publisher, published};
 pub use diff::{Change, Changed, diff};
 pub use edit::{Edit, Editor};
 pub use error::{Cause, Error};

@@ -71,16 +71,14 @@ pub(super) fn directories(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').skip(1).map(|(at, _)| &path[..at])
 }
 
-/// The directory that the table of a file has below `tables/<branch>`: its own, without `key=value` segments, which are
-/// columns; `/_root` for the root.
+/// The directory that a table file has below `tables/<branch>`: the one of its table, which is its own without `key=value`
+/// segments, or `/_root`, and then those segments.
 pub(super) fn table(path: &str) -> String {
     let (directory, _) = path.rsplit_once('/').unwrap_or_default();
-    let plain: String = directory
-        .split('/')
-        .skip(1)
-        .filter(|segment| !segment.contains('='))
-        .fold(String::new(), |joined, segment| format!("{joined}/{segment}"));
-    if plain.is_empty() { "/_root".to_owned() } else { plain }
+    let (keys, plain): (Vec<&str>, Vec<&str>) =
+        directory.split('/').skip(1).partition(|segment| segment.contains('='));
+    let table = if plain.is_empty() { "_root".to_owned() } else { plain.join("/") };
+    keys.iter().fold(format!("/{table}"), |joined, segment| format!("{joined}/{segment}"))
 }
 
 /// A pattern of paths: `*` and `?` stay within a directory, `**` does not; `[abc]` and `{a,b}` are one of several.

@@ -23,6 +23,7 @@ commit:
   path: /events/                       # directory of the data files, or a template like /{commit}.parquet
   format: parquet                      # parquet | arrow | ndjson | csv
   flush: {rows: 100000, bytes: 64MiB, time: 5s}
+  publish: delta                       # delta: parquet files are Delta tables for other programs too; none: they are not
 consumers:
   - {type: print, rows: 5}
 errors: {decode: dead-letter}          # fail | dead-letter | drop

@@ -96,12 +96,31 @@ pub struct CommitSpec {
     pub format: Format,
     /// Flush thresholds; the first one reached cuts the commit.
     pub flush: FlushSpec,
+    /// What other programs find in the store besides the repo.
+    pub publish: Publish,
 }
 
 impl Default for CommitSpec {
     fn default() -> Self {
-        Self { branch: "master".into(), path: "/".into(), format: Format::Parquet, flush: FlushSpec::default() }
+        Self {
+            branch: "master".into(),
+            path: "/".into(),
+            format: Format::Parquet,
+            flush: FlushSpec::default(),
+            publish: Publish::default(),
+        }
     }
+}
+
+/// What other programs find in the store besides the repo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Publish {
+    /// Every directory of Parquet files is a Delta table too, soon after each commit.
+    #[default]
+    Delta,
+    /// Nothing; `spout publish` does it when asked.
+    None,
 }
 
 /// Flush thresholds; the first one reached cuts the commit.

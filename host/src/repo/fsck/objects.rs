@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::records::Seen;
 use super::{
-    super::{Error, Repo, reach::Named, record::Slot},
+    super::{Error, Repo, delta, reach::Named, record::Slot},
     Depth, Report, Severity, mismatch, reason,
 };
 
@@ -17,7 +17,7 @@ pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut R
             let known = seen.reach.objects.contains_key(&name) || seen.reach.segments.contains_key(&name);
             if !known && name.starts_with("index/") {
                 (replaced, replaced_bytes) = (replaced + 1, replaced_bytes + size);
-            } else if !known && !name.contains("/_delta_log/") {
+            } else if !known && !delta::is_published(&name) {
                 let what = format!(
                     "no commit names it ({size} bytes): one that was not finished left it, or is being written now; `spout gc` removes it"
                 );

@@ -9,7 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use object_store::{
-    ObjectStore, ObjectStoreExt, PutMode, PutPayload, local::LocalFileSystem, memory::InMemory, path::Path,
+    CopyMode, CopyOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, local::LocalFileSystem, memory::InMemory,
+    path::Path,
 };
 
 use super::Error;
@@ -171,6 +172,27 @@ impl Objects {
             fault::point(after).map_err(generic)
         };
         written.await.map_err(|source| self.unwritten(path, source))
+    }
+
+    /// Gives the object a second name within the store, durably; `false` if there is no such object. The name says what
+    /// it holds, so that it is fine if it is there. S3 cannot copy on a condition and copies again then; a local
+    /// directory has to, because a link that is renamed to another link of the same file stays behind.
+    pub(super) async fn copy(&self, step: Step, from: &Path, to: &Path) -> Result<bool, Error> {
+        let (before, after) = step.points();
+        let copied = async {
+            fault::point(before).map_err(generic)?;
+            let created = CopyOptions::new().with_mode(CopyMode::Create);
+            match self.inner.copy_opts(from, to, created).await {
+                Ok(()) | Err(object_store::Error::AlreadyExists { .. }) => {}
+                Err(object_store::Error::NotFound { .. }) => return Ok(false),
+                Err(object_store::Error::NotSupported { .. } | object_store::Error::NotImplemented { .. }) => {
+                    self.inner.copy(from, to).await?;
+                }
+                Err(error) => return Err(error),
+            }
+            fault::point(after).map_err(generic).map(|()| true)
+        };
+        copied.await.map_err(|source| Error::write(self.shown(to), source))
     }
 
     /// Deletes the object; that it is not there is fine. On a local disk it may be back after a power loss.

@@ -12,7 +12,7 @@ macro_rules! steps {
         impl Step {
             pub(super) fn points(self) -> (&'static str, &'static str) {
                 match self {
-                    $(Self::$step => (concat!("repo.", $name, ".before"), concat!("repo.", $name, ".after")),)*
+                    $(Self::$step => (concat!($name, ".before"), concat!($name, ".after")),)*
                 }
             }
         }
@@ -20,43 +20,49 @@ macro_rules! steps {
 }
 
 steps! {
-    Create = "create",
-    Claim = "claim",
-    Data = "data",
-    State = "state",
-    Record = "record",
+    Create = "repo.create",
+    Claim = "repo.claim",
+    Data = "repo.data",
+    State = "repo.state",
+    Record = "repo.record",
     /// One part of a large object.
-    Part = "part",
+    Part = "repo.part",
     /// The parts of a large object become one.
-    Complete = "complete",
+    Complete = "repo.complete",
     /// The store is tried out before it is trusted.
-    Probe = "probe",
+    Probe = "repo.probe",
     /// A run of the index.
-    Segment = "segment",
+    Segment = "repo.segment",
     /// A checkpoint of a branch.
-    Checkpoint = "checkpoint",
+    Checkpoint = "repo.checkpoint",
     /// Something that only saves time is written over.
-    Hint = "hint",
+    Hint = "repo.hint",
     /// A branch set to a commit, or deleted.
-    Point = "point",
+    Point = "repo.point",
     /// Commits hidden.
-    Squash = "squash",
+    Squash = "repo.squash",
     /// A version of a tag.
-    Tag = "tag",
+    Tag = "repo.tag",
     /// A part of a commit that was started.
-    Started = "started",
+    Started = "repo.started",
     /// A rule for what is kept.
-    Retention = "retention",
+    Retention = "repo.retention",
     /// Where a history begins from now on.
-    Boundary = "boundary",
+    Boundary = "repo.boundary",
     /// Small files out of records that go.
-    Pack = "pack",
+    Pack = "repo.pack",
     /// The list of what is about to be deleted.
-    List = "list",
+    List = "repo.list",
     /// The record that says so.
-    Sweep = "sweep",
+    Sweep = "repo.sweep",
     /// An object goes.
-    Delete = "delete",
+    Delete = "repo.delete",
     /// A whole repo goes.
-    Remove = "remove",
+    Remove = "repo.remove",
+    /// A piece comes to be in a Delta table.
+    DeltaCopy = "delta.copy",
+    /// A version of a Delta table.
+    DeltaLog = "delta.log",
+    DeltaCheckpoint = "delta.checkpoint",
+    DeltaHint = "delta.hint",
 }
