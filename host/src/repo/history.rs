@@ -1,12 +1,14 @@
 //! Commits found by name: `repo@branch~2`, an id or the start of one, a tag, a moment; and the line of those before one.
 
+use std::collections::VecDeque;
+
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Error,
     error::nearest,
     object::PARALLEL,
-    record::{Commit, Record},
+    record::{Commit, Point, Record, Slot},
     reference::Reference,
     repository::Repo,
     seal,
@@ -44,7 +46,7 @@ impl Repo {
         let mut commits = vec![from];
         while commits.len() < limit {
             match line.next().await? {
-                Some(commit) => commits.push(commit),
+                Some((_, commit)) => commits.push(commit),
                 None => break,
             }
         }
@@ -89,21 +91,25 @@ impl Repo {
             for state in self.lines(&branches).await? {
                 let mut ids = state.ids.scan(prefix);
                 let mut here = Vec::new();
-                while let Some((id, located)) = ids.next().await? {
-                    if !found.iter().chain(&here).any(|(there, ..): &(String, Located, State)| *there == id) {
-                        here.push((id, located, state.clone()));
-                    }
+                while let Some(entry) = ids.next().await? {
+                    here.push(entry);
                 }
                 drop(ids);
-                found.append(&mut here);
+                for (id, located) in here {
+                    match found.iter_mut().find(|(there, ..)| *there == id) {
+                        // Squashed on one branch, it may still be seen on another.
+                        Some(there) if is_hidden(&there.2, located.number) => there.2 = state.clone(),
+                        Some(_) => {}
+                        None => found.push((id, located, state.clone())),
+                    }
+                }
             }
         }
         match (found.pop(), found.len()) {
             (Some((id, located, state)), 0) => {
                 let commit = match self.located(&located).await? {
                     Some(commit) => Some(commit),
-                    // Its record is gone; a tag may hold it.
-                    None => self.tagged(&id).await?.map(|snapshot| snapshot.commit),
+                    None => self.held(&id).await?.map(|snapshot| snapshot.commit),
                 };
                 let commit = commit.ok_or_else(|| self.lost(prefix))?;
                 match is_hidden(&state, commit.number) {
@@ -139,6 +145,25 @@ impl Repo {
         }
     }
 
+    /// The snapshot of a commit whose own record is gone, if a tag or a branch was set to it.
+    pub(super) async fn held(&self, id: &str) -> Result<Option<Snapshot>, Error> {
+        if let Some(snapshot) = self.tagged(id).await? {
+            return Ok(Some(snapshot));
+        }
+        for branch in self.branch_names().await? {
+            let Some(located) = self.state(&branch).await?.ids.get(id).await? else { continue };
+            let path = self.layout.record(&located.slot.branch, located.slot.sequence);
+            let Some(bytes) = self.objects.find(&path).await? else { continue };
+            if let Record::Point(Point { target: Some(target), .. }) = seal::parse(&self.objects.shown(&path), &bytes)?
+            {
+                if target.commit.id == id {
+                    return Ok(Some(*target));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// Every line of commits there is: those of branches, and those that only tags hold.
     async fn lines(&self, branches: &[String]) -> Result<Vec<State>, Error> {
         let of_branches = stream::iter(branches).map(|name| async move { self.state(name).await });
@@ -155,13 +180,20 @@ impl Repo {
     async fn located(&self, located: &Located) -> Result<Option<Commit>, Error> {
         let path = self.layout.record(&located.slot.branch, located.slot.sequence);
         let object = self.objects.shown(&path);
-        match self.objects.find(&path).await? {
+        let found = match self.objects.find(&path).await? {
             Some(bytes) => match seal::parse(&object, &bytes)? {
-                Record::Commit(commit) if commit.number == located.number => Ok(Some(commit.light())),
-                _ => Err(Error::BadRecord { object, reason: "it is not the commit that the index says".to_owned() }),
+                Record::Commit(commit) if commit.id == located.id => return Ok(Some(commit.light())),
+                Record::Point(Point { target: Some(target), .. }) if target.commit.id == located.id => {
+                    return Ok(Some(target.commit));
+                }
+                _ => Error::BadRecord { object, reason: "it is not the commit that the index says".to_owned() },
             },
-            None if self.boundary(&located.slot.branch).await? > located.slot.sequence => Ok(None),
-            None => Err(Error::MissingRecord { object }),
+            None => Error::MissingRecord { object },
+        };
+        // Into a slot that was collected, a writer that slept may have put a record that counts for nothing.
+        match self.boundary(&located.slot.branch).await? > located.slot.sequence {
+            true => Ok(None),
+            false => Err(found),
         }
     }
 
@@ -187,7 +219,7 @@ impl Repo {
             return Ok(head);
         }
         let mut line = Line::new(self, state, head.number);
-        while let Some(commit) = line.next().await? {
+        while let Some((_, commit)) = line.next().await? {
             if commit.finished_ms <= at_ms {
                 return Ok(commit);
             }
@@ -226,27 +258,25 @@ pub(super) struct Line<'a> {
     state: &'a State,
     /// Numbers below this one are still to come.
     below: u64,
-    read: std::collections::VecDeque<Commit>,
+    read: VecDeque<(Slot, Commit)>,
 }
 
 impl<'a> Line<'a> {
     pub(super) fn new(repo: &'a Repo, state: &'a State, below: u64) -> Self {
-        Self { repo, state, below, read: std::collections::VecDeque::new() }
+        Self { repo, state, below, read: VecDeque::new() }
     }
 
-    /// The next; `None` at the first commit that is kept.
-    pub(super) async fn next(&mut self) -> Result<Option<Commit>, Error> {
+    /// The next, with the place of the record that has it; `None` behind the first commit that is kept.
+    pub(super) async fn next(&mut self) -> Result<Option<(Slot, Commit)>, Error> {
         if self.read.is_empty() && self.below > 1 {
             let first = self.below.saturating_sub(PARALLEL as u64).max(1);
             let numbers = (first..self.below).rev().filter(|&number| !is_hidden(self.state, number));
             let (repo, state) = (self.repo, self.state);
             let window = stream::iter(numbers).map(|number| async move {
-                match state.ids.get(&by_number(number)).await? {
-                    Some(located) => repo.located(&located).await,
-                    None => Ok(None),
-                }
+                let Some(located) = state.ids.get(&by_number(number)).await? else { return Ok(None) };
+                Ok::<_, Error>(repo.located(&located).await?.map(|commit| (located.slot, commit)))
             });
-            let window: Vec<Option<Commit>> = window.buffered(PARALLEL).try_collect().await?;
+            let window: Vec<Option<(Slot, Commit)>> = window.buffered(PARALLEL).try_collect().await?;
             let whole = window.iter().all(Option::is_some);
             // Behind the first that is gone, all are.
             self.read.extend(window.into_iter().map_while(|commit| commit));

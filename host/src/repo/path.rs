@@ -75,8 +75,7 @@ pub(super) fn directories(path: &str) -> impl Iterator<Item = &str> {
 /// segments, or `/_root`, and then those segments.
 pub(super) fn table(path: &str) -> String {
     let (directory, _) = path.rsplit_once('/').unwrap_or_default();
-    let (keys, plain): (Vec<&str>, Vec<&str>) =
-        directory.split('/').skip(1).partition(|segment| segment.contains('='));
+    let (keys, plain): (Vec<&str>, Vec<&str>) = directory.split('/').skip(1).partition(|segment| segment.contains('='));
     let table = if plain.is_empty() { "_root".to_owned() } else { plain.join("/") };
     keys.iter().fold(format!("/{table}"), |joined, segment| format!("{joined}/{segment}"))
 }

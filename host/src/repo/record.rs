@@ -361,6 +361,10 @@ impl Record {
         common!(self, record => &record.checksum)
     }
 
+    pub(super) fn id(&self) -> &str {
+        common!(self, record => &record.id)
+    }
+
     /// The record without the bytes of inline files.
     pub(super) fn light(self) -> Self {
         match self {

@@ -252,7 +252,7 @@ impl Repo {
             let (bytes, _) = seal::seal(&object, &version)?;
             match self.objects.create(Step::Tag, &path, bytes).await? {
                 Created::Ours => return Ok(()),
-                Created::Others => {}
+                Created::Others(_) => {}
                 Created::Nothing(source) => return Err(Error::write(object, source)),
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }
@@ -272,7 +272,7 @@ impl Repo {
                 return Err(lost());
             }
         }
-        if self.boundary(&commit.branch).await? > commit.sequence && self.tagged(&commit.id).await?.is_none() {
+        if self.boundary(&commit.branch).await? > commit.sequence && self.held(&commit.id).await?.is_none() {
             return Err(lost());
         }
         Ok(())

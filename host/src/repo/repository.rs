@@ -123,7 +123,7 @@ impl Repo {
     pub(super) async fn state_at(&self, commit: &Commit) -> Result<State, Error> {
         let Commit { branch, sequence, .. } = commit;
         match State::at(&self.objects, &self.layout, &self.name, branch, *sequence).await {
-            Err(Error::MissingRecord { object }) => match self.tagged(&commit.id).await? {
+            Err(Error::MissingRecord { object }) => match self.held(&commit.id).await? {
                 Some(snapshot) => Ok(State::of_snapshot(&self.objects, &self.layout, snapshot)),
                 None if self.boundary(branch).await? > *sequence => Err(self.collected(commit)),
                 None => Err(Error::MissingRecord { object }),

@@ -12,7 +12,7 @@ use super::{
     record::{Slot, VERSION},
     repository::Repo,
     seal,
-    state::State,
+    state::{State, by_number},
     writer::ATTEMPTS,
 };
 use crate::clock;
@@ -96,7 +96,7 @@ impl Repo {
             let (bytes, _) = seal::seal(&object, &Rules { version: VERSION, number, rules, checksum: String::new() })?;
             match self.objects.create(Step::Retention, &path, bytes).await? {
                 Created::Ours => return Ok(()),
-                Created::Others => {}
+                Created::Others(_) => {}
                 Created::Nothing(source) => return Err(Error::write(object, source)),
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }
@@ -120,7 +120,8 @@ pub(super) async fn keep(
         let least = kept.entry(slot.branch.clone()).or_insert(slot.sequence);
         *least = slot.sequence.min(*least);
     };
-    add(&head.slot());
+    let newest = state.ids.get(&by_number(head.number)).await?;
+    add(&newest.map_or_else(|| head.slot(), |located| located.slot));
     if rules.keeps_all() {
         let mut ids = state.ids.scan("#");
         while let Some((_, located)) = ids.next().await? {
@@ -132,14 +133,14 @@ pub(super) async fn keep(
     let oldest = rules.for_ms.map(|ms| now.saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX)));
     let mut count = 1;
     let mut line = Line::new(repo, state, head.number);
-    while let Some(commit) = line.next().await? {
+    while let Some((slot, commit)) = line.next().await? {
         let by_count = rules.commits.is_some_and(|commits| count < commits);
         let by_age = oldest.is_some_and(|oldest| commit.finished_ms >= oldest);
         if !by_count && !by_age {
             break;
         }
         count += 1;
-        add(&commit.slot());
+        add(&slot);
     }
     Ok(())
 }

@@ -89,6 +89,7 @@ impl Value for Entry {
 /// Where a commit is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Located {
+    pub(super) id: String,
     pub(super) slot: Slot,
     pub(super) number: u64,
 }

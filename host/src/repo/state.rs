@@ -11,7 +11,7 @@ use super::{
     layout::Layout,
     object::{Created, Objects, Step},
     path,
-    record::{Commit, FileAdded, PutMode, Record, VERSION},
+    record::{Commit, FileAdded, PutMode, Record, Slot, VERSION},
     seal,
     snapshot::{Checkpoint, Entry, Located, Snapshot},
     tree::Piece,
@@ -194,6 +194,8 @@ impl State {
                 self.hidden.clear();
                 if let Some(target) = point.target {
                     self.set_to(*target);
+                    // The branch has the commit it starts from in a record of its own.
+                    self.locate(Slot { branch: point.branch, sequence: point.sequence });
                 }
             }
             Record::Squash(squash) => hide(&mut self.hidden, squash.hidden),
@@ -213,11 +215,18 @@ impl State {
         for file in &commit.files {
             self.files.put(path::folded(&file.path), entry(file));
         }
-        let located = Located { slot: commit.slot(), number: commit.number };
-        self.ids.put(commit.id.clone(), located.clone());
-        self.ids.put(by_number(commit.number), located);
+        let slot = commit.slot();
         self.deleted = false;
         self.head.commit = Some(commit);
+        self.locate(slot);
+    }
+
+    /// Remembers which record has the head.
+    fn locate(&mut self, slot: Slot) {
+        let Some(commit) = &self.head.commit else { return };
+        let located = Located { id: commit.id.clone(), slot, number: commit.number };
+        self.ids.put(commit.id.clone(), located.clone());
+        self.ids.put(by_number(commit.number), located);
     }
 
     /// The files of the head.
@@ -301,7 +310,7 @@ impl State {
         let (bytes, _) = seal::seal(&object, &checkpoint)?;
         match self.objects.create(Step::Checkpoint, &path, bytes).await? {
             // Another's of the same sequence says the same by other segments.
-            Created::Ours | Created::Others => {}
+            Created::Ours | Created::Others(_) => {}
             Created::Nothing(source) => return Err(Error::write(object, source)),
             Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
         }

@@ -6,11 +6,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
 use super::{
-    super::{
-        Error,
-        object::Step,
-        record::Place,
-    },
+    super::{Error, object::Step, record::Place},
     actions::{Add, MetaData, Operation, Remove},
     commits::{Commits, Stamp},
     home,

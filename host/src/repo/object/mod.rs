@@ -36,8 +36,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) enum Created {
     /// Our bytes are in the slot, durably.
     Ours,
-    /// Something else is in the slot.
-    Others,
+    /// These are in the slot.
+    Others(Bytes),
     /// The slot is empty and nothing of ours can arrive there any more.
     Nothing(object_store::Error),
     /// Our bytes may be there, may come to be there, or are there without being durable for certain.
@@ -135,7 +135,7 @@ impl Objects {
         Ok(match self.find(path).await {
             Ok(Some(there)) if there == bytes && in_doubt => Created::Unknown(error),
             Ok(Some(there)) if there == bytes => Created::Ours,
-            Ok(Some(_)) => Created::Others,
+            Ok(Some(there)) => Created::Others(there),
             Ok(None) if settled => Created::Nothing(error),
             Ok(None) | Err(_) => Created::Unknown(error),
         })
@@ -156,7 +156,7 @@ impl Objects {
         match self.create(step, path, bytes).await? {
             Created::Ours => Ok(()),
             Created::Nothing(source) | Created::Unknown(source) => Err(Error::write(self.shown(path), source)),
-            Created::Others => {
+            Created::Others(_) => {
                 let source = io::Error::new(io::ErrorKind::AlreadyExists, "the name is taken by other bytes");
                 Err(Error::write(self.shown(path), generic(source)))
             }

@@ -50,6 +50,12 @@ impl Objects {
         self.sorted(prefix, listed, |meta| (meta.location, meta.size)).await
     }
 
+    /// The same of those whose names sort behind `offset`, which need not exist.
+    pub(in crate::repo) async fn list_from(&self, prefix: &Path, offset: &Path) -> Result<Vec<(Path, u64)>, Error> {
+        let listed = self.inner.list_with_offset(Some(prefix), offset);
+        self.sorted(prefix, listed, |meta| (meta.location, meta.size)).await
+    }
+
     /// Names, sizes and times of the last change in milliseconds since 1970, sorted by name. The times are the store's,
     /// whose clock need not be ours.
     pub(in crate::repo) async fn list_aged(&self, prefix: &Path) -> Result<Vec<(Path, u64, i64)>, Error> {
