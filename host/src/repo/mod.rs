@@ -23,6 +23,7 @@
 //! # }
 //! ```
 
+mod checkpoint;
 mod collect;
 mod compact;
 mod delta;

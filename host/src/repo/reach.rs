@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use super::{
     Error,
+    checkpoint::{self, Checkpoint},
     index::Segment,
     layout::Layout,
     object::PARALLEL,
     record::{Blob, Commit, Place, Record, Slot},
     repository::Repo,
     seal,
-    snapshot::{Checkpoint, Snapshot},
-    state::{self, State},
+    snapshot::Snapshot,
+    state::State,
 };
 use futures::{StreamExt, stream};
 
@@ -101,7 +102,7 @@ impl Reach {
     async fn branch(&mut self, repo: &Repo, branch: &str) -> Result<(), Error> {
         let boundary = repo.boundary(branch).await?;
         if boundary > 0 {
-            if let Some(checkpoint) = state::newest(&repo.objects, &repo.layout, branch, boundary).await? {
+            if let Some(checkpoint) = checkpoint::newest(&repo.objects, &repo.layout, branch, boundary).await? {
                 self.checkpoint(repo, &checkpoint).await?;
             }
         }

@@ -25,30 +25,6 @@ pub struct Snapshot {
     pub(super) hidden: Vec<(u64, u64)>,
 }
 
-/// A branch after the record of `sequence`, so that nothing before has to be read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Checkpoint {
-    pub(super) version: u32,
-    pub(super) repo: String,
-    pub(super) branch: String,
-    pub(super) sequence: u64,
-    pub(super) epoch: u64,
-    /// Checksum of the record of `sequence`.
-    pub(super) record: String,
-    /// The pipeline that owns the branch, if one does.
-    pub(super) owner: String,
-    pub(super) deleted: bool,
-    pub(super) snapshot: Option<Snapshot>,
-    pub(super) checksum: String,
-}
-
-impl Checkpoint {
-    /// The segments it needs.
-    pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.snapshot.iter().flat_map(Snapshot::segments)
-    }
-}
-
 impl Snapshot {
     /// The segments it needs.
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {

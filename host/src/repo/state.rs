@@ -6,14 +6,15 @@ use futures::{StreamExt, stream};
 
 use super::{
     Error, Tree,
+    checkpoint::{Checkpoint, hinted, newest},
     index::{Index, Segments, merged},
     invariants::Head,
     layout::Layout,
-    object::{Created, Objects, Step},
+    object::Objects,
     path,
     record::{Commit, FileAdded, PutMode, Record, Slot, VERSION},
     seal,
-    snapshot::{Checkpoint, Entry, Located, Snapshot},
+    snapshot::{Entry, Located, Snapshot},
     tree::Piece,
 };
 
@@ -305,17 +306,7 @@ impl State {
     /// Writes a checkpoint of this state. Whoever comes later starts from it.
     pub(super) async fn write_checkpoint(&self) -> Result<Checkpoint, Error> {
         let checkpoint = self.checkpoint().await?;
-        let path = self.layout.checkpoint(&self.branch, checkpoint.sequence);
-        let object = self.objects.shown(&path);
-        let (bytes, _) = seal::seal(&object, &checkpoint)?;
-        match self.objects.create(Step::Checkpoint, &path, bytes).await? {
-            // Another's of the same sequence says the same by other segments.
-            Created::Ours | Created::Others(_) => {}
-            Created::Nothing(source) => return Err(Error::write(object, source)),
-            Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
-        }
-        let hint = checkpoint.sequence.to_string();
-        self.objects.overwrite(Step::Hint, &self.layout.hint(&self.branch), hint.into()).await?;
+        checkpoint.write(&self.objects, &self.layout).await?;
         Ok(checkpoint)
     }
 
@@ -364,75 +355,6 @@ fn hide(hidden: &mut Vec<(u64, u64)>, run: (u64, u64)) {
         }
     }
     *hidden = together;
-}
-
-async fn hinted(objects: &Objects, layout: &Layout, branch: &str) -> Result<Option<Checkpoint>, Error> {
-    let Some(hint) = objects.find(&layout.hint(branch)).await? else { return Ok(None) };
-    let sequence = std::str::from_utf8(&hint).ok().and_then(|text| text.trim().parse().ok());
-    let Some(sequence) = sequence else { return Ok(None) };
-    read(objects, layout, branch, &layout.checkpoint(branch, sequence), sequence).await
-}
-
-/// The newest checkpoint at or before `upto` that can be read. One that is damaged costs time, nothing else.
-pub(super) async fn newest(
-    objects: &Objects,
-    layout: &Layout,
-    branch: &str,
-    upto: u64,
-) -> Result<Option<Checkpoint>, Error> {
-    let mut places = Vec::new();
-    for directory in [layout.checkpoints(branch), layout.boundaries(branch)] {
-        for (path, _) in objects.list(&directory).await? {
-            places
-                .extend(Layout::sequence(&path).filter(|&sequence| sequence <= upto).map(|sequence| (sequence, path)));
-        }
-    }
-    places.sort_unstable();
-    while let Some((sequence, path)) = places.pop() {
-        if let Some(checkpoint) = read(objects, layout, branch, &path, sequence).await? {
-            return Ok(Some(checkpoint));
-        }
-    }
-    Ok(None)
-}
-
-async fn read(
-    objects: &Objects,
-    layout: &Layout,
-    branch: &str,
-    path: &object_store::path::Path,
-    sequence: u64,
-) -> Result<Option<Checkpoint>, Error> {
-    let Some(bytes) = objects.find(path).await? else { return Ok(None) };
-    let object = objects.shown(path);
-    let checkpoint = seal::read::<Checkpoint>(&object, &bytes).and_then(|checkpoint| {
-        match (checkpoint.branch.as_str(), checkpoint.sequence) == (branch, sequence) {
-            true => Ok(checkpoint),
-            false => Err(Error::BadRecord { object: object.clone(), reason: "it is of another branch".to_owned() }),
-        }
-    });
-    match checkpoint {
-        Ok(checkpoint) if intact(objects, layout, &checkpoint).await? => Ok(Some(checkpoint)),
-        Ok(_) => Ok(None),
-        Err(error @ Error::NewerFormat { .. }) => Err(error),
-        Err(error) => {
-            tracing::warn!(code = crate::error::Coded::code(&error), "{error}; starting from an earlier one");
-            Ok(None)
-        }
-    }
-}
-
-/// Whether every segment that a checkpoint names is there, in its full length.
-async fn intact(objects: &Objects, layout: &Layout, checkpoint: &Checkpoint) -> Result<bool, Error> {
-    let sizes = checkpoint.segments().map(|segment| async move {
-        let path = layout.object(&segment.object);
-        let there = objects.size(&path).await? == Some(segment.size);
-        if !there {
-            tracing::warn!("checkpoint {} needs {}, which is damaged", checkpoint.sequence, objects.shown(&path));
-        }
-        Ok::<_, Error>(there)
-    });
-    Ok(futures::future::try_join_all(sizes).await?.into_iter().all(|there| there))
 }
 
 /// Whether a record is in the slot it was made for.

@@ -16,7 +16,7 @@ use super::{
     record::{Blob, Claim, Commit, Place, PutMode, Record, RecordKind, Upstream, VERSION},
     repository::Repo,
     slot::{self, Taken},
-    snapshot::Checkpoint,
+    checkpoint::Checkpoint,
     state::State,
     tree::FileEntry,
 };

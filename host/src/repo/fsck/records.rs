@@ -13,7 +13,7 @@ use super::{
         reach::Reach,
         record::{Blob, Commit, Place, Record, Slot},
         seal,
-        snapshot::Checkpoint,
+        checkpoint::{self, Checkpoint},
         state::{self, State},
     },
     Depth, Remedy, Report, Severity, mismatch, reason,
@@ -107,7 +107,7 @@ impl Check<'_> {
             return Ok(Some(Head::default()));
         }
         let (objects, layout) = (&self.repo.objects, &self.repo.layout);
-        match state::newest(objects, layout, self.branch, boundary).await? {
+        match checkpoint::newest(objects, layout, self.branch, boundary).await? {
             Some(Checkpoint { snapshot: Some(snapshot), .. }) => {
                 self.seen.reach.snapshot(self.repo, &snapshot).await?;
                 self.before = None;
