@@ -5,7 +5,11 @@
 //! an open commit with one conditional creation and says how it [`Finished`]. [`query`] runs SQL over commits, and [`fsck`]
 //! re-reads everything and names what is wrong.
 //!
-//! **Invariant**: no object is ever changed, and none is deleted; whatever is visible became so by one creation.
+//! Behind them: `record`s in `slot`s are the truth, `state` is what they add up to, `index` and `checkpoint` keep that cheap,
+//! `refs` names commits, `edit` and `started` make them by hand, `collect` and `compact` keep the store small.
+//!
+//! **Invariant**: whatever is visible became so by one creation; nothing that a commit names is changed, and only a
+//! collection deletes, what no branch, tag or started commit leads to.
 //!
 //! ```no_run
 //! # use spout_host::repo::{CommitMeta, Finished, PutMode, Store};
