@@ -2,8 +2,8 @@
 //!
 //! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
 //! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, [`TableWriter`] makes them; the [`BranchWriter`] publishes
-//! an open commit with one conditional creation and says how it [`Finished`]. [`query`] runs SQL over commits, and [`fsck`]
-//! re-reads everything and names what is wrong.
+//! an open commit with one conditional creation and says how it [`Finished`]. [`query`] runs SQL over commits, a
+//! [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads everything and names what is wrong.
 //!
 //! **Invariant**: no object is ever changed, and none is deleted; whatever is visible became so by one creation.
 //!
