@@ -4,6 +4,7 @@ mod buckets;
 mod cli;
 mod exactly_once;
 mod first_plugin;
+mod readers;
 mod real_input;
 mod sandbox;
 mod store_trouble;

@@ -2,8 +2,8 @@
 //!
 //! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
 //! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, [`TableWriter`] makes them; the [`BranchWriter`] publishes
-//! an open commit with one conditional creation and says how it [`Finished`]. [`query`] runs SQL over commits, and [`fsck`]
-//! re-reads everything and names what is wrong.
+//! an open commit with one conditional creation and says how it [`Finished`]. [`query`] runs SQL over commits, a
+//! [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads everything and names what is wrong.
 //!
 //! Behind them: `record`s in `slot`s are the truth, `state` is what they add up to, `index` and `checkpoint` keep that cheap,
 //! `refs` names commits, `edit` and `started` make them by hand, `collect` and `compact` keep the store small.

@@ -171,11 +171,11 @@ impl Log {
         let path = self.version(version);
         match self.objects.create(Step::DeltaLog, &path, bytes).await? {
             Created::Ours => Ok(Added::Done),
-            Created::Others(there) => {
-                let said = self.together(read(&there).unwrap_or_default()).origin();
+            Created::Others => {
+                let said = self.said_by(version).await?.and_then(|line| line.origin());
                 Ok(if said.as_ref() == Some(origin) { Added::Done } else { Added::Taken })
             }
-            Created::Nothing(source) => Err(Error::write(self.objects.shown(&path), source)),
+            Created::Nothing(source) => Err(self.objects.unwritten(&path, source)),
             Created::Unknown(source) => {
                 Err(Error::Unconfirmed { object: self.objects.shown(&path), source: source.into() })
             }
@@ -192,8 +192,8 @@ impl Log {
         let path = self.version(version);
         match self.objects.create(Step::DeltaLog, &path, bytes).await? {
             Created::Ours => Ok(true),
-            Created::Nothing(source) | Created::Unknown(source) => Err(Error::write(self.objects.shown(&path), source)),
-            Created::Others(_) => Err(Error::DeltaRace { log: self.shown(), sequence: 0 }),
+            Created::Nothing(source) | Created::Unknown(source) => Err(self.objects.unwritten(&path, source)),
+            Created::Others => Err(Error::DeltaRace { log: self.shown(), sequence: 0 }),
         }
     }
 

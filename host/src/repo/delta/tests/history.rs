@@ -146,3 +146,84 @@ async fn partition_values_come_from_the_path() {
     assert_eq!(versions[2].meta["partitionColumns"].to_string(), r#"["day","p"]"#);
     assert_eq!(versions[2].columns().last().unwrap().0, "p");
 }
+
+#[tokio::test]
+async fn a_moved_branch_is_a_version() {
+    let (store, repo) = repo().await;
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    let first = commit(&repo, &mut writer, vec![Do::Put("/t/a.parquet", rows(0, 3))]).await;
+    commit(&repo, &mut writer, vec![Do::Put("/t/b.parquet", rows(3, 9)), Do::Put("/u/a.parquet", rows(0, 1))]).await;
+    let mut publisher = publisher(&repo);
+    publisher.publish().await.unwrap();
+    // Back to the first commit, twice: by the branch, and by a commit.
+    repo.create_branch("master", Some(&first), true).await.unwrap();
+    publisher.publish().await.unwrap();
+    let ids = async |version: usize| versions(store.as_ref(), "t").await[version].ids(store.as_ref(), "t").await;
+    assert_eq!(ids(1).await, (0..9).collect::<Vec<_>>());
+    assert_eq!(ids(2).await, [0, 1, 2]);
+    assert_eq!(versions(store.as_ref(), "t").await[2].commit, first.id);
+    assert!(versions(store.as_ref(), "u").await[1].files.is_empty());
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    let third = commit(&repo, &mut writer, vec![Do::Put("/t/c.parquet", rows(20, 21))]).await;
+    publish(&repo).await;
+    assert_eq!(ids(3).await, [0, 1, 2, 20]);
+    drop(writer);
+    repo.create_branch("side", Some(&third), false).await.unwrap();
+    let side = Publisher::new(&repo, "side").publish().await.unwrap();
+    assert_eq!((side.tables[0].version, side.tables[0].files), (Some(0), Some(2)));
+    assert_eq!(side.tables[0].commit.as_deref(), Some(third.id.as_str()));
+    let rebuilt = super::publisher(&repo).rebuild().await.unwrap();
+    assert_eq!(rebuilt.tables.iter().map(|table| table.written).sum::<u64>(), 0, "{rebuilt:?}");
+}
+
+#[tokio::test]
+async fn a_reverted_branch_and_a_compaction_are_versions() {
+    let (store, repo) = repo().await;
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    let mut commits = Vec::new();
+    for n in 0..6 {
+        let path = format!("/t/{n}.parquet");
+        commits.push(commit(&repo, &mut writer, vec![Do::Put(&path, rows(n * 10, n * 10 + 10))]).await);
+    }
+    repo.compact("master", crate::data::ByteSize(1 << 20)).await.unwrap();
+    publish(&repo).await;
+    let versions = agrees(store.as_ref(), &repo, "t").await;
+    assert_eq!((versions[6].operation.as_str(), versions[6].files.len()), ("OPTIMIZE", 1));
+    repo.revert("master", &commits[2]).await.unwrap();
+    publish(&repo).await;
+    let versions = agrees(store.as_ref(), &repo, "t").await;
+    assert_eq!(versions[7].files.len(), 3);
+}
+
+#[tokio::test]
+async fn a_collection_leaves_tables_as_they_are() {
+    let (store, repo) = repo().await;
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    for n in 0..6 {
+        commit(
+            &repo,
+            &mut writer,
+            vec![Do::Over("/t/a.parquet", rows(n, n + 1)), Do::Over("/t/b.parquet", rows(0, MANY))],
+        )
+        .await;
+        if n == 0 {
+            commit(&repo, &mut writer, vec![Do::Put("/u/a.parquet", rows(0, 1))]).await;
+        }
+    }
+    publish(&repo).await;
+    let report = fsck(&repo_over(Arc::clone(&store) as _), None, Depth::Everything).await.unwrap();
+    assert!(report.findings.is_empty(), "{report:?}");
+    repo.retain(Retention { commits: Some(2), ..Retention::default() }).await.unwrap();
+    let collected = repo.collect(Collect { min_age_ms: -1, dry_run: false }).await.unwrap();
+    assert!(collected.records > 4, "{collected:?}");
+    // Also a table whose last commit was collected goes on.
+    commit(&repo, &mut writer, vec![Do::Put("/u/b.parquet", rows(1, 2)), Do::Put("/t/c.parquet", rows(1, 2))]).await;
+    let told = publish(&repo).await;
+    assert!(told.failures.is_empty(), "{told:?}");
+    let ids = async |directory: &str| {
+        let version = versions(store.as_ref(), directory).await.pop().unwrap();
+        version.ids(store.as_ref(), directory).await
+    };
+    assert_eq!(ids("u").await, [0, 1]);
+    assert_eq!(ids("t").await.len(), usize::try_from(MANY).unwrap() + 2);
+}
