@@ -2,9 +2,12 @@
 
 mod buckets;
 mod cli;
+mod crash_matrix;
 mod exactly_once;
 mod first_plugin;
 mod readers;
+mod power_loss;
+mod races;
 mod real_input;
 mod sandbox;
 mod store_trouble;

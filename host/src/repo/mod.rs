@@ -84,5 +84,11 @@ pub use store::{RepoInfo, Store};
 pub use tree::{FileEntry, Piece, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};
 
+/// The names of all fail points of this room, for `SPOUT_FAULT`.
+#[doc(hidden)]
+pub fn fail_points() -> impl Iterator<Item = &'static str> {
+    object::Step::ALL.iter().flat_map(|step| <[_; 2]>::from(step.points()))
+}
+
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,8 @@ const LOCAL: &str = "LocalFileSystem";
 /// How often a creation is tried that a bucket turns down because another one is on its way, and how long in between.
 const MEETINGS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
+/// Set, nothing is synced: for the test that has to see commits lost to a power cut then.
+const UNSAFE: &str = "SPOUT_UNSAFE_NO_FSYNC";
 
 /// What became of a creation.
 #[derive(Debug)]
@@ -68,8 +70,12 @@ impl Objects {
             }
             create_root(path).map_err(|source| Error::write(shown.clone(), generic(source)))?;
         }
+        let synced = std::env::var_os(UNSAFE).is_none();
+        if !synced {
+            tracing::warn!("{UNSAFE} is set: whatever is committed to {shown} can be lost when the power goes");
+        }
         let inner =
-            LocalFileSystem::new_with_prefix(path).map_err(|source| Error::read(shown, source))?.with_fsync(true);
+            LocalFileSystem::new_with_prefix(path).map_err(|source| Error::read(shown, source))?.with_fsync(synced);
         let root = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Ok(Self {
             inner: Arc::new(inner),

@@ -10,7 +10,10 @@ macro_rules! steps {
         }
 
         impl Step {
-            pub(super) fn points(self) -> (&'static str, &'static str) {
+            /// All of them, so that tests cannot forget one.
+            pub(in crate::repo) const ALL: &[Self] = &[$(Self::$step),*];
+
+            pub(in crate::repo) fn points(self) -> (&'static str, &'static str) {
                 match self {
                     $(Self::$step => (concat!($name, ".before"), concat!($name, ".after")),)*
                 }

@@ -1,0 +1,49 @@
+//! What tests kill, stop and starve: lives of a store that say aloud what was acknowledged, and checks of what they left.
+
+mod bodies;
+mod check;
+mod compare;
+mod portrait;
+mod script;
+mod verify;
+mod workers;
+
+use std::{path::Path, process::ExitCode};
+
+use anyhow::{Result, bail};
+use spout_host::{error::Coded as _, repo};
+
+const USAGE: &str = "spout-life points | live STORE [REFERENCE] | check STORE REFERENCE ACKNOWLEDGED | write STORE LABEL | \
+                     edit STORE LABEL | collect STORE | verify STORE exact|atleast TOLD...";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = error.chain().find_map(|cause| cause.downcast_ref::<repo::Error>()).map(|ours| ours.code());
+            eprintln!("error[{}]: {error:#}", code.unwrap_or("none"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[&str]) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    match args {
+        ["points"] => repo::fail_points().for_each(|point| println!("{point}")),
+        ["live", store] => runtime.block_on(script::live(store, None))?,
+        ["live", store, reference] => runtime.block_on(script::live(store, Some(Path::new(reference))))?,
+        ["check", store, reference, acknowledged] => {
+            runtime.block_on(check::check(store, Path::new(reference), acknowledged.parse()?))?;
+        }
+        ["write", store, label] => runtime.block_on(workers::write(store, label))?,
+        ["edit", store, label] => runtime.block_on(workers::edit(store, label))?,
+        ["collect", store] => runtime.block_on(workers::collect(store))?,
+        ["verify", store, "exact", told @ ..] => runtime.block_on(verify::verify(store, told, true))?,
+        ["verify", store, "atleast", told @ ..] => runtime.block_on(verify::verify(store, told, false))?,
+        _ => bail!("{USAGE}"),
+    }
+    Ok(())
+}
