@@ -38,7 +38,7 @@ impl Checkpoint {
         let (bytes, _) = seal::seal(&object, self)?;
         match objects.create(Step::Checkpoint, &path, bytes).await? {
             // Another's of the same sequence says the same by other segments.
-            Created::Ours | Created::Others(_) => {}
+            Created::Ours | Created::Others => {}
             Created::Nothing(source) => return Err(Error::write(object, source)),
             Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
         }

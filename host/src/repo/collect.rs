@@ -137,7 +137,7 @@ impl Repo {
         let object = self.objects.shown(&path);
         let (bytes, _) = seal::seal(&object, &at.checkpoint().await?)?;
         match self.objects.create(Step::Boundary, &path, bytes).await? {
-            Created::Ours | Created::Others(_) => Ok(()),
+            Created::Ours | Created::Others => Ok(()),
             Created::Nothing(source) => Err(Error::write(object, source)),
             Created::Unknown(source) => Err(Error::Unconfirmed { object, source: source.into() }),
         }

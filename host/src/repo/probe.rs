@@ -50,7 +50,7 @@ pub(super) async fn admit(objects: &Objects, proof: &Path) -> Result<(), Error> 
     let text = json!({"version": 1, "what": "a name was created once here, whoever asked", "at_ms": clock::wall_ms()});
     match objects.create(Step::Probe, proof, text.to_string().into()).await? {
         // Another host that opens the store for the first time at this moment has come to the same result.
-        Created::Ours | Created::Others(_) => Ok(()),
+        Created::Ours | Created::Others => Ok(()),
         Created::Nothing(source) | Created::Unknown(source) => Err(objects.unwritten(proof, source)),
     }
 }

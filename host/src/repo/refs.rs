@@ -252,7 +252,7 @@ impl Repo {
             let (bytes, _) = seal::seal(&object, &version)?;
             match self.objects.create(Step::Tag, &path, bytes).await? {
                 Created::Ours => return Ok(()),
-                Created::Others(_) => {}
+                Created::Others => {}
                 Created::Nothing(source) => return Err(Error::write(object, source)),
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }

@@ -96,7 +96,7 @@ impl Repo {
             let (bytes, _) = seal::seal(&object, &Rules { version: VERSION, number, rules, checksum: String::new() })?;
             match self.objects.create(Step::Retention, &path, bytes).await? {
                 Created::Ours => return Ok(()),
-                Created::Others(_) => {}
+                Created::Others => {}
                 Created::Nothing(source) => return Err(Error::write(object, source)),
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }

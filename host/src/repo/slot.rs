@@ -45,7 +45,7 @@ pub(super) async fn take<T: Serialize>(
             // It is there; whether it counts is not known.
             Err(error) => Taken::Unknown(error),
         },
-        Created::Others(_) => Taken::Others,
+        Created::Others => Taken::Others,
         Created::Nothing(source) => Taken::Nothing(Error::write(object, source)),
         Created::Unknown(source) => Taken::Unknown(Error::Unconfirmed { object, source: source.into() }),
     })

@@ -65,7 +65,7 @@ impl Repo {
         let (bytes, _) = seal::seal(&object, part)?;
         match self.objects.create(Step::Started, &path, bytes).await? {
             Created::Ours => Ok(true),
-            Created::Others(_) => Ok(false),
+            Created::Others => Ok(false),
             Created::Nothing(source) => Err(Error::write(object, source)),
             Created::Unknown(source) => Err(Error::Unconfirmed { object, source: source.into() }),
         }

@@ -176,7 +176,7 @@ impl Store {
             };
             let (bytes, _) = seal::seal(&object, &info)?;
             match self.objects.create(Step::Create, &path, bytes).await? {
-                Created::Ours | Created::Others(_) => {}
+                Created::Ours | Created::Others => {}
                 Created::Nothing(source) => return Err(Error::write(object, source)),
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }

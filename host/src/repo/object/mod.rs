@@ -38,8 +38,8 @@ const UNSAFE: &str = "SPOUT_UNSAFE_NO_FSYNC";
 pub(super) enum Created {
     /// Our bytes are in the slot, durably.
     Ours,
-    /// These are in the slot.
-    Others(Bytes),
+    /// Something else is in the slot.
+    Others,
     /// The slot is empty and nothing of ours can arrive there any more.
     Nothing(object_store::Error),
     /// Our bytes may be there, may come to be there, or are there without being durable for certain.
@@ -141,7 +141,7 @@ impl Objects {
         Ok(match self.find(path).await {
             Ok(Some(there)) if there == bytes && in_doubt => Created::Unknown(error),
             Ok(Some(there)) if there == bytes => Created::Ours,
-            Ok(Some(there)) => Created::Others(there),
+            Ok(Some(_)) => Created::Others,
             Ok(None) if settled => Created::Nothing(error),
             Ok(None) | Err(_) => Created::Unknown(error),
         })
@@ -162,7 +162,7 @@ impl Objects {
         match self.create(step, path, bytes).await? {
             Created::Ours => Ok(()),
             Created::Nothing(source) | Created::Unknown(source) => Err(Error::write(self.shown(path), source)),
-            Created::Others(_) => {
+            Created::Others => {
                 let source = io::Error::new(io::ErrorKind::AlreadyExists, "the name is taken by other bytes");
                 Err(Error::write(self.shown(path), generic(source)))
             }
