@@ -1,16 +1,57 @@
 //! Commits and markers as they are shown.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::print::{Printer, Table, grouped, local_time, short, size};
-use crate::{data::Marker, repo::Commit};
+use super::print::{Printer, Table, count, grouped, local_time, short, size};
+use crate::{
+    data::Marker,
+    repo::{Commit, Repo},
+};
 
-/// The commit record without the bytes that live inside it.
-pub(super) fn shown(commit: &Commit) -> Result<Value> {
+/// Names of tags, by the id of the commit they are at.
+pub(super) type Tags = BTreeMap<String, Vec<String>>;
+
+/// The tags of a repo.
+pub(super) async fn tags_of(repo: &Repo) -> Result<Tags> {
+    let mut tags = Tags::new();
+    for tag in repo.tags().await? {
+        tags.entry(tag.commit.id).or_default().push(tag.name);
+    }
+    Ok(tags)
+}
+
+/// The commit record without the bytes that live inside it, and with its tags.
+pub(super) fn shown(commit: &Commit, tags: &Tags) -> Result<Value> {
     let mut value = serde_json::to_value(commit)?;
+    let base = base(&value);
     without_bytes(&mut value);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("tags".into(), json!(tags.get(&commit.id).cloned().unwrap_or_default()));
+        if let Some(base) = base {
+            fields.insert("base".into(), base.into());
+        }
+    }
     Ok(value)
+}
+
+/// The commit whose files came back in this one, which the record holds with its whole index.
+fn base(value: &Value) -> Option<String> {
+    Some(value.pointer("/base/commit/id")?.as_str()?.to_owned())
+}
+
+/// Says which commit was made by what.
+pub(super) fn print_made(commit: &Commit, what: &str, printer: &mut Printer) -> Result<()> {
+    if printer.json() {
+        return printer.value(&shown(commit, &Tags::new())?);
+    }
+    let Commit { repo, branch, files, removed, .. } = commit;
+    let changes = [(files.len(), "put"), (removed.len(), "deleted")];
+    let changes = changes.iter().filter(|(files, _)| *files > 0);
+    let changes: String = changes.map(|(files, verb)| format!(", {} {verb}", count(*files as u64, "file"))).collect();
+    printer.line(format!("{repo}@{branch}: {what} in commit {}{changes}", short(&commit.id)))
 }
 
 /// `{"inline": "…base64…"}` says where bytes are and holds them; where they are is enough.
@@ -28,28 +69,11 @@ fn without_bytes(value: &mut Value) {
 }
 
 /// Everything a person may want to know of a commit.
-pub(super) fn print_commit(commit: &Commit, printer: &mut Printer) -> Result<()> {
+pub(super) fn print_commit(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
     if printer.json() {
-        return printer.value(&shown(commit)?);
+        return printer.value(&shown(commit, tags)?);
     }
-    let list = |pairs: Vec<String>| pairs.join("\n");
-    let plugins = commit.plugins.iter().map(|(name, digest)| format!("{name} sha256:{}", short(digest)));
-    let state = commit.state.iter().map(|(name, blob)| format!("{name} ({})", size(blob.size)));
-    printer.facts(&[
-        ("commit", commit.id.clone()),
-        ("repo", format!("{}@{}", commit.repo, commit.branch)),
-        ("parent", commit.parent.clone().unwrap_or_else(|| "none, it is the first".into())),
-        ("sequence", format!("{} (epoch {})", commit.sequence, commit.epoch)),
-        ("started", local_time(commit.started_ms)),
-        ("finished", local_time(commit.finished_ms)),
-        ("pipeline", format!("{} sha256:{}", commit.pipeline, short(&commit.spec_digest))),
-        ("plugins", list(plugins.collect())),
-        ("cut by", commit.reason.clone()),
-        ("rows", grouped(commit.rows)),
-        ("dead letters", grouped(commit.dead_letters)),
-        ("state", list(state.collect())),
-        ("removed", list(commit.removed.clone())),
-    ])?;
+    facts(commit, tags, printer)?;
     if !commit.files.is_empty() {
         printer.line("")?;
         printer.table(&Table::new(
@@ -66,6 +90,41 @@ pub(super) fn print_commit(commit: &Commit, printer: &mut Printer) -> Result<()>
         printer.table(&table_of_marker(&commit.marker))?;
     }
     Ok(())
+}
+
+fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
+    let list = |pairs: Vec<String>| pairs.join("\n");
+    let plugins = commit.plugins.iter().map(|(name, digest)| format!("{name} sha256:{}", short(digest)));
+    let state = commit.state.iter().map(|(name, blob)| format!("{name} ({})", size(blob.size)));
+    let provenance = commit.provenance.iter();
+    let provenance = provenance.map(|from| format!("{}@{} commit {}", from.repo, from.branch, short(&from.commit)));
+    let base =
+        base(&serde_json::to_value(commit)?).map(|base| format!("the files, marker and state of {}", short(&base)));
+    let pipeline = match commit.pipeline.as_str() {
+        "" => String::new(),
+        pipeline => format!("{pipeline} sha256:{}", short(&commit.spec_digest)),
+    };
+    printer.facts(&[
+        ("commit", commit.id.clone()),
+        ("tags", tags.get(&commit.id).map(|tags| tags.join(" ")).unwrap_or_default()),
+        ("repo", format!("{}@{}", commit.repo, commit.branch)),
+        ("parent", commit.parent.clone().unwrap_or_else(|| "none, it is the first".into())),
+        ("base", base.unwrap_or_default()),
+        ("number", grouped(commit.number)),
+        ("sequence", format!("{} (epoch {})", commit.sequence, commit.epoch)),
+        ("started", local_time(commit.started_ms)),
+        ("finished", local_time(commit.finished_ms)),
+        ("pipeline", pipeline),
+        ("plugins", list(plugins.collect())),
+        ("cut by", commit.reason.clone()),
+        ("compaction", if commit.compaction { "yes: the rows are those of its parent".into() } else { String::new() }),
+        ("rows", grouped(commit.rows)),
+        ("dead letters", grouped(commit.dead_letters)),
+        ("state", list(state.collect())),
+        ("removed", list(commit.removed.clone())),
+        ("made from", list(provenance.collect())),
+        ("global id", if commit.global == commit.id { String::new() } else { short(&commit.global) }),
+    ])
 }
 
 /// Where each partition goes on.

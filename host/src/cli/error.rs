@@ -115,6 +115,48 @@ pub(super) enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// What was named cannot change.
+    #[error("`{reference}` cannot be written: {why}; name a branch as repo@branch, or a started commit as repo@<id>")]
+    NotWritable {
+        /// What was named.
+        reference: String,
+        /// Why not.
+        why: String,
+    },
+    /// The repo is there.
+    #[error("there is a repo `{repo}` already; use it, or choose another name")]
+    RepoExists {
+        /// Its name.
+        repo: String,
+    },
+    /// Something outside the store that is no file to put.
+    #[error("{} cannot be put: {why}", path.display())]
+    NotAFile {
+        /// The path outside.
+        path: PathBuf,
+        /// Why not, and what to do.
+        why: &'static str,
+    },
+    /// Somebody else changed the same.
+    #[error(
+        "nothing was changed: what was to be changed in {branch} was changed by commit {commit} meanwhile; look at it, and do it again"
+    )]
+    ChangedMeanwhile {
+        /// The branch.
+        branch: String,
+        /// The commit that was first.
+        commit: String,
+    },
+    /// A file from outside is no table.
+    #[error("{file} cannot be read as {what}: {why}")]
+    Import {
+        /// The file outside.
+        file: String,
+        /// The format.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
     /// Stopped for the second time.
     #[error("stopped before everything that was taken is committed; the next run reads it again")]
     Interrupted,
@@ -131,7 +173,9 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoCrate { .. } | Self::Convert { .. } => Kind::Spec,
-            Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
+            Self::Terminal { .. } | Self::OutputFormat { .. } | Self::Import { .. } => Kind::Spec,
+            Self::NotWritable { .. } | Self::RepoExists { .. } | Self::NotAFile { .. } => Kind::Spec,
+            Self::ChangedMeanwhile { .. } => Kind::Conflict,
             Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::NoTool { .. }
@@ -159,6 +203,11 @@ impl Coded for Error {
             Self::Terminal { .. } => "E0820",
             Self::OutputFormat { .. } => "E0821",
             Self::Unpublished { .. } => "E0823",
+            Self::NotWritable { .. } => "E0825",
+            Self::RepoExists { .. } => "E0826",
+            Self::NotAFile { .. } => "E0827",
+            Self::ChangedMeanwhile { .. } => "E0828",
+            Self::Import { .. } => "E0829",
         }
     }
 }

@@ -5,31 +5,46 @@ use clap::Args;
 
 use super::{
     Global,
+    busy::Busy,
     error::Error,
     print::{Printer, Table, count, size},
 };
-use crate::repo::{Depth, Finding, Report, fsck};
+use crate::repo::{Depth, Finding, Report, Severity, fsck, repair};
 
 /// Read everything in the store and name what is damaged.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout fsck                       every repo, every byte
   spout fsck github-events --fast  one repo, without reading data files
+  spout fsck --repair              do what is safe about what is found
 
-Exit code 1 when something committed is damaged.")]
+Exit code 1 when something committed is damaged and was not repaired.
+
+What is safe: removing a damaged part of the index, which is made anew from the records, removing what broken writes left,
+and writing a lost repo.json again. Damaged records and data are never touched: restore them from a copy. Stop the pipelines
+that write the store before --repair.")]
 pub(super) struct Fsck {
     /// Only this repo.
     repo: Option<String>,
     /// Look at commit records, and at names and sizes of data files, but do not read those.
     #[arg(long)]
     fast: bool,
+    /// Do what is safe about what is found.
+    #[arg(long)]
+    repair: bool,
 }
 
 impl Fsck {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let store = global.store().await?;
+        let store = if self.repair { global.store_to_write().await? } else { global.store().await? };
         let depth = if self.fast { Depth::Structure } else { Depth::Everything };
-        let report = fsck(&store, self.repo.as_deref(), depth).await?;
+        let busy = Busy::new(printer);
+        busy.say(format!("checking {}", store.url()));
+        let report = match self.repair {
+            true => repair(&store, self.repo.as_deref(), depth).await?,
+            false => fsck(&store, self.repo.as_deref(), depth).await?,
+        };
+        drop(busy);
         match printer.json() {
             true => printer.value(&report)?,
             false => print(&report, self.fast, printer)?,
@@ -38,7 +53,8 @@ impl Fsck {
             return Ok(());
         }
         let place = self.repo.as_ref().map_or_else(|| store.url().to_owned(), |repo| format!("repo `{repo}`"));
-        let damaged = report.findings.iter().filter(|finding| finding.severity == crate::repo::Severity::Error);
+        let damaged = report.findings.iter();
+        let damaged = damaged.filter(|finding| finding.severity == Severity::Error && finding.repaired.is_none());
         Err(Error::Damaged { problems: count(damaged.count() as u64, "problem"), place }.into())
     }
 }
@@ -47,14 +63,23 @@ fn print(report: &Report, fast: bool, printer: &mut Printer) -> Result<()> {
     if !report.findings.is_empty() {
         let row = |finding: &Finding| {
             let severity = format!("{:?}", finding.severity).to_lowercase();
-            vec![severity, finding.object.clone(), finding.what.clone(), finding.affects.clone()]
+            let repaired = finding.repaired.clone().unwrap_or_default();
+            vec![severity, finding.object.clone(), finding.what.clone(), finding.affects.clone(), repaired]
         };
-        printer.table(&Table::new(&["severity", "object", "what", "affects"], report.findings.iter().map(row)))?;
+        let any = report.findings.iter().any(|finding| finding.repaired.is_some());
+        let heads = ["severity", "object", "what", "affects", "repaired"];
+        let heads = if any { &heads[..] } else { &heads[..4] };
+        printer.table(&Table::new(heads, report.findings.iter().map(row)))?;
     }
     let Report { repos, branches, commits, blobs, bytes, .. } = report;
     let read = if fast { "not read".to_owned() } else { format!("{} read", size(*bytes)) };
     let (repos, branches) = (count(*repos, "repo"), count(*branches, "branch").replace("branchs", "branches"));
     let (commits, blobs) = (count(*commits, "commit"), count(*blobs, "piece"));
-    let verdict = if report.is_clean() { "all intact" } else { "damaged" };
+    let repaired = report.findings.iter().filter(|finding| finding.repaired.is_some()).count();
+    let verdict = match (report.is_clean(), repaired) {
+        (true, 0) => "all intact".to_owned(),
+        (true, repaired) => format!("all intact after {}", count(repaired as u64, "repair")),
+        (false, _) => "damaged".to_owned(),
+    };
     printer.line(format!("{verdict}: {repos}, {branches}, {commits}, {blobs} of data {read}"))
 }

@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 
 use super::{
     Global,
+    busy::Busy,
     error::Error,
     print::{Printer, count, size},
 };
@@ -22,7 +23,8 @@ use crate::repo::{FileEntry, Reference, Repo, Tree, decode};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout get file github-events@master:/events/part-0.parquet -o part-0.parquet
-  spout get file github-events@master~1:/events/part-0.parquet --format csv | head")]
+  spout get file github-events@master~1:/events/part-0.parquet --format csv | head
+  spout get file github-events@master:/events -r -o events")]
 pub(super) struct Get {
     #[command(subcommand)]
     what: What,
@@ -34,16 +36,22 @@ enum What {
     #[command(after_help = "Examples:
   spout get file github-events@master:/offsets
   spout get file github-events@master:/events/part-0.parquet -o part-0.parquet
-  spout get file github-events@master:/events/part-0.parquet --format ndjson | jq .")]
+  spout get file github-events@master:/events/part-0.parquet --format ndjson | jq .
+  spout get file github-events@v1 -r -o github-events        all files, as a directory
+
+What is at a path of the output is replaced, each file at once; other files there stay.")]
     File {
         /// `repo@branch:/path`, `repo@branch~2:/path` or `repo@<commit id>:/path`.
         reference: String,
-        /// Write it into this file instead of standard output.
+        /// Write it into this file, or with -r into this directory, instead of standard output.
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
         /// Convert a table (Parquet, Arrow, NDJSON, CSV).
         #[arg(long, value_enum)]
         format: Option<TextFormat>,
+        /// Get every file below a directory.
+        #[arg(short, long, requires = "output", conflicts_with = "format")]
+        recursive: bool,
     },
 }
 
@@ -102,30 +110,101 @@ impl TextFormat {
 
 impl Get {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let What::File { reference, output, format } = &self.what;
+        let What::File { reference, output, format, recursive } = &self.what;
         let (repo, commit, path) = {
             let reference: Reference = reference.parse()?;
             let (repo, commit) = global.store().await?.resolve(&reference).await?;
             (repo, commit, reference.path)
         };
         let tree = repo.tree(&commit).await?;
+        if let (true, Some(directory)) = (recursive, output) {
+            return below(&repo, &tree, path.as_deref().unwrap_or("/"), directory, printer).await;
+        }
         let path = file_path(path.as_deref(), reference, &tree)?;
         let entry = tree.file(&path)?;
-        let bytes = match format {
-            None => repo.read_file(&tree, &path).await?,
-            Some(format) => converted(&repo, &tree, entry, *format).await?,
-        };
-        match output {
-            None => printer.bytes(&bytes),
-            Some(file) => {
-                save(file, &bytes)?;
-                let told = format!("{} ({}) is in {}", path, size(bytes.len() as u64), file.display());
-                match printer.json() {
-                    true => printer.value(&serde_json::json!({"path": path, "file": file, "size": bytes.len()})),
-                    false => printer.line(told),
-                }
+        match (output, format) {
+            (None, None) => printed(&repo, &tree, entry, printer).await,
+            (None, Some(format)) => printer.bytes(&converted(&repo, &tree, entry, *format).await?),
+            (Some(file), format) => {
+                let size = match format {
+                    None => saved(&repo, &tree, entry, file).await?,
+                    Some(format) => {
+                        let bytes = converted(&repo, &tree, entry, *format).await?;
+                        save(file, &bytes)?;
+                        bytes.len() as u64
+                    }
+                };
+                told(&path, file, size, printer)
             }
         }
+    }
+}
+
+fn told(path: &str, file: &Path, bytes: u64, printer: &mut Printer) -> Result<()> {
+    match printer.json() {
+        true => printer.value(&serde_json::json!({"path": path, "file": file, "size": bytes})),
+        false => printer.line(format!("{path} ({}) is in {}", size(bytes), file.display())),
+    }
+}
+
+/// Whether a file is its pieces one after the other, so that it need not be held as a whole.
+fn is_plain(entry: &FileEntry) -> bool {
+    entry.format.is_none() || entry.pieces.len() == 1
+}
+
+async fn printed(repo: &Repo, tree: &Tree, entry: &FileEntry, printer: &mut Printer) -> Result<()> {
+    if !is_plain(entry) {
+        return printer.bytes(&repo.read_file(tree, &entry.path).await?);
+    }
+    for piece in &entry.pieces {
+        printer.bytes(&repo.piece(tree, entry, piece).await?)?;
+    }
+    Ok(())
+}
+
+async fn saved(repo: &Repo, tree: &Tree, entry: &FileEntry, file: &Path) -> Result<u64> {
+    if !is_plain(entry) {
+        let bytes = repo.read_file(tree, &entry.path).await?;
+        save(file, &bytes)?;
+        return Ok(bytes.len() as u64);
+    }
+    let mut to = temporary(file)?;
+    for piece in &entry.pieces {
+        let written = to.write_all(&repo.piece(tree, entry, piece).await?);
+        written.map_err(|source| Error::WriteFile { path: file.to_owned(), source })?;
+    }
+    persist(to, file)?;
+    Ok(entry.size)
+}
+
+/// All files below `path`, below `directory`.
+async fn below(repo: &Repo, tree: &Tree, path: &str, directory: &Path, printer: &mut Printer) -> Result<()> {
+    if path != "/" && tree.below(path).next().is_none() {
+        tree.file(path)?;
+    }
+    let (mut files, mut bytes) = (0, 0);
+    let busy = Busy::new(printer);
+    for entry in tree.below(path) {
+        let inner = entry.path.strip_prefix(path.trim_end_matches('/')).unwrap_or(&entry.path);
+        let inner = match inner.trim_start_matches('/') {
+            // The path is a file: it keeps its name.
+            "" => entry.path.rsplit('/').next().unwrap_or_default(),
+            inner => inner,
+        };
+        let file = directory.join(inner);
+        let parent = file.parent().unwrap_or(directory);
+        std::fs::create_dir_all(parent).map_err(|source| Error::WriteFile { path: parent.to_owned(), source })?;
+        busy.say(format!("{}, {}: {}", count(files, "file"), size(bytes), entry.path));
+        let size = saved(repo, tree, entry, &file).await?;
+        if printer.json() {
+            told(&entry.path, &file, size, printer)?;
+        }
+        (files, bytes) = (files + 1, bytes + size);
+    }
+    drop(busy);
+    match printer.json() {
+        true => Ok(()),
+        false => printer.line(format!("{} ({}) in {}", count(files, "file"), size(bytes), directory.display())),
     }
 }
 
@@ -142,7 +221,7 @@ fn file_path(path: Option<&str>, reference: &str, tree: &Tree) -> Result<String,
         true => {
             let files = count(below as u64, "file");
             Err(usage(format!(
-                "`{path}` is a directory with {files}; name one, `spout list file {reference}` shows them"
+                "`{path}` is a directory with {files}; add -r -o DIR for all, or name one: `spout list file {reference}`"
             )))
         }
         false => Ok(path.to_owned()),

@@ -7,23 +7,43 @@
 //! **Invariant**: no verb decides anything about data: what is read, written or refused is up to the rooms below.
 
 mod answer;
+mod busy;
 mod check;
 mod commit;
+mod compact;
+mod copy;
+mod create;
+mod delete;
+mod diff;
+mod drop;
 mod error;
 mod explain;
+mod finish;
 mod fsck;
+mod gc;
 mod get;
+mod glob;
+mod import;
 mod inspect;
 mod list;
 mod marker;
+mod names;
 mod plugin;
 mod print;
 mod progress;
 mod publish;
+mod put;
+mod relocate;
 mod report;
+mod revert;
 mod run;
 mod schema;
+mod sources;
 mod sql;
+mod squash;
+mod start;
+mod target;
+mod update;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -50,7 +70,19 @@ use crate::{
   spout run my.yaml                     until Ctrl-C, which commits what was taken and stops
   spout list commit github-events       what it committed
   spout sql 'select count(*) from \"github-events\"'
+  spout create repo pictures            a repo for files of your own
+  spout put file pictures@master:/a.jpg -f a.jpg
   spout explain E0103                   what an error means
+
+A commit is named by REPO@WHICH, where WHICH is
+  master           the head of a branch; left out, of master
+  v1               a tag
+  0123456789ab     the id of a commit, or its first digits, four at least
+and then maybe by
+  {2026-01-31T12:00:00Z}   the newest one at that moment, {2026-01-31} at the end of that day (UTC)
+  ~2 or ^^                 two before it
+and a file or directory in it by :/path at the end. Quote it for the shell:
+  spout get file 'github-events@master{2026-01-31}~1:/events/part-0.parquet' -o part-0.parquet
 
 Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong spec."
 )]
@@ -87,6 +119,12 @@ impl Global {
         Ok(Store::open_existing(&self.store).await?)
     }
 
+    /// The store, which has to be there, to change it: one that is new to us is tried out first.
+    pub(super) async fn store_to_write(&self) -> Result<Store> {
+        Store::open_existing(&self.store).await?;
+        Ok(Store::open(&self.store).await?)
+    }
+
     pub(super) fn open_plugins(&self) -> Result<Plugins> {
         Ok(Plugins::open(&self.plugins, &self.cache)?)
     }
@@ -101,9 +139,24 @@ enum Verb {
     List(list::List),
     Inspect(inspect::Inspect),
     Get(get::Get),
+    Put(put::Put),
+    Delete(delete::Delete),
+    Copy(copy::Copy),
+    Move(relocate::Move),
+    Glob(glob::Glob),
+    Diff(diff::Diff),
+    Create(create::Create),
+    Update(update::Update),
+    Start(start::Start),
+    Finish(finish::Finish),
+    Drop(drop::Drop),
+    Squash(squash::Squash),
+    Revert(revert::Revert),
     Marker(marker::Marker),
     Sql(sql::Sql),
     Publish(publish::Publish),
+    Compact(compact::Compact),
+    Gc(gc::Gc),
     Fsck(fsck::Fsck),
     Explain(explain::Explain),
 }
@@ -167,9 +220,24 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::List(verb) => verb.run(global, printer).await,
         Verb::Inspect(verb) => verb.run(global, printer).await,
         Verb::Get(verb) => verb.run(global, printer).await,
+        Verb::Put(verb) => verb.run(global, printer).await,
+        Verb::Delete(verb) => verb.run(global, printer).await,
+        Verb::Copy(verb) => verb.run(global, printer).await,
+        Verb::Move(verb) => verb.run(global, printer).await,
+        Verb::Glob(verb) => verb.run(global, printer).await,
+        Verb::Diff(verb) => verb.run(global, printer).await,
+        Verb::Create(verb) => verb.run(global, printer).await,
+        Verb::Update(verb) => verb.run(global, printer).await,
+        Verb::Start(verb) => verb.run(global, printer).await,
+        Verb::Finish(verb) => verb.run(global, printer).await,
+        Verb::Drop(verb) => verb.run(global, printer).await,
+        Verb::Squash(verb) => verb.run(global, printer).await,
+        Verb::Revert(verb) => verb.run(global, printer).await,
         Verb::Marker(verb) => verb.run(global, printer).await,
         Verb::Sql(verb) => verb.run(global, printer).await,
         Verb::Publish(verb) => verb.run(global, printer).await,
+        Verb::Compact(verb) => verb.run(global, printer).await,
+        Verb::Gc(verb) => verb.run(global, printer).await,
         Verb::Fsck(verb) => verb.run(global, printer).await,
         Verb::Explain(verb) => verb.run(printer),
     }
@@ -220,7 +288,7 @@ mod tests {
             }
             parsed += 1;
         }
-        assert!(parsed > 30, "only {parsed} examples");
+        assert!(parsed > 90, "only {parsed} examples");
     }
 
     fn shell_words(line: &str) -> Vec<String> {

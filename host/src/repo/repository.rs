@@ -203,7 +203,10 @@ impl Repo {
     }
 
     /// The verified bytes of one piece of a file.
-    pub(super) async fn piece(&self, _tree: &Tree, file: &FileEntry, piece: &Piece) -> Result<Bytes, Error> {
+    ///
+    /// # Errors
+    /// [`Error::DamagedFile`], and those of reading.
+    pub async fn piece(&self, _tree: &Tree, file: &FileEntry, piece: &Piece) -> Result<Bytes, Error> {
         self.blob(&file.path, &piece.blob).await
     }
 

@@ -11,7 +11,7 @@ use super::{
     object::{Created, Step},
     open_commit::Staged,
     path,
-    record::VERSION,
+    record::{FileAdded, VERSION},
     repository::Repo,
     seal,
     writer::ATTEMPTS,
@@ -134,6 +134,23 @@ impl Repo {
         Ok(all)
     }
 
+    /// What commands have put into the started commit so far, in order, and what they have deleted from the branch.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn pending(&self, started: &Started) -> Result<(Vec<FileAdded>, Vec<String>), Error> {
+        let open = self.filled(started).await?;
+        Ok((open.files, open.removed.into_iter().map(|(path, _)| path).collect()))
+    }
+
+    async fn filled(&self, started: &Started) -> Result<OpenCommit, Error> {
+        let mut open = self.open_commit_on(&started.branch).with_id(&started.id);
+        for staged in self.staged(&started.id).await? {
+            open.restage(staged)?;
+        }
+        Ok(open)
+    }
+
     /// Makes the started commit the head of its branch.
     ///
     /// # Errors
@@ -144,10 +161,7 @@ impl Repo {
             self.drop_commit(started).await?;
             return Ok(Finished::Committed(commit));
         }
-        let mut open = self.open_commit_on(&started.branch).with_id(&started.id);
-        for staged in self.staged(&started.id).await? {
-            open.restage(staged)?;
-        }
+        let open = self.filled(started).await?;
         let finished = self.edit(&started.branch).await?.finish(open, Edit::new("finish commit")).await?;
         if matches!(finished, Finished::Committed(_)) {
             self.drop_commit(started).await?;

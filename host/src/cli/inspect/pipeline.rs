@@ -1,67 +1,20 @@
-//! `spout inspect`: everything about one commit or one pipeline.
-
-use std::path::Path;
+//! `spout inspect pipeline`: what a spec would do, and what its pipeline has done.
 
 use anyhow::Result;
-use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::{
+use super::super::{
     Global, check,
-    commit::{print_commit, shown, table_of_marker},
+    commit::{Tags, shown, table_of_marker},
     print::{Printer, count, local_time, short},
 };
 use crate::{
-    repo::{BranchInfo, Reference, Store},
+    repo::{BranchInfo, Store},
     spec::load_all,
 };
 
-/// Show everything about one commit or one pipeline.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  spout inspect commit github-events@master
-  spout inspect pipeline my.yaml
-  spout inspect pipeline github-events")]
-pub(super) struct Inspect {
-    #[command(subcommand)]
-    what: What,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// Show a commit: files, marker, handler state, where it came from.
-    #[command(
-        after_help = "Examples:\n  spout inspect commit github-events@master~1\n  spout inspect commit github-events@0123456789ab --json"
-    )]
-    Commit {
-        /// `repo@branch`, `repo@branch~2` or `repo@<commit id>`.
-        reference: String,
-    },
-    /// Show what a spec would do, or what a pipeline has done.
-    #[command(after_help = "Examples:\n  spout inspect pipeline my.yaml\n  spout inspect pipeline github-events")]
-    Pipeline {
-        /// A spec file, or the name of a pipeline that has run.
-        #[arg(value_name = "SPEC|NAME")]
-        pipeline: String,
-    },
-}
-
-impl Inspect {
-    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        match &self.what {
-            What::Commit { reference } => {
-                let reference: Reference = reference.parse()?;
-                let (_, commit) = global.store().await?.resolve(&reference).await?;
-                print_commit(&commit, printer)
-            }
-            What::Pipeline { pipeline } if Path::new(pipeline).is_file() => of_spec(pipeline, global, printer).await,
-            What::Pipeline { pipeline } => of_name(&global.store().await?, pipeline, printer).await,
-        }
-    }
-}
-
 /// What a spec would do, then what its pipelines have done.
-async fn of_spec(path: &str, global: &Global, printer: &mut Printer) -> Result<()> {
+pub(super) async fn of_spec(path: &str, global: &Global, printer: &mut Printer) -> Result<()> {
     let plugins = global.open_plugins()?;
     let store = global.store().await.ok();
     for loaded in load_all(&[path])? {
@@ -89,7 +42,7 @@ struct Done<'a> {
     head: Option<serde_json::Value>,
 }
 
-async fn of_name(store: &Store, name: &str, printer: &mut Printer) -> Result<()> {
+pub(super) async fn of_name(store: &Store, name: &str, printer: &mut Printer) -> Result<()> {
     let branches = store.repo(name).await?.branches().await?;
     if branches.is_empty() && !printer.json() {
         return printer.line(format!("{name} has committed nothing yet"));
@@ -101,7 +54,7 @@ async fn of_name(store: &Store, name: &str, printer: &mut Printer) -> Result<()>
                 branch: &branch.name,
                 commits: branch.commits,
                 epoch: branch.epoch,
-                head: branch.head.as_ref().map(shown).transpose()?,
+                head: branch.head.as_ref().map(|head| shown(head, &Tags::new())).transpose()?,
             })?,
             false => print_branch(name, branch, printer)?,
         }
