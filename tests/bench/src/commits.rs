@@ -88,5 +88,6 @@ fn meta(n: u64) -> CommitMeta {
         rows: 1,
         dead_letters: 0,
         marker_file: None,
+        ..CommitMeta::default()
     }
 }
