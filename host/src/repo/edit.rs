@@ -30,8 +30,6 @@ pub struct Edit {
     pub provenance: Vec<Upstream>,
     /// Their global id.
     pub global: Option<String>,
-    /// The commit whose files, marker and state come back.
-    pub(super) base: Option<Snapshot>,
 }
 
 impl Edit {
@@ -80,8 +78,8 @@ impl Repo {
         self.known(branch).await?;
         let base = self.state_at(to).await?.snapshot().await?;
         let mut editor = self.edit(branch).await?;
-        let edit = Edit { base, ..Edit::new(&format!("revert to {}", to.id.get(..12).unwrap_or(&to.id))) };
-        editor.finish(self.open_commit_on(branch), edit).await
+        let edit = Edit::new(&format!("revert to {}", to.id.get(..12).unwrap_or(&to.id)));
+        editor.publish(self.open_commit_on(branch), edit, base).await
     }
 }
 
@@ -107,13 +105,18 @@ impl Editor {
     /// Nothing was committed: an invariant's error, or what writing can end with where it is certain that nothing was
     /// written.
     pub async fn finish(&mut self, open: OpenCommit, edit: Edit) -> Result<Finished, Error> {
+        self.publish(open, edit, None).await
+    }
+
+    /// The same on top of the files of `base`, whose marker and state come back with them.
+    async fn publish(&mut self, open: OpenCommit, edit: Edit, base: Option<Snapshot>) -> Result<Finished, Error> {
         let (repo, branch) = (self.repo.name().to_owned(), self.state.branch.clone());
         if !self.settled {
             return Err(Error::Unsettled { repo, branch });
         }
         let (nonce, started_ms) = (clock::nonce(), clock::wall_ms());
         for _ in 0..ATTEMPTS {
-            let contents = Contents { nonce: nonce.clone(), started_ms, ..self.contents(&edit) };
+            let contents = Contents { nonce: nonce.clone(), started_ms, ..self.contents(&edit, base.clone()) };
             let mut commit = match self.drafted(&open, &edit, contents).await {
                 Ok(Ok(commit)) => commit,
                 Ok(Err(head)) => return Ok(Finished::Lost(head)),
@@ -187,14 +190,14 @@ impl Editor {
         Ok(None)
     }
 
-    fn contents(&self, edit: &Edit) -> Contents {
-        let kept = edit.base.as_ref().map(|base| &base.commit).or(self.head());
+    fn contents(&self, edit: &Edit, base: Option<Snapshot>) -> Contents {
+        let kept = base.as_ref().map(|base| &base.commit).or(self.head());
         Contents {
             epoch: self.state.head.epoch,
             marker: kept.map(|commit| commit.marker.clone()).unwrap_or_default(),
             state: kept.map(|commit| commit.state.clone()).unwrap_or_default(),
-            base: edit.base.clone(),
             rows: edit.rows,
+            base,
             reason: edit.reason.clone(),
             compaction: edit.compaction,
             provenance: edit.provenance.clone(),
