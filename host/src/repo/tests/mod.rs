@@ -13,6 +13,7 @@ mod model;
 mod pruning;
 mod queries;
 mod stores;
+mod upkeep;
 mod writers;
 
 use std::{collections::BTreeMap, sync::Arc};

@@ -189,7 +189,7 @@ async fn a_reverted_branch_and_a_compaction_are_versions() {
     publish(&repo).await;
     let versions = agrees(store.as_ref(), &repo, "t").await;
     assert_eq!((versions[6].operation.as_str(), versions[6].files.len()), ("OPTIMIZE", 1));
-    repo.revert("master", &commits[2]).await.unwrap();
+    assert!(matches!(repo.revert("master", &commits[2]).await.unwrap(), crate::repo::Finished::Committed(_)));
     publish(&repo).await;
     let versions = agrees(store.as_ref(), &repo, "t").await;
     assert_eq!(versions[7].files.len(), 3);

@@ -1,0 +1,183 @@
+//! What keeps a store small and sound: compaction, collection by rules, repair; and what they must leave alone.
+
+use std::path::Path;
+
+use super::*;
+
+async fn tables(repo: &Repo, writer: &mut BranchWriter, count: u64) -> Vec<Commit> {
+    let mut commits = Vec::new();
+    for n in 0..count {
+        let from = i64::try_from(n).unwrap() * 10;
+        let mut open = repo.open_commit();
+        let table = encode(Format::Parquet, &rows(from, from + 10));
+        open.put_table(&format!("/t/{n:03}.parquet"), PutMode::Append, table).await.unwrap();
+        commits.push(committed(writer.finish(open, meta(n.checked_sub(1), n)).await));
+    }
+    commits
+}
+
+async fn sum(store: &Store, at: &str) -> String {
+    let at: At = [("events".to_owned(), at.parse().unwrap())].into();
+    let answer = query(store, "select count(*), sum(id) from events", &at).await.unwrap().collect().await.unwrap();
+    arrow::util::pretty::pretty_format_batches(&answer).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn compaction_keeps_the_rows_and_every_older_version() {
+    let (store, _dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    tables(&repo, &mut writer, 12).await;
+    let (before, earlier) = (sum(&store, "events").await, sum(&store, "events~5").await);
+    let done = repo.compact("master", TARGET).await.unwrap();
+    assert_eq!((done.before, done.after, done.rows), (12, 1, 120));
+    let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
+    assert!(head.compaction && head.marker == writer.head().unwrap().marker);
+    assert_eq!(repo.tree(&head).await.unwrap().len(), 1);
+    assert_eq!(sum(&store, "events").await, before);
+    assert_eq!(sum(&store, "events~6").await, earlier);
+    // The pipeline's writer takes it in and goes on.
+    let mut open = repo.open_commit();
+    open.put_file("/x", PutMode::Append, "x".into()).await.unwrap();
+    let next = committed(writer.finish(open, meta(Some(11), 12)).await);
+    assert_eq!(next.parent.as_deref(), done.commit.as_deref());
+    assert_eq!(repo.compact("master", TARGET).await.unwrap().commit, None);
+    assert!(fsck(&store, None, Depth::Everything).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn a_file_that_grew_becomes_one_piece() {
+    let (store, _dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    for n in 0..5u64 {
+        let from = i64::try_from(n).unwrap() * 10;
+        let mut open = repo.open_commit();
+        open.put_table("/all.parquet", PutMode::Append, encode(Format::Parquet, &rows(from, from + 10))).await.unwrap();
+        committed(writer.finish(open, meta(n.checked_sub(1), n)).await);
+    }
+    let before = sum(&store, "events").await;
+    assert_eq!(repo.compact("master", TARGET).await.unwrap().before, 5);
+    let tree = repo.tree(&repo.resolve(&"events".parse().unwrap()).await.unwrap()).await.unwrap();
+    assert_eq!(tree.get("/all.parquet").unwrap().pieces.len(), 1);
+    assert_eq!(sum(&store, "events").await, before);
+}
+
+#[tokio::test]
+async fn rules_say_how_much_is_kept_and_tags_keep_more() {
+    let (store, dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    let commits = tables(&repo, &mut writer, 30).await;
+    repo.create_tag("v1", &commits[3], false).await.unwrap();
+    let all = Collect { min_age_ms: -60_000, dry_run: false };
+    let nothing = repo.collect(all).await.unwrap();
+    assert_eq!(nothing.records, 0);
+    repo.retain(Retention { commits: Some(5), for_ms: None }).await.unwrap();
+    let dry = repo.collect(Collect { dry_run: true, ..all }).await.unwrap();
+    assert_eq!((dry.records, repo.log("master").await.unwrap().len()), (26, 30));
+    let young = repo.collect(Collect { min_age_ms: 3_600_000, dry_run: false }).await.unwrap();
+    // 25 commits and the claim before them.
+    assert_eq!(young.records, 26);
+    assert_eq!(repo.log("master").await.unwrap().len(), 5);
+    let error = repo.tree(&commits[10]).await.unwrap_err();
+    assert_eq!(code(&error), "E0526", "{error}");
+    assert_eq!(code(&repo.resolve(&"events~7".parse().unwrap()).await.unwrap_err()), "E0526");
+    // All rows of all files are still there: the head names them.
+    assert_eq!(repo.tree(writer.head().unwrap()).await.unwrap().len(), 30);
+    assert!(sum(&store, "events@v1").await.contains("40"));
+    repo.collect(all).await.unwrap();
+    assert!(sum(&store, "events").await.contains("300"));
+    assert!(fsck(&store, None, Depth::Everything).await.unwrap().is_clean());
+    let left = std::fs::read_dir(dir.path().join("repos/events/branches/master")).unwrap().count();
+    assert!(left < 12, "{left} records are left");
+    let mut open = repo.open_commit();
+    open.delete_file("/t/000.parquet").unwrap();
+    committed(writer.finish(open, meta(Some(29), 30)).await);
+    assert!(sum(&store, "events").await.contains("290"));
+}
+
+#[tokio::test]
+async fn a_moment_names_the_newest_commit_that_is_not_younger() {
+    let (store, _dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    let commits = tables(&repo, &mut writer, 3).await;
+    let at = |at_ms: i64| Reference { at_ms: Some(at_ms), ..Reference::head("events", "master") };
+    let newest = commits.last().unwrap();
+    assert_eq!(repo.resolve(&at(newest.finished_ms)).await.unwrap().id, newest.id);
+    let earlier = commits.iter().rev().find(|commit| commit.finished_ms < newest.finished_ms);
+    if let Some(earlier) = earlier {
+        assert_eq!(repo.resolve(&at(newest.finished_ms - 1)).await.unwrap().id, earlier.id);
+    }
+    assert_eq!(code(&repo.resolve(&at(0)).await.unwrap_err()), "E0512");
+}
+
+/// The objects directly in a directory of the repo.
+fn objects(dir: &Path, below: &str) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir.join("repos/events").join(below)).unwrap();
+    entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
+}
+
+#[tokio::test]
+async fn a_damaged_index_costs_time_and_is_repaired() {
+    let check = async |damage: &dyn Fn(&Path)| {
+        let (store, dir) = local().await;
+        let repo = store.repo_or_create("events", "").await.unwrap();
+        let mut writer = repo.writer("master", "events").await.unwrap();
+        tables(&repo, &mut writer, 30).await;
+        drop(writer);
+        // The one that is written beside the commits may not be done.
+        repo.state("master").await.unwrap().write_checkpoint().await.unwrap();
+        damage(dir.path());
+        assert_eq!(repo.log("master").await.unwrap().len(), 30);
+        assert!(sum(&store, "events").await.contains("300"));
+        let found = repair(&store, None, Depth::Everything).await.unwrap();
+        assert!(found.findings.iter().any(|finding| finding.repaired.is_some()), "{found:?}");
+        assert!(fsck(&store, None, Depth::Everything).await.unwrap().is_clean());
+        let mut writer = repo.writer("master", "events").await.unwrap();
+        commit(&repo, &mut writer, &[("/x", PutMode::Append, b"x")], (Some(29), 30)).await;
+    };
+    check(&|dir| {
+        for path in objects(dir, "checkpoints/master") {
+            std::fs::write(path, "{}").unwrap();
+        }
+    })
+    .await;
+    check(&|dir| objects(dir, "index").into_iter().for_each(|path| std::fs::remove_file(path).unwrap())).await;
+}
+
+#[tokio::test]
+async fn a_hint_is_not_believed_and_a_torn_description_is_written_again() {
+    let (store, dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    tables(&repo, &mut writer, 20).await;
+    let below = |name: &str| dir.path().join("repos/events").join(name);
+    for hint in ["no number", "3", "999"] {
+        std::fs::write(below("checkpoints/master/newest.json"), hint).unwrap();
+        assert_eq!(repo.log("master").await.unwrap().len(), 20, "{hint}");
+    }
+    std::fs::write(below("repo.json"), "torn").unwrap();
+    assert_eq!(code(&store.repo("events").await.unwrap_err()), "E0520");
+    assert!(repair(&store, None, Depth::Structure).await.unwrap().is_clean());
+    assert!(sum(&store, "events").await.contains("200"));
+}
+
+#[tokio::test]
+async fn a_repo_is_deleted_only_when_it_is_meant() {
+    let (store, dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    tables(&repo, &mut writer, 2).await;
+    let error = store.delete_repo("events", false).await.unwrap_err();
+    assert_eq!(code(&error), "E0547", "{error}");
+    store.delete_repo("events", true).await.unwrap();
+    assert!(store.repos().await.unwrap().is_empty());
+    assert!(!dir.path().join("repos/events").exists());
+    // A writer that did not notice has committed nothing that anybody sees.
+    assert!(
+        writer.finish(repo.open_commit(), meta(Some(1), 2)).await.is_err() || store.repos().await.unwrap().is_empty()
+    );
+    assert!(store.repos().await.unwrap().is_empty());
+}
