@@ -92,7 +92,7 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
     };
     memory(RecordBatch::try_from_iter_with_nullable([
         ("commit", strings(|commit| Some(&commit.id)), false),
-        ("number", numbers(|commit| commit.sequence), false),
+        ("number", numbers(|commit| commit.number), false),
         ("branch", strings(|commit| Some(&commit.branch)), false),
         ("parent", strings(|commit| commit.parent.as_deref()), true),
         ("started", times(|commit| commit.started_ms), false),
