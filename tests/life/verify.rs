@@ -58,7 +58,8 @@ pub(crate) async fn verify(url: &str, files: &[&str], exact: bool) -> Result<()>
     if let Some(head) = log.first() {
         let tree = repo.tree(head).await?;
         for (path, reason) in [("/log", "rows"), ("/edits", "edit")] {
-            let expected: Vec<_> = log.iter().rev().filter(|commit| commit.reason == reason).map(|commit| &commit.id).collect();
+            let expected: Vec<_> =
+                log.iter().rev().filter(|commit| commit.reason == reason).map(|commit| &commit.id).collect();
             let text = match tree.get(path) {
                 Some(_) => String::from_utf8(repo.read_file(&tree, path).await?.to_vec())?,
                 None => String::new(),

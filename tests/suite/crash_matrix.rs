@@ -58,7 +58,8 @@ impl Whole {
         let points = self.life.ok(&["points"])?;
         let passed = |point: &str| {
             let passes = self.passes.get(point).copied();
-            let passes = passes.with_context(|| format!("no life passes {point}: add its step to tests/life/script.rs"))?;
+            let passes =
+                passes.with_context(|| format!("no life passes {point}: add its step to tests/life/script.rs"))?;
             Ok((point.to_owned(), passes))
         };
         points.lines().map(passed).collect()

@@ -1,13 +1,15 @@
 //! One binary with every test that runs the built `spout`.
 
+mod branches;
 mod buckets;
 mod cli;
 mod crash_matrix;
 mod exactly_once;
+mod files;
 mod first_plugin;
-mod readers;
 mod power_loss;
 mod races;
+mod readers;
 mod real_input;
 mod sandbox;
 mod store_trouble;

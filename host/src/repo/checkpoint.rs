@@ -121,4 +121,3 @@ async fn intact(objects: &Objects, layout: &Layout, checkpoint: &Checkpoint) -> 
     });
     Ok(futures::future::try_join_all(sizes).await?.into_iter().all(|there| there))
 }
-

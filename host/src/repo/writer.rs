@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Error,
+    checkpoint::Checkpoint,
     draft::{Contents, draft},
     format::sha256,
     invariants::Head,
@@ -16,7 +17,6 @@ use super::{
     record::{Blob, Claim, Commit, Place, PutMode, Record, RecordKind, Upstream, VERSION},
     repository::Repo,
     slot::{self, Taken},
-    checkpoint::Checkpoint,
     state::State,
     tree::FileEntry,
 };

@@ -7,13 +7,13 @@ use futures::{StreamExt, stream};
 use super::{
     super::{
         Error, Repo,
+        checkpoint::{self, Checkpoint},
         invariants::Head,
         layout::Layout,
         object::PARALLEL,
         reach::Reach,
         record::{Blob, Commit, Place, Record, Slot},
         seal,
-        checkpoint::{self, Checkpoint},
         state::{self, State},
     },
     Depth, Remedy, Report, Severity, mismatch, reason,
