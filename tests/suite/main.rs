@@ -1,9 +1,11 @@
 //! One binary with every test that runs the built `spout`.
 
+mod branches;
 mod buckets;
 mod cli;
 mod crash_matrix;
 mod exactly_once;
+mod files;
 mod first_plugin;
 mod power_loss;
 mod races;

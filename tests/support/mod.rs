@@ -36,10 +36,10 @@ pub fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
-/// The built binary.
+/// The built binary; `SPOUT_TEST_BIN` names another.
 #[must_use]
 pub fn spout() -> PathBuf {
-    target().join("release/spout")
+    std::env::var_os("SPOUT_TEST_BIN").map_or_else(|| target().join("release/spout"), PathBuf::from)
 }
 
 /// The misbehaving guests, as `just guests` builds them.

@@ -77,8 +77,8 @@ impl Copy {
             changes.put.push(Put { path: to, size: file.size, rows: file.rows });
         }
         drop(busy);
-        let rows = changes.put.iter().filter_map(|file| file.rows).sum();
-        let mut edit = Edit { rows, ..Edit::new("copy file") };
+        let mut edit = Edit::new("copy file");
+        edit.rows = changes.put.iter().filter_map(|file| file.rows).sum();
         if from.repo.name() != target.repo.name() {
             let Commit { repo, branch, id, global, .. } = from.commit;
             edit.provenance = vec![Upstream { repo, branch, commit: id }];

@@ -1,6 +1,6 @@
 //! `spout gc`: removes what nothing leads to any more.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     data::Period,
-    repo::{Collect, Collected},
+    repo::{Collect, Collected, Store},
 };
 
 /// Remove commits that a repo no longer keeps, and data that nothing leads to.
@@ -51,19 +51,21 @@ impl Gc {
         };
         let min_age_ms = i64::try_from(self.min_age.0.as_millis()).unwrap_or(i64::MAX);
         let how = Collect { min_age_ms, dry_run: self.dry_run };
-        let mut lines = Vec::new();
+        let (mut lines, mut failed) = (Vec::new(), None);
         let busy = Busy::new(printer);
         for repo in repos {
             busy.say(format!("collecting {repo}"));
-            let collected = store.repo(&repo).await?.collect(how).await?;
-            lines.push(Line { repo, dry_run: self.dry_run, collected });
+            match collect(&store, &repo, how).await {
+                Ok(collected) => lines.push(Line { repo, dry_run: self.dry_run, collected }),
+                Err(error) => failed = failed.or(Some(error)),
+            }
         }
         drop(busy);
-        printer.list(&lines, table, "no repos, nothing to remove")?;
-        match printer.json() || lines.is_empty() {
-            true => Ok(()),
-            false => printer.line(self.summary(&lines)),
+        printer.list(&lines, table, "nothing was removed")?;
+        if !printer.json() && !lines.is_empty() {
+            printer.line(self.summary(&lines))?;
         }
+        failed.map_or(Ok(()), Err)
     }
 
     fn summary(&self, lines: &[Line]) -> String {
@@ -78,6 +80,12 @@ impl Gc {
             false => format!("{freed} freed{kept}"),
         }
     }
+}
+
+/// One repo that is damaged keeps no other from being collected.
+async fn collect(store: &Store, repo: &str, how: Collect) -> Result<Collected> {
+    let collected = async { store.repo(repo).await?.collect(how).await };
+    collected.await.with_context(|| format!("the repo {repo} was not collected"))
 }
 
 fn table(lines: &[Line]) -> Table {

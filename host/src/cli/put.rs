@@ -119,7 +119,9 @@ impl Put {
         }
         let Putting { open, rows, busy, .. } = putting;
         drop(busy);
-        target.finish(open, Edit { rows, ..Edit::new("put file") }, &changes, printer).await
+        let mut edit = Edit::new("put file");
+        edit.rows = rows;
+        target.finish(open, edit, &changes, printer).await
     }
 }
 

@@ -64,17 +64,16 @@ impl Target {
         if !is_id(target) || repo.branches().await?.iter().any(|branch| branch.name == *target) {
             return Ok(branch(None));
         }
-        match repo.started_commit(target).await {
-            Ok(started) => Ok(Self { branch: started.branch.clone(), started: Some(started), repo }),
-            Err(RepoError::UnknownStarted { .. }) => match repo.resolve(&Reference::head(repo.name(), target)).await {
-                Ok(commit) => Err(fixed(format!("commit {} is finished, and commits do not change", commit.id)).into()),
-                Err(_) if target.len() == 32 => Err(repo
-                    .started_commit(target)
-                    .await
-                    .map(drop)
-                    .map_or_else(anyhow::Error::from, |()| fixed("it was started just now".into()).into())),
-                Err(_) => Ok(branch(None)),
-            },
+        let unknown = match repo.started_commit(target).await {
+            Ok(started) => return Ok(Self { branch: started.branch.clone(), started: Some(started), repo }),
+            Err(unknown @ RepoError::UnknownStarted { .. }) => unknown,
+            Err(other) => return Err(other.into()),
+        };
+        match repo.resolve(&Reference::head(repo.name(), target)).await {
+            Ok(commit) => Err(fixed(format!("commit {} is finished, and commits do not change", commit.id)).into()),
+            Err(RepoError::UnknownBranch { .. }) if target.len() == 32 => Err(unknown.into()),
+            // `beef` is a name as good as others.
+            Err(RepoError::UnknownBranch { .. }) => Ok(branch(None)),
             Err(other) => Err(other.into()),
         }
     }
