@@ -32,6 +32,9 @@ use crate::clock;
 const RECENT_CHECKPOINTS: usize = 4;
 const SPARSE: usize = 16;
 
+/// Lists of what was swept stay this long, whatever the age asked for: a writer that sleeps reads them when it wakes.
+const LISTS_MS: i64 = 30 * 24 * 3_600_000;
+
 /// What a collection may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collect {
@@ -153,6 +156,7 @@ impl Repo {
         let young_from = clock::wall_ms().saturating_sub(how.min_age_ms);
         for (name, size, at) in listed.iter().filter(|(name, ..)| !needed(reach, name) && !is_published(name)) {
             match *at > young_from {
+                _ if name.starts_with("sweeps/") && *at > clock::wall_ms().saturating_sub(LISTS_MS) => {}
                 true => doomed.young += 1,
                 false => drop(doomed.objects.insert(name.clone(), *size)),
             }
