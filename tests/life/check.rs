@@ -3,12 +3,12 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use spout_host::repo::{Depth, MASTER, Report, Store, fsck, repair};
+use spout_host::repo::{Depth, MASTER, Report, Store, fsck, published, repair};
 
 use crate::{
     compare,
     portrait::{Painter, Portrait},
-    script::{AT_ONCE, OTHER, REPO, commit},
+    script::{AT_ONCE, OTHER, REPO, commit, publish},
 };
 
 /// Checks the store at `url` after a life that acknowledged that many steps, against what the `reference` life saw.
@@ -60,6 +60,11 @@ async fn goes_on(store: &Store) -> Result<()> {
         repo.read_file(&tree, &file.path).await?;
     }
     store.repo_or_create(OTHER, "").await?;
+    publish(&repo).await.context("publishing")?;
+    let head = head.sequence;
+    for table in published(&repo, MASTER).await?.tables {
+        ensure!(table.sequence.is_none_or(|sequence| sequence <= head), "a table is ahead of its branch: {table:?}");
+    }
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use spout_host::{
     fault,
     repo::{
-        BranchWriter, Collect, Commit, CommitMeta, Edit, Finished, MASTER, OpenCommit, PutMode, Reference, Repo,
-        Retention, Store, TARGET,
+        BranchWriter, Collect, Commit, CommitMeta, Edit, Finished, MASTER, OpenCommit, Publisher, PutMode, Reference,
+        Repo, Retention, Store, TARGET,
     },
 };
 
@@ -22,6 +22,8 @@ use crate::{
 
 /// Enough for a checkpoint of the branch.
 const MANY: u64 = 70;
+/// Versions of a Delta table between two of its checkpoints.
+const VERSIONS: u64 = 3;
 pub(crate) const REPO: &str = "life";
 pub(crate) const OTHER: &str = "other";
 /// Also what was written just now is old enough to be collected.
@@ -53,13 +55,16 @@ pub(crate) async fn live(url: &str, reference: Option<&Path>) -> Result<()> {
     let repo = life.store.repo_or_create(REPO, "").await?;
     life.done("create a repo").await?;
     life.commits(&repo, MANY).await?;
+    life.publish(&repo).await?;
     life.edits(&repo).await?;
     life.branches(&repo).await?;
     life.tags(&repo).await?;
     life.history(&repo).await?;
     life.started(&repo).await?;
     life.commits(&repo, MANY).await?;
+    life.publish(&repo).await?;
     life.collections(&repo).await?;
+    life.publish(&repo).await?;
     life.other().await?;
     if let Some((file, _)) = &mut life.reference {
         writeln!(file, "{}", serde_json::to_string(&fault::passes())?)?;
@@ -100,6 +105,11 @@ impl Life {
             self.done("commit").await?;
         }
         Ok(())
+    }
+
+    async fn publish(&mut self, repo: &Repo) -> Result<()> {
+        publish(repo).await?;
+        self.done("publish").await
     }
 
     async fn edit(&mut self, repo: &Repo, branch: &str, open: OpenCommit) -> Result<()> {
@@ -197,6 +207,15 @@ impl Life {
             self.done("delete the other repo").await?;
         }
         Ok(())
+    }
+}
+
+/// Brings the Delta tables up to date.
+pub(crate) async fn publish(repo: &Repo) -> Result<()> {
+    let mut publication = Publisher::new(repo, MASTER).checkpoint_every(VERSIONS).publish().await?;
+    match publication.failures.pop() {
+        Some((_, error)) => Err(error.into()),
+        None => Ok(()),
     }
 }
 

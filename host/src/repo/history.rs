@@ -1,6 +1,6 @@
 //! Commits found by name: `repo@branch~2`, an id or the start of one, a tag, a moment; and the line of those before one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -259,11 +259,13 @@ pub(super) struct Line<'a> {
     /// Numbers below this one are still to come.
     below: u64,
     read: VecDeque<(Slot, Commit)>,
+    /// First sequence that is kept, by branch.
+    kept: BTreeMap<String, u64>,
 }
 
 impl<'a> Line<'a> {
     pub(super) fn new(repo: &'a Repo, state: &'a State, below: u64) -> Self {
-        Self { repo, state, below, read: VecDeque::new() }
+        Self { repo, state, below, read: VecDeque::new(), kept: BTreeMap::new() }
     }
 
     /// The next, with the place of the record that has it; `None` behind the first commit that is kept.
@@ -272,8 +274,11 @@ impl<'a> Line<'a> {
             let first = self.below.saturating_sub(PARALLEL as u64).max(1);
             let numbers = (first..self.below).rev().filter(|&number| !is_hidden(self.state, number));
             let (repo, state) = (self.repo, self.state);
-            let window = stream::iter(numbers).map(|number| async move {
-                let Some(located) = state.ids.get(&by_number(number)).await? else { return Ok(None) };
+            let places = stream::iter(numbers).map(|number| async move { state.ids.get(&by_number(number)).await });
+            let places: Vec<Option<Located>> = places.buffered(PARALLEL).try_collect().await?;
+            let places = self.kept(places).await?;
+            let window = stream::iter(places).map(|located| async move {
+                let Some(located) = located else { return Ok(None) };
                 Ok::<_, Error>(repo.located(&located).await?.map(|commit| (located.slot, commit)))
             });
             let window: Vec<Option<(Slot, Commit)>> = window.buffered(PARALLEL).try_collect().await?;
@@ -286,6 +291,18 @@ impl<'a> Line<'a> {
             }
         }
         Ok(self.read.pop_front())
+    }
+
+    /// The places without those before a boundary: while a collection is under way, or after one that was killed, their
+    /// records may still be there and what they need is not.
+    async fn kept(&mut self, places: Vec<Option<Located>>) -> Result<Vec<Option<Located>>, Error> {
+        for Located { slot, .. } in places.iter().flatten() {
+            if !self.kept.contains_key(&slot.branch) {
+                self.kept.insert(slot.branch.clone(), self.repo.boundary(&slot.branch).await?);
+            }
+        }
+        let is_kept = |slot: &Slot| self.kept.get(&slot.branch).is_none_or(|first| slot.sequence >= *first);
+        Ok(places.into_iter().map(|place| place.filter(|located| is_kept(&located.slot))).collect())
     }
 }
 

@@ -1,10 +1,11 @@
-//! `just bench [decode|handler|pipeline|commits]`: ratios in one run, with medians.
+//! `just bench [decode|handler|pipeline|commits|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
 
 mod commits;
 mod decode;
 mod events;
 mod handler;
 mod pipeline;
+mod repo;
 mod sandbox;
 mod timing;
 
@@ -13,7 +14,12 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let all = ["decode", "handler", "commits", "pipeline"];
+    let all = ["decode", "handler", "commits", "pipeline", "repo"];
+    if let [first, rest @ ..] = wanted.as_slice() {
+        if first == "repo" {
+            return runtime.block_on(repo::run(rest));
+        }
+    }
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
         bail!("there is no benchmark {unknown}; there are {}", all.join(", "));
     }
@@ -22,6 +28,7 @@ fn main() -> Result<()> {
             "decode" => runtime.block_on(decode::run())?,
             "handler" => runtime.block_on(handler::run())?,
             "commits" => runtime.block_on(commits::run())?,
+            "repo" => runtime.block_on(repo::run(&[]))?,
             _ => pipeline::run()?,
         }
     }

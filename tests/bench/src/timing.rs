@@ -21,6 +21,13 @@ pub(crate) fn median(times: &mut [Duration]) -> Duration {
     times.get(times.len() / 2).copied().unwrap_or_default()
 }
 
+/// The one of `times` that so many in a hundred are below.
+pub(crate) fn at_percent(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+    times.get(at).copied().unwrap_or_default()
+}
+
 /// How many of `count` things a second.
 pub(crate) fn rate(count: f64, time: Duration) -> f64 {
     count / time.as_secs_f64()
