@@ -60,7 +60,13 @@ deny:
     command -v cargo-deny >/dev/null || [ -x target/tools/bin/cargo-deny ] || cargo install --quiet --locked --root target/tools cargo-deny
     PATH="$PWD/target/tools/bin:$PATH" cargo deny --locked check licenses bans sources
 
-# Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`.
+# Pulls the plug while a writer commits: copies of a live ext4 image must hold every acknowledged commit. Needs root.
+[group('check')]
+power-loss images="12":
+    cargo build --release --locked --workspace --bin spout-life
+    tests/power-loss.sh target/release/spout-life {{ images }}
+
+# Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]
 bench *what: build plugins guests
     cargo build --release --locked --workspace --bin spout-bench

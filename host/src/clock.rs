@@ -1,6 +1,9 @@
 //! The only room that reads the time and throws dice.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::OnceLock,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 pub use tokio::time::Instant;
 
@@ -9,7 +12,14 @@ pub use tokio::time::Instant;
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the clock")]
 pub fn wall_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX).saturating_add(shift_ms())
+}
+
+/// How far this clock is off: `SPOUT_CLOCK_SHIFT` in seconds, for tests of clocks that jump.
+fn shift_ms() -> i64 {
+    static SHIFT: OnceLock<i64> = OnceLock::new();
+    let read = || std::env::var("SPOUT_CLOCK_SHIFT").ok()?.parse::<i64>().ok()?.checked_mul(1000);
+    *SHIFT.get_or_init(|| read().unwrap_or(0))
 }
 
 /// Monotonic time, for thresholds and time-outs.

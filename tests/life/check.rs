@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use spout_host::repo::{Depth, MASTER, Report, Store, fsck, published, repair};
+use spout_host::repo::{Collect, Depth, MASTER, Report, Store, fsck, published, repair};
 
 use crate::{
     compare,
@@ -30,14 +30,45 @@ pub(crate) async fn check(url: &str, reference: &Path, acknowledged: usize) -> R
     sound(&fsck(&store, None, Depth::Everything).await?).context("as it was found")?;
     goes_on(&store).await.context("the next commit")?;
     let before = Painter::default().paint(&store).await?;
-    for info in store.repos().await? {
-        store.repo(&info.name).await?.collect(AT_ONCE).await?;
-    }
-    sound(&repair(&store, None, Depth::Everything).await?).context("after a collection")?;
+    sweep(url).await.context("a collection")?;
     let report = fsck(&store, None, Depth::Everything).await?;
     ensure!(report.findings.is_empty(), "after a collection and a repair: {:#?}", report.findings);
     compare::collected(&before, &Painter::default().paint(&store).await?)?;
     tidy(Path::new(url))
+}
+
+/// Collects and repairs until nothing is left to do.
+///
+/// # Errors
+/// Of the first step that fails.
+pub(crate) async fn sweep(url: &str) -> Result<()> {
+    let store = Store::open(url).await?;
+    gc(url, AT_ONCE.min_age_ms).await?;
+    sound(&repair(&store, None, Depth::Everything).await?)
+}
+
+/// Collects what is older than that, in all repos.
+///
+/// # Errors
+/// As [`sweep`].
+pub(crate) async fn gc(url: &str, min_age_ms: i64) -> Result<()> {
+    let store = Store::open(url).await?;
+    for info in store.repos().await? {
+        store.repo(&info.name).await?.collect(Collect { min_age_ms, dry_run: false }).await?;
+    }
+    Ok(())
+}
+
+/// Everything that is done to a store, where its past is not known.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) async fn go_on(url: &str) -> Result<()> {
+    let store = Store::open(url).await?;
+    sound(&fsck(&store, None, Depth::Everything).await?)?;
+    goes_on(&store).await?;
+    sweep(url).await?;
+    sound(&fsck(&store, None, Depth::Everything).await?)
 }
 
 fn sound(report: &Report) -> Result<()> {

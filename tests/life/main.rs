@@ -3,6 +3,7 @@
 mod bodies;
 mod check;
 mod compare;
+mod damage;
 mod portrait;
 mod script;
 mod verify;
@@ -14,7 +15,9 @@ use anyhow::{Result, bail};
 use spout_host::{error::Coded as _, repo};
 
 const USAGE: &str = "spout-life points | live STORE [REFERENCE] | check STORE REFERENCE ACKNOWLEDGED | write STORE LABEL | \
-                     edit STORE LABEL | collect STORE | verify STORE exact|atleast TOLD...";
+                     edit STORE LABEL | collect STORE | sweep STORE | go-on STORE | \
+                     gc STORE MIN_AGE_MS | damage STORE | \
+                     write-on STORE | verify STORE exact|atleast TOLD...";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -41,6 +44,11 @@ fn run(args: &[&str]) -> Result<()> {
         ["write", store, label] => runtime.block_on(workers::write(store, label))?,
         ["edit", store, label] => runtime.block_on(workers::edit(store, label))?,
         ["collect", store] => runtime.block_on(workers::collect(store))?,
+        ["sweep", store] => runtime.block_on(check::sweep(store))?,
+        ["go-on", store] => runtime.block_on(check::go_on(store))?,
+        ["gc", store, min_age_ms] => runtime.block_on(check::gc(store, min_age_ms.parse()?))?,
+        ["damage", store] => runtime.block_on(damage::damage(store))?,
+        ["write-on", store] => runtime.block_on(damage::write_on(store))?,
         ["verify", store, "exact", told @ ..] => runtime.block_on(verify::verify(store, told, true))?,
         ["verify", store, "atleast", told @ ..] => runtime.block_on(verify::verify(store, told, false))?,
         _ => bail!("{USAGE}"),

@@ -192,6 +192,7 @@ impl Life {
         repo.compact(MASTER, TARGET).await?;
         self.done("compact").await?;
         self.commits(repo, 12).await?;
+        self.publish(repo).await?;
         repo.collect(AT_ONCE).await?;
         self.done("collect").await
     }

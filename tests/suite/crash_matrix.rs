@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use spout_tests::life::{Life, text};
+use spout_tests::life::{Life, in_memory, text};
 use tempfile::TempDir;
 
 /// A life waits for the disk most of the time.
@@ -35,7 +35,7 @@ static WHOLE: LazyLock<std::result::Result<Whole, String>> =
     LazyLock::new(|| whole().map_err(|error| format!("{error:#}")));
 
 fn whole() -> Result<Whole> {
-    let (life, dir) = (Life::of(env!("CARGO_BIN_EXE_spout-life")), tempfile::tempdir()?);
+    let (life, dir) = (Life::of(env!("CARGO_BIN_EXE_spout-life")), in_memory()?);
     let reference = dir.path().join("reference");
     let output = life.run(&["live", text(&dir.path().join("store"))?, text(&reference)?], "count")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -66,8 +66,7 @@ impl Whole {
     }
 
     /// Lives with that fault in a fresh store, and checks what is left; what became of the life.
-    fn live(&self, fault: &str) -> Result<Output> {
-        let dir = tempfile::tempdir()?;
+    fn live(&self, dir: &TempDir, fault: &str) -> Result<Output> {
         let (store, reference) = (dir.path().join("store"), self.dir.path().join("reference"));
         let output = self.life.run(&["live", text(&store)?], fault)?;
         let steps = acknowledged(&output);
@@ -77,11 +76,15 @@ impl Whole {
     }
 }
 
-/// Lives with each fault, several at a time; all that is wrong is said in the end.
-fn matrix(faults: &[String], ended: impl Fn(&str, &Output) -> Result<()> + Sync) -> Result<()> {
+/// Lives with each fault in a place of its own, several at a time; all that is wrong is said in the end.
+fn matrix(
+    place: impl Fn() -> Result<TempDir> + Sync,
+    faults: &[String],
+    ended: impl Fn(&str, &Output) -> Result<()> + Sync,
+) -> Result<()> {
     let whole = Whole::get()?;
     let next = AtomicUsize::new(0);
-    let one = |fault: &str| whole.live(fault).and_then(|output| ended(fault, &output));
+    let one = |fault: &str| place().and_then(|dir| whole.live(&dir, fault)).and_then(|output| ended(fault, &output));
     let work = || {
         let mut wrong = Vec::new();
         while let Some(fault) = faults.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -115,15 +118,19 @@ fn killed_on_either_side_of_every_step_nothing_acknowledged_is_lost() -> Result<
     };
     let faults: Vec<String> = points.iter().flat_map(each).collect();
     let missed = AtomicUsize::new(0);
-    matrix(&faults, |fault, output| {
-        match (output.status.signal(), output.status.success()) {
-            (Some(SIGABRT), _) => {}
-            // Index and checkpoint are written beside the commits, a time more or less.
-            (None, true) if !fault.ends_with("@1") => drop(missed.fetch_add(1, Ordering::Relaxed)),
-            _ => bail!("it ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)),
-        }
-        Ok(())
-    })?;
+    matrix(
+        || Ok(tempfile::tempdir()?),
+        &faults,
+        |fault, output| {
+            match (output.status.signal(), output.status.success()) {
+                (Some(SIGABRT), _) => {}
+                // Index and checkpoint are written beside the commits, a time more or less.
+                (None, true) if !fault.ends_with("@1") => drop(missed.fetch_add(1, Ordering::Relaxed)),
+                _ => bail!("it ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)),
+            }
+            Ok(())
+        },
+    )?;
     println!("{} points, {} lives, {} not killed", points.len(), faults.len(), missed.into_inner());
     Ok(())
 }
@@ -138,7 +145,7 @@ fn an_error_on_either_side_of_every_step_loses_nothing_and_has_a_code() -> Resul
     };
     let faults: Vec<String> = points.iter().flat_map(each).collect();
     let survived = AtomicUsize::new(0);
-    matrix(&faults, |_, output| {
+    matrix(in_memory, &faults, |_, output| {
         let told = String::from_utf8_lossy(&output.stderr);
         match output.status.code() {
             Some(0) => drop(survived.fetch_add(1, Ordering::Relaxed)),

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use tempfile::TempDir;
 
 /// The program, built beside the tests.
 #[derive(Clone, Debug)]
@@ -46,6 +47,15 @@ impl Life {
         ensure!(output.status.success(), "spout-life {} failed with {}\n{told}", args.join(" "), output.status);
         Ok(String::from_utf8(output.stdout)?)
     }
+}
+
+/// A place for a store that waits for no disk, where there is one.
+///
+/// # Errors
+/// If there is no room for temporary files.
+pub fn in_memory() -> Result<TempDir> {
+    let memory = Path::new("/dev/shm");
+    Ok(if memory.is_dir() { tempfile::tempdir_in(memory)? } else { tempfile::tempdir()? })
 }
 
 /// A path as an argument.

@@ -154,7 +154,8 @@ impl Repo {
         doomed: &mut Doomed,
     ) -> Result<(), Error> {
         let young_from = clock::wall_ms().saturating_sub(how.min_age_ms);
-        for (name, size, at) in listed.iter().filter(|(name, ..)| !needed(reach, name) && !is_published(name)) {
+        let unneeded = |name: &str| Layout::is_ours(name) && !needed(reach, name) && !is_published(name);
+        for (name, size, at) in listed.iter().filter(|(name, ..)| unneeded(name)) {
             match *at > young_from {
                 _ if name.starts_with("sweeps/") && *at > clock::wall_ms().saturating_sub(LISTS_MS) => {}
                 true => doomed.young += 1,

@@ -131,6 +131,13 @@ impl Layout {
         path.as_ref().strip_prefix(&self.root).map_or(path.as_ref(), |rest| rest.trim_start_matches('/'))
     }
 
+    /// Whether a name looks like those that we give to objects: it starts with 32 digits that were drawn by lot. What is
+    /// called otherwise was put there by somebody else.
+    pub(super) fn is_ours(name: &str) -> bool {
+        let file = name.rsplit('/').next().unwrap_or(name);
+        file.get(..32).is_some_and(|id| id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+    }
+
     /// The sequence that an object is named after.
     pub(super) fn sequence(path: &Path) -> Option<u64> {
         let digits = path.filename()?.strip_suffix(".json")?;

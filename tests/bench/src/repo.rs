@@ -97,7 +97,13 @@ async fn commit(repo: &Repo, writer: &mut BranchWriter, rows: &RecordBatch) -> R
 fn objects(store: &Path, commit: &Commit) -> Result<Vec<u64>> {
     let record = format!("repos/{REPO}/branches/{MASTER}/{:020}.json", commit.sequence);
     let record = fs::metadata(store.join(record))?.len();
-    Ok(commit.files.iter().filter(|file| file.blob.object().is_some()).map(|file| file.blob.size).chain([record]).collect())
+    Ok(commit
+        .files
+        .iter()
+        .filter(|file| file.blob.object().is_some())
+        .map(|file| file.blob.size)
+        .chain([record])
+        .collect())
 }
 
 /// What the store does for one object, by hand: stage, write, sync, link, sync the directory, unlink.
@@ -121,7 +127,9 @@ fn ms(time: Duration) -> f64 {
 }
 
 async fn sizes(dir: &Path) -> Result<()> {
-    println!("repo: commits of a Parquet file against bare stage + write + fsync + link + fsync of the directory of the same");
+    println!(
+        "repo: commits of a Parquet file against bare stage + write + fsync + link + fsync of the directory of the same"
+    );
     println!("bytes, alternating, on the disk of {}", dir.display());
     println!("     rows  commits/s   p50 ms   p99 ms   bare p50   bare p99   p50 ratio   p99 ratio   encoding p50");
     for (count, commits) in SIZES {
@@ -160,7 +168,9 @@ fn both(times: &mut [Duration]) -> (Duration, Duration) {
 
 /// Each length is grown without syncing, which changes no byte of it, and looked at by a process of its own.
 fn histories(dir: &Path, most: u64) -> Result<()> {
-    println!("\nrepo: after so many commits of one row (opening: median of {OPENINGS}, commits: of {TIMED} with fsync)");
+    println!(
+        "\nrepo: after so many commits of one row (opening: median of {OPENINGS}, commits: of {TIMED} with fsync)"
+    );
     println!("  commits   resolve ms   claim ms   list files ms   20 commits ms   commit ms   commit/bare   RSS MiB");
     let (mut there, mut looks) = (0, Vec::new());
     for length in HISTORIES.into_iter().filter(|length| *length < most).chain([most]) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::records::Seen;
 use super::{
-    super::{Error, Repo, delta, reach::Named, record::Slot},
+    super::{Error, Repo, delta, layout::Layout, reach::Named, record::Slot},
     Depth, Report, Severity, mismatch, reason,
 };
 
@@ -15,7 +15,11 @@ pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut R
         for (path, size) in repo.objects.list(&directory).await? {
             let name = repo.layout.name(&path).to_owned();
             let known = seen.reach.objects.contains_key(&name) || seen.reach.segments.contains_key(&name);
-            if !known && name.starts_with("index/") {
+            if !known && !Layout::is_ours(&name) && !delta::is_published(&name) {
+                let what =
+                    format!("it is not of a repo ({size} bytes); nothing reads it, and `spout gc` leaves it alone");
+                report.find(Severity::Note, repo.objects.shown(&path), what, "nothing");
+            } else if !known && name.starts_with("index/") {
                 (replaced, replaced_bytes) = (replaced + 1, replaced_bytes + size);
             } else if !known && !delta::is_published(&name) {
                 let what = format!(
