@@ -167,7 +167,7 @@ fn files_of_others_in_a_store_are_neither_taken_for_ours_nor_touched() -> Result
         fs::write(path, name)?;
     }
     life().ok(&["go-on", text(&store)?])?;
-    let gone: Vec<_> = theirs.iter().filter(|name| fs::read(store.join(name)).ok().as_deref() != Some(name.as_bytes()));
+    let gone = theirs.iter().filter(|name| fs::read(store.join(name)).ok().as_deref() != Some(name.as_bytes()));
     let gone: Vec<_> = gone.collect();
     ensure!(gone.is_empty(), "a collection or a repair took what is not ours: {gone:?}");
     Ok(())
