@@ -21,7 +21,9 @@ type Files = BTreeMap<PathBuf, Vec<u8>>;
 type Head = BTreeMap<String, Vec<u8>>;
 
 /// What can happen to a file.
-const DAMAGES: [(&str, fn(&[u8]) -> Option<Vec<u8>>); 5] = [
+type Damage = fn(&[u8]) -> Option<Vec<u8>>;
+
+const DAMAGES: [(&str, Damage); 5] = [
     ("a flipped bit", |bytes| {
         let mut bytes = bytes.to_vec();
         let at = bytes.len() / 2;

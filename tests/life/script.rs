@@ -51,21 +51,21 @@ pub(crate) async fn live(url: &str, reference: Option<&Path>) -> Result<()> {
         None => None,
     };
     let mut life = Life { store: Store::open(url).await?, reference };
-    life.done("open the store").await?;
+    Box::pin(life.done("open the store")).await?;
     let repo = life.store.repo_or_create(REPO, "").await?;
-    life.done("create a repo").await?;
-    life.commits(&repo, MANY).await?;
-    life.publish(&repo).await?;
-    life.edits(&repo).await?;
-    life.branches(&repo).await?;
-    life.tags(&repo).await?;
-    life.history(&repo).await?;
-    life.started(&repo).await?;
-    life.commits(&repo, MANY).await?;
-    life.publish(&repo).await?;
-    life.collections(&repo).await?;
-    life.publish(&repo).await?;
-    life.other().await?;
+    Box::pin(life.done("create a repo")).await?;
+    Box::pin(life.commits(&repo, MANY)).await?;
+    Box::pin(life.publish(&repo)).await?;
+    Box::pin(life.edits(&repo)).await?;
+    Box::pin(life.branches(&repo)).await?;
+    Box::pin(life.tags(&repo)).await?;
+    Box::pin(life.history(&repo)).await?;
+    Box::pin(life.started(&repo)).await?;
+    Box::pin(life.commits(&repo, MANY)).await?;
+    Box::pin(life.publish(&repo)).await?;
+    Box::pin(life.collections(&repo)).await?;
+    Box::pin(life.publish(&repo)).await?;
+    Box::pin(life.other()).await?;
     if let Some((file, _)) = &mut life.reference {
         writeln!(file, "{}", serde_json::to_string(&fault::passes())?)?;
         file.flush()?;
@@ -122,11 +122,11 @@ impl Life {
         let mut open = repo.open_commit();
         open.put_stream("/streamed", PutMode::Overwrite, body(1, IN_PARTS).as_slice()).await?;
         open.put_stream("/short", PutMode::Overwrite, body(2, LARGE).as_slice()).await?;
-        self.edit(repo, MASTER, open).await?;
+        Box::pin(self.edit(repo, MASTER, open)).await?;
         let mut open = repo.open_commit();
         open.delete_file("/streamed")?;
         open.put_file("/short", PutMode::Append, "more".into()).await?;
-        self.edit(repo, MASTER, open).await
+        Box::pin(self.edit(repo, MASTER, open)).await
     }
 
     async fn branches(&mut self, repo: &Repo) -> Result<()> {
@@ -135,7 +135,7 @@ impl Life {
         self.done("create branch").await?;
         let mut open = repo.open_commit_on("dev");
         open.put_file("/dev", PutMode::Overwrite, body(3, LARGE).into()).await?;
-        self.edit(repo, "dev", open).await?;
+        Box::pin(self.edit(repo, "dev", open)).await?;
         repo.create_branch("dev", Some(&newest), true).await?;
         self.done("move branch").await?;
         repo.delete_branch("dev").await?;
@@ -191,7 +191,7 @@ impl Life {
         }
         repo.compact(MASTER, TARGET).await?;
         self.done("compact").await?;
-        self.commits(repo, 12).await?;
+        Box::pin(self.commits(repo, 12)).await?;
         self.publish(repo).await?;
         repo.collect(AT_ONCE).await?;
         self.done("collect").await
@@ -203,7 +203,7 @@ impl Life {
             self.done("create another repo").await?;
             let mut open = other.open_commit();
             open.put_file("/large", PutMode::Append, body(6, LARGE).into()).await?;
-            self.edit(&other, MASTER, open).await?;
+            Box::pin(self.edit(&other, MASTER, open)).await?;
             self.store.delete_repo(OTHER, true).await?;
             self.done("delete the other repo").await?;
         }

@@ -154,11 +154,11 @@ impl Repo {
             let Some(located) = self.state(&branch).await?.ids.get(id).await? else { continue };
             let path = self.layout.record(&located.slot.branch, located.slot.sequence);
             let Some(bytes) = self.objects.find(&path).await? else { continue };
-            if let Record::Point(Point { target: Some(target), .. }) = seal::parse(&self.objects.shown(&path), &bytes)?
-            {
-                if target.commit.id == id {
+            match seal::parse(&self.objects.shown(&path), &bytes)? {
+                Record::Point(Point { target: Some(target), .. }) if target.commit.id == id => {
                     return Ok(Some(*target));
                 }
+                _ => {}
             }
         }
         Ok(None)

@@ -101,10 +101,10 @@ impl Reach {
     /// The files where the branch's kept history begins, and what each record since then adds.
     async fn branch(&mut self, repo: &Repo, branch: &str) -> Result<(), Error> {
         let boundary = repo.boundary(branch).await?;
-        if boundary > 0 {
-            if let Some(checkpoint) = checkpoint::newest(&repo.objects, &repo.layout, branch, boundary).await? {
-                self.checkpoint(repo, &checkpoint).await?;
-            }
+        if boundary > 0
+            && let Some(checkpoint) = checkpoint::newest(&repo.objects, &repo.layout, branch, boundary).await?
+        {
+            self.checkpoint(repo, &checkpoint).await?;
         }
         let newest = repo.state(branch).await?.head.sequence;
         let mut records = stream::iter(boundary.max(1)..=newest)

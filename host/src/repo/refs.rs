@@ -189,7 +189,7 @@ impl Repo {
             return Ok(None);
         }
         let listed = self.objects.list(&self.layout.tag(name)).await?;
-        let newest = listed.into_iter().filter(|(path, _)| Layout::sequence(path).is_some()).next_back();
+        let newest = listed.into_iter().rfind(|(path, _)| Layout::sequence(path).is_some());
         let Some((path, _)) = newest else { return Ok(None) };
         let object = self.objects.shown(&path);
         match self.objects.find(&path).await? {

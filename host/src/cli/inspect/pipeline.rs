@@ -63,7 +63,7 @@ pub(super) async fn of_name(store: &Store, name: &str, printer: &mut Printer) ->
 }
 
 fn print_branch(repo: &str, branch: &BranchInfo, printer: &mut Printer) -> Result<()> {
-    let commits = count(branch.commits as u64, "commit");
+    let commits = count(branch.commits, "commit");
     let writers = format!("{} so far", count(branch.epoch, "writer"));
     let Some(head) = &branch.head else {
         let nothing = "nothing is committed yet".to_owned();

@@ -171,7 +171,7 @@ impl Log {
         let path = self.version(version);
         match self.objects.create(Step::DeltaLog, &path, bytes).await? {
             Created::Ours => Ok(Added::Done),
-            Created::Others { .. } => {
+            Created::Others => {
                 let said = self.said_by(version).await?.and_then(|line| line.origin());
                 Ok(if said.as_ref() == Some(origin) { Added::Done } else { Added::Taken })
             }
@@ -193,7 +193,7 @@ impl Log {
         match self.objects.create(Step::DeltaLog, &path, bytes).await? {
             Created::Ours => Ok(true),
             Created::Nothing(source) | Created::Unknown(source) => Err(self.objects.unwritten(&path, source)),
-            Created::Others { .. } => Err(Error::DeltaRace { log: self.shown(), sequence: 0 }),
+            Created::Others => Err(Error::DeltaRace { log: self.shown(), sequence: 0 }),
         }
     }
 

@@ -103,6 +103,11 @@ pub async fn query_verified(
     at: &BTreeMap<String, Reference>,
     verify: Verify,
 ) -> Result<Answer, Error> {
+    // DataFusion's planning is a future of many kilobytes.
+    Box::pin(answer(store, sql, at, verify)).await
+}
+
+async fn answer(store: &Store, sql: &str, at: &BTreeMap<String, Reference>, verify: Verify) -> Result<Answer, Error> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
     let state = context.state();
     let asked = statement::read(&state, sql)?;

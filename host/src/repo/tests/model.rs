@@ -75,7 +75,7 @@ fn path(file: u8) -> String {
 
 /// Small ones live in records, large ones in objects.
 fn bytes(of: u8) -> Vec<u8> {
-    vec![of; if of % 5 == 0 { 33 << 10 } else { usize::from(of % 7) + 1 }]
+    vec![of; if of.is_multiple_of(5) { 33 << 10 } else { usize::from(of % 7) + 1 }]
 }
 
 fn apply(files: &mut Files, puts: &[(u8, bool, u8)]) {
