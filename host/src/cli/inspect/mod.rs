@@ -79,7 +79,11 @@ impl Inspect {
 async fn commit(global: &Global, reference: &Reference, printer: &mut Printer) -> Result<()> {
     let repo = global.store().await?.repo(&reference.repo).await?;
     match repo.resolve(reference).await {
-        Ok(commit) => print_commit(&commit, &tags_of(&repo).await?, printer),
+        Ok(commit) => {
+            // A head is known without the commit that came back in it; its record, which is found by id, says it.
+            let whole = repo.resolve(&Reference::head(repo.name(), &commit.id)).await.unwrap_or(commit);
+            print_commit(&whole, &tags_of(&repo).await?, printer)
+        }
         Err(error @ RepoError::UnknownBranch { .. }) => match repo.started_commit(&reference.target).await {
             Ok(started) => repo::started(&repo, &started, printer).await,
             Err(_) => Err(error.into()),
