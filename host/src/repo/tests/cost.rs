@@ -60,5 +60,5 @@ async fn a_one_row_commit_costs_about_what_the_disk_does() {
     };
     timed("sum by SQL", sum).await;
     let check = async { assert!(fsck(&store, None, Depth::Everything).await.unwrap().findings.is_empty()) };
-    timed("fsck", check).await;
+    timed("fsck", Box::pin(check)).await;
 }
