@@ -15,10 +15,10 @@ fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let all = ["decode", "handler", "commits", "pipeline", "repo"];
-    if let [first, rest @ ..] = wanted.as_slice() {
-        if first == "repo" {
-            return runtime.block_on(repo::run(rest));
-        }
+    if let [first, rest @ ..] = wanted.as_slice()
+        && first == "repo"
+    {
+        return runtime.block_on(repo::run(rest));
     }
     if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
         bail!("there is no benchmark {unknown}; there are {}", all.join(", "));

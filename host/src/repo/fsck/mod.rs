@@ -110,7 +110,8 @@ pub async fn fsck(store: &Store, only: Option<&str>, depth: Depth) -> Result<Rep
     };
     for name in names {
         let repo = Repo::new(store.objects().clone(), &name);
-        if store.is_deleted(&name).await? {
+        // A deletion that was killed may have left directories, which are no repo.
+        if store.is_deleted(&name).await? || !repo.objects.any(&repo.layout.root()).await? {
             continue;
         }
         report.repos += 1;

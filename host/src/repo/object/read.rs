@@ -63,6 +63,12 @@ impl Objects {
         self.sorted(prefix, listed, |meta| (meta.location, meta.size, meta.last_modified.timestamp_millis())).await
     }
 
+    /// Whether anything is stored below `prefix`. A directory without files is nothing.
+    pub(in crate::repo) async fn any(&self, prefix: &Path) -> Result<bool, Error> {
+        let first = self.inner.list(Some(prefix)).try_next().await;
+        Ok(first.map_err(|source| self.unreadable(prefix, source))?.is_some())
+    }
+
     async fn sorted<T: Ord>(
         &self,
         prefix: &Path,
