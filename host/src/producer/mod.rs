@@ -14,6 +14,7 @@ mod decoder_spec;
 mod discover;
 mod error;
 mod fetch;
+mod framing;
 mod metadata;
 mod schema_text;
 mod stream_spec;
@@ -24,6 +25,7 @@ pub use self::{
     discover::{Discovery, Found},
     error::Error,
     fetch::{Fetched, Fetcher},
+    framing::{ByteOrder, Compression, Framer, FramingSpec, FramingType, LengthPrefix},
     schema_text::SchemaText,
     stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec},
 };
