@@ -16,6 +16,7 @@ mod decoder_spec;
 mod discover;
 mod error;
 mod fetch;
+mod framing;
 mod metadata;
 mod produce;
 mod schema_text;
@@ -28,6 +29,7 @@ pub use self::{
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
     discover::StreamProducer,
     error::Error,
+    framing::{ByteOrder, Compression, Framer, FramingSpec, FramingType, LengthPrefix},
     produce::{Durable, Fetched, Fetcher, Found, Manner, Producer},
     schema_text::SchemaText,
     source::Source,
