@@ -6,7 +6,11 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::{Error, decide::Thresholds};
+use super::{
+    Error,
+    decide::{Thresholds, Until},
+    run::Conditions,
+};
 use crate::{
     consumer::{Consumer, ConsumerSpec, FileConsumer, PrintConsumer, Target},
     data::Marker,
@@ -16,9 +20,10 @@ use crate::{
     },
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
     producer::{
-        self, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, SchemaPin, Source,
-        StdinProducer, StreamProducer, TcpProducer,
+        self, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer, Runs,
+        SchemaPin, Source, StdinProducer, StreamProducer, TcpProducer,
     },
+    repo::Store,
     secret::Secret,
     spec::{ErrorsSpec, Loaded, PipelineSpec},
 };
@@ -62,7 +67,7 @@ impl Parts {
         };
         let source_task = match &source {
             Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
-            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) => None,
+            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) => None,
         };
         let token = match &source {
             Source::Http(HttpSpec { token: Some(token), .. }) => {
@@ -102,6 +107,19 @@ impl Parts {
         })
     }
 
+    /// The branch it writes.
+    pub(super) fn writes(&self) -> (&str, &str) {
+        (&self.name, &self.spec.commit.branch)
+    }
+
+    /// The branch it reads, if it reads commits.
+    pub(super) fn reads(&self) -> Option<(&str, &str)> {
+        match &self.source {
+            Source::Repo(spec) => Some((&spec.repo, &spec.branch)),
+            _ => None,
+        }
+    }
+
     /// Name of the pipeline.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -133,7 +151,7 @@ impl Parts {
     }
 
     /// What reads the source.
-    pub(super) fn producer(&self) -> Result<Box<dyn Producer>, Error> {
+    pub(super) fn producer(&self, store: &Store, conditions: &Conditions) -> Result<Box<dyn Producer>, Error> {
         Ok(match &self.source {
             Source::Stream(spec) => {
                 let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
@@ -144,6 +162,12 @@ impl Parts {
                 Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
             }
             Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone())),
+            Source::Repo(spec) => {
+                let upstream = conditions.upstream.clone();
+                let runs: Runs = Arc::new(move || upstream.as_ref().is_some_and(|over| !over.is_cancelled()));
+                let ends = conditions.until == Until::Ended;
+                Box::new(RepoProducer::new(spec.clone(), store.clone(), runs, ends))
+            }
         })
     }
 

@@ -1,6 +1,9 @@
 //! What a pipeline reads, as its spec says: one of the kinds of producer.
 
-use super::{ConsumerType, HttpSpec, MetadataColumn, Promise, Start, StdinSpec, StreamSpec, TcpSpec};
+use super::{
+    ConsumerType, HttpSpec, MetadataColumn, Promise, RepoMode, RepoSpec, RepoStart, Start, StdinSpec, StreamSpec,
+    TcpSpec,
+};
 
 /// What a pipeline reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +16,8 @@ pub enum Source {
     Http(HttpSpec),
     /// Standard input.
     Stdin(StdinSpec),
+    /// The commits of another repo.
+    Repo(RepoSpec),
 }
 
 impl Source {
@@ -24,6 +29,7 @@ impl Source {
             Self::Tcp(_) => "tcp",
             Self::Http(_) => "http",
             Self::Stdin(_) => "stdin",
+            Self::Repo(_) => "repo",
         }
     }
 
@@ -31,7 +37,7 @@ impl Source {
     #[must_use]
     pub fn promise(&self) -> Promise {
         match self {
-            Self::Stream(_) => Promise::REPLAYABLE,
+            Self::Stream(_) | Self::Repo(_) => Promise::REPLAYABLE,
             Self::Tcp(spec) => spec.promise(),
             Self::Http(spec) => spec.promise(),
             Self::Stdin(spec) => spec.promise(),
@@ -43,6 +49,7 @@ impl Source {
     pub fn decodes(&self) -> bool {
         match self {
             Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => true,
+            Self::Repo(spec) => spec.mode != RepoMode::Rows,
         }
     }
 
@@ -52,6 +59,7 @@ impl Source {
         match self {
             Self::Stream(spec) => &spec.topic,
             Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => self.key(),
+            Self::Repo(spec) => &spec.repo,
         }
     }
 
@@ -63,6 +71,7 @@ impl Source {
             Self::Tcp(spec) => &spec.metadata,
             Self::Http(spec) => &spec.metadata,
             Self::Stdin(spec) => &spec.metadata,
+            Self::Repo(spec) => &spec.metadata,
         }
     }
 
@@ -74,8 +83,24 @@ impl Source {
             Self::Tcp(spec) => format!("what clients send to TCP port {}", spec.listen),
             Self::Http(spec) => format!("what is posted to http://{}{}", spec.listen, spec.path),
             Self::Stdin(_) => "standard input".into(),
+            Self::Repo(spec) => repo(spec),
         }
     }
+}
+
+fn repo(spec: &RepoSpec) -> String {
+    let what = match spec.mode {
+        RepoMode::Rows => "rows",
+        RepoMode::Files => "files",
+        RepoMode::Lines => "lines",
+    };
+    let start = match &spec.start {
+        RepoStart::Earliest => "the first commit".into(),
+        RepoStart::Latest => "the next commit".into(),
+        RepoStart::Commit(id) => format!("commit {id}"),
+    };
+    let path = spec.path.as_deref().map(|path| format!(":{path}")).unwrap_or_default();
+    format!("{what} of the commits of {}@{}{path}, from {start} or the last one read", spec.repo, spec.branch)
 }
 
 fn stream(spec: &StreamSpec) -> String {

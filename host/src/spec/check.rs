@@ -43,6 +43,11 @@ pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
 /// Two of them have one name, or write one branch.
 pub fn together(all: &[Loaded]) -> Result<(), Error> {
     let mut names: BTreeMap<&str, &Loaded> = BTreeMap::new();
+    let mut reads_stdin = all.iter().filter(|loaded| loaded.spec.producer.stdin.is_some());
+    if let (Some(first), Some(second)) = (reads_stdin.next(), reads_stdin.next()) {
+        let what = format!("{} reads standard input already, and there is only one", first.place("producer.stdin"));
+        return Err(contradiction(second, "producer.stdin", what));
+    }
     for loaded in all {
         let PipelineSpec { pipeline, commit, .. } = &loaded.spec;
         let Some(first) = names.insert(&pipeline.name, loaded) else { continue };
@@ -190,7 +195,10 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     let source = match sources.as_slice() {
         [source] => source,
         [] => {
-            return Err(missing("source", "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http` or `stdin`"));
+            return Err(missing(
+                "source",
+                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin` or `repo`",
+            ));
         }
         [first, second, ..] => {
             let (path, keys) = (format!("producer.{}", second.key()), (first.key(), second.key()));
@@ -230,6 +238,9 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             let rule = "write the plugin's name, or name@sha256:… with its digest";
             return Err(bad_name(loaded, &path, reference, "the name of a plugin", rule));
         }
+    }
+    if let Some((key, what)) = super::sources::problem(source) {
+        return Err(contradiction(loaded, &format!("producer.{}.{key}", source.key()), what));
     }
     let Some(stream) = &producer.stream else { return Ok(()) };
     let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
