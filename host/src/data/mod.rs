@@ -11,6 +11,7 @@ mod marker;
 mod message;
 mod offset;
 mod quantity;
+mod upstream;
 
 pub use batch::{Batch, Origins};
 pub use dead_letter::DeadLetter;
@@ -18,3 +19,4 @@ pub use marker::{Advance, Marker, PartitionMarker, Step};
 pub use message::{Blobs, Header, Messages};
 pub use offset::{PartitionId, Position, Span};
 pub use quantity::{ByteSize, Period};
+pub use upstream::{Provenance, Upstream};

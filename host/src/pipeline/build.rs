@@ -15,7 +15,7 @@ use crate::{
         handlers::{Filter, Map},
     },
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
-    producer::{DecoderFactory, DecoderSpec, Discovery, SchemaPin, StreamSpec},
+    producer::{DecoderFactory, DecoderSpec, NativeDecoder, Producer, SchemaPin, Source, StreamProducer},
     spec::{ErrorsSpec, Loaded, PipelineSpec},
 };
 
@@ -26,8 +26,8 @@ pub struct Parts {
     pub(super) spec: PipelineSpec,
     pub(super) digest: String,
     pub(super) base: PathBuf,
-    pub(super) stream: StreamSpec,
-    pub(super) source: Task,
+    pub(super) source: Source,
+    pub(super) source_task: Option<Task>,
     pub(super) decoder: DecoderSpec,
     pub(super) decoder_task: Option<Task>,
     pub(super) handler_tasks: BTreeMap<String, Task>,
@@ -49,9 +49,15 @@ impl Parts {
             draining: Arc::new(AtomicBool::new(false)),
             digests: BTreeMap::new(),
         };
-        let stream = loading.part(spec.producer.stream.as_ref(), "producer.stream")?.clone();
-        let decoder = loading.part(spec.producer.decoder.as_ref(), "producer.decoder")?.clone();
-        let source = loading.task(&stream.plugin, &stream.settings).await?;
+        let source = loading.part(spec.producer.source(), "producer")?;
+        let decoder = match source.decodes() {
+            true => loading.part(spec.producer.decoder.clone(), "producer.decoder")?,
+            // It will meet no message.
+            false => DecoderSpec::Native(NativeDecoder::Raw),
+        };
+        let source_task = match &source {
+            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
+        };
         let decoder_task = match &decoder {
             DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings).await?),
             DecoderSpec::Native(_) => None,
@@ -67,8 +73,8 @@ impl Parts {
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
             base: loaded.base_dir.clone(),
-            stream,
             source,
+            source_task,
             decoder,
             decoder_task,
             handler_tasks,
@@ -108,16 +114,22 @@ impl Parts {
         }
     }
 
-    pub(super) fn discovery(&self) -> Discovery {
-        Discovery::new(self.stream.clone(), self.source.clone())
+    /// What reads the source.
+    pub(super) fn producer(&self) -> Result<Box<dyn Producer>, Error> {
+        Ok(match &self.source {
+            Source::Stream(spec) => {
+                let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
+                Box::new(StreamProducer::new(spec.clone(), task))
+            }
+        })
     }
 
     pub(super) fn decoders(&self, pin: SchemaPin) -> DecoderFactory {
         DecoderFactory {
             spec: self.decoder.clone(),
             task: self.decoder_task.clone(),
-            topic: self.stream.topic.clone(),
-            metadata: self.stream.metadata.clone(),
+            topic: self.source.topic().to_owned(),
+            metadata: self.source.metadata().to_vec(),
             pin,
         }
     }
@@ -195,7 +207,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn part<'b, T>(&self, part: Option<&'b T>, name: &str) -> Result<&'b T, Error> {
+    fn part<T>(&self, part: Option<T>, name: &str) -> Result<T, Error> {
         part.ok_or_else(|| Error::Spec {
             pipeline: self.spec.pipeline.name.clone(),
             reason: format!("`{name}` is missing"),

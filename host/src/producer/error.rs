@@ -125,6 +125,32 @@ pub enum Error {
         /// The other label.
         second: String,
     },
+    /// Settings of a framing contradict each other.
+    #[error("framing: {reason}")]
+    Framing {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A stream of bytes is not framed as the spec says.
+    #[error("framing \"{framing}\", frame at byte {at}: {reason}")]
+    Frame {
+        /// Type of the framing.
+        framing: &'static str,
+        /// Where the frame begins, in unpacked bytes.
+        at: u64,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A stream of bytes is not compressed as the spec says.
+    #[error("compression \"{compression}\", after byte {at}: {reason}")]
+    Compressed {
+        /// Name of the compression.
+        compression: &'static str,
+        /// Compressed bytes that were sound.
+        at: u64,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 fn at(partition: &Option<(PartitionId, u64)>) -> String {
@@ -136,7 +162,8 @@ impl Coded for Error {
         match self {
             Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
-            Self::Start { .. } | Self::Schema { .. } => Kind::Spec,
+            Self::Start { .. } | Self::Schema { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
             Self::Undecodable { .. } => Kind::Plugin,
             Self::Kernel { .. } => Kind::Internal,
         }
@@ -151,6 +178,9 @@ impl Coded for Error {
             Self::Schema { .. } => "E0304",
             Self::Kernel { .. } => "E0305",
             Self::Ambiguous { .. } => "E0306",
+            Self::Framing { .. } => "E0310",
+            Self::Frame { .. } => "E0311",
+            Self::Compressed { .. } => "E0312",
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     data::{ByteSize, Period},
     node::NodeSpec,
     plugin::{GrantSpec, LimitsSpec},
-    producer::{DecoderSpec, StreamSpec},
+    producer::{DecoderSpec, Guarantee, Source, StreamSpec},
     repo::Format,
 };
 
@@ -82,6 +82,20 @@ pub struct ProducerSpec {
     /// What makes rows of messages.
     #[serde(default)]
     pub decoder: Option<DecoderSpec>,
+}
+
+impl ProducerSpec {
+    /// What it reads. A sound spec has exactly one source.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        self.stream.iter().cloned().map(Source::Stream).collect()
+    }
+
+    /// The source of a sound spec.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        self.sources().pop()
+    }
 }
 
 /// When commits are cut, and what they look like.
@@ -162,16 +176,4 @@ pub enum OnError {
     DeadLetter,
     /// It is counted and left out.
     Drop,
-}
-
-/// What a source can promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Guarantee {
-    /// A message may appear twice.
-    AtLeastOnce,
-    /// Doubles are recognised by message id within a window.
-    EffectivelyOnce,
-    /// Every message appears once.
-    ExactlyOnce,
 }

@@ -1,0 +1,76 @@
+//! What a pipeline reads, as its spec says: one of the kinds of producer.
+
+use super::{ConsumerType, MetadataColumn, Promise, Start, StreamSpec};
+
+/// What a pipeline reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A stream, fetched through a plugin.
+    Stream(StreamSpec),
+}
+
+impl Source {
+    /// Its key in a spec.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        match self {
+            Self::Stream(_) => "stream",
+        }
+    }
+
+    /// What it can promise.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        match self {
+            Self::Stream(_) => Promise::REPLAYABLE,
+        }
+    }
+
+    /// Whether it brings messages that a decoder has to make rows of.
+    #[must_use]
+    pub fn decodes(&self) -> bool {
+        match self {
+            Self::Stream(_) => true,
+        }
+    }
+
+    /// What the decoder is told that the messages belong to.
+    #[must_use]
+    pub fn topic(&self) -> &str {
+        match self {
+            Self::Stream(spec) => &spec.topic,
+        }
+    }
+
+    /// Columns added to every row from the message it came from.
+    #[must_use]
+    pub fn metadata(&self) -> &[MetadataColumn] {
+        match self {
+            Self::Stream(spec) => &spec.metadata,
+        }
+    }
+
+    /// What it reads, for people.
+    #[must_use]
+    pub fn reads(&self) -> String {
+        match self {
+            Self::Stream(spec) => stream(spec),
+        }
+    }
+}
+
+fn stream(spec: &StreamSpec) -> String {
+    let how = match spec.consumer_type {
+        ConsumerType::Lowlevel => "by partition",
+        ConsumerType::Highlevel => "as one stream",
+    };
+    let start = match &spec.start {
+        Start::Earliest => "earliest".into(),
+        Start::Latest => "latest".into(),
+        Start::Time(time) => time.to_string(),
+        Start::Ago(period) => format!("{period} ago"),
+        Start::Offset(offsets) => format!("the offsets of {} partitions", offsets.len()),
+    };
+    let plugin = spec.plugin.split('@').next().unwrap_or_default();
+    format!("topic `{}` of {plugin}, {how}, from {start} or the last commit", spec.topic)
+}
