@@ -230,10 +230,7 @@ fn handler(node: &NodeSpec) -> String {
 }
 
 fn consumer(consumer: &ConsumerSpec) -> String {
-    match consumer {
-        ConsumerSpec::Print(print) => format!("print, {} rows a commit", print.rows),
-        ConsumerSpec::File(file) => format!("file {}", file.path.display()),
-    }
+    format!("{} ({})", consumer.describe(), consumer.guarantee())
 }
 
 fn grants(loaded: &Loaded) -> Vec<String> {

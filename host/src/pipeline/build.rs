@@ -8,7 +8,7 @@ use std::{
 
 use super::{Error, decide::Thresholds};
 use crate::{
-    consumer::{Consumer, ConsumerSpec, FileConsumer, PrintConsumer, Target},
+    consumer::{self, Consumer, PublishConsumer, Surroundings, Target},
     data::Marker,
     node::{
         Chain, Handler, NodeSpec, PluginHandler,
@@ -172,22 +172,21 @@ impl Parts {
         Ok(Chain::new(handlers))
     }
 
-    /// The consumers besides the repo.
-    pub(super) async fn consumers(&self, json: bool) -> Result<Vec<Box<dyn Consumer>>, Error> {
-        let mut consumers: Vec<Box<dyn Consumer>> = Vec::new();
+    /// The consumers besides the repo: those of the spec, and one for each pipeline that subscribes to this one.
+    pub(super) async fn consumers(
+        &self,
+        json: bool,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Box<dyn Consumer>>, consumer::Error> {
+        let around =
+            Surroundings { pipeline: self.name.clone(), base: self.base.clone(), json, stop: stop.clone() };
+        let mut consumers = Vec::new();
         for spec in &self.spec.consumers {
-            consumers.push(match spec {
-                ConsumerSpec::Print(spec) => Box::new(PrintConsumer::new(spec, &self.name, json)),
-                ConsumerSpec::File(spec) => {
-                    let opened = FileConsumer::open(spec, self.base.join(&spec.path)).await;
-                    Box::new(
-                        opened.map_err(|source| Error::Consumer {
-                            pipeline: self.name.clone(),
-                            source: Box::new(source),
-                        })?,
-                    )
-                }
-            });
+            consumers.push(spec.open(&around).await?);
+        }
+        for link in self.place.downstream() {
+            let publish = PublishConsumer::open(&link.publish(), &around, link.gone()).await?;
+            consumers.push(Box::new(publish) as Box<dyn Consumer>);
         }
         Ok(consumers)
     }

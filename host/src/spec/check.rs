@@ -8,10 +8,9 @@ use super::{
     near,
 };
 use crate::{
-    consumer::ConsumerSpec,
     node::NodeSpec,
     producer::{ConsumerType, DecoderSpec, JsonSpec, NativeDecoder, Start},
-    repo::{self, Format},
+    repo,
 };
 
 const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
@@ -321,13 +320,8 @@ fn positive(loaded: &Loaded) -> Result<(), Error> {
 
 fn consumers(loaded: &Loaded) -> Result<(), Error> {
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
-        let path = format!("consumers[{index}].format");
-        match consumer {
-            ConsumerSpec::File(file) if !matches!(file.format, Format::Ndjson | Format::Csv) => {
-                let what = "a file outside the repo can only grow as ndjson or csv; change the format of this consumer";
-                return Err(contradiction(loaded, &path, what));
-            }
-            _ => {}
+        if let Some((key, what)) = consumer.problem() {
+            return Err(contradiction(loaded, &format!("consumers[{index}].{key}"), what));
         }
     }
     Ok(())

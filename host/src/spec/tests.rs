@@ -314,7 +314,7 @@ fn contradictions_are_found_before_anything_runs() {
     );
     added(
         "consumers:\n- {type: file, path: x, format: parquet}\n",
-        "E0110 s.yaml:8: pipeline `p`: a file outside the repo can only grow as ndjson or csv; change the format of this consumer",
+        "E0110 s.yaml:8: pipeline `p`: there will be several files, and `x` names one; put {n} or {time} in it",
     );
     changed(
         "topic: events",

@@ -9,9 +9,10 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter},
     net::UnixStream,
+    task::{JoinHandle, JoinSet},
     time::timeout,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use super::endpoint::{Connection, Endpoint, Listener};
 
@@ -94,8 +95,8 @@ async fn pass(
 #[derive(Debug)]
 pub(super) struct Front {
     endpoint: Endpoint,
-    peers: TaskTracker,
     stop: CancellationToken,
+    accepting: JoinHandle<()>,
 }
 
 impl Front {
@@ -103,13 +104,9 @@ impl Front {
     pub(super) async fn listen(endpoint: &Endpoint, inner: &Path, cap: u64) -> io::Result<Self> {
         let listener = Listener::at(endpoint).await?;
         let endpoint = listener.endpoint()?;
-        let (peers, stop) = (TaskTracker::new(), CancellationToken::new());
-        let accepting = accept(listener, inner.to_owned(), cap, peers.clone());
-        let token = stop.clone();
-        peers.spawn(async move {
-            token.run_until_cancelled(accepting).await;
-        });
-        Ok(Self { endpoint, peers, stop })
+        let stop = CancellationToken::new();
+        let accepting = tokio::spawn(accept(listener, inner.to_owned(), cap, stop.clone()));
+        Ok(Self { endpoint, stop, accepting })
     }
 
     /// Where it listens, with the port that was taken.
@@ -118,10 +115,9 @@ impl Front {
     }
 
     /// Accepts nobody else, and waits until what the inner socket has said, which must be closed, is passed on.
-    pub(super) async fn finish(self, patience: Duration) {
+    pub(super) async fn finish(mut self, patience: Duration) {
         self.stop.cancel();
-        self.peers.close();
-        if timeout(patience, self.peers.wait()).await.is_err() {
+        if timeout(patience, &mut self.accepting).await.is_err() {
             tracing::debug!(endpoint = %self.endpoint, "a peer did not take all that was said to it");
         }
     }
@@ -129,31 +125,37 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.accepting.abort();
     }
 }
 
-async fn accept(listener: Listener, inner: PathBuf, cap: u64, peers: TaskTracker) {
+async fn accept(listener: Listener, inner: PathBuf, cap: u64, stop: CancellationToken) {
+    let mut peers = JoinSet::new();
     loop {
-        let outer = match listener.accept().await {
-            Ok(outer) => outer,
-            Err(error) => {
-                // Too many open files, most of all; it must not spin until that is over.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let inner = inner.clone();
-        peers.spawn(async move {
-            let done = match UnixStream::connect(&inner).await {
-                Ok(inner) => relay(outer, inner, cap).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = done {
-                tracing::debug!(%error, "a connection ended");
-            }
-        });
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = peers.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok(outer) => drop(peers.spawn(serve(outer, inner.clone(), cap))),
+                Err(error) => {
+                    // Too many open files, most of all; it must not spin until that is over.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while peers.join_next().await.is_some() {}
+}
+
+async fn serve(outer: Connection, inner: PathBuf, cap: u64) {
+    let done = match UnixStream::connect(&inner).await {
+        Ok(inner) => relay(outer, inner, cap).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = done {
+        tracing::debug!(%error, "a connection ended");
     }
 }
 
