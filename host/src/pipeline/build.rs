@@ -15,7 +15,11 @@ use crate::{
         handlers::{Filter, Map},
     },
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
-    producer::{DecoderFactory, DecoderSpec, NativeDecoder, Producer, SchemaPin, Source, StreamProducer},
+    producer::{
+        self, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, SchemaPin, Source,
+        StdinProducer, StreamProducer, TcpProducer,
+    },
+    secret::Secret,
     spec::{ErrorsSpec, Loaded, PipelineSpec},
 };
 
@@ -28,6 +32,7 @@ pub struct Parts {
     pub(super) base: PathBuf,
     pub(super) source: Source,
     pub(super) source_task: Option<Task>,
+    token: Option<Secret>,
     pub(super) decoder: DecoderSpec,
     pub(super) decoder_task: Option<Task>,
     pub(super) handler_tasks: BTreeMap<String, Task>,
@@ -57,6 +62,18 @@ impl Parts {
         };
         let source_task = match &source {
             Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
+            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) => None,
+        };
+        let token = match &source {
+            Source::Http(HttpSpec { token: Some(token), .. }) => {
+                let key = "producer.http.token";
+                let failed = |reason| Error::Producer {
+                    pipeline: spec.pipeline.name.clone(),
+                    source: Box::new(producer::Error::Secret { key, reason }),
+                };
+                Some(token.read(&loaded.base_dir).map_err(failed)?)
+            }
+            _ => None,
         };
         let decoder_task = match &decoder {
             DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings).await?),
@@ -75,6 +92,7 @@ impl Parts {
             base: loaded.base_dir.clone(),
             source,
             source_task,
+            token,
             decoder,
             decoder_task,
             handler_tasks,
@@ -121,6 +139,11 @@ impl Parts {
                 let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
                 Box::new(StreamProducer::new(spec.clone(), task))
             }
+            Source::Tcp(spec) => Box::new(TcpProducer::new(spec.clone(), &self.name)),
+            Source::Http(spec) => {
+                Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
+            }
+            Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone())),
         })
     }
 

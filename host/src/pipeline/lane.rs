@@ -144,7 +144,8 @@ impl Fetching {
             let next = fetched.span.next.offset;
             self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
             let moved = fetched.span.start != next || fetched.jump.is_some();
-            if moved && !self.pass_on(fetched).await {
+            // Who waits is heard of also where nothing new came.
+            if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
                 return Ok(());
             }
             let now_idle = progress == Progress::Idle;

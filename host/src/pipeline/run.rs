@@ -98,6 +98,8 @@ pub(super) async fn run(
 ) -> Result<Sums, Error> {
     let (mut run, told) = Run::start(parts, store, conditions, updates).await?;
     let over = run.until_stopped(told, orders).await;
+    // What is still queued will not be taken; only then can those who wait be told.
+    run.shared.stop.cancel();
     run.producer.close().await;
     over?;
     run.publishing.finish().await;
@@ -268,10 +270,13 @@ impl Run {
                 self.step(Event::Ended(partition)).await
             }
             Told::Batches { batches, about, room } => {
-                let jumped = about.jumped;
-                let (mut rows, mut bytes) = (0, 0);
+                let (mut rows, mut bytes, mut moved) = (0, 0, false);
                 for batch in batches {
-                    self.offsets.move_on(partition, batch.span.next.clone(), false, jumped);
+                    let next = &batch.span.next;
+                    if batch.span.start != next.offset || about.jumped.is_some() {
+                        self.offsets.move_on(partition, next.clone(), false, about.jumped);
+                        moved = true;
+                    }
                     for batch in self.meet(batch).await? {
                         let (more_rows, more_bytes) = self.take(batch).await?;
                         (rows, bytes) = (rows + more_rows, bytes + more_bytes);
@@ -284,7 +289,7 @@ impl Run {
                     }
                 }
                 let (awaited, upstream) = (about.awaited, self.provenance.len());
-                self.step(Event::Took(Took { partition, rows, bytes, moved: true, awaited, upstream })).await
+                self.step(Event::Took(Took { partition, rows, bytes, moved, awaited, upstream })).await
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What can go wrong between a source and a batch.
 
+use std::io;
+
 use arrow::error::ArrowError;
 use thiserror::Error;
 
@@ -125,6 +127,37 @@ pub enum Error {
         /// The other label.
         second: String,
     },
+    /// Nobody can be heard at the address of the spec.
+    #[error("producer \"{producer}\" cannot listen at {address}; choose another `listen`, or end what has the port")]
+    Listen {
+        /// Its key in the spec.
+        producer: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A secret that the spec names is not there.
+    #[error("the secret `{key}`: {reason}")]
+    Secret {
+        /// Where the spec names it.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Standard input was already read in this process.
+    #[error(
+        "standard input was already read by this process, and what was read cannot be read again: messages that no commit holds are lost; start the run again, and see the log for what went wrong before"
+    )]
+    StdinTaken,
+    /// Standard input cannot be read.
+    #[error("standard input cannot be read")]
+    Stdin {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Settings of a framing contradict each other.
     #[error("framing: {reason}")]
     Framing {
@@ -163,6 +196,7 @@ impl Coded for Error {
             Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
             Self::Start { .. } | Self::Schema { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
             Self::Undecodable { .. } => Kind::Plugin,
             Self::Kernel { .. } => Kind::Internal,
@@ -181,6 +215,10 @@ impl Coded for Error {
             Self::Framing { .. } => "E0310",
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
+            Self::Listen { .. } => "E0330",
+            Self::Secret { .. } => "E0331",
+            Self::StdinTaken => "E0332",
+            Self::Stdin { .. } => "E0333",
         }
     }
 }

@@ -17,11 +17,17 @@ mod discover;
 mod error;
 mod fetch;
 mod framing;
+mod http;
+mod http_answer;
+mod inbox;
 mod metadata;
 mod produce;
+mod recent;
 mod schema_text;
 mod source;
+mod stdin;
 mod stream_spec;
+mod tcp;
 
 pub use self::{
     class::{Class, Guarantee, Promise},
@@ -30,8 +36,11 @@ pub use self::{
     discover::StreamProducer,
     error::Error,
     framing::{ByteOrder, Compression, Framer, FramingSpec, FramingType, LengthPrefix},
+    http::{HttpProducer, HttpSpec},
     produce::{Durable, Fetched, Fetcher, Found, Manner, Producer},
     schema_text::SchemaText,
     source::Source,
+    stdin::{StdinProducer, StdinSpec},
     stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec},
+    tcp::{Reply, TcpProducer, TcpSpec},
 };

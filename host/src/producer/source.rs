@@ -1,12 +1,18 @@
 //! What a pipeline reads, as its spec says: one of the kinds of producer.
 
-use super::{ConsumerType, MetadataColumn, Promise, Start, StreamSpec};
+use super::{ConsumerType, HttpSpec, MetadataColumn, Promise, Start, StdinSpec, StreamSpec, TcpSpec};
 
 /// What a pipeline reads.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// A stream, fetched through a plugin.
     Stream(StreamSpec),
+    /// A TCP port.
+    Tcp(TcpSpec),
+    /// An HTTP port.
+    Http(HttpSpec),
+    /// Standard input.
+    Stdin(StdinSpec),
 }
 
 impl Source {
@@ -15,6 +21,9 @@ impl Source {
     pub fn key(&self) -> &'static str {
         match self {
             Self::Stream(_) => "stream",
+            Self::Tcp(_) => "tcp",
+            Self::Http(_) => "http",
+            Self::Stdin(_) => "stdin",
         }
     }
 
@@ -23,6 +32,9 @@ impl Source {
     pub fn promise(&self) -> Promise {
         match self {
             Self::Stream(_) => Promise::REPLAYABLE,
+            Self::Tcp(spec) => spec.promise(),
+            Self::Http(spec) => spec.promise(),
+            Self::Stdin(spec) => spec.promise(),
         }
     }
 
@@ -30,7 +42,7 @@ impl Source {
     #[must_use]
     pub fn decodes(&self) -> bool {
         match self {
-            Self::Stream(_) => true,
+            Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => true,
         }
     }
 
@@ -39,6 +51,7 @@ impl Source {
     pub fn topic(&self) -> &str {
         match self {
             Self::Stream(spec) => &spec.topic,
+            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => self.key(),
         }
     }
 
@@ -47,6 +60,9 @@ impl Source {
     pub fn metadata(&self) -> &[MetadataColumn] {
         match self {
             Self::Stream(spec) => &spec.metadata,
+            Self::Tcp(spec) => &spec.metadata,
+            Self::Http(spec) => &spec.metadata,
+            Self::Stdin(spec) => &spec.metadata,
         }
     }
 
@@ -55,6 +71,9 @@ impl Source {
     pub fn reads(&self) -> String {
         match self {
             Self::Stream(spec) => stream(spec),
+            Self::Tcp(spec) => format!("what clients send to TCP port {}", spec.listen),
+            Self::Http(spec) => format!("what is posted to http://{}{}", spec.listen, spec.path),
+            Self::Stdin(_) => "standard input".into(),
         }
     }
 }

@@ -188,7 +188,9 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     let sources = producer.sources();
     let source = match sources.as_slice() {
         [source] => source,
-        [] => return Err(missing("source", "add one of `stream`, or Pinot's `streamConfigs`")),
+        [] => {
+            return Err(missing("source", "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http` or `stdin`"));
+        }
         [first, second, ..] => {
             let (path, keys) = (format!("producer.{}", second.key()), (first.key(), second.key()));
             let what = format!(

@@ -10,7 +10,7 @@ use crate::{
     data::{ByteSize, Period},
     node::NodeSpec,
     plugin::{GrantSpec, LimitsSpec},
-    producer::{DecoderSpec, Guarantee, Source, StreamSpec},
+    producer::{DecoderSpec, Guarantee, HttpSpec, Source, StdinSpec, StreamSpec, TcpSpec},
     repo::Format,
 };
 
@@ -79,6 +79,15 @@ pub struct ProducerSpec {
     /// The same in Apache Pinot's own words: a flat map of texts.
     #[serde(default, alias = "stream_configs")]
     pub stream_configs: Option<BTreeMap<String, String>>,
+    /// A TCP port: clients send streams of messages.
+    #[serde(default)]
+    pub tcp: Option<TcpSpec>,
+    /// An HTTP port: clients post messages and are answered after the commit.
+    #[serde(default)]
+    pub http: Option<HttpSpec>,
+    /// Standard input, until it ends.
+    #[serde(default)]
+    pub stdin: Option<StdinSpec>,
     /// What makes rows of messages.
     #[serde(default)]
     pub decoder: Option<DecoderSpec>,
@@ -88,7 +97,11 @@ impl ProducerSpec {
     /// What it reads. A sound spec has exactly one source.
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
-        self.stream.iter().cloned().map(Source::Stream).collect()
+        let stream = self.stream.clone().map(Source::Stream);
+        let tcp = self.tcp.clone().map(Source::Tcp);
+        let http = self.http.clone().map(Source::Http);
+        let stdin = self.stdin.clone().map(Source::Stdin);
+        [stream, tcp, http, stdin].into_iter().flatten().collect()
     }
 
     /// The source of a sound spec.
