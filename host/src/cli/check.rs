@@ -14,7 +14,7 @@ use super::{
 use crate::{
     consumer::ConsumerSpec,
     node::NodeSpec,
-    pipeline::Parts,
+    pipeline::{Links, Parts},
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
     producer::{ConsumerType, DecoderSpec, NativeDecoder},
     spec::{self, Loaded, load_all, plugin_name},
@@ -59,9 +59,10 @@ struct PlannedPlugin {
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let specs = load_all(&self.specs)?;
+        let links = Links::between(&specs)?;
         let plugins = global.open_plugins()?;
         for loaded in &specs {
-            let plan = plan(loaded, &plugins).await?;
+            let plan = plan(loaded, &plugins, &links).await?;
             plan.print(printer)?;
         }
         Ok(())
@@ -69,8 +70,8 @@ impl Check {
 }
 
 /// Loads what `loaded` needs, checks it, and says what would run.
-pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
-    Parts::build(loaded, plugins).await?;
+pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Plan> {
+    Parts::build(loaded, plugins, links).await?;
     check_directories(loaded)?;
     let mut used = Vec::new();
     for part in parts(loaded) {

@@ -72,7 +72,8 @@ mod tests {
 
     fn rows(count: i64) -> RecordBatch {
         let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..count));
-        let texts: ArrayRef = Arc::new((0..count).map(|n| (n % 2 == 0).then(|| n.to_string())).collect::<StringArray>());
+        let texts: ArrayRef =
+            Arc::new((0..count).map(|n| (n % 2 == 0).then(|| n.to_string())).collect::<StringArray>());
         RecordBatch::try_from_iter_with_nullable([("n", numbers, false), ("t", texts, true)]).unwrap()
     }
 

@@ -93,12 +93,12 @@ pub enum Error {
         tried: Period,
     },
     /// A secret is not where the spec says.
-    #[error("consumer \"{consumer}\" needs a secret, and {what} is not there or cannot be read")]
+    #[error("the secret `token` of consumer \"{consumer}\": {reason}")]
     Secret {
         /// The consumer.
         consumer: &'static str,
-        /// Where it should be.
-        what: String,
+        /// What is wrong, and what to do.
+        reason: String,
     },
     /// The task that delivers is gone.
     #[error("the task of consumer \"{consumer}\" that delivers rows has stopped; this is a bug of the host")]
@@ -115,7 +115,9 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Repo(source) => source.kind(),
-            Self::File { .. } | Self::Unreachable { .. } | Self::Slow { .. } | Self::Unanswered { .. } => Kind::Unavailable,
+            Self::File { .. } | Self::Unreachable { .. } | Self::Slow { .. } | Self::Unanswered { .. } => {
+                Kind::Unavailable
+            }
             Self::Encode { .. } | Self::Spec { .. } | Self::Refused { .. } | Self::Secret { .. } => Kind::Spec,
             Self::Gone | Self::Lost { .. } => Kind::Internal,
         }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Consumer, Error, SecretSpec, Surroundings,
+    Consumer, Error, Surroundings,
     encode::{self, failed, pieces},
     offsets::Offsets,
     outbox::{Deliver, Outbox, QueueSpec, Room},
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock,
     data::{Batch, ByteSize, Period},
+    secret::SecretSpec,
 };
 
 /// Posts rows to a web address. At least once: after a crash some come again, with the same `Idempotency-Key` where they
@@ -135,7 +136,12 @@ impl HttpSpec {
     /// What cannot be, by key.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
         match Url::parse(&self.url) {
-            Err(_) => return Some(("url", format!("`{}` is no web address; write it like https://example.com/hook", self.url))),
+            Err(_) => {
+                return Some((
+                    "url",
+                    format!("`{}` is no web address; write it like https://example.com/hook", self.url),
+                ));
+            }
             Ok(url) if !matches!(url.scheme(), "http" | "https") => {
                 return Some(("url", "a web address starts with https:// or http://".into()));
             }
@@ -216,7 +222,9 @@ impl HttpConsumer {
             let encoded = match self.format {
                 HttpFormat::Arrow => encode::arrow(first, rest),
                 HttpFormat::Json => encode::json(rows),
-                HttpFormat::Ndjson => rows.iter().map(encode::ndjson).collect::<Result<Vec<_>, _>>().map(|all| all.concat()),
+                HttpFormat::Ndjson => {
+                    rows.iter().map(encode::ndjson).collect::<Result<Vec<_>, _>>().map(|all| all.concat())
+                }
             };
             let body: Bytes = encoded.map_err(failed("http", self.format.word(), count))?.into();
             let size = body.len();
@@ -268,7 +276,9 @@ fn client(spec: &HttpSpec) -> Result<Client, Error> {
         drop(rustls::crypto::ring::default_provider().install_default());
     });
     let client = Client::builder().timeout(spec.timeout.0).redirect(Policy::limited(3));
-    client.build().map_err(|source| Error::Spec { consumer: "http", reason: format!("no client can be made: {source}") })
+    client
+        .build()
+        .map_err(|source| Error::Spec { consumer: "http", reason: format!("no client can be made: {source}") })
 }
 
 fn headers(spec: &HttpSpec, pipeline: &str, base: &Path) -> Result<HeaderMap, Error> {
@@ -281,7 +291,8 @@ fn headers(spec: &HttpSpec, pipeline: &str, base: &Path) -> Result<HeaderMap, Er
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(spec.format.content_type()));
     headers.insert("spout-pipeline", HeaderValue::try_from(pipeline).map_err(|_| wrong(pipeline))?);
     if let Some(token) = &spec.token {
-        let bearer = format!("Bearer {}", token.read("http", base)?);
+        let secret = token.read(base).map_err(|reason| Error::Secret { consumer: "http", reason })?;
+        let bearer = format!("Bearer {}", secret.reveal());
         let mut value = HeaderValue::try_from(bearer).map_err(|_| wrong("the token"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
@@ -318,7 +329,8 @@ enum Answer {
 
 impl Poster {
     async fn post(&self, request: &Request) -> Answer {
-        let mut post = self.client.post(&self.url).headers(self.headers.clone()).header("idempotency-key", &request.key);
+        let mut post =
+            self.client.post(&self.url).headers(self.headers.clone()).header("idempotency-key", &request.key);
         if let Some(offsets) = &request.offsets {
             post = post.header("spout-offsets", offsets);
         }
@@ -364,7 +376,11 @@ impl Deliver for Poster {
             };
             let tried = since.elapsed();
             if tried >= self.retry_for {
-                return Err(Error::Unanswered { url: self.url.clone(), what, tried: Period(Duration::from_secs(tried.as_secs())) });
+                return Err(Error::Unanswered {
+                    url: self.url.clone(),
+                    what,
+                    tried: Period(Duration::from_secs(tried.as_secs())),
+                });
             }
             tracing::debug!(url = self.url, what, "a request failed; trying again");
             // A receiver may ask for more patience than the spec allows.

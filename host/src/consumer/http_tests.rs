@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::{Router, body::Bytes as Body, extract::State, http::HeaderMap as Headers, response::IntoResponse, routing::post};
+use axum::{
+    Router, body::Bytes as Body, extract::State, http::HeaderMap as Headers, response::IntoResponse, routing::post,
+};
 use tokio::net::TcpListener;
 
 use super::*;

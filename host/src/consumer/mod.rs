@@ -18,7 +18,6 @@ mod print;
 mod publish;
 mod repo;
 mod retry;
-mod secret;
 mod spec;
 mod tcp;
 #[cfg(test)]
@@ -37,7 +36,6 @@ pub use self::{
     print::{PrintConsumer, PrintSpec},
     publish::{PublishConsumer, PublishPayload, PublishSpec},
     repo::{Pending, RepoConsumer, Target, Written},
-    secret::SecretSpec,
     spec::ConsumerSpec,
     tcp::{TcpConsumer, TcpFormat, TcpFraming, TcpSpec},
 };

@@ -145,6 +145,9 @@ impl<P: Send + 'static> Outbox<P> {
     pub(super) async fn finish(&mut self) -> Result<(), Error> {
         self.queue = None;
         let Some(mut task) = self.task.take() else { return Ok(()) };
+        if self.dropped > 0 {
+            tracing::warn!(consumer = self.consumer, dropped = self.dropped, "rows were left out in this run");
+        }
         // Time for what waits, and time for the end itself.
         match timeout(self.spec.timeout.0 * 2, &mut task).await {
             Ok(done) => done.unwrap_or(Err(Error::Lost { consumer: self.consumer })),
@@ -197,11 +200,6 @@ impl<P: Send + 'static> Outbox<P> {
             let (consumer, dropped) = (self.consumer, self.dropped);
             tracing::warn!(consumer, dropped, "the receiver is too slow; rows are left out, as whenFull says");
         }
-    }
-
-    /// Rows left out so far.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
     }
 }
 
@@ -336,7 +334,7 @@ mod tests {
         for parcel in 0..10 {
             scene.outbox.put(parcel, 2048, 5).await.unwrap();
         }
-        assert_eq!(scene.outbox.dropped(), 40);
+        assert_eq!(scene.outbox.dropped, 40);
         scene.outbox.flush().await.unwrap();
         scene.open.add_permits(100);
         scene.outbox.finish().await.unwrap();

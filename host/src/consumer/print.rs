@@ -192,7 +192,8 @@ fn columns(schema: &Schema, rows: &[RecordBatch]) -> Result<Vec<Column>, ArrowEr
             }
         }
         let head = plain(field.name());
-        let widest = cells.iter().map(|cell| cell.width()).max().unwrap_or(0).min(LONGEST).max(head.width().min(LONGEST));
+        let widest =
+            cells.iter().map(|cell| cell.width()).max().unwrap_or(0).min(LONGEST).max(head.width().min(LONGEST));
         columns.push(Column { head, cells, right: field.data_type().is_numeric(), width: widest.max(1) });
     }
     Ok(columns)
@@ -206,10 +207,11 @@ fn fit(columns: &mut Vec<Column>, width: usize) -> Vec<String> {
         if total <= width {
             break;
         }
+        let (over, count) = (total - width, columns.len());
         let widest = columns.iter_mut().max_by_key(|column| column.width);
         match widest.filter(|column| column.width > NARROWEST) {
-            Some(widest) => widest.width -= (total - width).min(widest.width - NARROWEST).min(widest.width.div_ceil(8)),
-            None if columns.len() > 1 => hidden.extend(columns.pop().map(|column| column.head)),
+            Some(widest) => widest.width -= over.min(widest.width - NARROWEST).min(widest.width.div_ceil(8)),
+            None if count > 1 => hidden.extend(columns.pop().map(|column| column.head)),
             None => {
                 columns.iter_mut().for_each(|column| column.width = width.max(1));
                 break;
@@ -223,7 +225,9 @@ fn fit(columns: &mut Vec<Column>, width: usize) -> Vec<String> {
 /// Without anything that moves the cursor.
 fn plain(text: &str) -> String {
     match text.contains(char::is_control) {
-        true => text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect(),
+        true => {
+            text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+        }
         false => text.to_owned(),
     }
 }
@@ -289,7 +293,9 @@ mod tests {
 
     #[test]
     fn tables_align_and_keep_to_the_width() {
-        let check = |width: usize, expected: &str| assert_eq!(table(&[rows()], width).unwrap(), expected.trim_start_matches('\n'));
+        let check = |width: usize, expected: &str| {
+            assert_eq!(table(&[rows()], width).unwrap(), expected.trim_start_matches('\n'))
+        };
         check(
             120,
             r"

@@ -84,7 +84,10 @@ impl PublishSpec {
     /// What contradicts what.
     pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
         if self.sync.is_none() && self.subscribers.is_some_and(|subscribers| subscribers > 0) {
-            return Some(("subscribers", "subscribers are waited for at a second socket; give `sync` an address like tcp://*:5557"));
+            return Some((
+                "subscribers",
+                "subscribers are waited for at a second socket; give `sync` an address like tcp://*:5557",
+            ));
         }
         if self.topic.as_ref().is_some_and(String::is_empty) {
             return Some(("topic", "an empty topic chooses nothing; leave it out"));
@@ -247,7 +250,10 @@ mod tests {
         let hearing = tokio::spawn(async move {
             let mut rows = 0;
             while let Heard::Message { payload, .. } = subscriber.recv().await.unwrap() {
-                rows += StreamReader::try_new(Cursor::new(payload), None).unwrap().map(|b| b.unwrap().num_rows()).sum::<usize>();
+                rows += StreamReader::try_new(Cursor::new(payload), None)
+                    .unwrap()
+                    .map(|b| b.unwrap().num_rows())
+                    .sum::<usize>();
             }
             rows
         });

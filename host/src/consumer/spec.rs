@@ -40,7 +40,9 @@ impl ConsumerSpec {
         problem.or_else(|| {
             let queue = self.queue()?;
             let zero = queue.bytes.0 == 0 || queue.timeout.0.is_zero();
-            zero.then(|| ("queue", "its bytes and its timeout have to be more than 0; leave them out for the defaults".into()))
+            zero.then(|| {
+                ("queue", "its bytes and its timeout have to be more than 0; leave them out for the defaults".into())
+            })
         })
     }
 

@@ -81,7 +81,8 @@ impl TcpSpec {
 
     /// What cannot be, by key.
     pub(super) fn problem(&self) -> Option<(&'static str, String)> {
-        let sound = self.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+        let sound =
+            self.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if !sound {
             return Some(("address", format!("`{}` is no port; write it like 127.0.0.1:9000", self.address)));
         }

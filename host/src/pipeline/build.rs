@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
-use super::{Error, decide::Thresholds};
+use tokio_util::sync::CancellationToken;
+
+use super::{Error, Links, decide::Thresholds, link::Place};
 use crate::{
     consumer::{self, Consumer, PublishConsumer, Surroundings, Target},
     data::Marker,
@@ -17,7 +19,7 @@ use crate::{
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
     producer::{
         self, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, SchemaPin, Source,
-        StdinProducer, StreamProducer, TcpProducer,
+        StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
     },
     secret::Secret,
     spec::{ErrorsSpec, Loaded, PipelineSpec},
@@ -38,14 +40,16 @@ pub struct Parts {
     pub(super) handler_tasks: BTreeMap<String, Task>,
     pub(super) digests: BTreeMap<String, String>,
     pub(super) draining: Arc<AtomicBool>,
+    /// Where it stands between the other pipelines of the run.
+    pub(super) place: Place,
 }
 
 impl Parts {
-    /// The parts of `loaded`.
+    /// The parts of `loaded`, which runs beside the others that `links` is about.
     ///
     /// # Errors
     /// What the spec lacks, a plugin that cannot be loaded, a grant that is missing.
-    pub async fn build(loaded: &Loaded, plugins: &Plugins) -> Result<Self, Error> {
+    pub async fn build(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
         let mut loading = Loading {
             spec: &spec,
@@ -56,13 +60,13 @@ impl Parts {
         };
         let source = loading.part(spec.producer.source(), "producer")?;
         let decoder = match source.decodes() {
-            true => loading.part(spec.producer.decoder.clone(), "producer.decoder")?,
+            true => loading.part(spec.producer.decoder.clone().or_else(|| linked(&source)), "producer.decoder")?,
             // It will meet no message.
             false => DecoderSpec::Native(NativeDecoder::Raw),
         };
         let source_task = match &source {
             Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
-            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) => None,
+            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Subscribe(_) => None,
         };
         let token = match &source {
             Source::Http(HttpSpec { token: Some(token), .. }) => {
@@ -98,6 +102,7 @@ impl Parts {
             handler_tasks,
             digests,
             draining,
+            place: links.place(&spec.pipeline.name),
             spec,
         })
     }
@@ -144,6 +149,7 @@ impl Parts {
                 Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
             }
             Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone())),
+            Source::Subscribe(spec) => Box::new(SubscribeProducer::new(spec, &self.base, self.place.publisher())),
         })
     }
 
@@ -201,8 +207,7 @@ impl Parts {
         json: bool,
         stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Consumer>>, consumer::Error> {
-        let around =
-            Surroundings { pipeline: self.name.clone(), base: self.base.clone(), json, stop: stop.clone() };
+        let around = Surroundings { pipeline: self.name.clone(), base: self.base.clone(), json, stop: stop.clone() };
         let mut consumers = Vec::new();
         for spec in &self.spec.consumers {
             consumers.push(spec.open(&around).await?);
@@ -218,6 +223,12 @@ impl Parts {
     pub(super) fn initial(marker: &Marker) -> bool {
         marker.partitions.is_empty()
     }
+}
+
+/// The decoder of what another pipeline publishes, where the spec names none.
+fn linked(source: &Source) -> Option<DecoderSpec> {
+    let linked = matches!(source, Source::Subscribe(spec) if spec.pipeline.is_some());
+    linked.then_some(DecoderSpec::Native(NativeDecoder::Raw))
 }
 
 struct Loading<'a> {

@@ -1,6 +1,6 @@
 //! What a pipeline reads, as its spec says: one of the kinds of producer.
 
-use super::{ConsumerType, HttpSpec, MetadataColumn, Promise, Start, StdinSpec, StreamSpec, TcpSpec};
+use super::{ConsumerType, HttpSpec, MetadataColumn, Promise, Start, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec};
 
 /// What a pipeline reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub enum Source {
     Http(HttpSpec),
     /// Standard input.
     Stdin(StdinSpec),
+    /// A ZeroMQ publisher, or another pipeline.
+    Subscribe(SubscribeSpec),
 }
 
 impl Source {
@@ -24,6 +26,7 @@ impl Source {
             Self::Tcp(_) => "tcp",
             Self::Http(_) => "http",
             Self::Stdin(_) => "stdin",
+            Self::Subscribe(_) => "subscribe",
         }
     }
 
@@ -35,6 +38,7 @@ impl Source {
             Self::Tcp(spec) => spec.promise(),
             Self::Http(spec) => spec.promise(),
             Self::Stdin(spec) => spec.promise(),
+            Self::Subscribe(spec) => spec.promise(),
         }
     }
 
@@ -42,7 +46,7 @@ impl Source {
     #[must_use]
     pub fn decodes(&self) -> bool {
         match self {
-            Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => true,
+            Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => true,
         }
     }
 
@@ -51,7 +55,7 @@ impl Source {
     pub fn topic(&self) -> &str {
         match self {
             Self::Stream(spec) => &spec.topic,
-            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => self.key(),
+            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => self.key(),
         }
     }
 
@@ -63,6 +67,7 @@ impl Source {
             Self::Tcp(spec) => &spec.metadata,
             Self::Http(spec) => &spec.metadata,
             Self::Stdin(spec) => &spec.metadata,
+            Self::Subscribe(spec) => &spec.metadata,
         }
     }
 
@@ -74,6 +79,7 @@ impl Source {
             Self::Tcp(spec) => format!("what clients send to TCP port {}", spec.listen),
             Self::Http(spec) => format!("what is posted to http://{}{}", spec.listen, spec.path),
             Self::Stdin(_) => "standard input".into(),
+            Self::Subscribe(spec) => spec.reads(),
         }
     }
 }

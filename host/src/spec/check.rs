@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     node::NodeSpec,
-    producer::{ConsumerType, DecoderSpec, JsonSpec, NativeDecoder, Start},
+    producer::{ConsumerType, DecoderSpec, JsonSpec, NativeDecoder, Source, Start},
     repo,
 };
 
@@ -189,7 +189,10 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     let source = match sources.as_slice() {
         [source] => source,
         [] => {
-            return Err(missing("source", "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http` or `stdin`"));
+            return Err(missing(
+                "source",
+                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin` or `subscribe`",
+            ));
         }
         [first, second, ..] => {
             let (path, keys) = (format!("producer.{}", second.key()), (first.key(), second.key()));
@@ -200,7 +203,14 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             return Err(contradiction(loaded, &path, what));
         }
     };
-    if source.decodes() && producer.decoder.is_none() {
+    if let Source::Subscribe(subscribe) = source
+        && let Some((key, what)) = subscribe.problem()
+    {
+        let path = format!("producer.subscribe.{key}");
+        return Err(contradiction(loaded, path.trim_end_matches('.'), what));
+    }
+    let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
+    if source.decodes() && producer.decoder.is_none() && !linked {
         return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
     }
     if !source.decodes() && producer.decoder.is_some() {

@@ -10,7 +10,7 @@ use crate::{
     data::{ByteSize, Period},
     node::NodeSpec,
     plugin::{GrantSpec, LimitsSpec},
-    producer::{DecoderSpec, Guarantee, HttpSpec, Source, StdinSpec, StreamSpec, TcpSpec},
+    producer::{DecoderSpec, Guarantee, HttpSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec},
     repo::Format,
 };
 
@@ -88,6 +88,9 @@ pub struct ProducerSpec {
     /// Standard input, until it ends.
     #[serde(default)]
     pub stdin: Option<StdinSpec>,
+    /// A ZeroMQ publisher, or another pipeline of the same run.
+    #[serde(default)]
+    pub subscribe: Option<SubscribeSpec>,
     /// What makes rows of messages.
     #[serde(default)]
     pub decoder: Option<DecoderSpec>,
@@ -101,7 +104,8 @@ impl ProducerSpec {
         let tcp = self.tcp.clone().map(Source::Tcp);
         let http = self.http.clone().map(Source::Http);
         let stdin = self.stdin.clone().map(Source::Stdin);
-        [stream, tcp, http, stdin].into_iter().flatten().collect()
+        let subscribe = self.subscribe.clone().map(Source::Subscribe);
+        [stream, tcp, http, stdin, subscribe].into_iter().flatten().collect()
     }
 
     /// The source of a sound spec.

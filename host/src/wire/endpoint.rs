@@ -196,7 +196,9 @@ mod tests {
         check("tcp://[::1]:80", Some("tcp://[::1]:80"));
         check("ipc:///run/x.sock", Some("ipc:///run/x.sock"));
         check("ipc://x.sock", Some("ipc://x.sock"));
-        for wrong in ["", "x", "tcp://", "tcp://host", "tcp://:80", "tcp://host:99999", "ipc://", "ipc://*", "udp://h:1"] {
+        for wrong in
+            ["", "x", "tcp://", "tcp://host", "tcp://:80", "tcp://host:99999", "ipc://", "ipc://*", "udp://h:1"]
+        {
             check(wrong, None);
         }
         let relative: Endpoint = "ipc://x.sock".parse().unwrap();

@@ -42,7 +42,10 @@ pub struct Publisher {
 
 impl fmt::Debug for Publisher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").field("front", &self.front).field("greeting", &self.greeting).finish_non_exhaustive()
+        f.debug_struct("Publisher")
+            .field("front", &self.front)
+            .field("greeting", &self.greeting)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,11 +110,9 @@ impl Publisher {
         let mut again = interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let enough = async { heard.wait_for(|heard| *heard >= subscribers).await.map(drop) };
             tokio::select! {
-                enough = heard.wait_for(|heard| *heard >= subscribers) => match enough {
-                    Ok(_) => return Ok(()),
-                    Err(_) => return Err(io::Error::other("nobody can say hello any more")),
-                },
+                enough = enough => return enough.map_err(|_| io::Error::other("nobody can say hello any more")),
                 _ = again.tick() => self.say(Bytes::from_static(CONNECT)).await?,
             }
         }

@@ -81,11 +81,7 @@ async fn inwards(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, cap:
     }
 }
 
-async fn pass(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    bytes: u64,
-) -> io::Result<u64> {
+async fn pass(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), bytes: u64) -> io::Result<u64> {
     let passed = tokio::io::copy(&mut from.take(bytes), to).await?;
     to.flush().await?;
     Ok(passed)

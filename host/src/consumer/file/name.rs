@@ -23,7 +23,9 @@ pub(super) fn check(path: &str, several: bool) -> Result<(), String> {
     let file = path.rsplit('/').next().unwrap_or(path);
     let numbered = ["{n}", "{time}"].iter().any(|placeholder| file.contains(placeholder));
     match several {
-        true if !numbered => Err(format!("there will be several files, and `{path}` names one; put {{n}} or {{time}} in it")),
+        true if !numbered => {
+            Err(format!("there will be several files, and `{path}` names one; put {{n}} or {{time}} in it"))
+        }
         false if path.contains("{n}") || path.contains("{time}") => {
             Err(format!("`{path}` names several files, and there will be one; add `rotate: {{size: 64MiB}}`"))
         }
@@ -109,7 +111,9 @@ mod tests {
     fn templates_say_how_many_files_there_are() {
         assert!(check("out.csv", false).is_ok() && check("{pipeline}/out.csv", false).is_ok());
         assert!(check("out-{n}.csv", true).is_ok() && check("{time}.csv", true).is_ok());
-        for (wrong, several) in [("out.csv", true), ("{n}/out.csv", true), ("{n}.csv", false), ("{x}", true), ("", false), ("a/", true)] {
+        for (wrong, several) in
+            [("out.csv", true), ("{n}/out.csv", true), ("{n}.csv", false), ("{x}", true), ("", false), ("a/", true)]
+        {
             assert!(check(wrong, several).is_err(), "{wrong}");
         }
     }

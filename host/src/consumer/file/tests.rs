@@ -86,7 +86,8 @@ async fn files_are_ended_by_size_and_bear_their_name_only_then() {
         consumer.finish().await.unwrap();
         let all = files(dir.path());
         assert!(all.len() > 2 && all.iter().all(|(name, _)| !name.ends_with(".part")), "{all:?}");
-        let mut rows: Vec<_> = all.iter().flat_map(|(_, text)| text.lines().map(|line| line.to_owned() + "\n")).collect();
+        let mut rows: Vec<_> =
+            all.iter().flat_map(|(_, text)| text.lines().map(|line| line.to_owned() + "\n")).collect();
         rows.sort();
         let mut expected: Vec<_> = (0..20).map(|n| lines(n..n + 1)).collect();
         expected.sort();
