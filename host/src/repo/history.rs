@@ -177,7 +177,7 @@ impl Repo {
     }
 
     /// The commit at a place; `None` if it was collected.
-    async fn located(&self, located: &Located) -> Result<Option<Commit>, Error> {
+    pub(super) async fn located(&self, located: &Located) -> Result<Option<Commit>, Error> {
         let path = self.layout.record(&located.slot.branch, located.slot.sequence);
         let object = self.objects.shown(&path);
         let found = match self.objects.find(&path).await? {
