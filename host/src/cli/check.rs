@@ -16,7 +16,7 @@ use crate::{
     node::NodeSpec,
     pipeline::Parts,
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
-    producer::{ConsumerType, DecoderSpec, NativeDecoder, Start},
+    producer::{ConsumerType, DecoderSpec, Start},
     spec::{self, Loaded, load_all, plugin_name},
 };
 
@@ -221,8 +221,7 @@ fn reads(loaded: &Loaded) -> String {
 fn decoder(loaded: &Loaded) -> String {
     match &loaded.spec.producer.decoder {
         Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
-        Some(DecoderSpec::Native(NativeDecoder::Json(_))) => "json".into(),
-        Some(DecoderSpec::Native(NativeDecoder::Raw)) => "raw".into(),
+        Some(DecoderSpec::Native(native)) => native.name().into(),
         None => "none".into(),
     }
 }

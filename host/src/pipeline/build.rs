@@ -119,6 +119,7 @@ impl Parts {
             topic: self.stream.topic.clone(),
             metadata: self.stream.metadata.clone(),
             pin,
+            base: self.base.clone(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! What can go wrong between a source and a batch.
 
+use std::path::PathBuf;
+
 use arrow::error::ArrowError;
 use thiserror::Error;
 
@@ -98,6 +100,17 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A file that the decoder's settings name cannot be read.
+    #[error("decoder \"{decoder}\": cannot read {}", path.display())]
+    File {
+        /// Name of the decoder.
+        decoder: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A kernel refused the rows.
     #[error("decoder \"{decoder}\" cannot build a batch of {rows} rows")]
     Kernel {
@@ -162,7 +175,7 @@ impl Coded for Error {
         match self {
             Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
-            Self::Start { .. } | Self::Schema { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
             Self::Undecodable { .. } => Kind::Plugin,
             Self::Kernel { .. } => Kind::Internal,
@@ -179,6 +192,7 @@ impl Coded for Error {
             Self::Kernel { .. } => "E0305",
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",
+            Self::File { .. } => "E0313",
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
         }

@@ -20,7 +20,10 @@ mod schema_text;
 mod stream_spec;
 
 pub use self::{
-    decode::{Decoder, DecoderFactory, SchemaPin},
+    decode::{
+        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvHeader, CsvSpec, Decoder, DecoderFactory,
+        GraphiteSpec, InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
+    },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
     discover::{Discovery, Found},
     error::Error,
