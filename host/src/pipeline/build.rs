@@ -18,8 +18,8 @@ use crate::{
     },
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
     producer::{
-        self, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, SchemaPin, Source,
-        StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
+        self, ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, SchemaPin,
+        Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
     },
     secret::Secret,
     spec::{ErrorsSpec, Loaded, PipelineSpec},
@@ -160,6 +160,7 @@ impl Parts {
             topic: self.source.topic().to_owned(),
             metadata: self.source.metadata().to_vec(),
             pin,
+            base: self.base.clone(),
         }
     }
 
@@ -228,7 +229,7 @@ impl Parts {
 /// The decoder of what another pipeline publishes, where the spec names none.
 fn linked(source: &Source) -> Option<DecoderSpec> {
     let linked = matches!(source, Source::Subscribe(spec) if spec.pipeline.is_some());
-    linked.then_some(DecoderSpec::Native(NativeDecoder::Raw))
+    linked.then(|| DecoderSpec::Native(NativeDecoder::Arrow(ArrowSpec::default())))
 }
 
 struct Loading<'a> {

@@ -182,7 +182,7 @@ fn name(loaded: &Loaded) -> &str {
 fn upstream(source: &Source) -> Option<&str> {
     match source {
         Source::Subscribe(spec) => spec.pipeline.as_deref(),
-        _ => None,
+        Source::Stream(_) | Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) => None,
     }
 }
 
@@ -268,12 +268,12 @@ mod tests {
         check(&[("a", SOURCE), ("b", to("a")), ("c", to("a")), ("d", to("b"))], None);
         check(
             &[("a", to("a"))],
-            Some("s.yaml:3: pipelines read each other in a circle: a reads a; let one of them read something else"),
+            Some("s.yaml:2: pipelines read each other in a circle: a reads a; let one of them read something else"),
         );
         check(
             &[("a", to("c")), ("b", to("a")), ("c", to("b")), ("d", to("a"))],
             Some(
-                "s.yaml:3: pipelines read each other in a circle: a reads c reads b reads a; let one of them read something else",
+                "s.yaml:2: pipelines read each other in a circle: a reads c reads b reads a; let one of them read something else",
             ),
         );
     }

@@ -196,9 +196,7 @@ impl Follower {
     /// As [`Follower::read`], and [`Error::Decode`].
     pub async fn rows(&self, file: &AddedFile) -> Result<Option<Batches>, Error> {
         match (file.format, &file.schema) {
-            (Some(format), Some(schema)) => {
-                decode(&file.path, format, schema, self.read(file).await?, None).map(Some)
-            }
+            (Some(format), Some(schema)) => decode(&file.path, format, schema, self.read(file).await?, None).map(Some),
             _ => Ok(None),
         }
     }
@@ -211,12 +209,7 @@ impl Follower {
         })
     }
 
-    fn file(
-        &self,
-        path: &str,
-        blob: &Blob,
-        table: Option<&super::record::TableInfo>,
-    ) -> Result<AddedFile, Error> {
+    fn file(&self, path: &str, blob: &Blob, table: Option<&super::record::TableInfo>) -> Result<AddedFile, Error> {
         let text = table.and_then(|table| self.state.as_ref()?.schemas.get(&table.schema));
         let schema = text.map(|text| decode_schema(text)).transpose().map_err(|source| Error::BadRecord {
             object: format!("branch {} of repo {}", self.branch, self.repo.name()),
@@ -293,7 +286,10 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::{CommitMeta, Edit, Finished, MASTER, Store}, *};
+    use super::{
+        super::{CommitMeta, Edit, Finished, MASTER, Store},
+        *,
+    };
 
     async fn repo() -> Repo {
         Store::open("memory://").await.unwrap().repo_or_create("r", "").await.unwrap()

@@ -45,21 +45,32 @@ pub(super) async fn relay(outer: Connection, inner: UnixStream, cap: u64) -> io:
     }
 }
 
-/// Copies frame by frame; a header is passed on only when its frame may follow.
+/// Copies until `from` ends, wherever that is.
 async fn inwards(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, cap: u64) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::with_capacity(64 << 10, from), BufWriter::with_capacity(64 << 10, to));
-    if pass(&mut from, &mut to, GREETING).await? < GREETING {
-        return to.shutdown().await;
+    match frames(&mut from, &mut to, cap).await {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => to.shutdown().await,
+        Err(error) => {
+            to.flush().await?;
+            Err(error)
+        }
+        Ok(()) => Ok(()),
     }
+}
+
+/// Copies frame by frame; a header is passed on only when its frame may follow.
+async fn frames<R, W>(from: &mut BufReader<R>, to: &mut W, cap: u64) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    pass(from, to, GREETING).await?;
     let mut message = 0_u64;
     loop {
         if from.buffer().is_empty() {
             to.flush().await?;
         }
-        let flags = match from.read_u8().await {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return to.shutdown().await,
-            flags => flags?,
-        };
+        let flags = from.read_u8().await?;
         let long = flags & LONG != 0;
         let length = if long { from.read_u64().await? } else { u64::from(from.read_u8().await?) };
         message = message.saturating_add(length).saturating_add(FRAME);
@@ -72,19 +83,22 @@ async fn inwards(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, cap:
             Ok(length) if !long => to.write_u8(length).await?,
             _ => to.write_u64(length).await?,
         }
-        if pass(&mut from, &mut to, length).await? < length {
-            return to.shutdown().await;
-        }
+        pass(from, to, length).await?;
         if flags & MORE == 0 {
             message = 0;
         }
     }
 }
 
-async fn pass(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin), bytes: u64) -> io::Result<u64> {
-    let passed = tokio::io::copy(&mut from.take(bytes), to).await?;
-    to.flush().await?;
-    Ok(passed)
+async fn pass<R, W>(from: &mut R, to: &mut W, bytes: u64) -> io::Result<()>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    match tokio::io::copy(&mut from.take(bytes), to).await? {
+        passed if passed < bytes => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
 }
 
 /// Listens outside for a socket that is bound in a private directory.
@@ -175,8 +189,9 @@ mod tests {
         stream.extend([0, 3, b'a', b'b', b'c', 1, 0]);
         stream.extend([2, 0, 0, 0, 0, 0, 0, 0, 2, b'x', b'y']);
         assert_eq!(passed(&stream, 100).await, (stream.clone(), true));
-        stream.truncate(70);
+        stream.truncate(68);
         assert_eq!(passed(&stream, 100).await, (stream.clone(), true), "cut off in a frame");
+        assert_eq!(passed(&stream[..65], 100).await, (greeting(), true), "cut off in a header");
         assert_eq!(passed(&[0xff; 10], 100).await, (vec![0xff; 10], true), "cut off in the greeting");
     }
 

@@ -123,8 +123,9 @@ async fn without_a_second_socket_nothing_is_special() {
     let hearing = tokio::spawn(async move { timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap() });
     // Plain PUB says it to nobody until the subscription has arrived.
     while !hearing.is_finished() {
-        publisher.send(Bytes::from_static(END), ()).await.unwrap();
-        tokio::task::yield_now().await;
+        let (guard, gone) = tokio::sync::oneshot::channel::<()>();
+        publisher.send(Bytes::from_static(END), guard).await.unwrap();
+        assert!(gone.await.is_err());
     }
     assert_eq!(hearing.await.unwrap(), Heard::Message { topic: None, payload: Bytes::from_static(END) });
 }

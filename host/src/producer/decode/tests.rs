@@ -22,6 +22,7 @@ async fn decode(spec: &str, lines: &[&str]) -> Batch {
         topic: String::new(),
         metadata: vec![MetadataColumn::Offset],
         pin: SchemaPin::default(),
+        base: PathBuf::new(),
     };
     let span = Span { partition: 1, start: 10, next: Position::at(10 + lines.len() as u64) };
     factory.decoder().decode(messages(lines), span).await.unwrap()
@@ -80,6 +81,7 @@ async fn all_partitions_share_the_first_schema() {
         topic: String::new(),
         metadata: Vec::new(),
         pin: SchemaPin::default(),
+        base: PathBuf::new(),
     };
     let span = |partition| Span { partition, start: 0, next: Position::at(1) };
     let first = factory.decoder().decode(messages(&[r#"{"a":1}"#]), span(0)).await.unwrap();
