@@ -8,7 +8,12 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Links, decide::Thresholds, link::Place};
+use super::{
+    Error, Links,
+    decide::{Thresholds, Until},
+    link::Place,
+    run::Conditions,
+};
 use crate::{
     consumer::{self, Consumer, PublishConsumer, Surroundings, Target},
     data::Marker,
@@ -18,9 +23,10 @@ use crate::{
     },
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
     producer::{
-        self, ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, SchemaPin,
-        Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
+        self, ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer,
+        Runs, SchemaPin, Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
     },
+    repo::Store,
     secret::Secret,
     spec::{ErrorsSpec, Loaded, PipelineSpec},
 };
@@ -66,7 +72,7 @@ impl Parts {
         };
         let source_task = match &source {
             Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
-            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Subscribe(_) => None,
+            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) | Source::Subscribe(_) => None,
         };
         let token = match &source {
             Source::Http(HttpSpec { token: Some(token), .. }) => {
@@ -138,7 +144,7 @@ impl Parts {
     }
 
     /// What reads the source.
-    pub(super) fn producer(&self) -> Result<Box<dyn Producer>, Error> {
+    pub(super) fn producer(&self, store: &Store, conditions: &Conditions) -> Result<Box<dyn Producer>, Error> {
         Ok(match &self.source {
             Source::Stream(spec) => {
                 let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
@@ -150,6 +156,12 @@ impl Parts {
             }
             Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone())),
             Source::Subscribe(spec) => Box::new(SubscribeProducer::new(spec, &self.base, self.place.publisher())),
+            Source::Repo(spec) => {
+                let upstream = self.place.upstream_over();
+                let runs: Runs = Arc::new(move || upstream.as_ref().is_some_and(|over| !over.is_cancelled()));
+                let ends = conditions.until == Until::Ended;
+                Box::new(RepoProducer::new(spec.clone(), store.clone(), runs, ends))
+            }
         })
     }
 

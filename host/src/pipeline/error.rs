@@ -140,7 +140,7 @@ pub enum Error {
     },
     /// What a pipeline subscribes to is no more.
     #[error(
-        "pipeline \"{pipeline}\" stopped because \"{upstream}\", which it subscribes to, has failed; what it had taken is committed"
+        "pipeline \"{pipeline}\" stopped because \"{upstream}\", which it reads, has failed; what it had taken is committed"
     )]
     Upstream {
         /// Name of the pipeline.

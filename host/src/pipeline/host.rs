@@ -133,7 +133,8 @@ async fn supervise(
             Ok(last) => {
                 sums.rows += last.rows;
                 sums.commits += last.commits;
-                if let Some(upstream) = parts.place.failed_upstream() {
+                let waited = conditions.until != Until::Stopped || parts.place.subscribes();
+                if let Some(upstream) = parts.place.failed_upstream().filter(|_| waited) {
                     let (pipeline, upstream) = (parts.name.clone(), upstream.to_owned());
                     let error = Error::Upstream { pipeline: pipeline.clone(), upstream };
                     let (text, code) = (error.to_string(), error.code().to_owned());

@@ -39,6 +39,8 @@ pub(super) enum Told {
 pub(super) struct About {
     /// The source was entered anew here.
     pub(super) jumped: Option<u64>,
+    /// Whether the position is another after it.
+    pub(super) moved: bool,
     /// Somebody waits until it is durable, and should not wait longer than this.
     pub(super) awaited: Option<Duration>,
     /// The commits of other repos that it comes from.
@@ -143,7 +145,7 @@ impl Fetching {
             let progress = fetched.progress;
             let next = fetched.span.next.offset;
             self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
-            let moved = fetched.span.start != next || fetched.jump.is_some();
+            let moved = fetched.moves();
             // Who waits is heard of also where nothing new came.
             if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
                 return Ok(());
@@ -219,7 +221,9 @@ impl Decoding {
                 Raw::Ended => Told::Ended,
                 Raw::Run(mut fetched, room) => {
                     let (jumped, awaited) = (fetched.jump, fetched.awaited);
-                    let about = About { jumped, awaited, provenance: std::mem::take(&mut fetched.provenance) };
+                    let moved = fetched.moves();
+                    let provenance = std::mem::take(&mut fetched.provenance);
+                    let about = About { jumped, moved, awaited, provenance };
                     match self.decode(*fetched).await {
                         Ok(batches) => Told::Batches { batches, about, room },
                         Err(error) => Told::Failed(Box::new(error)),

@@ -27,6 +27,8 @@ const LONGEST: usize = 100;
 pub struct Links {
     links: Vec<Link>,
     fates: BTreeMap<String, Fate>,
+    /// Who waits for whom, by name.
+    waits: BTreeMap<String, String>,
 }
 
 /// One pipeline subscribes to another.
@@ -67,6 +69,8 @@ impl Fate {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
     upstream: Option<Link>,
+    /// The pipeline that it waits for, through a link or by reading its repo, and what becomes of that.
+    waits_for: Option<(String, Fate)>,
     downstream: Vec<Link>,
     fate: Fate,
 }
@@ -91,9 +95,19 @@ impl Place {
         &self.fate
     }
 
-    /// The pipeline it subscribes to, if that has failed.
+    /// The pipeline that it waits for, if that has failed.
     pub(super) fn failed_upstream(&self) -> Option<&str> {
-        self.upstream.as_ref().filter(|link| *link.upstream.failed.borrow()).map(|link| link.from.as_str())
+        self.waits_for.as_ref().filter(|(_, fate)| *fate.failed.borrow()).map(|(name, _)| name.as_str())
+    }
+
+    /// Cancelled when the pipeline that it waits for is over; `None` if none of this run is.
+    pub(super) fn upstream_over(&self) -> Option<CancellationToken> {
+        self.waits_for.as_ref().map(|(_, fate)| fate.over.clone())
+    }
+
+    /// Whether it subscribes to another pipeline, so that nothing can come when that is over.
+    pub(super) fn subscribes(&self) -> bool {
+        self.upstream.is_some()
     }
 }
 
@@ -133,14 +147,19 @@ impl Links {
                 });
             }
         }
+        let writes = |named: &str| {
+            let loaded = all.iter().find(|loaded| name(loaded) == named)?;
+            Some(loaded.spec.commit.branch.as_str())
+        };
         let edges: BTreeMap<&str, &str> =
-            sources.iter().filter_map(|(loaded, source)| Some((name(loaded), upstream(source)?))).collect();
+            sources.iter().filter_map(|(loaded, source)| Some((name(loaded), upstream(source, writes)?))).collect();
         if let Some(cycle) = cycle(&edges) {
             let first = all.iter().find(|loaded| cycle.first() == Some(&name(loaded)));
             let at = first.map(|loaded| loaded.place("producer").to_string()).unwrap_or_default();
             return Err(Error::Cycle { at, cycle: cycle.join(" reads ") });
         }
-        Self::connect(&names, &sources)
+        let waits = edges.iter().map(|(to, from)| ((*to).to_owned(), (*from).to_owned())).collect();
+        Ok(Self { waits, ..Self::connect(&names, &sources)? })
     }
 
     fn connect(names: &BTreeSet<&str>, sources: &[(&Loaded, Source)]) -> Result<Self, Error> {
@@ -151,7 +170,7 @@ impl Links {
         };
         let pairs: Vec<(String, String)> = sources.iter().filter_map(linked).collect();
         if pairs.is_empty() {
-            return Ok(Self { links: Vec::new(), fates });
+            return Ok(Self { fates, ..Self::default() });
         }
         let private = Arc::new(private().map_err(|source| Error::Sockets { source })?);
         let mut links = Vec::with_capacity(pairs.len());
@@ -161,13 +180,14 @@ impl Links {
             let (upstream, downstream) = (fate(&from), fate(&to));
             links.push(Link { from, to, data, sync, upstream, downstream, _private: Arc::clone(&private) });
         }
-        Ok(Self { links, fates })
+        Ok(Self { links, fates, ..Self::default() })
     }
 
     /// Where the pipeline of this name stands.
     pub(super) fn place(&self, name: &str) -> Place {
         Place {
             upstream: self.links.iter().find(|link| link.to == name).cloned(),
+            waits_for: self.waits.get(name).and_then(|from| Some((from.clone(), self.fates.get(from)?.clone()))),
             downstream: self.links.iter().filter(|link| link.from == name).cloned().collect(),
             fate: self.fates.get(name).cloned().unwrap_or_default(),
         }
@@ -178,10 +198,11 @@ fn name(loaded: &Loaded) -> &str {
     &loaded.spec.pipeline.name
 }
 
-/// The pipeline that a source waits for: by subscribing, or by reading the repo of its name.
-fn upstream(source: &Source) -> Option<&str> {
+/// The pipeline that a source waits for: by subscribing, or by reading the branch that it `writes`.
+fn upstream<'a>(source: &'a Source, writes: impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
     match source {
         Source::Subscribe(spec) => spec.pipeline.as_deref(),
+        Source::Repo(spec) => (writes(&spec.repo) == Some(spec.branch.as_str())).then_some(spec.repo.as_str()),
         Source::Stream(_) | Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) => None,
     }
 }

@@ -134,7 +134,7 @@ impl Run {
             counts: Arc::clone(&counts),
             stop: stop.clone(),
         };
-        let producer = parts.producer()?;
+        let producer = parts.producer(store, conditions)?;
         let manner = producer.manner();
         let until = match conditions.until {
             Until::Stopped if manner.finite => Until::Ended,
@@ -276,12 +276,10 @@ impl Run {
                 self.step(Event::Ended(partition)).await
             }
             Told::Batches { batches, about, room } => {
-                let (mut rows, mut bytes, mut moved) = (0, 0, false);
+                let (mut rows, mut bytes, moved) = (0, 0, about.moved);
                 for batch in batches {
-                    let next = &batch.span.next;
-                    if batch.span.start != next.offset || about.jumped.is_some() {
-                        self.offsets.move_on(partition, next.clone(), false, about.jumped);
-                        moved = true;
+                    if moved {
+                        self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
                     }
                     for batch in self.meet(batch).await? {
                         let (more_rows, more_bytes) = self.take(batch).await?;

@@ -1,6 +1,6 @@
 //! What can go wrong between a source and a batch.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use arrow::error::ArrowError;
 use thiserror::Error;
@@ -186,6 +186,47 @@ pub enum Error {
         /// The pipeline.
         pipeline: String,
     },
+    /// The commits of another repo cannot be read.
+    #[error("repo \"{repo}\", branch \"{branch}\": {doing} it failed")]
+    Upstream {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// The step.
+        doing: &'static str,
+        /// What the repo said.
+        #[source]
+        source: Arc<dyn Coded>,
+    },
+    /// A commit of another repo changes what was read of it.
+    #[error(
+        "repo \"{repo}\", branch \"{branch}\": commit {commit} has {how} {path}, which may have been read; set `rewritten: pass` to go on and leave what was made of it as it is"
+    )]
+    Rewritten {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// The commit.
+        commit: String,
+        /// `overwritten`, `removed` or `reverted`.
+        how: &'static str,
+        /// The file.
+        path: String,
+    },
+    /// Commits of another repo that come next are not there.
+    #[error(
+        "repo \"{repo}\", branch \"{branch}\": {what}; set onOutOfRange to latest or earliest to go on with the commits there are, or write a new repo"
+    )]
+    Gone {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// What is not as it was.
+        what: String,
+    },
     /// Settings of a framing contradict each other.
     #[error("framing: {reason}")]
     Framing {
@@ -226,6 +267,8 @@ impl Coded for Error {
             Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
             Self::Subscribe { .. } => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
+            Self::Upstream { source, .. } => source.kind(),
+            Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
             Self::Undecodable { .. } => Kind::Plugin,
@@ -252,6 +295,9 @@ impl Coded for Error {
             Self::Secret { .. } => "E0331",
             Self::StdinTaken => "E0332",
             Self::Stdin { .. } => "E0333",
+            Self::Upstream { source, .. } => source.code(),
+            Self::Rewritten { .. } => "E0334",
+            Self::Gone { .. } => "E0335",
         }
     }
 }

@@ -23,6 +23,8 @@ mod inbox;
 mod metadata;
 mod produce;
 mod recent;
+mod repo;
+mod repo_spec;
 mod schema_text;
 mod source;
 mod stdin;
@@ -42,6 +44,8 @@ pub use self::{
     framing::{ByteOrder, Compression, Framer, FramingSpec, FramingType, LengthPrefix},
     http::{HttpProducer, HttpSpec},
     produce::{Durable, Fetched, Fetcher, Found, Manner, Producer},
+    repo::{RepoProducer, Runs},
+    repo_spec::{RepoMode, RepoSpec, RepoStart, Rewritten},
     schema_text::SchemaText,
     source::Source,
     stdin::{StdinProducer, StdinSpec},

@@ -74,6 +74,14 @@ impl Fetched {
             provenance: Vec::new(),
         }
     }
+
+    /// Whether the position is another after it. Messages alone say so too: of something large that is read in parts, all
+    /// parts may have one offset.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        let holds = self.rows.is_some() || !self.messages.is_empty();
+        holds || self.jump.is_some() || self.span.start != self.span.next.offset
+    }
 }
 
 /// A finished commit, as a producer hears of it.

@@ -73,13 +73,9 @@ impl Producer for RepoProducer {
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        Box::new(RepoFetcher {
-            source: self.source.clone(),
-            number: found.start.offset,
-            token: Token::read(&found.start),
-            follower: None,
-            reading: None,
-        })
+        let (source, number, token) = (self.source.clone(), found.start.offset, Token::read(&found.start));
+        let cursor = Cursor { source, number, token, follower: None, sound: None };
+        Box::new(RepoFetcher { cursor, reading: None })
     }
 }
 
@@ -159,14 +155,14 @@ impl Source {
                 let there = follower.commit(commit.number).await.map_err(|error| self.failed("opening", error))?;
                 match there.filter(|there| there.id == commit.id) {
                     Some(there) => Ok(before(&there)),
-                    None => Err(self.rewritten(format!("its branch does not lead to commit {id}"))),
+                    None => Err(self.gone(format!("its branch does not lead to commit {id}"))),
                 }
             }
         }
     }
 
-    fn rewritten(&self, what: String) -> Error {
-        Error::Rewritten { repo: self.spec.repo.clone(), branch: self.spec.branch.clone(), what }
+    fn gone(&self, what: String) -> Error {
+        Error::Gone { repo: self.spec.repo.clone(), branch: self.spec.branch.clone(), what }
     }
 
     /// Whether the file at `path` is read.
@@ -179,21 +175,37 @@ impl Source {
 
 /// Reads one run of commits after the other.
 struct RepoFetcher {
+    cursor: Cursor,
+    reading: Option<Reading>,
+}
+
+/// Where it is in the branch.
+struct Cursor {
     source: Source,
     /// Number of the newest commit that was read whole.
     number: u64,
     token: Token,
     follower: Option<Follower>,
-    reading: Option<Reading>,
+    /// The head and the number that were last found to belong together.
+    sound: Option<(String, u64)>,
 }
 
 /// A run of commits that is being read.
 struct Reading {
     provenance: Provenance,
     at_ms: i64,
-    files: Vec<AddedFile>,
+    /// `None` for those that are not read.
+    files: Vec<Option<AddedFile>>,
     part: Part,
     open: Option<Open>,
+}
+
+impl Reading {
+    fn pass_over(&mut self) {
+        while matches!(self.files.get(self.part.file), Some(None)) {
+            self.part.file += 1;
+        }
+    }
 }
 
 /// The file that is being read.
@@ -213,42 +225,31 @@ enum Next {
 #[async_trait]
 impl Fetcher for RepoFetcher {
     async fn fetch(&mut self) -> Result<Fetched, Error> {
-        let mut reading = match self.reading.take() {
-            Some(reading) => reading,
-            None => match self.next().await? {
-                Next::Run(reading) => reading,
+        let Self { cursor, reading } = self;
+        let mut open = match reading.take() {
+            Some(open) => open,
+            None => match cursor.next().await? {
+                Next::Run(open) => open,
                 Next::Jump(to) => {
-                    self.number = to;
-                    let span = Span { partition: 0, start: to, next: self.token.at(to) };
-                    return Ok(Fetched { jump: Some(to), ..Fetched::new(Messages::default(), span, Progress::More) });
+                    cursor.number = to;
+                    return Ok(Fetched { jump: Some(to), ..cursor.fetched(to, Progress::More) });
                 }
-                Next::Nothing(progress) => {
-                    let span = Span { partition: 0, start: self.number, next: self.token.at(self.number) };
-                    return Ok(Fetched::new(Messages::default(), span, progress));
-                }
+                Next::Nothing(progress) => return Ok(cursor.fetched(cursor.number, progress)),
             },
         };
-        let start = self.number;
-        let content = self.content(&mut reading).await?;
-        let over = reading.part.file >= reading.files.len();
-        if over {
-            self.number = reading.part.last;
-            self.token = Token { after: reading.provenance.upstream.commit.clone(), part: None };
-        } else {
-            self.token.part = Some(reading.part);
-        }
-        let span = Span { partition: 0, start, next: self.token.at(self.number) };
-        let mut fetched = Fetched::new(Messages::default(), span, Progress::More);
-        let head = self.follower.as_ref().and_then(Follower::head);
-        fetched.high_watermark = head.map(|head| head.number);
+        let start = cursor.number;
+        let content = cursor.content(&mut open).await?;
+        let over = open.part.file >= open.files.len();
+        cursor.pass(&open, over);
+        let mut fetched = cursor.fetched(start, Progress::More);
         if let Some(content) = content {
-            fetched.provenance.push(reading.provenance.clone());
+            fetched.provenance.push(open.provenance.clone());
             match content {
                 Content::Rows(rows) => fetched.rows = Some(rows),
                 Content::Messages(messages) => fetched.messages = messages,
             }
         }
-        self.reading = (!over).then_some(reading);
+        *reading = (!over).then_some(open);
         Ok(fetched)
     }
 }
@@ -258,7 +259,26 @@ enum Content {
     Messages(Messages),
 }
 
-impl RepoFetcher {
+impl Cursor {
+    /// A run from `start` to here, with nothing in it yet.
+    fn fetched(&self, start: u64, progress: Progress) -> Fetched {
+        let span = Span { partition: 0, start, next: self.token.at(self.number) };
+        let head = self.follower.as_ref().and_then(Follower::head);
+        let high_watermark = head.map(|head| head.number);
+        Fetched { high_watermark, ..Fetched::new(Messages::default(), span, progress) }
+    }
+
+    /// Goes behind what was read of a run.
+    fn pass(&mut self, reading: &Reading, over: bool) {
+        match over {
+            true => {
+                self.number = reading.part.last;
+                self.token = Token { after: reading.provenance.upstream.commit.clone(), part: None };
+            }
+            false => self.token.part = Some(reading.part),
+        }
+    }
+
     /// The next run of commits, or nothing after a while.
     async fn next(&mut self) -> Result<Next, Error> {
         // Looked at first: what its pipeline committed before it stopped is then seen.
@@ -269,21 +289,22 @@ impl RepoFetcher {
         }
         let Some(follower) = &mut self.follower else {
             if self.number > 0 {
-                return Err(self.source.rewritten("the repo is gone".into()));
+                return Err(self.source.gone("the repo is gone".into()));
             }
             tokio::time::sleep(self.source.spec.every.0).await;
             return Ok(Next::Nothing(if runs { Progress::More } else { Progress::Idle }));
         };
-        let head = follower.refresh().await.map_err(failed)?.map(|head| (head.number, head.marker.clone()));
-        let number = head.as_ref().map_or(0, |(number, _)| *number);
-        if let Some(what) = self.lost(number).await? {
-            return self.enter_anew(number, what).await;
+        let head = follower.refresh().await.map_err(failed)?;
+        let number = head.map_or(0, |head| head.number);
+        let sound = (head.map(|head| head.id.clone()).unwrap_or_default(), self.number);
+        let over = self.source.ends && !runs && head.is_some_and(|head| has_ended(&head.marker));
+        if self.sound.as_ref() != Some(&sound) {
+            if let Some(what) = self.lost(number).await? {
+                return self.enter_anew(number, what).await;
+            }
+            self.sound = Some(sound);
         }
         if number <= self.number {
-            let ended = |marker: &Marker| {
-                !marker.partitions.is_empty() && marker.partitions.values().all(|partition| partition.ended)
-            };
-            let over = self.source.ends && !runs && head.is_some_and(|(_, marker)| ended(&marker));
             if over {
                 return Ok(Next::Nothing(Progress::Ended));
             }
@@ -322,9 +343,9 @@ impl RepoFetcher {
 
     /// Goes on somewhere else, if the spec says so.
     async fn enter_anew(&mut self, head: u64, what: String) -> Result<Next, Error> {
-        let Some(follower) = &self.follower else { return Err(self.source.rewritten(what)) };
+        let Some(follower) = &self.follower else { return Err(self.source.gone(what)) };
         let to = match self.source.spec.on_out_of_range {
-            OutOfRange::Fail => return Err(self.source.rewritten(what)),
+            OutOfRange::Fail => return Err(self.source.gone(what)),
             OutOfRange::Latest => head,
             OutOfRange::Earliest => {
                 let first = follower.first().await.map_err(|error| self.source.failed("reading", error))?;
@@ -340,7 +361,7 @@ impl RepoFetcher {
     /// Opens the run of commits behind the newest that was read, where it was left.
     async fn open(&self) -> Result<Reading, Error> {
         let failed = |error| self.source.failed("reading", error);
-        let gone = || self.source.rewritten("the repo is gone".into());
+        let gone = || self.source.gone("the repo is gone".into());
         let follower = self.follower.as_ref().ok_or_else(gone)?;
         let begin = |last, whole| Part { last, whole, file: 0, done: 0 };
         let part = match self.token.part {
@@ -362,29 +383,27 @@ impl RepoFetcher {
         for file in rewritten {
             let counts = file.how == "reverted" || self.source.wants(&file.path)?;
             if counts && self.source.spec.rewritten == Rewritten::Fail {
-                let what = format!(
-                    "commit {} has {} {}, which may have been read; set `rewritten: pass` to go on with what was made of it as it is",
-                    short(&file.commit), file.how, file.path
-                );
-                return Err(self.source.rewritten(what));
+                let (repo, branch) = (self.source.spec.repo.clone(), self.source.spec.branch.clone());
+                let (commit, how, path) = (short(&file.commit).to_owned(), file.how, file.path);
+                return Err(Error::Rewritten { repo, branch, commit, how, path });
             }
         }
-        let mut wanted = Vec::with_capacity(files.len());
-        for file in files {
+        let wanted = |file: AddedFile| {
             let fits = self.source.spec.mode != RepoMode::Rows || file.format.is_some();
-            if fits && self.source.wants(&file.path)? {
-                wanted.push(file);
-            }
-        }
+            Ok((fits && self.source.wants(&file.path)?).then_some(file))
+        };
+        let files = files.into_iter().map(wanted).collect::<Result<_, _>>()?;
         let (repo, branch) = (self.source.spec.repo.clone(), self.source.spec.branch.clone());
         let upstream = Upstream { repo, branch, commit: commit.id };
         let provenance = Provenance { upstream, global: commit.global };
-        Ok(Reading { provenance, at_ms: commit.finished_ms, files: wanted, part, open: None })
+        let mut reading = Reading { provenance, at_ms: commit.finished_ms, files, part, open: None };
+        reading.pass_over();
+        Ok(reading)
     }
 
     /// The next rows or messages of a run; `None` if it has no more. The part says afterwards what follows them.
     async fn content(&self, reading: &mut Reading) -> Result<Option<Content>, Error> {
-        while let Some(file) = reading.files.get(reading.part.file) {
+        while let Some(Some(file)) = reading.files.get(reading.part.file) {
             let open = match &mut reading.open {
                 Some(open) => open,
                 none => none.insert(self.file(file, reading.part.done).await?),
@@ -406,6 +425,7 @@ impl RepoFetcher {
             };
             if !more {
                 (reading.part.file, reading.part.done, reading.open) = (reading.part.file + 1, 0, None);
+                reading.pass_over();
             }
             if content.is_some() {
                 return Ok(content);
@@ -417,7 +437,7 @@ impl RepoFetcher {
     /// Opens a file behind the `done` rows or messages that were read.
     async fn file(&self, file: &AddedFile, done: u64) -> Result<Open, Error> {
         let failed = |error| self.source.failed("reading", error);
-        let gone = || self.source.rewritten("the repo is gone".into());
+        let gone = || self.source.gone("the repo is gone".into());
         let follower = self.follower.as_ref().ok_or_else(gone)?;
         let mut values = Blobs::default();
         match self.source.spec.mode {
@@ -436,6 +456,11 @@ impl RepoFetcher {
         }
         Ok(Open::Messages(values))
     }
+}
+
+/// Whether everything that the pipeline of a branch reads has ended.
+fn has_ended(marker: &Marker) -> bool {
+    !marker.partitions.is_empty() && marker.partitions.values().all(|partition| partition.ended)
 }
 
 /// The batches behind the first `done` rows.
@@ -481,6 +506,7 @@ impl fmt::Debug for RepoProducer {
 
 impl fmt::Debug for RepoFetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RepoFetcher").field("number", &self.number).field("token", &self.token).finish_non_exhaustive()
+        let Cursor { number, token, .. } = &self.cursor;
+        f.debug_struct("RepoFetcher").field("number", number).field("token", token).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,9 @@
 //! What a pipeline reads, as its spec says: one of the kinds of producer.
 
-use super::{ConsumerType, HttpSpec, MetadataColumn, Promise, Start, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec};
+use super::{
+    ConsumerType, HttpSpec, MetadataColumn, Promise, RepoMode, RepoSpec, RepoStart, Start, StdinSpec, StreamSpec,
+    SubscribeSpec, TcpSpec,
+};
 
 /// What a pipeline reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,8 @@ pub enum Source {
     Stdin(StdinSpec),
     /// A ZeroMQ publisher, or another pipeline.
     Subscribe(SubscribeSpec),
+    /// The commits of another repo.
+    Repo(RepoSpec),
 }
 
 impl Source {
@@ -27,6 +32,7 @@ impl Source {
             Self::Http(_) => "http",
             Self::Stdin(_) => "stdin",
             Self::Subscribe(_) => "subscribe",
+            Self::Repo(_) => "repo",
         }
     }
 
@@ -34,7 +40,7 @@ impl Source {
     #[must_use]
     pub fn promise(&self) -> Promise {
         match self {
-            Self::Stream(_) => Promise::REPLAYABLE,
+            Self::Stream(_) | Self::Repo(_) => Promise::REPLAYABLE,
             Self::Tcp(spec) => spec.promise(),
             Self::Http(spec) => spec.promise(),
             Self::Stdin(spec) => spec.promise(),
@@ -47,6 +53,7 @@ impl Source {
     pub fn decodes(&self) -> bool {
         match self {
             Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => true,
+            Self::Repo(spec) => spec.mode != RepoMode::Rows,
         }
     }
 
@@ -56,6 +63,7 @@ impl Source {
         match self {
             Self::Stream(spec) => &spec.topic,
             Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => self.key(),
+            Self::Repo(spec) => &spec.repo,
         }
     }
 
@@ -68,6 +76,7 @@ impl Source {
             Self::Http(spec) => &spec.metadata,
             Self::Stdin(spec) => &spec.metadata,
             Self::Subscribe(spec) => &spec.metadata,
+            Self::Repo(spec) => &spec.metadata,
         }
     }
 
@@ -80,8 +89,24 @@ impl Source {
             Self::Http(spec) => format!("what is posted to http://{}{}", spec.listen, spec.path),
             Self::Stdin(_) => "standard input".into(),
             Self::Subscribe(spec) => spec.reads(),
+            Self::Repo(spec) => repo(spec),
         }
     }
+}
+
+fn repo(spec: &RepoSpec) -> String {
+    let what = match spec.mode {
+        RepoMode::Rows => "rows",
+        RepoMode::Files => "files",
+        RepoMode::Lines => "lines",
+    };
+    let start = match &spec.start {
+        RepoStart::Earliest => "the first commit".into(),
+        RepoStart::Latest => "the next commit".into(),
+        RepoStart::Commit(id) => format!("commit {id}"),
+    };
+    let path = spec.path.as_deref().map(|path| format!(":{path}")).unwrap_or_default();
+    format!("{what} of the commits of {}@{}{path}, from {start} or the last one read", spec.repo, spec.branch)
 }
 
 fn stream(spec: &StreamSpec) -> String {

@@ -91,7 +91,7 @@ impl SubscribeSpec {
         }
         if !linked && self.address.is_none() {
             return Some((
-                "",
+                "address",
                 "say where the publisher speaks, as in `address: tcp://127.0.0.1:5556`, or name a `pipeline`",
             ));
         }
@@ -358,7 +358,7 @@ mod tests {
         check(r#"{"pipeline": "other"}"#, None);
         check(r#"{"address": "tcp://h:1"}"#, None);
         check(r#"{"address": "tcp://h:1", "sync": "tcp://h:2", "onEnd": "stop"}"#, None);
-        check("{}", Some(""));
+        check("{}", Some("address"));
         check(r#"{"pipeline": "other", "address": "tcp://h:1"}"#, Some("pipeline"));
         check(r#"{"pipeline": "other", "topics": ["a"]}"#, Some("topics"));
         check(r#"{"address": "tcp://h:1", "onEnd": "stop"}"#, Some("onEnd"));

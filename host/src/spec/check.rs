@@ -42,6 +42,11 @@ pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
 /// Two of them have one name, or write one branch.
 pub fn together(all: &[Loaded]) -> Result<(), Error> {
     let mut names: BTreeMap<&str, &Loaded> = BTreeMap::new();
+    let mut reads_stdin = all.iter().filter(|loaded| loaded.spec.producer.stdin.is_some());
+    if let (Some(first), Some(second)) = (reads_stdin.next(), reads_stdin.next()) {
+        let what = format!("{} reads standard input already, and there is only one", first.place("producer.stdin"));
+        return Err(contradiction(second, "producer.stdin", what));
+    }
     for loaded in all {
         let PipelineSpec { pipeline, commit, .. } = &loaded.spec;
         let Some(first) = names.insert(&pipeline.name, loaded) else { continue };
@@ -191,7 +196,7 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         [] => {
             return Err(missing(
                 "source",
-                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin` or `subscribe`",
+                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`",
             ));
         }
         [first, second, ..] => {
@@ -203,12 +208,6 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             return Err(contradiction(loaded, &path, what));
         }
     };
-    if let Source::Subscribe(subscribe) = source
-        && let Some((key, what)) = subscribe.problem()
-    {
-        let path = format!("producer.subscribe.{key}");
-        return Err(contradiction(loaded, path.trim_end_matches('.'), what));
-    }
     let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
     if source.decodes() && producer.decoder.is_none() && !linked {
         return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
@@ -239,6 +238,9 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             let rule = "write the plugin's name, or name@sha256:… with its digest";
             return Err(bad_name(loaded, &path, reference, "the name of a plugin", rule));
         }
+    }
+    if let Some((key, what)) = super::sources::problem(source) {
+        return Err(contradiction(loaded, &format!("producer.{}.{key}", source.key()), what));
     }
     let Some(stream) = &producer.stream else { return Ok(()) };
     let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));

@@ -24,6 +24,7 @@ mod pipeline;
 mod schema;
 mod settings;
 mod shape;
+mod sources;
 mod stream_configs;
 #[cfg(test)]
 mod tests;

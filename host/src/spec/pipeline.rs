@@ -10,7 +10,7 @@ use crate::{
     data::{ByteSize, Period},
     node::NodeSpec,
     plugin::{GrantSpec, LimitsSpec},
-    producer::{DecoderSpec, Guarantee, HttpSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec},
+    producer::{DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec},
     repo::Format,
 };
 
@@ -91,6 +91,9 @@ pub struct ProducerSpec {
     /// A ZeroMQ publisher, or another pipeline of the same run.
     #[serde(default)]
     pub subscribe: Option<SubscribeSpec>,
+    /// The commits of another repo of the same store.
+    #[serde(default)]
+    pub repo: Option<RepoSpec>,
     /// What makes rows of messages.
     #[serde(default)]
     pub decoder: Option<DecoderSpec>,
@@ -105,7 +108,8 @@ impl ProducerSpec {
         let http = self.http.clone().map(Source::Http);
         let stdin = self.stdin.clone().map(Source::Stdin);
         let subscribe = self.subscribe.clone().map(Source::Subscribe);
-        [stream, tcp, http, stdin, subscribe].into_iter().flatten().collect()
+        let repo = self.repo.clone().map(Source::Repo);
+        [stream, tcp, http, stdin, subscribe, repo].into_iter().flatten().collect()
     }
 
     /// The source of a sound spec.
