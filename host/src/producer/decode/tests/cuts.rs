@@ -32,6 +32,42 @@ fn cut(spec: &str, values: &[Vec<u8>], cuts: &[(usize, bool)]) -> (Vec<String>, 
     (rows, dead)
 }
 
+const TEXT: [&str; 4] = [r#"{"type":"csv"}"#, r#"{"type":"graphite"}"#, r#"{"type":"influx"}"#, r#"{"type":"syslog"}"#];
+
+/// Text that means something to one decoder or another.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let words = vec![
+        "<34>",
+        "Oct",
+        " 11",
+        " 22:14:15",
+        "Feb 30",
+        ">1 ",
+        "-",
+        "[a b=\"c\"",
+        "]",
+        "m",
+        ",",
+        "=",
+        "\\",
+        "\"",
+        " ",
+        "\n",
+        "\r",
+        "1",
+        "e9",
+        ";",
+        ".",
+        ":",
+        "é",
+    ];
+    let word = prop_oneof![
+        4 => prop::sample::select(words).prop_map(|word| word.as_bytes().to_vec()),
+        1 => any::<u8>().prop_map(|byte| vec![byte]),
+    ];
+    prop::collection::vec(word, 0..16).prop_map(|words| words.concat())
+}
+
 fn cases() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let text = |lines: &[&str]| lines.iter().map(|line| line.as_bytes().to_vec()).collect::<Vec<_>>();
     let batch = super::binary::batch;
@@ -65,6 +101,13 @@ proptest! {
     fn cuts_and_restarts_do_not_matter(cuts in prop::collection::vec((0..9_usize, any::<bool>()), 0..6)) {
         for (spec, values) in cases() {
             prop_assert_eq!(cut(spec, &values, &cuts), cut(spec, &values, &[]), "{}", spec);
+        }
+    }
+
+    #[test]
+    fn strange_text_is_a_fault_and_nothing_else(lines in prop::collection::vec(line(), 1..5)) {
+        for spec in TEXT {
+            cut(spec, &lines, &[]);
         }
     }
 }
