@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use influxdb_line_protocol::{FieldValue, ParsedLine, parse_lines};
+use influxdb_line_protocol::{FieldValue, ParsedLine, parse_lines, split_lines};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -75,11 +75,9 @@ impl Native for Influx {
         let precision = self.precision;
         let parsed = Parsed::all(messages, |value, sent| {
             let text = std::str::from_utf8(value).map_err(|_| ("influx.syntax", "the message is not UTF-8".into()))?;
-            // The parser takes a backslash at the very end for a line that goes on, and some writers end lines in \r\n.
-            let rows = parse_lines(text.trim_end_matches(['\r', '\n'])).map(|line| {
-                let line = line.map_err(|error| error.to_string())?;
-                row(&line, precision, sent)
-            });
+            // Lines are told apart first, because some writers end them in \r\n, which the parser does not take.
+            let lines = split_lines(text).flat_map(|line| parse_lines(line.trim_end_matches('\r')));
+            let rows = lines.map(|line| row(&line.map_err(|error| error.to_string())?, precision, sent));
             rows.collect::<Result<_, String>>().map_err(|reason| ("influx.syntax", reason))
         });
         if self.schema.is_none() && parsed.rows().next().is_some() {

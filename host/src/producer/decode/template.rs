@@ -196,7 +196,8 @@ mod tests {
         let told = told.as_ref().map(|(m, t, f)| (m.as_str(), t.as_str(), f.as_str()));
         match (told, expected) {
             (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
-            (got, expected) => assert_eq!(got, expected.map_err(|_| &String::new()), "{templates:?} {path}"),
+            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{templates:?} {path}"),
+            (got, _) => panic!("{templates:?} {path}: {got:?}"),
         }
     }
 
