@@ -1,6 +1,6 @@
 //! What can go wrong between a source and a batch.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use arrow::error::ArrowError;
 use thiserror::Error;
@@ -100,6 +100,17 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A file that the decoder's settings name cannot be read.
+    #[error("decoder \"{decoder}\": cannot read {}", path.display())]
+    File {
+        /// Name of the decoder.
+        decoder: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// A kernel refused the rows.
     #[error("decoder \"{decoder}\" cannot build a batch of {rows} rows")]
     Kernel {
@@ -157,6 +168,23 @@ pub enum Error {
         /// What the system said.
         #[source]
         source: io::Error,
+    },
+    /// A subscription could not be opened.
+    #[error("producer \"subscribe\" cannot listen to {address}; see whether there is room for temporary files")]
+    Subscribe {
+        /// Where the publisher speaks.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A pipeline subscribes to one that does not run beside it.
+    #[error(
+        "producer \"subscribe\" names pipeline \"{pipeline}\", which does not run beside it; give both to one `spout run`"
+    )]
+    NotLinked {
+        /// The pipeline.
+        pipeline: String,
     },
     /// The commits of another repo cannot be read.
     #[error("repo \"{repo}\", branch \"{branch}\": {doing} it failed")]
@@ -236,7 +264,9 @@ impl Coded for Error {
         match self {
             Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
-            Self::Start { .. } | Self::Schema { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Subscribe { .. } => Kind::Unavailable,
+            Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
@@ -256,9 +286,12 @@ impl Coded for Error {
             Self::Kernel { .. } => "E0305",
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",
+            Self::File { .. } => "E0313",
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
             Self::Listen { .. } => "E0330",
+            Self::Subscribe { .. } => "E0350",
+            Self::NotLinked { .. } => "E0351",
             Self::Secret { .. } => "E0331",
             Self::StdinTaken => "E0332",
             Self::Stdin { .. } => "E0333",

@@ -248,8 +248,8 @@ const TYPES: [(&str, FramingType, &str); 14] = [
 /// How a body of type `essence` is cut, if `decoder` can read it.
 fn by_type(essence: &str, decoder: &DecoderSpec) -> Result<FramingType, String> {
     let reads = match decoder {
-        DecoderSpec::Native(NativeDecoder::Json(_)) => "json",
         DecoderSpec::Native(NativeDecoder::Raw) | DecoderSpec::Plugin(_) => "",
+        DecoderSpec::Native(native) => native.name(),
     };
     let fits = |of: &str| of.is_empty() || reads.is_empty() || of == reads;
     match TYPES.iter().find(|(name, ..)| *name == essence) {

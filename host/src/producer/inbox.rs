@@ -124,6 +124,11 @@ impl Letterbox {
         Ok(receipt)
     }
 
+    /// Ends when nobody takes anything out any more.
+    pub(super) async fn closed(&self) {
+        self.queue.closed().await;
+    }
+
     /// Nothing can follow what was put: when that is durable, the pipeline stops with `error`.
     pub(super) fn fail(&self, error: Error) {
         // Nobody takes it if the pipeline stopped meanwhile.

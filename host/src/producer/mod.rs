@@ -29,11 +29,15 @@ mod schema_text;
 mod source;
 mod stdin;
 mod stream_spec;
+mod subscribe;
 mod tcp;
 
 pub use self::{
     class::{Class, Guarantee, Promise},
-    decode::{Decoder, DecoderFactory, SchemaPin},
+    decode::{
+        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvHeader, CsvSpec, Decoder, DecoderFactory,
+        GraphiteSpec, InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
+    },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
     discover::StreamProducer,
     error::Error,
@@ -46,5 +50,6 @@ pub use self::{
     source::Source,
     stdin::{StdinProducer, StdinSpec},
     stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec},
+    subscribe::{LinkedPublisher, OnEnd, SubscribeProducer, SubscribeSpec},
     tcp::{Reply, TcpProducer, TcpSpec},
 };

@@ -8,10 +8,9 @@ use super::{
     near,
 };
 use crate::{
-    consumer::ConsumerSpec,
     node::NodeSpec,
-    producer::{ConsumerType, DecoderSpec, JsonSpec, NativeDecoder, Start},
-    repo::{self, Format},
+    producer::{ConsumerType, DecoderSpec, Source, Start},
+    repo,
 };
 
 const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
@@ -197,7 +196,7 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         [] => {
             return Err(missing(
                 "source",
-                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin` or `repo`",
+                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`",
             ));
         }
         [first, second, ..] => {
@@ -209,7 +208,8 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             return Err(contradiction(loaded, &path, what));
         }
     };
-    if source.decodes() && producer.decoder.is_none() {
+    let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
+    if source.decodes() && producer.decoder.is_none() && !linked {
         return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
     }
     if !source.decodes() && producer.decoder.is_some() {
@@ -219,13 +219,13 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         );
         return Err(contradiction(loaded, "producer.decoder", what));
     }
-    if let Some(DecoderSpec::Native(NativeDecoder::Json(JsonSpec { schema: Some(schema), .. }))) = &producer.decoder
-        && let Err(reason) = schema.parse()
+    if let Some(DecoderSpec::Native(native)) = &producer.decoder
+        && let Err(reason) = native.check(&loaded.base_dir)
     {
         return Err(contradiction(
             loaded,
-            "producer.decoder.schema",
-            format!("the decoder's schema is wrong: {reason}"),
+            "producer.decoder",
+            format!("the decoder {} cannot work: {reason}", native.name()),
         ));
     }
     for (path, reference) in plugins(&loaded.spec) {
@@ -334,13 +334,8 @@ fn positive(loaded: &Loaded) -> Result<(), Error> {
 
 fn consumers(loaded: &Loaded) -> Result<(), Error> {
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
-        let path = format!("consumers[{index}].format");
-        match consumer {
-            ConsumerSpec::File(file) if !matches!(file.format, Format::Ndjson | Format::Csv) => {
-                let what = "a file outside the repo can only grow as ndjson or csv; change the format of this consumer";
-                return Err(contradiction(loaded, &path, what));
-            }
-            _ => {}
+        if let Some((key, what)) = consumer.problem() {
+            return Err(contradiction(loaded, &format!("consumers[{index}].{key}"), what));
         }
     }
     Ok(())
