@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bytes::Bytes;
-
 use super::{Error, build::Parts};
 use crate::{
     clock::{self, Instant},
     consumer::Pending,
-    data::Advance,
+    data::{Advance, Part},
     repo::{BranchWriter, Commit, CommitMeta, Finished},
 };
 
@@ -18,7 +16,7 @@ pub(super) struct Cut {
     pub(super) pending: Pending,
     pub(super) writer: BranchWriter,
     pub(super) advance: Advance,
-    pub(super) states: BTreeMap<String, Bytes>,
+    pub(super) states: BTreeMap<String, Part>,
     pub(super) reason: &'static str,
     pub(super) at: Instant,
 }
@@ -56,6 +54,7 @@ impl Cut {
             reason: reason.to_owned(),
             rows: written.rows,
             dead_letters: written.dead_letters,
+            late: written.late,
             marker_file: parts.spec.spout.marker.clone(),
             ..CommitMeta::default()
         };

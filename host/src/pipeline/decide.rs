@@ -83,6 +83,8 @@ impl Reason {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
+    /// Tell the handlers that a partition has had nothing for so long.
+    Quiet(PartitionId, Duration),
     /// Let handlers give the rows they hold back; no message will follow.
     Finish,
     /// Cut a commit.
@@ -96,7 +98,8 @@ pub(super) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     Reading,
-    Idle,
+    /// Since when it has nothing, while we were waiting for it, unless the handlers were told.
+    Idle(Option<Instant>),
     Ended,
 }
 
@@ -105,6 +108,8 @@ enum Lane {
 pub(super) struct State {
     thresholds: Thresholds,
     until: Until,
+    /// How long handlers wait for a partition that has nothing.
+    idle_after: Option<Duration>,
     lanes: BTreeMap<PartitionId, Lane>,
     discovered: bool,
     rows: u64,
@@ -119,10 +124,11 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(thresholds: Thresholds, until: Until) -> Self {
+    pub(super) fn new(thresholds: Thresholds, until: Until, idle_after: Option<Duration>) -> Self {
         Self {
             thresholds,
             until,
+            idle_after,
             lanes: BTreeMap::new(),
             discovered: false,
             rows: 0,
@@ -137,9 +143,31 @@ impl State {
         }
     }
 
-    /// When the open commit is due by time, if there is one.
+    /// When something is due by time: the open commit, or word of a partition that has nothing.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        self.since.filter(|_| !self.committing).map(|since| since + self.thresholds.time)
+        let commit = self.since.filter(|_| !self.committing).map(|since| since + self.thresholds.time);
+        let quiet = self.lanes.values().filter_map(|lane| self.quiet_at(*lane)).min();
+        [commit, quiet].into_iter().flatten().min()
+    }
+
+    fn quiet_at(&self, lane: Lane) -> Option<Instant> {
+        match (lane, self.idle_after) {
+            (Lane::Idle(Some(since)), Some(after)) => Some(since + after),
+            _ => None,
+        }
+    }
+
+    /// Partitions that have had nothing for as long as handlers wait, and were not told of.
+    fn quiet(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let Some(after) = self.idle_after else { return };
+        for (&partition, lane) in &mut self.lanes {
+            if let Lane::Idle(Some(since)) = *lane
+                && now.duration_since(since) >= after
+            {
+                *lane = Lane::Idle(None);
+                actions.push(Action::Quiet(partition, after));
+            }
+        }
     }
 
     /// Whether the next commit is full while the one before is still being written: no row is taken until it is.
@@ -151,6 +179,7 @@ impl State {
     pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         self.take(event, now, &mut actions);
+        self.quiet(now, &mut actions);
         if self.stopped {
             return actions;
         }
@@ -187,7 +216,12 @@ impl State {
                     self.finished = false;
                 }
             }
-            Event::Idle(partition) => drop(self.lanes.insert(partition, Lane::Idle)),
+            Event::Idle(partition) => {
+                let lane = self.lanes.entry(partition).or_insert(Lane::Reading);
+                if !matches!(lane, Lane::Idle(_)) {
+                    *lane = Lane::Idle(Some(now));
+                }
+            }
             Event::Ended(partition) => drop(self.lanes.insert(partition, Lane::Ended)),
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
@@ -245,7 +279,7 @@ mod tests {
     /// Each line: seconds since the start, event, expected actions.
     fn check(until: Until, lines: &[(u64, Event, &[Action])]) {
         let start = Instant::now();
-        let mut state = State::new(THRESHOLDS, until);
+        let mut state = State::new(THRESHOLDS, until, Some(Duration::from_secs(3)));
         for (index, (at, event, expected)) in lines.iter().enumerate() {
             let actions = state.step(*event, start + Duration::from_secs(*at));
             assert_eq!(&actions, expected, "line {index}: {event:?}");
@@ -328,6 +362,24 @@ mod tests {
             ],
         );
         check(Until::Idle, &[(0, Event::Discovered, &[Action::Stop])]);
+    }
+
+    #[test]
+    fn a_partition_that_has_nothing_is_told_of_once() {
+        check(
+            Until::Stopped,
+            &[
+                (0, Event::Opened(0), &[]),
+                (1, Event::Idle(0), &[]),
+                (2, Event::Idle(0), &[]),
+                (3, Event::Tick, &[]),
+                (4, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+                (9, Event::Tick, &[]),
+                (9, took(1), &[]),
+                (10, Event::Idle(0), &[]),
+                (13, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+            ],
+        );
     }
 
     #[test]
