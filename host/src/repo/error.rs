@@ -122,7 +122,7 @@ pub enum Error {
     NoState { key: String, branch: String },
     /// A part of the index is torn or was altered.
     #[error(
-        "{object}, a part of the index, is damaged: {reason}; run `spout fsck --repair`, the index is made anew from the records"
+        "{object}, a part of the index, is damaged: {reason}; run `spout fsck`, which says what it is about; `--repair` makes anew what the records that are there tell"
     )]
     BadIndex { object: String, reason: String },
     /// Written by a newer spout.
