@@ -18,6 +18,8 @@ mod flow;
 pub mod handlers;
 mod plugin;
 mod spec;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::{collections::BTreeMap, time::Duration};
