@@ -266,9 +266,14 @@ impl Decoding {
         let Fetched { messages, rows, span, .. } = fetched;
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
         let batch = match rows {
-            Some(records) => {
-                Ok(Batch { records, span, origins: Origins::Unknown, messages: Arc::default(), dead: Vec::new(), late: Vec::new() })
-            }
+            Some(records) => Ok(Batch {
+                records,
+                span,
+                origins: Origins::Unknown,
+                messages: Arc::default(),
+                dead: Vec::new(),
+                late: Vec::new(),
+            }),
             None => self.decoder.decode(messages, span).await,
         };
         let batch = batch.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;

@@ -132,13 +132,13 @@ impl DecoderFactory {
     /// The columns of what its decoders make, where they are known before any message: declared, or pinned.
     pub async fn schema(&self) -> Option<SchemaRef> {
         let declared = match &self.spec {
-            DecoderSpec::Native(NativeDecoder::Json(spec)) => spec.schema.as_ref().and_then(|text| text.parse().ok()),
-            DecoderSpec::Native(NativeDecoder::Raw) => Some(raw::schema().as_ref().clone()),
+            DecoderSpec::Native(native) => native.schema(),
             DecoderSpec::Plugin(_) => None,
         };
         let schema = match declared {
-            Some(declared) => Arc::new(declared),
-            None => self.pin.get().await?,
+            Some(declared) => declared,
+            // Columns that are named and not yet typed say nothing of what comes.
+            None => self.pin.get().await.filter(|schema| is_settled(Some(schema)))?,
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
