@@ -8,6 +8,7 @@ mod crash_matrix;
 mod exactly_once;
 mod files;
 mod first_plugin;
+mod nexmark;
 mod power_loss;
 mod races;
 mod readers;
