@@ -14,5 +14,6 @@ pub mod pipeline;
 pub mod plugin;
 pub mod producer;
 pub mod repo;
+pub mod secret;
 pub mod spec;
 pub mod telemetry;

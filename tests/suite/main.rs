@@ -10,6 +10,7 @@ mod files;
 mod first_plugin;
 mod nexmark;
 mod power_loss;
+mod producers;
 mod races;
 mod readers;
 mod real_input;

@@ -16,7 +16,7 @@ use crate::{
     node::NodeSpec,
     pipeline::Parts,
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
-    producer::{ConsumerType, DecoderSpec, NativeDecoder, Start},
+    producer::{ConsumerType, DecoderSpec, NativeDecoder},
     spec::{self, Loaded, load_all, plugin_name},
 };
 
@@ -91,8 +91,8 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
         line: loaded.line,
         digest: loaded.digest.clone(),
         writes: format!("{}@{}:{}", spec.pipeline.name, spec.commit.branch, spec.commit.path),
-        guarantee: "exactly-once in the repo, at-least-once in other consumers".into(),
-        reads: reads(loaded),
+        guarantee: guarantee(loaded),
+        reads: spec.producer.source().map(|source| source.reads()).unwrap_or_default(),
         decoder: decoder(loaded),
         node: spec.node.iter().map(handler).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
@@ -202,20 +202,14 @@ pub(super) fn joined(worlds: &[World]) -> String {
     worlds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn reads(loaded: &Loaded) -> String {
-    let Some(stream) = &loaded.spec.producer.stream else { return "nothing".into() };
-    let how = match stream.consumer_type {
-        ConsumerType::Lowlevel => "by partition",
-        ConsumerType::Highlevel => "as one stream",
+/// What can be said of every message, here and in each consumer.
+fn guarantee(loaded: &Loaded) -> String {
+    let promise = loaded.spec.producer.source().map(|source| source.promise().to_string());
+    let others = match loaded.spec.consumers.is_empty() {
+        true => "",
+        false => ", other consumers see rows before the commit: at-least-once at best",
     };
-    let start = match &stream.start {
-        Start::Earliest => "earliest".into(),
-        Start::Latest => "latest".into(),
-        Start::Time(time) => time.to_string(),
-        Start::Ago(period) => format!("{period} ago"),
-        Start::Offset(offsets) => format!("the offsets of {} partitions", offsets.len()),
-    };
-    format!("topic `{}` of {}, {how}, from {start} or the last commit", stream.topic, plugin_name(&stream.plugin))
+    format!("{} in the repo{others}", promise.unwrap_or_default())
 }
 
 fn decoder(loaded: &Loaded) -> String {

@@ -9,13 +9,22 @@ use std::{
     },
 };
 
-use super::{Error, decide::Thresholds};
+use super::{
+    Error,
+    decide::{Thresholds, Until},
+    run::Conditions,
+};
 use crate::{
     consumer::{Consumer, ConsumerSpec, FileConsumer, PrintConsumer, Target},
     data::Marker,
     node::{self, Builder, Chain, NodeSpec, Shape, States},
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
-    producer::{DecoderFactory, DecoderSpec, Discovery, SchemaPin, StreamSpec},
+    producer::{
+        self, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer, Runs,
+        SchemaPin, Source, StdinProducer, StreamProducer, TcpProducer,
+    },
+    repo::Store,
+    secret::Secret,
     spec::{ErrorsSpec, Loaded, PipelineSpec},
 };
 
@@ -26,8 +35,9 @@ pub struct Parts {
     pub(super) spec: PipelineSpec,
     pub(super) digest: String,
     pub(super) base: PathBuf,
-    pub(super) stream: StreamSpec,
-    pub(super) source: Task,
+    pub(super) source: Source,
+    pub(super) source_task: Option<Task>,
+    token: Option<Secret>,
     pub(super) decoder: DecoderSpec,
     pub(super) decoder_task: Option<Task>,
     pub(super) handler_tasks: BTreeMap<String, Task>,
@@ -52,9 +62,27 @@ impl Parts {
             draining: Arc::new(AtomicBool::new(false)),
             digests: BTreeMap::new(),
         };
-        let stream = loading.part(spec.producer.stream.as_ref(), "producer.stream")?.clone();
-        let decoder = loading.part(spec.producer.decoder.as_ref(), "producer.decoder")?.clone();
-        let source = loading.task(&stream.plugin, &stream.settings).await?;
+        let source = loading.part(spec.producer.source(), "producer")?;
+        let decoder = match source.decodes() {
+            true => loading.part(spec.producer.decoder.clone(), "producer.decoder")?,
+            // It will meet no message.
+            false => DecoderSpec::Native(NativeDecoder::Raw),
+        };
+        let source_task = match &source {
+            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
+            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) => None,
+        };
+        let token = match &source {
+            Source::Http(HttpSpec { token: Some(token), .. }) => {
+                let key = "producer.http.token";
+                let failed = |reason| Error::Producer {
+                    pipeline: spec.pipeline.name.clone(),
+                    source: Box::new(producer::Error::Secret { key, reason }),
+                };
+                Some(token.read(&loaded.base_dir).map_err(failed)?)
+            }
+            _ => None,
+        };
         let decoder_task = match &decoder {
             DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings).await?),
             DecoderSpec::Native(_) => None,
@@ -70,8 +98,9 @@ impl Parts {
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
             base: loaded.base_dir.clone(),
-            stream,
             source,
+            source_task,
+            token,
             decoder,
             decoder_task,
             handler_tasks,
@@ -88,6 +117,19 @@ impl Parts {
     pub fn with_reset(mut self, handlers: &[String]) -> Self {
         self.reset = handlers.iter().cloned().collect();
         self
+    }
+
+    /// The branch it writes.
+    pub(super) fn writes(&self) -> (&str, &str) {
+        (&self.name, &self.spec.commit.branch)
+    }
+
+    /// The branch it reads, if it reads commits.
+    pub(super) fn reads(&self) -> Option<(&str, &str)> {
+        match &self.source {
+            Source::Repo(spec) => Some((&spec.repo, &spec.branch)),
+            _ => None,
+        }
     }
 
     /// Name of the pipeline.
@@ -120,16 +162,33 @@ impl Parts {
         }
     }
 
-    pub(super) fn discovery(&self) -> Discovery {
-        Discovery::new(self.stream.clone(), self.source.clone())
+    /// What reads the source.
+    pub(super) fn producer(&self, store: &Store, conditions: &Conditions) -> Result<Box<dyn Producer>, Error> {
+        Ok(match &self.source {
+            Source::Stream(spec) => {
+                let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
+                Box::new(StreamProducer::new(spec.clone(), task))
+            }
+            Source::Tcp(spec) => Box::new(TcpProducer::new(spec.clone(), &self.name)),
+            Source::Http(spec) => {
+                Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
+            }
+            Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone())),
+            Source::Repo(spec) => {
+                let upstream = conditions.upstream.clone();
+                let runs: Runs = Arc::new(move || upstream.as_ref().is_some_and(|over| !over.is_cancelled()));
+                let ends = conditions.until == Until::Ended;
+                Box::new(RepoProducer::new(spec.clone(), store.clone(), runs, ends))
+            }
+        })
     }
 
     pub(super) fn decoders(&self, pin: SchemaPin) -> DecoderFactory {
         DecoderFactory {
             spec: self.decoder.clone(),
             task: self.decoder_task.clone(),
-            topic: self.stream.topic.clone(),
-            metadata: self.stream.metadata.clone(),
+            topic: self.source.topic().to_owned(),
+            metadata: self.source.metadata().to_vec(),
             pin,
         }
     }
@@ -211,7 +270,7 @@ struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    fn part<'b, T>(&self, part: Option<&'b T>, name: &str) -> Result<&'b T, Error> {
+    fn part<T>(&self, part: Option<T>, name: &str) -> Result<T, Error> {
         part.ok_or_else(|| Error::Spec {
             pipeline: self.spec.pipeline.name.clone(),
             reason: format!("`{name}` is missing"),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Update,
@@ -47,11 +48,22 @@ impl Host {
     ) -> (Self, mpsc::UnboundedReceiver<Update>) {
         let (updates, told) = mpsc::unbounded_channel();
         let mut host = Self { tasks: JoinSet::new(), orders: BTreeMap::new() };
-        for parts in pipelines {
+        let over: Vec<CancellationToken> = pipelines.iter().map(|_| CancellationToken::new()).collect();
+        let branches: Vec<_> = pipelines.iter().map(|parts| parts.writes()).collect();
+        let upstream = |parts: &Parts| branches.iter().position(|writes| Some(*writes) == parts.reads());
+        let upstream: Vec<_> =
+            pipelines.iter().map(|parts| upstream(parts).and_then(|at| over.get(at).cloned())).collect();
+        for ((parts, over), upstream) in pipelines.into_iter().zip(over).zip(upstream) {
             let (order, orders) = mpsc::unbounded_channel();
             host.orders.insert(parts.name.clone(), order);
-            let conditions = Conditions { until: options.until, json: options.json, memory_high: options.memory_high };
-            host.tasks.spawn(supervise(parts, store.clone(), conditions, orders, updates.clone()));
+            let RunOptions { until, json, memory_high } = *options;
+            let conditions = Conditions { until, json, memory_high, upstream };
+            let run = supervise(parts, store.clone(), conditions, orders, updates.clone());
+            host.tasks.spawn(async move {
+                // Also told if it ends by a panic.
+                let _over = over.drop_guard();
+                run.await
+            });
         }
         (host, told)
     }

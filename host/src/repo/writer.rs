@@ -9,6 +9,7 @@ use super::{
     Error,
     checkpoint::Checkpoint,
     draft::{Contents, draft},
+    follow,
     format::sha256,
     invariants::Head,
     object::Step,
@@ -254,6 +255,7 @@ impl BranchWriter {
         self.marker = commit.marker.clone();
         self.stated = hashes(&commit.state);
         self.settled = true;
+        follow::announce();
         self.keep_up().await;
         Ok(commit)
     }

@@ -204,7 +204,7 @@ fn missing_keys_say_what_they_are() {
     );
     assert_eq!(
         complaint("pipeline: {name: p}\nproducer: {}\n"),
-        "E0105 s.yaml:2: `producer` has no `stream`; add `stream: {plugin: …, topic: …}` or Pinot's `streamConfigs`"
+        "E0105 s.yaml:2: `producer` has no source; add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin` or `repo`"
     );
     assert_eq!(
         complaint("# nothing\n"),
