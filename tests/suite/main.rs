@@ -5,6 +5,7 @@ mod branches;
 mod buckets;
 mod cli;
 mod crash_matrix;
+mod decoders;
 mod exactly_once;
 mod files;
 mod first_plugin;

@@ -16,7 +16,7 @@ use crate::{
     node::NodeSpec,
     pipeline::Parts,
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
-    producer::{ConsumerType, DecoderSpec, NativeDecoder},
+    producer::{ConsumerType, DecoderSpec},
     spec::{self, Loaded, load_all, plugin_name},
 };
 
@@ -215,8 +215,7 @@ fn guarantee(loaded: &Loaded) -> String {
 fn decoder(loaded: &Loaded) -> String {
     match &loaded.spec.producer.decoder {
         Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
-        Some(DecoderSpec::Native(NativeDecoder::Json(_))) => "json".into(),
-        Some(DecoderSpec::Native(NativeDecoder::Raw)) => "raw".into(),
+        Some(DecoderSpec::Native(native)) => native.name().into(),
         None => "none".into(),
     }
 }

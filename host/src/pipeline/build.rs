@@ -190,6 +190,7 @@ impl Parts {
             topic: self.source.topic().to_owned(),
             metadata: self.source.metadata().to_vec(),
             pin,
+            base: self.base.clone(),
         }
     }
 

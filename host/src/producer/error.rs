@@ -1,6 +1,6 @@
 //! What can go wrong between a source and a batch.
 
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use arrow::error::ArrowError;
 use thiserror::Error;
@@ -99,6 +99,17 @@ pub enum Error {
         decoder: String,
         /// What is wrong, and what to do.
         reason: String,
+    },
+    /// A file that the decoder's settings name cannot be read.
+    #[error("decoder \"{decoder}\": cannot read {}", path.display())]
+    File {
+        /// Name of the decoder.
+        decoder: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
     },
     /// A kernel refused the rows.
     #[error("decoder \"{decoder}\" cannot build a batch of {rows} rows")]
@@ -236,7 +247,7 @@ impl Coded for Error {
         match self {
             Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
-            Self::Start { .. } | Self::Schema { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
@@ -256,6 +267,7 @@ impl Coded for Error {
             Self::Kernel { .. } => "E0305",
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",
+            Self::File { .. } => "E0313",
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
             Self::Listen { .. } => "E0330",

@@ -33,7 +33,10 @@ mod tcp;
 
 pub use self::{
     class::{Class, Guarantee, Promise},
-    decode::{Decoder, DecoderFactory, SchemaPin},
+    decode::{
+        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvHeader, CsvSpec, Decoder, DecoderFactory,
+        GraphiteSpec, InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
+    },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
     discover::StreamProducer,
     error::Error,

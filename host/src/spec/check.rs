@@ -10,7 +10,7 @@ use super::{
 use crate::{
     consumer::ConsumerSpec,
     node::NodeSpec,
-    producer::{ConsumerType, DecoderSpec, JsonSpec, NativeDecoder, Start},
+    producer::{ConsumerType, DecoderSpec, Start},
     repo::{self, Format},
 };
 
@@ -215,13 +215,13 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         );
         return Err(contradiction(loaded, "producer.decoder", what));
     }
-    if let Some(DecoderSpec::Native(NativeDecoder::Json(JsonSpec { schema: Some(schema), .. }))) = &producer.decoder
-        && let Err(reason) = schema.parse()
+    if let Some(DecoderSpec::Native(native)) = &producer.decoder
+        && let Err(reason) = native.check(&loaded.base_dir)
     {
         return Err(contradiction(
             loaded,
-            "producer.decoder.schema",
-            format!("the decoder's schema is wrong: {reason}"),
+            "producer.decoder",
+            format!("the decoder {} cannot work: {reason}", native.name()),
         ));
     }
     for (path, reference) in plugins(&loaded.spec) {

@@ -95,7 +95,7 @@ fn compressed_streams_are_unpacked_first() {
             check(&spec, &twice, &["a", "bc", "d"], None);
             check(&spec, b"", &[], None);
             let (messages, error) = frame(&spec, [&twice[..twice.len() - 3]]);
-            assert!(messages.len() >= 2 && error.unwrap().contains("compression"), "{spec}");
+            assert!(!messages.is_empty() && error.unwrap().contains("compression"), "{spec}");
         }
         let (_, error) = frame(&format!(r#"{{"compression":"{name}"}}"#), [&b"plain text\n"[..]]);
         assert!(error.unwrap().contains(name));
