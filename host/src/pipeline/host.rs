@@ -58,7 +58,7 @@ impl Host {
             host.orders.insert(parts.name.clone(), order);
             let RunOptions { until, json, memory_high } = *options;
             let conditions = Conditions { until, json, memory_high, upstream };
-            let run = supervise(parts, store.clone(), conditions, orders, updates.clone());
+            let run = Box::pin(supervise(parts, store.clone(), conditions, orders, updates.clone()));
             host.tasks.spawn(async move {
                 // Also told if it ends by a panic.
                 let _over = over.drop_guard();

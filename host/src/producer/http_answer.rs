@@ -65,9 +65,9 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 pub(super) async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
     let spec = &service.spec;
     let path = request.uri().path();
-    match request.method() {
-        &Method::GET if path == "/health" => health(&service),
-        &Method::POST if path == spec.path => match take(&service, request).await {
+    match *request.method() {
+        Method::GET if path == "/health" => health(&service),
+        Method::POST if path == spec.path => match take(&service, request).await {
             Ok(Some(stored)) => answer(StatusCode::OK, &told(&stored)),
             Ok(None) => answer(StatusCode::OK, &json!({"commit": null, "messages": 0, "deadLetters": 0})),
             Err(refusal) => refusal.into_response(),
