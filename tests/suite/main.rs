@@ -11,6 +11,7 @@ mod exactly_once;
 mod files;
 mod first_plugin;
 mod power_loss;
+mod producers;
 mod races;
 mod readers;
 mod real_input;

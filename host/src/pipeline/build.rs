@@ -1,9 +1,12 @@
 //! From a spec to parts that can run: plugins loaded, grants checked, handlers told apart.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio_util::sync::CancellationToken;
@@ -17,10 +20,7 @@ use super::{
 use crate::{
     consumer::{self, Consumer, PublishConsumer, Surroundings, Target},
     data::Marker,
-    node::{
-        Chain, Handler, NodeSpec, PluginHandler,
-        handlers::{Filter, Map},
-    },
+    node::{self, Builder, Chain, NodeSpec, Shape, States},
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
     producer::{
         self, ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer,
@@ -48,6 +48,9 @@ pub struct Parts {
     pub(super) draining: Arc<AtomicBool>,
     /// Where it stands between the other pipelines of the run.
     pub(super) place: Place,
+    /// Handlers that start empty, and whether a commit since then holds their new state.
+    pub(super) reset: BTreeSet<String>,
+    pub(super) reset_done: Arc<AtomicBool>,
 }
 
 impl Parts {
@@ -109,8 +112,17 @@ impl Parts {
             digests,
             draining,
             place: links.place(&spec.pipeline.name),
+            reset: BTreeSet::new(),
+            reset_done: Arc::default(),
             spec,
         })
+    }
+
+    /// The same with `handlers` starting empty, whatever the last commit holds of them.
+    #[must_use]
+    pub fn with_reset(mut self, handlers: &[String]) -> Self {
+        self.reset = handlers.iter().cloned().collect();
+        self
     }
 
     /// Name of the pipeline.
@@ -179,39 +191,47 @@ impl Parts {
     /// The handlers that run in each lane: those before the first that has state.
     pub(super) async fn lane_chain(&self) -> Result<Chain, Error> {
         let (lane, _) = self.spec.node.split_at(self.meeting());
-        self.chain(lane, &mut BTreeMap::new()).await
+        self.chain(lane, &mut States::new()).await
     }
 
     /// The handlers that run where lanes meet, with the state of the last commit.
-    pub(super) async fn meeting_chain(&self, states: &mut BTreeMap<String, Vec<u8>>) -> Result<Chain, Error> {
+    pub(super) async fn meeting_chain(&self, states: &mut States) -> Result<Chain, Error> {
         let (_, meeting) = self.spec.node.split_at(self.meeting());
-        self.chain(meeting, states).await
+        let chain = self.chain(meeting, states).await?;
+        self.builder().nothing_left(states).map_err(|source| self.not_restored(source))?;
+        Ok(chain)
+    }
+
+    /// What leaves the last handler, as far as it is known before any row: errors in the spec show here.
+    pub(super) async fn shape(&self, pin: &SchemaPin, meeting: &mut Chain) -> Result<Shape, Error> {
+        let mut lane = self.lane_chain().await?;
+        // Rows that need no decoder have the columns of where they come from.
+        let schema = match self.source.decodes() {
+            true => self.decoders(pin.clone()).schema().await,
+            false => None,
+        };
+        let input = Shape { schema, time: self.spec.time.clone(), ..Shape::default() };
+        let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
+        let between = lane.shape(input).map_err(refused)?;
+        meeting.shape(between).map_err(refused)
     }
 
     fn meeting(&self) -> usize {
-        let stateful = |node: &NodeSpec| matches!(node, NodeSpec::Plugin(plugin) if !plugin.stateless);
-        self.spec.node.iter().position(stateful).unwrap_or(self.spec.node.len())
+        self.spec.node.iter().position(NodeSpec::stateful).unwrap_or(self.spec.node.len())
     }
 
-    async fn chain(&self, nodes: &[NodeSpec], states: &mut BTreeMap<String, Vec<u8>>) -> Result<Chain, Error> {
-        let mut handlers: Vec<Box<dyn Handler>> = Vec::with_capacity(nodes.len());
-        for node in nodes {
-            handlers.push(match node {
-                NodeSpec::Filter(spec) => Box::new(Filter::new(spec)),
-                NodeSpec::Map(spec) => Box::new(Map::new(spec)),
-                NodeSpec::Plugin(spec) => {
-                    let task = self.handler_tasks.get(&spec.id).cloned();
-                    let task = task.ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
-                    let opened = PluginHandler::open(spec, task, states.remove(&spec.id)).await;
-                    Box::new(opened.map_err(|source| Error::State {
-                        pipeline: self.name.clone(),
-                        doing: "restored",
-                        source: Box::new(source),
-                    })?)
-                }
-            });
-        }
-        Ok(Chain::new(handlers))
+    fn builder(&self) -> Builder {
+        // A pipeline that starts again after trouble goes on with what was committed since.
+        let reset = if self.reset_done.load(Ordering::Relaxed) { BTreeSet::new() } else { self.reset.clone() };
+        Builder { tasks: self.handler_tasks.clone(), reset }
+    }
+
+    async fn chain(&self, nodes: &[NodeSpec], states: &mut States) -> Result<Chain, Error> {
+        self.builder().chain(nodes, states).await.map_err(|source| self.not_restored(source))
+    }
+
+    fn not_restored(&self, source: node::Error) -> Error {
+        Error::State { pipeline: self.name.clone(), doing: "restored", source: Box::new(source) }
     }
 
     /// The consumers besides the repo: those of the spec, and one for each pipeline that subscribes to this one.

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bytes::Bytes;
-
 use super::{Error, build::Parts};
 use crate::{
     clock::{self, Instant},
     consumer::Pending,
-    data::{Advance, PartitionId, Provenance},
+    data::{Advance, Part, PartitionId, Provenance},
     repo::{BranchWriter, Commit, CommitMeta, Finished},
 };
 
@@ -21,7 +19,7 @@ pub(super) struct Cut {
     pub(super) provenance: Vec<Provenance>,
     /// Messages set aside, for those who wait for the commit.
     pub(super) dead: Vec<(PartitionId, u64)>,
-    pub(super) states: BTreeMap<String, Bytes>,
+    pub(super) states: BTreeMap<String, Part>,
     pub(super) reason: &'static str,
     pub(super) at: Instant,
 }
@@ -60,6 +58,7 @@ impl Cut {
             reason: reason.to_owned(),
             rows: written.rows,
             dead_letters: written.dead_letters,
+            late: written.late,
             marker_file: parts.spec.spout.marker.clone(),
             // Of several the newest: what led to it led to this commit.
             global: provenance.last().map(|from| from.global.clone()),

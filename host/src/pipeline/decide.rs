@@ -1,6 +1,9 @@
 //! Everything about *when*: a pure function from state and event to actions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{clock::Instant, data::PartitionId};
 
@@ -47,8 +50,8 @@ pub(super) enum Event {
     Opened(PartitionId),
     /// Rows were taken, or a position moved on without any.
     Took(Took),
-    /// The partition has nothing for now.
-    Idle(PartitionId),
+    /// The partition has nothing for now; and whether somebody is there who may send.
+    Idle(PartitionId, bool),
     /// The partition has nothing ever again.
     Ended(PartitionId),
     /// The partition has given all that its producer had taken when it was told to stop.
@@ -102,6 +105,8 @@ impl Reason {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
+    /// Tell the handlers that a partition has had nothing for so long.
+    Quiet(PartitionId, Duration),
     /// Let handlers give the rows they hold back; no message will follow.
     Finish,
     /// Cut a commit.
@@ -115,7 +120,8 @@ pub(super) enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     Reading,
-    Idle,
+    /// Since when it has nothing, while we were waiting for it, unless the handlers were told.
+    Idle(Option<Instant>),
     Ended,
     Drained,
 }
@@ -128,7 +134,11 @@ const UPSTREAM: usize = 64;
 pub(super) struct State {
     thresholds: Thresholds,
     until: Until,
+    /// How long handlers wait for a partition that has nothing.
+    idle_after: Option<Duration>,
     lanes: BTreeMap<PartitionId, Lane>,
+    /// Partitions that have nothing, and somebody there who may send.
+    expecting: BTreeSet<PartitionId>,
     discovered: bool,
     rows: u64,
     bytes: u64,
@@ -147,12 +157,15 @@ pub(super) struct State {
 }
 
 impl State {
-    /// `drains` if the lanes go on after the order to stop until each is drained.
-    pub(super) fn new(thresholds: Thresholds, until: Until, drains: bool) -> Self {
+    /// `drains` if the lanes go on after the order to stop until each is drained; handlers are told of a partition that has
+    /// had nothing for `idle_after`.
+    pub(super) fn new(thresholds: Thresholds, until: Until, drains: bool, idle_after: Option<Duration>) -> Self {
         Self {
             thresholds,
             until,
+            idle_after,
             lanes: BTreeMap::new(),
+            expecting: BTreeSet::new(),
             discovered: false,
             rows: 0,
             bytes: 0,
@@ -169,10 +182,34 @@ impl State {
         }
     }
 
-    /// When the open commit is due by time, if there is one.
+    /// When something is due by time: the open commit, or word of a partition that has nothing.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        let since = self.since.filter(|_| !self.committing)? + self.thresholds.time;
-        Some(self.awaited.map_or(since, |awaited| awaited.min(since)))
+        let commit = self.since.filter(|_| !self.committing).map(|since| {
+            let since = since + self.thresholds.time;
+            self.awaited.map_or(since, |awaited| awaited.min(since))
+        });
+        let quiet = self.lanes.values().filter_map(|lane| self.quiet_at(*lane)).min();
+        [commit, quiet].into_iter().flatten().min()
+    }
+
+    fn quiet_at(&self, lane: Lane) -> Option<Instant> {
+        match (lane, self.idle_after) {
+            (Lane::Idle(Some(since)), Some(after)) => Some(since + after),
+            _ => None,
+        }
+    }
+
+    /// Partitions that have had nothing for as long as handlers wait, and were not told of.
+    fn quiet(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        let Some(after) = self.idle_after else { return };
+        for (&partition, lane) in &mut self.lanes {
+            if let Lane::Idle(Some(since)) = *lane
+                && now.duration_since(since) >= after
+            {
+                *lane = Lane::Idle(None);
+                actions.push(Action::Quiet(partition, after));
+            }
+        }
     }
 
     /// Whether the next commit is full while the one before is still being written: no row is taken until it is.
@@ -185,6 +222,7 @@ impl State {
     pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         self.take(event, now, &mut actions);
+        self.quiet(now, &mut actions);
         if self.stopped {
             return actions;
         }
@@ -225,8 +263,20 @@ impl State {
                     self.finished = false;
                 }
             }
-            Event::Idle(partition) => drop(self.lanes.insert(partition, Lane::Idle)),
-            Event::Ended(partition) => drop(self.lanes.insert(partition, Lane::Ended)),
+            Event::Idle(partition, expects) => {
+                match expects {
+                    true => drop(self.expecting.insert(partition)),
+                    false => drop(self.expecting.remove(&partition)),
+                }
+                let lane = self.lanes.entry(partition).or_insert(Lane::Reading);
+                if !matches!(lane, Lane::Idle(_)) {
+                    *lane = Lane::Idle(Some(now));
+                }
+            }
+            Event::Ended(partition) => {
+                self.expecting.remove(&partition);
+                self.lanes.insert(partition, Lane::Ended);
+            }
             Event::Drained(partition) => drop(self.lanes.insert(partition, Lane::Drained)),
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
@@ -252,7 +302,7 @@ impl State {
             (self.draining, Reason::Shutdown),
             (self.forced, Reason::Forced),
             (self.memory_high, Reason::Memory),
-            (self.until == Until::Idle && self.lanes_are(|lane| lane != Lane::Reading), Reason::Idle),
+            (self.until == Until::Idle && self.is_idle(), Reason::Idle),
             (self.awaited.is_some_and(|at| at <= now), Reason::Awaited),
             (now.duration_since(since) >= self.thresholds.time, Reason::Time),
         ];
@@ -264,8 +314,12 @@ impl State {
             || match self.until {
                 Until::Stopped => false,
                 Until::Ended => over,
-                Until::Idle => self.lanes_are(|lane| lane != Lane::Reading),
+                Until::Idle => self.is_idle(),
             }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.expecting.is_empty() && self.lanes_are(|lane| lane != Lane::Reading)
     }
 
     fn lanes_are(&self, wanted: impl Fn(Lane) -> bool) -> bool {
@@ -287,7 +341,7 @@ mod tests {
 
     /// Each line: seconds since the start, event, expected actions.
     fn check(until: Until, lines: &[(u64, Event, &[Action])]) {
-        check_state(State::new(THRESHOLDS, until, false), lines);
+        check_state(State::new(THRESHOLDS, until, false, Some(Duration::from_secs(3))), lines);
     }
 
     fn check_state(mut state: State, lines: &[(u64, Event, &[Action])]) {
@@ -368,12 +422,46 @@ mod tests {
                 (0, Event::Opened(1), &[]),
                 (0, Event::Discovered, &[]),
                 (0, took(3), &[]),
-                (0, Event::Idle(0), &[]),
-                (0, Event::Idle(1), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Idle(0, false), &[]),
+                (0, Event::Idle(1, false), &[Action::Cut(Reason::Idle)]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
         check(Until::Idle, &[(0, Event::Discovered, &[Action::Stop])]);
+    }
+
+    #[test]
+    fn a_partition_that_has_nothing_is_told_of_once() {
+        check(
+            Until::Stopped,
+            &[
+                (0, Event::Opened(0), &[]),
+                (1, Event::Idle(0, false), &[]),
+                (2, Event::Idle(0, false), &[]),
+                (3, Event::Tick, &[]),
+                (4, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+                (9, Event::Tick, &[]),
+                (9, took(1), &[]),
+                (10, Event::Idle(0, false), &[]),
+                (13, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+            ],
+        );
+    }
+
+    #[test]
+    fn somebody_who_may_send_is_waited_for() {
+        check(
+            Until::Idle,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (0, Event::Idle(0, true), &[]),
+                (0, took(3), &[]),
+                (0, Event::Idle(0, true), &[]),
+                (0, Event::Idle(0, false), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Committed, &[Action::Stop]),
+            ],
+        );
     }
 
     #[test]
@@ -416,7 +504,7 @@ mod tests {
     #[test]
     fn the_sooner_of_two_times_is_due() {
         let start = Instant::now();
-        let mut state = State::new(THRESHOLDS, Until::Stopped, false);
+        let mut state = State::new(THRESHOLDS, Until::Stopped, false, None);
         state.step(took(1), start);
         assert_eq!(state.due_at(), Some(start + Duration::from_secs(5)));
         state.step(Event::Took(Took { awaited: Some(Duration::from_secs(1)), ..MOVED }), start);
@@ -435,7 +523,7 @@ mod tests {
     #[test]
     fn what_was_taken_is_drained_before_stopping() {
         check_state(
-            State::new(THRESHOLDS, Until::Stopped, true),
+            State::new(THRESHOLDS, Until::Stopped, true, None),
             &[
                 (0, Event::Opened(0), &[]),
                 (0, Event::Discovered, &[]),

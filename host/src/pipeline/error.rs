@@ -55,6 +55,15 @@ pub enum Error {
         #[source]
         source: Box<node::Error>,
     },
+    /// The handlers do not fit each other, or the rows.
+    #[error("pipeline \"{pipeline}\" cannot run: its chain of handlers does not fit together")]
+    Chain {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the handler said.
+        #[source]
+        source: Box<node::Error>,
+    },
     /// A handler could not be opened, or could not give its state.
     #[error("pipeline \"{pipeline}\" stopped: the state of its node could not be {doing}")]
     State {
@@ -170,7 +179,7 @@ impl Coded for Error {
             Self::Upstream { .. } | Self::Sockets { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
             Self::Producer { source, .. } => source.kind(),
-            Self::Node { source, .. } | Self::State { source, .. } => source.kind(),
+            Self::Node { source, .. } | Self::Chain { source, .. } | Self::State { source, .. } => source.kind(),
             Self::Consumer { source, .. } => source.kind(),
             Self::Repo { source, .. } => source.kind(),
             Self::Lost { .. } => Kind::Conflict,
@@ -184,7 +193,7 @@ impl Coded for Error {
             Self::Spec { .. } => "E0701",
             Self::Plugin { source, .. } => source.code(),
             Self::Producer { source, .. } => source.code(),
-            Self::Node { source, .. } | Self::State { source, .. } => source.code(),
+            Self::Node { source, .. } | Self::Chain { source, .. } | Self::State { source, .. } => source.code(),
             Self::Consumer { source, .. } => source.code(),
             Self::Repo { source, .. } => source.code(),
             Self::Lost { .. } => "E0702",

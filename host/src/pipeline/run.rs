@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use arrow::array::RecordBatch;
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinHandle,
@@ -30,7 +29,7 @@ use crate::{
     consumer::{Consumer, RepoConsumer},
     data::{Batch, PartitionId, Position, Provenance, Span},
     error::Coded as _,
-    node::Chain,
+    node::{Chain, News, Source},
     producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
     repo::{BranchWriter, Store},
     spec::OnError,
@@ -121,7 +120,8 @@ impl Run {
         updates: &mpsc::UnboundedSender<Update>,
     ) -> Result<(Self, ToldBy), Error> {
         let Recovered { repo, writer, marker, head, mut states, pin } = recover::recover(parts, store).await?;
-        let meeting = parts.meeting_chain(&mut states).await?;
+        let mut meeting = parts.meeting_chain(&mut states).await?;
+        parts.shape(&pin, &mut meeting).await?;
         let consumers = parts.consumers(conditions.json, &conditions.stop).await;
         let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
         let (told, meet) = mpsc::unbounded_channel();
@@ -144,7 +144,7 @@ impl Run {
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo),
-            state: State::new(parts.thresholds(), until, manner.drains),
+            state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()),
             producer,
             manner,
             listening: false,
@@ -202,6 +202,10 @@ impl Run {
         for action in self.state.step(event, clock::now()) {
             match action {
                 Action::Finish => self.finish().await?,
+                Action::Quiet(partition, after) => {
+                    // What it releases counts for the next commit, and cannot be the reason for one.
+                    self.tell(News::Idle(Source::Partition(partition), after)).await?;
+                }
                 Action::Cut(reason) => self.cut(reason).await?,
                 Action::Drain => {
                     self.parts.draining.store(true, Ordering::Relaxed);
@@ -251,6 +255,7 @@ impl Run {
         }
         let fetcher = self.producer.fetcher(found);
         let chain = self.parts.lane_chain().await?;
+        self.tell(News::Opened(Source::Partition(partition))).await?;
         self.lanes.insert(partition, Lane::start(partition, fetcher, self.decoders.decoder(), chain, &self.shared));
         self.step(Event::Opened(partition)).await?;
         if starts_late {
@@ -262,16 +267,17 @@ impl Run {
     async fn hear(&mut self, partition: PartitionId, told: Told) -> Result<bool, Error> {
         match told {
             Told::Failed(error) => Err(*error),
-            Told::Idle => self.step(Event::Idle(partition)).await,
+            Told::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
             Told::Ended if self.manner.drains && self.parts.draining.load(Ordering::Relaxed) => {
                 self.step(Event::Drained(partition)).await
             }
             Told::Ended => {
+                let (rows, bytes) = self.tell(News::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();
                 if !known.as_ref().is_some_and(|known| known.ended) {
                     let position = known.map(|known| known.position).unwrap_or_default();
                     self.offsets.move_on(partition, position, true, None);
-                    self.step(moved(partition)).await?;
+                    self.step(Event::Took(Took { partition, rows, bytes, moved: true, ..Took::default() })).await?;
                 }
                 self.step(Event::Ended(partition)).await
             }
@@ -309,6 +315,17 @@ impl Run {
             next,
             source: Box::new(source),
         })
+    }
+
+    /// Tells the handlers news; rows and Arrow bytes of what they release.
+    async fn tell(&mut self, news: News) -> Result<(u64, u64), Error> {
+        let released = self.meeting.hear(news).await.map_err(|source| self.state_failed("brought on", source))?;
+        let (mut rows, mut bytes) = (0, 0);
+        for batch in released {
+            let (more_rows, more_bytes) = self.take(batch).await?;
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+        }
+        Ok((rows, bytes))
     }
 
     /// Hands a batch to the consumers; rows and Arrow bytes of it.
@@ -355,8 +372,8 @@ impl Run {
     /// Rows that handlers still hold back, now that no message will follow.
     async fn finish(&mut self) -> Result<(), Error> {
         let held = self.meeting.finish().await.map_err(|source| self.state_failed("finished", source))?;
-        for records in held {
-            self.take(held_back(records)).await?;
+        for batch in held {
+            self.take(batch).await?;
         }
         Ok(())
     }
@@ -379,6 +396,7 @@ impl Run {
 
     /// Everything taken so far becomes a commit; writing it goes on beside the rows to come.
     async fn cut(&mut self, reason: Reason) -> Result<(), Error> {
+        self.tell(News::Cut).await?;
         for consumer in &mut self.consumers {
             consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
@@ -400,6 +418,7 @@ impl Run {
     async fn committed(&mut self, done: Done) -> Result<bool, Error> {
         let Done { writer, commit, advance, mut dead, took } = done;
         self.writer = Some(writer);
+        self.parts.reset_done.store(true, Ordering::Relaxed);
         dead.sort_unstable();
         let positions = advance.steps.into_iter().map(|(partition, step)| (partition, step.to.position)).collect();
         let durable = Durable { commit: commit.id.clone(), sequence: commit.sequence, positions, dead };
@@ -456,17 +475,6 @@ fn moved(partition: PartitionId) -> Event {
 
 fn consumer_failed(parts: &Parts, source: crate::consumer::Error) -> Error {
     Error::Consumer { pipeline: parts.name.clone(), source: Box::new(source) }
-}
-
-/// Rows with no run of offsets behind them.
-fn held_back(records: RecordBatch) -> Batch {
-    Batch {
-        records,
-        span: Span { partition: 0, start: 0, next: Position::default() },
-        origins: crate::data::Origins::Unknown,
-        messages: Arc::default(),
-        dead: Vec::new(),
-    }
 }
 
 /// The answer of the commit on its way; never if there is none.

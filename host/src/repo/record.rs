@@ -174,6 +174,9 @@ pub struct Commit {
     pub rows: u64,
     /// Messages set aside.
     pub dead_letters: u64,
+    /// Rows that came too late for a handler, by handler.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late: BTreeMap<String, u64>,
     /// Why it was cut.
     pub reason: String,
     /// Whether it holds the same rows as its parent in other files.

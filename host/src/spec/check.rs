@@ -88,11 +88,7 @@ pub fn plugin_name(reference: &str) -> &str {
 
 fn name_handlers(spec: &mut PipelineSpec) {
     for (index, node) in spec.node.iter_mut().enumerate() {
-        let (kind, id) = match node {
-            NodeSpec::Filter(filter) => ("filter", &mut filter.id),
-            NodeSpec::Map(map) => ("map", &mut map.id),
-            NodeSpec::Plugin(plugin) => ("plugin", &mut plugin.id),
-        };
+        let (kind, id) = node.named();
         if id.is_empty() {
             *id = format!("{kind}-{index}");
         }

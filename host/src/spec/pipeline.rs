@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     consumer::ConsumerSpec,
     data::{ByteSize, Period},
-    node::NodeSpec,
+    node::{NodeSpec, TimeSpec},
     plugin::{GrantSpec, LimitsSpec},
     producer::{DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec},
     repo::Format,
@@ -28,6 +28,9 @@ pub struct PipelineSpec {
     pub spout: SpoutSpec,
     /// Where messages come from.
     pub producer: ProducerSpec,
+    /// The event time of rows, for handlers that need it and do not name one of their own.
+    #[serde(default)]
+    pub time: Option<TimeSpec>,
     /// The chain of handlers, in order.
     #[serde(default)]
     pub node: Vec<NodeSpec>,
