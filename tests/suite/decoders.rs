@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use spout_tests::{Site, venv};
 
 const PEERS: [&str; 3] = ["fastavro==1.13.1", "protobuf==7.36.2", "pyarrow==26.0.1"];
-const SCRIPT: &str = include_str!("../support/encoders.py");
+const SCRIPT: &str = include_str!("../support/peers.py");
 
 /// Runs a pipeline `name` over the files in `dir`, which `spout check` has to accept first.
 fn run(site: &Site, name: &str, dir: &str, settings: &str, decoder: &str) -> Result<()> {

@@ -4,6 +4,7 @@ mod bad_stores;
 mod branches;
 mod buckets;
 mod cli;
+mod consumers;
 mod crash_matrix;
 mod decoders;
 mod exactly_once;

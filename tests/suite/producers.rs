@@ -11,7 +11,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use spout_tests::{Running, Site};
 
-const PEERS: &str = include_str!("../support/clients.py");
+const PEERS: &str = include_str!("../support/senders.py");
 const JSON: &str = "decoder: {type: json, schema: {id: int64, who: utf8}}";
 
 fn spec(name: &str, producer: &str, rest: &str) -> String {
@@ -29,7 +29,7 @@ fn listening(site: &Site, specs: &[&str]) -> Result<(Running, String)> {
     Ok((run, address))
 }
 
-/// Runs a Python program from `clients.py`; what it prints.
+/// Runs a Python program from `senders.py`; what it prints.
 fn peers(arguments: &[&str]) -> Result<String> {
     let output = Command::new("python3").args(["-c", PEERS]).args(arguments).output()?;
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     consumer::ConsumerSpec,
     node::NodeSpec,
-    pipeline::Parts,
+    pipeline::{Links, Parts},
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
     producer::{ConsumerType, DecoderSpec},
     spec::{self, Loaded, load_all, plugin_name},
@@ -59,9 +59,10 @@ struct PlannedPlugin {
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let specs = load_all(&self.specs)?;
+        let links = Links::between(&specs)?;
         let plugins = global.open_plugins()?;
         for loaded in &specs {
-            let plan = plan(loaded, &plugins).await?;
+            let plan = plan(loaded, &plugins, &links).await?;
             plan.print(printer)?;
         }
         Ok(())
@@ -69,8 +70,8 @@ impl Check {
 }
 
 /// Loads what `loaded` needs, checks it, and says what would run.
-pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
-    Parts::build(loaded, plugins).await?;
+pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Plan> {
+    Parts::build(loaded, plugins, links).await?;
     check_directories(loaded)?;
     let mut used = Vec::new();
     for part in parts(loaded) {
@@ -229,10 +230,7 @@ fn handler(node: &NodeSpec) -> String {
 }
 
 fn consumer(consumer: &ConsumerSpec) -> String {
-    match consumer {
-        ConsumerSpec::Print(print) => format!("print, {} rows a commit", print.rows),
-        ConsumerSpec::File(file) => format!("file {}", file.path.display()),
-    }
+    format!("{} ({})", consumer.describe(), consumer.guarantee())
 }
 
 fn grants(loaded: &Loaded) -> Vec<String> {

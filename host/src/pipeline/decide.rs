@@ -1,6 +1,9 @@
 //! Everything about *when*: a pure function from state and event to actions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{clock::Instant, data::PartitionId};
 
@@ -47,8 +50,8 @@ pub(super) enum Event {
     Opened(PartitionId),
     /// Rows were taken, or a position moved on without any.
     Took(Took),
-    /// The partition has nothing for now.
-    Idle(PartitionId),
+    /// The partition has nothing for now; and whether somebody is there who may send.
+    Idle(PartitionId, bool),
     /// The partition has nothing ever again.
     Ended(PartitionId),
     /// The partition has given all that its producer had taken when it was told to stop.
@@ -134,6 +137,8 @@ pub(super) struct State {
     /// How long handlers wait for a partition that has nothing.
     idle_after: Option<Duration>,
     lanes: BTreeMap<PartitionId, Lane>,
+    /// Partitions that have nothing, and somebody there who may send.
+    expecting: BTreeSet<PartitionId>,
     discovered: bool,
     rows: u64,
     bytes: u64,
@@ -152,14 +157,15 @@ pub(super) struct State {
 }
 
 impl State {
-    /// `drains` if the lanes go on after the order to stop until each is drained; `idle_after` is how long handlers wait for
-    /// a partition that has nothing.
+    /// `drains` if the lanes go on after the order to stop until each is drained; handlers are told of a partition that has
+    /// had nothing for `idle_after`.
     pub(super) fn new(thresholds: Thresholds, until: Until, drains: bool, idle_after: Option<Duration>) -> Self {
         Self {
             thresholds,
             until,
             idle_after,
             lanes: BTreeMap::new(),
+            expecting: BTreeSet::new(),
             discovered: false,
             rows: 0,
             bytes: 0,
@@ -178,8 +184,10 @@ impl State {
 
     /// When something is due by time: the open commit, or word of a partition that has nothing.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        let time = self.since.filter(|_| !self.committing).map(|since| since + self.thresholds.time);
-        let commit = time.map(|time| self.awaited.map_or(time, |awaited| awaited.min(time)));
+        let commit = self.since.filter(|_| !self.committing).map(|since| {
+            let since = since + self.thresholds.time;
+            self.awaited.map_or(since, |awaited| awaited.min(since))
+        });
         let quiet = self.lanes.values().filter_map(|lane| self.quiet_at(*lane)).min();
         [commit, quiet].into_iter().flatten().min()
     }
@@ -255,13 +263,20 @@ impl State {
                     self.finished = false;
                 }
             }
-            Event::Idle(partition) => {
+            Event::Idle(partition, expects) => {
+                match expects {
+                    true => drop(self.expecting.insert(partition)),
+                    false => drop(self.expecting.remove(&partition)),
+                }
                 let lane = self.lanes.entry(partition).or_insert(Lane::Reading);
                 if !matches!(lane, Lane::Idle(_)) {
                     *lane = Lane::Idle(Some(now));
                 }
             }
-            Event::Ended(partition) => drop(self.lanes.insert(partition, Lane::Ended)),
+            Event::Ended(partition) => {
+                self.expecting.remove(&partition);
+                self.lanes.insert(partition, Lane::Ended);
+            }
             Event::Drained(partition) => drop(self.lanes.insert(partition, Lane::Drained)),
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
@@ -287,7 +302,7 @@ impl State {
             (self.draining, Reason::Shutdown),
             (self.forced, Reason::Forced),
             (self.memory_high, Reason::Memory),
-            (self.until == Until::Idle && self.lanes_are(|lane| lane != Lane::Reading), Reason::Idle),
+            (self.until == Until::Idle && self.is_idle(), Reason::Idle),
             (self.awaited.is_some_and(|at| at <= now), Reason::Awaited),
             (now.duration_since(since) >= self.thresholds.time, Reason::Time),
         ];
@@ -299,8 +314,12 @@ impl State {
             || match self.until {
                 Until::Stopped => false,
                 Until::Ended => over,
-                Until::Idle => self.lanes_are(|lane| lane != Lane::Reading),
+                Until::Idle => self.is_idle(),
             }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.expecting.is_empty() && self.lanes_are(|lane| lane != Lane::Reading)
     }
 
     fn lanes_are(&self, wanted: impl Fn(Lane) -> bool) -> bool {
@@ -403,8 +422,8 @@ mod tests {
                 (0, Event::Opened(1), &[]),
                 (0, Event::Discovered, &[]),
                 (0, took(3), &[]),
-                (0, Event::Idle(0), &[]),
-                (0, Event::Idle(1), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Idle(0, false), &[]),
+                (0, Event::Idle(1, false), &[Action::Cut(Reason::Idle)]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
@@ -417,14 +436,30 @@ mod tests {
             Until::Stopped,
             &[
                 (0, Event::Opened(0), &[]),
-                (1, Event::Idle(0), &[]),
-                (2, Event::Idle(0), &[]),
+                (1, Event::Idle(0, false), &[]),
+                (2, Event::Idle(0, false), &[]),
                 (3, Event::Tick, &[]),
                 (4, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
                 (9, Event::Tick, &[]),
                 (9, took(1), &[]),
-                (10, Event::Idle(0), &[]),
+                (10, Event::Idle(0, false), &[]),
                 (13, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+            ],
+        );
+    }
+
+    #[test]
+    fn somebody_who_may_send_is_waited_for() {
+        check(
+            Until::Idle,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (0, Event::Idle(0, true), &[]),
+                (0, took(3), &[]),
+                (0, Event::Idle(0, true), &[]),
+                (0, Event::Idle(0, false), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Committed, &[Action::Stop]),
             ],
         );
     }

@@ -27,7 +27,10 @@ pub(super) enum Told {
     /// Batches of one run; they are taken together.
     Batches { batches: Vec<Batch>, about: About, room: OwnedSemaphorePermit },
     /// Nothing for now.
-    Idle,
+    Idle {
+        /// And yet somebody is there who may send, or somebody is waited for.
+        expects: bool,
+    },
     /// Nothing ever again.
     Ended,
     /// The lane is over.
@@ -110,7 +113,7 @@ impl Lane {
 
 enum Raw {
     Run(Box<Fetched>, OwnedSemaphorePermit),
-    Idle,
+    Idle(bool),
     Ended,
 }
 
@@ -135,14 +138,15 @@ impl Fetching {
     }
 
     async fn fetch_all(&mut self) -> Result<(), crate::producer::Error> {
-        let mut idle = false;
+        // What was told last of having nothing, if that still holds.
+        let mut idle = None;
         loop {
             if self.hints.has_changed().unwrap_or(false) {
                 let upto = self.hints.borrow_and_update().clone();
                 self.fetcher.committed(&upto).await;
             }
             let fetched = self.fetcher.fetch().await?;
-            let progress = fetched.progress;
+            let (progress, expects) = (fetched.progress, fetched.expects);
             let next = fetched.span.next.offset;
             self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
             let moved = fetched.moves();
@@ -150,10 +154,10 @@ impl Fetching {
             if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
                 return Ok(());
             }
-            let now_idle = progress == Progress::Idle;
+            let now_idle = (progress == Progress::Idle).then_some(expects);
             let news = match progress {
                 Progress::Ended => Some(Raw::Ended),
-                Progress::Idle if !idle || moved => Some(Raw::Idle),
+                Progress::Idle if idle != now_idle || moved => Some(Raw::Idle(expects)),
                 Progress::More | Progress::Idle => None,
             };
             idle = now_idle;
@@ -217,7 +221,7 @@ impl Decoding {
                 },
             };
             let told = match raw {
-                Raw::Idle => Told::Idle,
+                Raw::Idle(expects) => Told::Idle { expects },
                 Raw::Ended => Told::Ended,
                 Raw::Run(mut fetched, room) => {
                     let (jumped, awaited) = (fetched.jump, fetched.awaited);

@@ -18,6 +18,7 @@ use super::{
     build::Parts,
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Took, Until},
+    host::chain,
     lane::{Counts, Lane, ROOM, Shared, Told},
     offsets::Offsets,
     publish::Publishing,
@@ -27,6 +28,7 @@ use crate::{
     clock,
     consumer::{Consumer, RepoConsumer},
     data::{Batch, PartitionId, Position, Provenance, Span},
+    error::Coded as _,
     node::{Chain, News, Source},
     producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
     repo::{BranchWriter, Store},
@@ -49,8 +51,8 @@ pub(super) struct Conditions {
     pub(super) json: bool,
     /// Resident bytes above which a commit is cut early.
     pub(super) memory_high: Option<u64>,
-    /// Cancelled when the pipeline of this run is over that writes what this one reads.
-    pub(super) upstream: Option<CancellationToken>,
+    /// Cancelled with the order to stop: it is seen also where an order would not be.
+    pub(super) stop: CancellationToken,
 }
 
 /// Sums over one run.
@@ -103,6 +105,7 @@ pub(super) async fn run(
     run.shared.stop.cancel();
     run.producer.close().await;
     over?;
+    run.end_consumers().await;
     run.publishing.finish().await;
     Ok(run.sums)
 }
@@ -119,7 +122,8 @@ impl Run {
         let Recovered { repo, writer, marker, head, mut states, pin } = recover::recover(parts, store).await?;
         let mut meeting = parts.meeting_chain(&mut states).await?;
         parts.shape(&pin, &mut meeting).await?;
-        let consumers = parts.consumers(conditions.json).await?;
+        let consumers = parts.consumers(conditions.json, &conditions.stop).await;
+        let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
         let (told, meet) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let counts = Arc::new(Counts::default());
@@ -230,8 +234,8 @@ impl Run {
         let pipeline = || self.parts.name.clone();
         let found = found.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;
         if !std::mem::replace(&mut self.listening, true) {
-            for address in self.producer.addresses() {
-                let address = address.to_string();
+            let consumers = self.consumers.iter().flat_map(|consumer| consumer.addresses());
+            for address in self.producer.addresses().iter().map(ToString::to_string).chain(consumers) {
                 drop(self.updates.send(Update::Listening { pipeline: pipeline(), address }));
             }
         }
@@ -263,7 +267,7 @@ impl Run {
     async fn hear(&mut self, partition: PartitionId, told: Told) -> Result<bool, Error> {
         match told {
             Told::Failed(error) => Err(*error),
-            Told::Idle => self.step(Event::Idle(partition)).await,
+            Told::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
             Told::Ended if self.manner.drains && self.parts.draining.load(Ordering::Relaxed) => {
                 self.step(Event::Drained(partition)).await
             }
@@ -372,6 +376,22 @@ impl Run {
             self.take(batch).await?;
         }
         Ok(())
+    }
+
+    /// Lets consumers end in order. Everything is committed already, so what goes wrong here is told and no more.
+    async fn end_consumers(&mut self) {
+        for consumer in &mut self.consumers {
+            if let Err(error) = consumer.finish().await {
+                let (pipeline, code, consumer) = (&self.parts.name, error.code(), consumer.name());
+                tracing::warn!(
+                    pipeline,
+                    code,
+                    consumer,
+                    error = chain(&error),
+                    "a consumer could not be ended in order"
+                );
+            }
+        }
     }
 
     /// Everything taken so far becomes a commit; writing it goes on beside the rows to come.

@@ -169,6 +169,23 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A subscription could not be opened.
+    #[error("producer \"subscribe\" cannot listen to {address}; see whether there is room for temporary files")]
+    Subscribe {
+        /// Where the publisher speaks.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A pipeline subscribes to one that does not run beside it.
+    #[error(
+        "producer \"subscribe\" names pipeline \"{pipeline}\", which does not run beside it; give both to one `spout run`"
+    )]
+    NotLinked {
+        /// The pipeline.
+        pipeline: String,
+    },
     /// The commits of another repo cannot be read.
     #[error("repo \"{repo}\", branch \"{branch}\": {doing} it failed")]
     Upstream {
@@ -248,6 +265,8 @@ impl Coded for Error {
             Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
             Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Subscribe { .. } => Kind::Unavailable,
+            Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
@@ -271,6 +290,8 @@ impl Coded for Error {
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
             Self::Listen { .. } => "E0330",
+            Self::Subscribe { .. } => "E0350",
+            Self::NotLinked { .. } => "E0351",
             Self::Secret { .. } => "E0331",
             Self::StdinTaken => "E0332",
             Self::Stdin { .. } => "E0333",

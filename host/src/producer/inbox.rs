@@ -124,6 +124,11 @@ impl Letterbox {
         Ok(receipt)
     }
 
+    /// Ends when nobody takes anything out any more.
+    pub(super) async fn closed(&self) {
+        self.queue.closed().await;
+    }
+
     /// Nothing can follow what was put: when that is durable, the pipeline stops with `error`.
     pub(super) fn fail(&self, error: Error) {
         // Nobody takes it if the pipeline stopped meanwhile.
@@ -357,13 +362,13 @@ impl Fetcher for InboxFetcher {
                 Progress::More
             }
             Ok(None) => Progress::Ended,
-            Err(_) if self.is_idle() => Progress::Idle,
-            Err(_) => Progress::More,
+            Err(_) => Progress::Idle,
         };
         let next = Position { offset: self.position, token: self.recent.token() };
         let span = Span { partition: self.found.partition, start, next };
         let awaited = awaited.then_some(if self.failing.is_some() { Duration::ZERO } else { self.answer_within });
-        Ok(Fetched { awaited, ..Fetched::new(messages, span, progress) })
+        let expects = !self.is_idle();
+        Ok(Fetched { awaited, expects, ..Fetched::new(messages, span, progress) })
     }
 }
 
@@ -534,13 +539,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_there_is_idle_only_after_somebody_was() {
+    async fn somebody_is_expected_until_somebody_was_there_and_nobody_is() {
         let (mut inbox, letterbox) = inbox(100);
         let mut fetcher = inbox.fetcher(found(0), 0);
-        assert_eq!(fetcher.fetch().await.unwrap().progress, Progress::More);
+        let told = |fetched: Fetched| (fetched.progress, fetched.expects);
+        assert_eq!(told(fetcher.fetch().await.unwrap()), (Progress::Idle, true));
         let present = letterbox.enter();
-        assert_eq!(fetcher.fetch().await.unwrap().progress, Progress::More);
+        assert_eq!(told(fetcher.fetch().await.unwrap()), (Progress::Idle, true));
         drop(present);
-        assert_eq!(fetcher.fetch().await.unwrap().progress, Progress::Idle);
+        assert_eq!(told(fetcher.fetch().await.unwrap()), (Progress::Idle, false));
     }
 }

@@ -29,6 +29,7 @@ mod schema_text;
 mod source;
 mod stdin;
 mod stream_spec;
+mod subscribe;
 mod tcp;
 
 pub use self::{
@@ -49,5 +50,6 @@ pub use self::{
     source::Source,
     stdin::{StdinProducer, StdinSpec},
     stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec},
+    subscribe::{LinkedPublisher, OnEnd, SubscribeProducer, SubscribeSpec},
     tcp::{Reply, TcpProducer, TcpSpec},
 };

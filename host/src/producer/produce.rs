@@ -51,6 +51,8 @@ pub struct Fetched {
     pub high_watermark: Option<u64>,
     /// Whether there is more, nothing for now, or nothing ever again.
     pub progress: Progress,
+    /// There is nothing for now, and yet somebody is there who may send: `--until idle` goes on.
+    pub expects: bool,
     /// The source was entered anew at this offset, because it no longer had the one asked for.
     pub jump: Option<u64>,
     /// Somebody waits until these messages are durable, and should not wait longer than this.
@@ -69,6 +71,7 @@ impl Fetched {
             span,
             high_watermark: None,
             progress,
+            expects: false,
             jump: None,
             awaited: None,
             provenance: Vec::new(),

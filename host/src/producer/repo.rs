@@ -219,7 +219,8 @@ enum Next {
     Run(Box<Reading>),
     /// Nothing of it is read.
     Jump(u64),
-    Nothing(Progress),
+    /// Nothing; and whether more is expected, because the upstream pipeline still runs.
+    Nothing(Progress, bool),
 }
 
 #[async_trait]
@@ -234,7 +235,9 @@ impl Fetcher for RepoFetcher {
                     cursor.number = to;
                     return Ok(Fetched { jump: Some(to), ..cursor.fetched(to, Progress::More) });
                 }
-                Next::Nothing(progress) => return Ok(cursor.fetched(cursor.number, progress)),
+                Next::Nothing(progress, expects) => {
+                    return Ok(Fetched { expects, ..cursor.fetched(cursor.number, progress) });
+                }
             },
         };
         let start = cursor.number;
@@ -292,7 +295,7 @@ impl Cursor {
                 return Err(self.source.gone("the repo is gone".into()));
             }
             tokio::time::sleep(self.source.spec.every.0).await;
-            return Ok(Next::Nothing(if runs { Progress::More } else { Progress::Idle }));
+            return Ok(Next::Nothing(Progress::Idle, runs));
         };
         let head = follower.refresh().await.map_err(failed)?;
         let number = head.map_or(0, |head| head.number);
@@ -306,12 +309,12 @@ impl Cursor {
         }
         if number <= self.number {
             if over {
-                return Ok(Next::Nothing(Progress::Ended));
+                return Ok(Next::Nothing(Progress::Ended, false));
             }
             if let Some(follower) = &mut self.follower {
                 follower.wait(self.source.spec.every.0).await;
             }
-            return Ok(Next::Nothing(if runs { Progress::More } else { Progress::Idle }));
+            return Ok(Next::Nothing(Progress::Idle, runs));
         }
         self.open().await.map(|open| Next::Run(Box::new(open)))
     }

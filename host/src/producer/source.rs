@@ -2,7 +2,7 @@
 
 use super::{
     ConsumerType, HttpSpec, MetadataColumn, Promise, RepoMode, RepoSpec, RepoStart, Start, StdinSpec, StreamSpec,
-    TcpSpec,
+    SubscribeSpec, TcpSpec,
 };
 
 /// What a pipeline reads.
@@ -16,6 +16,8 @@ pub enum Source {
     Http(HttpSpec),
     /// Standard input.
     Stdin(StdinSpec),
+    /// A ZeroMQ publisher, or another pipeline.
+    Subscribe(SubscribeSpec),
     /// The commits of another repo.
     Repo(RepoSpec),
 }
@@ -29,6 +31,7 @@ impl Source {
             Self::Tcp(_) => "tcp",
             Self::Http(_) => "http",
             Self::Stdin(_) => "stdin",
+            Self::Subscribe(_) => "subscribe",
             Self::Repo(_) => "repo",
         }
     }
@@ -41,6 +44,7 @@ impl Source {
             Self::Tcp(spec) => spec.promise(),
             Self::Http(spec) => spec.promise(),
             Self::Stdin(spec) => spec.promise(),
+            Self::Subscribe(spec) => spec.promise(),
         }
     }
 
@@ -48,7 +52,7 @@ impl Source {
     #[must_use]
     pub fn decodes(&self) -> bool {
         match self {
-            Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => true,
+            Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => true,
             Self::Repo(spec) => spec.mode != RepoMode::Rows,
         }
     }
@@ -58,7 +62,7 @@ impl Source {
     pub fn topic(&self) -> &str {
         match self {
             Self::Stream(spec) => &spec.topic,
-            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) => self.key(),
+            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => self.key(),
             Self::Repo(spec) => &spec.repo,
         }
     }
@@ -71,6 +75,7 @@ impl Source {
             Self::Tcp(spec) => &spec.metadata,
             Self::Http(spec) => &spec.metadata,
             Self::Stdin(spec) => &spec.metadata,
+            Self::Subscribe(spec) => &spec.metadata,
             Self::Repo(spec) => &spec.metadata,
         }
     }
@@ -83,6 +88,7 @@ impl Source {
             Self::Tcp(spec) => format!("what clients send to TCP port {}", spec.listen),
             Self::Http(spec) => format!("what is posted to http://{}{}", spec.listen, spec.path),
             Self::Stdin(_) => "standard input".into(),
+            Self::Subscribe(spec) => spec.reads(),
             Self::Repo(spec) => repo(spec),
         }
     }

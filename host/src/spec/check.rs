@@ -8,10 +8,9 @@ use super::{
     near,
 };
 use crate::{
-    consumer::ConsumerSpec,
     node::NodeSpec,
-    producer::{ConsumerType, DecoderSpec, Start},
-    repo::{self, Format},
+    producer::{ConsumerType, DecoderSpec, Source, Start},
+    repo,
 };
 
 const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
@@ -193,7 +192,7 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         [] => {
             return Err(missing(
                 "source",
-                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin` or `repo`",
+                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`",
             ));
         }
         [first, second, ..] => {
@@ -205,7 +204,8 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             return Err(contradiction(loaded, &path, what));
         }
     };
-    if source.decodes() && producer.decoder.is_none() {
+    let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
+    if source.decodes() && producer.decoder.is_none() && !linked {
         return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
     }
     if !source.decodes() && producer.decoder.is_some() {
@@ -330,13 +330,8 @@ fn positive(loaded: &Loaded) -> Result<(), Error> {
 
 fn consumers(loaded: &Loaded) -> Result<(), Error> {
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
-        let path = format!("consumers[{index}].format");
-        match consumer {
-            ConsumerSpec::File(file) if !matches!(file.format, Format::Ndjson | Format::Csv) => {
-                let what = "a file outside the repo can only grow as ndjson or csv; change the format of this consumer";
-                return Err(contradiction(loaded, &path, what));
-            }
-            _ => {}
+        if let Some((key, what)) = consumer.problem() {
+            return Err(contradiction(loaded, &format!("consumers[{index}].{key}"), what));
         }
     }
     Ok(())

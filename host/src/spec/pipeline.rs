@@ -10,7 +10,7 @@ use crate::{
     data::{ByteSize, Period},
     node::{NodeSpec, TimeSpec},
     plugin::{GrantSpec, LimitsSpec},
-    producer::{DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, TcpSpec},
+    producer::{DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec},
     repo::Format,
 };
 
@@ -91,6 +91,9 @@ pub struct ProducerSpec {
     /// Standard input, until it ends.
     #[serde(default)]
     pub stdin: Option<StdinSpec>,
+    /// A ZeroMQ publisher, or another pipeline of the same run.
+    #[serde(default)]
+    pub subscribe: Option<SubscribeSpec>,
     /// The commits of another repo of the same store.
     #[serde(default)]
     pub repo: Option<RepoSpec>,
@@ -107,8 +110,9 @@ impl ProducerSpec {
         let tcp = self.tcp.clone().map(Source::Tcp);
         let http = self.http.clone().map(Source::Http);
         let stdin = self.stdin.clone().map(Source::Stdin);
+        let subscribe = self.subscribe.clone().map(Source::Subscribe);
         let repo = self.repo.clone().map(Source::Repo);
-        [stream, tcp, http, stdin, repo].into_iter().flatten().collect()
+        [stream, tcp, http, stdin, subscribe, repo].into_iter().flatten().collect()
     }
 
     /// The source of a sound spec.

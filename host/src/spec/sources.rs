@@ -16,6 +16,10 @@ pub(super) fn problem(source: &Source) -> Option<(&'static str, String)> {
         Source::Http(spec) => http(spec),
         Source::Stdin(StdinSpec { framing, queue, .. }) => framed(framing).or_else(|| zero("queue", queue.0)),
         Source::Repo(spec) => repo(spec),
+        Source::Subscribe(spec) => {
+            let problem = spec.problem().map(|(key, what)| (key, what.to_owned()));
+            problem.or_else(|| zero("queue", spec.queue.0))
+        }
     }
 }
 

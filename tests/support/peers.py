@@ -1,4 +1,4 @@
-"""Writes what the decoders are to read, with the libraries that others write it with: encoders.py DIRECTORY."""
+"""Writes what the decoders are to read, with the libraries that others write it with: peers.py DIRECTORY."""
 
 import datetime
 import decimal
