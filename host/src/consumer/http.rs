@@ -6,8 +6,8 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::{
-    Client, StatusCode, Url,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
+    Client, Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use schemars::JsonSchema;
@@ -16,12 +16,11 @@ use serde::{Deserialize, Serialize};
 use super::{
     Consumer, Error, Surroundings,
     encode::{self, failed, pieces},
+    http_post::{Poster, Request},
     offsets::Offsets,
-    outbox::{Deliver, Outbox, QueueSpec, Room},
-    retry::Retry,
+    outbox::{Outbox, QueueSpec},
 };
 use crate::{
-    clock,
     data::{Batch, ByteSize, Period},
     secret::SecretSpec,
 };
@@ -192,15 +191,9 @@ impl HttpConsumer {
         if let Some((_, reason)) = spec.problem() {
             return Err(Error::Spec { consumer: "http", reason });
         }
-        let poster = Poster {
-            client: client(spec)?,
-            url: spec.url.clone(),
-            headers: headers(spec, &around.pipeline, &around.base)?,
-            retry_for: spec.retry_for.0,
-            drops: spec.on_error == OnRefusal::Drop,
-            dropped: 0,
-            retry: Retry::default(),
-        };
+        let headers = headers(spec, &around.pipeline, &around.base)?;
+        let drops = spec.on_error == OnRefusal::Drop;
+        let poster = Poster::new(client(spec)?, spec.url.clone(), headers, spec.retry_for.0, drops);
         Ok(Self {
             format: spec.format,
             per: spec.per,
@@ -298,133 +291,6 @@ fn headers(spec: &HttpSpec, pipeline: &str, base: &Path) -> Result<HeaderMap, Er
         headers.insert(AUTHORIZATION, value);
     }
     Ok(headers)
-}
-
-/// One request to make.
-#[derive(Debug)]
-struct Request {
-    key: String,
-    offsets: Option<String>,
-    body: Bytes,
-    rows: usize,
-}
-
-/// Posts one request after the other.
-struct Poster {
-    client: Client,
-    url: String,
-    headers: HeaderMap,
-    retry_for: Duration,
-    drops: bool,
-    dropped: u64,
-    retry: Retry,
-}
-
-/// What became of a request.
-enum Answer {
-    Taken,
-    Refused(StatusCode, String),
-    Later(String, Option<Duration>),
-}
-
-impl Poster {
-    async fn post(&self, request: &Request) -> Answer {
-        let mut post =
-            self.client.post(&self.url).headers(self.headers.clone()).header("idempotency-key", &request.key);
-        if let Some(offsets) = &request.offsets {
-            post = post.header("spout-offsets", offsets);
-        }
-        let response = match post.body(request.body.clone()).send().await {
-            Ok(response) => response,
-            Err(error) => return Answer::Later(chain(&error), None),
-        };
-        let status = response.status();
-        if status.is_success() {
-            return Answer::Taken;
-        }
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
-        let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY];
-        if status.is_server_error() || busy.contains(&status) {
-            return Answer::Later(format!("it answered {status}"), after);
-        }
-        Answer::Refused(status, said(response).await)
-    }
-}
-
-#[async_trait]
-impl Deliver for Poster {
-    type Parcel = Request;
-
-    async fn deliver(&mut self, request: Request, _room: Room) -> Result<(), Error> {
-        let since = clock::now();
-        loop {
-            let (what, after) = match self.post(&request).await {
-                Answer::Taken => {
-                    self.retry.worked();
-                    return Ok(());
-                }
-                Answer::Refused(status, said) if self.drops => {
-                    self.dropped += request.rows as u64;
-                    let (url, dropped) = (&self.url, self.dropped);
-                    tracing::warn!(url, %status, said, dropped, "the receiver refused rows; they are left out, as onError says");
-                    return Ok(());
-                }
-                Answer::Refused(status, said) => {
-                    return Err(Error::Refused { url: self.url.clone(), status: status.as_u16(), said });
-                }
-                Answer::Later(what, after) => (what, after),
-            };
-            let tried = since.elapsed();
-            if tried >= self.retry_for {
-                return Err(Error::Unanswered {
-                    url: self.url.clone(),
-                    what,
-                    tried: Period(Duration::from_secs(tried.as_secs())),
-                });
-            }
-            tracing::debug!(url = self.url, what, "a request failed; trying again");
-            // A receiver may ask for more patience than the spec allows.
-            let most = self.retry_for.saturating_sub(tried).max(Duration::from_millis(100));
-            self.retry.pause(after.map(|after| after.min(most))).await;
-        }
-    }
-
-    async fn close(self, _patience: Duration) -> Result<(), Error> {
-        Ok(())
-    }
-}
-
-/// Seconds, or a date.
-fn retry_after(text: &str) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp().as_millisecond();
-    u64::try_from(at.saturating_sub(clock::wall_ms())).ok().map(Duration::from_millis)
-}
-
-/// The beginning of a body, on one line.
-async fn said(mut response: reqwest::Response) -> String {
-    const MOST: usize = 300;
-    let mut bytes = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() >= MOST {
-            break;
-        }
-    }
-    let text = String::from_utf8_lossy(bytes.get(..MOST).unwrap_or(&bytes)).into_owned();
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// An example, which a test reads.

@@ -12,6 +12,7 @@ mod encode;
 mod error;
 mod file;
 mod http;
+mod http_post;
 mod offsets;
 mod outbox;
 mod print;

@@ -218,7 +218,7 @@ async fn run<D: Deliver>(
     patience: Duration,
 ) -> Result<(), Error> {
     let delivered = async {
-        let Some(first) = begun(&mut deliver, &mut parcels).await? else { return Ok(()) };
+        let Begun::With(first) = begun(&mut deliver, &mut parcels).await? else { return Ok(()) };
         if let Some((parcel, place)) = first {
             deliver.deliver(parcel, place).await?;
         }
@@ -235,21 +235,28 @@ async fn run<D: Deliver>(
     deliver.close(patience).await
 }
 
-/// Waits until delivery can begin; with the first parcel, if it has come meanwhile. `None` if none will ever come.
-#[expect(clippy::type_complexity, reason = "a parcel with its place, which may be there, and may never come")]
+/// How a delivery begins.
+enum Begun<P> {
+    /// With the first parcel, if it came meanwhile.
+    With(Option<(P, Room)>),
+    /// Not: no parcel will ever come.
+    Over,
+}
+
+/// Waits until delivery can begin.
 async fn begun<D: Deliver>(
     deliver: &mut D,
     parcels: &mut mpsc::UnboundedReceiver<(D::Parcel, Room)>,
-) -> Result<Option<Option<(D::Parcel, Room)>>, Error> {
+) -> Result<Begun<D::Parcel>, Error> {
     let mut first = None;
     let mut beginning = deliver.begin();
     loop {
         tokio::select! {
-            done = &mut beginning => return done.map(|()| Some(first)),
+            done = &mut beginning => return done.map(|()| Begun::With(first)),
             parcel = parcels.recv(), if first.is_none() => match parcel {
                 Some(parcel) => first = Some(parcel),
                 // Whoever is waited for would hear nothing.
-                None => return Ok(None),
+                None => return Ok(Begun::Over),
             },
         }
     }

@@ -20,6 +20,7 @@ fn made(name: &str, numbers: Range<i64>, column: ArrayRef) -> Batch {
         origins: Origins::Unknown,
         messages: Arc::default(),
         dead: Vec::new(),
+        late: Vec::new(),
     }
 }
 

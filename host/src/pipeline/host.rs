@@ -103,7 +103,7 @@ async fn fated(
     updates: mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
     let mut fated = Fated(parts.place.fate().clone(), true);
-    let over = supervise(parts, store, conditions, orders, updates).await;
+    let over = Box::pin(supervise(parts, store, conditions, orders, updates)).await;
     fated.1 = over.is_err();
     over
 }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Error;
 use crate::{
     clock,
-    data::{Batch, Origins, PartitionId, Position, Provenance},
+    data::{Batch, PartitionId, Position, Provenance},
     node::Chain,
     plugin::Progress,
     producer::{Decoder, Fetched, Fetcher},
@@ -266,14 +266,10 @@ impl Decoding {
         let Fetched { messages, rows, span, .. } = fetched;
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
         let batch = match rows {
-            Some(records) => Ok(Batch {
-                records,
-                span,
-                origins: Origins::Unknown,
-                messages: Arc::default(),
-                dead: Vec::new(),
-                late: Vec::new(),
-            }),
+            Some(records) => {
+                let batch = Batch::held(records);
+                Ok(Batch { span, ..batch })
+            }
             None => self.decoder.decode(messages, span).await,
         };
         let batch = batch.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
-    Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType, NativeDecoder,
+    Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType,
     http::Service,
     inbox::{Letterbox, Room, Sent, Stored},
     recent,
@@ -65,9 +65,9 @@ fn answer(status: StatusCode, body: &Value) -> Response {
 pub(super) async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
     let spec = &service.spec;
     let path = request.uri().path();
-    match request.method() {
-        &Method::GET if path == "/health" => health(&service),
-        &Method::POST if path == spec.path => match take(&service, request).await {
+    match *request.method() {
+        Method::GET if path == "/health" => health(&service),
+        Method::POST if path == spec.path => match take(&service, request).await {
             Ok(Some(stored)) => answer(StatusCode::OK, &told(&stored)),
             Ok(None) => answer(StatusCode::OK, &json!({"commit": null, "messages": 0, "deadLetters": 0})),
             Err(refusal) => refusal.into_response(),
@@ -254,8 +254,8 @@ const TYPES: [(&str, FramingType, &str); 14] = [
 /// How a body of type `essence` is cut, if `decoder` can read it.
 fn by_type(essence: &str, decoder: &DecoderSpec) -> Result<FramingType, String> {
     let reads = match decoder {
-        DecoderSpec::Native(NativeDecoder::Raw) | DecoderSpec::Plugin(_) => "",
-        DecoderSpec::Native(native) => native.name(),
+        DecoderSpec::Native(native) => TYPES.iter().map(|(.., of)| *of).find(|of| *of == native.name()).unwrap_or(""),
+        DecoderSpec::Plugin(_) => "",
     };
     let fits = |of: &str| of.is_empty() || reads.is_empty() || of == reads;
     match TYPES.iter().find(|(name, ..)| *name == essence) {
@@ -271,7 +271,7 @@ fn by_type(essence: &str, decoder: &DecoderSpec) -> Result<FramingType, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::producer::JsonSpec;
+    use crate::producer::{JsonSpec, NativeDecoder};
 
     #[test]
     fn the_type_of_a_body_says_where_messages_end() {

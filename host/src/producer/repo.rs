@@ -216,7 +216,7 @@ enum Open {
 
 /// What comes next.
 enum Next {
-    Run(Reading),
+    Run(Box<Reading>),
     /// Nothing of it is read.
     Jump(u64),
     /// Nothing; and whether more is expected, because the upstream pipeline still runs.
@@ -230,7 +230,7 @@ impl Fetcher for RepoFetcher {
         let mut open = match reading.take() {
             Some(open) => open,
             None => match cursor.next().await? {
-                Next::Run(open) => open,
+                Next::Run(open) => *open,
                 Next::Jump(to) => {
                     cursor.number = to;
                     return Ok(Fetched { jump: Some(to), ..cursor.fetched(to, Progress::More) });
@@ -316,7 +316,7 @@ impl Cursor {
             }
             return Ok(Next::Nothing(Progress::Idle, runs));
         }
-        self.open().await.map(Next::Run)
+        self.open().await.map(|open| Next::Run(Box::new(open)))
     }
 
     /// Why it cannot go on where it is, if it cannot.

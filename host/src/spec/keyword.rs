@@ -111,7 +111,8 @@ pub(super) fn expectations(schemas: &[&Map<String, Value>]) -> String {
             out.extend(words.iter().map(|word| format!("`{word}`")));
             continue;
         }
-        let keys: Vec<&str> = required(schema).collect();
+        // Of one of several alternatives only what tells them apart.
+        let keys: Vec<&str> = tag(schema).map_or_else(|| required(schema).collect(), |(name, _)| vec![name]);
         for name in types(schema) {
             out.push(match (name, schema.get("format").and_then(Value::as_str)) {
                 ("string", Some("byte-size")) => "a number of bytes like 64KiB or 10MB".into(),

@@ -208,7 +208,7 @@ struct Current {
 #[derive(Debug)]
 enum Writing {
     /// Lines, which are there after each flush.
-    Text(Part),
+    Text(Box<Part>),
     /// A file that is only one when it is whole.
     Table(Box<TableWriter>),
 }
@@ -237,7 +237,7 @@ impl Files {
         }
         let opened = Part::reopen(&path, self.spec.compression, self.spec.several()).await;
         if let Some(part) = opened.map_err(self.failed(path))? {
-            self.current = Some(Current { writing: Writing::Text(part), begun: clock::now(), schema: None });
+            self.current = Some(Current { writing: Writing::Text(Box::new(part)), begun: clock::now(), schema: None });
         }
         Ok(())
     }
@@ -281,7 +281,10 @@ impl Files {
                 let table = TableWriter::new(self.spec.format, rows.schema());
                 Writing::Table(Box::new(table.map_err(|error| Error::Repo(Box::new(error)))?))
             }
-            false => Writing::Text(Part::create(&path, self.spec.compression).await.map_err(self.failed(path))?),
+            false => {
+                let part = Part::create(&path, self.spec.compression).await.map_err(self.failed(path))?;
+                Writing::Text(Box::new(part))
+            }
         };
         self.current = Some(Current { writing, begun: clock::now(), schema: None });
         Ok(())

@@ -62,7 +62,7 @@ impl NativeDecoder {
         }
     }
 
-    /// The columns of what it makes, where the settings say so.
+    /// The columns of its rows, where the settings say.
     pub(super) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::Raw => Some(raw::schema()),
