@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::{Context as _, Result, ensure};
 use arrow::{
     array::{ArrayRef, Int64Array, RecordBatch},
     ipc::writer::StreamWriter,
 };
-use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use spout_tests::{Running, Site};

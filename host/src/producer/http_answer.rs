@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
-    Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType,
+    Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType, NativeDecoder,
     http::Service,
     inbox::{Letterbox, Room, Sent, Stored},
     recent,
@@ -271,7 +271,7 @@ fn by_type(essence: &str, decoder: &DecoderSpec) -> Result<FramingType, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::producer::{JsonSpec, NativeDecoder};
+    use crate::producer::JsonSpec;
 
     #[test]
     fn the_type_of_a_body_says_where_messages_end() {
