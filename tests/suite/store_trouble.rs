@@ -101,8 +101,10 @@ fn a_torn_file_is_named_by_fsck_and_by_whoever_reads_it() -> Result<()> {
     site.write("in/a.ndjson", lines(0, 5_000))?;
     site.ok(&["run", "spec.yaml", "--until", "ended"])?;
     site.ok(&["fsck"])?;
-    let data = site.path().join("store/repos/lines/data");
-    let file = fs::read_dir(&data)?.next().context("a data file")??.path();
+    let data = site.path().join("store/repos/lines/tables/master/lines");
+    let parquet = |path: &std::path::PathBuf| path.extension().is_some_and(|extension| extension == "parquet");
+    let mut files = fs::read_dir(&data)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let file = files.find(parquet).context("a data file")?;
     let bytes = fs::read(&file)?;
     fs::write(&file, &bytes[..bytes.len() / 2])?;
     let name = file.file_name().context("a name")?.to_string_lossy().into_owned();

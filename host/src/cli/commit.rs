@@ -120,6 +120,10 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
         ("compaction", if commit.compaction { "yes: the rows are those of its parent".into() } else { String::new() }),
         ("rows", grouped(commit.rows)),
         ("dead letters", grouped(commit.dead_letters)),
+        (
+            "late rows",
+            list(commit.late.iter().map(|(handler, rows)| format!("{} ({handler})", grouped(*rows))).collect()),
+        ),
         ("state", list(state.collect())),
         ("removed", list(commit.removed.clone())),
         ("made from", list(provenance.collect())),

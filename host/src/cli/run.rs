@@ -11,7 +11,7 @@ use crate::{
     clock,
     consumer::ConsumerSpec,
     data::ByteSize,
-    pipeline::{Host, Parts, RunOptions, Until},
+    pipeline::{Host, Links, Parts, RunOptions, Until},
     repo::Store,
     spec::{Loaded, load_all},
 };
@@ -22,6 +22,7 @@ use crate::{
   spout run my.yaml
   spout run one.yaml two.yaml --store ./store --plugins ./plugins
   spout run my.yaml --until idle        stop when there is nothing more for now
+  spout run my.yaml --reset-node w      let go of what handler w held back in the last commit
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
 Ctrl-C or SIGTERM: every pipeline commits what it has taken and stops, exit code 0. A second one stops at once; what was
@@ -36,6 +37,9 @@ pub(super) struct Run {
     /// Cut commits early when the process uses more memory than this.
     #[arg(long, value_name = "SIZE")]
     memory_high: Option<ByteSize>,
+    /// Start this handler empty, whatever state the last commit holds of it; may be given several times.
+    #[arg(long, value_name = "HANDLER")]
+    reset_node: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -49,10 +53,11 @@ enum When {
 impl Run {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let specs = load_all(&self.specs)?;
+        let links = Links::between(&specs)?;
         let plugins = global.open_plugins()?;
         let mut pipelines = Vec::with_capacity(specs.len());
         for loaded in &specs {
-            pipelines.push(Parts::build(loaded, &plugins).await?);
+            pipelines.push(Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node));
         }
         let store = Store::open(&global.store).await?;
         let options = RunOptions {

@@ -1,14 +1,14 @@
 //! The repo consumer: encodes rows on a thread of its own while they arrive, and hands over the files at a cut.
 
-use std::{sync::Arc, thread};
+use std::{collections::BTreeMap, sync::Arc, thread};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{Error, dead_letters};
 use crate::{
     clock,
-    data::{Batch, ByteSize, DeadLetter},
+    data::{Aside, Batch, ByteSize, DeadLetter},
     repo::{self, Encoded, Format, OpenCommit, PutMode, Repo, TableWriter},
 };
 
@@ -34,6 +34,8 @@ pub struct Written {
     pub rows: u64,
     /// Messages set aside.
     pub dead_letters: u64,
+    /// Rows that came too late, by handler.
+    pub late: BTreeMap<String, u64>,
     /// When its first row arrived, or it was cut; milliseconds since 1970.
     pub started_ms: i64,
 }
@@ -49,6 +51,7 @@ pub struct RepoConsumer {
     queue: mpsc::UnboundedSender<Command>,
     room: Arc<Semaphore>,
     dead: Vec<DeadLetter>,
+    late: Vec<Aside>,
     rows: u64,
     started_ms: Option<i64>,
 }
@@ -71,6 +74,7 @@ impl RepoConsumer {
             queue,
             room: Arc::new(Semaphore::new(kib(QUEUE.0) as usize)),
             dead: Vec::new(),
+            late: Vec::new(),
             rows: 0,
             started_ms: None,
         }
@@ -83,6 +87,7 @@ impl RepoConsumer {
     pub async fn consume(&mut self, batch: &mut Batch) -> Result<(), Error> {
         self.started_ms.get_or_insert_with(clock::wall_ms);
         self.dead.append(&mut batch.dead);
+        self.late.append(&mut batch.late);
         if batch.records.num_rows() == 0 {
             return Ok(());
         }
@@ -104,6 +109,7 @@ impl RepoConsumer {
             target: self.target.clone(),
             files,
             dead: std::mem::take(&mut self.dead),
+            late: std::mem::take(&mut self.late),
             rows: std::mem::take(&mut self.rows),
             started_ms: self.started_ms.take().unwrap_or_else(clock::wall_ms),
         })
@@ -117,6 +123,7 @@ pub struct Pending {
     target: Target,
     files: oneshot::Receiver<Result<Vec<Encoded>, repo::Error>>,
     dead: Vec<DeadLetter>,
+    late: Vec<Aside>,
     rows: u64,
     started_ms: i64,
 }
@@ -142,8 +149,37 @@ impl Pending {
             let path = format!("/dead-letter/{}.parquet", file_name(self.started_ms, self.open.id(), 0));
             self.open.put_table(&path, PutMode::Append, encoded).await.map_err(failed)?;
         }
-        Ok(Written { open: self.open, rows: self.rows, dead_letters, started_ms: self.started_ms })
+        let late = put_late(&mut self.open, self.late, self.started_ms).await?;
+        Ok(Written { open: self.open, rows: self.rows, dead_letters, late, started_ms: self.started_ms })
     }
+}
+
+/// Late rows of each handler, a file for each of their schemas; how many there were, kept or not.
+async fn put_late(open: &mut OpenCommit, late: Vec<Aside>, started_ms: i64) -> Result<BTreeMap<String, u64>, Error> {
+    let failed = |error| Error::Repo(Box::new(error));
+    let mut counts = BTreeMap::new();
+    let mut tables: Vec<(String, SchemaRef, TableWriter)> = Vec::new();
+    for Aside { handler, rows, records } in late {
+        *counts.entry(handler.clone()).or_default() += rows;
+        let Some(records) = records else { continue };
+        let schema = records.schema();
+        let at = match tables.iter().position(|(of, known, _)| *of == handler && *known == schema) {
+            Some(at) => at,
+            None => {
+                let table = TableWriter::new(Format::Parquet, Arc::clone(&schema)).map_err(failed)?;
+                tables.push((handler, schema, table));
+                tables.len() - 1
+            }
+        };
+        tables.get_mut(at).map_or(Ok(()), |(_, _, table)| table.write(&records)).map_err(failed)?;
+    }
+    for (part, (handler, _, table)) in tables.into_iter().enumerate() {
+        let name = file_name(started_ms, open.id(), part);
+        let encoded = table.finish().map_err(failed)?;
+        let path = format!("/late/{handler}/{name}.parquet");
+        open.put_table(&path, PutMode::Append, encoded).await.map_err(failed)?;
+    }
+    Ok(counts)
 }
 
 fn encode_dead(dead: &[DeadLetter]) -> Result<Encoded, Error> {
@@ -158,7 +194,7 @@ fn encode_dead(dead: &[DeadLetter]) -> Result<Encoded, Error> {
 
 /// The encoding thread: one table a schema, in the order in which schemas appear.
 fn encode(mut commands: mpsc::UnboundedReceiver<Command>, format: Format) {
-    let mut tables: Vec<(arrow::datatypes::SchemaRef, TableWriter)> = Vec::new();
+    let mut tables: Vec<(SchemaRef, TableWriter)> = Vec::new();
     let mut failure = None;
     while let Some(command) = commands.blocking_recv() {
         match command {
@@ -181,11 +217,7 @@ fn encode(mut commands: mpsc::UnboundedReceiver<Command>, format: Format) {
     }
 }
 
-fn add(
-    tables: &mut Vec<(arrow::datatypes::SchemaRef, TableWriter)>,
-    rows: &RecordBatch,
-    format: Format,
-) -> Result<(), repo::Error> {
+fn add(tables: &mut Vec<(SchemaRef, TableWriter)>, rows: &RecordBatch, format: Format) -> Result<(), repo::Error> {
     let schema = rows.schema();
     let at = match tables.iter().position(|(known, _)| Arc::ptr_eq(known, &schema) || *known == schema) {
         Some(at) => at,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::{DeadLetter, Messages, Span};
+use super::{Aside, DeadLetter, Messages, Position, Span};
 
 /// Which message each row of a batch came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,4 +58,21 @@ pub struct Batch {
     pub messages: Arc<Messages>,
     /// Messages of the run that were set aside, with the reason.
     pub dead: Vec<DeadLetter>,
+    /// Rows that came too late for a handler.
+    pub late: Vec<Aside>,
+}
+
+impl Batch {
+    /// Rows that a handler had held back, so that no run of offsets is behind them.
+    #[must_use]
+    pub fn held(records: RecordBatch) -> Self {
+        Self {
+            records,
+            span: Span { partition: 0, start: 0, next: Position::default() },
+            origins: Origins::Unknown,
+            messages: Arc::default(),
+            dead: Vec::new(),
+            late: Vec::new(),
+        }
+    }
 }

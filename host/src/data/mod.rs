@@ -1,20 +1,27 @@
 //! What flows through a pipeline: messages, offsets, batches, markers.
 //!
 //! Read in this order: [`Position`] and [`Span`] say where in a partition something is, [`Messages`] is what a stream
-//! consumer fetched, [`Batch`] is what a decoder made of it, [`Marker`] is what a commit stores about progress.
+//! consumer fetched, [`Batch`] is what a decoder made of it, [`Marker`] is what a commit stores about progress,
+//! [`Part`] what it stores of a handler's state.
 //!
 //! **Invariant**: nothing here does IO, is async, or knows who produced or consumes it.
 
+mod aside;
 mod batch;
 mod dead_letter;
 mod marker;
 mod message;
 mod offset;
+mod part;
 mod quantity;
+mod upstream;
 
+pub use aside::Aside;
 pub use batch::{Batch, Origins};
 pub use dead_letter::DeadLetter;
 pub use marker::{Advance, Marker, PartitionMarker, Step};
 pub use message::{Blobs, Header, Messages};
 pub use offset::{PartitionId, Position, Span};
+pub use part::Part;
 pub use quantity::{ByteSize, Period};
+pub use upstream::{Provenance, Upstream};

@@ -1,16 +1,18 @@
 //! Runs handlers in order and keeps each row's offset attached to it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 
-use super::{Error, Handler, Kept, RowFault};
-use crate::data::{Batch, DeadLetter, Origins, Position, Span};
+use super::{Error, Handled, Handler, Kept, News, RowFault, Shape, Source, build::CONFIG};
+use crate::data::{Aside, Batch, DeadLetter, Messages, Origins, Part, Position, Span};
 
 /// Handlers in order.
 #[derive(Default)]
 pub struct Chain {
     handlers: Vec<Box<dyn Handler>>,
+    /// What flows in, and out, as far as it is known.
+    shapes: (Shape, Shape),
 }
 
 impl std::fmt::Debug for Chain {
@@ -19,11 +21,38 @@ impl std::fmt::Debug for Chain {
     }
 }
 
+/// Rows on their way through the handlers.
+struct Passing {
+    parts: Vec<(RecordBatch, Origins)>,
+    from: Source,
+    dead: Vec<DeadLetter>,
+    late: Vec<Aside>,
+}
+
 impl Chain {
     /// A chain of these handlers.
     #[must_use]
     pub fn new(handlers: Vec<Box<dyn Handler>>) -> Self {
-        Self { handlers }
+        Self { handlers, shapes: Default::default() }
+    }
+
+    /// What comes out when rows of the shape `input` go in.
+    ///
+    /// # Errors
+    /// The first handler that such rows are not for.
+    pub fn shape(&mut self, input: Shape) -> Result<Shape, Error> {
+        let mut shape = input.clone();
+        for handler in &mut self.handlers {
+            shape = handler.shape(&shape)?;
+        }
+        self.shapes = (input, shape.clone());
+        Ok(shape)
+    }
+
+    /// The shortest time after which a handler no longer waits for a source that has nothing.
+    #[must_use]
+    pub fn idle_after(&self) -> Option<Duration> {
+        self.handlers.iter().filter_map(|handler| handler.idle_after()).min()
     }
 
     /// Passes one batch through all handlers. The last batch of the answer carries the whole span, those before it an
@@ -32,54 +61,124 @@ impl Chain {
     /// # Errors
     /// The first error of a handler.
     pub async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
-        let Batch { records, span, origins, messages, mut dead } = batch;
-        let mut parts = vec![(records, origins)];
+        self.learn(&batch.records)?;
+        let Batch { records, span, origins, messages, dead, late } = batch;
+        let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
+        let mut passing = Passing { parts, from: Source::Partition(span.partition), dead, late };
         for handler in &mut self.handlers {
-            let mut passed = Vec::with_capacity(parts.len());
-            for (records, origins) in parts {
-                let before = records.clone();
-                let handled = handler.handle(records).await?;
-                dead.extend(handled.faults.iter().map(|fault| {
-                    let source = Source { span: &span, origins: &origins, messages: &messages, records: &before };
-                    source.dead_letter(handler.id(), fault)
-                }));
-                passed.extend(handled.outputs.into_iter().map(|(records, kept)| (records, after(&origins, &kept))));
-            }
-            parts = passed;
+            pass(handler.as_mut(), &mut passing, &span, &messages).await?;
         }
-        Ok(join(parts, span, &messages, dead))
+        Ok(join(passing, span, &messages))
+    }
+
+    /// Tells the handlers news of the partitions; the rows they release, each passed through the handlers after it.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub async fn hear(&mut self, news: News) -> Result<Vec<Batch>, Error> {
+        let (span, messages) = (nowhere(), Arc::default());
+        let mut held = Passing { parts: Vec::new(), from: Source::Merged, dead: Vec::new(), late: Vec::new() };
+        let mut merged = false;
+        for handler in &mut self.handlers {
+            pass(handler.as_mut(), &mut held, &span, &messages).await?;
+            // Behind a handler that merges there are no partitions any more.
+            if !merged || news == News::Cut {
+                let heard = handler.hear(news).await?;
+                add(handler.as_ref(), &mut held, heard);
+            }
+            merged |= handler.merges();
+        }
+        Ok(join_held(held))
     }
 
     /// The rows that handlers still hold back, each passed through the handlers after it.
     ///
     /// # Errors
     /// The first error of a handler.
-    pub async fn finish(&mut self) -> Result<Vec<RecordBatch>, Error> {
-        let mut held: Vec<RecordBatch> = Vec::new();
+    pub async fn finish(&mut self) -> Result<Vec<Batch>, Error> {
+        let (span, messages) = (nowhere(), Arc::default());
+        let mut held = Passing { parts: Vec::new(), from: Source::Merged, dead: Vec::new(), late: Vec::new() };
         for handler in &mut self.handlers {
-            let mut passed = Vec::with_capacity(held.len());
-            for records in held {
-                passed.extend(handler.handle(records).await?.outputs);
-            }
-            passed.extend(handler.finish().await?.outputs);
-            held = passed.into_iter().map(|(records, _)| records).collect();
+            pass(handler.as_mut(), &mut held, &span, &messages).await?;
+            let last = handler.finish().await?;
+            add(handler.as_ref(), &mut held, last);
         }
-        Ok(held)
+        Ok(join_held(held))
     }
 
-    /// The state of every handler that has any, by handler id.
+    /// The state of every handler that has any: `<handler>` or `<handler>/<part>`.
     ///
     /// # Errors
     /// The first error of a handler.
-    pub async fn snapshot(&mut self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    pub async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
         let mut states = BTreeMap::new();
         for handler in &mut self.handlers {
-            if let Some(state) = handler.snapshot().await? {
-                states.insert(handler.id().to_owned(), state);
+            let parts = handler.snapshot().await?;
+            if let Some(config) = handler.config().filter(|_| !parts.is_empty()) {
+                states.insert(format!("{}/{CONFIG}", handler.id()), Part::from(config.to_string().into_bytes()));
             }
+            states.extend(parts.into_iter().map(|(name, part)| match name.as_str() {
+                "" => (handler.id().to_owned(), part),
+                _ => (format!("{}/{name}", handler.id()), part),
+            }));
         }
         Ok(states)
     }
+
+    /// Checks the handlers against the columns of rows when these are seen for the first time, or are others.
+    fn learn(&mut self, records: &RecordBatch) -> Result<(), Error> {
+        let schema = records.schema_ref();
+        let known = self.shapes.0.schema.as_ref();
+        if records.num_columns() == 0 || known.is_some_and(|known| Arc::ptr_eq(known, schema) || known == schema) {
+            return Ok(());
+        }
+        let input = self.shapes.0.with_schema(Some(Arc::clone(schema)));
+        self.shape(input).map(drop)
+    }
+}
+
+/// Passes what is on its way through one handler.
+async fn pass(
+    handler: &mut dyn Handler,
+    passing: &mut Passing,
+    span: &Span,
+    messages: &Arc<Messages>,
+) -> Result<(), Error> {
+    for (records, origins) in std::mem::take(&mut passing.parts) {
+        let before = records.clone();
+        let handled = handler.handle(records, passing.from).await?;
+        let source = Behind { span, origins: &origins, messages, records: &before };
+        passing.dead.extend(handled.faults.iter().map(|fault| source.dead_letter(handler.id(), fault)));
+        set_aside(handler, passing, handled.late_rows, handled.late);
+        passing.parts.extend(handled.outputs.into_iter().map(|(records, kept)| (records, after(&origins, &kept))));
+    }
+    if handler.merges() {
+        passing.from = Source::Merged;
+    }
+    Ok(())
+}
+
+/// Adds rows that a handler released; they came from nowhere in particular.
+fn add(handler: &dyn Handler, held: &mut Passing, released: Handled) {
+    set_aside(handler, held, released.late_rows, released.late);
+    held.parts.extend(released.outputs.into_iter().map(|(records, _)| (records, Origins::Unknown)));
+}
+
+fn set_aside(handler: &dyn Handler, passing: &mut Passing, rows: u64, late: Vec<RecordBatch>) {
+    if rows == 0 {
+        return;
+    }
+    let aside = |rows, records| Aside { handler: handler.id().to_owned(), rows, records };
+    let kept: u64 = late.iter().map(|records| records.num_rows() as u64).sum();
+    passing.late.extend(late.into_iter().map(|records| aside(records.num_rows() as u64, Some(records))));
+    if rows > kept {
+        passing.late.push(aside(rows - kept, None));
+    }
+}
+
+/// The span of rows that no run of offsets is behind.
+fn nowhere() -> Span {
+    Span { partition: 0, start: 0, next: Position::default() }
 }
 
 fn after(origins: &Origins, kept: &Kept) -> Origins {
@@ -91,45 +190,42 @@ fn after(origins: &Origins, kept: &Kept) -> Origins {
 }
 
 /// Puts the span back: the last batch carries all of it and everything set aside.
-fn join(
-    parts: Vec<(RecordBatch, Origins)>,
-    span: Span,
-    messages: &Arc<crate::data::Messages>,
-    dead: Vec<DeadLetter>,
-) -> Vec<Batch> {
+fn join(passing: Passing, span: Span, messages: &Arc<Messages>) -> Vec<Batch> {
     let start = Span { next: Position::at(span.start), ..span.clone() };
-    let mut out: Vec<Batch> = parts
-        .into_iter()
-        .map(|(records, origins)| Batch {
-            records,
-            span: start.clone(),
-            origins,
-            messages: Arc::clone(messages),
-            dead: Vec::new(),
-        })
-        .collect();
-    match out.last_mut() {
-        Some(last) => (last.span, last.dead) = (span, dead),
-        None => out.push(Batch {
-            records: RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())),
-            span,
-            origins: Origins::Each,
-            messages: Arc::clone(messages),
-            dead,
-        }),
+    let batch = |(records, origins)| Batch {
+        records,
+        span: start.clone(),
+        origins,
+        messages: Arc::clone(messages),
+        dead: Vec::new(),
+        late: Vec::new(),
+    };
+    let mut out: Vec<Batch> = passing.parts.into_iter().map(batch).collect();
+    if out.is_empty() {
+        out.push(batch((RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())), Origins::Each)));
+    }
+    if let Some(last) = out.last_mut() {
+        (last.span, last.dead, last.late) = (span, passing.dead, passing.late);
     }
     out
 }
 
+fn join_held(held: Passing) -> Vec<Batch> {
+    match held.parts.is_empty() && held.dead.is_empty() && held.late.is_empty() {
+        true => Vec::new(),
+        false => join(held, nowhere(), &Arc::default()),
+    }
+}
+
 /// Where the rows of a handler's input came from.
-struct Source<'a> {
+struct Behind<'a> {
     span: &'a Span,
     origins: &'a Origins,
-    messages: &'a crate::data::Messages,
+    messages: &'a Messages,
     records: &'a RecordBatch,
 }
 
-impl Source<'_> {
+impl Behind<'_> {
     /// The raw message behind a faulty row; the row itself as JSON where a handler had already made new rows.
     fn dead_letter(&self, stage: &str, fault: &RowFault) -> DeadLetter {
         let message = self.origins.message(fault.row as usize).filter(|&message| message < self.messages.len());
@@ -163,8 +259,7 @@ mod tests {
     use arrow::{array::Int64Array, datatypes::Int64Type};
     use async_trait::async_trait;
 
-    use super::{super::Handled, *};
-    use crate::data::Messages;
+    use super::*;
 
     /// Keeps even numbers, sets 7 aside.
     struct Even;
@@ -175,7 +270,11 @@ mod tests {
             "even"
         }
 
-        async fn handle(&mut self, batch: RecordBatch) -> Result<Handled, Error> {
+        fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+            Ok(input.clone())
+        }
+
+        async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
             use arrow::array::AsArray;
             let numbers = batch.column(0).as_primitive::<Int64Type>();
             let rows: Vec<u32> = (0..batch.num_rows() as u32).filter(|&i| numbers.value(i as usize) % 2 == 0).collect();
@@ -185,7 +284,7 @@ mod tests {
                 .collect();
             let kept: Int64Array = rows.iter().map(|&row| Some(numbers.value(row as usize))).collect();
             let records = RecordBatch::try_from_iter([("n", Arc::new(kept) as _)]).unwrap();
-            Ok(Handled { outputs: vec![(records, Kept::Rows(rows))], faults })
+            Ok(Handled { faults, ..Handled::one(records, Kept::Rows(rows)) })
         }
     }
 
@@ -202,6 +301,7 @@ mod tests {
             origins: Origins::Each,
             messages: Arc::new(messages),
             dead: Vec::new(),
+            late: Vec::new(),
         }
     }
 

@@ -29,6 +29,58 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// What the last commit stores of a handler's state is not what the handler gave.
+    #[error(
+        "handler \"{handler}\": its state of the last commit cannot be read: {reason}; `spout run --reset-node {handler}` starts it empty"
+    )]
+    State {
+        /// Id of the handler.
+        handler: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The state of the last commit was made under another spec.
+    #[error(
+        "handler \"{handler}\": its state was made under another spec ({what}); put the spec back, or start it empty with `spout run --reset-node {handler}`"
+    )]
+    Changed {
+        /// Id of the handler.
+        handler: String,
+        /// What differs.
+        what: String,
+    },
+    /// The last commit holds state of a handler that the spec no longer has.
+    #[error(
+        "the last commit holds state of handler \"{handler}\", which the spec no longer has; put it back, or let go of its state with `spout run --reset-node {handler}`"
+    )]
+    Gone {
+        /// Id of the handler.
+        handler: String,
+    },
+    /// A handler holds more than it may.
+    #[error("handler \"{handler}\" holds {held}, which is more than its limit of {limit}; {remedy}")]
+    Limit {
+        /// Id of the handler.
+        handler: String,
+        /// What it holds: groups, rows, bytes.
+        held: String,
+        /// The limit, in the same unit.
+        limit: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// Rows came too late, and the spec says to stop then.
+    #[error(
+        "handler \"{handler}\": {rows} rows of a batch came too late, the first at {time}; raise the lateness, or say what to do with them: `late: side` or `late: drop`"
+    )]
+    Late {
+        /// Id of the handler.
+        handler: String,
+        /// Late rows of the batch.
+        rows: u64,
+        /// Event time of the first one.
+        time: String,
+    },
     /// A kernel refused the rows.
     #[error("handler \"{handler}\" cannot process a batch of {rows} rows")]
     Kernel {
@@ -70,6 +122,9 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Expression { .. } | Self::Spec { .. } => Kind::Spec,
+            Self::State { .. } => Kind::Corrupt,
+            Self::Changed { .. } | Self::Gone { .. } | Self::Limit { .. } => Kind::Spec,
+            Self::Late { .. } => Kind::Message,
             Self::Kernel { .. } => Kind::Internal,
             Self::Plugin { source, .. } => source.kind(),
             Self::Hopeless { .. } => Kind::Plugin,
@@ -83,6 +138,11 @@ impl Coded for Error {
             Self::Kernel { .. } => "E0403",
             Self::Plugin { source, .. } => source.code(),
             Self::Hopeless { .. } => "E0404",
+            Self::State { .. } => "E0405",
+            Self::Changed { .. } => "E0406",
+            Self::Gone { .. } => "E0407",
+            Self::Limit { .. } => "E0408",
+            Self::Late { .. } => "E0409",
         }
     }
 }

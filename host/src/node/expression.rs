@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::{
     array::{ArrayRef, RecordBatch},
-    datatypes::{Schema, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
 };
 use datafusion::{
     common::{DFSchema, tree_node::TreeNode},
@@ -41,18 +41,25 @@ impl Expression {
 
     /// Its value for every row of `batch`.
     pub(super) fn evaluate(&mut self, batch: &RecordBatch) -> Result<ArrayRef, Error> {
-        let schema = batch.schema_ref();
-        let current = self.compiled.as_ref().filter(|(known, _)| Arc::ptr_eq(known, schema) || known == schema);
-        let compiled = match current {
-            Some((_, compiled)) => Arc::clone(compiled),
-            None => {
-                let compiled = self.compile(schema)?;
-                self.compiled = Some((Arc::clone(schema), Arc::clone(&compiled)));
-                compiled
-            }
-        };
+        let compiled = self.compiled(batch.schema_ref())?;
         let value = compiled.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
         value.map_err(|error| self.refused(&error.strip_backtrace()))
+    }
+
+    /// The type of its value for rows of `schema`.
+    pub(super) fn data_type(&mut self, schema: &SchemaRef) -> Result<DataType, Error> {
+        let field = self.compiled(schema)?.return_field(schema);
+        field.map(|field| field.data_type().clone()).map_err(|error| self.refused(&error.strip_backtrace()))
+    }
+
+    fn compiled(&mut self, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, Error> {
+        let current = self.compiled.as_ref().filter(|(known, _)| Arc::ptr_eq(known, schema) || known == schema);
+        if let Some((_, compiled)) = current {
+            return Ok(Arc::clone(compiled));
+        }
+        let compiled = self.compile(schema)?;
+        self.compiled = Some((Arc::clone(schema), Arc::clone(&compiled)));
+        Ok(compiled)
     }
 
     fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {

@@ -1,6 +1,7 @@
 //! Batches in, batches out: the chain of handlers.
 //!
-//! [`Handler`] is what every handler does, [`Chain`] runs several in order and keeps offsets attached to rows.
+//! [`Handler`] is what every handler does, [`Chain`] runs several in order and keeps offsets attached to rows, [`Builder`]
+//! makes one from what users wrote. [`Shape`] is what flows between two handlers, known before any row does.
 //! A handler gets the rows alone:
 //!
 //! ```text
@@ -9,22 +10,34 @@
 //!
 //! **Invariant**: a handler never sees an offset, a file or a socket, so it cannot forge progress.
 
+mod build;
 mod chain;
 mod error;
 mod expression;
+mod flow;
 pub mod handlers;
 mod plugin;
 mod spec;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use bytes::Bytes;
 
 pub use self::{
+    build::{Builder, States},
     chain::Chain,
     error::Error,
+    flow::{News, Shape, Source, Unit},
     plugin::{PluginHandler, PluginSpec},
     spec::NodeSpec,
+    time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
 };
+use crate::data::Part;
 
 /// Which input rows an output consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,34 +66,63 @@ pub struct RowFault {
 pub struct Handled {
     /// Output batches in order, each with the input rows it consists of.
     pub outputs: Vec<(RecordBatch, Kept)>,
-    /// Input rows set aside.
+    /// Input rows set aside because they are wrong.
     pub faults: Vec<RowFault>,
+    /// How many input rows came too late. They are in no output.
+    pub late_rows: u64,
+    /// Those of them that the spec wants kept beside the others.
+    pub late: Vec<RecordBatch>,
 }
 
 impl Handled {
     /// One output batch and no fault.
     #[must_use]
     pub fn one(records: RecordBatch, kept: Kept) -> Self {
-        Self { outputs: vec![(records, kept)], faults: Vec::new() }
+        Self { outputs: vec![(records, kept)], ..Self::default() }
+    }
+
+    /// Rows made of many, in this order.
+    #[must_use]
+    pub fn fresh(batches: impl IntoIterator<Item = RecordBatch>) -> Self {
+        Self { outputs: batches.into_iter().map(|records| (records, Kept::Fresh)).collect(), ..Self::default() }
     }
 }
 
 /// A batch function, possibly with state.
+///
+/// A handler with state has to give the same rows in the same order however its input is cut into batches and commits, and
+/// however the sources' batches are interleaved: see [`Source`] and [`Watermarks`].
 #[async_trait]
 pub trait Handler: Send {
     /// Its name within the chain.
     fn id(&self) -> &str;
 
-    /// Whether its output depends on earlier batches. Such a handler runs where the partitions' lanes meet.
-    fn stateful(&self) -> bool {
-        false
-    }
+    /// What it makes of `input`; `schema` stays `None` where only rows will tell. Called before the first row, again
+    /// when the columns become known, and when they change.
+    ///
+    /// # Errors
+    /// [`Error::Spec`] or [`Error::Expression`], naming the column, if such rows are not for it.
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error>;
 
     /// Takes rows, gives rows.
     ///
     /// # Errors
     /// Whatever stops the pipeline; rows that are merely bad come back as faults.
-    async fn handle(&mut self, batch: RecordBatch) -> Result<Handled, Error>;
+    async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error>;
+
+    /// Whether its output is one stream of its own order, in which sources can no longer be told apart.
+    fn merges(&self) -> bool {
+        false
+    }
+
+    /// Takes news of its sources; it may release rows.
+    ///
+    /// # Errors
+    /// As for [`Handler::handle`].
+    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
+        let _ = news;
+        Ok(Handled::default())
+    }
 
     /// The rows it still holds back, asked for once when every partition has ended.
     ///
@@ -90,11 +132,36 @@ pub trait Handler: Send {
         Ok(Handled::default())
     }
 
-    /// Its state after every call so far, for the commit that holds their output; `None` if it has none.
+    /// How long a source may have nothing before this handler no longer waits for it.
+    fn idle_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Its state after every call so far, for the commit that holds their output: all parts of it, those that did not
+    /// change since the last call as [`Part::Kept`]. Nothing if it has none.
     ///
     /// # Errors
     /// As for [`Handler::handle`].
-    async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        Ok(None)
+    async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
+        Ok(BTreeMap::new())
+    }
+
+    /// Takes the parts of its last snapshot, before anything else.
+    ///
+    /// # Errors
+    /// [`Error::State`] if they are not what it gave.
+    async fn restore(&mut self, parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
+        let _ = parts;
+        Ok(())
+    }
+
+    /// What of its spec the state depends on; `None` if any spec can go on with any state.
+    fn config(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Whether state made under `before` can be gone on with.
+    fn compatible(&self, before: &serde_json::Value) -> bool {
+        self.config().as_ref() == Some(before)
     }
 }

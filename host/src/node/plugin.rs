@@ -8,11 +8,11 @@ use arrow::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Error, Handled, Handler, Kept, RowFault, handlers::filter::set_rows};
+use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, handlers::filter::set_rows};
 use crate::{
-    data::ByteSize,
+    data::{ByteSize, Part},
     plugin::{self, HandlerInstance, Output, Rows, Settings, Task},
 };
 
@@ -234,11 +234,12 @@ impl Handler for PluginHandler {
         &self.spec.id
     }
 
-    fn stateful(&self) -> bool {
-        !self.spec.stateless
+    /// What a plugin makes of rows only the plugin knows.
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+        Ok(input.with_schema(None))
     }
 
-    async fn handle(&mut self, batch: RecordBatch) -> Result<Handled, Error> {
+    async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
         if batch.num_rows() == 0 {
             return Ok(Handled::one(batch, Kept::All));
         }
@@ -247,7 +248,7 @@ impl Handler for PluginHandler {
                 self.crashes = 0;
                 let outputs = self.outputs(&batch, answer)?;
                 self.remember(batch).await.map_err(|error| self.failed(error))?;
-                Ok(Handled { outputs, faults: Vec::new() })
+                Ok(Handled { outputs, ..Handled::default() })
             }
             Err(error) if error.is_crash() => self.bisect(&batch, error).await,
             Err(error) => Err(self.failed(error)),
@@ -262,15 +263,15 @@ impl Handler for PluginHandler {
         let answer = answer.map_err(|error| self.failed(error))?;
         let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let fresh = answer.into_iter().filter(|output| matches!(output.rows, Rows::Fresh(_))).collect();
-        Ok(Handled { outputs: self.outputs(&nothing, fresh)?, faults: Vec::new() })
+        Ok(Handled { outputs: self.outputs(&nothing, fresh)?, ..Handled::default() })
     }
 
-    async fn snapshot(&mut self) -> Result<Option<Vec<u8>>, Error> {
+    async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
         if self.spec.stateless {
-            return Ok(None);
+            return Ok(BTreeMap::new());
         }
         match self.snapshot_now().await {
-            Ok(state) => Ok(Some(state)),
+            Ok(state) => Ok([(String::new(), Part::from(state))].into()),
             Err(error) => Err(self.failed(error)),
         }
     }

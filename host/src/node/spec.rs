@@ -30,4 +30,23 @@ impl NodeSpec {
             Self::Plugin(spec) => &spec.id,
         }
     }
+
+    /// Its word in a spec, and the place of its id.
+    pub(crate) fn named(&mut self) -> (&'static str, &mut String) {
+        match self {
+            Self::Filter(spec) => ("filter", &mut spec.id),
+            Self::Map(spec) => ("map", &mut spec.id),
+            Self::Plugin(spec) => ("plugin", &mut spec.id),
+        }
+    }
+
+    /// Whether its output depends on earlier batches, or on what a batch is. Such a handler runs where the partitions'
+    /// lanes meet, and so do all after it.
+    #[must_use]
+    pub fn stateful(&self) -> bool {
+        match self {
+            Self::Filter(_) | Self::Map(_) => false,
+            Self::Plugin(spec) => !spec.stateless,
+        }
+    }
 }

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
-use bytes::Bytes;
 
 use super::{Error, build::Parts};
 use crate::{
-    data::Marker,
+    data::{Marker, Part},
+    node::States,
     producer::{SchemaPin, SchemaText},
     repo::{BranchWriter, Repo, Store},
 };
@@ -22,7 +22,7 @@ pub(super) struct Recovered {
     pub(super) writer: BranchWriter,
     pub(super) marker: Marker,
     pub(super) head: Option<String>,
-    pub(super) states: BTreeMap<String, Vec<u8>>,
+    pub(super) states: States,
     pub(super) pin: SchemaPin,
 }
 
@@ -37,8 +37,7 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     };
     let repo = store.repo_or_create(&parts.name, &parts.spec.description).await.map_err(failed)?;
     let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
-    let mut states: BTreeMap<String, Vec<u8>> =
-        writer.state().await.map_err(failed)?.into_iter().map(|(name, state)| (name, state.to_vec())).collect();
+    let mut states: States = writer.state().await.map_err(failed)?;
     let schema = states.remove(SCHEMA).map(|text| pinned(&text)).transpose();
     let schema = schema.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
     Ok(Recovered {
@@ -52,12 +51,10 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
 }
 
 /// The state of a commit: the handlers' own, and the schema that later decoders have to keep to.
-pub(super) async fn states(handlers: BTreeMap<String, Vec<u8>>, pin: &SchemaPin) -> BTreeMap<String, Bytes> {
-    let mut states: BTreeMap<String, Bytes> =
-        handlers.into_iter().map(|(name, state)| (name, Bytes::from(state))).collect();
+pub(super) async fn states(mut states: BTreeMap<String, Part>, pin: &SchemaPin) -> BTreeMap<String, Part> {
     // A schema with a type that has no word is not pinned: its decoder settles it by itself each time.
     if let Some(text) = pin.get().await.and_then(|schema| SchemaText::print(&schema).ok()) {
-        states.insert(SCHEMA.to_owned(), Bytes::from(text.to_string()));
+        states.insert(SCHEMA.to_owned(), Part::from(text.to_string().into_bytes()));
     }
     states
 }

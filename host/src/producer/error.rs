@@ -1,6 +1,6 @@
 //! What can go wrong between a source and a batch.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf, sync::Arc};
 
 use arrow::error::ArrowError;
 use thiserror::Error;
@@ -138,6 +138,95 @@ pub enum Error {
         /// The other label.
         second: String,
     },
+    /// Nobody can be heard at the address of the spec.
+    #[error("producer \"{producer}\" cannot listen at {address}; choose another `listen`, or end what has the port")]
+    Listen {
+        /// Its key in the spec.
+        producer: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A secret that the spec names is not there.
+    #[error("the secret `{key}`: {reason}")]
+    Secret {
+        /// Where the spec names it.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Standard input was already read in this process.
+    #[error(
+        "standard input was already read by this process, and what was read cannot be read again: messages that no commit holds are lost; start the run again, and see the log for what went wrong before"
+    )]
+    StdinTaken,
+    /// Standard input cannot be read.
+    #[error("standard input cannot be read")]
+    Stdin {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A subscription could not be opened.
+    #[error("producer \"subscribe\" cannot listen to {address}; see whether there is room for temporary files")]
+    Subscribe {
+        /// Where the publisher speaks.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A pipeline subscribes to one that does not run beside it.
+    #[error(
+        "producer \"subscribe\" names pipeline \"{pipeline}\", which does not run beside it; give both to one `spout run`"
+    )]
+    NotLinked {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// The commits of another repo cannot be read.
+    #[error("repo \"{repo}\", branch \"{branch}\": {doing} it failed")]
+    Upstream {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// The step.
+        doing: &'static str,
+        /// What the repo said.
+        #[source]
+        source: Arc<dyn Coded>,
+    },
+    /// A commit of another repo changes what was read of it.
+    #[error(
+        "repo \"{repo}\", branch \"{branch}\": commit {commit} has {how} {path}, which may have been read; set `rewritten: pass` to go on and leave what was made of it as it is"
+    )]
+    Rewritten {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// The commit.
+        commit: String,
+        /// `overwritten`, `removed` or `reverted`.
+        how: &'static str,
+        /// The file.
+        path: String,
+    },
+    /// Commits of another repo that come next are not there.
+    #[error(
+        "repo \"{repo}\", branch \"{branch}\": {what}; set onOutOfRange to latest or earliest to go on with the commits there are, or write a new repo"
+    )]
+    Gone {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// What is not as it was.
+        what: String,
+    },
     /// Settings of a framing contradict each other.
     #[error("framing: {reason}")]
     Framing {
@@ -176,6 +265,11 @@ impl Coded for Error {
             Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
             Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Subscribe { .. } => Kind::Unavailable,
+            Self::NotLinked { .. } => Kind::Spec,
+            Self::Upstream { source, .. } => source.kind(),
+            Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
+            Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
             Self::Undecodable { .. } => Kind::Plugin,
             Self::Kernel { .. } => Kind::Internal,
@@ -195,6 +289,15 @@ impl Coded for Error {
             Self::File { .. } => "E0313",
             Self::Frame { .. } => "E0311",
             Self::Compressed { .. } => "E0312",
+            Self::Listen { .. } => "E0330",
+            Self::Subscribe { .. } => "E0350",
+            Self::NotLinked { .. } => "E0351",
+            Self::Secret { .. } => "E0331",
+            Self::StdinTaken => "E0332",
+            Self::Stdin { .. } => "E0333",
+            Self::Upstream { source, .. } => source.code(),
+            Self::Rewritten { .. } => "E0334",
+            Self::Gone { .. } => "E0335",
         }
     }
 }

@@ -115,9 +115,14 @@ pub enum Error {
         "commit record {object} is missing although later ones are there; run `spout fsck`, and restore the file from a copy"
     )]
     MissingRecord { object: String },
+    /// A handler keeps a part of its state that the head does not have.
+    #[error(
+        "branch \"{branch}\": the part `{key}` of a handler's state is to be kept, and the newest commit has none; this is a bug of the host"
+    )]
+    NoState { key: String, branch: String },
     /// A part of the index is torn or was altered.
     #[error(
-        "{object}, a part of the index, is damaged: {reason}; run `spout fsck --repair`, the index is made anew from the records"
+        "{object}, a part of the index, is damaged: {reason}; run `spout fsck`, which says what it is about; `--repair` makes anew what the records that are there tell"
     )]
     BadIndex { object: String, reason: String },
     /// Written by a newer spout.
@@ -295,7 +300,7 @@ impl Coded for Error {
             Self::Decode { .. } | Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
             Self::Swept { .. } => Kind::Conflict,
             Self::Fenced { .. } => Kind::Fenced,
-            Self::MarkerBack { .. } | Self::NothingMoved { .. } => Kind::Internal,
+            Self::MarkerBack { .. } | Self::NothingMoved { .. } | Self::NoState { .. } => Kind::Internal,
             _ => Kind::Spec,
         }
     }
@@ -335,6 +340,7 @@ impl Coded for Error {
             Self::NotSquashable { .. } => "E0548",
             Self::UnknownStarted { .. } => "E0549",
             Self::BadRetention { .. } => "E0570",
+            Self::NoState { .. } => "E0571",
             Self::BadRecord { .. } => "E0520",
             Self::MissingRecord { .. } => "E0521",
             Self::NewerFormat { .. } => "E0522",

@@ -9,6 +9,7 @@ use super::{
     Error,
     checkpoint::Checkpoint,
     draft::{Contents, draft},
+    follow,
     format::sha256,
     invariants::Head,
     object::Step,
@@ -22,13 +23,13 @@ use super::{
 };
 use crate::{
     clock,
-    data::{Advance, Marker},
+    data::{Advance, Marker, Part},
 };
 
 /// How often a slot is tried while others write the branch.
 pub(super) const ATTEMPTS: u32 = 20;
 /// Records between two checkpoints; few in tests, so that they meet many.
-pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 64 };
+pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 16 };
 
 /// What a pipeline knows of a commit beyond its files.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +42,8 @@ pub struct CommitMeta {
     pub plugins: BTreeMap<String, String>,
     /// How far each partition moves.
     pub advance: Advance,
-    /// Handler snapshots, by handler.
-    pub state: BTreeMap<String, Bytes>,
+    /// Handler snapshots, by handler and part. A part that is kept has to be in the head under the same name.
+    pub state: BTreeMap<String, Part>,
     /// When the first row was taken.
     pub started_ms: i64,
     /// Why it was cut: rows, bytes, time, ended, force, memory, shutdown, schema.
@@ -51,6 +52,8 @@ pub struct CommitMeta {
     pub rows: u64,
     /// Messages set aside.
     pub dead_letters: u64,
+    /// Rows that came too late, by handler.
+    pub late: BTreeMap<String, u64>,
     /// Shows the marker as this file too.
     pub marker_file: Option<String>,
     /// Commits of other repos that it was made from.
@@ -236,6 +239,7 @@ impl BranchWriter {
             base: None,
             rows: meta.rows,
             dead_letters: meta.dead_letters,
+            late: meta.late,
             reason: meta.reason,
             compaction: false,
             provenance: meta.provenance,
@@ -251,6 +255,7 @@ impl BranchWriter {
         self.marker = commit.marker.clone();
         self.stated = hashes(&commit.state);
         self.settled = true;
+        follow::announce();
         self.keep_up().await;
         Ok(commit)
     }
@@ -345,17 +350,27 @@ impl BranchWriter {
         }
     }
 
-    /// Snapshots in their places; one that did not change keeps the object it has.
+    /// Snapshots in their places; one that did not change keeps the place it has.
     async fn put_state(
         &self,
         open: &mut OpenCommit,
-        state: &BTreeMap<String, Bytes>,
+        state: &BTreeMap<String, Part>,
     ) -> Result<BTreeMap<String, Blob>, Error> {
         let mut blobs = BTreeMap::new();
-        let before = self.head().map(|head| &head.state);
-        for (key, bytes) in state {
+        let before = |key: &str| self.head().and_then(|head| head.state.get(key));
+        for (key, part) in state {
+            let bytes = match (part, before(key)) {
+                (Part::New(bytes), _) => bytes,
+                (Part::Kept, Some(blob)) => {
+                    blobs.insert(key.clone(), blob.clone());
+                    continue;
+                }
+                (Part::Kept, None) => {
+                    return Err(Error::NoState { key: key.clone(), branch: self.branch().to_owned() });
+                }
+            };
             let sha256 = sha256(bytes);
-            let same = before.and_then(|state| state.get(key)).filter(|blob| blob.sha256 == sha256);
+            let same = before(key).filter(|blob| blob.sha256 == sha256);
             let blob = match same {
                 Some(blob @ Blob { place: Place::Object(_), .. }) => blob.clone(),
                 _ => open.blob(Step::State, "data", "state", bytes.clone(), sha256).await?,

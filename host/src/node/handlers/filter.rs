@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::node::{Error, Handled, Handler, Kept, expression::Expression};
+use crate::node::{Error, Handled, Handler, Kept, Shape, Source, expression::Expression};
 
 /// Keeps the rows for which `where` is true; null counts as not true.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +36,14 @@ impl Filter {
     pub fn new(spec: &FilterSpec) -> Self {
         Self { id: spec.id.clone(), sql: spec.r#where.clone(), condition: Expression::new(&spec.id, &spec.r#where) }
     }
+
+    fn no_condition(&self, kind: &DataType) -> Error {
+        Error::Expression {
+            handler: self.id.clone(),
+            expression: self.sql.clone(),
+            reason: format!("it gives {kind}, but a filter needs true or false; compare it with something"),
+        }
+    }
 }
 
 #[async_trait]
@@ -44,17 +52,20 @@ impl Handler for Filter {
         &self.id
     }
 
-    async fn handle(&mut self, batch: RecordBatch) -> Result<Handled, Error> {
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+        if let Some(schema) = &input.schema {
+            let kind = self.condition.data_type(schema)?;
+            if kind != DataType::Boolean {
+                return Err(self.no_condition(&kind));
+            }
+        }
+        Ok(input.clone())
+    }
+
+    async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
         let value = self.condition.evaluate(&batch)?;
         if value.data_type() != &DataType::Boolean {
-            return Err(Error::Expression {
-                handler: self.id.clone(),
-                expression: self.sql.clone(),
-                reason: format!(
-                    "it gives {}, but a filter needs true or false; compare it with something",
-                    value.data_type()
-                ),
-            });
+            return Err(self.no_condition(value.data_type()));
         }
         let mask = true_rows(value.as_boolean());
         if mask.true_count() == batch.num_rows() {
@@ -94,7 +105,7 @@ mod tests {
         let numbers = Int64Array::from(vec![Some(1), None, Some(3), Some(-4)]);
         let batch = RecordBatch::try_from_iter([("userId", Arc::new(numbers) as _)]).unwrap();
         let spec = FilterSpec { id: "f".into(), r#where: expression.into() };
-        match (Filter::new(&spec).handle(batch).await, expected) {
+        match (Filter::new(&spec).handle(batch, Source::Merged).await, expected) {
             (Ok(handled), Ok(rows)) => {
                 let (records, kept) = &handled.outputs[0];
                 let all: Vec<u32> = (0..4).collect();

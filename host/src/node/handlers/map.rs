@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
+    array::{ArrayRef, RecordBatch, RecordBatchOptions},
     datatypes::{Field, FieldRef, Schema},
 };
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::node::{Error, Handled, Handler, Kept, expression::Expression};
+use crate::node::{Error, Handled, Handler, Kept, Shape, Source, expression::Expression};
 
 /// Expressions by column name, in the order they were written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,6 +98,28 @@ impl Map {
         self.refused(format!("there is no column \"{name}\"; the columns are {}", known.join(", ")))
     }
 
+    fn records(&mut self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
+        let schema = batch.schema();
+        let mut columns: Vec<(FieldRef, ArrayRef)> =
+            schema.fields().iter().cloned().zip(batch.columns().iter().cloned()).collect();
+        for (name, expression) in &mut self.columns {
+            let value = expression.evaluate(batch)?;
+            let field: FieldRef = Arc::new(Field::new(name.as_str(), value.data_type().clone(), true));
+            match columns.iter_mut().find(|(known, _)| known.name() == name) {
+                Some(column) => *column = (field, value),
+                None => columns.push((field, value)),
+            }
+        }
+        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = self.choose(columns)?.into_iter().unzip();
+        let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|source| Error::Kernel {
+            handler: self.spec.id.clone(),
+            rows: batch.num_rows(),
+            source,
+        })
+    }
+
     /// Leaves out what the spec drops or does not select.
     fn choose(&self, mut columns: Vec<(FieldRef, ArrayRef)>) -> Result<Vec<(FieldRef, ArrayRef)>, Error> {
         for name in &self.spec.drop {
@@ -121,27 +143,15 @@ impl Handler for Map {
         &self.spec.id
     }
 
-    async fn handle(&mut self, batch: RecordBatch) -> Result<Handled, Error> {
-        let schema = batch.schema();
-        let mut columns: Vec<(FieldRef, ArrayRef)> =
-            schema.fields().iter().cloned().zip(batch.columns().iter().cloned()).collect();
-        for (name, expression) in &mut self.columns {
-            let value = expression.evaluate(&batch)?;
-            let field: FieldRef = Arc::new(Field::new(name.as_str(), value.data_type().clone(), true));
-            match columns.iter_mut().find(|(known, _)| known.name() == name) {
-                Some(column) => *column = (field, value),
-                None => columns.push((field, value)),
-            }
-        }
-        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = self.choose(columns)?.into_iter().unzip();
-        let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let records = RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|source| Error::Kernel {
-            handler: self.spec.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })?;
-        Ok(Handled::one(records, Kept::All))
+    /// No row goes through as any row does, so that both ways agree about the columns.
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+        let Some(schema) = &input.schema else { return Ok(input.clone()) };
+        let records = self.records(&RecordBatch::new_empty(Arc::clone(schema)))?;
+        Ok(input.with_schema(Some(records.schema())))
+    }
+
+    async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
+        Ok(Handled::one(self.records(&batch)?, Kept::All))
     }
 }
 
@@ -159,7 +169,7 @@ mod tests {
             [("a", 1), ("b", 2)].map(|(name, value)| (name, Arc::new(Int64Array::from(vec![value])) as ArrayRef));
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let spec: MapSpec = serde_json::from_str(spec).unwrap();
-        match (Map::new(&spec).handle(batch).await, expected) {
+        match (Map::new(&spec).handle(batch, Source::Merged).await, expected) {
             (Ok(handled), Ok(expected)) => {
                 let records = &handled.outputs[0].0;
                 let value = |i: usize| records.column(i).as_primitive::<Int64Type>().value(0);

@@ -129,6 +129,21 @@ impl DecoderFactory {
         }
     }
 
+    /// The columns of what its decoders make, where they are known before any message: declared, or pinned.
+    pub async fn schema(&self) -> Option<SchemaRef> {
+        let declared = match &self.spec {
+            DecoderSpec::Native(native) => native.schema(),
+            DecoderSpec::Plugin(_) => None,
+        };
+        let schema = match declared {
+            Some(declared) => declared,
+            None => self.pin.get().await?,
+        };
+        let empty = RecordBatch::new_empty(schema);
+        let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
+        attached.ok().map(|records| records.schema())
+    }
+
     fn refused(&self, reason: String) -> Error {
         Error::Schema { decoder: self.name().to_owned(), reason }
     }
@@ -189,7 +204,7 @@ impl Decoder {
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
         let dead = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
-        Ok(Batch { records, span, origins: rows.origins, messages: Arc::new(messages), dead })
+        Ok(Batch { records, span, origins: rows.origins, messages: Arc::new(messages), dead, late: Vec::new() })
     }
 
     /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
 use super::{
     Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
-    json::JsonDecoder, protobuf::Protobuf, raw::RawDecoder, rows, syslog::Syslog,
+    json::JsonDecoder, protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
 };
 use crate::{
     data::Messages,
@@ -59,6 +59,14 @@ impl NativeDecoder {
             Self::Avro(spec) => spec.schema.as_ref(),
             Self::Protobuf(spec) => spec.schema.as_ref(),
             Self::Syslog(spec) => spec.schema.as_ref(),
+        }
+    }
+
+    /// The columns of its rows, where the settings say.
+    pub(super) fn schema(&self) -> Option<SchemaRef> {
+        match self {
+            Self::Raw => Some(raw::schema()),
+            _ => self.declared()?.parse().ok().map(Arc::new),
         }
     }
 

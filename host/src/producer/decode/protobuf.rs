@@ -239,23 +239,20 @@ fn nested(message: &DynamicMessage, strict: bool, within: &mut Vec<String>) -> R
 /// `google.protobuf.Struct`, `Value` or `ListValue` as the JSON they stand for. Their depth is bounded: prost reads 100 levels.
 fn json(message: &DynamicMessage) -> serde_json::Value {
     let of = |value: &Value| value.as_message().map_or(serde_json::Value::Null, json);
-    for (field, value) in message.fields() {
-        return match (field.name(), value) {
-            ("fields", Value::Map(entries)) => {
-                let key = |key: &MapKey| key.as_str().unwrap_or_default().to_owned();
-                entries.iter().map(|(name, value)| (key(name), of(value))).collect::<serde_json::Map<_, _>>().into()
-            }
-            ("values", Value::List(items)) => items.iter().map(of).collect(),
-            (_, Value::F64(number)) => (*number).into(),
-            (_, Value::String(text)) => text.as_str().into(),
-            (_, Value::Bool(value)) => (*value).into(),
-            (_, inner @ Value::Message(_)) => of(inner),
-            _ => serde_json::Value::Null,
-        };
-    }
-    match known_empty(message) {
-        Some(empty) => empty,
-        None => serde_json::Value::Null,
+    let Some((field, value)) = message.fields().next() else {
+        return known_empty(message).unwrap_or(serde_json::Value::Null);
+    };
+    match (field.name(), value) {
+        ("fields", Value::Map(entries)) => {
+            let key = |key: &MapKey| key.as_str().unwrap_or_default().to_owned();
+            entries.iter().map(|(name, value)| (key(name), of(value))).collect::<serde_json::Map<_, _>>().into()
+        }
+        ("values", Value::List(items)) => items.iter().map(of).collect(),
+        (_, Value::F64(number)) => (*number).into(),
+        (_, Value::String(text)) => text.as_str().into(),
+        (_, Value::Bool(value)) => (*value).into(),
+        (_, inner @ Value::Message(_)) => of(inner),
+        _ => serde_json::Value::Null,
     }
 }
 

@@ -19,10 +19,15 @@ pub(super) struct RawDecoder {
     schema: SchemaRef,
 }
 
+/// `key` and `value`, both Binary.
+pub(super) fn schema() -> SchemaRef {
+    let column = |name| Field::new(name, DataType::Binary, true);
+    Arc::new(Schema::new(vec![column("key"), column("value")]))
+}
+
 impl Default for RawDecoder {
     fn default() -> Self {
-        let column = |name| Field::new(name, DataType::Binary, true);
-        Self { schema: Arc::new(Schema::new(vec![column("key"), column("value")])) }
+        Self { schema: schema() }
     }
 }
 

@@ -87,7 +87,7 @@ impl Check<'_> {
         }
         let boundary = self.repo.boundary(self.branch).await?;
         let newest = sequences.last().copied().unwrap_or(0);
-        let mut head = self.base(boundary).await?;
+        let mut head = self.base(boundary, depth).await?;
         let mut read = stream::iter(boundary.max(1)..=newest)
             .map(|sequence| {
                 let path = layout.record(self.branch, sequence);
@@ -102,23 +102,25 @@ impl Check<'_> {
     }
 
     /// What the files and the marker were where the kept history begins.
-    async fn base(&mut self, boundary: u64) -> Result<Option<Head>, Error> {
+    async fn base(&mut self, boundary: u64, depth: Depth) -> Result<Option<Head>, Error> {
         if boundary == 0 {
             return Ok(Some(Head::default()));
         }
         let (objects, layout) = (&self.repo.objects, &self.repo.layout);
-        match checkpoint::newest(objects, layout, self.branch, boundary).await? {
-            Some(Checkpoint { snapshot: Some(snapshot), .. }) => {
-                self.seen.reach.snapshot(self.repo, &snapshot).await?;
-                self.before = None;
+        let wrong = match checkpoint::newest(objects, layout, self.branch, boundary).await? {
+            Some(checkpoint) => {
+                if let Some(snapshot) = &checkpoint.snapshot {
+                    self.seen.reach.snapshot(self.repo, snapshot).await?;
+                    self.before = None;
+                }
+                // The records that it was made from are gone: here the index is all there is.
+                self.index(checkpoint, depth).await.err().map(reason)
             }
-            Some(_) => {}
-            None => self.report.find(
-                Severity::Error,
-                objects.shown(&layout.boundary(self.branch, boundary)),
-                "it cannot be read",
-                format!("files of branch {} that were put before sequence {boundary}", self.branch),
-            ),
+            None => Some("it cannot be read".to_owned()),
+        };
+        if let Some(wrong) = wrong {
+            let affects = format!("files of branch {} that were put before sequence {boundary}", self.branch);
+            self.report.find(Severity::Error, objects.shown(&layout.boundary(self.branch, boundary)), wrong, affects);
         }
         Ok(None)
     }

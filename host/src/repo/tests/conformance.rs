@@ -1,6 +1,9 @@
 //! One function a property, each run over every kind of store.
 
+use bytes::Bytes;
+
 use super::*;
+use crate::data::Part;
 
 async fn repo_of(store: &Store) -> (Repo, BranchWriter) {
     let repo = store.repo_or_create("events", "what happened").await.unwrap();
@@ -91,11 +94,18 @@ async fn state_and_marker_come_back_and_unchanged_state_is_not_written_again() {
     for (store, _dir) in stores().await {
         let (repo, mut writer) = repo_of(&store).await;
         let big = bytes::Bytes::from(vec![3u8; 50 << 10]);
-        let state = || BTreeMap::from([("small".to_owned(), "s".into()), ("big".to_owned(), big.clone())]);
-        let with = |meta: CommitMeta| CommitMeta { state: state(), ..meta };
-        let first = committed(writer.finish(repo.open_commit(), with(meta(None, 5))).await);
-        let second = committed(writer.finish(repo.open_commit(), with(meta(Some(5), 9))).await);
+        let state = || BTreeMap::from([("small".to_owned(), Bytes::from("s")), ("big".to_owned(), big.clone())]);
+        let new = || state().into_iter().map(|(name, bytes)| (name, Part::New(bytes))).collect();
+        let kept = || state().into_keys().map(|name| (name, Part::Kept)).collect();
+        let with = |state, meta: CommitMeta| CommitMeta { state, ..meta };
+        let first = committed(writer.finish(repo.open_commit(), with(new(), meta(None, 5))).await);
+        let second = committed(writer.finish(repo.open_commit(), with(new(), meta(Some(5), 7))).await);
         assert_eq!(first.state["big"].place, second.state["big"].place);
+        let second = committed(writer.finish(repo.open_commit(), with(kept(), meta(Some(7), 9))).await);
+        assert_eq!(first.state["big"].place, second.state["big"].place);
+        let unknown = [("other".to_owned(), Part::Kept)].into();
+        let refused = writer.finish(repo.open_commit(), with(unknown, meta(Some(9), 10))).await;
+        assert!(matches!(refused, Err(Error::NoState { key, .. }) if key == "other"));
         let writer = repo.writer("master", "events").await.unwrap();
         assert_eq!(writer.state().await.unwrap(), state());
         assert_eq!(writer.marker().partitions[&0].position.offset, 9);
