@@ -40,6 +40,15 @@ impl NodeSpec {
         }
     }
 
+    /// The plugins it runs: its own, and those of handlers within it.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<&PluginSpec> {
+        match self {
+            Self::Plugin(spec) => vec![spec],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether its output depends on earlier batches, or on what a batch is. Such a handler runs where the partitions'
     /// lanes meet, and so do all after it.
     #[must_use]

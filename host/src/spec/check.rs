@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     CommitSpec, Loaded, PipelineSpec,
     error::{Error, Place},
-    near,
+    near, test_spec,
 };
 use crate::{
     consumer::ConsumerSpec,
@@ -33,7 +33,8 @@ pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
     handlers(loaded)?;
     positive(loaded)?;
     consumers(loaded)?;
-    grants(loaded)
+    grants(loaded)?;
+    test_spec::check(loaded)
 }
 
 /// Checks that pipelines can run beside each other.

@@ -25,6 +25,7 @@ mod schema;
 mod settings;
 mod shape;
 mod stream_configs;
+mod test_spec;
 #[cfg(test)]
 mod tests;
 
@@ -38,3 +39,4 @@ pub use pipeline::{
 };
 pub use schema::spec_schema;
 pub use settings::check_settings;
+pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec};
