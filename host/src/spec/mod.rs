@@ -29,7 +29,7 @@ mod test_spec;
 #[cfg(test)]
 mod tests;
 
-pub use check::{plugin_name, plugins, together};
+pub use check::{all_handlers, plugin_name, plugins, together};
 pub use error::{Error, Place};
 pub use example::EXAMPLE;
 pub use load::{Loaded, load, load_all, parse};
