@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Chain, Error, Handler, NodeSpec, PluginHandler,
-    handlers::{Filter, Map},
+    handlers::{Defaults, Dispatch, Filter, Group, Log, Map, Sort, Sql},
 };
 use crate::plugin::Task;
 
@@ -55,7 +55,11 @@ impl Builder {
 
     async fn handler(&self, node: &NodeSpec, mut parts: BTreeMap<String, Bytes>) -> Result<Box<dyn Handler>, Error> {
         let mut handler: Box<dyn Handler> = match node {
+            NodeSpec::Default(spec) => Box::new(Defaults::new(spec)),
+            NodeSpec::Dispatch(spec) => Box::new(Dispatch::open(spec, self).await?),
             NodeSpec::Filter(spec) => Box::new(Filter::new(spec)),
+            NodeSpec::Group(spec) => Box::new(Group::new(spec)),
+            NodeSpec::Log(spec) => Box::new(Log::new(spec)),
             NodeSpec::Map(spec) => Box::new(Map::new(spec)),
             NodeSpec::Plugin(spec) => {
                 let task = self.tasks.get(&spec.id).cloned();
@@ -66,6 +70,8 @@ impl Builder {
                 let state = parts.remove("").map(|state| state.to_vec());
                 Box::new(PluginHandler::open(spec, task, state).await?)
             }
+            NodeSpec::Sort(spec) => Box::new(Sort::new(spec)),
+            NodeSpec::Sql(spec) => Box::new(Sql::new(spec)),
         };
         if !parts.is_empty() {
             under_the_same_spec(handler.as_ref(), parts.remove(CONFIG))?;

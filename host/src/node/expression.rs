@@ -86,7 +86,7 @@ fn names(schema: &Schema) -> String {
 }
 
 /// The first function in `expression` whose answer depends on more than its arguments.
-fn unstable(expression: &Expr) -> Option<String> {
+pub(super) fn unstable(expression: &Expr) -> Option<String> {
     let mut found = None;
     let walked = expression.apply(|part| {
         use datafusion::common::tree_node::TreeNodeRecursion;

@@ -15,8 +15,12 @@ mod chain;
 mod error;
 mod expression;
 mod flow;
+mod groups;
 pub mod handlers;
+mod held;
 mod plugin;
+mod query;
+mod recency;
 mod spec;
 #[cfg(test)]
 mod tests;
