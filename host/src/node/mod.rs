@@ -18,6 +18,7 @@ mod flow;
 pub mod handlers;
 mod plugin;
 mod spec;
+mod state;
 mod time;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -33,6 +34,7 @@ pub use self::{
     flow::{News, Shape, Source, Unit},
     plugin::{PluginHandler, PluginSpec},
     spec::NodeSpec,
+    state::LimitsSpec,
     time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
 };
 use crate::data::Part;
