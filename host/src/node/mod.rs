@@ -18,6 +18,7 @@ mod flow;
 pub mod handlers;
 mod plugin;
 mod spec;
+mod state;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -35,6 +36,7 @@ pub use self::{
     flow::{News, Shape, Source, Unit},
     plugin::{PluginHandler, PluginSpec},
     spec::NodeSpec,
+    state::LimitsSpec,
     time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
 };
 use crate::data::Part;
