@@ -232,6 +232,7 @@ fn handler(node: &NodeSpec) -> String {
         NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
         NodeSpec::Map(map) => format!("{}: map", map.id),
         NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
+        _ => format!("{}: {}", node.id(), node.clone().named().0),
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Chain, Error, Handler, NodeSpec, PluginHandler,
-    handlers::{Filter, Map},
+    handlers::{Derivative, Filter, Map, Sample, Threshold, Throttle},
 };
 use crate::plugin::Task;
 
@@ -55,7 +55,10 @@ impl Builder {
 
     async fn handler(&self, node: &NodeSpec, mut parts: BTreeMap<String, Bytes>) -> Result<Box<dyn Handler>, Error> {
         let mut handler: Box<dyn Handler> = match node {
+            NodeSpec::Dedupe(spec) => spec.handler(),
+            NodeSpec::Derivative(spec) => Box::new(Derivative::handler(spec)),
             NodeSpec::Filter(spec) => Box::new(Filter::new(spec)),
+            NodeSpec::Join(spec) => spec.handler(),
             NodeSpec::Map(spec) => Box::new(Map::new(spec)),
             NodeSpec::Plugin(spec) => {
                 let task = self.tasks.get(&spec.id).cloned();
@@ -66,6 +69,9 @@ impl Builder {
                 let state = parts.remove("").map(|state| state.to_vec());
                 Box::new(PluginHandler::open(spec, task, state).await?)
             }
+            NodeSpec::Sample(spec) => Box::new(Sample::new(spec)),
+            NodeSpec::Threshold(spec) => Box::new(Threshold::handler(spec)),
+            NodeSpec::Throttle(spec) => Box::new(Throttle::handler(spec)),
         };
         if !parts.is_empty() {
             under_the_same_spec(handler.as_ref(), parts.remove(CONFIG))?;

@@ -12,11 +12,15 @@
 
 mod build;
 mod chain;
+mod columns;
+mod digest;
 mod error;
 mod expression;
 mod flow;
 pub mod handlers;
+mod order;
 mod plugin;
+mod sequence;
 mod spec;
 mod state;
 #[cfg(test)]
