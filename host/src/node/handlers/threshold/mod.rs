@@ -252,13 +252,13 @@ mod tests {
     async fn no_cut_changes_a_level() {
         let spec = json!([{"type": "threshold", "watch": "value", "as": "level", "default": 6, "groupBy": ["host"],
             "increase": {"scale": 1.5, "after": "3s"}, "decrease": {"below": 0.6, "scale": 0.5, "after": "2s"},
-            "min": 2, "max": 15, "time": {"column": "time", "lateness": "1s", "late": "side"}}]);
+            "min": 4, "max": 15, "time": {"column": "time", "lateness": "1s", "late": "side"}}]);
         let outcome = Trial::new(spec, &[readings(1, 150), readings(2, 100)]).same_under_any_cut(15).await;
         assert!(outcome.late_rows > 0);
         assert_eq!(outcome.rows.len() as u64 + outcome.late_rows, 250);
         let levels: std::collections::BTreeSet<&str> =
             outcome.rows.iter().filter_map(|row| row.split("level=").nth(1)).collect();
-        assert!(levels.len() > 4 && levels.contains("2.0") && levels.contains("15.0"), "{levels:?}");
+        assert!(levels.len() > 4 && levels.contains("4.0") && levels.contains("15.0"), "{levels:?}");
     }
 
     #[test]
