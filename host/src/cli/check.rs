@@ -235,6 +235,7 @@ fn handler(node: &NodeSpec) -> String {
         NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
         NodeSpec::Sort(sort) => format!("{}: sort", sort.id),
         NodeSpec::Sql(sql) => format!("{}: {}", sql.id, sql.query.trim()),
+        _ => format!("{}: {}", node.id(), node.clone().named().0),
     }
 }
 
