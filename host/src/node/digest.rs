@@ -140,7 +140,10 @@ impl Cells {
 
     fn write(&self, row: usize, to: &mut Vec<u8>) -> Result<(), ArrowError> {
         let (kind, array): (u8, &dyn Array) = match self {
-            Self::Null => return Ok(to.push(0)),
+            Self::Null => {
+                to.push(0);
+                return Ok(());
+            }
             Self::Truth(array) => (b'b', array),
             Self::Whole(array) => (b'i', array),
             Self::Natural(array) => (b'i', array),
@@ -151,7 +154,8 @@ impl Cells {
             Self::Other(array) => (b'o', array),
         };
         if array.is_null(row) {
-            return Ok(to.push(0));
+            to.push(0);
+            return Ok(());
         }
         to.push(kind);
         match self {

@@ -181,7 +181,7 @@ impl Recent {
                 _ => true,
             };
             let known = self.seen.of(source, &digest);
-            let new = !known.is_some_and(|(number, before)| *passed - number <= self.last && near(before));
+            let new = !known.is_some_and(|(number, before)| is_among(number, *passed, self.last) && near(before));
             if new {
                 self.seen.insert_numbered(source, digest, *passed, time);
                 *passed += 1;
@@ -193,8 +193,13 @@ impl Recent {
 
     fn is_recent(&self) -> impl Fn(i64, u64, Option<i64>) -> bool + use<> {
         let (passed, last) = (self.passed.clone(), self.last);
-        move |source, number, _| passed.get(&source).is_some_and(|passed| *passed - number <= last)
+        move |source, number, _| passed.get(&source).is_some_and(|passed| is_among(number, *passed, last))
     }
+}
+
+/// Whether the key with this number is among the last of those that passed.
+fn is_among(number: u64, passed: u64, last: u64) -> bool {
+    passed.checked_sub(number).is_some_and(|since| since <= last)
 }
 
 #[async_trait]
@@ -238,6 +243,7 @@ impl Handler for Recent {
     async fn hear(&mut self, news: News) -> Result<Handled, Error> {
         if let News::Ended(source) = news {
             self.passed.remove(&number(source));
+            self.seen.forget_source(number(source));
         }
         Ok(Handled::default())
     }

@@ -70,6 +70,12 @@ impl Seen {
         drop(self.stored.take_all());
     }
 
+    /// Forgets the keys of one source.
+    pub(super) fn forget_source(&mut self, source: i64) {
+        self.keys.retain(|(of, _), _| *of != source);
+        self.new.retain(|(of, ..)| *of != source);
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.keys.len() * KEY
     }

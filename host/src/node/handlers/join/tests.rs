@@ -45,15 +45,15 @@ const T: Option<&str> = Some("t");
 
 #[tokio::test]
 async fn rows_of_one_key_become_one_where_they_do_not_contradict() {
-    let one = "t=100 tag=t a=42 b=3.14";
-    check(json!({}), &[&[(100, T, Some(42), None)], &[(100, T, None, Some(3.14))]], &[one]).await;
-    check(json!({}), &[&[(100, T, Some(42), None), (100, T, None, Some(3.14))]], &[one]).await;
+    let one = "t=100 tag=t a=42 b=3.25";
+    check(json!({}), &[&[(100, T, Some(42), None)], &[(100, T, None, Some(3.25))]], &[one]).await;
+    check(json!({}), &[&[(100, T, Some(42), None), (100, T, None, Some(3.25))]], &[one]).await;
     let left: &[Cells] = &[(105, T, Some(43), None), (110, Some("o"), Some(44), None)];
     let three = ["t=105 tag=t a=43 b=null", "t=110 tag=o a=44 b=null", "t=110 tag=t a=null b=2.71"];
     check(json!({}), &[left, &[(110, T, None, Some(2.71))]], &three).await;
-    let apart: [&[Cells]; 2] = [&[(100, T, Some(42), None)], &[(103, T, None, Some(3.14))]];
+    let apart: [&[Cells]; 2] = [&[(100, T, Some(42), None)], &[(103, T, None, Some(3.25))]];
     check(json!({"tolerance": "5s"}), &apart, &[one]).await;
-    check(json!({"tolerance": "2s"}), &apart, &["t=100 tag=t a=42 b=null", "t=103 tag=t a=null b=3.14"]).await;
+    check(json!({"tolerance": "2s"}), &apart, &["t=100 tag=t a=42 b=null", "t=103 tag=t a=null b=3.25"]).await;
     check(json!({"tolerance": "2s", "kind": "inner"}), &apart, &[]).await;
 }
 
