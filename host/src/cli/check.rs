@@ -232,6 +232,7 @@ fn handler(node: &NodeSpec) -> String {
         NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
         NodeSpec::Map(map) => format!("{}: map", map.id),
         NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
+        NodeSpec::Window(window) => format!("{}: window of {}", window.id, window.length()),
     }
 }
 

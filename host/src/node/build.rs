@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Chain, Error, Handler, NodeSpec, PluginHandler,
-    handlers::{Filter, Map},
+    handlers::{Filter, Map, Window},
 };
 use crate::plugin::Task;
 
@@ -66,6 +66,7 @@ impl Builder {
                 let state = parts.remove("").map(|state| state.to_vec());
                 Box::new(PluginHandler::open(spec, task, state).await?)
             }
+            NodeSpec::Window(spec) => Box::new(Window::new(spec)?),
         };
         if !parts.is_empty() {
             under_the_same_spec(handler.as_ref(), parts.remove(CONFIG))?;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    handlers::{FilterSpec, MapSpec},
+    handlers::{FilterSpec, MapSpec, WindowSpec},
     plugin::PluginSpec,
 };
 
@@ -18,6 +18,8 @@ pub enum NodeSpec {
     Map(MapSpec),
     /// A handler from the plugins directory.
     Plugin(PluginSpec),
+    /// Puts rows into windows of event time, and aggregates them if asked.
+    Window(WindowSpec),
 }
 
 impl NodeSpec {
@@ -28,6 +30,7 @@ impl NodeSpec {
             Self::Filter(spec) => &spec.id,
             Self::Map(spec) => &spec.id,
             Self::Plugin(spec) => &spec.id,
+            Self::Window(spec) => &spec.id,
         }
     }
 
@@ -37,6 +40,7 @@ impl NodeSpec {
             Self::Filter(spec) => ("filter", &mut spec.id),
             Self::Map(spec) => ("map", &mut spec.id),
             Self::Plugin(spec) => ("plugin", &mut spec.id),
+            Self::Window(spec) => ("window", &mut spec.id),
         }
     }
 
@@ -47,6 +51,7 @@ impl NodeSpec {
         match self {
             Self::Filter(_) | Self::Map(_) => false,
             Self::Plugin(spec) => !spec.stateless,
+            Self::Window(_) => true,
         }
     }
 }

@@ -4,6 +4,8 @@
 
 pub(super) mod filter;
 mod map;
+mod window;
 
 pub use filter::{Filter, FilterSpec};
 pub use map::{Columns, Map, MapSpec};
+pub use window::{Align, Window, WindowSpec};

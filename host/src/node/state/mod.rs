@@ -16,10 +16,9 @@ mod rows;
 mod segments;
 
 pub use self::limits::LimitsSpec;
-#[expect(unused_imports, reason = "handlers to come use the rest")]
 pub(in crate::node) use self::{
-    groups::Groups,
+    groups::{Groups, fields},
     limits::Limits,
     rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order},
-    segments::Segments,
+    segments::{Segments, concat, decode, encode, kernel},
 };

@@ -1,0 +1,1 @@
+//! Windows: see below.
