@@ -10,22 +10,23 @@ use anyhow::{Result, ensure};
 use spout_tests::root;
 
 /// What each room of the host may import, besides itself and the leaves.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("data", &[]),
+    ("wire", &["data"]),
     ("plugin", &["data"]),
-    ("producer", &["data", "plugin"]),
+    ("producer", &["data", "wire", "plugin"]),
     ("node", &["data", "plugin"]),
     ("repo", &["data"]),
-    ("consumer", &["data", "repo"]),
-    ("spec", &["data", "plugin", "producer", "node", "repo", "consumer"]),
-    ("pipeline", &["data", "plugin", "producer", "node", "repo", "consumer", "spec"]),
-    ("cli", &["data", "plugin", "producer", "node", "repo", "consumer", "spec", "pipeline"]),
+    ("consumer", &["data", "wire", "repo"]),
+    ("spec", &["data", "wire", "plugin", "producer", "node", "repo", "consumer"]),
+    ("pipeline", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec"]),
+    ("cli", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec", "pipeline"]),
 ];
 const LEAVES: [&str; 4] = ["clock", "error", "fault", "telemetry"];
 
 /// Crates that only one room may name.
-const OWNED: [(&str, &[&str]); 3] =
-    [("wasmtime", &["plugin"]), ("object_store", &["repo"]), ("anyhow", &["cli", "main.rs"])];
+const OWNED: [(&str, &[&str]); 4] =
+    [("wasmtime", &["plugin"]), ("zeromq", &["wire"]), ("object_store", &["repo"]), ("anyhow", &["cli", "main.rs"])];
 
 fn sources(under: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();

@@ -11,7 +11,7 @@ use crate::{
     clock,
     consumer::ConsumerSpec,
     data::ByteSize,
-    pipeline::{Host, Parts, RunOptions, Until},
+    pipeline::{Host, Links, Parts, RunOptions, Until},
     repo::Store,
     spec::{Loaded, load_all},
 };
@@ -53,10 +53,11 @@ enum When {
 impl Run {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let specs = load_all(&self.specs)?;
+        let links = Links::between(&specs)?;
         let plugins = global.open_plugins()?;
         let mut pipelines = Vec::with_capacity(specs.len());
         for loaded in &specs {
-            pipelines.push(Parts::build(loaded, &plugins).await?.with_reset(&self.reset_node));
+            pipelines.push(Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node));
         }
         let store = Store::open(&global.store).await?;
         let options = RunOptions {

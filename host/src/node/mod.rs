@@ -21,6 +21,8 @@ pub mod handlers;
 mod plugin;
 mod spec;
 mod state;
+#[cfg(test)]
+mod tests;
 mod time;
 
 use std::{collections::BTreeMap, time::Duration};

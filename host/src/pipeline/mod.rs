@@ -12,6 +12,7 @@ mod decide;
 mod error;
 mod host;
 mod lane;
+mod link;
 mod memory;
 mod offsets;
 mod publish;
@@ -24,5 +25,6 @@ pub use self::{
     decide::Until,
     error::Error,
     host::{Host, RunOptions},
+    link::Links,
     update::Update,
 };

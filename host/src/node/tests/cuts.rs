@@ -1,0 +1,270 @@
+//! The same rows under every cut: batches, commits, interleavings of sources, kills.
+//!
+//! [`Trial`] runs a chain over the rows of some sources once as a whole and then many times cut at random, with snapshots
+//! taken and chains killed and restored on the way. What was committed has to be the same every time. Seeds are printed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::RecordBatch,
+    datatypes::SchemaRef,
+    util::display::{ArrayFormatter, FormatOptions},
+};
+use bytes::Bytes;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+use crate::{
+    data::{Batch, Origins, Part, Position, Span},
+    node::{Builder, Chain, News, NodeSpec, Shape, Source, TimeSpec},
+};
+
+/// A chain, and the rows of each source in their order.
+#[derive(Clone, Debug)]
+pub(in crate::node) struct Trial {
+    /// The handlers, as in a spec's `node`.
+    pub(in crate::node) nodes: Vec<NodeSpec>,
+    /// The pipeline's event time.
+    pub(in crate::node) time: Option<TimeSpec>,
+    /// The rows of partition 0, 1, and so on.
+    pub(in crate::node) sources: Vec<RecordBatch>,
+    /// Whether commits are a part of what is asked (`per: commit`): they are then cut at the same rows every time.
+    pub(in crate::node) commits_count: bool,
+    /// Whether the chain gives one order; without a handler that merges, only the rows of each source have one.
+    pub(in crate::node) ordered: bool,
+}
+
+/// What a run committed: rows as text with their column names, late rows, dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::node) struct Outcome {
+    pub(in crate::node) rows: Vec<String>,
+    pub(in crate::node) late: Vec<String>,
+    pub(in crate::node) dead: Vec<String>,
+    pub(in crate::node) late_rows: u64,
+}
+
+impl Trial {
+    /// A trial of `nodes`, written as in a spec (JSON), over `sources`.
+    pub(in crate::node) fn new(nodes: serde_json::Value, sources: &[RecordBatch]) -> Self {
+        let mut nodes: Vec<NodeSpec> = serde_json::from_value(nodes).expect("node specs");
+        for (index, node) in nodes.iter_mut().enumerate() {
+            let (kind, id) = node.named();
+            if id.is_empty() {
+                *id = format!("{kind}-{index}");
+            }
+        }
+        Self { nodes, time: None, sources: sources.to_vec(), commits_count: false, ordered: true }
+    }
+
+    /// Runs it `times` times; every outcome must be that of the whole, which is given back.
+    pub(in crate::node) async fn same_under_any_cut(&self, times: u64) -> Outcome {
+        let whole = self.settled(self.run(None).await);
+        for seed in 0..times {
+            let cut = self.settled(self.run(Some(seed)).await);
+            assert_eq!(cut, whole, "seed {seed} of {:?}", self.nodes);
+        }
+        whole
+    }
+
+    fn settled(&self, mut outcome: Outcome) -> Outcome {
+        if !self.ordered {
+            outcome.rows.sort();
+        }
+        outcome.late.sort();
+        outcome.dead.sort();
+        outcome
+    }
+
+    /// One run: as few and as large batches as can be without a seed, cut at random with one.
+    pub(in crate::node) async fn run(&self, seed: Option<u64>) -> Outcome {
+        let mut dice = seed.map(StdRng::seed_from_u64);
+        let mut run = Run::start(self).await;
+        loop {
+            let limits = run.limits(self.commits_count);
+            let ready: Vec<usize> = (0..self.sources.len()).filter(|&at| run.taken[at] < limits[at]).collect();
+            let Some(&first) = ready.first() else {
+                if run.all_taken() {
+                    break;
+                }
+                run.commit().await;
+                continue;
+            };
+            let (source, rows) = match &mut dice {
+                None => (first, limits[first] - run.taken[first]),
+                Some(dice) => {
+                    let source = ready[dice.random_range(0..ready.len())];
+                    let most = dice.random_range(1..=8).min(limits[source] - run.taken[source]);
+                    (source, dice.random_range(1..=most))
+                }
+            };
+            run.give(source, rows).await;
+            if let Some(dice) = &mut dice {
+                if dice.random_ratio(1, 6) && !self.commits_count {
+                    run.commit().await;
+                }
+                if dice.random_ratio(1, 8) {
+                    run.kill().await;
+                }
+            }
+        }
+        run.end().await
+    }
+}
+
+struct Run<'a> {
+    trial: &'a Trial,
+    chain: Chain,
+    /// What the last commit holds.
+    stored: BTreeMap<String, Bytes>,
+    committed: (Vec<usize>, Outcome),
+    taken: Vec<usize>,
+    open: Outcome,
+}
+
+impl<'a> Run<'a> {
+    async fn start(trial: &'a Trial) -> Self {
+        let none = vec![0; trial.sources.len()];
+        let chain = Chain::default();
+        let committed = (none.clone(), Outcome::default());
+        let mut run = Self { trial, chain, stored: BTreeMap::new(), committed, taken: none, open: Outcome::default() };
+        run.kill().await;
+        run
+    }
+
+    /// The rows of each source that may be taken now.
+    fn limits(&self, commits_count: bool) -> Vec<usize> {
+        let half = |(at, rows): (usize, &RecordBatch)| {
+            let all = rows.num_rows();
+            if commits_count && self.committed.0[at] < all / 2 { all / 2 } else { all }
+        };
+        self.trial.sources.iter().enumerate().map(half).collect()
+    }
+
+    fn all_taken(&self) -> bool {
+        self.trial.sources.iter().zip(&self.taken).all(|(rows, taken)| rows.num_rows() == *taken)
+    }
+
+    /// Starts again from the last commit; what was not committed is gone.
+    async fn kill(&mut self) {
+        let mut states = self.stored.clone();
+        let builder = Builder::default();
+        self.chain = builder.chain(&self.trial.nodes, &mut states).await.expect("a chain");
+        builder.nothing_left(&states).expect("state of a handler");
+        let schema: Option<SchemaRef> = self.trial.sources.first().map(RecordBatch::schema);
+        let shape = Shape { schema, time: self.trial.time.clone(), ..Shape::default() };
+        self.chain.shape(shape).expect("a shape");
+        (self.taken, self.open) = (self.committed.0.clone(), Outcome::default());
+        for source in 0..self.trial.sources.len() {
+            self.tell(News::Opened(partition(source))).await;
+        }
+    }
+
+    async fn give(&mut self, source: usize, rows: usize) {
+        let from = self.taken[source];
+        let batch = Batch {
+            records: self.trial.sources[source].slice(from, rows),
+            span: Span { partition: source as u32, start: from as u64, next: Position::at((from + rows) as u64) },
+            origins: Origins::Each,
+            messages: Arc::default(),
+            dead: Vec::new(),
+            late: Vec::new(),
+        };
+        self.taken[source] += rows;
+        let given = self.chain.handle(batch).await.expect("rows");
+        self.open.take(given);
+    }
+
+    async fn tell(&mut self, news: News) {
+        let released = self.chain.hear(news).await.expect("news");
+        self.open.take(released);
+    }
+
+    async fn commit(&mut self) {
+        self.tell(News::Cut).await;
+        self.save().await;
+    }
+
+    async fn save(&mut self) {
+        let parts = self.chain.snapshot().await.expect("a snapshot");
+        let part = |(name, part): (String, Part)| match part {
+            Part::New(bytes) => (name, bytes),
+            Part::Kept => {
+                let bytes = self.stored.get(&name).unwrap_or_else(|| panic!("{name} is kept and was never stored"));
+                (name, bytes.clone())
+            }
+        };
+        self.stored = parts.into_iter().map(part).collect();
+        self.committed.0 = self.taken.clone();
+        self.committed.1.add(std::mem::take(&mut self.open));
+    }
+
+    async fn end(mut self) -> Outcome {
+        for source in 0..self.trial.sources.len() {
+            self.tell(News::Ended(partition(source))).await;
+        }
+        let last = self.chain.finish().await.expect("an end");
+        self.open.take(last);
+        self.commit().await;
+        self.committed.1
+    }
+}
+
+impl Outcome {
+    fn take(&mut self, batches: Vec<Batch>) {
+        for batch in batches {
+            self.rows.extend(lines(&batch.records));
+            self.dead.extend(batch.dead.iter().map(|letter| format!("{} {}", letter.stage, letter.code)));
+            for aside in batch.late {
+                self.late_rows += aside.rows;
+                self.late.extend(aside.records.iter().flat_map(lines));
+            }
+        }
+    }
+
+    fn add(&mut self, mut more: Self) {
+        self.rows.append(&mut more.rows);
+        self.late.append(&mut more.late);
+        self.dead.append(&mut more.dead);
+        self.late_rows += more.late_rows;
+    }
+}
+
+fn partition(source: usize) -> Source {
+    Source::Partition(source as u32)
+}
+
+/// Each row as `name=value …`.
+pub(in crate::node) fn lines(records: &RecordBatch) -> Vec<String> {
+    let options = FormatOptions::default().with_null("null");
+    let formatters: Vec<ArrayFormatter<'_>> =
+        records.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).expect("a format")).collect();
+    let schema = records.schema();
+    let line = |row: usize| {
+        let cells = schema.fields().iter().zip(&formatters);
+        cells.map(|(field, cell)| format!("{}={}", field.name(), cell.value(row))).collect::<Vec<_>>().join(" ")
+    };
+    (0..records.num_rows()).map(line).collect()
+}
+
+/// Rows for any handler: `time` (ms, mostly rising, some out of order), `host` (with nulls), `value` and `n`.
+pub(in crate::node) fn readings(seed: u64, rows: usize) -> RecordBatch {
+    use arrow::array::{Float64Array, Int64Array, StringArray, TimestampMillisecondArray};
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut now = 0;
+    let times: TimestampMillisecondArray = (0..rows)
+        .map(|_| {
+            now += dice.random_range(0..3_000);
+            Some(now - dice.random_range(0..2_000))
+        })
+        .collect();
+    let hosts: StringArray = (0..rows).map(|_| ["a", "b", "c"].get(dice.random_range(0..4)).copied()).collect();
+    let values: Float64Array =
+        (0..rows).map(|_| (!dice.random_ratio(1, 10)).then(|| f64::from(dice.random_range(0..40)) / 2.0)).collect();
+    let numbers: Int64Array = (0..rows as i64).map(|n| Some(n + seed as i64 * 1_000)).collect();
+    RecordBatch::try_from_iter_with_nullable([
+        ("time", Arc::new(times) as _, true),
+        ("host", Arc::new(hosts) as _, true),
+        ("value", Arc::new(values) as _, true),
+        ("n", Arc::new(numbers) as _, true),
+    ])
+    .expect("rows")
+}

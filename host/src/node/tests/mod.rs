@@ -1,0 +1,4 @@
+//! What holds for every handler and every chain of them.
+
+mod chains;
+pub(in crate::node) mod cuts;
