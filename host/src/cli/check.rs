@@ -223,6 +223,11 @@ fn decoder(loaded: &Loaded) -> String {
 
 fn handler(node: &NodeSpec) -> String {
     match node {
+        NodeSpec::Aggregate(aggregate) => {
+            let names: Vec<&str> = aggregate.columns.0.iter().map(|(name, _)| name.as_str()).collect();
+            format!("{}: aggregate {}", aggregate.id, names.join(", "))
+        }
+        NodeSpec::DynamicWindow(window) => format!("{}: window of column {}", window.id, window.period),
         NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
         NodeSpec::Map(map) => format!("{}: map", map.id),
         NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     Chain, Error, Handler, NodeSpec, PluginHandler,
-    handlers::{Filter, Map, Window},
+    handlers::{Aggregate, DynamicWindow, Filter, Map, Window},
 };
 use crate::plugin::Task;
 
@@ -55,6 +55,8 @@ impl Builder {
 
     async fn handler(&self, node: &NodeSpec, mut parts: BTreeMap<String, Bytes>) -> Result<Box<dyn Handler>, Error> {
         let mut handler: Box<dyn Handler> = match node {
+            NodeSpec::Aggregate(spec) => Box::new(Aggregate::new(spec)),
+            NodeSpec::DynamicWindow(spec) => Box::new(DynamicWindow::new(spec)),
             NodeSpec::Filter(spec) => Box::new(Filter::new(spec)),
             NodeSpec::Map(spec) => Box::new(Map::new(spec)),
             NodeSpec::Plugin(spec) => {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    handlers::{FilterSpec, MapSpec, WindowSpec},
+    handlers::{AggregateSpec, DynamicWindowSpec, FilterSpec, MapSpec, WindowSpec},
     plugin::PluginSpec,
 };
 
@@ -12,6 +12,10 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum NodeSpec {
+    /// Makes one row of each group of a window or a commit.
+    Aggregate(AggregateSpec),
+    /// Puts rows into windows whose length and pace are columns.
+    DynamicWindow(DynamicWindowSpec),
     /// Keeps the rows for which an expression is true.
     Filter(FilterSpec),
     /// Adds or replaces columns by expressions.
@@ -27,6 +31,8 @@ impl NodeSpec {
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
+            Self::Aggregate(spec) => &spec.id,
+            Self::DynamicWindow(spec) => &spec.id,
             Self::Filter(spec) => &spec.id,
             Self::Map(spec) => &spec.id,
             Self::Plugin(spec) => &spec.id,
@@ -37,6 +43,8 @@ impl NodeSpec {
     /// Its word in a spec, and the place of its id.
     pub(crate) fn named(&mut self) -> (&'static str, &mut String) {
         match self {
+            Self::Aggregate(spec) => ("aggregate", &mut spec.id),
+            Self::DynamicWindow(spec) => ("dynamic-window", &mut spec.id),
             Self::Filter(spec) => ("filter", &mut spec.id),
             Self::Map(spec) => ("map", &mut spec.id),
             Self::Plugin(spec) => ("plugin", &mut spec.id),
@@ -51,7 +59,7 @@ impl NodeSpec {
         match self {
             Self::Filter(_) | Self::Map(_) => false,
             Self::Plugin(spec) => !spec.stateless,
-            Self::Window(_) => true,
+            Self::Aggregate(_) | Self::DynamicWindow(_) | Self::Window(_) => true,
         }
     }
 }

@@ -19,6 +19,6 @@ pub use self::limits::LimitsSpec;
 pub(in crate::node) use self::{
     groups::{Groups, fields},
     limits::Limits,
-    rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order},
+    rows::{Held, ORDER, SOURCE, TIME, bare, column, one_schema},
     segments::{Segments, concat, decode, encode, kernel},
 };

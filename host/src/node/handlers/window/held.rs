@@ -70,16 +70,18 @@ pub(super) struct Closed {
     pub(super) rows: usize,
 }
 
+/// A row in a window; entries sort as rows come out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    end: i64,
-    rank: u32,
-    start: i64,
-    time: i64,
-    source: i64,
-    order: i64,
-    batch: u32,
-    row: u32,
+pub(super) struct Entry {
+    pub(super) end: i64,
+    /// Number of the group, later its place among all groups.
+    pub(super) rank: u32,
+    pub(super) start: i64,
+    pub(super) time: i64,
+    pub(super) source: i64,
+    pub(super) order: i64,
+    pub(super) batch: u32,
+    pub(super) row: u32,
 }
 
 /// One look at all rows.
@@ -189,17 +191,11 @@ impl HeldWindows {
             }
         }
         self.due = look.due;
-        let Look { mut entries, gone, late, .. } = look;
-        let ranks = self.ranks();
-        entries.iter_mut().for_each(|entry| entry.rank = ranks[entry.rank as usize]);
-        entries.sort_unstable();
+        let Look { entries, gone, late, .. } = look;
         let mut gone = gone.into_iter();
         self.rows.take(|_| Ok(BooleanArray::from(gone.next().unwrap_or_default())))?;
         let late = late.into_iter().map(|(batch, row)| batches[batch].slice(row, 1)).collect();
-        let (windows, groups) = runs(&entries, &ranks);
-        let keys = self.groups.keys(&groups)?;
-        let places = entries.iter().map(|entry| (entry.batch as usize, entry.row as usize)).collect();
-        Ok(Closing { batches, windows, places, keys, late })
+        Ok(Closing { late, ..Closing::of(batches, entries, &self.groups)? })
     }
 
     /// Decides where the first windows of groups end: `span` after the earliest row, as soon as no earlier one can come.
@@ -248,15 +244,6 @@ impl HeldWindows {
         let batch = RecordBatch::try_from_iter(columns);
         self.decided.push(batch.map_err(|source| Error::Kernel { handler: self.handler.clone(), rows, source })?);
         Ok(())
-    }
-
-    /// The place of each group among all, by key.
-    fn ranks(&self) -> Vec<u32> {
-        let mut sorted: Vec<u32> = (0..self.groups.len() as u32).collect();
-        sorted.sort_unstable_by_key(|&id| self.groups.key(id));
-        let mut ranks = vec![0; sorted.len()];
-        sorted.iter().enumerate().for_each(|(rank, &id)| ranks[id as usize] = rank as u32);
-        ranks
     }
 
     /// A time at which all windows have ended.
@@ -311,6 +298,46 @@ fn runs(entries: &[Entry], ranks: &[u32]) -> (Vec<Closed>, Vec<u32>) {
     entries.chunk_by(same).map(run).unzip()
 }
 
+/// All rows of batches that [`Held`] marked, with the numbers of their groups.
+pub(super) fn entries(batches: &[RecordBatch], ids: &[Vec<u32>]) -> Vec<Entry> {
+    let mut entries = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+    for (number, batch) in batches.iter().enumerate() {
+        let (times, sources, orders) = (column(batch, TIME), column(batch, SOURCE), column(batch, ORDER));
+        entries.extend(ids[number].iter().enumerate().map(|(row, &group)| Entry {
+            end: 0,
+            rank: group,
+            start: 0,
+            time: times.value(row),
+            source: sources.value(row),
+            order: orders.value(row),
+            batch: number as u32,
+            row: row as u32,
+        }));
+    }
+    entries
+}
+
+impl Closing {
+    /// Windows of the rows of `batches`.
+    pub(super) fn of(batches: Vec<RecordBatch>, mut entries: Vec<Entry>, groups: &Groups) -> Result<Self, Error> {
+        let ranks = ranks(groups);
+        entries.iter_mut().for_each(|entry| entry.rank = ranks[entry.rank as usize]);
+        entries.sort_unstable();
+        let (windows, ids) = runs(&entries, &ranks);
+        let places = entries.iter().map(|entry| (entry.batch as usize, entry.row as usize)).collect();
+        Ok(Self { batches, windows, places, keys: groups.keys(&ids)?, late: Vec::new() })
+    }
+}
+
+/// The place of each group among all, by key.
+fn ranks(groups: &Groups) -> Vec<u32> {
+    let mut sorted: Vec<u32> = (0..groups.len() as u32).collect();
+    sorted.sort_unstable_by_key(|&id| groups.key(id));
+    let mut ranks = vec![0; sorted.len()];
+    sorted.iter().enumerate().for_each(|(rank, &id)| ranks[id as usize] = rank as u32);
+    ranks
+}
+
 impl Look<'_> {
     fn each(&self, mut row: impl FnMut(i64, i64, u32)) {
         for (batch, ids) in self.batches.iter().zip(self.ids) {
@@ -323,60 +350,34 @@ impl Look<'_> {
 
     /// Puts rows into the windows of their groups; a group without a grid waits.
     fn windows(&mut self, grid: impl Fn(u32) -> Option<Grid>) {
-        for (number, batch) in self.batches.iter().enumerate() {
-            let (times, passed) = (column(batch, TIME), column(batch, PASSED));
-            let (sources, orders) = (column(batch, SOURCE), column(batch, ORDER));
-            for (row, &group) in self.ids[number].iter().enumerate() {
-                let (Some(grid), time) = (grid(group), times.value(row)) else { continue };
-                let (first, last) = match grid.ends(time, passed.value(row)) {
-                    Ends::Some { first, last } => (first, last),
-                    ends => {
-                        self.gone[number][row] = true;
-                        if ends == Ends::Late {
-                            self.late.push((number, row));
-                        }
-                        continue;
+        for entry in entries(self.batches, self.ids) {
+            let Some(grid) = grid(entry.rank) else { continue };
+            let (batch, row) = (entry.batch as usize, entry.row as usize);
+            let (first, last) = match grid.ends(entry.time, column(&self.batches[batch], PASSED).value(row)) {
+                Ends::Some { first, last } => (first, last),
+                ends => {
+                    self.gone[batch][row] = true;
+                    if ends == Ends::Late {
+                        self.late.push((batch, row));
                     }
-                };
-                let entry = Entry {
-                    end: 0,
-                    rank: group,
-                    start: 0,
-                    time,
-                    source: sources.value(row),
-                    order: orders.value(row),
-                    batch: number as u32,
-                    row: row as u32,
-                };
-                let mut end = first.max(grid.after(self.closed));
-                while end <= last.min(self.upto) {
-                    self.entries.push(Entry { end, start: end - grid.period, ..entry });
-                    end = end.saturating_add(grid.every);
+                    continue;
                 }
-                self.gone[number][row] = last <= self.upto;
-                if last > self.upto {
-                    self.due = self.due.min(end);
-                }
+            };
+            let mut end = first.max(grid.after(self.closed));
+            while end <= last.min(self.upto) {
+                self.entries.push(Entry { end, start: end - grid.period, ..entry });
+                end = end.saturating_add(grid.every);
+            }
+            self.gone[batch][row] = last <= self.upto;
+            if last > self.upto {
+                self.due = self.due.min(end);
             }
         }
     }
 
     /// Puts rows into sessions: each goes on as long as the next row of its group comes before its end.
     fn sessions(&mut self, gap: i64) {
-        let mut rows = Vec::new();
-        for (number, batch) in self.batches.iter().enumerate() {
-            let (times, sources, orders) = (column(batch, TIME), column(batch, SOURCE), column(batch, ORDER));
-            rows.extend(self.ids[number].iter().enumerate().map(|(row, &group)| Entry {
-                end: 0,
-                rank: group,
-                start: 0,
-                time: times.value(row),
-                source: sources.value(row),
-                order: orders.value(row),
-                batch: number as u32,
-                row: row as u32,
-            }));
-        }
+        let mut rows = entries(self.batches, self.ids);
         rows.sort_unstable();
         let together = |one: &Entry, next: &Entry| one.rank == next.rank && next.time < one.time.saturating_add(gap);
         for session in rows.chunk_by(together) {

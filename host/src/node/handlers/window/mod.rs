@@ -1,5 +1,6 @@
 //! `window`: rows by event time, in windows that close when all sources have passed their end.
 
+mod dynamic;
 mod grid;
 mod held;
 mod output;
@@ -19,6 +20,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::dynamic::{DynamicWindow, DynamicWindowSpec, LengthUnit};
+pub(in crate::node) use self::output::{END, START};
 use self::{
     grid::{Grid, nanoseconds},
     held::{HeldWindows, Kind},

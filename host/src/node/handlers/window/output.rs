@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions, new_null_array},
-    compute::{cast, interleave_record_batch},
+    array::{ArrayRef, Int64Array, RecordBatch, RecordBatchOptions},
+    compute::interleave_record_batch,
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
 };
 
@@ -20,14 +20,14 @@ use crate::{
         Error, EventTime, Handled, TimeSettings, TimeSpec,
         aggregates::Aggregates,
         arrival::{Arrivals, NEVER},
-        state::{TIME, bare, column, kernel},
+        state::{TIME, bare, column, kernel, one_schema},
     },
 };
 
 /// Column of the start of a window.
-const START: &str = "window_start";
+pub(in crate::node) const START: &str = "window_start";
 /// Column of its end, which is the first time that is no longer in it.
-const END: &str = "window_end";
+pub(in crate::node) const END: &str = "window_end";
 
 /// Makes batches of closed windows.
 #[derive(Debug)]
@@ -291,23 +291,4 @@ impl Schemas {
         }
         split.into_iter().map(|(_, like)| like).collect()
     }
-}
-
-/// Batches with the columns of the newest one: what others lack is null there, what they have besides is left out.
-fn one_schema(handler: &str, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, Error> {
-    let Some(newest) = batches.last().map(RecordBatch::schema) else { return Ok(Vec::new()) };
-    let fit = |batch: &RecordBatch| {
-        if batch.schema() == newest {
-            return Ok(batch.clone());
-        }
-        let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
-            Some(column) => cast(column, field.data_type()),
-            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
-        };
-        let nullable = newest.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
-        let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
-        let columns: Result<Vec<ArrayRef>, _> = newest.fields().iter().map(column).collect();
-        columns.and_then(|columns| RecordBatch::try_new(schema, columns)).map_err(kernel(handler, batch.num_rows()))
-    };
-    batches.iter().map(fit).collect()
 }
