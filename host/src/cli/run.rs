@@ -22,11 +22,16 @@ use crate::{
   spout run my.yaml
   spout run one.yaml two.yaml --store ./store --plugins ./plugins
   spout run my.yaml --until idle        stop when there is nothing more for now
+  journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops where the input ends
   spout run my.yaml --reset-node w      let go of what handler w held back in the last commit
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
 Ctrl-C or SIGTERM: every pipeline commits what it has taken and stops, exit code 0. A second one stops at once; what was
-not committed is read again by the next run. SIGHUP: every pipeline commits and goes on.")]
+not committed is read again by the next run. SIGHUP: every pipeline commits and goes on.
+
+A pipeline that listens (tcp, http) says at which address, also where its spec leaves the port to the system (port 0). It is
+idle when somebody was connected, nobody is any more, and everything is committed. One that reads the repo of another
+pipeline of the same run is idle when that one has stopped.")]
 pub(super) struct Run {
     /// Spec files, YAML or JSON, with one or more pipelines each.
     #[arg(required = true, value_name = "SPEC")]

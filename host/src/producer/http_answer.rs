@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::{
-    Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType,
+    Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType, NativeDecoder,
     http::Service,
     inbox::{Letterbox, Room, Sent, Stored},
     recent,
@@ -211,7 +211,13 @@ fn framing(service: &Service, headers: &HeaderMap) -> Result<FramingSpec, Refusa
             let kind = by_type(&essence, &service.decoder)
                 .map_err(|why| Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why))?;
             // Nothing but the limit of the body limits a message.
-            FramingSpec { kind, max_frame: service.spec.max_body, ..FramingSpec::default() }
+            let (delimiter, quote) = match (kind, &service.decoder) {
+                (FramingType::Csv, DecoderSpec::Native(NativeDecoder::Csv(csv))) => {
+                    (Some(csv.delimiter), Some(csv.quote))
+                }
+                _ => (None, None),
+            };
+            FramingSpec { kind, max_frame: service.spec.max_body, delimiter, quote, ..FramingSpec::default() }
         }
     };
     match text(CONTENT_ENCODING).trim().to_ascii_lowercase().as_str() {
@@ -265,7 +271,7 @@ fn by_type(essence: &str, decoder: &DecoderSpec) -> Result<FramingType, String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::producer::{JsonSpec, NativeDecoder};
+    use crate::producer::JsonSpec;
 
     #[test]
     fn the_type_of_a_body_says_where_messages_end() {

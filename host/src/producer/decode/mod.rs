@@ -137,7 +137,8 @@ impl DecoderFactory {
         };
         let schema = match declared {
             Some(declared) => declared,
-            None => self.pin.get().await?,
+            // Columns that are named and not yet typed say nothing of what comes.
+            None => self.pin.get().await.filter(|schema| is_settled(Some(schema)))?,
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
