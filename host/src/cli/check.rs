@@ -228,6 +228,11 @@ fn handler(node: &NodeSpec) -> String {
             let within: Vec<String> = dispatch.nodes.iter().map(handler).collect();
             format!("{}: for each {}, {}", dispatch.id, dispatch.group_by.join(", "), within.join(", then "))
         }
+        NodeSpec::Aggregate(aggregate) => {
+            let names: Vec<&str> = aggregate.columns.0.iter().map(|(name, _)| name.as_str()).collect();
+            format!("{}: aggregate {}", aggregate.id, names.join(", "))
+        }
+        NodeSpec::DynamicWindow(window) => format!("{}: window of column {}", window.id, window.period),
         NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
         NodeSpec::Group(group) => format!("{}: groups by {}", group.id, group.columns.join(", ")),
         NodeSpec::Log(log) => format!("{}: log", log.id),
@@ -235,6 +240,7 @@ fn handler(node: &NodeSpec) -> String {
         NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
         NodeSpec::Sort(sort) => format!("{}: sort", sort.id),
         NodeSpec::Sql(sql) => format!("{}: {}", sql.id, sql.query.trim()),
+        NodeSpec::Window(window) => format!("{}: window of {}", window.id, window.length()),
         _ => format!("{}: {}", node.id(), node.clone().named().0),
     }
 }

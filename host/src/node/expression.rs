@@ -81,7 +81,7 @@ impl Expression {
     }
 }
 
-fn names(schema: &Schema) -> String {
+pub(super) fn names(schema: &Schema) -> String {
     schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
 }
 

@@ -10,6 +10,8 @@
 //!
 //! **Invariant**: a handler never sees an offset, a file or a socket, so it cannot forge progress.
 
+mod aggregates;
+mod arrival;
 mod build;
 mod chain;
 mod columns;

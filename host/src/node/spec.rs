@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     handlers::{
-        DedupeSpec, DefaultSpec, DerivativeSpec, DispatchSpec, FilterSpec, GroupSpec, JoinSpec, LogSpec, MapSpec,
-        SampleSpec, SortSpec, SqlSpec, ThresholdSpec, ThrottleSpec,
+        AggregateSpec, DedupeSpec, DefaultSpec, DerivativeSpec, DispatchSpec, DynamicWindowSpec, FilterSpec, GroupSpec,
+        JoinSpec, LogSpec, MapSpec, SampleSpec, SortSpec, SqlSpec, ThresholdSpec, ThrottleSpec, WindowSpec,
     },
     held::Per,
     plugin::PluginSpec,
@@ -16,6 +16,8 @@ use super::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "kebab-case")]
 pub enum NodeSpec {
+    /// Makes one row of each group of a window or a commit.
+    Aggregate(AggregateSpec),
     /// Passes the first row of each key and leaves out those that repeat it.
     Dedupe(DedupeSpec),
     /// Gives values to columns that are missing, and to nulls if asked.
@@ -24,6 +26,8 @@ pub enum NodeSpec {
     Derivative(DerivativeSpec),
     /// Runs another chain of handlers for each group.
     Dispatch(DispatchSpec),
+    /// Puts rows into windows whose length and pace are columns.
+    DynamicWindow(DynamicWindowSpec),
     /// Keeps the rows for which an expression is true.
     Filter(FilterSpec),
     /// Names the columns that the handlers behind it group by.
@@ -46,6 +50,8 @@ pub enum NodeSpec {
     Threshold(ThresholdSpec),
     /// Passes so many rows in each interval of time.
     Throttle(ThrottleSpec),
+    /// Puts rows into windows of event time, and aggregates them if asked.
+    Window(WindowSpec),
 }
 
 impl NodeSpec {
@@ -53,10 +59,12 @@ impl NodeSpec {
     #[must_use]
     pub fn id(&self) -> &str {
         match self {
+            Self::Aggregate(spec) => &spec.id,
             Self::Dedupe(spec) => &spec.id,
             Self::Default(spec) => &spec.id,
             Self::Derivative(spec) => &spec.id,
             Self::Dispatch(spec) => &spec.id,
+            Self::DynamicWindow(spec) => &spec.id,
             Self::Filter(spec) => &spec.id,
             Self::Group(spec) => &spec.id,
             Self::Join(spec) => &spec.id,
@@ -68,16 +76,19 @@ impl NodeSpec {
             Self::Sql(spec) => &spec.id,
             Self::Threshold(spec) => &spec.id,
             Self::Throttle(spec) => &spec.id,
+            Self::Window(spec) => &spec.id,
         }
     }
 
     /// Its word in a spec, and the place of its id.
     pub(crate) fn named(&mut self) -> (&'static str, &mut String) {
         match self {
+            Self::Aggregate(spec) => ("aggregate", &mut spec.id),
             Self::Dedupe(spec) => ("dedupe", &mut spec.id),
             Self::Default(spec) => ("default", &mut spec.id),
             Self::Derivative(spec) => ("derivative", &mut spec.id),
             Self::Dispatch(spec) => ("dispatch", &mut spec.id),
+            Self::DynamicWindow(spec) => ("dynamic-window", &mut spec.id),
             Self::Filter(spec) => ("filter", &mut spec.id),
             Self::Group(spec) => ("group", &mut spec.id),
             Self::Join(spec) => ("join", &mut spec.id),
@@ -89,6 +100,7 @@ impl NodeSpec {
             Self::Sql(spec) => ("sql", &mut spec.id),
             Self::Threshold(spec) => ("threshold", &mut spec.id),
             Self::Throttle(spec) => ("throttle", &mut spec.id),
+            Self::Window(spec) => ("window", &mut spec.id),
         }
     }
 
@@ -137,6 +149,7 @@ impl NodeSpec {
             }
             Self::Sample(spec) => spec.counts(),
             Self::Dedupe(_) | Self::Derivative(_) | Self::Join(_) | Self::Threshold(_) | Self::Throttle(_) => true,
+            Self::Aggregate(_) | Self::DynamicWindow(_) | Self::Window(_) => true,
         }
     }
 }

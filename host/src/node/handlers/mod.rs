@@ -2,6 +2,7 @@
 //!
 //! **Invariant**: no loop over rows here where an Arrow kernel or a DataFusion expression does the same.
 
+mod aggregate;
 mod dedupe;
 mod default;
 mod derivative;
@@ -18,7 +19,9 @@ mod sort;
 mod sql;
 mod threshold;
 mod throttle;
+mod window;
 
+pub use aggregate::{Aggregate, AggregateSpec, Per};
 pub use dedupe::DedupeSpec;
 pub use default::{DefaultSpec, Defaults};
 pub use derivative::{Derivative, DerivativeSpec, Derived};
@@ -33,3 +36,4 @@ pub use sort::{KeySpec, Nulls, Order, Sort, SortKey, SortSpec};
 pub use sql::{Sql, SqlSpec};
 pub use threshold::{Decrease, Increase, Threshold, ThresholdSpec};
 pub use throttle::{Keep, Throttle, ThrottleSpec};
+pub use window::{Align, DynamicWindow, DynamicWindowSpec, LengthUnit, Window, WindowSpec};
