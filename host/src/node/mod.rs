@@ -10,6 +10,8 @@
 //!
 //! **Invariant**: a handler never sees an offset, a file or a socket, so it cannot forge progress.
 
+mod aggregates;
+mod arrival;
 mod build;
 mod chain;
 mod columns;
@@ -17,9 +19,13 @@ mod digest;
 mod error;
 mod expression;
 mod flow;
+mod groups;
 pub mod handlers;
+mod held;
 mod order;
 mod plugin;
+mod query;
+mod recency;
 mod sequence;
 mod spec;
 mod state;

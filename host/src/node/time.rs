@@ -231,6 +231,11 @@ impl Watermarks {
         Self { lateness: i64::try_from(lateness.0.as_nanos()).unwrap_or(i64::MAX), ..Self::default() }
     }
 
+    /// From now on rows may be out of order by `lateness`.
+    pub fn bear(&mut self, lateness: Period) {
+        self.lateness = Self::new(lateness).lateness;
+    }
+
     /// Rows of `source` will come: nobody runs ahead of it until they do.
     pub fn opened(&mut self, source: Source) {
         let mark = self.sources.entry(source).or_default();

@@ -17,11 +17,10 @@ mod segments;
 mod stock;
 
 pub use self::limits::LimitsSpec;
-#[expect(unused_imports, reason = "handlers to come use the rest")]
 pub(in crate::node) use self::{
-    groups::Groups,
+    groups::{Groups, fields},
     limits::Limits,
-    rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order, number},
-    segments::{Segments, concat, kernel},
+    rows::{Held, ORDER, SOURCE, TIME, bare, column, number, one_schema},
+    segments::{Segments, concat, decode, encode, kernel},
     stock::Stock,
 };

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
-    compute::{SortColumn, lexsort_to_indices, take_record_batch},
-    datatypes::{DataType, Field, Int64Type, Schema},
+    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array},
+    compute::{SortColumn, cast, lexsort_to_indices, take_record_batch},
+    datatypes::{Field, FieldRef, Int64Type, Schema},
 };
 use bytes::Bytes;
 use serde_json::Value;
@@ -84,11 +84,6 @@ impl Held {
         }
         let schema = Schema::new_with_metadata(fields, records.schema().metadata().clone());
         RecordBatch::try_new(Arc::new(schema), columns).map_err(kernel(&self.handler, rows))
-    }
-
-    /// Holds rows that already have their columns: those that [`Held::take`] gave.
-    pub(in crate::node) fn put_back(&mut self, batch: RecordBatch) {
-        self.segments.push(batch);
     }
 
     /// All rows held, in no order.
@@ -202,15 +197,27 @@ pub(in crate::node) fn bare(batch: &RecordBatch) -> RecordBatch {
     batch.project(&columns).unwrap_or_else(|_| batch.clone())
 }
 
-/// Whether the column is one that [`Held::append`] adds.
-pub(in crate::node) fn is_reserved(field: &Field) -> bool {
-    [TIME, SOURCE, ORDER].contains(&field.name().as_str()) && field.data_type() == &DataType::Int64
+/// Batches with the columns of the newest one: what others lack is null there, what they have besides is left out.
+pub(in crate::node) fn one_schema(handler: &str, batches: &[RecordBatch]) -> Result<Vec<RecordBatch>, Error> {
+    let Some(newest) = batches.last().map(RecordBatch::schema) else { return Ok(Vec::new()) };
+    let fit = |batch: &RecordBatch| {
+        if batch.schema() == newest {
+            return Ok(batch.clone());
+        }
+        let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
+            Some(column) => cast(column, field.data_type()),
+            None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+        };
+        let nullable = newest.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
+        let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
+        let columns: Result<Vec<ArrayRef>, _> = newest.fields().iter().map(column).collect();
+        columns.and_then(|columns| RecordBatch::try_new(schema, columns)).map_err(kernel(handler, batch.num_rows()))
+    };
+    batches.iter().map(fit).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::Array as _;
-
     use super::*;
 
     fn append(held: &mut Held, source: Source, name: &str, times: &[i64]) {
@@ -272,6 +279,5 @@ mod tests {
         append(&mut back, Source::Partition(7), "t", &[1]);
         let all = back.take_all().unwrap();
         assert_eq!(column(&all[0], ORDER).values().to_vec(), [0, 2, 1]);
-        assert!(is_reserved(all[0].schema().field(1)) && all[0].column(0).null_count() == 0);
     }
 }

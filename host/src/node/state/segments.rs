@@ -118,6 +118,14 @@ impl Segments {
         Ok(parts)
     }
 
+    /// Merges what is fresh once there is much of it, so that a look at all rows stays short between snapshots.
+    pub(in crate::node) fn tidy(&mut self, merge: Merge<'_>) -> Result<(), Error> {
+        match self.fresh.len() >= FAN {
+            true => self.settle(merge),
+            false => Ok(()),
+        }
+    }
+
     /// Takes its own parts out of those of a snapshot.
     pub(in crate::node) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         let number = |key: &String| key.strip_prefix(self.name)?.strip_prefix('-')?.parse::<u64>().ok();
@@ -210,7 +218,8 @@ pub(in crate::node) fn kernel(handler: &str, rows: usize) -> impl FnOnce(ArrowEr
     move |source| Error::Kernel { handler, rows, source }
 }
 
-pub(super) fn encode(batch: &RecordBatch) -> Result<Bytes, ArrowError> {
+/// A batch as the bytes of a part.
+pub(in crate::node) fn encode(batch: &RecordBatch) -> Result<Bytes, ArrowError> {
     // Views point into buffers that may hold far more than these rows.
     let own = |column: &ArrayRef| -> ArrayRef {
         match column.data_type() {
@@ -225,7 +234,8 @@ pub(super) fn encode(batch: &RecordBatch) -> Result<Bytes, ArrowError> {
     Ok(writer.into_inner()?.into())
 }
 
-pub(super) fn decode(bytes: Bytes) -> Result<RecordBatch, ArrowError> {
+/// What [`encode`] gave.
+pub(in crate::node) fn decode(bytes: Bytes) -> Result<RecordBatch, ArrowError> {
     let mut buffer = Buffer::from(bytes);
     let mut decoder = StreamDecoder::new();
     let mut batches = Vec::new();
