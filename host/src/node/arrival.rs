@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn late_rows_go_where_the_spec_says() {
-        let mut check = |late: Late, kept: usize| {
+        let check = |late: Late, kept: usize| {
             let mut arrivals = arrivals(late);
             let mut arrived = arrive(&mut arrivals, &[Some(5), Some(3), Some(9)]);
             let handled = arrivals.sort_out(&mut arrived, &BooleanArray::from(vec![false, true, false])).unwrap();

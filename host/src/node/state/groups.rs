@@ -62,14 +62,6 @@ impl Groups {
         }
     }
 
-    /// The fields of the keys in rows of `schema`.
-    ///
-    /// # Errors
-    /// [`Error::Spec`] if there is no such column.
-    pub(in crate::node) fn check(&self, schema: &Schema) -> Result<Vec<FieldRef>, Error> {
-        fields(&self.handler, &self.columns, schema)
-    }
-
     /// The number of each row's group; new ones for keys not seen before.
     pub(in crate::node) fn ids(&mut self, batch: &RecordBatch) -> Result<Vec<u32>, Error> {
         let rows = self.rows(batch)?;

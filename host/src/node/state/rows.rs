@@ -86,11 +86,6 @@ impl Held {
         RecordBatch::try_new(Arc::new(schema), columns).map_err(kernel(&self.handler, rows))
     }
 
-    /// Holds rows that already have their columns: those that [`Held::take`] gave.
-    pub(in crate::node) fn put_back(&mut self, batch: RecordBatch) {
-        self.segments.push(batch);
-    }
-
     /// All rows held, in no order.
     pub(in crate::node) fn batches(&self) -> impl Iterator<Item = &RecordBatch> {
         self.segments.batches()
