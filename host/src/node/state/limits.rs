@@ -14,13 +14,15 @@ const BYTES: u64 = 1 << 30;
 pub struct LimitsSpec {
     /// Different groups, as in `100000`; a million if nothing is said.
     pub groups: u64,
+    /// Rows held, as in `100000`; any number if nothing is said.
+    pub rows: Option<u64>,
     /// Memory for rows and groups, as in `256MiB`; 1GiB if nothing is said.
     pub bytes: ByteSize,
 }
 
 impl Default for LimitsSpec {
     fn default() -> Self {
-        Self { groups: GROUPS, bytes: ByteSize(BYTES) }
+        Self { groups: GROUPS, rows: None, bytes: ByteSize(BYTES) }
     }
 }
 
@@ -53,6 +55,24 @@ impl Limits {
                 limit: format!("{} groups", self.spec.groups),
                 remedy: "group by fewer columns, or raise `limits.groups`".into(),
             }),
+        }
+    }
+
+    /// Refuses to hold more rows than it may.
+    ///
+    /// # Errors
+    /// [`Error::Limit`].
+    pub(in crate::node) fn rows(&self, rows: usize) -> Result<(), Error> {
+        match self.spec.rows {
+            Some(most) if rows as u64 > most => Err(Error::Limit {
+                handler: self.handler.clone(),
+                held: format!("{rows} rows"),
+                limit: format!("{most} rows"),
+                remedy:
+                    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.rows`"
+                        .into(),
+            }),
+            _ => Ok(()),
         }
     }
 

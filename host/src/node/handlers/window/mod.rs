@@ -136,8 +136,8 @@ pub struct Window {
 /// How open windows are kept.
 #[derive(Debug)]
 enum Engine {
-    Held(HeldWindows),
-    Partial(PartialWindows),
+    Held(Box<HeldWindows>),
+    Partial(Box<PartialWindows>),
 }
 
 impl Window {
@@ -178,7 +178,7 @@ impl Window {
         if let Some(input) = &input {
             self.learn(input)?;
         } else if !parts.is_empty() {
-            self.engine = Some(Engine::Held(self.held()));
+            self.engine = Some(Engine::Held(Box::new(self.held())));
         }
         match &mut self.engine {
             Some(Engine::Held(windows)) => windows.restore(&mut parts, self.closed)?,
@@ -198,12 +198,12 @@ impl Window {
     /// Gets ready for rows of `schema`.
     fn learn(&mut self, schema: &SchemaRef) -> Result<(), Error> {
         let Kind::Epoch(grid) = self.kind else {
-            self.engine.get_or_insert(Engine::Held(HeldWindows::new(
+            self.engine.get_or_insert(Engine::Held(Box::new(HeldWindows::new(
                 &self.spec.id,
                 self.kind,
                 self.output.columns(),
                 &self.spec.limits.of(&self.spec.id),
-            )));
+            ))));
             return Ok(());
         };
         let plan = match self.spec.aggregate.0.is_empty() {
@@ -219,9 +219,9 @@ impl Window {
             (None, Some(plan)) if plan.compiled.order_free() => {
                 let limits = self.spec.limits.of(&self.spec.id);
                 let windows = PartialWindows::new(&self.spec.id, grid, self.columns(), &limits, plan);
-                self.engine = Some(Engine::Partial(windows));
+                self.engine = Some(Engine::Partial(Box::new(windows)));
             }
-            (None, _) => self.engine = Some(Engine::Held(self.held())),
+            (None, _) => self.engine = Some(Engine::Held(Box::new(self.held()))),
         }
         Ok(())
     }
