@@ -119,12 +119,16 @@ pub struct PublishConsumer {
 }
 
 impl PublishConsumer {
-    /// Listens where `spec` says, and waits for subscribers beside the rows to come. After `gone` is cancelled nobody will
-    /// ever listen, and rows are let go of.
+    /// Listens where `spec` says, and waits for subscribers beside the rows to come. It is for one pipeline of this
+    /// run alone if there is `gone`: after that is cancelled nobody will ever listen, and rows are let go of.
     ///
     /// # Errors
     /// If it cannot listen there.
-    pub async fn open(spec: &PublishSpec, around: &Surroundings, gone: CancellationToken) -> Result<Self, Error> {
+    pub async fn open(
+        spec: &PublishSpec,
+        around: &Surroundings,
+        gone: Option<CancellationToken>,
+    ) -> Result<Self, Error> {
         let options = PublisherOptions {
             data: spec.address.within(&around.base),
             sync: spec.sync.as_ref().map(|sync| sync.within(&around.base)),
@@ -134,7 +138,10 @@ impl PublishConsumer {
         let unreachable = |source| Error::Unreachable { consumer: "publish", place, source };
         let publisher = Publisher::open(&options).await.map_err(unreachable)?;
         let addresses = [Some(publisher.endpoint()), publisher.sync_endpoint()];
-        let addresses = addresses.into_iter().flatten().map(ToString::to_string).collect();
+        // Where two pipelines of a run meet is of no use to anybody else.
+        let told = gone.is_none();
+        let addresses = addresses.into_iter().flatten().filter(|_| told).map(ToString::to_string).collect();
+        let gone = gone.unwrap_or_default();
         let speaker = Speaker { publisher, awaited: spec.awaited(), place: spec.address.to_string(), gone };
         let outbox = Outbox::new("publish", &spec.queue, around.stop.clone(), speaker);
         Ok(Self { payload: spec.payload, message: spec.message.0, outbox, addresses })
@@ -230,7 +237,7 @@ mod tests {
     };
 
     async fn open(spec: &PublishSpec) -> PublishConsumer {
-        PublishConsumer::open(spec, &surroundings(), CancellationToken::new()).await.unwrap()
+        PublishConsumer::open(spec, &surroundings(), Some(CancellationToken::new())).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -3,8 +3,6 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use tokio_util::sync::CancellationToken;
-
 use super::{
     Consumer, Error, FileConsumer, FileSpec, HttpConsumer, HttpSpec, OnRefusal, PrintConsumer, PrintSpec,
     PublishConsumer, PublishSpec, QueueSpec, Surroundings, TcpConsumer, TcpSpec, WhenFull,
@@ -55,7 +53,7 @@ impl ConsumerSpec {
             Self::Print(spec) => Box::new(PrintConsumer::new(spec, around)),
             Self::File(spec) => Box::new(FileConsumer::open(spec, around).await?),
             Self::Tcp(spec) => Box::new(TcpConsumer::open(spec, around)),
-            Self::Publish(spec) => Box::new(PublishConsumer::open(spec, around, CancellationToken::new()).await?),
+            Self::Publish(spec) => Box::new(PublishConsumer::open(spec, around, None).await?),
             Self::Http(spec) => Box::new(HttpConsumer::open(spec, around)?),
         })
     }

@@ -246,7 +246,7 @@ impl Parts {
             consumers.push(spec.open(&around).await?);
         }
         for link in self.place.downstream() {
-            let publish = PublishConsumer::open(&link.publish(), &around, link.gone()).await?;
+            let publish = PublishConsumer::open(&link.publish(), &around, Some(link.gone())).await?;
             consumers.push(Box::new(publish) as Box<dyn Consumer>);
         }
         Ok(consumers)

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::{
     sync::{oneshot, watch},
-    time::{MissedTickBehavior, interval, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeromq::{PubSocket, RepSocket, Socket as _, SocketRecv as _, SocketSend as _, ZmqError, ZmqMessage};
 
 use super::{CONNECT, END, Endpoint, HELLO, relay::Front};
 
-/// Pause between two `connect` messages.
+/// Pauses between two `connect` messages: short at first, for those who come at the same time, then this long.
 const AGAIN: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(50);
 /// Names of subscribers that are told apart; what comes after counts as new each time.
 const NAMES: usize = 10_000;
 
@@ -107,13 +108,15 @@ impl Publisher {
     /// If the socket is broken.
     pub async fn wait_for(&mut self, subscribers: usize) -> io::Result<()> {
         let mut heard = self.heard.clone();
-        let mut again = interval(AGAIN);
-        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pause = SOON;
         loop {
             let enough = async { heard.wait_for(|heard| *heard >= subscribers).await.map(drop) };
             tokio::select! {
                 enough = enough => return enough.map_err(|_| io::Error::other("nobody can say hello any more")),
-                _ = again.tick() => self.say(Bytes::from_static(CONNECT)).await?,
+                () = sleep(pause) => {
+                    self.say(Bytes::from_static(CONNECT)).await?;
+                    pause = (pause * 2).min(AGAIN);
+                }
             }
         }
     }
