@@ -3,6 +3,7 @@
 mod bad_stores;
 mod branches;
 mod buckets;
+mod cases;
 mod cli;
 mod consumers;
 mod crash_matrix;

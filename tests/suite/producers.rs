@@ -415,6 +415,34 @@ fn files_of_a_repo_are_lines_or_whole_and_what_is_rewritten_stops_the_pipeline()
 }
 
 #[test]
+fn a_large_commit_is_read_in_parts_and_each_part_once() -> Result<()> {
+    let mut site = Site::new()?;
+    let lines: String = (0..60_000).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+    site.write("a.yaml", spec("a", "stdin: {}", &format!("  {JSON}\ncommit: {{path: /all.parquet}}")))?;
+    let (fine, errors) = piped(&site, &lines)?;
+    ensure!(fine, "{errors}");
+    site.ok(&["create", "repo", "notes"])?;
+    site.write("lines", &lines)?;
+    site.ok(&["put", "file", "notes@master:/lines", "-f", "lines"])?;
+    let flush = "commit: {flush: {rows: 5000}}";
+    site.write("b.yaml", spec("b", "repo: {repo: a}", flush))?;
+    site.write("c.yaml", spec("c", "repo: {repo: notes, mode: lines}", &format!("  {JSON}\n{flush}")))?;
+    for name in ["b", "c"] {
+        let run = ["run", &format!("{name}.yaml"), "--until", "idle"];
+        for point in ["before", "after"] {
+            site.environment = vec![("SPOUT_FAULT", format!("repo.record.{point}=kill@3"))];
+            ensure!(!site.run(&run)?.status.success(), "it was to be killed");
+        }
+        site.environment.clear();
+        site.ok(&run)?;
+        ensure!(counts(&site, name)? == (60_000, 60_000), "{name}: {:?}", counts(&site, name)?);
+        let commits = site.json(&["list", "commit", &format!("{name}@master")])?.len();
+        ensure!(commits > 4, "{name} has {commits} commits, so that nothing was read in parts");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_late_start_has_what_collected_commits_held() -> Result<()> {
     let site = Site::new()?;
     site.write("a.yaml", spec("a", "stdin: {}", &format!("  {JSON}")))?;

@@ -17,7 +17,7 @@ use crate::{
     pipeline::{Links, Parts},
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
     producer::{ConsumerType, DecoderSpec},
-    spec::{self, Loaded, load_all, plugin_name},
+    spec::{self, Loaded, all_handlers, load_all, plugin_name},
 };
 
 /// Check specs, their plugins, settings and grants without running them.
@@ -128,9 +128,9 @@ fn parts(loaded: &Loaded) -> Vec<Part<'_>> {
         let (path, world) = ("producer.decoder".to_owned(), World::Decoder);
         parts.push(Part { path, plugin: &decoder.plugin, world, name: &decoder.name, settings: &decoder.settings });
     }
-    for (index, node) in spec.node.iter().enumerate() {
+    for (path, node) in all_handlers(&spec.node, "node") {
         if let NodeSpec::Plugin(plugin) = node {
-            let (path, world) = (format!("node[{index}]"), World::Handler);
+            let world = World::Handler;
             parts.push(Part { path, plugin: &plugin.plugin, world, name: &plugin.name, settings: &plugin.settings });
         }
     }
@@ -223,9 +223,25 @@ fn decoder(loaded: &Loaded) -> String {
 
 fn handler(node: &NodeSpec) -> String {
     match node {
+        NodeSpec::Default(default) => format!("{}: values for missing columns", default.id),
+        NodeSpec::Dispatch(dispatch) => {
+            let within: Vec<String> = dispatch.nodes.iter().map(handler).collect();
+            format!("{}: for each {}, {}", dispatch.id, dispatch.group_by.join(", "), within.join(", then "))
+        }
+        NodeSpec::Aggregate(aggregate) => {
+            let names: Vec<&str> = aggregate.columns.0.iter().map(|(name, _)| name.as_str()).collect();
+            format!("{}: aggregate {}", aggregate.id, names.join(", "))
+        }
+        NodeSpec::DynamicWindow(window) => format!("{}: window of column {}", window.id, window.period),
         NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
+        NodeSpec::Group(group) => format!("{}: groups by {}", group.id, group.columns.join(", ")),
+        NodeSpec::Log(log) => format!("{}: log", log.id),
         NodeSpec::Map(map) => format!("{}: map", map.id),
         NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
+        NodeSpec::Sort(sort) => format!("{}: sort", sort.id),
+        NodeSpec::Sql(sql) => format!("{}: {}", sql.id, sql.query.trim()),
+        NodeSpec::Window(window) => format!("{}: window of {}", window.id, window.length()),
+        _ => format!("{}: {}", node.id(), node.clone().named().0),
     }
 }
 

@@ -157,6 +157,20 @@ pub(super) enum Error {
         /// Why not.
         why: String,
     },
+    /// Tests of specs that did not pass.
+    #[error("{failed} of {tests} failed; the differences are above: `-` was expected and is missing, `+` came instead")]
+    TestsFailed {
+        /// How many failed.
+        failed: u64,
+        /// How many there are.
+        tests: String,
+    },
+    /// Specs without a test were to be tested.
+    #[error("{what}; write some under `tests:`, as in `tests: [{{name: …, input: [{{…}}], expect: [{{…}}]}}]`")]
+    NoTests {
+        /// Where there is none.
+        what: String,
+    },
     /// Stopped for the second time.
     #[error("stopped before everything that was taken is committed; the next run reads it again")]
     Interrupted,
@@ -175,6 +189,8 @@ impl Coded for Error {
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoCrate { .. } | Self::Convert { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } | Self::Import { .. } => Kind::Spec,
             Self::NotWritable { .. } | Self::RepoExists { .. } | Self::NotAFile { .. } => Kind::Spec,
+            Self::NoTests { .. } => Kind::Spec,
+            Self::TestsFailed { .. } => Kind::Message,
             Self::ChangedMeanwhile { .. } => Kind::Conflict,
             Self::WriteFile { .. }
             | Self::ReadFile { .. }
@@ -208,6 +224,8 @@ impl Coded for Error {
             Self::NotAFile { .. } => "E0827",
             Self::ChangedMeanwhile { .. } => "E0828",
             Self::Import { .. } => "E0829",
+            Self::TestsFailed { .. } => "E0830",
+            Self::NoTests { .. } => "E0831",
         }
     }
 }

@@ -43,6 +43,7 @@ mod sql;
 mod squash;
 mod start;
 mod target;
+mod test;
 mod update;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -67,6 +68,7 @@ use crate::{
     after_help = "Examples:
   spout schema --example > my.yaml      a spec to start from
   spout check my.yaml                   what it would do, and whether it can
+  spout test my.yaml                    runs the tests in it
   spout run my.yaml                     until Ctrl-C, which commits what was taken and stops
   spout list commit github-events       what it committed
   spout sql 'select count(*) from \"github-events\"'
@@ -134,6 +136,7 @@ impl Global {
 enum Verb {
     Run(run::Run),
     Check(check::Check),
+    Test(test::Test),
     Schema(schema::Schema),
     Plugin(plugin::PluginVerb),
     List(list::List),
@@ -215,6 +218,7 @@ async fn run(cli: Cli) -> Result<()> {
     match cli.verb {
         Verb::Run(verb) => verb.run(global, printer).await,
         Verb::Check(verb) => verb.run(global, printer).await,
+        Verb::Test(verb) => verb.run(global, printer).await,
         Verb::Schema(verb) => verb.run(printer),
         Verb::Plugin(verb) => verb.run(global, printer).await,
         Verb::List(verb) => verb.run(global, printer).await,

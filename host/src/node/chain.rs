@@ -25,8 +25,18 @@ impl std::fmt::Debug for Chain {
 struct Passing {
     parts: Vec<(RecordBatch, Origins)>,
     from: Source,
-    dead: Vec<DeadLetter>,
+    failed: Vec<Failed>,
     late: Vec<Aside>,
+}
+
+/// A row that a handler set aside.
+struct Failed {
+    stage: String,
+    /// The message it came from, if that is known.
+    message: Option<usize>,
+    /// The row as JSON, for where there is no message.
+    row: Vec<u8>,
+    fault: RowFault,
 }
 
 impl Chain {
@@ -41,12 +51,29 @@ impl Chain {
     /// # Errors
     /// The first handler that such rows are not for.
     pub fn shape(&mut self, input: Shape) -> Result<Shape, Error> {
+        let last = self.shapes_of(input.clone())?.pop().map_or(input, |(_, shape)| shape);
+        Ok(last)
+    }
+
+    /// What comes out of each handler, by id, when rows of the shape `input` go in.
+    ///
+    /// # Errors
+    /// As [`Chain::shape`].
+    pub fn shapes_of(&mut self, input: Shape) -> Result<Vec<(String, Shape)>, Error> {
+        let mut shapes = Vec::with_capacity(self.handlers.len());
         let mut shape = input.clone();
         for handler in &mut self.handlers {
             shape = handler.shape(&shape)?;
+            shapes.push((handler.id().to_owned(), shape.clone()));
         }
-        self.shapes = (input, shape.clone());
-        Ok(shape)
+        self.shapes = (input, shape);
+        Ok(shapes)
+    }
+
+    /// Whether what comes out is one stream, in which sources can no longer be told apart.
+    #[must_use]
+    pub fn merges(&self) -> bool {
+        self.handlers.iter().any(|handler| handler.merges())
     }
 
     /// The shortest time after which a handler no longer waits for a source that has nothing.
@@ -64,11 +91,24 @@ impl Chain {
         self.learn(&batch.records)?;
         let Batch { records, span, origins, messages, dead, late } = batch;
         let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
-        let mut passing = Passing { parts, from: Source::Partition(span.partition), dead, late };
+        let mut passing = Passing { late, ..Passing::of(parts, Source::Partition(span.partition)) };
         for handler in &mut self.handlers {
-            pass(handler.as_mut(), &mut passing, &span, &messages).await?;
+            pass(handler.as_mut(), &mut passing).await?;
         }
-        Ok(join(passing, span, &messages))
+        Ok(passing.join(span, &messages, dead))
+    }
+
+    /// Passes rows through all handlers where this chain is within a handler: they have no span of their own, and what
+    /// is kept or set aside is said by their indices.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub(super) async fn rows(&mut self, records: RecordBatch, from: Source) -> Result<Handled, Error> {
+        let mut passing = Passing::of(vec![(records, Origins::Each)], from);
+        for handler in &mut self.handlers {
+            pass(handler.as_mut(), &mut passing).await?;
+        }
+        Ok(passing.handled())
     }
 
     /// Tells the handlers news of the partitions; the rows they release, each passed through the handlers after it.
@@ -76,11 +116,19 @@ impl Chain {
     /// # Errors
     /// The first error of a handler.
     pub async fn hear(&mut self, news: News) -> Result<Vec<Batch>, Error> {
-        let (span, messages) = (nowhere(), Arc::default());
-        let mut held = Passing { parts: Vec::new(), from: Source::Merged, dead: Vec::new(), late: Vec::new() };
+        Ok(self.heard(news).await?.join_held())
+    }
+
+    /// The same where this chain is within a handler.
+    pub(super) async fn hear_within(&mut self, news: News) -> Result<Handled, Error> {
+        Ok(self.heard(news).await?.handled())
+    }
+
+    async fn heard(&mut self, news: News) -> Result<Passing, Error> {
+        let mut held = Passing::of(Vec::new(), Source::Merged);
         let mut merged = false;
         for handler in &mut self.handlers {
-            pass(handler.as_mut(), &mut held, &span, &messages).await?;
+            pass(handler.as_mut(), &mut held).await?;
             // Behind a handler that merges there are no partitions any more.
             if !merged || news == News::Cut {
                 let heard = handler.hear(news).await?;
@@ -88,7 +136,7 @@ impl Chain {
             }
             merged |= handler.merges();
         }
-        Ok(join_held(held))
+        Ok(held)
     }
 
     /// The rows that handlers still hold back, each passed through the handlers after it.
@@ -96,14 +144,22 @@ impl Chain {
     /// # Errors
     /// The first error of a handler.
     pub async fn finish(&mut self) -> Result<Vec<Batch>, Error> {
-        let (span, messages) = (nowhere(), Arc::default());
-        let mut held = Passing { parts: Vec::new(), from: Source::Merged, dead: Vec::new(), late: Vec::new() };
+        Ok(self.finished().await?.join_held())
+    }
+
+    /// The same where this chain is within a handler.
+    pub(super) async fn finish_within(&mut self) -> Result<Handled, Error> {
+        Ok(self.finished().await?.handled())
+    }
+
+    async fn finished(&mut self) -> Result<Passing, Error> {
+        let mut held = Passing::of(Vec::new(), Source::Merged);
         for handler in &mut self.handlers {
-            pass(handler.as_mut(), &mut held, &span, &messages).await?;
+            pass(handler.as_mut(), &mut held).await?;
             let last = handler.finish().await?;
             add(handler.as_ref(), &mut held, last);
         }
-        Ok(join_held(held))
+        Ok(held)
     }
 
     /// The state of every handler that has any: `<handler>` or `<handler>/<part>`.
@@ -138,17 +194,16 @@ impl Chain {
 }
 
 /// Passes what is on its way through one handler.
-async fn pass(
-    handler: &mut dyn Handler,
-    passing: &mut Passing,
-    span: &Span,
-    messages: &Arc<Messages>,
-) -> Result<(), Error> {
+async fn pass(handler: &mut dyn Handler, passing: &mut Passing) -> Result<(), Error> {
     for (records, origins) in std::mem::take(&mut passing.parts) {
         let before = records.clone();
         let handled = handler.handle(records, passing.from).await?;
-        let source = Behind { span, origins: &origins, messages, records: &before };
-        passing.dead.extend(handled.faults.iter().map(|fault| source.dead_letter(handler.id(), fault)));
+        passing.failed.extend(handled.faults.into_iter().map(|fault| Failed {
+            stage: handler.id().to_owned(),
+            message: origins.message(fault.row as usize),
+            row: as_json(&before.slice((fault.row as usize).min(before.num_rows()), 1)),
+            fault,
+        }));
         set_aside(handler, passing, handled.late_rows, handled.late);
         passing.parts.extend(handled.outputs.into_iter().map(|(records, kept)| (records, after(&origins, &kept))));
     }
@@ -189,59 +244,74 @@ fn after(origins: &Origins, kept: &Kept) -> Origins {
     }
 }
 
-/// Puts the span back: the last batch carries all of it and everything set aside.
-fn join(passing: Passing, span: Span, messages: &Arc<Messages>) -> Vec<Batch> {
-    let start = Span { next: Position::at(span.start), ..span.clone() };
-    let batch = |(records, origins)| Batch {
-        records,
-        span: start.clone(),
-        origins,
-        messages: Arc::clone(messages),
-        dead: Vec::new(),
-        late: Vec::new(),
-    };
-    let mut out: Vec<Batch> = passing.parts.into_iter().map(batch).collect();
-    if out.is_empty() {
-        out.push(batch((RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())), Origins::Each)));
+impl Passing {
+    fn of(parts: Vec<(RecordBatch, Origins)>, from: Source) -> Self {
+        Self { parts, from, failed: Vec::new(), late: Vec::new() }
     }
-    if let Some(last) = out.last_mut() {
-        (last.span, last.dead, last.late) = (span, passing.dead, passing.late);
-    }
-    out
-}
 
-fn join_held(held: Passing) -> Vec<Batch> {
-    match held.parts.is_empty() && held.dead.is_empty() && held.late.is_empty() {
-        true => Vec::new(),
-        false => join(held, nowhere(), &Arc::default()),
-    }
-}
-
-/// Where the rows of a handler's input came from.
-struct Behind<'a> {
-    span: &'a Span,
-    origins: &'a Origins,
-    messages: &'a Messages,
-    records: &'a RecordBatch,
-}
-
-impl Behind<'_> {
-    /// The raw message behind a faulty row; the row itself as JSON where a handler had already made new rows.
-    fn dead_letter(&self, stage: &str, fault: &RowFault) -> DeadLetter {
-        let message = self.origins.message(fault.row as usize).filter(|&message| message < self.messages.len());
-        let value = match message {
-            Some(message) => self.messages.values.get(message).to_vec(),
-            None => as_json(&self.records.slice((fault.row as usize).min(self.records.num_rows()), 1)),
+    /// Puts the span back: the last batch carries all of it and everything set aside.
+    fn join(self, span: Span, messages: &Arc<Messages>, mut dead: Vec<DeadLetter>) -> Vec<Batch> {
+        dead.extend(self.failed.into_iter().map(|failed| failed.dead_letter(&span, messages)));
+        let start = Span { next: Position::at(span.start), ..span.clone() };
+        let batch = |(records, origins)| Batch {
+            records,
+            span: start.clone(),
+            origins,
+            messages: Arc::clone(messages),
+            dead: Vec::new(),
+            late: Vec::new(),
         };
+        let mut out: Vec<Batch> = self.parts.into_iter().map(batch).collect();
+        if out.is_empty() {
+            out.push(batch((RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())), Origins::Each)));
+        }
+        if let Some(last) = out.last_mut() {
+            (last.span, last.dead, last.late) = (span, dead, self.late);
+        }
+        out
+    }
+
+    fn join_held(self) -> Vec<Batch> {
+        match self.parts.is_empty() && self.failed.is_empty() && self.late.is_empty() {
+            true => Vec::new(),
+            false => self.join(nowhere(), &Arc::default(), Vec::new()),
+        }
+    }
+
+    /// What a handler whose rows these are says of them.
+    fn handled(self) -> Handled {
+        let kept = |origins| match origins {
+            Origins::Each => Kept::All,
+            Origins::Taken(rows) => Kept::Rows(rows.to_vec()),
+            Origins::Unknown => Kept::Fresh,
+        };
+        let fault = |failed: Failed| RowFault {
+            row: failed.message.and_then(|row| u32::try_from(row).ok()).unwrap_or_default(),
+            reason: format!("{}: {}", failed.stage, failed.fault.reason),
+            code: failed.fault.code,
+        };
+        Handled {
+            outputs: self.parts.into_iter().map(|(records, origins)| (records, kept(origins))).collect(),
+            faults: self.failed.into_iter().map(fault).collect(),
+            late_rows: self.late.iter().map(|aside| aside.rows).sum(),
+            late: self.late.into_iter().filter_map(|aside| aside.records).collect(),
+        }
+    }
+}
+
+impl Failed {
+    /// The raw message behind the row; the row itself as JSON where a handler had already made new rows.
+    fn dead_letter(self, span: &Span, messages: &Messages) -> DeadLetter {
+        let message = self.message.filter(|&message| message < messages.len());
         DeadLetter {
-            partition: self.span.partition,
-            offset: message.and_then(|message| self.messages.offsets.get(message).copied()).unwrap_or(self.span.start),
-            timestamp_ms: message.and_then(|message| self.messages.timestamps_ms.get(message).copied()),
-            key: message.and_then(|message| Some(self.messages.keys.as_ref()?.get(message).to_vec())),
-            value,
-            stage: stage.to_owned(),
-            code: fault.code.clone(),
-            reason: fault.reason.clone(),
+            partition: span.partition,
+            offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
+            timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
+            key: message.and_then(|message| Some(messages.keys.as_ref()?.get(message).to_vec())),
+            value: message.map_or(self.row, |message| messages.values.get(message).to_vec()),
+            stage: self.stage,
+            code: self.fault.code,
+            reason: self.fault.reason,
         }
     }
 }

@@ -69,6 +69,16 @@ pub enum Error {
         /// What to do.
         remedy: String,
     },
+    /// A query over batches asks for something that depends on how rows were cut into them.
+    #[error(
+        "handler \"{handler}\": {operator} looks at several rows, and batches are cut anywhere; say `per: commit`, or put the query behind a `window`"
+    )]
+    Across {
+        /// Id of the handler.
+        handler: String,
+        /// The operator, in SQL's words.
+        operator: String,
+    },
     /// Rows came too late, and the spec says to stop then.
     #[error(
         "handler \"{handler}\": {rows} rows of a batch came too late, the first at {time}; raise the lateness, or say what to do with them: `late: side` or `late: drop`"
@@ -121,7 +131,7 @@ pub enum Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Expression { .. } | Self::Spec { .. } => Kind::Spec,
+            Self::Expression { .. } | Self::Spec { .. } | Self::Across { .. } => Kind::Spec,
             Self::State { .. } => Kind::Corrupt,
             Self::Changed { .. } | Self::Gone { .. } | Self::Limit { .. } => Kind::Spec,
             Self::Late { .. } => Kind::Message,
@@ -143,6 +153,7 @@ impl Coded for Error {
             Self::Gone { .. } => "E0407",
             Self::Limit { .. } => "E0408",
             Self::Late { .. } => "E0409",
+            Self::Across { .. } => "E0410",
         }
     }
 }

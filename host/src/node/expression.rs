@@ -81,12 +81,12 @@ impl Expression {
     }
 }
 
-fn names(schema: &Schema) -> String {
+pub(super) fn names(schema: &Schema) -> String {
     schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The first function in `expression` whose answer depends on more than its arguments.
-fn unstable(expression: &Expr) -> Option<String> {
+pub(super) fn unstable(expression: &Expr) -> Option<String> {
     let mut found = None;
     let walked = expression.apply(|part| {
         use datafusion::common::tree_node::TreeNodeRecursion;

@@ -60,13 +60,7 @@ impl Parts {
     /// What the spec lacks, a plugin that cannot be loaded, a grant that is missing.
     pub async fn build(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
-        let mut loading = Loading {
-            spec: &spec,
-            base: &loaded.base_dir,
-            plugins,
-            draining: Arc::new(AtomicBool::new(false)),
-            digests: BTreeMap::new(),
-        };
+        let mut loading = Loading::new(&spec, &loaded.base_dir, plugins);
         let source = loading.part(spec.producer.source(), "producer")?;
         let decoder = match source.decodes() {
             true => loading.part(spec.producer.decoder.clone().or_else(|| linked(&source)), "producer.decoder")?,
@@ -92,12 +86,7 @@ impl Parts {
             DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings).await?),
             DecoderSpec::Native(_) => None,
         };
-        let mut handler_tasks = BTreeMap::new();
-        for node in &spec.node {
-            if let NodeSpec::Plugin(plugin) = node {
-                handler_tasks.insert(plugin.id.clone(), loading.task(&plugin.plugin, &plugin.settings).await?);
-            }
-        }
+        let handler_tasks = loading.handler_tasks(&spec.node).await?;
         let (draining, digests) = (loading.draining, loading.digests);
         Ok(Self {
             name: spec.pipeline.name.clone(),
@@ -264,7 +253,8 @@ fn linked(source: &Source) -> Option<DecoderSpec> {
     linked.then(|| DecoderSpec::Native(NativeDecoder::Arrow(ArrowSpec::default())))
 }
 
-struct Loading<'a> {
+/// Loads the plugins of one spec.
+pub(super) struct Loading<'a> {
     spec: &'a PipelineSpec,
     base: &'a Path,
     plugins: &'a Plugins,
@@ -272,7 +262,20 @@ struct Loading<'a> {
     digests: BTreeMap<String, String>,
 }
 
-impl Loading<'_> {
+impl<'a> Loading<'a> {
+    pub(super) fn new(spec: &'a PipelineSpec, base: &'a Path, plugins: &'a Plugins) -> Self {
+        Self { spec, base, plugins, draining: Arc::new(AtomicBool::new(false)), digests: BTreeMap::new() }
+    }
+
+    /// The tasks of all plugin handlers, also of those within handlers.
+    pub(super) async fn handler_tasks(&mut self, nodes: &[NodeSpec]) -> Result<BTreeMap<String, Task>, Error> {
+        let mut tasks = BTreeMap::new();
+        for plugin in nodes.iter().flat_map(NodeSpec::plugins) {
+            tasks.insert(plugin.id.clone(), self.task(&plugin.plugin, &plugin.settings).await?);
+        }
+        Ok(tasks)
+    }
+
     fn part<T>(&self, part: Option<T>, name: &str) -> Result<T, Error> {
         part.ok_or_else(|| Error::Spec {
             pipeline: self.spec.pipeline.name.clone(),
@@ -281,7 +284,7 @@ impl Loading<'_> {
     }
 
     /// The plugin `name` with what the spec grants it.
-    async fn task(&mut self, name: &str, settings: &Settings) -> Result<Task, Error> {
+    pub(super) async fn task(&mut self, name: &str, settings: &Settings) -> Result<Task, Error> {
         let pipeline = self.spec.pipeline.name.clone();
         let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
         let plugin = self.plugins.get(name).await.map_err(failed)?;

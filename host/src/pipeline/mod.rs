@@ -2,7 +2,8 @@
 //!
 //! [`Parts`] is a spec whose plugins are loaded, [`Host`] runs any number of them and tells what happens as [`Update`]s.
 //! Inside, `decide` says when, `run` does it: one lane a partition (`lane`), lanes meet in `run`, cut commits go their way
-//! in `commit`, `publish` makes them known to other programs, and a restart begins in `recover`.
+//! in `commit`, `publish` makes them known to other programs, and a restart begins in `recover`. [`Rehearsal`] runs the tests of
+//! a spec through the same decoder and handlers.
 //!
 //! **Invariant**: no threshold is compared outside `decide`, and no error is judged by its text.
 
@@ -17,6 +18,7 @@ mod memory;
 mod offsets;
 mod publish;
 mod recover;
+mod rehearsal;
 mod run;
 mod update;
 
@@ -26,5 +28,6 @@ pub use self::{
     error::Error,
     host::{Host, RunOptions},
     link::Links,
+    rehearsal::{Problem, Rehearsal, Verdict},
     update::Update,
 };

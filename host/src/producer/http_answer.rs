@@ -103,13 +103,14 @@ fn told(stored: &Stored) -> Value {
 
 /// Takes the messages of a request and waits for their commit; `None` if there is no message.
 async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Refusal> {
+    let Ok(_turn) = service.requests.try_acquire() else {
+        let why = "too many requests are on their way; try again in a moment";
+        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    };
+    // The queue has to end even while requests still wait for a commit.
     let receipt = {
         let letterbox = service.letterbox().ok_or_else(Refusal::stopping)?;
         let _present = letterbox.enter();
-        let Ok(_turn) = service.requests.try_acquire() else {
-            let why = "too many requests are on their way; try again in a moment";
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
-        };
         let arriving = timeout(service.spec.body_time.0, arrive(service, &letterbox, request));
         let (values, key, room) = tokio::select! {
             () = service.stop.cancelled() => return Err(Refusal::stopping()),

@@ -239,7 +239,10 @@ impl Inbox {
     /// Those who still wait are told that it came to nothing.
     pub(super) async fn close(&mut self) {
         self.stop.cancel();
-        self.answers.close();
+        let messages = self.answers.close();
+        if messages > 0 {
+            tracing::warn!(messages, "no commit holds what was taken last; who got no reply has to send it again");
+        }
         if let Some(mut task) = self.task.take()
             && timeout(PATIENCE, &mut task).await.is_err()
         {
@@ -256,6 +259,8 @@ struct Answers(Mutex<Waiting>);
 struct Waiting {
     by_end: BTreeMap<u64, Vec<Waiter>>,
     committed: u64,
+    /// What was handed to the lane.
+    taken: u64,
     closed: bool,
 }
 
@@ -273,7 +278,7 @@ impl Answers {
     }
 
     fn begin(&self, committed: u64) {
-        self.with(|waiting| waiting.committed = committed);
+        self.with(|waiting| (waiting.committed, waiting.taken) = (committed, committed));
     }
 
     fn durable(&self) -> u64 {
@@ -298,11 +303,17 @@ impl Answers {
         done.into_values().flatten().for_each(|waiter| waiter.tell(Some(durable)));
     }
 
-    fn close(&self) {
+    fn took(&self, upto: u64) {
+        self.with(|waiting| waiting.taken = upto);
+    }
+
+    /// Nobody is answered any more; how many messages were taken that no commit holds.
+    fn close(&self) -> u64 {
         self.with(|waiting| {
             waiting.closed = true;
             waiting.by_end.clear();
-        });
+            waiting.taken.saturating_sub(waiting.committed)
+        })
     }
 }
 
@@ -367,6 +378,7 @@ impl Fetcher for InboxFetcher {
         let next = Position { offset: self.position, token: self.recent.token() };
         let span = Span { partition: self.found.partition, start, next };
         let awaited = awaited.then_some(if self.failing.is_some() { Duration::ZERO } else { self.answer_within });
+        self.answers.took(self.position);
         let expects = !self.is_idle();
         Ok(Fetched { awaited, expects, ..Fetched::new(messages, span, progress) })
     }

@@ -88,6 +88,9 @@ struct Token {
     /// How far the run of commits behind it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     part: Option<Part>,
+    /// It began at a branch without commits: `latest` must not mean a later one after a crash.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    begun: bool,
 }
 
 /// A place within a run of commits.
@@ -140,11 +143,12 @@ impl Source {
         match &self.spec.start {
             RepoStart::Earliest => Ok(Position::default()),
             RepoStart::Latest => {
-                let Some(repo) = self.repo().await? else { return Ok(Position::default()) };
+                let begun = Token { begun: true, ..Token::default() }.at(0);
+                let Some(repo) = self.repo().await? else { return Ok(begun) };
                 let mut follower = repo.follow(&self.spec.branch);
                 let head = follower.refresh().await.map_err(|error| self.failed("opening", error))?;
-                let after = |head: &repo::Commit| Token { after: head.id.clone(), part: None }.at(head.number);
-                Ok(head.map_or_else(Position::default, after))
+                let after = |head: &repo::Commit| Token { after: head.id.clone(), ..Token::default() }.at(head.number);
+                Ok(head.map_or(begun, after))
             }
             RepoStart::Commit(id) => {
                 let repo = self.store.repo(&self.spec.repo).await.map_err(|error| self.failed("opening", error))?;
@@ -276,7 +280,7 @@ impl Cursor {
         match over {
             true => {
                 self.number = reading.part.last;
-                self.token = Token { after: reading.provenance.upstream.commit.clone(), part: None };
+                self.token = Token { after: reading.provenance.upstream.commit.clone(), ..Token::default() };
             }
             false => self.token.part = Some(reading.part),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     CommitSpec, Loaded, PipelineSpec,
     error::{Error, Place},
-    near,
+    near, test_spec,
 };
 use crate::{
     node::NodeSpec,
@@ -22,7 +22,7 @@ const PATH_RULE: &str = "write it like /events/ or /{commit}.parquet: from the r
 /// # Errors
 /// The first thing that is wrong, at its line.
 pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
-    name_handlers(&mut loaded.spec);
+    name_handlers(&mut loaded.spec.node, "");
     let loaded = &*loaded;
     name(loaded, "pipeline.name", &loaded.spec.pipeline.name, "the name of a pipeline")?;
     name(loaded, "commit.branch", &loaded.spec.commit.branch, "the name of a branch")?;
@@ -33,7 +33,8 @@ pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
     positive(loaded)?;
     guarantee(loaded)?;
     consumers(loaded)?;
-    grants(loaded)
+    grants(loaded)?;
+    test_spec::check(loaded)
 }
 
 /// Checks that pipelines can run beside each other.
@@ -72,9 +73,9 @@ pub fn plugins(spec: &PipelineSpec) -> Vec<(String, &str)> {
     if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
         out.push(("producer.decoder.plugin".to_owned(), decoder.plugin.as_str()));
     }
-    for (index, node) in spec.node.iter().enumerate() {
+    for (path, node) in all_handlers(&spec.node, "node") {
         if let NodeSpec::Plugin(plugin) = node {
-            out.push((format!("node[{index}].plugin"), plugin.plugin.as_str()));
+            out.push((format!("{path}.plugin"), plugin.plugin.as_str()));
         }
     }
     out
@@ -86,13 +87,28 @@ pub fn plugin_name(reference: &str) -> &str {
     reference.split('@').next().unwrap_or(reference)
 }
 
-fn name_handlers(spec: &mut PipelineSpec) {
-    for (index, node) in spec.node.iter_mut().enumerate() {
+fn name_handlers(nodes: &mut [NodeSpec], within: &str) {
+    for (index, node) in nodes.iter_mut().enumerate() {
         let (kind, id) = node.named();
         if id.is_empty() {
-            *id = format!("{kind}-{index}");
+            *id = format!("{within}{kind}-{index}");
         }
+        let inner = format!("{id}-");
+        name_handlers(node.within_mut(), &inner);
     }
+}
+
+/// All handlers of a chain that is written at `under`, with the path of each, those within others behind these.
+#[must_use]
+pub fn all_handlers<'a>(nodes: &'a [NodeSpec], under: &str) -> Vec<(String, &'a NodeSpec)> {
+    let mut all = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let path = format!("{under}[{index}]");
+        let within = all_handlers(node.within(), &format!("{path}.nodes"));
+        all.push((path, node));
+        all.extend(within);
+    }
+    all
 }
 
 fn is_name(text: &str) -> bool {
@@ -266,8 +282,8 @@ fn guarantee(loaded: &Loaded) -> Result<(), Error> {
 
 fn handlers(loaded: &Loaded) -> Result<(), Error> {
     let mut seen = Vec::new();
-    for (index, node) in loaded.spec.node.iter().enumerate() {
-        let path = format!("node[{index}].id");
+    for (at, node) in all_handlers(&loaded.spec.node, "node") {
+        let path = format!("{at}.id");
         let id = node.id();
         name(loaded, &path, id, "the id of a handler")?;
         if id == "decode" {
@@ -281,16 +297,31 @@ fn handlers(loaded: &Loaded) -> Result<(), Error> {
         match node {
             NodeSpec::Filter(filter) if filter.r#where.trim().is_empty() => {
                 let what = format!("the handler `{id}` filters by nothing; write an expression into where");
-                return Err(contradiction(loaded, &format!("node[{index}].where"), what));
+                return Err(contradiction(loaded, &format!("{at}.where"), what));
             }
             NodeSpec::Map(map) if is_default(&map.columns) && map.drop.is_empty() && map.select.is_empty() => {
                 let what = format!("the handler `{id}` changes nothing; give it columns, drop or select");
-                return Err(contradiction(loaded, &format!("node[{index}]"), what));
+                return Err(contradiction(loaded, &at, what));
             }
-            _ => {}
+            other => empty_lists(loaded, &at, other)?,
         }
     }
     Ok(())
+}
+
+/// Refuses lists that a handler cannot do without.
+fn empty_lists(loaded: &Loaded, at: &str, node: &NodeSpec) -> Result<(), Error> {
+    let (key, advice) = match node {
+        NodeSpec::Default(spec) if is_default(&spec.columns) => ("columns", "name a column and its value"),
+        NodeSpec::Dispatch(spec) if spec.nodes.is_empty() => ("nodes", "name the handlers of each group"),
+        NodeSpec::Dispatch(spec) if spec.group_by.is_empty() => ("groupBy", "name a column"),
+        NodeSpec::Group(spec) if spec.columns.is_empty() => ("columns", "name a column"),
+        NodeSpec::Sort(spec) if spec.by.is_empty() => ("by", "name a column"),
+        NodeSpec::Sql(spec) if spec.query.trim().is_empty() => ("query", "write a query over `input`"),
+        _ => return Ok(()),
+    };
+    let what = format!("the handler `{}` has nothing in `{key}`; {advice}", node.id());
+    Err(contradiction(loaded, &format!("{at}.{key}"), what))
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

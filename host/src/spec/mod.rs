@@ -26,10 +26,11 @@ mod settings;
 mod shape;
 mod sources;
 mod stream_configs;
+mod test_spec;
 #[cfg(test)]
 mod tests;
 
-pub use check::{plugin_name, plugins, together};
+pub use check::{all_handlers, plugin_name, plugins, together};
 pub use error::{Error, Place};
 pub use example::EXAMPLE;
 pub use load::{Loaded, load, load_all, parse};
@@ -39,3 +40,4 @@ pub use pipeline::{
 };
 pub use schema::spec_schema;
 pub use settings::check_settings;
+pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::TestSpec;
 use crate::{
     consumer::ConsumerSpec,
     data::{ByteSize, Period},
@@ -52,6 +53,9 @@ pub struct PipelineSpec {
     /// The least guarantee the source has to support.
     #[serde(default)]
     pub guarantee: Option<Guarantee>,
+    /// Rows that go in and the rows that have to come out; `spout test` runs them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestSpec>,
 }
 
 /// The name of a pipeline, which is also the name of its output repo.

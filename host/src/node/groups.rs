@@ -1,0 +1,121 @@
+//! Rows by group: one part for each distinct tuple of some columns.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{ArrayRef, RecordBatch, UInt32Array},
+    compute::{SortColumn, SortOptions, lexsort_to_indices, partition, take_record_batch},
+    datatypes::Schema,
+    error::ArrowError,
+    row::{RowConverter, SortField},
+};
+
+use super::Error;
+
+/// The columns of `outer` groups, then those of `own` that are not among them.
+pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
+    let mut columns = outer.to_vec();
+    for column in own {
+        if !columns.contains(column) {
+            columns.push(column.clone());
+        }
+    }
+    columns
+}
+
+/// Checks that rows of `schema` can be told apart by `columns`.
+///
+/// # Errors
+/// [`Error::Spec`] of the handler `handler` that names the column.
+pub(super) fn check(handler: &str, schema: &Schema, columns: &[String]) -> Result<(), Error> {
+    for column in columns {
+        let field = field(handler, schema, column, "to group by")?;
+        if !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())]) {
+            let reason = format!("rows cannot be grouped by column \"{column}\", which is {}", field.data_type());
+            return Err(Error::Spec { handler: handler.to_owned(), reason });
+        }
+    }
+    Ok(())
+}
+
+/// The field `column` of `schema`, which is there for `purpose`.
+///
+/// # Errors
+/// [`Error::Spec`] with the columns that there are.
+pub(super) fn field<'a>(
+    handler: &str,
+    schema: &'a Schema,
+    column: &str,
+    purpose: &str,
+) -> Result<&'a arrow::datatypes::Field, Error> {
+    schema.field_with_name(column).map_err(|_| {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        let reason = format!("there is no column \"{column}\" {purpose}; the columns are {}", names.join(", "));
+        Error::Spec { handler: handler.to_owned(), reason }
+    })
+}
+
+/// The groups of `batch`, ordered by value with nulls first; the rows of each in their order, with their indices.
+///
+/// # Errors
+/// What a kernel says; never for columns that [`check`] let pass.
+pub(super) fn split(batch: &RecordBatch, columns: &[String]) -> Result<Vec<(RecordBatch, UInt32Array)>, ArrowError> {
+    let rows = batch.num_rows();
+    let every = || UInt32Array::from_iter_values(0..u32::try_from(rows).unwrap_or(u32::MAX));
+    if columns.is_empty() || rows == 0 {
+        return Ok(vec![(batch.clone(), every())]);
+    }
+    let keys: Vec<ArrayRef> = columns
+        .iter()
+        .map(|name| {
+            let missing = || ArrowError::SchemaError(format!("column \"{name}\" is gone"));
+            batch.column_by_name(name).cloned().ok_or_else(missing)
+        })
+        .collect::<Result<_, _>>()?;
+    let order = stable_order(keys.iter().map(|key| (Arc::clone(key), SortOptions::default())), rows)?;
+    let sorted = take_record_batch(batch, &order)?;
+    let keys: Vec<ArrayRef> = columns.iter().filter_map(|name| sorted.column_by_name(name).cloned()).collect();
+    let ranges = partition(&keys)?.ranges();
+    Ok(ranges
+        .into_iter()
+        .map(|range| {
+            let rows = order.slice(range.start, range.len());
+            (sorted.slice(range.start, range.len()), rows)
+        })
+        .collect())
+}
+
+/// The order of `rows` rows by `keys`; rows that are equal stay as they are.
+///
+/// # Errors
+/// A key of a type that has no order.
+pub(super) fn stable_order(
+    keys: impl IntoIterator<Item = (ArrayRef, SortOptions)>,
+    rows: usize,
+) -> Result<UInt32Array, ArrowError> {
+    let mut columns: Vec<SortColumn> =
+        keys.into_iter().map(|(values, options)| SortColumn { values, options: Some(options) }).collect();
+    let place: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..u32::try_from(rows).unwrap_or(u32::MAX)));
+    columns.push(SortColumn { values: place, options: None });
+    lexsort_to_indices(&columns, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn groups_come_by_value_and_nulls_are_one() {
+        let hosts = StringArray::from(vec![Some("b"), None, Some("a"), Some("b"), None]);
+        let numbers = Int64Array::from(vec![0, 1, 2, 3, 4]);
+        let batch = RecordBatch::try_from_iter([("h", Arc::new(hosts) as _), ("n", Arc::new(numbers) as _)]).unwrap();
+        let groups = split(&batch, &["h".to_owned()]).unwrap();
+        let rows: Vec<Vec<u32>> = groups.iter().map(|(_, rows)| rows.values().to_vec()).collect();
+        assert_eq!(rows, [vec![1, 4], vec![2], vec![0, 3]]);
+        assert_eq!(split(&batch, &[]).unwrap()[0].0, batch);
+        assert!(check("g", batch.schema_ref(), &["x".to_owned()]).unwrap_err().to_string().contains("are h, n"));
+        assert_eq!(nested(&["a".into(), "b".into()], &["b".into(), "c".into()]), ["a", "b", "c"]);
+    }
+}

@@ -1,0 +1,119 @@
+//! Runs the tests of a spec: rows go through decoder and handlers, with no source, no repo and no clock.
+//!
+//! [`Rehearsal`] holds what the pipeline's handlers need, [`Verdict`] says how one test went. Each test runs twice: with its
+//! rows in batches as they are written, and with every row alone; both have to give the same.
+//!
+//! **Invariant**: what a test sees is what a run would commit; there is no second way through the handlers.
+
+mod compare;
+mod performance;
+mod rows;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use self::performance::{Cutting, Performance};
+use super::{Error, build::Loading};
+use crate::{
+    node::{Builder, NodeSpec},
+    plugin::{Plugins, Task},
+    producer::{DecoderSpec, NativeDecoder},
+    spec::{Loaded, PipelineSpec, Row, TestSpec},
+};
+
+/// The handlers of one pipeline, ready for its tests.
+#[derive(Debug)]
+pub struct Rehearsal {
+    spec: PipelineSpec,
+    /// Directory of the spec, where the paths in it start.
+    base: PathBuf,
+    decoder: DecoderSpec,
+    decoder_task: Option<Task>,
+    builder: Builder,
+}
+
+/// How one test went.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// What the test shows.
+    pub test: String,
+    /// Whether everything was as expected.
+    pub passed: bool,
+    /// What was not.
+    pub problems: Vec<Problem>,
+}
+
+/// Something that was not as expected.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Problem {
+    /// What, in words.
+    pub what: String,
+    /// Expected rows that did not come.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Row>,
+    /// Rows that came and were not expected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unexpected: Vec<Row>,
+    /// Both with the rows around them, a line each: `-` is missing, `+` unexpected.
+    #[serde(skip)]
+    pub diff: Vec<String>,
+}
+
+impl Problem {
+    fn of(what: impl Into<String>) -> Self {
+        Self { what: what.into(), ..Self::default() }
+    }
+}
+
+impl Rehearsal {
+    /// Whether the tests of `spec` need plugins at all.
+    #[must_use]
+    pub fn needs_plugins(spec: &PipelineSpec) -> bool {
+        let decoder = matches!(spec.producer.decoder, Some(DecoderSpec::Plugin(_)));
+        decoder || spec.node.iter().any(|node| !node.plugins().is_empty())
+    }
+
+    /// What the tests of `loaded` need; `plugins` only if [`Rehearsal::needs_plugins`].
+    ///
+    /// # Errors
+    /// A plugin that cannot be loaded, or lacks a grant.
+    pub async fn open(loaded: &Loaded, plugins: Option<&Plugins>) -> Result<Self, Error> {
+        let spec = loaded.spec.clone();
+        let decoder = spec.producer.decoder.clone().unwrap_or(DecoderSpec::Native(NativeDecoder::Raw));
+        let mut rehearsal =
+            Self { decoder, decoder_task: None, builder: Builder::default(), base: loaded.base_dir.clone(), spec };
+        if let Some(plugins) = plugins {
+            let mut loading = Loading::new(&rehearsal.spec, &loaded.base_dir, plugins);
+            if let DecoderSpec::Plugin(plugin) = &rehearsal.decoder {
+                rehearsal.decoder_task = Some(loading.task(&plugin.plugin, &plugin.settings).await?);
+            }
+            rehearsal.builder.tasks = loading.handler_tasks(&rehearsal.spec.node).await?;
+        }
+        Ok(rehearsal)
+    }
+
+    /// Runs one test.
+    ///
+    /// # Errors
+    /// A handler that cannot be opened at all. What handlers and decoder say of the rows is part of the verdict.
+    pub async fn run(&self, test: &TestSpec) -> Result<Verdict, Error> {
+        let whole = Performance::of(self, test, Cutting::Whole).await?;
+        let mut problems = whole.judge(test);
+        let steps_matter = test.steps.iter().any(|step| step.expect.is_some());
+        if problems.is_empty() && test.one_by_one && !steps_matter && whole.failure.is_none() {
+            let single = Performance::of(self, test, Cutting::Single).await?;
+            problems = single.same_as(&whole, test);
+        }
+        Ok(Verdict { test: test.name.clone(), passed: problems.is_empty(), problems })
+    }
+
+    /// The handlers that `test` is about.
+    fn nodes(&self, test: &TestSpec) -> &[NodeSpec] {
+        let nodes = &self.spec.node;
+        let at = |id: &Option<String>| id.as_ref().and_then(|id| nodes.iter().position(|node| node.id() == id));
+        let from = at(&test.from).unwrap_or(0);
+        let to = at(&test.to).map_or(nodes.len(), |to| to + 1);
+        nodes.get(from..to).unwrap_or_default()
+    }
+}
