@@ -1,6 +1,6 @@
 //! The spout host: sandboxed plugins in, versioned commits out.
 //!
-//! Rooms, in the order in which they may import each other: `data`, `plugin`, `producer`, `node`, `repo`, `consumer`,
+//! Rooms, in the order in which they may import each other: `data`, `wire`, `plugin`, `producer`, `node`, `repo`, `consumer`,
 //! `spec`, `pipeline`, `cli`. See ARCHITECTURE.md for what each may know.
 
 pub mod cli;
@@ -14,5 +14,7 @@ pub mod pipeline;
 pub mod plugin;
 pub mod producer;
 pub mod repo;
+pub mod secret;
 pub mod spec;
 pub mod telemetry;
+pub mod wire;

@@ -10,22 +10,26 @@ use anyhow::{Result, ensure};
 use spout_tests::root;
 
 /// What each room of the host may import, besides itself and the leaves.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("data", &[]),
+    ("wire", &["data"]),
     ("plugin", &["data"]),
-    ("producer", &["data", "plugin"]),
+    ("producer", &["data", "wire", "plugin"]),
     ("node", &["data", "plugin"]),
     ("repo", &["data"]),
-    ("consumer", &["data", "repo"]),
-    ("spec", &["data", "plugin", "producer", "node", "repo", "consumer"]),
-    ("pipeline", &["data", "plugin", "producer", "node", "repo", "consumer", "spec"]),
-    ("cli", &["data", "plugin", "producer", "node", "repo", "consumer", "spec", "pipeline"]),
+    ("consumer", &["data", "wire", "repo"]),
+    ("spec", &["data", "wire", "plugin", "producer", "node", "repo", "consumer"]),
+    ("pipeline", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec"]),
+    ("cli", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec", "pipeline"]),
 ];
-const LEAVES: [&str; 4] = ["clock", "error", "fault", "telemetry"];
+const LEAVES: [&str; 5] = ["clock", "error", "fault", "secret", "telemetry"];
+
+/// Single files that may import one room more: in each, it is what the file is for.
+const BRIDGES: [(&str, &str); 1] = [("producer/repo.rs", "repo")];
 
 /// Crates that only one room may name.
-const OWNED: [(&str, &[&str]); 3] =
-    [("wasmtime", &["plugin"]), ("object_store", &["repo"]), ("anyhow", &["cli", "main.rs"])];
+const OWNED: [(&str, &[&str]); 4] =
+    [("wasmtime", &["plugin"]), ("zeromq", &["wire"]), ("object_store", &["repo"]), ("anyhow", &["cli", "main.rs"])];
 
 fn sources(under: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
@@ -102,8 +106,9 @@ fn rooms_import_in_one_direction() -> Result<()> {
             ensure!(!leaf || imports(&text).is_empty(), "{file} is a leaf and imports {:?}", imports(&text));
             continue;
         };
-        let beyond: Vec<String> =
-            imports(&text).into_iter().filter(|room| room != own && !may.contains(&room.as_str())).collect();
+        let bridged = |room: &str| BRIDGES.contains(&(file.as_str(), room));
+        let allowed = |room: &str| room == *own || may.contains(&room) || bridged(room);
+        let beyond: Vec<String> = imports(&text).into_iter().filter(|room| !allowed(room)).collect();
         if !beyond.is_empty() {
             wrong.push(format!("{file} imports {beyond:?}"));
         }

@@ -15,9 +15,9 @@ use super::{
 use crate::{
     consumer::ConsumerSpec,
     node::{NodeSpec, Shape},
-    pipeline::Parts,
+    pipeline::{Links, Parts},
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
-    producer::{ConsumerType, DecoderSpec, NativeDecoder, SchemaText, Start},
+    producer::{ConsumerType, DecoderSpec, SchemaText},
     spec::{self, Loaded, all_handlers, load_all, plugin_name},
 };
 
@@ -69,9 +69,10 @@ struct PlannedPlugin {
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let specs = load_all(&self.specs)?;
+        let links = Links::between(&specs)?;
         let plugins = global.open_plugins()?;
         for loaded in &specs {
-            let plan = plan(loaded, &plugins).await?;
+            let plan = plan(loaded, &plugins, &links).await?;
             plan.print(printer, global.verbose)?;
         }
         Ok(())
@@ -79,8 +80,8 @@ impl Check {
 }
 
 /// Loads what `loaded` needs, checks it, and says what would run.
-pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
-    let built = Parts::build(loaded, plugins).await?;
+pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Plan> {
+    let built = Parts::build(loaded, plugins, links).await?;
     check_directories(loaded)?;
     let mut used = Vec::new();
     for part in parts(loaded) {
@@ -102,8 +103,8 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins) -> Result<Plan> {
         line: loaded.line,
         digest: loaded.digest.clone(),
         writes: format!("{}@{}:{}", spec.pipeline.name, spec.commit.branch, spec.commit.path),
-        guarantee: "exactly-once in the repo, at-least-once in other consumers".into(),
-        reads: reads(loaded),
+        guarantee: guarantee(loaded),
+        reads: spec.producer.source().map(|source| source.reads()).unwrap_or_default(),
         decoder: decoder(loaded),
         node: spec.node.iter().map(handler).collect(),
         columns: typed.into_iter().filter_map(columns).collect(),
@@ -214,27 +215,20 @@ pub(super) fn joined(worlds: &[World]) -> String {
     worlds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn reads(loaded: &Loaded) -> String {
-    let Some(stream) = &loaded.spec.producer.stream else { return "nothing".into() };
-    let how = match stream.consumer_type {
-        ConsumerType::Lowlevel => "by partition",
-        ConsumerType::Highlevel => "as one stream",
+/// What can be said of every message, here and in each consumer.
+fn guarantee(loaded: &Loaded) -> String {
+    let promise = loaded.spec.producer.source().map(|source| source.promise().to_string());
+    let others = match loaded.spec.consumers.is_empty() {
+        true => "",
+        false => ", other consumers see rows before the commit: at-least-once at best",
     };
-    let start = match &stream.start {
-        Start::Earliest => "earliest".into(),
-        Start::Latest => "latest".into(),
-        Start::Time(time) => time.to_string(),
-        Start::Ago(period) => format!("{period} ago"),
-        Start::Offset(offsets) => format!("the offsets of {} partitions", offsets.len()),
-    };
-    format!("topic `{}` of {}, {how}, from {start} or the last commit", stream.topic, plugin_name(&stream.plugin))
+    format!("{} in the repo{others}", promise.unwrap_or_default())
 }
 
 fn decoder(loaded: &Loaded) -> String {
     match &loaded.spec.producer.decoder {
         Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
-        Some(DecoderSpec::Native(NativeDecoder::Json(_))) => "json".into(),
-        Some(DecoderSpec::Native(NativeDecoder::Raw)) => "raw".into(),
+        Some(DecoderSpec::Native(native)) => native.name().into(),
         None => "none".into(),
     }
 }
@@ -246,6 +240,11 @@ fn handler(node: &NodeSpec) -> String {
             let within: Vec<String> = dispatch.nodes.iter().map(handler).collect();
             format!("{}: for each {}, {}", dispatch.id, dispatch.group_by.join(", "), within.join(", then "))
         }
+        NodeSpec::Aggregate(aggregate) => {
+            let names: Vec<&str> = aggregate.columns.0.iter().map(|(name, _)| name.as_str()).collect();
+            format!("{}: aggregate {}", aggregate.id, names.join(", "))
+        }
+        NodeSpec::DynamicWindow(window) => format!("{}: window of column {}", window.id, window.period),
         NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
         NodeSpec::Group(group) => format!("{}: groups by {}", group.id, group.columns.join(", ")),
         NodeSpec::Log(log) => format!("{}: log", log.id),
@@ -253,6 +252,8 @@ fn handler(node: &NodeSpec) -> String {
         NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
         NodeSpec::Sort(sort) => format!("{}: sort", sort.id),
         NodeSpec::Sql(sql) => format!("{}: {}", sql.id, sql.query.trim()),
+        NodeSpec::Window(window) => format!("{}: window of {}", window.id, window.length()),
+        _ => format!("{}: {}", node.id(), node.clone().named().0),
     }
 }
 
@@ -284,10 +285,7 @@ fn line(columns: &Columns, verbose: bool) -> String {
 }
 
 fn consumer(consumer: &ConsumerSpec) -> String {
-    match consumer {
-        ConsumerSpec::Print(print) => format!("print, {} rows a commit", print.rows),
-        ConsumerSpec::File(file) => format!("file {}", file.path.display()),
-    }
+    format!("{} ({})", consumer.describe(), consumer.guarantee())
 }
 
 fn grants(loaded: &Loaded) -> Vec<String> {

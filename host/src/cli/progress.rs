@@ -90,6 +90,7 @@ impl Progress {
 fn name(update: &Update) -> &str {
     match update {
         Update::Started { pipeline, .. }
+        | Update::Listening { pipeline, .. }
         | Update::Progress { pipeline, .. }
         | Update::Committed { pipeline, .. }
         | Update::Retrying { pipeline, .. }
@@ -109,6 +110,7 @@ fn line(update: &Update) -> Option<String> {
                 None => format!("{pipeline}: starts on an empty branch"),
             }
         }
+        Update::Listening { pipeline, address } => format!("{pipeline}: listens at {address}"),
         Update::Committed { pipeline, commit, rows, dead_letters, reason, took_ms, .. } => {
             let dead = match dead_letters {
                 0 => String::new(),

@@ -11,7 +11,7 @@ use crate::{
     clock,
     consumer::ConsumerSpec,
     data::ByteSize,
-    pipeline::{Host, Parts, RunOptions, Until},
+    pipeline::{Host, Links, Parts, RunOptions, Until},
     repo::Store,
     spec::{Loaded, load_all},
 };
@@ -22,11 +22,16 @@ use crate::{
   spout run my.yaml
   spout run one.yaml two.yaml --store ./store --plugins ./plugins
   spout run my.yaml --until idle        stop when there is nothing more for now
+  journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops where the input ends
   spout run my.yaml --reset-node w      let go of what handler w held back in the last commit
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
 Ctrl-C or SIGTERM: every pipeline commits what it has taken and stops, exit code 0. A second one stops at once; what was
-not committed is read again by the next run. SIGHUP: every pipeline commits and goes on.")]
+not committed is read again by the next run. SIGHUP: every pipeline commits and goes on.
+
+A pipeline that listens (tcp, http) says at which address, also where its spec leaves the port to the system (port 0). It is
+idle when somebody was connected, nobody is any more, and everything is committed. One that reads the repo of another
+pipeline of the same run is idle when that one has stopped.")]
 pub(super) struct Run {
     /// Spec files, YAML or JSON, with one or more pipelines each.
     #[arg(required = true, value_name = "SPEC")]
@@ -53,10 +58,11 @@ enum When {
 impl Run {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let specs = load_all(&self.specs)?;
+        let links = Links::between(&specs)?;
         let plugins = global.open_plugins()?;
         let mut pipelines = Vec::with_capacity(specs.len());
         for loaded in &specs {
-            pipelines.push(Parts::build(loaded, &plugins).await?.with_reset(&self.reset_node));
+            pipelines.push(Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node));
         }
         let store = Store::open(&global.store).await?;
         let options = RunOptions {

@@ -6,6 +6,7 @@ use arrow::error::ArrowError;
 use thiserror::Error;
 
 use crate::{
+    data::{ByteSize, Period},
     error::{Coded, Kind},
     repo,
 };
@@ -46,6 +47,65 @@ pub enum Error {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// Whoever should get the rows cannot be reached, or the address cannot be listened at.
+    #[error("consumer \"{consumer}\" cannot use {place}; check the address, and that the other side is there")]
+    Unreachable {
+        /// The consumer.
+        consumer: &'static str,
+        /// The address.
+        place: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Rows were not taken in time.
+    #[error(
+        "consumer \"{consumer}\" still had about {bytes} to deliver after {after}; see whether the other side reads, or set queue.timeout or queue.whenFull"
+    )]
+    Slow {
+        /// The consumer.
+        consumer: &'static str,
+        /// What waits.
+        bytes: ByteSize,
+        /// How long it was waited for.
+        after: Period,
+    },
+    /// A receiver does not want the rows.
+    #[error(
+        "consumer \"http\": {url} refused rows with status {status} ({said}); mend the receiver or the spec, or set onError to drop"
+    )]
+    Refused {
+        /// Where they were posted.
+        url: String,
+        /// Status of the answer.
+        status: u16,
+        /// Beginning of the answer.
+        said: String,
+    },
+    /// A receiver does not answer as it should, again and again.
+    #[error("consumer \"http\": {url} has not taken rows for {tried} ({what}); see whether it runs, or set retryFor")]
+    Unanswered {
+        /// Where they were posted.
+        url: String,
+        /// What came of the last try.
+        what: String,
+        /// How long it was tried.
+        tried: Period,
+    },
+    /// A secret is not where the spec says.
+    #[error("the secret `token` of consumer \"{consumer}\": {reason}")]
+    Secret {
+        /// The consumer.
+        consumer: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The task that delivers is gone.
+    #[error("the task of consumer \"{consumer}\" that delivers rows has stopped; this is a bug of the host")]
+    Lost {
+        /// The consumer.
+        consumer: &'static str,
+    },
     /// The encoding thread is gone.
     #[error("the thread that encodes data files has stopped; this is a bug of the host")]
     Gone,
@@ -55,9 +115,11 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Repo(source) => source.kind(),
-            Self::File { .. } => Kind::Unavailable,
-            Self::Encode { .. } | Self::Spec { .. } => Kind::Spec,
-            Self::Gone => Kind::Internal,
+            Self::File { .. } | Self::Unreachable { .. } | Self::Slow { .. } | Self::Unanswered { .. } => {
+                Kind::Unavailable
+            }
+            Self::Encode { .. } | Self::Spec { .. } | Self::Refused { .. } | Self::Secret { .. } => Kind::Spec,
+            Self::Gone | Self::Lost { .. } => Kind::Internal,
         }
     }
 
@@ -68,6 +130,12 @@ impl Coded for Error {
             Self::Encode { .. } => "E0602",
             Self::Spec { .. } => "E0603",
             Self::Gone => "E0604",
+            Self::Unreachable { .. } => "E0610",
+            Self::Slow { .. } => "E0611",
+            Self::Refused { .. } => "E0612",
+            Self::Unanswered { .. } => "E0613",
+            Self::Secret { .. } => "E0614",
+            Self::Lost { .. } => "E0615",
         }
     }
 }

@@ -14,6 +14,7 @@ mod message;
 mod offset;
 mod part;
 mod quantity;
+mod upstream;
 
 pub use aside::Aside;
 pub use batch::{Batch, Origins};
@@ -23,3 +24,4 @@ pub use message::{Blobs, Header, Messages};
 pub use offset::{PartitionId, Position, Span};
 pub use part::Part;
 pub use quantity::{ByteSize, Period};
+pub use upstream::{Provenance, Upstream};

@@ -10,18 +10,25 @@
 //!
 //! **Invariant**: a handler never sees an offset, a file or a socket, so it cannot forge progress.
 
+mod aggregates;
+mod arrival;
 mod build;
 mod chain;
+mod columns;
+mod digest;
 mod error;
 mod expression;
 mod flow;
 mod groups;
 pub mod handlers;
 mod held;
+mod order;
 mod plugin;
 mod query;
 mod recency;
+mod sequence;
 mod spec;
+mod state;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -39,6 +46,7 @@ pub use self::{
     flow::{News, Shape, Source, Unit},
     plugin::{PluginHandler, PluginSpec},
     spec::NodeSpec,
+    state::LimitsSpec,
     time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
 };
 use crate::data::Part;

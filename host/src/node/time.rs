@@ -231,6 +231,11 @@ impl Watermarks {
         Self { lateness: i64::try_from(lateness.0.as_nanos()).unwrap_or(i64::MAX), ..Self::default() }
     }
 
+    /// From now on rows may be out of order by `lateness`.
+    pub fn bear(&mut self, lateness: Period) {
+        self.lateness = Self::new(lateness).lateness;
+    }
+
     /// Rows of `source` will come: nobody runs ahead of it until they do.
     pub fn opened(&mut self, source: Source) {
         let mark = self.sources.entry(source).or_default();
@@ -250,16 +255,23 @@ impl Watermarks {
     /// Takes the times of rows of one source, in order. For each row whether it is late: that is if the time that
     /// `until` gives for it (up to when it would still count) is not after the watermark that the rows before it make.
     pub fn observe(&mut self, source: Source, times: &[i64], until: impl Fn(i64) -> i64) -> Vec<bool> {
-        let reached = self.reached;
+        let passed = self.passed(source, times);
+        let late = |(&time, passed): (&i64, Option<i64>)| passed.is_some_and(|watermark| until(time) <= watermark);
+        times.iter().zip(passed).map(late).collect()
+    }
+
+    /// Takes the times of rows of one source, in order. For each row the watermark that the rows before it make: what
+    /// ended there or earlier can no longer count the row.
+    pub fn passed(&mut self, source: Source, times: &[i64]) -> Vec<Option<i64>> {
+        let (reached, lateness) = (self.reached, self.lateness);
         let mark = self.sources.entry(source).or_default();
         mark.idle = false;
-        let mut late = Vec::with_capacity(times.len());
-        for &time in times {
-            let own = mark.newest.map(|newest| newest.saturating_sub(self.lateness));
-            late.push(own.max(reached).is_some_and(|watermark| until(time) <= watermark));
+        let each = times.iter().map(|&time| {
+            let own = mark.newest.map(|newest| newest.saturating_sub(lateness));
             mark.newest = mark.newest.max(Some(time));
-        }
-        late
+            own.max(reached)
+        });
+        each.collect()
     }
 
     /// The time that all sources which count have passed; it never goes back. `None` while one of them has said nothing.

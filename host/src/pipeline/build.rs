@@ -9,13 +9,25 @@ use std::{
     },
 };
 
-use super::{Error, decide::Thresholds};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Error, Links,
+    decide::{Thresholds, Until},
+    link::Place,
+    run::Conditions,
+};
 use crate::{
-    consumer::{Consumer, ConsumerSpec, FileConsumer, PrintConsumer, Target},
+    consumer::{self, Consumer, PublishConsumer, Surroundings, Target},
     data::Marker,
     node::{self, Builder, Chain, NodeSpec, Shape, States},
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
-    producer::{DecoderFactory, DecoderSpec, Discovery, SchemaPin, StreamSpec},
+    producer::{
+        self, ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer,
+        Runs, SchemaPin, Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
+    },
+    repo::Store,
+    secret::Secret,
     spec::{ErrorsSpec, Loaded, PipelineSpec},
 };
 
@@ -26,29 +38,50 @@ pub struct Parts {
     pub(super) spec: PipelineSpec,
     pub(super) digest: String,
     pub(super) base: PathBuf,
-    pub(super) stream: StreamSpec,
-    pub(super) source: Task,
+    pub(super) source: Source,
+    pub(super) source_task: Option<Task>,
+    token: Option<Secret>,
     pub(super) decoder: DecoderSpec,
     pub(super) decoder_task: Option<Task>,
     pub(super) handler_tasks: BTreeMap<String, Task>,
     pub(super) digests: BTreeMap<String, String>,
     pub(super) draining: Arc<AtomicBool>,
+    /// Where it stands between the other pipelines of the run.
+    pub(super) place: Place,
     /// Handlers that start empty, and whether a commit since then holds their new state.
     pub(super) reset: BTreeSet<String>,
     pub(super) reset_done: Arc<AtomicBool>,
 }
 
 impl Parts {
-    /// The parts of `loaded`.
+    /// The parts of `loaded`, which runs beside the others that `links` is about.
     ///
     /// # Errors
     /// What the spec lacks, a plugin that cannot be loaded, a grant that is missing.
-    pub async fn build(loaded: &Loaded, plugins: &Plugins) -> Result<Self, Error> {
+    pub async fn build(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
         let mut loading = Loading::new(&spec, &loaded.base_dir, plugins);
-        let stream = loading.part(spec.producer.stream.as_ref(), "producer.stream")?.clone();
-        let decoder = loading.part(spec.producer.decoder.as_ref(), "producer.decoder")?.clone();
-        let source = loading.task(&stream.plugin, &stream.settings).await?;
+        let source = loading.part(spec.producer.source(), "producer")?;
+        let decoder = match source.decodes() {
+            true => loading.part(spec.producer.decoder.clone().or_else(|| linked(&source)), "producer.decoder")?,
+            // It will meet no message.
+            false => DecoderSpec::Native(NativeDecoder::Raw),
+        };
+        let source_task = match &source {
+            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
+            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) | Source::Subscribe(_) => None,
+        };
+        let token = match &source {
+            Source::Http(HttpSpec { token: Some(token), .. }) => {
+                let key = "producer.http.token";
+                let failed = |reason| Error::Producer {
+                    pipeline: spec.pipeline.name.clone(),
+                    source: Box::new(producer::Error::Secret { key, reason }),
+                };
+                Some(token.read(&loaded.base_dir).map_err(failed)?)
+            }
+            _ => None,
+        };
         let decoder_task = match &decoder {
             DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings).await?),
             DecoderSpec::Native(_) => None,
@@ -59,13 +92,15 @@ impl Parts {
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
             base: loaded.base_dir.clone(),
-            stream,
             source,
+            source_task,
+            token,
             decoder,
             decoder_task,
             handler_tasks,
             digests,
             draining,
+            place: links.place(&spec.pipeline.name),
             reset: BTreeSet::new(),
             reset_done: Arc::default(),
             spec,
@@ -109,17 +144,36 @@ impl Parts {
         }
     }
 
-    pub(super) fn discovery(&self) -> Discovery {
-        Discovery::new(self.stream.clone(), self.source.clone())
+    /// What reads the source.
+    pub(super) fn producer(&self, store: &Store, conditions: &Conditions) -> Result<Box<dyn Producer>, Error> {
+        Ok(match &self.source {
+            Source::Stream(spec) => {
+                let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
+                Box::new(StreamProducer::new(spec.clone(), task))
+            }
+            Source::Tcp(spec) => Box::new(TcpProducer::new(spec.clone(), &self.name)),
+            Source::Http(spec) => {
+                Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
+            }
+            Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone())),
+            Source::Subscribe(spec) => Box::new(SubscribeProducer::new(spec, &self.base, self.place.publisher())),
+            Source::Repo(spec) => {
+                let upstream = self.place.upstream_over();
+                let runs: Runs = Arc::new(move || upstream.as_ref().is_some_and(|over| !over.is_cancelled()));
+                let ends = conditions.until == Until::Ended;
+                Box::new(RepoProducer::new(spec.clone(), store.clone(), runs, ends))
+            }
+        })
     }
 
     pub(super) fn decoders(&self, pin: SchemaPin) -> DecoderFactory {
         DecoderFactory {
             spec: self.decoder.clone(),
             task: self.decoder_task.clone(),
-            topic: self.stream.topic.clone(),
-            metadata: self.stream.metadata.clone(),
+            topic: self.source.topic().to_owned(),
+            metadata: self.source.metadata().to_vec(),
             pin,
+            base: self.base.clone(),
         }
     }
 
@@ -140,7 +194,11 @@ impl Parts {
     /// What leaves the last handler, as far as it is known before any row: errors in the spec show here.
     pub(super) async fn shape(&self, pin: &SchemaPin, meeting: &mut Chain) -> Result<Shape, Error> {
         let mut lane = self.lane_chain().await?;
-        let schema = self.decoders(pin.clone()).schema().await;
+        // Rows that need no decoder have the columns of where they come from.
+        let schema = match self.source.decodes() {
+            true => self.decoders(pin.clone()).schema().await,
+            false => None,
+        };
         let input = Shape { schema, time: self.spec.time.clone(), ..Shape::default() };
         let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
         let between = lane.shape(input).map_err(refused)?;
@@ -179,22 +237,20 @@ impl Parts {
         Error::State { pipeline: self.name.clone(), doing: "restored", source: Box::new(source) }
     }
 
-    /// The consumers besides the repo.
-    pub(super) async fn consumers(&self, json: bool) -> Result<Vec<Box<dyn Consumer>>, Error> {
-        let mut consumers: Vec<Box<dyn Consumer>> = Vec::new();
+    /// The consumers besides the repo: those of the spec, and one for each pipeline that subscribes to this one.
+    pub(super) async fn consumers(
+        &self,
+        json: bool,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Box<dyn Consumer>>, consumer::Error> {
+        let around = Surroundings { pipeline: self.name.clone(), base: self.base.clone(), json, stop: stop.clone() };
+        let mut consumers = Vec::new();
         for spec in &self.spec.consumers {
-            consumers.push(match spec {
-                ConsumerSpec::Print(spec) => Box::new(PrintConsumer::new(spec, &self.name, json)),
-                ConsumerSpec::File(spec) => {
-                    let opened = FileConsumer::open(spec, self.base.join(&spec.path)).await;
-                    Box::new(
-                        opened.map_err(|source| Error::Consumer {
-                            pipeline: self.name.clone(),
-                            source: Box::new(source),
-                        })?,
-                    )
-                }
-            });
+            consumers.push(spec.open(&around).await?);
+        }
+        for link in self.place.downstream() {
+            let publish = PublishConsumer::open(&link.publish(), &around, Some(link.gone())).await?;
+            consumers.push(Box::new(publish) as Box<dyn Consumer>);
         }
         Ok(consumers)
     }
@@ -203,6 +259,12 @@ impl Parts {
     pub(super) fn initial(marker: &Marker) -> bool {
         marker.partitions.is_empty()
     }
+}
+
+/// The decoder of what another pipeline publishes, where the spec names none.
+fn linked(source: &Source) -> Option<DecoderSpec> {
+    let linked = matches!(source, Source::Subscribe(spec) if spec.pipeline.is_some());
+    linked.then(|| DecoderSpec::Native(NativeDecoder::Arrow(ArrowSpec::default())))
 }
 
 /// Loads the plugins of one spec.
@@ -228,7 +290,7 @@ impl<'a> Loading<'a> {
         Ok(tasks)
     }
 
-    fn part<'b, T>(&self, part: Option<&'b T>, name: &str) -> Result<&'b T, Error> {
+    fn part<T>(&self, part: Option<T>, name: &str) -> Result<T, Error> {
         part.ok_or_else(|| Error::Spec {
             pipeline: self.spec.pipeline.name.clone(),
             reason: format!("`{name}` is missing"),

@@ -6,7 +6,7 @@ use super::{Error, build::Parts};
 use crate::{
     clock::{self, Instant},
     consumer::Pending,
-    data::{Advance, Part},
+    data::{Advance, Part, PartitionId, Provenance},
     repo::{BranchWriter, Commit, CommitMeta, Finished},
 };
 
@@ -16,6 +16,9 @@ pub(super) struct Cut {
     pub(super) pending: Pending,
     pub(super) writer: BranchWriter,
     pub(super) advance: Advance,
+    pub(super) provenance: Vec<Provenance>,
+    /// Messages set aside, for those who wait for the commit.
+    pub(super) dead: Vec<(PartitionId, u64)>,
     pub(super) states: BTreeMap<String, Part>,
     pub(super) reason: &'static str,
     pub(super) at: Instant,
@@ -27,13 +30,14 @@ pub(super) struct Done {
     pub(super) writer: BranchWriter,
     pub(super) commit: Commit,
     pub(super) advance: Advance,
+    pub(super) dead: Vec<(PartitionId, u64)>,
     pub(super) took: Duration,
 }
 
 impl Cut {
     /// Writes the files, then creates the record.
     pub(super) async fn commit(self, parts: Parts) -> Result<Done, Error> {
-        let Self { pending, mut writer, advance, states, reason, at } = self;
+        let Self { pending, mut writer, advance, provenance, dead, states, reason, at } = self;
         let branch = parts.spec.commit.branch.clone();
         let failed = |source| Error::Repo {
             pipeline: parts.name.clone(),
@@ -56,12 +60,14 @@ impl Cut {
             dead_letters: written.dead_letters,
             late: written.late,
             marker_file: parts.spec.spout.marker.clone(),
-            ..CommitMeta::default()
+            // Of several the newest: what led to it led to this commit.
+            global: provenance.last().map(|from| from.global.clone()),
+            provenance: provenance.into_iter().map(|from| from.upstream).collect(),
         };
         match writer.finish(written.open, meta).await.map_err(failed)? {
             Finished::Committed(commit) => {
                 let took = clock::now().duration_since(at);
-                Ok(Done { writer, commit, advance, took })
+                Ok(Done { writer, commit, advance, dead, took })
             }
             Finished::Lost(winner) => Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.id }),
             Finished::Unknown(source) => Err(failed(*source)),

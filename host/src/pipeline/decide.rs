@@ -1,6 +1,9 @@
 //! Everything about *when*: a pure function from state and event to actions.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{clock::Instant, data::PartitionId};
 
@@ -27,17 +30,32 @@ pub enum Until {
     Idle,
 }
 
+/// What was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Took {
+    pub(super) partition: PartitionId,
+    pub(super) rows: u64,
+    pub(super) bytes: u64,
+    pub(super) moved: bool,
+    /// Somebody waits for the commit of it, and should not wait longer than this.
+    pub(super) awaited: Option<Duration>,
+    /// Commits of other repos that the open commit comes from, this included.
+    pub(super) upstream: usize,
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// A partition was found, or is read again.
     Opened(PartitionId),
     /// Rows were taken, or a position moved on without any.
-    Took { partition: PartitionId, rows: u64, bytes: u64, moved: bool },
-    /// The partition has nothing for now.
-    Idle(PartitionId),
+    Took(Took),
+    /// The partition has nothing for now; and whether somebody is there who may send.
+    Idle(PartitionId, bool),
     /// The partition has nothing ever again.
     Ended(PartitionId),
+    /// The partition has given all that its producer had taken when it was told to stop.
+    Drained(PartitionId),
     /// All partitions that the source has were told.
     Discovered,
     /// The commit that was cut is finished.
@@ -58,6 +76,8 @@ pub(super) enum Reason {
     Rows,
     Bytes,
     Time,
+    Awaited,
+    Upstream,
     Ended,
     Idle,
     Forced,
@@ -71,6 +91,8 @@ impl Reason {
             Self::Rows => "rows",
             Self::Bytes => "bytes",
             Self::Time => "time",
+            Self::Awaited => "awaited",
+            Self::Upstream => "upstream",
             Self::Ended => "ended",
             Self::Idle => "idle",
             Self::Forced => "forced",
@@ -101,7 +123,11 @@ enum Lane {
     /// Since when it has nothing, while we were waiting for it, unless the handlers were told.
     Idle(Option<Instant>),
     Ended,
+    Drained,
 }
+
+/// Commits of other repos that one commit can come from: their names stand in its record.
+const UPSTREAM: usize = 64;
 
 /// What is open, what is on its way, and who still has something.
 #[derive(Debug)]
@@ -111,32 +137,45 @@ pub(super) struct State {
     /// How long handlers wait for a partition that has nothing.
     idle_after: Option<Duration>,
     lanes: BTreeMap<PartitionId, Lane>,
+    /// Partitions that have nothing, and somebody there who may send.
+    expecting: BTreeSet<PartitionId>,
     discovered: bool,
     rows: u64,
     bytes: u64,
     since: Option<Instant>,
+    /// When whoever waits should have an answer.
+    awaited: Option<Instant>,
+    upstream: usize,
     committing: bool,
     forced: bool,
     memory_high: bool,
+    /// Lanes go on after the order to stop until each is drained.
+    drains: bool,
     draining: bool,
     finished: bool,
     stopped: bool,
 }
 
 impl State {
-    pub(super) fn new(thresholds: Thresholds, until: Until, idle_after: Option<Duration>) -> Self {
+    /// `drains` if the lanes go on after the order to stop until each is drained; handlers are told of a partition that has
+    /// had nothing for `idle_after`.
+    pub(super) fn new(thresholds: Thresholds, until: Until, drains: bool, idle_after: Option<Duration>) -> Self {
         Self {
             thresholds,
             until,
             idle_after,
             lanes: BTreeMap::new(),
+            expecting: BTreeSet::new(),
             discovered: false,
             rows: 0,
             bytes: 0,
             since: None,
+            awaited: None,
+            upstream: 0,
             committing: false,
             forced: false,
             memory_high: false,
+            drains,
             draining: false,
             finished: false,
             stopped: false,
@@ -145,7 +184,10 @@ impl State {
 
     /// When something is due by time: the open commit, or word of a partition that has nothing.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        let commit = self.since.filter(|_| !self.committing).map(|since| since + self.thresholds.time);
+        let commit = self.since.filter(|_| !self.committing).map(|since| {
+            let since = since + self.thresholds.time;
+            self.awaited.map_or(since, |awaited| awaited.min(since))
+        });
         let quiet = self.lanes.values().filter_map(|lane| self.quiet_at(*lane)).min();
         [commit, quiet].into_iter().flatten().min()
     }
@@ -172,7 +214,8 @@ impl State {
 
     /// Whether the next commit is full while the one before is still being written: no row is taken until it is.
     pub(super) fn full(&self) -> bool {
-        self.committing && (self.rows >= self.thresholds.rows || self.bytes >= self.thresholds.bytes)
+        let Thresholds { rows, bytes, .. } = self.thresholds;
+        self.committing && (self.rows >= rows || self.bytes >= bytes || self.upstream >= UPSTREAM)
     }
 
     /// Takes `event` at `now`.
@@ -195,6 +238,7 @@ impl State {
         if let Some(reason) = self.due(now, over) {
             self.committing = true;
             (self.rows, self.bytes, self.since) = (0, 0, None);
+            (self.awaited, self.upstream) = (None, 0);
             (self.forced, self.memory_high) = (false, false);
             actions.push(Action::Cut(reason));
         } else if self.since.is_none() && self.wants_to_stop(over) {
@@ -207,22 +251,33 @@ impl State {
     fn take(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) {
         match event {
             Event::Opened(partition) => drop(self.lanes.insert(partition, Lane::Reading)),
-            Event::Took { partition, rows, bytes, moved } => {
+            Event::Took(Took { partition, rows, bytes, moved, awaited, upstream }) => {
                 self.lanes.insert(partition, Lane::Reading);
                 self.rows += rows;
                 self.bytes += bytes;
+                self.upstream = self.upstream.max(upstream);
+                let awaited = awaited.map(|within| now + within);
+                self.awaited = self.awaited.into_iter().chain(awaited).min();
                 if moved {
                     self.since.get_or_insert(now);
                     self.finished = false;
                 }
             }
-            Event::Idle(partition) => {
+            Event::Idle(partition, expects) => {
+                match expects {
+                    true => drop(self.expecting.insert(partition)),
+                    false => drop(self.expecting.remove(&partition)),
+                }
                 let lane = self.lanes.entry(partition).or_insert(Lane::Reading);
                 if !matches!(lane, Lane::Idle(_)) {
                     *lane = Lane::Idle(Some(now));
                 }
             }
-            Event::Ended(partition) => drop(self.lanes.insert(partition, Lane::Ended)),
+            Event::Ended(partition) => {
+                self.expecting.remove(&partition);
+                self.lanes.insert(partition, Lane::Ended);
+            }
+            Event::Drained(partition) => drop(self.lanes.insert(partition, Lane::Drained)),
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
             Event::Forced => self.forced = true,
@@ -242,23 +297,29 @@ impl State {
         let reasons = [
             (self.rows >= self.thresholds.rows, Reason::Rows),
             (self.bytes >= self.thresholds.bytes, Reason::Bytes),
+            (self.upstream >= UPSTREAM, Reason::Upstream),
             (over, Reason::Ended),
             (self.draining, Reason::Shutdown),
             (self.forced, Reason::Forced),
             (self.memory_high, Reason::Memory),
-            (self.until == Until::Idle && self.lanes_are(|lane| lane != Lane::Reading), Reason::Idle),
+            (self.until == Until::Idle && self.is_idle(), Reason::Idle),
+            (self.awaited.is_some_and(|at| at <= now), Reason::Awaited),
             (now.duration_since(since) >= self.thresholds.time, Reason::Time),
         ];
         reasons.iter().find(|(due, _)| *due).map(|(_, reason)| *reason)
     }
 
     fn wants_to_stop(&self, over: bool) -> bool {
-        self.draining
+        self.draining && (!self.drains || self.lanes_are(|lane| matches!(lane, Lane::Ended | Lane::Drained)))
             || match self.until {
                 Until::Stopped => false,
                 Until::Ended => over,
-                Until::Idle => self.lanes_are(|lane| lane != Lane::Reading),
+                Until::Idle => self.is_idle(),
             }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.expecting.is_empty() && self.lanes_are(|lane| lane != Lane::Reading)
     }
 
     fn lanes_are(&self, wanted: impl Fn(Lane) -> bool) -> bool {
@@ -272,14 +333,19 @@ mod tests {
 
     const THRESHOLDS: Thresholds = Thresholds { rows: 10, bytes: 1000, time: Duration::from_secs(5) };
 
+    const MOVED: Took = Took { partition: 0, rows: 0, bytes: 0, moved: true, awaited: None, upstream: 0 };
+
     fn took(rows: u64) -> Event {
-        Event::Took { partition: 0, rows, bytes: rows * 10, moved: true }
+        Event::Took(Took { rows, bytes: rows * 10, ..MOVED })
     }
 
     /// Each line: seconds since the start, event, expected actions.
     fn check(until: Until, lines: &[(u64, Event, &[Action])]) {
+        check_state(State::new(THRESHOLDS, until, false, Some(Duration::from_secs(3))), lines);
+    }
+
+    fn check_state(mut state: State, lines: &[(u64, Event, &[Action])]) {
         let start = Instant::now();
-        let mut state = State::new(THRESHOLDS, until, Some(Duration::from_secs(3)));
         for (index, (at, event, expected)) in lines.iter().enumerate() {
             let actions = state.step(*event, start + Duration::from_secs(*at));
             assert_eq!(&actions, expected, "line {index}: {event:?}");
@@ -289,7 +355,7 @@ mod tests {
     #[test]
     fn the_first_threshold_cuts() {
         check(Until::Stopped, &[(0, took(9), &[]), (0, took(1), &[Action::Cut(Reason::Rows)])]);
-        let large = Event::Took { partition: 0, rows: 1, bytes: 1000, moved: true };
+        let large = Event::Took(Took { rows: 1, bytes: 1000, ..MOVED });
         check(Until::Stopped, &[(0, large, &[Action::Cut(Reason::Bytes)])]);
         check(
             Until::Stopped,
@@ -301,13 +367,13 @@ mod tests {
 
     #[test]
     fn nothing_moved_means_no_commit() {
-        let still = Event::Took { partition: 0, rows: 0, bytes: 0, moved: false };
+        let still = Event::Took(Took { moved: false, ..MOVED });
         check(Until::Stopped, &[(0, still, &[]), (99, Event::Tick, &[]), (99, Event::Forced, &[])]);
     }
 
     #[test]
     fn offsets_alone_are_worth_a_commit() {
-        let filtered = Event::Took { partition: 0, rows: 0, bytes: 0, moved: true };
+        let filtered = Event::Took(MOVED);
         check(Until::Stopped, &[(0, filtered, &[]), (5, Event::Tick, &[Action::Cut(Reason::Time)])]);
     }
 
@@ -356,8 +422,8 @@ mod tests {
                 (0, Event::Opened(1), &[]),
                 (0, Event::Discovered, &[]),
                 (0, took(3), &[]),
-                (0, Event::Idle(0), &[]),
-                (0, Event::Idle(1), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Idle(0, false), &[]),
+                (0, Event::Idle(1, false), &[Action::Cut(Reason::Idle)]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
@@ -370,14 +436,30 @@ mod tests {
             Until::Stopped,
             &[
                 (0, Event::Opened(0), &[]),
-                (1, Event::Idle(0), &[]),
-                (2, Event::Idle(0), &[]),
+                (1, Event::Idle(0, false), &[]),
+                (2, Event::Idle(0, false), &[]),
                 (3, Event::Tick, &[]),
                 (4, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
                 (9, Event::Tick, &[]),
                 (9, took(1), &[]),
-                (10, Event::Idle(0), &[]),
+                (10, Event::Idle(0, false), &[]),
                 (13, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+            ],
+        );
+    }
+
+    #[test]
+    fn somebody_who_may_send_is_waited_for() {
+        check(
+            Until::Idle,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (0, Event::Idle(0, true), &[]),
+                (0, took(3), &[]),
+                (0, Event::Idle(0, true), &[]),
+                (0, Event::Idle(0, false), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Committed, &[Action::Stop]),
             ],
         );
     }
@@ -392,6 +474,64 @@ mod tests {
                 (0, Event::Shutdown, &[]),
                 (0, took(2), &[]),
                 (0, Event::Committed, &[Action::Cut(Reason::Shutdown)]),
+                (0, Event::Committed, &[Action::Stop]),
+            ],
+        );
+    }
+
+    #[test]
+    fn who_waits_gets_a_commit_soon() {
+        let awaited = |seconds| Event::Took(Took { rows: 1, awaited: Some(Duration::from_secs(seconds)), ..MOVED });
+        let cut: &[Action] = &[Action::Cut(Reason::Awaited)];
+        check(Until::Stopped, &[(0, awaited(1), &[]), (1, Event::Tick, cut)]);
+        check(Until::Stopped, &[(0, awaited(0), cut)]);
+        check(Until::Stopped, &[(0, took(1), &[]), (1, awaited(0), cut)]);
+        // Who waits longest is counted with, and who came while a commit was written waits for the next one.
+        check(
+            Until::Stopped,
+            &[
+                (0, awaited(2), &[]),
+                (1, awaited(2), &[]),
+                (2, Event::Tick, cut),
+                (2, awaited(1), &[]),
+                (4, Event::Tick, &[]),
+                (4, Event::Committed, cut),
+                (4, Event::Committed, &[]),
+            ],
+        );
+    }
+
+    #[test]
+    fn the_sooner_of_two_times_is_due() {
+        let start = Instant::now();
+        let mut state = State::new(THRESHOLDS, Until::Stopped, false, None);
+        state.step(took(1), start);
+        assert_eq!(state.due_at(), Some(start + Duration::from_secs(5)));
+        state.step(Event::Took(Took { awaited: Some(Duration::from_secs(1)), ..MOVED }), start);
+        assert_eq!(state.due_at(), Some(start + Duration::from_secs(1)));
+        state.step(Event::Forced, start);
+        assert_eq!(state.due_at(), None, "a commit is being written");
+    }
+
+    #[test]
+    fn many_upstream_commits_cut_one_of_ours() {
+        let of = |upstream| Event::Took(Took { upstream, ..MOVED });
+        let cut: &[Action] = &[Action::Cut(Reason::Upstream)];
+        check(Until::Stopped, &[(0, of(UPSTREAM - 1), &[]), (0, of(UPSTREAM), cut), (0, of(1), &[])]);
+    }
+
+    #[test]
+    fn what_was_taken_is_drained_before_stopping() {
+        check_state(
+            State::new(THRESHOLDS, Until::Stopped, true, None),
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (0, took(3), &[]),
+                (0, Event::Shutdown, &[Action::Drain, Action::Cut(Reason::Shutdown)]),
+                (0, Event::Committed, &[]),
+                (0, took(2), &[Action::Cut(Reason::Shutdown)]),
+                (0, Event::Drained(0), &[]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );

@@ -1,5 +1,7 @@
 //! What stops a pipeline.
 
+use std::io;
+
 use thiserror::Error;
 
 use crate::{
@@ -125,6 +127,43 @@ pub enum Error {
         /// What was wrong.
         reason: String,
     },
+    /// A pipeline subscribes to one that is not run.
+    #[error("{at}: pipeline \"{pipeline}\" subscribes to `{upstream}`, which is not among those that run; {advice}")]
+    NoUpstream {
+        /// Where.
+        at: String,
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The one it names.
+        upstream: String,
+        /// The nearest name, or all of them.
+        advice: String,
+    },
+    /// Pipelines wait for each other.
+    #[error("{at}: pipelines read each other in a circle: {cycle}; let one of them read something else")]
+    Cycle {
+        /// Where one of them is.
+        at: String,
+        /// Their names.
+        cycle: String,
+    },
+    /// What a pipeline subscribes to is no more.
+    #[error(
+        "pipeline \"{pipeline}\" stopped because \"{upstream}\", which it reads, has failed; what it had taken is committed"
+    )]
+    Upstream {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The one that failed.
+        upstream: String,
+    },
+    /// There is no place for the sockets between pipelines.
+    #[error("no directory for the sockets between pipelines can be made; see whether TMPDIR is writable")]
+    Sockets {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A task of the pipeline ended without saying why.
     #[error("pipeline \"{pipeline}\": a task ended without an answer; this is a bug of the host")]
     Task {
@@ -136,7 +175,8 @@ pub enum Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Spec { .. } => Kind::Spec,
+            Self::Spec { .. } | Self::NoUpstream { .. } | Self::Cycle { .. } => Kind::Spec,
+            Self::Upstream { .. } | Self::Sockets { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
             Self::Producer { source, .. } => source.kind(),
             Self::Node { source, .. } | Self::Chain { source, .. } | Self::State { source, .. } => source.kind(),
@@ -159,6 +199,10 @@ impl Coded for Error {
             Self::Lost { .. } => "E0702",
             Self::Message { .. } => "E0703",
             Self::Task { .. } => "E0704",
+            Self::NoUpstream { .. } => "E0730",
+            Self::Cycle { .. } => "E0731",
+            Self::Upstream { .. } => "E0732",
+            Self::Sockets { .. } => "E0733",
         }
     }
 }

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Update,
     build::Parts,
     decide::Until,
+    link::Fate,
     run::{Conditions, Order, Sums, run},
 };
 use crate::{
@@ -35,6 +37,7 @@ const TRIES: u32 = 3;
 pub struct Host {
     tasks: JoinSet<Result<(), Error>>,
     orders: BTreeMap<String, mpsc::UnboundedSender<Order>>,
+    stop: CancellationToken,
 }
 
 impl Host {
@@ -46,12 +49,14 @@ impl Host {
         options: &RunOptions,
     ) -> (Self, mpsc::UnboundedReceiver<Update>) {
         let (updates, told) = mpsc::unbounded_channel();
-        let mut host = Self { tasks: JoinSet::new(), orders: BTreeMap::new() };
+        let stop = CancellationToken::new();
+        let mut host = Self { tasks: JoinSet::new(), orders: BTreeMap::new(), stop: stop.clone() };
         for parts in pipelines {
             let (order, orders) = mpsc::unbounded_channel();
             host.orders.insert(parts.name.clone(), order);
-            let conditions = Conditions { until: options.until, json: options.json, memory_high: options.memory_high };
-            host.tasks.spawn(supervise(parts, store.clone(), conditions, orders, updates.clone()));
+            let RunOptions { until, json, memory_high } = *options;
+            let conditions = Conditions { until, json, memory_high, stop: stop.clone() };
+            host.tasks.spawn(fated(parts, store.clone(), conditions, orders, updates.clone()));
         }
         (host, told)
     }
@@ -59,6 +64,7 @@ impl Host {
     /// Asks every pipeline to commit what it has taken and stop.
     pub fn stop(&self) {
         self.order(Order::Stop);
+        self.stop.cancel();
     }
 
     /// Asks every pipeline to commit what it has taken and go on.
@@ -88,6 +94,29 @@ impl Host {
     }
 }
 
+/// Runs one pipeline, and lets those that it is linked with know when it is over, also if that is by a panic.
+async fn fated(
+    parts: Parts,
+    store: Store,
+    conditions: Conditions,
+    orders: mpsc::UnboundedReceiver<Order>,
+    updates: mpsc::UnboundedSender<Update>,
+) -> Result<(), Error> {
+    let mut fated = Fated(parts.place.fate().clone(), true);
+    let over = Box::pin(supervise(parts, store, conditions, orders, updates)).await;
+    fated.1 = over.is_err();
+    over
+}
+
+/// The fate of a pipeline, and whether it is to have failed.
+struct Fated(Fate, bool);
+
+impl Drop for Fated {
+    fn drop(&mut self) {
+        self.0.end(self.1);
+    }
+}
+
 /// Runs one pipeline; after passing trouble it starts again from its head.
 async fn supervise(
     parts: Parts,
@@ -104,6 +133,14 @@ async fn supervise(
             Ok(last) => {
                 sums.rows += last.rows;
                 sums.commits += last.commits;
+                let waited = conditions.until != Until::Stopped || parts.place.subscribes();
+                if let Some(upstream) = parts.place.failed_upstream().filter(|_| waited) {
+                    let (pipeline, upstream) = (parts.name.clone(), upstream.to_owned());
+                    let error = Error::Upstream { pipeline: pipeline.clone(), upstream };
+                    let (text, code) = (error.to_string(), error.code().to_owned());
+                    drop(updates.send(Update::Failed { pipeline, error: text, code }));
+                    return Err(error);
+                }
                 let (rows, commits) = (sums.rows, sums.commits);
                 drop(updates.send(Update::Stopped { pipeline: parts.name.clone(), rows, commits }));
                 return Ok(());

@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
+use arrow::array::RecordBatch;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
 use crate::{
     clock,
-    data::{Batch, PartitionId, Position},
+    data::{Batch, PartitionId, Position, Provenance},
     node::Chain,
     plugin::Progress,
     producer::{Decoder, Fetched, Fetcher},
@@ -24,13 +25,29 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum Told {
     /// Batches of one run; they are taken together.
-    Batches { batches: Vec<Batch>, jumped: Option<u64>, room: OwnedSemaphorePermit },
+    Batches { batches: Vec<Batch>, about: About, room: OwnedSemaphorePermit },
     /// Nothing for now.
-    Idle,
+    Idle {
+        /// And yet somebody is there who may send, or somebody is waited for.
+        expects: bool,
+    },
     /// Nothing ever again.
     Ended,
     /// The lane is over.
     Failed(Box<Error>),
+}
+
+/// What is known of a run besides its rows.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    /// The source was entered anew here.
+    pub(super) jumped: Option<u64>,
+    /// Whether the position is another after it.
+    pub(super) moved: bool,
+    /// Somebody waits until it is durable, and should not wait longer than this.
+    pub(super) awaited: Option<Duration>,
+    /// The commits of other repos that it comes from.
+    pub(super) provenance: Vec<Provenance>,
 }
 
 /// Counts that a lane keeps up to date for whoever shows progress.
@@ -69,7 +86,7 @@ impl Lane {
     /// Starts the tasks of a lane. They end when `shared.stop` is cancelled, at the end of the partition, or by failing.
     pub(super) fn start(
         partition: PartitionId,
-        fetcher: Fetcher,
+        fetcher: Box<dyn Fetcher>,
         decoder: Decoder,
         chain: Chain,
         shared: &Shared,
@@ -96,13 +113,13 @@ impl Lane {
 
 enum Raw {
     Run(Box<Fetched>, OwnedSemaphorePermit),
-    Idle,
+    Idle(bool),
     Ended,
 }
 
 struct Fetching {
     partition: PartitionId,
-    fetcher: Fetcher,
+    fetcher: Box<dyn Fetcher>,
     hints: watch::Receiver<Position>,
     lag: watch::Sender<Option<u64>>,
     raw: mpsc::Sender<Raw>,
@@ -121,24 +138,26 @@ impl Fetching {
     }
 
     async fn fetch_all(&mut self) -> Result<(), crate::producer::Error> {
-        let mut idle = false;
+        // What was told last of having nothing, if that still holds.
+        let mut idle = None;
         loop {
             if self.hints.has_changed().unwrap_or(false) {
                 let upto = self.hints.borrow_and_update().clone();
                 self.fetcher.committed(&upto).await;
             }
             let fetched = self.fetcher.fetch().await?;
-            let progress = fetched.progress;
+            let (progress, expects) = (fetched.progress, fetched.expects);
             let next = fetched.span.next.offset;
             self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
-            let moved = fetched.span.start != next || fetched.jump.is_some();
-            if moved && !self.pass_on(fetched).await {
+            let moved = fetched.moves();
+            // Who waits is heard of also where nothing new came.
+            if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
                 return Ok(());
             }
-            let now_idle = progress == Progress::Idle;
+            let now_idle = (progress == Progress::Idle).then_some(expects);
             let news = match progress {
                 Progress::Ended => Some(Raw::Ended),
-                Progress::Idle if !idle || moved => Some(Raw::Idle),
+                Progress::Idle if idle != now_idle || moved => Some(Raw::Idle(expects)),
                 Progress::More | Progress::Idle => None,
             };
             idle = now_idle;
@@ -159,8 +178,10 @@ impl Fetching {
 
     /// Whether the decoding task took it.
     async fn pass_on(&mut self, fetched: Fetched) -> bool {
-        let bytes = fetched.messages.bytes();
-        self.shared.counts.messages.fetch_add(fetched.messages.len() as u64, Ordering::Relaxed);
+        let rows = fetched.rows.as_ref();
+        let bytes = fetched.messages.bytes() + rows.map_or(0, RecordBatch::get_array_memory_size);
+        let messages = fetched.messages.len() + rows.map_or(0, RecordBatch::num_rows);
+        self.shared.counts.messages.fetch_add(messages as u64, Ordering::Relaxed);
         self.shared.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let size = u32::try_from(bytes.clamp(1, ROOM)).unwrap_or(u32::MAX);
         match Arc::clone(&self.shared.room).acquire_many_owned(size).await {
@@ -190,7 +211,7 @@ impl Decoding {
             let raw = match after.take() {
                 Some(raw) => raw,
                 None => match self.fetched.recv().await {
-                    Some(Raw::Run(first, room)) if self.decoder.infers() => {
+                    Some(Raw::Run(first, room)) if first.rows.is_none() && self.decoder.infers() => {
                         let (run, next) = self.sample(first, room).await;
                         after = next;
                         run
@@ -200,12 +221,15 @@ impl Decoding {
                 },
             };
             let told = match raw {
-                Raw::Idle => Told::Idle,
+                Raw::Idle(expects) => Told::Idle { expects },
                 Raw::Ended => Told::Ended,
-                Raw::Run(fetched, room) => {
-                    let jumped = fetched.jump;
+                Raw::Run(mut fetched, room) => {
+                    let (jumped, awaited) = (fetched.jump, fetched.awaited);
+                    let moved = fetched.moves();
+                    let provenance = std::mem::take(&mut fetched.provenance);
+                    let about = About { jumped, moved, awaited, provenance };
                     match self.decode(*fetched).await {
-                        Ok(batches) => Told::Batches { batches, jumped, room },
+                        Ok(batches) => Told::Batches { batches, about, room },
                         Err(error) => Told::Failed(Box::new(error)),
                     }
                 }
@@ -223,9 +247,11 @@ impl Decoding {
         let until = clock::now() + SAMPLE_TIME;
         while run.messages.len() < SAMPLE {
             match tokio::time::timeout_at(until, self.fetched.recv()).await {
-                Ok(Some(Raw::Run(next, more))) if next.jump.is_none() => {
+                Ok(Some(Raw::Run(next, more))) if next.jump.is_none() && next.rows.is_none() => {
                     run.messages.append(next.messages);
                     run.span.next = next.span.next;
+                    run.awaited = run.awaited.into_iter().chain(next.awaited).min();
+                    run.provenance.extend(next.provenance);
                     room.merge(more);
                 }
                 Ok(other) => return (Raw::Run(run, room), other),
@@ -237,9 +263,15 @@ impl Decoding {
 
     async fn decode(&mut self, fetched: Fetched) -> Result<Vec<Batch>, Error> {
         let pipeline = || self.shared.pipeline.clone();
-        let Fetched { messages, span, .. } = fetched;
+        let Fetched { messages, rows, span, .. } = fetched;
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
-        let batch = self.decoder.decode(messages, span).await;
+        let batch = match rows {
+            Some(records) => {
+                let batch = Batch::held(records);
+                Ok(Batch { span, ..batch })
+            }
+            None => self.decoder.decode(messages, span).await,
+        };
         let batch = batch.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;
         self.chain.handle(batch).await.map_err(|error| Error::Node {
             pipeline: pipeline(),

@@ -13,6 +13,7 @@ mod decide;
 mod error;
 mod host;
 mod lane;
+mod link;
 mod memory;
 mod offsets;
 mod publish;
@@ -26,6 +27,7 @@ pub use self::{
     decide::Until,
     error::Error,
     host::{Host, RunOptions},
+    link::Links,
     rehearsal::{Problem, Rehearsal, Verdict},
     update::Update,
 };

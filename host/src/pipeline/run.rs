@@ -17,7 +17,8 @@ use super::{
     Error, Update,
     build::Parts,
     commit::{Cut, Done},
-    decide::{Action, Event, Reason, State, Until},
+    decide::{Action, Event, Reason, State, Took, Until},
+    host::chain,
     lane::{Counts, Lane, ROOM, Shared, Told},
     offsets::Offsets,
     publish::Publishing,
@@ -26,9 +27,10 @@ use super::{
 use crate::{
     clock,
     consumer::{Consumer, RepoConsumer},
-    data::{Batch, PartitionId, Position, Span},
+    data::{Batch, PartitionId, Position, Provenance, Span},
+    error::Coded as _,
     node::{Chain, News, Source},
-    producer::{DecoderFactory, Discovery, Fetcher, Found, SchemaPin},
+    producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
     repo::{BranchWriter, Store},
     spec::OnError,
 };
@@ -49,6 +51,8 @@ pub(super) struct Conditions {
     pub(super) json: bool,
     /// Resident bytes above which a commit is cut early.
     pub(super) memory_high: Option<u64>,
+    /// Cancelled with the order to stop: it is seen also where an order would not be.
+    pub(super) stop: CancellationToken,
 }
 
 /// Sums over one run.
@@ -64,7 +68,9 @@ pub(super) struct Run {
     conditions: Conditions,
     updates: mpsc::UnboundedSender<Update>,
     state: State,
-    discovery: Discovery,
+    producer: Box<dyn Producer>,
+    manner: Manner,
+    listening: bool,
     decoders: DecoderFactory,
     pin: SchemaPin,
     shared: Shared,
@@ -74,6 +80,9 @@ pub(super) struct Run {
     consumers: Vec<Box<dyn Consumer>>,
     repo: RepoConsumer,
     offsets: Offsets,
+    /// Where the rows of the open commit come from, and its messages that were set aside.
+    provenance: Vec<Provenance>,
+    dead: Vec<(PartitionId, u64)>,
     committing: Option<JoinHandle<Result<Done, Error>>>,
     writer: Option<BranchWriter>,
     publishing: Publishing,
@@ -91,7 +100,12 @@ pub(super) async fn run(
     updates: &mpsc::UnboundedSender<Update>,
 ) -> Result<Sums, Error> {
     let (mut run, told) = Run::start(parts, store, conditions, updates).await?;
-    run.until_stopped(told, orders).await?;
+    let over = run.until_stopped(told, orders).await;
+    // What is still queued will not be taken; only then can those who wait be told.
+    run.shared.stop.cancel();
+    run.producer.close().await;
+    over?;
+    run.end_consumers().await;
     run.publishing.finish().await;
     Ok(run.sums)
 }
@@ -108,7 +122,8 @@ impl Run {
         let Recovered { repo, writer, marker, head, mut states, pin } = recover::recover(parts, store).await?;
         let mut meeting = parts.meeting_chain(&mut states).await?;
         parts.shape(&pin, &mut meeting).await?;
-        let consumers = parts.consumers(conditions.json).await?;
+        let consumers = parts.consumers(conditions.json, &conditions.stop).await;
+        let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
         let (told, meet) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let counts = Arc::new(Counts::default());
@@ -119,12 +134,20 @@ impl Run {
             counts: Arc::clone(&counts),
             stop: stop.clone(),
         };
+        let producer = parts.producer(store, conditions)?;
+        let manner = producer.manner();
+        let until = match conditions.until {
+            Until::Stopped if manner.finite => Until::Ended,
+            until => until,
+        };
         let partitions = marker.partitions.len();
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo),
-            state: State::new(parts.thresholds(), conditions.until, meeting.idle_after()),
-            discovery: parts.discovery(),
+            state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()),
+            producer,
+            manner,
+            listening: false,
             decoders: parts.decoders(pin.clone()),
             repo: RepoConsumer::new(repo, parts.target()),
             parts: parts.clone(),
@@ -137,6 +160,8 @@ impl Run {
             meeting,
             consumers,
             offsets: Offsets::new(marker),
+            provenance: Vec::new(),
+            dead: Vec::new(),
             committing: None,
             writer: Some(writer),
             sums: Sums::default(),
@@ -151,7 +176,7 @@ impl Run {
         mut told: ToldBy,
         orders: &mut mpsc::UnboundedReceiver<Order>,
     ) -> Result<(), Error> {
-        let mut discover = interval(self.parts.stream.discover_every.0.max(Duration::from_millis(10)));
+        let mut discover = interval(self.manner.discover_every);
         discover.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = interval(Duration::from_millis(250));
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -184,7 +209,10 @@ impl Run {
                 Action::Cut(reason) => self.cut(reason).await?,
                 Action::Drain => {
                     self.parts.draining.store(true, Ordering::Relaxed);
-                    self.shared.stop.cancel();
+                    match self.manner.drains {
+                        true => self.producer.drain(),
+                        false => self.shared.stop.cancel(),
+                    }
                 }
                 Action::Stop => stop = true,
             }
@@ -202,13 +230,15 @@ impl Run {
     /// Looks for new partitions and starts their lanes.
     async fn discover(&mut self) -> Result<bool, Error> {
         let initial = Parts::initial(self.offsets.marker());
-        let found = match self.discovery.partitions(self.offsets.marker(), initial).await {
-            Ok(found) => found,
-            Err(error) => {
-                let pipeline = self.parts.name.clone();
-                return Err(Error::Producer { pipeline, source: Box::new(error) });
+        let found = self.producer.partitions(self.offsets.marker(), initial).await;
+        let pipeline = || self.parts.name.clone();
+        let found = found.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;
+        if !std::mem::replace(&mut self.listening, true) {
+            let consumers = self.consumers.iter().flat_map(|consumer| consumer.addresses());
+            for address in self.producer.addresses().iter().map(ToString::to_string).chain(consumers) {
+                drop(self.updates.send(Update::Listening { pipeline: pipeline(), address }));
             }
-        };
+        }
         for found in found {
             self.open_lane(found).await?;
         }
@@ -223,13 +253,13 @@ impl Run {
         if starts_late {
             self.offsets.move_on(partition, found.start.clone(), false, None);
         }
-        let fetcher = Fetcher::new(self.parts.stream.clone(), self.parts.source.clone(), found);
+        let fetcher = self.producer.fetcher(found);
         let chain = self.parts.lane_chain().await?;
         self.tell(News::Opened(Source::Partition(partition))).await?;
         self.lanes.insert(partition, Lane::start(partition, fetcher, self.decoders.decoder(), chain, &self.shared));
         self.step(Event::Opened(partition)).await?;
         if starts_late {
-            self.step(Event::Took { partition, rows: 0, bytes: 0, moved: true }).await?;
+            self.step(moved(partition)).await?;
         }
         Ok(())
     }
@@ -237,28 +267,39 @@ impl Run {
     async fn hear(&mut self, partition: PartitionId, told: Told) -> Result<bool, Error> {
         match told {
             Told::Failed(error) => Err(*error),
-            Told::Idle => self.step(Event::Idle(partition)).await,
+            Told::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
+            Told::Ended if self.manner.drains && self.parts.draining.load(Ordering::Relaxed) => {
+                self.step(Event::Drained(partition)).await
+            }
             Told::Ended => {
                 let (rows, bytes) = self.tell(News::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();
                 if !known.as_ref().is_some_and(|known| known.ended) {
                     let position = known.map(|known| known.position).unwrap_or_default();
                     self.offsets.move_on(partition, position, true, None);
-                    self.step(Event::Took { partition, rows, bytes, moved: true }).await?;
+                    self.step(Event::Took(Took { partition, rows, bytes, moved: true, ..Took::default() })).await?;
                 }
                 self.step(Event::Ended(partition)).await
             }
-            Told::Batches { batches, jumped, room } => {
-                let (mut rows, mut bytes) = (0, 0);
+            Told::Batches { batches, about, room } => {
+                let (mut rows, mut bytes, moved) = (0, 0, about.moved);
                 for batch in batches {
-                    self.offsets.move_on(partition, batch.span.next.clone(), false, jumped);
+                    if moved {
+                        self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
+                    }
                     for batch in self.meet(batch).await? {
                         let (more_rows, more_bytes) = self.take(batch).await?;
                         (rows, bytes) = (rows + more_rows, bytes + more_bytes);
                     }
                 }
                 drop(room);
-                self.step(Event::Took { partition, rows, bytes, moved: true }).await
+                for from in about.provenance {
+                    if !self.provenance.contains(&from) {
+                        self.provenance.push(from);
+                    }
+                }
+                let (awaited, upstream) = (about.awaited, self.provenance.len());
+                self.step(Event::Took(Took { partition, rows, bytes, moved, awaited, upstream })).await
             }
         }
     }
@@ -300,7 +341,7 @@ impl Run {
     }
 
     /// What the spec says about messages that could not be processed.
-    fn judge(&self, batch: &mut Batch) -> Result<(), Error> {
+    fn judge(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let errors = self.parts.errors();
         let policy = |stage: &str| if stage == "decode" { errors.decode } else { errors.node };
         if let Some(letter) = batch.dead.iter().find(|letter| policy(&letter.stage) == OnError::Fail) {
@@ -315,6 +356,7 @@ impl Run {
         }
         let before = batch.dead.len();
         batch.dead.retain(|letter| policy(&letter.stage) == OnError::DeadLetter);
+        self.dead.extend(batch.dead.iter().map(|letter| (letter.partition, letter.offset)));
         let dropped = before - batch.dead.len();
         if dropped > 0 {
             tracing::warn!(
@@ -336,6 +378,22 @@ impl Run {
         Ok(())
     }
 
+    /// Lets consumers end in order. Everything is committed already, so what goes wrong here is told and no more.
+    async fn end_consumers(&mut self) {
+        for consumer in &mut self.consumers {
+            if let Err(error) = consumer.finish().await {
+                let (pipeline, code, consumer) = (&self.parts.name, error.code(), consumer.name());
+                tracing::warn!(
+                    pipeline,
+                    code,
+                    consumer,
+                    error = chain(&error),
+                    "a consumer could not be ended in order"
+                );
+            }
+        }
+    }
+
     /// Everything taken so far becomes a commit; writing it goes on beside the rows to come.
     async fn cut(&mut self, reason: Reason) -> Result<(), Error> {
         self.tell(News::Cut).await?;
@@ -347,6 +405,8 @@ impl Run {
             pending: self.repo.cut().map_err(|source| consumer_failed(&self.parts, source))?,
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
             advance: self.offsets.cut(),
+            provenance: std::mem::take(&mut self.provenance),
+            dead: std::mem::take(&mut self.dead),
             states: recover::states(handlers, &self.pin).await,
             reason: reason.word(),
             at: clock::now(),
@@ -356,12 +416,16 @@ impl Run {
     }
 
     async fn committed(&mut self, done: Done) -> Result<bool, Error> {
-        let Done { writer, commit, advance, took } = done;
+        let Done { writer, commit, advance, mut dead, took } = done;
         self.writer = Some(writer);
         self.parts.reset_done.store(true, Ordering::Relaxed);
-        for (partition, step) in &advance.steps {
+        dead.sort_unstable();
+        let positions = advance.steps.into_iter().map(|(partition, step)| (partition, step.to.position)).collect();
+        let durable = Durable { commit: commit.id.clone(), sequence: commit.sequence, positions, dead };
+        self.producer.committed(&durable);
+        for (partition, position) in &durable.positions {
             if let Some(lane) = self.lanes.get(partition) {
-                lane.committed(&step.to.position);
+                lane.committed(position);
             }
         }
         self.sums.rows += commit.rows;
@@ -402,6 +466,11 @@ impl Run {
     fn state_failed(&self, doing: &'static str, source: crate::node::Error) -> Error {
         Error::State { pipeline: self.parts.name.clone(), doing, source: Box::new(source) }
     }
+}
+
+/// The partition moved on, without a row.
+fn moved(partition: PartitionId) -> Event {
+    Event::Took(Took { partition, moved: true, ..Took::default() })
 }
 
 fn consumer_failed(parts: &Parts, source: crate::consumer::Error) -> Error {

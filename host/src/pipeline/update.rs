@@ -15,6 +15,13 @@ pub enum Update {
         /// Partitions known so far.
         partitions: usize,
     },
+    /// The pipeline can be reached at this address.
+    Listening {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// Host and port.
+        address: String,
+    },
     /// Counts since the start; sent a few times a second while they change.
     Progress {
         /// Name of the pipeline.

@@ -3,7 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema_text::SchemaText;
+use super::{
+    decode::{ArrowSpec, AvroSpec, CsvSpec, GraphiteSpec, InfluxSpec, ProtobufSpec, SyslogSpec},
+    schema_text::SchemaText,
+};
 use crate::plugin::Settings;
 
 /// What makes rows of messages: a native decoder, or a plugin.
@@ -22,6 +25,20 @@ pub enum DecoderSpec {
 pub enum NativeDecoder {
     /// One JSON object a message.
     Json(JsonSpec),
+    /// CSV: one record a message, or a whole document.
+    Csv(CsvSpec),
+    /// Graphite's plaintext lines, taken apart by templates.
+    Graphite(GraphiteSpec),
+    /// InfluxDB's line protocol.
+    Influx(InfluxSpec),
+    /// One Arrow IPC stream a message.
+    Arrow(ArrowSpec),
+    /// Avro: containers, or single records.
+    Avro(AvroSpec),
+    /// One Protobuf message a message.
+    Protobuf(ProtobufSpec),
+    /// Syslog, RFC 5424 and RFC 3164.
+    Syslog(SyslogSpec),
     /// Payloads as they are: columns `value` (Binary) and `key` (Binary).
     Raw,
 }

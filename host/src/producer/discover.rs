@@ -1,52 +1,36 @@
-//! Which partitions a topic has, and where those start that no commit has seen.
+//! Reads a stream through a plugin: which partitions its topic has, and where those start that no commit has seen.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{ConsumerType, Error, Start, StreamSpec};
+use async_trait::async_trait;
+
+use super::{ConsumerType, Error, Fetcher, Found, Manner, Producer, Start, StreamSpec, fetch::StreamFetcher};
 use crate::{
     clock,
     data::{Marker, PartitionId, Position},
     plugin::{self, Criteria, Provider, Task},
 };
 
-/// A partition to read, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// The partition.
-    pub partition: PartitionId,
-    /// The source's name for it.
-    pub label: String,
-    /// Where to start.
-    pub start: Position,
-    /// The offset that the last commit ends at; `None` if no commit has seen the partition.
-    pub committed: Option<u64>,
-}
-
-/// Asks the source which partitions there are.
+/// Reads a stream through a plugin.
 #[derive(Debug)]
-pub struct Discovery {
+pub struct StreamProducer {
     spec: StreamSpec,
     task: Task,
     provider: Option<Provider>,
     seen: BTreeMap<PartitionId, String>,
 }
 
-impl Discovery {
+impl StreamProducer {
     /// The partition that the whole stream counts as when it is read at once.
-    pub const STREAM: PartitionId = 0;
+    const STREAM: PartitionId = 0;
 
-    /// Asks about the topic of `spec`.
+    /// Reads the topic of `spec`.
     #[must_use]
     pub fn new(spec: StreamSpec, task: Task) -> Self {
         Self { spec, task, provider: None, seen: BTreeMap::new() }
     }
 
-    /// The partitions not told before. Those that `marker` knows start there; others start as the spec says if
-    /// `initial` (nothing was ever committed), and at the earliest message otherwise, so that nothing is left out.
-    ///
-    /// # Errors
-    /// What the source answers; crashes are worth another try later.
-    pub async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
+    async fn tell(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
         if self.spec.consumer_type == ConsumerType::Highlevel {
             return Ok(self.whole_stream(marker));
         }
@@ -82,13 +66,7 @@ impl Discovery {
         if self.seen.insert(Self::STREAM, "stream".into()).is_some() {
             return Vec::new();
         }
-        let entry = marker.partitions.get(&Self::STREAM);
-        vec![Found {
-            partition: Self::STREAM,
-            label: "stream".into(),
-            start: entry.map(|entry| entry.position.clone()).unwrap_or_default(),
-            committed: entry.map(|entry| entry.position.offset),
-        }]
+        vec![Found::only(marker, "stream")]
     }
 
     async fn provider(&mut self) -> Result<&mut Provider, plugin::Error> {
@@ -143,5 +121,21 @@ impl Discovery {
             doing,
             source: Box::new(source),
         }
+    }
+}
+
+#[async_trait]
+impl Producer for StreamProducer {
+    fn manner(&self) -> Manner {
+        let discover_every = self.spec.discover_every.0.max(Duration::from_millis(10));
+        Manner { discover_every, drains: false, finite: false }
+    }
+
+    async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
+        self.tell(marker, initial).await
+    }
+
+    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
+        Box::new(StreamFetcher::new(self.spec.clone(), self.task.clone(), found))
     }
 }

@@ -1,8 +1,9 @@
 //! Brings the messages of one partition, or of a whole stream, and refuses a source that does not move forward.
 
+use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{ConsumerType, Error, Found, OutOfRange, Start, StreamSpec};
+use super::{ConsumerType, Error, Fetched, Fetcher, Found, OutOfRange, Start, StreamSpec};
 use crate::{
     data::{Messages, PartitionId, Position, Span},
     plugin::{self, Backoff, Checkpoint, FetchLimits, PartitionConsumer, Progress, StreamConsumer, StreamStart, Task},
@@ -11,24 +12,9 @@ use crate::{
 /// Crashes in a row after which a source is given up.
 const CRASHES: u32 = 5;
 
-/// What one fetch brought.
-#[derive(Debug)]
-pub struct Fetched {
-    /// The messages, possibly none.
-    pub messages: Messages,
-    /// The run they cover; `next` may move on without any message.
-    pub span: Span,
-    /// Offset after the newest message that the source has, where it says so.
-    pub high_watermark: Option<u64>,
-    /// Whether there is more, nothing for now, or nothing ever again.
-    pub progress: Progress,
-    /// The source was entered anew at this offset, because it no longer had the one asked for.
-    pub jump: Option<u64>,
-}
-
 /// Fetches one partition.
 #[derive(Debug)]
-pub struct Fetcher {
+pub(super) struct StreamFetcher {
     spec: StreamSpec,
     task: Task,
     found: Found,
@@ -44,19 +30,9 @@ enum Client {
     Stream(Box<StreamConsumer>),
 }
 
-impl Fetcher {
-    /// A fetcher that starts where `found` says.
-    #[must_use]
-    pub fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
-        let position = found.start.clone();
-        Self { spec, task, found, position, client: None, backoff: Backoff::default(), crashes: 0 }
-    }
-
-    /// The next messages. Passing trouble is waited out here; a crash is tried again on a new instance.
-    ///
-    /// # Errors
-    /// Trouble that does not pass: crashes in a row, a fatal error of the source, an offset it no longer has.
-    pub async fn fetch(&mut self) -> Result<Fetched, Error> {
+#[async_trait]
+impl Fetcher for StreamFetcher {
+    async fn fetch(&mut self) -> Result<Fetched, Error> {
         loop {
             match self.attempt().await {
                 Ok(fetched) => {
@@ -70,8 +46,8 @@ impl Fetcher {
         }
     }
 
-    /// Tells the source that everything before `upto` is durable. A hint: what goes wrong here is logged, no more.
-    pub async fn committed(&mut self, upto: &Position) {
+    /// What goes wrong here is logged, no more.
+    async fn committed(&mut self, upto: &Position) {
         let told = match &mut self.client {
             Some(Client::Partition(consumer)) => consumer.committed(upto).await,
             Some(Client::Stream(consumer)) => match StreamToken::read(upto) {
@@ -83,6 +59,15 @@ impl Fetcher {
         if let Err(error) = told {
             tracing::warn!(plugin = self.spec.plugin, partition = self.found.partition, %error, "the source did not take the hint that a commit was finished");
         }
+    }
+}
+
+impl StreamFetcher {
+    /// A fetcher that starts where `found` says.
+    #[must_use]
+    pub(super) fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
+        let position = found.start.clone();
+        Self { spec, task, found, position, client: None, backoff: Backoff::default(), crashes: 0 }
     }
 
     async fn attempt(&mut self) -> Result<Fetched, plugin::Error> {
@@ -96,13 +81,9 @@ impl Fetcher {
         match self.client().await? {
             Client::Partition(consumer) => {
                 let fetched = consumer.fetch(&start, &limits).await?;
-                Ok(Fetched {
-                    messages: fetched.messages,
-                    span: Span { partition, start: start.offset, next: fetched.next },
-                    high_watermark: fetched.high_watermark,
-                    progress: fetched.progress,
-                    jump: None,
-                })
+                let span = Span { partition, start: start.offset, next: fetched.next };
+                let high_watermark = fetched.high_watermark;
+                Ok(Fetched { high_watermark, ..Fetched::new(fetched.messages, span, fetched.progress) })
             }
             Client::Stream(consumer) => {
                 let (messages, progress) = consumer.next(&limits).await?;
@@ -111,7 +92,7 @@ impl Fetcher {
                     false => StreamToken::write(start.offset + messages.len() as u64, &consumer.checkpoint().await?),
                 };
                 let span = Span { partition, start: start.offset, next };
-                Ok(Fetched { messages, span, high_watermark: None, progress, jump: None })
+                Ok(Fetched::new(messages, span, progress))
             }
         }
     }
@@ -197,13 +178,7 @@ impl Fetcher {
         );
         self.position = Position::at(to);
         let span = Span { partition, start: to, next: Position::at(to) };
-        Ok(Fetched {
-            messages: Messages::default(),
-            span,
-            high_watermark: None,
-            progress: Progress::More,
-            jump: Some(to),
-        })
+        Ok(Fetched { jump: Some(to), ..Fetched::new(Messages::default(), span, Progress::More) })
     }
 
     fn failed(&self, doing: &'static str, source: plugin::Error) -> Error {

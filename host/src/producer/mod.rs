@@ -1,29 +1,55 @@
 //! How messages enter and become batches.
 //!
-//! [`Discovery`] says which partitions there are and where each starts, a [`Fetcher`] brings the messages of one
-//! partition (or of the whole stream) with the [`Span`](crate::data::Span) they cover, a [`Decoder`] makes rows of them.
+//! A [`Source`] is what the spec says to read, and what that can [`Promise`]. A [`Producer`] reads it: it says which
+//! partitions there are and where each starts, a [`Fetcher`] brings the messages of one partition with the
+//! [`Span`](crate::data::Span) they cover, a [`Decoder`] makes rows of them.
 //!
 //! ```text
-//! Discovery::partitions ─► Fetcher::fetch ─► Fetched{messages, span} ─► Decoder::decode ─► Batch
+//! Producer::partitions ─► Fetcher::fetch ─► Fetched{messages, span} ─► Decoder::decode ─► Batch
 //! ```
 //!
 //! **Invariant**: nothing here commits, and nothing here decides when a commit is cut.
 
+mod class;
 mod decode;
 mod decoder_spec;
 mod discover;
 mod error;
 mod fetch;
+mod framing;
+mod http;
+mod http_answer;
+mod inbox;
 mod metadata;
+mod produce;
+mod recent;
+mod repo;
+mod repo_spec;
 mod schema_text;
+mod source;
+mod stdin;
 mod stream_spec;
+mod subscribe;
+mod tcp;
 
 pub use self::{
-    decode::{Decoder, DecoderFactory, SchemaPin},
+    class::{Class, Guarantee, Promise},
+    decode::{
+        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvHeader, CsvSpec, Decoder, DecoderFactory,
+        GraphiteSpec, InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
+    },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
-    discover::{Discovery, Found},
+    discover::StreamProducer,
     error::Error,
-    fetch::{Fetched, Fetcher},
+    framing::{ByteOrder, Compression, Framer, FramingSpec, FramingType, LengthPrefix},
+    http::{HttpProducer, HttpSpec},
+    produce::{Durable, Fetched, Fetcher, Found, Manner, Producer},
+    repo::{RepoProducer, Runs},
+    repo_spec::{RepoMode, RepoSpec, RepoStart, Rewritten},
     schema_text::SchemaText,
+    source::Source,
+    stdin::{StdinProducer, StdinSpec},
     stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec},
+    subscribe::{LinkedPublisher, OnEnd, SubscribeProducer, SubscribeSpec},
+    tcp::{Reply, TcpProducer, TcpSpec},
 };

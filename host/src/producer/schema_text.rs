@@ -9,6 +9,8 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
+use super::decode::map_of;
+
 /// Columns and their types, in the order they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaText(Vec<(String, TypeText)>);
@@ -73,9 +75,33 @@ fn scalar(name: &str) -> Option<DataType> {
         let (unit, zone) = inner.split_once(',').map_or((inner, None), |(unit, zone)| (unit, Some(zone.trim().into())));
         return Some(DataType::Timestamp(time_unit(unit.trim())?, zone));
     }
-    if let Some(inner) = name.strip_prefix("decimal128(").and_then(|inner| inner.strip_suffix(')')) {
+    let within = |word: &str| name.strip_prefix(word)?.strip_prefix('(')?.strip_suffix(')');
+    let decimal = |inner: &str| {
         let (precision, scale) = inner.split_once(',')?;
-        return Some(DataType::Decimal128(precision.trim().parse().ok()?, scale.trim().parse().ok()?));
+        Some((precision.trim().parse().ok()?, scale.trim().parse().ok()?))
+    };
+    if let Some((precision, scale)) = within("decimal128").and_then(decimal) {
+        return Some(DataType::Decimal128(precision, scale));
+    }
+    if let Some((precision, scale)) = within("decimal256").and_then(decimal) {
+        return Some(DataType::Decimal256(precision, scale));
+    }
+    if let Some(unit) = within("time").and_then(|unit| time_unit(unit.trim())) {
+        return Some(match unit {
+            TimeUnit::Second | TimeUnit::Millisecond => DataType::Time32(unit),
+            TimeUnit::Microsecond | TimeUnit::Nanosecond => DataType::Time64(unit),
+        });
+    }
+    if let Some(width) = within("fixed-binary") {
+        return Some(DataType::FixedSizeBinary(width.trim().parse().ok()?));
+    }
+    if let Some((key, value)) = within("map").and_then(|inner| inner.split_once(',')) {
+        // What is no word is written as in JSON: `map(utf8, {"a":"int64"})`.
+        let value = match scalar(value) {
+            Some(value) => value,
+            None => parse_type(&serde_json::from_str(value).ok()?, "value").ok()?,
+        };
+        return Some(map_of(scalar(key)?, value));
     }
     SCALARS.iter().find(|(known, _)| *known == name).map(|(_, data_type)| data_type.clone())
 }
@@ -118,22 +144,43 @@ fn print_type(data_type: &DataType) -> Result<TypeText, String> {
         DataType::Struct(inner) => TypeText::Struct(SchemaText::print(&Schema::new(inner.clone()))?),
         DataType::List(item) => TypeText::List(vec![print_type(item.data_type())?]),
         DataType::Timestamp(unit, zone) => {
-            let unit = match unit {
-                TimeUnit::Second => "s",
-                TimeUnit::Millisecond => "ms",
-                TimeUnit::Microsecond => "us",
-                TimeUnit::Nanosecond => "ns",
-            };
+            let unit = unit_word(*unit);
             TypeText::Name(
                 zone.as_ref().map_or(format!("timestamp({unit})"), |zone| format!("timestamp({unit}, {zone})")),
             )
         }
         DataType::Decimal128(precision, scale) => TypeText::Name(format!("decimal128({precision}, {scale})")),
+        DataType::Decimal256(precision, scale) => TypeText::Name(format!("decimal256({precision}, {scale})")),
+        DataType::Time32(unit) | DataType::Time64(unit) => TypeText::Name(format!("time({})", unit_word(*unit))),
+        DataType::FixedSizeBinary(width) => TypeText::Name(format!("fixed-binary({width})")),
+        DataType::Map(entry, _) => print_map(entry)?,
         other => {
             let known = SCALARS.iter().find(|(_, data_type)| data_type == other).map(|(name, _)| (*name).to_owned());
             TypeText::Name(known.ok_or_else(|| format!("the type {other} cannot be pinned"))?)
         }
     })
+}
+
+fn unit_word(unit: TimeUnit) -> &'static str {
+    match unit {
+        TimeUnit::Second => "s",
+        TimeUnit::Millisecond => "ms",
+        TimeUnit::Microsecond => "us",
+        TimeUnit::Nanosecond => "ns",
+    }
+}
+
+fn print_map(entry: &Field) -> Result<TypeText, String> {
+    let inner = |field: &Arc<Field>| match print_type(field.data_type())? {
+        TypeText::Name(name) => Ok(name),
+        nested => serde_json::to_string(&nested).map_err(|error| error.to_string()),
+    };
+    match entry.data_type() {
+        DataType::Struct(fields) if fields.len() == 2 => {
+            Ok(TypeText::Name(format!("map({}, {})", inner(&fields[0])?, inner(&fields[1])?)))
+        }
+        other => Err(format!("the type map of {other} cannot be pinned")),
+    }
 }
 
 impl Serialize for SchemaText {
@@ -224,6 +271,8 @@ mod tests {
     fn what_is_written_is_what_is_printed() {
         check(r#"{"id":"int64","at":"timestamp(ms, UTC)","user":{"name":"utf8"},"tags":["utf8"]}"#, Ok(()));
         check(r#"{"price":"decimal128(10, 2)","deep":[{"a":["boolean"]}]}"#, Ok(()));
+        check(r#"{"t":"time(us)","id":"fixed-binary(16)","big":"decimal256(60, 2)","m":"map(utf8, int64)"}"#, Ok(()));
+        check(r#"{"m":"map(utf8, {\"a\":[\"timestamp(ms, UTC)\"]})"}"#, Ok(()));
         check(r#"{"a":{"b":"int65"}}"#, Err("`a.b` has the unknown type `int65`"));
         check(r#"{"a":["utf8","utf8"]}"#, Err("is a list"));
         check(r#"{"a":7}"#, Err("a type name"));

@@ -3,6 +3,7 @@
 use super::{
     Error, OpenCommit,
     draft::{Contents, draft},
+    follow,
     object::Step,
     path,
     record::{Commit, Record, Upstream},
@@ -137,6 +138,7 @@ impl Editor {
                     let object = self.repo.objects.shown(&self.repo.layout.record(&branch, commit.sequence));
                     self.state.accept(&object, Record::Commit(Box::new(commit.clone())))?;
                     self.settled = true;
+                    follow::announce();
                     return Ok(Finished::Committed(commit));
                 }
                 Taken::Nothing(error) => {

@@ -166,7 +166,7 @@ impl Repo {
 
     /// Every line of commits there is: those of branches, and those that only tags hold.
     async fn lines(&self, branches: &[String]) -> Result<Vec<State>, Error> {
-        let of_branches = stream::iter(branches).map(|name| async move { self.state(name).await });
+        let of_branches = stream::iter(branches.to_vec()).map(|name| async move { self.state(&name).await });
         let mut states: Vec<State> = of_branches.buffered(PARALLEL).try_collect().await?;
         states.sort_by_key(|state| state.deleted);
         for tag in self.tags().await? {
@@ -177,7 +177,7 @@ impl Repo {
     }
 
     /// The commit at a place; `None` if it was collected.
-    async fn located(&self, located: &Located) -> Result<Option<Commit>, Error> {
+    pub(super) async fn located(&self, located: &Located) -> Result<Option<Commit>, Error> {
         let path = self.layout.record(&located.slot.branch, located.slot.sequence);
         let object = self.objects.shown(&path);
         let found = match self.objects.find(&path).await? {

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
 //! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, [`TableWriter`] makes them; the [`BranchWriter`] publishes
-//! an open commit with one conditional creation and says how it [`Finished`]. [`query`] runs SQL over commits, a
+//! an open commit with one conditional creation and says how it [`Finished`]. A [`Follower`] tells what each
+//! commit added, [`query`] runs SQL over commits, a
 //! [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads everything and names what is wrong.
 //!
 //! Behind them: `record`s in `slot`s are the truth, `state` is what they add up to, `index` and `checkpoint` keep that cheap,
@@ -35,6 +36,7 @@ mod diff;
 mod draft;
 mod edit;
 mod error;
+mod follow;
 mod format;
 mod fsck;
 mod history;
@@ -69,6 +71,7 @@ pub use delta::{Publication, PublishedTable, Publisher, published};
 pub use diff::{Change, Changed, diff};
 pub use edit::{Edit, Editor};
 pub use error::{Cause, Error};
+pub use follow::{Added, AddedFile, Follower, Rewritten};
 pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use open_commit::OpenCommit;

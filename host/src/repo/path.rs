@@ -84,7 +84,7 @@ pub(super) fn table(path: &str) -> String {
 ///
 /// # Errors
 /// [`Error::BadPattern`].
-pub(super) fn pattern(text: &str) -> Result<GlobMatcher, Error> {
+pub fn pattern(text: &str) -> Result<GlobMatcher, Error> {
     let rooted = format!("/{}", text.trim_start_matches('/'));
     let glob = GlobBuilder::new(&rooted).literal_separator(true).backslash_escape(true).build();
     glob.map(|glob| glob.compile_matcher()).map_err(|source| Error::BadPattern {

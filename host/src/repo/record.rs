@@ -14,6 +14,7 @@ use super::{
     format::{ColumnStatistics, Format},
     snapshot::Snapshot,
 };
+pub use crate::data::Upstream;
 use crate::data::{Marker, PartitionId};
 
 /// The newest format version this build reads, and the one it writes.
@@ -188,17 +189,6 @@ pub struct Commit {
     pub global: String,
     /// SHA-256 of the record with this field empty.
     pub checksum: String,
-}
-
-/// A commit of another repo that a commit was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upstream {
-    /// Its repo.
-    pub repo: String,
-    /// Its branch.
-    pub branch: String,
-    /// Its id.
-    pub commit: String,
 }
 
 /// A writer taking over a branch: every writer of a lower epoch is fenced from here on.

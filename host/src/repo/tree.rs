@@ -197,7 +197,7 @@ pub(super) fn encode_schema(schema: &SchemaRef) -> Result<(String, String), Arro
     Ok((key, STANDARD.encode(bytes)))
 }
 
-fn decode_schema(text: &str) -> Result<SchemaRef, ArrowError> {
+pub(super) fn decode_schema(text: &str) -> Result<SchemaRef, ArrowError> {
     let bytes = STANDARD.decode(text).map_err(|source| ArrowError::ExternalError(source.into()))?;
     Ok(ipc::reader::StreamReader::try_new(bytes.as_slice(), None)?.schema())
 }

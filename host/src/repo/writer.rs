@@ -9,6 +9,7 @@ use super::{
     Error,
     checkpoint::Checkpoint,
     draft::{Contents, draft},
+    follow,
     format::sha256,
     invariants::Head,
     object::Step,
@@ -28,7 +29,7 @@ use crate::{
 /// How often a slot is tried while others write the branch.
 pub(super) const ATTEMPTS: u32 = 20;
 /// Records between two checkpoints; few in tests, so that they meet many.
-pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 64 };
+pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 16 };
 
 /// What a pipeline knows of a commit beyond its files.
 #[derive(Clone, Debug, Default)]
@@ -254,6 +255,7 @@ impl BranchWriter {
         self.marker = commit.marker.clone();
         self.stated = hashes(&commit.state);
         self.settled = true;
+        follow::announce();
         self.keep_up().await;
         Ok(commit)
     }

@@ -8,10 +8,9 @@ use super::{
     near, test_spec,
 };
 use crate::{
-    consumer::ConsumerSpec,
     node::NodeSpec,
-    producer::{ConsumerType, DecoderSpec, JsonSpec, NativeDecoder, Start},
-    repo::{self, Format},
+    producer::{ConsumerType, DecoderSpec, Source, Start},
+    repo,
 };
 
 const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
@@ -32,6 +31,7 @@ pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
     producer(loaded)?;
     handlers(loaded)?;
     positive(loaded)?;
+    guarantee(loaded)?;
     consumers(loaded)?;
     grants(loaded)?;
     test_spec::check(loaded)
@@ -43,6 +43,11 @@ pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
 /// Two of them have one name, or write one branch.
 pub fn together(all: &[Loaded]) -> Result<(), Error> {
     let mut names: BTreeMap<&str, &Loaded> = BTreeMap::new();
+    let mut reads_stdin = all.iter().filter(|loaded| loaded.spec.producer.stdin.is_some());
+    if let (Some(first), Some(second)) = (reads_stdin.next(), reads_stdin.next()) {
+        let what = format!("{} reads standard input already, and there is only one", first.place("producer.stdin"));
+        return Err(contradiction(second, "producer.stdin", what));
+    }
     for loaded in all {
         let PipelineSpec { pipeline, commit, .. } = &loaded.spec;
         let Some(first) = names.insert(&pipeline.name, loaded) else { continue };
@@ -197,19 +202,42 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         missing: missing.into(),
         advice: advice.into(),
     };
-    let Some(stream) = &producer.stream else {
-        return Err(missing("`stream`", "add `stream: {plugin: …, topic: …}` or Pinot's `streamConfigs`"));
+    let sources = producer.sources();
+    let source = match sources.as_slice() {
+        [source] => source,
+        [] => {
+            return Err(missing(
+                "source",
+                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`",
+            ));
+        }
+        [first, second, ..] => {
+            let (path, keys) = (format!("producer.{}", second.key()), (first.key(), second.key()));
+            let what = format!(
+                "a pipeline reads one source, and this one has `{}` and `{}`; keep one of them, and give the other a pipeline of its own",
+                keys.0, keys.1
+            );
+            return Err(contradiction(loaded, &path, what));
+        }
     };
-    if producer.decoder.is_none() {
+    let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
+    if source.decodes() && producer.decoder.is_none() && !linked {
         return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
     }
-    if let Some(DecoderSpec::Native(NativeDecoder::Json(JsonSpec { schema: Some(schema), .. }))) = &producer.decoder
-        && let Err(reason) = schema.parse()
+    if !source.decodes() && producer.decoder.is_some() {
+        let what = format!(
+            "`{}` brings rows as it is set up here, which nothing has to decode; leave `decoder` out",
+            source.key()
+        );
+        return Err(contradiction(loaded, "producer.decoder", what));
+    }
+    if let Some(DecoderSpec::Native(native)) = &producer.decoder
+        && let Err(reason) = native.check(&loaded.base_dir)
     {
         return Err(contradiction(
             loaded,
-            "producer.decoder.schema",
-            format!("the decoder's schema is wrong: {reason}"),
+            "producer.decoder",
+            format!("the decoder {} cannot work: {reason}", native.name()),
         ));
     }
     for (path, reference) in plugins(&loaded.spec) {
@@ -223,6 +251,10 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             return Err(bad_name(loaded, &path, reference, "the name of a plugin", rule));
         }
     }
+    if let Some((key, what)) = super::sources::problem(source) {
+        return Err(contradiction(loaded, &format!("producer.{}.{key}", source.key()), what));
+    }
+    let Some(stream) = &producer.stream else { return Ok(()) };
     let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
     if stream.consumer_type == ConsumerType::Highlevel && by_time {
         let what = "a stream read as a whole (consumerType: highlevel) can start at earliest or latest only; \
@@ -230,6 +262,22 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         return Err(contradiction(loaded, "producer.stream.start", what));
     }
     Ok(())
+}
+
+/// Compares the guarantee that the spec demands with what its source can promise.
+fn guarantee(loaded: &Loaded) -> Result<(), Error> {
+    let (Some(wanted), Some(source)) = (loaded.spec.guarantee, loaded.spec.producer.source()) else { return Ok(()) };
+    let promise = source.promise();
+    match promise.keeps(wanted) {
+        true => Ok(()),
+        false => {
+            let what = format!(
+                "`guarantee` demands {wanted}, and the producer `{}` promises {promise}; demand less, or read something that can promise more",
+                source.key()
+            );
+            Err(contradiction(loaded, "guarantee", what))
+        }
+    }
 }
 
 fn handlers(loaded: &Loaded) -> Result<(), Error> {
@@ -313,13 +361,8 @@ fn positive(loaded: &Loaded) -> Result<(), Error> {
 
 fn consumers(loaded: &Loaded) -> Result<(), Error> {
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
-        let path = format!("consumers[{index}].format");
-        match consumer {
-            ConsumerSpec::File(file) if !matches!(file.format, Format::Ndjson | Format::Csv) => {
-                let what = "a file outside the repo can only grow as ndjson or csv; change the format of this consumer";
-                return Err(contradiction(loaded, &path, what));
-            }
-            _ => {}
+        if let Some((key, what)) = consumer.problem() {
+            return Err(contradiction(loaded, &format!("consumers[{index}].{key}"), what));
         }
     }
     Ok(())

@@ -111,12 +111,14 @@ pub(super) fn expectations(schemas: &[&Map<String, Value>]) -> String {
             out.extend(words.iter().map(|word| format!("`{word}`")));
             continue;
         }
-        let keys: Vec<&str> = required(schema).collect();
+        // Of one of several alternatives only what tells them apart.
+        let keys: Vec<&str> = tag(schema).map_or_else(|| required(schema).collect(), |(name, _)| vec![name]);
         for name in types(schema) {
             out.push(match (name, schema.get("format").and_then(Value::as_str)) {
                 ("string", Some("byte-size")) => "a number of bytes like 64KiB or 10MB".into(),
                 ("string", Some("period")) => "a length of time like 250ms, 5s or 10m".into(),
                 ("string", Some("date-time")) => "a time like 2026-01-01T00:00:00Z".into(),
+                ("string", Some("endpoint")) => "a socket like tcp://127.0.0.1:5556 or ipc:///run/rows.sock".into(),
                 ("string", _) => "a text (in quotes, if it looks like something else)".into(),
                 ("integer", _) => "a whole number".into(),
                 ("number", _) => "a number".into(),

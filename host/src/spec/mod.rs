@@ -24,6 +24,7 @@ mod pipeline;
 mod schema;
 mod settings;
 mod shape;
+mod sources;
 mod stream_configs;
 mod test_spec;
 #[cfg(test)]
@@ -35,7 +36,7 @@ pub use example::EXAMPLE;
 pub use load::{Loaded, load, load_all, parse};
 pub use near::{advice, nearest};
 pub use pipeline::{
-    CommitSpec, ErrorsSpec, FlushSpec, Guarantee, NameSpec, OnError, PipelineSpec, ProducerSpec, Publish, SpoutSpec,
+    CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, ProducerSpec, Publish, SpoutSpec,
 };
 pub use schema::spec_schema;
 pub use settings::check_settings;

@@ -11,7 +11,7 @@ use crate::{
     data::{ByteSize, Period},
     node::{NodeSpec, TimeSpec},
     plugin::{GrantSpec, LimitsSpec},
-    producer::{DecoderSpec, StreamSpec},
+    producer::{DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec},
     repo::Format,
 };
 
@@ -86,9 +86,44 @@ pub struct ProducerSpec {
     /// The same in Apache Pinot's own words: a flat map of texts.
     #[serde(default, alias = "stream_configs")]
     pub stream_configs: Option<BTreeMap<String, String>>,
+    /// A TCP port: clients send streams of messages.
+    #[serde(default)]
+    pub tcp: Option<TcpSpec>,
+    /// An HTTP port: clients post messages and are answered after the commit.
+    #[serde(default)]
+    pub http: Option<HttpSpec>,
+    /// Standard input, until it ends.
+    #[serde(default)]
+    pub stdin: Option<StdinSpec>,
+    /// A ZeroMQ publisher, or another pipeline of the same run.
+    #[serde(default)]
+    pub subscribe: Option<SubscribeSpec>,
+    /// The commits of another repo of the same store.
+    #[serde(default)]
+    pub repo: Option<RepoSpec>,
     /// What makes rows of messages.
     #[serde(default)]
     pub decoder: Option<DecoderSpec>,
+}
+
+impl ProducerSpec {
+    /// What it reads. A sound spec has exactly one source.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let stream = self.stream.clone().map(Source::Stream);
+        let tcp = self.tcp.clone().map(Source::Tcp);
+        let http = self.http.clone().map(Source::Http);
+        let stdin = self.stdin.clone().map(Source::Stdin);
+        let subscribe = self.subscribe.clone().map(Source::Subscribe);
+        let repo = self.repo.clone().map(Source::Repo);
+        [stream, tcp, http, stdin, subscribe, repo].into_iter().flatten().collect()
+    }
+
+    /// The source of a sound spec.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        self.sources().pop()
+    }
 }
 
 /// When commits are cut, and what they look like.
@@ -169,16 +204,4 @@ pub enum OnError {
     DeadLetter,
     /// It is counted and left out.
     Drop,
-}
-
-/// What a source can promise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Guarantee {
-    /// A message may appear twice.
-    AtLeastOnce,
-    /// Doubles are recognised by message id within a window.
-    EffectivelyOnce,
-    /// Every message appears once.
-    ExactlyOnce,
 }

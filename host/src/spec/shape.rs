@@ -15,7 +15,10 @@ use super::{
     },
     near::{advice, nearest},
 };
-use crate::data::{ByteSize, Period};
+use crate::{
+    data::{ByteSize, Period},
+    wire::Endpoint,
+};
 
 /// A JSON schema to fit documents to.
 #[derive(Debug)]
@@ -186,6 +189,7 @@ impl<'a> Shape<'a> {
         let problem = match schema.get("format").and_then(Value::as_str) {
             Some("byte-size") => ByteSize::from_str(text).err(),
             Some("period") => Period::from_str(text).err(),
+            Some("endpoint") => Endpoint::from_str(text).err(),
             Some("date-time") => text
                 .parse::<jiff::Timestamp>()
                 .is_err()

@@ -1,4 +1,4 @@
-//! `files`: the lines of the files in a granted directory, followed as they grow.
+//! `files`: the lines of the files in a granted directory, followed as they grow; or each file as one message.
 //!
 //! A file is a partition, an offset is a byte position, a message is a line without its end. New files become partitions;
 //! a file that was truncated or replaced is noticed by its first bytes.
@@ -29,11 +29,14 @@ pub struct Settings {
     pub follow: bool,
     /// Longest line in bytes; a longer one stops the pipeline and says where it is.
     pub max_line: usize,
+    /// Whether a file is one message, however many lines it has: for Avro, Arrow, or whole documents. Move such files
+    /// into place when they are complete.
+    pub whole: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { pattern: "*".into(), recursive: false, follow: true, max_line: 16 << 20 }
+        Self { pattern: "*".into(), recursive: false, follow: true, max_line: 16 << 20, whole: false }
     }
 }
 

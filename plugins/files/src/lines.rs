@@ -29,6 +29,7 @@ pub(crate) struct Lines {
     path: PathBuf,
     follow: bool,
     max_line: usize,
+    whole: bool,
     open: Option<Open>,
     looked: Option<Instant>,
 }
@@ -48,7 +49,8 @@ struct Open {
 
 impl Lines {
     pub(crate) fn new(path: PathBuf, settings: &Settings) -> Self {
-        Self { path, follow: settings.follow, max_line: settings.max_line, open: None, looked: None }
+        let Settings { follow, max_line, whole, .. } = *settings;
+        Self { path, follow, max_line, whole, open: None, looked: None }
     }
 
     /// The lines from `start` on.
@@ -88,6 +90,10 @@ impl Lines {
     /// The position of the first line that begins at `offset` or after it.
     pub(crate) fn at_or_after(&self, offset: u64) -> Result<Position> {
         let mut open = self.reopen()?;
+        if self.whole {
+            open.at = if offset == 0 { 0 } else { open.length().map_err(|error| self.failed(&error))? };
+            return Ok(open.position());
+        }
         let mut find = || -> io::Result<u64> {
             let Some(before) = offset.checked_sub(1).filter(|&before| open.length().is_ok_and(|end| before < end))
             else {
@@ -114,7 +120,7 @@ impl Lines {
     /// Where the last line that has its end ends; where files do not grow, every line has.
     fn whole_lines(&self, open: &mut Open) -> io::Result<u64> {
         let mut end = open.length()?;
-        if !self.follow {
+        if !self.follow || self.whole {
             return Ok(end);
         }
         while end > 0 {
@@ -174,8 +180,40 @@ impl Lines {
         Ok(Open { file, head, buffer: Vec::new(), used: 0, at: 0, eof: false })
     }
 
+    /// The file as one message, and whether it is over.
+    fn read_whole(&mut self) -> Result<(Messages, bool)> {
+        let Some(open) = self.open.as_mut() else { return Err(self.gone()) };
+        let unreadable = |error: io::Error| {
+            Error::retriable("files.unreadable", format!("cannot read {}: {error}", self.path.display()))
+        };
+        let length = open.length().map_err(unreadable)?;
+        let mut messages = Messages::default();
+        let name = self.path.display();
+        if length > open.at && open.at > 0 {
+            let message =
+                format!("{name} grew after it was read as a whole; move files into place when they are complete");
+            return Err(Error::fatal("files.grown", message));
+        }
+        if length > self.max_line as u64 {
+            let message =
+                format!("{name}: the file has {length} bytes, more than maxLine ({}); raise it", self.max_line);
+            return Err(Error::fatal("files.line", message));
+        }
+        if length > open.at {
+            let mut bytes = vec![0; length as usize];
+            let read = open.file.seek(SeekFrom::Start(0)).and_then(|_| fill(&mut open.file, &mut bytes));
+            bytes.truncate(read.map_err(unreadable)?);
+            messages.push(0, &bytes);
+            open.at = bytes.len() as u64;
+        }
+        Ok((messages, !self.follow))
+    }
+
     /// Whole lines within the limits, and whether the file is over.
     fn read(&mut self, limits: Limits) -> Result<(Messages, bool)> {
+        if self.whole {
+            return self.read_whole();
+        }
         let Self { path, follow, max_line, open, .. } = self;
         let Some(open) = open else { return Err(self.gone()) };
         let mut messages = Messages::default();

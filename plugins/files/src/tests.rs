@@ -174,3 +174,25 @@ fn settings_are_read_from_texts() {
     assert!(!settings.follow && settings.max_line == 10);
     assert!(testing::settings::<Settings>(&[("patern", "*")]).is_err());
 }
+
+#[test]
+fn a_file_can_be_one_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    append(&path, "one\n\ntwo");
+    let settings = Settings { whole: true, ..Settings::default() };
+    let mut file = Lines::new(path.clone(), &settings);
+    let first = file.fetch(Position::at(0), NOW).unwrap();
+    assert_eq!(lines(&first.messages), [(0, "one\n\ntwo".into())]);
+    assert_eq!((first.next.offset, first.progress), (8, Progress::More));
+    let mut other = Lines::new(path.clone(), &settings);
+    assert!(other.fetch(first.next.clone(), NOW).unwrap().messages.is_empty());
+    assert_eq!((other.end().unwrap().offset, other.at_or_after(3).unwrap().offset), (8, 8));
+    let mut ending = Lines::new(path.clone(), &Settings { follow: false, ..settings.clone() });
+    assert_eq!(ending.fetch(Position::at(0), NOW).unwrap().progress, Progress::Ended);
+    append(&path, "more");
+    let error = file.fetch(first.next, NOW).unwrap_err().to_string();
+    assert!(error.contains("grew"), "{error}");
+    let mut small = Lines::new(path, &Settings { max_line: 10, ..settings });
+    assert!(small.fetch(Position::at(0), NOW).is_err());
+}

@@ -4,6 +4,7 @@ mod commits;
 mod decode;
 mod events;
 mod handler;
+mod nodes;
 mod pipeline;
 mod repo;
 mod sandbox;
@@ -14,7 +15,7 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let all = ["decode", "handler", "commits", "pipeline", "repo"];
+    let all = ["decode", "handler", "nodes", "commits", "pipeline", "repo"];
     if let [first, rest @ ..] = wanted.as_slice()
         && first == "repo"
     {
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
         match *name {
             "decode" => runtime.block_on(decode::run())?,
             "handler" => runtime.block_on(handler::run())?,
+            "nodes" => runtime.block_on(nodes::run())?,
             "commits" => runtime.block_on(commits::run())?,
             "repo" => runtime.block_on(repo::run(&[]))?,
             _ => pipeline::run()?,

@@ -2,3 +2,4 @@
 
 mod chains;
 pub(in crate::node) mod cuts;
+mod sequences;

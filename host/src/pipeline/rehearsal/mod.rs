@@ -9,6 +9,8 @@ mod compare;
 mod performance;
 mod rows;
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use self::performance::{Cutting, Performance};
@@ -24,6 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Rehearsal {
     spec: PipelineSpec,
+    /// Directory of the spec, where the paths in it start.
+    base: PathBuf,
     decoder: DecoderSpec,
     decoder_task: Option<Task>,
     builder: Builder,
@@ -77,7 +81,8 @@ impl Rehearsal {
     pub async fn open(loaded: &Loaded, plugins: Option<&Plugins>) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
         let decoder = spec.producer.decoder.clone().unwrap_or(DecoderSpec::Native(NativeDecoder::Raw));
-        let mut rehearsal = Self { decoder, decoder_task: None, builder: Builder::default(), spec };
+        let mut rehearsal =
+            Self { decoder, decoder_task: None, builder: Builder::default(), base: loaded.base_dir.clone(), spec };
         if let Some(plugins) = plugins {
             let mut loading = Loading::new(&rehearsal.spec, &loaded.base_dir, plugins);
             if let DecoderSpec::Plugin(plugin) = &rehearsal.decoder {

@@ -85,6 +85,7 @@ async fn decoders(rehearsal: &Rehearsal, test: &TestSpec) -> DecoderFactory {
         topic: stream.map(|stream| stream.topic.clone()).unwrap_or_default(),
         metadata: stream.map(|stream| stream.metadata.clone()).unwrap_or_default(),
         pin: SchemaPin::new(declared.clone()),
+        base: rehearsal.base.clone(),
     };
     if test.decodes() {
         return factory;

@@ -13,7 +13,7 @@ use arrow::{
 };
 use serde_json::Value;
 
-use super::Rows;
+use super::{Native, Rows, fault};
 use crate::{
     data::{Messages, Origins},
     plugin::RowFault,
@@ -36,14 +36,16 @@ impl JsonDecoder {
         decoder.reader(1).map_err(|source| decoder.kernel(1, source))?;
         Ok(decoder)
     }
+}
 
-    pub(super) fn decode(&self, messages: &Messages) -> Result<Rows, Error> {
+impl Native for JsonDecoder {
+    fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
         let count = messages.len();
         if messages.nulls.is_empty() {
             // Every message is one whole object and fits the schema: the way almost all batches take.
             let all: Vec<u32> = Vec::new();
             if let Some(records) = self.attempt(messages, &all, count).map_err(|e| self.kernel(count, e))? {
-                return Ok(Rows { records, origins: Origins::Each, faults: Vec::new() });
+                return Ok(Rows { records, origins: Origins::Each, faults: Vec::new(), open: None });
             }
         }
         let mut faults = Vec::new();
@@ -53,9 +55,11 @@ impl JsonDecoder {
         self.halve(messages, &sound, &mut batches, &mut rows, &mut faults)?;
         let records = arrow::compute::concat_batches(&self.schema, &batches).map_err(|e| self.kernel(count, e))?;
         faults.sort_by_key(|fault| fault.message);
-        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults })
+        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults, open: None })
     }
+}
 
+impl JsonDecoder {
     fn reader(&self, rows: usize) -> Result<Decoder, ArrowError> {
         ReaderBuilder::new(Arc::clone(&self.schema))
             .with_batch_size(rows)
@@ -147,10 +151,6 @@ impl JsonDecoder {
 
 fn blank(rest: &[u8]) -> bool {
     rest.iter().all(u8::is_ascii_whitespace)
-}
-
-fn fault(message: u32, code: &str, reason: &str) -> RowFault {
-    RowFault { message, code: code.into(), reason: reason.into() }
 }
 
 /// The schema of the first messages; what they leave open (only nulls, empty lists, mixed kinds) becomes text.

@@ -3,19 +3,43 @@
 //! **Invariant**: a message either has a row, or a fault, or was a tombstone that the decoder chose to leave out; it never
 //! takes a neighbour down.
 
+mod arrow_ipc;
+mod avro;
+mod avro_shape;
+mod cells;
+mod conform;
+mod csv;
+mod graphite;
+mod influx;
 mod json;
+mod native;
 mod plugin;
+mod protobuf;
 mod raw;
+mod records;
+mod rows;
+mod syslog;
+mod template;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use self::{json::JsonDecoder, plugin::PluginDecoding, raw::RawDecoder};
-use super::{DecoderSpec, Error, MetadataColumn, NativeDecoder, SchemaText, metadata};
+pub(crate) use self::cells::map_of;
+use self::plugin::PluginDecoding;
+pub use self::{
+    arrow_ipc::ArrowSpec,
+    avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
+    csv::{CsvHeader, CsvSpec},
+    graphite::GraphiteSpec,
+    influx::{InfluxSpec, Precision},
+    protobuf::ProtobufSpec,
+    syslog::{StructuredData, SyslogFormat, SyslogSpec},
+};
+use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
     data::{Batch, DeadLetter, Messages, Origins, Span},
     plugin::{RowFault, Task},
@@ -58,6 +82,8 @@ pub struct DecoderFactory {
     pub metadata: Vec<MetadataColumn>,
     /// The schema that all partitions share.
     pub pin: SchemaPin,
+    /// Directory of the spec, where paths of schemas and descriptors start.
+    pub base: PathBuf,
 }
 
 /// Decodes the messages of one partition.
@@ -69,9 +95,14 @@ pub struct Decoder {
 
 #[derive(Debug)]
 enum Running {
-    Json(JsonDecoder),
-    Raw(RawDecoder),
+    Native(Box<dyn Native>),
     Plugin(Box<PluginDecoding>),
+}
+
+/// A running native decoder.
+trait Native: Send + std::fmt::Debug {
+    /// The rows of `messages`; what is wrong with one of them is a fault of that one.
+    fn decode(&mut self, messages: &Messages) -> Result<Rows, Error>;
 }
 
 /// Rows of one run of messages.
@@ -80,6 +111,8 @@ struct Rows {
     records: RecordBatch,
     origins: Origins,
     faults: Vec<RowFault>,
+    /// The columns, where they are named and not yet typed: what later messages will settle.
+    open: Option<SchemaRef>,
 }
 
 impl DecoderFactory {
@@ -91,8 +124,7 @@ impl DecoderFactory {
 
     fn name(&self) -> &str {
         match &self.spec {
-            DecoderSpec::Native(NativeDecoder::Json(_)) => "json",
-            DecoderSpec::Native(NativeDecoder::Raw) => "raw",
+            DecoderSpec::Native(native) => native.name(),
             DecoderSpec::Plugin(spec) => &spec.plugin,
         }
     }
@@ -100,13 +132,13 @@ impl DecoderFactory {
     /// The columns of what its decoders make, where they are known before any message: declared, or pinned.
     pub async fn schema(&self) -> Option<SchemaRef> {
         let declared = match &self.spec {
-            DecoderSpec::Native(NativeDecoder::Json(spec)) => spec.schema.as_ref().and_then(|text| text.parse().ok()),
-            DecoderSpec::Native(NativeDecoder::Raw) => Some(raw::schema().as_ref().clone()),
+            DecoderSpec::Native(native) => native.schema(),
             DecoderSpec::Plugin(_) => None,
         };
         let schema = match declared {
-            Some(declared) => Arc::new(declared),
-            None => self.pin.get().await?,
+            Some(declared) => declared,
+            // Columns that are named and not yet typed say nothing of what comes.
+            None => self.pin.get().await.filter(|schema| is_settled(Some(schema)))?,
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
@@ -120,15 +152,17 @@ impl DecoderFactory {
     /// Opens the decoder; `pinned` is the schema it has to keep to.
     async fn open(&self, pinned: Option<&SchemaRef>, messages: &Messages, span: &Span) -> Result<Running, Error> {
         match &self.spec {
-            DecoderSpec::Native(NativeDecoder::Raw) => Ok(Running::Raw(RawDecoder::default())),
-            DecoderSpec::Native(NativeDecoder::Json(spec)) => {
-                let declared = spec.schema.as_ref().map(SchemaText::parse).transpose().map_err(|e| self.refused(e))?;
-                let schema = match (declared, pinned) {
-                    (Some(declared), _) => Arc::new(declared),
-                    (None, Some(pinned)) => Arc::clone(pinned),
-                    (None, None) => Arc::new(json::infer(messages)),
+            DecoderSpec::Native(native) => {
+                let file = match native.file() {
+                    None => None,
+                    Some(path) => {
+                        let path = self.base.join(path);
+                        let read = tokio::fs::read(&path).await;
+                        Some(read.map_err(|source| Error::File { decoder: self.name().into(), path, source })?)
+                    }
                 };
-                JsonDecoder::new(schema, spec.unknown).map(Running::Json)
+                let opened = native.open(file.as_deref(), pinned, Some(messages));
+                Ok(Running::Native(opened.map_err(|reason| self.refused(reason))?))
             }
             DecoderSpec::Plugin(spec) => {
                 let mut task = self.task.clone().ok_or_else(|| self.refused("the plugin is not loaded".into()))?;
@@ -150,10 +184,9 @@ impl Decoder {
     /// Whether the schema will be inferred from the next messages, so that it is better to have many of them.
     #[must_use]
     pub fn infers(&self) -> bool {
-        let settled = || self.factory.pin.settled.try_lock().is_ok_and(|schema| schema.is_some());
+        let settled = || self.factory.pin.settled.try_lock().is_ok_and(|schema| is_settled(schema.as_ref()));
         let declared = match &self.factory.spec {
-            DecoderSpec::Native(NativeDecoder::Json(spec)) => spec.schema.is_some(),
-            DecoderSpec::Native(NativeDecoder::Raw) => true,
+            DecoderSpec::Native(native) => !native.infers(),
             DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
         };
         self.running.is_none() && !declared && !settled()
@@ -180,8 +213,9 @@ impl Decoder {
         let mut pin = self.factory.pin.hold().await;
         let mut running = self.factory.open(pin.as_ref(), messages, span).await?;
         let rows = running.decode(messages, span).await?;
-        if pin.is_none() && !rows.records.schema_ref().fields().is_empty() {
-            *pin = Some(rows.records.schema());
+        if !is_settled(pin.as_ref()) {
+            let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
+            *pin = typed.or(rows.open.clone()).or(pin.take());
         }
         if let (Some(pinned), DecoderSpec::Plugin(_)) = (pin.as_ref(), &self.factory.spec)
             && rows.records.num_columns() > 0
@@ -193,7 +227,7 @@ impl Decoder {
             );
         }
         // A decoder that has seen no sound message has settled nothing: it is opened anew for the next ones.
-        self.running = pin.is_some().then_some(running);
+        self.running = is_settled(pin.as_ref()).then_some(running);
         Ok(rows)
     }
 }
@@ -201,8 +235,7 @@ impl Decoder {
 impl Running {
     async fn decode(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
         match self {
-            Self::Json(decoder) => decoder.decode(messages),
-            Self::Raw(decoder) => decoder.decode(messages),
+            Self::Native(decoder) => decoder.decode(messages),
             Self::Plugin(decoder) => decoder.decode(messages, span).await,
         }
     }
@@ -214,8 +247,18 @@ impl Rows {
             records: RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())),
             origins: Origins::Each,
             faults: Vec::new(),
+            open: None,
         }
     }
+}
+
+/// Whether later messages have a schema to keep to. Columns can be named before they are typed.
+fn is_settled(schema: Option<&SchemaRef>) -> bool {
+    schema.is_some_and(|schema| !csv::is_open(schema))
+}
+
+fn fault(message: u32, code: &str, reason: &str) -> RowFault {
+    RowFault { message, code: code.into(), reason: reason.into() }
 }
 
 fn dead_letter(fault: &RowFault, messages: &Messages, span: &Span) -> DeadLetter {

@@ -43,7 +43,7 @@ impl PluginDecoding {
         match first {
             Ok(decoded) => {
                 self.crashes = 0;
-                Ok(Rows { records: decoded.records, origins: decoded.origins, faults: decoded.faults })
+                Ok(Rows { records: decoded.records, origins: decoded.origins, faults: decoded.faults, open: None })
             }
             Err(error) if error.is_crash() => self.bisect(messages, span, error).await,
             Err(error) => Err(failed(&self.spec, span, error)),
@@ -99,7 +99,7 @@ impl PluginDecoding {
             rows: rows.len(),
             source,
         })?;
-        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults })
+        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults, open: None })
     }
 }
 

@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 
-use super::Rows;
+use super::{Native, Rows};
 use crate::{
     data::{Blobs, Messages, Origins},
     producer::Error,
@@ -31,8 +31,8 @@ impl Default for RawDecoder {
     }
 }
 
-impl RawDecoder {
-    pub(super) fn decode(&self, messages: &Messages) -> Result<Rows, Error> {
+impl Native for RawDecoder {
+    fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
         let count = messages.len();
         let column = |blobs: &Blobs| -> BinaryArray { (0..count).map(|index| Some(blobs.get(index))).collect() };
         let keys = messages.keys.as_ref().map_or_else(|| BinaryArray::new_null(count), column);
@@ -45,6 +45,6 @@ impl RawDecoder {
             rows: count,
             source,
         })?;
-        Ok(Rows { records, origins: Origins::Each, faults: Vec::new() })
+        Ok(Rows { records, origins: Origins::Each, faults: Vec::new(), open: None })
     }
 }

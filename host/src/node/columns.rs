@@ -1,0 +1,54 @@
+//! Finds columns by name, and says which there are.
+
+use arrow::datatypes::{DataType, Schema};
+
+use super::Error;
+
+/// The index of the column `name`.
+///
+/// # Errors
+/// [`Error::Spec`] naming it and those there are.
+pub(super) fn at(handler: &str, schema: &Schema, name: &str) -> Result<usize, Error> {
+    schema.index_of(name).map_err(|_| Error::Spec {
+        handler: handler.to_owned(),
+        reason: format!("there is no column \"{name}\"; the columns are {}", names(schema)),
+    })
+}
+
+/// The index of the column `name`, which has to be of numbers.
+///
+/// # Errors
+/// As [`at`], and [`Error::Spec`] if it is of something else.
+pub(super) fn number(handler: &str, schema: &Schema, name: &str) -> Result<usize, Error> {
+    let at = at(handler, schema, name)?;
+    let kind = schema.field(at).data_type();
+    if kind.is_numeric() || *kind == DataType::Null {
+        return Ok(at);
+    }
+    Err(Error::Spec {
+        handler: handler.to_owned(),
+        reason: format!(
+            "column \"{name}\" is {kind}, but numbers are needed; make some with a map before it, as in `{name}: \"cast({name} as double)\"`"
+        ),
+    })
+}
+
+/// Refuses a new column of a name that is taken.
+///
+/// # Errors
+/// [`Error::Spec`] naming it.
+pub(super) fn free(handler: &str, schema: &Schema, name: &str) -> Result<(), Error> {
+    match schema.index_of(name) {
+        Err(_) if !name.is_empty() => Ok(()),
+        Err(_) => Err(Error::Spec { handler: handler.to_owned(), reason: "its new column needs a name".into() }),
+        Ok(_) => Err(Error::Spec {
+            handler: handler.to_owned(),
+            reason: format!("there is a column \"{name}\" already; give the new one another name"),
+        }),
+    }
+}
+
+/// All columns, for messages.
+pub(super) fn names(schema: &Schema) -> String {
+    schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,276 @@
+//! `avro`: object containers, single records, single objects and Confluent messages, by arrow-avro.
+
+use std::{io::Cursor, io::Read, path::PathBuf};
+
+use arrow::array::RecordBatch;
+use arrow_avro::{
+    reader::{Decoder, ReaderBuilder},
+    schema::{AvroSchema, Fingerprint, FingerprintAlgorithm, SchemaStore},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    avro_shape::{Shape, length, take, varint},
+    conform::Unpack,
+};
+use crate::producer::{SchemaText, UnknownFields};
+
+/// Settings of the native `avro` decoder.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct AvroSpec {
+    /// What a message is, as in `record`.
+    pub encoding: AvroEncoding,
+    /// The Avro schema that messages were written with: a file from the spec's directory, as in `{file: order.avsc}`, or the
+    /// schema itself. A `container` brings its own.
+    pub writer: Option<AvroWriter>,
+    /// Columns and their types, as in `{id: int64, name: utf8}`. Without it: those of the first message, which then stay.
+    pub schema: Option<SchemaText>,
+    /// What a field outside the schema does to its message.
+    pub unknown: UnknownFields,
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum AvroEncoding {
+    /// An object container file with any number of records.
+    #[default]
+    Container,
+    /// One record and nothing else.
+    Record,
+    /// One record behind the marker and fingerprint of Avro's single-object encoding.
+    Single,
+    /// One record behind Confluent's five bytes, which are skipped if they are there.
+    Confluent,
+}
+
+/// Where a writer's schema is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum AvroWriter {
+    /// In a file.
+    File(AvroFile),
+    /// Here.
+    Inline(serde_json::Value),
+}
+
+/// A file with an Avro schema.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AvroFile {
+    /// Its path, from the spec's directory.
+    pub file: PathBuf,
+}
+
+impl AvroSpec {
+    /// The file with the writer's schema, if it is in one.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        match &self.writer {
+            Some(AvroWriter::File(writer)) => Some(&writer.file),
+            _ => None,
+        }
+    }
+
+    /// What reads the messages; `file` is the content of [`AvroSpec::file`].
+    pub(super) fn unpack(&self, file: Option<&[u8]>) -> Result<AvroMessages, String> {
+        let writer = match (&self.writer, file) {
+            (Some(AvroWriter::Inline(schema)), _) => Some(schema.clone()),
+            (Some(AvroWriter::File(_)), Some(text)) => {
+                Some(serde_json::from_slice(text).map_err(|error| format!("the writer's schema is no JSON: {error}"))?)
+            }
+            _ => None,
+        };
+        match (self.encoding, writer) {
+            (AvroEncoding::Container, None) => Ok(AvroMessages { records: None }),
+            (AvroEncoding::Container, Some(_)) => {
+                Err("a container brings its writer's schema; remove `writer`, or set `encoding: record`".into())
+            }
+            (_, None) => Err("single records need the schema they were written with; add `writer: {file: …}`".into()),
+            (encoding, Some(writer)) => Ok(AvroMessages { records: Some(Records::new(encoding, &writer)?) }),
+        }
+    }
+}
+
+/// Most bytes that the blocks of one container unpack to.
+const UNPACKED: u64 = 256 << 20;
+/// Rows of one batch.
+const ROWS: usize = 8192;
+/// Our own number for the one schema of single records.
+const ID: u32 = 1;
+
+/// Reads one message after the other.
+#[derive(Debug)]
+pub(super) struct AvroMessages {
+    records: Option<Records>,
+}
+
+impl Unpack for AvroMessages {
+    const NAME: &'static str = "avro";
+
+    fn unpack(&mut self, value: &[u8]) -> Result<Vec<RecordBatch>, String> {
+        match &mut self.records {
+            Some(records) => records.read(value).map(|batch| vec![batch]),
+            None => container(value),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Records {
+    encoding: AvroEncoding,
+    shape: Shape,
+    store: SchemaStore,
+    fingerprint: [u8; 8],
+    decoder: Option<Decoder>,
+}
+
+impl Records {
+    fn new(encoding: AvroEncoding, writer: &serde_json::Value) -> Result<Self, String> {
+        let schema = AvroSchema::new(writer.to_string());
+        let rabin = schema.fingerprint(FingerprintAlgorithm::Rabin).map_err(|error| error.to_string())?;
+        let Fingerprint::Rabin(rabin) = rabin else { return Err("the writer's schema has no fingerprint".into()) };
+        let mut store = SchemaStore::new_with_type(FingerprintAlgorithm::Id);
+        store.set(Fingerprint::Id(ID), schema).map_err(|error| error.to_string())?;
+        let records =
+            Self { encoding, shape: Shape::of(writer)?, store, fingerprint: rabin.to_le_bytes(), decoder: None };
+        records.open()?;
+        Ok(records)
+    }
+
+    fn open(&self) -> Result<Decoder, String> {
+        let builder = ReaderBuilder::new().with_batch_size(1).with_writer_schema_store(self.store.clone());
+        builder.build_decoder().map_err(|error| error.to_string())
+    }
+
+    fn read(&mut self, value: &[u8]) -> Result<RecordBatch, String> {
+        let body = match self.encoding {
+            AvroEncoding::Single => {
+                let (marker, body) = value.split_at_checked(10).ok_or("the message is cut short")?;
+                if marker[..2] != [0xc3, 0x01] {
+                    return Err("the message is not in the single-object encoding".into());
+                }
+                if marker[2..] != self.fingerprint {
+                    return Err("the message was written with another schema: its fingerprint differs".into());
+                }
+                body
+            }
+            AvroEncoding::Confluent if value.first() == Some(&0) && value.len() >= 5 => &value[5..],
+            AvroEncoding::Confluent | AvroEncoding::Record | AvroEncoding::Container => value,
+        };
+        let mut rest = body;
+        self.shape.skip(&mut rest)?;
+        if !rest.is_empty() {
+            return Err(format!("there are {} bytes after the record", rest.len()));
+        }
+        // A decoder that stumbled may hold half a row, so that it is put back only after it succeeded.
+        let mut decoder = self.decoder.take().map_or_else(|| self.open(), Ok)?;
+        let prefixed = [&[0], &ID.to_be_bytes()[..], body].concat();
+        decoder.decode(&prefixed).map_err(|error| error.to_string())?;
+        let batch = decoder.flush().map_err(|error| error.to_string())?.ok_or("the message has no record")?;
+        self.decoder = Some(decoder);
+        Ok(batch)
+    }
+}
+
+/// The rows of an object container.
+fn container(value: &[u8]) -> Result<Vec<RecordBatch>, String> {
+    let rows = measure(value)?;
+    let reader = ReaderBuilder::new().with_batch_size(ROWS).build(Cursor::new(value));
+    let reader = reader.map_err(|error| error.to_string())?;
+    let schema = reader.schema();
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    match batches.iter().map(RecordBatch::num_rows).sum::<usize>() {
+        0 if rows == 0 => Ok(vec![RecordBatch::new_empty(schema)]),
+        read if read == rows => Ok(batches),
+        read => Err(format!("{read} of {rows} records could be read")),
+    }
+}
+
+/// Walks a container: its rows are what its blocks say, and it unpacks to a bounded size. arrow-avro takes one that is cut
+/// short for one that ends, and a block with more rows than it states keeps it busy for ever.
+fn measure(value: &[u8]) -> Result<usize, String> {
+    let mut rest = value.strip_prefix(b"Obj\x01").ok_or("it is no Avro object container")?;
+    let (mut schema, mut codec) = (None, "null");
+    loop {
+        let count = varint(&mut rest)?;
+        if count < 0 {
+            length(&mut rest)?;
+        }
+        if count == 0 {
+            break;
+        }
+        for _ in 0..count.unsigned_abs() {
+            let size = length(&mut rest)?;
+            let key = take(&mut rest, size)?;
+            let size = length(&mut rest)?;
+            let entry = take(&mut rest, size)?;
+            match key {
+                b"avro.schema" => schema = Some(entry),
+                b"avro.codec" => codec = std::str::from_utf8(entry).map_err(|_| "the codec is not UTF-8")?,
+                _ => {}
+            }
+        }
+    }
+    let schema = serde_json::from_slice(schema.ok_or("the container has no schema")?);
+    let shape = Shape::of(&schema.map_err(|error| format!("the container's schema is no JSON: {error}"))?)?;
+    let sync = take(&mut rest, 16)?;
+    let (mut rows, mut left) = (0_usize, UNPACKED);
+    while !rest.is_empty() {
+        let count = length(&mut rest)?;
+        let size = length(&mut rest)?;
+        let block = unpack(codec, take(&mut rest, size)?, left)?;
+        if take(&mut rest, 16)? != sync {
+            return Err("a block does not end in the container's marker".into());
+        }
+        left -= block.len() as u64;
+        let mut data = &*block;
+        if shape.weightless() && count > 0 {
+            return Err("its records have no byte; they are not read".into());
+        }
+        (0..count).try_for_each(|_| shape.skip(&mut data))?;
+        if !data.is_empty() {
+            return Err("a block has bytes after its records".into());
+        }
+        rows = rows.checked_add(count).ok_or("there are too many records")?;
+    }
+    Ok(rows)
+}
+
+/// A block as it was before it was compressed, if that is at most `most` bytes.
+fn unpack<'a>(codec: &str, block: &'a [u8], most: u64) -> Result<std::borrow::Cow<'a, [u8]>, String> {
+    let too_large = || format!("its blocks unpack to more than {UNPACKED} bytes; write smaller containers");
+    let read = |reader: &mut dyn Read| {
+        let mut out = Vec::new();
+        reader.take(most + 1).read_to_end(&mut out).map_err(|error| format!("a block is broken: {error}"))?;
+        Ok::<_, String>(out)
+    };
+    let out: std::borrow::Cow<'_, [u8]> = match codec {
+        "null" => block.into(),
+        "deflate" => read(&mut flate2::read::DeflateDecoder::new(block))?.into(),
+        "zstandard" => {
+            let mut decoder = zstd::stream::read::Decoder::new(block).map_err(|error| error.to_string())?;
+            decoder.window_log_max(25).map_err(|error| error.to_string())?;
+            read(&mut decoder)?.into()
+        }
+        "snappy" => snappy(block, most)?.into(),
+        other => {
+            return Err(format!("the codec `{other}` is not read; write with null, deflate, snappy or zstandard"));
+        }
+    };
+    match out.len() as u64 <= most {
+        true => Ok(out),
+        false => Err(too_large()),
+    }
+}
+
+/// Unpacks a Snappy block: the size it unpacks to stands in front, a checksum (which arrow-avro compares) behind.
+fn snappy(block: &[u8], most: u64) -> Result<Vec<u8>, String> {
+    let broken = |error: snap::Error| format!("a block is broken: {error}");
+    let (block, _) = block.split_last_chunk::<4>().ok_or("a block is cut short")?;
+    if snap::raw::decompress_len(block).map_err(broken)? as u64 > most {
+        return Err(format!("its blocks unpack to more than {UNPACKED} bytes; write smaller containers"));
+    }
+    snap::raw::Decoder::new().decompress_vec(block).map_err(broken)
+}

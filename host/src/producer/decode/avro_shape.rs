@@ -1,0 +1,269 @@
+//! Avro data measured against its schema before arrow-avro reads it: lengths, counts and depth come from strangers.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Deepest nesting of types.
+const DEPTH: usize = 32;
+/// Most types of a schema.
+const TYPES: usize = 4096;
+
+/// How many bytes a value has, by its type.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    Null,
+    Fixed(usize),
+    /// An int or a long.
+    Varint,
+    /// Bytes or a string.
+    Long,
+    Enum(usize),
+    Array(Box<Shape>),
+    Map(Box<Shape>),
+    Union(Vec<Shape>),
+    Record(Vec<Shape>),
+}
+
+impl Shape {
+    /// The shape of values of `schema`, which must be a record.
+    ///
+    /// # Errors
+    /// What the schema has that no column can hold, or that would make reading cost more than the data is worth.
+    pub(super) fn of(schema: &Value) -> Result<Self, String> {
+        let mut reading = Reading::default();
+        match reading.shape(schema, "", 0)? {
+            record @ Self::Record(_) => Ok(record),
+            _ => Err("the Avro schema is no record; only records have columns".into()),
+        }
+    }
+
+    /// Moves `bytes` behind one value.
+    ///
+    /// # Errors
+    /// The bytes are no value of this type.
+    pub(super) fn skip(&self, bytes: &mut &[u8]) -> Result<(), String> {
+        match self {
+            Self::Null => Ok(()),
+            Self::Fixed(size) => take(bytes, *size).map(|_| ()),
+            Self::Varint => varint(bytes).map(|_| ()),
+            Self::Long => length(bytes).and_then(|length| take(bytes, length)).map(|_| ()),
+            Self::Enum(symbols) => index(bytes, *symbols, "symbol").map(|_| ()),
+            Self::Array(item) => blocks(bytes, |bytes| item.skip(bytes)),
+            Self::Map(value) => blocks(bytes, |bytes| {
+                Self::Long.skip(bytes)?;
+                value.skip(bytes)
+            }),
+            Self::Union(branches) => {
+                let branch = index(bytes, branches.len(), "branch")?;
+                branches[branch].skip(bytes)
+            }
+            Self::Record(fields) => fields.iter().try_for_each(|field| field.skip(bytes)),
+        }
+    }
+
+    /// Whether a value may have no byte at all, so that any number of them costs nothing to claim.
+    pub(super) fn weightless(&self) -> bool {
+        match self {
+            Self::Null | Self::Fixed(0) => true,
+            Self::Record(fields) => fields.iter().all(Self::weightless),
+            _ => false,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Reading {
+    named: BTreeMap<String, Option<Shape>>,
+    types: usize,
+}
+
+impl Reading {
+    fn shape(&mut self, schema: &Value, namespace: &str, depth: usize) -> Result<Shape, String> {
+        self.types += 1;
+        if depth > DEPTH || self.types > TYPES {
+            return Err(format!("the Avro schema has more than {TYPES} types, or types nested deeper than {DEPTH}"));
+        }
+        match schema {
+            Value::String(name) => self.named(name, namespace),
+            Value::Array(branches) => {
+                let branches = branches.iter().map(|branch| self.shape(branch, namespace, depth + 1));
+                Ok(Shape::Union(branches.collect::<Result<_, _>>()?))
+            }
+            Value::Object(object) => self.object(object, namespace, depth),
+            other => Err(format!("the Avro schema has {other} where a type should be")),
+        }
+    }
+
+    fn named(&mut self, name: &str, namespace: &str) -> Result<Shape, String> {
+        Ok(match name {
+            "null" => Shape::Null,
+            "boolean" => Shape::Fixed(1),
+            "int" | "long" => Shape::Varint,
+            "float" => Shape::Fixed(4),
+            "double" => Shape::Fixed(8),
+            "bytes" | "string" => Shape::Long,
+            name => match self.named.get(&full(name, namespace)).or_else(|| self.named.get(name)) {
+                Some(Some(shape)) => {
+                    self.types += size(shape);
+                    shape.clone()
+                }
+                Some(None) => return Err(format!("the Avro type `{name}` contains itself, which no column can")),
+                None => return Err(format!("the Avro schema has no type `{name}`")),
+            },
+        })
+    }
+
+    fn object(
+        &mut self,
+        object: &serde_json::Map<String, Value>,
+        namespace: &str,
+        depth: usize,
+    ) -> Result<Shape, String> {
+        let of = |key: &str| object.get(key).ok_or_else(|| format!("an Avro type has no `{key}`"));
+        let kind = of("type")?;
+        let Value::String(kind) = kind else { return self.shape(kind, namespace, depth + 1) };
+        match kind.as_str() {
+            "array" | "map" => {
+                let inner = self.shape(of(if kind == "array" { "items" } else { "values" })?, namespace, depth + 1)?;
+                match (kind.as_str(), inner.weightless()) {
+                    ("array", true) => Err("an Avro array has items without a byte; they are not read".into()),
+                    ("array", false) => Ok(Shape::Array(Box::new(inner))),
+                    _ => Ok(Shape::Map(Box::new(inner))),
+                }
+            }
+            "record" | "error" | "enum" | "fixed" => {
+                let name = of("name")?.as_str().unwrap_or_default();
+                let inside = object.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
+                let name = full(name, inside);
+                let inside = name.rsplit_once('.').map_or("", |(namespace, _)| namespace).to_owned();
+                self.named.insert(name.clone(), None);
+                let shape = match kind.as_str() {
+                    "enum" => Shape::Enum(of("symbols")?.as_array().map_or(0, Vec::len)),
+                    "fixed" => Shape::Fixed(
+                        of("size")?
+                            .as_u64()
+                            .and_then(|size| usize::try_from(size).ok())
+                            .ok_or("an Avro fixed has no size")?,
+                    ),
+                    _ => {
+                        let fields = of("fields")?.as_array().ok_or("an Avro record has no fields")?;
+                        let field = |field: &Value| {
+                            let data_type = field.get("type").ok_or("an Avro field has no type")?;
+                            self.shape(data_type, &inside, depth + 1)
+                        };
+                        Shape::Record(fields.iter().map(field).collect::<Result<_, String>>()?)
+                    }
+                };
+                self.named.insert(name, Some(shape.clone()));
+                Ok(shape)
+            }
+            name => self.named(name, namespace),
+        }
+    }
+}
+
+fn size(shape: &Shape) -> usize {
+    1 + match shape {
+        Shape::Array(inner) | Shape::Map(inner) => size(inner),
+        Shape::Union(inner) | Shape::Record(inner) => inner.iter().map(size).sum(),
+        _ => 0,
+    }
+}
+
+fn full(name: &str, namespace: &str) -> String {
+    match name.contains('.') || namespace.is_empty() {
+        true => name.to_owned(),
+        false => format!("{namespace}.{name}"),
+    }
+}
+
+/// A zigzag number.
+pub(super) fn varint(bytes: &mut &[u8]) -> Result<i64, String> {
+    let mut number = 0_u64;
+    for index in 0..10 {
+        let byte = take(bytes, 1)?[0];
+        if index == 9 && byte > 1 {
+            break;
+        }
+        number |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Ok((number >> 1) as i64 ^ -((number & 1) as i64));
+        }
+    }
+    Err("a number has more than 64 bits".into())
+}
+
+/// The first `count` of `bytes`.
+pub(super) fn take<'a>(bytes: &mut &'a [u8], count: usize) -> Result<&'a [u8], String> {
+    let (taken, rest) = bytes.split_at_checked(count).ok_or("the message is cut short")?;
+    *bytes = rest;
+    Ok(taken)
+}
+
+/// A length in front of bytes.
+pub(super) fn length(bytes: &mut &[u8]) -> Result<usize, String> {
+    usize::try_from(varint(bytes)?).map_err(|_| "a length is negative".into())
+}
+
+fn index(bytes: &mut &[u8], of: usize, what: &str) -> Result<usize, String> {
+    let found = varint(bytes)?;
+    usize::try_from(found).ok().filter(|&index| index < of).ok_or_else(|| format!("there is no {what} {found}"))
+}
+
+fn blocks(bytes: &mut &[u8], mut item: impl FnMut(&mut &[u8]) -> Result<(), String>) -> Result<(), String> {
+    loop {
+        let count = varint(bytes)?;
+        if count < 0 {
+            length(bytes)?;
+        }
+        // Each item has a byte or more, so that the bytes end before a count that is too high does.
+        match count.unsigned_abs() {
+            0 => return Ok(()),
+            count => (0..count).try_for_each(|_| item(bytes))?,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(schema: &str, bytes: &[u8], expected: Result<usize, &str>) {
+        let record = format!(r#"{{"type":"record","name":"n.R","fields":[{{"name":"f","type":{schema}}}]}}"#);
+        let mut rest = bytes;
+        let result = Shape::of(&serde_json::from_str(&record).unwrap()).and_then(|shape| shape.skip(&mut rest));
+        match (result, expected) {
+            (Ok(()), Ok(left)) => assert_eq!(rest.len(), left, "{schema}"),
+            (Err(error), Err(part)) => assert!(error.contains(part), "{schema}: {error}"),
+            (got, _) => panic!("{schema}: {got:?}"),
+        }
+    }
+
+    #[test]
+    fn values_have_the_bytes_that_their_type_says() {
+        check(r#""long""#, &[0x80, 0x01, 9], Ok(1));
+        check(r#""string""#, b"\x04abc", Ok(1));
+        check(r#"["null","double"]"#, &[0, 1], Ok(1));
+        check(r#"{"type":"array","items":"int"}"#, &[4, 1, 2, 0, 7], Ok(1));
+        check(r#"{"type":"map","values":"null"}"#, &[2, 2, b'k', 0], Ok(0));
+        check(r#"{"type":"enum","name":"E","symbols":["A"]}"#, &[0], Ok(0));
+        check(
+            r#"{"type":"record","name":"P","fields":[{"name":"x","type":{"type":"fixed","name":"F","size":2}},{"name":"y","type":"n.F"},{"name":"z","type":"F"}]}"#,
+            &[0; 6],
+            Ok(0),
+        );
+    }
+
+    #[test]
+    fn lies_are_found() {
+        check(r#""string""#, &[0xff, 0xff, 0xff, 0xff, 0x0f], Err("negative"));
+        check(r#""string""#, &[0xfe, 0xff, 0xff, 0xff, 0x0f], Err("cut short"));
+        check(r#"["null"]"#, &[2], Err("no branch 1"));
+        check(r#"{"type":"enum","name":"E","symbols":["A"]}"#, &[2], Err("no symbol 1"));
+        check(r#"{"type":"array","items":"null"}"#, &[2, 0], Err("without a byte"));
+        check(r#"["null","R"]"#, &[0], Err("contains itself"));
+        check(r#""Q""#, &[0], Err("no type `Q`"));
+        check(r#""long""#, &[0xff; 11], Err("more than 64 bits"));
+    }
+}

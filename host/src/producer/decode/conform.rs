@@ -1,0 +1,231 @@
+//! Batches that come with a schema of their own are brought to the settled one, losing nothing.
+
+use std::{panic, sync::Arc};
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array,
+    },
+    compute::{CastOptions, cast, cast_with_options},
+    datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
+};
+
+use super::{Native, Rows, fault};
+use crate::{
+    data::{Messages, Origins},
+    plugin::RowFault,
+    producer::{Error, UnknownFields},
+};
+
+/// What makes a batch of one message.
+pub(super) trait Unpack: Send + std::fmt::Debug {
+    /// Name of the decoder; also the first half of its fault codes.
+    const NAME: &'static str;
+
+    /// The rows of one message, in one batch or several.
+    fn unpack(&mut self, value: &[u8]) -> Result<Vec<RecordBatch>, String>;
+}
+
+/// A decoder whose messages are batches.
+#[derive(Debug)]
+pub(super) struct Conforming<U> {
+    pub(super) unpack: U,
+    pub(super) schema: Option<SchemaRef>,
+    pub(super) unknown: UnknownFields,
+}
+
+impl<U: Unpack> Native for Conforming<U> {
+    fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
+        let (mut batches, mut origins, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        let mut nulls = messages.nulls.iter().copied().peekable();
+        for index in 0..messages.len() {
+            let message = u32::try_from(index).unwrap_or(u32::MAX);
+            if nulls.next_if_eq(&message).is_some() {
+                continue;
+            }
+            match self.message(messages.values.get(index)) {
+                Ok(conforming) => {
+                    let rows = conforming.iter().map(RecordBatch::num_rows).sum();
+                    origins.extend(std::iter::repeat_n(message, rows));
+                    batches.extend(conforming);
+                }
+                Err((kind, reason)) => faults.push(told::<U>(message, kind, &reason)),
+            }
+        }
+        let Some(schema) = &self.schema else { return Ok(Rows { faults, ..Rows::none() }) };
+        let kernel = |source| Error::Kernel { decoder: U::NAME.into(), rows: origins.len(), source };
+        let records = arrow::compute::concat_batches(schema, &batches).map_err(kernel)?;
+        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, open: None })
+    }
+}
+
+impl<U: Unpack> Conforming<U> {
+    /// The batches of one message; the first sound one settles the schema.
+    fn message(&mut self, value: &[u8]) -> Result<Vec<RecordBatch>, (&'static str, String)> {
+        // What a sender made up may trip over an assertion in a library: then the sender is at fault.
+        let unpacked = panic::catch_unwind(panic::AssertUnwindSafe(|| self.unpack.unpack(value)));
+        let unpacked = unpacked.unwrap_or_else(|_| Err("the message cannot be read".into()));
+        let unpacked = unpacked.map_err(|reason| ("syntax", reason))?;
+        let schema = match (&self.schema, unpacked.first()) {
+            (Some(schema), _) => Arc::clone(schema),
+            (None, Some(first)) => Arc::new(settle(first.schema_ref()).map_err(|reason| ("type", reason))?),
+            (None, None) => return Ok(Vec::new()),
+        };
+        let conforming = || unpacked.iter().map(|batch| conform(batch, &schema, self.unknown)).collect();
+        let conforming: Result<Vec<_>, String> = panic::catch_unwind(panic::AssertUnwindSafe(conforming))
+            .unwrap_or_else(|_| Err("a column cannot be read".into()));
+        let conforming = conforming.map_err(|reason| ("type", reason))?;
+        self.schema = Some(schema);
+        Ok(conforming)
+    }
+}
+
+fn told<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
+    fault(message, &format!("{}.{kind}", U::NAME), reason)
+}
+
+/// `schema` with the types that every format and reader of a repo knows.
+pub(super) fn settle(schema: &Schema) -> Result<Schema, String> {
+    Ok(Schema::new(settle_fields(schema.fields())?))
+}
+
+fn settle_fields(fields: &Fields) -> Result<Fields, String> {
+    let mut seen = std::collections::BTreeSet::new();
+    let field = |field: &FieldRef| match seen.insert(field.name().clone()) {
+        true => Ok(Field::new(field.name(), settle_type(field.data_type(), field.name())?, true)),
+        false => Err(format!("there are two columns `{}`", field.name())),
+    };
+    fields.iter().map(field).collect()
+}
+
+fn settle_type(data_type: &DataType, name: &str) -> Result<DataType, String> {
+    Ok(match data_type {
+        DataType::Null | DataType::Utf8View | DataType::Interval(_) => DataType::Utf8,
+        DataType::BinaryView => DataType::Binary,
+        DataType::Float16 => DataType::Float32,
+        DataType::Duration(_) => DataType::Int64,
+        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) => {
+            DataType::Decimal128(*precision, *scale)
+        }
+        DataType::Dictionary(_, values) => settle_type(values, name)?,
+        DataType::RunEndEncoded(_, values) => settle_type(values.data_type(), name)?,
+        DataType::Struct(fields) if fields.is_empty() => return Err(format!("the struct `{name}` has no field")),
+        DataType::Struct(fields) => DataType::Struct(settle_fields(fields)?),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => {
+            DataType::List(Arc::new(Field::new_list_field(settle_type(item.data_type(), name)?, true)))
+        }
+        DataType::Map(entry, _) => match entry.data_type() {
+            DataType::Struct(fields) if fields.len() == 2 => super::cells::map_of(
+                settle_type(fields[0].data_type(), name)?,
+                settle_type(fields[1].data_type(), name)?,
+            ),
+            other => return Err(format!("the entries of the map `{name}` are {other}")),
+        },
+        DataType::Union(..) => {
+            return Err(format!(
+                "column `{name}` has values of several types, which no column type can hold; send it as text"
+            ));
+        }
+        other => other.clone(),
+    })
+}
+
+/// `batch` with exactly the columns of `schema`, by name: absent ones are null, further ones are left out or refused.
+pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef, unknown: UnknownFields) -> Result<RecordBatch, String> {
+    let own = batch.schema_ref();
+    settle_fields(own.fields())?;
+    if unknown == UnknownFields::Fail
+        && let Some(field) = own.fields().iter().find(|field| schema.column_with_name(field.name()).is_none())
+    {
+        return Err(format!("the field `{}` is not in the schema", field.name()));
+    }
+    let rows = batch.num_rows();
+    let column = |field: &FieldRef| match batch.column_by_name(field.name()) {
+        Some(array) => adapt(array, field.data_type(), field.name(), unknown),
+        None => Ok(new_null_array(field.data_type(), rows)),
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<_, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| error.to_string())
+}
+
+fn adapt(array: &ArrayRef, to: &DataType, at: &str, unknown: UnknownFields) -> Result<ArrayRef, String> {
+    let from = array.data_type();
+    if from == to {
+        return Ok(Arc::clone(array));
+    }
+    let failed = |error: arrow::error::ArrowError| format!("column `{at}`: {error}");
+    let flat = |target: DataType| cast(array, &target).map_err(failed);
+    match (from, to) {
+        (DataType::Struct(_), DataType::Struct(fields)) => {
+            let own = array.as_struct();
+            let batch = RecordBatch::from(
+                StructArray::try_new_with_length(own.fields().clone(), own.columns().to_vec(), None, own.len())
+                    .map_err(failed)?,
+            );
+            let inner = conform(&batch, &Arc::new(Schema::new(fields.clone())), unknown)
+                .map_err(|reason| format!("column `{at}`: {reason}"))?;
+            let built = StructArray::try_new(fields.clone(), inner.columns().to_vec(), array.nulls().cloned());
+            Ok(Arc::new(built.map_err(failed)?))
+        }
+        (DataType::List(_), DataType::List(item)) => {
+            let own: &ListArray = array.as_list();
+            let values = adapt(own.values(), item.data_type(), at, unknown)?;
+            let list = ListArray::try_new(Arc::clone(item), own.offsets().clone(), values, own.nulls().cloned());
+            Ok(Arc::new(list.map_err(failed)?))
+        }
+        (
+            DataType::LargeList(item)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item)
+            | DataType::FixedSizeList(item, _),
+            DataType::List(_),
+        ) => adapt(&flat(DataType::List(Arc::clone(item)))?, to, at, unknown),
+        (DataType::Map(..), DataType::Map(entry, _)) => {
+            let own = array.as_map();
+            let DataType::Struct(fields) = entry.data_type() else { return Err(format!("column `{at}` is no map")) };
+            let [key, value] = &**fields else { return Err(format!("column `{at}` is no map")) };
+            let columns = vec![
+                adapt(own.keys(), key.data_type(), at, unknown)?,
+                adapt(own.values(), value.data_type(), at, unknown)?,
+            ];
+            let entries = StructArray::try_new(fields.clone(), columns, None).map_err(failed)?;
+            let map = MapArray::try_new(Arc::clone(entry), own.offsets().clone(), entries, own.nulls().cloned(), false);
+            Ok(Arc::new(map.map_err(failed)?))
+        }
+        (DataType::Dictionary(_, values), _) => adapt(&flat(values.as_ref().clone())?, to, at, unknown),
+        (DataType::RunEndEncoded(_, values), _) => adapt(&flat(values.data_type().clone())?, to, at, unknown),
+        _ if widens(from, to) => {
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            cast_with_options(array, to, &options).map_err(failed)
+        }
+        _ => Err(format!("column `{at}` is {to}, and the message has {from}")),
+    }
+}
+
+/// Whether a cast keeps every value, or fails loudly over one that it cannot keep.
+fn widens(from: &DataType, to: &DataType) -> bool {
+    use DataType as T;
+    let text = |data_type: &T| matches!(data_type, T::Utf8 | T::LargeUtf8 | T::Utf8View);
+    let bytes = |data_type: &T| matches!(data_type, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_));
+    let decimal = |data_type: &T| {
+        matches!(data_type, T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..))
+    };
+    match (from, to) {
+        (T::Null, _) => true,
+        (T::Interval(_), to) => text(to),
+        (T::Duration(_), T::Int64) => true,
+        (T::Float16, T::Float32 | T::Float64) | (T::Float32, T::Float64) => true,
+        (T::Timestamp(..), T::Timestamp(..)) => true,
+        (T::Date32, T::Date64) | (T::Date64, T::Date32) => true,
+        (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_)) => true,
+        (from, to) if from.is_integer() && (to.is_integer() || to.is_floating() || decimal(to)) => true,
+        (from, to) if text(from) && (text(to) || bytes(to)) => true,
+        (from, to) if bytes(from) && bytes(to) && !matches!(to, T::FixedSizeBinary(_)) => true,
+        (from, to) => decimal(from) && decimal(to),
+    }
+}

@@ -1,0 +1,134 @@
+//! Opens native decoders: settings, the file they name and the schema to keep to become one that runs.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+
+use super::{
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
+    json::JsonDecoder, protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
+};
+use crate::{
+    data::Messages,
+    producer::{NativeDecoder, SchemaText},
+};
+
+impl NativeDecoder {
+    /// What it is called in a spec.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Json(_) => "json",
+            Self::Raw => "raw",
+            Self::Csv(_) => "csv",
+            Self::Graphite(_) => "graphite",
+            Self::Influx(_) => "influx",
+            Self::Arrow(_) => "arrow",
+            Self::Avro(_) => "avro",
+            Self::Protobuf(_) => "protobuf",
+            Self::Syslog(_) => "syslog",
+        }
+    }
+
+    /// Whether the settings can work; files they name start at `base`.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub fn check(&self, base: &Path) -> Result<(), String> {
+        let file = match self.file() {
+            None => None,
+            Some(path) => {
+                let path = base.join(path);
+                Some(std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
+            }
+        };
+        self.open(file.as_deref(), None, None).map(|_| ())
+    }
+
+    fn declared(&self) -> Option<&SchemaText> {
+        match self {
+            Self::Json(spec) => spec.schema.as_ref(),
+            Self::Raw => None,
+            Self::Csv(spec) => spec.schema.as_ref(),
+            Self::Graphite(spec) => spec.schema.as_ref(),
+            Self::Influx(spec) => spec.schema.as_ref(),
+            Self::Arrow(spec) => spec.schema.as_ref(),
+            Self::Avro(spec) => spec.schema.as_ref(),
+            Self::Protobuf(spec) => spec.schema.as_ref(),
+            Self::Syslog(spec) => spec.schema.as_ref(),
+        }
+    }
+
+    /// The columns of its rows, where the settings say.
+    pub(super) fn schema(&self) -> Option<SchemaRef> {
+        match self {
+            Self::Raw => Some(raw::schema()),
+            _ => self.declared()?.parse().ok().map(Arc::new),
+        }
+    }
+
+    /// Whether more messages make for a better schema.
+    pub(super) fn infers(&self) -> bool {
+        let inferring = matches!(self, Self::Json(_) | Self::Csv(_) | Self::Graphite(_) | Self::Influx(_));
+        inferring && self.declared().is_none()
+    }
+
+    /// The file that the settings name.
+    pub(super) fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Avro(spec) => spec.file(),
+            Self::Protobuf(spec) => Some(&spec.descriptor),
+            _ => None,
+        }
+    }
+
+    /// Opens it with the content of [`Self::file`], the schema to keep to and the first messages, as far as there are any.
+    pub(super) fn open(
+        &self,
+        file: Option<&[u8]>,
+        pinned: Option<&SchemaRef>,
+        messages: Option<&Messages>,
+    ) -> Result<Box<dyn Native>, String> {
+        let declared = self.declared().map(SchemaText::parse).transpose()?.map(Arc::new);
+        if let Some(field) = declared.as_ref().and_then(|schema| schema.fields().iter().find(is_null)) {
+            return Err(format!("column `{}` has the type null, which says nothing; choose another", field.name()));
+        }
+        let schema = declared.clone().or(pinned.cloned());
+        if let (true, Some(schema)) = (self.builds_cells(), &schema) {
+            rows::buildable(schema)?;
+        }
+        Ok(match self {
+            Self::Raw => Box::new(RawDecoder::default()),
+            Self::Json(spec) => {
+                let infer = || Arc::new(messages.map_or_else(Schema::empty, json::infer));
+                let opened = JsonDecoder::new(schema.unwrap_or_else(infer), spec.unknown);
+                Box::new(opened.map_err(|error| error.to_string())?)
+            }
+            Self::Csv(spec) => {
+                spec.check(declared.as_deref())?;
+                Box::new(Csv::new(spec, schema)?)
+            }
+            Self::Graphite(spec) => Box::new(Graphite::new(spec, schema)?),
+            Self::Influx(spec) => Box::new(Influx::new(spec, schema)),
+            Self::Arrow(spec) => {
+                let unpack = ArrowStreams { compression: spec.compression };
+                Box::new(Conforming { unpack, schema, unknown: spec.unknown })
+            }
+            Self::Avro(spec) => Box::new(Conforming { unpack: spec.unpack(file)?, schema, unknown: spec.unknown }),
+            Self::Protobuf(spec) => Box::new(Protobuf::new(spec, file.unwrap_or_default(), schema)?),
+            Self::Syslog(spec) => Box::new(Syslog::new(spec, schema)?),
+        })
+    }
+
+    /// Whether its rows go through [`cells`], which do not make columns of every type.
+    fn builds_cells(&self) -> bool {
+        matches!(self, Self::Graphite(_) | Self::Influx(_) | Self::Protobuf(_) | Self::Syslog(_))
+    }
+}
+
+fn is_null(field: &&FieldRef) -> bool {
+    *field.data_type() == DataType::Null
+}

@@ -1,0 +1,66 @@
+//! `lines`, and `none`: the whole stream as one message.
+
+use std::ops::Range;
+
+use super::{Cut, Step, too_large};
+
+/// Lines, without their `\n` or `\r\n`.
+#[derive(Debug)]
+pub(super) struct Lines {
+    max: usize,
+    /// Bytes of this line already looked at.
+    seen: usize,
+}
+
+impl Lines {
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, seen: 0 }
+    }
+}
+
+impl Cut for Lines {
+    fn step(&mut self, bytes: &[u8]) -> Result<Step, String> {
+        match bytes[self.seen..].iter().position(|&byte| byte == b'\n') {
+            Some(found) => {
+                let end = self.seen + found;
+                self.seen = 0;
+                Ok(Step::Frame(line(&bytes[..end], self.max)?, end + 1))
+            }
+            None => {
+                self.seen = bytes.len();
+                line(bytes, self.max)?;
+                Ok(Step::More)
+            }
+        }
+    }
+
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<Range<usize>>, String> {
+        line(bytes, self.max)
+    }
+}
+
+/// The line `bytes` without its `\r`; nothing if it is blank.
+pub(super) fn line(bytes: &[u8], max: usize) -> Result<Option<Range<usize>>, String> {
+    let length = bytes.strip_suffix(b"\r").unwrap_or(bytes).len();
+    match length <= max {
+        true => Ok((length > 0).then_some(0..length)),
+        false => Err(too_large(max as u64 + 1, max)),
+    }
+}
+
+/// All bytes as one message.
+#[derive(Debug)]
+pub(super) struct Whole(pub(super) usize);
+
+impl Cut for Whole {
+    fn step(&mut self, bytes: &[u8]) -> Result<Step, String> {
+        match bytes.len() <= self.0 {
+            true => Ok(Step::More),
+            false => Err(too_large(self.0 as u64 + 1, self.0)),
+        }
+    }
+
+    fn end(&mut self, bytes: &[u8]) -> Result<Option<Range<usize>>, String> {
+        Ok(Some(0..bytes.len()))
+    }
+}

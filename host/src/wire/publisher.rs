@@ -1,0 +1,199 @@
+//! PUB, with the REP socket on which subscribers say hello.
+
+use std::{collections::BTreeSet, fmt, io, path::Path, time::Duration};
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::{
+    sync::{oneshot, watch},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use zeromq::{PubSocket, RepSocket, Socket as _, SocketRecv as _, SocketSend as _, ZmqError, ZmqMessage};
+
+use super::{CONNECT, END, Endpoint, HELLO, relay::Front};
+
+/// Pauses between two `connect` messages: short at first, for those who come at the same time, then this long.
+const AGAIN: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_millis(50);
+/// Names of subscribers that are told apart; what comes after counts as new each time.
+const NAMES: usize = 10_000;
+
+/// How a publisher is opened.
+#[derive(Clone, Debug)]
+pub struct PublisherOptions {
+    /// Where subscribers read.
+    pub data: Endpoint,
+    /// Where they say hello; without it nobody is waited for.
+    pub sync: Option<Endpoint>,
+    /// First frame of every message, that subscribers can choose by.
+    pub topic: Option<String>,
+}
+
+/// Says messages to whoever listens.
+pub struct Publisher {
+    socket: PubSocket,
+    topic: Option<Bytes>,
+    front: Front,
+    greeting: Option<Front>,
+    heard: watch::Receiver<usize>,
+    _stop_greeting: DropGuard,
+    _private: TempDir,
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher")
+            .field("front", &self.front)
+            .field("greeting", &self.greeting)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of a message, with something that is let go of when every queue has let go of them.
+struct Held<T> {
+    bytes: Bytes,
+    _guard: T,
+}
+
+impl<T> AsRef<[u8]> for Held<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Publisher {
+    /// Listens where `options` say.
+    ///
+    /// # Errors
+    /// If that is not possible: the port is taken, or there is no such directory.
+    pub async fn open(options: &PublisherOptions) -> io::Result<Self> {
+        let private = tempfile::Builder::new().prefix("spout-").tempdir()?;
+        let (data, sync) = (private.path().join("pub"), private.path().join("rep"));
+        let mut socket = PubSocket::new();
+        socket.bind(&address(&data)).await.map_err(said)?;
+        let front = Front::listen(&options.data, &data, HELLO).await?;
+        let (hello, heard) = watch::channel(0);
+        let stop = CancellationToken::new();
+        let greeting = match &options.sync {
+            None => None,
+            Some(endpoint) => {
+                let mut socket = RepSocket::new();
+                socket.bind(&address(&sync)).await.map_err(said)?;
+                let stop = stop.clone();
+                tokio::spawn(async move { stop.run_until_cancelled(greet(socket, hello)).await });
+                Some(Front::listen(endpoint, &sync, HELLO).await?)
+            }
+        };
+        let topic = options.topic.clone().map(Bytes::from);
+        let _stop_greeting = stop.drop_guard();
+        Ok(Self { socket, topic, front, greeting, heard, _stop_greeting, _private: private })
+    }
+
+    /// Where subscribers read, with the port that was taken.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        self.front.endpoint()
+    }
+
+    /// Where they say hello.
+    #[must_use]
+    pub fn sync_endpoint(&self) -> Option<&Endpoint> {
+        self.greeting.as_ref().map(Front::endpoint)
+    }
+
+    /// Says `connect` each second until `subscribers` have said hello.
+    ///
+    /// # Errors
+    /// If the socket is broken.
+    pub async fn wait_for(&mut self, subscribers: usize) -> io::Result<()> {
+        let mut heard = self.heard.clone();
+        let mut pause = SOON;
+        loop {
+            let enough = async { heard.wait_for(|heard| *heard >= subscribers).await.map(drop) };
+            tokio::select! {
+                enough = enough => return enough.map_err(|_| io::Error::other("nobody can say hello any more")),
+                () = sleep(pause) => {
+                    self.say(Bytes::from_static(CONNECT)).await?;
+                    pause = (pause * 2).min(AGAIN);
+                }
+            }
+        }
+    }
+
+    /// Says `payload`. `guard` is dropped when every subscriber's queue has let go of it; whoever does not read holds it.
+    ///
+    /// # Errors
+    /// If the socket is broken.
+    pub async fn send(&mut self, payload: Bytes, guard: impl Send + Sync + 'static) -> io::Result<()> {
+        self.say(Bytes::from_owner(Held { bytes: payload, _guard: guard })).await
+    }
+
+    /// Says `end` and waits, at most `patience`, until everything has been passed on to those who listen.
+    ///
+    /// # Errors
+    /// If the socket is broken.
+    pub async fn finish(mut self, patience: Duration) -> io::Result<()> {
+        let (guard, gone) = oneshot::channel::<()>();
+        self.send(Bytes::from_static(END), guard).await?;
+        if timeout(patience, gone).await.is_err() {
+            tracing::warn!(endpoint = %self.endpoint(), "a subscriber does not read; it misses the end");
+        }
+        let Self { socket, front, greeting, .. } = self;
+        drop((socket, greeting));
+        front.finish(patience).await;
+        Ok(())
+    }
+
+    async fn say(&mut self, payload: Bytes) -> io::Result<()> {
+        let message = match &self.topic {
+            None => ZmqMessage::from(payload),
+            Some(topic) => {
+                let mut message = ZmqMessage::from(topic.clone());
+                message.push_back(payload);
+                message
+            }
+        };
+        self.socket.send(message).await.map_err(said)
+    }
+}
+
+/// Answers every hello, and counts those who say it. One who gives its name counts once.
+async fn greet(mut socket: RepSocket, hello: watch::Sender<usize>) {
+    let mut names = BTreeSet::new();
+    loop {
+        match socket.recv().await {
+            Ok(message) => {
+                let name: Vec<u8> = message.iter().flat_map(|frame| frame.to_vec()).collect();
+                // Answered first: who waits for data must not find it before the answer.
+                if let Err(error) = socket.send(ZmqMessage::from(Bytes::new())).await {
+                    tracing::debug!(%error, "a subscriber left before it was answered");
+                }
+                let again = !name.is_empty() && !names.insert(name);
+                if names.len() > NAMES {
+                    names.clear();
+                }
+                if !again {
+                    hello.send_modify(|heard| *heard += 1);
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a hello could not be read");
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// A socket file as the library wants it.
+pub(super) fn address(path: &Path) -> String {
+    format!("ipc://{}", path.display())
+}
+
+/// What the library says, as an error of the system.
+pub(super) fn said(error: ZmqError) -> io::Error {
+    match error {
+        ZmqError::Network(error) => error,
+        other => io::Error::other(other.to_string()),
+    }
+}
