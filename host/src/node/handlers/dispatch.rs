@@ -37,6 +37,9 @@ use crate::{
 /// Rows keep their order. A group that was idle for `evictAfter` of event time, or that has to make room in `keep`, is
 /// finished: what its handlers hold back comes out, and should it come back, it starts anew. Both are decided by the rows
 /// before; with several partitions and no handler before it that merges them, who came first is chance.
+///
+/// A handler within that waits for event time, such as `window`, knows the rows of its group alone: of several partitions it
+/// waits for each until one gives a row of the group, is idle or ends. Its own `groupBy`, without `dispatch`, does not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DispatchSpec {
