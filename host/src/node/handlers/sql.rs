@@ -255,7 +255,7 @@ mod tests {
         let check = |node: serde_json::Value, commits_count: bool, ordered: bool| async move {
             let nodes = json!([node]);
             let rows = [readings(1, 40), readings(2, 30)];
-            Trial { commits_count, ordered, ..Trial::new(nodes, &rows) }.same_under_any_cut(10).await.rows
+            Trial { commits_count, ordered, ..Trial::new(nodes, &rows) }.same_under_any_cut(5).await.rows
         };
         let filtered = "select n, value * 2 as double from input where host = 'a'";
         assert!(!check(json!({"type": "sql", "query": filtered}), false, false).await.is_empty());
