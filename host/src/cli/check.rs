@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
+use arrow::datatypes::{Field, Schema};
 use clap::Args;
 use serde::Serialize;
 
@@ -13,10 +14,10 @@ use super::{
 };
 use crate::{
     consumer::ConsumerSpec,
-    node::NodeSpec,
+    node::{NodeSpec, Shape},
     pipeline::{Links, Parts},
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
-    producer::{ConsumerType, DecoderSpec},
+    producer::{ConsumerType, DecoderSpec, SchemaText},
     spec::{self, Loaded, all_handlers, load_all, plugin_name},
 };
 
@@ -43,10 +44,19 @@ pub(super) struct Plan {
     reads: String,
     decoder: String,
     node: Vec<String>,
+    /// What leaves the decoder and each handler, where that is known before any row.
+    columns: Vec<Columns>,
     consumers: Vec<String>,
     flush: String,
     plugins: Vec<PlannedPlugin>,
     grants: Vec<String>,
+}
+
+/// The columns that leave one part of the chain.
+#[derive(Debug, Serialize)]
+struct Columns {
+    after: String,
+    columns: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -63,7 +73,7 @@ impl Check {
         let plugins = global.open_plugins()?;
         for loaded in &specs {
             let plan = plan(loaded, &plugins, &links).await?;
-            plan.print(printer)?;
+            plan.print(printer, global.verbose)?;
         }
         Ok(())
     }
@@ -71,7 +81,7 @@ impl Check {
 
 /// Loads what `loaded` needs, checks it, and says what would run.
 pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Plan> {
-    Parts::build(loaded, plugins, links).await?;
+    let built = Parts::build(loaded, plugins, links).await?;
     check_directories(loaded)?;
     let mut used = Vec::new();
     for part in parts(loaded) {
@@ -83,6 +93,7 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> R
             used.push(PlannedPlugin { name, digest: plugin.digest().to_owned(), worlds: plugin.worlds().to_vec() });
         }
     }
+    let typed = built.typed().await?;
     let spec = &loaded.spec;
     let flush = &spec.commit.flush;
     let rows = if flush.rows == u64::MAX { "any number of".into() } else { grouped(flush.rows) };
@@ -96,6 +107,7 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> R
         reads: spec.producer.source().map(|source| source.reads()).unwrap_or_default(),
         decoder: decoder(loaded),
         node: spec.node.iter().map(handler).collect(),
+        columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
         flush: format!("{rows} rows, {} or {}", flush.bytes, flush.time),
         plugins: used,
@@ -245,6 +257,33 @@ fn handler(node: &NodeSpec) -> String {
     }
 }
 
+fn columns((after, shape): (String, Shape)) -> Option<Columns> {
+    let column = |field: &Arc<Field>| {
+        let word = SchemaText::print(&Schema::new(vec![Arc::clone(field)])).ok().and_then(|text| {
+            let kind = serde_json::to_value(text).ok()?.get(field.name())?.clone();
+            Some(kind.as_str().map_or_else(|| kind.to_string().replace('"', ""), str::to_owned))
+        });
+        format!("{}: {}", field.name(), word.unwrap_or_else(|| field.data_type().to_string()))
+    };
+    Some(Columns { after, columns: shape.schema?.fields().iter().map(column).collect() })
+}
+
+/// The columns on one line; of very many only the first, unless asked for all.
+fn line(columns: &Columns, verbose: bool) -> String {
+    const WIDTH: usize = 100;
+    let mut text = format!("{}: ", columns.after);
+    for (index, column) in columns.columns.iter().enumerate() {
+        if !verbose && text.len() + column.len() > WIDTH && index > 0 {
+            return format!("{text}… {} more", columns.columns.len() - index);
+        }
+        text += column;
+        if index + 1 < columns.columns.len() {
+            text += ", ";
+        }
+    }
+    text
+}
+
 fn consumer(consumer: &ConsumerSpec) -> String {
     format!("{} ({})", consumer.describe(), consumer.guarantee())
 }
@@ -259,7 +298,7 @@ fn grants(loaded: &Loaded) -> Vec<String> {
 }
 
 impl Plan {
-    pub(super) fn print(&self, printer: &mut Printer) -> Result<()> {
+    pub(super) fn print(&self, printer: &mut Printer, verbose: bool) -> Result<()> {
         if printer.json() {
             return printer.value(self);
         }
@@ -271,6 +310,7 @@ impl Plan {
             ("reads", self.reads.clone()),
             ("decoder", self.decoder.clone()),
             ("node", self.node.join("\n")),
+            ("columns", self.columns.iter().map(|columns| line(columns, verbose)).collect::<Vec<_>>().join("\n")),
             ("writes", self.writes.clone()),
             ("commits at", self.flush.clone()),
             ("consumers", self.consumers.join("\n")),

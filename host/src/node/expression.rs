@@ -8,7 +8,9 @@ use arrow::{
 };
 use datafusion::{
     common::{DFSchema, tree_node::TreeNode},
-    logical_expr::{Expr, Volatility},
+    error::DataFusionError,
+    logical_expr::{Expr, Volatility, simplify::SimplifyContext},
+    optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::PhysicalExpr,
     prelude::{SessionConfig, SessionContext},
 };
@@ -73,7 +75,7 @@ impl Expression {
                 "`{name}` gives another answer when the same messages are read again; use a column of the message instead"
             )));
         }
-        session().create_physical_expr(logical, &table).map_err(refused)
+        physical(logical, &table).map_err(refused)
     }
 
     fn refused(&self, reason: &str) -> Error {
@@ -83,6 +85,15 @@ impl Expression {
 
 pub(super) fn names(schema: &Schema) -> String {
     schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// `expression` as it is evaluated over rows of `table`. Some functions, `coalesce` for one, are there only until expressions
+/// are simplified.
+pub(super) fn physical(expression: Expr, table: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
+    let simplifier = ExprSimplifier::new(context);
+    let expression = simplifier.simplify(simplifier.coerce(expression, table)?)?;
+    session().create_physical_expr(expression, table)
 }
 
 /// The first function in `expression` whose answer depends on more than its arguments.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Source, Watermarks};
+use crate::data::Period;
 
 /// A group, by the order of its values.
 pub(super) type Key = Box<[u8]>;
@@ -45,6 +46,13 @@ impl Recency {
 
     pub(super) fn progress_mut(&mut self) -> &mut Progress {
         &mut self.progress
+    }
+
+    /// Rows may be out of order by `lateness`; said before the first one.
+    pub(super) fn allow(&mut self, lateness: Period) {
+        if self.progress == Progress::default() {
+            self.progress.marks = Watermarks::new(lateness);
+        }
     }
 
     /// Goes on with what a snapshot says.

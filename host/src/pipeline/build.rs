@@ -205,6 +205,20 @@ impl Parts {
         meeting.shape(between).map_err(refused)
     }
 
+    /// What leaves the decoder and then each handler, by id, as far as it is known before any row and without a repo.
+    ///
+    /// # Errors
+    /// The first handler that such rows are not for.
+    pub async fn typed(&self) -> Result<Vec<(String, Shape)>, Error> {
+        let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
+        let schema = self.decoders(SchemaPin::default()).schema().await;
+        let input = Shape { schema, time: self.spec.time.clone(), ..Shape::default() };
+        let mut all = vec![("decoder".to_owned(), input.clone())];
+        let shapes = chain.shapes_of(input);
+        all.extend(shapes.map_err(|source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) })?);
+        Ok(all)
+    }
+
     fn meeting(&self) -> usize {
         self.spec.node.iter().position(NodeSpec::stateful).unwrap_or(self.spec.node.len())
     }

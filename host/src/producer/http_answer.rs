@@ -182,7 +182,11 @@ async fn collect(service: &Service, mut framer: Framer, body: Body, most: usize)
         })?;
         packed += chunk.len();
         for piece in chunk.chunks(PIECE) {
-            framer.push(piece, &mut values).map_err(|error| broken(&error))?;
+            framer.push(piece, &mut values).map_err(|error| match error {
+                // By type, a message may be as large as the body.
+                Error::Frame { .. } if service.spec.framing.is_none() => too_large(service),
+                error => broken(&error),
+            })?;
             if packed > most || values.bytes.len() + framer.held() > most {
                 return Err(too_large(service));
             }

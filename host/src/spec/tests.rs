@@ -430,3 +430,42 @@ fn no_text_makes_the_reader_panic() {
     }
     assert!(refused > 1000, "only {refused} of the mutated specs are refused");
 }
+
+#[test]
+fn tests_of_a_spec_are_checked_without_running_them() {
+    let node = "node: [{id: a, type: filter, where: 'n > 1'}, {id: b, type: filter, where: 'n > 2'}]\n";
+    let check = |test: &str, part: &str| {
+        let said = complaint(&format!("{GOOD}{node}tests:\n  - {test}\n"));
+        assert!(said.contains(part), "{test}: {said}");
+    };
+    check("{name: t, input: [{n: 1, other: {x: [1]}}], expect: []}", "nothing");
+    check("{name: t, input: [{n: 1}]}", "it expects nothing; add `expect: []`");
+    check("{name: t, from: c, input: [{n: 1}], expect: []}", "there is no handler `c`; known: a, b");
+    check("{name: t, from: b, to: a, input: [{n: 1}], expect: []}", "comes after");
+    check("{name: t, from: b, lines: ['{}'], expect: []}", "to start at `from`");
+    check("{name: t, lines: ['{}'], input: [{n: 1}], expect: []}", "use steps for several");
+    check("{name: t, input: [{n: 1}], steps: [{cut: true}], expect: []}", "into `steps`");
+    check("{name: t, schema: {n: int65}, expect: []}", "unknown type `int65`");
+    check("{name: t, expct: []}", "did you mean `expect`?");
+    check("{name: t, input: [], expect: []}\n  - {name: t, input: [], expect: []}", "another test has this name");
+    let with = all(&format!("{GOOD}{node}tests: [{{name: t, expect: []}}]\n")).unwrap();
+    let without = all(&format!("{GOOD}{node}")).unwrap();
+    assert_eq!(with[0].digest, without[0].digest, "tests are no part of what a pipeline does");
+}
+
+#[test]
+fn handlers_within_handlers_have_ids_and_are_checked() {
+    let dispatch = |nodes: &str| format!("{GOOD}node: [{{type: dispatch, groupBy: [h], nodes: [{nodes}]}}]\n");
+    let loaded = all(&dispatch("{type: filter, where: 'n > 1'}")).unwrap();
+    assert_eq!(loaded[0].spec.node[0].within()[0].id(), "dispatch-0-filter-0");
+    for (nodes, part) in [
+        ("{type: filter, where: ''}", "filters by nothing"),
+        ("{type: filter, wher: 'n'}", "did you mean `where`?"),
+        ("{id: dispatch-0, type: filter, where: 'n > 1'}", "two handlers with the id `dispatch-0`"),
+        ("", "has nothing in `nodes`"),
+        ("{type: plugin, plugin: '!'}", "`node[0].nodes[0].plugin`"),
+    ] {
+        let said = complaint(&dispatch(nodes));
+        assert!(said.contains(part), "{nodes}: {said}");
+    }
+}

@@ -84,7 +84,7 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "dedupe",
-            json!([{"type": "dedupe", "id": "x", "keys": ["auction", "bidder"], "within": "1h"}]),
+            json!([{"type": "dedupe", "id": "x", "by": ["auction", "bidder"], "within": "1h"}]),
             "select distinct on (auction, bidder) * from bids order by auction, bidder, at",
         ),
         case(

@@ -19,7 +19,7 @@ pub(super) async fn of_spec(path: &str, global: &Global, printer: &mut Printer) 
     let plugins = global.open_plugins()?;
     let store = global.store().await.ok();
     for loaded in load_all(&[path])? {
-        check::plan(&loaded, &plugins, &Links::default()).await?.print(printer)?;
+        check::plan(&loaded, &plugins, &Links::default()).await?.print(printer, global.verbose)?;
         let name = &loaded.spec.pipeline.name;
         let repos = match &store {
             Some(store) => store.repos().await?,

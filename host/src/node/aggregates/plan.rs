@@ -29,7 +29,7 @@ use datafusion::{
 use super::{Aggregates, Call, Output, steady};
 use crate::node::{
     Error,
-    expression::{names, unstable},
+    expression::{names, physical, unstable},
     state::{ORDER, SOURCE, TIME},
 };
 
@@ -102,7 +102,7 @@ impl Plan<'_> {
         let fields: Vec<FieldRef> = self.keys.iter().cloned().chain(results).collect();
         let schema = Schema::new(fields);
         let table = DFSchema::try_from(schema.clone()).map_err(|error| self.failed(&error, self.schema))?;
-        let expression = session().create_physical_expr(outer, &table);
+        let expression = physical(outer, &table);
         let expression = expression.map_err(|error| self.outside(&error))?;
         let kind = expression.data_type(&schema).map_err(|error| self.failed(&error, self.schema))?;
         Ok(Output { field: Arc::new(Field::new(name, kind, true)), sql: self.sql.to_owned(), expression })
@@ -110,7 +110,9 @@ impl Plan<'_> {
 
     fn coerce(&self, expression: Expr, table: &DFSchema) -> Result<Expr, Error> {
         let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
-        ExprSimplifier::new(context).coerce(expression, table).map_err(|error| self.failed(&error, self.schema))
+        let simplifier = ExprSimplifier::new(context);
+        let coerced = simplifier.coerce(expression, table).and_then(|coerced| simplifier.simplify(coerced));
+        coerced.map_err(|error| self.failed(&error, self.schema))
     }
 
     /// Moves calls of aggregate functions into `calls` and names their results in their place.

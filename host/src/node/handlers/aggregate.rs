@@ -326,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn each_group_of_a_unit_gives_one_row() {
         let mean = json!({"columns": {"m": "mean(f)", "first": "first(f)"}, "groupBy": ["host"]});
-        check(mean, Unit::Window, Ok(&["time=1 host=null m=5.0 first=5.0", "time=3 host=b m=0.5 first=0.0"])).await;
+        check(mean, Unit::Window, Ok(&["time=1 host=null first=5.0 m=5.0", "time=3 host=b first=0.0 m=0.5"])).await;
         let renamed = json!({"columns": {"n": "count(*)"}, "timeAs": "until", "groupBy": ["time"]});
         check(renamed, Unit::Commit, Ok(&["until=3 n=3"])).await;
         let per = json!({"columns": {"n": "count(f) filter (where f > 0)"}, "per": "commit"});

@@ -169,6 +169,9 @@ impl Dispatch {
             waiting.entry(key).or_default().push(row);
         }
         self.flush(batch, from, &mut waiting, &mut outcome).await?;
+        if self.unit != Unit::Piece {
+            outcome.release();
+        }
         outcome.settle().map_err(|source| self.kernel(batch.num_rows(), source))
     }
 
@@ -203,10 +206,11 @@ impl Dispatch {
         Ok(())
     }
 
-    /// Finishes a group; what it held back comes before the row at which it goes.
+    /// Finishes a group; what it held back, also for the commit, comes before the row at which it goes.
     async fn evict(&mut self, key: &Key, outcome: &mut Outcome) -> Result<(), Error> {
         if let Some(mut member) = self.members.remove(key) {
             outcome.add(member.chain.finish_within().await?, &[]);
+            outcome.add(member.chain.hear_within(News::Cut).await?, &[]);
         }
         Ok(())
     }
@@ -284,6 +288,9 @@ impl Handler for Dispatch {
         };
         if let (Some(time), Some(schema)) = (&self.time, &input.schema) {
             time.check(schema)?;
+        }
+        if let Some(time) = &input.time {
+            self.recency.allow(time.settings().lateness);
         }
         let inner = self.inner(input);
         let mut shape = self.members.shape(&inner)?;

@@ -135,6 +135,8 @@ mod tests {
         check("userId is not null or true", Ok(&[0, 1, 2, 3])).await;
         check("userId > 100", Ok(&[])).await;
         check("not (userId > 0)", Ok(&[3])).await;
+        check("coalesce(userId, 9) > 2", Ok(&[1, 2])).await;
+        check("nvl(userId, 9) > 2 and 1 + 1 = 2", Ok(&[1, 2])).await;
         check("userId", Err("needs true or false")).await;
         check("usrId > 0", Err("columns: userId")).await;
         check("random() > 0.5", Err("random()")).await;

@@ -65,6 +65,17 @@ impl Trial {
         whole
     }
 
+    /// Whether its handlers fit each other and the rows.
+    pub(in crate::node) async fn fits(&self) -> bool {
+        let chain = Builder::default().chain(&self.nodes, &mut BTreeMap::new()).await;
+        chain.is_ok_and(|mut chain| chain.shape(self.shape()).is_ok())
+    }
+
+    fn shape(&self) -> Shape {
+        let schema: Option<SchemaRef> = self.sources.first().map(RecordBatch::schema);
+        Shape { schema, time: self.time.clone(), ..Shape::default() }
+    }
+
     fn settled(&self, mut outcome: Outcome) -> Outcome {
         if !self.ordered {
             outcome.rows.sort();
@@ -149,9 +160,7 @@ impl<'a> Run<'a> {
         let builder = Builder::default();
         self.chain = builder.chain(&self.trial.nodes, &mut states).await.expect("a chain");
         builder.nothing_left(&states).expect("state of a handler");
-        let schema: Option<SchemaRef> = self.trial.sources.first().map(RecordBatch::schema);
-        let shape = Shape { schema, time: self.trial.time.clone(), ..Shape::default() };
-        self.chain.shape(shape).expect("a shape");
+        self.chain.shape(self.trial.shape()).expect("a shape");
         (self.taken, self.open) = (self.committed.0.clone(), Outcome::default());
         for source in 0..self.trial.sources.len() {
             self.tell(News::Opened(partition(source))).await;

@@ -48,7 +48,7 @@ async fn handlers_by_source_come_before_those_that_merge() {
     let outcome = check(json!([
         {"type": "sample", "every": 2},
         {"type": "dedupe", "by": ["host"], "last": 2},
-        {"type": "join", "on": ["host"], "within": "2s", "side": "n % 3"},
+        {"type": "join", "on": ["host"], "tolerance": "2s", "side": "n % 3"},
     ]))
     .await;
     assert!(outcome.rows.len() > 10, "{}", outcome.rows.len());

@@ -45,7 +45,7 @@ pub(super) fn rows(
     if diff.iter().all(|step| matches!(step, Step::Both(..))) {
         return None;
     }
-    let (expected_rows, got_rows) = (counted(expected.len()), counted(looked_at.len()));
+    let (expected_rows, got_rows) = (counted(expected.len() as u64), counted(looked_at.len() as u64));
     let mut problem = Problem::of(format!("{what} are not as expected: {got_rows} came, {expected_rows} should have"));
     for step in &diff {
         match step {
@@ -58,7 +58,8 @@ pub(super) fn rows(
     Some(problem)
 }
 
-fn counted(rows: usize) -> String {
+/// Rows in words.
+pub(super) fn counted(rows: u64) -> String {
     match rows {
         1 => "1 row".into(),
         rows => format!("{rows} rows"),
@@ -238,7 +239,7 @@ fn lines(diff: &[Step], expected: &[Row], got: &[Row]) -> Vec<String> {
     };
     let text = |row: &Row| Value::Object(row.clone()).to_string();
     let mut lines = Vec::new();
-    let mut left_out = 0;
+    let mut left_out = 0_u64;
     for (at, step) in diff.iter().enumerate() {
         if !near(at) {
             left_out += 1;

@@ -117,3 +117,78 @@ impl Rehearsal {
         nodes.get(from..to).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::spec;
+
+    async fn verdicts(loaded: &[Loaded]) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
+        for loaded in loaded {
+            let rehearsal = Rehearsal::open(loaded, None).await.unwrap();
+            for test in &loaded.spec.tests {
+                verdicts.push(rehearsal.run(test).await.unwrap());
+            }
+        }
+        verdicts
+    }
+
+    #[tokio::test]
+    async fn the_cases_and_the_example_pass() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut files = vec![root.join("examples/tested.yaml")];
+        for entry in std::fs::read_dir(root.join("tests/cases")).unwrap() {
+            let file = entry.unwrap().path().join("spec.yaml");
+            // A plugin is for the suite, which has them built.
+            let loaded = spec::load_all(&[&file]).unwrap_or_else(|error| panic!("{error}"));
+            if loaded.iter().all(|loaded| !Rehearsal::needs_plugins(&loaded.spec)) {
+                files.push(file);
+            }
+        }
+        let mut failed = Vec::new();
+        for file in files {
+            let all = verdicts(&spec::load(&file).unwrap()).await;
+            assert!(!all.is_empty(), "{} has no test", file.display());
+            failed.extend(all.into_iter().filter(|verdict| !verdict.passed).map(|verdict| (file.clone(), verdict)));
+        }
+        assert!(failed.is_empty(), "{failed:#?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_test_does_not_expect_is_a_problem() {
+        let text = "pipeline: {name: p}
+producer: {stream: {plugin: files, topic: in}, decoder: {type: json}}
+node: [{id: low, type: filter, where: 'n < 3'}]
+tests:
+  - {name: schema, input: [{n: 1}], expectSchema: {n: utf8}}
+  - {name: failure, input: [{n: 1}], expectFailure: E0401}
+  - {name: stopped, input: [{m: 1}], expect: []}
+  - {name: late, input: [{n: 1}], expectLate: 1}
+  - {name: error, lines: ['{', '{\"n\": 1}'], expect: [{n: 1}]}
+  - {name: row, schema: {n: int64}, input: [{n: x}, {k: 1}], expect: []}
+  - {name: good, lines: ['{', '{\"n\": 1}'], expect: [{n: 1}], expectErrors: [{code: json.syntax}]}
+";
+        let loaded = spec::parse(text, Path::new("p.yaml"), Path::new(".")).unwrap();
+        let said = |verdict: Verdict| {
+            let what: Vec<String> = verdict.problems.into_iter().map(|problem| problem.what).collect();
+            (verdict.test, what.join("; "))
+        };
+        let said: Vec<(String, String)> = verdicts(&loaded).await.into_iter().map(said).collect();
+        let expected = [
+            ("schema", "the columns should be {n: Utf8}, but are {n: Int64}"),
+            ("failure", "it should have stopped with `E0401`, and did not"),
+            ("stopped", "it stopped: [E0401]"),
+            ("late", "1 row should have come too late, but 0 did"),
+            ("error", "0 messages should have been set aside, and 1 were"),
+            ("row", "the test's own row {\"n\":\"x\"} does not fit its columns"),
+            ("good", ""),
+        ];
+        for ((test, what), (name, part)) in said.iter().zip(expected) {
+            assert!(test == name && what.contains(part) && what.is_empty() == part.is_empty(), "{test}: {what}");
+        }
+        assert_eq!(said.len(), expected.len());
+    }
+}

@@ -231,7 +231,7 @@ impl Performance {
                 };
                 let what = || Problem {
                     unexpected: compare::as_rows(&records()),
-                    ..Problem::of(format!("{expected} rows should have come too late, but {rows} did"))
+                    ..Problem::of(format!("{} should have come too late, but {rows} did", compare::counted(expected)))
                 };
                 (rows != expected).then(what)
             }

@@ -72,7 +72,7 @@ impl Merge {
         let on: Vec<String> = spec.on.pairs().into_iter().map(|(name, _)| name).collect();
         Self {
             spec: spec.clone(),
-            tolerance: spec.within.map_or(0, nanoseconds),
+            tolerance: spec.tolerance.map_or(0, nanoseconds),
             side: spec.side.as_ref().map(|side| Expression::new(&spec.id, side)),
             time: None,
             keys: Digests::over(&spec.id, &on),
@@ -91,6 +91,8 @@ impl Merge {
             "`on` names columns of two sides; give it `left` and `right`, or name the columns alone, as in `on: [host]`"
         } else if spec.kind == Some(JoinKind::Left) {
             "`kind: left` needs two sides; give it `left` and `right`"
+        } else if spec.within.is_some() {
+            "`within` is for two sides; rows of one stream are merged within a `tolerance`"
         } else if spec.before.is_some() || spec.after.is_some() || spec.r#where.is_some() {
             "`before`, `after` and `where` need two sides; give it `left` and `right`"
         } else {

@@ -34,7 +34,7 @@ use crate::{
 /// the left that found no partner, once none can come any more, and `full` those of both. A row that is of neither side goes
 /// nowhere; one that is of both is paired with itself, too.
 ///
-/// Without them, rows of one key that are within `within` of the first of them become one row, at its time: each column has the
+/// Without them, rows of one key that are within `tolerance` of the first of them become one row, at its time: each column has the
 /// first value that is not null. Rows that both have a value in a column are taken to be of the same side and stay apart; where
 /// sides share columns, `side` tells them apart. `full` gives every row, `inner` those made of two or more.
 ///
@@ -56,8 +56,11 @@ pub struct JoinSpec {
     /// Which rows are of the right side, as in `kind = 'bid'`, or a map that says more.
     #[serde(default)]
     pub right: Option<SideSpec>,
-    /// How far apart rows may be, as in `10m`.
-    #[serde(default, alias = "tolerance")]
+    /// Without `left` and `right`: how far from the first of them rows may be, as in `5s`; not at all if not given.
+    #[serde(default)]
+    pub tolerance: Option<Period>,
+    /// How far apart the two may be, as in `10m`.
+    #[serde(default)]
     pub within: Option<Period>,
     /// How much earlier than the left one the right one may be, if not `within`.
     #[serde(default)]

@@ -85,8 +85,8 @@ impl Pairs {
             "it has one side; give it both `left` and `right`, or neither"
         } else if self.on.is_empty() {
             "`on` names no column; without a key every row would meet every other"
-        } else if spec.side.is_some() {
-            "`side` is for a join without `left` and `right`"
+        } else if spec.side.is_some() || spec.tolerance.is_some() {
+            "`side` and `tolerance` are for a join without `left` and `right`; here it is `within`"
         } else if spec.within.is_none() && spec.before.is_none() && spec.after.is_none() {
             "say how far apart rows may be, as in `within: 10m`; it is how long they are held"
         } else {

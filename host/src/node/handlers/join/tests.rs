@@ -60,14 +60,14 @@ async fn rows_of_one_key_become_one_where_they_do_not_contradict() {
 #[tokio::test]
 async fn rows_of_one_side_stay_apart() {
     let same: &[Cells] = &[(100, T, Some(1), None), (100, T, Some(2), None), (101, T, None, Some(0.5))];
-    check(json!({"within": "5s"}), &[same], &["t=100 tag=t a=1 b=0.5", "t=100 tag=t a=2 b=null"]).await;
+    check(json!({"tolerance": "5s"}), &[same], &["t=100 tag=t a=1 b=0.5", "t=100 tag=t a=2 b=null"]).await;
     let sides: &[Cells] = &[(100, T, Some(1), Some(1.0)), (100, T, Some(1), Some(2.0)), (101, T, Some(7), Some(0.5))];
-    let spec = json!({"within": "5s", "side": "a"});
+    let spec = json!({"tolerance": "5s", "side": "a"});
     check(spec, &[sides], &["t=100 tag=t a=1 b=1.0", "t=100 tag=t a=1 b=2.0"]).await;
     let nulls: &[Cells] = &[(100, None, Some(1), None), (100, None, None, Some(2.0))];
     let alone = ["t=100 tag=null a=1 b=null", "t=100 tag=null a=null b=2.0"];
-    check(json!({"within": "5s"}), &[nulls], &alone).await;
-    check(json!({"within": "5s", "kind": "inner"}), &[nulls], &[]).await;
+    check(json!({"tolerance": "5s"}), &[nulls], &alone).await;
+    check(json!({"tolerance": "5s", "kind": "inner"}), &[nulls], &[]).await;
 }
 
 const SIDES: [&[Cells]; 2] = [
@@ -156,7 +156,7 @@ async fn no_cut_changes_a_join() {
     for side in [None, Some("n % 2")] {
         let spec = json!([
             {"type": "map", "columns": {"n": "case when n % 3 = 0 then n end", "value": "case when n % 3 <> 0 then value end"}},
-            {"type": "join", "on": ["host"], "within": "4s", "side": side, "time": {"column": "time", "lateness": "2s"}}
+            {"type": "join", "on": ["host"], "tolerance": "4s", "side": side, "time": {"column": "time", "lateness": "2s"}}
         ]);
         let outcome = Trial::new(spec, &[readings(3, 80), readings(4, 60)]).same_under_any_cut(12).await;
         assert!(outcome.rows.len() > 30 && outcome.rows.len() < 140, "{}", outcome.rows.len());
@@ -175,6 +175,7 @@ fn what_cannot_be_joined_is_refused() {
     };
     check(json!({"on": ["x"]}), "the columns are t, tag, a, b");
     check(json!({"kind": "left"}), "needs two sides");
+    check(json!({"within": "1s"}), "a `tolerance`");
     check(json!({"side": "x"}), "columns: t, tag, a, b");
     check(json!({"left": "true", "within": "1s"}), "both `left` and `right`");
     check(json!({"left": "true", "right": "true"}), "`within: 10m`");

@@ -178,7 +178,8 @@ impl Running {
             let counted = group.rows[group.open.clone()].iter().filter(|row| (start..next).contains(&row.time));
             group.closed.extend(counted.map(|row| Entry { start, end: next, ..*row }));
             (self.next, self.ended) = (Some(next.saturating_add(self.every)), true);
-            self.floor = self.floor.max(next.saturating_add(self.every).saturating_sub(self.period));
+            // Whatever is told later, no window reaches back before where the next one would begin now, or this one ends.
+            self.floor = self.floor.max(next.saturating_add(self.every).saturating_sub(self.period).min(next));
             while group.open.start < group.open.end && group.rows[group.open.start].time < self.floor {
                 group.open.start += 1;
             }
@@ -430,7 +431,7 @@ impl Handler for DynamicWindow {
             "fillPeriod": spec.fill_period,
             "groupBy": spec.group_by,
             "time": spec.time.as_ref().map(|time| time.settings().column),
-            "aggregate": spec.aggregate,
+            "aggregate": spec.aggregate.0,
         }))
     }
 }

@@ -401,7 +401,7 @@ impl Handler for Window {
             "session": spec.session,
             "groupBy": spec.group_by,
             "time": spec.time.as_ref().map(|time| time.settings().column),
-            "aggregate": spec.aggregate,
+            "aggregate": spec.aggregate.0,
         }))
     }
 }

@@ -244,8 +244,19 @@ impl Output {
         Ok(plan)
     }
 
+    /// The rows at these places, which are of one schema.
     fn interleave(&self, batches: &[&RecordBatch], places: &[(usize, usize)]) -> Result<RecordBatch, Error> {
-        interleave_record_batch(batches, places).map_err(kernel(&self.handler, places.len()))
+        let mut own: Vec<&RecordBatch> = Vec::new();
+        let mut moved = vec![usize::MAX; batches.len()];
+        let places = places.iter().map(|&(batch, row)| {
+            if moved[batch] == usize::MAX {
+                moved[batch] = own.len();
+                own.push(batches[batch]);
+            }
+            (moved[batch], row)
+        });
+        let places: Vec<(usize, usize)> = places.collect();
+        interleave_record_batch(&own, &places).map_err(kernel(&self.handler, places.len()))
     }
 }
 

@@ -100,7 +100,7 @@ async fn groups_come_in_the_order_of_their_keys_with_nulls_first() {
     check(spec.clone(), std::slice::from_ref(&rows), &[&["t=1 k=null", "t=2 k=a", "t=0 k=b"]]).await;
     let mut fused = spec;
     fused["aggregate"] = json!({"n": "count(*)", "last": "last(t)"});
-    let line = |key: &str, t: u8| format!("window_start=0 window_end=5 k={key} n=1 last={t}");
+    let line = |key: &str, t: u8| format!("window_start=0 window_end=5 k={key} last={t} n=1");
     check(fused, &[rows], &[&[&[line("null", 1), line("a", 2), line("b", 0)].join(", ")]]).await;
 }
 
