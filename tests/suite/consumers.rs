@@ -4,7 +4,9 @@ use std::{
     fs::File,
     io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, ChildStdout, Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,10 +17,10 @@ const PEERS: [&str; 2] = ["pyzmq==27.1.0", "pyarrow==26.0.1"];
 const SCRIPT: &str = include_str!("../support/sockets.py");
 const COUNT: u64 = 1000;
 
-/// A Python peer, and what it prints.
+/// A Python peer, and what it prints; it is read all the time, so that no peer waits for that.
 struct Peer {
     child: Child,
-    lines: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Peer {
@@ -26,26 +28,22 @@ impl Peer {
         let mut command = Command::new(python);
         let mut child =
             command.args(["-c", SCRIPT]).args(args).current_dir(site.path()).stdout(Stdio::piped()).spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("standard output")?);
+        let out = BufReader::new(child.stdout.take().context("standard output")?);
+        let (line, lines) = channel();
+        thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|text| line.send(text)));
         Ok(Self { child, lines })
     }
 
     fn line(&mut self) -> Result<Value> {
-        let mut line = String::new();
-        self.lines.read_line(&mut line)?;
-        serde_json::from_str(&line).with_context(|| line.clone())
+        let line = self.lines.recv().context("the peer printed nothing")?;
+        serde_json::from_str(&line).context(line)
     }
 
     /// What else it prints until it ends.
     fn rest(mut self) -> Result<Vec<Value>> {
-        let mut rest = Vec::new();
-        let mut line = String::new();
-        while self.lines.read_line(&mut line)? > 0 {
-            rest.push(serde_json::from_str(&line).with_context(|| line.clone())?);
-            line.clear();
-        }
+        let rest = self.lines.iter().map(|line| serde_json::from_str(&line).context(line)).collect();
         ensure!(self.child.wait()?.success(), "the peer failed");
-        Ok(rest)
+        rest
     }
 }
 
