@@ -29,7 +29,7 @@ use crate::{
 /// How often a slot is tried while others write the branch.
 pub(super) const ATTEMPTS: u32 = 20;
 /// Records between two checkpoints; few in tests, so that they meet many.
-pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 16 };
+pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 64 };
 
 /// What a pipeline knows of a commit beyond its files.
 #[derive(Clone, Debug, Default)]
