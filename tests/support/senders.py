@@ -32,7 +32,9 @@ def bytewise(first, count):
     for id in range(first, first + count):
         for byte in b'{"id":%d,"who":"%s"}\n' % (id, "é".encode()):
             client.send(bytes([byte]))
-    print(acknowledged(client, count), flush=True)
+    # One write, so that the lines of several threads stay apart.
+    sys.stdout.write(acknowledged(client, count) + "\n")
+    sys.stdout.flush()
     client.close()
 
 

@@ -147,7 +147,10 @@ impl Editor {
                 }
                 Taken::Unknown(error) => return Ok(Finished::Unknown(Box::new(error))),
                 Taken::Void => return Err(Error::Swept { branch }),
-                Taken::Others => self.catch_up(&open).await?,
+                Taken::Others => {
+                    self.settled = true;
+                    self.catch_up(&open).await?;
+                }
             }
         }
         Err(Error::Contended { repo, branch, attempts: ATTEMPTS })

@@ -214,6 +214,8 @@ impl BranchWriter {
                 Taken::Unknown(error) => return Ok(Finished::Unknown(Box::new(error))),
                 Taken::Void => return Err(self.fenced().await?),
                 Taken::Others => {
+                    // The slot is somebody else's, so nothing of ours can come to be there.
+                    self.settled = true;
                     let records = self.news().await?;
                     if let Some(winner) = self.take_in(records, &open, &meta.advance).await? {
                         return Ok(Finished::Lost(winner));
