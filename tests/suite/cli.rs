@@ -294,3 +294,11 @@ fn a_signal_commits_what_was_taken() -> Result<()> {
     ensure!(site.number("select count(*) from bids", None)? == rows, "{rows} rows were said to be committed");
     Ok(())
 }
+
+#[test]
+fn rows_of_a_repo_are_typed_when_they_come() -> Result<()> {
+    let site = Site::new()?;
+    let example = spout_tests::root().join("examples/repo.yaml");
+    site.ok(&["check", &example.to_string_lossy()])?;
+    Ok(())
+}

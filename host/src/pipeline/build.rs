@@ -194,12 +194,7 @@ impl Parts {
     /// What leaves the last handler, as far as it is known before any row: errors in the spec show here.
     pub(super) async fn shape(&self, pin: &SchemaPin, meeting: &mut Chain) -> Result<Shape, Error> {
         let mut lane = self.lane_chain().await?;
-        // Rows that need no decoder have the columns of where they come from.
-        let schema = match self.source.decodes() {
-            true => self.decoders(pin.clone()).schema().await,
-            false => None,
-        };
-        let input = Shape { schema, time: self.spec.time.clone(), ..Shape::default() };
+        let input = self.input(pin).await;
         let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
         let between = lane.shape(input).map_err(refused)?;
         meeting.shape(between).map_err(refused)
@@ -211,12 +206,21 @@ impl Parts {
     /// The first handler that such rows are not for.
     pub async fn typed(&self) -> Result<Vec<(String, Shape)>, Error> {
         let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
-        let schema = self.decoders(SchemaPin::default()).schema().await;
-        let input = Shape { schema, time: self.spec.time.clone(), ..Shape::default() };
+        let input = self.input(&SchemaPin::default()).await;
         let mut all = vec![("decoder".to_owned(), input.clone())];
         let shapes = chain.shapes_of(input);
         all.extend(shapes.map_err(|source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) })?);
         Ok(all)
+    }
+
+    /// What reaches the first handler.
+    async fn input(&self, pin: &SchemaPin) -> Shape {
+        // Rows that need no decoder have the columns of where they come from.
+        let schema = match self.source.decodes() {
+            true => self.decoders(pin.clone()).schema().await,
+            false => None,
+        };
+        Shape { schema, time: self.spec.time.clone(), ..Shape::default() }
     }
 
     fn meeting(&self) -> usize {
