@@ -3,7 +3,6 @@
 mod answers;
 mod deeds;
 mod files;
-mod speed;
 
 use std::{
     path::PathBuf,

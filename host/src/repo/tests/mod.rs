@@ -2,7 +2,6 @@
 
 mod changes;
 mod conformance;
-mod cost;
 mod counting_store;
 mod damage;
 mod failing;

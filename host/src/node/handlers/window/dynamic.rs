@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    WindowSpec,
+    LengthUnit, WindowSpec,
     held::{Closing, Entry, entries},
     output::Output,
 };
@@ -30,52 +30,6 @@ use crate::{
 
 const MARKS: &str = "time";
 const GROUPS: &str = "windows";
-
-/// What a column of whole numbers counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum LengthUnit {
-    /// Nanoseconds.
-    #[serde(rename = "ns")]
-    Nanosecond,
-    /// Microseconds.
-    #[serde(rename = "us")]
-    Microsecond,
-    /// Milliseconds.
-    #[serde(rename = "ms")]
-    Millisecond,
-    /// Seconds.
-    #[default]
-    #[serde(rename = "s")]
-    Second,
-    /// Minutes.
-    #[serde(rename = "m")]
-    Minute,
-    /// Hours.
-    #[serde(rename = "h")]
-    Hour,
-    /// Days.
-    #[serde(rename = "d")]
-    Day,
-    /// Weeks.
-    #[serde(rename = "w")]
-    Week,
-}
-
-impl LengthUnit {
-    fn nanoseconds(self) -> i64 {
-        const SECOND: i64 = 1_000_000_000;
-        match self {
-            Self::Nanosecond => 1,
-            Self::Microsecond => 1_000,
-            Self::Millisecond => 1_000_000,
-            Self::Second => SECOND,
-            Self::Minute => 60 * SECOND,
-            Self::Hour => 3600 * SECOND,
-            Self::Day => 86_400 * SECOND,
-            Self::Week => 7 * 86_400 * SECOND,
-        }
-    }
-}
 
 /// Puts rows into windows of event time whose length and pace are columns, and may change from row to row.
 ///

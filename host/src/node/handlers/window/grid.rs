@@ -1,5 +1,9 @@
 //! Where windows of one length end.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Align, WindowSpec};
 use crate::{data::Period, node::Error};
 
 /// Windows of `period` that end every `every`, in nanoseconds.
@@ -62,8 +66,97 @@ pub(super) enum Ends {
     Between,
 }
 
+/// Which rows make a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// All groups have the same windows.
+    Epoch(Grid),
+    /// The windows of a group begin with its first row; the first ends after `span`.
+    First { period: i64, every: i64, span: i64 },
+    /// Rows that are less than `gap` apart.
+    Session { gap: i64 },
+}
+
+impl Kind {
+    /// What the spec says, if it makes windows.
+    pub(super) fn of(spec: &WindowSpec) -> Result<Self, Error> {
+        let refused = |reason: &str| Err(Error::Spec { handler: spec.id.clone(), reason: reason.to_owned() });
+        match (spec.period, spec.session) {
+            (Some(_), Some(_)) => {
+                refused("`period` and `session` cannot both be the length of a window; leave one out")
+            }
+            (None, None) => {
+                refused("it has no length; say `period: 1m`, or `session: 30s` for windows that end after a pause")
+            }
+            (None, Some(_)) if spec.every.is_some() || spec.align == Align::First || spec.fill_period => {
+                refused("`every`, `align` and `fillPeriod` are for windows with a `period`, not for sessions")
+            }
+            (None, Some(gap)) => Ok(Self::Session { gap: nanoseconds(&spec.id, "session", gap)? }),
+            (Some(period), None) => {
+                let every = nanoseconds(&spec.id, "every", spec.every.unwrap_or(period))?;
+                let period = nanoseconds(&spec.id, "period", period)?;
+                match spec.align {
+                    Align::Epoch if spec.fill_period => refused("`fillPeriod` is for `align: first`"),
+                    Align::Epoch => Ok(Self::Epoch(Grid::epoch(period, every))),
+                    Align::First => {
+                        let span = if spec.fill_period { period } else { every };
+                        Ok(Self::First { period, every, span })
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What a column of whole numbers counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LengthUnit {
+    /// Nanoseconds.
+    #[serde(rename = "ns")]
+    Nanosecond,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Microsecond,
+    /// Milliseconds.
+    #[serde(rename = "ms")]
+    Millisecond,
+    /// Seconds.
+    #[default]
+    #[serde(rename = "s")]
+    Second,
+    /// Minutes.
+    #[serde(rename = "m")]
+    Minute,
+    /// Hours.
+    #[serde(rename = "h")]
+    Hour,
+    /// Days.
+    #[serde(rename = "d")]
+    Day,
+    /// Weeks.
+    #[serde(rename = "w")]
+    Week,
+}
+
+impl LengthUnit {
+    /// One of them in nanoseconds.
+    pub(super) fn nanoseconds(self) -> i64 {
+        const SECOND: i64 = 1_000_000_000;
+        match self {
+            Self::Nanosecond => 1,
+            Self::Microsecond => 1_000,
+            Self::Millisecond => 1_000_000,
+            Self::Second => SECOND,
+            Self::Minute => 60 * SECOND,
+            Self::Hour => 3600 * SECOND,
+            Self::Day => 86_400 * SECOND,
+            Self::Week => 7 * 86_400 * SECOND,
+        }
+    }
+}
+
 /// A length of time in nanoseconds.
-pub(super) fn nanoseconds(handler: &str, what: &str, period: Period) -> Result<i64, Error> {
+fn nanoseconds(handler: &str, what: &str, period: Period) -> Result<i64, Error> {
     i64::try_from(period.0.as_nanos()).ok().filter(|length| *length > 0).ok_or_else(|| Error::Spec {
         handler: handler.to_owned(),
         reason: format!("`{what}: {period}` is not a length that windows can have; write it like 5s or 10m"),

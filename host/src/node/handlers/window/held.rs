@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arrow::array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use bytes::Bytes;
 
-use super::grid::{Ends, Grid};
+use super::grid::{Ends, Grid, Kind};
 use crate::{
     data::Part,
     node::{
@@ -19,17 +19,6 @@ use crate::{
 const PASSED: &str = "__passed";
 const NUMBER: &str = "__group";
 const FIRST: &str = "__first";
-
-/// Which rows make a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// All groups have the same windows.
-    Epoch(Grid),
-    /// The windows of a group begin with its first row; the first ends after `span`.
-    First { period: i64, every: i64, span: i64 },
-    /// Rows that are less than `gap` apart.
-    Session { gap: i64 },
-}
 
 /// Rows of windows that are not closed.
 #[derive(Debug)]

@@ -20,11 +20,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-pub use self::dynamic::{DynamicWindow, DynamicWindowSpec, LengthUnit};
 pub(in crate::node) use self::output::{END, START};
+pub use self::{
+    dynamic::{DynamicWindow, DynamicWindowSpec},
+    grid::LengthUnit,
+};
 use self::{
-    grid::{Grid, nanoseconds},
-    held::{HeldWindows, Kind},
+    grid::Kind,
+    held::HeldWindows,
     output::Output,
     partial::{PartialWindows, Plan},
 };
@@ -147,7 +150,7 @@ impl Window {
     /// [`Error::Spec`] if its lengths make no windows.
     pub fn new(spec: &WindowSpec) -> Result<Self, Error> {
         let output = Output::new(spec);
-        let (spec, kind) = (spec.clone(), kind(spec)?);
+        let (spec, kind) = (spec.clone(), Kind::of(spec)?);
         Ok(Self { spec, kind, arrivals: None, engine: None, output, closed: NEVER, stored: BTreeMap::new() })
     }
 
@@ -285,32 +288,6 @@ fn leave_out(arrivals: &Arrivals, arrived: &mut Arrived, late: &[Option<bool>]) 
         arrived.keep(&counted).map_err(kernel(arrivals.handler(), rows))?;
     }
     arrivals.sort_out(arrived, &late.iter().flatten().map(|late| Some(*late)).collect())
-}
-
-fn kind(spec: &WindowSpec) -> Result<Kind, Error> {
-    let refused = |reason: &str| Err(Error::Spec { handler: spec.id.clone(), reason: reason.to_owned() });
-    match (spec.period, spec.session) {
-        (Some(_), Some(_)) => refused("`period` and `session` cannot both be the length of a window; leave one out"),
-        (None, None) => {
-            refused("it has no length; say `period: 1m`, or `session: 30s` for windows that end after a pause")
-        }
-        (None, Some(_)) if spec.every.is_some() || spec.align == Align::First || spec.fill_period => {
-            refused("`every`, `align` and `fillPeriod` are for windows with a `period`, not for sessions")
-        }
-        (None, Some(gap)) => Ok(Kind::Session { gap: nanoseconds(&spec.id, "session", gap)? }),
-        (Some(period), None) => {
-            let every = nanoseconds(&spec.id, "every", spec.every.unwrap_or(period))?;
-            let period = nanoseconds(&spec.id, "period", period)?;
-            match spec.align {
-                Align::Epoch if spec.fill_period => refused("`fillPeriod` is for `align: first`"),
-                Align::Epoch => Ok(Kind::Epoch(Grid::epoch(period, every))),
-                Align::First => {
-                    let span = if spec.fill_period { period } else { every };
-                    Ok(Kind::First { period, every, span })
-                }
-            }
-        }
-    }
 }
 
 #[async_trait]
