@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// # Errors
 /// What is wrong, naming the field.
 pub fn parse(text: &str) -> Result<Schema> {
-    let wrong = |what: String| Error::invalid_config(format!("setting `schema`: {what}"));
+    let wrong = |what: String| Error::config(format!("setting `schema`: {what}"));
     let written: Written = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
     match written {
         Written::Struct(fields) => Ok(Schema::new(all(fields).map_err(wrong)?)),
