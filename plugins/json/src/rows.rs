@@ -229,7 +229,7 @@ impl Kind {
             (Self::Bool, Some(b'f')) if scanner.take_all(b"false") => builder.push_bool(false),
             (Self::Timestamp(unit), Some(b'"')) => {
                 let (inside, _) = scanner.string()?;
-                time::timestamp(inside, *unit).is_some_and(|at| builder.push_fixed(at.to_le_bytes()))
+                time::timestamp(inside, *unit).is_ok_and(|at| builder.push_fixed(at.to_le_bytes()))
             }
             (Self::Timestamp(_), Some(b'-' | b'0'..=b'9')) => whole(scanner, builder, 8, true)?,
             (Self::Date32, Some(b'"')) => {

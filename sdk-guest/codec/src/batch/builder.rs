@@ -112,10 +112,20 @@ impl ArrayBuilder {
         })
     }
 
-    /// A text or a binary that `write` appends in place; it is taken back if `write` says false.
+    /// A text or a binary that `write` appends in place; it is taken back if `write` says false, or if the column's values
+    /// have another length.
     #[inline]
     pub fn write_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         match &mut self.values {
+            Values::Fixed { width, bytes } => {
+                let before = bytes.len();
+                if !write(bytes) || bytes.len() != before + *width {
+                    bytes.truncate(before);
+                    return false;
+                }
+                self.validity.push(true);
+                true
+            }
             Values::Bytes { offsets, bytes, .. } => {
                 let before = bytes.len();
                 if !write(bytes) {
