@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(integer("1e-999999999999"), Err(NumberFault::Fraction));
         assert_eq!(integer("1e999999999999"), Err(NumberFault::Range));
         assert_eq!(integer(&"9".repeat(40)), Err(NumberFault::Range));
-        assert_eq!(integer(&format!("1{}e-{}", "0".repeat(100_000), 100_000)), Err(NumberFault::Range).or(Ok(1)));
+        assert_eq!(integer(&format!("1{}e-{}", "0".repeat(100_000), 100_000)), Ok(1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reasons of faults, written in one way: the field, what it must be, the value's beginning, the place.
 
-use std::{borrow::Cow, fmt, fmt::Write};
+use std::{borrow::Cow, fmt};
 
 use crate::{DataType, TimeUnit, number::NumberFault, time::TimeFault};
 
@@ -125,7 +125,7 @@ pub fn quote(value: &[u8]) -> String {
                 c.len_utf8()
             }
             None => {
-                drop(write!(shown, "\\x{:02x}", window.first().copied().unwrap_or(0)));
+                shown.push_str(&format!("\\x{:02x}", window.first().copied().unwrap_or(0)));
                 1
             }
         };

@@ -8,6 +8,7 @@ mod avro;
 mod avro_shape;
 mod cells;
 mod conform;
+mod core;
 mod csv;
 mod graphite;
 mod influx;
