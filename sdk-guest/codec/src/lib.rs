@@ -17,10 +17,12 @@ pub mod coerce;
 mod decoded;
 mod error;
 mod input;
+pub mod json;
 pub mod number;
 pub mod reason;
 pub mod text;
 pub mod time;
+pub mod unknown;
 
 pub use self::{
     batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
@@ -28,4 +30,5 @@ pub use self::{
     decoded::{Decode, Decoded, RowFault, UnknownField},
     error::{Error, Result},
     input::{Attribute, Input},
+    unknown::Unknown,
 };
