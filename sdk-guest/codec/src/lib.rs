@@ -16,6 +16,8 @@ mod binary;
 pub mod coerce;
 mod decoded;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod input;
 pub mod json;
 pub mod number;
