@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::{
     Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
-    json::JsonDecoder, protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
+    protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
 };
 use crate::{
     data::Messages,
@@ -66,6 +66,10 @@ impl NativeDecoder {
     pub(super) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::Raw => Some(raw::schema()),
+            Self::Json(spec) => {
+                let declared = self.declared()?.parse().ok()?;
+                Some(Arc::new(json::columns(spec, declared)))
+            }
             _ => self.declared()?.parse().ok().map(Arc::new),
         }
     }
@@ -102,11 +106,7 @@ impl NativeDecoder {
         }
         Ok(match self {
             Self::Raw => Box::new(RawDecoder::default()),
-            Self::Json(spec) => {
-                let infer = || Arc::new(messages.map_or_else(Schema::empty, json::infer));
-                let opened = JsonDecoder::new(schema.unwrap_or_else(infer), spec.unknown);
-                Box::new(opened.map_err(|error| error.to_string())?)
-            }
+            Self::Json(spec) => Box::new(json::open(spec, schema.as_ref())?),
             Self::Csv(spec) => {
                 spec.check(declared.as_deref())?;
                 Box::new(Csv::new(spec, schema)?)
