@@ -235,7 +235,9 @@ impl Node {
             DataType::FixedSizeList(item, length) if fixed_items(&field.data_type) <= FIXED_ITEMS => {
                 Kind::FixedList(child(item)?, *length as usize)
             }
-            DataType::FixedSizeList(..) => return refused("has more items in a row than a list of one length may have"),
+            DataType::FixedSizeList(..) => {
+                return refused("has more items in a row than a list of one length may have");
+            }
             DataType::Map(entry) => match &entry.data_type {
                 DataType::Struct(fields) => match fields.as_slice() {
                     [key, value] if text::is_scalar(&key.data_type) => Kind::Map(key.data_type.clone(), child(value)?),
@@ -252,7 +254,9 @@ impl Node {
 fn fixed_items(data_type: &DataType) -> u64 {
     match data_type {
         DataType::FixedSizeList(item, length) => u64::from(*length).saturating_mul(fixed_items(&item.data_type)),
-        DataType::Struct(fields) => fields.iter().map(|field| fixed_items(&field.data_type)).fold(1, u64::saturating_add),
+        DataType::Struct(fields) => {
+            fields.iter().map(|field| fixed_items(&field.data_type)).fold(1, u64::saturating_add)
+        }
         _ => 1,
     }
 }

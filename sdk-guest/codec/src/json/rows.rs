@@ -355,7 +355,9 @@ impl Node {
                 }
                 Misfit::Range
             }
-            (Kind::FixedList(item, length), b'[') => return fixed_list(item, *length, &self.data_type, scanner, builder, level, aside),
+            (Kind::FixedList(item, length), b'[') => {
+                return fixed_list(item, *length, &self.data_type, scanner, builder, level, aside);
+            }
             (Kind::Map(key, value), b'{') => return map(key, value, scanner, builder, level, aside),
             (Kind::List(_) | Kind::FixedList(..) | Kind::Struct(_) | Kind::Map(..), _) => Misfit::Type,
             (_, b'"') => {
@@ -365,10 +367,12 @@ impl Node {
                     Err(misfit) => misfit,
                 }
             }
-            (kind, b'-' | b'0'..=b'9') => match number(builder, kind, &self.data_type, scanner.number()?, &aside.coerce) {
-                Ok(()) => return Ok(()),
-                Err(misfit) => misfit,
-            },
+            (kind, b'-' | b'0'..=b'9') => {
+                match number(builder, kind, &self.data_type, scanner.number()?, &aside.coerce) {
+                    Ok(()) => return Ok(()),
+                    Err(misfit) => misfit,
+                }
+            }
             _ => Misfit::Type,
         };
         scanner.at = from;
