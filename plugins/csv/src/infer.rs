@@ -69,7 +69,7 @@ impl Seen {
             Self::Float
         } else if value.len() == 10 && time::days(value).is_some() {
             Self::Date
-        } else if value.len() > 10 && time::timestamp(value, TimeUnit::Microsecond).is_some() {
+        } else if value.len() > 10 && time::timestamp(value, TimeUnit::Microsecond).is_ok() {
             Self::Time
         } else {
             Self::Text

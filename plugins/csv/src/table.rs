@@ -103,9 +103,9 @@ fn push(builder: &mut ArrayBuilder, data_type: &DataType, value: Value<'_>, null
         }
         DataType::Date32 => time::days(bytes).is_some_and(|days| builder.push_fixed(days.to_le_bytes())),
         DataType::Date64 => time::timestamp(bytes, TimeUnit::Millisecond)
-            .is_some_and(|at| builder.push_fixed((at - at.rem_euclid(86_400_000)).to_le_bytes())),
+            .is_ok_and(|at| builder.push_fixed((at - at.rem_euclid(86_400_000)).to_le_bytes())),
         DataType::Timestamp(unit, _) => {
-            let at = time::timestamp(bytes, *unit).or_else(|| text.parse().ok());
+            let at = time::timestamp(bytes, *unit).ok().or_else(|| text.parse().ok());
             at.is_some_and(|at| builder.push_fixed(at.to_le_bytes()))
         }
         _ => false,

@@ -12,14 +12,25 @@
 #[cfg(feature = "arrow")]
 mod arrow;
 pub mod batch;
+mod binary;
+pub mod coerce;
 mod decoded;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod input;
+pub mod json;
+pub mod number;
+pub mod reason;
+pub mod text;
 pub mod time;
+pub mod unknown;
 
 pub use self::{
     batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
+    coerce::{BinaryText, Coerce, Epoch, Rounding},
     decoded::{Decode, Decoded, RowFault, UnknownField},
     error::{Error, Result},
     input::{Attribute, Input},
+    unknown::Unknown,
 };

@@ -8,6 +8,7 @@ mod avro;
 mod avro_shape;
 mod cells;
 mod conform;
+mod core;
 mod csv;
 mod graphite;
 mod influx;
@@ -153,7 +154,7 @@ impl DecoderFactory {
     }
 
     /// Opens the decoder; `pinned` is the schema it has to keep to.
-    async fn open(&self, pinned: Option<&SchemaRef>, messages: &Messages, span: &Span) -> Result<Running, Error> {
+    async fn open(&self, pinned: Option<&SchemaRef>, span: &Span) -> Result<Running, Error> {
         match &self.spec {
             DecoderSpec::Native(native) => {
                 let file = match native.file() {
@@ -164,7 +165,7 @@ impl DecoderFactory {
                         Some(read.map_err(|source| Error::File { decoder: self.name().into(), path, source })?)
                     }
                 };
-                let opened = native.open(file.as_deref(), pinned, Some(messages));
+                let opened = native.open(file.as_deref(), pinned);
                 Ok(Running::Native(opened.map_err(|reason| self.refused(reason))?))
             }
             DecoderSpec::Plugin(spec) => {
@@ -208,13 +209,28 @@ impl Decoder {
         Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown })
     }
 
+    /// Says once what the first messages have settled, unless the spec says it.
+    fn tell(&self, schema: &SchemaRef) {
+        let declared = match &self.factory.spec {
+            DecoderSpec::Native(native) => native.schema().is_some(),
+            DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
+        };
+        if !declared {
+            let columns = SchemaText::print(schema).map_or_else(|_| schema.to_string(), |text| text.to_string());
+            tracing::info!("schema of {} settled: {columns}", self.factory.name());
+        }
+    }
+
     /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.
     async fn first(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
         let mut pin = self.factory.pin.hold().await;
-        let mut running = self.factory.open(pin.as_ref(), messages, span).await?;
+        let mut running = self.factory.open(pin.as_ref(), span).await?;
         let rows = running.decode(messages, span).await?;
         if !is_settled(pin.as_ref()) {
             let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
+            if let Some(schema) = &typed {
+                self.tell(schema);
+            }
             *pin = typed.or(rows.open.clone()).or(pin.take());
         }
         if let (Some(pinned), DecoderSpec::Plugin(_)) = (pin.as_ref(), &self.factory.spec)

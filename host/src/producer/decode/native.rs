@@ -5,16 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::{
     Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
-    json::JsonDecoder, protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
+    protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
 };
-use crate::{
-    data::Messages,
-    producer::{NativeDecoder, SchemaText},
-};
+use crate::producer::{NativeDecoder, SchemaText};
 
 impl NativeDecoder {
     /// What it is called in a spec.
@@ -45,7 +42,7 @@ impl NativeDecoder {
                 Some(std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
             }
         };
-        self.open(file.as_deref(), None, None).map(|_| ())
+        self.open(file.as_deref(), None).map(|_| ())
     }
 
     fn declared(&self) -> Option<&SchemaText> {
@@ -66,6 +63,10 @@ impl NativeDecoder {
     pub(super) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::Raw => Some(raw::schema()),
+            Self::Json(spec) => {
+                let declared = self.declared()?.parse().ok()?;
+                Some(Arc::new(json::columns(spec, declared)))
+            }
             _ => self.declared()?.parse().ok().map(Arc::new),
         }
     }
@@ -85,13 +86,8 @@ impl NativeDecoder {
         }
     }
 
-    /// Opens it with the content of [`Self::file`], the schema to keep to and the first messages, as far as there are any.
-    pub(super) fn open(
-        &self,
-        file: Option<&[u8]>,
-        pinned: Option<&SchemaRef>,
-        messages: Option<&Messages>,
-    ) -> Result<Box<dyn Native>, String> {
+    /// Opens it with the content of [`Self::file`] and the schema to keep to, if there is one.
+    pub(super) fn open(&self, file: Option<&[u8]>, pinned: Option<&SchemaRef>) -> Result<Box<dyn Native>, String> {
         let declared = self.declared().map(SchemaText::parse).transpose()?.map(Arc::new);
         if let Some(field) = declared.as_ref().and_then(|schema| schema.fields().iter().find(is_null)) {
             return Err(format!("column `{}` has the type null, which says nothing; choose another", field.name()));
@@ -102,11 +98,7 @@ impl NativeDecoder {
         }
         Ok(match self {
             Self::Raw => Box::new(RawDecoder::default()),
-            Self::Json(spec) => {
-                let infer = || Arc::new(messages.map_or_else(Schema::empty, json::infer));
-                let opened = JsonDecoder::new(schema.unwrap_or_else(infer), spec.unknown);
-                Box::new(opened.map_err(|error| error.to_string())?)
-            }
+            Self::Json(spec) => Box::new(json::open(spec, schema.as_ref())?),
             Self::Csv(spec) => {
                 spec.check(declared.as_deref())?;
                 Box::new(Csv::new(spec, schema)?)
