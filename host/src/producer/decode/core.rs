@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use spout_codec::{Attribute, Decode, Input, UnknownField};
+use spout_codec::{Attribute, Decode, Input, UnknownField, csv::is_open};
 
 use super::{Native, Rows};
 use crate::{
@@ -53,7 +53,13 @@ impl Native for Core {
                     attributes: &attributes,
                 }
             };
-            let decoded = self.decoder.decode(&part).map_err(|error| self.kernel(count, error))?;
+            let decoded = self.decoder.decode(&part).map_err(|error| match error {
+                spout_codec::Error::Config(reason) => Error::Schema { decoder: self.name.into(), reason },
+                error => self.kernel(count, error),
+            })?;
+            if let Some(advice) = self.decoder.take_advice() {
+                tracing::warn!(decoder = self.name, "{advice}");
+            }
             slices.add(from, &part, decoded).map_err(|error| self.kernel(count, error))?;
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
@@ -98,18 +104,19 @@ impl Slices {
                 None => self.unknown.push(field),
             }
         }
-        // Before a schema is settled there are no columns to put together.
-        if !batch.schema().fields().is_empty() {
+        // Before a schema is settled there are no columns to put together, or none with a type.
+        if !is_open(batch.schema()) {
             self.batches.push(batch.try_into()?);
         }
         Ok(())
     }
 
     fn finish(mut self, schema: Option<&spout_codec::Schema>) -> Result<Rows, arrow::error::ArrowError> {
+        let open = schema.filter(|schema| is_open(schema)).map(|schema| SchemaRef::new(schema.into()));
         let schema: SchemaRef = match (self.batches.first(), schema) {
             (Some(first), _) => first.schema(),
-            (None, Some(schema)) => Arc::new(schema.into()),
-            (None, None) => Arc::new(arrow::datatypes::Schema::empty()),
+            (None, Some(schema)) if !is_open(schema) => Arc::new(schema.into()),
+            (None, _) => Arc::new(arrow::datatypes::Schema::empty()),
         };
         let records = match (self.batches.len(), self.batches.pop()) {
             (1, Some(only)) => only,
@@ -120,7 +127,7 @@ impl Slices {
             (_, None) => RecordBatch::new_empty(schema),
         };
         let origins = if self.each { Origins::Each } else { Origins::Taken(self.origins.into()) };
-        Ok(Rows { records, origins, faults: self.faults, unknown: self.unknown, open: None })
+        Ok(Rows { records, origins, faults: self.faults, unknown: self.unknown, open })
     }
 }
 

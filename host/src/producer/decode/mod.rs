@@ -17,7 +17,6 @@ mod native;
 mod plugin;
 mod protobuf;
 mod raw;
-mod records;
 mod rows;
 mod syslog;
 mod template;
@@ -35,7 +34,7 @@ use self::plugin::PluginDecoding;
 pub use self::{
     arrow_ipc::ArrowSpec,
     avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
-    csv::{CsvHeader, CsvSpec},
+    csv::CsvSpec,
     graphite::GraphiteSpec,
     influx::{InfluxSpec, Precision},
     protobuf::ProtobufSpec,

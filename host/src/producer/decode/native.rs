@@ -8,7 +8,7 @@ use std::{
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
 use super::{
-    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv, graphite::Graphite, influx::Influx, json,
     json::JsonDecoder, protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
 };
 use crate::{
@@ -107,10 +107,7 @@ impl NativeDecoder {
                 let opened = JsonDecoder::new(schema.unwrap_or_else(infer), spec.unknown);
                 Box::new(opened.map_err(|error| error.to_string())?)
             }
-            Self::Csv(spec) => {
-                spec.check(declared.as_deref())?;
-                Box::new(Csv::new(spec, schema)?)
-            }
+            Self::Csv(spec) => Box::new(csv::open(spec, declared.as_deref(), pinned.map(AsRef::as_ref))?),
             Self::Graphite(spec) => Box::new(Graphite::new(spec, schema)?),
             Self::Influx(spec) => Box::new(Influx::new(spec, schema)),
             Self::Arrow(spec) => {

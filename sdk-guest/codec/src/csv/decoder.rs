@@ -22,7 +22,15 @@ pub struct Csv {
     positional: Option<Layout>,
     /// The header of the document read last: the next one often has the same.
     document: Option<Layout>,
-    torn: bool,
+    torn: Torn,
+}
+
+/// Whether messages ended inside quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Torn {
+    Never,
+    Untold,
+    Told,
 }
 
 /// What the messages of one call became, but for the columns.
@@ -62,20 +70,12 @@ impl Csv {
             table: Table::new(Schema::default()),
             positional: None,
             document: None,
-            torn: false,
+            torn: Torn::Never,
         };
         if let Some(schema) = declared.or(settled) {
             csv.take(schema)?;
         }
         Ok(csv)
-    }
-
-    /// What to tell the user, once: messages end inside quotes, so that records are torn apart, and lines of a value may be taken
-    /// for records.
-    pub fn take_advice(&mut self) -> Option<&'static str> {
-        std::mem::take(&mut self.torn).then_some(
-            "messages end inside quotes, so that values seem to have line breaks, and lines of them may be taken for records: set `framing: csv` in the settings of `files` (`framing: {type: csv}` of other producers), or `whole: true`",
-        )
     }
 
     /// Makes `schema` that of the rows.
@@ -178,7 +178,7 @@ impl Csv {
                         Failure::Fault(code, reason) => (code, reason),
                         Failure::Reordered(reason) => ("csv.header", reason),
                         Failure::Torn(reason) => {
-                            self.torn = true;
+                            self.torn = if self.torn == Torn::Told { Torn::Told } else { Torn::Untold };
                             ("csv.syntax", reason)
                         }
                         Failure::Stop(error) => return Err(error),
@@ -208,6 +208,16 @@ impl Decode for Csv {
 
     fn schema(&self) -> Option<&Schema> {
         Some(self.table.schema()).filter(|schema| !schema.fields().is_empty())
+    }
+
+    fn take_advice(&mut self) -> Option<&'static str> {
+        if self.torn != Torn::Untold {
+            return None;
+        }
+        self.torn = Torn::Told;
+        Some(
+            "messages end inside quotes, so that values seem to have line breaks, and lines of them may be taken for records: set `framing: csv` in the settings of `files` (`framing: {type: csv}` of other producers), or `whole: true`",
+        )
     }
 }
 

@@ -25,6 +25,7 @@
 
 mod decoder;
 mod finder;
+mod header;
 mod infer;
 mod names;
 mod reader;
@@ -40,7 +41,8 @@ pub use self::{
     decoder::{Csv, is_open},
     finder::RecordFinder,
     reader::{Cell, Reader, Value, Wrong, WrongKind},
-    settings::{Header, Settings, Unknown},
+    header::Header,
+    settings::{Settings, Unknown},
     style::Style,
 };
 

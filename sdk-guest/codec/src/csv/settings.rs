@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Style, Value};
+use super::{Header, Style, Value};
 use crate::{Coerce, DataType, Error, Result, Schema};
 
 /// Settings of the `csv` decoder; `S` is how a schema is written.
@@ -51,16 +51,6 @@ impl<S> Default for Settings<S> {
             coerce: Coerce::default(),
         }
     }
-}
-
-/// Where the names of columns come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum Header {
-    /// Whether there is a header.
-    Given(bool),
-    /// The names.
-    Names(Vec<String>),
 }
 
 /// What columns that the schema has not do to their messages.

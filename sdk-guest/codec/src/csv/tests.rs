@@ -427,6 +427,16 @@ proptest! {
         prop_assert_eq!(&cut(settings, &values, header, &every), &whole);
     }
 
+    /// Without a schema too, everything is a row, a fault, or a header that cannot be known.
+    #[test]
+    fn strange_text_settles_something_or_nothing(values in prop::collection::vec(text(), 1..8), header in any::<bool>()) {
+        let mut csv = open(if header { "{}" } else { r#"{"header":false}"# }, None).unwrap();
+        match csv.decode(&Messages::new(&values).input()) {
+            Ok(decoded) => drop(told(&decoded, values.len())),
+            Err(error) => prop_assert!(header && error.to_string().contains("header cannot be read"), "{}", error),
+        }
+    }
+
     /// What the finder frames and the reader then reads is what the reader finds in the whole.
     #[test]
     fn finder_and_reader_agree(stream in prop::collection::vec(text(), 1..6).prop_map(|parts| parts.concat()), cuts in prop::collection::vec(0..80_usize, 0..5)) {
