@@ -21,7 +21,8 @@ fn settings_arrive_as_texts() {
         ("quote", "'"),
         ("nulls", r#"["","\\N"]"#),
         ("quotedNulls", "true"),
-        ("unknown", "drop"),
+        ("unknown", "capture"),
+        ("unknownColumn", "rest"),
         ("coerce", r#"{"trim":true}"#),
     ];
     let decoded = decode(&mut open(&all, None).unwrap(), &["'x\ty'\t 7 \t", "'\\N'\t\\N\t1"]);

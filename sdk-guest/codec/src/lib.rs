@@ -17,11 +17,15 @@ pub mod coerce;
 pub mod csv;
 mod decoded;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod input;
+pub mod json;
 pub mod number;
 pub mod reason;
 pub mod text;
 pub mod time;
+pub mod unknown;
 
 pub use self::{
     batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
@@ -29,4 +33,5 @@ pub use self::{
     decoded::{Decode, Decoded, RowFault, UnknownField},
     error::{Error, Result},
     input::{Attribute, Input},
+    unknown::Unknown,
 };

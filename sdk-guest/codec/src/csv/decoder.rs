@@ -1,5 +1,7 @@
 //! Messages into rows.
 
+use std::collections::BTreeSet;
+
 use super::{
     Header, Reader, Settings,
     names::{Likeness, Names},
@@ -8,7 +10,7 @@ use super::{
     table::{Layout, Table, Unfit},
 };
 use crate::{
-    DataType, Decode, Decoded, Error, Field, Input, Result, RowFault, Schema, reason::quote,
+    DataType, Decode, Decoded, Error, Field, Input, Result, RowFault, Schema, Unknown, reason::quote,
 };
 
 /// A running `csv` decoder.
@@ -23,6 +25,9 @@ pub struct Csv {
     /// The header of the document read last: the next one often has the same.
     document: Option<Layout>,
     torn: Torn,
+    /// Files whose header has the columns elsewhere: a net below the rule that a line's verdict is its own, since their lines
+    /// would come into the wrong columns.
+    foreign: BTreeSet<Vec<u8>>,
 }
 
 /// Whether messages ended inside quotes.
@@ -61,16 +66,17 @@ impl Csv {
             let what = format!("column `{}` has the type null, which says nothing; choose another", field.name);
             return Err(Error::config(what));
         }
-        let settings = settings.without_schema();
+        let settings = settings.bare();
         let style = settings.style()?;
         let mut csv = Self {
             settings,
             reader: Reader::new(style),
             header_reader: Reader::new(style),
-            table: Table::new(Schema::default()),
+            table: Table::new(Schema::default(), None),
             positional: None,
             document: None,
             torn: Torn::Never,
+            foreign: BTreeSet::new(),
         };
         if let Some(schema) = declared.or(settled) {
             csv.take(schema)?;
@@ -80,11 +86,13 @@ impl Csv {
 
     /// Makes `schema` that of the rows.
     fn take(&mut self, schema: Schema) -> Result<()> {
+        let captures = self.settings.unknown == Unknown::Capture && !is_open(&schema);
+        let table = Table::new(schema, captures.then_some(self.settings.unknown_column.as_str()));
         let names = match &self.settings.header {
             Header::Names(names) => Names::new(names.clone()),
-            Header::Given(_) => Names::new(schema.fields().iter().map(|field| field.name.clone()).collect()),
+            Header::Given(_) => table.names(),
         };
-        self.table = Table::new(schema);
+        self.table = table;
         self.document = None;
         self.positional = match self.table.schema().fields().is_empty() {
             true => None,
@@ -99,6 +107,7 @@ impl Csv {
         texts: &Texts<'_>,
         (from, to): (usize, usize),
         attached: Option<&std::result::Result<Layout, String>>,
+        file: Option<&[u8]>,
     ) -> std::result::Result<(), Failure> {
         texts.read(&mut self.reader, from, to)?;
         let (bytes, text) = (texts.bytes, texts.bytes.get(from..to).unwrap_or_default());
@@ -106,6 +115,13 @@ impl Csv {
         let ends_line = text.last() == Some(&b'\n');
         let shape = shape(&self.settings.header, &self.reader, bytes, ends_line, attached.is_some(), names)?;
         let refused = |reason: String| Failure::Fault("csv.header", reason);
+        if let Some(file) = file.filter(|file| !self.foreign.is_empty() && self.foreign.contains(*file)) {
+            match shape {
+                Shape::Positional => return Err(refused(foreign(file))),
+                Shape::Nothing if !self.reader.is_empty() => drop(self.foreign.remove(file)),
+                _ => {}
+            }
+        }
         let (layout, headed) = match (shape, attached) {
             (Shape::Nothing, _) => return Ok(()),
             (Shape::Attached, Some(Ok(layout))) => (layout, false),
@@ -163,20 +179,22 @@ impl Csv {
                 attached = header.map(|header| self.attached(header));
             }
             let before = self.table.rows();
-            match self.message(&texts, (from, to), attached.as_ref()) {
+            let file = headers.file().filter(|_| attached.is_none());
+            match self.message(&texts, (from, to), attached.as_ref(), file) {
                 Ok(()) => {
                     let added = self.table.rows() - before;
                     rows.single &= added <= 1;
                     rows.origins.extend(std::iter::repeat_n(message, added));
                 }
-                // It speaks for the lines behind it.
-                Err(Failure::Reordered(reason)) if input.attribute(message as usize, "file").is_some() => {
-                    return Err(Error::Config(format!("{reason}; the rows behind it would be in the wrong columns")));
-                }
                 Err(failure) => {
                     let (code, reason) = match failure {
                         Failure::Fault(code, reason) => (code, reason),
-                        Failure::Reordered(reason) => ("csv.header", reason),
+                        Failure::Reordered(reason) => {
+                            if self.foreign.len() < FOREIGN {
+                                self.foreign.extend(file.map(<[u8]>::to_vec));
+                            }
+                            ("csv.header", reason)
+                        }
                         Failure::Torn(reason) => {
                             self.torn = if self.torn == Torn::Told { Torn::Told } else { Torn::Untold };
                             ("csv.syntax", reason)
@@ -216,9 +234,21 @@ impl Decode for Csv {
         }
         self.torn = Torn::Told;
         Some(
-            "messages end inside quotes, so that values seem to have line breaks, and lines of them may be taken for records: set `framing: csv` in the settings of `files` (`framing: {type: csv}` of other producers), or `whole: true`",
+            "messages end inside quotes, so that values seem to have line breaks, and lines of them may be taken for records: set `framing: csv` in the settings of `files` (`framing: {type: csv}` in other producers), or `whole: true`",
         )
     }
+}
+
+/// Most files whose headers are kept in mind.
+const FOREIGN: usize = 4096;
+
+/// What to say of a line of a file whose header has the columns elsewhere.
+#[cold]
+fn foreign(file: &[u8]) -> String {
+    format!(
+        "the header of {} has the columns in another order, so that by position its values would come into the wrong ones; set `framing: csv, header: true` in the settings of `files`",
+        quote(file)
+    )
 }
 
 /// What to say of a record that became no row.

@@ -18,10 +18,11 @@
 //! **Which column a value is of.** By name wherever there is a header, in any order: see [`Settings::header`]. Columns of the
 //! schema that a header has not are null, columns of a header that the schema has not are left out or a fault
 //! ([`Settings::unknown`]); a header that names no column at all is a fault. Without a header at hand values go by position, and
-//! a record that looks like a header of the same columns in another order is a fault, never a row in the wrong columns; where the message
-//! is a line of a file, whose rows behind it would go wrong, decoding stops and says so.
+//! a record that looks like a header of the same columns in another order is a fault, never a row; so are the lines of its file
+//! that follow, as long as the decoder runs. Sources that frame records give each message its file's header, and nothing of this
+//! matters.
 //!
-//! **Invariant**: nothing is kept from call to call but the settled schema.
+//! **Invariant**: no row depends on what a call before it held, but for the settled schema.
 
 mod decoder;
 mod finder;
@@ -42,7 +43,7 @@ pub use self::{
     finder::RecordFinder,
     reader::{Cell, Reader, Value, Wrong, WrongKind},
     header::Header,
-    settings::{Settings, Unknown},
+    settings::Settings,
     style::Style,
 };
 

@@ -89,7 +89,7 @@ impl<'a> Texts<'a> {
         let (at, column) = (place(message, wrong.at - from), wrong.column + 1);
         match wrong.kind {
             WrongKind::OpenQuote => format!(
-                "the quote of value {column} is not closed: {}{at}; records with line breaks in quotes need `framing: csv`, or `whole: true`",
+                "the quote of value {column} is not closed: {}{at}; records with line breaks in quotes need `framing: csv` or `whole: true`",
                 shown(wrong.from)
             ),
             WrongKind::AfterQuote => {
@@ -155,20 +155,21 @@ pub(super) fn shape(
 pub(super) fn reordered(reader: &Reader, bytes: &[u8], record: usize, names: &Names) -> String {
     let found = Names::read(reader.values(bytes, record)).map_or_else(|_| "other names".into(), |found| found.to_string());
     format!(
-        "the record looks like a header, {found}, and by position the columns are {names}; with `framing: csv` in the settings of `files`, or `whole: true`, values go by the names of their file's header"
+        "the record looks like a header, {found}, and by position the columns are {names}; with `framing: csv, header: true` in the settings of `files`, or `whole: true`, values go by the names of their file's header"
     )
 }
 
-/// The headers that came with messages.
+/// The headers that came with messages, and the names of their files.
 #[derive(Debug)]
 pub(super) struct Attached<'a> {
     rest: Peekable<std::slice::Iter<'a, Attribute>>,
     current: Option<&'a [u8]>,
+    file: Option<&'a [u8]>,
 }
 
 impl<'a> Attached<'a> {
     pub(super) fn new(input: &Input<'a>) -> Self {
-        Self { rest: input.attributes.iter().peekable(), current: None }
+        Self { rest: input.attributes.iter().peekable(), current: None, file: None }
     }
 
     /// The header of `message`, if it has one, and whether it is another than that of the message before.
@@ -176,12 +177,19 @@ impl<'a> Attached<'a> {
     pub(super) fn of(&mut self, message: u32) -> (Option<&'a [u8]>, bool) {
         let mut changed = false;
         while let Some(attribute) = self.rest.next_if(|attribute| attribute.first <= message) {
-            if attribute.name == "header" {
-                changed = true;
-                self.current = Some(attribute.value.as_slice()).filter(|value| !value.is_empty());
+            let value = Some(attribute.value.as_slice()).filter(|value| !value.is_empty());
+            match attribute.name.as_str() {
+                "header" => (self.current, changed) = (value, true),
+                "file" => self.file = value,
+                _ => {}
             }
         }
         (self.current, changed)
+    }
+
+    /// The file of the message asked for last.
+    pub(super) fn file(&self) -> Option<&'a [u8]> {
+        self.file
     }
 
     /// The names in a header.

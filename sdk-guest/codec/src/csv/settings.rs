@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Header, Style, Value};
-use crate::{Coerce, DataType, Error, Result, Schema};
+use crate::{Coerce, DataType, Error, Result, Schema, Unknown};
 
 /// Settings of the `csv` decoder; `S` is how a schema is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(rename = "Csv")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
+#[schemars(rename = "CsvSettings")]
 pub struct Settings<S> {
     /// Columns and their types, as in `{id: int64, at: "timestamp(ms, UTC)"}`. Without it types are inferred from the first
     /// messages and then stay as they are for the life of the branch.
@@ -34,6 +34,9 @@ pub struct Settings<S> {
     pub quoted_nulls: bool,
     /// What columns of a header that the schema has not do to their messages.
     pub unknown: Unknown,
+    /// The column that `unknown: capture` adds, of JSON text: `{"team": "7", "note": null}`.
+    #[serde(alias = "unknown_column")]
+    pub unknown_column: String,
     /// The looser choices, each by its name, as in `{trim: true}`.
     pub coerce: Coerce,
 }
@@ -48,21 +51,10 @@ impl<S> Default for Settings<S> {
             nulls: vec![String::new()],
             quoted_nulls: false,
             unknown: Unknown::default(),
+            unknown_column: "_unknown".into(),
             coerce: Coerce::default(),
         }
     }
-}
-
-/// What columns that the schema has not do to their messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Unknown {
-    /// They are left out, and counted by name.
-    #[default]
-    #[serde(alias = "ignore")]
-    Drop,
-    /// The message is a fault.
-    Fail,
 }
 
 fn delimiter<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<char, D::Error> {
@@ -84,6 +76,9 @@ impl<S> Settings<S> {
     /// What cannot, by the name of its setting.
     pub fn check(&self, schema: Option<&Schema>) -> Result<()> {
         self.style()?;
+        if self.unknown_column.is_empty() {
+            return Err(Error::config("`unknownColumn` is empty; name the column that captures unknown columns"));
+        }
         let fields = schema.map(Schema::fields).unwrap_or_default();
         let nested = |data_type: &DataType| !crate::text::is_scalar(data_type) && *data_type != DataType::Null;
         if let Some(field) = fields.iter().find(|field| nested(&field.data_type)) {
@@ -107,9 +102,9 @@ impl<S> Settings<S> {
         }
     }
 
-    /// The settings without the schema.
+    /// The same without a schema.
     #[must_use]
-    pub fn without_schema(&self) -> Settings<()> {
+    pub fn bare(&self) -> Settings<()> {
         Settings {
             schema: None,
             header: self.header.clone(),
@@ -118,6 +113,7 @@ impl<S> Settings<S> {
             nulls: self.nulls.clone(),
             quoted_nulls: self.quoted_nulls,
             unknown: self.unknown,
+            unknown_column: self.unknown_column.clone(),
             coerce: self.coerce.clone(),
         }
     }

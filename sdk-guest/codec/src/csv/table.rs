@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Reader, Settings, Unknown, Value, names::Names};
-use crate::{Array, ArrayBuilder, Batch, DataType, Field, Schema, UnknownField, reason::Misfit, text};
+use super::{Cell, Reader, Settings, Value, names::Names};
+use crate::{Array, ArrayBuilder, Batch, DataType, Field, Schema, Unknown, UnknownField, reason::Misfit, text, unknown::Counter};
 
 /// The typed columns, and the rows so far.
 #[derive(Debug)]
@@ -11,8 +11,12 @@ pub(super) struct Table {
     schema: Schema,
     places: HashMap<String, usize>,
     builders: Vec<ArrayBuilder>,
+    /// The column of what no column is for.
+    capture: Option<usize>,
     rows: usize,
-    unknown: Vec<UnknownField>,
+    counter: Counter,
+    /// By name, where it is counted.
+    slots: HashMap<String, Option<u32>>,
 }
 
 /// Where the columns of a table stand in records of one header.
@@ -21,8 +25,8 @@ pub(super) struct Layout {
     pub(super) names: Names,
     /// By column of the table.
     sources: Vec<Option<usize>>,
-    /// Names that are no column, as indices into `names`.
-    unknown: Vec<usize>,
+    /// Names that are no column: where they stand, and where they are counted.
+    unknown: Vec<(usize, Option<u32>)>,
 }
 
 /// What is wrong with a record, and with which value of it.
@@ -35,10 +39,24 @@ pub(super) enum Unfit {
 }
 
 impl Table {
-    pub(super) fn new(schema: Schema) -> Self {
-        let builders = ArrayBuilder::all(schema.fields());
-        let places = schema.fields().iter().enumerate().map(|(index, field)| (field.name.clone(), index)).collect();
-        Self { schema, places, builders, rows: 0, unknown: Vec::new() }
+    /// A table of `schema`, with a column for what it has no column for if there shall be one.
+    pub(super) fn new(schema: Schema, capture: Option<&str>) -> Self {
+        let mut fields = schema.fields().to_vec();
+        if let Some(name) = capture.filter(|name| fields.iter().all(|field| field.name != *name)) {
+            fields.push(Field::new(name, DataType::Utf8));
+        }
+        let capture = capture.and_then(|name| fields.iter().position(|field| field.name == name));
+        let named = fields.iter().enumerate().filter(|(index, _)| Some(*index) != capture);
+        let places = named.map(|(index, field)| (field.name.clone(), index)).collect();
+        let builders = ArrayBuilder::all(&fields);
+        let (counter, slots) = (Counter::default(), HashMap::new());
+        Self { schema: Schema::new(fields), places, builders, capture, rows: 0, counter, slots }
+    }
+
+    /// The names of the columns, but for that of what no column is for.
+    pub(super) fn names(&self) -> Names {
+        let fields = self.schema.fields().iter().enumerate().filter(|(index, _)| Some(*index) != self.capture);
+        Names::new(fields.map(|(_, field)| field.name.clone()).collect())
     }
 
     pub(super) fn schema(&self) -> &Schema {
@@ -53,25 +71,28 @@ impl Table {
     ///
     /// # Errors
     /// No name is a column, or one is not and may not be.
-    pub(super) fn layout(&self, names: Names, policy: Unknown) -> Result<Layout, String> {
+    pub(super) fn layout(&mut self, names: Names, policy: Unknown) -> Result<Layout, String> {
         let mut sources = vec![None; self.schema.fields().len()];
         let mut unknown = Vec::new();
         for (index, name) in names.iter().enumerate() {
             match self.places.get(name).and_then(|&column| sources.get_mut(column)) {
                 Some(source) => *source = Some(index),
-                None => unknown.push(index),
+                None => {
+                    let counter = &mut self.counter;
+                    let slot = self.slots.entry(name.to_owned()).or_insert_with(|| counter.slot(name.to_owned()));
+                    unknown.push((index, *slot));
+                }
             }
         }
-        let columns = || Names::new(self.schema.fields().iter().map(|field| field.name.clone()).collect());
         if sources.iter().all(Option::is_none) {
             return Err(format!(
                 "the header names none of the columns: it is {names}, and the columns are {}; `header: false` if there is none",
-                columns()
+                self.names()
             ));
         }
-        match unknown.first().and_then(|&index| names.get(index)) {
+        match unknown.first().and_then(|&(index, _)| names.get(index)) {
             Some(name) if policy == Unknown::Fail => {
-                Err(format!("the header names `{}`, which is no column; the columns are {}", name.escape_debug(), columns()))
+                Err(format!("the header names `{}`, which is no column; the columns are {}", name.escape_debug(), self.names()))
             }
             _ => Ok(Layout { names, sources, unknown }),
         }
@@ -93,7 +114,11 @@ impl Table {
         let columns = self.schema.fields().iter().zip(&mut self.builders).zip(&layout.sources);
         for (column, ((field, builder), source)) in columns.enumerate() {
             let Some((cell, &at)) = source.and_then(|cell| Some((cell, cells.get(cell)?))) else {
-                builder.push_null();
+                if self.capture == Some(column) && !layout.unknown.is_empty() {
+                    capture(builder, layout, settings, reader, bytes, cells);
+                } else {
+                    builder.push_null();
+                }
                 continue;
             };
             let value = reader.value(bytes, at);
@@ -114,22 +139,36 @@ impl Table {
         self.rows = rows;
     }
 
-    /// Counts a message whose rows have columns that were left out.
+    /// Counts a message whose rows have columns that the schema has not.
     pub(super) fn count_unknown(&mut self, layout: &Layout) {
-        for name in layout.unknown.iter().filter_map(|&index| layout.names.get(index)) {
-            match self.unknown.iter_mut().find(|field| field.name == name) {
-                Some(field) => field.count += 1,
-                None => self.unknown.push(UnknownField { name: name.to_owned(), count: 1 }),
-            }
+        if !layout.unknown.is_empty() {
+            layout.unknown.iter().for_each(|&(_, slot)| self.counter.touch(slot));
+            self.counter.end(true);
         }
     }
 
-    /// The rows since the last call, and the columns that were left out of them.
+    /// The rows since the last call, and the columns that the schema has not.
     pub(super) fn finish(&mut self) -> crate::Result<(Batch, Vec<UnknownField>)> {
         let columns: Vec<Array> = self.builders.iter_mut().map(ArrayBuilder::finish).collect();
         let batch = Batch::new(self.schema.clone(), columns, std::mem::take(&mut self.rows))?;
-        Ok((batch, std::mem::take(&mut self.unknown)))
+        Ok((batch, self.counter.take()))
     }
+}
+
+/// Adds the values that no column is for, by name, as JSON text.
+fn capture(builder: &mut ArrayBuilder, layout: &Layout, settings: &Settings<()>, reader: &Reader, bytes: &[u8], cells: &[Cell]) {
+    let value = |index: usize| cells.get(index).map(|&cell| reader.value(bytes, cell)).filter(|value| !settings.is_null(*value));
+    let text = |value: Value<'_>| serde_json::Value::from(String::from_utf8_lossy(value.bytes).into_owned());
+    let named = layout.unknown.iter().filter_map(|&(index, _)| Some((layout.names.get(index)?, index)));
+    builder.write_bytes(|out| {
+        for (count, (name, index)) in named.enumerate() {
+            let value = value(index).map_or(serde_json::Value::Null, text);
+            let begin = if count == 0 { '{' } else { ',' };
+            out.extend_from_slice(format!("{begin}{}:{value}", serde_json::Value::from(name)).as_bytes());
+        }
+        out.push(b'}');
+        true
+    });
 }
 
 #[inline]

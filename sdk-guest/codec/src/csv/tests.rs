@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Array, Attribute, Data, DataType, Decode, Decoded, Input, Schema, TimeUnit, schema_text};
+use crate::{Array, Attribute, Data, DataType, Decode, Decoded, Input, Schema, TimeUnit, Unknown, schema_text};
 
 /// Messages of one call, owned.
 #[derive(Clone, Debug, Default)]
@@ -128,6 +128,14 @@ fn columns_go_by_the_names_of_each_documents_header() {
     assert_eq!(unknown.iter().map(|field| (field.name.as_str(), field.count)).collect::<Vec<_>>(), [("x", 1)]);
     let strict = PEOPLE.replacen('{', r#"{"unknown":"fail","#, 1);
     check(&strict, &["name,x,id\nc,9,3\n", "name,id\nd,4\n"], &["1: id=4 name=\"d\""], &[(0, "csv.header")]);
+    let mut csv = open(&PEOPLE.replacen('{', r#"{"unknown":"capture","unknownColumn":"rest","#, 1), None).unwrap();
+    let decoded = decode(&mut csv, &Messages::new(&["rest,id,x\na\"b,1,\n", "name,id\nc,2\n"]));
+    let expected = ["0: id=1 name=∅ rest=\"{\\\"rest\\\":\\\"a\\\\\\\"b\\\",\\\"x\\\":null}\"", "1: id=2 name=\"c\" rest=∅"];
+    assert_eq!(told(&decoded, 2).0, expected);
+    // The column that captures is settled with the others, and has no place in records.
+    let settled = r#"{"id":"int64","rest":"utf8"}"#;
+    let mut csv = open(r#"{"unknown":"capture","unknownColumn":"rest"}"#, Some(settled)).unwrap();
+    assert_eq!(told(&decode(&mut csv, &Messages::new(&["5", "id,y\n6,z\n"])), 2).0[0], "0: id=5 rest=∅");
     // Without a schema the headers of the first messages come together.
     check("{}", &["a,b\n1,2\n", "c,a\nx,3\n"], &["0: a=1 b=2 c=∅", "1: a=3 b=∅ c=\"x\""], &[]);
 }
@@ -160,11 +168,15 @@ fn another_order_of_the_header_is_no_row() {
     let rows = ["1: id=1 name=\"a\"", "5: id=2 name=\"b\""];
     check("{}", &lines, &rows, &[(2, "csv.header"), (3, "csv.header"), (4, "csv.header")]);
     check(PEOPLE, &["name,id", "1,a"], &["1: id=1 name=\"a\""], &[(0, "csv.header")]);
-    // A line of a file speaks for the lines behind it: they must not come into the wrong columns.
-    let mut csv = open(PEOPLE, None).unwrap();
-    let lines = Messages::new(&["1,a", "name,id", "b,2"]).from(0, "file", "c.csv");
-    let error = csv.decode(&lines.input()).unwrap_err().to_string();
-    assert!(error.contains("name, id") && error.contains("`framing: csv`"), "{error}");
+    // It speaks for the lines of its file that follow, and for no others.
+    let mut csv = open(r#"{"schema":"{\"a\":\"utf8\",\"b\":\"utf8\"}"}"#, None).unwrap();
+    let lines = Messages::new(&["1,x", "b,a", "u,6", "2,y", "3,z"]).from(0, "file", "a.csv").from(1, "file", "c.csv").from(3, "file", "a.csv");
+    let (rows, faults) = told(&decode(&mut csv, &lines), 5);
+    assert_eq!(rows, ["0: a=\"1\" b=\"x\"", "3: a=\"2\" b=\"y\"", "4: a=\"3\" b=\"z\""]);
+    assert_eq!(faults, [(1, "csv.header".into()), (2, "csv.header".into())]);
+    let decoded = decode(&mut csv, &Messages::new(&["v,7", "a,b", "8,w"]).from(0, "file", "c.csv"));
+    assert!(decoded.faults[0].reason.contains("`c.csv`") && decoded.faults[0].reason.contains("`framing: csv, header: true`"));
+    assert_eq!(told(&decoded, 3).0, ["2: a=\"8\" b=\"w\""], "the file was written anew");
     // A document without rows puts nothing anywhere.
     let document = Messages::new(&["name,id\n"]).from(0, "file", "c.csv");
     check_messages(PEOPLE, &document, &[], &[]);
@@ -244,7 +256,7 @@ fn reasons_name_column_value_and_place() {
         "`id` must be a whole number of 64 bits, not `n/a`, at line 2, column 1",
         "`id` must be a whole number of 64 bits, not `1,000`, at byte 0",
         "the record has 1 value, and there are 2 columns, id, name: `1` at byte 0",
-        "the quote of value 2 is not closed: `\"open` at byte 2; records with line breaks in quotes need `framing: csv`, or `whole: true`",
+        "the quote of value 2 is not closed: `\"open` at byte 2; records with line breaks in quotes need `framing: csv` or `whole: true`",
         "` ` follows the closing quote of value 2, `\"a\" ` at byte 5",
         "a carriage return without a line feed is in value 2, `a\\rb` at byte 3; it must be in quotes",
         "the record has 3 values, and there are 2 columns, id, name: `2,b,c\\n` at line 2, column 1",
