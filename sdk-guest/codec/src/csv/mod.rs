@@ -26,9 +26,13 @@
 
 mod decoder;
 mod finder;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
 mod header;
 mod infer;
 mod names;
+#[cfg(test)]
+mod peer;
 mod reader;
 mod record;
 mod settings;

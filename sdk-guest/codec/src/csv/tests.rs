@@ -381,6 +381,14 @@ fn all_types_are_read() {
     assert_eq!(types(&csv)[0].1, timestamp);
 }
 
+#[test]
+fn fuzz_targets_hold_for_some_seeds() {
+    for seed in 0..4000 {
+        fuzz::csv_records(seed);
+        fuzz::csv_cuts(seed);
+    }
+}
+
 /// Text that means something.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let words = ["a", "b", "id", "name", ",", ",", "\"", "\"\"", "\n", "\r\n", "\r", "1", "2.5", "007", " ", "\u{feff}", "é", "\0", "12345678"];
