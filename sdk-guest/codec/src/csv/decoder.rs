@@ -148,7 +148,7 @@ impl Csv {
             let failure = match likeness {
                 Likeness::Same => continue,
                 Likeness::Other => Failure::Fault("csv.header", reordered(&self.reader, bytes, record, &layout.names)),
-                Likeness::Data => match self.table.push(layout, &self.settings, &self.reader, bytes, record) {
+                Likeness::Data => match self.table.push(layout, &self.settings, &self.reader, texts, record) {
                     Ok(()) => continue,
                     Err(unfit) => unfitting(&unfit, layout, self.table.schema(), &self.reader, bytes, (from, to), record),
                 },
@@ -170,6 +170,7 @@ impl Csv {
 
     fn decode_all(&mut self, input: &Input<'_>) -> Result<Rows> {
         let texts = Texts::new(input);
+        self.table.try_reserve(input.len())?;
         let mut rows = Rows { origins: Vec::with_capacity(input.len()), faults: Vec::new(), single: true };
         let mut headers = Attached::new(input);
         let mut attached = None;

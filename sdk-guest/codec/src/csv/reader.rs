@@ -24,6 +24,15 @@ pub struct Cell {
     undoubled: bool,
 }
 
+impl Cell {
+    /// Where its text lies in the bytes that were read, if it lies there as it is.
+    #[must_use]
+    #[inline]
+    pub fn place(self) -> Option<(usize, usize)> {
+        (!self.undoubled).then_some((self.from as usize, self.to as usize))
+    }
+}
+
 /// The bytes of a value, and whether they stood in quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {

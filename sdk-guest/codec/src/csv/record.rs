@@ -3,7 +3,7 @@
 use std::iter::Peekable;
 
 use super::{
-    Header, Reader, WrongKind,
+    Cell, Header, Reader, Value, WrongKind,
     names::{Likeness, Names},
     reader::Wrong,
 };
@@ -42,15 +42,28 @@ pub(super) enum Shape {
 #[derive(Debug)]
 pub(super) struct Texts<'a> {
     pub(super) bytes: &'a [u8],
-    /// Whether all of them together are UTF-8.
-    sound: bool,
+    /// All of them as one text from `from` on, if that is UTF-8.
+    all: Option<&'a str>,
+    from: usize,
 }
 
 impl<'a> Texts<'a> {
     pub(super) fn new(input: &Input<'a>) -> Self {
-        let ends = [input.bounds.first(), input.bounds.last()].map(|at| at.map_or(0, |&at| at as usize));
-        let all = input.bytes.get(ends[0]..ends[1]).unwrap_or_default();
-        Self { bytes: input.bytes, sound: std::str::from_utf8(all).is_ok() }
+        let [from, to] = [input.bounds.first(), input.bounds.last()].map(|at| at.map_or(0, |&at| at as usize));
+        let all = input.bytes.get(from..to).unwrap_or_default();
+        Self { bytes: input.bytes, all: simdutf8::basic::from_utf8(all).ok(), from }
+    }
+
+    /// A value of a message that was read, as a text.
+    #[inline]
+    pub(super) fn text<'v>(&self, cell: Cell, value: Value<'v>) -> Option<&'v str>
+    where
+        'a: 'v,
+    {
+        match (self.all, cell.place()) {
+            (Some(all), Some((from, to))) => all.get(from.checked_sub(self.from)?..to.checked_sub(self.from)?),
+            _ => std::str::from_utf8(value.bytes).ok(),
+        }
     }
 
     /// The messages that are not null: index, and where they lie.
@@ -67,7 +80,7 @@ impl<'a> Texts<'a> {
     pub(super) fn read(&self, reader: &mut Reader, from: usize, to: usize) -> Result<(), Failure> {
         // Where all bytes are sound, a message is if it does not begin or end within a character.
         let cut = |at: usize| self.bytes.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
-        if !self.sound || cut(from) || cut(to) {
+        if self.all.is_none() || cut(from) || cut(to) {
             let message = self.bytes.get(from..to).unwrap_or_default();
             if let Err(error) = std::str::from_utf8(message) {
                 let at = error.valid_up_to();

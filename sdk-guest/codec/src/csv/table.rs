@@ -2,8 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{Cell, Reader, Settings, Value, names::Names};
-use crate::{Array, ArrayBuilder, Batch, DataType, Field, Schema, Unknown, UnknownField, reason::Misfit, text, unknown::Counter};
+use super::{Cell, Reader, Settings, Value, names::Names, record::Texts};
+use crate::{
+    Array, ArrayBuilder, Batch, DataType, Field, Schema, Unknown, UnknownField,
+    number::{short_float, short_integer},
+    reason::Misfit,
+    text,
+    unknown::Counter,
+};
 
 /// The typed columns, and the rows so far.
 #[derive(Debug)]
@@ -98,13 +104,21 @@ impl Table {
         }
     }
 
+    /// Makes room for so many rows.
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub(super) fn try_reserve(&mut self, rows: usize) -> crate::Result<()> {
+        self.builders.iter_mut().try_for_each(|builder| builder.try_reserve(rows))
+    }
+
     /// Adds a record as a row, or nothing of it.
     pub(super) fn push(
         &mut self,
         layout: &Layout,
         settings: &Settings<()>,
         reader: &Reader,
-        bytes: &[u8],
+        texts: &Texts<'_>,
         record: usize,
     ) -> Result<(), Unfit> {
         let cells = reader.cells(record);
@@ -115,16 +129,16 @@ impl Table {
         for (column, ((field, builder), source)) in columns.enumerate() {
             let Some((cell, &at)) = source.and_then(|cell| Some((cell, cells.get(cell)?))) else {
                 if self.capture == Some(column) && !layout.unknown.is_empty() {
-                    capture(builder, layout, settings, reader, bytes, cells);
+                    capture(builder, layout, settings, reader, texts.bytes, cells);
                 } else {
                     builder.push_null();
                 }
                 continue;
             };
-            let value = reader.value(bytes, at);
+            let value = reader.value(texts.bytes, at);
             if settings.is_null(value) {
                 builder.push_null();
-            } else if let Err(misfit) = push(builder, field, value, settings) {
+            } else if let Err(misfit) = push(builder, field, value, || texts.text(at, value), settings) {
                 self.undo(self.rows);
                 return Err(Unfit::Value { cell, column, misfit });
             }
@@ -171,12 +185,24 @@ fn capture(builder: &mut ArrayBuilder, layout: &Layout, settings: &Settings<()>,
     });
 }
 
+/// Adds a value, which `text` gives as a text.
 #[inline]
-fn push(builder: &mut ArrayBuilder, field: &Field, value: Value<'_>, settings: &Settings<()>) -> Result<(), Misfit> {
-    if matches!(field.data_type, DataType::Utf8) {
-        return if builder.push_bytes(value.bytes) { Ok(()) } else { Err(Misfit::Type) };
+fn push<'a>(
+    builder: &mut ArrayBuilder,
+    field: &Field,
+    value: Value<'_>,
+    text: impl FnOnce() -> Option<&'a str>,
+    settings: &Settings<()>,
+) -> Result<(), Misfit> {
+    // The types that almost all columns have take the short way.
+    let pushed = match field.data_type {
+        DataType::Utf8 => Some(builder.push_bytes(value.bytes)),
+        DataType::Int64 => short_integer(value.bytes).map(|value| builder.push_fixed(value.to_le_bytes())),
+        DataType::Float64 => short_float(value.bytes).map(|value| builder.push_fixed(value.to_le_bytes())),
+        _ => None,
+    };
+    match pushed {
+        Some(true) => Ok(()),
+        _ => text::push(builder, &field.data_type, text().ok_or(Misfit::Type)?, &settings.coerce),
     }
-    // The message was found to be UTF-8, and values are cut at ASCII.
-    let text = std::str::from_utf8(value.bytes).map_err(|_| Misfit::Type)?;
-    text::push(builder, &field.data_type, text, &settings.coerce)
 }
