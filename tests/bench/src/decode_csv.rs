@@ -106,7 +106,10 @@ async fn measure(table: &Table) -> Result<()> {
         let (peer, ours) = (part.peer(&arrow_schema)?, native.decode(&part.input())?);
         ensure!(ours.faults.is_empty() && RecordBatch::try_from(ours.batch)? == peer, "rows differ from arrow-csv's");
         let sandboxed = wasm.decode(&part.host).await?;
-        ensure!(sandboxed.faults.is_empty() && sandboxed.records == peer, "rows of the sandbox differ from arrow-csv's");
+        ensure!(
+            sandboxed.faults.is_empty() && sandboxed.records == peer,
+            "rows of the sandbox differ from arrow-csv's"
+        );
     }
     let mut times: [Vec<Duration>; 3] = Default::default();
     for _ in 0..RUNS {
@@ -130,9 +133,21 @@ async fn measure(table: &Table) -> Result<()> {
     let [native, arrow, wasm] = times.map(|mut times| median(&mut times));
     let (mb, rows) = (bytes as f64 / 1e6, BATCH * BATCHES);
     let ratio = |slow: Duration, fast: Duration| slow.as_secs_f64() / fast.as_secs_f64();
-    println!("decode csv ({}): {rows} records of {} bytes, rows equal to arrow-csv's, median of {RUNS}", table.name, bytes / rows);
-    println!("  csv native                     {:7.0} MB/s   native/arrow-csv {:.2}x (aim 1.00)", rate(mb, native), ratio(arrow, native));
+    println!(
+        "decode csv ({}): {rows} records of {} bytes, rows equal to arrow-csv's, median of {RUNS}",
+        table.name,
+        bytes / rows
+    );
+    println!(
+        "  csv native                     {:7.0} MB/s   native/arrow-csv {:.2}x (aim 1.00)",
+        rate(mb, native),
+        ratio(arrow, native)
+    );
     println!("  arrow-csv                      {:7.0} MB/s", rate(mb, arrow));
-    println!("  csv plugin in the sandbox      {:7.0} MB/s   sandbox/native {:.2}x (aim 0.75)", rate(mb, wasm), ratio(native, wasm));
+    println!(
+        "  csv plugin in the sandbox      {:7.0} MB/s   sandbox/native {:.2}x (aim 0.75)",
+        rate(mb, wasm),
+        ratio(native, wasm)
+    );
     Ok(())
 }

@@ -9,9 +9,7 @@ use super::{
     settle::settle,
     table::{Layout, Table, Unfit},
 };
-use crate::{
-    DataType, Decode, Decoded, Error, Field, Input, Result, RowFault, Schema, Unknown, reason::quote,
-};
+use crate::{DataType, Decode, Decoded, Error, Field, Input, Result, RowFault, Schema, Unknown, reason::quote};
 
 /// A running `csv` decoder.
 #[derive(Debug)]
@@ -118,7 +116,9 @@ impl Csv {
         if let Some(file) = file.filter(|file| !self.foreign.is_empty() && self.foreign.contains(*file)) {
             match shape {
                 Shape::Positional => return Err(refused(foreign(file))),
-                Shape::Nothing if !self.reader.is_empty() => drop(self.foreign.remove(file)),
+                Shape::Nothing if !self.reader.is_empty() => {
+                    self.foreign.remove(file);
+                }
                 _ => {}
             }
         }
@@ -128,11 +128,9 @@ impl Csv {
             (Shape::Attached, Some(Err(reason))) => return Err(refused(reason.clone())),
             (Shape::Headed, _) => {
                 let names = Names::read(self.reader.values(bytes, 0)).map_err(refused)?;
-                let layout = match self.document.take().filter(|known| known.names.iter().eq(names.iter())) {
-                    Some(known) => known,
-                    None => self.table.layout(names, self.settings.unknown).map_err(refused)?,
-                };
-                (&*self.document.insert(layout), true)
+                let known = self.document.take().filter(|known| known.names.iter().eq(names.iter()));
+                let layout = known.map_or_else(|| self.table.layout(names, self.settings.unknown), Ok);
+                (&*self.document.insert(layout.map_err(refused)?), true)
             }
             (Shape::Positional | Shape::Attached, _) => match &self.positional {
                 Some(layout) => (layout, false),
@@ -145,16 +143,15 @@ impl Csv {
                 true => layout.names.likeness(self.reader.values(bytes, record)),
                 false => Likeness::Data,
             };
-            let failure = match likeness {
+            let added = match likeness {
                 Likeness::Same => continue,
-                Likeness::Other => Failure::Fault("csv.header", reordered(&self.reader, bytes, record, &layout.names)),
-                Likeness::Data => match self.table.push(layout, &self.settings, &self.reader, texts, record) {
-                    Ok(()) => continue,
-                    Err(unfit) => unfitting(&unfit, layout, self.table.schema(), &self.reader, bytes, (from, to), record),
-                },
+                Likeness::Other => Err(refused(reordered(&self.reader, bytes, record, &layout.names))),
+                Likeness::Data => add(&mut self.table, &self.settings, &self.reader, texts, layout, record, (from, to)),
             };
-            self.table.undo(before);
-            return Err(failure);
+            if let Err(failure) = added {
+                self.table.undo(before);
+                return Err(failure);
+            }
         }
         if self.table.rows() > before {
             self.table.count_unknown(layout);
@@ -250,6 +247,20 @@ fn foreign(file: &[u8]) -> String {
         "the header of {} has the columns in another order, so that by position its values would come into the wrong ones; set `framing: csv, header: true` in the settings of `files`",
         quote(file)
     )
+}
+
+/// Adds a record of the message in `from..to` as a row.
+fn add(
+    table: &mut Table,
+    settings: &Settings<()>,
+    reader: &Reader,
+    texts: &Texts<'_>,
+    layout: &Layout,
+    record: usize,
+    within: (usize, usize),
+) -> std::result::Result<(), Failure> {
+    let pushed = table.push(layout, settings, reader, texts, record);
+    pushed.map_err(|unfit| unfitting(&unfit, layout, table.schema(), reader, texts.bytes, within, record))
 }
 
 /// What to say of a record that became no row.

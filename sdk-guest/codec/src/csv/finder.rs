@@ -115,7 +115,11 @@ mod tests {
         assert_eq!((records.as_slice(), quoted), (expected, open), "{text:?}");
         for first in 0..=text.len() {
             for second in first..=text.len() {
-                assert_eq!(ends(text, &[first, second]), (found.clone(), quoted), "{text:?} cut at {first} and {second}");
+                assert_eq!(
+                    ends(text, &[first, second]),
+                    (found.clone(), quoted),
+                    "{text:?} cut at {first} and {second}"
+                );
             }
         }
         let every: Vec<usize> = (0..text.len()).collect();

@@ -10,8 +10,34 @@ use crate::{
 };
 
 const PIECES: [&str; 28] = [
-    ",", ",", ",", "\"", "\"", "\"\"", "\n", "\r\n", "\r", "a", "b", "id", "name", "1", "-2.5", "007", "1e3", " ", "\t", "é", "\u{feff}", "\0", "x\"y", "2026-01-31",
-    "true", "a longer value than eight bytes", ";", "'",
+    ",",
+    ",",
+    ",",
+    "\"",
+    "\"",
+    "\"\"",
+    "\n",
+    "\r\n",
+    "\r",
+    "a",
+    "b",
+    "id",
+    "name",
+    "1",
+    "-2.5",
+    "007",
+    "1e3",
+    " ",
+    "\t",
+    "é",
+    "\u{feff}",
+    "\0",
+    "x\"y",
+    "2026-01-31",
+    "true",
+    "a longer value than eight bytes",
+    ";",
+    "'",
 ];
 
 /// Text that is mostly CSV.
@@ -141,7 +167,8 @@ fn verdicts(decoded: &Decoded, messages: usize) -> Vec<(Vec<Vec<u8>>, Vec<(Strin
     }
     let mut origins = decoded.origins.clone();
     if origins.is_empty() {
-        origins = (0..u32::try_from(messages).unwrap()).filter(|message| verdicts[*message as usize].1.is_empty()).collect();
+        origins =
+            (0..u32::try_from(messages).unwrap()).filter(|message| verdicts[*message as usize].1.is_empty()).collect();
     }
     for (row, origin) in origins.into_iter().take(decoded.batch.rows()).enumerate() {
         let mut key = Vec::new();
@@ -176,7 +203,8 @@ pub fn csv_cuts(seed: u64) {
     let Ok(open) = Csv::new(&settings, schema.clone().ok(), None) else { return };
     let open = || Csv::new(&settings, schema.clone().ok(), None).unwrap_or_else(|error| panic!("{error}: {open:?}"));
     let header = Attribute { first: 0, name: "header".into(), value: b"b,\"name\",id\r\n".to_vec() };
-    let attributes = if random.below(3) == 0 && settings.header != super::Header::Given(false) { vec![header] } else { Vec::new() };
+    let attributes =
+        if random.below(3) == 0 && settings.header != super::Header::Given(false) { vec![header] } else { Vec::new() };
     let decode = |csv: &mut Csv, part: &[Vec<u8>]| {
         let run = Run::new(part);
         verdicts(&csv.decode(&Input { attributes: &attributes, ..run.input() }).unwrap(), part.len())
@@ -189,5 +217,9 @@ pub fn csv_cuts(seed: u64) {
         from = to;
     }
     let alone = random.below(count);
-    assert_eq!(decode(&mut open(), &messages[alone..=alone]), whole[alone..=alone], "seed {seed}, message {alone} alone");
+    assert_eq!(
+        decode(&mut open(), &messages[alone..=alone]),
+        whole[alone..=alone],
+        "seed {seed}, message {alone} alone"
+    );
 }

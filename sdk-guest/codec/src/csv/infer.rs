@@ -90,7 +90,13 @@ impl Facts {
         }
         match () {
             () if self.boolean => DataType::Boolean,
-            () if self.real => if self.beyond_float || self.beyond_decimal { DataType::Utf8 } else { DataType::Float64 },
+            () if self.real => {
+                if self.beyond_float || self.beyond_decimal {
+                    DataType::Utf8
+                } else {
+                    DataType::Float64
+                }
+            }
             () if self.beyond_decimal => DataType::Utf8,
             () if self.whole && !self.beyond_i64 => DataType::Int64,
             () if self.whole && !self.beyond_u64 && !self.negative => DataType::UInt64,
@@ -167,7 +173,22 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_number_and_is_a_name_stays_text() {
-        for text in ["00501", "-007", "+49301234", "NaN", "inf", "-Infinity", " 8 ", "1,000", "0x1f", "1_0", ".5", "5.", "", "-"] {
+        for text in [
+            "00501",
+            "-007",
+            "+49301234",
+            "NaN",
+            "inf",
+            "-Infinity",
+            " 8 ",
+            "1,000",
+            "0x1f",
+            "1_0",
+            ".5",
+            "5.",
+            "",
+            "-",
+        ] {
             check(&[text], &DataType::Utf8);
             check(&["1", text], &DataType::Utf8);
             check(&["1.5", text], &DataType::Utf8);

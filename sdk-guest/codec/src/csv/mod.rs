@@ -45,8 +45,8 @@ mod tests;
 pub use self::{
     decoder::{Csv, is_open},
     finder::RecordFinder,
-    reader::{Cell, Reader, Value, Wrong, WrongKind},
     header::Header,
+    reader::{Cell, Reader, Value, Wrong, WrongKind},
     settings::Settings,
     style::Style,
 };

@@ -39,7 +39,9 @@ fn python_reads_the_same() {
     let same = |text: &String| !text.contains(['\u{feff}', '\0']);
     let mut texts: Vec<String> =
         (0..9000).filter_map(|seed| String::from_utf8(text(&mut Random::new(seed), 16)).ok()).filter(same).collect();
-    texts.extend(["", "\n", "a,b\r\n\"c\nd\",\"e\"\"f\"\r\n", "\"\"\"\"", "a,", ",", "\"a\"\r", "x\r"].map(String::from));
+    texts.extend(
+        ["", "\n", "a,b\r\n\"c\nd\",\"e\"\"f\"\r\n", "\"\"\"\"", "a,", ",", "\"a\"\r", "x\r"].map(String::from),
+    );
     let Some(theirs) = python(&texts) else { return };
     let (mut reader, mut sound, mut wrong) = (Reader::new(Style::default()), 0, 0);
     for (text, theirs) in texts.iter().zip(&theirs) {
@@ -50,7 +52,11 @@ fn python_reads_the_same() {
             Err(_) => None,
             Ok(()) => {
                 let value = |value: super::Value<'_>| String::from_utf8(value.bytes.to_vec()).unwrap();
-                Some((0..reader.len()).map(|record| reader.values(bytes, record).map(value).collect::<Vec<_>>()).collect::<Vec<_>>())
+                Some(
+                    (0..reader.len())
+                        .map(|record| reader.values(bytes, record).map(value).collect::<Vec<_>>())
+                        .collect::<Vec<_>>(),
+                )
             }
         };
         assert_eq!(ours, *theirs, "{text:?}");

@@ -143,8 +143,11 @@ impl Reader {
         loop {
             let from = at;
             if at < to && bytes.get(at) == Some(&quote) {
-                at = self.quoted(bytes, at + 1, to).map_err(|at| {
-                    Wrong { kind: WrongKind::OpenQuote, at, from, column: self.cells.len() - first }
+                at = self.quoted(bytes, at + 1, to).map_err(|at| Wrong {
+                    kind: WrongKind::OpenQuote,
+                    at,
+                    from,
+                    column: self.cells.len() - first,
                 })?;
             } else {
                 at = end_of_plain(bytes, at, to, delimiter);
@@ -193,7 +196,13 @@ impl Reader {
             let cell = match doubled {
                 true => {
                     self.undoubled.extend_from_slice(within.get(at..close).unwrap_or_default());
-                    Cell { at: start, from: place(begin), to: place(self.undoubled.len()), quoted: true, undoubled: true }
+                    Cell {
+                        at: start,
+                        from: place(begin),
+                        to: place(self.undoubled.len()),
+                        quoted: true,
+                        undoubled: true,
+                    }
                 }
                 false => Cell { at: start, from: place(from), to: place(close), quoted: true, undoubled: false },
             };
@@ -287,11 +296,10 @@ mod tests {
         check("\u{feff}\"id\",a\n\u{feff}b", &[&["'id'", "a"], &["b"]]);
         check("", &[]);
         check("\n\r\n\r", &[]);
-        check("long value without an end,another long one,\"and a quoted one\"", &[&[
-            "long value without an end",
-            "another long one",
-            "'and a quoted one'",
-        ]]);
+        check(
+            "long value without an end,another long one,\"and a quoted one\"",
+            &[&["long value without an end", "another long one", "'and a quoted one'"]],
+        );
         check("a\0b,\0", &[&["a\0b", "\0"]]);
     }
 

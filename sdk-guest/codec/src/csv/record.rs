@@ -166,7 +166,8 @@ pub(super) fn shape(
 /// What to say of a record that looks like a header of the same columns.
 #[cold]
 pub(super) fn reordered(reader: &Reader, bytes: &[u8], record: usize, names: &Names) -> String {
-    let found = Names::read(reader.values(bytes, record)).map_or_else(|_| "other names".into(), |found| found.to_string());
+    let found =
+        Names::read(reader.values(bytes, record)).map_or_else(|_| "other names".into(), |found| found.to_string());
     format!(
         "the record looks like a header, {found}, and by position the columns are {names}; with `framing: csv, header: true` in the settings of `files`, or `whole: true`, values go by the names of their file's header"
     )
@@ -214,9 +215,7 @@ impl<'a> Attached<'a> {
         match reader.read(header, 0, header.len()) {
             Ok(()) if reader.len() == 1 => Names::read(reader.values(header, 0)),
             Ok(()) => Err(format!("the file's header is not one record: {}", quote(header))),
-            Err(wrong) => {
-                Err(format!("the file's header cannot be read at byte {}: {}", wrong.at, quote(header)))
-            }
+            Err(wrong) => Err(format!("the file's header cannot be read at byte {}: {}", wrong.at, quote(header))),
         }
     }
 }

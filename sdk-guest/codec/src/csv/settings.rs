@@ -82,7 +82,10 @@ impl<S> Settings<S> {
         let fields = schema.map(Schema::fields).unwrap_or_default();
         let nested = |data_type: &DataType| !crate::text::is_scalar(data_type) && *data_type != DataType::Null;
         if let Some(field) = fields.iter().find(|field| nested(&field.data_type)) {
-            return Err(Error::config(format!("column `{}` is nested, which no CSV value is; declare it as utf8", field.name)));
+            return Err(Error::config(format!(
+                "column `{}` is nested, which no CSV value is; declare it as utf8",
+                field.name
+            )));
         }
         let mut seen = HashSet::new();
         if let Some(field) = fields.iter().find(|field| !seen.insert(field.name.as_str())) {

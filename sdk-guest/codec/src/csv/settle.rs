@@ -121,9 +121,9 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
 /// A line that should be the header and ends inside quotes stops everything: what follows would name the columns for good.
 fn torn_header(failure: &Failure, text: &[u8]) -> Result<()> {
     match failure {
-        Failure::Torn(reason) if !text.contains(&b'\n') => {
-            Err(Error::config(format!("the header cannot be read: {reason}; or name the columns: `header: [id, name]`")))
-        }
+        Failure::Torn(reason) if !text.contains(&b'\n') => Err(Error::config(format!(
+            "the header cannot be read: {reason}; or name the columns: `header: [id, name]`"
+        ))),
         _ => Ok(()),
     }
 }

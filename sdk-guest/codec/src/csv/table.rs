@@ -97,9 +97,11 @@ impl Table {
             ));
         }
         match unknown.first().and_then(|&(index, _)| names.get(index)) {
-            Some(name) if policy == Unknown::Fail => {
-                Err(format!("the header names `{}`, which is no column; the columns are {}", name.escape_debug(), self.names()))
-            }
+            Some(name) if policy == Unknown::Fail => Err(format!(
+                "the header names `{}`, which is no column; the columns are {}",
+                name.escape_debug(),
+                self.names()
+            )),
             _ => Ok(Layout { names, sources, unknown }),
         }
     }
@@ -170,8 +172,17 @@ impl Table {
 }
 
 /// Adds the values that no column is for, by name, as JSON text.
-fn capture(builder: &mut ArrayBuilder, layout: &Layout, settings: &Settings<()>, reader: &Reader, bytes: &[u8], cells: &[Cell]) {
-    let value = |index: usize| cells.get(index).map(|&cell| reader.value(bytes, cell)).filter(|value| !settings.is_null(*value));
+fn capture(
+    builder: &mut ArrayBuilder,
+    layout: &Layout,
+    settings: &Settings<()>,
+    reader: &Reader,
+    bytes: &[u8],
+    cells: &[Cell],
+) {
+    let value = |index: usize| {
+        cells.get(index).map(|&cell| reader.value(bytes, cell)).filter(|value| !settings.is_null(*value))
+    };
     let text = |value: Value<'_>| serde_json::Value::from(String::from_utf8_lossy(value.bytes).into_owned());
     let named = layout.unknown.iter().filter_map(|&(index, _)| Some((layout.names.get(index)?, index)));
     builder.write_bytes(|out| {

@@ -95,7 +95,11 @@ fn check_messages(settings: &str, messages: &Messages, rows: &[&str], faults: &[
     let (found, codes) = told(&decoded, messages.bounds.len() - 1);
     let reasons: Vec<&str> = decoded.faults.iter().map(|fault| fault.reason.as_str()).collect();
     assert_eq!(found, rows, "{reasons:#?}");
-    assert_eq!(codes.iter().map(|(message, code)| (*message, code.as_str())).collect::<Vec<_>>(), faults, "{reasons:#?}");
+    assert_eq!(
+        codes.iter().map(|(message, code)| (*message, code.as_str())).collect::<Vec<_>>(),
+        faults,
+        "{reasons:#?}"
+    );
 }
 
 fn types(csv: &Csv) -> Vec<(String, DataType)> {
@@ -120,8 +124,10 @@ fn the_first_message_names_the_columns() {
 
 #[test]
 fn columns_go_by_the_names_of_each_documents_header() {
-    let documents = ["id,name\n1,a\n", "name,id\nb,2\n", "name,x,id\nc,9,3\nd,8,4\n", "name\ne\n", "nothing\nknown\n", "id,name\n"];
-    let rows = ["0: id=1 name=\"a\"", "1: id=2 name=\"b\"", "2: id=3 name=\"c\"", "2: id=4 name=\"d\"", "3: id=∅ name=\"e\""];
+    let documents =
+        ["id,name\n1,a\n", "name,id\nb,2\n", "name,x,id\nc,9,3\nd,8,4\n", "name\ne\n", "nothing\nknown\n", "id,name\n"];
+    let rows =
+        ["0: id=1 name=\"a\"", "1: id=2 name=\"b\"", "2: id=3 name=\"c\"", "2: id=4 name=\"d\"", "3: id=∅ name=\"e\""];
     check(PEOPLE, &documents, &rows, &[(4, "csv.header")]);
     let mut csv = open(PEOPLE, None).unwrap();
     let unknown = decode(&mut csv, &Messages::new(&documents)).unknown;
@@ -130,7 +136,8 @@ fn columns_go_by_the_names_of_each_documents_header() {
     check(&strict, &["name,x,id\nc,9,3\n", "name,id\nd,4\n"], &["1: id=4 name=\"d\""], &[(0, "csv.header")]);
     let mut csv = open(&PEOPLE.replacen('{', r#"{"unknown":"capture","unknownColumn":"rest","#, 1), None).unwrap();
     let decoded = decode(&mut csv, &Messages::new(&["rest,id,x\na\"b,1,\n", "name,id\nc,2\n"]));
-    let expected = ["0: id=1 name=∅ rest=\"{\\\"rest\\\":\\\"a\\\\\\\"b\\\",\\\"x\\\":null}\"", "1: id=2 name=\"c\" rest=∅"];
+    let expected =
+        ["0: id=1 name=∅ rest=\"{\\\"rest\\\":\\\"a\\\\\\\"b\\\",\\\"x\\\":null}\"", "1: id=2 name=\"c\" rest=∅"];
     assert_eq!(told(&decoded, 2).0, expected);
     // The column that captures is settled with the others, and has no place in records.
     let settled = r#"{"id":"int64","rest":"utf8"}"#;
@@ -147,19 +154,31 @@ fn columns_go_by_the_header_that_comes_with_a_message() {
         .from(1, "file", "b.csv")
         .from(1, "header", "\u{feff}\"name\",id\n")
         .from(4, "header", "");
-    let rows = ["0: id=1 name=\"a\"", "1: id=2 name=\"b\"", "2: id=3 name=\"c\"", "2: id=4 name=\"d\"", "4: id=5 name=\"e\""];
+    let rows =
+        ["0: id=1 name=\"a\"", "1: id=2 name=\"b\"", "2: id=3 name=\"c\"", "2: id=4 name=\"d\"", "4: id=5 name=\"e\""];
     // What equals the header is data, and here of another type.
     check_messages(PEOPLE, &messages, &rows, &[(3, "csv.type"), (5, "csv.type")]);
     let broken = Messages::new(&["1,a", "2,b", "3,c"]).from(0, "header", "id,\"name").from(2, "header", "id,name");
     check_messages(PEOPLE, &broken, &["2: id=3 name=\"c\""], &[(0, "csv.header"), (1, "csv.header")]);
     // Columns are named by it where nothing else does, and typed by all files.
-    let files = Messages::new(&["1,x", "00501,2", "3,y"]).from(0, "header", "zip,n").from(1, "header", "zip,m").from(2, "header", "zip,n");
+    let files = Messages::new(&["1,x", "00501,2", "3,y"])
+        .from(0, "header", "zip,n")
+        .from(1, "header", "zip,m")
+        .from(2, "header", "zip,n");
     let mut csv = open("{}", None).unwrap();
     decode(&mut csv, &files);
-    assert_eq!(types(&csv), [("zip".into(), DataType::Utf8), ("n".into(), DataType::Utf8), ("m".into(), DataType::Int64)]);
+    assert_eq!(
+        types(&csv),
+        [("zip".into(), DataType::Utf8), ("n".into(), DataType::Utf8), ("m".into(), DataType::Int64)]
+    );
     let error = open(r#"{"header":false}"#, None).unwrap().decode(&files.input()).unwrap_err().to_string();
     assert!(error.contains("`header: false`"), "{error}");
-    check_messages(r#"{"header":["a","b"]}"#, &Messages::new(&["1,x"]).from(0, "header", "zip,n"), &["0: a=1 b=\"x\""], &[]);
+    check_messages(
+        r#"{"header":["a","b"]}"#,
+        &Messages::new(&["1,x"]).from(0, "header", "zip,n"),
+        &["0: a=1 b=\"x\""],
+        &[],
+    );
 }
 
 #[test]
@@ -170,12 +189,18 @@ fn another_order_of_the_header_is_no_row() {
     check(PEOPLE, &["name,id", "1,a"], &["1: id=1 name=\"a\""], &[(0, "csv.header")]);
     // It speaks for the lines of its file that follow, and for no others.
     let mut csv = open(r#"{"schema":"{\"a\":\"utf8\",\"b\":\"utf8\"}"}"#, None).unwrap();
-    let lines = Messages::new(&["1,x", "b,a", "u,6", "2,y", "3,z"]).from(0, "file", "a.csv").from(1, "file", "c.csv").from(3, "file", "a.csv");
+    let lines = Messages::new(&["1,x", "b,a", "u,6", "2,y", "3,z"])
+        .from(0, "file", "a.csv")
+        .from(1, "file", "c.csv")
+        .from(3, "file", "a.csv");
     let (rows, faults) = told(&decode(&mut csv, &lines), 5);
     assert_eq!(rows, ["0: a=\"1\" b=\"x\"", "3: a=\"2\" b=\"y\"", "4: a=\"3\" b=\"z\""]);
     assert_eq!(faults, [(1, "csv.header".into()), (2, "csv.header".into())]);
     let decoded = decode(&mut csv, &Messages::new(&["v,7", "a,b", "8,w"]).from(0, "file", "c.csv"));
-    assert!(decoded.faults[0].reason.contains("`c.csv`") && decoded.faults[0].reason.contains("`framing: csv, header: true`"));
+    assert!(
+        decoded.faults[0].reason.contains("`c.csv`")
+            && decoded.faults[0].reason.contains("`framing: csv, header: true`")
+    );
     assert_eq!(told(&decoded, 3).0, ["2: a=\"8\" b=\"w\""], "the file was written anew");
     // A document without rows puts nothing anywhere.
     let document = Messages::new(&["name,id\n"]).from(0, "file", "c.csv");
@@ -186,7 +211,12 @@ fn another_order_of_the_header_is_no_row() {
 #[test]
 fn names_may_come_from_the_settings() {
     let spec = r#"{"header":["a","b"],"delimiter":";","quote":"'","nulls":["","NA"]}"#;
-    check(spec, &["'x;y';NA", "'NA';2.5", "a;b"], &["0: a=\"x;y\" b=∅", "1: a=\"NA\" b=\"2.5\"", "2: a=\"a\" b=\"b\""], &[]);
+    check(
+        spec,
+        &["'x;y';NA", "'NA';2.5", "a;b"],
+        &["0: a=\"x;y\" b=∅", "1: a=\"NA\" b=\"2.5\"", "2: a=\"a\" b=\"b\""],
+        &[],
+    );
     check(r#"{"header":false}"#, &["1,x"], &["0: column_1=1 column_2=\"x\""], &[]);
     check(r#"{"header":false,"delimiter":"tab"}"#, &["1\tx"], &["0: column_1=1 column_2=\"x\""], &[]);
     // The schema chooses among them, in its own order.
@@ -220,7 +250,18 @@ fn wrong_settings_are_named() {
 #[test]
 fn wrong_messages_take_no_neighbour_down() {
     let values: [&[u8]; 12] = [
-        b"1,a", b"2", b"3,b,", b"x,c", b"4,\"d", b"5,\"e\"f", b"6,g\xff", b"7,h\ri", b"8,\"\"", b"9,i\n10,j\nx,k", b"9,i\n10,\xc3", b"\xa4,11",
+        b"1,a",
+        b"2",
+        b"3,b,",
+        b"x,c",
+        b"4,\"d",
+        b"5,\"e\"f",
+        b"6,g\xff",
+        b"7,h\ri",
+        b"8,\"\"",
+        b"9,i\n10,j\nx,k",
+        b"9,i\n10,\xc3",
+        b"\xa4,11",
     ];
     let faults = [
         (1, "csv.width"),
@@ -267,7 +308,12 @@ fn reasons_name_column_value_and_place() {
 #[test]
 fn what_is_null_is_not_quoted() {
     let schema = r#""schema":"{\"t\":\"utf8\",\"n\":\"int64\"}","header":false"#;
-    check(&format!("{{{schema}}}"), &[",", "\"\",1", "x,\"\"", "NA,"], &["0: t=∅ n=∅", "1: t=\"\" n=1", "3: t=\"NA\" n=∅"], &[(2, "csv.type")]);
+    check(
+        &format!("{{{schema}}}"),
+        &[",", "\"\",1", "x,\"\"", "NA,"],
+        &["0: t=∅ n=∅", "1: t=\"\" n=1", "3: t=\"NA\" n=∅"],
+        &[(2, "csv.type")],
+    );
     let loose = format!(r#"{{{schema},"nulls":["","NA"],"quotedNulls":true}}"#);
     check(&loose, &["\"\",\"\"", "\"NA\",NA"], &["0: t=∅ n=∅", "1: t=∅ n=∅"], &[]);
     let only = format!(r#"{{{schema},"nulls":["\\N"]}}"#);
@@ -276,7 +322,8 @@ fn what_is_null_is_not_quoted() {
 
 #[test]
 fn codes_with_leading_zeros_stay_texts() {
-    let lines = ["zip,phone,sku,n", "00501,0049301234,00000579000098123456,0", "10001,0049301235,00817566020096123456,7"];
+    let lines =
+        ["zip,phone,sku,n", "00501,0049301234,00000579000098123456,0", "10001,0049301235,00817566020096123456,7"];
     let mut csv = open("{}", None).unwrap();
     let (rows, faults) = told(&decode(&mut csv, &Messages::new(&lines)), 3);
     assert_eq!(rows[0], r#"1: zip="00501" phone="0049301234" sku="00000579000098123456" n=0"#);
@@ -289,11 +336,22 @@ fn codes_with_leading_zeros_stay_texts() {
 
 #[test]
 fn marks_line_ends_and_quoted_headers_are_no_part_of_names() {
-    let files = ["\u{feff}\"id\";Datum;Betrag\r\n1;2024-01-01;\"1,50\"\r\n2;2024-01-02;\"2,00\"\r\n", "\u{feff}\"id\";Datum;Betrag\r\n3;2024-01-03;\"3,00\"\r\n"];
-    let rows = ["0: id=1 Datum=19723 Betrag=\"1,50\"", "0: id=2 Datum=19724 Betrag=\"2,00\"", "1: id=3 Datum=19725 Betrag=\"3,00\""];
+    let files = [
+        "\u{feff}\"id\";Datum;Betrag\r\n1;2024-01-01;\"1,50\"\r\n2;2024-01-02;\"2,00\"\r\n",
+        "\u{feff}\"id\";Datum;Betrag\r\n3;2024-01-03;\"3,00\"\r\n",
+    ];
+    let rows = [
+        "0: id=1 Datum=19723 Betrag=\"1,50\"",
+        "0: id=2 Datum=19724 Betrag=\"2,00\"",
+        "1: id=3 Datum=19725 Betrag=\"3,00\"",
+    ];
     check(r#"{"delimiter":";"}"#, &files, &rows, &[]);
     let lines: Vec<&str> = files.iter().flat_map(|file| file.lines()).collect();
-    let by_line = ["1: id=1 Datum=19723 Betrag=\"1,50\"", "2: id=2 Datum=19724 Betrag=\"2,00\"", "4: id=3 Datum=19725 Betrag=\"3,00\""];
+    let by_line = [
+        "1: id=1 Datum=19723 Betrag=\"1,50\"",
+        "2: id=2 Datum=19724 Betrag=\"2,00\"",
+        "4: id=3 Datum=19725 Betrag=\"3,00\"",
+    ];
     check(r#"{"delimiter":";"}"#, &lines, &by_line, &[]);
     check("{}", &["\"the\nname\",b\n1,2\n"], &["0: the\nname=1 b=2"], &[]);
 }
@@ -301,7 +359,12 @@ fn marks_line_ends_and_quoted_headers_are_no_part_of_names() {
 #[test]
 fn a_value_with_line_breaks_is_one_value_or_none() {
     let document = "ref,note,qty\nA1,plain,1\nA2,\"first line\nsecond, line\",2\nA3,\"see\nB7,copied,9\nend\",3\nA4,\"ends\n\",4\n";
-    let rows = ["0: ref=\"A1\" note=\"plain\" qty=1", "0: ref=\"A2\" note=\"first line\\nsecond, line\" qty=2", "0: ref=\"A3\" note=\"see\\nB7,copied,9\\nend\" qty=3", "0: ref=\"A4\" note=\"ends\\n\" qty=4"];
+    let rows = [
+        "0: ref=\"A1\" note=\"plain\" qty=1",
+        "0: ref=\"A2\" note=\"first line\\nsecond, line\" qty=2",
+        "0: ref=\"A3\" note=\"see\\nB7,copied,9\\nend\" qty=3",
+        "0: ref=\"A4\" note=\"ends\\n\" qty=4",
+    ];
     check("{}", &[document], &rows, &[]);
     // By lines nothing can know that the quote goes on; it is said.
     let mut csv = open("{}", None).unwrap();
@@ -319,7 +382,11 @@ fn times_keep_what_they_say() {
     let first = Messages::new(&["id,ts,day", "1,2023-01-18 23:05:10,2023-01-18", "2,2023-01-18,2023-01-19"]);
     let (rows, _) = told(&decode(&mut csv, &first), 3);
     assert_eq!(rows, ["1: id=1 ts=1674083110000000 day=19375", "2: id=2 ts=1674000000000000 day=19376"]);
-    let later = Messages::new(&["3,2023-01-18 23:05:10.250,2023-01-18", "4,2023-01-18,2023-01-19 01:02:03", "5,2023-01-18 23:05:10.0000001,"]);
+    let later = Messages::new(&[
+        "3,2023-01-18 23:05:10.250,2023-01-18",
+        "4,2023-01-18,2023-01-19 01:02:03",
+        "5,2023-01-18 23:05:10.0000001,",
+    ]);
     let (rows, faults) = told(&decode(&mut csv, &later), 3);
     assert_eq!(rows, ["0: id=3 ts=1674083110250000 day=19375"]);
     assert_eq!(faults, [(1, "csv.type".into()), (2, "csv.type".into())]);
@@ -334,8 +401,16 @@ fn a_settled_type_holds() {
     let later = ["3,3.75,1", "4,n/a,1", "5,\"1,000\",1", "6, 8 ,1", "7,+9,1", "8,1e3,1", "9,4.0,1", "10,8,-1"];
     let (rows, faults) = told(&decode(&mut csv, &Messages::new(&later)), later.len());
     assert_eq!(rows, ["5: id=8 qty=1000 big=1", "6: id=9 qty=4 big=1"]);
-    assert!(faults.iter().map(|(message, _)| *message).eq([0, 1, 2, 3, 4, 7]) && faults.iter().all(|(_, code)| code == "csv.type"));
-    check(r#"{"header":["q"],"schema":"{\"q\":\"int64\"}","coerce":{"trim":true,"looseNumbers":true}}"#, &[" +08 "], &["0: q=8"], &[]);
+    assert!(
+        faults.iter().map(|(message, _)| *message).eq([0, 1, 2, 3, 4, 7])
+            && faults.iter().all(|(_, code)| code == "csv.type")
+    );
+    check(
+        r#"{"header":["q"],"schema":"{\"q\":\"int64\"}","coerce":{"trim":true,"looseNumbers":true}}"#,
+        &[" +08 "],
+        &["0: q=8"],
+        &[],
+    );
 }
 
 #[test]
@@ -373,8 +448,18 @@ fn tombstones_and_blank_lines_have_no_row() {
 #[test]
 fn all_types_are_read() {
     let schema = r#"{"schema":"{\"a\":\"uint8\",\"b\":\"decimal128(9, 2)\",\"c\":\"timestamp(ms, UTC)\",\"d\":\"boolean\",\"e\":\"float64\",\"f\":\"date32\"}","header":false}"#;
-    check(schema, &["255,-12.50,2021-07-21T06:00:00Z,true,1e3,1970-01-02"], &["0: a=255 b=-1250 c=1626847200000 d=true e=1000.0 f=1"], &[]);
-    check(schema, &["256,1,,,,", "1,0.001,,,,", ",,soon,,,", ",,,yes,,", ",,,,1e999,", ",,,,,1970-02-30"], &[], &[(0, "csv.type"), (1, "csv.type"), (2, "csv.type"), (3, "csv.type"), (4, "csv.type"), (5, "csv.type")]);
+    check(
+        schema,
+        &["255,-12.50,2021-07-21T06:00:00Z,true,1e3,1970-01-02"],
+        &["0: a=255 b=-1250 c=1626847200000 d=true e=1000.0 f=1"],
+        &[],
+    );
+    check(
+        schema,
+        &["256,1,,,,", "1,0.001,,,,", ",,soon,,,", ",,,yes,,", ",,,,1e999,", ",,,,,1970-02-30"],
+        &[],
+        &[(0, "csv.type"), (1, "csv.type"), (2, "csv.type"), (3, "csv.type"), (4, "csv.type"), (5, "csv.type")],
+    );
     let timestamp = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     let mut csv = open(r#"{"header":["t"]}"#, None).unwrap();
     decode(&mut csv, &Messages::new(&["2021-07-21T06:00:00Z"]));
@@ -391,7 +476,10 @@ fn fuzz_targets_hold_for_some_seeds() {
 
 /// Text that means something.
 fn text() -> impl Strategy<Value = Vec<u8>> {
-    let words = ["a", "b", "id", "name", ",", ",", "\"", "\"\"", "\n", "\r\n", "\r", "1", "2.5", "007", " ", "\u{feff}", "é", "\0", "12345678"];
+    let words = [
+        "a", "b", "id", "name", ",", ",", "\"", "\"\"", "\n", "\r\n", "\r", "1", "2.5", "007", " ", "\u{feff}", "é",
+        "\0", "12345678",
+    ];
     let word = prop_oneof![
         12 => prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec()),
         1 => any::<u8>().prop_map(|byte| vec![byte]),
@@ -409,7 +497,12 @@ fn settings() -> impl Strategy<Value = &'static str> {
 }
 
 /// Rows and faults of `values`, cut into calls at `cuts`; messages from `header` on come with one.
-fn cut(settings: &str, values: &[Vec<u8>], header: usize, cuts: &[usize]) -> (Vec<String>, Vec<(usize, String, String)>) {
+fn cut(
+    settings: &str,
+    values: &[Vec<u8>],
+    header: usize,
+    cuts: &[usize],
+) -> (Vec<String>, Vec<(usize, String, String)>) {
     let mut csv = open(settings, None).unwrap();
     let mut ends: Vec<usize> = cuts.iter().copied().filter(|&cut| cut < values.len()).chain([values.len()]).collect();
     ends.sort_unstable();
@@ -425,7 +518,12 @@ fn cut(settings: &str, values: &[Vec<u8>], header: usize, cuts: &[usize]) -> (Ve
             let (message, cells) = row.split_once(": ").unwrap();
             format!("{}: {cells}", message.parse::<usize>().unwrap() + from)
         }));
-        faults.extend(decoded.faults.into_iter().map(|fault| (fault.message as usize + from, fault.code.into_owned(), fault.reason)));
+        faults.extend(
+            decoded
+                .faults
+                .into_iter()
+                .map(|fault| (fault.message as usize + from, fault.code.into_owned(), fault.reason)),
+        );
         from = end;
     }
     (rows, faults)
