@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use spout_codec::{Attribute, Decode, Input, UnknownField, csv::is_open};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open};
 
 use super::{Native, Rows};
 use crate::{
@@ -64,6 +67,15 @@ impl Native for Core {
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
     }
+}
+
+/// The columns of rows where `declared` are given: also `column` where it captures what is unknown.
+pub(super) fn captured(declared: Schema, policy: Unknown, column: &str) -> Schema {
+    if policy != Unknown::Capture || declared.column_with_name(column).is_some() {
+        return declared;
+    }
+    let capture = Field::new(column, DataType::Utf8, true);
+    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }
 
 /// What the slices of one run of messages came to.
@@ -153,7 +165,7 @@ fn attributes_of(attributes: &[Attribute], from: usize, count: usize) -> Vec<Att
 mod tests {
     use spout_codec::{ArrayBuilder, Batch, DataType, Decoded, Field, Schema};
 
-    use super::*;
+    use super::{Attribute, Core, Decode, Input, Messages, Native as _, SLICE, UnknownField};
 
     /// One row a message: its length and the length of its file's name; empty messages are faults.
     #[derive(Debug)]

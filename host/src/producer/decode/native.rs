@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::{
-    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv, graphite::Graphite, influx::Influx, json,
-    json::JsonDecoder, protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, core::captured, csv, graphite::Graphite, influx::Influx, json,
+    protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
 };
 use crate::{
     data::Messages,
@@ -66,7 +66,14 @@ impl NativeDecoder {
     pub(super) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::Raw => Some(raw::schema()),
-            _ => self.declared()?.parse().ok().map(Arc::new),
+            _ => {
+                let declared = self.declared()?.parse().ok()?;
+                Some(Arc::new(match self {
+                    Self::Json(spec) => captured(declared, spec.unknown, &spec.unknown_column),
+                    Self::Csv(spec) => captured(declared, spec.unknown, &spec.unknown_column),
+                    _ => declared,
+                }))
+            }
         }
     }
 
@@ -102,11 +109,7 @@ impl NativeDecoder {
         }
         Ok(match self {
             Self::Raw => Box::new(RawDecoder::default()),
-            Self::Json(spec) => {
-                let infer = || Arc::new(messages.map_or_else(Schema::empty, json::infer));
-                let opened = JsonDecoder::new(schema.unwrap_or_else(infer), spec.unknown);
-                Box::new(opened.map_err(|error| error.to_string())?)
-            }
+            Self::Json(spec) => Box::new(json::open(spec, schema.as_ref())?),
             Self::Csv(spec) => Box::new(csv::open(spec, declared.as_deref(), pinned.map(AsRef::as_ref))?),
             Self::Graphite(spec) => Box::new(Graphite::new(spec, schema)?),
             Self::Influx(spec) => Box::new(Influx::new(spec, schema)),
