@@ -209,6 +209,10 @@ fn push<'a>(
     let pushed = match field.data_type {
         DataType::Utf8 => Some(builder.push_bytes(value.bytes)),
         DataType::Int64 => short_integer(value.bytes).map(|value| builder.push_fixed(value.to_le_bytes())),
+        DataType::Int32 => {
+            let value = short_integer(value.bytes).and_then(|value| i32::try_from(value).ok());
+            value.map(|value| builder.push_fixed(value.to_le_bytes()))
+        }
         DataType::Float64 => short_float(value.bytes).map(|value| builder.push_fixed(value.to_le_bytes())),
         _ => None,
     };
