@@ -47,7 +47,7 @@ pub use self::{
     partition_consumer::{FetchLimits, Fetched, PartitionConsumer, Progress},
     provider::{Criteria, PartitionInfo, Provider},
     registry::{Listed, Plugins},
-    settings::Settings,
+    settings::{Setting, Settings},
     stream_consumer::{Checkpoint, StreamConsumer, StreamStart},
     task::Task,
 };

@@ -6,6 +6,7 @@ use serde_json::Number;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, StrInput, Tag};
 
 use super::error::{Error, Place};
+use crate::plugin::Setting;
 
 /// Most bytes of one spec file.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -82,22 +83,22 @@ impl Node {
         }
     }
 
-    /// The tree without its lines, for a value that did not come from a file.
-    pub(super) fn of(value: &serde_json::Value) -> Self {
-        use serde_json::Value;
-        let tree = match value {
-            Value::Null => Tree::Null,
-            Value::Bool(value) => Tree::Bool(*value),
-            Value::Number(number) => Tree::Number(number.clone(), number.to_string()),
-            Value::String(text) => Tree::Text(text.clone()),
-            Value::Array(list) => Tree::List(list.iter().map(Self::of).collect()),
-            Value::Object(map) => {
-                let entry =
-                    |(key, value): (&String, &Value)| Entry { key: key.clone(), line: 0, value: Self::of(value) };
-                Tree::Map(map.iter().map(entry).collect())
-            }
+    /// The tree of a setting, without lines.
+    pub(super) fn of(setting: &Setting) -> Self {
+        let tree = match setting {
+            Setting::Null => Tree::Null,
+            Setting::Bool(value) => Tree::Bool(*value),
+            Setting::Number(number) => Tree::Number(number.clone(), number.to_string()),
+            Setting::Text(text) => Tree::Text(text.clone()),
+            Setting::List(list) => Tree::List(list.iter().map(Self::of).collect()),
+            Setting::Map(entries) => Tree::Map(Self::entries(entries.iter().map(|(key, value)| (key, value)))),
         };
         Self { line: 0, tree }
+    }
+
+    /// Entries of settings, without lines.
+    pub(super) fn entries<'a>(settings: impl Iterator<Item = (&'a String, &'a Setting)>) -> Vec<Entry> {
+        settings.map(|(key, value)| Entry { key: key.clone(), line: 0, value: Self::of(value) }).collect()
     }
 
     /// What this is, for a message: `the text "many"`.

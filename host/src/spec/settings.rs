@@ -15,8 +15,7 @@ use crate::plugin::Settings;
 /// # Errors
 /// A setting that the plugin does not know, lacks, or cannot take; at its line of the spec.
 pub fn check_settings(loaded: &Loaded, path: &str, settings: &Settings, schema: &Value) -> Result<(), Error> {
-    let written = Value::Object(settings.0.clone().into_iter().collect());
-    let mut node = Node::of(&written);
+    let mut node = Node { line: 0, tree: Tree::Map(Node::entries(settings.0.iter())) };
     place(&mut node, path, loaded);
     Shape { root: schema, file: &loaded.path, texts: true }.fit(&mut node, path)
 }

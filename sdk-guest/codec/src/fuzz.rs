@@ -14,11 +14,13 @@ use crate::{
 };
 
 /// The targets by name.
-pub const TARGETS: [(&str, fn(u64)); 4] = [
+pub const TARGETS: [(&str, fn(u64)); 6] = [
     ("json-verdict", json_verdict),
     ("json-values", json_values),
     ("json-numbers", json_numbers),
     ("json-cuts", json_cuts),
+    ("csv-records", crate::csv::fuzz::csv_records),
+    ("csv-cuts", crate::csv::fuzz::csv_cuts),
 ];
 
 /// Numbers that look random and come from a seed (SplitMix64).

@@ -14,6 +14,7 @@ mod arrow;
 pub mod batch;
 mod binary;
 pub mod coerce;
+pub mod csv;
 mod decoded;
 mod error;
 #[cfg(any(test, feature = "fuzz"))]

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use spout_codec::{Attribute, Decode, Input, UnknownField};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open};
 
 use super::{Native, Rows};
 use crate::{
@@ -53,11 +56,26 @@ impl Native for Core {
                     attributes: &attributes,
                 }
             };
-            let decoded = self.decoder.decode(&part).map_err(|error| self.kernel(count, error))?;
+            let decoded = self.decoder.decode(&part).map_err(|error| match error {
+                spout_codec::Error::Config(reason) => Error::Schema { decoder: self.name.into(), reason },
+                error => self.kernel(count, error),
+            })?;
+            if let Some(advice) = self.decoder.take_advice() {
+                tracing::warn!(decoder = self.name, "{advice}");
+            }
             slices.add(from, &part, decoded).map_err(|error| self.kernel(count, error))?;
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
     }
+}
+
+/// The columns of rows where `declared` are given: also `column` where it captures what is unknown.
+pub(super) fn captured(declared: Schema, policy: Unknown, column: &str) -> Schema {
+    if policy != Unknown::Capture || declared.column_with_name(column).is_some() {
+        return declared;
+    }
+    let capture = Field::new(column, DataType::Utf8, true);
+    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }
 
 /// What the slices of one run of messages came to.
@@ -99,18 +117,19 @@ impl Slices {
                 None => self.unknown.push(field),
             }
         }
-        // Before a schema is settled there are no columns to put together.
-        if !batch.schema().fields().is_empty() {
+        // Before a schema is settled there are no columns to put together, or none with a type.
+        if !is_open(batch.schema()) {
             self.batches.push(batch.try_into()?);
         }
         Ok(())
     }
 
     fn finish(mut self, schema: Option<&spout_codec::Schema>) -> Result<Rows, arrow::error::ArrowError> {
+        let open = schema.filter(|schema| is_open(schema)).map(|schema| SchemaRef::new(schema.into()));
         let schema: SchemaRef = match (self.batches.first(), schema) {
             (Some(first), _) => first.schema(),
-            (None, Some(schema)) => Arc::new(schema.into()),
-            (None, None) => Arc::new(arrow::datatypes::Schema::empty()),
+            (None, Some(schema)) if !is_open(schema) => Arc::new(schema.into()),
+            (None, _) => Arc::new(arrow::datatypes::Schema::empty()),
         };
         let records = match (self.batches.len(), self.batches.pop()) {
             (1, Some(only)) => only,
@@ -121,7 +140,7 @@ impl Slices {
             (_, None) => RecordBatch::new_empty(schema),
         };
         let origins = if self.each { Origins::Each } else { Origins::Taken(self.origins.into()) };
-        Ok(Rows { records, origins, faults: self.faults, unknown: self.unknown, open: None })
+        Ok(Rows { records, origins, faults: self.faults, unknown: self.unknown, open })
     }
 }
 
@@ -146,7 +165,7 @@ fn attributes_of(attributes: &[Attribute], from: usize, count: usize) -> Vec<Att
 mod tests {
     use spout_codec::{ArrayBuilder, Batch, DataType, Decoded, Field, Schema};
 
-    use super::*;
+    use super::{Attribute, Core, Decode, Input, Messages, Native as _, SLICE, UnknownField};
 
     /// One row a message: its length and the length of its file's name; empty messages are faults.
     #[derive(Debug)]

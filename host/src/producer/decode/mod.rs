@@ -17,7 +17,6 @@ mod native;
 mod plugin;
 mod protobuf;
 mod raw;
-mod records;
 mod rows;
 mod syslog;
 mod template;
@@ -35,7 +34,7 @@ use self::plugin::PluginDecoding;
 pub use self::{
     arrow_ipc::ArrowSpec,
     avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
-    csv::{CsvHeader, CsvSpec},
+    csv::CsvSpec,
     graphite::GraphiteSpec,
     influx::{InfluxSpec, Precision},
     protobuf::ProtobufSpec,
@@ -228,7 +227,7 @@ impl Decoder {
         let rows = running.decode(messages, span).await?;
         if !is_settled(pin.as_ref()) {
             let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
-            if let Some(schema) = &typed {
+            if let Some(schema) = typed.as_ref().filter(|schema| is_settled(Some(schema))) {
                 self.tell(schema);
             }
             *pin = typed.or(rows.open.clone()).or(pin.take());

@@ -8,7 +8,7 @@ use std::{
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::{
-    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, core::captured, csv, graphite::Graphite, influx::Influx, json,
     protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
 };
 use crate::producer::{NativeDecoder, SchemaText};
@@ -63,11 +63,14 @@ impl NativeDecoder {
     pub(super) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::Raw => Some(raw::schema()),
-            Self::Json(spec) => {
+            _ => {
                 let declared = self.declared()?.parse().ok()?;
-                Some(Arc::new(json::columns(spec, declared)))
+                Some(Arc::new(match self {
+                    Self::Json(spec) => captured(declared, spec.unknown, &spec.unknown_column),
+                    Self::Csv(spec) => captured(declared, spec.unknown, &spec.unknown_column),
+                    _ => declared,
+                }))
             }
-            _ => self.declared()?.parse().ok().map(Arc::new),
         }
     }
 
@@ -99,10 +102,7 @@ impl NativeDecoder {
         Ok(match self {
             Self::Raw => Box::new(RawDecoder::default()),
             Self::Json(spec) => Box::new(json::open(spec, schema.as_ref())?),
-            Self::Csv(spec) => {
-                spec.check(declared.as_deref())?;
-                Box::new(Csv::new(spec, schema)?)
-            }
+            Self::Csv(spec) => Box::new(csv::open(spec, declared.as_deref(), pinned.map(AsRef::as_ref))?),
             Self::Graphite(spec) => Box::new(Graphite::new(spec, schema)?),
             Self::Influx(spec) => Box::new(Influx::new(spec, schema)),
             Self::Arrow(spec) => {

@@ -46,6 +46,9 @@ fn records_keep_the_line_ends_within_quotes() {
     check(spec, b"a\nb,\"x\n", &["a"], Some("byte 2: the stream ends inside"));
     let spec = r#"{"type":"csv","delimiter":";","quote":"'"}"#;
     check(spec, b"a;'x\n';b\n\"\n", &["a;'x\n';b", "\""], None);
+    // A byte order mark hides no quote, and a record that is wrong ends with its line.
+    let spec = r#"{"type":"csv"}"#;
+    check(spec, "\u{feff}\"i\nd\",b\n\"1\"x\"\n2\n".as_bytes(), &["\u{feff}\"i\nd\",b", "\"1\"x\"", "2"], None);
 }
 
 #[test]

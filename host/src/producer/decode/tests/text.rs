@@ -15,11 +15,11 @@ async fn records_have_the_columns_of_their_header() {
 async fn a_bad_record_takes_its_message_with_it_and_no_other() {
     let spec = r#"{"type":"csv","header":false,"schema":{"id":"int64","at":"timestamp(s)"}}"#;
     let lines = ["1,2020-01-01T00:00:00", "x,", "2,\n3,never", "4", "\"5", "6,,7", "7,"];
-    let rows = [r#"{"id":1,"at":"2020-01-01T00:00:00"}"#, r#"{"id":6}"#, r#"{"id":7}"#];
-    let dead = [(11, "csv.type"), (12, "csv.type"), (13, "csv.width"), (14, "csv.syntax")];
+    let rows = [r#"{"id":1,"at":"2020-01-01T00:00:00"}"#, r#"{"id":7}"#];
+    let dead = [(11, "csv.type"), (12, "csv.type"), (13, "csv.width"), (14, "csv.syntax"), (15, "csv.width")];
     check(spec, &lines, &rows, &dead).await;
-    let strict = r#"{"type":"csv","header":false,"schema":{"id":"int64"},"unknown":"fail"}"#;
-    check(strict, &["1", "2,3"], &[r#"{"id":1}"#], &[(11, "csv.width")]).await;
+    let strict = r#"{"type":"csv","schema":{"id":"int64"},"unknown":"fail"}"#;
+    check(strict, &["id\n1\n", "id,age\n2,3\n"], &[r#"{"id":1}"#], &[(11, "csv.header")]).await;
 }
 
 #[tokio::test]
@@ -125,8 +125,8 @@ fn settings_that_cannot_work_are_said_before_anything_runs() {
     };
     check(r#"{"type":"csv","delimiter":"é"}"#, "one ASCII character");
     check(r#"{"type":"csv","header":["a","a"]}"#, "one twice");
-    check(r#"{"type":"csv","header":["a"],"schema":{"b":"utf8"}}"#, "different columns");
-    check(r#"{"type":"csv","schema":{"b":["utf8"]}}"#, "no CSV value");
+    check(r#"{"type":"csv","header":["a"],"schema":{"b":"utf8"}}"#, "not in `header`");
+    check(r#"{"type":"csv","schema":{"b":["utf8"]}}"#, "nested");
     check(r#"{"type":"graphite","templates":["a.b"]}"#, "no part `measurement`");
     check(r#"{"type":"influx","schema":{"a":"date32"}}"#, "cannot be Date32");
     check(r#"{"type":"syslog","timezone":"Mars"}"#, "+02:00");
