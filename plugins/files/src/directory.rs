@@ -240,6 +240,7 @@ impl Directory {
 
     fn is_anothers(&self, family: &Family, member: &Member, known: &[Known]) -> Result<bool> {
         let Some((mut text, stat)) = family.open(member)? else { return Ok(false) };
+        let member = Member { stat, ..member.clone() };
         if let Some((owner, head)) = self.owners.get(&stat.hints.inode)
             && *owner != family.log
             && text.bytes(0, head.len()).is_ok_and(|first| first == *head)
@@ -249,9 +250,11 @@ impl Directory {
         }
         for other in known.iter().filter(|other| other.label != family.log) {
             let Some(places) = other.position.token.as_deref().and_then(Places::read) else { continue };
-            let open = places.open.iter().find(|mark| holds(mark, &mut text));
-            let closed = || places.closed.iter().find(|mark| is_closed(mark, &mut text, &stat, &member.path));
-            let Some(mark) = open.cloned().or_else(|| closed().cloned()) else { continue };
+            let mut mark = places.open.into_iter().find(|mark| holds(mark, &mut text));
+            if mark.is_none() {
+                mark = places.closed.into_iter().find(|mark| is_closed(mark, &mut text, &member, || false));
+            }
+            let Some(mark) = mark else { continue };
             // A copy, whose original is still there, is a file of its own.
             let theirs = self.family(&other.label);
             if theirs.find(&mark, theirs.members()?.iter(), &BTreeSet::new())?.is_none() {

@@ -14,6 +14,9 @@ use crate::{
 /// Directories below each other that are looked into.
 const DEEP: usize = 32;
 
+/// Fewer bytes say too little to take one file for another because of them.
+const TELLING: u64 = 64;
+
 /// A file of a log.
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
@@ -90,7 +93,7 @@ impl Family {
         let mut candidates: Vec<&Member> = members.filter(|one| !others.contains(&one.stat.hints.inode)).collect();
         candidates.sort_by_key(|one| one.stat.hints.inode != mark.hints.inode);
         for member in candidates {
-            if let Some((mut text, stat)) = self.open(member)?
+            if let Ok(Some((mut text, stat))) = self.open(member)
                 && holds(mark, &mut text)
             {
                 return Ok(Some((Member { stat, ..member.clone() }, text)));
@@ -130,22 +133,26 @@ pub(crate) fn holds(mark: &Mark, text: &mut Text) -> bool {
     mark.fits(text).unwrap_or(false)
 }
 
-/// Whether `text`, the file of that path, is what was read to its end: the same bytes and none beside them, or the same file
-/// as before that has grown. Bytes alone do not tell: two files of a log may well say the same.
-pub(crate) fn is_closed(mark: &Mark, text: &mut Text, stat: &Stat, path: &str) -> bool {
-    if text.plain().is_none() {
-        return holds(mark, text) && at_end(mark, text);
-    }
+/// Whether `text`, the file of `member`, is what was read to its end: the same bytes and none beside them, or a file that has
+/// grown since. Bytes alone do not tell: two files of a log may well say the same. `gone`: no other file holds them any more.
+pub(crate) fn is_closed(mark: &Mark, text: &mut Text, member: &Member, gone: impl FnOnce() -> bool) -> bool {
+    let stat = &member.stat;
     let same = mark.hints.inode == stat.hints.inode;
+    let moved = mark.at >= TELLING;
     let likely = match stat.length.cmp(&mark.at) {
+        _ if text.plain().is_none() => return holds(mark, text) && (at_end(mark, text) || moved && gone()),
         Ordering::Less => false,
-        Ordering::Equal => mark.hints.modified == stat.hints.modified || same && mark.named == number(path),
-        Ordering::Greater => same,
+        Ordering::Equal if mark.hints.modified == stat.hints.modified => true,
+        Ordering::Equal if same && mark.named == number(&member.path) => true,
+        Ordering::Equal => return moved && !member.name.live && holds(mark, text) && gone(),
+        Ordering::Greater if same => true,
+        Ordering::Greater => return moved && holds(mark, text) && gone(),
     };
     likely && holds(mark, text)
 }
 
-fn at_end(mark: &Mark, text: &mut Text) -> bool {
+/// Whether nothing stands behind `mark`.
+pub(crate) fn at_end(mark: &Mark, text: &mut Text) -> bool {
     let mut more = Vec::new();
     text.fill(mark.at, 1, &mut more).is_ok_and(|more| more == 0)
 }

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Error, Fetched, Limits, Position, Progress, Result, info, now, pause, warn};
+use spout_guest::{Error, Fetched, Limits, Position, Progress, Result, now, pause, warn};
 
 use crate::{
     Settings,
     disk::Disk,
-    family::{Family, Member, holds, is_closed, unreadable},
+    family::{Family, Member, at_end, holds, is_closed, unreadable},
     framing::Out,
     mark::{Mark, Places},
     names::{Packing, matches, number},
@@ -64,6 +64,7 @@ pub(crate) struct Log {
     /// There are files about which nothing can be said yet.
     waiting: bool,
     unpacking: Option<(u64, Text)>,
+    said: BTreeSet<String>,
 }
 
 /// A file that was read to its end.
@@ -102,6 +103,7 @@ impl Log {
             scan_every: SCAN,
             waiting: false,
             unpacking: None,
+            said: BTreeSet::new(),
         }
     }
 
@@ -168,7 +170,8 @@ impl Log {
             let (at, path) = (reading.at(), reading.path.clone());
             let next = line_after(reading.text(), at).map_err(|error| unreadable(&path, &error))?;
             let mut reading = self.readings.remove(0);
-            let mark = Mark::of(reading.text(), next, reading.hints()).map_err(|error| unreadable(&path, &error))?;
+            let hints = reading.hints();
+            let mark = Mark::of(reading.text(), next, hints).map_err(|error| unreadable(&path, &error))?;
             self.offset += next - at;
             self.readings.insert(0, self.reopened(reading, &mark)?);
         }
@@ -222,7 +225,13 @@ impl Log {
             for mark in missing {
                 let taken = self.inodes();
                 match self.family.find(&mark, members.iter().chain(&strangers), &taken)? {
-                    Some((member, text)) => self.stand(&member, text, mark, false)?,
+                    Some((member, text)) => {
+                        let inode = mark.hints.inode;
+                        if inode != member.stat.hints.inode && members.iter().any(|one| one.stat.hints.inode == inode) {
+                            copied(&self.family.log, &member, mark.seen);
+                        }
+                        self.stand(&member, text, mark, false)?;
+                    }
                     None => still.push(mark),
                 }
             }
@@ -232,10 +241,31 @@ impl Log {
             }
             pause(LOOK);
         }
+        self.find_grown()?;
         for mark in missing {
             self.lost(&mark, &self.family.log.clone(), true)?;
         }
         self.last = Some(start.clone());
+        Ok(())
+    }
+
+    /// Goes on in files that were read to their end, then moved out of the log, and have more now.
+    fn find_grown(&mut self) -> Result<()> {
+        let members = self.family.members()?;
+        let gone = |mark: &Mark| !members.iter().any(|one| one.stat.hints.inode == mark.hints.inode);
+        if !self.closed.iter().any(|one| gone(&one.mark)) {
+            return Ok(());
+        }
+        let strangers = self.family.strangers()?;
+        for closed in std::mem::take(&mut self.closed) {
+            let mark = closed.mark;
+            let grown = |one: &&Member| one.stat.hints.inode == mark.hints.inode && one.stat.length > mark.at;
+            let theirs = strangers.iter().filter(|one| gone(&mark) && grown(one));
+            match self.family.find(&mark, theirs, &self.inodes())? {
+                Some((member, text)) => self.stand(&member, text, mark, false)?,
+                None => self.closed.push(Closed::from(mark)),
+            }
+        }
         Ok(())
     }
 
@@ -244,9 +274,12 @@ impl Log {
         self.reset(offset);
         let mut left = offset;
         let members = if offset > 0 { self.family.members()? } else { Vec::new() };
-        for member in members.into_iter().filter(|one| matches(&self.settings.pattern, &one.path)) {
+        for member in members {
             if left == 0 {
                 break;
+            }
+            if !matches(&self.settings.pattern, &member.path) {
+                continue;
             }
             let Some((mut text, stat)) = self.family.open(&member)? else { continue };
             let failed = |error| unreadable(&member.path, &error);
@@ -269,6 +302,8 @@ impl Log {
 
     fn stand(&mut self, member: &Member, text: Text, mark: Mark, closed: bool) -> Result<()> {
         if closed {
+            let mut mark = mark;
+            mark.named = number(&member.path);
             self.closed.push(Closed::from(mark));
             return Ok(());
         }
@@ -358,7 +393,7 @@ impl Log {
             let taken = self.inodes();
             let members = self.family.members()?;
             if let Some((member, text)) = self.family.find(&mark, members.iter(), &taken)? {
-                info!("{path} was copied to {} and cut; reading goes on there", member.path);
+                copied(&path, &member, mark.seen);
                 let resumed = Reading::resume(member.path.clone(), member.name, text, member.stat.hints, &mark);
                 self.readings.insert(index, resumed.map_err(|error| unreadable(&member.path, &error))?);
                 return Ok(());
@@ -397,10 +432,11 @@ impl Log {
             if taken.contains(&member.stat.hints.inode) || member.name.live || member.stat.length > mark.at {
                 continue;
             }
-            let Some((mut text, stat)) = self.family.open(&member)? else { continue };
+            let Ok(Some((mut text, stat))) = self.family.open(&member) else { continue };
             if text.plain().is_some() && mark.covers(&mut text, stat.length).unwrap_or(false) {
                 let copy = Mark::of(&mut text, stat.length, stat.hints);
-                self.closed.push(Closed::from(copy.map_err(|error| unreadable(&member.path, &error))?));
+                let copy = copy.map_err(|error| unreadable(&member.path, &error))?;
+                self.stand(&member, text, copy, true)?;
                 return Ok(true);
             }
         }
@@ -431,7 +467,7 @@ impl Log {
         self.scan_every = SCAN.max(Duration::from_millis(10 * members.len() as u64));
         self.waiting = false;
         let before = self.readings.len();
-        let here: BTreeSet<u64> = members.iter().map(|one| one.stat.hints.inode).collect();
+        let here = members.clone();
         let mut found = vec![false; self.closed.len()];
         let mut unknown = Vec::new();
         for member in members {
@@ -459,11 +495,14 @@ impl Log {
     }
 
     /// Finds out what a file is that was not there before, and reads it if it is new.
-    fn meet(&mut self, member: Member, here: &BTreeSet<u64>, found: &mut Vec<bool>) -> Result<()> {
+    fn meet(&mut self, member: Member, here: &[Member], found: &mut Vec<bool>) -> Result<()> {
         let inode = member.stat.hints.inode;
         let opened = match self.unpacking.take().filter(|(other, _)| *other == inode) {
             Some((_, text)) => Some((text, member.stat)),
-            None => self.family.open(&member)?,
+            None => match self.family.open(&member) {
+                Err(error) if !member.name.live => return self.pass_over(&member, &error),
+                opened => opened?,
+            },
         };
         let Some((mut text, stat)) = opened else { return Ok(()) };
         let packed = text.plain().is_none();
@@ -473,7 +512,11 @@ impl Log {
             return Ok(());
         }
         let candidate = |(index, _): &(usize, &Closed)| found.get(*index) == Some(&false);
-        let known = self.closed.iter().enumerate().filter(candidate).find(|(_, one)| is_closed(&one.mark, &mut text, &stat, &member.path));
+        let member = Member { stat, ..member };
+        let known = self.closed.iter().enumerate().filter(candidate).find(|(_, Closed { mark, .. })| {
+            let theirs = here.iter().filter(|one| one.stat.hints.inode == mark.hints.inode);
+            is_closed(mark, &mut text, &member, || self.family.find(mark, theirs, &BTreeSet::new()).is_ok_and(|it| it.is_none()))
+        });
         if let Some(index) = known.map(|(index, _)| index) {
             return self.meet_again(index, member, text, found);
         }
@@ -493,6 +536,14 @@ impl Log {
         Ok(())
     }
 
+    /// A rotated file that cannot be read keeps nobody from reading the others.
+    fn pass_over(&mut self, member: &Member, error: &Error) -> Result<()> {
+        if self.said.insert(member.path.clone()) && matches(&self.settings.pattern, &member.path) {
+            warn!("{error}; the file is passed over until it can be read");
+        }
+        Ok(())
+    }
+
     /// Whether all of a packed file was seen, so that it can be compared; one that is still being written never is.
     fn unpacked(&self, text: &mut Text, member: &Member) -> bool {
         match text.reach(u64::MAX, now() + UNPACK) {
@@ -502,8 +553,8 @@ impl Log {
     }
 
     /// A file that was read to its end, under another name, packed, or with more behind it.
-    fn meet_again(&mut self, index: usize, member: Member, text: Text, found: &mut Vec<bool>) -> Result<()> {
-        let grown = text.plain().is_some() && self.closed.get(index).is_some_and(|one| one.mark.at < member.stat.length);
+    fn meet_again(&mut self, index: usize, member: Member, mut text: Text, found: &mut Vec<bool>) -> Result<()> {
+        let grown = self.closed.get(index).is_some_and(|one| !at_end(&one.mark, &mut text));
         if !grown {
             if let (Some(one), Some(found)) = (self.closed.get_mut(index), found.get_mut(index)) {
                 (one.mark.hints, one.mark.named) = (member.stat.hints, number(&member.path));
@@ -532,7 +583,7 @@ impl Log {
     }
 
     /// What a file that nobody knows has to do with those that are read. `here` are the files that the log has now.
-    fn relation(&mut self, member: &Member, text: &mut Text, here: &BTreeSet<u64>) -> Relation {
+    fn relation(&mut self, member: &Member, text: &mut Text, here: &[Member]) -> Relation {
         let fresh = age(member.stat.hints.modified) < SETTLED;
         for (index, reading) in self.readings.iter_mut().enumerate() {
             let mark = reading.mark();
@@ -540,7 +591,7 @@ impl Log {
                 if reading.rotated && holds(&mark, text) {
                     return Relation::Open;
                 }
-            } else if !here.contains(&reading.hints().inode) {
+            } else if !here.iter().any(|one| one.stat.hints.inode == reading.hints().inode) {
                 // Replaced by a file that has the same and maybe more, as `rsync` does; or moved from another device.
                 if holds(&mark, text) {
                     let all = member.stat.length >= reading.at() + reading.behind();
@@ -555,7 +606,9 @@ impl Log {
                 };
             }
         }
-        Relation::New
+        // Cut in this very moment: what was read may be in this file now, and the reading will notice.
+        let cut = !member.name.live && self.readings.iter_mut().any(|reading| !reading.is_whole());
+        if cut { Relation::Open } else { Relation::New }
     }
 
     /// Forgets files that are gone for some time, so that positions stay small.
@@ -581,6 +634,18 @@ impl Log {
         let many = self.closed.len().saturating_sub(REMEMBERED);
         self.closed.drain(..many);
         Ok(())
+    }
+}
+
+/// Says what a cut after a copy may have cost.
+fn copied(path: &str, copy: &Member, seen: u64) {
+    let (to, length) = (&copy.path, copy.stat.length);
+    if copy.name.packing == Packing::Plain && seen > length {
+        warn!("{path} was copied to {to} and cut; reading goes on there, and bytes {length}..{seen} of it are gone");
+    } else if copy.name.packing == Packing::Plain {
+        warn!("{path} was copied to {to} and cut; reading goes on there, and what was written behind byte {length} before the cut, if anything, is gone");
+    } else {
+        warn!("{path} was copied to {to} and cut; reading goes on there, and what was written behind its end before the cut, if anything, is gone");
     }
 }
 

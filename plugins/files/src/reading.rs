@@ -120,8 +120,9 @@ impl Reading {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        let mark = self.place.mark(self.hints, self.state.skipping);
-        Mark { refused: self.refused, named: number(&self.path), ..mark }
+        let mut mark = self.place.mark(self.hints);
+        (mark.named, mark.skipping, mark.refused) = (number(&self.path), self.state.skipping, self.refused);
+        mark
     }
 
     pub(crate) fn at(&self) -> u64 {
@@ -268,6 +269,9 @@ impl Reading {
             self.buffer.truncate(before);
             return Ok(More::Replaced);
         }
+        if plain {
+            self.place.saw(stat.length);
+        }
         self.hints.modified = stat.hints.modified;
         if read > 0 {
             self.grew = now();
@@ -295,8 +299,13 @@ impl Reading {
         let Some(handle) = self.text.plain() else { return Ok(true) };
         let there = (&mut &*handle).bytes(from, expected.len())?;
         let intact = there == expected;
-        self.place.saw(end);
         Ok(intact && self.text.stat()?.length >= end)
+    }
+
+    /// Whether the file still has what was read.
+    pub(crate) fn is_whole(&mut self) -> bool {
+        let at = self.at();
+        self.text.plain().is_none() || self.is_intact(at, self.buffer.len()).unwrap_or(false)
     }
 
     fn recheck(&mut self, end: Seen) -> io::Result<More> {

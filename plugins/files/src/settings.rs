@@ -1,9 +1,12 @@
 //! What a spec says about files.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
 use spout_guest::{Error, Result};
 
 use crate::framing::{Framer, Framing};
@@ -112,32 +115,42 @@ impl Settings {
     }
 }
 
+/// Reads a setting from its text. The reader of settings adds the name to what a visitor says.
+struct From<T>(fn(&str) -> Option<T>, &'static str);
+
+impl<T> Visitor<'_> for From<T> {
+    type Value = T;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(self.1)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<T, E> {
+        (self.0)(text).ok_or_else(|| E::custom(format_args!("it must be {}", self.1)))
+    }
+}
+
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        time(&text).map(Self).ok_or_else(|| D::Error::custom("it must be a time, such as 500ms, 5s or 1m"))
+        from.deserialize_str(From(|text| time(text).map(Self), "a time, such as 500ms, 5s or 1m"))
     }
 }
 
 impl<'de> Deserialize<'de> for LastLine {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        if text == "never" {
-            return Ok(Self(None));
-        }
-        let time = time(&text).ok_or_else(|| D::Error::custom("it must be `never`, or a time, such as 10s"))?;
-        Ok(Self(Some(time)))
+        let read = |text: &str| if text == "never" { Some(Self(None)) } else { time(text).map(|time| Self(Some(time))) };
+        from.deserialize_str(From(read, "`never`, or a time, such as 10s"))
     }
 }
 
 impl<'de> Deserialize<'de> for Character {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        match (text.as_bytes(), text.as_str()) {
-            (_, "\\t") => Ok(Self(b'\t')),
-            ([one], _) if one.is_ascii() && !b"\r\n".contains(one) => Ok(Self(*one)),
-            _ => Err(D::Error::custom("it must be one ASCII character")),
-        }
+        let read = |text: &str| match text.as_bytes() {
+            b"\\t" => Some(Self(b'\t')),
+            [one] if one.is_ascii() && !b"\r\n".contains(one) => Some(Self(*one)),
+            _ => None,
+        };
+        from.deserialize_str(From(read, "one ASCII character"))
     }
 }
 

@@ -92,7 +92,7 @@ impl StreamConsumer for WholeDirectory {
     type Settings = Settings;
 
     fn open(topic: &str, _group: &str, start: Start, settings: Settings) -> Result<Self> {
-        let mut directory = Directory::open(topic, &settings)?;
+        let directory = Directory::open(topic, &settings)?;
         let mut logs = BTreeMap::new();
         let skip_existing = start == Start::Latest;
         if let Start::Checkpoint(checkpoint) = start {

@@ -112,6 +112,15 @@ fn rest(log: &mut Log, position: &mut Position) -> Vec<String> {
     }
 }
 
+/// So many lines from `position` on, and what comes with them.
+fn wait_for(log: &mut Log, position: &mut Position, count: usize) -> Vec<String> {
+    let mut read = Vec::new();
+    while read.len() < count {
+        read.extend(wait(log, position));
+    }
+    read
+}
+
 /// What comes from `position` on, as soon as something does.
 fn wait(log: &mut Log, position: &mut Position) -> Vec<String> {
     let fetched = log.fetch(position, PATIENT).unwrap();
@@ -250,11 +259,7 @@ fn live_rotation_reads_the_old_file_to_its_end() {
             place.rename("app.log", away);
             place.append("app.log", "3\n");
             place.append(away, "late\n");
-            let mut read = Vec::new();
-            while read.len() < 3 {
-                read.extend(wait(&mut log, &mut position));
-            }
-            assert_eq!(read, ["2", "late", "3"], "{pattern} {away}");
+            assert_eq!(wait_for(&mut log, &mut position, 3), ["2", "late", "3"], "{pattern} {away}");
         }
     }
 }
@@ -294,6 +299,24 @@ fn what_was_not_read_before_the_cut_is_read_from_the_copy() {
             log = place.log("app.log");
         }
         assert_eq!(wait(&mut log, &mut position), ["3", "4", "5", "6", "7"], "{restarted}");
+    }
+}
+
+#[test]
+fn a_copy_before_a_cut_is_known_where_files_end() {
+    let mut place = Place::ending("app.log*");
+    let long = "x".repeat(100);
+    place.append("app.log", format!("1 {long}\n2\n"));
+    place.run().unwrap();
+    for rest in ["", "3\n"] {
+        place.append("app.log", rest);
+        fs::copy(place.path("app.log"), place.path("app.log.1")).unwrap();
+        fs::write(place.path("app.log"), format!("4 {rest}{long}\n")).unwrap();
+        let expected = if rest.is_empty() { 1 } else { 2 + 1 };
+        assert_eq!(place.run().unwrap().len(), expected, "{rest:?}");
+        assert!(place.run().unwrap().is_empty());
+        place.append("app.log", "5\n");
+        assert_eq!(place.run().unwrap(), ["5"]);
     }
 }
 
@@ -391,7 +414,7 @@ fn deleted_and_made_again_with_the_same_beginning() {
     place.append("a", "2\n");
     fs::remove_file(place.path("a")).unwrap();
     place.append("a", "start\n3\n4\n5\n");
-    assert_eq!(wait(&mut log, &mut position), ["2", "start", "3", "4", "5"]);
+    assert_eq!(wait_for(&mut log, &mut position, 5), ["2", "start", "3", "4", "5"]);
     // Files that say the same are two, as long as both are there.
     place.rename("a", "a.1");
     place.append("a", "start\n3\n4\n5\n");
