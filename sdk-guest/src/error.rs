@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::wit::base::spout::plugin::types as wit;
+use crate::{Position, wit::base::spout::plugin::types as wit};
 
 /// The result of every trait function.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -34,12 +34,12 @@ pub enum Error {
         /// What is wrong, and what to write.
         message: String,
     },
-    /// The offset asked for is gone; `earliest..latest` is what there is.
+    /// The position asked for is gone; `earliest..latest` is what there is.
     OutOfRange {
-        /// Oldest offset there is.
-        earliest: u64,
-        /// Offset after the newest message.
-        latest: u64,
+        /// Of the oldest message there is that was not read.
+        earliest: Position,
+        /// After the newest message.
+        latest: Position,
     },
 }
 
@@ -68,7 +68,9 @@ impl fmt::Display for Error {
             | Self::InvalidConfig { code, message } => {
                 write!(f, "{code}: {message}")
             }
-            Self::OutOfRange { earliest, latest } => write!(f, "out of range: there is {earliest}..{latest}"),
+            Self::OutOfRange { earliest, latest } => {
+                write!(f, "out of range: there is {}..{}", earliest.offset, latest.offset)
+            }
         }
     }
 }
@@ -95,7 +97,9 @@ impl From<Error> for wit::Error {
             Error::Retriable { code, message, after } => Self::Retriable(fault(code, message, after)),
             Error::Fatal { code, message } => Self::Fatal(fault(code, message, None)),
             Error::InvalidConfig { code, message } => Self::InvalidConfig(fault(code, message, None)),
-            Error::OutOfRange { earliest, latest } => Self::OutOfRange(Some(wit::OffsetRange { earliest, latest })),
+            Error::OutOfRange { earliest, latest } => {
+                Self::OutOfRange(Some(wit::Range { earliest: earliest.into(), latest: latest.into() }))
+            }
         }
     }
 }

@@ -17,6 +17,7 @@ mod producers;
 mod races;
 mod readers;
 mod real_input;
+mod rotation;
 mod sandbox;
 mod store_trouble;
 mod tidy;

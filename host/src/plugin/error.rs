@@ -4,7 +4,10 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
-use crate::error::{Coded, Kind};
+use crate::{
+    data::Position,
+    error::{Coded, Kind},
+};
 
 /// Who was called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,14 +62,12 @@ pub enum Error {
         message: String,
     },
     /// The source no longer has the offset asked for.
-    #[error("{at}: the source no longer has the offset; it has {}..{}", shown(.earliest), shown(.latest))]
+    #[error("{at}: the source no longer has the offset; it has {}", shown(.range))]
     OutOfRange {
         /// Who was called.
         at: Box<At>,
-        /// Oldest offset the source has.
-        earliest: Option<u64>,
-        /// Offset after the newest message.
-        latest: Option<u64>,
+        /// What the source has: the oldest message that was not read, and the place after the newest one.
+        range: Option<Box<(Position, Position)>>,
     },
     /// The guest says the stream is over where it may not.
     #[error("{at}: the guest says that the stream has ended; only `progress` may say so")]
@@ -232,8 +233,8 @@ pub enum Error {
     },
 }
 
-fn shown(offset: &Option<u64>) -> String {
-    offset.map_or_else(|| "?".to_owned(), |offset| offset.to_string())
+fn shown(range: &Option<Box<(Position, Position)>>) -> String {
+    range.as_ref().map_or_else(|| "others".to_owned(), |range| format!("{}..{}", range.0.offset, range.1.offset))
 }
 
 fn nearest(near: &Option<String>) -> String {

@@ -9,6 +9,7 @@ use wasmtime_wasi::I32Exit;
 use super::{
     Error,
     bindings::spout::plugin::types as wit,
+    convert::messages::raise_position,
     engine::TICK,
     host::{Held, Hit},
     log::clean,
@@ -192,8 +193,9 @@ fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
         }
         wit::Error::OutOfRange(range) => Error::OutOfRange {
             at,
-            earliest: range.as_ref().map(|range| range.earliest),
-            latest: range.map(|range| range.latest),
+            range: range.map(|range| {
+                Box::new((raise_position(range.earliest), raise_position(range.latest)))
+            }),
         },
         wit::Error::EndOfStream => Error::EndOfStream { at },
         wit::Error::Cancelled => Error::Cancelled { at },

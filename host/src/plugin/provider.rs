@@ -5,10 +5,10 @@ use std::time::Duration;
 use wasmtime::component::ResourceAny;
 
 use super::{
-    Error, bindings::exports::spout::plugin::metadata_provider as wit, convert::messages::raise_position,
+    Error, bindings::exports::spout::plugin::metadata_provider as wit, convert::messages::{lower_position, raise_position},
     instance::Instance, log::clean, task::Task,
 };
-use crate::data::{PartitionId, Position};
+use crate::data::{Marker, PartitionId, Position};
 
 /// Partitions a source may have.
 const PARTITIONS: usize = 1_000_000;
@@ -70,15 +70,24 @@ impl Provider {
         Ok(Self { task, topic: topic.to_owned(), live: Some(live) })
     }
 
-    /// The partitions there are now.
+    /// The partitions there are now, besides or among those that `known` holds.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn partitions(&mut self, timeout: Duration) -> Result<Vec<PartitionInfo>, Error> {
+    pub async fn partitions(&mut self, known: &Marker, timeout: Duration) -> Result<Vec<PartitionInfo>, Error> {
         let live = self.live().await?;
         let limit = live.instance.begin_waiting(timeout);
         let (guest, store) = (live.guest.provider(), &mut live.instance.store);
-        let answer = tokio::time::timeout(limit, guest.call_partitions(store, live.provider, millis(timeout))).await;
+        let known: Vec<_> = known
+            .partitions
+            .iter()
+            .map(|(&id, entry)| {
+                let position = lower_position(&entry.position);
+                wit::KnownPartitionParam { id, label: &entry.label, position }
+            })
+            .collect();
+        let call = guest.call_partitions(store, live.provider, &known, millis(timeout));
+        let answer = tokio::time::timeout(limit, call).await;
         let told = live.instance.settle("metadata-provider.partitions", answer);
         let told = self.keep(told)?;
         if told.len() > PARTITIONS {

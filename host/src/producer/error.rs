@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The source no longer has the offset of the last commit.
     #[error(
-        "stream \"{plugin}\", topic \"{topic}\", partition {partition} ({label}): offset {offset} is gone, the source has {earliest}..{latest}; set onOutOfRange to earliest or latest to go on without the messages between, or restore the source"
+        "stream \"{plugin}\", topic \"{topic}\", partition {partition} ({label}): what stood at offset {offset} is gone, and the source has {earliest}..{latest}; set onOutOfRange to earliest or latest to go on without what is missing, or restore the source"
     )]
     OutOfRange {
         /// Name of the plugin.

@@ -40,7 +40,7 @@ impl Fetcher for StreamFetcher {
                     self.position = fetched.span.next.clone();
                     return Ok(fetched);
                 }
-                Err(plugin::Error::OutOfRange { earliest, latest, .. }) => return self.reenter(earliest, latest).await,
+                Err(plugin::Error::OutOfRange { range, .. }) => return self.reenter(range.map(|range| *range)).await,
                 Err(error) => self.wait_out(error).await?,
             }
         }
@@ -148,9 +148,9 @@ impl StreamFetcher {
     }
 
     /// The source no longer has our offset: stops, or goes on where the spec says.
-    async fn reenter(&mut self, earliest: Option<u64>, latest: Option<u64>) -> Result<Fetched, Error> {
+    async fn reenter(&mut self, range: Option<(Position, Position)>) -> Result<Fetched, Error> {
         let (partition, offset) = (self.found.partition, self.position.offset);
-        let (earliest, latest) = (earliest.unwrap_or(0), latest.unwrap_or(0));
+        let (earliest, latest) = range.unwrap_or_default();
         let to = match self.spec.on_out_of_range {
             OutOfRange::Earliest => earliest,
             OutOfRange::Latest => latest,
@@ -161,8 +161,8 @@ impl StreamFetcher {
                     partition,
                     label: self.found.label.clone(),
                     offset,
-                    earliest,
-                    latest,
+                    earliest: earliest.offset,
+                    latest: latest.offset,
                 });
             }
         };
@@ -171,14 +171,13 @@ impl StreamFetcher {
             partition,
             label = self.found.label,
             offset,
-            earliest,
-            latest,
-            to,
+            to = to.offset,
             "the source no longer has the offset of the last commit; going on where onOutOfRange says"
         );
-        self.position = Position::at(to);
-        let span = Span { partition, start: to, next: Position::at(to) };
-        Ok(Fetched { jump: Some(to), ..Fetched::new(Messages::default(), span, Progress::More) })
+        let span = Span { partition, start: to.offset, next: to.clone() };
+        let jump = Some(to.offset);
+        self.position = to;
+        Ok(Fetched { jump, ..Fetched::new(Messages::default(), span, Progress::More) })
     }
 
     fn failed(&self, doing: &'static str, source: plugin::Error) -> Error {

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_guest::{
-    Criteria, Error, Fetched, Limits, Messages, Partition, Position, Progress, Reader as PartitionReader, Result,
+    Criteria, Error, Fetched, Known, Limits, Messages, Partition, Position, Progress, Reader as PartitionReader, Result,
     Source, pause, register,
 };
 
@@ -80,7 +80,7 @@ impl Source for Nexmark {
         settings.checked().map(Self)
     }
 
-    fn partitions(&mut self, _: Duration) -> Result<Vec<Partition>> {
+    fn partitions(&mut self, _: &[Known], _: Duration) -> Result<Vec<Partition>> {
         let partition = |id| Partition { id, label: format!("generator {id}"), ended: false };
         Ok((0..self.0.partitions).map(partition).collect())
     }
@@ -145,7 +145,7 @@ impl PartitionReader for Reader {
         if let Some(total) = total
             && start.offset > total
         {
-            return Err(Error::OutOfRange { earliest: 0, latest: total });
+            return Err(Error::OutOfRange { earliest: Position::at(0), latest: Position::at(total) });
         }
         let left = total.map_or(u64::MAX, |total| total - start.offset);
         let mut wanted = left.min(limits.messages as u64);

@@ -13,7 +13,7 @@ use std::{
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::*;
-use crate::data::{ByteSize, Messages, Period, Position};
+use crate::data::{ByteSize, Marker, Messages, Period, Position};
 
 fn target() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -69,7 +69,7 @@ async fn make(call: &str, task: Task) -> Result<(), Error> {
     match call {
         "provider-open" | "partitions" | "resolve" => {
             let mut provider = Provider::open(task, "t").await?;
-            provider.partitions(wait).await?;
+            provider.partitions(&Marker::default(), wait).await?;
             provider.resolve(0, Criteria::Latest, wait).await.map(drop)
         }
         "consumer-open" | "fetch" | "committed" => {

@@ -18,6 +18,7 @@ mod plugin;
 mod protobuf;
 mod raw;
 mod rows;
+mod set_aside;
 mod syslog;
 mod template;
 #[cfg(test)]
@@ -196,10 +197,16 @@ impl Decoder {
     /// # Errors
     /// What stops the pipeline: a plugin that is broken altogether, a schema that cannot be read.
     pub async fn decode(&mut self, messages: Messages, span: Span) -> Result<Batch, Error> {
-        let rows = match (messages.is_empty(), &mut self.running) {
+        let aside = set_aside::separate(&messages);
+        let given = aside.as_ref().map_or(&messages, |aside| &aside.sound);
+        let rows = match (given.is_empty(), &mut self.running) {
             (true, _) => Rows::none(),
-            (false, Some(running)) => running.decode(&messages, &span).await?,
-            (false, None) => self.first(&messages, &span).await?,
+            (false, Some(running)) => running.decode(given, &span).await?,
+            (false, None) => self.first(given, &span).await?,
+        };
+        let rows = match aside {
+            Some(aside) => aside.restore(rows),
+            None => rows,
         };
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;

@@ -9,10 +9,14 @@ use crate::{
     Plan,
     bindings::spout::plugin::{
         config, control, log,
-        types::{Error, OffsetRange},
+        types::{Error, Position, Range},
     },
     fatal, fault,
 };
+
+fn at(offset: u64) -> Position {
+    Position { offset, token: None }
+}
 
 /// Does what the plan has for `call`; returns if there is nothing, or if it did no harm.
 pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
@@ -39,7 +43,7 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         "retriable" => return Err(Error::Retriable(fault("test.retriable", "not\u{1b}[31m now"))),
         "fatal" => return Err(fatal("test.fatal", "never")),
         "config" => return Err(Error::InvalidConfig(fault("test.config", "no such mode"))),
-        "range" => return Err(Error::OutOfRange(Some(OffsetRange { earliest: 5, latest: 9 }))),
+        "range" => return Err(Error::OutOfRange(Some(Range { earliest: at(5), latest: at(9) }))),
         "end" => return Err(Error::EndOfStream),
         _ => {}
     }
