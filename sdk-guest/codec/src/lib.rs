@@ -14,11 +14,16 @@ mod arrow;
 pub mod batch;
 mod binary;
 pub mod coerce;
+mod columns;
 mod decoded;
 mod error;
+pub mod influx;
 mod input;
+mod messages;
 pub mod number;
 pub mod reason;
+#[cfg(test)]
+mod shown;
 pub mod text;
 pub mod time;
 

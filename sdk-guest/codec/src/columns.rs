@@ -1,0 +1,407 @@
+//! Rows of named values become the columns of a schema, for formats whose messages name their values.
+
+use std::collections::HashMap;
+
+use crate::{
+    ArrayBuilder, Batch, Coerce, DataType, Decoded, Result, RowFault, Schema, UnknownField,
+    number::{Grammar, Number, float_word},
+    reason::{Misfit, Place},
+    text,
+    time::Moment,
+};
+
+/// The most names that one row can have; a schema settles on no more columns than that either.
+pub(crate) const MAX_NAMES: usize = 10_000;
+
+/// The code and the reason of a fault.
+pub(crate) type Fault = (&'static str, String);
+
+/// A value, as its format states it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Value<'a> {
+    Bool(bool),
+    /// A whole number: a column of floats takes it only where it loses no digit.
+    Whole(Number<'a>),
+    /// A number that may have a fraction: a column of floats takes the nearest.
+    Float(Number<'a>),
+    Text(&'a str),
+    /// A text that may stand for a value of another type, and how numbers look in it.
+    Word(&'a str, Grammar),
+    /// Nanoseconds since 1970.
+    Time(i128),
+    /// Names and texts, in order: a column of maps takes them.
+    Pairs(&'a [(String, String)]),
+}
+
+/// Where a value stands, for reasons.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    /// The value as the message has it.
+    pub(crate) written: &'a [u8],
+    pub(crate) place: Place,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(written: &'a str, place: Place) -> Self {
+        Self { written: written.as_bytes(), place }
+    }
+}
+
+/// What became of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Placed {
+    /// It is in its column.
+    Column,
+    /// There is no column of its name.
+    Nowhere,
+}
+
+/// The columns of one call, as they grow.
+///
+/// ```text
+/// begin(message), (set(name, value)…, end_row)…, then commit or fail
+/// ```
+#[derive(Debug)]
+pub(crate) struct Columns {
+    schema: Schema,
+    coerce: Coerce,
+    by_name: HashMap<String, usize>,
+    builders: Vec<ArrayBuilder>,
+    /// Rows that are complete.
+    rows: usize,
+    /// Rows before the message that is being read.
+    before: usize,
+    /// Names are looked for here first: messages of one sender name their values in one order.
+    next: usize,
+    origins: Vec<u32>,
+    faults: Vec<RowFault>,
+    unknown: Unknown,
+}
+
+impl Columns {
+    pub(crate) fn new(schema: Schema, coerce: Coerce) -> Self {
+        let by_name = schema.fields().iter().enumerate().rev().map(|(at, field)| (field.name.clone(), at)).collect();
+        let builders = ArrayBuilder::all(schema.fields());
+        Self {
+            schema,
+            coerce,
+            by_name,
+            builders,
+            rows: 0,
+            before: 0,
+            next: 0,
+            origins: Vec::new(),
+            faults: Vec::new(),
+            unknown: Unknown::default(),
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Where the column `name` is, if there is one.
+    pub(crate) fn find(&mut self, name: &str) -> Option<usize> {
+        let likely = self.schema.fields().get(self.next).is_some_and(|field| field.name == name);
+        let at = if likely { self.next } else { self.by_name.get(name).copied()? };
+        self.next = at + 1;
+        Some(at)
+    }
+
+    /// Begins a message.
+    pub(crate) fn begin(&mut self) {
+        self.before = self.rows;
+        self.unknown.begin();
+    }
+
+    /// Puts `value` into the column `name` of the current row. The caller has seen to it that no name comes twice.
+    ///
+    /// # Errors
+    /// The value does not fit the column; the reason says why.
+    pub(crate) fn set(
+        &mut self,
+        name: &str,
+        value: Value<'_>,
+        source: Source<'_>,
+    ) -> std::result::Result<Placed, String> {
+        let Some(at) = self.find(name) else {
+            self.unknown.note(name);
+            return Ok(Placed::Nowhere);
+        };
+        let (Some(field), Some(builder)) = (self.schema.fields().get(at), self.builders.get_mut(at)) else {
+            return Ok(Placed::Nowhere);
+        };
+        match push(builder, &field.data_type, value, &self.coerce) {
+            Ok(()) => Ok(Placed::Column),
+            Err(misfit) => Err(misfit.reason(name, &field.data_type, source.written, source.place)),
+        }
+    }
+
+    /// Ends the current row: columns without a value have null.
+    pub(crate) fn end_row(&mut self) {
+        self.next = 0;
+        self.rows += 1;
+        for builder in &mut self.builders {
+            if builder.len() < self.rows {
+                builder.push_null();
+            }
+        }
+    }
+
+    /// Takes the rows since [`Columns::begin`] as those of `message`.
+    pub(crate) fn commit(&mut self, message: u32) {
+        self.origins.resize(self.rows, message);
+    }
+
+    /// Takes the rows since [`Columns::begin`] back: `message` is a fault.
+    pub(crate) fn fail(&mut self, message: u32, code: &'static str, reason: String) {
+        self.rows = self.before;
+        self.next = 0;
+        self.builders.iter_mut().for_each(|builder| builder.truncate(self.before));
+        self.unknown.take_back();
+        self.faults.push(RowFault { message, code: code.into(), reason });
+    }
+
+    /// What the calls since the last one made.
+    pub(crate) fn finish(&mut self) -> Result<Decoded> {
+        let columns = self.builders.iter_mut().map(ArrayBuilder::finish).collect();
+        let rows = std::mem::take(&mut self.rows);
+        Ok(Decoded {
+            batch: Batch::new(self.schema.clone(), columns, rows)?,
+            origins: std::mem::take(&mut self.origins),
+            faults: std::mem::take(&mut self.faults),
+            unknown: std::mem::take(&mut self.unknown).fields(),
+        })
+    }
+}
+
+/// Names without a column, and how many messages have each.
+#[derive(Debug, Default)]
+struct Unknown {
+    by_name: HashMap<String, usize>,
+    /// The count of each, and the last message that had it.
+    counts: Vec<(u64, u64)>,
+    /// The message that is being read, counted.
+    message: u64,
+    /// The names it has.
+    pending: Vec<usize>,
+}
+
+impl Unknown {
+    fn begin(&mut self) {
+        self.message += 1;
+        self.pending.clear();
+    }
+
+    fn note(&mut self, name: &str) {
+        let at = match self.by_name.get(name) {
+            Some(&at) => at,
+            None => {
+                self.by_name.insert(name.to_owned(), self.counts.len());
+                self.counts.push((0, 0));
+                self.counts.len() - 1
+            }
+        };
+        let message = self.message;
+        if let Some((count, last)) = self.counts.get_mut(at).filter(|(_, last)| *last != message) {
+            *count += 1;
+            *last = message;
+            self.pending.push(at);
+        }
+    }
+
+    /// The message that is being read has no row.
+    fn take_back(&mut self) {
+        for at in self.pending.drain(..) {
+            if let Some((count, _)) = self.counts.get_mut(at) {
+                *count -= 1;
+            }
+        }
+    }
+
+    fn fields(self) -> Vec<UnknownField> {
+        let count = |at: usize| self.counts.get(at).map_or(0, |(count, _)| *count);
+        let fields = self.by_name.into_iter().map(|(name, at)| UnknownField { name, count: count(at) });
+        let mut fields: Vec<_> = fields.filter(|field| field.count > 0).collect();
+        fields.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        fields
+    }
+}
+
+/// Appends `value` to `builder`, a column of `data_type`; where it does not fit, nothing is appended.
+fn push(
+    builder: &mut ArrayBuilder,
+    data_type: &DataType,
+    value: Value<'_>,
+    coerce: &Coerce,
+) -> std::result::Result<(), Misfit> {
+    let taken = match (value, data_type) {
+        (Value::Bool(value), _) => builder.push_bool(value),
+        (Value::Whole(number), _) if is_float(data_type) && !is_exact(&number, data_type) => {
+            return Err(Misfit::Inexact);
+        }
+        (Value::Whole(number) | Value::Float(number), _) if is_number(data_type) => {
+            return text::push_number(builder, data_type, &number, coerce);
+        }
+        (Value::Text(text), DataType::Utf8 | DataType::LargeUtf8) => builder.push_bytes(text.as_bytes()),
+        (Value::Text(text), _) if coerce.numbers_from_strings => return text::push(builder, data_type, text, coerce),
+        (Value::Text(_), _) if is_number(data_type) || *data_type == DataType::Boolean => return Err(Misfit::InText),
+        (Value::Word(word, grammar), _) if is_number(data_type) => {
+            if is_float(data_type) && float_word(word).is_some() {
+                return text::push(builder, data_type, word, coerce);
+            }
+            let number = Number::parse(word, grammar)?;
+            let value = if number.is_plain() { Value::Whole(number) } else { Value::Float(number) };
+            return push(builder, data_type, value, coerce);
+        }
+        (Value::Word(word, _), _) => return text::push(builder, data_type, word, coerce),
+        (Value::Time(nanos), DataType::Timestamp(unit, _)) => {
+            let count = moment(nanos).ok_or(Misfit::Range)?.count(*unit, coerce.round_times)?;
+            builder.push_fixed(count.to_le_bytes())
+        }
+        (Value::Pairs(pairs), DataType::Map(_)) => push_pairs(builder, pairs),
+        _ => false,
+    };
+    if taken { Ok(()) } else { Err(Misfit::Type) }
+}
+
+fn push_pairs(builder: &mut ArrayBuilder, pairs: &[(String, String)]) -> bool {
+    let Some(entries) = builder.items() else { return false };
+    for (name, value) in pairs {
+        let Some([names, values]) = entries.fields() else { return false };
+        if !(names.push_bytes(name.as_bytes()) && values.push_bytes(value.as_bytes())) {
+            return false;
+        }
+        entries.end_struct();
+    }
+    builder.end_list();
+    true
+}
+
+fn moment(nanos: i128) -> Option<Moment> {
+    const SECOND: i128 = 1_000_000_000;
+    let seconds = i64::try_from(nanos.div_euclid(SECOND)).ok()?;
+    let nanos = u32::try_from(nanos.rem_euclid(SECOND)).ok()?;
+    Some(Moment { seconds, nanos, finer: false, zone: Some(0), date_only: false })
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float16 | DataType::Float32 | DataType::Float64)
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    is_float(data_type)
+        || matches!(
+            data_type,
+            DataType::Int8
+                | DataType::Int16
+                | DataType::Int32
+                | DataType::Int64
+                | DataType::UInt8
+                | DataType::UInt16
+                | DataType::UInt32
+                | DataType::UInt64
+                | DataType::Decimal128(..)
+        )
+}
+
+/// Whether a column of floats holds the whole number `number` to its last digit.
+fn is_exact(number: &Number<'_>, data_type: &DataType) -> bool {
+    let Ok(whole) = number.integer() else { return false };
+    match data_type {
+        DataType::Float64 => (whole as f64) as i128 == whole,
+        DataType::Float32 => (whole as f32) as i128 == whole,
+        _ => whole.unsigned_abs() <= 2048,
+    }
+}
+
+/// Whether [`Columns`] can make a column of `data_type`.
+pub(crate) fn can_build(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Map(entry) => matches!(&entry.data_type, DataType::Struct(fields) if fields.len() == 2),
+        other => text::is_scalar(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Array, Field, Rounding, TimeUnit};
+
+    fn read(value: Value<'_>, data_type: &DataType, coerce: &Coerce) -> std::result::Result<Array, Misfit> {
+        let mut builder = ArrayBuilder::new(data_type);
+        let read = push(&mut builder, data_type, value, coerce);
+        assert_eq!(builder.len(), usize::from(read.is_ok()), "{data_type:?} {value:?}");
+        read.map(|()| builder.finish())
+    }
+
+    fn whole(text: &str) -> Value<'_> {
+        Value::Whole(Number::parse(text, Grammar::TEXT).unwrap())
+    }
+
+    #[test]
+    fn whole_numbers_keep_every_digit() {
+        let strict = Coerce::default();
+        assert_eq!(read(whole("9007199254740992"), &DataType::Float64, &strict).unwrap().f64(0), Some(2_f64.powi(53)));
+        assert_eq!(read(whole("9007199254740993"), &DataType::Float64, &strict), Err(Misfit::Inexact));
+        assert_eq!(read(whole("16777217"), &DataType::Float32, &strict), Err(Misfit::Inexact));
+        assert_eq!(read(whole("18446744073709551615"), &DataType::UInt64, &strict).unwrap().u64(0), Some(u64::MAX));
+        assert_eq!(read(whole("18446744073709551615"), &DataType::Int64, &strict), Err(Misfit::Range));
+        let float = Value::Float(Number::parse("9007199254740993", Grammar::TEXT).unwrap());
+        assert_eq!(read(float, &DataType::Float64, &strict).unwrap().f64(0), Some(2_f64.powi(53)));
+        let decimal = DataType::Decimal128(20, 0);
+        assert!(read(whole("18446744073709551615"), &decimal, &strict).is_ok());
+        assert_eq!(read(whole("1"), &DataType::Utf8, &strict), Err(Misfit::Type));
+    }
+
+    #[test]
+    fn texts_stand_for_numbers_only_where_that_is_said() {
+        let loose = Coerce { numbers_from_strings: true, ..Coerce::default() };
+        assert_eq!(read(Value::Text("7"), &DataType::Int64, &Coerce::default()), Err(Misfit::InText));
+        assert_eq!(read(Value::Text("7"), &DataType::Int64, &loose).unwrap().i64(0), Some(7));
+        let word = |text| Value::Word(text, Grammar::TEXT);
+        assert_eq!(read(word("7"), &DataType::Int64, &Coerce::default()).unwrap().i64(0), Some(7));
+        assert_eq!(read(word("7"), &DataType::Utf8, &Coerce::default()).unwrap().str(0), Some("7"));
+        assert_eq!(read(word("7.5"), &DataType::Int64, &Coerce::default()), Err(Misfit::Fraction));
+        assert_eq!(read(word("x"), &DataType::Float64, &Coerce::default()), Err(Misfit::Type));
+        assert!(read(word("nan"), &DataType::Float64, &Coerce::default()).unwrap().f64(0).unwrap().is_nan());
+        assert_eq!(read(word("9007199254740993"), &DataType::Float64, &Coerce::default()), Err(Misfit::Inexact));
+    }
+
+    #[test]
+    fn times_are_exact_or_rounded_by_name() {
+        let us = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let ns = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
+        let strict = Coerce::default();
+        assert_eq!(read(Value::Time(-1000), &us, &strict).unwrap().i64(0), Some(-1));
+        assert_eq!(read(Value::Time(-1), &us, &strict), Err(Misfit::TimeDigits));
+        assert_eq!(read(Value::Time(-1), &ns, &strict).unwrap().i64(0), Some(-1));
+        assert_eq!(read(Value::Time(i128::from(i64::MAX) + 1), &ns, &strict), Err(Misfit::Range));
+        assert_eq!(read(Value::Time(i128::MAX), &us, &strict), Err(Misfit::Range));
+        let down = Coerce { round_times: Some(Rounding::Down), ..Coerce::default() };
+        assert_eq!(read(Value::Time(-1), &us, &down).unwrap().i64(0), Some(-1));
+    }
+
+    #[test]
+    fn a_message_that_fails_leaves_nothing() {
+        let schema = Schema::new(vec![Field::new("a", DataType::Int64), Field::new("b", DataType::Utf8)]);
+        let mut columns = Columns::new(schema, Coerce::default());
+        let source = Source { written: b"x", place: Place::Message };
+        columns.begin();
+        assert_eq!(columns.set("b", Value::Text("x"), source), Ok(Placed::Column));
+        assert_eq!(columns.set("z", Value::Text("x"), source), Ok(Placed::Nowhere));
+        columns.end_row();
+        columns.commit(3);
+        columns.begin();
+        assert!(columns.set("z", Value::Bool(true), source).is_ok());
+        columns.end_row();
+        assert!(columns.set("a", Value::Text("x"), source).unwrap_err().starts_with("`a` must be a whole number"));
+        columns.fail(4, "x.type", "no".into());
+        let decoded = columns.finish().unwrap();
+        assert_eq!((decoded.batch.rows(), decoded.origins), (1, vec![3]));
+        assert_eq!((decoded.batch.columns()[0].i64(0), decoded.batch.columns()[1].str(0)), (None, Some("x")));
+        assert_eq!(decoded.faults.len(), 1);
+        assert_eq!(decoded.unknown, [UnknownField { name: "z".into(), count: 1 }]);
+        assert_eq!(columns.finish().unwrap().batch.rows(), 0);
+    }
+}

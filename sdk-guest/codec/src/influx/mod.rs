@@ -1,0 +1,224 @@
+//! `influx`: InfluxDB's line protocol, one point a row.
+//!
+//! A point has the columns `time` and `measurement`, one for each tag (texts) and one for each field. Line protocol keeps tags
+//! and fields apart, a table has one column of a name: a point with a name twice, or with a tag or field called `time` or
+//! `measurement`, is a fault, so nothing overwrites anything. Where a name is a tag in one line and a field in another, each
+//! value is judged by the column alone. Without a schema the first sound messages settle one; tags come before fields.
+
+mod line;
+mod settle;
+#[cfg(test)]
+mod tests;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::line::{Kind, Lines, Point};
+use crate::{
+    Coerce, Decode, Decoded, Error, Input, Result, Schema,
+    columns::{Columns, Fault, MAX_NAMES, Placed, Source, Value, can_build},
+    messages,
+    reason::{Place, quote},
+};
+
+/// Unit of a time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Nanoseconds.
+    #[default]
+    Ns,
+    /// Microseconds.
+    Us,
+    /// Milliseconds.
+    Ms,
+    /// Seconds.
+    S,
+}
+
+impl Precision {
+    fn nanos(self) -> i128 {
+        match self {
+            Self::Ns => 1,
+            Self::Us => 1_000,
+            Self::Ms => 1_000_000,
+            Self::S => 1_000_000_000,
+        }
+    }
+}
+
+/// Settings of the decoder.
+#[derive(Clone, Debug, Default)]
+pub struct InfluxSettings {
+    /// Unit of the times in the lines.
+    pub precision: Precision,
+    /// Whether a tag or field without a column makes its message a fault; else it is left out and counted.
+    pub fail_unknown: bool,
+    /// Looser choices.
+    pub coerce: Coerce,
+}
+
+const SYNTAX: &str = "influx.syntax";
+const TYPE: &str = "influx.type";
+const LIMIT: &str = "influx.limit";
+/// What a point has beside its tags and fields.
+const OWN: [&str; 2] = ["time", "measurement"];
+
+/// A running decoder.
+#[derive(Debug)]
+pub struct Influx {
+    settings: InfluxSettings,
+    columns: Option<Columns>,
+    names: Names,
+}
+
+impl Influx {
+    /// A decoder that keeps to `schema`; without one the first sound messages settle it.
+    ///
+    /// # Errors
+    /// A column of a type that no value has.
+    pub fn new(settings: InfluxSettings, schema: Option<Schema>) -> Result<Self> {
+        if let Some(field) = schema.iter().flat_map(Schema::fields).find(|field| !can_build(&field.data_type)) {
+            return Err(Error::config(format!("column `{}` has a type that no value has; choose another", field.name)));
+        }
+        let columns = schema.map(|schema| Columns::new(schema, settings.coerce.clone()));
+        Ok(Self { settings, columns, names: Names::default() })
+    }
+}
+
+impl Decode for Influx {
+    fn decode(&mut self, input: &Input<'_>) -> Result<Decoded> {
+        if self.columns.is_none() {
+            let schema = settle::schema(input, self.settings.precision, &mut self.names);
+            self.columns = schema.map(|schema| Columns::new(schema, self.settings.coerce.clone()));
+        }
+        let Self { settings, columns, names } = self;
+        // Without one sound message there is no schema, and nothing but faults.
+        let mut none = Columns::new(Schema::default(), Coerce::default());
+        let columns = columns.as_mut().unwrap_or(&mut none);
+        let mut point = Point::default();
+        messages::each(input, |index, message, value| {
+            columns.begin();
+            match rows(value, input.timestamp_ms(index), settings, names, &mut point, columns) {
+                Ok(()) => columns.commit(message),
+                Err((code, reason)) => columns.fail(message, code, reason),
+            }
+        });
+        columns.finish()
+    }
+
+    fn schema(&self) -> Option<&Schema> {
+        self.columns.as_ref().map(Columns::schema)
+    }
+}
+
+/// The rows of one message.
+fn rows<'a>(
+    value: &'a [u8],
+    sent_ms: Option<i64>,
+    settings: &InfluxSettings,
+    names: &mut Names,
+    point: &mut Point<'a>,
+    columns: &mut Columns,
+) -> std::result::Result<(), Fault> {
+    let syntax = |reason| (SYNTAX, reason);
+    let mut lines = Lines::new(messages::text(value).map_err(syntax)?);
+    while lines.next(point).map_err(syntax)? {
+        names.check(point)?;
+        let row = row(point, sent_ms, settings, columns);
+        row.map_err(|reason| (TYPE, reason))?;
+        columns.end_row();
+    }
+    Ok(())
+}
+
+fn row(
+    point: &Point<'_>,
+    sent_ms: Option<i64>,
+    settings: &InfluxSettings,
+    columns: &mut Columns,
+) -> std::result::Result<(), String> {
+    if let Some((count, written, place)) = point.time {
+        let nanos = i128::from(count) * settings.precision.nanos();
+        columns.set("time", Value::Time(nanos), Source::new(written, place))?;
+    } else if let Some(sent) = sent_ms {
+        let source = Source::new("the time of the message", Place::Message);
+        columns.set("time", Value::Time(i128::from(sent) * 1_000_000), source)?;
+    }
+    let measurement = &point.measurement;
+    columns.set("measurement", Value::Text(&measurement.text), Source::new(&measurement.text, measurement.place))?;
+    let missing = |name: &str, place| {
+        format!("the schema has no column {},{place}; `unknown: fail` wants one", quote(name.as_bytes()))
+    };
+    for (name, value) in &point.tags {
+        let placed = columns.set(&name.text, Value::Text(&value.text), Source::new(&value.text, value.place))?;
+        if placed == Placed::Nowhere && settings.fail_unknown {
+            return Err(missing(&name.text, name.place));
+        }
+    }
+    let mut known = false;
+    for (name, value) in &point.fields {
+        let typed = match &value.kind {
+            Kind::Float(number) => Value::Float(*number),
+            Kind::Int(number) | Kind::UInt(number) => Value::Whole(*number),
+            Kind::Bool(value) => Value::Bool(*value),
+            Kind::Text(text) => Value::Text(text),
+        };
+        match columns.set(&name.text, typed, Source::new(value.written, value.place))? {
+            Placed::Column => known = true,
+            Placed::Nowhere if settings.fail_unknown => return Err(missing(&name.text, name.place)),
+            Placed::Nowhere => {}
+        }
+    }
+    match (known, point.fields.first()) {
+        (false, Some((first, _))) => Err(format!(
+            "none of the fields (the first is {}) has a column; declare `schema` with the columns you want",
+            quote(first.text.as_bytes())
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Looks for names that come twice in a point.
+#[derive(Debug, Default)]
+struct Names {
+    order: Vec<usize>,
+}
+
+impl Names {
+    /// # Errors
+    /// Two values would share a column.
+    fn check(&mut self, point: &Point<'_>) -> std::result::Result<(), Fault> {
+        let tags = point.tags.len();
+        let all = tags + point.fields.len();
+        if all > MAX_NAMES {
+            return Err((LIMIT, format!("the point has {all} tags and fields, and {MAX_NAMES} are the most")));
+        }
+        let name = |at: usize| match at.checked_sub(tags) {
+            None => point.tags.get(at).map(|(name, _)| name),
+            Some(at) => point.fields.get(at).map(|(name, _)| name),
+        };
+        let text = |at: usize| name(at).map_or("", |name| &*name.text);
+        let told = |at: usize| {
+            let what = if at < tags { "tag" } else { "field" };
+            let place = name(at).map_or(Place::Message, |name| name.place);
+            (what, quote(text(at).as_bytes()), place)
+        };
+        self.order.clear();
+        self.order.extend(0..all);
+        if let Some(&own) = self.order.iter().find(|&&at| OWN.contains(&text(at))) {
+            let (what, name, place) = told(own);
+            let reason = format!("a {what} cannot be called {name}, which every point has already,{place}");
+            return Err((SYNTAX, reason));
+        }
+        self.order.sort_unstable_by(|&a, &b| text(a).cmp(text(b)).then(a.cmp(&b)));
+        let twice = self.order.windows(2).find(|pair| matches!(pair, [a, b] if text(*a) == text(*b)));
+        match twice {
+            Some([first, second]) => {
+                let ((one, name, _), (other, _, place)) = (told(*first), told(*second));
+                Err((SYNTAX, format!("there are two values for the column {name}: a {one} and a {other},{place}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
