@@ -78,8 +78,9 @@ pub(super) fn schema(input: &Input<'_>, precision: Precision, names: &mut Names)
             }
             for (name, value) in &point.fields {
                 let seen = Seen::of(&value.kind);
+                let full = fields.len() >= MAX_NAMES;
                 match fields.get_mut(&*name.text) {
-                    None if fields.len() >= MAX_NAMES => {}
+                    None if full => {}
                     None => drop(fields.insert(name.text.to_string(), seen)),
                     Some(known) => *known = Seen::join(*known, seen),
                 }
