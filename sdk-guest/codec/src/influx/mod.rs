@@ -123,13 +123,16 @@ fn rows<'a>(
 ) -> std::result::Result<(), Fault> {
     let syntax = |reason| (SYNTAX, reason);
     let mut lines = Lines::new(messages::text(value).map_err(syntax)?);
+    // A line of another type is told only where all lines are sound, so that the code does not depend on the schema.
+    let mut misfit = Ok(());
     while lines.next(point).map_err(syntax)? {
         names.check(point)?;
-        let row = row(point, sent_ms, settings, columns);
-        row.map_err(|reason| (TYPE, reason))?;
-        columns.end_row();
+        if misfit.is_ok() {
+            misfit = row(point, sent_ms, settings, columns).map_err(|reason| (TYPE, reason));
+            columns.end_row();
+        }
     }
-    Ok(())
+    misfit
 }
 
 fn row(
