@@ -17,6 +17,7 @@ pub mod coerce;
 mod columns;
 mod decoded;
 mod error;
+pub mod graphite;
 pub mod influx;
 mod input;
 mod messages;
