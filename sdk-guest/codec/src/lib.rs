@@ -25,6 +25,7 @@ pub mod number;
 pub mod reason;
 #[cfg(test)]
 mod shown;
+pub mod syslog;
 pub mod text;
 pub mod time;
 
