@@ -20,6 +20,7 @@ mod error;
 pub mod graphite;
 pub mod influx;
 mod input;
+pub mod json;
 mod messages;
 pub mod number;
 pub mod reason;
@@ -28,6 +29,7 @@ mod shown;
 pub mod syslog;
 pub mod text;
 pub mod time;
+pub mod unknown;
 
 pub use self::{
     batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
@@ -35,4 +37,5 @@ pub use self::{
     decoded::{Decode, Decoded, RowFault, UnknownField},
     error::{Error, Result},
     input::{Attribute, Input},
+    unknown::Unknown,
 };

@@ -139,7 +139,9 @@ pub fn timestamp(text: &str, unit: TimeUnit, zone: Option<&str>, coerce: &Coerce
 
 const DAY_MS: i64 = 86_400_000;
 
-fn is_utc(zone: &str) -> bool {
+/// Whether a column's zone is UTC, so that a time without one is meant to be in it.
+#[must_use]
+pub fn is_utc(zone: &str) -> bool {
     matches!(zone, "UTC" | "Z" | "+00:00" | "+00" | "+0000" | "GMT" | "Etc/UTC" | "utc")
 }
 

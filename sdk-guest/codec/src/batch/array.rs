@@ -22,6 +22,29 @@ impl Bits {
         self.set += usize::from(bit);
     }
 
+    /// Adds `count` equal bits at the end.
+    pub fn extend(&mut self, bit: bool, count: usize) {
+        let end = self.len + count;
+        while self.len < end && !self.len.is_multiple_of(8) {
+            self.push(bit);
+        }
+        let whole = (end - self.len) / 8;
+        self.bytes.resize(self.bytes.len() + whole, if bit { u8::MAX } else { 0 });
+        self.len += whole * 8;
+        self.set += if bit { whole * 8 } else { 0 };
+        while self.len < end {
+            self.push(bit);
+        }
+    }
+
+    /// Makes room for `count` more bits.
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub fn try_reserve(&mut self, count: usize) -> Result<(), std::collections::TryReserveError> {
+        self.bytes.try_reserve(count.div_ceil(8))
+    }
+
     /// The bit at `at`; false if there is none.
     #[must_use]
     #[inline]
@@ -371,6 +394,19 @@ mod tests {
         assert_eq!((texts.str(0), texts.str(1), texts.str(2)), (Some("a"), None, Some("ß")));
         let taken = texts.take(&[2, 0]);
         assert_eq!((taken.len(), taken.str(0), taken.str(1)), (2, Some("ß"), Some("a")));
+    }
+
+    #[test]
+    fn runs_of_bits_are_the_same_as_bit_by_bit() {
+        let (mut runs, mut single) = (Bits::default(), Bits::default());
+        for (bit, count) in [(true, 3), (false, 0), (false, 21), (true, 8), (true, 64), (false, 1), (true, 7)] {
+            runs.extend(bit, count);
+            (0..count).for_each(|_| single.push(bit));
+            assert_eq!(runs, single);
+        }
+        runs.truncate(30);
+        single.truncate(30);
+        assert_eq!(runs, single);
     }
 
     #[test]

@@ -2,10 +2,15 @@
 
 use super::{Array, Bits, Data, DataType, Field};
 
-/// Builds one column. Exactly one `push…` a row; what does not fit the column's type becomes null and says so.
+/// Builds one column. Exactly one `push…` a row; what does not fit the column's type is not pushed and says so.
+///
+/// Nulls cost nothing until the next value: those of the columns of a struct are filled in when a value follows, or at the
+/// end, so that many columns that few rows have are cheap.
 #[derive(Clone, Debug)]
 pub struct ArrayBuilder {
-    validity: Bits,
+    len: usize,
+    /// A bit for each of the first rows, from the first null on.
+    validity: Option<Bits>,
     values: Values,
 }
 
@@ -13,10 +18,25 @@ pub struct ArrayBuilder {
 enum Values {
     Null,
     Bits(Bits),
-    Fixed { width: usize, bytes: Vec<u8> },
-    Bytes { offsets: Vec<i32>, bytes: Vec<u8>, large: bool },
-    List { offsets: Vec<i32>, items: Box<ArrayBuilder>, large: bool },
-    FixedList { length: usize, items: Box<ArrayBuilder> },
+    Fixed {
+        width: usize,
+        bytes: Vec<u8>,
+    },
+    Bytes {
+        offsets: Vec<i32>,
+        bytes: Vec<u8>,
+        large: bool,
+    },
+    List {
+        offsets: Vec<i32>,
+        items: Box<ArrayBuilder>,
+        large: bool,
+    },
+    FixedList {
+        length: usize,
+        items: Box<ArrayBuilder>,
+    },
+    /// Columns may be behind the struct: the rows they lack are null.
     Struct(Vec<ArrayBuilder>),
 }
 
@@ -25,9 +45,8 @@ impl ArrayBuilder {
     #[must_use]
     pub fn new(data_type: &DataType) -> Self {
         let bytes = |large| Values::Bytes { offsets: vec![0], bytes: Vec::new(), large };
-        let list = |item: &Field, large| {
-            Values::List { offsets: vec![0], items: Box::new(Self::new(&item.data_type)), large }
-        };
+        let list =
+            |item: &Field, large| Values::List { offsets: vec![0], items: Box::new(Self::new(&item.data_type)), large };
         let values = match data_type {
             DataType::Boolean => Values::Bits(Bits::default()),
             DataType::Utf8 | DataType::Binary => bytes(false),
@@ -40,7 +59,7 @@ impl ArrayBuilder {
             DataType::Struct(fields) => Values::Struct(Self::all(fields)),
             other => other.width().map_or(Values::Null, |width| Values::Fixed { width, bytes: Vec::new() }),
         };
-        Self { validity: Bits::default(), values }
+        Self { len: 0, validity: None, values }
     }
 
     /// A builder for each of `fields`.
@@ -53,27 +72,71 @@ impl ArrayBuilder {
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
-        self.validity.len()
+        self.len
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len == 0
+    }
+
+    /// Makes room for `rows` more rows of the types whose size is known.
+    ///
+    /// # Errors
+    /// There is not so much memory.
+    pub fn try_reserve(&mut self, rows: usize) -> crate::Result<()> {
+        let room = match &mut self.values {
+            Values::Null => Ok(()),
+            Values::Bits(bits) => bits.try_reserve(rows),
+            Values::Fixed { width, bytes } => bytes.try_reserve(rows.saturating_mul(*width)),
+            Values::Bytes { offsets, .. } | Values::List { offsets, .. } => offsets.try_reserve(rows),
+            Values::FixedList { length, items } => return items.try_reserve(rows.saturating_mul(*length)),
+            Values::Struct(fields) => return fields.iter_mut().try_for_each(|field| field.try_reserve(rows)),
+        };
+        room.map_err(|_| crate::Error::batch("batch.memory", format!("no memory for {rows} more rows of a column")))
+    }
+
+    #[inline]
+    fn one_more(&mut self) {
+        self.len += 1;
+        if let Some(bits) = &mut self.validity {
+            bits.push(true);
+        }
     }
 
     /// A null.
     pub fn push_null(&mut self) {
-        self.validity.push(false);
+        self.push_nulls(1);
+    }
+
+    /// So many nulls.
+    pub fn push_nulls(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        let bits = self.validity.get_or_insert_with(|| {
+            let mut bits = Bits::default();
+            bits.extend(true, self.len);
+            bits
+        });
+        bits.extend(false, count);
+        self.len += count;
         match &mut self.values {
-            Values::Null => {}
-            Values::Bits(bits) => bits.push(false),
-            Values::Fixed { width, bytes } => bytes.resize(bytes.len() + *width, 0),
+            Values::Null | Values::FixedList { .. } | Values::Struct(_) => {}
+            Values::Bits(bits) => bits.extend(false, count),
+            Values::Fixed { width, bytes } => bytes.resize(bytes.len() + count * *width, 0),
             Values::Bytes { offsets, .. } | Values::List { offsets, .. } => {
-                offsets.push(offsets.last().copied().unwrap_or(0));
+                offsets.resize(offsets.len() + count, offsets.last().copied().unwrap_or(0));
             }
-            Values::FixedList { length, items } => (0..*length).for_each(|_| items.push_null()),
-            Values::Struct(fields) => fields.iter_mut().for_each(Self::push_null),
+        }
+    }
+
+    /// Nulls up to row `len`, if there are fewer rows.
+    #[inline]
+    pub fn fill(&mut self, len: usize) {
+        if self.len < len {
+            self.push_nulls(len - self.len);
         }
     }
 
@@ -83,7 +146,7 @@ impl ArrayBuilder {
         match &mut self.values {
             Values::Bits(bits) => {
                 bits.push(value);
-                self.validity.push(true);
+                self.one_more();
                 true
             }
             _ => false,
@@ -96,7 +159,7 @@ impl ArrayBuilder {
         match &mut self.values {
             Values::Fixed { width, bytes } if *width == N => {
                 bytes.extend_from_slice(&value);
-                self.validity.push(true);
+                self.one_more();
                 true
             }
             _ => false,
@@ -112,38 +175,72 @@ impl ArrayBuilder {
         })
     }
 
-    /// A text or a binary that `write` appends in place; it is taken back if `write` says false, or if the column's values
-    /// have another length.
+    /// A text or a binary: the first `len` bytes of `from`. Short ones are copied at one go where `from` has more.
+    #[inline]
+    pub fn push_start(&mut self, from: &[u8], len: usize) -> bool {
+        self.write_bytes(|bytes| {
+            let end = bytes.len() + len;
+            match from.first_chunk::<16>() {
+                Some(chunk) if len <= 16 => {
+                    bytes.extend_from_slice(chunk);
+                    bytes.truncate(end);
+                }
+                _ => bytes.extend_from_slice(from.get(..len).unwrap_or_default()),
+            }
+            bytes.len() == end
+        })
+    }
+
+    /// A text or a binary that `write` appends in place; it is taken back if `write` says false, if the column's values have
+    /// another length, or if all of them together are longer than offsets reach.
     #[inline]
     pub fn write_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         match &mut self.values {
+            Values::Bytes { offsets, bytes, .. } => {
+                let before = bytes.len();
+                let written = write(bytes);
+                match i32::try_from(bytes.len()) {
+                    Ok(end) if written => offsets.push(end),
+                    _ => {
+                        bytes.truncate(before);
+                        return false;
+                    }
+                }
+            }
             Values::Fixed { width, bytes } => {
                 let before = bytes.len();
                 if !write(bytes) || bytes.len() != before + *width {
                     bytes.truncate(before);
                     return false;
                 }
-                self.validity.push(true);
-                true
             }
-            Values::Bytes { offsets, bytes, .. } => {
-                let before = bytes.len();
-                if !write(bytes) {
-                    bytes.truncate(before);
-                    return false;
-                }
-                offsets.push(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
-                self.validity.push(true);
-                true
-            }
-            _ => false,
+            _ => return false,
+        }
+        self.one_more();
+        true
+    }
+
+    /// The text or binary at `row`, of those pushed so far.
+    #[must_use]
+    pub fn bytes(&self, row: usize) -> &[u8] {
+        match &self.values {
+            Values::Bytes { offsets, bytes, .. } => match (offsets.get(row), offsets.get(row + 1)) {
+                (Some(&from), Some(&to)) => bytes.get(from as usize..to as usize).unwrap_or_default(),
+                _ => &[],
+            },
+            _ => &[],
         }
     }
 
     /// The builder of a list's items, if the column is one; [`ArrayBuilder::end_list`] ends the row.
+    #[inline]
     pub fn items(&mut self) -> Option<&mut Self> {
         match &mut self.values {
-            Values::List { items, .. } | Values::FixedList { items, .. } => Some(items),
+            Values::List { items, .. } => Some(items),
+            Values::FixedList { length, items } => {
+                items.fill(self.len * *length);
+                Some(items)
+            }
             _ => None,
         }
     }
@@ -154,17 +251,27 @@ impl ArrayBuilder {
         match &mut self.values {
             Values::List { offsets, items, .. } => offsets.push(i32::try_from(items.len()).unwrap_or(i32::MAX)),
             Values::FixedList { length, items } => {
-                let end = (self.validity.len() + 1) * *length;
+                let end = (self.len + 1) * *length;
                 items.truncate(end);
-                (items.len()..end).for_each(|_| items.push_null());
+                items.fill(end);
             }
             _ => return,
         }
-        self.validity.push(true);
+        self.one_more();
     }
 
-    /// The builders of a struct's fields, if the column is one; [`ArrayBuilder::end_struct`] ends the row.
+    /// The builders of a struct's fields, each at the struct's next row; [`ArrayBuilder::end_struct`] ends the row.
     pub fn fields(&mut self) -> Option<&mut [Self]> {
+        let len = self.len;
+        let fields = self.late_fields()?;
+        fields.iter_mut().for_each(|field| field.fill(len));
+        Some(fields)
+    }
+
+    /// The builders of a struct's fields, which may be behind the struct: the caller [fills](ArrayBuilder::fill) those that it
+    /// has a value for.
+    #[inline]
+    pub fn late_fields(&mut self) -> Option<&mut [Self]> {
         match &mut self.values {
             Values::Struct(fields) => Some(fields),
             _ => None,
@@ -172,41 +279,43 @@ impl ArrayBuilder {
     }
 
     /// Ends a row of a struct: fields that have no value for it get null.
+    #[inline]
     pub fn end_struct(&mut self) {
-        let rows = self.validity.len() + 1;
-        if let Values::Struct(fields) = &mut self.values {
-            for field in fields {
-                while field.len() < rows {
-                    field.push_null();
-                }
-            }
-            self.validity.push(true);
+        if let Values::Struct(_) = &self.values {
+            self.one_more();
         }
     }
 
     /// Takes back all rows from `len` on: what was pushed of a row that turned out to be bad.
     pub fn truncate(&mut self, len: usize) {
-        self.validity.truncate(len);
         match &mut self.values {
             Values::Null => {}
+            // Also where the struct itself is not longer: its columns may have begun the next row.
+            Values::Struct(fields) => fields.iter_mut().for_each(|field| field.truncate(len)),
+            Values::FixedList { length, items } => items.truncate(len * *length),
+            Values::List { offsets, items, .. } => {
+                offsets.truncate(len + 1);
+                items.truncate(offsets.last().and_then(|&end| usize::try_from(end).ok()).unwrap_or(0));
+            }
+            _ if len >= self.len => return,
             Values::Bits(bits) => bits.truncate(len),
             Values::Fixed { width, bytes } => bytes.truncate(len * *width),
             Values::Bytes { offsets, bytes, .. } => {
                 offsets.truncate(len + 1);
                 bytes.truncate(offsets.last().and_then(|&end| usize::try_from(end).ok()).unwrap_or(0));
             }
-            Values::List { offsets, items, .. } => {
-                offsets.truncate(len + 1);
-                items.truncate(offsets.last().and_then(|&end| usize::try_from(end).ok()).unwrap_or(0));
+        }
+        if len < self.len {
+            self.len = len;
+            if let Some(bits) = &mut self.validity {
+                bits.truncate(len);
             }
-            Values::FixedList { length, items } => items.truncate(len * *length),
-            Values::Struct(fields) => fields.iter_mut().for_each(|field| field.truncate(len)),
         }
     }
 
     /// The column; the builder is empty afterwards and keeps its type.
     pub fn finish(&mut self) -> Array {
-        let validity = std::mem::take(&mut self.validity);
+        let len = std::mem::take(&mut self.len);
         let data = match &mut self.values {
             Values::Null => Data::Null,
             Values::Bits(bits) => Data::Bits(std::mem::take(bits)),
@@ -221,10 +330,19 @@ impl ArrayBuilder {
                 items: Box::new(items.finish()),
                 large: *large,
             },
-            Values::FixedList { length, items } => Data::FixedList { length: *length, items: Box::new(items.finish()) },
-            Values::Struct(fields) => Data::Struct(fields.iter_mut().map(Self::finish).collect()),
+            Values::FixedList { length, items } => {
+                items.fill(len * *length);
+                Data::FixedList { length: *length, items: Box::new(items.finish()) }
+            }
+            Values::Struct(fields) => {
+                let column = |field: &mut Self| {
+                    field.fill(len);
+                    field.finish()
+                };
+                Data::Struct(fields.iter_mut().map(column).collect())
+            }
         };
-        Array::new(validity.len(), Some(validity), data)
+        Array::new(len, self.validity.take(), data)
     }
 }
 
@@ -251,6 +369,30 @@ mod tests {
         assert_eq!(array.len(), 11);
         assert_eq!((array.fields()[0].i64(9), array.fields()[0].i64(10)), (Some(9), None));
         assert!(array.is_valid(9) && !array.is_valid(10));
+    }
+
+    #[test]
+    fn late_columns_are_filled_in() {
+        let inner = DataType::Struct(vec![Field::new("a", DataType::Int64), Field::new("b", DataType::Utf8)]);
+        let mut builder = ArrayBuilder::new(&inner);
+        for row in 0..20_i64 {
+            match row % 5 {
+                0 => builder.push_null(),
+                1 => {
+                    let field = &mut builder.late_fields().unwrap()[0];
+                    field.fill(usize::try_from(row).unwrap());
+                    assert!(field.push_fixed(row.to_le_bytes()));
+                    builder.end_struct();
+                }
+                _ => builder.end_struct(),
+            }
+        }
+        let array = builder.finish();
+        assert_eq!((array.fields()[0].len(), array.fields()[1].len()), (20, 20));
+        let values: Vec<Option<i64>> = (0..20).map(|row| array.fields()[0].i64(row)).collect();
+        let expected: Vec<Option<i64>> = (0..20).map(|row| (row % 5 == 1).then_some(row)).collect();
+        assert_eq!(values, expected);
+        assert!((0..20).all(|row| array.is_valid(row) == (row % 5 != 0)));
     }
 
     #[test]

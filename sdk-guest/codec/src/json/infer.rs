@@ -1,0 +1,232 @@
+//! The schema that the first messages suggest, so that nothing of them is lost.
+//!
+//! Whole numbers are int64, or uint64 or decimal128(38, 0) where they need it, and text beyond. Whole numbers beside numbers
+//! with a fraction are float64 if each of the whole ones is exact in it, and text otherwise. Kinds that do not go together
+//! are text. `null`, `{}` and `[]` say nothing by themselves: a field that has nothing else is text. Text columns take
+//! anything, as its JSON text.
+
+use std::collections::HashMap;
+
+use super::{
+    Settings, Utf8,
+    rows,
+    scan::{DEEPEST, Scanner},
+    wrong::Wrong,
+};
+use crate::{DataType, Field, Input, Schema, number::{Grammar, Number}};
+
+/// Messages looked at.
+const SAMPLE: usize = 8192;
+/// Objects deeper than this are kept as text.
+const NESTED: usize = 32;
+/// Longer names make no columns.
+const NAME: usize = 256;
+
+type Read = Result<(), Wrong>;
+
+/// What the values of one field have been so far.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    bool: bool,
+    text: bool,
+    number: Option<Numbers>,
+    empty_list: bool,
+    empty_object: bool,
+    list: Option<Box<Seen>>,
+    object: Option<Fields>,
+}
+
+/// What the numbers of one field have been.
+#[derive(Clone, Copy, Debug, Default)]
+struct Numbers {
+    negative: bool,
+    /// Some are beyond int64, uint64, 38 digits.
+    beyond: [bool; 3],
+    /// Some are written with a point or an exponent.
+    fraction: bool,
+    /// A whole one is not exact as a float, or a float is out of range.
+    inexact: bool,
+}
+
+/// Fields in the order in which they appeared.
+#[derive(Clone, Debug, Default)]
+struct Fields {
+    list: Vec<(String, Seen)>,
+    index: HashMap<String, usize>,
+}
+
+/// What bounds the schema.
+struct Bounds {
+    /// Columns that may still be added.
+    left: usize,
+}
+
+/// The schema of the first messages of `input`; those that are not JSON objects are passed over.
+pub(super) fn schema(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>) -> Schema {
+    let mut fields = Fields::default();
+    let mut bounds = Bounds { left: settings.columns as usize };
+    let depth = (settings.depth as usize).min(DEEPEST);
+    let mut left = SAMPLE;
+    super::each(input, |message, from, to| {
+        if left == 0 {
+            return;
+        }
+        left -= 1;
+        let mut scanner = Scanner::new(input.bytes, from, to, depth);
+        // The message is checked as a whole, so that a broken one leaves no trace.
+        let sound = utf8.check(message, from, to).and_then(|()| rows::whole(&mut Scanner::new(input.bytes, from, to, depth)));
+        if sound.is_ok() && scanner.peek() == b'{' {
+            drop(object(&mut scanner, &mut fields, 0, &mut bounds));
+        }
+    });
+    Schema::new(fields.list.into_iter().map(|(name, seen)| Field::new(name, seen.data_type())).collect())
+}
+
+/// Takes the value that is next into account.
+fn value(scanner: &mut Scanner<'_>, seen: &mut Seen, level: usize, bounds: &mut Bounds) -> Read {
+    match scanner.peek() {
+        b'{' if level < NESTED => {
+            let fields = seen.object.get_or_insert_with(Fields::default);
+            let before = fields.list.len();
+            object(scanner, fields, level, bounds)?;
+            if before == 0 && fields.list.is_empty() {
+                seen.object = None;
+                seen.empty_object = true;
+            }
+            Ok(())
+        }
+        b'[' if level < NESTED => list(scanner, seen, level, bounds),
+        b'"' => {
+            seen.text = true;
+            scanner.string().map(|_| ())
+        }
+        b't' | b'f' => {
+            seen.bool = true;
+            scanner.skip(level).map(|_| ())
+        }
+        b'-' | b'0'..=b'9' => {
+            seen.number.get_or_insert_default().meet(scanner.number()?);
+            Ok(())
+        }
+        b'n' => scanner.skip(level).map(|_| ()),
+        _ => {
+            seen.text = true;
+            seen.bool = true;
+            scanner.skip(level).map(|_| ())
+        }
+    }
+}
+
+fn object(scanner: &mut Scanner<'_>, fields: &mut Fields, level: usize, bounds: &mut Bounds) -> Read {
+    scanner.enter(level)?;
+    if scanner.take(b'}') {
+        return Ok(());
+    }
+    let mut room = Vec::new();
+    loop {
+        let key = scanner.key()?;
+        let name = std::str::from_utf8(key.plain(&mut room)).unwrap_or_default();
+        match fields.at(name, bounds) {
+            Some(seen) => value(scanner, seen, level + 1, bounds)?,
+            None => {
+                scanner.skip(level + 1)?;
+            }
+        }
+        if !scanner.more(b'}')? {
+            return Ok(());
+        }
+    }
+}
+
+fn list(scanner: &mut Scanner<'_>, seen: &mut Seen, level: usize, bounds: &mut Bounds) -> Read {
+    scanner.enter(level)?;
+    if scanner.take(b']') {
+        seen.empty_list = true;
+        return Ok(());
+    }
+    let item = seen.list.get_or_insert_default();
+    loop {
+        value(scanner, item, level + 1, bounds)?;
+        if !scanner.more(b']')? {
+            return Ok(());
+        }
+    }
+}
+
+impl Fields {
+    fn at(&mut self, name: &str, bounds: &mut Bounds) -> Option<&mut Seen> {
+        let at = match self.index.get(name) {
+            Some(&at) => at,
+            None if bounds.left == 0 || name.len() > NAME => return None,
+            None => {
+                bounds.left -= 1;
+                self.list.push((name.to_owned(), Seen::default()));
+                self.index.insert(name.to_owned(), self.list.len() - 1);
+                self.list.len() - 1
+            }
+        };
+        self.list.get_mut(at).map(|(_, seen)| seen)
+    }
+}
+
+impl Seen {
+    fn data_type(self) -> DataType {
+        let kinds = [
+            self.bool,
+            self.text,
+            self.number.is_some(),
+            self.list.is_some() || self.empty_list,
+            self.object.is_some() || self.empty_object,
+        ];
+        // None at all, or more than one: text takes whatever comes.
+        if kinds.into_iter().filter(|kind| *kind).count() != 1 {
+            return DataType::Utf8;
+        }
+        match (self.bool, self.number, self.list, self.object) {
+            (true, ..) => DataType::Boolean,
+            (_, Some(numbers), ..) => numbers.data_type(),
+            (_, _, Some(item), _) => DataType::List(Box::new(Field::new("item", item.data_type()))),
+            (.., Some(fields)) => {
+                let field = |(name, seen): (String, Self)| Field::new(name, seen.data_type());
+                DataType::Struct(fields.list.into_iter().map(field).collect())
+            }
+            _ => DataType::Utf8,
+        }
+    }
+}
+
+impl Numbers {
+    fn meet(&mut self, text: &str) {
+        let Ok(number) = Number::parse(text, Grammar::JSON) else { return };
+        let float = number.float64();
+        if !number.is_plain() {
+            self.fraction = true;
+            self.inexact |= float.is_err();
+            return;
+        }
+        match number.integer() {
+            Ok(whole) => {
+                self.negative |= whole < 0;
+                self.beyond[0] |= i64::try_from(whole).is_err();
+                self.beyond[1] |= u64::try_from(whole).is_err() && whole >= 0;
+                self.beyond[2] |= number.decimal(38, 0, None).is_err();
+                // Above 2^53 a float may be exact by chance; the next one is not.
+                self.inexact |= whole.unsigned_abs() > 1 << 53;
+            }
+            Err(_) => {
+                self.beyond = [true; 3];
+                self.inexact = true;
+            }
+        }
+    }
+
+    fn data_type(self) -> DataType {
+        match (self.fraction, self.inexact, self.beyond) {
+            (true, false, _) => DataType::Float64,
+            (true, true, _) | (false, _, [.., true]) => DataType::Utf8,
+            (false, _, [false, ..]) => DataType::Int64,
+            (false, _, [true, false, _]) if !self.negative => DataType::UInt64,
+            (false, ..) => DataType::Decimal128(38, 0),
+        }
+    }
+}

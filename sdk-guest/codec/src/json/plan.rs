@@ -1,0 +1,266 @@
+//! What the keys of one object mean, and which one is likely next.
+//!
+//! Objects of one kind mostly have their keys in one order. Each key remembers the one that followed it last time, so that
+//! the next key is compared where it lies, as `"name":`, before it is looked up. What comes out never depends on it.
+
+use std::{cell::Cell, collections::HashMap};
+
+use super::{scan::Scanner, wrong::Wrong};
+use crate::{
+    DataType, Error, Field, Result, TimeUnit, text,
+    unknown::{Counter, Unknown},
+};
+
+/// No key.
+const NONE: u32 = u32::MAX;
+/// Items that one row of nested lists of one length may have: a null costs as many.
+const FIXED_ITEMS: u64 = 1 << 16;
+
+/// The keys of one object.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) columns: Vec<Column>,
+    keys: Vec<Key>,
+    index: HashMap<Box<[u8]>, u32>,
+    /// The key that an object likely begins with.
+    first: Cell<u32>,
+    /// Columns without nulls.
+    pub(super) required: Vec<usize>,
+    /// Names of the objects around, each with its dot.
+    prefix: String,
+}
+
+/// A column, or a field of a struct.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) name: String,
+    /// The name as it stands in JSON, without quotes.
+    pub(super) written: Vec<u8>,
+    pub(super) node: Node,
+}
+
+/// A value's type, and how it is read.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) kind: Kind,
+    pub(super) data_type: DataType,
+    pub(super) nullable: bool,
+}
+
+/// How values are read. The frequent ones come first and have ways of their own.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Int64,
+    Float64,
+    Text,
+    Bool,
+    /// Unit, and whether a text must have a zone.
+    Timestamp(TimeUnit, bool),
+    /// Any other type of single values.
+    Scalar,
+    List(Box<Node>),
+    /// And its length.
+    FixedList(Box<Node>, usize),
+    Struct(Box<Plan>),
+    /// Type of the key, and the value.
+    Map(DataType, Box<Node>),
+    /// Nothing but null.
+    Null,
+}
+
+#[derive(Debug)]
+struct Key {
+    /// `"name":` as it mostly stands in a message; empty where it cannot be compared like that.
+    text: Vec<u8>,
+    first: u64,
+    mask: u64,
+    target: Target,
+    next: Cell<u32>,
+}
+
+/// Where a value goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target {
+    /// Into this column.
+    Column(usize),
+    /// Nowhere: nobody wants it.
+    Unwanted,
+    /// It is not in the schema; counted in this slot.
+    Unknown(Option<u32>),
+}
+
+/// A key that was read.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    pub(super) target: Target,
+    /// The key as it stands in the message, without quotes.
+    pub(super) written: &'a [u8],
+    key: u32,
+}
+
+impl Plan {
+    pub(super) fn new(fields: &[Field], prefix: String) -> Result<Self> {
+        let mut plan = Self {
+            columns: Vec::with_capacity(fields.len()),
+            keys: Vec::new(),
+            index: HashMap::new(),
+            first: Cell::new(0),
+            required: (0..fields.len()).filter(|&at| fields.get(at).is_some_and(|field| !field.nullable)).collect(),
+            prefix,
+        };
+        for (at, field) in fields.iter().enumerate() {
+            let path = format!("{}{}", plan.prefix, field.name);
+            if plan.index.contains_key(field.name.as_bytes()) {
+                return Err(Error::config(format!("column `{path}` stands twice in the schema")));
+            }
+            plan.add(field.name.as_bytes(), Target::Column(at));
+            let written = written(&field.name);
+            plan.columns.push(Column { name: field.name.clone(), written, node: Node::new(field, &path)? });
+        }
+        Ok(plan)
+    }
+
+    /// A key that is in the schema and that nobody wants.
+    pub(super) fn unwanted(&mut self, name: &str) {
+        self.add(name.as_bytes(), Target::Unwanted);
+    }
+
+    /// The value of this column's key is no value of the column.
+    pub(super) fn forget(&mut self, name: &str) {
+        if let Some(key) = self.index.remove(name.as_bytes())
+            && let Some(key) = self.keys.get_mut(key as usize)
+        {
+            key.text.clear();
+        }
+    }
+
+    fn add(&mut self, name: &[u8], target: Target) -> u32 {
+        // A name with something to escape could look like more than one key.
+        let plain = name.iter().all(|&byte| byte >= b' ' && byte != b'"' && byte != b'\\');
+        let text = if plain { [b"\"", name, b"\":"].concat() } else { Vec::new() };
+        let mut first = [0; 8];
+        first.iter_mut().zip(&text).for_each(|(to, from)| *to = *from);
+        let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
+        let key = u32::try_from(self.keys.len()).unwrap_or(NONE);
+        let next = Cell::new(key.saturating_add(1));
+        self.keys.push(Key { text, first: u64::from_le_bytes(first), mask, target, next });
+        self.index.insert(name.into(), key);
+        key
+    }
+
+    /// Takes the next key and its colon; `before` is the key before it.
+    #[inline(always)]
+    pub(super) fn key<'a>(
+        &mut self,
+        scanner: &mut Scanner<'a>,
+        before: Option<&Found<'a>>,
+        counter: &mut Counter,
+        unknown: Unknown,
+    ) -> std::result::Result<Found<'a>, Wrong> {
+        scanner.peek();
+        let likely = self.after(before).get();
+        if let Some(found) = self.try_key(scanner, likely) {
+            return Ok(found);
+        }
+        self.look_up(scanner, before, counter, unknown)
+    }
+
+    /// Takes this key and its colon, if they are next.
+    #[inline(always)]
+    fn try_key<'a>(&self, scanner: &mut Scanner<'a>, likely: u32) -> Option<Found<'a>> {
+        let from = scanner.at;
+        let key = self.keys.get(likely as usize)?;
+        if key.text.is_empty() || !scanner.take_key(&key.text, key.first, key.mask) {
+            return None;
+        }
+        let written = scanner.wide(from + 1).get(..key.text.len() - 3).unwrap_or_default();
+        Some(Found { target: key.target, written, key: likely })
+    }
+
+    #[inline(always)]
+    fn after(&self, before: Option<&Found<'_>>) -> &Cell<u32> {
+        before.and_then(|found| self.keys.get(found.key as usize)).map_or(&self.first, |key| &key.next)
+    }
+
+    fn look_up<'a>(
+        &mut self,
+        scanner: &mut Scanner<'a>,
+        before: Option<&Found<'a>>,
+        counter: &mut Counter,
+        unknown: Unknown,
+    ) -> std::result::Result<Found<'a>, Wrong> {
+        // One key may be missing here that is mostly there.
+        let from = scanner.at;
+        let skipped = self.keys.get(self.after(before).get() as usize).map_or(NONE, |key| key.next.get());
+        if let Some(found) = self.try_key(scanner, skipped) {
+            return Ok(found);
+        }
+        let text = scanner.key()?;
+        let mut room = Vec::new();
+        let name = text.plain(&mut room);
+        let known = self.index.get(name).copied();
+        let (key, target) = match known.and_then(|key| Some((key, self.keys.get(key as usize)?.target))) {
+            Some(found) => found,
+            None if unknown == Unknown::Fail => {
+                let name = String::from_utf8_lossy(name);
+                return Err(Wrong::unknown(scanner.offset(from)).within(&name));
+            }
+            None => {
+                let slot = counter.slot(format!("{}{}", self.prefix, String::from_utf8_lossy(name)));
+                let key = slot.map_or(NONE, |_| self.add(name, Target::Unknown(slot)));
+                (key, Target::Unknown(slot))
+            }
+        };
+        if key != NONE {
+            self.after(before).set(key);
+        }
+        Ok(Found { target, written: text.inside, key })
+    }
+}
+
+impl Node {
+    pub(super) fn new(field: &Field, path: &str) -> Result<Self> {
+        let refused = |what: &str| Err(Error::config(format!("column `{path}` {what}")));
+        let child = |item: &Field| Self::new(item, path).map(Box::new);
+        let kind = match &field.data_type {
+            DataType::Null => return refused("has the type null, which says nothing; choose another"),
+            DataType::Int64 => Kind::Int64,
+            DataType::Float64 => Kind::Float64,
+            DataType::Utf8 | DataType::LargeUtf8 => Kind::Text,
+            DataType::Boolean => Kind::Bool,
+            DataType::Timestamp(unit, zone) => Kind::Timestamp(*unit, !zone.as_deref().is_none_or(text::is_utc)),
+            DataType::Decimal128(precision, scale) if !(1..=38).contains(precision) || scale.unsigned_abs() > 38 => {
+                return refused("is a decimal of more than 38 digits, or of none");
+            }
+            DataType::Struct(fields) => Kind::Struct(Box::new(Plan::new(fields, format!("{path}."))?)),
+            DataType::List(item) | DataType::LargeList(item) => Kind::List(child(item)?),
+            DataType::FixedSizeList(item, length) if fixed_items(&field.data_type) <= FIXED_ITEMS => {
+                Kind::FixedList(child(item)?, *length as usize)
+            }
+            DataType::FixedSizeList(..) => return refused("has more items in a row than a list of one length may have"),
+            DataType::Map(entry) => match &entry.data_type {
+                DataType::Struct(fields) => match fields.as_slice() {
+                    [key, value] if text::is_scalar(&key.data_type) => Kind::Map(key.data_type.clone(), child(value)?),
+                    _ => return refused("is a map whose keys are no texts, numbers or times"),
+                },
+                _ => return refused("is a map whose entries are no struct"),
+            },
+            _ => Kind::Scalar,
+        };
+        Ok(Self { kind, data_type: field.data_type.clone(), nullable: field.nullable })
+    }
+}
+
+fn fixed_items(data_type: &DataType) -> u64 {
+    match data_type {
+        DataType::FixedSizeList(item, length) => u64::from(*length).saturating_mul(fixed_items(&item.data_type)),
+        DataType::Struct(fields) => fields.iter().map(|field| fixed_items(&field.data_type)).fold(1, u64::saturating_add),
+        _ => 1,
+    }
+}
+
+/// A name as JSON writes it, without the quotes.
+fn written(name: &str) -> Vec<u8> {
+    let quoted = serde_json::to_string(name).unwrap_or_default();
+    quoted.as_bytes().get(1..quoted.len().saturating_sub(1)).unwrap_or_default().to_vec()
+}

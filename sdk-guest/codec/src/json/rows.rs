@@ -1,0 +1,556 @@
+//! Reads messages into columns, as a schema says, in one pass.
+
+use super::{
+    Settings,
+    plan::{Column, Found, Kind, Node, Plan, Target},
+    scan::{Scanner, Text},
+    settings::Duplicates,
+    wrong::Wrong,
+};
+use crate::{
+    ArrayBuilder, Batch, Coerce, DataType, Error, Field, Result, Schema, TimeUnit,
+    number::{Grammar, Number},
+    reason::Misfit,
+    text,
+    time::{Moment, has_calendar},
+    unknown::{Counter, Unknown},
+};
+
+type Read = std::result::Result<(), Wrong>;
+
+/// A table under construction.
+#[derive(Debug)]
+pub(super) struct Rows {
+    schema: Schema,
+    plan: Plan,
+    builders: Vec<ArrayBuilder>,
+    rows: usize,
+    aside: Aside,
+    depth: usize,
+}
+
+/// What reading needs besides the plan.
+#[derive(Debug)]
+struct Aside {
+    coerce: Coerce,
+    duplicates: Duplicates,
+    unknown: Unknown,
+    /// Fields outside the schema.
+    counter: Counter,
+    /// The column that captures them.
+    capture: Option<usize>,
+    /// Those of the message at hand, as JSON.
+    captured: Vec<u8>,
+    /// Where the reader is, as JSON text, each name with its dot; only kept where unknown fields are captured.
+    path: Vec<u8>,
+    /// Texts without their escapes.
+    room: Vec<u8>,
+}
+
+impl Rows {
+    /// Reads rows of `schema`, or of those columns of it that are among `wanted`.
+    pub(super) fn new(schema: Schema, settings: &Settings<()>, wanted: Option<&[String]>) -> Result<Self> {
+        let mut fields = schema.fields().to_vec();
+        let name = &settings.unknown_column;
+        let captures = settings.unknown == Unknown::Capture;
+        if captures && !fields.iter().any(|field| field.name == *name) {
+            fields.push(Field::new(name.clone(), DataType::Utf8));
+        }
+        let is_wanted = |field: &Field| wanted.is_none_or(|wanted| wanted.contains(&field.name));
+        let (fields, unwanted): (Vec<Field>, Vec<Field>) = fields.into_iter().partition(is_wanted);
+        let mut plan = Plan::new(&fields, String::new())?;
+        unwanted.iter().for_each(|field| plan.unwanted(&field.name));
+        let capture = fields.iter().position(|field| captures && field.name == *name);
+        if captures {
+            plan.forget(name);
+        }
+        if let Some(field) = capture.and_then(|at| fields.get(at)).filter(|field| field.data_type != DataType::Utf8) {
+            let what = format!("column `{}` captures unknown fields and must be utf8", field.name);
+            return Err(Error::config(what));
+        }
+        let aside = Aside {
+            coerce: settings.coerce.clone(),
+            duplicates: settings.duplicates,
+            unknown: settings.unknown,
+            counter: Counter::default(),
+            capture,
+            captured: Vec::new(),
+            path: Vec::new(),
+            room: Vec::new(),
+        };
+        let builders = ArrayBuilder::all(&fields);
+        Ok(Self { plan, builders, schema: Schema::new(fields), rows: 0, aside, depth: settings.depth as usize })
+    }
+
+    pub(super) fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Fields outside the schema since the last call.
+    pub(super) fn unknown(&mut self) -> Vec<crate::UnknownField> {
+        self.aside.counter.take()
+    }
+
+    /// Makes room for so many rows.
+    pub(super) fn reserve(&mut self, rows: usize) -> Result<()> {
+        self.builders.iter_mut().try_for_each(|builder| builder.try_reserve(rows))
+    }
+
+    /// Reads the message at `from..to` of `all` as the next row; if it is wrong, nothing of it stays.
+    pub(super) fn read(&mut self, all: &[u8], from: usize, to: usize) -> Read {
+        let mut scanner = Scanner::new(all, from, to, self.depth);
+        let read = self.message(&mut scanner);
+        self.aside.counter.end(read.is_ok());
+        match read {
+            Ok(()) => {
+                self.rows += 1;
+                Ok(())
+            }
+            Err(wrong) => {
+                self.take_back();
+                // Whether it is JSON at all comes first, also where a value before the place does not fit.
+                match wrong.is_value() {
+                    true => whole(&mut Scanner::new(all, from, to, self.depth)).and(Err(wrong)),
+                    false => Err(wrong),
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn take_back(&mut self) {
+        self.builders.iter_mut().for_each(|builder| builder.truncate(self.rows));
+        self.aside.captured.clear();
+        self.aside.path.clear();
+    }
+
+    fn message(&mut self, scanner: &mut Scanner<'_>) -> Read {
+        if scanner.peek() != b'{' {
+            let at = scanner.at;
+            let text = if scanner.is_done() { scanner.wrong("the message is empty")? } else { scanner.skip(0)? };
+            return Err(Wrong::no_object(text, scanner.offset(at)));
+        }
+        object(&mut self.plan, scanner, &mut self.builders, self.rows, 0, &mut self.aside)?;
+        end(scanner)?;
+        let Aside { capture, captured, .. } = &mut self.aside;
+        if !captured.is_empty()
+            && let Some(builder) = capture.and_then(|at| self.builders.get_mut(at))
+        {
+            captured.push(b'}');
+            builder.fill(self.rows);
+            let pushed = builder.push_bytes(captured);
+            captured.clear();
+            return if pushed { Ok(()) } else { scanner.wrong("unknown fields are too long to be captured") };
+        }
+        Ok(())
+    }
+
+    /// The rows since the last call.
+    pub(super) fn finish(&mut self) -> Result<Batch> {
+        let rows = std::mem::take(&mut self.rows);
+        let column = |builder: &mut ArrayBuilder| {
+            builder.fill(rows);
+            builder.finish()
+        };
+        let columns = self.builders.iter_mut().map(column).collect();
+        Batch::new(self.schema.clone(), columns, rows)
+    }
+}
+
+/// Passes over a message whose schema does not matter.
+pub(super) fn whole(scanner: &mut Scanner<'_>) -> Read {
+    if scanner.is_done() {
+        return scanner.wrong("the message is empty");
+    }
+    scanner.skip(0)?;
+    end(scanner)
+}
+
+/// Nothing may follow the object of a message.
+fn end(scanner: &mut Scanner<'_>) -> Read {
+    match scanner.peek() {
+        0 if scanner.is_done() => Ok(()),
+        b'{' | b'[' => scanner.wrong("several values stand on one line; send one a message, or a line"),
+        _ => scanner.wrong("something follows the value"),
+    }
+}
+
+/// Reads the object that is next into row `row` of `builders`.
+fn object(
+    plan: &mut Plan,
+    scanner: &mut Scanner<'_>,
+    builders: &mut [ArrayBuilder],
+    row: usize,
+    level: usize,
+    aside: &mut Aside,
+) -> Read {
+    scanner.enter(level)?;
+    if !scanner.take(b'}') {
+        let mut before: Option<Found<'_>> = None;
+        loop {
+            let found = plan.key(scanner, before.as_ref(), &mut aside.counter, aside.unknown)?;
+            match found.target {
+                Target::Column(at) => {
+                    if let (Some(column), Some(builder)) = (plan.columns.get_mut(at), builders.get_mut(at)) {
+                        column.read(scanner, builder, row, level + 1, aside)?;
+                    }
+                }
+                Target::Unwanted => {
+                    scanner.skip(level + 1)?;
+                }
+                Target::Unknown(slot) => {
+                    aside.counter.touch(slot);
+                    let text = scanner.skip(level + 1)?;
+                    aside.capture(found.written, text);
+                }
+            }
+            if !scanner.more(b'}')? {
+                break;
+            }
+            before = Some(found);
+        }
+    }
+    for at in &plan.required {
+        if let (Some(column), Some(builder)) = (plan.columns.get(*at), builders.get(*at))
+            && builder.len() <= row
+        {
+            return Err(Wrong::missing(scanner.offset(scanner.at)).within(&column.name));
+        }
+    }
+    Ok(())
+}
+
+impl Aside {
+    /// Keeps a field that is not in the schema, where they are captured.
+    fn capture(&mut self, key: &[u8], value: &[u8]) {
+        if self.capture.is_some() {
+            self.captured.extend_from_slice(if self.captured.is_empty() { b"{\"" } else { b",\"" });
+            self.captured.extend_from_slice(&self.path);
+            self.captured.extend_from_slice(key);
+            self.captured.extend_from_slice(b"\":");
+            self.captured.extend_from_slice(value);
+        }
+    }
+
+    /// Goes into a field or item; what the path was before.
+    fn descend(&mut self, into: &[u8], item: Option<usize>) -> usize {
+        let before = self.path.len();
+        if self.capture.is_some() {
+            match item {
+                None => self.path.extend_from_slice(into),
+                Some(index) => {
+                    self.path.pop();
+                    self.path.extend_from_slice(format!("[{index}]").as_bytes());
+                }
+            }
+            self.path.push(b'.');
+        }
+        before
+    }
+
+    /// Goes back to where the path was.
+    fn ascend(&mut self, before: usize) {
+        self.path.truncate(before);
+        if let Some(dot) = self.path.last_mut() {
+            *dot = b'.';
+        }
+    }
+}
+
+impl Column {
+    #[inline(always)]
+    fn read(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        builder: &mut ArrayBuilder,
+        row: usize,
+        level: usize,
+        aside: &mut Aside,
+    ) -> Read {
+        if builder.len() > row {
+            if aside.duplicates == Duplicates::Fail {
+                return Err(Wrong::twice(scanner.offset(scanner.at)).within(&self.name));
+            }
+            builder.truncate(row);
+        }
+        builder.fill(row);
+        let before = if self.node.nests() { aside.descend(&self.written, None) } else { 0 };
+        let read = self.node.read(scanner, builder, level, aside);
+        if self.node.nests() {
+            aside.ascend(before);
+        }
+        read.map_err(|wrong| wrong.within(&self.name))
+    }
+}
+
+impl Node {
+    #[inline(always)]
+    fn nests(&self) -> bool {
+        matches!(self.kind, Kind::List(_) | Kind::FixedList(..) | Kind::Struct(_) | Kind::Map(..))
+    }
+
+    /// Reads the value that is next as the next row of `builder`.
+    #[inline(always)]
+    fn read(&mut self, scanner: &mut Scanner<'_>, builder: &mut ArrayBuilder, level: usize, aside: &mut Aside) -> Read {
+        let first = scanner.peek();
+        let pushed = match &mut self.kind {
+            Kind::Text if first == b'"' => {
+                let text = scanner.string()?;
+                push_text(scanner, builder, text)
+            }
+            Kind::Int64 if let Some(value) = scanner.short_integer() => builder.push_fixed(value.to_le_bytes()),
+            Kind::Float64 if let Some(value) = scanner.short_float() => builder.push_fixed(value.to_le_bytes()),
+            Kind::Bool if first == b't' && scanner.take_all(b"true") => builder.push_bool(true),
+            Kind::Bool if first == b'f' && scanner.take_all(b"false") => builder.push_bool(false),
+            Kind::Timestamp(unit, zoned) if first == b'"' => {
+                let at = scanner.at;
+                match timestamp(scanner.string()?, *unit, *zoned, &aside.coerce) {
+                    Some(count) => builder.push_fixed(count.to_le_bytes()),
+                    None => {
+                        scanner.at = at;
+                        false
+                    }
+                }
+            }
+            Kind::Struct(plan) if first == b'{' => {
+                let row = builder.len();
+                if let Some(fields) = builder.late_fields() {
+                    object(plan, scanner, fields, row, level, aside)?;
+                }
+                builder.end_struct();
+                true
+            }
+            Kind::List(item) if first == b'[' => {
+                list(item, scanner, builder, level, aside)?;
+                true
+            }
+            _ => false,
+        };
+        if pushed { Ok(()) } else { self.read_far(scanner, builder, first, level, aside) }
+    }
+
+    /// Everything that is not frequent: nulls, coercions, misfits.
+    #[inline(never)]
+    fn read_far(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        builder: &mut ArrayBuilder,
+        first: u8,
+        level: usize,
+        aside: &mut Aside,
+    ) -> Read {
+        if first == b'n' && self.nullable && scanner.take_all(b"null") {
+            builder.push_null();
+            return Ok(());
+        }
+        let from = scanner.at;
+        let misfit = match (&mut self.kind, first) {
+            (Kind::Text, b'"' | b'n') => Misfit::Range,
+            (Kind::Text, _) => {
+                let text = scanner.skip(level)?;
+                // A copy of what was read is as long as offsets reach, or the message is at fault.
+                if builder.push_bytes(text) {
+                    return Ok(());
+                }
+                Misfit::Range
+            }
+            (Kind::FixedList(item, length), b'[') => return fixed_list(item, *length, &self.data_type, scanner, builder, level, aside),
+            (Kind::Map(key, value), b'{') => return map(key, value, &self.data_type, scanner, builder, level, aside),
+            (Kind::Null | Kind::List(_) | Kind::FixedList(..) | Kind::Struct(_) | Kind::Map(..), _) => Misfit::Type,
+            (_, b'"') => {
+                let text = scanner.string()?.plain(&mut aside.room);
+                match string(builder, &self.data_type, std::str::from_utf8(text).unwrap_or_default(), &aside.coerce) {
+                    Ok(()) => return Ok(()),
+                    Err(misfit) => misfit,
+                }
+            }
+            (kind, b'-' | b'0'..=b'9') => match number(builder, kind, &self.data_type, scanner.number()?, &aside.coerce) {
+                Ok(()) => return Ok(()),
+                Err(misfit) => misfit,
+            },
+            _ => Misfit::Type,
+        };
+        scanner.at = from;
+        let text = scanner.skip(level)?;
+        Err(Wrong::misfit(misfit, &self.data_type, text, scanner.offset(from)))
+    }
+}
+
+#[inline(always)]
+fn push_text(scanner: &Scanner<'_>, builder: &mut ArrayBuilder, text: Text<'_>) -> bool {
+    match text.escaped {
+        // Its closing quote was the byte before.
+        false => builder.push_start(scanner.wide(scanner.at - 1 - text.inside.len()), text.inside.len()),
+        true => builder.write_bytes(|bytes| {
+            text.unescape(bytes);
+            true
+        }),
+    }
+}
+
+/// A time without escapes, which almost all are.
+#[inline(always)]
+fn timestamp(text: Text<'_>, unit: TimeUnit, zoned: bool, coerce: &Coerce) -> Option<i64> {
+    let moment = Moment::parse(text.inside).ok().filter(|moment| moment.zone.is_some() || !zoned)?;
+    moment.count(unit, coerce.round_times).ok()
+}
+
+/// A text where the column is none.
+fn string(
+    builder: &mut ArrayBuilder,
+    data_type: &DataType,
+    value: &str,
+    coerce: &Coerce,
+) -> std::result::Result<(), Misfit> {
+    let of_texts = matches!(
+        data_type,
+        DataType::Timestamp(..)
+            | DataType::Date32
+            | DataType::Date64
+            | DataType::Time32(_)
+            | DataType::Time64(_)
+            | DataType::Binary
+            | DataType::LargeBinary
+            | DataType::FixedSizeBinary(_)
+    );
+    if of_texts || coerce.numbers_from_strings {
+        return text::push(builder, data_type, value, coerce);
+    }
+    let reads = value == "true" || value == "false" || Number::parse(value, coerce.grammar()).is_ok();
+    Err(if reads { Misfit::InText } else { Misfit::Type })
+}
+
+fn number(
+    builder: &mut ArrayBuilder,
+    kind: &Kind,
+    data_type: &DataType,
+    value: &str,
+    coerce: &Coerce,
+) -> std::result::Result<(), Misfit> {
+    match kind {
+        Kind::Bool => match text::boolean(value, coerce) {
+            Some(value) if builder.push_bool(value) => Ok(()),
+            _ => Err(Misfit::Type),
+        },
+        Kind::Timestamp(unit, _) if coerce.epoch.is_none() => {
+            let short = crate::number::short_integer(value.as_bytes()).filter(|count| has_calendar(*count, *unit));
+            match short {
+                Some(count) if builder.push_fixed(count.to_le_bytes()) => Ok(()),
+                _ => text::push_number(builder, data_type, &Number::parse(value, Grammar::JSON)?, coerce),
+            }
+        }
+        _ => text::push_number(builder, data_type, &Number::parse(value, Grammar::JSON)?, coerce),
+    }
+}
+
+fn list(
+    item: &mut Node,
+    scanner: &mut Scanner<'_>,
+    builder: &mut ArrayBuilder,
+    level: usize,
+    aside: &mut Aside,
+) -> Read {
+    if let Some(items) = builder.items() {
+        read_items(item, scanner, items, level, aside)?;
+    }
+    builder.end_list();
+    Ok(())
+}
+
+/// Reads the items of the list that is next; how many there are.
+fn read_items(
+    item: &mut Node,
+    scanner: &mut Scanner<'_>,
+    items: &mut ArrayBuilder,
+    level: usize,
+    aside: &mut Aside,
+) -> std::result::Result<usize, Wrong> {
+    scanner.enter(level)?;
+    let mut index = 0;
+    if !scanner.take(b']') {
+        loop {
+            let before = if item.nests() { aside.descend(b"", Some(index)) } else { 0 };
+            item.read(scanner, items, level + 1, aside).map_err(|wrong| wrong.item(index))?;
+            if item.nests() {
+                aside.ascend(before);
+            }
+            index += 1;
+            if !scanner.more(b']')? {
+                break;
+            }
+        }
+    }
+    Ok(index)
+}
+
+fn fixed_list(
+    item: &mut Node,
+    length: usize,
+    data_type: &DataType,
+    scanner: &mut Scanner<'_>,
+    builder: &mut ArrayBuilder,
+    level: usize,
+    aside: &mut Aside,
+) -> Read {
+    let from = scanner.at;
+    let count = match builder.items() {
+        Some(items) => read_items(item, scanner, items, level, aside)?,
+        None => 0,
+    };
+    if count != length {
+        return Err(Wrong::misfit(Misfit::Length, data_type, scanner.since(from), scanner.offset(from)));
+    }
+    builder.end_list();
+    Ok(())
+}
+
+fn map(
+    key_type: &DataType,
+    value: &mut Node,
+    data_type: &DataType,
+    scanner: &mut Scanner<'_>,
+    builder: &mut ArrayBuilder,
+    level: usize,
+    aside: &mut Aside,
+) -> Read {
+    let from = scanner.at;
+    scanner.enter(level)?;
+    let mut names: Vec<Vec<u8>> = Vec::new();
+    if let Some(entries) = builder.items()
+        && !scanner.take(b'}')
+    {
+        loop {
+            let row = entries.len();
+            let at = scanner.at;
+            let written = scanner.key()?;
+            let name = written.plain(&mut aside.room).to_vec();
+            let text = std::str::from_utf8(&name).unwrap_or_default();
+            if let Some([keys, values]) = entries.fields() {
+                text::push(keys, key_type, text, &aside.coerce)
+                    .map_err(|misfit| Wrong::misfit(misfit, key_type, &name, scanner.offset(at)))?;
+                let before = if value.nests() { aside.descend(written.inside, None) } else { 0 };
+                value.read(scanner, values, level + 1, aside).map_err(|wrong| wrong.within(text))?;
+                if value.nests() {
+                    aside.ascend(before);
+                }
+            }
+            entries.end_struct();
+            debug_assert_eq!(entries.len(), row + 1);
+            names.push(name);
+            if !scanner.more(b'}')? {
+                break;
+            }
+        }
+    }
+    builder.end_list();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| matches!(pair, [one, other] if one == other)) {
+        None => Ok(()),
+        Some(_) => Err(Wrong::twice(scanner.offset(from)).within(&reason_of(data_type))),
+    }
+}
+
+/// What stands for the key in the path of a map that has it twice.
+fn reason_of(_: &DataType) -> String {
+    "(a key)".into()
+}

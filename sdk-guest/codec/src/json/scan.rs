@@ -1,0 +1,484 @@
+//! Reads JSON's tokens out of one message, strictly by RFC 8259, without building anything.
+
+use super::Wrong;
+
+type Scanned<T> = Result<T, Wrong>;
+
+/// Deepest nesting that can be set; one bit of it says whether a level is an object.
+pub(super) const DEEPEST: usize = 1024;
+
+/// A place in one message, which lies somewhere in a longer run of bytes: words are loaded across its end, never read.
+#[derive(Debug)]
+pub(super) struct Scanner<'a> {
+    /// Up to the end of the message.
+    bytes: &'a [u8],
+    /// Beyond it.
+    wide: &'a [u8],
+    pub(super) at: usize,
+    /// Where the message begins.
+    start: usize,
+    /// How deep objects and lists may stand in each other.
+    depth: usize,
+}
+
+/// The inside of a string.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<'a> {
+    pub(super) inside: &'a [u8],
+    pub(super) escaped: bool,
+}
+
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Sets the high bit of bytes that are a quote, a backslash or a control character. Exact up to the first one that is set.
+#[inline(always)]
+fn special(word: u64) -> u64 {
+    let quote = word ^ (LOW * b'"' as u64);
+    let slash = word ^ (LOW * b'\\' as u64);
+    let found = quote.wrapping_sub(LOW) | slash.wrapping_sub(LOW) | word.wrapping_sub(LOW * 0x20);
+    // Bytes of 128 and above are none of them.
+    found & !word & HIGH
+}
+
+impl<'a> Scanner<'a> {
+    /// The message at `from..to` of `all`.
+    #[inline]
+    pub(super) fn new(all: &'a [u8], from: usize, to: usize, depth: usize) -> Self {
+        let bytes = all.get(..to).unwrap_or(all);
+        let bom = bytes.get(from..).is_some_and(|rest| rest.starts_with(b"\xEF\xBB\xBF"));
+        Self { bytes, wide: all, at: from + if bom { 3 } else { 0 }, start: from, depth: depth.min(DEEPEST) }
+    }
+
+    /// Whether the message is UTF-8.
+    pub(super) fn is_utf8(&self) -> bool {
+        std::str::from_utf8(self.bytes.get(self.start..).unwrap_or_default()).is_ok()
+    }
+
+    /// A byte of the message, counted from its beginning.
+    pub(super) fn offset(&self, at: usize) -> usize {
+        at - self.start
+    }
+
+    #[cold]
+    pub(super) fn wrong<T>(&self, what: &'static str) -> Scanned<T> {
+        Err(Wrong::syntax(what, self.offset(self.at)))
+    }
+
+    /// What was read since `from`.
+    #[inline]
+    pub(super) fn since(&self, from: usize) -> &'a [u8] {
+        self.bytes.get(from..self.at).unwrap_or_default()
+    }
+
+    /// What is not read yet.
+    #[inline]
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// From `at` on, beyond the message's end.
+    #[inline]
+    pub(super) fn wide(&self, at: usize) -> &'a [u8] {
+        self.wide.get(at..).unwrap_or_default()
+    }
+
+    #[inline(always)]
+    fn word(&self, at: usize) -> Option<u64> {
+        self.wide.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+    }
+
+    /// The next byte after white space, not taken; 0 at the end, which begins nothing either.
+    #[inline(always)]
+    pub(super) fn peek(&mut self) -> u8 {
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte > b' ' => byte,
+            _ => self.peek_far(),
+        }
+    }
+
+    fn peek_far(&mut self) -> u8 {
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                Some(&byte) => return byte,
+                None => return 0,
+            }
+        }
+    }
+
+    /// Whether nothing but white space is left.
+    pub(super) fn is_done(&mut self) -> bool {
+        self.peek() == 0 && self.at == self.bytes.len()
+    }
+
+    /// Takes `byte` after white space, if it is next.
+    #[inline(always)]
+    pub(super) fn take(&mut self, byte: u8) -> bool {
+        let is = self.peek() == byte;
+        self.at += usize::from(is);
+        is
+    }
+
+    /// Takes `text` if it is next.
+    #[inline]
+    pub(super) fn take_all(&mut self, text: &[u8]) -> bool {
+        let is = self.rest().starts_with(text);
+        self.at += if is { text.len() } else { 0 };
+        is
+    }
+
+    /// Takes `text`, whose first eight bytes are `first` under `mask`, if it is next.
+    #[inline(always)]
+    pub(super) fn take_key(&mut self, text: &[u8], first: u64, mask: u64) -> bool {
+        let is = match self.word(self.at) {
+            Some(word) => {
+                word & mask == first
+                    && self.at + text.len() <= self.bytes.len()
+                    && (text.len() <= 8 || self.bytes.get(self.at + 8..self.at + text.len()) == text.get(8..))
+            }
+            None => self.rest().starts_with(text),
+        };
+        self.at += if is { text.len() } else { 0 };
+        is
+    }
+
+    /// After a value: whether another one follows before `end`.
+    #[inline(always)]
+    pub(super) fn more(&mut self, end: u8) -> Scanned<bool> {
+        let byte = self.peek();
+        if byte == b',' {
+            self.at += 1;
+            Ok(true)
+        } else if byte == end {
+            self.at += 1;
+            Ok(false)
+        } else if end == b'}' {
+            self.wrong("expected `,` or `}`")
+        } else {
+            self.wrong("expected `,` or `]`")
+        }
+    }
+
+    /// The first quote, backslash or control character from `at` on, within the message.
+    #[inline(always)]
+    fn find_special(&self, mut at: usize) -> usize {
+        while let Some(word) = self.word(at) {
+            let found = special(word);
+            if found != 0 {
+                return at + (found.trailing_zeros() / 8) as usize;
+            }
+            at += 8;
+        }
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        at + rest.iter().take_while(|&&byte| byte >= b' ' && byte != b'"' && byte != b'\\').count()
+    }
+
+    /// Takes the string whose quote is next.
+    #[inline]
+    pub(super) fn string(&mut self) -> Scanned<Text<'a>> {
+        if self.peek() != b'"' {
+            return self.wrong("expected a string");
+        }
+        let from = self.at + 1;
+        let end = self.find_special(from);
+        match self.bytes.get(end) {
+            Some(b'"') => {
+                self.at = end + 1;
+                Ok(Text { inside: self.bytes.get(from..end).unwrap_or_default(), escaped: false })
+            }
+            _ => self.string_far(from, end),
+        }
+    }
+
+    /// The rest of a string that has something special at `at` before its closing quote.
+    fn string_far(&mut self, from: usize, at: usize) -> Scanned<Text<'a>> {
+        let mut escaped = false;
+        self.at = at;
+        loop {
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    let inside = self.since(from);
+                    self.at += 1;
+                    return Ok(Text { inside, escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    let (_, length) = match escape(self.rest()) {
+                        Ok(found) => found,
+                        Err(what) => return self.wrong(what),
+                    };
+                    self.at += length;
+                }
+                Some(0..0x20) => return self.wrong("a control character in a string, which must be escaped"),
+                Some(_) => self.at += 1,
+                None => {
+                    self.at = self.bytes.len();
+                    return self.wrong("a string without an end");
+                }
+            }
+            self.at = self.find_special(self.at).min(self.bytes.len());
+        }
+    }
+
+    /// Takes a number; its text.
+    #[inline]
+    pub(super) fn number(&mut self) -> Scanned<&'a str> {
+        let from = self.at;
+        self.at += usize::from(self.bytes.get(self.at) == Some(&b'-'));
+        let leading = self.bytes.get(self.at) == Some(&b'0');
+        let whole = self.digits();
+        if whole == 0 || (leading && whole > 1) {
+            return self.wrong(if leading { "a number with a leading zero" } else { "expected a digit" });
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            if self.digits() == 0 {
+                return self.wrong("expected a digit");
+            }
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
+            if self.digits() == 0 {
+                return self.wrong("expected a digit");
+            }
+        }
+        Ok(std::str::from_utf8(self.since(from)).unwrap_or_default())
+    }
+
+    #[inline]
+    fn digits(&mut self) -> usize {
+        let from = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        self.at - from
+    }
+
+    /// Takes a plain whole number of at most 18 digits; nothing where it is anything else, also only behind its digits.
+    #[inline(always)]
+    pub(super) fn short_integer(&mut self) -> Option<i64> {
+        let negative = self.bytes.get(self.at) == Some(&b'-');
+        let from = self.at + usize::from(negative);
+        let mut at = from;
+        let mut value = 0_i64;
+        if let Some(word) = self.word(at)
+            && at + 8 <= self.bytes.len()
+            && let Some(eight) = eight_digits(word)
+        {
+            value = eight;
+            at += 8;
+        }
+        while let Some(digit) = self.bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
+            at += 1;
+        }
+        let digits = at - from;
+        let other = matches!(self.bytes.get(at), Some(b'.' | b'e' | b'E'));
+        let leading = digits > 1 && self.bytes.get(from) == Some(&b'0');
+        if digits == 0 || digits > 18 || other || leading {
+            return None;
+        }
+        self.at = at;
+        Some(if negative { -value } else { value })
+    }
+
+    /// Takes a number whose digits fit 53 bits and whose point is not far: its nearest float is one division away. Nothing
+    /// where it is anything else.
+    #[inline(always)]
+    pub(super) fn short_float(&mut self) -> Option<f64> {
+        let negative = self.bytes.get(self.at) == Some(&b'-');
+        let from = self.at + usize::from(negative);
+        let mut at = from;
+        let mut value = 0_u64;
+        let digit = |at: usize| self.bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit <= 9);
+        while let Some(digit) = digit(at) {
+            value = value.wrapping_mul(10).wrapping_add(digit.into());
+            at += 1;
+        }
+        let whole = at - from;
+        let mut fraction = 0;
+        if self.bytes.get(at) == Some(&b'.') {
+            at += 1;
+            let point = at;
+            while let Some(digit) = digit(at) {
+                value = value.wrapping_mul(10).wrapping_add(digit.into());
+                at += 1;
+            }
+            fraction = at - point;
+            if fraction == 0 {
+                return None;
+            }
+        }
+        let leading = whole > 1 && self.bytes.get(from) == Some(&b'0');
+        let far = whole + fraction > 19 || value > 1 << 53 || matches!(self.bytes.get(at), Some(b'e' | b'E'));
+        if whole == 0 || leading || far {
+            return None;
+        }
+        self.at = at;
+        let value = value as f64 / POWERS.get(fraction).copied()?;
+        Some(if negative { -value } else { value })
+    }
+
+    /// Passes over one value and checks it, `level` deep already; its text.
+    pub(super) fn skip(&mut self, level: usize) -> Scanned<&'a [u8]> {
+        self.peek();
+        let from = self.at;
+        self.pass(level)?;
+        Ok(self.since(from))
+    }
+
+    /// Passes over one value without recursion, which a sender could drive.
+    fn pass(&mut self, level: usize) -> Scanned<()> {
+        let mut kinds = [0_u64; DEEPEST / 64];
+        let mut depth = 0;
+        'value: loop {
+            match self.peek() {
+                b'"' => {
+                    self.string()?;
+                }
+                b'-' | b'0'..=b'9' => {
+                    self.number()?;
+                }
+                b't' if self.take_all(b"true") => {}
+                b'f' if self.take_all(b"false") => {}
+                b'n' if self.take_all(b"null") => {}
+                open @ (b'{' | b'[') => {
+                    let object = open == b'{';
+                    if level + depth >= self.depth {
+                        return self.wrong("nested too deep");
+                    }
+                    self.at += 1;
+                    if !self.take(if object { b'}' } else { b']' }) {
+                        if let Some(word) = kinds.get_mut(depth / 64) {
+                            *word = *word & !(1 << (depth % 64)) | u64::from(object) << (depth % 64);
+                        }
+                        depth += 1;
+                        if object {
+                            self.key()?;
+                        }
+                        continue 'value;
+                    }
+                }
+                _ => return self.wrong("expected a value"),
+            }
+            // A value is over, and with it as many of those around it as end here.
+            while depth > 0 {
+                let object = kinds.get((depth - 1) / 64).is_some_and(|word| word >> ((depth - 1) % 64) & 1 == 1);
+                if self.more(if object { b'}' } else { b']' })? {
+                    if object {
+                        self.key()?;
+                    }
+                    continue 'value;
+                }
+                depth -= 1;
+            }
+            return Ok(());
+        }
+    }
+
+    /// Takes a key and its colon.
+    #[inline]
+    pub(super) fn key(&mut self) -> Scanned<Text<'a>> {
+        let key = self.string()?;
+        match self.take(b':') {
+            true => Ok(key),
+            false => self.wrong("expected `:`"),
+        }
+    }
+
+    /// Enters an object or list that stands `level` deep.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, level: usize) -> Scanned<()> {
+        if level >= self.depth {
+            return self.wrong("nested too deep");
+        }
+        self.at += 1;
+        Ok(())
+    }
+}
+
+/// Powers of ten that are exact.
+const POWERS: [f64; 20] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
+];
+
+/// Eight digits at once, if all eight are.
+#[inline(always)]
+fn eight_digits(word: u64) -> Option<i64> {
+    let digits = word.wrapping_sub(LOW * b'0' as u64);
+    // Each byte is at most 9 if neither it nor it plus 118 has the high bit.
+    if (digits | digits.wrapping_add(LOW * 118) | word) & HIGH != 0 {
+        return None;
+    }
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    let eight = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff;
+    i64::try_from(eight).ok()
+}
+
+/// The character that an escape stands for, and the escape's length.
+fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
+    let simple = match text.get(1) {
+        Some(b'"') => '"',
+        Some(b'\\') => '\\',
+        Some(b'/') => '/',
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return unicode(text),
+        _ => return Err("an unknown escape in a string"),
+    };
+    Ok((simple, 2))
+}
+
+/// The character of `\uXXXX`, or of two such for one beyond the first plane.
+fn unicode(text: &[u8]) -> Result<(char, usize), &'static str> {
+    let unit = |at: usize| {
+        let digits = text.get(at..at + 4)?;
+        digits.iter().try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?))
+    };
+    let code = unit(2).ok_or("a broken \\u escape in a string")?;
+    let pair = match code {
+        0xd800..=0xdbff if text.get(6..8) == Some(b"\\u") => match unit(8) {
+            Some(low @ 0xdc00..=0xdfff) => Some((0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00), 12)),
+            _ => None,
+        },
+        0xd800..=0xdfff => None,
+        code => Some((code, 6)),
+    };
+    let found = pair.and_then(|(code, length)| Some((char::from_u32(code)?, length)));
+    found.ok_or("half of a surrogate pair in a string, which is no character")
+}
+
+impl<'a> Text<'a> {
+    /// Appends the text that it stands for.
+    pub(super) fn unescape(self, out: &mut Vec<u8>) {
+        let mut rest = self.inside;
+        while let Some(next) = memchr::memchr(b'\\', rest) {
+            let (plain, from) = rest.split_at(next);
+            out.extend_from_slice(plain);
+            // The string was taken, so that all its escapes are sound.
+            let (c, length) = escape(from).unwrap_or(('\u{fffd}', 2));
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+            rest = from.get(length..).unwrap_or_default();
+        }
+        out.extend_from_slice(rest);
+    }
+
+    /// The text that it stands for; `room` holds it where it has escapes.
+    pub(super) fn plain<'b>(self, room: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        if !self.escaped {
+            return self.inside;
+        }
+        room.clear();
+        self.unescape(room);
+        room
+    }
+}

@@ -1,0 +1,139 @@
+//! What is wrong with one message, put together only when it is told.
+
+use std::borrow::Cow;
+
+use crate::{
+    DataType, RowFault,
+    reason::{Misfit, Place, quote},
+};
+
+/// What is wrong with one message; boxed, so that what goes right stays small.
+#[derive(Debug)]
+pub(super) struct Wrong(Box<What>);
+
+#[derive(Debug)]
+enum What {
+    /// It is not JSON; at which byte.
+    Syntax(&'static str, usize),
+    /// It is, and a value does not go into the schema.
+    Value(Value),
+}
+
+#[derive(Debug)]
+struct Value {
+    /// The field, from the outermost on: `user.tags[2]`.
+    path: String,
+    at: usize,
+    why: Why,
+}
+
+#[derive(Debug)]
+enum Why {
+    Misfit(Misfit, DataType, Vec<u8>),
+    Missing,
+    Unknown,
+    Twice,
+    NoObject(Vec<u8>),
+    NoField,
+}
+
+impl Wrong {
+    #[cold]
+    pub(super) fn syntax(what: &'static str, at: usize) -> Self {
+        Self(Box::new(What::Syntax(what, at)))
+    }
+
+    #[cold]
+    fn value(at: usize, why: Why) -> Self {
+        Self(Box::new(What::Value(Value { path: String::new(), at, why })))
+    }
+
+    /// `text` does not fit `data_type`.
+    #[cold]
+    pub(super) fn misfit(misfit: Misfit, data_type: &DataType, text: &[u8], at: usize) -> Self {
+        let beginning = text.get(..256).unwrap_or(text).to_vec();
+        Self::value(at, Why::Misfit(misfit, data_type.clone(), beginning))
+    }
+
+    #[cold]
+    pub(super) fn missing(at: usize) -> Self {
+        Self::value(at, Why::Missing)
+    }
+
+    #[cold]
+    pub(super) fn unknown(at: usize) -> Self {
+        Self::value(at, Why::Unknown)
+    }
+
+    #[cold]
+    pub(super) fn twice(at: usize) -> Self {
+        Self::value(at, Why::Twice)
+    }
+
+    #[cold]
+    pub(super) fn no_object(text: &[u8], at: usize) -> Self {
+        Self::value(at, Why::NoObject(text.get(..256).unwrap_or(text).to_vec()))
+    }
+
+    #[cold]
+    pub(super) fn no_field() -> Self {
+        Self::value(0, Why::NoField)
+    }
+
+    /// Whether the message is JSON as far as it was read.
+    pub(super) fn is_value(&self) -> bool {
+        matches!(*self.0, What::Value(_))
+    }
+
+    /// It is in the field `name`.
+    #[cold]
+    pub(super) fn within(mut self, name: &str) -> Self {
+        if let What::Value(Value { path, .. }) = &mut *self.0 {
+            let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+            path.insert_str(0, &format!("{name}{dot}"));
+        }
+        self
+    }
+
+    /// It is in item `index` of a list.
+    #[cold]
+    pub(super) fn item(mut self, index: usize) -> Self {
+        if let What::Value(Value { path, .. }) = &mut *self.0 {
+            let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+            path.insert_str(0, &format!("[{index}]{dot}"));
+        }
+        self
+    }
+
+    #[cold]
+    pub(super) fn fault(self, message: u32) -> RowFault {
+        let (code, reason) = match *self.0 {
+            What::Syntax(what, at) => ("json.syntax", format!("{what}, at byte {at}")),
+            What::Value(Value { path, at, why }) => why.explain(&path, at),
+        };
+        RowFault { message, code: Cow::Borrowed(code), reason }
+    }
+}
+
+impl Why {
+    fn explain(self, path: &str, at: usize) -> (&'static str, String) {
+        let field = quote(path.as_bytes());
+        match self {
+            Self::Misfit(misfit, data_type, text) => {
+                ("json.type", misfit.reason(path, &data_type, &text, Place::Byte(at)))
+            }
+            Self::Missing => ("json.type", format!("{field} is missing, and its column has no nulls, at byte {at}")),
+            Self::Unknown => ("json.unknown", format!("{field} is not in the schema, at byte {at}")),
+            Self::Twice => {
+                let reason = format!("{field} stands twice in its object, at byte {at}; `duplicates: last` takes the last");
+                ("json.duplicate", reason)
+            }
+            Self::NoObject(text) => {
+                ("json.type", format!("the message is not an object but {}, at byte {at}", quote(&text)))
+            }
+            Self::NoField => {
+                ("json.type", "the object has no field, and nothing before it settled a schema".to_owned())
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Fields that messages have and the schema has not: what happens to them, and how many there were.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::UnknownField;
+
+/// What a field outside the schema does to its message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unknown {
+    /// It is left out of the row, and counted by its name.
+    #[default]
+    #[serde(alias = "ignore")]
+    Drop,
+    /// The message is a fault.
+    Fail,
+    /// It goes into a column of its own, of JSON text, and is counted by its name.
+    Capture,
+}
+
+/// Most names that are counted apart; what follows is counted together.
+const NAMES: usize = 1024;
+/// Most bytes of a name.
+const NAME: usize = 256;
+/// What is counted beyond those.
+const OTHERS: &str = "(others)";
+
+/// Counts the messages that have a field outside the schema, by its name.
+#[derive(Clone, Debug, Default)]
+pub struct Counter {
+    slots: Vec<Slot>,
+    /// Slots that the message at hand has touched.
+    touched: Vec<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    name: String,
+    count: u64,
+    touched: bool,
+}
+
+impl Counter {
+    /// The slot of a new name, if it is not too long and there are not too many; the same name must come only once.
+    pub fn slot(&mut self, name: String) -> Option<u32> {
+        if self.slots.is_empty() {
+            self.slots.push(Slot { name: OTHERS.into(), count: 0, touched: false });
+        }
+        if name.len() > NAME || self.slots.len() > NAMES {
+            return None;
+        }
+        self.slots.push(Slot { name, count: 0, touched: false });
+        u32::try_from(self.slots.len() - 1).ok()
+    }
+
+    /// The message at hand has the field of `slot`, or one without a slot.
+    pub fn touch(&mut self, slot: Option<u32>) {
+        let index = slot.unwrap_or(0);
+        if let Some(slot) = self.slots.get_mut(index as usize)
+            && !slot.touched
+        {
+            slot.touched = true;
+            self.touched.push(index);
+        }
+    }
+
+    /// Ends a message; only those that have a row count.
+    pub fn end(&mut self, has_row: bool) {
+        for index in self.touched.drain(..) {
+            if let Some(slot) = self.slots.get_mut(index as usize) {
+                slot.touched = false;
+                slot.count += u64::from(has_row);
+            }
+        }
+    }
+
+    /// What was counted since the last call.
+    pub fn take(&mut self) -> Vec<UnknownField> {
+        let counted = self.slots.iter_mut().filter(|slot| slot.count > 0);
+        counted.map(|slot| UnknownField { name: slot.name.clone(), count: std::mem::take(&mut slot.count) }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_once_a_name() {
+        let mut counter = Counter::default();
+        let a = counter.slot("a".into());
+        assert_eq!(counter.slot("x".repeat(NAME + 1)), None);
+        for has_row in [true, false, true] {
+            counter.touch(a);
+            counter.touch(a);
+            counter.touch(None);
+            counter.end(has_row);
+        }
+        counter.end(true);
+        let expected = [("(others)", 2), ("a", 2)].map(|(name, count)| UnknownField { name: name.into(), count });
+        assert_eq!(counter.take(), expected);
+        assert_eq!(counter.take(), []);
+    }
+}
