@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 
 use crate::{
-    ArrayBuilder, Batch, Coerce, DataType, Decoded, Result, RowFault, Schema, UnknownField,
+    ArrayBuilder, Batch, Coerce, DataType, Decoded, Error, Field, Result, RowFault, Schema,
     number::{Grammar, Number, float_word},
-    reason::{Misfit, Place},
+    reason::{Misfit, Place, quote, wanted},
     text,
     time::Moment,
+    unknown::{Counter, Unknown},
 };
 
-/// The most names that one row can have; a schema settles on no more columns than that either.
-pub(crate) const MAX_NAMES: usize = 10_000;
+/// Most columns that a schema settles on; what follows counts as unknown.
+pub(crate) const MOST_COLUMNS: usize = 2048;
+/// Longer names make no columns.
+pub(crate) const LONGEST_NAME: usize = 256;
 
 /// The code and the reason of a fault.
 pub(crate) type Fault = (&'static str, String);
@@ -56,6 +59,15 @@ pub(crate) enum Placed {
     Nowhere,
 }
 
+/// What happens to values without a column.
+#[derive(Clone, Debug)]
+pub(crate) enum Rest {
+    /// They are left out, because nobody asked for them.
+    Unwanted,
+    /// As the settings say; the name is that of the column that captures them.
+    Unknown(Unknown, String),
+}
+
 /// The columns of one call, as they grow.
 ///
 /// ```text
@@ -65,6 +77,7 @@ pub(crate) enum Placed {
 pub(crate) struct Columns {
     schema: Schema,
     coerce: Coerce,
+    rest: Unknown,
     by_name: HashMap<String, usize>,
     builders: Vec<ArrayBuilder>,
     /// Rows that are complete.
@@ -75,25 +88,67 @@ pub(crate) struct Columns {
     next: usize,
     origins: Vec<u32>,
     faults: Vec<RowFault>,
-    unknown: Unknown,
+    counter: Option<Counter>,
+    /// Slots of the counter, by name.
+    slots: HashMap<String, Option<u32>>,
+    /// The column of what has none.
+    capture: Option<usize>,
+    /// What it gets in the current row, as JSON.
+    captured: Vec<u8>,
 }
 
 impl Columns {
-    pub(crate) fn new(schema: Schema, coerce: Coerce) -> Self {
-        let by_name = schema.fields().iter().enumerate().rev().map(|(at, field)| (field.name.clone(), at)).collect();
-        let builders = ArrayBuilder::all(schema.fields());
-        Self {
-            schema,
+    /// Those of `schema`, and the one that captures the rest.
+    ///
+    /// # Errors
+    /// A column of a type that no value has, or two of one name.
+    pub(crate) fn new(schema: Schema, coerce: Coerce, rest: Rest) -> Result<Self> {
+        let mut fields = schema.fields().to_vec();
+        let (texts, pairs) = (coerce.numbers_from_strings, matches!(rest, Rest::Unwanted));
+        let (rest, counter, capture) = match rest {
+            Rest::Unwanted => (Unknown::Drop, None, None),
+            Rest::Unknown(Unknown::Capture, name) => {
+                if !fields.iter().any(|field| field.name == name) {
+                    fields.push(Field::new(name.clone(), DataType::Utf8));
+                }
+                (Unknown::Capture, Some(Counter::default()), Some(name))
+            }
+            Rest::Unknown(unknown, _) => (unknown, Some(Counter::default()), None),
+        };
+        let mut by_name = HashMap::new();
+        for (at, Field { name, data_type, .. }) in fields.iter().enumerate() {
+            if !can_build(data_type, texts, pairs) {
+                let what = wanted(data_type);
+                return Err(Error::config(format!(
+                    "column `{name}` cannot be {what}: no value is; choose another type"
+                )));
+            }
+            if by_name.insert(name.clone(), at).is_some() {
+                return Err(Error::config(format!("column `{name}` stands twice in the schema")));
+            }
+        }
+        // Its name means nothing to a message.
+        let capture = capture.and_then(|name| by_name.remove(&name));
+        if let Some(field) = capture.and_then(|at| fields.get(at)).filter(|field| field.data_type != DataType::Utf8) {
+            let what = format!("column `{}` captures unknown fields and must be utf8", field.name);
+            return Err(Error::config(what));
+        }
+        Ok(Self {
+            builders: ArrayBuilder::all(&fields),
+            schema: Schema::new(fields),
             coerce,
+            rest,
             by_name,
-            builders,
             rows: 0,
             before: 0,
             next: 0,
             origins: Vec::new(),
             faults: Vec::new(),
-            unknown: Unknown::default(),
-        }
+            counter,
+            slots: HashMap::new(),
+            capture,
+            captured: Vec::new(),
+        })
     }
 
     pub(crate) fn schema(&self) -> &Schema {
@@ -103,7 +158,7 @@ impl Columns {
     /// Where the column `name` is, if there is one.
     pub(crate) fn find(&mut self, name: &str) -> Option<usize> {
         let likely = self.schema.fields().get(self.next).is_some_and(|field| field.name == name);
-        let at = if likely { self.next } else { self.by_name.get(name).copied()? };
+        let at = if likely && self.capture != Some(self.next) { self.next } else { *self.by_name.get(name)? };
         self.next = at + 1;
         Some(at)
     }
@@ -111,121 +166,130 @@ impl Columns {
     /// Begins a message.
     pub(crate) fn begin(&mut self) {
         self.before = self.rows;
-        self.unknown.begin();
     }
 
     /// Puts `value` into the column `name` of the current row. The caller has seen to it that no name comes twice.
     ///
     /// # Errors
-    /// The value does not fit the column; the reason says why.
+    /// The value does not fit the column, or there is none and must be one; the reason says why.
     pub(crate) fn set(
         &mut self,
         name: &str,
         value: Value<'_>,
         source: Source<'_>,
     ) -> std::result::Result<Placed, String> {
-        let Some(at) = self.find(name) else {
-            self.unknown.note(name);
-            return Ok(Placed::Nowhere);
+        let at = self.find(name);
+        let column = at.and_then(|at| Some((self.schema.fields().get(at)?, self.builders.get_mut(at)?)));
+        let Some((field, builder)) = column else {
+            return self.without_column(name, value, source).map(|()| Placed::Nowhere);
         };
-        let (Some(field), Some(builder)) = (self.schema.fields().get(at), self.builders.get_mut(at)) else {
-            return Ok(Placed::Nowhere);
-        };
+        builder.fill(self.rows);
         match push(builder, &field.data_type, value, &self.coerce) {
             Ok(()) => Ok(Placed::Column),
             Err(misfit) => Err(misfit.reason(name, &field.data_type, source.written, source.place)),
         }
     }
 
+    fn without_column(&mut self, name: &str, value: Value<'_>, source: Source<'_>) -> std::result::Result<(), String> {
+        let Some(counter) = &mut self.counter else { return Ok(()) };
+        if self.rest == Unknown::Fail {
+            let (name, value, place) = (quote(name.as_bytes()), quote(source.written), source.place);
+            return Err(format!("the schema has no column {name} for {value}{place}; `unknown: fail` wants one"));
+        }
+        let slot = match self.slots.get(name) {
+            Some(slot) => *slot,
+            None => {
+                let slot = counter.slot(name.to_owned());
+                // Names without a slot are not kept, so that there is an end to them.
+                if slot.is_some() {
+                    self.slots.insert(name.to_owned(), slot);
+                }
+                slot
+            }
+        };
+        counter.touch(slot);
+        if self.capture.is_some() {
+            self.captured.push(if self.captured.is_empty() { b'{' } else { b',' });
+            write_json(&mut self.captured, name);
+            self.captured.push(b':');
+            value.write_json(&mut self.captured);
+        }
+        Ok(())
+    }
+
     /// Ends the current row: columns without a value have null.
     pub(crate) fn end_row(&mut self) {
         self.next = 0;
-        self.rows += 1;
-        for builder in &mut self.builders {
-            if builder.len() < self.rows {
-                builder.push_null();
-            }
+        if let Some(builder) = self.capture.and_then(|at| self.builders.get_mut(at))
+            && !self.captured.is_empty()
+        {
+            self.captured.push(b'}');
+            builder.fill(self.rows);
+            builder.push_bytes(&self.captured);
+            self.captured.clear();
         }
+        self.rows += 1;
     }
 
     /// Takes the rows since [`Columns::begin`] as those of `message`.
     pub(crate) fn commit(&mut self, message: u32) {
         self.origins.resize(self.rows, message);
+        if let Some(counter) = &mut self.counter {
+            counter.end(self.rows > self.before);
+        }
     }
 
     /// Takes the rows since [`Columns::begin`] back: `message` is a fault.
-    pub(crate) fn fail(&mut self, message: u32, code: &'static str, reason: String) {
+    pub(crate) fn fail(&mut self, message: u32, (code, reason): Fault) {
         self.rows = self.before;
         self.next = 0;
         self.builders.iter_mut().for_each(|builder| builder.truncate(self.before));
-        self.unknown.take_back();
+        self.captured.clear();
+        if let Some(counter) = &mut self.counter {
+            counter.end(false);
+        }
         self.faults.push(RowFault { message, code: code.into(), reason });
     }
 
     /// What the calls since the last one made.
     pub(crate) fn finish(&mut self) -> Result<Decoded> {
-        let columns = self.builders.iter_mut().map(ArrayBuilder::finish).collect();
         let rows = std::mem::take(&mut self.rows);
+        self.before = 0;
+        let column = |builder: &mut ArrayBuilder| {
+            builder.fill(rows);
+            builder.finish()
+        };
+        let columns = self.builders.iter_mut().map(column).collect();
         Ok(Decoded {
             batch: Batch::new(self.schema.clone(), columns, rows)?,
             origins: std::mem::take(&mut self.origins),
             faults: std::mem::take(&mut self.faults),
-            unknown: std::mem::take(&mut self.unknown).fields(),
+            unknown: self.counter.as_mut().map(Counter::take).unwrap_or_default(),
         })
     }
 }
 
-/// Names without a column, and how many messages have each.
-#[derive(Debug, Default)]
-struct Unknown {
-    by_name: HashMap<String, usize>,
-    /// The count of each, and the last message that had it.
-    counts: Vec<(u64, u64)>,
-    /// The message that is being read, counted.
-    message: u64,
-    /// The names it has.
-    pending: Vec<usize>,
+impl Value<'_> {
+    /// The value as JSON: numbers as they are where JSON can write them, and as texts where it cannot.
+    fn write_json(self, out: &mut Vec<u8>) {
+        let number = |out: &mut Vec<u8>, text: &str| match Number::parse(text, Grammar::JSON) {
+            Ok(_) => out.extend_from_slice(text.as_bytes()),
+            Err(_) => write_json(out, text),
+        };
+        match self {
+            Self::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
+            Self::Whole(value) | Self::Float(value) => number(out, value.text()),
+            Self::Text(text) => write_json(out, text),
+            Self::Word(word, _) => number(out, word),
+            Self::Time(nanos) => out.extend_from_slice(nanos.to_string().as_bytes()),
+            Self::Pairs(_) => out.extend_from_slice(b"null"),
+        }
+    }
 }
 
-impl Unknown {
-    fn begin(&mut self) {
-        self.message += 1;
-        self.pending.clear();
-    }
-
-    fn note(&mut self, name: &str) {
-        let at = match self.by_name.get(name) {
-            Some(&at) => at,
-            None => {
-                self.by_name.insert(name.to_owned(), self.counts.len());
-                self.counts.push((0, 0));
-                self.counts.len() - 1
-            }
-        };
-        let message = self.message;
-        if let Some((count, last)) = self.counts.get_mut(at).filter(|(_, last)| *last != message) {
-            *count += 1;
-            *last = message;
-            self.pending.push(at);
-        }
-    }
-
-    /// The message that is being read has no row.
-    fn take_back(&mut self) {
-        for at in self.pending.drain(..) {
-            if let Some((count, _)) = self.counts.get_mut(at) {
-                *count -= 1;
-            }
-        }
-    }
-
-    fn fields(self) -> Vec<UnknownField> {
-        let count = |at: usize| self.counts.get(at).map_or(0, |(count, _)| *count);
-        let fields = self.by_name.into_iter().map(|(name, at)| UnknownField { name, count: count(at) });
-        let mut fields: Vec<_> = fields.filter(|field| field.count > 0).collect();
-        fields.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        fields
-    }
+/// Appends `text` as a JSON string.
+pub(crate) fn write_json(out: &mut Vec<u8>, text: &str) {
+    drop(serde_json::to_writer(out, text));
 }
 
 /// Appends `value` to `builder`, a column of `data_type`; where it does not fit, nothing is appended.
@@ -315,18 +379,22 @@ fn is_exact(number: &Number<'_>, data_type: &DataType) -> bool {
     }
 }
 
-/// Whether [`Columns`] can make a column of `data_type`.
-pub(crate) fn can_build(data_type: &DataType) -> bool {
+/// Whether there are values for a column of `data_type`: of texts everything can be read where that is said.
+fn can_build(data_type: &DataType, texts: bool, pairs: bool) -> bool {
     match data_type {
-        DataType::Map(entry) => matches!(&entry.data_type, DataType::Struct(fields) if fields.len() == 2),
-        other => text::is_scalar(other),
+        DataType::Map(entry) => {
+            pairs
+                && matches!(&entry.data_type, DataType::Struct(fields) if fields.iter().all(|field| field.data_type == DataType::Utf8))
+        }
+        DataType::Boolean | DataType::Utf8 | DataType::LargeUtf8 | DataType::Timestamp(..) => true,
+        other => is_number(other) || texts && text::is_scalar(other),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Array, Field, Rounding, TimeUnit};
+    use crate::{Array, Rounding, TimeUnit, UnknownField};
 
     fn read(value: Value<'_>, data_type: &DataType, coerce: &Coerce) -> std::result::Result<Array, Misfit> {
         let mut builder = ArrayBuilder::new(data_type);
@@ -385,7 +453,8 @@ mod tests {
     #[test]
     fn a_message_that_fails_leaves_nothing() {
         let schema = Schema::new(vec![Field::new("a", DataType::Int64), Field::new("b", DataType::Utf8)]);
-        let mut columns = Columns::new(schema, Coerce::default());
+        let rest = Rest::Unknown(Unknown::Drop, String::new());
+        let mut columns = Columns::new(schema, Coerce::default(), rest).unwrap();
         let source = Source { written: b"x", place: Place::Message };
         columns.begin();
         assert_eq!(columns.set("b", Value::Text("x"), source), Ok(Placed::Column));
@@ -396,12 +465,43 @@ mod tests {
         assert!(columns.set("z", Value::Bool(true), source).is_ok());
         columns.end_row();
         assert!(columns.set("a", Value::Text("x"), source).unwrap_err().starts_with("`a` must be a whole number"));
-        columns.fail(4, "x.type", "no".into());
+        columns.fail(4, ("x.type", "no".into()));
         let decoded = columns.finish().unwrap();
         assert_eq!((decoded.batch.rows(), decoded.origins), (1, vec![3]));
         assert_eq!((decoded.batch.columns()[0].i64(0), decoded.batch.columns()[1].str(0)), (None, Some("x")));
         assert_eq!(decoded.faults.len(), 1);
         assert_eq!(decoded.unknown, [UnknownField { name: "z".into(), count: 1 }]);
         assert_eq!(columns.finish().unwrap().batch.rows(), 0);
+    }
+
+    #[test]
+    fn what_has_no_column_can_be_captured() {
+        let rest = || Rest::Unknown(Unknown::Capture, "_unknown".into());
+        let schema = Schema::new(vec![Field::new("a", DataType::Int64)]);
+        let mut columns = Columns::new(schema, Coerce::default(), rest()).unwrap();
+        let source = Source { written: b"x", place: Place::Message };
+        columns.begin();
+        for (name, value) in [
+            ("b\"", Value::Text("x\ny")),
+            ("c", whole("18446744073709551616")),
+            ("d", Value::Bool(false)),
+            ("e", Value::Word("nan", Grammar::TEXT)),
+            ("f", Value::Word("1.50", Grammar::TEXT)),
+            ("_unknown", Value::Text("z")),
+        ] {
+            assert_eq!(columns.set(name, value, source), Ok(Placed::Nowhere));
+        }
+        columns.end_row();
+        columns.end_row();
+        columns.commit(0);
+        let decoded = columns.finish().unwrap();
+        let captured = &decoded.batch.columns()[1];
+        let json = r#"{"b\"":"x\ny","c":18446744073709551616,"d":false,"e":"nan","f":1.50,"_unknown":"z"}"#;
+        assert_eq!((captured.str(0), captured.str(1)), (Some(json), None));
+        assert_eq!(decoded.unknown.len(), 6);
+        let twice = Schema::new(vec![Field::new("a", DataType::Int64), Field::new("a", DataType::Utf8)]);
+        assert!(Columns::new(twice, Coerce::default(), rest()).is_err());
+        let other = Schema::new(vec![Field::new("_unknown", DataType::Int64)]);
+        assert!(Columns::new(other, Coerce::default(), rest()).is_err());
     }
 }

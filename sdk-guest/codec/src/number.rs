@@ -116,6 +116,12 @@ impl<'a> Number<'a> {
         }
     }
 
+    /// How it is written.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// Whether it is written without point and exponent.
     #[must_use]
     pub fn is_plain(&self) -> bool {
@@ -316,7 +322,8 @@ mod tests {
         for sound in ["0", "-0", "10", "1.5", "1e3", "1E+3", "1e-3", "0.0", "-1.25e10"] {
             assert!(Number::parse(sound, Grammar::JSON).is_ok(), "{sound}");
         }
-        for wrong in ["", "-", "+1", "01", "-01", ".5", "5.", "1e", "1e+", " 1", "1 ", "1.e3", "0x1", "1_0", "NaN", "١"] {
+        for wrong in ["", "-", "+1", "01", "-01", ".5", "5.", "1e", "1e+", " 1", "1 ", "1.e3", "0x1", "1_0", "NaN", "١"]
+        {
             assert_eq!(Number::parse(wrong, Grammar::JSON), Err(NumberFault::Syntax), "{wrong}");
         }
         for loose in ["+1", "007", ".5", "5.", " 8 ", "+.5e1", "1.e3"] {

@@ -118,7 +118,9 @@ pub fn quote(value: &[u8]) -> String {
         let window = rest.get(..4).unwrap_or(rest);
         let sound = match std::str::from_utf8(window) {
             Ok(text) => text,
-            Err(error) => std::str::from_utf8(window.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default(),
+            Err(error) => {
+                std::str::from_utf8(window.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default()
+            }
         };
         let taken = match sound.chars().next() {
             Some(c @ ('"' | '\'' | '\\')) => {

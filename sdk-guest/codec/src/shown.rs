@@ -25,11 +25,11 @@ impl Messages {
         let mut bounds = vec![0];
         values.iter().for_each(|value| bounds.push(bounds.last().unwrap() + u32::try_from(value.len()).unwrap()));
         let sent = vec![self.sent_ms.unwrap_or(0); if self.sent_ms.is_some() { values.len() } else { 0 }];
-        let modified = self.modified_ms.map(|at| Attribute { first: 0, name: "modified".into(), value: at.to_string().into() });
+        let modified =
+            self.modified_ms.map(|at| Attribute { first: 0, name: "modified".into(), value: at.to_string().into() });
         let attributes: Vec<_> = modified.into_iter().collect();
         let bytes = values.concat();
-        let input =
-            Input { bounds: &bounds, bytes: &bytes, nulls: &[], timestamps_ms: &sent, attributes: &attributes };
+        let input = Input { bounds: &bounds, bytes: &bytes, nulls: &[], timestamps_ms: &sent, attributes: &attributes };
         decoder.decode(&input).unwrap()
     }
 }

@@ -18,11 +18,11 @@ use self::{
     template::Templates,
 };
 use crate::{
-    Coerce, Decode, Decoded, Error, Input, Result, Schema,
-    columns::{Columns, Fault, Placed, Source, Value, can_build},
+    Coerce, Decode, Decoded, Error, Input, Result, Schema, Unknown,
+    columns::{Columns, Fault, Placed, Rest, Source, Value},
     messages,
     number::Grammar,
-    reason::{Place, quote},
+    reason::quote,
 };
 
 /// Settings of the decoder.
@@ -34,8 +34,10 @@ pub struct GraphiteSettings {
     pub separator: String,
     /// Tags of every row whose path and template have none of that name.
     pub tags: BTreeMap<String, String>,
-    /// Whether a tag or field without a column makes its message a fault; else it is left out and counted.
-    pub fail_unknown: bool,
+    /// What tags and fields without a column do.
+    pub unknown: Unknown,
+    /// The column of those that are captured.
+    pub unknown_column: String,
     /// Looser choices.
     pub coerce: Coerce,
 }
@@ -46,7 +48,8 @@ impl Default for GraphiteSettings {
             templates: vec!["measurement*".into()],
             separator: ".".into(),
             tags: BTreeMap::new(),
-            fail_unknown: false,
+            unknown: Unknown::default(),
+            unknown_column: "_unknown".into(),
             coerce: Coerce::default(),
         }
     }
@@ -54,16 +57,14 @@ impl Default for GraphiteSettings {
 
 const SYNTAX: &str = "graphite.syntax";
 const TYPE: &str = "graphite.type";
-const LIMIT: &str = "graphite.limit";
 /// Numbers as Python's `float` takes them.
 const NUMBERS: Grammar = Grammar { loose: true, blanks: false, words: true };
 
 /// A running decoder.
 #[derive(Debug)]
 pub struct Graphite {
+    settings: GraphiteSettings,
     templates: Templates,
-    fail_unknown: bool,
-    coerce: Coerce,
     columns: Option<Columns>,
 }
 
@@ -73,13 +74,16 @@ impl Graphite {
     /// # Errors
     /// Templates that cannot work, or a column of a type that no value has.
     pub fn new(settings: GraphiteSettings, schema: Option<Schema>) -> Result<Self> {
-        if let Some(field) = schema.iter().flat_map(Schema::fields).find(|field| !can_build(&field.data_type)) {
-            return Err(Error::config(format!("column `{}` has a type that no value has; choose another", field.name)));
-        }
-        let GraphiteSettings { templates, separator, tags, fail_unknown, coerce } = settings;
-        let templates = Templates::parse(&templates, &separator, &tags).map_err(Error::Config)?;
-        let columns = schema.map(|schema| Columns::new(schema, coerce.clone()));
-        Ok(Self { templates, fail_unknown, coerce, columns })
+        let GraphiteSettings { templates, separator, tags, .. } = &settings;
+        let templates = Templates::parse(templates, separator, tags).map_err(Error::Config)?;
+        let columns = schema.map(|schema| settings.columns(schema)).transpose()?;
+        Ok(Self { settings, templates, columns })
+    }
+}
+
+impl GraphiteSettings {
+    fn columns(&self, schema: Schema) -> Result<Columns> {
+        Columns::new(schema, self.coerce.clone(), Rest::Unknown(self.unknown, self.unknown_column.clone()))
     }
 }
 
@@ -87,21 +91,21 @@ impl Decode for Graphite {
     fn decode(&mut self, input: &Input<'_>) -> Result<Decoded> {
         if self.columns.is_none() {
             let schema = settle::schema(input, &self.templates);
-            self.columns = schema.map(|schema| Columns::new(schema, self.coerce.clone()));
+            self.columns = schema.map(|schema| self.settings.columns(schema)).transpose()?;
         }
         // Without one sound message there is no schema, and nothing but faults.
-        let mut none = Columns::new(Schema::default(), Coerce::default());
+        let mut none = Columns::new(Schema::default(), Coerce::default(), Rest::Unwanted)?;
+        let capture = self.settings.unknown == Unknown::Capture;
         let columns = self.columns.as_mut().unwrap_or(&mut none);
         let mut parts = Vec::new();
         messages::each(input, |index, message, value| {
             columns.begin();
             let sent = input.timestamp_ms(index);
-            let rows = points(&self.templates, value, sent, &mut parts).and_then(|points| {
-                points.iter().try_for_each(|point| row(point, self.fail_unknown, columns))
-            });
+            let rows = points(&self.templates, value, sent, &mut parts)
+                .and_then(|points| points.iter().try_for_each(|point| row(point, capture, columns)));
             match rows {
                 Ok(()) => columns.commit(message),
-                Err((code, reason)) => columns.fail(message, code, reason),
+                Err(fault) => columns.fail(message, fault),
             }
         });
         columns.finish()
@@ -112,11 +116,8 @@ impl Decode for Graphite {
     }
 }
 
-fn row(point: &Point<'_>, fail_unknown: bool, columns: &mut Columns) -> std::result::Result<(), Fault> {
+fn row(point: &Point<'_>, capture: bool, columns: &mut Columns) -> std::result::Result<(), Fault> {
     let misfit = |reason| (TYPE, reason);
-    let missing = |name: &str, place: Place| {
-        misfit(format!("the schema has no column {},{place}; `unknown: fail` wants one", quote(name.as_bytes())))
-    };
     if let Some(time) = &point.time {
         columns.set("time", Value::Time(time.nanos), Source::new(time.written, time.place)).map_err(misfit)?;
     }
@@ -124,19 +125,13 @@ fn row(point: &Point<'_>, fail_unknown: bool, columns: &mut Columns) -> std::res
     let measurement = &point.measurement;
     columns.set("measurement", Value::Text(measurement), Source::new(measurement, place)).map_err(misfit)?;
     for (name, value) in &point.tags {
-        let placed = columns.set(name, Value::Text(value), Source::new(value, place)).map_err(misfit)?;
-        if placed == Placed::Nowhere && fail_unknown {
-            return Err(missing(name, place));
-        }
+        columns.set(name, Value::Text(value), Source::new(value, place)).map_err(misfit)?;
     }
-    let mut known = false;
+    let mut known = capture;
     for field in &point.fields {
         let value = Value::Word(field.value, NUMBERS);
-        match columns.set(&field.name, value, Source::new(field.value, field.place)).map_err(misfit)? {
-            Placed::Column => known = true,
-            Placed::Nowhere if fail_unknown => return Err(missing(&field.name, field.place)),
-            Placed::Nowhere => {}
-        }
+        let placed = columns.set(&field.name, value, Source::new(field.value, field.place)).map_err(misfit)?;
+        known |= placed == Placed::Column;
     }
     if let (false, Some(first)) = (known, point.fields.first()) {
         return Err(misfit(format!(

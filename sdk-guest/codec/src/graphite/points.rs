@@ -3,11 +3,11 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use super::{
-    LIMIT, NUMBERS, SYNTAX,
+    NUMBERS, SYNTAX,
     template::{Taken, Templates},
 };
 use crate::{
-    columns::{Fault, MAX_NAMES},
+    columns::Fault,
     messages,
     number::{Number, NumberFault},
     reason::{Place, quote},
@@ -67,7 +67,7 @@ pub(super) fn points<'a>(
     for (index, line) in text.get(start..).unwrap_or_default().split('\n').enumerate() {
         let place = |byte: usize| if index == 0 { Place::Byte(at + byte) } else { Place::Line(index + 1, byte + 1) };
         if let Some(line) = take(line, templates, sent_ms, parts, &place).map_err(|reason| (SYNTAX, reason))? {
-            points.add(line)?;
+            points.add(line);
         }
         at += line.len() + 1;
     }
@@ -87,9 +87,15 @@ fn take<'a>(
     let begins = |word: &str| place(word.as_ptr() as usize - line.as_ptr() as usize);
     let Some(path) = words.next() else { return Ok(None) };
     let (Some(value), time, None) = (words.next(), words.next(), words.next()) else {
-        return Err(format!("there must be `path value [time]`, not {},{}", quote(line.trim().as_bytes()), begins(path)));
+        return Err(format!(
+            "there must be `path value [time]`, not {},{}",
+            quote(line.trim().as_bytes()),
+            begins(path)
+        ));
     };
-    let own = time.map(|text| seconds(text).map_err(|what| format!("the time {} {what},{}", quote(text.as_bytes()), begins(text))));
+    let own = time.map(|text| {
+        seconds(text).map_err(|what| format!("the time {} {what},{}", quote(text.as_bytes()), begins(text)))
+    });
     let time = match own.transpose()?.flatten() {
         Some(nanos) => time.map(|written| Time { nanos, written, place: begins(written) }),
         None => sent_ms.map(|ms| Time {
@@ -102,7 +108,9 @@ fn take<'a>(
     let field = &*taken.field;
     if ["time", "measurement"].contains(&field) || taken.tags.iter().any(|(name, _)| *name == field) {
         let (field, place) = (quote(field.as_bytes()), begins(path));
-        return Err(format!("there are two values for the column {field}: a field and what the path has already,{place}"));
+        return Err(format!(
+            "there are two values for the column {field}: a field and what the path has already,{place}"
+        ));
     }
     Ok(Some(Line { taken, value, value_place: begins(value), time, place: begins(path) }))
 }
@@ -135,22 +143,18 @@ struct Points<'a> {
 }
 
 impl<'a> Points<'a> {
-    fn add(&mut self, line: Line<'a>) -> Result<(), Fault> {
-        if line.taken.tags.len() >= MAX_NAMES {
-            return Err(too_many());
-        }
+    fn add(&mut self, line: Line<'a>) {
         match (self.first.take(), self.rows.is_empty()) {
             (None, true) => self.first = Some(line),
-            (None, false) => self.merge(line)?,
+            (None, false) => self.merge(line),
             (Some(first), _) => {
-                self.merge(first)?;
-                self.merge(line)?;
+                self.merge(first);
+                self.merge(line);
             }
         }
-        Ok(())
     }
 
-    fn merge(&mut self, line: Line<'a>) -> Result<(), Fault> {
+    fn merge(&mut self, line: Line<'a>) {
         let Line { taken: Taken { measurement, tags, field }, value, value_place, time, place } = line;
         let key = (time.map(|time| time.nanos), measurement.clone(), tags.clone());
         let point = *self.known.entry(key).or_insert_with(|| {
@@ -160,19 +164,15 @@ impl<'a> Points<'a> {
         let count = self.counts.entry((point, field.clone())).or_default();
         let nth = *count;
         *count += 1;
-        let Some(of) = self.of.get_mut(point) else { return Ok(()) };
+        let Some(of) = self.of.get_mut(point) else { return };
         let at = of.get(nth).copied().unwrap_or_else(|| {
             of.push(self.rows.len());
             self.rows.push(Point { time, measurement, tags, fields: Vec::new(), place });
             self.rows.len() - 1
         });
         if let Some(row) = self.rows.get_mut(at) {
-            if row.fields.len() + row.tags.len() >= MAX_NAMES {
-                return Err(too_many());
-            }
             row.fields.push(Field { name: field, value, place: value_place });
         }
-        Ok(())
     }
 
     fn finish(mut self) -> Vec<Point<'a>> {
@@ -183,9 +183,4 @@ impl<'a> Points<'a> {
         self.rows.sort_by_key(|point| (point.time.is_none(), point.time.map(|time| time.nanos)));
         self.rows
     }
-}
-
-#[cold]
-fn too_many() -> Fault {
-    (LIMIT, format!("a point has more than {MAX_NAMES} tags and fields, which are the most"))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{NUMBERS, points::points, template::Templates};
 use crate::{
     DataType, Field, Input, Schema, TimeUnit,
-    columns::MAX_NAMES,
+    columns::{LONGEST_NAME, MOST_COLUMNS},
     messages,
     number::{Number, float_word},
 };
@@ -49,6 +49,8 @@ impl Seen {
 pub(super) fn schema(input: &Input<'_>, templates: &Templates) -> Option<Schema> {
     let mut tags: BTreeSet<String> = templates.tags().map(str::to_owned).collect();
     let mut fields: BTreeMap<String, Seen> = BTreeMap::new();
+    // Tags leave half of the columns to the fields.
+    let fits = |name: &str, columns: usize| name.len() <= LONGEST_NAME && columns < MOST_COLUMNS;
     let mut finer = false;
     let mut parts = Vec::new();
     messages::each(input, |_, _, value| {
@@ -56,7 +58,7 @@ pub(super) fn schema(input: &Input<'_>, templates: &Templates) -> Option<Schema>
         for point in points {
             finer |= point.time.is_some_and(|time| time.nanos % 1000 != 0);
             for (name, _) in &point.tags {
-                if tags.len() < MAX_NAMES && !tags.contains(*name) {
+                if fits(name, 2 * tags.len()) && !tags.contains(*name) {
                     tags.insert((*name).to_owned());
                 }
             }
@@ -66,7 +68,7 @@ pub(super) fn schema(input: &Input<'_>, templates: &Templates) -> Option<Schema>
                 if number.is_none() && float_word(field.value).is_none() {
                     continue;
                 }
-                if !fields.contains_key(&*field.name) && fields.len() < MAX_NAMES {
+                if !fields.contains_key(&*field.name) && fits(&field.name, tags.len() + fields.len()) {
                     fields.insert(field.name.to_string(), Seen::default());
                 }
                 if let Some(seen) = fields.get_mut(&*field.name) {

@@ -286,8 +286,19 @@ mod tests {
     #[test]
     fn globs_are_any_run_of_characters() {
         for (glob, text, expected) in [
-            ("", "", true), ("a", "a", true), ("a", "ab", false), ("*", "", true), ("a*", "a", true), ("a*c", "abc", true), ("a*c", "ac", true),
-            ("a*c", "acb", false), ("*b*", "abc", true), ("*b*", "ac", false), ("a*b*c", "axbxbxc", true), ("ab*ba", "aba", false), ("*é*", "aéb", true),
+            ("", "", true),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*", "a", true),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*c", "acb", false),
+            ("*b*", "abc", true),
+            ("*b*", "ac", false),
+            ("a*b*c", "axbxbxc", true),
+            ("ab*ba", "aba", false),
+            ("*é*", "aéb", true),
         ] {
             assert_eq!(like(glob, text), expected, "{glob} {text}");
         }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     DataType, Field, TimeUnit,
+    columns::MOST_COLUMNS,
     shown::{self, Messages},
 };
 
@@ -31,12 +32,18 @@ fn lines_become_points() {
         r#"2: time=1000000us measurement="x" region="us" value=1.0"#,
     ];
     check(&["region.measurement*"], &lines, &rows, &[]);
-    check(&["measurement"], &["cpu;host=a;dc=eu 1 1"], &[r#"0: time=1000000us measurement="cpu" dc="eu" host="a" value=1.0"#], &[]);
+    check(
+        &["measurement"],
+        &["cpu;host=a;dc=eu 1 1"],
+        &[r#"0: time=1000000us measurement="cpu" dc="eu" host="a" value=1.0"#],
+        &[],
+    );
 }
 
 #[test]
 fn lines_of_one_point_merge_and_both_of_two_values_stay() {
-    let message = "cpu.idle.a 1 20\ncpu.used.a 0.0 20\ncpu.idle.a 9 20\n\ncpu.idle.b 3 10\ncpu.idle.a 4\ncpu.idle.a 9 2e1\n";
+    let message =
+        "cpu.idle.a 1 20\ncpu.used.a 0.0 20\ncpu.idle.a 9 20\n\ncpu.idle.b 3 10\ncpu.idle.a 4\ncpu.idle.a 9 2e1\n";
     let rows = [
         r#"0: time=10000000us measurement="cpu" host="b" idle=3.0"#,
         r#"0: time=20000000us measurement="cpu" host="a" idle=1.0 used=0.0"#,
@@ -52,11 +59,21 @@ fn times_are_exact() {
     let lines = ["a 1 1700000000.123456", "a 1 1.7e9", "a 1 -2", "a 1 -1.5", "a 1 0", "a 1 -1", "a 1 -1.0"];
     let row = |message: usize, time: &str| format!("{message}: time={time}us measurement=\"a\" value=1.0");
     let rows = [
-        row(0, "1700000000123456"), row(1, "1700000000000000"), row(2, "-2000000"), row(3, "-1500000"), row(4, "0"),
-        "5: measurement=\"a\" value=1.0".into(), "6: measurement=\"a\" value=1.0".into(),
+        row(0, "1700000000123456"),
+        row(1, "1700000000000000"),
+        row(2, "-2000000"),
+        row(3, "-1500000"),
+        row(4, "0"),
+        "5: measurement=\"a\" value=1.0".into(),
+        "6: measurement=\"a\" value=1.0".into(),
     ];
     check(&["measurement"], &lines, &rows.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
-    check(&["measurement"], &["a 1 1700000000.123456789"], &["0: time=1700000000123456789ns measurement=\"a\" value=1.0"], &[]);
+    check(
+        &["measurement"],
+        &["a 1 1700000000.123456789"],
+        &["0: time=1700000000123456789ns measurement=\"a\" value=1.0"],
+        &[],
+    );
     let faults = [
         "0: graphite.syntax: the time `now` is no number of seconds since 1970, at byte 4",
         "the time `1.0000000001` is finer than a nanosecond",
@@ -72,9 +89,11 @@ fn times_are_exact() {
 
 #[test]
 fn values_are_numbers_and_keep_their_digits() {
-    let lines = ["a +5", "a 007", "a .5", "a -1e-3", "a NaN", "a -inf", "a x", "a 1e999", "a 9007199254740993", "a 1_000"];
+    let lines =
+        ["a +5", "a 007", "a .5", "a -1e-3", "a NaN", "a -inf", "a x", "a 1e999", "a 9007199254740993", "a 1_000"];
     let rows = ["5.0", "7.0", "0.5", "-0.001", "NaN", "-inf"];
-    let rows: Vec<String> = rows.iter().enumerate().map(|(at, value)| format!("{at}: measurement=\"a\" value={value}")).collect();
+    let rows: Vec<String> =
+        rows.iter().enumerate().map(|(at, value)| format!("{at}: measurement=\"a\" value={value}")).collect();
     let faults = [
         "6: graphite.type: `value` must be a number, not `x`, at byte 2",
         "7: graphite.type: `value` must be a number, not `1e999`: it is out of range, at byte 2",
@@ -82,16 +101,36 @@ fn values_are_numbers_and_keep_their_digits() {
         "9: graphite.type: `value` must be a number, not `1_000`",
     ];
     check(&["measurement"], &lines, &rows.iter().map(String::as_str).collect::<Vec<_>>(), &faults);
-    check(&["measurement"], &["a 9007199254740993", "a 1"], &[r#"0: measurement="a" value=9007199254740993"#, r#"1: measurement="a" value=1"#], &[]);
+    check(
+        &["measurement"],
+        &["a 9007199254740993", "a 1"],
+        &[r#"0: measurement="a" value=9007199254740993"#, r#"1: measurement="a" value=1"#],
+        &[],
+    );
     check(&["measurement"], &["a 18446744073709551615"], &[r#"0: measurement="a" value=18446744073709551615"#], &[]);
-    check(&["measurement"], &["a 18446744073709551616", "a -1"], &[r#"0: measurement="a" value=18446744073709551616d"#, r#"1: measurement="a" value=-1d"#], &[]);
+    check(
+        &["measurement"],
+        &["a 18446744073709551617", "a -1"],
+        &[r#"0: measurement="a" value=18446744073709551617d"#, r#"1: measurement="a" value=-1d"#],
+        &[],
+    );
 }
 
 #[test]
 fn what_no_template_takes_is_a_fault() {
     let schema = Schema::new(vec![Field::new("host", DataType::Utf8), Field::new("value", DataType::Int64)]);
     let mut decoder = decoder(&["measurement.host"], ".", Some(schema));
-    let lines = ["cpu.a 1", "cpu.a.b 1", "cpu.a", "cpu.a 1 now", "cpu.a 1.5", "cpu.a 1\ncpu 2", "a\0.b 1", "cpu.a 1 2 3", "cpu.a 4.0"];
+    let lines = [
+        "cpu.a 1",
+        "cpu.a.b 1",
+        "cpu.a",
+        "cpu.a 1 now",
+        "cpu.a 1.5",
+        "cpu.a 1\ncpu 2",
+        "a\0.b 1",
+        "cpu.a 1 2 3",
+        "cpu.a 4.0",
+    ];
     let faults = [
         "1: graphite.syntax: no template matches the path `cpu.a.b` of 3 parts; add one, or `measurement*` as the default, at byte 0",
         "2: graphite.syntax: there must be `path value [time]`, not `cpu.a`, at byte 0",
@@ -122,11 +161,19 @@ fn what_has_no_column_is_counted_or_fails() {
     let mut loose = decoder(&["measurement.field"], ".", Some(schema.clone()));
     let decoded = Messages::new(&["cpu.idle 1\ncpu.used 1", "cpu.used 1"]).decode(&mut loose, 0, 2);
     assert_eq!((decoded.batch.rows(), decoded.unknown.len()), (1, 2));
-    assert_eq!(decoded.faults[0].reason, "none of the fields (the first is `used`) has a column; declare `schema` with the columns you want");
-    let settings = GraphiteSettings { templates: vec!["measurement.field".into()], fail_unknown: true, ..GraphiteSettings::default() };
+    assert_eq!(
+        decoded.faults[0].reason,
+        "none of the fields (the first is `used`) has a column; declare `schema` with the columns you want"
+    );
+    let settings = GraphiteSettings {
+        templates: vec!["measurement.field".into()],
+        unknown: Unknown::Fail,
+        ..GraphiteSettings::default()
+    };
     let mut strict = Graphite::new(settings, Some(schema)).unwrap();
-    let faults = ["1: graphite.type: the schema has no column `used`, at line 2, column 10; `unknown: fail` wants one"];
-    shown::check(&mut strict, &Messages::new(&["cpu.idle 1", "cpu.idle 1\ncpu.used 1"]), &["0: idle=1.0"], &faults);
+    let faults =
+        ["0: graphite.type: the schema has no column `measurement` for `cpu` at byte 0; `unknown: fail` wants one"];
+    shown::check(&mut strict, &Messages::new(&["cpu.idle 1"]), &[], &faults);
 }
 
 #[test]
@@ -138,17 +185,25 @@ fn columns_have_the_types_of_the_schema() {
         "1: graphite.type: `time` must be a time in seconds, as in 2026-01-31T12:00:00Z, not `1.5`: it is finer than that",
         "2: graphite.type: `value` must be a number of at most 10 digits, 2 of them after the point, not `0.125`: a digit would be lost",
     ];
-    shown::check(&mut decoder, &Messages::new(&["a 12.50 1", "a 1 1.5", "a 0.125 1"]), &["0: time=1s value=1250d"], &faults);
+    shown::check(
+        &mut decoder,
+        &Messages::new(&["a 12.50 1", "a 1 1.5", "a 0.125 1"]),
+        &["0: time=1s value=1250d"],
+        &faults,
+    );
 }
 
 #[test]
 fn many_lines_of_one_point_take_time_by_their_number() {
-    let same = "a 1 1\n".repeat(100_000);
-    let tags: String = (0..9_999).map(|at| format!(";t{at}=v")).collect();
-    let messages = Messages::new(&[same, format!("a{tags} 1 1"), format!("{} 1 1", "a.".repeat(500_000))]);
-    let decoded = messages.decode(&mut decoder(&["measurement*"], ".", None), 0, 3);
-    assert_eq!((decoded.batch.rows(), decoded.faults.len()), (100_002, 0), "{:?}", decoded.faults);
-    let fields: String = (0..10_001).map(|at| format!("m.f{at} 1 1\n")).collect();
-    let fault = "0: graphite.limit: a point has more than 10000 tags and fields";
-    shown::check(&mut decoder(&["measurement.field"], ".", None), &Messages::new(&[fields]), &[], &[fault]);
+    let decode = |message: String, template: &str| {
+        let decoded = Messages::new(&[message]).decode(&mut decoder(&[template], ".", None), 0, 1);
+        assert_eq!(decoded.faults, []);
+        (decoded.batch.rows(), decoded.batch.schema().fields().len())
+    };
+    assert_eq!(decode("a 1 1\n".repeat(100_000), "measurement"), (100_000, 3));
+    let tags: String = (0..100_000).map(|at| format!(";t{at}=v")).collect();
+    assert_eq!(decode(format!("a{tags} 1 1"), "measurement"), (1, 3 + MOST_COLUMNS / 2));
+    let fields: String = (0..100_000).map(|at| format!("m.f{at} 1 1\n")).collect();
+    assert_eq!(decode(fields, "measurement.field"), (1, 2 + MOST_COLUMNS));
+    assert_eq!(decode(format!("{} 1 1", "a.".repeat(500_000)), "measurement*"), (1, 3));
 }

@@ -132,7 +132,9 @@ impl<'a> Lines<'a> {
             let value = self.taken(from, escaped.then_some(&ESCAPED));
             if self.peek() == Some(b'=') {
                 let name = quote(name.text.as_bytes());
-                return Err(self.wrong(&format!("the value of tag {name} has a bare `=`; write it as `\\=`, near"), from));
+                return Err(
+                    self.wrong(&format!("the value of tag {name} has a bare `=`; write it as `\\=`, near"), from)
+                );
             }
             if value.text.is_empty() {
                 return Err(self.wrong(&format!("tag {} has no value, near", quote(name.text.as_bytes())), from));
@@ -347,7 +349,8 @@ fn unescape(text: &str, escapes: &[u8]) -> String {
 /// What `written` is, by its last letter and its words.
 fn kind(written: &str) -> Result<Kind<'_>, &'static str> {
     let whole = |digits: &'static str, text| {
-        let number = Number::parse(text, NUMBERS).ok().filter(|_| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-')));
+        let number =
+            Number::parse(text, NUMBERS).ok().filter(|_| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-')));
         number.ok_or(digits)
     };
     match written {

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use self::line::{Kind, Lines, Point};
 use crate::{
-    Coerce, Decode, Decoded, Error, Input, Result, Schema,
-    columns::{Columns, Fault, MAX_NAMES, Placed, Source, Value, can_build},
+    Coerce, Decode, Decoded, Input, Result, Schema, Unknown,
+    columns::{Columns, Fault, Placed, Rest, Source, Value},
     messages,
     reason::{Place, quote},
 };
@@ -52,15 +52,22 @@ impl Precision {
 pub struct InfluxSettings {
     /// Unit of the times in the lines.
     pub precision: Precision,
-    /// Whether a tag or field without a column makes its message a fault; else it is left out and counted.
-    pub fail_unknown: bool,
+    /// What tags and fields without a column do.
+    pub unknown: Unknown,
+    /// The column of those that are captured.
+    pub unknown_column: String,
     /// Looser choices.
     pub coerce: Coerce,
 }
 
+impl InfluxSettings {
+    fn columns(&self, schema: Schema) -> Result<Columns> {
+        Columns::new(schema, self.coerce.clone(), Rest::Unknown(self.unknown, self.unknown_column.clone()))
+    }
+}
+
 const SYNTAX: &str = "influx.syntax";
 const TYPE: &str = "influx.type";
-const LIMIT: &str = "influx.limit";
 /// What a point has beside its tags and fields.
 const OWN: [&str; 2] = ["time", "measurement"];
 
@@ -78,10 +85,7 @@ impl Influx {
     /// # Errors
     /// A column of a type that no value has.
     pub fn new(settings: InfluxSettings, schema: Option<Schema>) -> Result<Self> {
-        if let Some(field) = schema.iter().flat_map(Schema::fields).find(|field| !can_build(&field.data_type)) {
-            return Err(Error::config(format!("column `{}` has a type that no value has; choose another", field.name)));
-        }
-        let columns = schema.map(|schema| Columns::new(schema, settings.coerce.clone()));
+        let columns = schema.map(|schema| settings.columns(schema)).transpose()?;
         Ok(Self { settings, columns, names: Names::default() })
     }
 }
@@ -90,18 +94,18 @@ impl Decode for Influx {
     fn decode(&mut self, input: &Input<'_>) -> Result<Decoded> {
         if self.columns.is_none() {
             let schema = settle::schema(input, self.settings.precision, &mut self.names);
-            self.columns = schema.map(|schema| Columns::new(schema, self.settings.coerce.clone()));
+            self.columns = schema.map(|schema| self.settings.columns(schema)).transpose()?;
         }
         let Self { settings, columns, names } = self;
         // Without one sound message there is no schema, and nothing but faults.
-        let mut none = Columns::new(Schema::default(), Coerce::default());
+        let mut none = Columns::new(Schema::default(), Coerce::default(), Rest::Unwanted)?;
         let columns = columns.as_mut().unwrap_or(&mut none);
         let mut point = Point::default();
         messages::each(input, |index, message, value| {
             columns.begin();
             match rows(value, input.timestamp_ms(index), settings, names, &mut point, columns) {
                 Ok(()) => columns.commit(message),
-                Err((code, reason)) => columns.fail(message, code, reason),
+                Err(fault) => columns.fail(message, fault),
             }
         });
         columns.finish()
@@ -150,14 +154,8 @@ fn row(
     }
     let measurement = &point.measurement;
     columns.set("measurement", Value::Text(&measurement.text), Source::new(&measurement.text, measurement.place))?;
-    let missing = |name: &str, place| {
-        format!("the schema has no column {},{place}; `unknown: fail` wants one", quote(name.as_bytes()))
-    };
     for (name, value) in &point.tags {
-        let placed = columns.set(&name.text, Value::Text(&value.text), Source::new(&value.text, value.place))?;
-        if placed == Placed::Nowhere && settings.fail_unknown {
-            return Err(missing(&name.text, name.place));
-        }
+        columns.set(&name.text, Value::Text(&value.text), Source::new(&value.text, value.place))?;
     }
     let mut known = false;
     for (name, value) in &point.fields {
@@ -167,13 +165,9 @@ fn row(
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Text(text) => Value::Text(text),
         };
-        match columns.set(&name.text, typed, Source::new(value.written, value.place))? {
-            Placed::Column => known = true,
-            Placed::Nowhere if settings.fail_unknown => return Err(missing(&name.text, name.place)),
-            Placed::Nowhere => {}
-        }
+        known |= columns.set(&name.text, typed, Source::new(value.written, value.place))? == Placed::Column;
     }
-    match (known, point.fields.first()) {
+    match (known || settings.unknown == Unknown::Capture, point.fields.first()) {
         (false, Some((first, _))) => Err(format!(
             "none of the fields (the first is {}) has a column; declare `schema` with the columns you want",
             quote(first.text.as_bytes())
@@ -193,10 +187,6 @@ impl Names {
     /// Two values would share a column.
     fn check(&mut self, point: &Point<'_>) -> std::result::Result<(), Fault> {
         let tags = point.tags.len();
-        let all = tags + point.fields.len();
-        if all > MAX_NAMES {
-            return Err((LIMIT, format!("the point has {all} tags and fields, and {MAX_NAMES} are the most")));
-        }
         let name = |at: usize| match at.checked_sub(tags) {
             None => point.tags.get(at).map(|(name, _)| name),
             Some(at) => point.fields.get(at).map(|(name, _)| name),
@@ -208,7 +198,7 @@ impl Names {
             (what, quote(text(at).as_bytes()), place)
         };
         self.order.clear();
-        self.order.extend(0..all);
+        self.order.extend(0..tags + point.fields.len());
         if let Some(&own) = self.order.iter().find(|&&at| OWN.contains(&text(at))) {
             let (what, name, place) = told(own);
             let reason = format!("a {what} cannot be called {name}, which every point has already,{place}");

@@ -6,7 +6,11 @@ use super::{
     Names, Precision,
     line::{Kind, Lines, Point},
 };
-use crate::{DataType, Field, Input, Schema, TimeUnit, columns::MAX_NAMES, messages};
+use crate::{
+    DataType, Field, Input, Schema, TimeUnit,
+    columns::{LONGEST_NAME, MOST_COLUMNS},
+    messages,
+};
 
 /// What the values of a field were so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +62,8 @@ impl Seen {
 /// The columns of all sound messages; nothing if there is no point.
 pub(super) fn schema(input: &Input<'_>, precision: Precision, names: &mut Names) -> Option<Schema> {
     let (mut tags, mut fields) = (BTreeSet::new(), BTreeMap::new());
+    // Tags leave half of the columns to the fields.
+    let fits = |name: &str, columns: usize| name.len() <= LONGEST_NAME && columns < MOST_COLUMNS;
     let mut point = Point::default();
     messages::each(input, |_, _, value| {
         let Ok(text) = messages::text(value) else { return };
@@ -72,15 +78,15 @@ pub(super) fn schema(input: &Input<'_>, precision: Precision, names: &mut Names)
         let mut lines = Lines::new(text);
         while lines.next(&mut point) == Ok(true) {
             for (name, _) in &point.tags {
-                if tags.len() < MAX_NAMES && !tags.contains(&*name.text) {
+                if fits(&name.text, 2 * tags.len()) && !tags.contains(&*name.text) {
                     tags.insert(name.text.to_string());
                 }
             }
             for (name, value) in &point.fields {
                 let seen = Seen::of(&value.kind);
-                let full = fields.len() >= MAX_NAMES;
+                let fits = fits(&name.text, tags.len() + fields.len());
                 match fields.get_mut(&*name.text) {
-                    None if full => {}
+                    None if !fits => {}
                     None => drop(fields.insert(name.text.to_string(), seen)),
                     Some(known) => *known = Seen::join(*known, seen),
                 }

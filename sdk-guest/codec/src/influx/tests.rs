@@ -3,6 +3,7 @@
 use super::*;
 use crate::{
     DataType, Field, TimeUnit,
+    columns::MOST_COLUMNS,
     shown::{self, Messages},
 };
 
@@ -154,11 +155,8 @@ fn integers_keep_every_digit() {
 #[test]
 fn whole_numbers_meet_fractions_without_loss() {
     let lines = ["m a=1i", "m a=1.5", "m a=9007199254740993i", "m a=9007199254740993", "m a=\"1\"", "m a=true"];
-    let rows = [
-        r#"0: measurement="m" a=1.0"#,
-        r#"1: measurement="m" a=1.5"#,
-        r#"3: measurement="m" a=9007199254740992.0"#,
-    ];
+    let rows =
+        [r#"0: measurement="m" a=1.0"#, r#"1: measurement="m" a=1.5"#, r#"3: measurement="m" a=9007199254740992.0"#];
     let faults = [
         "2: influx.type: `a` must be a number, not `9007199254740993i`: a float would lose its last digits",
         "4: influx.type: `a` must be a number, not `\"1\"`",
@@ -178,7 +176,11 @@ fn floats_are_numbers() {
         "no number",
         "no number",
     ];
-    check(&["m a=NaN", "m a=inf", "m a=x", "m a=1e400", "m a=", "m a=1=2", "m a=.", "m a=+1.e+2"], &[r#"7: measurement="m" a=100.0"#], &faults);
+    check(
+        &["m a=NaN", "m a=inf", "m a=x", "m a=1e400", "m a=", "m a=1=2", "m a=.", "m a=+1.e+2"],
+        &[r#"7: measurement="m" a=100.0"#],
+        &faults,
+    );
 }
 
 #[test]
@@ -186,7 +188,12 @@ fn times_are_exact_in_every_precision() {
     let at = |precision, lines: &[&str], rows: &[&str], faults: &[&str]| {
         shown::check(&mut settled(precision), &Messages::new(lines), rows, faults);
     };
-    at(Precision::S, &["m a=1 1700000000", "m a=1 -1"], &[r#"0: time=1700000000000000us measurement="m" a=1.0"#, r#"1: time=-1000000us measurement="m" a=1.0"#], &[]);
+    at(
+        Precision::S,
+        &["m a=1 1700000000", "m a=1 -1"],
+        &[r#"0: time=1700000000000000us measurement="m" a=1.0"#, r#"1: time=-1000000us measurement="m" a=1.0"#],
+        &[],
+    );
     let us = r#"0: time=9223372036854775us measurement="m" a=1.0"#;
     at(Precision::Us, &["m a=1 9223372036854775"], &[us], &[]);
     let out = "1: influx.type: `time` must be a time in microseconds, as in 2026-01-31T12:00:00Z, not `1700000000000000000`: it is out of range, at byte 6";
@@ -199,7 +206,9 @@ fn times_are_exact_in_every_precision() {
         "after the time there must be nothing, not `2`, at byte 8",
     ];
     at(Precision::Ns, &["m a=1 9223372036854775808", "m a=1 1.5", "m a=1 now", "m a=1 +1", "m a=1 1 2"], &[], &faults);
-    let schema = |unit| Schema::new(vec![Field::new("time", DataType::Timestamp(unit, None)), Field::new("a", DataType::Float64)]);
+    let schema = |unit| {
+        Schema::new(vec![Field::new("time", DataType::Timestamp(unit, None)), Field::new("a", DataType::Float64)])
+    };
     let mut us = Influx::new(InfluxSettings::default(), Some(schema(TimeUnit::Microsecond))).unwrap();
     let fine = "1: influx.type: `time` must be a time in microseconds, as in 2026-01-31T12:00:00Z, not `1001`: it is finer than that; `coerce: {roundTimes: …}` rounds, at byte 6";
     shown::check(&mut us, &Messages::new(&["m a=1 1000", "m a=1 1001"]), &["0: time=1us a=1.0"], &[fine]);
@@ -217,8 +226,23 @@ fn a_line_without_a_time_has_that_of_its_message() {
 #[test]
 fn what_is_missing_is_named_with_its_place() {
     let lines = [
-        "cpu,host=a", "cpu", "cpu ", ",host=a v=1", "cpu,host= v=1", "cpu,=a v=1", "cpu, v=1", "cpu,host v=1", "cpu =1", "cpu v", "cpu v=1,", "cpu v=\"x",
-        "cpu v=\"x\"y", "ok v=1\ncpu,host v=1", "a\0b v=1", "cpu v=1,w 2", "ok v=\"a\nb\",w=1\nnot a line",
+        "cpu,host=a",
+        "cpu",
+        "cpu ",
+        ",host=a v=1",
+        "cpu,host= v=1",
+        "cpu,=a v=1",
+        "cpu, v=1",
+        "cpu,host v=1",
+        "cpu =1",
+        "cpu v",
+        "cpu v=1,",
+        "cpu v=\"x",
+        "cpu v=\"x\"y",
+        "ok v=1\ncpu,host v=1",
+        "a\0b v=1",
+        "cpu v=1,w 2",
+        "ok v=\"a\nb\",w=1\nnot a line",
     ];
     let faults = [
         "0: influx.syntax: behind measurement and tags there must be a field, not the end of the line, at byte 10",
@@ -259,12 +283,24 @@ fn what_has_no_column_is_counted_or_fails() {
     let messages = Messages::new(&["m,host=a idle=1,w=2\nm,host=b idle=2", "m idle=1,w=2", "m w=2", "m,host=a idle=x"]);
     let decoded = messages.decode(&mut decoder, 0, 4);
     let counts: Vec<_> = decoded.unknown.iter().map(|field| (field.name.as_str(), field.count)).collect();
-    assert_eq!(counts, [("host", 1), ("measurement", 2), ("w", 2)]);
-    assert_eq!(decoded.faults[0].reason, "none of the fields (the first is `w`) has a column; declare `schema` with the columns you want");
-    let strict = InfluxSettings { fail_unknown: true, ..InfluxSettings::default() };
+    assert_eq!(counts, [("measurement", 2), ("host", 1), ("w", 2)]);
+    assert_eq!(
+        decoded.faults[0].reason,
+        "none of the fields (the first is `w`) has a column; declare `schema` with the columns you want"
+    );
+    let strict = InfluxSettings { unknown: Unknown::Fail, ..InfluxSettings::default() };
     let mut decoder = Influx::new(strict, Some(schema)).unwrap();
-    let fault = "1: influx.type: the schema has no column `host`, at byte 2; `unknown: fail` wants one";
-    shown::check(&mut decoder, &Messages::new(&["m idle=1", "m,host=a idle=1"]), &["0: idle=1.0"], &[fault]);
+    let faults =
+        ["0: influx.type: the schema has no column `measurement` for `m` at byte 0; `unknown: fail` wants one"];
+    shown::check(&mut decoder, &Messages::new(&["m idle=1"]), &[], &faults);
+    let capture =
+        InfluxSettings { unknown: Unknown::Capture, unknown_column: "rest".into(), ..InfluxSettings::default() };
+    let mut decoder = Influx::new(capture, Some(Schema::new(vec![Field::new("idle", DataType::Float64)]))).unwrap();
+    let rows = [
+        r#"0: idle=1.0 rest="{\"measurement\":\"m\",\"host\":\"a\"}""#,
+        r#"1: rest="{\"measurement\":\"m\",\"w\":2,\"x\":\".5\"}""#,
+    ];
+    shown::check(&mut decoder, &Messages::new(&["m,host=a idle=1", "m w=2i,x=.5"]), &rows, &[]);
     assert!(Influx::new(InfluxSettings::default(), Some(Schema::new(vec![Field::new("a", DataType::Null)]))).is_err());
 }
 
@@ -276,10 +312,9 @@ fn a_long_line_takes_time_by_its_length() {
         (0..count).for_each(|at| write!(line, "{}f{at}=1", if at == 0 { "" } else { "," }).unwrap());
         line
     };
-    // The most that a point can have, in one line and in one that is escaped all over.
-    let messages = Messages::new(&[line(MAX_NAMES), format!("m{} f0=1", r"\\ ".repeat(1 << 20))]);
+    // A name a column, as far as there are columns; and escapes all over.
+    let messages = Messages::new(&[line(100_000), format!("m{} f0=1", r"\\ ".repeat(1 << 20))]);
     let decoded = messages.decode(&mut settled(Precision::Ns), 0, 2);
-    assert_eq!((decoded.batch.rows(), decoded.batch.schema().fields().len()), (2, MAX_NAMES + 2));
-    let fault = "0: influx.limit: the point has 10001 tags and fields, and 10000 are the most";
-    shown::check(&mut settled(Precision::Ns), &Messages::new(&[line(MAX_NAMES + 1)]), &[], &[fault]);
+    assert_eq!((decoded.batch.rows(), decoded.batch.schema().fields().len()), (2, 2 + MOST_COLUMNS));
+    assert_eq!(decoded.unknown[0], crate::UnknownField { name: "(others)".into(), count: 1 });
 }

@@ -83,7 +83,9 @@ fn priority(text: &str, at: usize) -> Result<(Option<u8>, usize), String> {
     let rest = text.as_bytes().get(at..).unwrap_or_default();
     let digits = rest.get(1..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = match rest {
-        [b'<', ..] if (1..=3).contains(&digits) && rest.get(digits + 1) == Some(&b'>') => text.get(at + 1..at + 1 + digits),
+        [b'<', ..] if (1..=3).contains(&digits) && rest.get(digits + 1) == Some(&b'>') => {
+            text.get(at + 1..at + 1 + digits)
+        }
         [b'<', ..] => None,
         _ => return Ok((None, at)),
     };

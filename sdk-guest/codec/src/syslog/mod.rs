@@ -22,7 +22,7 @@ use self::{
 };
 use crate::{
     Coerce, DataType, Decode, Decoded, Error, Field, Input, Result, Schema, TimeUnit,
-    columns::{Columns, Fault, Source, Value, can_build},
+    columns::{Columns, Fault, Rest, Source, Value},
     messages,
     number::Grammar,
     reason::Place,
@@ -30,6 +30,7 @@ use crate::{
 
 /// Formats of syslog.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SyslogFormat")]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Either, as each message is.
@@ -72,8 +73,8 @@ const TYPE: &str = "syslog.type";
 const YEAR: &str = "syslog.year";
 
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit",
-    "alert", "clockd", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clockd", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
 
@@ -111,15 +112,12 @@ impl Syslog {
             let names: Vec<&str> = all.fields().iter().map(|field| field.name.as_str()).collect();
             return Err(Error::config(format!("syslog has no column `{}`; it has {}", field.name, names.join(", "))));
         }
-        if let Some(field) = schema.fields().iter().find(|field| !can_build(&field.data_type)) {
-            return Err(Error::config(format!("column `{}` has a type that no value has; choose another", field.name)));
-        }
         Ok(Self {
             format: settings.format,
             structured: settings.structured_data,
             zone,
             year: settings.year,
-            columns: Columns::new(schema, settings.coerce),
+            columns: Columns::new(schema, settings.coerce, Rest::Unwanted)?,
             json: Vec::new(),
         })
     }
@@ -208,7 +206,7 @@ impl Decode for Syslog {
             self.columns.begin();
             match self.row(value, input.timestamp_ms(index).or(modified)) {
                 Ok(()) => self.columns.commit(message),
-                Err((code, reason)) => self.columns.fail(message, code, reason),
+                Err(fault) => self.columns.fail(message, fault),
             }
         });
         self.columns.finish()

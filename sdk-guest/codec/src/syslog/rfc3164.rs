@@ -81,7 +81,8 @@ fn is_host(word: &str) -> bool {
 fn tag(text: &str, at: usize) -> Option<(Part<'_>, Option<Part<'_>>, usize)> {
     let bytes = text.as_bytes();
     let ends = |byte: u8| matches!(byte, b'[' | b']' | b':' | b'"' | b'{' | b'}' | b'<' | b'>');
-    let word = |from: usize| bytes.iter().skip(from).take_while(|byte| byte.is_ascii_graphic() && !ends(**byte)).count();
+    let word =
+        |from: usize| bytes.iter().skip(from).take_while(|byte| byte.is_ascii_graphic() && !ends(**byte)).count();
     let end = at + word(at);
     let name = Part::new(text, at, end);
     if name.text.is_empty() {
@@ -116,9 +117,11 @@ fn neither(text: &str, at: usize) -> String {
         !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit()) && behind.starts_with('<')
     });
     match count {
-        Some((count, _)) => {
-            wrong(&format!("the length {count} stands in front (octet counting: set `framing: {{type: octet}}`) of"), text, at + count.len() + 1)
-        }
+        Some((count, _)) => wrong(
+            &format!("the length {count} stands in front (octet counting: set `framing: {{type: octet}}`) of"),
+            text,
+            at + count.len() + 1,
+        ),
         None => wrong("a message of syslog begins with <PRI> or a time, this one with", text, at),
     }
 }

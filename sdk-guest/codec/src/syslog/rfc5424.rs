@@ -41,7 +41,8 @@ pub(super) fn parse(text: &str, at: usize, priority: Option<u8>) -> Result<Messa
 fn time<'a>(text: &'a str, written: Part<'a>) -> Result<Time<'a>, String> {
     // With a colon in the offset, and nothing behind it.
     let sound = |(stamp, length): &(Result<Stamp, _>, usize)| {
-        let offset = written.text.get(19..).and_then(|rest| rest.find(['+', '-'])).map_or(6, |at| written.text.len() - 19 - at);
+        let offset =
+            written.text.get(19..).and_then(|rest| rest.find(['+', '-'])).map_or(6, |at| written.text.len() - 19 - at);
         *length == written.text.len() && offset == 6 && !matches!(stamp, Ok(Stamp::Zoneless(_)))
     };
     match rfc3339(written.text).filter(sound) {

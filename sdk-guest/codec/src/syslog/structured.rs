@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::reason::{Place, quote};
+use crate::{
+    columns::write_json,
+    reason::{Place, quote},
+};
 
 /// `[id name="value" …]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,13 +32,23 @@ pub(super) fn elements(text: &str, mut at: usize) -> Result<(Vec<Element<'_>>, u
                 Some([b' ', ..]) => {
                     let (name, value) = name(text, at + 1)?;
                     let Some([b'=', b'"', ..]) = text.as_bytes().get(value..) else {
-                        return Err(wrong(&format!("behind parameter {} there must be =\"value\", not", quote(name.as_bytes())), text, value));
+                        return Err(wrong(
+                            &format!("behind parameter {} there must be =\"value\", not", quote(name.as_bytes())),
+                            text,
+                            value,
+                        ));
                     };
                     let (value, end) = value_of(text, value + 2, name)?;
                     element.params.push((name, value));
                     at = end;
                 }
-                _ => return Err(wrong("an element of structured data must go on with a blank or `]`, not with", text, at)),
+                _ => {
+                    return Err(wrong(
+                        "an element of structured data must go on with a blank or `]`, not with",
+                        text,
+                        at,
+                    ));
+                }
             }
         }
         at += 1;
@@ -80,7 +93,11 @@ fn value_of<'a>(text: &'a str, from: usize, name: &str) -> Result<(Cow<'a, str>,
             }
             b']' => {
                 let name = quote(name.as_bytes());
-                return Err(wrong(&format!("the value of parameter {name} has a bare `]`; write it as `\\]`, at"), text, from + index));
+                return Err(wrong(
+                    &format!("the value of parameter {name} has a bare `]`; write it as `\\]`, at"),
+                    text,
+                    from + index,
+                ));
             }
             _ => {}
         }
@@ -101,10 +118,9 @@ pub(super) fn wrong(what: &str, text: &str, at: usize) -> String {
 pub(super) fn json(elements: &[Element<'_>], out: &mut Vec<u8>) {
     let mut sorted: Vec<&Element<'_>> = elements.iter().collect();
     sorted.sort_by_key(|element| element.id);
-    let text = |out: &mut Vec<u8>, text: &str| drop(serde_json::to_writer(out, text));
     for (at, element) in sorted.into_iter().enumerate() {
         out.push(if at == 0 { b'{' } else { b',' });
-        text(out, element.id);
+        write_json(out, element.id);
         out.extend_from_slice(b":{");
         let mut params: Vec<_> = element.params.iter().collect();
         params.sort_by_key(|(name, _)| *name);
@@ -112,14 +128,14 @@ pub(super) fn json(elements: &[Element<'_>], out: &mut Vec<u8>) {
             if at > 0 {
                 out.push(b',');
             }
-            text(out, same.first().map_or("", |(name, _)| name));
+            write_json(out, same.first().map_or("", |(name, _)| name));
             out.push(b':');
             match same {
-                [(_, value)] => text(out, value),
+                [(_, value)] => write_json(out, value),
                 values => {
                     for (at, (_, value)) in values.iter().enumerate() {
                         out.push(if at == 0 { b'[' } else { b',' });
-                        text(out, value);
+                        write_json(out, value);
                     }
                     out.push(b']');
                 }

@@ -48,18 +48,43 @@ fn messages_of_rfc_5424_have_all_columns() {
 #[test]
 fn messages_of_rfc_5424_are_right_or_faults() {
     let lines = [
-        "<192>1 - h a - - - x", "<034>1 - h a - - - x", "<1000>1 - h a - - - x", "<>1 - h", "<34", "<x>Oct 11 22:14:15 h a: x",
-        "<34>1 2023-10-11T22:14:15 host app 1 - - x", "<34>1 2023-10-11T22:14:15+0530 host app 1 - - x", "<34>1 2023-10-11t22:14:15z host app 1 - - x",
-        "<34>1 2023-13-11T22:14:15Z host app 1 - - x", "<34>1 2023-10-11T22:14:60Z host app 1 - - x", "<34>2 2023-10-11T22:14:15Z host app 1 - - x",
-        "<34>1 - host app 1", "<34>1 - host  1 - - x", "<34>1 - hö app 1 - - x", "<34>1 - h a 1 - x", "<34>1 - h a 1 - -x",
-        "<34>1 - h a 1 - [a b=c] x", "<34>1 - h a 1 - [a b=\"c\" ] x", "<34>1 - h a 1 - [a b=\"c] x\"] x", "<34>1 - h a 1 - [a b=\"c", "<34>1 - h a 1 - [] x",
-        "<34>1 - h a 1 - [a][a] x", "<34>1 - h a 1 - [a]x", "<34>1 2023-10-11T22:14:15.1234567890Z h a 1 - - x", "",
+        "<192>1 - h a - - - x",
+        "<034>1 - h a - - - x",
+        "<1000>1 - h a - - - x",
+        "<>1 - h",
+        "<34",
+        "<x>Oct 11 22:14:15 h a: x",
+        "<34>1 2023-10-11T22:14:15 host app 1 - - x",
+        "<34>1 2023-10-11T22:14:15+0530 host app 1 - - x",
+        "<34>1 2023-10-11t22:14:15z host app 1 - - x",
+        "<34>1 2023-13-11T22:14:15Z host app 1 - - x",
+        "<34>1 2023-10-11T22:14:60Z host app 1 - - x",
+        "<34>2 2023-10-11T22:14:15Z host app 1 - - x",
+        "<34>1 - host app 1",
+        "<34>1 - host  1 - - x",
+        "<34>1 - hö app 1 - - x",
+        "<34>1 - h a 1 - x",
+        "<34>1 - h a 1 - -x",
+        "<34>1 - h a 1 - [a b=c] x",
+        "<34>1 - h a 1 - [a b=\"c\" ] x",
+        "<34>1 - h a 1 - [a b=\"c] x\"] x",
+        "<34>1 - h a 1 - [a b=\"c",
+        "<34>1 - h a 1 - [] x",
+        "<34>1 - h a 1 - [a][a] x",
+        "<34>1 - h a 1 - [a]x",
+        "<34>1 2023-10-11T22:14:15.1234567890Z h a 1 - - x",
+        "",
     ];
     let faults = [
         "0: syslog.syntax: the priority must be a number from 0 to 191 in <…>, not `<192>1 - h a - - - x`, at byte 0",
-        "1: syslog.syntax: the priority must be", "2: syslog.syntax: the priority must be", "the priority must be", "the priority must be", "the priority must be",
+        "1: syslog.syntax: the priority must be",
+        "2: syslog.syntax: the priority must be",
+        "the priority must be",
+        "the priority must be",
+        "the priority must be",
         "6: syslog.syntax: TIMESTAMP must be `-` or like 2026-01-31T12:00:00.000000Z, not `2023-10-11T22:14:15 host app 1 - - x`, at byte 6",
-        "7: syslog.syntax: TIMESTAMP must be", "8: syslog.syntax: TIMESTAMP must be",
+        "7: syslog.syntax: TIMESTAMP must be",
+        "8: syslog.syntax: TIMESTAMP must be",
         "9: syslog.syntax: the time `2023-13-11T22:14:15Z` is in no calendar, or its year has no such day, at byte 6",
         "10: syslog.syntax: the time `2023-10-11T22:14:60Z` has second 60",
         "11: syslog.syntax: the only version of RFC 5424 is 1, and this message has `2 2023-10-11",
@@ -118,7 +143,12 @@ fn lines_of_files_have_no_priority() {
     // Without the column the year is not missed.
     let schema = Schema::new(vec![Field::new("message", DataType::Utf8), Field::new("procid", DataType::Int64)]);
     let mut some = Syslog::new(SyslogSettings::default(), Some(schema)).unwrap();
-    shown::check(&mut some, &Messages::new(&lines[..1]), &[r#"0: message="Audit daemon rotating log files" procid=38707"#], &[]);
+    shown::check(
+        &mut some,
+        &Messages::new(&lines[..1]),
+        &[r#"0: message="Audit daemon rotating log files" procid=38707"#],
+        &[],
+    );
 }
 
 #[test]
@@ -149,8 +179,12 @@ fn odd_senders_keep_their_words() {
     ];
     let at = format!(r#"{AT} facility="daemon" severity="info""#);
     let rows = [
-        format!(r#"0: {AT} facility="local0" severity="err" hostname="master" appname="apache_error" message="[Mon Jun 07 11:54:08 2021] [error] client denied""#),
-        format!(r#"1: {AT} facility="local4" severity="debug" hostname="esxi-dev-0" appname="Rhttpproxy" message="verbose rhttpproxy[2475368] [Originator@6876 sub=Proxy] Resolved endpoint""#),
+        format!(
+            r#"0: {AT} facility="local0" severity="err" hostname="master" appname="apache_error" message="[Mon Jun 07 11:54:08 2021] [error] client denied""#
+        ),
+        format!(
+            r#"1: {AT} facility="local4" severity="debug" hostname="esxi-dev-0" appname="Rhttpproxy" message="verbose rhttpproxy[2475368] [Originator@6876 sub=Proxy] Resolved endpoint""#
+        ),
         r#"2: facility="auth" severity="info" message="User logged into the appliance. User: ann.""#.to_owned(),
         r#"3: facility="daemon" severity="info" message="Network link has gone down on interface 1.""#.to_owned(),
         format!(r#"4: {at} appname="ZscalerNSS" message="action=Allowed""#),
@@ -198,10 +232,19 @@ fn what_is_no_syslog_is_a_fault_that_says_why() {
         "7: syslog.syntax: there is a NUL byte, at byte 26",
     ];
     check(&lines, &[], &faults);
-    let strict = ["0: syslog.syntax: a message of RFC 5424 begins with <PRI>, this one with `Oct", "1: syslog.syntax: behind <PRI> there must be the version `1`, not `Oct"];
-    shown::check(&mut decoder(Format::Rfc5424), &Messages::new(&["Oct 11 22:14:15 h a: x", "<30>Oct 11 22:14:15 h a: x"]), &[], &strict);
+    let strict = [
+        "0: syslog.syntax: a message of RFC 5424 begins with <PRI>, this one with `Oct",
+        "1: syslog.syntax: behind <PRI> there must be the version `1`, not `Oct",
+    ];
+    shown::check(
+        &mut decoder(Format::Rfc5424),
+        &Messages::new(&["Oct 11 22:14:15 h a: x", "<30>Oct 11 22:14:15 h a: x"]),
+        &[],
+        &strict,
+    );
     let mut decoder = decoder(Format::Auto);
-    let decoded = Messages { values: vec![b"<30>caf\xe9".to_vec(), b"<30>x\0\n".to_vec()], ..Messages::default() }.decode(&mut decoder, 0, 2);
+    let decoded = Messages { values: vec![b"<30>caf\xe9".to_vec(), b"<30>x\0\n".to_vec()], ..Messages::default() }
+        .decode(&mut decoder, 0, 2);
     assert_eq!(decoded.faults[0].reason, "the message is not UTF-8, at byte 7");
     assert_eq!(shown::told(&decoded, 0).0, [r#"1: facility="daemon" severity="info" message="x""#]);
 }
@@ -236,6 +279,14 @@ fn settings_that_cannot_work_are_refused() {
     check(SyslogSettings { timezone: "Mars".into(), ..SyslogSettings::default() }, None, "write it like +02:00");
     check(SyslogSettings { year: Some(0), ..SyslogSettings::default() }, None, "from 1 to 9999");
     let schema = |name: &str, data_type| Some(Schema::new(vec![Field::new(name, data_type)]));
-    check(SyslogSettings::default(), schema("host", DataType::Utf8), "syslog has no column `host`; it has timestamp, facility");
-    check(SyslogSettings::default(), schema("message", DataType::Null), "choose another");
+    check(
+        SyslogSettings::default(),
+        schema("host", DataType::Utf8),
+        "syslog has no column `host`; it has timestamp, facility",
+    );
+    check(
+        SyslogSettings::default(),
+        schema("message", DataType::Null),
+        "cannot be null: no value is; choose another type",
+    );
 }

@@ -174,7 +174,8 @@ pub(super) fn rfc3164(text: &str) -> Option<(Result<Stamp, Wrong>, usize)> {
     let year = digits(bytes.get(at..)?, 4, 4).filter(|year| bytes.get(at + year.1) == Some(&b' '));
     at += year.map_or(0, |year| year.1 + 1);
     let [h1, h2, b':', m1, m2, b':', s1, s2, rest @ ..] = bytes.get(at..)? else { return None };
-    let (hours, minutes, seconds) = (digits(&[*h1, *h2], 2, 2)?, digits(&[*m1, *m2], 2, 2)?, digits(&[*s1, *s2], 2, 2)?);
+    let (hours, minutes, seconds) =
+        (digits(&[*h1, *h2], 2, 2)?, digits(&[*m1, *m2], 2, 2)?, digits(&[*s1, *s2], 2, 2)?);
     at += 8;
     let length = fraction(rest)?;
     let nanos = match length {
@@ -246,7 +247,9 @@ mod tests {
         assert_eq!(at("1970-01-01T00:00:01.000000001Z"), 1_000_000_001);
         assert_eq!(at("1985-04-12T19:20:50.52-04:00"), at("1985-04-12T23:20:50.52Z"));
         assert_eq!(at("2023-10-11T22:14:15.123456789+0530"), at("2023-10-11T16:44:15.123456789Z"));
-        for wrong in ["2023-10-11T22:14", "2023-10-11 22:14:15Z", "2023-10-11T22:14:15.Z", "2023-10-11T22:14:15.1234567890Z", ""] {
+        for wrong in
+            ["2023-10-11T22:14", "2023-10-11 22:14:15Z", "2023-10-11T22:14:15.Z", "2023-10-11T22:14:15.1234567890Z", ""]
+        {
             assert_eq!(rfc3339(wrong), None, "{wrong}");
         }
         assert_eq!(rfc3339("2023-13-11T22:14:15Z").unwrap().0, Err(Wrong::Calendar));
@@ -291,11 +294,27 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_time_and_is_none_is_told() {
-        for wrong in ["Oct 32 22:14:15", "Feb 30 22:14:15", "Oct 11 24:14:15", "Oct 11 22:60:15", "Oct  0 22:14:15", "Feb 29 2023 00:00:00"] {
+        for wrong in [
+            "Oct 32 22:14:15",
+            "Feb 30 22:14:15",
+            "Oct 11 24:14:15",
+            "Oct 11 22:60:15",
+            "Oct  0 22:14:15",
+            "Feb 29 2023 00:00:00",
+        ] {
             assert_eq!(rfc3164(wrong).unwrap().0, Err(Wrong::Calendar), "{wrong}");
         }
         assert_eq!(rfc3164("Oct 11 22:14:60").unwrap().0, Err(Wrong::LeapSecond));
-        for none in ["Oct", "Oct 11", "Oct 11 22:14", "oct 11 22:14:15", "Oct   1 22:14:15", "Oct 111 22:14:15", "Oct 11 2:14:15", "Oct 11 22:14:15."] {
+        for none in [
+            "Oct",
+            "Oct 11",
+            "Oct 11 22:14",
+            "oct 11 22:14:15",
+            "Oct   1 22:14:15",
+            "Oct 111 22:14:15",
+            "Oct 11 2:14:15",
+            "Oct 11 22:14:15.",
+        ] {
             assert_eq!(rfc3164(none), None, "{none}");
         }
     }
