@@ -59,6 +59,25 @@ pub(crate) enum Placed {
     Nowhere,
 }
 
+/// Why a value is in no column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It does not fit its column; the reason.
+    Misfit(String),
+    /// There is no column, and there must be one; the reason.
+    Unknown(String),
+}
+
+impl Refusal {
+    /// As a fault with one of two codes.
+    pub(crate) fn fault(self, misfit: &'static str, unknown: &'static str) -> Fault {
+        match self {
+            Self::Misfit(reason) => (misfit, reason),
+            Self::Unknown(reason) => (unknown, reason),
+        }
+    }
+}
+
 /// What happens to values without a column.
 #[derive(Clone, Debug)]
 pub(crate) enum Rest {
@@ -177,7 +196,7 @@ impl Columns {
         name: &str,
         value: Value<'_>,
         source: Source<'_>,
-    ) -> std::result::Result<Placed, String> {
+    ) -> std::result::Result<Placed, Refusal> {
         let at = self.find(name);
         let column = at.and_then(|at| Some((self.schema.fields().get(at)?, self.builders.get_mut(at)?)));
         let Some((field, builder)) = column else {
@@ -186,15 +205,16 @@ impl Columns {
         builder.fill(self.rows);
         match push(builder, &field.data_type, value, &self.coerce) {
             Ok(()) => Ok(Placed::Column),
-            Err(misfit) => Err(misfit.reason(name, &field.data_type, source.written, source.place)),
+            Err(misfit) => Err(Refusal::Misfit(misfit.reason(name, &field.data_type, source.written, source.place))),
         }
     }
 
-    fn without_column(&mut self, name: &str, value: Value<'_>, source: Source<'_>) -> std::result::Result<(), String> {
+    fn without_column(&mut self, name: &str, value: Value<'_>, source: Source<'_>) -> std::result::Result<(), Refusal> {
         let Some(counter) = &mut self.counter else { return Ok(()) };
         if self.rest == Unknown::Fail {
             let (name, value, place) = (quote(name.as_bytes()), quote(source.written), source.place);
-            return Err(format!("the schema has no column {name} for {value}{place}; `unknown: fail` wants one"));
+            let reason = format!("the schema has no column {name} for {value}{place}; `unknown: fail` wants one");
+            return Err(Refusal::Unknown(reason));
         }
         let slot = match self.slots.get(name) {
             Some(slot) => *slot,
@@ -464,7 +484,9 @@ mod tests {
         columns.begin();
         assert!(columns.set("z", Value::Bool(true), source).is_ok());
         columns.end_row();
-        assert!(columns.set("a", Value::Text("x"), source).unwrap_err().starts_with("`a` must be a whole number"));
+        assert!(
+            matches!(columns.set("a", Value::Text("x"), source), Err(Refusal::Misfit(reason)) if reason.starts_with("`a` must be a whole number"))
+        );
         columns.fail(4, ("x.type", "no".into()));
         let decoded = columns.finish().unwrap();
         assert_eq!((decoded.batch.rows(), decoded.origins), (1, vec![3]));

@@ -13,41 +13,52 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use self::{
     points::{Point, points},
     template::Templates,
 };
 use crate::{
     Coerce, Decode, Decoded, Error, Input, Result, Schema, Unknown,
-    columns::{Columns, Fault, Placed, Rest, Source, Value},
+    columns::{Columns, Fault, Placed, Refusal, Rest, Source, Value},
     messages,
     number::Grammar,
     reason::quote,
 };
 
-/// Settings of the decoder.
-#[derive(Clone, Debug)]
-pub struct GraphiteSettings {
-    /// How paths are taken apart.
+/// Settings of the `graphite` decoder; `S` is how a schema is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "GraphiteSettings")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
+pub struct Settings<S> {
+    /// How paths are taken apart, as in `servers.* .host.measurement.field* dc=eu`: a filter (without one it is a
+    /// default), the parts (`measurement`, `field`, a tag, or nothing to skip one; a last `measurement*` or `field*`
+    /// takes the rest) and tags to add. Where several filters match, the most specific one counts.
     pub templates: Vec<String>,
-    /// What joins parts of the same name.
+    /// What joins parts of the same name, as in `_`.
     pub separator: String,
-    /// Tags of every row whose path and template have none of that name.
+    /// Tags of every row whose path and template have none of that name, as in `{dc: eu}`.
     pub tags: BTreeMap<String, String>,
-    /// What tags and fields without a column do.
+    /// Columns and their types, as in `{time: "timestamp(s, UTC)", measurement: utf8, host: utf8, value: float64}`.
+    /// Without it: `time`, `measurement`, tags and fields of the first messages, which then stay.
+    pub schema: Option<S>,
+    /// What a tag or field outside the schema does to its message.
     pub unknown: Unknown,
-    /// The column of those that are captured.
+    /// The column that `unknown: capture` adds, of JSON text: `{"host": "a", "usage": 7}`.
     pub unknown_column: String,
-    /// Looser choices.
+    /// The looser choices, each by its name and off unless said.
     pub coerce: Coerce,
 }
 
-impl Default for GraphiteSettings {
+impl<S> Default for Settings<S> {
     fn default() -> Self {
         Self {
             templates: vec!["measurement*".into()],
             separator: ".".into(),
             tags: BTreeMap::new(),
+            schema: None,
             unknown: Unknown::default(),
             unknown_column: "_unknown".into(),
             coerce: Coerce::default(),
@@ -57,15 +68,24 @@ impl Default for GraphiteSettings {
 
 const SYNTAX: &str = "graphite.syntax";
 const TYPE: &str = "graphite.type";
+const UNKNOWN: &str = "graphite.unknown";
 /// Numbers as Python's `float` takes them.
 const NUMBERS: Grammar = Grammar { loose: true, blanks: false, words: true };
 
 /// A running decoder.
 #[derive(Debug)]
 pub struct Graphite {
-    settings: GraphiteSettings,
     templates: Templates,
     columns: Option<Columns>,
+    settled: Settled,
+}
+
+/// What a schema does not say of the columns.
+#[derive(Clone, Debug)]
+struct Settled {
+    unknown: Unknown,
+    unknown_column: String,
+    coerce: Coerce,
 }
 
 impl Graphite {
@@ -73,15 +93,16 @@ impl Graphite {
     ///
     /// # Errors
     /// Templates that cannot work, or a column of a type that no value has.
-    pub fn new(settings: GraphiteSettings, schema: Option<Schema>) -> Result<Self> {
-        let GraphiteSettings { templates, separator, tags, .. } = &settings;
+    pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
+        let Settings { templates, separator, tags, unknown, unknown_column, coerce, .. } = settings;
         let templates = Templates::parse(templates, separator, tags).map_err(Error::Config)?;
-        let columns = schema.map(|schema| settings.columns(schema)).transpose()?;
-        Ok(Self { settings, templates, columns })
+        let settled = Settled { unknown: *unknown, unknown_column: unknown_column.clone(), coerce: coerce.clone() };
+        let columns = schema.map(|schema| settled.columns(schema)).transpose()?;
+        Ok(Self { templates, columns, settled })
     }
 }
 
-impl GraphiteSettings {
+impl Settled {
     fn columns(&self, schema: Schema) -> Result<Columns> {
         Columns::new(schema, self.coerce.clone(), Rest::Unknown(self.unknown, self.unknown_column.clone()))
     }
@@ -91,11 +112,11 @@ impl Decode for Graphite {
     fn decode(&mut self, input: &Input<'_>) -> Result<Decoded> {
         if self.columns.is_none() {
             let schema = settle::schema(input, &self.templates);
-            self.columns = schema.map(|schema| self.settings.columns(schema)).transpose()?;
+            self.columns = schema.map(|schema| self.settled.columns(schema)).transpose()?;
         }
         // Without one sound message there is no schema, and nothing but faults.
         let mut none = Columns::new(Schema::default(), Coerce::default(), Rest::Unwanted)?;
-        let capture = self.settings.unknown == Unknown::Capture;
+        let capture = self.settled.unknown == Unknown::Capture;
         let columns = self.columns.as_mut().unwrap_or(&mut none);
         let mut parts = Vec::new();
         messages::each(input, |index, message, value| {
@@ -117,27 +138,28 @@ impl Decode for Graphite {
 }
 
 fn row(point: &Point<'_>, capture: bool, columns: &mut Columns) -> std::result::Result<(), Fault> {
-    let misfit = |reason| (TYPE, reason);
+    let refused = |refusal: Refusal| refusal.fault(TYPE, UNKNOWN);
     if let Some(time) = &point.time {
-        columns.set("time", Value::Time(time.nanos), Source::new(time.written, time.place)).map_err(misfit)?;
+        columns.set("time", Value::Time(time.nanos), Source::new(time.written, time.place)).map_err(refused)?;
     }
     let place = point.place;
     let measurement = &point.measurement;
-    columns.set("measurement", Value::Text(measurement), Source::new(measurement, place)).map_err(misfit)?;
+    columns.set("measurement", Value::Text(measurement), Source::new(measurement, place)).map_err(refused)?;
     for (name, value) in &point.tags {
-        columns.set(name, Value::Text(value), Source::new(value, place)).map_err(misfit)?;
+        columns.set(name, Value::Text(value), Source::new(value, place)).map_err(refused)?;
     }
     let mut known = capture;
     for field in &point.fields {
         let value = Value::Word(field.value, NUMBERS);
-        let placed = columns.set(&field.name, value, Source::new(field.value, field.place)).map_err(misfit)?;
+        let placed = columns.set(&field.name, value, Source::new(field.value, field.place)).map_err(refused)?;
         known |= placed == Placed::Column;
     }
     if let (false, Some(first)) = (known, point.fields.first()) {
-        return Err(misfit(format!(
+        let reason = format!(
             "none of the fields (the first is {}) has a column; declare `schema` with the columns you want",
             quote(first.name.as_bytes())
-        )));
+        );
+        return Err((TYPE, reason));
     }
     columns.end_row();
     Ok(())

@@ -8,12 +8,12 @@ use crate::{
 };
 
 fn decoder(templates: &[&str], separator: &str, schema: Option<Schema>) -> Graphite {
-    let settings = GraphiteSettings {
+    let settings = Settings {
         templates: templates.iter().map(|&template| template.to_owned()).collect(),
         separator: separator.to_owned(),
-        ..GraphiteSettings::default()
+        ..Settings::<()>::default()
     };
-    Graphite::new(settings, schema).unwrap()
+    Graphite::new(&settings, schema).unwrap()
 }
 
 #[track_caller]
@@ -165,14 +165,11 @@ fn what_has_no_column_is_counted_or_fails() {
         decoded.faults[0].reason,
         "none of the fields (the first is `used`) has a column; declare `schema` with the columns you want"
     );
-    let settings = GraphiteSettings {
-        templates: vec!["measurement.field".into()],
-        unknown: Unknown::Fail,
-        ..GraphiteSettings::default()
-    };
-    let mut strict = Graphite::new(settings, Some(schema)).unwrap();
+    let settings =
+        Settings { templates: vec!["measurement.field".into()], unknown: Unknown::Fail, ..Settings::<()>::default() };
+    let mut strict = Graphite::new(&settings, Some(schema)).unwrap();
     let faults =
-        ["0: graphite.type: the schema has no column `measurement` for `cpu` at byte 0; `unknown: fail` wants one"];
+        ["0: graphite.unknown: the schema has no column `measurement` for `cpu` at byte 0; `unknown: fail` wants one"];
     shown::check(&mut strict, &Messages::new(&["cpu.idle 1"]), &[], &faults);
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use self::line::{Kind, Lines, Point};
 use crate::{
     Coerce, Decode, Decoded, Input, Result, Schema, Unknown,
-    columns::{Columns, Fault, Placed, Rest, Source, Value},
+    columns::{Columns, Fault, Placed, Refusal, Rest, Source, Value},
     messages,
     reason::{Place, quote},
 };
@@ -47,20 +47,47 @@ impl Precision {
     }
 }
 
-/// Settings of the decoder.
-#[derive(Clone, Debug, Default)]
-pub struct InfluxSettings {
-    /// Unit of the times in the lines.
+/// Settings of the `influx` decoder; `S` is how a schema is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "InfluxSettings")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
+pub struct Settings<S> {
+    /// Unit of the times in the lines, as in `s`; `ns` without it.
     pub precision: Precision,
-    /// What tags and fields without a column do.
+    /// Columns and their types, as in `{time: "timestamp(ns, UTC)", measurement: utf8, host: utf8, usage: float64}`.
+    /// Without it: `time`, `measurement`, tags and fields of the first messages, which then stay.
+    pub schema: Option<S>,
+    /// What a tag or field outside the schema does to its message.
     pub unknown: Unknown,
-    /// The column of those that are captured.
+    /// The column that `unknown: capture` adds, of JSON text: `{"host": "a", "usage": 7}`.
     pub unknown_column: String,
-    /// Looser choices.
+    /// The looser choices, each by its name and off unless said.
     pub coerce: Coerce,
 }
 
-impl InfluxSettings {
+impl<S> Default for Settings<S> {
+    fn default() -> Self {
+        Self {
+            precision: Precision::default(),
+            schema: None,
+            unknown: Unknown::default(),
+            unknown_column: "_unknown".into(),
+            coerce: Coerce::default(),
+        }
+    }
+}
+
+impl<S> Settings<S> {
+    fn bare(&self) -> Settings<()> {
+        Settings {
+            precision: self.precision,
+            schema: None,
+            unknown: self.unknown,
+            unknown_column: self.unknown_column.clone(),
+            coerce: self.coerce.clone(),
+        }
+    }
+
     fn columns(&self, schema: Schema) -> Result<Columns> {
         Columns::new(schema, self.coerce.clone(), Rest::Unknown(self.unknown, self.unknown_column.clone()))
     }
@@ -68,13 +95,14 @@ impl InfluxSettings {
 
 const SYNTAX: &str = "influx.syntax";
 const TYPE: &str = "influx.type";
+const UNKNOWN: &str = "influx.unknown";
 /// What a point has beside its tags and fields.
 const OWN: [&str; 2] = ["time", "measurement"];
 
 /// A running decoder.
 #[derive(Debug)]
 pub struct Influx {
-    settings: InfluxSettings,
+    settings: Settings<()>,
     columns: Option<Columns>,
     names: Names,
 }
@@ -84,9 +112,9 @@ impl Influx {
     ///
     /// # Errors
     /// A column of a type that no value has.
-    pub fn new(settings: InfluxSettings, schema: Option<Schema>) -> Result<Self> {
+    pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
         let columns = schema.map(|schema| settings.columns(schema)).transpose()?;
-        Ok(Self { settings, columns, names: Names::default() })
+        Ok(Self { settings: settings.bare(), columns, names: Names::default() })
     }
 }
 
@@ -120,7 +148,7 @@ impl Decode for Influx {
 fn rows<'a>(
     value: &'a [u8],
     sent_ms: Option<i64>,
-    settings: &InfluxSettings,
+    settings: &Settings<()>,
     names: &mut Names,
     point: &mut Point<'a>,
     columns: &mut Columns,
@@ -132,7 +160,7 @@ fn rows<'a>(
     while lines.next(point).map_err(syntax)? {
         names.check(point)?;
         if misfit.is_ok() {
-            misfit = row(point, sent_ms, settings, columns).map_err(|reason| (TYPE, reason));
+            misfit = row(point, sent_ms, settings, columns).map_err(|refusal| refusal.fault(TYPE, UNKNOWN));
             columns.end_row();
         }
     }
@@ -142,9 +170,9 @@ fn rows<'a>(
 fn row(
     point: &Point<'_>,
     sent_ms: Option<i64>,
-    settings: &InfluxSettings,
+    settings: &Settings<()>,
     columns: &mut Columns,
-) -> std::result::Result<(), String> {
+) -> std::result::Result<(), Refusal> {
     if let Some((count, written, place)) = point.time {
         let nanos = i128::from(count) * settings.precision.nanos();
         columns.set("time", Value::Time(nanos), Source::new(written, place))?;
@@ -168,10 +196,10 @@ fn row(
         known |= columns.set(&name.text, typed, Source::new(value.written, value.place))? == Placed::Column;
     }
     match (known || settings.unknown == Unknown::Capture, point.fields.first()) {
-        (false, Some((first, _))) => Err(format!(
+        (false, Some((first, _))) => Err(Refusal::Misfit(format!(
             "none of the fields (the first is {}) has a column; declare `schema` with the columns you want",
             quote(first.text.as_bytes())
-        )),
+        ))),
         _ => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 fn settled(precision: Precision) -> Influx {
-    Influx::new(InfluxSettings { precision, ..InfluxSettings::default() }, None).unwrap()
+    Influx::new(&Settings { precision, ..Settings::<()>::default() }, None).unwrap()
 }
 
 /// Checks `lines`, each a message, by the schema they settle together.
@@ -209,11 +209,11 @@ fn times_are_exact_in_every_precision() {
     let schema = |unit| {
         Schema::new(vec![Field::new("time", DataType::Timestamp(unit, None)), Field::new("a", DataType::Float64)])
     };
-    let mut us = Influx::new(InfluxSettings::default(), Some(schema(TimeUnit::Microsecond))).unwrap();
+    let mut us = Influx::new(&Settings::<()>::default(), Some(schema(TimeUnit::Microsecond))).unwrap();
     let fine = "1: influx.type: `time` must be a time in microseconds, as in 2026-01-31T12:00:00Z, not `1001`: it is finer than that; `coerce: {roundTimes: …}` rounds, at byte 6";
     shown::check(&mut us, &Messages::new(&["m a=1 1000", "m a=1 1001"]), &["0: time=1us a=1.0"], &[fine]);
-    let far = InfluxSettings { precision: Precision::S, ..InfluxSettings::default() };
-    let mut seconds = Influx::new(far, Some(schema(TimeUnit::Second))).unwrap();
+    let far = Settings { precision: Precision::S, ..Settings::<()>::default() };
+    let mut seconds = Influx::new(&far, Some(schema(TimeUnit::Second))).unwrap();
     shown::check(&mut seconds, &Messages::new(&["m a=1 99999999999"]), &["0: time=99999999999s a=1.0"], &[]);
 }
 
@@ -279,7 +279,7 @@ fn a_byte_order_mark_is_no_part_of_the_measurement() {
 #[test]
 fn what_has_no_column_is_counted_or_fails() {
     let schema = Schema::new(vec![Field::new("idle", DataType::Float64)]);
-    let mut decoder = Influx::new(InfluxSettings::default(), Some(schema.clone())).unwrap();
+    let mut decoder = Influx::new(&Settings::<()>::default(), Some(schema.clone())).unwrap();
     let messages = Messages::new(&["m,host=a idle=1,w=2\nm,host=b idle=2", "m idle=1,w=2", "m w=2", "m,host=a idle=x"]);
     let decoded = messages.decode(&mut decoder, 0, 4);
     let counts: Vec<_> = decoded.unknown.iter().map(|field| (field.name.as_str(), field.count)).collect();
@@ -288,20 +288,19 @@ fn what_has_no_column_is_counted_or_fails() {
         decoded.faults[0].reason,
         "none of the fields (the first is `w`) has a column; declare `schema` with the columns you want"
     );
-    let strict = InfluxSettings { unknown: Unknown::Fail, ..InfluxSettings::default() };
-    let mut decoder = Influx::new(strict, Some(schema)).unwrap();
+    let strict = Settings { unknown: Unknown::Fail, ..Settings::<()>::default() };
+    let mut decoder = Influx::new(&strict, Some(schema)).unwrap();
     let faults =
-        ["0: influx.type: the schema has no column `measurement` for `m` at byte 0; `unknown: fail` wants one"];
+        ["0: influx.unknown: the schema has no column `measurement` for `m` at byte 0; `unknown: fail` wants one"];
     shown::check(&mut decoder, &Messages::new(&["m idle=1"]), &[], &faults);
-    let capture =
-        InfluxSettings { unknown: Unknown::Capture, unknown_column: "rest".into(), ..InfluxSettings::default() };
-    let mut decoder = Influx::new(capture, Some(Schema::new(vec![Field::new("idle", DataType::Float64)]))).unwrap();
+    let capture = Settings { unknown: Unknown::Capture, unknown_column: "rest".into(), ..Settings::<()>::default() };
+    let mut decoder = Influx::new(&capture, Some(Schema::new(vec![Field::new("idle", DataType::Float64)]))).unwrap();
     let rows = [
         r#"0: idle=1.0 rest="{\"measurement\":\"m\",\"host\":\"a\"}""#,
         r#"1: rest="{\"measurement\":\"m\",\"w\":2,\"x\":\".5\"}""#,
     ];
     shown::check(&mut decoder, &Messages::new(&["m,host=a idle=1", "m w=2i,x=.5"]), &rows, &[]);
-    assert!(Influx::new(InfluxSettings::default(), Some(Schema::new(vec![Field::new("a", DataType::Null)]))).is_err());
+    assert!(Influx::new(&Settings::<()>::default(), Some(Schema::new(vec![Field::new("a", DataType::Null)]))).is_err());
 }
 
 #[test]

@@ -53,19 +53,39 @@ pub enum StructuredData {
     Map,
 }
 
-/// Settings of the decoder.
-#[derive(Clone, Debug, Default)]
-pub struct SyslogSettings {
-    /// Which of the two formats is taken.
+/// Settings of the `syslog` decoder; `S` is how a schema is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "SyslogSettings")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
+pub struct Settings<S> {
+    /// Which of the two formats is taken, as in `rfc5424`.
     pub format: Format,
-    /// How structured data is kept.
+    /// How structured data is kept, as in `map`.
+    #[serde(alias = "structured_data")]
     pub structured_data: StructuredData,
-    /// Offset of times that name none, as in `+02:00`; empty for UTC.
+    /// Offset of times that name none (RFC 3164), as in `+02:00`; names of zones are not known here.
     pub timezone: String,
-    /// Year of times that name none.
+    /// Year of times that name none (RFC 3164), as in `2026`. Without it: the newest year in which the time is not more than
+    /// a day after its message was sent or, where that is not known, its file was written.
     pub year: Option<u16>,
-    /// Looser choices.
+    /// The columns you want, as in `{timestamp: "timestamp(us, UTC)", hostname: utf8, message: utf8}`. Without it: `timestamp`,
+    /// `facility`, `severity`, `hostname`, `appname`, `procid`, `msgid`, `structured_data`, `message`.
+    pub schema: Option<S>,
+    /// The looser choices, each by its name and off unless said.
     pub coerce: Coerce,
+}
+
+impl<S> Default for Settings<S> {
+    fn default() -> Self {
+        Self {
+            format: Format::default(),
+            structured_data: StructuredData::default(),
+            timezone: "+00:00".into(),
+            year: None,
+            schema: None,
+            coerce: Coerce::default(),
+        }
+    }
 }
 
 const SYNTAX: &str = "syslog.syntax";
@@ -95,12 +115,8 @@ impl Syslog {
     ///
     /// # Errors
     /// A setting or a column that cannot work.
-    pub fn new(settings: SyslogSettings, schema: Option<Schema>) -> Result<Self> {
-        let zone = match settings.timezone.as_str() {
-            "" => Some(0),
-            text => time::offset(text),
-        };
-        let zone = zone.ok_or_else(|| {
+    pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
+        let zone = time::offset(&settings.timezone).ok_or_else(|| {
             Error::config(format!("the timezone `{}` is no offset; write it like +02:00", settings.timezone))
         })?;
         if settings.year.is_some_and(|year| !(1..=9999).contains(&year)) {
@@ -117,7 +133,7 @@ impl Syslog {
             structured: settings.structured_data,
             zone,
             year: settings.year,
-            columns: Columns::new(schema, settings.coerce, Rest::Unwanted)?,
+            columns: Columns::new(schema, settings.coerce.clone(), Rest::Unwanted)?,
             json: Vec::new(),
         })
     }
@@ -153,7 +169,7 @@ impl Syslog {
     ) -> std::result::Result<(), Fault> {
         let Some(part) = part else { return Ok(()) };
         let source = Source::new(part.text, Place::Byte(part.at));
-        self.columns.set(column, value(part.text), source).map(drop).map_err(|reason| (TYPE, reason))
+        self.columns.set(column, value(part.text), source).map(drop).map_err(|refusal| refusal.fault(TYPE, TYPE))
     }
 
     fn time(&mut self, message: &Message<'_>, written_ms: Option<i64>) -> std::result::Result<(), Fault> {
@@ -187,7 +203,7 @@ impl Syslog {
                 let pairs = structured::pairs(&message.structured).map_err(|reason| (TYPE, reason))?;
                 let source = Source::new(part.text, Place::Byte(part.at));
                 let set = self.columns.set("structured_data", Value::Pairs(&pairs), source);
-                set.map(drop).map_err(|reason| (TYPE, reason))
+                set.map(drop).map_err(|refusal| refusal.fault(TYPE, TYPE))
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::shown::{self, Messages};
 const SENT: i64 = 1_697_100_000_000; // 2023-10-12T08:40:00Z
 
 fn decoder(format: Format) -> Syslog {
-    Syslog::new(SyslogSettings { format, ..SyslogSettings::default() }, None).unwrap()
+    Syslog::new(&Settings { format, ..Settings::<()>::default() }, None).unwrap()
 }
 
 #[track_caller]
@@ -135,14 +135,14 @@ fn lines_of_files_have_no_priority() {
     // Nothing says the year: no row says another.
     let fault = "0: syslog.year: the time `Dec  8 16:48:11` has no year, and neither the message nor its file says when it was written; set `year` in the decoder, at byte 0";
     shown::check(&mut decoder(Format::Auto), &Messages::new(&lines[..1]), &[], &[fault]);
-    let set = SyslogSettings { year: Some(2020), timezone: "+02:00".into(), ..SyslogSettings::default() };
-    let mut set = Syslog::new(set, None).unwrap();
+    let set = Settings { year: Some(2020), timezone: "+02:00".into(), ..Settings::<()>::default() };
+    let mut set = Syslog::new(&set, None).unwrap();
     let got = shown::cut(&mut set, &Messages::new(&lines), &[]);
     assert!(got.0[0].starts_with("0: timestamp=1607438891000000000ns"), "{}", got.0[0]);
     assert!(got.0[4].starts_with("4: timestamp=1702050495500000000ns"), "{}", got.0[4]);
     // Without the column the year is not missed.
     let schema = Schema::new(vec![Field::new("message", DataType::Utf8), Field::new("procid", DataType::Int64)]);
-    let mut some = Syslog::new(SyslogSettings::default(), Some(schema)).unwrap();
+    let mut some = Syslog::new(&Settings::<()>::default(), Some(schema)).unwrap();
     shown::check(
         &mut some,
         &Messages::new(&lines[..1]),
@@ -251,11 +251,11 @@ fn what_is_no_syslog_is_a_fault_that_says_why() {
 
 #[test]
 fn structured_data_can_be_a_map() {
-    let settings = || SyslogSettings { structured_data: StructuredData::Map, ..SyslogSettings::default() };
+    let settings = || Settings { structured_data: StructuredData::Map, ..Settings::<()>::default() };
     let time = DataType::Timestamp(TimeUnit::Second, None);
     let map = columns(StructuredData::Map).fields()[7].clone();
     let schema = Schema::new(vec![map, Field::new("timestamp", time)]);
-    let mut decoder = Syslog::new(settings(), Some(schema)).unwrap();
+    let mut decoder = Syslog::new(&settings(), Some(schema)).unwrap();
     let lines = [
         r#"<165>1 2003-10-11T22:14:15Z h a 4 I [ex@1 k="v" q="\"x\""][e2 a="b"] hello"#,
         r#"<165>1 2003-10-11T22:14:15.5Z h a 4 I - hello"#,
@@ -272,20 +272,20 @@ fn structured_data_can_be_a_map() {
 
 #[test]
 fn settings_that_cannot_work_are_refused() {
-    let check = |settings: SyslogSettings, schema: Option<Schema>, part: &str| {
-        let error = Syslog::new(settings, schema).unwrap_err().to_string();
+    let check = |settings: Settings<()>, schema: Option<Schema>, part: &str| {
+        let error = Syslog::new(&settings, schema).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     };
-    check(SyslogSettings { timezone: "Mars".into(), ..SyslogSettings::default() }, None, "write it like +02:00");
-    check(SyslogSettings { year: Some(0), ..SyslogSettings::default() }, None, "from 1 to 9999");
+    check(Settings { timezone: "Mars".into(), ..Settings::<()>::default() }, None, "write it like +02:00");
+    check(Settings { year: Some(0), ..Settings::<()>::default() }, None, "from 1 to 9999");
     let schema = |name: &str, data_type| Some(Schema::new(vec![Field::new(name, data_type)]));
     check(
-        SyslogSettings::default(),
+        Settings::<()>::default(),
         schema("host", DataType::Utf8),
         "syslog has no column `host`; it has timestamp, facility",
     );
     check(
-        SyslogSettings::default(),
+        Settings::<()>::default(),
         schema("message", DataType::Null),
         "cannot be null: no value is; choose another type",
     );
