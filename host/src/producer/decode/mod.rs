@@ -10,17 +10,14 @@ mod cells;
 mod conform;
 mod core;
 mod csv;
-mod graphite;
-mod influx;
 mod json;
+mod lines;
 mod native;
 mod plugin;
 mod protobuf;
 mod raw;
 mod records;
 mod rows;
-mod syslog;
-mod template;
 #[cfg(test)]
 mod tests;
 
@@ -36,10 +33,8 @@ pub use self::{
     arrow_ipc::ArrowSpec,
     avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
     csv::{CsvHeader, CsvSpec},
-    graphite::GraphiteSpec,
-    influx::{InfluxSpec, Precision},
+    lines::{GraphiteSpec, InfluxSpec, Precision, StructuredData, SyslogFormat, SyslogSpec},
     protobuf::ProtobufSpec,
-    syslog::{StructuredData, SyslogFormat, SyslogSpec},
 };
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{

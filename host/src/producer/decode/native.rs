@@ -8,8 +8,8 @@ use std::{
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 
 use super::{
-    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
-    json::JsonDecoder, protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, json,
+    json::JsonDecoder, lines, protobuf::Protobuf, raw, raw::RawDecoder, rows,
 };
 use crate::{
     data::Messages,
@@ -66,6 +66,14 @@ impl NativeDecoder {
     pub(super) fn schema(&self) -> Option<SchemaRef> {
         match self {
             Self::Raw => Some(raw::schema()),
+            Self::Graphite(spec) => {
+                let declared = self.declared()?.parse().ok()?;
+                Some(Arc::new(lines::columns(spec.unknown, &spec.unknown_column, declared)))
+            }
+            Self::Influx(spec) => {
+                let declared = self.declared()?.parse().ok()?;
+                Some(Arc::new(lines::columns(spec.unknown, &spec.unknown_column, declared)))
+            }
             _ => self.declared()?.parse().ok().map(Arc::new),
         }
     }
@@ -97,7 +105,7 @@ impl NativeDecoder {
             return Err(format!("column `{}` has the type null, which says nothing; choose another", field.name()));
         }
         let schema = declared.clone().or(pinned.cloned());
-        if let (true, Some(schema)) = (self.builds_cells(), &schema) {
+        if let (Self::Protobuf(_), Some(schema)) = (self, &schema) {
             rows::buildable(schema)?;
         }
         Ok(match self {
@@ -111,21 +119,16 @@ impl NativeDecoder {
                 spec.check(declared.as_deref())?;
                 Box::new(Csv::new(spec, schema)?)
             }
-            Self::Graphite(spec) => Box::new(Graphite::new(spec, schema)?),
-            Self::Influx(spec) => Box::new(Influx::new(spec, schema)),
+            Self::Graphite(spec) => Box::new(lines::graphite(spec, schema.as_ref())?),
+            Self::Influx(spec) => Box::new(lines::influx(spec, schema.as_ref())?),
             Self::Arrow(spec) => {
                 let unpack = ArrowStreams { compression: spec.compression };
                 Box::new(Conforming { unpack, schema, unknown: spec.unknown })
             }
             Self::Avro(spec) => Box::new(Conforming { unpack: spec.unpack(file)?, schema, unknown: spec.unknown }),
             Self::Protobuf(spec) => Box::new(Protobuf::new(spec, file.unwrap_or_default(), schema)?),
-            Self::Syslog(spec) => Box::new(Syslog::new(spec, schema)?),
+            Self::Syslog(spec) => Box::new(lines::syslog(spec, schema.as_ref())?),
         })
-    }
-
-    /// Whether its rows go through [`cells`], which do not make columns of every type.
-    fn builds_cells(&self) -> bool {
-        matches!(self, Self::Graphite(_) | Self::Influx(_) | Self::Protobuf(_) | Self::Syslog(_))
     }
 }
 
