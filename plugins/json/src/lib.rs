@@ -1,55 +1,14 @@
-//! `json`: one JSON object a message becomes one row.
-//!
-//! The schema is given, or inferred from the first messages and then fixed. Messages are read in one pass, straight into
-//! columns; a message that is wrong becomes a fault and is taken back, so its neighbours never notice.
+//! `json`: one JSON object a message becomes one row, by the decoder of the core, which the host runs natively too.
 
-mod infer;
-mod rows;
-mod scan;
+use spout_codec::{Decode as _, json};
+use spout_guest::{Decoded, Decoder, Messages, Opening, Result, register, schema_text};
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-use spout_guest::{Decoded, Decoder, Messages, Opening, Result, RowFault, register, schema_text};
-
-use rows::Rows;
-
-/// Settings of the decoder.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {
-    /// Columns and their types, as in `{"id": "int64", "user": {"name": "utf8"}, "tags": ["utf8"]}`. Without it the schema
-    /// is inferred from the first messages: whole numbers become int64, others float64, mixed kinds utf8 (their JSON text).
-    pub schema: Option<String>,
-    /// What a field outside the schema does to its message.
-    pub unknown: Unknown,
-}
-
-/// What a field outside the schema does to its message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Unknown {
-    /// It is left out of the row.
-    #[default]
-    Ignore,
-    /// The message becomes a fault.
-    Fail,
-}
+/// Settings of the decoder; `schema` is written as JSON text.
+pub type Settings = json::Settings<String>;
 
 /// A running decoder.
 #[derive(Debug)]
-pub struct Json {
-    unknown: Unknown,
-    rows: Option<Rows>,
-}
-
-/// What is wrong with one message.
-#[derive(Debug)]
-pub(crate) enum Wrong {
-    /// It is not JSON.
-    Syntax(&'static str, usize),
-    /// It is, and does not fit the schema.
-    Type(String),
-}
+pub struct Json(json::Json);
 
 impl Decoder for Json {
     type Settings = Settings;
@@ -59,42 +18,45 @@ impl Decoder for Json {
             Some(text) => Some(schema_text::parse(text)?),
             None => opening.schema,
         };
-        Ok(Self { unknown: settings.unknown, rows: schema.map(|schema| Rows::new(schema, settings.unknown)) })
+        Ok(Self(json::Json::new(&settings, schema, opening.fields)?))
     }
 
     fn decode(&mut self, messages: &Messages) -> Result<Decoded> {
-        let mut rows = self.rows.take().unwrap_or_else(|| Rows::new(infer::schema(messages), self.unknown));
-        let (mut origins, mut faults) = (Vec::new(), Vec::new());
-        let mut nulls = messages.nulls().iter().copied().peekable();
-        let tombstones = !messages.nulls().is_empty();
-        for message in 0..messages.len() as u32 {
-            if nulls.next_if_eq(&message).is_some() {
-                continue;
-            }
-            match rows.read(messages.value(message as usize)) {
-                Ok(()) if tombstones => origins.push(message),
-                Ok(()) => {}
-                Err(wrong) => faults.push(fault(message, wrong)),
-            }
-        }
-        let batch = rows.finish()?;
-        // Messages that name no field settle no schema: those that follow do.
-        self.rows = (!batch.schema().fields().is_empty()).then_some(rows);
-        // With tombstones left out, rows and faults alone no longer say which row is which.
-        Ok(Decoded { batch, origins, faults, unknown: Vec::new() })
-    }
-}
-
-fn fault(message: u32, wrong: Wrong) -> RowFault {
-    match wrong {
-        Wrong::Syntax(what, at) => {
-            RowFault { message, code: "json.syntax".into(), reason: format!("{what} at byte {at}") }
-        }
-        Wrong::Type(reason) => RowFault { message, code: "json.type".into(), reason },
+        Ok(self.0.decode(&messages.input())?)
     }
 }
 
 register! { name: "json", summary: "one JSON object a message, by a given or inferred schema", decoder: Json }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use spout_guest::testing;
+
+    #[test]
+    fn settings_are_the_words_of_the_native_decoder() {
+        let list = [
+            ("schema", r#"{"a":"int64","b":"utf8"}"#),
+            ("unknown", "capture"),
+            ("unknownColumn", "rest"),
+            ("coerce", r#"{"numbersFromStrings":true}"#),
+            ("duplicates", "last"),
+            ("depth", "64"),
+        ];
+        let mut json = Json::open(testing::settings(&list).unwrap(), Opening::default()).unwrap();
+        let decoded = json.decode(&testing::messages(&[r#"{"a":"1","a":"2","c":3}"#, "{"])).unwrap();
+        assert_eq!(decoded.batch.column_by_name("a").unwrap().i64(0), Some(2));
+        assert_eq!(decoded.batch.column_by_name("rest").unwrap().str(0), Some(r#"{"c":3}"#));
+        assert_eq!((decoded.faults.len(), decoded.unknown.len()), (1, 1));
+        assert!(testing::settings::<Settings>(&[("unkown", "fail")]).is_err());
+    }
+
+    #[test]
+    fn a_settled_schema_is_kept() {
+        let settled = schema_text::parse(r#"{"a":"float64"}"#).unwrap();
+        let opening = Opening { schema: Some(settled.clone()), ..Opening::default() };
+        let mut json = Json::open(Settings::default(), opening).unwrap();
+        let decoded = json.decode(&testing::messages(&[r#"{"a":1,"b":2}"#])).unwrap();
+        assert_eq!(*decoded.batch.schema(), settled);
+    }
+}

@@ -17,6 +17,10 @@ pub mod coerce;
 mod columns;
 mod decoded;
 mod error;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz_lines;
 pub mod graphite;
 pub mod influx;
 mod input;

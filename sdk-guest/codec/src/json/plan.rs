@@ -64,8 +64,6 @@ pub(super) enum Kind {
     Struct(Box<Plan>),
     /// Type of the key, and the value.
     Map(DataType, Box<Node>),
-    /// Nothing but null.
-    Null,
 }
 
 #[derive(Debug)]

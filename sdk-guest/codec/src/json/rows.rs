@@ -345,7 +345,8 @@ impl Node {
         }
         let from = scanner.at;
         let misfit = match (&mut self.kind, first) {
-            (Kind::Text, b'"' | b'n') => Misfit::Range,
+            (Kind::Text, b'"') => Misfit::Range,
+            (Kind::Text, b'n') => Misfit::Type,
             (Kind::Text, _) => {
                 let text = scanner.skip(level)?;
                 // A copy of what was read is as long as offsets reach, or the message is at fault.
@@ -355,8 +356,8 @@ impl Node {
                 Misfit::Range
             }
             (Kind::FixedList(item, length), b'[') => return fixed_list(item, *length, &self.data_type, scanner, builder, level, aside),
-            (Kind::Map(key, value), b'{') => return map(key, value, &self.data_type, scanner, builder, level, aside),
-            (Kind::Null | Kind::List(_) | Kind::FixedList(..) | Kind::Struct(_) | Kind::Map(..), _) => Misfit::Type,
+            (Kind::Map(key, value), b'{') => return map(key, value, scanner, builder, level, aside),
+            (Kind::List(_) | Kind::FixedList(..) | Kind::Struct(_) | Kind::Map(..), _) => Misfit::Type,
             (_, b'"') => {
                 let text = scanner.string()?.plain(&mut aside.room);
                 match string(builder, &self.data_type, std::str::from_utf8(text).unwrap_or_default(), &aside.coerce) {
@@ -507,7 +508,6 @@ fn fixed_list(
 fn map(
     key_type: &DataType,
     value: &mut Node,
-    data_type: &DataType,
     scanner: &mut Scanner<'_>,
     builder: &mut ArrayBuilder,
     level: usize,
@@ -520,7 +520,6 @@ fn map(
         && !scanner.take(b'}')
     {
         loop {
-            let row = entries.len();
             let at = scanner.at;
             let written = scanner.key()?;
             let name = written.plain(&mut aside.room).to_vec();
@@ -535,7 +534,6 @@ fn map(
                 }
             }
             entries.end_struct();
-            debug_assert_eq!(entries.len(), row + 1);
             names.push(name);
             if !scanner.more(b'}')? {
                 break;
@@ -545,12 +543,7 @@ fn map(
     builder.end_list();
     names.sort_unstable();
     match names.windows(2).find(|pair| matches!(pair, [one, other] if one == other)) {
-        None => Ok(()),
-        Some(_) => Err(Wrong::twice(scanner.offset(from)).within(&reason_of(data_type))),
+        Some([twice, _]) => Err(Wrong::twice(scanner.offset(from)).within(&String::from_utf8_lossy(twice))),
+        _ => Ok(()),
     }
-}
-
-/// What stands for the key in the path of a map that has it twice.
-fn reason_of(_: &DataType) -> String {
-    "(a key)".into()
 }

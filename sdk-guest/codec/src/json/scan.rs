@@ -50,11 +50,6 @@ impl<'a> Scanner<'a> {
         Self { bytes, wide: all, at: from + if bom { 3 } else { 0 }, start: from, depth: depth.min(DEEPEST) }
     }
 
-    /// Whether the message is UTF-8.
-    pub(super) fn is_utf8(&self) -> bool {
-        std::str::from_utf8(self.bytes.get(self.start..).unwrap_or_default()).is_ok()
-    }
-
     /// A byte of the message, counted from its beginning.
     pub(super) fn offset(&self, at: usize) -> usize {
         at - self.start

@@ -1,0 +1,305 @@
+//! Fuzz targets as plain functions of a seed: in CI some thousand seeds each, by `just fuzz` as many as wanted.
+//!
+//! A target panics where a decoder's answer differs from the oracle's, from that of another cut into calls, or where the
+//! decoder itself panics. Every input comes from its seed alone.
+
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
+
+use serde_json::Value;
+
+use crate::{
+    Array, Data, DataType, Decode, Decoded, Input, Schema, fuzz_lines,
+    json::{Json, Settings},
+    schema_text,
+};
+
+/// The targets by name.
+pub const TARGETS: [(&str, fn(u64)); 7] = [
+    ("json-verdict", json_verdict),
+    ("json-values", json_values),
+    ("json-cuts", json_cuts),
+    ("influx-values", fuzz_lines::influx_values),
+    ("graphite-values", fuzz_lines::graphite_values),
+    ("syslog-values", fuzz_lines::syslog_values),
+    ("lines-cuts", fuzz_lines::cuts),
+];
+
+/// Numbers that look random and come from a seed (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// From a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// The next one.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// One below `end`, which is not 0.
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % end.max(1) as u64).unwrap_or(0)
+    }
+
+    /// One of these.
+    pub fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
+        list[self.below(list.len())]
+    }
+}
+
+/// Messages as they lie in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    bounds: Vec<u32>,
+    bytes: Vec<u8>,
+}
+
+impl Run {
+    /// These payloads.
+    #[must_use]
+    pub fn new<T: AsRef<[u8]>>(payloads: &[T]) -> Self {
+        let mut run = Self { bounds: vec![0], bytes: Vec::new() };
+        for payload in payloads {
+            run.bytes.extend_from_slice(payload.as_ref());
+            run.bounds.push(u32::try_from(run.bytes.len()).unwrap_or(u32::MAX));
+        }
+        run
+    }
+
+    /// As a decoder sees them.
+    #[must_use]
+    pub fn input(&self) -> Input<'_> {
+        Input { bounds: &self.bounds, bytes: &self.bytes, ..Input::default() }
+    }
+}
+
+/// Rows and faults, message by message, whatever the cut: what must be the same natively, in plugins and for any cut.
+#[must_use]
+pub fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Result<Vec<u8>, (String, String)>> {
+    let mut verdicts: Vec<Option<Result<Vec<u8>, (String, String)>>> = vec![None; messages];
+    for fault in &decoded.faults {
+        verdicts[fault.message as usize] = Some(Err((fault.code.to_string(), fault.reason.clone())));
+    }
+    let mut rows = 0;
+    for verdict in verdicts.iter_mut().filter(|verdict| verdict.is_none()) {
+        let mut key = Vec::new();
+        decoded.batch.columns().iter().for_each(|column| column.write_key(rows, &mut key));
+        *verdict = Some(Ok(key));
+        rows += 1;
+    }
+    assert_eq!(rows, decoded.batch.rows(), "rows and faults are not the messages");
+    verdicts.into_iter().map(|verdict| verdict.unwrap()).collect()
+}
+
+const WORDS: [&str; 24] = [
+    "a", "b", "id", "type", "é", "x y", "", "\\n", "\\\"", "\\u00e9", "\\ud83d\\ude00", "\\ud83d", "\\u0000", "actor", "created_at", "𝄞", "\u{1}", "\t", "k\\/", "\\x", "long long long text",
+    "null", "0", "\u{feff}",
+];
+const NUMBERS: [&str; 26] = [
+    "0", "-0", "1", "-1", "42", "1e3", "4.0", "21.7", "-0.9", "0.1", "1e400", "1e-400", "9007199254740993", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
+    "18446744073709551615", "18446744073709551616", "01", "1.", ".5", "+1", "-", "1E+2", "123456789.123456789", "99999999999999999999999999999999999999999",
+];
+
+/// A document, mostly sound.
+fn document(random: &mut Random, depth: usize, out: &mut String) {
+    let blank = |random: &mut Random, out: &mut String| {
+        if random.below(8) == 0 {
+            out.push_str(random.pick(&[" ", "\t", "\n", "\r", "  ", "\u{a0}", "\u{c}"]));
+        }
+    };
+    blank(random, out);
+    match random.below(if depth == 0 { 5 } else { 8 }) {
+        0 => out.push_str(random.pick(&["null", "true", "false", "null", "true", "false", "nul", "True"])),
+        1 | 2 => out.push_str(random.pick(&NUMBERS)),
+        3 | 4 => out.push_str(&format!("\"{}\"", random.pick(&WORDS))),
+        5 => {
+            out.push('[');
+            for item in 0..random.below(4) {
+                out.push_str(if item > 0 { "," } else { "" });
+                document(random, depth - 1, out);
+            }
+            out.push(']');
+        }
+        _ => object(random, depth - 1, out),
+    }
+    blank(random, out);
+}
+
+fn object(random: &mut Random, depth: usize, out: &mut String) {
+    out.push('{');
+    for field in 0..random.below(5) {
+        out.push_str(if field > 0 { "," } else { "" });
+        out.push_str(&format!("\"{}\":", random.pick(&WORDS)));
+        document(random, depth, out);
+    }
+    out.push('}');
+}
+
+/// A message that is mostly an object, and sometimes damaged.
+#[must_use]
+pub fn message(random: &mut Random) -> Vec<u8> {
+    let mut text = String::new();
+    match random.below(12) {
+        0 => document(random, 4, &mut text),
+        _ => object(random, 4, &mut text),
+    }
+    let mut bytes = text.into_bytes();
+    if random.below(3) == 0 {
+        for _ in 0..=random.below(3) {
+            damage(random, &mut bytes);
+        }
+    }
+    bytes
+}
+
+fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
+    if bytes.is_empty() {
+        return;
+    }
+    let at = random.below(bytes.len());
+    let byte = *b"{}[]\",:\\u0eE.-+ \t\n\0\x80\xff\xc3tn".get(random.below(27)).unwrap_or(&b'x');
+    match random.below(5) {
+        0 => bytes[at] = byte,
+        1 => bytes.insert(at, byte),
+        2 => {
+            bytes.remove(at);
+        },
+        3 => bytes.truncate(at),
+        _ => {
+            let again = bytes[at..].to_vec();
+            bytes.extend(again);
+        }
+    }
+}
+
+/// What serde_json says of a message; nothing where its rules differ from ours: a byte order mark before the message.
+fn oracle(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+}
+
+/// Whether serde_json takes the message: numbers beyond its floats are JSON too.
+fn is_json(bytes: &[u8]) -> bool {
+    match oracle(bytes) {
+        Ok(_) => true,
+        Err(error) if error.to_string().contains("number out of range") => {
+            serde_json::from_slice::<serde::de::IgnoredAny>(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).is_ok()
+        }
+        Err(_) => false,
+    }
+}
+
+/// A message is JSON for us exactly where it is for serde_json.
+pub fn json_verdict(seed: u64) {
+    let mut random = Random::new(seed);
+    let bytes = message(&mut random);
+    let schema = schema_text::parse(r#"{"zz":"utf8"}"#).unwrap();
+    let mut json = Json::new(&Settings::<()>::default(), Some(schema), None).unwrap();
+    let decoded = json.decode(&Run::new(&[&bytes]).input()).unwrap();
+    let ours = decoded.faults.first().is_none_or(|fault| fault.code == "json.type");
+    // Where serde_json cannot say (a lone half of a pair beside a number out of range), only that nothing panics counts.
+    let lone = decoded.faults.first().is_some_and(|fault| fault.reason.contains("surrogate"));
+    assert!(
+        ours == is_json(&bytes) || (lone && oracle(&bytes).is_err()),
+        "seed {seed}: {:?}: {:?}, serde_json {:?}",
+        String::from_utf8_lossy(&bytes),
+        decoded.faults,
+        oracle(&bytes)
+    );
+}
+
+/// What arrives in inferred columns is what serde_json reads.
+pub fn json_values(seed: u64) {
+    let mut random = Random::new(seed);
+    let count = 1 + random.below(6);
+    let messages: Vec<Vec<u8>> = (0..count).map(|_| message(&mut random)).collect();
+    let settings: Settings<()> = serde_json::from_str(r#"{"duplicates":"last"}"#).unwrap();
+    let mut json = Json::new(&settings, None, None).unwrap();
+    let decoded = json.decode(&Run::new(&messages).input()).unwrap();
+    if decoded.batch.schema().fields().is_empty() {
+        return;
+    }
+    let mut faults = decoded.faults.iter().map(|fault| fault.message as usize).peekable();
+    let sound = (0..count).filter(|message| faults.next_if_eq(message).is_none());
+    for (row, index) in sound.enumerate() {
+        let Ok(Value::Object(object)) = oracle(&messages[index]) else { continue };
+        for (field, column) in decoded.batch.schema().fields().iter().zip(decoded.batch.columns()) {
+            let expected = object.get(&field.name).unwrap_or(&Value::Null);
+            let same = same(column, &field.data_type, row, expected);
+            let shown = String::from_utf8_lossy(&messages[index]);
+            assert!(same, "seed {seed}: {shown}: `{}` is not {expected}: {:?}", field.name, field.data_type);
+        }
+    }
+}
+
+/// Whether row `row` is what serde_json read. Texts of other values are compared as values.
+fn same(array: &Array, data_type: &DataType, row: usize, expected: &Value) -> bool {
+    if !array.is_valid(row) {
+        return expected.is_null();
+    }
+    match (data_type, expected) {
+        (DataType::Utf8, Value::String(text)) => array.str(row) == Some(text),
+        (DataType::Utf8, other) => {
+            array.str(row).is_some_and(|text| serde_json::from_str::<Value>(text).is_ok_and(|value| value == *other))
+        }
+        (DataType::Boolean, Value::Bool(value)) => array.bool(row) == Some(*value),
+        (DataType::Int64, Value::Number(number)) => match number.as_i64() {
+            Some(value) => array.i64(row) == Some(value),
+            None => array.i64(row).map(|value| value as f64) == number.as_f64(),
+        },
+        (DataType::UInt64, Value::Number(number)) => match number.as_u64() {
+            Some(value) => array.u64(row) == Some(value),
+            None => array.u64(row).map(|value| value as f64) == number.as_f64(),
+        },
+        (DataType::Float64, Value::Number(number)) => array.f64(row) == number.as_f64(),
+        (DataType::Decimal128(..), Value::Number(_)) => true,
+        (DataType::Struct(fields), Value::Object(object)) => fields.iter().zip(array.fields()).all(|(field, column)| {
+            same(column, &field.data_type, row, object.get(&field.name).unwrap_or(&Value::Null))
+        }),
+        (DataType::List(item), Value::Array(values)) => match array.data() {
+            Data::List { offsets, items, .. } => {
+                let (from, to) = (offsets[row] as usize, offsets[row + 1] as usize);
+                to - from == values.len()
+                    && (from..to).zip(values).all(|(at, value)| same(items, &item.data_type, at, value))
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The verdict about a message, and its row, do not depend on its neighbours, nor on how calls were cut.
+pub fn json_cuts(seed: u64) {
+    let mut random = Random::new(seed);
+    let count = 2 + random.below(20);
+    let messages: Vec<Vec<u8>> = (0..count).map(|_| message(&mut random)).collect();
+    let settings = random.pick(&["{}", r#"{"duplicates":"last"}"#, r#"{"unknown":"capture"}"#, r#"{"unknown":"fail"}"#]);
+    let settings: Settings<()> = serde_json::from_str(settings).unwrap();
+    let schema: Schema = schema_text::parse(random.pick(&[
+        r#"{"a":"int64","b":"utf8","id":"float64","type":["utf8"],"actor":{"a":"utf8","b":"bool"}}"#,
+        r#"{"actor":"map(utf8, utf8)","a":"decimal128(20, 2)","id":"timestamp(us)","é":[{"a":"uint64"}]}"#,
+        r#"{"null":"utf8"}"#,
+    ]))
+    .unwrap();
+    let open = || Json::new(&settings, Some(schema.clone()), None).unwrap();
+    let whole = open().decode(&Run::new(&messages).input()).unwrap();
+    let whole = verdicts(&whole, count);
+    let mut json = open();
+    let mut from = 0;
+    while from < count {
+        let to = (from + 1 + random.below(5)).min(count);
+        let part = json.decode(&Run::new(&messages[from..to]).input()).unwrap();
+        assert_eq!(verdicts(&part, to - from), whole[from..to], "seed {seed}, messages {from}..{to}");
+        from = to;
+    }
+    let alone = random.below(count);
+    let one = open().decode(&Run::new(&messages[alone..=alone]).input()).unwrap();
+    assert_eq!(verdicts(&one, 1), whole[alone..=alone], "seed {seed}, message {alone} alone");
+}
