@@ -238,17 +238,24 @@ impl Columns {
     }
 
     /// Ends the current row: columns without a value have null.
-    pub(crate) fn end_row(&mut self) {
+    ///
+    /// # Errors
+    /// What has no column is longer than the column that captures it can be.
+    pub(crate) fn end_row(&mut self) -> std::result::Result<(), Refusal> {
         self.next = 0;
         if let Some(builder) = self.capture.and_then(|at| self.builders.get_mut(at))
             && !self.captured.is_empty()
         {
             self.captured.push(b'}');
             builder.fill(self.rows);
-            builder.push_bytes(&self.captured);
+            let pushed = builder.push_bytes(&self.captured);
             self.captured.clear();
+            if !pushed {
+                return Err(Refusal::Misfit("what has no column is too long to be captured".into()));
+            }
         }
         self.rows += 1;
+        Ok(())
     }
 
     /// Takes the rows since [`Columns::begin`] as those of `message`.
@@ -324,7 +331,7 @@ fn push(
         (Value::Whole(number), _) if is_float(data_type) && !is_exact(&number, data_type) => {
             return Err(Misfit::Inexact);
         }
-        (Value::Whole(number) | Value::Float(number), _) if is_number(data_type) => {
+        (Value::Whole(number) | Value::Float(number), _) if is_number(data_type) || counts_time(data_type, coerce) => {
             return text::push_number(builder, data_type, &number, coerce);
         }
         (Value::Text(text), DataType::Utf8 | DataType::LargeUtf8) => builder.push_bytes(text.as_bytes()),
@@ -389,6 +396,11 @@ fn is_number(data_type: &DataType) -> bool {
         )
 }
 
+/// Whether a number in the column is a time, because that is said.
+fn counts_time(data_type: &DataType, coerce: &Coerce) -> bool {
+    coerce.epoch.is_some() && matches!(data_type, DataType::Timestamp(..))
+}
+
 /// Whether a column of floats holds the whole number `number` to its last digit.
 fn is_exact(number: &Number<'_>, data_type: &DataType) -> bool {
     let Ok(whole) = number.integer() else { return false };
@@ -414,7 +426,7 @@ fn can_build(data_type: &DataType, texts: bool, pairs: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Array, Rounding, TimeUnit, UnknownField};
+    use crate::{Array, Epoch, Rounding, TimeUnit, UnknownField};
 
     fn read(value: Value<'_>, data_type: &DataType, coerce: &Coerce) -> std::result::Result<Array, Misfit> {
         let mut builder = ArrayBuilder::new(data_type);
@@ -468,6 +480,9 @@ mod tests {
         assert_eq!(read(Value::Time(i128::MAX), &us, &strict), Err(Misfit::Range));
         let down = Coerce { round_times: Some(Rounding::Down), ..Coerce::default() };
         assert_eq!(read(Value::Time(-1), &us, &down).unwrap().i64(0), Some(-1));
+        let epoch = Coerce { epoch: Some(Epoch::Seconds), ..Coerce::default() };
+        assert_eq!(read(whole("5"), &us, &epoch).unwrap().i64(0), Some(5_000_000));
+        assert_eq!(read(whole("5"), &us, &strict), Err(Misfit::Type));
     }
 
     #[test]
@@ -479,11 +494,11 @@ mod tests {
         columns.begin();
         assert_eq!(columns.set("b", Value::Text("x"), source), Ok(Placed::Column));
         assert_eq!(columns.set("z", Value::Text("x"), source), Ok(Placed::Nowhere));
-        columns.end_row();
+        columns.end_row().unwrap();
         columns.commit(3);
         columns.begin();
         assert!(columns.set("z", Value::Bool(true), source).is_ok());
-        columns.end_row();
+        columns.end_row().unwrap();
         assert!(
             matches!(columns.set("a", Value::Text("x"), source), Err(Refusal::Misfit(reason)) if reason.starts_with("`a` must be a whole number"))
         );
@@ -513,8 +528,8 @@ mod tests {
         ] {
             assert_eq!(columns.set(name, value, source), Ok(Placed::Nowhere));
         }
-        columns.end_row();
-        columns.end_row();
+        columns.end_row().unwrap();
+        columns.end_row().unwrap();
         columns.commit(0);
         let decoded = columns.finish().unwrap();
         let captured = &decoded.batch.columns()[1];

@@ -15,7 +15,26 @@ use crate::{
 
 /// Names and texts, some of which need escapes.
 const WORDS: [&str; 20] = [
-    "a", "host", "us-east", "C:\\temp", "a b", "k=v", "x,y", "é", "\\", "say \"hi\"", "]", "[x]", "𝄞", "t", "1", "1i", "#", ":", "\t", ";",
+    "a",
+    "host",
+    "us-east",
+    "C:\\temp",
+    "a b",
+    "k=v",
+    "x,y",
+    "é",
+    "\\",
+    "say \"hi\"",
+    "]",
+    "[x]",
+    "𝄞",
+    "t",
+    "1",
+    "1i",
+    "#",
+    ":",
+    "\t",
+    ";",
 ];
 
 /// A word without the bytes of `not`, nor a backslash at its end.
@@ -136,13 +155,67 @@ pub(crate) fn syslog_values(seed: u64) {
 
 /// Text that means something to one decoder or another.
 const PIECES: [&str; 40] = [
-    "<34>", "<192>", "Oct 11 22:14:15 ", "Feb 30 00:00:00 ", "Feb 29 12:00:00", "2023-10-11T22:14:15.123456789Z ", "1 ", "- ", "[a b=\"c\"] ", "\\]", "host ", "app[1]: ",
-    "::1 ", "m", ",t=v", ",t=", " f=1", " f=1i,g=\"x\"", "=", ",", "\\", "\"", " ", "\n", "\r", "\0", "1", "-1", "1e9", ".5", "nan", ";t=v", ".", ":", "é",
-    "\u{feff}", "18446744073709551615u", "9007199254740993", "# x\n", "cpu.a 1 1\n",
+    "<34>",
+    "<192>",
+    "Oct 11 22:14:15 ",
+    "Feb 30 00:00:00 ",
+    "Feb 29 12:00:00",
+    "2023-10-11T22:14:15.123456789Z ",
+    "1 ",
+    "- ",
+    "[a b=\"c\"] ",
+    "\\]",
+    "host ",
+    "app[1]: ",
+    "::1 ",
+    "m",
+    ",t=v",
+    ",t=",
+    " f=1",
+    " f=1i,g=\"x\"",
+    "=",
+    ",",
+    "\\",
+    "\"",
+    " ",
+    "\n",
+    "\r",
+    "\0",
+    "1",
+    "-1",
+    "1e9",
+    ".5",
+    "nan",
+    ";t=v",
+    ".",
+    ":",
+    "é",
+    "\u{feff}",
+    "18446744073709551615u",
+    "9007199254740993",
+    "# x\n",
+    "cpu.a 1 1\n",
 ];
 
+/// Messages of such pieces, some of them damaged.
+fn soup(random: &mut Random) -> Vec<Vec<u8>> {
+    let count = 2 + random.below(12);
+    let message = |_| {
+        let mut bytes: Vec<u8> = (0..random.below(10)).flat_map(|_| random.pick(&PIECES).bytes()).collect();
+        if random.below(4) == 0 && !bytes.is_empty() {
+            let at = random.below(bytes.len());
+            bytes[at] = u8::try_from(random.below(256)).unwrap();
+        }
+        bytes
+    };
+    (0..count).map(message).collect()
+}
+
+/// The rows of a message, and the code and reason of its fault.
+type Verdict = (Vec<Vec<u8>>, Option<(String, String)>);
+
 /// Rows and faults of each message.
-fn verdicts(decoded: &Decoded, messages: usize) -> Vec<(Vec<Vec<u8>>, Option<(String, String)>)> {
+fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     let mut verdicts = vec![(Vec::new(), None); messages];
     for (row, origin) in decoded.origins.iter().enumerate() {
         let mut key = Vec::new();
@@ -161,16 +234,8 @@ fn verdicts(decoded: &Decoded, messages: usize) -> Vec<(Vec<Vec<u8>>, Option<(St
 /// The verdict about a message, and its rows, do not depend on its neighbours, nor on how calls were cut.
 pub(crate) fn cuts(seed: u64) {
     let mut random = Random::new(seed);
-    let count = 2 + random.below(12);
-    let message = |random: &mut Random| {
-        let mut bytes: Vec<u8> = (0..random.below(10)).flat_map(|_| random.pick(&PIECES).bytes()).collect();
-        if random.below(4) == 0 && !bytes.is_empty() {
-            let at = random.below(bytes.len());
-            bytes[at] = u8::try_from(random.below(256)).unwrap();
-        }
-        bytes
-    };
-    let messages: Vec<Vec<u8>> = (0..count).map(|_| message(&mut random)).collect();
+    let messages = soup(&mut random);
+    let count = messages.len();
     let columns = random.pick(&[
         r#"{"time":"timestamp(us)","measurement":"utf8","f":"float64","value":"decimal128(20, 2)","t":"utf8"}"#,
         r#"{"f":"int64","value":"float64"}"#,
@@ -194,7 +259,9 @@ pub(crate) fn cuts(seed: u64) {
     };
     let call = |decoder: &mut dyn Decode, from: usize, to: usize| {
         let mut bounds = vec![0];
-        messages[from..to].iter().for_each(|message| bounds.push(bounds.last().unwrap() + u32::try_from(message.len()).unwrap()));
+        messages[from..to]
+            .iter()
+            .for_each(|message| bounds.push(bounds.last().unwrap() + u32::try_from(message.len()).unwrap()));
         let modified = [Attribute { first: 0, name: "modified".into(), value: b"1700000000000".to_vec() }];
         let bytes = messages[from..to].concat();
         let input = Input { bounds: &bounds, bytes: &bytes, attributes: &modified, ..Input::default() };
@@ -215,7 +282,7 @@ pub(crate) fn cuts(seed: u64) {
             0 => Box::new(Influx::new(&influx::Settings::<()>::default(), None).unwrap()),
             _ => Box::new(Graphite::new(&graphite::Settings::<()>::default(), None).unwrap()),
         };
-        let syntax = |verdict: &(Vec<Vec<u8>>, Option<(String, String)>)| {
+        let syntax = |verdict: &Verdict| {
             verdict.1.clone().filter(|(code, _)| code.ends_with(".syntax"))
         };
         for (ours, theirs) in call(&mut *settling, 0, count).iter().zip(&whole) {

@@ -25,7 +25,7 @@ use crate::{
     columns::{Columns, Fault, Placed, Refusal, Rest, Source, Value},
     messages,
     number::Grammar,
-    reason::quote,
+    reason::{Place, quote},
 };
 
 /// Settings of the `graphite` decoder; `S` is how a schema is written.
@@ -139,7 +139,9 @@ impl Decode for Graphite {
 
 fn row(point: &Point<'_>, capture: bool, columns: &mut Columns) -> std::result::Result<(), Fault> {
     let refused = |refusal: Refusal| refusal.fault(TYPE, UNKNOWN);
-    if let Some(time) = &point.time {
+    // The time of the message is asked for by a column alone.
+    let time = point.time.as_ref().filter(|time| time.place != Place::Message || columns.find("time").is_some());
+    if let Some(time) = time {
         columns.set("time", Value::Time(time.nanos), Source::new(time.written, time.place)).map_err(refused)?;
     }
     let place = point.place;
@@ -161,6 +163,5 @@ fn row(point: &Point<'_>, capture: bool, columns: &mut Columns) -> std::result::
         );
         return Err((TYPE, reason));
     }
-    columns.end_row();
-    Ok(())
+    columns.end_row().map_err(refused)
 }

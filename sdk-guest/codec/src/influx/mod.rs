@@ -160,8 +160,8 @@ fn rows<'a>(
     while lines.next(point).map_err(syntax)? {
         names.check(point)?;
         if misfit.is_ok() {
-            misfit = row(point, sent_ms, settings, columns).map_err(|refusal| refusal.fault(TYPE, UNKNOWN));
-            columns.end_row();
+            let row = row(point, sent_ms, settings, columns).and_then(|()| columns.end_row());
+            misfit = row.map_err(|refusal| refusal.fault(TYPE, UNKNOWN));
         }
     }
     misfit
@@ -176,7 +176,7 @@ fn row(
     if let Some((count, written, place)) = point.time {
         let nanos = i128::from(count) * settings.precision.nanos();
         columns.set("time", Value::Time(nanos), Source::new(written, place))?;
-    } else if let Some(sent) = sent_ms {
+    } else if let Some(sent) = sent_ms.filter(|_| columns.find("time").is_some()) {
         let source = Source::new("the time of the message", Place::Message);
         columns.set("time", Value::Time(i128::from(sent) * 1_000_000), source)?;
     }

@@ -44,12 +44,12 @@ impl<'a> Part<'a> {
     }
 }
 
-impl Time<'_> {
+impl<'a> Time<'a> {
     /// # Errors
     /// There is no such time.
-    pub(super) fn new<'a>(stamp: Result<Stamp, Wrong>, written: Part<'a>) -> Result<Time<'a>, String> {
+    pub(super) fn new(stamp: Result<Stamp, Wrong>, written: Part<'a>) -> Result<Self, String> {
         let stamp = stamp.map_err(|wrong| told(wrong, written))?;
-        Ok(Time { stamp, written })
+        Ok(Self { stamp, written })
     }
 }
 

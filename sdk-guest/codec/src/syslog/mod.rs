@@ -157,8 +157,7 @@ impl Syslog {
         self.part("msgid", message.msgid, Value::Text)?;
         self.structured(&message, text)?;
         self.part("message", message.message, Value::Text)?;
-        self.columns.end_row();
-        Ok(())
+        self.columns.end_row().map_err(|refusal| refusal.fault(TYPE, TYPE))
     }
 
     fn part<'a>(
