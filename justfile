@@ -66,6 +66,12 @@ power-loss images="12":
     cargo build --release --locked --workspace --bin spout-life
     tests/power-loss.sh target/release/spout-life {{ images }}
 
+# Fuzz targets of the decoding core, a seed an execution, against their oracles: `./justw fuzz json-verdict 10000000`.
+[group('check')]
+fuzz target="all" executions="1000000" first="0":
+    cargo run --release --locked --target-dir target/fuzz --config profile.release.overflow-checks=true \
+        -p spout-codec --features fuzz --bin spout-fuzz -- {{ target }} {{ executions }} {{ first }}
+
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]
 bench *what: build plugins guests

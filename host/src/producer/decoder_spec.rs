@@ -43,16 +43,8 @@ pub enum NativeDecoder {
     Raw,
 }
 
-/// Settings of the native `json` decoder.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct JsonSpec {
-    /// Columns and their types, in order, as in `{id: int64, at: "timestamp(ms, UTC)", user: {name: utf8}, tags: [utf8]}`. Without it the schema is
-    /// inferred from the first messages and then stays as it is for the life of the branch.
-    pub schema: Option<SchemaText>,
-    /// What a field outside the schema does to its message.
-    pub unknown: UnknownFields,
-}
+/// Settings of the native `json` decoder: those of the plugin `json`.
+pub type JsonSpec = spout_codec::json::Settings<SchemaText>;
 
 /// What a field outside the schema does to its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -19,10 +19,12 @@ pub enum Unknown {
     Capture,
 }
 
-/// Most names that are counted apart; what follows is counted together.
-const NAMES: usize = 1024;
+/// Most names that are counted apart, as many as the host takes from a plugin; what follows is counted together.
+const NAMES: usize = 99;
 /// Most bytes of a name.
-const NAME: usize = 256;
+const NAME: usize = 200;
+/// Most keys that a decoder remembers although they are in no schema, to know them faster.
+const LEARNED: u32 = 4096;
 /// What is counted beyond those.
 const OTHERS: &str = "(others)";
 
@@ -32,6 +34,8 @@ pub struct Counter {
     slots: Vec<Slot>,
     /// Slots that the message at hand has touched.
     touched: Vec<u32>,
+    /// Keys that were learned.
+    learned: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +56,13 @@ impl Counter {
         }
         self.slots.push(Slot { name, count: 0, touched: false });
         u32::try_from(self.slots.len() - 1).ok()
+    }
+
+    /// Whether one more key may be remembered.
+    pub fn learns(&mut self, name: &[u8]) -> bool {
+        let learns = name.len() <= NAME && self.learned < LEARNED;
+        self.learned += u32::from(learns);
+        learns
     }
 
     /// The message at hand has the field of `slot`, or one without a slot.

@@ -9,7 +9,7 @@ use super::{Problem, Rehearsal};
 use crate::{
     data::{Batch, Blobs, Messages, PartitionId, Position, Span},
     producer::{
-        self, Decoder, DecoderFactory, DecoderSpec, JsonSpec, MetadataColumn, NativeDecoder, SchemaPin, UnknownFields,
+        self, Decoder, DecoderFactory, DecoderSpec, JsonSpec, MetadataColumn, NativeDecoder, SchemaPin,
     },
     spec::{StepSpec, TestSpec},
 };
@@ -94,7 +94,7 @@ async fn decoders(rehearsal: &Rehearsal, test: &TestSpec) -> DecoderFactory {
         (None, None) => factory.schema().await,
         (declared, _) => declared,
     };
-    factory.spec = DecoderSpec::Native(NativeDecoder::Json(JsonSpec { schema: None, unknown: UnknownFields::Fail }));
+    factory.spec = DecoderSpec::Native(NativeDecoder::Json(JsonSpec { unknown: spout_codec::Unknown::Fail, ..JsonSpec::default() }));
     (factory.task, factory.metadata) = (None, Vec::<MetadataColumn>::new());
     factory.pin = SchemaPin::new(schema);
     factory

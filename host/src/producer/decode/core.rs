@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use spout_codec::{Attribute, Decode, Input, UnknownField};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField};
 
 use super::{Native, Rows};
 use crate::{
@@ -58,6 +61,15 @@ impl Native for Core {
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
     }
+}
+
+/// The columns of rows where `declared` are given: also the one that captures what has no column.
+pub(super) fn captured(unknown: Unknown, name: &str, declared: Schema) -> Schema {
+    if unknown != Unknown::Capture || declared.column_with_name(name).is_some() {
+        return declared;
+    }
+    let capture = Field::new(name, DataType::Utf8, true);
+    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }
 
 /// What the slices of one run of messages came to.

@@ -1,7 +1,7 @@
 //! `graphite`, `influx` and `syslog`: lines, by the decoders of the core.
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use spout_codec::{Unknown, graphite::Graphite, influx::Influx, syslog::Syslog};
+use arrow::datatypes::SchemaRef;
+use spout_codec::{graphite::Graphite, influx::Influx, syslog::Syslog};
 pub use spout_codec::{
     influx::Precision,
     syslog::{Format as SyslogFormat, StructuredData},
@@ -46,13 +46,4 @@ pub(super) fn syslog(spec: &SyslogSpec, schema: Option<&SchemaRef>) -> Result<Co
 
 fn of(schema: Option<&SchemaRef>) -> spout_codec::Result<Option<spout_codec::Schema>> {
     schema.map(|schema| spout_codec::Schema::try_from(&**schema)).transpose()
-}
-
-/// The columns of rows where `declared` are given: also the one that captures what has no column.
-pub(super) fn columns(unknown: Unknown, name: &str, declared: Schema) -> Schema {
-    if unknown != Unknown::Capture || declared.column_with_name(name).is_some() {
-        return declared;
-    }
-    let capture = Field::new(name, DataType::Utf8, true);
-    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }

@@ -204,6 +204,18 @@ impl Decoder {
         Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown })
     }
 
+    /// Says once what the first messages have settled, unless the spec says it.
+    fn tell(&self, schema: &SchemaRef) {
+        let declared = match &self.factory.spec {
+            DecoderSpec::Native(native) => native.schema().is_some(),
+            DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
+        };
+        if !declared {
+            let columns = SchemaText::print(schema).map_or_else(|_| schema.to_string(), |text| text.to_string());
+            tracing::info!("schema of {} settled: {columns}", self.factory.name());
+        }
+    }
+
     /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.
     async fn first(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
         let mut pin = self.factory.pin.hold().await;
@@ -211,6 +223,9 @@ impl Decoder {
         let rows = running.decode(messages, span).await?;
         if !is_settled(pin.as_ref()) {
             let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
+            if let Some(schema) = &typed {
+                self.tell(schema);
+            }
             *pin = typed.or(rows.open.clone()).or(pin.take());
         }
         if let (Some(pinned), DecoderSpec::Plugin(_)) = (pin.as_ref(), &self.factory.spec)

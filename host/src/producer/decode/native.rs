@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::{
-    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, json,
-    json::JsonDecoder, lines, protobuf::Protobuf, raw, raw::RawDecoder, rows,
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, core, csv::Csv, json, lines, protobuf::Protobuf, raw,
+    raw::RawDecoder, rows,
 };
 use crate::{
     data::Messages,
@@ -64,18 +64,14 @@ impl NativeDecoder {
 
     /// The columns of its rows, where the settings say.
     pub(super) fn schema(&self) -> Option<SchemaRef> {
-        match self {
-            Self::Raw => Some(raw::schema()),
-            Self::Graphite(spec) => {
-                let declared = self.declared()?.parse().ok()?;
-                Some(Arc::new(lines::columns(spec.unknown, &spec.unknown_column, declared)))
-            }
-            Self::Influx(spec) => {
-                let declared = self.declared()?.parse().ok()?;
-                Some(Arc::new(lines::columns(spec.unknown, &spec.unknown_column, declared)))
-            }
-            _ => self.declared()?.parse().ok().map(Arc::new),
-        }
+        let declared = || self.declared()?.parse().ok();
+        Some(Arc::new(match self {
+            Self::Raw => return Some(raw::schema()),
+            Self::Json(spec) => core::captured(spec.unknown, &spec.unknown_column, declared()?),
+            Self::Graphite(spec) => core::captured(spec.unknown, &spec.unknown_column, declared()?),
+            Self::Influx(spec) => core::captured(spec.unknown, &spec.unknown_column, declared()?),
+            _ => declared()?,
+        }))
     }
 
     /// Whether more messages make for a better schema.
@@ -110,11 +106,7 @@ impl NativeDecoder {
         }
         Ok(match self {
             Self::Raw => Box::new(RawDecoder::default()),
-            Self::Json(spec) => {
-                let infer = || Arc::new(messages.map_or_else(Schema::empty, json::infer));
-                let opened = JsonDecoder::new(schema.unwrap_or_else(infer), spec.unknown);
-                Box::new(opened.map_err(|error| error.to_string())?)
-            }
+            Self::Json(spec) => Box::new(json::open(spec, schema.as_ref())?),
             Self::Csv(spec) => {
                 spec.check(declared.as_deref())?;
                 Box::new(Csv::new(spec, schema)?)

@@ -205,8 +205,8 @@ impl Plan {
             }
             None => {
                 let slot = counter.slot(format!("{}{}", self.prefix, String::from_utf8_lossy(name)));
-                let key = slot.map_or(NONE, |_| self.add(name, Target::Unknown(slot)));
-                (key, Target::Unknown(slot))
+                let target = Target::Unknown(slot);
+                (if counter.learns(name) { self.add(name, target) } else { NONE }, target)
             }
         };
         if key != NONE {
