@@ -137,7 +137,11 @@ impl DecoderFactory {
         let schema = match declared {
             Some(declared) => declared,
             // Columns that are named and not yet typed say nothing of what comes.
-            None => self.pin.get().await.filter(|schema| is_settled(Some(schema)))?,
+            None => match (self.pin.get().await.filter(|schema| is_settled(Some(schema))), &self.spec) {
+                (Some(pinned), _) => pinned,
+                (None, DecoderSpec::Native(native)) => native.usual()?,
+                (None, DecoderSpec::Plugin(_)) => return None,
+            },
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);

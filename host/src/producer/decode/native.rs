@@ -74,6 +74,14 @@ impl NativeDecoder {
         }))
     }
 
+    /// The columns of its rows where neither the settings nor an earlier commit say.
+    pub(super) fn usual(&self) -> Option<SchemaRef> {
+        match self {
+            Self::Syslog(spec) => Some(Arc::new((&spout_codec::syslog::columns(spec.structured_data)).into())),
+            _ => None,
+        }
+    }
+
     /// Whether more messages make for a better schema.
     pub(super) fn infers(&self) -> bool {
         let inferring = matches!(self, Self::Json(_) | Self::Csv(_) | Self::Graphite(_) | Self::Influx(_));

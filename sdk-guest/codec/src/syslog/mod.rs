@@ -232,7 +232,9 @@ impl Decode for Syslog {
     }
 }
 
-fn columns(structured: StructuredData) -> Schema {
+/// The columns of rows where no schema says otherwise.
+#[must_use]
+pub fn columns(structured: StructuredData) -> Schema {
     // Nanoseconds, because that is what senders send; a column of another unit is a matter of the schema.
     let time = DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()));
     let structured = match structured {
