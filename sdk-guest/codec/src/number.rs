@@ -116,6 +116,12 @@ impl<'a> Number<'a> {
         }
     }
 
+    /// How it is written.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// Whether it is written without point and exponent.
     #[must_use]
     pub fn is_plain(&self) -> bool {

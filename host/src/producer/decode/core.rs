@@ -69,12 +69,12 @@ impl Native for Core {
     }
 }
 
-/// The columns of rows where `declared` are given: also `column` where it captures what is unknown.
-pub(super) fn captured(declared: Schema, policy: Unknown, column: &str) -> Schema {
-    if policy != Unknown::Capture || declared.column_with_name(column).is_some() {
+/// The columns of rows where `declared` are given: also the one that captures what has no column.
+pub(super) fn captured(unknown: Unknown, name: &str, declared: Schema) -> Schema {
+    if unknown != Unknown::Capture || declared.column_with_name(name).is_some() {
         return declared;
     }
-    let capture = Field::new(column, DataType::Utf8, true);
+    let capture = Field::new(name, DataType::Utf8, true);
     Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }
 

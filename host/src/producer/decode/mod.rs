@@ -10,17 +10,14 @@ mod cells;
 mod conform;
 mod core;
 mod csv;
-mod graphite;
-mod influx;
 mod json;
+mod lines;
 mod native;
 mod plugin;
 mod protobuf;
 mod raw;
 mod rows;
 mod set_aside;
-mod syslog;
-mod template;
 #[cfg(test)]
 mod tests;
 
@@ -36,10 +33,8 @@ pub use self::{
     arrow_ipc::ArrowSpec,
     avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
     csv::CsvSpec,
-    graphite::GraphiteSpec,
-    influx::{InfluxSpec, Precision},
+    lines::{GraphiteSpec, InfluxSpec, Precision, StructuredData, SyslogFormat, SyslogSpec},
     protobuf::ProtobufSpec,
-    syslog::{StructuredData, SyslogFormat, SyslogSpec},
 };
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
@@ -142,7 +137,11 @@ impl DecoderFactory {
         let schema = match declared {
             Some(declared) => declared,
             // Columns that are named and not yet typed say nothing of what comes.
-            None => self.pin.get().await.filter(|schema| is_settled(Some(schema)))?,
+            None => match (self.pin.get().await.filter(|schema| is_settled(Some(schema))), &self.spec) {
+                (Some(pinned), _) => pinned,
+                (None, DecoderSpec::Native(native)) => native.usual()?,
+                (None, DecoderSpec::Plugin(_)) => return None,
+            },
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);

@@ -267,8 +267,11 @@ async fn protobuf_messages_are_read_with_their_descriptor() {
         &[(13, "protobuf.syntax"), (14, "protobuf.syntax")],
     )
     .await;
-    let some = r#"{"type":"protobuf","descriptor":"shop.pb","message":"shop.Order","unknown":"fail","schema":{"kind":"utf8","at":"timestamp(s)"}}"#;
+    let some = r#"{"type":"protobuf","descriptor":"shop.pb","message":"shop.Order","unknown":"fail","schema":{"kind":"utf8","at":"timestamp(s)"},"coerce":{"roundTimes":"down"}}"#;
     let rows = [r#"{"kind":"OLD","at":"1970-01-01T00:00:01"}"#];
+    // Nothing is cut off unless that is said.
+    let exact = some.replace(r#","coerce":{"roundTimes":"down"}"#, "");
+    expect(&factory(&exact, dir.path()), messages(&[&order()[..]], None), &[], &[(10, "protobuf.type")]).await;
     expect(
         &factory(some, dir.path()),
         messages(&[&order()[..], b"\xf8\x07\x01"], None),

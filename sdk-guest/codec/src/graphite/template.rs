@@ -1,19 +1,21 @@
 //! Graphite templates: which part of a path is the measurement, the field, a tag.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap};
 
-/// Columns that are not tags.
-const RESERVED: [&str; 3] = ["time", "measurement", "field"];
+use crate::reason::quote;
+
+/// Names that no tag can have.
+pub(super) const RESERVED: [&str; 3] = ["time", "measurement", "field"];
 
 /// All templates of a decoder.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Templates {
     list: Vec<Template>,
     separator: String,
     tags: BTreeMap<String, String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Template {
     /// What the path begins with; empty for a default.
     filter: Vec<String>,
@@ -23,13 +25,13 @@ struct Template {
     tags: Vec<(String, String)>,
 }
 
-/// A path taken apart.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) measurement: String,
+/// A path taken apart. What is one part of it, or stands in a template, is borrowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Taken<'a> {
+    pub(super) measurement: Cow<'a, str>,
     /// By name.
-    pub(super) tags: Vec<(String, String)>,
-    pub(super) field: String,
+    pub(super) tags: Vec<(&'a str, Cow<'a, str>)>,
+    pub(super) field: Cow<'a, str>,
 }
 
 impl Templates {
@@ -51,50 +53,61 @@ impl Templates {
     }
 
     /// Names of all tags that the templates give.
-    pub(super) fn tags(&self) -> Vec<String> {
-        let of = |template: &Template| {
-            let parts = template.parts.iter().filter(|part| !part.is_empty() && !RESERVED.contains(&part.as_str()));
-            parts.cloned().chain(template.tags.iter().map(|(name, _)| name.clone())).collect::<Vec<_>>()
-        };
-        self.list.iter().flat_map(of).chain(self.tags.keys().cloned()).collect()
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().flat_map(Template::names).chain(self.tags.keys().map(String::as_str))
     }
 
-    /// `path` (which may end in `;tag=value`) by the most specific template.
+    /// `path` (which may end in `;tag=value`) by the most specific template. `parts` is room for its parts.
     ///
     /// # Errors
-    /// There is none.
-    pub(super) fn take(&self, path: &str) -> Result<Taken, String> {
-        let (path, own) = path.split_once(';').map_or((path, ""), |(path, own)| (path, own));
-        let parts: Vec<&str> = path.split('.').collect();
-        let matching = self.list.iter().filter(|template| template.matches(&parts));
-        // Of equals the first counts: `max_by` gives the last, so they are looked at from behind.
-        let matching: Vec<&Template> = matching.collect();
-        let best = matching.into_iter().rev().max_by(|a, b| a.specific(b));
-        let template = best.ok_or_else(|| {
-            format!(
-                "no template matches the path `{path}` of {} parts; add one, or `measurement*` as the default",
-                parts.len()
-            )
-        })?;
-        let mut taken = template.take(&parts, &self.separator);
-        let mut add = |name: &str, value: &str| {
-            if taken.tags.iter().all(|(known, _)| known != name) {
-                taken.tags.push((name.to_owned(), value.to_owned()));
-            }
-        };
-        for tag in own.split(';').filter(|tag| !tag.is_empty()) {
-            match tag.split_once('=') {
-                Some((name, value)) if !name.is_empty() && !RESERVED.contains(&name) => add(name, value),
-                _ => return Err(format!("`{tag}` after the path is not `tag=value`")),
+    /// There is none, or a tag has two values.
+    pub(super) fn take<'a>(&'a self, path: &'a str, parts: &mut Vec<&'a str>) -> Result<Taken<'a>, String> {
+        let (path, own) = path.split_once(';').map_or((path, None), |(path, own)| (path, Some(own)));
+        parts.clear();
+        parts.extend(path.split('.'));
+        let mut best: Option<&Template> = None;
+        // Of equals the first counts.
+        for template in self.list.iter().filter(|template| template.matches(parts)) {
+            if best.is_none_or(|best| template.specific(best) == Ordering::Greater) {
+                best = Some(template);
             }
         }
-        template.tags.iter().for_each(|(name, value)| add(name, value));
-        self.tags.iter().for_each(|(name, value)| add(name, value));
-        taken.tags.sort();
+        let template = best.ok_or_else(|| {
+            let (path, count) = (quote(path.as_bytes()), parts.len());
+            format!("no template matches the path {path} of {count} parts; add one, or `measurement*` as the default")
+        })?;
+        let mut taken = template.take(parts, &self.separator);
+        for tag in own.into_iter().flat_map(|own| own.split(';')) {
+            let (name, value) = own_tag(tag)?;
+            taken.tags.push((name, Cow::Borrowed(value)));
+        }
+        taken.tags.sort_unstable();
+        if let Some([(name, _), _]) = taken.tags.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {
+            return Err(format!("there are two values for the tag {}", quote(name.as_bytes())));
+        }
+        // What templates and settings add counts where the path has none of that name.
+        template.tags.iter().for_each(|(name, value)| add(&mut taken, name, value));
+        self.tags.iter().for_each(|(name, value)| add(&mut taken, name, value));
+        taken.tags.sort_unstable();
         match taken.measurement.is_empty() {
-            true => Err(format!("the path `{path}` has an empty measurement")),
+            true => Err(format!("the path {} has an empty measurement", quote(path.as_bytes()))),
             false => Ok(taken),
         }
+    }
+}
+
+/// The name and value of `tag=value` behind a path.
+fn own_tag(tag: &str) -> Result<(&str, &str), String> {
+    match tag.split_once('=') {
+        Some((name, _)) if RESERVED.contains(&name) => Err(format!("a tag cannot be called `{name}`")),
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => Ok((name, value)),
+        _ => Err(format!("{} behind the path is not `tag=value`", quote(tag.as_bytes()))),
+    }
+}
+
+fn add<'a>(taken: &mut Taken<'a>, name: &'a str, value: &'a str) {
+    if taken.tags.iter().all(|(known, _)| *known != name) {
+        taken.tags.push((name, Cow::Borrowed(value)));
     }
 }
 
@@ -132,6 +145,13 @@ impl Template {
         Ok(Self { filter, parts, greedy, tags })
     }
 
+    /// Names of the tags it gives.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let parts = self.parts.iter().map(String::as_str);
+        let parts = parts.filter(|part| !part.is_empty() && !RESERVED.contains(part));
+        parts.chain(self.tags.iter().map(|(name, _)| name.as_str()))
+    }
+
     fn matches(&self, path: &[&str]) -> bool {
         let fits = match self.greedy {
             true => path.len() >= self.parts.len(),
@@ -150,17 +170,18 @@ impl Template {
         self.filter.iter().map(rank).cmp(other.filter.iter().map(rank))
     }
 
-    fn take(&self, path: &[&str], separator: &str) -> Taken {
-        let mut taken: Vec<(&str, String)> = Vec::new();
-        for (index, part) in path.iter().enumerate() {
+    fn take<'a>(&'a self, path: &[&'a str], separator: &str) -> Taken<'a> {
+        let mut taken: Vec<(&'a str, Cow<'a, str>)> = Vec::with_capacity(self.parts.len() + 2);
+        for (index, &part) in path.iter().enumerate() {
             let name = self.parts.get(index).or(self.parts.last()).map_or("", String::as_str);
             match taken.iter_mut().find(|(known, _)| *known == name) {
                 _ if name.is_empty() => {}
                 Some((_, value)) => {
+                    let value = value.to_mut();
                     value.push_str(separator);
                     value.push_str(part);
                 }
-                None => taken.push((name, (*part).to_owned())),
+                None => taken.push((name, Cow::Borrowed(part))),
             }
         }
         let mut one = |name: &str| {
@@ -168,17 +189,24 @@ impl Template {
             Some(taken.swap_remove(at).1)
         };
         let (measurement, field) = (one("measurement").unwrap_or_default(), one("field"));
-        let field = field.filter(|field| !field.is_empty()).unwrap_or_else(|| "value".into());
-        let tags = taken.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Taken { measurement, tags, field }
+        let field = field.filter(|field| !field.is_empty()).unwrap_or(Cow::Borrowed("value"));
+        Taken { measurement, tags: taken, field }
     }
 }
 
-/// Whether `text` is what `glob` says, in which `*` is any run of characters.
+/// Whether `text` is what `glob` says, in which `*` is any run of characters; at most their product in time.
 fn like(glob: &str, text: &str) -> bool {
-    let Some((head, tail)) = glob.split_once('*') else { return glob == text };
-    let Some(rest) = text.strip_prefix(head) else { return false };
-    (0..=rest.len()).filter(|&at| rest.is_char_boundary(at)).any(|at| like(tail, &rest[at..]))
+    let mut pieces = glob.split('*');
+    let Some(mut rest) = pieces.next().and_then(|head| text.strip_prefix(head)) else { return false };
+    let Some(tail) = pieces.next_back() else { return rest.is_empty() };
+    // The first place of each piece leaves the most to those behind it.
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(at) => rest = rest.get(at + piece.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    rest.ends_with(tail)
 }
 
 #[cfg(test)]
@@ -188,16 +216,17 @@ mod tests {
     fn check(templates: &[&str], path: &str, expected: Result<(&str, &str, &str), &str>) {
         let list: Vec<String> = templates.iter().map(|&text| text.to_owned()).collect();
         let tags = BTreeMap::from([("dc".to_owned(), "eu".to_owned())]);
-        let taken = Templates::parse(&list, "_", &tags).and_then(|templates| templates.take(path));
-        let told = taken.map(|taken| {
+        let templates = Templates::parse(&list, "_", &tags);
+        let told = templates.as_ref().map_err(Clone::clone).and_then(|templates| {
+            let taken = templates.take(path, &mut Vec::new())?;
             let tags: Vec<String> = taken.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            (taken.measurement, tags.join(","), taken.field)
+            Ok((taken.measurement.into_owned(), tags.join(","), taken.field.into_owned()))
         });
         let told = told.as_ref().map(|(m, t, f)| (m.as_str(), t.as_str(), f.as_str()));
         match (told, expected) {
             (Err(error), Err(part)) => assert!(error.contains(part), "{error}"),
-            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{templates:?} {path}"),
-            (got, _) => panic!("{templates:?} {path}: {got:?}"),
+            (Ok(got), Ok(expected)) => assert_eq!(got, expected, "{list:?} {path}"),
+            (got, _) => panic!("{list:?} {path}: {got:?}"),
         }
     }
 
@@ -241,5 +270,39 @@ mod tests {
         check(&["measurement.host*"], "a.b", Err("only `measurement*`"));
         check(&["a b c=1 d"], "a", Err("write it as"));
         check(&["measurement"], "", Err("empty measurement"));
+    }
+
+    #[test]
+    fn tags_behind_a_path_have_one_value_each() {
+        check(&["measurement.host"], "cpu.a;host=b", Err("two values for the tag `host`"));
+        check(&["measurement"], "cpu;host=a;host=a", Err("two values for the tag `host`"));
+        check(&["measurement"], "cpu;host=", Err("`host=` behind the path is not `tag=value`"));
+        check(&["measurement"], "cpu;=a", Err("`=a` behind the path"));
+        check(&["measurement"], "cpu;", Err("`` behind the path"));
+        check(&["measurement"], "cpu;time=1", Err("a tag cannot be called `time`"));
+        check(&["measurement"], "cpu;a=b=c", Ok(("cpu", "a=b=c,dc=eu", "value")));
+    }
+
+    #[test]
+    fn globs_are_any_run_of_characters() {
+        for (glob, text, expected) in [
+            ("", "", true),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("*", "", true),
+            ("a*", "a", true),
+            ("a*c", "abc", true),
+            ("a*c", "ac", true),
+            ("a*c", "acb", false),
+            ("*b*", "abc", true),
+            ("*b*", "ac", false),
+            ("a*b*c", "axbxbxc", true),
+            ("ab*ba", "aba", false),
+            ("*é*", "aéb", true),
+        ] {
+            assert_eq!(like(glob, text), expected, "{glob} {text}");
+        }
+        assert!(!like(&"*a".repeat(1000), &"a".repeat(999)));
+        assert!(!like(&format!("{}b", "*a".repeat(30)), &"a".repeat(100_000)));
     }
 }
