@@ -24,8 +24,8 @@ pub(super) async fn describe(
 ) -> Result<MetaData, Error> {
     let table = home::shown(name);
     let mut all: Option<(Shape, String)> = None;
-    for (key, path) in live.schemas_in_order() {
-        let shape = Shape::of_file(commits.schema(&key, stamp.sequence).await?.as_ref());
+    for ((key, portable), path) in live.schemas_in_order() {
+        let shape = Shape::of_file(&commits.schema(&key, stamp.sequence).await?, portable);
         all = Some(match all {
             None => (shape, path),
             Some((there, first)) => (there.join(shape, "").map_err(clash(&table, &first, &path))?, first),

@@ -15,6 +15,7 @@ mod actions;
 mod checkpoint;
 mod columns;
 mod commits;
+mod differences;
 mod home;
 mod live;
 mod log;
@@ -24,6 +25,7 @@ mod stats;
 mod table;
 mod version;
 
+pub use differences::{Differences, differences};
 pub use publisher::{Publication, Publisher, published};
 pub use table::PublishedTable;
 

@@ -1,15 +1,19 @@
 //! The columns of a table in Delta's words: what readers can take of our Parquet files as they are written.
 //!
-//! Measured with deltalake 1.6.6, polars 2.1.0 and pyarrow 26.0.1: unsigned integers are read as the next wider signed
-//! type, and files with narrower numbers, fewer columns or more columns than the table are read too. A column is left out
-//! where any of them fails or shows other values: 64-bit unsigned integers, times of day, durations, nanoseconds, lists of
-//! a fixed size.
+//! Types that Delta lacks are stored as ones that it has ([`Stored`]), so that only what nothing can stand for is left out:
+//! decimals of more than 38 digits, structs without a field, and columns of nothing but nulls.
+//!
+//! Measured with deltalake 1.6.6, polars 2.1.0, pyarrow 26.0.1 and DuckDB 1.5.5: files with narrower numbers, fewer columns
+//! or more columns than the table are read. Files of earlier versions of this program have all types as they are; of those,
+//! a column is left out where a reader fails or shows other values.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
-use arrow::datatypes::{DataType, Fields, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Fields, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::super::format::{Format, Stored};
 
 /// The greatest precision of a decimal in Delta.
 const DIGITS: u8 = 38;
@@ -128,16 +132,30 @@ pub(super) struct Clash {
 }
 
 impl Shape {
-    /// The columns of one file.
-    pub(super) fn of_file(schema: &Schema) -> Self {
-        Self::of_fields(schema.fields())
+    /// The columns of one file, which may have types that readers lack stored as others.
+    pub(super) fn of_file(schema: &SchemaRef, portable: bool) -> Self {
+        match portable.then(|| Stored::new(Format::Parquet, schema)) {
+            Some(Ok(stored)) => Self::of_fields(stored.in_file().fields()).without_stand_ins(schema),
+            _ => Self::of_fields(schema.fields()),
+        }
+    }
+
+    /// A struct without a field is stored as a boolean, which would say something else.
+    fn without_stand_ins(self, given: &Schema) -> Self {
+        let empty = |data_type: &DataType| matches!(data_type, DataType::Struct(fields) if fields.is_empty());
+        let Self::Struct(fields) = self else { return self };
+        let field = |(name, shape): (String, Self)| match given.field_with_name(&name) {
+            Ok(field) if empty(field.data_type()) => (name, Self::Out("a struct without fields".to_owned())),
+            _ => (name, shape),
+        };
+        Self::Struct(fields.into_iter().map(field).collect())
     }
 
     fn of_fields(fields: &Fields) -> Self {
         Self::Struct(fields.iter().map(|field| (field.name().clone(), Self::of(field.data_type()))).collect())
     }
 
-    fn of(data_type: &DataType) -> Self {
+    pub(super) fn of(data_type: &DataType) -> Self {
         use DataType as T;
         let plain = match data_type {
             T::Null => return Self::Nothing,
@@ -200,6 +218,10 @@ impl Shape {
                     (Self::Plain(left), Self::Plain(right)) => left.join(*right),
                     _ => None,
                 };
+                // Whole numbers of another file became too large for the type that readers have for them.
+                if met.is_none() && left.is_whole() && right.is_whole() {
+                    return Ok(Self::Out(format!("{} and {}", left.words(), right.words())));
+                }
                 let clash = || Clash { column: within.to_owned(), left: left.words(), right: right.words() };
                 Self::Plain(met.ok_or_else(clash)?)
             }
@@ -215,7 +237,10 @@ impl Shape {
 
     fn worded(self, before: Option<&Nested>, within: &str, left_out: &mut Vec<String>) -> Option<DeltaType> {
         let nested = match self {
-            Self::Nothing => return None,
+            Self::Nothing => {
+                left_out.push(format!("{within} (nothing but nulls)"));
+                return None;
+            }
             Self::Out(what) => {
                 left_out.push(format!("{within} ({what})"));
                 return None;
@@ -253,7 +278,17 @@ impl Shape {
         Some(DeltaType::Nested(Box::new(nested)))
     }
 
-    fn words(&self) -> String {
+    /// Whether readers could take it, as far as its own type goes.
+    fn is_there(&self) -> bool {
+        !matches!(self, Self::Nothing | Self::Out(_))
+    }
+
+    fn is_whole(&self) -> bool {
+        let Self::Plain(plain) = self else { return false };
+        matches!(plain, Plain::Byte | Plain::Short | Plain::Integer | Plain::Long | Plain::Decimal(20, 0))
+    }
+
+    pub(super) fn words(&self) -> String {
         match self {
             Self::Nothing => "null".into(),
             Self::Plain(plain) => plain.word(),
@@ -282,7 +317,8 @@ fn join_fields(
     Ok(left)
 }
 
-/// Fields in the order of `before`, then new ones as they come. Names that differ only by case are one to readers.
+/// Fields in the order of `before`, then new ones as they come. Names that differ only by case are one to readers: the
+/// table has the one that it had, else the one in lower case, whatever the order in which they come.
 fn worded_fields(
     mut fields: Vec<(String, Shape)>,
     before: &[DeltaField],
@@ -291,16 +327,25 @@ fn worded_fields(
 ) -> Vec<DeltaField> {
     let place = |name: &str| before.iter().position(|field| field.name == name);
     fields.sort_by_key(|(name, _)| place(name).unwrap_or(before.len()));
-    let mut names = HashSet::new();
+    let mut chosen: HashMap<String, String> = HashMap::new();
+    for (name, _) in fields.iter().filter(|(_, shape)| shape.is_there()) {
+        let best = chosen.entry(name.to_lowercase()).or_insert_with(|| name.clone());
+        // Lower case letters come behind upper case ones.
+        let better = (place(name).is_some(), name.as_str()) > (place(best).is_some(), best.as_str());
+        if better {
+            best.clone_from(name);
+        }
+    }
     let mut worded = Vec::with_capacity(fields.len());
     for (name, shape) in fields {
         let path = format!("{within}{name}");
         let known = place(&name).and_then(|at| before.get(at)).and_then(|field| field.data_type.nested());
         let Some(data_type) = shape.worded(known, &path, left_out) else { continue };
-        if names.insert(name.to_lowercase()) {
-            worded.push(DeltaField::new(&name, data_type));
-        } else {
-            left_out.push(format!("{path} (another column's name differs only by case)"));
+        match chosen.get(&name.to_lowercase()) {
+            Some(other) if *other != name => {
+                left_out.push(format!("{path} (its name differs from that of {other} only by case)"));
+            }
+            _ => worded.push(DeltaField::new(&name, data_type)),
         }
     }
     worded
