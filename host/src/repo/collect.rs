@@ -9,15 +9,17 @@
 //!
 //! Age is courtesy on top: what is younger than `min_age_ms` is left alone, so that a running pipeline is not disturbed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use super::{
-    Error, delta,
+    Error,
+    checkpoint::Checkpoint,
+    delta,
     layout::Layout,
     object::{Created, Step},
-    pack::Pack,
+    pack::{self, Pack},
     reach::Reach,
     record::{RecordKind, Sweep, VERSION},
     repository::Repo,
@@ -31,6 +33,9 @@ use crate::clock;
 /// Checkpoints that stay although newer ones exist; of the older ones, each sixteenth does, for queries of the past.
 const RECENT_CHECKPOINTS: usize = 4;
 const SPARSE: usize = 16;
+
+/// Records between two checkpoints that a collection writes.
+const RENEWED: u64 = 4096;
 
 /// Lists of what was swept stay this long, whatever the age asked for: a writer that sleeps reads them when it wakes.
 const LISTS_MS: i64 = 30 * 24 * 3_600_000;
@@ -74,12 +79,19 @@ impl Repo {
     /// Those of reading; a repo that is damaged is not collected. Whatever was deleted until then was not needed.
     pub async fn collect(&self, how: Collect) -> Result<Collected, Error> {
         let listed = self.listed().await?;
+        let tables = delta::Collection::begin(self, &listed, how).await?;
         let mut doomed = Doomed { boundaries: self.boundaries(how.dry_run).await?, ..Doomed::default() };
+        if !how.dry_run {
+            for (branch, boundary) in &doomed.boundaries {
+                self.renew_checkpoints(branch, *boundary).await?;
+            }
+        }
+        let gone = tables.collect(self, &doomed.boundaries).await?;
         let reach = Reach::of(self).await?;
         self.find(&listed, &reach, how, &mut doomed).await?;
         let records = self.old_records(&doomed.boundaries).await?;
         if how.dry_run || (doomed.objects.is_empty() && records.is_empty()) {
-            return Ok(doomed.report(records.len() as u64));
+            return Ok(doomed.report(records.len() as u64).with(gone));
         }
         for (branch, boundary) in &doomed.boundaries {
             self.pack(&reach, branch, *boundary).await?;
@@ -94,7 +106,7 @@ impl Repo {
         for (branch, sequence) in &records {
             self.objects.delete(Step::Delete, &self.layout.record(branch, *sequence)).await?;
         }
-        Ok(doomed.report(records.len() as u64))
+        Ok(doomed.report(records.len() as u64).with(gone))
     }
 
     /// Objects that can be collected, with size and time.
@@ -138,12 +150,49 @@ impl Repo {
         let at = State::at(&self.objects, &self.layout, self.name(), &state.branch, first).await?;
         let path = self.layout.boundary(&state.branch, first);
         let object = self.objects.shown(&path);
-        let (bytes, _) = seal::seal(&object, &at.checkpoint().await?)?;
+        let (bytes, _) = seal::seal(&object, &at.dense_checkpoint(first).await?)?;
         match self.objects.create(Step::Boundary, &path, bytes).await? {
             Created::Ours | Created::Others => Ok(()),
             Created::Nothing(source) => Err(Error::write(object, source)),
             Created::Unknown(source) => Err(Error::Unconfirmed { object, source: source.into() }),
         }
+    }
+
+    /// Writes checkpoints in the place of those whose index may still tell of files that were gone at the boundary.
+    async fn renew_checkpoints(&self, branch: &str, boundary: u64) -> Result<(), Error> {
+        if self.stale_checkpoints(branch, boundary).await?.is_empty() {
+            return Ok(());
+        }
+        let head = self.state(branch).await?.head.sequence;
+        let mut next = boundary + RENEWED;
+        while next < head {
+            self.renew(branch, boundary, next).await?;
+            next += RENEWED;
+        }
+        match head > boundary {
+            true => self.renew(branch, boundary, head).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn renew(&self, branch: &str, boundary: u64, sequence: u64) -> Result<(), Error> {
+        let state = State::at(&self.objects, &self.layout, self.name(), branch, sequence).await?;
+        // One that is there already is stale, has this name, and goes: the records behind the boundary tell the same.
+        state.dense_checkpoint(boundary).await?.write(&self.objects, &self.layout).await
+    }
+
+    /// Checkpoints behind the boundary that stand on an index of before it.
+    async fn stale_checkpoints(&self, branch: &str, boundary: u64) -> Result<BTreeSet<u64>, Error> {
+        let mut stale = BTreeSet::new();
+        for (path, _) in self.objects.list(&self.layout.checkpoints(branch)).await? {
+            let Some(sequence) = Layout::sequence(&path).filter(|sequence| *sequence > boundary) else { continue };
+            let Some(bytes) = self.objects.find(&path).await? else { continue };
+            let read = seal::read::<Checkpoint>(&self.objects.shown(&path), &bytes);
+            if read.is_ok_and(|checkpoint| checkpoint.floor < boundary) {
+                stale.insert(sequence);
+            }
+        }
+        Ok(stale)
     }
 
     async fn find(
@@ -172,12 +221,15 @@ impl Repo {
     /// Checkpoints and boundaries before the newest boundary, and most of those that newer ones have replaced.
     async fn old_checkpoints(&self, branch: &str, boundary: u64, doomed: &mut Doomed) -> Result<(), Error> {
         let mut kept = Vec::new();
+        let stale = self.stale_checkpoints(branch, boundary).await?;
         let directories = [self.layout.checkpoints(branch), self.layout.boundaries(branch), self.layout.packs(branch)];
         for (at, directory) in directories.into_iter().enumerate() {
             for (path, size) in self.objects.list(&directory).await? {
                 let Some(sequence) = Layout::sequence(&path) else { continue };
                 let name = self.layout.name(&path).to_owned();
-                match sequence < boundary {
+                // The boundary says the same as a checkpoint of its sequence, and nothing that was gone by then.
+                let old = sequence < boundary || at == 0 && boundary > 0 && sequence == boundary;
+                match old || at == 0 && stale.contains(&sequence) {
                     true => drop(doomed.objects.insert(name, size)),
                     false if at == 0 => kept.push((sequence, name, size)),
                     false => {}
@@ -204,7 +256,8 @@ impl Repo {
 
     /// Copies small files that are still needed out of records that go.
     async fn pack(&self, reach: &Reach, branch: &str, boundary: u64) -> Result<(), Error> {
-        if self.objects.size(&self.layout.pack(branch, boundary)).await?.is_some() {
+        let needed = reach.inline.iter().filter(|((slot, _), _)| slot.branch == branch && slot.sequence < boundary);
+        if pack::holds(self, branch, boundary, needed.map(|((slot, _), named)| (slot, &named.blob))).await? {
             return Ok(());
         }
         let mut pack = Pack::default();
@@ -214,7 +267,7 @@ impl Repo {
             }
         }
         match pack.is_empty() {
-            true => Ok(()),
+            true => self.objects.delete(Step::Delete, &self.layout.pack(branch, boundary)).await,
             false => pack.write(self, branch, boundary).await,
         }
     }
@@ -254,6 +307,18 @@ impl Repo {
             }
         }
         Err(Error::Contended { repo: self.name().to_owned(), branch: branch.to_owned(), attempts: ATTEMPTS })
+    }
+}
+
+impl Collected {
+    /// Both together.
+    fn with(self, more: Self) -> Self {
+        Self {
+            records: self.records + more.records,
+            objects: self.objects + more.objects,
+            bytes: self.bytes + more.bytes,
+            young: self.young + more.young,
+        }
     }
 }
 

@@ -122,7 +122,9 @@ impl Reach {
                 continue;
             }
             let Some(bytes) = repo.objects.find(&path).await? else { continue };
-            if let Ok(checkpoint) = seal::read::<Checkpoint>(&repo.objects.shown(&path), &bytes) {
+            // Those of before the boundary are replaced by the collection that asks.
+            let read = seal::read::<Checkpoint>(&repo.objects.shown(&path), &bytes);
+            if let Some(checkpoint) = read.ok().filter(|checkpoint| checkpoint.floor >= boundary) {
                 self.segments(checkpoint.segments());
             }
         }
