@@ -89,11 +89,7 @@ mod tests {
         let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![0, i64::MAX, 60]));
         let mut values = Blobs::default();
         [&b"zero"[..], b"one", b"two", b"three"].into_iter().for_each(|value| values.push(value));
-        let messages = Messages {
-            values,
-            offsets: vec![10, 11, 12, 13],
-            ..Messages::default()
-        };
+        let messages = Messages { values, offsets: vec![10, 11, 12, 13], ..Messages::default() };
         let late = RecordBatch::try_from_iter([("id", Arc::clone(&ids)), ("at", Arc::clone(&times))]).unwrap();
         Batch {
             records: late.clone(),

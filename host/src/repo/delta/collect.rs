@@ -103,7 +103,7 @@ impl Collection {
                     name,
                     boundary: there.then_some(boundary),
                 };
-                if let Some(needed) = table.trim(&mut commits, self.how, &mut gone).await? {
+                if let Some(needed) = table.trim(&mut commits, (self.how, !mine.copies.is_empty()), &mut gone).await? {
                     table.copies(&mine.copies, &needed, self.how, &mut gone).await?;
                 }
             }
@@ -140,12 +140,12 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// Removes versions that are no history any more; the files that the others name, as their log does. `None` where the
-    /// log is not one that we can tell anything of.
+    /// Removes versions that are no history any more; the files that the others name, as their log does, if that is `wanted`.
+    /// `None` where the log is not one that we can tell anything of.
     async fn trim(
         &self,
         commits: &mut Commits,
-        how: Collect,
+        (how, wanted): (Collect, bool),
         gone: &mut Collected,
     ) -> Result<Option<BTreeSet<String>>, Error> {
         let history = self.log.history().await?;
@@ -156,7 +156,7 @@ impl Table<'_> {
         let Some(first) = self.log.version_of(&history, boundary).await? else {
             // All versions are of commits that are kept, if the log is whole.
             let whole = history.versions.first() == Some(&0);
-            return match whole {
+            return match whole && wanted {
                 true => self.log.added(&history, 0).await,
                 false => Ok(None),
             };
@@ -193,7 +193,8 @@ impl Table<'_> {
             }
             (gone.objects, gone.bytes) = (gone.objects + 1, gone.bytes + size);
         }
-        let Some(mut needed) = self.log.added(&history, first).await? else { return Ok(None) };
+        let added = if wanted { self.log.added(&history, first).await? } else { None };
+        let Some(mut needed) = added else { return Ok(None) };
         needed.extend(slots.keys().map(|name| home::url(name)));
         Ok(Some(needed))
     }

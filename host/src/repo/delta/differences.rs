@@ -26,7 +26,11 @@ pub fn differences(schema: &SchemaRef) -> Differences {
     let changed = given.filter(|((_, given), in_file)| given.data_type() != in_file.data_type() && there(given.name()));
     let worded = |((index, given), in_file): ((usize, &FieldRef), &FieldRef)| match given.data_type() {
         DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            format!("{} to the microsecond, with the nanoseconds beyond it in {}", given.name(), nanos_name(schema, index))
+            format!(
+                "{} to the microsecond, with the nanoseconds beyond it in {}",
+                given.name(),
+                nanos_name(schema, index)
+            )
         }
         _ => format!("{} as {}", given.name(), Shape::of(in_file.data_type()).words()),
     };
@@ -57,16 +61,22 @@ mod tests {
         ];
         let fields: Vec<_> = columns.into_iter().map(|(name, data_type)| Field::new(name, data_type, true)).collect();
         let Differences { left_out, as_other } = differences(&Schema::new(fields).into());
-        assert_eq!(left_out, [
-            "Id (its name differs from that of id only by case)",
-            "huge (Decimal256(50, 2))",
-            "none (nothing but nulls)",
-            "empty (a struct without fields)",
-        ]);
-        assert_eq!(as_other, [
-            "u as decimal(20,0)",
-            "at to the microsecond, with the nanoseconds beyond it in at__nanos",
-            "s as timestamp",
-        ]);
+        assert_eq!(
+            left_out,
+            [
+                "Id (its name differs from that of id only by case)",
+                "huge (Decimal256(50, 2))",
+                "none (nothing but nulls)",
+                "empty (a struct without fields)",
+            ]
+        );
+        assert_eq!(
+            as_other,
+            [
+                "u as decimal(20,0)",
+                "at to the microsecond, with the nanoseconds beyond it in at__nanos",
+                "s as timestamp",
+            ]
+        );
     }
 }

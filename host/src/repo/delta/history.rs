@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use futures::{StreamExt, stream};
 use object_store::path::Path;
 use serde::Deserialize;
 
 use super::{
-    super::Error,
+    super::{Error, object::PARALLEL},
     actions::{Line, MetaData, Origin, Protocol},
     checkpoint::Made,
     log::{Log, sorted},
@@ -70,13 +71,17 @@ impl Log {
 
     /// The version that the commit of `sequence` is in: the newest that is of no later one.
     pub(super) async fn version_of(&self, history: &History, sequence: u64) -> Result<Option<u64>, Error> {
-        for version in history.versions.iter().rev() {
-            let said = self.said_by(*version).await?.and_then(|line| line.txn);
-            if said.is_some_and(|txn| txn.version <= sequence) {
-                return Ok(Some(*version));
+        let (mut from, mut to) = (0, history.versions.len());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            let version = history.versions.get(middle).copied().unwrap_or_default();
+            match self.said_by(version).await?.and_then(|line| line.txn) {
+                Some(txn) if txn.version <= sequence => from = middle + 1,
+                Some(_) => to = middle,
+                None => return Ok(None),
             }
         }
-        Ok(None)
+        Ok(from.checked_sub(1).and_then(|at| history.versions.get(at).copied()))
     }
 
     /// What the table is at `version`, and the record that it is.
@@ -105,8 +110,10 @@ impl Log {
     /// The files that versions from `first` on add, as they name them; `None` if one cannot be read.
     pub(super) async fn added(&self, history: &History, first: u64) -> Result<Option<BTreeSet<String>>, Error> {
         let mut all = BTreeSet::new();
-        for version in history.versions.iter().filter(|version| **version >= first) {
-            let Some(bytes) = self.bytes(*version).await? else { return Ok(None) };
+        let versions = history.versions.iter().copied().filter(|version| *version >= first);
+        let mut read = stream::iter(versions).map(|version| self.bytes(version)).buffered(PARALLEL);
+        while let Some(bytes) = read.next().await {
+            let Some(bytes) = bytes? else { return Ok(None) };
             let Ok(text) = std::str::from_utf8(&bytes) else { return Ok(None) };
             for line in text.lines().filter(|line| !line.trim().is_empty()) {
                 match serde_json::from_str::<AddLine>(line) {

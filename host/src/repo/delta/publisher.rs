@@ -157,16 +157,21 @@ impl Publisher {
 
     /// Where publishing goes on if the commit `at` was collected: a collection brings tables up to date, so that they are
     /// what they were where history begins.
-    async fn start_at_boundary(&self, at: u64) -> Result<State, Error> {
+    async fn start_at_boundary(&mut self, at: u64) -> Result<State, Error> {
         let boundary = self.commits.boundary().await?;
         if at == 0 || boundary <= at {
             return Ok(State::new(Mode::Follow, 0));
         }
         let tree = self.commits.tree(boundary).await?;
         let mut state = State::new(Mode::Follow, boundary);
+        let stamp = self.commits.at(boundary).await?;
         for name in tables_of(&tree) {
             let live = self.live(&name, &tree)?;
             self.open(&mut state, &name, live, boundary).await?;
+            if let (Some(table), Some(stamp)) = (state.tables.get_mut(&name), &stamp) {
+                let done = table.catch_up(&mut self.commits, stamp).await;
+                state.settle(&name, done)?;
+            }
         }
         Ok(state)
     }

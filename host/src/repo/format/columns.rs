@@ -41,9 +41,8 @@ pub(super) struct Extremes {
 
 impl Extremes {
     pub(super) fn of(given: &Schema) -> Self {
-        let kept = |data_type: &DataType| {
-            matches!(data_type, DataType::UInt64 | DataType::Timestamp(TimeUnit::Nanosecond, _))
-        };
+        let kept =
+            |data_type: &DataType| matches!(data_type, DataType::UInt64 | DataType::Timestamp(TimeUnit::Nanosecond, _));
         let fields = given.fields().iter().enumerate().filter(|(_, field)| kept(field.data_type()));
         Self { columns: fields.map(|(index, _)| (index, None)).collect() }
     }
@@ -159,13 +158,18 @@ fn text(bytes: &[u8]) -> Option<Value> {
     std::str::from_utf8(bytes).ok().filter(|text| text.len() <= LONGEST_TEXT).map(Value::from)
 }
 
-fn less(left: &Value, right: &Value) -> bool {
+/// Whether the value of a column is less than another of it.
+pub(in crate::repo) fn less(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left < right,
         (Value::String(left), Value::String(right)) => left < right,
-        (left, right) => match (left.as_i64(), right.as_i64()) {
+        (left, right) => match (whole(left), whole(right)) {
             (Some(left), Some(right)) => left < right,
             _ => left.as_f64() < right.as_f64(),
         },
     }
+}
+
+fn whole(value: &Value) -> Option<i128> {
+    value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
 }

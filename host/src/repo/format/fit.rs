@@ -157,7 +157,9 @@ where
     let values = there.iter().enumerate().filter_map(|(at, value)| Some((at, value?.into())));
     values
         .filter(|(_, value)| !inside(*value))
-        .map(|(at, value)| (at, Wrong { code: "commit.time", path: String::new(), what: format!("{value} {unit}, {what}") }))
+        .map(|(at, value)| {
+            (at, Wrong { code: "commit.time", path: String::new(), what: format!("{value} {unit}, {what}") })
+        })
         .collect()
 }
 
@@ -206,14 +208,16 @@ mod tests {
         check(Arc::new(TimestampSecondArray::from(seconds)), Format::Parquet, &wrong);
         let ms = TimestampMillisecondArray::from(vec![i64::MAX, first * 1000, last * 1000 + 999]).with_timezone("UTC");
         check(Arc::new(ms), Format::Ndjson, &[(0, "9223372036854775807 ms")]);
-        check(Arc::new(Date32Array::from(vec![i32::MAX, -719_162, 2_932_896, -719_163])), Format::Csv, &[
-            (0, "2147483647 day"),
-            (3, "-719163 day"),
-        ]);
-        check(Arc::new(Time32SecondArray::from(vec![0, 86_399, 86_400, -1])), Format::Arrow, &[
-            (2, "86400 s, no time of day"),
-            (3, "-1 s"),
-        ]);
+        check(
+            Arc::new(Date32Array::from(vec![i32::MAX, -719_162, 2_932_896, -719_163])),
+            Format::Csv,
+            &[(0, "2147483647 day"), (3, "-719163 day")],
+        );
+        check(
+            Arc::new(Time32SecondArray::from(vec![0, 86_399, 86_400, -1])),
+            Format::Arrow,
+            &[(2, "86400 s, no time of day"), (3, "-1 s")],
+        );
         check(Arc::new(TimestampNanosecondArray::from(vec![i64::MIN, i64::MAX])), Format::Parquet, &[]);
     }
 

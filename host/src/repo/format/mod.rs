@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, error::Cause};
 pub use columns::ColumnStatistics;
+pub(super) use columns::less;
 pub use fit::{Misfit, misfits};
 pub(super) use merge::{adapt, merge};
 pub use ndjson::options as json_options;

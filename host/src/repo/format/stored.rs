@@ -82,7 +82,8 @@ impl Stored {
         for column in self.nanos.iter().filter_map(|&index| batch.columns().get(index)) {
             let nanos = column.as_primitive::<TimestampNanosecondType>();
             let rest = |value: Option<i64>| value.map(|value| value.rem_euclid(1000)).filter(|rest| *rest != 0);
-            columns.push(Arc::new(nanos.iter().map(|value| rest(value).map(|rest| rest as i16)).collect::<Int16Array>()));
+            columns
+                .push(Arc::new(nanos.iter().map(|value| rest(value).map(|rest| rest as i16)).collect::<Int16Array>()));
         }
         batch_of(&self.in_file, columns, batch.num_rows()).map(Cow::Owned)
     }
@@ -129,9 +130,11 @@ pub(in crate::repo) fn restore(
             ArrowError::SchemaError(format!("the file has no column `{}`, which was committed", field.name()))
         })?;
         let rest = match (field.data_type(), column.data_type(), index(at)) {
-            (DataType::Timestamp(TimeUnit::Nanosecond, _), DataType::Timestamp(TimeUnit::Microsecond, _), Some(index)) => {
-                batch.column_by_name(&nanos_name(given, index))
-            }
+            (
+                DataType::Timestamp(TimeUnit::Nanosecond, _),
+                DataType::Timestamp(TimeUnit::Microsecond, _),
+                Some(index),
+            ) => batch.column_by_name(&nanos_name(given, index)),
             _ => None,
         };
         columns.push(match rest {
@@ -159,7 +162,8 @@ fn with_nanos(micros: &ArrayRef, rest: &ArrayRef, to: &DataType) -> Result<Array
         nanos.map(Some).ok_or_else(|| beyond(micros, to))
     };
     let micros = micros.as_primitive::<TimestampMicrosecondType>();
-    let nanos = micros.iter().zip(rest.iter()).map(whole).collect::<Result<PrimitiveArray<TimestampNanosecondType>, _>>()?;
+    let nanos =
+        micros.iter().zip(rest.iter()).map(whole).collect::<Result<PrimitiveArray<TimestampNanosecondType>, _>>()?;
     Ok(Arc::new(nanos.with_data_type(to.clone())))
 }
 
@@ -232,7 +236,9 @@ fn in_delta(data_type: &DataType) -> DataType {
         T::UInt64 => T::Decimal128(UINT64_DIGITS, 0),
         T::Time32(_) => T::Int32,
         T::Time64(_) => T::Int64,
-        T::Timestamp(TimeUnit::Second | TimeUnit::Nanosecond, zone) => T::Timestamp(TimeUnit::Microsecond, zone.clone()),
+        T::Timestamp(TimeUnit::Second | TimeUnit::Nanosecond, zone) => {
+            T::Timestamp(TimeUnit::Microsecond, zone.clone())
+        }
         other => other.clone(),
     }
 }

@@ -165,7 +165,9 @@ impl Reader {
             return None;
         }
         let (objects, path) = (&self.pieces.repo.objects, self.pieces.repo.layout.object(name));
-        let footer = Footer::read(objects, &path, blob.size, piece.info.rows, &in_parquet(&piece.schema, &columns)).await.ok()??;
+        let footer = Footer::read(objects, &path, blob.size, piece.info.rows, &in_parquet(&piece.schema, &columns))
+            .await
+            .ok()??;
         self.counts.bytes.add(usize::try_from(footer.read).unwrap_or(0));
         let groups = footer.groups(&self.table, self.predicate.as_deref());
         let ranges = groups.kept.iter().flat_map(|&group| footer.ranges(group));
