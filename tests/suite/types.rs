@@ -88,7 +88,8 @@ fn check_says_what_readers_will_see_of_a_table() -> Result<()> {
     site.write("spec.yaml", spec("parquet", schema, "[]"))?;
     let plan = site.json(&["check", "spec.yaml"])?.remove(0);
     let told = plan["delta"].to_string();
-    let parts = ["u as decimal(20,0)", "at__nanos", "without Id (its name differs from that of id only by case), huge ("];
+    let parts =
+        ["u as decimal(20,0)", "at__nanos", "without Id (its name differs from that of id only by case), huge ("];
     ensure!(parts.iter().all(|part| told.contains(part)), "{told}");
     let output = site.run(&["run", "spec.yaml", "--until", "ended"])?;
     let err = String::from_utf8_lossy(&output.stderr);

@@ -99,11 +99,14 @@ impl Word for f64 {}
 impl Word for f32 {}
 
 fn words<F: Word>(values: impl Iterator<Item = Option<F>>) -> Vec<String> {
-    let word = |value: F| match value.into() {
-        nan if nan.is_nan() => "\"NaN\"".to_owned(),
-        f64::INFINITY => "\"Infinity\"".to_owned(),
-        f64::NEG_INFINITY => "\"-Infinity\"".to_owned(),
-        _ => serde_json::to_string(&value).unwrap_or_default(),
+    let word = |value: F| {
+        let wide: f64 = value.into();
+        match (wide.is_nan(), wide.is_infinite(), wide.is_sign_negative()) {
+            (true, ..) => "\"NaN\"".to_owned(),
+            (_, true, false) => "\"Infinity\"".to_owned(),
+            (_, true, true) => "\"-Infinity\"".to_owned(),
+            _ => serde_json::to_string(&value).unwrap_or_default(),
+        }
     };
     values.map(|value| value.map(word).unwrap_or_default()).collect()
 }

@@ -59,7 +59,7 @@ impl Stored {
             let name = nanos_name(given, index);
             fields.push(Arc::new(Field::new(name, DataType::Int16, true)));
         }
-        let in_file = match fields.as_slice() == given.fields().as_ref() {
+        let in_file = match fields.iter().eq(given.fields().iter()) {
             true => SchemaRef::clone(given),
             false => Schema::new(fields).into(),
         };
@@ -81,9 +81,8 @@ impl Stored {
             fields.map(|(field, column)| convert(column, field.data_type())).collect::<Result<Vec<_>, _>>()?;
         for column in self.nanos.iter().filter_map(|&index| batch.columns().get(index)) {
             let nanos = column.as_primitive::<TimestampNanosecondType>();
-            let rest = |value: Option<i64>| value.map(|value| value.rem_euclid(1000)).filter(|rest| *rest != 0);
-            columns
-                .push(Arc::new(nanos.iter().map(|value| rest(value).map(|rest| rest as i16)).collect::<Int16Array>()));
+            let rest = |nanos: i64| i16::try_from(nanos.rem_euclid(1000)).ok().filter(|rest| *rest != 0);
+            columns.push(Arc::new(nanos.iter().map(|nanos| nanos.and_then(rest)).collect::<Int16Array>()));
         }
         batch_of(&self.in_file, columns, batch.num_rows()).map(Cow::Owned)
     }

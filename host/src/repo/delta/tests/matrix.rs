@@ -4,17 +4,17 @@
 
 use arrow::{
     array::{
-        ArrayRef, AsArray as _, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Date64Array, Decimal128Array,
-        DictionaryArray, DurationMillisecondArray, DurationNanosecondArray, FixedSizeBinaryArray, FixedSizeListArray,
-        Float16Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, LargeBinaryArray, LargeListArray,
-        LargeStringArray, ListArray, MapArray, NullArray, StringViewArray, StructArray, Time32MillisecondArray,
-        Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray, TimestampMicrosecondArray,
-        TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt8Array, UInt16Array,
-        UInt32Array, UInt64Array,
+        Array as _, ArrayRef, AsArray as _, BinaryArray, BinaryViewArray, BooleanArray, Date32Array, Date64Array,
+        Decimal128Array, DictionaryArray, DurationMillisecondArray, DurationNanosecondArray, FixedSizeBinaryArray,
+        FixedSizeListArray, Float16Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array,
+        LargeBinaryArray, LargeListArray, LargeStringArray, ListArray, MapArray, NullArray, StringViewArray,
+        StructArray, Time32MillisecondArray, Time32SecondArray, Time64MicrosecondArray, Time64NanosecondArray,
+        TimestampMicrosecondArray, TimestampMillisecondArray, TimestampNanosecondArray, TimestampSecondArray,
+        UInt8Array, UInt16Array, UInt32Array, UInt64Array,
     },
     buffer::{NullBuffer, OffsetBuffer},
     compute::{cast, concat_batches},
-    datatypes::{Decimal128Type, IntervalUnit, Int32Type, Int64Type},
+    datatypes::{Decimal128Type, Int32Type, Int64Type, IntervalUnit},
 };
 
 use super::{
@@ -62,8 +62,11 @@ fn plain() -> Vec<Case> {
         (
             "fixed-size-binary(2)",
             Arc::new(
-                FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some([0, 255]), None, Some([1, 2])].into_iter(), 2)
-                    .unwrap(),
+                FixedSizeBinaryArray::try_from_sparse_iter_with_size(
+                    [Some([0, 255]), None, Some([1, 2])].into_iter(),
+                    2,
+                )
+                .unwrap(),
             ),
         ),
     ]
@@ -81,7 +84,9 @@ fn bytes() -> Vec<Option<&'static [u8]>> {
 fn times() -> Vec<Case> {
     let (first, last, day) = (-62_135_596_800_i64, 253_402_300_799_i64, 86_400_i64);
     let seconds = || vec![Some(first), None, Some(last), Some(-1)];
-    let of = |a_second: i64| seconds().into_iter().map(move |at| at.map(|at| at * a_second + (a_second - 1) * i64::from(at > 0)));
+    let of = |a_second: i64| {
+        seconds().into_iter().map(move |at| at.map(|at| at * a_second + (a_second - 1) * i64::from(at > 0)))
+    };
     let nanos = || vec![Some(i64::MIN), None, Some(i64::MAX), Some(-1), Some(1_700_000_000_000_000_001), Some(1000)];
     vec![
         ("date32", Arc::new(Date32Array::from(vec![Some(-719_162), None, Some(2_932_896)]))),
@@ -122,7 +127,8 @@ fn map(keys: ArrayRef, values: ArrayRef, lengths: &[usize], there: &[bool]) -> M
 
 fn nested() -> Vec<Case> {
     let numbers: ArrayRef = Arc::new(UInt64Array::from(vec![Some(1), None, Some(u64::MAX), Some(0)]));
-    let inner: ArrayRef = Arc::new(list(Arc::new(StringArray::from(vec![Some(""), None])), &[0, 2, 0], &[true, true, false]));
+    let inner: ArrayRef =
+        Arc::new(list(Arc::new(StringArray::from(vec![Some(""), None])), &[0, 2, 0], &[true, true, false]));
     let moments: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![Some(1000), None, Some(-1000), Some(0)]));
     let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "", "c\"", "a"]));
     let held = StructArray::new(
@@ -131,7 +137,8 @@ fn nested() -> Vec<Case> {
         Some(NullBuffer::from(vec![true, true, false, true])),
     );
     let large = list(Arc::clone(&numbers), &[2, 0, 2], &[true, true, true]);
-    let pairs = FixedSizeListArray::new(field("item", &numbers), 2, Arc::clone(&numbers), Some(vec![true, false].into()));
+    let pairs =
+        FixedSizeListArray::new(field("item", &numbers), 2, Arc::clone(&numbers), Some(vec![true, false].into()));
     let longs = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None, Some(vec![])]);
     let keys: ArrayRef = Arc::new(Int64Array::from(vec![3, -1, 3, 0]));
     vec![
@@ -152,7 +159,7 @@ fn nested() -> Vec<Case> {
 
 fn large_list(list: &ListArray) -> DataType {
     let made = LargeListArray::new_null(field("item", list.values()), 0);
-    arrow::array::Array::data_type(&made).clone()
+    made.data_type().clone()
 }
 
 fn refused() -> Vec<Case> {
@@ -162,7 +169,8 @@ fn refused() -> Vec<Case> {
 
 /// A row of the table in the docs.
 fn documented((name, array): &Case) -> String {
-    let schema: arrow::datatypes::SchemaRef = Schema::new(vec![Field::new("c", array.data_type().clone(), true)]).into();
+    let schema: arrow::datatypes::SchemaRef =
+        Schema::new(vec![Field::new("c", array.data_type().clone(), true)]).into();
     let stored = |format| match Stored::new(format, &schema) {
         Ok(stored) => match stored.in_file().field(0).data_type() {
             same if same == array.data_type() => "as it is".to_owned(),
@@ -175,7 +183,8 @@ fn documented((name, array): &Case) -> String {
         (_, _, "refused") => "–".to_owned(),
         (Some(column), true, _) => {
             let kind = serde_json::to_value(column).unwrap()["type"].clone();
-            kind.as_str().or(kind["type"].as_str()).unwrap().to_owned() + columns.get(1).map_or("", |_| ", and the rest")
+            kind.as_str().or(kind["type"].as_str()).unwrap().to_owned()
+                + columns.get(1).map_or("", |_| ", and the rest")
         }
         _ => "left out".to_owned(),
     };
@@ -193,7 +202,9 @@ fn word(data_type: &DataType) -> String {
             format!("struct of {}", fields.collect::<Vec<_>>().join(", "))
         }
         DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(sides) => format!("map of {} to {}", word(sides[0].data_type()), word(sides[1].data_type())),
+            DataType::Struct(sides) => {
+                format!("map of {} to {}", word(sides[0].data_type()), word(sides[1].data_type()))
+            }
             other => panic!("{other}"),
         },
         DataType::Timestamp(unit, None) => format!("timestamp({})", unit_word(*unit)),
