@@ -21,3 +21,4 @@ mod sandbox;
 mod store_trouble;
 mod tidy;
 mod types;
+mod user_cases;

@@ -55,6 +55,9 @@ fn letter(misfit: &Misfit, rows: &RecordBatch, of: (&Span, &Messages), message: 
         partition: message.and_then(|message| messages.partitions.get(message).copied()).unwrap_or(span.partition),
         offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
         timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
+        file: message
+            .and_then(|message| messages.attribute(message, "file"))
+            .map(|name| String::from_utf8_lossy(name).into_owned()),
         key: message.and_then(|message| Some(messages.keys.as_ref()?.get(message).to_vec())),
         value: message.map_or_else(row, |message| messages.values.get(message).to_vec()),
         stage: STAGE.to_owned(),
@@ -92,12 +95,11 @@ mod tests {
         let messages = Messages { values, offsets: vec![10, 11, 12, 13], ..Messages::default() };
         let late = RecordBatch::try_from_iter([("id", Arc::clone(&ids)), ("at", Arc::clone(&times))]).unwrap();
         Batch {
-            records: late.clone(),
             span: Span { partition: 7, start: 10, next: Position::at(14) },
             origins,
             messages: Arc::new(messages),
-            dead: Vec::new(),
-            late: vec![Aside { handler: "w".into(), rows: 3, records: Some(late) }],
+            late: vec![Aside { handler: "w".into(), rows: 3, records: Some(late.clone()) }],
+            ..Batch::held(late)
         }
     }
 

@@ -121,7 +121,7 @@ pub(super) fn one_by_one(batch: Batch) -> Vec<Batch> {
     if rows <= 1 {
         return vec![batch];
     }
-    let Batch { records, span, origins, messages, dead, late } = batch;
+    let Batch { records, span, origins, messages, dead, late, unknown } = batch;
     let row = |row: usize| {
         let offset = span.start + row as u64;
         Batch {
@@ -131,11 +131,12 @@ pub(super) fn one_by_one(batch: Batch) -> Vec<Batch> {
             messages: Arc::clone(&messages),
             dead: Vec::new(),
             late: Vec::new(),
+            unknown: Vec::new(),
         }
     };
     let mut batches: Vec<Batch> = (0..rows).map(row).collect();
     if let Some(first) = batches.first_mut() {
-        (first.dead, first.late) = (dead, late);
+        (first.dead, first.late, first.unknown) = (dead, late, unknown);
     }
     batches
 }
