@@ -7,9 +7,9 @@
 //! or more columns than the table are read. Files of earlier versions of this program have all types as they are; of those,
 //! a column is left out where a reader fails or shows other values.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use arrow::datatypes::{DataType, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -135,20 +135,44 @@ impl Shape {
     /// The columns of one file, which may have types that readers lack stored as others.
     pub(super) fn of_file(schema: &SchemaRef, portable: bool) -> Self {
         match portable.then(|| Stored::new(Format::Parquet, schema)) {
-            Some(Ok(stored)) => Self::of_fields(stored.in_file().fields()).without_stand_ins(schema),
+            Some(Ok(stored)) => Self::of_stored_fields(schema.fields(), stored.in_file().fields()),
             _ => Self::of_fields(schema.fields()),
         }
     }
 
-    /// A struct without a field is stored as a boolean, which would say something else.
-    fn without_stand_ins(self, given: &Schema) -> Self {
-        let empty = |data_type: &DataType| matches!(data_type, DataType::Struct(fields) if fields.is_empty());
-        let Self::Struct(fields) = self else { return self };
-        let field = |(name, shape): (String, Self)| match given.field_with_name(&name) {
-            Ok(field) if empty(field.data_type()) => (name, Self::Out("a struct without fields".to_owned())),
-            _ => (name, shape),
-        };
-        Self::Struct(fields.into_iter().map(field).collect())
+    /// What readers see of `stored`, which is in a file in the place of `given`.
+    fn of_stored(given: &DataType, stored: &DataType) -> Self {
+        use DataType as T;
+        match (given, stored) {
+            (T::Struct(given), T::Struct(stored)) => Self::of_stored_fields(given, stored),
+            // It would say something else.
+            (T::Struct(_), T::Boolean) => Self::Out("a struct without fields".to_owned()),
+            (
+                T::List(given) | T::LargeList(given) | T::FixedSizeList(given, _),
+                T::List(stored) | T::LargeList(stored),
+            ) => Self::Array(Box::new(Self::of_stored(given.data_type(), stored.data_type()))),
+            _ => Self::of(stored),
+        }
+    }
+
+    fn of_stored_fields(given: &Fields, stored: &Fields) -> Self {
+        let mut fields = Vec::with_capacity(stored.len());
+        for (index, stored) in stored.iter().enumerate() {
+            fields.push(match given.get(index) {
+                Some(given) if given.name() == stored.name() => {
+                    (given.name().clone(), Self::of_stored(given.data_type(), stored.data_type()))
+                }
+                Some(renamed) => {
+                    let same = |other: &&FieldRef| other.name().to_lowercase() == renamed.name().to_lowercase();
+                    let kept = given.iter().filter(same).map(|field| field.name()).max();
+                    let kept = kept.map_or("another", String::as_str);
+                    let what = format!("its name differs from that of {kept} only by case");
+                    (renamed.name().clone(), Self::Out(what))
+                }
+                None => (stored.name().clone(), Self::of(stored.data_type())),
+            });
+        }
+        Self::Struct(fields)
     }
 
     fn of_fields(fields: &Fields) -> Self {
@@ -278,9 +302,13 @@ impl Shape {
         Some(DeltaType::Nested(Box::new(nested)))
     }
 
-    /// Whether readers could take it, as far as its own type goes.
-    fn is_there(&self) -> bool {
-        !matches!(self, Self::Nothing | Self::Out(_))
+    /// Two columns of the table, which are in different files, whose names differ only by case.
+    pub(super) fn alike(&self) -> Option<(&str, &str)> {
+        let Self::Struct(fields) = self else { return None };
+        let mut names: HashMap<String, &str> = HashMap::new();
+        let there = fields.iter().filter(|(_, shape)| !matches!(shape, Self::Nothing | Self::Out(_)));
+        let mut pairs = there.filter_map(|(name, _)| Some((names.insert(name.to_lowercase(), name)?, name.as_str())));
+        pairs.next()
     }
 
     fn is_whole(&self) -> bool {
@@ -317,8 +345,7 @@ fn join_fields(
     Ok(left)
 }
 
-/// Fields in the order of `before`, then new ones as they come. Names that differ only by case are one to readers: the
-/// table has the one that it had, else the one in lower case, whatever the order in which they come.
+/// Fields in the order of `before`, then new ones as they come. Names that differ only by case are one to readers.
 fn worded_fields(
     mut fields: Vec<(String, Shape)>,
     before: &[DeltaField],
@@ -327,25 +354,16 @@ fn worded_fields(
 ) -> Vec<DeltaField> {
     let place = |name: &str| before.iter().position(|field| field.name == name);
     fields.sort_by_key(|(name, _)| place(name).unwrap_or(before.len()));
-    let mut chosen: HashMap<String, String> = HashMap::new();
-    for (name, _) in fields.iter().filter(|(_, shape)| shape.is_there()) {
-        let best = chosen.entry(name.to_lowercase()).or_insert_with(|| name.clone());
-        // Lower case letters come behind upper case ones.
-        let better = (place(name).is_some(), name.as_str()) > (place(best).is_some(), best.as_str());
-        if better {
-            best.clone_from(name);
-        }
-    }
+    let mut names = HashSet::new();
     let mut worded = Vec::with_capacity(fields.len());
     for (name, shape) in fields {
         let path = format!("{within}{name}");
         let known = place(&name).and_then(|at| before.get(at)).and_then(|field| field.data_type.nested());
         let Some(data_type) = shape.worded(known, &path, left_out) else { continue };
-        match chosen.get(&name.to_lowercase()) {
-            Some(other) if *other != name => {
-                left_out.push(format!("{path} (its name differs from that of {other} only by case)"));
-            }
-            _ => worded.push(DeltaField::new(&name, data_type)),
+        if names.insert(name.to_lowercase()) {
+            worded.push(DeltaField::new(&name, data_type));
+        } else {
+            left_out.push(format!("{path} (another column's name differs only by case)"));
         }
     }
     worded

@@ -31,7 +31,7 @@ pub(super) use columns::less;
 pub use fit::{Misfit, misfits};
 pub(super) use merge::{adapt, merge};
 pub use ndjson::options as json_options;
-pub(super) use stored::{Stored, convert, in_parquet, nanos_name, restore};
+pub(super) use stored::{Stored, convert, in_parquet, nanos_name};
 
 /// Format of a data file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -238,9 +238,11 @@ pub fn decode(
         Format::Ndjson => ndjson::read(path, schema, bytes, projection),
         Format::Csv => csv::read(path, schema, bytes, projection),
     }?;
-    let (path, given, wanted) = (path.to_owned(), SchemaRef::clone(schema), projection.map(<[usize]>::to_vec));
+    // What has no place in files now may be in one of an earlier version, as it is.
+    let Ok(stored) = Stored::new(format, schema) else { return Ok(in_file) };
+    let (path, wanted) = (path.to_owned(), projection.map(<[usize]>::to_vec));
     Ok(Box::new(in_file.map(move |batch| {
-        restore(&batch?, &given, wanted.as_deref()).map_err(|source| decode_error(&path, format, source))
+        stored.restore(&batch?, wanted.as_deref()).map_err(|source| decode_error(&path, format, source))
     })))
 }
 

@@ -27,6 +27,8 @@ const UINT64_DIGITS: u8 = 20;
 const DIGITS: u8 = 38;
 /// What follows the name of a column of nanoseconds in that of the column which holds those beyond the microsecond.
 const NANOS: &str = "__nanos";
+/// What follows the name of a column that another one's differs from only by case.
+const CASE: &str = "__case";
 
 /// Columns as they are given, and as they are in a file.
 #[derive(Clone, Debug)]
@@ -44,12 +46,13 @@ impl Stored {
     /// [`Error::NotStorable`] names the first column that it cannot hold.
     pub(in crate::repo) fn new(format: Format, given: &SchemaRef) -> Result<Self, Error> {
         let mut fields = Vec::with_capacity(given.fields().len());
-        for field in given.fields() {
-            fields.push(stored_field(format, field).map_err(|data_type| Error::NotStorable {
+        for (index, field) in given.fields().iter().enumerate() {
+            let stored = stored_field(format, field).map_err(|data_type| Error::NotStorable {
                 column: field.name().clone(),
                 data_type: data_type.to_string(),
                 format: format.extension(),
-            })?);
+            })?;
+            fields.push(named(format, given.fields(), index, stored));
         }
         let nanos = match format {
             Format::Parquet => nanos_columns(given),
@@ -88,6 +91,62 @@ impl Stored {
     }
 }
 
+impl Stored {
+    /// Rows of a file with the columns `wanted` of those given, in that order and of the types given. Files of earlier
+    /// versions have them under their own names and of their own types.
+    pub(in crate::repo) fn restore(
+        &self,
+        batch: &RecordBatch,
+        wanted: Option<&[usize]>,
+    ) -> Result<RecordBatch, ArrowError> {
+        let all: Vec<usize>;
+        let wanted = match wanted {
+            Some(wanted) => wanted,
+            None => {
+                all = (0..self.given.fields().len()).collect();
+                &all
+            }
+        };
+        let schema = SchemaRef::new(self.given.project(wanted)?);
+        let mut columns = Vec::with_capacity(wanted.len());
+        for (&index, field) in wanted.iter().zip(schema.fields()) {
+            let named = self.in_file.fields().get(index).and_then(|field| batch.column_by_name(field.name()));
+            let column = named.or_else(|| batch.column_by_name(field.name())).ok_or_else(|| {
+                ArrowError::SchemaError(format!("the file has no column `{}`, which was committed", field.name()))
+            })?;
+            let rest = match (field.data_type(), column.data_type()) {
+                (DataType::Timestamp(TimeUnit::Nanosecond, _), DataType::Timestamp(TimeUnit::Microsecond, _)) => {
+                    batch.column_by_name(&nanos_name(&self.given, index))
+                }
+                _ => None,
+            };
+            columns.push(match rest {
+                Some(rest) => with_nanos(column, rest, field.data_type())?,
+                None => convert(column, field.data_type())?,
+            });
+        }
+        batch_of(&schema, columns, batch.num_rows())
+    }
+}
+
+/// `stored`, which stands for column `index`, under a name that readers can tell from those of the others. DuckDB ignores
+/// case, and takes the first column that fits; of names that differ only by case, the one in lower case stays as it is.
+fn named(format: Format, given: &Fields, index: usize, stored: FieldRef) -> FieldRef {
+    let alike = |other: &FieldRef| other.name() > stored.name() && other.name().to_lowercase() == lower(&stored);
+    if format != Format::Parquet || !given.iter().any(alike) {
+        return stored;
+    }
+    let mut name = format!("{}{CASE}{index}", stored.name());
+    while given.iter().any(|field| lower(field) == name.to_lowercase()) {
+        name.push('_');
+    }
+    Arc::new(stored.as_ref().clone().with_name(name))
+}
+
+fn lower(field: &Field) -> String {
+    field.name().to_lowercase()
+}
+
 /// The columns of nanoseconds of a table, by index.
 fn nanos_columns(given: &Schema) -> Vec<usize> {
     let nanos = |field: &FieldRef| matches!(field.data_type(), DataType::Timestamp(TimeUnit::Nanosecond, _));
@@ -110,38 +169,6 @@ pub(in crate::repo) fn in_parquet(given: &Schema, wanted: &[usize]) -> Vec<usize
     let nanos = nanos_columns(given);
     let rests = nanos.iter().enumerate().filter(|(_, index)| wanted.contains(index));
     wanted.iter().copied().chain(rests.map(|(place, _)| given.fields().len() + place)).collect()
-}
-
-/// Rows of a file with the columns `wanted` of `given`, in that order and of the types given.
-pub(in crate::repo) fn restore(
-    batch: &RecordBatch,
-    given: &SchemaRef,
-    wanted: Option<&[usize]>,
-) -> Result<RecordBatch, ArrowError> {
-    let schema = match wanted {
-        Some(wanted) => SchemaRef::new(given.project(wanted)?),
-        None => SchemaRef::clone(given),
-    };
-    let index = |at: usize| wanted.map_or(Some(at), |wanted| wanted.get(at).copied());
-    let mut columns = Vec::with_capacity(schema.fields().len());
-    for (at, field) in schema.fields().iter().enumerate() {
-        let column = batch.column_by_name(field.name()).ok_or_else(|| {
-            ArrowError::SchemaError(format!("the file has no column `{}`, which was committed", field.name()))
-        })?;
-        let rest = match (field.data_type(), column.data_type(), index(at)) {
-            (
-                DataType::Timestamp(TimeUnit::Nanosecond, _),
-                DataType::Timestamp(TimeUnit::Microsecond, _),
-                Some(index),
-            ) => batch.column_by_name(&nanos_name(given, index)),
-            _ => None,
-        };
-        columns.push(match rest {
-            Some(rest) => with_nanos(column, rest, field.data_type())?,
-            None => convert(column, field.data_type())?,
-        });
-    }
-    batch_of(&schema, columns, batch.num_rows())
 }
 
 fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, ArrowError> {
@@ -196,7 +223,8 @@ pub(in crate::repo) fn stored(format: Format, data_type: &DataType) -> Result<Da
             _ => T::Boolean,
         },
         T::Struct(fields) => {
-            T::Struct(fields.iter().map(|field| stored_field(format, field)).collect::<Result<Fields, _>>()?)
+            let stored = |(index, field)| Ok(named(format, fields, index, stored_field(format, field)?));
+            T::Struct(fields.iter().enumerate().map(stored).collect::<Result<Fields, DataType>>()?)
         }
         T::List(item) => T::List(stored_field(format, item)?),
         T::LargeList(item) => T::LargeList(stored_field(format, item)?),

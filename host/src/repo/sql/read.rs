@@ -18,7 +18,7 @@ use tokio::sync::mpsc::Sender;
 use super::{
     super::{
         Cause, Error, Place,
-        format::{Batches, Format, adapt, decode, in_parquet, restore},
+        format::{Batches, Format, Stored, adapt, decode, in_parquet},
     },
     Verify,
     pieces::{Pieces, TablePiece},
@@ -193,11 +193,11 @@ impl Reader {
         while let Some((group, bytes)) = fetched.next().await {
             let (bytes, footer) = (bytes.map_err(external)?, footer.clone());
             let decoded = self.decode(piece, room, move |reader, piece| {
-                let (path, given) = (piece.file.path.clone(), SchemaRef::clone(&piece.schema));
-                let columns = reader.wanted.of(&given);
+                let (path, columns) = (piece.file.path.clone(), reader.wanted.of(&piece.schema));
+                let stored = Stored::new(Format::Parquet, &piece.schema)?;
                 let rows = footer.rows(bytes, vec![group]).map_err(|source| unreadable(&path, source))?;
                 Ok(Box::new(rows.map(move |batch| {
-                    let batch = batch.and_then(|batch| restore(&batch, &given, Some(&columns)));
+                    let batch = batch.and_then(|batch| stored.restore(&batch, Some(&columns)));
                     batch.map_err(|source| unreadable(&path, source))
                 })))
             });

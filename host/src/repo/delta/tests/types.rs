@@ -70,22 +70,26 @@ fn files_of_earlier_versions_have_types_as_they_are() {
 }
 
 #[test]
-fn of_names_that_differ_by_case_the_table_has_one_whatever_their_order() {
-    let columns = |names: &[&str], before: &[&str]| {
-        let fields = |names: &[&str]| {
-            let fields: Vec<_> = names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
-            Shape::of_file(&Schema::new(fields).into(), true)
-        };
-        let (before, _) = fields(before).columns(&[]);
-        let (columns, left_out) = fields(names).columns(&before);
-        (columns.into_iter().map(|column| column.name).collect::<Vec<_>>(), left_out.len())
+fn of_names_that_differ_by_case_the_table_has_the_one_in_lower_case_whatever_their_order() {
+    let of = |names: &[&str]| {
+        let fields: Vec<_> = names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+        Shape::of_file(&Schema::new(fields).into(), true)
     };
+    let mut columns = Vec::new();
     for names in [&["id", "Id", "ID", "x"], &["x", "ID", "Id", "id"]] {
-        let (mut found, left_out) = columns(names, &[]);
-        found.sort();
-        assert_eq!((found, left_out), (vec!["id".to_owned(), "x".to_owned()], 2));
-        assert_eq!(columns(names, &["Id"]).0.first().map(String::as_str), Some("Id"));
+        assert_eq!(of(names).alike(), None);
+        let (fields, left_out) = of(names).columns(&[]);
+        assert!(
+            left_out.iter().all(|what| what.contains("its name differs from that of id only by case")),
+            "{left_out:?}"
+        );
+        let mut names: Vec<_> = fields.into_iter().map(|field| field.name).collect();
+        names.sort();
+        columns.push((names, left_out.len()));
     }
+    assert_eq!(columns, vec![(vec!["id".to_owned(), "x".to_owned()], 2); 2]);
+    // In files of their own they cannot be told apart.
+    assert_eq!(of(&["Id"]).join(of(&["id"]), "").unwrap().alike(), Some(("Id", "id")));
 }
 
 #[test]
