@@ -6,6 +6,7 @@
 
 mod arrow_ipc;
 mod columns;
+mod convert;
 mod csv;
 mod fit;
 mod merge;
@@ -28,10 +29,11 @@ use sha2::{Digest, Sha256};
 use super::{Error, error::Cause};
 pub use columns::ColumnStatistics;
 pub(super) use columns::less;
+pub(super) use convert::convert;
 pub use fit::{Misfit, misfits};
 pub(super) use merge::{adapt, merge};
 pub use ndjson::options as json_options;
-pub(super) use stored::{Stored, convert, in_parquet, nanos_name};
+pub(super) use stored::{Stored, in_parquet, nanos_name};
 
 /// Format of a data file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
