@@ -7,7 +7,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, Int16Array, RecordBatch, RecordBatchOptions},
+    array::{ArrayRef, AsArray, Int16Array, RecordBatch, RecordBatchOptions},
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit, TimestampNanosecondType},
     error::ArrowError,
 };
