@@ -18,6 +18,7 @@ use super::{
     checkpoint::Checkpoint,
     delta,
     layout::Layout,
+    leftovers,
     object::{Created, Step},
     pack::{self, Pack},
     reach::Reach,
@@ -86,7 +87,7 @@ impl Repo {
                 self.renew_checkpoints(branch, *boundary).await?;
             }
         }
-        let gone = tables.collect(self, &doomed.boundaries).await?;
+        let gone = tables.collect(self, &doomed.boundaries).await?.with(self.leftovers(how));
         let reach = Reach::of(self).await?;
         self.find(&listed, &reach, how, &mut doomed).await?;
         let records = self.old_records(&doomed.boundaries).await?;
@@ -107,6 +108,22 @@ impl Repo {
             self.objects.delete(Step::Delete, &self.layout.record(branch, *sequence)).await?;
         }
         Ok(doomed.report(records.len() as u64).with(gone))
+    }
+
+    /// What broken writes left. A write that is on its way is younger; one that is not finds its file gone, and fails.
+    fn leftovers(&self, how: Collect) -> Collected {
+        let young_from = clock::wall_ms().saturating_sub(how.min_age_ms);
+        let mut gone = Collected::default();
+        for left in leftovers::find(self) {
+            match left.at_ms > young_from {
+                true => gone.young += 1,
+                false if how.dry_run || std::fs::remove_file(&left.path).is_ok() => {
+                    (gone.objects, gone.bytes) = (gone.objects + 1, gone.bytes + left.size);
+                }
+                false => {}
+            }
+        }
+        gone
     }
 
     /// Objects that can be collected, with size and time.

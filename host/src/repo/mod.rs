@@ -43,6 +43,7 @@ mod history;
 mod index;
 mod invariants;
 mod layout;
+mod leftovers;
 mod object;
 mod open_commit;
 mod pack;

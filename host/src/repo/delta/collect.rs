@@ -165,7 +165,7 @@ impl Table<'_> {
         let tree = commits.tree(boundary.max(1)).await?;
         let live = Live::of(self.layout, self.root.clone(), &self.name, &tree);
         let slots = live.slots(&line.1.partition_columns);
-        if !Count::of(&slots).is_of(&origin) {
+        if !Count::of(&slots).is_of(&origin) && !how.dry_run {
             // It names files of before the boundary, and could not be brought up to date: it tells of what is gone.
             return self.remove(&history, how, gone).await.map(Some);
         }
