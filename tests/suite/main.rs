@@ -8,6 +8,7 @@ mod cli;
 mod consumers;
 mod crash_matrix;
 mod decoders;
+mod deleting;
 mod exactly_once;
 mod files;
 mod first_plugin;
