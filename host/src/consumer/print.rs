@@ -322,6 +322,15 @@ and 2 columns: …
         );
     }
 
+    #[test]
+    fn what_misleads_a_terminal_is_spelled_out() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["\u{1b}[2J\u{9b}31m\r\nx\u{202e}y"]));
+        let rows = RecordBatch::try_from_iter([("a\u{7}", text)]).unwrap();
+        let text = table(&[rows], 120).unwrap();
+        assert!(text.lines().count() == 3 && !text.chars().any(|c| c != '\n' && terminal::misleads(c)), "{text}");
+        assert!(text.ends_with("\\u{1b}[2J\\u{9b}31m\\r\\nx\\u{202e}y\n"), "{text}");
+    }
+
     #[tokio::test]
     async fn a_title_says_what_the_rows_are_of() {
         let spec = PrintSpec { rows: 2, per: Per::Commit, width: None };
