@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use object_store::path::Path;
 use serde::Serialize;
 
 use super::{
@@ -70,6 +71,8 @@ struct Doomed {
     objects: BTreeMap<String, u64>,
     /// Branch and first kept sequence.
     boundaries: Vec<(String, u64)>,
+    /// Checkpoints whose index may tell of files that were gone at the boundary.
+    stale: BTreeSet<Path>,
     young: u64,
 }
 
@@ -82,13 +85,15 @@ impl Repo {
         let listed = self.listed().await?;
         let tables = delta::Collection::begin(self, &listed, how).await?;
         let mut doomed = Doomed { boundaries: self.boundaries(how.dry_run).await?, ..Doomed::default() };
-        if !how.dry_run {
-            for (branch, boundary) in &doomed.boundaries {
+        for (branch, boundary) in doomed.boundaries.iter().filter(|(_, boundary)| *boundary > 1) {
+            let stale = self.stale_checkpoints(branch, *boundary).await?;
+            if !how.dry_run && !stale.is_empty() {
                 self.renew_checkpoints(branch, *boundary).await?;
             }
+            doomed.stale.extend(stale);
         }
         let gone = tables.collect(self, &doomed.boundaries).await?.with(self.leftovers(how));
-        let reach = Reach::of(self).await?;
+        let reach = Reach::of(self, &doomed.stale).await?;
         self.find(&listed, &reach, how, &mut doomed).await?;
         let records = self.old_records(&doomed.boundaries).await?;
         if how.dry_run || (doomed.objects.is_empty() && records.is_empty()) {
@@ -98,7 +103,7 @@ impl Repo {
             self.pack(&reach, branch, *boundary).await?;
         }
         self.sweep(&doomed).await?;
-        let again = Reach::of(self).await?;
+        let again = Reach::of(self, &doomed.stale).await?;
         doomed.objects.retain(|name, _| !needed(&again, name));
         for name in doomed.objects.keys() {
             self.objects.delete(Step::Delete, &self.layout.object(name)).await?;
@@ -175,11 +180,8 @@ impl Repo {
         }
     }
 
-    /// Writes checkpoints in the place of those whose index may still tell of files that were gone at the boundary.
+    /// Writes checkpoints in the place of those that are stale.
     async fn renew_checkpoints(&self, branch: &str, boundary: u64) -> Result<(), Error> {
-        if self.stale_checkpoints(branch, boundary).await?.is_empty() {
-            return Ok(());
-        }
         let head = self.state(branch).await?.head.sequence;
         let mut next = boundary + RENEWED;
         while next < head {
@@ -199,14 +201,16 @@ impl Repo {
     }
 
     /// Checkpoints behind the boundary that stand on an index of before it.
-    async fn stale_checkpoints(&self, branch: &str, boundary: u64) -> Result<BTreeSet<u64>, Error> {
-        let mut stale = BTreeSet::new();
+    async fn stale_checkpoints(&self, branch: &str, boundary: u64) -> Result<Vec<Path>, Error> {
+        let mut stale = Vec::new();
         for (path, _) in self.objects.list(&self.layout.checkpoints(branch)).await? {
-            let Some(sequence) = Layout::sequence(&path).filter(|sequence| *sequence > boundary) else { continue };
+            if Layout::sequence(&path).is_none_or(|sequence| sequence <= boundary) {
+                continue;
+            }
             let Some(bytes) = self.objects.find(&path).await? else { continue };
             let read = seal::read::<Checkpoint>(&self.objects.shown(&path), &bytes);
             if read.is_ok_and(|checkpoint| checkpoint.floor < boundary) {
-                stale.insert(sequence);
+                stale.push(path);
             }
         }
         Ok(stale)
@@ -238,15 +242,14 @@ impl Repo {
     /// Checkpoints and boundaries before the newest boundary, and most of those that newer ones have replaced.
     async fn old_checkpoints(&self, branch: &str, boundary: u64, doomed: &mut Doomed) -> Result<(), Error> {
         let mut kept = Vec::new();
-        let stale = self.stale_checkpoints(branch, boundary).await?;
         let directories = [self.layout.checkpoints(branch), self.layout.boundaries(branch), self.layout.packs(branch)];
         for (at, directory) in directories.into_iter().enumerate() {
             for (path, size) in self.objects.list(&directory).await? {
                 let Some(sequence) = Layout::sequence(&path) else { continue };
                 let name = self.layout.name(&path).to_owned();
                 // The boundary says the same as a checkpoint of its sequence, and nothing that was gone by then.
-                let old = sequence < boundary || at == 0 && boundary > 0 && sequence == boundary;
-                match old || at == 0 && stale.contains(&sequence) {
+                let old = sequence < boundary || at == 0 && boundary > 1 && sequence == boundary;
+                match old || doomed.stale.contains(&path) {
                     true => drop(doomed.objects.insert(name, size)),
                     false if at == 0 => kept.push((sequence, name, size)),
                     false => {}

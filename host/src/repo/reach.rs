@@ -1,6 +1,6 @@
 //! What is needed: everything that a branch, a tag or a started commit leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Error,
@@ -15,6 +15,7 @@ use super::{
     state::State,
 };
 use futures::{StreamExt, stream};
+use object_store::path::Path;
 
 /// What a record or an index says of an object, and who says so first.
 #[derive(Clone, Debug)]
@@ -85,11 +86,11 @@ impl Reach {
         Ok(())
     }
 
-    /// Everything that `repo` needs.
-    pub(super) async fn of(repo: &Repo) -> Result<Self, Error> {
+    /// Everything that `repo` needs, where the checkpoints `stale` go.
+    pub(super) async fn of(repo: &Repo, stale: &BTreeSet<Path>) -> Result<Self, Error> {
         let mut reach = Self::default();
         for branch in repo.branch_names().await? {
-            reach.branch(repo, &branch).await?;
+            reach.branch(repo, &branch, stale).await?;
         }
         for tag in repo.objects.directories(&repo.layout.tags()).await? {
             if let Some(snapshot) = repo.tag(&tag).await? {
@@ -106,7 +107,7 @@ impl Reach {
     }
 
     /// The files where the branch's kept history begins, and what each record since then adds.
-    async fn branch(&mut self, repo: &Repo, branch: &str) -> Result<(), Error> {
+    async fn branch(&mut self, repo: &Repo, branch: &str, stale: &BTreeSet<Path>) -> Result<(), Error> {
         let boundary = repo.boundary(branch).await?;
         if boundary > 0
             && let Some(checkpoint) = checkpoint::newest(&repo.objects, &repo.layout, branch, boundary).await?
@@ -125,13 +126,11 @@ impl Reach {
             self.record(repo, seal::parse(&object, &bytes)?).await?;
         }
         for (path, _) in repo.objects.list(&repo.layout.checkpoints(branch)).await? {
-            if Layout::sequence(&path).is_none_or(|sequence| sequence < boundary) {
+            if stale.contains(&path) || Layout::sequence(&path).is_none_or(|sequence| sequence < boundary) {
                 continue;
             }
             let Some(bytes) = repo.objects.find(&path).await? else { continue };
-            // Those of before the boundary are replaced by the collection that asks.
-            let read = seal::read::<Checkpoint>(&repo.objects.shown(&path), &bytes);
-            if let Some(checkpoint) = read.ok().filter(|checkpoint| checkpoint.floor >= boundary) {
+            if let Ok(checkpoint) = seal::read::<Checkpoint>(&repo.objects.shown(&path), &bytes) {
                 self.segments(checkpoint.segments());
             }
         }
