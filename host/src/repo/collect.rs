@@ -96,11 +96,14 @@ impl Repo {
         let reach = Reach::of(self, &doomed.stale).await?;
         self.find(&listed, &reach, how, &mut doomed).await?;
         let records = self.old_records(&doomed.boundaries).await?;
-        if how.dry_run || (doomed.objects.is_empty() && records.is_empty()) {
+        if how.dry_run {
             return Ok(doomed.report(records.len() as u64).with(gone));
         }
         for (branch, boundary) in &doomed.boundaries {
             self.pack(&reach, branch, *boundary).await?;
+        }
+        if doomed.objects.is_empty() && records.is_empty() {
+            return Ok(gone);
         }
         self.sweep(&doomed).await?;
         let again = Reach::of(self, &doomed.stale).await?;
@@ -200,16 +203,15 @@ impl Repo {
         state.dense_checkpoint(boundary).await?.write(&self.objects, &self.layout).await
     }
 
-    /// Checkpoints behind the boundary that stand on an index of before it.
+    /// Checkpoints from the boundary on that stand on an index of before it.
     async fn stale_checkpoints(&self, branch: &str, boundary: u64) -> Result<Vec<Path>, Error> {
         let mut stale = Vec::new();
         for (path, _) in self.objects.list(&self.layout.checkpoints(branch)).await? {
-            if Layout::sequence(&path).is_none_or(|sequence| sequence <= boundary) {
-                continue;
-            }
+            let Some(sequence) = Layout::sequence(&path).filter(|sequence| *sequence >= boundary) else { continue };
             let Some(bytes) = self.objects.find(&path).await? else { continue };
             let read = seal::read::<Checkpoint>(&self.objects.shown(&path), &bytes);
-            if read.is_ok_and(|checkpoint| checkpoint.floor < boundary) {
+            // The boundary itself says what a checkpoint of its sequence does, and nothing that was gone by then.
+            if sequence == boundary || read.is_ok_and(|checkpoint| checkpoint.floor < boundary) {
                 stale.push(path);
             }
         }
@@ -247,9 +249,7 @@ impl Repo {
             for (path, size) in self.objects.list(&directory).await? {
                 let Some(sequence) = Layout::sequence(&path) else { continue };
                 let name = self.layout.name(&path).to_owned();
-                // The boundary says the same as a checkpoint of its sequence, and nothing that was gone by then.
-                let old = sequence < boundary || at == 0 && boundary > 1 && sequence == boundary;
-                match old || doomed.stale.contains(&path) {
+                match sequence < boundary || doomed.stale.contains(&path) {
                     true => drop(doomed.objects.insert(name, size)),
                     false if at == 0 => kept.push((sequence, name, size)),
                     false => {}
