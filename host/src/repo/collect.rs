@@ -103,7 +103,7 @@ impl Repo {
             self.pack(&reach, branch, *boundary).await?;
         }
         if doomed.objects.is_empty() && records.is_empty() {
-            return Ok(gone);
+            return Ok(doomed.report(0).with(gone));
         }
         self.sweep(&doomed).await?;
         let again = Reach::of(self, &doomed.stale).await?;
