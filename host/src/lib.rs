@@ -17,4 +17,5 @@ pub mod repo;
 pub mod secret;
 pub mod spec;
 pub mod telemetry;
+pub mod terminal;
 pub mod wire;

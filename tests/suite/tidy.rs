@@ -22,7 +22,7 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("pipeline", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec"]),
     ("cli", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec", "pipeline"]),
 ];
-const LEAVES: [&str; 5] = ["clock", "error", "fault", "secret", "telemetry"];
+const LEAVES: [&str; 6] = ["clock", "error", "fault", "secret", "telemetry", "terminal"];
 
 /// Single files that may import one room more: in each, it is what the file is for.
 const BRIDGES: [(&str, &str); 1] = [("producer/repo.rs", "repo")];

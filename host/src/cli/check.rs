@@ -18,6 +18,7 @@ use crate::{
     pipeline::{Links, Parts},
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
     producer::{ConsumerType, DecoderSpec, SchemaText},
+    repo::Differences,
     spec::{self, Loaded, all_handlers, load_all, plugin_name},
 };
 
@@ -47,6 +48,8 @@ pub(super) struct Plan {
     /// What leaves the decoder and each handler, where that is known before any row.
     columns: Vec<Columns>,
     consumers: Vec<String>,
+    /// How the Delta table will differ from the columns, where they are known.
+    delta: Vec<String>,
     flush: String,
     plugins: Vec<PlannedPlugin>,
     grants: Vec<String>,
@@ -94,6 +97,10 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> R
         }
     }
     let typed = built.typed().await?;
+    let differences = match typed.last() {
+        Some((_, shape)) => built.differences(shape)?,
+        None => Differences::default(),
+    };
     let spec = &loaded.spec;
     let flush = &spec.commit.flush;
     let rows = if flush.rows == u64::MAX { "any number of".into() } else { grouped(flush.rows) };
@@ -109,6 +116,7 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> R
         node: spec.node.iter().map(handler).collect(),
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
+        delta: delta(differences),
         flush: format!("{rows} rows, {} or {}", flush.bytes, flush.time),
         plugins: used,
         grants: grants(loaded),
@@ -284,6 +292,12 @@ fn line(columns: &Columns, verbose: bool) -> String {
     text
 }
 
+fn delta(differences: Differences) -> Vec<String> {
+    let Differences { left_out, as_other } = differences;
+    let without = (!left_out.is_empty()).then(|| format!("without {}", left_out.join(", ")));
+    as_other.into_iter().chain(without).collect()
+}
+
 fn consumer(consumer: &ConsumerSpec) -> String {
     format!("{} ({})", consumer.describe(), consumer.guarantee())
 }
@@ -314,6 +328,7 @@ impl Plan {
             ("writes", self.writes.clone()),
             ("commits at", self.flush.clone()),
             ("consumers", self.consumers.join("\n")),
+            ("Delta table", self.delta.join("\n")),
             ("guarantee", self.guarantee.clone()),
             ("plugins", self.plugins.iter().map(plugin).collect::<Vec<_>>().join("\n")),
             ("grants", self.grants.join("\n")),

@@ -8,7 +8,7 @@ use super::{error, print::Closed};
 use crate::{
     consumer,
     error::{Coded, Kind},
-    node, pipeline, plugin, producer, repo, spec,
+    node, pipeline, plugin, producer, repo, spec, terminal,
 };
 
 /// Exit code of what failed.
@@ -60,8 +60,8 @@ impl Report {
     /// Prints it to standard error.
     pub(super) fn print(&self, json: bool) -> ExitCode {
         let text = match json {
-            true => serde_json::to_string(self).unwrap_or_default() + "\n",
-            false => self.text(),
+            true => terminal::json(&serde_json::to_string(self).unwrap_or_default()).into_owned() + "\n",
+            false => terminal::text(&self.text()).into_owned(),
         };
         // Nobody is left to tell that standard error is closed.
         drop(std::io::stderr().write_all(text.as_bytes()));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, thread};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Error, dead_letters};
+use super::{Error, dead_letters, encode as outside, fit};
 use crate::{
     clock,
     data::{Aside, Batch, ByteSize, DeadLetter},
@@ -78,6 +78,16 @@ impl RepoConsumer {
             rows: 0,
             started_ms: None,
         }
+    }
+
+    /// Sets rows aside that the files of the commit cannot hold; before any consumer sees them.
+    ///
+    /// # Errors
+    /// If the rows that stay cannot be put together.
+    pub fn fit(&self, batch: &mut Batch) -> Result<(), Error> {
+        let rows = batch.records.num_rows();
+        let format = self.target.format;
+        fit::fit(format, batch).map_err(outside::failed("repo", format.extension(), rows))
     }
 
     /// Takes one batch; waits while too much is still to be encoded.

@@ -26,9 +26,9 @@ use crate::{
         self, ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer,
         Runs, SchemaPin, Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
     },
-    repo::Store,
+    repo::{self, Differences, Format, Store},
     secret::Secret,
-    spec::{ErrorsSpec, Loaded, PipelineSpec},
+    spec::{ErrorsSpec, Loaded, PipelineSpec, Publish},
 };
 
 /// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
@@ -211,6 +211,25 @@ impl Parts {
         let shapes = chain.shapes_of(input);
         all.extend(shapes.map_err(|source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) })?);
         Ok(all)
+    }
+
+    /// How the Delta table of rows of this shape will differ from them; nothing where there is none, or where the columns
+    /// are not known yet.
+    ///
+    /// # Errors
+    /// If the files of the commit cannot hold a column.
+    pub fn differences(&self, shape: &Shape) -> Result<Differences, Error> {
+        let Some(schema) = &shape.schema else { return Ok(Differences::default()) };
+        let commit = &self.spec.commit;
+        let refused = |source| Error::Consumer {
+            pipeline: self.name.clone(),
+            source: Box::new(consumer::Error::Repo(Box::new(source))),
+        };
+        repo::storable(commit.format, schema).map_err(refused)?;
+        Ok(match (commit.format, commit.publish) {
+            (Format::Parquet, Publish::Delta) => repo::differences(schema),
+            _ => Differences::default(),
+        })
     }
 
     /// What reaches the first handler.

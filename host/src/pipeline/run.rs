@@ -31,7 +31,7 @@ use crate::{
     error::Coded as _,
     node::{Chain, News, Source},
     producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
-    repo::{BranchWriter, Store},
+    repo::{BranchWriter, Differences, Store},
     spec::OnError,
 };
 
@@ -121,7 +121,8 @@ impl Run {
     ) -> Result<(Self, ToldBy), Error> {
         let Recovered { repo, writer, marker, head, mut states, pin } = recover::recover(parts, store).await?;
         let mut meeting = parts.meeting_chain(&mut states).await?;
-        parts.shape(&pin, &mut meeting).await?;
+        let shape = parts.shape(&pin, &mut meeting).await?;
+        warn_of(&parts.name, &parts.differences(&shape)?);
         let consumers = parts.consumers(conditions.json, &conditions.stop).await;
         let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
         let (told, meet) = mpsc::unbounded_channel();
@@ -330,6 +331,7 @@ impl Run {
 
     /// Hands a batch to the consumers; rows and Arrow bytes of it.
     async fn take(&mut self, mut batch: Batch) -> Result<(u64, u64), Error> {
+        self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
         self.judge(&mut batch)?;
         for consumer in &mut self.consumers {
             consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
@@ -471,6 +473,14 @@ impl Run {
 /// The partition moved on, without a row.
 fn moved(partition: PartitionId) -> Event {
     Event::Took(Took { partition, moved: true, ..Took::default() })
+}
+
+/// A table without a column is no surprise later.
+fn warn_of(pipeline: &str, differences: &Differences) {
+    if !differences.left_out.is_empty() {
+        let columns = differences.left_out.join(", ");
+        tracing::warn!(pipeline, columns, "the Delta table will be published without columns that readers cannot take");
+    }
 }
 
 fn consumer_failed(parts: &Parts, source: crate::consumer::Error) -> Error {

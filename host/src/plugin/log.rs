@@ -11,7 +11,10 @@ use std::{
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-use crate::clock::{self, Instant};
+use crate::{
+    clock::{self, Instant},
+    terminal::misleads,
+};
 
 /// Lines longer than this are cut.
 const LONGEST: usize = 4096;
@@ -110,9 +113,7 @@ pub(super) fn clean(text: &str, most: usize) -> String {
             out.push('…');
             break;
         }
-        // The marks that turn the direction of writing can make a line read as another one.
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        match c.is_control() && c != '\t' || turns {
+        match misleads(c) && c != '\t' {
             true => out.extend(c.escape_default()),
             false => out.push(c),
         }

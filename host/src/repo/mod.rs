@@ -43,6 +43,7 @@ mod history;
 mod index;
 mod invariants;
 mod layout;
+mod leftovers;
 mod object;
 mod open_commit;
 mod pack;
@@ -67,12 +68,14 @@ mod writer;
 
 pub use collect::{Collect, Collected};
 pub use compact::{Compacted, TARGET};
-pub use delta::{Publication, PublishedTable, Publisher, published};
+pub use delta::{Differences, Publication, PublishedTable, Publisher, differences, published};
 pub use diff::{Change, Changed, diff};
 pub use edit::{Edit, Editor};
 pub use error::{Cause, Error};
 pub use follow::{Added, AddedFile, Follower, Rewritten};
-pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
+pub use format::{
+    Batches, ColumnStatistics, Encoded, Format, Misfit, TableWriter, csv_text, decode, json_options, misfits, storable,
+};
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use open_commit::OpenCommit;
 pub use record::{Blob, Commit, FileAdded, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};

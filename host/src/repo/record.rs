@@ -85,6 +85,9 @@ pub struct TableInfo {
     /// Statistics of its columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnStatistics>,
+    /// Whether types that readers lack are stored as ones that they have; files of earlier versions have them as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub portable: bool,
 }
 
 /// One put of one commit.

@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use super::{
     Error, Tree,
     checkpoint::{Checkpoint, hinted, newest},
-    index::{Index, Segments, merged},
+    index::{Index, Segment, Segments, dense, merged},
     invariants::Head,
     layout::Layout,
     object::Objects,
@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) hidden: Vec<(u64, u64)>,
     /// Records since the newest checkpoint.
     pub(super) since: u64,
+    /// The boundary whose dense index it stands on; see [`Checkpoint::floor`].
+    floor: u64,
 }
 
 impl State {
@@ -57,6 +59,7 @@ impl State {
             schemas: BTreeMap::new(),
             hidden: Vec::new(),
             since: 0,
+            floor: 0,
         }
     }
 
@@ -115,7 +118,8 @@ impl State {
     }
 
     fn resume(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { sequence, epoch, record, owner, deleted, snapshot, .. } = checkpoint;
+        let Checkpoint { sequence, epoch, record, owner, deleted, snapshot, floor, .. } = checkpoint;
+        self.floor = floor;
         self.head = Head { sequence, epoch, checksum: record, commit: None };
         (self.owner, self.deleted, self.since) = (owner, deleted, 0);
         if let Some(snapshot) = snapshot {
@@ -275,12 +279,17 @@ impl State {
         state
     }
 
-    /// The head as something that others can start from, with everything that is not in objects yet written there.
+    /// The head as something that others can start from, which may outlive the branch: nothing is in it that is gone.
     pub(super) async fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
+        self.snapshot_of(dense(self.files.segments(), self.files.pending()).await?).await
+    }
+
+    /// The head, with everything that is not in objects yet written there.
+    async fn snapshot_of(&self, files: Vec<Segment>) -> Result<Option<Snapshot>, Error> {
         let Some(commit) = &self.head.commit else { return Ok(None) };
         Ok(Some(Snapshot {
             commit: Commit { base: None, ..commit.clone() },
-            files: merged(self.files.segments(), self.files.pending()).await?,
+            files,
             ids: merged(self.ids.segments(), self.ids.pending()).await?,
             schemas: self.schemas.clone(),
             hidden: self.hidden.clone(),
@@ -289,7 +298,17 @@ impl State {
 
     /// The checkpoint of this state, its segments written.
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        Ok(Checkpoint {
+        let files = merged(self.files.segments(), self.files.pending()).await?;
+        Ok(self.checkpoint_of(self.snapshot_of(files).await?, self.floor))
+    }
+
+    /// The same where history begins at `floor`: what was gone by then is in no page of its index.
+    pub(super) async fn dense_checkpoint(&self, floor: u64) -> Result<Checkpoint, Error> {
+        Ok(self.checkpoint_of(self.snapshot().await?, floor))
+    }
+
+    fn checkpoint_of(&self, snapshot: Option<Snapshot>, floor: u64) -> Checkpoint {
+        Checkpoint {
             version: VERSION,
             repo: self.repo.clone(),
             branch: self.branch.clone(),
@@ -298,9 +317,10 @@ impl State {
             record: self.head.checksum.clone(),
             owner: self.owner.clone(),
             deleted: self.deleted,
-            snapshot: self.snapshot().await?,
+            snapshot,
+            floor,
             checksum: String::new(),
-        })
+        }
     }
 
     /// Writes a checkpoint of this state. Whoever comes later starts from it.
