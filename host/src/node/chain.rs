@@ -304,7 +304,8 @@ impl Failed {
     fn dead_letter(self, span: &Span, messages: &Messages) -> DeadLetter {
         let message = self.message.filter(|&message| message < messages.len());
         DeadLetter {
-            partition: span.partition,
+            // The messages of a stream-level source come from several partitions, and each has the offset of its own.
+            partition: message.and_then(|at| messages.partitions.get(at).copied()).unwrap_or(span.partition),
             offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
             timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
             key: message.and_then(|message| Some(messages.keys.as_ref()?.get(message).to_vec())),
@@ -389,5 +390,16 @@ mod tests {
             (dead[0].offset, dead[0].value.as_slice(), dead[0].stage.as_str()),
             (103, b"raw 7".as_slice(), "even")
         );
+    }
+    #[tokio::test]
+    async fn a_fault_of_a_stream_level_source_names_the_partition_of_its_message() {
+        let mut given = batch(&[2, 7, 4, 7]);
+        let mut messages = Messages::clone(&given.messages);
+        (messages.partitions, messages.offsets) = (vec![5, 6, 5, 9], vec![40, 8000, 41, 3]);
+        given.messages = Arc::new(messages);
+        given.span = Span { partition: 0, start: 12, next: Position::at(16) };
+        let out = Chain::new(vec![Box::new(Even)]).handle(given).await.unwrap();
+        let dead: Vec<(u32, u64)> = out[0].dead.iter().map(|letter| (letter.partition, letter.offset)).collect();
+        assert_eq!(dead, [(6, 8000), (9, 3)]);
     }
 }

@@ -1,9 +1,10 @@
-//! SQL expressions over the columns of a batch, compiled by DataFusion.
+//! SQL expressions over the columns of a batch, compiled by DataFusion, with arithmetic that does not wrap.
 
 use std::sync::{Arc, OnceLock};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
+    array::{Array, ArrayRef, RecordBatch},
+    compute::concat,
     datatypes::{DataType, Schema, SchemaRef},
 };
 use datafusion::{
@@ -15,7 +16,8 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::Error;
+use super::{Error, RowFault, halving::Halving};
+use crate::arithmetic::checked;
 
 /// A SQL expression, compiled for one schema at a time.
 #[derive(Debug)]
@@ -42,10 +44,54 @@ impl Expression {
     }
 
     /// Its value for every row of `batch`.
+    ///
+    /// # Errors
+    /// [`Error::Expression`] if it is not for such rows, [`Error::Value`] if one of them has none.
     pub(super) fn evaluate(&mut self, batch: &RecordBatch) -> Result<ArrayRef, Error> {
         let compiled = self.compiled(batch.schema_ref())?;
         let value = compiled.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
-        value.map_err(|error| self.refused(&error.strip_backtrace()))
+        value.map_err(|error| self.no_value(error.strip_backtrace()))
+    }
+
+    /// The same for rows that all have a value by themselves: what guards a row may not guard it among others, so that they are
+    /// taken in as many runs as that needs.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`].
+    pub(super) fn evaluate_each(&mut self, rows: &RecordBatch) -> Result<ArrayRef, Error> {
+        let mut halving = Halving::of(rows.num_rows());
+        let mut values = Vec::new();
+        while let Some(run) = halving.next() {
+            match self.evaluate(&rows.slice(run.start, run.len())) {
+                Ok(value) => values.push(value),
+                Err(error) if run.len() <= 1 => return Err(error),
+                Err(error) => halving.failed(run, error)?,
+            }
+        }
+        if let [one] = values.as_slice() {
+            return Ok(Arc::clone(one));
+        }
+        let values: Vec<&dyn Array> = values.iter().map(|value| value.as_ref()).collect();
+        concat(&values).map_err(|error| self.refused(&error.to_string()))
+    }
+
+    /// The rows that have no value.
+    ///
+    /// # Errors
+    /// [`Error::Expression`] if it is not for such rows.
+    pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        let mut halving = Halving::of(rows.num_rows());
+        while let Some(run) = halving.next() {
+            if let Err(error) = self.evaluate(&rows.slice(run.start, run.len())) {
+                halving.failed(run, error)?;
+            }
+        }
+        Ok(halving.faults())
+    }
+
+    /// Says that a row has no value.
+    pub(super) fn no_value(&self, reason: String) -> Error {
+        Error::Value { handler: self.handler.clone(), expression: self.sql.clone(), reason }
     }
 
     /// The type of its value for rows of `schema`.
@@ -92,7 +138,8 @@ pub(super) fn names(schema: &Schema) -> String {
 pub(super) fn physical(expression: Expr, table: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
     let simplifier = ExprSimplifier::new(context);
-    let expression = simplifier.simplify(simplifier.coerce(expression, table)?)?;
+    let expression = checked(simplifier.coerce(expression, table)?, table)?;
+    let expression = simplifier.simplify(expression)?;
     session().create_physical_expr(expression, table)
 }
 

@@ -20,6 +20,7 @@ mod error;
 mod expression;
 mod flow;
 mod groups;
+mod halving;
 pub mod handlers;
 mod held;
 mod order;
