@@ -3,43 +3,33 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Batch, Messages, Result};
+pub use spout_codec::{Decoded, RowFault};
 
-/// A message that has no row, and why. The host sets it aside with its raw bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowFault {
-    /// Index of the message.
-    pub message: u32,
-    /// Stable and dotted, such as `json.syntax`.
-    pub code: String,
-    /// What was wrong.
-    pub reason: String,
-}
+use crate::{Messages, Result, Schema};
 
-/// What a decoder made of messages.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decoded {
-    /// The rows.
-    pub batch: Batch,
-    /// The message each row came from; empty where row i is the i-th message without a fault.
-    pub origins: Vec<u32>,
-    /// Messages without a row, rising.
-    pub faults: Vec<RowFault>,
+/// What a decoder is opened for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Where the messages come from.
+    pub topic: String,
+    /// The columns wanted, or `None` for all.
+    pub fields: Option<Vec<String>>,
+    /// The table's schema, once it is settled: rows have exactly these columns.
+    pub schema: Option<Schema>,
 }
 
 /// Messages into rows.
 ///
-/// The host keeps all partitions of a branch to one schema: it passes the setting `schema` where one is settled (see
-/// [`schema_text`](crate::schema_text)), unless the user gave one.
+/// The host keeps all partitions of a branch to one schema: [`Opening::schema`] where one is settled.
 pub trait Decoder: Sized + 'static {
     /// What the spec's `settings` say.
     type Settings: DeserializeOwned + JsonSchema;
 
-    /// Opens a decoder for the messages of `topic`; `fields` are the columns wanted, or `None` for all.
+    /// Opens a decoder.
     ///
     /// # Errors
     /// Wrong settings.
-    fn open(topic: &str, fields: Option<Vec<String>>, settings: Self::Settings) -> Result<Self>;
+    fn open(settings: Self::Settings, opening: Opening) -> Result<Self>;
 
     /// Decodes `messages`. A bad message is a fault and takes no neighbour down; the answer does not depend on how
     /// messages were cut into calls.
@@ -55,9 +45,9 @@ pub(crate) mod shim {
 
     use std::{cell::RefCell, marker::PhantomData};
 
-    use super::Decoder;
+    use super::{Decoder, Opening};
     use crate::{
-        Schema, parse_settings,
+        Schema, boundary, parse_settings, schema_text,
         wit::{base::spout::plugin::types as wit, decoder::exports::spout::plugin::decoder as export},
     };
 
@@ -78,30 +68,34 @@ pub(crate) mod shim {
             _name: String,
             topic: String,
             fields: Option<Vec<String>>,
+            schema: Option<String>,
             list: wit::Settings,
         ) -> Result<export::Decoding, wit::Error> {
             let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-            let decoder = RefCell::new(D::open(&topic, fields, settings)?);
+            let schema = schema.as_deref().map(schema_text::parse).transpose()?;
+            let decoder = RefCell::new(D::open(settings, Opening { topic, fields, schema })?);
             Ok(export::Decoding::new(Self { decoder, told: RefCell::new(None) }))
         }
 
         fn decode(&self, input: wit::Messages) -> Result<export::Decoded, wit::Error> {
             let decoded = self.decoder.borrow_mut().decode(&input.into())?;
-            let (schema, batch) = decoded.batch.into_wit();
+            let (schema, batch) = boundary::parts::lower(decoded.batch);
             let mut told = self.told.borrow_mut();
             let news = told.as_ref() != Some(&schema);
-            let fields = news.then(|| schema.to_wit());
+            let fields = news.then(|| boundary::schema::lower(&schema));
             *told = Some(schema);
             let fault = |fault: super::RowFault| export::RowFault {
                 message: fault.message,
-                code: fault.code,
+                code: fault.code.into_owned(),
                 reason: fault.reason,
             };
+            let unknown = |field: crate::UnknownField| export::UnknownField { name: field.name, count: field.count };
             Ok(export::Decoded {
                 schema: fields,
                 batch,
                 origins: decoded.origins,
                 faults: decoded.faults.into_iter().map(fault).collect(),
+                unknown: decoded.unknown.into_iter().map(unknown).collect(),
             })
         }
     }

@@ -75,6 +75,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<spout_codec::Error> for Error {
+    fn from(error: spout_codec::Error) -> Self {
+        match error {
+            spout_codec::Error::Config(message) => Self::invalid_config(message),
+            spout_codec::Error::Batch { code, message } => Self::fatal(code, message),
+        }
+    }
+}
+
 impl From<Error> for wit::Error {
     fn from(error: Error) -> Self {
         let fault = |code, message, after: Option<Duration>| wit::Fault {

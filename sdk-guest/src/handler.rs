@@ -129,7 +129,7 @@ pub(crate) mod shim {
 
     use super::{Answer, Handler, Input};
     use crate::{
-        Array, Batch, Result as GuestResult, Schema, parse_settings,
+        Array, Batch, Result as GuestResult, Schema, boundary, parse_settings,
         wit::{
             base::spout::plugin::types as wit,
             handler::{exports::spout::plugin::handler as export, spout::plugin::data},
@@ -161,9 +161,9 @@ pub(crate) mod shim {
         }
 
         fn read(&self, columns: &[usize]) -> GuestResult<Vec<Array>> {
-            let fields = columns.iter().map(|&at| self.schema.field(at).cloned()).collect::<GuestResult<Vec<_>>>()?;
+            let fields = columns.iter().map(|&at| Ok(self.schema.field(at)?.clone())).collect::<GuestResult<Vec<_>>>()?;
             let indices: Vec<u32> = columns.iter().map(|&at| at as u32).collect();
-            Ok(Batch::from_wit(Schema::new(fields), self.batch.read(&indices))?.into_columns())
+            Ok(boundary::parts::raise(Schema::new(fields), self.batch.read(&indices))?.into_columns())
         }
     }
 
@@ -173,10 +173,10 @@ pub(crate) mod shim {
 
     impl<H> NodeShim<H> {
         fn table(&self, batch: Batch) -> export::Table {
-            let (schema, batch) = batch.into_wit();
+            let (schema, batch) = boundary::parts::lower(batch);
             let mut told = self.told.borrow_mut();
             let news = told.as_ref() != Some(&schema);
-            let fields = news.then(|| schema.to_wit());
+            let fields = news.then(|| boundary::schema::lower(&schema));
             *told = Some(schema);
             export::Table { schema: fields, batch }
         }
@@ -205,7 +205,7 @@ pub(crate) mod shim {
             let id = batch.schema_id();
             let mut known = self.input.borrow_mut();
             if known.0 != id {
-                *known = (id, Schema::from_wit(batch.schema())?);
+                *known = (id, boundary::schema::raise(batch.schema())?);
             }
             let lent = Lent { batch, schema: known.1.clone() };
             Ok(self.output(self.handler.borrow_mut().process(&lent)?))

@@ -36,7 +36,8 @@
 //!
 //! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`].
 
-pub mod batch;
+#[doc(hidden)]
+pub mod boundary;
 mod decoder;
 mod error;
 mod handler;
@@ -47,13 +48,11 @@ mod settings;
 mod source;
 mod stream_consumer;
 pub mod testing;
-pub mod time;
 #[doc(hidden)]
 pub mod wit;
 
 pub use self::{
-    batch::{Array, ArrayBuilder, Batch, DataType, Field, Schema, TimeUnit, schema_text},
-    decoder::{Decoded, Decoder, RowFault},
+    decoder::{Decoded, Decoder, Opening, RowFault},
     error::{Error, Result},
     handler::{Answer, Handler, Input},
     messages::{Fetched, Limits, Messages, Position, Progress},
@@ -63,6 +62,7 @@ pub use self::{
 };
 #[doc(hidden)]
 pub use schemars;
+pub use spout_codec::{Array, ArrayBuilder, Batch, DataType, Field, Schema, TimeUnit, UnknownField, batch, schema_text, time};
 
 #[doc(hidden)]
 pub mod shim {

@@ -1,5 +1,7 @@
 //! Messages, positions and the limits of a fetch.
 
+use spout_codec::{Attribute, Input};
+
 use crate::wit::base::spout::plugin::types as wit;
 
 /// The place of the next message of a partition.
@@ -95,6 +97,7 @@ pub struct Messages {
     offsets: Vec<u64>,
     partitions: Vec<u32>,
     timestamps_ms: Vec<i64>,
+    attributes: Vec<Attribute>,
 }
 
 impl Messages {
@@ -169,6 +172,35 @@ impl Messages {
         self.partitions.push(partition);
     }
 
+    /// Says what the messages pushed from now on have in common, such as the `file` they are from; an empty value ends it.
+    pub fn attribute(&mut self, name: &str, value: &[u8]) {
+        let first = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        let last = self.attributes.iter().rev().find(|attribute| attribute.name == name);
+        if last.map_or(value.is_empty(), |last| last.value == value) {
+            return;
+        }
+        self.attributes.retain(|attribute| attribute.first != first || attribute.name != name);
+        self.attributes.push(Attribute { first, name: name.to_owned(), value: value.to_vec() });
+    }
+
+    /// The attributes, each from its first message on.
+    #[must_use]
+    pub fn attributes(&self) -> &[Attribute] {
+        &self.attributes
+    }
+
+    /// The messages as a decoder of the core sees them.
+    #[must_use]
+    pub fn input(&self) -> Input<'_> {
+        Input {
+            bounds: &self.bounds,
+            bytes: &self.bytes,
+            nulls: &self.nulls,
+            timestamps_ms: &self.timestamps_ms,
+            attributes: &self.attributes,
+        }
+    }
+
     /// Messages whose payloads lie one after the other in `bytes`, as `bounds` (one more than there are messages, from 0
     /// to the length) and `offsets` say: nothing is copied.
     #[must_use]
@@ -186,8 +218,17 @@ impl From<wit::Messages> for Messages {
             offsets: messages.offsets,
             partitions: messages.partitions,
             timestamps_ms: messages.timestamps_ms,
+            attributes: messages.attributes.into_iter().map(raised).collect(),
         }
     }
+}
+
+fn raised(wit::Attribute { first, name, value }: wit::Attribute) -> Attribute {
+    Attribute { first, name, value }
+}
+
+fn lowered(Attribute { first, name, value }: Attribute) -> wit::Attribute {
+    wit::Attribute { first, name, value }
 }
 
 impl From<Messages> for wit::Messages {
@@ -200,6 +241,7 @@ impl From<Messages> for wit::Messages {
             partitions: messages.partitions,
             timestamps_ms: messages.timestamps_ms,
             headers: Vec::new(),
+            attributes: messages.attributes.into_iter().map(lowered).collect(),
         }
     }
 }

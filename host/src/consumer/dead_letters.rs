@@ -10,13 +10,14 @@ use arrow::{
 
 use crate::data::DeadLetter;
 
-/// `partition, offset, timestamp, key, value, stage, code, reason`: the message as it arrived, and what was wrong.
+/// `partition, offset, timestamp, file, key, value, stage, code, reason`: the message as it arrived, and what was wrong.
 pub(super) fn schema() -> SchemaRef {
     let field = |name, data_type, nullable| Field::new(name, data_type, nullable);
     Arc::new(Schema::new(vec![
         field("partition", DataType::UInt32, false),
         field("offset", DataType::UInt64, false),
         field("timestamp", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true),
+        field("file", DataType::Utf8, true),
         field("key", DataType::Binary, true),
         field("value", DataType::Binary, false),
         field("stage", DataType::Utf8, false),
@@ -31,12 +32,14 @@ pub(super) fn schema() -> SchemaRef {
 /// If together they are larger than an array can be (2 GiB).
 pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
     let times: TimestampMillisecondArray = dead.iter().map(|letter| letter.timestamp_ms).collect();
+    let files: StringArray = dead.iter().map(|letter| letter.file.as_deref()).collect();
     let keys: BinaryArray = dead.iter().map(|letter| letter.key.as_deref()).collect();
     let text = |of: fn(&DeadLetter) -> &str| Arc::new(StringArray::from_iter_values(dead.iter().map(of))) as ArrayRef;
     let columns: Vec<ArrayRef> = vec![
         Arc::new(UInt32Array::from_iter_values(dead.iter().map(|letter| letter.partition))),
         Arc::new(UInt64Array::from_iter_values(dead.iter().map(|letter| letter.offset))),
         Arc::new(times.with_timezone("UTC")),
+        Arc::new(files),
         Arc::new(keys),
         Arc::new(BinaryArray::from_iter_values(dead.iter().map(|letter| &letter.value))),
         text(|letter| &letter.stage),

@@ -21,6 +21,7 @@ fn made(name: &str, numbers: Range<i64>, column: ArrayRef) -> Batch {
         messages: Arc::default(),
         dead: Vec::new(),
         late: Vec::new(),
+        unknown: Vec::new(),
     }
 }
 

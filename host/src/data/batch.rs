@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use spout_codec::UnknownField;
 
 use super::{Aside, DeadLetter, Messages, Position, Span};
 
@@ -60,6 +61,8 @@ pub struct Batch {
     pub dead: Vec<DeadLetter>,
     /// Rows that came too late for a handler.
     pub late: Vec<Aside>,
+    /// Fields of the run's messages that are not in the schema, and were left out.
+    pub unknown: Vec<UnknownField>,
 }
 
 impl Batch {
@@ -73,6 +76,7 @@ impl Batch {
             messages: Arc::default(),
             dead: Vec::new(),
             late: Vec::new(),
+            unknown: Vec::new(),
         }
     }
 }

@@ -11,6 +11,8 @@ pub struct DeadLetter {
     pub offset: u64,
     /// Milliseconds since 1970, where the source gave one.
     pub timestamp_ms: Option<i64>,
+    /// Name of the file it stood in, where the source reads files.
+    pub file: Option<String>,
     /// Raw key, where the source gave one.
     pub key: Option<Vec<u8>>,
     /// Raw payload.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use spout_codec::{Attribute, Input};
+
 use super::PartitionId;
 
 /// `n` byte strings: `n + 1` rising bounds, the first 0, over one run of bytes. No entry has an allocation of its own.
@@ -73,8 +75,8 @@ pub struct Header {
     pub value: Vec<u8>,
 }
 
-/// Messages of one fetch, in offset order. A list is either empty (absent) or has one entry a message; `nulls` and
-/// `headers` are sparse.
+/// Messages of one fetch, in offset order. A list is either empty (absent) or has one entry a message; `nulls`,
+/// `headers` and `attributes` are sparse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
     /// The payloads.
@@ -91,6 +93,8 @@ pub struct Messages {
     pub timestamps_ms: Vec<i64>,
     /// Sorted by message.
     pub headers: Vec<Header>,
+    /// What messages have in common from one on, sorted by `first`.
+    pub attributes: Vec<Attribute>,
 }
 
 impl Messages {
@@ -110,6 +114,24 @@ impl Messages {
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.values.bytes.len() + self.keys.as_ref().map_or(0, |keys| keys.bytes.len())
+    }
+
+    /// The messages as the decoding core sees them.
+    #[must_use]
+    pub fn input(&self) -> Input<'_> {
+        Input {
+            bounds: &self.values.bounds,
+            bytes: &self.values.bytes,
+            nulls: &self.nulls,
+            timestamps_ms: &self.timestamps_ms,
+            attributes: &self.attributes,
+        }
+    }
+
+    /// The attribute `name` of the message at `index`, if it has one.
+    #[must_use]
+    pub fn attribute(&self, index: usize, name: &str) -> Option<&[u8]> {
+        self.input().attribute(index, name)
     }
 
     /// Adds `more` messages at the end. Lists that only one side has are dropped: they would no longer say which is which.
@@ -136,6 +158,14 @@ impl Messages {
         list(&mut self.timestamps_ms, more.timestamps_ms, before, added);
         let header = |header: Header| Header { message: moved(header.message), ..header };
         self.headers.extend(more.headers.into_iter().map(header));
+        // What holds at the end here must not reach into messages that do not have it.
+        for name in names(&self.attributes) {
+            if added > 0 && !more.attributes.iter().any(|other| other.first == 0 && other.name == name) {
+                self.attributes.push(Attribute { first: moved(0), name, value: Vec::new() });
+            }
+        }
+        let attribute = |attribute: Attribute| Attribute { first: moved(attribute.first), ..attribute };
+        self.attributes.extend(more.attributes.into_iter().map(attribute));
     }
 
     /// A copy of the messages in `range`, for finding the one that a plugin cannot bear.
@@ -159,8 +189,27 @@ impl Messages {
                 .filter(|header| within(header.message))
                 .map(|header| Header { message: moved(header.message), ..header.clone() })
                 .collect(),
+            attributes: self.attributes_of(&range),
         }
     }
+
+    /// The attributes of the messages in `range`: those that already hold at its start, then those that begin within it.
+    fn attributes_of(&self, range: &Range<usize>) -> Vec<Attribute> {
+        let start = u32::try_from(range.start).unwrap_or(u32::MAX);
+        let holding = |name: String| {
+            let value = self.attribute(range.start, &name)?.to_vec();
+            Some(Attribute { first: 0, name, value })
+        };
+        let mut attributes: Vec<Attribute> = names(&self.attributes).into_iter().filter_map(holding).collect();
+        let within = |first: u32| first > start && (first as usize) < range.end;
+        let begun = self.attributes.iter().filter(|attribute| within(attribute.first));
+        attributes.extend(begun.map(|attribute| Attribute { first: attribute.first - start, ..attribute.clone() }));
+        attributes
+    }
+}
+
+fn names(attributes: &[Attribute]) -> std::collections::BTreeSet<String> {
+    attributes.iter().map(|attribute| attribute.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -173,12 +222,19 @@ mod tests {
         ["a", "", "ccc", "d"].iter().for_each(|value| values.push(value.as_bytes()));
         let header = |message| Header { message, name: "h".into(), value: vec![1] };
         let (keys, headers) = (Some(values.clone()), vec![header(1), header(3)]);
+        let attribute = |first, value: &[u8]| Attribute { first, name: "file".into(), value: value.to_vec() };
+        let attributes = vec![attribute(1, b"a"), attribute(3, b"")];
+        let offsets = vec![1, 2, 3, 4];
         let all =
-            Messages { values, nulls: vec![1, 3], keys, offsets: vec![1, 2, 3, 4], headers, ..Messages::default() };
+            Messages { values, nulls: vec![1, 3], keys, offsets, headers, attributes, ..Messages::default() };
         for cut in 0..=4 {
             let mut both = all.slice(0..cut);
             both.append(all.slice(cut..4));
             assert_eq!(both.values.len(), 4);
+            let files = |messages: &Messages| {
+                (0..4).map(|at| messages.attribute(at, "file").map(<[u8]>::to_vec)).collect::<Vec<_>>()
+            };
+            assert_eq!(files(&both), files(&all), "cut at {cut}");
             assert_eq!(
                 (both.nulls, both.offsets, both.headers),
                 (all.nulls.clone(), all.offsets.clone(), all.headers.clone())

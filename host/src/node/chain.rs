@@ -89,13 +89,17 @@ impl Chain {
     /// The first error of a handler.
     pub async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
         self.learn(&batch.records)?;
-        let Batch { records, span, origins, messages, dead, late } = batch;
+        let Batch { records, span, origins, messages, dead, late, unknown } = batch;
         let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
         let mut passing = Passing { late, ..Passing::of(parts, Source::Partition(span.partition)) };
         for handler in &mut self.handlers {
             pass(handler.as_mut(), &mut passing).await?;
         }
-        Ok(passing.join(span, &messages, dead))
+        let mut batches = passing.join(span, &messages, dead);
+        if let Some(last) = batches.last_mut() {
+            last.unknown = unknown;
+        }
+        Ok(batches)
     }
 
     /// Passes rows through all handlers where this chain is within a handler: they have no span of their own, and what
@@ -260,6 +264,7 @@ impl Passing {
             messages: Arc::clone(messages),
             dead: Vec::new(),
             late: Vec::new(),
+            unknown: Vec::new(),
         };
         let mut out: Vec<Batch> = self.parts.into_iter().map(batch).collect();
         if out.is_empty() {
@@ -308,6 +313,9 @@ impl Failed {
             partition: message.and_then(|at| messages.partitions.get(at).copied()).unwrap_or(span.partition),
             offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
             timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
+            file: message
+                .and_then(|message| messages.attribute(message, "file"))
+                .map(|name| String::from_utf8_lossy(name).into_owned()),
             key: message.and_then(|message| Some(messages.keys.as_ref()?.get(message).to_vec())),
             value: message.map_or(self.row, |message| messages.values.get(message).to_vec()),
             stage: self.stage,
@@ -373,6 +381,7 @@ mod tests {
             messages: Arc::new(messages),
             dead: Vec::new(),
             late: Vec::new(),
+            unknown: Vec::new(),
         }
     }
 

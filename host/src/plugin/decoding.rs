@@ -6,6 +6,7 @@ use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
+use spout_codec::UnknownField;
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -17,6 +18,10 @@ use super::{
     task::Task,
 };
 use crate::data::{Messages, Origins};
+
+/// Unknown fields that are taken from one answer, and characters of their names.
+const UNKNOWN: usize = 100;
+const NAME: usize = 200;
 
 /// A message that has no row, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct Decoded {
     pub origins: Origins,
     /// Messages without a row, rising.
     pub faults: Vec<RowFault>,
+    /// Fields that were left out of the rows.
+    pub unknown: Vec<UnknownField>,
 }
 
 /// A running decoder. After a crash the next call opens a new instance, which keeps to the schema of the last answer.
@@ -47,6 +54,7 @@ pub struct Decoding {
     name: String,
     topic: String,
     fields: Option<Vec<String>>,
+    settled: Option<String>,
     live: Option<Live>,
     schema: Option<SchemaRef>,
 }
@@ -66,13 +74,14 @@ impl std::fmt::Debug for Live {
 }
 
 impl Decoding {
-    /// Opens the plugin's decoder `name` (empty: the only one) for the messages of `topic`.
+    /// Opens the plugin's decoder `name` (empty: the only one) for the messages of `topic`; `settled` is the schema that its
+    /// rows have to keep to, as text, if there is one.
     ///
     /// # Errors
     /// What the plugin says to its settings, or how it crashed.
-    pub async fn open(task: Task, name: &str, topic: &str, fields: Option<Vec<String>>) -> Result<Self, Error> {
-        let mut decoding =
-            Self { task, name: name.to_owned(), topic: topic.to_owned(), fields, live: None, schema: None };
+    pub async fn open(task: Task, name: &str, topic: &str, settled: Option<String>) -> Result<Self, Error> {
+        let (name, topic) = (name.to_owned(), topic.to_owned());
+        let mut decoding = Self { task, name, topic, fields: None, settled, live: None, schema: None };
         decoding.live().await?;
         Ok(decoding)
     }
@@ -86,7 +95,8 @@ impl Decoding {
         let limit = live.instance.begin();
         let headers = messages::lower_headers(messages);
         let (guest, store) = (live.guest.decoding(), &mut live.instance.store);
-        let call = guest.call_decode(store, live.decoding, messages::lower(messages, &headers));
+        let attributes = messages::lower_attributes(messages);
+        let call = guest.call_decode(store, live.decoding, messages::lower(messages, &headers, &attributes));
         let answer = tokio::time::timeout(limit, call).await;
         let decoded = live.instance.settle("decoder.decode", answer);
         if decoded.as_ref().is_err_and(Error::is_crash) {
@@ -97,7 +107,7 @@ impl Decoding {
     }
 
     fn raise(&mut self, decoded: wit::Decoded, messages: &Messages) -> Result<Decoded, String> {
-        let wit::Decoded { schema, batch, origins, faults } = decoded;
+        let wit::Decoded { schema, batch, origins, faults, unknown } = decoded;
         let limits = &self.task.limits;
         if let Some(told) = schema {
             self.schema = Some(Arc::new(convert::schema::raise(&told, limits)?));
@@ -122,7 +132,9 @@ impl Decoding {
             })
             .collect();
         let origins = check_origins(rows, origins, &faults, messages.len())?;
-        Ok(Decoded { records, origins, faults })
+        let unknown = unknown.into_iter().take(UNKNOWN);
+        let unknown = unknown.map(|field| UnknownField { name: clean(&field.name, NAME), count: field.count }).collect();
+        Ok(Decoded { records, origins, faults, unknown })
     }
 
     async fn live(&mut self) -> Result<&mut Live, Error> {
@@ -141,7 +153,8 @@ impl Decoding {
         let settings = self.task.settings();
         let fields: Option<Vec<&str>> = self.fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
         let call = guest.decoding();
-        let call = call.call_open(&mut instance.store, &self.name, &self.topic, fields.as_deref(), &settings);
+        let (name, topic, settled) = (&self.name, &self.topic, self.settled.as_deref());
+        let call = call.call_open(&mut instance.store, name, topic, fields.as_deref(), settled, &settings);
         let answer = tokio::time::timeout(limit, call).await;
         let decoding = instance.settle("decoder.open", answer)?;
         Ok(Live { instance, guest, decoding, told: false })

@@ -1,10 +1,10 @@
-//! Columns made from the message itself: partition, offset, time, key.
+//! Columns made from the message itself: partition, offset, time, key, file.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, TimestampMillisecondArray, UInt32Array, UInt64Array,
+        ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
     },
     datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
     error::ArrowError,
@@ -56,6 +56,10 @@ pub(super) fn attach(
                 let array: BinaryArray = (0..rows).map(key).collect();
                 (Field::new("__key", DataType::Binary, true), Arc::new(array))
             }
+            MetadataColumn::File => {
+                let array: StringArray = (0..rows).map(|row| of(row).and_then(|message| file(messages, message))).collect();
+                (Field::new("__file", DataType::Utf8, true), Arc::new(array))
+            }
         };
         if fields.iter().any(|known| known.name() == field.name()) {
             return Err(ArrowError::SchemaError(format!("the rows already have a column {}", field.name())));
@@ -65,4 +69,8 @@ pub(super) fn attach(
     }
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
+}
+
+fn file(messages: &Messages, message: usize) -> Option<std::borrow::Cow<'_, str>> {
+    messages.attribute(message, "file").map(String::from_utf8_lossy)
 }

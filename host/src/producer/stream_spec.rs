@@ -58,6 +58,8 @@ pub enum MetadataColumn {
     Timestamp,
     /// `__key`, Binary, null where the source gives none.
     Key,
+    /// `__file`, Utf8: the name of the file the message stood in, null where the source reads none.
+    File,
 }
 
 /// How the plugin's stream is read.

@@ -51,7 +51,7 @@ impl Handler for Count {
 
     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
         let schema = input.schema();
-        let places: Vec<usize> = self.settings.keys.iter().map(|key| schema.position(key)).collect::<Result<_>>()?;
+        let places = self.settings.keys.iter().map(|key| Ok(schema.position(key)?)).collect::<Result<Vec<_>>>()?;
         let columns = input.read(&places)?;
         let (mut counts, mut key) = (Vec::with_capacity(input.rows()), Vec::new());
         for row in 0..input.rows() {
@@ -88,7 +88,8 @@ impl Count {
     /// The column of counts.
     fn counted(&self, counts: &[u64]) -> Result<Batch> {
         let field = Field { name: self.settings.name.clone(), data_type: DataType::UInt64, nullable: false };
-        Batch::new(Schema::new(vec![field]), vec![counts.iter().copied().collect::<Array>()], counts.len())
+        let column = counts.iter().copied().collect::<Array>();
+        Ok(Batch::new(Schema::new(vec![field]), vec![column], counts.len())?)
     }
 
     /// All columns of the rows that were counted at least `min` times.

@@ -10,7 +10,7 @@ mod table;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_guest::{Batch, Decoded, Decoder, Error, Messages, Result, RowFault, Schema, register, schema_text};
+use spout_guest::{Batch, Decoded, Decoder, Error, Messages, Opening, Result, RowFault, Schema, register, schema_text};
 
 use self::{record::Record, table::Table};
 
@@ -56,9 +56,12 @@ pub(crate) struct Wrong(pub(crate) &'static str, pub(crate) String);
 impl Decoder for Csv {
     type Settings = Settings;
 
-    fn open(_topic: &str, _fields: Option<Vec<String>>, settings: Settings) -> Result<Self> {
+    fn open(settings: Settings, opening: Opening) -> Result<Self> {
         let record = Record::new(&settings.delimiter, settings.quote)?;
-        let schema = settings.schema.as_deref().map(schema_text::parse).transpose()?;
+        let schema = match settings.schema.as_deref() {
+            Some(text) => Some(schema_text::parse(text)?),
+            None => opening.schema,
+        };
         let named = (!settings.columns.is_empty()).then(|| settings.columns.clone());
         let of_schema = |schema: &Schema| schema.fields().iter().map(|field| field.name.clone()).collect();
         let names = named.or_else(|| schema.as_ref().map(of_schema));
@@ -95,7 +98,7 @@ impl Decoder for Csv {
             Some(table) => table.finish()?,
             None => Batch::new(Schema::default(), Vec::new(), 0)?,
         };
-        Ok(Decoded { batch, origins, faults })
+        Ok(Decoded { batch, origins, faults, unknown: Vec::new() })
     }
 }
 

@@ -61,7 +61,7 @@ impl Table {
     /// The rows since the last call.
     pub(crate) fn finish(&mut self) -> Result<Batch> {
         let columns = self.builders.iter_mut().map(ArrayBuilder::finish).collect();
-        Batch::new(self.schema.clone(), columns, std::mem::take(&mut self.rows))
+        Ok(Batch::new(self.schema.clone(), columns, std::mem::take(&mut self.rows))?)
     }
 }
 

@@ -5,7 +5,7 @@ use spout_guest::{Array, DataType, TimeUnit, testing};
 use super::*;
 
 fn open(settings: &[(&str, &str)]) -> Result<Csv> {
-    Csv::open("", None, testing::settings(settings)?)
+    Csv::open(testing::settings(settings)?, Opening::default())
 }
 
 fn decode(settings: &[(&str, &str)], lines: &[&str]) -> Decoded {
@@ -17,7 +17,7 @@ fn column<'a>(decoded: &'a Decoded, name: &str) -> &'a Array {
 }
 
 fn codes(decoded: &Decoded) -> Vec<(u32, &str)> {
-    decoded.faults.iter().map(|fault| (fault.message, fault.code.as_str())).collect()
+    decoded.faults.iter().map(|fault| (fault.message, &*fault.code)).collect()
 }
 
 fn refused(settings: &[(&str, &str)], part: &str) {

@@ -9,7 +9,7 @@ mod scan;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_guest::{Decoded, Decoder, Messages, Result, RowFault, register, schema_text};
+use spout_guest::{Decoded, Decoder, Messages, Opening, Result, RowFault, register, schema_text};
 
 use rows::Rows;
 
@@ -54,8 +54,11 @@ pub(crate) enum Wrong {
 impl Decoder for Json {
     type Settings = Settings;
 
-    fn open(_topic: &str, _fields: Option<Vec<String>>, settings: Settings) -> Result<Self> {
-        let schema = settings.schema.as_deref().map(schema_text::parse).transpose()?;
+    fn open(settings: Settings, opening: Opening) -> Result<Self> {
+        let schema = match settings.schema.as_deref() {
+            Some(text) => Some(schema_text::parse(text)?),
+            None => opening.schema,
+        };
         Ok(Self { unknown: settings.unknown, rows: schema.map(|schema| Rows::new(schema, settings.unknown)) })
     }
 
@@ -78,7 +81,7 @@ impl Decoder for Json {
         // Messages that name no field settle no schema: those that follow do.
         self.rows = (!batch.schema().fields().is_empty()).then_some(rows);
         // With tombstones left out, rows and faults alone no longer say which row is which.
-        Ok(Decoded { batch, origins, faults })
+        Ok(Decoded { batch, origins, faults, unknown: Vec::new() })
     }
 }
 

@@ -65,7 +65,7 @@ impl Rows {
     /// The rows since the last call.
     pub(crate) fn finish(&mut self) -> Result<Batch> {
         let columns = self.builders.iter_mut().map(ArrayBuilder::finish).collect();
-        Batch::new(self.schema.clone(), columns, std::mem::take(&mut self.rows))
+        Ok(Batch::new(self.schema.clone(), columns, std::mem::take(&mut self.rows))?)
     }
 
     fn object(&mut self, message: &[u8]) -> Read {

@@ -5,7 +5,7 @@ use spout_guest::{Array, DataType, testing};
 use super::*;
 
 fn decode(settings: &[(&str, &str)], lines: &[&str]) -> Decoded {
-    let mut json = Json::open("", None, testing::settings(settings).unwrap()).unwrap();
+    let mut json = Json::open(testing::settings(settings).unwrap(), Opening::default()).unwrap();
     json.decode(&testing::messages(lines)).unwrap()
 }
 
@@ -14,7 +14,7 @@ fn column<'a>(decoded: &'a Decoded, name: &str) -> &'a Array {
 }
 
 fn codes(decoded: &Decoded) -> Vec<(u32, &str)> {
-    decoded.faults.iter().map(|fault| (fault.message, fault.code.as_str())).collect()
+    decoded.faults.iter().map(|fault| (fault.message, &*fault.code)).collect()
 }
 
 const SCHEMA: (&str, &str) = ("schema", r#"{"a":"int64","b":{"c":"utf8","d":["float64"]},"at":"timestamp(ms)"}"#);
@@ -79,7 +79,7 @@ fn a_schema_is_inferred_once() {
 
 #[test]
 fn only_bad_messages_settle_nothing() {
-    let mut json = Json::open("", None, testing::settings(&[]).unwrap()).unwrap();
+    let mut json = Json::open(testing::settings(&[]).unwrap(), Opening::default()).unwrap();
     assert_eq!(codes(&json.decode(&testing::messages(&["{\"a\":", "[]"])).unwrap()).len(), 2);
     let decoded = json.decode(&testing::messages(&[r#"{"a":1}"#])).unwrap();
     assert_eq!((column(&decoded, "a").i64(0), decoded.faults.len()), (Some(1), 0));

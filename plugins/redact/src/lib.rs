@@ -60,7 +60,7 @@ impl Handler for Redact {
             fields.push(field);
             columns.push(column);
         }
-        Batch::new(Schema::new(fields), columns, input.rows()).map(Answer::WithColumns)
+        Ok(Answer::WithColumns(Batch::new(Schema::new(fields), columns, input.rows())?))
     }
 }
 

@@ -176,6 +176,7 @@ impl<'a> Run<'a> {
             messages: Arc::default(),
             dead: Vec::new(),
             late: Vec::new(),
+            unknown: Vec::new(),
         };
         self.taken[source] += rows;
         let given = self.chain.handle(batch).await.expect("rows");

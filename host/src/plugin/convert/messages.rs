@@ -1,5 +1,7 @@
 //! Messages and positions across the boundary.
 
+use spout_codec::Attribute;
+
 use crate::{
     data::{Blobs, Header, Messages, PartitionId, Position},
     plugin::bindings::spout::plugin::types as wit,
@@ -24,10 +26,22 @@ pub(in crate::plugin) fn lower_headers(messages: &Messages) -> Vec<wit::HeaderPa
         .collect()
 }
 
+/// The attributes of `messages`, borrowed as the headers are.
+pub(in crate::plugin) fn lower_attributes(messages: &Messages) -> Vec<wit::AttributeParam<'_>> {
+    let attribute = |from: &'_ Attribute| (from.first, from.name.len(), from.value.len());
+    debug_assert!(messages.attributes.iter().map(attribute).is_sorted_by_key(|(first, ..)| first));
+    messages
+        .attributes
+        .iter()
+        .map(|from| wit::AttributeParam { first: from.first, name: &from.name, value: &from.value })
+        .collect()
+}
+
 /// `messages`, borrowed: they are copied once, into the guest.
 pub(in crate::plugin) fn lower<'a>(
     messages: &'a Messages,
     headers: &'a [wit::HeaderParam<'a>],
+    attributes: &'a [wit::AttributeParam<'a>],
 ) -> wit::MessagesParam<'a> {
     wit::MessagesParam {
         values: lower_blobs(&messages.values),
@@ -37,6 +51,7 @@ pub(in crate::plugin) fn lower<'a>(
         partitions: &messages.partitions,
         timestamps_ms: &messages.timestamps_ms,
         headers,
+        attributes,
     }
 }
 
@@ -75,6 +90,15 @@ pub(in crate::plugin) fn raise(told: wit::MessagesResult) -> Result<Messages, St
     if !headers.is_sorted_by_key(|header| header.message) {
         return Err("the headers are not sorted by message".into());
     }
+    let attribute =
+        |from: wit::AttributeResult| Attribute { first: from.first, name: from.name, value: from.value };
+    let attributes: Vec<Attribute> = told.attributes.into_iter().map(attribute).collect();
+    if let Some(beyond) = attributes.iter().find(|attribute| attribute.first as usize >= count) {
+        return Err(format!("the attribute `{}` begins at message {} of {count}", beyond.name, beyond.first));
+    }
+    if !attributes.is_sorted_by_key(|attribute| attribute.first) {
+        return Err("the attributes are not sorted by their first message".into());
+    }
     Ok(Messages {
         values,
         nulls: told.nulls,
@@ -83,6 +107,7 @@ pub(in crate::plugin) fn raise(told: wit::MessagesResult) -> Result<Messages, St
         partitions: told.partitions,
         timestamps_ms: told.timestamps_ms,
         headers,
+        attributes,
     })
 }
 
@@ -153,6 +178,7 @@ mod tests {
             partitions: Vec::new(),
             timestamps_ms: Vec::new(),
             headers: Vec::new(),
+            attributes: Vec::new(),
         }
     }
 

@@ -55,7 +55,7 @@ impl<U: Unpack> Native for Conforming<U> {
         let Some(schema) = &self.schema else { return Ok(Rows { faults, ..Rows::none() }) };
         let kernel = |source| Error::Kernel { decoder: U::NAME.into(), rows: origins.len(), source };
         let records = arrow::compute::concat_batches(schema, &batches).map_err(kernel)?;
-        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, open: None })
+        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown: Vec::new(), open: None })
     }
 }
 

@@ -236,7 +236,7 @@ impl Native for Csv {
         if is_open(&named) && sound.is_empty() {
             // Names alone: they are pinned, so that the header counts also if the records come after a restart.
             self.schema = Some(Arc::clone(&named));
-            return Ok(Rows { faults, open: Some(named), ..Rows::none() });
+            return Ok(Rows { faults, unknown: Vec::new(), open: Some(named), ..Rows::none() });
         }
         let schema = match is_open(&named) {
             true => Arc::new(
@@ -273,7 +273,7 @@ impl Native for Csv {
         let options = RecordBatchOptions::new().with_row_count(Some(origins.len()));
         let records = RecordBatch::try_new_with_options(schema, columns, &options)
             .map_err(|source| kernel(sound.len(), source))?;
-        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, open: None })
+        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown: Vec::new(), open: None })
     }
 }
 

@@ -45,7 +45,7 @@ impl Native for JsonDecoder {
             // Every message is one whole object and fits the schema: the way almost all batches take.
             let all: Vec<u32> = Vec::new();
             if let Some(records) = self.attempt(messages, &all, count).map_err(|e| self.kernel(count, e))? {
-                return Ok(Rows { records, origins: Origins::Each, faults: Vec::new(), open: None });
+                return Ok(Rows { records, origins: Origins::Each, faults: Vec::new(), unknown: Vec::new(), open: None });
             }
         }
         let mut faults = Vec::new();
@@ -55,7 +55,7 @@ impl Native for JsonDecoder {
         self.halve(messages, &sound, &mut batches, &mut rows, &mut faults)?;
         let records = arrow::compute::concat_batches(&self.schema, &batches).map_err(|e| self.kernel(count, e))?;
         faults.sort_by_key(|fault| fault.message);
-        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults, open: None })
+        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults, unknown: Vec::new(), open: None })
     }
 }
 

@@ -26,6 +26,7 @@ mod tests;
 use std::{path::PathBuf, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use spout_codec::UnknownField;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub(crate) use self::cells::map_of;
@@ -111,6 +112,8 @@ struct Rows {
     records: RecordBatch,
     origins: Origins,
     faults: Vec<RowFault>,
+    /// Fields that were left out of the rows.
+    unknown: Vec<UnknownField>,
     /// The columns, where they are named and not yet typed: what later messages will settle.
     open: Option<SchemaRef>,
 }
@@ -165,14 +168,10 @@ impl DecoderFactory {
                 Ok(Running::Native(opened.map_err(|reason| self.refused(reason))?))
             }
             DecoderSpec::Plugin(spec) => {
-                let mut task = self.task.clone().ok_or_else(|| self.refused("the plugin is not loaded".into()))?;
-                if let Some(pinned) = pinned
-                    && !task.settings.iter().any(|(name, _)| name == "schema")
-                {
-                    let text = SchemaText::print(pinned).map_err(|reason| self.refused(reason))?;
-                    task.settings.push(("schema".into(), text.to_string()));
-                }
-                PluginDecoding::open(spec, task, &self.topic, span)
+                let task = self.task.clone().ok_or_else(|| self.refused("the plugin is not loaded".into()))?;
+                let settled = pinned.map(|schema| SchemaText::print(schema).map(|text| text.to_string())).transpose();
+                let settled = settled.map_err(|reason| self.refused(reason))?;
+                PluginDecoding::open(spec, task, &self.topic, settled, span)
                     .await
                     .map(|opened| Running::Plugin(Box::new(opened)))
             }
@@ -205,7 +204,8 @@ impl Decoder {
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
         let dead = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
-        Ok(Batch { records, span, origins: rows.origins, messages: Arc::new(messages), dead, late: Vec::new() })
+        let Rows { origins, unknown, .. } = rows;
+        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown })
     }
 
     /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.
@@ -247,6 +247,7 @@ impl Rows {
             records: RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())),
             origins: Origins::Each,
             faults: Vec::new(),
+            unknown: Vec::new(),
             open: None,
         }
     }
@@ -267,6 +268,7 @@ fn dead_letter(fault: &RowFault, messages: &Messages, span: &Span) -> DeadLetter
         partition: messages.partitions.get(message).copied().unwrap_or(span.partition),
         offset: messages.offsets.get(message).copied().unwrap_or(span.start),
         timestamp_ms: messages.timestamps_ms.get(message).copied(),
+        file: messages.attribute(message, "file").map(|name| String::from_utf8_lossy(name).into_owned()),
         key: messages.keys.as_ref().map(|keys| keys.get(message).to_vec()),
         value: messages.values.get(message).to_vec(),
         stage: "decode".into(),

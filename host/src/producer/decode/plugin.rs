@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use spout_codec::UnknownField;
 
 use super::Rows;
 use crate::{
@@ -23,8 +24,14 @@ pub(super) struct PluginDecoding {
 }
 
 impl PluginDecoding {
-    pub(super) async fn open(spec: &PluginDecoder, task: Task, topic: &str, span: &Span) -> Result<Self, Error> {
-        match Decoding::open(task, &spec.name, topic, None).await {
+    pub(super) async fn open(
+        spec: &PluginDecoder,
+        task: Task,
+        topic: &str,
+        settled: Option<String>,
+        span: &Span,
+    ) -> Result<Self, Error> {
+        match Decoding::open(task, &spec.name, topic, settled).await {
             Ok(decoding) => Ok(Self { spec: spec.clone(), decoding, crashes: 0 }),
             Err(source) => Err(failed(spec, span, source)),
         }
@@ -43,7 +50,8 @@ impl PluginDecoding {
         match first {
             Ok(decoded) => {
                 self.crashes = 0;
-                Ok(Rows { records: decoded.records, origins: decoded.origins, faults: decoded.faults, open: None })
+                let plugin::Decoded { records, origins, faults, unknown } = decoded;
+                Ok(Rows { records, origins, faults, unknown, open: None })
             }
             Err(error) if error.is_crash() => self.bisect(messages, span, error).await,
             Err(error) => Err(failed(&self.spec, span, error)),
@@ -52,6 +60,7 @@ impl PluginDecoding {
 
     async fn bisect(&mut self, messages: &Messages, span: &Span, crash: plugin::Error) -> Result<Rows, Error> {
         let (mut batches, mut rows, mut faults) = (Vec::<RecordBatch>::new(), Vec::new(), Vec::new());
+        let mut unknown = Vec::new();
         // A stack of (first message, messages, what the whole of it failed with); the lowest messages are on top.
         let mut parts = vec![(0, messages.len(), Some(crash))];
         while let Some((from, count, failure)) = parts.pop() {
@@ -66,6 +75,7 @@ impl PluginDecoding {
                             None => u32::MAX,
                         }));
                         batches.push(part.records);
+                        unknown.extend(part.unknown);
                         faults.extend(
                             part.faults
                                 .into_iter()
@@ -89,17 +99,23 @@ impl PluginDecoding {
                 faults.push(RowFault { message, code: failure.fault_code().into(), reason: failure.to_string() });
             }
         }
-        self.gather(batches, rows, faults)
+        self.gather(batches, rows, faults, unknown)
     }
 
-    fn gather(&self, batches: Vec<RecordBatch>, rows: Vec<u32>, faults: Vec<RowFault>) -> Result<Rows, Error> {
+    fn gather(
+        &self,
+        batches: Vec<RecordBatch>,
+        rows: Vec<u32>,
+        faults: Vec<RowFault>,
+        unknown: Vec<UnknownField>,
+    ) -> Result<Rows, Error> {
         let schema = batches.first().map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), RecordBatch::schema);
         let records = arrow::compute::concat_batches(&schema, &batches).map_err(|source| Error::Kernel {
             decoder: self.spec.plugin.clone(),
             rows: rows.len(),
             source,
         })?;
-        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults, open: None })
+        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults, unknown, open: None })
     }
 }
 

@@ -45,6 +45,6 @@ impl Native for RawDecoder {
             rows: count,
             source,
         })?;
-        Ok(Rows { records, origins: Origins::Each, faults: Vec::new(), open: None })
+        Ok(Rows { records, origins: Origins::Each, faults: Vec::new(), unknown: Vec::new(), open: None })
     }
 }

@@ -89,7 +89,7 @@ impl Parsed {
         let arrays = schema.fields().iter().zip(&columns).map(column).collect::<Result<_, _>>().map_err(kernel)?;
         let options = RecordBatchOptions::new().with_row_count(Some(origins.len()));
         let records = RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options).map_err(kernel)?;
-        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, open: None })
+        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown: Vec::new(), open: None })
     }
 
     /// What is left where no message was sound: faults, and no schema.

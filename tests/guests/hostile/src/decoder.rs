@@ -23,6 +23,7 @@ impl GuestDecoding for Texts {
         _name: String,
         _topic: String,
         _fields: Option<Vec<String>>,
+        _schema: Option<String>,
         settings: Vec<(String, String)>,
     ) -> Result<Decoding, Error> {
         let plan = Plan::new(&settings);
@@ -57,6 +58,6 @@ impl GuestDecoding for Texts {
         }
         let first = !self.told.replace(true);
         let schema = (first && mode != "no-schema").then_some(schema);
-        Ok(Decoded { schema, batch, origins, faults })
+        Ok(Decoded { schema, batch, origins, faults, unknown: Vec::new() })
     }
 }

@@ -73,6 +73,7 @@ pub(crate) fn count(start: u64, n: u64) -> Messages {
         partitions: Vec::new(),
         timestamps_ms: Vec::new(),
         headers: Vec::new(),
+        attributes: Vec::new(),
     }
 }
 

@@ -201,6 +201,7 @@ async fn more_rows_than_may_be_held_are_refused() {
         messages: Arc::default(),
         dead: Vec::new(),
         late: Vec::new(),
+        unknown: Vec::new(),
     };
     chain.handle(batch).await.unwrap();
     let error = chain.snapshot().await.unwrap_err().to_string();

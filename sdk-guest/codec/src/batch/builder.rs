@@ -15,7 +15,8 @@ enum Values {
     Bits(Bits),
     Fixed { width: usize, bytes: Vec<u8> },
     Bytes { offsets: Vec<i32>, bytes: Vec<u8>, large: bool },
-    List { offsets: Vec<i32>, items: Box<ArrayBuilder> },
+    List { offsets: Vec<i32>, items: Box<ArrayBuilder>, large: bool },
+    FixedList { length: usize, items: Box<ArrayBuilder> },
     Struct(Vec<ArrayBuilder>),
 }
 
@@ -23,22 +24,21 @@ impl ArrayBuilder {
     /// A builder for columns of `data_type`.
     #[must_use]
     pub fn new(data_type: &DataType) -> Self {
-        let fixed = |width| Values::Fixed { width, bytes: Vec::new() };
         let bytes = |large| Values::Bytes { offsets: vec![0], bytes: Vec::new(), large };
+        let list = |item: &Field, large| {
+            Values::List { offsets: vec![0], items: Box::new(Self::new(&item.data_type)), large }
+        };
         let values = match data_type {
-            DataType::Null => Values::Null,
             DataType::Boolean => Values::Bits(Bits::default()),
-            DataType::Int8 | DataType::UInt8 => fixed(1),
-            DataType::Int16 | DataType::UInt16 => fixed(2),
-            DataType::Int32 | DataType::UInt32 | DataType::Float32 | DataType::Date32 => fixed(4),
-            DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Date64 | DataType::Timestamp(..) => {
-                fixed(8)
-            }
-            DataType::Decimal128(..) => fixed(16),
             DataType::Utf8 | DataType::Binary => bytes(false),
             DataType::LargeUtf8 | DataType::LargeBinary => bytes(true),
-            DataType::List(item) => Values::List { offsets: vec![0], items: Box::new(Self::new(&item.data_type)) },
+            DataType::List(item) | DataType::Map(item) => list(item, false),
+            DataType::LargeList(item) => list(item, true),
+            DataType::FixedSizeList(item, length) => {
+                Values::FixedList { length: *length as usize, items: Box::new(Self::new(&item.data_type)) }
+            }
             DataType::Struct(fields) => Values::Struct(Self::all(fields)),
+            other => other.width().map_or(Values::Null, |width| Values::Fixed { width, bytes: Vec::new() }),
         };
         Self { validity: Bits::default(), values }
     }
@@ -72,6 +72,7 @@ impl ArrayBuilder {
             Values::Bytes { offsets, .. } | Values::List { offsets, .. } => {
                 offsets.push(offsets.last().copied().unwrap_or(0));
             }
+            Values::FixedList { length, items } => (0..*length).for_each(|_| items.push_null()),
             Values::Struct(fields) => fields.iter_mut().for_each(Self::push_null),
         }
     }
@@ -132,17 +133,24 @@ impl ArrayBuilder {
     /// The builder of a list's items, if the column is one; [`ArrayBuilder::end_list`] ends the row.
     pub fn items(&mut self) -> Option<&mut Self> {
         match &mut self.values {
-            Values::List { items, .. } => Some(items),
+            Values::List { items, .. } | Values::FixedList { items, .. } => Some(items),
             _ => None,
         }
     }
 
-    /// Ends a row of a list: the items pushed since the last row are its own.
+    /// Ends a row of a list or map: the items pushed since the last row are its own. Lists of one length are filled up with
+    /// nulls, or cut.
     pub fn end_list(&mut self) {
-        if let Values::List { offsets, items } = &mut self.values {
-            offsets.push(i32::try_from(items.len()).unwrap_or(i32::MAX));
-            self.validity.push(true);
+        match &mut self.values {
+            Values::List { offsets, items, .. } => offsets.push(i32::try_from(items.len()).unwrap_or(i32::MAX)),
+            Values::FixedList { length, items } => {
+                let end = (self.validity.len() + 1) * *length;
+                items.truncate(end);
+                (items.len()..end).for_each(|_| items.push_null());
+            }
+            _ => return,
         }
+        self.validity.push(true);
     }
 
     /// The builders of a struct's fields, if the column is one; [`ArrayBuilder::end_struct`] ends the row.
@@ -177,10 +185,11 @@ impl ArrayBuilder {
                 offsets.truncate(len + 1);
                 bytes.truncate(offsets.last().and_then(|&end| usize::try_from(end).ok()).unwrap_or(0));
             }
-            Values::List { offsets, items } => {
+            Values::List { offsets, items, .. } => {
                 offsets.truncate(len + 1);
                 items.truncate(offsets.last().and_then(|&end| usize::try_from(end).ok()).unwrap_or(0));
             }
+            Values::FixedList { length, items } => items.truncate(len * *length),
             Values::Struct(fields) => fields.iter_mut().for_each(|field| field.truncate(len)),
         }
     }
@@ -197,9 +206,12 @@ impl ArrayBuilder {
                 bytes: std::mem::take(bytes),
                 large: *large,
             },
-            Values::List { offsets, items } => {
-                Data::List { offsets: std::mem::replace(offsets, vec![0]), items: Box::new(items.finish()) }
-            }
+            Values::List { offsets, items, large } => Data::List {
+                offsets: std::mem::replace(offsets, vec![0]),
+                items: Box::new(items.finish()),
+                large: *large,
+            },
+            Values::FixedList { length, items } => Data::FixedList { length: *length, items: Box::new(items.finish()) },
             Values::Struct(fields) => Data::Struct(fields.iter_mut().map(Self::finish).collect()),
         };
         Array::new(validity.len(), Some(validity), data)
@@ -240,7 +252,7 @@ mod tests {
         builder.end_list();
         let array = builder.finish();
         match array.data() {
-            Data::List { offsets, items } => {
+            Data::List { offsets, items, .. } => {
                 assert_eq!((offsets.as_slice(), items.len()), ([0, 1, 1, 1].as_slice(), 1))
             }
             other => panic!("{other:?}"),

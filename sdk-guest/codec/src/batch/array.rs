@@ -98,10 +98,19 @@ pub enum Data {
         /// Whether the type is one of the large ones.
         large: bool,
     },
-    /// `rows + 1` offsets from 0 into `items`.
+    /// Lists and maps: `rows + 1` offsets from 0 into `items`; `large` offsets cross as 64 bits.
     List {
         /// Where each list begins, and where the last one ends.
         offsets: Vec<i32>,
+        /// All items.
+        items: Box<Array>,
+        /// Whether the type is a large one.
+        large: bool,
+    },
+    /// Lists of one length: `rows * length` items.
+    FixedList {
+        /// Items of each list.
+        length: usize,
         /// All items.
         items: Box<Array>,
     },
@@ -243,11 +252,14 @@ impl Array {
                 key.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
                 key.extend_from_slice(bytes);
             }
-            Data::List { offsets, items } => {
+            Data::List { offsets, items, .. } => {
                 let at = |index: usize| offsets.get(index).and_then(|&at| usize::try_from(at).ok()).unwrap_or(0);
                 let (from, to) = (at(row), at(row + 1));
                 key.extend_from_slice(&((to - from) as u64).to_be_bytes());
                 (from..to).for_each(|item| items.write_key(item, key));
+            }
+            Data::FixedList { length, items } => {
+                (row * length..(row + 1) * length).for_each(|item| items.write_key(item, key));
             }
             Data::Struct(fields) => fields.iter().for_each(|field| field.write_key(row, key)),
         }
@@ -281,14 +293,19 @@ impl Array {
                 }
                 Data::Bytes { offsets, bytes, large: *large }
             }
-            Data::List { offsets, items } => {
+            Data::List { offsets, items, large } => {
                 let at = |index: u32| offsets.get(index as usize).and_then(|&at| u32::try_from(at).ok()).unwrap_or(0);
                 let (mut taken, mut wanted) = (vec![0], Vec::new());
                 for &row in rows {
                     wanted.extend(at(row)..at(row + 1));
                     taken.push(i32::try_from(wanted.len()).unwrap_or(i32::MAX));
                 }
-                Data::List { offsets: taken, items: Box::new(items.take(&wanted)) }
+                Data::List { offsets: taken, items: Box::new(items.take(&wanted)), large: *large }
+            }
+            Data::FixedList { length, items } => {
+                let width = u32::try_from(*length).unwrap_or(u32::MAX);
+                let wanted: Vec<u32> = rows.iter().flat_map(|&row| row * width..(row + 1) * width).collect();
+                Data::FixedList { length: *length, items: Box::new(items.take(&wanted)) }
             }
             Data::Struct(fields) => Data::Struct(fields.iter().map(|field| field.take(rows)).collect()),
         };

@@ -1,27 +1,30 @@
 //! Batches as the interface's parts: array nodes and buffers in pre-order.
 
-use super::{Array, Batch, Bits, Data, DataType, Field, Schema};
+use spout_codec::{Array, Batch, Bits, Data, DataType, Field, Schema};
+
 use crate::{Error, Result, wit::base::spout::plugin::types as wit};
 
-impl Batch {
-    #[doc(hidden)]
-    #[must_use]
-    pub fn into_wit(self) -> (Schema, wit::Parts) {
-        let mut parts = wit::Parts { rows: self.rows as u32, nodes: Vec::new(), buffers: Vec::new() };
-        self.columns.into_iter().for_each(|column| lower(column, &mut parts));
-        (self.schema, parts)
-    }
-
-    #[doc(hidden)]
-    pub fn from_wit(schema: Schema, parts: wit::Parts) -> Result<Self> {
-        let rows = parts.rows as usize;
-        let mut raised = Raised { nodes: parts.nodes.into_iter(), buffers: parts.buffers.into_iter() };
-        let columns = schema.fields().iter().map(|field| raised.array(field)).collect::<Result<_>>()?;
-        Self::new(schema, columns, rows)
-    }
+/// `batch` as the host reads it.
+#[must_use]
+pub fn lower(batch: Batch) -> (Schema, wit::Parts) {
+    let mut parts = wit::Parts { rows: batch.rows() as u32, nodes: Vec::new(), buffers: Vec::new() };
+    let (schema, columns) = batch.into_parts();
+    columns.into_iter().for_each(|column| lower_array(column, &mut parts));
+    (schema, parts)
 }
 
-fn lower(array: Array, parts: &mut wit::Parts) {
+/// The batch that the host lent.
+///
+/// # Errors
+/// Parts that do not make columns of `schema`.
+pub fn raise(schema: Schema, parts: wit::Parts) -> Result<Batch> {
+    let rows = parts.rows as usize;
+    let mut raised = Raised { nodes: parts.nodes.into_iter(), buffers: parts.buffers.into_iter() };
+    let columns = schema.fields().iter().map(|field| raised.array(field)).collect::<Result<_>>()?;
+    Ok(Batch::new(schema, columns, rows)?)
+}
+
+fn lower_array(array: Array, parts: &mut wit::Parts) {
     let (len, validity, data) = array.into_parts();
     let null = matches!(data, Data::Null);
     let nulls = if null { len } else { validity.as_ref().map_or(0, Bits::unset) };
@@ -38,11 +41,12 @@ fn lower(array: Array, parts: &mut wit::Parts) {
             parts.buffers.push(if large { wide(&offsets) } else { narrow(offsets) });
             parts.buffers.push(bytes);
         }
-        Data::List { offsets, items } => {
-            parts.buffers.push(narrow(offsets));
-            lower(*items, parts);
+        Data::List { offsets, items, large } => {
+            parts.buffers.push(if large { wide(&offsets) } else { narrow(offsets) });
+            lower_array(*items, parts);
         }
-        Data::Struct(fields) => fields.into_iter().for_each(|field| lower(field, parts)),
+        Data::FixedList { items, .. } => lower_array(*items, parts),
+        Data::Struct(fields) => fields.into_iter().for_each(|field| lower_array(field, parts)),
     }
 }
 
@@ -83,25 +87,21 @@ impl Raised {
             DataType::LargeUtf8 | DataType::LargeBinary => {
                 Data::Bytes { offsets: offsets::<8>(&self.buffer()?)?, bytes: self.buffer()?, large: true }
             }
-            DataType::List(item) => {
-                Data::List { offsets: offsets::<4>(&self.buffer()?)?, items: Box::new(self.array(item)?) }
+            DataType::List(item) | DataType::Map(item) => {
+                Data::List { offsets: offsets::<4>(&self.buffer()?)?, items: Box::new(self.array(item)?), large: false }
+            }
+            DataType::LargeList(item) => {
+                Data::List { offsets: offsets::<8>(&self.buffer()?)?, items: Box::new(self.array(item)?), large: true }
+            }
+            DataType::FixedSizeList(item, length) => {
+                Data::FixedList { length: *length as usize, items: Box::new(self.array(item)?) }
             }
             DataType::Struct(fields) => {
                 Data::Struct(fields.iter().map(|field| self.array(field)).collect::<Result<_>>()?)
             }
-            fixed => Data::Fixed { width: width(fixed), bytes: self.buffer()? },
+            fixed => Data::Fixed { width: fixed.width().unwrap_or(8), bytes: self.buffer()? },
         };
         Ok(Array::new(len, validity, data))
-    }
-}
-
-fn width(data_type: &DataType) -> usize {
-    match data_type {
-        DataType::Int8 | DataType::UInt8 => 1,
-        DataType::Int16 | DataType::UInt16 => 2,
-        DataType::Int32 | DataType::UInt32 | DataType::Float32 | DataType::Date32 => 4,
-        DataType::Decimal128(..) => 16,
-        _ => 8,
     }
 }
 
@@ -126,8 +126,8 @@ mod tests {
         let Data::Bytes { offsets, bytes, .. } = data else { panic!("texts") };
         let texts = Array::new(len, validity, Data::Bytes { offsets, bytes, large: true });
         let batch = Batch::new(schema, vec![[1_i64, 2].into_iter().collect(), texts], 2).unwrap();
-        let (schema, parts) = batch.clone().into_wit();
-        let told = Schema::from_wit(schema.to_wit()).unwrap();
-        assert_eq!(Batch::from_wit(told, parts).unwrap(), batch);
+        let (schema, parts) = lower(batch.clone());
+        let told = super::super::schema::raise(super::super::schema::lower(&schema)).unwrap();
+        assert_eq!(raise(told, parts).unwrap(), batch);
     }
 }

@@ -1,16 +1,12 @@
-//! Rows as plain columns: what plugins read and build, and what crosses to the host as parts.
+//! Rows as plain columns: what decoders build, and what crosses between host and plugins as parts.
 //!
 //! A [`Batch`] is a [`Schema`] and one [`Array`] a column. Arrays have Arrow's layout, so they cross without conversion;
 //! [`ArrayBuilder`] makes them, and `i64(row)`, `str(row)` and the like read them.
 
 mod array;
 mod builder;
-mod parts;
 mod schema;
 pub mod schema_text;
-
-#[cfg(feature = "arrow")]
-mod arrow;
 
 pub use self::{
     array::{Array, Bits, Data},
@@ -19,7 +15,7 @@ pub use self::{
 };
 
 /// Rows: a schema and one array a column, all of one length.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     schema: Schema,
     columns: Vec<Array>,
@@ -34,12 +30,12 @@ impl Batch {
     pub fn new(schema: Schema, columns: Vec<Array>, rows: usize) -> crate::Result<Self> {
         if schema.fields().len() != columns.len() {
             let what = format!("{} columns for {} fields", columns.len(), schema.fields().len());
-            return Err(crate::Error::fatal("batch.columns", what));
+            return Err(crate::Error::batch("batch.columns", what));
         }
         match schema.fields().iter().zip(&columns).find(|(_, column)| column.len() != rows) {
             Some((field, column)) => {
                 let what = format!("column `{}` has {} rows, not {rows}", field.name, column.len());
-                Err(crate::Error::fatal("batch.rows", what))
+                Err(crate::Error::batch("batch.rows", what))
             }
             None => Ok(Self { schema, columns, rows }),
         }
@@ -63,6 +59,12 @@ impl Batch {
         self.columns
     }
 
+    /// Schema and columns, by value.
+    #[must_use]
+    pub fn into_parts(self) -> (Schema, Vec<Array>) {
+        (self.schema, self.columns)
+    }
+
     /// Number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
@@ -75,7 +77,7 @@ impl Batch {
     /// If there is none; the message lists those there are.
     pub fn column_by_name(&self, name: &str) -> crate::Result<&Array> {
         let at = self.schema.position(name)?;
-        self.columns.get(at).ok_or_else(|| crate::Error::fatal("column.missing", format!("no column `{name}`")))
+        self.columns.get(at).ok_or_else(|| crate::Error::batch("column.missing", format!("no column `{name}`")))
     }
 
     /// These rows, in this order.

@@ -1,0 +1,25 @@
+//! The decoding core: messages into columns of Arrow's layout, the same code in the host and in plugins.
+//!
+//! A decoder gets [`Input`], the messages of one call, and gives [`Decoded`]: a [`Batch`], which message each row came from,
+//! and a [`RowFault`] for every message without a row.
+//!
+//! **Rule**: a value is stored exactly as it was sent, or its message is a fault whose reason names the field, the value's
+//! beginning and the place. Integers and decimals are never rounded; floats take IEEE's nearest value; nothing is cut,
+//! wrapped, shifted or guessed. A verdict depends on the message alone, never on its neighbours.
+//!
+//! **Invariant**: no IO, no clock, no async, no Arrow library (but for the feature `arrow`, which converts): plugins stay small.
+
+#[cfg(feature = "arrow")]
+mod arrow;
+pub mod batch;
+mod decoded;
+mod error;
+mod input;
+pub mod time;
+
+pub use self::{
+    batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
+    decoded::{Decode, Decoded, RowFault, UnknownField},
+    error::{Error, Result},
+    input::{Attribute, Input},
+};
