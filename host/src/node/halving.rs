@@ -70,7 +70,11 @@ impl Halving {
 /// What the kernel says; never in practice.
 pub(super) fn without(batch: &RecordBatch, faults: &[RowFault]) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
     let mut sound = vec![true; batch.num_rows()];
-    faults.iter().filter_map(|fault| sound.get_mut(fault.row as usize)).for_each(|row| *row = false);
+    for fault in faults {
+        if let Some(sound) = sound.get_mut(fault.row as usize) {
+            *sound = false;
+        }
+    }
     let places = (0..).zip(&sound).filter(|(_, sound)| **sound).map(|(row, _)| row).collect();
     match faults.is_empty() {
         true => Ok((batch.clone(), places)),

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::node::{
-    Error, Handled, Handler, Kept, Shape, Source,
+    Error, Handled, Handler, Shape, Source,
     expression::Expression,
     halving::{Halving, handled},
 };
@@ -176,6 +176,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::node::Kept;
 
     async fn check(spec: &str, expected: Result<&[(&str, i64)], &str>) {
         let columns =

@@ -15,7 +15,7 @@ use crate::{
     data::{Aside, Batch, DeadLetter, PartitionId},
     error::Coded,
     node::{Chain, News, Shape, Source, States},
-    spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec},
+    spec::{FaultSpec, LateSpec, StepSpec, TestSpec},
 };
 
 /// How the messages or rows of a step are cut before they go into the decoder.

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::node::{
-    Shape,
-    tests::cuts::{Outcome, Trial, readings},
+    News, Shape, Source,
+    tests::cuts::{Outcome, Trial, lines, readings},
 };
 
 /// Rows of the columns `t`, `tag`, `a` and `b`.
