@@ -20,3 +20,4 @@ mod real_input;
 mod sandbox;
 mod store_trouble;
 mod tidy;
+mod user_cases;

@@ -133,7 +133,8 @@ impl Decoding {
             .collect();
         let origins = check_origins(rows, origins, &faults, messages.len())?;
         let unknown = unknown.into_iter().take(UNKNOWN);
-        let unknown = unknown.map(|field| UnknownField { name: clean(&field.name, NAME), count: field.count }).collect();
+        let unknown =
+            unknown.map(|field| UnknownField { name: clean(&field.name, NAME), count: field.count }).collect();
         Ok(Decoded { records, origins, faults, unknown })
     }
 
