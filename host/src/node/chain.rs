@@ -70,6 +70,18 @@ impl Chain {
         Ok(shapes)
     }
 
+    /// As [`Chain::shapes_of`], as far as the handlers take such rows; and the number of the first that does not, with why.
+    pub fn shapes_until(&mut self, input: Shape) -> (Vec<(String, Shape)>, Option<(usize, Error)>) {
+        let mut shapes: Vec<(String, Shape)> = Vec::with_capacity(self.handlers.len());
+        for (number, handler) in self.handlers.iter_mut().enumerate() {
+            match handler.shape(shapes.last().map_or(&input, |(_, shape)| shape)) {
+                Ok(shape) => shapes.push((handler.id().to_owned(), shape)),
+                Err(error) => return (shapes, Some((number, error))),
+            }
+        }
+        (shapes, None)
+    }
+
     /// Whether what comes out is one stream, in which sources can no longer be told apart.
     #[must_use]
     pub fn merges(&self) -> bool {

@@ -14,6 +14,7 @@ use datafusion::{
     optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::PhysicalExpr,
     prelude::{SessionConfig, SessionContext},
+    sql::parser::DFParser,
 };
 
 use super::{Error, RowFault, halving::Halving};
@@ -126,6 +127,29 @@ impl Expression {
 
     fn refused(&self, reason: &str) -> Error {
         Error::Expression { handler: self.handler.clone(), expression: self.sql.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Whether `sql` can be an expression, whatever the columns are.
+///
+/// # Errors
+/// [`Error::Expression`] with what the parser says.
+pub(super) fn read(handler: &str, sql: &str) -> Result<(), Error> {
+    let state = session().state();
+    let read = state.sql_to_expr(sql, &state.config().options().sql_parser.dialect);
+    read.map(drop).map_err(|error| Expression::new(handler, sql).refused(&error.strip_backtrace()))
+}
+
+/// The same for one whole query.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_query(handler: &str, sql: &str) -> Result<(), Error> {
+    let refused = |reason: &str| Err(Expression::new(handler, sql).refused(reason));
+    match DFParser::parse_sql(sql) {
+        Err(error) => refused(&error.strip_backtrace()),
+        Ok(statements) if statements.len() == 1 => Ok(()),
+        Ok(_) => refused("it has to be one query"),
     }
 }
 

@@ -33,6 +33,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod written;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -49,6 +50,7 @@ pub use self::{
     spec::NodeSpec,
     state::LimitsSpec,
     time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
+    written::problems,
 };
 use crate::data::Part;
 

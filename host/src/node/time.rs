@@ -377,6 +377,21 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_count_what_the_unit_says() {
+        let check = |more: &str, each: i64| {
+            let settings: TimeSettings = serde_json::from_str(&format!(r#"{{"column": "t"{more}}}"#)).unwrap();
+            let batch = RecordBatch::try_from_iter([("t", Arc::new(Int64Array::from(vec![7, -7])) as _)]).unwrap();
+            let times = EventTime::new("w", &settings).of(&batch).unwrap();
+            assert_eq!(times, Int64Array::from(vec![7 * each, -7 * each]), "{more}");
+        };
+        check("", 1_000_000);
+        check(r#", "unit": "s""#, 1_000_000_000);
+        check(r#", "unit": "ms""#, 1_000_000);
+        check(r#", "unit": "us""#, 1_000);
+        check(r#", "unit": "ns""#, 1);
+    }
+
+    #[test]
     fn times_of_every_kind_are_nanoseconds() {
         let spec = TimeSettings { unit: Unit::Second, ..TimeSpec::Column("t".into()).settings() };
         let event = EventTime::new("w", &spec);

@@ -189,30 +189,39 @@ pub fn digits(number: &str) -> Option<String> {
     Some(if negative && text != "0" { format!("-{text}") } else { text })
 }
 
-/// Checks the tests of a spec, as far as that can be done without running them.
-pub(super) fn check(loaded: &Loaded) -> Result<(), Error> {
+/// What is wrong with the tests of a spec, as far as that can be said without running them.
+pub(super) fn check(loaded: &Loaded) -> Vec<Error> {
     let mut names = BTreeSet::new();
+    let mut all = Vec::new();
     for (index, test) in loaded.spec.tests.iter().enumerate() {
-        let wrong = |key: &str, what: String| Error::Contradiction {
-            at: loaded.place(&format!("tests[{index}]{key}")),
-            pipeline: loaded.spec.pipeline.name.clone(),
-            what: format!("test `{}`: {what}", test.name),
+        let mut wrong = |key: &str, what: String| {
+            let key = format!("tests[{index}]{key}");
+            all.push(Error::Contradiction {
+                at: loaded.place(&key),
+                key,
+                pipeline: loaded.spec.pipeline.name.clone(),
+                what: format!("test `{}`: {what}", test.name),
+            });
         };
         if !names.insert(test.name.as_str()) {
-            return Err(wrong(".name", "another test has this name; rename one".into()));
+            wrong(".name", "another test has this name; rename one".into());
         }
-        check_input(test).map_err(|what| wrong("", what.into()))?;
-        check_ends(loaded, test).map_err(|(key, what)| wrong(key, what))?;
+        if let Err(what) = check_input(test) {
+            wrong("", what.into());
+        }
+        if let Err((key, what)) = check_ends(loaded, test) {
+            wrong(key, what);
+        }
         for (key, schema) in [(".schema", &test.schema), (".expectSchema", &test.expect_schema)] {
             if let Some(Err(reason)) = schema.as_ref().map(SchemaText::parse) {
-                return Err(wrong(key, reason));
+                wrong(key, reason.to_string());
             }
         }
         if !test.expects() {
-            return Err(wrong("", "it expects nothing; add `expect: []` if no row should come out".into()));
+            wrong("", "it expects nothing; add `expect: []` if no row should come out".into());
         }
     }
-    Ok(())
+    all
 }
 
 fn check_input(test: &TestSpec) -> Result<(), &'static str> {

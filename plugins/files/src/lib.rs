@@ -95,6 +95,7 @@ impl Reader for File {
 register! {
     name: "files",
     summary: "lines of the files in a granted directory, followed as they grow",
+    asks: ["{topic}"],
     source: Files,
     stream: WholeDirectory,
 }

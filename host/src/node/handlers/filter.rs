@@ -179,7 +179,7 @@ mod tests {
 
     /// The rows that pass, and those that are set aside.
     async fn overflow(expression: &str, numbers: &[i64], passed: &[i64], aside: &[(u32, &str)]) {
-        let column = Arc::new(Int64Array::from(numbers.to_vec())) as _;
+        let column = Arc::new(Int64Array::from(numbers.to_vec())) as arrow::array::ArrayRef;
         let batch = RecordBatch::try_from_iter([("bytes", column)]).unwrap();
         let spec = FilterSpec { id: "f".into(), r#where: expression.into() };
         let handled = Filter::new(&spec).handle(batch, Source::Merged).await.unwrap();

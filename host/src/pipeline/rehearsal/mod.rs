@@ -88,7 +88,7 @@ impl Rehearsal {
         if let Some(plugins) = plugins {
             let mut loading = Loading::new(&rehearsal.spec, &loaded.base_dir, plugins);
             if let DecoderSpec::Plugin(plugin) = &rehearsal.decoder {
-                rehearsal.decoder_task = Some(loading.task(&plugin.plugin, &plugin.settings).await?);
+                rehearsal.decoder_task = Some(loading.task(&plugin.plugin, &plugin.settings, None).await?);
             }
             rehearsal.builder.tasks = loading.handler_tasks(&rehearsal.spec.node).await?;
         }

@@ -1,6 +1,6 @@
 //! Batches that come with a schema of their own are brought to the settled one, losing nothing.
 
-use std::{panic, sync::Arc};
+use std::{collections::BTreeMap, panic, sync::Arc};
 
 use arrow::{
     array::{
@@ -9,6 +9,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
 };
+use spout_codec::UnknownField;
 
 use super::{
     Native, Piece, Rows, branches,
@@ -52,6 +53,8 @@ pub(super) struct Conforming<U> {
     pub(super) unknown: UnknownFields,
     /// Parts of the last messages that were set aside.
     pub(super) pieces: Vec<Piece>,
+    /// Columns of the last message that are not in the schema.
+    pub(super) strange: Vec<String>,
 }
 
 impl<U: Unpack> Native for Conforming<U> {
@@ -61,6 +64,7 @@ impl<U: Unpack> Native for Conforming<U> {
 
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
         let (mut batches, mut origins, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        let mut left_out = BTreeMap::new();
         let mut nulls = messages.nulls.iter().copied().peekable();
         for index in 0..messages.len() {
             let message = u32::try_from(index).unwrap_or(u32::MAX);
@@ -74,6 +78,7 @@ impl<U: Unpack> Native for Conforming<U> {
                         value,
                     };
                     self.pieces.extend(broken.into_iter().map(piece));
+                    self.count_left_out(&mut left_out);
                     let rows = conforming.iter().map(RecordBatch::num_rows).sum();
                     origins.extend(std::iter::repeat_n(message, rows));
                     batches.extend(conforming);
@@ -81,10 +86,11 @@ impl<U: Unpack> Native for Conforming<U> {
                 Err((kind, reason)) => faults.push(told::<U>(message, kind, &reason)),
             }
         }
+        let unknown = left_out.into_iter().map(|(name, count)| UnknownField { name, count }).collect();
         let Some(schema) = &self.schema else { return Ok(Rows { faults, ..Rows::none() }) };
         let kernel = |source| Error::Kernel { decoder: U::NAME.into(), rows: origins.len(), source };
         let records = arrow::compute::concat_batches(schema, &batches).map_err(kernel)?;
-        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown: Vec::new(), open: None })
+        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown, open: None })
     }
 }
 
@@ -108,8 +114,19 @@ impl<U: Unpack> Conforming<U> {
         let conforming: Result<Vec<_>, String> = panic::catch_unwind(panic::AssertUnwindSafe(conforming))
             .unwrap_or_else(|_| Err("a column cannot be read".into()));
         let conforming = conforming.map_err(|reason| ("type", reason))?;
+        let own = unpacked.iter().take(1).flat_map(|batch| batch.schema_ref().fields());
+        let strange = own.filter(|field| schema.column_with_name(field.name()).is_none());
+        self.strange = strange.map(|field| field.name().clone()).collect();
         self.schema = Some(schema);
         Ok((conforming, broken))
+    }
+}
+
+impl<U> Conforming<U> {
+    fn count_left_out(&mut self, counts: &mut BTreeMap<String, u64>) {
+        for name in self.strange.drain(..) {
+            *counts.entry(name).or_default() += 1;
+        }
     }
 }
 

@@ -115,9 +115,9 @@ impl NativeDecoder {
             Self::Influx(spec) => Box::new(Influx::new(spec, schema)),
             Self::Arrow(spec) => {
                 let unpack = ArrowStreams { compression: spec.compression };
-                Box::new(Conforming { unpack, schema, unknown: spec.unknown, pieces: Vec::new() })
+                Box::new(Conforming { unpack, schema, unknown: spec.unknown, pieces: Vec::new(), strange: Vec::new() })
             }
-            Self::Avro(spec) => Box::new(Conforming { unpack: spec.unpack(file)?, schema, unknown: spec.unknown, pieces: Vec::new() }),
+            Self::Avro(spec) => Box::new(Conforming { unpack: spec.unpack(file)?, schema, unknown: spec.unknown, pieces: Vec::new(), strange: Vec::new() }),
             Self::Protobuf(spec) => Box::new(Protobuf::new(spec, file.unwrap_or_default(), schema)?),
             Self::Syslog(spec) => Box::new(Syslog::new(spec, schema)?),
         })

@@ -210,8 +210,8 @@ async fn more_rows_than_may_be_held_are_refused() {
 
 #[tokio::test]
 async fn a_row_without_a_value_for_its_side_is_set_aside_as_it_arrives() {
-    let column = |values: &[i64]| std::sync::Arc::new(arrow::array::Int64Array::from(values.to_vec())) as _;
-    let batch = arrow::array::RecordBatch::try_from_iter([
+    let column = |values: &[i64]| Arc::new(Int64Array::from(values.to_vec())) as ArrayRef;
+    let batch = RecordBatch::try_from_iter([
         ("t", column(&[1, 2, 3, 4])),
         ("tag", column(&[7, 7, 7, 7])),
         ("a", column(&[1, i64::MAX, 2, i64::MIN])),

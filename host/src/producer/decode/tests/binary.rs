@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, DictionaryArray, Float32Array, Int32Array, Int64Array, ListArray, StringArray, StructArray},
+    array::{Array as _, ArrayRef, AsArray as _, DictionaryArray, Float32Array, Int32Array, Int64Array, ListArray, StringArray, StructArray},
     datatypes::{Field, Int32Type, Int64Type},
     ipc::{
         CompressionType,
@@ -169,15 +169,15 @@ async fn unions_are_their_branch_or_a_struct_of_branches() {
         r#"{"name":"s","type":["string","null"]},{"name":"t","type":{"type":"array","items":["null","int"]}},{"name":"m","type":{"type":"map","values":["null","string"]}}"#,
     );
     let data = [&[2][..], &[6, 2, 2, 0, 2, 6, 0], &[4, 2, b'a', 0, 2, b'b', 2, 2, b'x', 0]].concat();
-    let rows = [r#"{"t":[1,null,3],"m":{"a":null,"b":"x"}}"#];
-    let batch = decode(&factory(spec, std::path::Path::new("")), messages(&[raw_container(&last, &[(1, &data)])], None));
-    let batch = batch.await;
-    let (got, dead) = told(&batch);
-    assert!(dead.is_empty(), "{:?}", batch.dead);
-    // arrow-json leaves out a null in a map.
-    assert_eq!(got, [rows[0].replace(r#""a":null,"#, "")]);
-    let map = batch.records.column_by_name("m").unwrap();
-    assert_eq!(arrow::util::display::array_value_to_string(map, 0).unwrap(), "{a: , b: x}");
+    let factory = factory(spec, std::path::Path::new(""));
+    let batch = decode(&factory, messages(&[raw_container(&last, &[(1, &data)])], None)).await;
+    assert!(batch.dead.is_empty(), "{:?}", batch.dead);
+    let (got, _) = told(&batch);
+    assert!(got[0].starts_with(r#"{"t":[1,null,3],"m":{"#), "{got:?}");
+    let entries = batch.records.column_by_name("m").unwrap().as_map().entries().clone();
+    let shown = |column: usize, row| arrow::util::display::array_value_to_string(entries.column(column), row).unwrap();
+    assert_eq!([shown(0, 0), shown(0, 1), shown(1, 1)], ["a", "b", "x"]);
+    assert!(entries.column(1).is_null(0));
     let empty = record(r#"{"name":"id","type":"long"},{"name":"e","type":{"type":"record","name":"E","fields":[]}}"#);
     check(spec, &[raw_container(&empty, &[(1, &[2])])], &[r#"{"id":1,"e":"{}"}"#], &[]).await;
 }
@@ -215,25 +215,25 @@ async fn what_is_broken_of_a_container_is_set_aside_and_the_rest_is_rows() {
     let bad = row(2, b"\xff");
     let mixed = [good(&[1]), bad.clone(), good(&[3])].concat();
     let container = raw_container(&schema, &[(3, &mixed), (1, &good(&[4]))]);
-    set_aside(container, &[1, 3, 4], &[(&bad, "record 2")]).await;
+    set_aside(container, &[1, 3, 4], &[(&bad[..], "record 2")]).await;
     // A length that is none: what follows it in the block.
     let lost = [&[4, 0x7f][..], &good(&[9])].concat();
     let mixed = [good(&[1]), lost.clone()].concat();
     let container = raw_container(&schema, &[(3, &mixed), (1, &good(&[4]))]);
-    set_aside(container, &[1, 4], &[(&lost, "record 2 of 3: a length is negative")]).await;
+    set_aside(container, &[1, 4], &[(&lost[..], "record 2 of 3: a length is negative")]).await;
     // A block that says it is longer than it is: up to the next marker.
     let mut container = raw_container(&schema, &[(1, &good(&[1])), (1, &good(&[2])), (1, &good(&[3]))]);
     let second = container.len() - 2 * (2 + 3 + 16);
     assert_eq!(container[second..second + 2], [2, 6]);
     container[second + 1] = 8;
     let broken = container[second..second + 21].to_vec();
-    set_aside(container.clone(), &[1, 3], &[(&broken, &format!("the block at byte {second}"))]).await;
+    set_aside(container.clone(), &[1, 3], &[(&broken[..], format!("the block at byte {second}").as_str())]).await;
     // A marker that is none, and an end that is cut off.
     container[second + 1] = 6;
     container[second + 10] ^= 1;
     container.truncate(container.len() - 3);
     let broken = container[second..].to_vec();
-    set_aside(container, &[1], &[(&broken, "marker")]).await;
+    set_aside(container, &[1], &[(&broken[..], "marker")]).await;
 }
 
 #[tokio::test]
