@@ -200,10 +200,7 @@ fn days(left: &ColumnarValue, right: &ColumnarValue, rows: usize) -> Result<Colu
 }
 
 /// `of` an array, or of the one value of a scalar.
-fn each(
-    value: &ColumnarValue,
-    of: impl Fn(&dyn arrow::array::Array) -> Result<ArrayRef>,
-) -> Result<ColumnarValue> {
+fn each(value: &ColumnarValue, of: impl Fn(&dyn arrow::array::Array) -> Result<ArrayRef>) -> Result<ColumnarValue> {
     match value {
         ColumnarValue::Array(array) => Ok(ColumnarValue::Array(of(array)?)),
         ColumnarValue::Scalar(scalar) => {

@@ -78,7 +78,9 @@ impl Kind {
             number if number.is_numeric() || matches!(number, DataType::Duration(_)) => number.clone(),
             other => {
                 let name = self.plain().name().to_owned();
-                return plan_err!("{name} needs numbers, and this is {other}; cast it, as in `{name}(cast(… as double))`");
+                return plan_err!(
+                    "{name} needs numbers, and this is {other}; cast it, as in `{name}(cast(… as double))`"
+                );
             }
         })
     }
@@ -349,9 +351,8 @@ fn widen(array: &ArrayRef, wide: &DataType) -> Result<ArrayRef> {
 
 /// Sums as what the function gives.
 fn narrow(sums: &ArrayRef, to: &DataType) -> Result<ArrayRef> {
-    let overflow = |error: DataFusionError| {
-        exec_datafusion_err!("overflow: a sum does not fit {to}: {}", error.strip_backtrace())
-    };
+    let overflow =
+        |error: DataFusionError| exec_datafusion_err!("overflow: a sum does not fit {to}: {}", error.strip_backtrace());
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     if sums.data_type() == to {
         digits(sums).map_err(overflow)?;

@@ -102,7 +102,10 @@ mod tests {
         let schema = Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]));
         let found = problems(&node, typed.then_some(&schema));
         let found: Vec<(String, String)> = found.into_iter().map(|(key, error)| (key, error.to_string())).collect();
-        assert_eq!(found.iter().map(|found| found.0.as_str()).collect::<Vec<_>>(), expected.iter().map(|e| e.0).collect::<Vec<_>>());
+        assert_eq!(
+            found.iter().map(|found| found.0.as_str()).collect::<Vec<_>>(),
+            expected.iter().map(|e| e.0).collect::<Vec<_>>()
+        );
         for ((_, said), (_, part)) in found.iter().zip(expected) {
             assert!(said.contains(part), "{said}");
         }
@@ -117,9 +120,13 @@ mod tests {
         let map = json!({"type": "map", "columns": {"a": "n +", "b": "n + 1", "c": "m"}});
         check(map.clone(), false, &[("columns.a", "n +")]);
         check(map, true, &[("columns.a", "n +"), ("columns.c", "columns: n")]);
-        check(json!({"type": "window", "period": "1s", "aggregate": {"s": "sum(n"}}), true, &[("aggregate.s", "sum(n")]);
+        check(
+            json!({"type": "window", "period": "1s", "aggregate": {"s": "sum(n"}}),
+            true,
+            &[("aggregate.s", "sum(n")],
+        );
         check(json!({"type": "aggregate", "columns": {"s": "sum(m)"}}), true, &[]);
-        check(json!({"type": "sql", "query": "select from from"}), false, &[("query", "select from from")]);
+        check(json!({"type": "sql", "query": "select ("}), false, &[("query", "`select (`")]);
         check(json!({"type": "sql", "query": "select 1; select 2"}), false, &[("query", "one query")]);
         let join = json!({"type": "join", "on": ["n"], "where": "(", "left": "n >", "right": {"where": "n > 0", "columns": {"x": ")"}}});
         check(join, false, &[("where", "`(`"), ("left", "`n >`"), ("right.columns.x", "`)`")]);

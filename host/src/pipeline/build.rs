@@ -71,9 +71,7 @@ impl Parts {
             false => DecoderSpec::Native(NativeDecoder::Raw),
         };
         let source_task = match &source {
-            Source::Stream(stream) => {
-                Some(loading.task(&stream.plugin, &stream.settings, Some(&stream.topic)).await?)
-            }
+            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings, Some(&stream.topic)).await?),
             Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) | Source::Subscribe(_) => None,
         };
         let token = match &source {
@@ -328,12 +326,7 @@ impl<'a> Loading<'a> {
     }
 
     /// The plugin `name` with what the spec grants it; `topic` is what it reads, where it reads one.
-    pub(super) async fn task(
-        &mut self,
-        name: &str,
-        settings: &Settings,
-        topic: Option<&str>,
-    ) -> Result<Task, Error> {
+    pub(super) async fn task(&mut self, name: &str, settings: &Settings, topic: Option<&str>) -> Result<Task, Error> {
         let pipeline = self.spec.pipeline.name.clone();
         let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
         let plugin = self.plugins.get(name).await.map_err(failed)?;

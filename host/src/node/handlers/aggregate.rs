@@ -377,7 +377,8 @@ mod tests {
             let lines: Vec<String> = cut.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
             Ok::<_, Error>((lines, handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>()))
         };
-        let sums = aggregated(json!({"s": "sum(bytes)", "d": "sum(distinct bytes)", "m": "mean(bytes)"})).await.unwrap();
+        let sums =
+            aggregated(json!({"s": "sum(bytes)", "d": "sum(distinct bytes)", "m": "mean(bytes)"})).await.unwrap();
         assert_eq!(sums.0, ["s=18446744073709551617 d=9223372036854775810 m=6.148914691236517e18"]);
         let (lines, aside) = aggregated(json!({"s": "sum(bytes + 1)", "n": "count(*)"})).await.unwrap();
         assert_eq!((lines, aside), (vec!["s=4 n=1".to_owned()], vec![0, 1]));

@@ -191,9 +191,15 @@ mod tests {
             Kept::Fresh => unreachable!("a filter makes no rows"),
         };
         assert_eq!(rows, passed, "{expression}");
-        assert_eq!(handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), aside.iter().map(|a| a.0).collect::<Vec<_>>());
+        assert_eq!(
+            handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(),
+            aside.iter().map(|a| a.0).collect::<Vec<_>>()
+        );
         for (fault, (_, part)) in handled.faults.iter().zip(aside) {
-            assert!(fault.code == CODE && fault.reason.contains(part) && fault.reason.contains(expression), "{fault:?}");
+            assert!(
+                fault.code == CODE && fault.reason.contains(part) && fault.reason.contains(expression),
+                "{fault:?}"
+            );
         }
     }
 

@@ -183,7 +183,12 @@ mod tests {
             [("a", 1), ("b", 2)].map(|(name, value)| (name, Arc::new(Int64Array::from(vec![value])) as ArrayRef));
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let spec: MapSpec = serde_json::from_str(spec).unwrap();
-        match (Map::new(&spec).handle(batch, Source::Merged).await, expected) {
+        let mut map = Map::new(&spec);
+        let handled = match map.shape(&Shape { schema: Some(batch.schema()), ..Shape::default() }) {
+            Ok(_) => map.handle(batch, Source::Merged).await,
+            Err(error) => Err(error),
+        };
+        match (handled, expected) {
             (Ok(handled), Ok(expected)) => {
                 let records = &handled.outputs[0].0;
                 let value = |i: usize| records.column(i).as_primitive::<Int64Type>().value(0);

@@ -148,7 +148,9 @@ impl Handler for Sql {
                 }
                 match query.keeps_rows() {
                     true => handled(&self.spec.id, runs, halving.faults()),
-                    false => Ok(Handled { faults: halving.faults(), ..Handled::fresh(runs.into_iter().map(|run| run.1)) }),
+                    false => {
+                        Ok(Handled { faults: halving.faults(), ..Handled::fresh(runs.into_iter().map(|run| run.1)) })
+                    }
                 }
             }
         }
@@ -291,14 +293,21 @@ mod tests {
         };
         let total = ask("select sum(n) as s, avg(n) as a, sum(n) - sum(n) as o from input", "window").await.unwrap();
         assert_eq!(total.0, ["s=18446744073709551615 a=6.148914691236517e18 o=0"]);
-        let running = ask("select sum(n) over (order by n rows 1 preceding) as s from input order by s", "window").await;
+        let running =
+            ask("select sum(n) over (order by n rows 1 preceding) as s from input order by s", "window").await;
         assert_eq!(running.unwrap().0, ["s=1", "s=9223372036854775808", "s=18446744073709551614"]);
         let distinct = ask("select sum(distinct n) as s, avg(distinct n) as a from input", "window").await.unwrap();
         assert_eq!(distinct.0, ["s=9223372036854775808 a=4.611686018427388e18"]);
         assert_eq!(ask("select n + 1 as m from input", "batch").await.unwrap(), (vec!["m=2".into()], vec![0, 2]));
-        assert_eq!(ask("select n from input where n * 2 > 0", "batch").await.unwrap(), (vec!["n=1".into()], vec![0, 2]));
+        assert_eq!(
+            ask("select n from input where n * 2 > 0", "batch").await.unwrap(),
+            (vec!["n=1".into()], vec![0, 2])
+        );
         let error = ask("select max(n) + max(n) as m from input", "window").await.unwrap_err().to_string();
-        assert!(error.contains("handler \"q\"") && error.contains("9223372036854775807 + 9223372036854775807"), "{error}");
+        assert!(
+            error.contains("handler \"q\"") && error.contains("9223372036854775807 + 9223372036854775807"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -3,9 +3,7 @@
 use arrow::{
     array::{Array, ArrayRef, AsArray as _, StringArray},
     compute::{CastOptions, cast, cast_with_options},
-    datatypes::{
-        DataType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int64Type, TimeUnit,
-    },
+    datatypes::{DataType, Date32Type, Date64Type, Float16Type, Float32Type, Float64Type, Int64Type, TimeUnit},
     util::display::{ArrayFormatter, FormatOptions},
 };
 use serde_json::{Map, Number, Value, json};
@@ -114,9 +112,12 @@ impl Cell {
             }
             (_, decimal) if decimal.is_decimal() => no(&format!("is no number, but the column is {decimal}")),
             (_, float) if float.is_floating() => wanted_float(value, float),
-            (Value::Array(list), DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) => {
-                Ok(Self::List(list.iter().map(|value| Self::wanted(value, item.data_type())).collect::<Result<_, _>>()?))
-            }
+            (
+                Value::Array(list),
+                DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _),
+            ) => Ok(Self::List(
+                list.iter().map(|value| Self::wanted(value, item.data_type())).collect::<Result<_, _>>()?,
+            )),
             (Value::Object(object), DataType::Struct(fields)) => {
                 if let Some(key) = object.keys().find(|key| fields.iter().all(|field| field.name() != *key)) {
                     return Err(format!("there is no field `{key}` in it"));
@@ -289,7 +290,8 @@ fn wanted_time(text: &str, kind: &DataType) -> Result<i128, String> {
     let strict = CastOptions { safe: false, ..CastOptions::default() };
     let array = StringArray::from(vec![text]);
     let read = |kind: &DataType| {
-        let read = cast_with_options(&array, kind, &strict).map_err(|error| format!("\"{text}\" is no {kind}: {error}"));
+        let read =
+            cast_with_options(&array, kind, &strict).map_err(|error| format!("\"{text}\" is no {kind}: {error}"));
         read.and_then(|one| nanoseconds(&one, 0, kind).ok_or_else(|| format!("\"{text}\" is no {kind}")))
     };
     match kind {
@@ -346,7 +348,8 @@ mod tests {
         check(&large, json!(9_007_199_254_740_993_i64), Ok(true));
         check(&large, json!(9_007_199_254_740_992_i64), Ok(false));
         check(&UInt64Array::from(vec![u64::MAX]), json!(u64::MAX), Ok(true));
-        let decimal = Decimal128Array::from(vec![27_000_000_000_000_000_000_150]).with_precision_and_scale(38, 3).unwrap();
+        let decimal =
+            Decimal128Array::from(vec![27_000_000_000_000_000_000_150]).with_precision_and_scale(38, 3).unwrap();
         check(&decimal, json!("27000000000000000000.15"), Ok(true));
         check(&decimal, json!("27000000000000000000.151"), Ok(false));
         check(&decimal, json!(1.5), Ok(false));

@@ -257,9 +257,9 @@ impl Performance {
     pub(super) fn same_as(&self, whole: &Self, test: &TestSpec) -> Vec<Problem> {
         let all = |of: &Self| -> Vec<RecordBatch> { of.steps.iter().flatten().cloned().collect() };
         let what = "when they come one by one, the rows";
-        let mut problems: Vec<Problem> =
-            compare::batches(what, &all(whole), &all(self), test).into_iter().collect();
-        let late = |of: &Self| -> Vec<RecordBatch> { of.late.iter().filter_map(|aside| aside.records.clone()).collect() };
+        let mut problems: Vec<Problem> = compare::batches(what, &all(whole), &all(self), test).into_iter().collect();
+        let late =
+            |of: &Self| -> Vec<RecordBatch> { of.late.iter().filter_map(|aside| aside.records.clone()).collect() };
         problems.extend(compare::batches("when they come one by one, the late rows", &late(whole), &late(self), test));
         problems.extend(self.same_faults(whole));
         if let Some(failure) = &self.failure {

@@ -211,30 +211,44 @@ impl<'a> Salvage<'a> {
             Err(reason) => return self.set_aside(&self.value[at..next], format!("the block at byte {at}: {reason}")),
         };
         self.left -= data.len() as u64;
-        let (mut rest, mut records): (&[u8], Vec<&[u8]>) = (&*data, Vec::new());
-        for number in 1..=block.count {
+        let (mut rest, mut sound, mut broken): (&[u8], usize, Option<String>) = (&data, 0, None);
+        while sound < block.count && broken.is_none() {
             let before = rest;
-            if let Err(reason) = self.header.shape.skip(&mut rest) {
-                let place = format!("the block at byte {at}, record {number} of {}", block.count);
-                let reason = format!("{place}: {reason}; what follows it in the block is set aside with it");
-                self.read(at, 1, &records);
-                return self.set_aside(before, reason);
+            match self.header.shape.skip(&mut rest) {
+                Ok(()) => sound += 1,
+                Err(reason) => (rest, broken) = (before, Some(reason)),
             }
-            records.push(&before[..before.len() - rest.len()]);
         }
-        match rest.is_empty() {
-            true => self.read(at, 1, &records),
+        if broken.is_none() && !rest.is_empty() {
             // Then it does not have the records that it says, and none can be told from another.
-            false => {
-                let reason = format!("the block at byte {at} has {} bytes after its records", rest.len());
-                self.set_aside(&self.value[at..next], reason);
-            }
+            let reason = format!("the block at byte {at} has {} bytes after its records", rest.len());
+            return self.set_aside(&self.value[at..next], reason);
         }
+        let (mut from, mut number): (&[u8], usize) = (&data, 1);
+        while number <= sound {
+            let records = self.records(&mut from, ROWS.min(sound + 1 - number));
+            self.read(at, number, &records);
+            number += records.len().max(1);
+        }
+        if let Some(reason) = broken {
+            let place = format!("the block at byte {at}, record {} of {}", sound + 1, block.count);
+            self.set_aside(rest, format!("{place}: {reason}; what follows it in the block is set aside with it"));
+        }
+    }
+
+    /// The next `count` records, which are known to be whole.
+    fn records<'d>(&self, from: &mut &'d [u8], count: usize) -> Vec<&'d [u8]> {
+        let record = |_| {
+            let before = *from;
+            self.header.shape.skip(from).ok()?;
+            Some(&before[..before.len() - from.len()])
+        };
+        (0..count).map_while(record).collect()
     }
 
     /// Makes rows of records, the first of which is the `number`th of its block; those that are broken are found by halving.
     fn read(&mut self, at: usize, number: usize, records: &[&[u8]]) {
-        if records.is_empty() {
+        if records.is_empty() || self.out.broken.len() > BROKEN {
             return;
         }
         match self.rows(records) {

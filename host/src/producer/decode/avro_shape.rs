@@ -108,9 +108,11 @@ impl Reading {
                     self.types += size(shape);
                     shape.clone()
                 }
-                Some(None) => return Err(format!(
+                Some(None) => {
+                    return Err(format!(
                         "the Avro type `{name}` contains itself, which no column can; write what is within as text or bytes"
-                    )),
+                    ));
+                }
                 None => return Err(format!("the Avro schema has no type `{name}`")),
             },
         })

@@ -74,9 +74,8 @@ fn column(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
             let DataType::Struct(fields) = entry.data_type() else { return Ok(Arc::clone(array)) };
             let inner = [own.keys(), own.values()].map(column).into_iter().collect::<Result<Vec<_>, _>>()?;
             let names = fields.iter().zip(&inner).enumerate();
-            let fields: Fields = names
-                .map(|(at, (field, array))| Field::new(field.name(), array.data_type().clone(), at > 0))
-                .collect();
+            let fields: Fields =
+                names.map(|(at, (field, array))| Field::new(field.name(), array.data_type().clone(), at > 0)).collect();
             let entries = StructArray::try_new(fields.clone(), inner, None)?;
             let entry = Arc::new(Field::new(entry.name(), DataType::Struct(fields), false));
             let offsets = own.offsets().clone();

@@ -219,8 +219,7 @@ impl Decoder {
         };
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
-        let mut dead: Vec<DeadLetter> =
-            rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        let mut dead: Vec<DeadLetter> = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
         if let Some(Running::Native(decoder)) = &mut self.running {
             let piece = |piece: Piece| DeadLetter { value: piece.value, ..dead_letter(&piece.fault, &messages, &span) };
             dead.extend(decoder.pieces().into_iter().map(piece));

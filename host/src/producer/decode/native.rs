@@ -117,7 +117,13 @@ impl NativeDecoder {
                 let unpack = ArrowStreams { compression: spec.compression };
                 Box::new(Conforming { unpack, schema, unknown: spec.unknown, pieces: Vec::new(), strange: Vec::new() })
             }
-            Self::Avro(spec) => Box::new(Conforming { unpack: spec.unpack(file)?, schema, unknown: spec.unknown, pieces: Vec::new(), strange: Vec::new() }),
+            Self::Avro(spec) => Box::new(Conforming {
+                unpack: spec.unpack(file)?,
+                schema,
+                unknown: spec.unknown,
+                pieces: Vec::new(),
+                strange: Vec::new(),
+            }),
             Self::Protobuf(spec) => Box::new(Protobuf::new(spec, file.unwrap_or_default(), schema)?),
             Self::Syslog(spec) => Box::new(Syslog::new(spec, schema)?),
         })

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array as _, ArrayRef, AsArray as _, DictionaryArray, Float32Array, Int32Array, Int64Array, ListArray, StringArray, StructArray},
+    array::{
+        Array as _, ArrayRef, AsArray as _, DictionaryArray, Float32Array, Int32Array, Int64Array, ListArray,
+        StringArray, StructArray,
+    },
     datatypes::{Field, Int32Type, Int64Type},
     ipc::{
         CompressionType,
@@ -190,7 +193,10 @@ async fn a_type_that_contains_itself_is_refused_by_the_name_of_its_field() {
     let batch = decode(&factory(r#"{"type":"avro"}"#, std::path::Path::new("")), messages(&values, None)).await;
     assert_eq!((batch.records.num_rows(), batch.dead.len()), (1, 1));
     let reason = &batch.dead[0].reason;
-    assert!(reason.contains("field `next`") && reason.contains("contains itself") && reason.contains("text"), "{reason}");
+    assert!(
+        reason.contains("field `next`") && reason.contains("contains itself") && reason.contains("text"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]
