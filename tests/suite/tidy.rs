@@ -10,13 +10,14 @@ use anyhow::{Result, ensure};
 use spout_tests::root;
 
 /// What each room of the host may import, besides itself and the leaves.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
+    ("arithmetic", &[]),
     ("data", &[]),
     ("wire", &["data"]),
     ("plugin", &["data"]),
     ("producer", &["data", "wire", "plugin"]),
-    ("node", &["data", "plugin"]),
-    ("repo", &["data"]),
+    ("node", &["arithmetic", "data", "plugin"]),
+    ("repo", &["arithmetic", "data"]),
     ("consumer", &["data", "wire", "repo"]),
     ("spec", &["data", "wire", "plugin", "producer", "node", "repo", "consumer"]),
     ("pipeline", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec"]),

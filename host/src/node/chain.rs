@@ -70,6 +70,18 @@ impl Chain {
         Ok(shapes)
     }
 
+    /// As [`Chain::shapes_of`], as far as the handlers take such rows; and the number of the first that does not, with why.
+    pub fn shapes_until(&mut self, input: Shape) -> (Vec<(String, Shape)>, Option<(usize, Error)>) {
+        let mut shapes: Vec<(String, Shape)> = Vec::with_capacity(self.handlers.len());
+        for (number, handler) in self.handlers.iter_mut().enumerate() {
+            match handler.shape(shapes.last().map_or(&input, |(_, shape)| shape)) {
+                Ok(shape) => shapes.push((handler.id().to_owned(), shape)),
+                Err(error) => return (shapes, Some((number, error))),
+            }
+        }
+        (shapes, None)
+    }
+
     /// Whether what comes out is one stream, in which sources can no longer be told apart.
     #[must_use]
     pub fn merges(&self) -> bool {
@@ -309,7 +321,8 @@ impl Failed {
     fn dead_letter(self, span: &Span, messages: &Messages) -> DeadLetter {
         let message = self.message.filter(|&message| message < messages.len());
         DeadLetter {
-            partition: span.partition,
+            // The messages of a stream-level source come from several partitions, and each has the offset of its own.
+            partition: message.and_then(|at| messages.partitions.get(at).copied()).unwrap_or(span.partition),
             offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
             timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
             file: message
@@ -398,5 +411,16 @@ mod tests {
             (dead[0].offset, dead[0].value.as_slice(), dead[0].stage.as_str()),
             (103, b"raw 7".as_slice(), "even")
         );
+    }
+    #[tokio::test]
+    async fn a_fault_of_a_stream_level_source_names_the_partition_of_its_message() {
+        let mut given = batch(&[2, 7, 4, 7]);
+        let mut messages = Messages::clone(&given.messages);
+        (messages.partitions, messages.offsets) = (vec![5, 6, 5, 9], vec![40, 8000, 41, 3]);
+        given.messages = Arc::new(messages);
+        given.span = Span { partition: 0, start: 12, next: Position::at(16) };
+        let out = Chain::new(vec![Box::new(Even)]).handle(given).await.unwrap();
+        let dead: Vec<(u32, u64)> = out[0].dead.iter().map(|letter| (letter.partition, letter.offset)).collect();
+        assert_eq!(dead, [(6, 8000), (9, 3)]);
     }
 }

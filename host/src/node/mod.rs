@@ -20,6 +20,7 @@ mod error;
 mod expression;
 mod flow;
 mod groups;
+mod halving;
 pub mod handlers;
 mod held;
 mod order;
@@ -32,6 +33,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod written;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -48,6 +50,7 @@ pub use self::{
     spec::NodeSpec,
     state::LimitsSpec,
     time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
+    written::problems,
 };
 use crate::data::Part;
 

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    Error, EventTime, Handled, Handler, LimitsSpec, News, Shape, Source, TimeSpec, Unit,
+    Error, EventTime, Handled, Handler, LimitsSpec, News, RowFault, Shape, Source, TimeSpec, Unit,
+    halving::without,
     order::{Order, Ready},
-    state::Limits,
+    state::{Limits, kernel},
 };
 use crate::data::Part;
 
@@ -28,6 +29,15 @@ pub(super) trait Steps: Send {
     /// How far out of order its output is, because some of it has to wait.
     fn behind(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// The rows that have no value where the spec computes something; they are set aside as they arrive.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        let _ = rows;
+        Ok(Vec::new())
     }
 
     /// Takes the next rows, and their times.
@@ -162,9 +172,13 @@ impl<S: Steps> Handler for Sequence<S> {
     }
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
-        let (handled, ready) = self.order.take(&batch, from)?;
+        let mut faults = self.steps.faults(&batch)?;
+        let (sound, places) = without(&batch, &faults).map_err(kernel(&self.id, batch.num_rows()))?;
+        let (handled, ready) = self.order.take(&sound, from)?;
         let out = self.step(ready, self.order.reached())?;
-        Ok(Handled { outputs: Handled::fresh(out).outputs, ..handled })
+        let at = |row: u32| places.get(row as usize).copied().unwrap_or(row);
+        faults.extend(handled.faults.into_iter().map(|fault| RowFault { row: at(fault.row), ..fault }));
+        Ok(Handled { outputs: Handled::fresh(out).outputs, faults, ..handled })
     }
 
     fn merges(&self) -> bool {

@@ -23,7 +23,7 @@ mod run;
 mod update;
 
 pub use self::{
-    build::Parts,
+    build::{Parts, Typed},
     decide::Until,
     error::Error,
     host::{Host, RunOptions},

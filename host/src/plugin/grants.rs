@@ -48,14 +48,19 @@ impl DirGrant {
     }
 }
 
-/// Checks that everything `plugin` asks for is granted.
+/// Checks that everything `plugin` asks for is granted. Where it asks for `{topic}`, that is the directory of `topic`, which it
+/// is used to read.
 ///
 /// # Errors
 /// What is missing, and what to add to the spec.
-pub fn check_grants(plugin: &Plugin, grants: &GrantSpec) -> Result<(), Error> {
+pub fn check_grants(plugin: &Plugin, grants: &GrantSpec, topic: Option<&str>) -> Result<(), Error> {
     let Some(manifest) = plugin.manifest() else { return Ok(()) };
-    let missing: Vec<&str> =
-        manifest.asks.dirs.iter().map(String::as_str).filter(|dir| !grants.dirs.contains_key(*dir)).collect();
+    let directory = topic.and_then(|topic| topic.split('/').find(|part| !part.is_empty()));
+    let asked = manifest.asks.dirs.iter().filter_map(|dir| match dir.as_str() {
+        "{topic}" => directory,
+        dir => Some(dir),
+    });
+    let missing: Vec<&str> = asked.filter(|dir| !grants.dirs.contains_key(*dir)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,10 @@ use std::{collections::HashMap, path::Path};
 use serde_json::Number;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, StrInput, Tag};
 
-use super::error::{Error, Place};
+use super::{
+    error::{Error, Place},
+    test_spec::digits,
+};
 use crate::plugin::Setting;
 
 /// Most bytes of one spec file.
@@ -80,6 +83,20 @@ impl Node {
                 }
                 out.push('}');
             }
+        }
+    }
+
+    /// Makes texts of the numbers whose digits JSON's readers would lose, for values that are compared digit by digit.
+    pub(super) fn keep_digits(&mut self) {
+        match &mut self.tree {
+            Tree::Number(number, text) => {
+                if digits(text).is_some_and(|written| digits(&number.to_string()) != Some(written)) {
+                    self.tree = Tree::Text(std::mem::take(text));
+                }
+            }
+            Tree::List(list) => list.iter_mut().for_each(Self::keep_digits),
+            Tree::Map(entries) => entries.iter_mut().for_each(|entry| entry.value.keep_digits()),
+            Tree::Null | Tree::Bool(_) | Tree::Text(_) => {}
         }
     }
 

@@ -39,6 +39,7 @@ pub(super) fn apply(loaded: &mut Loaded) -> Result<(), Error> {
     let Some(configs) = loaded.spec.producer.stream_configs.take() else { return Ok(()) };
     if loaded.spec.producer.stream.is_some() {
         return Err(Error::Contradiction {
+            key: "producer.streamConfigs".into(),
             at: loaded.place(AT),
             pipeline: loaded.spec.pipeline.name.clone(),
             what: "producer has both stream and streamConfigs, which say the same; keep one of them".into(),

@@ -97,6 +97,7 @@ impl Reader for Lines {
 register! {
     name: "files",
     summary: "lines of the files in a granted directory, followed as they grow and rotate",
+    asks: ["{topic}"],
     source: Files,
     stream: WholeDirectory,
 }

@@ -5,11 +5,14 @@
 
 mod arrow_ipc;
 mod avro;
+mod avro_blocks;
 mod avro_shape;
+mod branches;
 mod cells;
 mod conform;
 mod core;
 mod csv;
+mod exact;
 mod json;
 mod lines;
 mod native;
@@ -100,6 +103,19 @@ enum Running {
 trait Native: Send + std::fmt::Debug {
     /// The rows of `messages`; what is wrong with one of them is a fault of that one.
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error>;
+
+    /// Parts of the messages decoded last that are set aside, while the rest of their message has rows.
+    fn pieces(&mut self) -> Vec<Piece> {
+        Vec::new()
+    }
+}
+
+/// A part of a message that is set aside by itself.
+#[derive(Debug)]
+struct Piece {
+    fault: RowFault,
+    /// Its bytes.
+    value: Vec<u8>,
 }
 
 /// Rows of one run of messages.
@@ -209,7 +225,11 @@ impl Decoder {
         };
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
-        let dead = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        let mut dead: Vec<DeadLetter> = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        if let Some(Running::Native(decoder)) = &mut self.running {
+            let piece = |piece: Piece| DeadLetter { value: piece.value, ..dead_letter(&piece.fault, &messages, &span) };
+            dead.extend(decoder.pieces().into_iter().map(piece));
+        }
         let Rows { origins, unknown, .. } = rows;
         Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown })
     }

@@ -113,9 +113,15 @@ impl NativeDecoder {
             Self::Influx(spec) => Box::new(lines::influx(spec, schema.as_ref())?),
             Self::Arrow(spec) => {
                 let unpack = ArrowStreams { compression: spec.compression };
-                Box::new(Conforming { unpack, schema, unknown: spec.unknown })
+                Box::new(Conforming { unpack, schema, unknown: spec.unknown, pieces: Vec::new(), strange: Vec::new() })
             }
-            Self::Avro(spec) => Box::new(Conforming { unpack: spec.unpack(file)?, schema, unknown: spec.unknown }),
+            Self::Avro(spec) => Box::new(Conforming {
+                unpack: spec.unpack(file)?,
+                schema,
+                unknown: spec.unknown,
+                pieces: Vec::new(),
+                strange: Vec::new(),
+            }),
             Self::Protobuf(spec) => Box::new(Protobuf::new(spec, file.unwrap_or_default(), schema)?),
             Self::Syslog(spec) => Box::new(lines::syslog(spec, schema.as_ref())?),
         })
