@@ -161,7 +161,8 @@ pub(crate) mod shim {
         }
 
         fn read(&self, columns: &[usize]) -> GuestResult<Vec<Array>> {
-            let fields = columns.iter().map(|&at| Ok(self.schema.field(at)?.clone())).collect::<GuestResult<Vec<_>>>()?;
+            let fields =
+                columns.iter().map(|&at| Ok(self.schema.field(at)?.clone())).collect::<GuestResult<Vec<_>>>()?;
             let indices: Vec<u32> = columns.iter().map(|&at| at as u32).collect();
             Ok(boundary::parts::raise(Schema::new(fields), self.batch.read(&indices))?.into_columns())
         }

@@ -62,7 +62,9 @@ pub use self::{
 };
 #[doc(hidden)]
 pub use schemars;
-pub use spout_codec::{Array, ArrayBuilder, Batch, DataType, Field, Schema, TimeUnit, UnknownField, batch, schema_text, time};
+pub use spout_codec::{
+    Array, ArrayBuilder, Batch, DataType, Field, Schema, TimeUnit, UnknownField, batch, schema_text, time,
+};
 
 #[doc(hidden)]
 pub mod shim {

@@ -225,8 +225,7 @@ mod tests {
         let attribute = |first, value: &[u8]| Attribute { first, name: "file".into(), value: value.to_vec() };
         let attributes = vec![attribute(1, b"a"), attribute(3, b"")];
         let offsets = vec![1, 2, 3, 4];
-        let all =
-            Messages { values, nulls: vec![1, 3], keys, offsets, headers, attributes, ..Messages::default() };
+        let all = Messages { values, nulls: vec![1, 3], keys, offsets, headers, attributes, ..Messages::default() };
         for cut in 0..=4 {
             let mut both = all.slice(0..cut);
             both.append(all.slice(cut..4));

@@ -92,13 +92,13 @@ impl Decoding {
     /// What the plugin says, how it crashed, or which rule its answer breaks.
     pub async fn decode(&mut self, messages: &Messages) -> Result<Decoded, Error> {
         let live = self.live().await?;
-        let limit = live.instance.begin();
+        let leash = live.instance.begin();
         let headers = messages::lower_headers(messages);
         let (guest, store) = (live.guest.decoding(), &mut live.instance.store);
         let attributes = messages::lower_attributes(messages);
         let call = guest.call_decode(store, live.decoding, messages::lower(messages, &headers, &attributes));
-        let answer = tokio::time::timeout(limit, call).await;
-        let decoded = live.instance.settle("decoder.decode", answer);
+        let answer = leash.hold(call).await;
+        let decoded = live.instance.settle_for_good("decoder.decode", answer);
         if decoded.as_ref().is_err_and(Error::is_crash) {
             self.live = None;
         }
@@ -133,7 +133,8 @@ impl Decoding {
             .collect();
         let origins = check_origins(rows, origins, &faults, messages.len())?;
         let unknown = unknown.into_iter().take(UNKNOWN);
-        let unknown = unknown.map(|field| UnknownField { name: clean(&field.name, NAME), count: field.count }).collect();
+        let unknown =
+            unknown.map(|field| UnknownField { name: clean(&field.name, NAME), count: field.count }).collect();
         Ok(Decoded { records, origins, faults, unknown })
     }
 
@@ -149,7 +150,7 @@ impl Decoding {
         let indices = plugin.interfaces.decoder.clone().ok_or_else(|| plugin.lacks("decoder"))?;
         let mut instance = Instance::open(&self.task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let limit = instance.begin();
+        let leash = instance.begin();
         let settings = self.task.settings();
         let fields: Option<Vec<&str>> = self.fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
         let call = guest.decoding();
@@ -157,8 +158,8 @@ impl Decoding {
         let settled = settled.map_err(|what| Error::Contract { at: self.task.at("decoder.open"), what })?;
         let (name, topic, settled) = (&self.name, &self.topic, settled.as_deref());
         let call = call.call_open(&mut instance.store, name, topic, fields.as_deref(), settled, &settings);
-        let answer = tokio::time::timeout(limit, call).await;
-        let decoding = instance.settle("decoder.open", answer)?;
+        let answer = leash.hold(call).await;
+        let decoding = instance.settle_for_good("decoder.open", answer)?;
         Ok(Live { instance, guest, decoding, told: false })
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array,
+        ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, StringArray, TimestampMillisecondArray, UInt32Array,
+        UInt64Array,
     },
     datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
     error::ArrowError,
@@ -57,7 +58,8 @@ pub(super) fn attach(
                 (Field::new("__key", DataType::Binary, true), Arc::new(array))
             }
             MetadataColumn::File => {
-                let array: StringArray = (0..rows).map(|row| of(row).and_then(|message| file(messages, message))).collect();
+                let array: StringArray =
+                    (0..rows).map(|row| of(row).and_then(|message| file(messages, message))).collect();
                 (Field::new("__file", DataType::Utf8, true), Arc::new(array))
             }
         };

@@ -40,15 +40,14 @@ impl TryFrom<&to::Schema> for Schema {
 }
 
 fn from_field(field: &to::Field) -> Result<Field> {
-    let data_type = from_type(field.data_type())
-        .map_err(|other| Error::config(format!("column `{}` has the type {other}, which no decoder makes", field.name())));
+    let data_type = from_type(field.data_type()).map_err(|other| {
+        Error::config(format!("column `{}` has the type {other}, which no decoder makes", field.name()))
+    });
     Ok(Field { name: field.name().clone(), data_type: data_type?, nullable: field.is_nullable() })
 }
 
 fn from_type(data_type: &to::DataType) -> std::result::Result<DataType, to::DataType> {
-    let item = |field: &to::Field| {
-        from_field(field).map(Box::new).map_err(|_| data_type.clone())
-    };
+    let item = |field: &to::Field| from_field(field).map(Box::new).map_err(|_| data_type.clone());
     Ok(match data_type {
         to::DataType::Null => DataType::Null,
         to::DataType::Boolean => DataType::Boolean,
@@ -133,10 +132,7 @@ fn data_type(from: &DataType) -> to::DataType {
         DataType::Time32(of) => to::DataType::Time32(unit(*of)),
         DataType::Time64(of) => to::DataType::Time64(unit(*of)),
         DataType::Duration(of) => to::DataType::Duration(unit(*of)),
-        DataType::Timestamp(of, zone) => to::DataType::Timestamp(
-            unit(*of),
-            zone.as_deref().map(Into::into),
-        ),
+        DataType::Timestamp(of, zone) => to::DataType::Timestamp(unit(*of), zone.as_deref().map(Into::into)),
         DataType::Utf8 => to::DataType::Utf8,
         DataType::LargeUtf8 => to::DataType::LargeUtf8,
         DataType::Binary => to::DataType::Binary,

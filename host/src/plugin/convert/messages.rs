@@ -90,8 +90,7 @@ pub(in crate::plugin) fn raise(told: wit::MessagesResult) -> Result<Messages, St
     if !headers.is_sorted_by_key(|header| header.message) {
         return Err("the headers are not sorted by message".into());
     }
-    let attribute =
-        |from: wit::AttributeResult| Attribute { first: from.first, name: from.name, value: from.value };
+    let attribute = |from: wit::AttributeResult| Attribute { first: from.first, name: from.name, value: from.value };
     let attributes: Vec<Attribute> = told.attributes.into_iter().map(attribute).collect();
     if let Some(beyond) = attributes.iter().find(|attribute| attribute.first as usize >= count) {
         return Err(format!("the attribute `{}` begins at message {} of {count}", beyond.name, beyond.first));

@@ -45,7 +45,13 @@ impl Native for JsonDecoder {
             // Every message is one whole object and fits the schema: the way almost all batches take.
             let all: Vec<u32> = Vec::new();
             if let Some(records) = self.attempt(messages, &all, count).map_err(|e| self.kernel(count, e))? {
-                return Ok(Rows { records, origins: Origins::Each, faults: Vec::new(), unknown: Vec::new(), open: None });
+                return Ok(Rows {
+                    records,
+                    origins: Origins::Each,
+                    faults: Vec::new(),
+                    unknown: Vec::new(),
+                    open: None,
+                });
             }
         }
         let mut faults = Vec::new();

@@ -25,9 +25,8 @@ impl ArrayBuilder {
     #[must_use]
     pub fn new(data_type: &DataType) -> Self {
         let bytes = |large| Values::Bytes { offsets: vec![0], bytes: Vec::new(), large };
-        let list = |item: &Field, large| {
-            Values::List { offsets: vec![0], items: Box::new(Self::new(&item.data_type)), large }
-        };
+        let list =
+            |item: &Field, large| Values::List { offsets: vec![0], items: Box::new(Self::new(&item.data_type)), large };
         let values = match data_type {
             DataType::Boolean => Values::Bits(Bits::default()),
             DataType::Utf8 | DataType::Binary => bytes(false),
