@@ -47,7 +47,7 @@ pub(crate) mod shim {
 
     use super::{Decoder, Opening};
     use crate::{
-        Schema, boundary, parse_settings,
+        Schema, boundary, parse_settings, schema_text,
         wit::{base::spout::plugin::types as wit, decoder::exports::spout::plugin::decoder as export},
     };
 
@@ -68,11 +68,11 @@ pub(crate) mod shim {
             _name: String,
             topic: String,
             fields: Option<Vec<String>>,
-            schema: Option<wit::Schema>,
+            schema: Option<String>,
             list: wit::Settings,
         ) -> Result<export::Decoding, wit::Error> {
             let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-            let schema = schema.map(boundary::schema::raise).transpose()?;
+            let schema = schema.as_deref().map(schema_text::parse).transpose()?;
             let decoder = RefCell::new(D::open(settings, Opening { topic, fields, schema })?);
             Ok(export::Decoding::new(Self { decoder, told: RefCell::new(None) }))
         }

@@ -54,7 +54,7 @@ pub struct Decoding {
     name: String,
     topic: String,
     fields: Option<Vec<String>>,
-    settled: Option<SchemaRef>,
+    settled: Option<String>,
     live: Option<Live>,
     schema: Option<SchemaRef>,
 }
@@ -75,11 +75,11 @@ impl std::fmt::Debug for Live {
 
 impl Decoding {
     /// Opens the plugin's decoder `name` (empty: the only one) for the messages of `topic`; `settled` is the schema that its
-    /// rows have to keep to, if there is one.
+    /// rows have to keep to, as text, if there is one.
     ///
     /// # Errors
     /// What the plugin says to its settings, or how it crashed.
-    pub async fn open(task: Task, name: &str, topic: &str, settled: Option<SchemaRef>) -> Result<Self, Error> {
+    pub async fn open(task: Task, name: &str, topic: &str, settled: Option<String>) -> Result<Self, Error> {
         let (name, topic) = (name.to_owned(), topic.to_owned());
         let mut decoding = Self { task, name, topic, fields: None, settled, live: None, schema: None };
         decoding.live().await?;
@@ -154,9 +154,7 @@ impl Decoding {
         let settings = self.task.settings();
         let fields: Option<Vec<&str>> = self.fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
         let call = guest.decoding();
-        let settled = self.settled.as_ref().map(|schema| convert::schema::lower(schema)).transpose();
-        let settled = settled.map_err(|what| Error::Contract { at: self.task.at("decoder.open"), what })?;
-        let (name, topic, settled) = (&self.name, &self.topic, settled.as_deref());
+        let (name, topic, settled) = (&self.name, &self.topic, self.settled.as_deref());
         let call = call.call_open(&mut instance.store, name, topic, fields.as_deref(), settled, &settings);
         let answer = leash.hold(call).await;
         let decoding = instance.settle_for_good("decoder.open", answer)?;

@@ -40,7 +40,7 @@ pub use self::{
     protobuf::ProtobufSpec,
     syslog::{StructuredData, SyslogFormat, SyslogSpec},
 };
-use super::{DecoderSpec, Error, MetadataColumn, metadata};
+use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
     data::{Batch, DeadLetter, Messages, Origins, Span},
     plugin::{RowFault, Task},
@@ -169,7 +169,9 @@ impl DecoderFactory {
             }
             DecoderSpec::Plugin(spec) => {
                 let task = self.task.clone().ok_or_else(|| self.refused("the plugin is not loaded".into()))?;
-                PluginDecoding::open(spec, task, &self.topic, pinned.cloned(), span)
+                let settled = pinned.map(|schema| SchemaText::print(schema).map(|text| text.to_string())).transpose();
+                let settled = settled.map_err(|reason| self.refused(reason))?;
+                PluginDecoding::open(spec, task, &self.topic, settled, span)
                     .await
                     .map(|opened| Running::Plugin(Box::new(opened)))
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::array::RecordBatch;
 use spout_codec::UnknownField;
 
 use super::Rows;
@@ -28,7 +28,7 @@ impl PluginDecoding {
         spec: &PluginDecoder,
         task: Task,
         topic: &str,
-        settled: Option<SchemaRef>,
+        settled: Option<String>,
         span: &Span,
     ) -> Result<Self, Error> {
         match Decoding::open(task, &spec.name, topic, settled).await {

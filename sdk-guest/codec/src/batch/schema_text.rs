@@ -52,18 +52,27 @@ fn scalar(name: &str) -> Option<DataType> {
         let inner = inner.trim().strip_prefix('(').and_then(|inner| inner.strip_suffix(')')).unwrap_or("ms");
         let (unit, zone) =
             inner.split_once(',').map_or((inner, None), |(unit, zone)| (unit, Some(zone.trim().to_owned())));
-        let unit = match unit.trim() {
-            "s" | "second" => TimeUnit::Second,
-            "ms" | "millisecond" => TimeUnit::Millisecond,
-            "us" | "microsecond" => TimeUnit::Microsecond,
-            "ns" | "nanosecond" => TimeUnit::Nanosecond,
-            _ => return None,
-        };
-        return Some(DataType::Timestamp(unit, zone));
+        return Some(DataType::Timestamp(time_unit(unit)?, zone));
     }
-    if let Some(inner) = name.strip_prefix("decimal128(").and_then(|inner| inner.strip_suffix(')')) {
+    let within = |word: &str| name.strip_prefix(word)?.strip_prefix('(')?.strip_suffix(')');
+    if let Some(inner) = within("decimal128") {
         let (precision, scale) = inner.split_once(',')?;
         return Some(DataType::Decimal128(precision.trim().parse().ok()?, scale.trim().parse().ok()?));
+    }
+    if let Some(inner) = within("time") {
+        return Some(match time_unit(inner)? {
+            unit @ (TimeUnit::Second | TimeUnit::Millisecond) => DataType::Time32(unit),
+            unit @ (TimeUnit::Microsecond | TimeUnit::Nanosecond) => DataType::Time64(unit),
+        });
+    }
+    if let Some(inner) = within("duration") {
+        return Some(DataType::Duration(time_unit(inner)?));
+    }
+    if let Some(inner) = within("fixed-binary") {
+        return Some(DataType::FixedSizeBinary(inner.trim().parse().ok()?));
+    }
+    if let Some((key, value)) = within("map").and_then(|inner| inner.split_once(',')) {
+        return map(key, value);
     }
     Some(match name {
         "null" => DataType::Null,
@@ -76,6 +85,7 @@ fn scalar(name: &str) -> Option<DataType> {
         "uint16" => DataType::UInt16,
         "uint32" => DataType::UInt32,
         "uint64" => DataType::UInt64,
+        "float16" => DataType::Float16,
         "float32" => DataType::Float32,
         "float64" => DataType::Float64,
         "utf8" | "string" => DataType::Utf8,
@@ -86,6 +96,27 @@ fn scalar(name: &str) -> Option<DataType> {
         "date64" => DataType::Date64,
         _ => return None,
     })
+}
+
+fn time_unit(text: &str) -> Option<TimeUnit> {
+    Some(match text.trim() {
+        "s" | "second" => TimeUnit::Second,
+        "ms" | "millisecond" => TimeUnit::Millisecond,
+        "us" | "microsecond" => TimeUnit::Microsecond,
+        "ns" | "nanosecond" => TimeUnit::Nanosecond,
+        _ => return None,
+    })
+}
+
+/// A map; what is no word is written as in JSON: `map(utf8, {"a":"int64"})`.
+fn map(key: &str, value: &str) -> Option<DataType> {
+    let value = match scalar(value) {
+        Some(value) => value,
+        None => data_type(serde_json::from_str(value).ok()?, "value").ok()?,
+    };
+    let key = Field { name: "key".into(), data_type: scalar(key)?, nullable: false };
+    let entry = DataType::Struct(vec![key, Field::new("value", value)]);
+    Some(DataType::Map(Box::new(Field { name: "entries".into(), data_type: entry, nullable: false })))
 }
 
 impl<'de> Deserialize<'de> for Written {

@@ -23,7 +23,7 @@ impl GuestDecoding for Texts {
         _name: String,
         _topic: String,
         _fields: Option<Vec<String>>,
-        _schema: Option<Vec<crate::bindings::spout::plugin::types::Field>>,
+        _schema: Option<String>,
         settings: Vec<(String, String)>,
     ) -> Result<Decoding, Error> {
         let plan = Plan::new(&settings);
