@@ -86,6 +86,26 @@ impl Decoding {
         Ok(decoding)
     }
 
+    /// Whether the schema that rows have to keep to is known.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled.is_some()
+    }
+
+    /// Tells the schema that rows have to keep to, for the instances that are opened from now on.
+    pub fn settle(&mut self, schema: String) {
+        self.settled = Some(schema);
+    }
+
+    /// Lets another instance try `messages`; nothing is kept of it.
+    ///
+    /// # Errors
+    /// As for [`Decoding::decode`].
+    pub async fn bears(&self, messages: &Messages) -> Result<(), Error> {
+        let mut other = Self::open(self.task.clone(), &self.name, &self.topic, self.settled.clone()).await?;
+        other.decode(messages).await.map(drop)
+    }
+
     /// Decodes `messages`.
     ///
     /// # Errors

@@ -275,6 +275,12 @@ impl Error {
         matches!(self, Self::Trap { .. } | Self::TimedOut { .. } | Self::Limit { .. } | Self::Exit { .. })
     }
 
+    /// Whether the guest used up all the time it had.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
     /// The code of a message or row that causes this error.
     #[must_use]
     pub fn fault_code(&self) -> &'static str {

@@ -91,8 +91,7 @@ impl HandlerInstance {
         let batch = self.instance.store.data_mut().lend(stored).map_err(|error| lost(error, &self.task))?;
         let lent = Resource::new_borrow(batch.rep());
         let call = self.guest.node();
-        let answer =
-            leash.hold(call.call_process(&mut self.instance.store, self.node, port, lent)).await;
+        let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, port, lent)).await;
         let returned = self.instance.store.data_mut().take_back(batch);
         let outputs = self.raise("handler.process", answer, Some(records.num_rows()))?;
         returned.map_err(|error| lost(error, &self.task))?;
@@ -106,8 +105,7 @@ impl HandlerInstance {
     pub async fn tick(&mut self, watermark_ms: u64) -> Result<Vec<Output>, Error> {
         let leash = self.instance.begin();
         let call = self.guest.node();
-        let answer =
-            leash.hold(call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
+        let answer = leash.hold(call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
         self.raise("handler.tick", answer, None)
     }
 

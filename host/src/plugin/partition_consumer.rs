@@ -126,8 +126,7 @@ impl PartitionConsumer {
         let live = self.live().await?;
         let leash = live.instance.begin();
         let (guest, store) = (live.guest.consumer(), &mut live.instance.store);
-        let answer =
-            leash.hold(guest.call_committed(store, live.consumer, lower_position(upto))).await;
+        let answer = leash.hold(guest.call_committed(store, live.consumer, lower_position(upto))).await;
         let told = live.instance.settle("partition-consumer.committed", answer);
         self.keep(told)
     }
@@ -156,8 +155,7 @@ impl Live {
         let leash = instance.begin();
         let settings = task.settings();
         let call = guest.consumer();
-        let answer =
-            leash.hold(call.call_open(&mut instance.store, topic, partition, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, topic, partition, &settings)).await;
         let consumer = instance.settle("partition-consumer.open", answer)?;
         Ok(Self { instance, guest, consumer })
     }

@@ -69,8 +69,7 @@ impl StreamConsumer {
             }
         };
         let call = guest.consumer();
-        let answer =
-            leash.hold(call.call_open(&mut instance.store, topic, group, at, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, topic, group, at, &settings)).await;
         let consumer = instance.settle("stream-consumer.open", answer)?;
         Ok(Self { task, instance, guest, consumer })
     }
