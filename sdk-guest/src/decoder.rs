@@ -72,7 +72,7 @@ pub(crate) mod shim {
             list: wit::Settings,
         ) -> Result<export::Decoding, wit::Error> {
             let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-            let schema = schema.as_deref().map(schema_text::parse).transpose()?;
+            let schema = schema.as_deref().map(schema_text::parse).transpose().map_err(crate::Error::from)?;
             let decoder = RefCell::new(D::open(settings, Opening { topic, fields, schema })?);
             Ok(export::Decoding::new(Self { decoder, told: RefCell::new(None) }))
         }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use arrow::json::ReaderBuilder;
 use plugin_json::Json;
-use spout_guest::{Decoder as _, testing};
+use spout_guest::{Decoder as _, Opening, testing};
 use spout_host::{data::Messages, plugin::Decoding};
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) async fn run() -> Result<()> {
         .collect();
     let task = sandbox::task(&spout_tests::root().join("plugins"), "json", &[("schema", SCHEMA)]).await?;
     let mut wasm = Decoding::open(task, "", "", None).await?;
-    let mut native = Json::open("", None, testing::settings(&[("schema", SCHEMA)])?)?;
+    let mut native = Json::open(testing::settings(&[("schema", SCHEMA)])?, Opening::default())?;
     let schema = Arc::clone(wasm.decode(host.first().context("a batch")?).await?.records.schema_ref());
     let mut times: [Vec<Duration>; 3] = Default::default();
     for _ in 0..RUNS {

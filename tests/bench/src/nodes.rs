@@ -133,6 +133,7 @@ fn batch(records: RecordBatch, start: u64) -> Batch {
         messages: Arc::default(),
         dead: Vec::new(),
         late: Vec::new(),
+        unknown: Vec::new(),
     }
 }
 
