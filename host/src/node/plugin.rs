@@ -88,7 +88,7 @@ impl PluginHandler {
     }
 
     /// Another instance that stands where this handler stands.
-    async fn open_instance(&self) -> Result<HandlerInstance, plugin::Error> {
+    async fn open_instance(&mut self) -> Result<HandlerInstance, plugin::Error> {
         let mut instance = HandlerInstance::open(self.task.clone(), &self.spec.name, self.snapshot.as_deref()).await?;
         for batch in &self.journal {
             instance.process("", batch).await?;
@@ -109,7 +109,7 @@ impl PluginHandler {
     }
 
     /// Whether an instance of its own comes through with `batch`; nothing is kept of it.
-    async fn bears(&self, batch: &RecordBatch) -> Result<(), plugin::Error> {
+    async fn bears(&mut self, batch: &RecordBatch) -> Result<(), plugin::Error> {
         self.open_instance().await?.process("", batch).await.map(drop)
     }
 

@@ -136,6 +136,14 @@ pub enum Error {
         /// Which value, and what is wrong with it.
         what: String,
     },
+    /// A column has a type that the interface has no word for.
+    #[error("{at}: {what}")]
+    Column {
+        /// Who was called.
+        at: Box<At>,
+        /// Which column, and what to do.
+        what: String,
+    },
     /// The instance is gone.
     #[error("the plugin's instance is gone; this is a bug of the host")]
     Closed,
@@ -305,6 +313,7 @@ impl Coded for Error {
         match self {
             Self::Retriable { .. } => Kind::Unavailable,
             Self::InvalidConfig { .. }
+            | Self::Column { .. }
             | Self::Directory { .. }
             | Self::NotFound { .. }
             | Self::Broken { .. }
@@ -345,6 +354,7 @@ impl Coded for Error {
             Self::Closed | Self::Runtime { .. } => "E0220",
             Self::Reserved { .. } => "E0221",
             Self::Interrupted { .. } => "E0222",
+            Self::Column { .. } => "E0223",
         }
     }
 }

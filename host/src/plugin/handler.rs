@@ -81,7 +81,7 @@ impl HandlerInstance {
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
     pub async fn process(&mut self, port: &str, records: &RecordBatch) -> Result<Vec<Output>, Error> {
-        let schema_id = self.schema_id(records);
+        let schema_id = self.schema_id(records)?;
         let leash = self.instance.begin();
         let stored = StoredBatch { records: records.clone(), schema_id };
         let lost = |error: wasmtime::Error, task: &Task| Error::Trap {
@@ -131,16 +131,20 @@ impl HandlerInstance {
         self.instance.settle_for_good("handler.snapshot", answer)
     }
 
-    /// A number that changes when the input's schema does.
-    fn schema_id(&mut self, records: &RecordBatch) -> u32 {
+    /// A number that changes when the input's schema does. A schema that cannot be told to a guest is refused here, where it
+    /// is no crash of the guest.
+    fn schema_id(&mut self, records: &RecordBatch) -> Result<u32, Error> {
         let schema = records.schema_ref();
         let id = match &self.input {
             Some((known, id)) if Arc::ptr_eq(known, schema) || known == schema => *id,
-            Some((_, id)) => id + 1,
-            None => 1,
+            known => {
+                let told = convert::schema::lower(schema);
+                told.map_err(|what| Error::Column { at: self.task.at("handler.process"), what })?;
+                known.as_ref().map_or(1, |(_, id)| id + 1)
+            }
         };
         self.input = Some((Arc::clone(schema), id));
-        id
+        Ok(id)
     }
 
     /// `rows`: how many the guest was lent, `None` in a call without a batch.

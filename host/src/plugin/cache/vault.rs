@@ -254,7 +254,7 @@ fn remove(dir: &OwnedFd, name: &str) {
 fn read(dir: &OwnedFd, name: &str, forbidden: u32, refused: fn(u32) -> Refusal) -> Result<Option<Vec<u8>>, Refusal> {
     // Without blocking: a pipe in the place of a file would keep the host waiting for a writer.
     let how = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let mut file = match rustix::fs::openat(dir.as_fd(), name, how, Mode::empty()) {
+    let file = match rustix::fs::openat(dir.as_fd(), name, how, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -266,7 +266,7 @@ fn read(dir: &OwnedFd, name: &str, forbidden: u32, refused: fn(u32) -> Refusal) 
     owned(&about)?;
     private(&about, forbidden).map_err(refused)?;
     let mut bytes = Vec::with_capacity(usize::try_from(about.len().min(MOST)).unwrap_or(0));
-    file.by_ref().take(MOST).read_to_end(&mut bytes)?;
+    file.take(MOST).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 

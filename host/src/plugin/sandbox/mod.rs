@@ -1,6 +1,7 @@
 //! Guests that misbehave in every call: what the host makes of it. The guests are those of `tests/guests`.
 
 mod answers;
+mod columns;
 mod deeds;
 mod files;
 

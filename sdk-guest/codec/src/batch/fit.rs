@@ -99,10 +99,7 @@ mod tests {
         use DataType as T;
         let field = |name: &str, kind| Field::new(name, kind);
         let unit = TimeUnit::Microsecond;
-        let entry = T::Struct(vec![
-            Field { nullable: false, ..field("key", T::Utf8) },
-            field("value", T::Int64),
-        ]);
+        let entry = T::Struct(vec![Field { nullable: false, ..field("key", T::Utf8) }, field("value", T::Int64)]);
         let kinds = [
             T::Null,
             T::Boolean,

@@ -1,7 +1,8 @@
 //! Gives back what it was given, through the SDK: a handler over columns of any type, a decoder that refuses every setting.
 
 use spout_guest::{
-    Answer, Array, Batch, Decoded, Decoder, Error, Handler, Input, Messages, Opening, Result, Schema, register, schema_text,
+    Answer, Array, Batch, Decoded, Decoder, Error, Handler, Input, Messages, Opening, Result, Schema, register,
+    schema_text,
 };
 
 /// Settings of the handler.
@@ -77,9 +78,9 @@ impl Decoder for Lines {
     fn open(_: Nothing, opening: Opening) -> Result<Self> {
         let ours = schema_text::parse(r#"{"line":"utf8"}"#)?;
         match opening.schema {
-            Some(settled) if settled != ours => {
-                Err(Error::invalid_config(format!("the settled schema is {settled:?}, and rows have one column `line`")))
-            }
+            Some(settled) if settled != ours => Err(Error::invalid_config(format!(
+                "the settled schema is {settled:?}, and rows have one column `line`"
+            ))),
             _ => Ok(Self { schema: ours }),
         }
     }
