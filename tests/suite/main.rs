@@ -21,3 +21,4 @@ mod real_input;
 mod sandbox;
 mod store_trouble;
 mod tidy;
+mod user_cases;
