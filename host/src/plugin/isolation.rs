@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn one_poisonous_item_costs_three_crashes_wherever_it_is() {
         for items in [1, 2, 3, 5, 100, 8192] {
-            for at in [0, 1, items / 3, items / 2, items - 2.min(items), items - 1] {
+            for at in [0, 1, items / 3, items / 2, items - items.min(2), items - 1] {
                 if at >= items {
                     continue;
                 }
