@@ -11,7 +11,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Passing trouble: the host tries again, after `after` if that is given.
+    /// Passing trouble of a source: the host makes the call again, after `after` if that is given. A decoder and a handler
+    /// depend on nothing outside: from them it is as [`Error::Fatal`].
     Retriable {
         /// Stable and dotted, such as `broker.unavailable`.
         code: String,
@@ -44,7 +45,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Passing trouble.
+    /// Passing trouble of a source.
     pub fn retriable(code: &str, message: impl Into<String>) -> Self {
         Self::Retriable { code: code.into(), message: message.into(), after: None }
     }

@@ -5,6 +5,7 @@ mod branches;
 mod buckets;
 mod cases;
 mod cli;
+mod compiled;
 mod consumers;
 mod crash_matrix;
 mod decoders;

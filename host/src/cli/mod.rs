@@ -58,7 +58,7 @@ use self::{
     report::{Report, Reported},
 };
 use crate::{
-    plugin::Plugins,
+    plugin::{Plugins, user_cache},
     repo::Store,
     telemetry::{self, Volume},
 };
@@ -109,9 +109,9 @@ pub(super) struct Global {
     /// Directory of the plugins.
     #[arg(long, global = true, env = "SPOUT_PLUGINS", value_name = "DIR", default_value = "plugins")]
     plugins: PathBuf,
-    /// Directory of compiled plugins; it can be deleted at any time.
-    #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR", default_value = ".spout/cache", hide = true)]
-    cache: PathBuf,
+    /// Directory of compiled plugins, yours alone; it can be deleted at any time [default: spout in `XDG_CACHE_HOME` or ~/.cache]
+    #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Print JSON, one value a line; errors too.
     #[arg(long, global = true)]
     json: bool,
@@ -132,8 +132,11 @@ impl Global {
         Ok(Store::open(&self.store).await?)
     }
 
+    /// The plugins, none of which is granted what the host keeps for itself.
     pub(super) fn open_plugins(&self) -> Result<Plugins> {
-        Ok(Plugins::open(&self.plugins, &self.cache)?)
+        let cache = self.cache.clone().or_else(user_cache);
+        let store = Store::local(&self.store).map(|dir| ("the store", dir));
+        Ok(Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?)
     }
 }
 

@@ -1,6 +1,13 @@
 //! Runs any number of pipelines side by side; one that fails does not touch the others.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +44,8 @@ const TRIES: u32 = 3;
 pub struct Host {
     tasks: JoinSet<Result<(), Error>>,
     orders: BTreeMap<String, mpsc::UnboundedSender<Order>>,
+    /// What tells the plugins of each pipeline that it wants to stop.
+    draining: Vec<Arc<AtomicBool>>,
     stop: CancellationToken,
 }
 
@@ -50,8 +59,10 @@ impl Host {
     ) -> (Self, mpsc::UnboundedReceiver<Update>) {
         let (updates, told) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let mut host = Self { tasks: JoinSet::new(), orders: BTreeMap::new(), stop: stop.clone() };
+        let (tasks, orders, draining) = (JoinSet::new(), BTreeMap::new(), Vec::new());
+        let mut host = Self { tasks, orders, draining, stop: stop.clone() };
         for parts in pipelines {
+            host.draining.push(Arc::clone(&parts.draining));
             let (order, orders) = mpsc::unbounded_channel();
             host.orders.insert(parts.name.clone(), order);
             let RunOptions { until, json, memory_high } = *options;
@@ -65,6 +76,8 @@ impl Host {
     pub fn stop(&self) {
         self.order(Order::Stop);
         self.stop.cancel();
+        // A pipeline whose handler is in a call sees no order before the call is over.
+        self.draining.iter().for_each(|draining| draining.store(true, Ordering::Relaxed));
     }
 
     /// Asks every pipeline to commit what it has taken and go on.

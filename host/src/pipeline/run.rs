@@ -70,6 +70,8 @@ pub(super) struct Run {
     state: State,
     producer: Box<dyn Producer>,
     manner: Manner,
+    /// The source was told to take no more.
+    drained: bool,
     listening: bool,
     decoders: DecoderFactory,
     pin: SchemaPin,
@@ -148,6 +150,7 @@ impl Run {
             state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()),
             producer,
             manner,
+            drained: false,
             listening: false,
             decoders: parts.decoders(pin.clone()),
             repo: RepoConsumer::new(repo, parts.target()),
@@ -210,6 +213,7 @@ impl Run {
                 Action::Cut(reason) => self.cut(reason).await?,
                 Action::Drain => {
                     self.parts.draining.store(true, Ordering::Relaxed);
+                    self.drained = true;
                     match self.manner.drains {
                         true => self.producer.drain(),
                         false => self.shared.stop.cancel(),
@@ -233,7 +237,18 @@ impl Run {
         let initial = Parts::initial(self.offsets.marker());
         let found = self.producer.partitions(self.offsets.marker(), initial).await;
         let pipeline = || self.parts.name.clone();
-        let found = found.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;
+        let found = match found {
+            // Whatever it is, no partition is needed any more: what was taken is committed all the same.
+            Err(error) if self.conditions.stop.is_cancelled() => {
+                tracing::warn!(
+                    pipeline = self.parts.name,
+                    error = chain(&error),
+                    "no partitions were found before the stop"
+                );
+                return Ok(false);
+            }
+            found => found.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?,
+        };
         if !std::mem::replace(&mut self.listening, true) {
             let consumers = self.consumers.iter().flat_map(|consumer| consumer.addresses());
             for address in self.producer.addresses().iter().map(ToString::to_string).chain(consumers) {
@@ -269,9 +284,7 @@ impl Run {
         match told {
             Told::Failed(error) => Err(*error),
             Told::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
-            Told::Ended if self.manner.drains && self.parts.draining.load(Ordering::Relaxed) => {
-                self.step(Event::Drained(partition)).await
-            }
+            Told::Ended if self.manner.drains && self.drained => self.step(Event::Drained(partition)).await,
             Told::Ended => {
                 let (rows, bytes) = self.tell(News::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();

@@ -97,6 +97,14 @@ pub enum Error {
         /// The limit.
         limit: Duration,
     },
+    /// The pipeline wanted to stop, and the guest was busy for too long.
+    #[error(
+        "{at}: still busy when the pipeline had to stop, and interrupted; what was taken since the last commit is read again by the next run"
+    )]
+    Interrupted {
+        /// Who was called.
+        at: Box<At>,
+    },
     /// The guest wanted more than its quota.
     #[error(
         "{at}: the guest exceeded its limit of {limit} for {what}; raise limits.{setting}, or make the plugin need less"
@@ -127,6 +135,14 @@ pub enum Error {
         /// Who was called.
         at: Box<At>,
         /// Which value, and what is wrong with it.
+        what: String,
+    },
+    /// A column has a type that the interface has no word for.
+    #[error("{at}: {what}")]
+    Column {
+        /// Who was called.
+        at: Box<At>,
+        /// Which column, and what to do.
         what: String,
     },
     /// The instance is gone.
@@ -205,6 +221,24 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// A granted directory is the host's own.
+    #[error(
+        "plugin \"{plugin}\" is granted the directory {} as \"{name}\", which overlaps {what}, {}; grant a directory that neither holds it nor lies in it",
+        path.display(),
+        reserved.display()
+    )]
+    Reserved {
+        /// The plugin.
+        plugin: String,
+        /// The name inside.
+        name: String,
+        /// The directory on the host.
+        path: PathBuf,
+        /// What it overlaps.
+        what: &'static str,
+        /// Where that is.
+        reserved: PathBuf,
+    },
     /// The file is not the one that the spec pins.
     #[error(
         "plugin \"{plugin}\" has the digest {found}, but the spec pins {pinned}; put the pinned file back, or pin the new one"
@@ -250,6 +284,12 @@ impl Error {
         matches!(self, Self::Trap { .. } | Self::TimedOut { .. } | Self::Limit { .. } | Self::Exit { .. })
     }
 
+    /// Whether the guest used up all the time it had.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
     /// The code of a message or row that causes this error.
     #[must_use]
     pub fn fault_code(&self) -> &'static str {
@@ -274,6 +314,7 @@ impl Coded for Error {
         match self {
             Self::Retriable { .. } => Kind::Unavailable,
             Self::InvalidConfig { .. }
+            | Self::Column { .. }
             | Self::Directory { .. }
             | Self::NotFound { .. }
             | Self::Broken { .. }
@@ -282,6 +323,7 @@ impl Coded for Error {
             | Self::WrongVersion { .. }
             | Self::Ungranted { .. }
             | Self::Grant { .. }
+            | Self::Reserved { .. }
             | Self::DigestMismatch { .. }
             | Self::Compile { .. } => Kind::Spec,
             Self::Closed | Self::Runtime { .. } => Kind::Internal,
@@ -311,6 +353,9 @@ impl Coded for Error {
             Self::DigestMismatch { .. } => "E0218",
             Self::Compile { .. } => "E0219",
             Self::Closed | Self::Runtime { .. } => "E0220",
+            Self::Reserved { .. } => "E0221",
+            Self::Interrupted { .. } => "E0222",
+            Self::Column { .. } => "E0223",
         }
     }
 }

@@ -76,7 +76,7 @@ impl Provider {
     /// What the plugin says, or how it crashed.
     pub async fn partitions(&mut self, known: &Marker, timeout: Duration) -> Result<Vec<PartitionInfo>, Error> {
         let live = self.live().await?;
-        let limit = live.instance.begin_waiting(timeout);
+        let leash = live.instance.begin_waiting(timeout);
         let (guest, store) = (live.guest.provider(), &mut live.instance.store);
         let known: Vec<_> = known
             .partitions
@@ -86,8 +86,7 @@ impl Provider {
                 wit::KnownPartitionParam { id, label: &entry.label, position }
             })
             .collect();
-        let call = guest.call_partitions(store, live.provider, &known, millis(timeout));
-        let answer = tokio::time::timeout(limit, call).await;
+        let answer = leash.hold(guest.call_partitions(store, live.provider, &known, millis(timeout))).await;
         let told = live.instance.settle("metadata-provider.partitions", answer);
         let told = self.keep(told)?;
         if told.len() > PARTITIONS {
@@ -111,7 +110,7 @@ impl Provider {
         timeout: Duration,
     ) -> Result<Option<Position>, Error> {
         let live = self.live().await?;
-        let limit = live.instance.begin_waiting(timeout);
+        let leash = live.instance.begin_waiting(timeout);
         let at = match criteria {
             Criteria::Earliest => wit::OffsetCriteria::Earliest,
             Criteria::Latest => wit::OffsetCriteria::Latest,
@@ -120,7 +119,7 @@ impl Provider {
         };
         let (guest, store) = (live.guest.provider(), &mut live.instance.store);
         let call = guest.call_resolve(store, live.provider, partition, at, millis(timeout));
-        let answer = tokio::time::timeout(limit, call).await;
+        let answer = leash.hold(call).await;
         let told = live.instance.settle("metadata-provider.resolve", answer);
         Ok(self.keep(told)?.map(raise_position))
     }
@@ -146,10 +145,10 @@ impl Live {
         let indices = task.plugin.interfaces.provider.clone().ok_or_else(|| task.plugin.lacks("source"))?;
         let mut instance = Instance::open(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let limit = instance.begin();
+        let leash = instance.begin();
         let settings = task.settings();
         let call = guest.provider();
-        let answer = tokio::time::timeout(limit, call.call_open(&mut instance.store, topic, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, topic, &settings)).await;
         let provider = instance.settle("metadata-provider.open", answer)?;
         Ok(Self { instance, guest, provider })
     }

@@ -92,6 +92,25 @@ pub enum Error {
         #[source]
         source: Box<plugin::Error>,
     },
+    /// The plugin behind the decoder crashes over everything.
+    #[error(
+        "decoder \"{decoder}\" crashed {crashes} times over partition {partition}, offsets {start}..{next}, also over single messages, and was given up"
+    )]
+    GivenUp {
+        /// Name of the decoder.
+        decoder: String,
+        /// The partition.
+        partition: PartitionId,
+        /// First offset of the messages.
+        start: u64,
+        /// Offset after them.
+        next: u64,
+        /// How often.
+        crashes: usize,
+        /// The last crash.
+        #[source]
+        source: Box<plugin::Error>,
+    },
     /// The declared schema cannot be read.
     #[error("decoder \"{decoder}\": {reason}")]
     Schema {
@@ -262,7 +281,7 @@ fn at(partition: &Option<(PartitionId, u64)>) -> String {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
+            Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
             Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
             Self::Subscribe { .. } => Kind::Unavailable,
@@ -278,7 +297,7 @@ impl Coded for Error {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Stream { source, .. } | Self::Decoder { source, .. } => source.code(),
+            Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.code(),
             Self::OutOfRange { .. } => "E0301",
             Self::Start { .. } => "E0302",
             Self::Undecodable { .. } => "E0303",

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Crashes in a row after which a source is given up.
-const CRASHES: u32 = 5;
+const CRASHES: u32 = 3;
 
 /// Fetches one partition.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Guests that misbehave in every call: what the host makes of it. The guests are those of `tests/guests`.
 
 mod answers;
+mod columns;
 mod deeds;
 mod files;
 
@@ -29,7 +30,7 @@ fn guests() -> PathBuf {
 
 /// One engine and one compilation for all tests.
 static PLUGINS: LazyLock<Plugins> =
-    LazyLock::new(|| Plugins::open(&guests(), &target().join("test-cache")).expect("the guests"));
+    LazyLock::new(|| Plugins::open(&guests(), Some(&target().join("test-cache"))).expect("the guests"));
 
 /// A task for the hostile guest: short of time and memory, set to `mode` in `call`.
 async fn task(mode: &str, call: &str) -> Task {

@@ -42,7 +42,7 @@ pub use self::{
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
     data::{Batch, DeadLetter, Messages, Origins, Span},
-    plugin::{RowFault, Task},
+    plugin::{Health, RowFault, Task},
 };
 
 /// The schema that every partition's decoder keeps to: declared, taken from the head, or settled by the first rows.
@@ -91,6 +91,8 @@ pub struct DecoderFactory {
 pub struct Decoder {
     factory: DecoderFactory,
     running: Option<Running>,
+    /// How a plugin has done, over all instances.
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -134,7 +136,7 @@ impl DecoderFactory {
     /// A decoder for one partition; what it needs is opened when the first messages arrive.
     #[must_use]
     pub fn decoder(&self) -> Decoder {
-        Decoder { factory: self.clone(), running: None }
+        Decoder { factory: self.clone(), running: None, health: Health::default() }
     }
 
     fn name(&self) -> &str {
@@ -250,7 +252,13 @@ impl Decoder {
     async fn first(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
         let mut pin = self.factory.pin.hold().await;
         let mut running = self.factory.open(pin.as_ref(), span).await?;
+        if let Running::Plugin(plugin) = &mut running {
+            plugin.resume(self.health.clone());
+        }
         let rows = running.decode(messages, span).await?;
+        if let Running::Plugin(plugin) = &running {
+            self.health = plugin.health();
+        }
         if !is_settled(pin.as_ref()) {
             let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
             if let Some(schema) = typed.as_ref().filter(|schema| is_settled(Some(schema))) {

@@ -21,9 +21,7 @@ fn at(offset: u64) -> Position {
 /// Does what the plan has for `call`; returns if there is nothing, or if it did no harm.
 pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
     match plan.mode(call) {
-        "spin" => loop {
-            black_box(());
-        },
+        "spin" => spin(),
         "trap" => panic!("as ordered"),
         "exit" => std::process::exit(3),
         "memory" => memory(),
@@ -48,6 +46,22 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         _ => {}
     }
     Ok(())
+}
+
+fn spin() {
+    log::write(log::Level::Info, "spinning", &[]);
+    loop {
+        black_box(());
+    }
+}
+
+/// What a guest does that cannot bear what it was given.
+pub(crate) fn poisoned(mode: &str) {
+    match mode {
+        "poison" => panic!("poison"),
+        "poison-spin" => spin(),
+        _ => {}
+    }
 }
 
 fn memory() {

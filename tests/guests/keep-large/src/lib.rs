@@ -14,9 +14,9 @@ pub struct Settings {
 
 /// A running handler.
 #[derive(Debug)]
-pub struct AtLeast(Settings);
+pub struct KeepLarge(Settings);
 
-impl Handler for AtLeast {
+impl Handler for KeepLarge {
     type Settings = Settings;
 
     fn open(settings: Settings, _state: Option<&[u8]>) -> Result<Self> {
@@ -29,4 +29,4 @@ impl Handler for AtLeast {
     }
 }
 
-register! { name: "at-least", summary: "keeps rows whose column is large enough", handler: AtLeast }
+register! { name: "keep-large", summary: "keeps rows whose column is large enough", handler: KeepLarge }
