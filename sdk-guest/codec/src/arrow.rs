@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayData, RecordBatch, RecordBatchOptions, make_array},
-    buffer::Buffer,
+    array::{
+        Array as _, ArrayData, ArrayRef, AsArray as _, LargeListArray, ListArray, MapArray, RecordBatch,
+        RecordBatchOptions, StructArray, make_array,
+    },
+    buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer},
     datatypes as to,
+    error::ArrowError,
 };
 
 use crate::{Array, Batch, Bits, Data, DataType, Error, Field, Result, Schema, TimeUnit};
@@ -17,8 +21,7 @@ impl TryFrom<Batch> for RecordBatch {
         let rows = batch.rows();
         let schema = to::Schema::from(batch.schema());
         let columns = schema.fields().iter().zip(batch.into_columns());
-        let columns =
-            columns.map(|(field, column)| Ok(make_array(array(column, field.data_type())?))).collect::<Result<_>>()?;
+        let columns = columns.map(|(field, column)| array(column, field.data_type())).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Self::try_new_with_options(Arc::new(schema), columns, &options)
             .map_err(|error| Error::batch("batch.arrow", error.to_string()))
@@ -148,44 +151,87 @@ fn data_type(from: &DataType) -> to::DataType {
     }
 }
 
-fn array(from: Array, data_type: &to::DataType) -> Result<ArrayData> {
+/// An array and what it holds, each level checked once.
+fn array(from: Array, data_type: &to::DataType) -> Result<ArrayRef> {
     let (len, validity, data) = from.into_parts();
+    let none = || Error::batch("batch.arrow", format!("a column's values are not of its type, {data_type}"));
+    let made: std::result::Result<ArrayRef, ArrowError> = match (data, data_type) {
+        (Data::Struct(columns), to::DataType::Struct(fields)) => {
+            let nulls = nulls(validity, len)?;
+            let children = fields.iter().zip(columns).map(|(field, column)| array(column, field.data_type()));
+            match children.collect::<Result<Vec<_>>>()? {
+                none if none.is_empty() => Ok(Arc::new(StructArray::new_empty_fields(len, nulls))),
+                children => StructArray::try_new(fields.clone(), children, nulls).map(|array| Arc::new(array) as _),
+            }
+        }
+        (Data::List { offsets, items, .. }, to::DataType::List(item)) => {
+            let (nulls, offsets) = (nulls(validity, len)?, bounds(offsets, len, items.len())?);
+            let items = array(*items, item.data_type())?;
+            ListArray::try_new(Arc::clone(item), offsets, items, nulls).map(|array| Arc::new(array) as _)
+        }
+        (Data::List { offsets, items, .. }, to::DataType::LargeList(item)) => {
+            let (nulls, offsets) = (nulls(validity, len)?, bounds(offsets, len, items.len())?);
+            let offsets = OffsetBuffer::new(offsets.iter().map(|&offset| i64::from(offset)).collect::<Vec<_>>().into());
+            let items = array(*items, item.data_type())?;
+            LargeListArray::try_new(Arc::clone(item), offsets, items, nulls).map(|array| Arc::new(array) as _)
+        }
+        (Data::List { offsets, items, .. }, to::DataType::Map(entry, sorted)) => {
+            let (nulls, offsets) = (nulls(validity, len)?, bounds(offsets, len, items.len())?);
+            let items = array(*items, entry.data_type())?;
+            let entries = items.as_struct_opt().ok_or_else(none)?.clone();
+            MapArray::try_new(Arc::clone(entry), offsets, entries, nulls, *sorted).map(|array| Arc::new(array) as _)
+        }
+        (Data::FixedList { length, items }, to::DataType::FixedSizeList(item, _)) => {
+            let data = ArrayData::builder(data_type.clone())
+                .len(len)
+                .null_bit_buffer(validity.map(|bits| Buffer::from_vec(bits.into_bytes())));
+            let items = if items.len() == length * len { array(*items, item.data_type())? } else { return Err(none()) };
+            data.add_child_data(items.to_data()).build().map(make_array)
+        }
+        (data, _) => return leaf(len, validity, data, data_type),
+    };
+    made.map_err(|error| Error::batch("batch.arrow", error.to_string()))
+}
+
+fn leaf(len: usize, validity: Option<Bits>, data: Data, data_type: &to::DataType) -> Result<ArrayRef> {
     let mut builder = ArrayData::builder(data_type.clone()).len(len);
-    builder = builder.null_bit_buffer(validity.map(|bits| Buffer::from_vec(Bits::into_bytes(bits))));
+    builder = builder.null_bit_buffer(validity.map(|bits| Buffer::from_vec(bits.into_bytes())));
     builder = match data {
         Data::Null => builder,
         Data::Bits(bits) => builder.add_buffer(Buffer::from_vec(bits.into_bytes())),
         Data::Fixed { bytes, .. } => builder.add_buffer(Buffer::from_vec(bytes)),
         Data::Bytes { offsets, bytes, large } => {
-            builder.add_buffer(bounds(offsets, large)).add_buffer(Buffer::from_vec(bytes))
+            let offsets = match large {
+                true => Buffer::from_vec(offsets.into_iter().map(i64::from).collect::<Vec<_>>()),
+                false => Buffer::from_vec(offsets),
+            };
+            builder.add_buffer(offsets).add_buffer(Buffer::from_vec(bytes))
         }
-        Data::List { offsets, items, large } => match data_type {
-            to::DataType::List(item) | to::DataType::LargeList(item) | to::DataType::Map(item, _) => {
-                builder.add_buffer(bounds(offsets, large)).add_child_data(array(*items, item.data_type())?)
-            }
-            _ => return Err(Error::batch("batch.arrow", "a list that is none")),
-        },
-        Data::FixedList { items, .. } => match data_type {
-            to::DataType::FixedSizeList(item, _) => builder.add_child_data(array(*items, item.data_type())?),
-            _ => return Err(Error::batch("batch.arrow", "a list that is none")),
-        },
-        Data::Struct(columns) => match data_type {
-            to::DataType::Struct(fields) => {
-                for (field, column) in fields.iter().zip(columns) {
-                    builder = builder.add_child_data(array(column, field.data_type())?);
-                }
-                builder
-            }
-            _ => return Err(Error::batch("batch.arrow", "a struct that is none")),
-        },
+        _ => return Err(Error::batch("batch.arrow", format!("a column's values are not of its type, {data_type}"))),
     };
-    builder.align_buffers(true).build().map_err(|error| Error::batch("batch.arrow", error.to_string()))
+    let built = builder.align_buffers(true).build();
+    built.map(make_array).map_err(|error| Error::batch("batch.arrow", error.to_string()))
 }
 
-fn bounds(offsets: Vec<i32>, large: bool) -> Buffer {
-    if large {
-        Buffer::from_vec(offsets.into_iter().map(i64::from).collect::<Vec<_>>())
-    } else {
-        Buffer::from_vec(offsets)
+fn nulls(validity: Option<Bits>, len: usize) -> Result<Option<NullBuffer>> {
+    match validity {
+        None => Ok(None),
+        Some(bits) if bits.len() == len => {
+            let bytes = bits.into_bytes();
+            match bytes.len() >= len.div_ceil(8) {
+                true => Ok(Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bytes), 0, len)))),
+                false => Err(Error::batch("batch.nulls", "a column has fewer bits of validity than rows")),
+            }
+        }
+        Some(_) => Err(Error::batch("batch.nulls", "a column has fewer or more bits of validity than rows")),
+    }
+}
+
+fn bounds(offsets: Vec<i32>, len: usize, items: usize) -> Result<OffsetBuffer<i32>> {
+    let last = offsets.last().and_then(|&last| usize::try_from(last).ok());
+    let rising = offsets.first() == Some(&0) && offsets.is_sorted() && last.is_some_and(|last| last <= items);
+    match rising && offsets.len() == len + 1 {
+        true => Ok(OffsetBuffer::new(offsets.into())),
+        false => Err(Error::batch("batch.offsets", "the offsets of a list do not rise from 0 to its items")),
     }
 }

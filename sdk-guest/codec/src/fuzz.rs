@@ -101,12 +101,58 @@ pub fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Result<Vec<u8>, (Stri
 }
 
 const WORDS: [&str; 24] = [
-    "a", "b", "id", "type", "é", "x y", "", "\\n", "\\\"", "\\u00e9", "\\ud83d\\ude00", "\\ud83d", "\\u0000", "actor", "created_at", "𝄞", "\u{1}", "\t", "k\\/", "\\x", "long long long text",
-    "null", "0", "\u{feff}",
+    "a",
+    "b",
+    "id",
+    "type",
+    "é",
+    "x y",
+    "",
+    "\\n",
+    "\\\"",
+    "\\u00e9",
+    "\\ud83d\\ude00",
+    "\\ud83d",
+    "\\u0000",
+    "actor",
+    "created_at",
+    "𝄞",
+    "\u{1}",
+    "\t",
+    "k\\/",
+    "\\x",
+    "long long long text",
+    "null",
+    "0",
+    "\u{feff}",
 ];
 const NUMBERS: [&str; 26] = [
-    "0", "-0", "1", "-1", "42", "1e3", "4.0", "21.7", "-0.9", "0.1", "1e400", "1e-400", "9007199254740993", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
-    "18446744073709551615", "18446744073709551616", "01", "1.", ".5", "+1", "-", "1E+2", "123456789.123456789", "99999999999999999999999999999999999999999",
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "42",
+    "1e3",
+    "4.0",
+    "21.7",
+    "-0.9",
+    "0.1",
+    "1e400",
+    "1e-400",
+    "9007199254740993",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "18446744073709551616",
+    "01",
+    "1.",
+    ".5",
+    "+1",
+    "-",
+    "1E+2",
+    "123456789.123456789",
+    "99999999999999999999999999999999999999999",
 ];
 
 /// A document, mostly sound.
@@ -172,7 +218,7 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
         1 => bytes.insert(at, byte),
         2 => {
             bytes.remove(at);
-        },
+        }
         3 => bytes.truncate(at),
         _ => {
             let again = bytes[at..].to_vec();
@@ -191,7 +237,8 @@ fn is_json(bytes: &[u8]) -> bool {
     match oracle(bytes) {
         Ok(_) => true,
         Err(error) if error.to_string().contains("number out of range") => {
-            serde_json::from_slice::<serde::de::IgnoredAny>(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)).is_ok()
+            serde_json::from_slice::<serde::de::IgnoredAny>(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+                .is_ok()
         }
         Err(_) => false,
     }
@@ -265,9 +312,11 @@ fn same(array: &Array, data_type: &DataType, row: usize, expected: &Value) -> bo
             _ => false,
         },
         (DataType::Decimal128(..), Value::Number(_)) => true,
-        (DataType::Struct(fields), Value::Object(object)) => fields.iter().zip(array.fields()).all(|(field, column)| {
-            same(column, &field.data_type, row, object.get(&field.name).unwrap_or(&Value::Null))
-        }),
+        (DataType::Struct(fields), Value::Object(object)) => {
+            fields.iter().zip(array.fields()).all(|(field, column)| {
+                same(column, &field.data_type, row, object.get(&field.name).unwrap_or(&Value::Null))
+            })
+        }
         (DataType::List(item), Value::Array(values)) => match array.data() {
             Data::List { offsets, items, .. } => {
                 let (from, to) = (offsets[row] as usize, offsets[row + 1] as usize);
@@ -345,7 +394,8 @@ pub fn json_cuts(seed: u64) {
     let mut random = Random::new(seed);
     let count = 2 + random.below(20);
     let messages: Vec<Vec<u8>> = (0..count).map(|_| message(&mut random)).collect();
-    let settings = random.pick(&["{}", r#"{"duplicates":"last"}"#, r#"{"unknown":"capture"}"#, r#"{"unknown":"fail"}"#]);
+    let settings =
+        random.pick(&["{}", r#"{"duplicates":"last"}"#, r#"{"unknown":"capture"}"#, r#"{"unknown":"fail"}"#]);
     let settings: Settings<()> = serde_json::from_str(settings).unwrap();
     let schema: Schema = schema_text::parse(random.pick(&[
         r#"{"a":"int64","b":"utf8","id":"float64","type":["utf8"],"actor":{"a":"utf8","b":"bool"}}"#,

@@ -35,6 +35,19 @@ pub struct Moment {
     pub date_only: bool,
 }
 
+/// The day of the last time that was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Day {
+    text: [u8; 10],
+    days: i64,
+}
+
+impl Default for Day {
+    fn default() -> Self {
+        Self { text: *b"1970-01-01", days: 0 }
+    }
+}
+
 /// A time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Clock {
@@ -51,8 +64,21 @@ impl Moment {
     /// # Errors
     /// It is not written like that, or there is no such time.
     pub fn parse(text: &[u8]) -> Read<Self> {
-        let (date, rest) = text.split_at_checked(10).ok_or(TimeFault::Syntax)?;
-        let days = i64::from(days(date).ok_or(TimeFault::Syntax)?);
+        Self::parse_near(text, &mut Day::default())
+    }
+
+    /// The same, for a time that is likely of the same day as the last one.
+    ///
+    /// # Errors
+    /// As those of [`Moment::parse`].
+    #[inline]
+    pub fn parse_near(text: &[u8], last: &mut Day) -> Read<Self> {
+        let (date, rest) = text.split_first_chunk::<10>().ok_or(TimeFault::Syntax)?;
+        if last.text != *date {
+            let days = i64::from(days(date).ok_or(TimeFault::Syntax)?);
+            *last = Day { text: *date, days };
+        }
+        let days = last.days;
         let Some((separator, rest)) = rest.split_first() else {
             return Ok(Self { seconds: days * DAY, nanos: 0, finer: false, zone: None, date_only: true });
         };
@@ -70,6 +96,28 @@ impl Moment {
     /// # Errors
     /// A digit would be lost, or the unit does not reach so far.
     pub fn count(&self, unit: TimeUnit, rounding: Option<Rounding>) -> Read<i64> {
+        let exact = |scale: i64, per_unit: u32| {
+            let rest = self.nanos % per_unit;
+            let in_calendar = (FIRST_DAY * DAY..(LAST_DAY + 1) * DAY).contains(&self.seconds);
+            (rest == 0 && !self.finer && in_calendar)
+                .then(|| self.seconds.checked_mul(scale)?.checked_add(i64::from(self.nanos / per_unit)))
+                .flatten()
+        };
+        // Almost all times are exact; the divisors are constants in each arm.
+        let count = match unit {
+            TimeUnit::Second => exact(1, NANOS),
+            TimeUnit::Millisecond => exact(1_000, 1_000_000),
+            TimeUnit::Microsecond => exact(1_000_000, 1_000),
+            TimeUnit::Nanosecond => exact(1_000_000_000, 1),
+        };
+        match count {
+            Some(count) => Ok(count),
+            None => self.count_far(unit, rounding),
+        }
+    }
+
+    #[inline(never)]
+    fn count_far(&self, unit: TimeUnit, rounding: Option<Rounding>) -> Read<i64> {
         let per_unit = nanos_of(unit);
         let (units, rest) = (self.nanos / per_unit, self.nanos % per_unit);
         let whole = i128::from(self.seconds) * i128::from(NANOS / per_unit) + i128::from(units);
@@ -256,9 +304,26 @@ mod tests {
         check("0000-01-01T00:00:00Z", Some(-62_167_219_200_000));
         check("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999));
         for wrong in [
-            "1900-02-29", "2021-13-01", "2021-00-01", "2021-07-21T25:00:00Z", "2021-07-21T24:00:00Z", "soon", "", "2021-07-21T",
-            "2021-07-21 ", "2021-07-21T06:00:00.Z", "2021-07-21T06:00:00+24:00", "2021-07-21T06:00:00+02:60", "2021-7-21",
-            "0000-01-01T00:00:00+00:01", "9999-12-31T23:59:59-00:01", "2021-07-21X06:00:00", "2021-07-21T06:00:00Zulu", "+021-07-21", "2021-07-21T6:00:00",
+            "1900-02-29",
+            "2021-13-01",
+            "2021-00-01",
+            "2021-07-21T25:00:00Z",
+            "2021-07-21T24:00:00Z",
+            "soon",
+            "",
+            "2021-07-21T",
+            "2021-07-21 ",
+            "2021-07-21T06:00:00.Z",
+            "2021-07-21T06:00:00+24:00",
+            "2021-07-21T06:00:00+02:60",
+            "2021-7-21",
+            "\0\0\0\0\0\0\0\0\0\0",
+            "0000-01-01T00:00:00+00:01",
+            "9999-12-31T23:59:59-00:01",
+            "2021-07-21X06:00:00",
+            "2021-07-21T06:00:00Zulu",
+            "+021-07-21",
+            "2021-07-21T6:00:00",
         ] {
             check(wrong, None);
         }

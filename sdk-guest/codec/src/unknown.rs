@@ -46,16 +46,17 @@ struct Slot {
 }
 
 impl Counter {
-    /// The slot of a new name, if it is not too long and there are not too many; the same name must come only once.
-    pub fn slot(&mut self, name: String) -> Option<u32> {
+    /// The slot of a new name: slot 0, which counts others, if it is too long or there are too many. The same name must come
+    /// only once.
+    pub fn slot(&mut self, name: String) -> u32 {
         if self.slots.is_empty() {
             self.slots.push(Slot { name: OTHERS.into(), count: 0, touched: false });
         }
         if name.len() > NAME || self.slots.len() > NAMES {
-            return None;
+            return 0;
         }
         self.slots.push(Slot { name, count: 0, touched: false });
-        u32::try_from(self.slots.len() - 1).ok()
+        u32::try_from(self.slots.len() - 1).unwrap_or(0)
     }
 
     /// Whether one more key may be remembered.
@@ -65,9 +66,8 @@ impl Counter {
         learns
     }
 
-    /// The message at hand has the field of `slot`, or one without a slot.
-    pub fn touch(&mut self, slot: Option<u32>) {
-        let index = slot.unwrap_or(0);
+    /// The message at hand has the field of this slot.
+    pub fn touch(&mut self, index: u32) {
         if let Some(slot) = self.slots.get_mut(index as usize)
             && !slot.touched
         {
@@ -101,11 +101,11 @@ mod tests {
     fn messages_are_counted_once_a_name() {
         let mut counter = Counter::default();
         let a = counter.slot("a".into());
-        assert_eq!(counter.slot("x".repeat(NAME + 1)), None);
+        assert_eq!(counter.slot("x".repeat(NAME + 1)), 0);
         for has_row in [true, false, true] {
             counter.touch(a);
             counter.touch(a);
-            counter.touch(None);
+            counter.touch(0);
             counter.end(has_row);
         }
         counter.end(true);

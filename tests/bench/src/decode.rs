@@ -11,14 +11,11 @@ use arrow::{
     json::{ReaderBuilder, reader::infer_json_schema},
 };
 use spout_codec::{
-    Decode as _, batch::schema_text,
+    Decode as _,
+    batch::schema_text,
     json::{Json, Settings},
 };
-use spout_host::{
-    data::Messages,
-    plugin::Decoding,
-    producer::SchemaText,
-};
+use spout_host::{data::Messages, plugin::Decoding, producer::SchemaText};
 
 use crate::{
     events::{self, SCHEMA},
@@ -42,9 +39,15 @@ pub(crate) async fn run() -> Result<()> {
     let schema = readable(&infer_json_schema(text.as_slice(), None)?.0);
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let batches = vec![text; 8];
-    measure(&format!("{name}, all columns"), &batches, &SchemaText::print(&schema).map_err(anyhow::Error::msg)?.to_string()).await?;
+    measure(
+        &format!("{name}, all columns"),
+        &batches,
+        &SchemaText::print(&schema).map_err(anyhow::Error::msg)?.to_string(),
+    )
+    .await?;
     let few = schema.project(&(0..schema.fields().len().min(3)).collect::<Vec<_>>())?;
-    measure(&format!("{name}, 3 columns"), &batches, &SchemaText::print(&few).map_err(anyhow::Error::msg)?.to_string()).await
+    measure(&format!("{name}, 3 columns"), &batches, &SchemaText::print(&few).map_err(anyhow::Error::msg)?.to_string())
+        .await
 }
 
 /// `schema` without what says nothing: columns that are null everywhere are texts, empty objects are left out.

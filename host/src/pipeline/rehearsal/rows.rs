@@ -8,9 +8,7 @@ use serde_json::Value;
 use super::{Problem, Rehearsal};
 use crate::{
     data::{Batch, Blobs, Messages, PartitionId, Position, Span},
-    producer::{
-        self, Decoder, DecoderFactory, DecoderSpec, JsonSpec, MetadataColumn, NativeDecoder, SchemaPin,
-    },
+    producer::{self, Decoder, DecoderFactory, DecoderSpec, JsonSpec, MetadataColumn, NativeDecoder, SchemaPin},
     spec::{StepSpec, TestSpec},
 };
 
@@ -94,7 +92,10 @@ async fn decoders(rehearsal: &Rehearsal, test: &TestSpec) -> DecoderFactory {
         (None, None) => factory.schema().await,
         (declared, _) => declared,
     };
-    factory.spec = DecoderSpec::Native(NativeDecoder::Json(JsonSpec { unknown: spout_codec::Unknown::Fail, ..JsonSpec::default() }));
+    factory.spec = DecoderSpec::Native(NativeDecoder::Json(JsonSpec {
+        unknown: spout_codec::Unknown::Fail,
+        ..JsonSpec::default()
+    }));
     (factory.task, factory.metadata) = (None, Vec::<MetadataColumn>::new());
     factory.pin = SchemaPin::new(schema);
     factory

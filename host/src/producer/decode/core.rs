@@ -94,7 +94,8 @@ impl Slices {
         if origins.is_empty() {
             let mut faulty = faults.iter().map(|fault| fault.message).peekable();
             let count = u32::try_from(input.len()).unwrap_or(u32::MAX);
-            self.origins.extend((0..count).filter(|message| faulty.next_if_eq(message).is_none()).take(rows).map(moved));
+            self.origins
+                .extend((0..count).filter(|message| faulty.next_if_eq(message).is_none()).take(rows).map(moved));
         } else {
             self.origins.extend(origins.into_iter().map(moved));
         }

@@ -153,7 +153,7 @@ impl DecoderFactory {
     }
 
     /// Opens the decoder; `pinned` is the schema it has to keep to.
-    async fn open(&self, pinned: Option<&SchemaRef>, messages: &Messages, span: &Span) -> Result<Running, Error> {
+    async fn open(&self, pinned: Option<&SchemaRef>, span: &Span) -> Result<Running, Error> {
         match &self.spec {
             DecoderSpec::Native(native) => {
                 let file = match native.file() {
@@ -164,7 +164,7 @@ impl DecoderFactory {
                         Some(read.map_err(|source| Error::File { decoder: self.name().into(), path, source })?)
                     }
                 };
-                let opened = native.open(file.as_deref(), pinned, Some(messages));
+                let opened = native.open(file.as_deref(), pinned);
                 Ok(Running::Native(opened.map_err(|reason| self.refused(reason))?))
             }
             DecoderSpec::Plugin(spec) => {
@@ -223,7 +223,7 @@ impl Decoder {
     /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.
     async fn first(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
         let mut pin = self.factory.pin.hold().await;
-        let mut running = self.factory.open(pin.as_ref(), messages, span).await?;
+        let mut running = self.factory.open(pin.as_ref(), span).await?;
         let rows = running.decode(messages, span).await?;
         if !is_settled(pin.as_ref()) {
             let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());

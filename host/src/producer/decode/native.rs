@@ -11,10 +11,7 @@ use super::{
     Native, arrow_ipc::ArrowStreams, conform::Conforming, core, csv::Csv, json, lines, protobuf::Protobuf, raw,
     raw::RawDecoder, rows,
 };
-use crate::{
-    data::Messages,
-    producer::{NativeDecoder, SchemaText},
-};
+use crate::producer::{NativeDecoder, SchemaText};
 
 impl NativeDecoder {
     /// What it is called in a spec.
@@ -45,7 +42,7 @@ impl NativeDecoder {
                 Some(std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
             }
         };
-        self.open(file.as_deref(), None, None).map(|_| ())
+        self.open(file.as_deref(), None).map(|_| ())
     }
 
     fn declared(&self) -> Option<&SchemaText> {
@@ -97,13 +94,8 @@ impl NativeDecoder {
         }
     }
 
-    /// Opens it with the content of [`Self::file`], the schema to keep to and the first messages, as far as there are any.
-    pub(super) fn open(
-        &self,
-        file: Option<&[u8]>,
-        pinned: Option<&SchemaRef>,
-        messages: Option<&Messages>,
-    ) -> Result<Box<dyn Native>, String> {
+    /// Opens it with the content of [`Self::file`] and the schema to keep to, if there is one.
+    pub(super) fn open(&self, file: Option<&[u8]>, pinned: Option<&SchemaRef>) -> Result<Box<dyn Native>, String> {
         let declared = self.declared().map(SchemaText::parse).transpose()?.map(Arc::new);
         if let Some(field) = declared.as_ref().and_then(|schema| schema.fields().iter().find(is_null)) {
             return Err(format!("column `{}` has the type null, which says nothing; choose another", field.name()));

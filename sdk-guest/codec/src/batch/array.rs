@@ -25,15 +25,23 @@ impl Bits {
     /// Adds `count` equal bits at the end.
     pub fn extend(&mut self, bit: bool, count: usize) {
         let end = self.len + count;
-        while self.len < end && !self.len.is_multiple_of(8) {
-            self.push(bit);
-        }
-        let whole = (end - self.len) / 8;
-        self.bytes.resize(self.bytes.len() + whole, if bit { u8::MAX } else { 0 });
-        self.len += whole * 8;
-        self.set += if bit { whole * 8 } else { 0 };
-        while self.len < end {
-            self.push(bit);
+        if bit {
+            while self.len < end && !self.len.is_multiple_of(8) {
+                self.push(true);
+            }
+            let whole = (end - self.len) / 8;
+            if whole > 0 {
+                self.bytes.resize(self.bytes.len() + whole, u8::MAX);
+                self.len += whole * 8;
+                self.set += whole * 8;
+            }
+            while self.len < end {
+                self.push(true);
+            }
+        } else {
+            // Bits behind the end are not set already.
+            self.bytes.resize(end.div_ceil(8), 0);
+            self.len = end;
         }
     }
 

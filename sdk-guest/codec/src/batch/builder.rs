@@ -26,6 +26,8 @@ enum Values {
         offsets: Vec<i32>,
         bytes: Vec<u8>,
         large: bool,
+        /// How long the last column was.
+        last: usize,
     },
     List {
         offsets: Vec<i32>,
@@ -44,7 +46,7 @@ impl ArrayBuilder {
     /// A builder for columns of `data_type`.
     #[must_use]
     pub fn new(data_type: &DataType) -> Self {
-        let bytes = |large| Values::Bytes { offsets: vec![0], bytes: Vec::new(), large };
+        let bytes = |large| Values::Bytes { offsets: vec![0], bytes: Vec::new(), large, last: 0 };
         let list =
             |item: &Field, large| Values::List { offsets: vec![0], items: Box::new(Self::new(&item.data_type)), large };
         let values = match data_type {
@@ -81,7 +83,7 @@ impl ArrayBuilder {
         self.len == 0
     }
 
-    /// Makes room for `rows` more rows of the types whose size is known.
+    /// Makes room for `rows` more rows: of the types whose size is known, and of texts as long as those of the last column.
     ///
     /// # Errors
     /// There is not so much memory.
@@ -90,7 +92,10 @@ impl ArrayBuilder {
             Values::Null => Ok(()),
             Values::Bits(bits) => bits.try_reserve(rows),
             Values::Fixed { width, bytes } => bytes.try_reserve(rows.saturating_mul(*width)),
-            Values::Bytes { offsets, .. } | Values::List { offsets, .. } => offsets.try_reserve(rows),
+            Values::Bytes { offsets, bytes, last, .. } => {
+                offsets.try_reserve(rows).and_then(|()| bytes.try_reserve(*last))
+            }
+            Values::List { offsets, .. } => offsets.try_reserve(rows),
             Values::FixedList { length, items } => return items.try_reserve(rows.saturating_mul(*length)),
             Values::Struct(fields) => return fields.iter_mut().try_for_each(|field| field.try_reserve(rows)),
         };
@@ -320,11 +325,14 @@ impl ArrayBuilder {
             Values::Null => Data::Null,
             Values::Bits(bits) => Data::Bits(std::mem::take(bits)),
             Values::Fixed { width, bytes } => Data::Fixed { width: *width, bytes: std::mem::take(bytes) },
-            Values::Bytes { offsets, bytes, large } => Data::Bytes {
-                offsets: std::mem::replace(offsets, vec![0]),
-                bytes: std::mem::take(bytes),
-                large: *large,
-            },
+            Values::Bytes { offsets, bytes, large, last } => {
+                *last = bytes.len();
+                Data::Bytes {
+                    offsets: std::mem::replace(offsets, vec![0]),
+                    bytes: std::mem::take(bytes),
+                    large: *large,
+                }
+            }
             Values::List { offsets, items, large } => Data::List {
                 offsets: std::mem::replace(offsets, vec![0]),
                 items: Box::new(items.finish()),

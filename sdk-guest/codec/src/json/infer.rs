@@ -8,12 +8,14 @@
 use std::collections::HashMap;
 
 use super::{
-    Settings, Utf8,
-    rows,
+    Settings, Utf8, rows,
     scan::{DEEPEST, Scanner},
     wrong::Wrong,
 };
-use crate::{DataType, Field, Input, Schema, number::{Grammar, Number}};
+use crate::{
+    DataType, Field, Input, Schema,
+    number::{Grammar, Number},
+};
 
 /// Messages looked at.
 const SAMPLE: usize = 8192;
@@ -74,7 +76,8 @@ pub(super) fn schema(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>
         left -= 1;
         let mut scanner = Scanner::new(input.bytes, from, to, depth);
         // The message is checked as a whole, so that a broken one leaves no trace.
-        let sound = utf8.check(message, from, to).and_then(|()| rows::whole(&mut Scanner::new(input.bytes, from, to, depth)));
+        let sound =
+            utf8.check(message, from, to).and_then(|()| rows::whole(&mut Scanner::new(input.bytes, from, to, depth)));
         if sound.is_ok() && scanner.peek() == b'{' {
             drop(object(&mut scanner, &mut fields, 0, &mut bounds));
         }

@@ -142,7 +142,10 @@ impl<'a> Utf8<'a> {
         if to.saturating_sub(from) > i32::MAX as usize {
             return Err(Error::batch("batch.bytes", "more than 2 GiB of messages in one call; fetch fewer at once"));
         }
-        let run = input.bytes.get(from..to).ok_or_else(|| Error::batch("batch.bounds", "messages reach beyond their bytes"))?;
+        let run = input
+            .bytes
+            .get(from..to)
+            .ok_or_else(|| Error::batch("batch.bounds", "messages reach beyond their bytes"))?;
         Ok(Self { bytes: input.bytes, all: simdutf8::basic::from_utf8(run).is_ok() })
     }
 

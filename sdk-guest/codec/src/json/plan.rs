@@ -3,9 +3,12 @@
 //! Objects of one kind mostly have their keys in one order. Each key remembers the one that followed it last time, so that
 //! the next key is compared where it lies, as `"name":`, before it is looked up. What comes out never depends on it.
 
-use std::{cell::Cell, collections::HashMap};
+use std::{cell::Cell, collections::HashMap, ops::Range};
 
-use super::{scan::Scanner, wrong::Wrong};
+use super::{
+    scan::{Likely, Scanner},
+    wrong::Wrong,
+};
 use crate::{
     DataType, Error, Field, Result, TimeUnit, text,
     unknown::{Counter, Unknown},
@@ -66,12 +69,11 @@ pub(super) enum Kind {
     Map(DataType, Box<Node>),
 }
 
+/// Fills a line of the cache, as wide objects have many.
 #[derive(Debug)]
+#[repr(align(64))]
 struct Key {
-    /// `"name":` as it mostly stands in a message; empty where it cannot be compared like that.
-    text: Vec<u8>,
-    first: u64,
-    mask: u64,
+    likely: Likely,
     target: Target,
     next: Cell<u32>,
 }
@@ -80,20 +82,20 @@ struct Key {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target {
     /// Into this column.
-    Column(usize),
+    Column(u32),
     /// Nowhere: nobody wants it.
     Unwanted,
     /// It is not in the schema; counted in this slot.
-    Unknown(Option<u32>),
+    Unknown(u32),
 }
 
 /// A key that was read.
 #[derive(Debug)]
-pub(super) struct Found<'a> {
+pub(super) struct Found {
     pub(super) target: Target,
-    /// The key as it stands in the message, without quotes.
-    pub(super) written: &'a [u8],
     key: u32,
+    /// Where the key stands, without quotes.
+    pub(super) written: Range<usize>,
 }
 
 impl Plan {
@@ -111,7 +113,7 @@ impl Plan {
             if plan.index.contains_key(field.name.as_bytes()) {
                 return Err(Error::config(format!("column `{path}` stands twice in the schema")));
             }
-            plan.add(field.name.as_bytes(), Target::Column(at));
+            plan.add(field.name.as_bytes(), Target::Column(u32::try_from(at).unwrap_or(NONE)));
             let written = written(&field.name);
             plan.columns.push(Column { name: field.name.clone(), written, node: Node::new(field, &path)? });
         }
@@ -128,33 +130,27 @@ impl Plan {
         if let Some(key) = self.index.remove(name.as_bytes())
             && let Some(key) = self.keys.get_mut(key as usize)
         {
-            key.text.clear();
+            key.likely.forget();
         }
     }
 
     fn add(&mut self, name: &[u8], target: Target) -> u32 {
-        // A name with something to escape could look like more than one key.
-        let plain = name.iter().all(|&byte| byte >= b' ' && byte != b'"' && byte != b'\\');
-        let text = if plain { [b"\"", name, b"\":"].concat() } else { Vec::new() };
-        let mut first = [0; 8];
-        first.iter_mut().zip(&text).for_each(|(to, from)| *to = *from);
-        let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
         let key = u32::try_from(self.keys.len()).unwrap_or(NONE);
         let next = Cell::new(key.saturating_add(1));
-        self.keys.push(Key { text, first: u64::from_le_bytes(first), mask, target, next });
+        self.keys.push(Key { likely: Likely::new(name), target, next });
         self.index.insert(name.into(), key);
         key
     }
 
     /// Takes the next key and its colon; `before` is the key before it.
     #[inline(always)]
-    pub(super) fn key<'a>(
+    pub(super) fn key(
         &mut self,
-        scanner: &mut Scanner<'a>,
-        before: Option<&Found<'a>>,
+        scanner: &mut Scanner<'_>,
+        before: Option<&Found>,
         counter: &mut Counter,
         unknown: Unknown,
-    ) -> std::result::Result<Found<'a>, Wrong> {
+    ) -> std::result::Result<Found, Wrong> {
         scanner.peek();
         let likely = self.after(before).get();
         if let Some(found) = self.try_key(scanner, likely) {
@@ -165,35 +161,38 @@ impl Plan {
 
     /// Takes this key and its colon, if they are next.
     #[inline(always)]
-    fn try_key<'a>(&self, scanner: &mut Scanner<'a>, likely: u32) -> Option<Found<'a>> {
-        let from = scanner.at;
+    fn try_key(&self, scanner: &mut Scanner<'_>, likely: u32) -> Option<Found> {
+        let from = scanner.at + 1;
         let key = self.keys.get(likely as usize)?;
-        if key.text.is_empty() || !scanner.take_key(&key.text, key.first, key.mask) {
+        if !scanner.take_key(&key.likely) {
             return None;
         }
-        let written = scanner.wide(from + 1).get(..key.text.len() - 3).unwrap_or_default();
-        Some(Found { target: key.target, written, key: likely })
+        Some(Found { target: key.target, key: likely, written: from..scanner.at - 2 })
     }
 
     #[inline(always)]
-    fn after(&self, before: Option<&Found<'_>>) -> &Cell<u32> {
+    fn after(&self, before: Option<&Found>) -> &Cell<u32> {
         before.and_then(|found| self.keys.get(found.key as usize)).map_or(&self.first, |key| &key.next)
     }
 
-    fn look_up<'a>(
+    #[inline(never)]
+    fn look_up(
         &mut self,
-        scanner: &mut Scanner<'a>,
-        before: Option<&Found<'a>>,
+        scanner: &mut Scanner<'_>,
+        before: Option<&Found>,
         counter: &mut Counter,
         unknown: Unknown,
-    ) -> std::result::Result<Found<'a>, Wrong> {
+    ) -> std::result::Result<Found, Wrong> {
         // One key may be missing here that is mostly there.
         let from = scanner.at;
         let skipped = self.keys.get(self.after(before).get() as usize).map_or(NONE, |key| key.next.get());
         if let Some(found) = self.try_key(scanner, skipped) {
             return Ok(found);
         }
+        scanner.peek();
+        let begin = scanner.at + 1;
         let text = scanner.key()?;
+        let written = begin..begin + text.inside.len();
         let mut room = Vec::new();
         let name = text.plain(&mut room);
         let known = self.index.get(name).copied();
@@ -212,7 +211,7 @@ impl Plan {
         if key != NONE {
             self.after(before).set(key);
         }
-        Ok(Found { target, written: text.inside, key })
+        Ok(Found { target, key, written })
     }
 }
 
@@ -235,7 +234,9 @@ impl Node {
             DataType::FixedSizeList(item, length) if fixed_items(&field.data_type) <= FIXED_ITEMS => {
                 Kind::FixedList(child(item)?, *length as usize)
             }
-            DataType::FixedSizeList(..) => return refused("has more items in a row than a list of one length may have"),
+            DataType::FixedSizeList(..) => {
+                return refused("has more items in a row than a list of one length may have");
+            }
             DataType::Map(entry) => match &entry.data_type {
                 DataType::Struct(fields) => match fields.as_slice() {
                     [key, value] if text::is_scalar(&key.data_type) => Kind::Map(key.data_type.clone(), child(value)?),
@@ -252,7 +253,9 @@ impl Node {
 fn fixed_items(data_type: &DataType) -> u64 {
     match data_type {
         DataType::FixedSizeList(item, length) => u64::from(*length).saturating_mul(fixed_items(&item.data_type)),
-        DataType::Struct(fields) => fields.iter().map(|field| fixed_items(&field.data_type)).fold(1, u64::saturating_add),
+        DataType::Struct(fields) => {
+            fields.iter().map(|field| fixed_items(&field.data_type)).fold(1, u64::saturating_add)
+        }
         _ => 1,
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     number::{Grammar, Number},
     reason::Misfit,
     text,
-    time::{Moment, has_calendar},
+    time::{Day, Moment, has_calendar},
     unknown::{Counter, Unknown},
 };
 
@@ -45,6 +45,8 @@ struct Aside {
     path: Vec<u8>,
     /// Texts without their escapes.
     room: Vec<u8>,
+    /// The day of the last time.
+    day: Day,
 }
 
 impl Rows {
@@ -77,6 +79,7 @@ impl Rows {
             captured: Vec::new(),
             path: Vec::new(),
             room: Vec::new(),
+            day: Day::default(),
         };
         let builders = ArrayBuilder::all(&fields);
         Ok(Self { plan, builders, schema: Schema::new(fields), rows: 0, aside, depth: settings.depth as usize })
@@ -186,12 +189,14 @@ fn object(
 ) -> Read {
     scanner.enter(level)?;
     if !scanner.take(b'}') {
-        let mut before: Option<Found<'_>> = None;
+        let mut before: Option<Found> = None;
         loop {
             let found = plan.key(scanner, before.as_ref(), &mut aside.counter, aside.unknown)?;
             match found.target {
                 Target::Column(at) => {
-                    if let (Some(column), Some(builder)) = (plan.columns.get_mut(at), builders.get_mut(at)) {
+                    if let (Some(column), Some(builder)) =
+                        (plan.columns.get_mut(at as usize), builders.get_mut(at as usize))
+                    {
                         column.read(scanner, builder, row, level + 1, aside)?;
                     }
                 }
@@ -201,7 +206,7 @@ fn object(
                 Target::Unknown(slot) => {
                     aside.counter.touch(slot);
                     let text = scanner.skip(level + 1)?;
-                    aside.capture(found.written, text);
+                    aside.capture(scanner.at(&found.written), text);
                 }
             }
             if !scanner.more(b'}')? {
@@ -304,7 +309,7 @@ impl Node {
             Kind::Bool if first == b'f' && scanner.take_all(b"false") => builder.push_bool(false),
             Kind::Timestamp(unit, zoned) if first == b'"' => {
                 let at = scanner.at;
-                match timestamp(scanner.string()?, *unit, *zoned, &aside.coerce) {
+                match timestamp(scanner.string()?, *unit, *zoned, aside) {
                     Some(count) => builder.push_fixed(count.to_le_bytes()),
                     None => {
                         scanner.at = at;
@@ -355,7 +360,9 @@ impl Node {
                 }
                 Misfit::Range
             }
-            (Kind::FixedList(item, length), b'[') => return fixed_list(item, *length, &self.data_type, scanner, builder, level, aside),
+            (Kind::FixedList(item, length), b'[') => {
+                return fixed_list(item, *length, &self.data_type, scanner, builder, level, aside);
+            }
             (Kind::Map(key, value), b'{') => return map(key, value, scanner, builder, level, aside),
             (Kind::List(_) | Kind::FixedList(..) | Kind::Struct(_) | Kind::Map(..), _) => Misfit::Type,
             (_, b'"') => {
@@ -365,10 +372,12 @@ impl Node {
                     Err(misfit) => misfit,
                 }
             }
-            (kind, b'-' | b'0'..=b'9') => match number(builder, kind, &self.data_type, scanner.number()?, &aside.coerce) {
-                Ok(()) => return Ok(()),
-                Err(misfit) => misfit,
-            },
+            (kind, b'-' | b'0'..=b'9') => {
+                match number(builder, kind, &self.data_type, scanner.number()?, &aside.coerce) {
+                    Ok(()) => return Ok(()),
+                    Err(misfit) => misfit,
+                }
+            }
             _ => Misfit::Type,
         };
         scanner.at = from;
@@ -391,9 +400,10 @@ fn push_text(scanner: &Scanner<'_>, builder: &mut ArrayBuilder, text: Text<'_>) 
 
 /// A time without escapes, which almost all are.
 #[inline(always)]
-fn timestamp(text: Text<'_>, unit: TimeUnit, zoned: bool, coerce: &Coerce) -> Option<i64> {
-    let moment = Moment::parse(text.inside).ok().filter(|moment| moment.zone.is_some() || !zoned)?;
-    moment.count(unit, coerce.round_times).ok()
+fn timestamp(text: Text<'_>, unit: TimeUnit, zoned: bool, aside: &mut Aside) -> Option<i64> {
+    let moment =
+        Moment::parse_near(text.inside, &mut aside.day).ok().filter(|moment| moment.zone.is_some() || !zoned)?;
+    moment.count(unit, aside.coerce.round_times).ok()
 }
 
 /// A text where the column is none.

@@ -21,6 +21,38 @@ pub(super) struct Scanner<'a> {
     depth: usize,
 }
 
+/// A key as it mostly stands in a message, ready to be compared: `"name":`.
+#[derive(Debug, Default)]
+pub(super) struct Likely {
+    /// Empty where it cannot be compared like that.
+    text: Vec<u8>,
+    /// Its first eight bytes, those there are.
+    first: u64,
+    mask: u64,
+    /// Its last eight bytes, where it has more than eight.
+    last: u64,
+}
+
+impl Likely {
+    pub(super) fn new(name: &[u8]) -> Self {
+        // A name with something to escape could look like more than one key.
+        if name.iter().any(|&byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            return Self::default();
+        }
+        let text = [b"\"", name, b"\":"].concat();
+        let mut first = [0; 8];
+        first.iter_mut().zip(&text).for_each(|(to, from)| *to = *from);
+        let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
+        let last = text.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+        Self { text, first: u64::from_le_bytes(first), mask, last }
+    }
+
+    /// Never again the key that is next.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// The inside of a string.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Text<'a> {
@@ -31,14 +63,44 @@ pub(super) struct Text<'a> {
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// Sets the high bit of bytes that are a quote, a backslash or a control character. Exact up to the first one that is set.
+/// A bit for each of 16 bytes that is a quote, a backslash or a control character.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
-fn special(word: u64) -> u64 {
-    let quote = word ^ (LOW * b'"' as u64);
-    let slash = word ^ (LOW * b'\\' as u64);
-    let found = quote.wrapping_sub(LOW) | slash.wrapping_sub(LOW) | word.wrapping_sub(LOW * 0x20);
-    // Bytes of 128 and above are none of them.
-    found & !word & HIGH
+fn special(chunk: &[u8; 16]) -> u32 {
+    use std::arch::x86_64::{
+        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
+    };
+    let all = u128::from_le_bytes(*chunk);
+    // SAFETY: these instructions are SSE2, which every target has that this function is built for.
+    unsafe {
+        let bytes = _mm_set_epi64x((all >> 64) as i64, all as i64);
+        let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
+        let slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
+        let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
+        _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control)) as u32
+    }
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+#[inline(always)]
+fn special(chunk: &[u8; 16]) -> u32 {
+    use std::arch::wasm32::{i8x16_bitmask, i8x16_eq, i8x16_splat, u8x16_lt, u8x16_splat, u64x2, v128_or};
+    let all = u128::from_le_bytes(*chunk);
+    let bytes = u64x2(all as u64, (all >> 64) as u64);
+    let quote = i8x16_eq(bytes, i8x16_splat(b'"' as i8));
+    let slash = i8x16_eq(bytes, i8x16_splat(b'\\' as i8));
+    let control = u8x16_lt(bytes, u8x16_splat(0x20));
+    i8x16_bitmask(v128_or(v128_or(quote, slash), control)).into()
+}
+
+#[cfg(not(any(
+    all(target_arch = "x86_64", target_feature = "sse2"),
+    all(target_arch = "wasm32", target_feature = "simd128")
+)))]
+#[inline(always)]
+fn special(chunk: &[u8; 16]) -> u32 {
+    let is = |byte: &u8| *byte < b' ' || *byte == b'"' || *byte == b'\\';
+    chunk.iter().enumerate().fold(0, |bits, (at, byte)| bits | u32::from(is(byte)) << at)
 }
 
 impl<'a> Scanner<'a> {
@@ -64,6 +126,11 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn since(&self, from: usize) -> &'a [u8] {
         self.bytes.get(from..self.at).unwrap_or_default()
+    }
+
+    /// A part of the message.
+    pub(super) fn at(&self, range: &std::ops::Range<usize>) -> &'a [u8] {
+        self.bytes.get(range.clone()).unwrap_or_default()
     }
 
     /// What is not read yet.
@@ -123,18 +190,23 @@ impl<'a> Scanner<'a> {
         is
     }
 
-    /// Takes `text`, whose first eight bytes are `first` under `mask`, if it is next.
+    /// Takes a key as it mostly stands in a message, if it is next.
     #[inline(always)]
-    pub(super) fn take_key(&mut self, text: &[u8], first: u64, mask: u64) -> bool {
+    pub(super) fn take_key(&mut self, key: &Likely) -> bool {
+        let length = key.text.len();
         let is = match self.word(self.at) {
             Some(word) => {
-                word & mask == first
-                    && self.at + text.len() <= self.bytes.len()
-                    && (text.len() <= 8 || self.bytes.get(self.at + 8..self.at + text.len()) == text.get(8..))
+                word & key.mask == key.first
+                    && self.at + length <= self.bytes.len()
+                    && (length <= 8
+                        || self.word(self.at + length - 8).is_some_and(|word| word == key.last)
+                            && (length <= 16
+                                || self.bytes.get(self.at + 8..self.at + length - 8) == key.text.get(8..length - 8)))
             }
-            None => self.rest().starts_with(text),
+            None => self.rest().starts_with(&key.text),
         };
-        self.at += if is { text.len() } else { 0 };
+        let is = is && length > 0;
+        self.at += if is { length } else { 0 };
         is
     }
 
@@ -158,12 +230,12 @@ impl<'a> Scanner<'a> {
     /// The first quote, backslash or control character from `at` on, within the message.
     #[inline(always)]
     fn find_special(&self, mut at: usize) -> usize {
-        while let Some(word) = self.word(at) {
-            let found = special(word);
+        while let Some(chunk) = self.wide.get(at..).and_then(|rest| rest.first_chunk()) {
+            let found = special(chunk);
             if found != 0 {
-                return at + (found.trailing_zeros() / 8) as usize;
+                return at + found.trailing_zeros() as usize;
             }
-            at += 8;
+            at += 16;
         }
         let rest = self.bytes.get(at..).unwrap_or_default();
         at + rest.iter().take_while(|&&byte| byte >= b' ' && byte != b'"' && byte != b'\\').count()
@@ -395,9 +467,8 @@ impl<'a> Scanner<'a> {
 }
 
 /// Powers of ten that are exact.
-const POWERS: [f64; 20] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19,
-];
+const POWERS: [f64; 20] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19];
 
 /// Eight digits at once, if all eight are.
 #[inline(always)]

@@ -70,7 +70,9 @@ impl<S> Settings<S> {
     pub(super) fn check(&self) -> Result<()> {
         match (self.depth, self.columns, self.unknown_column.as_str()) {
             (1..=1024, 1.., name) if !name.is_empty() => Ok(()),
-            (1..=1024, 1.., _) => Err(Error::config("`unknownColumn` is empty; name the column that captures unknown fields")),
+            (1..=1024, 1.., _) => {
+                Err(Error::config("`unknownColumn` is empty; name the column that captures unknown fields"))
+            }
             (1..=1024, ..) => Err(Error::config("`columns` must be at least 1")),
             _ => Err(Error::config("`depth` must be from 1 to 1024")),
         }

@@ -125,7 +125,8 @@ impl Why {
             Self::Missing => ("json.type", format!("{field} is missing, and its column has no nulls, at byte {at}")),
             Self::Unknown => ("json.unknown", format!("{field} is not in the schema, at byte {at}")),
             Self::Twice => {
-                let reason = format!("{field} stands twice in its object, at byte {at}; `duplicates: last` takes the last");
+                let reason =
+                    format!("{field} stands twice in its object, at byte {at}; `duplicates: last` takes the last");
                 ("json.duplicate", reason)
             }
             Self::NoObject(text) => {

@@ -4,7 +4,11 @@ mod grammar;
 mod oracle;
 mod values;
 
-use crate::{Array, Decode, Decoded, Input, Schema, json::{Json, Settings}, schema_text};
+use crate::{
+    Array, Decode, Decoded, Input, Schema,
+    json::{Json, Settings},
+    schema_text,
+};
 
 /// Messages as they lie in memory.
 #[derive(Debug, Default)]

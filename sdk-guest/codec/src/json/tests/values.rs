@@ -65,9 +65,13 @@ fn bad_messages_leave_no_trace() {
 #[track_caller]
 fn check(data_type: &str, settings: &str, cases: &[(&str, Option<&str>)]) {
     for (value, expected) in cases {
-        let schema = format!(r#"{{"x":{}}}"#, if data_type.starts_with(['{', '[']) { data_type.into() } else { format!("{data_type:?}") });
+        let schema = format!(
+            r#"{{"x":{}}}"#,
+            if data_type.starts_with(['{', '[']) { data_type.into() } else { format!("{data_type:?}") }
+        );
         let decoded = decode(&schema, settings, &[format!(r#"{{"x":{value}}}"#)]);
-        let shown = (decoded.batch.rows() == 1).then(|| show(column(&decoded, "x"), &decoded.batch.schema().fields()[0].data_type));
+        let shown = (decoded.batch.rows() == 1)
+            .then(|| show(column(&decoded, "x"), &decoded.batch.schema().fields()[0].data_type));
         assert_eq!(shown.as_deref(), *expected, "{data_type} {value}: {:?}", decoded.faults);
         assert!(expected.is_some() || decoded.faults[0].reason.starts_with("`x`"), "{:?}", decoded.faults);
     }
@@ -98,23 +102,45 @@ fn show(array: &Array, data_type: &DataType) -> String {
 fn whole_numbers_are_exact() {
     let max = "9223372036854775807";
     let cases = [
-        ("0", Some("0")), ("-0", Some("0")), ("1e3", Some("1000")), ("4.0", Some("4")), ("12e-1", None), ("21.7", None), ("-0.9", None),
-        ("9007199254740993", Some("9007199254740993")), (max, Some(max)), ("9223372036854775808", None), ("1E400", None),
-        ("\"22\"", None), ("true", None), ("{}", None), ("null", Some("null")), ("123456789012345678", Some("123456789012345678")),
-        ("12345678", Some("12345678")), ("1234567890", Some("1234567890")),
+        ("0", Some("0")),
+        ("-0", Some("0")),
+        ("1e3", Some("1000")),
+        ("4.0", Some("4")),
+        ("12e-1", None),
+        ("21.7", None),
+        ("-0.9", None),
+        ("9007199254740993", Some("9007199254740993")),
+        (max, Some(max)),
+        ("9223372036854775808", None),
+        ("1E400", None),
+        ("\"22\"", None),
+        ("true", None),
+        ("{}", None),
+        ("null", Some("null")),
+        ("123456789012345678", Some("123456789012345678")),
+        ("12345678", Some("12345678")),
+        ("1234567890", Some("1234567890")),
     ];
     check("int64", "{}", &cases);
     check("int8", "{}", &[("-128", Some("-128")), ("128", None), ("1e2", Some("100")), ("1e3", None)]);
     check("uint64", "{}", &[("18446744073709551615", Some("18446744073709551615")), ("-1", None), ("-0", Some("0"))]);
     let strings = r#"{"coerce":{"numbersFromStrings":true}}"#;
-    check("int64", strings, &[("\"22\"", Some("22")), ("\"2\\u0032\"", Some("22")), ("\"+5\"", None), ("\" 5\"", None), ("\"\"", None)]);
+    check(
+        "int64",
+        strings,
+        &[("\"22\"", Some("22")), ("\"2\\u0032\"", Some("22")), ("\"+5\"", None), ("\" 5\"", None), ("\"\"", None)],
+    );
     let loose = r#"{"coerce":{"numbersFromStrings":true,"looseNumbers":true,"trim":true}}"#;
     check("int64", loose, &[("\" +05 \"", Some("5"))]);
 }
 
 #[test]
 fn decimals_keep_their_digits() {
-    check("decimal128(6, 2)", "{}", &[("12.5", Some("1250")), ("1e3", Some("100000")), ("0.005", None), ("10000", None), ("\"1\"", None)]);
+    check(
+        "decimal128(6, 2)",
+        "{}",
+        &[("12.5", Some("1250")), ("1e3", Some("100000")), ("0.005", None), ("10000", None), ("\"1\"", None)],
+    );
     let up = r#"{"coerce":{"roundDecimals":"halfUp"}}"#;
     check("decimal128(6, 2)", up, &[("0.005", Some("1")), ("-0.005", Some("-1"))]);
 }
@@ -122,7 +148,11 @@ fn decimals_keep_their_digits() {
 #[test]
 fn floats_are_the_nearest_and_finite() {
     let cases = [
-        ("0.1", Some("0.1")), ("-0.0", Some("-0")), ("1e400", None), ("1e-400", Some("0")), ("9007199254740993", Some("9007199254740992")),
+        ("0.1", Some("0.1")),
+        ("-0.0", Some("-0")),
+        ("1e400", None),
+        ("1e-400", Some("0")),
+        ("9007199254740993", Some("9007199254740992")),
         ("123456789.123456789123456789", Some("123456789.12345679")),
         ("\"1.5\"", None),
     ];
@@ -133,8 +163,14 @@ fn floats_are_the_nearest_and_finite() {
 #[test]
 fn texts_hold_anything_byte_for_byte() {
     let cases = [
-        ("\"a\"", Some("a")), ("1.50", Some("1.50")), ("true", Some("true")), ("{}", Some("{}")), ("[1, {\"a\" : \"\\n\"}]", Some("[1, {\"a\" : \"\\n\"}]")),
-        ("null", Some("null")), ("\"sixteen bytes ok\"", Some("sixteen bytes ok")), ("\"seventeen bytes o\"", Some("seventeen bytes o")),
+        ("\"a\"", Some("a")),
+        ("1.50", Some("1.50")),
+        ("true", Some("true")),
+        ("{}", Some("{}")),
+        ("[1, {\"a\" : \"\\n\"}]", Some("[1, {\"a\" : \"\\n\"}]")),
+        ("null", Some("null")),
+        ("\"sixteen bytes ok\"", Some("sixteen bytes ok")),
+        ("\"seventeen bytes o\"", Some("seventeen bytes o")),
     ];
     check("utf8", "{}", &cases);
 }
@@ -142,14 +178,38 @@ fn texts_hold_anything_byte_for_byte() {
 #[test]
 fn times_have_texts_and_numbers() {
     let cases = [
-        ("\"1970-01-01T00:00:01.5Z\"", Some("1500")), ("\"1970-01-01T00:00:01.0005Z\"", None), ("1500", Some("1500")), ("1.5e3", Some("1500")),
-        ("1.5", None), ("9223372036854775807", None), ("\"soon\"", None), ("\"1500\"", None), ("\"1970\\u002d01-01\"", Some("0")), ("true", None),
+        ("\"1970-01-01T00:00:01.5Z\"", Some("1500")),
+        ("\"1970-01-01T00:00:01.0005Z\"", None),
+        ("1500", Some("1500")),
+        ("1.5e3", Some("1500")),
+        ("1.5", None),
+        ("9223372036854775807", None),
+        ("\"soon\"", None),
+        ("\"1500\"", None),
+        ("\"1970\\u002d01-01\"", Some("0")),
+        ("true", None),
     ];
     check("timestamp(ms)", "{}", &cases);
-    check("timestamp(ms, Europe/Berlin)", "{}", &[("\"1970-01-01T00:00:00\"", None), ("\"1970-01-01T01:00:00+01:00\"", Some("0"))]);
-    check("timestamp(us)", r#"{"coerce":{"epoch":"s"}}"#, &[("1.5", Some("1500000")), ("\"1.5\"", Some("1500000")), ("1.00000001", None)]);
-    check("date32", "{}", &[("\"1970-01-02\"", Some("1")), ("1", Some("1")), ("\"1970-02-30\"", None), ("99999999", None)]);
-    check("time(ms)", "{}", &[("\"00:00:01\"", Some("1000")), ("1000", Some("1000")), ("86400000", None), ("-1", None)]);
+    check(
+        "timestamp(ms, Europe/Berlin)",
+        "{}",
+        &[("\"1970-01-01T00:00:00\"", None), ("\"1970-01-01T01:00:00+01:00\"", Some("0"))],
+    );
+    check(
+        "timestamp(us)",
+        r#"{"coerce":{"epoch":"s"}}"#,
+        &[("1.5", Some("1500000")), ("\"1.5\"", Some("1500000")), ("1.00000001", None)],
+    );
+    check(
+        "date32",
+        "{}",
+        &[("\"1970-01-02\"", Some("1")), ("1", Some("1")), ("\"1970-02-30\"", None), ("99999999", None)],
+    );
+    check(
+        "time(ms)",
+        "{}",
+        &[("\"00:00:01\"", Some("1000")), ("1000", Some("1000")), ("86400000", None), ("-1", None)],
+    );
     check("duration(s)", "{}", &[("90", Some("90")), ("\"90\"", None)]);
 }
 
@@ -163,7 +223,14 @@ fn bytes_and_booleans_have_their_texts() {
 
 #[test]
 fn objects_become_maps() {
-    let lines = [r#"{"m":{"a":1,"b":null}}"#, r#"{"m":{}}"#, r#"{"m":{"a":1,"a":1}}"#, r#"{"m":{"a":"x"}}"#, r#"{}"#, r#"{"m":{"c":3}}"#];
+    let lines = [
+        r#"{"m":{"a":1,"b":null}}"#,
+        r#"{"m":{}}"#,
+        r#"{"m":{"a":1,"a":1}}"#,
+        r#"{"m":{"a":"x"}}"#,
+        r#"{}"#,
+        r#"{"m":{"c":3}}"#,
+    ];
     let decoded = decode(r#"{"m":"map(utf8, int64)"}"#, "{}", &lines);
     assert_eq!(codes(&decoded), [(2, "json.duplicate"), (3, "json.type")]);
     assert!(reason(&decoded, 1).starts_with("`m.a` must be a whole number"), "{}", reason(&decoded, 1));
@@ -234,7 +301,8 @@ fn unknown_fields_are_counted_refused_or_captured() {
                 let decoded = json.decode(&Messages::new(lines).input()).unwrap();
                 decoded.unknown.into_iter().for_each(|field| *counts.entry(field.name).or_insert(0) += field.count);
             }
-            let expected = [("l.y", 1), ("l.z\"", 1), ("o.team", 2), ("price", 2)].map(|(name, count)| (name.to_owned(), count));
+            let expected =
+                [("l.y", 1), ("l.z\"", 1), ("o.team", 2), ("price", 2)].map(|(name, count)| (name.to_owned(), count));
             assert_eq!(counts.into_iter().collect::<Vec<_>>(), expected, "{settings}");
         }
     }
@@ -334,7 +402,10 @@ fn what_says_nothing_takes_everything_later() {
     let first = json.decode(&Messages::new(&[r#"{"meta":{},"labels":[],"owner":null,"id":1}"#]).input()).unwrap();
     assert_eq!((column(&first, "meta").str(0), column(&first, "labels").str(0)), (Some("{}"), Some("[]")));
     assert!(!column(&first, "owner").is_valid(0));
-    let later = [r#"{"id":2,"meta":{"a": 1},"labels":["x"],"owner":{"n":"o"}}"#, r#"{"id":3,"meta":null,"labels":7,"owner":"text"}"#];
+    let later = [
+        r#"{"id":2,"meta":{"a": 1},"labels":["x"],"owner":{"n":"o"}}"#,
+        r#"{"id":3,"meta":null,"labels":7,"owner":"text"}"#,
+    ];
     let later = json.decode(&Messages::new(&later).input()).unwrap();
     assert_eq!(codes(&later), []);
     assert_eq!((column(&later, "meta").str(0), column(&later, "meta").is_valid(1)), (Some(r#"{"a": 1}"#), false));
@@ -346,8 +417,7 @@ fn what_says_nothing_takes_everything_later() {
 fn messages_without_a_field_settle_nothing() {
     let mut json = open("", "{}");
     let decoded = json.decode(&Messages::new(&["{\"a\":", "[]", "{}", "", "{}x"]).input()).unwrap();
-    let expected =
-        [(0, "json.syntax"), (1, "json.type"), (2, "json.type"), (3, "json.syntax"), (4, "json.syntax")];
+    let expected = [(0, "json.syntax"), (1, "json.type"), (2, "json.type"), (3, "json.syntax"), (4, "json.syntax")];
     assert_eq!((codes(&decoded), json.schema()), (expected.to_vec(), None));
     let decoded = json.decode(&Messages::new(&[r#"{"a":1}"#, "{}"]).input()).unwrap();
     assert_eq!((column(&decoded, "a").i64(0), codes(&decoded)), (Some(1), vec![]));
@@ -370,8 +440,14 @@ fn inference_is_bounded() {
 fn nothing_is_too_deep_or_too_strange_to_refuse() {
     let deep = "[".repeat(100_000);
     let nested = |depth: usize| format!("{{\"z\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
-    let lines =
-        [format!("{{\"z\":{deep}"), "{\"a\":\"\u{1}\"}".into(), "{\"a\":\"\\ud800\"}".into(), "{\"a\":1,}".into(), nested(128), nested(127)];
+    let lines = [
+        format!("{{\"z\":{deep}"),
+        "{\"a\":\"\u{1}\"}".into(),
+        "{\"a\":\"\\ud800\"}".into(),
+        "{\"a\":1,}".into(),
+        nested(128),
+        nested(127),
+    ];
     let decoded = decode(r#"{"a":"utf8"}"#, "{}", &lines);
     let expected: Vec<(u32, &str)> = (0..5).map(|message| (message, "json.syntax")).collect();
     assert_eq!(codes(&decoded), expected);
@@ -381,7 +457,8 @@ fn nothing_is_too_deep_or_too_strange_to_refuse() {
 
 #[test]
 fn utf8_is_checked_message_by_message() {
-    let lines: [&[u8]; 5] = [b"{\"a\":\"\xc3\"}", b"{\"a\":\"\xc3\xa4\"}", b"{\"a\":\"x\xc3", b"\xa4\"}", b"{\"b\xff\":1}"];
+    let lines: [&[u8]; 5] =
+        [b"{\"a\":\"\xc3\"}", b"{\"a\":\"\xc3\xa4\"}", b"{\"a\":\"x\xc3", b"\xa4\"}", b"{\"b\xff\":1}"];
     let decoded = decode(r#"{"a":"utf8"}"#, "{}", &lines);
     assert_eq!(codes(&decoded), [(0, "json.syntax"), (2, "json.syntax"), (3, "json.syntax"), (4, "json.syntax")]);
     assert_eq!(column(&decoded, "a").str(0), Some("ä"));
@@ -402,7 +479,8 @@ fn keys_that_look_like_more_are_one() {
 
 #[test]
 fn columns_without_nulls_must_be_there() {
-    let field = crate::Field { name: "a".into(), data_type: DataType::Timestamp(TimeUnit::Second, None), nullable: false };
+    let field =
+        crate::Field { name: "a".into(), data_type: DataType::Timestamp(TimeUnit::Second, None), nullable: false };
     let mut json = Json::new(&Settings::<()>::default(), Some(Schema::new(vec![field])), None).unwrap();
     let decoded = json.decode(&Messages::new(&["{}", r#"{"a":null}"#, r#"{"a":5}"#]).input()).unwrap();
     assert_eq!(codes(&decoded), [(0, "json.type"), (1, "json.type")]);
