@@ -100,7 +100,7 @@ impl Stored {
             Some(wanted) => wanted,
             None => {
                 all = (0..self.given.fields().len()).collect();
-                &all
+                all.as_slice()
             }
         };
         let schema = SchemaRef::new(self.given.project(wanted)?);
