@@ -66,6 +66,11 @@ power-loss images="12":
     cargo build --release --locked --workspace --bin spout-life
     tests/power-loss.sh target/release/spout-life {{ images }}
 
+# What takes long: logs rotated and hosts killed, from so many seeds.
+[group('check')]
+soak seeds="500": build plugins
+    SPOUT_SEEDS={{ seeds }} cargo test --release --workspace --locked --test suite -- --nocapture rotation_loses
+
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]
 bench *what: build plugins guests

@@ -103,3 +103,5 @@ register! {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torture;
