@@ -348,7 +348,9 @@ impl Log {
             let step = reading.step(self.manner, limits, self.offset, ends, out);
             if let Some(nuls) = reading.hole() {
                 let (path, at) = (&reading.path, reading.at());
-                warn!("{path}: {nuls} NUL bytes before byte {at} passed over: a hole, as a cut under a writer without O_APPEND leaves it");
+                warn!(
+                    "{path}: {nuls} NUL bytes before byte {at} passed over: a hole, as a cut under a writer without O_APPEND leaves it"
+                );
             }
             match step {
                 Ok(Step::Moved(bytes)) => {
@@ -430,15 +432,22 @@ impl Log {
         let copied = self.shorter_copy(mark)?;
         let unread = seen.saturating_sub(at);
         if copied && unread == 0 {
-            warn!("{path} was cut after it was copied and read up to byte {at}; what was written there since, if anything, is gone");
+            warn!(
+                "{path} was cut after it was copied and read up to byte {at}; what was written there since, if anything, is gone"
+            );
             return Ok(());
         }
         if !unwatched && unread == 0 {
-            warn!("{path} was cut or rewritten; it was read up to byte {at}, and what was written there since, if anything, is gone");
+            warn!(
+                "{path} was cut or rewritten; it was read up to byte {at}, and what was written there since, if anything, is gone"
+            );
             return Ok(());
         }
-        let range = if unread > 0 { format!("bytes {at}..{seen}") } else { format!("what followed byte {at}, if anything,") };
-        warn!("{path} was cut, replaced or removed; {range} of it cannot be read any more: no file here has what was before");
+        let range =
+            if unread > 0 { format!("bytes {at}..{seen}") } else { format!("what followed byte {at}, if anything,") };
+        warn!(
+            "{path} was cut, replaced or removed; {range} of it cannot be read any more: no file here has what was before"
+        );
         let earliest = self.position();
         let mut there = Self::new(Rc::clone(&self.family.disk), self.family.log.clone(), &self.settings);
         let token = there.end()?.token.or_else(|| Some(Places::default().write()));
@@ -456,7 +465,9 @@ impl Log {
         let taken = self.inodes();
         let known = |member: &Member| self.closed.iter().any(|one| one.mark.hints == member.stat.hints);
         let mut members = self.family.members()?;
-        members.retain(|one| !taken.contains(&one.stat.hints.inode) && !one.name.live && one.stat.length <= mark.at && !known(one));
+        members.retain(|one| {
+            !taken.contains(&one.stat.hints.inode) && !one.name.live && one.stat.length <= mark.at && !known(one)
+        });
         members.sort_by_key(|one| std::cmp::Reverse(one.stat.length));
         for member in members {
             let Ok(Some((mut text, stat))) = self.family.open(&member) else { continue };
@@ -483,7 +494,8 @@ impl Log {
             reading.rotated = live.is_none_or(|live| live.hints.inode != reading.hints().inode);
         }
         let read = |inode| self.readings.iter().any(|one| one.hints().inode == inode);
-        let unknown = hints.is_some_and(|hints| !read(hints.inode) && !self.closed.iter().any(|one| one.mark.hints == hints));
+        let unknown =
+            hints.is_some_and(|hints| !read(hints.inode) && !self.closed.iter().any(|one| one.mark.hints == hints));
         if due || unknown || self.waiting { self.scan() } else { Ok(false) }
     }
 
@@ -506,9 +518,10 @@ impl Log {
                 continue;
             }
             let plain = member.name.packing == Packing::Plain;
-            let known = self.closed.iter().position(|one| {
-                one.mark.hints == hints && (!plain || one.mark.at == member.stat.length)
-            });
+            let known = self
+                .closed
+                .iter()
+                .position(|one| one.mark.hints == hints && (!plain || one.mark.at == member.stat.length));
             match known.and_then(|index| found.get_mut(index)) {
                 Some(found) => *found = true,
                 None => unknown.push(member),
@@ -558,7 +571,9 @@ impl Log {
         let member = Member { stat, ..member };
         let known = self.closed.iter().enumerate().filter(candidate).find(|(_, Closed { mark, .. })| {
             let theirs = here.iter().filter(|one| one.stat.hints.inode == mark.hints.inode);
-            is_closed(mark, &mut text, &member, || self.family.find(mark, theirs, &BTreeSet::new()).is_ok_and(|it| it.is_none()))
+            is_closed(mark, &mut text, &member, || {
+                self.family.find(mark, theirs, &BTreeSet::new()).is_ok_and(|it| it.is_none())
+            })
         });
         if let Some(index) = known.map(|(index, _)| index) {
             return self.meet_again(index, member, text, found);
@@ -575,7 +590,8 @@ impl Log {
                 }
             }
         }
-        self.known = self.known.max(self.readings.iter().filter(|one| !one.rotated).map(|one| one.hints().modified).max());
+        self.known =
+            self.known.max(self.readings.iter().filter(|one| !one.rotated).map(|one| one.hints().modified).max());
         Ok(())
     }
 
@@ -602,7 +618,10 @@ impl Log {
             return Ok(());
         }
         if self.settings.whole {
-            let message = format!("{} grew after it was read as a whole; move files into place when they are complete", member.path);
+            let message = format!(
+                "{} grew after it was read as a whole; move files into place when they are complete",
+                member.path
+            );
             return Err(Error::fatal("files.grown", message));
         }
         let mark = self.closed.remove(index).mark;
@@ -683,9 +702,13 @@ fn copied(path: &str, copy: &Member, seen: u64) {
     if copy.name.packing == Packing::Plain && seen > length {
         warn!("{path} was copied to {to} and cut; reading goes on there, and bytes {length}..{seen} of it are gone");
     } else if copy.name.packing == Packing::Plain {
-        warn!("{path} was copied to {to} and cut; reading goes on there, and what was written behind byte {length} before the cut, if anything, is gone");
+        warn!(
+            "{path} was copied to {to} and cut; reading goes on there, and what was written behind byte {length} before the cut, if anything, is gone"
+        );
     } else {
-        warn!("{path} was copied to {to} and cut; reading goes on there, and what was written behind its end before the cut, if anything, is gone");
+        warn!(
+            "{path} was copied to {to} and cut; reading goes on there, and what was written behind its end before the cut, if anything, is gone"
+        );
     }
 }
 

@@ -247,8 +247,7 @@ impl Reading {
         if plain && stat.length < from {
             return Ok(More::Replaced);
         }
-        let unchanged =
-            self.end.filter(|end| (end.length, end.modified) == (stat.length, stat.hints.modified));
+        let unchanged = self.end.filter(|end| (end.length, end.modified) == (stat.length, stat.hints.modified));
         if let Some(end) = unchanged {
             return if end.fresh && end.checked.elapsed() >= RECHECK { self.recheck(end) } else { Ok(More::End) };
         }

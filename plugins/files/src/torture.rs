@@ -160,7 +160,12 @@ impl Torture {
     }
 
     fn pack(&mut self) {
-        let plain: Vec<String> = self.files.keys().filter(|name| name.starts_with("app.log.") && !name.ends_with(['z', 't'])).cloned().collect();
+        let plain: Vec<String> = self
+            .files
+            .keys()
+            .filter(|name| name.starts_with("app.log.") && !name.ends_with(['z', 't']))
+            .cloned()
+            .collect();
         let Some(name) = plain.get(self.dice.below(plain.len() as u64) as usize) else { return };
         let bytes = fs::read(self.path(name)).unwrap();
         let (packed, extension) = if self.dice.below(2) == 0 {
@@ -185,7 +190,8 @@ impl Torture {
 
     fn delete(&mut self) {
         let safe = |numbers: &Vec<u64>| numbers.iter().all(|number| self.safe.contains(number));
-        let names: Vec<String> = self.files.iter().filter(|(_, numbers)| safe(numbers)).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> =
+            self.files.iter().filter(|(_, numbers)| safe(numbers)).map(|(name, _)| name.clone()).collect();
         let Some(name) = names.get(self.dice.below(names.len() as u64) as usize) else { return };
         fs::remove_file(self.path(name)).unwrap();
         self.files.remove(name);
@@ -207,7 +213,8 @@ impl Torture {
 
     /// One fetch; whether something came.
     fn read(&mut self, timeout: Duration) -> bool {
-        let limits = Limits { messages: 1 + self.dice.below(50) as usize, bytes: 200 + self.dice.below(5000) as usize, timeout };
+        let limits =
+            Limits { messages: 1 + self.dice.below(50) as usize, bytes: 200 + self.dice.below(5000) as usize, timeout };
         let mut log = self.log.take().unwrap_or_else(|| {
             let topic = self.dir.path().to_str().unwrap().trim_start_matches('/').to_owned();
             let mut log = Log::new(Rc::new(Disk::open(&topic).unwrap()), "app.log".into(), &self.settings);
@@ -309,10 +316,16 @@ impl Torture {
             *counts.entry(*number).or_insert(0) += 1;
         }
         let doubled: Vec<_> = counts.iter().filter(|(_, count)| **count > 1).map(|(number, _)| number).collect();
-        let lost: Vec<u64> = (0..self.next).filter(|number| !counts.contains_key(number) && !self.destroyed.contains_key(number)).collect();
+        let lost: Vec<u64> = (0..self.next)
+            .filter(|number| !counts.contains_key(number) && !self.destroyed.contains_key(number))
+            .collect();
         let gone = self.destroyed.iter().any(|(number, watched)| *watched && !counts.contains_key(number));
         let said: String = testing::take_log().into_iter().map(|(_, line)| line + "\n").collect();
-        assert!(doubled.is_empty() && lost.is_empty(), "doubled {doubled:?}, lost {lost:?}, files {:?}\n{said}", self.files.keys());
+        assert!(
+            doubled.is_empty() && lost.is_empty(),
+            "doubled {doubled:?}, lost {lost:?}, files {:?}\n{said}",
+            self.files.keys()
+        );
         assert!(!gone || said.contains("gone"), "lines are gone, and nobody says so");
     }
 }
@@ -336,8 +349,15 @@ fn every_line_comes_once_however_its_file_is_rotated() {
                     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| torture.live()));
                     if let Err(panic) = lived {
                         let text = panic.downcast_ref::<String>().cloned();
-                        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default();
-                        wrong.lock().unwrap().push(format!("SPOUT_SEED={seed} SPOUT_SEEDS=1: {text}\nfollow {} banner {} after {}", torture.settings.follow, torture.banner.len(), torture.did.join(" ")));
+                        let text = text
+                            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+                            .unwrap_or_default();
+                        wrong.lock().unwrap().push(format!(
+                            "SPOUT_SEED={seed} SPOUT_SEEDS=1: {text}\nfollow {} banner {} after {}",
+                            torture.settings.follow,
+                            torture.banner.len(),
+                            torture.did.join(" ")
+                        ));
                     }
                 }
             });
