@@ -206,7 +206,12 @@ impl Torture {
 
     /// Packs a rotated file, as `gzip` and `zstd` do.
     fn pack(&mut self) -> Result<()> {
-        let plain: Vec<String> = self.files.keys().filter(|name| name.starts_with("app.log.") && !name.ends_with('z') && !name.ends_with("zst")).cloned().collect();
+        let plain: Vec<String> = self
+            .files
+            .keys()
+            .filter(|name| name.starts_with("app.log.") && !name.ends_with('z') && !name.ends_with("zst"))
+            .cloned()
+            .collect();
         if plain.is_empty() {
             return Ok(());
         }
@@ -319,7 +324,12 @@ impl Torture {
             let told = places.iter().any(|from| *from <= at);
             ensure!(told, "{number} stood at byte {at} of app.log and is gone, and nobody says so:\n{said}");
         }
-        ensure!(cuts.len() <= places.len(), "{} cuts destroyed lines, and {} were said:\n{said}", cuts.len(), places.len());
+        ensure!(
+            cuts.len() <= places.len(),
+            "{} cuts destroyed lines, and {} were said:\n{said}",
+            cuts.len(),
+            places.len()
+        );
         let gone = self.site.number("select count(*) from rotation_dead_letter", None);
         ensure!(gone.is_err() || gone.is_ok_and(|count| count == 0), "dead letters");
         self.site.ok(&["fsck"]).map(drop)
@@ -414,11 +424,13 @@ fn rows_and_dead_letters_say_which_file_they_are_from() -> Result<()> {
     append(&site, "wide.log", b"\xff\xfea\0\n\0")?;
     run(&site)?;
     ensure!(
-        ids(&site, "named")? == [r#"{"id":1,"file":"a.log"}"#, r#"{"id":2,"file":"b.log"}"#, r#"{"id":3,"file":"b.log"}"#],
+        ids(&site, "named")?
+            == [r#"{"id":1,"file":"a.log"}"#, r#"{"id":2,"file":"b.log"}"#, r#"{"id":3,"file":"b.log"}"#],
         "{:?}",
         ids(&site, "named")?
     );
-    let dead = site.rows("select file, code, octet_length(value) as bytes from named_dead_letter order by file", None)?;
+    let dead =
+        site.rows("select file, code, octet_length(value) as bytes from named_dead_letter order by file", None)?;
     let expected = ["a.log", "b.log", "wide.log"];
     ensure!(dead.len() == 3 && dead.iter().zip(expected).all(|(row, file)| row.contains(file)), "{dead:?}");
     ensure!(dead[1].contains("line.too-long") && dead[1].contains("20"), "{dead:?}");
@@ -440,7 +452,11 @@ fn links_odd_names_and_patterns_without_a_match_are_said() -> Result<()> {
     let odd = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"odd\xff.log");
     fs::write(site.path().join("in").join(odd), "{\"id\":98}\n")?;
     let said = run(&site)?;
-    for part in ["escape.log is a symbolic link that leads out of", "dangling.log is a symbolic link that leads to nothing", "not UTF-8"] {
+    for part in [
+        "escape.log is a symbolic link that leads out of",
+        "dangling.log is a symbolic link that leads to nothing",
+        "not UTF-8",
+    ] {
         ensure!(said.matches(part).count() == 1, "{part:?} is not said once:\n{said}");
     }
     fs::remove_file(site.path().join("in/current.log"))?;
@@ -479,7 +495,11 @@ fn what_is_gone_stops_the_pipeline_or_is_passed_over_once() -> Result<()> {
     append(&site, "a.log", "{\"id\":1}\n{\"id\":2}\n")?;
     site.ok(&["run", "spec.yaml", "--until", "idle"])?;
     fs::write(site.path().join("in/a.log"), "{\"id\":10}\n{\"id\":11}\n{\"id\":12}\n")?;
-    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["E0301", "a.log was cut, replaced or removed", "byte 18"])?;
+    site.fails(
+        &["run", "spec.yaml", "--until", "idle"],
+        1,
+        &["E0301", "a.log was cut, replaced or removed", "byte 18"],
+    )?;
     site.write("spec.yaml", spec(", onOutOfRange: earliest"))?;
     for _ in 0..2 {
         site.ok(&["run", "spec.yaml", "--until", "idle"])?;

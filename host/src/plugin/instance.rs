@@ -216,9 +216,7 @@ fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
         }
         wit::Error::OutOfRange(range) => Error::OutOfRange {
             at,
-            range: range.map(|range| {
-                Box::new((raise_position(range.earliest), raise_position(range.latest)))
-            }),
+            range: range.map(|range| Box::new((raise_position(range.earliest), raise_position(range.latest)))),
         },
         wit::Error::EndOfStream => Error::EndOfStream { at },
         wit::Error::Cancelled => Error::Cancelled { at },

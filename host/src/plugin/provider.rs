@@ -5,8 +5,12 @@ use std::time::Duration;
 use wasmtime::component::ResourceAny;
 
 use super::{
-    Error, bindings::exports::spout::plugin::metadata_provider as wit, convert::messages::{lower_position, raise_position},
-    instance::Instance, log::clean, task::Task,
+    Error,
+    bindings::exports::spout::plugin::metadata_provider as wit,
+    convert::messages::{lower_position, raise_position},
+    instance::Instance,
+    log::clean,
+    task::Task,
 };
 use crate::data::{Marker, PartitionId, Position};
 

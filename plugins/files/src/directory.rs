@@ -94,7 +94,9 @@ impl Directory {
             if aliases.contains(&log) || new && self.was_moved(&log, known)? {
                 continue;
             }
-            if let Some(other) = numbers.insert(id, log.clone()).or_else(|| self.told.get(&id).cloned()).filter(|other| *other != log) {
+            if let Some(other) =
+                numbers.insert(id, log.clone()).or_else(|| self.told.get(&id).cloned()).filter(|other| *other != log)
+            {
                 let message = format!("the files `{other}` and `{log}` have the same number; rename one of them");
                 return Err(Error::fatal("files.collision", message));
             }
@@ -139,7 +141,9 @@ impl Directory {
         if !listing.unnamed.is_empty() {
             let (count, names) = (listing.unnamed.len(), listing.unnamed.join(", ").escape_default().to_string());
             let place = if below.is_empty() { &self.topic } else { below };
-            let text = format!("{count} names in {place} are not UTF-8, so their files are passed over; rename them ({names})");
+            let text = format!(
+                "{count} names in {place} are not UTF-8, so their files are passed over; rename them ({names})"
+            );
             self.say(&format!("{below}/?"), &text);
         }
         for (entry, kind) in listing.entries {
@@ -272,7 +276,9 @@ impl Directory {
         for log in logs.values() {
             let Ok(stat) = self.disk.stat(log) else { continue };
             let inode = stat.hints.inode;
-            if stat.length == 0 || self.owners.get(&inode).is_some_and(|(owner, head)| owner == log && head.len() == HEAD) {
+            if stat.length == 0
+                || self.owners.get(&inode).is_some_and(|(owner, head)| owner == log && head.len() == HEAD)
+            {
                 continue;
             }
             if let Ok(handle) = self.disk.open_file(log)

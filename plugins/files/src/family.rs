@@ -1,18 +1,21 @@
 //! The files of one log: which there are, and which of them hold what was read before.
 
-use std::{cmp::Ordering, collections::BTreeSet, io, rc::Rc};
+use std::{cmp::Ordering, collections::BTreeSet, io, rc::Rc, time::Duration};
 
-use spout_guest::{Error, Result};
+use spout_guest::{Error, Result, now};
 
 use crate::{
     disk::{Disk, Kind, Stat},
     mark::Mark,
-    names::{Name, number},
+    names::{Name, Packing, number},
     text::Text,
 };
 
 /// Directories below each other that are looked into.
 const DEEP: usize = 32;
+
+/// How long one look may unpack.
+pub(crate) const UNPACK: Duration = Duration::from_secs(2);
 
 /// Fewer bytes say too little to take one file for another because of them.
 const TELLING: u64 = 64;
@@ -91,9 +94,11 @@ impl Family {
         others: &BTreeSet<u64>,
     ) -> Result<Option<(Member, Text)>> {
         let mut candidates: Vec<&Member> = members.filter(|one| !others.contains(&one.stat.hints.inode)).collect();
-        candidates.sort_by_key(|one| one.stat.hints.inode != mark.hints.inode);
+        let packed = |one: &Member| one.name.packing != Packing::Plain;
+        candidates.sort_by_key(|one| (one.stat.hints.inode != mark.hints.inode, packed(one)));
         for member in candidates {
             if let Ok(Some((mut text, stat))) = self.open(member)
+                && (!packed(member) || text.reach(u64::MAX, now() + UNPACK).is_ok())
                 && holds(mark, &mut text)
             {
                 return Ok(Some((Member { stat, ..member.clone() }, text)));

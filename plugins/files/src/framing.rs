@@ -246,7 +246,12 @@ impl Framer {
 
 fn open_quote(out: &mut Out, offset: u64, line: &[u8]) {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    out.fault(offset, line, "csv.syntax", "a quote is open to the end of the file, or over maxLine; reading goes on at the next line");
+    out.fault(
+        offset,
+        line,
+        "csv.syntax",
+        "a quote is open to the end of the file, or over maxLine; reading goes on at the next line",
+    );
 }
 
 /// Bytes before the first message.

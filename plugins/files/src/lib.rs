@@ -50,8 +50,8 @@ use std::time::Duration;
 
 use spout_guest::{Criteria, Fetched, Known, Limits, Partition, Position, Reader, Result, Source, register};
 
-pub use self::{settings::Settings, stream::WholeDirectory};
 use self::{directory::Directory, log::Log};
+pub use self::{settings::Settings, stream::WholeDirectory};
 
 /// The partitions of a directory.
 #[derive(Debug)]
@@ -104,3 +104,5 @@ register! {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torture;

@@ -10,8 +10,8 @@ use spout_guest::{Error, Fetched, Limits, Position, Progress, Result, now, pause
 
 use crate::{
     Settings,
-    disk::Disk,
-    family::{Family, Member, at_end, holds, is_closed, unreadable},
+    disk::{Disk, Stat},
+    family::{Family, Member, UNPACK, at_end, holds, is_closed, unreadable},
     framing::Out,
     mark::{Mark, Places},
     names::{Packing, matches, number},
@@ -22,26 +22,36 @@ use crate::{
 /// Time between two looks at files that do not grow.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Time between two looks at whether the log's name still means the same file.
-const LOOK: Duration = Duration::from_millis(250);
+/// How long things take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tempo {
+    /// Time between two looks at whether the log's name still means the same file.
+    pub(crate) look: Duration,
+    /// Time between two looks at all files of the log, where nothing says that there is a new one; longer where there are
+    /// many.
+    pub(crate) scan: Duration,
+    /// A copy, or a packed file, that was written at most so long ago may not be complete.
+    pub(crate) settled: Duration,
+    /// How long a file that was read is remembered after it was seen last.
+    pub(crate) forget: Duration,
+}
 
-/// Time between two looks at all files of the log, where nothing says that there is a new one; longer where there are many.
-const SCAN: Duration = Duration::from_secs(5);
-
-/// A copy, or a packed file, that was written at most so long ago may not be complete.
-const SETTLED: Duration = Duration::from_secs(10);
-
-/// How long a file that was read is remembered after it was seen last.
-const FORGET: Duration = Duration::from_secs(60);
+impl Default for Tempo {
+    fn default() -> Self {
+        Self {
+            look: Duration::from_millis(250),
+            scan: Duration::from_secs(5),
+            settled: Duration::from_secs(10),
+            forget: Duration::from_secs(60),
+        }
+    }
+}
 
 /// Files that were read and are remembered at most.
 const REMEMBERED: usize = 2000;
 
 /// Looks for a file that must be somewhere: it may be between two names just now.
 const TRIES: u32 = 4;
-
-/// How long one look may unpack.
-const UNPACK: Duration = Duration::from_secs(2);
 
 /// Reads one log.
 #[derive(Debug)]
@@ -63,7 +73,8 @@ pub(crate) struct Log {
     scan_every: Duration,
     /// There are files about which nothing can be said yet.
     waiting: bool,
-    unpacking: Option<(u64, Text)>,
+    pub(crate) tempo: Tempo,
+    unpacking: Option<(Stat, Text)>,
     said: BTreeSet<String>,
 }
 
@@ -100,7 +111,8 @@ impl Log {
             known: None,
             looked: None,
             scanned: None,
-            scan_every: SCAN,
+            scan_every: Duration::ZERO,
+            tempo: Tempo::default(),
             waiting: false,
             unpacking: None,
             said: BTreeSet::new(),
@@ -119,7 +131,7 @@ impl Log {
             if !moved && self.look()? {
                 continue;
             }
-            let over = !moved && !self.settings.follow && self.readings.is_empty() && !self.waiting;
+            let over = !moved && !self.settings.follow && !self.waiting && self.readings.iter().all(|one| one.over);
             if moved || over || begun.elapsed() >= limits.timeout || !pause(STEP.min(limits.timeout)) {
                 let progress = match (moved, over) {
                     (true, _) => Progress::More,
@@ -143,10 +155,11 @@ impl Log {
             let ends = !self.settings.follow || !member.name.live || self.settings.whole;
             let length = match text.length().map_err(failed)? {
                 Some(length) => length,
-                None => {
-                    while !text.reach(u64::MAX, now() + UNPACK).map_err(failed)? {}
-                    text.length().map_err(failed)?.unwrap_or(0)
-                }
+                None => match unpack(&mut text, u64::MAX) {
+                    Ok(()) => text.length().map_err(failed)?.unwrap_or(0),
+                    // What it is will show when it is complete.
+                    Err(_) => continue,
+                },
             };
             let at = if ends { length } else { line_before(&mut text, length).map_err(failed)? };
             if member.name.live {
@@ -185,7 +198,7 @@ impl Log {
         resumed.map_err(|error| unreadable(&reading.path, &error))
     }
 
-    fn stat(&self, reading: &mut Reading) -> Result<crate::disk::Stat> {
+    fn stat(&self, reading: &mut Reading) -> Result<Stat> {
         let path = reading.path.clone();
         reading.text().stat().map_err(|error| unreadable(&path, &error))
     }
@@ -226,8 +239,7 @@ impl Log {
                 let taken = self.inodes();
                 match self.family.find(&mark, members.iter().chain(&strangers), &taken)? {
                     Some((member, text)) => {
-                        let inode = mark.hints.inode;
-                        if inode != member.stat.hints.inode && members.iter().any(|one| one.stat.hints.inode == inode) {
+                        if member.stat.hints.inode != mark.hints.inode && self.is_there(&mark, &members) {
                             copied(&self.family.log, &member, mark.seen);
                         }
                         self.stand(&member, text, mark, false)?;
@@ -239,7 +251,7 @@ impl Log {
             if missing.is_empty() {
                 break;
             }
-            pause(LOOK);
+            pause(self.tempo.look);
         }
         self.find_grown()?;
         for mark in missing {
@@ -247,6 +259,12 @@ impl Log {
         }
         self.last = Some(start.clone());
         Ok(())
+    }
+
+    /// Whether the file that `mark` was made in is still there, whatever it holds now.
+    fn is_there(&self, mark: &Mark, members: &[Member]) -> bool {
+        let live = self.family.disk.stat(&self.family.log).ok().map(|stat| stat.hints.inode);
+        members.iter().map(|one| one.stat.hints.inode).chain(live).any(|inode| inode == mark.hints.inode)
     }
 
     /// Goes on in files that were read to their end, then moved out of the log, and have more now.
@@ -283,7 +301,7 @@ impl Log {
             }
             let Some((mut text, stat)) = self.family.open(&member)? else { continue };
             let failed = |error| unreadable(&member.path, &error);
-            while !text.reach(left, now() + UNPACK).map_err(failed)? {}
+            unpack(&mut text, left).map_err(failed)?;
             let length = text.length().map_err(failed)?.unwrap_or(left);
             let at = left.min(length);
             let mark = Mark::of(&mut text, at, stat.hints).map_err(failed)?;
@@ -326,11 +344,13 @@ impl Log {
                 || reading.name.packing != Packing::Plain
                 || reading.rotated && quiet >= self.settings.rotate_wait.0
                 || reading.pending() && self.settings.last_line.0.is_some_and(|after| quiet >= after);
-            let stays = self.settings.follow && !reading.rotated && reading.name.packing == Packing::Plain;
+            let stays = !reading.rotated && reading.name.packing == Packing::Plain && !self.settings.whole;
             let step = reading.step(self.manner, limits, self.offset, ends, out);
             if let Some(nuls) = reading.hole() {
                 let (path, at) = (&reading.path, reading.at());
-                warn!("{path}: {nuls} NUL bytes before byte {at} passed over: a hole, as a cut under a writer without O_APPEND leaves it");
+                warn!(
+                    "{path}: {nuls} NUL bytes before byte {at} passed over: a hole, as a cut under a writer without O_APPEND leaves it"
+                );
             }
             match step {
                 Ok(Step::Moved(bytes)) => {
@@ -338,7 +358,11 @@ impl Log {
                     return Ok(true);
                 }
                 Ok(Step::Nothing) => index += 1,
-                Ok(Step::Over) if stays && !self.settings.whole => index += 1,
+                // More may be written to it, now or until the next run.
+                Ok(Step::Over) if stays => {
+                    reading.over = true;
+                    index += 1;
+                }
                 Ok(Step::Over) => {
                     let mark = self.readings.remove(index).mark();
                     if mark.at > 0 {
@@ -370,7 +394,7 @@ impl Log {
         if reading.text().plain().is_some() {
             return Err(unreadable(&path, error));
         }
-        if age(reading.hints().modified) < SETTLED {
+        if age(reading.hints().modified) < self.tempo.settled {
             return Ok(false);
         }
         let reason = format!("{path} cannot be unpacked behind byte {}: {error}", reading.at());
@@ -408,15 +432,22 @@ impl Log {
         let copied = self.shorter_copy(mark)?;
         let unread = seen.saturating_sub(at);
         if copied && unread == 0 {
-            warn!("{path} was cut after it was copied and read up to byte {at}; what was written there since, if anything, is gone");
+            warn!(
+                "{path} was cut after it was copied and read up to byte {at}; what was written there since, if anything, is gone"
+            );
             return Ok(());
         }
         if !unwatched && unread == 0 {
-            warn!("{path} was cut or rewritten; it was read up to byte {at}, and what was written there since, if anything, is gone");
+            warn!(
+                "{path} was cut or rewritten; it was read up to byte {at}, and what was written there since, if anything, is gone"
+            );
             return Ok(());
         }
-        let range = if unread > 0 { format!("bytes {at}..{seen}") } else { format!("what followed byte {at}, if anything,") };
-        warn!("{path} was cut, replaced or removed; {range} of it cannot be read any more: no file here has what was before");
+        let range =
+            if unread > 0 { format!("bytes {at}..{seen}") } else { format!("what followed byte {at}, if anything,") };
+        warn!(
+            "{path} was cut, replaced or removed; {range} of it cannot be read any more: no file here has what was before"
+        );
         let earliest = self.position();
         let mut there = Self::new(Rc::clone(&self.family.disk), self.family.log.clone(), &self.settings);
         let token = there.end()?.token.or_else(|| Some(Places::default().write()));
@@ -427,11 +458,18 @@ impl Log {
 
     /// Whether there is a copy that ends before the place: it is done then.
     fn shorter_copy(&mut self, mark: &Mark) -> Result<bool> {
+        // Only what is live is cut.
+        if mark.named != number(&self.family.log) {
+            return Ok(false);
+        }
         let taken = self.inodes();
-        for member in self.family.members()? {
-            if taken.contains(&member.stat.hints.inode) || member.name.live || member.stat.length > mark.at {
-                continue;
-            }
+        let known = |member: &Member| self.closed.iter().any(|one| one.mark.hints == member.stat.hints);
+        let mut members = self.family.members()?;
+        members.retain(|one| {
+            !taken.contains(&one.stat.hints.inode) && !one.name.live && one.stat.length <= mark.at && !known(one)
+        });
+        members.sort_by_key(|one| std::cmp::Reverse(one.stat.length));
+        for member in members {
             let Ok(Some((mut text, stat))) = self.family.open(&member) else { continue };
             if text.plain().is_some() && mark.covers(&mut text, stat.length).unwrap_or(false) {
                 let copy = Mark::of(&mut text, stat.length, stat.hints);
@@ -446,7 +484,7 @@ impl Log {
     /// Looks whether the log goes on in another file; whether there is one more to read.
     fn look(&mut self) -> Result<bool> {
         let due = self.scanned.is_none_or(|at| at.elapsed() >= self.scan_every);
-        if !due && self.looked.is_some_and(|at| at.elapsed() < LOOK) {
+        if !due && self.looked.is_some_and(|at| at.elapsed() < self.tempo.look) {
             return Ok(false);
         }
         self.looked = Some(now());
@@ -456,7 +494,8 @@ impl Log {
             reading.rotated = live.is_none_or(|live| live.hints.inode != reading.hints().inode);
         }
         let read = |inode| self.readings.iter().any(|one| one.hints().inode == inode);
-        let unknown = hints.is_some_and(|hints| !read(hints.inode) && !self.closed.iter().any(|one| one.mark.hints == hints));
+        let unknown =
+            hints.is_some_and(|hints| !read(hints.inode) && !self.closed.iter().any(|one| one.mark.hints == hints));
         if due || unknown || self.waiting { self.scan() } else { Ok(false) }
     }
 
@@ -464,7 +503,7 @@ impl Log {
     fn scan(&mut self) -> Result<bool> {
         let members = self.family.members()?;
         self.scanned = Some(now());
-        self.scan_every = SCAN.max(Duration::from_millis(10 * members.len() as u64));
+        self.scan_every = self.tempo.scan.max(Duration::from_millis(10 * members.len() as u64));
         self.waiting = false;
         let before = self.readings.len();
         let here = members.clone();
@@ -479,16 +518,22 @@ impl Log {
                 continue;
             }
             let plain = member.name.packing == Packing::Plain;
-            let known = self.closed.iter().position(|one| {
-                one.mark.hints == hints && (!plain || one.mark.at == member.stat.length)
-            });
+            let known = self
+                .closed
+                .iter()
+                .position(|one| one.mark.hints == hints && (!plain || one.mark.at == member.stat.length));
             match known.and_then(|index| found.get_mut(index)) {
                 Some(found) => *found = true,
                 None => unknown.push(member),
             }
         }
+        // What a packed file was made of may still be there.
+        unknown.sort_by_key(|member| member.name.packing != Packing::Plain);
         for member in unknown {
             self.meet(member, &here, &mut found)?;
+        }
+        if let Some(new) = self.readings.get_mut(before..) {
+            new.sort_by_key(|reading| (reading.hints().modified, reading.name.order));
         }
         self.forget(&found)?;
         Ok(self.readings.len() > before)
@@ -496,8 +541,7 @@ impl Log {
 
     /// Finds out what a file is that was not there before, and reads it if it is new.
     fn meet(&mut self, member: Member, here: &[Member], found: &mut Vec<bool>) -> Result<()> {
-        let inode = member.stat.hints.inode;
-        let opened = match self.unpacking.take().filter(|(other, _)| *other == inode) {
+        let opened = match self.unpacking.take().filter(|(stat, _)| *stat == member.stat) {
             Some((_, text)) => Some((text, member.stat)),
             None => match self.family.open(&member) {
                 Err(error) if !member.name.live => return self.pass_over(&member, &error),
@@ -505,17 +549,31 @@ impl Log {
             },
         };
         let Some((mut text, stat)) = opened else { return Ok(()) };
-        let packed = text.plain().is_none();
-        if packed && !self.unpacked(&mut text, &member) {
-            self.waiting = true;
-            self.unpacking = Some((inode, text));
-            return Ok(());
+        if text.plain().is_none() {
+            match text.reach(u64::MAX, now() + UNPACK) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.waiting = true;
+                    self.unpacking = Some((stat, text));
+                    return Ok(());
+                }
+                // Still being written; later it is damaged.
+                Err(_) if age(stat.hints.modified) < self.tempo.settled => {
+                    self.waiting = true;
+                    return Ok(());
+                }
+                Err(_) => {}
+            }
         }
-        let candidate = |(index, _): &(usize, &Closed)| found.get(*index) == Some(&false);
+        // A packed file may stand beside the one that it was made of.
+        let packed = text.plain().is_none();
+        let candidate = |(index, _): &(usize, &Closed)| packed || found.get(*index) == Some(&false);
         let member = Member { stat, ..member };
         let known = self.closed.iter().enumerate().filter(candidate).find(|(_, Closed { mark, .. })| {
             let theirs = here.iter().filter(|one| one.stat.hints.inode == mark.hints.inode);
-            is_closed(mark, &mut text, &member, || self.family.find(mark, theirs, &BTreeSet::new()).is_ok_and(|it| it.is_none()))
+            is_closed(mark, &mut text, &member, || {
+                self.family.find(mark, theirs, &BTreeSet::new()).is_ok_and(|it| it.is_none())
+            })
         });
         if let Some(index) = known.map(|(index, _)| index) {
             return self.meet_again(index, member, text, found);
@@ -532,7 +590,8 @@ impl Log {
                 }
             }
         }
-        self.known = self.known.max(self.readings.iter().filter(|one| !one.rotated).map(|one| one.hints().modified).max());
+        self.known =
+            self.known.max(self.readings.iter().filter(|one| !one.rotated).map(|one| one.hints().modified).max());
         Ok(())
     }
 
@@ -544,26 +603,25 @@ impl Log {
         Ok(())
     }
 
-    /// Whether all of a packed file was seen, so that it can be compared; one that is still being written never is.
-    fn unpacked(&self, text: &mut Text, member: &Member) -> bool {
-        match text.reach(u64::MAX, now() + UNPACK) {
-            Ok(whole) => whole,
-            Err(_) => age(member.stat.hints.modified) >= SETTLED,
-        }
-    }
-
     /// A file that was read to its end, under another name, packed, or with more behind it.
     fn meet_again(&mut self, index: usize, member: Member, mut text: Text, found: &mut Vec<bool>) -> Result<()> {
         let grown = self.closed.get(index).is_some_and(|one| !at_end(&one.mark, &mut text));
         if !grown {
-            if let (Some(one), Some(found)) = (self.closed.get_mut(index), found.get_mut(index)) {
-                (one.mark.hints, one.mark.named) = (member.stat.hints, number(&member.path));
-                *found = true;
+            let Some(mut mark) = self.closed.get(index).map(|one| one.mark.clone()) else { return Ok(()) };
+            (mark.hints, mark.named) = (member.stat.hints, number(&member.path));
+            if found.get(index) == Some(&true) {
+                self.closed.push(Closed::from(mark));
+                found.push(true);
+            } else if let (Some(one), Some(found)) = (self.closed.get_mut(index), found.get_mut(index)) {
+                (one.mark, *found) = (mark, true);
             }
             return Ok(());
         }
         if self.settings.whole {
-            let message = format!("{} grew after it was read as a whole; move files into place when they are complete", member.path);
+            let message = format!(
+                "{} grew after it was read as a whole; move files into place when they are complete",
+                member.path
+            );
             return Err(Error::fatal("files.grown", message));
         }
         let mark = self.closed.remove(index).mark;
@@ -584,11 +642,12 @@ impl Log {
 
     /// What a file that nobody knows has to do with those that are read. `here` are the files that the log has now.
     fn relation(&mut self, member: &Member, text: &mut Text, here: &[Member]) -> Relation {
-        let fresh = age(member.stat.hints.modified) < SETTLED;
+        let fresh = age(member.stat.hints.modified) < self.tempo.settled;
         for (index, reading) in self.readings.iter_mut().enumerate() {
             let mark = reading.mark();
             if text.plain().is_none() {
-                if reading.rotated && holds(&mark, text) {
+                // Made of a file that is still being read.
+                if reading.rotated && (holds(&mark, text) || is_whole_copy(reading.text(), text)) {
                     return Relation::Open;
                 }
             } else if !here.iter().any(|one| one.stat.hints.inode == reading.hints().inode) {
@@ -613,16 +672,16 @@ impl Log {
 
     /// Forgets files that are gone for some time, so that positions stay small.
     fn forget(&mut self, found: &[bool]) -> Result<()> {
-        let mut expired = false;
+        let (forget, mut expired) = (self.tempo.forget, false);
         for (one, found) in self.closed.iter_mut().zip(found) {
             one.missed = if *found { None } else { one.missed.or(Some(now())) };
-            expired |= one.missed.is_some_and(|at| at.elapsed() >= FORGET);
+            expired |= one.missed.is_some_and(|at| at.elapsed() >= forget);
         }
         if expired {
             let strangers = self.family.strangers()?;
             let family = self.family.clone();
             self.closed.retain_mut(|one| {
-                if one.missed.is_none_or(|at| at.elapsed() < FORGET) {
+                if one.missed.is_none_or(|at| at.elapsed() < forget) {
                     return true;
                 }
                 // Moved out of the log: whoever meets it there has to know it.
@@ -643,9 +702,13 @@ fn copied(path: &str, copy: &Member, seen: u64) {
     if copy.name.packing == Packing::Plain && seen > length {
         warn!("{path} was copied to {to} and cut; reading goes on there, and bytes {length}..{seen} of it are gone");
     } else if copy.name.packing == Packing::Plain {
-        warn!("{path} was copied to {to} and cut; reading goes on there, and what was written behind byte {length} before the cut, if anything, is gone");
+        warn!(
+            "{path} was copied to {to} and cut; reading goes on there, and what was written behind byte {length} before the cut, if anything, is gone"
+        );
     } else {
-        warn!("{path} was copied to {to} and cut; reading goes on there, and what was written behind its end before the cut, if anything, is gone");
+        warn!(
+            "{path} was copied to {to} and cut; reading goes on there, and what was written behind its end before the cut, if anything, is gone"
+        );
     }
 }
 
@@ -661,6 +724,18 @@ fn is_copy(original: &mut Text, copy: &mut Text, length: u64) -> bool {
     let common = there.min(length);
     let mark = Mark::of(original, common, crate::mark::Hints::default());
     common > 0 && mark.is_ok_and(|mark| holds(&mark, copy))
+}
+
+/// Unpacks up to `place`, however long it takes.
+fn unpack(text: &mut Text, place: u64) -> std::io::Result<()> {
+    while !text.reach(place, now() + UNPACK)? {}
+    Ok(())
+}
+
+/// Whether `packed` is what `original` holds.
+fn is_whole_copy(original: &mut Text, packed: &mut Text) -> bool {
+    let Ok(Some(length)) = original.length() else { return false };
+    length > 0 && is_copy(original, packed, length) && packed.length().is_ok_and(|there| there == Some(length))
 }
 
 /// Bytes read at once while looking for a line end.

@@ -17,8 +17,8 @@ pub(crate) const TAIL: usize = 4096;
 /// Bytes of one window of the trail.
 const WINDOW: u64 = 512;
 
-/// A window of the trail ends at the last multiple of each of these.
-const STEPS: [u64; 5] = [512, 4 << 10, 32 << 10, 256 << 10, 2 << 20];
+/// Two windows of the trail end at the last multiples of each of these.
+const STEPS: [u64; 5] = [512, 2 << 10, 8 << 10, 32 << 10, 128 << 10];
 
 /// Something that can be read at any place.
 pub(crate) trait Content {
@@ -52,7 +52,7 @@ pub(crate) struct Mark {
     pub(crate) refused: bool,
     head: [u8; HEAD],
     tail: u64,
-    trail: [u32; STEPS.len()],
+    trail: [[u32; 2]; STEPS.len()],
 }
 
 impl Mark {
@@ -62,8 +62,10 @@ impl Mark {
         mark.begin(&file.bytes(0, HEAD)?, at);
         let from = at.saturating_sub(TAIL as u64);
         // In the order of the file, so that a packed one is unpacked once.
-        for (window, step) in mark.trail.iter_mut().zip(STEPS).rev() {
-            *window = trail_hash(file, at / step * step)?;
+        for (windows, step) in mark.trail.iter_mut().zip(STEPS).rev() {
+            let end = at / step * step;
+            *windows = [trail_hash(file, end.saturating_sub(step))?, trail_hash(file, end)?];
+            windows.reverse();
         }
         mark.tail = hash(&file.bytes(from, (at - from) as usize)?);
         (mark.at, mark.seen) = (at, at);
@@ -95,10 +97,14 @@ impl Mark {
         if length == 0 || length > self.at || !self.begins(&mut Short { file, length })? {
             return Ok(false);
         }
-        for (&window, step) in self.trail.iter().zip(STEPS) {
-            let end = self.at / step * step;
-            if (WINDOW..=length).contains(&end) {
-                return Ok(trail_hash(file, end)? == window);
+        for (windows, step) in self.trail.iter().zip(STEPS) {
+            let last = self.at / step * step;
+            for (&window, end) in windows.iter().zip([last, last.saturating_sub(step)]) {
+                if (WINDOW..=length).contains(&end) {
+                    // Files with the same beginning are many: what was compared has to be near the end.
+                    let near = length - end <= 4 * (self.at - length) + 2 * WINDOW;
+                    return Ok(near && trail_hash(file, end)? == window);
+                }
             }
         }
         // Too short for a window: its first bytes have to do.
@@ -166,11 +172,16 @@ impl Moving {
         }
         let at = before + bytes.len() as u64;
         let base = before - self.recent.len() as u64;
-        for (window, step) in self.mark.trail.iter_mut().zip(STEPS) {
-            let end = at / step * step;
-            if end > before && end >= WINDOW {
-                let (from, to) = ((end - WINDOW - base) as usize, (end - base) as usize);
-                *window = short(&between(&self.recent, bytes, from, to));
+        let recent = &self.recent;
+        let window = |end: u64| {
+            let range = |from: u64| (from.saturating_sub(base)) as usize;
+            if end < WINDOW { 0 } else { short(&between(recent, bytes, range(end - WINDOW), range(end))) }
+        };
+        for (windows, step) in self.mark.trail.iter_mut().zip(STEPS) {
+            let (end, old) = (at / step * step, before / step * step);
+            if end > old {
+                let second = end - step;
+                *windows = [window(end), if second == old { windows[0] } else { window(second) }];
             }
         }
         let total = self.recent.len() + bytes.len();
@@ -230,7 +241,7 @@ impl Places {
             mark.write(&mut out);
             out.extend(mark.seen.to_le_bytes());
             out.push(u8::from(mark.skipping) | u8::from(mark.refused) << 1);
-            mark.trail.iter().for_each(|window| out.extend(window.to_le_bytes()));
+            mark.trail.iter().flatten().for_each(|window| out.extend(window.to_le_bytes()));
         }
         self.closed.iter().for_each(|mark| mark.write(&mut out));
         out
@@ -249,7 +260,7 @@ impl Places {
             mark.seen = u64::from_le_bytes(take(&mut rest)?);
             let [flags] = take(&mut rest)?;
             (mark.skipping, mark.refused) = (flags & 1 != 0, flags & 2 != 0);
-            for window in &mut mark.trail {
+            for window in mark.trail.iter_mut().flatten() {
                 *window = u32::from_le_bytes(take(&mut rest)?);
             }
             places.open.push(mark);
@@ -365,7 +376,7 @@ mod tests {
         two.trail = Default::default();
         let places = Places { open: vec![one], closed: vec![two.clone(), two] };
         let token = places.write();
-        assert!(token.len() < 250, "{}", token.len());
+        assert!(token.len() < 270, "{}", token.len());
         assert_eq!(Places::read(&token), Some(places));
         assert_eq!(Places::read(&token[..token.len() - 1]), None);
         assert_eq!(Places::read(b""), None);

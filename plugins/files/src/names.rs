@@ -53,7 +53,11 @@ impl Name {
 fn rotated(name: &str) -> Option<(&str, (u8, u64))> {
     let at = name.rfind(['.', '-', '_'])?;
     // `app.log-2026-01-31`: a date has separators of its own.
-    let at = match name.get(..at)?.rfind(['.', '-', '_']).and_then(|day| Some((day, name.get(..day)?.rfind(['.', '-', '_'])?))) {
+    let at = match name
+        .get(..at)?
+        .rfind(['.', '-', '_'])
+        .and_then(|day| Some((day, name.get(..day)?.rfind(['.', '-', '_'])?)))
+    {
         Some((_, year)) if date(name.get(year + 1..)?) => year,
         _ => at,
     };
@@ -154,9 +158,14 @@ mod tests {
             let name = Name::parse(path);
             assert_eq!((name.log.as_str(), name.packing, name.live), (log, packing, log == path), "{path}");
         };
-        for rotated in
-            ["app.log.1", "app.log.12", "app.log-20260131", "app.log-20260131-1769817600", "app.log.2026-01-31", "app.log.old"]
-        {
+        for rotated in [
+            "app.log.1",
+            "app.log.12",
+            "app.log-20260131",
+            "app.log-20260131-1769817600",
+            "app.log.2026-01-31",
+            "app.log.old",
+        ] {
             check(rotated, "app.log", Packing::Plain);
             check(&format!("{rotated}.gz"), "app.log", Packing::Gzip);
             check(&format!("d/{rotated}.zst"), "d/app.log", Packing::Zstd);
@@ -164,7 +173,18 @@ mod tests {
         check("app.log.2026-01-31.3", "app.log", Packing::Plain);
         check("app.log-2026-01-31T10:00:00Z", "app.log", Packing::Plain);
         check("app.log.gz", "app.log", Packing::Gzip);
-        for own in ["app.log", "part-0001", "part-0001.csv", "a.12345", "app-20260131.log", ".1", "d/.old", "1", "x-1", "v1.2.json"] {
+        for own in [
+            "app.log",
+            "part-0001",
+            "part-0001.csv",
+            "a.12345",
+            "app-20260131.log",
+            ".1",
+            "d/.old",
+            "1",
+            "x-1",
+            "v1.2.json",
+        ] {
             check(own, own, Packing::Plain);
         }
     }

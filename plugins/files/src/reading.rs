@@ -43,6 +43,8 @@ pub(crate) struct Reading {
     /// Where it was last seen, below the directory.
     pub(crate) path: String,
     pub(crate) name: Name,
+    /// It was read to its end.
+    pub(crate) over: bool,
     /// Its log goes on in another file.
     pub(crate) rotated: bool,
     hints: Hints,
@@ -94,6 +96,7 @@ impl Reading {
     /// Reads `text` from its start.
     pub(crate) fn new(path: String, name: Name, text: Text, hints: Hints) -> Self {
         Self {
+            over: false,
             rotated: !name.live,
             path,
             name,
@@ -244,8 +247,7 @@ impl Reading {
         if plain && stat.length < from {
             return Ok(More::Replaced);
         }
-        let unchanged =
-            self.end.filter(|end| (end.length, end.modified) == (stat.length, stat.hints.modified));
+        let unchanged = self.end.filter(|end| (end.length, end.modified) == (stat.length, stat.hints.modified));
         if let Some(end) = unchanged {
             return if end.fresh && end.checked.elapsed() >= RECHECK { self.recheck(end) } else { Ok(More::End) };
         }

@@ -138,7 +138,8 @@ impl<'de> Deserialize<'de> for Time {
 
 impl<'de> Deserialize<'de> for LastLine {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        let read = |text: &str| if text == "never" { Some(Self(None)) } else { time(text).map(|time| Self(Some(time))) };
+        let read =
+            |text: &str| if text == "never" { Some(Self(None)) } else { time(text).map(|time| Self(Some(time))) };
         from.deserialize_str(From(read, "`never`, or a time, such as 10s"))
     }
 }
@@ -189,7 +190,8 @@ mod tests {
         assert!(!settings.follow && settings.max_line == 10 && settings.delimiter == Character(b'\t'));
         assert_eq!(settings.last_line.0, Some(Duration::from_secs(60)));
         assert_eq!(testing::settings::<Settings>(&[("lastLine", "never")]).unwrap().last_line.0, None);
-        for wrong in [("patern", "*"), ("rotateWait", "5"), ("lastLine", "soon"), ("quote", "''"), ("framing", "json")] {
+        for wrong in [("patern", "*"), ("rotateWait", "5"), ("lastLine", "soon"), ("quote", "''"), ("framing", "json")]
+        {
             let error = testing::settings::<Settings>(&[wrong]).unwrap_err().to_string();
             assert!(error.contains(wrong.0), "{error}");
         }

@@ -376,7 +376,8 @@ fn a_file_rewritten_in_place_loses_no_line() {
             let mut lines = vec!["10".to_owned()];
             lines.extend((0..growth).map(|n| format!("{}", 11 + n)));
             fs::write(place.path("a"), format!("{banner}{}\n", lines.join("\n"))).unwrap();
-            let read: Vec<String> = wait(&mut log, &mut position).into_iter().filter(|line| !line.starts_with('#')).collect();
+            let read: Vec<String> =
+                wait(&mut log, &mut position).into_iter().filter(|line| !line.starts_with('#')).collect();
             assert_eq!(read, lines);
         }
     }
@@ -426,7 +427,10 @@ fn files_that_say_the_same_are_all_read() {
     let mut place = Place::ending("*");
     for name in ["a", "b", "a.1", "a.2"] {
         place.append(name, "start\n");
-        fs::File::open(place.path(name)).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000)).unwrap();
+        fs::File::open(place.path(name))
+            .unwrap()
+            .set_modified(std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000))
+            .unwrap();
     }
     assert_eq!(place.run().unwrap(), ["start"; 4]);
     assert!(place.run().unwrap().is_empty());
@@ -538,7 +542,8 @@ fn a_log_that_is_renamed_before_it_is_committed_is_read_once() {
     place.rename("app.log", "app-20260131.log");
     assert!(source.partitions(&[], Duration::ZERO).unwrap().is_empty());
     place.append("app.log", "2\n");
-    let labels: Vec<String> = source.partitions(&[], Duration::ZERO).unwrap().into_iter().map(|one| one.label).collect();
+    let labels: Vec<String> =
+        source.partitions(&[], Duration::ZERO).unwrap().into_iter().map(|one| one.label).collect();
     assert_eq!(labels, ["app.log"]);
 }
 
@@ -638,8 +643,7 @@ fn files_of_other_encodings_are_refused_by_name() {
 
 #[test]
 fn records_have_the_header_of_their_file() {
-    let settings =
-        || testing::settings(&[("framing", "csv"), ("header", "true"), ("follow", "false")]).unwrap();
+    let settings = || testing::settings(&[("framing", "csv"), ("header", "true"), ("follow", "false")]).unwrap();
     let place = Place::new(settings());
     place.append("a.csv", "\u{feff}\"id\",note\r\n1,\"x\ny\"\r\n2,z\r\n");
     place.append("b.csv", "note,id\nw,3\n");
@@ -674,7 +678,8 @@ fn a_file_can_be_one_message() {
     assert_eq!(wait(&mut log, &mut position), ["another"]);
     let mut ending = place.settings.clone();
     (ending.follow, ending.max_line) = (false, 5);
-    let error = Directory::open(&place.topic(), &ending).unwrap().named("a.1").fetch(&Position::at(0), NOW).unwrap_err();
+    let error =
+        Directory::open(&place.topic(), &ending).unwrap().named("a.1").fetch(&Position::at(0), NOW).unwrap_err();
     assert!(error.to_string().contains("maxLine"), "{error}");
     place.append("a.1", "more");
     let error = place.log("a.1").fetch(&position, PATIENT).unwrap_err().to_string();

@@ -36,6 +36,8 @@ struct Packed {
     first: Vec<u8>,
     recent: Vec<u8>,
     over: bool,
+    /// It cannot be unpacked any further.
+    broken: Option<String>,
 }
 
 /// Bytes kept of a packed file, at its start and before the place.
@@ -114,7 +116,7 @@ impl Packed {
                 Box::new(Frames { source: Source(Rc::new(RefCell::new(source))), frame: None })
             }
         };
-        Self { packing, stream, at: 0, first: Vec::new(), recent: Vec::new(), over: false }
+        Self { packing, stream, at: 0, first: Vec::new(), recent: Vec::new(), over: false, broken: None }
     }
 
     fn fill(&mut self, handle: &Rc<Handle>, from: u64, length: usize, into: &mut Vec<u8>) -> io::Result<usize> {
@@ -146,10 +148,12 @@ impl Packed {
 
     /// Unpacks up to `length` bytes more.
     fn next(&mut self, length: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(broken) = &self.broken {
+            return Err(io::Error::other(broken.clone()));
+        }
         let before = into.len();
         into.resize(before + length, 0);
         let mut filled = before;
-        let mut failure = None;
         while let Some(rest) = into.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match self.stream.read(rest) {
                 Ok(0) => {
@@ -158,8 +162,9 @@ impl Packed {
                 }
                 Ok(more) => filled += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What came before the damage counts.
                 Err(error) => {
-                    failure = Some(error);
+                    self.broken = Some(error.to_string());
                     break;
                 }
             }
@@ -171,9 +176,8 @@ impl Packed {
         self.first.extend_from_slice(fresh.get(..missing).unwrap_or_default());
         self.recent.extend_from_slice(fresh.get(fresh.len().saturating_sub(RECENT)..).unwrap_or_default());
         self.recent.drain(..self.recent.len().saturating_sub(RECENT));
-        // What came before the damage counts; the damage is met again.
-        match failure {
-            Some(error) if filled == before => Err(error),
+        match &self.broken {
+            Some(broken) if filled == before => Err(io::Error::other(broken.clone())),
             _ => Ok(()),
         }
     }

@@ -145,7 +145,9 @@ async fn what_a_guest_says_is_passed_on_clean() {
     }
     assert!(matches!(said("fatal").await, Error::Fatal { .. }));
     assert!(matches!(said("config").await, Error::InvalidConfig { .. }));
-    assert!(matches!(said("range").await, Error::OutOfRange { range: Some(range), .. } if *range == (Position::at(5), Position::at(9))));
+    assert!(
+        matches!(said("range").await, Error::OutOfRange { range: Some(range), .. } if *range == (Position::at(5), Position::at(9)))
+    );
     assert!(matches!(said("end").await, Error::EndOfStream { .. }));
     let plugin = PLUGINS.get("hostile").await.unwrap();
     let offers = plugin.describe(&LimitsSpec::default()).await.unwrap();

@@ -84,7 +84,13 @@ mod tests {
         (0..count).for_each(|n| values.push(format!("m{n}").as_bytes()));
         let attribute = |&(first, value): &(u32, &str)| Attribute { first, name: "fault".into(), value: value.into() };
         let attributes = faults.iter().map(attribute).collect();
-        Messages { keys: Some(values.clone()), values, offsets: (10..10 + count).collect(), attributes, ..Messages::default() }
+        Messages {
+            keys: Some(values.clone()),
+            values,
+            offsets: (10..10 + count).collect(),
+            attributes,
+            ..Messages::default()
+        }
     }
 
     #[test]
@@ -94,7 +100,10 @@ mod tests {
         let separated = separate(&all).unwrap();
         let sound: Vec<_> = (0..3).map(|at| separated.sound.values.get(at).to_vec()).collect();
         assert_eq!(sound, [b"m0", b"m2", b"m3"]);
-        assert_eq!((&separated.sound.offsets[..], separated.sound.keys.as_ref().map(Blobs::len)), (&[10, 12, 13][..], Some(3)));
+        assert_eq!(
+            (&separated.sound.offsets[..], separated.sound.keys.as_ref().map(Blobs::len)),
+            (&[10, 12, 13][..], Some(3))
+        );
         let rows = Rows { faults: vec![fault(2, "x", "y")], origins: Origins::Taken([0, 1].into()), ..Rows::none() };
         let restored = separated.restore(rows);
         let faults: Vec<_> = restored.faults.iter().map(|fault| (fault.message, fault.code.as_str())).collect();
