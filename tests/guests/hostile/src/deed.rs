@@ -20,6 +20,12 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         "spin" => loop {
             black_box(());
         },
+        "hang" => {
+            log::write(log::Level::Warn, "hanging now", &[]);
+            loop {
+                black_box(());
+            }
+        }
         "trap" => panic!("as ordered"),
         "exit" => std::process::exit(3),
         "memory" => memory(),
