@@ -96,7 +96,7 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> R
     let typed = built.typed().await?;
     let spec = &loaded.spec;
     let flush = &spec.commit.flush;
-    let rows = if flush.rows == u64::MAX { "any number of".into() } else { grouped(flush.rows) };
+    let rows = if flush.rows == u64::MAX { "any number of".into() } else { format!("about {}", grouped(flush.rows)) };
     Ok(Plan {
         pipeline: spec.pipeline.name.clone(),
         file: loaded.path.display().to_string(),
@@ -109,7 +109,7 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> R
         node: spec.node.iter().map(handler).collect(),
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
-        flush: format!("{rows} rows, {} or {}", flush.bytes, flush.time),
+        flush: format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
         plugins: used,
         grants: grants(loaded),
     })

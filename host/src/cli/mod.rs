@@ -18,6 +18,7 @@ mod diff;
 mod drop;
 mod error;
 mod explain;
+mod fates;
 mod finish;
 mod fsck;
 mod gc;
@@ -51,7 +52,11 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-use self::{error::Error, print::Printer, report::Report};
+use self::{
+    error::Error,
+    print::Printer,
+    report::{Report, Reported},
+};
 use crate::{
     plugin::Plugins,
     repo::Store,
@@ -182,7 +187,10 @@ pub fn main() -> ExitCode {
     );
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => Report::of(&error).map_or(ExitCode::SUCCESS, |report| report.print(json)),
+        Err(error) => match error.downcast_ref::<Reported>() {
+            Some(Reported(exit)) => ExitCode::from(*exit),
+            None => Report::of(&error).map_or(ExitCode::SUCCESS, |report| report.print(json)),
+        },
     }
 }
 

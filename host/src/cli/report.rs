@@ -16,6 +16,11 @@ const FAILED: u8 = 1;
 /// Exit code of wrong usage, or of a wrong spec.
 const WRONG_USAGE: u8 = 2;
 
+/// The command failed with this exit code, and why has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("what failed was said when it failed")]
+pub(super) struct Reported(pub(super) u8);
+
 /// An error chain, ready to print.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -59,13 +64,23 @@ impl Report {
 
     /// Prints it to standard error.
     pub(super) fn print(&self, json: bool) -> ExitCode {
+        self.say(json);
+        ExitCode::from(self.exit)
+    }
+
+    /// The exit code of what failed.
+    pub(super) fn exit(&self) -> u8 {
+        self.exit
+    }
+
+    /// Says it on standard error, and goes on.
+    pub(super) fn say(&self, json: bool) {
         let text = match json {
             true => serde_json::to_string(self).unwrap_or_default() + "\n",
             false => self.text(),
         };
         // Nobody is left to tell that standard error is closed.
         drop(std::io::stderr().write_all(text.as_bytes()));
-        ExitCode::from(self.exit)
     }
 
     fn text(&self) -> String {

@@ -159,6 +159,14 @@ impl PluginHandler {
         answer.into_iter().map(output).collect::<Result<_, _>>().map_err(kernel)
     }
 
+    /// The outputs of one call. A plugin without state that gives none holds nothing back: it left all rows out.
+    fn answered(&self, batch: &RecordBatch, answer: Vec<Output>) -> Result<Vec<(RecordBatch, Kept)>, Error> {
+        match answer.is_empty() && self.spec.stateless {
+            true => Ok(vec![(batch.slice(0, 0), Kept::Rows(Vec::new()))]),
+            false => self.outputs(batch, answer),
+        }
+    }
+
     /// Halves `batch` until the rows that crash the plugin are alone. Parts are done in order, so state stays right.
     async fn bisect(&mut self, batch: &RecordBatch, crash: plugin::Error) -> Result<Handled, Error> {
         let mut handled = Handled::default();
@@ -171,7 +179,7 @@ impl PluginHandler {
                 None => match self.process(&part).await {
                     Ok(answer) => {
                         self.crashes = 0;
-                        let outputs = self.outputs(&part, answer)?;
+                        let outputs = self.answered(&part, answer)?;
                         handled
                             .outputs
                             .extend(outputs.into_iter().map(|(records, kept)| (records, moved(kept, from, rows))));
@@ -246,7 +254,7 @@ impl Handler for PluginHandler {
         match self.process(&batch).await {
             Ok(answer) => {
                 self.crashes = 0;
-                let outputs = self.outputs(&batch, answer)?;
+                let outputs = self.answered(&batch, answer)?;
                 self.remember(batch).await.map_err(|error| self.failed(error))?;
                 Ok(Handled { outputs, ..Handled::default() })
             }

@@ -45,6 +45,11 @@ pub(super) trait Steps: Send {
         Ok(())
     }
 
+    /// Rows that it left out since it was asked last.
+    fn left_out(&mut self) -> u64 {
+        0
+    }
+
     /// How many rows and bytes it holds besides those that wait for their turn.
     fn held(&self) -> (usize, usize) {
         (0, 0)
@@ -164,7 +169,7 @@ impl<S: Steps> Handler for Sequence<S> {
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let (handled, ready) = self.order.take(&batch, from)?;
         let out = self.step(ready, self.order.reached())?;
-        Ok(Handled { outputs: Handled::fresh(out).outputs, ..handled })
+        Ok(Handled { outputs: Handled::fresh(out).outputs, filtered: self.steps.left_out(), ..handled })
     }
 
     fn merges(&self) -> bool {
@@ -174,13 +179,13 @@ impl<S: Steps> Handler for Sequence<S> {
     async fn hear(&mut self, news: News) -> Result<Handled, Error> {
         let ready = self.order.hear(news)?;
         let out = self.step(ready, self.order.reached())?;
-        Ok(Handled::fresh(out))
+        Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
     }
 
     async fn finish(&mut self) -> Result<Handled, Error> {
         let ready = self.order.rest()?;
         let out = self.step(ready, Some(i64::MAX))?;
-        Ok(Handled::fresh(out))
+        Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
     }
 
     fn idle_after(&self) -> Option<Duration> {

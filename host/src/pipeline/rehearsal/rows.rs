@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Problem, Rehearsal};
 use crate::{
-    data::{Batch, Blobs, Messages, PartitionId, Position, Span},
+    data::{Batch, Blobs, Counts, Messages, PartitionId, Position, Span},
     producer::{
         self, Decoder, DecoderFactory, DecoderSpec, JsonSpec, MetadataColumn, NativeDecoder, SchemaPin, UnknownFields,
     },
@@ -121,7 +121,7 @@ pub(super) fn one_by_one(batch: Batch) -> Vec<Batch> {
     if rows <= 1 {
         return vec![batch];
     }
-    let Batch { records, span, origins, messages, dead, late, unknown } = batch;
+    let Batch { records, span, origins, messages, dead, late, unknown, counts } = batch;
     let row = |row: usize| {
         let offset = span.start + row as u64;
         Batch {
@@ -132,11 +132,12 @@ pub(super) fn one_by_one(batch: Batch) -> Vec<Batch> {
             dead: Vec::new(),
             late: Vec::new(),
             unknown: Vec::new(),
+            counts: Counts::default(),
         }
     };
     let mut batches: Vec<Batch> = (0..rows).map(row).collect();
     if let Some(first) = batches.first_mut() {
-        (first.dead, first.late, first.unknown) = (dead, late, unknown);
+        (first.dead, first.late, first.unknown, first.counts) = (dead, late, unknown, counts);
     }
     batches
 }

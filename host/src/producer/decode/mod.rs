@@ -42,7 +42,7 @@ pub use self::{
 };
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
-    data::{Batch, DeadLetter, Messages, Origins, Span},
+    data::{Batch, Counts, DeadLetter, Messages, Origins, Span},
     plugin::{RowFault, Task},
 };
 
@@ -201,11 +201,13 @@ impl Decoder {
             (false, Some(running)) => running.decode(&messages, &span).await?,
             (false, None) => self.first(&messages, &span).await?,
         };
+        let empty = rows.empty(messages.len());
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
         let dead = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        let counts = Counts { messages: messages.len() as u64, empty, ..Counts::default() };
         let Rows { origins, unknown, .. } = rows;
-        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown })
+        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown, counts })
     }
 
     /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.
@@ -250,6 +252,22 @@ impl Rows {
             unknown: Vec::new(),
             open: None,
         }
+    }
+
+    /// How many of `messages` have neither a row nor a fault.
+    fn empty(&self, messages: usize) -> u64 {
+        let list = match &self.origins {
+            Origins::Unknown => return 0,
+            Origins::Each => return messages.saturating_sub(self.records.num_rows() + self.faults.len()) as u64,
+            Origins::Taken(list) => list,
+        };
+        let mut said = vec![false; messages];
+        for message in list.iter().copied().chain(self.faults.iter().map(|fault| fault.message)) {
+            if let Some(said) = said.get_mut(message as usize) {
+                *said = true;
+            }
+        }
+        said.iter().filter(|said| !**said).count() as u64
     }
 }
 
