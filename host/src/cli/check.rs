@@ -108,7 +108,7 @@ fn plan(
 ) -> Plan {
     let spec = &loaded.spec;
     let flush = &spec.commit.flush;
-    let rows = if flush.rows == u64::MAX { "any number of".into() } else { grouped(flush.rows) };
+    let rows = if flush.rows == u64::MAX { "any number of".into() } else { format!("about {}", grouped(flush.rows)) };
     Plan {
         pipeline: spec.pipeline.name.clone(),
         file: loaded.path.display().to_string(),
@@ -122,7 +122,7 @@ fn plan(
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
         delta: delta(differences),
-        flush: format!("{rows} rows, {} or {}", flush.bytes, flush.time),
+        flush: format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
         plugins,
         grants: grants(loaded),
     }

@@ -18,6 +18,7 @@ mod diff;
 mod drop;
 mod error;
 mod explain;
+mod fates;
 mod findings;
 mod finish;
 mod fsck;

@@ -87,7 +87,7 @@ impl Report {
         self.exit
     }
 
-    /// The same without an end.
+    /// Says it on standard error, and goes on.
     pub(super) fn say(&self, json: bool) {
         let text = match json {
             true => terminal::json(&serde_json::to_string(self).unwrap_or_default()).into_owned() + "\n",

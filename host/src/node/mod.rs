@@ -87,6 +87,9 @@ pub struct Handled {
     pub late_rows: u64,
     /// Those of them that the spec wants kept beside the others.
     pub late: Vec<RecordBatch>,
+    /// Rows left out because that is what the handler is for. It says so itself where its outputs do not: where these
+    /// consist of input rows, those that are in none of them are counted by the chain.
+    pub filtered: u64,
 }
 
 impl Handled {

@@ -157,6 +157,14 @@ impl PluginHandler {
         answer.into_iter().map(output).collect::<Result<_, _>>().map_err(kernel)
     }
 
+    /// The outputs of one call. A plugin without state that gives none holds nothing back: it left all rows out.
+    fn answered(&self, batch: &RecordBatch, answer: Vec<Output>) -> Result<Vec<(RecordBatch, Kept)>, Error> {
+        match answer.is_empty() && self.spec.stateless {
+            true => Ok(vec![(batch.slice(0, 0), Kept::Rows(Vec::new()))]),
+            false => self.outputs(batch, answer),
+        }
+    }
+
     /// Hands `batch` over in parts until the rows that crash the plugin are alone. Parts come in order, so state stays right.
     async fn isolate(&mut self, batch: &RecordBatch, crash: plugin::Error) -> Result<Handled, Error> {
         let (mut search, mut handled) = (Search::new(batch.num_rows()), Handled::default());
@@ -213,7 +221,7 @@ impl PluginHandler {
         answer: Vec<Output>,
         handled: &mut Handled,
     ) -> Result<(), Error> {
-        let (outputs, rows) = (self.outputs(&part, answer)?, part.num_rows());
+        let (outputs, rows) = (self.answered(&part, answer)?, part.num_rows());
         handled.outputs.extend(outputs.into_iter().map(|(records, kept)| (records, moved(kept, from, rows))));
         self.remember(part).await.map_err(|error| self.failed(error))
     }
@@ -286,7 +294,7 @@ impl Handler for PluginHandler {
         match self.process(&batch).await {
             Ok(answer) => {
                 self.health.passed();
-                let outputs = self.outputs(&batch, answer)?;
+                let outputs = self.answered(&batch, answer)?;
                 self.remember(batch).await.map_err(|error| self.failed(error))?;
                 Ok(Handled { outputs, ..Handled::default() })
             }

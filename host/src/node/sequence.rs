@@ -55,6 +55,11 @@ pub(super) trait Steps: Send {
         Ok(())
     }
 
+    /// Rows that it left out since it was asked last.
+    fn left_out(&mut self) -> u64 {
+        0
+    }
+
     /// How many rows and bytes it holds besides those that wait for their turn.
     fn held(&self) -> (usize, usize) {
         (0, 0)
@@ -178,7 +183,7 @@ impl<S: Steps> Handler for Sequence<S> {
         let out = self.step(ready, self.order.reached())?;
         let at = |row: u32| places.get(row as usize).copied().unwrap_or(row);
         faults.extend(handled.faults.into_iter().map(|fault| RowFault { row: at(fault.row), ..fault }));
-        Ok(Handled { outputs: Handled::fresh(out).outputs, faults, ..handled })
+        Ok(Handled { outputs: Handled::fresh(out).outputs, faults, filtered: self.steps.left_out(), ..handled })
     }
 
     fn merges(&self) -> bool {
@@ -188,13 +193,13 @@ impl<S: Steps> Handler for Sequence<S> {
     async fn hear(&mut self, news: News) -> Result<Handled, Error> {
         let ready = self.order.hear(news)?;
         let out = self.step(ready, self.order.reached())?;
-        Ok(Handled::fresh(out))
+        Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
     }
 
     async fn finish(&mut self) -> Result<Handled, Error> {
         let ready = self.order.rest()?;
         let out = self.step(ready, Some(i64::MAX))?;
-        Ok(Handled::fresh(out))
+        Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
     }
 
     fn idle_after(&self) -> Option<Duration> {

@@ -17,7 +17,8 @@ use super::{
     build::Parts,
     decide::Until,
     link::Fate,
-    run::{Conditions, Order, Sums, run},
+    run::{Conditions, Order, run},
+    totals::Totals,
 };
 use crate::{
     error::{Coded, Kind},
@@ -93,17 +94,16 @@ impl Host {
         }
     }
 
-    /// Waits until all pipelines are over; the errors of those that failed.
-    pub async fn join(mut self) -> Vec<Error> {
-        let mut errors = Vec::new();
+    /// Waits for the next pipeline that fails; `None` when all are over. May be given up and asked again.
+    pub async fn failure(&mut self) -> Option<Error> {
         while let Some(over) = self.tasks.join_next().await {
             match over {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => errors.push(error),
+                Ok(Err(error)) => return Some(error),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
-        errors
+        None
     }
 }
 
@@ -140,12 +140,10 @@ async fn supervise(
 ) -> Result<(), Error> {
     let mut backoff = Backoff::default();
     let mut tries = 0;
-    let mut sums = Sums::default();
+    let mut totals = Totals::default();
     loop {
-        let error = match run(&parts, &store, &conditions, &mut orders, &updates).await {
-            Ok(last) => {
-                sums.rows += last.rows;
-                sums.commits += last.commits;
+        let error = match run(&parts, &store, &conditions, &mut orders, &mut totals, &updates).await {
+            Ok(()) => {
                 let waited = conditions.until != Until::Stopped || parts.place.subscribes();
                 if let Some(upstream) = parts.place.failed_upstream().filter(|_| waited) {
                     let (pipeline, upstream) = (parts.name.clone(), upstream.to_owned());
@@ -154,8 +152,9 @@ async fn supervise(
                     drop(updates.send(Update::Failed { pipeline, error: text, code }));
                     return Err(error);
                 }
-                let (rows, commits) = (sums.rows, sums.commits);
-                drop(updates.send(Update::Stopped { pipeline: parts.name.clone(), rows, commits }));
+                let Totals { counts, commits, reasons, .. } = totals;
+                let (pipeline, reasons) = (parts.name.clone(), reasons.sorted());
+                drop(updates.send(Update::Stopped { pipeline, counts, commits, reasons }));
                 return Ok(());
             }
             Err(error) => error,

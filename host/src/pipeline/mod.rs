@@ -14,12 +14,15 @@ mod error;
 mod host;
 mod lane;
 mod link;
+mod meeting;
 mod memory;
 mod offsets;
+mod overdue;
 mod publish;
 mod recover;
 mod rehearsal;
 mod run;
+mod totals;
 mod update;
 
 pub use self::{
@@ -29,5 +32,6 @@ pub use self::{
     host::{Host, RunOptions},
     link::Links,
     rehearsal::{Problem, Rehearsal, Verdict},
-    update::Update,
+    totals::Reason,
+    update::{TookOver, Update},
 };

@@ -32,9 +32,9 @@ enum Client {
 
 #[async_trait]
 impl Fetcher for StreamFetcher {
-    async fn fetch(&mut self) -> Result<Fetched, Error> {
+    async fn fetch(&mut self, most: u32) -> Result<Fetched, Error> {
         loop {
-            match self.attempt().await {
+            match self.attempt(most).await {
                 Ok(fetched) => {
                     self.crashes = 0;
                     self.position = fetched.span.next.clone();
@@ -70,9 +70,9 @@ impl StreamFetcher {
         Self { spec, task, found, position, client: None, backoff: Backoff::default(), crashes: 0 }
     }
 
-    async fn attempt(&mut self) -> Result<Fetched, plugin::Error> {
+    async fn attempt(&mut self, most: u32) -> Result<Fetched, plugin::Error> {
         let limits = FetchLimits {
-            messages: self.spec.fetch.messages,
+            messages: self.spec.fetch.messages.min(most),
             bytes: u32::try_from(self.spec.fetch.bytes.0).unwrap_or(u32::MAX),
             timeout: self.spec.fetch.timeout.0,
         };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
+    holder::Holder,
     index::Segment,
     layout::Layout,
     object::{Created, Objects, Step},
@@ -25,6 +26,8 @@ pub(super) struct Checkpoint {
     pub(super) record: String,
     /// The pipeline that owns the branch, if one does.
     pub(super) owner: String,
+    /// The writer that claimed it last.
+    pub(super) holder: Option<Holder>,
     pub(super) deleted: bool,
     pub(super) snapshot: Option<Snapshot>,
     /// Where history began when the index that this one stands on was written anew. Pages of an older one may still tell of

@@ -169,9 +169,9 @@ pub enum Error {
     BadRetention { text: String, reason: String },
     /// A newer writer owns the branch.
     #[error(
-        "another writer took over branch `{branch}` of repo `{repo}` (epoch {theirs}, ours was {ours}); this one stops and has committed nothing since"
+        "branch `{branch}` of repo `{repo}` was taken over by {by} (epoch {theirs}, ours was {ours}); this writer is fenced: it stops, and has committed nothing since"
     )]
-    Fenced { repo: String, branch: String, ours: u64, theirs: u64 },
+    Fenced { repo: String, branch: String, ours: u64, theirs: u64, by: String },
     /// The branch belongs to another pipeline.
     #[error(
         "branch `{branch}` of repo `{repo}` is written by pipeline `{owner}`, so pipeline `{pipeline}` may not write it; choose another branch"

@@ -40,6 +40,7 @@ mod follow;
 mod format;
 mod fsck;
 mod history;
+mod holder;
 mod index;
 mod invariants;
 mod layout;
@@ -77,6 +78,7 @@ pub use format::{
     Batches, ColumnStatistics, Encoded, Format, Misfit, TableWriter, csv_text, decode, json_options, misfits, storable,
 };
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
+pub use holder::{Holder, Process};
 pub use open_commit::OpenCommit;
 pub use record::{Blob, Commit, FileAdded, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
 pub use reference::{MASTER, Reference};

@@ -7,12 +7,13 @@ use futures::{StreamExt, stream};
 use super::{
     Error, Tree,
     checkpoint::{Checkpoint, hinted, newest},
+    holder::Holder,
     index::{Index, Segment, Segments, dense, merged},
     invariants::Head,
     layout::Layout,
     object::Objects,
     path,
-    record::{Commit, FileAdded, PutMode, Record, Slot, VERSION},
+    record::{Claim, Commit, FileAdded, PutMode, Record, Slot, VERSION},
     seal,
     snapshot::{Entry, Located, Snapshot},
     tree::Piece,
@@ -118,9 +119,9 @@ impl State {
     }
 
     fn resume(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { sequence, epoch, record, owner, deleted, snapshot, floor, .. } = checkpoint;
+        let Checkpoint { sequence, epoch, record, owner, holder, deleted, snapshot, floor, .. } = checkpoint;
         self.floor = floor;
-        self.head = Head { sequence, epoch, checksum: record, commit: None };
+        self.head = Head { sequence, epoch, checksum: record, holder, commit: None };
         (self.owner, self.deleted, self.since) = (owner, deleted, 0);
         if let Some(snapshot) = snapshot {
             self.set_to(snapshot);
@@ -190,10 +191,14 @@ impl State {
         self.since += 1;
         match record {
             Record::Commit(commit) => self.commit(commit.light()),
-            Record::Claim(claim) => (self.owner, self.deleted) = (claim.pipeline, false),
+            Record::Claim(claim) => {
+                let Claim { nonce, process, at_ms: seen_ms, .. } = claim;
+                self.head.holder = Some(Holder { nonce, process, seen_ms, left: false });
+                (self.owner, self.deleted) = (claim.pipeline, false);
+            }
             Record::Point(point) => {
                 (self.owner, self.deleted) = (String::new(), point.deleted);
-                self.head.commit = None;
+                (self.head.commit, self.head.holder) = (None, None);
                 self.files.reset(Vec::new());
                 self.ids.reset(Vec::new());
                 self.hidden.clear();
@@ -221,6 +226,7 @@ impl State {
             self.files.put(path::folded(&file.path), entry(file));
         }
         let slot = commit.slot();
+        self.head.holder.iter_mut().for_each(|holder| holder.see(&commit));
         self.deleted = false;
         self.head.commit = Some(commit);
         self.locate(slot);
@@ -316,6 +322,7 @@ impl State {
             epoch: self.head.epoch,
             record: self.head.checksum.clone(),
             owner: self.owner.clone(),
+            holder: self.head.holder.clone(),
             deleted: self.deleted,
             snapshot,
             floor,

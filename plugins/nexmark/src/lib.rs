@@ -61,6 +61,13 @@ impl Config {
         offset.saturating_mul(self.partitions.into()).saturating_add(partition.into())
     }
 
+    /// The first offset of `partition` whose event happens at `time_ms` or later.
+    fn offset_at(&self, partition: u32, time_ms: u64) -> u64 {
+        let micros = u128::from(time_ms.saturating_sub(self.base_time)) * 1000;
+        let number = u64::try_from(micros.div_ceil(u128::from(EVENT_MICROS))).unwrap_or(u64::MAX);
+        number.saturating_sub(partition.into()).div_ceil(self.partitions.into())
+    }
+
     /// When event `number` happens.
     fn time_ms(&self, number: u64) -> u64 {
         let micros = u128::from(number) * u128::from(EVENT_MICROS);
@@ -91,7 +98,10 @@ impl Source for Nexmark {
             Criteria::Earliest => Some(Position::at(0)),
             Criteria::Latest => last.map(Position::at),
             Criteria::AtOffset(offset) => Some(Position::at(last.map_or(offset, |last| offset.min(last)))),
-            Criteria::AtTimeMs(_) => None,
+            Criteria::AtTimeMs(time) => {
+                let at = self.0.offset_at(partition, time);
+                Some(Position::at(last.map_or(at, |last| at.min(last))))
+            }
         })
     }
 

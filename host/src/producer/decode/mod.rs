@@ -41,7 +41,7 @@ pub use self::{
 };
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
-    data::{Batch, DeadLetter, Messages, Origins, Span},
+    data::{Batch, Counts, DeadLetter, Messages, Origins, Span},
     plugin::{Health, RowFault, Task},
 };
 
@@ -225,6 +225,7 @@ impl Decoder {
             Some(aside) => aside.restore(rows),
             None => rows,
         };
+        let empty = rows.empty(messages.len());
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
         let mut dead: Vec<DeadLetter> = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
@@ -232,8 +233,9 @@ impl Decoder {
             let piece = |piece: Piece| DeadLetter { value: piece.value, ..dead_letter(&piece.fault, &messages, &span) };
             dead.extend(decoder.pieces().into_iter().map(piece));
         }
+        let counts = Counts { messages: messages.len() as u64, empty, ..Counts::default() };
         let Rows { origins, unknown, .. } = rows;
-        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown })
+        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown, counts })
     }
 
     /// Says once what the first messages have settled, unless the spec says it.
@@ -299,6 +301,22 @@ impl Rows {
             unknown: Vec::new(),
             open: None,
         }
+    }
+
+    /// How many of `messages` have neither a row nor a fault.
+    fn empty(&self, messages: usize) -> u64 {
+        let list = match &self.origins {
+            Origins::Unknown => return 0,
+            Origins::Each => return messages.saturating_sub(self.records.num_rows() + self.faults.len()) as u64,
+            Origins::Taken(list) => list,
+        };
+        let mut said = vec![false; messages];
+        for message in list.iter().copied().chain(self.faults.iter().map(|fault| fault.message)) {
+            if let Some(said) = said.get_mut(message as usize) {
+                *said = true;
+            }
+        }
+        said.iter().filter(|said| !**said).count() as u64
     }
 }
 

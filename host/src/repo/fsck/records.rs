@@ -181,7 +181,7 @@ impl Check<'_> {
         if let Err(error) = self.seen.reach.record(self.repo, record).await {
             self.report.find(Severity::Error, object, reason(error), affects);
         }
-        Some(Head { sequence, epoch, checksum, commit: None })
+        Some(Head { sequence, epoch, checksum, ..Head::default() })
     }
 
     fn commit(&mut self, commit: &Commit, object: &str, depth: Depth) {

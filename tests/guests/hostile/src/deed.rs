@@ -22,6 +22,10 @@ fn at(offset: u64) -> Position {
 pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
     match plan.mode(call) {
         "spin" => spin(),
+        "hang" => {
+            log::write(log::Level::Warn, "hanging now", &[]);
+            spin()
+        }
         "trap" => panic!("as ordered"),
         "exit" => std::process::exit(3),
         "memory" => memory(),

@@ -202,6 +202,7 @@ async fn more_rows_than_may_be_held_are_refused() {
         dead: Vec::new(),
         late: Vec::new(),
         unknown: Vec::new(),
+        counts: crate::data::Counts::default(),
     };
     chain.handle(batch).await.unwrap();
     let error = chain.snapshot().await.unwrap_err().to_string();
