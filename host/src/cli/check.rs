@@ -16,7 +16,7 @@ use crate::{
     consumer::ConsumerSpec,
     node::{NodeSpec, Shape},
     pipeline::Links,
-    plugin::World,
+    plugin::{Plugins, World},
     producer::{DecoderSpec, SchemaText},
     repo::Differences,
     spec::{Loaded, load_every, plugin_name},
@@ -35,7 +35,7 @@ pub(super) struct Check {
 
 /// What a pipeline would do.
 #[derive(Debug, Serialize)]
-struct Plan {
+pub(super) struct Plan {
     pipeline: String,
     file: String,
     line: usize,
@@ -87,15 +87,27 @@ impl Check {
             }
         };
         for (loaded, broken) in specs.iter().zip(broken) {
-            let examined = examine(loaded, plugins.as_ref(), links.as_ref().filter(|_| !broken)).await;
-            match examined.typed {
-                Some(typed) if examined.findings.is_empty() => {
-                    plan(loaded, examined.plugins, typed, examined.differences).print(printer, global.verbose)?;
-                }
-                _ => findings.extend(examined.findings),
+            match planned(loaded, plugins.as_ref(), links.as_ref().filter(|_| !broken)).await {
+                Ok(plan) => plan.print(printer, global.verbose)?,
+                Err(wrong) => findings.extend(wrong),
             }
         }
         findings::all(&findings, printer.json())
+    }
+}
+
+/// What `loaded` would do, or all that is wrong with it.
+pub(super) async fn planned(
+    loaded: &Loaded,
+    plugins: Option<&Plugins>,
+    links: Option<&Links>,
+) -> Result<Plan, Vec<Finding>> {
+    let examined = examine(loaded, plugins, links).await;
+    match examined.typed {
+        Some(typed) if examined.findings.is_empty() => {
+            Ok(plan(loaded, examined.plugins, typed, examined.differences))
+        }
+        _ => Err(examined.findings),
     }
 }
 
@@ -222,7 +234,7 @@ fn grants(loaded: &Loaded) -> Vec<String> {
 }
 
 impl Plan {
-    fn print(&self, printer: &mut Printer, verbose: bool) -> Result<()> {
+    pub(super) fn print(&self, printer: &mut Printer, verbose: bool) -> Result<()> {
         if printer.json() {
             return printer.value(self);
         }

@@ -87,7 +87,7 @@ impl Provider {
             .iter()
             .map(|(&id, entry)| {
                 let position = lower_position(&entry.position);
-                wit::KnownPartitionParam { id, label: &entry.label, position }
+                wit::KnownPartition { id, label: &entry.label, position }
             })
             .collect();
         let answer = leash.hold(guest.call_partitions(store, live.provider, &known, millis(timeout))).await;

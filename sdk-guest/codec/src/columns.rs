@@ -109,7 +109,7 @@ pub(crate) struct Columns {
     faults: Vec<RowFault>,
     counter: Option<Counter>,
     /// Slots of the counter, by name.
-    slots: HashMap<String, Option<u32>>,
+    slots: HashMap<String, u32>,
     /// The column of what has none.
     capture: Option<usize>,
     /// What it gets in the current row, as JSON.
@@ -221,7 +221,7 @@ impl Columns {
             None => {
                 let slot = counter.slot(name.to_owned());
                 // Names without a slot are not kept, so that there is an end to them.
-                if slot.is_some() {
+                if slot != 0 {
                     self.slots.insert(name.to_owned(), slot);
                 }
                 slot

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::super::{
     Global, check,
     commit::{Tags, shown, table_of_marker},
+    findings,
     print::{Printer, count, local_time, short},
 };
 use crate::{
@@ -19,7 +20,10 @@ pub(super) async fn of_spec(path: &str, global: &Global, printer: &mut Printer) 
     let plugins = global.open_plugins()?;
     let store = global.store().await.ok();
     for loaded in load_all(&[path])? {
-        check::plan(&loaded, &plugins, &Links::default()).await?.print(printer, global.verbose)?;
+        match check::planned(&loaded, Some(&plugins), Some(&Links::default())).await {
+            Ok(plan) => plan.print(printer, global.verbose)?,
+            Err(wrong) => findings::all(&wrong, printer.json())?,
+        }
         let name = &loaded.spec.pipeline.name;
         let repos = match &store {
             Some(store) => store.repos().await?,

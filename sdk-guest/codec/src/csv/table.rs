@@ -22,7 +22,7 @@ pub(super) struct Table {
     rows: usize,
     counter: Counter,
     /// By name, where it is counted.
-    slots: HashMap<String, Option<u32>>,
+    slots: HashMap<String, u32>,
 }
 
 /// Where the columns of a table stand in records of one header.
@@ -32,7 +32,7 @@ pub(super) struct Layout {
     /// By column of the table.
     sources: Vec<Option<usize>>,
     /// Names that are no column: where they stand, and where they are counted.
-    unknown: Vec<(usize, Option<u32>)>,
+    unknown: Vec<(usize, u32)>,
 }
 
 /// What is wrong with a record, and with which value of it.
