@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use spout_codec::{Attribute, Decode, Input, UnknownField};
+use spout_codec::{Attribute, Decode, Input, Schema, UnknownField, record_batch};
 
 use super::{Native, Rows};
 use crate::{
@@ -20,11 +20,13 @@ const SLICE: usize = 8192;
 pub(super) struct Core {
     name: &'static str,
     decoder: Box<dyn Decode>,
+    /// The columns of its batches, in its words and in Arrow's.
+    columns: Option<(Schema, SchemaRef)>,
 }
 
 impl Core {
     pub(super) fn new(name: &'static str, decoder: impl Decode + 'static) -> Self {
-        Self { name, decoder: Box::new(decoder) }
+        Self { name, decoder: Box::new(decoder), columns: None }
     }
 
     fn kernel(&self, rows: usize, error: impl std::fmt::Display) -> Error {
@@ -54,7 +56,7 @@ impl Native for Core {
                 }
             };
             let decoded = self.decoder.decode(&part).map_err(|error| self.kernel(count, error))?;
-            slices.add(from, &part, decoded).map_err(|error| self.kernel(count, error))?;
+            slices.add(from, &part, decoded, &mut self.columns).map_err(|error| self.kernel(count, error))?;
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
     }
@@ -73,7 +75,13 @@ struct Slices {
 }
 
 impl Slices {
-    fn add(&mut self, from: usize, input: &Input<'_>, decoded: spout_codec::Decoded) -> Result<(), spout_codec::Error> {
+    fn add(
+        &mut self,
+        from: usize,
+        input: &Input<'_>,
+        decoded: spout_codec::Decoded,
+        columns: &mut Option<(Schema, SchemaRef)>,
+    ) -> Result<(), spout_codec::Error> {
         let spout_codec::Decoded { batch, origins, faults, unknown } = decoded;
         let moved = |message: u32| message + u32::try_from(from).unwrap_or(u32::MAX);
         let rows = batch.rows();
@@ -101,12 +109,15 @@ impl Slices {
         }
         // Before a schema is settled there are no columns to put together.
         if !batch.schema().fields().is_empty() {
-            self.batches.push(batch.try_into()?);
+            let known = columns.take().filter(|(schema, _)| schema.is(batch.schema()));
+            let (_, columns) =
+                columns.insert(known.unwrap_or_else(|| (batch.schema().clone(), Arc::new(batch.schema().into()))));
+            self.batches.push(record_batch(batch, Arc::clone(columns))?);
         }
         Ok(())
     }
 
-    fn finish(mut self, schema: Option<&spout_codec::Schema>) -> Result<Rows, arrow::error::ArrowError> {
+    fn finish(mut self, schema: Option<&Schema>) -> Result<Rows, arrow::error::ArrowError> {
         let schema: SchemaRef = match (self.batches.first(), schema) {
             (Some(first), _) => first.schema(),
             (None, Some(schema)) => Arc::new(schema.into()),
@@ -144,7 +155,7 @@ fn attributes_of(attributes: &[Attribute], from: usize, count: usize) -> Vec<Att
 
 #[cfg(test)]
 mod tests {
-    use spout_codec::{ArrayBuilder, Batch, DataType, Decoded, Field, Schema};
+    use spout_codec::{ArrayBuilder, Batch, DataType, Decoded, Field};
 
     use super::*;
 
