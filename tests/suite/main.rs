@@ -11,6 +11,7 @@ mod decoders;
 mod exactly_once;
 mod files;
 mod first_plugin;
+mod json_core;
 mod nexmark;
 mod power_loss;
 mod producers;
