@@ -21,6 +21,16 @@ done
 args=()
 for name in "${packages[@]}"; do args+=(-p "$(sed -n 's/^name = "\(.*\)"/\1/p' "$from/$name/Cargo.toml" | head -n 1)"); done
 
+# A plugin that is new here is not in Cargo.lock yet: this build adds it, and says so. All others are built as they are locked.
+packages_of() { sed -n '/^name = /{N;s/^name = "\(.*\)"\nversion = "\(.*\)"/\1 \2/p;}' Cargo.lock | sort; }
+locked=(--locked)
+before=$(packages_of)
+for manifest in plugins/*/Cargo.toml tests/guests/*/Cargo.toml; do
+  [ -f "$manifest" ] || continue
+  package=$(sed -n 's/^name = "\(.*\)"/\1/p' "$manifest" | head -n 1)
+  grep -qx "name = \"$package\"" Cargo.lock || locked=()
+done
+
 export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-C target-feature=+simd128"
 std="$(rustc --print sysroot)/lib/rustlib/$target/lib"
 if [ ! -d "$std" ] && command -v rustup >/dev/null; then
@@ -28,7 +38,7 @@ if [ ! -d "$std" ] && command -v rustup >/dev/null; then
   rustup target add "$target" >&2 || true
 fi
 if [ -d "$std" ]; then
-  cargo build --locked --profile plugin --target "$target" --target-dir target/plugins "${args[@]}"
+  cargo build ${locked[@]+"${locked[@]}"} --profile plugin --target "$target" --target-dir target/plugins "${args[@]}"
 else
   echo "build.sh: rustup has no $target here; using Debian's rustc-web" >&2
   command -v apt-get >/dev/null || { echo "build.sh: neither rustup nor apt-get can provide $target" >&2; exit 1; }
@@ -36,8 +46,11 @@ else
   tools="$(rustc --print sysroot)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin"
   PATH="/usr/bin:$tools:$tools/gcc-ld:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
   CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-C target-feature=+simd128 -L/usr/lib/wasm32-wasi -Clink-arg=-L/usr/lib/wasm32-wasi" \
-    /usr/bin/cargo build --locked --profile plugin --target "$target" --target-dir target/plugins -Zbuild-std=std,panic_abort "${args[@]}"
+    /usr/bin/cargo build ${locked[@]+"${locked[@]}"} --profile plugin --target "$target" --target-dir target/plugins -Zbuild-std=std,panic_abort "${args[@]}"
 fi
+
+added=$(comm -13 <(printf '%s\n' "$before") <(packages_of) | paste -sd, | sed 's/,/, /g')
+[ -z "$added" ] || echo "build.sh: Cargo.lock: added $added" >&2
 
 for name in "${packages[@]}"; do
   package=$(sed -n 's/^name = "\(.*\)"/\1/p' "$from/$name/Cargo.toml" | head -n 1)

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::wit::base::spout::plugin::types as wit;
+use crate::{Position, wit::base::spout::plugin::types as wit};
 
 /// The result of every trait function.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -11,7 +11,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Passing trouble: the host tries again, after `after` if that is given.
+    /// Passing trouble of a source: the host makes the call again, after `after` if that is given. A decoder and a handler
+    /// depend on nothing outside: from them it is as [`Error::Fatal`].
     Retriable {
         /// Stable and dotted, such as `broker.unavailable`.
         code: String,
@@ -34,17 +35,17 @@ pub enum Error {
         /// What is wrong, and what to write.
         message: String,
     },
-    /// The offset asked for is gone; `earliest..latest` is what there is.
+    /// The position asked for is gone; `earliest..latest` is what there is.
     OutOfRange {
-        /// Oldest offset there is.
-        earliest: u64,
-        /// Offset after the newest message.
-        latest: u64,
+        /// Of the oldest message there is that was not read.
+        earliest: Position,
+        /// After the newest message.
+        latest: Position,
     },
 }
 
 impl Error {
-    /// Passing trouble.
+    /// Passing trouble of a source.
     pub fn retriable(code: &str, message: impl Into<String>) -> Self {
         Self::Retriable { code: code.into(), message: message.into(), after: None }
     }
@@ -68,7 +69,9 @@ impl fmt::Display for Error {
             | Self::InvalidConfig { code, message } => {
                 write!(f, "{code}: {message}")
             }
-            Self::OutOfRange { earliest, latest } => write!(f, "out of range: there is {earliest}..{latest}"),
+            Self::OutOfRange { earliest, latest } => {
+                write!(f, "out of range: there is {}..{}", earliest.offset, latest.offset)
+            }
         }
     }
 }
@@ -95,7 +98,9 @@ impl From<Error> for wit::Error {
             Error::Retriable { code, message, after } => Self::Retriable(fault(code, message, after)),
             Error::Fatal { code, message } => Self::Fatal(fault(code, message, None)),
             Error::InvalidConfig { code, message } => Self::InvalidConfig(fault(code, message, None)),
-            Error::OutOfRange { earliest, latest } => Self::OutOfRange(Some(wit::OffsetRange { earliest, latest })),
+            Error::OutOfRange { earliest, latest } => {
+                Self::OutOfRange(Some(wit::Range { earliest: earliest.into(), latest: latest.into() }))
+            }
         }
     }
 }

@@ -57,7 +57,7 @@ pub use self::{
     handler::{Answer, Handler, Input},
     messages::{Fetched, Limits, Messages, Position, Progress},
     settings::parse as parse_settings,
-    source::{Criteria, Partition, Reader, Source},
+    source::{Criteria, Known, Partition, Reader, Source},
     stream_consumer::{Checkpoint, Start, StreamConsumer},
 };
 #[doc(hidden)]

@@ -233,6 +233,10 @@ fn lowered(Attribute { first, name, value }: Attribute) -> wit::Attribute {
 
 impl From<Messages> for wit::Messages {
     fn from(messages: Messages) -> Self {
+        // What holds for no message is not said.
+        let count = messages.len();
+        let told = messages.attributes.into_iter().filter(|attribute| (attribute.first as usize) < count);
+        let attributes = told.map(lowered).collect();
         Self {
             values: wit::Blobs { bounds: messages.bounds, bytes: messages.bytes },
             nulls: messages.nulls,
@@ -241,7 +245,7 @@ impl From<Messages> for wit::Messages {
             partitions: messages.partitions,
             timestamps_ms: messages.timestamps_ms,
             headers: Vec::new(),
-            attributes: messages.attributes.into_iter().map(lowered).collect(),
+            attributes,
         }
     }
 }

@@ -88,7 +88,7 @@ impl<'de> de::Deserializer<'de> for Text<'de> {
     }
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Wrong> {
-        visitor.visit_borrowed_str(self.text)
+        visitor.visit_borrowed_str(self.text).map_err(|Wrong(what)| self.wrong(what))
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Wrong> {

@@ -18,6 +18,17 @@ pub struct Partition {
     pub ended: bool,
 }
 
+/// A partition that a commit has seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub label: String,
+    /// Where it goes on.
+    pub position: Position,
+}
+
 /// Where to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Criteria {
@@ -44,11 +55,11 @@ pub trait Source: Sized + 'static {
     /// Wrong settings; a topic that there is not.
     fn open(topic: &str, settings: Self::Settings) -> Result<Self>;
 
-    /// The partitions there are now. Asked again and again: new ones are picked up.
+    /// The partitions there are now. Asked again and again: new ones are picked up. `known` are those that commits have seen.
     ///
     /// # Errors
     /// [`Error::retriable`](crate::Error::retriable) if it cannot be told now.
-    fn partitions(&mut self, timeout: Duration) -> Result<Vec<Partition>>;
+    fn partitions(&mut self, known: &[Known], timeout: Duration) -> Result<Vec<Partition>>;
 
     /// The position that `at` stands for; `None` if the source cannot tell.
     ///
@@ -130,8 +141,18 @@ pub(crate) mod shim {
             Ok(meta::Provider::new(Self(RefCell::new(source))))
         }
 
-        fn partitions(&self, timeout_ms: u32) -> Result<Vec<meta::PartitionInfo>, wit::Error> {
-            let partitions = self.0.borrow_mut().partitions(Duration::from_millis(u64::from(timeout_ms)))?;
+        fn partitions(
+            &self,
+            known: Vec<meta::KnownPartition>,
+            timeout_ms: u32,
+        ) -> Result<Vec<meta::PartitionInfo>, wit::Error> {
+            let raise = |one: meta::KnownPartition| super::Known {
+                id: one.id,
+                label: one.label,
+                position: one.position.into(),
+            };
+            let known: Vec<super::Known> = known.into_iter().map(raise).collect();
+            let partitions = self.0.borrow_mut().partitions(&known, Duration::from_millis(u64::from(timeout_ms)))?;
             let info = |partition: super::Partition| meta::PartitionInfo {
                 id: partition.id,
                 label: partition.label,

@@ -249,6 +249,71 @@ fn check_finds_what_a_run_would_stumble_over() -> Result<()> {
 }
 
 #[test]
+fn check_says_everything_that_is_wrong_with_all_specs() -> Result<()> {
+    let site = Site::new()?;
+    let first = "pipeline: {name: a}
+producer:
+  stream: {plugin: files, topic: in, settings: {folow: true}}
+  decoder: {type: json}
+node:
+  - {id: f, type: filter, where: 'n >'}
+  - {id: m, type: map, columns: {x: n + 1, y: '(n', z: 'n +'}}
+commit: {flush: {rows: 0}, path: nowhere}
+---
+pipeline: {name: b}
+producer:
+  stream: {plugin: nexmark, topic: bids, topik: x}
+  decoder: {type: jsn}
+---
+pipeline: {name: c}
+producer:
+  stream: {plugin: nexmark, topic: bids}
+  decoder: {type: json, schema: {n: int64}}
+node:
+  - {id: f, type: filter, where: m > 1}
+  - {id: g, type: map, columns: {x: n + 1, y: k}}
+  - {id: h, type: sort, by: [q], per: commit}
+";
+    site.write("spec.yaml", first)?;
+    site.write("other.yaml", "pipeline: {name: d\n")?;
+    let output = site.run(&["check", "spec.yaml", "other.yaml", "--json"])?;
+    ensure!(output.status.code() == Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr)?;
+    let found: Vec<Value> = text.lines().map(serde_json::from_str).collect::<Result<_, _>>().context(text.clone())?;
+    let of = |value: &Value, key: &str| value.get(key).map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned));
+    let told = |value: &Value| -> Option<String> {
+        let (code, file, line) = (of(value, "code")?, of(value, "file")?, of(value, "line").unwrap_or_default());
+        Some(format!("{code} {file}:{line} {}", of(value, "key").unwrap_or_default()))
+    };
+    let told: Vec<String> = found.iter().filter_map(told).collect();
+    let expected = [
+        "E0108 spec.yaml:8 commit.path",
+        "E0104 spec.yaml:8 commit.flush.rows",
+        "E0103 spec.yaml:12 producer.stream.topik",
+        "E0104 spec.yaml:13 producer.decoder.type",
+        "E0102 other.yaml:1 ",
+        "E0216 spec.yaml:3 producer.stream.plugin",
+        "E0103 spec.yaml:3 producer.stream.settings.folow",
+        "E0401 spec.yaml:6 node[0].where",
+        "E0401 spec.yaml:7 node[1].columns.y",
+        "E0401 spec.yaml:7 node[1].columns.z",
+        "E0401 spec.yaml:20 node[0].where",
+    ];
+    for line in expected {
+        ensure!(told.iter().any(|told| told == line), "no {line} in {told:#?}");
+    }
+    ensure!(found.len() == told.len() && found.len() == expected.len(), "{text}");
+    let error = site.fails(&["check", "spec.yaml"], 2, &["grants: {files: {dirs: {in: ./in}}}"])?;
+    ensure!(error.matches("error[").count() == expected.len() - 1, "{error}");
+    // A run says the first of it, before it starts anything.
+    site.write("spec.yaml", GOOD)?;
+    site.fails(&["run", "spec.yaml", "--until", "ended"], 2, &["error[E0216]", "grants: {files: {dirs: {in: ./in}}}"])?;
+    let syntax = format!("{GOOD}node: [{{type: filter, where: 'n >'}}]\ngrants: {{files: {{dirs: {{in: .}}}}}}\n");
+    site.write("spec.yaml", syntax)?;
+    site.fails(&["run", "spec.yaml", "--until", "ended"], 2, &["error[E0401]", "`n >`"]).map(drop)
+}
+
+#[test]
 fn broken_plugins_are_listed_with_what_is_wrong() -> Result<()> {
     let mut site = Site::new()?;
     let nexmark = site.plugins.join("nexmark.wasm");

@@ -137,3 +137,73 @@ fn documents_and_lines_of_csv_are_the_same_rows() -> Result<()> {
     site.fails(&["check", "bad.yaml"], 2, &["bad.yaml:4", "protobuf", "no.pb"])?;
     Ok(())
 }
+
+/// Rows, and codes with reasons of dead letters; either may be none.
+fn outcome(site: &Site, name: &str, order: &str) -> Result<(Vec<String>, Vec<String>)> {
+    let rows = site.rows(&format!("select * from {name}_t order by {order}"), None)?;
+    let letters = format!("select code, reason from {name}_dead_letter order by code, reason");
+    Ok((rows, site.rows(&letters, None)?))
+}
+
+#[test]
+fn csv_is_the_same_in_the_sandbox() -> Result<()> {
+    let site = Site::new()?;
+    let lines = [
+        "zip,name,day,n", "00501,\"a, b\",2026-01-31,1", "10001,\"open,2026-02-01,2", "\"10002\"x,c,2026-02-02,3", "10003,d,2026-02-03",
+        "10004,5\" pipe,2026-02-04,4.0", "zip,name,day,n", "name,zip,day,n", "10005,,,", "10006,\"\",soon,6", "10007,e,2026-02-05,7.5",
+    ];
+    site.write("lines/a.csv", lines.join("\r\n"))?;
+    for (name, text) in [("a", "zip,n\n00501,1\n"), ("b", "\u{feff}\"n\",zip\r\n2,\"10001\nx\"\r\n"), ("c", "n,zip\n3\n"), ("d", "x,y\n1,2\n")] {
+        site.write(&format!("documents/{name}.csv"), text)?;
+    }
+    let schema = "schema: {zip: utf8, n: int64}, unknown: fail";
+    for (case, files, settings, order, rows, dead) in
+        [("l", "maxLine: 1000", "nulls: ['']", "zip", 3, 6), ("d", "whole: true", schema, "n", 2, 2)]
+    {
+        let dir = if case == "l" { "lines" } else { "documents" };
+        run(&site, &format!("{case}n"), dir, files, &format!("{{type: csv, {settings}}}"))?;
+        run(&site, &format!("{case}p"), dir, files, &format!("{{plugin: csv, settings: {{{settings}}}}}"))?;
+        let (native, plugin) = (outcome(&site, &format!("{case}n"), order)?, outcome(&site, &format!("{case}p"), order)?);
+        ensure!(native == plugin, "native {native:#?}\nand plugin {plugin:#?}");
+        ensure!((native.0.len(), native.1.len()) == (rows, dead), "{native:#?}");
+    }
+    let row = r#"{"zip":"10004","name":"5\" pipe","day":"2026-02-04","n":4}"#;
+    check(&site, "select * from ln_t where zip = '10004'", &[row])
+}
+
+#[test]
+fn maps_of_settings_keep_their_order() -> Result<()> {
+    let site = Site::new()?;
+    site.write("in/a.csv", "Berlin,Ada,36\nParis,Bob,41\n")?;
+    // By position, and in an order that no sorting gives.
+    let settings = "schema: {town: utf8, name: utf8, age: int64}, header: false";
+    run(&site, "p", "in", "maxLine: 1000", &format!("{{plugin: csv, settings: {{{settings}}}}}"))?;
+    let rows = [r#"{"town":"Berlin","name":"Ada","age":36}"#, r#"{"town":"Paris","name":"Bob","age":41}"#];
+    check(&site, "select * from p_t order by age", &rows)
+}
+
+#[test]
+fn records_of_a_stream_are_found_by_their_quotes() -> Result<()> {
+    let site = Site::new()?;
+    let spec = "
+pipeline: {name: s}
+producer:
+  stdin: {framing: {type: csv}}
+  decoder: {type: csv}
+commit: {path: /t/, flush: {rows: 100000}}
+errors: {decode: dead-letter}
+";
+    site.write("s.yaml", spec)?;
+    let text = "ref,\"the\nnote\",qty\nA1,plain,1\nA2,\"first line\nsecond, line\",2\nA3,\"see\nB7,copied,9\nend\",3\nA4,\"x\"y,4\n";
+    site.write("in.csv", text)?;
+    let input = std::fs::File::open(site.path().join("in.csv"))?;
+    let output = site.command(&["run", "s.yaml", "--until", "ended"]).stdin(input).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows = [
+        r#"{"ref":"A1","the\nnote":"plain","qty":1}"#,
+        r#"{"ref":"A2","the\nnote":"first line\nsecond, line","qty":2}"#,
+        r#"{"ref":"A3","the\nnote":"see\nB7,copied,9\nend","qty":3}"#,
+    ];
+    check(&site, "select * from s_t order by ref", &rows)?;
+    check(&site, "select code from s_dead_letter", &[r#"{"code":"csv.syntax"}"#])
+}

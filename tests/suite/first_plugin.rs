@@ -1,54 +1,153 @@
-//! The README's first plugin, copied as it stands: it builds, it is found, it keeps the rows it should.
+//! The README's first plugin, as its text stands, in a copy of this tree: it builds, it is found, it keeps the rows it should.
 
-use std::fs;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use spout_tests::{Site, root};
+use spout_tests::{root, spout};
 
-/// The code block that follows the line `` `name` `` in the README.
-fn block(readme: &str, name: &str) -> Result<String> {
-    let after = readme.split_once(&format!("`{name}`\n")).with_context(|| format!("{name} is not in the README"))?.1;
-    let inside = after.split("```").nth(1).context("a code block")?;
-    Ok(inside.split_once('\n').context("a language")?.1.to_owned())
+/// The first code block of `language` behind `after`.
+fn block(readme: &str, after: &str, language: &str) -> Result<String> {
+    let rest = readme.split_once(after).with_context(|| format!("{after} is not in the README"))?.1;
+    let inside =
+        rest.split_once(&format!("```{language}\n")).with_context(|| format!("no {language} behind {after}"))?.1;
+    Ok(inside.split_once("```").context("an end of the block")?.0.to_owned())
+}
+
+/// A copy of what somebody has who cloned this tree and built its plugins; in a fixed place, so that what it is built of is
+/// built once.
+fn tree() -> Result<PathBuf> {
+    let to = root().join("target/readme/tree");
+    if to.exists() {
+        fs::remove_dir_all(&to)?;
+    }
+    copy(&root(), &to, &|name| !["target", ".git", ".spout"].contains(&name))?;
+    Ok(to)
+}
+
+fn copy(from: &Path, to: &Path, wanted: &dyn Fn(&str) -> bool) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match (wanted(&name.to_string_lossy()), entry.file_type()?.is_dir()) {
+            (false, _) => {}
+            (true, true) => copy(&entry.path(), &to.join(&name), wanted)?,
+            (true, false) => fs::copy(entry.path(), to.join(&name)).map(drop)?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs a script as a user of the tree would, with `spout` on the path.
+fn shell(tree: &Path, script: &str) -> Result<Output> {
+    let binary = spout();
+    let path = format!("{}:{}", binary.parent().context("a directory")?.display(), std::env::var("PATH")?);
+    Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script])
+        .current_dir(tree)
+        .env("PATH", path)
+        .env("CARGO_TARGET_DIR", root().join("target/readme/target"))
+        .env("SPOUT_CACHE", root().join("target/test-cache"))
+        .env_remove("SPOUT_STORE")
+        .env_remove("SPOUT_PLUGINS")
+        .output()
+        .context("bash")
+}
+
+/// What a script that has to succeed printed.
+fn ok(tree: &Path, script: &str) -> Result<(String, String)> {
+    let output = shell(tree, script)?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    ensure!(output.status.success(), "{script}\nfailed with {}\n{out}\n{err}", output.status);
+    Ok((out, err))
 }
 
 #[test]
 fn the_first_plugin_works_as_it_stands() -> Result<()> {
     let readme = fs::read_to_string(root().join("README.md"))?;
-    let site = Site::new()?;
-    let (manifest, lib) = ("plugins/at-least/Cargo.toml", "plugins/at-least/src/lib.rs");
-    // The place stands in for the repository: the SDK and the interface are where the text expects them.
-    for name in ["sdk-guest", "wit", "Cargo.toml", "Cargo.lock", "host", "tests"] {
-        std::os::unix::fs::symlink(root().join(name), site.path().join(name))?;
+    let tree = tree()?;
+    for (name, language) in [("plugins/at-least/Cargo.toml", "toml"), ("plugins/at-least/src/lib.rs", "rust")] {
+        let path = tree.join(name);
+        fs::create_dir_all(path.parent().context("a directory")?)?;
+        fs::write(path, block(&readme, &format!("`{name}`\n"), language)?)?;
     }
-    site.write(manifest, format!("{}\n[workspace]\n", block(&readme, manifest)?))?;
-    site.write(lib, block(&readme, lib)?)?;
-    fs::copy(root().join("Cargo.lock"), site.path().join("plugins/at-least/Cargo.lock"))?;
-    fs::create_dir(site.path().join("wasm"))?;
-    fs::copy(root().join("plugins/files.wasm"), site.path().join("wasm/files.wasm"))?;
-    let mut site = site;
-    site.plugins = site.path().join("wasm");
-    site.ok(&["plugin", "build", "plugins/at-least"])?;
-    let told = site.ok(&["plugin", "inspect", "at-least"])?;
+    let (told, said) = ok(&tree, &block(&readme, "Build it, look at it, use it:", "sh")?)?;
     ensure!(told.contains("least") && told.contains("handler"), "{told}");
+    ensure!(said.contains("Cargo.lock: added at-least 0.1.0\n"), "the lock file was changed without a word:\n{said}");
+    let lock = |tree: &Path| fs::read_to_string(tree.join("Cargo.lock"));
+    let now = lock(&tree)?;
+    let entry = now.split_inclusive("\n\n").find(|entry| entry.contains("name = \"at-least\"")).context("an entry")?;
+    ensure!(now.replace(entry, "") == lock(&root())?, "more than the new crate was changed in the lock file");
+    let (_, again) = ok(&tree, "spout plugin build plugins/at-least")?;
+    ensure!(!again.contains("Cargo.lock"), "{again}");
 
-    site.write("in/a.ndjson", (0..1000).map(|size| format!("{{\"size\":{size}}}\n")).collect::<String>())?;
-    site.write(
-        "spec.yaml",
+    let node = block(&readme, "Build it, look at it, use it:", "yaml")?;
+    let spec = format!(
         r#"
-pipeline: {name: sizes}
+pipeline: {{name: sizes}}
 producer:
-  stream: {plugin: files, topic: in, settings: {follow: false, pattern: "*.ndjson"}}
-  decoder: {type: json, schema: {size: int64}}
-node:
-  - {id: large, type: plugin, plugin: at-least, stateless: true, settings: {column: size, least: 500}}
-grants:
-  files: {dirs: {in: ./in}}
+  stream: {{plugin: files, topic: in, settings: {{follow: false, pattern: "*.ndjson"}}}}
+  decoder: {{type: json, schema: {{size: int64}}}}
+{node}grants:
+  files: {{dirs: {{in: ./in}}}}
+"#
+    );
+    fs::create_dir(tree.join("in"))?;
+    fs::write(tree.join("in/a.ndjson"), (0..1000).map(|size| format!("{{\"size\":{size}}}\n")).collect::<String>())?;
+    fs::write(tree.join("spec.yaml"), spec)?;
+    ok(&tree, "spout check spec.yaml && spout run spec.yaml --until ended")?;
+    let (rows, _) = ok(&tree, "spout sql 'select count(*) as n, min(size) as least from sizes' --format ndjson")?;
+    ensure!(rows == "{\"n\":500,\"least\":500}\n", "{rows}");
+    Ok(())
+}
+
+#[test]
+fn a_new_plugin_is_built_with_the_others_and_the_lock_file_says_so() -> Result<()> {
+    // The script alone: with its tools replaced nothing is compiled here.
+    let place = tempfile::tempdir()?;
+    let write = |name: &str, text: &str| -> Result<()> {
+        let path = place.path().join(name);
+        fs::create_dir_all(path.parent().context("a directory")?)?;
+        fs::write(&path, text)?;
+        Ok(())
+    };
+    write("plugins/at-least/Cargo.toml", "[package]\nname = \"at-least\"\nversion = \"0.1.0\"\n")?;
+    write("Cargo.lock", "[[package]]\nname = \"serde\"\nversion = \"1.0.0\"\n")?;
+    fs::copy(root().join("plugins/build.sh"), place.path().join("plugins/build.sh"))?;
+    // A cargo that knows `--locked`, adds what is missing, and makes what it is told to.
+    write(
+        "bin/cargo",
+        r#"#!/usr/bin/env bash
+case "$*" in
+  build*--locked*) grep -q at-least Cargo.lock || { echo "lock file needs to be updated" >&2; exit 101; } ;;
+  build*) printf '\n[[package]]\nname = "at-least"\nversion = "0.1.0"\n' >> Cargo.lock ;;
+esac
+case "$*" in
+  build*) mkdir -p target/plugins/wasm32-wasip2/plugin && echo wasm > target/plugins/wasm32-wasip2/plugin/at_least.wasm ;;
+esac
 "#,
     )?;
-    site.ok(&["check", "spec.yaml"])?;
-    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
-    let rows = site.rows("select count(*) as n, min(size) as least from sizes", None)?;
-    ensure!(rows == ["{\"n\":500,\"least\":500}"], "{rows:?}");
+    write("bin/rustc", "#!/usr/bin/env bash\necho \"$SYSROOT\"\n")?;
+    fs::create_dir_all(place.path().join("sysroot/lib/rustlib/wasm32-wasip2/lib"))?;
+    let build = || -> Result<String> {
+        let path = format!("{}/bin:{}", place.path().display(), std::env::var("PATH").unwrap_or_default());
+        let script = "chmod +x bin/*; export SYSROOT=$PWD/sysroot; plugins/build.sh at-least";
+        let output = Command::new("bash").args(["-euc", script]).current_dir(place.path()).env("PATH", path).output();
+        let output = output.context("bash")?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.success(), "{}\n{said}", output.status);
+        Ok(said)
+    };
+    ensure!(
+        build()?.contains("build.sh: Cargo.lock: added at-least 0.1.0"),
+        "the lock file was changed without a word"
+    );
+    ensure!(!build()?.contains("Cargo.lock"), "nothing was new the second time");
+    ensure!(place.path().join("plugins/at-least.wasm").exists(), "nothing was built");
     Ok(())
 }

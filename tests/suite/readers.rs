@@ -56,11 +56,34 @@ fn run(site: &Site, name: &str, input: &str, spec: &str) -> Result<()> {
 
 /// What the readers say of the table in `directory`, a line each.
 fn read(site: &Site, python: &std::path::Path, directory: &str, versions: &[usize]) -> Result<Vec<Value>> {
+    read_as(site, python, directory, versions, false)
+}
+
+/// The same, with times exactly and as texts.
+fn read_texts(site: &Site, python: &std::path::Path, directory: &str, version: usize) -> Result<Vec<Value>> {
+    let lines = read_as(site, python, directory, &[version], true)?;
+    let rows: Vec<_> = lines.into_iter().filter(|line| line.get("rows").is_some()).collect();
+    ensure!(rows.len() == COUNT, "{} readers", rows.len());
+    Ok(rows)
+}
+
+fn read_as(
+    site: &Site,
+    python: &std::path::Path,
+    directory: &str,
+    versions: &[usize],
+    texts: bool,
+) -> Result<Vec<Value>> {
     let table = site.json(&["list", "table", "events"])?;
     let table = table.iter().find(|table| table["table"] == directory).context("the table is published")?;
     let root = table["root"].as_str().context("a root")?;
     let versions = versions.iter().map(ToString::to_string);
-    let output = Command::new(python).args(["-c", SCRIPT, root]).args(versions).output()?;
+    let mut command = Command::new(python);
+    command.args(["-c", SCRIPT, root]).args(versions);
+    if texts {
+        command.env("SPOUT_TEXTS", "1");
+    }
+    let output = command.output()?;
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     ensure!(output.status.success(), "the readers failed at {root}:\n{err}\n{out}");
     out.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
@@ -194,4 +217,86 @@ fn readers_begin_at_a_checkpoint() -> Result<()> {
     // And it goes on from there.
     run(&site, "more", &messages(90_000..90_010, false), &spec("/t/", "", ""))?;
     agree(&site, "events_t", &read(&site, &python, "/t", &[newest + 1])?, 1)
+}
+
+/// A run of a pipeline of this decoder over `input`; what it warned of.
+fn run_with(site: &Site, decoder: &str, input: &str) -> Result<String> {
+    let spec = spec("/t/", "", "");
+    let decoder_line = spec.lines().find(|line| line.trim_start().starts_with("decoder:")).context("a decoder")?;
+    site.write("in/1.ndjson", input)?;
+    site.write("spec.yaml", spec.replace(decoder_line, &format!("  decoder: {decoder}")))?;
+    run_again(site)
+}
+
+fn run_again(site: &Site) -> Result<String> {
+    let output = site.run(&["run", "spec.yaml", "--until", "ended"])?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{told}");
+    Ok(told)
+}
+
+#[test]
+fn types_that_readers_lack_are_there_as_others() -> Result<()> {
+    let Some(python) = venv::python(&READERS)? else { return Ok(()) };
+    let site = Site::new()?;
+    let schema = r#"{id: int64, u: uint64, small: uint32, at: "timestamp(ns, UTC)", s: "timestamp(s, UTC)", day: date32,
+        clock: "time(us)", f: float64, many: [uint64], price: "decimal128(12, 2)"}"#;
+    let rows = [
+        json!({"id": 1, "u": u64::MAX, "small": u32::MAX, "at": "2023-11-14T22:13:20.000000001Z", "s": "2023-01-18T23:05:10Z",
+            "day": "2023-01-18", "clock": "23:05:10.000001", "f": 0.1, "many": [u64::MAX, null], "price": 12.5}),
+        json!({"id": 2, "u": 0, "at": "1969-12-31T23:59:59.999999999Z", "many": []}),
+        json!({"id": 3, "s": "0001-01-01T00:00:00Z"}),
+    ];
+    let input: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    let told = run_with(&site, &format!("{{type: json, schema: {schema}}}"), &input)?;
+    ensure!(!told.contains("cannot take"), "nothing is left out: {}", told);
+    let expected = json!([
+        {"id": 1, "u": u64::MAX.to_string(), "small": u32::MAX, "at": "2023-11-14T22:13:20", "at__nanos": 1,
+            "s": "2023-01-18T23:05:10", "day": "2023-01-18", "clock": 83_110_000_001_u64, "f": 0.1,
+            "many": [u64::MAX.to_string(), null], "price": "12.50"},
+        {"id": 2, "u": "0", "at": "1969-12-31T23:59:59.999999", "at__nanos": 999, "many": []},
+        {"id": 3, "s": "0001-01-01T00:00:00"},
+    ]);
+    for line in read_texts(&site, &python, "/t", 0)? {
+        ensure!(line["rows"] == expected, "{}: {}\nexpected {expected}", line["reader"], line["rows"]);
+    }
+    let sql = "select u, cast(\"at\" as varchar) as \"at\", arrow_typeof(u) as t, arrow_typeof(\"at\") as k from events_t order by id";
+    let ours: Vec<Value> =
+        site.rows(sql, None)?.into_iter().map(|line| serde_json::from_str(&line)).collect::<Result<_, _>>()?;
+    ensure!(ours[0]["u"] == json!(u64::MAX) && ours[0]["t"] == "UInt64", "{}", ours[0]);
+    let at = |row: &Value| row["at"].as_str().map(str::to_owned).unwrap_or_default();
+    ensure!(at(&ours[0]).contains("22:13:20.000000001") && at(&ours[1]).contains("23:59:59.999999999"), "{ours:?}");
+    // By time, to the nanosecond, although the file tells its least and greatest to the microsecond.
+    let sql = "select count(*) as n from events_t where \"at\" >= timestamp '2023-11-14T22:13:20.000000001Z'";
+    ensure!(site.rows(sql, None)? == [r#"{"n":1}"#], "{:?}", site.rows(sql, None)?);
+    // Our own dead letters are a table that lacks nothing.
+    site.write("in/2.ndjson", "no json\n")?;
+    let told = run_again(&site)?;
+    ensure!(!told.contains("cannot take"), "{}", told);
+    let letters = read_texts(&site, &python, "/dead-letter", 0)?;
+    ensure!(letters.iter().all(|line| line["rows"][0]["partition"].is_number()), "{letters:?}");
+    ensure!(letters.iter().all(|line| line["rows"][0]["offset"] == "0"), "{letters:?}");
+    Ok(())
+}
+
+#[test]
+fn of_keys_that_differ_by_case_readers_see_one() -> Result<()> {
+    let Some(python) = venv::python(&READERS)? else { return Ok(()) };
+    let site = Site::new()?;
+    let input = "{\"id\":1,\"Name\":\"UP\",\"name\":\"low\"}\n";
+    run_with(&site, "{type: json}", input)?;
+    site.write("in/2.ndjson", "{\"name\":\"low 2\",\"Name\":\"UP 2\",\"id\":2}\n")?;
+    let told = run_again(&site)?;
+    ensure!(told.contains("Name (its name differs from that of name only by case)"), "{}", told);
+    let expected = json!([{"id": 1, "name": "low"}, {"id": 2, "name": "low 2"}]);
+    for line in read_texts(&site, &python, "/t", 1)? {
+        ensure!(line["rows"] == expected, "{}: {}", line["reader"], line["rows"]);
+    }
+    let table = site.json(&["list", "table", "events"])?.remove(0);
+    ensure!(table["left_out"].as_str().is_some_and(|columns| columns.starts_with("Name (")), "{table}");
+    let rows = site.rows("select id, \"Name\", name from events_t order by id", None)?;
+    ensure!(rows[1] == r#"{"id":2,"Name":"UP 2","name":"low 2"}"#, "{rows:?}");
+    let told = site.fails(&["sql", "select NAMEs, Name from events_t"], 2, &["error[E0553]"])?;
+    ensure!(told.contains('"'), "it says to quote: {}", told);
+    Ok(())
 }

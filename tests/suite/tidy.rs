@@ -10,19 +10,20 @@ use anyhow::{Result, ensure};
 use spout_tests::root;
 
 /// What each room of the host may import, besides itself and the leaves.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
+    ("arithmetic", &[]),
     ("data", &[]),
     ("wire", &["data"]),
     ("plugin", &["data"]),
     ("producer", &["data", "wire", "plugin"]),
-    ("node", &["data", "plugin"]),
-    ("repo", &["data"]),
+    ("node", &["arithmetic", "data", "plugin"]),
+    ("repo", &["arithmetic", "data"]),
     ("consumer", &["data", "wire", "repo"]),
     ("spec", &["data", "wire", "plugin", "producer", "node", "repo", "consumer"]),
     ("pipeline", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec"]),
     ("cli", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec", "pipeline"]),
 ];
-const LEAVES: [&str; 5] = ["clock", "error", "fault", "secret", "telemetry"];
+const LEAVES: [&str; 6] = ["clock", "error", "fault", "secret", "telemetry", "terminal"];
 
 /// Single files that may import one room more: in each, it is what the file is for.
 const BRIDGES: [(&str, &str); 1] = [("producer/repo.rs", "repo")];

@@ -3,10 +3,20 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Result;
-use arrow::{array::RecordBatch, error::ArrowError, ipc::writer::FileWriter, util::pretty::pretty_format_batches};
+use arrow::{
+    array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
+    datatypes::{DataType, Field, Schema},
+    error::ArrowError,
+    ipc::writer::FileWriter,
+    util::{
+        display::{ArrayFormatter, FormatOptions},
+        pretty::pretty_format_batches,
+    },
+};
 use clap::ValueEnum;
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 
@@ -15,7 +25,7 @@ use super::{
     get::{TextFormat, persist, temporary},
     print::{Printer, count},
 };
-use crate::repo::Answer;
+use crate::{repo::Answer, terminal};
 
 /// Rows a table shows before it only counts.
 const SHOWN: usize = 1000;
@@ -75,12 +85,23 @@ pub(super) async fn print(mut answer: Answer, format: Format, printer: &mut Prin
         return Err(Error::Terminal { format: format.name() }.into());
     }
     let mut encoder = Encoder::new(format, &answer)?;
-    printer.bytes(&encoder.taken())?;
+    shown(printer, format, &encoder.taken())?;
     while let Some(batch) = answer.next().await {
         encoder.write(&batch?)?;
-        printer.bytes(&encoder.taken())?;
+        shown(printer, format, &encoder.taken())?;
     }
-    printer.bytes(&encoder.finish()?)
+    shown(printer, format, &encoder.finish()?)
+}
+
+/// JSON says the same in letters that do a terminal no harm; CSV does not, so that only what a terminal shows is changed.
+fn shown(printer: &mut Printer, format: Format, bytes: &[u8]) -> Result<()> {
+    match format {
+        Format::Ndjson => printer.bytes(terminal::json(&String::from_utf8_lossy(bytes)).as_bytes()),
+        Format::Csv if io::stdout().is_terminal() => {
+            printer.bytes(terminal::text(&String::from_utf8_lossy(bytes)).as_bytes())
+        }
+        _ => printer.bytes(bytes),
+    }
 }
 
 /// Writes `answer` so that `file` is there in full or as it was before; gives its rows and bytes.
@@ -201,6 +222,7 @@ async fn table(mut answer: Answer, printer: &mut Printer) -> Result<()> {
     if kept.is_empty() {
         kept.push(RecordBatch::new_empty(schema));
     }
+    let kept: Vec<_> = kept.iter().map(readable).collect::<Result<_, _>>()?;
     printer.line(pretty_format_batches(&kept)?.to_string())?;
     let all = count(rows as u64, "row");
     match rows.checked_sub(SHOWN) {
@@ -210,6 +232,21 @@ async fn table(mut answer: Answer, printer: &mut Printer) -> Result<()> {
         )),
         _ => printer.line(all),
     }
+}
+
+/// The same rows as texts without anything that misleads, so that a cell stays one line of its column.
+fn readable(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let options = FormatOptions::new();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        let formatter = ArrayFormatter::try_new(column, &options)?;
+        let cell = |row| Ok::<_, ArrowError>(terminal::plain(&formatter.value(row).try_to_string()?).into_owned());
+        let cells = (0..rows.num_rows()).map(|row| cell(row).map(Some)).collect::<Result<StringArray, _>>()?;
+        fields.push(Field::new(terminal::plain(field.name()), DataType::Utf8, true));
+        columns.push(Arc::new(cells) as ArrayRef);
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(Schema::new(fields).into(), columns, &options)
 }
 
 #[cfg(test)]
@@ -264,6 +301,15 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a,b\n");
         let nested = save(asked("select [1] as a").await, Format::Csv, &file).await.unwrap_err();
         assert!(nested.to_string().contains("the column `a` is nested"), "{nested}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_table_holds_nothing_that_misleads() {
+        let sql = "select chr(27) || '[2J' || chr(10) || 'x' as \"a\u{202e}b\", 1.5 as n, cast(null as text) as t";
+        let rows = asked(sql).await.collect().await.unwrap();
+        let text = pretty_format_batches(&[readable(&rows[0]).unwrap()]).unwrap().to_string();
+        assert!(text.lines().count() == 5 && !text.chars().any(|c| c != '\n' && terminal::misleads(c)), "{text}");
+        assert!(text.contains(r"| \u{1b}[2J\nx | 1.5 |   |") && text.contains(r"a\u{202e}b"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `spout check`: what specs would do, and whether they can.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::Result;
 use arrow::datatypes::{Field, Schema};
@@ -9,16 +9,17 @@ use serde::Serialize;
 
 use super::{
     Global,
-    error::Error,
+    findings::{self, Finding, examine},
     print::{Printer, grouped, short},
 };
 use crate::{
     consumer::ConsumerSpec,
     node::{NodeSpec, Shape},
-    pipeline::{Links, Parts},
-    plugin::{self, Offer, Plugin, Plugins, Settings, World},
-    producer::{ConsumerType, DecoderSpec, SchemaText},
-    spec::{self, Loaded, all_handlers, load_all, plugin_name},
+    pipeline::Links,
+    plugin::World,
+    producer::{DecoderSpec, SchemaText},
+    repo::Differences,
+    spec::{Loaded, load_every, plugin_name},
 };
 
 /// Check specs, their plugins, settings and grants without running them.
@@ -34,7 +35,7 @@ pub(super) struct Check {
 
 /// What a pipeline would do.
 #[derive(Debug, Serialize)]
-pub(super) struct Plan {
+struct Plan {
     pipeline: String,
     file: String,
     line: usize,
@@ -47,6 +48,8 @@ pub(super) struct Plan {
     /// What leaves the decoder and each handler, where that is known before any row.
     columns: Vec<Columns>,
     consumers: Vec<String>,
+    /// How the Delta table will differ from the columns, where they are known.
+    delta: Vec<String>,
     flush: String,
     plugins: Vec<PlannedPlugin>,
     grants: Vec<String>,
@@ -59,45 +62,54 @@ struct Columns {
     columns: Vec<String>,
 }
 
+/// A plugin that would run.
 #[derive(Debug, Serialize)]
-struct PlannedPlugin {
-    name: String,
-    digest: String,
-    worlds: Vec<World>,
+pub(super) struct PlannedPlugin {
+    pub(super) name: String,
+    pub(super) digest: String,
+    pub(super) worlds: Vec<World>,
 }
 
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let specs = load_all(&self.specs)?;
-        let links = Links::between(&specs)?;
-        let plugins = global.open_plugins()?;
-        for loaded in &specs {
-            let plan = plan(loaded, &plugins, &links).await?;
-            plan.print(printer, global.verbose)?;
+        let (specs, wrong) = load_every(&self.specs);
+        let broken: Vec<bool> = specs.iter().map(|loaded| findings::broken(loaded, &specs, &wrong)).collect();
+        let mut findings: Vec<Finding> = wrong.into_iter().map(Finding::from).collect();
+        let plugins = global.open_plugins().map_err(|error| findings.push(Finding::of(error))).ok();
+        let links = match Links::between(&specs) {
+            Ok(links) => Some(links),
+            Err(error) => {
+                // Of specs that could not be read it is not known what they publish.
+                if findings.is_empty() {
+                    findings.push(Finding::of(error.into()));
+                }
+                None
+            }
+        };
+        for (loaded, broken) in specs.iter().zip(broken) {
+            let examined = examine(loaded, plugins.as_ref(), links.as_ref().filter(|_| !broken)).await;
+            match examined.typed {
+                Some(typed) if examined.findings.is_empty() => {
+                    plan(loaded, examined.plugins, typed, examined.differences).print(printer, global.verbose)?;
+                }
+                _ => findings.extend(examined.findings),
+            }
         }
-        Ok(())
+        findings::all(&findings, printer.json())
     }
 }
 
-/// Loads what `loaded` needs, checks it, and says what would run.
-pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Plan> {
-    let built = Parts::build(loaded, plugins, links).await?;
-    check_directories(loaded)?;
-    let mut used = Vec::new();
-    for part in parts(loaded) {
-        let plugin = plugins.get(part.plugin).await?;
-        check_world(loaded, &plugin, &part)?;
-        check_settings(loaded, &plugin, &part).await?;
-        let name = plugin.name().to_owned();
-        if used.iter().all(|known: &PlannedPlugin| known.name != name) {
-            used.push(PlannedPlugin { name, digest: plugin.digest().to_owned(), worlds: plugin.worlds().to_vec() });
-        }
-    }
-    let typed = built.typed().await?;
+/// What would run.
+fn plan(
+    loaded: &Loaded,
+    plugins: Vec<PlannedPlugin>,
+    typed: Vec<(String, Shape)>,
+    differences: Differences,
+) -> Plan {
     let spec = &loaded.spec;
     let flush = &spec.commit.flush;
-    let rows = if flush.rows == u64::MAX { "any number of".into() } else { grouped(flush.rows) };
-    Ok(Plan {
+    let rows = if flush.rows == u64::MAX { "any number of".into() } else { format!("about {}", grouped(flush.rows)) };
+    Plan {
         pipeline: spec.pipeline.name.clone(),
         file: loaded.path.display().to_string(),
         line: loaded.line,
@@ -109,105 +121,11 @@ pub(super) async fn plan(loaded: &Loaded, plugins: &Plugins, links: &Links) -> R
         node: spec.node.iter().map(handler).collect(),
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
-        flush: format!("{rows} rows, {} or {}", flush.bytes, flush.time),
-        plugins: used,
+        delta: delta(differences),
+        flush: format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
+        plugins,
         grants: grants(loaded),
-    })
-}
-
-/// Where a spec uses a plugin, and what as.
-struct Part<'a> {
-    path: String,
-    plugin: &'a str,
-    world: World,
-    /// Which of several offers, where the spec says.
-    name: &'a str,
-    settings: &'a Settings,
-}
-
-fn parts(loaded: &Loaded) -> Vec<Part<'_>> {
-    let spec = &loaded.spec;
-    let mut parts = Vec::new();
-    if let Some(stream) = &spec.producer.stream {
-        let world = match stream.consumer_type {
-            ConsumerType::Lowlevel => World::Source,
-            ConsumerType::Highlevel => World::StreamSource,
-        };
-        let path = "producer.stream".to_owned();
-        parts.push(Part { path, plugin: &stream.plugin, world, name: "", settings: &stream.settings });
     }
-    if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
-        let (path, world) = ("producer.decoder".to_owned(), World::Decoder);
-        parts.push(Part { path, plugin: &decoder.plugin, world, name: &decoder.name, settings: &decoder.settings });
-    }
-    for (path, node) in all_handlers(&spec.node, "node") {
-        if let NodeSpec::Plugin(plugin) = node {
-            let world = World::Handler;
-            parts.push(Part { path, plugin: &plugin.plugin, world, name: &plugin.name, settings: &plugin.settings });
-        }
-    }
-    parts
-}
-
-/// Interfaces whose settings count for a plugin used as `world`.
-fn interfaces(world: World) -> &'static [&'static str] {
-    match world {
-        World::Source => &["partition-consumer", "metadata-provider"],
-        World::StreamSource => &["stream-consumer"],
-        World::Decoder => &["decoder"],
-        World::Handler => &["handler"],
-        World::SelfDriven => &["spout"],
-    }
-}
-
-/// Refuses a granted directory that is not there; a run would find out when the plugin opens it.
-fn check_directories(loaded: &Loaded) -> Result<()> {
-    for (plugin, grant) in &loaded.spec.grants {
-        for (inside, dir) in &grant.dirs {
-            let path = loaded.resolve(dir.path());
-            let Err(reason) = fs::read_dir(&path) else { continue };
-            let (plugin, name, reason) = (plugin.clone(), inside.clone(), reason.to_string());
-            let at = loaded.place(&format!("grants.{plugin}.dirs.{inside}"));
-            let error = plugin::Error::Grant { plugin, name, path, reason };
-            return Err(anyhow::Error::from(error).context(format!("{at}: a granted directory cannot be opened")));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses a plugin that is something else than what the spec uses it as.
-fn check_world(loaded: &Loaded, plugin: &Plugin, part: &Part<'_>) -> Result<()> {
-    if plugin.worlds().contains(&part.world) {
-        return Ok(());
-    }
-    let wanted = match part.world {
-        World::Source => "source",
-        World::StreamSource => "stream source",
-        World::Decoder => "decoder",
-        World::Handler => "handler",
-        World::SelfDriven => "self-driven spout",
-    };
-    let error = plugin::Error::WrongWorld { plugin: plugin.name().to_owned(), wanted, has: joined(plugin.worlds()) };
-    let path = format!("{}.plugin", part.path);
-    Err(anyhow::Error::from(error)
-        .context(format!("{}: `{path}` names a plugin that does not fit", loaded.place(&path))))
-}
-
-/// Fits the settings of one plugin to the schema it offers for them.
-async fn check_settings(loaded: &Loaded, plugin: &Arc<Plugin>, part: &Part<'_>) -> Result<()> {
-    let offers = plugin.describe(&loaded.spec.limits).await?;
-    let fitting = |offer: &&Offer| {
-        interfaces(part.world).contains(&offer.interface.as_str()) && (part.name.is_empty() || part.name == offer.name)
-    };
-    let Some(offer) = offers.iter().find(fitting).filter(|offer| !offer.settings_schema.trim().is_empty()) else {
-        return Ok(());
-    };
-    let schema = serde_json::from_str(&offer.settings_schema).map_err(|source| Error::SettingsSchema {
-        plugin: plugin.name().to_owned(),
-        interface: offer.interface.clone(),
-        source,
-    })?;
-    Ok(spec::check_settings(loaded, &format!("{}.settings", part.path), part.settings, &schema)?)
 }
 
 /// Worlds for people.
@@ -284,6 +202,12 @@ fn line(columns: &Columns, verbose: bool) -> String {
     text
 }
 
+fn delta(differences: Differences) -> Vec<String> {
+    let Differences { left_out, as_other } = differences;
+    let without = (!left_out.is_empty()).then(|| format!("without {}", left_out.join(", ")));
+    as_other.into_iter().chain(without).collect()
+}
+
 fn consumer(consumer: &ConsumerSpec) -> String {
     format!("{} ({})", consumer.describe(), consumer.guarantee())
 }
@@ -298,7 +222,7 @@ fn grants(loaded: &Loaded) -> Vec<String> {
 }
 
 impl Plan {
-    pub(super) fn print(&self, printer: &mut Printer, verbose: bool) -> Result<()> {
+    fn print(&self, printer: &mut Printer, verbose: bool) -> Result<()> {
         if printer.json() {
             return printer.value(self);
         }
@@ -314,6 +238,7 @@ impl Plan {
             ("writes", self.writes.clone()),
             ("commits at", self.flush.clone()),
             ("consumers", self.consumers.join("\n")),
+            ("Delta table", self.delta.join("\n")),
             ("guarantee", self.guarantee.clone()),
             ("plugins", self.plugins.iter().map(plugin).collect::<Vec<_>>().join("\n")),
             ("grants", self.grants.join("\n")),

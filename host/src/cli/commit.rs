@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::print::{Printer, Table, count, grouped, local_time, short, size};
 use crate::{
-    data::Marker,
+    data::{Marker, UnknownKeys},
     repo::{Commit, Repo},
 };
 
@@ -23,12 +23,15 @@ pub(super) async fn tags_of(repo: &Repo) -> Result<Tags> {
     Ok(tags)
 }
 
-/// The commit record without the bytes that live inside it, and with its tags.
+/// The commit record without the bytes that live inside it, with its tags, and with its counts beside the other fields.
 pub(super) fn shown(commit: &Commit, tags: &Tags) -> Result<Value> {
     let mut value = serde_json::to_value(commit)?;
     let base = base(&value);
     without_bytes(&mut value);
     if let Some(fields) = value.as_object_mut() {
+        if let Some(Value::Object(counts)) = fields.remove("counts") {
+            fields.extend(counts);
+        }
         fields.insert("tags".into(), json!(tags.get(&commit.id).cloned().unwrap_or_default()));
         if let Some(base) = base {
             fields.insert("base".into(), base.into());
@@ -104,6 +107,8 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
         "" => String::new(),
         pipeline => format!("{pipeline} sha256:{}", short(&commit.spec_digest)),
     };
+    let counts = &commit.counts;
+    let some = |number: u64| if number > 0 { count(number, "message") } else { String::new() };
     printer.facts(&[
         ("commit", commit.id.clone()),
         ("tags", tags.get(&commit.id).map(|tags| tags.join(" ")).unwrap_or_default()),
@@ -118,17 +123,34 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
         ("plugins", list(plugins.collect())),
         ("cut by", commit.reason.clone()),
         ("compaction", if commit.compaction { "yes: the rows are those of its parent".into() } else { String::new() }),
-        ("rows", grouped(commit.rows)),
-        ("dead letters", grouped(commit.dead_letters)),
-        (
-            "late rows",
-            list(commit.late.iter().map(|(handler, rows)| format!("{} ({handler})", grouped(*rows))).collect()),
-        ),
+        ("messages", grouped(counts.messages)),
+        ("rows", grouped(counts.rows)),
+        ("dead letters", grouped(counts.dead_letters)),
+        ("late rows", list(by_handler(&counts.late))),
+        ("filtered rows", list(by_handler(&counts.filtered))),
+        ("dropped", some(counts.dropped)),
+        ("empty", some(counts.empty)),
+        ("unknown keys", list(unknown(&counts.unknown))),
         ("state", list(state.collect())),
         ("removed", list(commit.removed.clone())),
         ("made from", list(provenance.collect())),
         ("global id", if commit.global == commit.id { String::new() } else { short(&commit.global) }),
     ])
+}
+
+fn by_handler(counts: &BTreeMap<String, u64>) -> Vec<String> {
+    counts.iter().map(|(handler, rows)| format!("{} ({handler})", grouped(*rows))).collect()
+}
+
+/// Keys that no column is for, the commonest first.
+fn unknown(keys: &UnknownKeys) -> Vec<String> {
+    let mut names: Vec<(&String, u64)> = keys.names.iter().map(|(name, times)| (name, *times)).collect();
+    names.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+    let mut lines: Vec<String> = names.iter().map(|(name, times)| format!("{name} ({})", grouped(*times))).collect();
+    if keys.others > 0 {
+        lines.push(format!("others ({})", grouped(keys.others)));
+    }
+    lines
 }
 
 /// Where each partition goes on.

@@ -130,7 +130,8 @@ async fn across(from: &From, file: &FileEntry, open: &mut OpenCommit, to: &str, 
             Some((table, schema)) => {
                 let (sha256, columns) = (piece.blob.sha256.clone(), table.columns.clone());
                 let schema = SchemaRef::clone(schema);
-                let table = Encoded { bytes, format: table.format, schema, rows: table.rows, sha256, columns };
+                let (format, rows, portable) = (table.format, table.rows, table.portable);
+                let table = Encoded { bytes, format, schema, rows, sha256, columns, portable };
                 open.put_table(to, how, table).await?;
             }
         }

@@ -171,6 +171,16 @@ pub(super) enum Error {
         /// Where there is none.
         what: String,
     },
+    /// More messages were set aside than may be.
+    #[error(
+        "{dead_letters} messages were set aside as dead letters, and --fail-on-dead-letters allows {allowed}; everything is committed, and why they failed is said above"
+    )]
+    DeadLetters {
+        /// How many were.
+        dead_letters: u64,
+        /// How many may be.
+        allowed: u64,
+    },
     /// Stopped for the second time.
     #[error("stopped before everything that was taken is committed; the next run reads it again")]
     Interrupted,
@@ -190,7 +200,7 @@ impl Coded for Error {
             Self::Terminal { .. } | Self::OutputFormat { .. } | Self::Import { .. } => Kind::Spec,
             Self::NotWritable { .. } | Self::RepoExists { .. } | Self::NotAFile { .. } => Kind::Spec,
             Self::NoTests { .. } => Kind::Spec,
-            Self::TestsFailed { .. } => Kind::Message,
+            Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
             Self::ChangedMeanwhile { .. } => Kind::Conflict,
             Self::WriteFile { .. }
             | Self::ReadFile { .. }
@@ -226,6 +236,7 @@ impl Coded for Error {
             Self::Import { .. } => "E0829",
             Self::TestsFailed { .. } => "E0830",
             Self::NoTests { .. } => "E0831",
+            Self::DeadLetters { .. } => "E0832",
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::repo::{Depth, Finding, Report, Severity, fsck, repair};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout fsck                       every repo, every byte
+  spout fsck --deep                every table decoded too, rows and statistics compared with the record
   spout fsck github-events --fast  one repo, without reading data files
   spout fsck --repair              do what is safe about what is found
 
@@ -29,6 +30,9 @@ pub(super) struct Fsck {
     /// Look at commit records, and at names and sizes of data files, but do not read those.
     #[arg(long)]
     fast: bool,
+    /// Decode every table, and compare its rows, nulls, least and greatest values with what the record says.
+    #[arg(long, conflicts_with = "fast")]
+    deep: bool,
     /// Do what is safe about what is found.
     #[arg(long)]
     repair: bool,
@@ -37,7 +41,11 @@ pub(super) struct Fsck {
 impl Fsck {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let store = if self.repair { global.store_to_write().await? } else { global.store().await? };
-        let depth = if self.fast { Depth::Structure } else { Depth::Everything };
+        let depth = match (self.fast, self.deep) {
+            (true, _) => Depth::Structure,
+            (false, true) => Depth::Decoded,
+            (false, false) => Depth::Everything,
+        };
         let busy = Busy::new(printer);
         busy.say(format!("checking {}", store.url()));
         let report = match self.repair {
@@ -72,7 +80,11 @@ fn print(report: &Report, fast: bool, printer: &mut Printer) -> Result<()> {
         printer.table(&Table::new(heads, report.findings.iter().map(row)))?;
     }
     let Report { repos, branches, commits, blobs, bytes, .. } = report;
-    let read = if fast { "not read".to_owned() } else { format!("{} read", size(*bytes)) };
+    let read = match (fast, report.tables) {
+        (true, _) => "not read".to_owned(),
+        (false, 0) => format!("{} read", size(*bytes)),
+        (false, tables) => format!("{} read, {} decoded", size(*bytes), count(tables, "table")),
+    };
     let (repos, branches) = (count(*repos, "repo"), count(*branches, "branch").replace("branchs", "branches"));
     let (commits, blobs) = (count(*commits, "commit"), count(*blobs, "piece"));
     let repaired = report.findings.iter().filter(|finding| finding.repaired.is_some()).count();

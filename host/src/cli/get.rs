@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use arrow::{array::RecordBatch, csv::WriterBuilder, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
+use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
 use tempfile::NamedTempFile;
@@ -17,7 +17,7 @@ use super::{
     error::Error,
     print::{Printer, count, size},
 };
-use crate::repo::{FileEntry, Reference, Repo, Tree, decode};
+use crate::repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options};
 
 /// Get a file out of a commit.
 #[derive(Debug, Args)]
@@ -91,20 +91,20 @@ impl TextFormat {
     ) -> Result<(), ArrowError> {
         match self {
             Self::Ndjson => {
-                let mut writer = LineDelimitedWriter::new(to);
                 for batch in batches {
-                    writer.write(&batch?)?;
+                    let batch = batch?;
+                    let mut writer: LineDelimitedWriter<_> = json_options(batch.schema_ref()).build(&mut *to);
+                    writer.write(&batch)?;
+                    writer.finish()?;
                 }
-                writer.finish()
             }
             Self::Csv => {
-                let mut writer = WriterBuilder::new().with_header(header).build(to);
-                for batch in batches {
-                    writer.write(&batch?)?;
+                for (index, batch) in batches.enumerate() {
+                    to.write_all(&csv_text(&batch?, header && index == 0)?)?;
                 }
-                Ok(())
             }
         }
+        Ok(())
     }
 }
 
@@ -230,14 +230,14 @@ fn file_path(path: Option<&str>, reference: &str, tree: &Tree) -> Result<String,
 
 async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextFormat) -> Result<Bytes> {
     let cannot = |why: String| Error::Convert { file: entry.path.clone(), format: format.name(), why };
-    let schema = entry.pieces.first().and_then(|piece| tree.schema(piece));
-    let (Some(stored), Some(schema)) = (entry.format, schema) else {
+    let Some(stored) = entry.format else {
         return Err(cannot("it is not a table; leave out --format to get its bytes".into()).into());
     };
-    format.check(schema).map_err(cannot)?;
+    let schema = repo.columns(tree, entry)?;
+    format.check(&schema).map_err(cannot)?;
     let bytes = repo.read_file(tree, &entry.path).await?;
     let mut failed = None;
-    let batches = decode(&entry.path, stored, schema, bytes, None)?.map_while(|batch| match batch {
+    let batches = decode(&entry.path, stored, &schema, bytes, None)?.map_while(|batch| match batch {
         Ok(batch) => Some(Ok(batch)),
         Err(error) => {
             failed = Some(error);

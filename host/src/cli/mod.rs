@@ -18,6 +18,8 @@ mod diff;
 mod drop;
 mod error;
 mod explain;
+mod fates;
+mod findings;
 mod finish;
 mod fsck;
 mod gc;
@@ -51,9 +53,13 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-use self::{error::Error, print::Printer, report::Report};
+use self::{
+    error::Error,
+    print::Printer,
+    report::{Report, Reported},
+};
 use crate::{
-    plugin::Plugins,
+    plugin::{Plugins, user_cache},
     repo::Store,
     telemetry::{self, Volume},
 };
@@ -104,9 +110,9 @@ pub(super) struct Global {
     /// Directory of the plugins.
     #[arg(long, global = true, env = "SPOUT_PLUGINS", value_name = "DIR", default_value = "plugins")]
     plugins: PathBuf,
-    /// Directory of compiled plugins; it can be deleted at any time.
-    #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR", default_value = ".spout/cache", hide = true)]
-    cache: PathBuf,
+    /// Directory of compiled plugins, yours alone; it can be deleted at any time [default: spout in `XDG_CACHE_HOME` or ~/.cache]
+    #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Print JSON, one value a line; errors too.
     #[arg(long, global = true)]
     json: bool,
@@ -127,8 +133,11 @@ impl Global {
         Ok(Store::open(&self.store).await?)
     }
 
+    /// The plugins, none of which is granted what the host keeps for itself.
     pub(super) fn open_plugins(&self) -> Result<Plugins> {
-        Ok(Plugins::open(&self.plugins, &self.cache)?)
+        let cache = self.cache.clone().or_else(user_cache);
+        let store = Store::local(&self.store).map(|dir| ("the store", dir));
+        Ok(Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?)
     }
 }
 
@@ -182,7 +191,10 @@ pub fn main() -> ExitCode {
     );
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => Report::of(&error).map_or(ExitCode::SUCCESS, |report| report.print(json)),
+        Err(error) => match error.downcast_ref::<Reported>() {
+            Some(Reported(exit)) => ExitCode::from(*exit),
+            None => Report::of(&error).map_or(ExitCode::SUCCESS, |report| report.print(json)),
+        },
     }
 }
 

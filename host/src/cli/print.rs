@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
+use crate::terminal;
+
 /// The reader of standard output has closed it; there is nobody left to print for.
 #[derive(Debug, thiserror::Error)]
 #[error("standard output was closed")]
@@ -38,15 +40,16 @@ impl Printer {
         written(self.out.write_all(text).and_then(|()| self.out.flush()))
     }
 
-    /// Prints one line.
+    /// Prints one line, or several, as a terminal may show it.
     pub(super) fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
-        written(writeln!(self.out, "{}", text.as_ref()).and_then(|()| self.out.flush()))
+        let text = terminal::text(text.as_ref());
+        written(writeln!(self.out, "{text}").and_then(|()| self.out.flush()))
     }
 
     /// Prints one JSON line.
     pub(super) fn value(&mut self, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_string(value).context("an answer cannot be written as JSON")?;
-        self.line(text)
+        self.line(terminal::json(&text))
     }
 
     /// Prints `rows` as JSON lines, or as a table; `none` is said where there are no rows.
@@ -67,7 +70,7 @@ impl Printer {
     pub(super) fn facts(&mut self, facts: &[(&str, String)]) -> Result<()> {
         let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
         let lines = facts.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| {
-            let indented = value.replace('\n', &format!("\n{:width$}  ", ""));
+            let indented = terminal::text(value).replace('\n', &format!("\n{:width$}  ", ""));
             format!("{name:width$}  {indented}\n")
         });
         self.bytes(lines.collect::<String>().as_bytes())
@@ -90,7 +93,8 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(heads: &[&'static str], rows: impl IntoIterator<Item = Vec<String>>) -> Self {
-        Self { heads: heads.to_vec(), rows: rows.into_iter().collect() }
+        let plain = |row: Vec<String>| row.iter().map(|cell| terminal::plain(cell).into_owned()).collect();
+        Self { heads: heads.to_vec(), rows: rows.into_iter().map(plain).collect() }
     }
 
     pub(super) fn text(&self) -> String {
@@ -178,6 +182,8 @@ mod tests {
         let rows = [["a".to_owned(), "1".to_owned()], ["größe".to_owned(), "1000".to_owned()]];
         let table = Table::new(&["name", ">rows"], rows.map(Vec::from));
         assert_eq!(table.text(), "NAME   ROWS\na         1\ngröße  1000\n");
+        let table = Table::new(&["path"], [vec!["/a\u{1b}[2Jb\n".to_owned()]]);
+        assert_eq!(table.text(), "PATH\n/a\\u{1b}[2Jb\\n\n");
     }
 
     #[test]

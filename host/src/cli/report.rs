@@ -1,6 +1,6 @@
 //! Errors for people and for programs: code, text, causes, exit code.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use serde::Serialize;
 
@@ -8,13 +8,18 @@ use super::{error, print::Closed};
 use crate::{
     consumer,
     error::{Coded, Kind},
-    node, pipeline, plugin, producer, repo, spec,
+    node, pipeline, plugin, producer, repo, spec, terminal,
 };
 
 /// Exit code of what failed.
 const FAILED: u8 = 1;
 /// Exit code of wrong usage, or of a wrong spec.
 const WRONG_USAGE: u8 = 2;
+
+/// The command failed with this exit code, and why has been said.
+#[derive(Debug, thiserror::Error)]
+#[error("what failed was said when it failed")]
+pub(super) struct Reported(pub(super) u8);
 
 /// An error chain, ready to print.
 #[derive(Debug, Serialize)]
@@ -24,6 +29,13 @@ pub(super) struct Report {
     error: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     causes: Vec<String>,
+    /// Where in a spec it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
     #[serde(skip)]
     exit: u8,
 }
@@ -48,24 +60,41 @@ impl Report {
             _ => FAILED,
         };
         let first = if texts.is_empty() { String::new() } else { texts.remove(0) };
-        Some(Self { code: coded.map(Coded::code), error: first, causes: texts, exit })
+        let (file, line, key) = (None, None, None);
+        Some(Self { code: coded.map(Coded::code), error: first, causes: texts, file, line, key, exit })
+    }
+
+    /// The same with its place in a spec.
+    pub(super) fn at(self, file: Option<PathBuf>, line: Option<usize>, key: Option<String>) -> Self {
+        Self { file, line, key, ..self }
     }
 
     /// A wrong command line, in clap's words.
     pub(super) fn usage(text: &str) -> Self {
         let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim()).to_owned();
-        Self { code: Some("E0801"), error: text, causes: Vec::new(), exit: WRONG_USAGE }
+        let (file, line, key) = (None, None, None);
+        Self { code: Some("E0801"), error: text, causes: Vec::new(), file, line, key, exit: WRONG_USAGE }
     }
 
     /// Prints it to standard error.
     pub(super) fn print(&self, json: bool) -> ExitCode {
+        self.say(json);
+        ExitCode::from(self.exit)
+    }
+
+    /// The exit code of what failed.
+    pub(super) fn exit(&self) -> u8 {
+        self.exit
+    }
+
+    /// Says it on standard error, and goes on.
+    pub(super) fn say(&self, json: bool) {
         let text = match json {
-            true => serde_json::to_string(self).unwrap_or_default() + "\n",
-            false => self.text(),
+            true => terminal::json(&serde_json::to_string(self).unwrap_or_default()).into_owned() + "\n",
+            false => terminal::text(&self.text()).into_owned(),
         };
         // Nobody is left to tell that standard error is closed.
         drop(std::io::stderr().write_all(text.as_bytes()));
-        ExitCode::from(self.exit)
     }
 
     fn text(&self) -> String {

@@ -10,6 +10,9 @@ use arrow::{
 
 use crate::data::DeadLetter;
 
+/// The years 1 to 9999, in milliseconds since 1970.
+const CALENDAR_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+
 /// `partition, offset, timestamp, file, key, value, stage, code, reason`: the message as it arrived, and what was wrong.
 pub(super) fn schema() -> SchemaRef {
     let field = |name, data_type, nullable| Field::new(name, data_type, nullable);
@@ -31,7 +34,9 @@ pub(super) fn schema() -> SchemaRef {
 /// # Errors
 /// If together they are larger than an array can be (2 GiB).
 pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
-    let times: TimestampMillisecondArray = dead.iter().map(|letter| letter.timestamp_ms).collect();
+    // What a source says of time must not keep a message from being set aside.
+    let time = |letter: &DeadLetter| letter.timestamp_ms.filter(|time| CALENDAR_MS.contains(time));
+    let times: TimestampMillisecondArray = dead.iter().map(time).collect();
     let files: StringArray = dead.iter().map(|letter| letter.file.as_deref()).collect();
     let keys: BinaryArray = dead.iter().map(|letter| letter.key.as_deref()).collect();
     let text = |of: fn(&DeadLetter) -> &str| Arc::new(StringArray::from_iter_values(dead.iter().map(of))) as ArrayRef;

@@ -2,35 +2,36 @@
 
 use arrow::{
     array::RecordBatch,
-    csv::WriterBuilder,
     error::ArrowError,
     ipc::writer::StreamWriter,
-    json::{ArrayWriter, LineDelimitedWriter},
+    json::writer::{JsonArray, JsonFormat, LineDelimited, Writer},
 };
 
 use super::Error;
+use crate::repo::{csv_text, json_options};
 
 /// One object a line; a null column is left out.
 pub(super) fn ndjson(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = LineDelimitedWriter::new(Vec::new());
-    writer.write(rows)?;
+    as_json::<LineDelimited>([rows])
+}
+
+fn as_json<'a, F: JsonFormat>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>, ArrowError> {
+    let mut rows = rows.into_iter().peekable();
+    let options = rows.peek().map(|first| json_options(first.schema_ref())).unwrap_or_default();
+    let mut writer: Writer<Vec<u8>, F> = options.build(Vec::new());
+    rows.try_for_each(|rows| writer.write(rows))?;
     writer.finish()?;
     Ok(writer.into_inner())
 }
 
 /// One JSON array of objects.
 pub(super) fn json<'a>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = ArrayWriter::new(Vec::new());
-    rows.into_iter().try_for_each(|rows| writer.write(rows))?;
-    writer.finish()?;
-    Ok(writer.into_inner())
+    as_json::<JsonArray>(rows)
 }
 
 /// A line a row, after a line of names if `header`.
 pub(super) fn csv(rows: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
-    let mut bytes = Vec::new();
-    WriterBuilder::new().with_header(header).build(&mut bytes).write(rows)?;
-    Ok(bytes)
+    csv_text(rows, header)
 }
 
 /// An Arrow IPC stream of its own, as every reader of Arrow takes it.
@@ -64,7 +65,7 @@ mod tests {
     use std::{io::Cursor, sync::Arc};
 
     use arrow::{
-        array::{ArrayRef, Int64Array, StringArray},
+        array::{ArrayRef, Float64Array, Int64Array, StringArray},
         ipc::reader::StreamReader,
     };
 
@@ -85,6 +86,12 @@ mod tests {
         assert_eq!(json([]).unwrap(), b"[]");
         assert_eq!(csv(&two, true).unwrap(), b"n,t\n0,0\n1,\n");
         assert_eq!(csv(&two, false).unwrap(), b"0,0\n1,\n");
+        let odd: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, f64::NEG_INFINITY, -0.0]));
+        let text: ArrayRef = Arc::new(StringArray::from(vec![Some(""), None, Some("\u{1b}")]));
+        let odd = RecordBatch::try_from_iter_with_nullable([("n", odd, true), ("t", text, true)]).unwrap();
+        let lines = ndjson(&odd).unwrap();
+        assert_eq!(lines, b"{\"n\":\"NaN\",\"t\":\"\"}\n{\"n\":\"-Infinity\"}\n{\"n\":-0.0,\"t\":\"\\u001b\"}\n");
+        assert_eq!(csv(&odd, false).unwrap(), b"NaN,\"\"\n-inf,\n-0.0,\x1b\n");
         let bytes = arrow(&two, [&two]).unwrap();
         let back: Vec<_> = StreamReader::try_new(Cursor::new(bytes), None).unwrap().map(Result::unwrap).collect();
         assert_eq!(back, [two.clone(), two]);

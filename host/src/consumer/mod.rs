@@ -11,6 +11,7 @@ mod dead_letters;
 mod encode;
 mod error;
 mod file;
+mod fit;
 mod http;
 mod http_post;
 mod offsets;

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::{Consumer, Error, Per, Surroundings, encode};
-use crate::data::{Batch, Span};
+use crate::{
+    data::{Batch, Span},
+    terminal,
+};
 
 /// Prints the first rows of each commit as a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,7 +74,7 @@ impl PrintConsumer {
     fn text(&self, of: &str, width: usize) -> Result<String, ArrowError> {
         if self.json {
             let lines: Result<Vec<_>, _> = self.kept.iter().map(encode::ndjson).collect();
-            return Ok(String::from_utf8_lossy(&lines?.concat()).into_owned());
+            return Ok(terminal::json(&String::from_utf8_lossy(&lines?.concat())).into_owned());
         }
         let shown: usize = self.kept.iter().map(RecordBatch::num_rows).sum();
         let count = match self.seen - shown {
@@ -188,10 +191,10 @@ fn columns(schema: &Schema, rows: &[RecordBatch]) -> Result<Vec<Column>, ArrowEr
         for batch in rows {
             let formatter = ArrayFormatter::try_new(batch.column(index), &options)?;
             for row in 0..batch.num_rows() {
-                cells.push(plain(&formatter.value(row).try_to_string()?));
+                cells.push(terminal::plain(&formatter.value(row).try_to_string()?).into_owned());
             }
         }
-        let head = plain(field.name());
+        let head = terminal::plain(field.name()).into_owned();
         let widest =
             cells.iter().map(|cell| cell.width()).max().unwrap_or(0).min(LONGEST).max(head.width().min(LONGEST));
         columns.push(Column { head, cells, right: field.data_type().is_numeric(), width: widest.max(1) });
@@ -220,16 +223,6 @@ fn fit(columns: &mut Vec<Column>, width: usize) -> Vec<String> {
     }
     hidden.reverse();
     hidden
-}
-
-/// Without anything that moves the cursor.
-fn plain(text: &str) -> String {
-    match text.contains(char::is_control) {
-        true => {
-            text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
-        }
-        false => text.to_owned(),
-    }
 }
 
 fn shortened(text: &str, width: usize) -> String {
@@ -327,6 +320,15 @@ mod tests {
 and 2 columns: …
 ",
         );
+    }
+
+    #[test]
+    fn what_misleads_a_terminal_is_spelled_out() {
+        let text: ArrayRef = Arc::new(StringArray::from(vec!["\u{1b}[2J\u{9b}31m\r\nx\u{202e}y"]));
+        let rows = RecordBatch::try_from_iter([("a\u{7}", text)]).unwrap();
+        let text = table(&[rows], 120).unwrap();
+        assert!(text.lines().count() == 3 && !text.chars().any(|c| c != '\n' && terminal::misleads(c)), "{text}");
+        assert!(text.ends_with("\\u{1b}[2J\\u{9b}31m\\r\\nx\\u{202e}y\n"), "{text}");
     }
 
     #[tokio::test]

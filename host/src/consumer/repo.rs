@@ -1,14 +1,14 @@
 //! The repo consumer: encodes rows on a thread of its own while they arrive, and hands over the files at a cut.
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{sync::Arc, thread};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Error, dead_letters};
+use super::{Error, dead_letters, encode as outside, fit};
 use crate::{
     clock,
-    data::{Aside, Batch, ByteSize, DeadLetter},
+    data::{Aside, Batch, ByteSize, Counts, DeadLetter},
     repo::{self, Encoded, Format, OpenCommit, PutMode, Repo, TableWriter},
 };
 
@@ -30,12 +30,8 @@ pub struct Target {
 pub struct Written {
     /// The commit they belong to.
     pub open: OpenCommit,
-    /// Rows in the data files.
-    pub rows: u64,
-    /// Messages set aside.
-    pub dead_letters: u64,
-    /// Rows that came too late, by handler.
-    pub late: BTreeMap<String, u64>,
+    /// What became of the messages that its offsets cover.
+    pub counts: Counts,
     /// When its first row arrived, or it was cut; milliseconds since 1970.
     pub started_ms: i64,
 }
@@ -52,7 +48,7 @@ pub struct RepoConsumer {
     room: Arc<Semaphore>,
     dead: Vec<DeadLetter>,
     late: Vec<Aside>,
-    rows: u64,
+    counts: Counts,
     started_ms: Option<i64>,
 }
 
@@ -75,9 +71,19 @@ impl RepoConsumer {
             room: Arc::new(Semaphore::new(kib(QUEUE.0) as usize)),
             dead: Vec::new(),
             late: Vec::new(),
-            rows: 0,
+            counts: Counts::default(),
             started_ms: None,
         }
+    }
+
+    /// Sets rows aside that the files of the commit cannot hold; before any consumer sees them.
+    ///
+    /// # Errors
+    /// If the rows that stay cannot be put together.
+    pub fn fit(&self, batch: &mut Batch) -> Result<(), Error> {
+        let rows = batch.records.num_rows();
+        let format = self.target.format;
+        fit::fit(format, batch).map_err(outside::failed("repo", format.extension(), rows))
     }
 
     /// Takes one batch; waits while too much is still to be encoded.
@@ -86,12 +92,12 @@ impl RepoConsumer {
     /// If the encoding thread is gone.
     pub async fn consume(&mut self, batch: &mut Batch) -> Result<(), Error> {
         self.started_ms.get_or_insert_with(clock::wall_ms);
+        self.counts.add(&batch.counts());
         self.dead.append(&mut batch.dead);
         self.late.append(&mut batch.late);
         if batch.records.num_rows() == 0 {
             return Ok(());
         }
-        self.rows += batch.records.num_rows() as u64;
         let size = kib(batch.records.get_array_memory_size() as u64).min(kib(QUEUE.0));
         let permit = Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| Error::Gone)?;
         self.queue.send(Command::Rows(batch.records.clone(), permit)).map_err(|_| Error::Gone)
@@ -110,7 +116,7 @@ impl RepoConsumer {
             files,
             dead: std::mem::take(&mut self.dead),
             late: std::mem::take(&mut self.late),
-            rows: std::mem::take(&mut self.rows),
+            counts: std::mem::take(&mut self.counts),
             started_ms: self.started_ms.take().unwrap_or_else(clock::wall_ms),
         })
     }
@@ -124,7 +130,7 @@ pub struct Pending {
     files: oneshot::Receiver<Result<Vec<Encoded>, repo::Error>>,
     dead: Vec<DeadLetter>,
     late: Vec<Aside>,
-    rows: u64,
+    counts: Counts,
     started_ms: i64,
 }
 
@@ -143,24 +149,21 @@ impl Pending {
             let path = data_path(&self.target, self.started_ms, self.open.id(), part);
             self.open.put_table(&path, how, table).await.map_err(failed)?;
         }
-        let dead_letters = self.dead.len() as u64;
         if !self.dead.is_empty() {
             let encoded = encode_dead(&self.dead)?;
             let path = format!("/dead-letter/{}.parquet", file_name(self.started_ms, self.open.id(), 0));
             self.open.put_table(&path, PutMode::Append, encoded).await.map_err(failed)?;
         }
-        let late = put_late(&mut self.open, self.late, self.started_ms).await?;
-        Ok(Written { open: self.open, rows: self.rows, dead_letters, late, started_ms: self.started_ms })
+        put_late(&mut self.open, self.late, self.started_ms).await?;
+        Ok(Written { open: self.open, counts: self.counts, started_ms: self.started_ms })
     }
 }
 
-/// Late rows of each handler, a file for each of their schemas; how many there were, kept or not.
-async fn put_late(open: &mut OpenCommit, late: Vec<Aside>, started_ms: i64) -> Result<BTreeMap<String, u64>, Error> {
+/// Late rows of each handler that are kept, a file for each of their schemas.
+async fn put_late(open: &mut OpenCommit, late: Vec<Aside>, started_ms: i64) -> Result<(), Error> {
     let failed = |error| Error::Repo(Box::new(error));
-    let mut counts = BTreeMap::new();
     let mut tables: Vec<(String, SchemaRef, TableWriter)> = Vec::new();
-    for Aside { handler, rows, records } in late {
-        *counts.entry(handler.clone()).or_default() += rows;
+    for Aside { handler, records, .. } in late {
         let Some(records) = records else { continue };
         let schema = records.schema();
         let at = match tables.iter().position(|(of, known, _)| *of == handler && *known == schema) {
@@ -179,7 +182,7 @@ async fn put_late(open: &mut OpenCommit, late: Vec<Aside>, started_ms: i64) -> R
         let path = format!("/late/{handler}/{name}.parquet");
         open.put_table(&path, PutMode::Append, encoded).await.map_err(failed)?;
     }
-    Ok(counts)
+    Ok(())
 }
 
 fn encode_dead(dead: &[DeadLetter]) -> Result<Encoded, Error> {

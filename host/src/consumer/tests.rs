@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use super::*;
-use crate::data::{Origins, Position, Span};
+use crate::data::{Counts, Origins, Position, Span};
 
 /// Surroundings of a pipeline named `test`.
 pub(super) fn surroundings() -> Surroundings {
@@ -22,6 +22,7 @@ fn made(name: &str, numbers: Range<i64>, column: ArrayRef) -> Batch {
         dead: Vec::new(),
         late: Vec::new(),
         unknown: Vec::new(),
+        counts: Counts::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use spout_codec::UnknownField;
 
-use super::{Aside, DeadLetter, Messages, Position, Span};
+use super::{Aside, Counts, DeadLetter, Messages, Position, Span};
 
 /// Which message each row of a batch came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct Batch {
     pub late: Vec<Aside>,
     /// Fields of the run's messages that are not in the schema, and were left out.
     pub unknown: Vec<UnknownField>,
+    /// What became of the messages of the run, as far as the batch itself does not hold it.
+    pub counts: Counts,
 }
 
 impl Batch {
@@ -77,6 +79,18 @@ impl Batch {
             dead: Vec::new(),
             late: Vec::new(),
             unknown: Vec::new(),
+            counts: Counts::default(),
         }
+    }
+
+    /// What became of the messages of the run, with the rows, dead letters, late rows and unknown keys that the batch holds.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        counts.rows += self.records.num_rows() as u64;
+        counts.dead_letters += self.dead.len() as u64;
+        self.late.iter().for_each(|aside| counts.come_late(&aside.handler, aside.rows));
+        self.unknown.iter().for_each(|field| counts.unknown.meet(&field.name, field.count));
+        counts
     }
 }

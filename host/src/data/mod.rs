@@ -2,12 +2,13 @@
 //!
 //! Read in this order: [`Position`] and [`Span`] say where in a partition something is, [`Messages`] is what a stream
 //! consumer fetched, [`Batch`] is what a decoder made of it, [`Marker`] is what a commit stores about progress,
-//! [`Part`] what it stores of a handler's state.
+//! [`Part`] what it stores of a handler's state, [`Counts`] what became of the messages.
 //!
 //! **Invariant**: nothing here does IO, is async, or knows who produced or consumes it.
 
 mod aside;
 mod batch;
+mod counts;
 mod dead_letter;
 mod marker;
 mod message;
@@ -18,6 +19,7 @@ mod upstream;
 
 pub use aside::Aside;
 pub use batch::{Batch, Origins};
+pub use counts::{Counts, UnknownKeys};
 pub use dead_letter::DeadLetter;
 pub use marker::{Advance, Marker, PartitionMarker, Step};
 pub use message::{Blobs, Header, Messages};

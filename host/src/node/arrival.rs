@@ -1,5 +1,7 @@
 //! The event time of rows as they arrive: what is read of each, which come too late, how far all sources are.
 
+use std::collections::BTreeSet;
+
 use arrow::{
     array::{Array as _, BooleanArray, Int64Array, RecordBatch},
     compute::{filter, filter_record_batch, is_not_null},
@@ -146,6 +148,24 @@ impl Arrivals {
 }
 
 impl Arrived {
+    /// Makes faults of rows; they say which of the rows that are left.
+    pub(in crate::node) fn set_aside(&mut self, faults: Vec<RowFault>) -> Result<(), ArrowError> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let rows = self.records.num_rows();
+        // Those that went before them have made the others move up.
+        let gone: BTreeSet<u32> = self.faults.iter().map(|fault| fault.row).collect();
+        let places: Vec<u32> = (0..(rows + gone.len()) as u32).filter(|row| !gone.contains(row)).collect();
+        let mut sound = vec![true; rows];
+        for fault in faults {
+            let Some(&row) = places.get(fault.row as usize) else { continue };
+            sound[fault.row as usize] = false;
+            self.faults.push(RowFault { row, ..fault });
+        }
+        self.keep(&BooleanArray::from(sound))
+    }
+
     /// Keeps the rows for which `mask` is true.
     pub(in crate::node) fn keep(&mut self, mask: &BooleanArray) -> Result<(), ArrowError> {
         self.records = filter_record_batch(&self.records, mask)?;
@@ -193,6 +213,17 @@ mod tests {
         assert_eq!(arrived.passed.values().to_vec(), [NEVER, 5_000_000]);
         assert_eq!(arrived.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [1]);
         assert_eq!(arrivals.reached(), 5_000_000);
+    }
+
+    #[test]
+    fn rows_are_set_aside_by_their_place_in_the_batch() {
+        let mut arrived = arrive(&mut arrivals(Late::Side), &[None, Some(5), None, Some(6), Some(7)]);
+        let fault = |row| RowFault { row, code: "c".into(), reason: "r".into() };
+        arrived.set_aside(vec![fault(0), fault(2)]).unwrap();
+        assert_eq!(arrived.times.values().to_vec(), [6_000_000]);
+        arrived.set_aside(vec![fault(0)]).unwrap();
+        assert_eq!(arrived.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [0, 2, 1, 4, 3]);
+        assert_eq!((arrived.records.num_rows(), arrived.passed.len()), (0, 0));
     }
 
     #[test]

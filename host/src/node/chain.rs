@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arrow::array::RecordBatch;
 
 use super::{Error, Handled, Handler, Kept, News, RowFault, Shape, Source, build::CONFIG};
-use crate::data::{Aside, Batch, DeadLetter, Messages, Origins, Part, Position, Span};
+use crate::data::{Aside, Batch, Counts, DeadLetter, Messages, Origins, Part, Position, Span};
 
 /// Handlers in order.
 #[derive(Default)]
@@ -27,6 +27,7 @@ struct Passing {
     from: Source,
     failed: Vec<Failed>,
     late: Vec<Aside>,
+    counts: Counts,
 }
 
 /// A row that a handler set aside.
@@ -70,6 +71,18 @@ impl Chain {
         Ok(shapes)
     }
 
+    /// As [`Chain::shapes_of`], as far as the handlers take such rows; and the number of the first that does not, with why.
+    pub fn shapes_until(&mut self, input: Shape) -> (Vec<(String, Shape)>, Option<(usize, Error)>) {
+        let mut shapes: Vec<(String, Shape)> = Vec::with_capacity(self.handlers.len());
+        for (number, handler) in self.handlers.iter_mut().enumerate() {
+            match handler.shape(shapes.last().map_or(&input, |(_, shape)| shape)) {
+                Ok(shape) => shapes.push((handler.id().to_owned(), shape)),
+                Err(error) => return (shapes, Some((number, error))),
+            }
+        }
+        (shapes, None)
+    }
+
     /// Whether what comes out is one stream, in which sources can no longer be told apart.
     #[must_use]
     pub fn merges(&self) -> bool {
@@ -89,9 +102,9 @@ impl Chain {
     /// The first error of a handler.
     pub async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
         self.learn(&batch.records)?;
-        let Batch { records, span, origins, messages, dead, late, unknown } = batch;
+        let Batch { records, span, origins, messages, dead, late, unknown, counts } = batch;
         let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
-        let mut passing = Passing { late, ..Passing::of(parts, Source::Partition(span.partition)) };
+        let mut passing = Passing { late, counts, ..Passing::of(parts, Source::Partition(span.partition)) };
         for handler in &mut self.handlers {
             pass(handler.as_mut(), &mut passing).await?;
         }
@@ -202,6 +215,7 @@ async fn pass(handler: &mut dyn Handler, passing: &mut Passing) -> Result<(), Er
     for (records, origins) in std::mem::take(&mut passing.parts) {
         let before = records.clone();
         let handled = handler.handle(records, passing.from).await?;
+        passing.counts.filter(handler.id(), left_out(before.num_rows(), &handled));
         passing.failed.extend(handled.faults.into_iter().map(|fault| Failed {
             stage: handler.id().to_owned(),
             message: origins.message(fault.row as usize),
@@ -217,8 +231,23 @@ async fn pass(handler: &mut dyn Handler, passing: &mut Passing) -> Result<(), Er
     Ok(())
 }
 
+/// How many of `rows` a handler left out: those that are in no output and were not set aside either. Of outputs that are new
+/// rows only the handler knows.
+fn left_out(rows: usize, handled: &Handled) -> u64 {
+    let kept = handled.outputs.iter().map(|(_, kept)| match kept {
+        Kept::All => Some(rows as u64),
+        Kept::Rows(list) => Some(list.len() as u64),
+        Kept::Fresh => None,
+    });
+    match kept.sum::<Option<u64>>().filter(|_| !handled.outputs.is_empty()) {
+        Some(kept) => (rows as u64).saturating_sub(kept + handled.faults.len() as u64 + handled.late_rows),
+        None => handled.filtered,
+    }
+}
+
 /// Adds rows that a handler released; they came from nowhere in particular.
 fn add(handler: &dyn Handler, held: &mut Passing, released: Handled) {
+    held.counts.filter(handler.id(), released.filtered);
     set_aside(handler, held, released.late_rows, released.late);
     held.parts.extend(released.outputs.into_iter().map(|(records, _)| (records, Origins::Unknown)));
 }
@@ -250,7 +279,7 @@ fn after(origins: &Origins, kept: &Kept) -> Origins {
 
 impl Passing {
     fn of(parts: Vec<(RecordBatch, Origins)>, from: Source) -> Self {
-        Self { parts, from, failed: Vec::new(), late: Vec::new() }
+        Self { parts, from, failed: Vec::new(), late: Vec::new(), counts: Counts::default() }
     }
 
     /// Puts the span back: the last batch carries all of it and everything set aside.
@@ -265,19 +294,21 @@ impl Passing {
             dead: Vec::new(),
             late: Vec::new(),
             unknown: Vec::new(),
+            counts: Counts::default(),
         };
         let mut out: Vec<Batch> = self.parts.into_iter().map(batch).collect();
         if out.is_empty() {
             out.push(batch((RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())), Origins::Each)));
         }
         if let Some(last) = out.last_mut() {
-            (last.span, last.dead, last.late) = (span, dead, self.late);
+            (last.span, last.dead, last.late, last.counts) = (span, dead, self.late, self.counts);
         }
         out
     }
 
     fn join_held(self) -> Vec<Batch> {
-        match self.parts.is_empty() && self.failed.is_empty() && self.late.is_empty() {
+        let counted = self.counts != Counts::default();
+        match self.parts.is_empty() && self.failed.is_empty() && self.late.is_empty() && !counted {
             true => Vec::new(),
             false => self.join(nowhere(), &Arc::default(), Vec::new()),
         }
@@ -300,6 +331,7 @@ impl Passing {
             faults: self.failed.into_iter().map(fault).collect(),
             late_rows: self.late.iter().map(|aside| aside.rows).sum(),
             late: self.late.into_iter().filter_map(|aside| aside.records).collect(),
+            filtered: self.counts.filtered_rows(),
         }
     }
 }
@@ -309,7 +341,8 @@ impl Failed {
     fn dead_letter(self, span: &Span, messages: &Messages) -> DeadLetter {
         let message = self.message.filter(|&message| message < messages.len());
         DeadLetter {
-            partition: span.partition,
+            // The messages of a stream-level source come from several partitions, and each has the offset of its own.
+            partition: message.and_then(|at| messages.partitions.get(at).copied()).unwrap_or(span.partition),
             offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
             timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
             file: message
@@ -381,6 +414,7 @@ mod tests {
             dead: Vec::new(),
             late: Vec::new(),
             unknown: Vec::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -392,11 +426,23 @@ mod tests {
         assert_eq!(out[0].records.num_rows(), 2);
         assert_eq!(out[0].origins, Origins::Taken([0, 2].into()));
         assert_eq!((out[0].span.start, out[0].span.next.offset), (100, 104));
+        assert_eq!(out[0].counts.filtered, [("even".to_owned(), 1)].into(), "3 is neither passed on nor set aside");
         let dead = &out[0].dead;
         assert_eq!(dead.len(), 1);
         assert_eq!(
             (dead[0].offset, dead[0].value.as_slice(), dead[0].stage.as_str()),
             (103, b"raw 7".as_slice(), "even")
         );
+    }
+    #[tokio::test]
+    async fn a_fault_of_a_stream_level_source_names_the_partition_of_its_message() {
+        let mut given = batch(&[2, 7, 4, 7]);
+        let mut messages = Messages::clone(&given.messages);
+        (messages.partitions, messages.offsets) = (vec![5, 6, 5, 9], vec![40, 8000, 41, 3]);
+        given.messages = Arc::new(messages);
+        given.span = Span { partition: 0, start: 12, next: Position::at(16) };
+        let out = Chain::new(vec![Box::new(Even)]).handle(given).await.unwrap();
+        let dead: Vec<(u32, u64)> = out[0].dead.iter().map(|letter| (letter.partition, letter.offset)).collect();
+        assert_eq!(dead, [(6, 8000), (9, 3)]);
     }
 }

@@ -21,6 +21,18 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         reason: String,
     },
+    /// An expression has no value for rows that were looked at together, such as those of a commit or a window.
+    #[error(
+        "handler \"{handler}\": the expression `{expression}` has no value: {reason}; cast to a wider type, as in `cast(… as decimal(38, 0))`, or leave such rows out before it"
+    )]
+    Value {
+        /// Id of the handler.
+        handler: String,
+        /// The expression as written.
+        expression: String,
+        /// What has no value, and why.
+        reason: String,
+    },
     /// The spec of the handler does not fit the rows.
     #[error("handler \"{handler}\": {reason}")]
     Spec {
@@ -134,7 +146,7 @@ impl Coded for Error {
             Self::Expression { .. } | Self::Spec { .. } | Self::Across { .. } => Kind::Spec,
             Self::State { .. } => Kind::Corrupt,
             Self::Changed { .. } | Self::Gone { .. } | Self::Limit { .. } => Kind::Spec,
-            Self::Late { .. } => Kind::Message,
+            Self::Value { .. } | Self::Late { .. } => Kind::Message,
             Self::Kernel { .. } => Kind::Internal,
             Self::Plugin { source, .. } => source.kind(),
             Self::Hopeless { .. } => Kind::Plugin,
@@ -154,6 +166,7 @@ impl Coded for Error {
             Self::Limit { .. } => "E0408",
             Self::Late { .. } => "E0409",
             Self::Across { .. } => "E0410",
+            Self::Value { .. } => "E0411",
         }
     }
 }

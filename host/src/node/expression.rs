@@ -1,9 +1,10 @@
-//! SQL expressions over the columns of a batch, compiled by DataFusion.
+//! SQL expressions over the columns of a batch, compiled by DataFusion, with arithmetic that does not wrap.
 
 use std::sync::{Arc, OnceLock};
 
 use arrow::{
-    array::{ArrayRef, RecordBatch},
+    array::{Array, ArrayRef, RecordBatch},
+    compute::concat,
     datatypes::{DataType, Schema, SchemaRef},
 };
 use datafusion::{
@@ -13,9 +14,11 @@ use datafusion::{
     optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::PhysicalExpr,
     prelude::{SessionConfig, SessionContext},
+    sql::parser::DFParser,
 };
 
-use super::Error;
+use super::{Error, RowFault, halving::Halving};
+use crate::arithmetic::checked;
 
 /// A SQL expression, compiled for one schema at a time.
 #[derive(Debug)]
@@ -42,10 +45,54 @@ impl Expression {
     }
 
     /// Its value for every row of `batch`.
+    ///
+    /// # Errors
+    /// [`Error::Expression`] if it is not for such rows, [`Error::Value`] if one of them has none.
     pub(super) fn evaluate(&mut self, batch: &RecordBatch) -> Result<ArrayRef, Error> {
         let compiled = self.compiled(batch.schema_ref())?;
         let value = compiled.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
-        value.map_err(|error| self.refused(&error.strip_backtrace()))
+        value.map_err(|error| self.no_value(error.strip_backtrace()))
+    }
+
+    /// The same for rows that all have a value by themselves: what guards a row may not guard it among others, so that they are
+    /// taken in as many runs as that needs.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`].
+    pub(super) fn evaluate_each(&mut self, rows: &RecordBatch) -> Result<ArrayRef, Error> {
+        let mut halving = Halving::of(rows.num_rows());
+        let mut values = Vec::new();
+        while let Some(run) = halving.next() {
+            match self.evaluate(&rows.slice(run.start, run.len())) {
+                Ok(value) => values.push(value),
+                Err(error) if run.len() <= 1 => return Err(error),
+                Err(error) => halving.failed(run, error)?,
+            }
+        }
+        if let [one] = values.as_slice() {
+            return Ok(Arc::clone(one));
+        }
+        let values: Vec<&dyn Array> = values.iter().map(|value| value.as_ref()).collect();
+        concat(&values).map_err(|error| self.refused(&error.to_string()))
+    }
+
+    /// The rows that have no value.
+    ///
+    /// # Errors
+    /// [`Error::Expression`] if it is not for such rows.
+    pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        let mut halving = Halving::of(rows.num_rows());
+        while let Some(run) = halving.next() {
+            if let Err(error) = self.evaluate(&rows.slice(run.start, run.len())) {
+                halving.failed(run, error)?;
+            }
+        }
+        Ok(halving.faults())
+    }
+
+    /// Says that a row has no value.
+    pub(super) fn no_value(&self, reason: String) -> Error {
+        Error::Value { handler: self.handler.clone(), expression: self.sql.clone(), reason }
     }
 
     /// The type of its value for rows of `schema`.
@@ -83,6 +130,29 @@ impl Expression {
     }
 }
 
+/// Whether `sql` can be an expression, whatever the columns are.
+///
+/// # Errors
+/// [`Error::Expression`] with what the parser says.
+pub(super) fn read(handler: &str, sql: &str) -> Result<(), Error> {
+    let state = session().state();
+    let read = state.sql_to_expr(sql, &state.config().options().sql_parser.dialect);
+    read.map(drop).map_err(|error| Expression::new(handler, sql).refused(&error.strip_backtrace()))
+}
+
+/// The same for one whole query.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_query(handler: &str, sql: &str) -> Result<(), Error> {
+    let refused = |reason: &str| Err(Expression::new(handler, sql).refused(reason));
+    match DFParser::parse_sql(sql) {
+        Err(error) => refused(&error.strip_backtrace()),
+        Ok(statements) if statements.len() == 1 => Ok(()),
+        Ok(_) => refused("it has to be one query"),
+    }
+}
+
 pub(super) fn names(schema: &Schema) -> String {
     schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
 }
@@ -92,7 +162,8 @@ pub(super) fn names(schema: &Schema) -> String {
 pub(super) fn physical(expression: Expr, table: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
     let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
     let simplifier = ExprSimplifier::new(context);
-    let expression = simplifier.simplify(simplifier.coerce(expression, table)?)?;
+    let expression = checked(simplifier.coerce(expression, table)?, table)?;
+    let expression = simplifier.simplify(expression)?;
     session().create_physical_expr(expression, table)
 }
 

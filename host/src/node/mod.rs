@@ -20,6 +20,7 @@ mod error;
 mod expression;
 mod flow;
 mod groups;
+mod halving;
 pub mod handlers;
 mod held;
 mod order;
@@ -32,6 +33,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod written;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -48,6 +50,7 @@ pub use self::{
     spec::NodeSpec,
     state::LimitsSpec,
     time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
+    written::problems,
 };
 use crate::data::Part;
 
@@ -84,6 +87,9 @@ pub struct Handled {
     pub late_rows: u64,
     /// Those of them that the spec wants kept beside the others.
     pub late: Vec<RecordBatch>,
+    /// Rows left out because that is what the handler is for. It says so itself where its outputs do not: where these
+    /// consist of input rows, those that are in none of them are counted by the chain.
+    pub filtered: u64,
 }
 
 impl Handled {

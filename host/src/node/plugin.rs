@@ -8,12 +8,12 @@ use arrow::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, handlers::filter::set_rows};
 use crate::{
     data::{ByteSize, Part},
-    plugin::{self, HandlerInstance, Output, Rows, Settings, Task},
+    plugin::{self, HandlerInstance, Health, Output, Rows, Search, Settings, Step, Task},
 };
 
 /// A handler from the plugins directory.
@@ -39,14 +39,14 @@ pub struct PluginSpec {
 /// Input bytes kept for replay after a crash; beyond this a new snapshot is taken instead.
 const JOURNAL: ByteSize = ByteSize(16 << 20);
 
-/// Crashes in a row, with no success between, after which the plugin is given up.
-const HOPELESS: u32 = 16;
+/// Crashes over one batch that are logged; a run of bad rows must not become a flood of lines.
+const SAID: usize = 3;
 
 /// A running plugin handler.
 ///
 /// After a crash the instance is opened anew from the last snapshot and gets the batches since then once more, their
-/// output thrown away: it stands where it stood. If it crashes on the same rows again they are halved until the ones
-/// that it cannot bear are alone; those come back as faults.
+/// output thrown away: it stands where it stood. The batch that crashed it is handed over in parts, until the rows that it
+/// cannot bear are alone; those come back as faults.
 #[derive(Debug)]
 pub struct PluginHandler {
     spec: PluginSpec,
@@ -55,7 +55,7 @@ pub struct PluginHandler {
     snapshot: Option<Vec<u8>>,
     journal: Vec<RecordBatch>,
     journal_bytes: u64,
-    crashes: u32,
+    health: Health,
 }
 
 impl PluginHandler {
@@ -71,7 +71,7 @@ impl PluginHandler {
             snapshot: state,
             journal: Vec::new(),
             journal_bytes: 0,
-            crashes: 0,
+            health: Health::default(),
         };
         match handler.instance().await {
             Ok(_) => Ok(handler),
@@ -82,37 +82,35 @@ impl PluginHandler {
     /// The instance, opened and brought to where the last one stood if there is none.
     async fn instance(&mut self) -> Result<&mut HandlerInstance, plugin::Error> {
         if self.instance.is_none() {
-            let mut instance =
-                HandlerInstance::open(self.task.clone(), &self.spec.name, self.snapshot.as_deref()).await?;
-            for batch in &self.journal {
-                instance.process("", batch).await?;
-            }
-            self.instance = Some(instance);
+            self.instance = Some(self.open_instance().await?);
         }
         self.instance.as_mut().ok_or(plugin::Error::Closed)
     }
 
-    /// One call, once more on a new instance if the first one crashes.
+    /// Another instance that stands where this handler stands.
+    async fn open_instance(&mut self) -> Result<HandlerInstance, plugin::Error> {
+        let mut instance = HandlerInstance::open(self.task.clone(), &self.spec.name, self.snapshot.as_deref()).await?;
+        for batch in &self.journal {
+            instance.process("", batch).await?;
+        }
+        Ok(instance)
+    }
+
+    /// One call. An instance that failed is not called again.
     async fn process(&mut self, batch: &RecordBatch) -> Result<Vec<Output>, plugin::Error> {
-        let first = match self.instance().await {
+        let answer = match self.instance().await {
             Ok(instance) => instance.process("", batch).await,
             Err(error) => Err(error),
         };
-        match first {
-            Err(error) if error.is_crash() => {
-                tracing::warn!(handler = self.spec.id, %error, "handler crashed; it is opened anew and tried once more");
-                self.instance = None;
-                let again = match self.instance().await {
-                    Ok(instance) => instance.process("", batch).await,
-                    Err(error) => Err(error),
-                };
-                if again.is_err() {
-                    self.instance = None;
-                }
-                again
-            }
-            other => other,
+        if answer.is_err() {
+            self.instance = None;
         }
+        answer
+    }
+
+    /// Whether an instance of its own comes through with `batch`; nothing is kept of it.
+    async fn bears(&mut self, batch: &RecordBatch) -> Result<(), plugin::Error> {
+        self.open_instance().await?.process("", batch).await.map(drop)
     }
 
     /// Keeps `batch` for replay; takes a snapshot instead when there is too much to keep.
@@ -159,46 +157,96 @@ impl PluginHandler {
         answer.into_iter().map(output).collect::<Result<_, _>>().map_err(kernel)
     }
 
-    /// Halves `batch` until the rows that crash the plugin are alone. Parts are done in order, so state stays right.
-    async fn bisect(&mut self, batch: &RecordBatch, crash: plugin::Error) -> Result<Handled, Error> {
-        let mut handled = Handled::default();
-        // A stack of (first row, rows, what the whole of it failed with); the part with the lowest rows is on top.
-        let mut parts = vec![(0, batch.num_rows(), Some(crash))];
-        while let Some((from, rows, failure)) = parts.pop() {
-            let part = batch.slice(from, rows);
-            let failure = match failure {
-                Some(failure) => failure,
-                None => match self.process(&part).await {
-                    Ok(answer) => {
-                        self.crashes = 0;
-                        let outputs = self.outputs(&part, answer)?;
-                        handled
-                            .outputs
-                            .extend(outputs.into_iter().map(|(records, kept)| (records, moved(kept, from, rows))));
-                        self.remember(part).await.map_err(|error| self.failed(error))?;
-                        continue;
-                    }
-                    Err(error) if error.is_crash() => error,
-                    Err(error) => return Err(self.failed(error)),
-                },
+    /// The outputs of one call. A plugin without state that gives none holds nothing back: it left all rows out.
+    fn answered(&self, batch: &RecordBatch, answer: Vec<Output>) -> Result<Vec<(RecordBatch, Kept)>, Error> {
+        match answer.is_empty() && self.spec.stateless {
+            true => Ok(vec![(batch.slice(0, 0), Kept::Rows(Vec::new()))]),
+            false => self.outputs(batch, answer),
+        }
+    }
+
+    /// Hands `batch` over in parts until the rows that crash the plugin are alone. Parts come in order, so state stays right.
+    async fn isolate(&mut self, batch: &RecordBatch, crash: plugin::Error) -> Result<Handled, Error> {
+        let (mut search, mut handled) = (Search::new(batch.num_rows()), Handled::default());
+        let mut crashes = Crashes { count: 0, last: crash };
+        crashes.say(&self.spec.id, &(0..batch.num_rows()));
+        loop {
+            let (part, answer) = match search.step() {
+                Step::Done => break,
+                Step::GiveUp => return Err(self.hopeless(crashes, batch.num_rows())),
+                Step::Aside(row) => {
+                    let (code, reason) = (crashes.last.fault_code().into(), crashes.last.to_string());
+                    handled.faults.push(RowFault { row: u32::try_from(row).unwrap_or(u32::MAX), code, reason });
+                    search.set_aside();
+                    continue;
+                }
+                Step::Call(part) => {
+                    let rows = batch.slice(part.start, part.len());
+                    let answer = match self.process(&rows).await {
+                        Ok(answer) => self.keep(rows, part.start, answer, &mut handled).await.map(Ok)?,
+                        Err(error) => Err(error),
+                    };
+                    (part, answer)
+                }
+                Step::Probe(row) => (row..row + 1, self.bears(&batch.slice(row, 1)).await),
             };
-            self.crashes += 1;
-            if rows > 1 {
-                parts.push((from + rows / 2, rows - rows / 2, None));
-                parts.push((from, rows / 2, None));
-            } else if self.crashes >= HOPELESS {
-                return Err(Error::Hopeless {
-                    handler: self.spec.id.clone(),
-                    failures: self.crashes,
-                    rows: batch.num_rows(),
-                    source: Box::new(failure),
-                });
-            } else {
-                let row = u32::try_from(from).unwrap_or(u32::MAX);
-                handled.faults.push(RowFault { row, code: failure.fault_code().into(), reason: failure.to_string() });
+            match answer {
+                Ok(()) => search.passed(&mut self.health),
+                Err(error) if error.is_crash() => {
+                    search.crashed(error.is_slow(), &mut self.health);
+                    crashes.last = error;
+                    crashes.say(&self.spec.id, &part);
+                }
+                Err(error) => return Err(self.failed(error)),
             }
         }
+        if !handled.faults.is_empty() {
+            let (handler, rows, set_aside) = (&self.spec.id, batch.num_rows(), handled.faults.len());
+            tracing::warn!(
+                handler,
+                rows,
+                set_aside,
+                crashes = crashes.count,
+                "rows that crash the handler were found and set aside"
+            );
+        }
         Ok(handled)
+    }
+
+    /// Adds what came of a part that begins at row `from`.
+    async fn keep(
+        &mut self,
+        part: RecordBatch,
+        from: usize,
+        answer: Vec<Output>,
+        handled: &mut Handled,
+    ) -> Result<(), Error> {
+        let (outputs, rows) = (self.answered(&part, answer)?, part.num_rows());
+        handled.outputs.extend(outputs.into_iter().map(|(records, kept)| (records, moved(kept, from, rows))));
+        self.remember(part).await.map_err(|error| self.failed(error))
+    }
+
+    fn hopeless(&self, crashes: Crashes, rows: usize) -> Error {
+        let (handler, failures) = (self.spec.id.clone(), u32::try_from(crashes.count).unwrap_or(u32::MAX));
+        Error::Hopeless { handler, failures, rows, source: Box::new(crashes.last) }
+    }
+}
+
+/// The crashes over one batch.
+struct Crashes {
+    count: usize,
+    last: plugin::Error,
+}
+
+impl Crashes {
+    /// Counts the last one, and logs it in one line.
+    fn say(&mut self, handler: &str, part: &Range<usize>) {
+        self.count += 1;
+        let (row, rows, error) = (part.start, part.len(), &self.last);
+        match self.count <= SAID {
+            true => tracing::warn!(handler, row, rows, %error, "the handler crashed and is opened anew"),
+            false => tracing::debug!(handler, row, rows, %error, "the handler crashed and is opened anew"),
+        }
     }
 }
 
@@ -245,12 +293,12 @@ impl Handler for PluginHandler {
         }
         match self.process(&batch).await {
             Ok(answer) => {
-                self.crashes = 0;
-                let outputs = self.outputs(&batch, answer)?;
+                self.health.passed();
+                let outputs = self.answered(&batch, answer)?;
                 self.remember(batch).await.map_err(|error| self.failed(error))?;
                 Ok(Handled { outputs, ..Handled::default() })
             }
-            Err(error) if error.is_crash() => self.bisect(&batch, error).await,
+            Err(error) if error.is_crash() => self.isolate(&batch, error).await,
             Err(error) => Err(self.failed(error)),
         }
     }

@@ -35,7 +35,7 @@ use datafusion::{
 use futures::FutureExt as _;
 
 use super::{Error, expression::unstable};
-use crate::data::ByteSize;
+use crate::{arithmetic, data::ByteSize};
 
 /// The name of the table.
 const INPUT: &str = "input";
@@ -134,7 +134,7 @@ impl Query {
                 limit: self.memory.to_string(),
                 remedy: "raise `limits.bytes`, or look at fewer rows at a time".into(),
             },
-            _ => words.refused(&error),
+            _ => words.no_value(&error),
         })?;
         let joined = self.joined(&batches);
         joined.map_err(|source| Error::Kernel { handler: self.handler.clone(), rows: count, source })
@@ -215,7 +215,9 @@ fn session(memory: ByteSize) -> Result<SessionContext, DataFusionError> {
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
     let bytes = usize::try_from(memory.0).unwrap_or(usize::MAX);
     let runtime = RuntimeEnvBuilder::new().with_memory_limit(bytes, 1.0).with_disk_manager_builder(disk).build_arc()?;
-    Ok(SessionContext::new_with_config_rt(config, runtime))
+    let context = SessionContext::new_with_config_rt(config, runtime);
+    arithmetic::install(&context);
+    Ok(context)
 }
 
 /// What errors are said with.
@@ -227,6 +229,11 @@ struct Words<'a> {
 impl Words<'_> {
     fn refused(&self, error: &DataFusionError) -> Error {
         self.no(error.strip_backtrace())
+    }
+
+    fn no_value(&self, error: &DataFusionError) -> Error {
+        let (handler, expression) = (self.handler.to_owned(), self.sql.to_owned());
+        Error::Value { handler, expression, reason: error.strip_backtrace() }
     }
 
     fn no(&self, reason: String) -> Error {

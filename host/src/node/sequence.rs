@@ -11,9 +11,10 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    Error, EventTime, Handled, Handler, LimitsSpec, News, Shape, Source, TimeSpec, Unit,
+    Error, EventTime, Handled, Handler, LimitsSpec, News, RowFault, Shape, Source, TimeSpec, Unit,
+    halving::without,
     order::{Order, Ready},
-    state::Limits,
+    state::{Limits, kernel},
 };
 use crate::data::Part;
 
@@ -30,6 +31,15 @@ pub(super) trait Steps: Send {
         Duration::ZERO
     }
 
+    /// The rows that have no value where the spec computes something; they are set aside as they arrive.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`].
+    fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        let _ = rows;
+        Ok(Vec::new())
+    }
+
     /// Takes the next rows, and their times.
     ///
     /// # Errors
@@ -43,6 +53,11 @@ pub(super) trait Steps: Send {
     fn reached(&mut self, time: i64, out: &mut Vec<RecordBatch>) -> Result<(), Error> {
         let _ = (time, out);
         Ok(())
+    }
+
+    /// Rows that it left out since it was asked last.
+    fn left_out(&mut self) -> u64 {
+        0
     }
 
     /// How many rows and bytes it holds besides those that wait for their turn.
@@ -162,9 +177,13 @@ impl<S: Steps> Handler for Sequence<S> {
     }
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
-        let (handled, ready) = self.order.take(&batch, from)?;
+        let mut faults = self.steps.faults(&batch)?;
+        let (sound, places) = without(&batch, &faults).map_err(kernel(&self.id, batch.num_rows()))?;
+        let (handled, ready) = self.order.take(&sound, from)?;
         let out = self.step(ready, self.order.reached())?;
-        Ok(Handled { outputs: Handled::fresh(out).outputs, ..handled })
+        let at = |row: u32| places.get(row as usize).copied().unwrap_or(row);
+        faults.extend(handled.faults.into_iter().map(|fault| RowFault { row: at(fault.row), ..fault }));
+        Ok(Handled { outputs: Handled::fresh(out).outputs, faults, filtered: self.steps.left_out(), ..handled })
     }
 
     fn merges(&self) -> bool {
@@ -174,13 +193,13 @@ impl<S: Steps> Handler for Sequence<S> {
     async fn hear(&mut self, news: News) -> Result<Handled, Error> {
         let ready = self.order.hear(news)?;
         let out = self.step(ready, self.order.reached())?;
-        Ok(Handled::fresh(out))
+        Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
     }
 
     async fn finish(&mut self) -> Result<Handled, Error> {
         let ready = self.order.rest()?;
         let out = self.step(ready, Some(i64::MAX))?;
-        Ok(Handled::fresh(out))
+        Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
     }
 
     fn idle_after(&self) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! Event time: which column it is, how far each source has come, and which rows are late.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch},
@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Error, Source};
 use crate::data::Period;
+
+/// Times that are event times: the years 1678 to 2261, a hundred days within what 64 bits of nanoseconds can count.
+const RANGE: RangeInclusive<i64> = i64::MIN + MARGIN..=i64::MAX - MARGIN;
+const MARGIN: i64 = 101 * 86_400 * 1_000_000_000;
 
 /// The event time of rows: the name of a column, or a map that says more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -140,7 +144,7 @@ impl EventTime {
         }
     }
 
-    /// The times of all rows in nanoseconds since 1970; null where a row has none, or one out of 1677 to 2262.
+    /// The times of all rows in nanoseconds since 1970; null where a row has none, or one out of 1678 to 2261.
     ///
     /// # Errors
     /// As [`EventTime::check`].
@@ -172,7 +176,13 @@ impl EventTime {
                 )?
             }
         };
-        Ok(cast(&stamp, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
+        let nanoseconds = cast(&stamp, &DataType::Int64)?;
+        let nanoseconds = nanoseconds.as_primitive::<Int64Type>();
+        // Windows and watermarks are counted from there, and must not run out of numbers.
+        match nanoseconds.iter().flatten().all(|time| RANGE.contains(&time)) {
+            true => Ok(nanoseconds.clone()),
+            false => Ok(nanoseconds.iter().map(|time| time.filter(|time| RANGE.contains(time))).collect()),
+        }
     }
 
     /// `times`, in nanoseconds, as a column of the type that [`EventTime::check`] gave.
@@ -367,6 +377,21 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_count_what_the_unit_says() {
+        let check = |more: &str, each: i64| {
+            let settings: TimeSettings = serde_json::from_str(&format!(r#"{{"column": "t"{more}}}"#)).unwrap();
+            let batch = RecordBatch::try_from_iter([("t", Arc::new(Int64Array::from(vec![7, -7])) as _)]).unwrap();
+            let times = EventTime::new("w", &settings).of(&batch).unwrap();
+            assert_eq!(times, Int64Array::from(vec![7 * each, -7 * each]), "{more}");
+        };
+        check("", 1_000_000);
+        check(r#", "unit": "s""#, 1_000_000_000);
+        check(r#", "unit": "ms""#, 1_000_000);
+        check(r#", "unit": "us""#, 1_000);
+        check(r#", "unit": "ns""#, 1);
+    }
+
+    #[test]
     fn times_of_every_kind_are_nanoseconds() {
         let spec = TimeSettings { unit: Unit::Second, ..TimeSpec::Column("t".into()).settings() };
         let event = EventTime::new("w", &spec);
@@ -379,6 +404,9 @@ mod tests {
         };
         check(Arc::new(TimestampSecondArray::from(vec![Some(3), None])));
         check(Arc::new(Int64Array::from(vec![Some(3), None])));
+        let far = [i64::MAX, i64::MAX / 1_000_000_000, 0, i64::MIN / 1_000_000_000, i64::MIN];
+        let batch = RecordBatch::try_from_iter([("t", Arc::new(Int64Array::from(far.to_vec())) as _)]).unwrap();
+        assert_eq!(event.of(&batch).unwrap(), Int64Array::from(vec![None, None, Some(0), None, None]));
         let text = RecordBatch::try_from_iter([("t", Arc::new(arrow::array::StringArray::from(vec!["x"])) as _)]);
         assert!(event.of(&text.unwrap()).unwrap_err().to_string().contains("to_timestamp(t)"));
     }

@@ -26,10 +26,13 @@ use crate::{
         self, ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer,
         Runs, SchemaPin, Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
     },
-    repo::Store,
+    repo::{self, Differences, Format, Store},
     secret::Secret,
-    spec::{ErrorsSpec, Loaded, PipelineSpec},
+    spec::{ErrorsSpec, Loaded, PipelineSpec, Publish, all_handlers},
 };
+
+/// What leaves the decoder and each handler, by id; and the number of the first handler that such rows are not for, with why.
+pub type Typed = (Vec<(String, Shape)>, Option<(usize, node::Error)>);
 
 /// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
 #[derive(Clone, Debug)]
@@ -68,7 +71,7 @@ impl Parts {
             false => DecoderSpec::Native(NativeDecoder::Raw),
         };
         let source_task = match &source {
-            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings).await?),
+            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings, Some(&stream.topic)).await?),
             Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) | Source::Subscribe(_) => None,
         };
         let token = match &source {
@@ -83,7 +86,7 @@ impl Parts {
             _ => None,
         };
         let decoder_task = match &decoder {
-            DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings).await?),
+            DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings, None).await?),
             DecoderSpec::Native(_) => None,
         };
         let handler_tasks = loading.handler_tasks(&spec.node).await?;
@@ -196,21 +199,61 @@ impl Parts {
         let mut lane = self.lane_chain().await?;
         let input = self.input(pin).await;
         let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
+        // What cannot be read is refused before the first row, also where no column is known.
+        let handlers = all_handlers(&self.spec.node, "node");
+        if let Some((_, error)) = handlers.into_iter().flat_map(|(_, node)| node::problems(node, None)).next() {
+            return Err(refused(error));
+        }
         let between = lane.shape(input).map_err(refused)?;
         meeting.shape(between).map_err(refused)
     }
 
-    /// What leaves the decoder and then each handler, by id, as far as it is known before any row and without a repo.
+    /// What leaves the decoder and then each handler, by id, as far as it is known before any row and without a repo; and the
+    /// number of the first handler that such rows are not for, with why.
     ///
     /// # Errors
-    /// The first handler that such rows are not for.
-    pub async fn typed(&self) -> Result<Vec<(String, Shape)>, Error> {
+    /// A handler that cannot be opened.
+    pub async fn typed(&self) -> Result<Typed, Error> {
         let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
         let input = self.input(&SchemaPin::default()).await;
-        let mut all = vec![("decoder".to_owned(), input.clone())];
-        let shapes = chain.shapes_of(input);
-        all.extend(shapes.map_err(|source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) })?);
-        Ok(all)
+        let (shapes, refused) = chain.shapes_until(input.clone());
+        let all = std::iter::once(("decoder".to_owned(), input)).chain(shapes).collect();
+        Ok((all, refused))
+    }
+
+    /// The plugins of `loaded` that cannot be loaded or lack a grant, by their key of the spec.
+    pub async fn lacks(loaded: &Loaded, plugins: &Plugins) -> Vec<(String, Error)> {
+        let mut loading = Loading::new(&loaded.spec, &loaded.base_dir, plugins);
+        let mut lacks: Vec<(String, Error)> = Vec::new();
+        for (key, reference) in crate::spec::plugins(&loaded.spec) {
+            let topic = loaded.spec.producer.stream.as_ref().filter(|_| key == "producer.stream.plugin");
+            let topic = topic.map(|stream| stream.topic.as_str());
+            if let Err(error) = loading.task(reference, &Settings::default(), topic).await
+                && lacks.iter().all(|(_, known)| known.to_string() != error.to_string())
+            {
+                lacks.push((key, error));
+            }
+        }
+        lacks
+    }
+
+    /// How the Delta table of rows of this shape will differ from them; nothing where there is none, or where the columns
+    /// are not known yet.
+    ///
+    /// # Errors
+    /// If the files of the commit cannot hold a column.
+    pub fn differences(&self, shape: &Shape) -> Result<Differences, Error> {
+        let Some(schema) = &shape.schema else { return Ok(Differences::default()) };
+        let commit = &self.spec.commit;
+        let refused = |source| Error::Consumer {
+            pipeline: self.name.clone(),
+            source: Box::new(consumer::Error::Repo(Box::new(source))),
+        };
+        repo::storable(commit.format, schema).map_err(refused)?;
+        Ok(match (commit.format, commit.publish) {
+            (Format::Parquet, Publish::Delta) => repo::differences(schema),
+            _ => Differences::default(),
+        })
     }
 
     /// What reaches the first handler.
@@ -289,7 +332,7 @@ impl<'a> Loading<'a> {
     pub(super) async fn handler_tasks(&mut self, nodes: &[NodeSpec]) -> Result<BTreeMap<String, Task>, Error> {
         let mut tasks = BTreeMap::new();
         for plugin in nodes.iter().flat_map(NodeSpec::plugins) {
-            tasks.insert(plugin.id.clone(), self.task(&plugin.plugin, &plugin.settings).await?);
+            tasks.insert(plugin.id.clone(), self.task(&plugin.plugin, &plugin.settings, None).await?);
         }
         Ok(tasks)
     }
@@ -301,13 +344,13 @@ impl<'a> Loading<'a> {
         })
     }
 
-    /// The plugin `name` with what the spec grants it.
-    pub(super) async fn task(&mut self, name: &str, settings: &Settings) -> Result<Task, Error> {
+    /// The plugin `name` with what the spec grants it; `topic` is what it reads, where it reads one.
+    pub(super) async fn task(&mut self, name: &str, settings: &Settings, topic: Option<&str>) -> Result<Task, Error> {
         let pipeline = self.spec.pipeline.name.clone();
         let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
         let plugin = self.plugins.get(name).await.map_err(failed)?;
         let grants = self.spec.grants.get(plugin.name()).map(|grant| self.absolute(grant)).unwrap_or_default();
-        check_grants(&plugin, &grants).map_err(failed)?;
+        check_grants(&plugin, &grants, topic).map_err(failed)?;
         self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
         Ok(Task {
             pipeline: pipeline.clone(),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Error, build::Parts};
+use super::{Error, build::Parts, totals::Reasons};
 use crate::{
     clock::{self, Instant},
     consumer::Pending,
@@ -21,6 +21,8 @@ pub(super) struct Cut {
     pub(super) dead: Vec<(PartitionId, u64)>,
     pub(super) states: BTreeMap<String, Part>,
     pub(super) reason: &'static str,
+    /// Why some of its messages could not be processed.
+    pub(super) faults: Reasons,
     pub(super) at: Instant,
 }
 
@@ -31,13 +33,14 @@ pub(super) struct Done {
     pub(super) commit: Commit,
     pub(super) advance: Advance,
     pub(super) dead: Vec<(PartitionId, u64)>,
+    pub(super) faults: Reasons,
     pub(super) took: Duration,
 }
 
 impl Cut {
     /// Writes the files, then creates the record.
     pub(super) async fn commit(self, parts: Parts) -> Result<Done, Error> {
-        let Self { pending, mut writer, advance, provenance, dead, states, reason, at } = self;
+        let Self { pending, mut writer, advance, provenance, dead, states, reason, faults, at } = self;
         let branch = parts.spec.commit.branch.clone();
         let failed = |source| Error::Repo {
             pipeline: parts.name.clone(),
@@ -56,9 +59,7 @@ impl Cut {
             state: states,
             started_ms: written.started_ms,
             reason: reason.to_owned(),
-            rows: written.rows,
-            dead_letters: written.dead_letters,
-            late: written.late,
+            counts: written.counts,
             marker_file: parts.spec.spout.marker.clone(),
             // Of several the newest: what led to it led to this commit.
             global: provenance.last().map(|from| from.global.clone()),
@@ -67,7 +68,7 @@ impl Cut {
         match writer.finish(written.open, meta).await.map_err(failed)? {
             Finished::Committed(commit) => {
                 let took = clock::now().duration_since(at);
-                Ok(Done { writer, commit, advance, dead, took })
+                Ok(Done { writer, commit, advance, dead, faults, took })
             }
             Finished::Lost(winner) => Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.id }),
             Finished::Unknown(source) => Err(failed(*source)),

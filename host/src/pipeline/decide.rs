@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use super::overdue::GRACE;
 use crate::{clock::Instant, data::PartitionId};
 
 /// Flush thresholds; the first one reached cuts the commit.
@@ -113,6 +114,10 @@ pub(super) enum Action {
     Cut(Reason),
     /// Fetch no more.
     Drain,
+    /// Leave what lanes still have: after the order to stop nothing came of it any more.
+    Abandon,
+    /// Say that the end of the source is waited for, which has nothing.
+    Hint,
     /// Everything taken is committed and nothing is wanted any more.
     Stop,
 }
@@ -128,6 +133,9 @@ enum Lane {
 
 /// Commits of other repos that one commit can come from: their names stand in its record.
 const UPSTREAM: usize = 64;
+
+/// How long a source may have nothing before it is said that its end is waited for.
+const HINT: Duration = Duration::from_secs(1);
 
 /// What is open, what is on its way, and who still has something.
 #[derive(Debug)]
@@ -151,7 +159,12 @@ pub(super) struct State {
     memory_high: bool,
     /// Lanes go on after the order to stop until each is drained.
     drains: bool,
-    draining: bool,
+    /// When the order to stop came, or the last rows after it.
+    draining: Option<Instant>,
+    abandoned: bool,
+    /// Since when no partition has anything, where their end is waited for.
+    waiting: Option<Instant>,
+    hinted: bool,
     finished: bool,
     stopped: bool,
 }
@@ -176,7 +189,10 @@ impl State {
             forced: false,
             memory_high: false,
             drains,
-            draining: false,
+            draining: None,
+            abandoned: false,
+            waiting: None,
+            hinted: false,
             finished: false,
             stopped: false,
         }
@@ -189,7 +205,28 @@ impl State {
             self.awaited.map_or(since, |awaited| awaited.min(since))
         });
         let quiet = self.lanes.values().filter_map(|lane| self.quiet_at(*lane)).min();
-        [commit, quiet].into_iter().flatten().min()
+        let stalled = self.stalled().map(|since| since + GRACE);
+        let hint = self.waiting.filter(|_| !self.hinted).map(|since| since + HINT);
+        [commit, quiet, stalled, hint].into_iter().flatten().min()
+    }
+
+    /// Since when nothing more came of what lanes still have, where that is waited for before the stop.
+    fn stalled(&self) -> Option<Instant> {
+        self.draining.filter(|_| self.drains && !self.abandoned && !self.is_drained())
+    }
+
+    /// Ends what was waited for too long.
+    fn lose_patience(&mut self, now: Instant, actions: &mut Vec<Action>) {
+        if self.stalled().is_some_and(|since| now.duration_since(since) >= GRACE) {
+            self.abandoned = true;
+            actions.push(Action::Abandon);
+        }
+        let waits = self.until == Until::Ended && !self.lanes.is_empty() && self.is_idle() && !self.is_over();
+        self.waiting = waits.then(|| self.waiting.unwrap_or(now));
+        if !self.hinted && self.waiting.is_some_and(|since| now.duration_since(since) >= HINT) {
+            self.hinted = true;
+            actions.push(Action::Hint);
+        }
     }
 
     fn quiet_at(&self, lane: Lane) -> Option<Instant> {
@@ -223,10 +260,11 @@ impl State {
         let mut actions = Vec::new();
         self.take(event, now, &mut actions);
         self.quiet(now, &mut actions);
+        self.lose_patience(now, &mut actions);
         if self.stopped {
             return actions;
         }
-        let over = self.lanes_are(|lane| lane == Lane::Ended);
+        let over = self.is_over();
         if over && self.since.is_some() && !self.finished {
             // Rows held back go into the commit that also says that the partitions have ended.
             self.finished = true;
@@ -253,6 +291,7 @@ impl State {
             Event::Opened(partition) => drop(self.lanes.insert(partition, Lane::Reading)),
             Event::Took(Took { partition, rows, bytes, moved, awaited, upstream }) => {
                 self.lanes.insert(partition, Lane::Reading);
+                self.draining = self.draining.map(|_| now);
                 self.rows += rows;
                 self.bytes += bytes;
                 self.upstream = self.upstream.max(upstream);
@@ -283,8 +322,8 @@ impl State {
             Event::Forced => self.forced = true,
             Event::MemoryHigh => self.memory_high = true,
             Event::Shutdown => {
-                if !self.draining {
-                    self.draining = true;
+                if self.draining.is_none() {
+                    self.draining = Some(now);
                     actions.push(Action::Drain);
                 }
             }
@@ -299,7 +338,7 @@ impl State {
             (self.bytes >= self.thresholds.bytes, Reason::Bytes),
             (self.upstream >= UPSTREAM, Reason::Upstream),
             (over, Reason::Ended),
-            (self.draining, Reason::Shutdown),
+            (self.draining.is_some(), Reason::Shutdown),
             (self.forced, Reason::Forced),
             (self.memory_high, Reason::Memory),
             (self.until == Until::Idle && self.is_idle(), Reason::Idle),
@@ -310,12 +349,20 @@ impl State {
     }
 
     fn wants_to_stop(&self, over: bool) -> bool {
-        self.draining && (!self.drains || self.lanes_are(|lane| matches!(lane, Lane::Ended | Lane::Drained)))
+        self.draining.is_some() && (!self.drains || self.abandoned || self.is_drained())
             || match self.until {
                 Until::Stopped => false,
                 Until::Ended => over,
                 Until::Idle => self.is_idle(),
             }
+    }
+
+    fn is_over(&self) -> bool {
+        self.lanes_are(|lane| lane == Lane::Ended)
+    }
+
+    fn is_drained(&self) -> bool {
+        self.lanes_are(|lane| matches!(lane, Lane::Ended | Lane::Drained))
     }
 
     fn is_idle(&self) -> bool {
@@ -518,6 +565,59 @@ mod tests {
         let of = |upstream| Event::Took(Took { upstream, ..MOVED });
         let cut: &[Action] = &[Action::Cut(Reason::Upstream)];
         check(Until::Stopped, &[(0, of(UPSTREAM - 1), &[]), (0, of(UPSTREAM), cut), (0, of(1), &[])]);
+    }
+
+    #[test]
+    fn what_hangs_is_not_drained_for_ever() {
+        let draining = |lines: &[(u64, Event, &[Action])]| {
+            check_state(State::new(THRESHOLDS, Until::Stopped, true, None), lines);
+        };
+        let cut: &[Action] = &[Action::Cut(Reason::Shutdown)];
+        draining(&[
+            (0, Event::Opened(0), &[]),
+            (0, Event::Discovered, &[]),
+            (0, Event::Shutdown, &[Action::Drain]),
+            (4, took(2), cut),
+            (5, Event::Committed, &[]),
+            (8, Event::Tick, &[]),
+            (9, Event::Tick, &[Action::Abandon, Action::Stop]),
+        ]);
+        draining(&[
+            (0, Event::Opened(0), &[]),
+            (0, Event::Discovered, &[]),
+            (0, took(2), &[]),
+            (0, Event::Shutdown, &[Action::Drain, Action::Cut(Reason::Shutdown)]),
+            (5, Event::Tick, &[Action::Abandon]),
+            (6, Event::Tick, &[]),
+            (7, Event::Committed, &[Action::Stop]),
+        ]);
+    }
+
+    #[test]
+    fn who_waits_for_an_end_that_nobody_announced_is_told_once() {
+        check(
+            Until::Ended,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(1), &[]),
+                (0, Event::Discovered, &[]),
+                (0, Event::Idle(0, false), &[]),
+                (2, Event::Tick, &[]),
+                (2, Event::Ended(1), &[]),
+                (3, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3)), Action::Hint]),
+                (9, Event::Tick, &[]),
+            ],
+        );
+        check(
+            Until::Ended,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (0, Event::Idle(0, false), &[]),
+                (0, took(1), &[]),
+                (2, Event::Tick, &[]),
+            ],
+        );
     }
 
     #[test]

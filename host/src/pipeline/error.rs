@@ -1,6 +1,6 @@
 //! What stops a pipeline.
 
-use std::io;
+use std::{io, time::Duration};
 
 use thiserror::Error;
 
@@ -157,6 +157,19 @@ pub enum Error {
         /// The one that failed.
         upstream: String,
     },
+    /// A plugin does not come back, and the pipeline is to stop.
+    #[error(
+        "pipeline \"{pipeline}\" was told to stop, and {doing} did not come back within {} s; the commits before are whole, and what was taken since is read again by the next run",
+        grace.as_secs()
+    )]
+    Overdue {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What it was doing.
+        doing: &'static str,
+        /// How long it waited.
+        grace: Duration,
+    },
     /// There is no place for the sockets between pipelines.
     #[error("no directory for the sockets between pipelines can be made; see whether TMPDIR is writable")]
     Sockets {
@@ -184,6 +197,7 @@ impl Coded for Error {
             Self::Repo { source, .. } => source.kind(),
             Self::Lost { .. } => Kind::Conflict,
             Self::Message { .. } => Kind::Message,
+            Self::Overdue { .. } => Kind::Plugin,
             Self::Task { .. } => Kind::Internal,
         }
     }
@@ -203,6 +217,7 @@ impl Coded for Error {
             Self::Cycle { .. } => "E0731",
             Self::Upstream { .. } => "E0732",
             Self::Sockets { .. } => "E0733",
+            Self::Overdue { .. } => "E0734",
         }
     }
 }

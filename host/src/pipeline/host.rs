@@ -1,6 +1,13 @@
 //! Runs any number of pipelines side by side; one that fails does not touch the others.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -10,7 +17,8 @@ use super::{
     build::Parts,
     decide::Until,
     link::Fate,
-    run::{Conditions, Order, Sums, run},
+    run::{Conditions, Order, run},
+    totals::Totals,
 };
 use crate::{
     error::{Coded, Kind},
@@ -37,6 +45,8 @@ const TRIES: u32 = 3;
 pub struct Host {
     tasks: JoinSet<Result<(), Error>>,
     orders: BTreeMap<String, mpsc::UnboundedSender<Order>>,
+    /// What tells the plugins of each pipeline that it wants to stop.
+    draining: Vec<Arc<AtomicBool>>,
     stop: CancellationToken,
 }
 
@@ -50,8 +60,10 @@ impl Host {
     ) -> (Self, mpsc::UnboundedReceiver<Update>) {
         let (updates, told) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let mut host = Self { tasks: JoinSet::new(), orders: BTreeMap::new(), stop: stop.clone() };
+        let (tasks, orders, draining) = (JoinSet::new(), BTreeMap::new(), Vec::new());
+        let mut host = Self { tasks, orders, draining, stop: stop.clone() };
         for parts in pipelines {
+            host.draining.push(Arc::clone(&parts.draining));
             let (order, orders) = mpsc::unbounded_channel();
             host.orders.insert(parts.name.clone(), order);
             let RunOptions { until, json, memory_high } = *options;
@@ -65,6 +77,8 @@ impl Host {
     pub fn stop(&self) {
         self.order(Order::Stop);
         self.stop.cancel();
+        // A pipeline whose handler is in a call sees no order before the call is over.
+        self.draining.iter().for_each(|draining| draining.store(true, Ordering::Relaxed));
     }
 
     /// Asks every pipeline to commit what it has taken and go on.
@@ -80,17 +94,16 @@ impl Host {
         }
     }
 
-    /// Waits until all pipelines are over; the errors of those that failed.
-    pub async fn join(mut self) -> Vec<Error> {
-        let mut errors = Vec::new();
+    /// Waits for the next pipeline that fails; `None` when all are over. May be given up and asked again.
+    pub async fn failure(&mut self) -> Option<Error> {
         while let Some(over) = self.tasks.join_next().await {
             match over {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => errors.push(error),
+                Ok(Err(error)) => return Some(error),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
         }
-        errors
+        None
     }
 }
 
@@ -127,12 +140,10 @@ async fn supervise(
 ) -> Result<(), Error> {
     let mut backoff = Backoff::default();
     let mut tries = 0;
-    let mut sums = Sums::default();
+    let mut totals = Totals::default();
     loop {
-        let error = match run(&parts, &store, &conditions, &mut orders, &updates).await {
-            Ok(last) => {
-                sums.rows += last.rows;
-                sums.commits += last.commits;
+        let error = match run(&parts, &store, &conditions, &mut orders, &mut totals, &updates).await {
+            Ok(()) => {
                 let waited = conditions.until != Until::Stopped || parts.place.subscribes();
                 if let Some(upstream) = parts.place.failed_upstream().filter(|_| waited) {
                     let (pipeline, upstream) = (parts.name.clone(), upstream.to_owned());
@@ -141,8 +152,9 @@ async fn supervise(
                     drop(updates.send(Update::Failed { pipeline, error: text, code }));
                     return Err(error);
                 }
-                let (rows, commits) = (sums.rows, sums.commits);
-                drop(updates.send(Update::Stopped { pipeline: parts.name.clone(), rows, commits }));
+                let Totals { counts, commits, reasons, .. } = totals;
+                let (pipeline, reasons) = (parts.name.clone(), reasons.sorted());
+                drop(updates.send(Update::Stopped { pipeline, counts, commits, reasons }));
                 return Ok(());
             }
             Err(error) => error,

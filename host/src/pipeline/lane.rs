@@ -1,6 +1,7 @@
 //! One lane a partition: fetch, decode and the stateless handlers, in two tasks so that they overlap.
 
 use std::{
+    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Error;
 use crate::{
     clock,
-    data::{Batch, PartitionId, Position, Provenance},
+    data::{Batch, Counts, Messages, PartitionId, Position, Provenance},
     node::Chain,
     plugin::Progress,
     producer::{Decoder, Fetched, Fetcher},
@@ -50,12 +51,11 @@ pub(super) struct About {
     pub(super) provenance: Vec<Provenance>,
 }
 
-/// Counts that a lane keeps up to date for whoever shows progress.
-#[derive(Debug, Default)]
-pub(super) struct Counts {
+/// What was fetched, kept up to date by each lane for whoever shows progress.
+#[derive(Debug)]
+pub(super) struct Meter {
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
-    pub(super) rows: AtomicU64,
 }
 
 /// Messages that are enough to infer a schema from, and how long to wait for them.
@@ -63,7 +63,7 @@ const SAMPLE: usize = 1000;
 const SAMPLE_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes fetched and not yet taken by the consumers, over all lanes of a pipeline.
-pub(super) const ROOM: usize = 48 << 20;
+const ROOM: usize = 48 << 20;
 
 /// What all lanes of a pipeline share.
 #[derive(Clone, Debug)]
@@ -71,8 +71,30 @@ pub(super) struct Shared {
     pub(super) pipeline: String,
     pub(super) told: mpsc::UnboundedSender<(PartitionId, Told)>,
     pub(super) room: Arc<Semaphore>,
-    pub(super) counts: Arc<Counts>,
+    pub(super) meter: Arc<Meter>,
+    /// Most messages of one fetch: a commit can be cut only between two.
+    pub(super) most: u32,
     pub(super) stop: CancellationToken,
+}
+
+impl Shared {
+    /// What lanes of `pipeline` share, which has fetched `messages` before and makes a commit of about `rows`.
+    pub(super) fn new(
+        pipeline: &str,
+        told: mpsc::UnboundedSender<(PartitionId, Told)>,
+        messages: u64,
+        rows: u64,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            told,
+            room: Arc::new(Semaphore::new(ROOM)),
+            meter: Arc::new(Meter { messages: AtomicU64::new(messages), bytes: AtomicU64::new(0) }),
+            most: u32::try_from(rows).unwrap_or(u32::MAX).max(1),
+            stop: stop.clone(),
+        }
+    }
 }
 
 /// The handle that the meeting place keeps of a lane.
@@ -117,6 +139,9 @@ enum Raw {
     Ended,
 }
 
+/// A run that a schema is inferred from.
+type Sampled = (Box<Fetched>, OwnedSemaphorePermit);
+
 struct Fetching {
     partition: PartitionId,
     fetcher: Box<dyn Fetcher>,
@@ -140,12 +165,16 @@ impl Fetching {
     async fn fetch_all(&mut self) -> Result<(), crate::producer::Error> {
         // What was told last of having nothing, if that still holds.
         let mut idle = None;
+        // Messages until as many have come as make a commit: where there is one lane, and one row a message, it is cut there.
+        let mut left = self.shared.most;
         loop {
             if self.hints.has_changed().unwrap_or(false) {
                 let upto = self.hints.borrow_and_update().clone();
                 self.fetcher.committed(&upto).await;
             }
-            let fetched = self.fetcher.fetch().await?;
+            let fetched = self.fetcher.fetch(left).await?;
+            let came = u32::try_from(fetched.count()).unwrap_or(u32::MAX);
+            left = left.checked_sub(came).filter(|left| *left > 0).unwrap_or(self.shared.most);
             let (progress, expects) = (fetched.progress, fetched.expects);
             let next = fetched.span.next.offset;
             self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
@@ -180,9 +209,9 @@ impl Fetching {
     async fn pass_on(&mut self, fetched: Fetched) -> bool {
         let rows = fetched.rows.as_ref();
         let bytes = fetched.messages.bytes() + rows.map_or(0, RecordBatch::get_array_memory_size);
-        let messages = fetched.messages.len() + rows.map_or(0, RecordBatch::num_rows);
-        self.shared.counts.messages.fetch_add(messages as u64, Ordering::Relaxed);
-        self.shared.counts.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let messages = fetched.count();
+        self.shared.meter.messages.fetch_add(messages as u64, Ordering::Relaxed);
+        self.shared.meter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let size = u32::try_from(bytes.clamp(1, ROOM)).unwrap_or(u32::MAX);
         match Arc::clone(&self.shared.room).acquire_many_owned(size).await {
             Ok(room) => self.raw.send(Raw::Run(Box::new(fetched), room)).await.is_ok(),
@@ -206,15 +235,21 @@ impl Decoding {
     }
 
     async fn decode_all(&mut self) {
-        let mut after = None;
+        let mut waiting = VecDeque::new();
         loop {
-            let raw = match after.take() {
+            let raw = match waiting.pop_front() {
                 Some(raw) => raw,
                 None => match self.fetched.recv().await {
                     Some(Raw::Run(first, room)) if first.rows.is_none() && self.decoder.infers() => {
-                        let (run, next) = self.sample(first, room).await;
-                        after = next;
-                        run
+                        match self.sample(first, room).await {
+                            Ok(sample) => waiting = sample,
+                            Err(error) => {
+                                // Nobody hears it where the pipeline is over.
+                                drop(self.shared.told.send((self.partition, Told::Failed(Box::new(error)))));
+                                return;
+                            }
+                        }
+                        continue;
                     }
                     Some(raw) => raw,
                     None => return,
@@ -242,23 +277,43 @@ impl Decoding {
     }
 
     /// Waits a little for more messages to infer a schema from: a slow source would otherwise settle it with its first
-    /// one. What came and could not be added is handed back.
-    async fn sample(&mut self, mut run: Box<Fetched>, mut room: OwnedSemaphorePermit) -> (Raw, Option<Raw>) {
+    /// one. They are decoded together, unless that were more than a commit may hold: a commit can be cut between two runs
+    /// only. What comes after them is what ended the wait.
+    async fn sample(&mut self, first: Box<Fetched>, room: OwnedSemaphorePermit) -> Result<VecDeque<Raw>, Error> {
         let until = clock::now() + SAMPLE_TIME;
-        while run.messages.len() < SAMPLE {
+        let mut messages = first.messages.len();
+        let (mut runs, mut next) = (vec![(first, room)], None);
+        while messages < SAMPLE {
             match tokio::time::timeout_at(until, self.fetched.recv()).await {
-                Ok(Some(Raw::Run(next, more))) if next.jump.is_none() && next.rows.is_none() => {
-                    run.messages.append(next.messages);
-                    run.span.next = next.span.next;
-                    run.awaited = run.awaited.into_iter().chain(next.awaited).min();
-                    run.provenance.extend(next.provenance);
-                    room.merge(more);
+                Ok(Some(Raw::Run(run, room))) if run.jump.is_none() && run.rows.is_none() => {
+                    messages += run.messages.len();
+                    runs.push((run, room));
                 }
-                Ok(other) => return (Raw::Run(run, room), other),
+                Ok(other) => {
+                    next = other;
+                    break;
+                }
                 Err(_) => break,
             }
         }
-        (Raw::Run(run, room), None)
+        if messages > self.shared.most as usize && runs.len() > 1 {
+            self.settle(&runs).await?;
+        } else {
+            runs = runs.into_iter().reduce(together).into_iter().collect();
+        }
+        Ok(runs.into_iter().map(|(run, room)| Raw::Run(run, room)).chain(next).collect())
+    }
+
+    /// Settles the schema with what the decoder makes of all `runs`, which are then decoded one by one.
+    async fn settle(&mut self, runs: &[Sampled]) -> Result<(), Error> {
+        let Some(span) = runs.first().map(|(first, _)| first.span.clone()) else { return Ok(()) };
+        let mut messages = Messages::default();
+        runs.iter().for_each(|(run, _)| messages.append(run.messages.clone()));
+        self.decoder
+            .decode(messages, span)
+            .await
+            .map(drop)
+            .map_err(|error| Error::Producer { pipeline: self.shared.pipeline.clone(), source: Box::new(error) })
     }
 
     async fn decode(&mut self, fetched: Fetched) -> Result<Vec<Batch>, Error> {
@@ -267,8 +322,8 @@ impl Decoding {
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
         let batch = match rows {
             Some(records) => {
-                let batch = Batch::held(records);
-                Ok(Batch { span, ..batch })
+                let counts = Counts { messages: records.num_rows() as u64, ..Counts::default() };
+                Ok(Batch { span, counts, ..Batch::held(records) })
             }
             None => self.decoder.decode(messages, span).await,
         };
@@ -281,4 +336,14 @@ impl Decoding {
             source: Box::new(error),
         })
     }
+}
+
+/// Two runs that follow each other as one.
+fn together((mut run, mut room): Sampled, (next, more): Sampled) -> Sampled {
+    run.messages.append(next.messages);
+    run.span.next = next.span.next;
+    run.awaited = run.awaited.into_iter().chain(next.awaited).min();
+    run.provenance.extend(next.provenance);
+    room.merge(more);
+    (run, room)
 }

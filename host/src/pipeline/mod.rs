@@ -14,20 +14,24 @@ mod error;
 mod host;
 mod lane;
 mod link;
+mod meeting;
 mod memory;
 mod offsets;
+mod overdue;
 mod publish;
 mod recover;
 mod rehearsal;
 mod run;
+mod totals;
 mod update;
 
 pub use self::{
-    build::Parts,
+    build::{Parts, Typed},
     decide::Until,
     error::Error,
     host::{Host, RunOptions},
     link::Links,
     rehearsal::{Problem, Rehearsal, Verdict},
-    update::Update,
+    totals::Reason,
+    update::{TookOver, Update},
 };

@@ -30,6 +30,11 @@ impl Offsets {
         self.labels.insert(partition, label);
     }
 
+    /// The source's name for `partition`; empty if it has none.
+    pub(super) fn label(&self, partition: PartitionId) -> &str {
+        self.labels.get(&partition).map_or("", String::as_str)
+    }
+
     /// Where `partition` is, the open commit included.
     pub(super) fn of(&self, partition: PartitionId) -> Option<&PartitionMarker> {
         let open = self.open.steps.get(&partition).map(|step| &step.to);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{Schema, SchemaRef};
 
-use super::{Error, build::Parts};
+use super::{Error, TookOver, build::Parts};
 use crate::{
     data::{Marker, Part},
     node::States,
@@ -22,6 +22,8 @@ pub(super) struct Recovered {
     pub(super) writer: BranchWriter,
     pub(super) marker: Marker,
     pub(super) head: Option<String>,
+    /// Who wrote the branch before and may still do so.
+    pub(super) took_over: Option<TookOver>,
     pub(super) states: States,
     pub(super) pin: SchemaPin,
 }
@@ -43,6 +45,9 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     Ok(Recovered {
         marker: writer.marker().clone(),
         head: writer.head().map(|head| head.id.clone()),
+        took_over: writer
+            .took_over()
+            .map(|holder| TookOver { from: holder.process.to_string(), last_seen_ms: holder.seen_ms }),
         repo,
         writer,
         states,

@@ -1,13 +1,9 @@
 //! Runs one pipeline from its head until it stops: performs what `decide` says.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::mpsc,
     task::JoinHandle,
     time::{MissedTickBehavior, interval, sleep_until},
 };
@@ -19,19 +15,22 @@ use super::{
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Took, Until},
     host::chain,
-    lane::{Counts, Lane, ROOM, Shared, Told},
+    lane::{Lane, Shared, Told},
+    meeting::Meeting,
     offsets::Offsets,
+    overdue::unless_overdue,
     publish::Publishing,
     recover::{self, Recovered},
+    totals::{Reasons, Totals},
 };
 use crate::{
     clock,
     consumer::{Consumer, RepoConsumer},
-    data::{Batch, PartitionId, Position, Provenance, Span},
+    data::{Batch, Counts, PartitionId, Position, Provenance},
     error::Coded as _,
-    node::{Chain, News, Source},
+    node::{News, Source},
     producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
-    repo::{BranchWriter, Store},
+    repo::{BranchWriter, Differences, Store},
     spec::OnError,
 };
 
@@ -55,51 +54,51 @@ pub(super) struct Conditions {
     pub(super) stop: CancellationToken,
 }
 
-/// Sums over one run.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Sums {
-    pub(super) rows: u64,
-    pub(super) commits: u64,
-}
-
 /// A running pipeline.
-pub(super) struct Run {
+struct Run<'a> {
     parts: Parts,
     conditions: Conditions,
     updates: mpsc::UnboundedSender<Update>,
     state: State,
     producer: Box<dyn Producer>,
     manner: Manner,
+    /// The source was told to take no more.
+    drained: bool,
     listening: bool,
     decoders: DecoderFactory,
     pin: SchemaPin,
     shared: Shared,
-    counts: Arc<Counts>,
     lanes: BTreeMap<PartitionId, Lane>,
-    meeting: Chain,
+    meeting: Meeting,
     consumers: Vec<Box<dyn Consumer>>,
     repo: RepoConsumer,
     offsets: Offsets,
     /// Where the rows of the open commit come from, and its messages that were set aside.
     provenance: Vec<Provenance>,
     dead: Vec<(PartitionId, u64)>,
+    /// Why some of its messages could not be processed.
+    faults: Reasons,
     committing: Option<JoinHandle<Result<Done, Error>>>,
     writer: Option<BranchWriter>,
     publishing: Publishing,
-    pub(super) sums: Sums,
-    shown: (u64, u64),
+    totals: &'a mut Totals,
+    /// What became of everything that was taken, committed or not.
+    seen: Counts,
+    shown: Option<Update>,
     _stop_lanes: DropGuard,
 }
 
-/// Runs `parts` from the head of its branch until it stops by itself or by order.
+/// Runs `parts` from the head of its branch until it stops by itself or by order; adds to `totals` what it commits.
 pub(super) async fn run(
     parts: &Parts,
     store: &Store,
     conditions: &Conditions,
     orders: &mut mpsc::UnboundedReceiver<Order>,
+    totals: &mut Totals,
     updates: &mpsc::UnboundedSender<Update>,
-) -> Result<Sums, Error> {
-    let (mut run, told) = Run::start(parts, store, conditions, updates).await?;
+) -> Result<(), Error> {
+    let start = Run::start(parts, store, conditions, totals, updates);
+    let (mut run, told) = unless_overdue(&parts.name, "its start", &conditions.stop, start).await??;
     let over = run.until_stopped(told, orders).await;
     // What is still queued will not be taken; only then can those who wait be told.
     run.shared.stop.cancel();
@@ -107,33 +106,29 @@ pub(super) async fn run(
     over?;
     run.end_consumers().await;
     run.publishing.finish().await;
-    Ok(run.sums)
+    Ok(())
 }
 
 type ToldBy = mpsc::UnboundedReceiver<(PartitionId, Told)>;
 
-impl Run {
+impl<'a> Run<'a> {
     async fn start(
         parts: &Parts,
         store: &Store,
         conditions: &Conditions,
+        totals: &'a mut Totals,
         updates: &mpsc::UnboundedSender<Update>,
     ) -> Result<(Self, ToldBy), Error> {
-        let Recovered { repo, writer, marker, head, mut states, pin } = recover::recover(parts, store).await?;
+        let Recovered { repo, writer, marker, head, took_over, mut states, pin } =
+            recover::recover(parts, store).await?;
         let mut meeting = parts.meeting_chain(&mut states).await?;
-        parts.shape(&pin, &mut meeting).await?;
+        let shape = parts.shape(&pin, &mut meeting).await?;
+        warn_of(&parts.name, &parts.differences(&shape)?);
+        let meeting = Meeting::new(&parts.name, meeting, &conditions.stop);
         let consumers = parts.consumers(conditions.json, &conditions.stop).await;
         let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
         let (told, meet) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let counts = Arc::new(Counts::default());
-        let shared = Shared {
-            pipeline: parts.name.clone(),
-            told,
-            room: Arc::new(Semaphore::new(ROOM)),
-            counts: Arc::clone(&counts),
-            stop: stop.clone(),
-        };
         let producer = parts.producer(store, conditions)?;
         let manner = producer.manner();
         let until = match conditions.until {
@@ -141,12 +136,13 @@ impl Run {
             until => until,
         };
         let partitions = marker.partitions.len();
-        drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, partitions }));
+        drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo),
             state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()),
             producer,
             manner,
+            drained: false,
             listening: false,
             decoders: parts.decoders(pin.clone()),
             repo: RepoConsumer::new(repo, parts.target()),
@@ -154,18 +150,19 @@ impl Run {
             conditions: conditions.clone(),
             updates: updates.clone(),
             pin,
-            shared,
-            counts,
+            shared: Shared::new(&parts.name, told, totals.counts.messages, parts.thresholds().rows, &stop),
             lanes: BTreeMap::new(),
             meeting,
             consumers,
             offsets: Offsets::new(marker),
             provenance: Vec::new(),
             dead: Vec::new(),
+            faults: Reasons::default(),
             committing: None,
             writer: Some(writer),
-            sums: Sums::default(),
-            shown: (0, 0),
+            seen: totals.counts.clone(),
+            totals,
+            shown: None,
             _stop_lanes: stop.drop_guard(),
         };
         Ok((run, meet))
@@ -209,11 +206,24 @@ impl Run {
                 Action::Cut(reason) => self.cut(reason).await?,
                 Action::Drain => {
                     self.parts.draining.store(true, Ordering::Relaxed);
+                    self.drained = true;
                     match self.manner.drains {
                         true => self.producer.drain(),
                         false => self.shared.stop.cancel(),
                     }
                 }
+                Action::Abandon => {
+                    let pipeline = &self.parts.name;
+                    tracing::warn!(
+                        pipeline,
+                        "what was taken last hangs in a plugin, and is left so that the pipeline stops"
+                    );
+                    self.shared.stop.cancel();
+                }
+                Action::Hint => drop(self.updates.send(Update::Waiting {
+                    pipeline: self.parts.name.clone(),
+                    advice: self.parts.source.how_to_end(),
+                })),
                 Action::Stop => stop = true,
             }
         }
@@ -230,9 +240,26 @@ impl Run {
     /// Looks for new partitions and starts their lanes.
     async fn discover(&mut self) -> Result<bool, Error> {
         let initial = Parts::initial(self.offsets.marker());
-        let found = self.producer.partitions(self.offsets.marker(), initial).await;
+        let looking = self.producer.partitions(self.offsets.marker(), initial);
+        let found = match self.manner.drains {
+            true => Some(looking.await),
+            false => self.conditions.stop.run_until_cancelled(looking).await,
+        };
+        // What is not found by now is for the next run.
+        let Some(found) = found else { return Ok(false) };
         let pipeline = || self.parts.name.clone();
-        let found = found.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;
+        let found = match found {
+            // Whatever it is, no partition is needed any more: what was taken is committed all the same.
+            Err(error) if self.conditions.stop.is_cancelled() => {
+                tracing::warn!(
+                    pipeline = self.parts.name,
+                    error = chain(&error),
+                    "no partitions were found before the stop"
+                );
+                return Ok(false);
+            }
+            found => found.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?,
+        };
         if !std::mem::replace(&mut self.listening, true) {
             let consumers = self.consumers.iter().flat_map(|consumer| consumer.addresses());
             for address in self.producer.addresses().iter().map(ToString::to_string).chain(consumers) {
@@ -254,7 +281,8 @@ impl Run {
             self.offsets.move_on(partition, found.start.clone(), false, None);
         }
         let fetcher = self.producer.fetcher(found);
-        let chain = self.parts.lane_chain().await?;
+        let chain = self.parts.lane_chain();
+        let chain = unless_overdue(&self.parts.name, "opening a handler", &self.conditions.stop, chain).await??;
         self.tell(News::Opened(Source::Partition(partition))).await?;
         self.lanes.insert(partition, Lane::start(partition, fetcher, self.decoders.decoder(), chain, &self.shared));
         self.step(Event::Opened(partition)).await?;
@@ -268,9 +296,7 @@ impl Run {
         match told {
             Told::Failed(error) => Err(*error),
             Told::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
-            Told::Ended if self.manner.drains && self.parts.draining.load(Ordering::Relaxed) => {
-                self.step(Event::Drained(partition)).await
-            }
+            Told::Ended if self.manner.drains && self.drained => self.step(Event::Drained(partition)).await,
             Told::Ended => {
                 let (rows, bytes) = self.tell(News::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();
@@ -287,7 +313,7 @@ impl Run {
                     if moved {
                         self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
                     }
-                    for batch in self.meet(batch).await? {
+                    for batch in self.meeting.handle(batch).await? {
                         let (more_rows, more_bytes) = self.take(batch).await?;
                         (rows, bytes) = (rows + more_rows, bytes + more_bytes);
                     }
@@ -304,22 +330,9 @@ impl Run {
         }
     }
 
-    /// Passes a batch through the handlers that have state.
-    async fn meet(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
-        let Span { partition, start, ref next } = batch.span;
-        let next = next.offset;
-        self.meeting.handle(batch).await.map_err(|source| Error::Node {
-            pipeline: self.parts.name.clone(),
-            partition,
-            start,
-            next,
-            source: Box::new(source),
-        })
-    }
-
     /// Tells the handlers news; rows and Arrow bytes of what they release.
     async fn tell(&mut self, news: News) -> Result<(u64, u64), Error> {
-        let released = self.meeting.hear(news).await.map_err(|source| self.state_failed("brought on", source))?;
+        let released = self.meeting.hear(news).await?;
         let (mut rows, mut bytes) = (0, 0);
         for batch in released {
             let (more_rows, more_bytes) = self.take(batch).await?;
@@ -330,14 +343,14 @@ impl Run {
 
     /// Hands a batch to the consumers; rows and Arrow bytes of it.
     async fn take(&mut self, mut batch: Batch) -> Result<(u64, u64), Error> {
+        self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
         self.judge(&mut batch)?;
+        self.count(&batch);
         for consumer in &mut self.consumers {
             consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
         self.repo.consume(&mut batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
-        let rows = batch.records.num_rows() as u64;
-        self.counts.rows.fetch_add(rows, Ordering::Relaxed);
-        Ok((rows, batch.records.get_array_memory_size() as u64))
+        Ok((batch.records.num_rows() as u64, batch.records.get_array_memory_size() as u64))
     }
 
     /// What the spec says about messages that could not be processed.
@@ -354,25 +367,32 @@ impl Run {
                 reason: letter.reason.clone(),
             });
         }
+        for letter in &batch.dead {
+            self.faults.count(letter, self.offsets.label(letter.partition));
+        }
         let before = batch.dead.len();
         batch.dead.retain(|letter| policy(&letter.stage) == OnError::DeadLetter);
+        batch.counts.dropped += (before - batch.dead.len()) as u64;
         self.dead.extend(batch.dead.iter().map(|letter| (letter.partition, letter.offset)));
-        let dropped = before - batch.dead.len();
-        if dropped > 0 {
+        Ok(())
+    }
+
+    fn count(&mut self, batch: &Batch) {
+        let counts = batch.counts();
+        for key in self.totals.new_keys(&counts.unknown) {
+            let pipeline = &self.parts.name;
             tracing::warn!(
-                pipeline = self.parts.name,
-                partition = batch.span.partition,
-                dropped,
-                "messages that could not be processed were left out, as the spec says"
+                pipeline,
+                key,
+                "messages have a key that no column is for: its values are left out; `unknown` of the decoder says otherwise"
             );
         }
-        Ok(())
+        self.seen.add(&counts);
     }
 
     /// Rows that handlers still hold back, now that no message will follow.
     async fn finish(&mut self) -> Result<(), Error> {
-        let held = self.meeting.finish().await.map_err(|source| self.state_failed("finished", source))?;
-        for batch in held {
+        for batch in self.meeting.finish().await? {
             self.take(batch).await?;
         }
         Ok(())
@@ -400,7 +420,7 @@ impl Run {
         for consumer in &mut self.consumers {
             consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
-        let handlers = self.meeting.snapshot().await.map_err(|source| self.state_failed("saved", source))?;
+        let handlers = self.meeting.snapshot().await?;
         let cut = Cut {
             pending: self.repo.cut().map_err(|source| consumer_failed(&self.parts, source))?,
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
@@ -409,6 +429,7 @@ impl Run {
             dead: std::mem::take(&mut self.dead),
             states: recover::states(handlers, &self.pin).await,
             reason: reason.word(),
+            faults: std::mem::take(&mut self.faults),
             at: clock::now(),
         };
         self.committing = Some(tokio::spawn(cut.commit(self.parts.clone())));
@@ -416,7 +437,7 @@ impl Run {
     }
 
     async fn committed(&mut self, done: Done) -> Result<bool, Error> {
-        let Done { writer, commit, advance, mut dead, took } = done;
+        let Done { writer, commit, advance, mut dead, faults, took } = done;
         self.writer = Some(writer);
         self.parts.reset_done.store(true, Ordering::Relaxed);
         dead.sort_unstable();
@@ -428,15 +449,13 @@ impl Run {
                 lane.committed(position);
             }
         }
-        self.sums.rows += commit.rows;
-        self.sums.commits += 1;
+        self.totals.commit(&commit.counts, faults);
         self.publishing.moved();
         drop(self.updates.send(Update::Committed {
             pipeline: self.parts.name.clone(),
             commit: commit.id.clone(),
             sequence: commit.sequence,
-            rows: commit.rows,
-            dead_letters: commit.dead_letters,
+            counts: commit.counts.clone(),
             reason: commit.reason.clone(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }));
@@ -444,33 +463,39 @@ impl Run {
     }
 
     async fn show(&mut self) -> Result<bool, Error> {
-        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-        let (messages, rows) = (count(&self.counts.messages), count(&self.counts.rows));
-        if (messages, rows) != self.shown {
-            self.shown = (messages, rows);
+        let bytes = self.shared.meter.bytes.load(Ordering::Relaxed);
+        if bytes > 0 {
             let lags: Option<Vec<u64>> = self.lanes.values().map(Lane::lag).collect();
-            drop(self.updates.send(Update::Progress {
+            let messages = self.shared.meter.messages.load(Ordering::Relaxed);
+            let now = Update::Progress {
                 pipeline: self.parts.name.clone(),
-                messages,
-                bytes: count(&self.counts.bytes),
-                rows,
+                counts: Counts { messages, ..self.seen.clone() },
+                bytes,
                 lag: lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum()),
-            }));
+            };
+            if self.shown.as_ref() != Some(&now) {
+                drop(self.updates.send(now.clone()));
+                self.shown = Some(now);
+            }
         }
         match (self.conditions.memory_high, super::memory::resident()) {
             (Some(high), Some(now)) if now > high => self.step(Event::MemoryHigh).await,
             _ => Ok(false),
         }
     }
-
-    fn state_failed(&self, doing: &'static str, source: crate::node::Error) -> Error {
-        Error::State { pipeline: self.parts.name.clone(), doing, source: Box::new(source) }
-    }
 }
 
 /// The partition moved on, without a row.
 fn moved(partition: PartitionId) -> Event {
     Event::Took(Took { partition, moved: true, ..Took::default() })
+}
+
+/// A table without a column is no surprise later.
+fn warn_of(pipeline: &str, differences: &Differences) {
+    if !differences.left_out.is_empty() {
+        let columns = differences.left_out.join(", ");
+        tracing::warn!(pipeline, columns, "the Delta table will be published without columns that readers cannot take");
+    }
 }
 
 fn consumer_failed(parts: &Parts, source: crate::consumer::Error) -> Error {

@@ -2,6 +2,18 @@
 
 use serde::Serialize;
 
+use super::Reason;
+use crate::data::Counts;
+
+/// Who wrote a branch before this run, and did not say that it stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TookOver {
+    /// The process and its machine.
+    pub from: String,
+    /// When it wrote last, in milliseconds since 1970 by its own clock.
+    pub last_seen_ms: i64,
+}
+
 /// Something worth showing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -12,6 +24,8 @@ pub enum Update {
         pipeline: String,
         /// The newest commit there was, if any.
         head: Option<String>,
+        /// Who wrote the branch before and may still do so.
+        took_over: Option<TookOver>,
         /// Partitions known so far.
         partitions: usize,
     },
@@ -26,12 +40,11 @@ pub enum Update {
     Progress {
         /// Name of the pipeline.
         pipeline: String,
-        /// Messages fetched.
-        messages: u64,
+        /// Messages fetched, and what became of those that reached the consumers.
+        #[serde(flatten)]
+        counts: Counts,
         /// Payload bytes fetched.
         bytes: u64,
-        /// Rows that reached the consumers.
-        rows: u64,
         /// Offsets between what was fetched and what the source has, where it says so.
         lag: Option<u64>,
     },
@@ -43,14 +56,20 @@ pub enum Update {
         commit: String,
         /// Its place on the branch.
         sequence: u64,
-        /// Rows in its data files.
-        rows: u64,
-        /// Messages set aside in it.
-        dead_letters: u64,
+        /// What became of the messages in it.
+        #[serde(flatten)]
+        counts: Counts,
         /// The threshold that cut it.
         reason: String,
         /// Milliseconds from the cut until it was durable.
         took_ms: u64,
+    },
+    /// It has nothing to do, and is to stop only where its source ends, which that has not said it will.
+    Waiting {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What can be done about it.
+        advice: String,
     },
     /// Something failed and is tried again.
     Retrying {
@@ -67,10 +86,13 @@ pub enum Update {
     Stopped {
         /// Name of the pipeline.
         pipeline: String,
-        /// Rows committed since the start.
-        rows: u64,
+        /// What became of the messages that were committed since the start.
+        #[serde(flatten)]
+        counts: Counts,
         /// Commits since the start.
         commits: u64,
+        /// Why some of them could not be processed, the commonest first.
+        reasons: Vec<Reason>,
     },
     /// The pipeline stopped; what was not committed will be read again.
     Failed {
@@ -81,4 +103,21 @@ pub enum Update {
         /// Its code.
         code: String,
     },
+}
+
+impl Update {
+    /// Name of the pipeline that it is about.
+    #[must_use]
+    pub fn pipeline(&self) -> &str {
+        match self {
+            Self::Started { pipeline, .. }
+            | Self::Listening { pipeline, .. }
+            | Self::Progress { pipeline, .. }
+            | Self::Committed { pipeline, .. }
+            | Self::Waiting { pipeline, .. }
+            | Self::Retrying { pipeline, .. }
+            | Self::Stopped { pipeline, .. }
+            | Self::Failed { pipeline, .. } => pipeline,
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Serialize;
@@ -20,6 +21,7 @@ use super::{
     instance::Instance,
     log::clean,
     manifest,
+    reserved::Reserved,
     task::Task,
 };
 
@@ -88,6 +90,7 @@ pub struct Plugin {
     size: u64,
     manifest: Option<Manifest>,
     worlds: Vec<World>,
+    pub(super) reserved: Arc<Reserved>,
     pub(super) pre: InstancePre<Held>,
     pub(super) interfaces: Interfaces,
 }
@@ -121,7 +124,14 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 impl Plugin {
     /// Compiles and links `wasm`, without running any of it.
-    pub(super) fn load(engine: &Engine, cache: &Cache, name: &str, path: &Path, wasm: &[u8]) -> Result<Self, Error> {
+    pub(super) fn load(
+        engine: &Engine,
+        cache: &Cache,
+        reserved: &Arc<Reserved>,
+        name: &str,
+        path: &Path,
+        wasm: &[u8],
+    ) -> Result<Self, Error> {
         let broken = |reason: String| Error::Broken { path: path.to_path_buf(), reason };
         if wasmparser::Parser::is_core_wasm(wasm) {
             return Err(Error::NotAComponent { path: path.to_path_buf() });
@@ -147,7 +157,8 @@ impl Plugin {
             });
         }
         let (size, manifest) = (wasm.len() as u64, manifest::read(wasm));
-        Ok(Self { name: name.to_owned(), path: path.to_path_buf(), digest, size, manifest, worlds, pre, interfaces })
+        let (name, path, reserved) = (name.to_owned(), path.to_path_buf(), Arc::clone(reserved));
+        Ok(Self { name, path, digest, size, manifest, worlds, reserved, pre, interfaces })
     }
 
     /// Its name: the file's, without `.wasm`.
@@ -194,17 +205,17 @@ impl Plugin {
         let Some(indices) = &self.interfaces.about else { return Ok(Vec::new()) };
         let task = Task {
             pipeline: String::new(),
-            plugin: std::sync::Arc::new(self.clone()),
+            plugin: Arc::new(self.clone()),
             grants: super::GrantSpec::default(),
             limits: limits.clone(),
             settings: Vec::new(),
-            draining: std::sync::Arc::default(),
+            draining: Arc::default(),
             metrics: super::Metrics::default(),
         };
         let mut instance = Instance::open(&task).await?;
         let guest = instance.load(|store, instance| indices.load(store, instance))?;
-        let limit = instance.begin();
-        let answer = tokio::time::timeout(limit, guest.call_describe(&mut instance.store)).await;
+        let leash = instance.begin();
+        let answer = leash.hold(guest.call_describe(&mut instance.store)).await;
         let offers = instance.end("about.describe", answer)?;
         Ok(offers
             .into_iter()

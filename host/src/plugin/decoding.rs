@@ -86,19 +86,39 @@ impl Decoding {
         Ok(decoding)
     }
 
+    /// Whether the schema that rows have to keep to is known.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled.is_some()
+    }
+
+    /// Tells the schema that rows have to keep to, for the instances that are opened from now on.
+    pub fn settle(&mut self, schema: String) {
+        self.settled = Some(schema);
+    }
+
+    /// Lets another instance try `messages`; nothing is kept of it.
+    ///
+    /// # Errors
+    /// As for [`Decoding::decode`].
+    pub async fn bears(&mut self, messages: &Messages) -> Result<(), Error> {
+        let mut other = Self::open(self.task.clone(), &self.name, &self.topic, self.settled.clone()).await?;
+        other.decode(messages).await.map(drop)
+    }
+
     /// Decodes `messages`.
     ///
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
     pub async fn decode(&mut self, messages: &Messages) -> Result<Decoded, Error> {
         let live = self.live().await?;
-        let limit = live.instance.begin();
+        let leash = live.instance.begin();
         let headers = messages::lower_headers(messages);
         let (guest, store) = (live.guest.decoding(), &mut live.instance.store);
         let attributes = messages::lower_attributes(messages);
         let call = guest.call_decode(store, live.decoding, messages::lower(messages, &headers, &attributes));
-        let answer = tokio::time::timeout(limit, call).await;
-        let decoded = live.instance.settle("decoder.decode", answer);
+        let answer = leash.hold(call).await;
+        let decoded = live.instance.settle_for_good("decoder.decode", answer);
         if decoded.as_ref().is_err_and(Error::is_crash) {
             self.live = None;
         }
@@ -150,14 +170,14 @@ impl Decoding {
         let indices = plugin.interfaces.decoder.clone().ok_or_else(|| plugin.lacks("decoder"))?;
         let mut instance = Instance::open(&self.task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let limit = instance.begin();
+        let leash = instance.begin();
         let settings = self.task.settings();
         let fields: Option<Vec<&str>> = self.fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
         let call = guest.decoding();
         let (name, topic, settled) = (&self.name, &self.topic, self.settled.as_deref());
         let call = call.call_open(&mut instance.store, name, topic, fields.as_deref(), settled, &settings);
-        let answer = tokio::time::timeout(limit, call).await;
-        let decoding = instance.settle("decoder.open", answer)?;
+        let answer = leash.hold(call).await;
+        let decoding = instance.settle_for_good("decoder.open", answer)?;
         Ok(Live { instance, guest, decoding, told: false })
     }
 }

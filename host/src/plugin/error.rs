@@ -4,7 +4,10 @@ use std::{fmt, io, path::PathBuf, time::Duration};
 
 use thiserror::Error;
 
-use crate::error::{Coded, Kind};
+use crate::{
+    data::Position,
+    error::{Coded, Kind},
+};
 
 /// Who was called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,14 +62,12 @@ pub enum Error {
         message: String,
     },
     /// The source no longer has the offset asked for.
-    #[error("{at}: the source no longer has the offset; it has {}..{}", shown(.earliest), shown(.latest))]
+    #[error("{at}: the source no longer has the offset; it has {}", shown(.range))]
     OutOfRange {
         /// Who was called.
         at: Box<At>,
-        /// Oldest offset the source has.
-        earliest: Option<u64>,
-        /// Offset after the newest message.
-        latest: Option<u64>,
+        /// What the source has: the oldest message that was not read, and the place after the newest one.
+        range: Option<Box<(Position, Position)>>,
     },
     /// The guest says the stream is over where it may not.
     #[error("{at}: the guest says that the stream has ended; only `progress` may say so")]
@@ -95,6 +96,14 @@ pub enum Error {
         at: Box<At>,
         /// The limit.
         limit: Duration,
+    },
+    /// The pipeline wanted to stop, and the guest was busy for too long.
+    #[error(
+        "{at}: still busy when the pipeline had to stop, and interrupted; what was taken since the last commit is read again by the next run"
+    )]
+    Interrupted {
+        /// Who was called.
+        at: Box<At>,
     },
     /// The guest wanted more than its quota.
     #[error(
@@ -126,6 +135,14 @@ pub enum Error {
         /// Who was called.
         at: Box<At>,
         /// Which value, and what is wrong with it.
+        what: String,
+    },
+    /// A column has a type that the interface has no word for.
+    #[error("{at}: {what}")]
+    Column {
+        /// Who was called.
+        at: Box<At>,
+        /// Which column, and what to do.
         what: String,
     },
     /// The instance is gone.
@@ -204,6 +221,24 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// A granted directory is the host's own.
+    #[error(
+        "plugin \"{plugin}\" is granted the directory {} as \"{name}\", which overlaps {what}, {}; grant a directory that neither holds it nor lies in it",
+        path.display(),
+        reserved.display()
+    )]
+    Reserved {
+        /// The plugin.
+        plugin: String,
+        /// The name inside.
+        name: String,
+        /// The directory on the host.
+        path: PathBuf,
+        /// What it overlaps.
+        what: &'static str,
+        /// Where that is.
+        reserved: PathBuf,
+    },
     /// The file is not the one that the spec pins.
     #[error(
         "plugin \"{plugin}\" has the digest {found}, but the spec pins {pinned}; put the pinned file back, or pin the new one"
@@ -232,8 +267,8 @@ pub enum Error {
     },
 }
 
-fn shown(offset: &Option<u64>) -> String {
-    offset.map_or_else(|| "?".to_owned(), |offset| offset.to_string())
+fn shown(range: &Option<Box<(Position, Position)>>) -> String {
+    range.as_ref().map_or_else(|| "others".to_owned(), |range| format!("{}..{}", range.0.offset, range.1.offset))
 }
 
 fn nearest(near: &Option<String>) -> String {
@@ -247,6 +282,12 @@ impl Error {
     #[must_use]
     pub fn is_crash(&self) -> bool {
         matches!(self, Self::Trap { .. } | Self::TimedOut { .. } | Self::Limit { .. } | Self::Exit { .. })
+    }
+
+    /// Whether the guest used up all the time it had.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
     }
 
     /// The code of a message or row that causes this error.
@@ -273,6 +314,7 @@ impl Coded for Error {
         match self {
             Self::Retriable { .. } => Kind::Unavailable,
             Self::InvalidConfig { .. }
+            | Self::Column { .. }
             | Self::Directory { .. }
             | Self::NotFound { .. }
             | Self::Broken { .. }
@@ -281,6 +323,7 @@ impl Coded for Error {
             | Self::WrongVersion { .. }
             | Self::Ungranted { .. }
             | Self::Grant { .. }
+            | Self::Reserved { .. }
             | Self::DigestMismatch { .. }
             | Self::Compile { .. } => Kind::Spec,
             Self::Closed | Self::Runtime { .. } => Kind::Internal,
@@ -310,6 +353,9 @@ impl Coded for Error {
             Self::DigestMismatch { .. } => "E0218",
             Self::Compile { .. } => "E0219",
             Self::Closed | Self::Runtime { .. } => "E0220",
+            Self::Reserved { .. } => "E0221",
+            Self::Interrupted { .. } => "E0222",
+            Self::Column { .. } => "E0223",
         }
     }
 }

@@ -48,14 +48,20 @@ impl DirGrant {
     }
 }
 
-/// Checks that everything `plugin` asks for is granted.
+/// Checks that everything `plugin` asks for is granted, and nothing of the host's own; paths are absolute. Where it asks for
+/// `{topic}`, that is the directory of `topic`, which it is used to read.
 ///
 /// # Errors
-/// What is missing, and what to add to the spec.
-pub fn check_grants(plugin: &Plugin, grants: &GrantSpec) -> Result<(), Error> {
+/// What is missing, and what to add to the spec; a directory that nobody may be granted.
+pub fn check_grants(plugin: &Plugin, grants: &GrantSpec, topic: Option<&str>) -> Result<(), Error> {
+    grants.dirs.iter().try_for_each(|(name, grant)| check_reserved(plugin, name, grant))?;
     let Some(manifest) = plugin.manifest() else { return Ok(()) };
-    let missing: Vec<&str> =
-        manifest.asks.dirs.iter().map(String::as_str).filter(|dir| !grants.dirs.contains_key(*dir)).collect();
+    let directory = topic.and_then(|topic| topic.split('/').find(|part| !part.is_empty()));
+    let asked = manifest.asks.dirs.iter().filter_map(|dir| match dir.as_str() {
+        "{topic}" => directory,
+        dir => Some(dir),
+    });
+    let missing: Vec<&str> = asked.filter(|dir| !grants.dirs.contains_key(*dir)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -64,5 +70,17 @@ pub fn check_grants(plugin: &Plugin, grants: &GrantSpec) -> Result<(), Error> {
         plugin: plugin.name().to_owned(),
         missing: format!("the directories {}", missing.join(", ")),
         add: format!("`grants: {{{}: {{dirs: {{{}}}}}}}`", plugin.name(), dirs.join(", ")),
+    })
+}
+
+/// Refuses a directory that holds something of the host's own, or lies in it.
+pub(super) fn check_reserved(plugin: &Plugin, name: &str, grant: &DirGrant) -> Result<(), Error> {
+    let Some((what, reserved)) = plugin.reserved.overlap(grant.path()) else { return Ok(()) };
+    Err(Error::Reserved {
+        plugin: plugin.name().to_owned(),
+        name: name.to_owned(),
+        path: grant.path().clone(),
+        what,
+        reserved: reserved.to_path_buf(),
     })
 }

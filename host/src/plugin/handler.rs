@@ -11,7 +11,7 @@ use wasmtime::component::{Resource, ResourceAny};
 
 use super::{
     Error, batch::StoredBatch, bindings::exports::spout::plugin::handler as wit, convert, instance::Instance,
-    log::clean, task::Task,
+    leash::Overrun, log::clean, task::Task,
 };
 
 /// Which rows a handler answers with.
@@ -57,7 +57,7 @@ impl std::fmt::Debug for HandlerInstance {
     }
 }
 
-type Answer = Result<wasmtime::Result<Result<Vec<wit::Output>, wit::Error>>, tokio::time::error::Elapsed>;
+type Answer = Result<wasmtime::Result<Result<Vec<wit::Output>, wit::Error>>, Overrun>;
 
 impl HandlerInstance {
     /// Opens the plugin's handler `name` (empty: the only one), with the state of a snapshot if there is one.
@@ -68,11 +68,11 @@ impl HandlerInstance {
         let indices = task.plugin.interfaces.handler.clone().ok_or_else(|| task.plugin.lacks("handler"))?;
         let mut instance = Instance::open(&task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let limit = instance.begin();
+        let leash = instance.begin();
         let settings = task.settings();
         let call = guest.node();
-        let answer = tokio::time::timeout(limit, call.call_open(&mut instance.store, name, &settings, state)).await;
-        let node = instance.settle("handler.open", answer)?;
+        let answer = leash.hold(call.call_open(&mut instance.store, name, &settings, state)).await;
+        let node = instance.settle_for_good("handler.open", answer)?;
         Ok(Self { task, instance, guest, node, input: None, told: Vec::new() })
     }
 
@@ -81,8 +81,8 @@ impl HandlerInstance {
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
     pub async fn process(&mut self, port: &str, records: &RecordBatch) -> Result<Vec<Output>, Error> {
-        let schema_id = self.schema_id(records);
-        let limit = self.instance.begin();
+        let schema_id = self.schema_id(records)?;
+        let leash = self.instance.begin();
         let stored = StoredBatch { records: records.clone(), schema_id };
         let lost = |error: wasmtime::Error, task: &Task| Error::Trap {
             at: task.at("handler.process"),
@@ -91,8 +91,7 @@ impl HandlerInstance {
         let batch = self.instance.store.data_mut().lend(stored).map_err(|error| lost(error, &self.task))?;
         let lent = Resource::new_borrow(batch.rep());
         let call = self.guest.node();
-        let answer =
-            tokio::time::timeout(limit, call.call_process(&mut self.instance.store, self.node, port, lent)).await;
+        let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, port, lent)).await;
         let returned = self.instance.store.data_mut().take_back(batch);
         let outputs = self.raise("handler.process", answer, Some(records.num_rows()))?;
         returned.map_err(|error| lost(error, &self.task))?;
@@ -104,10 +103,9 @@ impl HandlerInstance {
     /// # Errors
     /// As for [`HandlerInstance::process`].
     pub async fn tick(&mut self, watermark_ms: u64) -> Result<Vec<Output>, Error> {
-        let limit = self.instance.begin();
+        let leash = self.instance.begin();
         let call = self.guest.node();
-        let answer =
-            tokio::time::timeout(limit, call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
+        let answer = leash.hold(call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
         self.raise("handler.tick", answer, None)
     }
 
@@ -116,9 +114,9 @@ impl HandlerInstance {
     /// # Errors
     /// As for [`HandlerInstance::process`].
     pub async fn finish(&mut self) -> Result<Vec<Output>, Error> {
-        let limit = self.instance.begin();
+        let leash = self.instance.begin();
         let call = self.guest.node();
-        let answer = tokio::time::timeout(limit, call.call_finish(&mut self.instance.store, self.node)).await;
+        let answer = leash.hold(call.call_finish(&mut self.instance.store, self.node)).await;
         self.raise("handler.finish", answer, None)
     }
 
@@ -127,27 +125,31 @@ impl HandlerInstance {
     /// # Errors
     /// What the plugin says, or how it crashed.
     pub async fn snapshot(&mut self) -> Result<Vec<u8>, Error> {
-        let limit = self.instance.begin();
+        let leash = self.instance.begin();
         let call = self.guest.node();
-        let answer = tokio::time::timeout(limit, call.call_snapshot(&mut self.instance.store, self.node)).await;
-        self.instance.settle("handler.snapshot", answer)
+        let answer = leash.hold(call.call_snapshot(&mut self.instance.store, self.node)).await;
+        self.instance.settle_for_good("handler.snapshot", answer)
     }
 
-    /// A number that changes when the input's schema does.
-    fn schema_id(&mut self, records: &RecordBatch) -> u32 {
+    /// A number that changes when the input's schema does. A schema that cannot be told to a guest is refused here, where it
+    /// is no crash of the guest.
+    fn schema_id(&mut self, records: &RecordBatch) -> Result<u32, Error> {
         let schema = records.schema_ref();
         let id = match &self.input {
             Some((known, id)) if Arc::ptr_eq(known, schema) || known == schema => *id,
-            Some((_, id)) => id + 1,
-            None => 1,
+            known => {
+                let told = convert::schema::lower(schema);
+                told.map_err(|what| Error::Column { at: self.task.at("handler.process"), what })?;
+                known.as_ref().map_or(1, |(_, id)| id + 1)
+            }
         };
         self.input = Some((Arc::clone(schema), id));
-        id
+        Ok(id)
     }
 
     /// `rows`: how many the guest was lent, `None` in a call without a batch.
     fn raise(&mut self, call: &'static str, answer: Answer, rows: Option<usize>) -> Result<Vec<Output>, Error> {
-        let outputs = self.instance.settle(call, answer)?;
+        let outputs = self.instance.settle_for_good(call, answer)?;
         let raised: Result<Vec<Output>, String> = outputs.into_iter().map(|output| self.output(output, rows)).collect();
         raised.map_err(|what| Error::Contract { at: self.task.at(call), what })
     }

@@ -19,7 +19,8 @@ use super::{
     DirGrant, Error, Metrics,
     batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
-    log::{Level, Lines, Log},
+    grants::check_reserved,
+    log::{LastWords, Level, Lines, Log},
     task::Task,
 };
 
@@ -36,6 +37,8 @@ pub(super) struct Held {
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
     log: Log,
+    /// What the guest said of a panic, until a crash or another call follows.
+    pub(super) words: LastWords,
     settings: BTreeMap<String, String>,
     draining: Arc<AtomicBool>,
     metrics: Metrics,
@@ -50,9 +53,10 @@ pub(super) struct Held {
 impl Held {
     pub(super) fn new(task: &Task) -> Result<Self, Error> {
         let log = Log::new(&task.pipeline, task.plugin.name(), task.limits.log.0);
+        let words = LastWords::new(log.clone());
         let mut wasi = WasiCtxBuilder::new();
-        wasi.stdout(Lines::new(log.clone(), Level::Info))
-            .stderr(Lines::new(log.clone(), Level::Warn))
+        wasi.stdout(Lines::output(log.clone()))
+            .stderr(Lines::error(log.clone(), words.clone()))
             .max_random_size(1 << 20)
             .allow_tcp(false)
             .allow_udp(false)
@@ -66,6 +70,7 @@ impl Held {
             wasi: wasi.build(),
             table,
             log,
+            words,
             settings: task.settings.iter().cloned().collect(),
             draining: Arc::clone(&task.draining),
             metrics: task.metrics.clone(),
@@ -86,7 +91,10 @@ impl Held {
     }
 }
 
+/// Opens a granted directory. What it overlaps is looked at once more: a guest that may write above it could have put a link
+/// into its place since the start.
 fn open(wasi: &mut WasiCtxBuilder, task: &Task, name: &str, grant: &DirGrant) -> Result<(), Error> {
+    check_reserved(&task.plugin, name, grant)?;
     let perms = if grant.writable() { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
     let opened = wasi.preopened_dir(grant.path(), format!("/{name}"), perms);
     opened.map(drop).map_err(|error| Error::Grant {

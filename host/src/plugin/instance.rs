@@ -2,15 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::error::Elapsed;
 use wasmtime::{Store, Trap, UpdateDeadline, component::Instance as Linked};
 use wasmtime_wasi::I32Exit;
 
 use super::{
     Error,
     bindings::spout::plugin::types as wit,
+    convert::messages::raise_position,
     engine::TICK,
     host::{Held, Hit},
+    leash::{Leash, Overrun},
     log::clean,
     task::Task,
 };
@@ -56,11 +57,12 @@ impl Instance {
                 }
             }
         });
-        let opened = tokio::time::timeout(limit + GRACE, pre.instantiate_async(&mut store)).await;
+        let leash = Leash::new(limit + GRACE, &task.draining);
+        let opened = leash.hold(pre.instantiate_async(&mut store)).await;
         match opened {
             Ok(Ok(instance)) => Ok(Self { store, instance, task: Arc::new(task.clone()), limit, calling: false }),
             Ok(Err(error)) => Err(failure(task, &store, limit, "instantiate", &error)),
-            Err(_) => Err(Error::TimedOut { at: task.at("instantiate"), limit }),
+            Err(overrun) => Err(overran(task, "instantiate", limit, overrun)),
         }
     }
 
@@ -78,43 +80,57 @@ impl Instance {
         self.calling
     }
 
-    /// Gives the next call its time and its bytes; how long to wait for it at most.
-    pub(super) fn begin(&mut self) -> Duration {
+    /// Gives the next call its time and its bytes; what to hold it with.
+    pub(super) fn begin(&mut self) -> Leash {
         self.begin_waiting(Duration::ZERO)
     }
 
     /// As `begin`, for a call that may wait on top of its time.
-    pub(super) fn begin_waiting(&mut self, wait: Duration) -> Duration {
+    pub(super) fn begin_waiting(&mut self, wait: Duration) -> Leash {
         self.limit = self.task.limits.call.0 + wait;
         self.calling = true;
         let fuel = fuel(&self.task);
         self.store.set_hostcall_fuel(fuel);
         self.store.data_mut().ticks = ticks(self.task.limits.call.0);
         self.store.data_mut().hit = None;
-        self.limit + GRACE
+        self.store.data_mut().words.say();
+        Leash::new(self.limit + GRACE, &self.task.draining)
     }
 
     /// What a call that cannot answer with an error came to.
     pub(super) fn end<T>(
         &mut self,
         call: &'static str,
-        answer: Result<wasmtime::Result<T>, Elapsed>,
+        answer: Result<wasmtime::Result<T>, Overrun>,
     ) -> Result<T, Error> {
-        self.calling = false;
+        // What was given up stands still half way: only a store of its own can be called after it.
+        self.calling = answer.is_err();
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(failure(&self.task, &self.store, self.limit, call, &error)),
-            Err(_) => Err(Error::TimedOut { at: self.task.at(call), limit: self.limit }),
+            Err(overrun) => Err(overran(&self.task, call, self.limit, overrun)),
         }
     }
 
-    /// What a call came to.
+    /// What a call of a source came to.
     pub(super) fn settle<T>(
         &mut self,
         call: &'static str,
-        answer: Result<wasmtime::Result<Result<T, wit::Error>>, Elapsed>,
+        answer: Result<wasmtime::Result<Result<T, wit::Error>>, Overrun>,
     ) -> Result<T, Error> {
         self.end(call, answer)?.map_err(|error| said(&self.task, call, error))
+    }
+
+    /// What a call of a decoder or a handler came to. They depend on nothing that could pass, so nothing is tried again.
+    pub(super) fn settle_for_good<T>(
+        &mut self,
+        call: &'static str,
+        answer: Result<wasmtime::Result<Result<T, wit::Error>>, Overrun>,
+    ) -> Result<T, Error> {
+        self.settle(call, answer).map_err(|error| match error {
+            Error::Retriable { at, code, message, .. } => Error::Fatal { at, code, message },
+            other => other,
+        })
     }
 }
 
@@ -134,6 +150,14 @@ fn ticks(limit: Duration) -> u64 {
 
 fn fuel(task: &Task) -> usize {
     usize::try_from(task.limits.answer.0).unwrap_or(usize::MAX)
+}
+
+/// A call that was given up.
+fn overran(task: &Task, call: &'static str, limit: Duration, overrun: Overrun) -> Error {
+    match overrun {
+        Overrun::Limit => Error::TimedOut { at: task.at(call), limit },
+        Overrun::Stop => Error::Interrupted { at: task.at(call) },
+    }
 }
 
 /// A failed call, by what the store and the runtime say about it.
@@ -166,8 +190,8 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
         None => {
             tracing::debug!(pipeline = at.pipeline, plugin = at.plugin, call, trace = text, "the plugin crashed");
             // The root is the trap, or what an import refused; around it are pages of backtrace.
-            let reason = trap.map_or_else(|| clean(&error.root_cause().to_string(), 500), ToString::to_string);
-            Error::Trap { at, reason }
+            let cause = || trap.map_or_else(|| clean(&error.root_cause().to_string(), 500), ToString::to_string);
+            Error::Trap { at, reason: store.data().words.last().unwrap_or_else(cause) }
         }
     }
 }
@@ -192,8 +216,7 @@ fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
         }
         wit::Error::OutOfRange(range) => Error::OutOfRange {
             at,
-            earliest: range.as_ref().map(|range| range.earliest),
-            latest: range.map(|range| range.latest),
+            range: range.map(|range| Box::new((raise_position(range.earliest), raise_position(range.latest)))),
         },
         wit::Error::EndOfStream => Error::EndOfStream { at },
         wit::Error::Cancelled => Error::Cancelled { at },

@@ -11,13 +11,19 @@ use std::{
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
-use crate::clock::{self, Instant};
+use crate::{
+    clock::{self, Instant},
+    terminal::misleads,
+};
 
 /// Lines longer than this are cut.
 const LONGEST: usize = 4096;
 
 /// Fields of one line; further ones are left out.
 const FIELDS: usize = 32;
+
+/// A panic's message is cut to about so many bytes.
+const WORDS: usize = 500;
 
 /// What any line costs on top of its bytes, or empty lines would be free.
 const LINE: u64 = 32;
@@ -110,14 +116,53 @@ pub(super) fn clean(text: &str, most: usize) -> String {
             out.push('…');
             break;
         }
-        // The marks that turn the direction of writing can make a line read as another one.
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        match c.is_control() && c != '\t' || turns {
+        match misleads(c) && c != '\t' {
             true => out.extend(c.escape_default()),
             false => out.push(c),
         }
     }
     out
+}
+
+/// What a guest says of its own panic, in several lines: it belongs to the error that follows, and is said with that.
+#[derive(Clone, Debug)]
+pub(super) struct LastWords {
+    log: Log,
+    text: Arc<Mutex<Option<String>>>,
+}
+
+impl LastWords {
+    pub(super) fn new(log: Log) -> Self {
+        Self { log, text: Arc::default() }
+    }
+
+    /// Whether `line` is part of a panic's message, and was kept.
+    fn take(&self, line: &str) -> bool {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *text {
+            _ if line.starts_with("thread '") && line.contains("panicked at ") => {
+                *text = line.split_once("panicked at ").map(|(_, place)| format!("panicked at {place}"));
+            }
+            Some(_) if line.starts_with("note: run with `RUST_BACKTRACE") => {}
+            Some(text) if text.len() < WORDS => *text = format!("{text} {line}"),
+            Some(_) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// The message, for the error of a crash.
+    pub(super) fn last(&self) -> Option<String> {
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(clean(text.trim(), WORDS))
+    }
+
+    /// Logs a message that no crash followed: the guest has caught its panic.
+    pub(super) fn say(&self) {
+        if let Some(text) = self.last() {
+            self.log.write(Level::Warn, &text, &[]);
+        }
+    }
 }
 
 /// Standard output or error of a guest: line by line into the log.
@@ -126,11 +171,18 @@ pub(super) struct Lines {
     log: Log,
     level: Level,
     open: Arc<Mutex<Vec<u8>>>,
+    words: Option<LastWords>,
 }
 
 impl Lines {
-    pub(super) fn new(log: Log, level: Level) -> Self {
-        Self { log, level, open: Arc::default() }
+    /// Standard output.
+    pub(super) fn output(log: Log) -> Self {
+        Self { log, level: Level::Info, open: Arc::default(), words: None }
+    }
+
+    /// Standard error, which `words` of a panic are taken from.
+    pub(super) fn error(log: Log, words: LastWords) -> Self {
+        Self { log, level: Level::Warn, open: Arc::default(), words: Some(words) }
     }
 
     fn take(&self, bytes: &[u8]) {
@@ -140,7 +192,11 @@ impl Lines {
             open.extend_from_slice(part.get(..room).unwrap_or(part));
             if part.ends_with(b"\n") {
                 let line = std::mem::take(&mut *open);
-                self.log.write(self.level, String::from_utf8_lossy(&line).trim_end(), &[]);
+                let line = String::from_utf8_lossy(&line);
+                let kept = self.words.as_ref().is_some_and(|words| words.take(line.trim_end()));
+                if !kept && !line.trim().is_empty() {
+                    self.log.write(self.level, line.trim_end(), &[]);
+                }
             }
         }
     }
@@ -182,6 +238,21 @@ mod tests {
         assert_eq!(shown("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(shown("\u{202e}evil"), "\\u{202e}evil");
         assert!(shown(&"x".repeat(100_000)).len() <= LONGEST + 4);
+    }
+
+    #[test]
+    fn a_panic_is_said_with_the_crash_and_not_before() {
+        let log = Log::new("p", "q", 1 << 20);
+        let words = LastWords::new(log.clone());
+        let lines = Lines::error(log, words.clone());
+        lines.take(b"loading\n\nthread '<unnamed>' (1) panicked at src/lib.rs:7:5:\nas ordered\n");
+        lines.take(b"note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n");
+        assert_eq!(words.last().as_deref(), Some("panicked at src/lib.rs:7:5: as ordered"));
+        assert_eq!(words.last(), None);
+        lines.take(b"left: 1\n");
+        assert_eq!(words.last(), None);
+        lines.take(format!("thread 'main' panicked at x:\n{}\n{}\n", "y".repeat(600), "z".repeat(600)).as_bytes());
+        assert!(words.last().is_some_and(|text| text.len() < 600 && !text.contains('z')));
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod grants;
 mod handler;
 mod host;
 mod instance;
+mod isolation;
+mod leash;
 mod limits;
 mod log;
 mod manifest;
@@ -28,6 +30,7 @@ mod metrics;
 mod partition_consumer;
 mod provider;
 mod registry;
+mod reserved;
 #[cfg(test)]
 mod sandbox;
 mod settings;
@@ -36,18 +39,20 @@ mod task;
 
 pub use self::{
     backoff::Backoff,
+    cache::user_cache,
     component::{Offer, Plugin, World},
     decoding::{Decoded, Decoding, RowFault},
     error::{At, Error},
     grants::{DirGrant, GrantSpec, check_grants},
     handler::{HandlerInstance, Output, Rows},
+    isolation::{Health, Search, Step},
     limits::LimitsSpec,
     manifest::Manifest,
     metrics::{Metric, Metrics},
     partition_consumer::{FetchLimits, Fetched, PartitionConsumer, Progress},
     provider::{Criteria, PartitionInfo, Provider},
     registry::{Listed, Plugins},
-    settings::Settings,
+    settings::{Setting, Settings},
     stream_consumer::{Checkpoint, StreamConsumer, StreamStart},
     task::Task,
 };

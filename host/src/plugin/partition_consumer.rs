@@ -103,10 +103,10 @@ impl PartitionConsumer {
     pub async fn fetch(&mut self, start: &Position, limits: &FetchLimits) -> Result<Fetched, Error> {
         let partition = self.partition;
         let live = self.live().await?;
-        let limit = live.instance.begin_waiting(limits.timeout);
+        let leash = live.instance.begin_waiting(limits.timeout);
         let (guest, store) = (live.guest.consumer(), &mut live.instance.store);
         let call = guest.call_fetch(store, live.consumer, lower_position(start), limits.lower());
-        let answer = tokio::time::timeout(limit, call).await;
+        let answer = leash.hold(call).await;
         let fetched = live.instance.settle("partition-consumer.fetch", answer);
         let fetched = self.keep(fetched)?;
         let next = raise_position(fetched.next);
@@ -124,10 +124,9 @@ impl PartitionConsumer {
     /// What the plugin says, or how it crashed.
     pub async fn committed(&mut self, upto: &Position) -> Result<(), Error> {
         let live = self.live().await?;
-        let limit = live.instance.begin();
+        let leash = live.instance.begin();
         let (guest, store) = (live.guest.consumer(), &mut live.instance.store);
-        let answer =
-            tokio::time::timeout(limit, guest.call_committed(store, live.consumer, lower_position(upto))).await;
+        let answer = leash.hold(guest.call_committed(store, live.consumer, lower_position(upto))).await;
         let told = live.instance.settle("partition-consumer.committed", answer);
         self.keep(told)
     }
@@ -153,11 +152,10 @@ impl Live {
         let indices = task.plugin.interfaces.partition.clone().ok_or_else(|| task.plugin.lacks("source"))?;
         let mut instance = Instance::open(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let limit = instance.begin();
+        let leash = instance.begin();
         let settings = task.settings();
         let call = guest.consumer();
-        let answer =
-            tokio::time::timeout(limit, call.call_open(&mut instance.store, topic, partition, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, topic, partition, &settings)).await;
         let consumer = instance.settle("partition-consumer.open", answer)?;
         Ok(Self { instance, guest, consumer })
     }

@@ -5,10 +5,14 @@ use std::time::Duration;
 use wasmtime::component::ResourceAny;
 
 use super::{
-    Error, bindings::exports::spout::plugin::metadata_provider as wit, convert::messages::raise_position,
-    instance::Instance, log::clean, task::Task,
+    Error,
+    bindings::exports::spout::plugin::metadata_provider as wit,
+    convert::messages::{lower_position, raise_position},
+    instance::Instance,
+    log::clean,
+    task::Task,
 };
-use crate::data::{PartitionId, Position};
+use crate::data::{Marker, PartitionId, Position};
 
 /// Partitions a source may have.
 const PARTITIONS: usize = 1_000_000;
@@ -70,15 +74,23 @@ impl Provider {
         Ok(Self { task, topic: topic.to_owned(), live: Some(live) })
     }
 
-    /// The partitions there are now.
+    /// The partitions there are now, besides or among those that `known` holds.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn partitions(&mut self, timeout: Duration) -> Result<Vec<PartitionInfo>, Error> {
+    pub async fn partitions(&mut self, known: &Marker, timeout: Duration) -> Result<Vec<PartitionInfo>, Error> {
         let live = self.live().await?;
-        let limit = live.instance.begin_waiting(timeout);
+        let leash = live.instance.begin_waiting(timeout);
         let (guest, store) = (live.guest.provider(), &mut live.instance.store);
-        let answer = tokio::time::timeout(limit, guest.call_partitions(store, live.provider, millis(timeout))).await;
+        let known: Vec<_> = known
+            .partitions
+            .iter()
+            .map(|(&id, entry)| {
+                let position = lower_position(&entry.position);
+                wit::KnownPartitionParam { id, label: &entry.label, position }
+            })
+            .collect();
+        let answer = leash.hold(guest.call_partitions(store, live.provider, &known, millis(timeout))).await;
         let told = live.instance.settle("metadata-provider.partitions", answer);
         let told = self.keep(told)?;
         if told.len() > PARTITIONS {
@@ -102,7 +114,7 @@ impl Provider {
         timeout: Duration,
     ) -> Result<Option<Position>, Error> {
         let live = self.live().await?;
-        let limit = live.instance.begin_waiting(timeout);
+        let leash = live.instance.begin_waiting(timeout);
         let at = match criteria {
             Criteria::Earliest => wit::OffsetCriteria::Earliest,
             Criteria::Latest => wit::OffsetCriteria::Latest,
@@ -111,7 +123,7 @@ impl Provider {
         };
         let (guest, store) = (live.guest.provider(), &mut live.instance.store);
         let call = guest.call_resolve(store, live.provider, partition, at, millis(timeout));
-        let answer = tokio::time::timeout(limit, call).await;
+        let answer = leash.hold(call).await;
         let told = live.instance.settle("metadata-provider.resolve", answer);
         Ok(self.keep(told)?.map(raise_position))
     }
@@ -137,10 +149,10 @@ impl Live {
         let indices = task.plugin.interfaces.provider.clone().ok_or_else(|| task.plugin.lacks("source"))?;
         let mut instance = Instance::open(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let limit = instance.begin();
+        let leash = instance.begin();
         let settings = task.settings();
         let call = guest.provider();
-        let answer = tokio::time::timeout(limit, call.call_open(&mut instance.store, topic, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, topic, &settings)).await;
         let provider = instance.settle("metadata-provider.open", answer)?;
         Ok(Self { instance, guest, provider })
     }

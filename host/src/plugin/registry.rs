@@ -9,7 +9,12 @@ use std::{
 
 use wasmtime::Engine;
 
-use super::{Error, Plugin, cache::Cache, component, engine};
+use super::{
+    Error, Plugin,
+    cache::{Cache, Change},
+    component, engine,
+    reserved::Reserved,
+};
 
 /// The plugins of one directory. Clones share compiled code.
 #[derive(Clone)]
@@ -21,6 +26,7 @@ struct Inner {
     engine: Engine,
     dir: PathBuf,
     cache: Cache,
+    reserved: Arc<Reserved>,
     loaded: Mutex<BTreeMap<String, Arc<Plugin>>>,
 }
 
@@ -46,21 +52,32 @@ pub struct Listed {
 }
 
 impl Plugins {
-    /// The plugins in `dir`; compiled code is kept in `cache`. Says in the log what was added or replaced since the last
-    /// start.
+    /// The plugins in `dir`; compiled code is kept in `cache`, if there is such a directory. Neither is looked at before the
+    /// first plugin is asked for.
     ///
     /// # Errors
-    /// If the directory cannot be read, or the runtime cannot start.
-    pub fn open(dir: &Path, cache: &Path) -> Result<Self, Error> {
+    /// If the runtime cannot start.
+    pub fn open(dir: &Path, cache: Option<&Path>) -> Result<Self, Error> {
+        Self::open_beside(dir, cache, &[])
+    }
+
+    /// As [`Plugins::open`], beside other directories of the host, each with what it is called: no guest may be granted any
+    /// of them, nor the plugins directory, nor the one of compiled code.
+    ///
+    /// # Errors
+    /// As for [`Plugins::open`].
+    pub fn open_beside(dir: &Path, cache: Option<&Path>, others: &[(&'static str, PathBuf)]) -> Result<Self, Error> {
+        let mut reserved = others.to_vec();
+        reserved.push(("the plugins directory", dir.to_path_buf()));
+        reserved.extend(cache.map(|cache| ("the directory of compiled plugins", cache.to_path_buf())));
         let inner = Inner {
             engine: engine::start()?,
             dir: dir.to_path_buf(),
             cache: Cache::new(cache),
+            reserved: Arc::new(Reserved::new(reserved)),
             loaded: Mutex::default(),
         };
-        let plugins = Self { inner: Arc::new(inner) };
-        plugins.notice()?;
-        Ok(plugins)
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Every `.wasm` file of the directory, sorted by name; broken ones with their error.
@@ -80,7 +97,8 @@ impl Plugins {
         Ok(listed)
     }
 
-    /// The plugin `name`, or the one pinned as `name@sha256:…`.
+    /// The plugin `name`, or the one pinned as `name@sha256:…`. Says in the log if it is new, or another one than at the
+    /// start before.
     ///
     /// # Errors
     /// If there is none, it is no plugin, or not the pinned one.
@@ -98,7 +116,15 @@ impl Plugins {
         if let Some(pinned) = pinned.filter(|pinned| *pinned != found) {
             return Err(Error::DigestMismatch { plugin: name.to_owned(), found, pinned: pinned.to_owned() });
         }
-        self.load(name, path.clone(), wasm).await
+        let plugin = self.load(name, path.clone(), wasm).await?;
+        match self.inner.cache.change(&self.inner.dir, name, &found) {
+            Some(Change::Replaced) => {
+                tracing::info!(plugin = name, digest = found, "plugin was replaced since the last start");
+            }
+            Some(Change::New) => tracing::info!(plugin = name, digest = found, "plugin is new"),
+            None => {}
+        }
+        Ok(plugin)
     }
 
     async fn load(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Arc<Plugin>, Error> {
@@ -108,7 +134,7 @@ impl Plugins {
             return Ok(Arc::clone(plugin));
         }
         let (inner, owned) = (Arc::clone(&self.inner), name.to_owned());
-        let compile = move || Plugin::load(&inner.engine, &inner.cache, &owned, &path, &wasm);
+        let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
         let compiled = tokio::task::spawn_blocking(compile).await;
         let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
         lock().insert(name.to_owned(), Arc::clone(&plugin));
@@ -127,26 +153,5 @@ impl Plugins {
             }
         }
         Ok(files)
-    }
-
-    /// Logs what changed since the last start.
-    fn notice(&self) -> Result<(), Error> {
-        let before = self.inner.cache.index();
-        let mut now = BTreeMap::new();
-        for (name, path) in self.files()? {
-            // One file that cannot be read is its own users' trouble.
-            let Ok(wasm) = component::read(&path) else { continue };
-            let digest = component::digest(&wasm);
-            match before.get(&name) {
-                Some(known) if *known == digest => {}
-                Some(_) => tracing::info!(plugin = name, digest, "plugin was replaced since the last start"),
-                None => tracing::info!(plugin = name, digest, "plugin is new"),
-            }
-            now.insert(name, digest);
-        }
-        if now != before {
-            self.inner.cache.set_index(&now);
-        }
-        Ok(())
     }
 }

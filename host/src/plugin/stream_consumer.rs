@@ -54,7 +54,7 @@ impl StreamConsumer {
         let indices = task.plugin.interfaces.stream.clone().ok_or_else(|| task.plugin.lacks("stream source"))?;
         let mut instance = Instance::open(&task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let limit = instance.begin();
+        let leash = instance.begin();
         let settings = task.settings();
         let positions;
         let at = match &start {
@@ -69,8 +69,7 @@ impl StreamConsumer {
             }
         };
         let call = guest.consumer();
-        let answer =
-            tokio::time::timeout(limit, call.call_open(&mut instance.store, topic, group, at, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, topic, group, at, &settings)).await;
         let consumer = instance.settle("stream-consumer.open", answer)?;
         Ok(Self { task, instance, guest, consumer })
     }
@@ -80,9 +79,9 @@ impl StreamConsumer {
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
     pub async fn next(&mut self, limits: &FetchLimits) -> Result<(Messages, Progress), Error> {
-        let limit = self.instance.begin_waiting(limits.timeout);
+        let leash = self.instance.begin_waiting(limits.timeout);
         let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
-        let answer = tokio::time::timeout(limit, guest.call_next(store, self.consumer, limits.lower())).await;
+        let answer = leash.hold(guest.call_next(store, self.consumer, limits.lower())).await;
         let (told, progress) = self.instance.settle("stream-consumer.next", answer)?;
         let checked = messages::raise(told).and_then(|messages| messages::check_stream(&messages).map(|()| messages));
         let messages = checked.map_err(|what| Error::Contract { at: self.task.at("stream-consumer.next"), what })?;
@@ -94,9 +93,9 @@ impl StreamConsumer {
     /// # Errors
     /// What the plugin says, or how it crashed.
     pub async fn checkpoint(&mut self) -> Result<Checkpoint, Error> {
-        let limit = self.instance.begin();
+        let leash = self.instance.begin();
         let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
-        let answer = tokio::time::timeout(limit, guest.call_checkpoint(store, self.consumer)).await;
+        let answer = leash.hold(guest.call_checkpoint(store, self.consumer)).await;
         let told = self.instance.settle("stream-consumer.checkpoint", answer)?;
         let position = |(partition, position)| (partition, raise_position(position));
         Ok(Checkpoint { positions: told.positions.into_iter().map(position).collect(), extra: told.extra })
@@ -107,11 +106,11 @@ impl StreamConsumer {
     /// # Errors
     /// What the plugin says, or how it crashed.
     pub async fn committed(&mut self, upto: &Checkpoint) -> Result<(), Error> {
-        let limit = self.instance.begin();
+        let leash = self.instance.begin();
         let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
         let positions = lower_all(upto);
         let upto = wit::CheckpointParam { positions: &positions, extra: upto.extra.as_deref() };
-        let answer = tokio::time::timeout(limit, guest.call_committed(store, self.consumer, upto)).await;
+        let answer = leash.hold(guest.call_committed(store, self.consumer, upto)).await;
         self.instance.settle("stream-consumer.committed", answer)
     }
 }

@@ -36,7 +36,7 @@ impl StreamProducer {
         }
         let timeout = self.spec.fetch.timeout.0.max(std::time::Duration::from_secs(1));
         let told = match self.provider().await {
-            Ok(provider) => provider.partitions(timeout).await,
+            Ok(provider) => provider.partitions(marker, timeout).await,
             Err(error) => Err(error),
         };
         let told = told.map_err(|source| self.failed("listing partitions", None, source))?;

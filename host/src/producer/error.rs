@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The source no longer has the offset of the last commit.
     #[error(
-        "stream \"{plugin}\", topic \"{topic}\", partition {partition} ({label}): offset {offset} is gone, the source has {earliest}..{latest}; set onOutOfRange to earliest or latest to go on without the messages between, or restore the source"
+        "stream \"{plugin}\", topic \"{topic}\", partition {partition} ({label}): what stood at offset {offset} is gone, and the source has {earliest}..{latest}; set onOutOfRange to earliest or latest to go on without what is missing, or restore the source"
     )]
     OutOfRange {
         /// Name of the plugin.
@@ -89,6 +89,25 @@ pub enum Error {
         /// Offset after them.
         next: u64,
         /// What the plugin room said.
+        #[source]
+        source: Box<plugin::Error>,
+    },
+    /// The plugin behind the decoder crashes over everything.
+    #[error(
+        "decoder \"{decoder}\" crashed {crashes} times over partition {partition}, offsets {start}..{next}, also over single messages, and was given up"
+    )]
+    GivenUp {
+        /// Name of the decoder.
+        decoder: String,
+        /// The partition.
+        partition: PartitionId,
+        /// First offset of the messages.
+        start: u64,
+        /// Offset after them.
+        next: u64,
+        /// How often.
+        crashes: usize,
+        /// The last crash.
         #[source]
         source: Box<plugin::Error>,
     },
@@ -262,7 +281,7 @@ fn at(partition: &Option<(PartitionId, u64)>) -> String {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Stream { source, .. } | Self::Decoder { source, .. } => source.kind(),
+            Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
             Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
             Self::Subscribe { .. } => Kind::Unavailable,
@@ -278,7 +297,7 @@ impl Coded for Error {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::Stream { source, .. } | Self::Decoder { source, .. } => source.code(),
+            Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.code(),
             Self::OutOfRange { .. } => "E0301",
             Self::Start { .. } => "E0302",
             Self::Undecodable { .. } => "E0303",

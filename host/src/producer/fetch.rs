@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Crashes in a row after which a source is given up.
-const CRASHES: u32 = 5;
+const CRASHES: u32 = 3;
 
 /// Fetches one partition.
 #[derive(Debug)]
@@ -32,15 +32,15 @@ enum Client {
 
 #[async_trait]
 impl Fetcher for StreamFetcher {
-    async fn fetch(&mut self) -> Result<Fetched, Error> {
+    async fn fetch(&mut self, most: u32) -> Result<Fetched, Error> {
         loop {
-            match self.attempt().await {
+            match self.attempt(most).await {
                 Ok(fetched) => {
                     self.crashes = 0;
                     self.position = fetched.span.next.clone();
                     return Ok(fetched);
                 }
-                Err(plugin::Error::OutOfRange { earliest, latest, .. }) => return self.reenter(earliest, latest).await,
+                Err(plugin::Error::OutOfRange { range, .. }) => return self.reenter(range.map(|range| *range)).await,
                 Err(error) => self.wait_out(error).await?,
             }
         }
@@ -70,9 +70,9 @@ impl StreamFetcher {
         Self { spec, task, found, position, client: None, backoff: Backoff::default(), crashes: 0 }
     }
 
-    async fn attempt(&mut self) -> Result<Fetched, plugin::Error> {
+    async fn attempt(&mut self, most: u32) -> Result<Fetched, plugin::Error> {
         let limits = FetchLimits {
-            messages: self.spec.fetch.messages,
+            messages: self.spec.fetch.messages.min(most),
             bytes: u32::try_from(self.spec.fetch.bytes.0).unwrap_or(u32::MAX),
             timeout: self.spec.fetch.timeout.0,
         };
@@ -148,9 +148,9 @@ impl StreamFetcher {
     }
 
     /// The source no longer has our offset: stops, or goes on where the spec says.
-    async fn reenter(&mut self, earliest: Option<u64>, latest: Option<u64>) -> Result<Fetched, Error> {
+    async fn reenter(&mut self, range: Option<(Position, Position)>) -> Result<Fetched, Error> {
         let (partition, offset) = (self.found.partition, self.position.offset);
-        let (earliest, latest) = (earliest.unwrap_or(0), latest.unwrap_or(0));
+        let (earliest, latest) = range.unwrap_or_default();
         let to = match self.spec.on_out_of_range {
             OutOfRange::Earliest => earliest,
             OutOfRange::Latest => latest,
@@ -161,8 +161,8 @@ impl StreamFetcher {
                     partition,
                     label: self.found.label.clone(),
                     offset,
-                    earliest,
-                    latest,
+                    earliest: earliest.offset,
+                    latest: latest.offset,
                 });
             }
         };
@@ -171,14 +171,13 @@ impl StreamFetcher {
             partition,
             label = self.found.label,
             offset,
-            earliest,
-            latest,
-            to,
+            to = to.offset,
             "the source no longer has the offset of the last commit; going on where onOutOfRange says"
         );
-        self.position = Position::at(to);
-        let span = Span { partition, start: to, next: Position::at(to) };
-        Ok(Fetched { jump: Some(to), ..Fetched::new(Messages::default(), span, Progress::More) })
+        let span = Span { partition, start: to.offset, next: to.clone() };
+        let jump = Some(to.offset);
+        self.position = to;
+        Ok(Fetched { jump, ..Fetched::new(Messages::default(), span, Progress::More) })
     }
 
     fn failed(&self, doing: &'static str, source: plugin::Error) -> Error {

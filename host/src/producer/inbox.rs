@@ -352,11 +352,12 @@ struct InboxFetcher {
 
 #[async_trait]
 impl Fetcher for InboxFetcher {
-    async fn fetch(&mut self) -> Result<Fetched, Error> {
+    async fn fetch(&mut self, most: u32) -> Result<Fetched, Error> {
         if let Some(error) = self.failing.take_if(|_| self.answers.durable() >= self.position) {
             return Err(error);
         }
         let start = self.position;
+        let most = MESSAGES.min(most as usize);
         let mut messages = Messages::default();
         let mut awaited = false;
         let first = match self.failing {
@@ -366,7 +367,7 @@ impl Fetcher for InboxFetcher {
         let progress = match first {
             Ok(Some(parcel)) => {
                 awaited |= self.take(parcel, &mut messages);
-                while self.failing.is_none() && messages.len() < MESSAGES && messages.bytes() < BYTES {
+                while self.failing.is_none() && messages.len() < most && messages.bytes() < BYTES {
                     let Ok(parcel) = self.parcels.try_recv() else { break };
                     awaited |= self.take(parcel, &mut messages);
                 }
@@ -462,7 +463,7 @@ mod tests {
         let mut fetcher = inbox.fetcher(found(7), 0);
         let mut first = put(&letterbox, &["a", "b"], None).await;
         let second = put(&letterbox, &["c"], None).await;
-        let fetched = fetcher.fetch().await.unwrap();
+        let fetched = fetcher.fetch(u32::MAX).await.unwrap();
         assert_eq!((fetched.span.start, fetched.span.next.offset, fetched.messages.len()), (7, 10, 3));
         assert_eq!(fetched.messages.offsets, [7, 8, 9]);
         assert_eq!(fetched.awaited, Some(Duration::from_millis(10)));
@@ -479,7 +480,7 @@ mod tests {
         let (mut inbox, letterbox) = inbox(100);
         let mut fetcher = inbox.fetcher(found(0), 0);
         let taken = put(&letterbox, &["a"], None).await;
-        fetcher.fetch().await.unwrap();
+        fetcher.fetch(u32::MAX).await.unwrap();
         let queued = put(&letterbox, &["b"], None).await;
         inbox.close().await;
         drop(fetcher);
@@ -499,9 +500,9 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        fetcher.fetch().await.unwrap();
+        fetcher.fetch(u32::MAX).await.unwrap();
         waiting.await.unwrap();
-        assert_eq!(fetcher.fetch().await.unwrap().messages.len(), 1);
+        assert_eq!(fetcher.fetch(u32::MAX).await.unwrap().messages.len(), 1);
     }
 
     #[tokio::test]
@@ -510,7 +511,7 @@ mod tests {
         let mut fetcher = inbox.fetcher(found(0), 8);
         let first = put(&letterbox, &["a", "b"], Some("k")).await;
         let again = put(&letterbox, &["a", "b"], Some("k")).await;
-        let fetched = fetcher.fetch().await.unwrap();
+        let fetched = fetcher.fetch(u32::MAX).await.unwrap();
         assert_eq!(fetched.messages.len(), 2);
         inbox.committed(&durable(2, &[]));
         assert!(!first.await.unwrap().repeated);
@@ -521,7 +522,7 @@ mod tests {
         let (mut later, letterbox) = self::inbox(100);
         let mut fetcher = later.fetcher(Found { start: fetched.span.next, ..found(2) }, 8);
         let again = put(&letterbox, &["a", "b"], Some("k")).await;
-        let fetched = fetcher.fetch().await.unwrap();
+        let fetched = fetcher.fetch(u32::MAX).await.unwrap();
         assert_eq!((fetched.messages.len(), fetched.span.next.offset), (0, 2));
         assert_eq!(again.await.unwrap().commit, None, "the commit of an earlier run has no name any more");
     }
@@ -533,8 +534,8 @@ mod tests {
         drop(put(&letterbox, &["a"], None).await);
         drop(letterbox);
         let progress = |fetched: Fetched| (fetched.messages.len(), fetched.progress);
-        assert_eq!(progress(fetcher.fetch().await.unwrap()), (1, Progress::More));
-        assert_eq!(progress(fetcher.fetch().await.unwrap()), (0, Progress::Ended));
+        assert_eq!(progress(fetcher.fetch(u32::MAX).await.unwrap()), (1, Progress::More));
+        assert_eq!(progress(fetcher.fetch(u32::MAX).await.unwrap()), (0, Progress::Ended));
     }
 
     #[tokio::test]
@@ -543,11 +544,11 @@ mod tests {
         let mut fetcher = inbox.fetcher(found(0), 0);
         drop(put(&letterbox, &["a"], None).await);
         letterbox.fail(Error::StdinTaken);
-        let fetched = fetcher.fetch().await.unwrap();
+        let fetched = fetcher.fetch(u32::MAX).await.unwrap();
         assert_eq!((fetched.messages.len(), fetched.awaited), (1, Some(Duration::ZERO)));
-        assert_eq!(fetcher.fetch().await.unwrap().messages.len(), 0);
+        assert_eq!(fetcher.fetch(u32::MAX).await.unwrap().messages.len(), 0);
         inbox.committed(&durable(1, &[]));
-        assert!(matches!(fetcher.fetch().await, Err(Error::StdinTaken)));
+        assert!(matches!(fetcher.fetch(u32::MAX).await, Err(Error::StdinTaken)));
     }
 
     #[tokio::test]
@@ -555,10 +556,10 @@ mod tests {
         let (mut inbox, letterbox) = inbox(100);
         let mut fetcher = inbox.fetcher(found(0), 0);
         let told = |fetched: Fetched| (fetched.progress, fetched.expects);
-        assert_eq!(told(fetcher.fetch().await.unwrap()), (Progress::Idle, true));
+        assert_eq!(told(fetcher.fetch(u32::MAX).await.unwrap()), (Progress::Idle, true));
         let present = letterbox.enter();
-        assert_eq!(told(fetcher.fetch().await.unwrap()), (Progress::Idle, true));
+        assert_eq!(told(fetcher.fetch(u32::MAX).await.unwrap()), (Progress::Idle, true));
         drop(present);
-        assert_eq!(told(fetcher.fetch().await.unwrap()), (Progress::Idle, false));
+        assert_eq!(told(fetcher.fetch(u32::MAX).await.unwrap()), (Progress::Idle, false));
     }
 }

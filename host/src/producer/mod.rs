@@ -35,7 +35,7 @@ mod tcp;
 pub use self::{
     class::{Class, Guarantee, Promise},
     decode::{
-        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvHeader, CsvSpec, Decoder, DecoderFactory,
+        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvSpec, Decoder, DecoderFactory,
         GraphiteSpec, InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
     },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},

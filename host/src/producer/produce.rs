@@ -78,6 +78,12 @@ impl Fetched {
         }
     }
 
+    /// How many messages or rows it brought.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.messages.len() + self.rows.as_ref().map_or(0, RecordBatch::num_rows)
+    }
+
     /// Whether the position is another after it. Messages alone say so too: of something large that is read in parts, all
     /// parts may have one offset.
     #[must_use]
@@ -146,12 +152,13 @@ pub trait Producer: fmt::Debug + Send {
 /// Brings the messages of one partition.
 #[async_trait]
 pub trait Fetcher: fmt::Debug + Send {
-    /// The next messages, or none after a while. Passing trouble is waited out here. The future may be dropped: what it
-    /// had not returned is then not taken.
+    /// The next messages or rows, or none after a while; no more than `most` (one at least) wherever a position can be between
+    /// any two of them. Passing trouble is waited out here. The future may be dropped: what it had not returned is then not
+    /// taken.
     ///
     /// # Errors
     /// Trouble that does not pass.
-    async fn fetch(&mut self) -> Result<Fetched, Error>;
+    async fn fetch(&mut self, most: u32) -> Result<Fetched, Error>;
 
     /// Told between two fetches that everything before `upto` is durable: a hint for sources that keep a position.
     async fn committed(&mut self, _upto: &Position) {}

@@ -214,7 +214,8 @@ impl Reading {
 
 /// The file that is being read.
 enum Open {
-    Rows(Peekable<repo::Batches>),
+    /// And the rest of a batch that was more than what was wanted at once.
+    Rows(Peekable<repo::Batches>, Option<RecordBatch>),
     Messages(Blobs),
 }
 
@@ -229,7 +230,7 @@ enum Next {
 
 #[async_trait]
 impl Fetcher for RepoFetcher {
-    async fn fetch(&mut self) -> Result<Fetched, Error> {
+    async fn fetch(&mut self, most: u32) -> Result<Fetched, Error> {
         let Self { cursor, reading } = self;
         let mut open = match reading.take() {
             Some(open) => open,
@@ -245,7 +246,7 @@ impl Fetcher for RepoFetcher {
             },
         };
         let start = cursor.number;
-        let content = cursor.content(&mut open).await?;
+        let content = cursor.content(&mut open, most as usize).await?;
         let over = open.part.file >= open.files.len();
         cursor.pass(&open, over);
         let mut fetched = cursor.fetched(start, Progress::More);
@@ -408,23 +409,28 @@ impl Cursor {
         Ok(reading)
     }
 
-    /// The next rows or messages of a run; `None` if it has no more. The part says afterwards what follows them.
-    async fn content(&self, reading: &mut Reading) -> Result<Option<Content>, Error> {
+    /// The next rows or messages of a run, `most` at once; `None` if it has no more. The part says afterwards what follows them.
+    async fn content(&self, reading: &mut Reading, most: usize) -> Result<Option<Content>, Error> {
         while let Some(Some(file)) = reading.files.get(reading.part.file) {
             let open = match &mut reading.open {
                 Some(open) => open,
                 none => none.insert(self.file(file, reading.part.done).await?),
             };
             let (content, more) = match open {
-                Open::Rows(batches) => {
-                    let batch = batches.next().transpose().map_err(|error| self.source.failed("reading", error))?;
+                Open::Rows(batches, rest) => {
+                    let batch = match rest.take() {
+                        Some(rest) => Some(rest),
+                        None => batches.next().transpose().map_err(|error| self.source.failed("reading", error))?,
+                    };
+                    let (batch, later) = batch.map(|batch| cut(batch, most)).unzip();
+                    *rest = later.flatten();
                     let rows = batch.as_ref().map_or(0, RecordBatch::num_rows);
                     reading.part.done += rows as u64;
-                    (batch.filter(|_| rows > 0).map(Content::Rows), batches.peek().is_some())
+                    (batch.filter(|_| rows > 0).map(Content::Rows), rest.is_some() || batches.peek().is_some())
                 }
                 Open::Messages(values) => {
                     let first = usize::try_from(reading.part.done).unwrap_or(usize::MAX);
-                    let messages = some(values, first, &file.path, reading.at_ms);
+                    let messages = some(values, first, most, &file.path, reading.at_ms);
                     reading.part.done += messages.len() as u64;
                     let more = (reading.part.done as usize) < values.len();
                     ((!messages.is_empty()).then_some(Content::Messages(messages)), more)
@@ -451,7 +457,7 @@ impl Cursor {
             RepoMode::Rows => {
                 let rows = follower.rows(file).await.map_err(failed)?;
                 let rows = rows.unwrap_or_else(|| Box::new(std::iter::empty()));
-                return Ok(Open::Rows(skipping(rows, done).peekable()));
+                return Ok(Open::Rows(skipping(rows, done).peekable(), None));
             }
             RepoMode::Files => values.push(&follower.read(file).await.map_err(failed)?),
             RepoMode::Lines => {
@@ -485,11 +491,19 @@ fn skipping(batches: repo::Batches, done: u64) -> repo::Batches {
     }))
 }
 
-/// Some messages from the one at `first` on.
-fn some(values: &Blobs, first: usize, path: &str, at_ms: i64) -> Messages {
+/// The first `most` rows, and the others if there are any.
+fn cut(batch: RecordBatch, most: usize) -> (RecordBatch, Option<RecordBatch>) {
+    match batch.num_rows() > most {
+        true => (batch.slice(0, most), Some(batch.slice(most, batch.num_rows() - most))),
+        false => (batch, None),
+    }
+}
+
+/// Some messages from the one at `first` on, no more than `most`.
+fn some(values: &Blobs, first: usize, most: usize, path: &str, at_ms: i64) -> Messages {
     let mut messages = Messages::default();
     let mut keys = Blobs::default();
-    for index in first..values.len().min(first.saturating_add(MESSAGES)) {
+    for index in first..values.len().min(first.saturating_add(MESSAGES.min(most))) {
         if messages.values.bytes.len() >= BYTES {
             break;
         }

@@ -80,6 +80,29 @@ impl Source {
         }
     }
 
+    /// Whether it may say one day that nothing will ever follow. Who listens waits for senders for ever.
+    #[must_use]
+    pub fn may_end(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Http(_) => false,
+            Self::Stream(_) | Self::Stdin(_) | Self::Subscribe(_) | Self::Repo(_) => true,
+        }
+    }
+
+    /// What can be done where it has nothing for now and its end is waited for.
+    #[must_use]
+    pub fn how_to_end(&self) -> String {
+        let how = match self {
+            Self::Stream(spec) => format!(
+                "plugin {} has not said that its partitions end: see its settings (`files` follows its files unless `follow: false`)",
+                spec.plugin.split('@').next().unwrap_or_default()
+            ),
+            Self::Repo(spec) => format!("the pipeline that writes {}@{} has not ended", spec.repo, spec.branch),
+            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => "its source has not ended".into(),
+        };
+        format!("{how}; `--until idle` stops when there is nothing for now")
+    }
+
     /// What it reads, for people.
     #[must_use]
     pub fn reads(&self) -> String {

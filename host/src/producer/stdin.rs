@@ -186,7 +186,7 @@ mod tests {
         let mut fetcher = inbox.fetcher(Found::only(&Marker::default(), "stdin"), 0);
         let mut texts = Vec::new();
         loop {
-            let Ok(fetched) = fetcher.fetch().await else { return (texts, true) };
+            let Ok(fetched) = fetcher.fetch(u32::MAX).await else { return (texts, true) };
             let values = &fetched.messages.values;
             texts.extend((0..values.len()).map(|index| String::from_utf8_lossy(values.get(index)).into_owned()));
             let positions = [(0, fetched.span.next)].into();

@@ -302,7 +302,7 @@ mod tests {
     async fn all(fetcher: &mut Box<dyn Fetcher>) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         loop {
-            let fetched = timeout(PATIENCE, fetcher.fetch()).await.unwrap().unwrap();
+            let fetched = timeout(PATIENCE, fetcher.fetch(u32::MAX)).await.unwrap().unwrap();
             all.extend((0..fetched.messages.len()).map(|index| fetched.messages.values.get(index).to_vec()));
             if fetched.progress == Progress::Ended {
                 return all;
@@ -337,7 +337,7 @@ mod tests {
         publisher.send(Bytes::from_static(b"one"), ()).await.unwrap();
         let first = timeout(PATIENCE, async {
             loop {
-                let fetched = fetcher.fetch().await.unwrap();
+                let fetched = fetcher.fetch(u32::MAX).await.unwrap();
                 if !fetched.messages.is_empty() {
                     return fetched;
                 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
+    holder::Holder,
     index::Segment,
     layout::Layout,
     object::{Created, Objects, Step},
@@ -25,8 +26,14 @@ pub(super) struct Checkpoint {
     pub(super) record: String,
     /// The pipeline that owns the branch, if one does.
     pub(super) owner: String,
+    /// The writer that claimed it last.
+    pub(super) holder: Option<Holder>,
     pub(super) deleted: bool,
     pub(super) snapshot: Option<Snapshot>,
+    /// Where history began when the index that this one stands on was written anew. Pages of an older one may still tell of
+    /// files that were gone by a later boundary, so that a collection replaces it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) floor: u64,
     pub(super) checksum: String,
 }
 
@@ -50,6 +57,10 @@ impl Checkpoint {
     pub(super) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.snapshot.iter().flat_map(Snapshot::segments)
     }
+}
+
+fn is_none(floor: &u64) -> bool {
+    *floor == 0
 }
 
 /// The checkpoint that the hint names, if it can be read.

@@ -9,15 +9,19 @@
 //!
 //! Age is courtesy on top: what is younger than `min_age_ms` is left alone, so that a running pipeline is not disturbed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use object_store::path::Path;
 use serde::Serialize;
 
 use super::{
-    Error, delta,
+    Error,
+    checkpoint::Checkpoint,
+    delta,
     layout::Layout,
+    leftovers,
     object::{Created, Step},
-    pack::Pack,
+    pack::{self, Pack},
     reach::Reach,
     record::{RecordKind, Sweep, VERSION},
     repository::Repo,
@@ -31,6 +35,9 @@ use crate::clock;
 /// Checkpoints that stay although newer ones exist; of the older ones, each sixteenth does, for queries of the past.
 const RECENT_CHECKPOINTS: usize = 4;
 const SPARSE: usize = 16;
+
+/// Records between two checkpoints that a collection writes.
+const RENEWED: u64 = 4096;
 
 /// Lists of what was swept stay this long, whatever the age asked for: a writer that sleeps reads them when it wakes.
 const LISTS_MS: i64 = 30 * 24 * 3_600_000;
@@ -64,6 +71,8 @@ struct Doomed {
     objects: BTreeMap<String, u64>,
     /// Branch and first kept sequence.
     boundaries: Vec<(String, u64)>,
+    /// Checkpoints whose index may tell of files that were gone at the boundary.
+    stale: BTreeSet<Path>,
     young: u64,
 }
 
@@ -74,18 +83,30 @@ impl Repo {
     /// Those of reading; a repo that is damaged is not collected. Whatever was deleted until then was not needed.
     pub async fn collect(&self, how: Collect) -> Result<Collected, Error> {
         let listed = self.listed().await?;
+        let tables = delta::Collection::begin(self, &listed, how).await?;
         let mut doomed = Doomed { boundaries: self.boundaries(how.dry_run).await?, ..Doomed::default() };
-        let reach = Reach::of(self).await?;
+        for (branch, boundary) in doomed.boundaries.iter().filter(|(_, boundary)| *boundary > 1) {
+            let stale = self.stale_checkpoints(branch, *boundary).await?;
+            if !how.dry_run && !stale.is_empty() {
+                self.renew_checkpoints(branch, *boundary).await?;
+            }
+            doomed.stale.extend(stale);
+        }
+        let gone = tables.collect(self, &doomed.boundaries).await?.with(self.leftovers(how));
+        let reach = Reach::of(self, &doomed.stale).await?;
         self.find(&listed, &reach, how, &mut doomed).await?;
         let records = self.old_records(&doomed.boundaries).await?;
-        if how.dry_run || (doomed.objects.is_empty() && records.is_empty()) {
-            return Ok(doomed.report(records.len() as u64));
+        if how.dry_run {
+            return Ok(doomed.report(records.len() as u64).with(gone));
         }
         for (branch, boundary) in &doomed.boundaries {
             self.pack(&reach, branch, *boundary).await?;
         }
+        if doomed.objects.is_empty() && records.is_empty() {
+            return Ok(doomed.report(0).with(gone));
+        }
         self.sweep(&doomed).await?;
-        let again = Reach::of(self).await?;
+        let again = Reach::of(self, &doomed.stale).await?;
         doomed.objects.retain(|name, _| !needed(&again, name));
         for name in doomed.objects.keys() {
             self.objects.delete(Step::Delete, &self.layout.object(name)).await?;
@@ -94,7 +115,23 @@ impl Repo {
         for (branch, sequence) in &records {
             self.objects.delete(Step::Delete, &self.layout.record(branch, *sequence)).await?;
         }
-        Ok(doomed.report(records.len() as u64))
+        Ok(doomed.report(records.len() as u64).with(gone))
+    }
+
+    /// What broken writes left. A write that is on its way is younger; one that is not finds its file gone, and fails.
+    fn leftovers(&self, how: Collect) -> Collected {
+        let young_from = clock::wall_ms().saturating_sub(how.min_age_ms);
+        let mut gone = Collected::default();
+        for left in leftovers::find(self) {
+            match left.at_ms > young_from {
+                true => gone.young += 1,
+                false if how.dry_run || std::fs::remove_file(&left.path).is_ok() => {
+                    (gone.objects, gone.bytes) = (gone.objects + 1, gone.bytes + left.size);
+                }
+                false => {}
+            }
+        }
+        gone
     }
 
     /// Objects that can be collected, with size and time.
@@ -138,12 +175,47 @@ impl Repo {
         let at = State::at(&self.objects, &self.layout, self.name(), &state.branch, first).await?;
         let path = self.layout.boundary(&state.branch, first);
         let object = self.objects.shown(&path);
-        let (bytes, _) = seal::seal(&object, &at.checkpoint().await?)?;
+        let (bytes, _) = seal::seal(&object, &at.dense_checkpoint(first).await?)?;
         match self.objects.create(Step::Boundary, &path, bytes).await? {
             Created::Ours | Created::Others => Ok(()),
             Created::Nothing(source) => Err(Error::write(object, source)),
             Created::Unknown(source) => Err(Error::Unconfirmed { object, source: source.into() }),
         }
+    }
+
+    /// Writes checkpoints in the place of those that are stale.
+    async fn renew_checkpoints(&self, branch: &str, boundary: u64) -> Result<(), Error> {
+        let head = self.state(branch).await?.head.sequence;
+        let mut next = boundary + RENEWED;
+        while next < head {
+            self.renew(branch, boundary, next).await?;
+            next += RENEWED;
+        }
+        match head > boundary {
+            true => self.renew(branch, boundary, head).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn renew(&self, branch: &str, boundary: u64, sequence: u64) -> Result<(), Error> {
+        let state = State::at(&self.objects, &self.layout, self.name(), branch, sequence).await?;
+        // One that is there already is stale, has this name, and goes: the records behind the boundary tell the same.
+        state.dense_checkpoint(boundary).await?.write(&self.objects, &self.layout).await
+    }
+
+    /// Checkpoints from the boundary on that stand on an index of before it.
+    async fn stale_checkpoints(&self, branch: &str, boundary: u64) -> Result<Vec<Path>, Error> {
+        let mut stale = Vec::new();
+        for (path, _) in self.objects.list(&self.layout.checkpoints(branch)).await? {
+            let Some(sequence) = Layout::sequence(&path).filter(|sequence| *sequence >= boundary) else { continue };
+            let Some(bytes) = self.objects.find(&path).await? else { continue };
+            let read = seal::read::<Checkpoint>(&self.objects.shown(&path), &bytes);
+            // The boundary itself says what a checkpoint of its sequence does, and nothing that was gone by then.
+            if sequence == boundary || read.is_ok_and(|checkpoint| checkpoint.floor < boundary) {
+                stale.push(path);
+            }
+        }
+        Ok(stale)
     }
 
     async fn find(
@@ -177,7 +249,7 @@ impl Repo {
             for (path, size) in self.objects.list(&directory).await? {
                 let Some(sequence) = Layout::sequence(&path) else { continue };
                 let name = self.layout.name(&path).to_owned();
-                match sequence < boundary {
+                match sequence < boundary || doomed.stale.contains(&path) {
                     true => drop(doomed.objects.insert(name, size)),
                     false if at == 0 => kept.push((sequence, name, size)),
                     false => {}
@@ -204,7 +276,8 @@ impl Repo {
 
     /// Copies small files that are still needed out of records that go.
     async fn pack(&self, reach: &Reach, branch: &str, boundary: u64) -> Result<(), Error> {
-        if self.objects.size(&self.layout.pack(branch, boundary)).await?.is_some() {
+        let needed = reach.inline.iter().filter(|((slot, _), _)| slot.branch == branch && slot.sequence < boundary);
+        if pack::holds(self, branch, boundary, needed.map(|((slot, _), named)| (slot, &named.blob))).await? {
             return Ok(());
         }
         let mut pack = Pack::default();
@@ -214,7 +287,7 @@ impl Repo {
             }
         }
         match pack.is_empty() {
-            true => Ok(()),
+            true => self.objects.delete(Step::Delete, &self.layout.pack(branch, boundary)).await,
             false => pack.write(self, branch, boundary).await,
         }
     }
@@ -254,6 +327,18 @@ impl Repo {
             }
         }
         Err(Error::Contended { repo: self.name().to_owned(), branch: branch.to_owned(), attempts: ATTEMPTS })
+    }
+}
+
+impl Collected {
+    /// Both together.
+    fn with(self, more: Self) -> Self {
+        Self {
+            records: self.records + more.records,
+            objects: self.objects + more.objects,
+            bytes: self.bytes + more.bytes,
+            young: self.young + more.young,
+        }
     }
 }
 

@@ -104,6 +104,7 @@ mod tests {
                     rows,
                     schema: String::new(),
                     columns: Vec::new(),
+                    portable: false,
                 });
                 let blob = Blob {
                     place: Place::Record(Slot { branch: "master".into(), sequence: 1 }),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     clock,
-    data::{Advance, Marker},
+    data::{Advance, Counts, Marker},
 };
 
 /// What a record says beyond its files.
@@ -27,9 +27,7 @@ pub(super) struct Contents {
     pub(super) marker: Marker,
     pub(super) state: BTreeMap<String, Blob>,
     pub(super) base: Option<Snapshot>,
-    pub(super) rows: u64,
-    pub(super) dead_letters: u64,
-    pub(super) late: BTreeMap<String, u64>,
+    pub(super) counts: Counts,
     pub(super) reason: String,
     pub(super) compaction: bool,
     pub(super) provenance: Vec<Upstream>,
@@ -73,9 +71,7 @@ pub(super) async fn draft(state: &State, open: &OpenCommit, contents: Contents) 
         jumped: contents.advance.steps.iter().filter_map(|(&at, step)| Some((at, step.jumped?))).collect(),
         state: contents.state,
         base: contents.base.map(Box::new),
-        rows: contents.rows,
-        dead_letters: contents.dead_letters,
-        late: contents.late,
+        counts: contents.counts,
         reason: contents.reason,
         compaction: contents.compaction,
         provenance: contents.provenance,

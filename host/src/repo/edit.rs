@@ -14,7 +14,7 @@ use super::{
     tree::FileEntry,
     writer::{ATTEMPTS, Finished},
 };
-use crate::clock;
+use crate::{clock, data::Counts};
 
 /// What an edit says about itself.
 #[derive(Clone, Debug, Default)]
@@ -201,7 +201,7 @@ impl Editor {
             epoch: self.state.head.epoch,
             marker: kept.map(|commit| commit.marker.clone()).unwrap_or_default(),
             state: kept.map(|commit| commit.state.clone()).unwrap_or_default(),
-            rows: edit.rows,
+            counts: Counts { rows: edit.rows, ..Counts::default() },
             base,
             reason: edit.reason.clone(),
             compaction: edit.compaction,

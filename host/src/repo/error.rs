@@ -169,9 +169,9 @@ pub enum Error {
     BadRetention { text: String, reason: String },
     /// A newer writer owns the branch.
     #[error(
-        "another writer took over branch `{branch}` of repo `{repo}` (epoch {theirs}, ours was {ours}); this one stops and has committed nothing since"
+        "branch `{branch}` of repo `{repo}` was taken over by {by} (epoch {theirs}, ours was {ours}); this writer is fenced: it stops, and has committed nothing since"
     )]
-    Fenced { repo: String, branch: String, ours: u64, theirs: u64 },
+    Fenced { repo: String, branch: String, ours: u64, theirs: u64, by: String },
     /// The branch belongs to another pipeline.
     #[error(
         "branch `{branch}` of repo `{repo}` is written by pipeline `{owner}`, so pipeline `{pipeline}` may not write it; choose another branch"
@@ -218,9 +218,12 @@ pub enum Error {
     Encode { format: &'static str, source: Cause },
     /// A column does not fit the format.
     #[error(
-        "column `{column}` of type {data_type} cannot be written as CSV; commit as parquet, arrow or ndjson, or map the column to plain ones"
+        "column `{column}` of type {data_type} cannot be kept in {format} files; commit in another format, parquet for most, or map the column to another type"
     )]
-    NotFlat { column: String, data_type: String },
+    NotStorable { column: String, data_type: String, format: &'static str },
+    /// A value does not fit the format.
+    #[error("row {row} cannot be kept in {format} files: {reason}; change the value, or leave the row out")]
+    Misfit { format: &'static str, row: usize, reason: String },
     /// Bytes are not of the format.
     #[error("{path} cannot be read as {format}")]
     Decode { path: String, format: &'static str, source: Cause },
@@ -256,8 +259,13 @@ pub enum Error {
     #[error("table `{table}` could be repo {repos}; write the repo's own name in double quotes")]
     AmbiguousTable { table: String, repos: String },
     /// Nothing tabular in the commit.
-    #[error("{reference} holds no table files{hint}; `spout list file {reference}` shows what it holds")]
-    NoTable { reference: String, hint: String },
+    #[error("{reference} holds no table files; `spout list file {reference}` shows what it holds")]
+    NoTable { reference: String },
+    /// All that came was set aside.
+    #[error(
+        "{reference} has no rows: every message was set aside ({letters} dead letters); `spout sql 'select code, reason from {table} limit 10'` shows why"
+    )]
+    OnlyDeadLetters { reference: String, letters: u64, table: String },
     /// A query met an error of ours on its way.
     #[error("the query cannot be answered: {what}")]
     Query {
@@ -356,7 +364,8 @@ impl Coded for Error {
             Self::NotThere { .. } => "E0538",
             Self::MixedFormats { .. } => "E0539",
             Self::Encode { .. } => "E0540",
-            Self::NotFlat { .. } => "E0541",
+            Self::NotStorable { .. } => "E0541",
+            Self::Misfit { .. } => "E0572",
             Self::Decode { .. } => "E0542",
             Self::MixedTypes { .. } => "E0543",
             Self::DeltaTypes { .. } => "E0565",
@@ -366,6 +375,7 @@ impl Coded for Error {
             Self::UnknownTable { .. } => "E0550",
             Self::AmbiguousTable { .. } => "E0551",
             Self::NoTable { .. } => "E0552",
+            Self::OnlyDeadLetters { .. } => "E0573",
             Self::Sql { .. } => "E0553",
             Self::Query { code, .. } => code,
             Self::NotAQuery { .. } => "E0554",

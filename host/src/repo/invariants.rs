@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Error, path,
+    Error,
+    holder::Holder,
+    path,
     record::{Commit, FileAdded, PutMode},
     tree::Tree,
 };
@@ -18,6 +20,8 @@ pub(super) struct Head {
     pub(super) epoch: u64,
     /// Checksum of the newest record.
     pub(super) checksum: String,
+    /// The writer that claimed the branch last.
+    pub(super) holder: Option<Holder>,
     /// The newest commit, without inline bytes.
     pub(super) commit: Option<Commit>,
 }
@@ -97,8 +101,14 @@ fn epoch_is_not_lower(Following { commit, head, .. }: Following<'_>) -> Result<(
             branch: commit.branch.clone(),
             ours: commit.epoch,
             theirs: head.epoch,
+            by: taker(head.holder.as_ref()),
         }),
     }
+}
+
+/// Who took a branch over, for people.
+pub(super) fn taker(holder: Option<&Holder>) -> String {
+    holder.map_or_else(|| "somebody who set it to another commit".to_owned(), |holder| holder.process.to_string())
 }
 
 fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>) -> Result<(), Error> {

@@ -40,9 +40,11 @@ mod follow;
 mod format;
 mod fsck;
 mod history;
+mod holder;
 mod index;
 mod invariants;
 mod layout;
+mod leftovers;
 mod object;
 mod open_commit;
 mod pack;
@@ -67,13 +69,16 @@ mod writer;
 
 pub use collect::{Collect, Collected};
 pub use compact::{Compacted, TARGET};
-pub use delta::{Publication, PublishedTable, Publisher, published};
+pub use delta::{Differences, Publication, PublishedTable, Publisher, differences, published};
 pub use diff::{Change, Changed, diff};
 pub use edit::{Edit, Editor};
 pub use error::{Cause, Error};
 pub use follow::{Added, AddedFile, Follower, Rewritten};
-pub use format::{Batches, ColumnStatistics, Encoded, Format, TableWriter, decode};
+pub use format::{
+    Batches, ColumnStatistics, Encoded, Format, Misfit, TableWriter, csv_text, decode, json_options, misfits, storable,
+};
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
+pub use holder::{Holder, Process};
 pub use open_commit::OpenCommit;
 pub use record::{Blob, Commit, FileAdded, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
 pub use reference::{MASTER, Reference};

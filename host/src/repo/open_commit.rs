@@ -135,8 +135,9 @@ impl OpenCommit {
             Format::Parquet => format!("tables/{}{}", self.branch, path::table(&path)),
             _ => "data".to_owned(),
         };
-        let blob = self.blob(Step::Data, &directory, table.format.extension(), table.bytes, table.sha256).await?;
-        let table = TableInfo { format: table.format, rows: table.rows, schema, columns: table.columns };
+        let Encoded { bytes, sha256, format, rows, columns, portable, .. } = table;
+        let blob = self.blob(Step::Data, &directory, format.extension(), bytes, sha256).await?;
+        let table = TableInfo { format, rows, schema, columns, portable };
         self.add(FileAdded { path, how, blob, table: Some(table) });
         Ok(())
     }

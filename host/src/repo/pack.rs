@@ -3,7 +3,7 @@
 //! A pack holds the bytes one after the other, then a table of where each is. It is named after the branch and the first
 //! record that was kept when it was made, so that whoever misses a record finds the pack by its name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Bytes, BytesMut};
 use object_store::path::Path;
@@ -61,6 +61,20 @@ impl Pack {
         let path = repo.layout.pack(branch, boundary);
         repo.objects.overwrite(Step::Pack, &path, self.body.freeze()).await
     }
+}
+
+/// Whether the pack of a boundary is there and holds these and nothing else; also if there is none and nothing is wanted.
+pub(super) async fn holds<'a>(
+    repo: &Repo,
+    branch: &str,
+    boundary: u64,
+    wanted: impl Iterator<Item = (&'a Slot, &'a Blob)>,
+) -> Result<bool, Error> {
+    let wanted: BTreeSet<String> = wanted.map(|(slot, blob)| key(slot, blob)).collect();
+    let path = repo.layout.pack(branch, boundary);
+    let Some(size) = repo.objects.size(&path).await? else { return Ok(wanted.is_empty()) };
+    let there = table(repo, &path, size).await?;
+    Ok(there.is_some_and(|(table, _)| table.len() == wanted.len() && table.keys().all(|key| wanted.contains(key))))
 }
 
 /// The bytes of `blob`, which was inline in the collected record of `slot`.

@@ -1,6 +1,6 @@
 //! What is needed: everything that a branch, a tag or a started commit leads to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Error,
@@ -8,18 +8,21 @@ use super::{
     index::Segment,
     layout::Layout,
     object::PARALLEL,
-    record::{Blob, Commit, Place, Record, Slot},
+    record::{Blob, Commit, Place, Record, Slot, TableInfo},
     repository::Repo,
     seal,
     snapshot::Snapshot,
     state::State,
 };
 use futures::{StreamExt, stream};
+use object_store::path::Path;
 
 /// What a record or an index says of an object, and who says so first.
 #[derive(Clone, Debug)]
 pub(super) struct Named {
     pub(super) blob: Blob,
+    /// What the record says of a table.
+    pub(super) table: Option<TableInfo>,
     pub(super) what: String,
 }
 
@@ -32,11 +35,13 @@ pub(super) struct Reach {
     pub(super) inline: BTreeMap<(Slot, String), Named>,
     /// Runs of the index.
     pub(super) segments: BTreeMap<String, Segment>,
+    /// Schemas of tables (IPC, base64), by key.
+    pub(super) schemas: BTreeMap<String, String>,
 }
 
 impl Reach {
-    fn blob(&mut self, blob: &Blob, what: impl FnOnce() -> String) {
-        let named = |what: String| Named { blob: blob.clone(), what };
+    fn blob(&mut self, blob: &Blob, table: Option<&TableInfo>, what: impl FnOnce() -> String) {
+        let named = |what: String| Named { blob: blob.clone(), table: table.cloned(), what };
         match &blob.place {
             Place::Object(name) => drop(self.objects.entry(name.clone()).or_insert_with(|| named(what()))),
             Place::Record(slot) => {
@@ -49,11 +54,12 @@ impl Reach {
 
     /// What one commit adds to the one before it. `commit` is without inline bytes.
     pub(super) fn commit(&mut self, commit: &Commit) {
+        self.schemas.extend(commit.schemas.clone());
         for file in &commit.files {
-            self.blob(&file.blob, || format!("{} of commit {}", file.path, commit.id));
+            self.blob(&file.blob, file.table.as_ref(), || format!("{} of commit {}", file.path, commit.id));
         }
         for (key, blob) in &commit.state {
-            self.blob(blob, || format!("the state of handler `{key}` of commit {}", commit.id));
+            self.blob(blob, None, || format!("the state of handler `{key}` of commit {}", commit.id));
         }
     }
 
@@ -64,6 +70,7 @@ impl Reach {
     /// All files of a snapshot.
     pub(super) async fn snapshot(&mut self, repo: &Repo, snapshot: &Snapshot) -> Result<(), Error> {
         self.segments(snapshot.segments());
+        self.schemas.extend(snapshot.schemas.clone());
         self.commit(&snapshot.commit);
         self.files(&State::of_snapshot(&repo.objects, &repo.layout, snapshot.clone())).await
     }
@@ -73,17 +80,17 @@ impl Reach {
         let mut files = state.files.scan("");
         while let Some((_, entry)) = files.next().await? {
             for piece in &entry.pieces {
-                self.blob(&piece.blob, || format!("{} of commit {commit}", entry.path));
+                self.blob(&piece.blob, piece.table.as_ref(), || format!("{} of commit {commit}", entry.path));
             }
         }
         Ok(())
     }
 
-    /// Everything that `repo` needs.
-    pub(super) async fn of(repo: &Repo) -> Result<Self, Error> {
+    /// Everything that `repo` needs, where the checkpoints `stale` go.
+    pub(super) async fn of(repo: &Repo, stale: &BTreeSet<Path>) -> Result<Self, Error> {
         let mut reach = Self::default();
         for branch in repo.branch_names().await? {
-            reach.branch(repo, &branch).await?;
+            reach.branch(repo, &branch, stale).await?;
         }
         for tag in repo.objects.directories(&repo.layout.tags()).await? {
             if let Some(snapshot) = repo.tag(&tag).await? {
@@ -92,14 +99,15 @@ impl Reach {
         }
         for started in repo.started().await? {
             for part in repo.staged(&started.id).await? {
-                part.files.iter().for_each(|file| reach.blob(&file.blob, || format!("started commit {}", started.id)));
+                let what = || format!("started commit {}", started.id);
+                part.files.iter().for_each(|file| reach.blob(&file.blob, file.table.as_ref(), what));
             }
         }
         Ok(reach)
     }
 
     /// The files where the branch's kept history begins, and what each record since then adds.
-    async fn branch(&mut self, repo: &Repo, branch: &str) -> Result<(), Error> {
+    async fn branch(&mut self, repo: &Repo, branch: &str, stale: &BTreeSet<Path>) -> Result<(), Error> {
         let boundary = repo.boundary(branch).await?;
         if boundary > 0
             && let Some(checkpoint) = checkpoint::newest(&repo.objects, &repo.layout, branch, boundary).await?
@@ -118,7 +126,7 @@ impl Reach {
             self.record(repo, seal::parse(&object, &bytes)?).await?;
         }
         for (path, _) in repo.objects.list(&repo.layout.checkpoints(branch)).await? {
-            if Layout::sequence(&path).is_none_or(|sequence| sequence < boundary) {
+            if stale.contains(&path) || Layout::sequence(&path).is_none_or(|sequence| sequence < boundary) {
                 continue;
             }
             let Some(bytes) = repo.objects.find(&path).await? else { continue };

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     format::{ColumnStatistics, Format},
+    holder::Process,
     snapshot::Snapshot,
 };
 pub use crate::data::Upstream;
-use crate::data::{Marker, PartitionId};
+use crate::data::{Counts, Marker, PartitionId};
 
 /// The newest format version this build reads, and the one it writes.
 pub(super) const VERSION: u32 = 1;
@@ -85,6 +86,9 @@ pub struct TableInfo {
     /// Statistics of its columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ColumnStatistics>,
+    /// Whether types that readers lack are stored as ones that they have; files of earlier versions have them as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub portable: bool,
 }
 
 /// One put of one commit.
@@ -170,13 +174,8 @@ pub struct Commit {
     pub jumped: BTreeMap<PartitionId, u64>,
     /// Handler snapshots, by handler.
     pub state: BTreeMap<String, Blob>,
-    /// Rows in the files, without dead letters.
-    pub rows: u64,
-    /// Messages set aside.
-    pub dead_letters: u64,
-    /// Rows that came too late for a handler, by handler.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub late: BTreeMap<String, u64>,
+    /// What became of the messages that its offsets cover.
+    pub counts: Counts,
     /// Why it was cut.
     pub reason: String,
     /// Whether it holds the same rows as its parent in other files.
@@ -216,6 +215,8 @@ pub(super) struct Claim {
     pub(super) at_ms: i64,
     /// The pipeline that writes from here on.
     pub(super) pipeline: String,
+    /// The process that it runs in.
+    pub(super) process: Process,
     /// SHA-256 of the record with this field empty.
     pub(super) checksum: String,
 }

@@ -177,12 +177,20 @@ impl Repo {
         for (index, piece) in file.pieces.iter().enumerate() {
             let bytes = self.piece(tree, file, piece).await?;
             let header = match (index, file.format, tree.schema(piece)) {
-                (1.., Some(Format::Csv), Some(schema)) => csv_header(schema)?,
+                (1.., Some(Format::Csv), Some(schema)) => csv_header(schema),
                 _ => Vec::new(),
             };
             whole.extend_from_slice(bytes.strip_prefix(header.as_slice()).unwrap_or(&bytes));
         }
         Ok(whole.freeze())
+    }
+
+    /// The columns of the table at `file`, which hold the rows of all its pieces.
+    ///
+    /// # Errors
+    /// [`Error::MixedTypes`] where the pieces do not fit.
+    pub fn columns(&self, tree: &Tree, file: &FileEntry) -> Result<SchemaRef, Error> {
+        table_schema(tree, [file])
     }
 
     async fn as_one_table(&self, tree: &Tree, file: &FileEntry) -> Result<Bytes, Error> {

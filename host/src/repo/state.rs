@@ -7,12 +7,13 @@ use futures::{StreamExt, stream};
 use super::{
     Error, Tree,
     checkpoint::{Checkpoint, hinted, newest},
-    index::{Index, Segments, merged},
+    holder::Holder,
+    index::{Index, Segment, Segments, dense, merged},
     invariants::Head,
     layout::Layout,
     object::Objects,
     path,
-    record::{Commit, FileAdded, PutMode, Record, Slot, VERSION},
+    record::{Claim, Commit, FileAdded, PutMode, Record, Slot, VERSION},
     seal,
     snapshot::{Entry, Located, Snapshot},
     tree::Piece,
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) hidden: Vec<(u64, u64)>,
     /// Records since the newest checkpoint.
     pub(super) since: u64,
+    /// The boundary whose dense index it stands on; see [`Checkpoint::floor`].
+    floor: u64,
 }
 
 impl State {
@@ -57,6 +60,7 @@ impl State {
             schemas: BTreeMap::new(),
             hidden: Vec::new(),
             since: 0,
+            floor: 0,
         }
     }
 
@@ -115,8 +119,9 @@ impl State {
     }
 
     fn resume(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { sequence, epoch, record, owner, deleted, snapshot, .. } = checkpoint;
-        self.head = Head { sequence, epoch, checksum: record, commit: None };
+        let Checkpoint { sequence, epoch, record, owner, holder, deleted, snapshot, floor, .. } = checkpoint;
+        self.floor = floor;
+        self.head = Head { sequence, epoch, checksum: record, holder, commit: None };
         (self.owner, self.deleted, self.since) = (owner, deleted, 0);
         if let Some(snapshot) = snapshot {
             self.set_to(snapshot);
@@ -186,10 +191,14 @@ impl State {
         self.since += 1;
         match record {
             Record::Commit(commit) => self.commit(commit.light()),
-            Record::Claim(claim) => (self.owner, self.deleted) = (claim.pipeline, false),
+            Record::Claim(claim) => {
+                let Claim { nonce, process, at_ms: seen_ms, .. } = claim;
+                self.head.holder = Some(Holder { nonce, process, seen_ms, left: false });
+                (self.owner, self.deleted) = (claim.pipeline, false);
+            }
             Record::Point(point) => {
                 (self.owner, self.deleted) = (String::new(), point.deleted);
-                self.head.commit = None;
+                (self.head.commit, self.head.holder) = (None, None);
                 self.files.reset(Vec::new());
                 self.ids.reset(Vec::new());
                 self.hidden.clear();
@@ -217,6 +226,7 @@ impl State {
             self.files.put(path::folded(&file.path), entry(file));
         }
         let slot = commit.slot();
+        self.head.holder.iter_mut().for_each(|holder| holder.see(&commit));
         self.deleted = false;
         self.head.commit = Some(commit);
         self.locate(slot);
@@ -275,12 +285,17 @@ impl State {
         state
     }
 
-    /// The head as something that others can start from, with everything that is not in objects yet written there.
+    /// The head as something that others can start from, which may outlive the branch: nothing is in it that is gone.
     pub(super) async fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
+        self.snapshot_of(dense(self.files.segments(), self.files.pending()).await?).await
+    }
+
+    /// The head, with everything that is not in objects yet written there.
+    async fn snapshot_of(&self, files: Vec<Segment>) -> Result<Option<Snapshot>, Error> {
         let Some(commit) = &self.head.commit else { return Ok(None) };
         Ok(Some(Snapshot {
             commit: Commit { base: None, ..commit.clone() },
-            files: merged(self.files.segments(), self.files.pending()).await?,
+            files,
             ids: merged(self.ids.segments(), self.ids.pending()).await?,
             schemas: self.schemas.clone(),
             hidden: self.hidden.clone(),
@@ -289,7 +304,17 @@ impl State {
 
     /// The checkpoint of this state, its segments written.
     pub(super) async fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        Ok(Checkpoint {
+        let files = merged(self.files.segments(), self.files.pending()).await?;
+        Ok(self.checkpoint_of(self.snapshot_of(files).await?, self.floor))
+    }
+
+    /// The same where history begins at `floor`: what was gone by then is in no page of its index.
+    pub(super) async fn dense_checkpoint(&self, floor: u64) -> Result<Checkpoint, Error> {
+        Ok(self.checkpoint_of(self.snapshot().await?, floor))
+    }
+
+    fn checkpoint_of(&self, snapshot: Option<Snapshot>, floor: u64) -> Checkpoint {
+        Checkpoint {
             version: VERSION,
             repo: self.repo.clone(),
             branch: self.branch.clone(),
@@ -297,10 +322,12 @@ impl State {
             epoch: self.head.epoch,
             record: self.head.checksum.clone(),
             owner: self.owner.clone(),
+            holder: self.head.holder.clone(),
             deleted: self.deleted,
-            snapshot: self.snapshot().await?,
+            snapshot,
+            floor,
             checksum: String::new(),
-        })
+        }
     }
 
     /// Writes a checkpoint of this state. Whoever comes later starts from it.

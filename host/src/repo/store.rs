@@ -1,5 +1,7 @@
 //! A store: where repos are, and how they are found and made.
 
+use std::path::PathBuf;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,15 @@ impl Store {
         };
         probe::admit(&objects, &proof).await?;
         Ok(Self { objects })
+    }
+
+    /// The directory of the store at `url`, where it is one; nothing is opened.
+    #[must_use]
+    pub fn local(url: &str) -> Option<PathBuf> {
+        match Place::of(url) {
+            Ok(Place::Directory(path)) => Some(path),
+            _ => None,
+        }
     }
 
     /// Opens the store at `url` to look at it: makes nothing.

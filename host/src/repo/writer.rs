@@ -11,7 +11,8 @@ use super::{
     draft::{Contents, draft},
     follow,
     format::sha256,
-    invariants::Head,
+    holder::{Holder, Process},
+    invariants::{Head, taker},
     object::Step,
     open_commit::OpenCommit,
     path,
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     clock,
-    data::{Advance, Marker, Part},
+    data::{Advance, Counts, Marker, Part},
 };
 
 /// How often a slot is tried while others write the branch.
@@ -48,12 +49,8 @@ pub struct CommitMeta {
     pub started_ms: i64,
     /// Why it was cut: rows, bytes, time, ended, force, memory, shutdown, schema.
     pub reason: String,
-    /// Rows in the files, without dead letters.
-    pub rows: u64,
-    /// Messages set aside.
-    pub dead_letters: u64,
-    /// Rows that came too late, by handler.
-    pub late: BTreeMap<String, u64>,
+    /// What became of the messages that the offsets cover.
+    pub counts: Counts,
     /// Shows the marker as this file too.
     pub marker_file: Option<String>,
     /// Commits of other repos that it was made from.
@@ -83,6 +80,8 @@ pub struct BranchWriter {
     epoch: u64,
     state: State,
     marker: Marker,
+    /// Who wrote the branch before and may still do so.
+    took_over: Option<Holder>,
     /// Hashes of the handler snapshots of the newest commit that is ours.
     stated: Vec<(String, String)>,
     /// False from before a creation until its outcome is known, also if the future is dropped in between.
@@ -109,6 +108,7 @@ impl BranchWriter {
                     pipeline: pipeline.to_owned(),
                 });
             }
+            let before = state.head.holder.clone();
             if !raise(repo, &mut state, pipeline, &nonce).await? {
                 state = repo.state(branch).await?;
                 continue;
@@ -116,7 +116,9 @@ impl BranchWriter {
             let marker = state.head.commit.as_ref().map(|commit| commit.marker.clone()).unwrap_or_default();
             let (repo, epoch) = (repo.clone(), state.head.epoch);
             let stated = state.head.commit.as_ref().map(|commit| hashes(&commit.state)).unwrap_or_default();
-            let mut writer = Self { repo, nonce, epoch, state, marker, stated, settled: true, checkpoint: None };
+            let took_over = before.filter(Holder::may_write);
+            let mut writer =
+                Self { repo, nonce, epoch, state, marker, took_over, stated, settled: true, checkpoint: None };
             writer.keep_up().await;
             return Ok(writer);
         }
@@ -127,6 +129,12 @@ impl BranchWriter {
     #[must_use]
     pub fn head(&self) -> Option<&Commit> {
         self.state.head.commit.as_ref()
+    }
+
+    /// Who wrote the branch before this writer, unless that one is known to have stopped. It is fenced now.
+    #[must_use]
+    pub fn took_over(&self) -> Option<&Holder> {
+        self.took_over.as_ref()
     }
 
     /// Where each partition goes on.
@@ -239,9 +247,7 @@ impl BranchWriter {
             marker,
             state,
             base: None,
-            rows: meta.rows,
-            dead_letters: meta.dead_letters,
-            late: meta.late,
+            counts: meta.counts,
             reason: meta.reason,
             compaction: false,
             provenance: meta.provenance,
@@ -309,13 +315,13 @@ impl BranchWriter {
 
     /// Where the slot of this writer was collected, nothing follows it; whoever wrote on is further ahead.
     async fn fenced(&self) -> Result<Error, Error> {
-        let theirs = match self.state.head.epoch > self.epoch {
-            true => self.state.head.epoch,
-            false => self.repo.state(self.branch()).await?.head.epoch,
+        let Head { epoch: theirs, holder, .. } = match self.state.head.epoch > self.epoch {
+            true => self.state.head.clone(),
+            false => self.repo.state(self.branch()).await?.head,
         };
         let (repo, branch) = (self.repo.name().to_owned(), self.branch().to_owned());
         Ok(match theirs > self.epoch {
-            true => Error::Fenced { repo, branch, ours: self.epoch, theirs },
+            true => Error::Fenced { repo, branch, ours: self.epoch, theirs, by: taker(holder.as_ref()) },
             false => Error::Swept { branch },
         })
     }
@@ -402,6 +408,7 @@ async fn raise(repo: &Repo, state: &mut State, pipeline: &str, nonce: &str) -> R
         previous: checksum,
         at_ms: clock::wall_ms(),
         pipeline: pipeline.to_owned(),
+        process: Process::own(),
         checksum: String::new(),
     };
     match slot::take(repo, Step::Claim, &state.branch, claim.sequence, &claim).await? {

@@ -17,36 +17,39 @@ const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, star
 const PATH_RULE: &str = "write it like /events/ or /{commit}.parquet: from the root, without `..`, and with \
                          no placeholder but {commit} and {part}";
 
-/// Checks one pipeline, and gives ids to handlers that have none.
-///
-/// # Errors
-/// The first thing that is wrong, at its line.
-pub(super) fn alone(loaded: &mut Loaded) -> Result<(), Error> {
+/// Checks one pipeline, and gives ids to handlers that have none: everything that is wrong, each at its line.
+pub(super) fn alone(loaded: &mut Loaded) -> Vec<Error> {
     name_handlers(&mut loaded.spec.node, "");
     let loaded = &*loaded;
-    name(loaded, "pipeline.name", &loaded.spec.pipeline.name, "the name of a pipeline")?;
-    name(loaded, "commit.branch", &loaded.spec.commit.branch, "the name of a branch")?;
-    stored(loaded)?;
-    paths(loaded)?;
-    producer(loaded)?;
-    handlers(loaded)?;
-    positive(loaded)?;
-    guarantee(loaded)?;
-    consumers(loaded)?;
-    grants(loaded)?;
-    test_spec::check(loaded)
+    let names = [
+        name(loaded, "pipeline.name", &loaded.spec.pipeline.name, "the name of a pipeline"),
+        name(loaded, "commit.branch", &loaded.spec.commit.branch, "the name of a branch"),
+    ];
+    let mut wrong: Vec<Error> = names.into_iter().filter_map(Result::err).collect();
+    if wrong.is_empty() {
+        wrong.extend(stored(loaded).err());
+    }
+    wrong.extend(paths(loaded).err());
+    wrong.extend(producer(loaded).err());
+    wrong.extend(references(loaded));
+    wrong.extend(handlers(loaded));
+    wrong.extend(positive(loaded));
+    wrong.extend(guarantee(loaded).err());
+    wrong.extend(consumers(loaded));
+    wrong.extend(grants(loaded));
+    wrong.extend(test_spec::check(loaded));
+    wrong
 }
 
-/// Checks that pipelines can run beside each other.
-///
-/// # Errors
-/// Two of them have one name, or write one branch.
-pub fn together(all: &[Loaded]) -> Result<(), Error> {
+/// What keeps pipelines from running beside each other: two of them have one name, or write one branch.
+#[must_use]
+pub fn together(all: &[Loaded]) -> Vec<Error> {
     let mut names: BTreeMap<&str, &Loaded> = BTreeMap::new();
+    let mut wrong = Vec::new();
     let mut reads_stdin = all.iter().filter(|loaded| loaded.spec.producer.stdin.is_some());
-    if let (Some(first), Some(second)) = (reads_stdin.next(), reads_stdin.next()) {
+    if let Some(first) = reads_stdin.next() {
         let what = format!("{} reads standard input already, and there is only one", first.place("producer.stdin"));
-        return Err(contradiction(second, "producer.stdin", what));
+        wrong.extend(reads_stdin.map(|second| contradiction(second, "producer.stdin", what.as_str())));
     }
     for loaded in all {
         let PipelineSpec { pipeline, commit, .. } = &loaded.spec;
@@ -55,12 +58,12 @@ pub fn together(all: &[Loaded]) -> Result<(), Error> {
         let pipeline = pipeline.name.clone();
         let name = first.place("pipeline.name");
         // A pipeline writes the repo of its own name, so that one branch can only be written twice under one name.
-        return Err(match first.spec.commit.branch == commit.branch {
+        wrong.push(match first.spec.commit.branch == commit.branch {
             true => Error::TwiceBranch { at, branch: format!("{pipeline}@{}", commit.branch), pipeline, first: name },
             false => Error::TwicePipeline { at, pipeline, first: name },
         });
     }
-    Ok(())
+    wrong
 }
 
 /// The plugin references of a spec with the path of each, in the order in which messages pass them.
@@ -152,7 +155,8 @@ fn bad_name(loaded: &Loaded, path: &str, value: &str, what: &'static str, rule: 
 }
 
 fn contradiction(loaded: &Loaded, path: &str, what: impl Into<String>) -> Error {
-    Error::Contradiction { at: loaded.place(path), pipeline: loaded.spec.pipeline.name.clone(), what: what.into() }
+    let (key, pipeline) = (path.to_owned(), loaded.spec.pipeline.name.clone());
+    Error::Contradiction { at: loaded.place(path), key, pipeline, what: what.into() }
 }
 
 fn paths(loaded: &Loaded) -> Result<(), Error> {
@@ -240,17 +244,6 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
             format!("the decoder {} cannot work: {reason}", native.name()),
         ));
     }
-    for (path, reference) in plugins(&loaded.spec) {
-        let pinned = reference.split_once('@');
-        let digest = pinned.is_none_or(|(_, digest)| {
-            let hex = digest.strip_prefix("sha256:").unwrap_or_default();
-            (8..=64).contains(&hex.len()) && hex.chars().all(|c| c.is_ascii_hexdigit())
-        });
-        if !is_name(plugin_name(reference)) || !digest {
-            let rule = "write the plugin's name, or name@sha256:… with its digest";
-            return Err(bad_name(loaded, &path, reference, "the name of a plugin", rule));
-        }
-    }
     if let Some((key, what)) = super::sources::problem(source) {
         return Err(contradiction(loaded, &format!("producer.{}.{key}", source.key()), what));
     }
@@ -262,6 +255,20 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         return Err(contradiction(loaded, "producer.stream.start", what));
     }
     Ok(())
+}
+
+/// References of plugins that are none.
+fn references(loaded: &Loaded) -> Vec<Error> {
+    let rule = "write the plugin's name, or name@sha256:… with its digest";
+    let sound = |reference: &str| {
+        let digest = reference.split_once('@').is_none_or(|(_, digest)| {
+            let hex = digest.strip_prefix("sha256:").unwrap_or_default();
+            (8..=64).contains(&hex.len()) && hex.chars().all(|c| c.is_ascii_hexdigit())
+        });
+        is_name(plugin_name(reference)) && digest
+    };
+    let wrong = plugins(&loaded.spec).into_iter().filter(|(_, reference)| !sound(reference));
+    wrong.map(|(path, reference)| bad_name(loaded, &path, reference, "the name of a plugin", rule)).collect()
 }
 
 /// Compares the guarantee that the spec demands with what its source can promise.
@@ -280,33 +287,34 @@ fn guarantee(loaded: &Loaded) -> Result<(), Error> {
     }
 }
 
-fn handlers(loaded: &Loaded) -> Result<(), Error> {
+fn handlers(loaded: &Loaded) -> Vec<Error> {
     let mut seen = Vec::new();
+    let mut wrong = Vec::new();
     for (at, node) in all_handlers(&loaded.spec.node, "node") {
         let path = format!("{at}.id");
         let id = node.id();
-        name(loaded, &path, id, "the id of a handler")?;
+        wrong.extend(name(loaded, &path, id, "the id of a handler").err());
         if id == "decode" {
-            return Err(bad_name(loaded, &path, id, "the id of a handler", "it is the decoder's; choose another"));
+            wrong.push(bad_name(loaded, &path, id, "the id of a handler", "it is the decoder's; choose another"));
         }
         if seen.contains(&id) {
             let pipeline = loaded.spec.pipeline.name.clone();
-            return Err(Error::TwiceHandler { at: loaded.place(&path), pipeline, id: id.to_owned() });
+            wrong.push(Error::TwiceHandler { at: loaded.place(&path), pipeline, id: id.to_owned() });
         }
         seen.push(id);
         match node {
             NodeSpec::Filter(filter) if filter.r#where.trim().is_empty() => {
                 let what = format!("the handler `{id}` filters by nothing; write an expression into where");
-                return Err(contradiction(loaded, &format!("{at}.where"), what));
+                wrong.push(contradiction(loaded, &format!("{at}.where"), what));
             }
             NodeSpec::Map(map) if is_default(&map.columns) && map.drop.is_empty() && map.select.is_empty() => {
                 let what = format!("the handler `{id}` changes nothing; give it columns, drop or select");
-                return Err(contradiction(loaded, &at, what));
+                wrong.push(contradiction(loaded, &at, what));
             }
-            other => empty_lists(loaded, &at, other)?,
+            other => wrong.extend(empty_lists(loaded, &at, other).err()),
         }
     }
-    Ok(())
+    wrong
 }
 
 /// Refuses lists that a handler cannot do without.
@@ -328,7 +336,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn positive(loaded: &Loaded) -> Result<(), Error> {
+fn positive(loaded: &Loaded) -> Vec<Error> {
     let spec = &loaded.spec;
     let (flush, limits) = (&spec.commit.flush, &spec.limits);
     let mut zero = vec![
@@ -348,38 +356,37 @@ fn positive(loaded: &Loaded) -> Result<(), Error> {
         zero.push(("producer.stream.fetch.bytes", stream.fetch.bytes.0 == 0));
         zero.push(("producer.stream.discoverEvery", stream.discover_every.0.is_zero()));
     }
-    match zero.into_iter().find(|(_, is_zero)| *is_zero) {
-        None => Ok(()),
-        Some((path, _)) => Err(Error::WrongValue {
-            at: loaded.place(path),
-            path: path.to_owned(),
-            found: "0".into(),
-            expected: "it has to be more; leave it out for the default".into(),
-        }),
-    }
+    let wrong = zero.into_iter().filter(|(_, is_zero)| *is_zero).map(|(path, _)| Error::WrongValue {
+        at: loaded.place(path),
+        path: path.to_owned(),
+        found: "0".into(),
+        expected: "it has to be more; leave it out for the default".into(),
+    });
+    wrong.collect()
 }
 
-fn consumers(loaded: &Loaded) -> Result<(), Error> {
-    for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
-        if let Some((key, what)) = consumer.problem() {
-            return Err(contradiction(loaded, &format!("consumers[{index}].{key}"), what));
-        }
-    }
-    Ok(())
+fn consumers(loaded: &Loaded) -> Vec<Error> {
+    let problem = |(index, consumer): (usize, &crate::consumer::ConsumerSpec)| {
+        let (key, what) = consumer.problem()?;
+        Some(contradiction(loaded, &format!("consumers[{index}].{key}"), what))
+    };
+    loaded.spec.consumers.iter().enumerate().filter_map(problem).collect()
 }
 
-fn grants(loaded: &Loaded) -> Result<(), Error> {
+fn grants(loaded: &Loaded) -> Vec<Error> {
     let used: Vec<&str> = plugins(&loaded.spec).into_iter().map(|(_, reference)| plugin_name(reference)).collect();
+    let mut wrong = Vec::new();
     for (plugin, grant) in &loaded.spec.grants {
         let path = format!("grants.{plugin}");
         if !used.contains(&plugin.as_str()) {
             let (at, pipeline): (Place, String) = (loaded.place(&path), loaded.spec.pipeline.name.clone());
-            return Err(Error::StrayGrant { at, pipeline, plugin: plugin.clone(), advice: near::advice(plugin, used) });
+            let advice = near::advice(plugin, used.iter().copied());
+            wrong.push(Error::StrayGrant { at, pipeline, plugin: plugin.clone(), advice });
         }
         for inside in grant.dirs.keys() {
             let path = format!("{path}.dirs.{inside}");
-            name(loaded, &path, inside, "the name of a directory inside the plugin")?;
+            wrong.extend(name(loaded, &path, inside, "the name of a directory inside the plugin").err());
         }
     }
-    Ok(())
+    wrong
 }

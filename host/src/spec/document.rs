@@ -5,7 +5,11 @@ use std::{collections::HashMap, path::Path};
 use serde_json::Number;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, StrInput, Tag};
 
-use super::error::{Error, Place};
+use super::{
+    error::{Error, Place},
+    test_spec::digits,
+};
+use crate::plugin::Setting;
 
 /// Most bytes of one spec file.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
@@ -82,22 +86,36 @@ impl Node {
         }
     }
 
-    /// The tree without its lines, for a value that did not come from a file.
-    pub(super) fn of(value: &serde_json::Value) -> Self {
-        use serde_json::Value;
-        let tree = match value {
-            Value::Null => Tree::Null,
-            Value::Bool(value) => Tree::Bool(*value),
-            Value::Number(number) => Tree::Number(number.clone(), number.to_string()),
-            Value::String(text) => Tree::Text(text.clone()),
-            Value::Array(list) => Tree::List(list.iter().map(Self::of).collect()),
-            Value::Object(map) => {
-                let entry =
-                    |(key, value): (&String, &Value)| Entry { key: key.clone(), line: 0, value: Self::of(value) };
-                Tree::Map(map.iter().map(entry).collect())
+    /// Makes texts of the numbers whose digits JSON's readers would lose, for values that are compared digit by digit.
+    pub(super) fn keep_digits(&mut self) {
+        match &mut self.tree {
+            Tree::Number(number, text) => {
+                if digits(text).is_some_and(|written| digits(&number.to_string()) != Some(written)) {
+                    self.tree = Tree::Text(std::mem::take(text));
+                }
             }
+            Tree::List(list) => list.iter_mut().for_each(Self::keep_digits),
+            Tree::Map(entries) => entries.iter_mut().for_each(|entry| entry.value.keep_digits()),
+            Tree::Null | Tree::Bool(_) | Tree::Text(_) => {}
+        }
+    }
+
+    /// The tree of a setting, without lines.
+    pub(super) fn of(setting: &Setting) -> Self {
+        let tree = match setting {
+            Setting::Null => Tree::Null,
+            Setting::Bool(value) => Tree::Bool(*value),
+            Setting::Number(number) => Tree::Number(number.clone(), number.to_string()),
+            Setting::Text(text) => Tree::Text(text.clone()),
+            Setting::List(list) => Tree::List(list.iter().map(Self::of).collect()),
+            Setting::Map(entries) => Tree::Map(Self::entries(entries.iter().map(|(key, value)| (key, value)))),
         };
         Self { line: 0, tree }
+    }
+
+    /// Entries of settings, without lines.
+    pub(super) fn entries<'a>(settings: impl Iterator<Item = (&'a String, &'a Setting)>) -> Vec<Entry> {
+        settings.map(|(key, value)| Entry { key: key.clone(), line: 0, value: Self::of(value) }).collect()
     }
 
     /// What this is, for a message: `the text "many"`.

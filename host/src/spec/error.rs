@@ -140,6 +140,8 @@ pub enum Error {
     Contradiction {
         /// Where.
         at: Place,
+        /// The key with what it is within.
+        key: String,
         /// The pipeline.
         pipeline: String,
         /// What contradicts what, and what to do.
@@ -192,6 +194,56 @@ pub enum Error {
         /// The first one.
         first: Place,
     },
+}
+
+impl Error {
+    /// Where it is; `None` for a file that cannot be read at all.
+    #[must_use]
+    pub fn place(&self) -> Option<&Place> {
+        match self {
+            Self::Read { .. } | Self::Empty { .. } => None,
+            Self::Syntax { at, .. }
+            | Self::UnknownKey { at, .. }
+            | Self::WrongValue { at, .. }
+            | Self::Missing { at, .. }
+            | Self::TooMuch { at, .. }
+            | Self::TwiceKey { at, .. }
+            | Self::BadName { at, .. }
+            | Self::StreamConfigs { at, .. }
+            | Self::Contradiction { at, .. }
+            | Self::TwiceHandler { at, .. }
+            | Self::StrayGrant { at, .. }
+            | Self::TwicePipeline { at, .. }
+            | Self::TwiceBranch { at, .. } => Some(at),
+        }
+    }
+
+    /// The file that it is about.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Read { path, .. } | Self::Empty { path } => Some(path),
+            other => other.place().map(|place| place.file.as_path()),
+        }
+    }
+
+    /// The key that it is about, with what that is within.
+    #[must_use]
+    pub fn key(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey { path, .. } | Self::WrongValue { path, .. } | Self::BadName { path, .. } => {
+                Some(path.clone())
+            }
+            Self::Missing { within, .. } => Some(within.trim_matches('`').to_owned()),
+            Self::TwiceKey { key, .. } => Some(key.clone()),
+            Self::StreamConfigs { key, .. } => Some(format!("producer.streamConfigs.{key}")),
+            Self::Contradiction { key, .. } => Some(key.clone()),
+            Self::StrayGrant { plugin, .. } => Some(format!("grants.{plugin}")),
+            Self::TwiceHandler { .. } => Some("node".into()),
+            Self::TwicePipeline { .. } | Self::TwiceBranch { .. } => Some("pipeline.name".into()),
+            Self::Read { .. } | Self::Empty { .. } | Self::Syntax { .. } | Self::TooMuch { .. } => None,
+        }
+    }
 }
 
 impl Coded for Error {

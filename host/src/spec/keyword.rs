@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::document::{Node, Tree};
+use crate::plugin::Setting;
 
 /// `table_elements` as `tableElements`.
 pub(super) fn camel(key: &str) -> Cow<'_, str> {
@@ -46,7 +47,7 @@ pub(super) fn as_other(node: &mut Node, schema: &Map<String, Value>) {
         }
         return;
     };
-    if let Ok(value) = serde_json::from_str::<Value>(text) {
+    if let Ok(value) = serde_json::from_str::<Setting>(text) {
         let other = Node::of(&value);
         if allows(schema, &other.tree) {
             node.tree = other.tree;

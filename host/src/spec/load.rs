@@ -78,6 +78,43 @@ impl Loaded {
 /// # Errors
 /// The file cannot be read, or something in it is wrong; the message names the line.
 pub fn load(path: &Path) -> Result<Vec<Loaded>, Error> {
+    first(every(path))
+}
+
+/// Reads several files and checks that their pipelines can run together.
+///
+/// # Errors
+/// As [`load`], or two of the pipelines get into each other's way.
+pub fn load_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Loaded>, Error> {
+    first(load_every(paths))
+}
+
+/// Reads several files: the pipelines that can be read, and everything that is wrong with them and the others.
+#[must_use]
+pub fn load_every<P: AsRef<Path>>(paths: &[P]) -> (Vec<Loaded>, Vec<Error>) {
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    for path in paths {
+        let (loaded, problems) = every(path.as_ref());
+        all.extend(loaded);
+        wrong.extend(problems);
+    }
+    wrong.extend(check::together(&all));
+    (all, wrong)
+}
+
+fn first((all, mut wrong): (Vec<Loaded>, Vec<Error>)) -> Result<Vec<Loaded>, Error> {
+    if wrong.is_empty() { Ok(all) } else { Err(wrong.remove(0)) }
+}
+
+fn every(path: &Path) -> (Vec<Loaded>, Vec<Error>) {
+    match text(path) {
+        Ok((text, base_dir)) => parse_every(&text, path, &base_dir),
+        Err(error) => (Vec::new(), vec![error]),
+    }
+}
+
+/// The text of a file, and the directory it is in.
+fn text(path: &Path) -> Result<(String, PathBuf), Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let length = fs::metadata(path).map_err(read)?.len();
     if length > MAX_BYTES {
@@ -91,21 +128,7 @@ pub fn load(path: &Path) -> Result<Vec<Loaded>, Error> {
         Error::Syntax { at: Place::new(path, line + 1), what: "it is not UTF-8 text".into() }
     })?;
     let absolute = std::path::absolute(path).map_err(|source: io::Error| read(source))?;
-    let base_dir = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-    parse(&text, path, &base_dir)
-}
-
-/// Reads several files and checks that their pipelines can run together.
-///
-/// # Errors
-/// As [`load`], or two of the pipelines get into each other's way.
-pub fn load_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Loaded>, Error> {
-    let mut all = Vec::new();
-    for path in paths {
-        all.extend(load(path.as_ref())?);
-    }
-    check::together(&all)?;
-    Ok(all)
+    Ok((text, absolute.parent().unwrap_or(Path::new("/")).to_owned()))
 }
 
 /// Reads the pipelines of a text as if it came from the file `path`.
@@ -113,24 +136,50 @@ pub fn load_all<P: AsRef<Path>>(paths: &[P]) -> Result<Vec<Loaded>, Error> {
 /// # Errors
 /// As [`load`].
 pub fn parse(text: &str, path: &Path, base_dir: &Path) -> Result<Vec<Loaded>, Error> {
-    let nodes = document::read(text, path)?;
-    if nodes.is_empty() {
-        return Err(Error::Empty { path: path.to_owned() });
-    }
-    nodes.into_iter().map(|node| loaded(node, path, base_dir)).collect()
+    first(parse_every(text, path, base_dir))
 }
 
-fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<Loaded, Error> {
-    Shape { root: spec_schema(), file: path, texts: false }.fit(&mut node, "")?;
+/// Reads the pipelines of a text: those that can be read, and everything that is wrong with them and the others.
+#[must_use]
+pub fn parse_every(text: &str, path: &Path, base_dir: &Path) -> (Vec<Loaded>, Vec<Error>) {
+    let nodes = match document::read(text, path) {
+        Ok(nodes) if nodes.is_empty() => return (Vec::new(), vec![Error::Empty { path: path.to_owned() }]),
+        Ok(nodes) => nodes,
+        Err(error) => return (Vec::new(), vec![error]),
+    };
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    for node in nodes {
+        match loaded(node, path, base_dir) {
+            Ok((loaded, problems)) => {
+                all.push(loaded);
+                wrong.extend(problems);
+            }
+            Err(problems) => wrong.extend(problems),
+        }
+    }
+    (all, wrong)
+}
+
+/// One document as a pipeline, with what is wrong with it; or, if it is none, why not.
+fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<Error>), Vec<Error>> {
+    let misfits = Shape::new(spec_schema(), path, false).fit(&mut node, "");
+    if !misfits.is_empty() {
+        return Err(misfits);
+    }
+    if let Tree::Map(entries) = &mut node.tree {
+        entries.iter_mut().filter(|entry| entry.key == "tests").for_each(|entry| entry.value.keep_digits());
+    }
     let mut lines = Lines::default();
     note(&node, String::new(), &mut lines.0);
     let mut json = String::new();
     node.write_json(&mut json);
-    let spec: PipelineSpec = serde_json::from_str(&json).map_err(|error| Error::WrongValue {
-        at: Place::new(path, node.line),
-        path: "the document".into(),
-        found: "not a pipeline spec".into(),
-        expected: strip_position(&error.to_string()),
+    let spec: PipelineSpec = serde_json::from_str(&json).map_err(|error| {
+        vec![Error::WrongValue {
+            at: Place::new(path, node.line),
+            path: "the document".into(),
+            found: "not a pipeline spec".into(),
+            expected: strip_position(&error.to_string()),
+        }]
     })?;
     let mut loaded = Loaded {
         spec,
@@ -140,10 +189,10 @@ fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<Loaded, Error>
         digest: String::new(),
         lines,
     };
-    stream_configs::apply(&mut loaded)?;
-    check::alone(&mut loaded)?;
+    stream_configs::apply(&mut loaded).map_err(|error| vec![error])?;
+    let problems = check::alone(&mut loaded);
     loaded.digest = digest(&loaded.spec);
-    Ok(loaded)
+    Ok((loaded, problems))
 }
 
 /// The same for specs that mean the same: fields in the order of the structs, defaults written out. Tests do not count:

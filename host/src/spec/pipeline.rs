@@ -169,7 +169,9 @@ pub enum Publish {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FlushSpec {
-    /// Rows of one commit.
+    /// About so many rows make a commit. It can be cut only where a fetch ends, because only there the place in the source is
+    /// known; no fetch brings more messages than this. From one partition, with one row a message, it is exact where nothing
+    /// else cuts first.
     pub rows: u64,
     /// Arrow bytes of one commit, in memory.
     pub bytes: ByteSize,

@@ -10,15 +10,13 @@ use super::{
 };
 use crate::plugin::Settings;
 
-/// Fits `settings`, which are at `path` of the spec, to the plugin's own schema.
-///
-/// # Errors
-/// A setting that the plugin does not know, lacks, or cannot take; at its line of the spec.
-pub fn check_settings(loaded: &Loaded, path: &str, settings: &Settings, schema: &Value) -> Result<(), Error> {
-    let written = Value::Object(settings.0.clone().into_iter().collect());
-    let mut node = Node::of(&written);
+/// Fits `settings`, which are at `path` of the spec, to the plugin's own schema: every setting that the plugin does not know,
+/// lacks, or cannot take, at its line of the spec.
+#[must_use]
+pub fn check_settings(loaded: &Loaded, path: &str, settings: &Settings, schema: &Value) -> Vec<Error> {
+    let mut node = Node { line: 0, tree: Tree::Map(Node::entries(settings.0.iter())) };
     place(&mut node, path, loaded);
-    Shape { root: schema, file: &loaded.path, texts: true }.fit(&mut node, path)
+    Shape::new(schema, &loaded.path, true).fit(&mut node, path)
 }
 
 /// Gives every node the line its path has in the spec.
@@ -64,8 +62,9 @@ mod tests {
         });
         let loaded = parse(&text, Path::new("s.yaml"), Path::new("/")).unwrap().remove(0);
         let settings = &loaded.spec.producer.stream.as_ref().unwrap().settings;
-        let said = check_settings(&loaded, "producer.stream.settings", settings, &schema).err();
-        assert_eq!(said.map(|error| error.to_string()).as_deref(), expected);
+        let said = check_settings(&loaded, "producer.stream.settings", settings, &schema);
+        let said: Vec<String> = said.iter().map(ToString::to_string).collect();
+        assert_eq!(said.iter().map(String::as_str).collect::<Vec<_>>(), expected.into_iter().collect::<Vec<_>>());
     }
 
     #[test]

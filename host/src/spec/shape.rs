@@ -3,7 +3,7 @@
 //! Serde alone would lose the line within tagged and untagged enums, and would say little about which key was meant.
 //! What passes here deserializes; serde then only builds the structs.
 
-use std::{path::Path, str::FromStr};
+use std::{cell::RefCell, path::Path, str::FromStr};
 
 use serde_json::{Map, Value};
 
@@ -28,15 +28,26 @@ pub(super) struct Shape<'a> {
     /// Whether values arrive as texts where they are used, as settings of plugins do: then `"5"` is a number too, `5` a
     /// text, and keys have one spelling only.
     pub texts: bool,
+    /// What is wrong within maps and lists, where looking goes on behind it.
+    found: RefCell<Vec<Error>>,
 }
 
 impl<'a> Shape<'a> {
-    /// Fits `node`, which is at `path` of its document, to the schema.
-    ///
-    /// # Errors
-    /// Something in `node` is unknown, missing, or of the wrong type or value.
-    pub(super) fn fit(&self, node: &mut Node, path: &str) -> Result<(), Error> {
-        self.node(node, self.root, path)
+    pub(super) fn new(root: &'a Value, file: &'a Path, texts: bool) -> Self {
+        Self { root, file, texts, found: RefCell::default() }
+    }
+
+    /// Fits `node`, which is at `path` of its document, to the schema; everything in it that is unknown, missing, or of the wrong
+    /// type or value.
+    pub(super) fn fit(&self, node: &mut Node, path: &str) -> Vec<Error> {
+        let last = self.node(node, self.root, path);
+        self.note(last);
+        self.found.take()
+    }
+
+    /// Keeps an error for later: what comes behind it is looked at too.
+    fn note(&self, result: Result<(), Error>) {
+        self.found.borrow_mut().extend(result.err());
     }
 
     fn node(&self, node: &mut Node, schema: &'a Value, path: &str) -> Result<(), Error> {
@@ -59,9 +70,11 @@ impl<'a> Shape<'a> {
             Tree::Map(_) => self.map(node, schema, path),
             Tree::List(list) => {
                 let Some(items) = schema.get("items") else { return Ok(()) };
-                list.iter_mut()
-                    .enumerate()
-                    .try_for_each(|(index, item)| self.node(item, items, &format!("{path}[{index}]")))
+                for (index, item) in list.iter_mut().enumerate() {
+                    let fitted = self.node(item, items, &format!("{path}[{index}]"));
+                    self.note(fitted);
+                }
+                Ok(())
             }
             Tree::Text(_) => self.text(node, schema, path),
             Tree::Number(..) => self.number(node, schema, path),
@@ -99,21 +112,31 @@ impl<'a> Shape<'a> {
         let line = node.line;
         let Tree::Map(entries) = &mut node.tree else { return Ok(()) };
         let mut seen: Vec<(String, usize)> = Vec::new();
+        let mut strays: Vec<String> = Vec::new();
         for entry in entries {
             let inner = join(path, &entry.key);
             if let Some((name, value)) = properties.and_then(|properties| self.property(properties, &entry.key)) {
                 name.clone_into(&mut entry.key);
                 if let Some((_, first)) = seen.iter().find(|(key, _)| key == name) {
                     let at = Place::new(self.file, entry.line);
-                    return Err(Error::TwiceKey { at, key: name.clone(), first: *first });
+                    self.note(Err(Error::TwiceKey { at, key: name.clone(), first: *first }));
+                    continue;
                 }
                 seen.push((name.clone(), entry.line));
-                self.node(&mut entry.value, value, &inner)?;
+                let fitted = self.node(&mut entry.value, value, &inner);
+                self.note(fitted);
             } else {
-                self.free(entry.line, &entry.key, &mut entry.value, schema, &inner)?;
+                let fitted = self.free(entry.line, &entry.key, &mut entry.value, schema, &inner);
+                strays.extend(fitted.is_err().then(|| entry.key.clone()));
+                self.note(fitted);
             }
         }
-        self.missing(line, schema, &seen, path)
+        // A key that was meant by one that is none is not missing.
+        let meant = |name: &str| strays.iter().any(|stray| nearest(stray, [name]).is_some());
+        for missing in required(schema).filter(|name| !seen.iter().any(|(key, _)| key == name) && !meant(name)) {
+            self.note(Err(self.missing(line, schema, missing, path)));
+        }
+        Ok(())
     }
 
     /// A key that is not one of the schema's own: welcome where the keys are the user's.
@@ -154,20 +177,11 @@ impl<'a> Shape<'a> {
         Error::UnknownKey { at: Place::new(self.file, line), key: key.to_owned(), path: path.to_owned(), advice }
     }
 
-    fn missing(
-        &self,
-        line: usize,
-        schema: &Map<String, Value>,
-        seen: &[(String, usize)],
-        path: &str,
-    ) -> Result<(), Error> {
-        let Some(missing) = required(schema).find(|name| !seen.iter().any(|(key, _)| key == name)) else {
-            return Ok(());
-        };
+    fn missing(&self, line: usize, schema: &Map<String, Value>, missing: &str, path: &str) -> Error {
         let about = schema.get("properties").and_then(|properties| properties.get(missing));
         let about = about.map(|schema| self.target(schema)).and_then(|schema| schema.get("description"));
         let about = about.and_then(Value::as_str).and_then(|text| text.lines().next()).unwrap_or_default();
-        Err(Error::Missing {
+        Error::Missing {
             at: Place::new(self.file, line),
             within: within(path),
             missing: format!("`{missing}`"),
@@ -175,7 +189,7 @@ impl<'a> Shape<'a> {
                 "" => format!("add `{missing}: …`"),
                 about => format!("add `{missing}: …` ({})", lower_first(about)),
             },
-        })
+        }
     }
 
     fn text(&self, node: &Node, schema: &Map<String, Value>, path: &str) -> Result<(), Error> {

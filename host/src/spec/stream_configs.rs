@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::{Loaded, PipelineSpec, error::Error, near};
 use crate::{
     data::{ByteSize, Period},
-    plugin::Settings,
+    plugin::{Setting, Settings},
     producer::{ConsumerType, DecoderSpec, FetchSpec, MetadataColumn, NativeDecoder, PluginDecoder, Start, StreamSpec},
 };
 
@@ -39,6 +39,7 @@ pub(super) fn apply(loaded: &mut Loaded) -> Result<(), Error> {
     let Some(configs) = loaded.spec.producer.stream_configs.take() else { return Ok(()) };
     if loaded.spec.producer.stream.is_some() {
         return Err(Error::Contradiction {
+            key: "producer.streamConfigs".into(),
             at: loaded.place(AT),
             pipeline: loaded.spec.pipeline.name.clone(),
             what: "producer has both stream and streamConfigs, which say the same; keep one of them".into(),
@@ -184,26 +185,27 @@ impl Translation<'_> {
         };
         let name = plugin_name(class, &["MessageDecoder", "Decoder"]).map_err(|what| self.bad(&key, what))?;
         let name = name.strip_prefix("kafka").filter(|rest| class.contains('.') && !rest.is_empty()).unwrap_or(&name);
-        let mut native = settings.clone();
-        native.insert("type".into(), Value::from(name));
-        match (name, serde_json::from_value::<NativeDecoder>(Value::Object(native.into_iter().collect()))) {
+        let text = |(key, setting): (&String, &Setting)| (key.clone(), Value::from(setting.to_string()));
+        let typed = std::iter::once(("type".to_owned(), Value::from(name)));
+        let native = settings.iter().map(text).chain(typed).collect();
+        match (name, serde_json::from_value::<NativeDecoder>(Value::Object(native))) {
             ("json" | "raw", Ok(decoder)) => Ok(Some(DecoderSpec::Native(decoder))),
             ("json" | "raw", Err(error)) => Err(self
                 .bad(&key, format!("is the native decoder {name}, which does not take these decoder.prop: {error}"))),
             (name, _) => {
                 let plugin = name.strip_prefix("plugin:").unwrap_or(name).to_owned();
-                let settings = Settings(settings.into_iter().collect());
+                let settings = Settings(settings);
                 Ok(Some(DecoderSpec::Plugin(PluginDecoder { plugin, name: String::new(), settings })))
             }
         }
     }
 
     /// Takes out every key that starts with `prefix`, without it.
-    fn take_all(&mut self, prefix: &str) -> BTreeMap<String, Value> {
+    fn take_all(&mut self, prefix: &str) -> BTreeMap<String, Setting> {
         let under: Vec<&str> = self.keys.keys().copied().filter(|key| key.starts_with(prefix)).collect();
         under
             .into_iter()
-            .filter_map(|key| Some((key.strip_prefix(prefix)?.to_owned(), Value::from(self.keys.remove(key)?))))
+            .filter_map(|key| Some((key.strip_prefix(prefix)?.to_owned(), Setting::from(self.keys.remove(key)?))))
             .collect()
     }
 
@@ -258,7 +260,7 @@ impl Translation<'_> {
     fn rest(&mut self, spec: &mut PipelineSpec) -> Result<Vec<(String, String)>, Error> {
         let kind = self.keys.remove("streamType").unwrap_or_default().to_owned();
         let prefix = format!("stream.{kind}.");
-        let (mut settings, mut keys) = (BTreeMap::new(), Vec::new());
+        let (mut settings, mut keys) = (BTreeMap::<String, Setting>::new(), Vec::new());
         for (&key, &value) in &self.keys {
             let Some(name) = key.strip_prefix(&prefix) else { return Err(self.bad(key, stray(key, &kind))) };
             if let Some(why) = without_counterpart(name) {
@@ -267,7 +269,7 @@ impl Translation<'_> {
             // Pinot hands `consumer.prop.x` to the client as `x`.
             let name = name.strip_prefix("consumer.prop.").unwrap_or(name);
             keys.push((name.to_owned(), key.to_owned()));
-            if settings.insert(name.to_owned(), Value::from(value)).is_some() {
+            if settings.insert(name.to_owned(), value.into()).is_some() {
                 return Err(self.bad(key, format!("sets `{name}` a second time; keep one of them")));
             }
         }

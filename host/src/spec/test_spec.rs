@@ -41,7 +41,8 @@ pub struct TestSpec {
     #[serde(default)]
     pub steps: Vec<StepSpec>,
     /// The rows that come out, in order, as in `[{id: 1}]`. Columns that no row names are not looked at; one that only
-    /// some rows name is null in the others.
+    /// some rows name is null in the others. Values are compared exactly: numbers by their digits, a text is never a number. A
+    /// decimal can be written as text, `NaN` and `inf` as such, a time as text or as what its column counts.
     #[serde(default)]
     pub expect: Option<Vec<Row>>,
     /// The columns that come out with their types, in order, as in `{id: int64, kind: utf8}`.
@@ -62,7 +63,8 @@ pub struct TestSpec {
     /// By how much a floating-point number may differ, as in `1e-9`.
     #[serde(default)]
     pub tolerance: f64,
-    /// Whether it runs a second time with every row in a batch of its own, which has to give the same rows.
+    /// Whether it runs a second time with every message or row going into the decoder alone, which has to give the same rows
+    /// and set the same aside.
     #[serde(default = "yes", alias = "one_by_one")]
     pub one_by_one: bool,
 }
@@ -159,30 +161,67 @@ impl StepSpec {
     }
 }
 
-/// Checks the tests of a spec, as far as that can be done without running them.
-pub(super) fn check(loaded: &Loaded) -> Result<(), Error> {
+/// A number as its digits, without what does not matter: `1.50`, `0015e-1` and `+1.5` are all `1.5`. None if it is no number.
+#[must_use]
+pub fn digits(number: &str) -> Option<String> {
+    /// A number that is written with a larger exponent is written out by nobody.
+    const MOST: i64 = 400;
+    let (negative, rest) = match number.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, number.strip_prefix('+').unwrap_or(number)),
+    };
+    let (body, exponent) = match rest.split_once(['e', 'E']) {
+        Some((body, exponent)) => (body, exponent.parse::<i64>().ok().filter(|e| e.abs() <= MOST)?),
+        None => (rest, 0),
+    };
+    let (whole, part) = body.split_once('.').unwrap_or((body, ""));
+    let all = format!("{whole}{part}");
+    if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let point = whole.len() as i64 + exponent;
+    let zeros = |count: i64| "0".repeat(usize::try_from(count).unwrap_or(0));
+    let padded = format!("{}{all}{}", zeros(-point), zeros(point - all.len() as i64));
+    let (whole, part) = padded.split_at(usize::try_from(point.max(0)).unwrap_or(0));
+    let (whole, part) = (whole.trim_start_matches('0'), part.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    let text = if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") };
+    Some(if negative && text != "0" { format!("-{text}") } else { text })
+}
+
+/// What is wrong with the tests of a spec, as far as that can be said without running them.
+pub(super) fn check(loaded: &Loaded) -> Vec<Error> {
     let mut names = BTreeSet::new();
+    let mut all = Vec::new();
     for (index, test) in loaded.spec.tests.iter().enumerate() {
-        let wrong = |key: &str, what: String| Error::Contradiction {
-            at: loaded.place(&format!("tests[{index}]{key}")),
-            pipeline: loaded.spec.pipeline.name.clone(),
-            what: format!("test `{}`: {what}", test.name),
+        let mut wrong = |key: &str, what: String| {
+            let key = format!("tests[{index}]{key}");
+            all.push(Error::Contradiction {
+                at: loaded.place(&key),
+                key,
+                pipeline: loaded.spec.pipeline.name.clone(),
+                what: format!("test `{}`: {what}", test.name),
+            });
         };
         if !names.insert(test.name.as_str()) {
-            return Err(wrong(".name", "another test has this name; rename one".into()));
+            wrong(".name", "another test has this name; rename one".into());
         }
-        check_input(test).map_err(|what| wrong("", what.into()))?;
-        check_ends(loaded, test).map_err(|(key, what)| wrong(key, what))?;
+        if let Err(what) = check_input(test) {
+            wrong("", what.into());
+        }
+        if let Err((key, what)) = check_ends(loaded, test) {
+            wrong(key, what);
+        }
         for (key, schema) in [(".schema", &test.schema), (".expectSchema", &test.expect_schema)] {
             if let Some(Err(reason)) = schema.as_ref().map(SchemaText::parse) {
-                return Err(wrong(key, reason));
+                wrong(key, reason.to_string());
             }
         }
         if !test.expects() {
-            return Err(wrong("", "it expects nothing; add `expect: []` if no row should come out".into()));
+            wrong("", "it expects nothing; add `expect: []` if no row should come out".into());
         }
     }
-    Ok(())
+    all
 }
 
 fn check_input(test: &TestSpec) -> Result<(), &'static str> {
@@ -214,5 +253,28 @@ fn check_ends(loaded: &Loaded, test: &TestSpec) -> Result<(), (&'static str, Str
     match (from, to) {
         (Some(from), Some(to)) if from > to => Err((".from", "`from` comes after `to` in the chain; swap them".into())),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_one_value_have_the_same_digits() {
+        let check = |number: &str, expected: Option<&str>| assert_eq!(digits(number).as_deref(), expected, "{number}");
+        check("21", Some("21"));
+        check("+0021.900", Some("21.9"));
+        check("1e3", Some("1000"));
+        check("1.5E-3", Some("0.0015"));
+        check("27000000000000000001", Some("27000000000000000001"));
+        check("-0.0", Some("0"));
+        check(".5", Some("0.5"));
+        check("-12.", Some("-12"));
+        check("123456e-3", Some("123.456"));
+        check("1e300", Some(&format!("1{}", "0".repeat(300))));
+        for wrong in ["", ".", "-", "x", "1x", "NaN", "inf", "1e", "1e9999", "0x10", "1.2.3", "--1"] {
+            check(wrong, None);
+        }
     }
 }

@@ -15,8 +15,10 @@ producer:
 
 fn all(text: &str) -> Result<Vec<Loaded>, Error> {
     let all = parse(text, Path::new("s.yaml"), Path::new("/specs"))?;
-    together(&all)?;
-    Ok(all)
+    match together(&all).into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(all),
+    }
 }
 
 fn complaint(text: &str) -> String {

@@ -1,145 +1,295 @@
-//! Which files there are, and their numbers.
+//! Which logs a directory has, and their numbers.
 
 use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
+    collections::{BTreeMap, BTreeSet},
+    io,
+    rc::Rc,
 };
 
-use spout_guest::{Error, Result};
+use spout_guest::{Error, Known, Result, warn};
 
-use crate::Settings;
+use crate::{
+    Settings,
+    disk::{Disk, Kind},
+    family::{Family, Member, holds, is_closed, unreadable},
+    log::Log,
+    mark::{Content as _, Places},
+    names::{matches, number},
+};
+
+/// Directories below each other that are looked into.
+const DEEP: usize = 32;
+
+/// Where there are more files, they are not compared with each other at each look.
+const MANY: usize = 2000;
+
+/// First bytes that tell what has an inode from what had it before.
+const HEAD: usize = 64;
 
 /// A granted directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    root: PathBuf,
-    pattern: String,
-    recursive: bool,
+    disk: Rc<Disk>,
+    topic: String,
+    settings: Settings,
+    /// Logs that were told, by number.
+    told: BTreeMap<u32, String>,
+    /// Which log a file was seen in, with its first bytes.
+    owners: BTreeMap<u64, (String, Vec<u8>)>,
+    said: BTreeSet<String>,
+    looked: bool,
+}
+
+/// A file that the pattern names.
+struct Found {
+    path: String,
+    link: bool,
 }
 
 impl Directory {
-    pub(crate) fn open(root: PathBuf, settings: &Settings) -> Result<Self> {
-        let directory = Self { root, pattern: settings.pattern.clone(), recursive: settings.recursive };
-        match fs::read_dir(&directory.root) {
-            Ok(_) => Ok(directory),
-            Err(error) => Err(directory.unreadable(&directory.root, &error)),
+    pub(crate) fn open(topic: &str, settings: &Settings) -> Result<Self> {
+        settings.check()?;
+        let disk = Disk::open(topic).and_then(|disk| disk.list("").map(|_| disk));
+        match disk {
+            Ok(disk) => Ok(Self {
+                disk: Rc::new(disk),
+                topic: topic.to_owned(),
+                settings: settings.clone(),
+                told: BTreeMap::new(),
+                owners: BTreeMap::new(),
+                said: BTreeSet::new(),
+                looked: false,
+            }),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+                Err(Error::invalid_config(format!(
+                    "the topic `{topic}` is not a granted directory; add `grants: {{files: {{dirs: {{{topic}: PATH}}}}}}` to the spec"
+                )))
+            }
+            Err(error) => Err(unreadable("", &error)),
         }
     }
 
-    /// The files by number, each with its path below the directory. A file's number depends on its path alone, so it
-    /// stays the same whatever else comes and goes.
-    pub(crate) fn files(&self) -> Result<BTreeMap<u32, String>> {
-        let mut names = Vec::new();
-        self.walk(&self.root, "", &mut names)?;
-        let mut files = BTreeMap::new();
-        for name in names {
-            if let Some(other) = files.insert(number(&name), name.clone()) {
-                let message = format!("the files `{other}` and `{name}` have the same number; rename one of them");
+    /// The logs there are, by number. A number depends on the name alone, so it stays the same whatever else comes and goes.
+    /// A file that holds what one of `known` has read, and was only moved, makes no log.
+    pub(crate) fn logs(&mut self, known: &[Known]) -> Result<BTreeMap<u32, String>> {
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        self.walk("", 0, &mut found, &mut others)?;
+        if !std::mem::replace(&mut self.looked, true) && found.is_empty() {
+            self.no_match(&others);
+        }
+        let mut logs: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+        for file in found {
+            logs.entry(self.family("").name(&file.path).log).or_default().push(file);
+        }
+        let aliases = self.aliases(&logs, known);
+        // What is left of a log under names that the pattern has not is still read to its end.
+        let left: BTreeSet<String> = others.iter().map(|path| self.family("").name(path).log).collect();
+        for one in known.iter().filter(|one| left.contains(&one.label)) {
+            logs.entry(one.label.clone()).or_default();
+        }
+        let mut numbers: BTreeMap<u32, String> = BTreeMap::new();
+        for log in logs.into_keys() {
+            let id = number(&log);
+            let new = !self.told.contains_key(&id) && !known.iter().any(|one| one.id == id);
+            if aliases.contains(&log) || new && self.was_moved(&log, known)? {
+                continue;
+            }
+            if let Some(other) =
+                numbers.insert(id, log.clone()).or_else(|| self.told.get(&id).cloned()).filter(|other| *other != log)
+            {
+                let message = format!("the files `{other}` and `{log}` have the same number; rename one of them");
                 return Err(Error::fatal("files.collision", message));
             }
+            self.told.insert(id, log);
         }
-        Ok(files)
+        self.remember(&numbers);
+        Ok(numbers)
     }
 
-    /// Where the file of that number is.
-    pub(crate) fn path(&self, partition: u32) -> Result<PathBuf> {
-        match self.files()?.get(&partition) {
-            Some(name) => Ok(self.root.join(name)),
-            None => {
-                let message = format!("no file of {} has the number {partition} any more", self.root.display());
-                Err(Error::retriable("files.missing", message))
+    /// The log of that number.
+    pub(crate) fn log(&mut self, partition: u32) -> Result<Log> {
+        if let Some(name) = self.told.get(&partition) {
+            return Ok(self.named(name));
+        }
+        let (mut found, mut others) = (Vec::new(), Vec::new());
+        self.walk("", 0, &mut found, &mut others)?;
+        let paths = found.into_iter().map(|file| file.path).chain(others);
+        let log = paths.map(|path| self.family("").name(&path).log).find(|log| number(log) == partition);
+        log.map(|log| self.named(&log)).ok_or_else(|| {
+            let message = format!("no file of {} has the number {partition} any more", self.topic);
+            Error::retriable("files.missing", message)
+        })
+    }
+
+    /// The log of that name.
+    pub(crate) fn named(&self, log: &str) -> Log {
+        Log::new(Rc::clone(&self.disk), log.to_owned(), &self.settings)
+    }
+
+    fn family(&self, log: &str) -> Family {
+        Family { disk: Rc::clone(&self.disk), log: log.to_owned(), alone: self.settings.whole }
+    }
+
+    fn walk(&mut self, below: &str, depth: usize, found: &mut Vec<Found>, others: &mut Vec<String>) -> Result<()> {
+        let listing = match self.disk.list(below) {
+            Err(error) if !below.is_empty() => {
+                self.say(below, &format!("the directory {below} cannot be read and is passed over: {error}"));
+                return Ok(());
             }
+            listing => listing.map_err(|error| unreadable(below, &error))?,
+        };
+        if !listing.unnamed.is_empty() {
+            let (count, names) = (listing.unnamed.len(), listing.unnamed.join(", ").escape_default().to_string());
+            let place = if below.is_empty() { &self.topic } else { below };
+            let text = format!(
+                "{count} names in {place} are not UTF-8, so their files are passed over; rename them ({names})"
+            );
+            self.say(&format!("{below}/?"), &text);
         }
-    }
-
-    /// What to say of a file that was replaced or cut short, where the whole directory is read as one stream.
-    pub(crate) fn replaced(&self, partition: u32) -> String {
-        let path = self.path(partition).map_or_else(|_| partition.to_string(), |path| path.display().to_string());
-        format!(
-            "{path} was replaced or cut short, and what it had is gone; read the directory by partition (`consumerType: lowlevel`), where `onOutOfRange` says how to go on"
-        )
-    }
-
-    fn walk(&self, dir: &Path, below: &str, names: &mut Vec<String>) -> Result<()> {
-        for entry in fs::read_dir(dir).map_err(|error| self.unreadable(dir, &error))? {
-            let entry = entry.map_err(|error| self.unreadable(dir, &error))?;
-            let Ok(file) = entry.file_name().into_string() else { continue };
-            let name = if below.is_empty() { file } else { format!("{below}/{file}") };
-            let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() && self.recursive {
-                self.walk(&entry.path(), &name, names)?;
-            } else if kind.is_file() && matches(self.pattern.as_bytes(), name.as_bytes()) {
-                names.push(name);
+        for (entry, kind) in listing.entries {
+            let path = if below.is_empty() { entry } else { format!("{below}/{entry}") };
+            let link = kind == Kind::Link;
+            let wanted = matches(&self.settings.pattern, &path);
+            let kind = match link {
+                false => kind,
+                // Where a link leads is looked at where it matters.
+                true if !wanted && !self.settings.recursive => Kind::Other,
+                true => self.target(&path, wanted),
+            };
+            if kind == Kind::Directory && self.settings.recursive && depth < DEEP {
+                self.walk(&path, depth + 1, found, others)?;
+            } else if kind == Kind::File && wanted {
+                found.push(Found { path, link });
+            } else if kind == Kind::File {
+                others.push(path);
             }
         }
         Ok(())
     }
 
-    fn unreadable(&self, dir: &Path, error: &io::Error) -> Error {
-        let topic = self.root.display().to_string();
-        let topic = topic.trim_start_matches('/');
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied if dir == self.root => {
-                Error::invalid_config(format!(
-                    "the topic `{topic}` is not a granted directory; add `grants: {{files: {{dirs: {{{topic}: PATH}}}}}}` to the spec"
-                ))
-            }
-            _ => Error::retriable("files.unreadable", format!("cannot read {}: {error}", dir.display())),
-        }
-    }
-}
-
-/// FNV-1a over the path, folded to 32 bits.
-fn number(name: &str) -> u32 {
-    let hash = hash(name.as_bytes());
-    (hash ^ (hash >> 32)) as u32
-}
-
-/// FNV-1a.
-pub(crate) fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Whether `name` fits `pattern`, in which `*` stands for any run and `?` for one character.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut p, mut n) = (0, 0);
-    // After a mismatch, the last star takes one character more.
-    let mut retry: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                retry = Some((p + 1, n));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || Some(&c) == name.get(n) => (p, n) = (p + 1, n + 1),
-            _ => match retry {
-                Some((after, taken)) => {
-                    retry = Some((after, taken + 1));
-                    (p, n) = (after, taken + 1);
+    /// What a symbolic link leads to, within the directory.
+    fn target(&mut self, path: &str, wanted: bool) -> Kind {
+        match self.disk.stat(path) {
+            Ok(stat) => stat.kind,
+            Err(error) => {
+                let why = match error.kind() {
+                    io::ErrorKind::NotFound => "to nothing".to_owned(),
+                    io::ErrorKind::PermissionDenied => "out of the granted directory".to_owned(),
+                    _ => format!("nowhere ({error})"),
+                };
+                if wanted {
+                    self.say(path, &format!("{path} is a symbolic link that leads {why}; it is passed over"));
                 }
-                None => return false,
-            },
+                Kind::Other
+            }
         }
     }
-    pattern.get(p..).is_some_and(|rest| rest.iter().all(|&c| c == b'*'))
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Says something once.
+    fn say(&mut self, about: &str, text: &str) {
+        if self.said.insert(about.to_owned()) {
+            warn!("{text}");
+        }
+    }
 
-    #[test]
-    fn patterns_match_as_in_a_shell() {
-        let check = |pattern: &str, name: &str, expected: bool| {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+    fn no_match(&self, others: &[String]) {
+        let shown: Vec<&str> = others.iter().take(5).map(String::as_str).collect();
+        let there = match others.len() {
+            0 => "it has no files".to_owned(),
+            count if count > shown.len() => format!("it has {count} files, such as {}", shown.join(", ")),
+            _ => format!("it has {}", shown.join(", ")),
         };
-        check("*", "a.log", true);
-        check("*.ndjson", "events.ndjson", true);
-        check("*.ndjson", "events.ndjson.gz", false);
-        check("a?c*", "abcdef", true);
-        check("*a*b", "xxaxxbxb", true);
-        check("", "x", false);
-        check("x", "", false);
+        let (pattern, topic) = (&self.settings.pattern, &self.topic);
+        let hint = if self.settings.recursive { "" } else { "; directories below are read with `recursive: true`" };
+        warn!("no file of {topic} matches the pattern `{pattern}`: {there}{hint}");
+    }
+
+    /// Logs whose file is that of another one: by a link, or by a second name.
+    fn aliases(&self, logs: &BTreeMap<String, Vec<Found>>, known: &[Known]) -> BTreeSet<String> {
+        let mut aliases = BTreeSet::new();
+        if logs.values().map(Vec::len).sum::<usize>() > MANY {
+            return aliases;
+        }
+        let mut by_inode: BTreeMap<u64, Vec<(bool, bool, &String)>> = BTreeMap::new();
+        for (log, files) in logs {
+            for file in files.iter().filter(|file| file.path == *log) {
+                if let Ok(stat) = self.disk.stat(&file.path) {
+                    let id = number(log);
+                    let new = !self.told.contains_key(&id) && !known.iter().any(|one| one.id == id);
+                    by_inode.entry(stat.hints.inode).or_default().push((new, file.link, log));
+                }
+            }
+        }
+        for mut names in by_inode.into_values() {
+            names.sort_unstable();
+            // Those that were told stay, whatever comes later.
+            aliases.extend(names.into_iter().skip(1).filter(|(new, ..)| *new).map(|(.., log)| log.clone()));
+        }
+        aliases
+    }
+
+    /// Whether all files of a log that is new belong to others, under names that those do not have.
+    fn was_moved(&self, log: &str, known: &[Known]) -> Result<bool> {
+        if known.is_empty() && self.owners.is_empty() {
+            return Ok(false);
+        }
+        let family = self.family(log);
+        let members = family.members()?;
+        let mut moved = !members.is_empty();
+        for member in &members {
+            moved = moved && self.is_anothers(&family, member, known)?;
+        }
+        Ok(moved)
+    }
+
+    fn is_anothers(&self, family: &Family, member: &Member, known: &[Known]) -> Result<bool> {
+        let Some((mut text, stat)) = family.open(member)? else { return Ok(false) };
+        let member = Member { stat, ..member.clone() };
+        if let Some((owner, head)) = self.owners.get(&stat.hints.inode)
+            && *owner != family.log
+            && text.bytes(0, head.len()).is_ok_and(|first| first == *head)
+            && !self.family(owner).members()?.iter().any(|one| one.stat.hints.inode == stat.hints.inode)
+        {
+            return Ok(true);
+        }
+        for other in known.iter().filter(|other| other.label != family.log) {
+            let Some(places) = other.position.token.as_deref().and_then(Places::read) else { continue };
+            let mut mark = places.open.into_iter().find(|mark| holds(mark, &mut text));
+            if mark.is_none() {
+                mark = places.closed.into_iter().find(|mark| is_closed(mark, &mut text, &member, || false));
+            }
+            let Some(mark) = mark else { continue };
+            // A copy, whose original is still there, is a file of its own.
+            let theirs = self.family(&other.label);
+            if theirs.find(&mark, theirs.members()?.iter(), &BTreeSet::new())?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Remembers which file is of which log, for when it is moved before its log has told where it is.
+    fn remember(&mut self, logs: &BTreeMap<u32, String>) {
+        if logs.len() > MANY {
+            return;
+        }
+        for log in logs.values() {
+            let Ok(stat) = self.disk.stat(log) else { continue };
+            let inode = stat.hints.inode;
+            if stat.length == 0
+                || self.owners.get(&inode).is_some_and(|(owner, head)| owner == log && head.len() == HEAD)
+            {
+                continue;
+            }
+            if let Ok(handle) = self.disk.open_file(log)
+                && handle.stat().is_ok_and(|now| now.hints.inode == inode)
+                && let Ok(head) = (&mut &handle).bytes(0, HEAD)
+            {
+                self.owners.insert(inode, (log.clone(), head));
+            }
+        }
+        while self.owners.len() > 2 * MANY {
+            self.owners.pop_first();
+        }
     }
 }

@@ -1,103 +1,108 @@
-//! `files`: the lines of the files in a granted directory, followed as they grow; or each file as one message.
+//! `files`: the lines of the files in a granted directory, followed as they grow; or CSV records, or each file as one message.
 //!
-//! A file is a partition, an offset is a byte position, a message is a line without its end. New files become partitions;
-//! a file that was truncated or replaced is noticed by its first bytes.
+//! # What is read
+//!
+//! A partition is a *log*: a name under which lines are written, and the files that these lines are moved to when the log is
+//! rotated (`app.log`, then `app.log.1`, `app.log-20260131`, `app.log.2.gz`). Its number and label depend on the name
+//! alone. Its offset counts the bytes that were read of all its files, the oldest first; as long as there is one file, an
+//! offset is a place in it.
+//!
+//! # How a file is known
+//!
+//! Names, inodes, sizes and dates all change hands, so a file is known by its content: a [`mark`] holds what it had up to the
+//! place where it was read, and grows with it. The token of a position holds a mark of each file that is read, and of each
+//! that was read to its end and is still there. Hints (inode, date) say where to look first, and tell apart files that say the
+//! same. Every read is followed by a look at what stood before it: had the file been cut in between, that would be gone. So
+//! no byte is given before it is known to belong to the file it is counted for.
+//!
+//! | Found | Outcome |
+//! |---|---|
+//! | the live name means another file, the old one has another name or none | the old one is read to its end (it stays open), then the new one from its start |
+//! | what was read is in another file of the log (after a restart: of the directory) | goes on there, at the same place |
+//! | a file is shorter than was read, or has other bytes before the place (cut, rewritten) | the rest of what was read is looked for as above, then the file is new |
+//! | … a copy has less than was read | nothing of it is read again; the file is new |
+//! | … no file has it | a warning names file and place; where bytes are known to be lost, or nobody looked meanwhile, it is out of range, and the spec decides |
+//! | the beginning of the live file, in a file beside it | a copy in the making: waits until the file is cut, or the copy 10 s old; then it has lines of its own |
+//! | what was read to its end, under another name or packed | known: nothing is read again |
+//! | … and more behind it, in the same file | the rest is read |
+//! | the live file replaced by one with the same beginning (`rsync`) | goes on at the same place |
+//! | any other file that the pattern matches | new: read from its start |
+//! | any other file of the log, younger than what was read | the log was there while nobody looked: read from its start |
+//! | a log's name that is new, and a file that another log has read and does not have any more | it was moved: its old log goes on with it, the name is no partition |
+//!
+//! Two files that say the same at different names are two files, unless one of the rows above applies.
+//!
+//! What finds out ([`mark`], [`names`]) and what frames ([`framing`]) does no IO; [`disk`] alone does.
 
 mod directory;
-mod lines;
+mod disk;
+mod family;
+mod framing;
+mod log;
+mod mark;
+mod names;
+mod reading;
+mod settings;
 mod stream;
+mod text;
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-use spout_guest::{Criteria, Fetched, Limits, Partition, Position, Reader, Result, Source, register};
+use spout_guest::{Criteria, Fetched, Known, Limits, Partition, Position, Reader, Result, Source, register};
 
-pub use self::stream::Files as WholeDirectory;
-use self::{directory::Directory, lines::Lines};
-
-/// Settings of the source.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Settings {
-    /// Which files, by name: `*` stands for any run of characters, `?` for one. With `recursive`, the path below the
-    /// directory is matched.
-    pub pattern: String,
-    /// Whether directories below are read too.
-    pub recursive: bool,
-    /// `true`: files grow; a last line without an end waits for it. `false`: a file ends where it ends.
-    pub follow: bool,
-    /// Longest line in bytes; a longer one stops the pipeline and says where it is.
-    pub max_line: usize,
-    /// Whether a file is one message, however many lines it has: for Avro, Arrow, or whole documents. Move such files
-    /// into place when they are complete.
-    pub whole: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { pattern: "*".into(), recursive: false, follow: true, max_line: 16 << 20, whole: false }
-    }
-}
+use self::{directory::Directory, log::Log};
+pub use self::{settings::Settings, stream::WholeDirectory};
 
 /// The partitions of a directory.
 #[derive(Debug)]
-pub struct Files {
-    directory: Directory,
-    settings: Settings,
-}
+pub struct Files(Directory);
 
-/// The lines of one file.
+/// The lines of one log.
 #[derive(Debug)]
-pub struct File(Lines);
-
-/// Where a topic is: the directory granted under that name.
-fn root(topic: &str) -> PathBuf {
-    PathBuf::from(format!("/{topic}"))
-}
+pub struct Lines(Log);
 
 impl Source for Files {
     type Settings = Settings;
-    type Reader = File;
+    type Reader = Lines;
 
     fn open(topic: &str, settings: Settings) -> Result<Self> {
-        Ok(Self { directory: Directory::open(root(topic), &settings)?, settings })
+        Directory::open(topic, &settings).map(Self)
     }
 
-    fn partitions(&mut self, _timeout: Duration) -> Result<Vec<Partition>> {
-        let found = self.directory.files()?;
+    fn partitions(&mut self, known: &[Known], _timeout: Duration) -> Result<Vec<Partition>> {
+        let found = self.0.logs(known)?;
         Ok(found.into_iter().map(|(id, label)| Partition { id, label, ended: false }).collect())
     }
 
     fn resolve(&mut self, partition: u32, at: Criteria, _timeout: Duration) -> Result<Option<Position>> {
         Ok(match at {
             Criteria::Earliest => Some(Position::at(0)),
-            Criteria::AtOffset(offset) => {
-                Some(Lines::new(self.directory.path(partition)?, &self.settings).at_or_after(offset)?)
-            }
-            Criteria::Latest => Some(Lines::new(self.directory.path(partition)?, &self.settings).end()?),
+            Criteria::AtOffset(offset) => Some(self.0.log(partition)?.at_or_after(offset)?),
+            Criteria::Latest => Some(self.0.log(partition)?.end()?),
             Criteria::AtTimeMs(_) => None,
         })
     }
 
-    fn read(topic: &str, partition: u32, settings: Settings) -> Result<File> {
-        let directory = Directory::open(root(topic), &settings)?;
-        Ok(File(Lines::new(directory.path(partition)?, &settings)))
+    fn read(topic: &str, partition: u32, settings: Settings) -> Result<Lines> {
+        Directory::open(topic, &settings)?.log(partition).map(Lines)
     }
 }
 
-impl Reader for File {
+impl Reader for Lines {
     fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
-        self.0.fetch(start, limits)
+        self.0.fetch(&start, limits)
     }
 }
 
 register! {
     name: "files",
-    summary: "lines of the files in a granted directory, followed as they grow",
+    summary: "lines of the files in a granted directory, followed as they grow and rotate",
+    asks: ["{topic}"],
     source: Files,
     stream: WholeDirectory,
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torture;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_guest::{
-    Criteria, Error, Fetched, Limits, Messages, Partition, Position, Progress, Reader as PartitionReader, Result,
+    Criteria, Error, Fetched, Known, Limits, Messages, Partition, Position, Progress, Reader as PartitionReader, Result,
     Source, pause, register,
 };
 
@@ -61,6 +61,13 @@ impl Config {
         offset.saturating_mul(self.partitions.into()).saturating_add(partition.into())
     }
 
+    /// The first offset of `partition` whose event happens at `time_ms` or later.
+    fn offset_at(&self, partition: u32, time_ms: u64) -> u64 {
+        let micros = u128::from(time_ms.saturating_sub(self.base_time)) * 1000;
+        let number = u64::try_from(micros.div_ceil(u128::from(EVENT_MICROS))).unwrap_or(u64::MAX);
+        number.saturating_sub(partition.into()).div_ceil(self.partitions.into())
+    }
+
     /// When event `number` happens.
     fn time_ms(&self, number: u64) -> u64 {
         let micros = u128::from(number) * u128::from(EVENT_MICROS);
@@ -80,7 +87,7 @@ impl Source for Nexmark {
         settings.checked().map(Self)
     }
 
-    fn partitions(&mut self, _: Duration) -> Result<Vec<Partition>> {
+    fn partitions(&mut self, _: &[Known], _: Duration) -> Result<Vec<Partition>> {
         let partition = |id| Partition { id, label: format!("generator {id}"), ended: false };
         Ok((0..self.0.partitions).map(partition).collect())
     }
@@ -91,7 +98,10 @@ impl Source for Nexmark {
             Criteria::Earliest => Some(Position::at(0)),
             Criteria::Latest => last.map(Position::at),
             Criteria::AtOffset(offset) => Some(Position::at(last.map_or(offset, |last| offset.min(last)))),
-            Criteria::AtTimeMs(_) => None,
+            Criteria::AtTimeMs(time) => {
+                let at = self.0.offset_at(partition, time);
+                Some(Position::at(last.map_or(at, |last| at.min(last))))
+            }
         })
     }
 
@@ -145,7 +155,7 @@ impl PartitionReader for Reader {
         if let Some(total) = total
             && start.offset > total
         {
-            return Err(Error::OutOfRange { earliest: 0, latest: total });
+            return Err(Error::OutOfRange { earliest: Position::at(0), latest: Position::at(total) });
         }
         let left = total.map_or(u64::MAX, |total| total - start.offset);
         let mut wanted = left.min(limits.messages as u64);

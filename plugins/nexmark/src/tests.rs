@@ -67,6 +67,33 @@ fn settings_and_positions_are_checked() {
 }
 
 #[test]
+fn a_time_is_the_place_of_the_first_event_that_is_not_before_it() {
+    let base = BASE_TIME;
+    for (partition, partitions, at, expected) in [
+        (0, "1", base, 0),
+        (0, "1", base - 5, 0),
+        (0, "1", base + 1, 10),
+        (0, "3", base + 1, 4),
+        (1, "3", base + 1, 3),
+        (2, "3", base + 1, 3),
+    ] {
+        let pairs = [("total", "1000"), ("partitions", partitions)];
+        let mut nexmark = Nexmark::open("", settings(&pairs)).unwrap();
+        let found = nexmark.resolve(partition, Criteria::AtTimeMs(at), Duration::ZERO).unwrap().unwrap();
+        assert_eq!(found.offset, expected, "partition {partition} of {partitions} at {at}");
+        let config = settings(&pairs);
+        assert!(config.time_ms(config.number(partition, expected)) >= at);
+        assert!(expected == 0 || config.time_ms(config.number(partition, expected - 1)) < at);
+    }
+    let mut nexmark = Nexmark::open("", settings(&[("total", "10")])).unwrap();
+    assert_eq!(
+        nexmark.resolve(0, Criteria::AtTimeMs(u64::MAX), Duration::ZERO).unwrap(),
+        Some(Position::at(10)),
+        "the end"
+    );
+}
+
+#[test]
 fn a_rate_lets_out_what_is_due() {
     let mut reader = Nexmark::read("", 0, settings(&[("rate", "1")])).unwrap();
     let first = reader.fetch(Position::at(0), limits(100, usize::MAX)).unwrap();

@@ -46,6 +46,12 @@ pub trait Decode: std::fmt::Debug + Send {
     /// Only what has nothing to do with a single message.
     fn decode(&mut self, input: &Input<'_>) -> Result<Decoded>;
 
-    /// The schema its rows have, once it is given or settled by the first messages.
+    /// The schema its rows have, once it is given or settled by the first messages. Columns that are named and not yet typed
+    /// have the type null.
     fn schema(&self) -> Option<&Schema>;
+
+    /// What to tell the user about the messages so far, each thing once.
+    fn take_advice(&mut self) -> Option<&'static str> {
+        None
+    }
 }

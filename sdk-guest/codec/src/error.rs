@@ -12,7 +12,7 @@ pub enum Error {
     Config(String),
     /// Columns that make no batch.
     Batch {
-        /// Stable and dotted, such as `batch.rows`.
+        /// Stable and dotted, such as `batch.column`.
         code: &'static str,
         /// What does not fit.
         message: String,

@@ -8,17 +8,23 @@
 use serde_json::Value;
 
 use crate::{
-    Array, Data, DataType, Decode, Decoded, Input, Schema,
+    Array, Data, DataType, Decode, Decoded, Input, Schema, fuzz_lines,
     json::{Json, Settings},
     schema_text,
 };
 
 /// The targets by name.
-pub const TARGETS: [(&str, fn(u64)); 4] = [
+pub const TARGETS: [(&str, fn(u64)); 10] = [
     ("json-verdict", json_verdict),
     ("json-values", json_values),
     ("json-numbers", json_numbers),
     ("json-cuts", json_cuts),
+    ("csv-records", crate::csv::fuzz::csv_records),
+    ("csv-cuts", crate::csv::fuzz::csv_cuts),
+    ("influx-values", fuzz_lines::influx_values),
+    ("graphite-values", fuzz_lines::graphite_values),
+    ("syslog-values", fuzz_lines::syslog_values),
+    ("lines-cuts", fuzz_lines::cuts),
 ];
 
 /// Numbers that look random and come from a seed (SplitMix64).

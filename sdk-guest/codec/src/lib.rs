@@ -14,14 +14,24 @@ mod arrow;
 pub mod batch;
 mod binary;
 pub mod coerce;
+mod columns;
+pub mod csv;
 mod decoded;
 mod error;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz_lines;
+pub mod graphite;
+pub mod influx;
 mod input;
 pub mod json;
+mod messages;
 pub mod number;
 pub mod reason;
+#[cfg(test)]
+mod shown;
+pub mod syslog;
 pub mod text;
 pub mod time;
 pub mod unknown;

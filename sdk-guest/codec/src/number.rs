@@ -116,6 +116,12 @@ impl<'a> Number<'a> {
         }
     }
 
+    /// How it is written.
+    #[must_use]
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
     /// Whether it is written without point and exponent.
     #[must_use]
     pub fn is_plain(&self) -> bool {
@@ -301,6 +307,36 @@ pub fn short_integer(text: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
+/// A number of at most 18 digits without an exponent, as the nearest float, if its digits and the power of ten are floats
+/// without rounding: then their quotient is rounded once.
+#[must_use]
+#[inline]
+pub fn short_float(text: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 18] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17];
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.len() > 19 || !matches!(digits, [b'0', b'.', _, ..] | [b'1'..=b'9', ..]) {
+        return None;
+    }
+    let (mut value, mut places) = (0_u64, None);
+    for (at, byte) in digits.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            value = value * 10 + u64::from(digit);
+        } else if *byte == b'.' && places.is_none() && at + 1 < digits.len() {
+            places = Some(digits.len() - at - 1);
+        } else {
+            return None;
+        }
+    }
+    let power = POWERS.get(places.unwrap_or(0)).filter(|_| value <= 1 << 53)?;
+    let value = value as f64 / power;
+    Some(if negative { -value } else { value })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -420,6 +456,29 @@ mod tests {
         assert_eq!(short_integer(b"0"), Some(0));
         for other in ["", "-", "01", "1.0", "1e3", "1234567890123456789"] {
             assert_eq!(short_integer(other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn short_floats_take_the_short_way() {
+        for text in ["0.1", "-0.0", "1.5", "-12.25", "123456789012.345", "0.00000000000001", "9.99999999999999", "3.30", "1234567.1"] {
+            let short = short_float(text.as_bytes()).unwrap();
+            assert_eq!(short.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+        }
+        for text in ["17", "-5", "9007199254740992", "9007199.254740992", "0.00000000000000001"] {
+            let short = short_float(text.as_bytes()).unwrap();
+            assert_eq!(short.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+        }
+        for other in
+            ["", "-", "0", "1.", ".5", "01.5", "1.5e3", "1.2.3", "9007199.254740993", "1234567890123456789", "+1.5", "0x.1", "00.5"]
+        {
+            assert_eq!(short_float(other.as_bytes()), None, "{other}");
+        }
+        let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..20_000 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let text = format!("{}.{:03}", dice % 10_u64.pow(1 + (dice >> 60) as u32 % 12), (dice >> 20) % 1000);
+            assert_eq!(short_float(text.as_bytes()).unwrap().to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
         }
     }
 }

@@ -51,6 +51,8 @@ pub enum Misfit {
     InText,
     /// A list or binary is not as long as its type says.
     Length,
+    /// It is a whole number of more digits than a float holds.
+    Inexact,
 }
 
 impl From<NumberFault> for Misfit {
@@ -90,6 +92,9 @@ impl Misfit {
             Self::Zoneless => ": it has no zone, and the column has one",
             Self::InText => ": it is a text; `coerce: {numbersFromStrings: true}` reads it",
             Self::Length => ": it has another length",
+            Self::Inexact => {
+                ": a float would lose its last digits; declare the column int64, uint64 or decimal128(38, 0) in `schema`"
+            }
         }
     }
 

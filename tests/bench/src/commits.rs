@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use spout_host::{
-    data::{Advance, PartitionMarker, Position, Step},
+    data::{Advance, Counts, PartitionMarker, Position, Step},
     repo::{CommitMeta, Finished, Format, PutMode, Store, TableWriter},
 };
 
@@ -85,8 +85,7 @@ fn meta(n: u64) -> CommitMeta {
         state: BTreeMap::new(),
         started_ms: 0,
         reason: "rows".into(),
-        rows: 1,
-        dead_letters: 0,
+        counts: Counts { messages: 1, rows: 1, ..Counts::default() },
         marker_file: None,
         ..CommitMeta::default()
     }

@@ -2,6 +2,7 @@
 
 mod commits;
 mod decode;
+mod decode_csv;
 mod events;
 mod handler;
 mod nodes;
@@ -26,7 +27,10 @@ fn main() -> Result<()> {
     }
     for name in all.iter().filter(|name| wanted.is_empty() || wanted.iter().any(|wanted| wanted == *name)) {
         match *name {
-            "decode" => runtime.block_on(decode::run())?,
+            "decode" => {
+                runtime.block_on(decode::run())?;
+                runtime.block_on(decode_csv::run())?;
+            }
             "handler" => runtime.block_on(handler::run())?,
             "nodes" => runtime.block_on(nodes::run())?,
             "commits" => runtime.block_on(commits::run())?,

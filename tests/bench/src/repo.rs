@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use spout_host::{
-    data::{Advance, PartitionMarker, Position, Step},
+    data::{Advance, Counts, PartitionMarker, Position, Step},
     repo::{BranchWriter, Commit, CommitMeta, Finished, Format, MASTER, PutMode, Reference, Repo, Store, TableWriter},
 };
 
@@ -71,7 +71,7 @@ fn meta(from: Option<u64>) -> CommitMeta {
         pipeline: REPO.into(),
         advance: Advance { steps: [(0, Step { from, to, jumped: None })].into() },
         reason: "rows".into(),
-        rows: 1,
+        counts: Counts { messages: 1, rows: 1, ..Counts::default() },
         ..CommitMeta::default()
     }
 }

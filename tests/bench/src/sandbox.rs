@@ -7,7 +7,7 @@ use spout_host::plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Task};
 
 /// A task of the plugin `name` in `dir`.
 pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Task> {
-    let plugins = Plugins::open(dir, &spout_tests::root().join("target/bench-cache"))?;
+    let plugins = Plugins::open(dir, Some(&spout_tests::root().join("target/bench-cache")))?;
     Ok(Task {
         pipeline: "bench".into(),
         plugin: plugins.get(name).await?,

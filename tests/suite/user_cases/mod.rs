@@ -6,6 +6,7 @@ mod files;
 mod handlers;
 mod json;
 mod lines;
+mod network;
 mod trial;
 
 use anyhow::{Result, ensure};

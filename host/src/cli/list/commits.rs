@@ -8,7 +8,10 @@ use super::super::{
     commit::{Tags, shown, tags_of},
     print::{Printer, Table, grouped, local_time, short, size},
 };
-use crate::repo::{Commit, Error as RepoError, Reference, Repo, Started};
+use crate::{
+    data::Counts,
+    repo::{Commit, Error as RepoError, Reference, Repo, Started},
+};
 
 /// As many as fit on a screen; a long history is read record by record.
 const ON_A_TERMINAL: usize = 50;
@@ -42,14 +45,32 @@ async fn nothing_yet(repo: &Repo, reference: &Reference, error: RepoError, print
     }
 }
 
+/// What else became of messages, and where the table says so.
+const FATES: [(&str, fn(&Counts) -> u64); 5] = [
+    (">late", Counts::late_rows),
+    (">filtered", Counts::filtered_rows),
+    (">dropped", |counts| counts.dropped),
+    (">empty", |counts| counts.empty),
+    (">unknown", |counts| counts.unknown.names.len() as u64),
+];
+
+/// Commits as a table; of what else became of messages only what there is.
 fn table(commits: &[Commit], tags: &Tags) -> Table {
+    let met = |(_, of): &&(&str, fn(&Counts) -> u64)| commits.iter().any(|commit| of(&commit.counts) > 0);
+    let fates: Vec<_> = FATES.iter().filter(met).collect();
+    let mut heads = vec!["commit", "finished", ">rows", ">dead"];
+    heads.extend(fates.iter().map(|(head, _)| *head));
+    heads.extend([">files", ">size", "reason", "tags"]);
     Table::new(
-        &["commit", "finished", ">rows", ">files", ">size", ">dead", "reason", "tags"],
+        &heads,
         commits.iter().map(|commit| {
-            let [rows, files, dead] = [commit.rows, commit.files.len() as u64, commit.dead_letters].map(grouped);
-            let (id, at) = (short(&commit.id), local_time(commit.finished_ms));
-            let tags = tags.get(&commit.id).map(|tags| tags.join(" ")).unwrap_or_default();
-            vec![id, at, rows, files, size(commit.size()), dead, commit.reason.clone(), tags]
+            let counts = &commit.counts;
+            let mut line = vec![short(&commit.id), local_time(commit.finished_ms)];
+            line.extend([counts.rows, counts.dead_letters].map(grouped));
+            line.extend(fates.iter().map(|(_, of)| grouped(of(counts))));
+            line.extend([grouped(commit.files.len() as u64), size(commit.size()), commit.reason.clone()]);
+            line.push(tags.get(&commit.id).map(|tags| tags.join(" ")).unwrap_or_default());
+            line
         }),
     )
 }

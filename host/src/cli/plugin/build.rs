@@ -1,7 +1,7 @@
 //! `spout plugin build`: from a Rust crate to a `.wasm` in the plugins directory.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -32,6 +32,8 @@ const SETTINGS: [&str; 5] = [
     "profile.plugin.incremental=false",
     "profile.plugin.panic=\"abort\"",
 ];
+/// Packages that are named where more than these changed.
+const LISTED: usize = 5;
 /// Rust flags for the target, which a user may have set otherwise.
 const FLAGS: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
 
@@ -43,7 +45,7 @@ const FLAGS: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
   spout plugin build plugins/            every crate directly below
 
 Needs cargo; the target wasm32-wasip2 is added through rustup where it is missing. A plugin's name is its crate's name,
-without `plugin-` in front.")]
+without `plugin-` in front. A crate that is new in a workspace is added to its Cargo.lock, and that is said.")]
 pub(super) struct Build {
     /// Directories with a plugin crate, or with several directly below.
     #[arg(value_name = "DIR", default_value = ".")]
@@ -154,6 +156,7 @@ struct Artifact {
 struct Metadata {
     packages: Vec<Package>,
     target_directory: PathBuf,
+    workspace_root: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -192,6 +195,8 @@ fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
     let metadata: Metadata = serde_json::from_slice(&output.stdout).map_err(|_| {
         failed(format!("cargo does not understand its Cargo.toml: {}", String::from_utf8_lossy(&output.stderr).trim()))
     })?;
+    let lock = metadata.workspace_root.join("Cargo.lock");
+    let locked = fs::read_to_string(&lock).ok();
     let mut child = Command::new(&cargo)
         .args(["build", "--profile", PROFILE, "--target", TARGET, "--message-format", "json-render-diagnostics"])
         .args(SETTINGS.iter().flat_map(|setting| ["--config", setting]))
@@ -211,12 +216,48 @@ fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
         artifacts.extend(artifact(&line, &names));
     }
     let status = child.wait().map_err(no_tool(&cargo, advice))?;
+    if let (Some(before), Ok(now)) = (locked, fs::read_to_string(&lock))
+        && let Some(change) = lock_change(&before, &now)
+    {
+        eprintln!("{}: {change}", lock.display());
+    }
     if !status.success() {
         return Err(failed(format!("cargo ended with {status}; its messages are above")));
     }
     match artifacts.is_empty() {
         true => Err(failed("it makes no .wasm; add `crate-type = [\"cdylib\"]` to [lib] of its Cargo.toml".into())),
         false => Ok(artifacts),
+    }
+}
+
+/// What a build changed in a Cargo.lock that was there before: other builds of the workspace see it.
+fn lock_change(before: &str, now: &str) -> Option<String> {
+    let packages = |lock: &str| -> BTreeSet<String> {
+        let value = |line: &str| line.split_once('"').and_then(|(_, rest)| Some(rest.split_once('"')?.0.to_owned()));
+        let mut lines = lock.lines();
+        let mut found = BTreeSet::new();
+        while let Some(line) = lines.next() {
+            if line.starts_with("name = ")
+                && let (Some(name), Some(version)) = (value(line), lines.next().and_then(value))
+            {
+                found.insert(format!("{name} {version}"));
+            }
+        }
+        found
+    };
+    let (before, now) = (packages(before), packages(now));
+    let listed = |these: Vec<&String>| {
+        let shown: Vec<&str> = these.iter().take(LISTED).map(|package| package.as_str()).collect();
+        let more = these.len().checked_sub(LISTED).filter(|more| *more > 0);
+        shown.join(", ") + &more.map(|more| format!(" and {more} more")).unwrap_or_default()
+    };
+    let added: Vec<&String> = now.difference(&before).collect();
+    let removed: Vec<&String> = before.difference(&now).collect();
+    match (added.is_empty(), removed.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(format!("added {}", listed(added))),
+        (true, false) => Some(format!("removed {}", listed(removed))),
+        (false, false) => Some(format!("added {}, removed {}", listed(added), listed(removed))),
     }
 }
 
@@ -270,6 +311,27 @@ mod tests {
         assert_eq!(artifact(&line("p", "cdylib", "/t/plugin_json.wasm"), &names).unwrap().plugin, "json");
         check(r#"{"reason":"build-finished","success":true}"#, None);
         check("warning: something", None);
+    }
+
+    #[test]
+    fn what_a_build_changes_in_the_lock_file_is_told() {
+        let lock = |packages: &[&str]| -> String {
+            let package = |text: &&str| {
+                let (name, version) = text.split_once(' ').unwrap();
+                format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\ndependencies = [\n \"serde\",\n]\n\n")
+            };
+            packages.iter().map(package).collect()
+        };
+        let check = |before: &[&str], now: &[&str], expected: Option<&str>| {
+            assert_eq!(lock_change(&lock(before), &lock(now)).as_deref(), expected);
+        };
+        check(&["a 1.0.0", "b 2.0.0"], &["a 1.0.0", "b 2.0.0"], None);
+        check(&["a 1.0.0"], &["a 1.0.0", "at-least 0.1.0"], Some("added at-least 0.1.0"));
+        check(&["a 1.0.0"], &["a 1.0.1"], Some("added a 1.0.1, removed a 1.0.0"));
+        let many: Vec<String> = (0..9).map(|n| format!("p{n} 1.0.0")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let told = "added p0 1.0.0, p1 1.0.0, p2 1.0.0, p3 1.0.0, p4 1.0.0 and 4 more";
+        check(&[], &many, Some(told));
     }
 
     #[test]

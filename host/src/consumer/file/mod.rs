@@ -278,7 +278,7 @@ impl Files {
         let path = self.name.part().to_owned();
         let writing = match self.spec.whole() {
             true => {
-                let table = TableWriter::new(self.spec.format, rows.schema());
+                let table = TableWriter::as_given(self.spec.format, rows.schema());
                 Writing::Table(Box::new(table.map_err(|error| Error::Repo(Box::new(error)))?))
             }
             false => {

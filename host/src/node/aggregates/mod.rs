@@ -1,7 +1,8 @@
 //! Aggregate expressions such as `max(price)`: compiled for one schema, run over groups, in parts or at once.
 //!
-//! [`Aggregates`] is what the user wrote, [`Compiled`] what runs. All functions are DataFusion's, with two differences, because
-//! the order of rows is chance here: those over floats are [`steady`], and `first` and `last` go by event time.
+//! [`Aggregates`] is what the user wrote, [`Compiled`] what runs. All functions are DataFusion's, with three differences. The order
+//! of rows is chance here, so that those over floats are [`steady`], and `first` and `last` go by event time. And whole numbers do
+//! not wrap: see [`crate::arithmetic`].
 //!
 //! ```text
 //! rows ──► update ──► Accumulators ── state ──► columns ── merge ──► Accumulators ── evaluate ──► values
@@ -24,10 +25,14 @@ use datafusion::{
     common::utils::normalize_float_zero,
     error::DataFusionError,
     logical_expr::{EmitTo, GroupsAccumulator},
-    physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr, aggregate::AggregateFunctionExpr},
+    physical_expr::{
+        GroupsAccumulatorAdapter, PhysicalExpr,
+        aggregate::AggregateFunctionExpr,
+        expressions::{Column, Literal},
+    },
 };
 
-use super::{Error, handlers::Columns};
+use super::{Error, RowFault, halving::Halving, handlers::Columns};
 
 /// Aggregate expressions by the name of the column they make.
 #[derive(Clone, Debug)]
@@ -55,6 +60,8 @@ struct Call {
     inputs: Vec<Arc<dyn PhysicalExpr>>,
     filter: Option<Arc<dyn PhysicalExpr>>,
     order_free: bool,
+    /// The expression that it is part of.
+    sql: String,
 }
 
 /// A column made of the results of calls, and of keys.
@@ -150,7 +157,26 @@ impl Compiled {
         Ok(Accumulators { calls: calls.map_err(|error| self.failed(error, 0))? })
     }
 
+    /// The rows for which an argument has no value, as where whole numbers overflow. `batch` need not have the columns of
+    /// [`Held`](super::state::Held) yet.
+    pub(in crate::node) fn faults(&self, batch: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        if self.calls.iter().all(|call| call.computed().next().is_none()) {
+            return Ok(Vec::new());
+        }
+        let mut halving = Halving::of(batch.num_rows());
+        while let Some(run) = halving.next() {
+            let rows = batch.slice(run.start, run.len());
+            if let Err(error) = self.calls.iter().try_for_each(|call| self.valued(call, call.tried(&rows))) {
+                halving.failed(run, error)?;
+            }
+        }
+        Ok(halving.faults())
+    }
+
     /// Takes rows, each of the group of that number; there are `total` groups.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if an argument has none: [`Compiled::faults`] says for which rows.
     pub(in crate::node) fn update(
         &self,
         accumulators: &mut Accumulators,
@@ -158,14 +184,33 @@ impl Compiled {
         groups: &[usize],
         total: usize,
     ) -> Result<(), Error> {
-        let rows = batch.num_rows();
-        for (call, accumulator) in self.calls.iter().zip(&mut accumulators.calls) {
-            let updated = call
-                .inputs(batch)
-                .and_then(|(inputs, filter)| accumulator.update_batch(&inputs, groups, filter.as_ref(), total));
-            updated.map_err(|error| self.failed(error, rows))?;
+        // What guards a row may not guard it among others, so that rows are taken in as many runs as that needs.
+        let mut halving = Halving::of(batch.num_rows());
+        while let Some(run) = halving.next() {
+            let rows = batch.slice(run.start, run.len());
+            let inputs = self.calls.iter().map(|call| self.valued(call, call.inputs(&rows)));
+            let inputs = match inputs.collect::<Result<Vec<_>, _>>() {
+                Ok(inputs) => inputs,
+                Err(error) if run.len() <= 1 => return Err(error),
+                Err(error) => {
+                    halving.failed(run, error)?;
+                    continue;
+                }
+            };
+            for ((values, filter), accumulator) in inputs.iter().zip(&mut accumulators.calls) {
+                let updated = accumulator.update_batch(values, &groups[run.clone()], filter.as_ref(), total);
+                updated.map_err(|error| self.failed(error, run.len()))?;
+            }
         }
         Ok(())
+    }
+
+    fn valued<T>(&self, call: &Call, value: Result<T, DataFusionError>) -> Result<T, Error> {
+        value.map_err(|error| self.no_value(&call.sql, &error))
+    }
+
+    fn no_value(&self, sql: &str, error: &DataFusionError) -> Error {
+        Error::Value { handler: self.handler.clone(), expression: sql.to_owned(), reason: error.strip_backtrace() }
     }
 
     /// Takes what [`Compiled::state`] gave, each row of the group of that number.
@@ -210,18 +255,14 @@ impl Compiled {
             fields.push(Arc::new(
                 call.function.field().as_ref().clone().with_name(plan::name(number)).with_nullable(true),
             ));
-            columns.push(accumulator.evaluate(EmitTo::All).map_err(|error| self.failed(error, groups))?);
+            columns.push(self.valued(call, accumulator.evaluate(EmitTo::All))?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(groups));
         let results = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)
             .map_err(|error| self.failed(error.into(), groups))?;
         let value = |output: &Output| {
             let value = output.expression.evaluate(&results).and_then(|value| value.into_array(groups));
-            value.map_err(|error| Error::Expression {
-                handler: self.handler.clone(),
-                expression: output.sql.clone(),
-                reason: error.strip_backtrace(),
-            })
+            value.map_err(|error| self.no_value(&output.sql, &error))
         };
         self.outputs.iter().map(value).collect()
     }
@@ -232,6 +273,16 @@ impl Compiled {
 }
 
 impl Call {
+    /// What of it is more than a column or a constant.
+    fn computed(&self) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
+        self.inputs.iter().chain(&self.filter).filter(|input| !input.is::<Column>() && !input.is::<Literal>())
+    }
+
+    /// Whether everything of it that is computed has a value for `rows`.
+    fn tried(&self, rows: &RecordBatch) -> Result<(), DataFusionError> {
+        self.computed().try_for_each(|expression| expression.evaluate(rows).map(drop))
+    }
+
     /// The arguments for all rows, with -0.0 as 0.0, and which rows count.
     fn inputs(&self, batch: &RecordBatch) -> Result<(Vec<ArrayRef>, Option<BooleanArray>), DataFusionError> {
         let value = |expression: &Arc<dyn PhysicalExpr>| expression.evaluate(batch)?.into_array(batch.num_rows());

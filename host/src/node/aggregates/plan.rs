@@ -27,10 +27,13 @@ use datafusion::{
 };
 
 use super::{Aggregates, Call, Output, steady};
-use crate::node::{
-    Error,
-    expression::{names, physical, unstable},
-    state::{ORDER, SOURCE, TIME},
+use crate::{
+    arithmetic::{self, checked},
+    node::{
+        Error,
+        expression::{names, physical, unstable},
+        state::{ORDER, SOURCE, TIME},
+    },
 };
 
 /// Those that give the same for any order of rows and any way of merging; over floats only as [`steady`].
@@ -72,6 +75,7 @@ fn session() -> &'static SessionContext {
         let mut config = SessionConfig::new();
         config.options_mut().sql_parser.enable_ident_normalization = false;
         let session = SessionContext::new_with_config(config);
+        arithmetic::install(&session);
         session.register_udaf(first_value_udaf().as_ref().clone().with_aliases(["first"]));
         session.register_udaf(last_value_udaf().as_ref().clone().with_aliases(["last"]));
         session.register_udaf(percentile_cont_udaf().as_ref().clone().with_aliases(["quantile"]));
@@ -111,7 +115,8 @@ impl Plan<'_> {
     fn coerce(&self, expression: Expr, table: &DFSchema) -> Result<Expr, Error> {
         let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
         let simplifier = ExprSimplifier::new(context);
-        let coerced = simplifier.coerce(expression, table).and_then(|coerced| simplifier.simplify(coerced));
+        let coerced = simplifier.coerce(expression, table).and_then(|coerced| checked(coerced, table));
+        let coerced = coerced.and_then(|checked| simplifier.simplify(checked));
         coerced.map_err(|error| self.failed(&error, self.schema))
     }
 
@@ -197,7 +202,7 @@ impl Plan<'_> {
         let function = lowered.aggregate;
         let order = function.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
         let inputs = function.expressions().into_iter().chain(order).collect();
-        let call = Call { inputs, filter: lowered.filter, order_free, function };
+        let call = Call { inputs, filter: lowered.filter, order_free, function, sql: self.sql.to_owned() };
         // What it cannot do is said now, not when the first rows arrive.
         let supported = call.function.groups_accumulator_supported();
         let tried = match supported {

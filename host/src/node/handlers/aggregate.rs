@@ -23,6 +23,7 @@ use crate::{
         Error, EventTime, Handled, Handler, LimitsSpec, News, Shape, Source, TimeSettings, TimeSpec, Unit,
         aggregates::{Aggregates, Compiled},
         arrival::NEVER,
+        halving::without,
         state::{Groups, Held, TIME, bare, concat, fields, kernel, one_schema},
     },
 };
@@ -40,7 +41,8 @@ pub enum Per {
 
 /// Makes one row of each group: of a window, behind a `window`, or of a commit.
 ///
-/// Rows come out by group, nulls first, with their last event time, what they are grouped by, and the aggregates.
+/// A row of which an argument has no value, as where whole numbers overflow, is set aside; `sum` of whole numbers is
+/// `decimal(38, 0)`. Rows come out by group, nulls first, with their last event time, what they are grouped by, and the aggregates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AggregateSpec {
@@ -257,13 +259,18 @@ impl Handler for Aggregate {
         if batch.num_rows() == 0 {
             return Ok(Handled::default());
         }
+        let faults = self.learn(batch.schema_ref())?.compiled.faults(&batch)?;
+        let (batch, _) = without(&batch, &faults).map_err(kernel(&self.spec.id, batch.num_rows()))?;
+        if batch.num_rows() == 0 {
+            return Ok(Handled { faults, ..Handled::default() });
+        }
         if self.spec.per.is_none() {
             let marked = mark(&self.spec.id, &batch, self.time.as_ref())?;
-            return Ok(Handled::fresh([self.rows(&marked)?]));
+            return Ok(Handled { faults, ..Handled::fresh([self.rows(&marked)?]) });
         }
         self.held.append(&batch, &times(&batch, self.time.as_ref())?, from, &[])?;
         self.spec.limits.of(&self.spec.id).bytes(self.held.bytes())?;
-        Ok(Handled::default())
+        Ok(Handled { faults, ..Handled::default() })
     }
 
     async fn hear(&mut self, news: News) -> Result<Handled, Error> {
@@ -355,5 +362,27 @@ mod tests {
         ]);
         let trial = Trial::new(window, &[readings(1, 60), readings(2, 40)]);
         assert!(trial.same_under_any_cut(20).await.rows.len() > 20);
+    }
+
+    #[tokio::test]
+    async fn sums_of_a_commit_are_exact_and_rows_that_overflow_are_set_aside() {
+        let bytes = Int64Array::from(vec![i64::MAX, i64::MAX, 3]);
+        let rows = RecordBatch::try_from_iter([("bytes", Arc::new(bytes) as ArrayRef)]).unwrap();
+        let aggregated = async |columns: Value| {
+            let spec = serde_json::from_value(json!({"id": "a", "per": "commit", "columns": columns})).unwrap();
+            let mut handler = Aggregate::new(&spec);
+            handler.shape(&Shape { schema: Some(rows.schema()), ..Shape::default() })?;
+            let handled = handler.handle(rows.clone(), Source::Partition(0)).await?;
+            let cut = handler.hear(News::Cut).await?;
+            let lines: Vec<String> = cut.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
+            Ok::<_, Error>((lines, handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>()))
+        };
+        let sums =
+            aggregated(json!({"s": "sum(bytes)", "d": "sum(distinct bytes)", "m": "mean(bytes)"})).await.unwrap();
+        assert_eq!(sums.0, ["s=18446744073709551617 d=9223372036854775810 m=6.148914691236517e18"]);
+        let (lines, aside) = aggregated(json!({"s": "sum(bytes + 1)", "n": "count(*)"})).await.unwrap();
+        assert_eq!((lines, aside), (vec!["s=4 n=1".to_owned()], vec![0, 1]));
+        let error = aggregated(json!({"x": "max(bytes) + count(*)"})).await.unwrap_err().to_string();
+        assert!(error.contains("handler \"a\"") && error.contains("max(bytes) + count(*)"), "{error}");
     }
 }

@@ -75,6 +75,7 @@ struct Within {
     digests: Digests,
     seen: Seen,
     reached: i64,
+    left_out: u64,
 }
 
 impl Within {
@@ -85,6 +86,7 @@ impl Within {
             digests: Digests::over_all(&spec.id, &spec.by, ""),
             seen: Seen::new(&spec.id),
             reached: i64::MIN,
+            left_out: 0,
         }
     }
 }
@@ -112,6 +114,7 @@ impl Steps for Within {
             Some(new)
         };
         let mask: BooleanArray = self.digests.of(rows)?.into_iter().zip(times).map(&mut new).collect();
+        self.left_out += (mask.len() - mask.true_count()) as u64;
         out.push(filter_record_batch(rows, &mask).map_err(kernel(&self.spec.id, rows.num_rows()))?);
         Ok(())
     }
@@ -123,6 +126,10 @@ impl Steps for Within {
             self.seen.tidy(|_, _, time| time.is_some_and(|time| time >= oldest));
         }
         Ok(())
+    }
+
+    fn left_out(&mut self) -> u64 {
+        std::mem::take(&mut self.left_out)
     }
 
     fn held(&self) -> (usize, usize) {

@@ -18,7 +18,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Columns;
-use crate::node::{Error, Handled, Handler, Kept, Shape, Source, expression::Expression};
+use crate::node::{
+    Error, Handled, Handler, Shape, Source,
+    expression::Expression,
+    halving::{Halving, handled},
+};
 
 /// Adds columns that are missing; with `fillNulls`, gives values to nulls of those that are there.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,7 +81,7 @@ impl Defaults {
                     if arrays[at].null_count() > 0 {
                         let value = expression.evaluate(batch)?;
                         arrays[at] = filled(&arrays[at], &value, kind).map_err(|error| {
-                            refused(format!("it does not fit column \"{name}\", which is {kind}: {error}"))
+                            expression.no_value(format!("it does not fit column \"{name}\", which is {kind}: {error}"))
                         })?;
                     }
                 }
@@ -120,7 +124,15 @@ impl Handler for Defaults {
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        Ok(Handled::one(self.records(&batch)?, Kept::All))
+        let mut halving = Halving::of(batch.num_rows());
+        let mut runs = Vec::new();
+        while let Some(run) = halving.next() {
+            match self.records(&batch.slice(run.start, run.len())) {
+                Ok(records) => runs.push((run, records)),
+                Err(error) => halving.failed(run, error)?,
+            }
+        }
+        handled(&self.id, runs, halving.faults())
     }
 }
 
@@ -161,6 +173,18 @@ mod tests {
         check(json!({"columns": {"n": "'x'"}, "fillNulls": true}), &[Some(1)], Err("column \"n\", which is Int64"));
         check(json!({"columns": {"dc": "eu1"}}), &[Some(1)], Err("columns: n, s"));
         check(json!({"columns": {"dc": "random()"}}), &[Some(1)], Err("random()"));
+    }
+
+    #[tokio::test]
+    async fn a_row_whose_value_does_not_fit_is_set_aside() {
+        let numbers = Arc::new(Int64Array::from(vec![None, Some(2), None])) as ArrayRef;
+        let texts = Arc::new(StringArray::from(vec!["7", "x", "x"])) as ArrayRef;
+        let batch = RecordBatch::try_from_iter_with_nullable([("n", numbers, true), ("s", texts, true)]).unwrap();
+        let spec = serde_json::from_value(json!({"id": "d", "columns": {"n": "s"}, "fillNulls": true})).unwrap();
+        let handled = Defaults::new(&spec).handle(batch, Source::Merged).await.unwrap();
+        assert_eq!(lines(&handled.outputs[0].0), ["n=7 s=7", "n=2 s=x"]);
+        assert_eq!(handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [2]);
+        assert!(handled.faults[0].reason.contains("column \"n\", which is Int64"), "{:?}", handled.faults);
     }
 
     #[tokio::test]

@@ -241,6 +241,7 @@ impl Outcome {
         let fault = |fault: RowFault| RowFault { row: row(fault.row), ..fault };
         self.handled.faults.extend(handled.faults.into_iter().map(fault));
         self.handled.late_rows += handled.late_rows;
+        self.handled.filtered += handled.filtered;
         self.handled.late.extend(handled.late);
     }
 

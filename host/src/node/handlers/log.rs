@@ -160,6 +160,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn lines_have_the_level_that_the_spec_names() {
+        for level in ["trace", "debug", "info", "warn", "error"] {
+            let text = Text::default();
+            let writer = text.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(move || writer.clone())
+                .finish();
+            let spec: LogSpec = serde_json::from_value(json!({"id": "l", "level": level, "rows": 1})).unwrap();
+            tracing::subscriber::with_default(subscriber, || Log::new(&spec).look(&readings(1, 1), Source::Merged));
+            let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();
+            assert!(text.lines().count() > 0, "{level}");
+            assert!(text.lines().all(|line| line.contains(&format!(" {} ", level.to_uppercase()))), "{level}: {text}");
+        }
+    }
+
     #[tokio::test]
     async fn the_same_rows_under_any_cut() {
         let trial = Trial::new(json!([{"type": "log", "level": "trace"}]), &[readings(1, 30)]);

@@ -10,7 +10,11 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::node::{Error, Handled, Handler, Kept, Shape, Source, expression::Expression};
+use crate::node::{
+    Error, Handled, Handler, Shape, Source,
+    expression::Expression,
+    halving::{Halving, handled},
+};
 
 /// Expressions by column name, in the order they were written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,7 +60,8 @@ impl<'de> Deserialize<'de> for Columns {
     }
 }
 
-/// Adds or replaces columns; every expression sees the input columns only.
+/// Adds or replaces columns; every expression sees the input columns only. A row for which one has no value, as where whole
+/// numbers overflow, is set aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MapSpec {
@@ -151,7 +156,15 @@ impl Handler for Map {
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        Ok(Handled::one(self.records(&batch)?, Kept::All))
+        let mut halving = Halving::of(batch.num_rows());
+        let mut runs = Vec::new();
+        while let Some(run) = halving.next() {
+            match self.records(&batch.slice(run.start, run.len())) {
+                Ok(records) => runs.push((run, records)),
+                Err(error) => halving.failed(run, error)?,
+            }
+        }
+        handled(&self.spec.id, runs, halving.faults())
     }
 }
 
@@ -163,13 +176,19 @@ mod tests {
     };
 
     use super::*;
+    use crate::node::Kept;
 
     async fn check(spec: &str, expected: Result<&[(&str, i64)], &str>) {
         let columns =
             [("a", 1), ("b", 2)].map(|(name, value)| (name, Arc::new(Int64Array::from(vec![value])) as ArrayRef));
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         let spec: MapSpec = serde_json::from_str(spec).unwrap();
-        match (Map::new(&spec).handle(batch, Source::Merged).await, expected) {
+        let mut map = Map::new(&spec);
+        let handled = match map.shape(&Shape { schema: Some(batch.schema()), ..Shape::default() }) {
+            Ok(_) => map.handle(batch, Source::Merged).await,
+            Err(error) => Err(error),
+        };
+        match (handled, expected) {
             (Ok(handled), Ok(expected)) => {
                 let records = &handled.outputs[0].0;
                 let value = |i: usize| records.column(i).as_primitive::<Int64Type>().value(0);
@@ -191,5 +210,24 @@ mod tests {
         check(r#"{"columns": {"c": "a * b"}, "select": ["c", "a"]}"#, Ok(&[("c", 2), ("a", 1)])).await;
         check(r#"{"drop": ["nope"]}"#, Err("the columns are a, b")).await;
         check(r#"{"columns": {"c": "nope + 1"}}"#, Err("columns: a, b")).await;
+        check(r#"{"columns": {"c": "9223372036854775807 + 1"}}"#, Err("9223372036854775807 + 1")).await;
+        check(r#"{"columns": {"c": "a + 9223372036854775806"}}"#, Ok(&[("a", 1), ("b", 2), ("c", i64::MAX)])).await;
+    }
+
+    #[tokio::test]
+    async fn rows_without_a_value_are_set_aside_where_they_are() {
+        let column = Arc::new(Int64Array::from(vec![1, i64::MAX, 3, 0])) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let spec: MapSpec =
+            serde_json::from_str(r#"{"id": "m", "columns": {"up": "n + 1", "part": "12 / n"}}"#).unwrap();
+        let handled = Map::new(&spec).handle(batch.clone(), Source::Merged).await.unwrap();
+        let (records, kept) = &handled.outputs[0];
+        assert_eq!(kept, &Kept::Rows(vec![0, 2]));
+        assert_eq!(records.column(1).as_primitive::<Int64Type>().values(), &[2, 4]);
+        let faults: Vec<(u32, bool)> =
+            handled.faults.iter().map(|fault| (fault.row, fault.reason.starts_with("`n + 1` "))).collect();
+        assert_eq!(faults, [(1, true), (3, false)]);
+        let none = Map::new(&spec).handle(batch.slice(1, 1), Source::Merged).await.unwrap();
+        assert_eq!((none.outputs.len(), none.faults.len()), (0, 1));
     }
 }

@@ -210,6 +210,7 @@ fn add(to: &mut Handled, more: Handled) {
     to.outputs.extend(more.outputs);
     to.faults.extend(more.faults);
     to.late_rows += more.late_rows;
+    to.filtered += more.filtered;
     to.late.extend(more.late);
 }
 

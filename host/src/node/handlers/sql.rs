@@ -13,7 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::node::{
-    Error, Handled, Handler, Kept, News, Shape, Source, Unit, groups,
+    Error, Handled, Handler, News, Shape, Source, Unit, groups,
+    halving::{Halving, handled},
     held::{Held, HoldSpec, Per, Way, way},
     query::{Query, Terms},
 };
@@ -22,7 +23,8 @@ use crate::node::{
 ///
 /// Over batches only what answers each row by itself is taken: projections, filters, aliases, `unnest`. Everything that looks
 /// at several rows (aggregates, ORDER BY, JOIN, LIMIT, window functions) needs a unit that means something: a commit or
-/// a window. Rows are in the order of the query's ORDER BY; where it leaves the order open, they are ordered by all columns.
+/// a window. There a row whose answer has no value, as where whole numbers overflow, is set aside; over a commit or a window the
+/// pipeline stops instead, before it commits. Rows are in the order of the query's ORDER BY; where it leaves the order open, they are ordered by all columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SqlSpec {
@@ -136,9 +138,20 @@ impl Handler for Sql {
             Way::Given => self.unit(&batch).await,
             Way::Piece => {
                 let query = self.query(batch.schema_ref())?;
-                let answer = query.run(&batch).await?;
-                let kept = if query.keeps_rows() { Kept::All } else { Kept::Fresh };
-                Ok(Handled::one(answer, kept))
+                let mut halving = Halving::of(batch.num_rows());
+                let mut runs = Vec::new();
+                while let Some(run) = halving.next() {
+                    match query.run(&batch.slice(run.start, run.len())).await {
+                        Ok(answer) => runs.push((run, answer)),
+                        Err(error) => halving.failed(run, error)?,
+                    }
+                }
+                match query.keeps_rows() {
+                    true => handled(&self.spec.id, runs, halving.faults()),
+                    false => {
+                        Ok(Handled { faults: halving.faults(), ..Handled::fresh(runs.into_iter().map(|run| run.1)) })
+                    }
+                }
             }
         }
     }
@@ -264,6 +277,37 @@ mod tests {
         let grouped = json!({"type": "sql", "query": "select host, n from input order by n desc limit 1",
             "per": "commit", "groupBy": ["host"]});
         assert_eq!(check(grouped, true, true).await.len(), 8, "the newest row of each host, twice");
+    }
+
+    #[tokio::test]
+    async fn sums_widen_and_what_overflows_is_no_answer() {
+        let column = Arc::new(arrow::array::Int64Array::from(vec![i64::MAX, 1, i64::MAX])) as arrow::array::ArrayRef;
+        let rows = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let shape = |unit| Shape { schema: Some(rows.schema()), unit, ..Shape::default() };
+        let ask = async |query: &str, per: &str| {
+            let mut handler = sql(query, per);
+            handler.shape(&shape(if per == "window" { Unit::Window } else { Unit::Piece })).unwrap();
+            let handled = handler.handle(rows.clone(), Source::Merged).await?;
+            let lines: Vec<String> = handled.outputs.iter().flat_map(|(records, _)| lines(records)).collect();
+            Ok::<_, Error>((lines, handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>()))
+        };
+        let total = ask("select sum(n) as s, avg(n) as a, sum(n) - sum(n) as o from input", "window").await.unwrap();
+        assert_eq!(total.0, ["s=18446744073709551615 a=6.148914691236517e18 o=0"]);
+        let running =
+            ask("select sum(n) over (order by n rows 1 preceding) as s from input order by s", "window").await;
+        assert_eq!(running.unwrap().0, ["s=1", "s=9223372036854775808", "s=18446744073709551614"]);
+        let distinct = ask("select sum(distinct n) as s, avg(distinct n) as a from input", "window").await.unwrap();
+        assert_eq!(distinct.0, ["s=9223372036854775808 a=4.611686018427388e18"]);
+        assert_eq!(ask("select n + 1 as m from input", "batch").await.unwrap(), (vec!["m=2".into()], vec![0, 2]));
+        assert_eq!(
+            ask("select n from input where n * 2 > 0", "batch").await.unwrap(),
+            (vec!["n=1".into()], vec![0, 2])
+        );
+        let error = ask("select max(n) + max(n) as m from input", "window").await.unwrap_err().to_string();
+        assert!(
+            error.contains("handler \"q\"") && error.contains("9223372036854775807 + 9223372036854775807"),
+            "{error}"
+        );
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
-    data::{Batch, Origins, Part, Position, Span},
+    data::{Batch, Counts, Origins, Part, Position, Span},
     node::{Builder, Chain, News, NodeSpec, Shape, Source, TimeSpec},
 };
 
@@ -40,6 +40,8 @@ pub(in crate::node) struct Outcome {
     pub(in crate::node) late: Vec<String>,
     pub(in crate::node) dead: Vec<String>,
     pub(in crate::node) late_rows: u64,
+    /// Rows that handlers left out because that is what they are for.
+    pub(in crate::node) filtered: u64,
 }
 
 impl Trial {
@@ -58,11 +60,24 @@ impl Trial {
     /// Runs it `times` times; every outcome must be that of the whole, which is given back.
     pub(in crate::node) async fn same_under_any_cut(&self, times: u64) -> Outcome {
         let whole = self.settled(self.run(None).await);
+        self.adds_up(&whole);
         for seed in 0..times {
             let cut = self.settled(self.run(Some(seed)).await);
             assert_eq!(cut, whole, "seed {seed} of {:?}", self.nodes);
         }
         whole
+    }
+
+    /// Where handlers only pass rows on or do not, each row is somewhere.
+    fn adds_up(&self, whole: &Outcome) {
+        let passes = |node: &NodeSpec| {
+            matches!(node, NodeSpec::Filter(_) | NodeSpec::Sample(_) | NodeSpec::Dedupe(_) | NodeSpec::Throttle(_))
+        };
+        if self.nodes.iter().all(passes) {
+            let given: usize = self.sources.iter().map(RecordBatch::num_rows).sum();
+            let found = whole.rows.len() + whole.dead.len();
+            assert_eq!(found as u64 + whole.late_rows + whole.filtered, given as u64, "{:?}", self.nodes);
+        }
     }
 
     /// Whether its handlers fit each other and the rows.
@@ -177,6 +192,7 @@ impl<'a> Run<'a> {
             dead: Vec::new(),
             late: Vec::new(),
             unknown: Vec::new(),
+            counts: Counts::default(),
         };
         self.taken[source] += rows;
         let given = self.chain.handle(batch).await.expect("rows");
@@ -222,6 +238,7 @@ impl Outcome {
     fn take(&mut self, batches: Vec<Batch>) {
         for batch in batches {
             self.rows.extend(lines(&batch.records));
+            self.filtered += batch.counts.filtered_rows();
             self.dead.extend(batch.dead.iter().map(|letter| format!("{} {}", letter.stage, letter.code)));
             for aside in batch.late {
                 self.late_rows += aside.rows;
@@ -235,6 +252,7 @@ impl Outcome {
         self.late.append(&mut more.late);
         self.dead.append(&mut more.dead);
         self.late_rows += more.late_rows;
+        self.filtered += more.filtered;
     }
 }
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
-    error::ArrowError,
-    json::{ReaderBuilder, WriterBuilder, writer::LineDelimited},
-    util::display::{ArrayFormatter, FormatOptions},
+    array::{ArrayRef, RecordBatch},
+    datatypes::{DataType, Field, SchemaRef},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::Problem;
+use super::{
+    Problem,
+    cell::{Cell, shown},
+};
 use crate::spec::{Row, TestSpec, advice};
 
 /// Rows shown around one that differs.
@@ -31,30 +31,67 @@ pub(super) fn rows(
         let advice = advice(name, columns.iter().map(|column| column.name().as_str()));
         return Some(Problem::of(format!("{what} have no column `{name}`, which the test expects; {advice}")));
     }
-    let expected = match normalised(expected, &names, &columns) {
-        Ok(expected) => expected,
+    let wanted = match wanted(expected, &names, &columns) {
+        Ok(wanted) => wanted,
         Err(reason) => return Some(Problem::of(format!("{what} cannot be like that: {reason}"))),
     };
-    let all = as_rows(got);
-    let looked_at: Vec<Row> = all.iter().map(|row| only(row, &names)).collect();
-    let same = |left: &Row, right: &Row| same_row(left, right, test.tolerance);
-    let diff = match test.unordered {
-        true => unordered(&expected, &looked_at, &same),
-        false => ordered(&expected, &looked_at, &same),
+    let shown = expected.iter().map(|row| only(row, &names)).collect();
+    differ(what, &Side { cells: wanted, shown }, &Side::of(got, &names), test)
+}
+
+/// What is wrong with the rows of `got`, called `what`, which should be those of `other`.
+pub(super) fn batches(what: &str, other: &[RecordBatch], got: &[RecordBatch], test: &TestSpec) -> Option<Problem> {
+    let all: Vec<RecordBatch> = other.iter().chain(got).cloned().collect();
+    let names: Vec<String> = columns(&all, None).iter().map(|column| column.name().clone()).collect();
+    differ(what, &Side::of(other, &names), &Side::of(got, &names), test)
+}
+
+/// Rows of one side of a comparison.
+struct Side {
+    cells: Vec<Vec<Cell>>,
+    /// The same for people.
+    shown: Vec<Row>,
+}
+
+impl Side {
+    /// The columns `names` of batches, null where one has none of that name.
+    fn of(batches: &[RecordBatch], names: &[String]) -> Self {
+        let mut side = Self { cells: Vec::new(), shown: Vec::new() };
+        for batch in batches {
+            let columns: Vec<Option<&ArrayRef>> = names.iter().map(|name| batch.column_by_name(name)).collect();
+            for row in 0..batch.num_rows() {
+                let cell = |column: &Option<&ArrayRef>| column.map_or(Cell::Null, |column| Cell::read(column, row));
+                let shown = |(name, column): (&String, &Option<&ArrayRef>)| {
+                    (name.clone(), column.map_or(Value::Null, |column| shown(column, row)))
+                };
+                side.cells.push(columns.iter().map(cell).collect());
+                side.shown.push(names.iter().zip(&columns).map(shown).collect());
+            }
+        }
+        side
+    }
+}
+
+fn differ(what: &str, expected: &Side, got: &Side, test: &TestSpec) -> Option<Problem> {
+    let (left, right) = (expected.cells.len(), got.cells.len());
+    let same = |at: usize, other: usize| {
+        let cells = expected.cells[at].iter().zip(&got.cells[other]);
+        cells.into_iter().all(|(one, other)| one.same(other, test.tolerance))
     };
+    let diff = if test.unordered { unordered(left, right, &same) } else { ordered(left, right, &same) };
     if diff.iter().all(|step| matches!(step, Step::Both(..))) {
         return None;
     }
-    let (expected_rows, got_rows) = (counted(expected.len() as u64), counted(looked_at.len() as u64));
+    let (expected_rows, got_rows) = (counted(left as u64), counted(right as u64));
     let mut problem = Problem::of(format!("{what} are not as expected: {got_rows} came, {expected_rows} should have"));
     for step in &diff {
         match step {
-            Step::Missing(at) => problem.missing.push(expected[*at].clone()),
-            Step::Unexpected(at) => problem.unexpected.push(looked_at[*at].clone()),
+            Step::Missing(at) => problem.missing.push(expected.shown[*at].clone()),
+            Step::Unexpected(at) => problem.unexpected.push(got.shown[*at].clone()),
             Step::Both(..) => {}
         }
     }
-    problem.diff = lines(&diff, &expected, &looked_at);
+    problem.diff = lines(&diff, &expected.shown, &got.shown);
     Some(problem)
 }
 
@@ -94,77 +131,27 @@ fn only(row: &Row, names: &[String]) -> Row {
     names.iter().map(|name| (name.clone(), row.get(name).cloned().unwrap_or(Value::Null))).collect()
 }
 
-/// Batches as rows; a column that JSON has no word for as text.
+/// Batches as rows for people.
 pub(super) fn as_rows(batches: &[RecordBatch]) -> Vec<Row> {
-    batches.iter().flat_map(|batch| written(batch).unwrap_or_else(|_| as_text(batch))).collect()
+    let names: Vec<String> = columns(batches, None).iter().map(|column| column.name().clone()).collect();
+    Side::of(batches, &names).shown
 }
 
-fn written(batch: &RecordBatch) -> Result<Vec<Row>, ArrowError> {
-    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
-    writer.write(batch)?;
-    writer.finish()?;
-    let rows = serde_json::Deserializer::from_slice(&writer.into_inner()).into_iter().collect::<Result<Vec<Row>, _>>();
-    rows.map_err(|error| ArrowError::JsonError(error.to_string()))
-}
-
-fn as_text(batch: &RecordBatch) -> Vec<Row> {
-    let options = FormatOptions::default().with_null("");
-    let schema = batch.schema();
-    let cell = |at: usize, row: usize| {
-        let column = batch.column(at);
-        let text = ArrayFormatter::try_new(column, &options).map(|formatter| formatter.value(row).to_string());
-        let value = if column.is_null(row) { Value::Null } else { json!(text.unwrap_or_default()) };
-        (schema.field(at).name().clone(), value)
-    };
-    (0..batch.num_rows()).map(|row| (0..batch.num_columns()).map(|at| cell(at, row)).collect()).collect()
-}
-
-/// The expected rows as they would be written had they come out: `"2026-01-01"` and `1767225600000` are one time.
-fn normalised(expected: &[Row], names: &[String], columns: &[Arc<Field>]) -> Result<Vec<Row>, String> {
-    let mut out: Vec<Row> = expected.iter().map(|row| only(row, names)).collect();
-    for name in names {
-        let Some(field) = columns.iter().find(|field| field.name() == name) else { continue };
-        let values: Vec<Value> = out.iter().map(|row| row.get(name).cloned().unwrap_or(Value::Null)).collect();
-        if let Some(values) =
-            typed(&values, field.data_type()).map_err(|reason| format!("column `{name}`: {reason}"))?
-        {
-            for (row, value) in out.iter_mut().zip(values) {
-                row.insert(name.clone(), value);
-            }
+/// The expected rows as values of the columns: `"2026-01-01"` and `1767225600000` may be one time, `"21"` and `21` are never one
+/// value.
+fn wanted(expected: &[Row], names: &[String], columns: &[Arc<Field>]) -> Result<Vec<Vec<Cell>>, String> {
+    let kinds: Vec<Option<&DataType>> = names
+        .iter()
+        .map(|name| columns.iter().find(|field| field.name() == name).map(|field| field.data_type()))
+        .collect();
+    let cell = |row: &Row, (name, kind): (&String, &Option<&DataType>)| {
+        let value = row.get(name).unwrap_or(&Value::Null);
+        match kind {
+            Some(kind) => Cell::wanted(value, kind).map_err(|reason| format!("column `{name}`: {reason}")),
+            None => Ok(Cell::untyped(value)),
         }
-    }
-    Ok(out)
-}
-
-/// `values` read as `kind` and written again; `None` if JSON cannot be read as that.
-fn typed(values: &[Value], kind: &DataType) -> Result<Option<Vec<Value>>, String> {
-    let schema = Arc::new(Schema::new(vec![Field::new("v", kind.clone(), true)]));
-    let reader = ReaderBuilder::new(schema).with_batch_size(values.len().max(1)).with_coerce_primitive(true);
-    let Ok(mut decoder) = reader.build_decoder() else { return Ok(None) };
-    for value in values {
-        let text = json!({ "v": value }).to_string();
-        decoder.decode(text.as_bytes()).map_err(|error| error.to_string())?;
-    }
-    let Some(batch) = decoder.flush().map_err(|error| error.to_string())? else { return Ok(Some(Vec::new())) };
-    let rows = written(&batch).map_err(|error| error.to_string())?;
-    Ok(Some(rows.into_iter().map(|mut row| row.remove("v").unwrap_or(Value::Null)).collect()))
-}
-
-fn same_row(left: &Row, right: &Row, tolerance: f64) -> bool {
-    left.len() == right.len()
-        && left.iter().all(|(name, value)| right.get(name).is_some_and(|other| same(value, other, tolerance)))
-}
-
-fn same(left: &Value, right: &Value, tolerance: f64) -> bool {
-    match (left, right) {
-        (Value::Number(a), Value::Number(b)) if a.is_f64() || b.is_f64() => match (a.as_f64(), b.as_f64()) {
-            (Some(a), Some(b)) => a == b || (a - b).abs() <= tolerance,
-            _ => false,
-        },
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b, tolerance)),
-        (Value::Object(a), Value::Object(b)) => same_row(a, b, tolerance),
-        _ => left == right,
-    }
+    };
+    expected.iter().map(|row| names.iter().zip(&kinds).map(|at| cell(row, at)).collect()).collect()
 }
 
 /// One step from the expected rows to those that came.
@@ -179,32 +166,33 @@ enum Step {
 /// Cells of the table that the longest common run of rows is looked up in.
 const TABLE: usize = 4 << 20;
 
-fn ordered(expected: &[Row], got: &[Row], same: &dyn Fn(&Row, &Row) -> bool) -> Vec<Step> {
-    let begin = expected.iter().zip(got).take_while(|(left, right)| same(left, right)).count();
-    let (left, right) = (&expected[begin..], &got[begin..]);
+fn ordered(expected: usize, got: usize, same: &dyn Fn(usize, usize) -> bool) -> Vec<Step> {
+    let begin = (0..expected.min(got)).take_while(|&at| same(at, at)).count();
+    let (left, right) = (expected - begin, got - begin);
+    let same = |i: usize, j: usize| same(begin + i, begin + j);
     let mut steps: Vec<Step> = (0..begin).map(Step::Both).collect();
-    if left.len().saturating_mul(right.len()) > TABLE {
-        steps.extend((begin..expected.len()).map(Step::Missing));
-        steps.extend((begin..got.len()).map(Step::Unexpected));
+    if left.saturating_mul(right) > TABLE {
+        steps.extend((begin..expected).map(Step::Missing));
+        steps.extend((begin..got).map(Step::Unexpected));
         return steps;
     }
     // The longest run of rows that both have, from the end backwards.
-    let width = right.len() + 1;
-    let mut longest = vec![0_u32; (left.len() + 1) * width];
-    for i in (0..left.len()).rev() {
-        for j in (0..right.len()).rev() {
-            longest[i * width + j] = match same(&left[i], &right[j]) {
+    let width = right + 1;
+    let mut longest = vec![0_u32; (left + 1) * width];
+    for i in (0..left).rev() {
+        for j in (0..right).rev() {
+            longest[i * width + j] = match same(i, j) {
                 true => longest[(i + 1) * width + j + 1] + 1,
                 false => longest[(i + 1) * width + j].max(longest[i * width + j + 1]),
             };
         }
     }
     let (mut i, mut j) = (0, 0);
-    while i < left.len() || j < right.len() {
-        if i < left.len() && j < right.len() && same(&left[i], &right[j]) {
+    while i < left || j < right {
+        if i < left && j < right && same(i, j) {
             steps.push(Step::Both(begin + i));
             (i, j) = (i + 1, j + 1);
-        } else if j == right.len() || (i < left.len() && longest[(i + 1) * width + j] >= longest[i * width + j + 1]) {
+        } else if j == right || (i < left && longest[(i + 1) * width + j] >= longest[i * width + j + 1]) {
             steps.push(Step::Missing(begin + i));
             i += 1;
         } else {
@@ -215,11 +203,11 @@ fn ordered(expected: &[Row], got: &[Row], same: &dyn Fn(&Row, &Row) -> bool) -> 
     steps
 }
 
-fn unordered(expected: &[Row], got: &[Row], same: &dyn Fn(&Row, &Row) -> bool) -> Vec<Step> {
-    let mut free: Vec<usize> = (0..got.len()).collect();
+fn unordered(expected: usize, got: usize, same: &dyn Fn(usize, usize) -> bool) -> Vec<Step> {
+    let mut free: Vec<usize> = (0..got).collect();
     let mut steps = Vec::new();
-    for (at, row) in expected.iter().enumerate() {
-        match free.iter().position(|&other| same(row, &got[other])) {
+    for at in 0..expected {
+        match free.iter().position(|&other| same(at, other)) {
             Some(found) => {
                 free.remove(found);
                 steps.push(Step::Both(at));
@@ -264,6 +252,7 @@ fn lines(diff: &[Step], expected: &[Row], got: &[Row]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use arrow::array::{Float64Array, Int64Array, TimestampMillisecondArray};
+    use serde_json::json;
 
     use super::*;
 
@@ -300,7 +289,20 @@ mod tests {
         check(plain(), json!([{"m": 1}]), &["the rows have no column `m`, which the test expects; did you mean `n`?"]);
         check(TestSpec { unordered: true, ..plain() }, json!([{"n": 3}, {"n": null}, {"n": 1}]), &[]);
         check(TestSpec { tolerance: 0.01, ..plain() }, json!([{"f": 0.1}, {"f": 0.205}, {"f": 0.3}]), &[]);
-        let wrong = rows("the rows", &[Row::from_iter([("n".into(), json!("x"))])], &got(), None, &plain());
-        assert!(wrong.unwrap().what.contains("column `n`"));
+        for value in [json!("x"), json!("1"), json!(1.9)] {
+            let wrong = rows("the rows", &[Row::from_iter([("n".into(), value)])], &got(), None, &plain());
+            assert!(wrong.unwrap().what.contains("column `n`"));
+        }
+    }
+
+    #[test]
+    fn runs_are_compared_value_by_value() {
+        let (plain, all) = (TestSpec::default(), got());
+        let halves = [all[0].slice(0, 1), all[0].slice(1, 2)];
+        assert!(batches("the rows", &all, &halves, &plain).is_none());
+        let problem = batches("the rows", &all, &halves[..1], &plain).unwrap();
+        assert_eq!(problem.missing.len(), 2);
+        let large = |n: i64| RecordBatch::try_from_iter([("n", Arc::new(Int64Array::from(vec![n])) as _)]).unwrap();
+        assert!(batches("the rows", &[large(1 << 53)], &[large((1 << 53) + 1)], &plain).is_some());
     }
 }

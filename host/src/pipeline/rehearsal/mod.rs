@@ -1,10 +1,12 @@
 //! Runs the tests of a spec: rows go through decoder and handlers, with no source, no repo and no clock.
 //!
 //! [`Rehearsal`] holds what the pipeline's handlers need, [`Verdict`] says how one test went. Each test runs twice: with its
-//! rows in batches as they are written, and with every row alone; both have to give the same.
+//! messages or rows in batches as they are written, and with every one alone, before the decoder as after it; both have to give the
+//! same rows and set the same aside.
 //!
 //! **Invariant**: what a test sees is what a run would commit; there is no second way through the handlers.
 
+mod cell;
 mod compare;
 mod performance;
 mod rows;
@@ -86,7 +88,7 @@ impl Rehearsal {
         if let Some(plugins) = plugins {
             let mut loading = Loading::new(&rehearsal.spec, &loaded.base_dir, plugins);
             if let DecoderSpec::Plugin(plugin) = &rehearsal.decoder {
-                rehearsal.decoder_task = Some(loading.task(&plugin.plugin, &plugin.settings).await?);
+                rehearsal.decoder_task = Some(loading.task(&plugin.plugin, &plugin.settings, None).await?);
             }
             rehearsal.builder.tasks = loading.handler_tasks(&rehearsal.spec.node).await?;
         }

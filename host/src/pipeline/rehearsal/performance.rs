@@ -15,15 +15,15 @@ use crate::{
     data::{Aside, Batch, DeadLetter, PartitionId},
     error::Coded,
     node::{Chain, News, Shape, Source, States},
-    spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec},
+    spec::{FaultSpec, LateSpec, StepSpec, TestSpec},
 };
 
-/// How the rows of a step are cut into batches.
+/// How the messages or rows of a step are cut before they go into the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cutting {
     /// As few batches as can be.
     Whole,
-    /// Every row alone.
+    /// Every one alone.
     Single,
 }
 
@@ -78,7 +78,10 @@ impl Performance {
         chain: &mut Chain,
     ) -> Result<(), Failure> {
         let steps = test.all_steps();
-        let Given { schema, batches, wrong } = rows::given(rehearsal, test, &steps).await.map_err(|e| failure(&e))?;
+        let Given { schema, batches, wrong } = {
+            let given = rows::given(rehearsal, test, &steps, cutting).await;
+            given.map_err(|e| failure(&e))?
+        };
         if !wrong.is_empty() {
             self.wrong = wrong;
             return Ok(());
@@ -90,9 +93,9 @@ impl Performance {
             self.tell(chain, News::Opened(Source::Partition(partition))).await?;
         }
         let mut open = partitions;
-        for (step, batch) in steps.iter().zip(batches) {
+        for (step, batches) in steps.iter().zip(batches) {
             self.steps.push(Vec::new());
-            self.step(chain, step, batch, cutting).await?;
+            self.step(chain, step, batches).await?;
             if step.ended {
                 open.remove(&step.partition);
             }
@@ -106,17 +109,7 @@ impl Performance {
         self.tell(chain, News::Cut).await
     }
 
-    async fn step(
-        &mut self,
-        chain: &mut Chain,
-        step: &StepSpec,
-        batch: Batch,
-        cutting: Cutting,
-    ) -> Result<(), Failure> {
-        let batches = match cutting {
-            Cutting::Whole => vec![batch],
-            Cutting::Single => rows::one_by_one(batch),
-        };
+    async fn step(&mut self, chain: &mut Chain, step: &StepSpec, batches: Vec<Batch>) -> Result<(), Failure> {
         for batch in batches {
             let given = chain.handle(batch).await.map_err(|e| failure(&e))?;
             self.take(given);
@@ -263,15 +256,37 @@ impl Performance {
     /// What differs from a run with the same rows in other batches.
     pub(super) fn same_as(&self, whole: &Self, test: &TestSpec) -> Vec<Problem> {
         let all = |of: &Self| -> Vec<RecordBatch> { of.steps.iter().flatten().cloned().collect() };
-        let wanted: Vec<Row> = compare::as_rows(&all(whole));
         let what = "when they come one by one, the rows";
-        let mut problems: Vec<Problem> =
-            compare::rows(what, &wanted, &all(self), self.schema.as_ref(), test).into_iter().collect();
+        let mut problems: Vec<Problem> = compare::batches(what, &all(whole), &all(self), test).into_iter().collect();
+        let late =
+            |of: &Self| -> Vec<RecordBatch> { of.late.iter().filter_map(|aside| aside.records.clone()).collect() };
+        problems.extend(compare::batches("when they come one by one, the late rows", &late(whole), &late(self), test));
+        problems.extend(self.same_faults(whole));
         if let Some(failure) = &self.failure {
             let what = format!("when they come one by one, it stops: [{}] {}", failure.code, failure.text);
             problems.push(Problem::of(what));
         }
         problems
+    }
+
+    /// A verdict depends on the message alone.
+    fn same_faults(&self, whole: &Self) -> Option<Problem> {
+        let line = |letter: &DeadLetter| {
+            format!("{} {}: {}", letter.stage, letter.code, String::from_utf8_lossy(&letter.value).trim_end())
+        };
+        let sorted = |of: &Self| {
+            let mut lines: Vec<String> = of.dead.iter().map(line).collect();
+            lines.sort_unstable();
+            lines
+        };
+        let (wanted, got) = (sorted(whole), sorted(self));
+        if wanted == got {
+            return None;
+        }
+        let missing = wanted.iter().filter(|line| !got.contains(line)).map(|line| format!("- {line}"));
+        let more = got.iter().filter(|line| !wanted.contains(line)).map(|line| format!("+ {line}"));
+        let what = format!("when they come one by one, {} are set aside instead of {}", got.len(), wanted.len());
+        Some(Problem { diff: missing.chain(more).collect(), ..Problem::of(what) })
     }
 }
 

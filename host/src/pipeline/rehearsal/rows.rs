@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde_json::Value;
 
-use super::{Problem, Rehearsal};
+use super::{Problem, Rehearsal, performance::Cutting};
 use crate::{
     data::{Batch, Blobs, Messages, PartitionId, Position, Span},
     producer::{self, Decoder, DecoderFactory, DecoderSpec, JsonSpec, MetadataColumn, NativeDecoder, SchemaPin},
@@ -16,17 +16,18 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Given {
     pub(super) schema: Option<SchemaRef>,
-    /// A batch a step.
-    pub(super) batches: Vec<Batch>,
+    /// The batches of each step.
+    pub(super) batches: Vec<Vec<Batch>>,
     /// What is wrong with the rows themselves.
     pub(super) wrong: Vec<Problem>,
 }
 
-/// The rows of `steps`.
+/// The rows of `steps`, decoded as they are cut.
 pub(super) async fn given(
     rehearsal: &Rehearsal,
     test: &TestSpec,
     steps: &[StepSpec],
+    cutting: Cutting,
 ) -> Result<Given, producer::Error> {
     let factory = decoders(rehearsal, test).await;
     let mut decoders: BTreeMap<PartitionId, (Decoder, u64)> = BTreeMap::new();
@@ -38,19 +39,23 @@ pub(super) async fn given(
         let (decoder, start) = decoders.entry(step.partition).or_insert_with(|| (factory.decoder(), 0));
         let next = *start + messages.len() as u64;
         messages.offsets = (*start..next).collect();
-        let span = Span { partition: step.partition, start: *start, next: Position::at(next) };
-        let batch = decoder.decode(messages, span).await?;
-        *start = next;
+        let mut batches = Vec::new();
+        for messages in cut(messages, cutting) {
+            let after = *start + messages.len() as u64;
+            let span = Span { partition: step.partition, start: *start, next: Position::at(after) };
+            batches.push(decoder.decode(messages, span).await?);
+            *start = after;
+        }
         if !test.decodes() {
-            given.wrong.extend(batch.dead.iter().map(|letter| {
+            given.wrong.extend(batches.iter().flat_map(|batch| &batch.dead).map(|letter| {
                 let row = String::from_utf8_lossy(&letter.value);
                 Problem::of(format!("the test's own row {row} does not fit its columns: {}", letter.reason))
             }));
         }
-        given.batches.push(batch);
+        given.batches.push(batches);
     }
     given.schema = factory.schema().await;
-    for batch in &mut given.batches {
+    for batch in given.batches.iter_mut().flatten() {
         // No row of columns that are known is something else than nothing known.
         if let (0, Some(schema)) = (batch.records.num_columns(), &given.schema) {
             batch.records = RecordBatch::new_empty(Arc::clone(schema));
@@ -116,28 +121,10 @@ fn messages<'a>(values: impl Iterator<Item = &'a [u8]>) -> Messages {
     Messages { values: blobs, ..Messages::default() }
 }
 
-/// The same rows, each in a batch of its own.
-pub(super) fn one_by_one(batch: Batch) -> Vec<Batch> {
-    let rows = batch.records.num_rows();
-    if rows <= 1 {
-        return vec![batch];
+/// The messages of each call of the decoder.
+fn cut(messages: Messages, cutting: Cutting) -> Vec<Messages> {
+    match cutting {
+        Cutting::Single if messages.len() > 1 => (0..messages.len()).map(|at| messages.slice(at..at + 1)).collect(),
+        Cutting::Whole | Cutting::Single => vec![messages],
     }
-    let Batch { records, span, origins, messages, dead, late, unknown } = batch;
-    let row = |row: usize| {
-        let offset = span.start + row as u64;
-        Batch {
-            records: records.slice(row, 1),
-            span: Span { start: offset, next: Position::at(offset + 1), ..span.clone() },
-            origins: origins.take(&[u32::try_from(row).unwrap_or(u32::MAX)]),
-            messages: Arc::clone(&messages),
-            dead: Vec::new(),
-            late: Vec::new(),
-            unknown: Vec::new(),
-        }
-    };
-    let mut batches: Vec<Batch> = (0..rows).map(row).collect();
-    if let Some(first) = batches.first_mut() {
-        (first.dead, first.late, first.unknown) = (dead, late, unknown);
-    }
-    batches
 }

@@ -23,7 +23,7 @@ use crate::plugin::{
 pub(in crate::plugin) fn lower(records: &RecordBatch, columns: &[usize]) -> Result<Lent, String> {
     let mut out = Lowered::default();
     for &column in columns {
-        out.array(&plain(records.column(column))?)?;
+        out.array(records.column(column))?;
     }
     let rows = u32::try_from(records.num_rows()).map_err(|_| "the batch has more rows than 32 bits count")?;
     Ok(Lent { rows, nodes: out.nodes, buffers: out.buffers })
@@ -52,6 +52,7 @@ impl Lowered {
     }
 
     fn array(&mut self, array: &ArrayRef) -> Result<(), String> {
+        let array = &plain(array)?;
         let data = array.to_data();
         let size = |count: usize| u32::try_from(count).map_err(|_| "an array has more than 4 Gi entries".to_owned());
         self.nodes.push(wit::ArrayNode { length: size(data.len())?, nulls: size(data.null_count())? });
@@ -86,9 +87,7 @@ impl Lowered {
                 let from = usize::try_from(list.value_offset(0)).unwrap_or(0);
                 self.array(&list.values().slice(from, list.len() * width))?;
             }
-            DataType::Struct(_) => {
-                array.as_struct().columns().iter().try_for_each(|column| self.array(&plain(column)?))?
-            }
+            DataType::Struct(_) => array.as_struct().columns().iter().try_for_each(|column| self.array(column))?,
             other => match other.primitive_width() {
                 Some(width) => self.fixed(&data, width)?,
                 None => {

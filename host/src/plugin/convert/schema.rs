@@ -29,7 +29,7 @@ fn lower_field(field: &Field, out: &mut Vec<wit::Field>) -> Result<(), String> {
     };
     out.push(wit::Field {
         name: field.name().clone(),
-        type_: lower_type(field)?,
+        type_: lower_type(field.name(), field.data_type())?,
         nullable: field.is_nullable(),
         children: u32::try_from(children.len()).unwrap_or(u32::MAX),
         metadata: field.metadata().clone().into_iter().collect(),
@@ -37,9 +37,9 @@ fn lower_field(field: &Field, out: &mut Vec<wit::Field>) -> Result<(), String> {
     children.into_iter().try_for_each(|child| lower_field(child, out))
 }
 
-fn lower_type(field: &Field) -> Result<wit::DataType, String> {
+fn lower_type(name: &str, data_type: &DataType) -> Result<wit::DataType, String> {
     use wit::DataType as W;
-    Ok(match field.data_type() {
+    Ok(match data_type {
         DataType::Null => W::Null,
         DataType::Boolean => W::Boolean,
         DataType::Int8 => W::Int8,
@@ -71,8 +71,8 @@ fn lower_type(field: &Field) -> Result<wit::DataType, String> {
         DataType::FixedSizeList(_, length) => W::FixedSizeList(u32::try_from(*length).unwrap_or(0)),
         DataType::Struct(_) => W::Struct,
         DataType::Map(_, _) => W::Map,
+        DataType::Dictionary(_, values) if !values.is_nested() => lower_type(name, values)?,
         other => {
-            let name = field.name();
             return Err(format!(
                 "column \"{name}\" has the type {other}, which plugins cannot read; cast it with a map before the plugin"
             ));

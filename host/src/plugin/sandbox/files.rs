@@ -28,7 +28,7 @@ async fn every_broken_file_has_its_own_error_and_harms_no_other() {
     fs::create_dir(dir.join("directory.wasm")).unwrap();
     fs::File::create(dir.join("huge.wasm")).unwrap().set_len(1 << 32).unwrap();
 
-    let plugins = Plugins::open(&dir, &cache).unwrap();
+    let plugins = Plugins::open(&dir, Some(&cache)).unwrap();
     let listed = plugins.list().await.unwrap();
     let by = |name: &str| &listed.iter().find(|one| one.name == name).unwrap_or_else(|| panic!("{name}")).plugin;
     assert_eq!(listed.len(), 9);
@@ -55,7 +55,7 @@ async fn a_pinned_plugin_is_that_file_and_no_other() {
     let (dir, cache) = (place.path().join("plugins"), place.path().join("cache"));
     fs::create_dir(&dir).unwrap();
     copy(&dir, "hostile");
-    let plugins = Plugins::open(&dir, &cache).unwrap();
+    let plugins = Plugins::open(&dir, Some(&cache)).unwrap();
     let digest = plugins.get("hostile").await.unwrap().digest().to_owned();
     let pinned = format!("hostile@{digest}");
     plugins.get(&pinned).await.unwrap();
@@ -71,7 +71,7 @@ async fn damaged_compiled_code_is_compiled_again() {
     let (dir, cache) = (place.path().join("plugins"), place.path().join("cache"));
     fs::create_dir(&dir).unwrap();
     copy(&dir, "hostile");
-    let open = || async { Plugins::open(&dir, &cache).unwrap().get("hostile").await.unwrap() };
+    let open = || async { Plugins::open(&dir, Some(&cache)).unwrap().get("hostile").await.unwrap() };
     open().await;
     let code = || {
         let mut files = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
@@ -95,9 +95,8 @@ async fn damaged_compiled_code_is_compiled_again() {
     }
 }
 
-#[cfg(unix)]
 #[tokio::test]
-async fn compiled_code_is_nobody_elses_to_write() {
+async fn a_directory_of_others_is_left_alone_and_plugins_load_all_the_same() {
     use std::os::unix::fs::PermissionsExt as _;
     let place = tempfile::tempdir().unwrap();
     let (dir, cache) = (place.path().join("plugins"), place.path().join("cache"));
@@ -105,6 +104,36 @@ async fn compiled_code_is_nobody_elses_to_write() {
     fs::create_dir(&cache).unwrap();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o777)).unwrap();
     copy(&dir, "hostile");
-    Plugins::open(&dir, &cache).unwrap().get("hostile").await.unwrap();
-    assert_eq!(fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+    Plugins::open(&dir, Some(&cache)).unwrap().get("hostile").await.unwrap();
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 0, "something was written where others can change it");
+    Plugins::open(&dir, None).unwrap().get("hostile").await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_touched_before_a_plugin_is_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let (dir, cache) = (place.path().join("plugins"), place.path().join("cache"));
+    let plugins = Plugins::open(&dir, Some(&cache)).unwrap();
+    assert!(!dir.exists() && !cache.exists());
+    let error = plugins.get("hostile").await.unwrap_err();
+    assert!(matches!(error, Error::Directory { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_new_and_a_replaced_plugin_are_told_from_a_known_one() {
+    use crate::plugin::cache::{Cache, Change};
+    let place = tempfile::tempdir().unwrap();
+    let (dir, other, cache) = (place.path().join("plugins"), place.path().join("other"), place.path().join("cache"));
+    fs::create_dir(&dir).unwrap();
+    fs::create_dir(&other).unwrap();
+    let check = |of: &Path, digest: &str, expected: Option<Change>| {
+        // Each start has a cache of its own.
+        assert_eq!(Cache::new(Some(&cache)).change(of, "p", digest), expected, "{digest} in {}", of.display());
+    };
+    check(&dir, "1", Some(Change::New));
+    check(&dir, "1", None);
+    check(&other, "1", Some(Change::New));
+    check(&dir, "2", Some(Change::Replaced));
+    check(&dir, "2", None);
+    check(&other, "1", None);
 }

@@ -1,6 +1,7 @@
 //! Guests that misbehave in every call: what the host makes of it. The guests are those of `tests/guests`.
 
 mod answers;
+mod columns;
 mod deeds;
 mod files;
 
@@ -13,7 +14,7 @@ use std::{
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::*;
-use crate::data::{ByteSize, Messages, Period, Position};
+use crate::data::{ByteSize, Marker, Messages, Period, Position};
 
 fn target() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -29,7 +30,7 @@ fn guests() -> PathBuf {
 
 /// One engine and one compilation for all tests.
 static PLUGINS: LazyLock<Plugins> =
-    LazyLock::new(|| Plugins::open(&guests(), &target().join("test-cache")).expect("the guests"));
+    LazyLock::new(|| Plugins::open(&guests(), Some(&target().join("test-cache"))).expect("the guests"));
 
 /// A task for the hostile guest: short of time and memory, set to `mode` in `call`.
 async fn task(mode: &str, call: &str) -> Task {
@@ -69,7 +70,7 @@ async fn make(call: &str, task: Task) -> Result<(), Error> {
     match call {
         "provider-open" | "partitions" | "resolve" => {
             let mut provider = Provider::open(task, "t").await?;
-            provider.partitions(wait).await?;
+            provider.partitions(&Marker::default(), wait).await?;
             provider.resolve(0, Criteria::Latest, wait).await.map(drop)
         }
         "consumer-open" | "fetch" | "committed" => {

@@ -8,7 +8,7 @@ use arrow::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::conform::Unpack;
+use super::conform::{Unpack, Unpacked};
 use crate::producer::{SchemaText, UnknownFields};
 
 /// Settings of the native `arrow` decoder.
@@ -41,7 +41,7 @@ pub(super) struct ArrowStreams {
 impl Unpack for ArrowStreams {
     const NAME: &'static str = "arrow";
 
-    fn unpack(&mut self, value: &[u8]) -> Result<Vec<RecordBatch>, String> {
+    fn unpack(&mut self, value: &[u8]) -> Result<Unpacked, String> {
         measure(value, self.compression)?;
         let (mut decoder, mut rest) = (StreamDecoder::new(), Buffer::from(value));
         let mut batches = Vec::new();
@@ -54,7 +54,7 @@ impl Unpack for ArrowStreams {
         if let (true, Some(schema)) = (batches.is_empty(), decoder.schema()) {
             batches.push(RecordBatch::new_empty(schema));
         }
-        Ok(batches)
+        Ok(batches.into())
     }
 }
 

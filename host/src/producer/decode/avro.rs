@@ -1,6 +1,6 @@
 //! `avro`: object containers, single records, single objects and Confluent messages, by arrow-avro.
 
-use std::{io::Cursor, io::Read, path::PathBuf};
+use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow_avro::{
@@ -11,8 +11,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    avro_shape::{Shape, length, take, varint},
-    conform::Unpack,
+    avro_blocks::container,
+    avro_shape::Shape,
+    conform::{Unpack, Unpacked},
 };
 use crate::producer::{SchemaText, UnknownFields};
 
@@ -93,10 +94,6 @@ impl AvroSpec {
     }
 }
 
-/// Most bytes that the blocks of one container unpack to.
-const UNPACKED: u64 = 256 << 20;
-/// Rows of one batch.
-const ROWS: usize = 8192;
 /// Our own number for the one schema of single records.
 const ID: u32 = 1;
 
@@ -109,9 +106,9 @@ pub(super) struct AvroMessages {
 impl Unpack for AvroMessages {
     const NAME: &'static str = "avro";
 
-    fn unpack(&mut self, value: &[u8]) -> Result<Vec<RecordBatch>, String> {
+    fn unpack(&mut self, value: &[u8]) -> Result<Unpacked, String> {
         match &mut self.records {
-            Some(records) => records.read(value).map(|batch| vec![batch]),
+            Some(records) => records.read(value).map(|batch| vec![batch].into()),
             None => container(value),
         }
     }
@@ -172,105 +169,4 @@ impl Records {
         self.decoder = Some(decoder);
         Ok(batch)
     }
-}
-
-/// The rows of an object container.
-fn container(value: &[u8]) -> Result<Vec<RecordBatch>, String> {
-    let rows = measure(value)?;
-    let reader = ReaderBuilder::new().with_batch_size(ROWS).build(Cursor::new(value));
-    let reader = reader.map_err(|error| error.to_string())?;
-    let schema = reader.schema();
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
-    match batches.iter().map(RecordBatch::num_rows).sum::<usize>() {
-        0 if rows == 0 => Ok(vec![RecordBatch::new_empty(schema)]),
-        read if read == rows => Ok(batches),
-        read => Err(format!("{read} of {rows} records could be read")),
-    }
-}
-
-/// Walks a container: its rows are what its blocks say, and it unpacks to a bounded size. arrow-avro takes one that is cut
-/// short for one that ends, and a block with more rows than it states keeps it busy for ever.
-fn measure(value: &[u8]) -> Result<usize, String> {
-    let mut rest = value.strip_prefix(b"Obj\x01").ok_or("it is no Avro object container")?;
-    let (mut schema, mut codec) = (None, "null");
-    loop {
-        let count = varint(&mut rest)?;
-        if count < 0 {
-            length(&mut rest)?;
-        }
-        if count == 0 {
-            break;
-        }
-        for _ in 0..count.unsigned_abs() {
-            let size = length(&mut rest)?;
-            let key = take(&mut rest, size)?;
-            let size = length(&mut rest)?;
-            let entry = take(&mut rest, size)?;
-            match key {
-                b"avro.schema" => schema = Some(entry),
-                b"avro.codec" => codec = std::str::from_utf8(entry).map_err(|_| "the codec is not UTF-8")?,
-                _ => {}
-            }
-        }
-    }
-    let schema = serde_json::from_slice(schema.ok_or("the container has no schema")?);
-    let shape = Shape::of(&schema.map_err(|error| format!("the container's schema is no JSON: {error}"))?)?;
-    let sync = take(&mut rest, 16)?;
-    let (mut rows, mut left) = (0_usize, UNPACKED);
-    while !rest.is_empty() {
-        let count = length(&mut rest)?;
-        let size = length(&mut rest)?;
-        let block = unpack(codec, take(&mut rest, size)?, left)?;
-        if take(&mut rest, 16)? != sync {
-            return Err("a block does not end in the container's marker".into());
-        }
-        left -= block.len() as u64;
-        let mut data = &*block;
-        if shape.weightless() && count > 0 {
-            return Err("its records have no byte; they are not read".into());
-        }
-        (0..count).try_for_each(|_| shape.skip(&mut data))?;
-        if !data.is_empty() {
-            return Err("a block has bytes after its records".into());
-        }
-        rows = rows.checked_add(count).ok_or("there are too many records")?;
-    }
-    Ok(rows)
-}
-
-/// A block as it was before it was compressed, if that is at most `most` bytes.
-fn unpack<'a>(codec: &str, block: &'a [u8], most: u64) -> Result<std::borrow::Cow<'a, [u8]>, String> {
-    let too_large = || format!("its blocks unpack to more than {UNPACKED} bytes; write smaller containers");
-    let read = |reader: &mut dyn Read| {
-        let mut out = Vec::new();
-        reader.take(most + 1).read_to_end(&mut out).map_err(|error| format!("a block is broken: {error}"))?;
-        Ok::<_, String>(out)
-    };
-    let out: std::borrow::Cow<'_, [u8]> = match codec {
-        "null" => block.into(),
-        "deflate" => read(&mut flate2::read::DeflateDecoder::new(block))?.into(),
-        "zstandard" => {
-            let mut decoder = zstd::stream::read::Decoder::new(block).map_err(|error| error.to_string())?;
-            decoder.window_log_max(25).map_err(|error| error.to_string())?;
-            read(&mut decoder)?.into()
-        }
-        "snappy" => snappy(block, most)?.into(),
-        other => {
-            return Err(format!("the codec `{other}` is not read; write with null, deflate, snappy or zstandard"));
-        }
-    };
-    match out.len() as u64 <= most {
-        true => Ok(out),
-        false => Err(too_large()),
-    }
-}
-
-/// Unpacks a Snappy block: the size it unpacks to stands in front, a checksum (which arrow-avro compares) behind.
-fn snappy(block: &[u8], most: u64) -> Result<Vec<u8>, String> {
-    let broken = |error: snap::Error| format!("a block is broken: {error}");
-    let (block, _) = block.split_last_chunk::<4>().ok_or("a block is cut short")?;
-    if snap::raw::decompress_len(block).map_err(broken)? as u64 > most {
-        return Err(format!("its blocks unpack to more than {UNPACKED} bytes; write smaller containers"));
-    }
-    snap::raw::Decoder::new().decompress_vec(block).map_err(broken)
 }

@@ -108,7 +108,11 @@ impl Reading {
                     self.types += size(shape);
                     shape.clone()
                 }
-                Some(None) => return Err(format!("the Avro type `{name}` contains itself, which no column can")),
+                Some(None) => {
+                    return Err(format!(
+                        "the Avro type `{name}` contains itself, which no column can; write what is within as text or bytes"
+                    ));
+                }
                 None => return Err(format!("the Avro schema has no type `{name}`")),
             },
         })
@@ -150,7 +154,9 @@ impl Reading {
                         let fields = of("fields")?.as_array().ok_or("an Avro record has no fields")?;
                         let field = |field: &Value| {
                             let data_type = field.get("type").ok_or("an Avro field has no type")?;
-                            self.shape(data_type, &inside, depth + 1)
+                            let shape = self.shape(data_type, &inside, depth + 1);
+                            let name = field.get("name").and_then(Value::as_str).unwrap_or_default();
+                            shape.map_err(|reason| format!("field `{name}`: {reason}"))
                         };
                         Shape::Record(fields.iter().map(field).collect::<Result<_, String>>()?)
                     }

@@ -15,6 +15,7 @@ use arrow::{
     },
     error::ArrowError,
 };
+use spout_codec::{Coerce, Rounding};
 
 /// One value.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,8 +25,6 @@ pub(super) enum Cell {
     Int(i128),
     Float(f64),
     Text(String),
-    /// Text that may also be meant as a number.
-    Word(String),
     Bytes(Vec<u8>),
     /// Nanoseconds since 1970.
     Time(i128),
@@ -41,7 +40,7 @@ impl fmt::Display for Cell {
             Self::Bool(value) => write!(f, "the boolean {value}"),
             Self::Int(value) => write!(f, "the whole number {value}"),
             Self::Float(value) => write!(f, "the number {value}"),
-            Self::Text(value) | Self::Word(value) => write!(f, "the text \"{}\"", value.escape_debug()),
+            Self::Text(value) => write!(f, "the text \"{}\"", value.escape_debug()),
             Self::Bytes(value) => write!(f, "{} bytes", value.len()),
             Self::Time(_) => f.write_str("a time"),
             Self::List(_) => f.write_str("a list"),
@@ -51,60 +50,44 @@ impl fmt::Display for Cell {
     }
 }
 
-/// The type a column has whose first value is `cell`; nothing if that value is null.
-pub(super) fn type_of(cell: &Cell) -> Option<DataType> {
-    Some(match cell {
-        Cell::Bool(_) => DataType::Boolean,
-        Cell::Int(value) if i64::try_from(*value).is_err() => DataType::UInt64,
-        Cell::Int(_) => DataType::Int64,
-        Cell::Float(_) => DataType::Float64,
-        // Not Int64: whether a number has a fraction is chance, and the type stays for the life of the branch.
-        Cell::Word(word) if word.parse::<f64>().is_ok() => DataType::Float64,
-        Cell::Text(_) | Cell::Word(_) => DataType::Utf8,
-        Cell::Bytes(_) => DataType::Binary,
-        Cell::Time(_) => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
-        Cell::Null | Cell::List(_) | Cell::Struct(_) | Cell::Map(_) => return None,
-    })
-}
-
-/// `cell` as a value of type `to`; `at` names the column, `strict` refuses fields that a struct does not have.
+/// `cell` as a value of type `to`; `at` names the column.
 ///
 /// # Errors
-/// Which value cannot be of which type.
-pub(super) fn fit(cell: Cell, to: &DataType, at: &str, strict: bool) -> Result<Cell, String> {
+/// Which value cannot be of which type, or not exactly.
+pub(super) fn fit(cell: Cell, to: &DataType, at: &str, coerce: &Coerce) -> Result<Cell, String> {
     let clash = |cell: &Cell| Err(format!("column `{at}` is {to}, and the message has {cell}"));
     Ok(match (cell, to) {
         (Cell::Null, _) => Cell::Null,
         (cell @ Cell::Bool(_), DataType::Boolean)
         | (cell @ Cell::Text(_), DataType::Utf8 | DataType::LargeUtf8)
         | (cell @ Cell::Bytes(_), DataType::Binary | DataType::LargeBinary)
-        | (cell @ Cell::Float(_), DataType::Float32 | DataType::Float64) => cell,
-        (Cell::Word(word), DataType::Utf8 | DataType::LargeUtf8) => Cell::Text(word),
-        (Cell::Word(word), DataType::Float32 | DataType::Float64) => match word.parse() {
-            Ok(number) => Cell::Float(number),
-            Err(_) => return clash(&Cell::Word(word)),
-        },
-        (Cell::Word(word), _) if range(to).is_some() => match word.parse() {
-            Ok(number) => fit(Cell::Int(number), to, at, strict)?,
-            Err(_) => return clash(&Cell::Word(word)),
-        },
-        (Cell::Int(number), DataType::Float32 | DataType::Float64) => Cell::Float(number as f64),
+        | (cell @ Cell::Float(_), DataType::Float64) => cell,
+        (Cell::Float(number), DataType::Float32) if number.is_infinite() || (number as f32).is_finite() || number.is_nan() => {
+            Cell::Float(number)
+        }
+        (Cell::Int(number), DataType::Float64) if (number as f64) as i128 == number => Cell::Float(number as f64),
+        (Cell::Int(number), DataType::Float32) if (number as f32) as i128 == number => Cell::Float(number as f64),
         (Cell::Int(number), _) if range(to).is_some_and(|(least, most)| (least..=most).contains(&number)) => {
             Cell::Int(number)
         }
-        (Cell::Time(time), DataType::Timestamp(unit, _)) => match i64::try_from(time.div_euclid(nanos(*unit))) {
-            Ok(time) => Cell::Int(time.into()),
-            Err(_) => return clash(&Cell::Time(time)),
+        (Cell::Time(time), DataType::Timestamp(unit, _)) => match in_unit(time, nanos(*unit), coerce.round_times) {
+            Some(count) => Cell::Int(count.into()),
+            None => {
+                return Err(format!(
+                    "column `{at}` is {to}, and the message has a time that is finer or out of range; choose another unit, or \
+                     `coerce: {{roundTimes: …}}`"
+                ));
+            }
         },
         (Cell::List(items), DataType::List(item)) => {
-            let fit = |cell| fit(cell, item.data_type(), at, strict);
+            let fit = |cell| fit(cell, item.data_type(), at, coerce);
             Cell::List(items.into_iter().map(fit).collect::<Result<_, _>>()?)
         }
-        (Cell::Struct(cells), DataType::Struct(fields)) => Cell::Struct(named(cells, fields, at, strict)?),
+        (Cell::Struct(cells), DataType::Struct(fields)) => Cell::Struct(named(cells, fields, at, coerce)?),
         (Cell::Map(entries), DataType::Map(entry, _)) => {
             let DataType::Struct(fields) = entry.data_type() else { return clash(&Cell::Map(entries)) };
             let [key, value] = &**fields else { return clash(&Cell::Map(entries)) };
-            let fit = |(k, v)| Ok((fit(k, key.data_type(), at, strict)?, fit(v, value.data_type(), at, strict)?));
+            let fit = |(k, v)| Ok((fit(k, key.data_type(), at, coerce)?, fit(v, value.data_type(), at, coerce)?));
             Cell::Map(entries.into_iter().map(fit).collect::<Result<_, String>>()?)
         }
         (cell, _) => return clash(&cell),
@@ -116,15 +99,13 @@ pub(super) fn named(
     cells: Vec<(String, Cell)>,
     fields: &Fields,
     at: &str,
-    strict: bool,
+    coerce: &Coerce,
 ) -> Result<Vec<(String, Cell)>, String> {
     let mut row: Vec<(String, Cell)> = fields.iter().map(|field| (field.name().clone(), Cell::Null)).collect();
     for (name, cell) in cells {
         let path = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-        match fields.find(&name) {
-            Some((index, field)) => row[index].1 = fit(cell, field.data_type(), &path, strict)?,
-            None if strict => return Err(format!("the field `{path}` is not in the schema")),
-            None => {}
+        if let Some((index, field)) = fields.find(&name) {
+            row[index].1 = fit(cell, field.data_type(), &path, coerce)?;
         }
     }
     Ok(row)
@@ -142,6 +123,22 @@ fn range(of: &DataType) -> Option<(i128, i128)> {
         DataType::UInt64 => (0, u64::MAX.into()),
         _ => return None,
     })
+}
+
+/// A time in a unit of so many nanoseconds, exactly or as `rounding` says.
+fn in_unit(time: i128, unit: i128, rounding: Option<Rounding>) -> Option<i64> {
+    // The years 0000 to 9999: of others readers make nothing.
+    if !(-62_167_219_200..253_402_300_800).contains(&time.div_euclid(1_000_000_000)) {
+        return None;
+    }
+    let (count, rest) = (time.div_euclid(unit), time.rem_euclid(unit));
+    let up = match (rest, rounding) {
+        (0, _) | (_, Some(Rounding::Down)) => false,
+        (_, None) => return None,
+        (rest, Some(Rounding::HalfUp)) => 2 * rest >= unit,
+        (rest, Some(Rounding::HalfEven)) => 2 * rest > unit || (2 * rest == unit && count % 2 != 0),
+    };
+    i64::try_from(count + i128::from(up)).ok()
 }
 
 fn nanos(unit: TimeUnit) -> i128 {
@@ -275,7 +272,7 @@ mod tests {
     use super::*;
 
     fn check(cell: Cell, to: DataType, expected: Result<Cell, &str>) {
-        match (fit(cell, &to, "x", true), expected) {
+        match (fit(cell, &to, "x", &Coerce::default()), expected) {
             (Ok(got), Ok(expected)) => {
                 assert_eq!(got, expected);
                 assert_eq!(array(&to, &[got, Cell::Null]).unwrap().null_count(), 1);
@@ -287,18 +284,22 @@ mod tests {
 
     #[test]
     fn values_fit_types_that_lose_nothing() {
-        let word = |text: &str| Cell::Word(text.into());
-        check(word("0.0"), DataType::Float64, Ok(Cell::Float(0.0)));
-        check(word("7"), DataType::UInt8, Ok(Cell::Int(7)));
-        check(word("7.5"), DataType::Int64, Err("column `x` is Int64, and the message has the text \"7.5\""));
-        check(word("7.5"), DataType::Utf8, Ok(Cell::Text("7.5".into())));
         check(Cell::Int(3), DataType::Float64, Ok(Cell::Float(3.0)));
+        check(Cell::Int((1 << 53) + 1), DataType::Float64, Err("the whole number 9007199254740993"));
+        check(Cell::Int((1 << 24) + 1), DataType::Float32, Err("the whole number 16777217"));
+        check(Cell::Float(1e300), DataType::Float32, Err("the number 1"));
+        check(Cell::Float(f64::INFINITY), DataType::Float32, Ok(Cell::Float(f64::INFINITY)));
         check(Cell::Float(3.5), DataType::Int64, Err("the number 3.5"));
         check(Cell::Int(256), DataType::UInt8, Err("the whole number 256"));
         check(Cell::Text("1".into()), DataType::Int64, Err("the text"));
         let at = |unit| DataType::Timestamp(unit, Some("UTC".into()));
-        check(Cell::Time(-1), at(TimeUnit::Second), Ok(Cell::Int(-1)));
+        check(Cell::Time(-1_000_000_000), at(TimeUnit::Second), Ok(Cell::Int(-1)));
+        check(Cell::Time(-1), at(TimeUnit::Second), Err("roundTimes"));
         check(Cell::Time(i128::from(i64::MAX) + 1), at(TimeUnit::Nanosecond), Err("a time"));
+        check(Cell::Time(253_402_300_800_000_000_000), at(TimeUnit::Second), Err("a time"));
+        let rounded = |time, rounding| in_unit(time, 1000, Some(rounding));
+        assert_eq!(rounded(-1, Rounding::Down), Some(-1));
+        assert_eq!((rounded(500, Rounding::HalfUp), rounded(500, Rounding::HalfEven)), (Some(1), Some(0)));
     }
 
     #[test]
@@ -306,7 +307,7 @@ mod tests {
         let point = DataType::Struct(Fields::from(vec![Field::new("x", DataType::Int64, true)]));
         let of = |name: &str| Cell::Struct(vec![(name.into(), Cell::Int(1))]);
         check(of("x"), point.clone(), Ok(of("x")));
-        check(of("y"), point.clone(), Err("`x.y` is not in the schema"));
+        check(of("y"), point.clone(), Ok(Cell::Struct(vec![("x".into(), Cell::Null)])));
         let points = DataType::List(Arc::new(Field::new_list_field(point, true)));
         check(Cell::List(vec![of("x"), Cell::Null]), points, Ok(Cell::List(vec![of("x"), Cell::Null])));
         let entries = Cell::Map(vec![(Cell::Text("a".into()), Cell::Int(1))]);

@@ -1,16 +1,21 @@
 //! Batches that come with a schema of their own are brought to the settled one, losing nothing.
 
-use std::{panic, sync::Arc};
+use std::{collections::BTreeMap, panic, sync::Arc};
 
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, ListArray, MapArray, RecordBatch, RecordBatchOptions, StructArray, new_null_array,
     },
-    compute::{CastOptions, cast, cast_with_options},
+    compute::cast,
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
 };
+use spout_codec::UnknownField;
 
-use super::{Native, Rows, fault};
+use super::{
+    Native, Piece, Rows, branches,
+    exact::{exact, widens},
+    fault,
+};
 use crate::{
     data::{Messages, Origins},
     plugin::RowFault,
@@ -23,7 +28,21 @@ pub(super) trait Unpack: Send + std::fmt::Debug {
     const NAME: &'static str;
 
     /// The rows of one message, in one batch or several.
-    fn unpack(&mut self, value: &[u8]) -> Result<Vec<RecordBatch>, String>;
+    fn unpack(&mut self, value: &[u8]) -> Result<Unpacked, String>;
+}
+
+/// What is in a message.
+#[derive(Debug, Default)]
+pub(super) struct Unpacked {
+    pub(super) batches: Vec<RecordBatch>,
+    /// Parts of it that could not be read, each with the reason, while the others are rows.
+    pub(super) broken: Vec<(Vec<u8>, String)>,
+}
+
+impl From<Vec<RecordBatch>> for Unpacked {
+    fn from(batches: Vec<RecordBatch>) -> Self {
+        Self { batches, broken: Vec::new() }
+    }
 }
 
 /// A decoder whose messages are batches.
@@ -32,11 +51,20 @@ pub(super) struct Conforming<U> {
     pub(super) unpack: U,
     pub(super) schema: Option<SchemaRef>,
     pub(super) unknown: UnknownFields,
+    /// Parts of the last messages that were set aside.
+    pub(super) pieces: Vec<Piece>,
+    /// Columns of the last message that are not in the schema.
+    pub(super) strange: Vec<String>,
 }
 
 impl<U: Unpack> Native for Conforming<U> {
+    fn pieces(&mut self) -> Vec<Piece> {
+        std::mem::take(&mut self.pieces)
+    }
+
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
         let (mut batches, mut origins, mut faults) = (Vec::new(), Vec::new(), Vec::new());
+        let mut left_out = BTreeMap::new();
         let mut nulls = messages.nulls.iter().copied().peekable();
         for index in 0..messages.len() {
             let message = u32::try_from(index).unwrap_or(u32::MAX);
@@ -44,7 +72,13 @@ impl<U: Unpack> Native for Conforming<U> {
                 continue;
             }
             match self.message(messages.values.get(index)) {
-                Ok(conforming) => {
+                Ok((conforming, broken)) => {
+                    let piece = |(value, reason): (Vec<u8>, String)| Piece {
+                        fault: told::<U>(message, "syntax", &reason),
+                        value,
+                    };
+                    self.pieces.extend(broken.into_iter().map(piece));
+                    self.count_left_out(&mut left_out);
                     let rows = conforming.iter().map(RecordBatch::num_rows).sum();
                     origins.extend(std::iter::repeat_n(message, rows));
                     batches.extend(conforming);
@@ -52,33 +86,51 @@ impl<U: Unpack> Native for Conforming<U> {
                 Err((kind, reason)) => faults.push(told::<U>(message, kind, &reason)),
             }
         }
+        let unknown = left_out.into_iter().map(|(name, count)| UnknownField { name, count }).collect();
         let Some(schema) = &self.schema else { return Ok(Rows { faults, ..Rows::none() }) };
         let kernel = |source| Error::Kernel { decoder: U::NAME.into(), rows: origins.len(), source };
         let records = arrow::compute::concat_batches(schema, &batches).map_err(kernel)?;
-        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown: Vec::new(), open: None })
+        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown, open: None })
     }
 }
 
 impl<U: Unpack> Conforming<U> {
-    /// The batches of one message; the first sound one settles the schema.
-    fn message(&mut self, value: &[u8]) -> Result<Vec<RecordBatch>, (&'static str, String)> {
+    /// The batches of one message, and what of it cannot be read; the first sound one settles the schema.
+    fn message(&mut self, value: &[u8]) -> Result<(Vec<RecordBatch>, Broken), (&'static str, String)> {
         // What a sender made up may trip over an assertion in a library: then the sender is at fault.
-        let unpacked = panic::catch_unwind(panic::AssertUnwindSafe(|| self.unpack.unpack(value)));
+        let unpacked = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+            let Unpacked { batches, broken } = self.unpack.unpack(value)?;
+            let batches = batches.into_iter().map(branches::plain).collect::<Result<Vec<_>, _>>();
+            Ok((batches.map_err(|error| error.to_string())?, broken))
+        }));
         let unpacked = unpacked.unwrap_or_else(|_| Err("the message cannot be read".into()));
-        let unpacked = unpacked.map_err(|reason| ("syntax", reason))?;
+        let (unpacked, broken) = unpacked.map_err(|reason: String| ("syntax", reason))?;
         let schema = match (&self.schema, unpacked.first()) {
             (Some(schema), _) => Arc::clone(schema),
             (None, Some(first)) => Arc::new(settle(first.schema_ref()).map_err(|reason| ("type", reason))?),
-            (None, None) => return Ok(Vec::new()),
+            (None, None) => return Ok((Vec::new(), broken)),
         };
         let conforming = || unpacked.iter().map(|batch| conform(batch, &schema, self.unknown)).collect();
         let conforming: Result<Vec<_>, String> = panic::catch_unwind(panic::AssertUnwindSafe(conforming))
             .unwrap_or_else(|_| Err("a column cannot be read".into()));
         let conforming = conforming.map_err(|reason| ("type", reason))?;
+        let own = unpacked.iter().take(1).flat_map(|batch| batch.schema_ref().fields());
+        let strange = own.filter(|field| schema.column_with_name(field.name()).is_none());
+        self.strange = strange.map(|field| field.name().clone()).collect();
         self.schema = Some(schema);
-        Ok(conforming)
+        Ok((conforming, broken))
     }
 }
+
+impl<U> Conforming<U> {
+    fn count_left_out(&mut self, counts: &mut BTreeMap<String, u64>) {
+        for name in self.strange.drain(..) {
+            *counts.entry(name).or_default() += 1;
+        }
+    }
+}
+
+type Broken = Vec<(Vec<u8>, String)>;
 
 fn told<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
     fault(message, &format!("{}.{kind}", U::NAME), reason)
@@ -199,33 +251,7 @@ fn adapt(array: &ArrayRef, to: &DataType, at: &str, unknown: UnknownFields) -> R
         }
         (DataType::Dictionary(_, values), _) => adapt(&flat(values.as_ref().clone())?, to, at, unknown),
         (DataType::RunEndEncoded(_, values), _) => adapt(&flat(values.data_type().clone())?, to, at, unknown),
-        _ if widens(from, to) => {
-            let options = CastOptions { safe: false, ..CastOptions::default() };
-            cast_with_options(array, to, &options).map_err(failed)
-        }
+        _ if widens(from, to) => exact(array, to, at),
         _ => Err(format!("column `{at}` is {to}, and the message has {from}")),
-    }
-}
-
-/// Whether a cast keeps every value, or fails loudly over one that it cannot keep.
-fn widens(from: &DataType, to: &DataType) -> bool {
-    use DataType as T;
-    let text = |data_type: &T| matches!(data_type, T::Utf8 | T::LargeUtf8 | T::Utf8View);
-    let bytes = |data_type: &T| matches!(data_type, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_));
-    let decimal = |data_type: &T| {
-        matches!(data_type, T::Decimal32(..) | T::Decimal64(..) | T::Decimal128(..) | T::Decimal256(..))
-    };
-    match (from, to) {
-        (T::Null, _) => true,
-        (T::Interval(_), to) => text(to),
-        (T::Duration(_), T::Int64) => true,
-        (T::Float16, T::Float32 | T::Float64) | (T::Float32, T::Float64) => true,
-        (T::Timestamp(..), T::Timestamp(..)) => true,
-        (T::Date32, T::Date64) | (T::Date64, T::Date32) => true,
-        (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_)) => true,
-        (from, to) if from.is_integer() && (to.is_integer() || to.is_floating() || decimal(to)) => true,
-        (from, to) if text(from) && (text(to) || bytes(to)) => true,
-        (from, to) if bytes(from) && bytes(to) && !matches!(to, T::FixedSizeBinary(_)) => true,
-        (from, to) => decimal(from) && decimal(to),
     }
 }

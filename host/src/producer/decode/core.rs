@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use spout_codec::{Attribute, Decode, Input, Schema, UnknownField, record_batch};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{DataType, Field, Schema, SchemaRef},
+};
+use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open, record_batch};
 
 use super::{Native, Rows};
 use crate::{
@@ -21,7 +24,7 @@ pub(super) struct Core {
     name: &'static str,
     decoder: Box<dyn Decode>,
     /// The columns of its batches, in its words and in Arrow's.
-    columns: Option<(Schema, SchemaRef)>,
+    columns: Option<(spout_codec::Schema, SchemaRef)>,
 }
 
 impl Core {
@@ -55,11 +58,26 @@ impl Native for Core {
                     attributes: &attributes,
                 }
             };
-            let decoded = self.decoder.decode(&part).map_err(|error| self.kernel(count, error))?;
+            let decoded = self.decoder.decode(&part).map_err(|error| match error {
+                spout_codec::Error::Config(reason) => Error::Schema { decoder: self.name.into(), reason },
+                error => self.kernel(count, error),
+            })?;
+            if let Some(advice) = self.decoder.take_advice() {
+                tracing::warn!(decoder = self.name, "{advice}");
+            }
             slices.add(from, &part, decoded, &mut self.columns).map_err(|error| self.kernel(count, error))?;
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
     }
+}
+
+/// The columns of rows where `declared` are given: also the one that captures what has no column.
+pub(super) fn captured(unknown: Unknown, name: &str, declared: Schema) -> Schema {
+    if unknown != Unknown::Capture || declared.column_with_name(name).is_some() {
+        return declared;
+    }
+    let capture = Field::new(name, DataType::Utf8, true);
+    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }
 
 /// What the slices of one run of messages came to.
@@ -80,7 +98,7 @@ impl Slices {
         from: usize,
         input: &Input<'_>,
         decoded: spout_codec::Decoded,
-        columns: &mut Option<(Schema, SchemaRef)>,
+        columns: &mut Option<(spout_codec::Schema, SchemaRef)>,
     ) -> Result<(), spout_codec::Error> {
         let spout_codec::Decoded { batch, origins, faults, unknown } = decoded;
         let moved = |message: u32| message + u32::try_from(from).unwrap_or(u32::MAX);
@@ -107,8 +125,8 @@ impl Slices {
                 None => self.unknown.push(field),
             }
         }
-        // Before a schema is settled there are no columns to put together.
-        if !batch.schema().fields().is_empty() {
+        // Before a schema is settled there are no columns to put together, or none with a type.
+        if !is_open(batch.schema()) {
             let known = columns.take().filter(|(schema, _)| schema.is(batch.schema()));
             let (_, columns) =
                 columns.insert(known.unwrap_or_else(|| (batch.schema().clone(), Arc::new(batch.schema().into()))));
@@ -117,11 +135,12 @@ impl Slices {
         Ok(())
     }
 
-    fn finish(mut self, schema: Option<&Schema>) -> Result<Rows, arrow::error::ArrowError> {
+    fn finish(mut self, schema: Option<&spout_codec::Schema>) -> Result<Rows, arrow::error::ArrowError> {
+        let open = schema.filter(|schema| is_open(schema)).map(|schema| SchemaRef::new(schema.into()));
         let schema: SchemaRef = match (self.batches.first(), schema) {
             (Some(first), _) => first.schema(),
-            (None, Some(schema)) => Arc::new(schema.into()),
-            (None, None) => Arc::new(arrow::datatypes::Schema::empty()),
+            (None, Some(schema)) if !is_open(schema) => Arc::new(schema.into()),
+            (None, _) => Arc::new(arrow::datatypes::Schema::empty()),
         };
         let records = match (self.batches.len(), self.batches.pop()) {
             (1, Some(only)) => only,
@@ -132,7 +151,7 @@ impl Slices {
             (_, None) => RecordBatch::new_empty(schema),
         };
         let origins = if self.each { Origins::Each } else { Origins::Taken(self.origins.into()) };
-        Ok(Rows { records, origins, faults: self.faults, unknown: self.unknown, open: None })
+        Ok(Rows { records, origins, faults: self.faults, unknown: self.unknown, open })
     }
 }
 
@@ -155,9 +174,9 @@ fn attributes_of(attributes: &[Attribute], from: usize, count: usize) -> Vec<Att
 
 #[cfg(test)]
 mod tests {
-    use spout_codec::{ArrayBuilder, Batch, DataType, Decoded, Field};
+    use spout_codec::{ArrayBuilder, Batch, DataType, Decoded, Field, Schema};
 
-    use super::*;
+    use super::{Attribute, Core, Decode, Input, Messages, Native as _, SLICE, UnknownField};
 
     /// One row a message: its length and the length of its file's name; empty messages are faults.
     #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! `json`: one JSON object a message, by the decoder of the core, which the plugin `json` runs too.
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use spout_codec::{Unknown, json::Json};
+use arrow::datatypes::SchemaRef;
+use spout_codec::json::Json;
 
 use super::core::Core;
 use crate::producer::JsonSpec;
@@ -14,13 +14,4 @@ pub(super) fn open(spec: &JsonSpec, schema: Option<&SchemaRef>) -> Result<Core, 
     let schema = schema.map(|schema| spout_codec::Schema::try_from(&**schema)).transpose();
     let json = schema.and_then(|schema| Json::new(spec, schema, None));
     json.map(|json| Core::new("json", json)).map_err(|error| error.to_string())
-}
-
-/// The columns of its rows where `declared` are given: also the one that captures unknown fields.
-pub(super) fn columns(spec: &JsonSpec, declared: Schema) -> Schema {
-    if spec.unknown != Unknown::Capture || declared.column_with_name(&spec.unknown_column).is_some() {
-        return declared;
-    }
-    let capture = Field::new(&spec.unknown_column, DataType::Utf8, true);
-    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }

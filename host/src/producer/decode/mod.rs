@@ -5,22 +5,22 @@
 
 mod arrow_ipc;
 mod avro;
+mod avro_blocks;
 mod avro_shape;
+mod branches;
 mod cells;
 mod conform;
 mod core;
 mod csv;
-mod graphite;
-mod influx;
+mod exact;
 mod json;
+mod lines;
 mod native;
 mod plugin;
 mod protobuf;
 mod raw;
-mod records;
 mod rows;
-mod syslog;
-mod template;
+mod set_aside;
 #[cfg(test)]
 mod tests;
 
@@ -35,16 +35,14 @@ use self::plugin::PluginDecoding;
 pub use self::{
     arrow_ipc::ArrowSpec,
     avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
-    csv::{CsvHeader, CsvSpec},
-    graphite::GraphiteSpec,
-    influx::{InfluxSpec, Precision},
+    csv::CsvSpec,
+    lines::{GraphiteSpec, InfluxSpec, Precision, StructuredData, SyslogFormat, SyslogSpec},
     protobuf::ProtobufSpec,
-    syslog::{StructuredData, SyslogFormat, SyslogSpec},
 };
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
-    data::{Batch, DeadLetter, Messages, Origins, Span},
-    plugin::{RowFault, Task},
+    data::{Batch, Counts, DeadLetter, Messages, Origins, Span},
+    plugin::{Health, RowFault, Task},
 };
 
 /// The schema that every partition's decoder keeps to: declared, taken from the head, or settled by the first rows.
@@ -93,6 +91,8 @@ pub struct DecoderFactory {
 pub struct Decoder {
     factory: DecoderFactory,
     running: Option<Running>,
+    /// How a plugin has done, over all instances.
+    health: Health,
 }
 
 #[derive(Debug)]
@@ -105,6 +105,19 @@ enum Running {
 trait Native: Send + std::fmt::Debug {
     /// The rows of `messages`; what is wrong with one of them is a fault of that one.
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error>;
+
+    /// Parts of the messages decoded last that are set aside, while the rest of their message has rows.
+    fn pieces(&mut self) -> Vec<Piece> {
+        Vec::new()
+    }
+}
+
+/// A part of a message that is set aside by itself.
+#[derive(Debug)]
+struct Piece {
+    fault: RowFault,
+    /// Its bytes.
+    value: Vec<u8>,
 }
 
 /// Rows of one run of messages.
@@ -123,7 +136,7 @@ impl DecoderFactory {
     /// A decoder for one partition; what it needs is opened when the first messages arrive.
     #[must_use]
     pub fn decoder(&self) -> Decoder {
-        Decoder { factory: self.clone(), running: None }
+        Decoder { factory: self.clone(), running: None, health: Health::default() }
     }
 
     fn name(&self) -> &str {
@@ -142,7 +155,11 @@ impl DecoderFactory {
         let schema = match declared {
             Some(declared) => declared,
             // Columns that are named and not yet typed say nothing of what comes.
-            None => self.pin.get().await.filter(|schema| is_settled(Some(schema)))?,
+            None => match (self.pin.get().await.filter(|schema| is_settled(Some(schema))), &self.spec) {
+                (Some(pinned), _) => pinned,
+                (None, DecoderSpec::Native(native)) => native.usual()?,
+                (None, DecoderSpec::Plugin(_)) => return None,
+            },
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
@@ -197,16 +214,28 @@ impl Decoder {
     /// # Errors
     /// What stops the pipeline: a plugin that is broken altogether, a schema that cannot be read.
     pub async fn decode(&mut self, messages: Messages, span: Span) -> Result<Batch, Error> {
-        let rows = match (messages.is_empty(), &mut self.running) {
+        let aside = set_aside::separate(&messages);
+        let given = aside.as_ref().map_or(&messages, |aside| &aside.sound);
+        let rows = match (given.is_empty(), &mut self.running) {
             (true, _) => Rows::none(),
-            (false, Some(running)) => running.decode(&messages, &span).await?,
-            (false, None) => self.first(&messages, &span).await?,
+            (false, Some(running)) => running.decode(given, &span).await?,
+            (false, None) => self.first(given, &span).await?,
         };
+        let rows = match aside {
+            Some(aside) => aside.restore(rows),
+            None => rows,
+        };
+        let empty = rows.empty(messages.len());
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
-        let dead = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        let mut dead: Vec<DeadLetter> = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        if let Some(Running::Native(decoder)) = &mut self.running {
+            let piece = |piece: Piece| DeadLetter { value: piece.value, ..dead_letter(&piece.fault, &messages, &span) };
+            dead.extend(decoder.pieces().into_iter().map(piece));
+        }
+        let counts = Counts { messages: messages.len() as u64, empty, ..Counts::default() };
         let Rows { origins, unknown, .. } = rows;
-        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown })
+        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown, counts })
     }
 
     /// Says once what the first messages have settled, unless the spec says it.
@@ -225,10 +254,16 @@ impl Decoder {
     async fn first(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
         let mut pin = self.factory.pin.hold().await;
         let mut running = self.factory.open(pin.as_ref(), span).await?;
+        if let Running::Plugin(plugin) = &mut running {
+            plugin.resume(self.health.clone());
+        }
         let rows = running.decode(messages, span).await?;
+        if let Running::Plugin(plugin) = &running {
+            self.health = plugin.health();
+        }
         if !is_settled(pin.as_ref()) {
             let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
-            if let Some(schema) = &typed {
+            if let Some(schema) = typed.as_ref().filter(|schema| is_settled(Some(schema))) {
                 self.tell(schema);
             }
             *pin = typed.or(rows.open.clone()).or(pin.take());
@@ -266,6 +301,22 @@ impl Rows {
             unknown: Vec::new(),
             open: None,
         }
+    }
+
+    /// How many of `messages` have neither a row nor a fault.
+    fn empty(&self, messages: usize) -> u64 {
+        let list = match &self.origins {
+            Origins::Unknown => return 0,
+            Origins::Each => return messages.saturating_sub(self.records.num_rows() + self.faults.len()) as u64,
+            Origins::Taken(list) => list,
+        };
+        let mut said = vec![false; messages];
+        for message in list.iter().copied().chain(self.faults.iter().map(|fault| fault.message)) {
+            if let Some(said) = said.get_mut(message as usize) {
+                *said = true;
+            }
+        }
+        said.iter().filter(|said| !**said).count() as u64
     }
 }
 

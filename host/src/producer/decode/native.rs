@@ -8,8 +8,8 @@ use std::{
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::{
-    Native, arrow_ipc::ArrowStreams, conform::Conforming, csv::Csv, graphite::Graphite, influx::Influx, json,
-    protobuf::Protobuf, raw, raw::RawDecoder, rows, syslog::Syslog,
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, core, csv, json, lines, protobuf::Protobuf, raw,
+    raw::RawDecoder, rows,
 };
 use crate::producer::{NativeDecoder, SchemaText};
 
@@ -61,13 +61,22 @@ impl NativeDecoder {
 
     /// The columns of its rows, where the settings say.
     pub(super) fn schema(&self) -> Option<SchemaRef> {
+        let declared = || self.declared()?.parse().ok();
+        Some(Arc::new(match self {
+            Self::Raw => return Some(raw::schema()),
+            Self::Json(spec) => core::captured(spec.unknown, &spec.unknown_column, declared()?),
+            Self::Csv(spec) => core::captured(spec.unknown, &spec.unknown_column, declared()?),
+            Self::Graphite(spec) => core::captured(spec.unknown, &spec.unknown_column, declared()?),
+            Self::Influx(spec) => core::captured(spec.unknown, &spec.unknown_column, declared()?),
+            _ => declared()?,
+        }))
+    }
+
+    /// The columns of its rows where neither the settings nor an earlier commit say.
+    pub(super) fn usual(&self) -> Option<SchemaRef> {
         match self {
-            Self::Raw => Some(raw::schema()),
-            Self::Json(spec) => {
-                let declared = self.declared()?.parse().ok()?;
-                Some(Arc::new(json::columns(spec, declared)))
-            }
-            _ => self.declared()?.parse().ok().map(Arc::new),
+            Self::Syslog(spec) => Some(Arc::new((&spout_codec::syslog::columns(spec.structured_data)).into())),
+            _ => None,
         }
     }
 
@@ -93,31 +102,29 @@ impl NativeDecoder {
             return Err(format!("column `{}` has the type null, which says nothing; choose another", field.name()));
         }
         let schema = declared.clone().or(pinned.cloned());
-        if let (true, Some(schema)) = (self.builds_cells(), &schema) {
+        if let (Self::Protobuf(_), Some(schema)) = (self, &schema) {
             rows::buildable(schema)?;
         }
         Ok(match self {
             Self::Raw => Box::new(RawDecoder::default()),
             Self::Json(spec) => Box::new(json::open(spec, schema.as_ref())?),
-            Self::Csv(spec) => {
-                spec.check(declared.as_deref())?;
-                Box::new(Csv::new(spec, schema)?)
-            }
-            Self::Graphite(spec) => Box::new(Graphite::new(spec, schema)?),
-            Self::Influx(spec) => Box::new(Influx::new(spec, schema)),
+            Self::Csv(spec) => Box::new(csv::open(spec, declared.as_deref(), pinned.map(AsRef::as_ref))?),
+            Self::Graphite(spec) => Box::new(lines::graphite(spec, schema.as_ref())?),
+            Self::Influx(spec) => Box::new(lines::influx(spec, schema.as_ref())?),
             Self::Arrow(spec) => {
                 let unpack = ArrowStreams { compression: spec.compression };
-                Box::new(Conforming { unpack, schema, unknown: spec.unknown })
+                Box::new(Conforming { unpack, schema, unknown: spec.unknown, pieces: Vec::new(), strange: Vec::new() })
             }
-            Self::Avro(spec) => Box::new(Conforming { unpack: spec.unpack(file)?, schema, unknown: spec.unknown }),
+            Self::Avro(spec) => Box::new(Conforming {
+                unpack: spec.unpack(file)?,
+                schema,
+                unknown: spec.unknown,
+                pieces: Vec::new(),
+                strange: Vec::new(),
+            }),
             Self::Protobuf(spec) => Box::new(Protobuf::new(spec, file.unwrap_or_default(), schema)?),
-            Self::Syslog(spec) => Box::new(Syslog::new(spec, schema)?),
+            Self::Syslog(spec) => Box::new(lines::syslog(spec, schema.as_ref())?),
         })
-    }
-
-    /// Whether its rows go through [`cells`], which do not make columns of every type.
-    fn builds_cells(&self) -> bool {
-        matches!(self, Self::Graphite(_) | Self::Influx(_) | Self::Protobuf(_) | Self::Syslog(_))
     }
 }
 

@@ -1,26 +1,26 @@
 //! A decoder from the plugins directory, brought back after it crashes and kept from stumbling over one message.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::Schema};
 use spout_codec::UnknownField;
 
 use super::Rows;
 use crate::{
     data::{Messages, Origins, Span},
-    plugin::{self, Decoding, RowFault, Task},
-    producer::{Error, PluginDecoder},
+    plugin::{self, Decoded, Decoding, Health, RowFault, Search, Step, Task},
+    producer::{Error, PluginDecoder, SchemaText},
 };
 
-/// Crashes in a row, with no success between, after which the plugin is given up.
-const HOPELESS: u32 = 16;
+/// Crashes over one run of messages that are logged; a run of bad messages must not become a flood of lines.
+const SAID: usize = 3;
 
 /// A running plugin decoder.
 #[derive(Debug)]
 pub(super) struct PluginDecoding {
     spec: PluginDecoder,
     decoding: Decoding,
-    crashes: u32,
+    health: Health,
 }
 
 impl PluginDecoding {
@@ -32,90 +32,166 @@ impl PluginDecoding {
         span: &Span,
     ) -> Result<Self, Error> {
         match Decoding::open(task, &spec.name, topic, settled).await {
-            Ok(decoding) => Ok(Self { spec: spec.clone(), decoding, crashes: 0 }),
+            Ok(decoding) => Ok(Self { spec: spec.clone(), decoding, health: Health::default() }),
             Err(source) => Err(failed(spec, span, source)),
         }
     }
 
-    /// The rows of `messages`. After a crash they are halved until the ones that the plugin cannot bear are alone.
+    /// Goes on with what is known of the plugin from an instance before.
+    pub(super) fn resume(&mut self, health: Health) {
+        self.health = health;
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// The rows of `messages`. After a crash they are handed over in parts, until the ones that the plugin cannot bear are
+    /// alone; those come back as faults.
     pub(super) async fn decode(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
-        let first = match self.decoding.decode(messages).await {
-            // One crash may be chance; the second time over the same messages it is the messages.
-            Err(error) if error.is_crash() => {
-                tracing::warn!(decoder = self.spec.plugin, partition = span.partition, start = span.start, next = span.next.offset, %error, "decoder crashed; it is opened anew and tried once more");
-                self.decoding.decode(messages).await
-            }
-            other => other,
-        };
-        match first {
+        match self.call(messages).await {
             Ok(decoded) => {
-                self.crashes = 0;
-                let plugin::Decoded { records, origins, faults, unknown } = decoded;
+                self.health.passed();
+                let Decoded { records, origins, faults, unknown } = decoded;
                 Ok(Rows { records, origins, faults, unknown, open: None })
             }
-            Err(error) if error.is_crash() => self.bisect(messages, span, error).await,
+            Err(error) if error.is_crash() => self.isolate(messages, span, error).await,
             Err(error) => Err(failed(&self.spec, span, error)),
         }
     }
 
-    async fn bisect(&mut self, messages: &Messages, span: &Span, crash: plugin::Error) -> Result<Rows, Error> {
-        let (mut batches, mut rows, mut faults) = (Vec::<RecordBatch>::new(), Vec::new(), Vec::new());
-        let mut unknown = Vec::new();
-        // A stack of (first message, messages, what the whole of it failed with); the lowest messages are on top.
-        let mut parts = vec![(0, messages.len(), Some(crash))];
-        while let Some((from, count, failure)) = parts.pop() {
-            let failure = match failure {
-                Some(failure) => failure,
-                None => match self.decoding.decode(&messages.slice(from..from + count)).await {
-                    Ok(part) => {
-                        self.crashes = 0;
-                        let moved = |index: usize| u32::try_from(index + from).unwrap_or(u32::MAX);
-                        rows.extend((0..part.records.num_rows()).map(|row| match part.origins.message(row) {
-                            Some(message) => moved(message),
-                            None => u32::MAX,
-                        }));
-                        batches.push(part.records);
-                        unknown.extend(part.unknown);
-                        faults.extend(
-                            part.faults
-                                .into_iter()
-                                .map(|fault| RowFault { message: moved(fault.message as usize), ..fault }),
-                        );
-                        continue;
-                    }
-                    Err(error) if error.is_crash() => error,
-                    Err(error) => return Err(failed(&self.spec, span, error)),
-                },
-            };
-            self.crashes += 1;
-            if self.crashes >= HOPELESS {
-                return Err(failed(&self.spec, span, failure));
-            }
-            if count > 1 {
-                parts.push((from + count / 2, count - count / 2, None));
-                parts.push((from, count / 2, None));
-            } else {
-                let message = u32::try_from(from).unwrap_or(u32::MAX);
-                faults.push(RowFault { message, code: failure.fault_code().into(), reason: failure.to_string() });
-            }
+    async fn call(&mut self, messages: &Messages) -> Result<Decoded, plugin::Error> {
+        let decoded = self.decoding.decode(messages).await?;
+        // Should it crash, the instance after it keeps to the columns of this one.
+        if decoded.records.num_columns() > 0
+            && !self.decoding.is_settled()
+            && let Ok(text) = SchemaText::print(decoded.records.schema_ref())
+        {
+            self.decoding.settle(text.to_string());
         }
-        self.gather(batches, rows, faults, unknown)
+        Ok(decoded)
     }
 
-    fn gather(
-        &self,
-        batches: Vec<RecordBatch>,
-        rows: Vec<u32>,
-        faults: Vec<RowFault>,
-        unknown: Vec<UnknownField>,
-    ) -> Result<Rows, Error> {
-        let schema = batches.first().map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), RecordBatch::schema);
-        let records = arrow::compute::concat_batches(&schema, &batches).map_err(|source| Error::Kernel {
+    async fn isolate(&mut self, messages: &Messages, span: &Span, crash: plugin::Error) -> Result<Rows, Error> {
+        let (mut search, mut gathered) = (Search::new(messages.len()), Gathered::default());
+        let mut crashes = Crashes { count: 0, last: crash };
+        crashes.say(messages, &(0..messages.len()), span);
+        loop {
+            let (part, answer) = match search.step() {
+                Step::Done => break,
+                Step::GiveUp => return Err(self.given_up(crashes, span)),
+                Step::Aside(message) => {
+                    gathered.aside(message, &crashes.last);
+                    search.set_aside();
+                    continue;
+                }
+                Step::Call(part) => {
+                    let decoded = self.call(&messages.slice(part.clone())).await;
+                    let kept = decoded.map(|decoded| gathered.add(part.start, decoded));
+                    (part, kept)
+                }
+                Step::Probe(message) => {
+                    let part = message..message + 1;
+                    let borne = self.decoding.bears(&messages.slice(part.clone())).await;
+                    (part, borne)
+                }
+            };
+            match answer {
+                Ok(()) => search.passed(&mut self.health),
+                Err(error) if error.is_crash() => {
+                    search.crashed(error.is_slow(), &mut self.health);
+                    crashes.last = error;
+                    crashes.say(messages, &part, span);
+                }
+                Err(error) => return Err(failed(&self.spec, span, error)),
+            }
+        }
+        if gathered.set_aside > 0 {
+            let (plugin, messages) = (&self.spec.plugin, messages.len());
+            tracing::warn!(
+                plugin,
+                partition = span.partition,
+                start = span.start,
+                next = span.next.offset,
+                messages,
+                set_aside = gathered.set_aside,
+                crashes = crashes.count,
+                "messages that crash the decoder were found and set aside"
+            );
+        }
+        gathered.into_rows(&self.spec)
+    }
+
+    fn given_up(&self, crashes: Crashes, span: &Span) -> Error {
+        Error::GivenUp {
             decoder: self.spec.plugin.clone(),
-            rows: rows.len(),
+            partition: span.partition,
+            start: span.start,
+            next: span.next.offset,
+            crashes: crashes.count,
+            source: Box::new(crashes.last),
+        }
+    }
+}
+
+/// The crashes over one run of messages.
+struct Crashes {
+    count: usize,
+    last: plugin::Error,
+}
+
+impl Crashes {
+    /// Counts the last one, and logs it in one line.
+    fn say(&mut self, messages: &Messages, part: &Range<usize>, span: &Span) {
+        self.count += 1;
+        let start = messages.offsets.get(part.start).copied().unwrap_or(span.start);
+        let (partition, messages, error) = (span.partition, part.len(), &self.last);
+        match self.count <= SAID {
+            true => tracing::warn!(partition, start, messages, %error, "the decoder crashed and is opened anew"),
+            false => tracing::debug!(partition, start, messages, %error, "the decoder crashed and is opened anew"),
+        }
+    }
+}
+
+/// What came of the parts of one run of messages.
+#[derive(Default)]
+struct Gathered {
+    batches: Vec<RecordBatch>,
+    origins: Vec<u32>,
+    faults: Vec<RowFault>,
+    unknown: Vec<UnknownField>,
+    set_aside: usize,
+}
+
+impl Gathered {
+    /// Adds what came of the part that begins with message `from`.
+    fn add(&mut self, from: usize, part: Decoded) {
+        let moved = |index: usize| u32::try_from(index + from).unwrap_or(u32::MAX);
+        let rows = 0..part.records.num_rows();
+        self.origins.extend(rows.map(|row| part.origins.message(row).map_or(u32::MAX, moved)));
+        if part.records.num_columns() > 0 {
+            self.batches.push(part.records);
+        }
+        self.unknown.extend(part.unknown);
+        let faults = part.faults.into_iter();
+        self.faults.extend(faults.map(|fault| RowFault { message: moved(fault.message as usize), ..fault }));
+    }
+
+    fn aside(&mut self, message: usize, crash: &plugin::Error) {
+        let message = u32::try_from(message).unwrap_or(u32::MAX);
+        self.faults.push(RowFault { message, code: crash.fault_code().into(), reason: crash.to_string() });
+        self.set_aside += 1;
+    }
+
+    fn into_rows(self, spec: &PluginDecoder) -> Result<Rows, Error> {
+        let Self { batches, origins, faults, unknown, .. } = self;
+        let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+        let records = arrow::compute::concat_batches(&schema, &batches).map_err(|source| Error::Kernel {
+            decoder: spec.plugin.clone(),
+            rows: origins.len(),
             source,
         })?;
-        Ok(Rows { records, origins: Origins::Taken(rows.into()), faults, unknown, open: None })
+        Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown, open: None })
     }
 }
 

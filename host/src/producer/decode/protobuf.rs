@@ -9,6 +9,7 @@ use prost_reflect::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_codec::Coerce;
 
 use super::{
     Native, Rows,
@@ -35,6 +36,9 @@ pub struct ProtobufSpec {
     /// What a field that the descriptor does not have does to its message.
     #[serde(default)]
     pub unknown: UnknownFields,
+    /// The looser choices; of them `roundTimes` counts here: how times are rounded that are finer than their column.
+    #[serde(default)]
+    pub coerce: Coerce,
 }
 
 /// A running `protobuf` decoder.
@@ -43,6 +47,7 @@ pub(super) struct Protobuf {
     message: MessageDescriptor,
     schema: SchemaRef,
     unknown: UnknownFields,
+    coerce: Coerce,
 }
 
 impl Protobuf {
@@ -64,24 +69,20 @@ impl Protobuf {
             format!("the descriptor set has no message `{}`; it has {}", spec.message, known.join(", "))
         })?;
         let schema = schema.unwrap_or_else(|| Arc::new(Schema::new(columns(&message, &mut Vec::new()))));
-        Ok(Self { message, schema, unknown: spec.unknown })
+        Ok(Self { message, schema, unknown: spec.unknown, coerce: spec.coerce.clone() })
     }
 
     fn row(&self, value: &[u8]) -> Result<Row, String> {
         let message = DynamicMessage::decode(self.message.clone(), value).map_err(|error| error.to_string())?;
         let mut within = vec![self.message.full_name().to_owned()];
-        let cells = cells(&message, self.unknown == UnknownFields::Fail, &mut within)?;
-        Ok(Row { fields: cells.len(), cells })
+        cells(&message, self.unknown == UnknownFields::Fail, &mut within)
     }
 }
 
 impl Native for Protobuf {
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
-        let parsed = Parsed::all(messages, |value, _| {
-            let row = self.row(value).map_err(|reason| ("protobuf.syntax", reason))?;
-            Ok(vec![row])
-        });
-        parsed.fit("protobuf", &self.schema, UnknownFields::Ignore, "protobuf.type")
+        let parsed = Parsed::all(messages, |value| self.row(value).map_err(|reason| ("protobuf.syntax", reason)));
+        parsed.fit("protobuf", &self.schema, "protobuf.type", &self.coerce)
     }
 }
 

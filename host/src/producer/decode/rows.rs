@@ -1,11 +1,12 @@
-//! Rows of named values, from several decoders, become a batch of the settled schema.
+//! Rows of named values become a batch of a schema.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{Field, Schema, SchemaRef},
 };
+use spout_codec::Coerce;
 
 use super::{
     Rows,
@@ -15,22 +16,16 @@ use super::{
 use crate::{
     data::{Messages, Origins},
     plugin::RowFault,
-    producer::{Error, UnknownFields},
+    producer::Error,
 };
 
 /// Named values of one row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Row {
-    pub(super) cells: Vec<(String, Cell)>,
-    /// Where the measured fields begin: a row none of whose fields is in the schema would say nothing. Rows of other
-    /// kinds have this at their end.
-    pub(super) fields: usize,
-}
+pub(super) type Row = Vec<(String, Cell)>;
 
-/// What a decoder made of one run of messages, before a schema.
+/// What a decoder made of one run of messages, a row each.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
-    rows: Vec<(u32, Vec<Row>)>,
+    rows: Vec<(u32, Row)>,
     faults: Vec<RowFault>,
 }
 
@@ -38,7 +33,7 @@ impl Parsed {
     /// Parses all messages but tombstones; an error is a code and a reason.
     pub(super) fn all(
         messages: &Messages,
-        mut parse: impl FnMut(&[u8], Option<i64>) -> Result<Vec<Row>, (&'static str, String)>,
+        mut parse: impl FnMut(&[u8]) -> Result<Row, (&'static str, String)>,
     ) -> Self {
         let mut parsed = Self::default();
         let mut nulls = messages.nulls.iter().copied().peekable();
@@ -47,38 +42,23 @@ impl Parsed {
             if nulls.next_if_eq(&message).is_some() {
                 continue;
             }
-            match parse(messages.values.get(index), messages.timestamps_ms.get(index).copied()) {
-                Ok(rows) => parsed.rows.push((message, rows)),
+            match parse(messages.values.get(index)) {
+                Ok(row) => parsed.rows.push((message, row)),
                 Err((code, reason)) => parsed.faults.push(fault(message, code, &reason)),
             }
         }
         parsed
     }
 
-    /// All rows.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().flat_map(|(_, rows)| rows)
-    }
-
     /// The rows as a batch of `schema`; `code` is that of a message that does not fit it.
-    pub(super) fn fit(
-        self,
-        decoder: &str,
-        schema: &SchemaRef,
-        unknown: UnknownFields,
-        code: &str,
-    ) -> Result<Rows, Error> {
-        let strict = unknown == UnknownFields::Fail;
+    pub(super) fn fit(self, decoder: &str, schema: &SchemaRef, code: &str, coerce: &Coerce) -> Result<Rows, Error> {
         let mut columns: Vec<Vec<Cell>> = vec![Vec::new(); schema.fields().len()];
         let (mut origins, mut faults) = (Vec::new(), self.faults);
-        for (message, rows) in self.rows {
-            let fitted: Result<Vec<_>, String> = rows.into_iter().map(|row| row.fit(schema, strict)).collect();
-            match fitted {
-                Ok(rows) => {
-                    for row in rows {
-                        origins.push(message);
-                        columns.iter_mut().zip(row).for_each(|(column, (_, cell))| column.push(cell));
-                    }
+        for (message, row) in self.rows {
+            match cells::named(row, schema.fields(), "", coerce) {
+                Ok(row) => {
+                    origins.push(message);
+                    columns.iter_mut().zip(row).for_each(|(column, (_, cell))| column.push(cell));
                 }
                 Err(reason) => faults.push(fault(message, code, &reason)),
             }
@@ -90,41 +70,6 @@ impl Parsed {
         let options = RecordBatchOptions::new().with_row_count(Some(origins.len()));
         let records = RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &options).map_err(kernel)?;
         Ok(Rows { records, origins: Origins::Taken(origins.into()), faults, unknown: Vec::new(), open: None })
-    }
-
-    /// What is left where no message was sound: faults, and no schema.
-    pub(super) fn unsettled(self) -> Rows {
-        Rows { faults: self.faults, ..Rows::none() }
-    }
-}
-
-impl Row {
-    fn fit(self, schema: &Schema, strict: bool) -> Result<Vec<(String, Cell)>, String> {
-        let mut fields = self.cells[self.fields.min(self.cells.len())..].iter().map(|(name, _)| name.as_str());
-        if let Some(first) = fields.next()
-            && std::iter::once(first).chain(fields).all(|name| schema.column_with_name(name).is_none())
-        {
-            return Err(format!(
-                "none of the fields (the first is `{first}`) is in the schema; declare `schema` with the columns you want"
-            ));
-        }
-        cells::named(self.cells, schema.fields(), "", strict)
-    }
-}
-
-/// Adds a column to `columns`, or widens the type of the one that is there: whole numbers become floats, nothing else changes.
-pub(super) fn widen(columns: &mut Vec<(String, DataType)>, name: &str, cell: &Cell) {
-    let Some(found) = cells::type_of(cell) else { return };
-    match columns.iter_mut().find(|(known, _)| known == name) {
-        None => columns.push((name.to_owned(), found)),
-        Some((_, known)) => {
-            let whole = |data_type: &DataType| matches!(data_type, DataType::Int64 | DataType::UInt64);
-            if whole(known) && (found == DataType::Float64 || whole(&found) && *known != found) {
-                *known = DataType::Float64;
-            } else if matches!(cell, Cell::Word(_)) && found == DataType::Utf8 {
-                *known = DataType::Utf8;
-            }
-        }
     }
 }
 

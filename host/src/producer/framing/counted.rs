@@ -69,9 +69,11 @@ impl Cut for Octet {
             Some(b'<') => self.lines.step(bytes),
             // What some senders put between counted messages.
             Some(b'\n') => Ok(Step::Frame(None, 1)),
-            _ => match number(bytes, b' ')? {
-                Some((length, head)) => counted(bytes, head, length, 0, self.max),
-                None => Ok(Step::More),
+            _ => match number(bytes, b' ') {
+                Ok(Some((length, head))) => counted(bytes, head, length, 0, self.max),
+                Ok(None) => Ok(Step::More),
+                // Where the next message would begin, nobody knows: going on would lose good ones without a word.
+                Err(reason) => Err(format!("{reason}; or the length of the message before is wrong")),
             },
         }
     }

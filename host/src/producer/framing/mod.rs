@@ -57,7 +57,7 @@ impl Framer {
         let max = usize::try_from(spec.max_frame.0).unwrap_or(usize::MAX);
         let cut: Box<dyn Cut> = match spec.kind {
             FramingType::Lines => Box::new(lines::Lines::new(max)),
-            FramingType::Csv => Box::new(csv::Records::new(spec, max)),
+            FramingType::Csv => Box::new(csv::Records::new(spec, max).map_err(|reason| Error::Framing { reason })?),
             FramingType::Length => Box::new(length::Prefixed::new(spec, max)),
             FramingType::Netstring => Box::new(counted::Netstring(max)),
             FramingType::Digits => Box::new(counted::Digits(max)),

@@ -46,6 +46,9 @@ fn records_keep_the_line_ends_within_quotes() {
     check(spec, b"a\nb,\"x\n", &["a"], Some("byte 2: the stream ends inside"));
     let spec = r#"{"type":"csv","delimiter":";","quote":"'"}"#;
     check(spec, b"a;'x\n';b\n\"\n", &["a;'x\n';b", "\""], None);
+    // A byte order mark hides no quote, and a record that is wrong ends with its line.
+    let spec = r#"{"type":"csv"}"#;
+    check(spec, "\u{feff}\"i\nd\",b\n\"1\"x\"\n2\n".as_bytes(), &["\u{feff}\"i\nd\",b", "\"1\"x\"", "2"], None);
 }
 
 #[test]
@@ -67,6 +70,21 @@ fn lengths_in_digits() {
     check(r#"{"type":"digits"}"#, b"0000000002ab0000000000", &["ab", ""], None);
     check(r#"{"type":"digits"}"#, b"00000x", &[], Some("the character `x`"));
     check(r#"{"type":"octet"}"#, b"5 hello2 <>\n<13>line\n1 x", &["hello", "<>", "<13>line", "x"], None);
+}
+
+#[test]
+fn counted_messages_of_syslog_may_have_line_ends_and_lines_between_them() {
+    let spec = r#"{"type":"octet"}"#;
+    // Counts are of bytes.
+    check(spec, "9 <34>a\nb c9 <34>grüße".as_bytes(), &["<34>a\nb c"], Some("the stream ends inside"));
+    check(spec, "9 <34>a\nb c11 <34>grüße".as_bytes(), &["<34>a\nb c", "<34>grüße"], None);
+    let mixed = "9 <34>a\nb c<34>by line\n11 <34>grüße<34>last, open";
+    check(spec, mixed.as_bytes(), &["<34>a\nb c", "<34>by line", "<34>grüße", "<34>last, open"], None);
+    let wrong = "the character `c`, which is no digit; set the framing that the sender uses; or the length of the message before is wrong";
+    check(spec, b"8 <34>a\nb c7 <34>x y", &["<34>a\nb "], Some(wrong));
+    check(spec, b"10 <34>a\nb c7 <34>x y", &["<34>a\nb c7"], Some("the character ` `"));
+    // By lines the counts show, so that the mistake can be seen.
+    check(r#"{"type":"lines"}"#, b"9 <34>a\nb c7 <34>x y", &["9 <34>a", "b c7 <34>x y"], None);
 }
 
 #[test]

@@ -24,14 +24,20 @@ pub(super) async fn describe(
 ) -> Result<MetaData, Error> {
     let table = home::shown(name);
     let mut all: Option<(Shape, String)> = None;
-    for (key, path) in live.schemas_in_order() {
-        let shape = Shape::of_file(commits.schema(&key, stamp.sequence).await?.as_ref());
+    for ((key, portable), path) in live.schemas_in_order() {
+        let shape = Shape::of_file(&commits.schema(&key, stamp.sequence).await?, portable);
         all = Some(match all {
             None => (shape, path),
             Some((there, first)) => (there.join(shape, "").map_err(clash(&table, &first, &path))?, first),
         });
     }
     let before = old.map(MetaData::columns).unwrap_or_default();
+    if let Some((one, other)) = all.as_ref().and_then(|(shape, _)| shape.alike()) {
+        let reason = format!(
+            "the names of its columns `{one}` and `{other}`, which are in different files, differ only by case, and readers take one for the other; give one of them another name with a map, or overwrite the files"
+        );
+        return Err(Error::DeltaTable { table, reason });
+    }
     let (fields, left_out) = all.map_or(Shape::Nothing, |(shape, _)| shape).columns(&before);
     check(&table, &fields, live, partition)?;
     let people = format!("{}{table}", commits.app());

@@ -71,29 +71,40 @@ impl Commits {
         Ok(self.repo.boundary(&self.branch).await? > sequence)
     }
 
-    /// The first record behind `sequence` that changes files. Behind 0 it is the first that is kept.
+    /// Where the history of the branch begins; 0 if all of it is kept.
+    pub(super) async fn boundary(&self) -> Result<u64, Error> {
+        self.repo.boundary(&self.branch).await
+    }
+
+    /// The first record behind `sequence` that changes files, of those that are kept.
     pub(super) async fn after(&self, sequence: u64) -> Result<Option<(Stamp, Files)>, Error> {
-        let mut next = sequence + 1;
+        let (mut next, mut whole) = (sequence + 1, sequence == 0);
         loop {
             let record = match self.record(next).await? {
-                None if next == 1 => {
-                    next = self.repo.boundary(&self.branch).await?.max(1);
+                None => {
+                    // What comes next may have been collected.
+                    let boundary = self.repo.boundary(&self.branch).await?;
+                    if boundary <= next {
+                        return Ok(None);
+                    }
+                    (next, whole) = (boundary, true);
                     self.record(next).await?
                 }
                 record => record,
             };
             let Some(record) = record else { return Ok(None) };
             if let Some(stamp) = self.stamp(&record) {
-                return Ok(Some((stamp, self.files(record, sequence).await?)));
+                return Ok(Some((stamp, self.files(record, whole).await?)));
             }
             next += 1;
         }
     }
 
-    async fn files(&self, record: Record, after: u64) -> Result<Files, Error> {
+    /// The files of a record; `whole` if what was before it is not known.
+    async fn files(&self, record: Record, whole: bool) -> Result<Files, Error> {
         let sequence = record.sequence();
         match record {
-            Record::Commit(commit) if commit.base.is_none() && (after > 0 || commit.parent.is_none()) => {
+            Record::Commit(commit) if commit.base.is_none() && (!whole || commit.parent.is_none()) => {
                 Ok(Files::Changed(Box::new(commit.light())))
             }
             _ => Ok(Files::All(Box::new(self.tree(sequence).await?))),

@@ -51,14 +51,17 @@ pub(super) type Slots = BTreeMap<String, Slot>;
 /// Paths that a commit changes, each with its first piece that is not as it was.
 pub(super) type Touched = BTreeMap<String, usize>;
 
+/// The columns of a piece: the key of its schema, and whether they are stored as readers have them.
+pub(super) type Columns = (String, bool);
+
 /// The files of one table.
 #[derive(Clone, Debug)]
 pub(super) struct Live {
     layout: Layout,
     root: Path,
     files: BTreeMap<String, Vec<Arc<Held>>>,
-    /// Pieces by the key of their schema.
-    schemas: HashMap<String, usize>,
+    /// Pieces by their columns.
+    schemas: HashMap<Columns, usize>,
     /// Pieces by the hash of their object's name.
     objects: HashMap<u64, u32>,
     /// Objects with more than one piece.
@@ -133,7 +136,7 @@ impl Live {
 
     fn push(&mut self, path: &str, blob: &Blob, table: Option<&TableInfo>) {
         let Some(table) = table.filter(|table| table.format == Format::Parquet) else { return };
-        *self.schemas.entry(table.schema.clone()).or_default() += 1;
+        *self.schemas.entry(columns(table)).or_default() += 1;
         if let Some(object) = object(blob) {
             let users = self.objects.entry(object).or_default();
             *users += 1;
@@ -145,7 +148,7 @@ impl Live {
 
     fn remove(&mut self, path: &str) {
         for held in self.files.remove(path).into_iter().flatten() {
-            if let Some(left) = self.schemas.get_mut(&held.table.schema) {
+            if let Some(left) = self.schemas.get_mut(&columns(&held.table)) {
                 *left -= 1;
             }
             let Some(object) = object(&held.blob) else { continue };
@@ -164,17 +167,17 @@ impl Live {
         partitioned.map(|path| Home::of(path)).find_map(|home| home.too_long(columns))
     }
 
-    /// Keys of the schemas of all files, as a set that can be compared.
-    pub(super) fn schema_keys(&self) -> HashSet<String> {
+    /// The columns of all files, as a set that can be compared.
+    pub(super) fn schema_keys(&self) -> HashSet<Columns> {
         self.schemas.keys().cloned().collect()
     }
 
     /// The same in the order of the paths, each with the first path that has it.
-    pub(super) fn schemas_in_order(&self) -> Vec<(String, String)> {
+    pub(super) fn schemas_in_order(&self) -> Vec<(Columns, String)> {
         let mut seen = HashSet::new();
         let pieces = self.files.iter().flat_map(|(path, pieces)| pieces.iter().map(move |held| (path, held)));
-        let mut first = |held: &Held| seen.insert(held.table.schema.clone());
-        pieces.filter(|(_, held)| first(held)).map(|(path, held)| (held.table.schema.clone(), path.clone())).collect()
+        let mut first = |held: &Held| seen.insert(columns(&held.table));
+        pieces.filter(|(_, held)| first(held)).map(|(path, held)| (columns(&held.table), path.clone())).collect()
     }
 
     /// The partition columns: those that there were, then new ones in the order of the paths.
@@ -248,6 +251,10 @@ fn own_name(path: &str, index: usize, blob: &Blob, directory: &str) -> String {
     let mut name = sha256_of([path, "\n", &index, "\n", &blob.sha256]);
     name.truncate(32);
     format!("{directory}{COPY}{name}.parquet")
+}
+
+fn columns(table: &TableInfo) -> Columns {
+    (table.schema.clone(), table.portable)
 }
 
 fn object(blob: &Blob) -> Option<u64> {

@@ -61,9 +61,9 @@ struct Hint {
 
 /// Versions that are there, and checkpoints, sorted; and the checkpoint that the hint names.
 #[derive(Debug, Default)]
-struct Listing {
-    versions: Vec<u64>,
-    checkpoints: Vec<u64>,
+pub(super) struct Listing {
+    pub(super) versions: Vec<u64>,
+    pub(super) checkpoints: Vec<u64>,
     hinted: Option<u64>,
 }
 
@@ -130,12 +130,12 @@ impl Log {
     }
 
     /// All that a version says, if it is there and can be read; of transactions only ours.
-    async fn said_by(&self, version: u64) -> Result<Option<Line>, Error> {
+    pub(super) async fn said_by(&self, version: u64) -> Result<Option<Line>, Error> {
         let bytes = self.objects.find(&self.version(version)).await?;
         Ok(bytes.and_then(|bytes| Some(self.together(read(&bytes)?))))
     }
 
-    async fn said_by_checkpoint(&self, version: u64) -> Result<Result<Line, String>, Error> {
+    pub(super) async fn said_by_checkpoint(&self, version: u64) -> Result<Result<Line, String>, Error> {
         Ok(match self.objects.find(&self.checkpoint(version)).await? {
             Some(bytes) => checkpoint::state(bytes).map(|lines| self.together(lines)),
             None => Err("it is missing".into()),
@@ -153,15 +153,15 @@ impl Log {
         let hinted = self.hinted().await?;
         if let Some(version) = hinted {
             let from = self.at(&format!("{version:020}"));
-            let listing = sorted(self.objects.list_from(&self.root, &from).await?);
+            let listing = sorted(&self.objects.list_from(&self.root, &from).await?);
             if listing.checkpoints.contains(&version) {
                 return Ok(Listing { hinted, ..listing });
             }
         }
-        Ok(sorted(self.objects.list(&self.root).await?))
+        Ok(sorted(&self.all().await?))
     }
 
-    async fn hinted(&self) -> Result<Option<u64>, Error> {
+    pub(super) async fn hinted(&self) -> Result<Option<u64>, Error> {
         let hint = self.objects.find(&self.at(HINT)).await?;
         Ok(hint.and_then(|bytes| Some(serde_json::from_slice::<Hint>(&bytes).ok()?.version)))
     }
@@ -202,7 +202,7 @@ impl Log {
         if self.hinted().await?.is_some_and(|hinted| hinted >= version) {
             self.objects.delete(Step::Delete, &self.at(HINT)).await?;
         }
-        let listing = sorted(self.objects.list(&self.root).await?);
+        let listing = sorted(&self.all().await?);
         for checkpoint in listing.checkpoints.iter().rev().filter(|at| **at >= version) {
             self.objects.delete(Step::Delete, &self.checkpoint(*checkpoint)).await?;
         }
@@ -223,6 +223,21 @@ impl Log {
         self.objects.overwrite(Step::DeltaHint, &self.at(HINT), hint.into()).await
     }
 
+    /// The same without the hint.
+    pub(super) async fn put_checkpoint_beside(&self, version: u64, made: checkpoint::Made) -> Result<(), Error> {
+        self.objects.overwrite(Step::DeltaCheckpoint, &self.checkpoint(version), made.bytes).await
+    }
+
+    /// Everything that is in the log.
+    pub(super) async fn all(&self) -> Result<Vec<(Path, u64)>, Error> {
+        self.objects.list(&self.root).await
+    }
+
+    /// What a version says, as it is written.
+    pub(super) async fn bytes(&self, version: u64) -> Result<Option<bytes::Bytes>, Error> {
+        self.objects.find(&self.version(version)).await
+    }
+
     /// The table as readers find it.
     pub(super) fn table_shown(&self) -> String {
         let log = self.shown();
@@ -240,7 +255,7 @@ fn read(bytes: &[u8]) -> Option<Vec<Line>> {
     text.lines().filter(|line| !line.trim().is_empty()).map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-fn sorted(listed: Vec<(Path, u64)>) -> Listing {
+pub(super) fn sorted(listed: &[(Path, u64)]) -> Listing {
     let mut listing = Listing::default();
     for name in listed.iter().filter_map(|(path, _)| path.filename()) {
         let Some((digits, rest)) = name.split_once('.').filter(|(digits, _)| digits.len() == 20) else { continue };

@@ -3,7 +3,8 @@
 //! Read in this order: [`home`] says which table a file belongs to; [`live`] holds the files of a table and gives them
 //! their names in it; [`schema`], [`columns`] and [`stats`] put columns and values into Delta's words; [`actions`],
 //! [`version`], [`log`] and [`checkpoint`] write them; a [`table`] goes on with its branch, a [`Publisher`] with all
-//! tables of one, and [`commits`] is where they read the branch.
+//! tables of one, and [`commits`] is where they read the branch. [`collect`] removes versions and copies of a history that
+//! is gone, which [`history`] finds in a log.
 //!
 //! A table is the directory `tables/<branch>/<directory>` of its repo. Files that lie there already are named in its log
 //! as they are; all others, which are in records or elsewhere, are put there as copies, and on a disk these are links.
@@ -13,8 +14,11 @@
 
 mod actions;
 mod checkpoint;
+mod collect;
 mod columns;
 mod commits;
+mod differences;
+mod history;
 mod home;
 mod live;
 mod log;
@@ -24,6 +28,8 @@ mod stats;
 mod table;
 mod version;
 
+pub(super) use collect::Collection;
+pub use differences::{Differences, differences};
 pub use publisher::{Publication, Publisher, published};
 pub use table::PublishedTable;
 

@@ -137,7 +137,7 @@ impl Publisher {
             let said = Table::published(&self.commits, &name).await?;
             at = at.max(said.filter(|sequence| *sequence <= newest).unwrap_or(0));
         }
-        let Some(stamp) = self.commits.at(at).await? else { return Ok(State::new(Mode::Follow, 0)) };
+        let Some(stamp) = self.commits.at(at).await? else { return self.start_at_boundary(at).await };
         let tree = self.commits.tree(at).await?;
         let mut state = State::new(Mode::Follow, at);
         let mut names = tables_of(&tree);
@@ -149,6 +149,27 @@ impl Publisher {
             self.open(&mut state, &name, live, at).await?;
             if let Some(table) = state.tables.get_mut(&name) {
                 let done = table.catch_up(&mut self.commits, &stamp).await;
+                state.settle(&name, done)?;
+            }
+        }
+        Ok(state)
+    }
+
+    /// Where publishing goes on if the commit `at` was collected: a collection brings tables up to date, so that they are
+    /// what they were where history begins.
+    async fn start_at_boundary(&mut self, at: u64) -> Result<State, Error> {
+        let boundary = self.commits.boundary().await?;
+        if at == 0 || boundary <= at {
+            return Ok(State::new(Mode::Follow, 0));
+        }
+        let tree = self.commits.tree(boundary).await?;
+        let mut state = State::new(Mode::Follow, boundary);
+        let stamp = self.commits.at(boundary).await?;
+        for name in tables_of(&tree) {
+            let live = self.live(&name, &tree)?;
+            self.open(&mut state, &name, live, boundary).await?;
+            if let (Some(table), Some(stamp)) = (state.tables.get_mut(&name), &stamp) {
+                let done = table.catch_up(&mut self.commits, stamp).await;
                 state.settle(&name, done)?;
             }
         }

@@ -1,15 +1,19 @@
 //! The columns of a table in Delta's words: what readers can take of our Parquet files as they are written.
 //!
-//! Measured with deltalake 1.6.6, polars 2.1.0 and pyarrow 26.0.1: unsigned integers are read as the next wider signed
-//! type, and files with narrower numbers, fewer columns or more columns than the table are read too. A column is left out
-//! where any of them fails or shows other values: 64-bit unsigned integers, times of day, durations, nanoseconds, lists of
-//! a fixed size.
+//! Types that Delta lacks are stored as ones that it has ([`Stored`]), so that only what nothing can stand for is left out:
+//! decimals of more than 38 digits, structs without a field, and columns of nothing but nulls.
+//!
+//! Measured with deltalake 1.6.6, polars 2.1.0, pyarrow 26.0.1 and DuckDB 1.5.5: files with narrower numbers, fewer columns
+//! or more columns than the table are read. Files of earlier versions of this program have all types as they are; of those,
+//! a column is left out where a reader fails or shows other values.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use arrow::datatypes::{DataType, Fields, Schema, TimeUnit};
+use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::super::format::{Format, Stored};
 
 /// The greatest precision of a decimal in Delta.
 const DIGITS: u8 = 38;
@@ -128,16 +132,54 @@ pub(super) struct Clash {
 }
 
 impl Shape {
-    /// The columns of one file.
-    pub(super) fn of_file(schema: &Schema) -> Self {
-        Self::of_fields(schema.fields())
+    /// The columns of one file, which may have types that readers lack stored as others.
+    pub(super) fn of_file(schema: &SchemaRef, portable: bool) -> Self {
+        match portable.then(|| Stored::new(Format::Parquet, schema)) {
+            Some(Ok(stored)) => Self::of_stored_fields(schema.fields(), stored.in_file().fields()),
+            _ => Self::of_fields(schema.fields()),
+        }
+    }
+
+    /// What readers see of `stored`, which is in a file in the place of `given`.
+    fn of_stored(given: &DataType, stored: &DataType) -> Self {
+        use DataType as T;
+        match (given, stored) {
+            (T::Struct(given), T::Struct(stored)) => Self::of_stored_fields(given, stored),
+            // It would say something else.
+            (T::Struct(_), T::Boolean) => Self::Out("a struct without fields".to_owned()),
+            (
+                T::List(given) | T::LargeList(given) | T::FixedSizeList(given, _),
+                T::List(stored) | T::LargeList(stored),
+            ) => Self::Array(Box::new(Self::of_stored(given.data_type(), stored.data_type()))),
+            _ => Self::of(stored),
+        }
+    }
+
+    fn of_stored_fields(given: &Fields, stored: &Fields) -> Self {
+        let mut fields = Vec::with_capacity(stored.len());
+        for (index, stored) in stored.iter().enumerate() {
+            fields.push(match given.get(index) {
+                Some(given) if given.name() == stored.name() => {
+                    (given.name().clone(), Self::of_stored(given.data_type(), stored.data_type()))
+                }
+                Some(renamed) => {
+                    let same = |other: &&FieldRef| other.name().to_lowercase() == renamed.name().to_lowercase();
+                    let kept = given.iter().filter(same).map(|field| field.name()).max();
+                    let kept = kept.map_or("another", String::as_str);
+                    let what = format!("its name differs from that of {kept} only by case");
+                    (renamed.name().clone(), Self::Out(what))
+                }
+                None => (stored.name().clone(), Self::of(stored.data_type())),
+            });
+        }
+        Self::Struct(fields)
     }
 
     fn of_fields(fields: &Fields) -> Self {
         Self::Struct(fields.iter().map(|field| (field.name().clone(), Self::of(field.data_type()))).collect())
     }
 
-    fn of(data_type: &DataType) -> Self {
+    pub(super) fn of(data_type: &DataType) -> Self {
         use DataType as T;
         let plain = match data_type {
             T::Null => return Self::Nothing,
@@ -200,6 +242,10 @@ impl Shape {
                     (Self::Plain(left), Self::Plain(right)) => left.join(*right),
                     _ => None,
                 };
+                // Whole numbers of another file became too large for the type that readers have for them.
+                if met.is_none() && left.is_whole() && right.is_whole() {
+                    return Ok(Self::Out(format!("{} and {}", left.words(), right.words())));
+                }
                 let clash = || Clash { column: within.to_owned(), left: left.words(), right: right.words() };
                 Self::Plain(met.ok_or_else(clash)?)
             }
@@ -215,7 +261,10 @@ impl Shape {
 
     fn worded(self, before: Option<&Nested>, within: &str, left_out: &mut Vec<String>) -> Option<DeltaType> {
         let nested = match self {
-            Self::Nothing => return None,
+            Self::Nothing => {
+                left_out.push(format!("{within} (nothing but nulls)"));
+                return None;
+            }
             Self::Out(what) => {
                 left_out.push(format!("{within} ({what})"));
                 return None;
@@ -253,7 +302,21 @@ impl Shape {
         Some(DeltaType::Nested(Box::new(nested)))
     }
 
-    fn words(&self) -> String {
+    /// Two columns of the table, which are in different files, whose names differ only by case.
+    pub(super) fn alike(&self) -> Option<(&str, &str)> {
+        let Self::Struct(fields) = self else { return None };
+        let mut names: HashMap<String, &str> = HashMap::new();
+        let there = fields.iter().filter(|(_, shape)| !matches!(shape, Self::Nothing | Self::Out(_)));
+        let mut pairs = there.filter_map(|(name, _)| Some((names.insert(name.to_lowercase(), name)?, name.as_str())));
+        pairs.next()
+    }
+
+    fn is_whole(&self) -> bool {
+        let Self::Plain(plain) = self else { return false };
+        matches!(plain, Plain::Byte | Plain::Short | Plain::Integer | Plain::Long | Plain::Decimal(20, 0))
+    }
+
+    pub(super) fn words(&self) -> String {
         match self {
             Self::Nothing => "null".into(),
             Self::Plain(plain) => plain.word(),

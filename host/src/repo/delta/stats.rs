@@ -34,7 +34,7 @@ pub(super) fn text(
 fn worded(data_type: &DataType, value: &Value) -> Option<Value> {
     use DataType as T;
     match data_type {
-        T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt8 | T::UInt16 | T::Float32 | T::Float64 => {
+        T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt8 | T::UInt16 | T::UInt32 | T::Float32 | T::Float64 => {
             value.is_number().then(|| value.clone())
         }
         T::Utf8 | T::LargeUtf8 | T::Utf8View => value.is_string().then(|| value.clone()),
@@ -51,7 +51,9 @@ fn moment(value: i64, unit: TimeUnit, zoned: bool) -> Option<String> {
     let micros = match unit {
         TimeUnit::Millisecond => value.checked_mul(1000)?,
         TimeUnit::Microsecond => value,
-        TimeUnit::Second | TimeUnit::Nanosecond => return None,
+        TimeUnit::Second => value.checked_mul(1_000_000)?,
+        // As the column itself has them.
+        TimeUnit::Nanosecond => value.div_euclid(1000),
     };
     let at = Timestamp::from_microsecond(micros).ok()?.to_zoned(TimeZone::UTC);
     let text = at.strftime("%Y-%m-%dT%H:%M:%S.%6f").to_string();

@@ -1,6 +1,10 @@
 //! Least and greatest values of columns, kept in the commit record so that readers can skip files.
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::{
+    array::{AsArray, RecordBatch},
+    compute::{max, min},
+    datatypes::{DataType, Schema, SchemaRef, TimeUnit, TimestampNanosecondType, UInt64Type},
+};
 use parquet::{
     file::{metadata::RowGroupMetaData, statistics::Statistics},
     schema::types::ColumnDescriptor,
@@ -29,8 +33,57 @@ pub struct ColumnStatistics {
     pub max: Option<Value>,
 }
 
-/// Statistics of the plain top-level columns, put together from those of the row groups.
-pub(super) fn from_parquet(schema: &SchemaRef, groups: &[RowGroupMetaData]) -> Vec<ColumnStatistics> {
+/// Least and greatest values of columns whose replacement in the file does not tell them exactly, or not as numbers.
+#[derive(Debug)]
+pub(super) struct Extremes {
+    columns: Vec<(usize, Option<(i128, i128)>)>,
+}
+
+impl Extremes {
+    pub(super) fn of(given: &Schema) -> Self {
+        let kept =
+            |data_type: &DataType| matches!(data_type, DataType::UInt64 | DataType::Timestamp(TimeUnit::Nanosecond, _));
+        let fields = given.fields().iter().enumerate().filter(|(_, field)| kept(field.data_type()));
+        Self { columns: fields.map(|(index, _)| (index, None)).collect() }
+    }
+
+    pub(super) fn take(&mut self, batch: &RecordBatch) {
+        for (index, extremes) in &mut self.columns {
+            let column = batch.column(*index);
+            let found: Option<(i128, i128)> = match column.data_type() {
+                DataType::UInt64 => {
+                    let column = column.as_primitive::<UInt64Type>();
+                    min(column).map(i128::from).zip(max(column).map(i128::from))
+                }
+                _ => {
+                    let column = column.as_primitive::<TimestampNanosecondType>();
+                    min(column).map(i128::from).zip(max(column).map(i128::from))
+                }
+            };
+            *extremes = match (*extremes, found) {
+                (Some(there), Some(found)) => Some((there.0.min(found.0), there.1.max(found.1))),
+                (there, found) => there.or(found),
+            };
+        }
+    }
+
+    fn of_column(&self, index: usize) -> Option<Option<(Value, Value)>> {
+        let (_, extremes) = self.columns.iter().find(|(column, _)| *column == index)?;
+        let value = |number: i128| match u64::try_from(number) {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::from(i64::try_from(number).unwrap_or(i64::MIN)),
+        };
+        Some(extremes.map(|(least, greatest)| (value(least), value(greatest))))
+    }
+}
+
+/// Statistics of the plain top-level columns of `given`, put together from those of the row groups of the file, which has
+/// them as `in_file`.
+pub(super) fn from_parquet(
+    (given, in_file): (&SchemaRef, &SchemaRef),
+    groups: &[RowGroupMetaData],
+    extremes: &Extremes,
+) -> Vec<ColumnStatistics> {
     let Some(first) = groups.first() else { return Vec::new() };
     let descriptors = first.schema_descr();
     let plain = (0..descriptors.num_columns()).filter(|&leaf| descriptors.column(leaf).path().parts().len() == 1);
@@ -38,9 +91,18 @@ pub(super) fn from_parquet(schema: &SchemaRef, groups: &[RowGroupMetaData]) -> V
         .take(MOST_COLUMNS)
         .filter_map(|leaf| {
             let descriptor = descriptors.column(leaf);
-            let ordered = schema.field_with_name(descriptor.name()).is_ok_and(|field| ordered(field.data_type()));
+            let (index, field) = given.column_with_name(descriptor.name())?;
+            let ordered = in_file.field_with_name(descriptor.name()).is_ok_and(|field| ordered(field.data_type()));
             let chunks: Vec<_> = groups.iter().map(|group| group.column(leaf).statistics()).collect();
-            column(&descriptor, ordered, &chunks)
+            let mut found = column(&descriptor, ordered, &chunks)?;
+            if let Some(exact) = extremes.of_column(index) {
+                (found.min, found.max) = exact.unzip();
+            }
+            if let DataType::Timestamp(TimeUnit::Second, _) = field.data_type() {
+                let seconds = |micros: Value| micros.as_i64().map(|micros| micros.div_euclid(1_000_000).into());
+                (found.min, found.max) = (found.min.and_then(seconds), found.max.and_then(seconds));
+            }
+            Some(found)
         })
         .collect()
 }
@@ -96,13 +158,18 @@ fn text(bytes: &[u8]) -> Option<Value> {
     std::str::from_utf8(bytes).ok().filter(|text| text.len() <= LONGEST_TEXT).map(Value::from)
 }
 
-fn less(left: &Value, right: &Value) -> bool {
+/// Whether the value of a column is less than another of it.
+pub(in crate::repo) fn less(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left < right,
         (Value::String(left), Value::String(right)) => left < right,
-        (left, right) => match (left.as_i64(), right.as_i64()) {
+        (left, right) => match (whole(left), whole(right)) {
             (Some(left), Some(right)) => left < right,
             _ => left.as_f64() < right.as_f64(),
         },
     }
+}
+
+fn whole(value: &Value) -> Option<i128> {
+    value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
 }

@@ -6,14 +6,21 @@
 
 mod arrow_ipc;
 mod columns;
+mod convert;
 mod csv;
+mod fit;
 mod merge;
 mod ndjson;
 mod parquet;
+mod stored;
 
 use std::{fmt, sync::Arc};
 
-use ::arrow::{array::RecordBatch, datatypes::SchemaRef};
+use ::arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+    error::ArrowError,
+};
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +28,12 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, error::Cause};
 pub use columns::ColumnStatistics;
+pub(super) use columns::less;
+pub(super) use convert::convert;
+pub use fit::{Misfit, misfits};
 pub(super) use merge::{adapt, merge};
+pub use ndjson::options as json_options;
+pub(super) use stored::{Stored, in_parquet, nanos_name};
 
 /// Format of a data file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -72,12 +84,17 @@ pub struct Encoded {
     pub sha256: String,
     /// Least, greatest and null count of plain columns, where the format yields them for free.
     pub columns: Vec<ColumnStatistics>,
+    /// Whether types that the format, or the readers of Delta tables, lack are stored as others.
+    pub portable: bool,
 }
 
 /// Turns record batches of one schema into one file.
 pub struct TableWriter {
     format: Format,
     schema: SchemaRef,
+    /// None where the types are those of the rows, whoever lacks them.
+    stored: Option<Stored>,
+    extremes: columns::Extremes,
     rows: u64,
     kind: Kind,
 }
@@ -96,18 +113,34 @@ impl fmt::Debug for TableWriter {
 }
 
 impl TableWriter {
-    /// A writer for batches of `schema`.
+    /// A writer of files of a repo, for batches of `schema`: types that the format or those who read it lack are stored as
+    /// others, which [`decode`] reads back as what they were.
     ///
     /// # Errors
-    /// [`Error::NotFlat`] where CSV cannot hold a column, [`Error::Encode`] where another format cannot.
+    /// [`Error::NotStorable`] where the format cannot hold a column, [`Error::Encode`] where its writer says so.
     pub fn new(format: Format, schema: SchemaRef) -> Result<Self, Error> {
+        let stored = Stored::new(format, &schema)?;
+        let in_file = SchemaRef::clone(stored.in_file());
+        Self::of(format, schema, &in_file, Some(stored))
+    }
+
+    /// A writer of files for others, which have the types of the rows as they are.
+    ///
+    /// # Errors
+    /// As [`TableWriter::new`].
+    pub fn as_given(format: Format, schema: SchemaRef) -> Result<Self, Error> {
+        let in_file = SchemaRef::clone(&schema);
+        Self::of(format, schema, &in_file, None)
+    }
+
+    fn of(format: Format, schema: SchemaRef, in_file: &SchemaRef, stored: Option<Stored>) -> Result<Self, Error> {
         let kind = match format {
-            Format::Parquet => Kind::Parquet(Box::new(parquet::Writer::new(&schema)?)),
-            Format::Arrow => Kind::Arrow(Box::new(arrow_ipc::Writer::new(&schema)?)),
-            Format::Ndjson => Kind::Ndjson(ndjson::Writer::new()),
-            Format::Csv => Kind::Csv(csv::Writer::new(&schema)?),
+            Format::Parquet => Kind::Parquet(Box::new(parquet::Writer::new(in_file)?)),
+            Format::Arrow => Kind::Arrow(Box::new(arrow_ipc::Writer::new(in_file)?)),
+            Format::Ndjson => Kind::Ndjson(ndjson::Writer::new(in_file)),
+            Format::Csv => Kind::Csv(csv::Writer::new(in_file)),
         };
-        Ok(Self { format, schema, rows: 0, kind })
+        Ok(Self { format, extremes: columns::Extremes::of(&schema), schema, stored, rows: 0, kind })
     }
 
     /// Adds the rows of `batch`, whose schema is the writer's.
@@ -121,6 +154,18 @@ impl TableWriter {
             let source = format!("rows with columns {theirs:?} were added to a table with columns {ours:?}").into();
             return Err(encode_error(self.format)(source));
         }
+        let Some(stored) = &self.stored else { return self.add(batch) };
+        if let Some(misfit) = misfits(self.format, batch).into_iter().next() {
+            return Err(Error::Misfit { format: self.format.extension(), row: misfit.row, reason: misfit.reason });
+        }
+        if self.format == Format::Parquet {
+            self.extremes.take(batch);
+        }
+        let in_file = stored.store(batch).map_err(|source| encode_error(self.format)(source.into()))?.into_owned();
+        self.add(&in_file)
+    }
+
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         match &mut self.kind {
             Kind::Parquet(writer) => writer.write(batch)?,
             Kind::Arrow(writer) => writer.write(batch)?,
@@ -160,13 +205,17 @@ impl TableWriter {
     /// [`Error::Encode`] where the format refuses what was written.
     pub fn finish(self) -> Result<Encoded, Error> {
         let (bytes, columns) = match self.kind {
-            Kind::Parquet(writer) => writer.finish(&self.schema)?,
+            Kind::Parquet(writer) => {
+                let in_file = self.stored.as_ref().map_or(&self.schema, Stored::in_file);
+                writer.finish(&self.schema, in_file, &self.extremes)?
+            }
             Kind::Arrow(writer) => (writer.finish()?, Vec::new()),
             Kind::Ndjson(writer) => (writer.finish()?, Vec::new()),
             Kind::Csv(writer) => (writer.finish(), Vec::new()),
         };
-        let sha256 = sha256(&bytes);
-        Ok(Encoded { bytes: bytes.into(), format: self.format, schema: self.schema, rows: self.rows, sha256, columns })
+        let (sha256, portable) = (sha256(&bytes), self.stored.is_some());
+        let Self { format, schema, rows, .. } = self;
+        Ok(Encoded { bytes: bytes.into(), format, schema, rows, sha256, columns, portable })
     }
 }
 
@@ -185,17 +234,46 @@ pub fn decode(
     bytes: Bytes,
     projection: Option<&[usize]>,
 ) -> Result<Batches, Error> {
-    match format {
-        Format::Parquet => parquet::read(path, bytes, projection),
+    let in_file = match format {
+        Format::Parquet => parquet::read(path, schema, bytes, projection),
         Format::Arrow => arrow_ipc::read(path, bytes, projection),
         Format::Ndjson => ndjson::read(path, schema, bytes, projection),
         Format::Csv => csv::read(path, schema, bytes, projection),
-    }
+    }?;
+    // What has no place in files now may be in one of an earlier version, as it is.
+    let Ok(stored) = Stored::new(format, schema) else { return Ok(in_file) };
+    let (path, wanted) = (path.to_owned(), projection.map(<[usize]>::to_vec));
+    Ok(Box::new(in_file.map(move |batch| {
+        stored.restore(&batch?, wanted.as_deref()).map_err(|source| decode_error(&path, format, source))
+    })))
 }
 
 /// The header line of a CSV file with these columns, which all but the first piece of a grown file lose when read.
-pub(super) fn csv_header(schema: &SchemaRef) -> Result<Vec<u8>, Error> {
+pub(super) fn csv_header(schema: &SchemaRef) -> Vec<u8> {
     csv::header(schema)
+}
+
+/// `rows` as lines of CSV, as files of a repo have them: a null is a field of nothing, an empty text is `""`.
+///
+/// # Errors
+/// For columns that have no text, and values that no calendar has.
+pub fn csv_text(rows: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
+    let nested = rows.schema_ref().fields().iter().find(|field| field.data_type().is_nested());
+    if let Some(field) = nested {
+        let (name, data_type) = (field.name(), field.data_type());
+        return Err(ArrowError::CsvError(format!("column `{name}` of type {data_type} has no text")));
+    }
+    let mut bytes = if header { csv::header(rows.schema_ref()) } else { Vec::new() };
+    csv::rows(rows, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// What becomes of the columns of a table in files of `format`.
+///
+/// # Errors
+/// [`Error::NotStorable`] names the first column that it cannot hold.
+pub fn storable(format: Format, schema: &Schema) -> Result<(), Error> {
+    Stored::new(format, &SchemaRef::new(schema.clone())).map(drop)
 }
 
 /// A SHA-256 as lower-case hexadecimal digits.

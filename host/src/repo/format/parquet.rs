@@ -8,7 +8,9 @@ use parquet::{
     file::properties::{EnabledStatistics, WriterProperties},
 };
 
-use super::{Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error};
+use super::{
+    Batches, ColumnStatistics, Error, Format, batches, columns, decode_error, encode_error, stored::in_parquet,
+};
 
 /// Row groups this long keep a reader's memory bounded and its statistics useful.
 const ROW_GROUP: usize = 1 << 20;
@@ -41,20 +43,30 @@ impl Writer {
         self.inner.bytes_written() + self.inner.memory_size()
     }
 
-    pub(super) fn finish(mut self, schema: &SchemaRef) -> Result<(Vec<u8>, Vec<ColumnStatistics>), Error> {
+    pub(super) fn finish(
+        mut self,
+        given: &SchemaRef,
+        in_file: &SchemaRef,
+        extremes: &columns::Extremes,
+    ) -> Result<(Vec<u8>, Vec<ColumnStatistics>), Error> {
         let wrong = |source: parquet::errors::ParquetError| encode_error(Format::Parquet)(source.into());
         let metadata = self.inner.finish().map_err(wrong)?;
         // `into_inner` would finish once more, and that is refused.
         let bytes = std::mem::take(self.inner.inner_mut());
-        Ok((bytes, columns::from_parquet(schema, metadata.row_groups())))
+        Ok((bytes, columns::from_parquet((given, in_file), metadata.row_groups(), extremes)))
     }
 }
 
-pub(super) fn read(path: &str, bytes: Bytes, projection: Option<&[usize]>) -> Result<Batches, Error> {
+pub(super) fn read(
+    path: &str,
+    schema: &SchemaRef,
+    bytes: Bytes,
+    projection: Option<&[usize]>,
+) -> Result<Batches, Error> {
     let wrong = |source: parquet::errors::ParquetError| decode_error(path, Format::Parquet, source);
     let mut builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(wrong)?.with_batch_size(BATCH_ROWS);
     if let Some(projection) = projection {
-        let mask = ProjectionMask::roots(builder.parquet_schema(), projection.iter().copied());
+        let mask = ProjectionMask::roots(builder.parquet_schema(), in_parquet(schema, projection));
         builder = builder.with_projection(mask);
     }
     Ok(batches(path, Format::Parquet, builder.build().map_err(wrong)?))

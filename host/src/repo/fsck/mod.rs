@@ -4,18 +4,21 @@ mod leftovers;
 mod objects;
 mod records;
 mod repair;
+mod tables;
 
 use serde::Serialize;
 
 use super::{Error, Repo, Store, format::sha256, record::Blob, seal};
 
 /// How much is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
     /// Records, and names and sizes of objects.
     Structure,
     /// The bytes of every object too.
     Everything,
+    /// Everything, and every table is decoded and compared with what its record says of rows and values.
+    Decoded,
 }
 
 /// How bad a finding is.
@@ -74,6 +77,8 @@ pub struct Report {
     pub blobs: u64,
     /// Bytes that were read and hashed, inline ones included.
     pub bytes: u64,
+    /// Table files that were decoded.
+    pub tables: u64,
 }
 
 impl Report {

@@ -36,11 +36,11 @@ pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut R
         report.find(Severity::Note, repo.objects.shown(&repo.layout.index()), what, "nothing");
     }
     for (name, named) in &seen.reach.objects {
-        object(repo, depth, name, named, there.get(name).copied(), report).await?;
+        object(repo, depth, (name, named), there.get(name).copied(), seen, report).await?;
     }
     for ((slot, _), named) in &seen.reach.inline {
         if !seen.inline.contains(&(slot.clone(), named.blob.sha256.clone())) {
-            packed(repo, slot, named, report).await;
+            packed(repo, depth, (slot, named), seen, report).await;
         }
     }
     Ok(())
@@ -49,19 +49,21 @@ pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut R
 async fn object(
     repo: &Repo,
     depth: Depth,
-    name: &str,
-    Named { blob, what }: &Named,
+    (name, named): (&str, &Named),
     size: Option<u64>,
+    seen: &Seen,
     report: &mut Report,
 ) -> Result<(), Error> {
     let path = repo.layout.object(name);
+    let Named { blob, what, .. } = named;
     let wrong = match (size, depth) {
         (None, _) => Some("it is missing".to_owned()),
         (Some(size), Depth::Structure) => mismatch(blob, size, None),
-        (Some(_), Depth::Everything) => match repo.objects.find(&path).await {
+        (Some(_), Depth::Everything | Depth::Decoded) => match repo.objects.find(&path).await {
             Ok(Some(bytes)) => {
                 report.bytes += bytes.len() as u64;
-                mismatch(blob, bytes.len() as u64, Some(&bytes))
+                let wrong = mismatch(blob, bytes.len() as u64, Some(&bytes));
+                wrong.or_else(|| seen.undecodable(depth, named, bytes, report))
             }
             Ok(None) => Some("it is missing".to_owned()),
             Err(error) => Some(reason(error)),
@@ -74,12 +76,16 @@ async fn object(
 }
 
 /// Bytes of a record that is not kept have to be in a pack.
-async fn packed(repo: &Repo, slot: &Slot, named: &Named, report: &mut Report) {
-    match repo.blob(&named.what, &named.blob).await {
-        Ok(bytes) => report.bytes += bytes.len() as u64,
-        Err(error) => {
-            let object = repo.objects.shown(&repo.layout.record(&slot.branch, slot.sequence));
-            report.find(Severity::Error, object, reason(error), &named.what);
+async fn packed(repo: &Repo, depth: Depth, (slot, named): (&Slot, &Named), seen: &Seen, report: &mut Report) {
+    let wrong = match repo.blob(&named.what, &named.blob).await {
+        Ok(bytes) => {
+            report.bytes += bytes.len() as u64;
+            seen.undecodable(depth, named, bytes, report)
         }
+        Err(error) => Some(reason(error)),
+    };
+    if let Some(wrong) = wrong {
+        let object = repo.objects.shown(&repo.layout.record(&slot.branch, slot.sequence));
+        report.find(Severity::Error, object, wrong, &named.what);
     }
 }

@@ -11,13 +11,15 @@ use super::{
         invariants::Head,
         layout::Layout,
         object::PARALLEL,
-        reach::Reach,
-        record::{Blob, Commit, Place, Record, Slot},
+        reach::{Named, Reach},
+        record::{Blob, Commit, Place, Record, Slot, TableInfo},
         seal,
         state::{self, State},
+        tree::decode_schema,
     },
     Depth, Remedy, Report, Severity, mismatch, reason,
     repair::Place as Removed,
+    tables,
 };
 use crate::data::Marker;
 
@@ -27,6 +29,22 @@ pub(super) struct Seen {
     pub(super) reach: Reach,
     /// Bytes inside records that were looked at.
     pub(super) inline: BTreeSet<(Slot, String)>,
+}
+
+impl Seen {
+    /// Why the table in `bytes`, which are as they were committed, is not what its record says.
+    pub(super) fn undecodable(
+        &self,
+        depth: Depth,
+        named: &Named,
+        bytes: bytes::Bytes,
+        report: &mut Report,
+    ) -> Option<String> {
+        let table = named.table.as_ref().filter(|_| depth == Depth::Decoded)?;
+        report.tables += 1;
+        let schema = self.reach.schemas.get(&table.schema).and_then(|text| decode_schema(text).ok());
+        tables::check(&named.what, table, schema.as_ref(), bytes)
+    }
 }
 
 pub(super) async fn check(repo: &Repo, depth: Depth, report: &mut Report) -> Result<Seen, Error> {
@@ -55,7 +73,7 @@ pub(super) async fn check(repo: &Repo, depth: Depth, report: &mut Report) -> Res
             for file in staged.files {
                 if let Place::Object(name) = &file.blob.place {
                     let what = format!("{} of the started commit {}", file.path, started.id);
-                    let named = super::super::reach::Named { blob: file.blob.clone(), what };
+                    let named = Named { blob: file.blob.clone(), table: file.table.clone(), what };
                     seen.reach.objects.entry(name.clone()).or_insert(named);
                 }
             }
@@ -95,7 +113,7 @@ impl Check<'_> {
             })
             .buffered(PARALLEL);
         while let Some((object, sequence, bytes)) = read.next().await {
-            head = self.next(head, object, sequence, bytes).await;
+            head = self.next(head, (object, sequence, bytes), depth).await;
         }
         drop(read);
         self.checkpoints(boundary, newest, depth).await
@@ -129,9 +147,8 @@ impl Check<'_> {
     async fn next(
         &mut self,
         before: Option<Head>,
-        object: String,
-        sequence: u64,
-        bytes: Result<Option<bytes::Bytes>, Error>,
+        (object, sequence, bytes): (String, u64, Result<Option<bytes::Bytes>, Error>),
+        depth: Depth,
     ) -> Option<Head> {
         let affects = format!("branch {} of repo {} from sequence {sequence} on", self.branch, self.repo.name());
         let record = match bytes {
@@ -156,7 +173,7 @@ impl Check<'_> {
         }
         let (sequence, epoch, checksum) = (record.sequence(), record.epoch(), record.checksum().to_owned());
         match &record {
-            Record::Commit(commit) => self.commit(commit, &object),
+            Record::Commit(commit) => self.commit(commit, &object, depth),
             Record::Claim(_) => self.report.claims += 1,
             Record::Point(point) => self.before = point.target.as_ref().map(|target| target.commit.clone()),
             Record::Squash(_) | Record::Sweep(_) => {}
@@ -164,11 +181,12 @@ impl Check<'_> {
         if let Err(error) = self.seen.reach.record(self.repo, record).await {
             self.report.find(Severity::Error, object, reason(error), affects);
         }
-        Some(Head { sequence, epoch, checksum, commit: None })
+        Some(Head { sequence, epoch, checksum, ..Head::default() })
     }
 
-    fn commit(&mut self, commit: &Commit, object: &str) {
+    fn commit(&mut self, commit: &Commit, object: &str, depth: Depth) {
         self.report.commits += 1;
+        self.seen.reach.schemas.extend(commit.schemas.clone());
         let affects = format!("commit {}", commit.id);
         if let Some(before) = self.before.as_ref().filter(|_| !self.broken) {
             if commit.parent.as_ref() != Some(&before.id) {
@@ -181,19 +199,29 @@ impl Check<'_> {
             }
         }
         self.before = Some(commit.clone().light());
-        let files = commit.files.iter().map(|file| (file.path.clone(), &file.blob));
-        let state = commit.state.iter().map(|(key, blob)| (format!("the state of handler `{key}`"), blob));
-        for (what, blob) in files.chain(state) {
+        let files = commit.files.iter().map(|file| (file.path.clone(), &file.blob, file.table.as_ref()));
+        let state = commit.state.iter().map(|(key, blob)| (format!("the state of handler `{key}`"), blob, None));
+        for (what, blob, table) in files.chain(state) {
             self.report.blobs += 1;
-            self.inline(commit, blob, object, &format!("{what} of commit {}", commit.id));
+            self.inline(commit, (blob, table), (object, &format!("{what} of commit {}", commit.id)), depth);
         }
     }
 
-    fn inline(&mut self, commit: &Commit, blob: &Blob, object: &str, what: &str) {
+    fn inline(
+        &mut self,
+        commit: &Commit,
+        (blob, table): (&Blob, Option<&TableInfo>),
+        (object, what): (&str, &str),
+        depth: Depth,
+    ) {
         let Place::Inline(bytes) = &blob.place else { return };
         self.report.bytes += bytes.len() as u64;
         self.seen.inline.insert((commit.slot(), blob.sha256.clone()));
-        if let Some(wrong) = mismatch(blob, bytes.len() as u64, Some(bytes)) {
+        let wrong = mismatch(blob, bytes.len() as u64, Some(bytes)).or_else(|| {
+            let named = Named { blob: blob.clone(), table: table.cloned(), what: what.to_owned() };
+            self.seen.undecodable(depth, &named, bytes.clone(), self.report)
+        });
+        if let Some(wrong) = wrong {
             self.report.find(Severity::Error, object.to_owned(), wrong, what);
         }
     }
@@ -232,7 +260,7 @@ impl Check<'_> {
             }
             self.seen.reach.segments.insert(segment.object.clone(), segment.clone());
         }
-        let Some(snapshot) = checkpoint.snapshot.filter(|_| depth == Depth::Everything) else { return Ok(()) };
+        let Some(snapshot) = checkpoint.snapshot.filter(|_| depth >= Depth::Everything) else { return Ok(()) };
         let state = State::of_snapshot(objects, layout, snapshot);
         drop(state.tree().await?);
         let mut ids = state.ids.scan("");

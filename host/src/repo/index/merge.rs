@@ -139,6 +139,23 @@ pub(in crate::repo) async fn merged<V: Value>(
     Ok(list)
 }
 
+/// One segment with what `segments` and `pending` come to, and nothing that is gone.
+pub(in crate::repo) async fn dense<V: Value>(
+    segments: &Segments<V>,
+    pending: Option<Layer<V>>,
+) -> Result<Vec<Segment>, Error> {
+    let pending = pending.unwrap_or_default();
+    let mut scan = Scan::new([&pending].into_iter(), segments, "");
+    let mut run = Run::new();
+    while let Some((key, value)) = scan.next().await? {
+        run.push(key, value)?;
+    }
+    Ok(match run.is_empty() {
+        true => Vec::new(),
+        false => vec![segments.write(&mut run).await?],
+    })
+}
+
 /// How many of the oldest segments stay as they are when so many entries come on top.
 fn kept(list: &[Segment], pending: u64) -> usize {
     let mut sizes: Vec<u64> = list.iter().map(|segment| segment.entries).chain([pending]).collect();

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-pub(super) use merge::merged;
+pub(super) use merge::{dense, merged};
 pub(super) use segment::{Segment, Segments};
 
 use super::Error;

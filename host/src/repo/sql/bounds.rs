@@ -6,9 +6,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, UInt64Array},
-    compute::cast,
-    datatypes::{DataType, Field, Schema, TimeUnit},
+    array::{Array as _, ArrayRef, AsArray, BooleanArray, UInt64Array},
+    datatypes::{DataType, Field, Schema, TimeUnit, TimestampNanosecondType},
 };
 use datafusion::{
     common::{Column, pruning::PruningStatistics},
@@ -20,7 +19,10 @@ use parquet::{
 };
 use serde_json::Value;
 
-use super::{super::format::ColumnStatistics, pieces::Pieces};
+use super::{
+    super::format::{ColumnStatistics, convert},
+    pieces::Pieces,
+};
 
 /// What is known of a column; `None` is not known.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,6 +70,8 @@ fn scalar(value: &Value, own: &DataType) -> Option<ScalarValue> {
         T::Int64 => S::Int64(Some(value.as_i64()?)),
         T::UInt8 => S::UInt8(Some(value.as_u64()?.try_into().ok()?)),
         T::UInt16 => S::UInt16(Some(value.as_u64()?.try_into().ok()?)),
+        T::UInt32 => S::UInt32(Some(value.as_u64()?.try_into().ok()?)),
+        T::UInt64 => S::UInt64(Some(value.as_u64()?)),
         T::Utf8 => S::Utf8(Some(value.as_str()?.to_owned())),
         T::LargeUtf8 => S::LargeUtf8(Some(value.as_str()?.to_owned())),
         T::Utf8View => S::Utf8View(Some(value.as_str()?.to_owned())),
@@ -159,7 +163,7 @@ impl GroupStatistics<'_> {
         let converter = self.converter(column)?;
         match converter.arrow_field().data_type().is_floating() {
             true => None,
-            false => cast(&of(&converter).ok()?, wanted).ok(),
+            false => convert(&of(&converter).ok()?, wanted).ok(),
         }
     }
 }
@@ -170,7 +174,17 @@ impl PruningStatistics for GroupStatistics<'_> {
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |converter| converter.row_group_maxes(self.groups()))
+        let greatest = self.values(column, |converter| converter.row_group_maxes(self.groups()))?;
+        let stored = self.converter(column)?.arrow_field().data_type().clone();
+        match (&stored, greatest.data_type()) {
+            // The file tells them to the microsecond, and what is beyond it is in another column.
+            (DataType::Timestamp(TimeUnit::Microsecond, _), DataType::Timestamp(TimeUnit::Nanosecond, _)) => {
+                let nanos = greatest.as_primitive::<TimestampNanosecondType>();
+                let last = nanos.unary::<_, TimestampNanosecondType>(|nanos| nanos.saturating_add(999));
+                Some(Arc::new(last.with_data_type(greatest.data_type().clone())))
+            }
+            _ => Some(greatest),
+        }
     }
 
     fn num_containers(&self) -> usize {

@@ -71,7 +71,7 @@ pub(super) async fn table(
     let before = Side::read(store, before, directory.as_deref()).await?;
     let after = Side::read(store, after, directory.as_deref()).await?;
     if before.files.is_empty() && after.files.is_empty() {
-        return Err(Error::NoTable { reference: after.reference.to_string(), hint: String::new() });
+        return Err(Error::NoTable { reference: after.reference.to_string() });
     }
     let schema = schema(&before, &after)?;
     let partitions = Partitions::of(before.paths().chain(after.paths()), &schema);

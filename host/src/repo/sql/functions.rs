@@ -98,11 +98,15 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
         ("started", times(|commit| commit.started_ms), false),
         ("finished", times(|commit| commit.finished_ms), false),
         ("pipeline", strings(|commit| Some(&commit.pipeline)), false),
-        ("rows", numbers(|commit| commit.rows), false),
+        ("messages", numbers(|commit| commit.counts.messages), false),
+        ("rows", numbers(|commit| commit.counts.rows), false),
         ("files", numbers(|commit| commit.files.len() as u64), false),
         ("removed", numbers(|commit| commit.removed.len() as u64), false),
         ("bytes", numbers(Commit::size), false),
-        ("dead_letters", numbers(|commit| commit.dead_letters), false),
+        ("dead_letters", numbers(|commit| commit.counts.dead_letters), false),
+        ("dropped", numbers(|commit| commit.counts.dropped), false),
+        ("late", numbers(|commit| commit.counts.late_rows()), false),
+        ("filtered", numbers(|commit| commit.counts.filtered_rows()), false),
         ("reason", strings(|commit| Some(&commit.reason)), false),
     ]))
 }

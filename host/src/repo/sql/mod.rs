@@ -35,7 +35,7 @@ use datafusion::{
 use futures::{StreamExt, TryStreamExt};
 
 use super::{Error, Reference, Store};
-use crate::error::Coded as _;
+use crate::{arithmetic, error::Coded as _};
 
 /// What of a file is compared with what was committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +109,7 @@ pub async fn query_verified(
 
 async fn answer(store: &Store, sql: &str, at: &BTreeMap<String, Reference>, verify: Verify) -> Result<Answer, Error> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
+    arithmetic::install(&context);
     let state = context.state();
     let asked = statement::read(&state, sql)?;
     for (reference, table) in tables(store, &state, &asked, at, verify).await? {

@@ -23,12 +23,14 @@ pub(super) async fn find(
     if let Some(repo) = whole(table, repos)? {
         let (reference, tree, repo) = open(store, repo, point, at).await?;
         let files = rows(&tree, reference.path.as_deref());
-        let hint = if tables(&tree).next().is_some() { " outside /dead-letter" } else { "" };
+        let nothing = only_set_aside(&reference, &tree);
         return RepoTable::new(repo, tree, &files, verify)?
-            .ok_or_else(|| Error::NoTable { reference: reference.to_string(), hint: hint.to_owned() });
+            .ok_or_else(|| nothing.unwrap_or_else(|| Error::NoTable { reference: reference.to_string() }));
     }
+    let mut nothing = None;
     for (repo, rest) in parts(table, repos) {
-        let (_, tree, repo) = open(store, repo, point, at).await?;
+        let (reference, tree, repo) = open(store, repo, point, at).await?;
+        nothing = nothing.or_else(|| only_set_aside(&reference, &tree));
         let directory = directories(&tree).into_iter().find(|path| plain(path.trim_start_matches('/')) == rest);
         let Some(directory) = directory else { continue };
         let files: Vec<_> = tables(&tree).filter(|file| is_below(file, &directory)).cloned().collect();
@@ -36,7 +38,18 @@ pub(super) async fn find(
             return Ok(table);
         }
     }
-    Err(unknown(table, repos))
+    Err(nothing.unwrap_or_else(|| unknown(table, repos)))
+}
+
+/// That a commit has no rows because every message was set aside, if it is so.
+fn only_set_aside(reference: &Reference, tree: &Tree) -> Option<Error> {
+    let aside = || tables(tree).filter(|file| is_below(file, DEAD_LETTER));
+    let only = aside().count() > 0 && aside().count() == tables(tree).count();
+    only.then(|| Error::OnlyDeadLetters {
+        reference: reference.to_string(),
+        letters: aside().filter_map(|file| file.rows).sum(),
+        table: format!("{}_dead_letter", plain(&reference.repo)),
+    })
 }
 
 async fn open(

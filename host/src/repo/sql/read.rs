@@ -18,7 +18,7 @@ use tokio::sync::mpsc::Sender;
 use super::{
     super::{
         Cause, Error, Place,
-        format::{Batches, Format, adapt, decode},
+        format::{Batches, Format, Stored, adapt, decode, in_parquet},
     },
     Verify,
     pieces::{Pieces, TablePiece},
@@ -165,7 +165,9 @@ impl Reader {
             return None;
         }
         let (objects, path) = (&self.pieces.repo.objects, self.pieces.repo.layout.object(name));
-        let footer = Footer::read(objects, &path, blob.size, piece.info.rows, &columns).await.ok()??;
+        let footer = Footer::read(objects, &path, blob.size, piece.info.rows, &in_parquet(&piece.schema, &columns))
+            .await
+            .ok()??;
         self.counts.bytes.add(usize::try_from(footer.read).unwrap_or(0));
         let groups = footer.groups(&self.table, self.predicate.as_deref());
         let ranges = groups.kept.iter().flat_map(|&group| footer.ranges(group));
@@ -190,10 +192,14 @@ impl Reader {
         let mut fetched = fetched.buffered(AHEAD);
         while let Some((group, bytes)) = fetched.next().await {
             let (bytes, footer) = (bytes.map_err(external)?, footer.clone());
-            let decoded = self.decode(piece, room, move |_, piece| {
-                let path = piece.file.path.clone();
+            let decoded = self.decode(piece, room, move |reader, piece| {
+                let (path, columns) = (piece.file.path.clone(), reader.wanted.of(&piece.schema));
+                let stored = Stored::new(Format::Parquet, &piece.schema)?;
                 let rows = footer.rows(bytes, vec![group]).map_err(|source| unreadable(&path, source))?;
-                Ok(Box::new(rows.map(move |batch| batch.map_err(|source| unreadable(&path, source)))))
+                Ok(Box::new(rows.map(move |batch| {
+                    let batch = batch.and_then(|batch| stored.restore(&batch, Some(&columns)));
+                    batch.map_err(|source| unreadable(&path, source))
+                })))
             });
             room = match decoded.await {
                 Ok(room) => room,

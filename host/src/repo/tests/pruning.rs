@@ -57,7 +57,7 @@ fn grouped(batch: &RecordBatch, rows: usize) -> Encoded {
     let bytes = writer.into_inner().unwrap();
     let sha256 = super::super::format::sha256(&bytes);
     let (rows, schema) = (batch.num_rows() as u64, batch.schema());
-    Encoded { bytes: bytes.into(), format: Format::Parquet, schema, rows, sha256, columns: Vec::new() }
+    Encoded { bytes: bytes.into(), format: Format::Parquet, schema, rows, sha256, columns: Vec::new(), portable: false }
 }
 
 async fn put(store: &Store, files: Vec<(String, Encoded)>) -> u64 {

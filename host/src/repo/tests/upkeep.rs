@@ -181,3 +181,18 @@ async fn a_repo_is_deleted_only_when_it_is_meant() {
     );
     assert!(store.repos().await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn what_broken_writes_left_is_collected_when_it_is_old_enough() {
+    let (store, dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    tables(&repo, &mut writer, 1).await;
+    let left = dir.path().join("repos/events/tables/master/t/0123.parquet#7");
+    std::fs::create_dir_all(left.parent().unwrap()).unwrap();
+    std::fs::write(&left, "half").unwrap();
+    let young = repo.collect(Collect { min_age_ms: 3_600_000, dry_run: false }).await.unwrap();
+    assert!(left.exists() && young.young >= 1, "{young:?}");
+    let gone = repo.collect(Collect { min_age_ms: -60_000, dry_run: false }).await.unwrap();
+    assert!(!left.exists() && gone.bytes >= 4, "{gone:?}");
+}

@@ -197,6 +197,15 @@ impl Array {
         self.len == 0
     }
 
+    /// Number of rows without a value.
+    #[must_use]
+    pub fn nulls(&self) -> usize {
+        match self.data {
+            Data::Null => self.len,
+            _ => self.validity.as_ref().map_or(0, Bits::unset),
+        }
+    }
+
     /// The values.
     #[must_use]
     pub fn data(&self) -> &Data {

@@ -5,6 +5,7 @@
 
 mod array;
 mod builder;
+mod fit;
 mod schema;
 pub mod schema_text;
 
@@ -26,17 +27,15 @@ impl Batch {
     /// A batch of `rows` rows.
     ///
     /// # Errors
-    /// If the columns do not fit the schema or each other; the message says which.
+    /// If the columns do not fit the schema or each other, in number, length or layout; the message says which.
     pub fn new(schema: Schema, columns: Vec<Array>, rows: usize) -> crate::Result<Self> {
         if schema.fields().len() != columns.len() {
             let what = format!("{} columns for {} fields", columns.len(), schema.fields().len());
             return Err(crate::Error::batch("batch.columns", what));
         }
-        match schema.fields().iter().zip(&columns).find(|(_, column)| column.len() != rows) {
-            Some((field, column)) => {
-                let what = format!("column `{}` has {} rows, not {rows}", field.name, column.len());
-                Err(crate::Error::batch("batch.rows", what))
-            }
+        let misfits = schema.fields().iter().zip(&columns).find_map(|(field, array)| fit::misfit(field, array, rows));
+        match misfits {
+            Some(what) => Err(crate::Error::batch("batch.column", what)),
             None => Ok(Self { schema, columns, rows }),
         }
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::{
     Hostile, Plan,
     bindings::exports::spout::plugin::decoder::{Decoded, Decoding, Error, Guest, GuestDecoding, Messages, RowFault},
-    deed::act,
+    deed::{act, poisoned},
     parts::{spoil, texts},
 };
 
@@ -37,8 +37,8 @@ impl GuestDecoding for Texts {
         let bytes = &input.values.bytes;
         let values: Vec<&[u8]> =
             input.values.bounds.windows(2).map(|pair| &bytes[pair[0] as usize..pair[1] as usize]).collect();
-        if mode == "poison" {
-            assert!(!values.iter().any(|value| value.ends_with(b"7}")), "poison");
+        if values.iter().any(|value| value.ends_with(b"7}")) {
+            poisoned(mode);
         }
         let (mut schema, mut batch) = texts(&values);
         spoil(mode, &mut schema, &mut batch);

@@ -9,17 +9,23 @@ use crate::{
     Plan,
     bindings::spout::plugin::{
         config, control, log,
-        types::{Error, OffsetRange},
+        types::{Error, Position, Range},
     },
     fatal, fault,
 };
 
+fn at(offset: u64) -> Position {
+    Position { offset, token: None }
+}
+
 /// Does what the plan has for `call`; returns if there is nothing, or if it did no harm.
 pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
     match plan.mode(call) {
-        "spin" => loop {
-            black_box(());
-        },
+        "spin" => spin(),
+        "hang" => {
+            log::write(log::Level::Warn, "hanging now", &[]);
+            spin()
+        }
         "trap" => panic!("as ordered"),
         "exit" => std::process::exit(3),
         "memory" => memory(),
@@ -39,11 +45,27 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         "retriable" => return Err(Error::Retriable(fault("test.retriable", "not\u{1b}[31m now"))),
         "fatal" => return Err(fatal("test.fatal", "never")),
         "config" => return Err(Error::InvalidConfig(fault("test.config", "no such mode"))),
-        "range" => return Err(Error::OutOfRange(Some(OffsetRange { earliest: 5, latest: 9 }))),
+        "range" => return Err(Error::OutOfRange(Some(Range { earliest: at(5), latest: at(9) }))),
         "end" => return Err(Error::EndOfStream),
         _ => {}
     }
     Ok(())
+}
+
+fn spin() {
+    log::write(log::Level::Info, "spinning", &[]);
+    loop {
+        black_box(());
+    }
+}
+
+/// What a guest does that cannot bear what it was given.
+pub(crate) fn poisoned(mode: &str) {
+    match mode {
+        "poison" => panic!("poison"),
+        "poison-spin" => spin(),
+        _ => {}
+    }
 }
 
 fn memory() {

@@ -6,7 +6,7 @@ use crate::{
         exports::spout::plugin::handler::{Error, Guest, GuestNode, Node, Output, Rows, Table},
         spout::plugin::data::Batch,
     },
-    deed::act,
+    deed::{act, poisoned},
     parts::{spoil, texts},
 };
 
@@ -49,6 +49,12 @@ impl GuestNode for Forward {
             "mask" => one(Rows::Masked(vec![0xff; rows.div_ceil(8) as usize])),
             // What a filter does: reads one column of 64-bit integers, answers with a bitmap.
             "mask-even" => one(Rows::Masked(even(&input.read(&[0]).buffers[1]))),
+            mode @ ("poison" | "poison-spin") => {
+                if input.read(&[0]).buffers[2].windows(2).any(|pair| pair == b"7}") {
+                    poisoned(mode);
+                }
+                one(Rows::All)
+            }
             "look" => {
                 input.read(&[0]);
                 one(Rows::All)

@@ -4,7 +4,7 @@ use crate::{
     Hostile, Plan,
     bindings::{
         exports::spout::plugin::{
-            metadata_provider::{Guest as Metadata, GuestProvider, OffsetCriteria, PartitionInfo, Provider},
+            metadata_provider::{Guest as Metadata, GuestProvider, KnownPartition, OffsetCriteria, PartitionInfo, Provider},
             partition_consumer::{
                 Consumer, Error, FetchLimits, Fetched, Guest, GuestConsumer, Messages, Position, Progress,
             },
@@ -27,7 +27,7 @@ impl GuestProvider for Partitions {
         Ok(Provider::new(Self(plan)))
     }
 
-    fn partitions(&self, _timeout_ms: u32) -> Result<Vec<PartitionInfo>, Error> {
+    fn partitions(&self, _known: Vec<KnownPartition>, _timeout_ms: u32) -> Result<Vec<PartitionInfo>, Error> {
         act(&self.0, "partitions")?;
         let one = |id| PartitionInfo { id, label: format!("part\u{1b}[1m-{id}"), ended: false };
         Ok(match self.0.mode("partitions") {

@@ -17,7 +17,7 @@ use super::{JoinKind, JoinSpec, On};
 use crate::{
     data::Part,
     node::{
-        Error, EventTime, Shape, columns,
+        Error, EventTime, RowFault, Shape, columns,
         digest::{Digest, Digests},
         expression::Expression,
         handlers::threshold::nanoseconds,
@@ -130,7 +130,7 @@ impl Merge {
         let sides = match &mut self.side {
             None => None,
             Some(side) => {
-                let value = side.evaluate(rows)?;
+                let value = side.evaluate_each(rows)?;
                 let one = RecordBatch::try_from_iter_with_nullable([("side", value, true)]);
                 let one = one.map_err(kernel(&self.spec.id, rows.num_rows()))?;
                 Some(Digests::over_all(&self.spec.id, &[], "").of(&one)?)
@@ -230,6 +230,10 @@ impl Steps for Merge {
             self.learn(schema)?;
         }
         Ok(input.clone())
+    }
+
+    fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        self.side.as_mut().map_or_else(|| Ok(Vec::new()), |side| side.faults(rows))
     }
 
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {

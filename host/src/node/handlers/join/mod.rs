@@ -140,6 +140,14 @@ pub struct SideSettings {
 }
 
 impl SideSpec {
+    /// The condition with its place, where the side itself stands at `key`, and the columns.
+    pub(in crate::node) fn written(&self, key: &str) -> (String, &str, Option<&Columns>) {
+        match self {
+            Self::Where(condition) => (key.to_owned(), condition, None),
+            Self::Settings(settings) => (format!("{key}.where"), &settings.r#where, Some(&settings.columns)),
+        }
+    }
+
     fn settings(&self) -> SideSettings {
         match self {
             Self::Where(condition) => {

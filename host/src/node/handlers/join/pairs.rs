@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{
     data::{Part, Period},
-    node::{Error, EventTime, Shape, expression::Expression, handlers::threshold::nanoseconds, sequence::Steps},
+    node::{
+        Error, EventTime, RowFault, Shape, expression::Expression, handlers::threshold::nanoseconds, sequence::Steps,
+    },
 };
 
 /// Things that happened, after which rows are made of them.
@@ -165,7 +167,7 @@ impl Pairs {
         let met: Vec<Pair> = met.collect();
         let mut passes = match &mut self.filter {
             Some((_, filter)) if !met.is_empty() => {
-                let value = filter.evaluate(&output.rows(&met, &self.left, &self.right)?)?;
+                let value = filter.evaluate_each(&output.rows(&met, &self.left, &self.right)?)?;
                 let mask = value.as_boolean_opt();
                 mask.map(|mask| mask.iter().map(|value| value == Some(true)).collect()).unwrap_or_default()
             }
@@ -227,6 +229,16 @@ impl Steps for Pairs {
             JoinKind::Full => self.after.max(self.before),
         };
         Duration::from_nanos(wait.unsigned_abs())
+    }
+
+    fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        let mut faults = self.left.faults(rows)?;
+        for fault in self.right.faults(rows)? {
+            if faults.iter().all(|known| known.row != fault.row) {
+                faults.push(fault);
+            }
+        }
+        Ok(faults)
     }
 
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {

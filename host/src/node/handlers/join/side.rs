@@ -16,9 +16,10 @@ use super::SideSettings;
 use crate::{
     data::Part,
     node::{
-        Error, columns,
+        Error, RowFault, columns,
         digest::{Digest, Digests},
         expression::Expression,
+        halving::Halving,
         state::{Stock, TIME, kernel},
     },
 };
@@ -89,12 +90,28 @@ impl Side {
 
     /// Which rows are of this side.
     pub(super) fn mask(&mut self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
-        let value = self.condition.1.evaluate(rows)?;
+        let value = self.condition.1.evaluate_each(rows)?;
         match value.as_boolean_opt() {
             Some(mask) if mask.null_count() > 0 => Ok(prep_null_mask_filter(mask)),
             Some(mask) => Ok(mask.clone()),
             None => Err(self.no_condition(value.data_type())),
         }
+    }
+
+    /// The rows for which the condition, or a column of this side, has no value.
+    pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        let mut halving = Halving::of(rows.num_rows());
+        while let Some(run) = halving.next() {
+            let rows = rows.slice(run.start, run.len());
+            let tried = self.mask(&rows).and_then(|mask| {
+                let own = filter_record_batch(&rows, &mask).map_err(kernel(&self.handler, rows.num_rows()))?;
+                self.records(&own)
+            });
+            if let Err(error) = tried {
+                halving.failed(run, error)?;
+            }
+        }
+        Ok(halving.faults())
     }
 
     /// Puts the rows that `mask` selects into the stock, without making them wait; each with its place in the batch.
@@ -192,7 +209,7 @@ impl Side {
             }
         }
         for (name, expression) in self.columns.iter_mut().filter(|(name, _)| *name != self.time) {
-            let array = expression.evaluate(rows)?;
+            let array = expression.evaluate_each(rows)?;
             fields.push(Arc::new(Field::new(name.as_str(), array.data_type().clone(), true)));
             arrays.push(array);
         }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::node::{
-    Shape,
-    tests::cuts::{Outcome, Trial, readings},
+    News, Shape, Source,
+    tests::cuts::{Outcome, Trial, lines, readings},
 };
 
 /// Rows of the columns `t`, `tag`, `a` and `b`.
@@ -202,8 +202,36 @@ async fn more_rows_than_may_be_held_are_refused() {
         dead: Vec::new(),
         late: Vec::new(),
         unknown: Vec::new(),
+        counts: crate::data::Counts::default(),
     };
     chain.handle(batch).await.unwrap();
     let error = chain.snapshot().await.unwrap_err().to_string();
     assert!(error.contains("holds 4 rows, which is more than its limit of 3 rows"), "{error}");
+}
+
+#[tokio::test]
+async fn a_row_without_a_value_for_its_side_is_set_aside_as_it_arrives() {
+    let column = |values: &[i64]| Arc::new(Int64Array::from(values.to_vec())) as ArrayRef;
+    let batch = RecordBatch::try_from_iter([
+        ("t", column(&[1, 2, 3, 4])),
+        ("tag", column(&[7, 7, 7, 7])),
+        ("a", column(&[1, i64::MAX, 2, i64::MIN])),
+    ]);
+    let batch = batch.unwrap();
+    let spec = json!({"id": "j", "on": ["tag"], "within": "9s", "time": {"column": "t", "unit": "s"},
+        "left": {"where": "a + 1 > 0", "columns": {"tag": "tag", "up": "a"}},
+        "right": {"where": "a > 0 or a < -9", "columns": {"tag": "tag", "down": "a - 1"}}});
+    let spec: JoinSpec = serde_json::from_value(spec).unwrap();
+    let mut handler = spec.handler();
+    handler.shape(&Shape { schema: Some(batch.schema()), ..Shape::default() }).unwrap();
+    handler.hear(News::Opened(Source::Merged)).await.unwrap();
+    let handled = handler.handle(batch, Source::Merged).await.unwrap();
+    let faults: Vec<(u32, bool)> =
+        handled.faults.iter().map(|fault| (fault.row, fault.reason.starts_with("`a + 1 > 0` has no value"))).collect();
+    assert_eq!(faults, [(1, true), (3, false)]);
+    let last = handler.finish().await.unwrap();
+    let lines: Vec<String> =
+        handled.outputs.iter().chain(&last.outputs).flat_map(|(records, _)| lines(records)).collect();
+    assert_eq!(lines.len(), 4, "{lines:?}");
+    assert!(lines.contains(&"t=3 tag=7 up=1 down=1".to_owned()), "{lines:?}");
 }

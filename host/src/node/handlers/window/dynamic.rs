@@ -1,6 +1,6 @@
 //! `dynamic-window`: windows whose length and pace are columns of the rows.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use arrow::{
     array::{Array as _, AsArray as _, BooleanArray, Int64Array, RecordBatch},
@@ -115,7 +115,7 @@ impl Running {
                 if moved >= time { moved } else { next }
             }
         };
-        (self.next, self.period, self.every) = (Some(next), period, every);
+        (self.next, self.period, self.every) = (Some(next.min(i64::MAX - 1)), period, every);
     }
 
     /// Closes the windows that end before `until`.
@@ -131,9 +131,15 @@ impl Running {
             let start = next.saturating_sub(self.period);
             let counted = group.rows[group.open.clone()].iter().filter(|row| (start..next).contains(&row.time));
             group.closed.extend(counted.map(|row| Entry { start, end: next, ..*row }));
-            (self.next, self.ended) = (Some(next.saturating_add(self.every)), true);
+            let Some(following) = next.checked_add(self.every).filter(|following| *following < i64::MAX) else {
+                // Time has an end too: no window comes after this one.
+                (self.ended, self.floor) = (true, i64::MAX);
+                group.open.start = group.open.end;
+                return;
+            };
+            (self.next, self.ended) = (Some(following), true);
             // Whatever is told later, no window reaches back before where the next one would begin now, or this one ends.
-            self.floor = self.floor.max(next.saturating_add(self.every).saturating_sub(self.period).min(next));
+            self.floor = self.floor.max(following.saturating_sub(self.period).min(next));
             while group.open.start < group.open.end && group.rows[group.open.start].time < self.floor {
                 group.open.start += 1;
             }
@@ -255,18 +261,13 @@ impl DynamicWindow {
         if periods.null_count() + everies.null_count() == 0 {
             return Ok(());
         }
-        let sound: BooleanArray = (0..rows).map(|row| Some(periods.is_valid(row) && everies.is_valid(row))).collect();
-        // Rows without a time have gone before, so that others have moved up.
-        let gone: BTreeSet<u32> = arrived.faults.iter().map(|fault| fault.row).collect();
-        let places = (0..(rows + gone.len()) as u32).filter(|row| !gone.contains(row));
-        let unsound = places.zip(&sound).filter(|(_, sound)| *sound != Some(true));
-        let faults = unsound.map(|(row, _)| RowFault {
-            row,
+        let unsound = (0..rows).filter(|&row| periods.is_null(row) || everies.is_null(row));
+        let faults = unsound.map(|row| RowFault {
+            row: row as u32,
             code: "window.length".into(),
             reason: format!("columns \"{}\" and \"{}\" give no length above zero", self.spec.period, self.spec.every),
         });
-        arrived.faults.extend(faults.collect::<Vec<_>>());
-        arrived.keep(&sound).map_err(kernel(&self.spec.id, rows))
+        arrived.set_aside(faults.collect()).map_err(kernel(&self.spec.id, rows))
     }
 
     fn resume(&mut self) -> Result<(), Error> {
@@ -325,6 +326,7 @@ impl Handler for DynamicWindow {
         };
         let mut arrived = arrivals.take(batch, from)?;
         self.sound(&mut arrived)?;
+        self.output.set_aside(&mut arrived)?;
         let late = arrived.times.values().iter().zip(arrived.passed.values());
         let late: BooleanArray = late.map(|(&time, &passed)| Some(time < passed.max(self.seen))).collect();
         let mut handled = arrivals.sort_out(&mut arrived, &late)?;

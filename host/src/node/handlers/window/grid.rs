@@ -168,6 +168,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_unit_of_length_is_so_long() {
+        let second = 1_000_000_000;
+        let units = [("ns", 1), ("us", 1000), ("ms", second / 1000), ("s", second), ("m", 60 * second)];
+        let long = [("h", 3600 * second), ("d", 86_400 * second), ("w", 604_800 * second)];
+        for (word, nanoseconds) in units.into_iter().chain(long) {
+            let unit: LengthUnit = serde_json::from_value(word.into()).unwrap();
+            assert_eq!(unit.nanoseconds(), nanoseconds, "{word}");
+        }
+    }
+
+    #[test]
     fn a_row_counts_where_its_time_is_from_the_start_up_to_before_the_end() {
         let check = |grid: Grid, time: i64, passed: i64, expected: Ends| {
             assert_eq!(grid.ends(time, passed), expected, "{time} of {grid:?}, passed {passed}");

@@ -354,8 +354,10 @@ impl Look<'_> {
             };
             let mut end = first.max(grid.after(self.closed));
             while end <= last.min(self.upto) {
-                self.entries.push(Entry { end, start: end - grid.period, ..entry });
-                end = end.saturating_add(grid.every);
+                self.entries.push(Entry { end, start: end.saturating_sub(grid.period), ..entry });
+                // Time has an end too.
+                let Some(next) = end.checked_add(grid.every) else { break };
+                end = next;
             }
             self.gone[batch][row] = last <= self.upto;
             if last > self.upto {

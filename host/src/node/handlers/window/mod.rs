@@ -266,6 +266,7 @@ impl Window {
             || Error::Spec { handler: self.spec.id.clone(), reason: "its rows came before their columns".into() };
         let (Some(arrivals), Some(engine)) = (&mut self.arrivals, &mut self.engine) else { return Err(unready()) };
         let mut arrived = arrivals.take(batch, from)?;
+        self.output.set_aside(&mut arrived)?;
         arrived.passed = arrived.passed.unary(|passed| passed.max(closed));
         let late = match engine {
             Engine::Held(windows) => windows.late(&arrived)?,

@@ -19,7 +19,7 @@ use crate::{
     node::{
         Error, EventTime, Handled, TimeSettings, TimeSpec,
         aggregates::Aggregates,
-        arrival::{Arrivals, NEVER},
+        arrival::{Arrivals, Arrived, NEVER},
         state::{TIME, bare, column, kernel, one_schema},
     },
 };
@@ -113,6 +113,16 @@ impl Output {
         let column = if self.length.is_some() { START } else { END }.to_owned();
         let lateness = Period(std::time::Duration::ZERO);
         Some(TimeSpec::Settings(TimeSettings { column, lateness, ..settings.clone() }))
+    }
+
+    /// Makes faults of the rows of which an argument of an aggregate has no value.
+    pub(super) fn set_aside(&mut self, arrived: &mut Arrived) -> Result<(), Error> {
+        if self.aggregates.is_none() || arrived.records.num_rows() == 0 {
+            return Ok(());
+        }
+        let faults = self.plan(&arrived.records.schema())?.compiled.faults(&arrived.records)?;
+        let rows = arrived.records.num_rows();
+        arrived.set_aside(faults).map_err(kernel(&self.handler, rows))
     }
 
     /// Batches of windows whose rows were held.

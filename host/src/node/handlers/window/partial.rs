@@ -269,7 +269,9 @@ impl PartialWindows {
                 let mut end = first.max(self.grid.after(self.closed));
                 while end <= last.min(upto) {
                     ends.insert(end);
-                    end = end.saturating_add(self.grid.every);
+                    // Time has an end too.
+                    let Some(next) = end.checked_add(self.grid.every) else { break };
+                    end = next;
                 }
             }
         }

@@ -231,3 +231,84 @@ async fn another_spec_does_not_go_on_with_the_state() {
     assert!(!handler(json!({"period": "5s", "every": "1s"})).compatible(&before));
     assert!(!handler(json!({"period": "5s", "groupBy": ["k"]})).compatible(&before));
 }
+
+fn counters(rows: &[(i64, &str, i64)]) -> Rows {
+    let columns: [(&str, ArrayRef); 3] = [
+        ("t", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)))),
+        ("host", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.1)))),
+        ("bytes", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.2)))),
+    ];
+    Rows::try_from_iter(columns).unwrap()
+}
+
+/// The kinds of windows, of which some keep sums and some rows.
+fn kinds() -> Vec<Value> {
+    vec![
+        json!({"period": "10s"}),
+        json!({"period": "10s", "align": "first", "fillPeriod": true}),
+        json!({"session": "5s"}),
+    ]
+}
+
+#[tokio::test]
+async fn a_sum_beyond_64_bits_is_exact_over_commits_and_restarts() {
+    const LARGE: i64 = 9_000_000_000_000_000_000;
+    let before = counters(&[(0, "a", LARGE), (1, "a", LARGE), (2, "b", 1)]);
+    let after = counters(&[(3, "a", LARGE), (4, "b", i64::MIN), (5, "b", i64::MIN), (30, "c", 0)]);
+    for mut spec in kinds() {
+        spec["groupBy"] = json!(["host"]);
+        spec["aggregate"] = json!({"s": "sum(bytes)", "m": "mean(bytes)", "twice": "sum(bytes) * 2"});
+        let shape = Shape { schema: Some(before.schema()), ..Shape::default() };
+        let mut first = handler(spec.clone());
+        first.shape(&shape).unwrap();
+        first.handle(before.clone(), Source::Partition(0)).await.unwrap();
+        let mut parts = BTreeMap::new();
+        for (name, part) in first.snapshot().await.unwrap() {
+            let Part::New(bytes) = part else { unreachable!("all of it is new") };
+            parts.insert(name, bytes);
+        }
+        let mut second = handler(spec.clone());
+        second.restore(parts).await.unwrap();
+        second.shape(&shape).unwrap();
+        let handled = second.handle(after.clone(), Source::Partition(0)).await.unwrap();
+        let rows: Vec<String> = handled.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
+        let values: Vec<&str> = rows.iter().map(|row| row.split_once("host=").unwrap().1).collect();
+        let expected = [
+            "a s=27000000000000000000 m=9e18 twice=54000000000000000000",
+            "b s=-18446744073709551615 m=-6.148914691236517e18 twice=-36893488147419103230",
+        ];
+        assert_eq!(values, expected, "{spec}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_whose_argument_overflows_is_set_aside_and_its_window_comes() {
+    let rows = counters(&[(0, "a", 1), (1, "a", i64::MAX), (2, "b", i64::MAX), (3, "a", 5), (30, "c", 0)]);
+    for mut spec in kinds() {
+        spec["groupBy"] = json!(["host"]);
+        spec["aggregate"] = json!({"n": "count(*)", "s": "sum(bytes * 2)"});
+        let mut windows = handler(spec.clone());
+        windows.shape(&Shape { schema: Some(rows.schema()), ..Shape::default() }).unwrap();
+        let handled = windows.handle(rows.clone(), Source::Partition(0)).await.unwrap();
+        let shown: Vec<String> = handled.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
+        assert!(shown.len() == 1 && shown[0].ends_with("host=a n=2 s=12"), "{spec}: {shown:?}");
+        let faults: Vec<u32> = handled.faults.iter().map(|fault| fault.row).collect();
+        assert_eq!(faults, [1, 2], "{spec}");
+        let reason = &handled.faults[0].reason;
+        assert!(reason.contains("sum(bytes * 2)") && reason.contains("9223372036854775807 * 2"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn the_ends_of_time_are_no_trap() {
+    let far = counters(&[(i64::MAX, "a", 1), (i64::MAX / 1_000_000_000, "a", 1), (9_190_000_000, "a", 2)]);
+    for mut spec in kinds() {
+        spec["aggregate"] = json!({"n": "count(*)"});
+        let mut windows = handler(spec);
+        windows.shape(&Shape { schema: Some(far.schema()), ..Shape::default() }).unwrap();
+        let handled = windows.handle(far.clone(), Source::Partition(0)).await.unwrap();
+        assert_eq!(handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [0, 1]);
+        let last = windows.finish().await.unwrap();
+        assert_eq!(last.outputs.len(), 1);
+    }
+}

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, DictionaryArray, Float32Array, Int32Array, Int64Array, ListArray, StringArray, StructArray},
+    array::{
+        Array as _, ArrayRef, AsArray as _, DictionaryArray, Float32Array, Int32Array, Int64Array, ListArray,
+        StringArray, StructArray,
+    },
     datatypes::{Field, Int32Type, Int64Type},
     ipc::{
         CompressionType,
@@ -112,7 +115,9 @@ async fn avro_containers_are_read_with_every_codec() {
         let values = [&whole[..], &whole[..whole.len() - 20], &whole[..30], b"Obj\x01"];
         let rows =
             [r#"{"id":0,"name":"n0","tags":[0,null]}"#, r#"{"id":1,"tags":[1,null]}"#, r#"{"id":5,"tags":[5,null]}"#];
-        let dead = [(11, "avro.syntax"), (12, "avro.syntax"), (13, "avro.syntax")];
+        // The first block of the one that is cut short is whole.
+        let rows = [&rows[..], &rows[..2]].concat();
+        let dead = [(12, "avro.syntax"), (13, "avro.syntax"), (11, "avro.syntax")];
         check(r#"{"type":"avro"}"#, &values, &rows, &dead).await;
     }
 }
@@ -125,6 +130,126 @@ async fn a_block_that_hides_rows_does_not_keep_the_decoder_busy() {
     assert_eq!(hiding[header], 4);
     hiding[header] = 2;
     check(r#"{"type":"avro"}"#, &[hiding], &[], &[(10, "avro.syntax")]).await;
+}
+
+/// A container as a writer makes it, with blocks of so many records.
+fn raw_container(schema: &str, blocks: &[(u8, &[u8])]) -> Vec<u8> {
+    let number = |n: usize| match n {
+        0..64 => vec![(n as u8) << 1],
+        _ => vec![((n << 1) as u8 & 0x7f) | 0x80, (n >> 6) as u8],
+    };
+    let mut out = b"Obj\x01\x02\x16avro.schema".to_vec();
+    out.extend(number(schema.len()));
+    out.extend(schema.as_bytes());
+    out.push(0);
+    out.extend(MARKER);
+    for (count, data) in blocks {
+        out.extend([number(usize::from(*count)), number(data.len()), data.to_vec(), MARKER.to_vec()].concat());
+    }
+    out
+}
+
+const MARKER: [u8; 16] = *b"0123456789abcdef";
+
+fn record(fields: &str) -> String {
+    format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)
+}
+
+#[tokio::test]
+async fn unions_are_their_branch_or_a_struct_of_branches() {
+    let spec = r#"{"type":"avro"}"#;
+    let single = record(r#"{"name":"id","type":["long"]},{"name":"n","type":["null"]}"#);
+    check(spec, &[raw_container(&single, &[(2, &[0, 14, 0, 0, 16, 0])])], &[r#"{"id":7}"#, r#"{"id":8}"#], &[]).await;
+    let point = r#"{"type":"record","name":"P","fields":[{"name":"x","type":"int"}]}"#;
+    let several = record(&format!(r#"{{"name":"v","type":["null","int","string",{point}]}}"#));
+    let data = [&[0][..], &[2, 10], &[4, 4, b'h', b'i'], &[6, 8]].concat();
+    let rows = ["{}", r#"{"v":{"int":5}}"#, r#"{"v":{"string":"hi"}}"#, r#"{"v":{"P":{"x":4}}}"#];
+    check(spec, &[raw_container(&several, &[(4, &data)])], &rows, &[]).await;
+    let lists = record(r#"{"name":"l","type":{"type":"array","items":["int","string"]}}"#);
+    let data = [4, 0, 2, 2, 2, b'a', 0];
+    check(spec, &[raw_container(&lists, &[(1, &data)])], &[r#"{"l":[{"int":1},{"string":"a"}]}"#], &[]).await;
+    let last = record(
+        r#"{"name":"s","type":["string","null"]},{"name":"t","type":{"type":"array","items":["null","int"]}},{"name":"m","type":{"type":"map","values":["null","string"]}}"#,
+    );
+    let data = [&[2][..], &[6, 2, 2, 0, 2, 6, 0], &[4, 2, b'a', 0, 2, b'b', 2, 2, b'x', 0]].concat();
+    let factory = factory(spec, std::path::Path::new(""));
+    let batch = decode(&factory, messages(&[raw_container(&last, &[(1, &data)])], None)).await;
+    assert!(batch.dead.is_empty(), "{:?}", batch.dead);
+    let (got, _) = told(&batch);
+    assert!(got[0].starts_with(r#"{"t":[1,null,3],"m":{"#), "{got:?}");
+    let entries = batch.records.column_by_name("m").unwrap().as_map().entries().clone();
+    let shown = |column: usize, row| arrow::util::display::array_value_to_string(entries.column(column), row).unwrap();
+    assert_eq!([shown(0, 0), shown(0, 1), shown(1, 1)], ["a", "b", "x"]);
+    assert!(entries.column(1).is_null(0));
+    let empty = record(r#"{"name":"id","type":"long"},{"name":"e","type":{"type":"record","name":"E","fields":[]}}"#);
+    check(spec, &[raw_container(&empty, &[(1, &[2])])], &[r#"{"id":1,"e":"{}"}"#], &[]).await;
+}
+
+#[tokio::test]
+async fn a_type_that_contains_itself_is_refused_by_the_name_of_its_field() {
+    let schema = record(r#"{"name":"value","type":"long"},{"name":"next","type":["null","R"]}"#);
+    let good = ocf(&[batch(&[1])], None);
+    let values = [raw_container(&schema, &[(1, &[2, 0])]), good];
+    let batch = decode(&factory(r#"{"type":"avro"}"#, std::path::Path::new("")), messages(&values, None)).await;
+    assert_eq!((batch.records.num_rows(), batch.dead.len()), (1, 1));
+    let reason = &batch.dead[0].reason;
+    assert!(
+        reason.contains("field `next`") && reason.contains("contains itself") && reason.contains("text"),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_broken_of_a_container_is_set_aside_and_the_rest_is_rows() {
+    let schema = record(r#"{"name":"id","type":"long"},{"name":"s","type":"string"}"#);
+    let row = |id: u8, text: &[u8]| [&[id << 1, (text.len() as u8) << 1][..], text].concat();
+    let set_aside = async |container: Vec<u8>, ids: &[i64], pieces: &[(&[u8], &str)]| {
+        let factory = factory(r#"{"type":"avro"}"#, std::path::Path::new(""));
+        let batch = decode(&factory, messages(&[container], None)).await;
+        let got: Vec<String> = told(&batch).0;
+        let expected: Vec<String> = ids.iter().map(|id| format!(r#"{{"id":{id},"s":"x"}}"#)).collect();
+        assert_eq!(got, expected);
+        assert_eq!(batch.origins, Origins::Taken(vec![0; ids.len()].into()));
+        for (letter, (value, part)) in batch.dead.iter().zip(pieces) {
+            assert_eq!((letter.offset, letter.value.as_slice()), (10, *value));
+            assert!(letter.code == "avro.syntax" && letter.reason.contains(part), "{}", letter.reason);
+        }
+        assert_eq!(batch.dead.len(), pieces.len(), "{:?}", batch.dead);
+    };
+    let good = |ids: &[u8]| ids.iter().flat_map(|&id| row(id, b"x")).collect::<Vec<u8>>();
+    // A text that is none: its record alone.
+    let bad = row(2, b"\xff");
+    let mixed = [good(&[1]), bad.clone(), good(&[3])].concat();
+    let container = raw_container(&schema, &[(3, &mixed), (1, &good(&[4]))]);
+    set_aside(container, &[1, 3, 4], &[(&bad[..], "record 2")]).await;
+    // A length that is none: what follows it in the block.
+    let lost = [&[4, 0x7f][..], &good(&[9])].concat();
+    let mixed = [good(&[1]), lost.clone()].concat();
+    let container = raw_container(&schema, &[(3, &mixed), (1, &good(&[4]))]);
+    set_aside(container, &[1, 4], &[(&lost[..], "record 2 of 3: a length is negative")]).await;
+    // A block that says it is longer than it is: up to the next marker.
+    let mut container = raw_container(&schema, &[(1, &good(&[1])), (1, &good(&[2])), (1, &good(&[3]))]);
+    let second = container.len() - 2 * (2 + 3 + 16);
+    assert_eq!(container[second..second + 2], [2, 6]);
+    container[second + 1] = 8;
+    let broken = container[second..second + 21].to_vec();
+    set_aside(container.clone(), &[1, 3], &[(&broken[..], format!("the block at byte {second}").as_str())]).await;
+    // A marker that is none, and an end that is cut off.
+    container[second + 1] = 6;
+    container[second + 10] ^= 1;
+    container.truncate(container.len() - 3);
+    let broken = container[second..].to_vec();
+    set_aside(container, &[1], &[(&broken[..], "marker")]).await;
+}
+
+#[tokio::test]
+async fn a_container_with_nothing_but_broken_rows_is_set_aside_whole() {
+    let schema = record(r#"{"name":"s","type":"string"}"#);
+    let block: (u8, &[u8]) = (1, &[2, 0xff]);
+    let container = raw_container(&schema, &vec![block; 1001]);
+    let batch = decode(&factory(r#"{"type":"avro"}"#, std::path::Path::new("")), messages(&[&container], None)).await;
+    assert_eq!((batch.dead.len(), &batch.dead[0].value), (1, &container));
+    assert!(batch.dead[0].reason.contains("more than 1000"), "{}", batch.dead[0].reason);
 }
 
 const ORDER: &str = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"},{"name":"kind","type":{"type":"enum","name":"Kind","symbols":["NEW","OLD"]}},{"name":"note","type":["null","string"]}]}"#;
@@ -267,8 +392,11 @@ async fn protobuf_messages_are_read_with_their_descriptor() {
         &[(13, "protobuf.syntax"), (14, "protobuf.syntax")],
     )
     .await;
-    let some = r#"{"type":"protobuf","descriptor":"shop.pb","message":"shop.Order","unknown":"fail","schema":{"kind":"utf8","at":"timestamp(s)"}}"#;
+    let some = r#"{"type":"protobuf","descriptor":"shop.pb","message":"shop.Order","unknown":"fail","schema":{"kind":"utf8","at":"timestamp(s)"},"coerce":{"roundTimes":"down"}}"#;
     let rows = [r#"{"kind":"OLD","at":"1970-01-01T00:00:01"}"#];
+    // Nothing is cut off unless that is said.
+    let exact = some.replace(r#","coerce":{"roundTimes":"down"}"#, "");
+    expect(&factory(&exact, dir.path()), messages(&[&order()[..]], None), &[], &[(10, "protobuf.type")]).await;
     expect(
         &factory(some, dir.path()),
         messages(&[&order()[..], b"\xf8\x07\x01"], None),

@@ -32,7 +32,7 @@ fn cut(spec: &str, values: &[Vec<u8>], cuts: &[(usize, bool)]) -> (Vec<String>, 
     (rows, dead)
 }
 
-const TEXT: [&str; 4] = [r#"{"type":"csv"}"#, r#"{"type":"graphite"}"#, r#"{"type":"influx"}"#, r#"{"type":"syslog"}"#];
+const TEXT: [&str; 4] = [r#"{"type":"csv","header":false}"#, r#"{"type":"graphite"}"#, r#"{"type":"influx"}"#, r#"{"type":"syslog"}"#];
 
 /// Text that means something to one decoder or another.
 fn line() -> impl Strategy<Value = Vec<u8>> {
@@ -73,6 +73,10 @@ fn cases() -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let batch = super::binary::batch;
     vec![
         (r#"{"type":"csv"}"#, text(&["a,b", "1,x", "2,\"y\nz\"", "a,b", "3", "4,x\n5,y", "\"", "a,b\n6,z"])),
+        (
+            r#"{"type":"csv","schema":{"a":"int64","b":"utf8"}}"#,
+            text(&["1,x", "b,a\ny,2\n", "a,b", "b,a", "\"", "3,\"z\n\"", "c,b\n1,w", "c\n1"]),
+        ),
         (r#"{"type":"csv","header":false,"schema":{"a":"int64"}}"#, text(&["1", "x", "2\n3", "4\ny", ""])),
         (
             r#"{"type":"graphite","templates":["measurement.host"],"schema":{"measurement":"utf8","host":"utf8","value":"float64"}}"#,

@@ -7,6 +7,7 @@ use crate::{data::Position, producer::NativeDecoder};
 
 mod binary;
 mod cuts;
+mod peer;
 mod text;
 
 pub(super) fn messages<M: AsRef<[u8]>>(values: &[M], at: Option<i64>) -> Messages {

@@ -15,11 +15,11 @@ async fn records_have_the_columns_of_their_header() {
 async fn a_bad_record_takes_its_message_with_it_and_no_other() {
     let spec = r#"{"type":"csv","header":false,"schema":{"id":"int64","at":"timestamp(s)"}}"#;
     let lines = ["1,2020-01-01T00:00:00", "x,", "2,\n3,never", "4", "\"5", "6,,7", "7,"];
-    let rows = [r#"{"id":1,"at":"2020-01-01T00:00:00"}"#, r#"{"id":6}"#, r#"{"id":7}"#];
-    let dead = [(11, "csv.type"), (12, "csv.type"), (13, "csv.width"), (14, "csv.syntax")];
+    let rows = [r#"{"id":1,"at":"2020-01-01T00:00:00"}"#, r#"{"id":7}"#];
+    let dead = [(11, "csv.type"), (12, "csv.type"), (13, "csv.width"), (14, "csv.syntax"), (15, "csv.width")];
     check(spec, &lines, &rows, &dead).await;
-    let strict = r#"{"type":"csv","header":false,"schema":{"id":"int64"},"unknown":"fail"}"#;
-    check(strict, &["1", "2,3"], &[r#"{"id":1}"#], &[(11, "csv.width")]).await;
+    let strict = r#"{"type":"csv","schema":{"id":"int64"},"unknown":"fail"}"#;
+    check(strict, &["id\n1\n", "id,age\n2,3\n"], &[r#"{"id":1}"#], &[(11, "csv.header")]).await;
 }
 
 #[tokio::test]
@@ -43,9 +43,11 @@ async fn graphite_lines_become_points() {
 async fn graphite_lines_of_one_message_merge() {
     let spec = r#"{"type":"graphite","separator":"_","templates":["measurement.field.host"]}"#;
     let message = "cpu.idle.a 1 20\ncpu.used.a 0.0 20\ncpu.idle.a 9 20\ncpu.idle.b 3 10\ncpu.idle.a 4\n";
+    // Both values of one point stay.
     let rows = [
         r#"{"time":"1970-01-01T00:00:10Z","measurement":"cpu","host":"b","idle":3.0}"#,
         r#"{"time":"1970-01-01T00:00:20Z","measurement":"cpu","host":"a","idle":1.0,"used":0.0}"#,
+        r#"{"time":"1970-01-01T00:00:20Z","measurement":"cpu","host":"a","idle":9.0}"#,
         r#"{"measurement":"cpu","host":"a","idle":4.0}"#,
     ];
     check(spec, &[message], &rows, &[]).await;
@@ -92,7 +94,10 @@ async fn influx_points_have_tags_and_fields_as_columns() {
     ];
     check(spec, &lines, &rows, &[(12, "influx.type"), (13, "influx.syntax"), (14, "influx.syntax")]).await;
     let strict = r#"{"type":"influx","schema":{"idle":"float64"},"unknown":"fail"}"#;
-    check(strict, &["cpu idle=1"], &[], &[(10, "influx.type")]).await;
+    check(strict, &["cpu idle=1"], &[], &[(10, "influx.unknown")]).await;
+    let capture = r#"{"type":"influx","schema":{"idle":"float64"},"unknown":"capture","unknownColumn":"rest"}"#;
+    let row = r#"{"idle":1.0,"rest":"{\"measurement\":\"cpu\",\"n\":2}"}"#;
+    check(capture, &["cpu idle=1,n=2i"], &[row], &[]).await;
 }
 
 #[tokio::test]
@@ -104,12 +109,17 @@ async fn syslog_has_two_formats() {
     ];
     let rows = [
         r#"{"timestamp":"2003-10-11T22:14:15.003Z","facility":"local4","severity":"notice","hostname":"host","appname":"app","procid":"42","msgid":"ID47","structured_data":"{\"e2\":{\"a\":\"b\"},\"ex@1\":{\"k\":\"v\",\"q\":\"\\\"x\\\"\"}}","message":"hello"}"#,
-        r#"{"facility":"auth","severity":"crit","hostname":"mymachine","appname":"su","procid":"7","message":"failed"}"#,
+        r#"{"timestamp":"2023-10-11T22:14:15Z","facility":"auth","severity":"crit","hostname":"mymachine","appname":"su","procid":"7","message":"failed"}"#,
     ];
-    check(r#"{"type":"syslog"}"#, &lines, &rows, &[(12, "syslog.syntax")]).await;
+    let january = 1_704_070_800_000;
+    check_at(january, r#"{"type":"syslog"}"#, &lines, &rows, &[(12, "syslog.syntax")]).await;
+    // Where nothing says which year it was, no row says another.
+    let unread = [(11, "syslog.year"), (12, "syslog.syntax")];
+    check(r#"{"type":"syslog"}"#, &lines, &rows[..1], &unread).await;
+    let set = rows[1].replace("2023", "2001");
+    check(r#"{"type":"syslog","year":2001}"#, &lines, &[rows[0], &set], &[(12, "syslog.syntax")]).await;
     let spec = r#"{"type":"syslog","structuredData":"map","timezone":"+02:00","schema":{"timestamp":"timestamp(s, UTC)","structured_data":"map(utf8, utf8)"}}"#;
     // A message of December that arrived in January is of the year before.
-    let january = 1_704_070_800_000;
     let rows = [
         r#"{"timestamp":"2003-10-11T22:14:15Z","structured_data":{"ex@1.k":"v","ex@1.q":"\"x\"","e2.a":"b"}}"#,
         r#"{"timestamp":"2023-12-31T21:14:15Z"}"#,
@@ -125,11 +135,12 @@ fn settings_that_cannot_work_are_said_before_anything_runs() {
     };
     check(r#"{"type":"csv","delimiter":"é"}"#, "one ASCII character");
     check(r#"{"type":"csv","header":["a","a"]}"#, "one twice");
-    check(r#"{"type":"csv","header":["a"],"schema":{"b":"utf8"}}"#, "different columns");
-    check(r#"{"type":"csv","schema":{"b":["utf8"]}}"#, "no CSV value");
+    check(r#"{"type":"csv","header":["a"],"schema":{"b":"utf8"}}"#, "not in `header`");
+    check(r#"{"type":"csv","schema":{"b":["utf8"]}}"#, "nested");
     check(r#"{"type":"graphite","templates":["a.b"]}"#, "no part `measurement`");
-    check(r#"{"type":"influx","schema":{"a":"date32"}}"#, "cannot be Date32");
+    check(r#"{"type":"influx","schema":{"a":"date32"}}"#, "column `a` cannot be a date");
     check(r#"{"type":"syslog","timezone":"Mars"}"#, "+02:00");
+    check(r#"{"type":"syslog","schema":{"host":"utf8"}}"#, "syslog has no column `host`; it has timestamp");
     check(r#"{"type":"avro","encoding":"record"}"#, "writer");
     check(r#"{"type":"avro","encoding":"record","writer":"long"}"#, "no record");
     check(r#"{"type":"protobuf","descriptor":"none.pb","message":"M"}"#, "cannot read");

@@ -1,8 +1,10 @@
 //! What is promised of Delta tables, checked against the repo itself by a reader that knows nothing but the logs.
 
+mod collecting;
 mod crash;
 mod history;
 mod logs;
+mod matrix;
 mod reader;
 mod stopping;
 mod types;

@@ -6,8 +6,12 @@ use serde_json::{Value, json};
 use super::{super::schema::Shape, reader::*, *};
 
 fn published(data_type: DataType) -> (Value, Vec<String>) {
+    published_of(data_type, true)
+}
+
+fn published_of(data_type: DataType, portable: bool) -> (Value, Vec<String>) {
     let schema = Schema::new(vec![Field::new("c", data_type, false)]);
-    let (fields, left_out) = Shape::of_file(&schema).columns(&[]);
+    let (fields, left_out) = Shape::of_file(&schema.into(), portable).columns(&[]);
     (fields.first().map_or(Value::Null, |field| serde_json::to_value(field).unwrap()["type"].clone()), left_out)
 }
 
@@ -35,21 +39,63 @@ fn types_are_published_as_readers_take_them() {
         DataType::List(item(DataType::UInt8)),
         json!({"type": "array", "elementType": "short", "containsNull": true}),
     );
-    let fields: Fields = vec![Field::new("a", DataType::UInt64, true), Field::new("b", DataType::Utf8, true)].into();
+    check(
+        DataType::FixedSizeList(item(DataType::UInt64), 2),
+        json!({"type": "array", "elementType": "decimal(20,0)", "containsNull": true}),
+    );
+    check(DataType::UInt64, "decimal(20,0)".into());
+    check(DataType::Float16, "float".into());
+    check(DataType::Decimal128(5, -3), "decimal(8,0)".into());
+    check(DataType::Date64, "timestamp_ntz".into());
+    check(DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), "timestamp".into());
+    check(DataType::Timestamp(TimeUnit::Second, None), "timestamp_ntz".into());
+    check(DataType::Time32(TimeUnit::Second), "integer".into());
+    check(DataType::Time64(TimeUnit::Nanosecond), "long".into());
+    check(DataType::Duration(TimeUnit::Millisecond), "long".into());
+    let huge = DataType::Decimal256(50, 2);
+    let fields: Fields = vec![Field::new("a", huge.clone(), true), Field::new("b", DataType::Utf8, true)].into();
     let field = json!([{"name": "b", "type": "string", "nullable": true, "metadata": {}}]);
     check(DataType::Struct(fields.clone()), json!({"type": "struct", "fields": field}));
-    assert_eq!(published(DataType::Struct(fields)).1, ["c.a (UInt64)"]);
+    assert_eq!(published(DataType::Struct(fields)).1, ["c.a (Decimal256(50, 2))"]);
+    assert_eq!(published(DataType::List(item(huge))), (Value::Null, vec!["c[] (Decimal256(50, 2))".to_owned()]));
+    assert_eq!(published(DataType::Null), (Value::Null, vec!["c (nothing but nulls)".to_owned()]));
+}
+
+#[test]
+fn files_of_earlier_versions_have_types_as_they_are() {
     for out in [DataType::UInt64, DataType::Timestamp(TimeUnit::Nanosecond, None), DataType::Time32(TimeUnit::Second)] {
-        assert_eq!(published(out.clone()), (Value::Null, vec![format!("c ({out})")]));
+        assert_eq!(published_of(out.clone(), false), (Value::Null, vec![format!("c ({out})")]));
     }
-    assert_eq!(published(DataType::List(item(DataType::UInt64))), (Value::Null, vec!["c[] (UInt64)".to_owned()]));
-    assert_eq!(published(DataType::Null), (Value::Null, vec![]));
+    assert_eq!(published_of(DataType::UInt32, false).0, "long");
+}
+
+#[test]
+fn of_names_that_differ_by_case_the_table_has_the_one_in_lower_case_whatever_their_order() {
+    let of = |names: &[&str]| {
+        let fields: Vec<_> = names.iter().map(|name| Field::new(*name, DataType::Utf8, true)).collect();
+        Shape::of_file(&Schema::new(fields).into(), true)
+    };
+    let mut columns = Vec::new();
+    for names in [&["id", "Id", "ID", "x"], &["x", "ID", "Id", "id"]] {
+        assert_eq!(of(names).alike(), None);
+        let (fields, left_out) = of(names).columns(&[]);
+        assert!(
+            left_out.iter().all(|what| what.contains("its name differs from that of id only by case")),
+            "{left_out:?}"
+        );
+        let mut names: Vec<_> = fields.into_iter().map(|field| field.name).collect();
+        names.sort();
+        columns.push((names, left_out.len()));
+    }
+    assert_eq!(columns, vec![(vec!["id".to_owned(), "x".to_owned()], 2); 2]);
+    // In files of their own they cannot be told apart.
+    assert_eq!(of(&["Id"]).join(of(&["id"]), "").unwrap().alike(), Some(("Id", "id")));
 }
 
 #[test]
 fn types_meet_where_readers_widen() {
     let check = |left: DataType, right: DataType, expected: Result<Value, (&str, &str)>| {
-        let shape = |data_type| Shape::of_file(&Schema::new(vec![Field::new("c", data_type, true)]));
+        let shape = |data_type| Shape::of_file(&Schema::new(vec![Field::new("c", data_type, true)]).into(), true);
         let joined = shape(left.clone()).join(shape(right.clone()), "").map(|shape| shape.columns(&[]).0);
         let joined = joined.map(|fields| fields.first().map_or(Value::Null, |field| json!(field)["type"].clone()));
         let joined = joined.map_err(|clash| (clash.column, format!("{} {}", clash.left, clash.right)));
@@ -91,7 +137,7 @@ async fn columns_are_those_of_the_files_that_are_there() {
     commit(&repo, w, vec![put("/t/m.parquet", &[("x", DataType::Int32)], 1)]).await;
     commit(&repo, w, vec![put("/t/a.parquet", &[("new", DataType::Utf8), ("x", DataType::Int64)], 2)]).await;
     publish(&repo).await;
-    commit(&repo, w, vec![put("/t/z.parquet", &[("u", DataType::UInt64), ("at", timestamp())], 3)]).await;
+    commit(&repo, w, vec![put("/t/z.parquet", &[("u", DataType::Decimal256(50, 2)), ("at", timestamp())], 3)]).await;
     commit(&repo, w, vec![Do::Delete("/t/a.parquet")]).await;
     commit(&repo, w, vec![Do::Delete("/t/z.parquet")]).await;
     let told = publish(&repo).await;
@@ -100,7 +146,7 @@ async fn columns_are_those_of_the_files_that_are_there() {
     assert_eq!(words(&versions[0]), ["id long", "x integer"]);
     assert_eq!(words(&versions[1]), ["id long", "x long", "new string"]);
     assert_eq!(words(&versions[2]), ["id long", "x long", "new string", "at timestamp_ntz"]);
-    assert_eq!(versions[2].meta["description"], "events/master/t, published by spout without u (UInt64)");
+    assert_eq!(versions[2].meta["description"], "events/master/t, published by spout without u (Decimal256(50, 2))");
     assert_eq!(versions[2].protocol["readerFeatures"].to_string(), r#"["timestampNtz"]"#);
     assert_eq!(words(&versions[3]), ["id long", "x integer", "at timestamp_ntz"]);
     assert_eq!(words(&versions[4]), ["id long", "x integer"]);
@@ -160,7 +206,7 @@ async fn a_table_without_a_column_for_readers_is_refused() {
         assert!(told.failures[0].1.to_string().contains(part), "{told:?}");
         assert!(everything(store.as_ref()).await.keys().all(|name| !name.contains("_delta_log")));
     };
-    check(&[("/t/a.parquet", "u", DataType::UInt64)], "E0567", "no column").await;
+    check(&[("/t/a.parquet", "u", DataType::Decimal256(50, 2))], "E0567", "no column").await;
     check(&[("/t/X=1/a.parquet", "x", DataType::Utf8)], "E0567", "`X=`").await;
     check(
         &[("/X=1/t/a.parquet", "a", DataType::Utf8), ("/t/x=1/a.parquet", "a", DataType::Utf8)],

@@ -1,0 +1,61 @@
+//! How long a call into a guest may take: its limit, and hardly longer than a second once the pipeline wants to stop.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// What a call that runs has left when the pipeline wants to stop.
+const RUNNING: Duration = Duration::from_secs(1);
+
+/// What a call has that begins only then, to bring things to an end: a snapshot, held-back rows.
+const LAST: Duration = Duration::from_secs(3);
+
+/// How soon the wish to stop is seen.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Why a call was given up from outside. A guest that computes is stopped too: it gives way at every tick of the epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overrun {
+    /// Its time is over.
+    Limit,
+    /// The pipeline wants to stop.
+    Stop,
+}
+
+/// What bounds one call.
+#[derive(Clone, Debug)]
+pub(super) struct Leash {
+    limit: Duration,
+    draining: Arc<AtomicBool>,
+}
+
+impl Leash {
+    pub(super) fn new(limit: Duration, draining: &Arc<AtomicBool>) -> Self {
+        Self { limit, draining: Arc::clone(draining) }
+    }
+
+    /// What `call` answers, if it does so in time. Whoever gets none drops the store: the call stands still half way in it.
+    pub(super) async fn hold<F: Future>(&self, call: F) -> Result<F::Output, Overrun> {
+        tokio::select! {
+            biased;
+            answer = call => Ok(answer),
+            () = tokio::time::sleep(self.limit) => Err(Overrun::Limit),
+            () = self.stop() => Err(Overrun::Stop),
+        }
+    }
+
+    async fn stop(&self) {
+        if self.draining.load(Ordering::Relaxed) {
+            return tokio::time::sleep(LAST).await;
+        }
+        while !self.draining.load(Ordering::Relaxed) {
+            tokio::time::sleep(LOOK).await;
+        }
+        tokio::time::sleep(RUNNING).await;
+    }
+}

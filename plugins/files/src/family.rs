@@ -1,0 +1,168 @@
+//! The files of one log: which there are, and which of them hold what was read before.
+
+use std::{cmp::Ordering, collections::BTreeSet, io, rc::Rc, time::Duration};
+
+use spout_guest::{Error, Result, now};
+
+use crate::{
+    disk::{Disk, Kind, Stat},
+    mark::Mark,
+    names::{Name, Packing, number},
+    text::Text,
+};
+
+/// Directories below each other that are looked into.
+const DEEP: usize = 32;
+
+/// How long one look may unpack.
+pub(crate) const UNPACK: Duration = Duration::from_secs(2);
+
+/// Fewer bytes say too little to take one file for another because of them.
+const TELLING: u64 = 64;
+
+/// A file of a log.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    /// Below the directory.
+    pub(crate) path: String,
+    pub(crate) name: Name,
+    pub(crate) stat: Stat,
+}
+
+/// Where the files of a log are looked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Family {
+    pub(crate) disk: Rc<Disk>,
+    /// The log's name.
+    pub(crate) log: String,
+    /// Each file is a log of its own.
+    pub(crate) alone: bool,
+}
+
+impl Family {
+    pub(crate) fn name(&self, path: &str) -> Name {
+        if self.alone { Name::alone(path) } else { Name::parse(path) }
+    }
+
+    /// The files there are, the oldest first, each once, however many names it has. Empty ones have nothing to say yet.
+    pub(crate) fn members(&self) -> Result<Vec<Member>> {
+        let below = self.log.rsplit_once('/').map_or("", |(below, _)| below);
+        let paths: Vec<String> = if self.alone {
+            vec![self.log.clone()]
+        } else {
+            let listing = match self.disk.list(below) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+                listing => listing.map_err(|error| unreadable(below, &error))?,
+            };
+            let path = |(name, _)| if below.is_empty() { name } else { format!("{below}/{name}") };
+            listing.entries.into_iter().filter(|(_, kind)| *kind != Kind::Directory).map(path).collect()
+        };
+        let mut members = Vec::new();
+        for path in paths {
+            let name = self.name(&path);
+            if name.log == self.log
+                && let Ok(stat) = self.disk.stat(&path)
+                && stat.kind == Kind::File
+                && stat.length > 0
+            {
+                members.push(Member { path, name, stat });
+            }
+        }
+        members.sort_by_key(|member| (member.stat.hints.modified, member.name.order));
+        let mut seen = BTreeSet::new();
+        members.retain(|member| seen.insert(member.stat.hints.inode));
+        Ok(members)
+    }
+
+    /// Opens what has that name now; `None` if nothing has.
+    pub(crate) fn open(&self, member: &Member) -> Result<Option<(Text, Stat)>> {
+        let opened = self.disk.open_file(&member.path).and_then(|handle| {
+            let text = Text::new(handle, member.name.packing);
+            text.stat().map(|stat| (text, stat))
+        });
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some).map_err(|error| unreadable(&member.path, &error)),
+        }
+    }
+
+    /// The file that holds what `mark` says was read, among `members` that `others` do not read already. The hint goes first.
+    pub(crate) fn find<'a>(
+        &self,
+        mark: &Mark,
+        members: impl Iterator<Item = &'a Member>,
+        others: &BTreeSet<u64>,
+    ) -> Result<Option<(Member, Text)>> {
+        let mut candidates: Vec<&Member> = members.filter(|one| !others.contains(&one.stat.hints.inode)).collect();
+        let packed = |one: &Member| one.name.packing != Packing::Plain;
+        candidates.sort_by_key(|one| (one.stat.hints.inode != mark.hints.inode, packed(one)));
+        for member in candidates {
+            if let Ok(Some((mut text, stat))) = self.open(member)
+                && (!packed(member) || text.reach(u64::MAX, now() + UNPACK).is_ok())
+                && holds(mark, &mut text)
+            {
+                return Ok(Some((Member { stat, ..member.clone() }, text)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Every file below the directory that is none of this log: where a file of it may have been moved to.
+    pub(crate) fn strangers(&self) -> Result<Vec<Member>> {
+        let mut found = Vec::new();
+        self.walk("", 0, &mut found)?;
+        Ok(found)
+    }
+
+    fn walk(&self, below: &str, depth: usize, found: &mut Vec<Member>) -> Result<()> {
+        let listing = self.disk.list(below).map_err(|error| unreadable(below, &error))?;
+        for (entry, kind) in listing.entries {
+            let path = if below.is_empty() { entry } else { format!("{below}/{entry}") };
+            let name = self.name(&path);
+            if kind == Kind::Directory && depth < DEEP {
+                self.walk(&path, depth + 1, found)?;
+            } else if kind == Kind::File
+                && name.log != self.log
+                && let Ok(stat) = self.disk.stat(&path)
+                && stat.length > 0
+            {
+                found.push(Member { path, name, stat });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `text` holds what was read; one that cannot be unpacked does not.
+pub(crate) fn holds(mark: &Mark, text: &mut Text) -> bool {
+    mark.fits(text).unwrap_or(false)
+}
+
+/// Whether `text`, the file of `member`, is what was read to its end: the same bytes and none beside them, or a file that has
+/// grown since. Bytes alone do not tell: two files of a log may well say the same. `gone`: no other file holds them any more.
+pub(crate) fn is_closed(mark: &Mark, text: &mut Text, member: &Member, gone: impl FnOnce() -> bool) -> bool {
+    let stat = &member.stat;
+    let same = mark.hints.inode == stat.hints.inode;
+    let moved = mark.at >= TELLING;
+    let likely = match stat.length.cmp(&mark.at) {
+        _ if text.plain().is_none() => return holds(mark, text) && (at_end(mark, text) || moved && gone()),
+        Ordering::Less => false,
+        Ordering::Equal if mark.hints.modified == stat.hints.modified => true,
+        Ordering::Equal if same && mark.named == number(&member.path) => true,
+        Ordering::Equal => return moved && !member.name.live && holds(mark, text) && gone(),
+        Ordering::Greater if same => true,
+        Ordering::Greater => return moved && holds(mark, text) && gone(),
+    };
+    likely && holds(mark, text)
+}
+
+/// Whether nothing stands behind `mark`.
+pub(crate) fn at_end(mark: &Mark, text: &mut Text) -> bool {
+    let mut more = Vec::new();
+    text.fill(mark.at, 1, &mut more).is_ok_and(|more| more == 0)
+}
+
+pub(crate) fn unreadable(path: &str, error: &io::Error) -> Error {
+    let path = if path.is_empty() { "the directory" } else { path };
+    Error::retriable("files.unreadable", format!("cannot read {path}: {error}"))
+}

@@ -1,0 +1,384 @@
+//! What tells a file from all others: its content up to where it was read. No IO.
+//!
+//! A mark grows with the file. It keeps the first bytes, a hash of the last 4 KiB before the place, and hashes of a few
+//! windows further back; checking one costs two short reads, however large the file. Inode, time and size are hints: they
+//! say where to look first, and tell apart files whose content is the same.
+
+use std::io;
+
+use crate::names::hash;
+
+/// First bytes kept as they are.
+const HEAD: usize = 16;
+
+/// Bytes before the place that are hashed.
+pub(crate) const TAIL: usize = 4096;
+
+/// Bytes of one window of the trail.
+const WINDOW: u64 = 512;
+
+/// Two windows of the trail end at the last multiples of each of these.
+const STEPS: [u64; 5] = [512, 2 << 10, 8 << 10, 32 << 10, 128 << 10];
+
+/// Something that can be read at any place.
+pub(crate) trait Content {
+    /// `length` bytes from `from` on, fewer at the end.
+    fn bytes(&mut self, from: u64, length: usize) -> io::Result<Vec<u8>>;
+}
+
+/// How the file system names and dates a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Hints {
+    /// Its number there; another file may get it later.
+    pub(crate) inode: u64,
+    /// When it was written last, in nanoseconds since 1970.
+    pub(crate) modified: u64,
+}
+
+/// A place in a file, and what tells the file from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Bytes that were read.
+    pub(crate) at: u64,
+    /// The largest size that was seen.
+    pub(crate) seen: u64,
+    /// Where to look first.
+    pub(crate) hints: Hints,
+    /// The number of the name it had last: of two files with one inode after the other, only one has it.
+    pub(crate) named: u32,
+    /// The place is in the middle of a line that is passed over.
+    pub(crate) skipping: bool,
+    /// Nothing of the file can be read: it is passed over.
+    pub(crate) refused: bool,
+    head: [u8; HEAD],
+    tail: u64,
+    trail: [[u32; 2]; STEPS.len()],
+}
+
+impl Mark {
+    /// A mark at `at`, from the file itself.
+    pub(crate) fn of(file: &mut impl Content, at: u64, hints: Hints) -> io::Result<Self> {
+        let mut mark = Self { hints, ..Self::default() };
+        mark.begin(&file.bytes(0, HEAD)?, at);
+        let from = at.saturating_sub(TAIL as u64);
+        // In the order of the file, so that a packed one is unpacked once.
+        for (windows, step) in mark.trail.iter_mut().zip(STEPS).rev() {
+            let end = at / step * step;
+            *windows = [trail_hash(file, end.saturating_sub(step))?, trail_hash(file, end)?];
+            windows.reverse();
+        }
+        mark.tail = hash(&file.bytes(from, (at - from) as usize)?);
+        (mark.at, mark.seen) = (at, at);
+        Ok(mark)
+    }
+
+    /// Takes the file's first bytes, of which `at` count.
+    fn begin(&mut self, first: &[u8], at: u64) {
+        let count = HEAD.min(usize::try_from(at).unwrap_or(HEAD)).min(first.len());
+        self.head = [0; HEAD];
+        if let (Some(to), Some(from)) = (self.head.get_mut(..count), first.get(..count)) {
+            to.copy_from_slice(from);
+        }
+    }
+
+    /// Whether `file` has, up to the place, what was read.
+    pub(crate) fn fits(&self, file: &mut impl Content) -> io::Result<bool> {
+        if !self.begins(file)? {
+            return Ok(false);
+        }
+        let from = self.at.saturating_sub(TAIL as u64);
+        let tail = file.bytes(from, (self.at - from) as usize)?;
+        Ok(tail.len() as u64 == self.at - from && hash(&tail) == self.tail)
+    }
+
+    /// Whether the whole of `file`, which has `length` bytes, fewer than were read, is the beginning of what was read: a copy
+    /// that was made before the last lines came.
+    pub(crate) fn covers(&self, file: &mut impl Content, length: u64) -> io::Result<bool> {
+        if length == 0 || length > self.at || !self.begins(&mut Short { file, length })? {
+            return Ok(false);
+        }
+        for (windows, step) in self.trail.iter().zip(STEPS) {
+            let last = self.at / step * step;
+            for (&window, end) in windows.iter().zip([last, last.saturating_sub(step)]) {
+                if (WINDOW..=length).contains(&end) {
+                    // Files with the same beginning are many: what was compared has to be near the end.
+                    let near = length - end <= 4 * (self.at - length) + 2 * WINDOW;
+                    return Ok(near && trail_hash(file, end)? == window);
+                }
+            }
+        }
+        // Too short for a window: its first bytes have to do.
+        Ok(length < STEPS[1])
+    }
+
+    fn begins(&self, file: &mut impl Content) -> io::Result<bool> {
+        let first = file.bytes(0, HEAD)?;
+        let count = HEAD.min(usize::try_from(self.at).unwrap_or(HEAD)).min(first.len());
+        Ok(count > 0 && first.get(..count) == self.head.get(..count))
+    }
+}
+
+/// The beginning of a file.
+struct Short<'a, C> {
+    file: &'a mut C,
+    length: u64,
+}
+
+impl<C: Content> Content for Short<'_, C> {
+    fn bytes(&mut self, from: u64, length: usize) -> io::Result<Vec<u8>> {
+        let left = usize::try_from(self.length.saturating_sub(from)).unwrap_or(usize::MAX);
+        self.file.bytes(from, length.min(left))
+    }
+}
+
+fn trail_hash(file: &mut impl Content, end: u64) -> io::Result<u32> {
+    if end < WINDOW {
+        return Ok(0);
+    }
+    Ok(short(&file.bytes(end - WINDOW, WINDOW as usize)?))
+}
+
+fn short(bytes: &[u8]) -> u32 {
+    let hash = hash(bytes);
+    (hash ^ (hash >> 32)) as u32
+}
+
+/// A mark that moves on with what is read, with the last bytes themselves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Moving {
+    mark: Mark,
+    recent: Vec<u8>,
+}
+
+impl Moving {
+    /// Goes on at `mark` of `file`, whose content fits.
+    pub(crate) fn resume(mark: Mark, file: &mut impl Content) -> io::Result<Self> {
+        let from = mark.at.saturating_sub(TAIL as u64);
+        let recent = file.bytes(from, (mark.at - from) as usize)?;
+        Ok(Self { mark, recent })
+    }
+
+    /// Moves on over `bytes`.
+    pub(crate) fn advance(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let before = self.mark.at;
+        if before < HEAD as u64 {
+            let known = before as usize;
+            let mut first = self.mark.head.get(..known).unwrap_or_default().to_vec();
+            first.extend(bytes.iter().take(HEAD - known));
+            self.mark.begin(&first, before + bytes.len() as u64);
+        }
+        let at = before + bytes.len() as u64;
+        let base = before - self.recent.len() as u64;
+        let recent = &self.recent;
+        let window = |end: u64| {
+            let range = |from: u64| (from.saturating_sub(base)) as usize;
+            if end < WINDOW { 0 } else { short(&between(recent, bytes, range(end - WINDOW), range(end))) }
+        };
+        for (windows, step) in self.mark.trail.iter_mut().zip(STEPS) {
+            let (end, old) = (at / step * step, before / step * step);
+            if end > old {
+                let second = end - step;
+                *windows = [window(end), if second == old { windows[0] } else { window(second) }];
+            }
+        }
+        let total = self.recent.len() + bytes.len();
+        self.recent = between(&self.recent, bytes, total.saturating_sub(TAIL), total);
+        self.mark.at = at;
+        self.mark.seen = self.mark.seen.max(at);
+    }
+
+    /// Bytes that were read.
+    pub(crate) fn at(&self) -> u64 {
+        self.mark.at
+    }
+
+    /// The last bytes that were read.
+    pub(crate) fn recent(&self) -> &[u8] {
+        &self.recent
+    }
+
+    /// Notes the size of the file.
+    pub(crate) fn saw(&mut self, length: u64) {
+        self.mark.seen = self.mark.seen.max(length);
+    }
+
+    /// The mark of this place.
+    pub(crate) fn mark(&self, hints: Hints) -> Mark {
+        Mark { hints, tail: hash(&self.recent), ..self.mark.clone() }
+    }
+}
+
+/// Bytes `from..to` of `first` and `second`, one after the other.
+fn between(first: &[u8], second: &[u8], from: usize, to: usize) -> Vec<u8> {
+    let middle = first.len();
+    let mut out = first.get(from.min(middle)..to.min(middle)).unwrap_or_default().to_vec();
+    let (from, to) = (from.saturating_sub(middle), to.saturating_sub(middle));
+    out.extend_from_slice(second.get(from..to).unwrap_or_default());
+    out
+}
+
+/// Where each file of a log is, as the token of a position holds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Files that are read, the oldest first.
+    pub(crate) open: Vec<Mark>,
+    /// Files that were read to their end and are still there.
+    pub(crate) closed: Vec<Mark>,
+}
+
+/// The form of tokens.
+const VERSION: u8 = 1;
+
+impl Places {
+    /// As a token.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        out.extend(u32::try_from(self.open.len()).unwrap_or(u32::MAX).to_le_bytes());
+        for mark in &self.open {
+            mark.write(&mut out);
+            out.extend(mark.seen.to_le_bytes());
+            out.push(u8::from(mark.skipping) | u8::from(mark.refused) << 1);
+            mark.trail.iter().flatten().for_each(|window| out.extend(window.to_le_bytes()));
+        }
+        self.closed.iter().for_each(|mark| mark.write(&mut out));
+        out
+    }
+
+    /// From a token; `None` if it is none.
+    pub(crate) fn read(token: &[u8]) -> Option<Self> {
+        let (&version, mut rest) = token.split_first()?;
+        if version != VERSION {
+            return None;
+        }
+        let count = u32::from_le_bytes(take(&mut rest)?);
+        let mut places = Self::default();
+        for _ in 0..count {
+            let mut mark = Mark::read(&mut rest)?;
+            mark.seen = u64::from_le_bytes(take(&mut rest)?);
+            let [flags] = take(&mut rest)?;
+            (mark.skipping, mark.refused) = (flags & 1 != 0, flags & 2 != 0);
+            for window in mark.trail.iter_mut().flatten() {
+                *window = u32::from_le_bytes(take(&mut rest)?);
+            }
+            places.open.push(mark);
+        }
+        while !rest.is_empty() {
+            places.closed.push(Mark::read(&mut rest)?);
+        }
+        Some(places)
+    }
+}
+
+impl Mark {
+    fn write(&self, out: &mut Vec<u8>) {
+        for number in [self.at, self.tail, self.hints.inode, self.hints.modified] {
+            out.extend(number.to_le_bytes());
+        }
+        out.extend(self.named.to_le_bytes());
+        out.extend(self.head);
+    }
+
+    fn read(from: &mut &[u8]) -> Option<Self> {
+        let mut number = || take(from).map(u64::from_le_bytes);
+        let (at, tail, inode, modified) = (number()?, number()?, number()?, number()?);
+        let named = u32::from_le_bytes(take(from)?);
+        let head = take(from)?;
+        Some(Self { at, seen: at, tail, head, named, hints: Hints { inode, modified }, ..Self::default() })
+    }
+}
+
+fn take<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+    let (&chunk, rest) = from.split_first_chunk()?;
+    *from = rest;
+    Some(chunk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Content for &[u8] {
+        fn bytes(&mut self, from: u64, length: usize) -> io::Result<Vec<u8>> {
+            Ok(self.iter().copied().skip(from as usize).take(length).collect())
+        }
+    }
+
+    fn content(length: usize, seed: u32) -> Vec<u8> {
+        (0..length as u32).map(|n| (n.wrapping_add(seed << 24).wrapping_mul(2_654_435_761) >> 21) as u8).collect()
+    }
+
+    #[test]
+    fn a_mark_is_the_same_however_the_file_is_read() {
+        let file = content(700_000, 1);
+        for steps in [vec![1, 15, 1, 600, 5000, 300_000], vec![305_617], vec![4096; 74], vec![511, 1, 511, 1, 40_000]] {
+            let mut moving = Moving::default();
+            let mut at = 0;
+            for step in steps {
+                moving.advance(&file[at..at + step]);
+                at += step;
+                let whole = Mark::of(&mut &file[..], at as u64, Hints::default()).unwrap();
+                assert_eq!(moving.mark(Hints::default()), whole, "{at}");
+                let resumed = Moving::resume(whole, &mut &file[..]).unwrap();
+                assert_eq!(resumed.recent(), moving.recent());
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_fits_if_it_has_what_was_read() {
+        let file = content(20_000, 1);
+        let mark = Mark::of(&mut &file[..], 10_000, Hints::default()).unwrap();
+        let check = |other: &[u8], expected| assert_eq!(mark.fits(&mut &other[..]).unwrap(), expected);
+        check(&file, true);
+        check(&file[..10_000], true);
+        check(&file[..9_999], false);
+        check(&content(20_000, 2), false);
+        // The same beginning beyond the first KiB, and other lines after it.
+        let mut same_beginning = file.clone();
+        same_beginning[8_000..].copy_from_slice(&content(12_000, 3));
+        check(&same_beginning, false);
+        let empty = Mark::default();
+        assert!(!empty.fits(&mut &file[..]).unwrap(), "nothing read fits nothing");
+    }
+
+    #[test]
+    fn a_shorter_copy_is_covered() {
+        for at in [10, 500, 9_000, 700_000_usize] {
+            let file = content(at, 1);
+            let mark = Mark::of(&mut &file[..], at as u64, Hints::default()).unwrap();
+            for length in [at, at - 1, at - at / 50] {
+                let copy = &file[..length];
+                assert!(mark.covers(&mut &copy[..], length as u64).unwrap(), "{length} of {at}");
+                let other = content(length, 9);
+                assert!(!mark.covers(&mut &other[..], length as u64).unwrap(), "{length} of {at}");
+            }
+            let longer = content(at + 1, 1);
+            assert!(!mark.covers(&mut &longer[..], at as u64 + 1).unwrap());
+        }
+        // The same beginning is not enough where there is more to compare.
+        let file = content(50_000, 1);
+        let mark = Mark::of(&mut &file[..], 50_000, Hints::default()).unwrap();
+        let mut other = file[..49_990].to_vec();
+        other[30_000..].copy_from_slice(&content(19_990, 5));
+        assert!(!mark.covers(&mut &other[..], 49_990).unwrap());
+    }
+
+    #[test]
+    fn places_come_back_from_their_token() {
+        let file = content(9_000, 1);
+        let hints = Hints { inode: 7, modified: 1 << 60 };
+        let mut one = Mark::of(&mut &file[..], 8_000, hints).unwrap();
+        (one.seen, one.skipping, one.named) = (9_000, true, 3);
+        let mut two = Mark::of(&mut &file[..], 10, hints).unwrap();
+        two.trail = Default::default();
+        let places = Places { open: vec![one], closed: vec![two.clone(), two] };
+        let token = places.write();
+        assert!(token.len() < 270, "{}", token.len());
+        assert_eq!(Places::read(&token), Some(places));
+        assert_eq!(Places::read(&token[..token.len() - 1]), None);
+        assert_eq!(Places::read(b""), None);
+    }
+}

@@ -1,0 +1,129 @@
+//! The columns that nobody declared: named by headers, typed by all values of the first messages.
+
+use std::collections::HashMap;
+
+use super::{
+    Header, Reader, Settings,
+    infer::Facts,
+    names::{Likeness, Names},
+    record::{Attached, Failure, Shape, Texts, shape},
+};
+use crate::{DataType, Error, Field, Input, Result, Schema};
+
+/// What is known of the columns so far, in the order in which they were named.
+#[derive(Debug, Default)]
+struct Suggestion {
+    places: HashMap<String, usize>,
+    columns: Vec<(String, Facts)>,
+    /// Whether any record had the width of its header.
+    any: bool,
+}
+
+impl Suggestion {
+    /// Where each of `names` is among the columns; new ones are added.
+    fn places(&mut self, names: &Names) -> Vec<usize> {
+        let mut place = |name: &str| match self.places.get(name) {
+            Some(&place) => place,
+            None => {
+                let place = self.columns.len();
+                self.places.insert(name.to_owned(), place);
+                self.columns.push((name.to_owned(), Facts::default()));
+                place
+            }
+        };
+        names.iter().map(&mut place).collect()
+    }
+
+    fn add(&mut self, settings: &Settings<()>, reader: &Reader, bytes: &[u8], record: usize, places: &[usize]) {
+        if reader.cells(record).len() != places.len() {
+            return;
+        }
+        self.any = true;
+        for (value, &place) in reader.values(bytes, record).zip(places) {
+            if let Some((_, facts)) = self.columns.get_mut(place).filter(|_| !settings.is_null(value)) {
+                facts.add(value.bytes);
+            }
+        }
+    }
+
+    fn schema(self) -> Schema {
+        let any = self.any;
+        let data_type = |facts: Facts| if any { facts.data_type() } else { DataType::Null };
+        Schema::new(self.columns.into_iter().map(|(name, facts)| Field::new(name, data_type(facts))).collect())
+    }
+}
+
+/// The columns that the messages of `input` suggest, beside those of `open`; they have the type null as long as there is
+/// no record but headers.
+///
+/// # Errors
+/// The header cannot be known.
+pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema, input: &Input<'_>) -> Result<Schema> {
+    let mut suggestion = Suggestion::default();
+    let named = Names::new(open.fields().iter().map(|field| field.name.clone()).collect());
+    let mut positional = match &settings.header {
+        Header::Names(names) => Some(Names::new(names.clone())),
+        Header::Given(_) => Some(named).filter(|named| named.len() > 0),
+    };
+    if let Some(names) = &positional {
+        suggestion.places(names);
+    }
+    let texts = Texts::new(input);
+    let (mut headers, mut header_reader) = (Attached::new(input), Reader::new(settings.style()?));
+    let mut attached: Option<Vec<usize>> = None;
+    for (message, from, to) in Texts::each(input) {
+        let (header, changed) = headers.of(message);
+        if changed && settings.header == Header::Given(true) {
+            let names = header.and_then(|header| Attached::names(&mut header_reader, header).ok());
+            attached = names.map(|names| suggestion.places(&names));
+        }
+        let text = texts.bytes.get(from..to).unwrap_or_default();
+        let read = texts.read(reader, from, to);
+        if let Err(failure) = read {
+            if positional.is_none() && header.is_none() && settings.header == Header::Given(true) {
+                torn_header(&failure, text)?;
+            }
+            continue;
+        }
+        let Ok(shape) =
+            shape(&settings.header, reader, texts.bytes, text.ends_with(b"\n"), header.is_some(), positional.as_ref())
+        else {
+            continue;
+        };
+        let (places, from) = match shape {
+            Shape::Nothing => continue,
+            Shape::Attached => (attached.clone().unwrap_or_default(), 0),
+            Shape::Positional => {
+                let names = positional.get_or_insert_with(|| Names::numbered(reader.cells(0).len()));
+                (suggestion.places(names), 0)
+            }
+            Shape::Headed => {
+                let Ok(names) = Names::read(reader.values(texts.bytes, 0)) else { continue };
+                let places = suggestion.places(&names);
+                for record in 1..reader.len() {
+                    if names.likeness(reader.values(texts.bytes, record)) == Likeness::Data {
+                        suggestion.add(settings, reader, texts.bytes, record, &places);
+                    }
+                }
+                if reader.len() == 1 {
+                    positional.get_or_insert(names);
+                }
+                continue;
+            }
+        };
+        for record in from..reader.len() {
+            suggestion.add(settings, reader, texts.bytes, record, &places);
+        }
+    }
+    Ok(suggestion.schema())
+}
+
+/// A line that should be the header and ends inside quotes stops everything: what follows would name the columns for good.
+fn torn_header(failure: &Failure, text: &[u8]) -> Result<()> {
+    match failure {
+        Failure::Torn(reason) if !text.contains(&b'\n') => Err(Error::config(format!(
+            "the header cannot be read: {reason}; or name the columns: `header: [id, name]`"
+        ))),
+        _ => Ok(()),
+    }
+}

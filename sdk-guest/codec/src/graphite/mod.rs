@@ -1,0 +1,167 @@
+//! `graphite`: lines `path value [time]`, whose paths templates take apart.
+//!
+//! Lines of one message that have time, measurement and tags in common are one row, a field each. Both values of a field that
+//! comes twice are kept: the n-th value of a field is in the n-th row of its point. Rows of a message are sorted by time.
+//! Values are numbers as Carbon takes them, so `+5`, `007`, `.5`, `nan` and `inf` too; times are seconds since 1970, exactly, and
+//! `-1` is the time of the message.
+
+mod points;
+mod settle;
+mod template;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::{
+    points::{Point, points},
+    template::Templates,
+};
+use crate::{
+    Coerce, Decode, Decoded, Error, Input, Result, Schema, Unknown,
+    columns::{Columns, Fault, Placed, Refusal, Rest, Source, Value},
+    messages,
+    number::Grammar,
+    reason::{Place, quote},
+};
+
+/// Settings of the `graphite` decoder; `S` is how a schema is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "GraphiteSettings")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
+pub struct Settings<S> {
+    /// How paths are taken apart, as in `servers.* .host.measurement.field* dc=eu`: a filter (without one it is a
+    /// default), the parts (`measurement`, `field`, a tag, or nothing to skip one; a last `measurement*` or `field*`
+    /// takes the rest) and tags to add. Where several filters match, the most specific one counts.
+    pub templates: Vec<String>,
+    /// What joins parts of the same name, as in `_`.
+    pub separator: String,
+    /// Tags of every row whose path and template have none of that name, as in `{dc: eu}`.
+    pub tags: BTreeMap<String, String>,
+    /// Columns and their types, as in `{time: "timestamp(s, UTC)", measurement: utf8, host: utf8, value: float64}`.
+    /// Without it: `time`, `measurement`, tags and fields of the first messages, which then stay.
+    pub schema: Option<S>,
+    /// What a tag or field outside the schema does to its message.
+    pub unknown: Unknown,
+    /// The column that `unknown: capture` adds, of JSON text: `{"host": "a", "usage": 7}`.
+    pub unknown_column: String,
+    /// The looser choices, each by its name and off unless said.
+    pub coerce: Coerce,
+}
+
+impl<S> Default for Settings<S> {
+    fn default() -> Self {
+        Self {
+            templates: vec!["measurement*".into()],
+            separator: ".".into(),
+            tags: BTreeMap::new(),
+            schema: None,
+            unknown: Unknown::default(),
+            unknown_column: "_unknown".into(),
+            coerce: Coerce::default(),
+        }
+    }
+}
+
+const SYNTAX: &str = "graphite.syntax";
+const TYPE: &str = "graphite.type";
+const UNKNOWN: &str = "graphite.unknown";
+/// Numbers as Python's `float` takes them.
+const NUMBERS: Grammar = Grammar { loose: true, blanks: false, words: true };
+
+/// A running decoder.
+#[derive(Debug)]
+pub struct Graphite {
+    templates: Templates,
+    columns: Option<Columns>,
+    settled: Settled,
+}
+
+/// What a schema does not say of the columns.
+#[derive(Clone, Debug)]
+struct Settled {
+    unknown: Unknown,
+    unknown_column: String,
+    coerce: Coerce,
+}
+
+impl Graphite {
+    /// A decoder that keeps to `schema`; without one the first sound messages settle it.
+    ///
+    /// # Errors
+    /// Templates that cannot work, or a column of a type that no value has.
+    pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
+        let Settings { templates, separator, tags, unknown, unknown_column, coerce, .. } = settings;
+        let templates = Templates::parse(templates, separator, tags).map_err(Error::Config)?;
+        let settled = Settled { unknown: *unknown, unknown_column: unknown_column.clone(), coerce: coerce.clone() };
+        let columns = schema.map(|schema| settled.columns(schema)).transpose()?;
+        Ok(Self { templates, columns, settled })
+    }
+}
+
+impl Settled {
+    fn columns(&self, schema: Schema) -> Result<Columns> {
+        Columns::new(schema, self.coerce.clone(), Rest::Unknown(self.unknown, self.unknown_column.clone()))
+    }
+}
+
+impl Decode for Graphite {
+    fn decode(&mut self, input: &Input<'_>) -> Result<Decoded> {
+        if self.columns.is_none() {
+            let schema = settle::schema(input, &self.templates);
+            self.columns = schema.map(|schema| self.settled.columns(schema)).transpose()?;
+        }
+        // Without one sound message there is no schema, and nothing but faults.
+        let mut none = Columns::new(Schema::default(), Coerce::default(), Rest::Unwanted)?;
+        let capture = self.settled.unknown == Unknown::Capture;
+        let columns = self.columns.as_mut().unwrap_or(&mut none);
+        let mut parts = Vec::new();
+        messages::each(input, |index, message, value| {
+            columns.begin();
+            let sent = input.timestamp_ms(index);
+            let rows = points(&self.templates, value, sent, &mut parts)
+                .and_then(|points| points.iter().try_for_each(|point| row(point, capture, columns)));
+            match rows {
+                Ok(()) => columns.commit(message),
+                Err(fault) => columns.fail(message, fault),
+            }
+        });
+        columns.finish()
+    }
+
+    fn schema(&self) -> Option<&Schema> {
+        self.columns.as_ref().map(Columns::schema)
+    }
+}
+
+fn row(point: &Point<'_>, capture: bool, columns: &mut Columns) -> std::result::Result<(), Fault> {
+    let refused = |refusal: Refusal| refusal.fault(TYPE, UNKNOWN);
+    // The time of the message is asked for by a column alone.
+    let time = point.time.as_ref().filter(|time| time.place != Place::Message || columns.find("time").is_some());
+    if let Some(time) = time {
+        columns.set("time", Value::Time(time.nanos), Source::new(time.written, time.place)).map_err(refused)?;
+    }
+    let place = point.place;
+    let measurement = &point.measurement;
+    columns.set("measurement", Value::Text(measurement), Source::new(measurement, place)).map_err(refused)?;
+    for (name, value) in &point.tags {
+        columns.set(name, Value::Text(value), Source::new(value, place)).map_err(refused)?;
+    }
+    let mut known = capture;
+    for field in &point.fields {
+        let value = Value::Word(field.value, NUMBERS);
+        let placed = columns.set(&field.name, value, Source::new(field.value, field.place)).map_err(refused)?;
+        known |= placed == Placed::Column;
+    }
+    if let (false, Some(first)) = (known, point.fields.first()) {
+        let reason = format!(
+            "none of the fields (the first is {}) has a column; declare `schema` with the columns you want",
+            quote(first.name.as_bytes())
+        );
+        return Err((TYPE, reason));
+    }
+    columns.end_row().map_err(refused)
+}
