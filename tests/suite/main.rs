@@ -15,6 +15,7 @@ mod deleting;
 mod exactly_once;
 mod files;
 mod first_plugin;
+mod json_core;
 mod nexmark;
 mod power_loss;
 mod producers;

@@ -18,14 +18,21 @@ impl TryFrom<Batch> for RecordBatch {
     type Error = Error;
 
     fn try_from(batch: Batch) -> Result<Self> {
-        let rows = batch.rows();
-        let schema = to::Schema::from(batch.schema());
-        let columns = schema.fields().iter().zip(batch.into_columns());
-        let columns = columns.map(|(field, column)| array(column, field.data_type())).collect::<Result<_>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        Self::try_new_with_options(Arc::new(schema), columns, &options)
-            .map_err(|error| Error::batch("batch.arrow", error.to_string()))
+        let schema = Arc::new(to::Schema::from(batch.schema()));
+        record_batch(batch, schema)
     }
+}
+
+/// `batch` as a record batch of `schema`, which is its own in Arrow's words.
+///
+/// # Errors
+/// Its columns are not of these types, or not sound.
+pub fn record_batch(batch: Batch, schema: to::SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
+    let columns = schema.fields().iter().zip(batch.into_columns());
+    let columns = columns.map(|(field, column)| array(column, field.data_type())).collect::<Result<_>>()?;
+    RecordBatch::try_new_with_options(schema, columns, &options)
+        .map_err(|error| Error::batch("batch.arrow", error.to_string()))
 }
 
 impl From<&Schema> for to::Schema {

@@ -36,6 +36,8 @@ pub mod text;
 pub mod time;
 pub mod unknown;
 
+#[cfg(feature = "arrow")]
+pub use self::arrow::record_batch;
 pub use self::{
     batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
     coerce::{BinaryText, Coerce, Epoch, Rounding},

@@ -6,6 +6,8 @@ use crate::{DataType, TimeUnit, number::NumberFault, time::TimeFault};
 
 /// Characters of a value that a reason shows.
 const SHOWN: usize = 40;
+/// Characters of a field's path.
+const PATH: usize = 120;
 
 /// Where in a message something stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +103,7 @@ impl Misfit {
     #[cold]
     pub fn reason(self, field: &str, data_type: &DataType, value: &[u8], place: Place) -> String {
         let (detail, wanted) = (self.detail(), wanted(data_type));
-        format!("{} must be {wanted}, not {}{detail},{place}", quote(field.as_bytes()), quote(value))
+        format!("{} must be {wanted}, not {}{detail},{place}", quote_field(field), quote(value))
             .trim_end_matches(',')
             .to_owned()
     }
@@ -111,8 +113,19 @@ impl Misfit {
 #[must_use]
 #[cold]
 pub fn quote(value: &[u8]) -> String {
+    show(value, SHOWN)
+}
+
+/// A field's path in backticks, escaped like a value; cut only where nobody would read on.
+#[must_use]
+#[cold]
+pub fn quote_field(path: &str) -> String {
+    show(path.as_bytes(), PATH)
+}
+
+fn show(value: &[u8], most: usize) -> String {
     let mut shown = String::from("`");
-    let (mut rest, mut left) = (value, SHOWN);
+    let (mut rest, mut left) = (value, most);
     while !rest.is_empty() && left > 0 {
         // A character has at most four bytes, so that no more is looked at than is shown.
         let window = rest.get(..4).unwrap_or(rest);

@@ -1,6 +1,6 @@
 //! Times and dates as RFC 3339 and ISO 8601 write them, exactly or not at all.
 //!
-//! Years are 0000 to 9999. A time without a zone is in UTC. A fraction finer than the unit is a fault unless it is zero; a leap
+//! Years are 1 to 9999, which is the calendar of SQL. A time without a zone is in UTC. A fraction finer than the unit is a fault unless it is zero; a leap
 //! second (`:60`) has no place in a column of times and is a fault, as are days that no calendar has. Nothing is shifted.
 
 use crate::{TimeUnit, coerce::Rounding};
@@ -136,14 +136,14 @@ impl Moment {
     }
 }
 
-/// Whether `count` units since 1970 are a time of the years 0000 to 9999, which every reader can print.
+/// Whether `count` units since 1970 are a time of the years 1 to 9999, which every reader can print.
 #[must_use]
 pub fn has_calendar(count: i64, unit: TimeUnit) -> bool {
     let seconds = count.div_euclid(i64::from(NANOS / nanos_of(unit)));
     (FIRST_DAY * DAY..(LAST_DAY + 1) * DAY).contains(&seconds)
 }
 
-/// Whether a number of days since 1970 is in the years 0000 to 9999.
+/// Whether a number of days since 1970 is in the years 1 to 9999.
 #[must_use]
 pub fn has_calendar_day(days: i64) -> bool {
     (FIRST_DAY..=LAST_DAY).contains(&days)
@@ -182,8 +182,8 @@ impl Clock {
 }
 
 const DAY: i64 = 86_400;
-/// 0000-01-01.
-const FIRST_DAY: i64 = -719_528;
+/// 0001-01-01.
+const FIRST_DAY: i64 = -719_162;
 /// 9999-12-31.
 const LAST_DAY: i64 = 2_932_896;
 const NANOS: u32 = 1_000_000_000;
@@ -301,7 +301,8 @@ mod tests {
         check("2021-07-21T06:00", Some(1_626_847_200_000));
         check("2000-02-29", Some(951_782_400_000));
         check("1969-12-31T23:59:59Z", Some(-1000));
-        check("0000-01-01T00:00:00Z", Some(-62_167_219_200_000));
+        check("0001-01-01T00:00:00Z", Some(-62_135_596_800_000));
+        check("0000-12-31T23:59:59Z", None);
         check("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999));
         for wrong in [
             "1900-02-29",
@@ -318,7 +319,7 @@ mod tests {
             "2021-07-21T06:00:00+02:60",
             "2021-7-21",
             "\0\0\0\0\0\0\0\0\0\0",
-            "0000-01-01T00:00:00+00:01",
+            "0001-01-01T00:00:00+00:01",
             "9999-12-31T23:59:59-00:01",
             "2021-07-21X06:00:00",
             "2021-07-21T06:00:00Zulu",

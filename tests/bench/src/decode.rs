@@ -14,6 +14,7 @@ use spout_codec::{
     Decode as _,
     batch::schema_text,
     json::{Json, Settings},
+    record_batch,
 };
 use spout_host::{data::Messages, plugin::Decoding, producer::SchemaText};
 
@@ -35,10 +36,14 @@ pub(crate) async fn run() -> Result<()> {
         return Ok(());
     };
     let text = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).take(BATCH).collect();
+    let mut text = lines.join(&b'\n');
+    text.push(b'\n');
     // Columns that arrow-json can read too: by its own inference.
     let schema = readable(&infer_json_schema(text.as_slice(), None)?.0);
     let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let batches = vec![text; 8];
+    // As many copies as a batch holds, as the host would pass them on.
+    let batches = vec![text.repeat((BATCH / lines.len().max(1)).max(1)); 4];
     measure(
         &format!("{name}, all columns"),
         &batches,
@@ -73,10 +78,9 @@ async fn measure(name: &str, batches: &[Vec<u8>], schema: &str) -> Result<()> {
     let task = sandbox::task(&spout_tests::root().join("plugins"), "json", &[("schema", schema)]).await?;
     let mut wasm = Decoding::open(task, "", "", None).await?;
     let mut native = Json::new(&Settings::<()>::default(), Some(schema_text::parse(schema)?), None)?;
-    let first = core(&mut native, host.first().context("a batch")?)?;
-    let types = first.schema();
+    let types: SchemaRef = Arc::new((&schema_text::parse(schema)?).into());
     for (text, messages) in batches.iter().zip(&host).take(2) {
-        let (ours, guest) = (core(&mut native, messages)?, wasm.decode(messages).await?.records);
+        let (ours, guest) = (core(&mut native, messages, &types)?, wasm.decode(messages).await?.records);
         ensure!(same(&ours, &peer(&types, text)?), "{name}: arrow-json came to other rows");
         ensure!(same(&ours, &guest), "{name}: the plugin came to other rows");
     }
@@ -87,7 +91,7 @@ async fn measure(name: &str, batches: &[Vec<u8>], schema: &str) -> Result<()> {
             ensure!(wasm.decode(messages).await?.records.num_rows() == messages.len(), "the plugin lost rows");
         }
         times[0].push(begun.elapsed());
-        let (done, time) = timed(|| host.iter().try_for_each(|messages| core(&mut native, messages).map(drop)));
+        let (done, time) = timed(|| host.iter().try_for_each(|messages| core(&mut native, messages, &types).map(drop)));
         done?;
         times[1].push(time);
         let (done, time) = timed(|| batches.iter().try_for_each(|text| peer(&types, text).map(drop)));
@@ -112,10 +116,10 @@ async fn measure(name: &str, batches: &[Vec<u8>], schema: &str) -> Result<()> {
 }
 
 /// What the host does natively: the core, and its columns as Arrow's, checked.
-fn core(json: &mut Json, messages: &Messages) -> Result<RecordBatch> {
+fn core(json: &mut Json, messages: &Messages, schema: &SchemaRef) -> Result<RecordBatch> {
     let decoded = json.decode(&messages.input())?;
     ensure!(decoded.faults.is_empty(), "{:?}", decoded.faults.first());
-    Ok(decoded.batch.try_into()?)
+    Ok(record_batch(decoded.batch, Arc::clone(schema))?)
 }
 
 fn peer(schema: &SchemaRef, text: &[u8]) -> Result<RecordBatch> {

@@ -6,7 +6,7 @@ use arrow::{
     array::RecordBatch,
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open};
+use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open, record_batch};
 
 use super::{Native, Rows};
 use crate::{
@@ -23,11 +23,13 @@ const SLICE: usize = 8192;
 pub(super) struct Core {
     name: &'static str,
     decoder: Box<dyn Decode>,
+    /// The columns of its batches, in its words and in Arrow's.
+    columns: Option<(spout_codec::Schema, SchemaRef)>,
 }
 
 impl Core {
     pub(super) fn new(name: &'static str, decoder: impl Decode + 'static) -> Self {
-        Self { name, decoder: Box::new(decoder) }
+        Self { name, decoder: Box::new(decoder), columns: None }
     }
 
     fn kernel(&self, rows: usize, error: impl std::fmt::Display) -> Error {
@@ -63,7 +65,7 @@ impl Native for Core {
             if let Some(advice) = self.decoder.take_advice() {
                 tracing::warn!(decoder = self.name, "{advice}");
             }
-            slices.add(from, &part, decoded).map_err(|error| self.kernel(count, error))?;
+            slices.add(from, &part, decoded, &mut self.columns).map_err(|error| self.kernel(count, error))?;
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
     }
@@ -91,7 +93,13 @@ struct Slices {
 }
 
 impl Slices {
-    fn add(&mut self, from: usize, input: &Input<'_>, decoded: spout_codec::Decoded) -> Result<(), spout_codec::Error> {
+    fn add(
+        &mut self,
+        from: usize,
+        input: &Input<'_>,
+        decoded: spout_codec::Decoded,
+        columns: &mut Option<(spout_codec::Schema, SchemaRef)>,
+    ) -> Result<(), spout_codec::Error> {
         let spout_codec::Decoded { batch, origins, faults, unknown } = decoded;
         let moved = |message: u32| message + u32::try_from(from).unwrap_or(u32::MAX);
         let rows = batch.rows();
@@ -119,7 +127,10 @@ impl Slices {
         }
         // Before a schema is settled there are no columns to put together, or none with a type.
         if !is_open(batch.schema()) {
-            self.batches.push(batch.try_into()?);
+            let known = columns.take().filter(|(schema, _)| schema.is(batch.schema()));
+            let (_, columns) =
+                columns.insert(known.unwrap_or_else(|| (batch.schema().clone(), Arc::new(batch.schema().into()))));
+            self.batches.push(record_batch(batch, Arc::clone(columns))?);
         }
         Ok(())
     }

@@ -185,12 +185,13 @@ impl ArrayBuilder {
     pub fn push_start(&mut self, from: &[u8], len: usize) -> bool {
         self.write_bytes(|bytes| {
             let end = bytes.len() + len;
-            match from.first_chunk::<16>() {
-                Some(chunk) if len <= 16 => {
-                    bytes.extend_from_slice(chunk);
+            // Copies whose length is known are a few instructions, others a call, which is dear in plugins.
+            match from.get(..len.next_multiple_of(16)).filter(|_| len <= 64) {
+                Some(rounded) => {
+                    rounded.as_chunks::<16>().0.iter().for_each(|chunk| bytes.extend_from_slice(chunk));
                     bytes.truncate(end);
                 }
-                _ => bytes.extend_from_slice(from.get(..len).unwrap_or_default()),
+                None => bytes.extend_from_slice(from.get(..len).unwrap_or_default()),
             }
             bytes.len() == end
         })

@@ -1,5 +1,7 @@
 //! Names and types of columns.
 
+use std::sync::Arc;
+
 use crate::{Error, Result};
 
 /// Unit of a time.
@@ -77,17 +79,23 @@ impl Field {
     }
 }
 
-/// The columns of a batch, in order.
+/// The columns of a batch, in order. A clone is cheap: every batch has one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Schema {
-    fields: Vec<Field>,
+    fields: Arc<[Field]>,
 }
 
 impl Schema {
     /// A schema of these columns.
     #[must_use]
     pub fn new(fields: Vec<Field>) -> Self {
-        Self { fields }
+        Self { fields: fields.into() }
+    }
+
+    /// Whether `other` is this very schema, or a clone of it.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.fields, &other.fields)
     }
 
     /// The columns.

@@ -1,7 +1,7 @@
 //! `json`: one JSON object a message becomes one row.
 //!
 //! A message is read once, by a schema, straight into columns: no tree, no index of the message, nothing allocated for a
-//! row. Keys are compared where the last message had them ([`plan`]), strings are searched eight bytes at a time, and what
+//! row. Keys are compared where the last message had them ([`plan`]), strings are searched sixteen bytes at a time, and what
 //! nobody wants is passed over without being built, though checked as strictly as the rest ([`scan`]).
 //!
 //! Why not simd-json or sonic-rs: both first build something for a whole message (a tape, a tree) and read it again; both
@@ -20,7 +20,7 @@
 //! | decimal128 | numbers whose digits it keeps, all of them |
 //! | boolean | `true`, `false` |
 //! | utf8 | texts; anything else as its JSON text, byte for byte: `{"a": 1}` |
-//! | timestamp | texts as RFC 3339 has them; whole numbers count the column's unit since 1970; years 0000 to 9999 |
+//! | timestamp | texts as RFC 3339 has them; whole numbers count the column's unit since 1970; years 1 to 9999 |
 //! | date32, date64, time32, time64 | `"2026-01-31"`, `"12:00:00.5"`; whole numbers count the column's unit |
 //! | duration | whole numbers of the column's unit |
 //! | binary, fixed-binary | texts of hexadecimal digits, or as `coerce.binary` says |

@@ -25,12 +25,13 @@ pub(super) struct Scanner<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Likely {
     /// Empty where it cannot be compared like that.
-    text: Vec<u8>,
+    text: Box<[u8]>,
     /// Its first eight bytes, those there are.
     first: u64,
     mask: u64,
-    /// Its last eight bytes, where it has more than eight.
+    /// Its last eight bytes, or the same where it has fewer, and where they begin.
     last: u64,
+    last_at: usize,
 }
 
 impl Likely {
@@ -43,8 +44,10 @@ impl Likely {
         let mut first = [0; 8];
         first.iter_mut().zip(&text).for_each(|(to, from)| *to = *from);
         let mask = if text.len() < 8 { (1 << (8 * text.len())) - 1 } else { u64::MAX };
-        let last = text.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
-        Self { text, first: u64::from_le_bytes(first), mask, last }
+        let first = u64::from_le_bytes(first);
+        let last = text.last_chunk().map_or(first, |last| u64::from_le_bytes(*last));
+        let last_at = text.len().saturating_sub(8);
+        Self { text: text.into(), first, mask, last, last_at }
     }
 
     /// Never again the key that is next.
@@ -194,16 +197,15 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     pub(super) fn take_key(&mut self, key: &Likely) -> bool {
         let length = key.text.len();
-        let is = match self.word(self.at) {
-            Some(word) => {
-                word & key.mask == key.first
+        let is = match (self.word(self.at), self.word(self.at + key.last_at)) {
+            // One branch for both words: keys differ in length, so that more would be guessed wrong.
+            (Some(first), Some(last)) => {
+                ((first ^ key.first) | (last ^ key.last)) & key.mask == 0
                     && self.at + length <= self.bytes.len()
-                    && (length <= 8
-                        || self.word(self.at + length - 8).is_some_and(|word| word == key.last)
-                            && (length <= 16
-                                || self.bytes.get(self.at + 8..self.at + length - 8) == key.text.get(8..length - 8)))
+                    && (length <= 16
+                        || self.bytes.get(self.at + 8..self.at + length - 8) == key.text.get(8..length - 8))
             }
-            None => self.rest().starts_with(&key.text),
+            _ => self.rest().starts_with(&key.text),
         };
         let is = is && length > 0;
         self.at += if is { length } else { 0 };
@@ -389,11 +391,55 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes over one value and checks it, `level` deep already; its text.
+    #[inline]
     pub(super) fn skip(&mut self, level: usize) -> Scanned<&'a [u8]> {
-        self.peek();
+        let first = self.peek();
         let from = self.at;
-        self.pass(level)?;
+        match first {
+            b'{' | b'[' => self.pass(level)?,
+            first => self.pass_scalar(first)?,
+        }
         Ok(self.since(from))
+    }
+
+    /// Passes over the string, number or word that is next.
+    #[inline(always)]
+    fn pass_scalar(&mut self, first: u8) -> Scanned<()> {
+        match first {
+            b'"' => self.pass_string(),
+            b'-' | b'0'..=b'9' => self.number().map(|_| ()),
+            b't' if self.take_all(b"true") => Ok(()),
+            b'f' if self.take_all(b"false") => Ok(()),
+            b'n' if self.take_all(b"null") => Ok(()),
+            _ => self.wrong("expected a value"),
+        }
+    }
+
+    /// Passes over the string whose quote is next.
+    #[inline(always)]
+    fn pass_string(&mut self) -> Scanned<()> {
+        let from = self.at + 1;
+        let end = self.find_special(from);
+        match self.bytes.get(end) {
+            Some(b'"') => {
+                self.at = end + 1;
+                Ok(())
+            }
+            _ => self.string_far(from, end).map(|_| ()),
+        }
+    }
+
+    /// Passes over a key and its colon.
+    #[inline(always)]
+    fn pass_key(&mut self) -> Scanned<()> {
+        if self.peek() != b'"' {
+            return self.wrong("expected a string");
+        }
+        self.pass_string()?;
+        match self.take(b':') {
+            true => Ok(()),
+            false => self.wrong("expected `:`"),
+        }
     }
 
     /// Passes over one value without recursion, which a sender could drive.
@@ -402,15 +448,6 @@ impl<'a> Scanner<'a> {
         let mut depth = 0;
         'value: loop {
             match self.peek() {
-                b'"' => {
-                    self.string()?;
-                }
-                b'-' | b'0'..=b'9' => {
-                    self.number()?;
-                }
-                b't' if self.take_all(b"true") => {}
-                b'f' if self.take_all(b"false") => {}
-                b'n' if self.take_all(b"null") => {}
                 open @ (b'{' | b'[') => {
                     let object = open == b'{';
                     if level + depth >= self.depth {
@@ -423,19 +460,19 @@ impl<'a> Scanner<'a> {
                         }
                         depth += 1;
                         if object {
-                            self.key()?;
+                            self.pass_key()?;
                         }
                         continue 'value;
                     }
                 }
-                _ => return self.wrong("expected a value"),
+                first => self.pass_scalar(first)?,
             }
             // A value is over, and with it as many of those around it as end here.
             while depth > 0 {
                 let object = kinds.get((depth - 1) / 64).is_some_and(|word| word >> ((depth - 1) % 64) & 1 == 1);
                 if self.more(if object { b'}' } else { b']' })? {
                     if object {
-                        self.key()?;
+                        self.pass_key()?;
                     }
                     continue 'value;
                 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::{
     DataType, RowFault,
-    reason::{Misfit, Place, quote},
+    reason::{Misfit, Place, quote, quote_field},
 };
 
 /// What is wrong with one message; boxed, so that what goes right stays small.
@@ -117,7 +117,7 @@ impl Wrong {
 
 impl Why {
     fn explain(self, path: &str, at: usize) -> (&'static str, String) {
-        let field = quote(path.as_bytes());
+        let field = quote_field(path);
         match self {
             Self::Misfit(misfit, data_type, text) => {
                 ("json.type", misfit.reason(path, &data_type, &text, Place::Byte(at)))
