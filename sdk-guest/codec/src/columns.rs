@@ -109,7 +109,7 @@ pub(crate) struct Columns {
     faults: Vec<RowFault>,
     counter: Option<Counter>,
     /// Slots of the counter, by name.
-    slots: HashMap<String, Option<u32>>,
+    slots: HashMap<String, u32>,
     /// The column of what has none.
     capture: Option<usize>,
     /// What it gets in the current row, as JSON.
@@ -220,8 +220,8 @@ impl Columns {
             Some(slot) => *slot,
             None => {
                 let slot = counter.slot(name.to_owned());
-                // Names without a slot are not kept, so that there is an end to them.
-                if slot.is_some() {
+                // There is an end to the names that are kept without a slot of their own.
+                if slot != 0 || counter.learns(name.as_bytes()) {
                     self.slots.insert(name.to_owned(), slot);
                 }
                 slot
