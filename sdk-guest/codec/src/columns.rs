@@ -220,8 +220,8 @@ impl Columns {
             Some(slot) => *slot,
             None => {
                 let slot = counter.slot(name.to_owned());
-                // Names without a slot are not kept, so that there is an end to them.
-                if slot != 0 {
+                // There is an end to the names that are kept without a slot of their own.
+                if slot != 0 || counter.learns(name.as_bytes()) {
                     self.slots.insert(name.to_owned(), slot);
                 }
                 slot

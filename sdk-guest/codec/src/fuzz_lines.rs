@@ -282,9 +282,7 @@ pub(crate) fn cuts(seed: u64) {
             0 => Box::new(Influx::new(&influx::Settings::<()>::default(), None).unwrap()),
             _ => Box::new(Graphite::new(&graphite::Settings::<()>::default(), None).unwrap()),
         };
-        let syntax = |verdict: &Verdict| {
-            verdict.1.clone().filter(|(code, _)| code.ends_with(".syntax"))
-        };
+        let syntax = |verdict: &Verdict| verdict.1.clone().filter(|(code, _)| code.ends_with(".syntax"));
         for (ours, theirs) in call(&mut *settling, 0, count).iter().zip(&whole) {
             assert_eq!(syntax(ours), syntax(theirs), "seed {seed}");
         }

@@ -134,6 +134,7 @@ fn batch(records: RecordBatch, start: u64) -> Batch {
         dead: Vec::new(),
         late: Vec::new(),
         unknown: Vec::new(),
+        counts: Default::default(),
     }
 }
 

@@ -62,7 +62,9 @@ pub(super) fn fit(cell: Cell, to: &DataType, at: &str, coerce: &Coerce) -> Resul
         | (cell @ Cell::Text(_), DataType::Utf8 | DataType::LargeUtf8)
         | (cell @ Cell::Bytes(_), DataType::Binary | DataType::LargeBinary)
         | (cell @ Cell::Float(_), DataType::Float64) => cell,
-        (Cell::Float(number), DataType::Float32) if number.is_infinite() || (number as f32).is_finite() || number.is_nan() => {
+        (Cell::Float(number), DataType::Float32)
+            if number.is_infinite() || (number as f32).is_finite() || number.is_nan() =>
+        {
             Cell::Float(number)
         }
         (Cell::Int(number), DataType::Float64) if (number as f64) as i128 == number => Cell::Float(number as f64),

@@ -118,13 +118,17 @@ async fn syslog_has_two_formats() {
     check(r#"{"type":"syslog"}"#, &lines, &rows[..1], &unread).await;
     let set = rows[1].replace("2023", "2001");
     check(r#"{"type":"syslog","year":2001}"#, &lines, &[rows[0], &set], &[(12, "syslog.syntax")]).await;
-    let spec = r#"{"type":"syslog","structuredData":"map","timezone":"+02:00","schema":{"timestamp":"timestamp(s, UTC)","structured_data":"map(utf8, utf8)"}}"#;
+    let spec = r#"{"type":"syslog","structuredData":"map","timezone":"+02:00","coerce":{"roundTimes":"down"},"schema":{"timestamp":"timestamp(s, UTC)","structured_data":"map(utf8, utf8)"}}"#;
     // A message of December that arrived in January is of the year before.
     let rows = [
         r#"{"timestamp":"2003-10-11T22:14:15Z","structured_data":{"ex@1.k":"v","ex@1.q":"\"x\"","e2.a":"b"}}"#,
         r#"{"timestamp":"2023-12-31T21:14:15Z"}"#,
     ];
-    check_at(january, spec, &[lines[0], "<34>Dec 31 23:14:15 mymachine su: x"], &rows, &[]).await;
+    let messages = [lines[0], "<34>Dec 31 23:14:15 mymachine su: x"];
+    check_at(january, spec, &messages, &rows, &[]).await;
+    // Nothing is cut off unless that is said.
+    let exact = spec.replace(r#""coerce":{"roundTimes":"down"},"#, "");
+    check_at(january, &exact, &messages, &rows[1..], &[(10, "syslog.type")]).await;
 }
 
 #[test]
