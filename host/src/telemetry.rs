@@ -7,6 +7,8 @@ use std::{
 
 use tracing_subscriber::{EnvFilter, fmt};
 
+use crate::terminal;
+
 /// How much is logged where `SPOUT_LOG` does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Volume {
@@ -26,8 +28,15 @@ pub fn start(json: bool, volume: Volume) {
         Volume::Verbose => "info,spout_host=debug",
     };
     let filter = EnvFilter::try_from_env("SPOUT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let lines =
-        fmt().with_env_filter(filter).with_writer(|| Lines).with_ansi(io::stderr().is_terminal()).with_target(false);
+    let colours = io::stderr().is_terminal();
+    let written = if json {
+        Written::Json
+    } else if colours {
+        Written::Coloured
+    } else {
+        Written::Plain
+    };
+    let lines = fmt().with_env_filter(filter).with_writer(move || Lines(written)).with_ansi(colours).with_target(false);
     let started = if json { lines.json().try_init() } else { lines.compact().try_init() };
     drop(started);
 }
@@ -41,13 +50,34 @@ pub fn around(around: impl Fn(&mut dyn FnMut()) + Send + 'static) {
     *AROUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(around));
 }
 
+/// How log lines are written.
+#[derive(Clone, Copy, Debug)]
+enum Written {
+    Json,
+    Plain,
+    Coloured,
+}
+
+impl Written {
+    /// The line with nothing in it that misleads a terminal.
+    fn safe(self, line: &str) -> String {
+        match self {
+            Self::Json => terminal::json(line).into_owned(),
+            Self::Plain => terminal::text(line).into_owned(),
+            // Colours begin with an escape; one that comes from outside was spelled out when the line was made.
+            Self::Coloured => line.split('\u{1b}').map(terminal::text).collect::<Vec<_>>().join("\u{1b}"),
+        }
+    }
+}
+
 /// Standard error, one line at a time.
-struct Lines;
+struct Lines(Written);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let line = self.0.safe(&String::from_utf8_lossy(bytes));
         let mut written = Ok(bytes.len());
-        let mut write = || written = io::stderr().write_all(bytes).map(|()| bytes.len());
+        let mut write = || written = io::stderr().write_all(line.as_bytes()).map(|()| bytes.len());
         match AROUND.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(around) => around(&mut write),
             None => write(),
@@ -57,5 +87,18 @@ impl Write for Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_misleads_no_terminal() {
+        let line = "\u{1b}[33m WARN\u{1b}[0m a\rb \u{202e}c\u{9b}2J\n";
+        assert_eq!(Written::Coloured.safe(line), "\u{1b}[33m WARN\u{1b}[0m a\\rb \\u{202e}c\\u{9b}2J\n");
+        assert_eq!(Written::Plain.safe("a\u{1b}[2J\n"), "a\\u{1b}[2J\n");
+        assert_eq!(Written::Json.safe("{\"a\":\"\u{202e}\"}\n"), "{\"a\":\"\\u202e\"}\n");
     }
 }

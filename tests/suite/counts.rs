@@ -119,6 +119,24 @@ fn a_run_whose_messages_all_failed_says_so_and_can_exit_with_1() -> Result<()> {
 }
 
 #[test]
+fn keys_that_no_column_is_for_are_counted_by_name_and_warned_of_once() -> Result<()> {
+    let lines: String = (0..300).map(|id| format!("{{\"id\":{id},\"colour\":1,\"deep\":{{\"x\":2}}}}\n")).collect();
+    let site = site("a", &lines, "")?;
+    let text = std::fs::read_to_string(site.path().join("a.yaml"))?;
+    site.write("a.yaml", text.replace("/t/}", "/t/, flush: {rows: 100, time: 1h}}"))?;
+    let output = site.run(&["run", "a.yaml", "--until", "ended"])?;
+    let (out, err) = texts(&output);
+    ensure!(output.status.success() && err.matches("key=\"colour\"").count() == 1, "{out}{err}");
+    let commits = site.json(&["list", "commit", "a"])?;
+    let met = |commit: &Value| commit.pointer("/unknown/names/colour").and_then(Value::as_u64).unwrap_or_default();
+    ensure!(commits.iter().map(met).sum::<u64>() == 300, "{commits:?}");
+    ensure!(commits.iter().filter(|commit| met(commit) == 100).count() == 3, "{commits:?}");
+    let shown = site.ok(&["inspect", "commit", "a@master~1"])?;
+    ensure!(shown.contains("unknown keys") && shown.contains("colour (100)") && shown.contains("deep"), "{shown}");
+    Ok(())
+}
+
+#[test]
 fn an_error_is_said_once() -> Result<()> {
     let site = site("a", "{\"id\":1}\nx\n", "errors: {decode: fail}")?;
     let output = site.run(&["run", "a.yaml", "--until", "ended"])?;

@@ -29,6 +29,7 @@ use crate::{
     pipeline::{Host, Links, Parts, RunOptions, Until, Update},
     repo::Store,
     spec::{Loaded, load_all},
+    terminal,
 };
 
 /// Run pipelines until they are stopped; Ctrl-C commits what was taken and stops.
@@ -200,7 +201,7 @@ impl Watch<'_> {
             self.dead_letters += counts.dead_letters;
             if let Some(text) = fates::all_failed(pipeline, counts, reasons).filter(|_| !self.printer.json()) {
                 // Nobody is left to warn if standard error is closed.
-                self.progress.aside(|| drop(writeln!(io::stderr(), "warning: {text}")));
+                self.progress.aside(|| drop(writeln!(io::stderr(), "warning: {}", terminal::plain(&text))));
             }
         }
         Ok(())

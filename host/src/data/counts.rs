@@ -103,6 +103,8 @@ impl UnknownKeys {
     pub const MOST: usize = 100;
     /// Bytes of a name.
     const LONGEST: usize = 200;
+    /// What decoders call those that they do not tell apart.
+    const OTHERS: &str = "(others)";
 
     /// Whether none was met.
     #[must_use]
@@ -113,7 +115,7 @@ impl UnknownKeys {
     /// Counts a key that was met `times`.
     pub fn meet(&mut self, name: &str, times: u64) {
         let name = name.get(..name.floor_char_boundary(Self::LONGEST)).unwrap_or(name);
-        match self.names.len() < Self::MOST || self.names.contains_key(name) {
+        match name != Self::OTHERS && (self.names.len() < Self::MOST || self.names.contains_key(name)) {
             true => add(&mut self.names, name, times),
             false => self.others += times,
         }
@@ -174,5 +176,7 @@ mod tests {
         both.add(&keys);
         assert_eq!((both.names.len(), both.others), (100, 1802));
         assert!(both.names.keys().all(|name| name.len() <= 200));
+        both.meet("(others)", 3);
+        assert_eq!((both.names.len(), both.others), (100, 1805));
     }
 }

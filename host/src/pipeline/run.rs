@@ -384,7 +384,7 @@ impl<'a> Run<'a> {
             tracing::warn!(
                 pipeline,
                 key,
-                "messages have a key that no column is for: its values are left out; `unknown` of the decoder says otherwise"
+                "messages have a key that no column is for; `unknown` of the decoder says what becomes of its values"
             );
         }
         self.seen.add(&counts);
