@@ -21,7 +21,7 @@ struct Suggestion {
 
 impl Suggestion {
     /// Where each of `names` is among the columns; new ones are added.
-    fn places(&mut self, names: &Names) -> Vec<usize> {
+    fn places(&mut self, names: &Names) -> Vec<Option<usize>> {
         let mut place = |name: &str| match self.places.get(name) {
             Some(&place) => place,
             None => {
@@ -31,19 +31,49 @@ impl Suggestion {
                 place
             }
         };
-        names.iter().map(&mut place).collect()
+        names.iter().map(|name| Some(place(name))).collect()
     }
 
-    fn add(&mut self, settings: &Settings<()>, reader: &Reader, bytes: &[u8], record: usize, places: &[usize]) {
+    /// The same for a header among others: new columns are added only to those of other headers. `None` if it names none of
+    /// the columns that there are, and so is a fault.
+    fn places_of_header(&mut self, names: &Names, positional: bool) -> Option<Vec<Option<usize>>> {
+        let known: Vec<Option<usize>> = names.iter().map(|name| self.places.get(name).copied()).collect();
+        match self.columns.is_empty() || known.iter().any(Option::is_some) {
+            true if positional => Some(known),
+            true => Some(self.places(names)),
+            false => None,
+        }
+    }
+
+    fn add(&mut self, settings: &Settings<()>, reader: &Reader, bytes: &[u8], record: usize, places: &[Option<usize>]) {
         if reader.cells(record).len() != places.len() {
             return;
         }
         self.any = true;
-        for (value, &place) in reader.values(bytes, record).zip(places) {
-            if let Some((_, facts)) = self.columns.get_mut(place).filter(|_| !settings.is_null(value)) {
+        for (value, place) in reader.values(bytes, record).zip(places) {
+            let column = place.and_then(|place| self.columns.get_mut(place));
+            if let Some((_, facts)) = column.filter(|_| !settings.is_null(value)) {
                 facts.add(value.bytes);
             }
         }
+    }
+
+    /// Adds the records of a document, whose first one names its columns; the names, if it has them.
+    fn add_document(
+        &mut self,
+        settings: &Settings<()>,
+        reader: &Reader,
+        bytes: &[u8],
+        positional: bool,
+    ) -> Option<Names> {
+        let names = Names::read(reader.values(bytes, 0)).ok()?;
+        let places = self.places_of_header(&names, positional)?;
+        for record in 1..reader.len() {
+            if names.likeness(reader.values(bytes, record)) == Likeness::Data {
+                self.add(settings, reader, bytes, record, &places);
+            }
+        }
+        Some(names)
     }
 
     fn schema(self) -> Schema {
@@ -70,12 +100,13 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
     }
     let texts = Texts::new(input);
     let (mut headers, mut header_reader) = (Attached::new(input), Reader::new(settings.style()?));
-    let mut attached: Option<Vec<usize>> = None;
+    let mut attached = Vec::new();
     for (message, from, to) in Texts::each(input) {
         let (header, changed) = headers.of(message);
         if changed && settings.header == Header::Given(true) {
             let names = header.and_then(|header| Attached::names(&mut header_reader, header).ok());
-            attached = names.map(|names| suggestion.places(&names));
+            attached =
+                names.and_then(|names| suggestion.places_of_header(&names, positional.is_some())).unwrap_or_default();
         }
         let text = texts.bytes.get(from..to).unwrap_or_default();
         let read = texts.read(reader, from, to);
@@ -90,29 +121,25 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
         else {
             continue;
         };
-        let (places, from) = match shape {
+        let named;
+        let places = match shape {
             Shape::Nothing => continue,
-            Shape::Attached => (attached.clone().unwrap_or_default(), 0),
+            Shape::Attached => &attached,
             Shape::Positional => {
                 let names = positional.get_or_insert_with(|| Names::numbered(reader.cells(0).len()));
-                (suggestion.places(names), 0)
+                named = suggestion.places(names);
+                &named
             }
             Shape::Headed => {
-                let Ok(names) = Names::read(reader.values(texts.bytes, 0)) else { continue };
-                let places = suggestion.places(&names);
-                for record in 1..reader.len() {
-                    if names.likeness(reader.values(texts.bytes, record)) == Likeness::Data {
-                        suggestion.add(settings, reader, texts.bytes, record, &places);
-                    }
-                }
-                if reader.len() == 1 {
+                let names = suggestion.add_document(settings, reader, texts.bytes, positional.is_some());
+                if let (1, Some(names)) = (reader.len(), names) {
                     positional.get_or_insert(names);
                 }
                 continue;
             }
         };
-        for record in from..reader.len() {
-            suggestion.add(settings, reader, texts.bytes, record, &places);
+        for record in 0..reader.len() {
+            suggestion.add(settings, reader, texts.bytes, record, places);
         }
     }
     Ok(suggestion.schema())

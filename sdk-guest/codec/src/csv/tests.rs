@@ -145,6 +145,9 @@ fn columns_go_by_the_names_of_each_documents_header() {
     assert_eq!(told(&decode(&mut csv, &Messages::new(&["5", "id,y\n6,z\n"])), 2).0[0], "0: id=5 rest=∅");
     // Without a schema the headers of the first messages come together.
     check("{}", &["a,b\n1,2\n", "c,a\nx,3\n"], &["0: a=1 b=2 c=∅", "1: a=3 b=∅ c=\"x\""], &[]);
+    // One that shares no name is no header of theirs, and one beside a header that stands alone adds nothing to it.
+    check("{}", &["a,b\n1,2\n", "4,x\n5,y"], &["0: a=1 b=2"], &[(1, "csv.header")]);
+    check("{}", &["a,b", "a,c\n1,2\n", "3,4"], &["1: a=1 b=∅", "2: a=3 b=4"], &[]);
 }
 
 #[test]
