@@ -24,7 +24,9 @@ use crate::{
 What a branch, a tag, or a commit that is kept leads to stays; how much history is kept is set by `spout update repo`. What
 is younger than --min-age stays too, so that nobody who is just putting files or committing has to begin again. Versions and
 copies of Delta tables go with the commits they are of. Of deleted rows no byte is left after
-  spout delete file events@master:/t/a.parquet && spout update repo events --keep 1 && spout gc events --min-age 0s")]
+  spout delete file events@master:/t/a.parquet
+  spout update repo events --keep 1
+  spout gc events --min-age 0s")]
 pub(super) struct Gc {
     /// Only this repo.
     repo: Option<String>,
