@@ -104,5 +104,3 @@ register! {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod torture;

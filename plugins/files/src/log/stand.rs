@@ -1,0 +1,312 @@
+//! Finds the place that a position says, in whatever file it is now, and says what cannot be found.
+
+use std::rc::Rc;
+
+use spout_guest::{Error, Position, Result, now, pause, warn};
+
+use super::{Closed, Log};
+use crate::{
+    disk::Stat,
+    family::{Member, UNPACK, unreadable},
+    mark::{Content as _, Mark, Places},
+    names::{Packing, matches, number},
+    reading::Reading,
+    text::Text,
+};
+
+/// Looks for a file that must be somewhere: it may be between two names just now.
+const TRIES: u32 = 4;
+
+impl Log {
+    /// The position after the last whole line there is.
+    pub(crate) fn end(&mut self) -> Result<Position> {
+        self.reset(0);
+        for member in self.family.members()? {
+            let Some((mut text, stat)) = self.family.open(&member)? else { continue };
+            let failed = |error| unreadable(&member.path, &error);
+            let ends = !self.settings.follow || !member.name.live || self.settings.whole;
+            let length = match text.length().map_err(failed)? {
+                Some(length) => length,
+                None => match unpack(&mut text, u64::MAX) {
+                    Ok(()) => text.length().map_err(failed)?.unwrap_or(0),
+                    // What it is will show when it is complete.
+                    Err(_) => continue,
+                },
+            };
+            let at = if ends { length } else { line_before(&mut text, length).map_err(failed)? };
+            if member.name.live {
+                self.offset = at;
+            }
+            if at > 0 {
+                let mark = Mark::of(&mut text, at, stat.hints).map_err(failed)?;
+                self.stand(&member, text, mark, ends)?;
+            }
+        }
+        Ok(self.position())
+    }
+
+    /// The position of the first line that begins at `offset` or after it, counted over the files in their order.
+    pub(crate) fn at_or_after(&mut self, offset: u64) -> Result<Position> {
+        match self.stand_at_offset(offset) {
+            Err(Error::OutOfRange { latest, .. }) => return Ok(latest),
+            stood => stood?,
+        }
+        if let Some(reading) = self.readings.first_mut().filter(|reading| reading.at() > 0 && !self.settings.whole) {
+            let (at, path) = (reading.at(), reading.path.clone());
+            let next = line_after(reading.text(), at).map_err(|error| unreadable(&path, &error))?;
+            let mut reading = self.readings.remove(0);
+            let hints = reading.hints();
+            let mark = Mark::of(reading.text(), next, hints).map_err(|error| unreadable(&path, &error))?;
+            self.offset += next - at;
+            self.readings.insert(0, self.reopened(reading, &mark)?);
+        }
+        Ok(self.position())
+    }
+
+    fn reopened(&self, mut reading: Reading, mark: &Mark) -> Result<Reading> {
+        let member = Member { path: reading.path.clone(), name: reading.name.clone(), stat: self.stat(&mut reading)? };
+        let Some((text, stat)) = self.family.open(&member)? else { return Ok(reading) };
+        let resumed = Reading::resume(member.path, member.name, text, stat.hints, mark);
+        resumed.map_err(|error| unreadable(&reading.path, &error))
+    }
+
+    fn stat(&self, reading: &mut Reading) -> Result<Stat> {
+        let path = reading.path.clone();
+        reading.text().stat().map_err(|error| unreadable(&path, &error))
+    }
+
+    /// Makes sure that what comes next is what stands at `start`.
+    pub(super) fn stand_at(&mut self, start: &Position) -> Result<()> {
+        let Some(token) = &start.token else { return self.stand_at_offset(start.offset) };
+        self.reset(start.offset);
+        let Some(places) = Places::read(token) else {
+            return Err(Error::fatal("files.token", format!("the position of {} cannot be read", self.family.log)));
+        };
+        self.closed = places.closed.into_iter().map(Closed::from).collect();
+        let mut missing = places.open;
+        self.known = missing.iter().chain(self.closed.iter().map(|one| &one.mark)).map(|one| one.hints.modified).max();
+        for tried in 0..TRIES {
+            let members = self.family.members()?;
+            let strangers = if tried > 0 { self.family.strangers()? } else { Vec::new() };
+            let mut still = Vec::new();
+            for mark in missing {
+                let taken = self.inodes();
+                match self.family.find(&mark, members.iter().chain(&strangers), &taken)? {
+                    Some((member, text)) => {
+                        if member.stat.hints.inode != mark.hints.inode && self.is_there(&mark, &members) {
+                            copied(&self.family.log, &member, mark.seen);
+                        }
+                        self.stand(&member, text, mark, false)?;
+                    }
+                    None => still.push(mark),
+                }
+            }
+            missing = still;
+            if missing.is_empty() {
+                break;
+            }
+            pause(self.tempo.look);
+        }
+        self.find_grown()?;
+        for mark in missing {
+            self.lost(&mark, &self.family.log.clone(), true)?;
+        }
+        self.last = Some(start.clone());
+        Ok(())
+    }
+
+    /// Whether the file that `mark` was made in is still there, whatever it holds now.
+    fn is_there(&self, mark: &Mark, members: &[Member]) -> bool {
+        let live = self.family.disk.stat(&self.family.log).ok().map(|stat| stat.hints.inode);
+        members.iter().map(|one| one.stat.hints.inode).chain(live).any(|inode| inode == mark.hints.inode)
+    }
+
+    /// Goes on in files that were read to their end, then moved out of the log, and have more now.
+    fn find_grown(&mut self) -> Result<()> {
+        let members = self.family.members()?;
+        let gone = |mark: &Mark| !members.iter().any(|one| one.stat.hints.inode == mark.hints.inode);
+        if !self.closed.iter().any(|one| gone(&one.mark)) {
+            return Ok(());
+        }
+        let strangers = self.family.strangers()?;
+        for closed in std::mem::take(&mut self.closed) {
+            let mark = closed.mark;
+            let grown = |one: &&Member| one.stat.hints.inode == mark.hints.inode && one.stat.length > mark.at;
+            let theirs = strangers.iter().filter(|one| gone(&mark) && grown(one));
+            match self.family.find(&mark, theirs, &self.inodes())? {
+                Some((member, text)) => self.stand(&member, text, mark, false)?,
+                None => self.closed.push(Closed::from(mark)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Stands at `offset`, counted over the files in their order.
+    fn stand_at_offset(&mut self, offset: u64) -> Result<()> {
+        self.reset(offset);
+        let mut left = offset;
+        let members = if offset > 0 { self.family.members()? } else { Vec::new() };
+        for member in members {
+            if left == 0 {
+                break;
+            }
+            if !matches(&self.settings.pattern, &member.path) {
+                continue;
+            }
+            let Some((mut text, stat)) = self.family.open(&member)? else { continue };
+            let failed = |error| unreadable(&member.path, &error);
+            unpack(&mut text, left).map_err(failed)?;
+            let length = text.length().map_err(failed)?.unwrap_or(left);
+            let at = left.min(length);
+            let mark = Mark::of(&mut text, at, stat.hints).map_err(failed)?;
+            left -= at;
+            // At the end of a file that goes on in another one, or at its very end.
+            self.stand(&member, text, mark, left > 0 && at == length)?;
+        }
+        if left > 0 {
+            // Beyond what there is: what a file has there, nobody can say.
+            let latest = self.end()?;
+            let earliest = Position { offset: 0, token: None };
+            return Err(Error::OutOfRange { earliest, latest });
+        }
+        Ok(())
+    }
+
+    pub(super) fn stand(&mut self, member: &Member, text: Text, mark: Mark, closed: bool) -> Result<()> {
+        if closed {
+            let mut mark = mark;
+            mark.named = number(&member.path);
+            self.closed.push(Closed::from(mark));
+            return Ok(());
+        }
+        let (path, name) = (member.path.clone(), member.name.clone());
+        let resumed = Reading::resume(path, name, text, member.stat.hints, &mark);
+        self.readings.push(resumed.map_err(|error| unreadable(&member.path, &error))?);
+        Ok(())
+    }
+
+    /// What was read is not in its file any more: it is looked for in the others.
+    pub(super) fn replaced(&mut self, index: usize) -> Result<()> {
+        let lost = self.readings.remove(index);
+        let (mark, path) = (lost.mark(), lost.path.clone());
+        drop(lost);
+        (self.looked, self.scanned) = (None, None);
+        if mark.at > 0 {
+            let taken = self.inodes();
+            let members = self.family.members()?;
+            if let Some((member, text)) = self.family.find(&mark, members.iter(), &taken)? {
+                copied(&path, &member, mark.seen);
+                let resumed = Reading::resume(member.path.clone(), member.name, text, member.stat.hints, &mark);
+                self.readings.insert(index, resumed.map_err(|error| unreadable(&member.path, &error))?);
+                return Ok(());
+            }
+        }
+        self.lost(&mark, &path, false)
+    }
+
+    /// No file has what was read, and what follows it. Whether something is missing now is not always known.
+    fn lost(&mut self, mark: &Mark, path: &str, unwatched: bool) -> Result<()> {
+        let Mark { at, seen, .. } = *mark;
+        let copied = self.shorter_copy(mark)?;
+        let unread = seen.saturating_sub(at);
+        if copied && unread == 0 {
+            warn!(
+                "{path} was cut after it was copied and read up to byte {at}; what was written there since, if anything, is gone"
+            );
+            return Ok(());
+        }
+        if !unwatched && unread == 0 {
+            warn!(
+                "{path} was cut or rewritten; it was read up to byte {at}, and what was written there since, if anything, is gone"
+            );
+            return Ok(());
+        }
+        let range =
+            if unread > 0 { format!("bytes {at}..{seen}") } else { format!("what followed byte {at}, if anything,") };
+        warn!(
+            "{path} was cut, replaced or removed; {range} of it cannot be read any more: no file here has what was before"
+        );
+        let earliest = self.position();
+        let mut there = Self::new(Rc::clone(&self.family.disk), self.family.log.clone(), &self.settings);
+        let token = there.end()?.token.or_else(|| Some(Places::default().write()));
+        let latest = Position { offset: self.offset, token };
+        self.last = Some(earliest.clone());
+        Err(Error::OutOfRange { earliest, latest })
+    }
+
+    /// Whether there is a copy that ends before the place: it is done then.
+    fn shorter_copy(&mut self, mark: &Mark) -> Result<bool> {
+        // Only what is live is cut.
+        if mark.named != number(&self.family.log) {
+            return Ok(false);
+        }
+        let taken = self.inodes();
+        let known = |member: &Member| self.closed.iter().any(|one| one.mark.hints == member.stat.hints);
+        let mut members = self.family.members()?;
+        members.retain(|one| !taken.contains(&one.stat.hints.inode) && !one.name.live && !known(one));
+        for member in members.into_iter().rev() {
+            let Ok(Some((mut text, stat))) = self.family.open(&member) else { continue };
+            let whole = text.reach(u64::MAX, now() + UNPACK).is_ok_and(|whole| whole);
+            let Some(length) = text.length().ok().flatten().filter(|_| whole) else { continue };
+            if mark.covers(&mut text, length).unwrap_or(false) {
+                let copy = Mark::of(&mut text, length, stat.hints);
+                let copy = copy.map_err(|error| unreadable(&member.path, &error))?;
+                self.stand(&member, text, copy, true)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Says what a cut after a copy may have cost.
+fn copied(path: &str, copy: &Member, seen: u64) {
+    let (to, length) = (&copy.path, copy.stat.length);
+    if copy.name.packing == Packing::Plain && seen > length {
+        warn!("{path} was copied to {to} and cut; reading goes on there, and bytes {length}..{seen} of it are gone");
+    } else if copy.name.packing == Packing::Plain {
+        warn!(
+            "{path} was copied to {to} and cut; reading goes on there, and what was written behind byte {length} before the cut, if anything, is gone"
+        );
+    } else {
+        warn!(
+            "{path} was copied to {to} and cut; reading goes on there, and what was written behind its end before the cut, if anything, is gone"
+        );
+    }
+}
+
+/// Unpacks up to `place`, however long it takes.
+fn unpack(text: &mut Text, place: u64) -> std::io::Result<()> {
+    while !text.reach(place, now() + UNPACK)? {}
+    Ok(())
+}
+
+/// Bytes read at once while looking for a line end.
+const BLOCK: u64 = 64 << 10;
+
+/// Where the last line that has its end ends, before `end`.
+fn line_before(text: &mut Text, end: u64) -> std::io::Result<u64> {
+    let mut end = end;
+    while end > 0 {
+        let from = end.saturating_sub(BLOCK);
+        let block = text.bytes(from, (end - from) as usize)?;
+        if let Some(last) = memchr::memrchr(b'\n', &block) {
+            return Ok(from + last as u64 + 1);
+        }
+        end = from;
+    }
+    Ok(0)
+}
+
+/// Where the first line begins at `at` or after it.
+fn line_after(text: &mut Text, at: u64) -> std::io::Result<u64> {
+    let mut from = at - 1;
+    loop {
+        let block = text.bytes(from, BLOCK as usize)?;
+        match memchr::memchr(b'\n', &block) {
+            Some(end) => return Ok(from + end as u64 + 1),
+            None if block.is_empty() => return Ok(from),
+            None => from += block.len() as u64,
+        }
+    }
+}
