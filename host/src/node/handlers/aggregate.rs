@@ -379,9 +379,9 @@ mod tests {
         };
         let sums =
             aggregated(json!({"s": "sum(bytes)", "d": "sum(distinct bytes)", "m": "mean(bytes)"})).await.unwrap();
-        assert_eq!(sums.0, ["s=18446744073709551617 d=9223372036854775810 m=6.148914691236517e18"]);
+        assert_eq!(sums.0, ["d=9223372036854775810 m=6.148914691236517e18 s=18446744073709551617"]);
         let (lines, aside) = aggregated(json!({"s": "sum(bytes + 1)", "n": "count(*)"})).await.unwrap();
-        assert_eq!((lines, aside), (vec!["s=4 n=1".to_owned()], vec![0, 1]));
+        assert_eq!((lines, aside), (vec!["n=1 s=4".to_owned()], vec![0, 1]));
         let error = aggregated(json!({"x": "max(bytes) + count(*)"})).await.unwrap_err().to_string();
         assert!(error.contains("handler \"a\"") && error.contains("max(bytes) + count(*)"), "{error}");
     }

@@ -1,7 +1,7 @@
 //! Casts that keep every value, or say which one they cannot keep.
 
 use arrow::{
-    array::{Array, ArrayRef, BooleanArray},
+    array::{Array, ArrayRef, BooleanArray, new_null_array},
     compute::{CastOptions, cast_with_options, kernels::cmp::distinct},
     datatypes::{DataType, TimeUnit},
     error::ArrowError,
@@ -45,6 +45,9 @@ pub(super) fn exact(array: &ArrayRef, to: &DataType, at: &str) -> Result<ArrayRe
         let nanoseconds = exact(array, &DataType::Duration(TimeUnit::Nanosecond), at)?;
         return arrow::compute::cast(&nanoseconds, to).map_err(failed);
     }
+    if *array.data_type() == DataType::Null {
+        return Ok(new_null_array(to, array.len()));
+    }
     let lenient = CastOptions { safe: true, ..CastOptions::default() };
     let made = cast_with_options(array, to, &lenient).map_err(failed)?;
     let lost = match by_its_bytes(array.data_type()) {
@@ -67,7 +70,7 @@ pub(super) fn exact(array: &ArrayRef, to: &DataType, at: &str) -> Result<ArrayRe
 
 /// Types whose casts are copies: what is not null afterwards is what it was.
 fn by_its_bytes(from: &DataType) -> bool {
-    from.is_floating() || from.is_string() || from.is_binary() || matches!(from, DataType::Null | DataType::Interval(_))
+    from.is_floating() || from.is_string() || from.is_binary() || matches!(from, DataType::Interval(_))
 }
 
 fn not_there(array: &ArrayRef, made: &ArrayRef) -> Option<usize> {
@@ -84,8 +87,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{
-        Date64Array, Decimal128Array, DurationSecondArray, Int16Array, Int64Array, StringArray, Time64NanosecondArray,
-        TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
+        Date64Array, Decimal128Array, DurationSecondArray, Int16Array, Int64Array, NullArray, StringArray,
+        Time64NanosecondArray, TimestampNanosecondArray, TimestampSecondArray, UInt64Array,
     };
 
     use super::*;
@@ -166,6 +169,7 @@ mod tests {
     fn lengths_of_time_are_counted_in_one_unit() {
         check(Arc::new(DurationSecondArray::from(vec![2])), &DataType::Int64, Ok(&["2000000000"]));
         check(Arc::new(DurationSecondArray::from(vec![0, i64::MAX])), &DataType::Int64, Err(""));
+        check(Arc::new(NullArray::new(2)), &DataType::Utf8, Ok(&["null", "null"]));
         check(Arc::new(StringArray::from(vec!["é"])), &DataType::Binary, Ok(&["c3a9"]));
     }
 }

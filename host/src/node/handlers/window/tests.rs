@@ -274,8 +274,8 @@ async fn a_sum_beyond_64_bits_is_exact_over_commits_and_restarts() {
         let rows: Vec<String> = handled.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
         let values: Vec<&str> = rows.iter().map(|row| row.split_once("host=").unwrap().1).collect();
         let expected = [
-            "a s=27000000000000000000 m=9e18 twice=54000000000000000000",
-            "b s=-18446744073709551615 m=-6.148914691236517e18 twice=-36893488147419103230",
+            "a m=9e18 s=27000000000000000000 twice=54000000000000000000",
+            "b m=-6.148914691236517e18 s=-18446744073709551615 twice=-36893488147419103230",
         ];
         assert_eq!(values, expected, "{spec}");
     }
