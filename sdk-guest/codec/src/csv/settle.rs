@@ -1,6 +1,6 @@
 //! The columns that nobody declared: named by headers, typed by all values of the first messages.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Header, Reader, Settings,
@@ -100,7 +100,7 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
     }
     let texts = Texts::new(input);
     let (mut headers, mut header_reader) = (Attached::new(input), Reader::new(settings.style()?));
-    let mut attached = Vec::new();
+    let (mut attached, mut foreign) = (Vec::new(), HashSet::new());
     for (message, from, to) in Texts::each(input) {
         let (header, changed) = headers.of(message);
         if changed && settings.header == Header::Given(true) {
@@ -116,14 +116,17 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
             }
             continue;
         }
-        let Ok(shape) =
-            shape(&settings.header, reader, texts.bytes, text.ends_with(b"\n"), header.is_some(), positional.as_ref())
-        else {
-            continue;
-        };
+        let ends_line = text.ends_with(b"\n");
+        let shape = shape(&settings.header, reader, texts.bytes, ends_line, header.is_some(), positional.as_ref());
+        if matches!(shape, Err(Failure::Reordered(_))) {
+            foreign.extend(headers.file());
+        }
+        let Ok(shape) = shape else { continue };
         let named;
         let places = match shape {
             Shape::Nothing => continue,
+            // What will be set aside suggests nothing.
+            Shape::Positional if headers.file().is_some_and(|file| foreign.contains(file)) => continue,
             Shape::Attached => &attached,
             Shape::Positional => {
                 let names = positional.get_or_insert_with(|| Names::numbered(reader.cells(0).len()));

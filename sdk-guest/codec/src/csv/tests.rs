@@ -205,6 +205,11 @@ fn another_order_of_the_header_is_no_row() {
             && decoded.faults[0].reason.contains("`framing: csv, header: true`")
     );
     assert_eq!(told(&decoded, 3).0, ["2: a=\"8\" b=\"w\""], "the file was written anew");
+    // Nor do they say anything of the types.
+    let mut csv = open("{}", None).unwrap();
+    let decoded =
+        decode(&mut csv, &Messages::new(&["n,t", "1,x", "t,n", "y,2"]).from(0, "file", "a").from(2, "file", "b"));
+    assert_eq!(told(&decoded, 4).0, ["1: n=1 t=\"x\""]);
     // A document without rows puts nothing anywhere.
     let document = Messages::new(&["name,id\n"]).from(0, "file", "c.csv");
     check_messages(PEOPLE, &document, &[], &[]);
