@@ -120,6 +120,8 @@ fn an_avro_schema_that_no_column_holds_costs_its_own_file_alone() -> Result<()> 
     ensure!(!alone.rows.is_empty() && alone.dead.is_empty(), "{alone:#?}");
     for bad in ["recursive", "multi", "single"] {
         let trial = Trial::new(&dir, NATIVE[0])?;
+        // The good file settles the columns; which of two would do it first is chance.
+        trial.run()?;
         fs::copy(dir.join(format!("bad/{bad}.avro")), trial.site.path().join(format!("in/{bad}.avro")))?;
         let outcome = ran("a01")(&trial)?;
         let kept = alone.rows.iter().all(|row| {

@@ -152,6 +152,11 @@ impl Reading {
                     ),
                     _ => {
                         let fields = of("fields")?.as_array().ok_or("an Avro record has no fields")?;
+                        if fields.is_empty() && depth > 0 {
+                            return Err(format!(
+                                "the Avro record `{name}` has no field, which no column can; give it one, or leave it out"
+                            ));
+                        }
                         let field = |field: &Value| {
                             let data_type = field.get("type").ok_or("an Avro field has no type")?;
                             let shape = self.shape(data_type, &inside, depth + 1);
@@ -270,6 +275,7 @@ mod tests {
         check(r#"{"type":"array","items":"null"}"#, &[2, 0], Err("without a byte"));
         check(r#"["null","R"]"#, &[0], Err("contains itself"));
         check(r#""Q""#, &[0], Err("no type `Q`"));
+        check(r#"{"type":"record","name":"E","fields":[]}"#, &[], Err("field `f`: the Avro record `n.E` has no field"));
         check(r#""long""#, &[0xff; 11], Err("more than 64 bits"));
     }
 }

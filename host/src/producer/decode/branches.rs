@@ -1,4 +1,4 @@
-//! Columns that no repo has a type for: unions become the type of their one branch, or a struct of their branches, and records
+//! Columns that no repo has a type for: unions become the type of their one branch, or a struct of their branches, and structs
 //! without a field become the text `{}`.
 //!
 //! ```text

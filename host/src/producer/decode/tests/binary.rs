@@ -173,16 +173,17 @@ async fn unions_are_their_branch_or_a_struct_of_branches() {
     );
     let data = [&[2][..], &[6, 2, 2, 0, 2, 6, 0], &[4, 2, b'a', 0, 2, b'b', 2, 2, b'x', 0]].concat();
     let factory = factory(spec, std::path::Path::new(""));
-    let batch = decode(&factory, messages(&[raw_container(&last, &[(1, &data)])], None)).await;
-    assert!(batch.dead.is_empty(), "{:?}", batch.dead);
-    let (got, _) = told(&batch);
+    let decoded = decode(&factory, messages(&[raw_container(&last, &[(1, &data)])], None)).await;
+    assert!(decoded.dead.is_empty(), "{:?}", decoded.dead);
+    let (got, _) = told(&decoded);
     assert!(got[0].starts_with(r#"{"t":[1,null,3],"m":{"#), "{got:?}");
-    let entries = batch.records.column_by_name("m").unwrap().as_map().entries().clone();
+    let entries = decoded.records.column_by_name("m").unwrap().as_map().entries().clone();
     let shown = |column: usize, row| arrow::util::display::array_value_to_string(entries.column(column), row).unwrap();
     assert_eq!([shown(0, 0), shown(0, 1), shown(1, 1)], ["a", "b", "x"]);
     assert!(entries.column(1).is_null(0));
     let empty = record(r#"{"name":"id","type":"long"},{"name":"e","type":{"type":"record","name":"E","fields":[]}}"#);
-    check(spec, &[raw_container(&empty, &[(1, &[2])])], &[r#"{"id":1,"e":"{}"}"#], &[]).await;
+    let values = [raw_container(&empty, &[(1, &[2])]), ocf(&[batch(&[1])], None)];
+    check(spec, &values, &[r#"{"id":1,"tags":[1,null]}"#], &[(10, "avro.syntax")]).await;
 }
 
 #[tokio::test]
