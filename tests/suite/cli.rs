@@ -308,7 +308,8 @@ node:
     // A run says the first of it, before it starts anything.
     site.write("spec.yaml", GOOD)?;
     site.fails(&["run", "spec.yaml", "--until", "ended"], 2, &["error[E0216]", "grants: {files: {dirs: {in: ./in}}}"])?;
-    let syntax = format!("{GOOD}node: [{{type: filter, where: 'n >'}}]\ngrants: {{files: {{dirs: {{in: .}}}}}}\n");
+    let syntax = format!("{GOOD}node: [{{type: filter, where: 'n >'}}]\ngrants: {{files: {{dirs: {{in: ./in}}}}}}\n");
+    site.write("in/a.ndjson", "{}\n")?;
     site.write("spec.yaml", syntax)?;
     site.fails(&["run", "spec.yaml", "--until", "ended"], 2, &["error[E0401]", "`n >`"]).map(drop)
 }
