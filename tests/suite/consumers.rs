@@ -217,10 +217,10 @@ consumers: [{type: http, url: "http://127.0.0.1:1/", token: {env: SPOUT_NO_SUCH_
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success(), "{told}");
     for part in [
-        "fails: failed, [E0614]",
-        "reads: failed, [E0732]",
+        "error[E0614]: pipeline \"fails\"",
+        "error[E0732]: pipeline \"reads\"",
         "\"fails\", which it reads, has failed",
-        "last: failed, [E0732]",
+        "error[E0732]: pipeline \"last\"",
         "\"reads\", which it reads, has failed",
     ] {
         ensure!(told.contains(part), "{part:?} is not in\n{told}");

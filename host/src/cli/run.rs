@@ -44,7 +44,7 @@ use crate::{
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
 Ctrl-C or SIGTERM: every pipeline commits what it has taken and stops, exit code 0. A second one stops at once; what was
-not committed is read again by the next run. A plugin that hangs is given up five seconds after the first one. SIGHUP: every
+not committed is read again by the next run. A plugin that hangs is given up within seconds. SIGHUP: every
 pipeline commits and goes on.
 
 At the end each pipeline says what became of its messages: rows, dead letters (set aside with the reason), late and filtered
