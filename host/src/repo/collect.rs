@@ -238,6 +238,17 @@ impl Repo {
             let boundary = doomed.boundaries.iter().find(|(name, _)| *name == branch).map_or(0, |(_, first)| *first);
             self.old_checkpoints(&branch, boundary, doomed).await?;
         }
+        self.old_tags(doomed).await
+    }
+
+    /// What tags named before they were set elsewhere or deleted: only the newest version of each counts.
+    async fn old_tags(&self, doomed: &mut Doomed) -> Result<(), Error> {
+        for tag in self.objects.directories(&self.layout.tags()).await? {
+            let mut versions = self.objects.list(&self.layout.tag(&tag)).await?;
+            versions.retain(|(path, _)| Layout::sequence(path).is_some());
+            versions.pop();
+            doomed.objects.extend(versions.iter().map(|(path, size)| (self.layout.name(path).to_owned(), *size)));
+        }
         Ok(())
     }
 

@@ -147,8 +147,9 @@ pub(super) fn with_nanos(micros: &ArrayRef, rest: &ArrayRef, to: &DataType) -> R
     let rest = rest.ok_or_else(|| ArrowError::SchemaError("nanoseconds are not kept as int16".to_owned()))?;
     let whole = |(micros, rest): (Option<i64>, Option<i16>)| {
         let Some(micros) = micros else { return Ok(None) };
-        let nanos = micros.checked_mul(1000).and_then(|nanos| nanos.checked_add(i64::from(rest.unwrap_or(0))));
-        nanos.map(Some).ok_or_else(|| beyond(micros, to))
+        // The microsecond in which the least time is begins before it, and beyond what 64 bits hold.
+        let nanos = i128::from(micros) * 1000 + i128::from(rest.unwrap_or(0));
+        i64::try_from(nanos).map(Some).map_err(|_| beyond(micros, to))
     };
     let micros = micros.as_primitive::<TimestampMicrosecondType>();
     let nanos =

@@ -22,38 +22,77 @@ pub(super) struct Seen {
     pub(super) operation: String,
 }
 
-/// All versions of the table in `directory`, from the JSON of its log alone.
+/// All versions of the table in `directory`: from the JSON of its log, where that is whole, else from its first checkpoint on.
 pub(super) async fn versions(store: &dyn ObjectStore, directory: &str) -> Vec<Seen> {
-    let (mut all, mut seen) = (Vec::new(), Seen::default());
-    for version in 0.. {
-        let path = Path::from(format!("repos/events/tables/master/{directory}/_delta_log/{version:020}.json"));
-        let Ok(got) = store.get(&path).await else { break };
-        let text = String::from_utf8(got.bytes().await.unwrap().to_vec()).unwrap();
-        for line in text.lines() {
-            let line: Value = serde_json::from_str(line).unwrap();
-            let (kind, said) = line.as_object().unwrap().iter().next().unwrap();
-            match kind.as_str() {
-                "add" => drop(seen.files.insert(said["path"].as_str().unwrap().to_owned(), said.clone())),
-                "remove" => drop(seen.files.remove(said["path"].as_str().unwrap()).expect("a file that was there")),
-                "metaData" => seen.meta = said.clone(),
-                "protocol" => seen.protocol = said.clone(),
-                "txn" => {
-                    assert_eq!(said["appId"], "events/master");
-                    seen.sequence = said["version"].as_u64().unwrap();
-                }
-                "commitInfo" => {
-                    seen.commit = said["userMetadata"].as_str().unwrap().strip_prefix("events@").unwrap().to_owned();
-                    seen.operation = said["operation"].as_str().unwrap().to_owned();
-                }
-                other => panic!("{other}"),
-            }
-        }
+    let (mut all, mut seen, mut first) = (Vec::new(), Seen::default(), 0);
+    if let Some((version, lines)) = checkpoint(store, directory).await {
+        lines.iter().for_each(|line| seen.take(line));
+        let said = said(store, directory, version).await.unwrap_or_default();
+        said.iter().filter(|line| line.get("commitInfo").is_some()).for_each(|line| seen.take(line));
+        all.push(seen.clone());
+        first = version + 1;
+    }
+    for version in first.. {
+        let Some(lines) = said(store, directory, version).await else { break };
+        lines.iter().for_each(|line| seen.take(line));
         all.push(seen.clone());
     }
     all
 }
 
+fn log(directory: &str) -> String {
+    format!("repos/events/tables/master/{directory}/_delta_log")
+}
+
+async fn said(store: &dyn ObjectStore, directory: &str, version: u64) -> Option<Vec<Value>> {
+    let path = Path::from(format!("{}/{version:020}.json", log(directory)));
+    let text = store.get(&path).await.ok()?.bytes().await.unwrap().to_vec();
+    Some(lines(text))
+}
+
+fn lines(text: Vec<u8>) -> Vec<Value> {
+    String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The first checkpoint of a log whose first versions are gone.
+async fn checkpoint(store: &dyn ObjectStore, directory: &str) -> Option<(u64, Vec<Value>)> {
+    if said(store, directory, 0).await.is_some() {
+        return None;
+    }
+    let listed: Vec<_> = store.list(Some(&Path::from(log(directory)))).try_collect().await.unwrap();
+    let mut found: Vec<_> = listed.into_iter().map(|meta| meta.location).collect();
+    found.retain(|path| path.as_ref().ends_with(".checkpoint.parquet"));
+    let first = found.into_iter().min()?;
+    let version = first.filename().unwrap()[..20].parse().unwrap();
+    let bytes = store.get(&first).await.unwrap().bytes().await.unwrap();
+    let mut text = arrow::json::LineDelimitedWriter::new(Vec::new());
+    for batch in ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap() {
+        text.write(&batch.unwrap()).unwrap();
+    }
+    text.finish().unwrap();
+    Some((version, lines(text.into_inner())))
+}
+
 impl Seen {
+    fn take(&mut self, line: &Value) {
+        let (kind, said) = line.as_object().unwrap().iter().next().unwrap();
+        match kind.as_str() {
+            "add" => drop(self.files.insert(said["path"].as_str().unwrap().to_owned(), said.clone())),
+            "remove" => drop(self.files.remove(said["path"].as_str().unwrap()).expect("a file that was there")),
+            "metaData" => self.meta = said.clone(),
+            "protocol" => self.protocol = said.clone(),
+            "txn" => {
+                assert_eq!(said["appId"], "events/master");
+                self.sequence = said["version"].as_u64().unwrap();
+            }
+            "commitInfo" => {
+                self.commit = said["userMetadata"].as_str().unwrap().strip_prefix("events@").unwrap().to_owned();
+                self.operation = said["operation"].as_str().unwrap().to_owned();
+            }
+            other => panic!("{other}"),
+        }
+    }
+
     /// The ids in all files, sorted.
     pub(super) async fn ids(&self, store: &dyn ObjectStore, directory: &str) -> Vec<i64> {
         let mut ids = Vec::new();
