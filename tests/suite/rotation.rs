@@ -429,11 +429,13 @@ fn rows_and_dead_letters_say_which_file_they_are_from() -> Result<()> {
         "{:?}",
         ids(&site, "named")?
     );
-    let dead =
-        site.rows("select file, code, octet_length(value) as bytes from named_dead_letter order by file", None)?;
+    let dead = site.rows("select file, code from named_dead_letter order by file", None)?;
     let expected = ["a.log", "b.log", "wide.log"];
     ensure!(dead.len() == 3 && dead.iter().zip(expected).all(|(row, file)| row.contains(file)), "{dead:?}");
-    ensure!(dead[1].contains("line.too-long") && dead[1].contains("20"), "{dead:?}");
+    ensure!(dead[1].contains("line.too-long"), "{dead:?}");
+    let kept =
+        site.rows("select cast(value as text) as kept from named_dead_letter where code = 'line.too-long'", None)?;
+    ensure!(kept == [format!(r#"{{"kept":"{}"}}"#, "x".repeat(20))], "{kept:?}");
     ensure!(dead[2].contains("file.encoding"), "{dead:?}");
     site.ok(&["fsck"]).map(drop)
 }

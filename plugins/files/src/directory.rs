@@ -37,6 +37,8 @@ pub(crate) struct Directory {
     /// Which log a file was seen in, with its first bytes.
     owners: BTreeMap<u64, (String, Vec<u8>)>,
     said: BTreeSet<String>,
+    /// Somebody else says what there is to say about the directory.
+    quiet: bool,
     looked: bool,
 }
 
@@ -58,6 +60,7 @@ impl Directory {
                 told: BTreeMap::new(),
                 owners: BTreeMap::new(),
                 said: BTreeSet::new(),
+                quiet: false,
                 looked: false,
             }),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
@@ -106,6 +109,12 @@ impl Directory {
         Ok(numbers)
     }
 
+    /// For a reader of one log: what there is to say about the directory is said by who lists its logs.
+    pub(crate) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
     /// The log of that number.
     pub(crate) fn log(&mut self, partition: u32) -> Result<Log> {
         if let Some(name) = self.told.get(&partition) {
@@ -142,7 +151,7 @@ impl Directory {
             let (count, names) = (listing.unnamed.len(), listing.unnamed.join(", ").escape_default().to_string());
             let place = if below.is_empty() { &self.topic } else { below };
             let text = format!(
-                "{count} names in {place} are not UTF-8, so their files are passed over; rename them ({names})"
+                "names in `{place}` that are not UTF-8: {count}; their files are passed over, rename them ({names})"
             );
             self.say(&format!("{below}/?"), &text);
         }
@@ -187,7 +196,7 @@ impl Directory {
 
     /// Says something once.
     fn say(&mut self, about: &str, text: &str) {
-        if self.said.insert(about.to_owned()) {
+        if self.said.insert(about.to_owned()) && !self.quiet {
             warn!("{text}");
         }
     }

@@ -84,7 +84,7 @@ impl Source for Files {
     }
 
     fn read(topic: &str, partition: u32, settings: Settings) -> Result<Lines> {
-        Directory::open(topic, &settings)?.log(partition).map(Lines)
+        Directory::open(topic, &settings)?.quiet().log(partition).map(Lines)
     }
 }
 
