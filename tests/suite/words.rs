@@ -10,7 +10,8 @@ use spout_tests::Site;
 /// A pipeline `e` over Nexmark's events.
 fn nexmark(stream: &str, rest: &str) -> String {
     format!(
-        "pipeline: {{name: e, description: events of an auction}}
+        "pipeline: {{name: e}}
+description: events of an auction
 producer:
   stream: {{plugin: nexmark, topic: events, metadata: [partition, offset], {stream}}}
   decoder: {{type: json, schema: {{event: utf8}}}}
@@ -217,7 +218,8 @@ fn paths_formats_and_branches_are_those_of_the_spec() -> Result<()> {
         ensure!(found.len() == 2 && found.iter().all(named), "{format}: {found:?}");
         ensure!(site.number("select count(*) from \"e@other\"", None)? == 20, "{format}");
         site.fails(&["list", "file", "e@master"], 2, &["E0511"])?;
-        ensure!(site.json(&["list", "table", "e@other"])?.is_empty(), "publish: none");
+        let published = |table: &Value| !table["version"].is_null();
+        ensure!(!site.json(&["list", "table", "e@other"])?.iter().any(published), "publish: none");
     }
     let paths = |path: &str, spout: &str| -> Result<Vec<(String, u64)>> {
         let site = Site::new()?;
@@ -233,7 +235,8 @@ fn paths_formats_and_branches_are_those_of_the_spec() -> Result<()> {
     ensure!(paths("/all.ndjson", "overwrite: true")? == [("/all.ndjson".to_owned(), 10)], "replaced");
     let site = Site::new()?;
     run(&site, &nexmark(stream, "commit: {path: /x/, publish: delta}\nspout: {marker: where}"))?;
-    ensure!(site.json(&["list", "table", "e"])?.len() == 1, "a table");
+    let tables = site.json(&["list", "table", "e"])?;
+    ensure!(tables.len() == 1 && tables[0]["version"].is_u64(), "{tables:?}");
     ensure!(site.ok(&["get", "file", "e@master:/where"])?.contains("\"offset\": 20"), "the marker");
     Ok(())
 }
