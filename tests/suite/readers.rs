@@ -250,11 +250,12 @@ fn types_that_readers_lack_are_there_as_others() -> Result<()> {
     let input: String = rows.iter().map(|row| format!("{row}\n")).collect();
     let told = run_with(&site, &format!("{{type: json, schema: {schema}}}"), &input)?;
     ensure!(!told.contains("cannot take"), "nothing is left out: {}", told);
+    // In the order in which the script sorts them.
     let expected = json!([
+        {"id": 2, "u": "0", "at": "1969-12-31T23:59:59.999999", "at__nanos": 999, "many": []},
         {"id": 1, "u": u64::MAX.to_string(), "small": u32::MAX, "at": "2023-11-14T22:13:20", "at__nanos": 1,
             "s": "2023-01-18T23:05:10", "day": "2023-01-18", "clock": 83_110_000_001_u64, "f": 0.1,
             "many": [u64::MAX.to_string(), null], "price": "12.50"},
-        {"id": 2, "u": "0", "at": "1969-12-31T23:59:59.999999", "at__nanos": 999, "many": []},
         {"id": 3, "s": "0001-01-01T00:00:00"},
     ]);
     for line in read_texts(&site, &python, "/t", 0)? {
@@ -275,7 +276,7 @@ fn types_that_readers_lack_are_there_as_others() -> Result<()> {
     ensure!(!told.contains("cannot take"), "{}", told);
     let letters = read_texts(&site, &python, "/dead-letter", 0)?;
     ensure!(letters.iter().all(|line| line["rows"][0]["partition"].is_number()), "{letters:?}");
-    ensure!(letters.iter().all(|line| line["rows"][0]["offset"] == "0"), "{letters:?}");
+    ensure!(letters.iter().all(|line| line["rows"][0]["offset"].is_string()), "{letters:?}");
     Ok(())
 }
 

@@ -84,8 +84,9 @@ fn columns_without_a_place_are_refused_before_anything_runs() -> Result<()> {
 fn check_says_what_readers_will_see_of_a_table() -> Result<()> {
     let site = Site::new()?;
     site.write("in/1.ndjson", "{}\n")?;
-    let schema = r#"{id: int64, Id: utf8, u: uint64, at: "timestamp(ns)", huge: "decimal256(50, 2)"}"#;
-    site.write("spec.yaml", spec("parquet", schema, "[]"))?;
+    let schema = r#"{id: int64, Id: utf8, u: uint64, at: "timestamp(ns)"}"#;
+    let node = r#"[{id: h, type: map, columns: {huge: "arrow_cast(id, 'Decimal256(50, 2)')"}}]"#;
+    site.write("spec.yaml", spec("parquet", schema, node))?;
     let plan = site.json(&["check", "spec.yaml"])?.remove(0);
     let told = plan["delta"].to_string();
     let parts =
