@@ -42,6 +42,9 @@ const RENEWED: u64 = 4096;
 /// Lists of what was swept stay this long, whatever the age asked for: a writer that sleeps reads them when it wakes.
 const LISTS_MS: i64 = 30 * 24 * 3_600_000;
 
+/// A file that a write stages is this old before it counts as left, whatever the age asked for.
+const LEFT_MS: i64 = 10 * 60_000;
+
 /// What a collection may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Collect {
@@ -118,17 +121,13 @@ impl Repo {
         Ok(doomed.report(records.len() as u64).with(gone))
     }
 
-    /// What broken writes left. A write that is on its way is younger; one that is not finds its file gone, and fails.
+    /// What broken writes left. Nothing but its age tells it from a write that is on its way.
     fn leftovers(&self, how: Collect) -> Collected {
-        let young_from = clock::wall_ms().saturating_sub(how.min_age_ms);
+        let young_from = clock::wall_ms().saturating_sub(how.min_age_ms.max(LEFT_MS));
         let mut gone = Collected::default();
-        for left in leftovers::find(self) {
-            match left.at_ms > young_from {
-                true => gone.young += 1,
-                false if how.dry_run || std::fs::remove_file(&left.path).is_ok() => {
-                    (gone.objects, gone.bytes) = (gone.objects + 1, gone.bytes + left.size);
-                }
-                false => {}
+        for left in leftovers::find(self).into_iter().filter(|left| left.at_ms <= young_from) {
+            if how.dry_run || std::fs::remove_file(&left.path).is_ok() {
+                (gone.objects, gone.bytes) = (gone.objects + 1, gone.bytes + left.size);
             }
         }
         gone
