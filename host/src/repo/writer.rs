@@ -194,11 +194,16 @@ impl BranchWriter {
         let state = self.put_state(&mut open, &meta.state).await?;
         for _ in 0..ATTEMPTS {
             let marker = meta.advance.apply(&self.marker);
-            if let Some(path) = &meta.marker_file {
-                self.show_marker(&mut open, path, &marker).await?;
-            }
+            let shown = match &meta.marker_file {
+                Some(path) => self.show_marker(&mut open, path, &marker).await,
+                None => Ok(()),
+            };
             let contents = self.contents(&meta, marker, state.clone());
-            let mut commit = match draft(&self.state, &open, contents).await {
+            let drafted = match shown {
+                Ok(()) => draft(&self.state, &open, contents).await,
+                Err(error) => Err(error),
+            };
+            let mut commit = match drafted {
                 Ok(commit) => commit,
                 // It may be wrong only on top of a head that is no longer the newest.
                 Err(error) => match self.news().await? {
