@@ -104,20 +104,13 @@ pub(super) async fn planned(
 ) -> Result<Plan, Vec<Finding>> {
     let examined = examine(loaded, plugins, links).await;
     match examined.typed {
-        Some(typed) if examined.findings.is_empty() => {
-            Ok(plan(loaded, examined.plugins, typed, examined.differences))
-        }
+        Some(typed) if examined.findings.is_empty() => Ok(plan(loaded, examined.plugins, typed, examined.differences)),
         _ => Err(examined.findings),
     }
 }
 
 /// What would run.
-fn plan(
-    loaded: &Loaded,
-    plugins: Vec<PlannedPlugin>,
-    typed: Vec<(String, Shape)>,
-    differences: Differences,
-) -> Plan {
+fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)>, differences: Differences) -> Plan {
     let spec = &loaded.spec;
     let flush = &spec.commit.flush;
     let rows = if flush.rows == u64::MAX { "any number of".into() } else { format!("about {}", grouped(flush.rows)) };

@@ -35,8 +35,8 @@ mod tcp;
 pub use self::{
     class::{Class, Guarantee, Promise},
     decode::{
-        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvSpec, Decoder, DecoderFactory,
-        GraphiteSpec, InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
+        ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvSpec, Decoder, DecoderFactory, GraphiteSpec,
+        InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
     },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
     discover::StreamProducer,

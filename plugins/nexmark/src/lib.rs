@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_guest::{
-    Criteria, Error, Fetched, Known, Limits, Messages, Partition, Position, Progress, Reader as PartitionReader, Result,
-    Source, pause, register,
+    Criteria, Error, Fetched, Known, Limits, Messages, Partition, Position, Progress, Reader as PartitionReader,
+    Result, Source, pause, register,
 };
 
 register! { name: "nexmark", summary: "generates the Nexmark auction stream: persons, auctions and bids", source: Nexmark }

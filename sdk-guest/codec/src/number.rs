@@ -461,7 +461,17 @@ mod tests {
 
     #[test]
     fn short_floats_take_the_short_way() {
-        for text in ["0.1", "-0.0", "1.5", "-12.25", "123456789012.345", "0.00000000000001", "9.99999999999999", "3.30", "1234567.1"] {
+        for text in [
+            "0.1",
+            "-0.0",
+            "1.5",
+            "-12.25",
+            "123456789012.345",
+            "0.00000000000001",
+            "9.99999999999999",
+            "3.30",
+            "1234567.1",
+        ] {
             let short = short_float(text.as_bytes()).unwrap();
             assert_eq!(short.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
         }
@@ -469,16 +479,32 @@ mod tests {
             let short = short_float(text.as_bytes()).unwrap();
             assert_eq!(short.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
         }
-        for other in
-            ["", "-", "0", "1.", ".5", "01.5", "1.5e3", "1.2.3", "9007199.254740993", "1234567890123456789", "+1.5", "0x.1", "00.5"]
-        {
+        for other in [
+            "",
+            "-",
+            "0",
+            "1.",
+            ".5",
+            "01.5",
+            "1.5e3",
+            "1.2.3",
+            "9007199.254740993",
+            "1234567890123456789",
+            "+1.5",
+            "0x.1",
+            "00.5",
+        ] {
             assert_eq!(short_float(other.as_bytes()), None, "{other}");
         }
         let mut dice = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..20_000 {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let text = format!("{}.{:03}", dice % 10_u64.pow(1 + (dice >> 60) as u32 % 12), (dice >> 20) % 1000);
-            assert_eq!(short_float(text.as_bytes()).unwrap().to_bits(), text.parse::<f64>().unwrap().to_bits(), "{text}");
+            assert_eq!(
+                short_float(text.as_bytes()).unwrap().to_bits(),
+                text.parse::<f64>().unwrap().to_bits(),
+                "{text}"
+            );
         }
     }
 }

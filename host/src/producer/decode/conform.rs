@@ -205,6 +205,11 @@ pub(super) fn conform(batch: &RecordBatch, schema: &SchemaRef, unknown: UnknownF
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(|error| error.to_string())
 }
 
+/// The same fields, all of which may be null: under a struct that is null they are, whatever they were declared.
+fn nullable(fields: &Fields) -> Fields {
+    fields.iter().map(|field| field.as_ref().clone().with_nullable(true)).collect()
+}
+
 fn adapt(array: &ArrayRef, to: &DataType, at: &str, unknown: UnknownFields) -> Result<ArrayRef, String> {
     let from = array.data_type();
     if from == to {
@@ -216,7 +221,7 @@ fn adapt(array: &ArrayRef, to: &DataType, at: &str, unknown: UnknownFields) -> R
         (DataType::Struct(_), DataType::Struct(fields)) => {
             let own = array.as_struct();
             let batch = RecordBatch::from(
-                StructArray::try_new_with_length(own.fields().clone(), own.columns().to_vec(), None, own.len())
+                StructArray::try_new_with_length(nullable(own.fields()), own.columns().to_vec(), None, own.len())
                     .map_err(failed)?,
             );
             let inner = conform(&batch, &Arc::new(Schema::new(fields.clone())), unknown)

@@ -4,7 +4,9 @@ use crate::{
     Hostile, Plan,
     bindings::{
         exports::spout::plugin::{
-            metadata_provider::{Guest as Metadata, GuestProvider, KnownPartition, OffsetCriteria, PartitionInfo, Provider},
+            metadata_provider::{
+                Guest as Metadata, GuestProvider, KnownPartition, OffsetCriteria, PartitionInfo, Provider,
+            },
             partition_consumer::{
                 Consumer, Error, FetchLimits, Fetched, Guest, GuestConsumer, Messages, Position, Progress,
             },

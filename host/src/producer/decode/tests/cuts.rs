@@ -32,7 +32,8 @@ fn cut(spec: &str, values: &[Vec<u8>], cuts: &[(usize, bool)]) -> (Vec<String>, 
     (rows, dead)
 }
 
-const TEXT: [&str; 4] = [r#"{"type":"csv","header":false}"#, r#"{"type":"graphite"}"#, r#"{"type":"influx"}"#, r#"{"type":"syslog"}"#];
+const TEXT: [&str; 4] =
+    [r#"{"type":"csv","header":false}"#, r#"{"type":"graphite"}"#, r#"{"type":"influx"}"#, r#"{"type":"syslog"}"#];
 
 /// Text that means something to one decoder or another.
 fn line() -> impl Strategy<Value = Vec<u8>> {
