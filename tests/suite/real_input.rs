@@ -36,6 +36,8 @@ fn dense(value: Value) -> Option<Value> {
             (!fields.is_empty()).then_some(Value::Object(fields))
         }
         Value::Array(items) if items.is_empty() => None,
+        // What is empty in all messages has settled no type: its column is text.
+        Value::String(text) if text == "[]" || text == "{}" => None,
         Value::Array(items) => Some(Value::Array(items.into_iter().filter_map(dense).collect())),
         other => Some(other),
     }

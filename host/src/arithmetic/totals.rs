@@ -102,7 +102,7 @@ impl Total {
         make: impl Fn(&AggregateUDF, AccumulatorArgs<'_>) -> Result<T>,
     ) -> Result<T> {
         let field: FieldRef = Arc::new(Field::new(args.name, wide.clone(), true));
-        let result = Arc::new(Field::new(args.name, function.return_type(&[wide.clone()])?, true));
+        let result = Arc::new(Field::new(args.name, function.return_type(std::slice::from_ref(wide))?, true));
         make(function, AccumulatorArgs { return_field: result, expr_fields: &[field], ..args })
     }
 
@@ -171,7 +171,7 @@ impl AggregateUDFImpl for Total {
             function.state_fields(StateFieldsArgs {
                 name: args.name,
                 input_fields: &[Arc::new(Field::new(args.name, wide.clone(), true))],
-                return_field: Arc::new(Field::new(args.name, function.return_type(&[wide.clone()])?, true)),
+                return_field: Arc::new(Field::new(args.name, function.return_type(std::slice::from_ref(wide))?, true)),
                 ordering_fields: args.ordering_fields,
                 is_distinct: args.is_distinct,
             })

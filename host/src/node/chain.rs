@@ -7,6 +7,9 @@ use arrow::array::RecordBatch;
 use super::{Error, Handled, Handler, Kept, News, RowFault, Shape, Source, build::CONFIG};
 use crate::data::{Aside, Batch, Counts, DeadLetter, Messages, Origins, Part, Position, Span};
 
+/// What leaves each handler, by its id.
+pub type Shapes = Vec<(String, Shape)>;
+
 /// Handlers in order.
 #[derive(Default)]
 pub struct Chain {
@@ -72,7 +75,7 @@ impl Chain {
     }
 
     /// As [`Chain::shapes_of`], as far as the handlers take such rows; and the number of the first that does not, with why.
-    pub fn shapes_until(&mut self, input: Shape) -> (Vec<(String, Shape)>, Option<(usize, Error)>) {
+    pub fn shapes_until(&mut self, input: Shape) -> (Shapes, Option<(usize, Error)>) {
         let mut shapes: Vec<(String, Shape)> = Vec::with_capacity(self.handlers.len());
         for (number, handler) in self.handlers.iter_mut().enumerate() {
             match handler.shape(shapes.last().map_or(&input, |(_, shape)| shape)) {

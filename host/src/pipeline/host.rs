@@ -142,7 +142,7 @@ async fn supervise(
     let mut tries = 0;
     let mut totals = Totals::default();
     loop {
-        let error = match run(&parts, &store, &conditions, &mut orders, &mut totals, &updates).await {
+        let error = match Box::pin(run(&parts, &store, &conditions, &mut orders, &mut totals, &updates)).await {
             Ok(()) => {
                 let waited = conditions.until != Until::Stopped || parts.place.subscribes();
                 if let Some(upstream) = parts.place.failed_upstream().filter(|_| waited) {

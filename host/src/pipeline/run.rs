@@ -97,9 +97,9 @@ pub(super) async fn run(
     totals: &mut Totals,
     updates: &mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
-    let start = Run::start(parts, store, conditions, totals, updates);
+    let start = Box::pin(Run::start(parts, store, conditions, totals, updates));
     let (mut run, told) = unless_overdue(&parts.name, "its start", &conditions.stop, start).await??;
-    let over = run.until_stopped(told, orders).await;
+    let over = Box::pin(run.until_stopped(told, orders)).await;
     // What is still queued will not be taken; only then can those who wait be told.
     run.shared.stop.cancel();
     run.producer.close().await;

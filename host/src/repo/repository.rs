@@ -105,7 +105,7 @@ impl Repo {
 
     /// What `branch` is now; empty if there is none.
     pub(super) async fn state(&self, branch: &str) -> Result<State, Error> {
-        State::load(&self.objects, &self.layout, &self.name, branch).await
+        Box::pin(State::load(&self.objects, &self.layout, &self.name, branch)).await
     }
 
     /// What `branch` is now.
@@ -122,7 +122,7 @@ impl Repo {
     /// What the branch of `commit` was right after it.
     pub(super) async fn state_at(&self, commit: &Commit) -> Result<State, Error> {
         let Commit { branch, sequence, .. } = commit;
-        match State::at(&self.objects, &self.layout, &self.name, branch, *sequence).await {
+        match Box::pin(State::at(&self.objects, &self.layout, &self.name, branch, *sequence)).await {
             Err(Error::MissingRecord { object }) => match self.held(&commit.id).await? {
                 Some(snapshot) => Ok(State::of_snapshot(&self.objects, &self.layout, snapshot)),
                 None if self.boundary(branch).await? > *sequence => Err(self.collected(commit)),

@@ -3,7 +3,10 @@
 //! A target panics where a decoder's answer differs from the oracle's, from that of another cut into calls, or where the
 //! decoder itself panics. Every input comes from its seed alone.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
+#![cfg_attr(
+    not(test),
+    expect(clippy::panic, clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")
+)]
 
 use serde_json::Value;
 
@@ -13,8 +16,11 @@ use crate::{
     schema_text,
 };
 
+/// A target: its name, and what it does with a seed.
+pub type Target = (&'static str, fn(u64));
+
 /// The targets by name.
-pub const TARGETS: [(&str, fn(u64)); 10] = [
+pub const TARGETS: [Target; 10] = [
     ("json-verdict", json_verdict),
     ("json-values", json_values),
     ("json-numbers", json_numbers),
@@ -39,6 +45,7 @@ impl Random {
     }
 
     /// The next one.
+    #[expect(clippy::should_implement_trait, reason = "there is no end to it")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -84,10 +91,13 @@ impl Run {
     }
 }
 
+/// The row of a message, or code and reason of its fault.
+pub type Verdict = Result<Vec<u8>, (String, String)>;
+
 /// Rows and faults, message by message, whatever the cut: what must be the same natively, in plugins and for any cut.
 #[must_use]
-pub fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Result<Vec<u8>, (String, String)>> {
-    let mut verdicts: Vec<Option<Result<Vec<u8>, (String, String)>>> = vec![None; messages];
+pub fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
+    let mut verdicts: Vec<Option<Verdict>> = vec![None; messages];
     for fault in &decoded.faults {
         verdicts[fault.message as usize] = Some(Err((fault.code.to_string(), fault.reason.clone())));
     }

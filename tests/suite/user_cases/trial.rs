@@ -97,11 +97,10 @@ impl Trial {
         let name = name.replace('-', "_");
         let mut rows: Vec<Value> = self.table(&format!("select * from {name}_t"))?.into_iter().map(dense).collect();
         rows.sort_by_key(ToString::to_string);
-        let dead = self.table(&format!(
-            "select cast(value as text) as value, code, reason from {name}_dead_letter order by partition, \"offset\""
-        ))?;
+        let dead =
+            self.table(&format!("select value, code, reason from {name}_dead_letter order by partition, \"offset\""))?;
         let text = |row: &Value, name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let dead = dead.iter().map(|row| (text(row, "value"), text(row, "code"), text(row, "reason"))).collect();
+        let dead = dead.iter().map(|row| (raw(&text(row, "value")), text(row, "code"), text(row, "reason"))).collect();
         Ok(Outcome { rows, dead })
     }
 
@@ -149,6 +148,13 @@ impl Outcome {
     pub(super) fn is_dead(&self, message: &str, part: &str) -> bool {
         self.dead.iter().any(|(value, _, reason)| value.contains(message) && reason.contains(part))
     }
+}
+
+/// The bytes that hexadecimal digits stand for, as a text that can be looked at.
+pub(super) fn raw(digits: &str) -> String {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes: Vec<u8> = digits.as_bytes().chunks(2).filter_map(byte).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `value` without the fields that are null: a table cannot tell a missing one from a null.

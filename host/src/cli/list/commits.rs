@@ -45,8 +45,11 @@ async fn nothing_yet(repo: &Repo, reference: &Reference, error: RepoError, print
     }
 }
 
+/// How many messages or rows met one fate.
+type Count = fn(&Counts) -> u64;
+
 /// What else became of messages, and where the table says so.
-const FATES: [(&str, fn(&Counts) -> u64); 5] = [
+const FATES: [(&str, Count); 5] = [
     (">late", Counts::late_rows),
     (">filtered", Counts::filtered_rows),
     (">dropped", |counts| counts.dropped),

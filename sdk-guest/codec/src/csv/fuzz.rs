@@ -159,8 +159,11 @@ pub fn csv_records(seed: u64) {
     assert!(!torn || finder.is_quoted(), "{}", shown());
 }
 
+/// The rows of one message, and codes and reasons of its faults.
+type Verdict = (Vec<Vec<u8>>, Vec<(String, String)>);
+
 /// Rows and faults of each message.
-fn verdicts(decoded: &Decoded, messages: usize) -> Vec<(Vec<Vec<u8>>, Vec<(String, String)>)> {
+fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     let mut verdicts = vec![(Vec::new(), Vec::new()); messages];
     for fault in &decoded.faults {
         verdicts[fault.message as usize].1.push((fault.code.to_string(), fault.reason.clone()));

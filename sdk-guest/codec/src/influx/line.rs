@@ -116,7 +116,7 @@ impl<'a> Lines<'a> {
     fn measurement(&mut self, point: &mut Point<'a>) -> Parsed<()> {
         let from = self.at;
         let escaped = self.word(|byte| matches!(byte, b',' | b' '), |byte| matches!(byte, b',' | b' '));
-        point.measurement = self.taken(from, escaped.then_some(&[b',', b' ']));
+        point.measurement = self.taken(from, escaped.then_some(b", "));
         match point.measurement.text.is_empty() {
             true => Err(self.wrong("the measurement has no name, at", from)),
             false => Ok(()),
