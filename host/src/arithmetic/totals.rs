@@ -171,7 +171,7 @@ impl AggregateUDFImpl for Total {
             function.state_fields(StateFieldsArgs {
                 name: args.name,
                 input_fields: &[Arc::new(Field::new(args.name, wide.clone(), true))],
-                return_field: Arc::new(Field::new(args.name, function.return_type(std::slice::from_ref(wide))?, true)),
+                return_field: Arc::new(Field::new(args.name, function.return_type(std::slice::from_ref(&wide))?, true)),
                 ordering_fields: args.ordering_fields,
                 is_distinct: args.is_distinct,
             })
