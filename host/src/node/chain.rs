@@ -8,7 +8,7 @@ use super::{Error, Handled, Handler, Kept, News, RowFault, Shape, Source, build:
 use crate::data::{Aside, Batch, Counts, DeadLetter, Messages, Origins, Part, Position, Span};
 
 /// What leaves each handler, by its id.
-pub type Shapes = Vec<(String, Shape)>;
+type Shapes = Vec<(String, Shape)>;
 
 /// Handlers in order.
 #[derive(Default)]

@@ -56,7 +56,7 @@ impl Function {
 /// The table that `call` stands for.
 pub(super) async fn call(store: &Store, call: &Call, verify: Verify) -> Result<Arc<dyn TableProvider>, Error> {
     match (call.function, call.arguments.as_slice()) {
-        (Function::Commits, [repo]) => commits(store, repo).await,
+        (Function::Commits, [repo]) => Box::pin(commits(store, repo)).await,
         (Function::Files, [reference]) => files(store, reference).await,
         (Function::Diff, [before, after, more @ ..]) => {
             changes::table(store, &before.parse()?, &after.parse()?, more.first().map(String::as_str), verify).await

@@ -112,7 +112,7 @@ async fn answer(store: &Store, sql: &str, at: &BTreeMap<String, Reference>, veri
     arithmetic::install(&context);
     let state = context.state();
     let asked = statement::read(&state, sql)?;
-    for (reference, table) in tables(store, &state, &asked, at, verify).await? {
+    for (reference, table) in Box::pin(tables(store, &state, &asked, at, verify)).await? {
         context.register_table(reference, table).map_err(failed)?;
     }
     let plan = context.state().statement_to_plan(asked.statement).await.map_err(failed)?;
@@ -140,7 +140,7 @@ async fn tables(
             other => return Err(names::unknown(&other.to_string(), &repos)),
         };
         if let Some(call) = asked.calls.get(&name) {
-            tables.push((reference, functions::call(store, call, verify).await?));
+            tables.push((reference, Box::pin(functions::call(store, call, verify)).await?));
         } else if !state.table_functions().contains_key(&name) {
             tables.push((reference, Arc::new(names::find(store, &repos, &name, at, verify).await?)));
         }

@@ -327,7 +327,7 @@ proptest! {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let mut life = Life::new().await;
             for op in ops {
-                life.step(op).await;
+                Box::pin(life.step(op)).await;
             }
             life.check().await;
         });

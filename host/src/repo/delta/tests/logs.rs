@@ -63,9 +63,9 @@ async fn a_log_of_others_is_left_alone_and_made_anew_on_request() {
         assert!(publish(&repo).await.failures.is_empty());
         agrees(store.as_ref(), &repo, "t").await;
     };
-    check("00000000000000000007.json", Some(r#"{"commitInfo":{}}"#), "another program").await;
-    check("00000000000000000007.json", Some("torn"), "cannot be read").await;
-    check("00000000000000000009.json", Some("{}"), "is missing").await;
+    Box::pin(check("00000000000000000007.json", Some(r#"{"commitInfo":{}}"#), "another program")).await;
+    Box::pin(check("00000000000000000007.json", Some("torn"), "cannot be read")).await;
+    Box::pin(check("00000000000000000009.json", Some("{}"), "is missing")).await;
 }
 
 #[tokio::test]
