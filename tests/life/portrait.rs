@@ -31,7 +31,7 @@ impl Painter {
         let mut portrait = Portrait::new();
         for info in store.repos().await? {
             let repo = store.repo(&info.name).await?;
-            portrait.insert(info.name, self.of_repo(&repo).await?);
+            portrait.insert(info.name, Box::pin(self.of_repo(&repo)).await?);
         }
         Ok(portrait)
     }
