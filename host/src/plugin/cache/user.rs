@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn the_directory_is_the_users_own() {
         check(Some("/x/cache"), Some("/home/ann"), Some("/x/cache/spout"));
-        check(None, Some("/root"), Some("/root/.cache/spout"));
+        check(None, Some("/home/ann"), Some("/home/ann/.cache/spout"));
         check(None, None, None);
         // Whoever wrote the tree that a command runs in must not choose.
         check(Some(".cache"), Some("/home/ann"), Some("/home/ann/.cache/spout"));

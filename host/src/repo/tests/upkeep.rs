@@ -197,8 +197,9 @@ async fn what_broken_writes_left_is_collected_when_it_is_old_enough() {
     // It may be a write that is on its way.
     repo.collect(now).await.unwrap();
     assert!(left.exists());
-    let long_ago = std::time::SystemTime::UNIX_EPOCH;
-    std::fs::File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+    let written = std::fs::metadata(&left).unwrap().modified().unwrap();
+    let hour_ago = written - std::time::Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&left).unwrap().set_modified(hour_ago).unwrap();
     repo.collect(Collect { min_age_ms: 2 * 3_600_000, dry_run: false }).await.unwrap();
     assert!(left.exists());
     let gone = repo.collect(now).await.unwrap();
