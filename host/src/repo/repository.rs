@@ -229,13 +229,19 @@ impl Repo {
             Place::Record(slot) => {
                 let path = self.layout.record(&slot.branch, slot.sequence);
                 let object = self.objects.shown(&path);
-                let inline = match self.objects.find(&path).await? {
-                    Some(bytes) => inline(&seal::parse(&object, &bytes)?, blob),
-                    None => match pack::find(self, slot, blob).await? {
-                        Some(bytes) => Some(bytes),
-                        None => return Err(Error::MissingRecord { object }),
-                    },
+                let record = self.objects.find(&path).await?;
+                let kept = match &record {
+                    Some(bytes) => inline(&seal::parse(&object, bytes)?, blob),
+                    None => None,
                 };
+                // A writer that slept may have put a record that counts for nothing into a slot that was collected.
+                let inline = match kept {
+                    Some(bytes) => Some(bytes),
+                    None => pack::find(self, slot, blob).await?,
+                };
+                if inline.is_none() && record.is_none() {
+                    return Err(Error::MissingRecord { object });
+                }
                 (object, inline)
             }
         };
