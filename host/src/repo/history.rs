@@ -86,7 +86,7 @@ impl Repo {
     async fn by_id(&self, prefix: &str) -> Result<(State, Commit), Error> {
         let prefix = &prefix.to_ascii_lowercase();
         let branches = self.branch_names().await?;
-        let mut found: Vec<(String, Located, State)> = Vec::new();
+        let mut found: Vec<(String, Vec<Located>, State)> = Vec::new();
         if prefix.len() >= SHORTEST_PREFIX && prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             for state in self.lines(&branches).await? {
                 let mut ids = state.ids.scan(prefix);
@@ -97,21 +97,21 @@ impl Repo {
                 drop(ids);
                 for (id, located) in here {
                     match found.iter_mut().find(|(there, ..)| *there == id) {
-                        // Squashed on one branch, it may still be seen on another.
-                        Some(there) if is_hidden(&there.2, located.number) => there.2 = state.clone(),
-                        Some(_) => {}
-                        None => found.push((id, located, state.clone())),
+                        Some((_, places, known_by)) => {
+                            // Squashed on one branch, it may still be seen on another.
+                            if is_hidden(known_by, located.number) {
+                                *known_by = state.clone();
+                            }
+                            places.push(located);
+                        }
+                        None => found.push((id, vec![located], state.clone())),
                     }
                 }
             }
         }
         match (found.pop(), found.len()) {
-            (Some((id, located, state)), 0) => {
-                let commit = match self.located(&located).await? {
-                    Some(commit) => Some(commit),
-                    None => self.held(&id).await?.map(|snapshot| snapshot.commit),
-                };
-                let commit = commit.ok_or_else(|| self.lost(prefix))?;
+            (Some((id, places, state)), 0) => {
+                let commit = self.anywhere(&id, &places).await?.ok_or_else(|| self.lost(prefix))?;
                 match is_hidden(&state, commit.number) {
                     false => Ok((state, commit)),
                     true => Err(Error::Collected {
@@ -130,6 +130,17 @@ impl Repo {
                 nearest: nearest(prefix, branches.iter().map(String::as_str)),
             }),
         }
+    }
+
+    /// The commit `id` from the first place that still has it: a branch that was set to it may have collected the record
+    /// that says so, and its own branch keep it all the same.
+    async fn anywhere(&self, id: &str, places: &[Located]) -> Result<Option<Commit>, Error> {
+        for located in places {
+            if let Some(commit) = self.located(located).await? {
+                return Ok(Some(commit));
+            }
+        }
+        Ok(self.held(id).await?.map(|snapshot| snapshot.commit))
     }
 
     fn lost(&self, commit: &str) -> Error {

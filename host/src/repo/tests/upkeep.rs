@@ -205,3 +205,49 @@ async fn what_broken_writes_left_is_collected_when_it_is_old_enough() {
     let gone = repo.collect(now).await.unwrap();
     assert!(!left.exists() && gone.bytes >= 4, "{gone:?}");
 }
+
+const EVERYTHING: Collect = Collect { min_age_ms: -60_000, dry_run: false };
+
+#[tokio::test]
+async fn a_record_in_a_collected_slot_hides_no_bytes_of_the_pack() {
+    let (store, _dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    commit(&repo, &mut writer, &[("/own", PutMode::Append, b"own")], (None, 0)).await;
+    // Others write beside a writer that does not look, until what it knows has been collected.
+    for (path, bytes) in [("/kept", b"kept"), ("/more", b"more")] {
+        let mut open = repo.open_commit_on("master");
+        open.put_file(path, PutMode::Append, bytes.to_vec().into()).await.unwrap();
+        let mut editor = repo.edit("master").await.unwrap();
+        committed(editor.finish(open, Edit::new("put file")).await);
+    }
+    repo.retain(Retention { commits: Some(1), for_ms: None }).await.unwrap();
+    repo.collect(EVERYTHING).await.unwrap();
+    // It lands where the record of `/kept` was, and learns that this counts for nothing.
+    let mut open = repo.open_commit();
+    open.put_file("/own", PutMode::Overwrite, b"newer".to_vec().into()).await.unwrap();
+    let late = writer.finish(open, meta(Some(0), 1)).await;
+    assert!(matches!(late, Err(Error::Swept { .. })), "{late:?}");
+    let head = repo.resolve(&"events@master".parse().unwrap()).await.unwrap();
+    assert_eq!(read(&repo, &head, "/kept").await, b"kept");
+    assert_eq!(read(&repo, &head, "/own").await, b"own");
+    assert!(fsck(&store, None, Depth::Everything).await.unwrap().is_clean());
+}
+
+#[tokio::test]
+async fn a_commit_is_found_where_it_is_kept() {
+    let (store, _dir) = local().await;
+    let repo = store.repo_or_create("events", "").await.unwrap();
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    let head = commit(&repo, &mut writer, &[("/a", PutMode::Append, b"a")], (None, 0)).await;
+    // A branch that was set to it, and no longer keeps the record that says so; its name comes first.
+    repo.create_branch("before", Some(&head), false).await.unwrap();
+    let mut other = repo.writer("before", "events").await.unwrap();
+    for n in 0..3 {
+        commit(&repo, &mut other, &[("/b", PutMode::Append, b"b")], (Some(n), n + 1)).await;
+    }
+    repo.retain(Retention { commits: Some(1), for_ms: None }).await.unwrap();
+    repo.collect(EVERYTHING).await.unwrap();
+    let found = repo.resolve(&format!("events@{}", head.id).parse().unwrap()).await.unwrap();
+    assert_eq!(found.id, head.id);
+}
