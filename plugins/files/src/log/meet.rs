@@ -195,12 +195,18 @@ impl Log {
         let fresh = age(member.stat.hints.modified) < self.tempo.settled;
         for (index, reading) in self.readings.iter_mut().enumerate() {
             let mark = reading.mark();
+            let gone = !here.iter().any(|one| one.stat.hints.inode == reading.hints().inode);
             if text.plain().is_none() {
+                // Replaced, moved and packed before anybody looked.
+                let more = |length| length > reading.at() + reading.behind();
+                if gone && text.length().ok().flatten().is_some_and(more) && holds(&mark, text) {
+                    return Relation::Same(index);
+                }
                 // Made of a file that is still being read.
                 if reading.rotated && (holds(&mark, text) || is_whole_copy(reading.text(), text)) {
                     return Relation::Open;
                 }
-            } else if !here.iter().any(|one| one.stat.hints.inode == reading.hints().inode) {
+            } else if gone {
                 // Replaced by a file that has the same and maybe more, as `rsync` does; or moved from another device.
                 if holds(&mark, text) {
                     let all = member.stat.length >= reading.at() + reading.behind();
