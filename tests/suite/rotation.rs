@@ -334,7 +334,13 @@ impl Torture {
     fn check(&self) -> Result<()> {
         let there = self.committed()?;
         let doubled: Vec<&u64> = there.iter().filter(|(_, times)| **times != 1).map(|(number, _)| number).collect();
-        ensure!(doubled.is_empty(), "more than once: {doubled:?}");
+        if let (Some(first), Some(last)) = (doubled.first(), doubled.last()) {
+            let query = format!("select * from rotation_t where n = {first}");
+            let rows = self.site.run(&["sql", &query, "--format", "ndjson"])?.stdout;
+            let said = fs::read_to_string(self.site.path().join("said"))?;
+            let cuts: Vec<&str> = said.lines().filter(|line| line.contains("app.log")).collect();
+            bail!("{first}..={last} more than once: {}{}", String::from_utf8_lossy(&rows), cuts.join("\n"));
+        }
         let missing: BTreeSet<u64> = (0..self.next).filter(|number| !there.contains_key(number)).collect();
         let unexplained: Vec<&u64> = missing.iter().filter(|number| !self.destroyed.contains_key(number)).collect();
         ensure!(unexplained.is_empty(), "lost, though in files: {unexplained:?} of {}", self.next);

@@ -45,6 +45,7 @@ mod reading;
 mod settings;
 mod stream;
 mod text;
+mod trail;
 
 use std::time::Duration;
 

@@ -1,24 +1,21 @@
 //! What tells a file from all others: its content up to where it was read. No IO.
 //!
-//! A mark grows with the file. It keeps the first bytes, a hash of the last 4 KiB before the place, and hashes of a few
-//! windows further back; checking one costs two short reads, however large the file. Inode, time and size are hints: they
-//! say where to look first, and tell apart files whose content is the same.
+//! A mark grows with the file. It keeps the first bytes, a hash of the last 4 KiB before the place, and a trail of hashes
+//! further back; checking one costs two short reads, however large the file. Inode, time and size are hints: they say where
+//! to look first, and tell apart files whose content is the same.
 
 use std::io;
 
-use crate::names::hash;
+use crate::{
+    names::hash,
+    trail::{Common, Trail},
+};
 
 /// First bytes kept as they are.
 const HEAD: usize = 16;
 
 /// Bytes before the place that are hashed.
 pub(crate) const TAIL: usize = 4096;
-
-/// Bytes of one window of the trail.
-const WINDOW: u64 = 512;
-
-/// Two windows of the trail end at the last multiples of each of these.
-const STEPS: [u64; 5] = [512, 2 << 10, 8 << 10, 32 << 10, 128 << 10];
 
 /// Something that can be read at any place.
 pub(crate) trait Content {
@@ -52,23 +49,22 @@ pub(crate) struct Mark {
     pub(crate) refused: bool,
     head: [u8; HEAD],
     tail: u64,
-    trail: [[u32; 2]; STEPS.len()],
+    trail: Trail,
 }
 
 impl Mark {
     /// A mark at `at`, from the file itself.
     pub(crate) fn of(file: &mut impl Content, at: u64, hints: Hints) -> io::Result<Self> {
-        let mut mark = Self { hints, ..Self::default() };
+        let trail = Trail::of(file, at)?;
+        Ok(Self { hints, trail, ..Self::bare(file, at)? })
+    }
+
+    /// A mark at `at` that is compared at once and never kept.
+    pub(crate) fn bare(file: &mut impl Content, at: u64) -> io::Result<Self> {
+        let mut mark = Self { at, seen: at, ..Self::default() };
         mark.begin(&file.bytes(0, HEAD)?, at);
         let from = at.saturating_sub(TAIL as u64);
-        // In the order of the file, so that a packed one is unpacked once.
-        for (windows, step) in mark.trail.iter_mut().zip(STEPS).rev() {
-            let end = at / step * step;
-            *windows = [trail_hash(file, end.saturating_sub(step))?, trail_hash(file, end)?];
-            windows.reverse();
-        }
         mark.tail = hash(&file.bytes(from, (at - from) as usize)?);
-        (mark.at, mark.seen) = (at, at);
         Ok(mark)
     }
 
@@ -91,24 +87,16 @@ impl Mark {
         Ok(tail.len() as u64 == self.at - from && hash(&tail) == self.tail)
     }
 
-    /// Whether the whole of `file`, which has `length` bytes, fewer than were read, is the beginning of what was read: a copy
-    /// that was made before the last lines came.
-    pub(crate) fn covers(&self, file: &mut impl Content, length: u64) -> io::Result<bool> {
+    /// What the whole of `file`, which has `length` bytes, fewer than were read, has in common with the beginning of what was
+    /// read: everything, if it is a copy that was made before the last lines came.
+    pub(crate) fn covers(&self, file: &mut impl Content, length: u64) -> io::Result<Common> {
         if length == 0 || length > self.at || !self.begins(&mut Short { file, length })? {
-            return Ok(false);
+            return Ok(Common::No);
         }
-        for (windows, step) in self.trail.iter().zip(STEPS) {
-            let last = self.at / step * step;
-            for (&window, end) in windows.iter().zip([last, last.saturating_sub(step)]) {
-                if (WINDOW..=length).contains(&end) {
-                    // Files with the same beginning are many: what was compared has to be near the end.
-                    let near = length - end <= 4 * (self.at - length) + 2 * WINDOW;
-                    return Ok(near && trail_hash(file, end)? == window);
-                }
-            }
+        if length == self.at {
+            return Ok(if self.fits(file)? { Common::Until { from: 0, end: length } } else { Common::No });
         }
-        // Too short for a window: its first bytes have to do.
-        Ok(length < STEPS[1])
+        self.trail.common(self.at, HEAD as u64, file, length)
     }
 
     fn begins(&self, file: &mut impl Content) -> io::Result<bool> {
@@ -129,18 +117,6 @@ impl<C: Content> Content for Short<'_, C> {
         let left = usize::try_from(self.length.saturating_sub(from)).unwrap_or(usize::MAX);
         self.file.bytes(from, length.min(left))
     }
-}
-
-fn trail_hash(file: &mut impl Content, end: u64) -> io::Result<u32> {
-    if end < WINDOW {
-        return Ok(0);
-    }
-    Ok(short(&file.bytes(end - WINDOW, WINDOW as usize)?))
-}
-
-fn short(bytes: &[u8]) -> u32 {
-    let hash = hash(bytes);
-    (hash ^ (hash >> 32)) as u32
 }
 
 /// A mark that moves on with what is read, with the last bytes themselves.
@@ -173,17 +149,8 @@ impl Moving {
         let at = before + bytes.len() as u64;
         let base = before - self.recent.len() as u64;
         let recent = &self.recent;
-        let window = |end: u64| {
-            let range = |from: u64| (from.saturating_sub(base)) as usize;
-            if end < WINDOW { 0 } else { short(&between(recent, bytes, range(end - WINDOW), range(end))) }
-        };
-        for (windows, step) in self.mark.trail.iter_mut().zip(STEPS) {
-            let (end, old) = (at / step * step, before / step * step);
-            if end > old {
-                let second = end - step;
-                *windows = [window(end), if second == old { windows[0] } else { window(second) }];
-            }
-        }
+        let range = |place: u64| (place.saturating_sub(base)) as usize;
+        self.mark.trail.advance(before, at, |from, to| between(recent, bytes, range(from), range(to)));
         let total = self.recent.len() + bytes.len();
         self.recent = between(&self.recent, bytes, total.saturating_sub(TAIL), total);
         self.mark.at = at;
@@ -241,7 +208,7 @@ impl Places {
             mark.write(&mut out);
             out.extend(mark.seen.to_le_bytes());
             out.push(u8::from(mark.skipping) | u8::from(mark.refused) << 1);
-            mark.trail.iter().flatten().for_each(|window| out.extend(window.to_le_bytes()));
+            mark.trail.windows().for_each(|window| out.extend(window.to_le_bytes()));
         }
         self.closed.iter().for_each(|mark| mark.write(&mut out));
         out
@@ -260,7 +227,7 @@ impl Places {
             mark.seen = u64::from_le_bytes(take(&mut rest)?);
             let [flags] = take(&mut rest)?;
             (mark.skipping, mark.refused) = (flags & 1 != 0, flags & 2 != 0);
-            for window in mark.trail.iter_mut().flatten() {
+            for window in mark.trail.windows_mut() {
                 *window = u32::from_le_bytes(take(&mut rest)?);
             }
             places.open.push(mark);
@@ -351,19 +318,19 @@ mod tests {
             let mark = Mark::of(&mut &file[..], at as u64, Hints::default()).unwrap();
             for length in [at, at - 1, at - at / 50] {
                 let copy = &file[..length];
-                assert!(mark.covers(&mut &copy[..], length as u64).unwrap(), "{length} of {at}");
+                assert!(matches!(mark.covers(&mut &copy[..], length as u64).unwrap(), Common::Until { end, .. } if length < 64 || end + 64 + (at as u64 - length as u64) > length as u64), "{length} of {at}");
                 let other = content(length, 9);
-                assert!(!mark.covers(&mut &other[..], length as u64).unwrap(), "{length} of {at}");
+                assert_eq!(mark.covers(&mut &other[..], length as u64).unwrap(), Common::No, "{length} of {at}");
             }
             let longer = content(at + 1, 1);
-            assert!(!mark.covers(&mut &longer[..], at as u64 + 1).unwrap());
+            assert_eq!(mark.covers(&mut &longer[..], at as u64 + 1).unwrap(), Common::No);
         }
         // The same beginning is not enough where there is more to compare.
         let file = content(50_000, 1);
         let mark = Mark::of(&mut &file[..], 50_000, Hints::default()).unwrap();
         let mut other = file[..49_990].to_vec();
         other[30_000..].copy_from_slice(&content(19_990, 5));
-        assert!(!mark.covers(&mut &other[..], 49_990).unwrap());
+        assert_eq!(mark.covers(&mut &other[..], 49_990).unwrap(), Common::No);
     }
 
     #[test]
@@ -373,10 +340,10 @@ mod tests {
         let mut one = Mark::of(&mut &file[..], 8_000, hints).unwrap();
         (one.seen, one.skipping, one.named) = (9_000, true, 3);
         let mut two = Mark::of(&mut &file[..], 10, hints).unwrap();
-        two.trail = Default::default();
+        two.trail = Trail::default();
         let places = Places { open: vec![one], closed: vec![two.clone(), two] };
         let token = places.write();
-        assert!(token.len() < 270, "{}", token.len());
+        assert!(token.len() < 550, "{}", token.len());
         assert_eq!(Places::read(&token), Some(places));
         assert_eq!(Places::read(&token[..token.len() - 1]), None);
         assert_eq!(Places::read(b""), None);

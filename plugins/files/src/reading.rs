@@ -132,6 +132,11 @@ impl Reading {
         self.place.at()
     }
 
+    /// The last bytes that were read.
+    pub(crate) fn recent(&self) -> &[u8] {
+        self.place.recent()
+    }
+
     pub(crate) fn hints(&self) -> Hints {
         self.hints
     }

@@ -7,7 +7,7 @@ use spout_guest::{Error, Result, now, warn};
 use super::{Closed, Log};
 use crate::{
     family::{Member, UNPACK, at_end, holds, is_closed, unreadable},
-    mark::{Hints, Mark},
+    mark::Mark,
     names::{Packing, matches, number},
     reading::{Reading, age},
     text::Text,
@@ -112,15 +112,17 @@ impl Log {
                 Err(_) => {}
             }
         }
-        // A packed file may stand beside the one that it was made of.
+        // A packed file may stand beside the one that it was made of, whichever of them was seen first.
         let packed = text.plain().is_none();
-        let candidate = |(index, _): &(usize, &Closed)| packed || found.get(*index) == Some(&false);
+        let twin = |mark: &Mark| {
+            packed || here.iter().any(|one| one.stat.hints == mark.hints && one.name.packing != Packing::Plain)
+        };
+        let candidate = |(index, one): &(usize, &Closed)| twin(&one.mark) || found.get(*index) == Some(&false);
         let member = Member { stat, ..member };
         let known = self.closed.iter().enumerate().filter(candidate).find(|(_, Closed { mark, .. })| {
             let theirs = here.iter().filter(|one| one.stat.hints.inode == mark.hints.inode);
-            is_closed(mark, &mut text, &member, || {
-                self.family.find(mark, theirs, &BTreeSet::new()).is_ok_and(|it| it.is_none())
-            })
+            let gone = || self.family.find(mark, theirs, &BTreeSet::new()).is_ok_and(|it| it.is_none());
+            is_closed(mark, &mut text, &member, || twin(mark) && !packed || gone())
         });
         if let Some(index) = known.map(|(index, _)| index) {
             return self.meet_again(index, member, text, found);
@@ -256,7 +258,7 @@ impl Log {
 fn is_copy(original: &mut Text, copy: &mut Text, length: u64) -> bool {
     let Ok(Some(there)) = original.length() else { return false };
     let common = there.min(length);
-    let mark = Mark::of(original, common, Hints::default());
+    let mark = Mark::bare(original, common);
     common > 0 && mark.is_ok_and(|mark| holds(&mark, copy))
 }
 

@@ -45,6 +45,8 @@ struct Torture {
     next: u64,
     files: BTreeMap<String, Vec<u64>>,
     destroyed: BTreeMap<u64, bool>,
+    /// Where each line came from.
+    came: BTreeMap<u64, Vec<String>>,
     did: Vec<String>,
 }
 
@@ -79,6 +81,7 @@ impl Torture {
             next: 0,
             files: BTreeMap::new(),
             destroyed: BTreeMap::new(),
+            came: BTreeMap::new(),
             did: Vec::new(),
         }
     }
@@ -239,7 +242,11 @@ impl Torture {
             assert!(fetched.messages.input().attribute(index, "fault").is_none(), "{line}");
             if self.banner.trim_end() != line {
                 let number = line.split(' ').next().and_then(|number| number.parse().ok());
-                self.fresh.push(number.unwrap_or_else(|| panic!("half a line: {line}")));
+                let number = number.unwrap_or_else(|| panic!("half a line: {line}"));
+                let file = fetched.messages.input().attribute(index, "file").map(String::from_utf8_lossy);
+                let place = format!("{}@{}#{}", file.unwrap_or_default(), fetched.messages.offsets()[index], self.did.len());
+                self.came.entry(number).or_default().push(place);
+                self.fresh.push(number);
             }
         }
         assert!(fetched.next.offset >= self.position.offset);
@@ -323,7 +330,8 @@ impl Torture {
         let said: String = testing::take_log().into_iter().map(|(_, line)| line + "\n").collect();
         assert!(
             doubled.is_empty() && lost.is_empty(),
-            "doubled {doubled:?}, lost {lost:?}, files {:?}\n{said}",
+            "doubled {doubled:?} {:?}, lost {lost:?}, files {:?}\n{said}",
+            doubled.first().and_then(|number| self.came.get(number)),
             self.files.keys()
         );
         assert!(!gone || said.contains("gone"), "lines are gone, and nobody says so");
