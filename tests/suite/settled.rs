@@ -48,16 +48,16 @@ fn what_is_settled_is_shown() -> Result<()> {
     // Tables also have what was added to the decoder's rows.
     let columns = tables[1]["columns"].as_array().context("columns")?;
     ensure!(columns.len() == 4 && columns[..3] == *settled().as_array().context("columns")?, "{branch}");
-    ensure!(columns[3]["name"] == "offset" && tables[1]["rows"] == 1 && tables[1]["files"] == 1, "{branch}");
+    ensure!(columns[3]["name"] == "__offset" && tables[1]["rows"] == 1 && tables[1]["files"] == 1, "{branch}");
     let repo = site.json(&["inspect", "repo", "s"])?.remove(0);
     ensure!(repo["branches"][0]["settled"] == settled(), "{repo}");
 
     for verb in [&["inspect", "repo", "s"][..], &["inspect", "branch", "s@master"]] {
         let shown = site.ok(verb)?;
-        ensure!(shown.contains("the decoder of master keeps to") && shown.contains("big   UInt64"), "{shown}");
+        ensure!(shown.contains("the decoder of master keeps to") && shown.contains("big     UInt64"), "{shown}");
     }
     let shown = site.ok(&["inspect", "branch", "s"])?;
-    ensure!(shown.contains("table /t: 1 row in 1 file") && shown.contains("offset  "), "{shown}");
+    ensure!(shown.contains("table /t: 1 row in 1 file") && shown.contains("__offset  UInt64"), "{shown}");
 
     // Later commits, others' too, keep what was settled; what was put by hand is a table of its own.
     site.write("in/2.ndjson", "{\"id\": 2}\n")?;
