@@ -12,7 +12,8 @@ use crate::{Messages, Result, Schema};
 pub struct Opening {
     /// Where the messages come from.
     pub topic: String,
-    /// The columns wanted, or `None` for all.
+    /// The columns wanted, or `None` for all. A value that an unwanted column could not take is a fault all the same: a
+    /// verdict depends on the message alone.
     pub fields: Option<Vec<String>>,
     /// The table's schema, once it is settled: rows have exactly these columns.
     pub schema: Option<Schema>,

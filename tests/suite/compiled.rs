@@ -193,6 +193,12 @@ fn nobody_is_granted_what_the_host_keeps_for_itself() -> Result<()> {
         for access in [path.to_owned(), format!("{{path: \"{path}\", write: true}}")] {
             let grants = format!("grants: {{hostile: {{dirs: {{data: {access}}}}}}}\n");
             place.site.write("granted.yaml", format!("{SPEC}{grants}"))?;
+            if !what.is_empty() {
+                // At the grant, not at the plugin.
+                let line = SPEC.lines().count() + 1;
+                let place = place.site.fails(&["check", "granted.yaml"], 2, &[])?;
+                ensure!(place.contains(&format!("granted.yaml:{line}: `grants.hostile.dirs.data`")), "{place}");
+            }
             for verb in [&["check", "granted.yaml"][..], &["run", "granted.yaml", "--until", "ended"]] {
                 match what {
                     "" => place.site.ok(verb).map(drop)?,

@@ -24,6 +24,7 @@ mod readers;
 mod real_input;
 mod rotation;
 mod sandbox;
+mod settled;
 mod store_trouble;
 mod tidy;
 mod types;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     node::{self, NodeSpec, Shape},
-    pipeline::{Links, Parts},
+    pipeline::{self, Links, Parts},
     plugin::{self, Offer, Plugin, Plugins, Settings, World},
     producer::{ConsumerType, DecoderSpec},
     repo::Differences,
@@ -98,6 +98,7 @@ pub(super) async fn examine(loaded: &Loaded, plugins: Option<&Plugins>, links: O
     let mut examined = Examined::default();
     if let Some(plugins) = plugins {
         for (key, error) in Parts::lacks(loaded, plugins).await {
+            let key = granted(&error).unwrap_or(key);
             examined.findings.push(Finding::at(loaded, &key, error));
         }
         examined.findings.extend(directories(loaded));
@@ -217,6 +218,17 @@ fn interfaces(world: World) -> &'static [&'static str] {
         World::Decoder => &["decoder"],
         World::Handler => &["handler"],
         World::SelfDriven => &["spout"],
+    }
+}
+
+/// The grant that an error is about, if it is about one that is there.
+fn granted(error: &pipeline::Error) -> Option<String> {
+    match error {
+        pipeline::Error::Plugin { source, .. } => match source.as_ref() {
+            plugin::Error::Reserved { plugin, name, .. } => Some(format!("grants.{plugin}.dirs.{name}")),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -91,7 +91,7 @@ pub enum Error {
         pipeline: String,
         /// The branch.
         branch: String,
-        /// `open` or `commit to`.
+        /// `open`, `read` or `commit to`.
         doing: &'static str,
         /// What the repo said.
         #[source]

@@ -31,6 +31,7 @@ pub use self::{
     error::Error,
     host::{Host, RunOptions},
     link::Links,
+    recover::settled,
     rehearsal::{Problem, Rehearsal, Verdict},
     totals::Reason,
     update::{TookOver, Update},

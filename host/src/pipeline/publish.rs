@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use super::{build::Parts, host::chain};
 use crate::{
     error::Coded,
-    repo::{Publication, Publisher, Repo},
+    repo::{Differences, Publication, Publisher, Repo},
     spec::Publish,
 };
 
@@ -22,12 +22,12 @@ pub(super) struct Publishing {
 }
 
 impl Publishing {
-    /// Starts the task, if the spec wants it.
-    pub(super) fn start(parts: &Parts, repo: &Repo) -> Self {
+    /// Starts the task, if the spec wants it; `known` was warned of.
+    pub(super) fn start(parts: &Parts, repo: &Repo, known: &Differences) -> Self {
         let pipeline = parts.name.clone();
         let task = (parts.spec.commit.publish == Publish::Delta).then(|| {
             let (moved, told) = watch::channel(());
-            let publisher = Publisher::new(repo, &parts.spec.commit.branch);
+            let publisher = Publisher::new(repo, &parts.spec.commit.branch).after_warning(&known.left_out);
             (moved, tokio::spawn(follow(pipeline.clone(), publisher, told)))
         });
         Self { pipeline, task }

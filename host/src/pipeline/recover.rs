@@ -9,7 +9,7 @@ use crate::{
     data::{Marker, Part},
     node::States,
     producer::{SchemaPin, SchemaText},
-    repo::{BranchWriter, Repo, Store},
+    repo::{BranchWriter, Commit, Repo, Store},
 };
 
 /// Name that the decoder's schema is stored under, beside the handlers' states.
@@ -62,6 +62,21 @@ pub(super) async fn states(mut states: BTreeMap<String, Part>, pin: &SchemaPin) 
         states.insert(SCHEMA.to_owned(), Part::from(text.to_string().into_bytes()));
     }
     states
+}
+
+/// The columns that the decoder keeps to since `commit`: declared, or settled by what it met first.
+///
+/// # Errors
+/// A commit whose state cannot be read.
+pub async fn settled(repo: &Repo, commit: &Commit) -> Result<Option<SchemaRef>, Error> {
+    let text = repo.state_part(commit, SCHEMA).await.map_err(|source| Error::Repo {
+        pipeline: commit.pipeline.clone(),
+        branch: commit.branch.clone(),
+        doing: "read",
+        source: Box::new(source),
+    })?;
+    let schema = text.map(|text| pinned(&text)).transpose();
+    schema.map_err(|reason| Error::Spec { pipeline: commit.pipeline.clone(), reason })
 }
 
 fn pinned(text: &[u8]) -> Result<SchemaRef, String> {

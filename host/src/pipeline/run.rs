@@ -123,7 +123,8 @@ impl<'a> Run<'a> {
             recover::recover(parts, store).await?;
         let mut meeting = parts.meeting_chain(&mut states).await?;
         let shape = parts.shape(&pin, &mut meeting).await?;
-        warn_of(&parts.name, &parts.differences(&shape)?);
+        let differences = parts.differences(&shape)?;
+        warn_of(&parts.name, &differences);
         let meeting = Meeting::new(&parts.name, meeting, &conditions.stop);
         let consumers = parts.consumers(conditions.json, &conditions.stop).await;
         let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
@@ -138,7 +139,7 @@ impl<'a> Run<'a> {
         let partitions = marker.partitions.len();
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
         let run = Self {
-            publishing: Publishing::start(parts, &repo),
+            publishing: Publishing::start(parts, &repo, &differences),
             state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()),
             producer,
             manner,

@@ -64,6 +64,7 @@ mod sql;
 mod started;
 mod state;
 mod store;
+mod tables;
 mod tree;
 mod writer;
 
@@ -89,6 +90,7 @@ pub use snapshot::Snapshot;
 pub use sql::{Answer, Verify, query, query_verified};
 pub use started::Started;
 pub use store::{RepoInfo, Store};
+pub use tables::TreeTable;
 pub use tree::{FileEntry, Piece, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};
 

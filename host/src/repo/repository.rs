@@ -218,6 +218,17 @@ impl Repo {
         self.blob(&file.path, &piece.blob).await
     }
 
+    /// The part `key` of the state that `commit` holds, if it holds one.
+    ///
+    /// # Errors
+    /// [`Error::DamagedFile`], and those of reading.
+    pub async fn state_part(&self, commit: &Commit, key: &str) -> Result<Option<Bytes>, Error> {
+        match commit.state.get(key) {
+            Some(blob) => self.blob(&format!("the state of handler `{key}`"), blob).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The verified bytes of a blob of a commit; `what` is for messages.
     pub(super) async fn blob(&self, what: &str, blob: &Blob) -> Result<Bytes, Error> {
         let (object, bytes) = match &blob.place {

@@ -1,13 +1,15 @@
 //! `spout inspect file`: what is known of a file or directory without reading it.
 
 use anyhow::Result;
-use arrow::datatypes::{Field, Schema};
 use serde::Serialize;
 
-use super::super::{
-    Global,
-    error::Error,
-    print::{Printer, Table, grouped, short, size},
+use super::{
+    super::{
+        Global,
+        error::Error,
+        print::{Printer, Table, grouped, short, size},
+    },
+    columns::{Column, columns, table_of_columns},
 };
 use crate::repo::{Commit, FileEntry, Piece, Place, Reference, Tree};
 
@@ -28,13 +30,6 @@ struct Shown<'a> {
     columns: Vec<Column>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pieces: Vec<PieceLine>,
-}
-
-#[derive(Debug, Serialize)]
-struct Column {
-    name: String,
-    r#type: String,
-    nullable: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -99,15 +94,6 @@ fn of_directory<'a>(tree: &'a Tree, commit: &'a Commit, path: &'a str) -> Shown<
     }
 }
 
-fn columns(schema: &Schema) -> Vec<Column> {
-    let column = |field: &Field| Column {
-        name: field.name().clone(),
-        r#type: field.data_type().to_string(),
-        nullable: field.is_nullable(),
-    };
-    schema.fields().iter().map(|field| column(field)).collect()
-}
-
 fn piece(piece: &Piece) -> PieceLine {
     let place = match &piece.blob.place {
         Place::Object(name) => name.clone(),
@@ -131,8 +117,7 @@ fn print(shown: &Shown<'_>, commit: &Commit, printer: &mut Printer) -> Result<()
     ])?;
     if !shown.columns.is_empty() {
         printer.line("")?;
-        let row = |column: &Column| vec![column.name.clone(), column.r#type.clone()];
-        printer.table(&Table::new(&["column", "type"], shown.columns.iter().map(row)))?;
+        printer.table(&table_of_columns(&shown.columns))?;
     }
     if shown.pieces.is_empty() {
         return Ok(());

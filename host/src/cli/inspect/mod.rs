@@ -1,5 +1,7 @@
-//! `spout inspect`: everything about one repo, commit, file or pipeline.
+//! `spout inspect`: everything about one repo, branch, commit, file or pipeline.
 
+mod branch;
+mod columns;
 mod file;
 mod pipeline;
 mod repo;
@@ -16,10 +18,11 @@ use super::{
 };
 use crate::repo::{Error as RepoError, Reference};
 
-/// Show everything about one repo, commit, file or pipeline.
+/// Show everything about one repo, branch, commit, file or pipeline.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout inspect repo github-events
+  spout inspect branch github-events@master
   spout inspect commit github-events@master
   spout inspect file github-events@master:/events/part-0.parquet
   spout inspect pipeline my.yaml
@@ -31,11 +34,19 @@ pub(super) struct Inspect {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Show a repo: its branches, tags, and how much history it keeps.
+    /// Show a repo: its branches, the columns their decoders settled, tags, and how much history it keeps.
     #[command(after_help = "Examples:\n  spout inspect repo github-events")]
     Repo {
         /// Name of the repo.
         name: String,
+    },
+    /// Show a branch: its head, the columns its decoder keeps to, and those of its tables.
+    #[command(
+        after_help = "Examples:\n  spout inspect branch github-events\n  spout inspect branch github-events@master --json | jq .settled"
+    )]
+    Branch {
+        /// `repo` or `repo@branch`.
+        reference: String,
     },
     /// Show a commit: files, marker, handler state, where it came from; or what a started one holds so far.
     #[command(
@@ -66,6 +77,7 @@ impl Inspect {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
             What::Repo { name } => repo::inspect(&global.store().await?, name, printer).await,
+            What::Branch { reference } => branch::inspect(global, reference, printer).await,
             What::Commit { reference } => commit(global, &reference.parse()?, printer).await,
             What::File { reference } => file::inspect(global, &reference.parse()?, printer).await,
             What::Pipeline { pipeline } if Path::new(pipeline).is_file() => {

@@ -3,9 +3,12 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::super::{
-    list::table_of_branches,
-    print::{Printer, Table, grouped, local_time, size},
+use super::{
+    super::{
+        list::table_of_branches,
+        print::{Printer, Table, grouped, local_time, size},
+    },
+    branch::{of_decoder, print_settled},
 };
 use crate::repo::{Repo, Started, Store};
 
@@ -15,13 +18,18 @@ pub(super) async fn inspect(store: &Store, name: &str, printer: &mut Printer) ->
     let (description, created_ms) = info.map(|info| (info.description, info.created_ms)).unwrap_or_default();
     let (branches, tags, started) = (repo.branches().await?, repo.tags().await?, repo.started().await?);
     let retention = repo.retention().await?;
+    let mut settled = Vec::with_capacity(branches.len());
+    for branch in &branches {
+        settled.push(of_decoder(&repo, branch).await?);
+    }
     if printer.json() {
         let branches: Vec<_> = branches
             .iter()
-            .map(|branch| {
+            .zip(&settled)
+            .map(|(branch, settled)| {
                 json!({
-                    "name": branch.name, "head": branch.head.as_ref().map(|head| &head.id),
-                    "commits": branch.commits, "epoch": branch.epoch, "pipeline": branch.pipeline,
+                    "name": branch.name, "head": branch.head.as_ref().map(|head| &head.id), "commits": branch.commits,
+                    "epoch": branch.epoch, "pipeline": branch.pipeline, "settled": settled,
                 })
             })
             .collect();
@@ -41,13 +49,15 @@ pub(super) async fn inspect(store: &Store, name: &str, printer: &mut Printer) ->
         ("tags", tags.iter().map(|tag| tag.name.as_str()).collect::<Vec<_>>().join(" ")),
         ("started commits", waiting.collect::<Vec<_>>().join("\n")),
     ])?;
-    match branches.is_empty() {
-        true => printer.line("nothing is committed yet"),
-        false => {
-            printer.line("")?;
-            printer.table(&table_of_branches(&branches))
-        }
+    if branches.is_empty() {
+        return printer.line("nothing is committed yet");
     }
+    printer.line("")?;
+    printer.table(&table_of_branches(&branches))?;
+    for (branch, settled) in branches.iter().zip(&settled) {
+        print_settled(&branch.name, settled.as_deref(), printer)?;
+    }
+    Ok(())
 }
 
 /// What was put into a started commit and deleted from it so far.

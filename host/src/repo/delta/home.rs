@@ -77,6 +77,11 @@ pub(super) fn shown(table: &str) -> String {
     }
 }
 
+/// The table of the file at `path`, as people name it.
+pub(in super::super) fn table_of(path: &str) -> String {
+    shown(&Home::of(path).table)
+}
+
 /// Where the tables of a branch are.
 pub(super) fn tables(layout: &Layout, branch: &str) -> Path {
     Path::from(format!("{}/tables/{branch}", layout.root()))

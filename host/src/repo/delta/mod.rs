@@ -30,6 +30,7 @@ mod version;
 
 pub(super) use collect::Collection;
 pub use differences::{Differences, differences};
+pub(super) use home::table_of;
 pub use publisher::{Publication, Publisher, published};
 pub use table::PublishedTable;
 

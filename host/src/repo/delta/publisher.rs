@@ -26,6 +26,8 @@ pub struct Publisher {
     every: u64,
     /// A sequence that a log was seen to name.
     known: u64,
+    /// Columns left out that need not be warned of.
+    said: Option<String>,
     state: Option<State>,
 }
 
@@ -53,13 +55,20 @@ impl Publisher {
     /// A publisher of the tables of `branch`.
     #[must_use]
     pub fn new(repo: &Repo, branch: &str) -> Self {
-        Self { commits: Commits::new(repo, branch), every: checkpoint::EVERY, known: 0, state: None }
+        Self { commits: Commits::new(repo, branch), every: checkpoint::EVERY, known: 0, said: None, state: None }
     }
 
     /// The same with a checkpoint every so many versions.
     #[must_use]
     pub fn checkpoint_every(mut self, versions: u64) -> Self {
         self.every = versions.max(1);
+        self
+    }
+
+    /// The same after these columns, which readers cannot take, were warned of.
+    #[must_use]
+    pub fn after_warning(mut self, left_out: &[String]) -> Self {
+        self.said = (!left_out.is_empty()).then(|| left_out.join(", "));
         self
     }
 
@@ -178,7 +187,8 @@ impl Publisher {
 
     async fn open(&self, state: &mut State, name: &str, live: Live, at: u64) -> Result<(), Error> {
         match Table::open(&self.commits, name, live, at, (state.mode, self.every)).await {
-            Ok(table) => {
+            Ok(mut table) => {
+                table.left_out = table.left_out.or_else(|| self.said.clone());
                 state.tables.insert(name.to_owned(), table);
                 Ok(())
             }

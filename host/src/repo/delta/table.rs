@@ -42,7 +42,8 @@ pub(super) struct Table {
     unsure: bool,
     /// The files that the log names, where they are not those before the next commit.
     stalled: Option<Slots>,
-    left_out: Option<String>,
+    /// The columns left out that were warned of.
+    pub(super) left_out: Option<String>,
     written: u64,
 }
 

@@ -1,8 +1,8 @@
 //! `json`: one JSON object a message becomes one row.
 //!
 //! A message is read once, by a schema, straight into columns: no tree, no index of the message, nothing allocated for a
-//! row. Keys are compared where the last message had them ([`plan`]), strings are searched sixteen bytes at a time, and what
-//! nobody wants is passed over without being built, though checked as strictly as the rest ([`scan`]).
+//! row. Keys are compared where the last message had them ([`plan`]), strings are searched sixteen bytes at a time, what no
+//! column is for is passed over ([`scan`]), and columns that nobody wants are checked and not built ([`passed`]).
 //!
 //! Why not simd-json or sonic-rs: both first build something for a whole message (a tape, a tree), which is then read again
 //! into columns, and both are lenient or undefined where the rules here are strict (numbers beyond 64 bits become floats,
@@ -32,6 +32,7 @@
 //! `coerce: {numbersFromStrings: true}`.
 
 mod infer;
+mod passed;
 mod plan;
 mod rows;
 mod scan;
@@ -53,7 +54,7 @@ pub struct Json {
 
 impl Json {
     /// A decoder for rows of `schema`, or of what the first messages suggest; only of the columns that are `wanted`, if not
-    /// all are.
+    /// all are. Faults and unknown fields are the same whatever is wanted.
     ///
     /// # Errors
     /// Settings that cannot work, a column of a type that JSON has no value for.

@@ -6,6 +6,7 @@
 use std::{cell::Cell, collections::HashMap, ops::Range};
 
 use super::{
+    passed::Passed,
     scan::{Likely, Scanner},
     wrong::Wrong,
 };
@@ -23,12 +24,14 @@ const FIXED_ITEMS: u64 = 1 << 16;
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) columns: Vec<Column>,
+    /// Columns that nobody wants.
+    pub(super) passed: Vec<Passed>,
     keys: Vec<Key>,
     index: HashMap<Box<[u8]>, u32>,
     /// The key that an object likely begins with.
     first: Cell<u32>,
-    /// Columns without nulls.
-    pub(super) required: Vec<usize>,
+    /// Columns without nulls, in the schema's order.
+    pub(super) required: Vec<Target>,
     /// Names of the objects around, each with its dot.
     prefix: String,
 }
@@ -83,8 +86,8 @@ struct Key {
 pub(super) enum Target {
     /// Into this column.
     Column(u32),
-    /// Nowhere: nobody wants it.
-    Unwanted,
+    /// Nowhere: nobody wants this column.
+    Passed(u32),
     /// It is not in the schema; counted in this slot.
     Unknown(u32),
 }
@@ -99,30 +102,38 @@ pub(super) struct Found {
 }
 
 impl Plan {
-    pub(super) fn new(fields: &[Field], prefix: String) -> Result<Self> {
+    /// A plan of `fields`; those that are not `wanted` are checked and not built.
+    pub(super) fn new(fields: &[Field], wanted: impl Fn(&Field) -> bool, prefix: String) -> Result<Self> {
         let mut plan = Self {
             columns: Vec::with_capacity(fields.len()),
+            passed: Vec::new(),
             keys: Vec::new(),
             index: HashMap::new(),
             first: Cell::new(0),
-            required: (0..fields.len()).filter(|&at| fields.get(at).is_some_and(|field| !field.nullable)).collect(),
+            required: Vec::new(),
             prefix,
         };
-        for (at, field) in fields.iter().enumerate() {
+        let place = |at: usize| u32::try_from(at).unwrap_or(NONE);
+        for field in fields {
             let path = format!("{}{}", plan.prefix, field.name);
             if plan.index.contains_key(field.name.as_bytes()) {
                 return Err(Error::config(format!("column `{path}` stands twice in the schema")));
             }
-            plan.add(field.name.as_bytes(), Target::Column(u32::try_from(at).unwrap_or(NONE)));
-            let written = written(&field.name);
-            plan.columns.push(Column { name: field.name.clone(), written, node: Node::new(field, &path)? });
+            let (written, node) = (written(&field.name), Node::new(field, &path)?);
+            let column = Column { name: field.name.clone(), written, node };
+            let target = if wanted(field) {
+                plan.columns.push(column);
+                Target::Column(place(plan.columns.len() - 1))
+            } else {
+                plan.passed.push(Passed::new(column));
+                Target::Passed(place(plan.passed.len() - 1))
+            };
+            plan.add(field.name.as_bytes(), target);
+            if !field.nullable {
+                plan.required.push(target);
+            }
         }
         Ok(plan)
-    }
-
-    /// A key that is in the schema and that nobody wants.
-    pub(super) fn unwanted(&mut self, name: &str) {
-        self.add(name.as_bytes(), Target::Unwanted);
     }
 
     /// The value of this column's key is no value of the column.
@@ -229,7 +240,7 @@ impl Node {
             DataType::Decimal128(precision, scale) if !(1..=38).contains(precision) || scale.unsigned_abs() > 38 => {
                 return refused("is a decimal of more than 38 digits, or of none");
             }
-            DataType::Struct(fields) => Kind::Struct(Box::new(Plan::new(fields, format!("{path}."))?)),
+            DataType::Struct(fields) => Kind::Struct(Box::new(Plan::new(fields, |_| true, format!("{path}."))?)),
             DataType::List(item) | DataType::LargeList(item) => Kind::List(child(item)?),
             DataType::FixedSizeList(item, length) if fixed_items(&field.data_type) <= FIXED_ITEMS => {
                 Kind::FixedList(child(item)?, *length as usize)

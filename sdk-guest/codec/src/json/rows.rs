@@ -16,7 +16,7 @@ use crate::{
     unknown::{Counter, Unknown},
 };
 
-type Read = std::result::Result<(), Wrong>;
+pub(super) type Read = std::result::Result<(), Wrong>;
 
 /// A table under construction.
 #[derive(Debug)]
@@ -31,9 +31,11 @@ pub(super) struct Rows {
 
 /// What reading needs besides the plan.
 #[derive(Debug)]
-struct Aside {
+pub(super) struct Aside {
+    /// Which message is read, counted from one over all calls.
+    pub(super) message: u64,
     coerce: Coerce,
-    duplicates: Duplicates,
+    pub(super) duplicates: Duplicates,
     unknown: Unknown,
     /// Fields outside the schema.
     counter: Counter,
@@ -58,19 +60,20 @@ impl Rows {
         if captures && !fields.iter().any(|field| field.name == *name) {
             fields.push(Field::new(name.clone(), DataType::Utf8));
         }
+        let captured = fields.iter().find(|field| captures && field.name == *name);
+        if let Some(field) = captured.filter(|field| field.data_type != DataType::Utf8) {
+            let what = format!("column `{}` captures unknown fields and must be utf8", field.name);
+            return Err(Error::config(what));
+        }
         let is_wanted = |field: &Field| wanted.is_none_or(|wanted| wanted.contains(&field.name));
-        let (fields, unwanted): (Vec<Field>, Vec<Field>) = fields.into_iter().partition(is_wanted);
-        let mut plan = Plan::new(&fields, String::new())?;
-        unwanted.iter().for_each(|field| plan.unwanted(&field.name));
+        let mut plan = Plan::new(&fields, is_wanted, String::new())?;
+        fields.retain(is_wanted);
         let capture = fields.iter().position(|field| captures && field.name == *name);
         if captures {
             plan.forget(name);
         }
-        if let Some(field) = capture.and_then(|at| fields.get(at)).filter(|field| field.data_type != DataType::Utf8) {
-            let what = format!("column `{}` captures unknown fields and must be utf8", field.name);
-            return Err(Error::config(what));
-        }
         let aside = Aside {
+            message: 0,
             coerce: settings.coerce.clone(),
             duplicates: settings.duplicates,
             unknown: settings.unknown,
@@ -102,6 +105,7 @@ impl Rows {
     /// Reads the message at `from..to` of `all` as the next row; if it is wrong, nothing of it stays.
     pub(super) fn read(&mut self, all: &[u8], from: usize, to: usize) -> Read {
         let mut scanner = Scanner::new(all, from, to, self.depth);
+        self.aside.message += 1;
         let read = self.message(&mut scanner);
         self.aside.counter.end(read.is_ok());
         match read {
@@ -200,8 +204,10 @@ fn object(
                         column.read(scanner, builder, row, level + 1, aside)?;
                     }
                 }
-                Target::Unwanted => {
-                    scanner.skip(level + 1)?;
+                Target::Passed(at) => {
+                    if let Some(passed) = plan.passed.get_mut(at as usize) {
+                        passed.check(scanner, level + 1, aside)?;
+                    }
                 }
                 Target::Unknown(slot) => {
                     aside.counter.touch(slot);
@@ -215,10 +221,19 @@ fn object(
             before = Some(found);
         }
     }
-    for at in &plan.required {
-        if let (Some(column), Some(builder)) = (plan.columns.get(*at), builders.get(*at))
-            && builder.len() <= row
-        {
+    for target in &plan.required {
+        let missing = match *target {
+            Target::Column(at) => {
+                let late = builders.get(at as usize).is_some_and(|builder| builder.len() <= row);
+                plan.columns.get(at as usize).filter(|_| late)
+            }
+            Target::Passed(at) => {
+                let passed = plan.passed.get(at as usize).filter(|passed| !passed.is_in(aside.message));
+                passed.map(|passed| &passed.column)
+            }
+            Target::Unknown(_) => None,
+        };
+        if let Some(column) = missing {
             return Err(Wrong::missing(scanner.offset(scanner.at)).within(&column.name));
         }
     }
@@ -264,7 +279,7 @@ impl Aside {
 
 impl Column {
     #[inline(always)]
-    fn read(
+    pub(super) fn read(
         &mut self,
         scanner: &mut Scanner<'_>,
         builder: &mut ArrayBuilder,

@@ -1,7 +1,7 @@
 //! The right values, and the right reasons.
 
 use super::*;
-use crate::{DataType, Error, TimeUnit};
+use crate::{DataType, Error, Field, TimeUnit};
 
 const PLAIN: &str = r#"{"a":"int64","b":{"c":"utf8","d":["float64"]},"at":"timestamp(ms, UTC)"}"#;
 
@@ -335,9 +335,72 @@ fn columns_that_nobody_wants_are_checked_and_not_built() {
     let mut json = Json::new(&Settings::<()>::default(), Some(schema), Some(vec!["b".into()])).unwrap();
     let lines = [r#"{"a":1,"b":2,"c":{"x":"y"}}"#, r#"{"b":3,"c":{"x":"\ud800"}}"#, r#"{"a":"x","b":4,"d":1}"#];
     let decoded = json.decode(&Messages::new(&lines).input()).unwrap();
-    assert_eq!(codes(&decoded), [(1, "json.syntax")]);
-    assert_eq!((decoded.batch.columns().len(), column(&decoded, "b").i64(1)), (1, Some(4)));
-    assert_eq!(decoded.unknown.len(), 1);
+    assert_eq!(codes(&decoded), [(1, "json.syntax"), (2, "json.type")]);
+    assert_eq!((decoded.batch.columns().len(), decoded.batch.rows(), column(&decoded, "b").i64(0)), (1, 1, Some(2)));
+}
+
+/// Messages that are sound, and wrong in every way that a column can be.
+const FATES: [&str; 24] = [
+    r#"{"a":1,"t":"x","f":1.5,"ok":true,"at":"2026-01-31T12:00:00Z","o":{"x":1},"l":[1],"m":{"k":1},"d":1.5,"n":1}"#,
+    r#"{"a":null,"t":null,"f":null,"ok":null,"at":null,"o":null,"l":null,"m":null,"d":null,"n":1}"#,
+    r#"{"a":"x","n":1}"#,
+    r#"{"a":9223372036854775808,"n":1}"#,
+    r#"{"a":1.5,"n":1}"#,
+    r#"{"a":1,"a":2,"n":1}"#,
+    r#"{"n":1,"n":1}"#,
+    r#"{"n":null}"#,
+    r#"{"a":4}"#,
+    r#"{"t":{"any": [1, null]},"n":1}"#,
+    r#"{"t":"\ud800","n":1}"#,
+    r#"{"f":1e999,"n":1}"#,
+    r#"{"f":7,"t":"\u00e4","n":1}"#,
+    r#"{"ok":"true","n":1}"#,
+    r#"{"ok":truth,"n":1}"#,
+    r#"{"at":"yesterday","n":1}"#,
+    r#"{"at":1769860800000000,"n":1}"#,
+    r#"{"o":{"x":"1"},"n":1}"#,
+    r#"{"o":{"x":1,"y":2},"p":[3],"n":1}"#,
+    r#"{"l":[1,"2"],"n":1}"#,
+    r#"{"m":{"k":1,"k":2},"n":1}"#,
+    r#"{"m":{"k":{"z":1}},"n":1}"#,
+    r#"{"d":1.123,"n":1}"#,
+    r#"{"a":1,"n":1"#,
+];
+
+#[test]
+fn what_is_wanted_changes_no_verdict() {
+    let text = r#"{"a":"int64","t":"utf8","f":"float64","ok":"boolean","at":"timestamp(us, UTC)","o":{"x":"int64"},"l":["int64"],"d":"decimal128(10, 2)","n":"int64"}"#;
+    let mut fields = schema(text).fields().to_vec();
+    fields.iter_mut().filter(|field| field.name == "n").for_each(|field| field.nullable = false);
+    fields.push(Field::new("m", text_map()));
+    let names: Vec<String> = fields.iter().map(|field| field.name.clone()).collect();
+    for settings_text in ["{}", r#"{"duplicates":"last"}"#, r#"{"unknown":"fail"}"#, r#"{"unknown":"capture"}"#] {
+        let open = |wanted| Json::new(&settings(settings_text), Some(Schema::new(fields.clone())), wanted).unwrap();
+        let messages = Messages::new(&FATES);
+        let all = open(None).decode(&messages.input()).unwrap();
+        assert!(all.faults.len() > 9 && all.batch.rows() > 2, "{settings_text}: {:?}", all.faults);
+        for wanted in 0..1_usize << names.len() {
+            let chosen = names.iter().enumerate().filter(|(at, _)| wanted >> at & 1 == 1);
+            let chosen: Vec<String> = chosen.map(|(_, name)| name.clone()).collect();
+            let mut json = open(Some(chosen.clone()));
+            // Twice, so that nothing of the first call is left.
+            for _ in 0..2 {
+                let some = json.decode(&messages.input()).unwrap();
+                assert_eq!(some.faults, all.faults, "{settings_text} {chosen:?}");
+                assert_eq!((some.batch.rows(), &some.unknown), (all.batch.rows(), &all.unknown), "{chosen:?}");
+                assert_eq!(some.batch.columns().len(), chosen.len());
+                for name in &chosen {
+                    assert_eq!(column(&some, name), column(&all, name), "{name} of {chosen:?}");
+                }
+            }
+        }
+    }
+}
+
+fn text_map() -> DataType {
+    let entry =
+        vec![Field { nullable: false, ..Field::new("key", DataType::Utf8) }, Field::new("value", DataType::Int64)];
+    DataType::Map(Box::new(Field { nullable: false, ..Field::new("entries", DataType::Struct(entry)) }))
 }
 
 #[test]

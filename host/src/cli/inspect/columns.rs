@@ -1,0 +1,46 @@
+//! The columns of a file, a table or a decoder, as they are shown.
+
+use arrow::datatypes::{DataType, Field, Schema};
+use serde::Serialize;
+
+use super::super::print::Table;
+
+/// One column.
+#[derive(Debug, Serialize)]
+pub(super) struct Column {
+    name: String,
+    r#type: String,
+    nullable: bool,
+}
+
+/// The columns of `schema`, in order.
+pub(super) fn columns(schema: &Schema) -> Vec<Column> {
+    let column = |field: &Field| Column {
+        name: field.name().clone(),
+        r#type: field.data_type().to_string(),
+        nullable: field.is_nullable(),
+    };
+    schema.fields().iter().map(|field| column(field)).collect()
+}
+
+/// The same as a table.
+pub(super) fn table_of_columns(columns: &[Column]) -> Table {
+    let row = |column: &Column| {
+        let open = column.r#type == DataType::Null.to_string();
+        let r#type = if open { "none yet: it has had no value".to_owned() } else { column.r#type.clone() };
+        vec![column.name.clone(), r#type]
+    };
+    Table::new(&["column", "type"], columns.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_without_a_value_has_no_type_yet() {
+        let fields = vec![Field::new("id", DataType::Int64, true), Field::new("note", DataType::Null, true)];
+        let text = table_of_columns(&columns(&Schema::new(fields))).text();
+        assert_eq!(text, "COLUMN  TYPE\nid      Int64\nnote    none yet: it has had no value\n");
+    }
+}
