@@ -213,6 +213,11 @@ fn push<'a>(
             let value = short_integer(value.bytes).and_then(|value| i32::try_from(value).ok());
             value.map(|value| builder.push_fixed(value.to_le_bytes()))
         }
+        DataType::Boolean => match value.bytes {
+            b"true" => Some(builder.push_bool(true)),
+            b"false" => Some(builder.push_bool(false)),
+            _ => None,
+        },
         DataType::Float64 => short_float(value.bytes).map(|value| builder.push_fixed(value.to_le_bytes())),
         _ => None,
     };
