@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    io::Write as _,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     process::{Command, Stdio},
     sync::Arc,
 };
@@ -171,6 +172,38 @@ fn http_answers_say_what_is_stored_or_what_to_do() -> Result<()> {
     ensure!(counts(&site, "a")? == (5, 5));
     let letters = site.number("select count(*) from a_dead_letter", None)?;
     ensure!(letters == 1, "{letters} dead letters");
+    stopped(run)
+}
+
+#[test]
+fn http_takes_so_many_requests_at_a_time_and_no_more() -> Result<()> {
+    if !there("curl") {
+        return Ok(());
+    }
+    let site = Site::new()?;
+    site.write("a.yaml", spec("a", "http: {listen: '127.0.0.1:0', maxRequests: 1}", &format!("  {JSON}")))?;
+    let (run, address) = listening(&site, &["a.yaml"])?;
+    let mut slow = TcpStream::connect(&address)?;
+    let line = "{\"id\":1}\n";
+    write!(slow, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{{", line.len())?;
+    // Until the slow one has the only turn, others may have it.
+    let mut stored = 0;
+    loop {
+        let (status, answer) = post(&address, "/", &["-d", "{\"id\":2}"])?;
+        if status == "503" {
+            ensure!(answer.to_string().contains("try again in a moment"), "{answer}");
+            break;
+        }
+        ensure!(status == "200" && stored < 100, "{status} {answer}");
+        stored += 1;
+    }
+    slow.write_all(line.as_bytes().get(1..).unwrap_or_default())?;
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer)?;
+    ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"messages\":1"), "{answer}");
+    let (status, answer) = post(&address, "/", &["-d", "{\"id\":3}"])?;
+    ensure!(status == "200", "{status} {answer}");
+    ensure!(counts(&site, "a")?.0 == stored + 2);
     stopped(run)
 }
 
