@@ -57,6 +57,9 @@ pub(super) enum Event {
     Ended(PartitionId),
     /// The partition has given all that its producer had taken when it was told to stop.
     Drained(PartitionId),
+    /// Columns were added, and what this partition has next is the first that has them: it belongs into another commit than
+    /// what was taken before.
+    Widened(PartitionId),
     /// All partitions that the source has were told.
     Discovered,
     /// The commit that was cut is finished.
@@ -79,6 +82,7 @@ pub(super) enum Reason {
     Time,
     Awaited,
     Upstream,
+    Schema,
     Ended,
     Idle,
     Forced,
@@ -94,6 +98,7 @@ impl Reason {
             Self::Time => "time",
             Self::Awaited => "awaited",
             Self::Upstream => "upstream",
+            Self::Schema => "schema",
             Self::Ended => "ended",
             Self::Idle => "idle",
             Self::Forced => "forced",
@@ -155,6 +160,8 @@ pub(super) struct State {
     awaited: Option<Instant>,
     upstream: usize,
     committing: bool,
+    /// What is taken next belongs into another commit.
+    widened: bool,
     forced: bool,
     memory_high: bool,
     /// Lanes go on after the order to stop until each is drained.
@@ -186,6 +193,7 @@ impl State {
             awaited: None,
             upstream: 0,
             committing: false,
+            widened: false,
             forced: false,
             memory_high: false,
             drains,
@@ -255,6 +263,11 @@ impl State {
         self.committing && (self.rows >= rows || self.bytes >= bytes || self.upstream >= UPSTREAM)
     }
 
+    /// Whether rows with columns that were added wait until those before them are cut.
+    pub(super) fn parting(&self) -> bool {
+        self.widened
+    }
+
     /// Takes `event` at `now`.
     pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -277,7 +290,7 @@ impl State {
             self.committing = true;
             (self.rows, self.bytes, self.since) = (0, 0, None);
             (self.awaited, self.upstream) = (None, 0);
-            (self.forced, self.memory_high) = (false, false);
+            (self.widened, self.forced, self.memory_high) = (false, false, false);
             actions.push(Action::Cut(reason));
         } else if self.since.is_none() && self.wants_to_stop(over) {
             self.stopped = true;
@@ -317,6 +330,11 @@ impl State {
                 self.lanes.insert(partition, Lane::Ended);
             }
             Event::Drained(partition) => drop(self.lanes.insert(partition, Lane::Drained)),
+            Event::Widened(partition) => {
+                // It has something, whatever it said last.
+                self.lanes.insert(partition, Lane::Reading);
+                self.widened = self.since.is_some();
+            }
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
             Event::Forced => self.forced = true,
@@ -337,6 +355,7 @@ impl State {
             (self.rows >= self.thresholds.rows, Reason::Rows),
             (self.bytes >= self.thresholds.bytes, Reason::Bytes),
             (self.upstream >= UPSTREAM, Reason::Upstream),
+            (self.widened, Reason::Schema),
             (over, Reason::Ended),
             (self.draining.is_some(), Reason::Shutdown),
             (self.forced, Reason::Forced),
@@ -558,6 +577,33 @@ mod tests {
         assert_eq!(state.due_at(), Some(start + Duration::from_secs(1)));
         state.step(Event::Forced, start);
         assert_eq!(state.due_at(), None, "a commit is being written");
+    }
+
+    #[test]
+    fn rows_with_more_columns_wait_for_a_commit_of_those_before() {
+        let cut: &[Action] = &[Action::Cut(Reason::Schema)];
+        check(
+            Until::Stopped,
+            &[
+                (0, Event::Widened(0), &[]),
+                (0, took(1), &[]),
+                (0, Event::Widened(0), cut),
+                (0, took(1), &[]),
+                (0, Event::Widened(1), &[]),
+                (1, Event::Committed, cut),
+            ],
+        );
+        let mut state = State::new(THRESHOLDS, Until::Stopped, false, None);
+        let now = Instant::now();
+        state.step(Event::Widened(0), now);
+        assert!(!state.parting(), "nothing was taken before");
+        state.step(took(1), now);
+        state.step(Event::Forced, now);
+        state.step(took(1), now);
+        state.step(Event::Widened(0), now);
+        assert!(state.parting(), "another commit is on its way");
+        state.step(Event::Committed, now);
+        assert!(!state.parting());
     }
 
     #[test]

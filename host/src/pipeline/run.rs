@@ -15,7 +15,7 @@ use super::{
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Took, Until},
     host::chain,
-    lane::{Lane, Shared, Told},
+    lane::{About, Lane, Shared, Told},
     meeting::Meeting,
     offsets::Offsets,
     overdue::unless_overdue,
@@ -69,6 +69,9 @@ struct Run<'a> {
     pin: SchemaPin,
     shared: Shared,
     lanes: BTreeMap<PartitionId, Lane>,
+    /// How often columns were added before what was taken last, and the first rows that have more.
+    edition: u64,
+    wider: Option<(PartitionId, Told)>,
     meeting: Meeting,
     consumers: Vec<Box<dyn Consumer>>,
     repo: RepoConsumer,
@@ -152,6 +155,8 @@ impl<'a> Run<'a> {
             pin,
             shared: Shared::new(&parts.name, told, totals.counts.messages, parts.thresholds().rows, &stop),
             lanes: BTreeMap::new(),
+            edition: 0,
+            wider: None,
             meeting,
             consumers,
             offsets: Offsets::new(marker),
@@ -178,9 +183,16 @@ impl<'a> Run<'a> {
         let mut show = interval(Duration::from_millis(250));
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if let Some((partition, told)) = self.wider.take_if(|_| !self.state.parting()) {
+                match self.hear(partition, told).await? {
+                    true => return Ok(()),
+                    false => continue,
+                }
+            }
             let due = self.state.due_at();
+            let takes = !self.state.full() && self.wider.is_none();
             let stop = tokio::select! {
-                Some((partition, told)) = told.recv(), if !self.state.full() => self.hear(partition, told).await?,
+                Some((partition, told)) = told.recv(), if takes => self.hear(partition, told).await?,
                 done = finished(&mut self.committing) => { self.committed(done?).await? }
                 Some(order) = orders.recv() => self.obey(order).await?,
                 _ = discover.tick() => self.discover().await?,
@@ -306,6 +318,11 @@ impl<'a> Run<'a> {
                     self.step(Event::Took(Took { partition, rows, bytes, moved: true, ..Took::default() })).await?;
                 }
                 self.step(Event::Ended(partition)).await
+            }
+            Told::Batches { about: About { edition, .. }, .. } if edition > self.edition => {
+                self.edition = edition;
+                self.wider = Some((partition, told));
+                self.step(Event::Widened(partition)).await
             }
             Told::Batches { batches, about, room } => {
                 let (mut rows, mut bytes, moved) = (0, 0, about.moved);
