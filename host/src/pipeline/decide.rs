@@ -38,6 +38,8 @@ pub(super) struct Took {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) moved: bool,
+    /// It was the last of the partition.
+    pub(super) ended: bool,
     /// Somebody waits for the commit of it, and should not wait longer than this.
     pub(super) awaited: Option<Duration>,
     /// Commits of other repos that the open commit comes from, this included.
@@ -302,8 +304,8 @@ impl State {
     fn take(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) {
         match event {
             Event::Opened(partition) => drop(self.lanes.insert(partition, Lane::Reading)),
-            Event::Took(Took { partition, rows, bytes, moved, awaited, upstream }) => {
-                self.lanes.insert(partition, Lane::Reading);
+            Event::Took(Took { partition, rows, bytes, moved, ended, awaited, upstream }) => {
+                self.lanes.insert(partition, if ended { Lane::Ended } else { Lane::Reading });
                 self.draining = self.draining.map(|_| now);
                 self.rows += rows;
                 self.bytes += bytes;
@@ -399,7 +401,7 @@ mod tests {
 
     const THRESHOLDS: Thresholds = Thresholds { rows: 10, bytes: 1000, time: Duration::from_secs(5) };
 
-    const MOVED: Took = Took { partition: 0, rows: 0, bytes: 0, moved: true, awaited: None, upstream: 0 };
+    const MOVED: Took = Took { partition: 0, rows: 0, bytes: 0, moved: true, ended: false, awaited: None, upstream: 0 };
 
     fn took(rows: u64) -> Event {
         Event::Took(Took { rows, bytes: rows * 10, ..MOVED })
@@ -577,6 +579,20 @@ mod tests {
         assert_eq!(state.due_at(), Some(start + Duration::from_secs(1)));
         state.step(Event::Forced, start);
         assert_eq!(state.due_at(), None, "a commit is being written");
+    }
+
+    #[test]
+    fn what_an_end_releases_may_fill_a_commit_and_the_rest_is_in_it() {
+        check(
+            Until::Ended,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (0, Event::Took(Took { rows: 99, ended: true, ..MOVED }), &[Action::Finish, Action::Cut(Reason::Rows)]),
+                (0, Event::Ended(0), &[]),
+                (0, Event::Committed, &[Action::Stop]),
+            ],
+        );
     }
 
     #[test]

@@ -315,7 +315,9 @@ impl<'a> Run<'a> {
                 if !known.as_ref().is_some_and(|known| known.ended) {
                     let position = known.map(|known| known.position).unwrap_or_default();
                     self.offsets.move_on(partition, position, true, None);
-                    self.step(Event::Took(Took { partition, rows, bytes, moved: true, ..Took::default() })).await?;
+                    // In one step: should these rows fill a commit, it also has what handlers still hold back.
+                    let took = Took { partition, rows, bytes, moved: true, ended: true, ..Took::default() };
+                    self.step(Event::Took(took)).await?;
                 }
                 self.step(Event::Ended(partition)).await
             }
@@ -342,7 +344,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 let (awaited, upstream) = (about.awaited, self.provenance.len());
-                self.step(Event::Took(Took { partition, rows, bytes, moved, awaited, upstream })).await
+                self.step(Event::Took(Took { partition, rows, bytes, moved, ended: false, awaited, upstream })).await
             }
         }
     }
