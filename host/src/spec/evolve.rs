@@ -1,13 +1,18 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
-use super::{Loaded, check::contradiction, error::Error};
+use super::{
+    Loaded,
+    check::{all_handlers, contradiction},
+    error::Error,
+};
 use crate::{
     consumer::{ConsumerSpec, FileSpec},
+    node::NodeSpec,
     producer::{DecoderSpec, NativeDecoder},
     repo::Format,
 };
 
-/// Files of which each has one list of columns, or none for values that may come.
+/// Files that have no place for the columns, and handlers that would take other rows because of them.
 pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
     let Some(decoder) = loaded.spec.producer.decoder.as_ref().filter(|decoder| decoder.evolves()) else {
         return Vec::new();
@@ -22,6 +27,17 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
         if let ConsumerSpec::File(FileSpec { format: Format::Csv, rotate: None, .. }) = consumer {
             let what = "the decoder adds columns (`evolve: add-columns`), and a CSV file that only grows has the header it began with; set `rotate`, so that a new file is begun, or choose `format: ndjson`";
             wrong.push(contradiction(loaded, &format!("consumers[{index}].format"), what));
+        }
+    }
+    for (path, node) in all_handlers(&loaded.spec.node, "node") {
+        let whole = match node {
+            NodeSpec::Sample(sample) => sample.fraction.is_some() && sample.by.is_empty(),
+            NodeSpec::Dedupe(dedupe) => dedupe.by.is_empty(),
+            _ => false,
+        };
+        if whole {
+            let what = "the decoder adds columns (`evolve: add-columns`), and this handler goes by all columns, so that a row would count as another one once there are more; name those that it goes by: `by: [id]`";
+            wrong.push(contradiction(loaded, &path, what));
         }
     }
     wrong
@@ -63,10 +79,13 @@ mod tests {
         for decoder in ["csv", "avro", "arrow", "raw", "syslog"] {
             check(&format!("{{type: {decoder}, evolve: add-columns}}"), "", &["unknown key `evolve`"]);
         }
-        check(json, "commit: {format: csv}", &["commit.format", "which CSV files cannot hold"]);
+        check(json, "commit: {format: csv}", &["s.yaml:5", "which CSV files cannot hold"]);
         let file = |more: &str| format!("consumers:\n  - {{type: file, path: out/{{n}}.csv, format: csv{more}}}");
         check(json, &file(", rotate: {size: 1MiB}"), &[]);
-        check(json, &file("").replace("{n}", "a"), &["consumers[0].format", "set `rotate`"]);
+        check(json, &file("").replace("{n}", "a"), &["s.yaml:6", "set `rotate`"]);
+        check(json, "node: [{type: sample, fraction: 0.5}]", &["goes by all columns", "`by: [id]`"]);
+        check(json, "node: [{type: dedupe, last: 5}]", &["goes by all columns"]);
+        check(json, "node: [{type: sample, every: 2}, {type: dedupe, last: 5, by: [id]}]", &[]);
         check("{type: json, evolve: columns}", "", &["evolve"]);
     }
 }

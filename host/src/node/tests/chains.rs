@@ -144,7 +144,9 @@ async fn a_column_that_is_added_changes_nothing_else_under_any_cut() {
             false => false,
         }
     };
-    let (all, units) = (handlers(), of_units());
+    let (mut all, units) = (handlers(), of_units());
+    // A part by the digest of whole rows is another one where rows have more columns; specs are refused for that.
+    all.retain(|node| node.get("fraction").is_none());
     let mut kept = 0;
     for (seed, handler) in (0..).zip(&all) {
         kept += usize::from(check(vec![handler.clone()], seed).await);
