@@ -28,7 +28,7 @@ use crate::{
     consumer::{Consumer, RepoConsumer},
     data::{Batch, Counts, PartitionId, Position, Provenance},
     error::Coded as _,
-    node::{News, Source},
+    node::{News, Shape, Source},
     producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
     repo::{BranchWriter, Differences, Store},
     spec::OnError,
@@ -72,6 +72,8 @@ struct Run<'a> {
     /// How often columns were added before what was taken last, and the first rows that have more.
     edition: u64,
     wider: Option<(PartitionId, Told)>,
+    /// Whether columns were added since it was said what readers of the table will not see.
+    unsaid: bool,
     meeting: Meeting,
     consumers: Vec<Box<dyn Consumer>>,
     repo: RepoConsumer,
@@ -157,6 +159,7 @@ impl<'a> Run<'a> {
             lanes: BTreeMap::new(),
             edition: 0,
             wider: None,
+            unsaid: false,
             meeting,
             consumers,
             offsets: Offsets::new(marker),
@@ -322,7 +325,7 @@ impl<'a> Run<'a> {
                 self.step(Event::Ended(partition)).await
             }
             Told::Batches { about: About { edition, .. }, .. } if edition > self.edition => {
-                self.edition = edition;
+                (self.edition, self.unsaid) = (edition, true);
                 self.wider = Some((partition, told));
                 self.step(Event::Widened(partition)).await
             }
@@ -365,6 +368,11 @@ impl<'a> Run<'a> {
         self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
         self.judge(&mut batch)?;
         self.count(&batch);
+        if self.unsaid && batch.records.num_rows() > 0 {
+            self.unsaid = false;
+            let shape = Shape { schema: Some(batch.records.schema()), ..Shape::default() };
+            warn_of(&self.parts.name, &self.parts.differences(&shape)?);
+        }
         for consumer in &mut self.consumers {
             consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
         }

@@ -80,7 +80,7 @@ mod tests {
             check(&format!("{{type: {decoder}, evolve: add-columns}}"), "", &["unknown key `evolve`"]);
         }
         check(json, "commit: {format: csv}", &["s.yaml:5", "which CSV files cannot hold"]);
-        let file = |more: &str| format!("consumers:\n  - {{type: file, path: out/{{n}}.csv, format: csv{more}}}");
+        let file = |more: &str| format!("consumers:\n  - {{type: file, path: 'out/{{n}}.csv', format: csv{more}}}");
         check(json, &file(", rotate: {size: 1MiB}"), &[]);
         check(json, &file("").replace("{n}", "a"), &["s.yaml:6", "set `rotate`"]);
         check(json, "node: [{type: sample, fraction: 0.5}]", &["goes by all columns", "`by: [id]`"]);

@@ -54,6 +54,8 @@ mod tests {
         assert_eq!(decoded.batch.column_by_name("rest").unwrap().str(0), Some(r#"{"c":3}"#));
         assert_eq!((decoded.faults.len(), decoded.unknown.len()), (1, 1));
         assert!(testing::settings::<Settings>(&[("unkown", "fail")]).is_err());
+        let adds = testing::settings(&[("evolve", "add-columns")]).unwrap();
+        assert!(Json::open(adds, Opening::default()).unwrap_err().to_string().contains("native decoder"));
     }
 
     #[test]
