@@ -62,6 +62,8 @@ pub(super) enum Event {
     /// Columns were added, and what this partition has next is the first that has them: it belongs into another commit than
     /// what was taken before.
     Widened(PartitionId),
+    /// What handlers held back came after the last commit was cut: so many rows and bytes, in any batch or none.
+    Released { rows: u64, bytes: u64, any: bool },
     /// All partitions that the source has were told.
     Discovered,
     /// The commit that was cut is finished.
@@ -117,6 +119,8 @@ pub(super) enum Action {
     Quiet(PartitionId, Duration),
     /// Let handlers give the rows they hold back; no message will follow.
     Finish,
+    /// The same where no commit is open; [`Event::Released`] says what came of it.
+    Release,
     /// Cut a commit.
     Cut(Reason),
     /// Fetch no more.
@@ -137,6 +141,20 @@ enum Lane {
     Ended,
     Drained,
 }
+
+/// Why commits are cut before the end.
+const CUTS: [Reason; 10] = [
+    Reason::Rows,
+    Reason::Bytes,
+    Reason::Time,
+    Reason::Awaited,
+    Reason::Upstream,
+    Reason::Schema,
+    Reason::Idle,
+    Reason::Forced,
+    Reason::Memory,
+    Reason::Shutdown,
+];
 
 /// Commits of other repos that one commit can come from: their names stand in its record.
 const UPSTREAM: usize = 64;
@@ -175,6 +193,8 @@ pub(super) struct State {
     waiting: Option<Instant>,
     hinted: bool,
     finished: bool,
+    /// Something moved, and handlers have not given what they hold back since.
+    unfinished: bool,
     stopped: bool,
 }
 
@@ -204,8 +224,15 @@ impl State {
             waiting: None,
             hinted: false,
             finished: false,
+            unfinished: false,
             stopped: false,
         }
+    }
+
+    /// Goes on after a commit that was cut by `reason`: was that not the end, handlers may still hold rows back.
+    pub(super) fn after(mut self, reason: Option<&str>) -> Self {
+        self.unfinished = reason.is_some_and(|reason| CUTS.iter().any(|cut| cut.word() == reason));
+        self
     }
 
     /// When something is due by time: the open commit, or word of a partition that has nothing.
@@ -282,8 +309,13 @@ impl State {
         let over = self.is_over();
         if over && self.since.is_some() && !self.finished {
             // Rows held back go into the commit that also says that the partitions have ended.
-            self.finished = true;
+            (self.finished, self.unfinished) = (true, false);
             actions.push(Action::Finish);
+        } else if over && self.unfinished {
+            // The end of the last one moved nothing, and what was before it is cut already.
+            (self.finished, self.unfinished) = (true, false);
+            actions.push(Action::Release);
+            return actions;
         }
         if self.committing {
             return actions;
@@ -314,7 +346,7 @@ impl State {
                 self.awaited = self.awaited.into_iter().chain(awaited).min();
                 if moved {
                     self.since.get_or_insert(now);
-                    self.finished = false;
+                    (self.finished, self.unfinished) = (false, true);
                 }
             }
             Event::Idle(partition, expects) => {
@@ -337,6 +369,13 @@ impl State {
                 self.lanes.insert(partition, Lane::Reading);
                 self.widened = self.since.is_some();
             }
+            Event::Released { rows, bytes, any } => {
+                self.rows += rows;
+                self.bytes += bytes;
+                if any {
+                    self.since.get_or_insert(now);
+                }
+            }
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
             Event::Forced => self.forced = true,
@@ -354,11 +393,11 @@ impl State {
     fn due(&self, now: Instant, over: bool) -> Option<Reason> {
         let since = self.since?;
         let reasons = [
+            (over, Reason::Ended),
             (self.rows >= self.thresholds.rows, Reason::Rows),
             (self.bytes >= self.thresholds.bytes, Reason::Bytes),
             (self.upstream >= UPSTREAM, Reason::Upstream),
             (self.widened, Reason::Schema),
-            (over, Reason::Ended),
             (self.draining.is_some(), Reason::Shutdown),
             (self.forced, Reason::Forced),
             (self.memory_high, Reason::Memory),
@@ -588,11 +627,47 @@ mod tests {
             &[
                 (0, Event::Opened(0), &[]),
                 (0, Event::Discovered, &[]),
-                (0, Event::Took(Took { rows: 99, ended: true, ..MOVED }), &[Action::Finish, Action::Cut(Reason::Rows)]),
+                (
+                    0,
+                    Event::Took(Took { rows: 99, ended: true, ..MOVED }),
+                    &[Action::Finish, Action::Cut(Reason::Ended)],
+                ),
                 (0, Event::Ended(0), &[]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
+    }
+
+    #[test]
+    fn what_is_held_back_comes_also_where_the_last_end_moves_nothing() {
+        let last: &[Action] = &[Action::Release];
+        let released = |any| Event::Released { rows: u64::from(any), bytes: 0, any };
+        for any in [false, true] {
+            check(
+                Until::Ended,
+                &[
+                    (0, Event::Opened(0), &[]),
+                    (0, Event::Opened(1), &[]),
+                    (0, Event::Discovered, &[]),
+                    (0, Event::Took(Took { rows: 99, ended: true, ..MOVED }), &[Action::Cut(Reason::Rows)]),
+                    (0, Event::Ended(0), &[]),
+                    (0, Event::Ended(1), last),
+                    (0, released(any), &[]),
+                    (0, Event::Committed, if any { &[Action::Cut(Reason::Ended)] } else { &[Action::Stop] }),
+                ],
+            );
+        }
+        let ends = |reason: Option<&str>, expected: &[Action]| {
+            let state = State::new(THRESHOLDS, Until::Ended, false, None).after(reason);
+            check_state(
+                state,
+                &[(0, Event::Opened(0), &[]), (0, Event::Discovered, &[]), (0, Event::Ended(0), expected)],
+            );
+        };
+        ends(Some("rows"), last);
+        ends(Some("ended"), &[Action::Stop]);
+        ends(Some("a commit of somebody else"), &[Action::Stop]);
+        ends(None, &[Action::Stop]);
     }
 
     #[test]

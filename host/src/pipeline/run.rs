@@ -126,6 +126,7 @@ impl<'a> Run<'a> {
     ) -> Result<(Self, ToldBy), Error> {
         let Recovered { repo, writer, marker, head, took_over, mut states, pin } =
             recover::recover(parts, store).await?;
+        let reason = writer.head().map(|head| head.reason.clone());
         let mut meeting = parts.meeting_chain(&mut states).await?;
         let shape = parts.shape(&pin, &mut meeting).await?;
         warn_of(&parts.name, &parts.differences(&shape)?);
@@ -144,7 +145,7 @@ impl<'a> Run<'a> {
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo),
-            state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()),
+            state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()).after(reason.as_deref()),
             producer,
             manner,
             drained: false,
@@ -210,10 +211,11 @@ impl<'a> Run<'a> {
 
     /// Takes an event and performs the actions; whether the pipeline is over.
     async fn step(&mut self, event: Event) -> Result<bool, Error> {
-        let mut stop = false;
+        let (mut stop, mut released) = (false, None);
         for action in self.state.step(event, clock::now()) {
             match action {
-                Action::Finish => self.finish().await?,
+                Action::Finish => drop(self.finish().await?),
+                Action::Release => released = Some(self.finish().await?),
                 Action::Quiet(partition, after) => {
                     // What it releases counts for the next commit, and cannot be the reason for one.
                     self.tell(News::Idle(Source::Partition(partition), after)).await?;
@@ -242,7 +244,10 @@ impl<'a> Run<'a> {
                 Action::Stop => stop = true,
             }
         }
-        Ok(stop)
+        match released {
+            Some(released) => Box::pin(self.step(released)).await,
+            None => Ok(stop),
+        }
     }
 
     async fn obey(&mut self, order: Order) -> Result<bool, Error> {
@@ -418,11 +423,14 @@ impl<'a> Run<'a> {
     }
 
     /// Rows that handlers still hold back, now that no message will follow.
-    async fn finish(&mut self) -> Result<(), Error> {
-        for batch in self.meeting.finish().await? {
-            self.take(batch).await?;
+    async fn finish(&mut self) -> Result<Event, Error> {
+        let batches = self.meeting.finish().await?;
+        let (mut rows, mut bytes, any) = (0, 0, !batches.is_empty());
+        for batch in batches {
+            let (more_rows, more_bytes) = self.take(batch).await?;
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
         }
-        Ok(())
+        Ok(Event::Released { rows, bytes, any })
     }
 
     /// Lets consumers end in order. Everything is committed already, so what goes wrong here is told and no more.
