@@ -12,6 +12,7 @@ mod crash_matrix;
 mod cuts;
 mod decoders;
 mod deleting;
+mod evolve;
 mod exactly_once;
 mod files;
 mod first_plugin;

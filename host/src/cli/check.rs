@@ -151,7 +151,10 @@ fn guarantee(loaded: &Loaded) -> String {
 fn decoder(loaded: &Loaded) -> String {
     match &loaded.spec.producer.decoder {
         Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
-        Some(DecoderSpec::Native(native)) => native.name().into(),
+        Some(decoder @ DecoderSpec::Native(native)) => {
+            let adds = if decoder.evolves() { ", adds columns for new fields" } else { "" };
+            format!("{}{adds}", native.name())
+        }
         None => "none".into(),
     }
 }

@@ -1,12 +1,19 @@
 //! What a handler that looks at whole units looks at, and the rows it holds until a commit is cut.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    compute::concat_batches,
+    datatypes::{Schema, SchemaRef},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Shape, Source, Unit};
+use super::{
+    Error, Shape, Source, Unit,
+    state::{level, wider},
+};
 use crate::data::ByteSize;
 
 /// Which rows are looked at together.
@@ -84,13 +91,15 @@ impl Held {
     /// Holds `batch`.
     ///
     /// # Errors
-    /// More bytes than allowed; other columns than the rows before it have.
+    /// More bytes than allowed; other columns than the rows before it have, and not only more.
     pub(super) fn push(&mut self, batch: RecordBatch, from: Source) -> Result<(), Error> {
         if batch.num_rows() == 0 {
             return Ok(());
         }
         let schema = self.schema.get_or_insert_with(|| batch.schema());
-        if *schema != batch.schema() {
+        if let Some(wider) = wider(schema, batch.schema_ref()) {
+            *schema = Arc::clone(wider);
+        } else {
             let reason = "the columns changed in the middle of a commit, so that its rows do not fit together; give them the same columns with a `map` (select) before it";
             return Err(Error::Spec { handler: self.handler.clone(), reason: reason.into() });
         }
@@ -114,9 +123,16 @@ impl Held {
     pub(super) fn take(&mut self) -> Result<Option<RecordBatch>, Error> {
         self.bytes = 0;
         let batches: Vec<RecordBatch> = std::mem::take(&mut self.rows).into_values().flatten().collect();
-        let Some(schema) = self.schema.take().filter(|_| !batches.is_empty()) else { return Ok(None) };
+        self.schema = None;
+        if batches.is_empty() {
+            return Ok(None);
+        }
         let rows = batches.iter().map(RecordBatch::num_rows).sum();
-        let joined = concat_batches(&schema, &batches);
+        // Rows that were held back before may be of before columns were added.
+        let joined = level(batches).and_then(|batches| {
+            let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
+            concat_batches(&schema, &batches)
+        });
         joined.map(Some).map_err(|source| Error::Kernel { handler: self.handler.clone(), rows, source })
     }
 }

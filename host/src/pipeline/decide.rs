@@ -38,6 +38,8 @@ pub(super) struct Took {
     pub(super) rows: u64,
     pub(super) bytes: u64,
     pub(super) moved: bool,
+    /// It was the last of the partition.
+    pub(super) ended: bool,
     /// Somebody waits for the commit of it, and should not wait longer than this.
     pub(super) awaited: Option<Duration>,
     /// Commits of other repos that the open commit comes from, this included.
@@ -57,6 +59,11 @@ pub(super) enum Event {
     Ended(PartitionId),
     /// The partition has given all that its producer had taken when it was told to stop.
     Drained(PartitionId),
+    /// Columns were added, and what this partition has next is the first that has them: it belongs into another commit than
+    /// what was taken before.
+    Widened(PartitionId),
+    /// What handlers held back came after the last commit was cut: so many rows and bytes, in any batch or none.
+    Released { rows: u64, bytes: u64, any: bool },
     /// All partitions that the source has were told.
     Discovered,
     /// The commit that was cut is finished.
@@ -79,6 +86,7 @@ pub(super) enum Reason {
     Time,
     Awaited,
     Upstream,
+    Schema,
     Ended,
     Idle,
     Forced,
@@ -94,6 +102,7 @@ impl Reason {
             Self::Time => "time",
             Self::Awaited => "awaited",
             Self::Upstream => "upstream",
+            Self::Schema => "schema",
             Self::Ended => "ended",
             Self::Idle => "idle",
             Self::Forced => "forced",
@@ -110,6 +119,8 @@ pub(super) enum Action {
     Quiet(PartitionId, Duration),
     /// Let handlers give the rows they hold back; no message will follow.
     Finish,
+    /// The same where no commit is open; [`Event::Released`] says what came of it.
+    Release,
     /// Cut a commit.
     Cut(Reason),
     /// Fetch no more.
@@ -130,6 +141,20 @@ enum Lane {
     Ended,
     Drained,
 }
+
+/// Why commits are cut before the end.
+const CUTS: [Reason; 10] = [
+    Reason::Rows,
+    Reason::Bytes,
+    Reason::Time,
+    Reason::Awaited,
+    Reason::Upstream,
+    Reason::Schema,
+    Reason::Idle,
+    Reason::Forced,
+    Reason::Memory,
+    Reason::Shutdown,
+];
 
 /// Commits of other repos that one commit can come from: their names stand in its record.
 const UPSTREAM: usize = 64;
@@ -155,6 +180,8 @@ pub(super) struct State {
     awaited: Option<Instant>,
     upstream: usize,
     committing: bool,
+    /// What is taken next belongs into another commit.
+    widened: bool,
     forced: bool,
     memory_high: bool,
     /// Lanes go on after the order to stop until each is drained.
@@ -166,6 +193,8 @@ pub(super) struct State {
     waiting: Option<Instant>,
     hinted: bool,
     finished: bool,
+    /// Something moved, and handlers have not given what they hold back since.
+    unfinished: bool,
     stopped: bool,
 }
 
@@ -186,6 +215,7 @@ impl State {
             awaited: None,
             upstream: 0,
             committing: false,
+            widened: false,
             forced: false,
             memory_high: false,
             drains,
@@ -194,8 +224,15 @@ impl State {
             waiting: None,
             hinted: false,
             finished: false,
+            unfinished: false,
             stopped: false,
         }
+    }
+
+    /// Goes on after a commit that was cut by `reason`: was that not the end, handlers may still hold rows back.
+    pub(super) fn after(mut self, reason: Option<&str>) -> Self {
+        self.unfinished = reason.is_some_and(|reason| CUTS.iter().any(|cut| cut.word() == reason));
+        self
     }
 
     /// When something is due by time: the open commit, or word of a partition that has nothing.
@@ -255,6 +292,11 @@ impl State {
         self.committing && (self.rows >= rows || self.bytes >= bytes || self.upstream >= UPSTREAM)
     }
 
+    /// Whether rows with columns that were added wait until those before them are cut.
+    pub(super) fn parting(&self) -> bool {
+        self.widened
+    }
+
     /// Takes `event` at `now`.
     pub(super) fn step(&mut self, event: Event, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -267,8 +309,13 @@ impl State {
         let over = self.is_over();
         if over && self.since.is_some() && !self.finished {
             // Rows held back go into the commit that also says that the partitions have ended.
-            self.finished = true;
+            (self.finished, self.unfinished) = (true, false);
             actions.push(Action::Finish);
+        } else if over && self.unfinished {
+            // The end of the last one moved nothing, and what was before it is cut already.
+            (self.finished, self.unfinished) = (true, false);
+            actions.push(Action::Release);
+            return actions;
         }
         if self.committing {
             return actions;
@@ -277,7 +324,7 @@ impl State {
             self.committing = true;
             (self.rows, self.bytes, self.since) = (0, 0, None);
             (self.awaited, self.upstream) = (None, 0);
-            (self.forced, self.memory_high) = (false, false);
+            (self.widened, self.forced, self.memory_high) = (false, false, false);
             actions.push(Action::Cut(reason));
         } else if self.since.is_none() && self.wants_to_stop(over) {
             self.stopped = true;
@@ -289,8 +336,8 @@ impl State {
     fn take(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) {
         match event {
             Event::Opened(partition) => drop(self.lanes.insert(partition, Lane::Reading)),
-            Event::Took(Took { partition, rows, bytes, moved, awaited, upstream }) => {
-                self.lanes.insert(partition, Lane::Reading);
+            Event::Took(Took { partition, rows, bytes, moved, ended, awaited, upstream }) => {
+                self.lanes.insert(partition, if ended { Lane::Ended } else { Lane::Reading });
                 self.draining = self.draining.map(|_| now);
                 self.rows += rows;
                 self.bytes += bytes;
@@ -299,7 +346,7 @@ impl State {
                 self.awaited = self.awaited.into_iter().chain(awaited).min();
                 if moved {
                     self.since.get_or_insert(now);
-                    self.finished = false;
+                    (self.finished, self.unfinished) = (false, true);
                 }
             }
             Event::Idle(partition, expects) => {
@@ -317,6 +364,18 @@ impl State {
                 self.lanes.insert(partition, Lane::Ended);
             }
             Event::Drained(partition) => drop(self.lanes.insert(partition, Lane::Drained)),
+            Event::Widened(partition) => {
+                // It has something, whatever it said last.
+                self.lanes.insert(partition, Lane::Reading);
+                self.widened = self.since.is_some();
+            }
+            Event::Released { rows, bytes, any } => {
+                self.rows += rows;
+                self.bytes += bytes;
+                if any {
+                    self.since.get_or_insert(now);
+                }
+            }
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
             Event::Forced => self.forced = true,
@@ -334,10 +393,11 @@ impl State {
     fn due(&self, now: Instant, over: bool) -> Option<Reason> {
         let since = self.since?;
         let reasons = [
+            (over, Reason::Ended),
             (self.rows >= self.thresholds.rows, Reason::Rows),
             (self.bytes >= self.thresholds.bytes, Reason::Bytes),
             (self.upstream >= UPSTREAM, Reason::Upstream),
-            (over, Reason::Ended),
+            (self.widened, Reason::Schema),
             (self.draining.is_some(), Reason::Shutdown),
             (self.forced, Reason::Forced),
             (self.memory_high, Reason::Memory),
@@ -380,7 +440,7 @@ mod tests {
 
     const THRESHOLDS: Thresholds = Thresholds { rows: 10, bytes: 1000, time: Duration::from_secs(5) };
 
-    const MOVED: Took = Took { partition: 0, rows: 0, bytes: 0, moved: true, awaited: None, upstream: 0 };
+    const MOVED: Took = Took { partition: 0, rows: 0, bytes: 0, moved: true, ended: false, awaited: None, upstream: 0 };
 
     fn took(rows: u64) -> Event {
         Event::Took(Took { rows, bytes: rows * 10, ..MOVED })
@@ -558,6 +618,83 @@ mod tests {
         assert_eq!(state.due_at(), Some(start + Duration::from_secs(1)));
         state.step(Event::Forced, start);
         assert_eq!(state.due_at(), None, "a commit is being written");
+    }
+
+    #[test]
+    fn what_an_end_releases_may_fill_a_commit_and_the_rest_is_in_it() {
+        check(
+            Until::Ended,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (
+                    0,
+                    Event::Took(Took { rows: 99, ended: true, ..MOVED }),
+                    &[Action::Finish, Action::Cut(Reason::Ended)],
+                ),
+                (0, Event::Ended(0), &[]),
+                (0, Event::Committed, &[Action::Stop]),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_held_back_comes_also_where_the_last_end_moves_nothing() {
+        let last: &[Action] = &[Action::Release];
+        let released = |any| Event::Released { rows: u64::from(any), bytes: 0, any };
+        for any in [false, true] {
+            check(
+                Until::Ended,
+                &[
+                    (0, Event::Opened(0), &[]),
+                    (0, Event::Opened(1), &[]),
+                    (0, Event::Discovered, &[]),
+                    (0, Event::Took(Took { rows: 99, ended: true, ..MOVED }), &[Action::Cut(Reason::Rows)]),
+                    (0, Event::Ended(0), &[]),
+                    (0, Event::Ended(1), last),
+                    (0, released(any), &[]),
+                    (0, Event::Committed, if any { &[Action::Cut(Reason::Ended)] } else { &[Action::Stop] }),
+                ],
+            );
+        }
+        let ends = |reason: Option<&str>, expected: &[Action]| {
+            let state = State::new(THRESHOLDS, Until::Ended, false, None).after(reason);
+            check_state(
+                state,
+                &[(0, Event::Opened(0), &[]), (0, Event::Discovered, &[]), (0, Event::Ended(0), expected)],
+            );
+        };
+        ends(Some("rows"), last);
+        ends(Some("ended"), &[Action::Stop]);
+        ends(Some("a commit of somebody else"), &[Action::Stop]);
+        ends(None, &[Action::Stop]);
+    }
+
+    #[test]
+    fn rows_with_more_columns_wait_for_a_commit_of_those_before() {
+        let cut: &[Action] = &[Action::Cut(Reason::Schema)];
+        check(
+            Until::Stopped,
+            &[
+                (0, Event::Widened(0), &[]),
+                (0, took(1), &[]),
+                (0, Event::Widened(0), cut),
+                (0, took(1), &[]),
+                (0, Event::Widened(1), &[]),
+                (1, Event::Committed, cut),
+            ],
+        );
+        let mut state = State::new(THRESHOLDS, Until::Stopped, false, None);
+        let now = Instant::now();
+        state.step(Event::Widened(0), now);
+        assert!(!state.parting(), "nothing was taken before");
+        state.step(took(1), now);
+        state.step(Event::Forced, now);
+        state.step(took(1), now);
+        state.step(Event::Widened(0), now);
+        assert!(state.parting(), "another commit is on its way");
+        state.step(Event::Committed, now);
+        assert!(!state.parting());
     }
 
     #[test]

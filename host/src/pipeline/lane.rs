@@ -9,17 +9,20 @@ use std::{
     time::Duration,
 };
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use spout_codec::UnknownField;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::Error;
+use super::{
+    Error,
+    sample::{PATIENCE, Raw, Run, Sample},
+};
 use crate::{
-    clock,
-    data::{Batch, Counts, Messages, PartitionId, Position, Provenance},
+    data::{Batch, Counts, PartitionId, Position, Provenance},
     node::Chain,
     plugin::Progress,
-    producer::{Decoder, Fetched, Fetcher},
+    producer::{Decoder, Fetched, Fetcher, Steady},
 };
 
 /// What a lane tells the place where lanes meet.
@@ -49,6 +52,8 @@ pub(super) struct About {
     pub(super) awaited: Option<Duration>,
     /// The commits of other repos that it comes from.
     pub(super) provenance: Vec<Provenance>,
+    /// How often columns had been added to the schema when it was decoded; never less than of what was told before.
+    pub(super) edition: u64,
 }
 
 /// What was fetched, kept up to date by each lane for whoever shows progress.
@@ -57,10 +62,6 @@ pub(super) struct Meter {
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
 }
-
-/// Messages that are enough to infer a schema from, and how long to wait for them.
-const SAMPLE: usize = 1000;
-const SAMPLE_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes fetched and not yet taken by the consumers, over all lanes of a pipeline.
 const ROOM: usize = 48 << 20;
@@ -132,15 +133,6 @@ impl Lane {
         *self.lag.borrow()
     }
 }
-
-enum Raw {
-    Run(Box<Fetched>, OwnedSemaphorePermit),
-    Idle(bool),
-    Ended,
-}
-
-/// A run that a schema is inferred from.
-type Sampled = (Box<Fetched>, OwnedSemaphorePermit);
 
 struct Fetching {
     partition: PartitionId,
@@ -238,112 +230,112 @@ impl Decoding {
         let mut waiting = VecDeque::new();
         loop {
             let raw = match waiting.pop_front() {
-                Some(raw) => raw,
+                Some(raw) => Ok(raw),
                 None => match self.fetched.recv().await {
                     Some(Raw::Run(first, room)) if first.rows.is_none() && self.decoder.infers() => {
-                        match self.sample(first, room).await {
-                            Ok(sample) => waiting = sample,
-                            Err(error) => {
-                                // Nobody hears it where the pipeline is over.
-                                drop(self.shared.told.send((self.partition, Told::Failed(Box::new(error)))));
-                                return;
-                            }
+                        match self.settle((first, room), &mut waiting).await {
+                            Ok(()) => continue,
+                            Err(error) => Err(error),
                         }
-                        continue;
                     }
-                    Some(raw) => raw,
+                    Some(raw) => Ok(raw),
                     None => return,
                 },
             };
             let told = match raw {
-                Raw::Idle(expects) => Told::Idle { expects },
-                Raw::Ended => Told::Ended,
-                Raw::Run(mut fetched, room) => {
-                    let (jumped, awaited) = (fetched.jump, fetched.awaited);
-                    let moved = fetched.moves();
-                    let provenance = std::mem::take(&mut fetched.provenance);
-                    let about = About { jumped, moved, awaited, provenance };
-                    match self.decode(*fetched).await {
-                        Ok(batches) => Told::Batches { batches, about, room },
-                        Err(error) => Told::Failed(Box::new(error)),
-                    }
-                }
+                Ok(Raw::Idle(expects)) => Ok((Told::Idle { expects }, None)),
+                Ok(Raw::Ended) => Ok((Told::Ended, None)),
+                Ok(Raw::Run(fetched, room)) => match self.take((fetched, room), &mut waiting).await {
+                    Ok(None) => continue,
+                    Ok(Some((told, steady))) => Ok((told, Some(steady))),
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
             };
+            // The columns stay as they are until it is told: what is told later has no fewer.
+            let (told, _steady) = told.unwrap_or_else(|error| (Told::Failed(Box::new(error)), None));
             let over = matches!(told, Told::Failed(_));
+            // Nobody hears it where the pipeline is over.
             if self.shared.told.send((self.partition, told)).is_err() || over {
                 return;
             }
         }
     }
 
-    /// Waits a little for more messages to infer a schema from: a slow source would otherwise settle it with its first
-    /// one. They are decoded together, unless that were more than a commit may hold: a commit can be cut between two runs
-    /// only. What comes after them is what ended the wait.
-    async fn sample(&mut self, first: Box<Fetched>, room: OwnedSemaphorePermit) -> Result<VecDeque<Raw>, Error> {
-        let until = clock::now() + SAMPLE_TIME;
-        let mut messages = first.messages.len();
-        let (mut runs, mut next) = (vec![(first, room)], None);
-        while messages < SAMPLE {
-            match tokio::time::timeout_at(until, self.fetched.recv()).await {
-                Ok(Some(Raw::Run(run, room))) if run.jump.is_none() && run.rows.is_none() => {
-                    messages += run.messages.len();
-                    runs.push((run, room));
-                }
-                Ok(other) => {
-                    next = other;
-                    break;
-                }
-                Err(_) => break,
-            }
+    /// Waits a little for more messages to infer a schema from: a slow source would otherwise settle it with its first one.
+    /// They are decoded together, unless that were more than a commit may hold: then it is settled with what the decoder makes
+    /// of them all, and they are decoded one by one.
+    async fn settle(&mut self, first: Run, waiting: &mut VecDeque<Raw>) -> Result<(), Error> {
+        let sample = Sample::gather(first, waiting, &mut self.fetched, PATIENCE).await;
+        if let Some(first) = sample.first().filter(|_| sample.is_more() && !sample.fits(self.shared.most)) {
+            let decoded = self.decoder.decode(sample.messages(), first.span.clone()).await;
+            decoded.map_err(|error| self.failed(error))?;
         }
-        if messages > self.shared.most as usize && runs.len() > 1 {
-            self.settle(&runs).await?;
-        } else {
-            runs = runs.into_iter().reduce(together).into_iter().collect();
-        }
-        Ok(runs.into_iter().map(|(run, room)| Raw::Run(run, room)).chain(next).collect())
+        sample.put_back(self.shared.most, waiting);
+        Ok(())
     }
 
-    /// Settles the schema with what the decoder makes of all `runs`, which are then decoded one by one.
-    async fn settle(&mut self, runs: &[Sampled]) -> Result<(), Error> {
-        let Some(span) = runs.first().map(|(first, _)| first.span.clone()) else { return Ok(()) };
-        let mut messages = Messages::default();
-        runs.iter().for_each(|(run, _)| messages.append(run.messages.clone()));
-        self.decoder
-            .decode(messages, span)
-            .await
-            .map(drop)
-            .map_err(|error| Error::Producer { pipeline: self.shared.pipeline.clone(), source: Box::new(error) })
-    }
-
-    async fn decode(&mut self, fetched: Fetched) -> Result<Vec<Batch>, Error> {
-        let pipeline = || self.shared.pipeline.clone();
-        let Fetched { messages, rows, span, .. } = fetched;
+    /// Decodes a run and passes it through the handlers. If it has fields that become columns, these are added, and it is put
+    /// back to be decoded with them.
+    async fn take(
+        &mut self,
+        (mut fetched, room): Run,
+        waiting: &mut VecDeque<Raw>,
+    ) -> Result<Option<(Told, Steady)>, Error> {
+        let steady = self.decoder.steady().await;
+        let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
+        let span = fetched.span.clone();
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
-        let batch = match rows {
+        let batch = match fetched.rows.take() {
             Some(records) => {
                 let counts = Counts { messages: records.num_rows() as u64, ..Counts::default() };
-                Ok(Batch { span, counts, ..Batch::held(records) })
+                Batch { span, counts, ..Batch::held(records) }
             }
-            None => self.decoder.decode(messages, span).await,
+            None => {
+                let decoded = self.decoder.decode(std::mem::take(&mut fetched.messages), span).await;
+                decoded.map_err(|error| self.failed(error))?
+            }
         };
-        let batch = batch.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?;
-        self.chain.handle(batch).await.map_err(|error| Error::Node {
-            pipeline: pipeline(),
+        if let Some(added) = self.decoder.added(&batch).map_err(|error| self.failed(error))? {
+            let Batch { messages, unknown, .. } = batch;
+            fetched.messages = Arc::unwrap_or_clone(messages);
+            drop(steady);
+            self.widen((fetched, room), added, &unknown, waiting).await?;
+            return Ok(None);
+        }
+        let provenance = std::mem::take(&mut fetched.provenance);
+        let about = About { jumped, moved, awaited, provenance, edition: steady.edition() };
+        let batches = self.chain.handle(batch).await.map_err(|error| Error::Node {
+            pipeline: self.shared.pipeline.clone(),
             partition,
             start,
             next,
             source: Box::new(error),
-        })
+        })?;
+        Ok(Some((Told::Batches { batches, about, room }, steady)))
     }
-}
 
-/// Two runs that follow each other as one.
-fn together((mut run, mut room): Sampled, (next, more): Sampled) -> Sampled {
-    run.messages.append(next.messages);
-    run.span.next = next.span.next;
-    run.awaited = run.awaited.into_iter().chain(next.awaited).min();
-    run.provenance.extend(next.provenance);
-    room.merge(more);
-    (run, room)
+    /// Adds columns for the fields of `first` that have none, `added`, and of the messages that follow it soon: these are typed
+    /// together, as first messages are.
+    async fn widen(
+        &mut self,
+        first: Run,
+        added: SchemaRef,
+        unknown: &[UnknownField],
+        waiting: &mut VecDeque<Raw>,
+    ) -> Result<(), Error> {
+        let patience = first.0.awaited.unwrap_or(PATIENCE).min(PATIENCE);
+        let sample = Sample::gather(first, waiting, &mut self.fetched, patience).await;
+        let all = match sample.is_more() {
+            true => self.decoder.added_for(&sample.messages(), unknown).map_err(|error| self.failed(error))?,
+            false => None,
+        };
+        self.decoder.widen(&all.unwrap_or(added)).await;
+        sample.put_back(self.shared.most, waiting);
+        Ok(())
+    }
+
+    fn failed(&self, source: crate::producer::Error) -> Error {
+        Error::Producer { pipeline: self.shared.pipeline.clone(), source: Box::new(source) }
+    }
 }

@@ -22,6 +22,7 @@ mod publish;
 mod recover;
 mod rehearsal;
 mod run;
+mod sample;
 mod totals;
 mod update;
 

@@ -15,7 +15,7 @@ use super::{
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Took, Until},
     host::chain,
-    lane::{Lane, Shared, Told},
+    lane::{About, Lane, Shared, Told},
     meeting::Meeting,
     offsets::Offsets,
     overdue::unless_overdue,
@@ -28,7 +28,7 @@ use crate::{
     consumer::{Consumer, RepoConsumer},
     data::{Batch, Counts, PartitionId, Position, Provenance},
     error::Coded as _,
-    node::{News, Source},
+    node::{News, Shape, Source},
     producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
     repo::{BranchWriter, Differences, Store},
     spec::OnError,
@@ -69,6 +69,11 @@ struct Run<'a> {
     pin: SchemaPin,
     shared: Shared,
     lanes: BTreeMap<PartitionId, Lane>,
+    /// How often columns were added before what was taken last, and the first rows that have more.
+    edition: u64,
+    wider: Option<(PartitionId, Told)>,
+    /// Whether columns were added since it was said what readers of the table will not see.
+    unsaid: bool,
     meeting: Meeting,
     consumers: Vec<Box<dyn Consumer>>,
     repo: RepoConsumer,
@@ -121,6 +126,7 @@ impl<'a> Run<'a> {
     ) -> Result<(Self, ToldBy), Error> {
         let Recovered { repo, writer, marker, head, took_over, mut states, pin } =
             recover::recover(parts, store).await?;
+        let reason = writer.head().map(|head| head.reason.clone());
         let mut meeting = parts.meeting_chain(&mut states).await?;
         let shape = parts.shape(&pin, &mut meeting).await?;
         let differences = parts.differences(&shape)?;
@@ -140,7 +146,7 @@ impl<'a> Run<'a> {
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo, &differences),
-            state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()),
+            state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()).after(reason.as_deref()),
             producer,
             manner,
             drained: false,
@@ -153,6 +159,9 @@ impl<'a> Run<'a> {
             pin,
             shared: Shared::new(&parts.name, told, totals.counts.messages, parts.thresholds().rows, &stop),
             lanes: BTreeMap::new(),
+            edition: 0,
+            wider: None,
+            unsaid: false,
             meeting,
             consumers,
             offsets: Offsets::new(marker),
@@ -179,9 +188,16 @@ impl<'a> Run<'a> {
         let mut show = interval(Duration::from_millis(250));
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if let Some((partition, told)) = self.wider.take_if(|_| !self.state.parting()) {
+                match self.hear(partition, told).await? {
+                    true => return Ok(()),
+                    false => continue,
+                }
+            }
             let due = self.state.due_at();
+            let takes = !self.state.full() && self.wider.is_none();
             let stop = tokio::select! {
-                Some((partition, told)) = told.recv(), if !self.state.full() => self.hear(partition, told).await?,
+                Some((partition, told)) = told.recv(), if takes => self.hear(partition, told).await?,
                 done = finished(&mut self.committing) => { self.committed(done?).await? }
                 Some(order) = orders.recv() => self.obey(order).await?,
                 _ = discover.tick() => self.discover().await?,
@@ -196,10 +212,11 @@ impl<'a> Run<'a> {
 
     /// Takes an event and performs the actions; whether the pipeline is over.
     async fn step(&mut self, event: Event) -> Result<bool, Error> {
-        let mut stop = false;
+        let (mut stop, mut released) = (false, None);
         for action in self.state.step(event, clock::now()) {
             match action {
-                Action::Finish => self.finish().await?,
+                Action::Finish => drop(self.finish().await?),
+                Action::Release => released = Some(self.finish().await?),
                 Action::Quiet(partition, after) => {
                     // What it releases counts for the next commit, and cannot be the reason for one.
                     self.tell(News::Idle(Source::Partition(partition), after)).await?;
@@ -228,7 +245,10 @@ impl<'a> Run<'a> {
                 Action::Stop => stop = true,
             }
         }
-        Ok(stop)
+        match released {
+            Some(released) => Box::pin(self.step(released)).await,
+            None => Ok(stop),
+        }
     }
 
     async fn obey(&mut self, order: Order) -> Result<bool, Error> {
@@ -304,9 +324,16 @@ impl<'a> Run<'a> {
                 if !known.as_ref().is_some_and(|known| known.ended) {
                     let position = known.map(|known| known.position).unwrap_or_default();
                     self.offsets.move_on(partition, position, true, None);
-                    self.step(Event::Took(Took { partition, rows, bytes, moved: true, ..Took::default() })).await?;
+                    // In one step: should these rows fill a commit, it also has what handlers still hold back.
+                    let took = Took { partition, rows, bytes, moved: true, ended: true, ..Took::default() };
+                    self.step(Event::Took(took)).await?;
                 }
                 self.step(Event::Ended(partition)).await
+            }
+            Told::Batches { about: About { edition, .. }, .. } if edition > self.edition => {
+                (self.edition, self.unsaid) = (edition, true);
+                self.wider = Some((partition, told));
+                self.step(Event::Widened(partition)).await
             }
             Told::Batches { batches, about, room } => {
                 let (mut rows, mut bytes, moved) = (0, 0, about.moved);
@@ -326,7 +353,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 let (awaited, upstream) = (about.awaited, self.provenance.len());
-                self.step(Event::Took(Took { partition, rows, bytes, moved, awaited, upstream })).await
+                self.step(Event::Took(Took { partition, rows, bytes, moved, ended: false, awaited, upstream })).await
             }
         }
     }
@@ -347,6 +374,11 @@ impl<'a> Run<'a> {
         self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
         self.judge(&mut batch)?;
         self.count(&batch);
+        if self.unsaid && batch.records.num_rows() > 0 {
+            self.unsaid = false;
+            let shape = Shape { schema: Some(batch.records.schema()), ..Shape::default() };
+            warn_of(&self.parts.name, &self.parts.differences(&shape)?);
+        }
         for consumer in &mut self.consumers {
             consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
@@ -392,11 +424,14 @@ impl<'a> Run<'a> {
     }
 
     /// Rows that handlers still hold back, now that no message will follow.
-    async fn finish(&mut self) -> Result<(), Error> {
-        for batch in self.meeting.finish().await? {
-            self.take(batch).await?;
+    async fn finish(&mut self) -> Result<Event, Error> {
+        let batches = self.meeting.finish().await?;
+        let (mut rows, mut bytes, any) = (0, 0, !batches.is_empty());
+        for batch in batches {
+            let (more_rows, more_bytes) = self.take(batch).await?;
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
         }
-        Ok(())
+        Ok(Event::Released { rows, bytes, any })
     }
 
     /// Lets consumers end in order. Everything is committed already, so what goes wrong here is told and no more.

@@ -14,6 +14,17 @@ use arrow::{
 use super::MetadataColumn;
 use crate::data::{Messages, Origins, PartitionId};
 
+/// The name of its column.
+pub(super) fn name(column: MetadataColumn) -> &'static str {
+    match column {
+        MetadataColumn::Partition => "__partition",
+        MetadataColumn::Offset => "__offset",
+        MetadataColumn::Timestamp => "__timestamp",
+        MetadataColumn::Key => "__key",
+        MetadataColumn::File => "__file",
+    }
+}
+
 /// `records` with the columns that `wanted` names.
 ///
 /// # Errors
@@ -38,29 +49,29 @@ pub(super) fn attach(
                 let of_row =
                     |row| of(row).and_then(|message| messages.partitions.get(message).copied()).unwrap_or(partition);
                 let array: UInt32Array = (0..rows).map(|row| Some(of_row(row))).collect();
-                (Field::new("__partition", DataType::UInt32, true), Arc::new(array))
+                (Field::new(name(*column), DataType::UInt32, true), Arc::new(array))
             }
             MetadataColumn::Offset => {
                 let array: UInt64Array =
                     (0..rows).map(|row| of(row).and_then(|message| messages.offsets.get(message).copied())).collect();
-                (Field::new("__offset", DataType::UInt64, true), Arc::new(array))
+                (Field::new(name(*column), DataType::UInt64, true), Arc::new(array))
             }
             MetadataColumn::Timestamp => {
                 let array: TimestampMillisecondArray = (0..rows)
                     .map(|row| of(row).and_then(|message| messages.timestamps_ms.get(message).copied()))
                     .collect();
                 let zone = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
-                (Field::new("__timestamp", zone, true), Arc::new(array.with_timezone("UTC")))
+                (Field::new(name(*column), zone, true), Arc::new(array.with_timezone("UTC")))
             }
             MetadataColumn::Key => {
                 let key = |row| of(row).and_then(|message| Some(messages.keys.as_ref()?.get(message)));
                 let array: BinaryArray = (0..rows).map(key).collect();
-                (Field::new("__key", DataType::Binary, true), Arc::new(array))
+                (Field::new(name(*column), DataType::Binary, true), Arc::new(array))
             }
             MetadataColumn::File => {
                 let array: StringArray =
                     (0..rows).map(|row| of(row).and_then(|message| file(messages, message))).collect();
-                (Field::new("__file", DataType::Utf8, true), Arc::new(array))
+                (Field::new(name(*column), DataType::Utf8, true), Arc::new(array))
             }
         };
         if fields.iter().any(|known| known.name() == field.name()) {

@@ -36,7 +36,7 @@ pub use self::{
     class::{Class, Guarantee, Promise},
     decode::{
         ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvSpec, Decoder, DecoderFactory, GraphiteSpec,
-        InfluxSpec, Precision, ProtobufSpec, SchemaPin, StructuredData, SyslogFormat, SyslogSpec,
+        InfluxSpec, Precision, ProtobufSpec, SchemaPin, Steady, StructuredData, SyslogFormat, SyslogSpec,
     },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
     discover::StreamProducer,

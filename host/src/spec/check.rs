@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     CommitSpec, Loaded, PipelineSpec,
     error::{Error, Place},
-    near, test_spec,
+    evolve, near, test_spec,
 };
 use crate::{
     node::NodeSpec,
@@ -37,6 +37,7 @@ pub(super) fn alone(loaded: &mut Loaded) -> Vec<Error> {
     wrong.extend(guarantee(loaded).err());
     wrong.extend(consumers(loaded));
     wrong.extend(grants(loaded));
+    wrong.extend(evolve::problems(loaded));
     wrong.extend(test_spec::check(loaded));
     wrong
 }
@@ -154,7 +155,7 @@ fn bad_name(loaded: &Loaded, path: &str, value: &str, what: &'static str, rule: 
     }
 }
 
-fn contradiction(loaded: &Loaded, path: &str, what: impl Into<String>) -> Error {
+pub(super) fn contradiction(loaded: &Loaded, path: &str, what: impl Into<String>) -> Error {
     let (key, pipeline) = (path.to_owned(), loaded.spec.pipeline.name.clone());
     Error::Contradiction { at: loaded.place(path), key, pipeline, what: what.into() }
 }

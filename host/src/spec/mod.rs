@@ -16,6 +16,7 @@
 mod check;
 mod document;
 mod error;
+mod evolve;
 mod example;
 mod keyword;
 mod load;

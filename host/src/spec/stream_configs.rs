@@ -461,7 +461,7 @@ limits: {call: 30s}";
         );
         check(
             "stream.kafka.decoder.prop.shema: 1",
-            "`stream.kafka.decoder.class.name` is the native decoder json, which does not take these decoder.prop: unknown field `shema`, expected one of `schema`, `unknown`, `unknownColumn`, `coerce`, `duplicates`, `depth`, `columns`",
+            "`stream.kafka.decoder.class.name` is the native decoder json, which does not take these decoder.prop: unknown field `shema`, expected one of `schema`, `unknown`, `unknownColumn`, `evolve`, `coerce`, `duplicates`, `depth`, `columns`",
         );
     }
 

@@ -1,7 +1,7 @@
 //! `json`: one JSON object a message becomes one row, by the decoder of the core, which the host runs natively too.
 
 use spout_codec::{Decode as _, json};
-use spout_guest::{Decoded, Decoder, Messages, Opening, Result, register, schema_text};
+use spout_guest::{Decoded, Decoder, Error, Messages, Opening, Result, register, schema_text};
 
 /// Settings of the decoder; `schema` is written as JSON text.
 pub type Settings = json::Settings<String>;
@@ -14,6 +14,11 @@ impl Decoder for Json {
     type Settings = Settings;
 
     fn open(settings: Settings, opening: Opening) -> Result<Self> {
+        if settings.evolve.adds() {
+            return Err(Error::invalid_config(
+                "`evolve: add-columns` is for the native decoder, which has the same settings: `decoder: {type: json, …}`",
+            ));
+        }
         let schema = match settings.schema.as_deref() {
             Some(text) => Some(schema_text::parse(text)?),
             None => opening.schema,
@@ -49,6 +54,8 @@ mod tests {
         assert_eq!(decoded.batch.column_by_name("rest").unwrap().str(0), Some(r#"{"c":3}"#));
         assert_eq!((decoded.faults.len(), decoded.unknown.len()), (1, 1));
         assert!(testing::settings::<Settings>(&[("unkown", "fail")]).is_err());
+        let adds = testing::settings(&[("evolve", "add-columns")]).unwrap();
+        assert!(Json::open(adds, Opening::default()).unwrap_err().to_string().contains("native decoder"));
     }
 
     #[test]

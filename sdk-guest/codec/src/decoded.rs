@@ -50,6 +50,16 @@ pub trait Decode: std::fmt::Debug + Send {
     /// have the type null.
     fn schema(&self) -> Option<&Schema>;
 
+    /// Columns for the fields that `input` has values for and the schema has not, if the settings want such columns added.
+    /// `unknown` are the fields that were left out of the rows of `input`.
+    ///
+    /// # Errors
+    /// As [`Decode::decode`].
+    fn added(&mut self, input: &Input<'_>, unknown: &[UnknownField]) -> Result<Schema> {
+        let _ = (input, unknown);
+        Ok(Schema::default())
+    }
+
     /// What to tell the user about the messages so far, each thing once.
     fn take_advice(&mut self) -> Option<&'static str> {
         None

@@ -18,6 +18,7 @@ mod columns;
 pub mod csv;
 mod decoded;
 mod error;
+pub mod evolve;
 #[cfg(any(test, feature = "fuzz"))]
 pub mod fuzz;
 #[cfg(any(test, feature = "fuzz"))]
@@ -43,6 +44,7 @@ pub use self::{
     coerce::{BinaryText, Coerce, Epoch, Rounding},
     decoded::{Decode, Decoded, RowFault, UnknownField},
     error::{Error, Result},
+    evolve::Evolve,
     input::{Attribute, Input},
     unknown::Unknown,
 };

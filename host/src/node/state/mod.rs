@@ -10,6 +10,7 @@
 //!
 //! **Invariant**: what a snapshot writes follows what came since the last one, not what is held.
 
+mod columns;
 mod groups;
 mod limits;
 mod rows;
@@ -18,6 +19,7 @@ mod stock;
 
 pub use self::limits::LimitsSpec;
 pub(in crate::node) use self::{
+    columns::{level, wider},
     groups::{Groups, fields},
     limits::Limits,
     rows::{Held, ORDER, SOURCE, TIME, bare, column, number, one_schema},

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     Segments,
+    columns::level,
     segments::{by_schema, concat, kernel},
 };
 use crate::{
@@ -162,9 +163,10 @@ pub(in crate::node) fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a Int
     found.unwrap_or(&NONE)
 }
 
-/// Rows by event time, source and order; a new batch begins where the schema is another.
+/// Rows by event time, source and order; a new batch begins where the columns are others, and not only more.
 pub(in crate::node) fn in_order(handler: &str, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
     let mut sorted = Vec::new();
+    let batches = level(batches).map_err(kernel(handler, 0))?;
     for (_, like) in by_schema(batches) {
         let whole = concat(handler, like)?;
         let key = |name| SortColumn { values: Arc::new(column(&whole, name).clone()), options: None };

@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::RecordBatch,
+    array::{Array as _, RecordBatch},
     datatypes::SchemaRef,
     util::display::{ArrayFormatter, FormatOptions},
 };
@@ -31,6 +31,8 @@ pub(in crate::node) struct Trial {
     pub(in crate::node) commits_count: bool,
     /// Whether the chain gives one order; without a handler that merges, only the rows of each source have one.
     pub(in crate::node) ordered: bool,
+    /// A column that rows have only from its first value on, as one that is added; what is before it is of another commit.
+    pub(in crate::node) added: Option<&'static str>,
 }
 
 /// What a run committed: rows as text with their column names, late rows, dead letters.
@@ -54,7 +56,7 @@ impl Trial {
                 *id = format!("{kind}-{index}");
             }
         }
-        Self { nodes, time: None, sources: sources.to_vec(), commits_count: false, ordered: true }
+        Self { nodes, time: None, sources: sources.to_vec(), commits_count: false, ordered: true, added: None }
     }
 
     /// Runs it `times` times; every outcome must be that of the whole, which is given back.
@@ -86,12 +88,34 @@ impl Trial {
         chain.is_ok_and(|mut chain| chain.shape(self.shape()).is_ok())
     }
 
-    fn shape(&self) -> Shape {
-        let schema: Option<SchemaRef> = self.sources.first().map(RecordBatch::schema);
+    /// What flows in; without the column that is added, if that is so yet.
+    fn shape_with(&self, wide: bool) -> Shape {
+        let all = self.sources.first();
+        let schema: Option<SchemaRef> = all.map(|rows| if wide { rows.schema() } else { self.without(rows).schema() });
         Shape { schema, time: self.time.clone(), ..Shape::default() }
     }
 
+    fn shape(&self) -> Shape {
+        self.shape_with(true)
+    }
+
+    fn without(&self, rows: &RecordBatch) -> RecordBatch {
+        let kept = |name: &String| self.added != Some(name.as_str());
+        let schema = rows.schema();
+        let kept = schema.fields().iter().enumerate().filter(|(_, field)| kept(field.name())).map(|(at, _)| at);
+        rows.project(&kept.collect::<Vec<_>>()).expect("columns")
+    }
+
+    /// Lines of rows of before and after say the same of what has no value.
+    fn said(&self, lines: Vec<String>) -> Vec<String> {
+        let Some(added) = self.added else { return lines };
+        let nothing = format!(" {added}=null");
+        lines.into_iter().map(|line| line.replace(&nothing, "")).collect()
+    }
+
     fn settled(&self, mut outcome: Outcome) -> Outcome {
+        outcome.rows = self.said(outcome.rows);
+        outcome.late = self.said(outcome.late);
         if !self.ordered {
             outcome.rows.sort();
         }
@@ -142,6 +166,8 @@ struct Run<'a> {
     /// What the last commit holds.
     stored: BTreeMap<String, Bytes>,
     committed: (Vec<usize>, Outcome),
+    /// Whether the column that is added is there, and was at the last commit.
+    wide: (bool, bool),
     taken: Vec<usize>,
     open: Outcome,
 }
@@ -151,7 +177,9 @@ impl<'a> Run<'a> {
         let none = vec![0; trial.sources.len()];
         let chain = Chain::default();
         let committed = (none.clone(), Outcome::default());
-        let mut run = Self { trial, chain, stored: BTreeMap::new(), committed, taken: none, open: Outcome::default() };
+        let wide = (trial.added.is_none(), trial.added.is_none());
+        let mut run =
+            Self { trial, chain, stored: BTreeMap::new(), committed, wide, taken: none, open: Outcome::default() };
         run.kill().await;
         run
     }
@@ -175,7 +203,8 @@ impl<'a> Run<'a> {
         let builder = Builder::default();
         self.chain = builder.chain(&self.trial.nodes, &mut states).await.expect("a chain");
         builder.nothing_left(&states).expect("state of a handler");
-        self.chain.shape(self.trial.shape()).expect("a shape");
+        self.wide.0 = self.wide.1;
+        self.chain.shape(self.trial.shape_with(self.wide.0)).expect("a shape");
         (self.taken, self.open) = (self.committed.0.clone(), Outcome::default());
         for source in 0..self.trial.sources.len() {
             self.tell(News::Opened(partition(source))).await;
@@ -184,8 +213,17 @@ impl<'a> Run<'a> {
 
     async fn give(&mut self, source: usize, rows: usize) {
         let from = self.taken[source];
+        let mut records = self.trial.sources[source].slice(from, rows);
+        let added = self.trial.added.and_then(|added| records.column_by_name(added));
+        if !self.wide.0 && added.is_some_and(|added| added.null_count() < rows) {
+            self.wide.0 = true;
+            self.commit().await;
+        }
+        if !self.wide.0 {
+            records = self.trial.without(&records);
+        }
         let batch = Batch {
-            records: self.trial.sources[source].slice(from, rows),
+            records,
             span: Span { partition: source as u32, start: from as u64, next: Position::at((from + rows) as u64) },
             origins: Origins::Each,
             messages: Arc::default(),
@@ -219,6 +257,7 @@ impl<'a> Run<'a> {
             }
         };
         self.stored = parts.into_iter().map(part).collect();
+        self.wide.1 = self.wide.0;
         self.committed.0 = self.taken.clone();
         self.committed.1.add(std::mem::take(&mut self.open));
     }

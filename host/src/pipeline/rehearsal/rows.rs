@@ -64,18 +64,23 @@ pub(super) async fn given(
     Ok(given)
 }
 
-/// Decodes everything once, so that the columns are inferred from all rows of the test.
+/// Decodes everything once, so that the columns are inferred from all rows of the test, also those that are added to others.
 async fn settle(factory: &DecoderFactory, messages: &[Messages]) -> Result<(), producer::Error> {
     let mut all = Messages::default();
     for step in messages {
         all.append(step.clone());
     }
-    if all.is_empty() || factory.schema().await.is_some() {
+    if all.is_empty() || (factory.schema().await.is_some() && !factory.evolves()) {
         return Ok(());
     }
     all.offsets = (0..all.len() as u64).collect();
     let span = Span { partition: 0, start: 0, next: Position::at(all.len() as u64) };
-    factory.decoder().decode(all, span).await.map(drop)
+    let mut decoder = factory.decoder();
+    let batch = decoder.decode(all, span).await?;
+    if let Some(added) = decoder.added(&batch)? {
+        decoder.widen(&added).await;
+    }
+    Ok(())
 }
 
 /// The pipeline's own decoder for messages; one that takes rows as JSON for rows.

@@ -69,6 +69,11 @@ impl Native for Core {
         }
         slices.finish(self.decoder.schema()).map_err(|error| self.kernel(messages.len(), error))
     }
+
+    fn added(&mut self, messages: &Messages, unknown: &[UnknownField]) -> Result<SchemaRef, Error> {
+        let added = self.decoder.added(&messages.input(), unknown);
+        Ok(Arc::new(Schema::from(&added.map_err(|error| self.kernel(messages.len(), error))?)))
+    }
 }
 
 /// The columns of rows where `declared` are given: also the one that captures what has no column.

@@ -12,10 +12,12 @@ mod cells;
 mod conform;
 mod core;
 mod csv;
+mod evolve;
 mod exact;
 mod json;
 mod lines;
 mod native;
+mod pin;
 mod plugin;
 mod protobuf;
 mod raw;
@@ -23,51 +25,26 @@ mod rows;
 mod set_aside;
 #[cfg(test)]
 mod tests;
-
 use std::{path::PathBuf, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use spout_codec::UnknownField;
-use tokio::sync::{Mutex, OwnedMutexGuard};
 
 pub(crate) use self::cells::map_of;
-use self::plugin::PluginDecoding;
 pub use self::{
     arrow_ipc::ArrowSpec,
     avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
     csv::CsvSpec,
     lines::{GraphiteSpec, InfluxSpec, Precision, StructuredData, SyslogFormat, SyslogSpec},
+    pin::{SchemaPin, Steady},
     protobuf::ProtobufSpec,
 };
+use self::{evolve::with_added, plugin::PluginDecoding};
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
     data::{Batch, Counts, DeadLetter, Messages, Origins, Span},
     plugin::{Health, RowFault, Task},
 };
-
-/// The schema that every partition's decoder keeps to: declared, taken from the head, or settled by the first rows.
-#[derive(Clone, Debug, Default)]
-pub struct SchemaPin {
-    settled: Arc<Mutex<Option<SchemaRef>>>,
-}
-
-impl SchemaPin {
-    /// A pin that holds the schema of the last commit, if there was one.
-    #[must_use]
-    pub fn new(schema: Option<SchemaRef>) -> Self {
-        Self { settled: Arc::new(Mutex::new(schema)) }
-    }
-
-    /// The schema settled so far.
-    pub async fn get(&self) -> Option<SchemaRef> {
-        self.settled.lock().await.clone()
-    }
-
-    /// Waits while another partition settles the schema.
-    async fn hold(&self) -> OwnedMutexGuard<Option<SchemaRef>> {
-        Arc::clone(&self.settled).lock_owned().await
-    }
-}
 
 /// Makes a decoder for each partition.
 #[derive(Clone, Debug)]
@@ -91,6 +68,8 @@ pub struct DecoderFactory {
 pub struct Decoder {
     factory: DecoderFactory,
     running: Option<Running>,
+    /// The edition of the schema that it keeps to.
+    edition: u64,
     /// How a plugin has done, over all instances.
     health: Health,
 }
@@ -105,6 +84,13 @@ enum Running {
 trait Native: Send + std::fmt::Debug {
     /// The rows of `messages`; what is wrong with one of them is a fault of that one.
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error>;
+
+    /// Columns for the fields that `messages` have values for and that have none, if the spec wants them added; `unknown` are
+    /// fields that were left out.
+    fn added(&mut self, messages: &Messages, unknown: &[UnknownField]) -> Result<SchemaRef, Error> {
+        let _ = (messages, unknown);
+        Ok(Arc::new(arrow::datatypes::Schema::empty()))
+    }
 
     /// Parts of the messages decoded last that are set aside, while the rest of their message has rows.
     fn pieces(&mut self) -> Vec<Piece> {
@@ -136,7 +122,13 @@ impl DecoderFactory {
     /// A decoder for one partition; what it needs is opened when the first messages arrive.
     #[must_use]
     pub fn decoder(&self) -> Decoder {
-        Decoder { factory: self.clone(), running: None, health: Health::default() }
+        Decoder { factory: self.clone(), running: None, edition: 0, health: Health::default() }
+    }
+
+    /// Whether columns may be added while decoders run.
+    #[must_use]
+    pub fn evolves(&self) -> bool {
+        self.spec.evolves()
     }
 
     fn name(&self) -> &str {
@@ -153,6 +145,7 @@ impl DecoderFactory {
             DecoderSpec::Plugin(_) => None,
         };
         let schema = match declared {
+            Some(declared) if self.evolves() => with_added(declared, self.pin.get().await.as_ref()),
             Some(declared) => declared,
             // Columns that are named and not yet typed say nothing of what comes.
             None => match (self.pin.get().await.filter(|schema| is_settled(Some(schema))), &self.spec) {
@@ -201,12 +194,11 @@ impl Decoder {
     /// Whether the schema will be inferred from the next messages, so that it is better to have many of them.
     #[must_use]
     pub fn infers(&self) -> bool {
-        let settled = || self.factory.pin.settled.try_lock().is_ok_and(|schema| is_settled(schema.as_ref()));
         let declared = match &self.factory.spec {
             DecoderSpec::Native(native) => !native.infers(),
             DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
         };
-        self.running.is_none() && !declared && !settled()
+        self.running.is_none() && !declared && !self.factory.pin.is_settled()
     }
 
     /// The rows of `messages` as a batch of `span`; messages that could not be decoded come as its dead letters.

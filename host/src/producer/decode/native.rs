@@ -8,8 +8,8 @@ use std::{
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 
 use super::{
-    Native, arrow_ipc::ArrowStreams, conform::Conforming, core, csv, json, lines, protobuf::Protobuf, raw,
-    raw::RawDecoder, rows,
+    Native, arrow_ipc::ArrowStreams, conform::Conforming, core, csv, evolve::with_added, json, lines,
+    protobuf::Protobuf, raw, raw::RawDecoder, rows,
 };
 use crate::producer::{NativeDecoder, SchemaText};
 
@@ -101,7 +101,10 @@ impl NativeDecoder {
         if let Some(field) = declared.as_ref().and_then(|schema| schema.fields().iter().find(is_null)) {
             return Err(format!("column `{}` has the type null, which says nothing; choose another", field.name()));
         }
-        let schema = declared.clone().or(pinned.cloned());
+        let schema = match declared.clone() {
+            Some(declared) if self.evolves() => Some(with_added(declared, pinned)),
+            declared => declared.or(pinned.cloned()),
+        };
         if let (Self::Protobuf(_), Some(schema)) = (self, &schema) {
             rows::buildable(schema)?;
         }

@@ -21,9 +21,9 @@ use self::{
     template::Templates,
 };
 use crate::{
-    Coerce, Decode, Decoded, Error, Input, Result, Schema, Unknown,
-    columns::{Columns, Fault, Placed, Refusal, Rest, Source, Value},
-    messages,
+    Coerce, Decode, Decoded, Error, Evolve, Input, Result, Schema, Unknown, UnknownField,
+    columns::{Columns, Fault, MOST_COLUMNS, Placed, Refusal, Rest, Source, Value},
+    evolve, messages,
     number::Grammar,
     reason::{Place, quote},
 };
@@ -48,6 +48,10 @@ pub struct Settings<S> {
     pub unknown: Unknown,
     /// The column that `unknown: capture` adds, of JSON text: `{"host": "a", "usage": 7}`.
     pub unknown_column: String,
+    /// `add-columns`: tags and fields that the schema has not become nullable columns, from the commit that has their first
+    /// values on. Goes without `unknown`.
+    #[serde(skip_serializing_if = "Evolve::is_none")]
+    pub evolve: Evolve,
     /// The looser choices, each by its name and off unless said.
     pub coerce: Coerce,
 }
@@ -61,6 +65,7 @@ impl<S> Default for Settings<S> {
             schema: None,
             unknown: Unknown::default(),
             unknown_column: "_unknown".into(),
+            evolve: Evolve::default(),
             coerce: Coerce::default(),
         }
     }
@@ -85,6 +90,7 @@ pub struct Graphite {
 struct Settled {
     unknown: Unknown,
     unknown_column: String,
+    evolve: Evolve,
     coerce: Coerce,
 }
 
@@ -94,9 +100,11 @@ impl Graphite {
     /// # Errors
     /// Templates that cannot work, or a column of a type that no value has.
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
-        let Settings { templates, separator, tags, unknown, unknown_column, coerce, .. } = settings;
+        let Settings { templates, separator, tags, unknown, unknown_column, evolve, coerce, .. } = settings;
+        evolve.check(*unknown)?;
         let templates = Templates::parse(templates, separator, tags).map_err(Error::Config)?;
-        let settled = Settled { unknown: *unknown, unknown_column: unknown_column.clone(), coerce: coerce.clone() };
+        let (unknown_column, coerce) = (unknown_column.clone(), coerce.clone());
+        let settled = Settled { unknown: *unknown, unknown_column, evolve: *evolve, coerce };
         let columns = schema.map(|schema| settled.columns(schema)).transpose()?;
         Ok(Self { templates, columns, settled })
     }
@@ -134,6 +142,14 @@ impl Decode for Graphite {
 
     fn schema(&self) -> Option<&Schema> {
         self.columns.as_ref().map(Columns::schema)
+    }
+
+    fn added(&mut self, input: &Input<'_>, _: &[UnknownField]) -> Result<Schema> {
+        let Some(columns) = self.columns.as_ref().filter(|_| self.settled.evolve.adds()) else {
+            return Ok(Schema::default());
+        };
+        let found = settle::schema(input, &self.templates).unwrap_or_default();
+        Ok(evolve::added(columns.schema(), &found, MOST_COLUMNS))
     }
 }
 

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use self::line::{Kind, Lines, Point};
 use crate::{
-    Coerce, Decode, Decoded, Input, Result, Schema, Unknown,
-    columns::{Columns, Fault, Placed, Refusal, Rest, Source, Value},
-    messages,
+    Coerce, Decode, Decoded, Evolve, Input, Result, Schema, Unknown, UnknownField,
+    columns::{Columns, Fault, MOST_COLUMNS, Placed, Refusal, Rest, Source, Value},
+    evolve, messages,
     reason::{Place, quote},
 };
 
@@ -61,6 +61,10 @@ pub struct Settings<S> {
     pub unknown: Unknown,
     /// The column that `unknown: capture` adds, of JSON text: `{"host": "a", "usage": 7}`.
     pub unknown_column: String,
+    /// `add-columns`: tags and fields that the schema has not become nullable columns, from the commit that has their first
+    /// values on. Goes without `unknown`.
+    #[serde(skip_serializing_if = "Evolve::is_none")]
+    pub evolve: Evolve,
     /// The looser choices, each by its name and off unless said.
     pub coerce: Coerce,
 }
@@ -72,6 +76,7 @@ impl<S> Default for Settings<S> {
             schema: None,
             unknown: Unknown::default(),
             unknown_column: "_unknown".into(),
+            evolve: Evolve::default(),
             coerce: Coerce::default(),
         }
     }
@@ -84,6 +89,7 @@ impl<S> Settings<S> {
             schema: None,
             unknown: self.unknown,
             unknown_column: self.unknown_column.clone(),
+            evolve: self.evolve,
             coerce: self.coerce.clone(),
         }
     }
@@ -113,6 +119,7 @@ impl Influx {
     /// # Errors
     /// A column of a type that no value has.
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
+        settings.evolve.check(settings.unknown)?;
         let columns = schema.map(|schema| settings.columns(schema)).transpose()?;
         Ok(Self { settings: settings.bare(), columns, names: Names::default() })
     }
@@ -141,6 +148,14 @@ impl Decode for Influx {
 
     fn schema(&self) -> Option<&Schema> {
         self.columns.as_ref().map(Columns::schema)
+    }
+
+    fn added(&mut self, input: &Input<'_>, _: &[UnknownField]) -> Result<Schema> {
+        let Some(columns) = self.columns.as_ref().filter(|_| self.settings.evolve.adds()) else {
+            return Ok(Schema::default());
+        };
+        let found = settle::schema(input, self.settings.precision, &mut self.names).unwrap_or_default();
+        Ok(evolve::added(columns.schema(), &found, MOST_COLUMNS))
     }
 }
 

@@ -5,7 +5,7 @@
 //! are text. `null`, `{}` and `[]` say nothing by themselves: a field that has nothing else is text. Text columns take
 //! anything, as its JSON text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Settings, Utf8, rows,
@@ -53,6 +53,8 @@ struct Numbers {
 /// Fields in the order in which they appeared.
 #[derive(Clone, Debug, Default)]
 struct Fields {
+    /// Those that have columns already, and are passed over.
+    known: HashSet<String>,
     list: Vec<(String, Seen)>,
     index: HashMap<String, usize>,
 }
@@ -65,10 +67,47 @@ struct Bounds {
 
 /// The schema of the first messages of `input`; those that are not JSON objects are passed over.
 pub(super) fn schema(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>) -> Schema {
-    let mut fields = Fields::default();
     let mut bounds = Bounds { left: settings.columns as usize };
+    let fields = look(input, utf8, settings, SAMPLE, Fields::default(), &mut bounds);
+    Schema::new(fields.list.into_iter().map(|(name, seen)| Field::new(name, seen.data_type())).collect())
+}
+
+/// Columns for the fields that messages of `input` have values for and `schema` has not. A field of nothing but `null`, `{}` and
+/// `[]` waits for a value.
+pub(super) fn added(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>, schema: &Schema) -> Schema {
+    let mut bounds = Bounds { left: (settings.columns as usize).saturating_sub(columns(schema.fields())) };
+    if bounds.left == 0 {
+        return Schema::default();
+    }
+    let known = schema.fields().iter().map(|field| field.name.clone()).collect();
+    let fields = look(input, utf8, settings, usize::MAX, Fields { known, ..Fields::default() }, &mut bounds);
+    let valued = fields.list.into_iter().filter(|(_, seen)| seen.has_value());
+    Schema::new(valued.map(|(name, seen)| Field::new(name, seen.data_type())).collect())
+}
+
+/// How many columns count for the most that there may be.
+fn columns(fields: &[Field]) -> usize {
+    fields.iter().map(|field| 1 + within(&field.data_type)).sum()
+}
+
+fn within(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Struct(fields) => columns(fields),
+        DataType::List(item) | DataType::LargeList(item) => within(&item.data_type),
+        _ => 0,
+    }
+}
+
+/// What the first `left` messages say of `fields`.
+fn look(
+    input: &Input<'_>,
+    utf8: &Utf8<'_>,
+    settings: &Settings<()>,
+    mut left: usize,
+    mut fields: Fields,
+    bounds: &mut Bounds,
+) -> Fields {
     let depth = (settings.depth as usize).min(DEEPEST);
-    let mut left = SAMPLE;
     super::each(input, |message, from, to| {
         if left == 0 {
             return;
@@ -79,10 +118,10 @@ pub(super) fn schema(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>
         let sound =
             utf8.check(message, from, to).and_then(|()| rows::whole(&mut Scanner::new(input.bytes, from, to, depth)));
         if sound.is_ok() && scanner.peek() == b'{' {
-            drop(object(&mut scanner, &mut fields, 0, &mut bounds));
+            drop(object(&mut scanner, &mut fields, 0, bounds));
         }
     });
-    Schema::new(fields.list.into_iter().map(|(name, seen)| Field::new(name, seen.data_type())).collect())
+    fields
 }
 
 /// Takes the value that is next into account.
@@ -160,7 +199,7 @@ impl Fields {
     fn at(&mut self, name: &str, bounds: &mut Bounds) -> Option<&mut Seen> {
         let at = match self.index.get(name) {
             Some(&at) => at,
-            None if bounds.left == 0 || name.len() > NAME => return None,
+            None if bounds.left == 0 || name.len() > NAME || self.known.contains(name) => return None,
             None => {
                 bounds.left -= 1;
                 self.list.push((name.to_owned(), Seen::default()));
@@ -173,6 +212,11 @@ impl Fields {
 }
 
 impl Seen {
+    /// Whether there was more than `null`, `{}` and `[]`.
+    fn has_value(&self) -> bool {
+        self.bool || self.text || self.number.is_some() || self.list.is_some() || self.object.is_some()
+    }
+
     fn data_type(self) -> DataType {
         let kinds = [
             self.bool,

@@ -42,13 +42,15 @@ mod wrong;
 pub use self::settings::{Duplicates, Settings};
 
 use self::{rows::Rows, scan::Scanner, wrong::Wrong};
-use crate::{Decode, Decoded, Error, Input, Result, Schema};
+use crate::{Decode, Decoded, Error, Input, Result, Schema, UnknownField};
 
 /// A running decoder.
 #[derive(Debug)]
 pub struct Json {
     settings: Settings<()>,
     wanted: Option<Vec<String>>,
+    /// All columns, also those that nobody wants.
+    schema: Option<Schema>,
     rows: Option<Rows>,
 }
 
@@ -61,8 +63,8 @@ impl Json {
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>, wanted: Option<Vec<String>>) -> Result<Self> {
         settings.check()?;
         let settings = settings.bare();
-        let rows = schema.map(|schema| Rows::new(schema, &settings, wanted.as_deref())).transpose()?;
-        Ok(Self { settings, wanted, rows })
+        let rows = schema.clone().map(|schema| Rows::new(schema, &settings, wanted.as_deref())).transpose()?;
+        Ok(Self { settings, wanted, schema, rows })
     }
 }
 
@@ -76,6 +78,7 @@ impl Decode for Json {
                 if schema.fields().is_empty() {
                     return Ok(unsettled(input, &utf8, self.settings.depth as usize));
                 }
+                self.schema = Some(schema.clone());
                 self.rows.insert(Rows::new(schema, &self.settings, self.wanted.as_deref())?)
             }
         };
@@ -95,6 +98,13 @@ impl Decode for Json {
 
     fn schema(&self) -> Option<&Schema> {
         self.rows.as_ref().map(Rows::schema)
+    }
+
+    fn added(&mut self, input: &Input<'_>, unknown: &[UnknownField]) -> Result<Schema> {
+        match self.schema.as_ref().filter(|_| self.settings.evolve.adds() && !unknown.is_empty()) {
+            Some(schema) => Ok(infer::added(input, &Utf8::of(input)?, &self.settings, schema)),
+            None => Ok(Schema::default()),
+        }
     }
 }
 

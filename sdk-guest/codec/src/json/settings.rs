@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Coerce, Error, Result, Unknown};
+use crate::{Coerce, Error, Evolve, Result, Unknown};
 
 /// Settings of the `json` decoder; `S` is how a schema is written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -17,13 +17,17 @@ pub struct Settings<S> {
     pub unknown: Unknown,
     /// The column that `unknown: capture` adds, of JSON text: `{"user.team": 7, "tags[2].x": null}`.
     pub unknown_column: String,
+    /// `add-columns`: fields that the schema has not become nullable columns, from the commit that has their first values on.
+    /// Each is typed as the first messages are. Goes without `unknown`; for the native decoder only.
+    #[serde(skip_serializing_if = "Evolve::is_none")]
+    pub evolve: Evolve,
     /// The looser choices, each by its name and off unless said.
     pub coerce: Coerce,
     /// What a key that stands twice in one object does to its message.
     pub duplicates: Duplicates,
     /// How deep objects and lists may stand in each other, at most 1024.
     pub depth: u32,
-    /// Most columns that are inferred, those of nested objects included; what follows counts as unknown.
+    /// Most columns that are inferred or added, those of nested objects included; what follows counts as unknown.
     pub columns: u32,
 }
 
@@ -44,6 +48,7 @@ impl<S> Default for Settings<S> {
             schema: None,
             unknown: Unknown::default(),
             unknown_column: "_unknown".into(),
+            evolve: Evolve::default(),
             coerce: Coerce::default(),
             duplicates: Duplicates::default(),
             depth: 128,
@@ -60,6 +65,7 @@ impl<S> Settings<S> {
             schema: None,
             unknown: self.unknown,
             unknown_column: self.unknown_column.clone(),
+            evolve: self.evolve,
             coerce: self.coerce.clone(),
             duplicates: self.duplicates,
             depth: self.depth,
@@ -68,6 +74,7 @@ impl<S> Settings<S> {
     }
 
     pub(super) fn check(&self) -> Result<()> {
+        self.evolve.check(self.unknown)?;
         match (self.depth, self.columns, self.unknown_column.as_str()) {
             (1..=1024, 1.., name) if !name.is_empty() => Ok(()),
             (1..=1024, 1.., _) => {

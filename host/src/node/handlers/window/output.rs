@@ -20,7 +20,7 @@ use crate::{
         Error, EventTime, Handled, TimeSettings, TimeSpec,
         aggregates::Aggregates,
         arrival::{Arrivals, Arrived, NEVER},
-        state::{TIME, bare, column, kernel, one_schema},
+        state::{TIME, bare, column, kernel, level, one_schema},
     },
 };
 
@@ -132,7 +132,7 @@ impl Output {
         }
         match self.aggregates.is_some() {
             true => self.aggregated(event, closing),
-            false => self.plain(event, &closing),
+            false => self.plain(event, closing),
         }
     }
 
@@ -144,8 +144,11 @@ impl Output {
     }
 
     /// One batch for each window and group; several where rows are of several schemas.
-    fn plain(&self, event: &EventTime, closing: &Closing) -> Result<Vec<RecordBatch>, Error> {
-        let batches: Vec<&RecordBatch> = closing.batches.iter().collect();
+    fn plain(&self, event: &EventTime, mut closing: Closing) -> Result<Vec<RecordBatch>, Error> {
+        // A window has rows of before and after columns were added, and is still one.
+        let batches =
+            level(std::mem::take(&mut closing.batches)).map_err(kernel(&self.handler, closing.places.len()))?;
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
         let schemas = Schemas::of(&batches);
         let whole = match schemas.kinds.len() {
             1 => Some(self.interleave(&batches, &closing.places)?),

@@ -53,12 +53,17 @@ async fn first_aligned_windows_are_those_of_stream_data_processor() {
 }
 
 #[tokio::test]
-async fn a_schema_that_changes_splits_a_window() {
+async fn a_window_is_one_where_columns_are_added_and_split_where_they_are_others() {
     let both: [(&str, ArrayRef); 2] =
         [("t", Arc::new(Int64Array::from(vec![3, 6]))), ("new", Arc::new(Int64Array::from(vec![0, 0])))];
     let changed = Rows::try_from_iter(both).unwrap();
     let spec = json!({"period": "5s", "every": "5s", "align": "first", "fillPeriod": true});
-    check(spec.clone(), &[seconds(&[0, 1]), changed.clone()], &[&[], &["t=0, t=1", "t=3 new=0"]]).await;
+    check(spec.clone(), &[seconds(&[0, 1]), changed.clone()], &[&[], &["t=0 new=null, t=1 new=null, t=3 new=0"]]).await;
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["3", "6"]));
+    let other: [(&str, ArrayRef); 2] = [("t", Arc::new(Int64Array::from(vec![3, 6]))), ("new", text)];
+    let other = Rows::try_from_iter(other).unwrap();
+    let first = changed.slice(0, 1);
+    check(spec.clone(), &[seconds(&[0, 1]), first, other], &[&[], &[], &["t=0, t=1", "t=3 new=0", "t=3 new=3"]]).await;
     let mut fused = spec;
     fused["aggregate"] = json!({"n": "count(*)"});
     check(fused, &[seconds(&[0, 1]), changed], &[&[], &["window_start=0 window_end=5 n=3"]]).await;

@@ -1,5 +1,6 @@
 //! Sound, wrong, odd and hostile messages; the grammar case by case; serde_json as the oracle.
 
+mod evolve;
 mod grammar;
 mod oracle;
 mod values;
