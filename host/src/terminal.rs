@@ -33,9 +33,10 @@ fn escaped(text: &str, allowed: impl Fn(char) -> bool) -> Cow<'_, str> {
     let odd = |c: char| misleads(c) && !allowed(c);
     match text.contains(odd) {
         true => text.chars().fold(String::with_capacity(text.len() + 16), |mut out, c| {
-            match odd(c) {
-                true => out.extend(c.escape_default()),
-                false => out.push(c),
+            if odd(c) {
+                out.extend(c.escape_default())
+            } else {
+                out.push(c)
             }
             out
         }),
@@ -55,9 +56,10 @@ pub fn json(text: &str) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match odd(c) {
-            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out += &format!("\\u{unit:04x}")),
-            false => out.push(c),
+        if odd(c) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out += &format!("\\u{unit:04x}"))
+        } else {
+            out.push(c)
         }
     }
     out.into()

@@ -43,10 +43,7 @@ fn files(below: &Path) -> Result<Files> {
     let mut found = Files::new();
     for entry in fs::read_dir(below)? {
         let path = entry?.path();
-        match path.is_dir() {
-            true => found.extend(files(&path)?),
-            false => drop(found.insert(path.clone(), fs::read(&path)?)),
-        }
+        if path.is_dir() { found.extend(files(&path)?) } else { drop(found.insert(path.clone(), fs::read(&path)?)) }
     }
     Ok(found)
 }

@@ -171,9 +171,10 @@ impl Life {
                 repo.stage(&started, &open).await?;
                 self.done("put file into a started commit").await?;
             }
-            match finish {
-                true => drop(committed(repo.finish_commit(&started).await?)?),
-                false => repo.drop_commit(&started).await?,
+            if finish {
+                drop(committed(repo.finish_commit(&started).await?)?)
+            } else {
+                repo.drop_commit(&started).await?
             }
             self.done("finish or drop commit").await?;
         }

@@ -44,10 +44,7 @@ pub(crate) async fn verify(url: &str, files: &[&str], exact: bool) -> Result<()>
     let told = told(files)?;
     let store = Store::open(url).await?;
     let repo = store.repo_or_create(REPO, "").await?;
-    let log = match repo.branches().await?.is_empty() {
-        true => Vec::new(),
-        false => repo.log(MASTER).await?,
-    };
+    let log = if repo.branches().await?.is_empty() { Vec::new() } else { repo.log(MASTER).await? };
     let visible: BTreeSet<String> = log.iter().map(|commit| commit.id.clone()).collect();
     let gone: Vec<_> = told.acknowledged.difference(&visible).collect();
     ensure!(gone.is_empty(), "{} acknowledged commits are gone: {gone:?}", gone.len());

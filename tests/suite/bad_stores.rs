@@ -101,13 +101,12 @@ fn wherever_the_disk_is_full_nothing_is_lost_and_it_goes_on_with_room() -> Resul
         };
         let store = mounted.store();
         let output = life().run(&["live", text(&store)?], "")?;
-        match coded(&output).with_context(|| format!("with {kib} KiB"))? {
-            true => fine += 1,
-            false => {
-                let told = String::from_utf8_lossy(&output.stderr);
-                ensure!(told.contains("E0504"), "with {kib} KiB: {told}");
-                full += 1;
-            }
+        if coded(&output).with_context(|| format!("with {kib} KiB"))? {
+            fine += 1
+        } else {
+            let told = String::from_utf8_lossy(&output.stderr);
+            ensure!(told.contains("E0504"), "with {kib} KiB: {told}");
+            full += 1;
         }
         mounted.remount("size=200m")?;
         let acknowledged = steps(&output).to_string();

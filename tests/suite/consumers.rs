@@ -49,10 +49,8 @@ impl Peer {
 
 /// The rows that every test sends.
 fn rows() -> Vec<Value> {
-    let row = |id: u64| match id.is_multiple_of(7) {
-        true => json!({"id": id}),
-        false => json!({"id": id, "name": format!("é {id}")}),
-    };
+    let row =
+        |id: u64| if id.is_multiple_of(7) { json!({"id": id}) } else { json!({"id": id, "name": format!("é {id}")}) };
     (0..COUNT).map(row).collect()
 }
 

@@ -141,9 +141,8 @@ fn hanging(site: &mut Site, at: &str, call: &str) -> Result<()> {
     fs::create_dir(&dir)?;
     fs::copy(guests().join("hostile.wasm"), dir.join("hostile.wasm")).context("`just guests` builds it")?;
     site.plugins = dir;
-    let settings = |place: &str| match place == at {
-        true => format!("{{mode: hang, call: {call}, total: '20'}}"),
-        false => "{total: '20'}".to_owned(),
+    let settings = |place: &str| {
+        if place == at { format!("{{mode: hang, call: {call}, total: '20'}}") } else { "{total: '20'}".to_owned() }
     };
     site.write(
         "spec.yaml",

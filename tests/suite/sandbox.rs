@@ -26,9 +26,12 @@ fn site() -> Result<Site> {
 
 /// A pipeline through the hostile guest at every place, set to `mode` in `call` at those named in `at`.
 fn spec(at: &[&str], mode: &str, call: &str, total: u32, rest: &str) -> String {
-    let settings = |place: &str| match at.contains(&place) {
-        true => format!("{{mode: {mode}, call: {call}, total: \"{total}\"}}"),
-        false => format!("{{total: \"{total}\"}}"),
+    let settings = |place: &str| {
+        if at.contains(&place) {
+            format!("{{mode: {mode}, call: {call}, total: \"{total}\"}}")
+        } else {
+            format!("{{total: \"{total}\"}}")
+        }
     };
     format!(
         "pipeline: {{name: trial}}

@@ -141,9 +141,10 @@ pub(super) fn joined(worlds: &[World]) -> String {
 /// What can be said of every message, here and in each consumer.
 fn guarantee(loaded: &Loaded) -> String {
     let promise = loaded.spec.producer.source().map(|source| source.promise().to_string());
-    let others = match loaded.spec.consumers.is_empty() {
-        true => "",
-        false => ", other consumers see rows before the commit: at-least-once at best",
+    let others = if loaded.spec.consumers.is_empty() {
+        ""
+    } else {
+        ", other consumers see rows before the commit: at-least-once at best"
     };
     format!("{} in the repo{others}", promise.unwrap_or_default())
 }

@@ -70,9 +70,10 @@ impl Copy {
         let busy = Busy::new(printer);
         for (file, to) in pairs {
             busy.say(format!("{} {}", file.path, count(changes.put.len() as u64, "file")));
-            match from.repo.name() == target.repo.name() {
-                true => open.copy_file(&from.tree, file, &to, how(*append))?,
-                false => across(&from, file, &mut open, &to, how(*append)).await?,
+            if from.repo.name() == target.repo.name() {
+                open.copy_file(&from.tree, file, &to, how(*append))?
+            } else {
+                across(&from, file, &mut open, &to, how(*append)).await?
             }
             changes.put.push(Put { path: to, size: file.size, rows: file.rows });
         }

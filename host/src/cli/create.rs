@@ -110,20 +110,22 @@ async fn repo(global: &Global, name: &str, description: &str, printer: &mut Prin
         Err(other) => return Err(other.into()),
     }
     store.repo_or_create(name, description).await?;
-    match printer.json() {
-        true => printer.value(&json!({"repo": name, "store": store.url()})),
-        false => printer
-            .line(format!("repo {name} is in {}; `spout put file {name}@master:/path -f FILE` fills it", store.url())),
+    if printer.json() {
+        printer.value(&json!({"repo": name, "store": store.url()}))
+    } else {
+        printer
+            .line(format!("repo {name} is in {}; `spout put file {name}@master:/path -f FILE` fills it", store.url()))
     }
 }
 
 fn told(repo: &Repo, what: &str, name: &str, head: Option<&Commit>, printer: &mut Printer) -> Result<()> {
     let (repo, id) = (repo.name(), head.map(|head| head.id.as_str()));
-    match printer.json() {
-        true => printer.value(&json!({"repo": repo, what: name, "head": id})),
-        false => printer.line(match id {
+    if printer.json() {
+        printer.value(&json!({"repo": repo, what: name, "head": id}))
+    } else {
+        printer.line(match id {
             Some(id) => format!("{what} {repo}@{name} is at commit {}", short(id)),
             None => format!("{what} {repo}@{name} is empty"),
-        }),
+        })
     }
 }

@@ -100,9 +100,10 @@ impl Delete {
 }
 
 fn told(what: &str, name: &str, printer: &mut Printer) -> Result<()> {
-    match printer.json() {
-        true => printer.value(&json!({"deleted": what, "name": name})),
-        false => printer.line(format!("{what} {name} is deleted")),
+    if printer.json() {
+        printer.value(&json!({"deleted": what, "name": name}))
+    } else {
+        printer.line(format!("{what} {name} is deleted"))
     }
 }
 

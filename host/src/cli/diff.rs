@@ -81,9 +81,10 @@ impl Diff {
         }
         let now = format!("{}@{}", repo.name(), short(&commit.id));
         printer.list(&changes, table, &format!("no file differs from {since} to {now}"))?;
-        match printer.json() || changes.is_empty() {
-            true => Ok(()),
-            false => printer.line(format!("{} from {since} to {now}", count(changes.len() as u64, "change"))),
+        if printer.json() || changes.is_empty() {
+            Ok(())
+        } else {
+            printer.line(format!("{} from {since} to {now}", count(changes.len() as u64, "change")))
         }
     }
 }

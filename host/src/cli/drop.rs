@@ -52,10 +52,10 @@ impl Drop {
                     repo.drop_commit(&started).await?;
                     let told =
                         format!("started commit {} of {}@{} is dropped", started.id, repo.name(), started.branch);
-                    return match printer.json() {
-                        true => printer
-                            .value(&json!({"repo": repo.name(), "branch": started.branch, "dropped": started.id})),
-                        false => printer.line(told),
+                    return if printer.json() {
+                        printer.value(&json!({"repo": repo.name(), "branch": started.branch, "dropped": started.id}))
+                    } else {
+                        printer.line(told)
                     };
                 }
                 Err(RepoError::UnknownStarted { .. }) => {}

@@ -47,10 +47,7 @@ impl Explain {
             return printer.list(&titles, table, "there are no pages");
         };
         let page = find(code)?;
-        match printer.json() {
-            true => printer.value(&page),
-            false => printer.bytes(page.text.as_bytes()),
-        }
+        if printer.json() { printer.value(&page) } else { printer.bytes(page.text.as_bytes()) }
     }
 }
 

@@ -48,14 +48,16 @@ impl Fsck {
         };
         let busy = Busy::new(printer);
         busy.say(format!("checking {}", store.url()));
-        let report = match self.repair {
-            true => repair(&store, self.repo.as_deref(), depth).await?,
-            false => fsck(&store, self.repo.as_deref(), depth).await?,
+        let report = if self.repair {
+            repair(&store, self.repo.as_deref(), depth).await?
+        } else {
+            fsck(&store, self.repo.as_deref(), depth).await?
         };
         drop(busy);
-        match printer.json() {
-            true => printer.value(&report)?,
-            false => print(&report, self.fast, printer)?,
+        if printer.json() {
+            printer.value(&report)?
+        } else {
+            print(&report, self.fast, printer)?
         }
         if report.is_clean() {
             return Ok(());

@@ -79,9 +79,10 @@ impl Gc {
             0 => String::new(),
             young => format!("; {} more are younger than --min-age", grouped(young)),
         };
-        match self.dry_run {
-            true => format!("nothing was removed, {freed} could be{kept}"),
-            false => format!("{freed} freed{kept}"),
+        if self.dry_run {
+            format!("nothing was removed, {freed} could be{kept}")
+        } else {
+            format!("{freed} freed{kept}")
         }
     }
 }

@@ -141,9 +141,10 @@ impl Get {
 }
 
 fn told(path: &str, file: &Path, bytes: u64, printer: &mut Printer) -> Result<()> {
-    match printer.json() {
-        true => printer.value(&serde_json::json!({"path": path, "file": file, "size": bytes})),
-        false => printer.line(format!("{path} ({}) is in {}", size(bytes), file.display())),
+    if printer.json() {
+        printer.value(&serde_json::json!({"path": path, "file": file, "size": bytes}))
+    } else {
+        printer.line(format!("{path} ({}) is in {}", size(bytes), file.display()))
     }
 }
 
@@ -202,9 +203,10 @@ async fn below(repo: &Repo, tree: &Tree, path: &str, directory: &Path, printer: 
         (files, bytes) = (files + 1, bytes + size);
     }
     drop(busy);
-    match printer.json() {
-        true => Ok(()),
-        false => printer.line(format!("{} ({}) in {}", count(files, "file"), size(bytes), directory.display())),
+    if printer.json() {
+        Ok(())
+    } else {
+        printer.line(format!("{} ({}) in {}", count(files, "file"), size(bytes), directory.display()))
     }
 }
 
@@ -217,14 +219,13 @@ fn file_path(path: Option<&str>, reference: &str, tree: &Tree) -> Result<String,
         )));
     };
     let below = tree.below(path).count();
-    match tree.get(path).is_none() && below > 0 {
-        true => {
-            let files = count(below as u64, "file");
-            Err(usage(format!(
-                "`{path}` is a directory with {files}; add -r -o DIR for all, or name one: `spout list file {reference}`"
-            )))
-        }
-        false => Ok(path.to_owned()),
+    if tree.get(path).is_none() && below > 0 {
+        let files = count(below as u64, "file");
+        Err(usage(format!(
+            "`{path}` is a directory with {files}; add -r -o DIR for all, or name one: `spout list file {reference}`"
+        )))
+    } else {
+        Ok(path.to_owned())
     }
 }
 

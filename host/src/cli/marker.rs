@@ -49,9 +49,10 @@ impl Marker {
             return printer.value(&Shown { repo, branch, commit: &commit.id, marker: &commit.marker });
         }
         printer.line(format!("{}@{} at commit {}", repo.name(), commit.branch, short(&commit.id)))?;
-        match commit.marker.partitions.is_empty() {
-            true => printer.line("the marker names no partition: the commit was not made from a stream"),
-            false => printer.table(&table_of_marker(&commit.marker)),
+        if commit.marker.partitions.is_empty() {
+            printer.line("the marker names no partition: the commit was not made from a stream")
+        } else {
+            printer.table(&table_of_marker(&commit.marker))
         }
     }
 }

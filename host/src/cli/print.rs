@@ -110,9 +110,10 @@ impl Table {
             let mut line = String::new();
             for (index, &width) in widths.iter().enumerate() {
                 let cell = cells(index);
-                match self.heads[index].starts_with('>') {
-                    true => line += &format!("{cell:>width$}  "),
-                    false => line += &format!("{cell:<width$}  "),
+                if self.heads[index].starts_with('>') {
+                    line += &format!("{cell:>width$}  ")
+                } else {
+                    line += &format!("{cell:<width$}  ")
                 }
             }
             line.trim_end().to_owned() + "\n"

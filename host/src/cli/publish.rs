@@ -64,10 +64,7 @@ pub(super) fn show(publication: Publication, what: &str, printer: &mut Printer) 
     for report in failures.into_iter().filter_map(|(_, error)| Report::of(&error.into())) {
         report.print(printer.json());
     }
-    match failed.starts_with("0 ") {
-        true => Ok(()),
-        false => Err(Error::Unpublished { tables: failed }.into()),
-    }
+    if failed.starts_with("0 ") { Ok(()) } else { Err(Error::Unpublished { tables: failed }.into()) }
 }
 
 fn table(tables: &[PublishedTable]) -> Table {

@@ -89,9 +89,10 @@ impl Report {
 
     /// Says it on standard error, and goes on.
     pub(super) fn say(&self, json: bool) {
-        let text = match json {
-            true => terminal::json(&serde_json::to_string(self).unwrap_or_default()).into_owned() + "\n",
-            false => terminal::text(&self.text()).into_owned(),
+        let text = if json {
+            terminal::json(&serde_json::to_string(self).unwrap_or_default()).into_owned() + "\n"
+        } else {
+            terminal::text(&self.text()).into_owned()
         };
         // Nobody is left to tell that standard error is closed.
         drop(std::io::stderr().write_all(text.as_bytes()));

@@ -140,9 +140,10 @@ fn directory(source: &Path, single: bool, to: To<'_>, items: &mut Vec<Item>) -> 
     let base = if single { to.base().to_owned() } else { join(to.base(), name(source)?) };
     let before = items.len();
     walk(source, &base, items)?;
-    match items.len() > before {
-        true => Ok(()),
-        false => Err(not_a_file(source, "it is a directory without files, and a repo holds files only")),
+    if items.len() > before {
+        Ok(())
+    } else {
+        Err(not_a_file(source, "it is a directory without files, and a repo holds files only"))
     }
 }
 

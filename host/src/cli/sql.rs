@@ -63,9 +63,10 @@ impl Sql {
         let found = query_verified(&store, &self.query, &self.at()?, verify).await?;
         let Some(file) = &self.output else { return answer::print(found, format, printer).await };
         let (rows, bytes) = answer::save(found, format, file).await?;
-        match printer.json() {
-            true => printer.value(&serde_json::json!({"file": file, "rows": rows, "size": bytes})),
-            false => printer.line(format!("{} ({}) in {}", count(rows, "row"), size(bytes), file.display())),
+        if printer.json() {
+            printer.value(&serde_json::json!({"file": file, "rows": rows, "size": bytes}))
+        } else {
+            printer.line(format!("{} ({}) in {}", count(rows, "row"), size(bytes), file.display()))
         }
     }
 

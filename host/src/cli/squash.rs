@@ -53,16 +53,17 @@ impl Squash {
         repo.squash(&branch, &first, &last).await?;
         let squashed = last.number - first.number + 1;
         let at = format!("{}@{branch}", repo.name());
-        match printer.json() {
-            true => printer.value(&json!({
+        if printer.json() {
+            printer.value(&json!({
                 "repo": repo.name(), "branch": branch, "first": first.id, "last": last.id, "commits": squashed,
-            })),
-            false => printer.line(format!(
+            }))
+        } else {
+            printer.line(format!(
                 "{at}: {} from {} to {} squashed",
                 count(squashed, "commit"),
                 short(&first.id),
                 short(&last.id)
-            )),
+            ))
         }
     }
 }

@@ -127,14 +127,13 @@ impl Target {
             what.push(size(put.iter().map(|file| file.size).sum()));
         }
         let what = what.join(", ");
-        printer.line(match finished {
-            true => format!("{repo}@{branch}: {what}, in commit {}", short(commit)),
-            false => {
-                let id = short(commit);
-                format!(
-                    "{repo}@{branch}: {what}, in started commit {id}; `spout finish commit {repo}@{id}` shows it to all"
-                )
-            }
+        printer.line(if finished {
+            format!("{repo}@{branch}: {what}, in commit {}", short(commit))
+        } else {
+            let id = short(commit);
+            format!(
+                "{repo}@{branch}: {what}, in started commit {id}; `spout finish commit {repo}@{id}` shows it to all"
+            )
         })
     }
 }

@@ -51,9 +51,10 @@ impl Test {
         let specs = load_all(&self.specs)?;
         let wanted = |name: &str| self.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
         let has = |loaded: &&Loaded| loaded.spec.tests.iter().any(|test| wanted(&test.name));
-        let plugins = match specs.iter().filter(has).any(|loaded| Rehearsal::needs_plugins(&loaded.spec)) {
-            true => Some(global.open_plugins()?),
-            false => None,
+        let plugins = if specs.iter().filter(has).any(|loaded| Rehearsal::needs_plugins(&loaded.spec)) {
+            Some(global.open_plugins()?)
+        } else {
+            None
         };
         let (mut passed, mut failed) = (0, 0);
         for loaded in specs.iter().filter(has) {
@@ -61,9 +62,10 @@ impl Test {
             let rehearsal = Rehearsal::open(loaded, plugins).await?;
             for test in loaded.spec.tests.iter().filter(|test| wanted(&test.name)) {
                 let verdict = rehearsal.run(test).await?;
-                match verdict.passed {
-                    true => passed += 1,
-                    false => failed += 1,
+                if verdict.passed {
+                    passed += 1
+                } else {
+                    failed += 1
                 }
                 print(loaded, &verdict, printer)?;
             }

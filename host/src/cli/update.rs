@@ -49,11 +49,10 @@ impl Update {
         let for_ms = keep_for.map(|period| u64::try_from(period.0.as_millis()).unwrap_or(u64::MAX));
         let rules = Retention { commits: *keep, for_ms };
         repo.retain(rules).await?;
-        match printer.json() {
-            true => printer.value(&json!({"repo": repo.name(), "retention": rules})),
-            false => {
-                printer.line(format!("{} keeps {rules}; `spout gc {}` removes the rest", repo.name(), repo.name()))
-            }
+        if printer.json() {
+            printer.value(&json!({"repo": repo.name(), "retention": rules}))
+        } else {
+            printer.line(format!("{} keeps {rules}; `spout gc {}` removes the rest", repo.name(), repo.name()))
         }
     }
 }

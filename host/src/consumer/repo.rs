@@ -248,12 +248,11 @@ fn data_path(target: &Target, started_ms: i64, commit: &str, part: usize) -> Str
         return path.replace("{commit}", commit).replace("{part}", &part.to_string());
     }
     let is_file = path.rsplit('/').next().is_some_and(|name| name.contains('.'));
-    match is_file {
-        true => path.to_owned(),
-        false => {
-            let directory = path.trim_end_matches('/');
-            format!("{directory}/{}.{}", file_name(started_ms, commit, part), target.format.extension())
-        }
+    if is_file {
+        path.to_owned()
+    } else {
+        let directory = path.trim_end_matches('/');
+        format!("{directory}/{}.{}", file_name(started_ms, commit, part), target.format.extension())
     }
 }
 

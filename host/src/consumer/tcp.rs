@@ -276,9 +276,10 @@ impl Deliver for Sender {
             };
             self.stream = None;
             let address = &self.address;
-            match connected {
-                true => tracing::warn!(address, %error, "the connection broke; connecting again"),
-                false => tracing::debug!(address, %error, "nobody listens there yet"),
+            if connected {
+                tracing::warn!(address, %error, "the connection broke; connecting again")
+            } else {
+                tracing::debug!(address, %error, "nobody listens there yet")
             }
             if connected && !self.whole {
                 // Too much was sent to keep; the pipeline has it, from its last commit on.

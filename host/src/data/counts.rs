@@ -115,9 +115,10 @@ impl UnknownKeys {
     /// Counts a key that was met `times`.
     pub fn meet(&mut self, name: &str, times: u64) {
         let name = name.get(..name.floor_char_boundary(Self::LONGEST)).unwrap_or(name);
-        match name != Self::OTHERS && (self.names.len() < Self::MOST || self.names.contains_key(name)) {
-            true => add(&mut self.names, name, times),
-            false => self.others += times,
+        if name != Self::OTHERS && (self.names.len() < Self::MOST || self.names.contains_key(name)) {
+            add(&mut self.names, name, times)
+        } else {
+            self.others += times
         }
     }
 

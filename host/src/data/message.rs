@@ -138,10 +138,7 @@ impl Messages {
     pub fn append(&mut self, more: Self) {
         let (before, added) = (self.len(), more.len());
         fn list<T>(own: &mut Vec<T>, mut more: Vec<T>, before: usize, added: usize) {
-            match own.len() == before && more.len() == added {
-                true => own.append(&mut more),
-                false => own.clear(),
-            }
+            if own.len() == before && more.len() == added { own.append(&mut more) } else { own.clear() }
         }
         let moved = |message: u32| message.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
         self.values.append(&more.values);

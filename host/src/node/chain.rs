@@ -311,9 +311,10 @@ impl Passing {
 
     fn join_held(self) -> Vec<Batch> {
         let counted = self.counts != Counts::default();
-        match self.parts.is_empty() && self.failed.is_empty() && self.late.is_empty() && !counted {
-            true => Vec::new(),
-            false => self.join(nowhere(), &Arc::default(), Vec::new()),
+        if self.parts.is_empty() && self.failed.is_empty() && self.late.is_empty() && !counted {
+            Vec::new()
+        } else {
+            self.join(nowhere(), &Arc::default(), Vec::new())
         }
     }
 

@@ -76,9 +76,10 @@ pub(super) fn without(batch: &RecordBatch, faults: &[RowFault]) -> Result<(Recor
         }
     }
     let places = (0..).zip(&sound).filter(|(_, sound)| **sound).map(|(row, _)| row).collect();
-    match faults.is_empty() {
-        true => Ok((batch.clone(), places)),
-        false => Ok((filter_record_batch(batch, &BooleanArray::from(sound))?, places)),
+    if faults.is_empty() {
+        Ok((batch.clone(), places))
+    } else {
+        Ok((filter_record_batch(batch, &BooleanArray::from(sound))?, places))
     }
 }
 
@@ -112,12 +113,11 @@ mod tests {
         let mut halving = Halving::of(rows);
         let mut done = Vec::new();
         while let Some(run) = halving.next() {
-            match bad.iter().any(|row| run.contains(row)) {
-                true => {
-                    let error = Error::Value { handler: "h".into(), expression: "x".into(), reason: "y".into() };
-                    halving.failed(run, error).unwrap();
-                }
-                false => done.push(run),
+            if bad.iter().any(|row| run.contains(row)) {
+                let error = Error::Value { handler: "h".into(), expression: "x".into(), reason: "y".into() };
+                halving.failed(run, error).unwrap();
+            } else {
+                done.push(run)
             }
         }
         assert_eq!(done, taken);

@@ -159,9 +159,10 @@ impl PluginHandler {
 
     /// The outputs of one call. A plugin without state that gives none holds nothing back: it left all rows out.
     fn answered(&self, batch: &RecordBatch, answer: Vec<Output>) -> Result<Vec<(RecordBatch, Kept)>, Error> {
-        match answer.is_empty() && self.spec.stateless {
-            true => Ok(vec![(batch.slice(0, 0), Kept::Rows(Vec::new()))]),
-            false => self.outputs(batch, answer),
+        if answer.is_empty() && self.spec.stateless {
+            Ok(vec![(batch.slice(0, 0), Kept::Rows(Vec::new()))])
+        } else {
+            self.outputs(batch, answer)
         }
     }
 
@@ -243,9 +244,10 @@ impl Crashes {
     fn say(&mut self, handler: &str, part: &Range<usize>) {
         self.count += 1;
         let (row, rows, error) = (part.start, part.len(), &self.last);
-        match self.count <= SAID {
-            true => tracing::warn!(handler, row, rows, %error, "the handler crashed and is opened anew"),
-            false => tracing::debug!(handler, row, rows, %error, "the handler crashed and is opened anew"),
+        if self.count <= SAID {
+            tracing::warn!(handler, row, rows, %error, "the handler crashed and is opened anew")
+        } else {
+            tracing::debug!(handler, row, rows, %error, "the handler crashed and is opened anew")
         }
     }
 }

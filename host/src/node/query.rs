@@ -371,10 +371,7 @@ fn in_order(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     let keys: Vec<_> = columns
         .map(|(table, field)| Expr::Column(Column::new(table.cloned(), field.name())).sort(true, false))
         .collect();
-    match keys.is_empty() {
-        true => Ok(plan),
-        false => LogicalPlanBuilder::from(plan).sort(keys)?.build(),
-    }
+    if keys.is_empty() { Ok(plan) } else { LogicalPlanBuilder::from(plan).sort(keys)?.build() }
 }
 
 fn says_order(plan: &LogicalPlan) -> bool {

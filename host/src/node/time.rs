@@ -179,9 +179,10 @@ impl EventTime {
         let nanoseconds = cast(&stamp, &DataType::Int64)?;
         let nanoseconds = nanoseconds.as_primitive::<Int64Type>();
         // Windows and watermarks are counted from there, and must not run out of numbers.
-        match nanoseconds.iter().flatten().all(|time| RANGE.contains(&time)) {
-            true => Ok(nanoseconds.clone()),
-            false => Ok(nanoseconds.iter().map(|time| time.filter(|time| RANGE.contains(time))).collect()),
+        if nanoseconds.iter().flatten().all(|time| RANGE.contains(&time)) {
+            Ok(nanoseconds.clone())
+        } else {
+            Ok(nanoseconds.iter().map(|time| time.filter(|time| RANGE.contains(time))).collect())
         }
     }
 

@@ -259,10 +259,7 @@ impl Parts {
     /// What reaches the first handler.
     async fn input(&self, pin: &SchemaPin) -> Shape {
         // Rows that need no decoder have the columns of where they come from.
-        let schema = match self.source.decodes() {
-            true => self.decoders(pin.clone()).schema().await,
-            false => None,
-        };
+        let schema = if self.source.decodes() { self.decoders(pin.clone()).schema().await } else { None };
         Shape { schema, time: self.spec.time.clone(), ..Shape::default() }
     }
 

@@ -350,9 +350,10 @@ impl State {
                 }
             }
             Event::Idle(partition, expects) => {
-                match expects {
-                    true => drop(self.expecting.insert(partition)),
-                    false => drop(self.expecting.remove(&partition)),
+                if expects {
+                    self.expecting.insert(partition);
+                } else {
+                    self.expecting.remove(&partition);
                 }
                 let lane = self.lanes.entry(partition).or_insert(Lane::Reading);
                 if !matches!(lane, Lane::Idle(_)) {

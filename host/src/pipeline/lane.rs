@@ -326,9 +326,10 @@ impl Decoding {
     ) -> Result<(), Error> {
         let patience = first.0.awaited.unwrap_or(PATIENCE).min(PATIENCE);
         let sample = Sample::gather(first, waiting, &mut self.fetched, patience).await;
-        let all = match sample.is_more() {
-            true => self.decoder.added_for(&sample.messages(), unknown).map_err(|error| self.failed(error))?,
-            false => None,
+        let all = if sample.is_more() {
+            self.decoder.added_for(&sample.messages(), unknown).map_err(|error| self.failed(error))?
+        } else {
+            None
         };
         self.decoder.widen(&all.unwrap_or(added)).await;
         sample.put_back(self.shared.most, waiting);

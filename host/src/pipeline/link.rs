@@ -233,10 +233,7 @@ fn private() -> io::Result<TempDir> {
         builder
     };
     // Socket files have short paths; some systems have long names for temporary directories.
-    match std::env::temp_dir().as_os_str().len() > LONGEST / 2 {
-        true => named().tempdir_in("/tmp"),
-        false => named().tempdir(),
-    }
+    if std::env::temp_dir().as_os_str().len() > LONGEST / 2 { named().tempdir_in("/tmp") } else { named().tempdir() }
 }
 
 /// `from_to_to` and `from_to_to_sync`, shorter where that would be too long.

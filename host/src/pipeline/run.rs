@@ -189,10 +189,7 @@ impl<'a> Run<'a> {
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if let Some((partition, told)) = self.wider.take_if(|_| !self.state.parting()) {
-                match self.hear(partition, told).await? {
-                    true => return Ok(()),
-                    false => continue,
-                }
+                if self.hear(partition, told).await? { return Ok(()) } else { continue }
             }
             let due = self.state.due_at();
             let takes = !self.state.full() && self.wider.is_none();
@@ -225,10 +222,7 @@ impl<'a> Run<'a> {
                 Action::Drain => {
                     self.parts.draining.store(true, Ordering::Relaxed);
                     self.drained = true;
-                    match self.manner.drains {
-                        true => self.producer.drain(),
-                        false => self.shared.stop.cancel(),
-                    }
+                    if self.manner.drains { self.producer.drain() } else { self.shared.stop.cancel() }
                 }
                 Action::Abandon => {
                     let pipeline = &self.parts.name;
@@ -262,9 +256,10 @@ impl<'a> Run<'a> {
     async fn discover(&mut self) -> Result<bool, Error> {
         let initial = Parts::initial(self.offsets.marker());
         let looking = self.producer.partitions(self.offsets.marker(), initial);
-        let found = match self.manner.drains {
-            true => Some(looking.await),
-            false => self.conditions.stop.run_until_cancelled(looking).await,
+        let found = if self.manner.drains {
+            Some(looking.await)
+        } else {
+            self.conditions.stop.run_until_cancelled(looking).await
         };
         // What is not found by now is for the next run.
         let Some(found) = found else { return Ok(false) };

@@ -270,10 +270,7 @@ fn names(engine: &Engine, component: &Component) -> Vec<String> {
 fn exported(engine: &Engine, component: &Component) -> String {
     let component = component.component_type();
     let names: Vec<&str> = component.exports(engine).map(|(name, _)| name).collect();
-    match names.is_empty() {
-        true => "no exports".into(),
-        false => format!("the exports {}", names.join(", ")),
-    }
+    if names.is_empty() { "no exports".into() } else { format!("the exports {}", names.join(", ")) }
 }
 
 /// Refuses interfaces of ours in a version that this host does not speak.

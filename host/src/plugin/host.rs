@@ -220,9 +220,10 @@ impl wit::control::Host for Held {
             tokio::time::sleep(now).await;
             left -= now;
         }
-        Ok(match self.draining.load(Ordering::Relaxed) {
-            true => wit::control::Signal::Drain,
-            false => wit::control::Signal::Proceed,
+        Ok(if self.draining.load(Ordering::Relaxed) {
+            wit::control::Signal::Drain
+        } else {
+            wit::control::Signal::Proceed
         })
     }
 

@@ -116,10 +116,7 @@ pub(super) fn clean(text: &str, most: usize) -> String {
             out.push('…');
             break;
         }
-        match misleads(c) && c != '\t' {
-            true => out.extend(c.escape_default()),
-            false => out.push(c),
-        }
+        if misleads(c) && c != '\t' { out.extend(c.escape_default()) } else { out.push(c) }
     }
     out
 }

@@ -87,9 +87,10 @@ impl StreamFetcher {
             }
             Client::Stream(consumer) => {
                 let (messages, progress) = consumer.next(&limits).await?;
-                let next = match messages.is_empty() {
-                    true => start.clone(),
-                    false => StreamToken::write(start.offset + messages.len() as u64, &consumer.checkpoint().await?),
+                let next = if messages.is_empty() {
+                    start.clone()
+                } else {
+                    StreamToken::write(start.offset + messages.len() as u64, &consumer.checkpoint().await?)
                 };
                 let span = Span { partition, start: start.offset, next };
                 Ok(Fetched::new(messages, span, progress))

@@ -97,15 +97,16 @@ impl HttpSpec {
     /// What it can promise.
     #[must_use]
     pub fn promise(&self) -> Promise {
-        let (guarantee, but) = match self.require_key && self.keys > 0 {
-            true => (
+        let (guarantee, but) = if self.require_key && self.keys > 0 {
+            (
                 Guarantee::EffectivelyOnce,
                 "exactly once from the answer on; a request sent again is known by its Idempotency-Key, as long as that is one of the last `keys`",
-            ),
-            false => (
+            )
+        } else {
+            (
                 Guarantee::AtLeastOnce,
                 "exactly once from the answer on; a client that got no answer sends again, and both may be stored: set `requireKey: true` and let clients send an Idempotency-Key",
-            ),
+            )
         };
         Promise { class: Class::Push, guarantee: Some(guarantee), but }
     }

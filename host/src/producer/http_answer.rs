@@ -160,15 +160,14 @@ async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> R
 fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
     let sent = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let sent = sent.and_then(|sent| sent.strip_prefix(b"Bearer ").or_else(|| sent.strip_prefix(b"bearer ")));
-    match service.lets_in(sent) {
-        true => Ok(()),
-        false => {
-            let why = match sent {
-                Some(_) => "this is not the token of the pipeline",
-                None => "send the pipeline's token, as `Authorization: Bearer …`",
-            };
-            Err(Refusal::new(StatusCode::UNAUTHORIZED, why))
-        }
+    if service.lets_in(sent) {
+        Ok(())
+    } else {
+        let why = match sent {
+            Some(_) => "this is not the token of the pipeline",
+            None => "send the pipeline's token, as `Authorization: Bearer …`",
+        };
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, why))
     }
 }
 

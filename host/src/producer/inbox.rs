@@ -112,12 +112,11 @@ impl Letterbox {
 
     /// Puts messages, at least one, into room that was waited for.
     pub(super) fn put(&self, sent: Sent, Room(room): Room) -> Result<Option<Receipt>, Closed> {
-        let (answer, receipt) = match sent.wants_receipt {
-            true => {
-                let (answer, receipt) = oneshot::channel();
-                (Some(answer), Some(receipt))
-            }
-            false => (None, None),
+        let (answer, receipt) = if sent.wants_receipt {
+            let (answer, receipt) = oneshot::channel();
+            (Some(answer), Some(receipt))
+        } else {
+            (None, None)
         };
         let parcel = Parcel { values: sent.values, arrived_ms: clock::wall_ms(), key: sent.key, answer, _room: room };
         self.queue.send(Ok(parcel)).map_err(|_| Closed)?;
@@ -404,9 +403,10 @@ impl InboxFetcher {
         if repeated.is_none() {
             messages.offsets.extend(run.clone());
             messages.timestamps_ms.extend(std::iter::repeat_n(arrived_ms, values.len()));
-            match messages.values.is_empty() {
-                true => messages.values = values,
-                false => messages.values.append(&values),
+            if messages.values.is_empty() {
+                messages.values = values
+            } else {
+                messages.values.append(&values)
             }
             self.position = run.end;
             if let Some(key) = key {

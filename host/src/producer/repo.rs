@@ -114,9 +114,10 @@ impl Token {
     }
 
     fn at(&self, number: u64) -> Position {
-        match *self == Self::default() {
-            true => Position::at(number),
-            false => Position { offset: number, token: serde_json::to_vec(self).ok() },
+        if *self == Self::default() {
+            Position::at(number)
+        } else {
+            Position { offset: number, token: serde_json::to_vec(self).ok() }
         }
     }
 }
@@ -278,12 +279,11 @@ impl Cursor {
 
     /// Goes behind what was read of a run.
     fn pass(&mut self, reading: &Reading, over: bool) {
-        match over {
-            true => {
-                self.number = reading.part.last;
-                self.token = Token { after: reading.provenance.upstream.commit.clone(), ..Token::default() };
-            }
-            false => self.token.part = Some(reading.part),
+        if over {
+            self.number = reading.part.last;
+            self.token = Token { after: reading.provenance.upstream.commit.clone(), ..Token::default() };
+        } else {
+            self.token.part = Some(reading.part)
         }
     }
 
@@ -380,12 +380,11 @@ impl Cursor {
                 first => begin(first, true),
             },
         };
-        let added = match part.whole {
-            true => {
-                let commit = follower.commit(part.last).await.map_err(failed)?.ok_or_else(gone)?;
-                follower.whole(commit).await
-            }
-            false => follower.added(self.number + 1, part.last).await,
+        let added = if part.whole {
+            let commit = follower.commit(part.last).await.map_err(failed)?.ok_or_else(gone)?;
+            follower.whole(commit).await
+        } else {
+            follower.added(self.number + 1, part.last).await
         };
         let Added { commit, files, rewritten } = added.map_err(failed)?;
         for file in rewritten {
@@ -493,9 +492,10 @@ fn skipping(batches: repo::Batches, done: u64) -> repo::Batches {
 
 /// The first `most` rows, and the others if there are any.
 fn cut(batch: RecordBatch, most: usize) -> (RecordBatch, Option<RecordBatch>) {
-    match batch.num_rows() > most {
-        true => (batch.slice(0, most), Some(batch.slice(most, batch.num_rows() - most))),
-        false => (batch, None),
+    if batch.num_rows() > most {
+        (batch.slice(0, most), Some(batch.slice(most, batch.num_rows() - most)))
+    } else {
+        (batch, None)
     }
 }
 

@@ -104,9 +104,10 @@ async fn read(
     let Some(bytes) = objects.find(path).await? else { return Ok(None) };
     let object = objects.shown(path);
     let checkpoint = seal::read::<Checkpoint>(&object, &bytes).and_then(|checkpoint| {
-        match (checkpoint.branch.as_str(), checkpoint.sequence) == (branch, sequence) {
-            true => Ok(checkpoint),
-            false => Err(Error::BadRecord { object: object.clone(), reason: "it is of another branch".to_owned() }),
+        if (checkpoint.branch.as_str(), checkpoint.sequence) == (branch, sequence) {
+            Ok(checkpoint)
+        } else {
+            Err(Error::BadRecord { object: object.clone(), reason: "it is of another branch".to_owned() })
         }
     });
     match checkpoint {

@@ -190,10 +190,7 @@ impl Repo {
             self.renew(branch, boundary, next).await?;
             next += RENEWED;
         }
-        match head > boundary {
-            true => self.renew(branch, boundary, head).await,
-            false => Ok(()),
-        }
+        if head > boundary { self.renew(branch, boundary, head).await } else { Ok(()) }
     }
 
     async fn renew(&self, branch: &str, boundary: u64, sequence: u64) -> Result<(), Error> {
@@ -296,9 +293,10 @@ impl Repo {
                 pack.add(slot, &named.blob, &self.blob(&named.what, &named.blob).await?);
             }
         }
-        match pack.is_empty() {
-            true => self.objects.delete(Step::Delete, &self.layout.pack(branch, boundary)).await,
-            false => pack.write(self, branch, boundary).await,
+        if pack.is_empty() {
+            self.objects.delete(Step::Delete, &self.layout.pack(branch, boundary)).await
+        } else {
+            pack.write(self, branch, boundary).await
         }
     }
 

@@ -122,13 +122,14 @@ impl Editor {
                 Ok(Ok(commit)) => commit,
                 Ok(Err(head)) => return Ok(Finished::Lost(head)),
                 // It may be wrong only on top of a head that is no longer the newest.
-                Err(error) => match self.repo.state(&branch).await?.head.sequence == self.state.head.sequence {
-                    true => return Err(error),
-                    false => {
+                Err(error) => {
+                    if self.repo.state(&branch).await?.head.sequence == self.state.head.sequence {
+                        return Err(error);
+                    } else {
                         self.catch_up(&open).await?;
                         continue;
                     }
-                },
+                }
             };
             self.settled = false;
             match slot::take(&self.repo, Step::Record, &branch, commit.sequence, &commit).await? {

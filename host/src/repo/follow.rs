@@ -100,10 +100,7 @@ impl Follower {
             // Runs of the index that only this state knew may be gone with a sweep.
             false => state.catch_up(u64::MAX).await?.iter().any(|record| matches!(record, Record::Sweep(_))),
         };
-        match swept {
-            true => self.repo.state(&self.branch).await,
-            false => Ok(state),
-        }
+        if swept { self.repo.state(&self.branch).await } else { Ok(state) }
     }
 
     /// Waits until something may be new, and no longer than `longest`.
@@ -125,9 +122,10 @@ impl Follower {
     pub async fn commit(&self, number: u64) -> Result<Option<Commit>, Error> {
         let Some(state) = &self.state else { return Ok(None) };
         let Some(located) = state.ids.get(&by_number(number)).await? else { return Ok(None) };
-        match located.slot.sequence < self.repo.boundary(&located.slot.branch).await? {
-            true => Ok(None),
-            false => self.repo.located(&located).await,
+        if located.slot.sequence < self.repo.boundary(&located.slot.branch).await? {
+            Ok(None)
+        } else {
+            self.repo.located(&located).await
         }
     }
 

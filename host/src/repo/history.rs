@@ -112,13 +112,14 @@ impl Repo {
         match (found.pop(), found.len()) {
             (Some((id, places, state)), 0) => {
                 let commit = self.anywhere(&id, &places).await?.ok_or_else(|| self.lost(prefix))?;
-                match is_hidden(&state, commit.number) {
-                    false => Ok((state, commit)),
-                    true => Err(Error::Collected {
+                if is_hidden(&state, commit.number) {
+                    Err(Error::Collected {
                         repo: self.name().to_owned(),
                         commit: commit.id,
                         why: "it was squashed into the commit after it",
-                    }),
+                    })
+                } else {
+                    Ok((state, commit))
                 }
             }
             (Some(_), more) => {
@@ -202,10 +203,7 @@ impl Repo {
             None => Error::MissingRecord { object },
         };
         // Into a slot that was collected, a writer that slept may have put a record that counts for nothing.
-        match self.boundary(&located.slot.branch).await? > located.slot.sequence {
-            true => Ok(None),
-            false => Err(found),
-        }
+        if self.boundary(&located.slot.branch).await? > located.slot.sequence { Ok(None) } else { Err(found) }
     }
 
     /// The commit as many visible ones before `commit` as `reference` says.

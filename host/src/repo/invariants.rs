@@ -63,46 +63,47 @@ fn not_next(commit: &Commit, what: &'static str, expected: impl ToString, found:
 }
 
 fn sequence_is_next(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    match commit.sequence == head.sequence + 1 {
-        true => Ok(()),
-        false => Err(not_next(commit, "its sequence", head.sequence + 1, commit.sequence)),
+    if commit.sequence == head.sequence + 1 {
+        Ok(())
+    } else {
+        Err(not_next(commit, "its sequence", head.sequence + 1, commit.sequence))
     }
 }
 
 fn parent_is_head(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
     let head = head.commit.as_ref().map(|head| &head.id);
     let shown = |id: Option<&String>| id.cloned().unwrap_or_else(|| "none".to_owned());
-    match commit.parent.as_ref() == head {
-        true => Ok(()),
-        false => Err(not_next(commit, "its parent", shown(head), shown(commit.parent.as_ref()))),
+    if commit.parent.as_ref() == head {
+        Ok(())
+    } else {
+        Err(not_next(commit, "its parent", shown(head), shown(commit.parent.as_ref())))
     }
 }
 
 fn number_is_next(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
     let expected = head.commit.as_ref().map_or(0, |head| head.number) + 1;
-    match commit.number == expected {
-        true => Ok(()),
-        false => Err(not_next(commit, "its number", expected, commit.number)),
-    }
+    if commit.number == expected { Ok(()) } else { Err(not_next(commit, "its number", expected, commit.number)) }
 }
 
 fn follows_newest_record(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    match commit.previous == head.checksum {
-        true => Ok(()),
-        false => Err(not_next(commit, "the checksum before it", &head.checksum, &commit.previous)),
+    if commit.previous == head.checksum {
+        Ok(())
+    } else {
+        Err(not_next(commit, "the checksum before it", &head.checksum, &commit.previous))
     }
 }
 
 fn epoch_is_not_lower(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    match commit.epoch >= head.epoch {
-        true => Ok(()),
-        false => Err(Error::Fenced {
+    if commit.epoch >= head.epoch {
+        Ok(())
+    } else {
+        Err(Error::Fenced {
             repo: commit.repo.clone(),
             branch: commit.branch.clone(),
             ours: commit.epoch,
             theirs: head.epoch,
             by: taker(head.holder.as_ref()),
-        }),
+        })
     }
 }
 
@@ -200,9 +201,10 @@ fn with_directories(path: &str) -> impl Iterator<Item = &str> {
 fn grows(file: &FileAdded, there: Option<String>) -> Result<(), Error> {
     let new = file.table.as_ref().map(|table| table.format.to_string());
     let shown = |format: Option<String>| format.unwrap_or_else(|| "plain bytes".to_owned());
-    match new == there {
-        true => Ok(()),
-        false => Err(Error::MixedFormats { path: file.path.clone(), there: shown(there), new: shown(new) }),
+    if new == there {
+        Ok(())
+    } else {
+        Err(Error::MixedFormats { path: file.path.clone(), there: shown(there), new: shown(new) })
     }
 }
 
@@ -216,8 +218,9 @@ fn something_moves(Following { commit, head, .. }: Following<'_>) -> Result<(), 
         }
         None => commit.marker.partitions.is_empty() && commit.state.is_empty(),
     };
-    match same_as_head && commit.base.is_none() && commit.files.is_empty() && commit.removed.is_empty() {
-        false => Ok(()),
-        true => Err(Error::NothingMoved { branch: commit.branch.clone() }),
+    if same_as_head && commit.base.is_none() && commit.files.is_empty() && commit.removed.is_empty() {
+        Err(Error::NothingMoved { branch: commit.branch.clone() })
+    } else {
+        Ok(())
     }
 }

@@ -207,9 +207,10 @@ impl OpenCommit {
         let Some(list) = self.objects.find(&self.layout.object(&sweep.list)).await? else { return Err(swept) };
         let named: BTreeSet<&str> = self.files.iter().filter_map(|file| file.blob.object()).collect();
         let list = String::from_utf8_lossy(&list);
-        match list.lines().any(|gone| named.contains(gone) || gone.contains(self.id.as_str())) {
-            true => Err(swept),
-            false => Ok(()),
+        if list.lines().any(|gone| named.contains(gone) || gone.contains(self.id.as_str())) {
+            Err(swept)
+        } else {
+            Ok(())
         }
     }
 

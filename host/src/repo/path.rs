@@ -60,10 +60,7 @@ fn segment_ok(segment: &str) -> Result<(), &'static str> {
 
 /// The form in which two paths are the same that some system would take for one: composed, lower case.
 pub(super) fn folded(path: &str) -> String {
-    match path.is_ascii() {
-        true => path.to_ascii_lowercase(),
-        false => path.nfc().flat_map(char::to_lowercase).nfc().collect(),
-    }
+    if path.is_ascii() { path.to_ascii_lowercase() } else { path.nfc().flat_map(char::to_lowercase).nfc().collect() }
 }
 
 /// The directories above a path, without their trailing slash, the root left out.

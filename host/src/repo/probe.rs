@@ -90,9 +90,10 @@ async fn alone(objects: &Objects, root: &FilePath) -> Result<(), Error> {
     if let Err(source) = objects.try_create(Step::Probe, &path, "first".into()).await {
         let directory = root.join(DIRECTORY);
         let unable = tokio::task::spawn_blocking(move || cannot_link(&directory)).await.unwrap_or(false);
-        return Err(match unable {
-            true => not_exclusive(objects, "its file system cannot link files".to_owned()),
-            false => objects.unwritten(&path, source),
+        return Err(if unable {
+            not_exclusive(objects, "its file system cannot link files".to_owned())
+        } else {
+            objects.unwritten(&path, source)
         });
     }
     let second = objects.try_create(Step::Probe, &path, "second".into()).await;

@@ -265,10 +265,7 @@ impl Repo {
         if bytes.len() as u64 != blob.size {
             return Err(damaged(&format!("it has {} bytes, {} were committed", bytes.len(), blob.size)));
         }
-        match sha256(&bytes) == blob.sha256 {
-            true => Ok(bytes),
-            false => Err(damaged("its bytes do not match their hash")),
-        }
+        if sha256(&bytes) == blob.sha256 { Ok(bytes) } else { Err(damaged("its bytes do not match their hash")) }
     }
 }
 

@@ -57,9 +57,10 @@ fn opened<'a>(object: &str, bytes: &'a [u8]) -> Result<(&'a str, Header), Error>
         return Err(wrong("its bytes do not match its checksum"));
     }
     let header: Header = serde_json::from_str(text).map_err(|_| wrong("it has no format version"))?;
-    match header.version > VERSION {
-        true => Err(Error::NewerFormat { object: object.to_owned(), found: header.version, known: VERSION }),
-        false => Ok((text, header)),
+    if header.version > VERSION {
+        Err(Error::NewerFormat { object: object.to_owned(), found: header.version, known: VERSION })
+    } else {
+        Ok((text, header))
     }
 }
 

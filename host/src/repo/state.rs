@@ -93,9 +93,10 @@ impl State {
             state.resume(checkpoint);
         }
         state.catch_up(sequence).await?;
-        match state.head.sequence == sequence {
-            true => Ok(state),
-            false => Err(Error::MissingRecord { object: objects.shown(&layout.record(branch, sequence)) }),
+        if state.head.sequence == sequence {
+            Ok(state)
+        } else {
+            Err(Error::MissingRecord { object: objects.shown(&layout.record(branch, sequence)) })
         }
     }
 
@@ -386,9 +387,10 @@ fn hide(hidden: &mut Vec<(u64, u64)>, run: (u64, u64)) {
 
 /// Whether a record is in the slot it was made for.
 pub(super) fn placed(record: &Record, branch: &str, sequence: u64) -> Result<(), String> {
-    match (record.branch(), record.sequence()) == (branch, sequence) {
-        true => Ok(()),
-        false => Err(format!("it belongs to branch `{}`, sequence {}", record.branch(), record.sequence())),
+    if (record.branch(), record.sequence()) == (branch, sequence) {
+        Ok(())
+    } else {
+        Err(format!("it belongs to branch `{}`, sequence {}", record.branch(), record.sequence()))
     }
 }
 

@@ -276,9 +276,10 @@ impl BranchWriter {
     /// The records that others wrote.
     async fn news(&mut self) -> Result<Vec<Record>, Error> {
         // What came next may have been collected already, so that what is there now follows something else.
-        match self.repo.boundary(self.branch()).await? > self.state.head.sequence {
-            true => Err(self.fenced().await?),
-            false => self.state.catch_up(u64::MAX).await,
+        if self.repo.boundary(self.branch()).await? > self.state.head.sequence {
+            Err(self.fenced().await?)
+        } else {
+            self.state.catch_up(u64::MAX).await
         }
     }
 
@@ -320,14 +321,16 @@ impl BranchWriter {
 
     /// Where the slot of this writer was collected, nothing follows it; whoever wrote on is further ahead.
     async fn fenced(&self) -> Result<Error, Error> {
-        let Head { epoch: theirs, holder, .. } = match self.state.head.epoch > self.epoch {
-            true => self.state.head.clone(),
-            false => self.repo.state(self.branch()).await?.head,
+        let Head { epoch: theirs, holder, .. } = if self.state.head.epoch > self.epoch {
+            self.state.head.clone()
+        } else {
+            self.repo.state(self.branch()).await?.head
         };
         let (repo, branch) = (self.repo.name().to_owned(), self.branch().to_owned());
-        Ok(match theirs > self.epoch {
-            true => Error::Fenced { repo, branch, ours: self.epoch, theirs, by: taker(holder.as_ref()) },
-            false => Error::Swept { branch },
+        Ok(if theirs > self.epoch {
+            Error::Fenced { repo, branch, ours: self.epoch, theirs, by: taker(holder.as_ref()) }
+        } else {
+            Error::Swept { branch }
         })
     }
 

@@ -59,9 +59,10 @@ pub fn together(all: &[Loaded]) -> Vec<Error> {
         let pipeline = pipeline.name.clone();
         let name = first.place("pipeline.name");
         // A pipeline writes the repo of its own name, so that one branch can only be written twice under one name.
-        wrong.push(match first.spec.commit.branch == commit.branch {
-            true => Error::TwiceBranch { at, branch: format!("{pipeline}@{}", commit.branch), pipeline, first: name },
-            false => Error::TwicePipeline { at, pipeline, first: name },
+        wrong.push(if first.spec.commit.branch == commit.branch {
+            Error::TwiceBranch { at, branch: format!("{pipeline}@{}", commit.branch), pipeline, first: name }
+        } else {
+            Error::TwicePipeline { at, pipeline, first: name }
         });
     }
     wrong
@@ -122,10 +123,7 @@ fn is_name(text: &str) -> bool {
 }
 
 fn name(loaded: &Loaded, path: &str, value: &str, what: &'static str) -> Result<(), Error> {
-    match is_name(value) {
-        true => Ok(()),
-        false => Err(bad_name(loaded, path, value, what, NAME_RULE)),
-    }
+    if is_name(value) { Ok(()) } else { Err(bad_name(loaded, path, value, what, NAME_RULE)) }
 }
 
 /// What the repo itself would refuse: it judges the names it stores.
@@ -276,15 +274,14 @@ fn references(loaded: &Loaded) -> Vec<Error> {
 fn guarantee(loaded: &Loaded) -> Result<(), Error> {
     let (Some(wanted), Some(source)) = (loaded.spec.guarantee, loaded.spec.producer.source()) else { return Ok(()) };
     let promise = source.promise();
-    match promise.keeps(wanted) {
-        true => Ok(()),
-        false => {
-            let what = format!(
-                "`guarantee` demands {wanted}, and the producer `{}` promises {promise}; demand less, or read something that can promise more",
-                source.key()
-            );
-            Err(contradiction(loaded, "guarantee", what))
-        }
+    if promise.keeps(wanted) {
+        Ok(())
+    } else {
+        let what = format!(
+            "`guarantee` demands {wanted}, and the producer `{}` promises {promise}; demand less, or read something that can promise more",
+            source.key()
+        );
+        Err(contradiction(loaded, "guarantee", what))
     }
 }
 

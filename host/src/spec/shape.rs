@@ -195,9 +195,10 @@ impl<'a> Shape<'a> {
     fn text(&self, node: &Node, schema: &Map<String, Value>, path: &str) -> Result<(), Error> {
         let Tree::Text(text) = &node.tree else { return Ok(()) };
         if let Some(words) = words(schema) {
-            return match words.contains(&text.as_str()) {
-                true => Ok(()),
-                false => Err(self.wrong(node, path, &advice(text, words))),
+            return if words.contains(&text.as_str()) {
+                Ok(())
+            } else {
+                Err(self.wrong(node, path, &advice(text, words)))
             };
         }
         let problem = match schema.get("format").and_then(Value::as_str) {

@@ -117,9 +117,10 @@ impl Translation<'_> {
 
     /// Refuses a key whose counterpart `path` the spec gives as well.
     fn once(&self, key: &str, path: &str) -> Result<(), Error> {
-        match self.loaded.says(path) {
-            true => Err(self.bad(key, format!("and `{path}` say the same; keep one of them"))),
-            false => Ok(()),
+        if self.loaded.says(path) {
+            Err(self.bad(key, format!("and `{path}` say the same; keep one of them")))
+        } else {
+            Ok(())
         }
     }
 
@@ -313,17 +314,19 @@ fn without_counterpart(name: &str) -> Option<&'static str> {
 fn plugin_name(text: &str, endings: &[&str]) -> Result<String, String> {
     let last = text.rsplit('.').next().unwrap_or(text);
     let is_class = text.contains('.') && last.starts_with(|first: char| first.is_ascii_uppercase());
-    let name = match is_class {
-        true => endings.iter().find_map(|ending| last.strip_suffix(ending)).unwrap_or(last).to_ascii_lowercase(),
-        false => text.to_owned(),
+    let name = if is_class {
+        endings.iter().find_map(|ending| last.strip_suffix(ending)).unwrap_or(last).to_ascii_lowercase()
+    } else {
+        text.to_owned()
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@' | ':');
-    match !name.is_empty() && name.chars().all(plain) {
-        true => Ok(name),
-        false => Err(format!(
+    if !name.is_empty() && name.chars().all(plain) {
+        Ok(name)
+    } else {
+        Err(format!(
             "is `{text}`, which names no plugin; write the plugin's name, or a Java class like \
              org.apache.pinot.plugin.stream.kafka30.KafkaConsumerFactory (the plugin `kafka`)"
-        )),
+        ))
     }
 }
 

@@ -121,14 +121,15 @@ impl TestSpec {
     /// The input as steps, however it was written.
     #[must_use]
     pub fn all_steps(&self) -> Vec<StepSpec> {
-        match self.steps.is_empty() {
-            false => self.steps.clone(),
-            true => vec![StepSpec {
+        if self.steps.is_empty() {
+            vec![StepSpec {
                 input: self.input.clone(),
                 lines: self.lines.clone(),
                 text: self.text.clone(),
                 ..StepSpec::default()
-            }],
+            }]
+        } else {
+            self.steps.clone()
         }
     }
 

@@ -45,9 +45,10 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is not a socket; write it like tcp://127.0.0.1:5556 or ipc:///run/rows.sock");
         if let Some(path) = text.strip_prefix("ipc://") {
-            return match path.is_empty() || path.ends_with(['/', '*']) || path.starts_with('@') {
-                true => Err(wrong()),
-                false => Ok(Self::Ipc(path.into())),
+            return if path.is_empty() || path.ends_with(['/', '*']) || path.starts_with('@') {
+                Err(wrong())
+            } else {
+                Ok(Self::Ipc(path.into()))
             };
         }
         let (host, port) = text.strip_prefix("tcp://").and_then(|rest| rest.rsplit_once(':')).ok_or_else(wrong)?;

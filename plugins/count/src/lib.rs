@@ -99,10 +99,7 @@ impl Count {
         let whole = Batch::new(
             schema.clone(),
             if rows.is_empty() { none(schema) } else { input.read(&all)? },
-            match rows.is_empty() {
-                true => 0,
-                false => input.rows(),
-            },
+            if rows.is_empty() { 0 } else { input.rows() },
         )?;
         let kept: Vec<u64> = counts.iter().copied().filter(|&count| count >= min).collect();
         Ok(Answer::Fresh(whole.take(&rows).with(&self.counted(&kept)?)))

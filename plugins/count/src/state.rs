@@ -51,10 +51,7 @@ pub(crate) fn read(state: &[u8], keys: &[String]) -> Result<HashMap<Vec<u8>, u64
         rest = after;
         counts.insert(key, u64::from_le_bytes(*count));
     }
-    match counts.len() as u64 == u64::from_le_bytes(*entries) {
-        true => Ok(counts),
-        false => Err(damaged()),
-    }
+    if counts.len() as u64 == u64::from_le_bytes(*entries) { Ok(counts) } else { Err(damaged()) }
 }
 
 fn next<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {

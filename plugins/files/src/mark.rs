@@ -318,7 +318,10 @@ mod tests {
             let mark = Mark::of(&mut &file[..], at as u64, Hints::default()).unwrap();
             for length in [at, at - 1, at - at / 50] {
                 let copy = &file[..length];
-                assert!(matches!(mark.covers(&mut &copy[..], length as u64).unwrap(), Common::Until { end, .. } if length < 64 || end + 64 + (at as u64 - length as u64) > length as u64), "{length} of {at}");
+                assert!(
+                    matches!(mark.covers(&mut &copy[..], length as u64).unwrap(), Common::Until { end, .. } if length < 64 || end + 64 + (at as u64 - length as u64) > length as u64),
+                    "{length} of {at}"
+                );
                 let other = content(length, 9);
                 assert_eq!(mark.covers(&mut &other[..], length as u64).unwrap(), Common::No, "{length} of {at}");
             }

@@ -32,7 +32,8 @@ impl Trail {
         let mut windows: Vec<(u64, u64, usize, usize)> = Vec::new();
         for (step, size) in STEPS.into_iter().enumerate() {
             for back in 0..KEPT {
-                if let Some(end) = (at / size).checked_sub(back as u64).map(|count| count * size).filter(|end| *end > 0) {
+                if let Some(end) = (at / size).checked_sub(back as u64).map(|count| count * size).filter(|end| *end > 0)
+                {
                     windows.push((end, size.min(WINDOW), step, back));
                 }
             }
@@ -72,7 +73,8 @@ impl Trail {
             }
             let mut from = end;
             for (back, window) in windows.iter().enumerate().skip(first) {
-                let Some(end) = (at / size).checked_sub(back as u64).map(|count| count * size).filter(|end| *end > 0) else {
+                let Some(end) = (at / size).checked_sub(back as u64).map(|count| count * size).filter(|end| *end > 0)
+                else {
                     break;
                 };
                 let start = end - size.min(WINDOW);

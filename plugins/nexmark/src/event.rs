@@ -105,9 +105,10 @@ fn bid(cycle: u64, time: u64, random: &mut Random, to: &mut Object<'_>) {
     to.number(r#","price":"#, random.price()).raw(r#","channel":""#);
     let hot = random.below(2) == 0;
     let channel = random.below(10_000);
-    match hot {
-        true => to.raw(random.pick(&CHANNELS)),
-        false => to.number("channel-", channel),
+    if hot {
+        to.raw(random.pick(&CHANNELS))
+    } else {
+        to.number("channel-", channel)
     };
     to.raw(r#"","url":"https://www.nexmark.com/"#);
     random.letters(5, to.0);

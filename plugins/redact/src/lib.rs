@@ -32,9 +32,10 @@ impl Handler for Redact {
     type Settings = Settings;
 
     fn open(settings: Settings, _: Option<&[u8]>) -> Result<Self> {
-        match settings.columns.is_empty() {
-            true => Err(Error::invalid_config("setting `columns` names no column; name at least one")),
-            false => Ok(Self(settings)),
+        if settings.columns.is_empty() {
+            Err(Error::invalid_config("setting `columns` names no column; name at least one"))
+        } else {
+            Ok(Self(settings))
         }
     }
 

@@ -208,9 +208,10 @@ fn leaf(len: usize, validity: Option<Bits>, data: Data, data_type: &to::DataType
         Data::Bits(bits) => builder.add_buffer(Buffer::from_vec(bits.into_bytes())),
         Data::Fixed { bytes, .. } => builder.add_buffer(Buffer::from_vec(bytes)),
         Data::Bytes { offsets, bytes, large } => {
-            let offsets = match large {
-                true => Buffer::from_vec(offsets.into_iter().map(i64::from).collect::<Vec<_>>()),
-                false => Buffer::from_vec(offsets),
+            let offsets = if large {
+                Buffer::from_vec(offsets.into_iter().map(i64::from).collect::<Vec<_>>())
+            } else {
+                Buffer::from_vec(offsets)
             };
             builder.add_buffer(offsets).add_buffer(Buffer::from_vec(bytes))
         }
@@ -225,9 +226,10 @@ fn nulls(validity: Option<Bits>, len: usize) -> Result<Option<NullBuffer>> {
         None => Ok(None),
         Some(bits) if bits.len() == len => {
             let bytes = bits.into_bytes();
-            match bytes.len() >= len.div_ceil(8) {
-                true => Ok(Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bytes), 0, len)))),
-                false => Err(Error::batch("batch.nulls", "a column has fewer bits of validity than rows")),
+            if bytes.len() >= len.div_ceil(8) {
+                Ok(Some(NullBuffer::new(BooleanBuffer::new(Buffer::from_vec(bytes), 0, len))))
+            } else {
+                Err(Error::batch("batch.nulls", "a column has fewer bits of validity than rows"))
             }
         }
         Some(_) => Err(Error::batch("batch.nulls", "a column has fewer or more bits of validity than rows")),
@@ -237,8 +239,9 @@ fn nulls(validity: Option<Bits>, len: usize) -> Result<Option<NullBuffer>> {
 fn bounds(offsets: Vec<i32>, len: usize, items: usize) -> Result<OffsetBuffer<i32>> {
     let last = offsets.last().and_then(|&last| usize::try_from(last).ok());
     let rising = offsets.first() == Some(&0) && offsets.is_sorted() && last.is_some_and(|last| last <= items);
-    match rising && offsets.len() == len + 1 {
-        true => Ok(OffsetBuffer::new(offsets.into())),
-        false => Err(Error::batch("batch.offsets", "the offsets of a list do not rise from 0 to its items")),
+    if rising && offsets.len() == len + 1 {
+        Ok(OffsetBuffer::new(offsets.into()))
+    } else {
+        Err(Error::batch("batch.offsets", "the offsets of a list do not rise from 0 to its items"))
     }
 }

@@ -88,11 +88,10 @@ impl<'a> Number<'a> {
             fraction = part(at + 1..end);
             at = end;
         }
-        let sound = match grammar.loose {
-            true => !(whole.is_empty() && fraction.is_empty()),
-            false => {
-                !whole.is_empty() && (whole.len() == 1 || whole.first() != Some(&b'0')) && point != fraction.is_empty()
-            }
+        let sound = if grammar.loose {
+            !(whole.is_empty() && fraction.is_empty())
+        } else {
+            !whole.is_empty() && (whole.len() == 1 || whole.first() != Some(&b'0')) && point != fraction.is_empty()
         };
         let mut exponent = 0;
         if sound && let Some(b'e' | b'E') = bytes.get(at) {
@@ -110,9 +109,10 @@ impl<'a> Number<'a> {
             exponent = if down { -exponent } else { exponent };
             at = end;
         }
-        match sound && at == bytes.len() {
-            true => Ok(Self { text, negative, whole, fraction, exponent }),
-            false => Err(NumberFault::Syntax),
+        if sound && at == bytes.len() {
+            Ok(Self { text, negative, whole, fraction, exponent })
+        } else {
+            Err(NumberFault::Syntax)
         }
     }
 

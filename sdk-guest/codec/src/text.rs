@@ -116,9 +116,10 @@ pub fn push_number(
                 }
             };
             let count = narrow(count)?;
-            match time::has_calendar(count, *unit) {
-                true => done(builder.push_fixed(count.to_le_bytes())),
-                false => Err(Misfit::Range),
+            if time::has_calendar(count, *unit) {
+                done(builder.push_fixed(count.to_le_bytes()))
+            } else {
+                Err(Misfit::Range)
             }
         }
         _ => Err(Misfit::Type),
@@ -163,12 +164,13 @@ fn push_days(builder: &mut ArrayBuilder, data_type: &DataType, days: i64) -> Res
 
 fn push_time_of_day(builder: &mut ArrayBuilder, count: i64, unit: TimeUnit) -> Result<(), Misfit> {
     let end = 86_400 * i64::from(1_000_000_000 / time::nanos_of(unit));
-    match (0..end).contains(&count) {
-        false => Err(Misfit::Range),
-        true => done(match (unit, i32::try_from(count)) {
+    if (0..end).contains(&count) {
+        done(match (unit, i32::try_from(count)) {
             (TimeUnit::Second | TimeUnit::Millisecond, Ok(count)) => builder.push_fixed(count.to_le_bytes()),
             _ => builder.push_fixed(count.to_le_bytes()),
-        }),
+        })
+    } else {
+        Err(Misfit::Range)
     }
 }
 
@@ -205,10 +207,7 @@ fn bytes(builder: &mut ArrayBuilder, text: &str, coerce: &Coerce) -> Result<(), 
 
 /// The bits of a float word in 16 bits.
 fn half_word(value: f64) -> u16 {
-    match value.is_nan() {
-        true => 0x7e00,
-        false => 0x7c00 | u16::from(value < 0.0) << 15,
-    }
+    if value.is_nan() { 0x7e00 } else { 0x7c00 | u16::from(value < 0.0) << 15 }
 }
 
 #[cfg(test)]

@@ -277,9 +277,10 @@ fn zone(text: &[u8]) -> Option<Option<i32>> {
 }
 
 fn pair(tens: u8, ones: u8) -> Read<u32> {
-    match tens.is_ascii_digit() && ones.is_ascii_digit() {
-        true => Ok(u32::from(tens - b'0') * 10 + u32::from(ones - b'0')),
-        false => Err(TimeFault::Syntax),
+    if tens.is_ascii_digit() && ones.is_ascii_digit() {
+        Ok(u32::from(tens - b'0') * 10 + u32::from(ones - b'0'))
+    } else {
+        Err(TimeFault::Syntax)
     }
 }
 

@@ -64,10 +64,7 @@ pub(super) async fn inspect(global: &Global, reference: &str, printer: &mut Prin
         settled,
         tables: tables.into_iter().map(line).collect(),
     };
-    match printer.json() {
-        true => printer.value(&shown),
-        false => print(&shown, &info, printer),
-    }
+    if printer.json() { printer.value(&shown) } else { print(&shown, &info, printer) }
 }
 
 /// The columns that the decoder of a branch keeps to.

@@ -54,10 +54,7 @@ fn show(tree: &Tree, commit: &Commit, path: &str, printer: &mut Printer) -> Resu
         None if tree.below(path).next().is_some() || path == "/" => of_directory(tree, commit, path),
         None => return tree.file(path).map(drop).map_err(Into::into),
     };
-    match printer.json() {
-        true => printer.value(&shown),
-        false => print(&shown, commit, printer),
-    }
+    if printer.json() { printer.value(&shown) } else { print(&shown, commit, printer) }
 }
 
 fn of_file<'a>(tree: &Tree, commit: &'a Commit, file: &'a FileEntry) -> Shown<'a> {

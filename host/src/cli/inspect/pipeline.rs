@@ -53,15 +53,16 @@ pub(super) async fn of_name(store: &Store, name: &str, printer: &mut Printer) ->
         return printer.line(format!("{name} has committed nothing yet"));
     }
     for branch in &branches {
-        match printer.json() {
-            true => printer.value(&Done {
+        if printer.json() {
+            printer.value(&Done {
                 pipeline: &branch.pipeline,
                 branch: &branch.name,
                 commits: branch.commits,
                 epoch: branch.epoch,
                 head: branch.head.as_ref().map(|head| shown(head, &Tags::new())).transpose()?,
-            })?,
-            false => print_branch(name, branch, printer)?,
+            })?
+        } else {
+            print_branch(name, branch, printer)?
         }
     }
     Ok(())
@@ -86,8 +87,5 @@ fn print_branch(repo: &str, branch: &BranchInfo, printer: &mut Printer) -> Resul
         ("commits", format!("{commits}, the last {} at {}", short(&head.id), local_time(head.finished_ms))),
         ("writers", writers),
     ])?;
-    match head.marker.partitions.is_empty() {
-        true => Ok(()),
-        false => printer.table(&table_of_marker(&head.marker)),
-    }
+    if head.marker.partitions.is_empty() { Ok(()) } else { printer.table(&table_of_marker(&head.marker)) }
 }

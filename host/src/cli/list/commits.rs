@@ -39,9 +39,10 @@ pub(super) async fn list(global: &Global, reference: &str, number: Option<usize>
 async fn nothing_yet(repo: &Repo, reference: &Reference, error: RepoError, printer: &mut Printer) -> Result<()> {
     let branches = repo.branches().await.unwrap_or_default();
     let fresh = branches.iter().any(|branch| branch.name == reference.target && branch.head.is_none());
-    match fresh && reference.back == 0 && reference.at_ms.is_none() {
-        true => printer.list(&[] as &[Commit], |commits| table(commits, &Tags::new()), "no commits yet"),
-        false => Err(error.into()),
+    if fresh && reference.back == 0 && reference.at_ms.is_none() {
+        printer.list(&[] as &[Commit], |commits| table(commits, &Tags::new()), "no commits yet")
+    } else {
+        Err(error.into())
     }
 }
 

@@ -78,13 +78,14 @@ impl Build {
                 let built = install(artifact, global).await?;
                 let worlds = joined(&built.worlds);
                 let (plugin, file) = (&built.plugin, built.file.display());
-                match printer.json() {
-                    true => printer.value(&built)?,
-                    false => printer.line(format!(
+                if printer.json() {
+                    printer.value(&built)?
+                } else {
+                    printer.line(format!(
                         "{plugin}: {file}, {}, sha256:{} ({worlds})",
                         size(built.size),
                         short(&built.digest)
-                    ))?,
+                    ))?
                 }
             }
         }
@@ -101,10 +102,7 @@ fn crates_of(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut crates: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|dir| is_crate(dir)).collect();
     crates.sort();
-    match crates.is_empty() {
-        true => Err(Error::NoCrate { dir: dir.to_owned() }),
-        false => Ok(crates),
-    }
+    if crates.is_empty() { Err(Error::NoCrate { dir: dir.to_owned() }) } else { Ok(crates) }
 }
 
 /// Whether `dir` is a package; a workspace without one has nothing to build itself.
@@ -136,12 +134,13 @@ fn add_target() -> Result<Option<String>, Error> {
             "rustup",
             "the target wasm32-wasip2 is missing; install it with the package manager that installed Rust",
         ))?;
-    match status.success() {
-        true => Ok(Some(format!("added the target {TARGET} to the Rust toolchain (rustup target add {TARGET})"))),
-        false => Err(Error::Build {
+    if status.success() {
+        Ok(Some(format!("added the target {TARGET} to the Rust toolchain (rustup target add {TARGET})")))
+    } else {
+        Err(Error::Build {
             crate_dir: ".".into(),
             what: format!("`rustup target add {TARGET}` failed; run it by hand to see why, a network is needed once"),
-        }),
+        })
     }
 }
 
@@ -224,9 +223,10 @@ fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
     if !status.success() {
         return Err(failed(format!("cargo ended with {status}; its messages are above")));
     }
-    match artifacts.is_empty() {
-        true => Err(failed("it makes no .wasm; add `crate-type = [\"cdylib\"]` to [lib] of its Cargo.toml".into())),
-        false => Ok(artifacts),
+    if artifacts.is_empty() {
+        Err(failed("it makes no .wasm; add `crate-type = [\"cdylib\"]` to [lib] of its Cargo.toml".into()))
+    } else {
+        Ok(artifacts)
     }
 }
 

@@ -66,10 +66,7 @@ impl Inspect {
                 .collect(),
             manifest: plugin.manifest(),
         };
-        match printer.json() {
-            true => printer.value(&shown),
-            false => print(&shown, printer),
-        }
+        if printer.json() { printer.value(&shown) } else { print(&shown, printer) }
     }
 }
 
@@ -89,9 +86,10 @@ fn print(shown: &Shown<'_>, printer: &mut Printer) -> Result<()> {
         let name = if offer.name.is_empty() { String::new() } else { format!(" `{}`", offer.name) };
         printer.line(format!("\n{}{name}: {}", offer.interface, offer.summary))?;
         let rows = settings(&offer.settings);
-        match rows.is_empty() {
-            true => printer.line("  takes no settings")?,
-            false => printer.table(&Table::new(&["setting", "type", "default", "about"], rows))?,
+        if rows.is_empty() {
+            printer.line("  takes no settings")?
+        } else {
+            printer.table(&Table::new(&["setting", "type", "default", "about"], rows))?
         }
     }
     Ok(())

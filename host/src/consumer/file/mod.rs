@@ -190,10 +190,7 @@ impl Consumer for FileConsumer {
 
     async fn finish(&mut self) -> Result<(), Error> {
         let mut files = self.files.lock().await;
-        match files.spec.several() {
-            true => files.end().await,
-            false => files.flush().await,
-        }
+        if files.spec.several() { files.end().await } else { files.flush().await }
     }
 }
 
@@ -260,9 +257,10 @@ impl Files {
             Writing::Text(part) => {
                 let header = csv && part.is_empty();
                 let count = rows.num_rows();
-                let bytes = match csv {
-                    true => encode::csv(rows, header).map_err(failed("file", "csv", count))?,
-                    false => encode::ndjson(rows).map_err(failed("file", "ndjson", count))?,
+                let bytes = if csv {
+                    encode::csv(rows, header).map_err(failed("file", "csv", count))?
+                } else {
+                    encode::ndjson(rows).map_err(failed("file", "ndjson", count))?
                 };
                 part.write(&bytes).await.map_err(|source| Error::File { path, source })?;
             }
@@ -276,15 +274,12 @@ impl Files {
 
     async fn begin(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         let path = self.name.part().to_owned();
-        let writing = match self.spec.whole() {
-            true => {
-                let table = TableWriter::as_given(self.spec.format, rows.schema());
-                Writing::Table(Box::new(table.map_err(|error| Error::Repo(Box::new(error)))?))
-            }
-            false => {
-                let part = Part::create(&path, self.spec.compression).await.map_err(self.failed(path))?;
-                Writing::Text(Box::new(part))
-            }
+        let writing = if self.spec.whole() {
+            let table = TableWriter::as_given(self.spec.format, rows.schema());
+            Writing::Table(Box::new(table.map_err(|error| Error::Repo(Box::new(error)))?))
+        } else {
+            let part = Part::create(&path, self.spec.compression).await.map_err(self.failed(path))?;
+            Writing::Text(Box::new(part))
         };
         self.current = Some(Current { writing, begun: clock::now(), schema: None });
         Ok(())

@@ -61,9 +61,10 @@ impl Name {
     pub(super) async fn give(&mut self) -> io::Result<PathBuf> {
         let time = Timestamp::from_millisecond(clock::wall_ms()).unwrap_or_default();
         let time = time.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%SZ").to_string();
-        let template = match self.template.contains("{n}") {
-            true => self.template.replace("{time}", &time),
-            false => numbered(&self.template.replace("{time}", &time)),
+        let template = if self.template.contains("{n}") {
+            self.template.replace("{time}", &time)
+        } else {
+            numbered(&self.template.replace("{time}", &time))
         };
         loop {
             // The first of a second needs no number where none was asked for.

@@ -148,9 +148,10 @@ impl Compiled {
     pub(in crate::node) fn start(&self) -> Result<Accumulators, Error> {
         let start = |call: &Call| {
             let function = Arc::clone(&call.function);
-            match function.groups_accumulator_supported() {
-                true => function.create_groups_accumulator(),
-                false => Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())) as _),
+            if function.groups_accumulator_supported() {
+                function.create_groups_accumulator()
+            } else {
+                Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())) as _)
             }
         };
         let calls: Result<_, DataFusionError> = self.calls.iter().map(start).collect();

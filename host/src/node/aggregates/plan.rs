@@ -181,12 +181,13 @@ impl Plan<'_> {
     /// The first and the last go by event time where they are not told otherwise; whether each row has a place of its own.
     fn order_by_time(&self, call: &mut AggregateFunction) -> Result<bool, Error> {
         if self.schema.field_with_name(TIME).is_err() {
-            return match call.params.order_by.is_empty() && !self.aggregates.timed {
-                true => Err(self.refused(
+            return if call.params.order_by.is_empty() && !self.aggregates.timed {
+                Err(self.refused(
                     "what comes first or last goes by event time, but rows have none; set `time`, or say `order by` in the call"
                         .into(),
-                )),
-                false => Ok(false),
+                ))
+            } else {
+                Ok(false)
             };
         }
         let by = |name: &str| Sort::new(col(name), true, false);
@@ -205,9 +206,10 @@ impl Plan<'_> {
         let call = Call { inputs, filter: lowered.filter, order_free, function, sql: self.sql.to_owned() };
         // What it cannot do is said now, not when the first rows arrive.
         let supported = call.function.groups_accumulator_supported();
-        let tried = match supported {
-            true => call.function.create_groups_accumulator().map(drop),
-            false => call.function.create_accumulator().map(drop),
+        let tried = if supported {
+            call.function.create_groups_accumulator().map(drop)
+        } else {
+            call.function.create_accumulator().map(drop)
         };
         tried.map_err(|error| self.failed(&error, self.schema))?;
         Ok(call)

@@ -138,9 +138,10 @@ struct Floats {
 impl Floats {
     fn make_room(&mut self, groups: usize) {
         self.counts.resize(groups, 0);
-        match self.kind.extreme() {
-            true => self.best.resize(groups, 0.0),
-            false => self.sums.resize(groups, Exact::default()),
+        if self.kind.extreme() {
+            self.best.resize(groups, 0.0)
+        } else {
+            self.sums.resize(groups, Exact::default())
         }
         if self.kind.squares() {
             self.squares.resize(groups, Exact::default());

@@ -146,11 +146,10 @@ impl Handler for Sql {
                         Err(error) => halving.failed(run, error)?,
                     }
                 }
-                match query.keeps_rows() {
-                    true => handled(&self.spec.id, runs, halving.faults()),
-                    false => {
-                        Ok(Handled { faults: halving.faults(), ..Handled::fresh(runs.into_iter().map(|run| run.1)) })
-                    }
+                if query.keeps_rows() {
+                    handled(&self.spec.id, runs, halving.faults())
+                } else {
+                    Ok(Handled { faults: halving.faults(), ..Handled::fresh(runs.into_iter().map(|run| run.1)) })
                 }
             }
         }

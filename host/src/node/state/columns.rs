@@ -10,10 +10,7 @@ use arrow::{
 
 /// The one of the two schemas that has all columns of the other.
 pub(in crate::node) fn wider<'a>(one: &'a SchemaRef, other: &'a SchemaRef) -> Option<&'a SchemaRef> {
-    match one == other || has_all(one, other) {
-        true => Some(one),
-        false => has_all(other, one).then_some(other),
-    }
+    if one == other || has_all(one, other) { Some(one) } else { has_all(other, one).then_some(other) }
 }
 
 fn has_all(wide: &Schema, narrow: &Schema) -> bool {
@@ -31,9 +28,8 @@ pub(in crate::node) fn level(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatc
     let widest = batches.iter().try_fold(&first, |widest, batch| wider(widest, batch.schema_ref())).cloned();
     let Some(widest) = widest else { return Ok(batches) };
     let lacks = |field: &FieldRef| batches.iter().any(|batch| batch.column_by_name(field.name()).is_none());
-    let nullable = |field: &FieldRef| match lacks(field) {
-        true => Arc::new(field.as_ref().clone().with_nullable(true)),
-        false => Arc::clone(field),
+    let nullable = |field: &FieldRef| {
+        if lacks(field) { Arc::new(field.as_ref().clone().with_nullable(true)) } else { Arc::clone(field) }
     };
     let fields: Vec<FieldRef> = widest.fields().iter().map(nullable).collect();
     let schema = Arc::new(Schema::new_with_metadata(fields, widest.metadata().clone()));

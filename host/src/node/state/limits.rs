@@ -47,14 +47,15 @@ impl Limits {
     /// # Errors
     /// [`Error::Limit`].
     pub(in crate::node) fn groups(&self, groups: usize) -> Result<(), Error> {
-        match groups as u64 <= self.spec.groups {
-            true => Ok(()),
-            false => Err(Error::Limit {
+        if groups as u64 <= self.spec.groups {
+            Ok(())
+        } else {
+            Err(Error::Limit {
                 handler: self.handler.clone(),
                 held: format!("{groups} groups"),
                 limit: format!("{} groups", self.spec.groups),
                 remedy: "group by fewer columns, or raise `limits.groups`".into(),
-            }),
+            })
         }
     }
 
@@ -81,16 +82,17 @@ impl Limits {
     /// # Errors
     /// [`Error::Limit`].
     pub(in crate::node) fn bytes(&self, bytes: usize) -> Result<(), Error> {
-        match bytes as u64 <= self.spec.bytes.0 {
-            true => Ok(()),
-            false => Err(Error::Limit {
+        if bytes as u64 <= self.spec.bytes.0 {
+            Ok(())
+        } else {
+            Err(Error::Limit {
                 handler: self.handler.clone(),
                 held: format!("{bytes} bytes"),
                 limit: self.spec.bytes.to_string(),
                 remedy:
                     "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.bytes`"
                         .into(),
-            }),
+            })
         }
     }
 }

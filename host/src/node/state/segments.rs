@@ -120,10 +120,7 @@ impl Segments {
 
     /// Merges what is fresh once there is much of it, so that a look at all rows stays short between snapshots.
     pub(in crate::node) fn tidy(&mut self, merge: Merge<'_>) -> Result<(), Error> {
-        match self.fresh.len() >= FAN {
-            true => self.settle(merge),
-            false => Ok(()),
-        }
+        if self.fresh.len() >= FAN { self.settle(merge) } else { Ok(()) }
     }
 
     /// Takes its own parts out of those of a snapshot.

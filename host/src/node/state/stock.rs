@@ -210,9 +210,10 @@ impl Stock {
         let failed = |rows, source| Error::Kernel { handler: self.handler.clone(), rows, source };
         for segment in &mut self.segments {
             let first = segment.ids[0];
-            let rows = match std::mem::replace(&mut segment.stored, true) {
-                true => Part::Kept,
-                false => encode_rows(segment).map_err(|error| failed(segment.alive, error))?.into(),
+            let rows = if std::mem::replace(&mut segment.stored, true) {
+                Part::Kept
+            } else {
+                encode_rows(segment).map_err(|error| failed(segment.alive, error))?.into()
             };
             parts.insert(format!("{}/rows/{first:020}", self.name), rows);
             let flags = match segment.flags {

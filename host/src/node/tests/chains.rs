@@ -136,12 +136,11 @@ async fn a_column_that_is_added_changes_nothing_else_under_any_cut() {
             added: Some("extra"),
             ..Trial::new(Value::from(nodes.clone()), &sources)
         };
-        match trial.fits().await {
-            true => {
-                let rows = trial.same_under_any_cut(12).await.rows;
-                rows.iter().any(|row| row.contains("extra=e"))
-            }
-            false => false,
+        if trial.fits().await {
+            let rows = trial.same_under_any_cut(12).await.rows;
+            rows.iter().any(|row| row.contains("extra=e"))
+        } else {
+            false
         }
     };
     let (mut all, units) = (handlers(), of_units());

@@ -260,9 +260,10 @@ fn wanted_float(value: &Value, kind: &DataType) -> Result<Cell, String> {
             };
             let float = float.map_err(|_| format!("{number} is no number"))?;
             let whole = digits(&text).and_then(|digits| digits.parse::<i128>().ok());
-            match whole.is_none_or(|whole| float as i128 == whole) {
-                true => Ok(Cell::Float(float)),
-                false => Err(format!("no {kind} is exactly {number}")),
+            if whole.is_none_or(|whole| float as i128 == whole) {
+                Ok(Cell::Float(float))
+            } else {
+                Err(format!("no {kind} is exactly {number}"))
             }
         }
         Value::String(word) => match word.to_ascii_lowercase().as_str() {

@@ -181,9 +181,10 @@ fn ordered(expected: usize, got: usize, same: &dyn Fn(usize, usize) -> bool) -> 
     let mut longest = vec![0_u32; (left + 1) * width];
     for i in (0..left).rev() {
         for j in (0..right).rev() {
-            longest[i * width + j] = match same(i, j) {
-                true => longest[(i + 1) * width + j + 1] + 1,
-                false => longest[(i + 1) * width + j].max(longest[i * width + j + 1]),
+            longest[i * width + j] = if same(i, j) {
+                longest[(i + 1) * width + j + 1] + 1
+            } else {
+                longest[(i + 1) * width + j].max(longest[i * width + j + 1])
             };
         }
     }

@@ -107,9 +107,10 @@ impl Lowered {
 
     fn bytes<O: OffsetSizeTrait + ArrowNativeType>(&mut self, data: &ArrayData) -> Result<(), String> {
         let [offsets, values] = data.buffers() else { return Err("an array without values".into()) };
-        let offsets = match data.is_empty() {
-            true => Buffer::default(),
-            false => run(offsets, data.offset() * size_of::<O>(), (data.len() + 1) * size_of::<O>())?,
+        let offsets = if data.is_empty() {
+            Buffer::default()
+        } else {
+            run(offsets, data.offset() * size_of::<O>(), (data.len() + 1) * size_of::<O>())?
         };
         let (from, to) = self.offsets::<O>(offsets);
         self.push(run(values, from, to - from)?);
@@ -134,9 +135,10 @@ impl Lowered {
 
 /// A part of `buffer`, which stays where it is.
 fn run(buffer: &Buffer, from: usize, length: usize) -> Result<Buffer, String> {
-    match from.checked_add(length).is_some_and(|to| to <= buffer.len()) {
-        true => Ok(buffer.slice_with_length(from, length)),
-        false => Err("a buffer is too short".into()),
+    if from.checked_add(length).is_some_and(|to| to <= buffer.len()) {
+        Ok(buffer.slice_with_length(from, length))
+    } else {
+        Err("a buffer is too short".into())
     }
 }
 

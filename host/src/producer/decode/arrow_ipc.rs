@@ -70,9 +70,10 @@ fn measure(mut rest: &[u8], compression: bool) -> Result<(), String> {
         let (size, head) = if size == u32::MAX { (u32_at(rest, 4)?, 8) } else { (size, 4) };
         let size = size as usize;
         if size == 0 {
-            return match rest.len() == head && schema {
-                true => Ok(()),
-                false => Err("there are bytes after the end of the stream, or no schema before it".into()),
+            return if rest.len() == head && schema {
+                Ok(())
+            } else {
+                Err("there are bytes after the end of the stream, or no schema before it".into())
             };
         }
         let metadata = rest.get(head..).and_then(|rest| rest.get(..size)).ok_or_else(cut)?;
@@ -95,10 +96,7 @@ fn measure(mut rest: &[u8], compression: bool) -> Result<(), String> {
             return Err(format!("its buffers unpack to more than {UNPACKED} bytes; send smaller batches"));
         }
     }
-    match schema {
-        true => Ok(()),
-        false => Err("it is no Arrow IPC stream".into()),
-    }
+    if schema { Ok(()) } else { Err("it is no Arrow IPC stream".into()) }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32, String> {
@@ -153,8 +151,9 @@ fn buffers(batch: ipc::RecordBatch<'_>, body: &[u8], compression: bool) -> Resul
     let most = unpacked.saturating_mul(8).max(64);
     let rows = u64::try_from(batch.length()).map_err(|_| "a batch has a negative length")?;
     let nodes = batch.nodes().into_iter().flatten().map(|node| u64::try_from(node.length()).unwrap_or(u64::MAX));
-    match nodes.chain([rows]).all(|rows| rows <= most) {
-        true => Ok(unpacked),
-        false => Err(format!("a batch claims more rows than its {unpacked} bytes can hold")),
+    if nodes.chain([rows]).all(|rows| rows <= most) {
+        Ok(unpacked)
+    } else {
+        Err(format!("a batch claims more rows than its {unpacked} bytes can hold"))
     }
 }

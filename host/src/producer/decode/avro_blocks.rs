@@ -135,9 +135,10 @@ impl<'a> Block<'a> {
         let count = length(rest)?;
         let size = length(rest)?;
         let data = take(rest, size)?;
-        match take(rest, 16)? == header.marker {
-            true => Ok(Self { count, data }),
-            false => Err("a block does not end in the container's marker".into()),
+        if take(rest, 16)? == header.marker {
+            Ok(Self { count, data })
+        } else {
+            Err("a block does not end in the container's marker".into())
         }
     }
 }
@@ -296,10 +297,7 @@ fn unpack<'a>(codec: &str, block: &'a [u8], most: u64) -> Result<Cow<'a, [u8]>, 
             return Err(format!("the codec `{other}` is not read; write with null, deflate, snappy or zstandard"));
         }
     };
-    match out.len() as u64 <= most {
-        true => Ok(out),
-        false => Err(too_large()),
-    }
+    if out.len() as u64 <= most { Ok(out) } else { Err(too_large()) }
 }
 
 /// Unpacks a Snappy block: the size it unpacks to stands in front, a checksum (which arrow-avro compares) behind.

@@ -143,9 +143,12 @@ pub(super) fn settle(schema: &Schema) -> Result<Schema, String> {
 
 fn settle_fields(fields: &Fields) -> Result<Fields, String> {
     let mut seen = std::collections::BTreeSet::new();
-    let field = |field: &FieldRef| match seen.insert(field.name().clone()) {
-        true => Ok(Field::new(field.name(), settle_type(field.data_type(), field.name())?, true)),
-        false => Err(format!("there are two columns `{}`", field.name())),
+    let field = |field: &FieldRef| {
+        if seen.insert(field.name().clone()) {
+            Ok(Field::new(field.name(), settle_type(field.data_type(), field.name())?, true))
+        } else {
+            Err(format!("there are two columns `{}`", field.name()))
+        }
     };
     fields.iter().map(field).collect()
 }

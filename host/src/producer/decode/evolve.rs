@@ -28,9 +28,10 @@ impl Decoder {
     /// What has nothing to do with a single message.
     pub fn added(&mut self, batch: &Batch) -> Result<Option<SchemaRef>, Error> {
         // A message of nothing but new fields may be a dead letter.
-        match batch.unknown.is_empty() && batch.dead.is_empty() {
-            true => Ok(None),
-            false => self.added_for(&batch.messages, &batch.unknown),
+        if batch.unknown.is_empty() && batch.dead.is_empty() {
+            Ok(None)
+        } else {
+            self.added_for(&batch.messages, &batch.unknown)
         }
     }
 

@@ -146,9 +146,10 @@ impl Crashes {
         self.count += 1;
         let start = messages.offsets.get(part.start).copied().unwrap_or(span.start);
         let (partition, messages, error) = (span.partition, part.len(), &self.last);
-        match self.count <= SAID {
-            true => tracing::warn!(partition, start, messages, %error, "the decoder crashed and is opened anew"),
-            false => tracing::debug!(partition, start, messages, %error, "the decoder crashed and is opened anew"),
+        if self.count <= SAID {
+            tracing::warn!(partition, start, messages, %error, "the decoder crashed and is opened anew")
+        } else {
+            tracing::debug!(partition, start, messages, %error, "the decoder crashed and is opened anew")
         }
     }
 }

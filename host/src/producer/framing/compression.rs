@@ -173,12 +173,13 @@ impl Growth {
     fn more(&mut self, bytes: usize) -> Result<(), Broken> {
         self.plain += bytes as u64;
         let most = self.most.saturating_mul(self.packed).saturating_add(self.slack);
-        match self.plain <= most {
-            true => Ok(()),
-            false => Err(self.broken(&io::Error::other(format!(
+        if self.plain <= most {
+            Ok(())
+        } else {
+            Err(self.broken(&io::Error::other(format!(
                 "{} compressed bytes become more than {most}; if you trust the sender, raise maxGrowth",
                 self.packed
-            )))),
+            ))))
         }
     }
 

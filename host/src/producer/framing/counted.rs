@@ -39,10 +39,7 @@ impl Cut for Digits {
         for &byte in bytes.iter().take(10) {
             length = length * 10 + digit(byte)?;
         }
-        match bytes.len() < 10 {
-            true => Ok(Step::More),
-            false => counted(bytes, 10, length, 0, self.0),
-        }
+        if bytes.len() < 10 { Ok(Step::More) } else { counted(bytes, 10, length, 0, self.0) }
     }
 
     fn end(&mut self, _: &[u8]) -> Result<Option<Range<usize>>, String> {
@@ -105,11 +102,12 @@ fn number(bytes: &[u8], end: u8) -> Result<Option<(u64, usize)>, String> {
 }
 
 fn digit(byte: u8) -> Result<u64, String> {
-    match byte.is_ascii_digit() {
-        true => Ok(u64::from(byte - b'0')),
-        false => Err(format!(
+    if byte.is_ascii_digit() {
+        Ok(u64::from(byte - b'0'))
+    } else {
+        Err(format!(
             "the length has the character `{}`, which is no digit; set the framing that the sender uses",
             byte.escape_ascii()
-        )),
+        ))
     }
 }

@@ -40,9 +40,6 @@ impl Cut for Records {
     }
 
     fn end(&mut self, bytes: &[u8]) -> Result<Option<Range<usize>>, String> {
-        match self.finder.is_quoted() {
-            true => Err(cut_short()),
-            false => line(bytes, self.max),
-        }
+        if self.finder.is_quoted() { Err(cut_short()) } else { line(bytes, self.max) }
     }
 }

@@ -50,10 +50,7 @@ pub(super) fn counted(bytes: &[u8], head: usize, length: u64, tail: usize, max: 
         return Err(too_large(length, max));
     }
     let end = head + length as usize;
-    Ok(match bytes.len() >= end + tail {
-        true => Step::Frame(Some(head..end), end + tail),
-        false => Step::More,
-    })
+    Ok(if bytes.len() >= end + tail { Step::Frame(Some(head..end), end + tail) } else { Step::More })
 }
 
 fn varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, String> {

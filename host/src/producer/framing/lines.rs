@@ -42,10 +42,7 @@ impl Cut for Lines {
 /// The line `bytes` without its `\r`; nothing if it is blank.
 pub(super) fn line(bytes: &[u8], max: usize) -> Result<Option<Range<usize>>, String> {
     let length = bytes.strip_suffix(b"\r").unwrap_or(bytes).len();
-    match length <= max {
-        true => Ok((length > 0).then_some(0..length)),
-        false => Err(too_large(max as u64 + 1, max)),
-    }
+    if length <= max { Ok((length > 0).then_some(0..length)) } else { Err(too_large(max as u64 + 1, max)) }
 }
 
 /// All bytes as one message.
@@ -54,10 +51,7 @@ pub(super) struct Whole(pub(super) usize);
 
 impl Cut for Whole {
     fn step(&mut self, bytes: &[u8]) -> Result<Step, String> {
-        match bytes.len() <= self.0 {
-            true => Ok(Step::More),
-            false => Err(too_large(self.0 as u64 + 1, self.0)),
-        }
+        if bytes.len() <= self.0 { Ok(Step::More) } else { Err(too_large(self.0 as u64 + 1, self.0)) }
     }
 
     fn end(&mut self, bytes: &[u8]) -> Result<Option<Range<usize>>, String> {

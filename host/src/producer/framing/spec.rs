@@ -128,9 +128,12 @@ impl FramingSpec {
     /// The setting that does not, and what to do.
     pub fn check(&self) -> Result<(), String> {
         let kind = self.kind.name();
-        let only = |key: &str, set: bool, of: FramingType| match set && self.kind != of {
-            true => Err(format!("`{key}` belongs to type {}, not to {kind}; remove it", of.name())),
-            false => Ok(()),
+        let only = |key: &str, set: bool, of: FramingType| {
+            if set && self.kind != of {
+                Err(format!("`{key}` belongs to type {}, not to {kind}; remove it", of.name()))
+            } else {
+                Ok(())
+            }
         };
         only("prefix", self.prefix.is_some(), FramingType::Length)?;
         only("order", self.order.is_some(), FramingType::Length)?;

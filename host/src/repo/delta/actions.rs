@@ -46,19 +46,20 @@ impl Protocol {
     /// What `columns` need. What a table once needed it goes on needing: protocols do not shrink.
     pub(super) fn of(columns: &[DeltaField], before: Option<&Self>) -> Self {
         let known = before.is_some_and(|before| before.reader_features.is_some());
-        match known || columns.iter().any(DeltaField::without_zone) {
-            true => Self {
+        if known || columns.iter().any(DeltaField::without_zone) {
+            Self {
                 min_reader_version: 3,
                 min_writer_version: 7,
                 reader_features: Some(vec![WITHOUT_ZONE.to_owned()]),
                 writer_features: Some(vec![OURS.to_owned(), WITHOUT_ZONE.to_owned()]),
-            },
-            false => Self {
+            }
+        } else {
+            Self {
                 min_reader_version: 1,
                 min_writer_version: 7,
                 reader_features: None,
                 writer_features: Some(vec![OURS.to_owned()]),
-            },
+            }
         }
     }
 }

@@ -156,10 +156,7 @@ impl Table<'_> {
         let Some(first) = self.log.version_of(&history, boundary).await? else {
             // All versions are of commits that are kept, if the log is whole.
             let whole = history.versions.first() == Some(&0);
-            return match whole && wanted {
-                true => self.log.added(&history, 0).await,
-                false => Ok(None),
-            };
+            return if whole && wanted { self.log.added(&history, 0).await } else { Ok(None) };
         };
         let Some((line, origin)) = self.log.described(&history, first).await? else { return Ok(None) };
         let tree = commits.tree(boundary.max(1)).await?;

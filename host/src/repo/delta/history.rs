@@ -92,9 +92,10 @@ impl Log {
     ) -> Result<Option<((Protocol, MetaData), Origin)>, Error> {
         let Some(said) = self.said_by(version).await? else { return Ok(None) };
         let Some(origin) = said.origin() else { return Ok(None) };
-        let described = match origin.described == version {
-            true => Line::default(),
-            false => self.said_by(origin.described).await?.unwrap_or_default(),
+        let described = if origin.described == version {
+            Line::default()
+        } else {
+            self.said_by(origin.described).await?.unwrap_or_default()
         };
         let mut found = said.or(described);
         let checkpoint = history.checkpoints.iter().rev().find(|at| **at <= version);

@@ -93,12 +93,13 @@ impl Log {
         if !listing.versions.iter().copied().filter(|at| *at >= first).eq(first..=version) {
             return Ok(Err(format!("a version between {first} and {version} is missing")));
         }
-        let newest = match listing.versions.contains(&version) {
-            true => match self.said_by(version).await? {
+        let newest = if listing.versions.contains(&version) {
+            match self.said_by(version).await? {
                 Some(line) if line.txn.is_some() => line,
                 _ => return Ok(Err(format!("version {version} cannot be read, or another program wrote it"))),
-            },
-            false => Line::default(),
+            }
+        } else {
+            Line::default()
         };
         let info = newest.info();
         let commit = info.as_ref().and_then(|info| info.user_metadata.clone());

@@ -139,11 +139,10 @@ async fn put(commits: &Commits, root: &Path, name: &str, slot: &Slot) -> Result<
         return objects.create_fresh(Step::DeltaCopy, &to, bytes).await;
     };
     let from = commits.repo.layout.object(object);
-    match objects.copy(Step::DeltaCopy, &from, &to).await? {
-        true => Ok(()),
-        false => {
-            let (object, path) = (objects.shown(&from), objects.shown(&to));
-            Err(Error::DamagedFile { object, path, reason: "it is missing".to_owned() })
-        }
+    if objects.copy(Step::DeltaCopy, &from, &to).await? {
+        Ok(())
+    } else {
+        let (object, path) = (objects.shown(&from), objects.shown(&to));
+        Err(Error::DamagedFile { object, path, reason: "it is missing".to_owned() })
     }
 }

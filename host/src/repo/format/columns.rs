@@ -113,10 +113,8 @@ fn column(descriptor: &ColumnDescriptor, ordered: bool, chunks: &[Option<&Statis
         let values = chunks.iter().map(|chunk| chunk.and_then(pick)).collect::<Option<Vec<_>>>()?;
         values.into_iter().reduce(|best, next| if better(&next, &best) { next } else { best })
     };
-    let (min, max) = match ordered {
-        true => (all(least, less), all(greatest, |next, best| less(best, next))),
-        false => (None, None),
-    };
+    let (min, max) =
+        if ordered { (all(least, less), all(greatest, |next, best| less(best, next))) } else { (None, None) };
     (nulls.is_some() || min.is_some()).then(|| ColumnStatistics { name: descriptor.name().to_owned(), nulls, min, max })
 }
 

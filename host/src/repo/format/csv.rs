@@ -195,9 +195,10 @@ impl Fields<'_> {
                 None => break,
             }
         }
-        match fields.len() == width.max(1) {
-            true => Ok(Some(fields)),
-            false => Err(format!("the record at byte {start} has {} fields, not {width}", fields.len())),
+        if fields.len() == width.max(1) {
+            Ok(Some(fields))
+        } else {
+            Err(format!("the record at byte {start} has {} fields, not {width}", fields.len()))
         }
     }
 

@@ -58,10 +58,8 @@ impl Stored {
             let name = nanos_name(given, index);
             fields.push(Arc::new(Field::new(name, DataType::Int16, true)));
         }
-        let in_file = match fields.iter().eq(given.fields().iter()) {
-            true => SchemaRef::clone(given),
-            false => Schema::new(fields).into(),
-        };
+        let in_file =
+            if fields.iter().eq(given.fields().iter()) { SchemaRef::clone(given) } else { Schema::new(fields).into() };
         Ok(Self { given: SchemaRef::clone(given), in_file, nanos })
     }
 
@@ -175,9 +173,10 @@ fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<R
 /// The field in a file, or the type that has no place there.
 fn stored_field(format: Format, field: &FieldRef) -> Result<FieldRef, DataType> {
     let data_type = stored(format, field.data_type())?;
-    match data_type == *field.data_type() {
-        true => Ok(FieldRef::clone(field)),
-        false => Ok(Arc::new(field.as_ref().clone().with_data_type(data_type))),
+    if data_type == *field.data_type() {
+        Ok(FieldRef::clone(field))
+    } else {
+        Ok(Arc::new(field.as_ref().clone().with_data_type(data_type)))
     }
 }
 
@@ -255,10 +254,7 @@ fn map(format: Format, entries: &FieldRef, sorted: bool) -> Result<DataType, Dat
         _ => false,
     };
     // The keys of a JSON object are texts.
-    match format == Format::Ndjson && !text {
-        true => Ok(DataType::List(inside)),
-        false => Ok(DataType::Map(inside, sorted)),
-    }
+    if format == Format::Ndjson && !text { Ok(DataType::List(inside)) } else { Ok(DataType::Map(inside, sorted)) }
 }
 
 /// Whether CSV has a text for every value, and every text a value.

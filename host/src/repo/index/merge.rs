@@ -150,10 +150,7 @@ pub(in crate::repo) async fn dense<V: Value>(
     while let Some((key, value)) = scan.next().await? {
         run.push(key, value)?;
     }
-    Ok(match run.is_empty() {
-        true => Vec::new(),
-        false => vec![segments.write(&mut run).await?],
-    })
+    Ok(if run.is_empty() { Vec::new() } else { vec![segments.write(&mut run).await?] })
 }
 
 /// How many of the oldest segments stay as they are when so many entries come on top.

@@ -134,9 +134,10 @@ impl<V: Value> Segments<V> {
         let path = self.layout.object(&segment.object);
         let bytes = self.objects.read_range(&path, at..at + size).await?;
         let bytes = bytes.ok_or_else(|| self.damaged(segment, &"it is missing"))?;
-        match sha256(&bytes) == hash {
-            true => Ok(bytes),
-            false => Err(self.damaged(segment, &"its bytes do not match their hash")),
+        if sha256(&bytes) == hash {
+            Ok(bytes)
+        } else {
+            Err(self.damaged(segment, &"its bytes do not match their hash"))
         }
     }
 
@@ -175,9 +176,10 @@ impl<V: Value> Run<V> {
     pub(in crate::repo) fn push(&mut self, key: String, value: V) -> Result<(), Error> {
         self.page.push((key, value));
         self.entries += 1;
-        match self.page.len() < PAGE {
-            true => Ok(()),
-            false => self.turn().map_err(|source| Error::Encode { format: "JSON", source: source.into() }),
+        if self.page.len() < PAGE {
+            Ok(())
+        } else {
+            self.turn().map_err(|source| Error::Encode { format: "JSON", source: source.into() })
         }
     }
 

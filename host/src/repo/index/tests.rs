@@ -21,10 +21,7 @@ impl Value for Letters {
     }
 
     fn over(self, older: Self) -> Self {
-        match self.fresh {
-            true => self,
-            false => Self { fresh: older.fresh, letters: older.letters + &self.letters },
-        }
+        if self.fresh { self } else { Self { fresh: older.fresh, letters: older.letters + &self.letters } }
     }
 
     fn is_live(&self) -> bool {

@@ -161,9 +161,10 @@ impl GroupStatistics<'_> {
     ) -> Option<ArrayRef> {
         let wanted = self.schema.field_with_name(column.name()).ok()?.data_type();
         let converter = self.converter(column)?;
-        match converter.arrow_field().data_type().is_floating() {
-            true => None,
-            false => convert(&of(&converter).ok()?, wanted).ok(),
+        if converter.arrow_field().data_type().is_floating() {
+            None
+        } else {
+            convert(&of(&converter).ok()?, wanted).ok()
         }
     }
 }

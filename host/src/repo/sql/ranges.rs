@@ -200,9 +200,10 @@ impl ChunkReader for Sparse {
 
     fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
         let found = self.from(start)?;
-        match found.len() >= length {
-            true => Ok(found.slice(..length)),
-            false => Err(ParquetError::EOF(format!("{length} bytes at {start} reach beyond their column chunk"))),
+        if found.len() >= length {
+            Ok(found.slice(..length))
+        } else {
+            Err(ParquetError::EOF(format!("{length} bytes at {start} reach beyond their column chunk")))
         }
     }
 }

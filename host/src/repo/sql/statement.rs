@@ -200,9 +200,10 @@ fn arguments(function: Function, given: &[FunctionArg]) -> Result<Vec<String>, E
         other => Err(wrong(format!("{other} is not a text in single quotes"))),
     };
     let texts: Vec<_> = given.iter().map(text).collect::<Result<_, _>>()?;
-    match function.takes().contains(&texts.len()) {
-        true => Ok(texts),
-        false => Err(wrong(format!("it is given {} arguments", texts.len()))),
+    if function.takes().contains(&texts.len()) {
+        Ok(texts)
+    } else {
+        Err(wrong(format!("it is given {} arguments", texts.len())))
     }
 }
 

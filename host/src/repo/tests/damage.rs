@@ -90,9 +90,10 @@ async fn a_damaged_object_is_refused_and_named() {
         let (store, dir, repo) = three().await;
         let path = object(dir.path());
         let mut bytes = std::fs::read(&path).unwrap();
-        match damage(&mut bytes) {
-            true => std::fs::write(&path, &bytes).unwrap(),
-            false => std::fs::remove_file(&path).unwrap(),
+        if damage(&mut bytes) {
+            std::fs::write(&path, &bytes).unwrap()
+        } else {
+            std::fs::remove_file(&path).unwrap()
         }
         let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
         let tree = repo.tree(&head).await.unwrap();

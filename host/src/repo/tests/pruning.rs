@@ -232,13 +232,15 @@ fn odd(from: i64, count: usize, seed: u64, evolved: bool) -> RecordBatch {
         _ => Some(format!("s{}", (n / 6) % 50 + from.unsigned_abs() % 1000)),
     };
     let numbers = || some(seed + 1).map(move |n| (n % 5 != 0).then(|| base + i32::try_from(n % 100).unwrap()));
-    let i: ArrayRef = match evolved {
-        true => Arc::new(numbers().map(|n| n.map(i64::from)).collect::<Int64Array>()),
-        false => Arc::new(numbers().collect::<Int32Array>()),
+    let i: ArrayRef = if evolved {
+        Arc::new(numbers().map(|n| n.map(i64::from)).collect::<Int64Array>())
+    } else {
+        Arc::new(numbers().collect::<Int32Array>())
     };
-    let g: ArrayRef = match evolved {
-        true => Arc::new(some(seed + 4).map(floats).collect::<Float64Array>()),
-        false => Arc::new(some(seed + 4).map(|n| floats(n).map(|f| f as f32)).collect::<Float32Array>()),
+    let g: ArrayRef = if evolved {
+        Arc::new(some(seed + 4).map(floats).collect::<Float64Array>())
+    } else {
+        Arc::new(some(seed + 4).map(|n| floats(n).map(|f| f as f32)).collect::<Float32Array>())
     };
     let last = i64::try_from(count).unwrap() + from;
     let days = some(seed + 7).map(|n| (n % 4 != 0).then(|| base + i32::try_from(n % 10).unwrap()));

@@ -244,7 +244,8 @@ impl Torture {
                 let number = line.split(' ').next().and_then(|number| number.parse().ok());
                 let number = number.unwrap_or_else(|| panic!("half a line: {line}"));
                 let file = fetched.messages.input().attribute(index, "file").map(String::from_utf8_lossy);
-                let place = format!("{}@{}#{}", file.unwrap_or_default(), fetched.messages.offsets()[index], self.did.len());
+                let place =
+                    format!("{}@{}#{}", file.unwrap_or_default(), fetched.messages.offsets()[index], self.did.len());
                 self.came.entry(number).or_default().push(place);
                 self.fresh.push(number);
             }

@@ -59,10 +59,13 @@ fn flat(kind: &DataType, data: &Data, rows: usize) -> Result<(), String> {
             end if end <= bytes.len() => Ok(()),
             end => Err(format!("has {} bytes, and its values end after {end}", bytes.len())),
         },
-        (kind, Data::Fixed { width, bytes }) if kind.width() == Some(*width) => match bytes.len() == rows * width {
-            true => Ok(()),
-            false => Err(format!("has {} bytes, not {rows} times {width}", bytes.len())),
-        },
+        (kind, Data::Fixed { width, bytes }) if kind.width() == Some(*width) => {
+            if bytes.len() == rows * width {
+                Ok(())
+            } else {
+                Err(format!("has {} bytes, not {rows} times {width}", bytes.len()))
+            }
+        }
         (kind, data) => Err(format!("is {kind:?}, and its array holds {}", holds(data))),
     }
 }

@@ -92,9 +92,10 @@ impl Csv {
         };
         self.table = table;
         self.document = None;
-        self.positional = match self.table.schema().fields().is_empty() {
-            true => None,
-            false => Some(self.table.layout(names, self.settings.unknown).map_err(Error::Config)?),
+        self.positional = if self.table.schema().fields().is_empty() {
+            None
+        } else {
+            Some(self.table.layout(names, self.settings.unknown).map_err(Error::Config)?)
         };
         Ok(())
     }
@@ -139,10 +140,8 @@ impl Csv {
         };
         let before = self.table.rows();
         for record in usize::from(headed)..self.reader.len() {
-            let likeness = match headed {
-                true => layout.names.likeness(self.reader.values(bytes, record)),
-                false => Likeness::Data,
-            };
+            let likeness =
+                if headed { layout.names.likeness(self.reader.values(bytes, record)) } else { Likeness::Data };
             let added = match likeness {
                 Likeness::Same => continue,
                 Likeness::Other => Err(refused(reordered(&self.reader, bytes, record, &layout.names))),

@@ -193,18 +193,11 @@ impl Reader {
                 at = close + 2;
                 continue;
             }
-            let cell = match doubled {
-                true => {
-                    self.undoubled.extend_from_slice(within.get(at..close).unwrap_or_default());
-                    Cell {
-                        at: start,
-                        from: place(begin),
-                        to: place(self.undoubled.len()),
-                        quoted: true,
-                        undoubled: true,
-                    }
-                }
-                false => Cell { at: start, from: place(from), to: place(close), quoted: true, undoubled: false },
+            let cell = if doubled {
+                self.undoubled.extend_from_slice(within.get(at..close).unwrap_or_default());
+                Cell { at: start, from: place(begin), to: place(self.undoubled.len()), quoted: true, undoubled: true }
+            } else {
+                Cell { at: start, from: place(from), to: place(close), quoted: true, undoubled: false }
             };
             self.push(cell);
             return Ok(close + 1);

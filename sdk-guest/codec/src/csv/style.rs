@@ -29,9 +29,10 @@ impl Style {
             ))),
         };
         let (delimiter, quote) = (byte("delimiter", delimiter)?, byte("quote", quote)?);
-        match delimiter == quote {
-            true => Err(Error::config("settings `delimiter` and `quote` are the same; choose two")),
-            false => Ok(Self { delimiter, quote }),
+        if delimiter == quote {
+            Err(Error::config("settings `delimiter` and `quote` are the same; choose two"))
+        } else {
+            Ok(Self { delimiter, quote })
         }
     }
 

@@ -89,9 +89,10 @@ impl Templates {
         template.tags.iter().for_each(|(name, value)| add(&mut taken, name, value));
         self.tags.iter().for_each(|(name, value)| add(&mut taken, name, value));
         taken.tags.sort_unstable();
-        match taken.measurement.is_empty() {
-            true => Err(format!("the path {} has an empty measurement", quote(path.as_bytes()))),
-            false => Ok(taken),
+        if taken.measurement.is_empty() {
+            Err(format!("the path {} has an empty measurement", quote(path.as_bytes())))
+        } else {
+            Ok(taken)
         }
     }
 }
@@ -153,10 +154,7 @@ impl Template {
     }
 
     fn matches(&self, path: &[&str]) -> bool {
-        let fits = match self.greedy {
-            true => path.len() >= self.parts.len(),
-            false => path.len() == self.parts.len(),
-        };
+        let fits = if self.greedy { path.len() >= self.parts.len() } else { path.len() == self.parts.len() };
         fits && self.filter.len() <= path.len() && self.filter.iter().zip(path).all(|(glob, part)| like(glob, part))
     }
 

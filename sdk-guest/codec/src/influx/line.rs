@@ -98,9 +98,10 @@ impl<'a> Lines<'a> {
         self.tags(point)?;
         self.fields(point)?;
         self.time(point)?;
-        match self.at_end() {
-            true => self.end_line(),
-            false => return Err(self.wrong("after the time there must be nothing, not", self.at)),
+        if self.at_end() {
+            self.end_line()
+        } else {
+            return Err(self.wrong("after the time there must be nothing, not", self.at));
         }
         Ok(true)
     }
@@ -117,9 +118,10 @@ impl<'a> Lines<'a> {
         let from = self.at;
         let escaped = self.word(|byte| matches!(byte, b',' | b' '), |byte| matches!(byte, b',' | b' '));
         point.measurement = self.taken(from, escaped.then_some(b", "));
-        match point.measurement.text.is_empty() {
-            true => Err(self.wrong("the measurement has no name, at", from)),
-            false => Ok(()),
+        if point.measurement.text.is_empty() {
+            Err(self.wrong("the measurement has no name, at", from))
+        } else {
+            Ok(())
         }
     }
 
@@ -179,12 +181,11 @@ impl<'a> Lines<'a> {
         let (at, place) = (self.at, self.place(self.at));
         if self.peek() == Some(b'"') {
             let kind = Kind::Text(self.quoted(name)?);
-            return match self.at_end() || matches!(self.peek(), Some(b',' | b' ')) {
-                true => Ok(FieldValue { kind, written: self.slice(at, self.at), place }),
-                false => {
-                    let name = quote(name.text.as_bytes());
-                    Err(self.wrong(&format!("behind the closing quote of field {name} there is"), self.at))
-                }
+            return if self.at_end() || matches!(self.peek(), Some(b',' | b' ')) {
+                Ok(FieldValue { kind, written: self.slice(at, self.at), place })
+            } else {
+                let name = quote(name.text.as_bytes());
+                Err(self.wrong(&format!("behind the closing quote of field {name} there is"), self.at))
             };
         }
         while !self.at_end() && !matches!(self.peek(), Some(b',' | b' ')) {
@@ -309,9 +310,10 @@ impl<'a> Lines<'a> {
         let rest = self.bytes().get(at..).unwrap_or_default();
         let line = rest.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        match line.is_empty() {
-            true => format!("{what} the end of the line,{}", self.place(at)),
-            false => format!("{what} {},{}", quote(line), self.place(at)),
+        if line.is_empty() {
+            format!("{what} the end of the line,{}", self.place(at))
+        } else {
+            format!("{what} {},{}", quote(line), self.place(at))
         }
     }
 }

@@ -116,9 +116,10 @@ impl Rows {
             Err(wrong) => {
                 self.take_back();
                 // Whether it is JSON at all comes first, also where a value before the place does not fit.
-                match wrong.is_value() {
-                    true => whole(&mut Scanner::new(all, from, to, self.depth)).and(Err(wrong)),
-                    false => Err(wrong),
+                if wrong.is_value() {
+                    whole(&mut Scanner::new(all, from, to, self.depth)).and(Err(wrong))
+                } else {
+                    Err(wrong)
                 }
             }
         }

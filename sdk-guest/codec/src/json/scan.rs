@@ -436,10 +436,7 @@ impl<'a> Scanner<'a> {
             return self.wrong("expected a string");
         }
         self.pass_string()?;
-        match self.take(b':') {
-            true => Ok(()),
-            false => self.wrong("expected `:`"),
-        }
+        if self.take(b':') { Ok(()) } else { self.wrong("expected `:`") }
     }
 
     /// Passes over one value without recursion, which a sender could drive.
@@ -486,10 +483,7 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(super) fn key(&mut self) -> Scanned<Text<'a>> {
         let key = self.string()?;
-        match self.take(b':') {
-            true => Ok(key),
-            false => self.wrong("expected `:`"),
-        }
+        if self.take(b':') { Ok(key) } else { self.wrong("expected `:`") }
     }
 
     /// Enters an object or list that stands `level` deep.

@@ -45,12 +45,13 @@ impl Grid {
     /// The ends of the windows that count a row at `time` and are after `passed`: the first and the last.
     pub(super) fn ends(&self, time: i64, passed: i64) -> Ends {
         let Some(last) = self.last(time) else { return Ends::Late };
-        match self.after(time) <= last {
-            false => Ends::Between,
-            true => match self.after(time.max(passed)) {
+        if self.after(time) <= last {
+            match self.after(time.max(passed)) {
                 first if first <= last => Ends::Some { first, last },
                 _ => Ends::Late,
-            },
+            }
+        } else {
+            Ends::Between
         }
     }
 }

@@ -209,12 +209,11 @@ impl Window {
             ))));
             return Ok(());
         };
-        let plan = match self.spec.aggregate.0.is_empty() {
-            true => None,
-            false => {
-                let aggregates = Aggregates::new(&self.spec.id, &self.spec.aggregate, true);
-                Some(Plan::new(&self.spec.id, &aggregates, self.columns(), schema)?)
-            }
+        let plan = if self.spec.aggregate.0.is_empty() {
+            None
+        } else {
+            let aggregates = Aggregates::new(&self.spec.id, &self.spec.aggregate, true);
+            Some(Plan::new(&self.spec.id, &aggregates, self.columns(), schema)?)
         };
         match (&mut self.engine, plan) {
             (Some(Engine::Partial(windows)), Some(plan)) => return windows.learn(plan),

@@ -130,10 +130,7 @@ impl Output {
         if closing.windows.is_empty() {
             return Ok(Vec::new());
         }
-        match self.aggregates.is_some() {
-            true => self.aggregated(event, closing),
-            false => self.plain(event, closing),
-        }
+        if self.aggregates.is_some() { self.aggregated(event, closing) } else { self.plain(event, closing) }
     }
 
     /// One batch of sums for all groups of a window.

@@ -232,10 +232,7 @@ impl PartialWindows {
         let interned = delta.values.intern(&keys, &mut delta.groups);
         interned.map_err(|error| failed(&self.handler, error, marked.num_rows()))?;
         plan.compiled.update(&mut delta.accumulators, &marked, &delta.groups, delta.values.len())?;
-        match delta.values.len() >= self.look {
-            true => self.look_at_limits(),
-            false => Ok(()),
-        }
+        if delta.values.len() >= self.look { self.look_at_limits() } else { Ok(()) }
     }
 
     fn look_at_limits(&mut self) -> Result<(), Error> {
@@ -294,9 +291,10 @@ impl PartialWindows {
         let (plan, handler) = (&self.plan, &self.handler);
         let kernel = |rows| move |source| Error::Kernel { handler: handler.clone(), rows, source };
         let keys = Arc::new(Schema::new(plan.keys.clone()));
-        let mut values = match plan.keys.is_empty() {
-            true => None,
-            false => Some(new_group_values(keys, &GroupOrdering::None).map_err(|error| failed(handler, error, 0))?),
+        let mut values = if plan.keys.is_empty() {
+            None
+        } else {
+            Some(new_group_values(keys, &GroupOrdering::None).map_err(|error| failed(handler, error, 0))?)
         };
         let (mut accumulators, mut groups, mut total) = (plan.compiled.start()?, Vec::new(), 1);
         for batch in self.parts.batches() {

@@ -50,12 +50,11 @@ async fn of_a_deleted_row_nothing_is_left() {
         let w = &mut writer;
         let others = if small { rows(0, 10) } else { rows(0, MANY) };
         commit(&repo, w, vec![Do::Put("/t/a.parquet", others.clone())]).await;
-        let secret = match small {
-            true => with_token(100),
-            false => {
-                let both = [with_token(100), rows(1000, 1000 + MANY)];
-                arrow::compute::concat_batches(&both[0].schema(), &both).unwrap()
-            }
+        let secret = if small {
+            with_token(100)
+        } else {
+            let both = [with_token(100), rows(1000, 1000 + MANY)];
+            arrow::compute::concat_batches(&both[0].schema(), &both).unwrap()
         };
         commit(&repo, w, vec![Do::Put("/t/b.parquet", secret.clone()), Do::Put("/only/b.parquet", secret)]).await;
         publish(&repo).await;
