@@ -82,8 +82,8 @@ pub(crate) mod shim {
             let decoded = self.decoder.borrow_mut().decode(&input.into())?;
             let (schema, batch) = boundary::parts::lower(decoded.batch);
             let mut told = self.told.borrow_mut();
-            let news = told.as_ref() != Some(&schema);
-            let fields = news.then(|| boundary::schema::lower(&schema));
+            let changed = told.as_ref() != Some(&schema);
+            let fields = changed.then(|| boundary::schema::lower(&schema));
             *told = Some(schema);
             let fault = |fault: super::RowFault| export::RowFault {
                 message: fault.message,

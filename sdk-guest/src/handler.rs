@@ -176,8 +176,8 @@ pub(crate) mod shim {
         fn table(&self, batch: Batch) -> export::Table {
             let (schema, batch) = boundary::parts::lower(batch);
             let mut told = self.told.borrow_mut();
-            let news = told.as_ref() != Some(&schema);
-            let fields = news.then(|| boundary::schema::lower(&schema));
+            let changed = told.as_ref() != Some(&schema);
+            let fields = changed.then(|| boundary::schema::lower(&schema));
             *told = Some(schema);
             export::Table { schema: fields, batch }
         }

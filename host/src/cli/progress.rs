@@ -38,7 +38,7 @@ struct Shown {
     last_commit: String,
     /// When something was last said in a plain line, and whether something happened since.
     said: Instant,
-    news: bool,
+    changed: bool,
 }
 
 impl Progress {
@@ -60,7 +60,7 @@ impl Progress {
         let shown = self.of(update.pipeline(), now);
         match update {
             Update::Progress { counts, bytes, lag, .. } => {
-                (shown.counts, shown.bytes, shown.lag, shown.news) = (counts.clone(), *bytes, *lag, true);
+                (shown.counts, shown.bytes, shown.lag, shown.changed) = (counts.clone(), *bytes, *lag, true);
                 return self.tick(now, printer);
             }
             Update::Committed { commit, .. } => shown.last_commit = short(commit),
@@ -71,7 +71,7 @@ impl Progress {
             _ => {}
         }
         if let Some(shown) = self.pipelines.get_mut(update.pipeline()) {
-            (shown.said, shown.news) = (now, false);
+            (shown.said, shown.changed) = (now, false);
         }
         lines(update).into_iter().try_for_each(|line| self.say(line, printer))
     }
@@ -83,8 +83,8 @@ impl Progress {
             shown.measure(now);
             match &shown.bar {
                 Some(bar) => bar.set_message(shown.line(pipeline)),
-                None if shown.news && now.duration_since(shown.said) >= SILENCE => {
-                    (shown.said, shown.news) = (now, false);
+                None if shown.changed && now.duration_since(shown.said) >= SILENCE => {
+                    (shown.said, shown.changed) = (now, false);
                     plain.push(shown.line(pipeline));
                 }
                 None => {}
@@ -142,7 +142,7 @@ impl Shown {
             lag: None,
             last_commit: "none yet".into(),
             said: now,
-            news: false,
+            changed: false,
         }
     }
 

@@ -151,7 +151,7 @@ impl Watch<'_> {
         while !(told && over) {
             let shown = tokio::select! {
                 update = updates.recv(), if !told => match update {
-                    Some(update) => self.hear(&update),
+                    Some(update) => self.on_update(&update),
                     None => {
                         told = true;
                         Ok(())
@@ -192,7 +192,7 @@ impl Watch<'_> {
         self.host.stop();
     }
 
-    fn hear(&mut self, update: &Update) -> Result<()> {
+    fn on_update(&mut self, update: &Update) -> Result<()> {
         if self.gone.is_some() {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Consumer, Error, Surroundings,
+    Consumer, ConsumerContext, Error,
     encode::{self, failed, pieces},
     http_post::{Poster, Request},
     offsets::Offsets,
@@ -187,7 +187,7 @@ impl HttpConsumer {
     ///
     /// # Errors
     /// If the secret is not there, or the spec says what cannot be.
-    pub fn open(spec: &HttpSpec, around: &Surroundings) -> Result<Self, Error> {
+    pub fn open(spec: &HttpSpec, around: &ConsumerContext) -> Result<Self, Error> {
         if let Some((_, reason)) = spec.problem() {
             return Err(Error::Spec { consumer: "http", reason });
         }

@@ -13,7 +13,7 @@ use axum::{
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::consumer::tests::{batch, surroundings};
+use crate::consumer::tests::{batch, context};
 
 /// What was posted, and the answers still to be given before 200.
 #[derive(Clone, Default)]
@@ -44,7 +44,7 @@ fn spec(url: &str, more: &str) -> HttpSpec {
 }
 
 async fn run(spec: &HttpSpec) -> Result<(), Error> {
-    let mut consumer = HttpConsumer::open(spec, &surroundings())?;
+    let mut consumer = HttpConsumer::open(spec, &context())?;
     consumer.consume(&batch(0..2)).await?;
     consumer.consume(&batch(2..3)).await?;
     consumer.flush().await?;
@@ -104,7 +104,7 @@ async fn the_token_is_sent_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("token"), "s3cret\n").unwrap();
     let (desk, url) = desk(&[]).await;
-    let around = Surroundings { base: dir.path().to_owned(), ..surroundings() };
+    let around = ConsumerContext { base: dir.path().to_owned(), ..context() };
     let mut consumer = HttpConsumer::open(&spec(&url, r#", "token": {"file": "token"}"#), &around).unwrap();
     consumer.consume(&batch(0..1)).await.unwrap();
     consumer.flush().await.unwrap();

@@ -45,7 +45,7 @@ use crate::data::Batch;
 
 /// What a consumer knows of where it runs.
 #[derive(Clone, Debug)]
-pub struct Surroundings {
+pub struct ConsumerContext {
     /// Name of the pipeline.
     pub pipeline: String,
     /// Where relative paths of the spec start.

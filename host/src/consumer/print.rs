@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::{Consumer, Error, Per, Surroundings, encode};
+use super::{Consumer, ConsumerContext, Error, Per, encode};
 use crate::{
     data::{Batch, Span},
     terminal,
@@ -66,7 +66,7 @@ pub struct PrintConsumer {
 impl PrintConsumer {
     /// Prints rows: as tables, or as NDJSON where the surroundings say so.
     #[must_use]
-    pub fn new(spec: &PrintSpec, around: &Surroundings) -> Self {
+    pub fn new(spec: &PrintSpec, around: &ConsumerContext) -> Self {
         let pipeline = around.pipeline.clone();
         Self { pipeline, spec: spec.clone(), json: around.json, kept: Vec::new(), seen: 0, number: 0 }
     }
@@ -268,7 +268,7 @@ mod tests {
     use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 
     use super::*;
-    use crate::consumer::tests::{batch, surroundings};
+    use crate::consumer::tests::{batch, context};
 
     fn rows() -> RecordBatch {
         let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 200, -3]));
@@ -334,12 +334,12 @@ and 2 columns: …
     #[tokio::test]
     async fn a_title_says_what_the_rows_are_of() {
         let spec = PrintSpec { rows: 2, per: Per::Commit, width: None };
-        let mut consumer = PrintConsumer::new(&spec, &surroundings());
+        let mut consumer = PrintConsumer::new(&spec, &context());
         consumer.consume(&batch(0..1)).await.unwrap();
         consumer.consume(&batch(1..2000)).await.unwrap();
         let text = consumer.text("commit 1 of this run", 80).unwrap();
         assert_eq!(text, "test · commit 1 of this run · 2 of 2,000 rows\nn\n─\n0\n1\n\n");
-        let mut json = PrintConsumer { json: true, ..PrintConsumer::new(&spec, &surroundings()) };
+        let mut json = PrintConsumer { json: true, ..PrintConsumer::new(&spec, &context()) };
         json.consume(&batch(0..3)).await.unwrap();
         assert_eq!(json.text("", 80).unwrap(), "{\"n\":0}\n{\"n\":1}\n");
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Consumer, Error, Surroundings,
+    Consumer, ConsumerContext, Error,
     encode::{self, failed, pieces},
     outbox::{Deliver, Outbox, QueueSpec, Room},
 };
@@ -126,7 +126,7 @@ impl PublishConsumer {
     /// If it cannot listen there.
     pub async fn open(
         spec: &PublishSpec,
-        around: &Surroundings,
+        around: &ConsumerContext,
         gone: Option<CancellationToken>,
     ) -> Result<Self, Error> {
         let options = PublisherOptions {
@@ -232,12 +232,12 @@ mod tests {
 
     use super::*;
     use crate::{
-        consumer::tests::{batch, surroundings},
+        consumer::tests::{batch, context},
         wire::{Heard, Subscriber, SubscriberOptions},
     };
 
     async fn open(spec: &PublishSpec) -> PublishConsumer {
-        PublishConsumer::open(spec, &surroundings(), Some(CancellationToken::new())).await.unwrap()
+        PublishConsumer::open(spec, &context(), Some(CancellationToken::new())).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Consumer, Error, FileConsumer, FileSpec, HttpConsumer, HttpSpec, OnRefusal, PrintConsumer, PrintSpec,
-    PublishConsumer, PublishSpec, QueueSpec, Surroundings, TcpConsumer, TcpSpec, WhenFull,
+    Consumer, ConsumerContext, Error, FileConsumer, FileSpec, HttpConsumer, HttpSpec, OnRefusal, PrintConsumer,
+    PrintSpec, PublishConsumer, PublishSpec, QueueSpec, TcpConsumer, TcpSpec, WhenFull,
 };
 
 /// Where batches go besides the repo. All of these are at least once or less; only the repo is exactly once.
@@ -48,7 +48,7 @@ impl ConsumerSpec {
     ///
     /// # Errors
     /// What it cannot be opened for: a file, a port, a secret.
-    pub async fn open(&self, around: &Surroundings) -> Result<Box<dyn Consumer>, Error> {
+    pub async fn open(&self, around: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
         Ok(match self {
             Self::Print(spec) => Box::new(PrintConsumer::new(spec, around)),
             Self::File(spec) => Box::new(FileConsumer::open(spec, around).await?),

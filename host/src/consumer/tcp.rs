@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Consumer, Error, Surroundings,
+    Consumer, ConsumerContext, Error,
     encode::{self, failed, pieces},
     outbox::{Deliver, Outbox, QueueSpec, Room},
     retry::Retry,
@@ -115,7 +115,7 @@ pub struct TcpConsumer {
 impl TcpConsumer {
     /// Begins to connect; whoever listens need not be there yet.
     #[must_use]
-    pub fn open(spec: &TcpSpec, around: &Surroundings) -> Self {
+    pub fn open(spec: &TcpSpec, around: &ConsumerContext) -> Self {
         let sender = Sender {
             address: spec.address.clone(),
             connect_timeout: spec.connect_timeout.0,
@@ -341,7 +341,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::consumer::tests::{batch, surroundings};
+    use crate::consumer::tests::{batch, context};
 
     fn spec(address: String, format: TcpFormat) -> TcpSpec {
         let queue = QueueSpec { timeout: Period(Duration::from_secs(20)), ..QueueSpec::default() };
@@ -364,7 +364,7 @@ mod tests {
             // Names once, though there are two batches.
             (TcpFormat::Csv, "n\n0\n1\n2\n"),
         ] {
-            let mut consumer = TcpConsumer::open(&spec(address.clone(), format), &surroundings());
+            let mut consumer = TcpConsumer::open(&spec(address.clone(), format), &context());
             consumer.consume(&batch(0..2)).await.unwrap();
             consumer.consume(&batch(2..3)).await.unwrap();
             let (read, finished) = tokio::join!(all(&listener), async {
@@ -382,7 +382,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         for framing in [TcpFraming::Digits, TcpFraming::U32] {
             let spec = TcpSpec { framing: Some(framing), ..spec(address.clone(), TcpFormat::Arrow) };
-            let mut consumer = TcpConsumer::open(&spec, &surroundings());
+            let mut consumer = TcpConsumer::open(&spec, &context());
             consumer.consume(&batch(0..2)).await.unwrap();
             let (read, finished) = tokio::join!(all(&listener), consumer.finish());
             finished.unwrap();
@@ -399,7 +399,7 @@ mod tests {
     async fn after_a_broken_connection_everything_since_the_commit_is_sent_again() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let mut consumer = TcpConsumer::open(&spec(address, TcpFormat::Ndjson), &surroundings());
+        let mut consumer = TcpConsumer::open(&spec(address, TcpFormat::Ndjson), &context());
         consumer.consume(&batch(0..1)).await.unwrap();
         let (mut first, _) = listener.accept().await.unwrap();
         consumer.flush().await.unwrap();
@@ -423,7 +423,7 @@ mod tests {
         // A port that was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
         let spec = TcpSpec { queue, ..spec(address, TcpFormat::Ndjson) };
-        let mut consumer = TcpConsumer::open(&spec, &surroundings());
+        let mut consumer = TcpConsumer::open(&spec, &context());
         consumer.consume(&batch(0..1)).await.unwrap();
         assert!(matches!(consumer.flush().await, Err(Error::Slow { .. })));
     }

@@ -7,9 +7,9 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use super::*;
 use crate::data::{Counts, Origins, Position, Span};
 
-/// Surroundings of a pipeline named `test`.
-pub(super) fn surroundings() -> Surroundings {
-    Surroundings { pipeline: "test".into(), base: PathBuf::new(), json: false, stop: CancellationToken::new() }
+/// ConsumerContext of a pipeline named `test`.
+pub(super) fn context() -> ConsumerContext {
+    ConsumerContext { pipeline: "test".into(), base: PathBuf::new(), json: false, stop: CancellationToken::new() }
 }
 
 fn made(name: &str, numbers: Range<i64>, column: ArrayRef) -> Batch {

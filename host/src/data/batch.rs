@@ -90,7 +90,7 @@ impl Batch {
         counts.rows += self.records.num_rows() as u64;
         counts.dead_letters += self.dead.len() as u64;
         self.late.iter().for_each(|aside| counts.come_late(&aside.handler, aside.rows));
-        self.unknown.iter().for_each(|field| counts.unknown.meet(&field.name, field.count));
+        self.unknown.iter().for_each(|field| counts.unknown.count(&field.name, field.count));
         counts
     }
 }

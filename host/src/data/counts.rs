@@ -113,7 +113,7 @@ impl UnknownKeys {
     }
 
     /// Counts a key that was met `times`.
-    pub fn meet(&mut self, name: &str, times: u64) {
+    pub fn count(&mut self, name: &str, times: u64) {
         let name = name.get(..name.floor_char_boundary(Self::LONGEST)).unwrap_or(name);
         if name != Self::OTHERS && (self.names.len() < Self::MOST || self.names.contains_key(name)) {
             add(&mut self.names, name, times)
@@ -123,7 +123,7 @@ impl UnknownKeys {
     }
 
     fn add(&mut self, more: &Self) {
-        more.names.iter().for_each(|(name, times)| self.meet(name, *times));
+        more.names.iter().for_each(|(name, times)| self.count(name, *times));
         self.others += more.others;
     }
 }
@@ -168,16 +168,16 @@ mod tests {
     fn senders_cannot_make_the_list_of_unknown_keys_long() {
         let mut keys = UnknownKeys::default();
         for number in 0..1000 {
-            keys.meet(&format!("k{number:04}"), 2);
+            keys.count(&format!("k{number:04}"), 2);
         }
-        keys.meet("k0000", 1);
+        keys.count("k0000", 1);
         assert_eq!((keys.names.len(), keys.others, keys.names["k0000"]), (100, 1800, 3));
         let mut both = UnknownKeys::default();
-        both.meet(&"ä".repeat(1000), 1);
+        both.count(&"ä".repeat(1000), 1);
         both.add(&keys);
         assert_eq!((both.names.len(), both.others), (100, 1802));
         assert!(both.names.keys().all(|name| name.len() <= 200));
-        both.meet("(others)", 3);
+        both.count("(others)", 3);
         assert_eq!((both.names.len(), both.others), (100, 1805));
     }
 }

@@ -10,7 +10,9 @@ use arrow::{
 };
 use bytes::Bytes;
 
-use super::{Error, EventTime, Handled, Late, News, RowFault, Shape, Source, TimeSettings, TimeSpec, Watermarks};
+use super::{
+    Error, EventTime, Handled, Late, RowFault, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
+};
 use crate::data::Part;
 
 /// Before all time: the watermark of a source that has said nothing.
@@ -94,14 +96,14 @@ impl Arrivals {
         self.marks.advance().unwrap_or(NEVER)
     }
 
-    pub(in crate::node) fn hear(&mut self, news: News) {
-        match news {
-            News::Opened(source) => self.marks.opened(source),
-            News::Idle(source, quiet) if self.settings.idle_after.is_some_and(|after| quiet >= after.0) => {
+    pub(in crate::node) fn on_event(&mut self, event: SourceEvent) {
+        match event {
+            SourceEvent::Opened(source) => self.marks.opened(source),
+            SourceEvent::Idle(source, quiet) if self.settings.idle_after.is_some_and(|after| quiet >= after.0) => {
                 self.marks.idle(source);
             }
-            News::Ended(source) => self.marks.ended(source),
-            News::Idle(..) | News::Cut => {}
+            SourceEvent::Ended(source) => self.marks.ended(source),
+            SourceEvent::Idle(..) | SourceEvent::Cut => {}
         }
     }
 
@@ -138,7 +140,7 @@ impl Arrivals {
 
     pub(in crate::node) fn restore(&mut self, bytes: &Bytes) -> Result<(), Error> {
         self.marks = serde_json::from_slice(bytes).map_err(|error| self.damaged(&error))?;
-        self.marks.bear(self.settings.lateness);
+        self.marks.set_lateness(self.settings.lateness);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
 
-use super::{Error, Handled, Handler, Kept, News, RowFault, Shape, Source, build::CONFIG};
+use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, SourceEvent, build::CONFIG};
 use crate::data::{Aside, Batch, Counts, DeadLetter, Messages, Origins, Part, Position, Span};
 
 /// What leaves each handler, by its id.
@@ -131,28 +131,28 @@ impl Chain {
         Ok(passing.handled())
     }
 
-    /// Tells the handlers news of the partitions; the rows they release, each passed through the handlers after it.
+    /// Tells the handlers events of the partitions; the rows they release, each passed through the handlers after it.
     ///
     /// # Errors
     /// The first error of a handler.
-    pub async fn hear(&mut self, news: News) -> Result<Vec<Batch>, Error> {
-        Ok(self.heard(news).await?.join_held())
+    pub async fn on_event(&mut self, event: SourceEvent) -> Result<Vec<Batch>, Error> {
+        Ok(self.pass_event(event).await?.join_held())
     }
 
     /// The same where this chain is within a handler.
-    pub(super) async fn hear_within(&mut self, news: News) -> Result<Handled, Error> {
-        Ok(self.heard(news).await?.handled())
+    pub(super) async fn on_event_within(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        Ok(self.pass_event(event).await?.handled())
     }
 
-    async fn heard(&mut self, news: News) -> Result<Passing, Error> {
+    async fn pass_event(&mut self, event: SourceEvent) -> Result<Passing, Error> {
         let mut held = Passing::of(Vec::new(), Source::Merged);
         let mut merged = false;
         for handler in &mut self.handlers {
             pass(handler.as_mut(), &mut held).await?;
             // Behind a handler that merges there are no partitions any more.
-            if !merged || news == News::Cut {
-                let heard = handler.hear(news).await?;
-                add(handler.as_ref(), &mut held, heard);
+            if !merged || event == SourceEvent::Cut {
+                let handled = handler.on_event(event).await?;
+                add(handler.as_ref(), &mut held, handled);
             }
             merged |= handler.merges();
         }

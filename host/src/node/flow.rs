@@ -21,7 +21,7 @@ pub enum Source {
 
 /// What is told to handlers besides rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum SourceEvent {
     /// Rows of this source will come. Told before the first of them, so that nobody runs ahead of a source that is slow.
     Opened(Source),
     /// The source has had nothing for this long by the wall clock, while we were waiting for it.

@@ -45,7 +45,7 @@ pub use self::{
     build::{Builder, States},
     chain::Chain,
     error::Error,
-    flow::{News, Shape, Source, Unit},
+    flow::{Shape, Source, SourceEvent, Unit},
     plugin::{PluginHandler, PluginSpec},
     spec::NodeSpec,
     state::LimitsSpec,
@@ -133,12 +133,12 @@ pub trait Handler: Send {
         false
     }
 
-    /// Takes news of its sources; it may release rows.
+    /// Takes events of its sources; it may release rows.
     ///
     /// # Errors
     /// As for [`Handler::handle`].
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
-        let _ = news;
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        let _ = event;
         Ok(Handled::default())
     }
 

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, EventTime, Handled, Late, News, RowFault, Shape, Source, TimeSettings, TimeSpec, Watermarks,
+    Error, EventTime, Handled, Late, RowFault, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
     state::{Held, TIME, bare, column, kernel},
 };
 use crate::data::{Part, Period};
@@ -153,15 +153,15 @@ impl Order {
         Ok((handled, ready))
     }
 
-    /// Takes news of sources; the rows that can go on because of it.
-    pub(super) fn hear(&mut self, news: News) -> Result<Vec<Ready>, Error> {
+    /// Takes events of sources; the rows that can go on because of it.
+    pub(super) fn on_event(&mut self, event: SourceEvent) -> Result<Vec<Ready>, Error> {
         let idle_after = self.idle_after();
         let Some(marks) = &mut self.marks else { return Ok(Vec::new()) };
-        match news {
-            News::Opened(source) => marks.opened(source),
-            News::Idle(source, since) if idle_after.is_some_and(|after| since >= after) => marks.idle(source),
-            News::Ended(source) => marks.ended(source),
-            News::Idle(..) | News::Cut => return Ok(Vec::new()),
+        match event {
+            SourceEvent::Opened(source) => marks.opened(source),
+            SourceEvent::Idle(source, since) if idle_after.is_some_and(|after| since >= after) => marks.idle(source),
+            SourceEvent::Ended(source) => marks.ended(source),
+            SourceEvent::Idle(..) | SourceEvent::Cut => return Ok(Vec::new()),
         }
         self.reached = marks.advance();
         self.due()
@@ -294,8 +294,8 @@ mod tests {
         let spec = serde_json::json!({"column": "t", "unit": "ns", "lateness": "0.000003ms", "late": late});
         let mut order = Order::new("o", Some(&serde_json::from_value(spec).unwrap()));
         order.shape(&Shape { schema: Some(batch(&[]).schema()), ..Shape::default() }).unwrap();
-        order.hear(News::Opened(A)).unwrap();
-        order.hear(News::Opened(B)).unwrap();
+        order.on_event(SourceEvent::Opened(A)).unwrap();
+        order.on_event(SourceEvent::Opened(B)).unwrap();
         order
     }
 
@@ -322,7 +322,7 @@ mod tests {
         });
         let mut again = self::order("side");
         again.restore(&mut parts.by_ref().collect()).unwrap();
-        assert_eq!(times(&again.hear(News::Ended(B)).unwrap()), [0; 0]);
+        assert_eq!(times(&again.on_event(SourceEvent::Ended(B)).unwrap()), [0; 0]);
         assert_eq!(give(&mut again, A, &[14]), [8, 9]);
         assert_eq!(times(&again.rest().unwrap()), [14]);
     }

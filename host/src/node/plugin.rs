@@ -109,7 +109,7 @@ impl PluginHandler {
     }
 
     /// Whether an instance of its own comes through with `batch`; nothing is kept of it.
-    async fn bears(&mut self, batch: &RecordBatch) -> Result<(), plugin::Error> {
+    async fn survives(&mut self, batch: &RecordBatch) -> Result<(), plugin::Error> {
         self.open_instance().await?.process("", batch).await.map(drop)
     }
 
@@ -189,7 +189,7 @@ impl PluginHandler {
                     };
                     (part, answer)
                 }
-                Step::Probe(row) => (row..row + 1, self.bears(&batch.slice(row, 1)).await),
+                Step::Probe(row) => (row..row + 1, self.survives(&batch.slice(row, 1)).await),
             };
             match answer {
                 Ok(()) => search.passed(&mut self.health),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::{
-    Error, EventTime, Handled, Handler, LimitsSpec, News, RowFault, Shape, Source, TimeSpec, Unit,
+    Error, EventTime, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
     halving::without,
     order::{Order, Ready},
     state::{Limits, kernel},
@@ -190,8 +190,8 @@ impl<S: Steps> Handler for Sequence<S> {
         true
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
-        let ready = self.order.hear(news)?;
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        let ready = self.order.on_event(event)?;
         let out = self.step(ready, self.order.reached())?;
         Ok(Handled { filtered: self.steps.left_out(), ..Handled::fresh(out) })
     }

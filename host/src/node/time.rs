@@ -243,7 +243,7 @@ impl Watermarks {
     }
 
     /// From now on rows may be out of order by `lateness`.
-    pub fn bear(&mut self, lateness: Period) {
+    pub fn set_lateness(&mut self, lateness: Period) {
         self.lateness = Self::new(lateness).lateness;
     }
 

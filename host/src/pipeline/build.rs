@@ -15,10 +15,10 @@ use super::{
     Error, Links,
     decide::{Thresholds, Until},
     link::Place,
-    run::Conditions,
+    run::RunConfig,
 };
 use crate::{
-    consumer::{self, Consumer, PublishConsumer, Surroundings, Target},
+    consumer::{self, Consumer, ConsumerContext, PublishConsumer, Target},
     data::Marker,
     node::{self, Builder, Chain, NodeSpec, Shape, States},
     plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants},
@@ -148,7 +148,7 @@ impl Parts {
     }
 
     /// What reads the source.
-    pub(super) fn producer(&self, store: &Store, conditions: &Conditions) -> Result<Box<dyn Producer>, Error> {
+    pub(super) fn producer(&self, store: &Store, config: &RunConfig) -> Result<Box<dyn Producer>, Error> {
         Ok(match &self.source {
             Source::Stream(spec) => {
                 let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
@@ -163,7 +163,7 @@ impl Parts {
             Source::Repo(spec) => {
                 let upstream = self.place.upstream_over();
                 let runs: Runs = Arc::new(move || upstream.as_ref().is_some_and(|over| !over.is_cancelled()));
-                let ends = conditions.until == Until::Ended;
+                let ends = config.until == Until::Ended;
                 Box::new(RepoProducer::new(spec.clone(), store.clone(), runs, ends))
             }
         })
@@ -287,7 +287,7 @@ impl Parts {
         json: bool,
         stop: &CancellationToken,
     ) -> Result<Vec<Box<dyn Consumer>>, consumer::Error> {
-        let around = Surroundings { pipeline: self.name.clone(), base: self.base.clone(), json, stop: stop.clone() };
+        let around = ConsumerContext { pipeline: self.name.clone(), base: self.base.clone(), json, stop: stop.clone() };
         let mut consumers = Vec::new();
         for spec in &self.spec.consumers {
             consumers.push(spec.open(&around).await?);

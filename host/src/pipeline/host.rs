@@ -16,8 +16,8 @@ use super::{
     Error, Update,
     build::Parts,
     decide::Until,
-    link::Fate,
-    run::{Conditions, Order, run},
+    link::Lifecycle,
+    run::{Order, RunConfig, run},
     totals::Totals,
 };
 use crate::{
@@ -67,8 +67,8 @@ impl Host {
             let (order, orders) = mpsc::unbounded_channel();
             host.orders.insert(parts.name.clone(), order);
             let RunOptions { until, json, memory_high } = *options;
-            let conditions = Conditions { until, json, memory_high, stop: stop.clone() };
-            host.tasks.spawn(fated(parts, store.clone(), conditions, orders, updates.clone()));
+            let config = RunConfig { until, json, memory_high, stop: stop.clone() };
+            host.tasks.spawn(guard(parts, store.clone(), config, orders, updates.clone()));
         }
         (host, told)
     }
@@ -108,23 +108,23 @@ impl Host {
 }
 
 /// Runs one pipeline, and lets those that it is linked with know when it is over, also if that is by a panic.
-async fn fated(
+async fn guard(
     parts: Parts,
     store: Store,
-    conditions: Conditions,
+    config: RunConfig,
     orders: mpsc::UnboundedReceiver<Order>,
     updates: mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
-    let mut fated = Fated(parts.place.fate().clone(), true);
-    let over = Box::pin(supervise(parts, store, conditions, orders, updates)).await;
-    fated.1 = over.is_err();
+    let mut guard = LifecycleGuard(parts.place.lifecycle().clone(), true);
+    let over = Box::pin(supervise(parts, store, config, orders, updates)).await;
+    guard.1 = over.is_err();
     over
 }
 
-/// The fate of a pipeline, and whether it is to have failed.
-struct Fated(Fate, bool);
+/// The lifecycle of a pipeline, and whether it is to have failed.
+struct LifecycleGuard(Lifecycle, bool);
 
-impl Drop for Fated {
+impl Drop for LifecycleGuard {
     fn drop(&mut self) {
         self.0.end(self.1);
     }
@@ -134,7 +134,7 @@ impl Drop for Fated {
 async fn supervise(
     parts: Parts,
     store: Store,
-    conditions: Conditions,
+    config: RunConfig,
     mut orders: mpsc::UnboundedReceiver<Order>,
     updates: mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
@@ -142,9 +142,9 @@ async fn supervise(
     let mut tries = 0;
     let mut totals = Totals::default();
     loop {
-        let error = match Box::pin(run(&parts, &store, &conditions, &mut orders, &mut totals, &updates)).await {
+        let error = match Box::pin(run(&parts, &store, &config, &mut orders, &mut totals, &updates)).await {
             Ok(()) => {
-                let waited = conditions.until != Until::Stopped || parts.place.subscribes();
+                let waited = config.until != Until::Stopped || parts.place.subscribes();
                 if let Some(upstream) = parts.place.failed_upstream().filter(|_| waited) {
                     let (pipeline, upstream) = (parts.name.clone(), upstream.to_owned());
                     let error = Error::Upstream { pipeline: pipeline.clone(), upstream };
@@ -162,7 +162,7 @@ async fn supervise(
         tries += 1;
         let text = chain(&error);
         let passing = matches!(error.kind(), Kind::Unavailable | Kind::Conflict);
-        let patient = conditions.until == Until::Stopped || tries < TRIES;
+        let patient = config.until == Until::Stopped || tries < TRIES;
         let (pipeline, code) = (parts.name.clone(), error.code().to_owned());
         if !passing || !patient {
             drop(updates.send(Update::Failed { pipeline, error: text, code }));

@@ -27,7 +27,7 @@ use crate::{
 
 /// What a lane tells the place where lanes meet.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum LaneEvent {
     /// Batches of one run; they are taken together.
     Batches { batches: Vec<Batch>, about: About, room: OwnedSemaphorePermit },
     /// Nothing for now.
@@ -70,7 +70,7 @@ const ROOM: usize = 48 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) pipeline: String,
-    pub(super) told: mpsc::UnboundedSender<(PartitionId, Told)>,
+    pub(super) events: mpsc::UnboundedSender<(PartitionId, LaneEvent)>,
     pub(super) room: Arc<Semaphore>,
     pub(super) meter: Arc<Meter>,
     /// Most messages of one fetch: a commit can be cut only between two.
@@ -82,14 +82,14 @@ impl Shared {
     /// What lanes of `pipeline` share, which has fetched `messages` before and makes a commit of about `rows`.
     pub(super) fn new(
         pipeline: &str,
-        told: mpsc::UnboundedSender<(PartitionId, Told)>,
+        events: mpsc::UnboundedSender<(PartitionId, LaneEvent)>,
         messages: u64,
         rows: u64,
         stop: &CancellationToken,
     ) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
-            told,
+            events,
             room: Arc::new(Semaphore::new(ROOM)),
             meter: Arc::new(Meter { messages: AtomicU64::new(messages), bytes: AtomicU64::new(0) }),
             most: u32::try_from(rows).unwrap_or(u32::MAX).max(1),
@@ -149,8 +149,8 @@ impl Fetching {
         // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
         if let Some(Err(error)) = stop.run_until_cancelled(self.fetch_all()).await {
             let pipeline = self.shared.pipeline.clone();
-            let failed = Told::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }));
-            drop(self.shared.told.send((self.partition, failed)));
+            let failed = LaneEvent::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }));
+            drop(self.shared.events.send((self.partition, failed)));
         }
     }
 
@@ -176,14 +176,14 @@ impl Fetching {
                 return Ok(());
             }
             let now_idle = (progress == Progress::Idle).then_some(expects);
-            let news = match progress {
+            let event = match progress {
                 Progress::Ended => Some(Raw::Ended),
                 Progress::Idle if idle != now_idle || moved => Some(Raw::Idle(expects)),
                 Progress::More | Progress::Idle => None,
             };
             idle = now_idle;
-            if let Some(news) = news
-                && self.raw.send(news).await.is_err()
+            if let Some(event) = event
+                && self.raw.send(event).await.is_err()
             {
                 return Ok(());
             }
@@ -242,21 +242,21 @@ impl Decoding {
                     None => return,
                 },
             };
-            let told = match raw {
-                Ok(Raw::Idle(expects)) => Ok((Told::Idle { expects }, None)),
-                Ok(Raw::Ended) => Ok((Told::Ended, None)),
+            let event = match raw {
+                Ok(Raw::Idle(expects)) => Ok((LaneEvent::Idle { expects }, None)),
+                Ok(Raw::Ended) => Ok((LaneEvent::Ended, None)),
                 Ok(Raw::Run(fetched, room)) => match self.take((fetched, room), &mut waiting).await {
                     Ok(None) => continue,
-                    Ok(Some((told, steady))) => Ok((told, Some(steady))),
+                    Ok(Some((event, steady))) => Ok((event, Some(steady))),
                     Err(error) => Err(error),
                 },
                 Err(error) => Err(error),
             };
             // The columns stay as they are until it is told: what is told later has no fewer.
-            let (told, _steady) = told.unwrap_or_else(|error| (Told::Failed(Box::new(error)), None));
-            let over = matches!(told, Told::Failed(_));
+            let (event, _steady) = event.unwrap_or_else(|error| (LaneEvent::Failed(Box::new(error)), None));
+            let over = matches!(event, LaneEvent::Failed(_));
             // Nobody hears it where the pipeline is over.
-            if self.shared.told.send((self.partition, told)).is_err() || over {
+            if self.shared.events.send((self.partition, event)).is_err() || over {
                 return;
             }
         }
@@ -281,7 +281,7 @@ impl Decoding {
         &mut self,
         (mut fetched, room): Run,
         waiting: &mut VecDeque<Raw>,
-    ) -> Result<Option<(Told, Steady)>, Error> {
+    ) -> Result<Option<(LaneEvent, Steady)>, Error> {
         let steady = self.decoder.steady().await;
         let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
         let span = fetched.span.clone();
@@ -312,7 +312,7 @@ impl Decoding {
             next,
             source: Box::new(error),
         })?;
-        Ok(Some((Told::Batches { batches, about, room }, steady)))
+        Ok(Some((LaneEvent::Batches { batches, about, room }, steady)))
     }
 
     /// Adds columns for the fields of `first` that have none, `added`, and of the messages that follow it soon: these are typed

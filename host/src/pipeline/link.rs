@@ -26,7 +26,7 @@ const LONGEST: usize = 100;
 #[derive(Debug, Default)]
 pub struct Links {
     links: Vec<Link>,
-    fates: BTreeMap<String, Fate>,
+    lifecycles: BTreeMap<String, Lifecycle>,
     /// Who waits for whom, by name.
     waits: BTreeMap<String, String>,
 }
@@ -39,25 +39,25 @@ pub(super) struct Link {
     data: PathBuf,
     sync: PathBuf,
     /// Of the publishing pipeline, and of the subscribing one.
-    upstream: Fate,
-    downstream: Fate,
+    upstream: Lifecycle,
+    downstream: Lifecycle,
     _private: Arc<TempDir>,
 }
 
 /// What has become of a pipeline.
 #[derive(Clone, Debug)]
-pub(super) struct Fate {
+pub(super) struct Lifecycle {
     over: CancellationToken,
     failed: watch::Sender<bool>,
 }
 
-impl Default for Fate {
+impl Default for Lifecycle {
     fn default() -> Self {
         Self { over: CancellationToken::new(), failed: watch::Sender::new(false) }
     }
 }
 
-impl Fate {
+impl Lifecycle {
     /// It will not come again in this run.
     pub(super) fn end(&self, failed: bool) {
         self.failed.send_replace(failed);
@@ -70,9 +70,9 @@ impl Fate {
 pub(super) struct Place {
     upstream: Option<Link>,
     /// The pipeline that it waits for, through a link or by reading its repo, and what becomes of that.
-    waits_for: Option<(String, Fate)>,
+    waits_for: Option<(String, Lifecycle)>,
     downstream: Vec<Link>,
-    fate: Fate,
+    lifecycle: Lifecycle,
 }
 
 impl Place {
@@ -90,19 +90,19 @@ impl Place {
         })
     }
 
-    /// Its own fate, which the others see.
-    pub(super) fn fate(&self) -> &Fate {
-        &self.fate
+    /// Its own lifecycle, which the others see.
+    pub(super) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
     }
 
     /// The pipeline that it waits for, if that has failed.
     pub(super) fn failed_upstream(&self) -> Option<&str> {
-        self.waits_for.as_ref().filter(|(_, fate)| *fate.failed.borrow()).map(|(name, _)| name.as_str())
+        self.waits_for.as_ref().filter(|(_, lifecycle)| *lifecycle.failed.borrow()).map(|(name, _)| name.as_str())
     }
 
     /// Cancelled when the pipeline that it waits for is over; `None` if none of this run is.
     pub(super) fn upstream_over(&self) -> Option<CancellationToken> {
-        self.waits_for.as_ref().map(|(_, fate)| fate.over.clone())
+        self.waits_for.as_ref().map(|(_, lifecycle)| lifecycle.over.clone())
     }
 
     /// Whether it subscribes to another pipeline, so that nothing can come when that is over.
@@ -163,33 +163,34 @@ impl Links {
     }
 
     fn connect(names: &BTreeSet<&str>, sources: &[(&Loaded, Source)]) -> Result<Self, Error> {
-        let fates: BTreeMap<String, Fate> = names.iter().map(|name| ((*name).to_owned(), Fate::default())).collect();
+        let lifecycles: BTreeMap<String, Lifecycle> =
+            names.iter().map(|name| ((*name).to_owned(), Lifecycle::default())).collect();
         let linked = |(loaded, source): &(&Loaded, Source)| match source {
             Source::Subscribe(spec) => Some((spec.pipeline.clone()?, name(loaded).to_owned())),
             _ => None,
         };
         let pairs: Vec<(String, String)> = sources.iter().filter_map(linked).collect();
         if pairs.is_empty() {
-            return Ok(Self { fates, ..Self::default() });
+            return Ok(Self { lifecycles, ..Self::default() });
         }
         let private = Arc::new(private().map_err(|source| Error::Sockets { source })?);
         let mut links = Vec::with_capacity(pairs.len());
         for (index, (from, to)) in pairs.into_iter().enumerate() {
             let (data, sync) = sockets(private.path(), &from, &to, index);
-            let fate = |name: &str| fates.get(name).cloned().unwrap_or_default();
-            let (upstream, downstream) = (fate(&from), fate(&to));
+            let lifecycle = |name: &str| lifecycles.get(name).cloned().unwrap_or_default();
+            let (upstream, downstream) = (lifecycle(&from), lifecycle(&to));
             links.push(Link { from, to, data, sync, upstream, downstream, _private: Arc::clone(&private) });
         }
-        Ok(Self { links, fates, ..Self::default() })
+        Ok(Self { links, lifecycles, ..Self::default() })
     }
 
     /// Where the pipeline of this name stands.
     pub(super) fn place(&self, name: &str) -> Place {
         Place {
             upstream: self.links.iter().find(|link| link.to == name).cloned(),
-            waits_for: self.waits.get(name).and_then(|from| Some((from.clone(), self.fates.get(from)?.clone()))),
+            waits_for: self.waits.get(name).and_then(|from| Some((from.clone(), self.lifecycles.get(from)?.clone()))),
             downstream: self.links.iter().filter(|link| link.from == name).cloned().collect(),
-            fate: self.fates.get(name).cloned().unwrap_or_default(),
+            lifecycle: self.lifecycles.get(name).cloned().unwrap_or_default(),
         }
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Error, overdue::unless_overdue};
 use crate::{
     data::{Batch, Part, Span},
-    node::{self, Chain, News},
+    node::{self, Chain, SourceEvent},
 };
 
 /// The first handler with state and all after it.
@@ -38,9 +38,9 @@ impl Meeting {
         handled.map_err(|source| Error::Node { pipeline, partition, start, next, source: Box::new(source) })
     }
 
-    /// Tells them news; what they release.
-    pub(super) async fn hear(&mut self, news: News) -> Result<Vec<Batch>, Error> {
-        let heard = unless_overdue(&self.pipeline, "a handler", &self.stop, self.chain.hear(news)).await?;
+    /// Tells them events; what they release.
+    pub(super) async fn on_event(&mut self, event: SourceEvent) -> Result<Vec<Batch>, Error> {
+        let heard = unless_overdue(&self.pipeline, "a handler", &self.stop, self.chain.on_event(event)).await?;
         heard.map_err(|source| self.failed("brought on", source))
     }
 

@@ -15,7 +15,7 @@ use super::{
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Took, Until},
     host::chain,
-    lane::{About, Lane, Shared, Told},
+    lane::{About, Lane, LaneEvent, Shared},
     meeting::Meeting,
     offsets::Offsets,
     overdue::unless_overdue,
@@ -28,8 +28,8 @@ use crate::{
     consumer::{Consumer, RepoConsumer},
     data::{Batch, Counts, PartitionId, Position, Provenance},
     error::Coded as _,
-    node::{News, Shape, Source},
-    producer::{DecoderFactory, Durable, Found, Manner, Producer, SchemaPin},
+    node::{Shape, Source, SourceEvent},
+    producer::{DecoderFactory, Durable, Found, Producer, ProducerTraits, SchemaPin},
     repo::{BranchWriter, Differences, Store},
     spec::OnError,
 };
@@ -45,7 +45,7 @@ pub(super) enum Order {
 
 /// How a pipeline is run.
 #[derive(Clone, Debug)]
-pub(super) struct Conditions {
+pub(super) struct RunConfig {
     pub(super) until: Until,
     pub(super) json: bool,
     /// Resident bytes above which a commit is cut early.
@@ -57,11 +57,11 @@ pub(super) struct Conditions {
 /// A running pipeline.
 struct Run<'a> {
     parts: Parts,
-    conditions: Conditions,
+    config: RunConfig,
     updates: mpsc::UnboundedSender<Update>,
     state: State,
     producer: Box<dyn Producer>,
-    manner: Manner,
+    traits: ProducerTraits,
     /// The source was told to take no more.
     drained: bool,
     listening: bool,
@@ -71,7 +71,7 @@ struct Run<'a> {
     lanes: BTreeMap<PartitionId, Lane>,
     /// How often columns were added before what was taken last, and the first rows that have more.
     edition: u64,
-    wider: Option<(PartitionId, Told)>,
+    wider: Option<(PartitionId, LaneEvent)>,
     /// Whether columns were added since it was said what readers of the table will not see.
     unsaid: bool,
     meeting: Meeting,
@@ -97,14 +97,14 @@ struct Run<'a> {
 pub(super) async fn run(
     parts: &Parts,
     store: &Store,
-    conditions: &Conditions,
+    config: &RunConfig,
     orders: &mut mpsc::UnboundedReceiver<Order>,
     totals: &mut Totals,
     updates: &mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
-    let start = Box::pin(Run::start(parts, store, conditions, totals, updates));
-    let (mut run, told) = unless_overdue(&parts.name, "its start", &conditions.stop, start).await??;
-    let over = Box::pin(run.until_stopped(told, orders)).await;
+    let start = Box::pin(Run::start(parts, store, config, totals, updates));
+    let (mut run, events) = unless_overdue(&parts.name, "its start", &config.stop, start).await??;
+    let over = Box::pin(run.until_stopped(events, orders)).await;
     // What is still queued will not be taken; only then can those who wait be told.
     run.shared.stop.cancel();
     run.producer.close().await;
@@ -114,16 +114,16 @@ pub(super) async fn run(
     Ok(())
 }
 
-type ToldBy = mpsc::UnboundedReceiver<(PartitionId, Told)>;
+type LaneEvents = mpsc::UnboundedReceiver<(PartitionId, LaneEvent)>;
 
 impl<'a> Run<'a> {
     async fn start(
         parts: &Parts,
         store: &Store,
-        conditions: &Conditions,
+        config: &RunConfig,
         totals: &'a mut Totals,
         updates: &mpsc::UnboundedSender<Update>,
-    ) -> Result<(Self, ToldBy), Error> {
+    ) -> Result<(Self, LaneEvents), Error> {
         let Recovered { repo, writer, marker, head, took_over, mut states, pin } =
             recover::recover(parts, store).await?;
         let reason = writer.head().map(|head| head.reason.clone());
@@ -131,33 +131,33 @@ impl<'a> Run<'a> {
         let shape = parts.shape(&pin, &mut meeting).await?;
         let differences = parts.differences(&shape)?;
         warn_of(&parts.name, &differences);
-        let meeting = Meeting::new(&parts.name, meeting, &conditions.stop);
-        let consumers = parts.consumers(conditions.json, &conditions.stop).await;
+        let meeting = Meeting::new(&parts.name, meeting, &config.stop);
+        let consumers = parts.consumers(config.json, &config.stop).await;
         let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
-        let (told, meet) = mpsc::unbounded_channel();
+        let (sender, events) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let producer = parts.producer(store, conditions)?;
-        let manner = producer.manner();
-        let until = match conditions.until {
-            Until::Stopped if manner.finite => Until::Ended,
+        let producer = parts.producer(store, config)?;
+        let traits = producer.traits();
+        let until = match config.until {
+            Until::Stopped if traits.finite => Until::Ended,
             until => until,
         };
         let partitions = marker.partitions.len();
         drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
         let run = Self {
             publishing: Publishing::start(parts, &repo, &differences),
-            state: State::new(parts.thresholds(), until, manner.drains, meeting.idle_after()).after(reason.as_deref()),
+            state: State::new(parts.thresholds(), until, traits.drains, meeting.idle_after()).after(reason.as_deref()),
             producer,
-            manner,
+            traits,
             drained: false,
             listening: false,
             decoders: parts.decoders(pin.clone()),
             repo: RepoConsumer::new(repo, parts.target()),
             parts: parts.clone(),
-            conditions: conditions.clone(),
+            config: config.clone(),
             updates: updates.clone(),
             pin,
-            shared: Shared::new(&parts.name, told, totals.counts.messages, parts.thresholds().rows, &stop),
+            shared: Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop),
             lanes: BTreeMap::new(),
             edition: 0,
             wider: None,
@@ -175,26 +175,26 @@ impl<'a> Run<'a> {
             shown: None,
             _stop_lanes: stop.drop_guard(),
         };
-        Ok((run, meet))
+        Ok((run, events))
     }
 
     async fn until_stopped(
         &mut self,
-        mut told: ToldBy,
+        mut events: LaneEvents,
         orders: &mut mpsc::UnboundedReceiver<Order>,
     ) -> Result<(), Error> {
-        let mut discover = interval(self.manner.discover_every);
+        let mut discover = interval(self.traits.discover_every);
         discover.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut show = interval(Duration::from_millis(250));
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Some((partition, told)) = self.wider.take_if(|_| !self.state.parting()) {
-                if self.hear(partition, told).await? { return Ok(()) } else { continue }
+            if let Some((partition, event)) = self.wider.take_if(|_| !self.state.parting()) {
+                if self.on_lane_event(partition, event).await? { return Ok(()) } else { continue }
             }
             let due = self.state.due_at();
             let takes = !self.state.full() && self.wider.is_none();
             let stop = tokio::select! {
-                Some((partition, told)) = told.recv(), if takes => self.hear(partition, told).await?,
+                Some((partition, event)) = events.recv(), if takes => self.on_lane_event(partition, event).await?,
                 done = finished(&mut self.committing) => { self.committed(done?).await? }
                 Some(order) = orders.recv() => self.obey(order).await?,
                 _ = discover.tick() => self.discover().await?,
@@ -216,13 +216,13 @@ impl<'a> Run<'a> {
                 Action::Release => released = Some(self.finish().await?),
                 Action::Quiet(partition, after) => {
                     // What it releases counts for the next commit, and cannot be the reason for one.
-                    self.tell(News::Idle(Source::Partition(partition), after)).await?;
+                    self.deliver(SourceEvent::Idle(Source::Partition(partition), after)).await?;
                 }
                 Action::Cut(reason) => self.cut(reason).await?,
                 Action::Drain => {
                     self.parts.draining.store(true, Ordering::Relaxed);
                     self.drained = true;
-                    if self.manner.drains { self.producer.drain() } else { self.shared.stop.cancel() }
+                    if self.traits.drains { self.producer.drain() } else { self.shared.stop.cancel() }
                 }
                 Action::Abandon => {
                     let pipeline = &self.parts.name;
@@ -256,17 +256,14 @@ impl<'a> Run<'a> {
     async fn discover(&mut self) -> Result<bool, Error> {
         let initial = Parts::initial(self.offsets.marker());
         let looking = self.producer.partitions(self.offsets.marker(), initial);
-        let found = if self.manner.drains {
-            Some(looking.await)
-        } else {
-            self.conditions.stop.run_until_cancelled(looking).await
-        };
+        let found =
+            if self.traits.drains { Some(looking.await) } else { self.config.stop.run_until_cancelled(looking).await };
         // What is not found by now is for the next run.
         let Some(found) = found else { return Ok(false) };
         let pipeline = || self.parts.name.clone();
         let found = match found {
             // Whatever it is, no partition is needed any more: what was taken is committed all the same.
-            Err(error) if self.conditions.stop.is_cancelled() => {
+            Err(error) if self.config.stop.is_cancelled() => {
                 tracing::warn!(
                     pipeline = self.parts.name,
                     error = chain(&error),
@@ -298,8 +295,8 @@ impl<'a> Run<'a> {
         }
         let fetcher = self.producer.fetcher(found);
         let chain = self.parts.lane_chain();
-        let chain = unless_overdue(&self.parts.name, "opening a handler", &self.conditions.stop, chain).await??;
-        self.tell(News::Opened(Source::Partition(partition))).await?;
+        let chain = unless_overdue(&self.parts.name, "opening a handler", &self.config.stop, chain).await??;
+        self.deliver(SourceEvent::Opened(Source::Partition(partition))).await?;
         self.lanes.insert(partition, Lane::start(partition, fetcher, self.decoders.decoder(), chain, &self.shared));
         self.step(Event::Opened(partition)).await?;
         if starts_late {
@@ -308,13 +305,13 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn hear(&mut self, partition: PartitionId, told: Told) -> Result<bool, Error> {
-        match told {
-            Told::Failed(error) => Err(*error),
-            Told::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
-            Told::Ended if self.manner.drains && self.drained => self.step(Event::Drained(partition)).await,
-            Told::Ended => {
-                let (rows, bytes) = self.tell(News::Ended(Source::Partition(partition))).await?;
+    async fn on_lane_event(&mut self, partition: PartitionId, event: LaneEvent) -> Result<bool, Error> {
+        match event {
+            LaneEvent::Failed(error) => Err(*error),
+            LaneEvent::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
+            LaneEvent::Ended if self.traits.drains && self.drained => self.step(Event::Drained(partition)).await,
+            LaneEvent::Ended => {
+                let (rows, bytes) = self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();
                 if !known.as_ref().is_some_and(|known| known.ended) {
                     let position = known.map(|known| known.position).unwrap_or_default();
@@ -325,12 +322,12 @@ impl<'a> Run<'a> {
                 }
                 self.step(Event::Ended(partition)).await
             }
-            Told::Batches { about: About { edition, .. }, .. } if edition > self.edition => {
+            LaneEvent::Batches { about: About { edition, .. }, .. } if edition > self.edition => {
                 (self.edition, self.unsaid) = (edition, true);
-                self.wider = Some((partition, told));
+                self.wider = Some((partition, event));
                 self.step(Event::Widened(partition)).await
             }
-            Told::Batches { batches, about, room } => {
+            LaneEvent::Batches { batches, about, room } => {
                 let (mut rows, mut bytes, moved) = (0, 0, about.moved);
                 for batch in batches {
                     if moved {
@@ -353,9 +350,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Tells the handlers news; rows and Arrow bytes of what they release.
-    async fn tell(&mut self, news: News) -> Result<(u64, u64), Error> {
-        let released = self.meeting.hear(news).await?;
+    /// Passes `event` to the handlers; rows and Arrow bytes of what they release.
+    async fn deliver(&mut self, event: SourceEvent) -> Result<(u64, u64), Error> {
+        let released = self.meeting.on_event(event).await?;
         let (mut rows, mut bytes) = (0, 0);
         for batch in released {
             let (more_rows, more_bytes) = self.take(batch).await?;
@@ -367,7 +364,7 @@ impl<'a> Run<'a> {
     /// Hands a batch to the consumers; rows and Arrow bytes of it.
     async fn take(&mut self, mut batch: Batch) -> Result<(u64, u64), Error> {
         self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
-        self.judge(&mut batch)?;
+        self.apply_error_policy(&mut batch)?;
         self.count(&batch);
         if self.unsaid && batch.records.num_rows() > 0 {
             self.unsaid = false;
@@ -382,7 +379,7 @@ impl<'a> Run<'a> {
     }
 
     /// What the spec says about messages that could not be processed.
-    fn judge(&mut self, batch: &mut Batch) -> Result<(), Error> {
+    fn apply_error_policy(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let errors = self.parts.errors();
         let policy = |stage: &str| if stage == "decode" { errors.decode } else { errors.node };
         if let Some(letter) = batch.dead.iter().find(|letter| policy(&letter.stage) == OnError::Fail) {
@@ -447,7 +444,7 @@ impl<'a> Run<'a> {
 
     /// Everything taken so far becomes a commit; writing it goes on beside the rows to come.
     async fn cut(&mut self, reason: Reason) -> Result<(), Error> {
-        self.tell(News::Cut).await?;
+        self.deliver(SourceEvent::Cut).await?;
         for consumer in &mut self.consumers {
             consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
@@ -509,7 +506,7 @@ impl<'a> Run<'a> {
                 self.shown = Some(now);
             }
         }
-        match (self.conditions.memory_high, super::memory::resident()) {
+        match (self.config.memory_high, super::memory::resident()) {
             (Some(high), Some(now)) if now > high => self.step(Event::MemoryHigh).await,
             _ => Ok(false),
         }

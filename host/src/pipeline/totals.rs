@@ -148,9 +148,9 @@ mod tests {
     fn each_unknown_key_is_warned_of_once() {
         let mut totals = Totals::default();
         let mut keys = UnknownKeys::default();
-        keys.meet("colour", 3);
+        keys.count("colour", 3);
         assert_eq!(totals.new_keys(&keys), ["colour"]);
-        keys.meet("size", 1);
+        keys.count("size", 1);
         assert_eq!(totals.new_keys(&keys), ["size"]);
         assert!(totals.new_keys(&keys).is_empty());
     }

@@ -101,7 +101,7 @@ impl Decoding {
     ///
     /// # Errors
     /// As for [`Decoding::decode`].
-    pub async fn bears(&mut self, messages: &Messages) -> Result<(), Error> {
+    pub async fn survives(&mut self, messages: &Messages) -> Result<(), Error> {
         let mut other = Self::open(self.task.clone(), &self.name, &self.topic, self.settled.clone()).await?;
         other.decode(messages).await.map(drop)
     }

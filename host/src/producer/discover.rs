@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{ConsumerType, Error, Fetcher, Found, Manner, Producer, Start, StreamSpec, fetch::StreamFetcher};
+use super::{ConsumerType, Error, Fetcher, Found, Producer, ProducerTraits, Start, StreamSpec, fetch::StreamFetcher};
 use crate::{
     clock,
     data::{Marker, PartitionId, Position},
@@ -30,7 +30,7 @@ impl StreamProducer {
         Self { spec, task, provider: None, seen: BTreeMap::new() }
     }
 
-    async fn tell(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
+    async fn discover_now(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
         if self.spec.consumer_type == ConsumerType::Highlevel {
             return Ok(self.whole_stream(marker));
         }
@@ -126,13 +126,13 @@ impl StreamProducer {
 
 #[async_trait]
 impl Producer for StreamProducer {
-    fn manner(&self) -> Manner {
+    fn traits(&self) -> ProducerTraits {
         let discover_every = self.spec.discover_every.0.max(Duration::from_millis(10));
-        Manner { discover_every, drains: false, finite: false }
+        ProducerTraits { discover_every, drains: false, finite: false }
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
-        self.tell(marker, initial).await
+        self.discover_now(marker, initial).await
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {

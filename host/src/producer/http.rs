@@ -15,8 +15,8 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, DecoderSpec, Durable, Error, Fetcher, Found, FramingSpec, Guarantee, Manner, MetadataColumn, Producer,
-    Promise,
+    Class, DecoderSpec, Durable, Error, Fetcher, Found, FramingSpec, Guarantee, MetadataColumn, Producer,
+    ProducerTraits, Promise,
     http_answer::handle,
     inbox::{Inbox, Letterbox},
     tcp::{LISTENS, answer_within, listen},
@@ -153,7 +153,7 @@ impl HttpProducer {
 
 #[async_trait]
 impl Producer for HttpProducer {
-    fn manner(&self) -> Manner {
+    fn traits(&self) -> ProducerTraits {
         LISTENS
     }
 

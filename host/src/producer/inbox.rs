@@ -287,7 +287,7 @@ impl Answers {
     fn wait(&self, waiter: Waiter) {
         self.with(|waiting| match (waiting.closed, waiter.run.end <= waiting.committed) {
             (true, _) => drop(waiter),
-            (false, true) => waiter.tell(None),
+            (false, true) => waiter.notify(None),
             (false, false) => waiting.by_end.entry(waiter.run.end).or_default().push(waiter),
         });
     }
@@ -299,7 +299,7 @@ impl Answers {
             let later = waiting.by_end.split_off(&upto.saturating_add(1));
             std::mem::replace(&mut waiting.by_end, later)
         });
-        done.into_values().flatten().for_each(|waiter| waiter.tell(Some(durable)));
+        done.into_values().flatten().for_each(|waiter| waiter.notify(Some(durable)));
     }
 
     fn took(&self, upto: u64) {
@@ -317,7 +317,7 @@ impl Answers {
 }
 
 impl Waiter {
-    fn tell(self, durable: Option<&Durable>) {
+    fn notify(self, durable: Option<&Durable>) {
         let dead = durable.map_or(0, |durable| {
             let before = |end: u64| durable.dead.partition_point(|&letter| letter < (0, end));
             before(self.run.end).saturating_sub(before(self.run.start))

@@ -43,7 +43,7 @@ pub use self::{
     error::Error,
     framing::{ByteOrder, Compression, Framer, FramingSpec, FramingType, LengthPrefix},
     http::{HttpProducer, HttpSpec},
-    produce::{Durable, Fetched, Fetcher, Found, Manner, Producer},
+    produce::{Durable, Fetched, Fetcher, Found, Producer, ProducerTraits},
     repo::{RepoProducer, Runs},
     repo_spec::{RepoMode, RepoSpec, RepoStart, Rewritten},
     schema_text::SchemaText,

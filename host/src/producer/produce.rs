@@ -108,7 +108,7 @@ pub struct Durable {
 
 /// How a producer has to be treated. It does not change while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Manner {
+pub struct ProducerTraits {
     /// How often to ask for new partitions.
     pub discover_every: Duration,
     /// What it has taken and not yet handed over would be lost: before a stop it is told to [`Producer::drain`], and its
@@ -122,7 +122,7 @@ pub struct Manner {
 #[async_trait]
 pub trait Producer: fmt::Debug + Send {
     /// How it has to be treated.
-    fn manner(&self) -> Manner;
+    fn traits(&self) -> ProducerTraits;
 
     /// The partitions not told before. Those that `marker` knows start there; others start as the spec says if `initial`
     /// (nothing was ever committed), and at the earliest message otherwise, so that nothing is left out.
@@ -142,7 +142,7 @@ pub trait Producer: fmt::Debug + Send {
     /// Hears at once of every commit, whatever its fetchers do meanwhile: who waits for it is answered here.
     fn committed(&mut self, _durable: &Durable) {}
 
-    /// Takes no more from outside; see [`Manner::drains`].
+    /// Takes no more from outside; see [`ProducerTraits::drains`].
     fn drain(&mut self) {}
 
     /// Lets those who still wait know how it ended. Nothing is fetched any more.

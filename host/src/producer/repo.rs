@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Error, Fetched, Fetcher, Found, Framer, Manner, OutOfRange, Producer, RepoMode, RepoSpec, RepoStart,
+    Error, Fetched, Fetcher, Found, Framer, OutOfRange, Producer, ProducerTraits, RepoMode, RepoSpec, RepoStart,
     repo_spec::Rewritten,
 };
 use crate::{
@@ -56,8 +56,8 @@ impl RepoProducer {
 
 #[async_trait]
 impl Producer for RepoProducer {
-    fn manner(&self) -> Manner {
-        Manner { discover_every: std::time::Duration::from_secs(3600), drains: false, finite: false }
+    fn traits(&self) -> ProducerTraits {
+        ProducerTraits { discover_every: std::time::Duration::from_secs(3600), drains: false, finite: false }
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {

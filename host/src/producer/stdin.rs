@@ -14,7 +14,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, Durable, Error, Fetcher, Found, Framer, FramingSpec, Manner, MetadataColumn, Producer, Promise,
+    Class, Durable, Error, Fetcher, Found, Framer, FramingSpec, MetadataColumn, Producer, ProducerTraits, Promise,
     inbox::{Inbox, Letterbox, Sent},
     tcp::{LISTENS, queue},
 };
@@ -69,8 +69,8 @@ impl StdinProducer {
 
 #[async_trait]
 impl Producer for StdinProducer {
-    fn manner(&self) -> Manner {
-        Manner { finite: true, ..LISTENS }
+    fn traits(&self) -> ProducerTraits {
+        ProducerTraits { finite: true, ..LISTENS }
     }
 
     async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, Durable, Error, Fetcher, Found, Manner, MetadataColumn, Producer, Promise,
+    Class, Durable, Error, Fetcher, Found, MetadataColumn, Producer, ProducerTraits, Promise,
     inbox::{Inbox, Letterbox, Sent},
     tcp::{LISTENS, queue},
 };
@@ -163,8 +163,8 @@ impl SubscribeProducer {
 
 #[async_trait]
 impl Producer for SubscribeProducer {
-    fn manner(&self) -> Manner {
-        Manner { finite: self.ends, ..LISTENS }
+    fn traits(&self) -> ProducerTraits {
+        ProducerTraits { finite: self.ends, ..LISTENS }
     }
 
     async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
@@ -213,7 +213,7 @@ struct Listening {
 impl Listening {
     async fn forever(mut self) {
         loop {
-            let Some(first) = self.hear().await else { return };
+            let Some(first) = self.recv().await else { return };
             // Somebody is there as long as there is no silence.
             let present = self.letterbox.enter();
             let mut next = Some(first);
@@ -221,7 +221,7 @@ impl Listening {
                 if self.put(payload).await.is_err() {
                     return;
                 }
-                next = match timeout(SILENCE, self.hear()).await {
+                next = match timeout(SILENCE, self.recv()).await {
                     Ok(Some(payload)) => Some(payload),
                     Ok(None) => return,
                     Err(_) => None,
@@ -237,7 +237,7 @@ impl Listening {
         loop {
             let heard = tokio::select! {
                 biased;
-                heard = self.hear() => heard,
+                heard = self.recv() => heard,
                 () = over.cancelled() => break,
                 () = letterbox.closed() => return,
             };
@@ -247,7 +247,7 @@ impl Listening {
             }
         }
         // What it said last is still under way.
-        while let Ok(Some(payload)) = timeout(LAST_WORDS, self.hear()).await {
+        while let Ok(Some(payload)) = timeout(LAST_WORDS, self.recv()).await {
             if self.put(payload).await.is_err() {
                 return;
             }
@@ -255,7 +255,7 @@ impl Listening {
     }
 
     /// The next payload; `None` at the end.
-    async fn hear(&mut self) -> Option<Bytes> {
+    async fn recv(&mut self) -> Option<Bytes> {
         loop {
             match self.subscriber.recv().await {
                 Ok(Heard::Message { payload, .. }) => return Some(payload),

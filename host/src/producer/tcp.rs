@@ -17,7 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, Durable, Error, Fetcher, Found, Framer, FramingSpec, Guarantee, Manner, MetadataColumn, Producer, Promise,
+    Class, Durable, Error, Fetcher, Found, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, ProducerTraits,
+    Promise,
     inbox::{Inbox, Letterbox, Receipt, Sent},
 };
 use crate::data::{Blobs, ByteSize, Marker, Period};
@@ -120,11 +121,12 @@ pub(super) async fn listen(producer: &'static str, address: &str) -> Result<(Tcp
 }
 
 /// How producers are treated to which somebody sends.
-pub(super) const LISTENS: Manner = Manner { discover_every: Duration::from_secs(3600), drains: true, finite: false };
+pub(super) const LISTENS: ProducerTraits =
+    ProducerTraits { discover_every: Duration::from_secs(3600), drains: true, finite: false };
 
 #[async_trait]
 impl Producer for TcpProducer {
-    fn manner(&self) -> Manner {
+    fn traits(&self) -> ProducerTraits {
         LISTENS
     }
 

@@ -30,7 +30,7 @@ pub struct Follower {
     repo: Repo,
     branch: String,
     state: Option<State>,
-    news: watch::Receiver<u64>,
+    commits: watch::Receiver<u64>,
 }
 
 /// What a run of commits added.
@@ -73,7 +73,7 @@ impl Repo {
     /// Follows `branch`, which need not exist yet.
     #[must_use]
     pub fn follow(&self, branch: &str) -> Follower {
-        Follower { repo: self.clone(), branch: branch.to_owned(), state: None, news: COMMITS.subscribe() }
+        Follower { repo: self.clone(), branch: branch.to_owned(), state: None, commits: COMMITS.subscribe() }
     }
 }
 
@@ -84,7 +84,7 @@ impl Follower {
     /// Those of reading records.
     pub async fn refresh(&mut self) -> Result<Option<&Commit>, Error> {
         // What is announced from here on counts for the next look.
-        self.news.mark_unchanged();
+        self.commits.mark_unchanged();
         let state = match self.state.take() {
             Some(state) => self.caught_up(state).await?,
             None => self.repo.state(&self.branch).await?,
@@ -106,7 +106,7 @@ impl Follower {
     /// Waits until something may be new, and no longer than `longest`.
     pub async fn wait(&mut self, longest: Duration) {
         // Nothing announced within that time: then it is time to look anyway.
-        drop(timeout(longest, self.news.changed()).await);
+        drop(timeout(longest, self.commits.changed()).await);
     }
 
     /// The newest commit of the last look.

@@ -258,7 +258,7 @@ impl State {
 
     /// The part of the tree that decides whether `files` and `removed` fit: those files, whatever is above or below them,
     /// and one neighbour of every directory they are in.
-    pub(super) async fn surroundings(&self, files: &[FileAdded], removed: &[String]) -> Result<Tree, Error> {
+    pub(super) async fn context(&self, files: &[FileAdded], removed: &[String]) -> Result<Tree, Error> {
         let mut tree = Tree::new(&self.repo);
         let gone = |entry: &Entry| removed.contains(&entry.path);
         for path in removed {

@@ -206,7 +206,7 @@ impl BranchWriter {
             let mut commit = match drafted {
                 Ok(commit) => commit,
                 // It may be wrong only on top of a head that is no longer the newest.
-                Err(error) => match self.news().await? {
+                Err(error) => match self.new_records().await? {
                     none if none.is_empty() => return Err(error),
                     records => match self.take_in(records, &open, &meta.advance).await? {
                         Some(winner) => return Ok(Finished::Lost(winner)),
@@ -229,7 +229,7 @@ impl BranchWriter {
                 Taken::Others => {
                     // The slot is somebody else's, so nothing of ours can come to be there.
                     self.settled = true;
-                    let records = self.news().await?;
+                    let records = self.new_records().await?;
                     if let Some(winner) = self.take_in(records, &open, &meta.advance).await? {
                         return Ok(Finished::Lost(winner));
                     }
@@ -274,7 +274,7 @@ impl BranchWriter {
     }
 
     /// The records that others wrote.
-    async fn news(&mut self) -> Result<Vec<Record>, Error> {
+    async fn new_records(&mut self) -> Result<Vec<Record>, Error> {
         // What came next may have been collected already, so that what is there now follows something else.
         if self.repo.boundary(self.branch()).await? > self.state.head.sequence {
             Err(self.fenced().await?)

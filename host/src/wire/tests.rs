@@ -26,7 +26,7 @@ async fn subscriber(publisher: &Publisher, topics: &[&str]) -> Subscriber {
 }
 
 /// Everything up to the end.
-async fn heard(mut subscriber: Subscriber) -> Vec<Vec<u8>> {
+async fn received(mut subscriber: Subscriber) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     loop {
         match timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap() {
@@ -45,14 +45,14 @@ fn payload(number: u32) -> Bytes {
 async fn whoever_said_hello_hears_everything() {
     let mut publisher = publisher(true, None).await;
     let listening: Vec<_> = futures::future::join_all((0..3).map(|_| subscriber(&publisher, &[]))).await;
-    let listening: Vec<_> = listening.into_iter().map(|subscriber| tokio::spawn(heard(subscriber))).collect();
+    let listening: Vec<_> = listening.into_iter().map(|subscriber| tokio::spawn(received(subscriber))).collect();
     timeout(PATIENCE, publisher.wait_for(3)).await.unwrap().unwrap();
     for number in 0..500 {
         publisher.send(payload(number), ()).await.unwrap();
     }
     publisher.finish(PATIENCE).await.unwrap();
-    for heard in listening {
-        let all = heard.await.unwrap();
+    for received in listening {
+        let all = received.await.unwrap();
         assert_eq!(all.len(), 500);
         assert!(all.iter().enumerate().all(|(number, bytes)| *bytes == payload(number as u32)), "the same, in order");
     }
@@ -61,7 +61,7 @@ async fn whoever_said_hello_hears_everything() {
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_choose() {
     let mut publisher = publisher(true, Some("rows")).await;
-    let wanted = tokio::spawn(heard(subscriber(&publisher, &["other", "rows"]).await));
+    let wanted = tokio::spawn(received(subscriber(&publisher, &["other", "rows"]).await));
     let mut unwanted = subscriber(&publisher, &["other"]).await;
     timeout(PATIENCE, publisher.wait_for(1)).await.unwrap().unwrap();
     publisher.send(Bytes::from_static(b"x"), ()).await.unwrap();

@@ -31,7 +31,7 @@ const ZEROS: [u8; TAIL] = [0; TAIL];
 
 /// How a file's bytes become messages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
+pub(crate) struct ReadOptions {
     pub(crate) framer: Framer,
     pub(crate) header: bool,
     pub(crate) whole: bool,
@@ -172,17 +172,17 @@ impl Reading {
     /// The next messages, at `offset` and behind it. `ends`: nothing will be added to the file any more.
     pub(crate) fn step(
         &mut self,
-        manner: Manner,
+        options: ReadOptions,
         limits: Limits,
         offset: u64,
         ends: bool,
         out: &mut Out,
     ) -> io::Result<Step> {
-        if manner.whole {
-            return self.step_whole(manner, offset, out);
+        if options.whole {
+            return self.step_whole(options, offset, out);
         }
-        if manner.header && self.header.is_none() && !self.refused {
-            let found = self.find_header(manner, offset, ends, out)?;
+        if options.header && self.header.is_none() && !self.refused {
+            let found = self.find_header(options, offset, ends, out)?;
             if found != Step::Moved(0) {
                 return Ok(found);
             }
@@ -190,7 +190,7 @@ impl Reading {
         let mut last = false;
         loop {
             self.attributes(out);
-            let consumed = self.frame(manner.framer, limits, offset, last, out);
+            let consumed = self.frame(options.framer, limits, offset, last, out);
             if consumed > 0 {
                 return Ok(Step::Moved(consumed));
             }
@@ -335,7 +335,7 @@ impl Reading {
     }
 
     /// The record that names the columns. Where the file is read from its start, the place moves behind it.
-    fn find_header(&mut self, manner: Manner, offset: u64, ends: bool, out: &mut Out) -> io::Result<Step> {
+    fn find_header(&mut self, options: ReadOptions, offset: u64, ends: bool, out: &mut Out) -> io::Result<Step> {
         let mut wanted = CHUNK;
         loop {
             let bytes = self.text.bytes(0, wanted)?;
@@ -347,7 +347,7 @@ impl Reading {
                 self.header = Some(Vec::new());
                 return Ok(Step::Moved(0));
             }
-            if let Some((header, next)) = manner.framer.header(&bytes, all && ends) {
+            if let Some((header, next)) = options.framer.header(&bytes, all && ends) {
                 self.header = Some(bytes.get(header).unwrap_or_default().to_vec());
                 if self.at() > 0 {
                     return Ok(Step::Moved(0));
@@ -371,21 +371,21 @@ impl Reading {
     }
 
     /// The file as one message.
-    fn step_whole(&mut self, manner: Manner, offset: u64, out: &mut Out) -> io::Result<Step> {
+    fn step_whole(&mut self, options: ReadOptions, offset: u64, out: &mut Out) -> io::Result<Step> {
         if self.at() > 0 {
             return Ok(Step::Over);
         }
         let stat = self.text.stat()?;
         let mut bytes = Vec::new();
-        self.text.fill(0, manner.framer.max.saturating_add(1), &mut bytes)?;
+        self.text.fill(0, options.framer.max.saturating_add(1), &mut bytes)?;
         if bytes.is_empty() && self.text.plain().is_none() {
             return Ok(Step::Over);
         }
         if bytes.is_empty() || self.text.stat()? != stat {
             return Ok(Step::Nothing);
         }
-        if bytes.len() > manner.framer.max {
-            let reason = format!("the file has more than maxLine ({} bytes); raise it", manner.framer.max);
+        if bytes.len() > options.framer.max {
+            let reason = format!("the file has more than maxLine ({} bytes); raise it", options.framer.max);
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
         }
         self.attributes(out);

@@ -17,7 +17,7 @@ use datafusion::{
 use serde_json::{Value, json};
 use spout_host::{
     data::{Batch, Origins, Position, Span},
-    node::{Builder, Chain, News, NodeSpec, Shape, Source, TimeSpec},
+    node::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec},
 };
 use spout_tests::{Site, root};
 
@@ -120,7 +120,7 @@ async fn chain(nodes: &Value, schema: SchemaRef) -> Result<Chain> {
     let nodes: Vec<NodeSpec> = serde_json::from_value(nodes.clone())?;
     let mut chain = Builder::default().chain(&nodes, &mut Default::default()).await?;
     chain.shape(Shape { schema: Some(schema), time: Some(TimeSpec::Column("at".into())), ..Shape::default() })?;
-    chain.hear(News::Opened(Source::Partition(0))).await?;
+    chain.on_event(SourceEvent::Opened(Source::Partition(0))).await?;
     Ok(chain)
 }
 
@@ -149,9 +149,11 @@ async fn ours(nodes: &Value, input: &[RecordBatch]) -> Result<(usize, Duration)>
         start += records.num_rows() as u64;
         rows += out.iter().map(|batch| batch.records.num_rows()).sum::<usize>();
     }
-    for out in
-        [chain.hear(News::Ended(Source::Partition(0))).await?, chain.finish().await?, chain.hear(News::Cut).await?]
-    {
+    for out in [
+        chain.on_event(SourceEvent::Ended(Source::Partition(0))).await?,
+        chain.finish().await?,
+        chain.on_event(SourceEvent::Cut).await?,
+    ] {
         rows += out.iter().map(|batch| batch.records.num_rows()).sum::<usize>();
     }
     Ok((rows, begun.elapsed()))

@@ -15,7 +15,7 @@ use tokio::{sync::Mutex, task::JoinHandle};
 
 use self::{name::Name, part::Part};
 use super::{
-    Consumer, Error, Surroundings,
+    Consumer, ConsumerContext, Error,
     encode::{self, failed},
 };
 use crate::{
@@ -134,7 +134,7 @@ impl FileConsumer {
     ///
     /// # Errors
     /// If the spec says what cannot be, or the file cannot be opened.
-    pub async fn open(spec: &FileSpec, around: &Surroundings) -> Result<Self, Error> {
+    pub async fn open(spec: &FileSpec, around: &ConsumerContext) -> Result<Self, Error> {
         if let Some((_, reason)) = spec.problem() {
             return Err(Error::Spec { consumer: "file", reason });
         }

@@ -3,14 +3,14 @@
 use std::{fs, io::Read as _, path::Path};
 
 use super::*;
-use crate::consumer::tests::{batch, other, surroundings};
+use crate::consumer::tests::{batch, context, other};
 
 fn spec(text: &str) -> FileSpec {
     serde_json::from_str(text).unwrap()
 }
 
 async fn open(dir: &Path, text: &str) -> FileConsumer {
-    let around = Surroundings { base: dir.to_owned(), ..surroundings() };
+    let around = ConsumerContext { base: dir.to_owned(), ..context() };
     FileConsumer::open(&spec(text), &around).await.unwrap()
 }
 

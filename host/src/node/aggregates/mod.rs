@@ -11,8 +11,8 @@
 //! **Invariant**: if [`Compiled::order_free`], no order of rows and no cut into parts changes a bit of the result.
 
 mod exact;
+mod order_free;
 mod plan;
-mod steady;
 
 use std::{collections::BTreeSet, sync::Arc};
 

@@ -26,7 +26,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 
-use super::{Aggregates, Call, Output, steady};
+use super::{Aggregates, Call, Output, order_free};
 use crate::{
     arithmetic::{self, checked},
     node::{
@@ -159,9 +159,9 @@ impl Plan<'_> {
                 "{name}(distinct …) over {kind} gives its values in no fixed order; drop DISTINCT, or cast to a decimal"
             )));
         }
-        match steady::Kind::named(&name).filter(|_| kind.is_floating() && call.params.args.len() == 1) {
+        match order_free::Kind::named(&name).filter(|_| kind.is_floating() && call.params.args.len() == 1) {
             Some(steady) => {
-                call.func = steady::function(steady);
+                call.func = order_free::function(steady);
                 call.params.distinct = false;
                 if kind != DataType::Float64 {
                     call.params.args =

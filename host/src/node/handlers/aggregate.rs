@@ -20,7 +20,7 @@ use super::{
 use crate::{
     data::Part,
     node::{
-        Error, EventTime, Handled, Handler, LimitsSpec, News, Shape, Source, TimeSettings, TimeSpec, Unit,
+        Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
         aggregates::{Aggregates, Compiled},
         arrival::NEVER,
         halving::without,
@@ -273,10 +273,12 @@ impl Handler for Aggregate {
         Ok(Handled { faults, ..Handled::default() })
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
-        match news {
-            News::Cut if self.spec.per.is_some() => self.cut(),
-            News::Cut | News::Opened(_) | News::Idle(..) | News::Ended(_) => Ok(Handled::default()),
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        match event {
+            SourceEvent::Cut if self.spec.per.is_some() => self.cut(),
+            SourceEvent::Cut | SourceEvent::Opened(_) | SourceEvent::Idle(..) | SourceEvent::Ended(_) => {
+                Ok(Handled::default())
+            }
         }
     }
 
@@ -320,7 +322,7 @@ mod tests {
         match (handler.shape(&shape), expected) {
             (Ok(shape), Ok(expected)) => {
                 let mut handled = handler.handle(rows(), Source::Partition(0)).await.unwrap();
-                handled.outputs.extend(handler.hear(News::Cut).await.unwrap().outputs);
+                handled.outputs.extend(handler.on_event(SourceEvent::Cut).await.unwrap().outputs);
                 let batch = &handled.outputs[0].0;
                 assert_eq!((handled.outputs.len(), batch.schema()), (1, shape.schema.unwrap()));
                 assert_eq!(lines(batch), expected);
@@ -373,7 +375,7 @@ mod tests {
             let mut handler = Aggregate::new(&spec);
             handler.shape(&Shape { schema: Some(rows.schema()), ..Shape::default() })?;
             let handled = handler.handle(rows.clone(), Source::Partition(0)).await?;
-            let cut = handler.hear(News::Cut).await?;
+            let cut = handler.on_event(SourceEvent::Cut).await?;
             let lines: Vec<String> = cut.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
             Ok::<_, Error>((lines, handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>()))
         };

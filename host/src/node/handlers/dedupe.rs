@@ -16,7 +16,7 @@ use super::{filter::set_rows, seen::Seen, threshold::nanoseconds};
 use crate::{
     data::{Part, Period},
     node::{
-        Error, EventTime, Handled, Handler, Kept, LimitsSpec, News, Shape, Source, TimeSpec,
+        Error, EventTime, Handled, Handler, Kept, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
         digest::{Digest, Digests},
         sequence::{Sequence, Steps},
         state::{kernel, number},
@@ -247,8 +247,8 @@ impl Handler for Recent {
         Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
-        if let News::Ended(source) = news {
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        if let SourceEvent::Ended(source) = event {
             self.passed.remove(&number(source));
             self.seen.forget_source(number(source));
         }

@@ -26,8 +26,8 @@ use super::members::Members;
 use crate::{
     data::{Part, Period},
     node::{
-        Builder, Error, EventTime, Handled, Handler, Kept, News, NodeSpec, RowFault, Shape, Source, TimeSpec, Unit,
-        groups,
+        Builder, Error, EventTime, Handled, Handler, Kept, NodeSpec, RowFault, Shape, Source, SourceEvent, TimeSpec,
+        Unit, groups,
         recency::{Key, Recency},
     },
 };
@@ -213,7 +213,7 @@ impl Dispatch {
     async fn evict(&mut self, key: &Key, outcome: &mut Outcome) -> Result<(), Error> {
         if let Some(mut member) = self.members.remove(key) {
             outcome.add(member.chain.finish_within().await?, &[]);
-            outcome.add(member.chain.hear_within(News::Cut).await?, &[]);
+            outcome.add(member.chain.on_event_within(SourceEvent::Cut).await?, &[]);
         }
         Ok(())
     }
@@ -316,16 +316,16 @@ impl Handler for Dispatch {
         self.members.merges()
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
         let marks = &mut self.recency.progress_mut().marks;
-        match news {
-            News::Opened(source) => marks.opened(source),
-            News::Idle(source, _) => marks.idle(source),
-            News::Ended(source) => marks.ended(source),
-            News::Cut => {}
+        match event {
+            SourceEvent::Opened(source) => marks.opened(source),
+            SourceEvent::Idle(source, _) => marks.idle(source),
+            SourceEvent::Ended(source) => marks.ended(source),
+            SourceEvent::Cut => {}
         }
         let mut outcome = Outcome::default();
-        for handled in self.members.hear(news).await? {
+        for handled in self.members.on_event(event).await? {
             outcome.add(handled, &[]);
         }
         Ok(outcome.handled)

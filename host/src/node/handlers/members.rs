@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     data::Part,
     node::{
-        Builder, Chain, Error, Handled, News, NodeSpec, Shape, Source, States,
+        Builder, Chain, Error, Handled, NodeSpec, Shape, Source, SourceEvent, States,
         recency::{Key, Recency},
     },
 };
@@ -54,7 +54,7 @@ pub(super) struct Members {
     input: Shape,
     all: BTreeMap<Key, Member>,
     /// What was last said of each source, for chains that start later.
-    sources: BTreeMap<Source, News>,
+    sources: BTreeMap<Source, SourceEvent>,
 }
 
 impl Members {
@@ -114,9 +114,9 @@ impl Members {
                 let mut chain = self.builder.chain(&self.nodes, &mut States::new()).await?;
                 chain.shape(self.input.clone())?;
                 let mut released = Handled::default();
-                for (&source, &news) in &self.sources {
-                    for news in [News::Opened(source), news] {
-                        add(&mut released, chain.hear_within(news).await?);
+                for (&source, &event) in &self.sources {
+                    for event in [SourceEvent::Opened(source), event] {
+                        add(&mut released, chain.on_event_within(event).await?);
                     }
                 }
                 let values = values(columns, part).map_err(|source| Error::Kernel {
@@ -134,13 +134,13 @@ impl Members {
     }
 
     /// What each group releases, in their order.
-    pub(super) async fn hear(&mut self, news: News) -> Result<Vec<Handled>, Error> {
-        if let News::Opened(source) | News::Idle(source, _) | News::Ended(source) = news {
-            self.sources.insert(source, news);
+    pub(super) async fn on_event(&mut self, event: SourceEvent) -> Result<Vec<Handled>, Error> {
+        if let SourceEvent::Opened(source) | SourceEvent::Idle(source, _) | SourceEvent::Ended(source) = event {
+            self.sources.insert(source, event);
         }
         let mut released = Vec::new();
         for member in self.all.values_mut() {
-            released.push(member.chain.hear_within(news).await?);
+            released.push(member.chain.on_event_within(event).await?);
         }
         Ok(released)
     }

@@ -16,7 +16,7 @@ use super::filter::set_rows;
 use crate::{
     data::Part,
     node::{
-        Error, Handled, Handler, Kept, News, Shape, Source,
+        Error, Handled, Handler, Kept, Shape, Source, SourceEvent,
         digest::Digests,
         state::{kernel, number},
     },
@@ -124,8 +124,8 @@ impl Handler for Sample {
         Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
-        if let News::Ended(source) = news {
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        if let SourceEvent::Ended(source) = event {
             self.seen.remove(&number(source));
         }
         Ok(Handled::default())

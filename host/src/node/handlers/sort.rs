@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::node::{
-    Error, Handled, Handler, Kept, News, Shape, Source, Unit, groups,
+    Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, groups,
     held::{Held, HoldSpec, Per, Way, way},
 };
 
@@ -202,8 +202,8 @@ impl Handler for Sort {
         self.way == Way::Held
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
-        if news != News::Cut {
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        if event != SourceEvent::Cut {
             return Ok(Handled::default());
         }
         let Some(rows) = self.held.take()? else { return Ok(Handled::default()) };

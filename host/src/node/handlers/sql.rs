@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::node::{
-    Error, Handled, Handler, News, Shape, Source, Unit, groups,
+    Error, Handled, Handler, Shape, Source, SourceEvent, Unit, groups,
     halving::{Halving, handled},
     held::{Held, HoldSpec, Per, Way, way},
     query::{Query, Terms},
@@ -159,8 +159,8 @@ impl Handler for Sql {
         self.way == Way::Held
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
-        if news != News::Cut {
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        if event != SourceEvent::Cut {
             return Ok(Handled::default());
         }
         match self.held.take()? {

@@ -18,7 +18,7 @@ use crate::{
         Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
         digest::{Digest, Digests},
         sequence::{Sequence, Steps},
-        state::{Stock, kernel},
+        state::{RowStore, kernel},
     },
 };
 
@@ -78,7 +78,7 @@ pub struct Throttle {
     /// How many have passed of each group: one less is its number there.
     passed: Seen,
     /// Rows that may still be among the last ones, and those of each group in order.
-    stock: Stock,
+    store: RowStore,
     last: HashMap<Digest, VecDeque<u64>>,
     left_out: u64,
 }
@@ -93,7 +93,7 @@ impl Throttle {
             time: None,
             interval: None,
             passed: Seen::new(&spec.id),
-            stock: Stock::new(&spec.id, "rows"),
+            store: RowStore::new(&spec.id, "rows"),
             last: HashMap::new(),
             left_out: 0,
         };
@@ -107,8 +107,8 @@ impl Throttle {
             self.passed.clear();
             let mut rows: Vec<u64> = std::mem::take(&mut self.last).into_values().flatten().collect();
             rows.sort_unstable();
-            out.extend(self.stock.take(&rows)?);
-            rows.iter().for_each(|&row| self.stock.remove(row));
+            out.extend(self.store.take(&rows)?);
+            rows.iter().for_each(|&row| self.store.remove(row));
             self.interval = None;
         }
         Ok(())
@@ -131,14 +131,14 @@ impl Throttle {
 
     /// Holds rows that may be the last ones of an interval.
     fn hold(&mut self, rows: RecordBatch, digests: &[Digest]) {
-        let first = self.stock.push(rows);
+        let first = self.store.push(rows);
         for (id, digest) in (first..).zip(digests) {
             let last = self.last.entry(*digest).or_default();
             last.push_back(id);
             if last.len() as u64 > self.spec.rows
                 && let Some(older) = last.pop_front()
             {
-                self.stock.remove(older);
+                self.store.remove(older);
                 self.left_out += 1;
             }
         }
@@ -181,7 +181,7 @@ impl Steps for Throttle {
     }
 
     fn held(&self) -> (usize, usize) {
-        (self.stock.rows(), self.stock.bytes() + self.passed.bytes())
+        (self.store.rows(), self.store.bytes() + self.passed.bytes())
     }
 
     fn left_out(&mut self) -> u64 {
@@ -190,15 +190,15 @@ impl Steps for Throttle {
 
     fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
         let mut parts = self.passed.snapshot(|_, _, _| true)?;
-        self.stock.snapshot(&mut parts)?;
+        self.store.snapshot(&mut parts)?;
         Ok(parts)
     }
 
     fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
         self.passed.restore(&mut parts)?;
-        self.stock.restore(&mut parts)?;
+        self.store.restore(&mut parts)?;
         let mut latest = self.passed.latest();
-        for (ids, rows) in self.stock.all()? {
+        for (ids, rows) in self.store.all()? {
             for (id, digest) in ids.into_iter().zip(self.digests.of(&rows)?) {
                 self.last.entry(digest).or_default().push_back(id);
             }

@@ -1,7 +1,7 @@
 //! What handlers hold between batches, in a form whose snapshot costs as much as what is new.
 //!
 //! [`Segments`] is the ground: record batches that are written once and kept by name, merged now and then. [`Held`] keeps rows
-//! in it, with their event time, source and order; [`Groups`] numbers group keys; [`Stock`] holds rows that are looked at in any order. Each gives its parts for
+//! in it, with their event time, source and order; [`Groups`] numbers group keys; [`RowStore`] holds rows that are looked at in any order. Each gives its parts for
 //! [`Handler::snapshot`](super::Handler::snapshot) and takes them back; [`Limits`] says how much there may be.
 //!
 //! ```text
@@ -13,16 +13,16 @@
 mod columns;
 mod groups;
 mod limits;
+mod row_store;
 mod rows;
 mod segments;
-mod stock;
 
 pub use self::limits::LimitsSpec;
 pub(in crate::node) use self::{
     columns::{level, wider},
     groups::{Groups, fields},
     limits::Limits,
+    row_store::RowStore,
     rows::{Held, ORDER, SOURCE, TIME, bare, column, number, one_schema},
     segments::{Segments, concat, decode, encode, kernel},
-    stock::Stock,
 };

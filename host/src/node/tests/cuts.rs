@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
     data::{Batch, Counts, Origins, Part, Position, Span},
-    node::{Builder, Chain, News, NodeSpec, Shape, Source, TimeSpec},
+    node::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec},
 };
 
 /// A chain, and the rows of each source in their order.
@@ -207,7 +207,7 @@ impl<'a> Run<'a> {
         self.chain.shape(self.trial.shape_with(self.wide.0)).expect("a shape");
         (self.taken, self.open) = (self.committed.0.clone(), Outcome::default());
         for source in 0..self.trial.sources.len() {
-            self.tell(News::Opened(partition(source))).await;
+            self.deliver(SourceEvent::Opened(partition(source))).await;
         }
     }
 
@@ -237,13 +237,13 @@ impl<'a> Run<'a> {
         self.open.take(given);
     }
 
-    async fn tell(&mut self, news: News) {
-        let released = self.chain.hear(news).await.expect("news");
+    async fn deliver(&mut self, event: SourceEvent) {
+        let released = self.chain.on_event(event).await.expect("event");
         self.open.take(released);
     }
 
     async fn commit(&mut self) {
-        self.tell(News::Cut).await;
+        self.deliver(SourceEvent::Cut).await;
         self.save().await;
     }
 
@@ -264,7 +264,7 @@ impl<'a> Run<'a> {
 
     async fn end(mut self) -> Outcome {
         for source in 0..self.trial.sources.len() {
-            self.tell(News::Ended(partition(source))).await;
+            self.deliver(SourceEvent::Ended(partition(source))).await;
         }
         let last = self.chain.finish().await.expect("an end");
         self.open.take(last);

@@ -101,7 +101,7 @@ impl Rehearsal {
     /// A handler that cannot be opened at all. What handlers and decoder say of the rows is part of the verdict.
     pub async fn run(&self, test: &TestSpec) -> Result<Verdict, Error> {
         let whole = Performance::of(self, test, Cutting::Whole).await?;
-        let mut problems = whole.judge(test);
+        let mut problems = whole.check(test);
         let steps_matter = test.steps.iter().any(|step| step.expect.is_some());
         if problems.is_empty() && test.one_by_one && !steps_matter && whole.failure.is_none() {
             let single = Performance::of(self, test, Cutting::Single).await?;

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     data::{Aside, Batch, DeadLetter, PartitionId},
     error::Coded,
-    node::{Chain, News, Shape, Source, States},
+    node::{Chain, Shape, Source, SourceEvent, States},
     spec::{FaultSpec, LateSpec, StepSpec, TestSpec},
 };
 
@@ -90,7 +90,7 @@ impl Performance {
         self.schema = chain.shape(shape).map_err(|e| failure(&e))?.schema;
         let partitions: BTreeSet<PartitionId> = steps.iter().map(|step| step.partition).collect();
         for &partition in &partitions {
-            self.tell(chain, News::Opened(Source::Partition(partition))).await?;
+            self.deliver(chain, SourceEvent::Opened(Source::Partition(partition))).await?;
         }
         let mut open = partitions;
         for (step, batches) in steps.iter().zip(batches) {
@@ -102,11 +102,11 @@ impl Performance {
         }
         self.steps.push(Vec::new());
         for partition in open {
-            self.tell(chain, News::Ended(Source::Partition(partition))).await?;
+            self.deliver(chain, SourceEvent::Ended(Source::Partition(partition))).await?;
         }
         let held = chain.finish().await.map_err(|e| failure(&e))?;
         self.take(held);
-        self.tell(chain, News::Cut).await
+        self.deliver(chain, SourceEvent::Cut).await
     }
 
     async fn step(&mut self, chain: &mut Chain, step: &StepSpec, batches: Vec<Batch>) -> Result<(), Failure> {
@@ -116,19 +116,19 @@ impl Performance {
         }
         let source = Source::Partition(step.partition);
         if let Some(period) = step.idle {
-            self.tell(chain, News::Idle(source, period.0)).await?;
+            self.deliver(chain, SourceEvent::Idle(source, period.0)).await?;
         }
         if step.ended {
-            self.tell(chain, News::Ended(source)).await?;
+            self.deliver(chain, SourceEvent::Ended(source)).await?;
         }
         if step.cut {
-            self.tell(chain, News::Cut).await?;
+            self.deliver(chain, SourceEvent::Cut).await?;
         }
         Ok(())
     }
 
-    async fn tell(&mut self, chain: &mut Chain, news: News) -> Result<(), Failure> {
-        let released = chain.hear(news).await.map_err(|e| failure(&e))?;
+    async fn deliver(&mut self, chain: &mut Chain, event: SourceEvent) -> Result<(), Failure> {
+        let released = chain.on_event(event).await.map_err(|e| failure(&e))?;
         self.take(released);
         Ok(())
     }
@@ -153,12 +153,12 @@ impl Performance {
     }
 
     /// Everything that is not as `test` expects.
-    pub(super) fn judge(&self, test: &TestSpec) -> Vec<Problem> {
+    pub(super) fn check(&self, test: &TestSpec) -> Vec<Problem> {
         if !self.wrong.is_empty() {
             return self.wrong.clone();
         }
         let mut problems = Vec::new();
-        self.judge_failure(test, &mut problems);
+        self.check_failure(test, &mut problems);
         if let Some(expected) = &test.expect {
             let all: Vec<RecordBatch> = self.steps.iter().flatten().cloned().collect();
             problems.extend(compare::rows("the rows", expected, &all, self.schema.as_ref(), test));
@@ -171,14 +171,14 @@ impl Performance {
             problems.extend(compare::rows(&what, expected, got, self.schema.as_ref(), test));
         }
         if let Some(expected) = &test.expect_schema {
-            problems.extend(self.judge_schema(expected.parse().unwrap_or_else(|_| Schema::empty())));
+            problems.extend(self.check_schema(expected.parse().unwrap_or_else(|_| Schema::empty())));
         }
-        problems.extend(self.judge_late(test));
-        problems.extend(self.judge_faults(&test.expect_errors));
+        problems.extend(self.check_late(test));
+        problems.extend(self.check_faults(&test.expect_errors));
         problems
     }
 
-    fn judge_failure(&self, test: &TestSpec, problems: &mut Vec<Problem>) {
+    fn check_failure(&self, test: &TestSpec, problems: &mut Vec<Problem>) {
         match (&test.expect_failure, &self.failure) {
             (None, None) => {}
             (None, Some(failure)) => {
@@ -199,7 +199,7 @@ impl Performance {
         }
     }
 
-    fn judge_schema(&self, expected: Schema) -> Option<Problem> {
+    fn check_schema(&self, expected: Schema) -> Option<Problem> {
         let first = self.steps.iter().flatten().next().map(RecordBatch::schema);
         let Some(got) = first.or_else(|| self.schema.clone()) else {
             return Some(Problem::of("no row came out, so that the columns are not known"));
@@ -212,7 +212,7 @@ impl Performance {
         (expected != got).then(|| Problem::of(differ()))
     }
 
-    fn judge_late(&self, test: &TestSpec) -> Option<Problem> {
+    fn check_late(&self, test: &TestSpec) -> Option<Problem> {
         let rows: u64 = self.late.iter().map(|aside| aside.rows).sum();
         let records = || -> Vec<RecordBatch> { self.late.iter().filter_map(|aside| aside.records.clone()).collect() };
         match &test.expect_late {
@@ -231,7 +231,7 @@ impl Performance {
         }
     }
 
-    fn judge_faults(&self, expected: &[FaultSpec]) -> Option<Problem> {
+    fn check_faults(&self, expected: &[FaultSpec]) -> Option<Problem> {
         let fits = |(wanted, letter): (&FaultSpec, &DeadLetter)| {
             wanted.stage.as_ref().is_none_or(|stage| *stage == letter.stage)
                 && wanted.code.as_ref().is_none_or(|code| *code == letter.code)

@@ -231,7 +231,7 @@ impl Decoder {
     }
 
     /// Says once what the first messages have settled, unless the spec says it.
-    fn tell(&self, schema: &SchemaRef) {
+    fn announce(&self, schema: &SchemaRef) {
         let declared = match &self.factory.spec {
             DecoderSpec::Native(native) => native.schema().is_some(),
             DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
@@ -256,7 +256,7 @@ impl Decoder {
         if !is_settled(pin.as_ref()) {
             let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
             if let Some(schema) = typed.as_ref().filter(|schema| is_settled(Some(schema))) {
-                self.tell(schema);
+                self.announce(schema);
             }
             *pin = typed.or(rows.open.clone()).or(pin.take());
         }

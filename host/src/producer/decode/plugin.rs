@@ -92,8 +92,8 @@ impl PluginDecoding {
                 }
                 Step::Probe(message) => {
                     let part = message..message + 1;
-                    let borne = self.decoding.bears(&messages.slice(part.clone())).await;
-                    (part, borne)
+                    let survived = self.decoding.survives(&messages.slice(part.clone())).await;
+                    (part, survived)
                 }
             };
             match answer {

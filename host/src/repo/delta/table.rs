@@ -301,7 +301,7 @@ impl Table {
             stamp: stamp.clone(),
         });
         self.unsure = false;
-        self.tell_left_out();
+        self.warn_left_out();
         self.checkpoint_if_due(commits).await
     }
 
@@ -325,7 +325,7 @@ impl Table {
         Ok(())
     }
 
-    fn tell_left_out(&mut self) {
+    fn warn_left_out(&mut self) {
         let left_out = self.tip.as_ref().and_then(|tip| tip.meta.left_out());
         if let Some(columns) = left_out.as_ref().filter(|_| left_out != self.left_out) {
             tracing::warn!(

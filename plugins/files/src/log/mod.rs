@@ -1,6 +1,6 @@
 //! The lines of one log from a position on: which of its files are read, in which order, and which are done.
 
-mod meet;
+mod identify;
 mod stand;
 
 use std::{
@@ -18,7 +18,7 @@ use crate::{
     framing::Out,
     mark::{Mark, Places},
     names::Packing,
-    reading::{Manner, Reading, Step, age},
+    reading::{ReadOptions, Reading, Step, age},
     text::Text,
 };
 
@@ -55,7 +55,7 @@ impl Default for Tempo {
 pub(crate) struct Log {
     family: Family,
     settings: Settings,
-    manner: Manner,
+    options: ReadOptions,
     /// Files that are read, the oldest first.
     readings: Vec<Reading>,
     closed: Vec<Closed>,
@@ -85,11 +85,11 @@ struct Closed {
 impl Log {
     pub(crate) fn new(disk: Rc<Disk>, log: String, settings: &Settings) -> Self {
         let family = Family { disk, log, alone: settings.whole };
-        let manner = Manner { framer: settings.framer(), header: settings.header, whole: settings.whole };
+        let options = ReadOptions { framer: settings.framer(), header: settings.header, whole: settings.whole };
         Self {
             family,
             settings: settings.clone(),
-            manner,
+            options,
             readings: Vec::new(),
             closed: Vec::new(),
             offset: 0,
@@ -164,7 +164,7 @@ impl Log {
                 || reading.rotated && quiet >= self.settings.rotate_wait.0
                 || reading.pending() && self.settings.last_line.0.is_some_and(|after| quiet >= after);
             let stays = !reading.rotated && reading.name.packing == Packing::Plain && !self.settings.whole;
-            let step = reading.step(self.manner, limits, self.offset, ends, out);
+            let step = reading.step(self.options, limits, self.offset, ends, out);
             if let Some(nuls) = reading.hole() {
                 let (path, at) = (&reading.path, reading.at());
                 warn!(

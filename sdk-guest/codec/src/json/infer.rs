@@ -147,7 +147,7 @@ fn value(scanner: &mut Scanner<'_>, seen: &mut Seen, level: usize, bounds: &mut 
             scanner.skip(level).map(|_| ())
         }
         b'-' | b'0'..=b'9' => {
-            seen.number.get_or_insert_default().meet(scanner.number()?);
+            seen.number.get_or_insert_default().observe(scanner.number()?);
             Ok(())
         }
         b'n' => scanner.skip(level).map(|_| ()),
@@ -243,7 +243,7 @@ impl Seen {
 }
 
 impl Numbers {
-    fn meet(&mut self, text: &str) {
+    fn observe(&mut self, text: &str) {
         let Ok(number) = Number::parse(text, Grammar::JSON) else { return };
         let float = number.float64();
         if !number.is_plain() {

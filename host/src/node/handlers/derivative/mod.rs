@@ -24,7 +24,7 @@ use crate::{
         Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
         digest::{Digest, Digests},
         sequence::{Sequence, Steps},
-        state::{Stock, kernel},
+        state::{RowStore, kernel},
     },
 };
 
@@ -110,7 +110,7 @@ pub struct Derivative {
     near: i64,
     digests: Digests,
     time: Option<EventTime>,
-    stock: Stock,
+    store: RowStore,
     points: HashMap<Digest, VecDeque<Point>>,
     /// Rows that have not come out, and those that have and that others still need.
     waiting: VecDeque<Row>,
@@ -125,7 +125,7 @@ impl Derivative {
             near: nanoseconds(spec.neighbourhood),
             digests: Digests::over(&spec.id, &spec.group_by),
             time: None,
-            stock: Stock::new(&spec.id, "rows"),
+            store: RowStore::new(&spec.id, "rows"),
             points: HashMap::new(),
             waiting: VecDeque::new(),
             needed: VecDeque::new(),
@@ -214,7 +214,7 @@ impl Derivative {
     fn forget(&mut self, before: i64) {
         while let Some(row) = self.needed.front().copied().filter(|row| row.time < before) {
             self.needed.pop_front();
-            self.stock.remove(row.id);
+            self.store.remove(row.id);
             if let Some(points) = self.points.get_mut(&row.group) {
                 points.pop_front();
                 if points.is_empty() {
@@ -236,7 +236,7 @@ impl Steps for Derivative {
 
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {
         let points = self.read(rows, times)?;
-        let first = self.stock.push(rows.clone());
+        let first = self.store.push(rows.clone());
         let mut derived = Vec::new();
         for (id, (group, point)) in (first..).zip(points) {
             let row = Row { id, time: point.time, group };
@@ -264,10 +264,10 @@ impl Steps for Derivative {
             ids.push(row.id);
             self.waiting.pop_front();
             self.needed.push_back(row);
-            self.stock.mark(row.id);
+            self.store.mark(row.id);
         }
         let mut derived = derived.as_slice();
-        for rows in self.stock.take(&ids)? {
+        for rows in self.store.take(&ids)? {
             let (these, rest) = derived.split_at(rows.num_rows());
             derived = rest;
             out.push(self.extended(&rows, these)?);
@@ -278,24 +278,24 @@ impl Steps for Derivative {
     }
 
     fn held(&self) -> (usize, usize) {
-        let points = self.stock.rows() * (size_of::<Point>() + self.spec.columns.len() * size_of::<Option<f64>>());
-        (self.stock.rows(), self.stock.bytes() + points)
+        let points = self.store.rows() * (size_of::<Point>() + self.spec.columns.len() * size_of::<Option<f64>>());
+        (self.store.rows(), self.store.bytes() + points)
     }
 
     fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
         let mut parts = BTreeMap::new();
-        self.stock.snapshot(&mut parts)?;
+        self.store.snapshot(&mut parts)?;
         Ok(parts)
     }
 
     fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
-        self.stock.restore(&mut parts)?;
-        for (ids, rows) in self.stock.all()? {
+        self.store.restore(&mut parts)?;
+        for (ids, rows) in self.store.all()? {
             let times = self.time.as_ref().map(|time| time.of(&rows)).transpose()?;
             let times: Vec<i64> = times.iter().flat_map(|times| times.iter()).map(Option::unwrap_or_default).collect();
             for (id, (group, point)) in ids.into_iter().zip(self.read(&rows, &times)?) {
                 let row = Row { id, time: point.time, group };
-                let out = self.spec.no_wait || self.stock.marked(id);
+                let out = self.spec.no_wait || self.store.marked(id);
                 if out {
                     self.needed.push_back(row)
                 } else {
@@ -318,7 +318,7 @@ mod tests {
 
     use super::*;
     use crate::node::{
-        News, Shape, Source,
+        Shape, Source, SourceEvent,
         tests::cuts::{Trial, lines, readings},
     };
 
@@ -350,7 +350,7 @@ mod tests {
         let crate::node::NodeSpec::Derivative(spec) = spec else { unreachable!("it is a derivative") };
         let mut handler = Derivative::handler(&spec);
         handler.shape(&Shape { schema: Some(rows(&[]).schema()), ..Shape::default() }).unwrap();
-        handler.hear(News::Opened(Source::Merged)).await.unwrap();
+        handler.on_event(SourceEvent::Opened(Source::Merged)).await.unwrap();
         let mut seconds = async |batch: &[i64]| {
             let handled = handler.handle(rows(batch), Source::Merged).await.unwrap();
             let outputs = handled.outputs.iter().flat_map(|(records, _)| lines(records));

@@ -22,7 +22,7 @@ use crate::{
         expression::Expression,
         handlers::threshold::nanoseconds,
         sequence::Steps,
-        state::{Stock, kernel},
+        state::{RowStore, kernel},
     },
 };
 
@@ -37,7 +37,7 @@ pub(super) struct Merge {
     keys: Digests,
     /// The columns, and which of them are the same in rows that are merged.
     schema: Option<(SchemaRef, Vec<bool>)>,
-    stock: Stock,
+    store: RowStore,
     /// Rows in the making, oldest first, and the number of the first of them.
     open: VecDeque<Open>,
     first: u64,
@@ -78,7 +78,7 @@ impl Merge {
             keys: Digests::over(&spec.id, &on),
             on,
             schema: None,
-            stock: Stock::new(&spec.id, "rows"),
+            store: RowStore::new(&spec.id, "rows"),
             open: VecDeque::new(),
             first: 0,
             by_key: HashMap::new(),
@@ -210,13 +210,13 @@ impl Merge {
         if let (Some((schema, _)), false) = (&self.schema, given.is_empty()) {
             let column = |index: usize| {
                 let ids: Vec<Option<u64>> = given.iter().map(|open| open.from[index]).collect();
-                self.stock.column(&ids, schema.field(index))
+                self.store.column(&ids, schema.field(index))
             };
             let columns: Vec<ArrayRef> = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
             let rows = RecordBatch::try_new(Arc::clone(schema), columns);
             out.push(rows.map_err(kernel(&self.spec.id, given.len()))?);
         }
-        closed.iter().flat_map(|open| &open.rows).for_each(|&row| self.stock.remove(row));
+        closed.iter().flat_map(|open| &open.rows).for_each(|&row| self.store.remove(row));
         Ok(())
     }
 }
@@ -242,7 +242,7 @@ impl Steps for Merge {
             self.close(time, out)?;
         }
         self.learn(&rows.schema())?;
-        let first = self.stock.push(rows.clone());
+        let first = self.store.push(rows.clone());
         let ids: Vec<u64> = (first..first + times.len() as u64).collect();
         self.merge(rows, &ids, times)
     }
@@ -252,19 +252,19 @@ impl Steps for Merge {
     }
 
     fn held(&self) -> (usize, usize) {
-        (self.stock.rows(), self.stock.bytes() + self.open.len() * size_of::<Open>())
+        (self.store.rows(), self.store.bytes() + self.open.len() * size_of::<Open>())
     }
 
     fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
         let mut parts = BTreeMap::new();
-        self.stock.snapshot(&mut parts)?;
+        self.store.snapshot(&mut parts)?;
         Ok(parts)
     }
 
     /// The rows that are held are those of rows in the making: put together again, they make the same.
     fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
-        self.stock.restore(&mut parts)?;
-        for (ids, rows) in self.stock.all()? {
+        self.store.restore(&mut parts)?;
+        for (ids, rows) in self.store.all()? {
             self.learn(&rows.schema())?;
             let times = self.time.as_ref().map(|time| time.of(&rows)).transpose()?;
             let times: Vec<i64> = times.iter().flat_map(|times| times.iter()).map(Option::unwrap_or_default).collect();

@@ -86,17 +86,17 @@ impl Output {
         let rights: Vec<Option<u64>> = pairs.iter().map(|pair| pair.1).collect();
         let failed = || kernel(&self.handler, pairs.len());
         let time = Field::new(TIME, DataType::Int64, true);
-        let (left_times, right_times) = (left.stock.column(&lefts, &time)?, right.stock.column(&rights, &time)?);
+        let (left_times, right_times) = (left.store.column(&lefts, &time)?, right.store.column(&rights, &time)?);
         let times = left_times.as_primitive::<Int64Type>().iter().zip(right_times.as_primitive::<Int64Type>());
         let times: Int64Array = times.map(|(left, right)| left.max(right)).collect();
         let mut columns = vec![self.time.column_of(times, &self.time_kind).map_err(failed())?];
         let is_left = BooleanArray::from(lefts.iter().map(Option::is_some).collect::<Vec<_>>());
         for field in self.shared.fields() {
-            let (ours, theirs) = (left.stock.column(&lefts, field)?, right.stock.column(&rights, field)?);
+            let (ours, theirs) = (left.store.column(&lefts, field)?, right.store.column(&rights, field)?);
             columns.push(zip(&is_left, &ours, &theirs).map_err(failed())?);
         }
-        let mut rest: Vec<ArrayRef> = left.stock.aligned(&lefts, &self.left)?;
-        rest.extend(right.stock.aligned(&rights, &self.right)?);
+        let mut rest: Vec<ArrayRef> = left.store.aligned(&lefts, &self.left)?;
+        rest.extend(right.store.aligned(&rights, &self.right)?);
         columns.extend(rest);
         RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(failed())
     }

@@ -129,13 +129,13 @@ impl Pairs {
     }
 
     /// A row of the left meets those of the right that wait, and waits itself.
-    fn meet_left(&mut self, row: Row) {
+    fn match_left(&mut self, row: Row) {
         let partners = self.right.partners(row.key, row.time, self.before);
         self.happened.extend(partners.map(|partner| Happened::Met(row.id, partner.id)));
         self.left.wait(row);
     }
 
-    fn meet_right(&mut self, row: Row) {
+    fn match_right(&mut self, row: Row) {
         let partners = self.left.partners(row.key, row.time, self.after);
         self.happened.extend(partners.map(|partner| Happened::Met(partner.id, row.id)));
         self.right.wait(row);
@@ -179,17 +179,17 @@ impl Pairs {
             match *happened {
                 Happened::Met(left, right) if passes.next() == Some(true) => {
                     if self.kind != JoinKind::Inner {
-                        self.left.stock.mark(left);
+                        self.left.store.mark(left);
                     }
                     if self.kind == JoinKind::Full {
-                        self.right.stock.mark(right);
+                        self.right.store.mark(right);
                     }
                     pairs.push((Some(left), Some(right)));
                 }
-                Happened::LeftGone(row) if self.kind != JoinKind::Inner && !self.left.stock.marked(row) => {
+                Happened::LeftGone(row) if self.kind != JoinKind::Inner && !self.left.store.marked(row) => {
                     pairs.push((Some(row), None));
                 }
-                Happened::RightGone(row) if self.kind == JoinKind::Full && !self.right.stock.marked(row) => {
+                Happened::RightGone(row) if self.kind == JoinKind::Full && !self.right.store.marked(row) => {
                     pairs.push((None, Some(row)));
                 }
                 Happened::Met(..) | Happened::LeftGone(_) | Happened::RightGone(_) => {}
@@ -200,8 +200,8 @@ impl Pairs {
         }
         for happened in happened {
             match happened {
-                Happened::LeftGone(row) => self.left.stock.remove(row),
-                Happened::RightGone(row) => self.right.stock.remove(row),
+                Happened::LeftGone(row) => self.left.store.remove(row),
+                Happened::RightGone(row) => self.right.store.remove(row),
                 Happened::Met(..) => {}
             }
         }
@@ -249,15 +249,15 @@ impl Steps for Pairs {
         }
         self.learn(&rows.schema())?;
         let (lefts, rights) = (self.left.mask(rows)?, self.right.mask(rows)?);
-        let mut lefts = self.left.stock(rows, times, &lefts)?.into_iter().peekable();
-        let mut rights = self.right.stock(rows, times, &rights)?.into_iter().peekable();
+        let mut lefts = self.left.store(rows, times, &lefts)?.into_iter().peekable();
+        let mut rights = self.right.store(rows, times, &rights)?.into_iter().peekable();
         for (place, &time) in times.iter().enumerate() {
             self.let_go(time);
             if let Some((_, row)) = lefts.next_if(|(at, _)| *at == place) {
-                self.meet_left(row);
+                self.match_left(row);
             }
             if let Some((_, row)) = rights.next_if(|(at, _)| *at == place) {
-                self.meet_right(row);
+                self.match_right(row);
             }
             if self.happened.len() >= MANY {
                 self.make(out)?;
@@ -272,7 +272,7 @@ impl Steps for Pairs {
     }
 
     fn held(&self) -> (usize, usize) {
-        (self.left.stock.rows() + self.right.stock.rows(), self.left.bytes() + self.right.bytes())
+        (self.left.store.rows() + self.right.store.rows(), self.left.bytes() + self.right.bytes())
     }
 
     fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {

@@ -20,7 +20,7 @@ use crate::{
         digest::{Digest, Digests},
         expression::Expression,
         halving::Halving,
-        state::{Stock, TIME, kernel},
+        state::{RowStore, TIME, kernel},
     },
 };
 
@@ -47,7 +47,7 @@ pub(super) struct Side {
     wait: i64,
     /// Whether rows whose key has a null are of any use.
     lonely: bool,
-    pub(super) stock: Stock,
+    pub(super) store: RowStore,
     rows: HashMap<Digest, VecDeque<Row>>,
     queue: VecDeque<Row>,
 }
@@ -70,7 +70,7 @@ impl Side {
             time: String::new(),
             wait,
             lonely,
-            stock: Stock::new(handler, name),
+            store: RowStore::new(handler, name),
             rows: HashMap::new(),
             queue: VecDeque::new(),
         }
@@ -115,7 +115,7 @@ impl Side {
     }
 
     /// Puts the rows that `mask` selects into the stock, without making them wait; each with its place in the batch.
-    pub(super) fn stock(
+    pub(super) fn store(
         &mut self,
         rows: &RecordBatch,
         times: &[i64],
@@ -135,7 +135,7 @@ impl Side {
         let fields: Vec<FieldRef> = own.schema_ref().fields().iter().cloned().chain([field]).collect();
         let columns: Vec<ArrayRef> = own.columns().iter().cloned().chain([time]).collect();
         let own = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(failed())?;
-        let first = self.stock.push(filter_record_batch(&own, &useful).map_err(failed())?);
+        let first = self.store.push(filter_record_batch(&own, &useful).map_err(failed())?);
         let useful = places.into_iter().zip(keys).filter(|(_, key)| self.lonely || key.is_some());
         let row = |(id, (place, key)): (u64, (usize, Option<Digest>))| (place, Row { id, time: times[place], key });
         Ok((first..).zip(useful).map(row).collect())
@@ -176,18 +176,18 @@ impl Side {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.stock.bytes() + self.queue.len() * 2 * size_of::<Row>()
+        self.store.bytes() + self.queue.len() * 2 * size_of::<Row>()
     }
 
     pub(super) fn snapshot(&mut self, parts: &mut BTreeMap<String, Part>) -> Result<(), Error> {
-        self.stock.snapshot(parts)
+        self.store.snapshot(parts)
     }
 
     pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
-        self.stock.restore(parts)?;
+        self.store.restore(parts)?;
         let damaged = || Error::State { handler: self.handler.clone(), reason: "its rows have no time".into() };
         let mut waiting = Vec::new();
-        for (ids, rows) in self.stock.all()? {
+        for (ids, rows) in self.store.all()? {
             let times = rows.column_by_name(TIME).and_then(|times| times.as_primitive_opt::<Int64Type>());
             let times = times.ok_or_else(damaged)?;
             let keys = self.keys(&rows)?.into_iter().zip(times.values());

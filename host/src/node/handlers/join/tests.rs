@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::node::{
-    News, Shape, Source,
+    Shape, Source, SourceEvent,
     tests::cuts::{Outcome, Trial, lines, readings},
 };
 
@@ -224,7 +224,7 @@ async fn a_row_without_a_value_for_its_side_is_set_aside_as_it_arrives() {
     let spec: JoinSpec = serde_json::from_value(spec).unwrap();
     let mut handler = spec.handler();
     handler.shape(&Shape { schema: Some(batch.schema()), ..Shape::default() }).unwrap();
-    handler.hear(News::Opened(Source::Merged)).await.unwrap();
+    handler.on_event(SourceEvent::Opened(Source::Merged)).await.unwrap();
     let handled = handler.handle(batch, Source::Merged).await.unwrap();
     let faults: Vec<(u32, bool)> =
         handled.faults.iter().map(|fault| (fault.row, fault.reason.starts_with("`a + 1 > 0` has no value"))).collect();

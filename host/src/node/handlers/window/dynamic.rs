@@ -21,7 +21,7 @@ use super::{
 use crate::{
     data::Part,
     node::{
-        Error, Handled, Handler, LimitsSpec, News, RowFault, Shape, Source, TimeSpec, Unit,
+        Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
         arrival::{Arrivals, Arrived, NEVER, settings},
         handlers::Columns,
         state::{Groups, Held, kernel},
@@ -338,10 +338,10 @@ impl Handler for DynamicWindow {
         Ok(handled)
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
         let mut handled = Handled::default();
         if let Some(arrivals) = &mut self.arrivals {
-            arrivals.hear(news);
+            arrivals.on_event(event);
             let reached = arrivals.reached();
             self.advance(reached, &mut handled)?;
         }

@@ -35,7 +35,7 @@ use super::Columns;
 use crate::{
     data::{Part, Period},
     node::{
-        Error, Handled, Handler, Late, LimitsSpec, News, Shape, Source, TimeSettings, TimeSpec, Unit,
+        Error, Handled, Handler, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
         aggregates::Aggregates,
         arrival::{Arrivals, Arrived, NEVER, settings},
         state::kernel,
@@ -323,10 +323,10 @@ impl Handler for Window {
         Ok(handled)
     }
 
-    async fn hear(&mut self, news: News) -> Result<Handled, Error> {
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
         let mut handled = Handled::default();
         if let Some(arrivals) = &mut self.arrivals {
-            arrivals.hear(news);
+            arrivals.on_event(event);
         }
         self.advance(&mut handled)?;
         Ok(handled)

@@ -25,7 +25,7 @@ const FAN: usize = 8;
 
 /// Rows that are held, each with an id.
 #[derive(Debug)]
-pub(in crate::node) struct Stock {
+pub(in crate::node) struct RowStore {
     handler: String,
     /// What the names of its parts begin with.
     name: String,
@@ -83,7 +83,7 @@ impl Segment {
     }
 }
 
-impl Stock {
+impl RowStore {
     /// Holds nothing yet; its parts of a snapshot are named `<name>/…`.
     pub(in crate::node) fn new(handler: &str, name: &str) -> Self {
         Self { handler: handler.to_owned(), name: name.to_owned(), segments: Vec::new(), next: 0, rows: 0 }
@@ -372,9 +372,9 @@ mod tests {
     }
 
     /// What is stored once `held` has given a snapshot, and how many parts were new.
-    fn save(stock: &mut Stock, stored: &mut BTreeMap<String, Bytes>) -> usize {
+    fn save(store: &mut RowStore, stored: &mut BTreeMap<String, Bytes>) -> usize {
         let mut parts = BTreeMap::new();
-        stock.snapshot(&mut parts).unwrap();
+        store.snapshot(&mut parts).unwrap();
         let mut new = 0;
         let part = |(name, part): (String, Part)| match part {
             Part::New(bytes) => {
@@ -389,55 +389,55 @@ mod tests {
 
     #[test]
     fn rows_keep_their_ids_and_marks_through_snapshots() {
-        let mut stock = Stock::new("h", "r");
+        let mut store = RowStore::new("h", "r");
         let mut stored = BTreeMap::new();
         let mut alive: Vec<i64> = Vec::new();
         for round in 0..60 {
-            let first = stock.push(numbers(round * 3..round * 3 + 3)) as i64;
+            let first = store.push(numbers(round * 3..round * 3 + 3)) as i64;
             assert_eq!(first, round * 3, "the id is the number");
             alive.extend(first..first + 3);
-            stock.mark(first as u64 + 1);
+            store.mark(first as u64 + 1);
             if round % 4 == 3 {
                 for id in alive.drain(..5) {
-                    stock.remove(id as u64);
+                    store.remove(id as u64);
                 }
             }
-            save(&mut stock, &mut stored);
-            let mut again = Stock::new("h", "r");
+            save(&mut store, &mut stored);
+            let mut again = RowStore::new("h", "r");
             again.restore(&mut stored.clone()).unwrap();
             assert_eq!(again.rows(), alive.len());
             let got: Vec<i64> = again.all().unwrap().iter().flat_map(|(_, records)| values(records)).collect();
             assert_eq!(got, alive);
             assert!(alive.iter().all(|&id| again.marked(id as u64) == (id % 3 == 1)));
-            stock = again;
+            store = again;
         }
-        assert!(stock.segments.len() < 30, "{} segments", stock.segments.len());
+        assert!(store.segments.len() < 30, "{} segments", store.segments.len());
     }
 
     #[test]
     fn a_snapshot_costs_what_is_new() {
-        let mut stock = Stock::new("h", "r");
+        let mut store = RowStore::new("h", "r");
         let mut stored = BTreeMap::new();
-        stock.push(numbers(0..1000));
-        save(&mut stock, &mut stored);
-        stock.push(numbers(0..10));
-        assert_eq!(save(&mut stock, &mut stored), 2, "the new rows, and the next id");
-        stock.remove(3);
-        assert_eq!(save(&mut stock, &mut stored), 2, "the flags of one segment");
-        assert_eq!(save(&mut stock, &mut stored), 1);
+        store.push(numbers(0..1000));
+        save(&mut store, &mut stored);
+        store.push(numbers(0..10));
+        assert_eq!(save(&mut store, &mut stored), 2, "the new rows, and the next id");
+        store.remove(3);
+        assert_eq!(save(&mut store, &mut stored), 2, "the flags of one segment");
+        assert_eq!(save(&mut store, &mut stored), 1);
     }
 
     #[test]
     fn rows_come_back_in_any_order_and_as_other_columns() {
-        let mut stock = Stock::new("h", "r");
-        stock.push(numbers(0..3));
-        stock.push(numbers(3..6));
-        assert_eq!(values(&stock.take(&[5, 0, 4]).unwrap()[0]), [5, 0, 4]);
+        let mut store = RowStore::new("h", "r");
+        store.push(numbers(0..3));
+        store.push(numbers(3..6));
+        assert_eq!(values(&store.take(&[5, 0, 4]).unwrap()[0]), [5, 0, 4]);
         let schema = Arc::new(Schema::new(vec![
             Field::new("n", DataType::Float64, true),
             Field::new("other", DataType::Utf8, true),
         ]));
-        let columns = stock.aligned(&[Some(5), None], &schema).unwrap();
+        let columns = store.aligned(&[Some(5), None], &schema).unwrap();
         let records = RecordBatch::try_new(schema, columns).unwrap();
         assert_eq!(crate::node::tests::cuts::lines(&records), ["n=5.0 other=null", "n=null other=null"]);
     }

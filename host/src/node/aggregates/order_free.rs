@@ -67,7 +67,7 @@ impl Kind {
     }
 
     fn function(self) -> AggregateUDF {
-        AggregateUDF::new_from_impl(Steady { kind: self, signature: Signature::any(1, Volatility::Immutable) })
+        AggregateUDF::new_from_impl(OrderFree { kind: self, signature: Signature::any(1, Volatility::Immutable) })
     }
 }
 
@@ -77,12 +77,12 @@ pub(super) fn function(kind: Kind) -> Arc<AggregateUDF> {
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Steady {
+struct OrderFree {
     kind: Kind,
     signature: Signature,
 }
 
-impl AggregateUDFImpl for Steady {
+impl AggregateUDFImpl for OrderFree {
     fn name(&self) -> &str {
         self.kind.name()
     }

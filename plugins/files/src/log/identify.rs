@@ -77,7 +77,7 @@ impl Log {
         // What a copy or a packed file was made of goes first.
         unknown.sort_by_key(|member| (member.name.packing != Packing::Plain, !member.name.live));
         for member in unknown {
-            self.meet(member, &here, &mut found)?;
+            self.identify(member, &here, &mut found)?;
         }
         if let Some(new) = self.readings.get_mut(before..) {
             new.sort_by_key(|reading| (reading.hints().modified, reading.name.order));
@@ -87,7 +87,7 @@ impl Log {
     }
 
     /// Finds out what a file is that was not there before, and reads it if it is new.
-    fn meet(&mut self, member: Member, here: &[Member], found: &mut Vec<bool>) -> Result<()> {
+    fn identify(&mut self, member: Member, here: &[Member], found: &mut Vec<bool>) -> Result<()> {
         let opened = match self.unpacking.take().filter(|(stat, _)| *stat == member.stat) {
             Some((_, text)) => Some((text, member.stat)),
             None => match self.family.open(&member) {
@@ -125,7 +125,7 @@ impl Log {
             is_closed(mark, &mut text, &member, || twin(mark) && !packed || gone())
         });
         if let Some(index) = known.map(|(index, _)| index) {
-            return self.meet_again(index, member, text, found);
+            return self.identify_known(index, member, text, found);
         }
         match self.relation(&member, &mut text, here) {
             Relation::Open => {
@@ -156,7 +156,7 @@ impl Log {
     }
 
     /// A file that was read to its end, under another name, packed, or with more behind it.
-    fn meet_again(&mut self, index: usize, member: Member, mut text: Text, found: &mut Vec<bool>) -> Result<()> {
+    fn identify_known(&mut self, index: usize, member: Member, mut text: Text, found: &mut Vec<bool>) -> Result<()> {
         let grown = self.closed.get(index).is_some_and(|one| !at_end(&one.mark, &mut text));
         if !grown {
             let Some(mut mark) = self.closed.get(index).map(|one| one.mark.clone()) else { return Ok(()) };
