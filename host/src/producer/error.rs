@@ -63,20 +63,6 @@ pub enum Error {
         /// What the spec asked for.
         start: String,
     },
-    /// A message could not be decoded and the spec says to stop then.
-    #[error(
-        "partition {partition}, offset {offset}: cannot decode the message ({code}: {reason}); mend the decoder's settings, or set errors.decode to dead-letter"
-    )]
-    Undecodable {
-        /// The partition.
-        partition: PartitionId,
-        /// Offset of the message.
-        offset: u64,
-        /// Stable code of the fault.
-        code: String,
-        /// What was wrong.
-        reason: String,
-    },
     /// The plugin behind the decoder failed.
     #[error("decoder \"{decoder}\" failed at partition {partition}, offsets {start}..{next}")]
     Decoder {
@@ -290,7 +276,6 @@ impl Coded for Error {
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
-            Self::Undecodable { .. } => Kind::Plugin,
             Self::Kernel { .. } => Kind::Internal,
         }
     }
@@ -300,7 +285,6 @@ impl Coded for Error {
             Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.code(),
             Self::OutOfRange { .. } => "E0301",
             Self::Start { .. } => "E0302",
-            Self::Undecodable { .. } => "E0303",
             Self::Schema { .. } => "E0304",
             Self::Kernel { .. } => "E0305",
             Self::Ambiguous { .. } => "E0306",
