@@ -84,7 +84,7 @@ pub(super) fn added(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>,
     Schema::new(valued.map(|(name, seen)| Field::new(name, seen.data_type())).collect())
 }
 
-/// How many columns count towards the limit.
+/// How many columns `fields` make, nested ones included.
 fn columns(fields: &[Field]) -> usize {
     fields.iter().map(|field| 1 + within(&field.data_type)).sum()
 }
