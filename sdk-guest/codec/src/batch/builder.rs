@@ -3,7 +3,7 @@
 use super::{Array, Bits, Data, DataType, Field};
 
 /// Builds one column. Call exactly one `push…` per row; a value that does not fit the column's type is not pushed, and
-/// the call returns false.
+/// the call reports it.
 ///
 /// Nulls cost nothing until the next value: columns of a struct are padded with nulls when a value follows, or at the
 /// end, so many sparse columns are cheap.
