@@ -7,42 +7,42 @@ pub use spout_codec::{Decoded, RowFault};
 
 use crate::{Messages, Result, Schema};
 
-/// What a decoder is opened for.
+/// What a decoder is opened with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Opening {
     /// Where the messages come from.
     pub topic: String,
-    /// The columns wanted, or `None` for all. A value that an unwanted column could not take is a fault all the same: a
+    /// The columns wanted, or `None` for all. A value that does not fit an unwanted column is still a fault: the
     /// verdict depends on the message alone.
     pub fields: Option<Vec<String>>,
-    /// The table's schema, once it is settled: rows have exactly these columns.
+    /// The table's schema, once settled: rows have exactly these columns.
     pub schema: Option<Schema>,
 }
 
 /// Messages into rows.
 ///
-/// The host keeps all partitions of a branch to one schema: [`Opening::schema`] where one is settled.
+/// All partitions of a branch share one schema: [`Opening::schema`], once settled.
 pub trait Decoder: Sized + 'static {
-    /// What the spec's `settings` say.
+    /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;
 
     /// Opens a decoder.
     ///
     /// # Errors
-    /// Wrong settings.
+    /// The settings are wrong.
     fn open(settings: Self::Settings, opening: Opening) -> Result<Self>;
 
-    /// Decodes `messages`. A bad message is a fault and takes no neighbour down; the answer does not depend on how
-    /// messages were cut into calls.
+    /// Decodes `messages`. A bad message is a fault and does not affect its neighbours; the answer does not depend on
+    /// how messages were cut into calls.
     ///
     /// # Errors
-    /// Only what has nothing to do with a single message.
+    /// Only for what has nothing to do with a single message.
     fn decode(&mut self, messages: &Messages) -> Result<Decoded>;
 }
 
 #[doc(hidden)]
 pub(crate) mod shim {
-    //! Between the interface and the trait.
+    //! Adapts the WIT interface to the trait.
 
     use std::{cell::RefCell, marker::PhantomData};
 

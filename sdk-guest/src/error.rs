@@ -1,4 +1,4 @@
-//! What a plugin answers when it cannot.
+//! The errors a plugin returns.
 
 use std::{fmt, time::Duration};
 
@@ -7,12 +7,11 @@ use crate::{Position, wit::base::spout::plugin::types as wit};
 /// The result of every trait function.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What a plugin answers when it cannot. The case says what the host does next, the code is for programs, the message
-/// for people.
+/// Why a call failed. The case decides what the host does next, the code is for programs, the message for humans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Passing trouble of a source: the host makes the call again, after `after` if that is given. A decoder and a handler
-    /// depend on nothing outside: from them it is as [`Error::Fatal`].
+    /// A transient failure of a source: the host repeats the call, after `after` if given. Decoders and handlers depend
+    /// on nothing outside: from them it is treated as [`Error::Fatal`].
     Retriable {
         /// Stable and dotted, such as `broker.unavailable`.
         code: String,
@@ -21,23 +20,23 @@ pub enum Error {
         /// How long to wait.
         after: Option<Duration>,
     },
-    /// Trying again is no use: the host stops the pipeline.
+    /// Retrying is pointless: the host stops the pipeline.
     Fatal {
         /// Stable and dotted, such as `file.unreadable`.
         code: String,
         /// What happened.
         message: String,
     },
-    /// The settings are wrong: the host stops the pipeline before it begins.
+    /// The settings are wrong: the host stops the pipeline before it starts.
     InvalidConfig {
         /// Stable and dotted, such as `settings.unknown`.
         code: String,
-        /// What is wrong, and what to write.
+        /// What is wrong, and what to write instead.
         message: String,
     },
-    /// The position asked for is gone; `earliest..latest` is what there is.
+    /// The requested position is gone; `earliest..latest` is available.
     OutOfRange {
-        /// Of the oldest message there is that was not read.
+        /// The oldest message available that was not read.
         earliest: Position,
         /// After the newest message.
         latest: Position,
@@ -45,12 +44,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Passing trouble of a source.
+    /// A transient failure of a source.
     pub fn retriable(code: &str, message: impl Into<String>) -> Self {
         Self::Retriable { code: code.into(), message: message.into(), after: None }
     }
 
-    /// Trouble that does not pass.
+    /// A permanent failure.
     pub fn fatal(code: &str, message: impl Into<String>) -> Self {
         Self::Fatal { code: code.into(), message: message.into() }
     }

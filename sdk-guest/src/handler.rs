@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{Array, Batch, Error, Result, Schema};
 
-/// A batch that a handler looks at. It stays in the host; only columns that are asked for are copied in.
+/// A batch passed to a handler. It stays in the host; only the requested columns are copied in.
 pub trait Input {
     /// Number of rows.
     fn rows(&self) -> usize;
@@ -13,16 +13,16 @@ pub trait Input {
     /// Names and types of the columns.
     fn schema(&self) -> Schema;
 
-    /// The columns at these places.
+    /// The columns at these indices.
     ///
     /// # Errors
-    /// If there is no such column.
+    /// An index is out of range.
     fn read(&self, columns: &[usize]) -> Result<Vec<Array>>;
 
-    /// The column of that name.
+    /// The column with this name.
     ///
     /// # Errors
-    /// If there is none; the message lists those there are.
+    /// There is none; the message lists the existing ones.
     fn column(&self, name: &str) -> Result<Array> {
         let schema = self.schema();
         let at = schema.position(name)?;
@@ -30,10 +30,10 @@ pub trait Input {
     }
 }
 
-/// Which rows go on. The first three move no data.
+/// Which rows to pass on. The first three move no data.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// The input as it is.
+    /// The input unchanged.
     All,
     /// Rows whose bit is set, least significant bit first.
     Mask(Vec<u8>),
@@ -46,7 +46,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The rows for which `keep` is true, one entry a row.
+    /// The rows for which `keep` is true, one entry per row.
     #[must_use]
     pub fn mask(keep: impl IntoIterator<Item = bool>) -> Self {
         let keep = keep.into_iter();
@@ -71,22 +71,22 @@ impl Answer {
 ///
 /// The result must depend on the rows alone, never on how they were cut into batches.
 pub trait Handler: Sized + 'static {
-    /// What the spec's `settings` say.
+    /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;
 
     /// Opens a handler; `state` is the last snapshot, if there was one.
     ///
     /// # Errors
-    /// Wrong settings; a snapshot that does not fit them.
+    /// The settings are wrong, or the snapshot does not fit them.
     fn open(settings: Self::Settings, state: Option<&[u8]>) -> Result<Self>;
 
-    /// Looks at a batch and says which rows go on.
+    /// Processes a batch and returns which rows to pass on.
     ///
     /// # Errors
-    /// Stops the pipeline; nothing of the batch is committed.
+    /// An error stops the pipeline; nothing of the batch is committed.
     fn process(&mut self, input: &dyn Input) -> Result<Answer>;
 
-    /// The rows still held back, when no batch will follow.
+    /// The rows still held back, once no more batches will follow.
     ///
     /// # Errors
     /// As for [`Handler::process`].
@@ -123,7 +123,7 @@ impl Input for Batch {
 
 #[doc(hidden)]
 pub(crate) mod shim {
-    //! Between the interface and the trait.
+    //! Adapts the WIT interface to the trait.
 
     use std::{cell::RefCell, marker::PhantomData};
 
@@ -141,7 +141,7 @@ pub(crate) mod shim {
     #[derive(Debug)]
     pub struct NodeShim<H> {
         handler: RefCell<H>,
-        /// The input's schema, and the host's number for it.
+        /// The input's schema and the host's id for it.
         input: RefCell<(u32, Schema)>,
         told: RefCell<Option<Schema>>,
     }

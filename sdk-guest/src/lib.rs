@@ -4,8 +4,8 @@
 //!
 //! | Trait | Makes the plugin |
 //! |---|---|
-//! | [`Source`] with its [`Reader`] | a source that is read by partition |
-//! | [`StreamConsumer`] | a source that is read as a whole |
+//! | [`Source`] with its [`Reader`] | a source read by partition |
+//! | [`StreamConsumer`] | a source read as a whole |
 //! | [`Decoder`] | messages into rows |
 //! | [`Handler`] | rows into rows |
 //!
@@ -68,7 +68,7 @@ pub use spout_codec::{
 
 #[doc(hidden)]
 pub mod shim {
-    //! What `register!` puts between the interface and the traits.
+    //! Glue between the WIT interface and the traits, for `register!`.
 
     pub use crate::{
         decoder::shim::DecoderShim, handler::shim::HandlerShim, register::offer, source::shim::SourceShim,
@@ -76,15 +76,15 @@ pub mod shim {
     };
 }
 
-/// The time that only moves forward, for measuring how long something took.
+/// A monotonic clock, for measuring durations.
 #[must_use]
 pub fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
-/// Waits up to `time`, or less when the host wants the plugin to finish; whether to go on.
+/// Sleeps up to `time`, or less when the host wants the plugin to finish; returns whether to continue.
 ///
-/// The polite form of sleep: a plugin that has nothing to give waits here.
+/// A plugin with nothing to return waits here.
 pub fn pause(time: std::time::Duration) -> bool {
     #[cfg(target_arch = "wasm32")]
     {

@@ -1,16 +1,16 @@
-//! Lines for the host's log; the host adds pipeline and plugin, and limits their rate.
+//! Lines for the host's log; the host adds pipeline and plugin, and limits the rate.
 
 #[cfg(target_arch = "wasm32")]
 use crate::wit::base::spout::plugin::log;
 
-/// How loud a line is.
+/// The level of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// For the plugin's author.
+    /// For the plugin author.
     Debug,
-    /// For the operator, when all is well.
+    /// For the operator, in normal operation.
     Info,
-    /// For the operator, when something should be looked at.
+    /// For the operator, when something needs a look.
     Warn,
     /// For the operator, when something failed.
     Error,

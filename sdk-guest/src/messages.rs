@@ -7,14 +7,14 @@ use crate::wit::base::spout::plugin::types as wit;
 /// The place of the next message of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// What the host orders and commits by; grows within a partition.
+    /// The host orders and commits by it; grows within a partition.
     pub offset: u64,
-    /// Whatever else the source needs to find the place again; the host stores it unread.
+    /// Anything else the source needs to find the place again; the host stores it unread.
     pub token: Option<Vec<u8>>,
 }
 
 impl Position {
-    /// A position that is an offset and nothing else.
+    /// A position without a token.
     #[must_use]
     pub fn at(offset: u64) -> Self {
         Self { offset, token: None }
@@ -33,7 +33,7 @@ impl From<Position> for wit::Position {
     }
 }
 
-/// How much one fetch may bring, and how long it may wait for the first message.
+/// How much one fetch may return, and how long it may wait for the first message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Most messages.
@@ -54,14 +54,14 @@ impl From<wit::FetchLimits> for Limits {
     }
 }
 
-/// Whether to come again.
+/// Whether to fetch again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// There is more.
     More,
     /// Nothing for now.
     Idle,
-    /// Nothing ever again.
+    /// Nothing more, ever.
     Ended,
 }
 
@@ -75,20 +75,20 @@ impl From<Progress> for wit::Progress {
     }
 }
 
-/// What one fetch brought.
+/// The result of one fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// The messages, each with its offset.
     pub messages: Messages,
-    /// Where the next fetch starts; moves on also where nothing was returned.
+    /// Where the next fetch starts; advances even when nothing was returned.
     pub next: Position,
-    /// Offset after the newest message there is, where that is known.
+    /// Offset after the newest message, if known.
     pub high_watermark: Option<u64>,
-    /// Whether to come again.
+    /// Whether to fetch again.
     pub progress: Progress,
 }
 
-/// Messages as a struct of arrays: they cross to the host in a few copies, whatever their number.
+/// Messages as a struct of arrays: they cross to the host in a few copies, however many there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
     bounds: Vec<u32>,
@@ -107,7 +107,7 @@ impl Messages {
         self.bounds.len().saturating_sub(1)
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -140,7 +140,7 @@ impl Messages {
         &self.offsets
     }
 
-    /// Makes room for `count` more messages of `bytes` bytes together.
+    /// Reserves space for `count` more messages of `bytes` bytes in total.
     pub fn reserve(&mut self, count: usize, bytes: usize) {
         self.bounds.reserve(count + 1);
         self.offsets.reserve(count);
@@ -162,17 +162,17 @@ impl Messages {
         self.offsets.push(offset);
     }
 
-    /// Says when the message added last was made, in milliseconds since 1970. Every message needs one, or none.
+    /// Sets the time of the last message added, in milliseconds since 1970. Every message needs one, or none.
     pub fn timestamp_ms(&mut self, at: i64) {
         self.timestamps_ms.push(at);
     }
 
-    /// Says which partition the message added last belongs to; a [`StreamConsumer`](crate::StreamConsumer) needs it.
+    /// Sets the partition of the last message added; a [`StreamConsumer`](crate::StreamConsumer) needs it.
     pub fn partition(&mut self, partition: u32) {
         self.partitions.push(partition);
     }
 
-    /// Says what the messages pushed from now on have in common, such as the `file` they are from; an empty value ends it.
+    /// Sets what the messages pushed from now on have in common, such as their `file`; an empty value ends it.
     pub fn attribute(&mut self, name: &str, value: &[u8]) {
         let first = u32::try_from(self.len()).unwrap_or(u32::MAX);
         let last = self.attributes.iter().rev().find(|attribute| attribute.name == name);
@@ -189,7 +189,7 @@ impl Messages {
         &self.attributes
     }
 
-    /// The messages as a decoder of the core sees them.
+    /// The messages as a core decoder sees them.
     #[must_use]
     pub fn input(&self) -> Input<'_> {
         Input {
@@ -201,8 +201,8 @@ impl Messages {
         }
     }
 
-    /// Messages whose payloads lie one after the other in `bytes`, as `bounds` (one more than there are messages, from 0
-    /// to the length) and `offsets` say: nothing is copied.
+    /// Messages whose payloads lie one after the other in `bytes`, delimited by `bounds` (one more than there are
+    /// messages, from 0 to the length), with `offsets`; nothing is copied.
     #[must_use]
     pub fn from_parts(bytes: Vec<u8>, bounds: Vec<u32>, offsets: Vec<u64>) -> Self {
         Self { bounds, bytes, offsets, ..Self::default() }

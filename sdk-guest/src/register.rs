@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 
 use crate::wit::base::exports::spout::plugin::about::Offer;
 
-/// Exports what a plugin has; any of `source`, `stream`, `decoder`, `handler`, in this order. `asks` names the directories
-/// that must be granted.
+/// Exports a plugin's parts: any of `source`, `stream`, `decoder`, `handler`, in this order. `asks` names the
+/// directories that must be granted.
 ///
 /// ```ignore
 /// register! { name: "files", summary: "lines of growing files", asks: ["events"], source: Files, stream: Stream }
@@ -70,7 +70,7 @@ macro_rules! register {
     };
 }
 
-/// `"a","b"` of literals, for the manifest.
+/// `"a","b"` from literals, for the manifest.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __list {

@@ -1,4 +1,4 @@
-//! A flat list of texts as typed settings: numbers and booleans are read from their text, lists and maps from JSON.
+//! A flat list of text settings as a typed struct: numbers and booleans are parsed from text, lists and maps from JSON.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use serde::{
 
 use crate::{Error, Result};
 
-/// Reads settings as the host hands them over into `S`.
+/// Parses settings as the host passes them into `S`.
 ///
 /// # Errors
-/// An unknown key (if `S` denies them), a missing one, a value that does not fit; the message names it.
+/// An unknown key (if `S` denies them), a missing one, or a value that does not fit; the message names it.
 pub fn parse<'a, S: DeserializeOwned>(list: impl Iterator<Item = (&'a str, &'a str)>) -> Result<S> {
     let entries = list.map(|(name, text)| (name, Text { name, text }));
     S::deserialize(MapDeserializer::new(entries)).map_err(|Wrong(what)| Error::invalid_config(what))
@@ -113,7 +113,7 @@ impl<'de> de::Deserializer<'de> for Text<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// JSON, or a plain list with commas.
+    /// JSON, or a plain comma-separated list.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> std::result::Result<V::Value, Wrong> {
         if self.text.trim_start().starts_with('[') {
             let json = self.json()?;

@@ -1,4 +1,4 @@
-//! A source that is read by partition.
+//! A source read by partition.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use serde::de::DeserializeOwned;
 
 use crate::{Fetched, Limits, Position, Result};
 
-/// A partition there is.
+/// One partition of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Partition {
-    /// Its number; the same for ever.
+    /// Its number; never changes.
     pub id: u32,
-    /// Its name, for people.
+    /// Its name, for humans.
     pub label: String,
-    /// Nothing will ever be added to it.
+    /// Whether nothing will be added to it.
     pub ended: bool,
 }
 
@@ -25,7 +25,7 @@ pub struct Known {
     pub id: u32,
     /// Its name.
     pub label: String,
-    /// Where it goes on.
+    /// Where it resumes.
     pub position: Position,
 }
 
@@ -36,32 +36,32 @@ pub enum Criteria {
     Earliest,
     /// After the newest message.
     Latest,
-    /// At the first message of this time or later, milliseconds since 1970.
+    /// At the first message at or after this time, in milliseconds since 1970.
     AtTimeMs(u64),
     /// At this offset.
     AtOffset(u64),
 }
 
-/// A source that is read by partition. Partitions are read independently, each by a [`Reader`] in a sandbox of its own.
+/// A source read by partition. Partitions are read independently, each by a [`Reader`] in its own sandbox.
 pub trait Source: Sized + 'static {
-    /// What the spec's `settings` say.
+    /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;
     /// Reads one partition.
     type Reader: Reader;
 
-    /// Opens the topic, to answer questions about it.
+    /// Opens the topic to answer questions about it.
     ///
     /// # Errors
-    /// Wrong settings; a topic that there is not.
+    /// The settings are wrong, or the topic does not exist.
     fn open(topic: &str, settings: Self::Settings) -> Result<Self>;
 
-    /// The partitions there are now. Asked again and again: new ones are picked up. `known` are those that commits have seen.
+    /// The current partitions. Called repeatedly: new ones are picked up. `known` are those that commits have seen.
     ///
     /// # Errors
-    /// [`Error::retriable`](crate::Error::retriable) if it cannot be told now.
+    /// [`Error::retriable`](crate::Error::retriable) if they cannot be listed now.
     fn partitions(&mut self, known: &[Known], timeout: Duration) -> Result<Vec<Partition>>;
 
-    /// The position that `at` stands for; `None` if the source cannot tell.
+    /// The position for `at`; `None` if the source does not support it.
     ///
     /// # Errors
     /// As for [`Source::partitions`].
@@ -77,14 +77,14 @@ pub trait Source: Sized + 'static {
     /// Opens one partition for reading.
     ///
     /// # Errors
-    /// Wrong settings; a partition that there is not.
+    /// The settings are wrong, or the partition does not exist.
     fn read(topic: &str, partition: u32, settings: Self::Settings) -> Result<Self::Reader>;
 }
 
 /// Reads one partition.
 pub trait Reader: 'static {
-    /// The messages from `start` on. Any position that was ever returned may be asked for again: the same messages must
-    /// come. Returns with nothing when there is nothing within the time-out.
+    /// The messages from `start` on. Any position ever returned may be requested again, and must return the same
+    /// messages. Returns empty if nothing arrives within the time-out.
     ///
     /// # Errors
     /// [`Error::OutOfRange`](crate::Error::OutOfRange) if `start` is gone.
@@ -93,7 +93,7 @@ pub trait Reader: 'static {
     /// Everything before `upto` is durable in a commit. A hint: it may come late, twice or never.
     ///
     /// # Errors
-    /// Are logged, no more.
+    /// Errors are only logged.
     fn committed(&mut self, upto: Position) -> Result<()> {
         let _ = upto;
         Ok(())
@@ -102,7 +102,7 @@ pub trait Reader: 'static {
 
 #[doc(hidden)]
 pub(crate) mod shim {
-    //! Between the interface and the traits.
+    //! Adapts the WIT interface to the traits.
 
     use std::{cell::RefCell, marker::PhantomData, time::Duration};
 

@@ -1,16 +1,16 @@
-//! A source that is read as a whole.
+//! A source read as a whole.
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::{Limits, Messages, Position, Progress, Result};
 
-/// Where a stream goes on: after everything that `next` has returned.
+/// Where a stream resumes: after everything that `next` has returned.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The next message of each partition.
     pub positions: Vec<(u32, Position)>,
-    /// Whatever else is needed.
+    /// Anything else needed to resume.
     pub extra: Option<Vec<u8>>,
 }
 
@@ -21,37 +21,37 @@ pub enum Start {
     Earliest,
     /// After the newest message.
     Latest,
-    /// Where a checkpoint says.
+    /// At a checkpoint.
     Checkpoint(Checkpoint),
 }
 
-/// A source that is read as a whole.
+/// A source read as a whole.
 pub trait StreamConsumer: Sized + 'static {
-    /// What the spec's `settings` say.
+    /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;
 
     /// Opens the topic on behalf of `group`.
     ///
     /// # Errors
-    /// Wrong settings; a topic that there is not.
+    /// The settings are wrong, or the topic does not exist.
     fn open(topic: &str, group: &str, start: Start, settings: Self::Settings) -> Result<Self>;
 
     /// The next messages, each with offset and partition.
     ///
     /// # Errors
-    /// [`Error::retriable`](crate::Error::retriable) for passing trouble.
+    /// [`Error::retriable`](crate::Error::retriable) for a transient failure.
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)>;
 
-    /// Where the stream goes on after what `next` has returned so far.
+    /// Covers exactly what `next` has returned so far.
     ///
     /// # Errors
-    /// If that cannot be told.
+    /// The checkpoint cannot be determined.
     fn checkpoint(&mut self) -> Result<Checkpoint>;
 
-    /// Everything up to `upto` is durable in a commit. A hint: it may come late, twice or never.
+    /// Everything before `upto` is durable in a commit. A hint: it may come late, twice or never.
     ///
     /// # Errors
-    /// Are logged, no more.
+    /// Errors are only logged.
     fn committed(&mut self, upto: Checkpoint) -> Result<()> {
         let _ = upto;
         Ok(())
@@ -60,7 +60,7 @@ pub trait StreamConsumer: Sized + 'static {
 
 #[doc(hidden)]
 pub(crate) mod shim {
-    //! Between the interface and the trait.
+    //! Adapts the WIT interface to the trait.
 
     use std::{cell::RefCell, marker::PhantomData};
 

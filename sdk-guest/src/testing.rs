@@ -1,4 +1,5 @@
-//! Runs plugin logic natively: open it with settings as the host would, hand it messages and batches, look at the answer.
+//! Runs plugin logic natively: open it with settings as the host would, pass it messages and batches, look at the
+//! answer.
 
 use std::cell::RefCell;
 
@@ -15,13 +16,13 @@ pub(crate) fn logged(level: Level, message: &str) {
     LOG.with_borrow_mut(|log| log.push((level, message.to_owned())));
 }
 
-/// The lines that this thread has logged, and forgets them.
+/// Takes the lines this thread has logged.
 #[must_use]
 pub fn take_log() -> Vec<(Level, String)> {
     LOG.take()
 }
 
-/// Settings as the host hands them over.
+/// Settings as the host passes them.
 ///
 /// # Errors
 /// As in a pipeline: an unknown key, a wrong value.
@@ -39,19 +40,19 @@ pub fn messages<T: AsRef<[u8]>>(payloads: &[T]) -> Messages {
     messages
 }
 
-/// Passes `batch` through `handler` as the host would; the rows that go on.
+/// Passes `batch` through `handler` as the host would; returns the rows passed on.
 ///
 /// # Errors
-/// What the handler says.
+/// The handler's error.
 pub fn process<H: Handler>(handler: &mut H, batch: &Batch) -> Result<Batch> {
     let answer = handler.process(batch)?;
     apply(answer, batch)
 }
 
-/// What the host makes of `answer` to `batch`.
+/// Applies `answer` to `batch` as the host would.
 ///
 /// # Errors
-/// If a row is taken that there is not.
+/// The answer takes a row that does not exist.
 pub fn apply(answer: Answer, batch: &Batch) -> Result<Batch> {
     let take = |rows: &[u32]| match rows.iter().find(|&&row| row as usize >= batch.rows()) {
         Some(row) => Err(Error::fatal("answer.row", format!("row {row} of {}", batch.rows()))),

@@ -1,4 +1,5 @@
-//! What `wit-bindgen` makes of `wit/since-v0.1`: one small world an interface, so that a plugin exports only what it has.
+//! Bindings that `wit-bindgen` generates from `wit/since-v0.1`: one small world per interface, so a plugin exports only
+//! what it has.
 
 #![allow(
     clippy::all,
@@ -29,7 +30,7 @@ world base {
     });
 }
 
-/// A source by partition.
+/// A source read by partition.
 pub mod source {
     wit_bindgen::generate!({
         inline: "package spout:guest-source;
@@ -44,7 +45,7 @@ world source {
     });
 }
 
-/// A source that is read as a whole.
+/// A source read as a whole.
 pub mod stream {
     wit_bindgen::generate!({
         inline: "package spout:guest-whole;

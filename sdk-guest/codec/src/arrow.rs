@@ -23,10 +23,10 @@ impl TryFrom<Batch> for RecordBatch {
     }
 }
 
-/// `batch` as a record batch of `schema`, which is its own in Arrow's words.
+/// `batch` as a record batch of `schema`, the Arrow form of its own schema.
 ///
 /// # Errors
-/// Its columns are not of these types, or not sound.
+/// Its columns do not have these types, or are malformed.
 pub fn record_batch(batch: Batch, schema: to::SchemaRef) -> Result<RecordBatch> {
     let options = RecordBatchOptions::new().with_row_count(Some(batch.rows()));
     let columns = schema.fields().iter().zip(batch.into_columns());
@@ -158,7 +158,7 @@ fn data_type(from: &DataType) -> to::DataType {
     }
 }
 
-/// An array and what it holds, each level checked once.
+/// An array and its contents, each level checked once.
 fn array(from: Array, data_type: &to::DataType) -> Result<ArrayRef> {
     let (len, validity, data) = from.into_parts();
     let none = || Error::batch("batch.arrow", format!("a column's values are not of its type, {data_type}"));

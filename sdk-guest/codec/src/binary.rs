@@ -1,9 +1,9 @@
-//! Bytes out of text: hexadecimal digits, Base64, or the text's own.
+//! Bytes from text: hexadecimal digits, Base64, or the text's own bytes.
 
 use crate::coerce::BinaryText;
 
-/// Appends the bytes that `text` holds; whether it holds any. What was appended before that was seen stays for the caller
-/// to take back.
+/// Appends the bytes that `text` encodes; returns whether it is valid. On false, the caller must take back what was
+/// appended.
 pub(crate) fn decode(text: &[u8], how: BinaryText, out: &mut Vec<u8>) -> bool {
     match how {
         BinaryText::Utf8 => {

@@ -1,33 +1,34 @@
-//! `coerce`: the looser choices, each by its name and off unless said.
+//! `coerce`: looser choices, each by name and off by default.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::number::Grammar;
 
-/// What a decoder may take for a value although it is not written as one. Everything is off unless said.
+/// What a decoder may accept although it is not written as a value of its column. Everything is off by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Coerce {
-    /// JSON: a text that reads as a number or a boolean is one where the column is, as in `"22"`.
+    /// JSON: a string that reads as a number or a boolean fits a column of that type, as in `"22"`.
     pub numbers_from_strings: bool,
-    /// `+5`, `007`, `.5` and `5.` are numbers: leading zeros and signs are left out.
+    /// `+5`, `007`, `.5` and `5.` are numbers: leading zeros and plus signs are ignored.
     pub loose_numbers: bool,
-    /// Blanks around a value are left out where the column is no text.
+    /// Blanks around a value are ignored, except in text columns.
     pub trim: bool,
     /// `yes`, `no`, `on`, `off`, `y`, `n`, `t`, `f`, `1` and `0` are booleans, in any case.
     pub boolean_words: bool,
-    /// How a number is rounded that has more digits after the point than its decimal column; else it is a fault.
+    /// How to round a number with more decimals than its decimal column; otherwise it is a dead letter.
     pub round_decimals: Option<Rounding>,
-    /// How a time is rounded that is finer than the unit of its column; else it is a fault.
+    /// How to round a time that is finer than its column's unit; otherwise it is a dead letter.
     pub round_times: Option<Rounding>,
-    /// What plain numbers in timestamp columns count since 1970, also in texts; else numbers count the column's own unit.
+    /// The unit of plain numbers in timestamp columns, counted since 1970, also in strings; otherwise the column's own
+    /// unit.
     pub epoch: Option<Epoch>,
-    /// How texts hold the bytes of binary columns; `hex` unless said.
+    /// How strings encode the bytes of binary columns; `hex` by default.
     pub binary: Option<BinaryText>,
 }
 
-/// How digits that a type does not keep are left out.
+/// How to round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Rounding {
@@ -39,7 +40,7 @@ pub enum Rounding {
     Down,
 }
 
-/// What numbers count that stand for times.
+/// The unit of numbers that stand for times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Epoch {
     /// Seconds.
@@ -56,14 +57,14 @@ pub enum Epoch {
     Nanoseconds,
 }
 
-/// How texts hold bytes.
+/// How strings encode bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum BinaryText {
-    /// Two hexadecimal digits a byte, as our own NDJSON and CSV files have them.
+    /// Two hexadecimal digits per byte, as in our own NDJSON and CSV files.
     #[default]
     Hex,
-    /// RFC 4648, of either alphabet, with or without padding.
+    /// RFC 4648, either alphabet, with or without padding.
     Base64,
     /// The bytes of the text.
     Utf8,
@@ -78,7 +79,7 @@ impl Coerce {
 }
 
 impl Epoch {
-    /// How many in a second, as a power of ten.
+    /// The number of units in a second, as a power of ten.
     #[must_use]
     pub fn digits(self) -> i8 {
         match self {

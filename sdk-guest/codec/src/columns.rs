@@ -1,4 +1,4 @@
-//! Rows of named values become the columns of a schema, for formats whose messages name their values.
+//! Turns rows of named values into the columns of a schema, for formats whose messages name their values.
 
 use std::collections::HashMap;
 
@@ -11,35 +11,35 @@ use crate::{
     unknown::{Counter, Unknown},
 };
 
-/// Most columns that a schema settles on; what follows counts as unknown.
+/// Most columns in a settled schema; further ones count as unknown.
 pub(crate) const MOST_COLUMNS: usize = 2048;
-/// Longer names make no columns.
+/// Longer names do not become columns.
 pub(crate) const LONGEST_NAME: usize = 256;
 
 /// The code and the reason of a fault.
 pub(crate) type Fault = (&'static str, String);
 
-/// A value, as its format states it.
+/// A value as stated by its format.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value<'a> {
     Bool(bool),
-    /// A whole number: a column of floats takes it only where it loses no digit.
+    /// An integer: a float column takes it only if no digit is lost.
     Whole(Number<'a>),
-    /// A number that may have a fraction: a column of floats takes the nearest.
+    /// A number that may have a fraction: a float column takes the nearest value.
     Float(Number<'a>),
     Text(&'a str),
-    /// A text that may stand for a value of another type, and how numbers look in it.
+    /// A text that may stand for a value of another type, and how numbers in it are written.
     Word(&'a str, Grammar),
     /// Nanoseconds since 1970.
     Time(i128),
-    /// Names and texts, in order: a column of maps takes them.
+    /// Names and texts, in order; fits a map column.
     Pairs(&'a [(String, String)]),
 }
 
-/// Where a value stands, for reasons.
+/// Where a value is, for reasons.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Source<'a> {
-    /// The value as the message has it.
+    /// The value as written in the message.
     pub(crate) written: &'a [u8],
     pub(crate) place: Place,
 }
@@ -50,21 +50,21 @@ impl<'a> Source<'a> {
     }
 }
 
-/// What became of a value.
+/// The outcome for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placed {
     /// It is in its column.
     Column,
-    /// There is no column of its name.
+    /// There is no column of this name.
     Nowhere,
 }
 
-/// Why a value is in no column.
+/// Why a value was not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// It does not fit its column; the reason.
+    /// It does not fit its column; with the reason.
     Misfit(String),
-    /// There is no column, and there must be one; the reason.
+    /// It has no column but must have one; with the reason.
     Unknown(String),
 }
 
@@ -81,13 +81,13 @@ impl Refusal {
 /// What happens to values without a column.
 #[derive(Clone, Debug)]
 pub(crate) enum Rest {
-    /// They are left out, because nobody asked for them.
+    /// They are left out, because they were not asked for.
     Unwanted,
-    /// As the settings say; the name is that of the column that captures them.
+    /// Treated as the settings say; the name is that of the capture column.
     Unknown(Unknown, String),
 }
 
-/// The columns of one call, as they grow.
+/// The columns of one call, under construction.
 ///
 /// ```text
 /// begin(message), (set(name, value)…, end_row)…, then commit or fail
@@ -99,28 +99,28 @@ pub(crate) struct Columns {
     rest: Unknown,
     by_name: HashMap<String, usize>,
     builders: Vec<ArrayBuilder>,
-    /// Rows that are complete.
+    /// Complete rows.
     rows: usize,
-    /// Rows before the message that is being read.
+    /// Rows before the current message.
     before: usize,
-    /// Names are looked for here first: messages of one sender name their values in one order.
+    /// Where to look first: messages of one sender name their values in one order.
     next: usize,
     origins: Vec<u32>,
     faults: Vec<RowFault>,
     counter: Option<Counter>,
     /// Slots of the counter, by name.
     slots: HashMap<String, u32>,
-    /// The column of what has none.
+    /// The capture column.
     capture: Option<usize>,
-    /// What it gets in the current row, as JSON.
+    /// Its value for the current row, as JSON.
     captured: Vec<u8>,
 }
 
 impl Columns {
-    /// Those of `schema`, and the one that captures the rest.
+    /// The columns of `schema`, and the capture column.
     ///
     /// # Errors
-    /// A column of a type that no value has, or two of one name.
+    /// A column has a type that no value has, or two columns have the same name.
     pub(crate) fn new(schema: Schema, coerce: Coerce, rest: Rest) -> Result<Self> {
         let mut fields = schema.fields().to_vec();
         let (texts, pairs) = (coerce.numbers_from_strings, matches!(rest, Rest::Unwanted));
@@ -174,7 +174,7 @@ impl Columns {
         &self.schema
     }
 
-    /// Where the column `name` is, if there is one.
+    /// The index of the column `name`, if it exists.
     pub(crate) fn find(&mut self, name: &str) -> Option<usize> {
         let likely = self.schema.fields().get(self.next).is_some_and(|field| field.name == name);
         let at = if likely && self.capture != Some(self.next) { self.next } else { *self.by_name.get(name)? };
@@ -187,10 +187,10 @@ impl Columns {
         self.before = self.rows;
     }
 
-    /// Puts `value` into the column `name` of the current row. The caller has seen to it that no name comes twice.
+    /// Puts `value` into the column `name` of the current row. The caller guarantees that no name is repeated.
     ///
     /// # Errors
-    /// The value does not fit the column, or there is none and must be one; the reason says why.
+    /// The value does not fit the column, or has none but must have one; with the reason.
     pub(crate) fn set(
         &mut self,
         name: &str,
@@ -237,10 +237,10 @@ impl Columns {
         Ok(())
     }
 
-    /// Ends the current row: columns without a value have null.
+    /// Ends the current row: columns without a value are null.
     ///
     /// # Errors
-    /// What has no column is longer than the column that captures it can be.
+    /// The captured values are too long for the capture column.
     pub(crate) fn end_row(&mut self) -> std::result::Result<(), Refusal> {
         self.next = 0;
         if let Some(builder) = self.capture.and_then(|at| self.builders.get_mut(at))
@@ -258,7 +258,7 @@ impl Columns {
         Ok(())
     }
 
-    /// Takes the rows since [`Columns::begin`] as those of `message`.
+    /// Assigns the rows since [`Columns::begin`] to `message`.
     pub(crate) fn commit(&mut self, message: u32) {
         self.origins.resize(self.rows, message);
         if let Some(counter) = &mut self.counter {
@@ -266,7 +266,7 @@ impl Columns {
         }
     }
 
-    /// Takes the rows since [`Columns::begin`] back: `message` is a fault.
+    /// Removes the rows since [`Columns::begin`]: `message` is a fault.
     pub(crate) fn fail(&mut self, message: u32, (code, reason): Fault) {
         self.rows = self.before;
         self.next = 0;
@@ -278,7 +278,7 @@ impl Columns {
         self.faults.push(RowFault { message, code: code.into(), reason });
     }
 
-    /// What the calls since the last one made.
+    /// The result of the calls since the last one.
     pub(crate) fn finish(&mut self) -> Result<Decoded> {
         let rows = std::mem::take(&mut self.rows);
         self.before = 0;
@@ -297,7 +297,7 @@ impl Columns {
 }
 
 impl Value<'_> {
-    /// The value as JSON: numbers as they are where JSON can write them, and as texts where it cannot.
+    /// The value as JSON: numbers as they are if JSON can express them, otherwise as strings.
     fn write_json(self, out: &mut Vec<u8>) {
         let number = |out: &mut Vec<u8>, text: &str| match Number::parse(text, Grammar::JSON) {
             Ok(_) => out.extend_from_slice(text.as_bytes()),
@@ -319,7 +319,7 @@ pub(crate) fn write_json(out: &mut Vec<u8>, text: &str) {
     drop(serde_json::to_writer(out, text));
 }
 
-/// Appends `value` to `builder`, a column of `data_type`; where it does not fit, nothing is appended.
+/// Appends `value` to `builder`, a column of `data_type`; if it does not fit, nothing is appended.
 fn push(
     builder: &mut ArrayBuilder,
     data_type: &DataType,
@@ -396,12 +396,12 @@ fn is_number(data_type: &DataType) -> bool {
         )
 }
 
-/// Whether a number in the column is a time, because that is said.
+/// Whether a number in the column is a time, because `coerce` says so.
 fn counts_time(data_type: &DataType, coerce: &Coerce) -> bool {
     coerce.epoch.is_some() && matches!(data_type, DataType::Timestamp(..))
 }
 
-/// Whether a column of floats holds the whole number `number` to its last digit.
+/// Whether a float column holds the integer `number` to its last digit.
 fn is_exact(number: &Number<'_>, data_type: &DataType) -> bool {
     let Ok(whole) = number.integer() else { return false };
     match data_type {
@@ -411,7 +411,7 @@ fn is_exact(number: &Number<'_>, data_type: &DataType) -> bool {
     }
 }
 
-/// Whether there are values for a column of `data_type`: of texts everything can be read where that is said.
+/// Whether a column of `data_type` can get values; with `texts`, any type that can be parsed from text.
 fn can_build(data_type: &DataType, texts: bool, pairs: bool) -> bool {
     match data_type {
         DataType::Map(entry) => {

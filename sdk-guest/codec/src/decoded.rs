@@ -1,21 +1,21 @@
-//! What a decoder made of messages.
+//! The result of decoding.
 
 use std::borrow::Cow;
 
 use crate::{Batch, Input, Result, Schema};
 
-/// A message that has no row, and why.
+/// A message without a row, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowFault {
     /// Index of the message.
     pub message: u32,
     /// Stable and dotted, such as `json.syntax`.
     pub code: Cow<'static, str>,
-    /// What is wrong: the field, the value's beginning, the place in the message.
+    /// What is wrong: the field, the start of the value, the location in the message.
     pub reason: String,
 }
 
-/// A field that messages have and the schema has not.
+/// A field of messages that is not in the schema.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownField {
     /// Its name; the names of nested fields are joined by dots.
@@ -24,34 +24,34 @@ pub struct UnknownField {
     pub count: u64,
 }
 
-/// Rows, where they came from, and what has none.
+/// Rows, their origins, and messages without rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Decoded {
     /// The rows.
     pub batch: Batch,
-    /// The message each row came from; empty where row i is the i-th message without a fault.
+    /// The message each row came from; empty means row i is the i-th message without a fault.
     pub origins: Vec<u32>,
     /// Messages without a row, rising.
     pub faults: Vec<RowFault>,
-    /// Fields that were left out of the rows, each name once.
+    /// Fields left out of the rows, each name once.
     pub unknown: Vec<UnknownField>,
 }
 
 /// A running decoder of one format.
 pub trait Decode: std::fmt::Debug + Send {
-    /// The rows of `input`. A bad message is a fault and takes no neighbour down; what comes out does not depend on how
-    /// messages were cut into calls.
+    /// The rows of `input`. A bad message is a fault and does not affect its neighbours; the result does not depend on
+    /// how messages were cut into calls.
     ///
     /// # Errors
-    /// Only what has nothing to do with a single message.
+    /// Only for what has nothing to do with a single message.
     fn decode(&mut self, input: &Input<'_>) -> Result<Decoded>;
 
-    /// The schema its rows have, once it is given or settled by the first messages. Columns that are named and not yet typed
+    /// The schema of the rows, once given or settled by the first messages. Columns that are named but not yet typed
     /// have the type null.
     fn schema(&self) -> Option<&Schema>;
 
-    /// Columns for the fields that `input` has values for and the schema has not, if the settings want such columns added.
-    /// `unknown` are the fields that were left out of the rows of `input`.
+    /// Columns for the fields that `input` has values for and the schema lacks, if the settings want such columns
+    /// added. `unknown` are the fields left out of the rows of `input`.
     ///
     /// # Errors
     /// As [`Decode::decode`].
@@ -60,7 +60,7 @@ pub trait Decode: std::fmt::Debug + Send {
         Ok(Schema::default())
     }
 
-    /// What to tell the user about the messages so far, each thing once.
+    /// Warnings about the messages so far, each reported once.
     fn take_advice(&mut self) -> Option<&'static str> {
         None
     }

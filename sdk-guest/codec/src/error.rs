@@ -1,4 +1,4 @@
-//! What is wrong with settings, schemas and batches. What is wrong with one message is a [`RowFault`](crate::RowFault).
+//! Errors in settings, schemas and batches. An error in one message is a [`RowFault`](crate::RowFault).
 
 use std::fmt;
 
@@ -8,9 +8,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// Why there is no schema, decoder or batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// The settings, or the schema among them, cannot work; what is wrong, and what to write.
+    /// The settings, or the schema in them, are invalid; says what is wrong and what to write.
     Config(String),
-    /// Columns that make no batch.
+    /// Columns that do not form a batch.
     Batch {
         /// Stable and dotted, such as `batch.column`.
         code: &'static str,
@@ -20,12 +20,12 @@ pub enum Error {
 }
 
 impl Error {
-    /// Settings that cannot work.
+    /// Invalid settings.
     pub fn config(message: impl Into<String>) -> Self {
         Self::Config(message.into())
     }
 
-    /// Columns that make no batch.
+    /// Columns that do not form a batch.
     pub fn batch(code: &'static str, message: impl Into<String>) -> Self {
         Self::Batch { code, message: message.into() }
     }

@@ -1,4 +1,4 @@
-//! Columns that are added to a schema while a decoder runs.
+//! Columns added to a schema while a decoder runs.
 
 use std::collections::HashSet;
 
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Field, Result, Schema, Unknown};
 
-/// What becomes of the schema when messages have fields that it has not.
+/// What happens to the schema when messages have fields outside it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Evolve {
-    /// It stays as it is, and `unknown` says what becomes of the fields.
+    /// It stays as it is, and `unknown` decides about the fields.
     #[default]
     None,
-    /// They become nullable columns behind the others. Rows of earlier commits have null there.
+    /// They become nullable columns after the others. Rows of earlier commits have null there.
     AddColumns,
 }
 
@@ -25,13 +25,13 @@ impl Evolve {
         self == Self::AddColumns
     }
 
-    /// Whether the setting need not be written down.
+    /// Whether this is the default.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::None
     }
 
-    /// Whether it goes with what `unknown` says of the same fields.
+    /// Whether it is compatible with `unknown`, which handles the same fields.
     pub(crate) fn check(self, unknown: Unknown) -> Result<()> {
         let other = match unknown {
             _ if !self.adds() => return Ok(()),
@@ -45,7 +45,7 @@ impl Evolve {
     }
 }
 
-/// The columns of `found` that `schema` has not; both together are no more than `most`.
+/// The columns of `found` missing from `schema`; both together are at most `most`.
 pub(crate) fn added(schema: &Schema, found: &Schema, most: usize) -> Schema {
     let known: HashSet<&str> = schema.fields().iter().map(|field| field.name.as_str()).collect();
     let new = |field: &&Field| !known.contains(field.name.as_str());

@@ -1,7 +1,7 @@
-//! Fuzz targets as plain functions of a seed: in CI some thousand seeds each, by `just fuzz` as many as wanted.
+//! Fuzz targets as plain functions of a seed: in CI a few thousand seeds each, with `just fuzz` any number.
 //!
-//! A target panics where a decoder's answer differs from the oracle's, from that of another cut into calls, or where the
-//! decoder itself panics. Every input comes from its seed alone.
+//! A target panics if a decoder's answer differs from the oracle's or from another cut into calls, or if the decoder
+//! itself panics. Every input comes from its seed alone.
 
 #![expect(clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
 
@@ -30,7 +30,7 @@ pub const TARGETS: [Target; 10] = [
     ("lines-cuts", fuzz_lines::cuts),
 ];
 
-/// Numbers that look random and come from a seed (SplitMix64).
+/// Deterministic pseudo-random numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -88,10 +88,10 @@ impl Run {
     }
 }
 
-/// The row of a message, or code and reason of its fault.
+/// The row of a message, or the code and reason of its fault.
 pub type Verdict = Result<Vec<u8>, (String, String)>;
 
-/// Rows and faults, message by message, whatever the cut: what must be the same natively, in plugins and for any cut.
+/// Rows and faults, message by message: must be the same natively, in plugins and for any cut.
 #[must_use]
 pub fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; messages];
@@ -164,7 +164,7 @@ const NUMBERS: [&str; 26] = [
     "99999999999999999999999999999999999999999",
 ];
 
-/// A document, mostly sound.
+/// A mostly valid document.
 fn document(random: &mut Random, depth: usize, out: &mut String) {
     let blank = |random: &mut Random, out: &mut String| {
         if random.below(8) == 0 {
@@ -236,12 +236,12 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// What serde_json says of a message; nothing where its rules differ from ours: a byte order mark before the message.
+/// What serde_json reads in a message, without the byte order mark, which it does not allow.
 fn oracle(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
 }
 
-/// Whether serde_json takes the message: numbers beyond its floats are JSON too.
+/// Whether serde_json accepts the message: numbers beyond its floats are JSON too.
 fn is_json(bytes: &[u8]) -> bool {
     match oracle(bytes) {
         Ok(_) => true,
@@ -254,7 +254,7 @@ fn is_json(bytes: &[u8]) -> bool {
     }
 }
 
-/// A message is JSON for us exactly where it is for serde_json.
+/// A message is JSON for us exactly if it is for serde_json.
 pub fn json_verdict(seed: u64) {
     let mut random = Random::new(seed);
     let bytes = message(&mut random);
@@ -273,7 +273,7 @@ pub fn json_verdict(seed: u64) {
     );
 }
 
-/// What arrives in inferred columns is what serde_json reads.
+/// Inferred columns hold what serde_json reads.
 pub fn json_values(seed: u64) {
     let mut random = Random::new(seed);
     let count = 1 + random.below(6);
@@ -297,7 +297,7 @@ pub fn json_values(seed: u64) {
     }
 }
 
-/// Whether row `row` is what serde_json read. Texts of other values are compared as values.
+/// Whether row `row` is what serde_json read. Text forms of other values are compared as values.
 fn same(array: &Array, data_type: &DataType, row: usize, expected: &Value) -> bool {
     if !array.is_valid(row) {
         return expected.is_null();
@@ -339,7 +339,7 @@ fn same(array: &Array, data_type: &DataType, row: usize, expected: &Value) -> bo
     }
 }
 
-/// Numbers are what the standard library reads: floats to the last bit, whole numbers and decimals digit for digit.
+/// Numbers are what the standard library reads: floats to the last bit, integers and decimals digit for digit.
 pub fn json_numbers(seed: u64) {
     let mut random = Random::new(seed);
     let digits = |random: &mut Random, most: usize| -> String {
@@ -384,7 +384,7 @@ pub fn json_numbers(seed: u64) {
     assert_eq!(decimal, expected, "seed {seed}: {text}");
 }
 
-/// `whole.fraction` times a power of ten as a whole number, if it is one: by moving the point through the text.
+/// `whole.fraction` times a power of ten as an integer, if it is one: by moving the point through the text.
 fn exact(negative: bool, whole: &str, fraction: &str, exponent: i32) -> Option<i128> {
     let digits = format!("{whole}{fraction}");
     let point = i64::try_from(whole.len()).ok()? + i64::from(exponent);
@@ -399,7 +399,7 @@ fn exact(negative: bool, whole: &str, fraction: &str, exponent: i32) -> Option<i
     Some(if negative { -value } else { value })
 }
 
-/// The verdict about a message, and its row, do not depend on its neighbours, nor on how calls were cut.
+/// The verdict on a message, and its row, depend neither on its neighbours nor on how calls were cut.
 pub fn json_cuts(seed: u64) {
     let mut random = Random::new(seed);
     let count = 2 + random.below(20);

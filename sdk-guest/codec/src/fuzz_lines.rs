@@ -1,4 +1,4 @@
-//! Fuzz targets of the line formats: what is written by the rules is read back as it was, and a cut changes nothing.
+//! Fuzz targets for the line formats: text written by the rules is read back unchanged, and cuts change nothing.
 
 #![expect(clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
 
@@ -13,7 +13,7 @@ use crate::{
     syslog::{self, Syslog},
 };
 
-/// Names and texts, some of which need escapes.
+/// Names and texts, some of which need escaping.
 const WORDS: [&str; 20] = [
     "a",
     "host",
@@ -37,7 +37,7 @@ const WORDS: [&str; 20] = [
     ";",
 ];
 
-/// A word without the bytes of `not`, nor a backslash at its end.
+/// A word without the bytes of `not`, and without a backslash at its end.
 fn word(random: &mut Random, not: &str) -> String {
     let count = 1 + random.below(3);
     let text: String = (0..count).map(|_| random.pick(&WORDS)).collect();
@@ -63,7 +63,7 @@ fn column<'a>(decoded: &'a Decoded, name: &str) -> &'a Array {
     decoded.batch.column_by_name(name).unwrap()
 }
 
-/// A point that is written with its escapes is read back value by value.
+/// A point written with escapes is read back value by value.
 pub(crate) fn influx_values(seed: u64) {
     let mut random = Random::new(seed);
     let measurement = word(&mut random, "\t");
@@ -97,7 +97,7 @@ pub(crate) fn influx_values(seed: u64) {
     assert_eq!(column(&decoded, "b").bool(0), Some(bool), "seed {seed}: {line}");
 }
 
-/// No value of a message is lost or doubled, however its lines share points; each is in a row of its own time.
+/// No value of a message is lost or duplicated, however its lines share points; each is in a row with its own time.
 pub(crate) fn graphite_values(seed: u64) {
     let mut random = Random::new(seed);
     let (mut message, mut sent) = (String::new(), Vec::new());
@@ -122,7 +122,7 @@ pub(crate) fn graphite_values(seed: u64) {
     assert_eq!(got, sent, "seed {seed}: {message}");
 }
 
-/// A message that is written as RFC 5424 has it is read back part by part; one of RFC 3164 too.
+/// A message written by RFC 5424 is read back part by part; so is one by RFC 3164.
 pub(crate) fn syslog_values(seed: u64) {
     let mut random = Random::new(seed);
     let header = |random: &mut Random| {
@@ -153,7 +153,7 @@ pub(crate) fn syslog_values(seed: u64) {
     assert_eq!(column(&decoded, "message").str(0), Some(&*text), "seed {seed}: {old}");
 }
 
-/// Text that means something to one decoder or another.
+/// Text with meaning in one of the formats.
 const PIECES: [&str; 40] = [
     "<34>",
     "<192>",
@@ -214,7 +214,7 @@ fn soup(random: &mut Random) -> Vec<Vec<u8>> {
 /// The rows of a message, and the code and reason of its fault.
 type Verdict = (Vec<Vec<u8>>, Option<(String, String)>);
 
-/// Rows and faults of each message.
+/// The rows and faults of each message.
 fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     let mut verdicts = vec![(Vec::new(), None); messages];
     for (row, origin) in decoded.origins.iter().enumerate() {
@@ -231,7 +231,7 @@ fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     verdicts
 }
 
-/// The verdict about a message, and its rows, do not depend on its neighbours, nor on how calls were cut.
+/// The verdict on a message, and its rows, depend neither on its neighbours nor on how calls were cut.
 pub(crate) fn cuts(seed: u64) {
     let mut random = Random::new(seed);
     let messages = soup(&mut random);

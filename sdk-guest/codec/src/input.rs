@@ -1,9 +1,9 @@
 //! Messages as a decoder sees them: borrowed, in one run of bytes.
 
-/// What messages have in common from one on, until the next attribute of that name: the name of their file, its header.
+/// What messages have in common from one on, until the next attribute of that name: their file's name, its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attribute {
-    /// Index of the first message it holds for.
+    /// Index of the first message it applies to.
     pub first: u32,
     /// Its name, such as `file`.
     pub name: String,
@@ -11,10 +11,11 @@ pub struct Attribute {
     pub value: Vec<u8>,
 }
 
-/// The messages of one call. Lists but `bounds` are empty or have one entry a message; `nulls` and `attributes` are sparse.
+/// The messages of one call. All lists but `bounds` are empty or have one entry per message; `nulls` and `attributes`
+/// are sparse.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Input<'a> {
-    /// Where each message begins in `bytes`, and where the last one ends; empty where there is none.
+    /// Where each message begins in `bytes`, and where the last one ends; empty if there are none.
     pub bounds: &'a [u32],
     /// All payloads, one after the other.
     pub bytes: &'a [u8],
@@ -33,7 +34,7 @@ impl<'a> Input<'a> {
         self.bounds.len().saturating_sub(1)
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -49,7 +50,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// When message `index` was sent, if that is known.
+    /// When message `index` was sent, if known.
     #[must_use]
     pub fn timestamp_ms(&self, index: usize) -> Option<i64> {
         self.timestamps_ms.get(index).copied()
@@ -57,7 +58,7 @@ impl<'a> Input<'a> {
 
     /// The attribute `name` of message `index`, if it has one.
     ///
-    /// Looks through all attributes: ask once a run, see [`Attribute::first`], where there are many messages.
+    /// Searches all attributes: with many messages, ask once per run, see [`Attribute::first`].
     #[must_use]
     pub fn attribute(&self, index: usize, name: &str) -> Option<&'a [u8]> {
         let holds = |attribute: &&Attribute| attribute.name == name && attribute.first as usize <= index;

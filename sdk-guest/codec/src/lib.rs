@@ -1,13 +1,14 @@
 //! The decoding core: messages into columns of Arrow's layout, the same code in the host and in plugins.
 //!
-//! A decoder gets [`Input`], the messages of one call, and gives [`Decoded`]: a [`Batch`], which message each row came from,
-//! and a [`RowFault`] for every message without a row.
+//! A decoder takes [`Input`], the messages of one call, and returns [`Decoded`]: a [`Batch`], the message each row came
+//! from, and a [`RowFault`] for every message without a row.
 //!
-//! **Rule**: a value is stored exactly as it was sent, or its message is a fault whose reason names the field, the value's
-//! beginning and the place. Integers and decimals are never rounded; floats take IEEE's nearest value; nothing is cut,
-//! wrapped, shifted or guessed. A verdict depends on the message alone, never on its neighbours.
+//! **Rule**: a value is stored exactly as it was sent, or its message is a fault whose reason names the field, the
+//! start of the value and its location. Integers and decimals are never rounded; floats take IEEE's nearest value;
+//! nothing is truncated, wrapped, shifted or guessed. A verdict depends on the message alone, never on its neighbours.
 //!
-//! **Invariant**: no IO, no clock, no async, no Arrow library (but for the feature `arrow`, which converts): plugins stay small.
+//! **Invariant**: no IO, no clock, no async, no Arrow library (except in the feature `arrow`, which converts): plugins
+//! stay small.
 
 #[cfg(feature = "arrow")]
 mod arrow;

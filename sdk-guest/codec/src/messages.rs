@@ -1,4 +1,4 @@
-//! Messages as the line formats see them: texts without a byte order mark, tombstones left out.
+//! Messages as the line formats see them: text without a byte order mark, without tombstones.
 
 use crate::{Input, reason::Place};
 
@@ -13,10 +13,10 @@ pub(crate) fn each<'a>(input: &Input<'a>, mut each: impl FnMut(usize, u32, &'a [
     }
 }
 
-/// The text of a message, and where it begins: behind a byte order mark, if there is one.
+/// The text of a message, and where it begins: after a byte order mark, if any.
 ///
 /// # Errors
-/// It is no UTF-8, or has a NUL byte.
+/// It is not UTF-8, or has a NUL byte.
 pub(crate) fn text(value: &[u8]) -> Result<(&str, usize), String> {
     match std::str::from_utf8(value) {
         Ok(text) => match value.iter().position(|&byte| byte == 0) {

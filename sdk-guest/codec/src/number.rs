@@ -1,7 +1,7 @@
-//! Numbers out of text: integers and decimals exactly, floats to the nearest value, everything in linear time.
+//! Parses numbers from text: integers and decimals exactly, floats to the nearest value, all in linear time.
 //!
-//! A text is first taken apart ([`Number::parse`]) by a [`Grammar`], then asked for a value of a type. `1e3` and `4.0` are
-//! whole; `21.7` is not, and says so instead of losing its fraction.
+//! A text is first split ([`Number::parse`]) by a [`Grammar`], then converted to a type. `1e3` and `4.0` are integers;
+//! `21.7` is not, which is an error rather than a lost fraction.
 
 use std::{cmp::Ordering, ops::Range};
 
@@ -12,33 +12,33 @@ use crate::coerce::Rounding;
 pub struct Grammar {
     /// `+5`, `007`, `.5` and `5.` are numbers.
     pub loose: bool,
-    /// Blanks may stand around it.
+    /// Blanks around it are allowed.
     pub blanks: bool,
     /// `NaN`, `inf` and `infinity` are floats, in any case and with a sign.
     pub words: bool,
 }
 
 impl Grammar {
-    /// As RFC 8259 writes numbers, and nothing else.
+    /// RFC 8259 numbers, and nothing else.
     pub const JSON: Self = Self { loose: false, blanks: false, words: false };
-    /// As words of a text format write them: JSON's numbers, and the floats that JSON lacks.
+    /// Numbers in text formats: JSON's, and the floats that JSON lacks.
     pub const TEXT: Self = Self { loose: false, blanks: false, words: true };
 }
 
 /// Why a text has no value of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NumberFault {
-    /// It is no number.
+    /// It is not a number.
     Syntax,
     /// It has a fraction, and the type has none.
     Fraction,
-    /// It is smaller or larger than all values of the type.
+    /// It is outside the type's range.
     Range,
     /// It has more digits after the point than the type keeps.
     Digits,
 }
 
-/// A number taken apart: `-12.50e1` is negative, `12`, `50` and 1.
+/// A number split into parts: `-12.50e1` is negative, `12`, `50` and 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number<'a> {
     text: &'a str,
@@ -47,11 +47,11 @@ pub struct Number<'a> {
     whole: &'a [u8],
     /// Digits after it.
     fraction: &'a [u8],
-    /// Power of ten; huge ones are cut to what is beyond all types anyway.
+    /// Power of ten; huge ones are clamped to beyond the range of every type.
     exponent: i64,
 }
 
-/// What is below the last digit that was kept.
+/// What is below the last digit kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
     Nothing,
@@ -60,14 +60,14 @@ enum Rest {
     AboveHalf,
 }
 
-/// Beyond it no type has a digit.
+/// No type has a digit beyond this.
 const HUGE: i64 = 1 << 40;
 
 impl<'a> Number<'a> {
-    /// Takes `text` apart.
+    /// Splits `text` into parts.
     ///
     /// # Errors
-    /// It is no number in `grammar`.
+    /// It is not a number in `grammar`.
     pub fn parse(text: &'a str, grammar: Grammar) -> Result<Self, NumberFault> {
         let text = if grammar.blanks { text.trim_matches([' ', '\t']) } else { text };
         let bytes = text.as_bytes();
@@ -122,13 +122,13 @@ impl<'a> Number<'a> {
         self.text
     }
 
-    /// Whether it is written without point and exponent.
+    /// Whether it is written without point or exponent.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.fraction.is_empty() && self.text.len() == usize::from(self.negative) + self.whole.len()
     }
 
-    /// The whole number it is.
+    /// The number as an integer.
     ///
     /// # Errors
     /// It has a fraction, or more digits than any type holds.
@@ -139,8 +139,8 @@ impl<'a> Number<'a> {
         }
     }
 
-    /// The number times `10^scale`, if it then has at most `precision` digits and no fraction; otherwise rounded if
-    /// `rounding` says how.
+    /// The number times `10^scale`, if it then has at most `precision` digits and no fraction; otherwise rounded as
+    /// `rounding` says, if given.
     ///
     /// # Errors
     /// A digit would be lost.
@@ -159,7 +159,7 @@ impl<'a> Number<'a> {
         if value.unsigned_abs() < limit { Ok(value) } else { Err(NumberFault::Range) }
     }
 
-    /// Digits before and after the point that a decimal needs to hold it; huge where it would need a huge one.
+    /// Digits before and after the point that a decimal needs to hold it; huge if it would need a huge one.
     #[must_use]
     pub fn width(&self) -> (usize, usize) {
         let digits = || self.whole.iter().chain(self.fraction);
@@ -183,7 +183,7 @@ impl<'a> Number<'a> {
         self.text.parse::<f64>().ok().filter(|value| value.is_finite()).ok_or(NumberFault::Range)
     }
 
-    /// The nearest float of 32 bits, without a detour over 64.
+    /// The nearest 32-bit float, without going through 64 bits.
     ///
     /// # Errors
     /// It is beyond the largest one.
@@ -191,7 +191,7 @@ impl<'a> Number<'a> {
         self.text.parse::<f32>().ok().filter(|value| value.is_finite()).ok_or(NumberFault::Range)
     }
 
-    /// The bits of the nearest float of 16 bits, ties to even.
+    /// The bits of the nearest 16-bit float, ties to even.
     ///
     /// # Errors
     /// It is beyond the largest one.
@@ -251,12 +251,12 @@ impl<'a> Number<'a> {
     }
 }
 
-/// Digits after the point that tell all middles between floats of 16 bits apart.
+/// Digits after the point that distinguish all midpoints between 16-bit floats.
 const FLOAT16_DIGITS: i64 = 25;
 /// `10^25 / 2^25`.
 const TEN_25_OVER_TWO_25: i128 = 5_i128.pow(25);
 
-/// The bits of a value that is one of 16 bits.
+/// The bits of a value that is exactly a 16-bit float.
 fn half_bits(value: f64) -> u16 {
     let exponent = i32::try_from((value.to_bits() >> 52) & 0x7ff).unwrap_or(0) - 1023;
     if value == 0.0 || exponent < -14 {
@@ -266,7 +266,7 @@ fn half_bits(value: f64) -> u16 {
     u16::try_from((i64::from(exponent + 15) << 10) as u64 | mantissa).unwrap_or(u16::MAX)
 }
 
-/// The float that a word names, if it names one: `NaN`, `-inf`, `Infinity`.
+/// The float that a word names, if any: `NaN`, `-inf`, `Infinity`.
 #[must_use]
 pub fn float_word(text: &str) -> Option<f64> {
     let (sign, word) = match text.as_bytes().first() {
@@ -284,7 +284,7 @@ pub fn float_word(text: &str) -> Option<f64> {
     }
 }
 
-/// A plain whole number of at most 18 digits, which almost all are: neither overflow nor exponent to think of.
+/// A plain integer of at most 18 digits, the common case: no overflow or exponent to handle.
 #[must_use]
 #[inline]
 pub fn short_integer(text: &[u8]) -> Option<i64> {
@@ -307,8 +307,8 @@ pub fn short_integer(text: &[u8]) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// A number of at most 18 digits without an exponent, as the nearest float, if its digits and the power of ten are floats
-/// without rounding: then their quotient is rounded once.
+/// A number of at most 18 digits without an exponent, as the nearest float, if its digits and the power of ten are
+/// exact floats: their quotient is then rounded once.
 #[must_use]
 #[inline]
 pub fn short_float(text: &[u8]) -> Option<f64> {

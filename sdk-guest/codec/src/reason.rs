@@ -1,4 +1,4 @@
-//! Reasons of faults, written in one way: the field, what it must be, the value's beginning, the place.
+//! Reasons of faults in a uniform style: the field, what it must be, the start of the value, the location.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,14 +9,14 @@ const SHOWN: usize = 40;
 /// Characters of a field's path.
 const PATH: usize = 120;
 
-/// Where in a message something stands.
+/// A location in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// At this byte, counted from 0.
     Byte(usize),
     /// In this line and column, counted from 1; a column is a byte.
     Line(usize, usize),
-    /// The place is the whole message.
+    /// The whole message.
     Message,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a value does not fit a type, where the type alone does not say it.
+/// Why a value does not fit a type, where the type alone does not explain it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misfit {
     /// It is of another kind.
@@ -43,15 +43,15 @@ pub enum Misfit {
     Digits,
     /// A time has more digits than are kept.
     TimeDigits,
-    /// It is second 60 of a minute.
+    /// It is second 60.
     LeapSecond,
     /// A time has no zone, and its column has one.
     Zoneless,
-    /// A text stands for a number or a boolean.
+    /// A string stands for a number or a boolean.
     InText,
     /// A list or binary is not as long as its type says.
     Length,
-    /// It is a whole number of more digits than a float holds.
+    /// It is an integer with more digits than a float holds.
     Inexact,
 }
 
@@ -79,7 +79,7 @@ impl From<TimeFault> for Misfit {
 }
 
 impl Misfit {
-    /// What the type alone does not say; empty where it does.
+    /// What the type alone does not explain; empty otherwise.
     #[must_use]
     pub fn detail(self) -> &'static str {
         match self {
@@ -109,14 +109,14 @@ impl Misfit {
     }
 }
 
-/// The beginning of `value` in backticks: at most 40 characters, control characters and broken UTF-8 escaped.
+/// The start of `value` in backticks: at most 40 characters, control characters and broken UTF-8 escaped.
 #[must_use]
 #[cold]
 pub fn quote(value: &[u8]) -> String {
     show(value, SHOWN)
 }
 
-/// A field's path in backticks, escaped like a value; cut only where nobody would read on.
+/// A field's path in backticks, escaped like a value; shortened only if it is very long.
 #[must_use]
 #[cold]
 pub fn quote_field(path: &str) -> String {

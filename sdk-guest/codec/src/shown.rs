@@ -1,16 +1,16 @@
-//! What tests see of rows: `1: a=7 b=x`, the message and the columns that have a value.
+//! Rows as tests show them: `1: a=7 b=x`, the message and the columns with a value.
 
 use std::fmt::Write;
 
 use crate::{Array, Attribute, Data, DataType, Decode, Decoded, Input, TimeUnit};
 
-/// Messages of a test, with what they have in common.
+/// Messages of a test, with their common attributes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Messages {
     pub(crate) values: Vec<Vec<u8>>,
-    /// When all were sent.
+    /// When all of them were sent.
     pub(crate) sent_ms: Option<i64>,
-    /// When the file of all was written.
+    /// When their file was written.
     pub(crate) modified_ms: Option<i64>,
 }
 
@@ -65,7 +65,7 @@ pub(crate) fn cut(decoder: &mut dyn Decode, messages: &Messages, cuts: &[usize])
     (rows, faults)
 }
 
-/// Whether rows are `rows`, and each fault begins like its one of `faults`.
+/// Whether the rows are `rows`, and each fault starts with its entry in `faults`.
 #[track_caller]
 pub(crate) fn check(decoder: &mut dyn Decode, messages: &Messages, rows: &[&str], faults: &[&str]) {
     let got = cut(decoder, messages, &[]);

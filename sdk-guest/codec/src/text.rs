@@ -1,4 +1,4 @@
-//! One typed value from a text: the cells of CSV, and the words of line formats.
+//! One typed value from text: CSV cells, and words of line formats.
 
 use crate::{
     ArrayBuilder, DataType, TimeUnit, binary,
@@ -8,7 +8,7 @@ use crate::{
     time::{self, Moment, TimeFault},
 };
 
-/// Whether a text can have a value of `data_type`: of every type but null and the nested ones.
+/// Whether text can be parsed as `data_type`: any type except null and nested ones.
 #[must_use]
 pub fn is_scalar(data_type: &DataType) -> bool {
     !matches!(
@@ -22,10 +22,10 @@ pub fn is_scalar(data_type: &DataType) -> bool {
     )
 }
 
-/// Reads `text` as the next row of `builder`, a column of `data_type`. Whether it means null, the caller knows.
+/// Parses `text` as the next row of `builder`, a column of `data_type`. The caller decides whether it means null.
 ///
 /// # Errors
-/// It has no value of that type, or not exactly; then nothing was pushed.
+/// It does not fit the type exactly; nothing was pushed.
 pub fn push(builder: &mut ArrayBuilder, data_type: &DataType, text: &str, coerce: &Coerce) -> Result<(), Misfit> {
     let trimmed = if coerce.trim { text.trim_matches([' ', '\t']) } else { text };
     match data_type {
@@ -63,11 +63,11 @@ pub fn push(builder: &mut ArrayBuilder, data_type: &DataType, text: &str, coerce
     }
 }
 
-/// Reads `number` as the next row of `builder`, a column of `data_type`. In columns of dates and times it counts the column's
-/// own unit, or what `coerce.epoch` says.
+/// Adds `number` as the next row of `builder`, a column of `data_type`. In date and time columns it counts the column's
+/// unit, or that of `coerce.epoch`.
 ///
 /// # Errors
-/// It has no value of that type, or not exactly; then nothing was pushed.
+/// It does not fit the type exactly; nothing was pushed.
 pub fn push_number(
     builder: &mut ArrayBuilder,
     data_type: &DataType,
@@ -126,10 +126,10 @@ pub fn push_number(
     }
 }
 
-/// `text` as a time in `unit`; `zone` is that of its column, and all but UTC need one in the text.
+/// `text` as a time in `unit`; `zone` is that of its column. Unless that is UTC or absent, the text must have a zone.
 ///
 /// # Errors
-/// It is no time, or not exactly.
+/// It is not a time, or would lose a digit.
 pub fn timestamp(text: &str, unit: TimeUnit, zone: Option<&str>, coerce: &Coerce) -> Result<i64, Misfit> {
     let moment = Moment::parse(text.as_bytes())?;
     if moment.zone.is_none() && !zone.is_none_or(is_utc) {
@@ -140,7 +140,7 @@ pub fn timestamp(text: &str, unit: TimeUnit, zone: Option<&str>, coerce: &Coerce
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Whether a column's zone is UTC, so that a time without one is meant to be in it.
+/// Whether a column's zone is UTC, so that a time without a zone is in UTC.
 #[must_use]
 pub fn is_utc(zone: &str) -> bool {
     matches!(zone, "UTC" | "Z" | "+00:00" | "+00" | "+0000" | "GMT" | "Etc/UTC" | "utc")
@@ -174,7 +174,7 @@ fn push_time_of_day(builder: &mut ArrayBuilder, count: i64, unit: TimeUnit) -> R
     }
 }
 
-/// The boolean that `text` names, if it names one.
+/// The boolean that `text` names, if any.
 #[must_use]
 pub fn boolean(text: &str, coerce: &Coerce) -> Option<bool> {
     let is = |word: &&str| text.eq_ignore_ascii_case(word);
@@ -205,7 +205,7 @@ fn bytes(builder: &mut ArrayBuilder, text: &str, coerce: &Coerce) -> Result<(), 
     }
 }
 
-/// The bits of a float word in 16 bits.
+/// The bits of a float word as a 16-bit float.
 fn half_word(value: f64) -> u16 {
     if value.is_nan() { 0x7e00 } else { 0x7c00 | u16::from(value < 0.0) << 15 }
 }

@@ -1,41 +1,42 @@
-//! Times and dates as RFC 3339 and ISO 8601 write them, exactly or not at all.
+//! Times and dates by RFC 3339 and ISO 8601, exactly or not at all.
 //!
-//! Years are 1 to 9999, which is the calendar of SQL. A time without a zone is in UTC. A fraction finer than the unit is a fault unless it is zero; a leap
-//! second (`:60`) has no place in a column of times and is a fault, as are days that no calendar has. Nothing is shifted.
+//! Years are 1 to 9999, the calendar of SQL. A time without a zone is in UTC. A fraction finer than the unit is a fault
+//! unless it is zero; so are a leap second (`:60`), which time columns cannot hold, and days that are not in the
+//! calendar. Nothing is shifted.
 
 use crate::{TimeUnit, coerce::Rounding};
 
-/// Why a text is no time.
+/// Why a text is not a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeFault {
-    /// It is not written like one, or no calendar or clock has it.
+    /// It is not written like one, or is not in the calendar or on the clock.
     Syntax,
-    /// It is second 60 of a minute.
+    /// It is second 60.
     LeapSecond,
     /// It has more digits than its column's unit keeps.
     Digits,
-    /// It is before or after what its column's unit reaches.
+    /// It is outside the range of its column's unit.
     Range,
     /// It has no zone, and its column has one that is not UTC.
     Zoneless,
 }
 
-/// A time taken apart.
+/// A parsed time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// Seconds since 1970 in UTC.
     pub seconds: i64,
     /// Nanoseconds of the second.
     pub nanos: u32,
-    /// Whether there are digits after the ninth that are not zero.
+    /// Whether there are nonzero digits after the ninth.
     pub finer: bool,
-    /// Seconds east of UTC, where the text says.
+    /// Seconds east of UTC, if given.
     pub zone: Option<i32>,
-    /// Whether it is a date and nothing else.
+    /// Whether it is only a date.
     pub date_only: bool,
 }
 
-/// The day of the last time that was read.
+/// The day of the last time read.
 #[derive(Clone, Copy, Debug)]
 pub struct Day {
     text: [u8; 10],
@@ -62,15 +63,15 @@ impl Moment {
     /// `2026-01-31`, optionally `T12:00`, `:00`, a fraction, and `Z`, `UTC` or an offset such as `+02:00`.
     ///
     /// # Errors
-    /// It is not written like that, or there is no such time.
+    /// It is not written like that, or no such time exists.
     pub fn parse(text: &[u8]) -> Read<Self> {
         Self::parse_near(text, &mut Day::default())
     }
 
-    /// The same, for a time that is likely of the same day as the last one.
+    /// The same, for a time probably on the same day as the last one.
     ///
     /// # Errors
-    /// As those of [`Moment::parse`].
+    /// As for [`Moment::parse`].
     #[inline]
     pub fn parse_near(text: &[u8], last: &mut Day) -> Read<Self> {
         let (date, rest) = text.split_first_chunk::<10>().ok_or(TimeFault::Syntax)?;
@@ -91,10 +92,10 @@ impl Moment {
         Ok(Self { seconds, nanos: clock.nanos, finer: clock.finer, zone, date_only: false })
     }
 
-    /// Units since 1970; what is finer than the unit is rounded if `rounding` says how.
+    /// Units since 1970; anything finer than the unit is rounded if `rounding` says how.
     ///
     /// # Errors
-    /// A digit would be lost, or the unit does not reach so far.
+    /// A digit would be lost, or the time is outside the unit's range.
     pub fn count(&self, unit: TimeUnit, rounding: Option<Rounding>) -> Read<i64> {
         let exact = |scale: i64, per_unit: u32| {
             let rest = self.nanos % per_unit;
@@ -199,7 +200,7 @@ pub fn nanos_of(unit: TimeUnit) -> u32 {
     }
 }
 
-/// How many of `unit` a second has, as a power of ten.
+/// The number of `unit`s in a second, as a power of ten.
 #[must_use]
 pub fn digits_of(unit: TimeUnit) -> i8 {
     match unit {
@@ -213,7 +214,7 @@ pub fn digits_of(unit: TimeUnit) -> i8 {
 /// A time as [`Moment::parse`] reads it, in units since 1970.
 ///
 /// # Errors
-/// It is no time, or would lose a digit.
+/// It is not a time, or would lose a digit.
 pub fn timestamp(text: &[u8], unit: TimeUnit) -> Result<i64, TimeFault> {
     Moment::parse(text)?.count(unit, None)
 }
@@ -221,7 +222,7 @@ pub fn timestamp(text: &[u8], unit: TimeUnit) -> Result<i64, TimeFault> {
 /// A time of day, `12:00`, `12:00:00` or `12:00:00.123`, in units since midnight.
 ///
 /// # Errors
-/// It is no time of day, or would lose a digit.
+/// It is not a time of day, or would lose a digit.
 pub fn time_of_day(text: &[u8], unit: TimeUnit, rounding: Option<Rounding>) -> Result<i64, TimeFault> {
     let (clock, rest) = Clock::parse(text)?;
     if !rest.is_empty() {
@@ -258,7 +259,7 @@ pub fn days(text: &[u8]) -> Option<i32> {
     i32::try_from(era * 146_097 + day_of_era - 719_468).ok()
 }
 
-/// Seconds east of UTC; nothing where no zone is written.
+/// Seconds east of UTC, or `Some(None)` if no zone is written.
 fn zone(text: &[u8]) -> Option<Option<i32>> {
     let text = text.strip_prefix(b" ").filter(|rest| !rest.is_empty()).unwrap_or(text);
     let (sign, rest) = match text {

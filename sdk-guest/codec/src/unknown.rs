@@ -1,40 +1,40 @@
-//! Fields that messages have and the schema has not: what happens to them, and how many there were.
+//! Fields outside the schema: what happens to them, and how many there were.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::UnknownField;
 
-/// What a field outside the schema does to its message.
+/// What to do with a message that has a field outside the schema.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unknown {
-    /// It is left out of the row, and counted by its name.
+    /// The field is left out of the row and counted by name.
     #[default]
     #[serde(alias = "ignore")]
     Drop,
-    /// The message is a fault.
+    /// The message is a dead letter.
     Fail,
-    /// It goes into a column of its own, of JSON text, and is counted by its name.
+    /// The field goes into a separate JSON text column and is counted by name.
     Capture,
 }
 
-/// Most names that are counted apart, as many as the host takes from a plugin; what follows is counted together.
+/// Most names counted separately, as many as the host takes from a plugin; further ones are counted together.
 const NAMES: usize = 99;
-/// Most bytes of a name.
+/// Longest name, in bytes.
 const NAME: usize = 200;
-/// Most keys that a decoder remembers although they are in no schema, to know them faster.
+/// Most keys outside the schema that a decoder remembers for faster lookup.
 const LEARNED: u32 = 4096;
-/// What is counted beyond those.
+/// The name for all others.
 const OTHERS: &str = "(others)";
 
-/// Counts the messages that have a field outside the schema, by its name.
+/// Counts the messages that have a field outside the schema, by field name.
 #[derive(Clone, Debug, Default)]
 pub struct Counter {
     slots: Vec<Slot>,
-    /// Slots that the message at hand has touched.
+    /// Slots touched by the current message.
     touched: Vec<u32>,
-    /// Keys that were learned.
+    /// Remembered keys.
     learned: u32,
 }
 
@@ -46,8 +46,8 @@ struct Slot {
 }
 
 impl Counter {
-    /// The slot of a new name: slot 0, which counts others, if it is too long or there are too many. The same name must come
-    /// only once.
+    /// The slot of a new name, or slot 0, which counts the others, if the name is too long or there are too many. Must
+    /// be called once per name.
     pub fn slot(&mut self, name: String) -> u32 {
         if self.slots.is_empty() {
             self.slots.push(Slot { name: OTHERS.into(), count: 0, touched: false });
@@ -59,14 +59,14 @@ impl Counter {
         u32::try_from(self.slots.len() - 1).unwrap_or(0)
     }
 
-    /// Whether one more key may be remembered.
+    /// Whether another key may be remembered.
     pub fn learns(&mut self, name: &[u8]) -> bool {
         let learns = name.len() <= NAME && self.learned < LEARNED;
         self.learned += u32::from(learns);
         learns
     }
 
-    /// The message at hand has the field of this slot.
+    /// The current message has the field of this slot.
     pub fn touch(&mut self, index: u32) {
         if let Some(slot) = self.slots.get_mut(index as usize)
             && !slot.touched
@@ -76,7 +76,7 @@ impl Counter {
         }
     }
 
-    /// Ends a message; only those that have a row count.
+    /// Ends a message; only messages with a row count.
     pub fn end(&mut self, has_row: bool) {
         for index in self.touched.drain(..) {
             if let Some(slot) = self.slots.get_mut(index as usize) {
@@ -86,7 +86,7 @@ impl Counter {
         }
     }
 
-    /// What was counted since the last call.
+    /// The counts since the last call.
     pub fn take(&mut self) -> Vec<UnknownField> {
         let counted = self.slots.iter_mut().filter(|slot| slot.count > 0);
         counted.map(|slot| UnknownField { name: slot.name.clone(), count: std::mem::take(&mut slot.count) }).collect()

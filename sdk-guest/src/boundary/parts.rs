@@ -13,10 +13,10 @@ pub fn lower(batch: Batch) -> (Schema, wit::Parts) {
     (schema, parts)
 }
 
-/// The batch that the host lent.
+/// The batch that the host passed in.
 ///
 /// # Errors
-/// Parts that do not make columns of `schema`.
+/// The parts do not make columns of `schema`.
 pub fn raise(schema: Schema, parts: wit::Parts) -> Result<Batch> {
     let rows = parts.rows as usize;
     let mut raised = Raised { nodes: parts.nodes.into_iter(), buffers: parts.buffers.into_iter() };

@@ -12,10 +12,10 @@ pub fn lower(schema: &Schema) -> Vec<wit::Field> {
     out
 }
 
-/// The schema that the host told.
+/// The schema that the host passed in.
 ///
 /// # Errors
-/// A nested column without its children.
+/// A nested column has no children.
 pub fn raise(told: Vec<wit::Field>) -> Result<Schema> {
     let mut told = told.into_iter();
     let mut fields = Vec::new();

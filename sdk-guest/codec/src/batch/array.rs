@@ -9,7 +9,7 @@ pub struct Bits {
 }
 
 impl Bits {
-    /// Adds a bit at the end.
+    /// Appends a bit.
     #[inline]
     pub fn push(&mut self, bit: bool) {
         if self.len.is_multiple_of(8) {
@@ -22,7 +22,7 @@ impl Bits {
         self.set += usize::from(bit);
     }
 
-    /// Adds `count` equal bits at the end.
+    /// Appends `count` equal bits.
     pub fn extend(&mut self, bit: bool, count: usize) {
         let end = self.len + count;
         if bit {
@@ -45,15 +45,15 @@ impl Bits {
         }
     }
 
-    /// Makes room for `count` more bits.
+    /// Reserves space for `count` more bits.
     ///
     /// # Errors
-    /// There is not so much memory.
+    /// Out of memory.
     pub fn try_reserve(&mut self, count: usize) -> Result<(), std::collections::TryReserveError> {
         self.bytes.try_reserve(count.div_ceil(8))
     }
 
-    /// The bit at `at`; false if there is none.
+    /// The bit at `at`; false if out of range.
     #[must_use]
     #[inline]
     pub fn get(&self, at: usize) -> bool {
@@ -66,7 +66,7 @@ impl Bits {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -78,7 +78,7 @@ impl Bits {
         self.len - self.set
     }
 
-    /// Takes back all bits from `len` on, at the cost of those alone.
+    /// Removes all bits from `len` on, at a cost proportional to their number.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.len {
             return;
@@ -91,7 +91,7 @@ impl Bits {
         }
     }
 
-    /// `len` bits out of `bytes`.
+    /// `len` bits from `bytes`.
     #[must_use]
     pub fn from_bytes(bytes: Vec<u8>, len: usize) -> Self {
         let mut bits = Self { bytes, len, set: 0 };
@@ -106,12 +106,12 @@ impl Bits {
     }
 }
 
-/// The values of an array, by layout. The type of a column says what they mean.
+/// The values of an array, by layout. The column's type says what they mean.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
-    /// Nothing but nulls.
+    /// Only nulls.
     Null,
-    /// One bit a row.
+    /// One bit per row.
     Bits(Bits),
     /// Values of `width` bytes each, little-endian: numbers, times, dates.
     Fixed {
@@ -120,7 +120,7 @@ pub enum Data {
         /// All values.
         bytes: Vec<u8>,
     },
-    /// Texts and binaries: `rows + 1` offsets from 0 into `bytes`; `large` offsets cross as 64 bits.
+    /// Strings and binaries: `rows + 1` offsets from 0 into `bytes`; `large` offsets cross as 64 bits.
     Bytes {
         /// Where each value begins, and where the last one ends.
         offsets: Vec<i32>,
@@ -135,17 +135,17 @@ pub enum Data {
         offsets: Vec<i32>,
         /// All items.
         items: Box<Array>,
-        /// Whether the type is a large one.
+        /// Whether the type is one of the large ones.
         large: bool,
     },
-    /// Lists of one length: `rows * length` items.
+    /// Fixed-size lists: `rows * length` items.
     FixedList {
         /// Items of each list.
         length: usize,
         /// All items.
         items: Box<Array>,
     },
-    /// One array a field.
+    /// One array per field.
     Struct(Vec<Array>),
 }
 
@@ -153,7 +153,7 @@ pub enum Data {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
     len: usize,
-    /// A bit a row, set where there is a value; `None` where every row has one.
+    /// One bit per row, set if there is a value; `None` if every row has one.
     validity: Option<Bits>,
     data: Data,
 }
@@ -179,7 +179,7 @@ macro_rules! reader {
 }
 
 impl Array {
-    /// An array of `len` rows. Nothing but the layout is checked here; the host checks everything.
+    /// An array of `len` rows. Only the layout is checked here; the host checks everything.
     #[must_use]
     pub fn new(len: usize, validity: Option<Bits>, data: Data) -> Self {
         Self { len, validity: validity.filter(|bits| bits.unset() > 0), data }
@@ -191,7 +191,7 @@ impl Array {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -238,7 +238,7 @@ impl Array {
         f64: f64;
     }
 
-    /// The truth at `row`.
+    /// The boolean at `row`.
     #[must_use]
     pub fn bool(&self, row: usize) -> Option<bool> {
         match &self.data {
@@ -247,7 +247,7 @@ impl Array {
         }
     }
 
-    /// The bytes at `row`, of a text or a binary.
+    /// The bytes at `row`, of a string or binary.
     #[must_use]
     pub fn bytes(&self, row: usize) -> Option<&[u8]> {
         match &self.data {
@@ -259,7 +259,7 @@ impl Array {
         }
     }
 
-    /// The text at `row`.
+    /// The string at `row`.
     #[must_use]
     pub fn str(&self, row: usize) -> Option<&str> {
         std::str::from_utf8(self.bytes(row)?).ok()
@@ -274,7 +274,7 @@ impl Array {
         }
     }
 
-    /// The value at `row`, whatever its type, as bytes that are equal where values are: for keys and hashes.
+    /// The value at `row`, of any type, as bytes that are equal if the values are: for keys and hashes.
     pub fn write_key(&self, row: usize, key: &mut Vec<u8>) {
         if !self.is_valid(row) {
             key.push(0);

@@ -2,14 +2,15 @@
 
 use super::{Array, Bits, Data, DataType, Field};
 
-/// Builds one column. Exactly one `push…` a row; what does not fit the column's type is not pushed and says so.
+/// Builds one column. Call exactly one `push…` per row; a value that does not fit the column's type is not pushed, and
+/// the call reports it.
 ///
-/// Nulls cost nothing until the next value: those of the columns of a struct are filled in when a value follows, or at the
-/// end, so that many columns that few rows have are cheap.
+/// Nulls cost nothing until the next value: columns of a struct are padded with nulls when a value follows, or at the
+/// end, so many sparse columns are cheap.
 #[derive(Clone, Debug)]
 pub struct ArrayBuilder {
     len: usize,
-    /// A bit for each of the first rows, from the first null on.
+    /// One bit for each of the first rows, from the first null on.
     validity: Option<Bits>,
     values: Values,
 }
@@ -26,7 +27,7 @@ enum Values {
         offsets: Vec<i32>,
         bytes: Vec<u8>,
         large: bool,
-        /// How long the last column was.
+        /// The length of the last column.
         last: usize,
     },
     List {
@@ -38,7 +39,7 @@ enum Values {
         length: usize,
         items: Box<ArrayBuilder>,
     },
-    /// Columns may be behind the struct: the rows they lack are null.
+    /// Columns may be shorter than the struct: the missing rows are null.
     Struct(Vec<ArrayBuilder>),
 }
 
@@ -77,16 +78,17 @@ impl ArrayBuilder {
         self.len
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Makes room for `rows` more rows: of the types whose size is known, and of texts as long as those of the last column.
+    /// Reserves space for `rows` more rows: for types of known size, and for strings as long as those of the last
+    /// column.
     ///
     /// # Errors
-    /// There is not so much memory.
+    /// Out of memory.
     pub fn try_reserve(&mut self, rows: usize) -> crate::Result<()> {
         let room = match &mut self.values {
             Values::Null => Ok(()),
@@ -110,12 +112,12 @@ impl ArrayBuilder {
         }
     }
 
-    /// A null.
+    /// Adds a null.
     pub fn push_null(&mut self) {
         self.push_nulls(1);
     }
 
-    /// So many nulls.
+    /// Adds this many nulls.
     pub fn push_nulls(&mut self, count: usize) {
         if count == 0 {
             return;
@@ -137,7 +139,7 @@ impl ArrayBuilder {
         }
     }
 
-    /// Nulls up to row `len`, if there are fewer rows.
+    /// Adds nulls up to row `len`, if there are fewer rows.
     #[inline]
     pub fn fill(&mut self, len: usize) {
         if self.len < len {
@@ -145,7 +147,7 @@ impl ArrayBuilder {
         }
     }
 
-    /// A truth; whether the column takes one.
+    /// Adds a boolean; returns whether the column takes one.
     #[inline]
     pub fn push_bool(&mut self, value: bool) -> bool {
         match &mut self.values {
@@ -158,7 +160,8 @@ impl ArrayBuilder {
         }
     }
 
-    /// A value of exactly as many bytes as the column's type has, little-endian; whether the column takes it.
+    /// Adds a value with exactly the byte width of the column's type, little-endian; returns whether the column takes
+    /// it.
     #[inline]
     pub fn push_fixed<const N: usize>(&mut self, value: [u8; N]) -> bool {
         match &mut self.values {
@@ -171,7 +174,7 @@ impl ArrayBuilder {
         }
     }
 
-    /// A text or a binary; whether the column takes one.
+    /// Adds a string or binary; returns whether the column takes one.
     #[inline]
     pub fn push_bytes(&mut self, value: &[u8]) -> bool {
         self.write_bytes(|bytes| {
@@ -180,7 +183,7 @@ impl ArrayBuilder {
         })
     }
 
-    /// A text or a binary: the first `len` bytes of `from`. Short ones are copied at one go where `from` has more.
+    /// Adds a string or binary: the first `len` bytes of `from`. Short ones are copied in one go if `from` has more.
     #[inline]
     pub fn push_start(&mut self, from: &[u8], len: usize) -> bool {
         self.write_bytes(|bytes| {
@@ -197,8 +200,8 @@ impl ArrayBuilder {
         })
     }
 
-    /// A text or a binary that `write` appends in place; it is taken back if `write` says false, if the column's values have
-    /// another length, or if all of them together are longer than offsets reach.
+    /// Adds a string or binary that `write` appends in place. It is removed again if `write` returns false, if the
+    /// column's values have another length, or if the offsets would overflow.
     #[inline]
     pub fn write_bytes(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> bool {
         match &mut self.values {
@@ -226,7 +229,7 @@ impl ArrayBuilder {
         true
     }
 
-    /// The text or binary at `row`, of those pushed so far.
+    /// The string or binary at `row`, among those pushed so far.
     #[must_use]
     pub fn bytes(&self, row: usize) -> &[u8] {
         match &self.values {
@@ -251,7 +254,7 @@ impl ArrayBuilder {
         }
     }
 
-    /// Ends a row of a list or map: the items pushed since the last row are its own. Lists of one length are filled up with
+    /// Ends a row of a list or map, made of the items pushed since the last row. Fixed-size lists are padded with
     /// nulls, or cut.
     pub fn end_list(&mut self) {
         match &mut self.values {
@@ -274,8 +277,8 @@ impl ArrayBuilder {
         Some(fields)
     }
 
-    /// The builders of a struct's fields, which may be behind the struct: the caller [fills](ArrayBuilder::fill) those that it
-    /// has a value for.
+    /// The builders of a struct's fields, which may be shorter than the struct: the caller [fills](ArrayBuilder::fill)
+    /// those that it has a value for.
     #[inline]
     pub fn late_fields(&mut self) -> Option<&mut [Self]> {
         match &mut self.values {
@@ -284,7 +287,7 @@ impl ArrayBuilder {
         }
     }
 
-    /// Ends a row of a struct: fields that have no value for it get null.
+    /// Ends a row of a struct: fields without a value get null.
     #[inline]
     pub fn end_struct(&mut self) {
         if let Values::Struct(_) = &self.values {
@@ -292,7 +295,7 @@ impl ArrayBuilder {
         }
     }
 
-    /// Takes back all rows from `len` on: what was pushed of a row that turned out to be bad.
+    /// Removes all rows from `len` on: what was pushed for a row that turned out to be bad.
     pub fn truncate(&mut self, len: usize) {
         match &mut self.values {
             Values::Null => {}
@@ -319,7 +322,7 @@ impl ArrayBuilder {
         }
     }
 
-    /// The column; the builder is empty afterwards and keeps its type.
+    /// Returns the column; the builder is then empty and keeps its type.
     pub fn finish(&mut self) -> Array {
         let len = std::mem::take(&mut self.len);
         let data = match &mut self.values {

@@ -1,8 +1,9 @@
-//! Whether an array is laid out as its field's type says: kinds, widths and lengths, at a cost that does not grow with rows.
+//! Checks that an array has the layout of its field's type: kinds, widths and lengths, at a cost independent of the
+//! number of rows.
 
 use super::{Array, Data, DataType, Field};
 
-/// What about `array` does not fit `field`, of which there have to be `rows`; the path of a nested field leads the message.
+/// How `array` fails to fit `field`, which must have `rows` rows; the message starts with the path of a nested field.
 pub(super) fn misfit(field: &Field, array: &Array, rows: usize) -> Option<String> {
     // Within a struct that is null, or a list, a null may stand where the field has none: only the host looks at each.
     if !field.nullable && array.nulls() > 0 {
@@ -14,7 +15,7 @@ pub(super) fn misfit(field: &Field, array: &Array, rows: usize) -> Option<String
     })
 }
 
-/// What is wrong, and the fields down to it, the innermost first.
+/// What is wrong, and the fields down to it, innermost first.
 struct Misfit<'a> {
     path: Vec<&'a str>,
     what: String,
@@ -78,7 +79,7 @@ fn ends(offsets: &[i32], rows: usize) -> Result<usize, String> {
     }
 }
 
-/// An array's layout, for people.
+/// An array's layout, for humans.
 fn holds(data: &Data) -> String {
     let large = |large: &bool| if *large { "large " } else { "" };
     match data {

@@ -1,7 +1,7 @@
 //! Rows as plain columns: what decoders build, and what crosses between host and plugins as parts.
 //!
-//! A [`Batch`] is a [`Schema`] and one [`Array`] a column. Arrays have Arrow's layout, so they cross without conversion;
-//! [`ArrayBuilder`] makes them, and `i64(row)`, `str(row)` and the like read them.
+//! A [`Batch`] is a [`Schema`] and one [`Array`] per column. Arrays have Arrow's layout, so they cross without
+//! conversion; [`ArrayBuilder`] makes them, and `i64(row)`, `str(row)` and the like read them.
 
 mod array;
 mod builder;
@@ -15,7 +15,7 @@ pub use self::{
     schema::{DataType, Field, Schema, TimeUnit},
 };
 
-/// Rows: a schema and one array a column, all of one length.
+/// Rows: a schema and one array per column, all of one length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     schema: Schema,
@@ -27,7 +27,7 @@ impl Batch {
     /// A batch of `rows` rows.
     ///
     /// # Errors
-    /// If the columns do not fit the schema or each other, in number, length or layout; the message says which.
+    /// The columns do not fit the schema or each other, in number, length or layout; the message says which.
     pub fn new(schema: Schema, columns: Vec<Array>, rows: usize) -> crate::Result<Self> {
         if schema.fields().len() != columns.len() {
             let what = format!("{} columns for {} fields", columns.len(), schema.fields().len());
@@ -70,10 +70,10 @@ impl Batch {
         self.rows
     }
 
-    /// The column of that name.
+    /// The column with this name.
     ///
     /// # Errors
-    /// If there is none; the message lists those there are.
+    /// There is none; the message lists the existing ones.
     pub fn column_by_name(&self, name: &str) -> crate::Result<&Array> {
         let at = self.schema.position(name)?;
         self.columns.get(at).ok_or_else(|| crate::Error::batch("column.missing", format!("no column `{name}`")))
@@ -86,7 +86,7 @@ impl Batch {
         Self { schema: self.schema.clone(), columns, rows: rows.len() }
     }
 
-    /// With the columns of `other` added, or replaced where the name is known.
+    /// With the columns of `other` added, or replaced if the name exists.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
         let (mut fields, mut columns) = (self.schema.fields().to_vec(), self.columns.clone());

@@ -67,12 +67,12 @@ pub struct Field {
     pub name: String,
     /// Its type.
     pub data_type: DataType,
-    /// Whether it may have nulls.
+    /// Whether nulls are allowed.
     pub nullable: bool,
 }
 
 impl Field {
-    /// A field that may have nulls.
+    /// A nullable field.
     #[must_use]
     pub fn new(name: impl Into<String>, data_type: DataType) -> Self {
         Self { name: name.into(), data_type, nullable: true }
@@ -92,7 +92,7 @@ impl Schema {
         Self { fields: fields.into() }
     }
 
-    /// Whether `other` is this very schema, or a clone of it.
+    /// Whether `other` is this same schema, or a clone of it.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.fields, &other.fields)
@@ -107,15 +107,15 @@ impl Schema {
     /// The column at `at`.
     ///
     /// # Errors
-    /// If there is none.
+    /// There is none.
     pub fn field(&self, at: usize) -> Result<&Field> {
         self.fields.get(at).ok_or_else(|| Error::batch("column.missing", format!("no column {at}")))
     }
 
-    /// Where the column `name` stands.
+    /// The index of the column `name`.
     ///
     /// # Errors
-    /// If there is none; the message lists those there are.
+    /// There is none; the message lists the existing ones.
     pub fn position(&self, name: &str) -> Result<usize> {
         self.fields.iter().position(|field| field.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.fields.iter().map(|field| field.name.as_str()).collect();
@@ -125,7 +125,7 @@ impl Schema {
 }
 
 impl DataType {
-    /// Bytes of one value, for types whose values lie one after the other in one buffer.
+    /// Bytes of one value, for types with fixed-width values in one buffer.
     #[must_use]
     pub fn width(&self) -> Option<usize> {
         match self {

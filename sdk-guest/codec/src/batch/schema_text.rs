@@ -1,6 +1,6 @@
 //! Schemas as text: `{"id":"int64","at":"timestamp(ms, UTC)","user":{"name":"utf8"},"tags":["utf8"]}`.
 //!
-//! The same words as in a spec. Fields keep their order; nested objects are structs, a list of one type is a list.
+//! The same syntax as in a spec. Fields keep their order; nested objects are structs, a list of one type is a list.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// The schema that `text` describes.
 ///
 /// # Errors
-/// What is wrong, naming the field.
+/// The error names the field.
 pub fn parse(text: &str) -> Result<Schema> {
     let wrong = |what: String| Error::config(format!("setting `schema`: {what}"));
     let written: Written = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
@@ -108,7 +108,7 @@ fn time_unit(text: &str) -> Option<TimeUnit> {
     })
 }
 
-/// A map; what is no word is written as in JSON: `map(utf8, {"a":"int64"})`.
+/// A map; types that are not words are written as in JSON: `map(utf8, {"a":"int64"})`.
 fn map(key: &str, value: &str) -> Option<DataType> {
     let value = match scalar(value) {
         Some(value) => value,

@@ -1,4 +1,4 @@
-//! `spout-fuzz [TARGET|all] [EXECUTIONS] [FIRST SEED]`: runs fuzz targets of the core, on all cores, until one finds something.
+//! `spout-fuzz [TARGET|all] [EXECUTIONS] [FIRST SEED]`: runs fuzz targets of the core on all cores until one fails.
 
 use std::{
     process::ExitCode,
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs the seeds from `first` on; whether all of them passed.
+/// Runs the seeds from `first` on; returns whether all passed.
 fn all(run: fn(u64), first: u64, executions: u64) -> bool {
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -18,13 +18,13 @@ pub struct Csv {
     reader: Reader,
     header_reader: Reader,
     table: Table,
-    /// How records without a header at hand are read, once that is known.
+    /// How to read records without a header at hand, once known.
     positional: Option<Layout>,
-    /// The header of the document read last: the next one often has the same.
+    /// The header of the last document: the next one often has the same.
     document: Option<Layout>,
     torn: Torn,
-    /// Files whose header has the columns elsewhere: a net below the rule that a line's verdict is its own, since their lines
-    /// would come into the wrong columns.
+    /// Files whose header has the columns in other positions: a safety net below the rule that each line is judged by
+    /// itself, since their lines would land in the wrong columns.
     foreign: BTreeSet<Vec<u8>>,
 }
 
@@ -36,7 +36,7 @@ enum Torn {
     Told,
 }
 
-/// What the messages of one call became, but for the columns.
+/// The result of the messages of one call, apart from the columns.
 #[derive(Debug)]
 struct Rows {
     origins: Vec<u32>,
@@ -45,18 +45,18 @@ struct Rows {
     single: bool,
 }
 
-/// Whether columns are named and not yet typed: in batches they have the type null.
+/// Whether columns are named but not yet typed: in batches they have the type null.
 #[must_use]
 pub fn is_open(schema: &Schema) -> bool {
     schema.fields().is_empty() || schema.fields().iter().any(|field| field.data_type == DataType::Null)
 }
 
 impl Csv {
-    /// A decoder of `settings`: with the columns declared, else those settled earlier, else those that the first messages
-    /// suggest.
+    /// A decoder for `settings`: with the declared columns, else those settled earlier, else those inferred from the
+    /// first messages.
     ///
     /// # Errors
-    /// Settings that cannot work, or do not go with the declared columns.
+    /// Invalid settings, or settings that conflict with the declared columns.
     pub fn new<S>(settings: &Settings<S>, declared: Option<Schema>, settled: Option<Schema>) -> Result<Self> {
         settings.check(declared.as_ref())?;
         let null = |field: &&Field| field.data_type == DataType::Null;
@@ -82,7 +82,7 @@ impl Csv {
         Ok(csv)
     }
 
-    /// Makes `schema` that of the rows.
+    /// Makes `schema` the schema of the rows.
     fn take(&mut self, schema: Schema) -> Result<()> {
         let captures = self.settings.unknown == Unknown::Capture && !is_open(&schema);
         let table = Table::new(schema, captures.then_some(self.settings.unknown_column.as_str()));
@@ -236,10 +236,10 @@ impl Decode for Csv {
     }
 }
 
-/// Most files whose headers are kept in mind.
+/// Most files whose headers are remembered.
 const FOREIGN: usize = 4096;
 
-/// What to say of a line of a file whose header has the columns elsewhere.
+/// The reason for a line of a file whose header has the columns in other positions.
 #[cold]
 fn foreign(file: &[u8]) -> String {
     format!(
@@ -262,7 +262,7 @@ fn add(
     pushed.map_err(|unfit| unfitting(&unfit, layout, table.schema(), reader, texts.bytes, within, record))
 }
 
-/// What to say of a record that became no row.
+/// The reason for a record that became no row.
 #[cold]
 fn unfitting(
     unfit: &Unfit,

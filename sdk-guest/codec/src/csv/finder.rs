@@ -2,10 +2,10 @@
 
 use super::{BOM, Style};
 
-/// Finds the ends of records, whatever the pieces in which the bytes arrive.
+/// Finds the ends of records, whatever pieces the bytes arrive in.
 ///
-/// A quote counts only where a value begins, as in [`super::Reader`]: both agree on where a record ends. A record that is
-/// wrong ends where its line does once its quotes are closed, so that it takes no neighbour down.
+/// A quote counts only at the start of a value, as in [`super::Reader`]: both agree on where a record ends. A malformed
+/// record ends where its line does once its quotes are closed, so it does not affect its neighbours.
 #[derive(Clone, Debug)]
 pub struct RecordFinder {
     style: Style,
@@ -14,11 +14,11 @@ pub struct RecordFinder {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// At the beginning of a record, after so many bytes of a byte order mark.
+    /// At the start of a record, after this many bytes of a byte order mark.
     Start(usize),
-    /// At the beginning of a value.
+    /// At the start of a value.
     Begin,
-    /// Within a value without quotes.
+    /// Within an unquoted value.
     Plain,
     Quoted,
     /// After a quote within quotes: the end of the value, or the first half of a doubled one.
@@ -26,14 +26,14 @@ enum State {
 }
 
 impl RecordFinder {
-    /// A finder at the beginning of a record.
+    /// A finder at the start of a record.
     #[must_use]
     pub fn new(style: Style) -> Self {
         Self { style, state: State::Start(0) }
     }
 
-    /// Where the record ends that goes on with `bytes`: behind its line feed. `None` if it goes on behind them; the next
-    /// call is given what follows, and nothing twice. After an end the next call begins a record.
+    /// Where the record that continues in `bytes` ends: after its line feed. `None` if it continues past them; the next
+    /// call gets the bytes that follow, none twice. After an end the next call begins a record.
     pub fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(&byte) = bytes.get(at) {
@@ -68,7 +68,7 @@ impl RecordFinder {
         self.state == State::Quoted
     }
 
-    /// Goes on from `at`, which is outside quotes and opens none: the end of the record, or where to go on from.
+    /// Continues from `at`, which is outside quotes and opens none: the end of the record, or where to continue.
     fn unquoted(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
         let rest = bytes.get(at..).unwrap_or_default();
         let opens = |stop: usize| stop > 0 && rest.get(stop - 1) == Some(&self.style.delimiter());

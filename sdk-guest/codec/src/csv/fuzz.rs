@@ -1,4 +1,4 @@
-//! Fuzz targets of CSV: against a model that reads a character at a time, and against other cuts into calls.
+//! Fuzz targets for CSV: against a model that reads one character at a time, and against other cuts into calls.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
 
@@ -63,7 +63,7 @@ pub fn text(random: &mut Random, pieces: usize) -> Vec<u8> {
 /// A value, and whether it was quoted.
 type Cell = (Vec<u8>, bool);
 
-/// The records of `text`, by the rules alone and a byte at a time.
+/// The records of `text`, by the rules alone, one byte at a time.
 #[must_use]
 pub fn model(text: &[u8]) -> Option<Vec<Vec<Cell>>> {
     let mut records = Vec::new();
@@ -120,7 +120,7 @@ pub fn model(text: &[u8]) -> Option<Vec<Vec<Cell>>> {
     Some(records)
 }
 
-/// The reader finds what the model finds, and the finder frames the same records, whatever the cuts.
+/// The reader finds what the model finds, and the finder frames the same records for any cut.
 pub fn csv_records(seed: u64) {
     let mut random = Random::new(seed);
     let text = text(&mut random, 24);
@@ -159,7 +159,7 @@ pub fn csv_records(seed: u64) {
     assert!(!torn || finder.is_quoted(), "{}", shown());
 }
 
-/// The rows of one message, and codes and reasons of its faults.
+/// The rows of one message, and the codes and reasons of its faults.
 type Verdict = (Vec<Vec<u8>>, Vec<(String, String)>);
 
 /// Rows and faults of each message.
@@ -182,7 +182,7 @@ fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     verdicts
 }
 
-/// The verdict about a message, and its rows, do not depend on its neighbours, nor on how calls were cut.
+/// The verdict on a message, and its rows, depend neither on its neighbours nor on how calls were cut.
 pub fn csv_cuts(seed: u64) {
     let mut random = Random::new(seed);
     let count = 2 + random.below(12);

@@ -1,4 +1,4 @@
-//! The setting `header`: whether there is one, or the names.
+//! The setting `header`: whether there is one, or the column names.
 
 use std::{borrow::Cow, fmt};
 
@@ -8,7 +8,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-/// Where the names of columns come from.
+/// Where column names come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Header {
@@ -51,7 +51,7 @@ impl<'de> Visitor<'de> for Written {
         Ok(Header::Given(given))
     }
 
-    /// Settings of plugins are texts: a truth, a list in JSON, or names with commas between them.
+    /// Plugin settings are text: a boolean, a JSON list, or comma-separated names.
     fn visit_str<E: Error>(self, text: &str) -> Result<Header, E> {
         match text.trim() {
             "true" => Ok(Header::Given(true)),

@@ -1,14 +1,14 @@
-//! Types that nobody gave: what the values of a column have in common.
+//! Inferred types: what the values of a column have in common.
 //!
-//! Values leave facts, facts add up the same in any order, and one rule makes a type of them:
+//! Values are reduced to facts that add up the same in any order, and one rule turns them into a type:
 //!
 //! - `true` and `false`: boolean.
-//! - Whole numbers: int64; beyond it uint64, else decimal128(38, 0), else text. With fractions or exponents among them:
-//!   float64 where every value keeps its digits, else text.
-//! - Dates: date32. Times: timestamp(us, UTC) where all have a zone, timestamp(us) where none has; dates among them are their
-//!   midnights. Times finer than microseconds: text.
-//! - Everything else is text: digits behind a leading zero or a `+`, `NaN` and `inf`, values with blanks around them, values
-//!   of several kinds, and columns without any value.
+//! - Integers: int64; beyond it uint64, else decimal128(38, 0), else utf8. With fractions or exponents among them:
+//!   float64 if every value keeps its digits, else utf8.
+//! - Dates: date32. Times: timestamp(us, UTC) if all have a zone, timestamp(us) if none has; dates among them are their
+//!   midnights. Times finer than microseconds: utf8.
+//! - Everything else is utf8: digits after a leading zero or a `+`, `NaN` and `inf`, values with blanks around them,
+//!   values of several kinds, and columns without any value.
 
 use crate::{
     DataType, TimeUnit,
@@ -16,18 +16,18 @@ use crate::{
     time::Moment,
 };
 
-/// What the values of one column have been so far.
+/// What the values of one column have in common so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     text: bool,
     boolean: bool,
-    /// Whole numbers: how far they reach, as powers of a set that only grows.
+    /// Integers: how far they reach, as flags that are only ever set.
     whole: bool,
     negative: bool,
     beyond_i64: bool,
     beyond_u64: bool,
     beyond_decimal: bool,
-    /// Beyond the whole numbers that a float tells apart.
+    /// An integer beyond those that a float can tell apart.
     beyond_float: bool,
     /// Fractions and exponents.
     real: bool,
@@ -109,7 +109,7 @@ impl Facts {
     }
 }
 
-/// Whether the nearest float, printed, has the digits of `text` again.
+/// Whether the nearest float, when printed, has the digits of `text` again.
 fn keeps_its_digits(text: &str) -> bool {
     // Any 15 digits are told apart.
     if text.bytes().filter(u8::is_ascii_digit).count() <= 15 && !text.contains(['e', 'E']) {
@@ -119,7 +119,7 @@ fn keeps_its_digits(text: &str) -> bool {
     digits(text) == digits(&format!("{value:e}"))
 }
 
-/// The digits of a number from the first to the last that is not zero, and the power of ten of the first.
+/// The digits of a number from the first to the last nonzero one, and the power of ten of the first.
 fn digits(text: &str) -> Option<(String, i64)> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let exponent: i64 = exponent.parse().ok()?;

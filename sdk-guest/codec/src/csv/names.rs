@@ -1,28 +1,28 @@
-//! Names of columns: out of a header, and what looks like a header among data.
+//! Column names: taken from a header, and detected among data.
 
 use std::collections::HashSet;
 
 use super::{MAX_COLUMNS, MAX_NAME, Value};
 use crate::reason::quote;
 
-/// The names of the values of a record, in order; none twice, none empty.
+/// The names of a record's values, in order; unique and not empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     names: Vec<String>,
     /// The names in lower case.
     lower: HashSet<String>,
-    /// First bytes of names in any case, a bit each.
+    /// First bytes of names in any case, one bit each.
     first: [u64; 4],
 }
 
-/// What a record is beside the header of its columns.
+/// How a record compares with the header of its columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Likeness {
     /// Data.
     Data,
     /// The header again.
     Same,
-    /// A header of the same columns in another order, or with more or fewer of them, or in another case.
+    /// A header of the same columns in another order, with more or fewer of them, or in another case.
     Other,
 }
 
@@ -51,10 +51,10 @@ impl Names {
         Self::new((1..=count).map(|number| format!("column_{number}")).collect())
     }
 
-    /// The names in a header: an empty one gets its number, a second one of the same name too.
+    /// The names in a header: an empty or repeated one gets a number.
     ///
     /// # Errors
-    /// There are too many, or one is too long.
+    /// There are too many names, or one is too long.
     pub(super) fn read<'a>(values: impl Iterator<Item = Value<'a>>) -> Result<Self, String> {
         let mut seen = HashSet::new();
         let mut names = Vec::new();
@@ -87,7 +87,7 @@ impl Names {
         self.names.iter().map(String::as_str)
     }
 
-    /// Whether the record `values` is these names once more, or names of the same columns that do not stand where these do.
+    /// Whether the record `values` repeats these names, or has names of the same columns in other positions.
     pub(super) fn likeness<'a>(&self, values: impl Iterator<Item = Value<'a>> + Clone) -> Likeness {
         // The first value tells almost all records from a header, at no cost.
         if !values.clone().next().is_some_and(|first| self.begins_with(first.bytes)) {

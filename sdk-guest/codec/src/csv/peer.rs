@@ -1,4 +1,4 @@
-//! What Python's `csv` module reads, strictly, is what we read.
+//! We read what Python's `csv` module reads in strict mode.
 
 use std::{
     io::Write as _,
@@ -8,7 +8,7 @@ use std::{
 use super::{Reader, Style, WrongKind, fuzz::text};
 use crate::fuzz::Random;
 
-/// Reads texts, a JSON string a line; writes the records of each, or null where there is an error.
+/// Reads one JSON string per line; writes the records of each, or null on an error.
 const SCRIPT: &str = r#"
 import csv, io, json, sys
 for line in sys.stdin:

@@ -1,22 +1,22 @@
-//! A message taken apart into records and values: strict, in linear time, and without a copy but for doubled quotes.
+//! Splits a message into records and values: strictly, in linear time, and without copying, except for doubled quotes.
 
 use super::{BOM, Style};
 
-/// The records of one message. Kept from message to message, so that reading one allocates nothing.
+/// The records of one message. Reused from message to message, so that reading one allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Reader {
     style: Style,
     cells: Vec<Cell>,
     /// Where each record ends in `cells`.
     ends: Vec<usize>,
-    /// Values in which a quote was doubled, without the doubling.
+    /// Values with doubled quotes, undoubled.
     undoubled: Vec<u8>,
 }
 
-/// Where a value lies.
+/// Where a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// Where it begins in the message, with its quote.
+    /// Where it begins in the message, including its quote.
     at: u32,
     from: u32,
     to: u32,
@@ -25,7 +25,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Where its text lies in the bytes that were read, if it lies there as it is.
+    /// Where its text is in the input bytes, if it is there unchanged.
     #[must_use]
     #[inline]
     pub fn place(self) -> Option<(usize, usize)> {
@@ -33,36 +33,36 @@ impl Cell {
     }
 }
 
-/// The bytes of a value, and whether they stood in quotes.
+/// The bytes of a value, and whether it was quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {
     /// Its text.
     pub bytes: &'a [u8],
-    /// Whether it stood in quotes.
+    /// Whether it was quoted.
     pub quoted: bool,
 }
 
 /// What is wrong with a message, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wrong {
-    /// What it is.
+    /// The kind of error.
     pub kind: WrongKind,
-    /// Offset of the byte.
+    /// Byte offset.
     pub at: usize,
-    /// Where the value begins that it is in.
+    /// Where the value containing it begins.
     pub from: usize,
-    /// Number of the value in its record, from 0.
+    /// Index of the value in its record.
     pub column: usize,
 }
 
-/// What can be wrong with a record.
+/// The errors a record can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrongKind {
     /// A quote is not closed.
     OpenQuote,
     /// Something other than a delimiter or a line end follows a closing quote.
     AfterQuote,
-    /// A carriage return outside quotes without a line feed behind it.
+    /// A carriage return outside quotes without a line feed after it.
     LoneReturn,
 }
 
@@ -73,10 +73,10 @@ impl Reader {
         Self { style, ..Self::default() }
     }
 
-    /// Takes the message in `bytes[from..to]` apart. `bytes` has at most 4 GiB.
+    /// Splits the message in `bytes[from..to]`. `bytes` is at most 4 GiB.
     ///
     /// # Errors
-    /// It is wrong; then there is no record.
+    /// The message is malformed; then there are no records.
     pub fn read(&mut self, bytes: &[u8], from: usize, to: usize) -> Result<(), Wrong> {
         self.cells.clear();
         self.ends.clear();
@@ -103,7 +103,7 @@ impl Reader {
         self.ends.len()
     }
 
-    /// Whether there is none: all lines are blank.
+    /// Whether there are none: all lines are blank.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
@@ -117,7 +117,7 @@ impl Reader {
         self.cells.get(from..to).unwrap_or_default()
     }
 
-    /// The value in a cell; `bytes` are those read last.
+    /// The value in a cell; `bytes` are the ones last read.
     #[must_use]
     #[inline]
     pub fn value<'a>(&'a self, bytes: &'a [u8], cell: Cell) -> Value<'a> {
@@ -130,13 +130,13 @@ impl Reader {
         self.cells(record).iter().map(move |&cell| self.value(bytes, cell))
     }
 
-    /// Where a value begins in the bytes read last, with its quote.
+    /// Where a value begins in the bytes last read, including its quote.
     #[must_use]
     pub fn start(&self, record: usize, column: usize) -> Option<usize> {
         self.cells(record).get(column).map(|cell| cell.at as usize)
     }
 
-    /// Reads the record that begins at `at`; where the next one begins.
+    /// Reads the record that begins at `at`; returns where the next one begins.
     fn record(&mut self, bytes: &[u8], mut at: usize, to: usize) -> Result<usize, Wrong> {
         let first = self.cells.len();
         let (delimiter, quote) = (self.style.delimiter(), self.style.quote());
@@ -179,8 +179,8 @@ impl Reader {
         Ok(at)
     }
 
-    /// Reads a value whose opening quote stands before `from`: where it ends, behind the closing quote; or where the quote
-    /// stands that is not closed.
+    /// Reads a value whose opening quote is just before `from`: returns where it ends, after the closing quote, or the
+    /// position of the unclosed quote.
     fn quoted(&mut self, bytes: &[u8], from: usize, to: usize) -> Result<usize, usize> {
         let (start, begin, mut at, mut doubled) = (place(from - 1), self.undoubled.len(), from, false);
         let within = bytes.get(..to).unwrap_or_default();
@@ -215,10 +215,10 @@ fn place(at: usize) -> u32 {
     u32::try_from(at).unwrap_or(u32::MAX)
 }
 
-/// Where the value ends that begins at `at` without a quote: at a delimiter, at a line end, or at `to`.
+/// Where the unquoted value at `at` ends: at a delimiter, at a line end, or at `to`.
 ///
-/// Eight bytes at a time: values are short, so that a search that has to be set up for each costs more than it saves. What
-/// lies behind `to` may be looked at, and is never the answer.
+/// Eight bytes at a time: values are short, so a search that needs setup for each costs more than it saves. Bytes after
+/// `to` may be read, but are never the answer.
 #[inline]
 fn end_of_plain(bytes: &[u8], mut at: usize, to: usize, delimiter: u8) -> usize {
     while let Some(eight) = bytes.get(at..at + 8).and_then(|eight| <[u8; 8]>::try_from(eight).ok()) {
@@ -236,7 +236,7 @@ fn end_of_plain(bytes: &[u8], mut at: usize, to: usize, delimiter: u8) -> usize 
     bytes.get(at..to).unwrap_or_default().iter().position(stops).map_or(to, |stop| at + stop)
 }
 
-/// The highest bit of every byte of `word` that is `byte`, and no other.
+/// The highest bit of every byte in `word` equal to `byte`, and no other.
 #[inline]
 fn equal(word: u64, byte: u8) -> u64 {
     const LOW: u64 = u64::from_le_bytes([0x7f; 8]);

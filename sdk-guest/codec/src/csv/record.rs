@@ -1,4 +1,4 @@
-//! The records of one message: read, found sound, and told what names their values.
+//! The records of one message: read, validated, and matched with the names of their values.
 
 use std::iter::Peekable;
 
@@ -17,24 +17,24 @@ use crate::{
 pub(super) enum Failure {
     /// A code and a reason.
     Fault(&'static str, String),
-    /// It ends inside quotes.
+    /// The message ends inside quotes.
     Torn(String),
-    /// It is a header of the columns that does not fit their positions.
+    /// It is a header whose columns do not match their positions.
     Reordered(String),
-    /// Nothing to do with a single message.
+    /// Not about a single message.
     Stop(Error),
 }
 
-/// How the records of a message are to be read.
+/// How to read the records of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// There is none, or nothing but the known header.
+    /// There are none, or only the known header.
     Nothing,
     /// Data by the header that came with the message.
     Attached,
     /// Data by position.
     Positional,
-    /// The first record names the columns of those behind it, if there are any.
+    /// The first record names the columns of those after it, if any.
     Headed,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Shape {
 #[derive(Debug)]
 pub(super) struct Texts<'a> {
     pub(super) bytes: &'a [u8],
-    /// All of them as one text from `from` on, if that is UTF-8.
+    /// All of them as one string from `from` on, if that is UTF-8.
     all: Option<&'a str>,
     from: usize,
 }
@@ -54,7 +54,7 @@ impl<'a> Texts<'a> {
         Self { bytes: input.bytes, all: simdutf8::basic::from_utf8(all).ok(), from }
     }
 
-    /// A value of a message that was read, as a text.
+    /// A value of the last message read, as text.
     #[inline]
     pub(super) fn text<'v>(&self, cell: Cell, value: Value<'v>) -> Option<&'v str>
     where
@@ -66,7 +66,7 @@ impl<'a> Texts<'a> {
         }
     }
 
-    /// The messages that are not null: index, and where they lie.
+    /// The messages that are not null: index and bounds.
     pub(super) fn each(input: &Input<'a>) -> impl Iterator<Item = (u32, usize, usize)> + use<'a> {
         let mut nulls = input.nulls.iter().copied().peekable();
         let bounds = input.bounds.windows(2).zip(0_u32..).filter_map(|(bounds, index)| match bounds {
@@ -116,7 +116,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Where `at` is in `message`: a line where it has several.
+/// The location of `at` in `message`: a line if it has several.
 #[cold]
 pub(super) fn place(message: &[u8], at: usize) -> Place {
     let before = message.get(..at).unwrap_or_default();
@@ -130,8 +130,8 @@ pub(super) fn place(message: &[u8], at: usize) -> Place {
     }
 }
 
-/// How to read the records in `reader`, of a message that ends with a line break or not; `positional` are the names by
-/// position, where they are known.
+/// How to read the records in `reader`, of a message that does or does not end with a line break; `positional` are the
+/// names by position, if known.
 pub(super) fn shape(
     header: &Header,
     reader: &Reader,
@@ -163,7 +163,7 @@ pub(super) fn shape(
     }
 }
 
-/// What to say of a record that looks like a header of the same columns.
+/// The reason for a record that looks like a header of the same columns.
 #[cold]
 pub(super) fn reordered(reader: &Reader, bytes: &[u8], record: usize, names: &Names) -> String {
     let found =
@@ -186,7 +186,7 @@ impl<'a> Attached<'a> {
         Self { rest: input.attributes.iter().peekable(), current: None, file: None }
     }
 
-    /// The header of `message`, if it has one, and whether it is another than that of the message before.
+    /// The header of `message`, if it has one, and whether it differs from that of the message before.
     #[inline]
     pub(super) fn of(&mut self, message: u32) -> (Option<&'a [u8]>, bool) {
         let mut changed = false;
@@ -201,7 +201,7 @@ impl<'a> Attached<'a> {
         (self.current, changed)
     }
 
-    /// The file of the message asked for last.
+    /// The file of the last message asked for.
     pub(super) fn file(&self) -> Option<&'a [u8]> {
         self.file
     }

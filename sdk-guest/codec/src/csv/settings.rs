@@ -1,4 +1,4 @@
-//! What a user says about CSV: the same words in a spec and in the settings of the plugin.
+//! User settings for CSV: the same in a spec and in the plugin's settings.
 
 use std::collections::HashSet;
 
@@ -8,36 +8,36 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{Header, Style, Value};
 use crate::{Coerce, DataType, Error, Result, Schema, Unknown};
 
-/// Settings of the `csv` decoder; `S` is how a schema is written.
+/// Settings of the `csv` decoder; `S` is the type of a schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
 #[schemars(rename = "CsvSettings")]
 pub struct Settings<S> {
-    /// Columns and their types, as in `{id: int64, at: "timestamp(ms, UTC)"}`. Without it types are inferred from the first
-    /// messages and then stay as they are for the life of the branch.
+    /// Columns and their types, as in `{id: int64, at: "timestamp(ms, UTC)"}`. Without it types are inferred from the
+    /// first messages and then fixed for the life of the branch.
     pub schema: Option<S>,
-    /// `true`: a header names the columns, in any order: the one that the source gives with the messages of a file (`framing:
-    /// csv` of `files`), else the first record of a message with several. Where messages are single records, the first one
-    /// names the columns for the life of the branch, and records that equal it are left out. `false`: columns are `column_1`, …, or
-    /// those of the schema; or the names, as in `[id, name]`.
+    /// `true`: a header names the columns, in any order: the one that the source provides with a file's messages
+    /// (`framing: csv` of `files`), else the first record of a message with several. If messages are single records,
+    /// the first one names the columns for the life of the branch, and records equal to it are left out. `false`:
+    /// columns are `column_1`, …, or those of the schema; or a list of names, as in `[id, name]`.
     pub header: Header,
-    /// What stands between two values, as in `;` or `tab`.
+    /// The delimiter between values, as in `;` or `tab`.
     #[serde(deserialize_with = "delimiter")]
     #[schemars(with = "String")]
     pub delimiter: char,
-    /// What a value may stand in, as in `'`; doubled it stands for itself.
+    /// The character that encloses values, as in `'`; doubled, it stands for itself.
     pub quote: char,
-    /// Values that mean null where they are not quoted, as in `["", NA]`.
+    /// Unquoted values that mean null, as in `["", NA]`.
     pub nulls: Vec<String>,
-    /// Whether they mean null also where they are quoted.
+    /// Whether they mean null in quotes too.
     #[serde(alias = "quoted_nulls")]
     pub quoted_nulls: bool,
-    /// What columns of a header that the schema has not do to their messages.
+    /// What to do with messages whose header has columns outside the schema.
     pub unknown: Unknown,
-    /// The column that `unknown: capture` adds, of JSON text: `{"team": "7", "note": null}`.
+    /// The JSON text column that `unknown: capture` adds: `{"team": "7", "note": null}`.
     #[serde(alias = "unknown_column")]
     pub unknown_column: String,
-    /// The looser choices, each by its name, as in `{trim: true}`.
+    /// Looser choices, each by name, as in `{trim: true}`.
     pub coerce: Coerce,
 }
 
@@ -62,18 +62,18 @@ fn delimiter<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<char, D:
 }
 
 impl<S> Settings<S> {
-    /// What separates and quotes values.
+    /// The delimiter and quote characters.
     ///
     /// # Errors
-    /// One of the characters cannot be what it is given for.
+    /// One of the characters is not allowed.
     pub fn style(&self) -> Result<Style> {
         Style::new(self.delimiter, self.quote)
     }
 
-    /// Whether the settings can work with `schema`, where one is declared.
+    /// Whether the settings are compatible with the declared `schema`, if any.
     ///
     /// # Errors
-    /// What cannot, by the name of its setting.
+    /// Names the setting that is not.
     pub fn check(&self, schema: Option<&Schema>) -> Result<()> {
         self.style()?;
         if self.unknown_column.is_empty() {

@@ -1,4 +1,4 @@
-//! The columns that nobody declared: named by headers, typed by all values of the first messages.
+//! Undeclared columns: named by headers, typed by all values of the first messages.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,17 +10,17 @@ use super::{
 };
 use crate::{DataType, Error, Field, Input, Result, Schema};
 
-/// What is known of the columns so far, in the order in which they were named.
+/// What is known of the columns so far, in the order they were named.
 #[derive(Debug, Default)]
 struct Suggestion {
     places: HashMap<String, usize>,
     columns: Vec<(String, Facts)>,
-    /// Whether any record had the width of its header.
+    /// Whether any record had as many values as its header.
     any: bool,
 }
 
 impl Suggestion {
-    /// Where each of `names` is among the columns; new ones are added.
+    /// Where each of `names` is among the columns; adds new ones.
     fn places(&mut self, names: &Names) -> Vec<Option<usize>> {
         let mut place = |name: &str| match self.places.get(name) {
             Some(&place) => place,
@@ -34,8 +34,8 @@ impl Suggestion {
         names.iter().map(|name| Some(place(name))).collect()
     }
 
-    /// The same for a header among others: new columns are added only to those of other headers. `None` if it names none of
-    /// the columns that there are, and so is a fault.
+    /// The same for one header among others: adds new columns only to those of other headers. `None` if it names none
+    /// of the existing columns, and so is a fault.
     fn places_of_header(&mut self, names: &Names, positional: bool) -> Option<Vec<Option<usize>>> {
         let known: Vec<Option<usize>> = names.iter().map(|name| self.places.get(name).copied()).collect();
         match self.columns.is_empty() || known.iter().any(Option::is_some) {
@@ -58,7 +58,7 @@ impl Suggestion {
         }
     }
 
-    /// Adds the records of a document, whose first one names its columns; the names, if it has them.
+    /// Adds the records of a document whose first record names its columns; returns the names, if any.
     fn add_document(
         &mut self,
         settings: &Settings<()>,
@@ -83,11 +83,11 @@ impl Suggestion {
     }
 }
 
-/// The columns that the messages of `input` suggest, beside those of `open`; they have the type null as long as there is
-/// no record but headers.
+/// The columns inferred from the messages of `input`, in addition to those of `open`; they have the type null as long
+/// as there are only headers.
 ///
 /// # Errors
-/// The header cannot be known.
+/// The header is unknown.
 pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema, input: &Input<'_>) -> Result<Schema> {
     let mut suggestion = Suggestion::default();
     let named = Names::new(open.fields().iter().map(|field| field.name.clone()).collect());
@@ -148,7 +148,8 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
     Ok(suggestion.schema())
 }
 
-/// A line that should be the header and ends inside quotes stops everything: what follows would name the columns for good.
+/// A line that should be the header but ends inside quotes stops everything: the next line would name the columns for
+/// good.
 fn torn_header(failure: &Failure, text: &[u8]) -> Result<()> {
     match failure {
         Failure::Torn(reason) if !text.contains(&b'\n') => Err(Error::config(format!(

@@ -1,8 +1,8 @@
-//! What separates and quotes values.
+//! Delimiter and quote.
 
 use crate::{Error, Result};
 
-/// What separates and quotes values: two different ASCII characters, neither of them a line end.
+/// Delimiter and quote: two different ASCII characters, neither of them a line end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     delimiter: u8,
@@ -19,7 +19,7 @@ impl Style {
     /// A style of these two.
     ///
     /// # Errors
-    /// One of them cannot be what it is given for; the message names the setting.
+    /// One of them is not allowed; the message names the setting.
     pub fn new(delimiter: char, quote: char) -> Result<Self> {
         let byte = |setting: &str, given: char| match u8::try_from(given) {
             Ok(byte) if byte.is_ascii() && !matches!(byte, b'\r' | b'\n') => Ok(byte),
@@ -36,10 +36,10 @@ impl Style {
         }
     }
 
-    /// The character that `text` means as a delimiter: itself, or a tab by one of its names.
+    /// The delimiter that `text` stands for: itself, or a tab by one of its names.
     ///
     /// # Errors
-    /// It is no single character.
+    /// It is not a single character.
     pub fn delimiter_of(text: &str) -> Result<char> {
         let mut chars = text.chars();
         match (text, chars.next(), chars.next()) {
@@ -49,13 +49,13 @@ impl Style {
         }
     }
 
-    /// What stands between two values.
+    /// The delimiter between values.
     #[must_use]
     pub fn delimiter(self) -> u8 {
         self.delimiter
     }
 
-    /// What a value may stand in.
+    /// The quote around values.
     #[must_use]
     pub fn quote(self) -> u8 {
         self.quote

@@ -1,4 +1,4 @@
-//! Rows under construction: values into the columns of the schema.
+//! Rows under construction: puts values into the columns of the schema.
 
 use std::collections::HashMap;
 
@@ -17,35 +17,35 @@ pub(super) struct Table {
     schema: Schema,
     places: HashMap<String, usize>,
     builders: Vec<ArrayBuilder>,
-    /// The column of what no column is for.
+    /// The capture column.
     capture: Option<usize>,
     rows: usize,
     counter: Counter,
-    /// By name, where it is counted.
+    /// Counter slots, by name.
     slots: HashMap<String, u32>,
 }
 
-/// Where the columns of a table stand in records of one header.
+/// Where the columns of a table are in records of one header.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) names: Names,
     /// By column of the table.
     sources: Vec<Option<usize>>,
-    /// Names that are no column: where they stand, and where they are counted.
+    /// Names without a column: where they are, and where they are counted.
     unknown: Vec<(usize, u32)>,
 }
 
-/// What is wrong with a record, and with which value of it.
+/// What is wrong with a record, and with which of its values.
 #[derive(Debug)]
 pub(super) enum Unfit {
-    /// It has so many values.
+    /// It has this many values.
     Width(usize),
     /// The value in this cell, for this column.
     Value { cell: usize, column: usize, misfit: Misfit },
 }
 
 impl Table {
-    /// A table of `schema`, with a column for what it has no column for if there shall be one.
+    /// A table of `schema`, optionally with a capture column.
     pub(super) fn new(schema: Schema, capture: Option<&str>) -> Self {
         let mut fields = schema.fields().to_vec();
         if let Some(name) = capture.filter(|name| fields.iter().all(|field| field.name != *name)) {
@@ -59,7 +59,7 @@ impl Table {
         Self { schema: Schema::new(fields), places, builders, capture, rows: 0, counter, slots }
     }
 
-    /// The names of the columns, but for that of what no column is for.
+    /// The names of the columns, without the capture column.
     pub(super) fn names(&self) -> Names {
         let fields = self.schema.fields().iter().enumerate().filter(|(index, _)| Some(*index) != self.capture);
         Names::new(fields.map(|(_, field)| field.name.clone()).collect())
@@ -73,10 +73,10 @@ impl Table {
         self.rows
     }
 
-    /// How records of these names become rows.
+    /// How records with these names become rows.
     ///
     /// # Errors
-    /// No name is a column, or one is not and may not be.
+    /// No name is a column, or one has no column but must have one.
     pub(super) fn layout(&mut self, names: Names, policy: Unknown) -> Result<Layout, String> {
         let mut sources = vec![None; self.schema.fields().len()];
         let mut unknown = Vec::new();
@@ -106,10 +106,10 @@ impl Table {
         }
     }
 
-    /// Makes room for so many rows.
+    /// Reserves space for this many rows.
     ///
     /// # Errors
-    /// There is not so much memory.
+    /// Out of memory.
     pub(super) fn try_reserve(&mut self, rows: usize) -> crate::Result<()> {
         self.builders.iter_mut().try_for_each(|builder| builder.try_reserve(rows))
     }
@@ -149,13 +149,13 @@ impl Table {
         Ok(())
     }
 
-    /// Takes back all rows from `rows` on, and what was pushed of one that did not fit.
+    /// Removes all rows from `rows` on, and values pushed for one that did not fit.
     pub(super) fn undo(&mut self, rows: usize) {
         self.builders.iter_mut().for_each(|builder| builder.truncate(rows));
         self.rows = rows;
     }
 
-    /// Counts a message whose rows have columns that the schema has not.
+    /// Counts a message whose rows have columns outside the schema.
     pub(super) fn count_unknown(&mut self, layout: &Layout) {
         if !layout.unknown.is_empty() {
             layout.unknown.iter().for_each(|&(_, slot)| self.counter.touch(slot));
@@ -163,7 +163,7 @@ impl Table {
         }
     }
 
-    /// The rows since the last call, and the columns that the schema has not.
+    /// The rows since the last call, and the columns outside the schema.
     pub(super) fn finish(&mut self) -> crate::Result<(Batch, Vec<UnknownField>)> {
         let columns: Vec<Array> = self.builders.iter_mut().map(ArrayBuilder::finish).collect();
         let batch = Batch::new(self.schema.clone(), columns, std::mem::take(&mut self.rows))?;
@@ -171,7 +171,7 @@ impl Table {
     }
 }
 
-/// Adds the values that no column is for, by name, as JSON text.
+/// Adds the values without a column, by name, as JSON text.
 fn capture(
     builder: &mut ArrayBuilder,
     layout: &Layout,
@@ -196,7 +196,7 @@ fn capture(
     });
 }
 
-/// Adds a value, which `text` gives as a text.
+/// Adds a value, as the string that `text` returns.
 #[inline]
 fn push<'a>(
     builder: &mut ArrayBuilder,

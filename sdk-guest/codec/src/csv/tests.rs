@@ -1,4 +1,4 @@
-//! Sound, wrong and odd messages: what becomes of them, and that it does not depend on their neighbours.
+//! Valid, wrong and odd messages: the result, and that it does not depend on their neighbours.
 
 use proptest::prelude::*;
 
@@ -61,7 +61,7 @@ fn cell(array: &Array, data_type: &DataType, row: usize) -> String {
     }
 }
 
-/// Rows and faults as texts, each with its message: `0: id=1 name="x"`, `1! csv.type`.
+/// Rows and faults as text, each with its message: `0: id=1 name="x"`, `1! csv.type`.
 fn told(decoded: &Decoded, messages: usize) -> (Vec<String>, Vec<(u32, String)>) {
     let (batch, faults) = (&decoded.batch, &decoded.faults);
     let mut origins = decoded.origins.clone();
@@ -482,7 +482,7 @@ fn fuzz_targets_hold_for_some_seeds() {
     }
 }
 
-/// Text that means something.
+/// Text with meaning in CSV.
 fn text() -> impl Strategy<Value = Vec<u8>> {
     let words = [
         "a", "b", "id", "name", ",", ",", "\"", "\"\"", "\n", "\r\n", "\r", "1", "2.5", "007", " ", "\u{feff}", "é",
@@ -553,7 +553,7 @@ proptest! {
         prop_assert_eq!(&cut(settings, &values, header, &every), &whole);
     }
 
-    /// Without a schema too, everything is a row, a fault, or a header that cannot be known.
+    /// Without a schema too, everything is a row, a fault, or an unknown header.
     #[test]
     fn strange_text_settles_something_or_nothing(values in prop::collection::vec(text(), 1..8), header in any::<bool>()) {
         let mut csv = open(if header { "{}" } else { r#"{"header":false}"# }, None).unwrap();

@@ -1,9 +1,9 @@
-//! `graphite`: lines `path value [time]`, whose paths templates take apart.
+//! `graphite`: lines `path value [time]`, with templates to split the path.
 //!
-//! Lines of one message that have time, measurement and tags in common are one row, a field each. Both values of a field that
-//! comes twice are kept: the n-th value of a field is in the n-th row of its point. Rows of a message are sorted by time.
-//! Values are numbers as Carbon takes them, so `+5`, `007`, `.5`, `nan` and `inf` too; times are seconds since 1970, exactly, and
-//! `-1` is the time of the message.
+//! Lines of one message with the same time, measurement and tags are one row, one field each. If a field is repeated,
+//! both values are kept: its n-th value is in the n-th row of the point. Rows of a message are sorted by time. Values
+//! are numbers as Carbon accepts them, including `+5`, `007`, `.5`, `nan` and `inf`; times are seconds since 1970,
+//! exactly, and `-1` is the time of the message.
 
 mod points;
 mod settle;
@@ -28,31 +28,31 @@ use crate::{
     reason::{Place, quote},
 };
 
-/// Settings of the `graphite` decoder; `S` is how a schema is written.
+/// Settings of the `graphite` decoder; `S` is the type of a schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "GraphiteSettings")]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
 pub struct Settings<S> {
-    /// How paths are taken apart, as in `servers.* .host.measurement.field* dc=eu`: a filter (without one it is a
+    /// How to split paths, as in `servers.* .host.measurement.field* dc=eu`: a filter (a template without one is a
     /// default), the parts (`measurement`, `field`, a tag, or nothing to skip one; a last `measurement*` or `field*`
-    /// takes the rest) and tags to add. Where several filters match, the most specific one counts.
+    /// takes the rest) and tags to add. If several filters match, the most specific one counts.
     pub templates: Vec<String>,
-    /// What joins parts of the same name, as in `_`.
+    /// The separator between parts with the same name, as in `_`.
     pub separator: String,
-    /// Tags of every row whose path and template have none of that name, as in `{dc: eu}`.
+    /// Default tags for rows whose path and template do not set them, as in `{dc: eu}`.
     pub tags: BTreeMap<String, String>,
     /// Columns and their types, as in `{time: "timestamp(s, UTC)", measurement: utf8, host: utf8, value: float64}`.
-    /// Without it: `time`, `measurement`, tags and fields of the first messages, which then stay.
+    /// Without it: `time`, `measurement`, and the tags and fields of the first messages, which are then fixed.
     pub schema: Option<S>,
-    /// What a tag or field outside the schema does to its message.
+    /// What to do with a message that has a tag or field outside the schema.
     pub unknown: Unknown,
-    /// The column that `unknown: capture` adds, of JSON text: `{"host": "a", "usage": 7}`.
+    /// The JSON text column that `unknown: capture` adds: `{"host": "a", "usage": 7}`.
     pub unknown_column: String,
-    /// `add-columns`: tags and fields that the schema has not become nullable columns, from the commit that has their first
-    /// values on. Goes without `unknown`.
+    /// `add-columns`: tags and fields outside the schema become nullable columns, from the commit with their first
+    /// values on. Not with `unknown`.
     #[serde(skip_serializing_if = "Evolve::is_none")]
     pub evolve: Evolve,
-    /// The looser choices, each by its name and off unless said.
+    /// Looser choices, each by name and off by default.
     pub coerce: Coerce,
 }
 
@@ -74,7 +74,7 @@ impl<S> Default for Settings<S> {
 const SYNTAX: &str = "graphite.syntax";
 const TYPE: &str = "graphite.type";
 const UNKNOWN: &str = "graphite.unknown";
-/// Numbers as Python's `float` takes them.
+/// Numbers as accepted by Python's `float`.
 const NUMBERS: Grammar = Grammar { loose: true, blanks: false, words: true };
 
 /// A running decoder.
@@ -85,7 +85,7 @@ pub struct Graphite {
     settled: Settled,
 }
 
-/// What a schema does not say of the columns.
+/// What the schema does not say about the columns.
 #[derive(Clone, Debug)]
 struct Settled {
     unknown: Unknown,
@@ -95,10 +95,10 @@ struct Settled {
 }
 
 impl Graphite {
-    /// A decoder that keeps to `schema`; without one the first sound messages settle it.
+    /// A decoder for `schema`; without one, the first valid messages settle it.
     ///
     /// # Errors
-    /// Templates that cannot work, or a column of a type that no value has.
+    /// Invalid templates, or a column type that no value has.
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
         let Settings { templates, separator, tags, unknown, unknown_column, evolve, coerce, .. } = settings;
         evolve.check(*unknown)?;

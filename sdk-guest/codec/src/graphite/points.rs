@@ -13,7 +13,7 @@ use crate::{
     reason::{Place, quote},
 };
 
-/// One row as it grows.
+/// One row under construction.
 #[derive(Debug)]
 pub(super) struct Point<'a> {
     pub(super) time: Option<Time<'a>>,
@@ -24,7 +24,7 @@ pub(super) struct Point<'a> {
     pub(super) place: Place,
 }
 
-/// A time, as it was written and where.
+/// A time, as written and where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Time<'a> {
     /// Since 1970.
@@ -33,7 +33,7 @@ pub(super) struct Time<'a> {
     pub(super) place: Place,
 }
 
-/// A value, by its name and where it stands.
+/// A value, with its name and location.
 #[derive(Debug)]
 pub(super) struct Field<'a> {
     pub(super) name: Cow<'a, str>,
@@ -51,10 +51,11 @@ struct Line<'a> {
     place: Place,
 }
 
-/// The rows of one message, by time; lines of the same time, measurement and tags are one, but for fields that come again.
+/// The rows of one message, by time; lines with the same time, measurement and tags share one, except for repeated
+/// fields.
 ///
 /// # Errors
-/// The first line that is none.
+/// The first malformed line.
 pub(super) fn points<'a>(
     templates: &'a Templates,
     value: &'a [u8],
@@ -74,7 +75,7 @@ pub(super) fn points<'a>(
     Ok(points.finish())
 }
 
-/// What a line has, if it is not blank.
+/// The contents of a line, unless it is blank.
 fn take<'a>(
     line: &'a str,
     templates: &'a Templates,
@@ -115,7 +116,7 @@ fn take<'a>(
     Ok(Some(Line { taken, value, value_place: begins(value), time, place: begins(path) }))
 }
 
-/// Nanoseconds of a time in seconds; -1 means that the sender has none.
+/// A time in seconds, as nanoseconds; -1 means that the sender has none.
 fn seconds(text: &str) -> Result<Option<i128>, &'static str> {
     let number = Number::parse(text, NUMBERS).map_err(|_| "is no number of seconds since 1970")?;
     if number.integer() == Ok(-1) {
@@ -129,16 +130,16 @@ fn seconds(text: &str) -> Result<Option<i128>, &'static str> {
 
 type Key<'a> = (Option<i128>, Cow<'a, str>, Vec<(&'a str, Cow<'a, str>)>);
 
-/// Rows in the order of their first lines.
+/// Rows in the order of their first line.
 #[derive(Debug, Default)]
 struct Points<'a> {
     rows: Vec<Point<'a>>,
-    /// The first line, which is the only one of most messages: it needs no look-up.
+    /// The first line, the only one of most messages: it needs no lookup.
     first: Option<Line<'a>>,
-    /// Which rows a time, measurement and tags have.
+    /// The rows for each time, measurement and tags.
     known: HashMap<Key<'a>, usize>,
     of: Vec<Vec<usize>>,
-    /// How often a field came among the rows of a point.
+    /// How often a field occurs among the rows of a point.
     counts: HashMap<(usize, Cow<'a, str>), usize>,
 }
 

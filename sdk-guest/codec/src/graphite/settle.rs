@@ -1,4 +1,4 @@
-//! The schema that the first messages settle.
+//! The schema settled by the first messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,12 +10,12 @@ use crate::{
     number::{Number, float_word},
 };
 
-/// What the values of a field were so far.
+/// What the values of a field have in common so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    /// Whether one was no whole number.
+    /// Whether one was not an integer.
     fraction: bool,
-    /// Whether one is whole and has more digits than a float holds.
+    /// Whether one is an integer with more digits than a float holds.
     long: bool,
     least: i128,
     most: i128,
@@ -33,7 +33,7 @@ impl Seen {
         }
     }
 
-    /// Whether a number has a fraction is chance, so that whole ones are floats too, as long as that loses no digit.
+    /// Whether a number has a fraction is chance, so integers become floats too, as long as no digit is lost.
     fn data_type(self) -> DataType {
         let within = |least: i128, most: i128| self.least >= least && self.most <= most;
         match self.long && !self.fraction {
@@ -45,7 +45,7 @@ impl Seen {
     }
 }
 
-/// The columns of all sound messages, tags before fields; nothing if there is no point.
+/// The columns of all valid messages, tags before fields; `None` if there is no point.
 pub(super) fn schema(input: &Input<'_>, templates: &Templates) -> Option<Schema> {
     let mut tags: BTreeSet<String> = templates.tags().map(str::to_owned).collect();
     let mut fields: BTreeMap<String, Seen> = BTreeMap::new();

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Ordering, collections::BTreeMap};
 
 use crate::reason::quote;
 
-/// Names that no tag can have.
+/// Names that tags cannot have.
 pub(super) const RESERVED: [&str; 3] = ["time", "measurement", "field"];
 
 /// All templates of a decoder.
@@ -25,7 +25,7 @@ struct Template {
     tags: Vec<(String, String)>,
 }
 
-/// A path taken apart. What is one part of it, or stands in a template, is borrowed.
+/// A split path. Borrowed from the path or template, unless joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Taken<'a> {
     pub(super) measurement: Cow<'a, str>,
@@ -36,7 +36,7 @@ pub(super) struct Taken<'a> {
 
 impl Templates {
     /// # Errors
-    /// Which template is wrong, and how.
+    /// Names the invalid template and why.
     pub(super) fn parse(list: &[String], separator: &str, tags: &BTreeMap<String, String>) -> Result<Self, String> {
         if list.is_empty() {
             return Err("`templates` is empty; use [\"measurement*\"] to take whole paths as measurements".into());
@@ -52,15 +52,15 @@ impl Templates {
         })
     }
 
-    /// Names of all tags that the templates give.
+    /// Names of all tags that the templates set.
     pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
         self.list.iter().flat_map(Template::names).chain(self.tags.keys().map(String::as_str))
     }
 
-    /// `path` (which may end in `;tag=value`) by the most specific template. `parts` is room for its parts.
+    /// Splits `path` (which may end in `;tag=value`) by the most specific template. `parts` is a buffer for its parts.
     ///
     /// # Errors
-    /// There is none, or a tag has two values.
+    /// No template matches, or a tag has two values.
     pub(super) fn take<'a>(&'a self, path: &'a str, parts: &mut Vec<&'a str>) -> Result<Taken<'a>, String> {
         let (path, own) = path.split_once(';').map_or((path, None), |(path, own)| (path, Some(own)));
         parts.clear();
@@ -97,7 +97,7 @@ impl Templates {
     }
 }
 
-/// The name and value of `tag=value` behind a path.
+/// The name and value of `tag=value` after a path.
 fn own_tag(tag: &str) -> Result<(&str, &str), String> {
     match tag.split_once('=') {
         Some((name, _)) if RESERVED.contains(&name) => Err(format!("a tag cannot be called `{name}`")),
@@ -146,7 +146,7 @@ impl Template {
         Ok(Self { filter, parts, greedy, tags })
     }
 
-    /// Names of the tags it gives.
+    /// Names of the tags it sets.
     fn names(&self) -> impl Iterator<Item = &str> {
         let parts = self.parts.iter().map(String::as_str);
         let parts = parts.filter(|part| !part.is_empty() && !RESERVED.contains(part));
@@ -158,7 +158,7 @@ impl Template {
         fits && self.filter.len() <= path.len() && self.filter.iter().zip(path).all(|(glob, part)| like(glob, part))
     }
 
-    /// Which of two matching filters says more: a literal part more than one with `*`, that more than `*` alone.
+    /// Which of two matching filters is more specific: a literal part beats one with `*`, which beats `*` alone.
     fn specific(&self, other: &Self) -> Ordering {
         let rank = |part: &String| match part.as_str() {
             "*" => 0,
@@ -192,7 +192,8 @@ impl Template {
     }
 }
 
-/// Whether `text` is what `glob` says, in which `*` is any run of characters; at most their product in time.
+/// Whether `text` matches `glob`, where `*` is any run of characters; takes time proportional to the product of their
+/// lengths at most.
 fn like(glob: &str, text: &str) -> bool {
     let mut pieces = glob.split('*');
     let Some(mut rest) = pieces.next().and_then(|head| text.strip_prefix(head)) else { return false };

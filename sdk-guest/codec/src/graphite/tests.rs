@@ -1,4 +1,4 @@
-//! Lines as Carbon takes them, and what it would not.
+//! Lines that Carbon accepts, and lines it would not.
 
 use super::*;
 use crate::{

@@ -1,12 +1,12 @@
-//! InfluxDB's line protocol taken apart, in one pass and by its specification.
+//! Parses InfluxDB's line protocol, in one pass and by its specification.
 //!
 //! ```text
 //! measurement[,tag=value…] field=value[,field=value…] [time]
 //! ```
 //!
-//! A backslash is an escape only before what it can escape: `,` and a blank in measurements, these and `=` in names and tag
-//! values, `"` and `\` in quoted texts. Any other backslash is a backslash, so `C:\temp` is what it looks like, and `\\,` is a
-//! backslash and a comma. What a name or value cannot hold unescaped ends the message as a fault.
+//! A backslash is an escape only before what it can escape: `,` and a blank in measurements, these and `=` in names and
+//! tag values, `"` and `\` in quoted strings. Any other backslash is literal, so `C:\temp` means what it looks like,
+//! and `\\,` is a backslash and a comma. Anything that a name or value cannot hold unescaped makes the message a fault.
 
 use std::borrow::Cow;
 
@@ -21,7 +21,7 @@ pub(super) struct Point<'a> {
     pub(super) measurement: Text<'a>,
     pub(super) tags: Vec<(Text<'a>, Text<'a>)>,
     pub(super) fields: Vec<(Text<'a>, FieldValue<'a>)>,
-    /// Without its unit, and where it stands.
+    /// Without its unit, and its position.
     pub(super) time: Option<(i64, &'a str, Place)>,
 }
 
@@ -46,7 +46,7 @@ pub(super) struct FieldValue<'a> {
     pub(super) place: Place,
 }
 
-/// What the value of a field is.
+/// The kinds of field values.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind<'a> {
     Float(Number<'a>),
@@ -56,7 +56,7 @@ pub(super) enum Kind<'a> {
     Text(Cow<'a, str>),
 }
 
-/// Integers and floats as InfluxDB takes them: `+1`, `007`, `.5` and `5.` too.
+/// Integers and floats as InfluxDB accepts them: `+1`, `007`, `.5` and `5.` too.
 const NUMBERS: Grammar = Grammar { loose: true, blanks: false, words: false };
 
 /// The points of one message.
@@ -71,12 +71,12 @@ pub(super) struct Lines<'a> {
 type Parsed<T> = Result<T, String>;
 
 impl<'a> Lines<'a> {
-    /// Those of `text`, from byte `at` on.
+    /// The points of `text`, from byte `at` on.
     pub(super) fn new((text, at): (&'a str, usize)) -> Self {
         Self { text, at, line: 1, line_start: 0 }
     }
 
-    /// Puts the next point into `point`; false at the end of the message.
+    /// Reads the next point into `point`; false at the end of the message.
     ///
     /// # Errors
     /// What is wrong, and where.
@@ -106,7 +106,7 @@ impl<'a> Lines<'a> {
         Ok(true)
     }
 
-    /// Where byte `at` of the current line is.
+    /// The location of byte `at` of the current line.
     fn place(&self, at: usize) -> Place {
         match self.line {
             1 => Place::Byte(at),
@@ -162,7 +162,7 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// A name and the `=` behind it.
+    /// A name and the `=` after it.
     fn name(&mut self, what: &str) -> Parsed<Text<'a>> {
         let from = self.at;
         let escaped = self.word(ends_name, ends_name);
@@ -199,7 +199,7 @@ impl<'a> Lines<'a> {
         Ok(FieldValue { kind, written, place })
     }
 
-    /// A text in quotes, which may go over several lines.
+    /// A quoted string, which may span several lines.
     fn quoted(&mut self, name: &Text<'a>) -> Parsed<Cow<'a, str>> {
         let open = self.at;
         let place = self.place(open);
@@ -247,7 +247,7 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
-    /// Goes to the first of `ends` that is not escaped, or the end of the line; whether there was an escape.
+    /// Advances to the first unescaped byte of `ends`, or the end of the line; returns whether there was an escape.
     fn word(&mut self, ends: fn(u8) -> bool, escapes: fn(u8) -> bool) -> bool {
         let mut escaped = false;
         while let Some(&byte) = self.bytes().get(self.at) {
@@ -263,7 +263,7 @@ impl<'a> Lines<'a> {
         escaped
     }
 
-    /// The text from `from` to here; `escapes` are what backslashes stand before, if there are any.
+    /// The text from `from` to here; `escapes` are the bytes that backslashes escape, if there are any.
     fn taken(&self, from: usize, escapes: Option<&[u8]>) -> Text<'a> {
         let text = self.slice(from, self.at);
         let text = escapes.map_or(Cow::Borrowed(text), |escapes| Cow::Owned(unescape(text, escapes)));
@@ -284,12 +284,12 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// Whether the line ends here; a `\r` before its end belongs to that.
+    /// Whether the line ends here; a `\r` before its end belongs to the line break.
     fn at_end(&self) -> bool {
         matches!(self.bytes().get(self.at..), None | Some([] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..]))
     }
 
-    /// Goes to the beginning of the next line.
+    /// Advances to the start of the next line.
     fn end_line(&mut self) {
         while let Some(byte) = self.peek() {
             self.at += 1;
@@ -318,7 +318,7 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// What ends a name or a tag's value, and what a backslash keeps from that.
+/// The bytes that end a name or a tag value unless a backslash escapes them.
 fn ends_name(byte: u8) -> bool {
     matches!(byte, b',' | b'=' | b' ')
 }
@@ -348,7 +348,7 @@ fn unescape(text: &str, escapes: &[u8]) -> String {
     plain
 }
 
-/// What `written` is, by its last letter and its words.
+/// The type of `written`, by its last letter or as a word.
 fn kind(written: &str) -> Result<Kind<'_>, &'static str> {
     let whole = |digits: &'static str, text| {
         let number =

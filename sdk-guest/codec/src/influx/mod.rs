@@ -1,9 +1,10 @@
-//! `influx`: InfluxDB's line protocol, one point a row.
+//! `influx`: InfluxDB's line protocol, one row per point.
 //!
-//! A point has the columns `time` and `measurement`, one for each tag (texts) and one for each field. Line protocol keeps tags
-//! and fields apart, a table has one column of a name: a point with a name twice, or with a tag or field called `time` or
-//! `measurement`, is a fault, so nothing overwrites anything. Where a name is a tag in one line and a field in another, each
-//! value is judged by the column alone. Without a schema the first sound messages settle one; tags come before fields.
+//! A point has the columns `time` and `measurement`, one for each tag (utf8) and one for each field. Line protocol
+//! keeps tags and fields apart, but a table has one column per name: a point with the same name twice, or with a tag or
+//! field called `time` or `measurement`, is a fault, so nothing is overwritten. If a name is a tag in one line and a
+//! field in another, each value only has to fit the column. Without a schema the first valid messages settle one; tags
+//! come before fields.
 
 mod line;
 mod settle;
@@ -47,25 +48,25 @@ impl Precision {
     }
 }
 
-/// Settings of the `influx` decoder; `S` is how a schema is written.
+/// Settings of the `influx` decoder; `S` is the type of a schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "InfluxSettings")]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
 pub struct Settings<S> {
-    /// Unit of the times in the lines, as in `s`; `ns` without it.
+    /// Unit of the times in the lines, as in `s`; `ns` by default.
     pub precision: Precision,
     /// Columns and their types, as in `{time: "timestamp(ns, UTC)", measurement: utf8, host: utf8, usage: float64}`.
-    /// Without it: `time`, `measurement`, tags and fields of the first messages, which then stay.
+    /// Without it: `time`, `measurement`, and the tags and fields of the first messages, which are then fixed.
     pub schema: Option<S>,
-    /// What a tag or field outside the schema does to its message.
+    /// What to do with a message that has a tag or field outside the schema.
     pub unknown: Unknown,
-    /// The column that `unknown: capture` adds, of JSON text: `{"host": "a", "usage": 7}`.
+    /// The JSON text column that `unknown: capture` adds: `{"host": "a", "usage": 7}`.
     pub unknown_column: String,
-    /// `add-columns`: tags and fields that the schema has not become nullable columns, from the commit that has their first
-    /// values on. Goes without `unknown`.
+    /// `add-columns`: tags and fields outside the schema become nullable columns, from the commit with their first
+    /// values on. Not with `unknown`.
     #[serde(skip_serializing_if = "Evolve::is_none")]
     pub evolve: Evolve,
-    /// The looser choices, each by its name and off unless said.
+    /// Looser choices, each by name and off by default.
     pub coerce: Coerce,
 }
 
@@ -102,7 +103,7 @@ impl<S> Settings<S> {
 const SYNTAX: &str = "influx.syntax";
 const TYPE: &str = "influx.type";
 const UNKNOWN: &str = "influx.unknown";
-/// What a point has beside its tags and fields.
+/// Columns of a point besides its tags and fields.
 const OWN: [&str; 2] = ["time", "measurement"];
 
 /// A running decoder.
@@ -114,10 +115,10 @@ pub struct Influx {
 }
 
 impl Influx {
-    /// A decoder that keeps to `schema`; without one the first sound messages settle it.
+    /// A decoder for `schema`; without one, the first valid messages settle it.
     ///
     /// # Errors
-    /// A column of a type that no value has.
+    /// A column type that no value has.
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
         settings.evolve.check(settings.unknown)?;
         let columns = schema.map(|schema| settings.columns(schema)).transpose()?;
@@ -219,7 +220,7 @@ fn row(
     }
 }
 
-/// Looks for names that come twice in a point.
+/// Detects repeated names in a point.
 #[derive(Debug, Default)]
 struct Names {
     order: Vec<usize>,

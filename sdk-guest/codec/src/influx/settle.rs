@@ -1,4 +1,4 @@
-//! The schema that the first messages settle.
+//! The schema settled by the first messages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use crate::{
     messages,
 };
 
-/// What the values of a field were so far.
+/// What the values of a field have in common so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
     Bool,
     Int,
     UInt,
-    /// Both kinds of integers: no type of 64 bits has all values of both.
+    /// Both kinds of integers: no 64-bit type holds all values of both.
     Whole,
     Float,
     Text,
@@ -35,8 +35,8 @@ impl Seen {
         }
     }
 
-    /// Numbers widen, whichever comes first. Of kinds that have nothing in common the first stays, and the values of the other
-    /// are faults.
+    /// Numbers widen, in either order. If kinds have nothing in common, the first stays, and values of the other are
+    /// faults.
     fn join(self, other: Self) -> Self {
         let whole = |seen| matches!(seen, Self::Int | Self::UInt | Self::Whole);
         match (self, other) {
@@ -59,7 +59,7 @@ impl Seen {
     }
 }
 
-/// The columns of all sound messages; nothing if there is no point.
+/// The columns of all valid messages; `None` if there is no point.
 pub(super) fn schema(input: &Input<'_>, precision: Precision, names: &mut Names) -> Option<Schema> {
     let (mut tags, mut fields) = (BTreeSet::new(), BTreeMap::new());
     // Tags leave half of the columns to the fields.

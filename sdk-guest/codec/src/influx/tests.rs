@@ -1,4 +1,4 @@
-//! Lines as the specification has them, and as it has not.
+//! Lines that follow the specification, and lines that do not.
 
 use super::*;
 use crate::{
@@ -11,7 +11,7 @@ fn settled(precision: Precision) -> Influx {
     Influx::new(&Settings { precision, ..Settings::<()>::default() }, None).unwrap()
 }
 
-/// Checks `lines`, each a message, by the schema they settle together.
+/// Checks `lines`, each a message, with the schema they settle together.
 #[track_caller]
 fn check(lines: &[&str], rows: &[&str], faults: &[&str]) {
     shown::check(&mut settled(Precision::Ns), &Messages::new(lines), rows, faults);

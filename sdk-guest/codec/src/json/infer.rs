@@ -1,9 +1,8 @@
-//! The schema that the first messages suggest, so that nothing of them is lost.
+//! The schema inferred from the first messages, so that no value of theirs is lost.
 //!
-//! Whole numbers are int64, or uint64 or decimal128(38, 0) where they need it, and text beyond. Whole numbers beside numbers
-//! with a fraction are float64 if each of the whole ones is exact in it, and text otherwise. Kinds that do not go together
-//! are text. `null`, `{}` and `[]` say nothing by themselves: a field that has nothing else is text. Text columns take
-//! anything, as its JSON text.
+//! Integers are int64, or uint64 or decimal128(38, 0) if needed, and utf8 beyond that. Integers mixed with fractions
+//! are float64 if each integer is exact in it, and utf8 otherwise. Kinds that do not mix are utf8. `null`, `{}` and
+//! `[]` give no type: a field with nothing else is utf8. Text columns take anything, as its JSON text.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,16 +16,16 @@ use crate::{
     number::{Grammar, Number},
 };
 
-/// Messages looked at.
+/// Messages examined.
 const SAMPLE: usize = 8192;
 /// Objects deeper than this are kept as text.
 const NESTED: usize = 32;
-/// Longer names make no columns.
+/// Longer names do not become columns.
 const NAME: usize = 256;
 
 type Read = Result<(), Wrong>;
 
-/// What the values of one field have been so far.
+/// What the values of one field have in common so far.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     bool: bool,
@@ -38,7 +37,7 @@ struct Seen {
     object: Option<Fields>,
 }
 
-/// What the numbers of one field have been.
+/// What the numbers of one field have in common.
 #[derive(Clone, Copy, Debug, Default)]
 struct Numbers {
     negative: bool,
@@ -46,34 +45,34 @@ struct Numbers {
     beyond: [bool; 3],
     /// Some are written with a point or an exponent.
     fraction: bool,
-    /// A whole one is not exact as a float, or a float is out of range.
+    /// An integer is not exact as a float, or a float is out of range.
     inexact: bool,
 }
 
-/// Fields in the order in which they appeared.
+/// Fields in order of appearance.
 #[derive(Clone, Debug, Default)]
 struct Fields {
-    /// Those that have columns already, and are passed over.
+    /// Fields that already have a column; skipped.
     known: HashSet<String>,
     list: Vec<(String, Seen)>,
     index: HashMap<String, usize>,
 }
 
-/// What bounds the schema.
+/// Limits of the schema.
 struct Bounds {
     /// Columns that may still be added.
     left: usize,
 }
 
-/// The schema of the first messages of `input`; those that are not JSON objects are passed over.
+/// The schema of the first messages of `input`; messages that are not JSON objects are skipped.
 pub(super) fn schema(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>) -> Schema {
     let mut bounds = Bounds { left: settings.columns as usize };
     let fields = look(input, utf8, settings, SAMPLE, Fields::default(), &mut bounds);
     Schema::new(fields.list.into_iter().map(|(name, seen)| Field::new(name, seen.data_type())).collect())
 }
 
-/// Columns for the fields that messages of `input` have values for and `schema` has not. A field of nothing but `null`, `{}` and
-/// `[]` waits for a value.
+/// Columns for the fields that messages of `input` have values for and `schema` lacks. A field with only `null`, `{}`
+/// and `[]` waits for a value.
 pub(super) fn added(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>, schema: &Schema) -> Schema {
     let mut bounds = Bounds { left: (settings.columns as usize).saturating_sub(columns(schema.fields())) };
     if bounds.left == 0 {
@@ -85,7 +84,7 @@ pub(super) fn added(input: &Input<'_>, utf8: &Utf8<'_>, settings: &Settings<()>,
     Schema::new(valued.map(|(name, seen)| Field::new(name, seen.data_type())).collect())
 }
 
-/// How many columns count for the most that there may be.
+/// How many columns `fields` make, nested ones included.
 fn columns(fields: &[Field]) -> usize {
     fields.iter().map(|field| 1 + within(&field.data_type)).sum()
 }
@@ -98,7 +97,7 @@ fn within(data_type: &DataType) -> usize {
     }
 }
 
-/// What the first `left` messages say of `fields`.
+/// What the first `left` messages reveal about `fields`.
 fn look(
     input: &Input<'_>,
     utf8: &Utf8<'_>,
@@ -124,7 +123,7 @@ fn look(
     fields
 }
 
-/// Takes the value that is next into account.
+/// Takes the next value into account.
 fn value(scanner: &mut Scanner<'_>, seen: &mut Seen, level: usize, bounds: &mut Bounds) -> Read {
     match scanner.peek() {
         b'{' if level < NESTED => {
@@ -212,7 +211,7 @@ impl Fields {
 }
 
 impl Seen {
-    /// Whether there was more than `null`, `{}` and `[]`.
+    /// Whether there was anything but `null`, `{}` and `[]`.
     fn has_value(&self) -> bool {
         self.bool || self.text || self.number.is_some() || self.list.is_some() || self.object.is_some()
     }

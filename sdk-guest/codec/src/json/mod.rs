@@ -1,35 +1,35 @@
-//! `json`: one JSON object a message becomes one row.
+//! `json`: each JSON object becomes one row.
 //!
-//! A message is read once, by a schema, straight into columns: no tree, no index of the message, nothing allocated for a
-//! row. Keys are compared where the last message had them ([`plan`]), strings are searched sixteen bytes at a time, what no
-//! column is for is passed over ([`scan`]), and columns that nobody wants are checked and not built ([`passed`]).
+//! A message is read once, by a schema, straight into columns: no tree, no index of the message, no allocation per row.
+//! Keys are compared with the order of the last message ([`plan`]), strings are searched sixteen bytes at a time,
+//! fields without a column are skipped ([`scan`]), and unwanted columns are checked but not built ([`passed`]).
 //!
-//! Why not simd-json or sonic-rs: both first build something for a whole message (a tape, a tree), which is then read again
-//! into columns, and both are lenient or undefined where the rules here are strict (numbers beyond 64 bits become floats,
-//! duplicate keys and depth are unchecked). On short messages reading once by prediction is faster than the tree alone; on
-//! messages of several kilobytes sonic-rs builds its tree faster than all columns are read here.
+//! Why not simd-json or sonic-rs: both first build something for a whole message (a tape, a tree) that must be read
+//! again into columns, and both are lenient or undefined where the rules here are strict (numbers beyond 64 bits become
+//! floats, duplicate keys and depth are unchecked). On short messages reading once with prediction is faster than the
+//! tree alone; on messages of several kilobytes sonic-rs builds its tree faster than all columns are read here.
 //!
 //! # Rules
-//! RFC 8259 and UTF-8, strictly, also in what is passed over: no comments, no trailing commas, no control characters in
-//! strings, no leading zeros, no half of a surrogate pair, no second value, no nesting deeper than `depth`. A byte order mark
-//! before the message is left out. A key of a column that stands twice in one object is a fault unless `duplicates: last`.
+//! RFC 8259 and UTF-8, strictly, even in skipped values: no comments, no trailing commas, no control characters in
+//! strings, no leading zeros, no lone surrogates, no second value, no nesting deeper than `depth`. A byte order mark
+//! before the message is dropped. A repeated key of a column in one object is a fault unless `duplicates: last`.
 //!
 //! | Column | Takes |
 //! |---|---|
-//! | int8…int64, uint8…uint64 | whole numbers in range; `1e3` and `4.0` are whole |
+//! | int8…int64, uint8…uint64 | integers in range; `1e3` and `4.0` are integers |
 //! | float16, float32, float64 | numbers, as IEEE's nearest value; beyond the largest is a fault |
-//! | decimal128 | numbers whose digits it keeps, all of them |
+//! | decimal128 | numbers that fit with all their digits |
 //! | boolean | `true`, `false` |
-//! | utf8 | texts; anything else as its JSON text, byte for byte: `{"a": 1}` |
-//! | timestamp | texts as RFC 3339 has them; whole numbers count the column's unit since 1970; years 1 to 9999 |
-//! | date32, date64, time32, time64 | `"2026-01-31"`, `"12:00:00.5"`; whole numbers count the column's unit |
-//! | duration | whole numbers of the column's unit |
-//! | binary, fixed-binary | texts of hexadecimal digits, or as `coerce.binary` says |
-//! | list, struct | lists, objects; what is missing is null |
-//! | map | objects; a key twice is a fault |
+//! | utf8 | strings; anything else as its JSON text, byte for byte: `{"a": 1}` |
+//! | timestamp | RFC 3339 strings; integers count the column's unit since 1970; years 1 to 9999 |
+//! | date32, date64, time32, time64 | `"2026-01-31"`, `"12:00:00.5"`; integers count the column's unit |
+//! | duration | integers in the column's unit |
+//! | binary, fixed-binary | hexadecimal strings, or as `coerce.binary` says |
+//! | list, struct | lists, objects; missing fields are null |
+//! | map | objects; a repeated key is a fault |
 //!
-//! `null` is null everywhere. Everything else is a fault: a digit string in a column of numbers too, unless
-//! `coerce: {numbersFromStrings: true}`.
+//! `null` is null everywhere. Everything else is a fault, including a digit string in a number column, unless `coerce:
+//! {numbersFromStrings: true}`.
 
 mod infer;
 mod passed;
@@ -49,17 +49,17 @@ use crate::{Decode, Decoded, Error, Input, Result, Schema, UnknownField};
 pub struct Json {
     settings: Settings<()>,
     wanted: Option<Vec<String>>,
-    /// All columns, also those that nobody wants.
+    /// All columns, including unwanted ones.
     schema: Option<Schema>,
     rows: Option<Rows>,
 }
 
 impl Json {
-    /// A decoder for rows of `schema`, or of what the first messages suggest; only of the columns that are `wanted`, if not
-    /// all are. Faults and unknown fields are the same whatever is wanted.
+    /// A decoder for rows of `schema`, or of a schema inferred from the first messages; only `wanted` columns, if
+    /// given. Faults and unknown fields do not depend on what is wanted.
     ///
     /// # Errors
-    /// Settings that cannot work, a column of a type that JSON has no value for.
+    /// Invalid settings, or a column type that JSON cannot express.
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>, wanted: Option<Vec<String>>) -> Result<Self> {
         settings.check()?;
         let settings = settings.bare();
@@ -108,7 +108,7 @@ impl Decode for Json {
     }
 }
 
-/// Calls `read` with the number and the bounds of each message that is not null.
+/// Calls `read` with the index and bounds of each message that is not null.
 fn each(input: &Input<'_>, mut read: impl FnMut(u32, usize, usize)) {
     let mut nulls = input.nulls.iter().copied().peekable();
     for (message, bounds) in (0..u32::MAX).zip(input.bounds.windows(2)) {
@@ -120,7 +120,7 @@ fn each(input: &Input<'_>, mut read: impl FnMut(u32, usize, usize)) {
     }
 }
 
-/// What becomes of messages none of which names a field: they are wrong, each by itself.
+/// The result for messages none of which has a field: each is a fault by itself.
 fn unsettled(input: &Input<'_>, utf8: &Utf8<'_>, depth: usize) -> Decoded {
     let mut faults = Vec::new();
     each(input, |message, from, to| {
@@ -138,7 +138,7 @@ fn unsettled(input: &Input<'_>, utf8: &Utf8<'_>, depth: usize) -> Decoded {
     Decoded { faults, ..Decoded::default() }
 }
 
-/// Which messages are UTF-8: looked at once for all of them, and one by one only where that fails.
+/// Which messages are UTF-8: checked for all at once, and one by one only if that fails.
 #[derive(Debug)]
 struct Utf8<'a> {
     bytes: &'a [u8],

@@ -1,7 +1,7 @@
-//! A column that nobody wants: checked like any other, and not built.
+//! An unwanted column: checked like any other, but not built.
 //!
-//! What a message is must not depend on who reads it, so a value of the wrong type, a key that stands twice or a missing
-//! value is the same fault as in a column that is wanted.
+//! The verdict on a message must not depend on who reads it, so a value of the wrong type, a repeated key or a missing
+//! value is the same fault as in a wanted column.
 
 use super::{
     plan::{Column, Kind},
@@ -12,11 +12,11 @@ use super::{
 };
 use crate::ArrayBuilder;
 
-/// A column that is checked only.
+/// A column that is only checked.
 #[derive(Debug)]
 pub(super) struct Passed {
     pub(super) column: Column,
-    /// Takes a value for as long as it is checked.
+    /// Holds a value while it is checked.
     spare: ArrayBuilder,
     /// The last message that had it.
     seen: u64,
@@ -33,7 +33,7 @@ impl Passed {
         self.seen == message
     }
 
-    /// Passes over the value that is next, if the column could take it.
+    /// Skips the next value, if the column could take it.
     #[inline(never)]
     pub(super) fn check(&mut self, scanner: &mut Scanner<'_>, level: usize, aside: &mut Aside) -> Read {
         if self.is_in(aside.message) && aside.duplicates == Duplicates::Fail {

@@ -1,7 +1,7 @@
 //! What the keys of one object mean, and which one is likely next.
 //!
-//! Objects of one kind mostly have their keys in one order. Each key remembers the one that followed it last time, so that
-//! the next key is compared where it lies, as `"name":`, before it is looked up. What comes out never depends on it.
+//! Objects of one kind usually have their keys in one order. Each key remembers the one that followed it last time, so
+//! the next key is compared in place, as `"name":`, before it is looked up. The result never depends on it.
 
 use std::{cell::Cell, collections::HashMap, ops::Range};
 
@@ -17,22 +17,22 @@ use crate::{
 
 /// No key.
 const NONE: u32 = u32::MAX;
-/// Items that one row of nested lists of one length may have: a null costs as many.
+/// Most items in one row of nested fixed-size lists: a null costs as many.
 const FIXED_ITEMS: u64 = 1 << 16;
 
 /// The keys of one object.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) columns: Vec<Column>,
-    /// Columns that nobody wants.
+    /// Unwanted columns.
     pub(super) passed: Vec<Passed>,
     keys: Vec<Key>,
     index: HashMap<Box<[u8]>, u32>,
-    /// The key that an object likely begins with.
+    /// The key an object likely begins with.
     first: Cell<u32>,
     /// Columns without nulls, in the schema's order.
     pub(super) required: Vec<Target>,
-    /// Names of the objects around, each with its dot.
+    /// Names of the enclosing objects, each with its dot.
     prefix: String,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Plan {
 #[derive(Debug)]
 pub(super) struct Column {
     pub(super) name: String,
-    /// The name as it stands in JSON, without quotes.
+    /// The name as written in JSON, without quotes.
     pub(super) written: Vec<u8>,
     pub(super) node: Node,
 }
@@ -53,16 +53,16 @@ pub(super) struct Node {
     pub(super) nullable: bool,
 }
 
-/// How values are read. The frequent ones come first and have ways of their own.
+/// How values are read. The common ones come first and have their own paths.
 #[derive(Debug)]
 pub(super) enum Kind {
     Int64,
     Float64,
     Text,
     Bool,
-    /// Unit, and whether a text must have a zone.
+    /// Unit, and whether a string must have a zone.
     Timestamp(TimeUnit, bool),
-    /// Any other type of single values.
+    /// Any other scalar type.
     Scalar,
     List(Box<Node>),
     /// And its length.
@@ -72,7 +72,7 @@ pub(super) enum Kind {
     Map(DataType, Box<Node>),
 }
 
-/// Fills a line of the cache, as wide objects have many.
+/// Fills a cache line, since wide objects have many.
 #[derive(Debug)]
 #[repr(align(64))]
 struct Key {
@@ -86,9 +86,9 @@ struct Key {
 pub(super) enum Target {
     /// Into this column.
     Column(u32),
-    /// Nowhere: nobody wants this column.
+    /// Nowhere: the column is unwanted.
     Passed(u32),
-    /// It is not in the schema; counted in this slot.
+    /// Not in the schema; counted in this slot.
     Unknown(u32),
 }
 
@@ -102,7 +102,7 @@ pub(super) struct Found {
 }
 
 impl Plan {
-    /// A plan of `fields`; those that are not `wanted` are checked and not built.
+    /// A plan of `fields`; those not in `wanted` are checked but not built.
     pub(super) fn new(fields: &[Field], wanted: impl Fn(&Field) -> bool, prefix: String) -> Result<Self> {
         let mut plan = Self {
             columns: Vec::with_capacity(fields.len()),
@@ -136,7 +136,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The value of this column's key is no value of the column.
+    /// The value of this key does not fit the column.
     pub(super) fn forget(&mut self, name: &str) {
         if let Some(key) = self.index.remove(name.as_bytes())
             && let Some(key) = self.keys.get_mut(key as usize)
@@ -153,7 +153,7 @@ impl Plan {
         key
     }
 
-    /// Takes the next key and its colon; `before` is the key before it.
+    /// Reads the next key and its colon; `before` is the previous key.
     #[inline(always)]
     pub(super) fn key(
         &mut self,
@@ -170,7 +170,7 @@ impl Plan {
         self.look_up(scanner, before, counter, unknown)
     }
 
-    /// Takes this key and its colon, if they are next.
+    /// Reads this key and its colon, if they are next.
     #[inline(always)]
     fn try_key(&self, scanner: &mut Scanner<'_>, likely: u32) -> Option<Found> {
         let from = scanner.at + 1;

@@ -1,4 +1,4 @@
-//! Reads messages into columns, as a schema says, in one pass.
+//! Reads messages into the columns of a schema, in one pass.
 
 use super::{
     Settings,
@@ -29,10 +29,10 @@ pub(super) struct Rows {
     depth: usize,
 }
 
-/// What reading needs besides the plan.
+/// What reading needs in addition to the plan.
 #[derive(Debug)]
 pub(super) struct Aside {
-    /// Which message is read, counted from one over all calls.
+    /// Number of the current message, counted from one over all calls.
     pub(super) message: u64,
     coerce: Coerce,
     pub(super) duplicates: Duplicates,
@@ -41,18 +41,18 @@ pub(super) struct Aside {
     counter: Counter,
     /// The column that captures them.
     capture: Option<usize>,
-    /// Those of the message at hand, as JSON.
+    /// Those of the current message, as JSON.
     captured: Vec<u8>,
-    /// Where the reader is, as JSON text, each name with its dot; only kept where unknown fields are captured.
+    /// The current path as JSON text, each name with its dot; only kept if unknown fields are captured.
     path: Vec<u8>,
-    /// Texts without their escapes.
+    /// Strings with their escapes resolved.
     room: Vec<u8>,
-    /// The day of the last time.
+    /// The day of the last time read.
     day: Day,
 }
 
 impl Rows {
-    /// Reads rows of `schema`, or of those columns of it that are among `wanted`.
+    /// Reads rows of `schema`, or only its `wanted` columns.
     pub(super) fn new(schema: Schema, settings: &Settings<()>, wanted: Option<&[String]>) -> Result<Self> {
         let mut fields = schema.fields().to_vec();
         let name = &settings.unknown_column;
@@ -97,12 +97,12 @@ impl Rows {
         self.aside.counter.take()
     }
 
-    /// Makes room for so many rows.
+    /// Reserves space for this many rows.
     pub(super) fn reserve(&mut self, rows: usize) -> Result<()> {
         self.builders.iter_mut().try_for_each(|builder| builder.try_reserve(rows))
     }
 
-    /// Reads the message at `from..to` of `all` as the next row; if it is wrong, nothing of it stays.
+    /// Reads the message at `from..to` of `all` as the next row; on an error, nothing of it is kept.
     pub(super) fn read(&mut self, all: &[u8], from: usize, to: usize) -> Read {
         let mut scanner = Scanner::new(all, from, to, self.depth);
         self.aside.message += 1;
@@ -165,7 +165,7 @@ impl Rows {
     }
 }
 
-/// Passes over a message whose schema does not matter.
+/// Skips a message whose schema does not matter.
 pub(super) fn whole(scanner: &mut Scanner<'_>) -> Read {
     if scanner.is_done() {
         return scanner.wrong("the message is empty");
@@ -183,7 +183,7 @@ fn end(scanner: &mut Scanner<'_>) -> Read {
     }
 }
 
-/// Reads the object that is next into row `row` of `builders`.
+/// Reads the next object into row `row` of `builders`.
 fn object(
     plan: &mut Plan,
     scanner: &mut Scanner<'_>,
@@ -242,7 +242,7 @@ fn object(
 }
 
 impl Aside {
-    /// Keeps a field that is not in the schema, where they are captured.
+    /// Captures a field outside the schema, if configured.
     fn capture(&mut self, key: &[u8], value: &[u8]) {
         if self.capture.is_some() {
             self.captured.extend_from_slice(if self.captured.is_empty() { b"{\"" } else { b",\"" });
@@ -253,7 +253,7 @@ impl Aside {
         }
     }
 
-    /// Goes into a field or item; what the path was before.
+    /// Enters a field or item; returns the previous path.
     fn descend(&mut self, into: &[u8], item: Option<usize>) -> usize {
         let before = self.path.len();
         if self.capture.is_some() {
@@ -269,7 +269,7 @@ impl Aside {
         before
     }
 
-    /// Goes back to where the path was.
+    /// Restores the previous path.
     fn ascend(&mut self, before: usize) {
         self.path.truncate(before);
         if let Some(dot) = self.path.last_mut() {
@@ -310,7 +310,7 @@ impl Node {
         matches!(self.kind, Kind::List(_) | Kind::FixedList(..) | Kind::Struct(_) | Kind::Map(..))
     }
 
-    /// Reads the value that is next as the next row of `builder`.
+    /// Reads the next value as the next row of `builder`.
     #[inline(always)]
     fn read(&mut self, scanner: &mut Scanner<'_>, builder: &mut ArrayBuilder, level: usize, aside: &mut Aside) -> Read {
         let first = scanner.peek();
@@ -350,7 +350,7 @@ impl Node {
         if pushed { Ok(()) } else { self.read_far(scanner, builder, first, level, aside) }
     }
 
-    /// Everything that is not frequent: nulls, coercions, misfits.
+    /// The uncommon cases: nulls, coercions, misfits.
     #[inline(never)]
     fn read_far(
         &mut self,
@@ -414,7 +414,7 @@ fn push_text(scanner: &Scanner<'_>, builder: &mut ArrayBuilder, text: Text<'_>) 
     }
 }
 
-/// A time without escapes, which almost all are.
+/// A time without escapes, the common case.
 #[inline(always)]
 fn timestamp(text: Text<'_>, unit: TimeUnit, zoned: bool, aside: &mut Aside) -> Option<i64> {
     let moment =
@@ -422,7 +422,7 @@ fn timestamp(text: Text<'_>, unit: TimeUnit, zoned: bool, aside: &mut Aside) -> 
     moment.count(unit, aside.coerce.round_times).ok()
 }
 
-/// A text where the column is none.
+/// A string in a column that is not utf8.
 fn string(
     builder: &mut ArrayBuilder,
     data_type: &DataType,
@@ -484,7 +484,7 @@ fn list(
     Ok(())
 }
 
-/// Reads the items of the list that is next; how many there are.
+/// Reads the items of the next list; returns how many there are.
 fn read_items(
     item: &mut Node,
     scanner: &mut Scanner<'_>,

@@ -1,35 +1,35 @@
-//! Reads JSON's tokens out of one message, strictly by RFC 8259, without building anything.
+//! Reads JSON tokens from one message, strictly by RFC 8259, without building anything.
 
 use super::Wrong;
 
 type Scanned<T> = Result<T, Wrong>;
 
-/// Deepest nesting that can be set; one bit of it says whether a level is an object.
+/// The deepest nesting that can be set; one bit per level says whether it is an object.
 pub(super) const DEEPEST: usize = 1024;
 
-/// A place in one message, which lies somewhere in a longer run of bytes: words are loaded across its end, never read.
+/// A position in one message, which is part of a longer run of bytes: words are loaded across its end, but not used.
 #[derive(Debug)]
 pub(super) struct Scanner<'a> {
     /// Up to the end of the message.
     bytes: &'a [u8],
-    /// Beyond it.
+    /// Past the end of the message too.
     wide: &'a [u8],
     pub(super) at: usize,
     /// Where the message begins.
     start: usize,
-    /// How deep objects and lists may stand in each other.
+    /// How deeply objects and lists may nest.
     depth: usize,
 }
 
-/// A key as it mostly stands in a message, ready to be compared: `"name":`.
+/// A key as it usually appears in a message, ready to be compared: `"name":`.
 #[derive(Debug, Default)]
 pub(super) struct Likely {
-    /// Empty where it cannot be compared like that.
+    /// Empty if it cannot be compared like that.
     text: Box<[u8]>,
-    /// Its first eight bytes, those there are.
+    /// Its first eight bytes, or fewer if it is shorter.
     first: u64,
     mask: u64,
-    /// Its last eight bytes, or the same where it has fewer, and where they begin.
+    /// Its last eight bytes, or all if it has fewer, and where they begin.
     last: u64,
     last_at: usize,
 }
@@ -50,7 +50,7 @@ impl Likely {
         Self { text: text.into(), first, mask, last, last_at }
     }
 
-    /// Never again the key that is next.
+    /// Resets the key, so that it never matches the next one.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -66,7 +66,7 @@ pub(super) struct Text<'a> {
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// A bit for each of 16 bytes that is a quote, a backslash or a control character.
+/// One bit for each of 16 bytes: set for a quote, a backslash or a control character.
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
 fn special(chunk: &[u8; 16]) -> u32 {
@@ -115,7 +115,7 @@ impl<'a> Scanner<'a> {
         Self { bytes, wide: all, at: from + if bom { 3 } else { 0 }, start: from, depth: depth.min(DEEPEST) }
     }
 
-    /// A byte of the message, counted from its beginning.
+    /// A byte of the message, by its offset in the message.
     pub(super) fn offset(&self, at: usize) -> usize {
         at - self.start
     }
@@ -136,13 +136,13 @@ impl<'a> Scanner<'a> {
         self.bytes.get(range.clone()).unwrap_or_default()
     }
 
-    /// What is not read yet.
+    /// The unread rest.
     #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// From `at` on, beyond the message's end.
+    /// The bytes from `at` on, past the end of the message.
     #[inline]
     pub(super) fn wide(&self, at: usize) -> &'a [u8] {
         self.wide.get(at..).unwrap_or_default()
@@ -153,7 +153,7 @@ impl<'a> Scanner<'a> {
         self.wide.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
     }
 
-    /// The next byte after white space, not taken; 0 at the end, which begins nothing either.
+    /// The next byte after white space, not consumed; 0 at the end, which begins nothing either.
     #[inline(always)]
     pub(super) fn peek(&mut self) -> u8 {
         match self.bytes.get(self.at) {
@@ -177,7 +177,7 @@ impl<'a> Scanner<'a> {
         self.peek() == 0 && self.at == self.bytes.len()
     }
 
-    /// Takes `byte` after white space, if it is next.
+    /// Consumes `byte` after white space, if it is next.
     #[inline(always)]
     pub(super) fn take(&mut self, byte: u8) -> bool {
         let is = self.peek() == byte;
@@ -185,7 +185,7 @@ impl<'a> Scanner<'a> {
         is
     }
 
-    /// Takes `text` if it is next.
+    /// Consumes `text` if it is next.
     #[inline]
     pub(super) fn take_all(&mut self, text: &[u8]) -> bool {
         let is = self.rest().starts_with(text);
@@ -193,7 +193,7 @@ impl<'a> Scanner<'a> {
         is
     }
 
-    /// Takes a key as it mostly stands in a message, if it is next.
+    /// Consumes a key as it usually appears in a message, if it is next.
     #[inline(always)]
     pub(super) fn take_key(&mut self, key: &Likely) -> bool {
         let length = key.text.len();
@@ -243,7 +243,7 @@ impl<'a> Scanner<'a> {
         at + rest.iter().take_while(|&&byte| byte >= b' ' && byte != b'"' && byte != b'\\').count()
     }
 
-    /// Takes the string whose quote is next.
+    /// Reads the string whose quote is next.
     #[inline]
     pub(super) fn string(&mut self) -> Scanned<Text<'a>> {
         if self.peek() != b'"' {
@@ -260,7 +260,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The rest of a string that has something special at `at` before its closing quote.
+    /// The rest of a string with a special character at `at` before its closing quote.
     fn string_far(&mut self, from: usize, at: usize) -> Scanned<Text<'a>> {
         let mut escaped = false;
         self.at = at;
@@ -290,7 +290,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes a number; its text.
+    /// Reads a number; returns its text.
     #[inline]
     pub(super) fn number(&mut self) -> Scanned<&'a str> {
         let from = self.at;
@@ -325,7 +325,7 @@ impl<'a> Scanner<'a> {
         self.at - from
     }
 
-    /// Takes a plain whole number of at most 18 digits; nothing where it is anything else, also only behind its digits.
+    /// Reads a plain integer of at most 18 digits; `None` for anything else.
     #[inline(always)]
     pub(super) fn short_integer(&mut self) -> Option<i64> {
         let negative = self.bytes.get(self.at) == Some(&b'-');
@@ -353,8 +353,8 @@ impl<'a> Scanner<'a> {
         Some(if negative { -value } else { value })
     }
 
-    /// Takes a number whose digits fit 53 bits and whose point is not far: its nearest float is one division away. Nothing
-    /// where it is anything else.
+    /// Reads a number whose digits fit 53 bits and whose exponent is small: its nearest float is one division away.
+    /// `None` for anything else.
     #[inline(always)]
     pub(super) fn short_float(&mut self) -> Option<f64> {
         let negative = self.bytes.get(self.at) == Some(&b'-');
@@ -390,7 +390,7 @@ impl<'a> Scanner<'a> {
         Some(if negative { -value } else { value })
     }
 
-    /// Passes over one value and checks it, `level` deep already; its text.
+    /// Skips and checks one value at nesting `level`; returns its text.
     #[inline]
     pub(super) fn skip(&mut self, level: usize) -> Scanned<&'a [u8]> {
         let first = self.peek();
@@ -402,7 +402,7 @@ impl<'a> Scanner<'a> {
         Ok(self.since(from))
     }
 
-    /// Passes over the string, number or word that is next.
+    /// Skips the next string, number or word.
     #[inline(always)]
     fn pass_scalar(&mut self, first: u8) -> Scanned<()> {
         match first {
@@ -415,7 +415,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes over the string whose quote is next.
+    /// Skips the string whose quote is next.
     #[inline(always)]
     fn pass_string(&mut self) -> Scanned<()> {
         let from = self.at + 1;
@@ -429,7 +429,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Passes over a key and its colon.
+    /// Skips a key and its colon.
     #[inline(always)]
     fn pass_key(&mut self) -> Scanned<()> {
         if self.peek() != b'"' {
@@ -439,7 +439,7 @@ impl<'a> Scanner<'a> {
         if self.take(b':') { Ok(()) } else { self.wrong("expected `:`") }
     }
 
-    /// Passes over one value without recursion, which a sender could drive.
+    /// Skips one value without recursion, which a sender could exploit.
     fn pass(&mut self, level: usize) -> Scanned<()> {
         let mut kinds = [0_u64; DEEPEST / 64];
         let mut depth = 0;
@@ -479,14 +479,14 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes a key and its colon.
+    /// Reads a key and its colon.
     #[inline]
     pub(super) fn key(&mut self) -> Scanned<Text<'a>> {
         let key = self.string()?;
         if self.take(b':') { Ok(key) } else { self.wrong("expected `:`") }
     }
 
-    /// Enters an object or list that stands `level` deep.
+    /// Enters an object or list at nesting `level`.
     #[inline(always)]
     pub(super) fn enter(&mut self, level: usize) -> Scanned<()> {
         if level >= self.depth {
@@ -501,7 +501,7 @@ impl<'a> Scanner<'a> {
 const POWERS: [f64; 20] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19];
 
-/// Eight digits at once, if all eight are.
+/// Parses eight digits at once, if all eight are digits.
 #[inline(always)]
 fn eight_digits(word: u64) -> Option<i64> {
     let digits = word.wrapping_sub(LOW * b'0' as u64);
@@ -532,7 +532,7 @@ fn escape(text: &[u8]) -> Result<(char, usize), &'static str> {
     Ok((simple, 2))
 }
 
-/// The character of `\uXXXX`, or of two such for one beyond the first plane.
+/// The character of `\uXXXX`, or of a surrogate pair.
 fn unicode(text: &[u8]) -> Result<(char, usize), &'static str> {
     let unit = |at: usize| {
         let digits = text.get(at..at + 4)?;
@@ -552,7 +552,7 @@ fn unicode(text: &[u8]) -> Result<(char, usize), &'static str> {
 }
 
 impl<'a> Text<'a> {
-    /// Appends the text that it stands for.
+    /// Appends the decoded text.
     pub(super) fn unescape(self, out: &mut Vec<u8>) {
         let mut rest = self.inside;
         while let Some(next) = memchr::memchr(b'\\', rest) {
@@ -566,7 +566,7 @@ impl<'a> Text<'a> {
         out.extend_from_slice(rest);
     }
 
-    /// The text that it stands for; `room` holds it where it has escapes.
+    /// The decoded text; `room` holds it if it has escapes.
     pub(super) fn plain<'b>(self, room: &'b mut Vec<u8>) -> &'b [u8]
     where
         'a: 'b,

@@ -1,41 +1,41 @@
-//! What users set of the JSON decoder: the same words natively and in the plugin.
+//! User settings of the JSON decoder: the same natively and in the plugin.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Coerce, Error, Evolve, Result, Unknown};
 
-/// Settings of the `json` decoder; `S` is how a schema is written.
+/// Settings of the `json` decoder; `S` is the type of a schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "JsonSettings")]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
 pub struct Settings<S> {
-    /// Columns and their types, in order, as in `{id: int64, at: "timestamp(ms, UTC)", user: {name: utf8}, tags: [utf8]}`.
-    /// Without it the schema is inferred from the first messages and then stays as it is for the life of the branch.
+    /// Columns and their types, in order, as in `{id: int64, at: "timestamp(ms, UTC)", user: {name: utf8}, tags:
+    /// [utf8]}`. Without it the schema is inferred from the first messages and then fixed for the life of the branch.
     pub schema: Option<S>,
-    /// What a field outside the schema does to its message.
+    /// What to do with a message that has a field outside the schema.
     pub unknown: Unknown,
-    /// The column that `unknown: capture` adds, of JSON text: `{"user.team": 7, "tags[2].x": null}`.
+    /// The JSON text column that `unknown: capture` adds: `{"user.team": 7, "tags[2].x": null}`.
     pub unknown_column: String,
-    /// `add-columns`: fields that the schema has not become nullable columns, from the commit that has their first values on.
-    /// Each is typed as the first messages are. Goes without `unknown`; for the native decoder only.
+    /// `add-columns`: fields outside the schema become nullable columns, from the commit with their first values on.
+    /// Their types are inferred as for the first messages. Not with `unknown`; native decoder only.
     #[serde(skip_serializing_if = "Evolve::is_none")]
     pub evolve: Evolve,
-    /// The looser choices, each by its name and off unless said.
+    /// Looser choices, each by name and off by default.
     pub coerce: Coerce,
-    /// What a key that stands twice in one object does to its message.
+    /// What to do with a message that repeats a key in one object.
     pub duplicates: Duplicates,
-    /// How deep objects and lists may stand in each other, at most 1024.
+    /// How deeply objects and lists may nest, at most 1024.
     pub depth: u32,
-    /// Most columns that are inferred or added, those of nested objects included; what follows counts as unknown.
+    /// Most columns inferred or added, including those of nested objects; further fields count as unknown.
     pub columns: u32,
 }
 
-/// What a key that stands twice in one object does to its message.
+/// What to do with a message that repeats a key in one object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Duplicates {
-    /// The message is a fault: one of the two values would be lost.
+    /// The message is a dead letter: one of the two values would be lost.
     #[default]
     Fail,
     /// The last value counts, as in JavaScript.

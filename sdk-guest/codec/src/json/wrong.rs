@@ -1,4 +1,4 @@
-//! What is wrong with one message, put together only when it is told.
+//! What is wrong with one message; formatted only when reported.
 
 use std::borrow::Cow;
 
@@ -7,21 +7,21 @@ use crate::{
     reason::{Misfit, Place, quote, quote_field},
 };
 
-/// What is wrong with one message; boxed, so that what goes right stays small.
+/// What is wrong with one message; boxed to keep the success path small.
 #[derive(Debug)]
 pub(super) struct Wrong(Box<What>);
 
 #[derive(Debug)]
 enum What {
-    /// It is not JSON; at which byte.
+    /// Not JSON, at this byte.
     Syntax(&'static str, usize),
-    /// It is, and a value does not go into the schema.
+    /// Valid JSON with a value that does not fit the schema.
     Value(Value),
 }
 
 #[derive(Debug)]
 struct Value {
-    /// The field, from the outermost on: `user.tags[2]`.
+    /// The field path, outermost first: `user.tags[2]`.
     path: String,
     at: usize,
     why: Why,
@@ -80,12 +80,12 @@ impl Wrong {
         Self::value(0, Why::NoField)
     }
 
-    /// Whether the message is JSON as far as it was read.
+    /// Whether the message is valid JSON up to here.
     pub(super) fn is_value(&self) -> bool {
         matches!(*self.0, What::Value(_))
     }
 
-    /// It is in the field `name`.
+    /// Adds the field `name` to the path.
     #[cold]
     pub(super) fn within(mut self, name: &str) -> Self {
         if let What::Value(Value { path, .. }) = &mut *self.0 {
@@ -95,7 +95,7 @@ impl Wrong {
         self
     }
 
-    /// It is in item `index` of a list.
+    /// Adds item `index` of a list to the path.
     #[cold]
     pub(super) fn item(mut self, index: usize) -> Self {
         if let What::Value(Value { path, .. }) = &mut *self.0 {

@@ -1,4 +1,4 @@
-//! One message taken apart, whichever of the two formats it has.
+//! One parsed message, in either of the two formats.
 
 use super::{
     Format, rfc3164, rfc5424,
@@ -7,7 +7,7 @@ use super::{
 };
 use crate::reason::{Place, quote};
 
-/// What a message has.
+/// The parts of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Message<'a> {
     /// Facility and severity.
@@ -17,7 +17,7 @@ pub(super) struct Message<'a> {
     pub(super) appname: Option<Part<'a>>,
     pub(super) procid: Option<Part<'a>>,
     pub(super) msgid: Option<Part<'a>>,
-    /// Empty where there is none.
+    /// Empty if absent.
     pub(super) structured: Vec<Element<'a>>,
     pub(super) structured_at: usize,
     pub(super) message: Option<Part<'a>>,
@@ -30,7 +30,7 @@ pub(super) struct Part<'a> {
     pub(super) at: usize,
 }
 
-/// A time as it was written.
+/// A time as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Time<'a> {
     pub(super) stamp: Stamp,
@@ -38,7 +38,7 @@ pub(super) struct Time<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// What `text` has from `at` to `end`.
+    /// The part of `text` from `at` to `end`.
     pub(super) fn new(text: &'a str, at: usize, end: usize) -> Self {
         Self { text: text.get(at..end).unwrap_or_default(), at }
     }
@@ -46,19 +46,19 @@ impl<'a> Part<'a> {
 
 impl<'a> Time<'a> {
     /// # Errors
-    /// There is no such time.
+    /// No such time exists.
     pub(super) fn new(stamp: Result<Stamp, Wrong>, written: Part<'a>) -> Result<Self, String> {
         let stamp = stamp.map_err(|wrong| told(wrong, written))?;
         Ok(Self { stamp, written })
     }
 }
 
-/// Why `written` is no time.
+/// Why `written` is not a time.
 pub(super) fn told(wrong: Wrong, written: Part<'_>) -> String {
     format!("the time {} {},{}", quote(written.text.as_bytes()), wrong.what(), Place::Byte(written.at))
 }
 
-/// The message that `text` is from byte `start` on.
+/// The message in `text` from byte `start` on.
 ///
 /// # Errors
 /// What is wrong, and where.
@@ -78,7 +78,7 @@ pub(super) fn parse(text: &str, start: usize, format: Format) -> Result<Message<
     }
 }
 
-/// The number in `<…>`, and where what follows begins.
+/// The number in `<…>`, and where the rest begins.
 fn priority(text: &str, at: usize) -> Result<(Option<u8>, usize), String> {
     let rest = text.as_bytes().get(at..).unwrap_or_default();
     let digits = rest.get(1..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -96,16 +96,16 @@ fn priority(text: &str, at: usize) -> Result<(Option<u8>, usize), String> {
     }
 }
 
-/// What stands where RFC 5424 has its version.
+/// What is in the place of RFC 5424's version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
     None,
-    /// 1, and where what follows begins.
+    /// 1, and where the rest begins.
     First(usize),
     Other,
 }
 
-/// A number is a version where it is 1, or where a time of RFC 3339 or `-` follows: texts begin with numbers too.
+/// A number is a version if it is 1, or if an RFC 3339 time or `-` follows: free text can begin with a number too.
 fn version(text: &str, at: usize) -> Version {
     let rest = text.get(at..).unwrap_or_default();
     let Some((number, behind)) = rest.split_once(' ') else { return Version::None };

@@ -1,9 +1,10 @@
-//! `syslog`: RFC 5424 strictly, and RFC 3164 as senders really write it.
+//! `syslog`: RFC 5424 strictly, and RFC 3164 as senders write it.
 //!
-//! Columns: `timestamp`, `facility`, `severity`, `hostname`, `appname`, `procid`, `msgid`, `structured_data`, `message`; what a
-//! message lacks is null. A time without a zone has that of the settings, a fixed offset: there is no database of zones here.
-//! A time without a year has that of the settings, or is of the newest year in which it is not more than a day after its message
-//! was sent or, in files, its file was written (the attribute `modified`); where nothing says, the message is a fault.
+//! Columns: `timestamp`, `facility`, `severity`, `hostname`, `appname`, `procid`, `msgid`, `structured_data`,
+//! `message`; absent parts are null. A time without a zone gets that of the settings, a fixed offset: there is no zone
+//! database here. A time without a year gets that of the settings, or the newest year in which it is at most a day
+//! after its message was sent or, in files, after its file was written (the attribute `modified`); if neither is known,
+//! the message is a fault.
 
 mod message;
 mod rfc3164;
@@ -28,50 +29,50 @@ use crate::{
     reason::Place,
 };
 
-/// Formats of syslog.
+/// The syslog formats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "SyslogFormat")]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// Either, as each message is.
+    /// Either, decided per message.
     #[default]
     Auto,
     /// The newer one, with a version.
     Rfc5424,
-    /// The older one, with a date that mostly has no year.
+    /// The older one, whose date usually has no year.
     Rfc3164,
 }
 
-/// How structured data is kept.
+/// How to store structured data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum StructuredData {
-    /// As JSON text, `{"id":{"name":"value"}}`; a name that comes several times has a list.
+    /// As JSON text, `{"id":{"name":"value"}}`; a repeated name has a list.
     #[default]
     Json,
     /// As a map of `id.name` to value.
     Map,
 }
 
-/// Settings of the `syslog` decoder; `S` is how a schema is written.
+/// Settings of the `syslog` decoder; `S` is the type of a schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "SyslogSettings")]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default, bound(deserialize = "S: Deserialize<'de>"))]
 pub struct Settings<S> {
-    /// Which of the two formats is taken, as in `rfc5424`.
+    /// Which of the two formats to accept, as in `rfc5424`.
     pub format: Format,
-    /// How structured data is kept, as in `map`.
+    /// How to store structured data, as in `map`.
     #[serde(alias = "structured_data")]
     pub structured_data: StructuredData,
-    /// Offset of times that name none (RFC 3164), as in `+02:00`; names of zones are not known here.
+    /// Offset of times without one (RFC 3164), as in `+02:00`; zone names are not supported.
     pub timezone: String,
-    /// Year of times that name none (RFC 3164), as in `2026`. Without it: the newest year in which the time is not more than
-    /// a day after its message was sent or, where that is not known, its file was written.
+    /// Year of times without one (RFC 3164), as in `2026`. Without it: the newest year in which the time is at most a
+    /// day after its message was sent or, if that is not known, after its file was written.
     pub year: Option<u16>,
-    /// The columns you want, as in `{timestamp: "timestamp(us, UTC)", hostname: utf8, message: utf8}`. Without it: `timestamp`,
-    /// `facility`, `severity`, `hostname`, `appname`, `procid`, `msgid`, `structured_data`, `message`.
+    /// The columns wanted, as in `{timestamp: "timestamp(us, UTC)", hostname: utf8, message: utf8}`. Without it:
+    /// `timestamp`, `facility`, `severity`, `hostname`, `appname`, `procid`, `msgid`, `structured_data`, `message`.
     pub schema: Option<S>,
-    /// The looser choices, each by its name and off unless said.
+    /// Looser choices, each by name and off by default.
     pub coerce: Coerce,
 }
 
@@ -106,15 +107,15 @@ pub struct Syslog {
     zone: i32,
     year: Option<u16>,
     columns: Columns,
-    /// Room for structured data.
+    /// Buffer for structured data.
     json: Vec<u8>,
 }
 
 impl Syslog {
-    /// A decoder of the columns of `schema`, or of all.
+    /// A decoder for the columns of `schema`, or for all.
     ///
     /// # Errors
-    /// A setting or a column that cannot work.
+    /// An invalid setting or column.
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
         let zone = time::offset(&settings.timezone).ok_or_else(|| {
             Error::config(format!("the timezone `{}` is no offset; write it like +02:00", settings.timezone))
@@ -232,7 +233,7 @@ impl Decode for Syslog {
     }
 }
 
-/// The columns of rows where no schema says otherwise.
+/// The columns of rows without a declared schema.
 #[must_use]
 pub fn columns(structured: StructuredData) -> Schema {
     // Nanoseconds, because that is what senders send; a column of another unit is a matter of the schema.

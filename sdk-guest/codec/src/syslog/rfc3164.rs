@@ -1,9 +1,11 @@
-//! RFC 3164 as senders really write it: `[<PRI>][TIME [HOSTNAME] [TAG[PID]:]] MESSAGE`.
+//! RFC 3164 as senders write it: `[<PRI>][TIME [HOSTNAME] [TAG[PID]:]] MESSAGE`.
 //!
-//! - The time is `Oct 11 22:14:15`, with a year or without, or one of RFC 3339. It must look like one: what does not is text.
-//! - Without a time everything behind PRI is the message; without PRI there must be a time.
-//! - A tag is a word before `: ` or `[pid]`. The first word behind the time is the host, unless it is a tag or cannot be one.
-//! - What is no host and no tag is the message, with nothing cut off.
+//! - The time is `Oct 11 22:14:15`, with or without a year, or an RFC 3339 time. Anything that does not look like one
+//!   is text.
+//! - Without a time everything after PRI is the message; without PRI there must be a time.
+//! - A tag is a word before `: ` or `[pid]`. The first word after the time is the host, unless it is a tag or cannot be
+//!   a host.
+//! - Everything else is the message, with nothing cut off.
 
 use std::net::Ipv6Addr;
 
@@ -13,7 +15,7 @@ use super::{
     time::{rfc3164, rfc3339},
 };
 
-/// The message that goes on at byte `at`, behind PRI if there is one.
+/// The message from byte `at` on, after PRI if there is one.
 ///
 /// # Errors
 /// What is wrong, and where.
@@ -43,7 +45,7 @@ pub(super) fn parse(text: &str, at: usize, priority: Option<u8>) -> Result<Messa
     Ok(message)
 }
 
-/// The time at `at`, and where what follows it and a blank begins.
+/// The time at `at`, and where the text after it and a blank begins.
 fn time(text: &str, at: usize) -> Result<Option<(Time<'_>, usize)>, String> {
     let at = skip(text, at);
     let rest = text.get(at..).unwrap_or_default();
@@ -63,7 +65,7 @@ fn skip(text: &str, at: usize) -> usize {
     at + text.bytes().skip(at).take_while(|byte| *byte == b' ').count()
 }
 
-/// The host at `at`: a word that can be one, is no tag, and has something behind it.
+/// The host at `at`: a word that can be one, is not a tag, and is followed by something.
 fn host(text: &str, at: usize) -> Option<Part<'_>> {
     let rest = text.get(at..)?;
     let end = at + rest.find(' ')?;
@@ -77,7 +79,7 @@ fn is_host(word: &str) -> bool {
     (1..=255).contains(&word.len()) && (word.bytes().all(name) || address.parse::<Ipv6Addr>().is_ok())
 }
 
-/// The tag at `at`, its process if it has one, and where the message behind it begins.
+/// The tag at `at`, its process if any, and where the message after it begins.
 fn tag(text: &str, at: usize) -> Option<(Part<'_>, Option<Part<'_>>, usize)> {
     let bytes = text.as_bytes();
     let ends = |byte: u8| matches!(byte, b'[' | b']' | b':' | b'"' | b'{' | b'}' | b'<' | b'>');
@@ -109,7 +111,7 @@ fn tag(text: &str, at: usize) -> Option<(Part<'_>, Option<Part<'_>>, usize)> {
     }
 }
 
-/// Says what begins with neither PRI nor a time; with a length in front, that too.
+/// The reason for a message with neither PRI nor a time; mentions a length in front, if any.
 #[cold]
 fn neither(text: &str, at: usize) -> String {
     let rest = text.get(at..).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! RFC 5424: `<PRI>1 TIMESTAMP HOSTNAME APP-NAME PROCID MSGID STRUCTURED-DATA [MSG]`.
 //!
-//! Strictly, but for two things that lose nothing: names may be longer than the RFC has it, and a fraction may have nine digits.
+//! Strictly, except for two extensions that lose nothing: names may be longer than the RFC allows, and a fraction may
+//! have nine digits.
 
 use super::{
     message::{Message, Part, Time},
@@ -8,7 +9,7 @@ use super::{
     time::{Stamp, rfc3339},
 };
 
-/// The message whose header goes on at byte `at`.
+/// The message whose header continues at byte `at`.
 ///
 /// # Errors
 /// What is wrong, and where.
@@ -58,7 +59,7 @@ struct Header<'a> {
 }
 
 impl<'a> Header<'a> {
-    /// The next field and the blank behind it; `-` is none.
+    /// The next field and the blank after it; `-` is `None`.
     fn field(&mut self, name: &str) -> Result<Option<Part<'a>>, String> {
         let from = self.at;
         let length = self.text.bytes().skip(from).take_while(u8::is_ascii_graphic).count();

@@ -1,4 +1,4 @@
-//! Structured data of RFC 5424, and how it becomes one value.
+//! RFC 5424 structured data, and its conversion into one value.
 
 use std::borrow::Cow;
 
@@ -11,11 +11,11 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element<'a> {
     pub(super) id: &'a str,
-    /// In the order of the message; a name may come several times.
+    /// In message order; names may repeat.
     pub(super) params: Vec<(&'a str, Cow<'a, str>)>,
 }
 
-/// The elements that `text` has at `at`, and where they end.
+/// The elements in `text` at `at`, and where they end.
 ///
 /// # Errors
 /// What is wrong, and where.
@@ -74,7 +74,7 @@ fn name(text: &str, from: usize) -> Result<(&str, usize), String> {
     }
 }
 
-/// The value whose quote was opened before `from`, and where it ends.
+/// The value whose quote opens before `from`, and where it ends.
 fn value_of<'a>(text: &'a str, from: usize, name: &str) -> Result<(Cow<'a, str>, usize), String> {
     let rest = text.get(from..).unwrap_or_default();
     let (mut plain, mut taken) = (String::new(), 0);
@@ -114,7 +114,7 @@ pub(super) fn wrong(what: &str, text: &str, at: usize) -> String {
     }
 }
 
-/// `{"id":{"name":"value"}}`, sorted by names; the values of a name that comes several times are a list.
+/// `{"id":{"name":"value"}}`, sorted by name; the values of a repeated name are a list.
 pub(super) fn json(elements: &[Element<'_>], out: &mut Vec<u8>) {
     let mut sorted: Vec<&Element<'_>> = elements.iter().collect();
     sorted.sort_by_key(|element| element.id);
@@ -146,10 +146,10 @@ pub(super) fn json(elements: &[Element<'_>], out: &mut Vec<u8>) {
     out.extend_from_slice(if elements.is_empty() { b"{}" } else { b"}" });
 }
 
-/// `id.name` and value, in the order of the message.
+/// `id.name` and value, in message order.
 ///
 /// # Errors
-/// A name comes several times, which a map does not keep.
+/// A name repeats, which a map cannot hold.
 pub(super) fn pairs(elements: &[Element<'_>]) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
     for element in elements {

@@ -1,4 +1,4 @@
-//! Messages as the RFCs have them, and as senders do.
+//! Messages by the RFCs, and as senders write them.
 
 use super::*;
 use crate::shown::{self, Messages};

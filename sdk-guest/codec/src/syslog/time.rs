@@ -1,24 +1,24 @@
-//! Times of syslog: RFC 3339's, and RFC 3164's, which have no year and no zone.
+//! Syslog times: RFC 3339's, and RFC 3164's, which have no year and no zone.
 
 use crate::time::{Moment, TimeFault, days};
 
 const DAY: i64 = 86_400;
 
-/// A time as it was written.
+/// A time as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
-    /// With everything that makes it a moment, in nanoseconds since 1970.
+    /// Complete, in nanoseconds since 1970.
     Moment(i128),
     /// Without a zone.
     Zoneless(Local),
-    /// Without a zone and a year.
+    /// Without a zone or year.
     Yearless(Local),
 }
 
 /// A time by the sender's calendar and clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Local {
-    /// 0 where it is not known.
+    /// 0 if unknown.
     year: u16,
     month: u8,
     day: u8,
@@ -26,24 +26,24 @@ pub(super) struct Local {
     nanos: u32,
 }
 
-/// What times lack, and where it comes from.
+/// What times may lack, and where it comes from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Missing {
     /// Seconds east of UTC.
     pub(super) zone: i32,
-    /// The year, where it is set.
+    /// The year, if set.
     pub(super) year: Option<u16>,
-    /// When the message or its file was written at the latest, in milliseconds since 1970.
+    /// The latest time at which the message or its file was written, in milliseconds since 1970.
     pub(super) written_ms: Option<i64>,
 }
 
-/// Why a time is none.
+/// Why a time is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrong {
-    /// No calendar or clock has it.
+    /// It is not in the calendar or on the clock.
     Calendar,
     LeapSecond,
-    /// Nothing says its year.
+    /// Its year is unknown.
     Year,
 }
 
@@ -60,12 +60,12 @@ impl Wrong {
 }
 
 impl Stamp {
-    /// Nanoseconds since 1970. Of the years that a time without one may be of, it is the newest in which it is not more than a
-    /// day after the message or its file was written; so December's lines of a file of January are of the year before, and
-    /// February 29 is of the last leap year.
+    /// Nanoseconds since 1970. Without a year, the newest one is taken in which the time is at most a day after the
+    /// message or its file was written; so December's lines in a file from January belong to the year before, and
+    /// February 29 to the last leap year.
     ///
     /// # Errors
-    /// There is no such time, or nothing says its year.
+    /// No such time exists, or its year is unknown.
     pub(super) fn resolve(self, missing: &Missing) -> Result<i128, Wrong> {
         let (local, year) = match self {
             Self::Moment(nanos) => return Ok(nanos),
@@ -110,7 +110,7 @@ impl Local {
     }
 }
 
-/// The time that `text` begins with, and its length, if it is written like one of RFC 3339.
+/// The time at the start of `text`, and its length, if it looks like an RFC 3339 time.
 pub(super) fn rfc3339(text: &str) -> Option<(Result<Stamp, Wrong>, usize)> {
     let bytes = text.as_bytes();
     let shape = b"dddd-dd-ddTdd:dd:dd";
@@ -148,7 +148,7 @@ fn local(text: &str, moment: Moment) -> Option<Local> {
     })
 }
 
-/// Bytes of a fraction of one to nine digits; 0 if there is none.
+/// Length of a fraction of one to nine digits; 0 if there is none.
 fn fraction(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'.', rest @ ..] => {
@@ -162,8 +162,8 @@ fn fraction(bytes: &[u8]) -> Option<usize> {
 const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
-/// The time that `text` begins with, and its length, if it is written like one of RFC 3164, `Oct 11 22:14:15`: the day in one
-/// or two digits, a year behind it if there is one, a fraction if there is one.
+/// The time at the start of `text`, and its length, if it looks like an RFC 3164 time, `Oct 11 22:14:15`: the day in
+/// one or two digits, optionally a year, optionally a fraction.
 pub(super) fn rfc3164(text: &str) -> Option<(Result<Stamp, Wrong>, usize)> {
     let bytes = text.as_bytes();
     let month = MONTHS.iter().position(|name| bytes.starts_with(*name))?;
@@ -207,14 +207,14 @@ fn blanks(bytes: &[u8], most: usize) -> Option<usize> {
     (1..=most).contains(&count).then_some(count)
 }
 
-/// The number of `least` to `most` digits at the beginning, and how many there are.
+/// The number of `least` to `most` digits at the start, and its length.
 fn digits(bytes: &[u8], least: usize, most: usize) -> Option<(u32, usize)> {
     let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let value = bytes.iter().take(count.min(9)).fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
     (least..=most).contains(&count).then_some((value, count))
 }
 
-/// Seconds east of UTC of an offset such as `+02:00`.
+/// An offset such as `+02:00`, in seconds east of UTC.
 pub(super) fn offset(text: &str) -> Option<i32> {
     let (sign, rest) = match text.as_bytes() {
         b"Z" | b"UTC" => return Some(0),
