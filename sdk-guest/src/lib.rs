@@ -43,6 +43,7 @@ mod error;
 mod handler;
 pub mod log;
 mod messages;
+pub mod metrics;
 mod register;
 mod settings;
 mod source;

@@ -9,11 +9,23 @@ use crate::{Answer, Batch, Error, Handler, Messages, Result, log::Level, parse_s
 
 thread_local! {
     static LOG: RefCell<Vec<(Level, String)>> = const { RefCell::new(Vec::new()) };
+    static METRICS: RefCell<Vec<(String, f64)>> = const { RefCell::new(Vec::new()) };
 }
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn logged(level: Level, message: &str) {
     LOG.with_borrow_mut(|log| log.push((level, message.to_owned())));
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn measured(name: &str, value: f64) {
+    METRICS.with_borrow_mut(|metrics| metrics.push((name.to_owned(), value)));
+}
+
+/// Takes the metrics this thread has reported, call by call.
+#[must_use]
+pub fn take_metrics() -> Vec<(String, f64)> {
+    METRICS.take()
 }
 
 /// Takes the lines this thread has logged.

@@ -167,3 +167,33 @@ fn one_of_two_that_fails_says_so_at_once() -> Result<()> {
     ensure!(said.matches("error[").count() == 1, "{said}");
     Ok(())
 }
+
+#[test]
+fn what_plugins_measure_is_shown() -> Result<()> {
+    let site = Site::new()?;
+    site.write(
+        "spec.yaml",
+        r"
+pipeline: {name: measured}
+producer:
+  stream: {plugin: files, topic: in, settings: {follow: false}}
+  decoder: {type: json, schema: {id: int64, user: utf8}}
+node:
+  - {id: seen, type: plugin, plugin: count, settings: {keys: [user]}}
+commit: {path: /t/}
+grants:
+  files: {dirs: {in: ./in}}
+",
+    )?;
+    site.write("in/a.ndjson", "{\"id\":1,\"user\":\"a\"}\n{\"id\":2,\"user\":\"b\"}\n{\"id\":3,\"user\":\"a\"}\n")?;
+    let mut run = site.start(&["run", "spec.yaml", "--until", "ended"])?;
+    let update = run.wait_for("metrics")?.context("an event")?;
+    ensure!(update["plugins"]["count"]["keys"] == 2.0, "{update}");
+    let (fine, errors) = run.end()?;
+    ensure!(fine, "{errors}");
+    site.write("in/b.ndjson", "{\"id\":4,\"user\":\"c\"}\n")?;
+    let output = site.run(&["run", "spec.yaml", "--until", "ended"])?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && said.contains("measured: plugin count: keys 3"), "{said}");
+    Ok(())
+}

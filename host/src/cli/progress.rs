@@ -9,7 +9,7 @@ use super::{
     fates::{besides, closing},
     print::{Printer, count, grouped, local_time, short, size},
 };
-use crate::{clock::Instant, data::Counts, pipeline::Update, telemetry};
+use crate::{clock::Instant, data::Counts, pipeline::Update, plugin::Metric, telemetry};
 
 /// How long nothing may be said in plain lines while something happens.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -168,7 +168,7 @@ impl Shown {
 /// What is said of an update; nothing for those that only move the live line, and for errors, which are reported whole.
 fn lines(update: &Update) -> Vec<String> {
     vec![match update {
-        Update::Progress { .. } | Update::Failed { .. } => return Vec::new(),
+        Update::Progress { .. } | Update::Metrics { last: false, .. } | Update::Failed { .. } => return Vec::new(),
         Update::Started { pipeline, head, took_over, partitions } => {
             let partitions = count(*partitions as u64, "partition");
             let start = match head {
@@ -189,6 +189,13 @@ fn lines(update: &Update) -> Vec<String> {
             let mut became = vec![count(counts.rows, "row")];
             became.extend(besides(counts));
             format!("{pipeline}: commit {}, {}, cut by {reason}, {took_ms} ms", short(commit), became.join(", "))
+        }
+        Update::Metrics { pipeline, plugins, .. } => {
+            let line = |(plugin, values): (&String, &BTreeMap<String, Metric>)| {
+                let values: Vec<String> = values.iter().map(|(name, value)| format!("{name} {value}")).collect();
+                format!("{pipeline}: plugin {plugin}: {}", values.join(", "))
+            };
+            return plugins.iter().map(line).collect();
         }
         Update::Waiting { pipeline, advice } => {
             format!("{pipeline}: has nothing for now, and goes on until its source ends; {advice}")

@@ -12,7 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Links,
+    Error, Links, PluginMetrics,
     decide::{Thresholds, Until},
     link::Place,
     run::RunConfig,
@@ -48,6 +48,8 @@ pub struct Parts {
     pub(super) decoder_task: Option<Task>,
     pub(super) handler_tasks: BTreeMap<String, Task>,
     pub(super) digests: BTreeMap<String, String>,
+    /// What each plugin reports about itself.
+    metrics: BTreeMap<String, Metrics>,
     pub(super) draining: Arc<AtomicBool>,
     /// Where it stands between the other pipelines of the run.
     pub(super) place: Place,
@@ -90,7 +92,7 @@ impl Parts {
             DecoderSpec::Native(_) => None,
         };
         let handler_tasks = loading.handler_tasks(&spec.node).await?;
-        let (draining, digests) = (loading.draining, loading.digests);
+        let (draining, digests, metrics) = (loading.draining, loading.digests, loading.metrics);
         Ok(Self {
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
@@ -102,6 +104,7 @@ impl Parts {
             decoder_task,
             handler_tasks,
             digests,
+            metrics,
             draining,
             place: links.place(&spec.pipeline.name),
             reset: BTreeSet::new(),
@@ -299,6 +302,12 @@ impl Parts {
         Ok(consumers)
     }
 
+    /// What the plugins have reported about themselves, but for those that have reported nothing.
+    pub(super) fn metrics(&self) -> PluginMetrics {
+        let values = self.metrics.iter().map(|(plugin, metrics)| (plugin.clone(), metrics.values()));
+        values.filter(|(_, values)| !values.is_empty()).collect()
+    }
+
     /// Whether nothing was ever committed, so that `start` counts.
     pub(super) fn initial(marker: &Marker) -> bool {
         marker.partitions.is_empty()
@@ -318,11 +327,13 @@ pub(super) struct Loading<'a> {
     plugins: &'a Plugins,
     draining: Arc<AtomicBool>,
     digests: BTreeMap<String, String>,
+    metrics: BTreeMap<String, Metrics>,
 }
 
 impl<'a> Loading<'a> {
     pub(super) fn new(spec: &'a PipelineSpec, base: &'a Path, plugins: &'a Plugins) -> Self {
-        Self { spec, base, plugins, draining: Arc::new(AtomicBool::new(false)), digests: BTreeMap::new() }
+        let (draining, digests, metrics) = (Arc::new(AtomicBool::new(false)), BTreeMap::new(), BTreeMap::new());
+        Self { spec, base, plugins, draining, digests, metrics }
     }
 
     /// The tasks of all plugin handlers, also of those within handlers.
@@ -356,7 +367,7 @@ impl<'a> Loading<'a> {
             limits: self.spec.limits.clone(),
             settings: settings.to_list(),
             draining: Arc::clone(&self.draining),
-            metrics: Metrics::default(),
+            metrics: self.metrics.entry(name.to_owned()).or_default().clone(),
         })
     }
 

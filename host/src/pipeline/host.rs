@@ -154,6 +154,10 @@ async fn supervise(
                 }
                 let Totals { counts, commits, reasons, .. } = totals;
                 let (pipeline, reasons) = (parts.name.clone(), reasons.sorted());
+                let plugins = parts.metrics();
+                if !plugins.is_empty() {
+                    drop(updates.send(Update::Metrics { pipeline: pipeline.clone(), plugins, last: true }));
+                }
                 drop(updates.send(Update::Stopped { pipeline, counts, commits, reasons }));
                 return Ok(());
             }

@@ -35,5 +35,5 @@ pub use self::{
     recover::settled,
     rehearsal::{Problem, Rehearsal, Verdict},
     totals::Reason,
-    update::{TookOver, Update},
+    update::{PluginMetrics, TookOver, Update},
 };

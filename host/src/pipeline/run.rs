@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    Error, Update,
+    Error, PluginMetrics, Update,
     build::Parts,
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Took, Until},
@@ -90,6 +90,8 @@ struct Run<'a> {
     /// What became of everything that was taken, committed or not.
     seen: Counts,
     shown: Option<Update>,
+    /// What was last said of the plugins' own metrics.
+    reported: PluginMetrics,
     _stop_lanes: DropGuard,
 }
 
@@ -171,6 +173,7 @@ impl<'a> Run<'a> {
             committing: None,
             writer: Some(writer),
             seen: totals.counts.clone(),
+            reported: PluginMetrics::new(),
             totals,
             shown: None,
             _stop_lanes: stop.drop_guard(),
@@ -487,6 +490,11 @@ impl<'a> Run<'a> {
             reason: commit.reason.clone(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         }));
+        let plugins = self.parts.metrics();
+        if plugins != self.reported {
+            self.reported.clone_from(&plugins);
+            drop(self.updates.send(Update::Metrics { pipeline: self.parts.name.clone(), plugins, last: false }));
+        }
         self.step(Event::Committed).await
     }
 

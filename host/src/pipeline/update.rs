@@ -1,9 +1,11 @@
 //! What a running pipeline tells whoever started it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::Reason;
-use crate::data::Counts;
+use crate::{data::Counts, plugin::Metric};
 
 /// Who wrote a branch before this run, and did not say that it stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -13,6 +15,9 @@ pub struct TookOver {
     /// When it wrote last, in milliseconds since 1970 by its own clock.
     pub last_seen_ms: i64,
 }
+
+/// Metrics by plugin, then by name.
+pub type PluginMetrics = BTreeMap<String, BTreeMap<String, Metric>>;
 
 /// Something worth showing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,6 +69,16 @@ pub enum Update {
         /// Milliseconds from the cut until it was durable.
         took_ms: u64,
     },
+    /// What the plugins have reported about themselves since the start; sent after a commit if it has changed, and before the
+    /// stop.
+    Metrics {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// By plugin, then by name.
+        plugins: PluginMetrics,
+        /// The pipeline is about to stop: these are the last ones.
+        last: bool,
+    },
     /// It has nothing to do, and is to stop only where its source ends, which that has not said it will.
     Waiting {
         /// Name of the pipeline.
@@ -114,6 +129,7 @@ impl Update {
             | Self::Listening { pipeline, .. }
             | Self::Progress { pipeline, .. }
             | Self::Committed { pipeline, .. }
+            | Self::Metrics { pipeline, .. }
             | Self::Waiting { pipeline, .. }
             | Self::Retrying { pipeline, .. }
             | Self::Stopped { pipeline, .. }

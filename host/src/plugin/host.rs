@@ -187,11 +187,6 @@ impl wit::config::Host for Held {
     fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
         Ok(self.settings.get(&key).cloned())
     }
-
-    fn secret(&mut self, _: String) -> wasmtime::Result<Option<String>> {
-        // No secret can be granted yet, so none is ever there.
-        Ok(None)
-    }
 }
 
 impl wit::metrics::Host for Held {

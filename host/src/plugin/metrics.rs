@@ -2,8 +2,11 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
+
+use serde::Serialize;
 
 /// Names one task may use; further ones are not kept.
 const NAMES: usize = 64;
@@ -15,7 +18,8 @@ const NAME: usize = 64;
 pub struct Metrics(Arc<Mutex<BTreeMap<String, Metric>>>);
 
 /// One named value.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum Metric {
     /// A sum that only rises.
     Counter(u64),
@@ -28,16 +32,28 @@ pub enum Metric {
         /// Their sum.
         sum: f64,
         /// The smallest.
-        least: f64,
+        min: f64,
         /// The largest.
-        most: f64,
+        max: f64,
     },
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Counter(sum) => write!(f, "{sum}"),
+            Self::Gauge(value) => write!(f, "{value}"),
+            Self::Histogram { count, sum, min, max } => {
+                write!(f, "{} on average of {count} ({min} to {max})", sum / *count as f64)
+            }
+        }
+    }
 }
 
 impl Metrics {
     /// All values by name.
     #[must_use]
-    pub fn snapshot(&self) -> BTreeMap<String, Metric> {
+    pub fn values(&self) -> BTreeMap<String, Metric> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -56,13 +72,13 @@ impl Metrics {
     }
 
     pub(super) fn observe(&self, name: &str, value: f64) {
-        let first = Metric::Histogram { count: 1, sum: value, least: value, most: value };
+        let first = Metric::Histogram { count: 1, sum: value, min: value, max: value };
         self.update(name, first, |metric| match metric {
-            Metric::Histogram { count, sum, least, most } => Metric::Histogram {
+            Metric::Histogram { count, sum, min, max } => Metric::Histogram {
                 count: count.saturating_add(1),
                 sum: sum + value,
-                least: least.min(value),
-                most: most.max(value),
+                min: min.min(value),
+                max: max.max(value),
             },
             other => other,
         });
@@ -92,9 +108,9 @@ mod tests {
         metrics.observe("size", 2.0);
         (0..1000).for_each(|index| metrics.add(&format!("n{index}"), 1));
         metrics.add(&"x".repeat(65), 1);
-        let all = metrics.snapshot();
+        let all = metrics.values();
         assert_eq!(all.len(), NAMES);
         assert_eq!(all["rows"], Metric::Counter(5));
-        assert_eq!(all["size"], Metric::Histogram { count: 2, sum: 6.0, least: 2.0, most: 4.0 });
+        assert_eq!(all["size"], Metric::Histogram { count: 2, sum: 6.0, min: 2.0, max: 4.0 });
     }
 }

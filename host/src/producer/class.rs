@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 pub enum Class {
     /// Any earlier position can be asked for again.
     Replayable,
-    /// It forgets a message when it is acknowledged.
-    Acked,
     /// Somebody sends to us, and may be told that it arrived.
     Push,
 }
@@ -21,7 +19,6 @@ impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Replayable => "replayable",
-            Self::Acked => "acked",
             Self::Push => "push",
         })
     }

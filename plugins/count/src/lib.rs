@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_guest::{Answer, Array, Batch, DataType, Error, Field, Handler, Input, Result, Schema, register};
+use spout_guest::{Answer, Array, Batch, DataType, Error, Field, Handler, Input, Result, Schema, metrics, register};
 
 register! { name: "count", summary: "counts rows by key; rows may be held back until their key was seen often enough", handler: Count }
 
@@ -59,6 +59,7 @@ impl Handler for Count {
             columns.iter().for_each(|column| column.write_key(row, &mut key));
             counts.push(self.seen(&key));
         }
+        metrics::set("keys", self.counts.len() as f64);
         match self.settings.min {
             Some(min) if counts.iter().any(|&count| count < min) => self.enough(input, &schema, &counts, min),
             _ => self.counted(&counts).map(Answer::WithColumns),

@@ -122,8 +122,8 @@ fn reach() -> Result<(), Error> {
     if std::env::vars().next().is_some() || std::env::args().len() > 0 || std::env::var("HOME").is_ok() {
         return open("environment");
     }
-    if config::secret("HOME").is_some() || config::get("HOME").is_some() {
-        return open("secret");
+    if config::get("HOME").is_some() {
+        return open("config");
     }
     let mut line = String::new();
     if std::io::stdin().read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
