@@ -68,7 +68,7 @@ fn ok(tree: &Path, script: &str) -> Result<(String, String)> {
 }
 
 #[test]
-fn the_first_plugin_works_as_it_stands() -> Result<()> {
+fn the_first_plugin_works_as_it_stands_and_so_do_new_ones() -> Result<()> {
     let readme = fs::read_to_string(root().join("README.md"))?;
     let tree = tree()?;
     for (name, language) in [("plugins/at-least/Cargo.toml", "toml"), ("plugins/at-least/src/lib.rs", "rust")] {
@@ -103,6 +103,46 @@ producer:
     ok(&tree, "spout check spec.yaml && spout run spec.yaml --until ended")?;
     let (rows, _) = ok(&tree, "spout sql 'select count(*) as n, min(size) as least from sizes' --format ndjson")?;
     ensure!(rows == "{\"n\":500,\"least\":500}\n", "{rows}");
+    new_plugins_work_as_they_are(&tree)
+}
+
+/// `spout plugin new` of every kind, built, tested and run without an edit. In the same tree: the SDK is built once.
+fn new_plugins_work_as_they_are(tree: &Path) -> Result<()> {
+    let kinds =
+        [("new-lines", "source"), ("new-stream", "stream"), ("new-levels", "decoder"), ("new-filter", "handler")];
+    for (name, kind) in kinds {
+        let (told, _) = ok(tree, &format!("spout plugin new {name} --{kind}"))?;
+        ensure!(told.contains(&format!("spout plugin build plugins/{name}")), "{told}");
+    }
+    let refused = shell(tree, "spout plugin new new-lines --source")?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    ensure!(!refused.status.success() && said.contains("plugins/new-lines exists"), "{said}");
+    ok(tree, "spout plugin build plugins/new-lines plugins/new-stream plugins/new-levels plugins/new-filter")?;
+    ok(tree, "cargo test --offline -p new-lines -p new-stream -p new-levels -p new-filter")?;
+    let spec = |name: &str, stream: &str| {
+        format!(
+            "pipeline: {{name: {name}}}
+producer:
+  stream: {{{stream}}}
+  decoder: {{type: plugin, plugin: new-levels}}
+node:
+  - {{id: length, type: map, columns: {{size: cast(character_length(text) as bigint)}}}}
+  - {{id: long, type: plugin, plugin: new-filter, stateless: true, settings: {{column: size, least: 8}}}}
+"
+        )
+    };
+    fs::write(
+        tree.join("new-a.yaml"),
+        spec("new-a", "plugin: new-lines, topic: t, settings: {partitions: 2, lines: 1000}"),
+    )?;
+    fs::write(
+        tree.join("new-b.yaml"),
+        spec("new-b", "plugin: new-stream, topic: t, consumerType: highlevel, settings: {lines: 1000}"),
+    )?;
+    ok(tree, "spout check new-a.yaml new-b.yaml && spout run new-a.yaml new-b.yaml --until ended")?;
+    let query = "select (select count(*) from \"new-a\") as a, (select count(*) from \"new-b\") as b";
+    let (rows, _) = ok(tree, &format!("spout sql '{query}' --format ndjson"))?;
+    ensure!(rows == "{\"a\":1800,\"b\":900}\n", "{rows}");
     Ok(())
 }
 

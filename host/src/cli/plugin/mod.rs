@@ -3,17 +3,19 @@
 mod build;
 mod inspect;
 mod list;
+mod new;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::{Global, print::Printer};
 
-/// List, inspect and build plugins.
+/// List, inspect, create and build plugins.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout plugin list
   spout plugin inspect files
+  spout plugin new my-plugin --handler
   spout plugin build my-plugin/")]
 pub(super) struct PluginVerb {
     #[command(subcommand)]
@@ -25,6 +27,7 @@ enum What {
     List(list::List),
     Inspect(inspect::Inspect),
     Build(build::Build),
+    New(new::New),
 }
 
 impl PluginVerb {
@@ -33,6 +36,7 @@ impl PluginVerb {
             What::List(verb) => verb.run(global, printer).await,
             What::Inspect(verb) => verb.run(global, printer).await,
             What::Build(verb) => verb.run(global, printer).await,
+            What::New(verb) => verb.run(printer),
         }
     }
 }
