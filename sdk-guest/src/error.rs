@@ -77,6 +77,14 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// A transient failure, code `io`: the host repeats the call of a source. Map errors that will not pass to
+/// [`Error::fatal`].
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::retriable("io", error.to_string())
+    }
+}
+
 impl From<spout_codec::Error> for Error {
     fn from(error: spout_codec::Error) -> Self {
         match error {

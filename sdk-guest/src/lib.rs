@@ -34,6 +34,9 @@
 //! register! { name: "at-least", summary: "keeps rows whose column is large enough", handler: AtLeast }
 //! ```
 //!
+//! A directory that the spec grants as `grants: {PLUGIN: {dirs: {NAME: PATH}}}` is mounted at `/NAME`: `std::fs` works there and
+//! nowhere else. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
+//!
 //! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`].
 
 #[doc(hidden)]

@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use wasmtime::Engine;
@@ -15,6 +16,7 @@ use super::{
     component, engine,
     reserved::Reserved,
 };
+use crate::clock;
 
 /// The plugins of one directory. Clones share compiled code.
 #[derive(Clone)]
@@ -50,6 +52,9 @@ pub struct Listed {
     /// The plugin, or why it is none.
     pub plugin: Result<Arc<Plugin>, Error>,
 }
+
+/// How long a plugin may compile before it is said that it does, and again after as long.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Plugins {
     /// The plugins in `dir`; compiled code is kept in `cache`, if there is such a directory. Neither is looked at before the
@@ -133,9 +138,19 @@ impl Plugins {
         if let Some(plugin) = lock().get(name).filter(|plugin| plugin.digest() == digest) {
             return Ok(Arc::clone(plugin));
         }
-        let (inner, owned) = (Arc::clone(&self.inner), name.to_owned());
+        let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() / 1024);
         let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
-        let compiled = tokio::task::spawn_blocking(compile).await;
+        let mut compiling = tokio::task::spawn_blocking(compile);
+        let begun = clock::now();
+        let compiled = loop {
+            match tokio::time::timeout(PATIENCE, &mut compiling).await {
+                Ok(compiled) => break compiled,
+                Err(_) => {
+                    let seconds = begun.elapsed().as_secs();
+                    tracing::info!(plugin = name, "compiling its {size} KiB for {seconds} s; the result is kept");
+                }
+            }
+        };
         let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
         lock().insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
