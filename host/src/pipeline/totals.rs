@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::data::{Counts, DeadLetter, PartitionId, UnknownKeys};
 
+/// What is said of keys that are not told apart.
+const OTHERS: &str = "(others: too long, or too many)";
+
 /// Pairs of stage and code that are told apart. Plugins choose their codes.
 const MOST: usize = 100;
 
@@ -94,13 +97,14 @@ impl Totals {
         self.reasons.append(reasons);
     }
 
-    /// The keys that nobody was warned of before.
+    /// The keys that nobody was warned of before, and a word for those that have no name here.
     pub(super) fn new_keys(&mut self, keys: &UnknownKeys) -> Vec<String> {
+        let others = (keys.others > 0 && self.warned.insert(OTHERS.to_owned())).then(|| OTHERS.to_owned());
         let room = UnknownKeys::MOST.saturating_sub(self.warned.len());
         let new: Vec<String> =
             keys.names.keys().filter(|name| !self.warned.contains(*name)).take(room).cloned().collect();
         self.warned.extend(new.iter().cloned());
-        new
+        new.into_iter().chain(others).collect()
     }
 }
 
@@ -152,6 +156,9 @@ mod tests {
         assert_eq!(totals.new_keys(&keys), ["colour"]);
         keys.count("size", 1);
         assert_eq!(totals.new_keys(&keys), ["size"]);
+        assert!(totals.new_keys(&keys).is_empty());
+        keys.count("(others)", 1);
+        assert_eq!(totals.new_keys(&keys), [OTHERS]);
         assert!(totals.new_keys(&keys).is_empty());
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
+use arrow::{
+    array::timezone::Tz,
+    datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, Fields, Schema, TimeUnit},
+};
 use schemars::{JsonSchema, SchemaGenerator};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -57,14 +60,51 @@ fn fields(written: &SchemaText, under: &str) -> Result<Fields, String> {
 
 fn parse_type(written: &TypeText, path: &str) -> Result<DataType, String> {
     match written {
-        TypeText::Name(name) => scalar(name).ok_or_else(|| {
-            format!("field `{path}` has the unknown type `{name}`; use boolean, int8…int64, uint8…uint64, float32, float64, utf8, binary, date32, timestamp(s|ms|us|ns[, zone]) or decimal128(p, s), {{…}} for a struct and […] for a list")
-        }),
+        TypeText::Name(name) => {
+            let data_type = scalar(name).ok_or_else(|| {
+                format!("field `{path}` has the unknown type `{name}`; use boolean, int8…int64, uint8…uint64, float16…float64, decimal128(p, s), utf8, binary, fixed-binary(n), date32, date64, time(unit), timestamp(s|ms|us|ns[, zone]), duration(unit) or map(key, value), {{…}} for a struct and […] for a list")
+            })?;
+            possible(&data_type).map_err(|why| format!("field `{path}` has the type `{name}`, {why}"))?;
+            Ok(data_type)
+        }
         TypeText::Struct(inner) => Ok(DataType::Struct(fields(inner, path)?)),
         TypeText::List(items) => match items.as_slice() {
             [item] => Ok(DataType::List(Arc::new(Field::new_list_field(parse_type(item, path)?, true)))),
             _ => Err(format!("field `{path}` is a list; write the type of its items and nothing else, as in [utf8]")),
         },
+    }
+}
+
+/// # Errors
+/// No column can be of this type: why, and what to write.
+fn possible(data_type: &DataType) -> Result<(), String> {
+    let digits = |precision: u8, scale: i8, most: u8| {
+        if !(1..=most).contains(&precision) {
+            Err(format!("but precision is 1 to {most}"))
+        } else if i16::from(scale) < 0 || i16::from(scale) > i16::from(precision) {
+            Err(format!("but its scale is 0 to its precision, {precision}"))
+        } else {
+            Ok(())
+        }
+    };
+    match data_type {
+        DataType::Timestamp(_, Some(zone)) => match zone.parse::<Tz>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(
+                "but no such time zone is known; write UTC, an offset such as +02:00 or a name such as Europe/Berlin"
+                    .into(),
+            ),
+        },
+        DataType::Decimal128(precision, scale) => digits(*precision, *scale, DECIMAL128_MAX_PRECISION),
+        DataType::Decimal256(precision, scale) => digits(*precision, *scale, DECIMAL256_MAX_PRECISION),
+        DataType::FixedSizeBinary(width) if *width < 1 => Err("but its width is at least 1".into()),
+        DataType::Map(entry, _) => match entry.data_type() {
+            DataType::Struct(fields) => fields.iter().try_for_each(|field| possible(field.data_type())),
+            _ => Ok(()),
+        },
+        DataType::Struct(fields) => fields.iter().try_for_each(|field| possible(field.data_type())),
+        DataType::List(item) => possible(item.data_type()),
+        _ => Ok(()),
     }
 }
 
@@ -92,6 +132,9 @@ fn scalar(name: &str) -> Option<DataType> {
             TimeUnit::Microsecond | TimeUnit::Nanosecond => DataType::Time64(unit),
         });
     }
+    if let Some(unit) = within("duration") {
+        return Some(DataType::Duration(time_unit(unit.trim())?));
+    }
     if let Some(width) = within("fixed-binary") {
         return Some(DataType::FixedSizeBinary(width.trim().parse().ok()?));
     }
@@ -106,7 +149,7 @@ fn scalar(name: &str) -> Option<DataType> {
     SCALARS.iter().find(|(known, _)| *known == name).map(|(_, data_type)| data_type.clone())
 }
 
-const SCALARS: [(&str, DataType); 20] = [
+const SCALARS: [(&str, DataType); 21] = [
     ("null", DataType::Null),
     ("boolean", DataType::Boolean),
     ("bool", DataType::Boolean),
@@ -118,6 +161,7 @@ const SCALARS: [(&str, DataType); 20] = [
     ("uint16", DataType::UInt16),
     ("uint32", DataType::UInt32),
     ("uint64", DataType::UInt64),
+    ("float16", DataType::Float16),
     ("float32", DataType::Float32),
     ("float64", DataType::Float64),
     ("utf8", DataType::Utf8),
@@ -152,6 +196,7 @@ fn print_type(data_type: &DataType) -> Result<TypeText, String> {
         DataType::Decimal128(precision, scale) => TypeText::Name(format!("decimal128({precision}, {scale})")),
         DataType::Decimal256(precision, scale) => TypeText::Name(format!("decimal256({precision}, {scale})")),
         DataType::Time32(unit) | DataType::Time64(unit) => TypeText::Name(format!("time({})", unit_word(*unit))),
+        DataType::Duration(unit) => TypeText::Name(format!("duration({})", unit_word(*unit))),
         DataType::FixedSizeBinary(width) => TypeText::Name(format!("fixed-binary({width})")),
         DataType::Map(entry, _) => print_map(entry)?,
         other => {
@@ -276,5 +321,21 @@ mod tests {
         check(r#"{"a":{"b":"int65"}}"#, Err("`a.b` has the unknown type `int65`"));
         check(r#"{"a":["utf8","utf8"]}"#, Err("is a list"));
         check(r#"{"a":7}"#, Err("a type name"));
+        check(r#"{"d":"duration(ms)","h":"float16"}"#, Ok(()));
+    }
+
+    #[test]
+    fn types_that_no_column_can_have_are_refused() {
+        for zone in ["UTC", "+02:00", "-0330", "Europe/Berlin"] {
+            check(&format!(r#"{{"at":"timestamp(us, {zone})"}}"#), Ok(()));
+        }
+        for zone in ["Mars/Phobos", "+25:00", "UTC+2"] {
+            check(&format!(r#"{{"at":"timestamp(us, {zone})"}}"#), Err("no such time zone is known"));
+        }
+        check(r#"{"a":"fixed-binary(0)"}"#, Err("`a` has the type `fixed-binary(0)`, but its width is at least 1"));
+        check(r#"{"a":"fixed-binary(-1)"}"#, Err("at least 1"));
+        check(r#"{"a":"decimal128(5,7)"}"#, Err("scale is 0 to its precision, 5"));
+        check(r#"{"a":"decimal128(39, 0)"}"#, Err("precision is 1 to 38"));
+        check(r#"{"a":{"b":["map(utf8, fixed-binary(0))"]}}"#, Err("`a.b`"));
     }
 }

@@ -229,7 +229,7 @@ impl ArrayBuilder {
         true
     }
 
-    /// The string or binary at `row`, among those pushed so far.
+    /// The string, the binary or the bytes of the number at `row`, among those pushed so far; empty for other types.
     #[must_use]
     pub fn bytes(&self, row: usize) -> &[u8] {
         match &self.values {
@@ -237,6 +237,7 @@ impl ArrayBuilder {
                 (Some(&from), Some(&to)) => bytes.get(from as usize..to as usize).unwrap_or_default(),
                 _ => &[],
             },
+            Values::Fixed { width, bytes } => bytes.get(row * width..(row + 1) * width).unwrap_or_default(),
             _ => &[],
         }
     }

@@ -57,7 +57,9 @@ fn scalar(name: &str) -> Option<DataType> {
     let within = |word: &str| name.strip_prefix(word)?.strip_prefix('(')?.strip_suffix(')');
     if let Some(inner) = within("decimal128") {
         let (precision, scale) = inner.split_once(',')?;
-        return Some(DataType::Decimal128(precision.trim().parse().ok()?, scale.trim().parse().ok()?));
+        let (precision, scale): (u8, i8) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
+        let possible = (1..=38).contains(&precision) && (0..=i16::from(precision)).contains(&i16::from(scale));
+        return possible.then_some(DataType::Decimal128(precision, scale));
     }
     if let Some(inner) = within("time") {
         return Some(match time_unit(inner)? {
@@ -69,7 +71,7 @@ fn scalar(name: &str) -> Option<DataType> {
         return Some(DataType::Duration(time_unit(inner)?));
     }
     if let Some(inner) = within("fixed-binary") {
-        return Some(DataType::FixedSizeBinary(inner.trim().parse().ok()?));
+        return inner.trim().parse().ok().filter(|width| *width > 0).map(DataType::FixedSizeBinary);
     }
     if let Some((key, value)) = within("map").and_then(|inner| inner.split_once(',')) {
         return map(key, value);
@@ -167,5 +169,9 @@ mod tests {
         assert_eq!(schema.fields()[2].data_type, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())));
         assert!(parse(r#"{"a":"int65"}"#).unwrap_err().to_string().contains("`a`"));
         assert!(parse("[]").is_err());
+        for none in ["fixed-binary(0)", "fixed-binary(-1)", "decimal128(5, 7)", "decimal128(39, 0)", "decimal128(0, 0)"]
+        {
+            assert!(parse(&format!(r#"{{"a":"{none}"}}"#)).is_err(), "{none}");
+        }
     }
 }

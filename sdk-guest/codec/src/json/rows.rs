@@ -241,13 +241,40 @@ fn object(
     Ok(())
 }
 
+/// Writes a name, as JSON has it, into a path: a dot, bracket or backslash of its own gets a backslash, so that no two paths are
+/// the same.
+fn write_name(name: &[u8], to: &mut Vec<u8>) {
+    let mut rest = name;
+    loop {
+        rest = match rest {
+            [b'\\', b'\\', after @ ..] => {
+                to.extend_from_slice(br"\\\\");
+                after
+            }
+            [b'\\', other, after @ ..] => {
+                to.extend_from_slice(&[b'\\', *other]);
+                after
+            }
+            [own @ (b'.' | b'['), after @ ..] => {
+                to.extend_from_slice(&[b'\\', b'\\', *own]);
+                after
+            }
+            [other, after @ ..] => {
+                to.push(*other);
+                after
+            }
+            [] => return,
+        };
+    }
+}
+
 impl Aside {
     /// Captures a field outside the schema, if configured.
     fn capture(&mut self, key: &[u8], value: &[u8]) {
         if self.capture.is_some() {
             self.captured.extend_from_slice(if self.captured.is_empty() { b"{\"" } else { b",\"" });
             self.captured.extend_from_slice(&self.path);
-            self.captured.extend_from_slice(key);
+            write_name(key, &mut self.captured);
             self.captured.extend_from_slice(b"\":");
             self.captured.extend_from_slice(value);
         }
@@ -258,7 +285,7 @@ impl Aside {
         let before = self.path.len();
         if self.capture.is_some() {
             match item {
-                None => self.path.extend_from_slice(into),
+                None => write_name(into, &mut self.path),
                 Some(index) => {
                     self.path.pop();
                     self.path.extend_from_slice(format!("[{index}]").as_bytes());
@@ -541,7 +568,7 @@ fn map(
 ) -> Read {
     let from = scanner.at;
     scanner.enter(level)?;
-    let mut names: Vec<Vec<u8>> = Vec::new();
+    let mut names: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     if let Some(entries) = builder.items()
         && !scanner.take(b'}')
     {
@@ -550,9 +577,13 @@ fn map(
             let written = scanner.key()?;
             let name = written.plain(&mut aside.room).to_vec();
             let text = std::str::from_utf8(&name).unwrap_or_default();
+            // Two keys are one if their values are, however they are written: `1` and `1.0`.
+            let mut stored = Vec::new();
             if let Some([keys, values]) = entries.fields() {
+                let row = keys.len();
                 text::push(keys, key_type, text, &aside.coerce)
                     .map_err(|misfit| Wrong::misfit(misfit, key_type, &name, scanner.offset(at)))?;
+                stored.extend_from_slice(keys.bytes(row));
                 let before = if value.nests() { aside.descend(written.inside, None) } else { 0 };
                 value.read(scanner, values, level + 1, aside).map_err(|wrong| wrong.within(text))?;
                 if value.nests() {
@@ -560,7 +591,7 @@ fn map(
                 }
             }
             entries.end_struct();
-            names.push(name);
+            names.push((if stored.is_empty() { name.clone() } else { stored }, name));
             if !scanner.more(b'}')? {
                 break;
             }
@@ -568,8 +599,8 @@ fn map(
     }
     builder.end_list();
     names.sort_unstable();
-    match names.windows(2).find(|pair| matches!(pair, [one, other] if one == other)) {
-        Some([twice, _]) => Err(Wrong::twice(scanner.offset(from)).within(&String::from_utf8_lossy(twice))),
+    match names.windows(2).find(|pair| matches!(pair, [one, other] if one.0 == other.0)) {
+        Some([_, (_, twice)]) => Err(Wrong::twice(scanner.offset(from)).within(&String::from_utf8_lossy(twice))),
         _ => Ok(()),
     }
 }

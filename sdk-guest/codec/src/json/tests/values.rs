@@ -285,6 +285,28 @@ fn a_key_that_stands_twice_is_a_fault_or_the_last_counts() {
 }
 
 #[test]
+fn keys_of_one_value_are_one_key_however_they_are_written() {
+    for (schema, twice) in [
+        (r#"{"m":"map(int64, int64)"}"#, r#"{"m":{"1":2,"1.0":3}}"#),
+        (r#"{"m":"map(int64, int64)"}"#, r#"{"m":{"10":2,"1e1":3}}"#),
+        (r#"{"m":"map(int64, int64)"}"#, r#"{"m":{"-0":2,"0":3}}"#),
+        (r#"{"m":"map(timestamp(us), int64)"}"#, r#"{"m":{"2024-01-01":1,"2024-01-01T00:00:00":2}}"#),
+    ] {
+        let decoded = decode(schema, "{}", &[twice, r#"{"m":{}}"#]);
+        assert_eq!(codes(&decoded), [(0, "json.duplicate")], "{twice}");
+    }
+}
+
+#[test]
+fn captured_names_are_told_from_paths() {
+    let lines = [r#"{"a":1,"s":{"x":1,"y":2},"s.y":7}"#, r#"{"s":{"a.b":{"c":1}},"l[0]":1,"b\\":2}"#];
+    let decoded = decode(r#"{"a":"int64","s":{"x":"int64"}}"#, r#"{"unknown":"capture"}"#, &lines);
+    let captured = column(&decoded, "_unknown");
+    assert_eq!(captured.str(0), Some(r#"{"s.y":2,"s\\.y":7}"#));
+    assert_eq!(captured.str(1), Some(r#"{"s.a\\.b":{"c":1},"l\\[0]":1,"b\\\\":2}"#));
+}
+
+#[test]
 fn unknown_fields_are_counted_refused_or_captured() {
     let lines = [
         r#"{"a":1,"price":2.50,"o":{"x":1,"team":"t"}}"#,
@@ -416,7 +438,9 @@ fn what_cannot_work_is_refused_at_once() {
     let refused = |text: &str| Json::new(&Settings::<()>::default(), Some(schema(text)), None).unwrap_err().to_string();
     assert!(refused(r#"{"a":"null"}"#).contains("`a` has the type null"));
     assert!(refused(r#"{"o":{"a":"int64","a":"utf8"}}"#).contains("`o.a` stands twice"));
-    assert!(refused(r#"{"a":"decimal128(39, 2)"}"#).contains("38 digits"));
+    let wide = Schema::new(vec![Field::new("a", DataType::Decimal128(39, 2))]);
+    let error = Json::new(&Settings::<()>::default(), Some(wide), None).unwrap_err();
+    assert!(error.to_string().contains("38 digits"), "{error}");
     assert!(Json::new(&settings(r#"{"depth":0}"#), None, None).is_err());
     assert!(serde_json::from_str::<Settings<()>>(r#"{"unkown":"fail"}"#).is_err());
 }
