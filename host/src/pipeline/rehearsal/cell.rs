@@ -259,7 +259,8 @@ fn wanted_float(value: &Value, kind: &DataType) -> Result<Cell, String> {
                 _ => text.parse::<f64>(),
             };
             let float = float.map_err(|_| format!("{number} is no number"))?;
-            let whole = digits(&text).and_then(|digits| digits.parse::<i128>().ok());
+            // One written with a point or an exponent means the float next to it; a whole number means itself.
+            let whole = digits(&text).filter(|_| !number.is_f64()).and_then(|digits| digits.parse::<i128>().ok());
             if whole.is_none_or(|whole| float as i128 == whole) {
                 Ok(Cell::Float(float))
             } else {
@@ -363,6 +364,11 @@ mod tests {
         check(&float, json!(9_007_199_254_740_992_i64), Ok(true));
         check(&float, json!(9_007_199_254_740_993_i64), Err("no Float64 is exactly"));
         check(&Float64Array::from(vec![21.0]), json!(21), Ok(true));
+        check(&Float64Array::from(vec![1e23]), serde_json::from_str("1e23").unwrap(), Ok(true));
+        let near = Float64Array::from(vec![12.380_196_114_964_559]);
+        check(&near, serde_json::from_str("12.380196114964559").unwrap(), Ok(true));
+        check(&near, serde_json::from_str("12.38019611496456").unwrap(), Ok(false));
+        check(&Float64Array::from(vec![f64::MAX]), serde_json::from_str("1.7976931348623155e308").unwrap(), Ok(false));
         check(&Float64Array::from(vec![21.9]), json!(21), Ok(false));
         check(&Float64Array::from(vec![21.9]), json!("21.9"), Err("is text"));
         check(&Float32Array::from(vec![0.1]), json!(0.1), Ok(true));

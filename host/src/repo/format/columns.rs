@@ -171,3 +171,23 @@ pub(in crate::repo) fn less(left: &Value, right: &Value) -> bool {
 fn whole(value: &Value) -> Option<i128> {
     value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from))
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+
+    #[test]
+    fn statistics_of_floats_come_back_as_they_were_written() {
+        let mut dice = StdRng::seed_from_u64(1);
+        let mut floats = vec![12.380_196_114_964_559, f64::MAX, f64::MIN_POSITIVE, -0.0];
+        floats.extend((0..10_000).map(|_| f64::from_bits(dice.random())).filter(|float| float.is_finite()));
+        for float in floats {
+            let bound = Some(Value::from(float));
+            let written = ColumnStatistics { name: "v".into(), nulls: Some(0), min: bound.clone(), max: bound };
+            let read: ColumnStatistics = serde_json::from_str(&serde_json::to_string(&written).unwrap()).unwrap();
+            assert_eq!(read.min.and_then(|min| min.as_f64()).map(f64::to_bits), Some(float.to_bits()), "{float:e}");
+        }
+    }
+}
