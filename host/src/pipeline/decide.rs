@@ -53,6 +53,8 @@ pub(super) enum Event {
     Opened(PartitionId),
     /// Rows were taken, or a position moved on without any.
     Took(Took),
+    /// A source's own place moved on, without a message: the next commit says so, and before a stop there is one.
+    Placed,
     /// The partition has nothing for now; and whether somebody is there who may send.
     Idle(PartitionId, bool),
     /// The partition has nothing ever again.
@@ -180,6 +182,8 @@ pub(super) struct State {
     awaited: Option<Instant>,
     upstream: usize,
     committing: bool,
+    /// A source's own place moved on since the last commit.
+    placed: bool,
     /// What is taken next belongs into another commit.
     widened: bool,
     forced: bool,
@@ -215,6 +219,7 @@ impl State {
             awaited: None,
             upstream: 0,
             committing: false,
+            placed: false,
             widened: false,
             forced: false,
             memory_high: false,
@@ -323,7 +328,7 @@ impl State {
         if let Some(reason) = self.due(now, over) {
             self.committing = true;
             (self.rows, self.bytes, self.since) = (0, 0, None);
-            (self.awaited, self.upstream) = (None, 0);
+            (self.awaited, self.upstream, self.placed) = (None, 0, false);
             (self.widened, self.forced, self.memory_high) = (false, false, false);
             actions.push(Action::Cut(reason));
         } else if self.since.is_none() && self.wants_to_stop(over) {
@@ -377,6 +382,7 @@ impl State {
                     self.since.get_or_insert(now);
                 }
             }
+            Event::Placed => self.placed = true,
             Event::Discovered => self.discovered = true,
             Event::Committed => self.committing = false,
             Event::Forced => self.forced = true,
@@ -392,7 +398,8 @@ impl State {
     }
 
     fn due(&self, now: Instant, over: bool) -> Option<Reason> {
-        let since = self.since?;
+        // What only the source's own place says is not worth a commit of its own until nothing else can follow.
+        let since = self.since.or_else(|| (self.placed && self.wants_to_stop(over)).then_some(now))?;
         let reasons = [
             (over, Reason::Ended),
             (self.rows >= self.thresholds.rows, Reason::Rows),
@@ -471,6 +478,26 @@ mod tests {
         );
         check(Until::Stopped, &[(0, took(1), &[]), (0, Event::Forced, &[Action::Cut(Reason::Forced)])]);
         check(Until::Stopped, &[(0, took(1), &[]), (0, Event::MemoryHigh, &[Action::Cut(Reason::Memory)])]);
+    }
+
+    #[test]
+    fn a_place_that_moved_is_committed_before_a_stop_and_not_before() {
+        let idle = Event::Idle(0, false);
+        check(Until::Stopped, &[(0, Event::Placed, &[]), (99, Event::Tick, &[])]);
+        check(
+            Until::Stopped,
+            &[(0, Event::Placed, &[]), (1, Event::Shutdown, &[Action::Drain, Action::Cut(Reason::Shutdown)])],
+        );
+        check(
+            Until::Idle,
+            &[
+                (0, Event::Opened(0), &[]),
+                (0, Event::Discovered, &[]),
+                (0, Event::Placed, &[]),
+                (1, idle, &[Action::Cut(Reason::Idle)]),
+                (2, Event::Committed, &[Action::Stop]),
+            ],
+        );
     }
 
     #[test]

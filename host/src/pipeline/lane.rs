@@ -35,6 +35,8 @@ pub(super) enum LaneEvent {
         /// And yet somebody is there who may send, or somebody is waited for.
         expects: bool,
     },
+    /// The source's own place is another one now, at the same offset: where it goes on after a restart.
+    Place(Position),
     /// Nothing ever again.
     Ended,
     /// The lane is over.
@@ -171,6 +173,9 @@ impl Fetching {
             let next = fetched.span.next.offset;
             self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
             let moved = fetched.moves();
+            if fetched.replaced && !moved && self.raw.send(Raw::Place(fetched.span.next.clone())).await.is_err() {
+                return Ok(());
+            }
             // Who waits is heard of also where nothing new came.
             if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
                 return Ok(());
@@ -244,6 +249,7 @@ impl Decoding {
             };
             let event = match raw {
                 Ok(Raw::Idle(expects)) => Ok((LaneEvent::Idle { expects }, None)),
+                Ok(Raw::Place(position)) => Ok((LaneEvent::Place(position), None)),
                 Ok(Raw::Ended) => Ok((LaneEvent::Ended, None)),
                 Ok(Raw::Run(fetched, room)) => match self.take((fetched, room), &mut waiting).await {
                     Ok(None) => continue,

@@ -312,6 +312,10 @@ impl<'a> Run<'a> {
         match event {
             LaneEvent::Failed(error) => Err(*error),
             LaneEvent::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
+            LaneEvent::Place(position) => {
+                self.offsets.move_on(partition, position, false, None);
+                self.step(Event::Placed).await
+            }
             LaneEvent::Ended if self.traits.drains && self.drained => self.step(Event::Drained(partition)).await,
             LaneEvent::Ended => {
                 let (rows, bytes) = self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;

@@ -4,7 +4,11 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::{clock, data::Messages, producer::Fetched};
+use crate::{
+    clock,
+    data::{Messages, Position},
+    producer::Fetched,
+};
 
 /// Messages that are enough to infer columns from.
 const ENOUGH: usize = 1000;
@@ -15,6 +19,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub(super) enum Raw {
     Run(Box<Fetched>, OwnedSemaphorePermit),
     Idle(bool),
+    /// The source's own place moved on, without a message and at the same offset.
+    Place(Position),
     Ended,
 }
 

@@ -82,8 +82,8 @@ impl StreamFetcher {
             Client::Partition(consumer) => {
                 let fetched = consumer.fetch(&start, &limits).await?;
                 let span = Span { partition, start: start.offset, next: fetched.next };
-                let high_watermark = fetched.high_watermark;
-                Ok(Fetched { high_watermark, ..Fetched::new(fetched.messages, span, fetched.progress) })
+                let (high_watermark, replaced) = (fetched.high_watermark, span.next.token != start.token);
+                Ok(Fetched { high_watermark, replaced, ..Fetched::new(fetched.messages, span, fetched.progress) })
             }
             Client::Stream(consumer) => {
                 let (messages, progress) = consumer.next(&limits).await?;

@@ -51,6 +51,8 @@ pub struct Fetched {
     pub high_watermark: Option<u64>,
     /// Whether there is more, nothing for now, or nothing ever again.
     pub progress: Progress,
+    /// The source's own place, its token, is another one after it, whether or not the offset is.
+    pub replaced: bool,
     /// There is nothing for now, and yet somebody is there who may send: `--until idle` goes on.
     pub expects: bool,
     /// The source was entered anew at this offset, because it no longer had the one asked for.
@@ -71,6 +73,7 @@ impl Fetched {
             span,
             high_watermark: None,
             progress,
+            replaced: false,
             expects: false,
             jump: None,
             awaited: None,
