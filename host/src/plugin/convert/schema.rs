@@ -2,7 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit};
+use arrow::{
+    array::timezone::Tz,
+    datatypes::{DataType, Field, FieldRef, Fields, Schema, TimeUnit},
+};
 
 use crate::plugin::{LimitsSpec, bindings::spout::plugin::types as wit};
 
@@ -162,12 +165,18 @@ fn raise_type(told: &wit::Field, children: Vec<FieldRef>) -> Result<DataType, St
         W::Time32(unit) | W::Time64(unit) => {
             return Err(format!("column \"{name}\" has a time of day in {unit:?}, which does not fit its width"));
         }
+        W::Timestamp((_, Some(zone))) if zone.parse::<Tz>().is_err() => {
+            return Err(format!(
+                "column \"{name}\" has times of the zone {zone:?}, which is not known; it is UTC, an offset such as +02:00 or a name such as Europe/Berlin"
+            ));
+        }
         W::Timestamp((unit, zone)) => DataType::Timestamp(raise_unit(*unit), zone.as_deref().map(Into::into)),
         W::Duration(unit) => DataType::Duration(raise_unit(*unit)),
         W::Utf8 => DataType::Utf8,
         W::LargeUtf8 => DataType::LargeUtf8,
         W::Binary => DataType::Binary,
         W::LargeBinary => DataType::LargeBinary,
+        W::FixedSizeBinary(0) => return Err(format!("column \"{name}\" has values of no byte")),
         W::FixedSizeBinary(size) => DataType::FixedSizeBinary(width(*size)?),
         W::List => DataType::List(one()?),
         W::LargeList => DataType::LargeList(one()?),
@@ -238,6 +247,9 @@ mod tests {
         check(&[field("i", W::Int8, 1), field("a", W::Int8, 0)], Err("not nested"));
         check(&[field("a", W::Int8, 0), field("a", W::Int8, 0)], Err("two columns"));
         check(&[field("t", W::Time32(wit::TimeUnit::Nanosecond), 0)], Err("time of day"));
+        let mars = W::Timestamp((wit::TimeUnit::Second, Some("Mars/Olympus".into())));
+        check(&[field("t", mars, 0)], Err("the zone \"Mars/Olympus\", which is not known"));
+        check(&[field("b", W::FixedSizeBinary(0), 0)], Err("no byte"));
         check(&[field("m", W::Map, 1), field("e", W::Int8, 0)], Err("is a map"));
         let deep: Vec<_> = (0..40).map(|_| field("d", W::List, 1)).chain([field("i", W::Int8, 0)]).collect();
         check(&deep, Err("limits.depth"));
@@ -256,7 +268,7 @@ mod tests {
             3 => W::Decimal128((dice.random(), dice.random())),
             4 => W::Time32(unit),
             5 => W::Time64(unit),
-            6 => W::Timestamp((unit, Some("Mars/Olympus\u{0}".into()))),
+            6 => W::Timestamp((unit, Some(["Europe/Berlin", "Mars/Olympus\u{0}"][dice.random_range(0..2)].into()))),
             7 => W::Utf8,
             8 => W::LargeBinary,
             9 => W::FixedSizeBinary(dice.random()),
