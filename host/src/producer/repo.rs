@@ -433,7 +433,8 @@ impl Cursor {
                 Open::Messages(values) => {
                     let first = usize::try_from(reading.part.done).unwrap_or(usize::MAX);
                     let mut messages = some(values, first, most, &file.path, reading.at_ms);
-                    if self.source.spec.mode == RepoMode::Lines && !messages.is_empty() && values.get(0).len() <= FIRST {
+                    if self.source.spec.mode == RepoMode::Lines && !messages.is_empty() && values.get(0).len() <= FIRST
+                    {
                         let value = values.get(0).to_vec();
                         messages.attributes.push(Attribute { first: 0, name: "first".into(), value });
                     }

@@ -14,7 +14,8 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, MetadataColumn, Producer, ProducerTraits, Promise,
+    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, MetadataColumn, Producer, ProducerTraits,
+    Promise,
     inbox::{Inbox, Letterbox, Sent},
     tcp::{LISTENS, queue},
 };
@@ -141,12 +142,7 @@ async fn relay(
 type Piece = (Blobs, Vec<u8>);
 
 /// Reads and frames until the end, on a thread of its own.
-async fn read(
-    mut input: impl Read,
-    mut framer: Framer,
-    heeds_first: bool,
-    pieces: mpsc::Sender<Result<Piece, Error>>,
-) {
+async fn read(mut input: impl Read, mut framer: Framer, heeds_first: bool, pieces: mpsc::Sender<Result<Piece, Error>>) {
     let mut buffer = vec![0; READ];
     loop {
         let count = match input.read(&mut buffer) {

@@ -17,8 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, ProducerTraits,
-    Promise,
+    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, Guarantee, MetadataColumn, Producer,
+    ProducerTraits, Promise,
     inbox::{Inbox, Letterbox, Receipt, Sent},
 };
 use crate::data::{Blobs, ByteSize, Marker, Period};

@@ -38,7 +38,7 @@ pub struct Settings {
     /// With `framing: csv`: what stands between fields, as in `;` or `tab`.
     pub delimiter: Character,
     /// With `framing: csv`: the first record of each file names the columns. It is no message, and goes with every message
-    /// of its file instead.
+    /// of its file instead; if the file ends within it, it is a message too.
     pub header: bool,
     /// Whether a file is one message, however many lines it has: for Avro, Arrow, or whole documents. Move such files
     /// into place when they are complete.

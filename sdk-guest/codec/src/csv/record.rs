@@ -103,7 +103,8 @@ impl<'a> Texts<'a> {
         match wrong.kind {
             WrongKind::OpenQuote => {
                 // Only a message without line breaks may have been cut at one.
-                let advice = if message.contains(&b'\n') { "" } else { "; a value with line breaks needs `framing: csv`" };
+                let advice =
+                    if message.contains(&b'\n') { "" } else { "; a value with line breaks needs `framing: csv`" };
                 format!("the quote of value {column} is not closed: {}{at}{advice}", shown(wrong.from))
             }
             WrongKind::AfterQuote => {
@@ -224,7 +225,8 @@ impl<'a> Attached<'a> {
     /// The names in a first record, if it names columns that are not `names` in their order; or what is wrong with it.
     pub(super) fn lead(reader: &mut Reader, first: &[u8], names: &Names) -> Option<Result<Names, String>> {
         // What cannot be read is no header, and a fault as a message.
-        let read = std::str::from_utf8(first).is_ok() && reader.read(first, 0, first.len()).is_ok() && reader.len() == 1;
+        let read =
+            std::str::from_utf8(first).is_ok() && reader.read(first, 0, first.len()).is_ok() && reader.len() == 1;
         let lead = if read { names.lead(reader.values(first, 0)) } else { Lead::Nothing };
         match lead {
             Lead::Nothing => None,

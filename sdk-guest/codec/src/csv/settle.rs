@@ -155,7 +155,8 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
             }
         };
         for record in 0..reader.len() {
-            let repeats = |(names, _): &(Names, _)| names.likeness(reader.values(texts.bytes, record)) != Likeness::Data;
+            let repeats =
+                |(names, _): &(Names, _)| names.likeness(reader.values(texts.bytes, record)) != Likeness::Data;
             if reader.len() > 1 && given.as_ref().is_some_and(repeats) {
                 continue;
             }
@@ -170,9 +171,9 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
 fn torn_header(failure: &Failure, text: &[u8]) -> Result<()> {
     let ends_in_return = memchr::memchr(b'\r', text).is_some_and(|at| at + 1 == text.len());
     match failure {
-        Failure::Torn(reason) | Failure::Fault(_, reason) if ends_in_return || is_torn(failure, text) => Err(Error::config(format!(
-            "the header cannot be read: {reason}; or name the columns: `header: [id, name]`"
-        ))),
+        Failure::Torn(reason) | Failure::Fault(_, reason) if ends_in_return || is_torn(failure, text) => Err(
+            Error::config(format!("the header cannot be read: {reason}; or name the columns: `header: [id, name]`")),
+        ),
         _ => Ok(()),
     }
 }

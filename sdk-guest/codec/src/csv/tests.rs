@@ -165,6 +165,16 @@ fn columns_go_by_the_header_that_comes_with_a_message() {
     let rows = ["0: id=1 name=\"a\"", "2: id=2 name=\"b\"", "6: id=4 name=\"d\"", "7: id=5 name=\"e\""];
     let again = again.from(0, "file", "a.csv").from(0, "header", "id,name");
     check_messages(PEOPLE, &again, &rows, &[(3, "csv.header"), (4, "csv.header")]);
+    // All that a file has: it is no header, or nothing more.
+    for (file, faults) in
+        [("1,Ann", &[(0, "csv.header")][..]), ("id,name\r1,Ann", &[(0, "csv.syntax")]), ("id,name", &[])]
+    {
+        check_messages(PEOPLE, &Messages::new(&[file]).from(0, "header", file), &[], faults);
+    }
+    let only = Messages::new(&["id,name"]).from(0, "header", "id,name");
+    let mut csv = open("{}", None).unwrap();
+    assert_eq!(told(&decode(&mut csv, &only), 1), (vec![], vec![]));
+    assert!(is_open(csv.schema().unwrap()) && types(&csv).len() == 2);
     let broken = Messages::new(&["1,a", "2,b", "3,c"]).from(0, "header", "id,\"name").from(2, "header", "id,name");
     check_messages(PEOPLE, &broken, &["2: id=3 name=\"c\""], &[(0, "csv.header"), (1, "csv.header")]);
     // Columns are named by it where nothing else does, and typed by all files.
@@ -561,6 +571,7 @@ fn cut(
     values: &[Vec<u8>],
     header: usize,
     cuts: &[usize],
+    attribute: &str,
 ) -> (Vec<String>, Vec<(usize, String, String)>) {
     let mut csv = open(settings, None).unwrap();
     let mut ends: Vec<usize> = cuts.iter().copied().filter(|&cut| cut < values.len()).chain([values.len()]).collect();
@@ -569,7 +580,7 @@ fn cut(
     for end in ends {
         let mut messages = Messages::new(&values[from..end]);
         if header < end && !settings.contains(r#""header":false"#) {
-            messages = messages.from(header.saturating_sub(from) as u32, "header", "name,id,x");
+            messages = messages.from(header.saturating_sub(from) as u32, attribute, "name,id,x");
         }
         let decoded = decode(&mut csv, &messages);
         let (found, _) = told(&decoded, end - from);
@@ -597,11 +608,12 @@ proptest! {
         values in prop::collection::vec(text(), 1..8),
         header in 0..9_usize,
         cuts in prop::collection::vec(0..8_usize, 0..5),
+        attribute in prop::sample::select(vec!["header", "first"]),
     ) {
         let every: Vec<usize> = (0..values.len()).collect();
-        let whole = cut(settings, &values, header, &[]);
-        prop_assert_eq!(&cut(settings, &values, header, &cuts), &whole);
-        prop_assert_eq!(&cut(settings, &values, header, &every), &whole);
+        let whole = cut(settings, &values, header, &[], attribute);
+        prop_assert_eq!(&cut(settings, &values, header, &cuts, attribute), &whole);
+        prop_assert_eq!(&cut(settings, &values, header, &every, attribute), &whole);
     }
 
     /// Without a schema too, everything is a row, a fault, or an unknown header.
