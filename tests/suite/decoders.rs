@@ -223,3 +223,54 @@ errors: {decode: dead-letter}
     check(&site, "select * from s_t order by ref", &rows)?;
     check(&site, "select code from s_dead_letter", &[r#"{"code":"csv.syntax"}"#])
 }
+
+#[test]
+fn values_of_csv_go_by_the_header_of_their_file_or_stream() -> Result<()> {
+    let site = Site::new()?;
+    let decoder = "{type: csv, schema: {a: utf8, b: utf8}}";
+    // Lines of files, where another run goes on in the middle.
+    for text in ["", "B2,A2\n"] {
+        site.write("h/a.csv", "a,b\nA0,B0\n")?;
+        site.write("h/b.csv", format!("b,a\nB1,A1\n{text}"))?;
+        run(&site, "h", "h", "maxLine: 1000", decoder)?;
+    }
+    let rows = [r#"{"a":"A0","b":"B0"}"#, r#"{"a":"A1","b":"B1"}"#, r#"{"a":"A2","b":"B2"}"#];
+    check(&site, "select a, b from h_t order by a", &rows)?;
+    // A header in the middle of a stream.
+    let spec = format!(
+        "pipeline: {{name: i}}\nproducer:\n  stdin: {{}}\n  decoder: {decoder}\ncommit: {{path: /t/}}\nerrors: {{decode: dead-letter}}\n"
+    );
+    site.write("i.yaml", spec)?;
+    site.write("in.csv", "a,b\nA1,B1\nb,a\nB2,A2\n")?;
+    let input = std::fs::File::open(site.path().join("in.csv"))?;
+    let output = site.command(&["run", "i.yaml", "--until", "ended"]).stdin(input).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    check(&site, "select a, b from i_t", &[r#"{"a":"A1","b":"B1"}"#])?;
+    let codes = [r#"{"code":"csv.header"}"#, r#"{"code":"csv.header"}"#];
+    check(&site, "select code from i_dead_letter", &codes)
+}
+
+#[test]
+fn carriage_returns_and_headers_mean_the_same_however_csv_is_framed() -> Result<()> {
+    let site = Site::new()?;
+    site.write("again/a.csv", "a,b\nA1,B1\na,b\nA2,B2\n")?;
+    site.write("cr/a.csv", "a,b\n1,x\r\r\n")?;
+    site.write("cr/b.csv", "a,b\r\n1,x\r")?;
+    site.write("only/a.csv", "a,b\r1,x\r2,y\r")?;
+    site.write("only/b.csv", "1,x")?;
+    let decoder = "{type: csv, schema: {a: utf8, b: utf8}}";
+    let framings =
+        [("l", "maxLine: 1000"), ("f", "framing: csv"), ("h", "framing: csv, header: true"), ("w", "whole: true")];
+    for (name, settings) in framings {
+        let (again, cr) = (format!("{name}again"), format!("{name}cr"));
+        run(&site, &again, "again", settings, decoder)?;
+        let rows = [r#"{"a":"A1","b":"B1"}"#, r#"{"a":"A2","b":"B2"}"#];
+        check(&site, &format!("select a, b from {again}_t order by a"), &rows)?;
+        run(&site, &cr, "cr", settings, decoder)?;
+        let syntax = [r#"{"code":"csv.syntax"}"#; 2];
+        check(&site, &format!("select code from {cr}_dead_letter"), &syntax)?;
+    }
+    run(&site, "only", "only", "framing: csv, header: true", decoder)?;
+    let codes = [r#"{"code":"csv.header"}"#, r#"{"code":"csv.syntax"}"#];
+    check(&site, "select code from only_dead_letter order by code", &codes)
+}

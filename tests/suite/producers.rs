@@ -288,11 +288,13 @@ fn csv_and_arrow_are_posted_as_such() -> Result<()> {
     site.write("n.yaml", spec("n", "http: {listen: '127.0.0.1:0'}", "  decoder: {type: arrow}"))?;
     let (run, address) = listening(&site, &["c.yaml"])?;
     let csv = ["-H", "Content-Type: text/csv", "--data-binary"];
-    for body in ["id;who\n1;\"a\nb\"\n2;c\n", "id;who\r\n3;d\r\n"] {
+    for body in ["id;who\n1;\"a\nb\"\n2;c\n", "id;who\r\n3;d\r\n", "who;id\ne;4\nf;5\n", "6;g\n"] {
         let (status, answer) = post(&address, "/", &[&csv[..], &[body]].concat())?;
         ensure!(status == "200" && answer["deadLetters"] == 0, "{status} {answer}");
     }
-    ensure!(counts(&site, "c")? == (3, 3));
+    ensure!(counts(&site, "c")? == (6, 6));
+    let rows = site.rows("select who from c where id in (5, 6) order by id", None)?;
+    ensure!(rows == [r#"{"who":"f"}"#, r#"{"who":"g"}"#], "{rows:?}");
     stopped(run)?;
 
     let (run, address) = listening(&site, &["n.yaml"])?;

@@ -157,11 +157,11 @@ impl Parts {
                 let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
                 Box::new(StreamProducer::new(spec.clone(), task))
             }
-            Source::Tcp(spec) => Box::new(TcpProducer::new(spec.clone(), &self.name)),
+            Source::Tcp(spec) => Box::new(TcpProducer::new(spec.clone(), &self.name, &self.decoder)),
             Source::Http(spec) => {
                 Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
             }
-            Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone())),
+            Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone(), &self.decoder)),
             Source::Subscribe(spec) => Box::new(SubscribeProducer::new(spec, &self.base, self.place.publisher())),
             Source::Repo(spec) => {
                 let upstream = self.place.upstream_over();

@@ -19,6 +19,18 @@ pub enum DecoderSpec {
     Plugin(PluginDecoder),
 }
 
+impl DecoderSpec {
+    /// Whether the first record of a file, body or stream may tell it what is in all others.
+    #[must_use]
+    pub fn heeds_first(&self) -> bool {
+        match self {
+            Self::Native(NativeDecoder::Csv(csv)) => csv.header == spout_codec::csv::Header::Given(true),
+            Self::Native(_) => false,
+            Self::Plugin(_) => true,
+        }
+    }
+}
+
 /// Native decoders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]

@@ -112,14 +112,14 @@ async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Ref
         let letterbox = service.letterbox().ok_or_else(Refusal::stopping)?;
         let _present = letterbox.enter();
         let arriving = timeout(service.spec.body_time.0, arrive(service, &letterbox, request));
-        let (values, key, room) = tokio::select! {
+        let Arrived { values, first, key, room } = tokio::select! {
             () = service.stop.cancelled() => return Err(Refusal::stopping()),
             arrived = arriving => arrived.map_err(|_| late(service))??,
         };
         if values.is_empty() {
             return Ok(None);
         }
-        let sent = Sent { values, key, wants_receipt: true };
+        let sent = Sent { values, first, key, wants_receipt: true };
         letterbox.put(sent, room).map_err(|_| Refusal::stopping())?
     };
     let Some(receipt) = receipt else { return Err(Refusal::stopping()) };
@@ -132,7 +132,14 @@ fn late(service: &Service) -> Refusal {
     Refusal::new(StatusCode::REQUEST_TIMEOUT, why)
 }
 
-type Arrived = (Blobs, Option<recent::Key>, Room);
+/// A body, with room for it in the queue.
+struct Arrived {
+    values: Blobs,
+    /// Its first record, where the decoder heeds it.
+    first: Vec<u8>,
+    key: Option<recent::Key>,
+    room: Room,
+}
 
 /// The messages of a body, with room for them in the queue.
 async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> Result<Arrived, Refusal> {
@@ -153,8 +160,11 @@ async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> R
     }
     let grows = framing.compression != Compression::None;
     let room = letterbox.room(length.filter(|_| !grows).unwrap_or(most)).await.map_err(|_| Refusal::stopping())?;
-    let framer = Framer::new(&framing).map_err(|error| broken(&error))?;
-    Ok((collect(service, framer, request.into_body(), most).await?, key, room))
+    let mut framer = Framer::new(&framing).map_err(|error| broken(&error))?;
+    let values = collect(service, &mut framer, request.into_body(), most).await?;
+    let heeds_first = framing.kind.has_records() && service.decoder.heeds_first();
+    let first = framer.first().filter(|_| heeds_first).unwrap_or_default().to_vec();
+    Ok(Arrived { values, first, key, room })
 }
 
 fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -171,7 +181,7 @@ fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-async fn collect(service: &Service, mut framer: Framer, body: Body, most: usize) -> Result<Blobs, Refusal> {
+async fn collect(service: &Service, framer: &mut Framer, body: Body, most: usize) -> Result<Blobs, Refusal> {
     let mut values = Blobs::default();
     let mut packed = 0;
     let mut chunks = body.into_data_stream();

@@ -21,6 +21,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use spout_codec::Attribute;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
@@ -75,6 +76,7 @@ pub(super) struct Closed;
 #[derive(Debug)]
 struct Parcel {
     values: Blobs,
+    first: Vec<u8>,
     arrived_ms: i64,
     key: Option<Key>,
     answer: Option<oneshot::Sender<Stored>>,
@@ -98,6 +100,8 @@ pub(super) struct Room(OwnedSemaphorePermit);
 #[derive(Debug)]
 pub(super) struct Sent {
     pub(super) values: Blobs,
+    /// The first record of the body or stream, where the decoder heeds it; else empty.
+    pub(super) first: Vec<u8>,
     /// Told by the client so that the same messages, sent again, are stored once.
     pub(super) key: Option<Key>,
     pub(super) wants_receipt: bool,
@@ -118,7 +122,8 @@ impl Letterbox {
         } else {
             (None, None)
         };
-        let parcel = Parcel { values: sent.values, arrived_ms: clock::wall_ms(), key: sent.key, answer, _room: room };
+        let Sent { values, first, key, .. } = sent;
+        let parcel = Parcel { values, first, arrived_ms: clock::wall_ms(), key, answer, _room: room };
         self.queue.send(Ok(parcel)).map_err(|_| Closed)?;
         Ok(receipt)
     }
@@ -391,7 +396,7 @@ impl InboxFetcher {
 
     /// Adds a parcel to `messages`; whether somebody waits for it.
     fn take(&mut self, parcel: Result<Parcel, Error>, messages: &mut Messages) -> bool {
-        let Parcel { values, arrived_ms, key, answer, .. } = match parcel {
+        let Parcel { values, first, arrived_ms, key, answer, .. } = match parcel {
             Ok(parcel) => parcel,
             Err(error) => {
                 self.failing = Some(error);
@@ -403,6 +408,10 @@ impl InboxFetcher {
         if repeated.is_none() {
             messages.offsets.extend(run.clone());
             messages.timestamps_ms.extend(std::iter::repeat_n(arrived_ms, values.len()));
+            if !first.is_empty() || !messages.attributes.is_empty() {
+                let begin = u32::try_from(messages.values.len()).unwrap_or(u32::MAX);
+                messages.attributes.push(Attribute { first: begin, name: "first".into(), value: first });
+            }
             if messages.values.is_empty() {
                 messages.values = values
             } else {
@@ -445,7 +454,7 @@ mod tests {
         let values = blobs(texts);
         let room = letterbox.room(values.bytes.len()).await.unwrap();
         let key = key.map(|key| super::super::recent::key(key.as_bytes()));
-        letterbox.put(Sent { values, key, wants_receipt: true }, room).unwrap().unwrap()
+        letterbox.put(Sent { values, first: Vec::new(), key, wants_receipt: true }, room).unwrap().unwrap()
     }
 
     fn durable(upto: u64, dead: &[u64]) -> Durable {
@@ -486,7 +495,8 @@ mod tests {
         drop(fetcher);
         assert!(taken.await.is_err() && queued.await.is_err());
         let room = letterbox.room(1).await.unwrap();
-        assert!(letterbox.put(Sent { values: blobs(&["c"]), key: None, wants_receipt: true }, room).is_err());
+        let sent = Sent { values: blobs(&["c"]), first: Vec::new(), key: None, wants_receipt: true };
+        assert!(letterbox.put(sent, room).is_err());
     }
 
     #[tokio::test]
@@ -503,6 +513,20 @@ mod tests {
         fetcher.fetch(u32::MAX).await.unwrap();
         waiting.await.unwrap();
         assert_eq!(fetcher.fetch(u32::MAX).await.unwrap().messages.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_first_record_of_a_body_goes_with_its_messages() {
+        let (mut inbox, letterbox) = inbox(100);
+        let mut fetcher = inbox.fetcher(found(0), 0);
+        for (texts, first) in [(["a,b", "1,x"], "a,b"), (["b,a", "y,2"], "b,a"), (["3", "4"], "")] {
+            let room = letterbox.room(1).await.unwrap();
+            let sent = Sent { values: blobs(&texts), first: first.into(), key: None, wants_receipt: false };
+            letterbox.put(sent, room).unwrap();
+        }
+        let messages = fetcher.fetch(u32::MAX).await.unwrap().messages;
+        let firsts: Vec<_> = (0..6).map(|index| messages.attribute(index, "first").unwrap_or_default()).collect();
+        assert_eq!(firsts, [&b"a,b"[..], b"a,b", b"b,a", b"b,a", b"", b""]);
     }
 
     #[tokio::test]

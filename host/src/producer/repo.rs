@@ -8,6 +8,7 @@ use std::{fmt, iter::Peekable, sync::Arc};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use spout_codec::Attribute;
 
 use super::{
     Error, Fetched, Fetcher, Found, Framer, OutOfRange, Producer, ProducerTraits, RepoMode, RepoSpec, RepoStart,
@@ -23,6 +24,8 @@ use crate::{
 /// Messages and bytes of one fetch.
 const MESSAGES: usize = 8192;
 const BYTES: usize = 4 << 20;
+/// A first line that is longer does not go with the others of its file.
+const FIRST: usize = 64 << 10;
 /// Files that are read only if the spec says so: they are not what a pipeline was run for.
 const ASIDE: [&str; 2] = ["/dead-letter/", "/late/"];
 
@@ -429,7 +432,12 @@ impl Cursor {
                 }
                 Open::Messages(values) => {
                     let first = usize::try_from(reading.part.done).unwrap_or(usize::MAX);
-                    let messages = some(values, first, most, &file.path, reading.at_ms);
+                    let mut messages = some(values, first, most, &file.path, reading.at_ms);
+                    if self.source.spec.mode == RepoMode::Lines && !messages.is_empty() && values.get(0).len() <= FIRST
+                    {
+                        let value = values.get(0).to_vec();
+                        messages.attributes.push(Attribute { first: 0, name: "first".into(), value });
+                    }
                     reading.part.done += messages.len() as u64;
                     let more = (reading.part.done as usize) < values.len();
                     ((!messages.is_empty()).then_some(Content::Messages(messages)), more)

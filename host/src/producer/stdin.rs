@@ -14,7 +14,8 @@ use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, Durable, Error, Fetcher, Found, Framer, FramingSpec, MetadataColumn, Producer, ProducerTraits, Promise,
+    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, MetadataColumn, Producer, ProducerTraits,
+    Promise,
     inbox::{Inbox, Letterbox, Sent},
     tcp::{LISTENS, queue},
 };
@@ -54,16 +55,18 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub struct StdinProducer {
     spec: StdinSpec,
+    heeds_first: bool,
     inbox: Inbox,
     found: bool,
 }
 
 impl StdinProducer {
-    /// Will read as `spec` says.
+    /// Will read as `spec` says what `decoder` can make rows of.
     #[must_use]
-    pub fn new(spec: StdinSpec) -> Self {
+    pub fn new(spec: StdinSpec, decoder: &DecoderSpec) -> Self {
         let inbox = Inbox::new(spec.queue, Duration::ZERO);
-        Self { spec, inbox, found: false }
+        let heeds_first = decoder.heeds_first() && spec.framing.kind.has_records();
+        Self { spec, heeds_first, inbox, found: false }
     }
 }
 
@@ -83,7 +86,8 @@ impl Producer for StdinProducer {
         if TAKEN.swap(true, Ordering::Relaxed) {
             return Err(Error::StdinTaken);
         }
-        self.inbox.fill(|letterbox, stop| relay(stdin(), framer, letterbox, stop));
+        let heeds_first = self.heeds_first;
+        self.inbox.fill(move |letterbox, stop| relay(stdin(), framer, heeds_first, letterbox, stop));
         Ok(vec![Found::only(marker, "stdin")])
     }
 
@@ -105,10 +109,16 @@ impl Producer for StdinProducer {
 }
 
 /// Passes messages of `input` on until it ends or is stopped. The thread that reads may outlive this: nothing can end a read.
-async fn relay(input: impl Read + Send + 'static, framer: Framer, letterbox: Letterbox, stop: CancellationToken) {
+async fn relay(
+    input: impl Read + Send + 'static,
+    framer: Framer,
+    heeds_first: bool,
+    letterbox: Letterbox,
+    stop: CancellationToken,
+) {
     let (pieces, mut framed) = mpsc::channel(1);
     let runtime = Handle::current();
-    thread::spawn(move || runtime.block_on(read(input, framer, pieces)));
+    thread::spawn(move || runtime.block_on(read(input, framer, heeds_first, pieces)));
     loop {
         let piece = tokio::select! {
             // What is in the channel was read, and is taken too.
@@ -116,20 +126,23 @@ async fn relay(input: impl Read + Send + 'static, framer: Framer, letterbox: Let
             piece = framed.recv() => piece,
             () = stop.cancelled() => return,
         };
-        let values = match piece {
-            Some(Ok(values)) => values,
+        let (values, first) = match piece {
+            Some(Ok(piece)) => piece,
             Some(Err(error)) => return letterbox.fail(error),
             None => return,
         };
         let Ok(room) = letterbox.room(values.bytes.len()).await else { return };
-        if letterbox.put(Sent { values, key: None, wants_receipt: false }, room).is_err() {
+        if letterbox.put(Sent { values, first, key: None, wants_receipt: false }, room).is_err() {
             return;
         }
     }
 }
 
+/// Messages, and the first one of the stream where the decoder heeds it.
+type Piece = (Blobs, Vec<u8>);
+
 /// Reads and frames until the end, on a thread of its own.
-async fn read(mut input: impl Read, mut framer: Framer, pieces: mpsc::Sender<Result<Blobs, Error>>) {
+async fn read(mut input: impl Read, mut framer: Framer, heeds_first: bool, pieces: mpsc::Sender<Result<Piece, Error>>) {
     let mut buffer = vec![0; READ];
     loop {
         let count = match input.read(&mut buffer) {
@@ -145,7 +158,8 @@ async fn read(mut input: impl Read, mut framer: Framer, pieces: mpsc::Sender<Res
             None | Some([]) => framer.finish(&mut values),
             Some(bytes) => framer.push(bytes, &mut values),
         };
-        if !values.is_empty() && pieces.send(Ok(values)).await.is_err() {
+        let first = framer.first().filter(|_| heeds_first).unwrap_or_default().to_vec();
+        if !values.is_empty() && pieces.send(Ok((values, first))).await.is_err() {
             return;
         }
         if let Err(error) = framed {
@@ -182,7 +196,7 @@ mod tests {
     async fn messages(input: Slow) -> (Vec<String>, bool) {
         let mut inbox = Inbox::new(ByteSize(1000), Duration::ZERO);
         let framer = Framer::new(&FramingSpec::default()).unwrap();
-        inbox.fill(|letterbox, stop| relay(input, framer, letterbox, stop));
+        inbox.fill(|letterbox, stop| relay(input, framer, false, letterbox, stop));
         let mut fetcher = inbox.fetcher(Found::only(&Marker::default(), "stdin"), 0);
         let mut texts = Vec::new();
         loop {

@@ -273,7 +273,7 @@ impl Listening {
         let room = self.letterbox.room(payload.len()).await?;
         let mut values = Blobs::default();
         values.push(&payload);
-        self.letterbox.put(Sent { values, key: None, wants_receipt: false }, room).map(drop)
+        self.letterbox.put(Sent { values, first: Vec::new(), key: None, wants_receipt: false }, room).map(drop)
     }
 }
 

@@ -17,8 +17,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Class, Durable, Error, Fetcher, Found, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, ProducerTraits,
-    Promise,
+    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, Guarantee, MetadataColumn, Producer,
+    ProducerTraits, Promise,
     inbox::{Inbox, Letterbox, Receipt, Sent},
 };
 use crate::data::{Blobs, ByteSize, Marker, Period};
@@ -99,16 +99,18 @@ const RECEIPTS: usize = 1024;
 pub struct TcpProducer {
     spec: Arc<TcpSpec>,
     pipeline: String,
+    heeds_first: bool,
     inbox: Inbox,
     address: Option<SocketAddr>,
 }
 
 impl TcpProducer {
-    /// Will listen as `spec` says.
+    /// Will listen as `spec` says, and take what `decoder` can make rows of.
     #[must_use]
-    pub fn new(spec: TcpSpec, pipeline: &str) -> Self {
+    pub fn new(spec: TcpSpec, pipeline: &str, decoder: &DecoderSpec) -> Self {
+        let heeds_first = decoder.heeds_first() && spec.framing.kind.has_records();
         let inbox = Inbox::new(spec.queue, spec.answer_within.0);
-        Self { spec: Arc::new(spec), pipeline: pipeline.to_owned(), inbox, address: None }
+        Self { spec: Arc::new(spec), pipeline: pipeline.to_owned(), heeds_first, inbox, address: None }
     }
 }
 
@@ -136,8 +138,8 @@ impl Producer for TcpProducer {
         }
         let (listener, address) = listen("tcp", &self.spec.listen).await?;
         self.address = Some(address);
-        let (spec, pipeline) = (Arc::clone(&self.spec), self.pipeline.clone());
-        self.inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, letterbox, stop }));
+        let (spec, pipeline, heeds_first) = (Arc::clone(&self.spec), self.pipeline.clone(), self.heeds_first);
+        self.inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, heeds_first, letterbox, stop }));
         Ok(vec![Found::only(marker, "tcp")])
     }
 
@@ -167,6 +169,7 @@ impl Producer for TcpProducer {
 struct Clients {
     spec: Arc<TcpSpec>,
     pipeline: String,
+    heeds_first: bool,
     letterbox: Letterbox,
     stop: CancellationToken,
 }
@@ -252,7 +255,8 @@ async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Se
             let wants_receipt = clients.spec.reply.is_some();
             let stopping = || "the pipeline stops".to_owned();
             let room = clients.letterbox.room(values.bytes.len()).await.map_err(|_| stopping())?;
-            let receipt = clients.letterbox.put(Sent { values, key: None, wants_receipt }, room);
+            let first = framer.first().filter(|_| clients.heeds_first).unwrap_or_default().to_vec();
+            let receipt = clients.letterbox.put(Sent { values, first, key: None, wants_receipt }, room);
             if let Some(receipt) = receipt.map_err(|_| stopping())? {
                 drop(receipts.send(Telling::Receipt(receipt)).await);
             }

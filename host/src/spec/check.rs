@@ -246,6 +246,9 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     if let Some((key, what)) = super::sources::problem(source) {
         return Err(contradiction(loaded, &format!("producer.{}.{key}", source.key()), what));
     }
+    if let Some((path, what)) = super::csv::problem(producer) {
+        return Err(contradiction(loaded, path, what));
+    }
     let Some(stream) = &producer.stream else { return Ok(()) };
     let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
     if stream.consumer_type == ConsumerType::Highlevel && by_time {

@@ -1,6 +1,8 @@
 //! Where messages begin and end in the bytes of a file. No IO: the verdict about a message depends on its own bytes, never
 //! on how they arrive.
 
+use std::ops::Range;
+
 use spout_guest::{Limits, Messages};
 
 /// What UTF-8 files from Windows begin with.
@@ -124,7 +126,7 @@ impl Framer {
             if out.full(limits, line.len()) {
                 return from + begin;
             }
-            self.give(state, piece.offset + (from + begin) as u64, line, out);
+            self.give(state, piece.offset + (from + begin) as u64, without_return(line), out);
             begin = end + 1;
         }
         self.rest(state, piece, from + begin, None, limits, out)
@@ -150,7 +152,7 @@ impl Framer {
                     if out.full(limits, record.len()) {
                         return begin;
                     }
-                    self.give(state, piece.offset + begin as u64, record, out);
+                    self.give(state, piece.offset + begin as u64, without_return(record), out);
                     begin += end + 1;
                 }
                 // Suspect as a whole, but the lines that follow may be sound.
@@ -160,7 +162,7 @@ impl Framer {
                     if out.full(limits, end) {
                         return begin;
                     }
-                    let line = window.get(..end).unwrap_or_default();
+                    let line = without_return(window.get(..end).unwrap_or_default());
                     open_quote(out, piece.offset + begin as u64, line);
                     begin += end + 1;
                 }
@@ -169,12 +171,11 @@ impl Framer {
         }
     }
 
-    /// One message with its end.
+    /// One message, without its line end.
     fn give(&self, state: &mut State, offset: u64, line: &[u8], out: &mut Out) {
         let nuls = if line.first() == Some(&0) { nuls(line) } else { 0 };
         state.nuls += nuls as u64;
         let line = line.get(nuls..).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > self.max {
             self.too_long(offset + nuls as u64, line, out);
         } else if !line.is_empty() {
@@ -222,16 +223,19 @@ impl Framer {
         out.fault(offset, line.get(..self.max.min(KEPT)).unwrap_or(line), "line.too-long", &reason);
     }
 
-    /// The first record of a file: where it ends, and where the next one begins. `None` while it has no end.
-    pub(crate) fn header(&self, bytes: &[u8], last: bool) -> Option<(std::ops::Range<usize>, usize)> {
-        let Framing::Csv { quote, delimiter } = self.framing else { return Some((0..0, 0)) };
+    /// The first message of a file that is no blank line: where it ends, and where the next one begins. `None` while it has
+    /// no end.
+    pub(crate) fn first(&self, bytes: &[u8], last: bool) -> Option<(Range<usize>, usize)> {
         let mut begin = start(bytes);
         loop {
             let rest = bytes.get(begin..)?;
-            match record_end(rest, (quote, delimiter)) {
+            let end = match self.framing {
+                Framing::Csv { quote, delimiter } => record_end(rest, (quote, delimiter)),
+                Framing::Lines => memchr::memchr(b'\n', rest).map_or(End::Open(false), End::At),
+            };
+            match end {
                 End::At(end) => {
-                    let record = rest.get(..end)?;
-                    let record = record.strip_suffix(b"\r").unwrap_or(record);
+                    let record = without_return(rest.get(..end)?);
                     if !record.is_empty() {
                         return Some((begin..begin + record.len(), begin + end + 1));
                     }
@@ -242,10 +246,30 @@ impl Framer {
             }
         }
     }
+
+    /// Whether a record has a carriage return outside quotes.
+    pub(crate) fn has_return(&self, record: &[u8]) -> bool {
+        let Framing::Csv { quote, delimiter } = self.framing else { return false };
+        let (mut quoted, mut before) = (false, delimiter);
+        for &byte in record {
+            match byte {
+                b'\r' if !quoted => return true,
+                // A doubled quote closes and opens again.
+                _ if byte == quote => quoted = !quoted && (before == delimiter || before == quote),
+                _ => {}
+            }
+            before = byte;
+        }
+        false
+    }
+}
+
+/// A line that a line feed follows, without the carriage return before that.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn open_quote(out: &mut Out, offset: u64, line: &[u8]) {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
     out.fault(
         offset,
         line,
@@ -344,7 +368,9 @@ mod tests {
     fn lines_end_where_they_end() {
         check(Framing::Lines, 100, b"one\ntwo\r\n\nthr", false, &["0:one", "4:two"]);
         check(Framing::Lines, 100, b"one\ntwo\r\n\nthr", true, &["0:one", "4:two", "10:thr"]);
-        check(Framing::Lines, 100, b"one\r", true, &["0:one"]);
+        // Alone it is data: what reads the line knows what it means there.
+        check(Framing::Lines, 100, b"one\r", true, &["0:one\r"]);
+        check(CSV, 100, b"a,b\n1,x\r\r\n2,y\r", true, &["0:a,b", "4:1,x\r", "10:2,y\r"]);
         check(Framing::Lines, 100, b"", true, &[]);
     }
 
@@ -409,7 +435,7 @@ mod tests {
     fn the_first_record_is_the_header() {
         let framer = Framer { framing: CSV, max: 100 };
         let check = |bytes: &[u8], last, expected: Option<(&str, usize)>| {
-            let found = framer.header(bytes, last);
+            let found = framer.first(bytes, last);
             let found = found.map(|(range, next)| (String::from_utf8_lossy(&bytes[range]).into_owned(), next));
             assert_eq!(found, expected.map(|(text, next)| (text.to_owned(), next)));
         };
@@ -417,5 +443,9 @@ mod tests {
         check(b"\n\na\n", false, Some(("a", 4)));
         check(b"a,b", false, None);
         check(b"a,b", true, Some(("a,b", 3)));
+        check(b"id,name\r1,Ann\r", true, Some(("id,name\r1,Ann\r", 14)));
+        let returns = |record: &str| framer.has_return(record.as_bytes());
+        assert!(returns("a\rb") && returns("\"a\",\"\"\r") && returns("a\"b,\"\"\"\"\r") && returns("5\"\r"));
+        assert!(!returns("a,\"b\r\"\"\r\"") && !returns("a,b"));
     }
 }

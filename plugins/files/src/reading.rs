@@ -21,6 +21,12 @@ const CHUNK: usize = 64 << 10;
 /// A header that is longer is none.
 const HEADER: usize = 1 << 20;
 
+/// A first message that is longer does not go with the others.
+const FIRST: usize = 64 << 10;
+
+/// Bytes asked for at first to find it again: of a packed file they are still there.
+const FIRST_LOOK: usize = 4 << 10;
+
 /// The file system dates changes this coarsely, at worst: two changes within it may have one date.
 const COARSE: Duration = Duration::from_secs(2);
 
@@ -54,6 +60,8 @@ pub(crate) struct Reading {
     /// Nothing of it can be read: passed over to its end.
     refused: bool,
     header: Option<Vec<u8>>,
+    /// The first message, once it is known; empty if it does not go with the others.
+    first: Option<Vec<u8>>,
     /// Bytes read and not framed yet, from `used` on; before them there are `hole` NULs that are not kept.
     buffer: Vec<u8>,
     used: usize,
@@ -106,6 +114,7 @@ impl Reading {
             state: State::default(),
             refused: false,
             header: None,
+            first: None,
             buffer: Vec::new(),
             used: 0,
             hole: 0,
@@ -189,6 +198,7 @@ impl Reading {
         }
         let mut last = false;
         loop {
+            self.find_first(options, last)?;
             self.attributes(out);
             let consumed = self.frame(options.framer, limits, offset, last, out);
             if consumed > 0 {
@@ -242,6 +252,35 @@ impl Reading {
         messages.attribute("file", self.path.as_bytes());
         messages.attribute("modified", (self.hints.modified / 1_000_000).to_string().as_bytes());
         messages.attribute("header", self.header.as_deref().unwrap_or_default());
+        messages.attribute("first", self.first.as_deref().unwrap_or_default());
+    }
+
+    /// Finds the first message, which may name what is in all others: also where reading goes on in the middle.
+    fn find_first(&mut self, options: ReadOptions, last: bool) -> io::Result<()> {
+        if options.header || self.refused || self.first.is_some() {
+            return Ok(());
+        }
+        let told = |bytes: &[u8], all: bool, most: usize| -> Option<Vec<u8>> {
+            let bytes = bytes.get(nuls(bytes)..).unwrap_or_default();
+            let found = options.framer.first(bytes, all).map(|(first, _)| bytes.get(first).unwrap_or_default());
+            match found {
+                // An object names its own values.
+                Some(first) if first.len() > FIRST || first.starts_with(b"{") => Some(Vec::new()),
+                Some(first) => Some(first.to_vec()),
+                None => (bytes.len() >= most).then(Vec::new),
+            }
+        };
+        self.first = if self.place.at() == 0 {
+            let bytes = self.buffer.get(self.used..).unwrap_or_default();
+            if self.hole > 0 { Some(Vec::new()) } else { told(bytes, last, FIRST + 2) }
+        } else {
+            let few = self.text.bytes(0, FIRST_LOOK)?;
+            match told(&few, false, usize::MAX) {
+                Some(first) => Some(first),
+                None => Some(told(&self.text.bytes(0, FIRST + 2)?, false, 0).unwrap_or_default()),
+            }
+        };
+        Ok(())
     }
 
     /// Reads more behind what is there.
@@ -334,7 +373,8 @@ impl Reading {
         }
     }
 
-    /// The record that names the columns. Where the file is read from its start, the place moves behind it.
+    /// The record that names the columns. Where the file is read from its start, the place moves behind it. It is no message,
+    /// unless there may be more in it than a header.
     fn find_header(&mut self, options: ReadOptions, offset: u64, ends: bool, out: &mut Out) -> io::Result<Step> {
         let mut wanted = CHUNK;
         loop {
@@ -347,10 +387,25 @@ impl Reading {
                 self.header = Some(Vec::new());
                 return Ok(Step::Moved(0));
             }
-            if let Some((header, next)) = options.framer.header(&bytes, all && ends) {
-                self.header = Some(bytes.get(header).unwrap_or_default().to_vec());
+            if let Some((header, next)) = options.framer.first(&bytes, all && ends) {
+                let start = header.start as u64;
+                let header = bytes.get(header).unwrap_or_default();
+                self.header = Some(header.to_vec());
                 if self.at() > 0 {
                     return Ok(Step::Moved(0));
+                }
+                let ended = bytes.get(..next).is_some_and(|record| record.ends_with(b"\n"));
+                if options.framer.has_return(header) {
+                    self.attributes(out);
+                    let reason = format!(
+                        "the header of {} has a carriage return outside quotes, and no line feed behind it: lines end with \\n or \\r\\n",
+                        self.path
+                    );
+                    out.fault(offset + start, header.get(..256).unwrap_or(header), "csv.syntax", &reason);
+                } else if !ended && !header.is_empty() {
+                    // It may be all that there is of a cut file, or a record: who decodes knows the columns.
+                    self.attributes(out);
+                    out.whole(offset + start, header);
                 }
                 self.place.advance(bytes.get(..next).unwrap_or_default());
                 return Ok(Step::Moved(next as u64));

@@ -35,10 +35,10 @@ pub struct Settings {
     pub framing: FramingSetting,
     /// With `framing: csv`: what encloses fields.
     pub quote: Character,
-    /// With `framing: csv`: what stands between fields.
+    /// With `framing: csv`: what stands between fields, as in `;` or `tab`.
     pub delimiter: Character,
     /// With `framing: csv`: the first record of each file names the columns. It is no message, and goes with every message
-    /// of its file instead.
+    /// of its file instead; if the file ends within it, it is a message too.
     pub header: bool,
     /// Whether a file is one message, however many lines it has: for Avro, Arrow, or whole documents. Move such files
     /// into place when they are complete.
@@ -147,11 +147,11 @@ impl<'de> Deserialize<'de> for LastLine {
 impl<'de> Deserialize<'de> for Character {
     fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
         let read = |text: &str| match text.as_bytes() {
-            b"\\t" => Some(Self(b'\t')),
+            b"tab" | b"\\t" => Some(Self(b'\t')),
             [one] if one.is_ascii() && !b"\r\n".contains(one) => Some(Self(*one)),
             _ => None,
         };
-        from.deserialize_str(From(read, "one ASCII character"))
+        from.deserialize_str(From(read, "one ASCII character, or `tab`"))
     }
 }
 
@@ -189,6 +189,8 @@ mod tests {
         .unwrap();
         assert!(!settings.follow && settings.max_line == 10 && settings.delimiter == Character(b'\t'));
         assert_eq!(settings.last_line.0, Some(Duration::from_secs(60)));
+        let tab: Settings = testing::settings(&[("framing", "csv"), ("delimiter", "tab")]).unwrap();
+        assert_eq!(tab.delimiter, Character(b'\t'));
         assert_eq!(testing::settings::<Settings>(&[("lastLine", "never")]).unwrap().last_line.0, None);
         for wrong in [("patern", "*"), ("rotateWait", "5"), ("lastLine", "soon"), ("quote", "''"), ("framing", "json")]
         {

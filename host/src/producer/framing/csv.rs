@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use spout_codec::csv::{RecordFinder, Style};
 
-use super::{Cut, FramingSpec, Step, cut_short, lines::line};
+use super::{
+    Cut, FramingSpec, Step, cut_short,
+    lines::{line, without_return},
+};
 
 /// Records as the `csv` decoder finds them.
 #[derive(Debug)]
@@ -29,11 +32,13 @@ impl Cut for Records {
             Some(found) => {
                 let next = self.seen + found;
                 self.seen = 0;
-                Ok(Step::Frame(line(bytes.get(..next - 1).unwrap_or_default(), self.max)?, next))
+                let record = without_return(bytes.get(..next - 1).unwrap_or_default());
+                Ok(Step::Frame(line(record, self.max)?, next))
             }
             None => {
                 self.seen = bytes.len();
-                line(bytes, self.max)?;
+                // A line feed may follow.
+                line(without_return(bytes), self.max)?;
                 Ok(Step::More)
             }
         }

@@ -24,11 +24,12 @@ impl Cut for Lines {
             Some(found) => {
                 let end = self.seen + found;
                 self.seen = 0;
-                Ok(Step::Frame(line(&bytes[..end], self.max)?, end + 1))
+                Ok(Step::Frame(line(without_return(&bytes[..end]), self.max)?, end + 1))
             }
             None => {
                 self.seen = bytes.len();
-                line(bytes, self.max)?;
+                // A line feed may follow.
+                line(without_return(bytes), self.max)?;
                 Ok(Step::More)
             }
         }
@@ -39,9 +40,14 @@ impl Cut for Lines {
     }
 }
 
-/// The line `bytes` without its `\r`; nothing if it is blank.
+/// A line that a line feed follows, without the carriage return before that. Alone, one is data.
+pub(super) fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The line `bytes`; nothing if it is blank.
 pub(super) fn line(bytes: &[u8], max: usize) -> Result<Option<Range<usize>>, String> {
-    let length = bytes.strip_suffix(b"\r").unwrap_or(bytes).len();
+    let length = bytes.len();
     if length <= max { Ok((length > 0).then_some(0..length)) } else { Err(too_large(max as u64 + 1, max)) }
 }
 

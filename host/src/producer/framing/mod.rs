@@ -66,7 +66,7 @@ impl Framer {
         };
         Ok(Self {
             unpack: Unpack::new(spec),
-            cutting: Cutting { name: spec.kind.name(), cut, held: Vec::new(), at: 0 },
+            cutting: Cutting { name: spec.kind.name(), cut, held: Vec::new(), at: 0, first: None },
             broken: None,
         })
     }
@@ -92,6 +92,13 @@ impl Framer {
         let finished = unpack.finish(&mut |plain| cutting.push(plain, out));
         let finished = finished.and_then(|()| cutting.finish(out));
         self.settle(finished)
+    }
+
+    /// The first message of the stream, once there was one: it may name what is in all others. Empty if it is too long for
+    /// that.
+    #[must_use]
+    pub fn first(&self) -> Option<&[u8]> {
+        self.cutting.first.as_deref()
     }
 
     /// Bytes held back because their frame is not complete.
@@ -149,9 +156,18 @@ struct Cutting {
     cut: Box<dyn Cut>,
     held: Vec<u8>,
     at: u64,
+    first: Option<Vec<u8>>,
 }
 
+/// A first message that is longer does not go with the others.
+const FIRST: usize = 64 << 10;
+
 impl Cutting {
+    fn give(&mut self, message: &[u8], out: &mut Blobs) {
+        self.first.get_or_insert_with(|| if message.len() > FIRST { Vec::new() } else { message.to_vec() });
+        out.push(message);
+    }
+
     fn push(&mut self, bytes: &[u8], out: &mut Blobs) -> Result<(), Broken> {
         if self.held.is_empty() {
             let used = self.run(bytes, out)?;
@@ -172,7 +188,7 @@ impl Cutting {
             match self.cut.step(&bytes[used..]) {
                 Ok(Step::Frame(payload, next)) => {
                     if let Some(payload) = payload {
-                        out.push(&bytes[used..][payload]);
+                        self.give(&bytes[used..][payload], out);
                     }
                     used += next;
                     self.at += next as u64;
@@ -191,7 +207,7 @@ impl Cutting {
         let held = std::mem::take(&mut self.held);
         let payload = self.cut.end(&held).map_err(|reason| self.broken(reason))?;
         if let Some(payload) = payload {
-            out.push(&held[payload]);
+            self.give(&held[payload], out);
         }
         self.at += held.len() as u64;
         Ok(())

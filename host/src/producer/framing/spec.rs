@@ -67,6 +67,12 @@ pub enum FramingType {
 }
 
 impl FramingType {
+    /// Whether the first message of a stream may name what is in all others: it is one record of several.
+    #[must_use]
+    pub fn has_records(self) -> bool {
+        matches!(self, Self::Lines | Self::Csv)
+    }
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Lines => "lines",

@@ -34,9 +34,26 @@ fn lines_end_with_or_without_a_carriage_return() {
     let spec = r#"{"type":"lines"}"#;
     check(spec, b"a\r\nb\n\n\r\nc\rd\nlast", &["a", "b", "c\rd", "last"], None);
     check(spec, b"", &[], None);
+    check(spec, b"a\r\r\nlast\r", &["a\r", "last\r"], None);
+    check(r#"{"type":"csv"}"#, b"a,b\r\n1,x\r\r\n2,y\r", &["a,b", "1,x\r", "2,y\r"], None);
     let spec = r#"{"type":"lines","maxFrame":3}"#;
     check(spec, b"abc\r\nabc\n", &["abc", "abc"], None);
     check(spec, b"ab\nabcd\nx\n", &["ab"], Some("frame at byte 3: a frame of at least 4 bytes exceeds maxFrame"));
+}
+
+#[test]
+fn the_first_message_is_known_behind_it() {
+    let (mut framer, mut out) = (framer(r#"{"type":"csv"}"#), Blobs::default());
+    framer.push(b"\r\nb,\"a", &mut out).unwrap();
+    assert_eq!(framer.first(), None);
+    framer.push(b"\"\n1,2\n3,", &mut out).unwrap();
+    assert_eq!(framer.first(), Some(b"b,\"a\"".as_slice()));
+    framer.finish(&mut out).unwrap();
+    assert_eq!(framer.first(), Some(b"b,\"a\"".as_slice()));
+    let mut long = self::framer(r#"{"type":"lines"}"#);
+    long.push(&[b'x'; 70_000], &mut out).unwrap();
+    long.push(b"\ny\n", &mut out).unwrap();
+    assert_eq!(long.first(), Some(b"".as_slice()));
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn records_have_the_header_of_their_file() {
     assert_eq!(texts(&second.messages), ["2,z"]);
     for messages in [&first.messages, &second.messages] {
         assert_eq!(attribute(messages, 0, "header"), "\"id\",note");
+        assert_eq!(attribute(messages, 0, "first"), "");
     }
     let mut position = Position::at(0);
     assert_eq!(rest(&mut place.log("b.csv"), &mut position), ["w,3"]);
@@ -67,6 +68,41 @@ fn records_have_the_header_of_their_file() {
     let refused = place.log("c.csv").fetch(&Position::at(0), NOW).unwrap();
     assert!(attribute(&refused.messages, 0, "fault").starts_with("csv.header the header of c.csv"));
     assert!(rest(&mut place.log("c.csv"), &mut refused.next.clone()).is_empty());
+    // What is taken for a header and holds more is not gone without a word.
+    place.append("d.csv", "id,name\r1,Ann\r2,Bob\r");
+    let refused = place.log("d.csv").fetch(&Position::at(0), NOW).unwrap();
+    assert!(attribute(&refused.messages, 0, "fault").starts_with("csv.syntax the header of d.csv"));
+    assert_eq!((texts(&refused.messages), refused.next.offset), (vec!["id,name\r1,Ann\r2,Bob\r".into()], 20));
+    place.append("e.csv", "\n1,Ann");
+    let only = place.log("e.csv").fetch(&Position::at(0), NOW).unwrap();
+    assert_eq!(lines(&only.messages), [(1, "1,Ann".into())]);
+    assert_eq!(attribute(&only.messages, 0, "header"), "1,Ann");
+    assert!(rest(&mut place.log("e.csv"), &mut only.next.clone()).is_empty());
+    place.append("f.csv", "\"i\r\nd\",name\n");
+    assert!(rest(&mut place.log("f.csv"), &mut Position::at(0)).is_empty());
+}
+
+#[test]
+fn the_first_line_goes_with_all_lines_of_its_file() {
+    let check = |settings: &[(&str, &str)], text: &str, expected: &str| {
+        let place = Place::new(testing::settings(settings).unwrap());
+        place.append("a", text);
+        let mut at = Position::at(0);
+        for message in 0..3 {
+            // Each time somebody else goes on.
+            let fetched = place.log("a").fetch(&at, Limits { messages: 1, ..NOW }).unwrap();
+            assert_eq!(fetched.messages.len(), 1, "{text}");
+            assert_eq!(attribute(&fetched.messages, 0, "first"), expected, "message {message} of {text}");
+            at = fetched.next;
+        }
+    };
+    check(&[], "\u{feff}\r\nb,a\r\nB1,A1\r\nB2,A2\r\n", "b,a");
+    check(&[("framing", "csv")], "b,\"a\n\"\nB1,A1\nB2,A2\n", "b,\"a\n\"");
+    check(&[], "\0\0a,b\n1,2\n3,4\n", "a,b");
+    let long = "x".repeat(5000);
+    check(&[], &format!("{long}\n1\n2\n"), &long);
+    check(&[], "{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n", "");
+    check(&[], &format!("{}\n1\n2\n", "x".repeat(70_000)), "");
 }
 
 #[test]

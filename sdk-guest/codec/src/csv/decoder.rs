@@ -23,8 +23,8 @@ pub struct Csv {
     /// The header of the last document: the next one often has the same.
     document: Option<Layout>,
     torn: Torn,
-    /// Files whose header has the columns in other positions: a safety net below the rule that each line is judged by
-    /// itself, since their lines would land in the wrong columns.
+    /// Files and streams in which another header stands among the records, so that those behind it would land in the wrong
+    /// columns.
     foreign: BTreeSet<Vec<u8>>,
 }
 
@@ -34,6 +34,15 @@ enum Torn {
     Never,
     Untold,
     Told,
+}
+
+/// What names the columns of a message, apart from their position.
+#[derive(Debug, Default)]
+struct Heading {
+    /// The header that came with it.
+    attached: Option<std::result::Result<Layout, String>>,
+    /// The first record of its file, body or stream, where that names columns in another way.
+    led: Option<std::result::Result<Layout, String>>,
 }
 
 /// The result of the messages of one call, apart from the columns.
@@ -105,25 +114,30 @@ impl Csv {
         &mut self,
         texts: &Texts<'_>,
         (from, to): (usize, usize),
-        attached: Option<&std::result::Result<Layout, String>>,
-        file: Option<&[u8]>,
+        heading: &Heading,
+        key: Option<&[u8]>,
     ) -> std::result::Result<(), Failure> {
         texts.read(&mut self.reader, from, to)?;
         let (bytes, text) = (texts.bytes, texts.bytes.get(from..to).unwrap_or_default());
-        let names = self.positional.as_ref().map(|layout| &layout.names);
-        let ends_line = text.last() == Some(&b'\n');
-        let shape = shape(&self.settings.header, &self.reader, bytes, ends_line, attached.is_some(), names)?;
         let refused = |reason: String| Failure::Fault("csv.header", reason);
-        if let Some(file) = file.filter(|file| !self.foreign.is_empty() && self.foreign.contains(*file)) {
+        if let (Some(Err(reason)), 1) = (&heading.led, self.reader.len()) {
+            return Err(refused(reason.clone()));
+        }
+        let given = heading.attached.as_ref().or(heading.led.as_ref()).and_then(|given| given.as_ref().ok());
+        let positional = given.or(self.positional.as_ref().filter(|_| heading.attached.is_none()));
+        let (names, attached) = (positional.map(|layout| &layout.names), heading.attached.is_some());
+        let ends_line = text.last() == Some(&b'\n');
+        let shape = shape(&self.settings.header, &self.reader, bytes, ends_line, attached, names)?;
+        if let Some(key) = key.filter(|key| !self.foreign.is_empty() && self.foreign.contains(*key)) {
             match shape {
-                Shape::Positional => return Err(refused(foreign(file))),
+                Shape::Positional | Shape::Attached => return Err(refused(foreign(names))),
                 Shape::Nothing if !self.reader.is_empty() => {
-                    self.foreign.remove(file);
+                    self.foreign.remove(key);
                 }
                 _ => {}
             }
         }
-        let (layout, headed) = match (shape, attached) {
+        let (layout, headed) = match (shape, &heading.attached) {
             (Shape::Nothing, _) => return Ok(()),
             (Shape::Attached, Some(Ok(layout))) => (layout, false),
             (Shape::Attached, Some(Err(reason))) => return Err(refused(reason.clone())),
@@ -133,15 +147,18 @@ impl Csv {
                 let layout = known.map_or_else(|| self.table.layout(names, self.settings.unknown), Ok);
                 (&*self.document.insert(layout.map_err(refused)?), true)
             }
-            (Shape::Positional | Shape::Attached, _) => match &self.positional {
+            (Shape::Positional | Shape::Attached, _) => match positional {
                 Some(layout) => (layout, false),
                 None => return Ok(()),
             },
         };
         let before = self.table.rows();
         for record in usize::from(headed)..self.reader.len() {
-            let likeness =
-                if headed { layout.names.likeness(self.reader.values(bytes, record)) } else { Likeness::Data };
+            let likeness = if headed || attached && self.reader.len() > 1 {
+                layout.names.likeness(self.reader.values(bytes, record))
+            } else {
+                Likeness::Data
+            };
             let added = match likeness {
                 Likeness::Same => continue,
                 Likeness::Other => Err(refused(reordered(&self.reader, bytes, record, &layout.names))),
@@ -158,10 +175,18 @@ impl Csv {
         Ok(())
     }
 
-    /// The layout of a header that came with messages.
-    fn attached(&mut self, header: &[u8]) -> std::result::Result<Layout, String> {
-        let names = Attached::names(&mut self.header_reader, header)?;
-        self.table.layout(names, self.settings.unknown)
+    /// What names the columns of the messages from here on, apart from their position.
+    fn heading(&mut self, headers: &Attached<'_>) -> Heading {
+        let unknown = self.settings.unknown;
+        let (reader, table) = (&mut self.header_reader, &mut self.table);
+        let named = matches!(self.settings.header, Header::Names(_));
+        let attached = headers
+            .header()
+            .filter(|_| !named)
+            .map(|header| Attached::names(reader, header).and_then(|names| table.layout(names, unknown)));
+        let known = self.positional.as_ref().filter(|_| self.settings.header == Header::Given(true));
+        let led = headers.first().zip(known).and_then(|(first, known)| Attached::lead(reader, first, &known.names));
+        Heading { attached, led: led.map(|names| table.layout(names?, unknown)) }
     }
 
     fn decode_all(&mut self, input: &Input<'_>) -> Result<Rows> {
@@ -169,15 +194,14 @@ impl Csv {
         self.table.try_reserve(input.len())?;
         let mut rows = Rows { origins: Vec::with_capacity(input.len()), faults: Vec::new(), single: true };
         let mut headers = Attached::new(input);
-        let mut attached = None;
+        let mut heading = Heading::default();
         for (message, from, to) in Texts::each(input) {
-            let (header, changed) = headers.of(message);
-            if changed {
-                attached = header.map(|header| self.attached(header));
+            if headers.at(message) {
+                heading = self.heading(&headers);
             }
             let before = self.table.rows();
-            let file = headers.file().filter(|_| attached.is_none());
-            match self.message(&texts, (from, to), attached.as_ref(), file) {
+            let key = headers.key();
+            match self.message(&texts, (from, to), &heading, key) {
                 Ok(()) => {
                     let added = self.table.rows() - before;
                     rows.single &= added <= 1;
@@ -187,13 +211,17 @@ impl Csv {
                     let (code, reason) = match failure {
                         Failure::Fault(code, reason) => (code, reason),
                         Failure::Reordered(reason) => {
-                            if self.foreign.len() < FOREIGN {
-                                self.foreign.extend(file.map(<[u8]>::to_vec));
+                            if self.foreign.len() >= FOREIGN {
+                                self.foreign.pop_first();
                             }
+                            self.foreign.extend(key.map(<[u8]>::to_vec));
                             ("csv.header", reason)
                         }
                         Failure::Torn(reason) => {
-                            self.torn = if self.torn == Torn::Told { Torn::Told } else { Torn::Untold };
+                            let is_line = !texts.bytes.get(from..to).unwrap_or_default().contains(&b'\n');
+                            if is_line && self.torn == Torn::Never {
+                                self.torn = Torn::Untold;
+                            }
                             ("csv.syntax", reason)
                         }
                         Failure::Stop(error) => return Err(error),
@@ -231,20 +259,20 @@ impl Decode for Csv {
         }
         self.torn = Torn::Told;
         Some(
-            "messages end inside quotes, so that values seem to have line breaks, and lines of them may be taken for records: set `framing: csv` in the settings of `files` (`framing: {type: csv}` in other producers), or `whole: true`",
+            "messages end inside quotes, so that values seem to have line breaks, and lines of them may be taken for records: set `framing: csv` in the settings of `files` (`framing: {type: csv}` in other producers)",
         )
     }
 }
 
-/// Most files whose headers are remembered.
+/// Most files and streams that are remembered.
 const FOREIGN: usize = 4096;
 
-/// The reason for a line of a file whose header has the columns in other positions.
+/// The reason for a record behind another header.
 #[cold]
-fn foreign(file: &[u8]) -> String {
+fn foreign(names: Option<&Names>) -> String {
+    let names = names.cloned().unwrap_or_default();
     format!(
-        "the header of {} has the columns in another order, so that by position its values would come into the wrong ones; set `framing: csv, header: true` in the settings of `files`",
-        quote(file)
+        "another header stands before the record, among the records of its file or stream, and by the columns {names} its values could come into the wrong ones; a header stands at the start of a file, body or stream"
     )
 }
 

@@ -102,7 +102,7 @@ pub fn model(text: &[u8]) -> Option<Vec<Vec<Cell>>> {
             match (text.get(at), text.get(at + 1)) {
                 (Some(b','), _) => at += 1,
                 (None, _) => ended = true,
-                (Some(b'\n'), _) | (Some(b'\r'), None) => {
+                (Some(b'\n'), _) => {
                     at += 1;
                     ended = true;
                 }

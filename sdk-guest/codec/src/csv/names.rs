@@ -26,6 +26,17 @@ pub(super) enum Likeness {
     Other,
 }
 
+/// What the first record of a file, body or stream says of the records behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lead {
+    /// Nothing: it is data, or these names in this order.
+    Nothing,
+    /// It names their columns.
+    Named,
+    /// It names columns, and some of them differ from ours only in blanks or case.
+    Loose,
+}
+
 impl Names {
     pub(super) fn new(names: Vec<String>) -> Self {
         let lower: HashSet<String> = names.iter().map(|name| name.to_lowercase()).collect();
@@ -114,6 +125,30 @@ impl Names {
         let other = known.len() > 1 && (all_known || known.len() == self.lower.len());
         if other { Likeness::Other } else { Likeness::Data }
     }
+
+    /// What `values`, the first record of a file, body or stream, says of the records behind it. It is a header if it has
+    /// two of these names, or one in its own place: rather than any other record, the first one is expected to be.
+    pub(super) fn lead<'a>(&self, values: impl Iterator<Item = Value<'a>> + Clone) -> Lead {
+        if self.likeness(values.clone()) == Likeness::Same {
+            return Lead::Nothing;
+        }
+        let exact: HashSet<&[u8]> = self.iter().map(str::as_bytes).collect();
+        let (mut known, mut loose, mut in_place) = (HashSet::new(), false, false);
+        for (index, value) in values.enumerate() {
+            let name = String::from_utf8_lossy(value.bytes).trim().to_lowercase();
+            let is_exact = exact.contains(value.bytes);
+            if is_exact || self.lower.contains(&name) {
+                loose |= !is_exact;
+                known.insert(name);
+            }
+            in_place |= self.get(index).is_some_and(|own| own.as_bytes() == value.bytes);
+        }
+        match known.len() > 1 || in_place {
+            false => Lead::Nothing,
+            true if loose => Lead::Loose,
+            true => Lead::Named,
+        }
+    }
 }
 
 impl std::fmt::Display for Names {
@@ -161,5 +196,22 @@ mod tests {
         check(&["a"], &["a"], Likeness::Same);
         check(&["a", "b"], &["1", "b"], Likeness::Data);
         check(&["a", "b"], &["", ""], Likeness::Data);
+    }
+
+    #[test]
+    fn the_first_record_names_columns_or_none() {
+        let check = |header: &[&str], record: &[&str], expected| {
+            let names = Names::read(values(header)).unwrap();
+            assert_eq!(names.lead(values(record)), expected, "{header:?} {record:?}");
+        };
+        check(&["a", "b"], &["a", "b"], Lead::Nothing);
+        check(&["a", "b"], &["1", "x"], Lead::Nothing);
+        check(&["a", "b"], &["x", "a"], Lead::Nothing);
+        check(&["a", "b"], &["b", "a"], Lead::Named);
+        check(&["a", "b"], &["x", "b", "a"], Lead::Named);
+        check(&["a", "b", "c"], &["a", "b", "x"], Lead::Named);
+        check(&["id", "name"], &["id", "city"], Lead::Named);
+        check(&["a", "b"], &["b", " a"], Lead::Loose);
+        check(&["a", "b"], &["A", "B"], Lead::Loose);
     }
 }

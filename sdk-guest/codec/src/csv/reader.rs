@@ -62,7 +62,7 @@ pub enum WrongKind {
     OpenQuote,
     /// Something other than a delimiter or a line end follows a closing quote.
     AfterQuote,
-    /// A carriage return outside quotes without a line feed after it.
+    /// A carriage return outside quotes without a line feed after it, also at the end: who cuts at line ends cuts both.
     LoneReturn,
 }
 
@@ -89,8 +89,7 @@ impl Reader {
             at = match (bytes.get(begin), bytes.get(begin + 1)) {
                 _ if begin == to => to,
                 (Some(b'\n'), _) => begin + 1,
-                (Some(b'\r'), _) if begin + 1 == to => to,
-                (Some(b'\r'), Some(b'\n')) => begin + 2,
+                (Some(b'\r'), Some(b'\n')) if begin + 1 < to => begin + 2,
                 _ => self.record(bytes, begin, to).inspect_err(|_| self.ends.clear())?,
             };
         }
@@ -163,11 +162,7 @@ impl Reader {
                     at += 1;
                     break;
                 }
-                Some(b'\r') if at + 1 == to => {
-                    at = to;
-                    break;
-                }
-                Some(b'\r') if bytes.get(at + 1) == Some(&b'\n') => {
+                Some(b'\r') if at + 1 < to && bytes.get(at + 1) == Some(&b'\n') => {
                     at += 2;
                     break;
                 }
@@ -281,14 +276,13 @@ mod tests {
     fn values_are_told_apart() {
         check("a,b", &[&["a", "b"]]);
         check("a,b\r\n\r\nc,\n", &[&["a", "b"], &["c", ""]]);
-        check("a,b\r", &[&["a", "b"]]);
         check("\"a,\n\"\"b\"\"\",c", &[&["'a,\n\"b\"'", "c"]]);
         check("\"\"\n,\n", &[&["''"], &["", ""]]);
         check("x\"y,5\"\n", &[&["x\"y", "5\""]]);
         check(" \"a\" , b", &[&[" \"a\" ", " b"]]);
         check("\u{feff}\"id\",a\n\u{feff}b", &[&["'id'", "a"], &["b"]]);
         check("", &[]);
-        check("\n\r\n\r", &[]);
+        check("\n\r\n", &[]);
         check(
             "long value without an end,another long one,\"and a quoted one\"",
             &[&["long value without an end", "another long one", "'and a quoted one'"]],
@@ -305,5 +299,8 @@ mod tests {
         wrong("a\rb", WrongKind::LoneReturn, 1, 0);
         wrong("\"a\"\rb", WrongKind::LoneReturn, 3, 0);
         wrong("a,b\r\r\n", WrongKind::LoneReturn, 3, 1);
+        wrong("a,b\r", WrongKind::LoneReturn, 3, 1);
+        wrong("a,\"b\"\r", WrongKind::LoneReturn, 5, 1);
+        wrong("\n\r", WrongKind::LoneReturn, 1, 0);
     }
 }

@@ -4,7 +4,7 @@ use std::iter::Peekable;
 
 use super::{
     Cell, Header, Reader, Value, WrongKind,
-    names::{Likeness, Names},
+    names::{Lead, Likeness, Names},
     reader::Wrong,
 };
 use crate::{
@@ -101,15 +101,17 @@ impl<'a> Texts<'a> {
         let shown = |at: usize| quote(self.bytes.get(at..to).unwrap_or_default());
         let (at, column) = (place(message, wrong.at - from), wrong.column + 1);
         match wrong.kind {
-            WrongKind::OpenQuote => format!(
-                "the quote of value {column} is not closed: {}{at}; records with line breaks in quotes need `framing: csv` or `whole: true`",
-                shown(wrong.from)
-            ),
+            WrongKind::OpenQuote => {
+                // Only a message without line breaks may have been cut at one.
+                let advice =
+                    if message.contains(&b'\n') { "" } else { "; a value with line breaks needs `framing: csv`" };
+                format!("the quote of value {column} is not closed: {}{at}{advice}", shown(wrong.from))
+            }
             WrongKind::AfterQuote => {
                 format!("{} follows the closing quote of value {column}, {}{at}", shown(wrong.at), shown(wrong.from))
             }
             WrongKind::LoneReturn => format!(
-                "a carriage return without a line feed is in value {column}, {}{at}; it must be in quotes",
+                "a carriage return outside quotes has no line feed behind it, in value {column}, {}{at}",
                 shown(wrong.from)
             ),
         }
@@ -130,35 +132,37 @@ pub(super) fn place(message: &[u8], at: usize) -> Place {
     }
 }
 
-/// How to read the records in `reader`, of a message that does or does not end with a line break; `positional` are the
-/// names by position, if known.
+/// How to read the records in `reader`, of a message that does or does not end with a line break; `names` are those that
+/// records without a header have, if known.
 pub(super) fn shape(
     header: &Header,
     reader: &Reader,
     bytes: &[u8],
     ends_line: bool,
     attached: bool,
-    positional: Option<&Names>,
+    names: Option<&Names>,
 ) -> Result<Shape, Failure> {
     if reader.is_empty() {
         return Ok(Shape::Nothing);
     }
-    match (header, attached) {
+    let unless_header = match (header, attached) {
         (Header::Given(false), true) => {
             return Err(Failure::Stop(Error::config(
                 "the source takes the first record of each file for its header, and `header: false` says that there is none; set `header` alike in both",
             )));
         }
         (Header::Names(_), _) | (Header::Given(false), _) => return Ok(Shape::Positional),
-        (Header::Given(true), true) => return Ok(Shape::Attached),
-        (Header::Given(true), false) => {}
-    }
-    let Some(names) = positional.filter(|_| reader.len() == 1) else { return Ok(Shape::Headed) };
+        (Header::Given(true), true) => Shape::Attached,
+        (Header::Given(true), false) => Shape::Positional,
+    };
+    let Some(names) = names.filter(|_| reader.len() == 1) else {
+        return Ok(if attached { Shape::Attached } else { Shape::Headed });
+    };
     match names.likeness(reader.values(bytes, 0)) {
-        Likeness::Data => Ok(Shape::Positional),
+        Likeness::Data => Ok(unless_header),
         Likeness::Same => Ok(Shape::Nothing),
         // A document without rows: it puts none into the wrong column.
-        Likeness::Other if ends_line => Ok(Shape::Headed),
+        Likeness::Other if ends_line && !attached => Ok(Shape::Headed),
         Likeness::Other => Err(Failure::Reordered(reordered(reader, bytes, 0, names))),
     }
 }
@@ -169,41 +173,69 @@ pub(super) fn reordered(reader: &Reader, bytes: &[u8], record: usize, names: &Na
     let found =
         Names::read(reader.values(bytes, record)).map_or_else(|_| "other names".into(), |found| found.to_string());
     format!(
-        "the record looks like a header, {found}, and by position the columns are {names}; with `framing: csv, header: true` in the settings of `files`, or `whole: true`, values go by the names of their file's header"
+        "the record looks like a header, {found}, and the columns of the records around it are {names}; a header stands at the start of a file, body or stream"
     )
 }
 
-/// The headers that came with messages, and the names of their files.
+/// The headers that came with messages, the first records of their files, bodies or streams, and the names of their files.
 #[derive(Debug)]
 pub(super) struct Attached<'a> {
     rest: Peekable<std::slice::Iter<'a, Attribute>>,
-    current: Option<&'a [u8]>,
+    header: Option<&'a [u8]>,
+    first: Option<&'a [u8]>,
     file: Option<&'a [u8]>,
 }
 
 impl<'a> Attached<'a> {
     pub(super) fn new(input: &Input<'a>) -> Self {
-        Self { rest: input.attributes.iter().peekable(), current: None, file: None }
+        Self { rest: input.attributes.iter().peekable(), header: None, first: None, file: None }
     }
 
-    /// The header of `message`, if it has one, and whether it differs from that of the message before.
+    /// Goes on to `message`; whether what names its columns may differ from that of the message before.
     #[inline]
-    pub(super) fn of(&mut self, message: u32) -> (Option<&'a [u8]>, bool) {
+    pub(super) fn at(&mut self, message: u32) -> bool {
         let mut changed = false;
         while let Some(attribute) = self.rest.next_if(|attribute| attribute.first <= message) {
             let value = Some(attribute.value.as_slice()).filter(|value| !value.is_empty());
             match attribute.name.as_str() {
-                "header" => (self.current, changed) = (value, true),
+                "header" => (self.header, changed) = (value, true),
+                "first" => (self.first, changed) = (value, true),
                 "file" => self.file = value,
                 _ => {}
             }
         }
-        (self.current, changed)
+        changed
     }
 
-    /// The file of the last message asked for.
-    pub(super) fn file(&self) -> Option<&'a [u8]> {
-        self.file
+    /// The header that came with the message.
+    pub(super) fn header(&self) -> Option<&'a [u8]> {
+        self.header
+    }
+
+    /// The first record of its file, body or stream, where no header came with it.
+    pub(super) fn first(&self) -> Option<&'a [u8]> {
+        self.first.filter(|_| self.header.is_none())
+    }
+
+    /// What it belongs to: its file, else what begins like its stream.
+    pub(super) fn key(&self) -> Option<&'a [u8]> {
+        self.file.or(self.first)
+    }
+
+    /// The names in a first record, if it names columns that are not `names` in their order; or what is wrong with it.
+    pub(super) fn lead(reader: &mut Reader, first: &[u8], names: &Names) -> Option<Result<Names, String>> {
+        // What cannot be read is no header, and a fault as a message.
+        let read =
+            std::str::from_utf8(first).is_ok() && reader.read(first, 0, first.len()).is_ok() && reader.len() == 1;
+        let lead = if read { names.lead(reader.values(first, 0)) } else { Lead::Nothing };
+        match lead {
+            Lead::Nothing => None,
+            Lead::Named => Some(Names::read(reader.values(first, 0))),
+            Lead::Loose => Some(Err(format!(
+                "the first record, {}, names columns that differ from {names} in blanks or case; write them alike",
+                quote(first)
+            ))),
+        }
     }
 
     /// The names in a header.

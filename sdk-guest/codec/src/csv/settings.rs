@@ -16,9 +16,9 @@ pub struct Settings<S> {
     /// Columns and their types, as in `{id: int64, at: "timestamp(ms, UTC)"}`. Without it types are inferred from the
     /// first messages and then fixed for the life of the branch.
     pub schema: Option<S>,
-    /// `true`: a header names the columns, in any order: the one that the source provides with a file's messages
-    /// (`framing: csv` of `files`), else the first record of a message with several. If messages are single records,
-    /// the first one names the columns for the life of the branch, and records equal to it are left out. `false`:
+    /// `true`: a header names the columns, in any order: that of a file, a body or a stream, or the first record of a
+    /// message with several. Where messages have none, the first one names the columns for the life of the branch, and
+    /// records equal to it are left out. `false`:
     /// columns are `column_1`, …, or those of the schema; or a list of names, as in `[id, name]`.
     pub header: Header,
     /// The delimiter between values, as in `;` or `tab`.

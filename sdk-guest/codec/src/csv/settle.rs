@@ -100,14 +100,22 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
     }
     let texts = Texts::new(input);
     let (mut headers, mut header_reader) = (Attached::new(input), Reader::new(settings.style()?));
-    let (mut attached, mut foreign) = (Vec::new(), HashSet::new());
+    let (mut given, mut foreign) = (None, HashSet::new());
     for (message, from, to) in Texts::each(input) {
-        let (header, changed) = headers.of(message);
-        if changed && settings.header == Header::Given(true) {
-            let names = header.and_then(|header| Attached::names(&mut header_reader, header).ok());
-            attached =
-                names.and_then(|names| suggestion.places_of_header(&names, positional.is_some())).unwrap_or_default();
+        if headers.at(message) && settings.header == Header::Given(true) {
+            let names = match (headers.header(), headers.first(), &positional) {
+                (Some(header), ..) => Attached::names(&mut header_reader, header).ok(),
+                (None, Some(first), Some(names)) => {
+                    Attached::lead(&mut header_reader, first, names).and_then(std::result::Result::ok)
+                }
+                _ => None,
+            };
+            given = names.and_then(|names| {
+                let places = suggestion.places_of_header(&names, positional.is_some())?;
+                Some((names, places))
+            });
         }
+        let header = headers.header();
         let text = texts.bytes.get(from..to).unwrap_or_default();
         let read = texts.read(reader, from, to);
         if let Err(failure) = read {
@@ -117,22 +125,27 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
             continue;
         }
         let ends_line = text.ends_with(b"\n");
-        let shape = shape(&settings.header, reader, texts.bytes, ends_line, header.is_some(), positional.as_ref());
+        let own = given.as_ref().map(|(names, _)| names);
+        let names = own.or(positional.as_ref().filter(|_| header.is_none()));
+        let shape = shape(&settings.header, reader, texts.bytes, ends_line, header.is_some(), names);
         if matches!(shape, Err(Failure::Reordered(_))) {
-            foreign.extend(headers.file());
+            foreign.extend(headers.key());
         }
         let Ok(shape) = shape else { continue };
         let named;
         let places = match shape {
             Shape::Nothing => continue,
             // What will be set aside suggests nothing.
-            Shape::Positional if headers.file().is_some_and(|file| foreign.contains(file)) => continue,
-            Shape::Attached => &attached,
-            Shape::Positional => {
-                let names = positional.get_or_insert_with(|| Names::numbered(reader.cells(0).len()));
-                named = suggestion.places(names);
-                &named
-            }
+            Shape::Positional | Shape::Attached if headers.key().is_some_and(|key| foreign.contains(key)) => continue,
+            Shape::Attached | Shape::Positional => match &given {
+                Some((_, places)) => places,
+                None if shape == Shape::Attached => continue,
+                None => {
+                    let names = positional.get_or_insert_with(|| Names::numbered(reader.cells(0).len()));
+                    named = suggestion.places(names);
+                    &named
+                }
+            },
             Shape::Headed => {
                 let names = suggestion.add_document(settings, reader, texts.bytes, positional.is_some());
                 if let (1, Some(names)) = (reader.len(), names) {
@@ -142,19 +155,29 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
             }
         };
         for record in 0..reader.len() {
+            let repeats =
+                |(names, _): &(Names, _)| names.likeness(reader.values(texts.bytes, record)) != Likeness::Data;
+            if reader.len() > 1 && given.as_ref().is_some_and(repeats) {
+                continue;
+            }
             suggestion.add(settings, reader, texts.bytes, record, places);
         }
     }
     Ok(suggestion.schema())
 }
 
-/// A line that should be the header but ends inside quotes stops everything: the next line would name the columns for
-/// good.
+/// A line that should be the header but ends inside quotes, or in a carriage return, stops everything: the next line would
+/// name the columns for good.
 fn torn_header(failure: &Failure, text: &[u8]) -> Result<()> {
+    let ends_in_return = memchr::memchr(b'\r', text).is_some_and(|at| at + 1 == text.len());
     match failure {
-        Failure::Torn(reason) if !text.contains(&b'\n') => Err(Error::config(format!(
-            "the header cannot be read: {reason}; or name the columns: `header: [id, name]`"
-        ))),
+        Failure::Torn(reason) | Failure::Fault(_, reason) if ends_in_return || is_torn(failure, text) => Err(
+            Error::config(format!("the header cannot be read: {reason}; or name the columns: `header: [id, name]`")),
+        ),
         _ => Ok(()),
     }
+}
+
+fn is_torn(failure: &Failure, text: &[u8]) -> bool {
+    matches!(failure, Failure::Torn(_)) && !text.contains(&b'\n')
 }

@@ -115,7 +115,7 @@ const PEOPLE: &str = r#"{"schema":"{\"id\":\"int64\",\"name\":\"utf8\"}"}"#;
 
 #[test]
 fn the_first_message_names_the_columns() {
-    let lines = ["id,name,ok\r", "1,\"a,b\",true", "id,name,ok", "2,,false", "3,\"x\ny\",TRUE", ""];
+    let lines = ["id,name,ok", "1,\"a,b\",true", "id,name,ok", "2,,false", "3,\"x\ny\",TRUE", ""];
     let rows = ["1: id=1 name=\"a,b\" ok=true", "3: id=2 name=∅ ok=false", "4: id=3 name=\"x\\ny\" ok=true"];
     check("{}", &lines, &rows, &[]);
     let document = rows.map(|row| format!("0{}", &row[1..]));
@@ -159,8 +159,22 @@ fn columns_go_by_the_header_that_comes_with_a_message() {
         .from(4, "header", "");
     let rows =
         ["0: id=1 name=\"a\"", "1: id=2 name=\"b\"", "2: id=3 name=\"c\"", "2: id=4 name=\"d\"", "4: id=5 name=\"e\""];
-    // What equals the header is data, and here of another type.
-    check_messages(PEOPLE, &messages, &rows, &[(3, "csv.type"), (5, "csv.type")]);
+    // What repeats the header is left out.
+    check_messages(PEOPLE, &messages, &rows, &[(5, "csv.type")]);
+    let again = Messages::new(&["1,a", "id,name", "2,b", "name,id", "c,3", "id,name", "4,d", "id,name\n5,e\n"]);
+    let rows = ["0: id=1 name=\"a\"", "2: id=2 name=\"b\"", "6: id=4 name=\"d\"", "7: id=5 name=\"e\""];
+    let again = again.from(0, "file", "a.csv").from(0, "header", "id,name");
+    check_messages(PEOPLE, &again, &rows, &[(3, "csv.header"), (4, "csv.header")]);
+    // All that a file has: it is no header, or nothing more.
+    for (file, faults) in
+        [("1,Ann", &[(0, "csv.header")][..]), ("id,name\r1,Ann", &[(0, "csv.syntax")]), ("id,name", &[])]
+    {
+        check_messages(PEOPLE, &Messages::new(&[file]).from(0, "header", file), &[], faults);
+    }
+    let only = Messages::new(&["id,name"]).from(0, "header", "id,name");
+    let mut csv = open("{}", None).unwrap();
+    assert_eq!(told(&decode(&mut csv, &only), 1), (vec![], vec![]));
+    assert!(is_open(csv.schema().unwrap()) && types(&csv).len() == 2);
     let broken = Messages::new(&["1,a", "2,b", "3,c"]).from(0, "header", "id,\"name").from(2, "header", "id,name");
     check_messages(PEOPLE, &broken, &["2: id=3 name=\"c\""], &[(0, "csv.header"), (1, "csv.header")]);
     // Columns are named by it where nothing else does, and typed by all files.
@@ -184,6 +198,56 @@ fn columns_go_by_the_header_that_comes_with_a_message() {
     );
 }
 
+const TEXTS: &str = r#"{"schema":"{\"a\":\"utf8\",\"b\":\"utf8\"}"}"#;
+
+#[test]
+fn the_first_record_of_a_stream_names_its_columns() {
+    // Bodies, one after the other, and the rest of one in another call.
+    let bodies = Messages::new(&["a,b", "A1,B1", "b,a", "B2,A2", "b,a", "B3,A3", "A4,B4"])
+        .from(0, "first", "a,b")
+        .from(2, "first", "b,a")
+        .from(6, "first", "A4,B4");
+    let rows = ["1: a=\"A1\" b=\"B1\"", "3: a=\"A2\" b=\"B2\"", "5: a=\"A3\" b=\"B3\"", "6: a=\"A4\" b=\"B4\""];
+    check_messages(TEXTS, &bodies, &rows, &[]);
+    check_messages("{}", &bodies, &rows, &[]);
+    let rest = Messages::new(&["B2,A2"]).from(0, "first", "b,a").from(0, "file", "b.csv");
+    check_messages(TEXTS, &rest, &["0: a=\"A2\" b=\"B2\""], &[]);
+    // More columns, fewer, others.
+    let more = Messages::new(&["x,b,a", "X,B1,A1", "a,c", "A2,C"]).from(0, "first", "x,b,a").from(2, "first", "a,c");
+    check_messages(TEXTS, &more, &["1: a=\"A1\" b=\"B1\"", "3: a=\"A2\" b=∅"], &[]);
+    let strict = TEXTS.replacen('{', r#"{"unknown":"fail","#, 1);
+    check_messages(&strict, &more, &[], &[(0, "csv.header"), (1, "csv.header"), (2, "csv.header"), (3, "csv.header")]);
+    // By another spelling of the names no value finds its column.
+    let loose = Messages::new(&["b, a", "B1,A1"]).from(0, "first", "b, a");
+    check_messages(TEXTS, &loose, &[], &[(0, "csv.header"), (1, "csv.header")]);
+    // A header among the records, in another order: what follows has no place.
+    let stream = Messages::new(&["a,b", "A1,B1", "b,a", "B2,A2"]).from(0, "first", "a,b");
+    check_messages(TEXTS, &stream, &["1: a=\"A1\" b=\"B1\""], &[(2, "csv.header"), (3, "csv.header")]);
+    let mut csv = open(TEXTS, None).unwrap();
+    decode(&mut csv, &stream);
+    let later = Messages::new(&["B3,A3", "a,b", "A4,B4"]).from(0, "first", "a,b");
+    let (rows, faults) = told(&decode(&mut csv, &later), 3);
+    assert_eq!((rows, faults), (vec!["2: a=\"A4\" b=\"B4\"".into()], vec![(0, "csv.header".into())]));
+    // What is data, or cannot be read, names nothing; nor where the settings name the columns.
+    let data = Messages::new(&["A1,B1", "\"", "A2,B2"]).from(0, "first", "A1,B1").from(1, "first", "\"");
+    check_messages(TEXTS, &data, &["0: a=\"A1\" b=\"B1\"", "2: a=\"A2\" b=\"B2\""], &[(1, "csv.syntax")]);
+    check_messages(
+        r#"{"header":["a","b"]}"#,
+        &Messages::new(&["b,a"]).from(0, "first", "b,a"),
+        &["0: a=\"b\" b=\"a\""],
+        &[],
+    );
+}
+
+#[test]
+fn a_carriage_return_is_no_end_of_a_value() {
+    check(TEXTS, &["1,x\r", "2,y", "a,b\n3,z\r"], &["1: a=\"2\" b=\"y\""], &[(0, "csv.syntax"), (2, "csv.syntax")]);
+    check(TEXTS, &["a,b\r\n1,x\r\r\n", "\r"], &[], &[(0, "csv.syntax"), (1, "csv.syntax")]);
+    // As the header it would leave the names to the next record.
+    let error = open("{}", None).unwrap().decode(&Messages::new(&["a,b\r", "1,x"]).input()).unwrap_err().to_string();
+    assert!(error.contains("header cannot be read"), "{error}");
+}
+
 #[test]
 fn another_order_of_the_header_is_no_row() {
     let lines = ["id,name", "1,a", "name,id", "id,name,age", "ID,NAME", "2,b"];
@@ -200,10 +264,7 @@ fn another_order_of_the_header_is_no_row() {
     assert_eq!(rows, ["0: a=\"1\" b=\"x\"", "3: a=\"2\" b=\"y\"", "4: a=\"3\" b=\"z\""]);
     assert_eq!(faults, [(1, "csv.header".into()), (2, "csv.header".into())]);
     let decoded = decode(&mut csv, &Messages::new(&["v,7", "a,b", "8,w"]).from(0, "file", "c.csv"));
-    assert!(
-        decoded.faults[0].reason.contains("`c.csv`")
-            && decoded.faults[0].reason.contains("`framing: csv, header: true`")
-    );
+    assert!(decoded.faults[0].reason.contains("another header stands before the record"));
     assert_eq!(told(&decoded, 3).0, ["2: a=\"8\" b=\"w\""], "the file was written anew");
     // Nor do they say anything of the types.
     let mut csv = open("{}", None).unwrap();
@@ -305,9 +366,9 @@ fn reasons_name_column_value_and_place() {
         "`id` must be a whole number of 64 bits, not `n/a`, at line 2, column 1",
         "`id` must be a whole number of 64 bits, not `1,000`, at byte 0",
         "the record has 1 value, and there are 2 columns, id, name: `1` at byte 0",
-        "the quote of value 2 is not closed: `\"open` at byte 2; records with line breaks in quotes need `framing: csv` or `whole: true`",
+        "the quote of value 2 is not closed: `\"open` at byte 2; a value with line breaks needs `framing: csv`",
         "` ` follows the closing quote of value 2, `\"a\" ` at byte 5",
-        "a carriage return without a line feed is in value 2, `a\\rb` at byte 3; it must be in quotes",
+        "a carriage return outside quotes has no line feed behind it, in value 2, `a\\rb` at byte 3",
         "the record has 3 values, and there are 2 columns, id, name: `2,b,c\\n` at line 2, column 1",
     ];
     assert_eq!(said, expected);
@@ -446,7 +507,7 @@ fn names_come_before_types() {
 
 #[test]
 fn tombstones_and_blank_lines_have_no_row() {
-    let mut messages = Messages::new(&["1,a", "", "\n", "", "\r", "\u{feff}", "2,b"]);
+    let mut messages = Messages::new(&["1,a", "", "\n", "", "\r\n", "\u{feff}", "2,b"]);
     messages.nulls = vec![3];
     let settings = PEOPLE.replacen('{', r#"{"header":false,"#, 1);
     check_messages(&settings, &messages, &["0: id=1 name=\"a\"", "6: id=2 name=\"b\""], &[]);
@@ -510,6 +571,7 @@ fn cut(
     values: &[Vec<u8>],
     header: usize,
     cuts: &[usize],
+    attribute: &str,
 ) -> (Vec<String>, Vec<(usize, String, String)>) {
     let mut csv = open(settings, None).unwrap();
     let mut ends: Vec<usize> = cuts.iter().copied().filter(|&cut| cut < values.len()).chain([values.len()]).collect();
@@ -518,7 +580,7 @@ fn cut(
     for end in ends {
         let mut messages = Messages::new(&values[from..end]);
         if header < end && !settings.contains(r#""header":false"#) {
-            messages = messages.from(header.saturating_sub(from) as u32, "header", "name,id,x");
+            messages = messages.from(header.saturating_sub(from) as u32, attribute, "name,id,x");
         }
         let decoded = decode(&mut csv, &messages);
         let (found, _) = told(&decoded, end - from);
@@ -546,11 +608,12 @@ proptest! {
         values in prop::collection::vec(text(), 1..8),
         header in 0..9_usize,
         cuts in prop::collection::vec(0..8_usize, 0..5),
+        attribute in prop::sample::select(vec!["header", "first"]),
     ) {
         let every: Vec<usize> = (0..values.len()).collect();
-        let whole = cut(settings, &values, header, &[]);
-        prop_assert_eq!(&cut(settings, &values, header, &cuts), &whole);
-        prop_assert_eq!(&cut(settings, &values, header, &every), &whole);
+        let whole = cut(settings, &values, header, &[], attribute);
+        prop_assert_eq!(&cut(settings, &values, header, &cuts, attribute), &whole);
+        prop_assert_eq!(&cut(settings, &values, header, &every, attribute), &whole);
     }
 
     /// Without a schema too, everything is a row, a fault, or an unknown header.
