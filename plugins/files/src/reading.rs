@@ -132,6 +132,16 @@ impl Reading {
         self.place.at()
     }
 
+    /// Whether a file with these first bytes can have what was read.
+    pub(crate) fn begins_with(&self, first: &[u8]) -> bool {
+        self.place.begins_with(first)
+    }
+
+    /// Nothing more is known to be in it.
+    pub(crate) fn at_end(&self) -> bool {
+        self.end.is_some() && !self.pending()
+    }
+
     /// The last bytes that were read.
     pub(crate) fn recent(&self) -> &[u8] {
         self.place.recent()
@@ -279,11 +289,14 @@ impl Reading {
         if plain {
             self.place.saw(stat.length);
         }
-        self.hints.modified = stat.hints.modified;
+        // One that is packed is unpacked as it was when it was opened: had it grown since, its date tells.
+        if plain {
+            self.hints.modified = stat.hints.modified;
+        }
         if read > 0 {
             self.grew = now();
         }
-        if read < wanted {
+        if read < wanted && self.text.damage().is_none() {
             let (length, modified) = (stat.length, stat.hints.modified);
             self.end = Some(Seen { length, modified, checked: now(), fresh: plain && is_fresh(modified) });
         }
@@ -378,6 +391,9 @@ impl Reading {
         let stat = self.text.stat()?;
         let mut bytes = Vec::new();
         self.text.fill(0, options.framer.max.saturating_add(1), &mut bytes)?;
+        if let Some(damage) = self.text.damage() {
+            return Err(damage);
+        }
         if bytes.is_empty() && self.text.plain().is_none() {
             return Ok(Step::Over);
         }
