@@ -18,7 +18,7 @@ const DEEP: usize = 32;
 pub(crate) const UNPACK: Duration = Duration::from_secs(2);
 
 /// Fewer bytes say too little to take one file for another because of them.
-const TELLING: u64 = 64;
+pub(crate) const TELLING: u64 = 64;
 
 /// A file of a log.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use spout_guest::{Error, Result, now, warn};
 
 use super::{Closed, Log};
 use crate::{
-    family::{Member, UNPACK, at_end, holds, is_closed, unreadable},
+    family::{Member, TELLING, UNPACK, at_end, holds, is_closed, unreadable},
     mark::{Content as _, HEAD, Mark},
     names::{Packing, matches, number},
     reading::{Reading, age},
@@ -27,6 +27,8 @@ enum Relation {
     Open,
     /// A copy that nobody asked for.
     Copy,
+    /// What the log's live file holds, packed beside it.
+    Packed,
     /// What the reading of that index read, in another file.
     Same(usize),
 }
@@ -175,6 +177,14 @@ impl Log {
                 self.unpacking = packed.then_some((member.stat, text));
             }
             Relation::Copy => {}
+            Relation::Packed => {
+                let length = text.length().ok().flatten().unwrap_or_default();
+                let failed = |error| unreadable(&member.path, &error);
+                let mut mark = Mark::of(&mut text, length, member.stat.hints).map_err(failed)?;
+                mark.named = number(&member.path);
+                self.closed.push(Closed::from(mark));
+                scan.found.push(true);
+            }
             Relation::Same(index) => self.take_over(index, member, text)?,
             Relation::New => {
                 // Of other names only what the log was written to under its own, while nobody looked.
@@ -250,6 +260,14 @@ impl Log {
                 let held = |reading: &Reading, text: &mut Text| same && holds(&reading.mark(), text);
                 if reading.rotated && (held(reading, text) || whole && is_whole_copy(reading.text(), text)) {
                     return Relation::Open;
+                }
+                // Made of the live one, which stays. Until that was read this is what a cut would leave.
+                let all = text.length().ok().flatten().filter(|all| *all >= TELLING && length >= Some(*all));
+                if let Some(all) = all.filter(|_| !reading.rotated && reading.name.packing == Packing::Plain)
+                    && is_copy(reading.text(), text, all)
+                {
+                    let wait = reading.at() == 0 || reading.at() < all && fresh;
+                    return if wait { Relation::Open } else { Relation::Packed };
                 }
             } else if gone {
                 // Replaced by a file that has the same and maybe more, as `rsync` does; or moved from another device.

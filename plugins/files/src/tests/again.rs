@@ -327,3 +327,30 @@ fn many_rotated_files_are_read_in_time() {
     println!("again {:?}", again.elapsed());
     assert!(again.elapsed() < Duration::from_secs(5), "{:?}", again.elapsed());
 }
+
+#[test]
+fn a_file_that_is_packed_and_kept_is_read_once() {
+    for pattern in ["a*", "a"] {
+        for follow in [true, false] {
+            for first in [true, false] {
+                let mut place = Place::following(pattern);
+                place.settings.follow = follow;
+                let all: String = (0..100).map(|n| format!("{n}\n")).collect();
+                place.append("a", &all);
+                if !first {
+                    assert_eq!(place.run().unwrap().len(), 100);
+                    place.append("a", "100\n");
+                }
+                place.append("a.gz", gzip(&fs::read_to_string(place.path("a")).unwrap()));
+                place.append("a", "101\n");
+                assert_eq!(place.run().unwrap().len(), if first { 101 } else { 2 }, "{pattern} {follow}");
+                place.append("a", "102\n");
+                assert_eq!(place.run().unwrap(), ["102"], "{pattern} {follow} {first}");
+                // Its log goes on elsewhere.
+                place.rename("a", "a.1");
+                place.append("a", "103\n");
+                assert_eq!(place.run().unwrap(), ["103"], "{pattern} {follow} {first}");
+            }
+        }
+    }
+}
