@@ -78,6 +78,8 @@ struct Seen {
 pub(crate) enum Step {
     /// The place moved on by so many bytes.
     Moved(u64),
+    /// Maybe more than what is put out already leaves room for.
+    Full,
     /// Nothing for now.
     Nothing,
     /// Read to its end.
@@ -198,11 +200,15 @@ impl Reading {
             }
         }
         let mut last = false;
+        let others = !out.messages.is_empty();
         loop {
             self.attributes(out);
             let consumed = self.frame(options.framer, limits, offset, last, out);
             if consumed > 0 {
                 return Ok(Step::Moved(consumed));
+            }
+            if others && self.pending() {
+                return Ok(Step::Full);
             }
             if last {
                 return Ok(Step::Over);

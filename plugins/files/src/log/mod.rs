@@ -174,7 +174,7 @@ impl Log {
 
     /// Lets the oldest file that has something give it; whether one had.
     fn turn(&mut self, limits: Limits, out: &mut Out) -> Result<bool> {
-        let (mut index, mut limits, mut moved) = (0, limits, false);
+        let (mut index, mut moved) = (0, false);
         while let Some(reading) = self.readings.get_mut(index) {
             let quiet = reading.quiet();
             let ends = !self.settings.follow
@@ -192,8 +192,7 @@ impl Log {
             match step {
                 Ok(Step::Moved(bytes)) => {
                     self.offset += bytes;
-                    limits.bytes = limits.bytes.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
-                    let full = limits.bytes == 0 || out.messages.len() >= limits.messages;
+                    let full = out.messages.bytes() >= limits.bytes || out.messages.len() >= limits.messages;
                     // Small files are given together.
                     if full || !reading.at_end() {
                         return Ok(true);
@@ -201,6 +200,7 @@ impl Log {
                     (moved, index) = (true, index + 1);
                 }
                 // What was taken is given first.
+                Ok(Step::Full) => return Ok(true),
                 Ok(Step::Replaced) | Err(_) if moved => return Ok(true),
                 Ok(Step::Nothing) => index += 1,
                 // More may be written to it, now or until the next run.
