@@ -309,8 +309,7 @@ impl Log {
             let longer = if fresh { Duration::ZERO } else { self.stray_every * 2 };
             (self.strayed, self.stray_every) = (Some(now()), self.tempo.away.max(longer));
             let strangers = self.family.strangers()?;
-            let strangers: BTreeMap<u64, &Member> =
-                strangers.iter().map(|one| (one.stat.hints.inode, one)).collect();
+            let strangers: BTreeMap<u64, &Member> = strangers.iter().map(|one| (one.stat.hints.inode, one)).collect();
             for (one, found) in self.closed.iter_mut().zip(&*found) {
                 let theirs = strangers.get(&one.mark.hints.inode).copied();
                 if !found && one.away.is_none() && theirs.is_some() {

@@ -268,7 +268,8 @@ impl Log {
     fn out_of_range(&mut self) -> Result<Error> {
         let earliest = self.position();
         let mut there = Self::new(Rc::clone(&self.family.disk), self.family.log.clone(), &self.settings);
-        let token = there.end()?.token.or_else(|| Some(Places { log: self.family.log.clone(), ..Places::default() }.write()));
+        let token =
+            there.end()?.token.or_else(|| Some(Places { log: self.family.log.clone(), ..Places::default() }.write()));
         let latest = Position { offset: self.offset, token };
         self.last = Some(earliest.clone());
         Ok(Error::OutOfRange { earliest, latest })

@@ -139,7 +139,8 @@ fn a_packed_file_that_grows_is_read_on() {
 
 #[test]
 fn a_packed_file_is_read_up_to_the_damage_and_then_on() {
-    let lines: Vec<String> = (0..50_000_u64).map(|n| format!("{n} {}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let lines: Vec<String> =
+        (0..50_000_u64).map(|n| format!("{n} {}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     let all = lines.join("\n") + "\n";
     for (extension, packed) in [("gz", gzip(&all)), ("zst", zstd::encode_all(all.as_bytes(), 3).unwrap())] {
         let mut place = Place::following("*");
