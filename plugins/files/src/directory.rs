@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use spout_guest::{Error, Known, Result, warn};
+use spout_guest::{Error, Known, Position, Result, warn};
 
 use crate::{
     Settings,
@@ -15,12 +15,13 @@ use crate::{
     log::Log,
     mark::{Content as _, Places},
     names::{matches, number},
+    text::Text,
 };
 
 /// Directories below each other that are looked into.
 const DEEP: usize = 32;
 
-/// Where there are more files, they are not compared with each other at each look.
+/// Where there are more logs, their first bytes are not kept.
 const MANY: usize = 2000;
 
 /// First bytes that tell what has an inode from what had it before.
@@ -73,7 +74,7 @@ impl Directory {
     }
 
     /// The logs there are, by number. A number depends on the name alone, so it stays the same whatever else comes and goes.
-    /// A file that holds what one of `known` has read, and was only moved, makes no log.
+    /// A file that holds what one of `known` has read, and was only moved, makes no log; its old one goes on with it.
     pub(crate) fn logs(&mut self, known: &[Known]) -> Result<BTreeMap<u32, String>> {
         let (mut found, mut others) = (Vec::new(), Vec::new());
         self.walk("", 0, &mut found, &mut others)?;
@@ -91,10 +92,15 @@ impl Directory {
             logs.entry(one.label.clone()).or_default();
         }
         let mut numbers: BTreeMap<u32, String> = BTreeMap::new();
+        let mut owners = BTreeSet::new();
         for log in logs.into_keys() {
             let id = number(&log);
             let new = !self.told.contains_key(&id) && !known.iter().any(|one| one.id == id);
-            if aliases.contains(&log) || new && self.was_moved(&log, known)? {
+            if aliases.contains(&log) {
+                continue;
+            }
+            if new && let Some(theirs) = self.owners_of(&log, known)? {
+                owners.extend(theirs);
                 continue;
             }
             if let Some(other) =
@@ -104,6 +110,11 @@ impl Directory {
                 return Err(Error::fatal("files.collision", message));
             }
             self.told.insert(id, log);
+        }
+        // Others than those that a commit knows are read already.
+        for one in known.iter().filter(|one| owners.contains(&one.label)) {
+            self.told.insert(one.id, one.label.clone());
+            numbers.insert(one.id, one.label.clone());
         }
         self.remember(&numbers);
         Ok(numbers)
@@ -117,8 +128,17 @@ impl Directory {
 
     /// The log of that number.
     pub(crate) fn log(&mut self, partition: u32) -> Result<Log> {
+        self.find(partition, None)
+    }
+
+    /// The log of that number; where no file has its name any more, the position says it.
+    pub(crate) fn find(&mut self, partition: u32, position: Option<&Position>) -> Result<Log> {
         if let Some(name) = self.told.get(&partition) {
             return Ok(self.named(name));
+        }
+        let places = position.and_then(|position| position.token.as_deref()).and_then(Places::read);
+        if let Some(places) = places.filter(|places| number(&places.log) == partition) {
+            return Ok(self.named(&places.log));
         }
         let (mut found, mut others) = (Vec::new(), Vec::new());
         self.walk("", 0, &mut found, &mut others)?;
@@ -216,16 +236,19 @@ impl Directory {
     /// Logs whose file is that of another one: by a link, or by a second name.
     fn aliases(&self, logs: &BTreeMap<String, Vec<Found>>, known: &[Known]) -> BTreeSet<String> {
         let mut aliases = BTreeSet::new();
-        if logs.values().map(Vec::len).sum::<usize>() > MANY {
+        let new = |log: &String| {
+            let id = number(log);
+            !self.told.contains_key(&id) && !known.iter().any(|one| one.id == id)
+        };
+        let new: BTreeSet<&String> = logs.keys().filter(|log| new(log)).collect();
+        if new.is_empty() {
             return aliases;
         }
         let mut by_inode: BTreeMap<u64, Vec<(bool, bool, &String)>> = BTreeMap::new();
         for (log, files) in logs {
             for file in files.iter().filter(|file| file.path == *log) {
                 if let Ok(stat) = self.disk.stat(&file.path) {
-                    let id = number(log);
-                    let new = !self.told.contains_key(&id) && !known.iter().any(|one| one.id == id);
-                    by_inode.entry(stat.hints.inode).or_default().push((new, file.link, log));
+                    by_inode.entry(stat.hints.inode).or_default().push((new.contains(log), file.link, log));
                 }
             }
         }
@@ -237,44 +260,55 @@ impl Directory {
         aliases
     }
 
-    /// Whether all files of a log that is new belong to others, under names that those do not have.
-    fn was_moved(&self, log: &str, known: &[Known]) -> Result<bool> {
+    /// The logs that all files of a log that is new belong to, where those do not have them under their names any more; none
+    /// yet for a file that cannot be read, whose log shows when it can.
+    fn owners_of(&mut self, log: &str, known: &[Known]) -> Result<Option<BTreeSet<String>>> {
         if known.is_empty() && self.owners.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let family = self.family(log);
+        let mut owners = BTreeSet::new();
         let members = family.members()?;
-        let mut moved = !members.is_empty();
         for member in &members {
-            moved = moved && self.is_anothers(&family, member, known)?;
+            match family.try_open(member) {
+                Ok(None) => return Ok(None),
+                Ok(Some((text, stat))) => match self.owner(&family, text, &Member { stat, ..member.clone() }, known)? {
+                    Some(owner) => drop(owners.insert(owner)),
+                    None => return Ok(None),
+                },
+                Err(error) => {
+                    let path = &member.path;
+                    let text = format!("cannot read {path}: {error}; the file is passed over until it can be read");
+                    self.say(path, &text);
+                }
+            }
         }
-        Ok(moved)
+        Ok((!members.is_empty()).then_some(owners))
     }
 
-    fn is_anothers(&self, family: &Family, member: &Member, known: &[Known]) -> Result<bool> {
-        let Some((mut text, stat)) = family.open(member)? else { return Ok(false) };
-        let member = Member { stat, ..member.clone() };
-        if let Some((owner, head)) = self.owners.get(&stat.hints.inode)
+    fn owner(&self, family: &Family, mut text: Text, member: &Member, known: &[Known]) -> Result<Option<String>> {
+        let inode = member.stat.hints.inode;
+        if let Some((owner, head)) = self.owners.get(&inode)
             && *owner != family.log
             && text.bytes(0, head.len()).is_ok_and(|first| first == *head)
-            && !self.family(owner).members()?.iter().any(|one| one.stat.hints.inode == stat.hints.inode)
+            && !self.family(owner).members()?.iter().any(|one| one.stat.hints.inode == inode)
         {
-            return Ok(true);
+            return Ok(Some(owner.clone()));
         }
         for other in known.iter().filter(|other| other.label != family.log) {
             let Some(places) = other.position.token.as_deref().and_then(Places::read) else { continue };
             let mut mark = places.open.into_iter().find(|mark| holds(mark, &mut text));
             if mark.is_none() {
-                mark = places.closed.into_iter().find(|mark| is_closed(mark, &mut text, &member, || false));
+                mark = places.closed.into_iter().find(|mark| is_closed(mark, &mut text, member, || false));
             }
             let Some(mark) = mark else { continue };
             // A copy, whose original is still there, is a file of its own.
             let theirs = self.family(&other.label);
             if theirs.find(&mark, theirs.members()?.iter(), &BTreeSet::new())?.is_none() {
-                return Ok(true);
+                return Ok(Some(other.label.clone()));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Remembers which file is of which log, for when it is moved before its log has told where it is.

@@ -204,7 +204,12 @@ mod system {
         }
 
         pub(crate) fn open_file(&self, path: &str) -> io::Result<Handle> {
-            fs::File::open(self.0.join(path)).map(Handle)
+            let file = fs::File::open(self.0.join(path))?;
+            // Root may read everything.
+            if file.metadata()?.mode() & 0o444 == 0 {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            Ok(Handle(file))
         }
     }
 

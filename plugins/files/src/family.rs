@@ -18,7 +18,7 @@ const DEEP: usize = 32;
 pub(crate) const UNPACK: Duration = Duration::from_secs(2);
 
 /// Fewer bytes say too little to take one file for another because of them.
-const TELLING: u64 = 64;
+pub(crate) const TELLING: u64 = 64;
 
 /// A file of a log.
 #[derive(Clone, Debug)]
@@ -76,13 +76,18 @@ impl Family {
 
     /// Opens what has that name now; `None` if nothing has.
     pub(crate) fn open(&self, member: &Member) -> Result<Option<(Text, Stat)>> {
+        self.try_open(member).map_err(|error| unreadable(&member.path, &error))
+    }
+
+    /// As [`Family::open`], where what is wrong matters.
+    pub(crate) fn try_open(&self, member: &Member) -> io::Result<Option<(Text, Stat)>> {
         let opened = self.disk.open_file(&member.path).and_then(|handle| {
             let text = Text::new(handle, member.name.packing);
             text.stat().map(|stat| (text, stat))
         });
         match opened {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            opened => opened.map(Some).map_err(|error| unreadable(&member.path, &error)),
+            opened => opened.map(Some),
         }
     }
 
@@ -97,8 +102,10 @@ impl Family {
         let packed = |one: &Member| one.name.packing != Packing::Plain;
         candidates.sort_by_key(|one| (one.stat.hints.inode != mark.hints.inode, packed(one)));
         for member in candidates {
+            // One that is damaged may be a file in the making; not the one that was read itself.
+            let itself = member.stat.hints.inode == mark.hints.inode;
             if let Ok(Some((mut text, stat))) = self.open(member)
-                && (!packed(member) || text.reach(u64::MAX, now() + UNPACK).is_ok())
+                && (!packed(member) || itself || text.reach(u64::MAX, now() + UNPACK).is_ok())
                 && holds(mark, &mut text)
             {
                 return Ok(Some((Member { stat, ..member.clone() }, text)));
@@ -145,7 +152,7 @@ pub(crate) fn is_closed(mark: &Mark, text: &mut Text, member: &Member, gone: imp
     let same = mark.hints.inode == stat.hints.inode;
     let moved = mark.at >= TELLING;
     let likely = match stat.length.cmp(&mark.at) {
-        _ if text.plain().is_none() => return holds(mark, text) && (at_end(mark, text) || moved && gone()),
+        _ if text.plain().is_none() => return holds(mark, text) && (same || at_end(mark, text) || moved && gone()),
         Ordering::Less => false,
         Ordering::Equal if mark.hints.modified == stat.hints.modified => true,
         Ordering::Equal if same && mark.named == number(&member.path) => true,

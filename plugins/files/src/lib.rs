@@ -28,7 +28,7 @@
 //! | the live file replaced by one with the same beginning (`rsync`) | goes on at the same place |
 //! | any other file that the pattern matches | new: read from its start |
 //! | any other file of the log, younger than what was read | the log was there while nobody looked: read from its start |
-//! | a log's name that is new, and a file that another log has read and does not have any more | it was moved: its old log goes on with it, the name is no partition |
+//! | a log's name that is new, and a file that another log has read and does not have any more | it was moved: its old log goes on with it, also with what is written there later; the name is no partition |
 //!
 //! Two files that say the same at different names are two files, unless one of the rows above applies.
 //!
@@ -60,7 +60,12 @@ pub struct Files(Directory);
 
 /// The lines of one log.
 #[derive(Debug)]
-pub struct Lines(Log);
+pub struct Lines {
+    directory: Directory,
+    partition: u32,
+    /// Once its name is known.
+    log: Option<Log>,
+}
 
 impl Source for Files {
     type Settings = Settings;
@@ -85,13 +90,20 @@ impl Source for Files {
     }
 
     fn read(topic: &str, partition: u32, settings: Settings) -> Result<Lines> {
-        Directory::open(topic, &settings)?.quiet().log(partition).map(Lines)
+        let mut directory = Directory::open(topic, &settings)?.quiet();
+        // Where no file has its name any more, a position says it.
+        let log = directory.log(partition).ok();
+        Ok(Lines { directory, partition, log })
     }
 }
 
 impl Reader for Lines {
     fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
-        self.0.fetch(&start, limits)
+        let log = match &mut self.log {
+            Some(log) => log,
+            log => log.insert(self.directory.find(self.partition, Some(&start))?),
+        };
+        log.fetch(&start, limits)
     }
 }
 

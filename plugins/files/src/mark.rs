@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// First bytes kept as they are.
-const HEAD: usize = 16;
+pub(crate) const HEAD: usize = 16;
 
 /// Bytes before the place that are hashed.
 pub(crate) const TAIL: usize = 4096;
@@ -100,9 +100,13 @@ impl Mark {
     }
 
     fn begins(&self, file: &mut impl Content) -> io::Result<bool> {
-        let first = file.bytes(0, HEAD)?;
+        Ok(self.begins_with(&file.bytes(0, HEAD)?))
+    }
+
+    /// Whether a file with these first bytes, [`HEAD`] of them or all, can be this one.
+    pub(crate) fn begins_with(&self, first: &[u8]) -> bool {
         let count = HEAD.min(usize::try_from(self.at).unwrap_or(HEAD)).min(first.len());
-        Ok(count > 0 && first.get(..count) == self.head.get(..count))
+        count > 0 && first.get(..count) == self.head.get(..count)
     }
 }
 
@@ -157,6 +161,11 @@ impl Moving {
         self.mark.seen = self.mark.seen.max(at);
     }
 
+    /// Whether a file with these first bytes can be this one.
+    pub(crate) fn begins_with(&self, first: &[u8]) -> bool {
+        self.mark.begins_with(first)
+    }
+
     /// Bytes that were read.
     pub(crate) fn at(&self) -> u64 {
         self.mark.at
@@ -190,6 +199,8 @@ fn between(first: &[u8], second: &[u8], from: usize, to: usize) -> Vec<u8> {
 /// Where each file of a log is, as the token of a position holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Places {
+    /// The log's name: whoever goes on needs it, also where no file has it any more.
+    pub(crate) log: String,
     /// Files that are read, the oldest first.
     pub(crate) open: Vec<Mark>,
     /// Files that were read to their end and are still there.
@@ -197,12 +208,19 @@ pub(crate) struct Places {
 }
 
 /// The form of tokens.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// Their form before they had the log's name.
+const NAMELESS: u8 = 1;
 
 impl Places {
     /// As a token.
     pub(crate) fn write(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
+        // Longer than any name can be.
+        let length = u16::try_from(self.log.len()).unwrap_or(0);
+        out.extend(length.to_le_bytes());
+        out.extend(self.log.as_bytes().get(..length.into()).unwrap_or_default());
         out.extend(u32::try_from(self.open.len()).unwrap_or(u32::MAX).to_le_bytes());
         for mark in &self.open {
             mark.write(&mut out);
@@ -217,11 +235,17 @@ impl Places {
     /// From a token; `None` if it is none.
     pub(crate) fn read(token: &[u8]) -> Option<Self> {
         let (&version, mut rest) = token.split_first()?;
-        if version != VERSION {
-            return None;
+        let mut places = Self::default();
+        match version {
+            VERSION => {
+                let length = u16::from_le_bytes(take(&mut rest)?);
+                let (log, behind) = rest.split_at_checked(length.into())?;
+                (places.log, rest) = (String::from_utf8(log.to_vec()).ok()?, behind);
+            }
+            NAMELESS => {}
+            _ => return None,
         }
         let count = u32::from_le_bytes(take(&mut rest)?);
-        let mut places = Self::default();
         for _ in 0..count {
             let mut mark = Mark::read(&mut rest)?;
             mark.seen = u64::from_le_bytes(take(&mut rest)?);
@@ -344,7 +368,7 @@ mod tests {
         (one.seen, one.skipping, one.named) = (9_000, true, 3);
         let mut two = Mark::of(&mut &file[..], 10, hints).unwrap();
         two.trail = Trail::default();
-        let places = Places { open: vec![one], closed: vec![two.clone(), two] };
+        let places = Places { log: "a.log".into(), open: vec![one], closed: vec![two.clone(), two] };
         let token = places.write();
         assert!(token.len() < 550, "{}", token.len());
         assert_eq!(Places::read(&token), Some(places));

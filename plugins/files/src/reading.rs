@@ -86,6 +86,8 @@ struct Seen {
 pub(crate) enum Step {
     /// The place moved on by so many bytes.
     Moved(u64),
+    /// Maybe more than what is put out already leaves room for.
+    Full,
     /// Nothing for now.
     Nothing,
     /// Read to its end.
@@ -139,6 +141,16 @@ impl Reading {
 
     pub(crate) fn at(&self) -> u64 {
         self.place.at()
+    }
+
+    /// Whether a file with these first bytes can have what was read.
+    pub(crate) fn begins_with(&self, first: &[u8]) -> bool {
+        self.place.begins_with(first)
+    }
+
+    /// Nothing more is known to be in it.
+    pub(crate) fn at_end(&self) -> bool {
+        self.end.is_some() && !self.pending()
     }
 
     /// The last bytes that were read.
@@ -197,12 +209,16 @@ impl Reading {
             }
         }
         let mut last = false;
+        let others = !out.messages.is_empty();
         loop {
             self.find_first(options, last)?;
             self.attributes(out);
             let consumed = self.frame(options.framer, limits, offset, last, out);
             if consumed > 0 {
                 return Ok(Step::Moved(consumed));
+            }
+            if others && self.pending() {
+                return Ok(Step::Full);
             }
             if last {
                 return Ok(Step::Over);
@@ -318,11 +334,14 @@ impl Reading {
         if plain {
             self.place.saw(stat.length);
         }
-        self.hints.modified = stat.hints.modified;
+        // One that is packed is unpacked as it was when it was opened: had it grown since, its date tells.
+        if plain {
+            self.hints.modified = stat.hints.modified;
+        }
         if read > 0 {
             self.grew = now();
         }
-        if read < wanted {
+        if read < wanted && self.text.damage().is_none() {
             let (length, modified) = (stat.length, stat.hints.modified);
             self.end = Some(Seen { length, modified, checked: now(), fresh: plain && is_fresh(modified) });
         }
@@ -433,6 +452,9 @@ impl Reading {
         let stat = self.text.stat()?;
         let mut bytes = Vec::new();
         self.text.fill(0, options.framer.max.saturating_add(1), &mut bytes)?;
+        if let Some(damage) = self.text.damage() {
+            return Err(damage);
+        }
         if bytes.is_empty() && self.text.plain().is_none() {
             return Ok(Step::Over);
         }

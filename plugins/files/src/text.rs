@@ -8,9 +8,9 @@ use std::{
     time::Instant,
 };
 
-use flate2::read::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::{
-    FrameDecoder, StreamingDecoder,
+    BlockDecodingStrategy, FrameDecoder, StreamingDecoder,
     errors::{FrameDecoderError, ReadFrameHeaderError},
 };
 use spout_guest::now;
@@ -74,7 +74,12 @@ impl Text {
         }
     }
 
-    /// Reads up to `length` bytes at `from` into the end of `into`; fewer only at the end.
+    /// What keeps this from being unpacked behind the bytes that were given.
+    pub(crate) fn damage(&self) -> Option<io::Error> {
+        self.packed.as_ref()?.broken.clone().map(io::Error::other)
+    }
+
+    /// Reads up to `length` bytes at `from` into the end of `into`; fewer only at the end, or where it is damaged.
     pub(crate) fn fill(&mut self, from: u64, length: usize, into: &mut Vec<u8>) -> io::Result<usize> {
         match &mut self.packed {
             None => self.handle.fill(from, length, into),
@@ -110,10 +115,10 @@ impl Packed {
     fn open(packing: Packing, handle: &Rc<Handle>) -> Self {
         let tape = Tape { handle: Rc::clone(handle), at: 0 };
         let stream: Box<dyn Read> = match packing {
-            Packing::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::with_capacity(64 << 10, tape))),
+            Packing::Gzip => Box::new(Members(Some(GzDecoder::new(io::BufReader::with_capacity(64 << 10, tape))))),
             Packing::Plain | Packing::Zstd => {
                 let source = io::BufReader::with_capacity(64 << 10, tape);
-                Box::new(Frames { source: Source(Rc::new(RefCell::new(source))), frame: None })
+                Box::new(Frames { source: Source(Rc::new(RefCell::new(source))), frame: None, damage: None })
             }
         };
         Self { packing, stream, at: 0, first: Vec::new(), recent: Vec::new(), over: false, broken: None }
@@ -141,7 +146,11 @@ impl Packed {
             into.extend_from_slice(again.get(..length).unwrap_or(again));
         }
         while into.len() - before < length && !self.over {
-            self.next(length - (into.len() - before), into)?;
+            match self.next(length - (into.len() - before), into) {
+                // What came before the damage counts; the next read meets it.
+                Err(_) if into.len() > before => break,
+                unpacked => unpacked?,
+            }
         }
         Ok(into.len() - before)
     }
@@ -201,6 +210,31 @@ impl Read for Tape {
     }
 }
 
+/// The members of a gzip file, one after the other; zeros behind one fill it up, and say nothing.
+struct Members(Option<GzDecoder<io::BufReader<Tape>>>);
+
+impl Read for Members {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.0 {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut source) = self.0.take().map(GzDecoder::into_inner) else { break };
+            let more = loop {
+                let there = source.fill_buf()?;
+                let (zeros, all) = (there.iter().take_while(|&&byte| byte == 0).count(), there.len());
+                source.consume(zeros);
+                if all == 0 || zeros < all {
+                    break all > 0;
+                }
+            };
+            self.0 = more.then(|| GzDecoder::new(source));
+        }
+        Ok(0)
+    }
+}
+
 /// A source that outlives the decoder of each frame.
 #[derive(Clone)]
 struct Source(Rc<RefCell<io::BufReader<Tape>>>);
@@ -215,15 +249,32 @@ impl Read for Source {
 struct Frames {
     source: Source,
     frame: Option<StreamingDecoder<Source, FrameDecoder>>,
+    /// The frame cannot be decoded any further; what is there of it is still given.
+    damage: Option<String>,
 }
 
 impl Read for Frames {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if let Some(frame) = &mut self.frame {
-                let read = frame.read(buffer)?;
+                let read = match &self.damage {
+                    Some(_) => frame.decoder.read(buffer)?,
+                    None => match frame.read(buffer) {
+                        Ok(read) => read,
+                        Err(error) => {
+                            self.damage = Some(error.to_string());
+                            // It gives nothing of its window before its end: an empty last block, and a checksum.
+                            let end: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
+                            frame.decoder.decode_blocks(end, BlockDecodingStrategy::All).map_err(io::Error::other)?;
+                            continue;
+                        }
+                    },
+                };
                 if read > 0 || buffer.is_empty() {
                     return Ok(read);
+                }
+                if let Some(damage) = &self.damage {
+                    return Err(io::Error::other(damage.clone()));
                 }
                 self.frame = None;
             }

@@ -35,6 +35,8 @@ pub(crate) struct Tempo {
     pub(crate) scan: Duration,
     /// A copy, or a packed file, that was written at most so long ago may not be complete.
     pub(crate) settled: Duration,
+    /// Time between two looks for files of the log that were moved to other names; longer each time.
+    pub(crate) away: Duration,
     /// How long a file that was read is remembered after it was seen last.
     pub(crate) forget: Duration,
 }
@@ -45,7 +47,8 @@ impl Default for Tempo {
             look: Duration::from_millis(250),
             scan: Duration::from_secs(5),
             settled: Duration::from_secs(10),
-            forget: Duration::from_secs(60),
+            away: Duration::from_secs(60),
+            forget: Duration::from_secs(24 * 60 * 60),
         }
     }
 }
@@ -68,6 +71,9 @@ pub(crate) struct Log {
     looked: Option<Instant>,
     scanned: Option<Instant>,
     scan_every: Duration,
+    /// When files that are gone were looked for under other names, and when that is done again.
+    strayed: Option<Instant>,
+    stray_every: Duration,
     /// There are files about which nothing can be said yet.
     waiting: bool,
     pub(crate) tempo: Tempo,
@@ -80,6 +86,8 @@ pub(crate) struct Log {
 struct Closed {
     mark: Mark,
     missed: Option<Instant>,
+    /// The name outside of the log that it has now.
+    away: Option<String>,
 }
 
 impl Log {
@@ -98,6 +106,8 @@ impl Log {
             looked: None,
             scanned: None,
             scan_every: Duration::ZERO,
+            strayed: None,
+            stray_every: Duration::ZERO,
             tempo: Tempo::default(),
             waiting: false,
             unpacking: None,
@@ -134,10 +144,18 @@ impl Log {
 
     /// What stands for the place where this is now.
     pub(crate) fn position(&mut self) -> Position {
-        let open: Vec<Mark> = self.readings.iter().filter(|one| one.at() > 0).map(Reading::mark).collect();
+        let open = self.readings.iter().filter(|one| one.at() > 0).map(|one| {
+            let mut mark = one.mark();
+            // Its new name is not known yet.
+            if one.rotated && one.path == self.family.log {
+                mark.named = 0;
+            }
+            mark
+        });
+        let open: Vec<Mark> = open.collect();
         let closed: Vec<Mark> = self.closed.iter().map(|one| one.mark.clone()).collect();
         let told = self.offset > 0 || !open.is_empty() || !closed.is_empty();
-        let token = told.then(|| Places { open, closed }.write());
+        let token = told.then(|| Places { log: self.family.log.clone(), open, closed }.write());
         let position = Position { offset: self.offset, token };
         self.last = Some(position.clone());
         position
@@ -156,7 +174,7 @@ impl Log {
 
     /// Lets the oldest file that has something give it; whether one had.
     fn turn(&mut self, limits: Limits, out: &mut Out) -> Result<bool> {
-        let mut index = 0;
+        let (mut index, mut moved) = (0, false);
         while let Some(reading) = self.readings.get_mut(index) {
             let quiet = reading.quiet();
             let ends = !self.settings.follow
@@ -174,8 +192,16 @@ impl Log {
             match step {
                 Ok(Step::Moved(bytes)) => {
                     self.offset += bytes;
-                    return Ok(true);
+                    let full = out.messages.bytes() >= limits.bytes || out.messages.len() >= limits.messages;
+                    // Small files are given together.
+                    if full || !reading.at_end() {
+                        return Ok(true);
+                    }
+                    (moved, index) = (true, index + 1);
                 }
+                // What was taken is given first.
+                Ok(Step::Full) => return Ok(true),
+                Ok(Step::Replaced) | Err(_) if moved => return Ok(true),
                 Ok(Step::Nothing) => index += 1,
                 // More may be written to it, now or until the next run.
                 Ok(Step::Over) if stays => {
@@ -183,9 +209,10 @@ impl Log {
                     index += 1;
                 }
                 Ok(Step::Over) => {
-                    let mark = self.readings.remove(index).mark();
-                    if mark.at > 0 {
-                        self.closed.push(Closed::from(mark));
+                    let reading = self.readings.remove(index);
+                    if reading.at() > 0 {
+                        let away = (reading.name.log != self.family.log).then(|| reading.path.clone());
+                        self.closed.push(Closed { away, ..Closed::from(reading.mark()) });
                     }
                 }
                 Ok(Step::Replaced) => {
@@ -193,14 +220,15 @@ impl Log {
                     index = 0;
                 }
                 Err(error) => {
+                    let before = self.readings.len();
                     if self.damaged(index, &error, out)? {
                         return Ok(true);
                     }
-                    index += 1;
+                    index += usize::from(self.readings.len() == before);
                 }
             }
         }
-        Ok(false)
+        Ok(moved)
     }
 
     /// A packed file that is damaged, or not complete yet; whether that was said.
@@ -210,18 +238,31 @@ impl Log {
         if error.kind() == std::io::ErrorKind::FileTooLarge {
             return Err(Error::fatal("files.line", format!("{path}: {error}")));
         }
+        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
+        if denied {
+            self.pass_over(&path, error);
+            return Ok(false);
+        }
         if reading.text().plain().is_some() {
             return Err(unreadable(&path, error));
         }
-        if age(reading.hints().modified) < self.tempo.settled {
+        let modified = reading.text().stat().map_or(0, |stat| stat.hints.modified);
+        if age(modified) < self.tempo.settled {
+            return Ok(false);
+        }
+        // Written since it was opened: that is looked at first.
+        let opened = reading.hints().modified;
+        if modified != opened {
+            let mark = self.readings.remove(index).mark();
+            self.closed.push(Closed::from(mark));
+            (self.looked, self.scanned) = (None, None);
             return Ok(false);
         }
         let reason = format!("{path} cannot be unpacked behind byte {}: {error}", reading.at());
         out.messages.attribute("file", path.as_bytes());
         out.fault(self.offset, b"", "file.damaged", &reason);
         self.offset += 1;
-        let mut mark = self.readings.remove(index).mark();
-        mark.refused = true;
+        let mark = self.readings.remove(index).mark();
         self.closed.push(Closed::from(mark));
         Ok(true)
     }
@@ -229,6 +270,6 @@ impl Log {
 
 impl From<Mark> for Closed {
     fn from(mark: Mark) -> Self {
-        Self { mark, missed: None }
+        Self { mark, missed: None, away: None }
     }
 }

@@ -1,6 +1,6 @@
 //! Finds the place that a position says, in whatever file it is now, and says what cannot be found.
 
-use std::rc::Rc;
+use std::{collections::BTreeSet, io, rc::Rc};
 
 use spout_guest::{Error, Position, Result, now, pause, warn};
 
@@ -23,7 +23,7 @@ impl Log {
     pub(crate) fn end(&mut self) -> Result<Position> {
         self.reset(0);
         for member in self.family.members()? {
-            let Some((mut text, stat)) = self.family.open(&member)? else { continue };
+            let Some((mut text, stat)) = self.open(&member)? else { continue };
             let failed = |error| unreadable(&member.path, &error);
             let ends = !self.settings.follow || !member.name.live || self.settings.whole;
             let length = match text.length().map_err(failed)? {
@@ -71,6 +71,17 @@ impl Log {
         resumed.map_err(|error| unreadable(&reading.path, &error))
     }
 
+    /// Opens a file; one that must not be read is named and passed over.
+    fn open(&mut self, member: &Member) -> Result<Option<(Text, Stat)>> {
+        match self.family.try_open(member) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.pass_over(&member.path, &error);
+                Ok(None)
+            }
+            opened => opened.map_err(|error| unreadable(&member.path, &error)),
+        }
+    }
+
     fn stat(&self, reading: &mut Reading) -> Result<Stat> {
         let path = reading.path.clone();
         reading.text().stat().map_err(|error| unreadable(&path, &error))
@@ -102,7 +113,13 @@ impl Log {
                         }
                         self.stand(&member, text, mark, false)?;
                     }
-                    None => still.push(mark),
+                    None => match members.iter().find(|one| one.stat.hints.inode == mark.hints.inode).cloned() {
+                        // It goes on when it can be read again.
+                        Some(denied) if self.open(&denied).is_ok_and(|opened| opened.is_none()) => {
+                            self.closed.push(Closed::from(mark));
+                        }
+                        _ => still.push(mark),
+                    },
                 }
             }
             missing = still;
@@ -132,8 +149,9 @@ impl Log {
     /// Goes on in files that were read to their end, then moved out of the log, and have more now.
     fn find_grown(&mut self) -> Result<()> {
         let members = self.family.members()?;
-        let gone = |mark: &Mark| !members.iter().any(|one| one.stat.hints.inode == mark.hints.inode);
-        if !self.closed.iter().any(|one| gone(&one.mark)) {
+        let there: BTreeSet<u64> = members.iter().map(|one| one.stat.hints.inode).collect();
+        let gone = |mark: &Mark| !there.contains(&mark.hints.inode);
+        if self.settings.whole || !self.closed.iter().any(|one| gone(&one.mark)) {
             return Ok(());
         }
         let strangers = self.family.strangers()?;
@@ -161,7 +179,7 @@ impl Log {
             if !matches(&self.settings.pattern, &member.path) {
                 continue;
             }
-            let Some((mut text, stat)) = self.family.open(&member)? else { continue };
+            let Some((mut text, stat)) = self.open(&member)? else { continue };
             let failed = |error| unreadable(&member.path, &error);
             unpack(&mut text, left).map_err(failed)?;
             let length = text.length().map_err(failed)?.unwrap_or(left);
@@ -224,6 +242,10 @@ impl Log {
             );
             return Ok(false);
         }
+        if unread == 0 && self.settings.whole {
+            warn!("{path} is not there any more; it was read as a whole");
+            return Ok(false);
+        }
         if unread == 0 && mark.named != number(&self.family.log) {
             warn!("a rotated file of {path} is not there any more; it was read to its end, byte {at}");
             return Ok(false);
@@ -246,7 +268,8 @@ impl Log {
     fn out_of_range(&mut self) -> Result<Error> {
         let earliest = self.position();
         let mut there = Self::new(Rc::clone(&self.family.disk), self.family.log.clone(), &self.settings);
-        let token = there.end()?.token.or_else(|| Some(Places::default().write()));
+        let token =
+            there.end()?.token.or_else(|| Some(Places { log: self.family.log.clone(), ..Places::default() }.write()));
         let latest = Position { offset: self.offset, token };
         self.last = Some(earliest.clone());
         Ok(Error::OutOfRange { earliest, latest })

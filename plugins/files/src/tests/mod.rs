@@ -1,5 +1,6 @@
 //! Files as a host reads them: growing, ending, from any place on.
 
+mod again;
 mod odd;
 mod rotation;
 mod torture;

@@ -222,7 +222,8 @@ impl Torture {
             let topic = self.dir.path().to_str().unwrap().trim_start_matches('/').to_owned();
             let mut log = Log::new(Rc::new(Disk::open(&topic).unwrap()), "app.log".into(), &self.settings);
             let quick = Duration::from_millis(1);
-            log.tempo = Tempo { look: quick, scan: quick * 5, settled: quick * 400, forget: quick * 20 };
+            log.tempo =
+                Tempo { look: quick, scan: quick * 5, settled: quick * 400, away: quick * 20, forget: quick * 20 };
             log
         });
         let fetched = match log.fetch(&self.position, limits) {
