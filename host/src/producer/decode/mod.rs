@@ -12,6 +12,7 @@ mod cells;
 mod conform;
 mod core;
 mod csv;
+mod decimals;
 mod evolve;
 mod exact;
 mod json;

@@ -133,7 +133,7 @@ async fn a_block_that_hides_rows_does_not_keep_the_decoder_busy() {
 }
 
 /// A container as a writer makes it, with blocks of so many records.
-fn raw_container(schema: &str, blocks: &[(u8, &[u8])]) -> Vec<u8> {
+pub(super) fn raw_container(schema: &str, blocks: &[(u8, &[u8])]) -> Vec<u8> {
     let number = |n: usize| match n {
         0..64 => vec![(n as u8) << 1],
         _ => vec![((n << 1) as u8 & 0x7f) | 0x80, (n >> 6) as u8],
@@ -151,7 +151,7 @@ fn raw_container(schema: &str, blocks: &[(u8, &[u8])]) -> Vec<u8> {
 
 const MARKER: [u8; 16] = *b"0123456789abcdef";
 
-fn record(fields: &str) -> String {
+pub(super) fn record(fields: &str) -> String {
     format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)
 }
 
