@@ -14,6 +14,7 @@
 //! **Invariant**: nothing here opens a plugin, a repo or a socket; the same text always gives the same answer.
 
 mod check;
+mod decoder;
 mod document;
 mod error;
 mod evolve;
