@@ -171,9 +171,9 @@ pub(super) enum Error {
         /// Where there is none.
         what: String,
     },
-    /// More messages were set aside than may be.
+    /// More messages, or rows of them, were set aside than may be.
     #[error(
-        "{dead_letters} messages were set aside as dead letters, and --fail-on-dead-letters allows {allowed}; everything is committed, and why they failed is said above"
+        "there are {dead_letters} dead letters, and --fail-on-dead-letters allows {allowed}; everything is committed, and why they failed is said above"
     )]
     DeadLetters {
         /// How many were.

@@ -12,7 +12,7 @@ pub(super) fn besides(counts: &Counts) -> Vec<String> {
         (counts.dead_letters, "dead letter"),
         (counts.late_rows(), "late row"),
         (counts.filtered_rows(), "filtered row"),
-        (counts.dropped, "dropped message"),
+        (counts.dropped, if more_than_messages(counts) { "dropped row" } else { "dropped message" }),
         (counts.empty, "empty message"),
     ];
     fates.iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(*number, what)).collect()
@@ -48,20 +48,29 @@ pub(super) fn all_failed(pipeline: &str, counts: &Counts, reasons: &[Reason]) ->
     if !counts.all_failed() {
         return None;
     }
-    let fate = match (counts.dead_letters, counts.dropped) {
-        (_, 0) => "they are dead letters",
-        (0, _) => "they were dropped, as the spec says",
-        _ => "they are dead letters, or were dropped",
+    let failed = if more_than_messages(counts) {
+        let fates = [(counts.dead_letters, "dead letter"), (counts.dropped, "dropped row")];
+        let fates = fates.iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(*number, what));
+        let fates: Vec<String> = fates.collect();
+        format!("nothing of {} could be processed: {}", count(counts.messages, "message"), fates.join(", "))
+    } else {
+        let fate = match (counts.dead_letters, counts.dropped) {
+            (_, 0) => "they are dead letters",
+            (0, _) => "they were dropped, as the spec says",
+            _ => "they are dead letters, or were dropped",
+        };
+        format!("all {} failed, {fate}", count(counts.dead_letters + counts.dropped, "message"))
     };
     let why = reasons.first().map(|Reason { stage, code, count, first, .. }| {
         format!("; {} of them by {stage}, {code}: {first}", grouped(*count))
     });
     let shown = if counts.dead_letters > 0 { format!("; {} shows them", query(pipeline)) } else { String::new() };
-    Some(format!(
-        "pipeline \"{pipeline}\" made no row: all {} failed, {fate}{}{shown}",
-        count(counts.dead_letters + counts.dropped, "message"),
-        why.unwrap_or_default()
-    ))
+    Some(format!("pipeline \"{pipeline}\" made no row: {failed}{}{shown}", why.unwrap_or_default()))
+}
+
+/// Whether more was set aside and dropped than messages came, as where rows of one message failed one by one.
+fn more_than_messages(counts: &Counts) -> bool {
+    counts.dead_letters + counts.dropped > counts.messages
 }
 
 /// The command that shows the dead letters of a pipeline.
@@ -111,5 +120,16 @@ mod tests {
             "pipeline \"p\" made no row: all 1,000 messages failed, they are dead letters; 900 of them by decode, json.type: field n: \"x\" is no number; `spout sql \"select * from p_dead_letter\"` shows them"
         );
         assert_eq!(all_failed("p", &Counts { rows: 1, ..counts }, &[]), None);
+    }
+
+    #[test]
+    fn rows_that_failed_are_not_called_messages() {
+        let counts = Counts { messages: 1, dead_letters: 3000, ..Counts::default() };
+        assert_eq!(
+            all_failed("p", &counts, &[reason("time.missing", 3000)]).unwrap(),
+            "pipeline \"p\" made no row: nothing of 1 message could be processed: 3,000 dead letters; 3,000 of them by decode, time.missing: field n: \"x\" is no number; `spout sql \"select * from p_dead_letter\"` shows them"
+        );
+        let counts = Counts { messages: 1, dropped: 2, ..Counts::default() };
+        assert_eq!(besides(&counts), ["2 dropped rows"]);
     }
 }

@@ -38,7 +38,7 @@ use crate::{
   spout run my.yaml
   spout run one.yaml two.yaml --store ./store --plugins ./plugins
   spout run my.yaml --until idle        stop when there is nothing more for now
-  spout run my.yaml --until ended --fail-on-dead-letters=10   exit 1 if more than 10 messages could not be processed
+  spout run my.yaml --until ended --fail-on-dead-letters=10   exit 1 if there are more than 10 dead letters
   journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops where the input ends
   spout run my.yaml --reset-node w      let go of what handler w held back in the last commit
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
@@ -64,8 +64,8 @@ pub(super) struct Run {
     /// Cut commits early when the process uses more memory than this.
     #[arg(long, value_name = "SIZE")]
     memory_high: Option<ByteSize>,
-    /// Exit with 1 if more than N messages were set aside as dead letters, 0 if N is left out; everything is committed all the
-    /// same.
+    /// Exit with 1 if there are more than N dead letters (messages, or rows of them, that were set aside), 0 if N is left out;
+    /// everything is committed all the same.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     fail_on_dead_letters: Option<u64>,
     /// Start this handler empty, whatever state the last commit holds of it; may be given several times.

@@ -8,7 +8,7 @@ use arrow::{
 
 use super::encode;
 use crate::{
-    data::{Aside, Batch, DeadLetter, Messages, Origins, Span},
+    data::{Aside, Batch, DeadLetter, Letters, Origins, Wrong},
     repo::{Format, Misfit, misfits},
 };
 
@@ -23,11 +23,9 @@ const STAGE: &str = "commit";
 pub(super) fn fit(format: Format, batch: &mut Batch) -> Result<(), ArrowError> {
     let found = misfits(format, &batch.records);
     if !found.is_empty() {
-        let letters = found.iter().map(|misfit| {
-            let message = batch.origins.message(misfit.row).filter(|message| *message < batch.messages.len());
-            letter(misfit, &batch.records, (&batch.span, &batch.messages), message)
-        });
-        batch.dead.extend(letters.collect::<Vec<_>>());
+        let mut letters = Letters::new(&batch.span, &batch.messages);
+        let letter = |misfit| letter(misfit, &batch.records, &mut letters, batch.origins.message(misfit.row));
+        batch.dead.extend(found.iter().map(letter));
         let (records, rows) = without(&batch.records, &found)?;
         batch.origins = match batch.origins {
             Origins::Unknown => Origins::Unknown,
@@ -39,8 +37,8 @@ pub(super) fn fit(format: Format, batch: &mut Batch) -> Result<(), ArrowError> {
         let Some(late) = records else { continue };
         let found = misfits(Format::Parquet, late);
         if !found.is_empty() {
-            let letters = found.iter().map(|misfit| letter(misfit, late, (&batch.span, &batch.messages), None));
-            batch.dead.extend(letters.collect::<Vec<_>>());
+            let mut letters = Letters::new(&batch.span, &batch.messages);
+            batch.dead.extend(found.iter().map(|misfit| letter(misfit, late, &mut letters, None)));
             *late = without(late, &found)?.0;
         }
     }
@@ -48,22 +46,11 @@ pub(super) fn fit(format: Format, batch: &mut Batch) -> Result<(), ArrowError> {
 }
 
 /// The raw message behind a row; the row itself as JSON where a handler had made new rows.
-fn letter(misfit: &Misfit, rows: &RecordBatch, of: (&Span, &Messages), message: Option<usize>) -> DeadLetter {
-    let (span, messages) = of;
-    let row = || encode::ndjson(&rows.slice(misfit.row, 1)).unwrap_or_else(|error| error.to_string().into_bytes());
-    DeadLetter {
-        partition: message.and_then(|message| messages.partitions.get(message).copied()).unwrap_or(span.partition),
-        offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
-        timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
-        file: message
-            .and_then(|message| messages.attribute(message, "file"))
-            .map(|name| String::from_utf8_lossy(name).into_owned()),
-        key: message.and_then(|message| Some(messages.keys.as_ref()?.get(message).to_vec())),
-        value: message.map_or_else(row, |message| messages.values.get(message).to_vec()),
-        stage: STAGE.to_owned(),
-        code: misfit.code.to_owned(),
-        reason: misfit.reason.clone(),
-    }
+fn letter(misfit: &Misfit, rows: &RecordBatch, letters: &mut Letters<'_>, message: Option<usize>) -> DeadLetter {
+    let wrong = Wrong { stage: STAGE.to_owned(), code: misfit.code.to_owned(), reason: misfit.reason.clone() };
+    letters.letter(message, wrong, || {
+        encode::ndjson(&rows.slice(misfit.row, 1)).unwrap_or_else(|error| error.to_string().into_bytes())
+    })
 }
 
 /// The rows that stay, and which they are.
@@ -85,7 +72,7 @@ mod tests {
     use arrow::array::{ArrayRef, AsArray as _, Int64Array, TimestampSecondArray};
 
     use super::*;
-    use crate::data::{Blobs, Position};
+    use crate::data::{Blobs, Messages, Position, Span};
 
     fn batch(origins: Origins) -> Batch {
         let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
@@ -111,7 +98,7 @@ mod tests {
         assert_eq!((ids(&held.records), held.origins), (vec![1, 3], Origins::Taken([1, 3].into())));
         assert_eq!(ids(held.late[0].records.as_ref().unwrap()), [1, 3]);
         let [letter, late] = held.dead.as_slice() else { panic!("{:?}", held.dead) };
-        assert_eq!((letter.partition, letter.offset, letter.value.as_slice()), (7, 12, &b"two"[..]));
+        assert_eq!((letter.partition, letter.offset, &letter.value[..]), (7, 12, &b"two"[..]));
         assert_eq!((letter.stage.as_str(), letter.code.as_str()), ("commit", "commit.time"));
         assert!(letter.reason.starts_with("column `at` is 9223372036854775807 s, in none of"), "{}", letter.reason);
         assert!(late.value.starts_with(b"{\"id\":2"), "{late:?}");

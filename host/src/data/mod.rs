@@ -20,7 +20,7 @@ mod upstream;
 pub use aside::Aside;
 pub use batch::{Batch, Origins};
 pub use counts::{Counts, UnknownKeys};
-pub use dead_letter::DeadLetter;
+pub use dead_letter::{DeadLetter, Letters, Wrong};
 pub use marker::{Advance, Marker, PartitionMarker, Step};
 pub use message::{Blobs, Header, Messages};
 pub use offset::{PartitionId, Position, Span};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arrow::array::RecordBatch;
 
 use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, SourceEvent, build::CONFIG};
-use crate::data::{Aside, Batch, Counts, DeadLetter, Messages, Origins, Part, Position, Span};
+use crate::data::{Aside, Batch, Counts, DeadLetter, Letters, Messages, Origins, Part, Position, Span, Wrong};
 
 /// What leaves each handler, by its id.
 type Shapes = Vec<(String, Shape)>;
@@ -287,7 +287,8 @@ impl Passing {
 
     /// Puts the span back: the last batch carries all of it and everything set aside.
     fn join(self, span: Span, messages: &Arc<Messages>, mut dead: Vec<DeadLetter>) -> Vec<Batch> {
-        dead.extend(self.failed.into_iter().map(|failed| failed.dead_letter(&span, messages)));
+        let mut letters = Letters::new(&span, messages);
+        dead.extend(self.failed.into_iter().map(|failed| failed.dead_letter(&mut letters)));
         let start = Span { next: Position::at(span.start), ..span.clone() };
         let batch = |(records, origins)| Batch {
             records,
@@ -342,22 +343,9 @@ impl Passing {
 
 impl Failed {
     /// The raw message behind the row; the row itself as JSON where a handler had already made new rows.
-    fn dead_letter(self, span: &Span, messages: &Messages) -> DeadLetter {
-        let message = self.message.filter(|&message| message < messages.len());
-        DeadLetter {
-            // The messages of a stream-level source come from several partitions, and each has the offset of its own.
-            partition: message.and_then(|at| messages.partitions.get(at).copied()).unwrap_or(span.partition),
-            offset: message.and_then(|message| messages.offsets.get(message).copied()).unwrap_or(span.start),
-            timestamp_ms: message.and_then(|message| messages.timestamps_ms.get(message).copied()),
-            file: message
-                .and_then(|message| messages.attribute(message, "file"))
-                .map(|name| String::from_utf8_lossy(name).into_owned()),
-            key: message.and_then(|message| Some(messages.keys.as_ref()?.get(message).to_vec())),
-            value: message.map_or(self.row, |message| messages.values.get(message).to_vec()),
-            stage: self.stage,
-            code: self.fault.code,
-            reason: self.fault.reason,
-        }
+    fn dead_letter(self, letters: &mut Letters<'_>) -> DeadLetter {
+        let RowFault { code, reason, .. } = self.fault;
+        letters.letter(self.message, Wrong { stage: self.stage, code, reason }, || self.row)
     }
 }
 
@@ -433,10 +421,7 @@ mod tests {
         assert_eq!(out[0].counts.filtered, [("even".to_owned(), 1)].into(), "3 is neither passed on nor set aside");
         let dead = &out[0].dead;
         assert_eq!(dead.len(), 1);
-        assert_eq!(
-            (dead[0].offset, dead[0].value.as_slice(), dead[0].stage.as_str()),
-            (103, b"raw 7".as_slice(), "even")
-        );
+        assert_eq!((dead[0].offset, &dead[0].value[..], dead[0].stage.as_str()), (103, b"raw 7".as_slice(), "even"));
     }
     #[tokio::test]
     async fn a_fault_of_a_stream_level_source_names_the_partition_of_its_message() {

@@ -119,7 +119,7 @@ mod tests {
             timestamp_ms: None,
             file: None,
             key: None,
-            value: Vec::new(),
+            value: Default::default(),
             stage: "decode".into(),
             code: code.into(),
             reason: format!("{code} at {offset}"),

@@ -237,11 +237,10 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     if let Some(DecoderSpec::Native(native)) = &producer.decoder
         && let Err(reason) = native.check(&loaded.base_dir)
     {
-        return Err(contradiction(
-            loaded,
-            "producer.decoder",
-            format!("the decoder {} cannot work: {reason}", native.name()),
-        ));
+        let setting = reason.strip_prefix("setting").and_then(|reason| reason.split('`').nth(1));
+        let path = setting.map(|setting| format!("producer.decoder.{setting}")).filter(|path| loaded.says(path));
+        let what = format!("the decoder {} cannot work: {reason}", native.name());
+        return Err(contradiction(loaded, path.as_deref().unwrap_or("producer.decoder"), what));
     }
     if let Some((key, what)) = super::sources::problem(source) {
         return Err(contradiction(loaded, &format!("producer.{}.{key}", source.key()), what));

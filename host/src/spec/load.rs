@@ -9,7 +9,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    PipelineSpec, check,
+    PipelineSpec, check, decoder,
     document::{self, MAX_BYTES, Node, Tree},
     error::{Error, Place},
     schema::spec_schema,
@@ -162,8 +162,13 @@ pub fn parse_every(text: &str, path: &Path, base_dir: &Path) -> (Vec<Loaded>, Ve
 
 /// One document as a pipeline, with what is wrong with it; or, if it is none, why not.
 fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<Error>), Vec<Error>> {
-    let misfits = Shape::new(spec_schema(), path, false).fit(&mut node, "");
+    let mut misfits = Shape::new(spec_schema(), path, false).fit(&mut node, "");
+    if misfits.iter().any(|misfit| misfit.key().is_some_and(|key| key.starts_with("producer.decoder"))) {
+        return Err(misfits);
+    }
+    let settings = decoder::settings(&mut node, path);
     if !misfits.is_empty() {
+        misfits.extend(settings);
         return Err(misfits);
     }
     if let Tree::Map(entries) = &mut node.tree {
@@ -173,14 +178,18 @@ fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<E
     note(&node, String::new(), &mut lines.0);
     let mut json = String::new();
     node.write_json(&mut json);
-    let spec: PipelineSpec = serde_json::from_str(&json).map_err(|error| {
-        vec![Error::WrongValue {
-            at: Place::new(path, node.line),
-            path: "the document".into(),
-            found: "not a pipeline spec".into(),
-            expected: strip_position(&error.to_string()),
-        }]
-    })?;
+    let spec: PipelineSpec = match serde_json::from_str(&json) {
+        Ok(spec) => spec,
+        Err(_) if !settings.is_empty() => return Err(settings),
+        Err(error) => {
+            return Err(vec![Error::WrongValue {
+                at: Place::new(path, node.line),
+                path: "the document".into(),
+                found: "not a pipeline spec".into(),
+                expected: strip_position(&error.to_string()),
+            }]);
+        }
+    };
     let mut loaded = Loaded {
         spec,
         path: path.to_owned(),
@@ -190,7 +199,7 @@ fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<E
         lines,
     };
     stream_configs::apply(&mut loaded).map_err(|error| vec![error])?;
-    let problems = check::alone(&mut loaded);
+    let problems = settings.into_iter().chain(check::alone(&mut loaded)).collect();
     loaded.digest = digest(&loaded.spec);
     Ok((loaded, problems))
 }
@@ -203,7 +212,7 @@ fn digest(spec: &PipelineSpec) -> String {
 }
 
 /// Serde counts lines of the JSON that was made of the document, not of the document.
-fn strip_position(message: &str) -> String {
+pub(super) fn strip_position(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }
 

@@ -15,6 +15,7 @@
 
 mod check;
 mod csv;
+mod decoder;
 mod document;
 mod error;
 mod evolve;

@@ -8,7 +8,10 @@ use arrow::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::conform::{Unpack, Unpacked};
+use super::{
+    conform::{Unpack, Unpacked},
+    decimals::in_range,
+};
 use crate::producer::{SchemaText, UnknownFields};
 
 /// Settings of the native `arrow` decoder.
@@ -51,6 +54,7 @@ impl Unpack for ArrowStreams {
             }
         }
         decoder.finish().map_err(|error| error.to_string())?;
+        batches.iter().try_for_each(in_range)?;
         if let (true, Some(schema)) = (batches.is_empty(), decoder.schema()) {
             batches.push(RecordBatch::new_empty(schema));
         }

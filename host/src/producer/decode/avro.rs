@@ -14,6 +14,7 @@ use super::{
     avro_blocks::container,
     avro_shape::Shape,
     conform::{Unpack, Unpacked},
+    decimals::in_range,
 };
 use crate::producer::{SchemaText, UnknownFields};
 
@@ -167,6 +168,7 @@ impl Records {
         decoder.decode(&prefixed).map_err(|error| error.to_string())?;
         let batch = decoder.flush().map_err(|error| error.to_string())?.ok_or("the message has no record")?;
         self.decoder = Some(decoder);
+        in_range(&batch)?;
         Ok(batch)
     }
 }

@@ -22,6 +22,7 @@ use arrow_avro::{
 use super::{
     avro_shape::{Shape, length, take, varint},
     conform::Unpacked,
+    decimals::in_range,
 };
 
 /// Most bytes that the blocks of one container unpack to.
@@ -96,6 +97,7 @@ fn whole(value: &[u8], header: &Header<'_>) -> Result<Vec<RecordBatch>, String> 
     let reader = reader.map_err(|error| error.to_string())?;
     let schema = reader.schema();
     let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|error| error.to_string())?;
+    batches.iter().try_for_each(in_range)?;
     match batches.iter().map(RecordBatch::num_rows).sum::<usize>() {
         0 if rows == 0 => Ok(vec![RecordBatch::new_empty(schema)]),
         read if read == rows => Ok(batches),
@@ -272,7 +274,9 @@ impl<'a> Salvage<'a> {
             decoder.decode(&prefixed).map_err(|error| error.to_string())?;
         }
         let batch = decoder.flush().map_err(|error| error.to_string())?;
-        batch.filter(|batch| batch.num_rows() == records.len()).ok_or_else(|| "it is no whole record".into())
+        let batch = batch.filter(|batch| batch.num_rows() == records.len()).ok_or("it is no whole record")?;
+        in_range(&batch)?;
+        Ok(batch)
     }
 }
 

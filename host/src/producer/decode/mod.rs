@@ -12,6 +12,7 @@ mod cells;
 mod conform;
 mod core;
 mod csv;
+mod decimals;
 mod evolve;
 mod exact;
 mod json;
@@ -42,7 +43,7 @@ pub use self::{
 use self::{evolve::with_added, plugin::PluginDecoding};
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use crate::{
-    data::{Batch, Counts, DeadLetter, Messages, Origins, Span},
+    data::{Batch, Counts, DeadLetter, Letters, Messages, Origins, Span, Wrong},
     plugin::{Health, RowFault, Task},
 };
 
@@ -220,9 +221,11 @@ impl Decoder {
         let empty = rows.empty(messages.len());
         let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
-        let mut dead: Vec<DeadLetter> = rows.faults.iter().map(|fault| dead_letter(fault, &messages, &span)).collect();
+        let mut letters = Letters::new(&span, &messages);
+        let letter = |fault: RowFault| letters.letter(Some(fault.message as usize), wrong(fault), Vec::new);
+        let mut dead: Vec<DeadLetter> = rows.faults.into_iter().map(letter).collect();
         if let Some(Running::Native(decoder)) = &mut self.running {
-            let piece = |piece: Piece| DeadLetter { value: piece.value, ..dead_letter(&piece.fault, &messages, &span) };
+            let piece = |piece: Piece| letters.part(piece.fault.message as usize, wrong(piece.fault), piece.value);
             dead.extend(decoder.pieces().into_iter().map(piece));
         }
         let counts = Counts { messages: messages.len() as u64, empty, ..Counts::default() };
@@ -321,17 +324,6 @@ fn fault(message: u32, code: &str, reason: &str) -> RowFault {
     RowFault { message, code: code.into(), reason: reason.into() }
 }
 
-fn dead_letter(fault: &RowFault, messages: &Messages, span: &Span) -> DeadLetter {
-    let message = fault.message as usize;
-    DeadLetter {
-        partition: messages.partitions.get(message).copied().unwrap_or(span.partition),
-        offset: messages.offsets.get(message).copied().unwrap_or(span.start),
-        timestamp_ms: messages.timestamps_ms.get(message).copied(),
-        file: messages.attribute(message, "file").map(|name| String::from_utf8_lossy(name).into_owned()),
-        key: messages.keys.as_ref().map(|keys| keys.get(message).to_vec()),
-        value: messages.values.get(message).to_vec(),
-        stage: "decode".into(),
-        code: fault.code.clone(),
-        reason: fault.reason.clone(),
-    }
+fn wrong(fault: RowFault) -> Wrong {
+    Wrong { stage: "decode".into(), code: fault.code, reason: fault.reason }
 }

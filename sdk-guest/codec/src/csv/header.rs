@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{Error, SeqAccess, Visitor},
+    de::{Error, SeqAccess, Unexpected, Visitor},
 };
 
 /// Where column names come from.
@@ -44,19 +44,21 @@ impl<'de> Visitor<'de> for Written {
     type Value = Header;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("true, false, or the names of the columns")
+        f.write_str("true, false, or a list of the names of the columns, as in [id, name]")
     }
 
     fn visit_bool<E: Error>(self, given: bool) -> Result<Header, E> {
         Ok(Header::Given(given))
     }
 
-    /// Plugin settings are text: a boolean, a JSON list, or comma-separated names.
+    /// Plugin settings are text: a boolean, a JSON list, or comma-separated names. A word alone is more likely a boolean that is
+    /// spelled wrong than the name of an only column.
     fn visit_str<E: Error>(self, text: &str) -> Result<Header, E> {
         match text.trim() {
             "true" => Ok(Header::Given(true)),
             "false" => Ok(Header::Given(false)),
             list if list.starts_with('[') => serde_json::from_str(list).map(Header::Names).map_err(E::custom),
+            word if !word.contains(',') => Err(E::invalid_value(Unexpected::Str(word), &self)),
             names => Ok(Header::Names(names.split(',').map(|name| name.trim().to_owned()).collect())),
         }
     }
@@ -83,6 +85,11 @@ mod tests {
         check(r#"["a","b"]"#, names());
         check(r#""[\"a\",\"b\"]""#, names());
         check("\"a, b\"", names());
+        check(r#"["a"]"#, Header::Names(vec!["a".into()]));
         assert!(serde_json::from_str::<Header>("[1]").is_err());
+        for word in ["\"maybe\"", "\"yes\"", "\"\""] {
+            let error = serde_json::from_str::<Header>(word).unwrap_err().to_string();
+            assert!(error.contains("true, false, or a list"), "{word}: {error}");
+        }
     }
 }

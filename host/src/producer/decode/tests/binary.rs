@@ -133,7 +133,7 @@ async fn a_block_that_hides_rows_does_not_keep_the_decoder_busy() {
 }
 
 /// A container as a writer makes it, with blocks of so many records.
-fn raw_container(schema: &str, blocks: &[(u8, &[u8])]) -> Vec<u8> {
+pub(super) fn raw_container(schema: &str, blocks: &[(u8, &[u8])]) -> Vec<u8> {
     let number = |n: usize| match n {
         0..64 => vec![(n as u8) << 1],
         _ => vec![((n << 1) as u8 & 0x7f) | 0x80, (n >> 6) as u8],
@@ -151,7 +151,7 @@ fn raw_container(schema: &str, blocks: &[(u8, &[u8])]) -> Vec<u8> {
 
 const MARKER: [u8; 16] = *b"0123456789abcdef";
 
-fn record(fields: &str) -> String {
+pub(super) fn record(fields: &str) -> String {
     format!(r#"{{"type":"record","name":"R","fields":[{fields}]}}"#)
 }
 
@@ -212,7 +212,7 @@ async fn what_is_broken_of_a_container_is_set_aside_and_the_rest_is_rows() {
         assert_eq!(got, expected);
         assert_eq!(batch.origins, Origins::Taken(vec![0; ids.len()].into()));
         for (letter, (value, part)) in batch.dead.iter().zip(pieces) {
-            assert_eq!((letter.offset, letter.value.as_slice()), (10, *value));
+            assert_eq!((letter.offset, &letter.value[..]), (10, *value));
             assert!(letter.code == "avro.syntax" && letter.reason.contains(part), "{}", letter.reason);
         }
         assert_eq!(batch.dead.len(), pieces.len(), "{:?}", batch.dead);
@@ -249,7 +249,7 @@ async fn a_container_with_nothing_but_broken_rows_is_set_aside_whole() {
     let block: (u8, &[u8]) = (1, &[2, 0xff]);
     let container = raw_container(&schema, &vec![block; 1001]);
     let batch = decode(&factory(r#"{"type":"avro"}"#, std::path::Path::new("")), messages(&[&container], None)).await;
-    assert_eq!((batch.dead.len(), &batch.dead[0].value), (1, &container));
+    assert_eq!((batch.dead.len(), &batch.dead[0].value[..]), (1, &container[..]));
     assert!(batch.dead[0].reason.contains("more than 1000"), "{}", batch.dead[0].reason);
 }
 

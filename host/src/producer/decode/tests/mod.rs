@@ -7,6 +7,7 @@ use crate::{data::Position, producer::NativeDecoder};
 
 mod binary;
 mod cuts;
+mod decimals;
 mod evolve;
 mod peer;
 mod text;
