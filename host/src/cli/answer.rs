@@ -312,6 +312,16 @@ mod tests {
         assert!(text.contains(r"| \u{1b}[2J\nx | 1.5 |   |") && text.contains(r"a\u{202e}b"), "{text}");
     }
 
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_map_whose_keys_are_no_texts_is_written_as_ndjson() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a.ndjson");
+        save(asked("select map([1, 2], ['a', 'b']) as m").await, Format::Ndjson, &file).await.unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let row: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(row["m"][1], serde_json::json!({"key": 2, "value": "b"}), "{text}");
+    }
+
     #[test]
     fn the_end_of_a_name_says_the_format() {
         let check =

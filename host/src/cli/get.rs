@@ -17,7 +17,7 @@ use super::{
     error::Error,
     print::{Printer, count, size},
 };
-use crate::repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options};
+use crate::repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options, json_rows};
 
 /// Get a file out of a commit.
 #[derive(Debug, Args)]
@@ -93,6 +93,7 @@ impl TextFormat {
             Self::Ndjson => {
                 for batch in batches {
                     let batch = batch?;
+                    let batch = json_rows(&batch)?;
                     let mut writer: LineDelimitedWriter<_> = json_options(batch.schema_ref()).build(&mut *to);
                     writer.write(&batch)?;
                     writer.finish()?;

@@ -8,7 +8,7 @@ use arrow::{
 };
 
 use super::Error;
-use crate::repo::{csv_text, json_options};
+use crate::repo::{csv_text, json_options, json_rows};
 
 /// One object a line; a null column is left out.
 pub(super) fn ndjson(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
@@ -16,10 +16,10 @@ pub(super) fn ndjson(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
 }
 
 fn as_json<'a, F: JsonFormat>(rows: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>, ArrowError> {
-    let mut rows = rows.into_iter().peekable();
-    let options = rows.peek().map(|first| json_options(first.schema_ref())).unwrap_or_default();
+    let rows = rows.into_iter().map(json_rows).collect::<Result<Vec<_>, _>>()?;
+    let options = rows.first().map(|first| json_options(first.schema_ref())).unwrap_or_default();
     let mut writer: Writer<Vec<u8>, F> = options.build(Vec::new());
-    rows.try_for_each(|rows| writer.write(rows))?;
+    rows.iter().try_for_each(|rows| writer.write(rows))?;
     writer.finish()?;
     Ok(writer.into_inner())
 }
@@ -65,7 +65,7 @@ mod tests {
     use std::{io::Cursor, sync::Arc};
 
     use arrow::{
-        array::{ArrayRef, Float64Array, Int64Array, StringArray},
+        array::{ArrayRef, Float64Array, Int64Array, Int64Builder, MapBuilder, StringArray, StringBuilder},
         ipc::reader::StreamReader,
     };
 
@@ -95,6 +95,25 @@ mod tests {
         let bytes = arrow(&two, [&two]).unwrap();
         let back: Vec<_> = StreamReader::try_new(Cursor::new(bytes), None).unwrap().map(Result::unwrap).collect();
         assert_eq!(back, [two.clone(), two]);
+    }
+
+    #[test]
+    fn a_map_whose_keys_are_no_texts_is_a_list_of_pairs() {
+        let mut map = MapBuilder::new(None, Int64Builder::new(), StringBuilder::new());
+        map.keys().append_value(7);
+        map.values().append_value("a");
+        map.keys().append_value(8);
+        map.values().append_null();
+        map.append(true).unwrap();
+        map.append(false).unwrap();
+        let columns: [(&str, ArrayRef); 2] =
+            [("m", Arc::new(map.finish())), ("n", Arc::new(Int64Array::from(vec![1, 2])))];
+        let rows =
+            RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap();
+        let text = String::from_utf8(ndjson(&rows).unwrap()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let pairs = serde_json::json!([{"keys": 7, "values": "a"}, {"keys": 8}]);
+        assert_eq!(lines, [serde_json::json!({"m": pairs, "n": 1}), serde_json::json!({"n": 2})]);
     }
 
     #[test]

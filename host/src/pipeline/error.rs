@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use arrow::datatypes::DataType;
 use thiserror::Error;
 
 use crate::{
@@ -97,6 +98,24 @@ pub enum Error {
         #[source]
         source: Box<repo::Error>,
     },
+    /// The rows to come do not go together with those that are committed.
+    #[error(
+        "pipeline \"{pipeline}\": column `{column}` is {new} now, and {there} in the rows below {path} on branch \"{branch}\"; no query could read both. Declare it as it was, or give `commit` another `branch` or `path`"
+    )]
+    Types {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The branch.
+        branch: String,
+        /// Where its data files go.
+        path: String,
+        /// The column.
+        column: String,
+        /// Its type in what is committed.
+        there: DataType,
+        /// Its type in what would be.
+        new: DataType,
+    },
     /// Somebody else committed to the branch.
     #[error(
         "pipeline \"{pipeline}\": commit {winner} of another writer came first on branch \"{branch}\"; nothing of ours is visible, and the head is read again"
@@ -188,7 +207,7 @@ pub enum Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Spec { .. } | Self::NoUpstream { .. } | Self::Cycle { .. } => Kind::Spec,
+            Self::Spec { .. } | Self::Types { .. } | Self::NoUpstream { .. } | Self::Cycle { .. } => Kind::Spec,
             Self::Upstream { .. } | Self::Sockets { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
             Self::Producer { source, .. } => source.kind(),
@@ -213,6 +232,7 @@ impl Coded for Error {
             Self::Lost { .. } => "E0702",
             Self::Message { .. } => "E0703",
             Self::Task { .. } => "E0704",
+            Self::Types { .. } => "E0705",
             Self::NoUpstream { .. } => "E0730",
             Self::Cycle { .. } => "E0731",
             Self::Upstream { .. } => "E0732",

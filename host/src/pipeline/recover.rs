@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::{Error, TookOver, build::Parts};
 use crate::{
     data::{Marker, Part},
     node::States,
     producer::{SchemaPin, SchemaText},
-    repo::{BranchWriter, Commit, Repo, Store},
+    repo::{BranchWriter, Commit, Conflict, Repo, Store},
 };
 
 /// Name that the decoder's schema is stored under, beside the handlers' states.
@@ -55,6 +55,55 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     })
 }
 
+/// Whether the rows to come go together with those that are committed. They are compared where the decoder's columns are not
+/// those it had; what an unchanged decoder makes was compared before.
+///
+/// # Errors
+/// [`Error::Types`] names the first column that does not; and those of reading the head.
+pub(super) async fn fits(
+    parts: &Parts,
+    (repo, head): (&Repo, Option<&Commit>),
+    pin: &SchemaPin,
+    rows: Option<&SchemaRef>,
+) -> Result<(), Error> {
+    let (Some(head), Some(rows), Some(pinned)) = (head, rows, pin.get().await) else { return Ok(()) };
+    let Some(decoded) = parts.decoders(pin.clone()).schema().await else { return Ok(()) };
+    let kept = pinned.fields().iter().all(|before| decoded.fields().iter().any(|now| same(before, now)));
+    if kept && decoded.fields().len() == pinned.fields().len() + parts.source.metadata().len() {
+        return Ok(());
+    }
+    let target = parts.target();
+    let replaced = target.overwrite.then_some(target.path.as_str());
+    let found = repo.conflict(head, directory(&target.path), replaced, rows).await.map_err(|source| Error::Repo {
+        pipeline: parts.name.clone(),
+        branch: target.branch.clone(),
+        doing: "read",
+        source: Box::new(source),
+    })?;
+    match found {
+        None => Ok(()),
+        Some(Conflict { column, there, new }) => Err(Error::Types {
+            pipeline: parts.name.clone(),
+            branch: target.branch,
+            path: target.path,
+            column,
+            there,
+            new,
+        }),
+    }
+}
+
+fn same(before: &Field, now: &Field) -> bool {
+    before.name() == now.name() && before.data_type() == now.data_type()
+}
+
+/// The directory that all data files of a path or template are below.
+fn directory(path: &str) -> &str {
+    let fixed = path.split('{').next().unwrap_or_default();
+    let is_file = path.contains('{') || fixed.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    if is_file { fixed.rfind('/').and_then(|at| fixed.get(..at)).unwrap_or_default() } else { fixed }
+}
+
 /// The state of a commit: the handlers' own, and the schema that later decoders have to keep to.
 pub(super) async fn states(mut states: BTreeMap<String, Part>, pin: &SchemaPin) -> BTreeMap<String, Part> {
     // A schema with a type that has no word is not pinned: its decoder settles it by itself each time.
@@ -84,4 +133,20 @@ fn pinned(text: &[u8]) -> Result<SchemaRef, String> {
         serde_json::from_slice(text).map_err(|error| format!("the stored schema cannot be read: {error}"))?;
     let schema: Schema = text.parse()?;
     Ok(Arc::new(schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_data_files_is_what_of_their_path_is_fixed() {
+        let check = |path: &str, expected: &str| assert_eq!(directory(path), expected, "{path}");
+        check("/", "/");
+        check("/events/", "/events/");
+        check("/events", "/events");
+        check("/all.csv", "");
+        check("/a/{commit}/{part}.csv", "/a");
+        check("/a/x-{commit}.csv", "/a");
+    }
 }

@@ -131,6 +131,7 @@ impl<'a> Run<'a> {
         let reason = writer.head().map(|head| head.reason.clone());
         let mut meeting = parts.meeting_chain(&mut states).await?;
         let shape = parts.shape(&pin, &mut meeting).await?;
+        recover::fits(parts, (&repo, writer.head()), &pin, shape.schema.as_ref()).await?;
         let differences = parts.differences(&shape)?;
         warn_of(&parts.name, &differences);
         let meeting = Meeting::new(&parts.name, meeting, &config.stop);

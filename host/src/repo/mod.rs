@@ -76,7 +76,8 @@ pub use edit::{Edit, Editor};
 pub use error::{Cause, Error};
 pub use follow::{Added, AddedFile, Follower, Rewritten};
 pub use format::{
-    Batches, ColumnStatistics, Encoded, Format, Misfit, TableWriter, csv_text, decode, json_options, misfits, storable,
+    Batches, ColumnStatistics, Encoded, Format, Misfit, TableWriter, csv_text, decode, json_options, json_rows,
+    misfits, storable,
 };
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use holder::{Holder, Process};
@@ -90,7 +91,7 @@ pub use snapshot::Snapshot;
 pub use sql::{Answer, Verify, query, query_verified};
 pub use started::Started;
 pub use store::{RepoInfo, Store};
-pub use tables::TreeTable;
+pub use tables::{Conflict, TreeTable};
 pub use tree::{FileEntry, Piece, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};
 

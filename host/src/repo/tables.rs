@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
-use super::{Error, delta, repository::table_schema, tree::FileEntry, tree::Tree};
+use super::{Commit, Error, Repo, delta, format::merge, repository::table_schema, tree::FileEntry, tree::Tree};
 
 /// A directory of a tree that holds rows.
 #[derive(Debug)]
@@ -34,5 +34,43 @@ impl Tree {
             columns: table_schema(self, files),
         };
         tables.into_iter().map(table).collect()
+    }
+}
+
+/// A column whose type does not go together with that of rows which are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Its name, with what it is within.
+    pub column: String,
+    /// Its type in what is there.
+    pub there: DataType,
+    /// The other one.
+    pub new: DataType,
+}
+
+impl Repo {
+    /// The first column of `schema` that cannot be read as one table with the rows that `commit` has below `directory`. The file
+    /// `replaced` does not count, nor does what was set aside. Types that reading widens go together.
+    ///
+    /// # Errors
+    /// Those of reading the commit's files.
+    pub async fn conflict(
+        &self,
+        commit: &Commit,
+        directory: &str,
+        replaced: Option<&str>,
+        schema: &Schema,
+    ) -> Result<Option<Conflict>, Error> {
+        let tree = self.tree(commit).await?;
+        let set_aside = |path: &str| path.starts_with("/dead-letter/") || path.starts_with("/late/");
+        let below = format!("{}/", directory.trim_end_matches('/'));
+        let files = tree.files().filter(|file| {
+            let path = file.path.as_str();
+            file.format.is_some() && path.starts_with(&below) && !set_aside(path) && replaced != Some(path)
+        });
+        // Where rows do not go together already, nothing is made worse.
+        let Ok(there) = table_schema(&tree, files) else { return Ok(None) };
+        let found = merge(&there, schema).err();
+        Ok(found.map(|(column, there, new)| Conflict { column, there, new }))
     }
 }

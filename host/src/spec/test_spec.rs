@@ -34,7 +34,8 @@ pub struct TestSpec {
     /// Messages as they arrive, for the decoder, as in `['{"id": 1}', 'broken']`.
     #[serde(default)]
     pub lines: Vec<String>,
-    /// Messages as they arrive, one a line, as in `text: |` and what a file would hold.
+    /// Messages as they arrive, one a line, as in `text: |` and what a file would hold. Where the source has `framing: csv`, one a
+    /// record; with `header: true` the first record names the columns, as in a file.
     #[serde(default)]
     pub text: Option<String>,
     /// Instead of all these: input in steps, where partitions, commits or quiet sources matter.
@@ -83,7 +84,7 @@ pub struct StepSpec {
     pub input: Vec<Row>,
     /// Messages as they arrive, for the decoder.
     pub lines: Vec<String>,
-    /// Messages as they arrive, one a line.
+    /// Messages as they arrive, one a line, or as the test's own `text`.
     pub text: Option<String>,
     /// For how long the partition then has nothing, as in `1m`.
     pub idle: Option<Period>,

@@ -160,6 +160,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_text_is_cut_as_the_source_cuts_files() {
+        let text = r#"pipeline: {name: p}
+producer:
+  stream: {plugin: files, topic: in, settings: {framing: csv, header: true, delimiter: ";"}}
+  decoder: {type: csv, delimiter: ";", schema: {id: int64, name: utf8}}
+tests:
+  - name: records
+    text: "name;id\n\"a\nb\";1\n\nc;2\n"
+    expect: [{id: 1, name: "a\nb"}, {id: 2, name: c}]
+  - name: each text has a header
+    steps: [{text: "id;name\n1;a\n"}, {text: "name;id\nb;2\n"}]
+    expect: [{id: 1, name: a}, {id: 2, name: b}]
+"#;
+        let loaded = spec::parse(text, Path::new("p.yaml"), Path::new(".")).unwrap();
+        let verdicts = verdicts(&loaded).await;
+        assert!(verdicts.iter().take(2).all(|verdict| verdict.passed), "{verdicts:#?}");
+        assert_eq!(verdicts.len(), 2);
+    }
+
+    #[tokio::test]
     async fn what_a_test_does_not_expect_is_a_problem() {
         let text = "pipeline: {name: p}
 producer: {stream: {plugin: files, topic: in}, decoder: {type: json}}

@@ -4,12 +4,16 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde_json::Value;
+use spout_codec::{Attribute, csv::Style};
 
 use super::{Problem, Rehearsal, performance::Cutting};
 use crate::{
     data::{Batch, Blobs, Messages, PartitionId, Position, Span},
-    producer::{self, Decoder, DecoderFactory, DecoderSpec, JsonSpec, MetadataColumn, NativeDecoder, SchemaPin},
-    spec::{StepSpec, TestSpec},
+    producer::{
+        self, Compression, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec,
+        MetadataColumn, NativeDecoder, SchemaPin,
+    },
+    spec::{ProducerSpec, StepSpec, TestSpec},
 };
 
 /// What goes into the handlers.
@@ -31,8 +35,13 @@ pub(super) async fn given(
 ) -> Result<Given, producer::Error> {
     let factory = decoders(rehearsal, test).await;
     let mut decoders: BTreeMap<PartitionId, (Decoder, u64)> = BTreeMap::new();
-    let messages: Vec<Messages> =
-        steps.iter().map(|step| if test.decodes() { lines(step) } else { objects(step) }).collect();
+    let records = Records::of(&rehearsal.spec.producer);
+    let messages = |step: &StepSpec| match (test.decodes(), &records, &step.text) {
+        (false, ..) => Ok(objects(step)),
+        (true, Some(records), Some(text)) => records.messages(text),
+        (true, ..) => Ok(lines(step)),
+    };
+    let messages: Vec<Messages> = steps.iter().map(messages).collect::<Result<_, _>>()?;
     settle(&factory, &messages).await?;
     let mut given = Given { schema: None, batches: Vec::new(), wrong: Vec::new() };
     for (step, mut messages) in steps.iter().zip(messages) {
@@ -109,6 +118,45 @@ async fn decoders(rehearsal: &Rehearsal, test: &TestSpec) -> DecoderFactory {
     (factory.task, factory.metadata) = (None, Vec::<MetadataColumn>::new());
     factory.pin = SchemaPin::new(schema);
     factory
+}
+
+/// How a source that reads CSV makes messages of a text.
+struct Records {
+    framing: FramingSpec,
+    /// Whether the first record is no message, but names the columns for those of its file.
+    header: bool,
+}
+
+impl Records {
+    /// That of the pipeline's source, if it tells CSV records apart.
+    fn of(producer: &ProducerSpec) -> Option<Self> {
+        let framing = producer.stdin.as_ref().map(|stdin| &stdin.framing);
+        if let Some(framing) = framing.or(producer.tcp.as_ref().map(|tcp| &tcp.framing)) {
+            let framing = FramingSpec { compression: Compression::None, ..framing.clone() };
+            return (framing.kind == FramingType::Csv).then_some(Self { framing, header: false });
+        }
+        let settings = &producer.stream.as_ref()?.settings.0;
+        let said = |key: &str| settings.get(key).map(ToString::to_string);
+        let sign = |key: &str| said(key).and_then(|text| Style::delimiter_of(&text).ok());
+        let (delimiter, quote) = (sign("delimiter"), sign("quote"));
+        (said("framing").as_deref() == Some("csv")).then(|| Self {
+            framing: FramingSpec { kind: FramingType::Csv, delimiter, quote, ..FramingSpec::default() },
+            header: said("header").as_deref() == Some("true"),
+        })
+    }
+
+    /// The messages of `text`, which stands for a file.
+    fn messages(&self, text: &str) -> Result<Messages, producer::Error> {
+        let mut framer = Framer::new(&self.framing)?;
+        let mut values = Blobs::default();
+        framer.push(text.as_bytes(), &mut values)?;
+        framer.finish(&mut values)?;
+        if !self.header || values.is_empty() {
+            return Ok(Messages { values, ..Messages::default() });
+        }
+        let header = Attribute { first: 0, name: "header".into(), value: values.get(0).to_vec() };
+        Ok(Messages { values: values.slice(1..values.len()), attributes: vec![header], ..Messages::default() })
+    }
 }
 
 fn lines(step: &StepSpec) -> Messages {

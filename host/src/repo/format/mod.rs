@@ -32,7 +32,7 @@ pub(super) use columns::less;
 pub(super) use convert::convert;
 pub use fit::{Misfit, misfits};
 pub(super) use merge::{adapt, merge};
-pub use ndjson::options as json_options;
+pub use ndjson::{json_rows, options as json_options};
 pub(super) use stored::{Stored, in_parquet, nanos_name};
 
 /// Format of a data file.

@@ -3,10 +3,10 @@
 //! What JSON has no word for is a text: `"NaN"`, `"Infinity"` and `"-Infinity"`. Where there are maps, nulls are written, so
 //! that an entry that is null is told from one that is not there.
 
-use std::{io::Cursor, sync::Arc};
+use std::{borrow::Cow, io::Cursor, sync::Arc};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, AsArray, RecordBatch, RecordBatchOptions},
     datatypes::{DataType, FieldRef, Float16Type, Float32Type, Float64Type, Schema, SchemaRef},
     error::ArrowError,
     json::{
@@ -16,7 +16,12 @@ use arrow::{
 };
 use bytes::Bytes;
 
-use super::{Batches, Error, Format, batches, decode_error, encode_error, stored::Stored};
+use super::{
+    Batches, Error, Format, batches,
+    convert::convert,
+    decode_error, encode_error,
+    stored::{Stored, stored},
+};
 
 pub(super) struct Writer {
     inner: LineDelimitedWriter<Vec<u8>>,
@@ -50,6 +55,52 @@ fn wrong(source: ArrowError) -> Error {
 pub fn options(schema: &Schema) -> WriterBuilder {
     let maps = schema.fields().iter().any(|field| has_map(field.data_type()));
     WriterBuilder::new().with_explicit_nulls(maps).with_encoder_factory(Arc::new(Floats))
+}
+
+/// `rows` as they can be written as JSON: a map whose keys are no texts is a list of `{key, value}`, as in files of NDJSON.
+///
+/// # Errors
+/// What the kernels say; never for rows that are valid.
+pub fn json_rows(rows: &RecordBatch) -> Result<Cow<'_, RecordBatch>, ArrowError> {
+    let schema = rows.schema_ref();
+    if !schema.fields().iter().any(|field| has_odd_keys(field.data_type())) {
+        return Ok(Cow::Borrowed(rows));
+    }
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in schema.fields().iter().zip(rows.columns()) {
+        match stored(Format::Ndjson, field.data_type()) {
+            Ok(data_type) if has_odd_keys(field.data_type()) => {
+                columns.push(convert(column, &data_type)?);
+                fields.push(FieldRef::new(field.as_ref().clone().with_data_type(data_type)));
+            }
+            _ => {
+                columns.push(Arc::clone(column));
+                fields.push(FieldRef::clone(field));
+            }
+        }
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map(Cow::Owned)
+}
+
+/// Whether there is a map in it whose keys are no texts.
+fn has_odd_keys(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(sides) => {
+                let text = |key: &FieldRef| {
+                    matches!(key.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+                };
+                !sides.first().is_some_and(text) || sides.iter().any(|side| has_odd_keys(side.data_type()))
+            }
+            _ => false,
+        },
+        DataType::Struct(fields) => fields.iter().any(|field| has_odd_keys(field.data_type())),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            has_odd_keys(item.data_type())
+        }
+        _ => false,
+    }
 }
 
 fn has_map(data_type: &DataType) -> bool {
