@@ -124,7 +124,7 @@ fn new_plugins_work_as_they_are(tree: &Path) -> Result<()> {
             "pipeline: {{name: {name}}}
 producer:
   stream: {{{stream}}}
-  decoder: {{type: plugin, plugin: new-levels}}
+  decoder: {{plugin: new-levels}}
 node:
   - {{id: length, type: map, columns: {{size: cast(character_length(text) as bigint)}}}}
   - {{id: long, type: plugin, plugin: new-filter, stateless: true, settings: {{column: size, least: 8}}}}

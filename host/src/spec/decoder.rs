@@ -72,7 +72,7 @@ mod tests {
 
     fn check(decoder: &str, expected: &[&str]) {
         let text = format!(
-            "pipeline: {{name: p}}\nproducer:\n  tcp: {{address: \"127.0.0.1:0\"}}\n  decoder:\n{decoder}commit: {{path: nowhere}}\n"
+            "pipeline: {{name: p}}\nproducer:\n  tcp: {{listen: \"127.0.0.1:0\"}}\n  decoder:\n{decoder}commit: {{colour: red}}\n"
         );
         let (_, wrong) = parse_every(&text, Path::new("spec.yaml"), Path::new("/"));
         let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
@@ -80,7 +80,7 @@ mod tests {
             assert!(wrong.iter().any(|error| error.contains(part)), "{part}: {wrong:?}");
         }
         // What else is wrong is said too.
-        assert!(wrong.iter().any(|error| error.contains("commit.path")), "{wrong:?}");
+        assert!(wrong.iter().any(|error| error.contains("commit.colour")), "{wrong:?}");
         assert_eq!(wrong.len(), expected.len() + 1, "{wrong:?}");
     }
 

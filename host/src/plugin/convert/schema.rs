@@ -176,7 +176,6 @@ fn raise_type(told: &wit::Field, children: Vec<FieldRef>) -> Result<DataType, St
         W::LargeUtf8 => DataType::LargeUtf8,
         W::Binary => DataType::Binary,
         W::LargeBinary => DataType::LargeBinary,
-        W::FixedSizeBinary(0) => return Err(format!("column \"{name}\" has values of no byte")),
         W::FixedSizeBinary(size) => DataType::FixedSizeBinary(width(*size)?),
         W::List => DataType::List(one()?),
         W::LargeList => DataType::LargeList(one()?),
@@ -249,7 +248,7 @@ mod tests {
         check(&[field("t", W::Time32(wit::TimeUnit::Nanosecond), 0)], Err("time of day"));
         let mars = W::Timestamp((wit::TimeUnit::Second, Some("Mars/Olympus".into())));
         check(&[field("t", mars, 0)], Err("the zone \"Mars/Olympus\", which is not known"));
-        check(&[field("b", W::FixedSizeBinary(0), 0)], Err("no byte"));
+        check(&[field("b", W::FixedSizeBinary(0), 0)], Err("has the fixed size 0"));
         check(&[field("m", W::Map, 1), field("e", W::Int8, 0)], Err("is a map"));
         let deep: Vec<_> = (0..40).map(|_| field("d", W::List, 1)).chain([field("i", W::Int8, 0)]).collect();
         check(&deep, Err("limits.depth"));

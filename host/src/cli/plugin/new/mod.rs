@@ -64,7 +64,7 @@ impl Kind {
                 format!("stream: {{plugin: {name}, topic: t, consumerType: highlevel, settings: {{lines: 1000}}}}");
             (include_str!("stream.rs.txt"), stream)
         } else if self.decoder {
-            (include_str!("decoder.rs.txt"), format!("decoder: {{type: plugin, plugin: {name}}}"))
+            (include_str!("decoder.rs.txt"), format!("decoder: {{plugin: {name}}}"))
         } else {
             let handler =
                 format!("- {{type: plugin, plugin: {name}, stateless: true, settings: {{column: size, least: 500}}}}");
