@@ -102,7 +102,6 @@ mod tests {
                 "spec.yaml:7: `producer.decoder.delimiter`",
             ],
         );
-        check("    type: csv\n    quote: é\n", &["spec.yaml:6: "]);
         check("    type: csv\n    header: [id, name]\n    delimiter: tab\n", &[]);
     }
 }
