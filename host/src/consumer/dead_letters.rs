@@ -66,7 +66,7 @@ pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
 /// The reason of a letter whose message stands in an earlier one.
 fn elsewhere(letter: &DeadLetter) -> Cow<'_, str> {
     let DeadLetter { partition, offset, reason, .. } = letter;
-    format!("{reason}; its message is kept once: in the dead letter of partition {partition}, offset {offset} that has a value").into()
+    format!("{reason}; the message is stored once, in the dead letter of partition {partition}, offset {offset} that has its value").into()
 }
 
 #[cfg(test)]

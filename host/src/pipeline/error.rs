@@ -100,7 +100,7 @@ pub enum Error {
     },
     /// The rows to come do not go together with those that are committed.
     #[error(
-        "pipeline \"{pipeline}\": column `{column}` is {new} now, and {there} in the rows below {path} on branch \"{branch}\"; no query could read both. Declare it as it was, or give `commit` another `branch` or `path`"
+        "pipeline \"{pipeline}\": column `{column}` is now {new}, but {there} in the rows already below {path} on branch \"{branch}\", and no query could read both; declare it as before, or set another `branch` or `path` under `commit`"
     )]
     Types {
         /// Name of the pipeline.

@@ -44,7 +44,7 @@ impl fmt::Display for Metric {
             Self::Counter(sum) => write!(f, "{sum}"),
             Self::Gauge(value) => write!(f, "{value}"),
             Self::Histogram { count, sum, min, max } => {
-                write!(f, "{} on average of {count} ({min} to {max})", sum / *count as f64)
+                write!(f, "mean {} of {count} ({min} to {max})", sum / *count as f64)
             }
         }
     }

@@ -147,7 +147,10 @@ impl Plugins {
                 Ok(compiled) => break compiled,
                 Err(_) => {
                     let seconds = begun.elapsed().as_secs();
-                    tracing::info!(plugin = name, "compiling its {size} KiB for {seconds} s; the result is kept");
+                    tracing::info!(
+                        plugin = name,
+                        "still compiling after {seconds} s ({size} KiB of WebAssembly); the result is cached"
+                    );
                 }
             }
         };

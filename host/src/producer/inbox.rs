@@ -408,7 +408,9 @@ impl InboxFetcher {
         if repeated.is_none() {
             messages.offsets.extend(run.clone());
             messages.timestamps_ms.extend(std::iter::repeat_n(arrived_ms, values.len()));
-            if !first.is_empty() || !messages.attributes.is_empty() {
+            // Bodies that begin alike share it: a sender may send thousands between two fetches.
+            let before = messages.attributes.last().map(|attribute| attribute.value.as_slice());
+            if before.unwrap_or_default() != first.as_slice() {
                 let begin = u32::try_from(messages.values.len()).unwrap_or(u32::MAX);
                 messages.attributes.push(Attribute { first: begin, name: "first".into(), value: first });
             }

@@ -22,9 +22,8 @@ pub(super) fn problem(producer: &ProducerSpec) -> Option<(&'static str, String)>
     let (at, source) = source(producer)?;
     let differ = |name: &str, source: char, decoder: char| {
         let (source, decoder) = (source.escape_debug(), decoder.escape_debug());
-        let what = format!(
-            "`{name}` is `{source}` where records are told apart, and `{decoder}` for the decoder; write it alike in both"
-        );
+        let what =
+            format!("`{name}` is `{source}` in the source and `{decoder}` in the decoder; set both to the same value");
         Some((at, what))
     };
     if source.delimiter != decoder.delimiter {
@@ -34,7 +33,7 @@ pub(super) fn problem(producer: &ProducerSpec) -> Option<(&'static str, String)>
         return differ("quote", source.quote, decoder.quote);
     }
     (source.header == Some(true) && decoder.header == Some(false)).then(|| {
-        let what = "the first record of each file is taken for its header, and the decoder has `header: false`; set `header` alike in both";
+        let what = "the source takes the first record of each file as its header, but the decoder has `header: false`; set both to the same value";
         (at, what.to_owned())
     })
 }

@@ -25,7 +25,7 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
     }
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
         if let ConsumerSpec::File(FileSpec { format: Format::Csv, rotate: None, .. }) = consumer {
-            let what = "the decoder adds columns (`evolve: add-columns`), and a CSV file that only grows has the header it began with; set `rotate`, so that a new file is begun, or choose `format: ndjson`";
+            let what = "the decoder adds columns (`evolve: add-columns`), and a CSV file that only grows has the header it began with; set `rotate` to start new files, or choose `format: ndjson`";
             wrong.push(contradiction(loaded, &format!("consumers[{index}].format"), what));
         }
     }

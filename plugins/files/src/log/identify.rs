@@ -377,7 +377,7 @@ impl Log {
         if self.said.insert("?".to_owned()) {
             let log = &self.family.log;
             warn!(
-                "more than {REMEMBERED} files of {log} that were read are not there any more; those that are gone longest are forgotten, and would be read again if they came back"
+                "more than {REMEMBERED} files of {log} that were read are gone; those gone longest are forgotten, and would be read again if they came back"
             );
         }
     }

@@ -243,11 +243,11 @@ impl Log {
             return Ok(false);
         }
         if unread == 0 && self.settings.whole {
-            warn!("{path} is not there any more; it was read as a whole");
+            warn!("{path} is gone; it had been read as a whole");
             return Ok(false);
         }
         if unread == 0 && mark.named != number(&self.family.log) {
-            warn!("a rotated file of {path} is not there any more; it was read to its end, byte {at}");
+            warn!("a rotated file of {path} is gone; it had been read to its end, byte {at}");
             return Ok(false);
         }
         if recent.is_some() && unread == 0 {

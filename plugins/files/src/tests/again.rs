@@ -202,7 +202,7 @@ fn many_files_that_are_there_are_not_forgotten() {
     }
     assert!(place.run().unwrap().is_empty());
     let said = logged();
-    assert!(said.contains("more than 2000 files of a that were read are not there any more"), "{said}");
+    assert!(said.contains("more than 2000 files of a that were read are gone"), "{said}");
     place.append("a", "more\n");
     assert_eq!(place.run().unwrap(), ["more"]);
     assert!(place.known[0].position.token.as_ref().unwrap().len() < 2003 * 60);

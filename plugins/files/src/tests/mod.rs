@@ -253,27 +253,3 @@ fn latest_means_what_comes_after() {
     place.append("a", "two\n");
     assert_eq!(wait(&mut log, &mut position), ["two"]);
 }
-
-/// `cargo test --release -p plugin-files -- --ignored --nocapture throughput`
-#[test]
-#[ignore = "measures"]
-fn throughput() {
-    let place = Place::ending("*");
-    let line = format!("{{\"id\":12345678,\"text\":\"{}\"}}\n", "x".repeat(100));
-    place.append("a", line.repeat((100 << 20) / line.len()));
-    for _ in 0..3 {
-        let (mut log, mut position, mut count) = (place.log("a"), Position::at(0), 0);
-        let begun = spout_guest::now();
-        let limits = Limits { messages: 8192, bytes: 4 << 20, timeout: Duration::ZERO };
-        loop {
-            let fetched = log.fetch(&position, limits).unwrap();
-            count += fetched.messages.len();
-            position = fetched.next;
-            if fetched.progress == Progress::Ended {
-                break;
-            }
-        }
-        let took = begun.elapsed();
-        println!("{count} lines, {:.0} MB/s", position.offset as f64 / 1e6 / took.as_secs_f64());
-    }
-}

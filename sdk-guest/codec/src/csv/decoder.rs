@@ -272,7 +272,7 @@ const FOREIGN: usize = 4096;
 fn foreign(names: Option<&Names>) -> String {
     let names = names.cloned().unwrap_or_default();
     format!(
-        "another header stands before the record, among the records of its file or stream, and by the columns {names} its values could come into the wrong ones; a header stands at the start of a file, body or stream"
+        "a different header precedes this record in its file or stream, so that its values could end up in the wrong columns ({names}); a header must be at the start of a file, body or stream"
     )
 }
 

@@ -143,10 +143,12 @@ impl Names {
             }
             in_place |= self.get(index).is_some_and(|own| own.as_bytes() == value.bytes);
         }
-        match known.len() > 1 || in_place {
-            false => Lead::Nothing,
-            true if loose => Lead::Loose,
-            true => Lead::Named,
+        if known.len() <= 1 && !in_place {
+            Lead::Nothing
+        } else if loose {
+            Lead::Loose
+        } else {
+            Lead::Named
         }
     }
 }

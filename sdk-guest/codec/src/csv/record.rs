@@ -148,7 +148,7 @@ pub(super) fn shape(
     let unless_header = match (header, attached) {
         (Header::Given(false), true) => {
             return Err(Failure::Stop(Error::config(
-                "the source takes the first record of each file for its header, and `header: false` says that there is none; set `header` alike in both",
+                "the source takes the first record of each file as its header, but `header: false` says there is none; set `header` to the same value in both",
             )));
         }
         (Header::Names(_), _) | (Header::Given(false), _) => return Ok(Shape::Positional),

@@ -76,9 +76,9 @@ impl Kind {
 impl New {
     pub(super) fn run(&self, printer: &mut Printer) -> Result<()> {
         check_name(&self.name)?;
-        let dir = self.dir.clone().unwrap_or_else(|| match Path::new("plugins").is_dir() {
-            true => Path::new("plugins").join(&self.name),
-            false => PathBuf::from(&self.name),
+        let dir = self.dir.clone().unwrap_or_else(|| {
+            let beside = Path::new("plugins");
+            if beside.is_dir() { beside.join(&self.name) } else { PathBuf::from(&self.name) }
         });
         if dir.exists() {
             let what = format!("{} exists; choose another name, or a directory with --dir", dir.display());
