@@ -109,7 +109,7 @@ mod tests {
         check(&files("framing: csv, delimiter: tab"), "{plugin: csv, settings: {delimiter: tab}}", None);
         check(&files("delimiter: ';'"), "{type: csv}", None);
         check(&files("framing: csv, delimiter: ';'"), "{type: csv}", Some("`delimiter` is `;`"));
-        check(&files("framing: csv"), "{plugin: csv, settings: {delimiter: ';'}}", Some("`;` for the decoder"));
+        check(&files("framing: csv"), "{plugin: csv, settings: {delimiter: ';'}}", Some("`;` in the decoder"));
         check(&files("framing: csv, quote: \"'\""), "{type: csv}", Some("`quote` is `\\'`"));
         check(&files("framing: csv, header: true"), "{type: csv, header: false}", Some("`header: false`"));
         check(&files("framing: csv, header: true"), "{type: csv, header: [a, b]}", None);

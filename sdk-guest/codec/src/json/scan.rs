@@ -180,8 +180,12 @@ impl<'a> Scanner<'a> {
     /// Consumes `byte` after white space, if it is next.
     #[inline(always)]
     pub(super) fn take(&mut self, byte: u8) -> bool {
+        // An `if`, not `+= usize::from(is)`: rustc 1.95 loses a boolean that is both cast and branched on
+        // (rust-lang/rust#158206).
         let is = self.peek() == byte;
-        self.at += usize::from(is);
+        if is {
+            self.at += 1;
+        }
         is
     }
 
