@@ -5,6 +5,7 @@
 //! | Trait | Makes the plugin |
 //! |---|---|
 //! | [`Source`] with its [`Reader`] | a source read by partition |
+//! | [`SharedSource`] with its [`SharedReader`] | the same, several partitions at once |
 //! | [`StreamConsumer`] | a source read as a whole |
 //! | [`Decoder`] | messages into rows |
 //! | [`Handler`] | rows into rows |
@@ -49,6 +50,7 @@ mod messages;
 pub mod metrics;
 mod register;
 mod settings;
+mod shared_source;
 mod source;
 mod stream_consumer;
 pub mod testing;
@@ -61,6 +63,7 @@ pub use self::{
     handler::{Answer, Handler, Input},
     messages::{Fetched, Limits, Messages, Position, Progress},
     settings::parse as parse_settings,
+    shared_source::{Answered, Each, Pauses, SharedReader, SharedSource},
     source::{Criteria, Known, Partition, Reader, Source},
     stream_consumer::{Checkpoint, Start, StreamConsumer},
 };

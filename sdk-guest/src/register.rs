@@ -28,7 +28,7 @@ macro_rules! register {
             impl $crate::wit::base::exports::spout::plugin::about::Guest for About {
                 fn describe() -> Vec<$crate::wit::base::exports::spout::plugin::about::Offer> {
                     vec![
-                        $($crate::shim::offer::<<$source as $crate::Source>::Settings>("partition-consumer", $name, $summary),)?
+                        $($crate::shim::offer::<<$source as $crate::SharedSource>::Settings>("partition-consumer", $name, $summary),)?
                         $($crate::shim::offer::<<$stream as $crate::StreamConsumer>::Settings>("stream-consumer", $name, $summary),)?
                         $($crate::shim::offer::<<$decoder as $crate::Decoder>::Settings>("decoder", $name, $summary),)?
                         $($crate::shim::offer::<<$handler as $crate::Handler>::Settings>("handler", $name, $summary),)?

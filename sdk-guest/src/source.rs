@@ -42,7 +42,9 @@ pub enum Criteria {
     AtOffset(u64),
 }
 
-/// A source read by partition. Partitions are read independently, each by a [`Reader`] in its own sandbox.
+/// A source read by partition, each of which has a [`Reader`].
+///
+/// A source that can read several partitions at once, over one connection say, implements [`SharedSource`] instead.
 pub trait Source: Sized + 'static {
     /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;
@@ -74,11 +76,11 @@ pub trait Source: Sized + 'static {
         })
     }
 
-    /// Opens one partition for reading.
+    /// Opens one partition for reading. Partitions of one [`Source`] are read in turn.
     ///
     /// # Errors
-    /// The settings are wrong, or the partition does not exist.
-    fn read(topic: &str, partition: u32, settings: Self::Settings) -> Result<Self::Reader>;
+    /// The partition does not exist.
+    fn read(&mut self, partition: u32) -> Result<Self::Reader>;
 }
 
 /// Reads one partition.
@@ -106,9 +108,9 @@ pub(crate) mod shim {
 
     use std::{cell::RefCell, marker::PhantomData, time::Duration};
 
-    use super::{Criteria, Reader, Source};
+    use super::Criteria;
     use crate::{
-        parse_settings,
+        SharedReader, SharedSource, parse_settings,
         wit::{
             base::spout::plugin::types as wit,
             source::exports::spout::plugin::{metadata_provider as meta, partition_consumer as part},
@@ -119,23 +121,23 @@ pub(crate) mod shim {
     pub struct SourceShim<S>(PhantomData<S>);
     #[derive(Debug)]
     pub struct ProviderShim<S>(RefCell<S>);
-    pub struct ReaderShim<S: Source>(RefCell<S::Reader>);
+    pub struct ReaderShim<S: SharedSource>(RefCell<S::Reader>);
 
-    impl<S: Source> std::fmt::Debug for ReaderShim<S> {
+    impl<S: SharedSource> std::fmt::Debug for ReaderShim<S> {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("ReaderShim")
         }
     }
 
-    fn settings<S: Source>(list: &[(String, String)]) -> crate::Result<S::Settings> {
+    fn settings<S: SharedSource>(list: &[(String, String)]) -> crate::Result<S::Settings> {
         parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
-    impl<S: Source> meta::Guest for SourceShim<S> {
+    impl<S: SharedSource> meta::Guest for SourceShim<S> {
         type Provider = ProviderShim<S>;
     }
 
-    impl<S: Source> meta::GuestProvider for ProviderShim<S> {
+    impl<S: SharedSource> meta::GuestProvider for ProviderShim<S> {
         fn open(topic: String, list: wit::Settings) -> Result<meta::Provider, wit::Error> {
             let source = settings::<S>(&list).and_then(|settings| S::open(&topic, settings))?;
             Ok(meta::Provider::new(Self(RefCell::new(source))))
@@ -178,28 +180,43 @@ pub(crate) mod shim {
         }
     }
 
-    impl<S: Source> part::Guest for SourceShim<S> {
+    impl<S: SharedSource> part::Guest for SourceShim<S> {
         type Consumer = ReaderShim<S>;
     }
 
-    impl<S: Source> part::GuestConsumer for ReaderShim<S> {
-        fn open(topic: String, partition: u32, list: wit::Settings) -> Result<part::Consumer, wit::Error> {
-            let reader = settings::<S>(&list).and_then(|settings| S::read(&topic, partition, settings))?;
+    fn raise(places: Vec<(u32, wit::Position)>) -> Vec<(u32, crate::Position)> {
+        places.into_iter().map(|(partition, position)| (partition, position.into())).collect()
+    }
+
+    fn lower(fetched: crate::Fetched) -> part::Fetched {
+        part::Fetched {
+            messages: fetched.messages.into(),
+            next: fetched.next.into(),
+            high_watermark: fetched.high_watermark,
+            progress: fetched.progress.into(),
+        }
+    }
+
+    impl<S: SharedSource> part::GuestConsumer for ReaderShim<S> {
+        fn open(topic: String, list: wit::Settings) -> Result<part::Consumer, wit::Error> {
+            let reader = settings::<S>(&list).and_then(|settings| S::open(&topic, settings)).and_then(S::into_reader)?;
             Ok(part::Consumer::new(Self(RefCell::new(reader))))
         }
 
-        fn fetch(&self, start: wit::Position, limits: wit::FetchLimits) -> Result<part::Fetched, wit::Error> {
-            let fetched = self.0.borrow_mut().fetch(start.into(), limits.into())?;
-            Ok(part::Fetched {
-                messages: fetched.messages.into(),
-                next: fetched.next.into(),
-                high_watermark: fetched.high_watermark,
-                progress: fetched.progress.into(),
-            })
+        fn fetch(
+            &self,
+            wanted: Vec<(u32, wit::Position)>,
+            limits: wit::FetchLimits,
+        ) -> Result<Vec<(u32, Result<part::Fetched, wit::Error>)>, wit::Error> {
+            let answers = self.0.borrow_mut().fetch(&raise(wanted), limits.into())?;
+            let answer = |(partition, fetched): (u32, crate::Result<crate::Fetched>)| {
+                (partition, fetched.map(lower).map_err(Into::into))
+            };
+            Ok(answers.into_iter().map(answer).collect())
         }
 
-        fn committed(&self, upto: wit::Position) -> Result<(), wit::Error> {
-            Ok(self.0.borrow_mut().committed(upto.into())?)
+        fn committed(&self, upto: Vec<(u32, wit::Position)>) -> Result<(), wit::Error> {
+            Ok(self.0.borrow_mut().committed(&raise(upto))?)
         }
     }
 }

@@ -105,8 +105,8 @@ impl Source for Nexmark {
         })
     }
 
-    fn read(_: &str, partition: u32, settings: Config) -> Result<Reader> {
-        let config = settings.checked()?;
+    fn read(&mut self, partition: u32) -> Result<Reader> {
+        let config = self.0.clone();
         if partition >= config.partitions {
             return Err(Error::fatal("nexmark.partition", format!("partition {partition} of {}", config.partitions)));
         }

@@ -53,7 +53,6 @@ impl GuestProvider for Partitions {
 
 pub(crate) struct Counter {
     plan: Plan,
-    partition: u32,
 }
 
 impl Guest for Hostile {
@@ -80,14 +79,38 @@ pub(crate) fn count(start: u64, n: u64) -> Messages {
 }
 
 impl GuestConsumer for Counter {
-    fn open(_topic: String, partition: u32, settings: Vec<(String, String)>) -> Result<Consumer, Error> {
+    fn open(_topic: String, settings: Vec<(String, String)>) -> Result<Consumer, Error> {
         let plan = Plan::new(&settings);
         act(&plan, "consumer-open")?;
-        Ok(Consumer::new(Self { plan, partition }))
+        Ok(Consumer::new(Self { plan }))
     }
 
-    fn fetch(&self, start: Position, limits: FetchLimits) -> Result<Fetched, Error> {
+    fn fetch(
+        &self,
+        wanted: Vec<(u32, Position)>,
+        limits: FetchLimits,
+    ) -> Result<Vec<(u32, Result<Fetched, Error>)>, Error> {
         act(&self.plan, "fetch")?;
+        let mut answers: Vec<_> =
+            wanted.into_iter().map(|(partition, start)| (partition, Ok(self.one(partition, &start, limits)))).collect();
+        match self.plan.mode("fetch") {
+            "stranger" => answers.iter_mut().for_each(|(partition, _)| *partition += 100),
+            "answered-twice" => {
+                let again = answers.first().map(|(partition, _)| (*partition, Err(Error::OutOfRange(None))));
+                answers.extend(again);
+            }
+            _ => {}
+        }
+        Ok(answers)
+    }
+
+    fn committed(&self, _upto: Vec<(u32, Position)>) -> Result<(), Error> {
+        act(&self.plan, "committed")
+    }
+}
+
+impl Counter {
+    fn one(&self, partition: u32, start: &Position, limits: FetchLimits) -> Fetched {
         let left = self.plan.total.saturating_sub(start.offset);
         let n = left.min(u64::from(limits.max_messages));
         let at = start.offset;
@@ -106,17 +129,13 @@ impl GuestConsumer for Counter {
             "bounds-start" => messages.values.bounds[0] = 1,
             "keys-few" => messages.keys = Some(Blobs { bounds: vec![0, 0], bytes: Vec::new() }),
             "nulls-beyond" => messages.nulls = vec![1_000_000],
-            "partition" => messages.partitions = vec![self.partition + 1; n as usize],
+            "partition" => messages.partitions = vec![partition + 1; n as usize],
             "header" => messages.headers = vec![Header { message: 99_999, name: "h".into(), value: Vec::new() }],
             "giant" => messages.values.bytes = vec![b'x'; 200 << 20],
             _ => {}
         }
         let progress = if n == left { Progress::Ended } else { Progress::More };
         let next = Position { offset: next, token: None };
-        Ok(Fetched { messages, next, high_watermark: Some(self.plan.total), progress })
-    }
-
-    fn committed(&self, _upto: Position) -> Result<(), Error> {
-        act(&self.plan, "committed")
+        Fetched { messages, next, high_watermark: Some(self.plan.total), progress }
     }
 }
