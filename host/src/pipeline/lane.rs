@@ -1,9 +1,10 @@
-//! One lane a partition: fetch, decode and the stateless handlers, in two tasks so that they overlap.
+//! A lane fetches the messages of its partitions, decodes them and passes them through the stateless handlers, in two tasks
+//! so that they overlap.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -11,7 +12,7 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use spout_codec::UnknownField;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -22,23 +23,24 @@ use crate::{
     data::{Batch, Counts, PartitionId, Position, Provenance},
     node::Chain,
     plugin::Progress,
-    producer::{Decoder, Fetched, Fetcher, Steady},
+    producer::{Decoder, Fetched, Fetcher, Found, Steady},
 };
 
 /// What a lane tells the place where lanes meet.
 #[derive(Debug)]
 pub(super) enum LaneEvent {
     /// Batches of one run; they are taken together.
-    Batches { batches: Vec<Batch>, about: About, room: OwnedSemaphorePermit },
+    Batches { partition: PartitionId, batches: Vec<Batch>, about: About, room: OwnedSemaphorePermit },
     /// Nothing for now.
     Idle {
+        partition: PartitionId,
         /// And yet somebody is there who may send, or somebody is waited for.
         expects: bool,
     },
     /// The source's own place is another one now, at the same offset: where it goes on after a restart.
-    Place(Position),
+    Place(PartitionId, Position),
     /// Nothing ever again.
-    Ended,
+    Ended(PartitionId),
     /// The lane is over.
     Failed(Box<Error>),
 }
@@ -63,6 +65,21 @@ pub(super) struct About {
 pub(super) struct Meter {
     pub(super) messages: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Offsets between what was fetched of a partition and what the source has, where it says so.
+    behind: Mutex<BTreeMap<PartitionId, Option<u64>>>,
+}
+
+impl Meter {
+    /// Notes that `partition` was fetched up to `next`, and that the source has it up to `end`.
+    fn behind(&self, partition: PartitionId, end: Option<u64>, next: u64) {
+        locked(&self.behind).insert(partition, end.map(|end| end.saturating_sub(next)));
+    }
+
+    /// Offsets between what was fetched and what the source has, over all partitions; `None` if one does not say so.
+    pub(super) fn lag(&self) -> Option<u64> {
+        let behind = locked(&self.behind);
+        if behind.is_empty() { None } else { behind.values().copied().sum() }
+    }
 }
 
 /// Bytes fetched and not yet taken by the consumers, over all lanes of a pipeline.
@@ -72,7 +89,7 @@ const ROOM: usize = 48 << 20;
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) pipeline: String,
-    pub(super) events: mpsc::UnboundedSender<(PartitionId, LaneEvent)>,
+    pub(super) events: mpsc::UnboundedSender<LaneEvent>,
     pub(super) room: Arc<Semaphore>,
     pub(super) meter: Arc<Meter>,
     /// Most messages of one fetch: a commit can be cut only between two.
@@ -84,7 +101,7 @@ impl Shared {
     /// What lanes of `pipeline` share, which has fetched `messages` before and makes a commit of about `rows`.
     pub(super) fn new(
         pipeline: &str,
-        events: mpsc::UnboundedSender<(PartitionId, LaneEvent)>,
+        events: mpsc::UnboundedSender<LaneEvent>,
         messages: u64,
         rows: u64,
         stop: &CancellationToken,
@@ -93,7 +110,7 @@ impl Shared {
             pipeline: pipeline.to_owned(),
             events,
             room: Arc::new(Semaphore::new(ROOM)),
-            meter: Arc::new(Meter { messages: AtomicU64::new(messages), bytes: AtomicU64::new(0) }),
+            meter: Arc::new(Meter { messages: AtomicU64::new(messages), bytes: AtomicU64::new(0), behind: Mutex::default() }),
             most: u32::try_from(rows).unwrap_or(u32::MAX).max(1),
             stop: stop.clone(),
         }
@@ -103,44 +120,45 @@ impl Shared {
 /// The handle that the meeting place keeps of a lane.
 #[derive(Debug)]
 pub(super) struct Lane {
-    committed: watch::Sender<Position>,
-    lag: watch::Receiver<Option<u64>>,
+    found: mpsc::UnboundedSender<Found>,
+    committed: Hints,
 }
 
+/// Positions before which everything is durable, until the source is told.
+type Hints = Arc<Mutex<BTreeMap<PartitionId, Position>>>;
+
 impl Lane {
-    /// Starts the tasks of a lane. They end when `shared.stop` is cancelled, at the end of the partition, or by failing.
-    pub(super) fn start(
-        partition: PartitionId,
-        fetcher: Box<dyn Fetcher>,
-        decoder: Decoder,
-        chain: Chain,
-        shared: &Shared,
-    ) -> Self {
-        let (committed, hints) = watch::channel(Position::default());
-        let (lag_of, lag) = watch::channel(None);
+    /// Starts the tasks of a lane, whose `fetcher` has one partition. They end when `shared.stop` is cancelled, or by failing.
+    pub(super) fn start(fetcher: Box<dyn Fetcher>, decoder: Decoder, chain: Chain, shared: &Shared) -> Self {
+        let (found, more) = mpsc::unbounded_channel();
         let (raw, fetched) = mpsc::channel(2);
-        let fetching = Fetching { partition, fetcher, hints, lag: lag_of, raw, shared: shared.clone() };
+        let committed = Hints::default();
+        let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
         tokio::spawn(fetching.run());
-        tokio::spawn(Decoding { partition, decoder, chain, fetched, shared: shared.clone() }.run());
-        Self { committed, lag }
+        tokio::spawn(Decoding { decoder, chain, fetched, shared: shared.clone() }.run());
+        Self { found, committed }
+    }
+
+    /// Reads this partition too.
+    pub(super) fn add(&self, found: Found) {
+        // Nobody hears it where the pipeline is over.
+        drop(self.found.send(found));
     }
 
     /// Tells the source, between two fetches, that everything before `upto` is durable.
-    pub(super) fn committed(&self, upto: &Position) {
-        self.committed.send_replace(upto.clone());
-    }
-
-    /// Offsets between what was fetched and what the source has.
-    pub(super) fn lag(&self) -> Option<u64> {
-        *self.lag.borrow()
+    pub(super) fn committed(&self, partition: PartitionId, upto: &Position) {
+        locked(&self.committed).insert(partition, upto.clone());
     }
 }
 
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Fetching {
-    partition: PartitionId,
     fetcher: Box<dyn Fetcher>,
-    hints: watch::Receiver<Position>,
-    lag: watch::Sender<Option<u64>>,
+    found: mpsc::UnboundedReceiver<Found>,
+    hints: Hints,
     raw: mpsc::Sender<Raw>,
     shared: Shared,
 }
@@ -151,55 +169,70 @@ impl Fetching {
         // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
         if let Some(Err(error)) = stop.run_until_cancelled(self.fetch_all()).await {
             let pipeline = self.shared.pipeline.clone();
-            let failed = LaneEvent::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }));
-            drop(self.shared.events.send((self.partition, failed)));
+            drop(self.shared.events.send(LaneEvent::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }))));
         }
     }
 
     async fn fetch_all(&mut self) -> Result<(), crate::producer::Error> {
-        // What was told last of having nothing, if that still holds.
-        let mut idle = None;
+        // Partitions that have nothing for now, with what was told of that.
+        let mut idle = BTreeMap::new();
+        let mut reading = 1_usize;
         // Messages until as many have come as make a commit: where there is one lane, and one row a message, it is cut there.
         let mut left = self.shared.most;
         loop {
-            if self.hints.has_changed().unwrap_or(false) {
-                let upto = self.hints.borrow_and_update().clone();
+            tokio::select! {
+                biased;
+                found = self.found.recv() => {
+                    let Some(found) = found else { return Ok(()) };
+                    self.fetcher.add(found);
+                    reading += 1;
+                    continue;
+                }
+                () = self.fetcher.ready(), if reading > 0 => {}
+            }
+            let upto = std::mem::take(&mut *locked(&self.hints));
+            if !upto.is_empty() {
                 self.fetcher.committed(&upto).await;
             }
             let fetched = self.fetcher.fetch(left).await?;
             let came = u32::try_from(fetched.count()).unwrap_or(u32::MAX);
             left = left.checked_sub(came).filter(|left| *left > 0).unwrap_or(self.shared.most);
-            let (progress, expects) = (fetched.progress, fetched.expects);
-            let next = fetched.span.next.offset;
-            self.lag.send_replace(fetched.high_watermark.map(|end| end.saturating_sub(next)));
+            let (progress, expects, partition) = (fetched.progress, fetched.expects, fetched.span.partition);
+            self.shared.meter.behind(partition, fetched.high_watermark, fetched.span.next.offset);
             let moved = fetched.moves();
-            if fetched.replaced && !moved && self.raw.send(Raw::Place(fetched.span.next.clone())).await.is_err() {
+            if fetched.replaced && !moved && !self.pass(Raw::Place(partition, fetched.span.next.clone())).await {
                 return Ok(());
             }
             // Who waits is heard of also where nothing new came.
             if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
                 return Ok(());
             }
-            let now_idle = (progress == Progress::Idle).then_some(expects);
             let event = match progress {
-                Progress::Ended => Some(Raw::Ended),
-                Progress::Idle if idle != now_idle || moved => Some(Raw::Idle(expects)),
+                Progress::Ended => Some(Raw::Ended(partition)),
+                Progress::Idle if idle.insert(partition, expects) != Some(expects) || moved => {
+                    Some(Raw::Idle(partition, expects))
+                }
                 Progress::More | Progress::Idle => None,
             };
-            idle = now_idle;
+            if progress != Progress::Idle {
+                idle.remove(&partition);
+            }
             if let Some(event) = event
-                && self.raw.send(event).await.is_err()
+                && !self.pass(event).await
             {
                 return Ok(());
             }
-            if progress == Progress::Ended {
-                return Ok(());
-            }
+            reading -= usize::from(progress == Progress::Ended);
             if !moved && progress == Progress::More {
                 // A source that has more and gives nothing must not keep the others from running.
                 tokio::task::yield_now().await;
             }
         }
+    }
+
+    /// Whether the decoding task took it.
+    async fn pass(&mut self, raw: Raw) -> bool {
+        self.raw.send(raw).await.is_ok()
     }
 
     /// Whether the decoding task took it.
@@ -211,14 +244,13 @@ impl Fetching {
         self.shared.meter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let size = u32::try_from(bytes.clamp(1, ROOM)).unwrap_or(u32::MAX);
         match Arc::clone(&self.shared.room).acquire_many_owned(size).await {
-            Ok(room) => self.raw.send(Raw::Run(Box::new(fetched), room)).await.is_ok(),
+            Ok(room) => self.pass(Raw::Run(Box::new(fetched), room)).await,
             Err(_) => false,
         }
     }
 }
 
 struct Decoding {
-    partition: PartitionId,
     decoder: Decoder,
     chain: Chain,
     fetched: mpsc::Receiver<Raw>,
@@ -248,9 +280,9 @@ impl Decoding {
                 },
             };
             let event = match raw {
-                Ok(Raw::Idle(expects)) => Ok((LaneEvent::Idle { expects }, None)),
-                Ok(Raw::Place(position)) => Ok((LaneEvent::Place(position), None)),
-                Ok(Raw::Ended) => Ok((LaneEvent::Ended, None)),
+                Ok(Raw::Idle(partition, expects)) => Ok((LaneEvent::Idle { partition, expects }, None)),
+                Ok(Raw::Place(partition, position)) => Ok((LaneEvent::Place(partition, position), None)),
+                Ok(Raw::Ended(partition)) => Ok((LaneEvent::Ended(partition), None)),
                 Ok(Raw::Run(fetched, room)) => match self.take((fetched, room), &mut waiting).await {
                     Ok(None) => continue,
                     Ok(Some((event, steady))) => Ok((event, Some(steady))),
@@ -262,7 +294,7 @@ impl Decoding {
             let (event, _steady) = event.unwrap_or_else(|error| (LaneEvent::Failed(Box::new(error)), None));
             let over = matches!(event, LaneEvent::Failed(_));
             // Nobody hears it where the pipeline is over.
-            if self.shared.events.send((self.partition, event)).is_err() || over {
+            if self.shared.events.send(event).is_err() || over {
                 return;
             }
         }
@@ -318,7 +350,7 @@ impl Decoding {
             next,
             source: Box::new(error),
         })?;
-        Ok(Some((LaneEvent::Batches { batches, about, room }, steady)))
+        Ok(Some((LaneEvent::Batches { partition, batches, about, room }, steady)))
     }
 
     /// Adds columns for the fields of `first` that have none, `added`, and of the messages that follow it soon: these are typed

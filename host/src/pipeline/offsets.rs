@@ -54,7 +54,7 @@ impl Offsets {
     /// Ends the open commit; what it adds.
     pub(super) fn cut(&mut self) -> Advance {
         let advance = std::mem::take(&mut self.open);
-        self.cut = advance.apply(&self.cut);
+        self.cut.partitions.extend(advance.steps.iter().map(|(&partition, step)| (partition, step.to.clone())));
         advance
     }
 }

@@ -68,10 +68,11 @@ struct Run<'a> {
     decoders: DecoderFactory,
     pin: SchemaPin,
     shared: Shared,
-    lanes: BTreeMap<PartitionId, Lane>,
+    /// By [`Run::lane_of`].
+    lanes: BTreeMap<u32, Lane>,
     /// How often columns were added before what was taken last, and the first rows that have more.
     edition: u64,
-    wider: Option<(PartitionId, LaneEvent)>,
+    wider: Option<LaneEvent>,
     /// Whether columns were added since it was said what readers of the table will not see.
     unsaid: bool,
     meeting: Meeting,
@@ -116,7 +117,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-type LaneEvents = mpsc::UnboundedReceiver<(PartitionId, LaneEvent)>;
+type LaneEvents = mpsc::UnboundedReceiver<LaneEvent>;
 
 impl<'a> Run<'a> {
     async fn start(
@@ -192,13 +193,13 @@ impl<'a> Run<'a> {
         let mut show = interval(Duration::from_millis(250));
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Some((partition, event)) = self.wider.take_if(|_| !self.state.parting()) {
-                if self.on_lane_event(partition, event).await? { return Ok(()) } else { continue }
+            if let Some(event) = self.wider.take_if(|_| !self.state.parting()) {
+                if self.on_lane_event(event).await? { return Ok(()) } else { continue }
             }
             let due = self.state.due_at();
             let takes = !self.state.full() && self.wider.is_none();
             let stop = tokio::select! {
-                Some((partition, event)) = events.recv(), if takes => self.on_lane_event(partition, event).await?,
+                Some(event) = events.recv(), if takes => self.on_lane_event(event).await?,
                 done = finished(&mut self.committing) => { self.committed(done?).await? }
                 Some(order) = orders.recv() => self.obey(order).await?,
                 _ = discover.tick() => self.discover().await?,
@@ -289,6 +290,11 @@ impl<'a> Run<'a> {
         self.step(Event::Discovered).await
     }
 
+    /// The lane that reads `partition`.
+    fn lane_of(&self, partition: PartitionId) -> u32 {
+        self.traits.readers.map_or(partition, |readers| partition % readers.max(1))
+    }
+
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
         self.offsets.name(partition, found.label.clone());
@@ -297,11 +303,16 @@ impl<'a> Run<'a> {
         if starts_late {
             self.offsets.move_on(partition, found.start.clone(), false, None);
         }
-        let fetcher = self.producer.fetcher(found);
-        let chain = self.parts.lane_chain();
-        let chain = unless_overdue(&self.parts.name, "opening a handler", &self.config.stop, chain).await??;
         self.deliver(SourceEvent::Opened(Source::Partition(partition))).await?;
-        self.lanes.insert(partition, Lane::start(partition, fetcher, self.decoders.decoder(), chain, &self.shared));
+        let id = self.lane_of(partition);
+        if let Some(lane) = self.lanes.get(&id) {
+            lane.add(found);
+        } else {
+            let fetcher = self.producer.fetcher(found);
+            let chain = self.parts.lane_chain();
+            let chain = unless_overdue(&self.parts.name, "opening a handler", &self.config.stop, chain).await??;
+            self.lanes.insert(id, Lane::start(fetcher, self.decoders.decoder(), chain, &self.shared));
+        }
         self.step(Event::Opened(partition)).await?;
         if starts_late {
             self.step(moved(partition)).await?;
@@ -309,16 +320,16 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn on_lane_event(&mut self, partition: PartitionId, event: LaneEvent) -> Result<bool, Error> {
+    async fn on_lane_event(&mut self, event: LaneEvent) -> Result<bool, Error> {
         match event {
             LaneEvent::Failed(error) => Err(*error),
-            LaneEvent::Idle { expects } => self.step(Event::Idle(partition, expects)).await,
-            LaneEvent::Place(position) => {
+            LaneEvent::Idle { partition, expects } => self.step(Event::Idle(partition, expects)).await,
+            LaneEvent::Place(partition, position) => {
                 self.offsets.move_on(partition, position, false, None);
                 self.step(Event::Placed).await
             }
-            LaneEvent::Ended if self.traits.drains && self.drained => self.step(Event::Drained(partition)).await,
-            LaneEvent::Ended => {
+            LaneEvent::Ended(partition) if self.traits.drains && self.drained => self.step(Event::Drained(partition)).await,
+            LaneEvent::Ended(partition) => {
                 let (rows, bytes) = self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();
                 if !known.as_ref().is_some_and(|known| known.ended) {
@@ -330,12 +341,12 @@ impl<'a> Run<'a> {
                 }
                 self.step(Event::Ended(partition)).await
             }
-            LaneEvent::Batches { about: About { edition, .. }, .. } if edition > self.edition => {
+            LaneEvent::Batches { partition, about: About { edition, .. }, .. } if edition > self.edition => {
                 (self.edition, self.unsaid) = (edition, true);
-                self.wider = Some((partition, event));
+                self.wider = Some(event);
                 self.step(Event::Widened(partition)).await
             }
-            LaneEvent::Batches { batches, about, room } => {
+            LaneEvent::Batches { partition, batches, about, room } => {
                 let (mut rows, mut bytes, moved) = (0, 0, about.moved);
                 for batch in batches {
                     if moved {
@@ -481,8 +492,8 @@ impl<'a> Run<'a> {
         let durable = Durable { commit: commit.id.clone(), sequence: commit.sequence, positions, dead };
         self.producer.committed(&durable);
         for (partition, position) in &durable.positions {
-            if let Some(lane) = self.lanes.get(partition) {
-                lane.committed(position);
+            if let Some(lane) = self.lanes.get(&self.lane_of(*partition)) {
+                lane.committed(*partition, position);
             }
         }
         self.totals.commit(&commit.counts, faults);
@@ -506,13 +517,12 @@ impl<'a> Run<'a> {
     async fn show(&mut self) -> Result<bool, Error> {
         let bytes = self.shared.meter.bytes.load(Ordering::Relaxed);
         if bytes > 0 {
-            let lags: Option<Vec<u64>> = self.lanes.values().map(Lane::lag).collect();
             let messages = self.shared.meter.messages.load(Ordering::Relaxed);
             let now = Update::Progress {
                 pipeline: self.parts.name.clone(),
                 counts: Counts { messages, ..self.seen.clone() },
                 bytes,
-                lag: lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum()),
+                lag: self.shared.meter.lag(),
             };
             if self.shown.as_ref() != Some(&now) {
                 drop(self.updates.send(now.clone()));

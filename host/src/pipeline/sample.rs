@@ -6,7 +6,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::{
     clock,
-    data::{Messages, Position},
+    data::{Messages, PartitionId, Position},
     producer::Fetched,
 };
 
@@ -18,10 +18,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// What the fetching task of a lane passes on.
 pub(super) enum Raw {
     Run(Box<Fetched>, OwnedSemaphorePermit),
-    Idle(bool),
+    /// The partition has nothing for now; and whether somebody is there who may send.
+    Idle(PartitionId, bool),
     /// The source's own place moved on, without a message and at the same offset.
-    Place(Position),
-    Ended,
+    Place(PartitionId, Position),
+    /// The partition has nothing ever again.
+    Ended(PartitionId),
 }
 
 /// A run, and its share of the room that all runs have.
@@ -84,9 +86,11 @@ impl Sample {
         self.runs.first().map(|(first, _)| first.as_ref())
     }
 
-    /// Whether it can be one run of `most` messages: a commit can be cut only between two runs.
+    /// Whether it can be one run of `most` messages: a commit can be cut only between two runs, and a run is of one partition.
     pub(super) fn fits(&self, most: u32) -> bool {
-        self.runs.iter().map(|(run, _)| run.messages.len()).sum::<usize>() <= most as usize
+        let partition = |run: &Run| run.0.span.partition;
+        self.runs.is_sorted_by(|a, b| partition(a) == partition(b))
+            && self.runs.iter().map(|(run, _)| run.messages.len()).sum::<usize>() <= most as usize
     }
 
     /// Puts its runs in front of `waiting`, as one if that fits.

@@ -197,7 +197,7 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
 }
 
 /// The guest's own error, in the host's words. Its texts are cut and cleaned: they end on terminals and in logs.
-fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
+pub(super) fn said(task: &Task, call: &'static str, error: wit::Error) -> Error {
     let at = task.at(call);
     let text = |fault: &wit::Fault| (clean(&fault.code, CODE), clean(&fault.message, MESSAGE));
     match error {

@@ -49,7 +49,7 @@ pub use self::{
     limits::LimitsSpec,
     manifest::Manifest,
     metrics::{Metric, Metrics},
-    partition_consumer::{FetchLimits, Fetched, PartitionConsumer, Progress},
+    partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
     provider::{Criteria, PartitionInfo, Provider},
     registry::{Listed, Plugins},
     settings::{Setting, Settings},

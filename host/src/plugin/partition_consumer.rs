@@ -1,18 +1,20 @@
-//! Calls `partition-consumer`: the messages of one partition from a position on.
+//! Calls `partition-consumer`: the messages of partitions, each from a position on.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use wasmtime::component::ResourceAny;
 
 use super::{
     Error,
     bindings::{exports::spout::plugin::partition_consumer as wit, spout::plugin::types as wit_types},
-    convert::messages::{self, lower_position, raise_position},
-    instance::Instance,
+    convert::messages::{self, lower_all, raise_position},
+    instance::{Instance, said},
     provider::millis,
     task::Task,
 };
 use crate::data::{Messages, PartitionId, Position};
+
+const FETCH: &str = "partition-consumer.fetch";
 
 /// Size and patience of one fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +38,9 @@ pub enum Progress {
     Ended,
 }
 
-/// What one fetch brought.
+/// What one partition brought.
 #[derive(Debug)]
-pub struct Fetched {
+pub struct FetchedPartition {
     /// The messages; their offsets rise, from the start on and below `next`.
     pub messages: Messages,
     /// Where the next fetch starts.
@@ -49,12 +51,14 @@ pub struct Fetched {
     pub progress: Progress,
 }
 
-/// Reads one partition. After a crash the next call opens a new instance: positions are the host's.
+/// What one partition answered.
+pub type Answer = (PartitionId, Result<FetchedPartition, Error>);
+
+/// Reads partitions of a topic. After a crash the next call opens a new instance: positions are the host's.
 #[derive(Debug)]
 pub struct PartitionConsumer {
     task: Task,
     topic: String,
-    partition: PartitionId,
     live: Option<Live>,
 }
 
@@ -86,54 +90,73 @@ impl Progress {
     }
 }
 
+impl FetchedPartition {
+    /// What a guest says of `partition`, whose fetch began at `start`.
+    fn raise(told: wit::Fetched, partition: PartitionId, start: &Position) -> Result<Self, String> {
+        let next = raise_position(told.next);
+        let messages = messages::raise(told.messages)?;
+        messages::check_partition(&messages, partition, start, &next)?;
+        let progress = Progress::raise(told.progress);
+        Ok(Self { messages, next, high_watermark: told.high_watermark, progress })
+    }
+}
+
 impl PartitionConsumer {
-    /// Opens the plugin for one partition of `topic`.
-    ///
-    /// # Errors
-    /// What the plugin says to its settings, or how it crashed.
-    pub async fn open(task: Task, topic: &str, partition: PartitionId) -> Result<Self, Error> {
-        let live = Live::open(&task, topic, partition).await?;
-        Ok(Self { task, topic: topic.to_owned(), partition, live: Some(live) })
+    /// Will open the plugin for `topic`, with the first call.
+    #[must_use]
+    pub fn new(task: Task, topic: &str) -> Self {
+        Self { task, topic: topic.to_owned(), live: None }
     }
 
-    /// The messages from `start` on.
+    /// The messages of each of the `wanted` partitions from its position on; `limits` are for all together. Each is answered
+    /// at most once.
     ///
     /// # Errors
-    /// What the plugin says, how it crashed, or which rule its answer breaks.
-    pub async fn fetch(&mut self, start: &Position, limits: &FetchLimits) -> Result<Fetched, Error> {
-        let partition = self.partition;
+    /// What the plugin says of all of them, how it crashed, or which rule its answer breaks.
+    pub async fn fetch(
+        &mut self,
+        wanted: &[(PartitionId, Position)],
+        limits: &FetchLimits,
+    ) -> Result<Vec<Answer>, Error> {
         let live = self.live().await?;
         let leash = live.instance.begin_waiting(limits.timeout);
         let (guest, store) = (live.guest.consumer(), &mut live.instance.store);
-        let call = guest.call_fetch(store, live.consumer, lower_position(start), limits.lower());
+        let places = lower_all(wanted);
+        let call = guest.call_fetch(store, live.consumer, &places, limits.lower());
         let answer = leash.hold(call).await;
-        let fetched = live.instance.settle("partition-consumer.fetch", answer);
-        let fetched = self.keep(fetched)?;
-        let next = raise_position(fetched.next);
-        let checked = messages::raise(fetched.messages)
-            .and_then(|messages| messages::check_partition(&messages, partition, start, &next).map(|()| messages));
-        let messages =
-            checked.map_err(|what| Error::Contract { at: self.task.at("partition-consumer.fetch"), what })?;
-        let progress = Progress::raise(fetched.progress);
-        Ok(Fetched { messages, next, high_watermark: fetched.high_watermark, progress })
+        let answers = live.instance.settle(FETCH, answer);
+        let answers = self.keep(answers)?;
+        let contract = |what| Error::Contract { at: self.task.at(FETCH), what };
+        let mut asked: BTreeMap<PartitionId, &Position> = wanted.iter().map(|(id, start)| (*id, start)).collect();
+        let answer = |(partition, answer)| {
+            let Some(start) = asked.remove(&partition) else {
+                return Err(contract(format!("partition {partition} was not asked for, or is answered twice")));
+            };
+            let answer = match answer {
+                Ok(fetched) => Ok(FetchedPartition::raise(fetched, partition, start).map_err(contract)?),
+                Err(error) => Err(said(&self.task, FETCH, error)),
+            };
+            Ok((partition, answer))
+        };
+        answers.into_iter().map(answer).collect()
     }
 
-    /// Tells the source that everything before `upto` is durable.
+    /// Tells the source that everything before these positions is durable.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn committed(&mut self, upto: &Position) -> Result<(), Error> {
+    pub async fn committed(&mut self, upto: &[(PartitionId, Position)]) -> Result<(), Error> {
         let live = self.live().await?;
         let leash = live.instance.begin();
         let (guest, store) = (live.guest.consumer(), &mut live.instance.store);
-        let answer = leash.hold(guest.call_committed(store, live.consumer, lower_position(upto))).await;
+        let answer = leash.hold(guest.call_committed(store, live.consumer, &lower_all(upto))).await;
         let told = live.instance.settle("partition-consumer.committed", answer);
         self.keep(told)
     }
 
     async fn live(&mut self) -> Result<&mut Live, Error> {
         if self.live.as_ref().is_none_or(|live| live.instance.spoilt()) {
-            self.live = Some(Live::open(&self.task, &self.topic, self.partition).await?);
+            self.live = Some(Live::open(&self.task, &self.topic).await?);
         }
         self.live.as_mut().ok_or(Error::Closed)
     }
@@ -148,14 +171,14 @@ impl PartitionConsumer {
 }
 
 impl Live {
-    async fn open(task: &Task, topic: &str, partition: PartitionId) -> Result<Self, Error> {
+    async fn open(task: &Task, topic: &str) -> Result<Self, Error> {
         let indices = task.plugin.interfaces.partition.clone().ok_or_else(|| task.plugin.lacks("source"))?;
         let mut instance = Instance::open(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
         let settings = task.settings();
         let call = guest.consumer();
-        let answer = leash.hold(call.call_open(&mut instance.store, topic, partition, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, topic, &settings)).await;
         let consumer = instance.settle("partition-consumer.open", answer)?;
         Ok(Self { instance, guest, consumer })
     }

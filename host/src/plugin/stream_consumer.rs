@@ -5,7 +5,7 @@ use wasmtime::component::ResourceAny;
 use super::{
     Error, FetchLimits, Progress,
     bindings::exports::spout::plugin::stream_consumer as wit,
-    convert::messages::{self, lower_position, raise_position},
+    convert::messages::{self, lower_all, raise_position},
     instance::Instance,
     task::Task,
 };
@@ -61,7 +61,7 @@ impl StreamConsumer {
             StreamStart::Earliest => wit::StartAt::Earliest,
             StreamStart::Latest => wit::StartAt::Latest,
             StreamStart::Checkpoint(checkpoint) => {
-                positions = lower_all(checkpoint);
+                positions = lower_all(&checkpoint.positions);
                 wit::StartAt::Checkpoint(wit::CheckpointParam {
                     positions: &positions,
                     extra: checkpoint.extra.as_deref(),
@@ -108,13 +108,9 @@ impl StreamConsumer {
     pub async fn committed(&mut self, upto: &Checkpoint) -> Result<(), Error> {
         let leash = self.instance.begin();
         let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
-        let positions = lower_all(upto);
+        let positions = lower_all(&upto.positions);
         let upto = wit::CheckpointParam { positions: &positions, extra: upto.extra.as_deref() };
         let answer = leash.hold(guest.call_committed(store, self.consumer, upto)).await;
         self.instance.settle("stream-consumer.committed", answer)
     }
-}
-
-fn lower_all(checkpoint: &Checkpoint) -> Vec<(PartitionId, super::bindings::spout::plugin::types::PositionParam<'_>)> {
-    checkpoint.positions.iter().map(|(partition, position)| (*partition, lower_position(position))).collect()
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 
-use super::{ConsumerType, Error, Fetcher, Found, Producer, ProducerTraits, Start, StreamSpec, fetch::StreamFetcher};
+use super::{
+    ConsumerType, Error, Fetcher, Found, Producer, ProducerTraits, Start, StreamSpec, partitions::PartitionFetcher,
+    whole_stream::StreamFetcher,
+};
 use crate::{
     clock,
     data::{Marker, PartitionId, Position},
@@ -128,7 +131,8 @@ impl StreamProducer {
 impl Producer for StreamProducer {
     fn traits(&self) -> ProducerTraits {
         let discover_every = self.spec.discover_every.0.max(Duration::from_millis(10));
-        ProducerTraits { discover_every, drains: false, finite: false }
+        let readers = (self.spec.consumer_type == ConsumerType::Lowlevel).then(|| self.spec.readers());
+        ProducerTraits { discover_every, drains: false, finite: false, readers }
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
@@ -136,6 +140,10 @@ impl Producer for StreamProducer {
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        Box::new(StreamFetcher::new(self.spec.clone(), self.task.clone(), found))
+        let (spec, task) = (self.spec.clone(), self.task.clone());
+        match spec.consumer_type {
+            ConsumerType::Lowlevel => Box::new(PartitionFetcher::new(spec, task, found)),
+            ConsumerType::Highlevel => Box::new(StreamFetcher::new(spec, task, found)),
+        }
     }
 }

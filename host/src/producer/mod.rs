@@ -1,8 +1,8 @@
 //! How messages enter and become batches.
 //!
 //! A [`Source`] is what the spec says to read, and what that can [`Promise`]. A [`Producer`] reads it: it says which
-//! partitions there are and where each starts, a [`Fetcher`] brings the messages of one partition with the
-//! [`Span`](crate::data::Span) they cover, a [`Decoder`] makes rows of them.
+//! partitions there are and where each starts, a [`Fetcher`] brings the messages of one or more of
+//! them, each with the [`Span`](crate::data::Span) they cover, a [`Decoder`] makes rows of them.
 //!
 //! ```text
 //! Producer::partitions ─► Fetcher::fetch ─► Fetched{messages, span} ─► Decoder::decode ─► Batch
@@ -15,12 +15,13 @@ mod decode;
 mod decoder_spec;
 mod discover;
 mod error;
-mod fetch;
 mod framing;
 mod http;
 mod http_answer;
 mod inbox;
 mod metadata;
+mod out_of_range;
+mod partitions;
 mod produce;
 mod recent;
 mod repo;
@@ -31,6 +32,7 @@ mod stdin;
 mod stream_spec;
 mod subscribe;
 mod tcp;
+mod whole_stream;
 
 pub use self::{
     class::{Class, Guarantee, Promise},

@@ -119,6 +119,8 @@ pub struct ProducerTraits {
     pub drains: bool,
     /// When all partitions have ended there will never be another, and the pipeline is done.
     pub finite: bool,
+    /// Partitions are spread over so many fetchers, by number; without it each has its own.
+    pub readers: Option<u32>,
 }
 
 /// Reads a [`Source`](super::Source) while a pipeline runs.
@@ -134,7 +136,7 @@ pub trait Producer: fmt::Debug + Send {
     /// What the source answers.
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error>;
 
-    /// Brings the messages of a partition that was told.
+    /// Brings the messages of a partition that was told, and of those that are added to the fetcher.
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher>;
 
     /// The addresses it listens at, once partitions were told.
@@ -152,10 +154,16 @@ pub trait Producer: fmt::Debug + Send {
     async fn close(&mut self) {}
 }
 
-/// Brings the messages of one partition.
+/// Brings the messages of a partition, or of several where [`ProducerTraits::readers`] says so.
 #[async_trait]
 pub trait Fetcher: fmt::Debug + Send {
-    /// The next messages or rows, or none after a while; no more than `most` (one at least) wherever a position can be between
+    /// Brings the messages of this partition too. Only a fetcher is asked whose producer spreads its partitions.
+    fn add(&mut self, _found: Found) {}
+
+    /// Waits until fetching is worth it. The future may be dropped.
+    async fn ready(&mut self) {}
+
+    /// The next messages or rows of one partition, or none after a while; no more than `most` (one at least) wherever a position can be between
     /// any two of them. Passing trouble is waited out here. The future may be dropped: what it had not returned is then not
     /// taken.
     ///
@@ -163,6 +171,6 @@ pub trait Fetcher: fmt::Debug + Send {
     /// Trouble that does not pass.
     async fn fetch(&mut self, most: u32) -> Result<Fetched, Error>;
 
-    /// Told between two fetches that everything before `upto` is durable: a hint for sources that keep a position.
-    async fn committed(&mut self, _upto: &Position) {}
+    /// Told between two fetches that everything before these positions is durable: a hint for sources that keep a position.
+    async fn committed(&mut self, _upto: &BTreeMap<PartitionId, Position>) {}
 }

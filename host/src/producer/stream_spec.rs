@@ -1,6 +1,6 @@
 //! How a spec names a stream, its plugin and where to start.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,12 +34,24 @@ pub struct StreamSpec {
     /// Size and patience of one fetch.
     #[serde(default)]
     pub fetch: FetchSpec,
+    /// How many readers share the partitions, each with an instance of the plugin; as many as there are cores, unless set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readers: Option<NonZeroU32>,
     /// How often to look for new partitions.
     #[serde(default = "discover_every", alias = "discover_every")]
     pub discover_every: Period,
     /// Columns added to every row from the message itself.
     #[serde(default)]
     pub metadata: Vec<MetadataColumn>,
+}
+
+impl StreamSpec {
+    /// How many readers share the partitions.
+    #[must_use]
+    pub fn readers(&self) -> u32 {
+        let cores = || std::thread::available_parallelism().ok().and_then(|cores| u32::try_from(cores.get()).ok());
+        self.readers.map(NonZeroU32::get).or_else(cores).unwrap_or(1)
+    }
 }
 
 fn discover_every() -> Period {
@@ -66,7 +78,7 @@ pub enum MetadataColumn {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ConsumerType {
-    /// One consumer a partition, in parallel.
+    /// By partition: a few readers in parallel, each with many partitions.
     #[default]
     Lowlevel,
     /// One consumer for the whole stream.

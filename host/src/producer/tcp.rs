@@ -124,7 +124,7 @@ pub(super) async fn listen(producer: &'static str, address: &str) -> Result<(Tcp
 
 /// How producers are treated to which somebody sends.
 pub(super) const LISTENS: ProducerTraits =
-    ProducerTraits { discover_every: Duration::from_secs(3600), drains: true, finite: false };
+    ProducerTraits { discover_every: Duration::from_secs(3600), drains: true, finite: false, readers: None };
 
 #[async_trait]
 impl Producer for TcpProducer {

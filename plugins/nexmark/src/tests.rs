@@ -14,7 +14,7 @@ fn limits(messages: usize, bytes: usize) -> Limits {
 
 /// All events of a partition, a few at a time.
 fn read(partition: u32, pairs: &[(&str, &str)], limits: Limits) -> Vec<(u64, String)> {
-    let mut reader = Nexmark::read("", partition, settings(pairs)).unwrap();
+    let mut reader = Nexmark::open("", settings(pairs)).unwrap().read(partition).unwrap();
     let (mut at, mut all) = (Position::at(0), Vec::new());
     loop {
         let got = reader.fetch(at, limits).unwrap();
@@ -61,7 +61,7 @@ fn another_seed_is_another_stream() {
 fn settings_and_positions_are_checked() {
     assert!(Nexmark::open("", settings(&[("partitions", "0")])).is_err());
     assert!(testing::settings::<Config>(&[("totl", "1")]).is_err());
-    let mut reader = Nexmark::read("", 0, settings(&[("total", "5")])).unwrap();
+    let mut reader = Nexmark::open("", settings(&[("total", "5")])).unwrap().read(0).unwrap();
     assert!(reader.fetch(Position::at(6), limits(1, 100)).is_err());
     assert!(matches!(reader.fetch(Position::at(5), limits(1, 100)).unwrap().progress, Progress::Ended));
 }
@@ -95,7 +95,7 @@ fn a_time_is_the_place_of_the_first_event_that_is_not_before_it() {
 
 #[test]
 fn a_rate_lets_out_what_is_due() {
-    let mut reader = Nexmark::read("", 0, settings(&[("rate", "1")])).unwrap();
+    let mut reader = Nexmark::open("", settings(&[("rate", "1")])).unwrap().read(0).unwrap();
     let first = reader.fetch(Position::at(0), limits(100, usize::MAX)).unwrap();
     assert_eq!(first.messages.offsets(), [0]);
     let second = reader.fetch(first.next, limits(100, usize::MAX)).unwrap();

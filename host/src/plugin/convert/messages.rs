@@ -59,6 +59,11 @@ fn lower_blobs(blobs: &Blobs) -> wit::BlobsParam<'_> {
     wit::BlobsParam { bounds: &blobs.bounds, bytes: &blobs.bytes }
 }
 
+/// Positions of partitions, as a guest gets them.
+pub(in crate::plugin) fn lower_all(places: &[(PartitionId, Position)]) -> Vec<(PartitionId, wit::PositionParam<'_>)> {
+    places.iter().map(|(partition, position)| (*partition, lower_position(position))).collect()
+}
+
 /// What a guest says are messages, checked in itself.
 pub(in crate::plugin) fn raise(told: wit::MessagesResult) -> Result<Messages, String> {
     let values = raise_blobs(told.values, "values")?;

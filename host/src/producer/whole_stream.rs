@@ -1,33 +1,32 @@
-//! Brings the messages of one partition, or of a whole stream, and refuses a source that does not move forward.
+//! Brings the messages of a whole stream, which keeps its own place and says where that is.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{ConsumerType, Error, Fetched, Fetcher, Found, OutOfRange, Start, StreamSpec};
+use super::{
+    Error, Fetched, Fetcher, Found, Start, StreamSpec,
+    out_of_range::{self, Lost},
+};
 use crate::{
     data::{Messages, PartitionId, Position, Span},
-    plugin::{self, Backoff, Checkpoint, FetchLimits, PartitionConsumer, Progress, StreamConsumer, StreamStart, Task},
+    plugin::{self, Backoff, Checkpoint, FetchLimits, Progress, StreamConsumer, StreamStart, Task},
 };
 
 /// Crashes in a row after which a source is given up.
 const CRASHES: u32 = 3;
 
-/// Fetches one partition.
+/// Fetches a stream.
 #[derive(Debug)]
 pub(super) struct StreamFetcher {
     spec: StreamSpec,
     task: Task,
     found: Found,
     position: Position,
-    client: Option<Client>,
+    consumer: Option<Box<StreamConsumer>>,
     backoff: Backoff,
     crashes: u32,
-}
-
-#[derive(Debug)]
-enum Client {
-    Partition(Box<PartitionConsumer>),
-    Stream(Box<StreamConsumer>),
 }
 
 #[async_trait]
@@ -47,17 +46,12 @@ impl Fetcher for StreamFetcher {
     }
 
     /// What goes wrong here is logged, no more.
-    async fn committed(&mut self, upto: &Position) {
-        let told = match &mut self.client {
-            Some(Client::Partition(consumer)) => consumer.committed(upto).await,
-            Some(Client::Stream(consumer)) => match StreamToken::read(upto) {
-                Ok(checkpoint) => consumer.committed(&checkpoint).await,
-                Err(_) => Ok(()),
-            },
-            None => Ok(()),
-        };
-        if let Err(error) = told {
-            tracing::warn!(plugin = self.spec.plugin, partition = self.found.partition, %error, "the source did not take the hint that a commit was finished");
+    async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
+        let upto = upto.get(&self.found.partition).and_then(|upto| StreamToken::read(upto).ok());
+        if let (Some(consumer), Some(checkpoint)) = (&mut self.consumer, upto)
+            && let Err(error) = consumer.committed(&checkpoint).await
+        {
+            tracing::warn!(plugin = self.spec.plugin, %error, "the source did not take the hint that a commit was finished");
         }
     }
 }
@@ -67,7 +61,7 @@ impl StreamFetcher {
     #[must_use]
     pub(super) fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
         let position = found.start.clone();
-        Self { spec, task, found, position, client: None, backoff: Backoff::default(), crashes: 0 }
+        Self { spec, task, found, position, consumer: None, backoff: Backoff::default(), crashes: 0 }
     }
 
     async fn attempt(&mut self, most: u32) -> Result<Fetched, plugin::Error> {
@@ -78,43 +72,23 @@ impl StreamFetcher {
         };
         let partition = self.found.partition;
         let start = self.position.clone();
-        match self.client().await? {
-            Client::Partition(consumer) => {
-                let fetched = consumer.fetch(&start, &limits).await?;
-                let span = Span { partition, start: start.offset, next: fetched.next };
-                let (high_watermark, replaced) = (fetched.high_watermark, span.next.token != start.token);
-                Ok(Fetched { high_watermark, replaced, ..Fetched::new(fetched.messages, span, fetched.progress) })
-            }
-            Client::Stream(consumer) => {
-                let (messages, progress) = consumer.next(&limits).await?;
-                let next = if messages.is_empty() {
-                    start.clone()
-                } else {
-                    StreamToken::write(start.offset + messages.len() as u64, &consumer.checkpoint().await?)
-                };
-                let span = Span { partition, start: start.offset, next };
-                Ok(Fetched::new(messages, span, progress))
-            }
-        }
+        let consumer = self.consumer().await?;
+        let (messages, progress) = consumer.next(&limits).await?;
+        let next = if messages.is_empty() {
+            start.clone()
+        } else {
+            StreamToken::write(start.offset + messages.len() as u64, &consumer.checkpoint().await?)
+        };
+        Ok(Fetched::new(messages, Span { partition, start: start.offset, next }, progress))
     }
 
-    async fn client(&mut self) -> Result<&mut Client, plugin::Error> {
-        if self.client.is_none() {
-            let task = self.task.clone();
-            self.client = Some(match self.spec.consumer_type {
-                ConsumerType::Lowlevel => {
-                    let consumer = PartitionConsumer::open(task, &self.spec.topic, self.found.partition).await?;
-                    Client::Partition(Box::new(consumer))
-                }
-                ConsumerType::Highlevel => {
-                    let group = self.task.pipeline.clone();
-                    Client::Stream(Box::new(
-                        StreamConsumer::open(task, &self.spec.topic, &group, self.stream_start()?).await?,
-                    ))
-                }
-            });
+    async fn consumer(&mut self) -> Result<&mut StreamConsumer, plugin::Error> {
+        if self.consumer.is_none() {
+            let (task, group) = (self.task.clone(), &self.task.pipeline);
+            let consumer = StreamConsumer::open(task, &self.spec.topic, group, self.stream_start()?).await?;
+            self.consumer = Some(Box::new(consumer));
         }
-        self.client.as_mut().ok_or(plugin::Error::Closed)
+        self.consumer.as_deref_mut().ok_or(plugin::Error::Closed)
     }
 
     fn stream_start(&self) -> Result<StreamStart, plugin::Error> {
@@ -137,7 +111,7 @@ impl StreamFetcher {
             crash if crash.is_crash() && self.crashes + 1 < CRASHES => {
                 self.crashes += 1;
                 // The stream-level consumer goes on from the checkpoint of what it has handed over.
-                self.client = None;
+                self.consumer = None;
                 self.backoff.delay()
             }
             _ => return Err(self.failed("fetching", error)),
@@ -150,31 +124,9 @@ impl StreamFetcher {
 
     /// The source no longer has our offset: stops, or goes on where the spec says.
     async fn reenter(&mut self, range: Option<(Position, Position)>) -> Result<Fetched, Error> {
-        let (partition, offset) = (self.found.partition, self.position.offset);
-        let (earliest, latest) = range.unwrap_or_default();
-        let to = match self.spec.on_out_of_range {
-            OutOfRange::Earliest => earliest,
-            OutOfRange::Latest => latest,
-            OutOfRange::Fail => {
-                return Err(Error::OutOfRange {
-                    plugin: self.spec.plugin.clone(),
-                    topic: self.spec.topic.clone(),
-                    partition,
-                    label: self.found.label.clone(),
-                    offset,
-                    earliest: earliest.offset,
-                    latest: latest.offset,
-                });
-            }
-        };
-        tracing::warn!(
-            plugin = self.spec.plugin,
-            partition,
-            label = self.found.label,
-            offset,
-            to = to.offset,
-            "the source no longer has the offset of the last commit; going on where onOutOfRange says"
-        );
+        let partition = self.found.partition;
+        let lost = Lost { partition, label: &self.found.label, offset: self.position.offset };
+        let to = out_of_range::enter(&self.spec, lost, range)?;
         let span = Span { partition, start: to.offset, next: to.clone() };
         let jump = Some(to.offset);
         self.position = to;
