@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::{
     Error,
+    attempts::Attempts,
     checkpoint::Checkpoint,
     delta,
     layout::Layout,
@@ -28,7 +29,6 @@ use super::{
     retention, seal,
     slot::{self, Taken},
     state::State,
-    writer::ATTEMPTS,
 };
 use crate::clock;
 
@@ -312,7 +312,8 @@ impl Repo {
     }
 
     async fn sweep_branch(&self, branch: &str, list: &str) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             let state = self.state(branch).await?;
             let sweep = Sweep {
                 version: VERSION,
@@ -334,7 +335,7 @@ impl Repo {
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
             }
         }
-        Err(Error::Contended { repo: self.name().to_owned(), branch: branch.to_owned(), attempts: ATTEMPTS })
+        Err(Error::Contended { repo: self.name().to_owned(), branch: branch.to_owned(), attempts: attempts.made })
     }
 }
 

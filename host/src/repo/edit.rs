@@ -2,6 +2,7 @@
 
 use super::{
     Error, OpenCommit,
+    attempts::Attempts,
     draft::{Contents, draft},
     follow,
     object::Step,
@@ -12,7 +13,7 @@ use super::{
     snapshot::Snapshot,
     state::State,
     tree::FileEntry,
-    writer::{ATTEMPTS, Finished},
+    writer::Finished,
 };
 use crate::{clock, data::Counts};
 
@@ -116,7 +117,8 @@ impl Editor {
             return Err(Error::Unsettled { repo, branch });
         }
         let (nonce, started_ms) = (clock::nonce(), clock::wall_ms());
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             let contents = Contents { nonce: nonce.clone(), started_ms, ..self.contents(&edit, base.clone()) };
             let mut commit = match self.drafted(&open, &edit, contents).await {
                 Ok(Ok(commit)) => commit,
@@ -154,7 +156,7 @@ impl Editor {
                 }
             }
         }
-        Err(Error::Contended { repo, branch, attempts: ATTEMPTS })
+        Err(Error::Contended { repo, branch, attempts: attempts.made })
     }
 
     async fn catch_up(&mut self, open: &OpenCommit) -> Result<(), Error> {

@@ -28,6 +28,7 @@
 //! # }
 //! ```
 
+mod attempts;
 mod checkpoint;
 mod collect;
 mod compact;

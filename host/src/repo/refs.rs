@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
+    attempts::Attempts,
     error::nearest,
     layout::Layout,
     object::{Created, PARALLEL, Step},
@@ -15,7 +16,6 @@ use super::{
     slot::{self, Taken},
     snapshot::Snapshot,
     state::State,
-    writer::ATTEMPTS,
 };
 use crate::clock;
 
@@ -82,7 +82,8 @@ impl Repo {
     }
 
     async fn point(&self, mut state: State, target: Option<Snapshot>, deleted: bool) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             let point = Point {
                 version: VERSION,
                 kind: RecordKind::Point,
@@ -104,7 +105,7 @@ impl Repo {
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
             }
         }
-        Err(Error::Contended { repo: self.name().to_owned(), branch: state.branch, attempts: ATTEMPTS })
+        Err(Error::Contended { repo: self.name().to_owned(), branch: state.branch, attempts: attempts.made })
     }
 
     /// Hides the commits of numbers `first` to `last` from the history of `branch`: what they changed then belongs to the
@@ -115,7 +116,8 @@ impl Repo {
     pub async fn squash(&self, branch: &str, first: &Commit, last: &Commit) -> Result<(), Error> {
         let refused = |commit: &Commit, reason| Err(Error::NotSquashable { commit: commit.id.clone(), reason });
         let mut state = self.known(branch).await?;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             for commit in [first, last] {
                 let here = state.ids.get(&commit.id).await?.is_some_and(|there| there.number == commit.number);
                 if !here {
@@ -151,7 +153,7 @@ impl Repo {
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
             }
         }
-        Err(Error::Contended { repo: self.name().to_owned(), branch: branch.to_owned(), attempts: ATTEMPTS })
+        Err(Error::Contended { repo: self.name().to_owned(), branch: branch.to_owned(), attempts: attempts.made })
     }
 
     /// All tags, sorted by name.
@@ -237,7 +239,8 @@ impl Repo {
     }
 
     async fn write_tag(&self, name: &str, snapshot: Option<Snapshot>) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             let number = self.newest_version(name).await?.map_or(0, |version| version.number) + 1;
             let version = TagVersion {
                 version: VERSION,
@@ -257,7 +260,7 @@ impl Repo {
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }
         }
-        Err(Error::Contended { repo: self.name().to_owned(), branch: name.to_owned(), attempts: ATTEMPTS })
+        Err(Error::Contended { repo: self.name().to_owned(), branch: name.to_owned(), attempts: attempts.made })
     }
 
     /// Whether nothing that a new branch or tag needs is about to be collected. A collection lists what it will delete

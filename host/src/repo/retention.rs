@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error,
+    attempts::Attempts,
     history::Line,
     layout::Layout,
     object::{Created, Step},
@@ -13,7 +14,6 @@ use super::{
     repository::Repo,
     seal,
     state::{State, by_number},
-    writer::ATTEMPTS,
 };
 use crate::clock;
 
@@ -89,7 +89,8 @@ impl Repo {
             let reason = "the head is always kept; the least is 1".to_owned();
             return Err(Error::BadRetention { text: "keep 0".to_owned(), reason });
         }
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             let number = self.rules().await?.map_or(0, |rules| rules.number) + 1;
             let path = self.layout.retention(number);
             let object = self.objects.shown(&path);
@@ -101,7 +102,7 @@ impl Repo {
                 Created::Unknown(source) => return Err(Error::Unconfirmed { object, source: source.into() }),
             }
         }
-        Err(Error::Contended { repo: self.name().to_owned(), branch: "retention".to_owned(), attempts: ATTEMPTS })
+        Err(Error::Contended { repo: self.name().to_owned(), branch: "retention".to_owned(), attempts: attempts.made })
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Error, Finished, OpenCommit,
+    attempts::Attempts,
     edit::Edit,
     layout::Layout,
     object::{Created, Step},
@@ -14,7 +15,6 @@ use super::{
     record::{FileAdded, VERSION},
     repository::Repo,
     seal,
-    writer::ATTEMPTS,
 };
 use crate::clock;
 
@@ -108,14 +108,15 @@ impl Repo {
     /// # Errors
     /// Those of writing.
     pub async fn stage(&self, started: &Started, open: &OpenCommit) -> Result<(), Error> {
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             let number = self.parts(&started.id).await?.last().map_or(0, |&(number, _)| number) + 1;
             let part = Part { version: VERSION, staged: open.staged(), checksum: String::new() };
             if self.create_part(&started.id, number, &part).await? {
                 return Ok(());
             }
         }
-        Err(Error::Contended { repo: self.name().to_owned(), branch: started.branch.clone(), attempts: ATTEMPTS })
+        Err(Error::Contended { repo: self.name().to_owned(), branch: started.branch.clone(), attempts: attempts.made })
     }
 
     async fn parts(&self, id: &str) -> Result<Vec<(u64, object_store::path::Path)>, Error> {

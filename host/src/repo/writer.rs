@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Error,
+    attempts::Attempts,
     checkpoint::Checkpoint,
     draft::{Contents, draft},
     follow,
@@ -27,8 +28,6 @@ use crate::{
     data::{Advance, Counts, Marker, Part},
 };
 
-/// How often a slot is tried while others write the branch.
-pub(super) const ATTEMPTS: u32 = 20;
 /// Records between two checkpoints; few in tests, so that they meet many.
 pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 64 };
 
@@ -99,7 +98,8 @@ impl BranchWriter {
     pub(super) async fn claim(repo: &Repo, branch: &str, pipeline: &str) -> Result<Self, Error> {
         let nonce = clock::nonce();
         let mut state = repo.state(branch).await?;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             if !state.owner.is_empty() && state.owner != pipeline {
                 return Err(Error::OwnedBranch {
                     repo: repo.name().to_owned(),
@@ -122,7 +122,7 @@ impl BranchWriter {
             writer.keep_up().await;
             return Ok(writer);
         }
-        Err(Error::Contended { repo: repo.name().to_owned(), branch: branch.to_owned(), attempts: ATTEMPTS })
+        Err(Error::Contended { repo: repo.name().to_owned(), branch: branch.to_owned(), attempts: attempts.made })
     }
 
     /// The newest commit, without inline bytes.
@@ -192,7 +192,8 @@ impl BranchWriter {
             return Err(Error::NotNext { branch, what: "its repo", expected, found });
         }
         let state = self.put_state(&mut open, &meta.state).await?;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = Attempts::new();
+        while attempts.another() {
             let marker = meta.advance.apply(&self.marker);
             let shown = match &meta.marker_file {
                 Some(path) => self.show_marker(&mut open, path, &marker).await,
@@ -236,7 +237,7 @@ impl BranchWriter {
                 }
             }
         }
-        Err(Error::Contended { repo, branch, attempts: ATTEMPTS })
+        Err(Error::Contended { repo, branch, attempts: attempts.made })
     }
 
     fn contents(&self, meta: &CommitMeta, marker: Marker, state: BTreeMap<String, Blob>) -> Contents {
