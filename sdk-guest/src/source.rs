@@ -199,7 +199,8 @@ pub(crate) mod shim {
 
     impl<S: SharedSource> part::GuestConsumer for ReaderShim<S> {
         fn open(topic: String, list: wit::Settings) -> Result<part::Consumer, wit::Error> {
-            let reader = settings::<S>(&list).and_then(|settings| S::open(&topic, settings)).and_then(S::into_reader)?;
+            let reader =
+                settings::<S>(&list).and_then(|settings| S::open(&topic, settings)).and_then(S::into_reader)?;
             Ok(part::Consumer::new(Self(RefCell::new(reader))))
         }
 

@@ -1,11 +1,11 @@
 //! Everything about *when*: a pure function from state and event to actions.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::time::Duration;
 
-use super::overdue::GRACE;
+use super::{
+    overdue::GRACE,
+    partitions::{Partitions, Standing},
+};
 use crate::{clock::Instant, data::PartitionId};
 
 /// Flush thresholds; the first one reached cuts the commit.
@@ -135,15 +135,6 @@ pub(super) enum Action {
     Stop,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lane {
-    Reading,
-    /// Since when it has nothing, while we were waiting for it, unless the handlers were told.
-    Idle(Option<Instant>),
-    Ended,
-    Drained,
-}
-
 /// Why commits are cut before the end.
 const CUTS: [Reason; 10] = [
     Reason::Rows,
@@ -171,9 +162,7 @@ pub(super) struct State {
     until: Until,
     /// How long handlers wait for a partition that has nothing.
     idle_after: Option<Duration>,
-    lanes: BTreeMap<PartitionId, Lane>,
-    /// Partitions that have nothing, and somebody there who may send.
-    expecting: BTreeSet<PartitionId>,
+    partitions: Partitions,
     discovered: bool,
     rows: u64,
     bytes: u64,
@@ -210,8 +199,7 @@ impl State {
             thresholds,
             until,
             idle_after,
-            lanes: BTreeMap::new(),
-            expecting: BTreeSet::new(),
+            partitions: Partitions::default(),
             discovered: false,
             rows: 0,
             bytes: 0,
@@ -246,7 +234,7 @@ impl State {
             let since = since + self.thresholds.time;
             self.awaited.map_or(since, |awaited| awaited.min(since))
         });
-        let quiet = self.lanes.values().filter_map(|lane| self.quiet_at(*lane)).min();
+        let quiet = self.idle_after.and_then(|after| Some(self.partitions.first_idle()? + after));
         let stalled = self.stalled().map(|since| since + GRACE);
         let hint = self.waiting.filter(|_| !self.hinted).map(|since| since + HINT);
         [commit, quiet, stalled, hint].into_iter().flatten().min()
@@ -263,7 +251,7 @@ impl State {
             self.abandoned = true;
             actions.push(Action::Abandon);
         }
-        let waits = self.until == Until::Ended && !self.lanes.is_empty() && self.is_idle() && !self.is_over();
+        let waits = self.until == Until::Ended && !self.partitions.is_empty() && self.is_idle() && !self.is_over();
         self.waiting = waits.then(|| self.waiting.unwrap_or(now));
         if !self.hinted && self.waiting.is_some_and(|since| now.duration_since(since) >= HINT) {
             self.hinted = true;
@@ -271,23 +259,10 @@ impl State {
         }
     }
 
-    fn quiet_at(&self, lane: Lane) -> Option<Instant> {
-        match (lane, self.idle_after) {
-            (Lane::Idle(Some(since)), Some(after)) => Some(since + after),
-            _ => None,
-        }
-    }
-
     /// Partitions that have had nothing for as long as handlers wait, and were not told of.
     fn quiet(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        let Some(after) = self.idle_after else { return };
-        for (&partition, lane) in &mut self.lanes {
-            if let Lane::Idle(Some(since)) = *lane
-                && now.duration_since(since) >= after
-            {
-                *lane = Lane::Idle(None);
-                actions.push(Action::Quiet(partition, after));
-            }
+        if let Some((after, until)) = self.idle_after.and_then(|after| Some((after, now.checked_sub(after)?))) {
+            actions.extend(self.partitions.quiet(until).into_iter().map(|partition| Action::Quiet(partition, after)));
         }
     }
 
@@ -340,9 +315,9 @@ impl State {
 
     fn take(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) {
         match event {
-            Event::Opened(partition) => drop(self.lanes.insert(partition, Lane::Reading)),
+            Event::Opened(partition) => self.partitions.set(partition, Standing::Reading),
             Event::Took(Took { partition, rows, bytes, moved, ended, awaited, upstream }) => {
-                self.lanes.insert(partition, if ended { Lane::Ended } else { Lane::Reading });
+                self.partitions.set(partition, if ended { Standing::Ended } else { Standing::Reading });
                 self.draining = self.draining.map(|_| now);
                 self.rows += rows;
                 self.bytes += bytes;
@@ -354,25 +329,12 @@ impl State {
                     (self.finished, self.unfinished) = (false, true);
                 }
             }
-            Event::Idle(partition, expects) => {
-                if expects {
-                    self.expecting.insert(partition);
-                } else {
-                    self.expecting.remove(&partition);
-                }
-                let lane = self.lanes.entry(partition).or_insert(Lane::Reading);
-                if !matches!(lane, Lane::Idle(_)) {
-                    *lane = Lane::Idle(Some(now));
-                }
-            }
-            Event::Ended(partition) => {
-                self.expecting.remove(&partition);
-                self.lanes.insert(partition, Lane::Ended);
-            }
-            Event::Drained(partition) => drop(self.lanes.insert(partition, Lane::Drained)),
+            Event::Idle(partition, expects) => self.partitions.idle(partition, expects, now),
+            Event::Ended(partition) => self.partitions.end(partition),
+            Event::Drained(partition) => self.partitions.set(partition, Standing::Drained),
             Event::Widened(partition) => {
                 // It has something, whatever it said last.
-                self.lanes.insert(partition, Lane::Reading);
+                self.partitions.set(partition, Standing::Reading);
                 self.widened = self.since.is_some();
             }
             Event::Released { rows, bytes, any } => {
@@ -426,19 +388,15 @@ impl State {
     }
 
     fn is_over(&self) -> bool {
-        self.lanes_are(|lane| lane == Lane::Ended)
+        self.discovered && self.partitions.are_over()
     }
 
     fn is_drained(&self) -> bool {
-        self.lanes_are(|lane| matches!(lane, Lane::Ended | Lane::Drained))
+        self.discovered && self.partitions.are_drained()
     }
 
     fn is_idle(&self) -> bool {
-        self.expecting.is_empty() && self.lanes_are(|lane| lane != Lane::Reading)
-    }
-
-    fn lanes_are(&self, wanted: impl Fn(Lane) -> bool) -> bool {
-        self.discovered && self.lanes.values().all(|&lane| wanted(lane))
+        self.discovered && self.partitions.are_idle()
     }
 }
 

@@ -110,7 +110,11 @@ impl Shared {
             pipeline: pipeline.to_owned(),
             events,
             room: Arc::new(Semaphore::new(ROOM)),
-            meter: Arc::new(Meter { messages: AtomicU64::new(messages), bytes: AtomicU64::new(0), behind: Mutex::default() }),
+            meter: Arc::new(Meter {
+                messages: AtomicU64::new(messages),
+                bytes: AtomicU64::new(0),
+                behind: Mutex::default(),
+            }),
             most: u32::try_from(rows).unwrap_or(u32::MAX).max(1),
             stop: stop.clone(),
         }
@@ -169,7 +173,11 @@ impl Fetching {
         // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
         if let Some(Err(error)) = stop.run_until_cancelled(self.fetch_all()).await {
             let pipeline = self.shared.pipeline.clone();
-            drop(self.shared.events.send(LaneEvent::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }))));
+            drop(
+                self.shared
+                    .events
+                    .send(LaneEvent::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }))),
+            );
         }
     }
 

@@ -18,6 +18,7 @@ mod meeting;
 mod memory;
 mod offsets;
 mod overdue;
+mod partitions;
 mod publish;
 mod recover;
 mod rehearsal;

@@ -328,7 +328,9 @@ impl<'a> Run<'a> {
                 self.offsets.move_on(partition, position, false, None);
                 self.step(Event::Placed).await
             }
-            LaneEvent::Ended(partition) if self.traits.drains && self.drained => self.step(Event::Drained(partition)).await,
+            LaneEvent::Ended(partition) if self.traits.drains && self.drained => {
+                self.step(Event::Drained(partition)).await
+            }
             LaneEvent::Ended(partition) => {
                 let (rows, bytes) = self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;
                 let known = self.offsets.of(partition).cloned();

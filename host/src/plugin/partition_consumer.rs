@@ -52,7 +52,7 @@ pub struct FetchedPartition {
 }
 
 /// What one partition answered.
-pub type Answer = (PartitionId, Result<FetchedPartition, Error>);
+pub(super) type Answer = (PartitionId, Result<FetchedPartition, Error>);
 
 /// Reads partitions of a topic. After a crash the next call opens a new instance: positions are the host's.
 #[derive(Debug)]

@@ -68,8 +68,7 @@ struct Partition {
 impl Fetcher for PartitionFetcher {
     fn add(&mut self, found: Found) {
         let Found { partition, label, start, .. } = found;
-        let new =
-            Partition { label, position: start, pause: Duration::ZERO, backoff: Backoff::default(), crashes: 0 };
+        let new = Partition { label, position: start, pause: Duration::ZERO, backoff: Backoff::default(), crashes: 0 };
         self.partitions.insert(partition, new);
         self.queue.push_back(partition);
     }
@@ -180,7 +179,8 @@ impl PartitionFetcher {
             wanted.iter().rev().filter(|id| left_out.contains(id)).for_each(|id| self.queue.push_front(*id));
         } else {
             if timeout.is_zero() {
-                self.look = (clock::now().duration_since(begun) / u32::try_from(wanted.len()).unwrap_or(1)).max(self.look / 2);
+                self.look =
+                    (clock::now().duration_since(begun) / u32::try_from(wanted.len()).unwrap_or(1)).max(self.look / 2);
             }
             left_out.into_iter().for_each(|id| self.idle(id));
         }

@@ -60,7 +60,12 @@ impl RepoProducer {
 #[async_trait]
 impl Producer for RepoProducer {
     fn traits(&self) -> ProducerTraits {
-        ProducerTraits { discover_every: std::time::Duration::from_secs(3600), drains: false, finite: false, readers: None }
+        ProducerTraits {
+            discover_every: std::time::Duration::from_secs(3600),
+            drains: false,
+            finite: false,
+            readers: None,
+        }
     }
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {

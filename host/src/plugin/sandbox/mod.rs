@@ -55,8 +55,13 @@ async fn task(mode: &str, call: &str) -> Task {
 const LIMITS: FetchLimits = FetchLimits { messages: 100, bytes: 1 << 20, timeout: Duration::from_millis(1) };
 
 async fn fetched() -> Messages {
-    let mut source = PartitionConsumer::open(task("", "").await, "t", 0).await.unwrap();
-    source.fetch(&Position::at(0), &LIMITS).await.unwrap().messages
+    fetch(task("", "").await, 0).await.unwrap().messages
+}
+
+/// What partition 0 has from `start` on.
+async fn fetch(task: Task, start: u64) -> Result<FetchedPartition, Error> {
+    let answers = PartitionConsumer::new(task, "t").fetch(&[(0, Position::at(start))], &LIMITS).await?;
+    answers.into_iter().next().expect("an answer").1
 }
 
 fn texts() -> RecordBatch {
@@ -74,9 +79,9 @@ async fn make(call: &str, task: Task) -> Result<(), Error> {
             provider.resolve(0, Criteria::Latest, wait).await.map(drop)
         }
         "consumer-open" | "fetch" | "committed" => {
-            let mut consumer = PartitionConsumer::open(task, "t", 0).await?;
-            consumer.fetch(&Position::at(0), &LIMITS).await?;
-            consumer.committed(&Position::at(10)).await
+            let mut consumer = PartitionConsumer::new(task, "t");
+            consumer.fetch(&[(0, Position::at(0))], &LIMITS).await?;
+            consumer.committed(&[(0, Position::at(10))]).await
         }
         "stream-open" | "next" | "checkpoint" | "stream-committed" => {
             let mut consumer = StreamConsumer::open(task, "t", "g", StreamStart::Earliest).await?;
