@@ -1,4 +1,4 @@
-//! `just bench [decode|handler|pipeline|commits|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
+//! `just bench [decode|handler|nodes|commits|pipeline|partitions|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
 
 mod commits;
 mod decode;
@@ -6,7 +6,9 @@ mod decode_csv;
 mod events;
 mod handler;
 mod nodes;
+mod partitions;
 mod pipeline;
+mod process;
 mod repo;
 mod sandbox;
 mod timing;
@@ -16,7 +18,7 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let all = ["decode", "handler", "nodes", "commits", "pipeline", "repo"];
+    let all = ["decode", "handler", "nodes", "commits", "pipeline", "partitions", "repo"];
     if let [first, rest @ ..] = wanted.as_slice()
         && first == "repo"
     {
@@ -35,6 +37,7 @@ fn main() -> Result<()> {
             "nodes" => runtime.block_on(nodes::run())?,
             "commits" => runtime.block_on(commits::run())?,
             "repo" => runtime.block_on(repo::run(&[]))?,
+            "partitions" => partitions::run()?,
             _ => pipeline::run()?,
         }
     }

@@ -4,14 +4,17 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write as _},
     path::Path,
-    process::{Child, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use spout_tests::Site;
 
-use crate::events::{self, SCHEMA};
+use crate::{
+    events::{self, SCHEMA},
+    process,
+};
 
 const EVENTS: u64 = 2_000_000;
 const RUNS: usize = 3;
@@ -92,37 +95,11 @@ fn once(decoder: &str) -> Result<Took> {
     drop(fs::remove_dir_all(&store));
     let begun = Instant::now();
     let mut child = command.env("SPOUT_STORE", &store).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?;
-    let (cpu, peak_mib) = watch(&mut child);
+    let seen = process::watch(&mut child);
     let wall = begun.elapsed();
     ensure!(child.wait()?.success(), "the run failed");
     let store = store.to_string_lossy().into_owned();
     let count = site.ok(&["sql", "select count(*) from events", "--format", "csv", "--store", &store])?;
     ensure!(count.lines().last() == Some("2000000"), "{count}");
-    Ok(Took { wall, cpu, peak_mib })
-}
-
-/// CPU seconds and peak memory of a process, read from outside until it ends.
-fn watch(child: &mut Child) -> (f64, u64) {
-    let (mut cpu, mut peak) = (0.0, 0);
-    let proc = format!("/proc/{}", child.id());
-    while matches!(child.try_wait(), Ok(None)) {
-        let stat = fs::read_to_string(format!("{proc}/stat")).unwrap_or_default();
-        let ticks: Vec<f64> = stat
-            .rsplit(')')
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .filter_map(|word| word.parse().ok())
-            .collect();
-        // Fields 14 and 15 of the line; the first one after the name is field 3, a letter that does not parse.
-        if let (Some(user), Some(system)) = (ticks.get(10), ticks.get(11)) {
-            cpu = (user + system) / 100.0;
-        }
-        let status = fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
-        let high =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.split_whitespace().next());
-        peak = peak.max(high.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024);
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    (cpu, peak)
+    Ok(Took { wall, cpu: seen.cpu, peak_mib: seen.peak_mib })
 }

@@ -1,0 +1,45 @@
+//! What a process takes, read from outside.
+
+use std::{fs, process::Child, time::Duration};
+
+/// What a process took so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    /// Seconds.
+    pub(crate) cpu: f64,
+    pub(crate) peak_mib: u64,
+    pub(crate) resident_mib: u64,
+    pub(crate) threads: u64,
+}
+
+impl Seen {
+    /// Looks at `child` again; keeps what was seen last once it has ended.
+    pub(crate) fn look(&mut self, child: &Child) {
+        let proc = format!("/proc/{}", child.id());
+        let stat = fs::read_to_string(format!("{proc}/stat")).unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks: Vec<f64> = fields.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // Fields 14 and 15 of the line; the first one after the name is field 3, a letter that does not parse.
+        if let (Some(user), Some(system)) = (ticks.get(10), ticks.get(11)) {
+            self.cpu = (user + system) / 100.0;
+        }
+        let status = fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok())
+        };
+        self.peak_mib = self.peak_mib.max(number("VmHWM:").unwrap_or(0) / 1024);
+        self.resident_mib = number("VmRSS:").map_or(self.resident_mib, |kib| kib / 1024);
+        self.threads = self.threads.max(number("Threads:").unwrap_or(0));
+    }
+}
+
+/// Looks at `child` until it ends.
+pub(crate) fn watch(child: &mut Child) -> Seen {
+    let mut seen = Seen::default();
+    while matches!(child.try_wait(), Ok(None)) {
+        seen.look(child);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    seen
+}
