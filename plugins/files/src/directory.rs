@@ -4,16 +4,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     rc::Rc,
+    time::{Duration, Instant},
 };
 
-use spout_guest::{Error, Known, Position, Result, warn};
+use spout_guest::{Error, Known, Position, Result, now, warn};
 
 use crate::{
     Settings,
     disk::{Disk, Kind},
-    family::{Family, Member, holds, is_closed, unreadable},
+    family::{Family, Member, unreadable},
+    listing::{Age, Catalog, join},
     log::Log,
     mark::{Content as _, Places},
+    read::Read,
     names::{matches, number},
     text::Text,
 };
@@ -24,15 +27,18 @@ const DEEP: usize = 32;
 /// Where there are more logs, their first bytes are not kept.
 const MANY: usize = 2000;
 
+/// Time between two looks for the names of logs that are asked for by number.
+const NUMBERED: Duration = Duration::from_millis(250);
+
 /// First bytes that tell what has an inode from what had it before.
 const HEAD: usize = 64;
 
 /// A granted directory.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    disk: Rc<Disk>,
+    pub(crate) catalog: Rc<Catalog>,
     topic: String,
-    settings: Settings,
+    settings: Rc<Settings>,
     /// Logs that were told, by number.
     told: BTreeMap<u32, String>,
     /// Which log a file was seen in, with its first bytes.
@@ -41,6 +47,9 @@ pub(crate) struct Directory {
     /// Somebody else says what there is to say about the directory.
     quiet: bool,
     looked: bool,
+    /// The names of all logs that were there when one was asked for by its number.
+    numbers: BTreeMap<u32, String>,
+    numbered: Option<Instant>,
 }
 
 /// A file that the pattern names.
@@ -52,12 +61,14 @@ struct Found {
 impl Directory {
     pub(crate) fn open(topic: &str, settings: &Settings) -> Result<Self> {
         settings.check()?;
-        let disk = Disk::open(topic).and_then(|disk| disk.list("").map(|_| disk));
+        let disk = Disk::open(topic);
         match disk {
             Ok(disk) => Ok(Self {
-                disk: Rc::new(disk),
+                catalog: Rc::new(Catalog::new(disk, settings.whole)),
                 topic: topic.to_owned(),
-                settings: settings.clone(),
+                settings: Rc::new(settings.clone()),
+                numbers: BTreeMap::new(),
+                numbered: None,
                 told: BTreeMap::new(),
                 owners: BTreeMap::new(),
                 said: BTreeSet::new(),
@@ -77,17 +88,21 @@ impl Directory {
     /// A file that holds what one of `known` has read, and was only moved, makes no log; its old one goes on with it.
     pub(crate) fn logs(&mut self, known: &[Known]) -> Result<BTreeMap<u32, String>> {
         let (mut found, mut others) = (Vec::new(), Vec::new());
-        self.walk("", 0, &mut found, &mut others)?;
+        let begun = Age::Since(now());
+        self.walk("", (begun, 0), &mut found, &mut others)?;
         if !std::mem::replace(&mut self.looked, true) && found.is_empty() {
             self.no_match(&others);
         }
         let mut logs: BTreeMap<String, Vec<Found>> = BTreeMap::new();
         for file in found {
-            logs.entry(self.family("").name(&file.path).log).or_default().push(file);
+            logs.entry(self.catalog.name(&file.path).log).or_default().push(file);
         }
-        let aliases = self.aliases(&logs, known);
+        let ids: BTreeSet<u32> = known.iter().map(|one| one.id).collect();
+        let new: BTreeSet<String> = logs.keys().filter(|log| self.is_new(log, &ids)).cloned().collect();
+        let aliases = if new.is_empty() { BTreeSet::new() } else { self.aliases(&logs, &new) };
+        let mut read = Read::new(known);
         // What is left of a log under names that the pattern has not is still read to its end.
-        let left: BTreeSet<String> = others.iter().map(|path| self.family("").name(path).log).collect();
+        let left: BTreeSet<String> = others.iter().map(|path| self.catalog.name(path).log).collect();
         for one in known.iter().filter(|one| left.contains(&one.label)) {
             logs.entry(one.label.clone()).or_default();
         }
@@ -95,11 +110,12 @@ impl Directory {
         let mut owners = BTreeSet::new();
         for log in logs.into_keys() {
             let id = number(&log);
-            let new = !self.told.contains_key(&id) && !known.iter().any(|one| one.id == id);
             if aliases.contains(&log) {
                 continue;
             }
-            if new && let Some(theirs) = self.owners_of(&log, known)? {
+            // One that was left is not new.
+            let new = self.is_new(&log, &ids);
+            if new && let Some(theirs) = self.owners_of(&log, &mut read, begun)? {
                 owners.extend(theirs);
                 continue;
             }
@@ -140,11 +156,15 @@ impl Directory {
         if let Some(places) = places.filter(|places| number(&places.log) == partition) {
             return Ok(self.named(&places.log));
         }
-        let (mut found, mut others) = (Vec::new(), Vec::new());
-        self.walk("", 0, &mut found, &mut others)?;
-        let paths = found.into_iter().map(|file| file.path).chain(others);
-        let log = paths.map(|path| self.family("").name(&path).log).find(|log| number(log) == partition);
-        log.map(|log| self.named(&log)).ok_or_else(|| {
+        if !self.numbers.contains_key(&partition) && self.numbered.is_none_or(|at| at.elapsed() >= NUMBERED) {
+            let (mut found, mut others) = (Vec::new(), Vec::new());
+            self.numbered = Some(now());
+            self.walk("", (Age::Since(now()), 0), &mut found, &mut others)?;
+            let paths = found.into_iter().map(|file| file.path).chain(others);
+            let log = |path: String| self.catalog.name(&path).log;
+            self.numbers = paths.map(log).map(|log| (number(&log), log)).collect();
+        }
+        self.numbers.get(&partition).map(|log| self.named(log)).ok_or_else(|| {
             let message = format!("no file of {} has the number {partition} any more", self.topic);
             Error::retriable("files.missing", message)
         })
@@ -152,15 +172,21 @@ impl Directory {
 
     /// The log of that name.
     pub(crate) fn named(&self, log: &str) -> Log {
-        Log::new(Rc::clone(&self.disk), log.to_owned(), &self.settings)
+        Log::new(Rc::clone(&self.catalog), log.to_owned(), &self.settings)
     }
 
     fn family(&self, log: &str) -> Family {
-        Family { disk: Rc::clone(&self.disk), log: log.to_owned(), alone: self.settings.whole }
+        Family { catalog: Rc::clone(&self.catalog), log: log.to_owned() }
     }
 
-    fn walk(&mut self, below: &str, depth: usize, found: &mut Vec<Found>, others: &mut Vec<String>) -> Result<()> {
-        let listing = match self.disk.list(below) {
+    fn walk(
+        &mut self,
+        below: &str,
+        (age, depth): (Age, usize),
+        found: &mut Vec<Found>,
+        others: &mut Vec<String>,
+    ) -> Result<()> {
+        let listing = match self.catalog.folder(below, age) {
             Err(error) if !below.is_empty() => {
                 self.say(below, &format!("the directory {below} cannot be read and is passed over: {error}"));
                 return Ok(());
@@ -175,8 +201,8 @@ impl Directory {
             );
             self.say(&format!("{below}/?"), &text);
         }
-        for (entry, kind) in listing.entries {
-            let path = if below.is_empty() { entry } else { format!("{below}/{entry}") };
+        for (entry, kind) in &listing.entries {
+            let (path, kind) = (join(below, entry), *kind);
             let link = kind == Kind::Link;
             let wanted = matches(&self.settings.pattern, &path);
             let kind = match link {
@@ -186,7 +212,7 @@ impl Directory {
                 true => self.target(&path, wanted),
             };
             if kind == Kind::Directory && self.settings.recursive && depth < DEEP {
-                self.walk(&path, depth + 1, found, others)?;
+                self.walk(&path, (age, depth + 1), found, others)?;
             } else if kind == Kind::File && wanted {
                 found.push(Found { path, link });
             } else if kind == Kind::File {
@@ -198,7 +224,7 @@ impl Directory {
 
     /// What a symbolic link leads to, within the directory.
     fn target(&mut self, path: &str, wanted: bool) -> Kind {
-        match self.disk.stat(path) {
+        match self.catalog.disk.stat(path) {
             Ok(stat) => stat.kind,
             Err(error) => {
                 let why = match error.kind() {
@@ -233,21 +259,19 @@ impl Directory {
         warn!("no file of {topic} matches the pattern `{pattern}`: {there}{hint}");
     }
 
+    /// Whether a log was not told before.
+    fn is_new(&self, log: &str, known: &BTreeSet<u32>) -> bool {
+        let id = number(log);
+        !self.told.contains_key(&id) && !known.contains(&id)
+    }
+
     /// Logs whose file is that of another one: by a link, or by a second name.
-    fn aliases(&self, logs: &BTreeMap<String, Vec<Found>>, known: &[Known]) -> BTreeSet<String> {
+    fn aliases(&self, logs: &BTreeMap<String, Vec<Found>>, new: &BTreeSet<String>) -> BTreeSet<String> {
         let mut aliases = BTreeSet::new();
-        let new = |log: &String| {
-            let id = number(log);
-            !self.told.contains_key(&id) && !known.iter().any(|one| one.id == id)
-        };
-        let new: BTreeSet<&String> = logs.keys().filter(|log| new(log)).collect();
-        if new.is_empty() {
-            return aliases;
-        }
         let mut by_inode: BTreeMap<u64, Vec<(bool, bool, &String)>> = BTreeMap::new();
         for (log, files) in logs {
             for file in files.iter().filter(|file| file.path == *log) {
-                if let Ok(stat) = self.disk.stat(&file.path) {
+                if let Ok(stat) = self.catalog.disk.stat(&file.path) {
                     by_inode.entry(stat.hints.inode).or_default().push((new.contains(log), file.link, log));
                 }
             }
@@ -262,20 +286,22 @@ impl Directory {
 
     /// The logs that all files of a log that is new belong to, where those do not have them under their names any more; none
     /// yet for a file that cannot be read, whose log shows when it can.
-    fn owners_of(&mut self, log: &str, known: &[Known]) -> Result<Option<BTreeSet<String>>> {
-        if known.is_empty() && self.owners.is_empty() {
+    fn owners_of(&mut self, log: &str, read: &mut Read<'_>, age: Age) -> Result<Option<BTreeSet<String>>> {
+        if read.is_empty() && self.owners.is_empty() {
             return Ok(None);
         }
         let family = self.family(log);
         let mut owners = BTreeSet::new();
-        let members = family.members()?;
+        let members = family.members(age)?;
         for member in &members {
             match family.try_open(member) {
                 Ok(None) => return Ok(None),
-                Ok(Some((text, stat))) => match self.owner(&family, text, &Member { stat, ..member.clone() }, known)? {
-                    Some(owner) => drop(owners.insert(owner)),
-                    None => return Ok(None),
-                },
+                Ok(Some((text, stat))) => {
+                    match self.owner(&family, text, &Member { stat, ..member.clone() }, read, age)? {
+                        Some(owner) => drop(owners.insert(owner)),
+                        None => return Ok(None),
+                    }
+                }
                 Err(error) => {
                     let path = &member.path;
                     let text = format!("cannot read {path}: {error}; the file is passed over until it can be read");
@@ -286,26 +312,27 @@ impl Directory {
         Ok((!members.is_empty()).then_some(owners))
     }
 
-    fn owner(&self, family: &Family, mut text: Text, member: &Member, known: &[Known]) -> Result<Option<String>> {
+    fn owner(
+        &self,
+        family: &Family,
+        mut text: Text,
+        member: &Member,
+        read: &mut Read<'_>,
+        age: Age,
+    ) -> Result<Option<String>> {
         let inode = member.stat.hints.inode;
         if let Some((owner, head)) = self.owners.get(&inode)
             && *owner != family.log
             && text.bytes(0, head.len()).is_ok_and(|first| first == *head)
-            && !self.family(owner).members()?.iter().any(|one| one.stat.hints.inode == inode)
+            && !self.family(owner).members(age)?.iter().any(|one| one.stat.hints.inode == inode)
         {
             return Ok(Some(owner.clone()));
         }
-        for other in known.iter().filter(|other| other.label != family.log) {
-            let Some(places) = other.position.token.as_deref().and_then(Places::read) else { continue };
-            let mut mark = places.open.into_iter().find(|mark| holds(mark, &mut text));
-            if mark.is_none() {
-                mark = places.closed.into_iter().find(|mark| is_closed(mark, &mut text, member, || false));
-            }
-            let Some(mark) = mark else { continue };
+        for (label, mark) in read.held_by(&family.log, &mut text, member) {
             // A copy, whose original is still there, is a file of its own.
-            let theirs = self.family(&other.label);
-            if theirs.find(&mark, theirs.members()?.iter(), &BTreeSet::new())?.is_none() {
-                return Ok(Some(other.label.clone()));
+            let theirs = self.family(label);
+            if theirs.find(mark, theirs.members(age)?.iter(), &BTreeSet::new())?.is_none() {
+                return Ok(Some(label.to_owned()));
             }
         }
         Ok(None)
@@ -317,14 +344,14 @@ impl Directory {
             return;
         }
         for log in logs.values() {
-            let Ok(stat) = self.disk.stat(log) else { continue };
+            let Ok(stat) = self.catalog.disk.stat(log) else { continue };
             let inode = stat.hints.inode;
             if stat.length == 0
                 || self.owners.get(&inode).is_some_and(|(owner, head)| owner == log && head.len() == HEAD)
             {
                 continue;
             }
-            if let Ok(handle) = self.disk.open_file(log)
+            if let Ok(handle) = self.catalog.disk.open_file(log)
                 && handle.stat().is_ok_and(|now| now.hints.inode == inode)
                 && let Ok(head) = (&mut &handle).bytes(0, HEAD)
             {

@@ -3,7 +3,7 @@
 //! On WASI it speaks to the host itself: `std` does not say which file a name means there (its number), and ends a listing
 //! at the first name that is not UTF-8.
 
-use std::io;
+use std::{cell::Cell, io, rc::Rc};
 
 use crate::mark::{Content, Hints};
 
@@ -32,15 +32,90 @@ pub(crate) struct Stat {
     pub(crate) hints: Hints,
 }
 
-pub(crate) use system::{Disk, Handle};
+/// A granted directory. It counts what it is asked, and the files that are open.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    root: system::Root,
+    open: Rc<Cell<usize>>,
+    #[cfg(test)]
+    pub(crate) asked: Asked,
+}
+
+/// How often a directory was asked.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) lists: Cell<usize>,
+    pub(crate) stats: Cell<usize>,
+    pub(crate) opens: Cell<usize>,
+    /// The most files that were open at once.
+    pub(crate) most: Cell<usize>,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    file: system::File,
+    open: Rc<Cell<usize>>,
+}
+
+impl Disk {
+    pub(crate) fn open(topic: &str) -> io::Result<Self> {
+        let (root, open) = (system::Root::open(topic)?, Rc::default());
+        Ok(Self {
+            root,
+            open,
+            #[cfg(test)]
+            asked: Asked::default(),
+        })
+    }
+
+    pub(crate) fn list(&self, below: &str) -> io::Result<Listing> {
+        #[cfg(test)]
+        self.asked.lists.update(|count| count + 1);
+        self.root.list(below)
+    }
+
+    pub(crate) fn stat(&self, path: &str) -> io::Result<Stat> {
+        #[cfg(test)]
+        self.asked.stats.update(|count| count + 1);
+        self.root.stat(path)
+    }
+
+    pub(crate) fn open_file(&self, path: &str) -> io::Result<Handle> {
+        let file = self.root.open_file(path)?;
+        self.open.set(self.open.get() + 1);
+        #[cfg(test)]
+        {
+            self.asked.opens.update(|count| count + 1);
+            self.asked.most.update(|most| most.max(self.open.get()));
+        }
+        Ok(Handle { file, open: Rc::clone(&self.open) })
+    }
+
+    /// Files that are open now.
+    pub(crate) fn open_files(&self) -> usize {
+        self.open.get()
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.open.set(self.open.get().saturating_sub(1));
+    }
+}
 
 impl Handle {
+    pub(crate) fn stat(&self) -> io::Result<Stat> {
+        self.file.stat()
+    }
+
     /// Reads up to `length` bytes at `from` into the end of `into`, fewer only at the end of the file; how many came.
     pub(crate) fn fill(&self, from: u64, length: usize, into: &mut Vec<u8>) -> io::Result<usize> {
         let before = into.len();
         loop {
             let done = into.len() - before;
-            if done >= length || self.read(from + done as u64, length - done, into)? == 0 {
+            if done >= length || self.file.read(from + done as u64, length - done, into)? == 0 {
                 return Ok(done);
             }
         }
@@ -72,20 +147,21 @@ mod system {
     const FOLLOW: PathFlags = PathFlags::SYMLINK_FOLLOW;
 
     #[derive(Debug)]
-    pub(crate) struct Disk(Descriptor);
+    pub(super) struct Root(Descriptor);
 
+    /// An open file, and its number, which stays.
     #[derive(Debug)]
-    pub(crate) struct Handle(Descriptor);
+    pub(super) struct File(Descriptor, u64);
 
-    impl Disk {
-        pub(crate) fn open(topic: &str) -> io::Result<Self> {
+    impl Root {
+        pub(super) fn open(topic: &str) -> io::Result<Self> {
             let root = format!("/{topic}");
             let mut granted = preopens::get_directories().into_iter();
             let found = granted.find(|(_, name)| *name == root);
             Ok(Self(found.ok_or(io::ErrorKind::NotFound)?.0))
         }
 
-        pub(crate) fn list(&self, below: &str) -> io::Result<Listing> {
+        pub(super) fn list(&self, below: &str) -> io::Result<Listing> {
             let opened;
             let dir = if below.is_empty() {
                 &self.0
@@ -107,24 +183,25 @@ mod system {
             }
         }
 
-        pub(crate) fn stat(&self, path: &str) -> io::Result<Stat> {
+        pub(super) fn stat(&self, path: &str) -> io::Result<Stat> {
             let stat = self.0.stat_at(FOLLOW, path).map_err(error)?;
             // wasmtime makes the upper half of the lower one by a constant: both together would be the same for all files.
             let hash = self.0.metadata_hash_at(FOLLOW, path).map_err(error)?;
             Ok(stat_of(&stat, hash.lower))
         }
 
-        pub(crate) fn open_file(&self, path: &str) -> io::Result<Handle> {
+        pub(super) fn open_file(&self, path: &str) -> io::Result<File> {
             let opened = self.0.open_at(FOLLOW, path, OpenFlags::empty(), DescriptorFlags::READ);
-            opened.map(Handle).map_err(error)
+            let file = opened.map_err(error)?;
+            let number = file.metadata_hash().map_err(error)?.lower;
+            Ok(File(file, number))
         }
     }
 
-    impl Handle {
-        pub(crate) fn stat(&self) -> io::Result<Stat> {
+    impl File {
+        pub(super) fn stat(&self) -> io::Result<Stat> {
             let stat = self.0.stat().map_err(error)?;
-            let hash = self.0.metadata_hash().map_err(error)?;
-            Ok(stat_of(&stat, hash.lower))
+            Ok(stat_of(&stat, self.1))
         }
 
         /// Reads at most `length` bytes into the end of `into`; none at the end of the file.
@@ -175,18 +252,18 @@ mod system {
     use crate::mark::Hints;
 
     #[derive(Debug)]
-    pub(crate) struct Disk(PathBuf);
+    pub(super) struct Root(PathBuf);
 
     #[derive(Debug)]
-    pub(crate) struct Handle(fs::File);
+    pub(super) struct File(fs::File);
 
-    impl Disk {
-        pub(crate) fn open(topic: &str) -> io::Result<Self> {
+    impl Root {
+        pub(super) fn open(topic: &str) -> io::Result<Self> {
             let root = PathBuf::from(format!("/{}", topic.trim_start_matches('/')));
             fs::read_dir(&root).map(|_| Self(root))
         }
 
-        pub(crate) fn list(&self, below: &str) -> io::Result<Listing> {
+        pub(super) fn list(&self, below: &str) -> io::Result<Listing> {
             let mut listing = Listing::default();
             for entry in fs::read_dir(self.0.join(below))? {
                 let entry = entry?;
@@ -199,28 +276,28 @@ mod system {
             Ok(listing)
         }
 
-        pub(crate) fn stat(&self, path: &str) -> io::Result<Stat> {
+        pub(super) fn stat(&self, path: &str) -> io::Result<Stat> {
             fs::metadata(self.0.join(path)).map(|found| stat_of(&found))
         }
 
-        pub(crate) fn open_file(&self, path: &str) -> io::Result<Handle> {
+        pub(super) fn open_file(&self, path: &str) -> io::Result<File> {
             let file = fs::File::open(self.0.join(path))?;
             // Root may read everything.
             if file.metadata()?.mode() & 0o444 == 0 {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
-            Ok(Handle(file))
+            Ok(File(file))
         }
     }
 
-    impl Handle {
-        pub(crate) fn stat(&self) -> io::Result<Stat> {
+    impl File {
+        pub(super) fn stat(&self) -> io::Result<Stat> {
             self.0.metadata().map(|found| stat_of(&found))
         }
 
         pub(super) fn read(&self, from: u64, length: usize, into: &mut Vec<u8>) -> io::Result<usize> {
             let before = into.len();
-            into.resize(before + length.min(64 << 10), 0);
+            into.resize(before + length.min(1 << 20), 0);
             let read = self.0.read_at(into.get_mut(before..).unwrap_or_default(), from);
             into.truncate(before + *read.as_ref().unwrap_or(&0));
             read

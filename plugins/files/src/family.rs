@@ -5,14 +5,12 @@ use std::{cmp::Ordering, collections::BTreeSet, io, rc::Rc, time::Duration};
 use spout_guest::{Error, Result, now};
 
 use crate::{
-    disk::{Disk, Kind, Stat},
+    disk::{Kind, Stat},
+    listing::{Age, Catalog},
     mark::Mark,
     names::{Name, Packing, number},
     text::Text,
 };
-
-/// Directories below each other that are looked into.
-const DEEP: usize = 32;
 
 /// How long one look may unpack.
 pub(crate) const UNPACK: Duration = Duration::from_secs(2);
@@ -32,40 +30,30 @@ pub(crate) struct Member {
 /// Where the files of a log are looked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Family {
-    pub(crate) disk: Rc<Disk>,
+    pub(crate) catalog: Rc<Catalog>,
     /// The log's name.
     pub(crate) log: String,
-    /// Each file is a log of its own.
-    pub(crate) alone: bool,
 }
 
 impl Family {
     pub(crate) fn name(&self, path: &str) -> Name {
-        if self.alone { Name::alone(path) } else { Name::parse(path) }
+        self.catalog.name(path)
+    }
+
+    /// What has that name now.
+    pub(crate) fn stat(&self, path: &str) -> Option<Stat> {
+        self.catalog.disk.stat(path).ok()
     }
 
     /// The files there are, the oldest first, each once, however many names it has. Empty ones have nothing to say yet.
-    pub(crate) fn members(&self) -> Result<Vec<Member>> {
-        let below = self.log.rsplit_once('/').map_or("", |(below, _)| below);
-        let paths: Vec<String> = if self.alone {
-            vec![self.log.clone()]
-        } else {
-            let listing = match self.disk.list(below) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-                listing => listing.map_err(|error| unreadable(below, &error))?,
-            };
-            let path = |(name, _)| if below.is_empty() { name } else { format!("{below}/{name}") };
-            listing.entries.into_iter().filter(|(_, kind)| *kind != Kind::Directory).map(path).collect()
-        };
+    pub(crate) fn members(&self, age: Age) -> Result<Vec<Member>> {
         let mut members = Vec::new();
-        for path in paths {
-            let name = self.name(&path);
-            if name.log == self.log
-                && let Ok(stat) = self.disk.stat(&path)
+        for path in self.catalog.paths(&self.log, age)? {
+            if let Some(stat) = self.stat(&path)
                 && stat.kind == Kind::File
                 && stat.length > 0
             {
-                members.push(Member { path, name, stat });
+                members.push(Member { name: self.name(&path), path, stat });
             }
         }
         members.sort_by_key(|member| (member.stat.hints.modified, member.name.order));
@@ -81,8 +69,13 @@ impl Family {
 
     /// As [`Family::open`], where what is wrong matters.
     pub(crate) fn try_open(&self, member: &Member) -> io::Result<Option<(Text, Stat)>> {
-        let opened = self.disk.open_file(&member.path).and_then(|handle| {
-            let text = Text::new(handle, member.name.packing);
+        self.open_path(&member.path, member.name.packing)
+    }
+
+    /// As [`Family::try_open`].
+    pub(crate) fn open_path(&self, path: &str, packing: Packing) -> io::Result<Option<(Text, Stat)>> {
+        let opened = self.catalog.disk.open_file(path).and_then(|handle| {
+            let text = Text::new(handle, packing);
             text.stat().map(|stat| (text, stat))
         });
         match opened {
@@ -114,29 +107,23 @@ impl Family {
         Ok(None)
     }
 
-    /// Every file below the directory that is none of this log: where a file of it may have been moved to.
-    pub(crate) fn strangers(&self) -> Result<Vec<Member>> {
+    /// The files of that number that have names outside of the log.
+    pub(crate) fn strangers(&self, inode: u64, age: Age) -> Result<Vec<Member>> {
+        let tree = self.catalog.tree(age)?;
         let mut found = Vec::new();
-        self.walk("", 0, &mut found)?;
+        for one in tree.numbered(inode).filter(|one| one.name.log != self.log) {
+            // The tree may be older than what was written since.
+            if let Some(stat) = self.stat(&one.path) {
+                found.push(Member { stat, ..one.clone() });
+            }
+        }
         Ok(found)
     }
 
-    fn walk(&self, below: &str, depth: usize, found: &mut Vec<Member>) -> Result<()> {
-        let listing = self.disk.list(below).map_err(|error| unreadable(below, &error))?;
-        for (entry, kind) in listing.entries {
-            let path = if below.is_empty() { entry } else { format!("{below}/{entry}") };
-            let name = self.name(&path);
-            if kind == Kind::Directory && depth < DEEP {
-                self.walk(&path, depth + 1, found)?;
-            } else if kind == Kind::File
-                && name.log != self.log
-                && let Ok(stat) = self.disk.stat(&path)
-                && stat.length > 0
-            {
-                found.push(Member { path, name, stat });
-            }
-        }
-        Ok(())
+    /// The files outside of the log that may hold what was read of it.
+    pub(crate) fn strangers_like(&self, mark: &Mark, age: Age) -> Result<Vec<Member>> {
+        let tree = self.catalog.tree(age)?;
+        Ok(tree.like(mark, &self.catalog.disk).filter(|one| one.name.log != self.log).cloned().collect())
     }
 }
 

@@ -38,9 +38,13 @@ mod directory;
 mod disk;
 mod family;
 mod framing;
+mod lines;
+mod listing;
 mod log;
 mod mark;
 mod names;
+mod open_files;
+mod read;
 mod reading;
 mod settings;
 mod stream;
@@ -49,25 +53,16 @@ mod trail;
 
 use std::time::Duration;
 
-use spout_guest::{Criteria, Fetched, Known, Limits, Partition, Position, Reader, Result, Source, register};
+use spout_guest::{Criteria, Known, Partition, Position, Result, SharedSource, register};
 
-use self::{directory::Directory, log::Log};
-pub use self::{settings::Settings, stream::WholeDirectory};
+use self::directory::Directory;
+pub use self::{lines::Lines, settings::Settings, stream::WholeDirectory};
 
 /// The partitions of a directory.
 #[derive(Debug)]
 pub struct Files(Directory);
 
-/// The lines of one log.
-#[derive(Debug)]
-pub struct Lines {
-    directory: Directory,
-    partition: u32,
-    /// Once its name is known.
-    log: Option<Log>,
-}
-
-impl Source for Files {
+impl SharedSource for Files {
     type Settings = Settings;
     type Reader = Lines;
 
@@ -89,21 +84,8 @@ impl Source for Files {
         })
     }
 
-    fn read(topic: &str, partition: u32, settings: Settings) -> Result<Lines> {
-        let mut directory = Directory::open(topic, &settings)?.quiet();
-        // Where no file has its name any more, a position says it.
-        let log = directory.log(partition).ok();
-        Ok(Lines { directory, partition, log })
-    }
-}
-
-impl Reader for Lines {
-    fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
-        let log = match &mut self.log {
-            Some(log) => log,
-            log => log.insert(self.directory.find(self.partition, Some(&start))?),
-        };
-        log.fetch(&start, limits)
+    fn into_reader(self) -> Result<Lines> {
+        Ok(Lines::new(self.0))
     }
 }
 

@@ -110,6 +110,13 @@ impl Mark {
     }
 }
 
+impl Mark {
+    /// The first bytes, if so many were read.
+    pub(crate) fn whole_head(&self) -> Option<[u8; HEAD]> {
+        (self.at >= HEAD as u64).then_some(self.head)
+    }
+}
+
 /// The beginning of a file.
 struct Short<'a, C> {
     file: &'a mut C,
@@ -128,6 +135,8 @@ impl<C: Content> Content for Short<'_, C> {
 pub(crate) struct Moving {
     mark: Mark,
     recent: Vec<u8>,
+    /// The last bytes are not kept: the mark has their hash.
+    resting: bool,
 }
 
 impl Moving {
@@ -135,7 +144,32 @@ impl Moving {
     pub(crate) fn resume(mark: Mark, file: &mut impl Content) -> io::Result<Self> {
         let from = mark.at.saturating_sub(TAIL as u64);
         let recent = file.bytes(from, (mark.at - from) as usize)?;
-        Ok(Self { mark, recent })
+        Ok(Self { mark, recent, resting: false })
+    }
+
+    /// Lets go of the last bytes, until [`Moving::wake`].
+    pub(crate) fn rest(&mut self) {
+        if !self.resting {
+            self.mark.tail = hash(&self.recent);
+            (self.recent, self.resting) = (Vec::new(), true);
+        }
+    }
+
+    /// Takes the last bytes from `file` again; whether it still has what was read.
+    pub(crate) fn wake(&mut self, file: &mut impl Content) -> io::Result<bool> {
+        let from = self.mark.at.saturating_sub(TAIL as u64);
+        let recent = file.bytes(from, (self.mark.at - from) as usize)?;
+        let whole = recent.len() as u64 == self.mark.at - from && hash(&recent) == self.mark.tail;
+        let fits = self.mark.at == 0 || whole && self.mark.begins(file)?;
+        if fits {
+            (self.recent, self.resting) = (recent, false);
+        }
+        Ok(fits)
+    }
+
+    /// The largest size that was seen.
+    pub(crate) fn seen(&self) -> u64 {
+        self.mark.seen
     }
 
     /// Moves on over `bytes`.
@@ -183,7 +217,8 @@ impl Moving {
 
     /// The mark of this place.
     pub(crate) fn mark(&self, hints: Hints) -> Mark {
-        Mark { hints, tail: hash(&self.recent), ..self.mark.clone() }
+        let tail = if self.resting { self.mark.tail } else { hash(&self.recent) };
+        Mark { hints, tail, ..self.mark.clone() }
     }
 }
 

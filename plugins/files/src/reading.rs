@@ -1,6 +1,10 @@
 //! One file that is read: its bytes become messages, and before any is given it is made sure that the file is still the
 //! one that was read so far.
 
+mod first;
+mod more;
+mod rest;
+
 use std::{
     io,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -9,8 +13,8 @@ use std::{
 use spout_guest::{Limits, now};
 
 use crate::{
-    framing::{Framer, Out, Piece, State, foreign, nuls},
-    mark::{Content as _, Hints, Mark, Moving, TAIL},
+    framing::{Framer, Out, Piece, State, foreign},
+    mark::{Hints, Mark, Moving, TAIL},
     names::{Name, number},
     text::Text,
 };
@@ -18,20 +22,11 @@ use crate::{
 /// Bytes asked for at least.
 const CHUNK: usize = 64 << 10;
 
-/// A header that is longer is none.
-const HEADER: usize = 1 << 20;
-
-/// A first message that is longer does not go with the others.
-const FIRST: usize = 64 << 10;
-
-/// Bytes asked for at first to find it again: of a packed file they are still there.
-const FIRST_LOOK: usize = 4 << 10;
+/// Bytes asked for at most.
+const PIECE: usize = 1 << 20;
 
 /// The file system dates changes this coarsely, at worst: two changes within it may have one date.
 const COARSE: Duration = Duration::from_secs(2);
-
-/// Time between two looks at the content of a file that was changed just now.
-const RECHECK: Duration = Duration::from_millis(500);
 
 const ZEROS: [u8; TAIL] = [0; TAIL];
 
@@ -43,7 +38,7 @@ pub(crate) struct ReadOptions {
     pub(crate) whole: bool,
 }
 
-/// An open file and the place in it.
+/// A file and the place in it. A file that rests is not open, and keeps little more than its mark.
 #[derive(Debug)]
 pub(crate) struct Reading {
     /// Where it was last seen, below the directory.
@@ -54,7 +49,8 @@ pub(crate) struct Reading {
     /// Its log goes on in another file.
     pub(crate) rotated: bool,
     hints: Hints,
-    text: Text,
+    /// `None` while it rests.
+    text: Option<Text>,
     place: Moving,
     state: State,
     /// Nothing of it can be read: passed over to its end.
@@ -67,8 +63,12 @@ pub(crate) struct Reading {
     used: usize,
     hole: u64,
     end: Option<Seen>,
+    /// The last look at it found nothing to give.
+    drained: bool,
     grew: Instant,
     told_hole: bool,
+    /// Since when no file has what was read, for one that rests.
+    pub(crate) missed: Option<Instant>,
 }
 
 /// A file as it was when its end was met.
@@ -111,7 +111,7 @@ impl Reading {
             path,
             name,
             hints,
-            text,
+            text: Some(text),
             place: Moving::default(),
             state: State::default(),
             refused: false,
@@ -121,8 +121,10 @@ impl Reading {
             used: 0,
             hole: 0,
             end: None,
+            drained: false,
             grew: now(),
             told_hole: false,
+            missed: None,
         }
     }
 
@@ -167,19 +169,39 @@ impl Reading {
         self.grew.elapsed()
     }
 
-    pub(crate) fn text(&mut self) -> &mut Text {
-        &mut self.text
+    /// The file, unless it rests.
+    pub(crate) fn text(&mut self) -> Option<&mut Text> {
+        self.text.as_mut()
+    }
+
+    pub(crate) fn into_text(self) -> Option<Text> {
+        self.text
+    }
+
+    fn open_text(&mut self) -> io::Result<&mut Text> {
+        self.text.as_mut().ok_or_else(|| io::Error::other("the file is not open"))
     }
 
     /// Bytes behind the place, where that is known.
     pub(crate) fn behind(&self) -> u64 {
-        let length = self.text.length().ok().flatten().unwrap_or_else(|| self.at());
+        let length = match &self.text {
+            Some(text) => text.length().ok().flatten().unwrap_or_else(|| self.at()),
+            None => self.place.seen(),
+        };
         length.saturating_sub(self.at())
+    }
+
+    /// The same, as far as it was seen.
+    pub(crate) fn lag(&self) -> u64 {
+        self.place.seen().saturating_sub(self.at())
     }
 
     /// Whether bytes without an end wait.
     pub(crate) fn pending(&self) -> bool {
-        self.used < self.buffer.len()
+        match self.text {
+            Some(_) => self.used < self.buffer.len(),
+            None => self.lag() > 0,
+        }
     }
 
     /// NULs passed over since the last call, with the place behind them, once a file.
@@ -192,6 +214,19 @@ impl Reading {
 
     /// The next messages, at `offset` and behind it. `ends`: nothing will be added to the file any more.
     pub(crate) fn step(
+        &mut self,
+        options: ReadOptions,
+        limits: Limits,
+        offset: u64,
+        ends: bool,
+        out: &mut Out,
+    ) -> io::Result<Step> {
+        let step = self.next_step(options, limits, offset, ends, out);
+        self.drained = matches!(step, Ok(Step::Nothing | Step::Over));
+        step
+    }
+
+    fn next_step(
         &mut self,
         options: ReadOptions,
         limits: Limits,
@@ -223,7 +258,7 @@ impl Reading {
             if last {
                 return Ok(Step::Over);
             }
-            match self.more(limits.bytes.max(CHUNK))? {
+            match self.more(limits.bytes.clamp(CHUNK, PIECE))? {
                 More::Bytes => {}
                 More::Replaced => return Ok(Step::Replaced),
                 More::End if ends => last = true,
@@ -259,6 +294,10 @@ impl Reading {
         }
         self.place.advance(bytes.get(..consumed).unwrap_or_default());
         self.used += consumed;
+        if self.used == self.buffer.len() && self.end.is_some() {
+            // Nothing more is known to be there: others need the memory.
+            (self.buffer, self.used) = (Vec::new(), 0);
+        }
         hole + consumed as u64
     }
 
@@ -271,194 +310,22 @@ impl Reading {
         messages.attribute("first", self.first.as_deref().unwrap_or_default());
     }
 
-    /// Finds the first message, which may name what is in all others: also where reading goes on in the middle.
-    fn find_first(&mut self, options: ReadOptions, last: bool) -> io::Result<()> {
-        if options.header || self.refused || self.first.is_some() {
-            return Ok(());
-        }
-        let told = |bytes: &[u8], all: bool, most: usize| -> Option<Vec<u8>> {
-            let bytes = bytes.get(nuls(bytes)..).unwrap_or_default();
-            let found = options.framer.first(bytes, all).map(|(first, _)| bytes.get(first).unwrap_or_default());
-            match found {
-                // An object names its own values.
-                Some(first) if first.len() > FIRST || first.starts_with(b"{") => Some(Vec::new()),
-                Some(first) => Some(first.to_vec()),
-                None => (bytes.len() >= most).then(Vec::new),
-            }
-        };
-        self.first = if self.place.at() == 0 {
-            let bytes = self.buffer.get(self.used..).unwrap_or_default();
-            if self.hole > 0 { Some(Vec::new()) } else { told(bytes, last, FIRST + 2) }
-        } else {
-            let few = self.text.bytes(0, FIRST_LOOK)?;
-            match told(&few, false, usize::MAX) {
-                Some(first) => Some(first),
-                None => Some(told(&self.text.bytes(0, FIRST + 2)?, false, 0).unwrap_or_default()),
-            }
-        };
-        Ok(())
-    }
-
-    /// Reads more behind what is there.
-    fn more(&mut self, wanted: usize) -> io::Result<More> {
-        let stat = self.text.stat()?;
-        let plain = self.text.plain().is_some();
-        let from = self.place.at() + self.hole + (self.buffer.len() - self.used) as u64;
-        if plain && stat.length < from {
-            return Ok(More::Replaced);
-        }
-        let unchanged = self.end.filter(|end| (end.length, end.modified) == (stat.length, stat.hints.modified));
-        if let Some(end) = unchanged {
-            return if end.fresh && end.checked.elapsed() >= RECHECK { self.recheck(end) } else { Ok(More::End) };
-        }
-        if self.end.take().is_some() && self.hole > 0 {
-            // What was a hole may have been written since.
-            (self.hole, self.used) = (0, 0);
-            self.buffer.clear();
-            return Ok(More::Bytes);
-        }
-        self.buffer.drain(..self.used);
-        self.used = 0;
-        let before = self.buffer.len();
-        let read = match self.text.fill(from, wanted, &mut self.buffer) {
-            Ok(read) => read,
-            Err(error) => {
-                self.buffer.truncate(before);
-                return Err(error);
-            }
-        };
-        if plain && !self.is_intact(from + read as u64, before)? {
-            self.buffer.truncate(before);
-            return Ok(More::Replaced);
-        }
-        if plain {
-            self.place.saw(stat.length);
-        }
-        // One that is packed is unpacked as it was when it was opened: had it grown since, its date tells.
-        if plain {
-            self.hints.modified = stat.hints.modified;
-        }
-        if read > 0 {
-            self.grew = now();
-        }
-        if read < wanted && self.text.damage().is_none() {
-            let (length, modified) = (stat.length, stat.hints.modified);
-            self.end = Some(Seen { length, modified, checked: now(), fresh: plain && is_fresh(modified) });
-        }
-        self.drop_hole();
-        Ok(if read > 0 { More::Bytes } else { More::End })
-    }
-
-    /// Whether the file still has what was read before, now that more was read: it was not cut in between, then. The first
-    /// `known` bytes of the buffer were read earlier.
-    fn is_intact(&mut self, end: u64, known: usize) -> io::Result<bool> {
-        let recent = self.place.recent();
-        let (from, expected) = if recent.is_empty() {
-            (self.hole, self.buffer.get(..known.min(TAIL)).unwrap_or_default())
-        } else {
-            (self.place.at() - recent.len() as u64, recent)
-        };
-        if expected.is_empty() {
-            return Ok(true);
-        }
-        let Some(handle) = self.text.plain() else { return Ok(true) };
-        let there = (&mut &*handle).bytes(from, expected.len())?;
-        let intact = there == expected;
-        Ok(intact && self.text.stat()?.length >= end)
-    }
-
-    /// Whether the file still has what was read.
-    pub(crate) fn is_whole(&mut self) -> bool {
-        let at = self.at();
-        self.text.plain().is_none() || self.is_intact(at, self.buffer.len()).unwrap_or(false)
-    }
-
-    fn recheck(&mut self, end: Seen) -> io::Result<More> {
-        let known = self.buffer.len();
-        if !self.is_intact(end.length, known)? {
-            return Ok(More::Replaced);
-        }
-        self.end = Some(Seen { checked: now(), fresh: is_fresh(end.modified), ..end });
-        Ok(More::End)
-    }
-
-    /// Lets go of a buffer that has nothing but NULs.
-    fn drop_hole(&mut self) {
-        let pending = self.buffer.get(self.used..).unwrap_or_default();
-        if pending.len() >= CHUNK && !self.state.skipping && !self.refused && nuls(pending) == pending.len() {
-            self.hole += pending.len() as u64;
-            self.buffer.clear();
-            self.used = 0;
-        }
-    }
-
-    /// The record that names the columns. Where the file is read from its start, the place moves behind it. It is no message,
-    /// unless there may be more in it than a header.
-    fn find_header(&mut self, options: ReadOptions, offset: u64, ends: bool, out: &mut Out) -> io::Result<Step> {
-        let mut wanted = CHUNK;
-        loop {
-            let bytes = self.text.bytes(0, wanted)?;
-            let all = bytes.len() < wanted;
-            if bytes.is_empty() {
-                return Ok(if ends { Step::Over } else { Step::Nothing });
-            }
-            if foreign(&bytes).is_some() {
-                self.header = Some(Vec::new());
-                return Ok(Step::Moved(0));
-            }
-            if let Some((header, next)) = options.framer.first(&bytes, all && ends) {
-                let start = header.start as u64;
-                let header = bytes.get(header).unwrap_or_default();
-                self.header = Some(header.to_vec());
-                if self.at() > 0 {
-                    return Ok(Step::Moved(0));
-                }
-                let ended = bytes.get(..next).is_some_and(|record| record.ends_with(b"\n"));
-                if options.framer.has_return(header) {
-                    self.attributes(out);
-                    let reason = format!(
-                        "the header of {} has a carriage return outside quotes, and no line feed behind it: lines end with \\n or \\r\\n",
-                        self.path
-                    );
-                    out.fault(offset + start, header.get(..256).unwrap_or(header), "csv.syntax", &reason);
-                } else if !ended && !header.is_empty() {
-                    // It may be all that there is of a cut file, or a record: who decodes knows the columns.
-                    self.attributes(out);
-                    out.whole(offset + start, header);
-                }
-                self.place.advance(bytes.get(..next).unwrap_or_default());
-                return Ok(Step::Moved(next as u64));
-            }
-            if all && !ends && wanted <= HEADER {
-                return Ok(Step::Nothing);
-            }
-            if all || wanted > HEADER {
-                self.refused = true;
-                self.attributes(out);
-                let reason = format!("the header of {} has no end; nothing of the file is read", self.path);
-                out.fault(offset + self.at(), bytes.get(..256).unwrap_or(&bytes), "csv.header", &reason);
-                self.place.advance(&bytes);
-                return Ok(Step::Moved(bytes.len() as u64));
-            }
-            wanted *= 4;
-        }
-    }
-
     /// The file as one message.
     fn step_whole(&mut self, options: ReadOptions, offset: u64, out: &mut Out) -> io::Result<Step> {
         if self.at() > 0 {
             return Ok(Step::Over);
         }
-        let stat = self.text.stat()?;
+        let text = self.open_text()?;
+        let stat = text.stat()?;
         let mut bytes = Vec::new();
-        self.text.fill(0, options.framer.max.saturating_add(1), &mut bytes)?;
-        if let Some(damage) = self.text.damage() {
+        text.fill(0, options.framer.max.saturating_add(1), &mut bytes)?;
+        if let Some(damage) = text.damage() {
             return Err(damage);
         }
-        if bytes.is_empty() && self.text.plain().is_none() {
+        if bytes.is_empty() && text.plain().is_none() {
             return Ok(Step::Over);
         }
-        if bytes.is_empty() || self.text.stat()? != stat {
+        if bytes.is_empty() || text.stat()? != stat {
             return Ok(Step::Nothing);
         }
         if bytes.len() > options.framer.max {

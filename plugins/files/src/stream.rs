@@ -6,13 +6,16 @@ use std::{
 };
 
 use spout_guest::{
-    Checkpoint, Error, Known, Limits, Messages, Position, Progress, Result, Start, StreamConsumer, now, pause,
+    Checkpoint, Error, Known, Limits, Messages, Pauses, Position, Progress, Result, Start, StreamConsumer, now,
 };
 
-use crate::{Settings, directory::Directory, log::Log};
+use crate::{Settings, directory::Directory, log::Log, open_files::OpenFiles};
 
 /// Time between two looks for new files.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Logs whose names are looked at together.
+const PEEKED: usize = 64;
 
 /// The logs of a directory, in turn.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub struct WholeDirectory {
     last: Option<u32>,
     looked: Option<Instant>,
     skip_existing: bool,
+    pauses: Pauses,
+    open: OpenFiles,
 }
 
 #[derive(Debug)]
@@ -54,23 +59,41 @@ impl WholeDirectory {
         Ok(())
     }
 
+    /// Looks at the names of the next logs, so that one listing will do for all.
+    fn peek(&mut self, next: &[u32]) {
+        let peeked = |id: &u32| self.logs.get(id).is_some_and(|one| one.ended || one.log.is_peeked());
+        if next.first().is_none_or(peeked) {
+            return;
+        }
+        for id in next.iter().take(PEEKED) {
+            if let Some(one) = self.logs.get_mut(id).filter(|one| !one.ended) {
+                one.log.peek();
+            }
+        }
+    }
+
     /// What the next log in turn has to give, if any has something.
     fn turn(&mut self, limits: Limits) -> Result<Option<Messages>> {
-        let at_once = Limits { timeout: Duration::ZERO, ..limits };
         let last = self.last.unwrap_or(u32::MAX);
         let mut order: Vec<u32> = self.logs.keys().copied().collect();
         let after = order.partition_point(|&id| id <= last);
         let turn = after % order.len().max(1);
         order.rotate_left(turn);
-        for id in order {
+        for (index, &id) in order.iter().enumerate() {
+            self.peek(order.get(index..).unwrap_or_default());
             let Some(one) = self.logs.get_mut(&id).filter(|one| !one.ended) else { continue };
-            let fetched = one.log.fetch(&one.next, at_once).map_err(|error| match error {
+            let fetched = one.log.read(&one.next, limits).map_err(|error| match error {
                 // The host knows one position for the whole stream, so it cannot say where this log goes on.
                 Error::OutOfRange { .. } => Error::fatal("files.replaced", replaced(&one.label)),
                 other => other,
             })?;
             one.next = fetched.next;
             one.ended = fetched.progress == Progress::Ended;
+            self.open.used(id, &one.log);
+            let logs = &mut self.logs;
+            self.open.spare(&self.directory.catalog, |id, act| {
+                logs.get_mut(&id).map(|one| act(&mut one.log));
+            });
             if !fetched.messages.is_empty() {
                 let mut messages = fetched.messages;
                 (0..messages.len()).for_each(|_| messages.partition(id));
@@ -103,23 +126,31 @@ impl StreamConsumer for WholeDirectory {
                 logs.insert(id, OneLog { log, label: label.to_owned(), next, ended: false });
             }
         }
-        Ok(Self { directory, follow: settings.follow, logs, last: None, looked: None, skip_existing })
+        Ok(Self {
+            directory,
+            follow: settings.follow,
+            logs,
+            last: None,
+            looked: None,
+            skip_existing,
+            pauses: Pauses::default(),
+            open: OpenFiles::default(),
+        })
     }
 
     fn next(&mut self, limits: Limits) -> Result<(Messages, Progress)> {
-        let begun = now();
-        loop {
+        let (mut pauses, mut answer) = (std::mem::take(&mut self.pauses), (Messages::default(), Progress::Idle));
+        let waited = pauses.wait(limits.timeout, || {
             self.look()?;
             if let Some(messages) = self.turn(limits)? {
-                return Ok((messages, Progress::More));
+                answer = (messages, Progress::More);
+            } else if !self.follow && self.logs.values().all(|one| one.ended) {
+                answer.1 = Progress::Ended;
             }
-            if !self.follow && self.logs.values().all(|one| one.ended) {
-                return Ok((Messages::default(), Progress::Ended));
-            }
-            if begun.elapsed() >= limits.timeout || !pause(Duration::from_millis(20)) {
-                return Ok((Messages::default(), Progress::Idle));
-            }
-        }
+            Ok(answer.1 != Progress::Idle)
+        });
+        self.pauses = pauses;
+        waited.map(|()| answer)
     }
 
     fn checkpoint(&mut self) -> Result<Checkpoint> {

@@ -1,7 +1,13 @@
 //! The lines of one log from a position on: which of its files are read, in which order, and which are done.
 
+mod fetch;
 mod identify;
+mod look;
+mod lost;
+mod rest;
 mod stand;
+mod strays;
+mod turn;
 
 use std::{
     collections::BTreeSet,
@@ -9,21 +15,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Error, Fetched, Limits, Position, Progress, Result, now, pause, warn};
+use spout_guest::{Pauses, Position, now};
 
+use self::stand::Missing;
 use crate::{
     Settings,
-    disk::{Disk, Stat},
-    family::{Family, unreadable},
-    framing::Out,
+    disk::Stat,
+    family::Family,
+    listing::Catalog,
     mark::{Mark, Places},
-    names::Packing,
-    reading::{ReadOptions, Reading, Step, age},
+    reading::{ReadOptions, Reading},
     text::Text,
 };
-
-/// Time between two looks at files that do not grow.
-const STEP: Duration = Duration::from_millis(20);
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +60,7 @@ impl Default for Tempo {
 #[derive(Debug)]
 pub(crate) struct Log {
     family: Family,
-    settings: Settings,
+    settings: Rc<Settings>,
     options: ReadOptions,
     /// Files that are read, the oldest first.
     readings: Vec<Reading>,
@@ -79,6 +82,17 @@ pub(crate) struct Log {
     pub(crate) tempo: Tempo,
     unpacking: Option<(Stat, Text)>,
     said: BTreeSet<String>,
+    peek: Option<Peek>,
+    /// Files that a position says are read, and that are not found yet.
+    missing: Option<Missing>,
+    pauses: Pauses,
+}
+
+/// What the log's name meant at the beginning of a look.
+#[derive(Clone, Copy, Debug)]
+struct Peek {
+    at: Instant,
+    live: Option<Stat>,
 }
 
 /// A file that was read to its end.
@@ -91,12 +105,12 @@ struct Closed {
 }
 
 impl Log {
-    pub(crate) fn new(disk: Rc<Disk>, log: String, settings: &Settings) -> Self {
-        let family = Family { disk, log, alone: settings.whole };
+    pub(crate) fn new(catalog: Rc<Catalog>, log: String, settings: &Rc<Settings>) -> Self {
+        let family = Family { catalog, log };
         let options = ReadOptions { framer: settings.framer(), header: settings.header, whole: settings.whole };
         Self {
             family,
-            settings: settings.clone(),
+            settings: Rc::clone(settings),
             options,
             readings: Vec::new(),
             closed: Vec::new(),
@@ -112,33 +126,9 @@ impl Log {
             waiting: false,
             unpacking: None,
             said: BTreeSet::new(),
-        }
-    }
-
-    /// The lines from `start` on.
-    pub(crate) fn fetch(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
-        let begun = now();
-        if self.last.as_ref() != Some(start) {
-            self.stand_at(start)?;
-        }
-        loop {
-            let mut out = Out::default();
-            let moved = self.turn(limits, &mut out)?;
-            if !moved && self.look()? {
-                continue;
-            }
-            let over = !moved && !self.settings.follow && !self.waiting && self.readings.iter().all(|one| one.over);
-            if moved || over || begun.elapsed() >= limits.timeout || !pause(STEP.min(limits.timeout)) {
-                let progress = match (moved, over) {
-                    (true, _) => Progress::More,
-                    (false, true) => Progress::Ended,
-                    (false, false) => Progress::Idle,
-                };
-                let next = self.position();
-                let behind: u64 = self.readings.iter().map(Reading::behind).sum();
-                let high_watermark = Some(self.offset + behind);
-                return Ok(Fetched { messages: out.messages, next, high_watermark, progress });
-            }
+            peek: None,
+            missing: None,
+            pauses: Pauses::default(),
         }
     }
 
@@ -166,105 +156,34 @@ impl Log {
         self.closed.clear();
         self.offset = offset;
         (self.last, self.known, self.looked, self.scanned, self.unpacking) = (None, None, None, None, None);
+        self.missing = None;
+    }
+
+    /// Notes what the log's name means now. Where several logs are looked at, this is done for all of them first: a listing
+    /// that is made then says what became of them.
+    pub(crate) fn peek(&mut self) {
+        let at = now();
+        self.peek = Some(Peek { at, live: self.family.stat(&self.family.log) });
+    }
+
+    pub(crate) fn is_peeked(&self) -> bool {
+        self.peek.is_some()
+    }
+
+    /// How young a listing has to be to say what happened to the files of this log. One that is younger than the peek will do
+    /// if the name has not got another meaning since; with `exactly`, if nothing was written to the file either.
+    fn since(&self, exactly: bool) -> Instant {
+        let at = now();
+        let live = self.family.stat(&self.family.log);
+        let same = |peek: &Peek| match exactly {
+            true => peek.live == live,
+            false => peek.live.map(|stat| stat.hints.inode) == live.map(|stat| stat.hints.inode),
+        };
+        self.peek.filter(same).map_or(at, |peek| peek.at)
     }
 
     fn inodes(&self) -> BTreeSet<u64> {
         self.readings.iter().map(|one| one.hints().inode).collect()
-    }
-
-    /// Lets the oldest file that has something give it; whether one had.
-    fn turn(&mut self, limits: Limits, out: &mut Out) -> Result<bool> {
-        let (mut index, mut moved) = (0, false);
-        while let Some(reading) = self.readings.get_mut(index) {
-            let quiet = reading.quiet();
-            let ends = !self.settings.follow
-                || reading.name.packing != Packing::Plain
-                || reading.rotated && quiet >= self.settings.rotate_wait.0
-                || reading.pending() && self.settings.last_line.0.is_some_and(|after| quiet >= after);
-            let stays = !reading.rotated && reading.name.packing == Packing::Plain && !self.settings.whole;
-            let step = reading.step(self.options, limits, self.offset, ends, out);
-            if let Some(nuls) = reading.hole() {
-                let (path, at) = (&reading.path, reading.at());
-                warn!(
-                    "{path}: {nuls} NUL bytes before byte {at} passed over: a hole, as a cut under a writer without O_APPEND leaves it"
-                );
-            }
-            match step {
-                Ok(Step::Moved(bytes)) => {
-                    self.offset += bytes;
-                    let full = out.messages.bytes() >= limits.bytes || out.messages.len() >= limits.messages;
-                    // Small files are given together.
-                    if full || !reading.at_end() {
-                        return Ok(true);
-                    }
-                    (moved, index) = (true, index + 1);
-                }
-                // What was taken is given first.
-                Ok(Step::Full) => return Ok(true),
-                Ok(Step::Replaced) | Err(_) if moved => return Ok(true),
-                Ok(Step::Nothing) => index += 1,
-                // More may be written to it, now or until the next run.
-                Ok(Step::Over) if stays => {
-                    reading.over = true;
-                    index += 1;
-                }
-                Ok(Step::Over) => {
-                    let reading = self.readings.remove(index);
-                    if reading.at() > 0 {
-                        let away = (reading.name.log != self.family.log).then(|| reading.path.clone());
-                        self.closed.push(Closed { away, ..Closed::from(reading.mark()) });
-                    }
-                }
-                Ok(Step::Replaced) => {
-                    self.replaced(index)?;
-                    index = 0;
-                }
-                Err(error) => {
-                    let before = self.readings.len();
-                    if self.damaged(index, &error, out)? {
-                        return Ok(true);
-                    }
-                    index += usize::from(self.readings.len() == before);
-                }
-            }
-        }
-        Ok(moved)
-    }
-
-    /// A packed file that is damaged, or not complete yet; whether that was said.
-    fn damaged(&mut self, index: usize, error: &std::io::Error, out: &mut Out) -> Result<bool> {
-        let Some(reading) = self.readings.get_mut(index) else { return Ok(false) };
-        let path = reading.path.clone();
-        if error.kind() == std::io::ErrorKind::FileTooLarge {
-            return Err(Error::fatal("files.line", format!("{path}: {error}")));
-        }
-        let denied = error.kind() == std::io::ErrorKind::PermissionDenied;
-        if denied {
-            self.pass_over(&path, error);
-            return Ok(false);
-        }
-        if reading.text().plain().is_some() {
-            return Err(unreadable(&path, error));
-        }
-        let modified = reading.text().stat().map_or(0, |stat| stat.hints.modified);
-        if age(modified) < self.tempo.settled {
-            return Ok(false);
-        }
-        // Written since it was opened: that is looked at first.
-        let opened = reading.hints().modified;
-        if modified != opened {
-            let mark = self.readings.remove(index).mark();
-            self.closed.push(Closed::from(mark));
-            (self.looked, self.scanned) = (None, None);
-            return Ok(false);
-        }
-        let reason = format!("{path} cannot be unpacked behind byte {}: {error}", reading.at());
-        out.messages.attribute("file", path.as_bytes());
-        out.fault(self.offset, b"", "file.damaged", &reason);
-        self.offset += 1;
-        let mark = self.readings.remove(index).mark();
-        self.closed.push(Closed::from(mark));
-        Ok(true)
     }
 }
 

@@ -11,10 +11,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spout_guest::{Error, Messages, Progress, testing};
+use spout_guest::{Error, Fetched, Limits, Messages, Progress, SharedReader as _, pause, testing};
 
 use super::*;
-use crate::settings::{LastLine, Time};
+use crate::{
+    log::Log,
+    settings::{LastLine, Time},
+};
 
 const NOW: Limits = Limits { messages: 1000, bytes: 1 << 20, timeout: Duration::ZERO };
 const PATIENT: Limits = Limits { timeout: Duration::from_secs(20), ..NOW };
@@ -66,11 +69,11 @@ impl Place {
         let mut source = Files::open(&self.topic(), self.settings.clone())?;
         let mut fresh = Vec::new();
         for Partition { id, label, .. } in source.partitions(&self.known, Duration::ZERO)? {
-            let mut reader = Files::read(&self.topic(), id, self.settings.clone())?;
+            let mut reader = Files::open(&self.topic(), self.settings.clone())?.into_reader()?;
             let known = self.known.iter().position(|one| one.id == id);
             let mut position = known.map_or(Position::at(0), |at| self.known[at].position.clone());
             loop {
-                let fetched = reader.fetch(position, NOW)?;
+                let fetched = one(&mut reader, id, position)?;
                 fresh.extend(texts(&fetched.messages));
                 position = fetched.next;
                 if fetched.progress != Progress::More {
@@ -84,6 +87,19 @@ impl Place {
         }
         self.read.extend(fresh.iter().cloned());
         Ok(fresh)
+    }
+}
+
+/// What one partition answers.
+fn one(reader: &mut Lines, id: u32, start: Position) -> Result<Fetched> {
+    // One that waits for a file that may be between two names is asked again.
+    loop {
+        let (partition, fetched) = reader.fetch(&[(id, start.clone())], NOW)?.pop().unwrap();
+        assert_eq!(partition, id);
+        match fetched {
+            Ok(fetched) if fetched.high_watermark.is_none() => pause(Duration::from_millis(1)),
+            fetched => return fetched,
+        };
     }
 }
 

@@ -15,9 +15,14 @@ use spout_guest::{Error, Limits, Position, Progress, now, testing};
 use crate::{
     Settings,
     disk::Disk,
+    listing::Catalog,
     log::{Log, Tempo},
     settings::Time,
 };
+
+fn catalog(topic: &str) -> Rc<Catalog> {
+    Rc::new(Catalog::new(Disk::open(topic).unwrap(), false))
+}
 
 /// Small, and the same on every machine.
 struct Dice(u64);
@@ -220,7 +225,7 @@ impl Torture {
             Limits { messages: 1 + self.dice.below(50) as usize, bytes: 200 + self.dice.below(5000) as usize, timeout };
         let mut log = self.log.take().unwrap_or_else(|| {
             let topic = self.dir.path().to_str().unwrap().trim_start_matches('/').to_owned();
-            let mut log = Log::new(Rc::new(Disk::open(&topic).unwrap()), "app.log".into(), &self.settings);
+            let mut log = Log::new(catalog(&topic), "app.log".into(), &Rc::new(self.settings.clone()));
             let quick = Duration::from_millis(1);
             log.tempo =
                 Tempo { look: quick, scan: quick * 5, settled: quick * 400, away: quick * 20, forget: quick * 20 };

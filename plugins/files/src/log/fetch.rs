@@ -1,0 +1,80 @@
+//! Answers a fetch: what there is, or that there is nothing, which costs one look at the log's name.
+
+use spout_guest::{Fetched, Limits, Messages, Position, Progress, Result, pause};
+
+use super::Log;
+use crate::{framing::Out, names::Packing};
+
+impl Log {
+    /// The lines from `start` on; waits for them.
+    pub(crate) fn fetch(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
+        let (mut pauses, mut answer) = (std::mem::take(&mut self.pauses), None);
+        let waited = pauses.wait(limits.timeout, || {
+            let mut fetched = self.read(start, limits)?;
+            while self.missing.is_some() && pause(self.tempo.look) {
+                fetched = self.read(start, limits)?;
+            }
+            let more = fetched.progress != Progress::Idle;
+            answer = Some(fetched);
+            Ok(more)
+        });
+        self.pauses = pauses;
+        waited.map(|()| answer.unwrap_or_else(|| self.nothing(start.clone())))
+    }
+
+    /// The lines from `start` on that are there now.
+    pub(crate) fn read(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
+        if self.peek.is_none() {
+            self.peek();
+        }
+        let read = self.read_peeked(start, limits);
+        self.peek = None;
+        read
+    }
+
+    fn read_peeked(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
+        if self.last.as_ref() != Some(start) && !self.stand_at(start)? || self.is_idle() {
+            return Ok(self.nothing(start.clone()));
+        }
+        loop {
+            let mut out = Out::default();
+            let moved = self.turn(limits, &mut out)?;
+            if !moved && self.look()? {
+                continue;
+            }
+            let over = !moved && !self.settings.follow && !self.waiting && self.readings.iter().all(|one| one.over);
+            let progress = match (moved, over) {
+                (true, _) => Progress::More,
+                (false, true) => Progress::Ended,
+                (false, false) => Progress::Idle,
+            };
+            let next = self.position();
+            return Ok(Fetched { messages: out.messages, progress, ..self.nothing(next) });
+        }
+    }
+
+    fn nothing(&self, next: Position) -> Fetched {
+        let behind: u64 = self.readings.iter().map(|one| one.lag()).sum();
+        let high_watermark = self.missing.is_none().then_some(self.offset + behind);
+        Fetched { messages: Messages::default(), next, high_watermark, progress: Progress::Idle }
+    }
+
+    /// Whether the peek says all there is to say: nothing happened.
+    fn is_idle(&self) -> bool {
+        let Some(peek) = self.peek.filter(|_| self.settings.follow && !self.waiting && !self.is_due()) else {
+            return false;
+        };
+        match self.readings.as_slice() {
+            [] => {
+                let live = peek.live.filter(|live| live.length > 0);
+                live.is_none_or(|live| self.closed.iter().any(|one| one.mark.hints == live.hints))
+            }
+            [one] => {
+                let plain = one.name.packing == Packing::Plain && one.path == self.family.log && !one.rotated;
+                let due = one.pending() && self.settings.last_line.0.is_some_and(|after| one.quiet() >= after);
+                plain && !due && !self.settings.whole && peek.live.is_some_and(|live| one.is_unchanged(&live))
+            }
+            _ => false,
+        }
+    }
+}

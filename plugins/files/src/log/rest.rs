@@ -1,0 +1,150 @@
+//! Closes files that have nothing to give, and finds them again when they have, wherever they are by then.
+
+use std::collections::BTreeSet;
+
+use spout_guest::{Result, now, warn};
+
+use super::{Closed, Log, stand::TRIES};
+use crate::{
+    family::{Member, holds, unreadable},
+    listing::Age,
+    mark::Mark,
+    reading::Reading,
+    text::Text,
+};
+
+/// What became of a file that was closed.
+pub(super) enum Woken {
+    /// It is open.
+    Open,
+    /// There is nothing to open it for.
+    Rests,
+    /// It is not read any more.
+    Gone,
+    /// What was taken from other files is given first.
+    Later,
+}
+
+impl Log {
+    /// Files that are open.
+    pub(crate) fn open_files(&self) -> usize {
+        self.readings.iter().filter(|one| !one.is_resting()).count() + usize::from(self.unpacking.is_some())
+    }
+
+    /// Bytes that were read ahead.
+    pub(crate) fn held(&self) -> usize {
+        self.readings.iter().map(Reading::held).sum()
+    }
+
+    /// Lets go of what was read ahead; it is read again.
+    pub(crate) fn free(&mut self) {
+        self.readings.iter_mut().for_each(Reading::free);
+    }
+
+    /// Closes files: those that have nothing more just now, or all.
+    pub(crate) fn rest(&mut self, all: bool) {
+        if all {
+            self.unpacking = None;
+        }
+        self.readings.iter_mut().filter(|one| all || one.at_end()).for_each(Reading::rest);
+    }
+
+    /// Closes the file that was opened last if too many are open.
+    pub(super) fn spare(&mut self) {
+        if self.family.catalog.is_full()
+            && let Some(reading) = self.readings.last_mut()
+        {
+            reading.rest();
+        }
+    }
+
+    /// Opens a file again if it may have more.
+    pub(super) fn wake(&mut self, index: usize, moved: bool) -> Result<Woken> {
+        let ends = self.ends(index);
+        let Some(reading) = self.readings.get_mut(index).filter(|one| one.is_resting()) else { return Ok(Woken::Open) };
+        let stat = self.family.stat(&reading.path);
+        if stat.is_some_and(|stat| reading.is_unchanged(&stat)) && (!ends || reading.over) {
+            return Ok(Woken::Rests);
+        }
+        if let Some(stat) = stat.filter(|stat| stat.hints.inode == reading.hints().inode) {
+            let member = Member { path: reading.path.clone(), name: reading.name.clone(), stat };
+            match self.family.try_open(&member) {
+                Ok(Some((text, stat))) if stat.hints.inode == member.stat.hints.inode => {
+                    let woken = reading.wake(text).map_err(|error| unreadable(&member.path, &error))?;
+                    if !woken && moved {
+                        return Ok(Woken::Later);
+                    }
+                    if !woken {
+                        self.replaced(index)?;
+                        return Ok(Woken::Gone);
+                    }
+                    return Ok(Woken::Open);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                    self.pass_over(&member.path, &error);
+                    return Ok(Woken::Rests);
+                }
+                Err(_) if moved => return Ok(Woken::Later),
+                Err(error) => return Err(unreadable(&member.path, &error)),
+                Ok(_) => {}
+            }
+        }
+        if moved {
+            return Ok(Woken::Later);
+        }
+        self.wake_elsewhere(index)
+    }
+
+    /// The name of a file means another one now.
+    fn wake_elsewhere(&mut self, index: usize) -> Result<Woken> {
+        let Some(mark) = self.readings.get(index).map(Reading::mark) else { return Ok(Woken::Gone) };
+        let found = self.whereabouts(&mark)?;
+        let Some(reading) = self.readings.get_mut(index) else { return Ok(Woken::Gone) };
+        if let Some((member, text)) = found {
+            let woken = reading.wake(text).map_err(|error| unreadable(&member.path, &error))?;
+            if woken {
+                reading.rotated = member.path != self.family.log;
+                (reading.path, reading.name) = (member.path, member.name);
+                return Ok(Woken::Open);
+            }
+        }
+        let missed = *reading.missed.get_or_insert_with(now);
+        if missed.elapsed() < self.tempo.look * TRIES {
+            return Ok(Woken::Rests);
+        }
+        let gone = self.readings.remove(index);
+        (self.looked, self.scanned) = (None, None);
+        let (path, at) = (gone.path, mark.at);
+        if mark.seen > at && at > 0 {
+            return if self.is_lost(&mark, &path, Some(&[]))? { Err(self.out_of_range()?) } else { Ok(Woken::Gone) };
+        }
+        if path == self.family.log && mark.seen > 0 {
+            warn!("{path} is gone; it was read up to byte {at}, and what was written there since, if anything, is gone");
+        }
+        if at > 0 {
+            self.closed.push(Closed::from(mark));
+        }
+        Ok(Woken::Gone)
+    }
+
+    /// The file that holds what was read: by its number, or else by its content.
+    fn whereabouts(&self, mark: &Mark) -> Result<Option<(Member, Text)>> {
+        let age = Age::Since(self.since(false));
+        let members = self.family.members(age)?;
+        let same = |one: &&Member| one.stat.hints.inode == mark.hints.inode;
+        let strangers = self.family.strangers(mark.hints.inode, age)?;
+        for member in members.iter().filter(same).chain(&strangers) {
+            if let Ok(Some((mut text, stat))) = self.family.try_open(member)
+                && stat.hints.inode == mark.hints.inode
+                && (mark.at == 0 || holds(mark, &mut text))
+            {
+                return Ok(Some((Member { stat, ..member.clone() }, text)));
+            }
+        }
+        if mark.at == 0 {
+            return Ok(None);
+        }
+        let others: BTreeSet<u64> = self.inodes().into_iter().filter(|inode| *inode != mark.hints.inode).collect();
+        self.family.find(mark, members.iter(), &others)
+    }
+}
