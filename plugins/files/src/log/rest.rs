@@ -119,7 +119,9 @@ impl Log {
             return if self.is_lost(&mark, &path, Some(&[]))? { Err(self.out_of_range()?) } else { Ok(Woken::Gone) };
         }
         if path == self.family.log && mark.seen > 0 {
-            warn!("{path} is gone; it was read up to byte {at}, and what was written there since, if anything, is gone");
+            warn!(
+                "{path} is gone; it was read up to byte {at}, and what was written there since, if anything, is gone"
+            );
         }
         if at > 0 {
             self.closed.push(Closed::from(mark));

@@ -1,6 +1,7 @@
 //! A plugin that misbehaves on demand: the setting `mode` says how, `call` in which call (`fetch`, `decode`, `process`, …).
 //!
-//! Without a mode it is a plain plugin: a source of `total` messages, a decoder into one column, a handler that forwards.
+//! Without a mode it is a plain plugin: a source of `partitions` with `total` messages each, a decoder into one column, a handler
+//! that forwards.
 
 mod decoder;
 mod deed;
@@ -52,13 +53,15 @@ pub(crate) struct Plan {
     mode: String,
     call: String,
     pub(crate) total: u64,
+    pub(crate) partitions: u32,
 }
 
 impl Plan {
     pub(crate) fn new(settings: &[(String, String)]) -> Self {
         let get = |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
-        let total = get("total").and_then(|total| total.parse().ok()).unwrap_or(10);
-        Self { mode: get("mode").unwrap_or_default(), call: get("call").unwrap_or_default(), total }
+        let number = |key: &str| get(key).and_then(|number| number.parse::<u32>().ok());
+        let (total, partitions) = (number("total").unwrap_or(10).into(), number("partitions").unwrap_or(1));
+        Self { mode: get("mode").unwrap_or_default(), call: get("call").unwrap_or_default(), total, partitions }
     }
 
     /// The mode, if it is meant for `call`.

@@ -14,6 +14,7 @@ use crate::{
         spout::plugin::types::{Blobs, Header},
     },
     deed::act,
+    fatal, fault,
 };
 
 pub(crate) struct Partitions(Plan);
@@ -35,7 +36,7 @@ impl GuestProvider for Partitions {
         Ok(match self.0.mode("partitions") {
             "many" => (0..2_000_000).map(one).collect(),
             "twice" => vec![one(0), one(0)],
-            _ => vec![one(0)],
+            _ => (0..self.0.partitions).map(one).collect(),
         })
     }
 
@@ -91,8 +92,21 @@ impl GuestConsumer for Counter {
         limits: FetchLimits,
     ) -> Result<Vec<(u32, Result<Fetched, Error>)>, Error> {
         act(&self.plan, "fetch")?;
-        let mut answers: Vec<_> =
-            wanted.into_iter().map(|(partition, start)| (partition, Ok(self.one(partition, &start, limits)))).collect();
+        let (mode, bad) = match self.plan.mode("fetch").rsplit_once('-') {
+            Some((mode, number)) => (mode, number.parse::<u32>().ok()),
+            None => ("", None),
+        };
+        let answer = |(partition, start): (u32, Position)| {
+            let fetched = match mode {
+                _ if bad != Some(partition) => Ok(self.one(partition, &start, limits)),
+                "poison" => panic!("partition {partition} is poison"),
+                "busy" => Err(Error::Retriable(fault("busy", "not now"))),
+                "bad" => Err(fatal("bad", "never")),
+                _ => Err(Error::OutOfRange(None)),
+            };
+            (partition, fetched)
+        };
+        let mut answers: Vec<_> = wanted.into_iter().map(answer).collect();
         match self.plan.mode("fetch") {
             "stranger" => answers.iter_mut().for_each(|(partition, _)| *partition += 100),
             "answered-twice" => {

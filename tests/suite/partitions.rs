@@ -1,0 +1,139 @@
+//! Many partitions, few readers: a thousand files, one partition that is bad among others, kills in between.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use spout_tests::{Site, guests};
+
+const FILES: u64 = 1000;
+const LINES: u64 = 20;
+
+fn thousand_files(site: &Site) -> Result<()> {
+    for file in 0..FILES {
+        let lines = (0..LINES).map(|line| format!("{{\"n\":{}}}\n", file * LINES + line));
+        site.write(&format!("in/{file:04}.ndjson"), lines.collect::<String>())?;
+    }
+    let spec = "
+pipeline: {name: many}
+producer:
+  stream: {plugin: files, topic: in, readers: 2, settings: {pattern: '*.ndjson', follow: false}, metadata: [partition, offset]}
+  decoder: {type: json, schema: {n: int64}}
+commit: {flush: {rows: 1000}}
+grants: {files: {dirs: {in: ./in}}}
+";
+    site.write("spec.yaml", spec).map(drop)
+}
+
+/// Every line of every file once.
+fn all_once(site: &Site) -> Result<()> {
+    for (what, expected) in [
+        ("count(*)", FILES * LINES),
+        ("count(distinct n)", FILES * LINES),
+        ("count(distinct __partition)", FILES),
+        ("max(n)", FILES * LINES - 1),
+    ] {
+        let found = site.number(&format!("select {what} from many"), None)?;
+        ensure!(u64::try_from(found) == Ok(expected), "{what} is {found}, not {expected}");
+    }
+    site.ok(&["fsck"]).map(drop)
+}
+
+#[test]
+fn a_thousand_files_are_read_once() -> Result<()> {
+    let site = Site::new()?;
+    thousand_files(&site)?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    all_once(&site)
+}
+
+#[test]
+fn a_thousand_files_are_read_once_whoever_is_killed() -> Result<()> {
+    let site = Site::new()?;
+    thousand_files(&site)?;
+    let mut kills = 0;
+    // Each run is killed after it has made three commits; the last ones end before that.
+    for _ in 0..10 {
+        let mut child =
+            site.command(&["run", "spec.yaml", "--until", "ended", "--json"]).stdout(Stdio::piped()).spawn()?;
+        let out = BufReader::new(child.stdout.take().context("its output")?);
+        let committed = out.lines().map_while(Result::ok).filter(|line| line.contains(r#""event":"committed""#));
+        if committed.take(3).count() == 3 {
+            child.kill()?;
+            kills += 1;
+        }
+        child.wait()?;
+    }
+    ensure!(kills >= 3, "killed only {kills} times");
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    all_once(&site)
+}
+
+/// A place whose source has 300 partitions of ten messages, one of which is `mode` in every fetch.
+fn one_of_many(mode: &str) -> Result<Site> {
+    let mut site = Site::new()?;
+    let dir = site.path().join("plugins");
+    fs::create_dir(&dir)?;
+    fs::copy(guests().join("hostile.wasm"), dir.join("hostile.wasm")).context("`just guests` builds hostile.wasm")?;
+    site.plugins = dir;
+    let spec = format!(
+        "
+pipeline: {{name: many}}
+producer:
+  stream:
+    plugin: hostile
+    topic: t
+    readers: 2
+    onOutOfRange: earliest
+    settings: {{partitions: 300, mode: {mode}, call: fetch}}
+    metadata: [partition]
+  decoder: {{type: json, schema: {{n: int64}}}}
+limits: {{call: 1s}}
+commit: {{flush: {{time: 100ms}}}}
+"
+    );
+    site.write("spec.yaml", spec)?;
+    Ok(site)
+}
+
+#[test]
+fn one_bad_partition_is_named() -> Result<()> {
+    let site = one_of_many("bad-7")?;
+    site.fails(&["run", "spec.yaml", "--until", "ended"], 1, &["partition 7", "never", "hostile", "many"]).map(drop)
+}
+
+#[test]
+fn a_partition_that_crashes_its_reader_is_found_among_the_others() -> Result<()> {
+    let site = one_of_many("poison-7")?;
+    let run = site.run(&["run", "spec.yaml", "--until", "ended"])?;
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    ensure!(run.status.code() == Some(1), "{said}");
+    ensure!(said.contains("partition 7") && said.contains("is poison"), "{said}");
+    // The call, its parts, and the one three times.
+    let crashes = said.lines().filter(|line| line.contains("fetching failed")).count();
+    ensure!(crashes <= 5, "{crashes} crashes:\n{said}");
+    Ok(())
+}
+
+#[test]
+fn partitions_beside_a_busy_one_go_on() -> Result<()> {
+    let site = one_of_many("busy-7")?;
+    let mut child = site.command(&["run", "spec.yaml", "--json"]).stdout(Stdio::piped()).spawn()?;
+    let out = BufReader::new(child.stdout.take().context("its output")?);
+    let mut rows = 0;
+    for line in out.lines().map_while(Result::ok).filter(|line| line.contains(r#""event":"committed""#)) {
+        let event: serde_json::Value = serde_json::from_str(&line)?;
+        rows += event["counts"]["rows"].as_u64().context("rows")?;
+        if rows == 299 * 10 {
+            break;
+        }
+    }
+    child.kill()?;
+    child.wait()?;
+    ensure!(site.number("select count(distinct __partition) from many", None)? == 299, "not all others");
+    ensure!(site.number("select count(*) from many where __partition = 7", None)? == 0, "rows of the busy one");
+    Ok(())
+}
