@@ -1,4 +1,4 @@
-//! The repo consumer: encodes rows on a thread of its own while they arrive, and hands over the files at a cut.
+//! The repo consumer: encodes the rows of a commit on a thread while they arrive, and hands over the files at a cut.
 
 use std::{sync::Arc, thread};
 
@@ -44,7 +44,8 @@ const QUEUE: ByteSize = ByteSize(32 << 20);
 pub struct RepoConsumer {
     repo: Repo,
     target: Target,
-    queue: mpsc::UnboundedSender<Command>,
+    /// Once the open commit has rows.
+    encoding: Option<Encoding>,
     room: Arc<Semaphore>,
     dead: Vec<DeadLetter>,
     late: Vec<Aside>,
@@ -52,22 +53,34 @@ pub struct RepoConsumer {
     started_ms: Option<i64>,
 }
 
-enum Command {
-    Rows(RecordBatch, OwnedSemaphorePermit),
-    Cut(oneshot::Sender<Result<Vec<Encoded>, repo::Error>>),
+/// The thread that encodes the rows of one commit; it ends its files when no more can come.
+#[derive(Debug)]
+struct Encoding {
+    rows: mpsc::UnboundedSender<(RecordBatch, OwnedSemaphorePermit)>,
+    files: Files,
+}
+
+/// The encoded files of a commit, to come.
+type Files = oneshot::Receiver<Result<Vec<Encoded>, repo::Error>>;
+
+impl Encoding {
+    fn start(format: Format) -> Self {
+        let (rows, queue) = mpsc::unbounded_channel();
+        let (answer, files) = oneshot::channel();
+        // Nobody waits for the answer if the pipeline stopped meanwhile.
+        thread::spawn(move || drop(answer.send(encode(queue, format))));
+        Self { rows, files }
+    }
 }
 
 impl RepoConsumer {
     /// A consumer that writes to `repo`.
     #[must_use]
     pub fn new(repo: Repo, target: Target) -> Self {
-        let (queue, commands) = mpsc::unbounded_channel();
-        let format = target.format;
-        thread::spawn(move || encode(commands, format));
         Self {
             repo,
             target,
-            queue,
+            encoding: None,
             room: Arc::new(Semaphore::new(kib(QUEUE.0) as usize)),
             dead: Vec::new(),
             late: Vec::new(),
@@ -100,25 +113,23 @@ impl RepoConsumer {
         }
         let size = kib(batch.records.get_array_memory_size() as u64).min(kib(QUEUE.0));
         let permit = Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| Error::Gone)?;
-        self.queue.send(Command::Rows(batch.records.clone(), permit)).map_err(|_| Error::Gone)
+        let format = self.target.format;
+        let encoding = self.encoding.get_or_insert_with(|| Encoding::start(format));
+        encoding.rows.send((batch.records.clone(), permit)).map_err(|_| Error::Gone)
     }
 
     /// Ends the files of this commit and starts those of the next. The answer is waited for apart from the rows to come.
-    ///
-    /// # Errors
-    /// If the encoding thread is gone.
-    pub fn cut(&mut self) -> Result<Pending, Error> {
-        let (answer, files) = oneshot::channel();
-        self.queue.send(Command::Cut(answer)).map_err(|_| Error::Gone)?;
-        Ok(Pending {
+    pub fn cut(&mut self) -> Pending {
+        Pending {
             open: self.repo.open_commit_on(&self.target.branch),
             target: self.target.clone(),
-            files,
+            // With this the thread has all rows.
+            files: self.encoding.take().map(|encoding| encoding.files),
             dead: std::mem::take(&mut self.dead),
             late: std::mem::take(&mut self.late),
             counts: std::mem::take(&mut self.counts),
             started_ms: self.started_ms.take().unwrap_or_else(clock::wall_ms),
-        })
+        }
     }
 }
 
@@ -127,7 +138,7 @@ impl RepoConsumer {
 pub struct Pending {
     open: OpenCommit,
     target: Target,
-    files: oneshot::Receiver<Result<Vec<Encoded>, repo::Error>>,
+    files: Option<Files>,
     dead: Vec<DeadLetter>,
     late: Vec<Aside>,
     counts: Counts,
@@ -141,7 +152,10 @@ impl Pending {
     /// Rows that the format cannot hold, and what the store says.
     pub async fn written(mut self) -> Result<Written, Error> {
         let failed = |error| Error::Repo(Box::new(error));
-        let tables = self.files.await.map_err(|_| Error::Gone)?.map_err(failed)?;
+        let tables = match self.files {
+            Some(files) => files.await.map_err(|_| Error::Gone)?.map_err(failed)?,
+            None => Vec::new(),
+        };
         let how = if self.target.overwrite { PutMode::Overwrite } else { PutMode::Append };
         for (part, table) in tables.into_iter().enumerate() {
             // Parts of one commit that go to one file follow each other, also where older content is replaced.
@@ -195,29 +209,22 @@ fn encode_dead(dead: &[DeadLetter]) -> Result<Encoded, Error> {
     writer.finish().map_err(failed)
 }
 
-/// The encoding thread: one table a schema, in the order in which schemas appear.
-fn encode(mut commands: mpsc::UnboundedReceiver<Command>, format: Format) {
+/// Encodes everything that comes: one table a schema, in the order in which schemas appear.
+fn encode(
+    mut queue: mpsc::UnboundedReceiver<(RecordBatch, OwnedSemaphorePermit)>,
+    format: Format,
+) -> Result<Vec<Encoded>, repo::Error> {
     let mut tables: Vec<(SchemaRef, TableWriter)> = Vec::new();
-    let mut failure = None;
-    while let Some(command) = commands.blocking_recv() {
-        match command {
-            Command::Rows(rows, permit) => {
-                if failure.is_none() {
-                    failure = add(&mut tables, &rows, format).err();
-                }
-                drop((rows, permit));
-            }
-            Command::Cut(answer) => {
-                let done = match failure.take() {
-                    Some(error) => Err(error),
-                    None => tables.drain(..).map(|(_, table)| table.finish()).collect(),
-                };
-                tables.clear();
-                // Nobody waits if the pipeline stopped meanwhile.
-                drop(answer.send(done));
-            }
+    let mut outcome = Ok(());
+    // After an error too, what comes is taken: whoever sends waits for room.
+    while let Some((rows, permit)) = queue.blocking_recv() {
+        if outcome.is_ok() {
+            outcome = add(&mut tables, &rows, format);
         }
+        drop((rows, permit));
     }
+    outcome?;
+    tables.into_iter().map(|(_, table)| table.finish()).collect()
 }
 
 fn add(tables: &mut Vec<(SchemaRef, TableWriter)>, rows: &RecordBatch, format: Format) -> Result<(), repo::Error> {

@@ -50,7 +50,7 @@ pub struct Parts {
     pub(super) digests: BTreeMap<String, String>,
     /// What each plugin reports about itself.
     metrics: BTreeMap<String, Metrics>,
-    pub(super) draining: Arc<AtomicBool>,
+    pub(super) draining: CancellationToken,
     /// Where it stands between the other pipelines of the run.
     pub(super) place: Place,
     /// Handlers that start empty, and whether a commit since then holds their new state.
@@ -325,14 +325,14 @@ pub(super) struct Loading<'a> {
     spec: &'a PipelineSpec,
     base: &'a Path,
     plugins: &'a Plugins,
-    draining: Arc<AtomicBool>,
+    draining: CancellationToken,
     digests: BTreeMap<String, String>,
     metrics: BTreeMap<String, Metrics>,
 }
 
 impl<'a> Loading<'a> {
     pub(super) fn new(spec: &'a PipelineSpec, base: &'a Path, plugins: &'a Plugins) -> Self {
-        let (draining, digests, metrics) = (Arc::new(AtomicBool::new(false)), BTreeMap::new(), BTreeMap::new());
+        let (draining, digests, metrics) = (CancellationToken::new(), BTreeMap::new(), BTreeMap::new());
         Self { spec, base, plugins, draining, digests, metrics }
     }
 
@@ -366,7 +366,7 @@ impl<'a> Loading<'a> {
             grants,
             limits: self.spec.limits.clone(),
             settings: settings.to_list(),
-            draining: Arc::clone(&self.draining),
+            draining: self.draining.clone(),
             metrics: self.metrics.entry(name.to_owned()).or_default().clone(),
         })
     }

@@ -1,13 +1,6 @@
 //! Runs any number of pipelines side by side; one that fails does not touch the others.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +39,7 @@ pub struct Host {
     tasks: JoinSet<Result<(), Error>>,
     orders: BTreeMap<String, mpsc::UnboundedSender<Order>>,
     /// What tells the plugins of each pipeline that it wants to stop.
-    draining: Vec<Arc<AtomicBool>>,
+    draining: Vec<CancellationToken>,
     stop: CancellationToken,
 }
 
@@ -63,7 +56,7 @@ impl Host {
         let (tasks, orders, draining) = (JoinSet::new(), BTreeMap::new(), Vec::new());
         let mut host = Self { tasks, orders, draining, stop: stop.clone() };
         for parts in pipelines {
-            host.draining.push(Arc::clone(&parts.draining));
+            host.draining.push(parts.draining.clone());
             let (order, orders) = mpsc::unbounded_channel();
             host.orders.insert(parts.name.clone(), order);
             let RunOptions { until, json, memory_high } = *options;
@@ -78,7 +71,7 @@ impl Host {
         self.order(Order::Stop);
         self.stop.cancel();
         // A pipeline whose handler is in a call sees no order before the call is over.
-        self.draining.iter().for_each(|draining| draining.store(true, Ordering::Relaxed));
+        self.draining.iter().for_each(CancellationToken::cancel);
     }
 
     /// Asks every pipeline to commit what it has taken and go on.

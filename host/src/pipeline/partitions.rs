@@ -108,3 +108,44 @@ impl Partitions {
         self.reading == 0 && self.expecting.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn what_is_counted_is_what_there_is() {
+        let (start, mut dice) = (clock::now(), StdRng::seed_from_u64(9));
+        let mut partitions = Partitions::default();
+        for step in 0..10_000 {
+            let (partition, now) = (dice.random_range(0..8), start + Duration::from_millis(step));
+            match dice.random_range(0..12) {
+                0..4 => partitions.set(partition, Standing::Reading),
+                4..8 => partitions.idle(partition, dice.random(), now),
+                8 => partitions.set(partition, Standing::Drained),
+                9..11 => partitions.end(partition),
+                _ => {
+                    let until = start + Duration::from_millis(step.saturating_sub(5));
+                    let since = |id: &PartitionId| match partitions.all[id] {
+                        Standing::Idle(since) => since.filter(|since| *since <= until),
+                        _ => None,
+                    };
+                    let expected: Vec<_> = partitions.all.keys().copied().filter(|id| since(id).is_some()).collect();
+                    assert_eq!(partitions.quiet(until), expected);
+                }
+            }
+            let all = |wanted: fn(&Standing) -> bool| partitions.all.values().all(wanted);
+            assert_eq!(partitions.are_over(), all(|one| *one == Standing::Ended));
+            assert_eq!(partitions.are_drained(), all(|one| matches!(one, Standing::Ended | Standing::Drained)));
+            let idle = all(|one| *one != Standing::Reading) && partitions.expecting.is_empty();
+            assert_eq!(partitions.are_idle(), idle);
+            let since = |one: &Standing| if let Standing::Idle(since) = one { *since } else { None };
+            assert_eq!(partitions.first_idle(), partitions.all.values().filter_map(since).min());
+        }
+    }
+}

@@ -225,7 +225,7 @@ impl<'a> Run<'a> {
                 }
                 Action::Cut(reason) => self.cut(reason).await?,
                 Action::Drain => {
-                    self.parts.draining.store(true, Ordering::Relaxed);
+                    self.parts.draining.cancel();
                     self.drained = true;
                     if self.traits.drains { self.producer.drain() } else { self.shared.stop.cancel() }
                 }
@@ -471,7 +471,7 @@ impl<'a> Run<'a> {
         }
         let handlers = self.meeting.snapshot().await?;
         let cut = Cut {
-            pending: self.repo.cut().map_err(|source| consumer_failed(&self.parts, source))?,
+            pending: self.repo.cut(),
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
             advance: self.offsets.cut(),
             provenance: std::mem::take(&mut self.provenance),

@@ -8,6 +8,7 @@ use std::{
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use tokio_util::sync::CancellationToken;
 use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker},
@@ -209,7 +210,7 @@ impl Plugin {
             grants: super::GrantSpec::default(),
             limits: limits.clone(),
             settings: Vec::new(),
-            draining: Arc::default(),
+            draining: CancellationToken::new(),
             metrics: super::Metrics::default(),
         };
         let mut instance = Instance::open(&task).await?;

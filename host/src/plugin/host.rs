@@ -1,14 +1,8 @@
 //! What a guest can reach of the host: log, config, metrics, control, its input batch, and WASI with nothing granted.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
+use tokio_util::sync::CancellationToken;
 use wasmtime::{
     ResourceLimiter,
     component::{HasSelf, Linker, Resource, ResourceTable},
@@ -40,7 +34,7 @@ pub(super) struct Held {
     /// What the guest said of a panic, until a crash or another call follows.
     pub(super) words: LastWords,
     settings: BTreeMap<String, String>,
-    draining: Arc<AtomicBool>,
+    draining: CancellationToken,
     metrics: Metrics,
     memory: usize,
     memory_used: usize,
@@ -51,7 +45,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(task: &Task) -> Result<Self, Error> {
+    /// `blocks` if its calls may block their thread on files.
+    pub(super) fn new(task: &Task, blocks: bool) -> Result<Self, Error> {
         let log = Log::new(&task.pipeline, task.plugin.name(), task.limits.log.0);
         let words = LastWords::new(log.clone());
         let mut wasi = WasiCtxBuilder::new();
@@ -60,7 +55,8 @@ impl Held {
             .max_random_size(1 << 20)
             .allow_tcp(false)
             .allow_udp(false)
-            .allow_ip_name_lookup(false);
+            .allow_ip_name_lookup(false)
+            .allow_blocking_current_thread(blocks);
         for (name, grant) in &task.grants.dirs {
             open(&mut wasi, task, name, grant)?;
         }
@@ -72,7 +68,7 @@ impl Held {
             log,
             words,
             settings: task.settings.iter().cloned().collect(),
-            draining: Arc::clone(&task.draining),
+            draining: task.draining.clone(),
             metrics: task.metrics.clone(),
             memory_used: 0,
             memory: usize::try_from(task.limits.memory.0).unwrap_or(usize::MAX),
@@ -208,21 +204,14 @@ impl wit::metrics::Host for Held {
 
 impl wit::control::Host for Held {
     async fn pause(&mut self, ms: u32) -> wasmtime::Result<wit::control::Signal> {
-        let step = Duration::from_millis(20);
-        let mut left = Duration::from_millis(u64::from(ms));
-        while !left.is_zero() && !self.draining.load(Ordering::Relaxed) {
-            let now = left.min(step);
-            tokio::time::sleep(now).await;
-            left -= now;
-        }
-        Ok(if self.draining.load(Ordering::Relaxed) {
-            wit::control::Signal::Drain
-        } else {
-            wit::control::Signal::Proceed
+        let time = Duration::from_millis(u64::from(ms));
+        Ok(match tokio::time::timeout(time, self.draining.cancelled()).await {
+            Ok(()) => wit::control::Signal::Drain,
+            Err(_) => wit::control::Signal::Proceed,
         })
     }
 
     fn draining(&mut self) -> wasmtime::Result<bool> {
-        Ok(self.draining.load(Ordering::Relaxed))
+        Ok(self.draining.is_cancelled())
     }
 }

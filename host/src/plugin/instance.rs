@@ -35,8 +35,17 @@ impl std::fmt::Debug for Instance {
 impl Instance {
     /// Opens a store with the task's grants and limits, and instantiates the plugin in it.
     pub(super) async fn open(task: &Task) -> Result<Self, Error> {
+        Self::instantiate(task, false).await
+    }
+
+    /// As `open`, for calls that are made [apart](super::apart): they may block their thread on files.
+    pub(super) async fn open_apart(task: &Task) -> Result<Self, Error> {
+        Self::instantiate(task, true).await
+    }
+
+    async fn instantiate(task: &Task, blocks: bool) -> Result<Self, Error> {
         let pre = &task.plugin.pre;
-        let mut store = Store::new(pre.engine(), Held::new(task)?);
+        let mut store = Store::new(pre.engine(), Held::new(task, blocks)?);
         store.limiter(|held| held);
         store.set_max_component_handles(task.limits.handles as usize);
         store.set_hostcall_fuel(fuel(task));

@@ -1,22 +1,14 @@
 //! How long a call into a guest may take: its limit, and hardly longer than a second once the pipeline wants to stop.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, time::Duration};
+
+use tokio_util::sync::CancellationToken;
 
 /// What a call that runs has left when the pipeline wants to stop.
 const RUNNING: Duration = Duration::from_secs(1);
 
 /// What a call has that begins only then, to bring things to an end: a snapshot, held-back rows.
 const LAST: Duration = Duration::from_secs(3);
-
-/// How soon the wish to stop is seen.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// Why a call was given up from outside. A guest that computes is stopped too: it gives way at every tick of the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +23,12 @@ pub(super) enum Overrun {
 #[derive(Clone, Debug)]
 pub(super) struct Leash {
     limit: Duration,
-    draining: Arc<AtomicBool>,
+    draining: CancellationToken,
 }
 
 impl Leash {
-    pub(super) fn new(limit: Duration, draining: &Arc<AtomicBool>) -> Self {
-        Self { limit, draining: Arc::clone(draining) }
+    pub(super) fn new(limit: Duration, draining: &CancellationToken) -> Self {
+        Self { limit, draining: draining.clone() }
     }
 
     /// What `call` answers, if it does so in time. Whoever gets none drops the store: the call stands still half way in it.
@@ -50,12 +42,10 @@ impl Leash {
     }
 
     async fn stop(&self) {
-        if self.draining.load(Ordering::Relaxed) {
+        if self.draining.is_cancelled() {
             return tokio::time::sleep(LAST).await;
         }
-        while !self.draining.load(Ordering::Relaxed) {
-            tokio::time::sleep(LOOK).await;
-        }
+        self.draining.cancelled().await;
         tokio::time::sleep(RUNNING).await;
     }
 }

@@ -7,6 +7,7 @@
 //!
 //! **Invariant**: nothing a guest returned leaves this room unchecked, and nothing here knows what plugins are for.
 
+mod apart;
 mod backoff;
 mod batch;
 mod bindings;

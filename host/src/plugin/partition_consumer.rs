@@ -6,6 +6,7 @@ use wasmtime::component::ResourceAny;
 
 use super::{
     Error,
+    apart::{self, Apart},
     bindings::{exports::spout::plugin::partition_consumer as wit, spout::plugin::types as wit_types},
     convert::messages::{self, lower_all, raise_position},
     instance::{Instance, said},
@@ -15,6 +16,7 @@ use super::{
 use crate::data::{Messages, PartitionId, Position};
 
 const FETCH: &str = "partition-consumer.fetch";
+const COMMITTED: &str = "partition-consumer.committed";
 
 /// Size and patience of one fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +58,7 @@ pub(super) type Answer = (PartitionId, Result<FetchedPartition, Error>);
 
 /// Reads partitions of a topic. After a crash the next call opens a new instance: positions are the host's.
 #[derive(Debug)]
-pub struct PartitionConsumer {
-    task: Task,
-    topic: String,
-    live: Option<Live>,
-}
+pub struct PartitionConsumer(Apart<Live>);
 
 struct Live {
     instance: Instance,
@@ -105,7 +103,7 @@ impl PartitionConsumer {
     /// Will open the plugin for `topic`, with the first call.
     #[must_use]
     pub fn new(task: Task, topic: &str) -> Self {
-        Self { task, topic: topic.to_owned(), live: None }
+        Self(Apart::new(task, topic))
     }
 
     /// The messages of each of the `wanted` partitions from its position on; `limits` are for all together. Each is answered
@@ -115,65 +113,76 @@ impl PartitionConsumer {
     /// What the plugin says of all of them, how it crashed, or which rule its answer breaks.
     pub async fn fetch(
         &mut self,
-        wanted: &[(PartitionId, Position)],
-        limits: &FetchLimits,
+        wanted: Vec<(PartitionId, Position)>,
+        limits: FetchLimits,
     ) -> Result<Vec<Answer>, Error> {
-        let live = self.live().await?;
-        let leash = live.instance.begin_waiting(limits.timeout);
-        let (guest, store) = (live.guest.consumer(), &mut live.instance.store);
-        let places = lower_all(wanted);
-        let call = guest.call_fetch(store, live.consumer, &places, limits.lower());
-        let answer = leash.hold(call).await;
-        let answers = live.instance.settle(FETCH, answer);
-        let answers = self.keep(answers)?;
-        let contract = |what| Error::Contract { at: self.task.at(FETCH), what };
-        let mut asked: BTreeMap<PartitionId, &Position> = wanted.iter().map(|(id, start)| (*id, start)).collect();
-        let answer = |(partition, answer)| {
-            let Some(start) = asked.remove(&partition) else {
-                return Err(contract(format!("partition {partition} was not asked for, or is answered twice")));
-            };
-            let answer = match answer {
-                Ok(fetched) => Ok(FetchedPartition::raise(fetched, partition, start).map_err(contract)?),
-                Err(error) => Err(said(&self.task, FETCH, error)),
-            };
-            Ok((partition, answer))
+        let task = self.0.task.clone();
+        let call = move |mut live: Live| async move {
+            let answers = live.fetch(&wanted, &limits).await;
+            let answers = answers.and_then(|answers| raise(&task, &wanted, answers));
+            (live, answers)
         };
-        answers.into_iter().map(answer).collect()
+        self.0.make(FETCH, limits.timeout, call).await
     }
 
     /// Tells the source that everything before these positions is durable.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn committed(&mut self, upto: &[(PartitionId, Position)]) -> Result<(), Error> {
-        let live = self.live().await?;
-        let leash = live.instance.begin();
-        let (guest, store) = (live.guest.consumer(), &mut live.instance.store);
-        let answer = leash.hold(guest.call_committed(store, live.consumer, &lower_all(upto))).await;
-        let told = live.instance.settle("partition-consumer.committed", answer);
-        self.keep(told)
-    }
-
-    async fn live(&mut self) -> Result<&mut Live, Error> {
-        if self.live.as_ref().is_none_or(|live| live.instance.spoilt()) {
-            self.live = Some(Live::open(&self.task, &self.topic).await?);
-        }
-        self.live.as_mut().ok_or(Error::Closed)
-    }
-
-    /// Lets go of the instance if it crashed.
-    fn keep<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
-        if answer.as_ref().is_err_and(Error::is_crash) {
-            self.live = None;
-        }
-        answer
+    pub async fn committed(&mut self, upto: Vec<(PartitionId, Position)>) -> Result<(), Error> {
+        let call = move |mut live: Live| async move {
+            let told = live.committed(&upto).await;
+            (live, told)
+        };
+        self.0.make(COMMITTED, Duration::ZERO, call).await
     }
 }
 
+/// What a guest answers to a fetch.
+type Told = Vec<(PartitionId, Result<wit::Fetched, wit_types::Error>)>;
+
+/// What a guest answered, checked.
+fn raise(task: &Task, wanted: &[(PartitionId, Position)], told: Told) -> Result<Vec<Answer>, Error> {
+    let contract = |what| Error::Contract { at: task.at(FETCH), what };
+    let mut asked: BTreeMap<PartitionId, &Position> = wanted.iter().map(|(id, start)| (*id, start)).collect();
+    let answer = |(partition, answer)| {
+        let Some(start) = asked.remove(&partition) else {
+            return Err(contract(format!("partition {partition} was not asked for, or is answered twice")));
+        };
+        let answer = match answer {
+            Ok(fetched) => Ok(FetchedPartition::raise(fetched, partition, start).map_err(contract)?),
+            Err(error) => Err(said(task, FETCH, error)),
+        };
+        Ok((partition, answer))
+    };
+    told.into_iter().map(answer).collect()
+}
+
 impl Live {
+    async fn fetch(&mut self, wanted: &[(PartitionId, Position)], limits: &FetchLimits) -> Result<Told, Error> {
+        let leash = self.instance.begin_waiting(limits.timeout);
+        let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
+        let places = lower_all(wanted);
+        let answer = leash.hold(guest.call_fetch(store, self.consumer, &places, limits.lower())).await;
+        self.instance.settle(FETCH, answer)
+    }
+
+    async fn committed(&mut self, upto: &[(PartitionId, Position)]) -> Result<(), Error> {
+        let leash = self.instance.begin();
+        let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
+        let answer = leash.hold(guest.call_committed(store, self.consumer, &lower_all(upto))).await;
+        self.instance.settle(COMMITTED, answer)
+    }
+}
+
+impl apart::Live for Live {
+    fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
     async fn open(task: &Task, topic: &str) -> Result<Self, Error> {
         let indices = task.plugin.interfaces.partition.clone().ok_or_else(|| task.plugin.lacks("source"))?;
-        let mut instance = Instance::open(task).await?;
+        let mut instance = Instance::open_apart(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
         let settings = task.settings();

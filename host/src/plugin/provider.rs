@@ -6,7 +6,8 @@ use wasmtime::component::ResourceAny;
 
 use super::{
     Error,
-    bindings::exports::spout::plugin::metadata_provider as wit,
+    apart::{self, Apart},
+    bindings::{exports::spout::plugin::metadata_provider as wit, spout::plugin::types::PositionResult},
     convert::messages::{lower_position, raise_position},
     instance::Instance,
     log::clean,
@@ -14,8 +15,11 @@ use super::{
 };
 use crate::data::{Marker, PartitionId, Position};
 
+const PARTITIONS: &str = "metadata-provider.partitions";
+const RESOLVE: &str = "metadata-provider.resolve";
+
 /// Partitions a source may have.
-const PARTITIONS: usize = 1_000_000;
+const MOST: usize = 1_000_000;
 
 /// Longest label of a partition.
 const LABEL: usize = 1024;
@@ -46,11 +50,7 @@ pub enum Criteria {
 
 /// Asks a source about its partitions. After a crash the next call opens a new instance.
 #[derive(Debug)]
-pub struct Provider {
-    task: Task,
-    topic: String,
-    live: Option<Live>,
-}
+pub struct Provider(Apart<Live>);
 
 struct Live {
     instance: Instance,
@@ -65,13 +65,10 @@ impl std::fmt::Debug for Live {
 }
 
 impl Provider {
-    /// Opens the plugin for `topic`.
-    ///
-    /// # Errors
-    /// What the plugin says to its settings, or how it crashed.
-    pub async fn open(task: Task, topic: &str) -> Result<Self, Error> {
-        let live = Live::open(&task, topic).await?;
-        Ok(Self { task, topic: topic.to_owned(), live: Some(live) })
+    /// Will open the plugin for `topic`, with the first question.
+    #[must_use]
+    pub fn new(task: Task, topic: &str) -> Self {
+        Self(Apart::new(task, topic))
     }
 
     /// The partitions there are now, besides or among those that `known` holds.
@@ -79,23 +76,15 @@ impl Provider {
     /// # Errors
     /// What the plugin says, or how it crashed.
     pub async fn partitions(&mut self, known: &Marker, timeout: Duration) -> Result<Vec<PartitionInfo>, Error> {
-        let live = self.live().await?;
-        let leash = live.instance.begin_waiting(timeout);
-        let (guest, store) = (live.guest.provider(), &mut live.instance.store);
-        let known: Vec<_> = known
-            .partitions
-            .iter()
-            .map(|(&id, entry)| {
-                let position = lower_position(&entry.position);
-                wit::KnownPartition { id, label: &entry.label, position }
-            })
-            .collect();
-        let answer = leash.hold(guest.call_partitions(store, live.provider, &known, millis(timeout))).await;
-        let told = live.instance.settle("metadata-provider.partitions", answer);
-        let told = self.keep(told)?;
-        if told.len() > PARTITIONS {
-            let what = format!("{} partitions, more than {PARTITIONS}", told.len());
-            return Err(Error::Contract { at: self.task.at("metadata-provider.partitions"), what });
+        let known = known.clone();
+        let call = move |mut live: Live| async move {
+            let told = live.partitions(&known, timeout).await;
+            (live, told)
+        };
+        let told = self.0.make(PARTITIONS, timeout, call).await?;
+        if told.len() > MOST {
+            let what = format!("{} partitions, more than {MOST}", told.len());
+            return Err(Error::Contract { at: self.0.task.at(PARTITIONS), what });
         }
         Ok(told
             .into_iter()
@@ -113,41 +102,57 @@ impl Provider {
         criteria: Criteria,
         timeout: Duration,
     ) -> Result<Option<Position>, Error> {
-        let live = self.live().await?;
-        let leash = live.instance.begin_waiting(timeout);
+        let call = move |mut live: Live| async move {
+            let told = live.resolve(partition, criteria, timeout).await;
+            (live, told)
+        };
+        Ok(self.0.make(RESOLVE, timeout, call).await?.map(raise_position))
+    }
+}
+
+impl Live {
+    async fn partitions(&mut self, known: &Marker, timeout: Duration) -> Result<Vec<wit::PartitionInfo>, Error> {
+        let leash = self.instance.begin_waiting(timeout);
+        let (guest, store) = (self.guest.provider(), &mut self.instance.store);
+        let known: Vec<_> = known
+            .partitions
+            .iter()
+            .map(|(&id, entry)| {
+                let position = lower_position(&entry.position);
+                wit::KnownPartition { id, label: &entry.label, position }
+            })
+            .collect();
+        let answer = leash.hold(guest.call_partitions(store, self.provider, &known, millis(timeout))).await;
+        self.instance.settle(PARTITIONS, answer)
+    }
+
+    async fn resolve(
+        &mut self,
+        partition: PartitionId,
+        criteria: Criteria,
+        timeout: Duration,
+    ) -> Result<Option<PositionResult>, Error> {
+        let leash = self.instance.begin_waiting(timeout);
         let at = match criteria {
             Criteria::Earliest => wit::OffsetCriteria::Earliest,
             Criteria::Latest => wit::OffsetCriteria::Latest,
             Criteria::AtTimeMs(ms) => wit::OffsetCriteria::AtTimeMs(ms),
             Criteria::AtOffset(offset) => wit::OffsetCriteria::AtOffset(offset),
         };
-        let (guest, store) = (live.guest.provider(), &mut live.instance.store);
-        let call = guest.call_resolve(store, live.provider, partition, at, millis(timeout));
-        let answer = leash.hold(call).await;
-        let told = live.instance.settle("metadata-provider.resolve", answer);
-        Ok(self.keep(told)?.map(raise_position))
-    }
-
-    async fn live(&mut self) -> Result<&mut Live, Error> {
-        if self.live.as_ref().is_none_or(|live| live.instance.spoilt()) {
-            self.live = Some(Live::open(&self.task, &self.topic).await?);
-        }
-        self.live.as_mut().ok_or(Error::Closed)
-    }
-
-    /// Lets go of the instance if it crashed.
-    fn keep<T>(&mut self, answer: Result<T, Error>) -> Result<T, Error> {
-        if answer.as_ref().is_err_and(Error::is_crash) {
-            self.live = None;
-        }
-        answer
+        let (guest, store) = (self.guest.provider(), &mut self.instance.store);
+        let answer = leash.hold(guest.call_resolve(store, self.provider, partition, at, millis(timeout))).await;
+        self.instance.settle(RESOLVE, answer)
     }
 }
 
-impl Live {
+impl apart::Live for Live {
+    fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
     async fn open(task: &Task, topic: &str) -> Result<Self, Error> {
         let indices = task.plugin.interfaces.provider.clone().ok_or_else(|| task.plugin.lacks("source"))?;
-        let mut instance = Instance::open(task).await?;
+        let mut instance = Instance::open_apart(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
         let settings = task.settings();

@@ -1,6 +1,8 @@
 //! Who runs what, with which grants and limits.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
 
 use super::{At, GrantSpec, LimitsSpec, Metrics, Plugin};
 
@@ -17,8 +19,8 @@ pub struct Task {
     pub limits: LimitsSpec,
     /// Its settings, sorted by name.
     pub settings: Vec<(String, String)>,
-    /// Set when the pipeline wants to stop; `control` tells the guest.
-    pub draining: Arc<AtomicBool>,
+    /// Cancelled when the pipeline wants to stop; `control` tells the guest.
+    pub draining: CancellationToken,
     /// What its instances counted.
     pub metrics: Metrics,
 }

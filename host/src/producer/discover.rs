@@ -19,7 +19,7 @@ use crate::{
 pub struct StreamProducer {
     spec: StreamSpec,
     task: Task,
-    provider: Option<Provider>,
+    provider: Provider,
     seen: BTreeMap<PartitionId, String>,
 }
 
@@ -30,7 +30,8 @@ impl StreamProducer {
     /// Reads the topic of `spec`.
     #[must_use]
     pub fn new(spec: StreamSpec, task: Task) -> Self {
-        Self { spec, task, provider: None, seen: BTreeMap::new() }
+        let provider = Provider::new(task.clone(), &spec.topic);
+        Self { spec, task, provider, seen: BTreeMap::new() }
     }
 
     async fn discover_now(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
@@ -38,10 +39,7 @@ impl StreamProducer {
             return Ok(self.whole_stream(marker));
         }
         let timeout = self.spec.fetch.timeout.0.max(std::time::Duration::from_secs(1));
-        let told = match self.provider().await {
-            Ok(provider) => provider.partitions(marker, timeout).await,
-            Err(error) => Err(error),
-        };
+        let told = self.provider.partitions(marker, timeout).await;
         let told = told.map_err(|source| self.failed("listing partitions", None, source))?;
         let mut found = Vec::new();
         for info in told {
@@ -72,13 +70,6 @@ impl StreamProducer {
         vec![Found::only(marker, "stream")]
     }
 
-    async fn provider(&mut self) -> Result<&mut Provider, plugin::Error> {
-        if self.provider.is_none() {
-            self.provider = Some(Provider::open(self.task.clone(), &self.spec.topic).await?);
-        }
-        self.provider.as_mut().ok_or(plugin::Error::Closed)
-    }
-
     async fn resolve(&mut self, partition: PartitionId, initial: bool) -> Result<Position, Error> {
         let start = if initial { self.spec.start.clone() } else { Start::Earliest };
         let criteria = match &start {
@@ -92,10 +83,7 @@ impl StreamProducer {
             Start::Offset(offsets) => offsets.get(&partition).map_or(Criteria::Earliest, |&at| Criteria::AtOffset(at)),
         };
         let timeout = self.spec.fetch.timeout.0.max(std::time::Duration::from_secs(1));
-        let resolved = match self.provider().await {
-            Ok(provider) => provider.resolve(partition, criteria, timeout).await,
-            Err(error) => Err(error),
-        };
+        let resolved = self.provider.resolve(partition, criteria, timeout).await;
         resolved.map_err(|source| self.failed("finding the start", Some((partition, 0)), source))?.ok_or_else(|| {
             Error::Start {
                 plugin: self.spec.plugin.clone(),

@@ -98,7 +98,7 @@ impl Fetcher for PartitionFetcher {
     async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
         let upto: Vec<_> = upto.iter().map(|(partition, position)| (*partition, position.clone())).collect();
         for upto in upto.chunks(MOST) {
-            if let Err(error) = self.consumer.committed(upto).await {
+            if let Err(error) = self.consumer.committed(upto.to_vec()).await {
                 let partitions = upto.len();
                 tracing::warn!(plugin = self.spec.plugin, partitions, %error, "the source did not take the hint that a commit was finished");
             }
@@ -160,7 +160,7 @@ impl PartitionFetcher {
         let place = |id: &PartitionId| Some((*id, self.partitions.get(id)?.position.clone()));
         let places: Vec<_> = wanted.iter().filter_map(place).collect();
         let begun = clock::now();
-        let answers = match self.consumer.fetch(&places, &limits).await {
+        let answers = match self.consumer.fetch(places, limits).await {
             Ok(answers) => answers,
             Err(error) => return self.missed(wanted, error).await,
         };

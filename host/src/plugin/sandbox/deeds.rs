@@ -103,10 +103,12 @@ async fn a_stop_interrupts_what_runs_and_what_begins_after_it() {
     let interrupted = |mode: &'static str, call: &'static str, before: bool| async move {
         let mut busy = task(mode, call).await;
         busy.limits.call = Period(Duration::from_secs(3600));
-        let draining = Arc::clone(&busy.draining);
-        draining.store(before, std::sync::atomic::Ordering::Relaxed);
+        let draining = busy.draining.clone();
+        if before {
+            draining.cancel();
+        }
         let call = tokio::spawn(async move { make(call, busy).await });
-        draining.store(true, std::sync::atomic::Ordering::Relaxed);
+        draining.cancel();
         // Without an interruption this would take an hour.
         tokio::time::timeout(Duration::from_secs(60), call).await.expect("the call goes on").unwrap().unwrap_err()
     };
@@ -155,7 +157,7 @@ async fn what_a_guest_says_is_passed_on_clean() {
     let plugin = PLUGINS.get("hostile").await.unwrap();
     let offers = plugin.describe(&LimitsSpec::default()).await.unwrap();
     assert!(!offers[0].summary.contains('\u{1b}'), "{offers:?}");
-    let mut provider = Provider::open(task("", "").await, "t").await.unwrap();
+    let mut provider = Provider::new(task("", "").await, "t");
     let label = provider.partitions(&Marker::default(), LIMITS.timeout).await.unwrap().remove(0).label;
     assert!(!label.contains('\u{1b}'), "{label}");
 }
@@ -205,9 +207,9 @@ async fn a_flood_of_words_is_no_flood_here() {
 async fn a_pause_ends_when_the_pipeline_drains() {
     let mut waiting = task("pause", "decode").await;
     waiting.limits.call = Period(Duration::from_secs(60));
-    let draining = Arc::clone(&waiting.draining);
+    let draining = waiting.draining.clone();
     let call = tokio::spawn(async move { make("decode", waiting).await });
-    draining.store(true, std::sync::atomic::Ordering::Relaxed);
+    draining.cancel();
     let ended = tokio::time::timeout(Duration::from_secs(30), call).await;
     ended.expect("the pause goes on").unwrap().unwrap();
 }

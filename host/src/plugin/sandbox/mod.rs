@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 
 use super::*;
@@ -47,7 +49,7 @@ async fn task(mode: &str, call: &str) -> Task {
             ..LimitsSpec::default()
         },
         settings: vec![text("mode", mode), text("call", call)],
-        draining: Arc::default(),
+        draining: CancellationToken::new(),
         metrics: Metrics::default(),
     }
 }
@@ -60,7 +62,7 @@ async fn fetched() -> Messages {
 
 /// What partition 0 has from `start` on.
 async fn fetch(task: Task, start: u64) -> Result<FetchedPartition, Error> {
-    let answers = PartitionConsumer::new(task, "t").fetch(&[(0, Position::at(start))], &LIMITS).await?;
+    let answers = PartitionConsumer::new(task, "t").fetch(vec![(0, Position::at(start))], LIMITS).await?;
     answers.into_iter().next().expect("an answer").1
 }
 
@@ -74,14 +76,14 @@ async fn make(call: &str, task: Task) -> Result<(), Error> {
     let wait = LIMITS.timeout;
     match call {
         "provider-open" | "partitions" | "resolve" => {
-            let mut provider = Provider::open(task, "t").await?;
+            let mut provider = Provider::new(task, "t");
             provider.partitions(&Marker::default(), wait).await?;
             provider.resolve(0, Criteria::Latest, wait).await.map(drop)
         }
         "consumer-open" | "fetch" | "committed" => {
             let mut consumer = PartitionConsumer::new(task, "t");
-            consumer.fetch(&[(0, Position::at(0))], &LIMITS).await?;
-            consumer.committed(&[(0, Position::at(10))]).await
+            consumer.fetch(vec![(0, Position::at(0))], LIMITS).await?;
+            consumer.committed(vec![(0, Position::at(10))]).await
         }
         "stream-open" | "next" | "checkpoint" | "stream-committed" => {
             let mut consumer = StreamConsumer::open(task, "t", "g", StreamStart::Earliest).await?;

@@ -1,0 +1,83 @@
+//! An instance whose calls run apart: each on a task that may block its thread on files, so that reading a file needs no switch
+//! of threads, and a read that hangs stalls nobody else.
+
+use std::{
+    future::{Future, poll_fn},
+    time::Duration,
+};
+
+use tokio::{runtime::RuntimeFlavor, task::block_in_place, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Error, instance::Instance, task::Task};
+
+/// Beyond the limits that are enforced inside a call: only a thread that hangs takes so long.
+const SPARE: Duration = Duration::from_secs(1);
+
+/// What has an instance to call.
+pub(super) trait Live: Sized + Send + 'static {
+    /// The instance.
+    fn instance(&self) -> &Instance;
+
+    /// Opens it for `topic`.
+    fn open(task: &Task, topic: &str) -> impl Future<Output = Result<Self, Error>> + Send;
+}
+
+/// Keeps an instance from call to call; after a crash the next call opens a new one.
+#[derive(Debug)]
+pub(super) struct Apart<L> {
+    pub(super) task: Task,
+    topic: String,
+    live: Option<L>,
+}
+
+impl<L: Live> Apart<L> {
+    pub(super) fn new(task: Task, topic: &str) -> Self {
+        Self { task, topic: topic.to_owned(), live: None }
+    }
+
+    /// Makes `call`, which may wait so long on top of its time.
+    pub(super) async fn make<T, F>(
+        &mut self,
+        name: &'static str,
+        wait: Duration,
+        call: impl FnOnce(L) -> F + Send + 'static,
+    ) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = (L, Result<T, Error>)> + Send,
+    {
+        let live = self.live.take().filter(|live| !live.instance().spoilt());
+        let (task, topic) = (self.task.clone(), self.topic.clone());
+        // To instantiate and to open it are calls too.
+        let calls = if live.is_some() { 1 } else { 3 };
+        let limit = self.task.limits.call.0 * calls + wait;
+        let work = async move {
+            let live = match live {
+                Some(live) => live,
+                None => L::open(&task, &topic).await?,
+            };
+            Ok(call(live).await)
+        };
+        match timeout(limit + SPARE, AbortOnDropHandle::new(tokio::spawn(blocking(work)))).await {
+            Ok(Ok(done)) => {
+                let (live, answer) = done?;
+                self.live = Some(live).filter(|_| !answer.as_ref().is_err_and(Error::is_crash));
+                answer
+            }
+            // A panic there is a bug; it goes on here, where the pipeline's task is watched.
+            Ok(Err(error)) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::Closed),
+            },
+            Err(_) => Err(Error::TimedOut { at: self.task.at(name), limit }),
+        }
+    }
+}
+
+/// `work`, whose steps may block their thread: what else the thread has to do goes to another one.
+async fn blocking<F: Future>(work: F) -> F::Output {
+    let mut work = Box::pin(work);
+    let many = tokio::runtime::Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+    poll_fn(|cx| if many { block_in_place(|| work.as_mut().poll(cx)) } else { work.as_mut().poll(cx) }).await
+}
