@@ -3,7 +3,7 @@
 use spout_guest::{Fetched, Limits, Messages, Position, Progress, Result, pause};
 
 use super::Log;
-use crate::{framing::Out, names::Packing};
+use crate::{framing::Out, names::Packing, reading::Reading};
 
 impl Log {
     /// The lines from `start` on; waits for them.
@@ -33,7 +33,12 @@ impl Log {
     }
 
     fn read_peeked(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
-        if self.last.as_ref() != Some(start) && !self.stand_at(start)? || self.is_idle() {
+        if self.last.as_ref() != Some(start) && !self.stand_at(start)? {
+            return Ok(self.nothing(start.clone()));
+        }
+        if self.is_idle() {
+            let settled = self.tempo.settled;
+            self.readings.iter_mut().filter(|one| one.quiet() >= settled).for_each(Reading::settle);
             return Ok(self.nothing(start.clone()));
         }
         loop {

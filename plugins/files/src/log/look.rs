@@ -106,7 +106,8 @@ impl Log {
         let mut unknown = Vec::new();
         for member in members {
             let hints = member.stat.hints;
-            if let Some(reading) = self.readings.iter_mut().find(|one| one.hints().inode == hints.inode) {
+            let same = |one: &&mut Reading| one.hints().inode == hints.inode && one.missed.is_none();
+            if let Some(reading) = self.readings.iter_mut().find(same) {
                 if reading.path != member.path {
                     (reading.path, reading.name) = (member.path, member.name);
                 }

@@ -183,7 +183,7 @@ impl Log {
     }
 
     fn inodes(&self) -> BTreeSet<u64> {
-        self.readings.iter().map(|one| one.hints().inode).collect()
+        self.readings.iter().filter(|one| one.missed.is_none()).map(|one| one.hints().inode).collect()
     }
 }
 

@@ -10,11 +10,17 @@ impl Reading {
         self.text.is_none()
     }
 
-    /// Closes the file, and lets go of everything that can be read again.
+    /// Closes the file, and lets go of what can be read again.
     pub(crate) fn rest(&mut self) {
         (self.text, self.header, self.first) = (None, None, None);
         self.free();
-        self.place.rest();
+    }
+
+    /// Lets go of the last bytes, too, of a file that rests: until now they could tell what a copy is that was made of it.
+    pub(crate) fn settle(&mut self) {
+        if self.is_resting() {
+            self.place.rest();
+        }
     }
 
     /// Lets go of what was read ahead.

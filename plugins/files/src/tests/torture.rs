@@ -53,10 +53,12 @@ struct Torture {
     /// Where each line came from.
     came: BTreeMap<u64, Vec<String>>,
     did: Vec<String>,
+    /// Files are closed whenever there is a chance.
+    closing: bool,
 }
 
 impl Torture {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, closing: bool) -> Self {
         let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         for _ in 0..10 {
             dice.below(2);
@@ -88,6 +90,7 @@ impl Torture {
             destroyed: BTreeMap::new(),
             came: BTreeMap::new(),
             did: Vec::new(),
+            closing,
         }
     }
 
@@ -225,7 +228,11 @@ impl Torture {
             Limits { messages: 1 + self.dice.below(50) as usize, bytes: 200 + self.dice.below(5000) as usize, timeout };
         let mut log = self.log.take().unwrap_or_else(|| {
             let topic = self.dir.path().to_str().unwrap().trim_start_matches('/').to_owned();
-            let mut log = Log::new(catalog(&topic), "app.log".into(), &Rc::new(self.settings.clone()));
+            let catalog = catalog(&topic);
+            if self.closing {
+                catalog.room.set(1);
+            }
+            let mut log = Log::new(catalog, "app.log".into(), &Rc::new(self.settings.clone()));
             let quick = Duration::from_millis(1);
             log.tempo =
                 Tempo { look: quick, scan: quick * 5, settled: quick * 400, away: quick * 20, forget: quick * 20 };
@@ -241,6 +248,12 @@ impl Torture {
             }
             Err(error) => panic!("{error}"),
         };
+        if self.closing {
+            match self.dice.below(4) {
+                0 => log.free(),
+                _ => log.rest(std::env::var("ALL").is_ok()),
+            }
+        }
         self.log = Some(log);
         for index in 0..fetched.messages.len() {
             let line = String::from_utf8_lossy(fetched.messages.value(index)).into_owned();
@@ -345,9 +358,18 @@ impl Torture {
     }
 }
 
-/// Seeds from `SPOUT_SEED` on, `SPOUT_SEEDS` of them.
 #[test]
 fn every_line_comes_once_however_its_file_is_rotated() {
+    check(false);
+}
+
+#[test]
+fn every_line_comes_once_where_files_are_closed_all_the_time() {
+    check(true);
+}
+
+/// Seeds from `SPOUT_SEED` on, `SPOUT_SEEDS` of them.
+fn check(closing: bool) {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let (first, count) = (number("SPOUT_SEED").unwrap_or(1), number("SPOUT_SEEDS").unwrap_or(48));
     let next = std::sync::atomic::AtomicU64::new(first);
@@ -360,7 +382,7 @@ fn every_line_comes_once_however_its_file_is_rotated() {
                     if seed >= first + count {
                         return;
                     }
-                    let mut torture = Torture::new(seed);
+                    let mut torture = Torture::new(seed, closing);
                     let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| torture.live()));
                     if let Err(panic) = lived {
                         let text = panic.downcast_ref::<String>().cloned();
