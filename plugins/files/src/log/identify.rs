@@ -232,6 +232,9 @@ fn is_whole(family: &Family, reading: &mut Reading, lengths: &BTreeMap<u64, u64>
     if reading.is_resting() && reading.at() == 0 {
         return true;
     }
+    if reading.missed.is_some() {
+        return false;
+    }
     reopen(family, reading);
     if !reading.is_resting() {
         return reading.is_whole();

@@ -72,11 +72,16 @@ impl Log {
         self.family.members(Age::Since(self.since(false)))
     }
 
+    /// Whether a file was read to its end, and nothing came to it since.
+    pub(super) fn has_done(&self, member: &Member) -> bool {
+        self.closed.iter().any(|closed| is_done(closed, member))
+    }
+
     /// Whether `members` are the files that were there before.
     fn knows(&self, members: &[Member]) -> bool {
         let read = |one: &Member| {
             let same = |reading: &Reading| reading.hints().inode == one.stat.hints.inode && reading.path == one.path;
-            self.readings.iter().any(same) || self.closed.iter().any(|closed| is_done(closed, one))
+            self.readings.iter().any(same) || self.has_done(one)
         };
         let inode = |inode: u64| members.iter().any(|one| one.stat.hints.inode == inode);
         let away = |one: &Reading| one.at() > 0 && one.name.log != self.family.log;

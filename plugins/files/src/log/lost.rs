@@ -24,7 +24,8 @@ impl Log {
         (self.looked, self.scanned) = (None, None);
         if mark.at > 0 {
             let taken = self.inodes();
-            let members = self.family.members(Age::Since(self.since(true)))?;
+            let mut members = self.family.members(Age::Since(self.since(true)))?;
+            members.retain(|one| !self.has_done(one));
             if let Some((member, text)) = self.family.find(&mark, members.iter(), &taken)? {
                 copied(&path, &member, mark.seen);
                 let mut mark = mark;

@@ -113,21 +113,23 @@ impl Log {
             }
         }
         let missed = *reading.missed.get_or_insert_with(now);
+        let path = reading.path.clone();
         if missed.elapsed() < self.tempo.look * TRIES {
+            // It may be between two names. What is beside it is not taken for new meanwhile.
             return Ok(Woken::Rests);
         }
-        let gone = self.readings.remove(index);
+        self.readings.remove(index);
         (self.looked, self.scanned) = (None, None);
-        let (path, at) = (gone.path, mark.at);
-        if mark.seen > at && at > 0 {
-            return if self.is_lost(&mark, &path, Some(&recent))? { Err(self.out_of_range()?) } else { Ok(Woken::Gone) };
+        if mark.at == 0 {
+            if mark.seen > 0 {
+                warn!("{path} is gone; it had {} bytes, of which none was read", mark.seen);
+            }
+            return Ok(Woken::Gone);
         }
-        if path == self.family.log && mark.seen > 0 {
-            warn!("{path} is gone; it was read up to byte {at}, and what was written there since, if anything, is gone");
+        if self.is_lost(&mark, &path, Some(&recent))? {
+            return Err(self.out_of_range()?);
         }
-        if at > 0 {
-            self.closed.push(Closed::from(mark));
-        }
+        self.closed.push(Closed::from(mark));
         Ok(Woken::Gone)
     }
 
@@ -136,7 +138,8 @@ impl Log {
     fn whereabouts(&self, index: usize, mark: &Mark) -> Result<Option<(Member, Text)>> {
         let Some(reading) = self.readings.get(index) else { return Ok(None) };
         let age = Age::Since(self.since(false));
-        let members = self.family.members(age)?;
+        let mut members = self.family.members(age)?;
+        members.retain(|one| !self.has_done(one));
         let same = |one: &&Member| one.stat.hints.inode == mark.hints.inode;
         let strangers = self.family.strangers(mark.hints.inode, age)?;
         let mut found = None;
