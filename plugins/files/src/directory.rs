@@ -16,8 +16,8 @@ use crate::{
     listing::{Age, Catalog, join},
     log::Log,
     mark::{Content as _, Places},
-    read::Read,
     names::{matches, number},
+    read::Read,
     text::Text,
 };
 

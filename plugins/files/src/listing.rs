@@ -116,7 +116,8 @@ impl Catalog {
             logs.entry(self.name(&path).log).or_default().push(path);
         }
         let (entries, unnamed) = (listing.entries, listing.unnamed);
-        let folder = Rc::new(Folder { taken: Cell::new(taken), took: taken.elapsed(), modified, entries, unnamed, logs });
+        let folder =
+            Rc::new(Folder { taken: Cell::new(taken), took: taken.elapsed(), modified, entries, unnamed, logs });
         self.folders.borrow_mut().insert(below.to_owned(), Rc::clone(&folder));
         Ok(folder)
     }

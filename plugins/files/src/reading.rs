@@ -222,7 +222,12 @@ impl Reading {
         out: &mut Out,
     ) -> io::Result<Step> {
         let step = self.next_step(options, limits, offset, ends, out);
-        self.drained = matches!(step, Ok(Step::Nothing | Step::Over));
+        let all = self.end.is_some() && self.buffer.is_empty() && self.hole == 0;
+        self.drained = match step {
+            Ok(Step::Moved(_)) => all && !options.whole && (self.header.is_some() || !options.header),
+            Ok(Step::Nothing | Step::Over) => true,
+            _ => false,
+        };
         step
     }
 

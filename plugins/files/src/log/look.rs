@@ -8,13 +8,7 @@ use std::{
 use spout_guest::{Result, now};
 
 use super::{Closed, Log};
-use crate::{
-    family::Member,
-    listing::Age,
-    mark::Mark,
-    names::Packing,
-    reading::Reading,
-};
+use crate::{family::Member, listing::Age, mark::Mark, names::Packing, reading::Reading};
 
 /// What a look at all files of a log found.
 pub(super) struct Scan {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{CHUNK, Reading, ReadOptions, Step};
+use super::{CHUNK, ReadOptions, Reading, Step};
 use crate::{
     framing::{Out, foreign, nuls},
     mark::Content as _,
@@ -48,7 +48,13 @@ impl Reading {
 
     /// The record that names the columns. Where the file is read from its start, the place moves behind it. It is no message,
     /// unless there may be more in it than a header.
-    pub(super) fn find_header(&mut self, options: ReadOptions, offset: u64, ends: bool, out: &mut Out) -> io::Result<Step> {
+    pub(super) fn find_header(
+        &mut self,
+        options: ReadOptions,
+        offset: u64,
+        ends: bool,
+        out: &mut Out,
+    ) -> io::Result<Step> {
         let mut wanted = CHUNK;
         loop {
             let bytes = self.open_text()?.bytes(0, wanted)?;

@@ -93,7 +93,8 @@ impl Reading {
     /// Whether the file, which is open, still has what was read.
     pub(crate) fn is_whole(&mut self) -> bool {
         let at = self.at();
-        self.text.as_ref().is_none_or(|text| text.plain().is_none()) || self.is_intact(at, self.buffer.len()).unwrap_or(false)
+        self.text.as_ref().is_none_or(|text| text.plain().is_none())
+            || self.is_intact(at, self.buffer.len()).unwrap_or(false)
     }
 
     fn recheck(&mut self, end: Seen) -> io::Result<More> {

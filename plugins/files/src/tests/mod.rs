@@ -1,6 +1,7 @@
 //! Files as a host reads them: growing, ending, from any place on.
 
 mod again;
+mod many;
 mod odd;
 mod rotation;
 mod torture;
