@@ -168,6 +168,11 @@ impl Moving {
         Ok(fits)
     }
 
+    /// What was seen behind the place is gone.
+    pub(crate) fn forget_seen(&mut self) {
+        self.mark.seen = self.mark.at;
+    }
+
     /// The largest size that was seen.
     pub(crate) fn seen(&self) -> u64 {
         self.mark.seen

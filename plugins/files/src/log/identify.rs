@@ -156,7 +156,7 @@ impl Log {
         let fresh = age(member.stat.hints.modified) < self.tempo.settled;
         for (index, reading) in self.readings.iter_mut().enumerate() {
             let length = scan.lengths.get(&reading.hints().inode).copied().filter(|_| reading.missed.is_none());
-            if text.plain().is_none() && (reading.rotated || reading.begins_with(first)) || !reading.rotated {
+            if text.plain().is_none() || !reading.rotated {
                 reopen(&self.family, reading);
             }
             let (gone, same) = (length.is_none(), reading.begins_with(first));

@@ -29,9 +29,7 @@ impl Log {
             if let Some((member, text)) = self.family.find(&mark, members.iter(), &taken)? {
                 copied(&path, &member, mark.seen);
                 let mut mark = mark;
-                if member.name.packing == Packing::Plain {
-                    mark.seen = mark.seen.min(member.stat.length).max(mark.at);
-                }
+                mark.saw_at_most(&member);
                 let resumed = Reading::resume(member.path.clone(), member.name, text, member.stat.hints, &mark);
                 self.readings.insert(index, resumed.map_err(|error| unreadable(&member.path, &error))?);
                 return Ok(());

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Pauses, Position, now};
+use spout_guest::{Position, now};
 
 use self::stand::Missing;
 use crate::{
@@ -85,7 +85,6 @@ pub(crate) struct Log {
     peek: Option<Peek>,
     /// Files that a position says are read, and that are not found yet.
     missing: Option<Missing>,
-    pauses: Pauses,
 }
 
 /// What the log's name meant at the beginning of a look.
@@ -128,7 +127,6 @@ impl Log {
             said: BTreeSet::new(),
             peek: None,
             missing: None,
-            pauses: Pauses::default(),
         }
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use spout_guest::{Result, now, warn};
 
-use super::{Closed, Log, identify::is_copy, stand::TRIES};
+use super::{Closed, Log, identify::is_copy, lost::copied, stand::TRIES};
 use crate::{
     family::{Member, holds, unreadable},
     listing::Age,
     mark::Mark,
+    names::Packing,
     reading::Reading,
     text::Text,
 };
@@ -100,11 +101,22 @@ impl Log {
 
     /// The name of a file means another one now.
     fn wake_elsewhere(&mut self, index: usize) -> Result<Woken> {
-        let Some(mark) = self.readings.get(index).map(Reading::mark) else { return Ok(Woken::Gone) };
+        let Some(reading) = self.readings.get(index) else { return Ok(Woken::Gone) };
+        let mut mark = reading.mark();
+        if reading.is_done() {
+            mark.seen = mark.at;
+        }
         let found = self.whereabouts(index, &mark)?;
         let Some(reading) = self.readings.get_mut(index) else { return Ok(Woken::Gone) };
         let recent = reading.recent().to_vec();
         if let Some((member, text)) = found {
+            if member.stat.hints.inode != mark.hints.inode
+                && member.name.packing == Packing::Plain
+                && member.stat.length < mark.seen
+            {
+                copied(&reading.path, &member, mark.seen);
+                reading.forget_seen();
+            }
             let woken = reading.wake(text).map_err(|error| unreadable(&member.path, &error))?;
             if woken {
                 reading.rotated = member.path != self.family.log;

@@ -159,7 +159,7 @@ fn one_bad_log_leaves_its_neighbours_alone() {
     assert!(answers["nobody"].is_err() && answers["f1.log"].is_err());
     assert_eq!(answers["f0.log"].as_ref().unwrap(), &lines_of(0));
     assert_eq!(answers["f2.log"].as_ref().unwrap(), &lines_of(2));
-    fs::set_permissions(place.path("f0.log"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(place.path("f0.log"), fs::Permissions::from_mode(0o000)).unwrap();
     place.append("f2.log", "more\n");
     host.next.remove(&1);
     let answers: BTreeMap<String, Result<Vec<String>>> = host.round(NOW).into_iter().collect();

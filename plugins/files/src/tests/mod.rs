@@ -91,6 +91,21 @@ impl Place {
     }
 }
 
+impl Log {
+    /// The lines from `start` on; waits for them.
+    pub(crate) fn fetch(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
+        let begun = spout_guest::now();
+        loop {
+            let fetched = self.read(start, limits)?;
+            let over = fetched.progress != Progress::Idle || begun.elapsed() >= limits.timeout;
+            if over && !self.is_searching() {
+                return Ok(fetched);
+            }
+            pause(Duration::from_millis(1));
+        }
+    }
+}
+
 /// What one partition answers.
 fn one(reader: &mut Lines, id: u32, start: Position) -> Result<Fetched> {
     // One that waits for a file that may be between two names is asked again.
