@@ -44,7 +44,7 @@ impl Age {
     fn admits(self, taken: Instant, took: Duration) -> bool {
         match self {
             Self::Since(instant) => taken >= instant,
-            Self::Within(age) => taken.elapsed() <= age.max(took * SHARE),
+            Self::Within(age) => taken.elapsed() <= (took * SHARE).clamp(age, age * 4),
         }
     }
 }

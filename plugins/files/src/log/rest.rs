@@ -102,10 +102,7 @@ impl Log {
     /// The name of a file means another one now.
     fn wake_elsewhere(&mut self, index: usize) -> Result<Woken> {
         let Some(reading) = self.readings.get(index) else { return Ok(Woken::Gone) };
-        let mut mark = reading.mark();
-        if reading.is_done() {
-            mark.seen = mark.at;
-        }
+        let mark = reading.mark();
         let found = self.whereabouts(index, &mark)?;
         let Some(reading) = self.readings.get_mut(index) else { return Ok(Woken::Gone) };
         let recent = reading.recent().to_vec();

@@ -138,6 +138,9 @@ impl Reading {
     pub(crate) fn mark(&self) -> Mark {
         let mut mark = self.place.mark(self.hints);
         (mark.named, mark.skipping, mark.refused) = (number(&self.path), self.state.skipping, self.refused);
+        if self.is_done() {
+            mark.seen = mark.at;
+        }
         mark
     }
 

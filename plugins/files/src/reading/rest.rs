@@ -38,7 +38,7 @@ impl Reading {
     }
 
     /// Whether the place is where the file ended when it was looked at last.
-    pub(crate) fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.name.packing == Packing::Plain && self.end.is_some_and(|end| end.length == self.at())
     }
 

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     rc::Rc,
     time::Duration,
 };
@@ -75,8 +75,11 @@ impl Torture {
             1 => "start\n".into(),
             _ => format!("# {}\n", "banner".repeat(900)),
         };
+        // A number that is given to a copy of what had it before says nothing about a file that was closed, nor does the
+        // content. On a file system in memory numbers are not given twice.
+        let memory = Some(Path::new("/dev/shm")).filter(|memory| closing && memory.is_dir());
         Self {
-            dir: tempfile::tempdir().unwrap(),
+            dir: memory.map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap(),
             dice,
             settings,
             banner,
@@ -251,7 +254,7 @@ impl Torture {
         if self.closing {
             match self.dice.below(4) {
                 0 => log.free(),
-                _ => log.rest(std::env::var("ALL").is_ok()),
+                _ => log.rest(false),
             }
         }
         self.log = Some(log);
