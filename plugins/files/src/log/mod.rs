@@ -134,8 +134,8 @@ impl Log {
     pub(crate) fn position(&mut self) -> Position {
         let open = self.readings.iter().filter(|one| one.at() > 0).map(|one| {
             let mut mark = one.mark();
-            // Its new name is not known yet, if it has one.
-            if one.rotated && one.path == self.family.log && one.missed.is_none() {
+            // Its new name is not known yet.
+            if one.rotated && one.path == self.family.log {
                 mark.named = 0;
             }
             mark
