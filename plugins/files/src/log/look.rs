@@ -58,7 +58,7 @@ impl Log {
     /// All files of the log. What was listed a while ago is enough where it holds nothing new and misses nothing.
     fn all_members(&self) -> Result<Vec<Member>> {
         if self.scanned.is_some() {
-            let members = self.family.members(Age::Within(self.tempo.look))?;
+            let members = self.family.members(self.lately())?;
             if self.knows(&members) {
                 return Ok(members);
             }

@@ -22,7 +22,7 @@ use crate::{
     Settings,
     disk::Stat,
     family::Family,
-    listing::Catalog,
+    listing::{Age, Catalog},
     mark::{Mark, Places},
     reading::{ReadOptions, Reading},
     text::Text,
@@ -178,6 +178,11 @@ impl Log {
             false => peek.live.map(|stat| stat.hints.inode) == live.map(|stat| stat.hints.inode),
         };
         self.peek.filter(same).map_or(at, |peek| peek.at)
+    }
+
+    /// How young a listing has to be to say that nothing happened.
+    fn lately(&self) -> Age {
+        Age::Within(self.tempo.look, self.peek.map_or_else(now, |peek| peek.at))
     }
 
     fn inodes(&self) -> BTreeSet<u64> {
