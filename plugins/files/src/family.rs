@@ -127,6 +127,15 @@ impl Family {
     }
 }
 
+impl Mark {
+    /// Reading goes on in another file: what the first one had more is gone, and that was said.
+    pub(crate) fn saw_at_most(&mut self, member: &Member) {
+        if member.name.packing == Packing::Plain {
+            self.seen = self.seen.min(member.stat.length).max(self.at);
+        }
+    }
+}
+
 /// Whether `text` holds what was read; one that cannot be unpacked does not.
 pub(crate) fn holds(mark: &Mark, text: &mut Text) -> bool {
     mark.fits(text).unwrap_or(false)

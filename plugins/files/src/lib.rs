@@ -17,7 +17,7 @@
 //!
 //! | Found | Outcome |
 //! |---|---|
-//! | the live name means another file, the old one has another name or none | the old one is read to its end (it stays open), then the new one from its start |
+//! | the live name means another file, the old one has another name or none | the old one is read to its end (if it is open, or found), then the new one from its start |
 //! | what was read is in another file of the log (after a restart: of the directory) | goes on there, at the same place |
 //! | a file is shorter than was read, or has other bytes before the place (cut, rewritten) | the rest of what was read is looked for as above, then the file is new |
 //! | … a copy has less than was read | nothing of it is read again; the file is new |
@@ -31,6 +31,14 @@
 //! | a log's name that is new, and a file that another log has read and does not have any more | it was moved: its old log goes on with it, also with what is written there later; the name is no partition |
 //!
 //! Two files that say the same at different names are two files, unless one of the rows above applies.
+//!
+//! # Many logs
+//!
+//! One reader reads thousands of logs ([`lines`]). They share one [`listing`] of the directory: an old one is enough to see that
+//! nothing changed, and whoever decides something asks for one that is younger than what was noticed. A look at a log that has
+//! nothing costs one look at its name. A few hundred files are open ([`open_files`]); the others are closed where they end, or
+//! where they are, and found again by name and number if their content says so, else as after a restart. For a while a closed
+//! file keeps its last bytes, which tell what a copy is that was made of it.
 //!
 //! What finds out ([`mark`], [`names`]) and what frames ([`framing`]) does no IO; [`disk`] alone does.
 

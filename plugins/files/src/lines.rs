@@ -47,7 +47,9 @@ impl Lines {
             self.open.used(*partition, log);
             let logs = &mut self.logs;
             self.open.spare(&self.directory.catalog, |id, act| {
-                logs.get_mut(&id).map(act);
+                if let Some(log) = logs.get_mut(&id) {
+                    act(log);
+                }
             });
             if let Ok(Fetched { messages, .. }) = &fetched {
                 left.messages = left.messages.saturating_sub(messages.len());

@@ -36,15 +36,15 @@ const SHARE: u32 = 50;
 pub(crate) enum Age {
     /// It was begun then, or later.
     Since(Instant),
-    /// So old, or a little older where listing takes long.
-    Within(Duration),
+    /// So old, or a little older where listing takes long; or begun then, or later.
+    Within(Duration, Instant),
 }
 
 impl Age {
     fn admits(self, taken: Instant, took: Duration) -> bool {
         match self {
             Self::Since(instant) => taken >= instant,
-            Self::Within(age) => taken.elapsed() <= age.max(took * SHARE),
+            Self::Within(age, instant) => taken >= instant || taken.elapsed() <= (took * SHARE).clamp(age, age * 4),
         }
     }
 }

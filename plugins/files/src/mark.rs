@@ -159,12 +159,18 @@ impl Moving {
     pub(crate) fn wake(&mut self, file: &mut impl Content) -> io::Result<bool> {
         let from = self.mark.at.saturating_sub(TAIL as u64);
         let recent = file.bytes(from, (self.mark.at - from) as usize)?;
-        let whole = recent.len() as u64 == self.mark.at - from && hash(&recent) == self.mark.tail;
+        let same = if self.resting { hash(&recent) == self.mark.tail } else { recent == self.recent };
+        let whole = recent.len() as u64 == self.mark.at - from && same;
         let fits = self.mark.at == 0 || whole && self.mark.begins(file)?;
         if fits {
             (self.recent, self.resting) = (recent, false);
         }
         Ok(fits)
+    }
+
+    /// What was seen behind the place is gone.
+    pub(crate) fn forget_seen(&mut self) {
+        self.mark.seen = self.mark.at;
     }
 
     /// The largest size that was seen.

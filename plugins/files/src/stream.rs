@@ -92,7 +92,9 @@ impl WholeDirectory {
             self.open.used(id, &one.log);
             let logs = &mut self.logs;
             self.open.spare(&self.directory.catalog, |id, act| {
-                logs.get_mut(&id).map(|one| act(&mut one.log));
+                if let Some(one) = logs.get_mut(&id) {
+                    act(&mut one.log);
+                }
             });
             if !fetched.messages.is_empty() {
                 let mut messages = fetched.messages;

@@ -1,27 +1,11 @@
 //! Answers a fetch: what there is, or that there is nothing, which costs one look at the log's name.
 
-use spout_guest::{Fetched, Limits, Messages, Position, Progress, Result, pause};
+use spout_guest::{Fetched, Limits, Messages, Position, Progress, Result};
 
 use super::Log;
-use crate::{framing::Out, names::Packing};
+use crate::{framing::Out, names::Packing, reading::Reading};
 
 impl Log {
-    /// The lines from `start` on; waits for them.
-    pub(crate) fn fetch(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
-        let (mut pauses, mut answer) = (std::mem::take(&mut self.pauses), None);
-        let waited = pauses.wait(limits.timeout, || {
-            let mut fetched = self.read(start, limits)?;
-            while self.missing.is_some() && pause(self.tempo.look) {
-                fetched = self.read(start, limits)?;
-            }
-            let more = fetched.progress != Progress::Idle;
-            answer = Some(fetched);
-            Ok(more)
-        });
-        self.pauses = pauses;
-        waited.map(|()| answer.unwrap_or_else(|| self.nothing(start.clone())))
-    }
-
     /// The lines from `start` on that are there now.
     pub(crate) fn read(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
         if self.peek.is_none() {
@@ -32,8 +16,19 @@ impl Log {
         read
     }
 
+    /// Whether files that a position says are read are still looked for.
+    #[cfg(test)]
+    pub(crate) fn is_searching(&self) -> bool {
+        self.missing.is_some()
+    }
+
     fn read_peeked(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
-        if self.last.as_ref() != Some(start) && !self.stand_at(start)? || self.is_idle() {
+        if self.last.as_ref() != Some(start) && !self.stand_at(start)? {
+            return Ok(self.nothing(start.clone()));
+        }
+        if self.is_idle() {
+            let settled = self.tempo.settled;
+            self.readings.iter_mut().filter(|one| one.quiet() >= settled).for_each(Reading::settle);
             return Ok(self.nothing(start.clone()));
         }
         loop {

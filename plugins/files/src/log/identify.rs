@@ -155,8 +155,8 @@ impl Log {
     fn relation(&mut self, member: &Member, text: &mut Text, first: &[u8], scan: &mut Scan) -> Relation {
         let fresh = age(member.stat.hints.modified) < self.tempo.settled;
         for (index, reading) in self.readings.iter_mut().enumerate() {
-            let length = scan.lengths.get(&reading.hints().inode).copied();
-            if text.plain().is_none() && (reading.rotated || reading.begins_with(first)) || !reading.rotated {
+            let length = scan.lengths.get(&reading.hints().inode).copied().filter(|_| reading.missed.is_none());
+            if text.plain().is_none() || !reading.rotated {
                 reopen(&self.family, reading);
             }
             let (gone, same) = (length.is_none(), reading.begins_with(first));
@@ -232,12 +232,20 @@ fn is_whole(family: &Family, reading: &mut Reading, lengths: &BTreeMap<u64, u64>
     if reading.is_resting() && reading.at() == 0 {
         return true;
     }
+    if reading.missed.is_some() {
+        return false;
+    }
     reopen(family, reading);
-    if reading.is_resting() { !lengths.contains_key(&reading.hints().inode) } else { reading.is_whole() }
+    if !reading.is_resting() {
+        return reading.is_whole();
+    }
+    // Also where all of it was cut. One that is not here is whole wherever it is.
+    let inode = reading.hints().inode;
+    !lengths.contains_key(&inode) && family.stat(&reading.path).is_none_or(|stat| stat.hints.inode != inode)
 }
 
 /// Whether `copy`, as far as it goes, is what `original` holds.
-fn is_copy(original: &mut Text, copy: &mut Text, length: u64) -> bool {
+pub(super) fn is_copy(original: &mut Text, copy: &mut Text, length: u64) -> bool {
     let Ok(Some(there)) = original.length() else { return false };
     let common = there.min(length);
     let mark = Mark::bare(original, common);

@@ -58,7 +58,7 @@ impl Log {
     /// All files of the log. What was listed a while ago is enough where it holds nothing new and misses nothing.
     fn all_members(&self) -> Result<Vec<Member>> {
         if self.scanned.is_some() {
-            let members = self.family.members(Age::Within(self.tempo.look))?;
+            let members = self.family.members(self.lately())?;
             if self.knows(&members) {
                 return Ok(members);
             }
@@ -66,11 +66,16 @@ impl Log {
         self.family.members(Age::Since(self.since(false)))
     }
 
+    /// Whether a file was read to its end, and nothing came to it since.
+    pub(super) fn has_done(&self, member: &Member) -> bool {
+        self.closed.iter().any(|closed| is_done(closed, member))
+    }
+
     /// Whether `members` are the files that were there before.
     fn knows(&self, members: &[Member]) -> bool {
         let read = |one: &Member| {
             let same = |reading: &Reading| reading.hints().inode == one.stat.hints.inode && reading.path == one.path;
-            self.readings.iter().any(same) || self.closed.iter().any(|closed| is_done(closed, one))
+            self.readings.iter().any(same) || self.has_done(one)
         };
         let inode = |inode: u64| members.iter().any(|one| one.stat.hints.inode == inode);
         let away = |one: &Reading| one.at() > 0 && one.name.log != self.family.log;
@@ -100,7 +105,8 @@ impl Log {
         let mut unknown = Vec::new();
         for member in members {
             let hints = member.stat.hints;
-            if let Some(reading) = self.readings.iter_mut().find(|one| one.hints().inode == hints.inode) {
+            let same = |one: &&mut Reading| one.hints().inode == hints.inode && one.missed.is_none();
+            if let Some(reading) = self.readings.iter_mut().find(same) {
                 if reading.path != member.path {
                     (reading.path, reading.name) = (member.path, member.name);
                 }

@@ -24,13 +24,12 @@ impl Log {
         (self.looked, self.scanned) = (None, None);
         if mark.at > 0 {
             let taken = self.inodes();
-            let members = self.family.members(Age::Since(self.since(true)))?;
+            let mut members = self.family.members(Age::Since(self.since(true)))?;
+            members.retain(|one| !self.has_done(one));
             if let Some((member, text)) = self.family.find(&mark, members.iter(), &taken)? {
                 copied(&path, &member, mark.seen);
                 let mut mark = mark;
-                if member.name.packing == Packing::Plain {
-                    mark.seen = mark.seen.min(member.stat.length).max(mark.at);
-                }
+                mark.saw_at_most(&member);
                 let resumed = Reading::resume(member.path.clone(), member.name, text, member.stat.hints, &mark);
                 self.readings.insert(index, resumed.map_err(|error| unreadable(&member.path, &error))?);
                 return Ok(());

@@ -15,14 +15,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use spout_guest::{Pauses, Position, now};
+use spout_guest::{Position, now};
 
 use self::stand::Missing;
 use crate::{
     Settings,
     disk::Stat,
     family::Family,
-    listing::Catalog,
+    listing::{Age, Catalog},
     mark::{Mark, Places},
     reading::{ReadOptions, Reading},
     text::Text,
@@ -85,7 +85,6 @@ pub(crate) struct Log {
     peek: Option<Peek>,
     /// Files that a position says are read, and that are not found yet.
     missing: Option<Missing>,
-    pauses: Pauses,
 }
 
 /// What the log's name meant at the beginning of a look.
@@ -128,7 +127,6 @@ impl Log {
             said: BTreeSet::new(),
             peek: None,
             missing: None,
-            pauses: Pauses::default(),
         }
     }
 
@@ -182,8 +180,13 @@ impl Log {
         self.peek.filter(same).map_or(at, |peek| peek.at)
     }
 
+    /// How young a listing has to be to say that nothing happened.
+    fn lately(&self) -> Age {
+        Age::Within(self.tempo.look, self.peek.map_or_else(now, |peek| peek.at))
+    }
+
     fn inodes(&self) -> BTreeSet<u64> {
-        self.readings.iter().map(|one| one.hints().inode).collect()
+        self.readings.iter().filter(|one| one.missed.is_none()).map(|one| one.hints().inode).collect()
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use spout_guest::{Result, now, warn};
 
-use super::{Closed, Log, stand::TRIES};
+use super::{Closed, Log, identify::is_copy, lost::copied, stand::TRIES};
 use crate::{
     family::{Member, holds, unreadable},
     listing::Age,
     mark::Mark,
+    names::Packing,
     reading::Reading,
     text::Text,
 };
@@ -64,6 +65,9 @@ impl Log {
         let Some(reading) = self.readings.get_mut(index).filter(|one| one.is_resting()) else { return Ok(Woken::Open) };
         let stat = self.family.stat(&reading.path);
         if stat.is_some_and(|stat| reading.is_unchanged(&stat)) && (!ends || reading.over) {
+            if reading.quiet() >= self.tempo.settled {
+                reading.settle();
+            }
             return Ok(Woken::Rests);
         }
         if let Some(stat) = stat.filter(|stat| stat.hints.inode == reading.hints().inode) {
@@ -97,10 +101,19 @@ impl Log {
 
     /// The name of a file means another one now.
     fn wake_elsewhere(&mut self, index: usize) -> Result<Woken> {
-        let Some(mark) = self.readings.get(index).map(Reading::mark) else { return Ok(Woken::Gone) };
-        let found = self.whereabouts(&mark)?;
+        let Some(reading) = self.readings.get(index) else { return Ok(Woken::Gone) };
+        let mark = reading.mark();
+        let found = self.whereabouts(index, &mark)?;
         let Some(reading) = self.readings.get_mut(index) else { return Ok(Woken::Gone) };
+        let recent = reading.recent().to_vec();
         if let Some((member, text)) = found {
+            if member.stat.hints.inode != mark.hints.inode
+                && member.name.packing == Packing::Plain
+                && member.stat.length < mark.seen
+            {
+                copied(&reading.path, &member, mark.seen);
+                reading.forget_seen();
+            }
             let woken = reading.wake(text).map_err(|error| unreadable(&member.path, &error))?;
             if woken {
                 reading.rotated = member.path != self.family.log;
@@ -109,44 +122,62 @@ impl Log {
             }
         }
         let missed = *reading.missed.get_or_insert_with(now);
+        let path = reading.path.clone();
         if missed.elapsed() < self.tempo.look * TRIES {
+            // It may be between two names. What is beside it is not taken for new meanwhile.
             return Ok(Woken::Rests);
         }
-        let gone = self.readings.remove(index);
+        self.readings.remove(index);
         (self.looked, self.scanned) = (None, None);
-        let (path, at) = (gone.path, mark.at);
-        if mark.seen > at && at > 0 {
-            return if self.is_lost(&mark, &path, Some(&[]))? { Err(self.out_of_range()?) } else { Ok(Woken::Gone) };
+        if mark.at == 0 {
+            if mark.seen > 0 {
+                warn!("{path} is gone; it had {} bytes, of which none was read", mark.seen);
+            }
+            return Ok(Woken::Gone);
         }
-        if path == self.family.log && mark.seen > 0 {
-            warn!(
-                "{path} is gone; it was read up to byte {at}, and what was written there since, if anything, is gone"
-            );
+        if self.is_lost(&mark, &path, Some(&recent))? {
+            return Err(self.out_of_range()?);
         }
-        if at > 0 {
-            self.closed.push(Closed::from(mark));
-        }
+        self.closed.push(Closed::from(mark));
         Ok(Woken::Gone)
     }
 
-    /// The file that holds what was read: by its number, or else by its content.
-    fn whereabouts(&self, mark: &Mark) -> Result<Option<(Member, Text)>> {
+    /// The file that holds what was read: by its number, or else by its content. A number may have been given to another file
+    /// since, as a copy of what replaced the one that had it.
+    fn whereabouts(&self, index: usize, mark: &Mark) -> Result<Option<(Member, Text)>> {
+        let Some(reading) = self.readings.get(index) else { return Ok(None) };
         let age = Age::Since(self.since(false));
-        let members = self.family.members(age)?;
+        let mut members = self.family.members(age)?;
+        members.retain(|one| !self.has_done(one));
         let same = |one: &&Member| one.stat.hints.inode == mark.hints.inode;
         let strangers = self.family.strangers(mark.hints.inode, age)?;
+        let mut found = None;
         for member in members.iter().filter(same).chain(&strangers) {
             if let Ok(Some((mut text, stat))) = self.family.try_open(member)
                 && stat.hints.inode == mark.hints.inode
                 && (mark.at == 0 || holds(mark, &mut text))
             {
-                return Ok(Some((Member { stat, ..member.clone() }, text)));
+                if mark.at == 0 || reading.is_unchanged(&stat) {
+                    return Ok(Some((Member { stat, ..member.clone() }, text)));
+                }
+                found = found.or(Some((Member { stat, ..member.clone() }, text)));
             }
         }
         if mark.at == 0 {
             return Ok(None);
         }
-        let others: BTreeSet<u64> = self.inodes().into_iter().filter(|inode| *inode != mark.hints.inode).collect();
-        self.family.find(mark, members.iter(), &others)
+        let Some((member, mut text)) = found else {
+            let others: BTreeSet<u64> = self.inodes().into_iter().filter(|inode| *inode != mark.hints.inode).collect();
+            return self.family.find(mark, members.iter(), &others);
+        };
+        let named = members.iter().find(|one| one.path == reading.path && one.stat.hints.inode != mark.hints.inode);
+        if let Some(named) = named
+            && let Ok(Some((mut original, stat))) = self.family.try_open(named)
+            && holds(mark, &mut original)
+            && is_copy(&mut original, &mut text, member.stat.length)
+        {
+            return Ok(Some((Member { stat, ..named.clone() }, original)));
+        }
+        Ok(Some((member, text)))
     }
 }

@@ -138,11 +138,13 @@ impl Log {
             let strangers = if everywhere { self.family.strangers_like(&mark, age)? } else { Vec::new() };
             match self.family.find(&mark, members.iter().chain(&strangers), &taken)? {
                 Some((member, text)) => {
+                    let mut mark = mark;
                     // Also where it was replaced first: it is one of the log's other files now, and was not just renamed.
                     let copy = !member.name.live && member.name.packing == Packing::Plain;
                     let moved = copy && mark.named == number(&self.family.log);
                     if member.stat.hints.inode != mark.hints.inode && (moved || self.is_there(&mark, &members)) {
                         copied(&self.family.log, &member, mark.seen);
+                        mark.saw_at_most(&member);
                     }
                     self.stand(&member, text, mark, false)?;
                 }

@@ -33,7 +33,7 @@ impl Log {
         if fresh || due || expired {
             let longer = if fresh { Duration::ZERO } else { self.stray_every * 2 };
             (self.strayed, self.stray_every) = (Some(now()), self.tempo.away.max(longer));
-            let age = if fresh { Age::Since(self.since(false)) } else { Age::Within(self.tempo.look) };
+            let age = if fresh { Age::Since(self.since(false)) } else { self.lately() };
             for (one, found) in self.closed.iter_mut().zip(&*found) {
                 if !found && one.away.is_none() {
                     let theirs = self.family.strangers(one.mark.hints.inode, age)?;

@@ -50,7 +50,12 @@ impl Log {
                 // What was taken is given first.
                 Ok(Step::Full) => return Ok(true),
                 Ok(Step::Replaced) | Err(_) if moved => return Ok(true),
-                Ok(Step::Nothing) => index += 1,
+                Ok(Step::Nothing) => {
+                    if self.family.catalog.is_full() {
+                        reading.rest();
+                    }
+                    index += 1;
+                }
                 // More may be written to it, now or until the next run.
                 Ok(Step::Over) if stays => {
                     reading.over = true;

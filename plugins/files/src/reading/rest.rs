@@ -10,11 +10,17 @@ impl Reading {
         self.text.is_none()
     }
 
-    /// Closes the file, and lets go of everything that can be read again.
+    /// Closes the file, and lets go of what can be read again.
     pub(crate) fn rest(&mut self) {
         (self.text, self.header, self.first) = (None, None, None);
         self.free();
-        self.place.rest();
+    }
+
+    /// Lets go of the last bytes, too, of a file that rests: until now they could tell what a copy is that was made of it.
+    pub(crate) fn settle(&mut self) {
+        if self.is_resting() {
+            self.place.rest();
+        }
     }
 
     /// Lets go of what was read ahead.
@@ -31,10 +37,20 @@ impl Reading {
         self.buffer.capacity()
     }
 
+    /// Whether the place is where the file ended when it was looked at last.
+    pub(super) fn is_done(&self) -> bool {
+        self.name.packing == Packing::Plain && self.end.is_some_and(|end| end.length == self.at())
+    }
+
+    /// What was seen behind the place is gone, and that was said.
+    pub(crate) fn forget_seen(&mut self) {
+        self.place.forget_seen();
+    }
+
     /// Takes the file again, which may be another one than before; whether it has what was read.
     pub(crate) fn wake(&mut self, mut text: Text) -> io::Result<bool> {
         let Stat { hints, length, .. } = text.stat()?;
-        let cut = text.plain().is_some() && length < self.place.seen();
+        let cut = text.plain().is_some() && self.end.is_some_and(|end| length < end.length);
         if cut || !self.place.wake(&mut text)? {
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 //! Files as a host reads them: growing, ending, from any place on.
 
 mod again;
+mod many;
 mod odd;
 mod rotation;
 mod torture;
@@ -87,6 +88,21 @@ impl Place {
         }
         self.read.extend(fresh.iter().cloned());
         Ok(fresh)
+    }
+}
+
+impl Log {
+    /// The lines from `start` on; waits for them.
+    pub(crate) fn fetch(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
+        let begun = spout_guest::now();
+        loop {
+            let fetched = self.read(start, limits)?;
+            let over = fetched.progress != Progress::Idle || begun.elapsed() >= limits.timeout;
+            if over && !self.is_searching() {
+                return Ok(fetched);
+            }
+            pause(Duration::from_millis(1));
+        }
     }
 }
 

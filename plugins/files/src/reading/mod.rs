@@ -138,6 +138,9 @@ impl Reading {
     pub(crate) fn mark(&self) -> Mark {
         let mut mark = self.place.mark(self.hints);
         (mark.named, mark.skipping, mark.refused) = (number(&self.path), self.state.skipping, self.refused);
+        if self.is_done() {
+            mark.seen = mark.at;
+        }
         mark
     }
 
@@ -222,7 +225,12 @@ impl Reading {
         out: &mut Out,
     ) -> io::Result<Step> {
         let step = self.next_step(options, limits, offset, ends, out);
-        self.drained = matches!(step, Ok(Step::Nothing | Step::Over));
+        let all = self.end.is_some() && self.buffer.is_empty() && self.hole == 0;
+        self.drained = match step {
+            Ok(Step::Moved(_)) => all && !options.whole && (self.header.is_some() || !options.header),
+            Ok(Step::Nothing | Step::Over) => true,
+            _ => false,
+        };
         step
     }
 
