@@ -123,7 +123,7 @@ async fn plugin(dir: &Path, settings: &[(&str, &str)]) -> Result<Decoding> {
         grants: GrantSpec::default(),
         limits: LimitsSpec::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        draining: Arc::default(),
+        draining: Default::default(),
         metrics: Metrics::default(),
     };
     Ok(Decoding::open(task, "", "", None).await?)

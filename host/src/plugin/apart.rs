@@ -6,8 +6,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::RuntimeFlavor, task::block_in_place, time::timeout};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::{
+    runtime::RuntimeFlavor,
+    task::{JoinHandle, block_in_place},
+    time::timeout,
+};
 
 use super::{Error, instance::Instance, task::Task};
 
@@ -59,7 +62,8 @@ impl<L: Live> Apart<L> {
             };
             Ok(call(live).await)
         };
-        match timeout(limit + SPARE, AbortOnDropHandle::new(tokio::spawn(blocking(work)))).await {
+        let mut running = Running(tokio::spawn(blocking(work)));
+        match timeout(limit + SPARE, &mut running.0).await {
             Ok(Ok(done)) => {
                 let (live, answer) = done?;
                 self.live = Some(live).filter(|_| !answer.as_ref().is_err_and(Error::is_crash));
@@ -72,6 +76,15 @@ impl<L: Live> Apart<L> {
             },
             Err(_) => Err(Error::TimedOut { at: self.task.at(name), limit }),
         }
+    }
+}
+
+/// A task that ends with whoever waits for it.
+struct Running<T>(JoinHandle<T>);
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
