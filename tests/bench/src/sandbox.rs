@@ -14,7 +14,7 @@ pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> R
         grants: GrantSpec::default(),
         limits: LimitsSpec::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        draining: Arc::default(),
+        draining: Default::default(),
         metrics: Metrics::default(),
     })
 }
