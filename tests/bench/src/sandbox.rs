@@ -1,6 +1,6 @@
 //! Plugins as the host runs them, without a pipeline around.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use anyhow::Result;
 use spout_host::plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Task};
