@@ -59,7 +59,7 @@ impl Default for Tempo {
 /// Reads one log.
 #[derive(Debug)]
 pub(crate) struct Log {
-    family: Family,
+    pub(crate) family: Family,
     settings: Rc<Settings>,
     options: ReadOptions,
     /// Files that are read, the oldest first.

@@ -72,6 +72,11 @@ fn lines_of(n: usize) -> Vec<String> {
     (0..10).map(|line| format!("file {n} line {line}")).collect()
 }
 
+/// Listings that time alone asks for since `begun`, however many files there are.
+fn in_time(begun: Instant) -> usize {
+    usize::try_from(begun.elapsed().as_millis() / 100).unwrap()
+}
+
 /// A directory of so many files of ten lines, written a while ago.
 fn full(files: usize) -> Place {
     let place = Place::following("*");
@@ -103,7 +108,7 @@ fn many_logs_share_one_listing_and_few_open_files() {
     assert!(host.round(NOW).into_iter().all(|(_, lines)| lines.unwrap().is_empty()));
     let (lists, stats, opens) = host.asked();
     println!("idle: {:?}, {lists} listings, {stats} looks, {opens} opened", begun.elapsed());
-    assert_eq!((lists, opens), (0, 0));
+    assert!(lists <= in_time(begun) && opens == 0, "{lists} {opens}");
     assert_eq!(stats, FILES);
     assert!(host.next == before);
 
@@ -120,8 +125,10 @@ fn listings_do_not_grow_with_the_number_of_files() {
         let place = full(files);
         let mut host = Host::new(&place);
         host.asked();
+        let begun = Instant::now();
         host.rest();
-        host.asked()
+        let (lists, stats, opens) = host.asked();
+        (lists.saturating_sub(in_time(begun)), stats, opens)
     };
     let ((few, ..), (many, stats, opens)) = (count(200), count(2 * ASKED));
     assert!(many <= few + 4, "{few} listings for 200 files, {many} for {}", 2 * ASKED);
@@ -140,10 +147,11 @@ fn all_logs_that_are_rotated_at_once_share_listings() {
     }
     host.reader.logs.values_mut().for_each(|log| log.tempo.look = Duration::ZERO);
     host.asked();
+    let begun = Instant::now();
     let read = host.rest();
     assert!(read.values().all(|lines| *lines == ["last", "first"]), "{read:?}");
     let (lists, ..) = host.asked();
-    assert!(lists < 20, "{lists} listings for {ASKED} logs");
+    assert!(lists < 20 + in_time(begun), "{lists} listings for {ASKED} logs");
 }
 
 #[test]
