@@ -32,7 +32,7 @@ impl Repo {
     }
 
     /// The same as it is recorded, and the state of a branch that leads to it.
-    async fn known_by(&self, reference: &Reference) -> Result<(State, Commit<Recorded>), Error> {
+    pub(super) async fn known_by(&self, reference: &Reference) -> Result<(State, Commit<Recorded>), Error> {
         let (state, commit) = self.target(reference).await?;
         let commit = match reference.at_ms {
             Some(at_ms) => self.at_time(reference, &state, commit, at_ms).await?,

@@ -393,42 +393,6 @@ impl<M> Commit<M> {
     pub fn size(&self) -> u64 {
         self.files.iter().map(|file| file.blob.size).sum()
     }
-
-    /// The same with another marker.
-    pub(super) fn with<N>(self, marker: N) -> Commit<N> {
-        Commit {
-            version: self.version,
-            kind: self.kind,
-            id: self.id,
-            parent: self.parent,
-            repo: self.repo,
-            branch: self.branch,
-            sequence: self.sequence,
-            number: self.number,
-            epoch: self.epoch,
-            nonce: self.nonce,
-            previous: self.previous,
-            started_ms: self.started_ms,
-            finished_ms: self.finished_ms,
-            pipeline: self.pipeline,
-            spec_digest: self.spec_digest,
-            plugins: self.plugins,
-            base: self.base,
-            files: self.files,
-            removed: self.removed,
-            schemas: self.schemas,
-            marker,
-            advance: self.advance,
-            jumped: self.jumped,
-            state: self.state,
-            counts: self.counts,
-            reason: self.reason,
-            compaction: self.compaction,
-            provenance: self.provenance,
-            global: self.global,
-            checksum: self.checksum,
-        }
-    }
 }
 
 mod base64_text {

@@ -153,7 +153,8 @@ impl<'a> Check<'a> {
                 if let Some(snapshot) = &checkpoint.snapshot {
                     self.seen.reach.snapshot(self.repo, snapshot).await?;
                 }
-                self.first = Some(marker_of(&checkpoint));
+                // Where the boundary cannot be read, an earlier one takes its place.
+                self.first = (checkpoint.sequence == boundary).then(|| marker_of(&checkpoint));
                 // The records that it was made from are gone: here the index is all there is.
                 self.index(checkpoint, depth).await.err().map(reason)
             }

@@ -74,7 +74,7 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
     let reference: Reference = text.parse()?;
     let mut commits: Vec<Commit<Recorded>> = Vec::new();
     if text.contains(['@', '~', '^']) {
-        let (repo, from) = store.resolve(&reference).await?;
+        let (repo, from) = store.recorded(&reference).await?;
         let log = repo.recorded_log(&from.branch).await?;
         commits.extend(log.into_iter().skip_while(|commit| commit.id != from.id));
     } else {
@@ -116,7 +116,7 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
 /// The files of a commit.
 async fn files(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Error> {
     let reference: Reference = text.parse()?;
-    let (repo, commit) = store.resolve(&reference).await?;
+    let (repo, commit) = store.recorded(&reference).await?;
     let tree = repo.tree(&commit).await?;
     let files: Vec<_> = tree.below(reference.path.as_deref().unwrap_or("/")).collect();
     let strings = |of: fn(&FileEntry) -> Option<&str>| -> ArrayRef {
