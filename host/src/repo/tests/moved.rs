@@ -96,7 +96,8 @@ impl Line {
             assert_eq!((&found.id, &found.marker), (&listed.id, &listed.marker));
         }
         let report = fsck(&self.store, None, Depth::Everything).await.unwrap();
-        assert!(report.findings.is_empty(), "{report:#?}");
+        // Space that nothing uses is no damage.
+        assert!(report.findings.iter().all(|finding| finding.severity == Severity::Note), "{report:#?}");
     }
 }
 
@@ -257,8 +258,8 @@ async fn fsck_finds_and_removes_a_checkpoint_with_another_marker() {
     }
     drop(writer);
     let directory = line.dir.path().join("repos/events/checkpoints/master");
-    let checkpoints = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let newest = checkpoints.filter(|path| path.extension().is_some_and(|end| end == "json")).max().unwrap();
+    let hint: u64 = std::fs::read_to_string(directory.join("newest.json")).unwrap().trim().parse().unwrap();
+    let newest = directory.join(format!("{hint:020}.json"));
     let (label, other) = ("\"label\":\"topic-00003\"", "\"label\":\"topic-99999\"");
     forge(&newest, &|text| text.replace(label, other));
     let report = repair(&line.store, None, Depth::Structure).await.unwrap();
@@ -276,18 +277,21 @@ async fn a_record_cannot_be_read_as_a_commit_with_its_whole_marker() {
     let record: record::Commit<Moved> = serde_json::from_str(&text).unwrap();
     assert_eq!(record.marker.moved, line.model);
     let error = serde_json::from_str::<Commit>(&text).unwrap_err().to_string();
-    assert!(error.contains("\"moved\", expected u32"), "{error}");
+    assert!(error.contains("expected key to be a number"), "{error}");
     let shown = serde_json::to_string(commit).unwrap();
     let error = serde_json::from_str::<record::Commit<Moved>>(&shown).unwrap_err().to_string();
     assert!(error.contains("unknown field `0`, expected `moved`"), "{error}");
 }
 
-/// What a commit that moves 3 of many partitions costs; run it by name.
+/// What a commit that moves three of many partitions costs; run it by name.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn what_a_commit_of_many_partitions_costs() {
-    for count in [3, MANY] {
-        let (store, dir) = local().await;
+    for (count, in_memory) in [(3, false), (MANY, false), (3, true), (MANY, true)] {
+        let (mut store, dir) = local().await;
+        if in_memory {
+            store = Store::open("memory://").await.unwrap();
+        }
         let repo = store.repo_or_create("events", "").await.unwrap();
         let mut writer = repo.writer("master", "events").await.unwrap();
         committed(writer.finish(repo.open_commit(), moving((0..count).map(|at| step(None, 7, at)))).await);
@@ -297,24 +301,23 @@ async fn what_a_commit_of_many_partitions_costs() {
             let begun = Instant::now();
             let commit = committed(writer.finish(repo.open_commit(), moving(steps)).await);
             times.push(begun.elapsed());
-            let record = dir.path().join(format!("repos/events/branches/master/{:020}.json", commit.sequence));
-            sizes.push(std::fs::metadata(record).unwrap().len());
+            let record = std::fs::metadata(record_of(dir.path(), &commit));
+            sizes.push(record.map_or(0, |record| record.len()));
         }
         times.sort();
-        let begun = Instant::now();
-        drop(repo.writer("master", "events").await.unwrap());
-        let opened = begun.elapsed();
-        let begun = Instant::now();
-        repo.resolve(&"events~100".parse().unwrap()).await.unwrap();
-        let resolved = begun.elapsed();
-        let begun = Instant::now();
-        repo.log("master").await.unwrap();
-        println!(
-            "{count} partitions: a record has {:?} bytes, a commit takes {:?}, 99% below {:?}; claiming {opened:?}, ~100 {resolved:?}, log {:?}",
-            sizes.iter().max(),
-            times[100],
-            times[198],
+        let timed = async |what: &str| {
+            let begun = Instant::now();
+            match what {
+                "claim" => drop(repo.writer("master", "events").await.unwrap()),
+                "~100" => drop(repo.resolve(&"events~100".parse().unwrap()).await.unwrap()),
+                _ => drop(repo.log("master").await.unwrap()),
+            }
             begun.elapsed()
+        };
+        let (claim, back, log) = (timed("claim").await, timed("~100").await, timed("log").await);
+        let (size, median, most) = (sizes.into_iter().max().unwrap(), times[100], times[198]);
+        println!(
+            "{count} partitions, in memory {in_memory}: record {size} bytes, commit {median:?} (99% {most:?}), claim {claim:?}, ~100 {back:?}, log {log:?}"
         );
     }
 }
