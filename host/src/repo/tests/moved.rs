@@ -3,14 +3,17 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{
     super::{format::sha256, record},
     *,
 };
-use crate::data::{Marker, PartitionId};
+use crate::{
+    clock,
+    data::{Marker, PartitionId},
+};
 
 const MANY: u32 = 10_000;
 
@@ -298,21 +301,21 @@ async fn what_a_commit_of_many_partitions_costs() {
         let (mut sizes, mut times) = (Vec::new(), Vec::<Duration>::new());
         for n in 0..200 {
             let steps = (0..3).map(|at| step(Some(7 + n), 8 + n, at * (count / 3)));
-            let begun = Instant::now();
+            let begun = clock::now();
             let commit = committed(writer.finish(repo.open_commit(), moving(steps)).await);
-            times.push(begun.elapsed());
+            times.push(clock::now().duration_since(begun));
             let record = std::fs::metadata(record_of(dir.path(), &commit));
             sizes.push(record.map_or(0, |record| record.len()));
         }
         times.sort();
         let timed = async |what: &str| {
-            let begun = Instant::now();
+            let begun = clock::now();
             match what {
                 "claim" => drop(repo.writer("master", "events").await.unwrap()),
                 "~100" => drop(repo.resolve(&"events~100".parse().unwrap()).await.unwrap()),
                 _ => drop(repo.log("master").await.unwrap()),
             }
-            begun.elapsed()
+            clock::now().duration_since(begun)
         };
         let (claim, back, log) = (timed("claim").await, timed("~100").await, timed("log").await);
         let (size, median, most) = (sizes.into_iter().max().unwrap(), times[100], times[198]);
