@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{PartitionId, Position};
+use super::{PartitionId, Partitions, Position};
 
 /// Where one partition goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +20,12 @@ pub struct PartitionMarker {
     pub ended: bool,
 }
 
-/// Where each partition goes on after a commit.
+/// Where each partition goes on after a commit. Cheap to copy, however many there are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Marker {
     /// By partition.
-    pub partitions: BTreeMap<PartitionId, PartitionMarker>,
+    pub partitions: Partitions,
 }
 
 /// How far one partition moves with a commit.

@@ -14,6 +14,7 @@ mod marker;
 mod message;
 mod offset;
 mod part;
+mod partitions;
 mod quantity;
 mod upstream;
 
@@ -25,5 +26,6 @@ pub use marker::{Advance, Marker, PartitionMarker, Step};
 pub use message::{Blobs, Header, Messages};
 pub use offset::{PartitionId, Position, Span};
 pub use part::Part;
+pub use partitions::Partitions;
 pub use quantity::{ByteSize, Period};
 pub use upstream::{Provenance, Upstream};

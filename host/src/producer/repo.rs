@@ -148,7 +148,7 @@ impl Source {
 
     /// Where a first run begins.
     async fn start(&self) -> Result<Position, Error> {
-        let before = |commit: &repo::Commit| Token::default().at(commit.number.saturating_sub(1));
+        let before = |number: u64| Token::default().at(number.saturating_sub(1));
         match &self.spec.start {
             RepoStart::Earliest => Ok(Position::default()),
             RepoStart::Latest => {
@@ -167,7 +167,7 @@ impl Source {
                 follower.refresh().await.map_err(|error| self.failed("opening", error))?;
                 let there = follower.commit(commit.number).await.map_err(|error| self.failed("opening", error))?;
                 match there.filter(|there| there.id == commit.id) {
-                    Some(there) => Ok(before(&there)),
+                    Some(there) => Ok(before(there.number)),
                     None => Err(self.gone(format!("its branch does not lead to commit {id}"))),
                 }
             }

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     Error, OpenCommit,
     invariants::{self, Following},
+    moved::Moved,
     record::{Blob, Commit, RecordKind, Upstream, VERSION},
     snapshot::Snapshot,
     state::State,
 };
 use crate::{
     clock,
-    data::{Advance, Counts, Marker},
+    data::{Advance, Counts},
 };
 
 /// What a record says beyond its files.
@@ -24,7 +25,6 @@ pub(super) struct Contents {
     pub(super) spec_digest: String,
     pub(super) plugins: BTreeMap<String, String>,
     pub(super) advance: Advance,
-    pub(super) marker: Marker,
     pub(super) state: BTreeMap<String, Blob>,
     pub(super) base: Option<Snapshot>,
     pub(super) counts: Counts,
@@ -35,7 +35,7 @@ pub(super) struct Contents {
 }
 
 /// The record, checked against everything that must hold.
-pub(super) async fn draft(state: &State, open: &OpenCommit, contents: Contents) -> Result<Commit, Error> {
+pub(super) async fn draft(state: &State, open: &OpenCommit, contents: Contents) -> Result<Commit<Moved>, Error> {
     let below = contents.base.as_ref().map(|base| state.reverted(base));
     let below = below.as_ref().unwrap_or(state);
     let named: Vec<String> = open.removed.iter().map(|(path, _)| path.clone()).collect();
@@ -46,6 +46,7 @@ pub(super) async fn draft(state: &State, open: &OpenCommit, contents: Contents) 
     let used: BTreeSet<_> = open.files.iter().filter_map(|file| Some(file.table.as_ref()?.schema.as_str())).collect();
     let new = |(key, _): &&(String, String)| used.contains(key.as_str()) && !below.schemas.contains_key(key);
     let schemas = open.schemas.iter().filter(new);
+    let before = contents.base.as_ref().map_or(state.head.marker(), |base| &base.commit.marker);
     let commit = Commit {
         version: VERSION,
         kind: RecordKind::Commit,
@@ -66,7 +67,7 @@ pub(super) async fn draft(state: &State, open: &OpenCommit, contents: Contents) 
         removed: open.removed.iter().filter(there).map(|(path, _)| path.clone()).collect(),
         schemas: schemas.cloned().collect(),
         files: open.files.clone(),
-        marker: contents.marker,
+        marker: Moved::of(&contents.advance, before),
         advance: contents.advance.steps.iter().map(|(&partition, step)| (partition, step.from)).collect(),
         jumped: contents.advance.steps.iter().filter_map(|(&at, step)| Some((at, step.jumped?))).collect(),
         state: contents.state,

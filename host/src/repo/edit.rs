@@ -5,6 +5,7 @@ use super::{
     attempts::Attempts,
     draft::{Contents, draft},
     follow,
+    moved::Moved,
     object::Step,
     path,
     record::{Commit, Record, Upstream},
@@ -137,9 +138,8 @@ impl Editor {
             match slot::take(&self.repo, Step::Record, &branch, commit.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
                     commit.checksum = checksum;
-                    let commit = commit.light();
                     let object = self.repo.objects.shown(&self.repo.layout.record(&branch, commit.sequence));
-                    self.state.accept(&object, Record::Commit(Box::new(commit.clone())))?;
+                    let commit = self.state.accept_commit(&object, commit)?;
                     self.settled = true;
                     follow::announce();
                     return Ok(Finished::Committed(commit));
@@ -181,7 +181,7 @@ impl Editor {
         open: &OpenCommit,
         edit: &Edit,
         contents: Contents,
-    ) -> Result<Result<Commit, Commit>, Error> {
+    ) -> Result<Result<Commit<Moved>, Commit>, Error> {
         match self.moved(edit).await? {
             Some(head) => Ok(Err(head)),
             None => draft(&self.state, open, contents).await.map(Ok),
@@ -202,7 +202,6 @@ impl Editor {
         let kept = base.as_ref().map(|base| &base.commit).or(self.head());
         Contents {
             epoch: self.state.head.epoch,
-            marker: kept.map(|commit| commit.marker.clone()).unwrap_or_default(),
             state: kept.map(|commit| commit.state.clone()).unwrap_or_default(),
             counts: Counts { rows: edit.rows, ..Counts::default() },
             base,

@@ -9,6 +9,7 @@ use tokio::{sync::watch, time::timeout};
 use super::{
     Error,
     format::{Batches, Format, decode},
+    moved::Recorded,
     path,
     record::{Blob, Commit, FileAdded, PutMode, Record},
     repository::Repo,
@@ -36,8 +37,8 @@ pub struct Follower {
 /// What a run of commits added.
 #[derive(Clone, Debug)]
 pub struct Added {
-    /// The last of the commits.
-    pub commit: Commit,
+    /// The last of the commits, as it is recorded.
+    pub commit: Commit<Recorded>,
     /// What was put and is still there after the last of them, in order.
     pub files: Vec<AddedFile>,
     /// What was there before and is not any more.
@@ -115,11 +116,11 @@ impl Follower {
         self.state.as_ref().filter(|state| !state.deleted).and_then(|state| state.head.commit.as_ref())
     }
 
-    /// The commit of that number; `None` if there is none, or it is not kept any more.
+    /// The commit of that number, as it is recorded; `None` if there is none, or it is not kept any more.
     ///
     /// # Errors
     /// Those of reading records.
-    pub async fn commit(&self, number: u64) -> Result<Option<Commit>, Error> {
+    pub async fn commit(&self, number: u64) -> Result<Option<Commit<Recorded>>, Error> {
         let Some(state) = &self.state else { return Ok(None) };
         let Some(located) = state.ids.get(&by_number(number)).await? else { return Ok(None) };
         if located.slot.sequence < self.repo.boundary(&located.slot.branch).await? {
@@ -173,7 +174,7 @@ impl Follower {
     ///
     /// # Errors
     /// Those of reading records.
-    pub async fn whole(&self, commit: Commit) -> Result<Added, Error> {
+    pub async fn whole(&self, commit: Commit<Recorded>) -> Result<Added, Error> {
         let tree = self.repo.tree(&commit).await?;
         let pieces = tree.files().flat_map(|file| file.pieces.iter().map(|piece| (&file.path, piece)));
         let files = pieces.map(|(path, piece)| self.file(path, &piece.blob, piece.table.as_ref()));
@@ -199,7 +200,7 @@ impl Follower {
         }
     }
 
-    async fn known(&self, number: u64) -> Result<Commit, Error> {
+    async fn known(&self, number: u64) -> Result<Commit<Recorded>, Error> {
         self.commit(number).await?.ok_or_else(|| Error::Collected {
             repo: self.repo.name().to_owned(),
             commit: format!("number {number} of branch {}", self.branch),
@@ -234,7 +235,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn take(&mut self, commit: &Commit) -> Result<(), Error> {
+    async fn take(&mut self, commit: &Commit<Recorded>) -> Result<(), Error> {
         if commit.compaction {
             // The same rows in other files.
             return Ok(());

@@ -7,6 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     Error,
     error::nearest,
+    moved::Recorded,
     object::PARALLEL,
     record::{Commit, Point, Record, Slot},
     reference::Reference,
@@ -26,12 +27,44 @@ impl Repo {
     /// [`Error::UnknownBranch`], [`Error::UnknownCommit`], [`Error::AmbiguousCommit`], [`Error::Collected`], and those of
     /// reading records.
     pub async fn resolve(&self, reference: &Reference) -> Result<Commit, Error> {
+        let (_, commit) = self.known_by(reference).await?;
+        self.whole(commit).await
+    }
+
+    /// The same as it is recorded, and the state of a branch that leads to it.
+    pub(super) async fn known_by(&self, reference: &Reference) -> Result<(State, Commit<Recorded>), Error> {
         let (state, commit) = self.target(reference).await?;
         let commit = match reference.at_ms {
             Some(at_ms) => self.at_time(reference, &state, commit, at_ms).await?,
             None => commit,
         };
-        self.back(reference, &state, commit).await
+        let commit = self.back(reference, &state, commit).await?;
+        Ok((state, commit))
+    }
+
+    /// The commit with its whole marker.
+    async fn whole(&self, commit: Commit<Recorded>) -> Result<Commit, Error> {
+        let marker = match commit.marker_after(None) {
+            Some(marker) => marker,
+            None => self.state_at(&commit).await?.head.marker().clone(),
+        };
+        Ok(commit.with(marker))
+    }
+
+    /// The same for many of one line, newest first. Each marker comes of the one before it; only where that is not among
+    /// them, as behind commits that were squashed, are records read.
+    async fn all_whole(&self, commits: Vec<Commit<Recorded>>) -> Result<Vec<Commit>, Error> {
+        let mut whole: Vec<Commit> = Vec::with_capacity(commits.len());
+        for commit in commits.into_iter().rev() {
+            let before = whole.last().filter(|before| commit.parent.as_ref() == Some(&before.id));
+            let commit = match commit.marker_after(before.map(|before| &before.marker)) {
+                Some(marker) => commit.with(marker),
+                None => self.whole(commit).await?,
+            };
+            whole.push(commit);
+        }
+        whole.reverse();
+        Ok(whole)
     }
 
     /// The commits from `reference` back to the first that is kept, newest first, at most `limit`; without the bytes of
@@ -40,8 +73,13 @@ impl Repo {
     /// # Errors
     /// Those of [`Repo::resolve`].
     pub async fn history(&self, reference: &Reference, limit: usize) -> Result<Vec<Commit>, Error> {
-        let from = self.resolve(reference).await?;
-        let (state, _) = self.target(reference).await?;
+        let commits = self.recorded(reference, limit).await?;
+        self.all_whole(commits).await
+    }
+
+    /// The same as they are recorded.
+    pub(super) async fn recorded(&self, reference: &Reference, limit: usize) -> Result<Vec<Commit<Recorded>>, Error> {
+        let (state, from) = self.known_by(reference).await?;
         let mut line = Line::new(self, &state, from.number);
         let mut commits = vec![from];
         while commits.len() < limit {
@@ -59,31 +97,37 @@ impl Repo {
     /// # Errors
     /// [`Error::UnknownBranch`], and those of reading records.
     pub async fn log(&self, branch: &str) -> Result<Vec<Commit>, Error> {
+        let commits = self.recorded_log(branch).await?;
+        self.all_whole(commits).await
+    }
+
+    /// The same as they are recorded.
+    pub(super) async fn recorded_log(&self, branch: &str) -> Result<Vec<Commit<Recorded>>, Error> {
         match self.known(branch).await?.head.commit {
-            Some(_) => self.history(&Reference::head(self.name(), branch), usize::MAX).await,
+            Some(_) => self.recorded(&Reference::head(self.name(), branch), usize::MAX).await,
             None => Ok(Vec::new()),
         }
     }
 
     /// The state of the branch that knows the target, and the target itself, whatever comes before it left out.
-    async fn target(&self, reference: &Reference) -> Result<(State, Commit), Error> {
+    async fn target(&self, reference: &Reference) -> Result<(State, Commit<Recorded>), Error> {
         let target = &reference.target;
         let unknown = |reason: String| Error::UnknownCommit { reference: reference.to_string(), reason };
         let state = self.state(target).await?;
         if !state.is_new() && !state.deleted {
             let head = state.head.commit.clone();
             let head = head.ok_or_else(|| unknown(format!("branch {target} has no commit yet")))?;
-            return Ok((state, head));
+            return Ok((state, head.recorded()));
         }
         if let Some(snapshot) = self.tag(target).await? {
             let commit = snapshot.commit.clone();
-            return Ok((State::of_snapshot(&self.objects, &self.layout, snapshot), commit));
+            return Ok((State::of_snapshot(&self.objects, &self.layout, snapshot), commit.recorded()));
         }
         self.by_id(target).await
     }
 
     /// The commit whose id starts with `prefix`, and a branch that leads to it.
-    async fn by_id(&self, prefix: &str) -> Result<(State, Commit), Error> {
+    async fn by_id(&self, prefix: &str) -> Result<(State, Commit<Recorded>), Error> {
         let prefix = &prefix.to_ascii_lowercase();
         let branches = self.branch_names().await?;
         let mut found: Vec<(String, Vec<Located>, State)> = Vec::new();
@@ -135,13 +179,13 @@ impl Repo {
 
     /// The commit `id` from the first place that still has it: a branch that was set to it may have collected the record
     /// that says so, and its own branch keep it all the same.
-    async fn anywhere(&self, id: &str, places: &[Located]) -> Result<Option<Commit>, Error> {
+    async fn anywhere(&self, id: &str, places: &[Located]) -> Result<Option<Commit<Recorded>>, Error> {
         for located in places {
             if let Some(commit) = self.located(located).await? {
                 return Ok(Some(commit));
             }
         }
-        Ok(self.held(id).await?.map(|snapshot| snapshot.commit))
+        Ok(self.held(id).await?.map(|snapshot| snapshot.commit.recorded()))
     }
 
     fn lost(&self, commit: &str) -> Error {
@@ -151,8 +195,9 @@ impl Repo {
 
     /// The commit of exactly this id that `branch` leads to, if it does.
     pub(super) async fn known_commit(&self, branch: &str, id: &str) -> Result<Option<Commit>, Error> {
-        match self.state(branch).await?.ids.get(id).await? {
-            Some(located) => self.located(&located).await,
+        let Some(located) = self.state(branch).await?.ids.get(id).await? else { return Ok(None) };
+        match self.located(&located).await? {
+            Some(commit) => self.whole(commit).await.map(Some),
             None => Ok(None),
         }
     }
@@ -189,14 +234,14 @@ impl Repo {
     }
 
     /// The commit at a place; `None` if it was collected.
-    pub(super) async fn located(&self, located: &Located) -> Result<Option<Commit>, Error> {
+    pub(super) async fn located(&self, located: &Located) -> Result<Option<Commit<Recorded>>, Error> {
         let path = self.layout.record(&located.slot.branch, located.slot.sequence);
         let object = self.objects.shown(&path);
         let found = match self.objects.find(&path).await? {
             Some(bytes) => match seal::parse(&object, &bytes)? {
-                Record::Commit(commit) if commit.id == located.id => return Ok(Some(commit.light())),
+                Record::Commit(commit) if commit.id == located.id => return Ok(Some(commit.light().recorded())),
                 Record::Point(Point { target: Some(target), .. }) if target.commit.id == located.id => {
-                    return Ok(Some(target.commit));
+                    return Ok(Some(target.commit.recorded()));
                 }
                 _ => Error::BadRecord { object, reason: "it is not the commit that the index says".to_owned() },
             },
@@ -207,7 +252,12 @@ impl Repo {
     }
 
     /// The commit as many visible ones before `commit` as `reference` says.
-    async fn back(&self, reference: &Reference, state: &State, commit: Commit) -> Result<Commit, Error> {
+    async fn back(
+        &self,
+        reference: &Reference,
+        state: &State,
+        commit: Commit<Recorded>,
+    ) -> Result<Commit<Recorded>, Error> {
         let unknown = |reason: String| Error::UnknownCommit { reference: reference.to_string(), reason };
         if reference.back == 0 {
             return Ok(commit);
@@ -223,7 +273,13 @@ impl Repo {
     }
 
     /// The newest commit that was finished no later than `at_ms`, by the clocks of those who made them.
-    async fn at_time(&self, reference: &Reference, state: &State, head: Commit, at_ms: i64) -> Result<Commit, Error> {
+    async fn at_time(
+        &self,
+        reference: &Reference,
+        state: &State,
+        head: Commit<Recorded>,
+        at_ms: i64,
+    ) -> Result<Commit<Recorded>, Error> {
         if head.finished_ms <= at_ms {
             return Ok(head);
         }
@@ -267,7 +323,7 @@ pub(super) struct Line<'a> {
     state: &'a State,
     /// Numbers below this one are still to come.
     below: u64,
-    read: VecDeque<(Slot, Commit)>,
+    read: VecDeque<(Slot, Commit<Recorded>)>,
     /// First sequence that is kept, by branch.
     kept: BTreeMap<String, u64>,
 }
@@ -278,7 +334,7 @@ impl<'a> Line<'a> {
     }
 
     /// The next, with the place of the record that has it; `None` behind the first commit that is kept.
-    pub(super) async fn next(&mut self) -> Result<Option<(Slot, Commit)>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<(Slot, Commit<Recorded>)>, Error> {
         if self.read.is_empty() && self.below > 1 {
             let first = self.below.saturating_sub(PARALLEL as u64).max(1);
             let numbers = (first..self.below).rev().filter(|&number| !is_hidden(self.state, number));
@@ -290,7 +346,7 @@ impl<'a> Line<'a> {
                 let Some(located) = located else { return Ok(None) };
                 Ok::<_, Error>(repo.located(&located).await?.map(|commit| (located.slot, commit)))
             });
-            let window: Vec<Option<(Slot, Commit)>> = window.buffered(PARALLEL).try_collect().await?;
+            let window: Vec<Option<(Slot, Commit<Recorded>)>> = window.buffered(PARALLEL).try_collect().await?;
             let whole = window.iter().all(Option::is_some);
             // Behind the first that is gone, all are.
             self.read.extend(window.into_iter().map_while(|commit| commit));

@@ -1,15 +1,22 @@
 //! What must hold between a new commit and the head it follows; all of it is checked before every creation.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use super::{
     Error,
     holder::Holder,
+    moved::Moved,
     path,
-    record::{Commit, FileAdded, PutMode},
+    record::{Blob, Commit, FileAdded, PutMode},
     tree::Tree,
 };
-use crate::data::Advance;
+use crate::data::{Advance, Marker};
+
+/// The marker of a branch without commits.
+static NONE: LazyLock<Marker> = LazyLock::new(Marker::default);
 
 /// What a branch ends with.
 #[derive(Clone, Debug, Default)]
@@ -26,10 +33,17 @@ pub(super) struct Head {
     pub(super) commit: Option<Commit>,
 }
 
+impl Head {
+    /// Where each partition goes on.
+    pub(super) fn marker(&self) -> &Marker {
+        self.commit.as_ref().map_or(&NONE, |commit| &commit.marker)
+    }
+}
+
 /// A new commit with what it is about to follow.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Following<'a> {
-    pub(super) commit: &'a Commit,
+    pub(super) commit: &'a Commit<Moved>,
     pub(super) advance: &'a Advance,
     pub(super) head: &'a Head,
     /// Of the head's files those that matter: see `State::surroundings`.
@@ -58,7 +72,7 @@ pub(super) fn check(following: Following<'_>) -> Result<(), Error> {
     ALL.iter().try_for_each(|invariant| invariant(following))
 }
 
-fn not_next(commit: &Commit, what: &'static str, expected: impl ToString, found: impl ToString) -> Error {
+fn not_next(commit: &Commit<Moved>, what: &'static str, expected: impl ToString, found: impl ToString) -> Error {
     Error::NotNext { branch: commit.branch.clone(), what, expected: expected.to_string(), found: found.to_string() }
 }
 
@@ -116,9 +130,7 @@ fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>)
     if commit.base.is_some() {
         return Ok(());
     }
-    let empty = Default::default();
-    let marker = head.commit.as_ref().map_or(&empty, |head| &head.marker);
-    match advance.gap(marker) {
+    match advance.gap(head.marker()) {
         None => Ok(()),
         Some((partition, expected, found)) => {
             Err(Error::MarkerGap { branch: commit.branch.clone(), partition, expected, found })
@@ -128,9 +140,11 @@ fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>)
 
 /// Except where the source was entered anew or the branch was reverted, which the record says.
 fn offsets_never_go_down(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    let Some(head) = head.commit.as_ref().filter(|_| commit.base.is_none()) else { return Ok(()) };
-    let back = head.marker.partitions.iter().find_map(|(&partition, there)| {
-        let to = commit.marker.partitions.get(&partition).map_or(0, |entry| entry.position.offset);
+    if commit.base.is_some() {
+        return Ok(());
+    }
+    let back = commit.marker.moved.iter().find_map(|(&partition, entry)| {
+        let (there, to) = (head.marker().partitions.get(&partition)?, entry.position.offset);
         let entered_anew = commit.jumped.get(&partition).is_some_and(|&jumped| jumped <= to);
         (to < there.position.offset && !entered_anew).then_some((partition, there.position.offset, to))
     });
@@ -209,15 +223,11 @@ fn grows(file: &FileAdded, there: Option<String>) -> Result<(), Error> {
 }
 
 fn something_moves(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    let same_as_head = match &head.commit {
-        Some(head) => {
-            let hashes = |commit: &Commit| -> Vec<_> {
-                commit.state.iter().map(|(key, blob)| (key.clone(), blob.sha256.clone())).collect()
-            };
-            commit.marker == head.marker && hashes(commit) == hashes(head)
-        }
-        None => commit.marker.partitions.is_empty() && commit.state.is_empty(),
+    let hashes = |state: Option<&BTreeMap<String, Blob>>| -> Vec<_> {
+        state.into_iter().flatten().map(|(key, blob)| (key.clone(), blob.sha256.clone())).collect()
     };
+    let same_state = hashes(Some(&commit.state)) == hashes(head.commit.as_ref().map(|head| &head.state));
+    let same_as_head = commit.marker.moved.is_empty() && same_state;
     if same_as_head && commit.base.is_none() && commit.files.is_empty() && commit.removed.is_empty() {
         Err(Error::NothingMoved { branch: commit.branch.clone() })
     } else {

@@ -46,6 +46,7 @@ mod index;
 mod invariants;
 mod layout;
 mod leftovers;
+mod moved;
 mod object;
 mod open_commit;
 mod pack;
@@ -82,6 +83,7 @@ pub use format::{
 };
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use holder::{Holder, Process};
+pub use moved::{Moved, Recorded};
 pub use open_commit::OpenCommit;
 pub use record::{Blob, Commit, FileAdded, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
 pub use reference::{MASTER, Reference};

@@ -53,7 +53,7 @@ impl Reach {
     }
 
     /// What one commit adds to the one before it. `commit` is without inline bytes.
-    pub(super) fn commit(&mut self, commit: &Commit) {
+    pub(super) fn commit<M>(&mut self, commit: &Commit<M>) {
         self.schemas.extend(commit.schemas.clone());
         for file in &commit.files {
             self.blob(&file.blob, file.table.as_ref(), || format!("{} of commit {}", file.path, commit.id));

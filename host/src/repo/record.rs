@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     format::{ColumnStatistics, Format},
     holder::Process,
+    moved::Moved,
     snapshot::Snapshot,
 };
 pub use crate::data::Upstream;
@@ -122,8 +123,10 @@ pub enum RecordKind {
 }
 
 /// A version of a branch: files, the position in every source partition, and the state of every handler.
+///
+/// `M` is what it says of the marker: the whole, or in a record only what moved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Commit {
+pub struct Commit<M = Marker> {
     /// Format version.
     pub version: u32,
     /// Always `Commit`.
@@ -166,7 +169,7 @@ pub struct Commit {
     /// Arrow schemas (IPC, base64) that no earlier record of the branch has, by key.
     pub schemas: BTreeMap<String, String>,
     /// Where each partition goes on.
-    pub marker: Marker,
+    pub marker: M,
     /// Where each partition that moved came from; null for a new one.
     pub advance: BTreeMap<PartitionId, Option<u64>>,
     /// Where a partition was entered anew because the source no longer had its offset: rows may be missing before it.
@@ -311,10 +314,10 @@ pub(super) struct Sweep {
     pub(super) checksum: String,
 }
 
-/// Any record.
+/// Any record; one that was read alone knows only what moved.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Record {
-    Commit(Box<Commit>),
+pub(super) enum Record<M = Moved> {
+    Commit(Box<Commit<M>>),
     Claim(Claim),
     Point(Point),
     Squash(Squash),
@@ -334,7 +337,7 @@ macro_rules! common {
     };
 }
 
-impl Record {
+impl<M> Record<M> {
     pub(super) fn branch(&self) -> &str {
         common!(self, record => &record.branch)
     }
@@ -368,7 +371,7 @@ impl Record {
     }
 }
 
-impl Commit {
+impl<M> Commit<M> {
     /// The commit with a reference to itself in the place of its inline bytes, so that a long history fits in memory.
     pub(super) fn light(mut self) -> Self {
         let slot = self.slot();

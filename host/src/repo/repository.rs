@@ -120,7 +120,7 @@ impl Repo {
     }
 
     /// What the branch of `commit` was right after it.
-    pub(super) async fn state_at(&self, commit: &Commit) -> Result<State, Error> {
+    pub(super) async fn state_at<M: Sync>(&self, commit: &Commit<M>) -> Result<State, Error> {
         let Commit { branch, sequence, .. } = commit;
         match Box::pin(State::at(&self.objects, &self.layout, &self.name, branch, *sequence)).await {
             Err(Error::MissingRecord { object }) => match self.held(&commit.id).await? {
@@ -132,7 +132,7 @@ impl Repo {
         }
     }
 
-    fn collected(&self, commit: &Commit) -> Error {
+    fn collected<M>(&self, commit: &Commit<M>) -> Error {
         let why = "its branch keeps newer commits only";
         Error::Collected { repo: self.name.clone(), commit: commit.id.clone(), why }
     }
@@ -147,7 +147,7 @@ impl Repo {
     ///
     /// # Errors
     /// Those of reading records; [`Error::Collected`] if it is no longer kept.
-    pub async fn tree(&self, commit: &Commit) -> Result<Tree, Error> {
+    pub async fn tree<M: Sync>(&self, commit: &Commit<M>) -> Result<Tree, Error> {
         match self.state_at(commit).await?.tree().await {
             // A collection may have exchanged the index while it was read.
             Err(Error::BadIndex { .. }) => self.state_at(commit).await?.tree().await,

@@ -11,6 +11,7 @@ use super::{
     index::{Index, Segment, Segments, dense, merged},
     invariants::Head,
     layout::Layout,
+    moved::Moved,
     object::Objects,
     path,
     record::{Claim, Commit, FileAdded, PutMode, Record, Slot, VERSION},
@@ -18,6 +19,7 @@ use super::{
     snapshot::{Entry, Located, Snapshot},
     tree::Piece,
 };
+use crate::data::Marker;
 
 /// Records read at once behind a checkpoint.
 const WINDOW: u64 = 8;
@@ -140,7 +142,7 @@ impl State {
 
     /// Reads the records up to `upto`. Records are created in order and never change; a gap is looked up once more before
     /// it is believed, because the record may have been created while the window was read.
-    pub(super) async fn catch_up(&mut self, upto: u64) -> Result<Vec<Record>, Error> {
+    pub(super) async fn catch_up(&mut self, upto: u64) -> Result<Vec<Record<Marker>>, Error> {
         let mut read = Vec::new();
         loop {
             let first = self.head.sequence + 1;
@@ -166,9 +168,7 @@ impl State {
                     None => self.objects.find(&path).await?,
                 };
                 let Some(bytes) = bytes else { return Err(Error::MissingRecord { object }) };
-                let record = seal::parse(&object, &bytes)?;
-                self.accept(&object, record.clone())?;
-                read.push(record.light());
+                read.push(self.accept(&object, seal::parse(&object, &bytes)?)?);
             }
             if !full || self.head.sequence >= upto {
                 return Ok(read);
@@ -176,8 +176,21 @@ impl State {
         }
     }
 
-    /// Takes the next record, if it is that.
-    pub(super) fn accept(&mut self, object: &str, record: Record) -> Result<(), Error> {
+    /// Takes the next record, if it is that; it, with the whole marker and without inline bytes.
+    pub(super) fn accept(&mut self, object: &str, record: Record) -> Result<Record<Marker>, Error> {
+        let record = record.light().whole(self.head.marker());
+        self.take(object, record.clone())?;
+        Ok(record)
+    }
+
+    /// The same for a commit that was just made.
+    pub(super) fn accept_commit(&mut self, object: &str, commit: Commit<Moved>) -> Result<Commit, Error> {
+        let commit = commit.light().whole(self.head.marker());
+        self.take(object, Record::Commit(Box::new(commit.clone())))?;
+        Ok(commit)
+    }
+
+    fn take(&mut self, object: &str, record: Record<Marker>) -> Result<(), Error> {
         let wrong = |reason| Error::BadRecord { object: object.to_owned(), reason };
         placed(&record, &self.branch, self.head.sequence + 1).map_err(wrong)?;
         follows(&self.head, &record).map_err(wrong)?;
@@ -185,13 +198,13 @@ impl State {
         Ok(())
     }
 
-    fn apply(&mut self, record: Record) {
+    fn apply(&mut self, record: Record<Marker>) {
         self.head.sequence = record.sequence();
         self.head.epoch = record.epoch();
         record.checksum().clone_into(&mut self.head.checksum);
         self.since += 1;
         match record {
-            Record::Commit(commit) => self.commit(commit.light()),
+            Record::Commit(commit) => self.commit(*commit),
             Record::Claim(claim) => {
                 let Claim { nonce, process, at_ms: seen_ms, .. } = claim;
                 self.head.holder = Some(Holder { nonce, process, seen_ms, left: false });
@@ -386,7 +399,7 @@ fn hide(hidden: &mut Vec<(u64, u64)>, run: (u64, u64)) {
 }
 
 /// Whether a record is in the slot it was made for.
-pub(super) fn placed(record: &Record, branch: &str, sequence: u64) -> Result<(), String> {
+pub(super) fn placed<M>(record: &Record<M>, branch: &str, sequence: u64) -> Result<(), String> {
     if (record.branch(), record.sequence()) == (branch, sequence) {
         Ok(())
     } else {
@@ -395,7 +408,7 @@ pub(super) fn placed(record: &Record, branch: &str, sequence: u64) -> Result<(),
 }
 
 /// Whether a record was made to follow the one before it.
-pub(super) fn follows(before: &Head, after: &Record) -> Result<(), String> {
+pub(super) fn follows<M>(before: &Head, after: &Record<M>) -> Result<(), String> {
     if after.previous() != before.checksum {
         return Err(format!("it was made to follow another record than sequence {}", before.sequence));
     }

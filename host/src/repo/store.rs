@@ -9,6 +9,7 @@ use super::{
     Error,
     error::nearest,
     layout::Layout,
+    moved::Recorded,
     object::{Created, Objects, PARALLEL, Step},
     path,
     place::Place,
@@ -253,6 +254,16 @@ impl Store {
     pub async fn resolve(&self, reference: &Reference) -> Result<(Repo, Commit), Error> {
         let repo = self.repo(&reference.repo).await?;
         let commit = repo.resolve(reference).await?;
+        Ok((repo, commit))
+    }
+
+    /// The same as it is recorded, which saves reading what its marker comes of.
+    ///
+    /// # Errors
+    /// Those of [`Store::resolve`].
+    pub async fn recorded(&self, reference: &Reference) -> Result<(Repo, Commit<Recorded>), Error> {
+        let repo = self.repo(&reference.repo).await?;
+        let (_, commit) = repo.known_by(reference).await?;
         Ok((repo, commit))
     }
 }

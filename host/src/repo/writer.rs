@@ -14,6 +14,7 @@ use super::{
     format::sha256,
     holder::{Holder, Process},
     invariants::{Head, taker},
+    moved::Moved,
     object::Step,
     open_commit::OpenCommit,
     path,
@@ -78,7 +79,6 @@ pub struct BranchWriter {
     nonce: String,
     epoch: u64,
     state: State,
-    marker: Marker,
     /// Who wrote the branch before and may still do so.
     took_over: Option<Holder>,
     /// Hashes of the handler snapshots of the newest commit that is ours.
@@ -113,12 +113,10 @@ impl BranchWriter {
                 state = repo.state(branch).await?;
                 continue;
             }
-            let marker = state.head.commit.as_ref().map(|commit| commit.marker.clone()).unwrap_or_default();
             let (repo, epoch) = (repo.clone(), state.head.epoch);
             let stated = state.head.commit.as_ref().map(|commit| hashes(&commit.state)).unwrap_or_default();
             let took_over = before.filter(Holder::may_write);
-            let mut writer =
-                Self { repo, nonce, epoch, state, marker, took_over, stated, settled: true, checkpoint: None };
+            let mut writer = Self { repo, nonce, epoch, state, took_over, stated, settled: true, checkpoint: None };
             writer.keep_up().await;
             return Ok(writer);
         }
@@ -140,7 +138,7 @@ impl BranchWriter {
     /// Where each partition goes on.
     #[must_use]
     pub fn marker(&self) -> &Marker {
-        &self.marker
+        self.state.head.marker()
     }
 
     /// The branch it writes.
@@ -194,12 +192,11 @@ impl BranchWriter {
         let state = self.put_state(&mut open, &meta.state).await?;
         let mut attempts = Attempts::new();
         while attempts.another() {
-            let marker = meta.advance.apply(&self.marker);
             let shown = match &meta.marker_file {
-                Some(path) => self.show_marker(&mut open, path, &marker).await,
+                Some(path) => self.show_marker(&mut open, path, &meta.advance.apply(self.marker())).await,
                 None => Ok(()),
             };
-            let contents = self.contents(&meta, marker, state.clone());
+            let contents = self.contents(&meta, state.clone());
             let drafted = match shown {
                 Ok(()) => draft(&self.state, &open, contents).await,
                 Err(error) => Err(error),
@@ -240,7 +237,7 @@ impl BranchWriter {
         Err(Error::Contended { repo, branch, attempts: attempts.made })
     }
 
-    fn contents(&self, meta: &CommitMeta, marker: Marker, state: BTreeMap<String, Blob>) -> Contents {
+    fn contents(&self, meta: &CommitMeta, state: BTreeMap<String, Blob>) -> Contents {
         let meta = meta.clone();
         Contents {
             nonce: self.nonce.clone(),
@@ -250,7 +247,6 @@ impl BranchWriter {
             spec_digest: meta.spec_digest,
             plugins: meta.plugins,
             advance: meta.advance,
-            marker,
             state,
             base: None,
             counts: meta.counts,
@@ -262,11 +258,9 @@ impl BranchWriter {
     }
 
     /// Takes a commit that is durable as the head.
-    async fn follow(&mut self, commit: Commit) -> Result<Commit, Error> {
+    async fn follow(&mut self, commit: Commit<Moved>) -> Result<Commit, Error> {
         let object = self.repo.objects.shown(&self.repo.layout.record(self.branch(), commit.sequence));
-        let commit = commit.light();
-        self.state.accept(&object, Record::Commit(Box::new(commit.clone())))?;
-        self.marker = commit.marker.clone();
+        let commit = self.state.accept_commit(&object, commit)?;
         self.stated = hashes(&commit.state);
         self.settled = true;
         follow::announce();
@@ -275,7 +269,7 @@ impl BranchWriter {
     }
 
     /// The records that others wrote.
-    async fn new_records(&mut self) -> Result<Vec<Record>, Error> {
+    async fn new_records(&mut self) -> Result<Vec<Record<Marker>>, Error> {
         // What came next may have been collected already, so that what is there now follows something else.
         if self.repo.boundary(self.branch()).await? > self.state.head.sequence {
             Err(self.fenced().await?)
@@ -287,7 +281,7 @@ impl BranchWriter {
     /// Takes in what others wrote. `None` if our commit can go on top of it, else the commit that it cannot.
     async fn take_in(
         &mut self,
-        records: Vec<Record>,
+        records: Vec<Record<Marker>>,
         open: &OpenCommit,
         ours: &Advance,
     ) -> Result<Option<Commit>, Error> {
@@ -315,7 +309,6 @@ impl BranchWriter {
             self.state = self.repo.state(self.branch()).await?;
             self.checkpoint = None;
         }
-        self.marker = self.head().map(|commit| commit.marker.clone()).unwrap_or_default();
         self.settled = true;
         Ok(None)
     }
@@ -424,7 +417,7 @@ async fn raise(repo: &Repo, state: &mut State, pipeline: &str, nonce: &str) -> R
         Taken::Ours(checksum) => {
             claim.checksum = checksum;
             let object = repo.objects.shown(&repo.layout.record(&state.branch, claim.sequence));
-            state.accept(&object, Record::Claim(claim)).map(|()| true)
+            state.accept(&object, Record::Claim(claim)).map(|_| true)
         }
         Taken::Others | Taken::Void => Ok(false),
         Taken::Nothing(error) | Taken::Unknown(error) => Err(error),

@@ -8,6 +8,7 @@ use object_store::path::Path;
 
 use super::super::{
     Error,
+    moved::Moved,
     record::{Blob, Commit, Record},
     repository::Repo,
     seal,
@@ -40,7 +41,7 @@ pub(super) struct Stamp {
 #[derive(Debug)]
 pub(super) enum Files {
     /// Those before it with the puts and deletes of a commit.
-    Changed(Box<Commit>),
+    Changed(Box<Commit<Moved>>),
     /// These.
     All(Box<Tree>),
 }

@@ -18,6 +18,7 @@ use super::{
     super::{
         format::{Format, sha256, sha256_of},
         layout::Layout,
+        moved::Moved,
         record::{Blob, Commit, FileAdded, Place, PutMode, TableInfo},
         tree::Tree,
     },
@@ -90,7 +91,7 @@ impl Live {
     }
 
     /// What `commit` changes about this table's paths.
-    pub(super) fn touched<'a>(&self, commit: &'a Commit, mine: impl Fn(&'a str) -> bool) -> Touched {
+    pub(super) fn touched<'a>(&self, commit: &'a Commit<Moved>, mine: impl Fn(&'a str) -> bool) -> Touched {
         let mut touched = Touched::new();
         for path in commit.removed.iter().filter(|path| mine(path) && self.files.contains_key(*path)) {
             touched.insert(path.clone(), 0);
@@ -112,7 +113,7 @@ impl Live {
     }
 
     /// Whether names of files that the commit does not touch may change by it.
-    pub(super) fn entangled(&self, commit: &Commit) -> bool {
+    pub(super) fn entangled(&self, commit: &Commit<Moved>) -> bool {
         let mut seen = HashSet::new();
         let known = |file: &FileAdded| match object(&file.blob) {
             Some(object) => self.objects.contains_key(&object) || !seen.insert(object),
@@ -122,7 +123,7 @@ impl Live {
     }
 
     /// Applies what `commit` does to the paths in `touched`.
-    pub(super) fn apply(&mut self, commit: &Commit, touched: &Touched) {
+    pub(super) fn apply(&mut self, commit: &Commit<Moved>, touched: &Touched) {
         for path in commit.removed.iter().filter(|path| touched.contains_key(*path)) {
             self.remove(path);
         }

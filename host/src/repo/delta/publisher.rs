@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    super::{Error, format::Format, record::Commit, repository::Repo, tree::Tree},
+    super::{Error, format::Format, moved::Moved, record::Commit, repository::Repo, tree::Tree},
     checkpoint,
     commits::{Commits, Files, Stamp},
     home::{self, Home},
@@ -215,7 +215,7 @@ impl Publisher {
     }
 
     /// Publishes a commit that puts and deletes.
-    async fn apply(&mut self, state: &mut State, stamp: &Stamp, commit: &Commit) -> Result<(), Error> {
+    async fn apply(&mut self, state: &mut State, stamp: &Stamp, commit: &Commit<Moved>) -> Result<(), Error> {
         let mut names = touched(commit);
         names.retain(|name| !state.broken.contains(name));
         for name in names {
@@ -285,12 +285,12 @@ fn tables_of(tree: &Tree) -> BTreeSet<String> {
 }
 
 /// The directories in which `commit` puts or deletes.
-fn touched(commit: &Commit) -> BTreeSet<String> {
+fn touched(commit: &Commit<Moved>) -> BTreeSet<String> {
     let paths = commit.files.iter().map(|file| &file.path).chain(&commit.removed);
     paths.map(|path| Home::of(path).table).collect()
 }
 
-fn puts_rows(commit: &Commit, name: &str) -> bool {
+fn puts_rows(commit: &Commit<Moved>, name: &str) -> bool {
     let parquet = |format: Format| format == Format::Parquet;
     let mut files = commit.files.iter().filter(|file| file.table.as_ref().is_some_and(|table| parquet(table.format)));
     files.any(|file| Home::of(&file.path).table == name)

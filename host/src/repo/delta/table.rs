@@ -6,7 +6,7 @@ use object_store::path::Path;
 use serde::Serialize;
 
 use super::{
-    super::{Error, record::Commit},
+    super::{Error, moved::Moved, record::Commit},
     actions::{Action, CommitInfo, MetaData, Origin, Protocol, Txn, lines},
     checkpoint,
     columns::describe,
@@ -206,7 +206,12 @@ impl Table {
     }
 
     /// Publishes what `commit` puts and deletes in this table.
-    pub(super) async fn follow(&mut self, commits: &mut Commits, stamp: &Stamp, commit: &Commit) -> Result<(), Error> {
+    pub(super) async fn follow(
+        &mut self,
+        commits: &mut Commits,
+        stamp: &Stamp,
+        commit: &Commit<Moved>,
+    ) -> Result<(), Error> {
         let touched = self.live.touched(commit, |path| Home::of(path).table == self.name);
         if touched.is_empty() {
             return Ok(());
@@ -377,7 +382,7 @@ impl Table {
 }
 
 /// The paths of the tables that `commit` puts.
-fn put<'a>(commit: &'a Commit, touched: &'a Touched) -> impl Iterator<Item = &'a str> {
+fn put<'a>(commit: &'a Commit<Moved>, touched: &'a Touched) -> impl Iterator<Item = &'a str> {
     let files = commit.files.iter().filter(|file| touched.contains_key(&file.path) && file.table.is_some());
     files.map(|file| file.path.as_str())
 }

@@ -1,6 +1,6 @@
 //! Records in order, checked against each other; checkpoints and tags.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 
@@ -8,8 +8,10 @@ use super::{
     super::{
         Error, Repo,
         checkpoint::{self, Checkpoint},
+        format::sha256,
         invariants::Head,
         layout::Layout,
+        moved::Moved,
         object::PARALLEL,
         reach::{Named, Reach},
         record::{Blob, Commit, Place, Record, Slot, TableInfo},
@@ -51,7 +53,7 @@ pub(super) async fn check(repo: &Repo, depth: Depth, report: &mut Report) -> Res
     let mut seen = Seen::default();
     for branch in repo.branch_names().await? {
         report.branches += 1;
-        Check { repo, branch: &branch, report, seen: &mut seen, broken: false, before: None }.run(depth).await?;
+        Check::new(repo, &branch, report, &mut seen).run(depth).await?;
     }
     for tag in repo.objects.directories(&repo.layout.tags()).await? {
         let damaged = match repo.tag(&tag).await {
@@ -90,10 +92,22 @@ struct Check<'a> {
     seen: &'a mut Seen,
     /// A record is missing, so that what follows cannot be compared with what was before.
     broken: bool,
-    before: Option<Commit>,
+    /// The commit before, if it is known.
+    before: Option<String>,
+    /// Its marker, if it is known.
+    marker: Option<Marker>,
+    /// The marker after the first record, where history begins at a boundary.
+    first: Option<Marker>,
+    /// Hash of the marker after each record that has a checkpoint.
+    markers: BTreeMap<u64, String>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    fn new(repo: &'a Repo, branch: &'a str, report: &'a mut Report, seen: &'a mut Seen) -> Self {
+        let (before, marker, first) = (None, Some(Marker::default()), None);
+        Self { repo, branch, report, seen, broken: false, before, marker, first, markers: BTreeMap::new() }
+    }
+
     async fn run(&mut self, depth: Depth) -> Result<(), Error> {
         let (objects, layout) = (&self.repo.objects, &self.repo.layout);
         let mut sequences = BTreeSet::new();
@@ -105,6 +119,8 @@ impl Check<'_> {
         }
         let boundary = self.repo.boundary(self.branch).await?;
         let newest = sequences.last().copied().unwrap_or(0);
+        let checkpoints = objects.list(&layout.checkpoints(self.branch)).await?;
+        let checkpoints: BTreeSet<_> = checkpoints.iter().filter_map(|(path, _)| Layout::sequence(path)).collect();
         let mut head = self.base(boundary, depth).await?;
         let mut read = stream::iter(boundary.max(1)..=newest)
             .map(|sequence| {
@@ -114,6 +130,12 @@ impl Check<'_> {
             .buffered(PARALLEL);
         while let Some((object, sequence, bytes)) = read.next().await {
             head = self.next(head, (object, sequence, bytes), depth).await;
+            if let Some(first) = self.first.take() {
+                self.marker = Some(first);
+            }
+            if let Some(marker) = self.marker.as_ref().filter(|_| checkpoints.contains(&sequence) && !self.broken) {
+                self.markers.insert(sequence, hash(marker));
+            }
         }
         drop(read);
         self.checkpoints(boundary, newest, depth).await
@@ -124,13 +146,15 @@ impl Check<'_> {
         if boundary == 0 {
             return Ok(Some(Head::default()));
         }
+        self.marker = None;
         let (objects, layout) = (&self.repo.objects, &self.repo.layout);
         let wrong = match checkpoint::newest(objects, layout, self.branch, boundary).await? {
             Some(checkpoint) => {
                 if let Some(snapshot) = &checkpoint.snapshot {
                     self.seen.reach.snapshot(self.repo, snapshot).await?;
-                    self.before = None;
                 }
+                // Where the boundary cannot be read, an earlier one takes its place.
+                self.first = (checkpoint.sequence == boundary).then(|| marker_of(&checkpoint));
                 // The records that it was made from are gone: here the index is all there is.
                 self.index(checkpoint, depth).await.err().map(reason)
             }
@@ -175,7 +199,11 @@ impl Check<'_> {
         match &record {
             Record::Commit(commit) => self.commit(commit, &object, depth),
             Record::Claim(_) => self.report.claims += 1,
-            Record::Point(point) => self.before = point.target.as_ref().map(|target| target.commit.clone()),
+            Record::Point(point) => {
+                let target = point.target.as_ref().map(|target| &target.commit);
+                self.before = target.map(|commit| commit.id.clone());
+                self.marker = Some(target.map(|commit| commit.marker.clone()).unwrap_or_default());
+            }
             Record::Squash(_) | Record::Sweep(_) => {}
         }
         if let Err(error) = self.seen.reach.record(self.repo, record).await {
@@ -184,21 +212,24 @@ impl Check<'_> {
         Some(Head { sequence, epoch, checksum, ..Head::default() })
     }
 
-    fn commit(&mut self, commit: &Commit, object: &str, depth: Depth) {
+    fn commit(&mut self, commit: &Commit<Moved>, object: &str, depth: Depth) {
         self.report.commits += 1;
         self.seen.reach.schemas.extend(commit.schemas.clone());
         let affects = format!("commit {}", commit.id);
-        if let Some(before) = self.before.as_ref().filter(|_| !self.broken) {
-            if commit.parent.as_ref() != Some(&before.id) {
-                let what = format!("its parent is {}, not {}", commit.parent.as_deref().unwrap_or("none"), before.id);
-                self.report.find(Severity::Error, object.to_owned(), what, &affects);
-            }
-            let what = marker_break(&before.marker, commit).filter(|_| commit.base.is_none());
-            if let Some(what) = what {
-                self.report.find(Severity::Error, object.to_owned(), what, format!("the marker from {affects} on"));
-            }
+        if let Some(before) =
+            self.before.as_ref().filter(|before| !self.broken && commit.parent.as_ref() != Some(before))
+        {
+            let what = format!("its parent is {}, not {before}", commit.parent.as_deref().unwrap_or("none"));
+            self.report.find(Severity::Error, object.to_owned(), what, &affects);
         }
-        self.before = Some(commit.clone().light());
+        let before = self.marker.as_ref().filter(|_| !self.broken && commit.base.is_none());
+        let broken = before.and_then(|before| marker_break(before, commit));
+        let what = broken.or_else(|| self.first.as_ref().and_then(|first| boundary_break(first, commit)));
+        if let Some(what) = what {
+            self.report.find(Severity::Error, object.to_owned(), what, format!("the marker from {affects} on"));
+        }
+        self.before = Some(commit.id.clone());
+        self.marker = commit.start(self.marker.as_ref()).map(|start| commit.marker.over(start));
         let files = commit.files.iter().map(|file| (file.path.clone(), &file.blob, file.table.as_ref()));
         let state = commit.state.iter().map(|(key, blob)| (format!("the state of handler `{key}`"), blob, None));
         for (what, blob, table) in files.chain(state) {
@@ -209,7 +240,7 @@ impl Check<'_> {
 
     fn inline(
         &mut self,
-        commit: &Commit,
+        commit: &Commit<Moved>,
         (blob, table): (&Blob, Option<&TableInfo>),
         (object, what): (&str, &str),
         depth: Depth,
@@ -238,6 +269,11 @@ impl Check<'_> {
                     Err(error) => Some(reason(error)),
                     Ok(checkpoint) if sequence < boundary || checkpoint.sequence > newest => {
                         Some("it is of no record that is there".to_owned()).filter(|_| sequence > newest)
+                    }
+                    Ok(checkpoint)
+                        if self.markers.get(&sequence).is_some_and(|it| *it != hash(&marker_of(&checkpoint))) =>
+                    {
+                        Some("its marker is not the one that the records lead to".to_owned())
                     }
                     Ok(checkpoint) => self.index(checkpoint, depth).await.err().map(reason),
                 },
@@ -270,10 +306,10 @@ impl Check<'_> {
 }
 
 /// Where the marker of `commit` does not go on from `before`.
-fn marker_break(before: &Marker, commit: &Commit) -> Option<String> {
-    let at = |marker: &Marker, partition| Some(marker.partitions.get(partition)?.position.offset);
+fn marker_break(before: &Marker, commit: &Commit<Moved>) -> Option<String> {
+    let at = |partition| Some(before.partitions.get(partition)?.position.offset);
     let starts = commit.advance.iter().find_map(|(partition, from)| {
-        let expected = at(before, partition);
+        let expected = at(partition);
         (expected != *from).then(|| {
             format!(
                 "partition {partition} starts at {}, but the commit before ends at {}",
@@ -283,15 +319,28 @@ fn marker_break(before: &Marker, commit: &Commit) -> Option<String> {
         })
     });
     let moves = || {
-        before.partitions.iter().find_map(|(partition, there)| {
-            let moved = at(&commit.marker, partition) != Some(there.position.offset);
-            let back = at(&commit.marker, partition).is_none_or(|to| to < there.position.offset)
-                && !commit.jumped.contains_key(partition);
-            (back || moved && !commit.advance.contains_key(partition))
+        commit.marker.moved.iter().find_map(|(partition, entry)| {
+            let (there, to) = (at(partition), entry.position.offset);
+            let back = there.is_some_and(|there| to < there) && !commit.jumped.contains_key(partition);
+            (back || there != Some(to) && !commit.advance.contains_key(partition))
                 .then(|| format!("partition {partition} moves back, or moves without saying so"))
         })
     };
     starts.or_else(moves)
+}
+
+/// Where the first commit that is kept says something else than the boundary, which has the whole marker.
+fn boundary_break(whole: &Marker, commit: &Commit<Moved>) -> Option<String> {
+    let other = commit.marker.moved.iter().find(|(partition, entry)| whole.partitions.get(partition) != Some(entry));
+    other.map(|(partition, _)| format!("partition {partition} is elsewhere in the boundary"))
+}
+
+fn marker_of(checkpoint: &Checkpoint) -> Marker {
+    checkpoint.snapshot.as_ref().map(|snapshot| snapshot.commit.marker.clone()).unwrap_or_default()
+}
+
+fn hash(marker: &Marker) -> String {
+    sha256(&serde_json::to_vec(marker).unwrap_or_default())
 }
 
 fn offset(offset: Option<u64>) -> String {

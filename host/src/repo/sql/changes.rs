@@ -44,7 +44,7 @@ struct Side {
 
 impl Side {
     async fn read(store: &Store, reference: &Reference, below: Option<&str>) -> Result<Self, Error> {
-        let (repo, commit) = store.resolve(reference).await?;
+        let (repo, commit) = store.recorded(reference).await?;
         let tree = repo.tree(&commit).await?;
         let files = rows(&tree, below.or(reference.path.as_deref()));
         Ok(Self { reference: reference.clone(), repo, tree, files })

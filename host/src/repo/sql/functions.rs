@@ -9,7 +9,7 @@ use arrow::{
 use datafusion::{catalog::TableProvider, datasource::MemTable};
 
 use super::{
-    super::{Commit, Error, FileEntry, Reference, Store},
+    super::{Commit, Error, FileEntry, Recorded, Reference, Store},
     Verify, changes, failed,
     statement::Call,
 };
@@ -72,22 +72,24 @@ pub(super) async fn call(store: &Store, call: &Call, verify: Verify) -> Result<A
 /// The commits of every branch of a repo, or from a commit back.
 async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Error> {
     let reference: Reference = text.parse()?;
-    let mut commits: Vec<Commit> = Vec::new();
+    let mut commits: Vec<Commit<Recorded>> = Vec::new();
     if text.contains(['@', '~', '^']) {
-        let (repo, from) = store.resolve(&reference).await?;
-        commits.extend(repo.log(&from.branch).await?.into_iter().skip_while(|commit| commit.id != from.id));
+        let (repo, from) = store.recorded(&reference).await?;
+        let log = repo.recorded_log(&from.branch).await?;
+        commits.extend(log.into_iter().skip_while(|commit| commit.id != from.id));
     } else {
         let repo = store.repo(&reference.repo).await?;
         for branch in repo.branches().await? {
-            commits.extend(repo.log(&branch.name).await?);
+            commits.extend(repo.recorded_log(&branch.name).await?);
         }
     }
-    let strings =
-        |of: fn(&Commit) -> Option<&str>| -> ArrayRef { Arc::new(commits.iter().map(of).collect::<StringArray>()) };
-    let numbers = |of: fn(&Commit) -> u64| -> ArrayRef {
+    let strings = |of: fn(&Commit<Recorded>) -> Option<&str>| -> ArrayRef {
+        Arc::new(commits.iter().map(of).collect::<StringArray>())
+    };
+    let numbers = |of: fn(&Commit<Recorded>) -> u64| -> ArrayRef {
         Arc::new(commits.iter().map(|commit| number(of(commit))).collect::<Int64Array>())
     };
-    let times = |of: fn(&Commit) -> i64| -> ArrayRef {
+    let times = |of: fn(&Commit<Recorded>) -> i64| -> ArrayRef {
         Arc::new(TimestampMillisecondArray::from_iter_values(commits.iter().map(of)).with_timezone("+00:00"))
     };
     memory(RecordBatch::try_from_iter_with_nullable([
@@ -102,7 +104,7 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
         ("rows", numbers(|commit| commit.counts.rows), false),
         ("files", numbers(|commit| commit.files.len() as u64), false),
         ("removed", numbers(|commit| commit.removed.len() as u64), false),
-        ("bytes", numbers(Commit::size), false),
+        ("bytes", numbers(|commit| commit.size()), false),
         ("dead_letters", numbers(|commit| commit.counts.dead_letters), false),
         ("dropped", numbers(|commit| commit.counts.dropped), false),
         ("late", numbers(|commit| commit.counts.late_rows()), false),
@@ -114,7 +116,7 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
 /// The files of a commit.
 async fn files(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Error> {
     let reference: Reference = text.parse()?;
-    let (repo, commit) = store.resolve(&reference).await?;
+    let (repo, commit) = store.recorded(&reference).await?;
     let tree = repo.tree(&commit).await?;
     let files: Vec<_> = tree.below(reference.path.as_deref().unwrap_or("/")).collect();
     let strings = |of: fn(&FileEntry) -> Option<&str>| -> ArrayRef {

@@ -62,7 +62,7 @@ async fn open(
         Some(point) => format!("{repo}@{point}").parse()?,
         None => at.get(repo).cloned().unwrap_or_else(|| Reference::head(repo, MASTER)),
     };
-    let (repo, commit) = store.resolve(&reference).await?;
+    let (repo, commit) = store.recorded(&reference).await?;
     let tree = repo.tree(&commit).await?;
     Ok((reference, tree, repo))
 }

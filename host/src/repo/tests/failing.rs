@@ -23,7 +23,7 @@ async fn intact(repo: &Repo, expected: &[u8], offset: u64) {
     let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
     assert_eq!(read(repo, &head, "/a").await, expected);
     let writer = repo.writer("master", "events").await.unwrap();
-    assert_eq!(writer.marker().partitions[&0].position.offset, offset);
+    assert_eq!(writer.marker().partitions.get(&0).unwrap().position.offset, offset);
 }
 
 #[tokio::test]

@@ -77,7 +77,8 @@ async fn check(objects: &Objects, told: &Told, what: &str) {
     let store = Store::over(objects.clone());
     let repo = store.repo("events").await.unwrap();
     let commits = repo.log("master").await.unwrap();
-    let ends: Vec<_> = commits.iter().rev().map(|commit| commit.marker.partitions[&0].position.offset).collect();
+    let ends: Vec<_> =
+        commits.iter().rev().map(|commit| commit.marker.partitions.get(&0).unwrap().position.offset).collect();
     assert_eq!(ends, (1..=COMMITS).collect::<Vec<_>>(), "{what}: {told:?}");
     assert_eq!(read(&repo, &commits[0], "/log").await, b"01234", "{what}: {told:?}");
     for (n, size) in (0..COMMITS).filter_map(|n| Some((n, large(n)?))) {

@@ -9,6 +9,7 @@ mod failing_store;
 mod faults;
 mod faulty_store;
 mod model;
+mod moved;
 mod pruning;
 mod queries;
 mod stores;

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::data::PartitionId;
 
 type Files = BTreeMap<String, Vec<u8>>;
+type Places = BTreeMap<PartitionId, PartitionMarker>;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Commit { branch: u8, puts: Vec<(u8, bool, u8)>, deletes: Vec<u8> },
+    Commit { branch: u8, puts: Vec<(u8, bool, u8)>, deletes: Vec<u8>, moves: Vec<(PartitionId, u8)> },
     Edit { branch: u8, puts: Vec<(u8, bool, u8)> },
     Copy { branch: u8, from: u8, to: u8 },
     Reopen { branch: u8 },
@@ -27,10 +29,11 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let put = || (0..12u8, any::<bool>(), any::<u8>());
     let puts = move || proptest::collection::vec(put(), 1..4);
+    let moves = proptest::collection::vec((1..200u32, any::<u8>()), 0..40);
     let (branch, at) = (0..3u8, any::<u8>());
     prop_oneof![
-        10 => (branch.clone(), puts(), proptest::collection::vec(0..12u8, 0..2))
-            .prop_map(|(branch, puts, deletes)| Op::Commit { branch, puts, deletes }),
+        10 => (branch.clone(), puts(), proptest::collection::vec(0..12u8, 0..2), moves)
+            .prop_map(|(branch, puts, deletes, moves)| Op::Commit { branch, puts, deletes, moves }),
         4 => (branch.clone(), puts()).prop_map(|(branch, puts)| Op::Edit { branch, puts }),
         2 => (branch.clone(), 0..12u8, 12..15u8).prop_map(|(branch, from, to)| Op::Copy { branch, from, to }),
         2 => branch.clone().prop_map(|branch| Op::Reopen { branch }),
@@ -49,8 +52,8 @@ fn op() -> impl Strategy<Value = Op> {
 /// What should be there.
 #[derive(Default)]
 struct Model {
-    /// Files and the offset of partition 0, by commit id.
-    commits: BTreeMap<String, (Files, Option<u64>)>,
+    /// Files, and where each partition goes on, by commit id.
+    commits: BTreeMap<String, (Files, Places)>,
     /// Their ids as they came: ids are random, and a life must be the same when it is run again.
     order: Vec<String>,
     /// Visible commits of each branch, oldest first.
@@ -88,6 +91,22 @@ fn apply(files: &mut Files, puts: &[(u8, bool, u8)]) {
     }
 }
 
+/// Moves partition 0 on, and others on, back, or nowhere; some get another name or token, or end.
+fn moved(places: &mut Places, moves: &[(PartitionId, u8)]) -> Advance {
+    let mut advance = Advance::default();
+    for &(partition, how) in [(0, 1)].iter().chain(moves) {
+        let from = places.get(&partition).map(|entry| entry.position.offset);
+        let jumped = how.is_multiple_of(7).then(|| from.unwrap_or(0) / 2);
+        let offset = jumped.unwrap_or(from.unwrap_or(0) + u64::from(how % 3));
+        let token = how.is_multiple_of(11).then(|| vec![how]);
+        let label = if how.is_multiple_of(5) { format!("renamed-{how}") } else { "p".into() };
+        let to = PartitionMarker { label, position: Position { offset, token }, ended: how.is_multiple_of(13) };
+        advance.steps.entry(partition).or_insert(Step { from, to, jumped });
+    }
+    places.extend(advance.steps.iter().map(|(&partition, step)| (partition, step.to.clone())));
+    advance
+}
+
 async fn fill(open: &mut OpenCommit, puts: &[(u8, bool, u8)]) {
     for &(file, append, of) in puts {
         let how = if append { PutMode::Append } else { PutMode::Overwrite };
@@ -102,13 +121,14 @@ impl Life {
         Self { store, repo, model: Model::default(), writers: BTreeMap::new() }
     }
 
-    fn head(&self, branch: &str) -> (Files, Option<u64>) {
+    fn head(&self, branch: &str) -> (Files, Places) {
         let id = self.model.lines.get(branch).and_then(|line| line.last());
         id.map(|id| self.model.commits[id].clone()).unwrap_or_default()
     }
 
-    fn committed(&mut self, branch: &str, commit: &Commit, files: Files, offset: Option<u64>) {
-        self.model.commits.insert(commit.id.clone(), (files, offset));
+    fn committed(&mut self, branch: &str, commit: &Commit, files: Files, places: Places) {
+        assert!(commit.marker.partitions.iter().eq(&places), "{:?}, not {places:?}", commit.marker);
+        self.model.commits.insert(commit.id.clone(), (files, places));
         self.model.order.push(commit.id.clone());
         self.model.lines.entry(branch.to_owned()).or_default().push(commit.id.clone());
     }
@@ -126,7 +146,7 @@ impl Life {
 
     async fn step(&mut self, op: Op) {
         match op {
-            Op::Commit { branch, puts, deletes } => self.commit(&name(branch), &puts, &deletes).await,
+            Op::Commit { branch, puts, deletes, moves } => self.commit(&name(branch), &puts, &deletes, &moves).await,
             Op::Edit { branch, puts } => self.edit(&name(branch), &puts).await,
             Op::Copy { branch, from, to } => self.copy(&name(branch), &path(from), &path(to)).await,
             Op::Reopen { branch } => drop(self.writers.remove(&name(branch))),
@@ -156,13 +176,13 @@ impl Life {
         }
     }
 
-    async fn commit(&mut self, branch: &str, puts: &[(u8, bool, u8)], deletes: &[u8]) {
+    async fn commit(&mut self, branch: &str, puts: &[(u8, bool, u8)], deletes: &[u8], moves: &[(PartitionId, u8)]) {
         if !self.writers.contains_key(branch) {
             let writer = self.repo.writer(branch, "p").await.unwrap();
             self.writers.insert(branch.to_owned(), writer);
             self.model.lines.entry(branch.to_owned()).or_default();
         }
-        let (mut files, offset) = self.head(branch);
+        let (mut files, mut places) = self.head(branch);
         let mut open = self.repo.open_commit_on(branch);
         for path in deletes.iter().map(|&file| path(file)) {
             if files.remove(&path).is_some() {
@@ -171,37 +191,38 @@ impl Life {
         }
         fill(&mut open, puts).await;
         apply(&mut files, puts);
-        let to = offset.unwrap_or(0) + 1;
-        let state = [("h".to_owned(), format!("{to}").into())].into();
-        let meta = CommitMeta { pipeline: "p".into(), state, ..meta(offset, to) };
+        let advance = moved(&mut places, moves);
+        let state = [("h".to_owned(), format!("{}", places[&0].position.offset).into())].into();
+        let meta = CommitMeta { pipeline: "p".into(), state, advance, ..meta(None, 0) };
         let writer = self.writers.get_mut(branch).unwrap();
         match writer.finish(open, meta).await {
             Ok(Finished::Committed(commit)) => {
-                self.committed(branch, &commit, files, Some(to));
+                assert_eq!(*writer.marker(), commit.marker);
+                self.committed(branch, &commit, files, places);
                 // Checkpoints are written beside the commits; let them be.
                 tokio::task::yield_now().await;
             }
             // The branch was set elsewhere or reverted: as a pipeline, start again from the head.
             Ok(Finished::Lost(_)) | Err(Error::Fenced { .. } | Error::Swept { .. } | Error::MarkerGap { .. }) => {
                 self.writers.remove(branch);
-                Box::pin(self.commit(branch, puts, deletes)).await;
+                Box::pin(self.commit(branch, puts, deletes, moves)).await;
             }
             other => panic!("{other:?}"),
         }
     }
 
     async fn edit(&mut self, branch: &str, puts: &[(u8, bool, u8)]) {
-        let (mut files, offset) = self.head(branch);
+        let (mut files, places) = self.head(branch);
         let mut open = self.repo.open_commit_on(branch);
         fill(&mut open, puts).await;
         apply(&mut files, puts);
         let mut editor = self.repo.edit(branch).await.unwrap();
         let commit = committed(editor.finish(open, Edit::new("put file")).await);
-        self.committed(branch, &commit, files, offset);
+        self.committed(branch, &commit, files, places);
     }
 
     async fn copy(&mut self, branch: &str, from: &str, to: &str) {
-        let (mut files, offset) = self.head(branch);
+        let (mut files, places) = self.head(branch);
         let Some(there) = files.get(from).cloned() else { return };
         let head = self.repo.resolve(&format!("r@{branch}").parse().unwrap()).await.unwrap();
         let tree = self.repo.tree(&head).await.unwrap();
@@ -210,7 +231,7 @@ impl Life {
         files.insert(to.to_owned(), there);
         let mut editor = self.repo.edit(branch).await.unwrap();
         let commit = committed(editor.finish(open, Edit::new("copy file")).await);
-        self.committed(branch, &commit, files, offset);
+        self.committed(branch, &commit, files, places);
     }
 
     async fn branch(&mut self, branch: &str, at: u8) {
@@ -246,8 +267,8 @@ impl Life {
         let log = self.repo.log(branch).await.unwrap();
         let to = log.iter().find(|commit| commit.id == *id).unwrap();
         let commit = committed(self.repo.revert(branch, to).await);
-        let (files, offset) = self.model.commits[id].clone();
-        self.committed(branch, &commit, files, offset);
+        let (files, places) = self.model.commits[id].clone();
+        self.committed(branch, &commit, files, places);
     }
 
     async fn started(&mut self, branch: &str, puts: &[(u8, bool, u8)], dropped: bool) {
@@ -261,11 +282,11 @@ impl Life {
         if dropped {
             self.repo.drop_commit(&started).await.unwrap();
         } else {
-            let (mut files, offset) = self.head(branch);
+            let (mut files, places) = self.head(branch);
             apply(&mut files, puts);
             let commit = committed(self.repo.finish_commit(&started).await);
             assert_eq!(commit.id, started.id);
-            self.committed(branch, &commit, files, offset);
+            self.committed(branch, &commit, files, places);
         }
         assert!(self.repo.started().await.unwrap().is_empty());
     }
@@ -292,7 +313,7 @@ impl Life {
             assert_eq!(ids, *line, "{branch}");
             for (back, commit) in log.iter().enumerate() {
                 let found = self.repo.resolve(&format!("r@{branch}~{back}").parse().unwrap()).await.unwrap();
-                assert_eq!(found.id, commit.id, "{branch}~{back}");
+                assert_eq!((&found.id, &found.marker), (&commit.id, &commit.marker), "{branch}~{back}");
                 self.same(commit).await;
             }
         }
@@ -308,8 +329,8 @@ impl Life {
     }
 
     async fn same(&self, commit: &Commit) {
-        let (files, offset) = &self.model.commits[&commit.id];
-        assert_eq!(commit.marker.partitions.get(&0).map(|entry| entry.position.offset), *offset);
+        let (files, places) = &self.model.commits[&commit.id];
+        assert!(commit.marker.partitions.iter().eq(places), "{:?}, not {places:?}", commit.marker);
         let tree = self.repo.tree(commit).await.unwrap();
         let paths: Vec<_> = tree.files().map(|file| &file.path).collect();
         assert_eq!(paths, files.keys().collect::<Vec<_>>(), "{}", commit.id);

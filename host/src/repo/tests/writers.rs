@@ -57,7 +57,7 @@ async fn racing_writers_never_fork_or_lose_a_commit() {
         acknowledged += task.await.unwrap();
     }
     let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
-    assert_eq!(head.marker.partitions[&0].position.offset, acknowledged);
+    assert_eq!(head.marker.partitions.get(&0).unwrap().position.offset, acknowledged);
     assert_eq!(read(&repo, &head, "/count").await.len() as u64, acknowledged);
     let report = fsck(&store, None, Depth::Everything).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
