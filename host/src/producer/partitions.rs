@@ -33,7 +33,7 @@ const SPLIT: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_millis(250);
 /// And where asking takes long, at most this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// All readers together ask partitions that have nothing for one in so many parts of a core's time.
 const SHARE: u32 = 40;
 
