@@ -196,3 +196,88 @@ impl<S: Source> SharedReader for Each<S> {
         first
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Error, Messages};
+
+    /// Partitions of ten messages, of which 3 is bad and those from 8 on have nothing; told how often each was asked.
+    struct Ten(BTreeMap<u32, usize>);
+    struct Reading(u32);
+
+    impl Source for Ten {
+        type Settings = ();
+        type Reader = Reading;
+
+        fn open(_: &str, (): ()) -> Result<Self> {
+            Ok(Self(BTreeMap::new()))
+        }
+
+        fn partitions(&mut self, _: &[Known], _: Duration) -> Result<Vec<Partition>> {
+            Ok(Vec::new())
+        }
+
+        fn read(&mut self, partition: u32) -> Result<Reading> {
+            *self.0.entry(partition).or_default() += 1;
+            Ok(Reading(partition))
+        }
+    }
+
+    impl Reader for Reading {
+        fn fetch(&mut self, start: Position, limits: Limits) -> Result<Fetched> {
+            if self.0 == 3 {
+                return Err(Error::fatal("bad", "never"));
+            }
+            let end = if self.0 < 8 { (start.offset + limits.messages as u64).min(10) } else { 0 };
+            let mut messages = Messages::default();
+            (start.offset..end).for_each(|offset| messages.push(offset, b"x"));
+            let progress = if messages.is_empty() { Progress::Idle } else { Progress::More };
+            Ok(Fetched { next: Position::at(start.offset.max(end)), messages, high_watermark: None, progress })
+        }
+    }
+
+    fn wanted(partitions: std::ops::Range<u32>) -> Vec<(u32, Position)> {
+        partitions.map(|partition| (partition, Position::at(0))).collect()
+    }
+
+    #[test]
+    fn partitions_share_the_limits_and_each_has_its_own_answer() {
+        let mut each = <Ten as SharedSource>::open("", ()).unwrap().into_reader().unwrap();
+        let limits = Limits { messages: 25, bytes: 1 << 20, timeout: Duration::ZERO };
+        let answers = each.fetch(&wanted(0..8), limits).unwrap();
+        let counts: Vec<_> =
+            answers.iter().map(|(id, one)| (*id, one.as_ref().map(|one| one.messages.len()).ok())).collect();
+        assert_eq!(counts, [(0, Some(10)), (1, Some(10)), (2, Some(5))]);
+        let answers = each.fetch(&wanted(2..5), limits).unwrap();
+        assert_eq!(
+            answers.iter().map(|(id, one)| (*id, one.is_ok())).collect::<Vec<_>>(),
+            [(2, true), (3, false), (4, true)]
+        );
+        assert!(each.source.0.values().all(|&opened| opened == 1), "{:?}", each.source.0);
+    }
+
+    #[test]
+    fn whoever_has_nothing_is_waited_for_together() {
+        let mut each = <Ten as SharedSource>::open("", ()).unwrap().into_reader().unwrap();
+        let limits = Limits { messages: 5, bytes: 1 << 20, timeout: Duration::from_millis(30) };
+        let begun = now();
+        let answers = each.fetch(&wanted(8..12), limits).unwrap();
+        assert!(begun.elapsed() >= limits.timeout);
+        assert!(answers.iter().all(|(_, one)| one.as_ref().unwrap().progress == Progress::Idle) && answers.len() == 4);
+        // One that has something is not kept waiting by the others.
+        let answers = each.fetch(&wanted(7..12), Limits { timeout: Duration::from_secs(3600), ..limits }).unwrap();
+        assert_eq!(answers[0].1.as_ref().unwrap().messages.len(), 5);
+    }
+
+    #[test]
+    fn pauses_grow_and_are_short_again() {
+        let mut pauses = Pauses::default();
+        let short = Duration::from_micros(10);
+        let grown: Vec<_> = (0..7).map(|_| pauses.next(short).as_millis()).collect();
+        assert_eq!(grown, [10, 20, 40, 80, 160, 250, 250]);
+        assert_eq!(pauses.next(Duration::from_millis(100)), Duration::from_millis(2500));
+        pauses.reset();
+        assert_eq!(pauses.next(short), PAUSES.0);
+    }
+}
