@@ -195,6 +195,24 @@ async fn a_granted_directory_is_read_only_and_has_walls() {
     assert!(matches!(&error, Error::Grant { name, .. } if name == "gone"), "{error}");
 }
 
+/// More readers than there are threads open a pipe that nobody writes to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_hang_stall_nobody_else() {
+    let place = tempfile::tempdir().unwrap();
+    let pipe = place.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut stuck = task("pipe", "fetch").await;
+    stuck.grants.dirs.insert("data".into(), DirGrant::Path(place.path().to_owned()));
+    let all: Vec<_> = (0..5).map(|_| tokio::spawn(make("fetch", stuck.clone()))).collect();
+    for one in all {
+        let error = one.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    }
+    make("fetch", task("", "").await).await.unwrap();
+    // Lets their threads go, so that the test can end.
+    drop(fs::OpenOptions::new().write(true).open(&pipe));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_words_is_no_flood_here() {
     let mut loud = task("flood", "decode").await;
