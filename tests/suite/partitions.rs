@@ -137,3 +137,18 @@ fn partitions_beside_a_busy_one_go_on() -> Result<()> {
     ensure!(site.number("select count(*) from many where __partition = 7", None)? == 0, "rows of the busy one");
     Ok(())
 }
+
+#[test]
+fn more_files_are_open_than_a_shell_allows() -> Result<()> {
+    let site = Site::new()?;
+    thousand_files(&site)?;
+    let spec = fs::read_to_string(site.path().join("spec.yaml"))?.replace("readers: 2", "readers: 8");
+    site.write("spec.yaml", spec)?;
+    let run = site.command(&["run", "spec.yaml", "--until", "ended"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -Sn 256; exec \"$@\"", "sh"]).arg(run.get_program()).args(run.get_args());
+    shell.envs(run.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(site.path());
+    let output = shell.stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    all_once(&site)
+}

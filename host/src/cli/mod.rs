@@ -30,6 +30,7 @@ mod inspect;
 mod list;
 mod marker;
 mod names;
+mod open_files;
 mod plugin;
 mod print;
 mod progress;
@@ -216,6 +217,7 @@ fn refused(error: &clap::Error) -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<()> {
+    open_files::raise();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Runtime { source })?;
     let outcome = runtime.block_on(run(cli));

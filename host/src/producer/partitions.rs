@@ -60,6 +60,8 @@ struct Partition {
     position: Position,
     /// The last pause because it had nothing.
     pause: Duration,
+    /// It had nothing, and yet there is more: it does not know yet where that is.
+    undecided: bool,
     backoff: Backoff,
     crashes: u32,
 }
@@ -68,7 +70,8 @@ struct Partition {
 impl Fetcher for PartitionFetcher {
     fn add(&mut self, found: Found) {
         let Found { partition, label, start, .. } = found;
-        let new = Partition { label, position: start, pause: Duration::ZERO, backoff: Backoff::default(), crashes: 0 };
+        let (pause, backoff) = (Duration::ZERO, Backoff::default());
+        let new = Partition { label, position: start, pause, undecided: false, backoff, crashes: 0 };
         self.partitions.insert(partition, new);
         self.queue.push_back(partition);
     }
@@ -127,7 +130,9 @@ impl PartitionFetcher {
 
     /// Whether the plugin waits for all partitions that have nothing: one call can ask them, and none of them failed.
     fn waits_together(&self) -> bool {
-        let idle = |(_, id): &(Instant, PartitionId)| self.partitions.get(id).is_some_and(|one| !one.pause.is_zero());
+        let idle = |(_, id): &(Instant, PartitionId)| {
+            self.partitions.get(id).is_some_and(|one| !one.pause.is_zero() && !one.undecided)
+        };
         !self.later.is_empty() && self.later.len() <= MOST && self.later.iter().all(idle)
     }
 
@@ -196,10 +201,11 @@ impl PartitionFetcher {
         let replaced = next.token != start.token;
         let span = Span { partition, start: start.offset, next };
         let fetched = Fetched { high_watermark, replaced, ..Fetched::new(messages, span, progress) };
-        let any = fetched.moves() || progress != Progress::Idle;
+        let any = fetched.moves() || progress == Progress::Ended;
+        known.undecided = !any && progress == Progress::More;
         match progress {
             Progress::Ended => drop(self.partitions.remove(&partition)),
-            Progress::Idle if !any => self.idle(partition),
+            Progress::More | Progress::Idle if !any => self.idle(partition),
             Progress::More | Progress::Idle => {
                 known.pause = Duration::ZERO;
                 self.queue.push_back(partition);
