@@ -49,7 +49,7 @@ mod target;
 mod test;
 mod update;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
@@ -216,10 +216,14 @@ fn refused(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// How long a thread is kept that has nothing to do.
+const IDLE: Duration = Duration::from_millis(100);
+
 fn start(cli: Cli) -> Result<()> {
     open_files::raise();
     let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|source| Error::Runtime { source })?;
+        // Threads that block are many for a moment only.
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE).build().map_err(|source| Error::Runtime { source })?;
     let outcome = runtime.block_on(run(cli));
     // A read that hangs in a plugin or on a disk must not keep a finished command from ending.
     runtime.shutdown_background();

@@ -52,6 +52,8 @@ pub(super) struct PartitionFetcher {
     ready: VecDeque<Fetched>,
     /// What asking one partition that has nothing takes.
     look: Duration,
+    /// How many readers there are, this one included.
+    readers: u32,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,7 @@ impl PartitionFetcher {
     /// A fetcher of `first`, and of those that are added to it.
     #[must_use]
     pub(super) fn new(spec: StreamSpec, task: Task, first: Found) -> Self {
-        let consumer = PartitionConsumer::new(task, &spec.topic);
+        let (consumer, readers) = (PartitionConsumer::new(task, &spec.topic), spec.readers());
         let mut fetcher = Self {
             spec,
             consumer,
@@ -123,6 +125,7 @@ impl PartitionFetcher {
             suspects: Vec::new(),
             ready: VecDeque::new(),
             look: Duration::ZERO,
+            readers,
         };
         fetcher.add(first);
         fetcher
@@ -218,7 +221,7 @@ impl PartitionFetcher {
     /// `partition` has nothing: it is asked again after a pause.
     fn idle(&mut self, partition: PartitionId) {
         let all = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
-        let looking = self.look.saturating_mul(all).saturating_mul(SHARE).saturating_mul(self.spec.readers());
+        let looking = self.look.saturating_mul(all).saturating_mul(SHARE).saturating_mul(self.readers);
         let last = looking.clamp(LAST_PAUSE, LONGEST_PAUSE);
         let Some(known) = self.partitions.get_mut(&partition) else { return };
         known.pause = (known.pause * 2).clamp(FIRST_PAUSE, last);
