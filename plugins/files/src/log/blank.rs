@@ -71,7 +71,7 @@ impl Log {
         if self.waiting {
             return;
         }
-        for blank in &mut self.blanks {
+        for blank in self.blanks.iter_mut().filter(|one| !scan.lengths.contains_key(&one.hints.inode)) {
             let seen = std::mem::take(&mut blank.seen);
             // Packed, it is read like any file that is younger.
             let packed = |one: &Reading| one.rotated && one.at() == 0 && one.hints().modified >= blank.hints.modified;
