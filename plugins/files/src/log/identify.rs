@@ -104,8 +104,6 @@ impl Log {
                 }
             }
         }
-        self.known =
-            self.known.max(self.readings.iter().filter(|one| !one.rotated).map(|one| one.hints().modified).max());
         Ok(())
     }
 

@@ -125,8 +125,14 @@ impl Log {
         }
         // What a copy or a packed file was made of goes first.
         unknown.sort_by_key(|member| (member.name.packing != Packing::Plain, !member.name.live));
+        let any = !unknown.is_empty();
         for member in unknown {
             self.identify(member, &mut scan)?;
+        }
+        // What waits may be older than the live file, and was not known before either.
+        if any && !self.waiting {
+            let live = self.readings.iter().filter(|one| !one.rotated);
+            self.known = self.known.max(live.map(|one| one.hints().modified).max());
         }
         self.settle_blanks(&scan);
         let mut found = scan.found;
