@@ -55,7 +55,7 @@ impl Lines {
                 left.messages = left.messages.saturating_sub(messages.len());
                 left.bytes = left.bytes.saturating_sub(messages.bytes());
             }
-            any |= fetched.as_ref().map_or(true, |one| one.progress != Progress::Idle || one.next != *start);
+            any |= fetched.as_ref().map_or(true, |one| says(one, start));
             answers.push((*partition, fetched));
         }
         any
@@ -68,6 +68,11 @@ impl Lines {
             Entry::Vacant(entry) => Ok(entry.insert(self.directory.find(partition, Some(start))?)),
         }
     }
+}
+
+/// Whether a fetch from `start` came to anything; what is undecided is waited for.
+fn says(fetched: &Fetched, start: &Position) -> bool {
+    fetched.progress == Progress::Ended || !fetched.messages.is_empty() || fetched.next != *start
 }
 
 impl SharedReader for Lines {

@@ -68,6 +68,11 @@ impl Mark {
         Ok(mark)
     }
 
+    /// A mark of a file of which nothing was read.
+    pub(crate) fn blank(hints: Hints, seen: u64) -> Self {
+        Self { hints, seen, ..Self::default() }
+    }
+
     /// Takes the file's first bytes, of which `at` count.
     fn begin(&mut self, first: &[u8], at: u64) {
         let count = HEAD.min(usize::try_from(at).unwrap_or(HEAD)).min(first.len());

@@ -29,6 +29,8 @@ pub struct WholeDirectory {
     skip_existing: bool,
     pauses: Pauses,
     open: OpenFiles,
+    /// In the last turn a log could not say yet whether it has more.
+    undecided: bool,
 }
 
 #[derive(Debug)]
@@ -75,6 +77,7 @@ impl WholeDirectory {
     /// What the next log in turn has to give, if any has something.
     fn turn(&mut self, limits: Limits) -> Result<Option<Messages>> {
         let last = self.last.unwrap_or(u32::MAX);
+        self.undecided = false;
         let mut order: Vec<u32> = self.logs.keys().copied().collect();
         let after = order.partition_point(|&id| id <= last);
         let turn = after % order.len().max(1);
@@ -89,6 +92,7 @@ impl WholeDirectory {
             })?;
             one.next = fetched.next;
             one.ended = fetched.progress == Progress::Ended;
+            self.undecided |= fetched.progress == Progress::More;
             self.open.used(id, &one.log);
             let logs = &mut self.logs;
             self.open.spare(&self.directory.catalog, |id, act| {
@@ -137,6 +141,7 @@ impl StreamConsumer for WholeDirectory {
             skip_existing,
             pauses: Pauses::default(),
             open: OpenFiles::default(),
+            undecided: false,
         })
     }
 
@@ -152,6 +157,9 @@ impl StreamConsumer for WholeDirectory {
             Ok(answer.1 != Progress::Idle)
         });
         self.pauses = pauses;
+        if answer.1 == Progress::Idle && self.undecided {
+            answer.1 = Progress::More;
+        }
         waited.map(|()| answer)
     }
 

@@ -1,6 +1,6 @@
 //! Answers a fetch: what there is, or that there is nothing, which costs one look at the log's name.
 
-use spout_guest::{Fetched, Limits, Messages, Position, Progress, Result};
+use spout_guest::{Fetched, Limits, Messages, Position, Progress, Result, now};
 
 use super::Log;
 use crate::{framing::Out, names::Packing, reading::Reading};
@@ -22,9 +22,15 @@ impl Log {
         self.missing.is_some()
     }
 
+    /// The next look is at all files.
+    #[cfg(test)]
+    pub(crate) fn scan_now(&mut self) {
+        (self.looked, self.scanned) = (None, None);
+    }
+
     fn read_peeked(&mut self, start: &Position, limits: Limits) -> Result<Fetched> {
         if self.last.as_ref() != Some(start) && !self.stand_at(start)? {
-            return Ok(self.nothing(start.clone()));
+            return Ok(Fetched { progress: Progress::More, ..self.nothing(start.clone()) });
         }
         if self.is_idle() {
             let settled = self.tempo.settled;
@@ -39,10 +45,13 @@ impl Log {
             }
             let over = !moved && !self.settings.follow && !self.waiting && self.readings.iter().all(|one| one.over);
             let progress = match (moved, over) {
-                (true, _) => Progress::More,
                 (false, true) => Progress::Ended,
-                (false, false) => Progress::Idle,
+                (false, false) if !self.is_undecided() => Progress::Idle,
+                _ => Progress::More,
             };
+            if moved {
+                self.undecided = None;
+            }
             let next = self.position();
             return Ok(Fetched { messages: out.messages, progress, ..self.nothing(next) });
         }
@@ -54,16 +63,26 @@ impl Log {
         Fetched { messages: Messages::default(), next, high_watermark, progress: Progress::Idle }
     }
 
+    /// Whether more may come as soon as it is known what the files are. That does not take for ever.
+    fn is_undecided(&mut self) -> bool {
+        if !self.waiting && self.readings.iter().all(|one| one.missed.is_none()) {
+            self.undecided = None;
+            return false;
+        }
+        let most = self.tempo.settled * 2 + self.settings.rotate_wait.0;
+        self.undecided.get_or_insert_with(now).elapsed() < most
+    }
+
     /// Whether the peek says all there is to say: nothing happened.
     fn is_idle(&self) -> bool {
         let Some(peek) = self.peek.filter(|_| self.settings.follow && !self.waiting && !self.is_due()) else {
             return false;
         };
         match self.readings.as_slice() {
-            [] => {
-                let live = peek.live.filter(|live| live.length > 0);
-                live.is_none_or(|live| self.closed.iter().any(|one| one.mark.hints == live.hints))
-            }
+            [] => match peek.live {
+                Some(live) if live.length > 0 => self.closed.iter().any(|one| one.mark.hints == live.hints),
+                live => self.is_same_blank(live.as_ref()),
+            },
             [one] => {
                 let plain = one.name.packing == Packing::Plain && one.path == self.family.log && !one.rotated;
                 let due = one.pending() && self.settings.last_line.0.is_some_and(|after| one.quiet() >= after);

@@ -49,7 +49,8 @@ impl Log {
             match text.reach(u64::MAX, now() + UNPACK) {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.waiting = true;
+                    // It comes to an end, however large it is.
+                    (self.waiting, self.undecided) = (true, None);
                     self.unpacking = Some((stat, text));
                     return Ok(());
                 }
@@ -96,14 +97,13 @@ impl Log {
             Relation::New => {
                 // Of other names only what the log was written to under its own, while nobody looked.
                 let missed = scan.known.is_some_and(|known| stat.hints.modified > known);
-                if matches(&self.settings.pattern, &member.path) || missed && !member.name.live {
+                let blank = self.take_blank(&stat);
+                if blank || matches(&self.settings.pattern, &member.path) || missed && !member.name.live {
                     self.readings.push(Reading::new(member.path, member.name, text, stat.hints));
                     self.spare();
                 }
             }
         }
-        self.known =
-            self.known.max(self.readings.iter().filter(|one| !one.rotated).map(|one| one.hints().modified).max());
         Ok(())
     }
 

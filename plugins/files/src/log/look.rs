@@ -40,13 +40,14 @@ impl Log {
         }
         self.looked = Some(now());
         let live = self.family.stat(&self.family.log);
-        let hints = live.filter(|stat| stat.length > 0).map(|stat| stat.hints);
         for reading in &mut self.readings {
             reading.rotated = live.is_none_or(|live| live.hints.inode != reading.hints().inode);
         }
         let read = |inode| self.readings.iter().any(|one| one.hints().inode == inode);
-        let unknown =
-            hints.is_some_and(|hints| !read(hints.inode) && !self.closed.iter().any(|one| one.mark.hints == hints));
+        let unknown = match live.filter(|live| live.length > 0).map(|live| live.hints) {
+            Some(hints) => !read(hints.inode) && !self.closed.iter().any(|one| one.mark.hints == hints),
+            None => !self.is_same_blank(live.as_ref()),
+        };
         if due || unknown || self.waiting { self.scan() } else { Ok(false) }
     }
 
@@ -55,9 +56,10 @@ impl Log {
         self.scanned.is_none_or(|at| at.elapsed() >= self.scan_every)
     }
 
-    /// All files of the log. What was listed a while ago is enough where it holds nothing new and misses nothing.
-    fn all_members(&self) -> Result<Vec<Member>> {
-        if self.scanned.is_some() {
+    /// All files of the log. What was listed a while ago is enough where it holds nothing new and misses nothing, and the log's
+    /// name means the `same`.
+    fn all_members(&self, same: bool) -> Result<Vec<Member>> {
+        if self.scanned.is_some() && same {
             let members = self.family.members(self.lately())?;
             if self.knows(&members) {
                 return Ok(members);
@@ -87,7 +89,10 @@ impl Log {
 
     /// Looks at all files of the log; whether there is one more to read.
     fn scan(&mut self) -> Result<bool> {
-        let members = self.all_members()?;
+        let live = self.family.stat(&self.family.log);
+        let same = live.is_some_and(|live| live.length > 0) || self.is_same_blank(live.as_ref());
+        self.note_blank(live.as_ref());
+        let members = self.all_members(same)?;
         self.scanned = Some(now());
         self.scan_every = self.tempo.scan.max(Duration::from_millis(10 * members.len() as u64));
         self.waiting = false;
@@ -120,9 +125,16 @@ impl Log {
         }
         // What a copy or a packed file was made of goes first.
         unknown.sort_by_key(|member| (member.name.packing != Packing::Plain, !member.name.live));
+        let any = !unknown.is_empty();
         for member in unknown {
             self.identify(member, &mut scan)?;
         }
+        // What waits may be older than the live file, and was not known before either.
+        if any && !self.waiting {
+            let live = self.readings.iter().filter(|one| !one.rotated);
+            self.known = self.known.max(live.map(|one| one.hints().modified).max());
+        }
+        self.settle_blanks(&scan);
         let mut found = scan.found;
         self.find_strays(&mut found)?;
         if let Some(new) = self.readings.get_mut(before..) {

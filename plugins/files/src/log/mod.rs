@@ -1,5 +1,6 @@
 //! The lines of one log from a position on: which of its files are read, in which order, and which are done.
 
+mod blank;
 mod fetch;
 mod identify;
 mod look;
@@ -65,6 +66,10 @@ pub(crate) struct Log {
     /// Files that are read, the oldest first.
     readings: Vec<Reading>,
     closed: Vec<Closed>,
+    /// Files of which nothing was read yet, as far as they are not read.
+    blanks: Vec<Mark>,
+    /// What the log's name meant when all files were looked at.
+    live: Option<u64>,
     /// Bytes read of all files: the offset.
     offset: u64,
     /// The position that stands for all this.
@@ -79,6 +84,8 @@ pub(crate) struct Log {
     stray_every: Duration,
     /// There are files about which nothing can be said yet.
     waiting: bool,
+    /// Since when something is not decided, whatever it is.
+    undecided: Option<Instant>,
     pub(crate) tempo: Tempo,
     unpacking: Option<(Stat, Text)>,
     said: BTreeSet<String>,
@@ -113,6 +120,8 @@ impl Log {
             options,
             readings: Vec::new(),
             closed: Vec::new(),
+            blanks: Vec::new(),
+            live: None,
             offset: 0,
             last: None,
             known: None,
@@ -123,6 +132,7 @@ impl Log {
             stray_every: Duration::ZERO,
             tempo: Tempo::default(),
             waiting: false,
+            undecided: None,
             unpacking: None,
             said: BTreeSet::new(),
             peek: None,
@@ -132,7 +142,7 @@ impl Log {
 
     /// What stands for the place where this is now.
     pub(crate) fn position(&mut self) -> Position {
-        let open = self.readings.iter().filter(|one| one.at() > 0).map(|one| {
+        let open = self.readings.iter().filter(|one| one.at() > 0 || self.is_kept_blank(one)).map(|one| {
             let mut mark = one.mark();
             // Its new name is not known yet.
             if one.rotated && one.path == self.family.log {
@@ -140,7 +150,7 @@ impl Log {
             }
             mark
         });
-        let open: Vec<Mark> = open.collect();
+        let open: Vec<Mark> = open.chain(self.blanks.iter().cloned()).collect();
         let closed: Vec<Mark> = self.closed.iter().map(|one| one.mark.clone()).collect();
         let told = self.offset > 0 || !open.is_empty() || !closed.is_empty();
         let token = told.then(|| Places { log: self.family.log.clone(), open, closed }.write());
@@ -152,6 +162,8 @@ impl Log {
     fn reset(&mut self, offset: u64) {
         self.readings.clear();
         self.closed.clear();
+        self.blanks.clear();
+        self.live = None;
         self.offset = offset;
         (self.last, self.known, self.looked, self.scanned, self.unpacking) = (None, None, None, None, None);
         self.missing = None;

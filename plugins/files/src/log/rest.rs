@@ -65,6 +65,7 @@ impl Log {
         let Some(reading) = self.readings.get_mut(index).filter(|one| one.is_resting()) else { return Ok(Woken::Open) };
         let stat = self.family.stat(&reading.path);
         if stat.is_some_and(|stat| reading.is_unchanged(&stat)) && (!ends || reading.over) {
+            reading.missed = None;
             if reading.quiet() >= self.tempo.settled {
                 reading.settle();
             }

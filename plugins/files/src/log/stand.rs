@@ -31,6 +31,7 @@ impl Log {
     /// The position after the last whole line there is.
     pub(crate) fn end(&mut self) -> Result<Position> {
         self.reset(0);
+        self.note_blank(self.family.stat(&self.family.log).as_ref());
         for member in self.family.members(Age::Since(self.since(false)))? {
             let Some((mut text, stat)) = self.open(&member)? else { continue };
             let failed = |error| unreadable(&member.path, &error);
@@ -50,6 +51,8 @@ impl Log {
             if at > 0 {
                 let mark = Mark::of(&mut text, at, stat.hints).map_err(failed)?;
                 self.stand(&member, text, mark, ends)?;
+            } else if member.name.live {
+                self.remember_blank(stat.hints, length);
             }
         }
         Ok(self.position())
@@ -105,9 +108,10 @@ impl Log {
                     return Err(Error::fatal("files.token", message));
                 };
                 self.closed = places.closed.into_iter().map(Closed::from).collect();
-                let all = places.open.iter().chain(self.closed.iter().map(|one| &one.mark));
+                let open = places.open.iter().filter(|one| one.at > 0);
+                let all = open.chain(self.closed.iter().map(|one| &one.mark));
                 self.known = all.map(|one| one.hints.modified).max();
-                (0, places.open)
+                (0, self.take_blanks(places.open))
             }
         };
         let missing = self.stand_in(marks, tries > 0)?;
@@ -136,7 +140,9 @@ impl Log {
         for mark in marks {
             let taken = self.inodes();
             let strangers = if everywhere { self.family.strangers_like(&mark, age)? } else { Vec::new() };
-            match self.family.find(&mark, members.iter().chain(&strangers), &taken)? {
+            // What was read to its end may begin as this one did, with a banner.
+            let free = |one: &&Member| one.stat.hints.inode == mark.hints.inode || !self.has_done(one);
+            match self.family.find(&mark, members.iter().filter(free).chain(&strangers), &taken)? {
                 Some((member, text)) => {
                     let mut mark = mark;
                     // Also where it was replaced first: it is one of the log's other files now, and was not just renamed.

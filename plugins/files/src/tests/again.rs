@@ -38,8 +38,9 @@ fn run(place: &mut Place, log: &str) -> (Vec<String>, Vec<String>) {
                 faults.push(fault);
             }
         }
+        let done = !brings(&fetched, &place.known[at].position);
         place.known[at].position = fetched.next;
-        if fetched.progress != Progress::More {
+        if done {
             return (lines, faults);
         }
     }

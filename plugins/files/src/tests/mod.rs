@@ -1,6 +1,7 @@
 //! Files as a host reads them: growing, ending, from any place on.
 
 mod again;
+mod blank;
 mod many;
 mod odd;
 mod rotation;
@@ -74,10 +75,11 @@ impl Place {
             let known = self.known.iter().position(|one| one.id == id);
             let mut position = known.map_or(Position::at(0), |at| self.known[at].position.clone());
             loop {
-                let fetched = one(&mut reader, id, position)?;
+                let fetched = one(&mut reader, id, position.clone())?;
                 fresh.extend(texts(&fetched.messages));
+                let done = !brings(&fetched, &position);
                 position = fetched.next;
-                if fetched.progress != Progress::More {
+                if done {
                     break;
                 }
             }
@@ -97,13 +99,19 @@ impl Log {
         let begun = spout_guest::now();
         loop {
             let fetched = self.read(start, limits)?;
-            let over = fetched.progress != Progress::Idle || begun.elapsed() >= limits.timeout;
+            let over =
+                fetched.progress == Progress::Ended || brings(&fetched, start) || begun.elapsed() >= limits.timeout;
             if over && !self.is_searching() {
                 return Ok(fetched);
             }
             pause(Duration::from_millis(1));
         }
     }
+}
+
+/// Whether there are lines, or may be more at once.
+fn brings(fetched: &Fetched, start: &Position) -> bool {
+    fetched.progress == Progress::More && (!fetched.messages.is_empty() || fetched.next.offset != start.offset)
 }
 
 /// What one partition answers.
@@ -142,8 +150,9 @@ fn rest(log: &mut Log, position: &mut Position) -> Vec<String> {
     loop {
         let fetched = log.fetch(position, NOW).unwrap();
         all.extend(texts(&fetched.messages));
+        let done = !brings(&fetched, position);
         *position = fetched.next;
-        if fetched.progress != Progress::More {
+        if done {
             return all;
         }
     }

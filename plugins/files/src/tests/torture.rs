@@ -273,11 +273,12 @@ impl Torture {
             }
         }
         assert!(fetched.next.offset >= self.position.offset);
+        let more = super::brings(&fetched, &self.position);
         self.position = fetched.next;
         if fetched.progress == Progress::Ended {
             self.log = None;
         }
-        fetched.progress == Progress::More
+        more
     }
 
     fn act(&mut self) {
