@@ -54,7 +54,7 @@ impl<L: Live> Apart<L> {
         let (task, topic) = (self.task.clone(), self.topic.clone());
         // To instantiate and to open it are calls too.
         let calls = if live.is_some() { 1 } else { 3 };
-        let limit = self.task.limits.call.0 * calls + wait;
+        let limit = self.task.limits.call.0.saturating_mul(calls).saturating_add(wait);
         let work = async move {
             let live = match live {
                 Some(live) => live,
@@ -63,7 +63,7 @@ impl<L: Live> Apart<L> {
             Ok(call(live).await)
         };
         let mut running = Running(tokio::spawn(blocking(work)));
-        match timeout(limit + SPARE, &mut running.0).await {
+        match timeout(limit.saturating_add(SPARE), &mut running.0).await {
             Ok(Ok(done)) => {
                 let (live, answer) = done?;
                 self.live = Some(live).filter(|_| !answer.as_ref().is_err_and(Error::is_crash));

@@ -3,17 +3,13 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use super::{
     super::{format::sha256, record},
     *,
 };
-use crate::{
-    clock,
-    data::{Marker, PartitionId},
-};
+use crate::data::{Marker, PartitionId};
 
 const MANY: u32 = 10_000;
 
@@ -284,43 +280,4 @@ async fn a_record_cannot_be_read_as_a_commit_with_its_whole_marker() {
     let shown = serde_json::to_string(commit).unwrap();
     let error = serde_json::from_str::<record::Commit<Moved>>(&shown).unwrap_err().to_string();
     assert!(error.contains("unknown field `0`, expected `moved`"), "{error}");
-}
-
-/// What a commit that moves three of many partitions costs; run it by name.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn what_a_commit_of_many_partitions_costs() {
-    for (count, in_memory) in [(3, false), (MANY, false), (3, true), (MANY, true)] {
-        let (mut store, dir) = local().await;
-        if in_memory {
-            store = Store::open("memory://").await.unwrap();
-        }
-        let repo = store.repo_or_create("events", "").await.unwrap();
-        let mut writer = repo.writer("master", "events").await.unwrap();
-        committed(writer.finish(repo.open_commit(), moving((0..count).map(|at| step(None, 7, at)))).await);
-        let (mut sizes, mut times) = (Vec::new(), Vec::<Duration>::new());
-        for n in 0..200 {
-            let steps = (0..3).map(|at| step(Some(7 + n), 8 + n, at * (count / 3)));
-            let begun = clock::now();
-            let commit = committed(writer.finish(repo.open_commit(), moving(steps)).await);
-            times.push(clock::now().duration_since(begun));
-            let record = std::fs::metadata(record_of(dir.path(), &commit));
-            sizes.push(record.map_or(0, |record| record.len()));
-        }
-        times.sort();
-        let timed = async |what: &str| {
-            let begun = clock::now();
-            match what {
-                "claim" => drop(repo.writer("master", "events").await.unwrap()),
-                "~100" => drop(repo.resolve(&"events~100".parse().unwrap()).await.unwrap()),
-                _ => drop(repo.log("master").await.unwrap()),
-            }
-            clock::now().duration_since(begun)
-        };
-        let (claim, back, log) = (timed("claim").await, timed("~100").await, timed("log").await);
-        let (size, median, most) = (sizes.into_iter().max().unwrap(), times[100], times[198]);
-        println!(
-            "{count} partitions, in memory {in_memory}: record {size} bytes, commit {median:?} (99% {most:?}), claim {claim:?}, ~100 {back:?}, log {log:?}"
-        );
-    }
 }

@@ -185,10 +185,8 @@ impl Log {
     fn since(&self, exactly: bool) -> Instant {
         let at = now();
         let live = self.family.stat(&self.family.log);
-        let same = |peek: &Peek| match exactly {
-            true => peek.live == live,
-            false => peek.live.map(|stat| stat.hints.inode) == live.map(|stat| stat.hints.inode),
-        };
+        let inode = |live: Option<Stat>| live.map(|stat| stat.hints.inode);
+        let same = |peek: &Peek| if exactly { peek.live == live } else { inode(peek.live) == inode(live) };
         self.peek.filter(same).map_or(at, |peek| peek.at)
     }
 
