@@ -95,7 +95,9 @@ impl Log {
         let last = missed.get(many - 1).copied();
         self.closed.retain(|one| {
             let drop = many > 0 && one.missed.is_some_and(|at| Some(at) <= last);
-            many -= usize::from(drop);
+            if drop {
+                many -= 1;
+            }
             !drop
         });
         if self.said.insert("?".to_owned()) {

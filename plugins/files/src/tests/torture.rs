@@ -237,8 +237,9 @@ impl Torture {
             }
             let mut log = Log::new(catalog, "app.log".into(), &Rc::new(self.settings.clone()));
             let quick = Duration::from_millis(1);
+            // As in life, what was read is remembered for longer than a copy takes to be one.
             log.tempo =
-                Tempo { look: quick, scan: quick * 5, settled: quick * 400, away: quick * 20, forget: quick * 20 };
+                Tempo { look: quick, scan: quick * 5, settled: quick * 400, away: quick * 20, forget: quick * 2000 };
             log
         });
         let fetched = match log.fetch(&self.position, limits) {
