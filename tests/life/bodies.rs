@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use spout_host::{
-    data::{Advance, PartitionMarker, Position, Step},
-    repo::{BranchWriter, Encoded, Format, TableWriter},
-};
+use spout_data::{Advance, PartitionMarker, Position, Step};
+use spout_repo::{BranchWriter, Encoded, Format, TableWriter};
 
 /// Larger than what a record carries in itself.
 pub(crate) const LARGE: usize = 40 << 10;

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use spout_host::repo::{Collect, Depth, MASTER, Report, Store, fsck, published, repair};
+use spout_repo::{Collect, Depth, MASTER, Report, Store, fsck, published, repair};
 
 use crate::{
     compare,

@@ -8,10 +8,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use spout_host::{
-    error::{Coded as _, Kind},
-    repo::{Depth, Error, MASTER, Repo, Store, fsck},
-};
+use spout_base::error::{Coded as _, Kind};
+use spout_repo::{Depth, Error, MASTER, Repo, Store, fsck};
 
 use crate::script::{REPO, commit};
 

@@ -12,7 +12,7 @@ mod workers;
 use std::{path::Path, process::ExitCode};
 
 use anyhow::{Result, bail};
-use spout_host::{error::Coded as _, repo};
+use spout_base::error::Coded as _;
 
 const USAGE: &str = "spout-life points | live STORE [REFERENCE] | check STORE REFERENCE ACKNOWLEDGED | write STORE LABEL | \
                      edit STORE LABEL | collect STORE | sweep STORE | go-on STORE | \
@@ -25,7 +25,8 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let code = error.chain().find_map(|cause| cause.downcast_ref::<repo::Error>()).map(|ours| ours.code());
+            let code =
+                error.chain().find_map(|cause| cause.downcast_ref::<spout_repo::Error>()).map(|ours| ours.code());
             eprintln!("error[{}]: {error:#}", code.unwrap_or("none"));
             ExitCode::FAILURE
         }
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
 fn run(args: &[&str]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     match args {
-        ["points"] => repo::fail_points().for_each(|point| println!("{point}")),
+        ["points"] => spout_repo::fail_points().for_each(|point| println!("{point}")),
         ["live", store] => runtime.block_on(script::live(store, None))?,
         ["live", store, reference] => runtime.block_on(script::live(store, Some(Path::new(reference))))?,
         ["check", store, reference, acknowledged] => {

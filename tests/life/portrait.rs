@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use spout_host::repo::{Commit, Repo, Store};
+use spout_repo::{Commit, Repo, Store};
 
 /// All repos, by name.
 pub(crate) type Portrait = BTreeMap<String, OfRepo>;

@@ -7,12 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use spout_host::{
-    fault,
-    repo::{
-        BranchWriter, Collect, Commit, CommitMeta, Edit, Finished, MASTER, OpenCommit, Publisher, PutMode, Reference,
-        Repo, Retention, Store, TARGET,
-    },
+use spout_repo::fault;
+use spout_repo::{
+    BranchWriter, Collect, Commit, CommitMeta, Edit, Finished, MASTER, OpenCommit, Publisher, PutMode, Reference, Repo,
+    Retention, Store, TARGET,
 };
 
 use crate::{

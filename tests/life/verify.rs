@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs};
 
 use anyhow::{Context as _, Result, ensure};
-use spout_host::repo::{Depth, MASTER, Store, fsck};
+use spout_repo::{Depth, MASTER, Store, fsck};
 
 use crate::script::{REPO, commit};
 

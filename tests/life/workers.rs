@@ -9,10 +9,8 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use spout_host::{
-    error::Coded as _,
-    repo::{BranchWriter, Collect, CommitMeta, Edit, Error, Finished, MASTER, PutMode, Repo, Store},
-};
+use spout_base::error::Coded as _;
+use spout_repo::{BranchWriter, Collect, CommitMeta, Edit, Error, Finished, MASTER, PutMode, Repo, Store};
 
 use crate::{
     bodies::{LARGE, advance, body, next, table},

@@ -10,10 +10,8 @@ use spout_codec::{
     json::{Json, Settings},
     record_batch, schema_text,
 };
-use spout_host::{
-    data::Messages,
-    plugin::{Decoding, GrantSpec, LimitsSpec, Metrics, Plugins, Task},
-};
+use spout_data::Messages;
+use spout_plugin::{Decoding, GrantSpec, LimitsSpec, Metrics, Plugins, Task};
 
 const SCHEMA: &str = r#"{"a":"int64","b":"utf8","c":"float64","at":"timestamp(us, UTC)","d":"decimal128(12, 2)","o":{"x":"uint64","l":["utf8"]},"m":"map(utf8, int64)"}"#;
 

@@ -10,10 +10,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use spout_host::{
-    data::{Advance, Counts, PartitionMarker, Position, Step},
-    repo::{CommitMeta, Finished, Format, PutMode, Store, TableWriter},
-};
+use spout_data::{Advance, Counts, PartitionMarker, Position, Step};
+use spout_repo::{CommitMeta, Finished, Format, PutMode, Store, TableWriter};
 
 use crate::timing::{median, rate};
 

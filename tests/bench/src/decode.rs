@@ -16,7 +16,9 @@ use spout_codec::{
     json::{Json, Settings},
     record_batch,
 };
-use spout_host::{data::Messages, plugin::Decoding, producer::SchemaText};
+use spout_data::Messages;
+use spout_plugin::Decoding;
+use spout_producer::SchemaText;
 
 use crate::{
     events::{self, SCHEMA},

@@ -9,7 +9,8 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use spout_codec::{Decode as _, Input, csv, schema_text};
-use spout_host::{data::Messages, plugin::Decoding};
+use spout_data::Messages;
+use spout_plugin::Decoding;
 
 use crate::{
     sandbox,

@@ -8,7 +8,7 @@ use arrow::{
     compute::{filter_record_batch, kernels::cmp::gt_eq},
     datatypes::Int64Type,
 };
-use spout_host::plugin::{HandlerInstance, Rows};
+use spout_plugin::{HandlerInstance, Rows};
 
 use crate::{
     sandbox,

@@ -15,10 +15,8 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 use serde_json::{Value, json};
-use spout_host::{
-    data::{Batch, Origins, Position, Span},
-    node::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec},
-};
+use spout_data::{Batch, Origins, Position, Span};
+use spout_node::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec};
 use spout_tests::{Site, root};
 
 use crate::timing::{median, rate};
@@ -218,10 +216,10 @@ async fn snapshots() -> Result<()> {
     let begun = Instant::now();
     let full = chain.snapshot().await?;
     let full_took = begun.elapsed();
-    let size = |parts: &std::collections::BTreeMap<String, spout_host::data::Part>| -> usize {
+    let size = |parts: &std::collections::BTreeMap<String, spout_data::Part>| -> usize {
         let new = parts.values().map(|part| match part {
-            spout_host::data::Part::New(bytes) => bytes.len(),
-            spout_host::data::Part::Kept => 0,
+            spout_data::Part::New(bytes) => bytes.len(),
+            spout_data::Part::Kept => 0,
         });
         new.sum()
     };

@@ -11,9 +11,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use spout_host::{
-    data::{Advance, Counts, PartitionMarker, Position, Step},
-    repo::{BranchWriter, Commit, CommitMeta, Finished, Format, MASTER, PutMode, Reference, Repo, Store, TableWriter},
+use spout_data::{Advance, Counts, PartitionMarker, Position, Step};
+use spout_repo::{
+    BranchWriter, Commit, CommitMeta, Finished, Format, MASTER, PutMode, Reference, Repo, Store, TableWriter,
 };
 
 use crate::timing::{at_percent, median, rate};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use spout_host::plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Task};
+use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Task};
 
 /// A task of the plugin `name` in `dir`.
 pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Task> {

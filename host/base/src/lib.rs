@@ -1,0 +1,8 @@
+//! What every room stands on: error kinds and codes, time and dice, secrets, and which untrusted text may reach a terminal.
+//!
+//! **Invariant**: nothing here knows a stream, a plugin or a repo.
+
+pub mod clock;
+pub mod error;
+pub mod secret;
+pub mod terminal;

@@ -1,0 +1,256 @@
+//! `spout check`: what specs would do, and whether they can.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::Result;
+use arrow::datatypes::{Field, Schema};
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Global,
+    findings::{self, Finding, examine},
+    print::{Printer, grouped, short},
+};
+use spout_consumer::ConsumerSpec;
+use spout_node::{NodeSpec, Shape};
+use spout_pipeline::Links;
+use spout_plugin::{Plugins, World};
+use spout_producer::{DecoderSpec, SchemaText};
+use spout_repo::Differences;
+use spout_spec::{Loaded, load_every, plugin_name};
+
+/// Check specs, their plugins, settings and grants without running them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout check my.yaml
+  spout check one.yaml two.yaml --json")]
+pub(super) struct Check {
+    /// Spec files, YAML or JSON, with one or more pipelines each.
+    #[arg(required = true, value_name = "SPEC")]
+    specs: Vec<PathBuf>,
+}
+
+/// What a pipeline would do.
+#[derive(Debug, Serialize)]
+pub(super) struct Plan {
+    pipeline: String,
+    file: String,
+    line: usize,
+    digest: String,
+    writes: String,
+    guarantee: String,
+    reads: String,
+    decoder: String,
+    node: Vec<String>,
+    /// What leaves the decoder and each handler, where that is known before any row.
+    columns: Vec<Columns>,
+    consumers: Vec<String>,
+    /// How the Delta table will differ from the columns, where they are known.
+    delta: Vec<String>,
+    flush: String,
+    plugins: Vec<PlannedPlugin>,
+    grants: Vec<String>,
+}
+
+/// The columns that leave one part of the chain.
+#[derive(Debug, Serialize)]
+struct Columns {
+    after: String,
+    columns: Vec<String>,
+}
+
+/// A plugin that would run.
+#[derive(Debug, Serialize)]
+pub(super) struct PlannedPlugin {
+    pub(super) name: String,
+    pub(super) digest: String,
+    pub(super) worlds: Vec<World>,
+}
+
+impl Check {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let (specs, wrong) = load_every(&self.specs);
+        let broken: Vec<bool> = specs.iter().map(|loaded| findings::broken(loaded, &specs, &wrong)).collect();
+        let mut findings: Vec<Finding> = wrong.into_iter().map(Finding::from).collect();
+        let plugins = global.open_plugins().map_err(|error| findings.push(Finding::of(error))).ok();
+        let links = match Links::between(&specs) {
+            Ok(links) => Some(links),
+            Err(error) => {
+                // Of specs that could not be read it is not known what they publish.
+                if findings.is_empty() {
+                    findings.push(Finding::of(error.into()));
+                }
+                None
+            }
+        };
+        for (loaded, broken) in specs.iter().zip(broken) {
+            match planned(loaded, plugins.as_ref(), links.as_ref().filter(|_| !broken)).await {
+                Ok(plan) => plan.print(printer, global.verbose)?,
+                Err(wrong) => findings.extend(wrong),
+            }
+        }
+        findings::all(&findings, printer.json())
+    }
+}
+
+/// What `loaded` would do, or all that is wrong with it.
+pub(super) async fn planned(
+    loaded: &Loaded,
+    plugins: Option<&Plugins>,
+    links: Option<&Links>,
+) -> Result<Plan, Vec<Finding>> {
+    let examined = examine(loaded, plugins, links).await;
+    match examined.typed {
+        Some(typed) if examined.findings.is_empty() => Ok(plan(loaded, examined.plugins, typed, examined.differences)),
+        _ => Err(examined.findings),
+    }
+}
+
+/// What would run.
+fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)>, differences: Differences) -> Plan {
+    let spec = &loaded.spec;
+    let flush = &spec.commit.flush;
+    let rows = if flush.rows == u64::MAX { "any number of".into() } else { format!("about {}", grouped(flush.rows)) };
+    Plan {
+        pipeline: spec.pipeline.name.clone(),
+        file: loaded.path.display().to_string(),
+        line: loaded.line,
+        digest: loaded.digest.clone(),
+        writes: format!("{}@{}:{}", spec.pipeline.name, spec.commit.branch, spec.commit.path),
+        guarantee: guarantee(loaded),
+        reads: spec.producer.source().map(|source| source.reads()).unwrap_or_default(),
+        decoder: decoder(loaded),
+        node: spec.node.iter().map(handler).collect(),
+        columns: typed.into_iter().filter_map(columns).collect(),
+        consumers: spec.consumers.iter().map(consumer).collect(),
+        delta: delta(differences),
+        flush: format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
+        plugins,
+        grants: grants(loaded),
+    }
+}
+
+/// Worlds for people.
+pub(super) fn joined(worlds: &[World]) -> String {
+    worlds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What can be said of every message, here and in each consumer.
+fn guarantee(loaded: &Loaded) -> String {
+    let promise = loaded.spec.producer.source().map(|source| source.promise().to_string());
+    let others = if loaded.spec.consumers.is_empty() {
+        ""
+    } else {
+        ", other consumers see rows before the commit: at-least-once at best"
+    };
+    format!("{} in the repo{others}", promise.unwrap_or_default())
+}
+
+fn decoder(loaded: &Loaded) -> String {
+    match &loaded.spec.producer.decoder {
+        Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
+        Some(decoder @ DecoderSpec::Native(native)) => {
+            let adds = if decoder.evolves() { ", adds columns for new fields" } else { "" };
+            format!("{}{adds}", native.name())
+        }
+        None => "none".into(),
+    }
+}
+
+fn handler(node: &NodeSpec) -> String {
+    match node {
+        NodeSpec::Default(default) => format!("{}: values for missing columns", default.id),
+        NodeSpec::Dispatch(dispatch) => {
+            let within: Vec<String> = dispatch.nodes.iter().map(handler).collect();
+            format!("{}: for each {}, {}", dispatch.id, dispatch.group_by.join(", "), within.join(", then "))
+        }
+        NodeSpec::Aggregate(aggregate) => {
+            let names: Vec<&str> = aggregate.columns.0.iter().map(|(name, _)| name.as_str()).collect();
+            format!("{}: aggregate {}", aggregate.id, names.join(", "))
+        }
+        NodeSpec::DynamicWindow(window) => format!("{}: window of column {}", window.id, window.period),
+        NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
+        NodeSpec::Group(group) => format!("{}: groups by {}", group.id, group.columns.join(", ")),
+        NodeSpec::Log(log) => format!("{}: log", log.id),
+        NodeSpec::Map(map) => format!("{}: map", map.id),
+        NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
+        NodeSpec::Sort(sort) => format!("{}: sort", sort.id),
+        NodeSpec::Sql(sql) => format!("{}: {}", sql.id, sql.query.trim()),
+        NodeSpec::Window(window) => format!("{}: window of {}", window.id, window.length()),
+        _ => format!("{}: {}", node.id(), node.clone().named().0),
+    }
+}
+
+fn columns((after, shape): (String, Shape)) -> Option<Columns> {
+    let column = |field: &Arc<Field>| {
+        let word = SchemaText::print(&Schema::new(vec![Arc::clone(field)])).ok().and_then(|text| {
+            let kind = serde_json::to_value(text).ok()?.get(field.name())?.clone();
+            Some(kind.as_str().map_or_else(|| kind.to_string().replace('"', ""), str::to_owned))
+        });
+        format!("{}: {}", field.name(), word.unwrap_or_else(|| field.data_type().to_string()))
+    };
+    Some(Columns { after, columns: shape.schema?.fields().iter().map(column).collect() })
+}
+
+/// The columns on one line; of very many only the first, unless asked for all.
+fn line(columns: &Columns, verbose: bool) -> String {
+    const WIDTH: usize = 100;
+    let mut text = format!("{}: ", columns.after);
+    for (index, column) in columns.columns.iter().enumerate() {
+        if !verbose && text.len() + column.len() > WIDTH && index > 0 {
+            return format!("{text}… {} more", columns.columns.len() - index);
+        }
+        text += column;
+        if index + 1 < columns.columns.len() {
+            text += ", ";
+        }
+    }
+    text
+}
+
+fn delta(differences: Differences) -> Vec<String> {
+    let Differences { left_out, as_other } = differences;
+    let without = (!left_out.is_empty()).then(|| format!("without {}", left_out.join(", ")));
+    as_other.into_iter().chain(without).collect()
+}
+
+fn consumer(consumer: &ConsumerSpec) -> String {
+    format!("{} ({})", consumer.describe(), consumer.guarantee())
+}
+
+fn grants(loaded: &Loaded) -> Vec<String> {
+    let dirs = loaded.spec.grants.iter().flat_map(|(plugin, grant)| grant.dirs.iter().map(move |dir| (plugin, dir)));
+    dirs.map(|(plugin, (inside, dir))| {
+        let how = if dir.writable() { "read and write" } else { "read" };
+        format!("{plugin}: {} as /{inside}, {how}", loaded.resolve(dir.path()).display())
+    })
+    .collect()
+}
+
+impl Plan {
+    pub(super) fn print(&self, printer: &mut Printer, verbose: bool) -> Result<()> {
+        if printer.json() {
+            return printer.value(self);
+        }
+        let plugin = |plugin: &PlannedPlugin| {
+            format!("{} sha256:{} ({})", plugin.name, short(&plugin.digest), joined(&plugin.worlds))
+        };
+        printer.facts(&[
+            ("pipeline", format!("{} ({}:{})", self.pipeline, self.file, self.line)),
+            ("reads", self.reads.clone()),
+            ("decoder", self.decoder.clone()),
+            ("node", self.node.join("\n")),
+            ("columns", self.columns.iter().map(|columns| line(columns, verbose)).collect::<Vec<_>>().join("\n")),
+            ("writes", self.writes.clone()),
+            ("commits at", self.flush.clone()),
+            ("consumers", self.consumers.join("\n")),
+            ("Delta table", self.delta.join("\n")),
+            ("guarantee", self.guarantee.clone()),
+            ("plugins", self.plugins.iter().map(plugin).collect::<Vec<_>>().join("\n")),
+            ("grants", self.grants.join("\n")),
+            ("spec", format!("sha256:{}", short(&self.digest))),
+        ])?;
+        printer.line("")
+    }
+}

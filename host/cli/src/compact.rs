@@ -1,0 +1,58 @@
+//! `spout compact`: many small Parquet files become few.
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Global,
+    busy::Busy,
+    names::branch,
+    print::{Printer, count, short},
+};
+use spout_data::ByteSize;
+use spout_repo::{MASTER, TARGET};
+
+/// Make few large Parquet files of many small ones, as a commit.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout compact github-events
+  spout compact github-events@master --target 256MiB
+
+The rows and their order stay what they are, and earlier commits keep their files until they are collected. A pipeline that
+writes the branch goes on; if it appends to a file that is being compacted, the compaction gives up and nothing changes.")]
+pub(super) struct Compact {
+    /// `repo` or `repo@branch`.
+    #[arg(value_name = "REPO[@BRANCH]")]
+    branch: String,
+    /// Size of the files that are made; those of more than half of it are left alone.
+    #[arg(long, value_name = "SIZE", default_value_t = TARGET)]
+    target: ByteSize,
+}
+
+impl Compact {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let (repo, branch) = branch(&self.branch, MASTER);
+        let repo = global.store_to_write().await?.repo(repo).await?;
+        let at = format!("{}@{branch}", repo.name());
+        let busy = Busy::new(printer);
+        busy.say(format!("compacting {at}"));
+        let done = repo.compact(branch, self.target).await?;
+        drop(busy);
+        if printer.json() {
+            let mut value = serde_json::to_value(&done)?;
+            if let Some(fields) = value.as_object_mut() {
+                fields.insert("repo".into(), json!(repo.name()));
+                fields.insert("branch".into(), json!(branch));
+            }
+            return printer.value(&value);
+        }
+        printer.line(match &done.commit {
+            None => format!("{at}: nothing to compact"),
+            Some(commit) => {
+                let (before, rows) = (count(done.before, "piece"), count(done.rows, "row"));
+                format!("{at}: {before} became {}, {rows}, in commit {}", count(done.after, "file"), short(commit))
+            }
+        })
+    }
+}

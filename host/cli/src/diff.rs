@@ -1,0 +1,140 @@
+//! `spout diff file`: what became of the files, or of the rows, between two commits.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::{
+    Global, answer,
+    answer::Format,
+    error::Error,
+    print::{Printer, Table, count, grouped, short, size},
+};
+use spout_repo::{Changed, Reference, Store, Tree, diff, query};
+
+/// Show what differs between two commits.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout diff file github-events@master
+  spout diff file github-events@master github-events@v1 --name-only")]
+pub(super) struct Diff {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Show the files that differ between a commit and an older one, or the one before it.
+    #[command(after_help = "Examples:
+  spout diff file github-events@master                        what the newest commit changed
+  spout diff file github-events@master github-events@master~5
+  spout diff file github-events@master:/events github-events@v1
+  spout diff file github-events@try github-events@master --name-only
+  spout diff file github-events@master:/events --rows         the rows of tables that differ
+
+Files are compared by the hashes of what they hold. A file is grown where more was put behind what was there. With --rows
+`_change` is insert for rows that only the new commit has and delete for those that only the old one has.")]
+    File {
+        /// The new commit, and maybe `:/path` for less than everything.
+        #[arg(value_name = "NEW")]
+        new: String,
+        /// The old one; without it the one before the new one.
+        #[arg(value_name = "OLD")]
+        old: Option<String>,
+        /// Only the paths.
+        #[arg(long, conflicts_with = "rows")]
+        name_only: bool,
+        /// The rows of tables that differ, instead of files.
+        #[arg(long)]
+        rows: bool,
+    },
+}
+
+impl Diff {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let What::File { new, old, name_only, rows } = &self.what;
+        let new: Reference = new.parse()?;
+        let old: Option<Reference> = old.as_ref().map(|old| old.parse()).transpose()?;
+        let store = global.store().await?;
+        let path = path(&new, old.as_ref())?.to_owned();
+        if *rows {
+            return of_rows(&store, &new, old, &path, printer).await;
+        }
+        let (repo, commit) = store.resolve(&new).await?;
+        let after = repo.tree(&commit).await?;
+        let (before, since) = match (old, &commit.parent) {
+            (None, None) => (Tree::default(), "nothing, it is the first commit".to_owned()),
+            (old, _) => {
+                let (repo, older) = store.resolve(&old.unwrap_or_else(|| before(&new))).await?;
+                let shown = format!("{}@{}", repo.name(), short(&older.id));
+                (repo.tree(&older).await?, shown)
+            }
+        };
+        let below = |changed: &Changed| {
+            let rest = changed.path.strip_prefix(path.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let changes: Vec<Changed> = diff(&before, &after).into_iter().filter(below).collect();
+        if *name_only && !printer.json() {
+            return changes.iter().try_for_each(|changed| printer.line(&changed.path));
+        }
+        let now = format!("{}@{}", repo.name(), short(&commit.id));
+        printer.list(&changes, table, &format!("no file differs from {since} to {now}"))?;
+        if printer.json() || changes.is_empty() {
+            Ok(())
+        } else {
+            printer.line(format!("{} from {since} to {now}", count(changes.len() as u64, "change")))
+        }
+    }
+}
+
+/// The path that is compared, which is one.
+fn path<'a>(new: &'a Reference, old: Option<&'a Reference>) -> Result<&'a str, Error> {
+    match (new.path.as_deref(), old.and_then(|old| old.path.as_deref())) {
+        (Some(a), Some(b)) if a != b => {
+            let what = format!("{a} and {b} are two paths; a commit is compared with another by one path");
+            Err(Error::Usage { verb: "diff file", what })
+        }
+        (Some(path), _) | (None, Some(path)) => Ok(path),
+        (None, None) => Ok("/"),
+    }
+}
+
+fn before(new: &Reference) -> Reference {
+    Reference { back: new.back + 1, path: None, ..new.clone() }
+}
+
+async fn of_rows(
+    store: &Store,
+    new: &Reference,
+    old: Option<Reference>,
+    path: &str,
+    printer: &mut Printer,
+) -> Result<()> {
+    let old = old.unwrap_or_else(|| before(new));
+    let quoted = |reference: &Reference| Reference { path: None, ..reference.clone() }.to_string();
+    let directory = match path {
+        "/" => String::new(),
+        path => format!(", '{}'", path.replace('\'', "''")),
+    };
+    let sql = format!("select * from diff('{}', '{}'{directory})", quoted(&old), quoted(new));
+    let found = query(store, &sql, &BTreeMap::new()).await?;
+    answer::print(found, if printer.json() { Format::Ndjson } else { Format::Table }, printer).await
+}
+
+fn table(changes: &[Changed]) -> Table {
+    let both = |before: Option<String>, after: Option<String>| match (before, after) {
+        (Some(before), Some(after)) if before == after => after,
+        (Some(before), Some(after)) => format!("{before} → {after}"),
+        (before, after) => before.or(after).unwrap_or_default(),
+    };
+    Table::new(
+        &["change", "path", ">rows", ">size"],
+        changes.iter().map(|changed| {
+            let rows = both(changed.rows_before.map(grouped), changed.rows_after.map(grouped));
+            let size = both(changed.size_before.map(size), changed.size_after.map(size));
+            vec![format!("{:?}", changed.change).to_lowercase(), changed.path.clone(), rows, size]
+        }),
+    )
+}

@@ -1,0 +1,242 @@
+//! What only the command line can get wrong.
+
+use std::{io, path::PathBuf};
+
+use spout_base::error::{Coded, Kind};
+
+/// An error of a command.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Arguments that do not go together.
+    #[error("{what}; `spout {verb} --help` has examples")]
+    Usage {
+        /// The verb.
+        verb: &'static str,
+        /// What is wrong, and what to do.
+        what: String,
+    },
+    /// No such code.
+    #[error("there is no error code `{code}`; {advice}")]
+    UnknownCode {
+        /// What was asked for.
+        code: String,
+        /// The nearest code, or how to list them.
+        advice: String,
+    },
+    /// A file outside the store cannot be written.
+    #[error("cannot write {}; check the directory and its permissions", path.display())]
+    WriteFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file outside the store cannot be read.
+    #[error("cannot read {}; check the path and its permissions", path.display())]
+    ReadFile {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A tool that building plugins needs is not there.
+    #[error("cannot run `{tool}`; {advice}")]
+    NoTool {
+        /// The program.
+        tool: String,
+        /// How to get it.
+        advice: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A plugin did not compile.
+    #[error("the plugin in {} was not built: {what}", crate_dir.display())]
+    Build {
+        /// Its directory.
+        crate_dir: PathBuf,
+        /// What went wrong, and what to do.
+        what: String,
+    },
+    /// A directory without plugin crates.
+    #[error("{} holds no plugin crate; name a directory with a Cargo.toml, or one whose subdirectories have one", dir.display())]
+    NoCrate {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A file that is not a table was to be converted.
+    #[error("{file} cannot be written as {format}: {why}")]
+    Convert {
+        /// The file in the repo.
+        file: String,
+        /// The format asked for.
+        format: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// Bytes that no person can read were to be shown to one.
+    #[error("{format} is not for a terminal; give a file with -o, or pipe the output into a program")]
+    Terminal {
+        /// The format.
+        format: &'static str,
+    },
+    /// The name of a file does not say what is to be in it.
+    #[error("the name {} says no format; let it end with .csv, .ndjson, .parquet or .arrow, or give --format", file.display())]
+    OutputFormat {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The store is not as it was written.
+    #[error(
+        "fsck found {problems} in {place}; each is named above, earlier and later commits that are not named are intact"
+    )]
+    Damaged {
+        /// How many problems.
+        problems: String,
+        /// The store or repo.
+        place: String,
+    },
+    /// Tables that are not as the commits are.
+    #[error("{tables} could not be published; the reasons are above, and the tables stay as they were")]
+    Unpublished {
+        /// How many.
+        tables: String,
+    },
+    /// A plugin said something about itself that cannot be used.
+    #[error("the plugin `{plugin}` offers {interface} with a settings schema that is not JSON; tell its author")]
+    SettingsSchema {
+        /// The plugin.
+        plugin: String,
+        /// The interface.
+        interface: String,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// What was named cannot change.
+    #[error("`{reference}` cannot be written: {why}; name a branch as repo@branch, or a started commit as repo@<id>")]
+    NotWritable {
+        /// What was named.
+        reference: String,
+        /// Why not.
+        why: String,
+    },
+    /// The repo is there.
+    #[error("there is a repo `{repo}` already; use it, or choose another name")]
+    RepoExists {
+        /// Its name.
+        repo: String,
+    },
+    /// Something outside the store that is no file to put.
+    #[error("{} cannot be put: {why}", path.display())]
+    NotAFile {
+        /// The path outside.
+        path: PathBuf,
+        /// Why not, and what to do.
+        why: &'static str,
+    },
+    /// Somebody else changed the same.
+    #[error(
+        "nothing was changed: what was to be changed in {branch} was changed by commit {commit} meanwhile; look at it, and do it again"
+    )]
+    ChangedMeanwhile {
+        /// The branch.
+        branch: String,
+        /// The commit that was first.
+        commit: String,
+    },
+    /// A file from outside is no table.
+    #[error("{file} cannot be read as {what}: {why}")]
+    Import {
+        /// The file outside.
+        file: String,
+        /// The format.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// Tests of specs that did not pass.
+    #[error("{failed} of {tests} failed; the differences are above: `-` was expected and is missing, `+` came instead")]
+    TestsFailed {
+        /// How many failed.
+        failed: u64,
+        /// How many there are.
+        tests: String,
+    },
+    /// Specs without a test were to be tested.
+    #[error("{what}; write some under `tests:`, as in `tests: [{{name: …, input: [{{…}}], expect: [{{…}}]}}]`")]
+    NoTests {
+        /// Where there is none.
+        what: String,
+    },
+    /// More messages, or rows of them, were set aside than may be.
+    #[error(
+        "there are {dead_letters} dead letters, and --fail-on-dead-letters allows {allowed}; everything is committed, and why they failed is said above"
+    )]
+    DeadLetters {
+        /// How many were.
+        dead_letters: u64,
+        /// How many may be.
+        allowed: u64,
+    },
+    /// Stopped for the second time.
+    #[error("stopped before everything that was taken is committed; the next run reads it again")]
+    Interrupted,
+    /// The process cannot start what it needs to run.
+    #[error("the system does not let this process start threads or listen to signals; check its limits")]
+    Runtime {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoCrate { .. } | Self::Convert { .. } => Kind::Spec,
+            Self::Terminal { .. } | Self::OutputFormat { .. } | Self::Import { .. } => Kind::Spec,
+            Self::NotWritable { .. } | Self::RepoExists { .. } | Self::NotAFile { .. } => Kind::Spec,
+            Self::NoTests { .. } => Kind::Spec,
+            Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
+            Self::ChangedMeanwhile { .. } => Kind::Conflict,
+            Self::WriteFile { .. }
+            | Self::ReadFile { .. }
+            | Self::NoTool { .. }
+            | Self::Runtime { .. }
+            | Self::Interrupted => Kind::Unavailable,
+            Self::Build { .. } | Self::SettingsSchema { .. } => Kind::Plugin,
+            Self::Damaged { .. } | Self::Unpublished { .. } => Kind::Corrupt,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Usage { .. } => "E0801",
+            Self::UnknownCode { .. } => "E0802",
+            Self::WriteFile { .. } => "E0803",
+            Self::ReadFile { .. } => "E0804",
+            Self::NoTool { .. } => "E0805",
+            Self::Build { .. } => "E0806",
+            Self::NoCrate { .. } => "E0807",
+            Self::Convert { .. } => "E0808",
+            Self::Damaged { .. } => "E0809",
+            Self::SettingsSchema { .. } => "E0810",
+            Self::Runtime { .. } => "E0811",
+            Self::Interrupted => "E0812",
+            Self::Terminal { .. } => "E0820",
+            Self::OutputFormat { .. } => "E0821",
+            Self::Unpublished { .. } => "E0823",
+            Self::NotWritable { .. } => "E0825",
+            Self::RepoExists { .. } => "E0826",
+            Self::NotAFile { .. } => "E0827",
+            Self::ChangedMeanwhile { .. } => "E0828",
+            Self::Import { .. } => "E0829",
+            Self::TestsFailed { .. } => "E0830",
+            Self::NoTests { .. } => "E0831",
+            Self::DeadLetters { .. } => "E0832",
+        }
+    }
+}

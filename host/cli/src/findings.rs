@@ -1,0 +1,278 @@
+//! Everything that is wrong with specs, each with its place.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use anyhow::Result;
+
+use super::{
+    check::{PlannedPlugin, joined},
+    error::Error,
+    report::{Report, Reported},
+};
+use spout_node::{NodeSpec, Shape};
+use spout_pipeline::{Links, Parts};
+use spout_plugin::{Offer, Plugin, Plugins, Settings, World};
+use spout_producer::{ConsumerType, DecoderSpec};
+use spout_repo::Differences;
+use spout_spec::{Loaded, all_handlers};
+
+/// One thing that is wrong.
+#[derive(Debug)]
+pub(super) struct Finding {
+    error: anyhow::Error,
+    file: Option<PathBuf>,
+    line: Option<usize>,
+    key: Option<String>,
+}
+
+impl Finding {
+    /// An error that says where it is, if it is anywhere.
+    pub(super) fn of(error: anyhow::Error) -> Self {
+        Self { error, file: None, line: None, key: None }
+    }
+
+    /// What is wrong at `key` of a spec.
+    fn at(loaded: &Loaded, key: &str, error: impl Into<anyhow::Error>) -> Self {
+        let place = loaded.place(key);
+        let error: anyhow::Error = error.into();
+        let said = format!("{place}: `{key}`: {error}");
+        Self {
+            error: error.context(said),
+            line: (place.line > 0).then_some(place.line),
+            file: Some(place.file),
+            key: Some(key.to_owned()),
+        }
+    }
+
+    fn report(&self) -> Option<Report> {
+        let report = Report::of(&self.error)?;
+        Some(report.at(self.file.clone(), self.line, self.key.clone()))
+    }
+}
+
+impl From<spout_spec::Error> for Finding {
+    fn from(error: spout_spec::Error) -> Self {
+        let (file, key) = (error.file().map(PathBuf::from), error.key());
+        let line = error.place().map(|place| place.line).filter(|line| *line > 0);
+        Self { error: error.into(), file, line, key }
+    }
+}
+
+/// Prints all that is wrong, and fails if anything is.
+///
+/// # Errors
+/// That there were findings, which have been said.
+pub(super) fn all(findings: &[Finding], json: bool) -> Result<()> {
+    let reports: Vec<Report> = findings.iter().filter_map(Finding::report).collect();
+    reports.iter().for_each(|report| report.say(json));
+    match reports.iter().map(Report::exit).max() {
+        None => Ok(()),
+        Some(exit) => Err(Reported(exit).into()),
+    }
+}
+
+/// Whether something of `wrong` is within the document of `loaded`, so that it cannot be built.
+pub(super) fn broken(loaded: &Loaded, all: &[Loaded], wrong: &[spout_spec::Error]) -> bool {
+    let others = all.iter().filter(|other| other.path == loaded.path).map(|other| other.line);
+    let end = others.filter(|line| *line > loaded.line).min().unwrap_or(usize::MAX);
+    let within = |place: &spout_spec::Place| place.file == loaded.path && (loaded.line..end).contains(&place.line);
+    wrong.iter().filter_map(spout_spec::Error::place).any(within)
+}
+
+/// What was found out about one pipeline.
+#[derive(Debug, Default)]
+pub(super) struct Examined {
+    pub(super) findings: Vec<Finding>,
+    pub(super) plugins: Vec<PlannedPlugin>,
+    /// What leaves the decoder and each handler; none if it cannot run.
+    pub(super) typed: Option<Vec<(String, Shape)>>,
+    /// How its Delta table will differ from its rows.
+    pub(super) differences: Differences,
+}
+
+/// Looks at everything that can be looked at without running: plugins, grants, settings, expressions. Without `links` it cannot be
+/// built, and expressions are only read.
+pub(super) async fn examine(loaded: &Loaded, plugins: Option<&Plugins>, links: Option<&Links>) -> Examined {
+    let mut examined = Examined::default();
+    if let Some(plugins) = plugins {
+        for (key, error) in Parts::lacks(loaded, plugins).await {
+            let key = granted(&error).unwrap_or(key);
+            examined.findings.push(Finding::at(loaded, &key, error));
+        }
+        examined.findings.extend(directories(loaded));
+        for part in parts(loaded) {
+            examined.part(loaded, plugins, &part).await;
+        }
+    }
+    let built = match (plugins, links) {
+        (Some(plugins), Some(links)) if examined.findings.is_empty() => {
+            let built = Parts::build(loaded, plugins, links).await;
+            built.map_err(|error| examined.findings.push(Finding::of(error.into()))).ok()
+        }
+        _ => None,
+    };
+    let (typed, refused) = match &built {
+        None => (Vec::new(), None),
+        Some(built) => match built.typed().await {
+            Ok(typed) => typed,
+            Err(error) => {
+                examined.findings.push(Finding::of(error.into()));
+                (Vec::new(), None)
+            }
+        },
+    };
+    let wrong = expressions(loaded, &typed);
+    // What a handler says of its rows is mostly about the expressions that are named already.
+    let named = |key: &str| wrong.iter().any(|(at, _)| at.starts_with(&format!("{key}.")));
+    let refused = refused.map(|(number, error)| (format!("node[{number}]"), error)).filter(|(key, _)| !named(key));
+    let sound = built.is_some() && wrong.is_empty() && refused.is_none();
+    for (key, error) in wrong.into_iter().chain(refused) {
+        examined.findings.push(Finding::at(loaded, &key, error));
+    }
+    if let (true, Some(built), Some((_, last))) = (sound, &built, typed.last()) {
+        match built.differences(last) {
+            Ok(differences) => examined.differences = differences,
+            Err(error) => examined.findings.push(Finding::of(error.into())),
+        }
+    }
+    examined.typed = sound.then_some(typed);
+    examined
+}
+
+/// Everything that is wrong with the expressions of all handlers, by key; `typed` is what leaves the decoder and then each handler,
+/// as far as it is known.
+fn expressions(loaded: &Loaded, typed: &[(String, Shape)]) -> Vec<(String, spout_node::Error)> {
+    let input = |path: &str| {
+        // Only the handlers of the pipeline itself: what is within others is given rows by these.
+        let number = path.strip_prefix("node[")?.strip_suffix(']')?.parse::<usize>().ok()?;
+        typed.get(number)?.1.schema.as_ref()
+    };
+    let wrong = |(path, node): (String, &NodeSpec)| {
+        let problems = spout_node::problems(node, input(&path));
+        problems.into_iter().map(move |(key, error)| (format!("{path}.{key}"), error)).collect::<Vec<_>>()
+    };
+    all_handlers(&loaded.spec.node, "node").into_iter().flat_map(wrong).collect()
+}
+
+impl Examined {
+    /// Looks at one use of a plugin; that it cannot be loaded has been said.
+    async fn part(&mut self, loaded: &Loaded, plugins: &Plugins, part: &Part<'_>) {
+        let Ok(plugin) = plugins.get(part.plugin).await else { return };
+        if let Err(error) = world(&plugin, part) {
+            self.findings.push(Finding::at(loaded, &format!("{}.plugin", part.path), error));
+            return;
+        }
+        match settings(loaded, &plugin, part).await {
+            Ok(wrong) => self.findings.extend(wrong.into_iter().map(Finding::from)),
+            Err(error) => self.findings.push(Finding::at(loaded, &format!("{}.plugin", part.path), error)),
+        }
+        let name = plugin.name().to_owned();
+        if self.plugins.iter().all(|known| known.name != name) {
+            let (digest, worlds) = (plugin.digest().to_owned(), plugin.worlds().to_vec());
+            self.plugins.push(PlannedPlugin { name, digest, worlds });
+        }
+    }
+}
+
+/// Where a spec uses a plugin, and what as.
+struct Part<'a> {
+    path: String,
+    plugin: &'a str,
+    world: World,
+    /// Which of several offers, where the spec says.
+    name: &'a str,
+    settings: &'a Settings,
+}
+
+fn parts(loaded: &Loaded) -> Vec<Part<'_>> {
+    let spec = &loaded.spec;
+    let mut parts = Vec::new();
+    if let Some(stream) = &spec.producer.stream {
+        let world = match stream.consumer_type {
+            ConsumerType::Lowlevel => World::Source,
+            ConsumerType::Highlevel => World::StreamSource,
+        };
+        let path = "producer.stream".to_owned();
+        parts.push(Part { path, plugin: &stream.plugin, world, name: "", settings: &stream.settings });
+    }
+    if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
+        let (path, world) = ("producer.decoder".to_owned(), World::Decoder);
+        parts.push(Part { path, plugin: &decoder.plugin, world, name: &decoder.name, settings: &decoder.settings });
+    }
+    for (path, node) in all_handlers(&spec.node, "node") {
+        if let NodeSpec::Plugin(plugin) = node {
+            let world = World::Handler;
+            parts.push(Part { path, plugin: &plugin.plugin, world, name: &plugin.name, settings: &plugin.settings });
+        }
+    }
+    parts
+}
+
+/// Interfaces whose settings count for a plugin used as `world`.
+fn interfaces(world: World) -> &'static [&'static str] {
+    match world {
+        World::Source => &["partition-consumer", "metadata-provider"],
+        World::StreamSource => &["stream-consumer"],
+        World::Decoder => &["decoder"],
+        World::Handler => &["handler"],
+        World::SelfDriven => &["spout"],
+    }
+}
+
+/// The grant that an error is about, if it is about one that is there.
+fn granted(error: &spout_pipeline::Error) -> Option<String> {
+    match error {
+        spout_pipeline::Error::Plugin { source, .. } => match source.as_ref() {
+            spout_plugin::Error::Reserved { plugin, name, .. } => Some(format!("grants.{plugin}.dirs.{name}")),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Granted directories that are not there; a run would find out when the plugin opens them.
+fn directories(loaded: &Loaded) -> Vec<Finding> {
+    let mut wrong = Vec::new();
+    for (plugin, grant) in &loaded.spec.grants {
+        for (inside, dir) in &grant.dirs {
+            let path = loaded.resolve(dir.path());
+            let Err(reason) = fs::read_dir(&path) else { continue };
+            let (plugin, name, reason) = (plugin.clone(), inside.clone(), reason.to_string());
+            let key = format!("grants.{plugin}.dirs.{inside}");
+            wrong.push(Finding::at(loaded, &key, spout_plugin::Error::Grant { plugin, name, path, reason }));
+        }
+    }
+    wrong
+}
+
+/// Refuses a plugin that is something else than what the spec uses it as.
+fn world(plugin: &Plugin, part: &Part<'_>) -> Result<(), spout_plugin::Error> {
+    if plugin.worlds().contains(&part.world) {
+        return Ok(());
+    }
+    let wanted = match part.world {
+        World::Source => "source",
+        World::StreamSource => "stream source",
+        World::Decoder => "decoder",
+        World::Handler => "handler",
+        World::SelfDriven => "self-driven spout",
+    };
+    Err(spout_plugin::Error::WrongWorld { plugin: plugin.name().to_owned(), wanted, has: joined(plugin.worlds()) })
+}
+
+/// What of the settings of one plugin does not fit the schema that it offers for them.
+async fn settings(loaded: &Loaded, plugin: &Arc<Plugin>, part: &Part<'_>) -> Result<Vec<spout_spec::Error>> {
+    let offers = plugin.describe(&loaded.spec.limits).await?;
+    let fitting = |offer: &&Offer| {
+        interfaces(part.world).contains(&offer.interface.as_str()) && (part.name.is_empty() || part.name == offer.name)
+    };
+    let Some(offer) = offers.iter().find(fitting).filter(|offer| !offer.settings_schema.trim().is_empty()) else {
+        return Ok(Vec::new());
+    };
+    let schema = serde_json::from_str(&offer.settings_schema).map_err(|source| Error::SettingsSchema {
+        plugin: plugin.name().to_owned(),
+        interface: offer.interface.clone(),
+        source,
+    })?;
+    Ok(spout_spec::check_settings(loaded, &format!("{}.settings", part.path), part.settings, &schema))
+}

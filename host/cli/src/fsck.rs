@@ -1,0 +1,99 @@
+//! `spout fsck`: reads everything a store holds and names what is wrong.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{
+    Global,
+    busy::Busy,
+    error::Error,
+    print::{Printer, Table, count, size},
+};
+use spout_repo::{Depth, Finding, Report, Severity, fsck, repair};
+
+/// Read everything in the store and name what is damaged.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout fsck                       every repo, every byte
+  spout fsck --deep                every table decoded too, rows and statistics compared with the record
+  spout fsck github-events --fast  one repo, without reading data files
+  spout fsck --repair              do what is safe about what is found
+
+Exit code 1 when something committed is damaged and was not repaired.
+
+What is safe: removing a damaged part of the index, which is made anew from the records, removing what broken writes left,
+and writing a lost repo.json again. Damaged records and data are never touched: restore them from a copy. Stop the pipelines
+that write the store before --repair.")]
+pub(super) struct Fsck {
+    /// Only this repo.
+    repo: Option<String>,
+    /// Look at commit records, and at names and sizes of data files, but do not read those.
+    #[arg(long)]
+    fast: bool,
+    /// Decode every table, and compare its rows, nulls, least and greatest values with what the record says.
+    #[arg(long, conflicts_with = "fast")]
+    deep: bool,
+    /// Do what is safe about what is found.
+    #[arg(long)]
+    repair: bool,
+}
+
+impl Fsck {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let store = if self.repair { global.store_to_write().await? } else { global.store().await? };
+        let depth = match (self.fast, self.deep) {
+            (true, _) => Depth::Structure,
+            (false, true) => Depth::Decoded,
+            (false, false) => Depth::Everything,
+        };
+        let busy = Busy::new(printer);
+        busy.say(format!("checking {}", store.url()));
+        let report = if self.repair {
+            repair(&store, self.repo.as_deref(), depth).await?
+        } else {
+            fsck(&store, self.repo.as_deref(), depth).await?
+        };
+        drop(busy);
+        if printer.json() {
+            printer.value(&report)?
+        } else {
+            print(&report, self.fast, printer)?
+        }
+        if report.is_clean() {
+            return Ok(());
+        }
+        let place = self.repo.as_ref().map_or_else(|| store.url().to_owned(), |repo| format!("repo `{repo}`"));
+        let damaged = report.findings.iter();
+        let damaged = damaged.filter(|finding| finding.severity == Severity::Error && finding.repaired.is_none());
+        Err(Error::Damaged { problems: count(damaged.count() as u64, "problem"), place }.into())
+    }
+}
+
+fn print(report: &Report, fast: bool, printer: &mut Printer) -> Result<()> {
+    if !report.findings.is_empty() {
+        let row = |finding: &Finding| {
+            let severity = format!("{:?}", finding.severity).to_lowercase();
+            let repaired = finding.repaired.clone().unwrap_or_default();
+            vec![severity, finding.object.clone(), finding.what.clone(), finding.affects.clone(), repaired]
+        };
+        let any = report.findings.iter().any(|finding| finding.repaired.is_some());
+        let heads = ["severity", "object", "what", "affects", "repaired"];
+        let heads = if any { &heads[..] } else { &heads[..4] };
+        printer.table(&Table::new(heads, report.findings.iter().map(row)))?;
+    }
+    let Report { repos, branches, commits, blobs, bytes, .. } = report;
+    let read = match (fast, report.tables) {
+        (true, _) => "not read".to_owned(),
+        (false, 0) => format!("{} read", size(*bytes)),
+        (false, tables) => format!("{} read, {} decoded", size(*bytes), count(tables, "table")),
+    };
+    let (repos, branches) = (count(*repos, "repo"), count(*branches, "branch").replace("branchs", "branches"));
+    let (commits, blobs) = (count(*commits, "commit"), count(*blobs, "piece"));
+    let repaired = report.findings.iter().filter(|finding| finding.repaired.is_some()).count();
+    let verdict = match (report.is_clean(), repaired) {
+        (true, 0) => "all intact".to_owned(),
+        (true, repaired) => format!("all intact after {}", count(repaired as u64, "repair")),
+        (false, _) => "damaged".to_owned(),
+    };
+    printer.line(format!("{verdict}: {repos}, {branches}, {commits}, {blobs} of data {read}"))
+}

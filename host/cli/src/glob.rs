@@ -1,0 +1,47 @@
+//! `spout glob file`: the files of a commit whose paths fit a pattern.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::{
+    Global,
+    list::{file_line, print_files},
+    print::Printer,
+};
+use spout_repo::Reference;
+
+/// List files by a pattern.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  spout glob file 'github-events@master:/events/*.parquet'")]
+pub(super) struct Glob {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List the files of a commit whose paths fit a pattern.
+    #[command(after_help = "Examples:
+  spout glob file 'github-events@master:/events/*.parquet'
+  spout glob file 'github-events@master~1:/**/2026-??.{csv,ndjson}' --json
+
+`*` and `?` stay within a directory, `**` does not; `[a-c]` and `{a,b}` are one of several. Quote it for the shell.")]
+    File {
+        /// `repo@branch:/pattern`.
+        #[arg(value_name = "PATTERN")]
+        pattern: String,
+    },
+}
+
+impl Glob {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let What::File { pattern: text } = &self.what;
+        // A pattern has braces and what else no path has, so that it is not read as a part of the reference.
+        let (commit, pattern) = text.split_once(":/").unwrap_or((text, "**"));
+        let reference: Reference = commit.parse()?;
+        let (repo, commit) = global.store().await?.resolve(&reference).await?;
+        let tree = repo.tree(&commit).await?;
+        let lines: Vec<_> = tree.glob(pattern)?.into_iter().map(file_line).collect();
+        print_files(&lines, &format!("no file of {reference} fits /{pattern}"), printer)
+    }
+}

@@ -1,0 +1,89 @@
+//! `spout inspect pipeline`: what a spec would do, and what its pipeline has done.
+
+use anyhow::Result;
+use serde::Serialize;
+
+use super::super::{
+    Global, check,
+    commit::{Tags, shown, table_of_marker},
+    findings,
+    print::{Printer, count, local_time, short},
+};
+use spout_pipeline::Links;
+use spout_repo::{BranchInfo, Store};
+use spout_spec::load_all;
+
+/// What a spec would do, then what its pipelines have done.
+pub(super) async fn of_spec(path: &str, global: &Global, printer: &mut Printer) -> Result<()> {
+    let plugins = global.open_plugins()?;
+    let store = global.store().await.ok();
+    for loaded in load_all(&[path])? {
+        match check::planned(&loaded, Some(&plugins), Some(&Links::default())).await {
+            Ok(plan) => plan.print(printer, global.verbose)?,
+            Err(wrong) => findings::all(&wrong, printer.json())?,
+        }
+        let name = &loaded.spec.pipeline.name;
+        let repos = match &store {
+            Some(store) => store.repos().await?,
+            None => Vec::new(),
+        };
+        match &store {
+            Some(store) if repos.iter().any(|repo| repo.name == *name) => of_name(store, name, printer).await?,
+            _ if printer.json() => {}
+            _ => printer.line(format!("{name} has not run on this store; `spout run {path}` starts it"))?,
+        }
+    }
+    Ok(())
+}
+
+#[derive(Debug, Serialize)]
+struct Done<'a> {
+    pipeline: &'a str,
+    branch: &'a str,
+    commits: u64,
+    epoch: u64,
+    head: Option<serde_json::Value>,
+}
+
+pub(super) async fn of_name(store: &Store, name: &str, printer: &mut Printer) -> Result<()> {
+    let branches = store.repo(name).await?.branches().await?;
+    if branches.is_empty() && !printer.json() {
+        return printer.line(format!("{name} has committed nothing yet"));
+    }
+    for branch in &branches {
+        if printer.json() {
+            printer.value(&Done {
+                pipeline: &branch.pipeline,
+                branch: &branch.name,
+                commits: branch.commits,
+                epoch: branch.epoch,
+                head: branch.head.as_ref().map(|head| shown(head, &Tags::new())).transpose()?,
+            })?
+        } else {
+            print_branch(name, branch, printer)?
+        }
+    }
+    Ok(())
+}
+
+fn print_branch(repo: &str, branch: &BranchInfo, printer: &mut Printer) -> Result<()> {
+    let commits = count(branch.commits, "commit");
+    let writers = format!("{} so far", count(branch.epoch, "writer"));
+    let Some(head) = &branch.head else {
+        let nothing = "nothing is committed yet".to_owned();
+        return printer.facts(&[
+            ("branch", format!("{repo}@{}", branch.name)),
+            ("commits", nothing),
+            ("writers", writers),
+        ]);
+    };
+    let plugins = head.plugins.iter().map(|(name, digest)| format!("{name} sha256:{}", short(digest)));
+    printer.facts(&[
+        ("branch", format!("{repo}@{}", branch.name)),
+        ("pipeline", format!("{} sha256:{}", branch.pipeline, short(&head.spec_digest))),
+        ("plugins", plugins.collect::<Vec<_>>().join("\n")),
+        ("commits", format!("{commits}, the last {} at {}", short(&head.id), local_time(head.finished_ms))),
+        ("writers", writers),
+    ])?;
+    if head.marker.partitions.is_empty() { Ok(()) } else { printer.table(&table_of_marker(&head.marker)) }
+}

@@ -1,0 +1,337 @@
+//! Arguments, printing, exit codes: one file a verb.
+//!
+//! [`main`] parses the command line, starts what the verb needs, and turns its answer into an exit code: 0 done, 1 failed,
+//! 2 wrong usage or a wrong spec. `report` prints errors with their code and causes; `print` everything else, for people
+//! or, with `--json`, for programs.
+//!
+//! **Invariant**: no verb decides anything about data: what is read, written or refused is up to the rooms below.
+
+mod answer;
+mod busy;
+mod check;
+mod commit;
+mod compact;
+mod copy;
+mod create;
+mod delete;
+mod diff;
+mod drop;
+mod error;
+mod explain;
+mod fates;
+mod findings;
+mod finish;
+mod fsck;
+mod gc;
+mod get;
+mod glob;
+mod import;
+mod inspect;
+mod list;
+mod marker;
+mod names;
+mod open_files;
+mod plugin;
+mod print;
+mod progress;
+mod publish;
+mod put;
+mod relocate;
+mod report;
+mod revert;
+mod run;
+mod schema;
+mod sources;
+mod sql;
+mod squash;
+mod start;
+mod target;
+pub mod telemetry;
+mod test;
+mod update;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+
+use self::{
+    error::Error,
+    print::Printer,
+    report::{Report, Reported},
+};
+use crate::telemetry::Volume;
+use spout_plugin::{Plugins, user_cache};
+use spout_repo::Store;
+
+/// Runs sandboxed plugins over streams and keeps what they make in versioned repos, every message exactly once.
+#[derive(Debug, Parser)]
+#[command(
+    name = "spout",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 120,
+    after_help = "Examples:
+  spout schema --example > my.yaml      a spec to start from
+  spout check my.yaml                   what it would do, and whether it can
+  spout test my.yaml                    runs the tests in it
+  spout run my.yaml                     until Ctrl-C, which commits what was taken and stops
+  spout list commit github-events       what it committed
+  spout sql 'select count(*) from \"github-events\"'
+  spout create repo pictures            a repo for files of your own
+  spout put file pictures@master:/a.jpg -f a.jpg
+  spout explain E0103                   what an error means
+
+A commit is named by REPO@WHICH, where WHICH is
+  master           the head of a branch; left out, of master
+  v1               a tag
+  0123456789ab     the id of a commit, or its first digits, four at least
+and then maybe by
+  {2026-01-31T12:00:00Z}   the newest one at that moment, {2026-01-31} at the end of that day (UTC)
+  ~2 or ^^                 two before it
+and a file or directory in it by :/path at the end. Quote it for the shell:
+  spout get file 'github-events@master{2026-01-31}~1:/events/part-0.parquet' -o part-0.parquet
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong spec."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// Where repos are: a directory, or a part of a bucket as s3://BUCKET/PREFIX, gs:// or az://.
+    #[arg(long, global = true, env = "SPOUT_STORE", value_name = "URL", default_value = ".spout/store")]
+    store: String,
+    /// Directory of the plugins.
+    #[arg(long, global = true, env = "SPOUT_PLUGINS", value_name = "DIR", default_value = "plugins")]
+    plugins: PathBuf,
+    /// Directory of compiled plugins, yours alone; it can be deleted at any time [default: spout in `XDG_CACHE_HOME` or ~/.cache]
+    #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Print JSON, one value a line; errors too.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Log what the host does, to standard error; `SPOUT_LOG` filters finer.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+impl Global {
+    /// The store, which has to be there.
+    pub(crate) async fn store(&self) -> Result<Store> {
+        Ok(Store::open_existing(&self.store).await?)
+    }
+
+    /// The store, which has to be there, to change it: one that is new to us is tried out first.
+    pub(crate) async fn store_to_write(&self) -> Result<Store> {
+        Store::open_existing(&self.store).await?;
+        Ok(Store::open(&self.store).await?)
+    }
+
+    /// The plugins, none of which is granted what the host keeps for itself.
+    pub(crate) fn open_plugins(&self) -> Result<Plugins> {
+        let cache = self.cache.clone().or_else(user_cache);
+        let store = Store::local(&self.store).map(|dir| ("the store", dir));
+        Ok(Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Check(check::Check),
+    Test(test::Test),
+    Schema(schema::Schema),
+    Plugin(plugin::PluginVerb),
+    List(list::List),
+    Inspect(inspect::Inspect),
+    Get(get::Get),
+    Put(put::Put),
+    Delete(delete::Delete),
+    Copy(copy::Copy),
+    Move(relocate::Move),
+    Glob(glob::Glob),
+    Diff(diff::Diff),
+    Create(create::Create),
+    Update(update::Update),
+    Start(start::Start),
+    Finish(finish::Finish),
+    Drop(drop::Drop),
+    Squash(squash::Squash),
+    Revert(revert::Revert),
+    Marker(marker::Marker),
+    Sql(sql::Sql),
+    Publish(publish::Publish),
+    Compact(compact::Compact),
+    Gc(gc::Gc),
+    Fsck(fsck::Fsck),
+    Explain(explain::Explain),
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    let json = cli.global.json;
+    telemetry::start(
+        json,
+        match (cli.global.verbose, &cli.verb) {
+            (true, _) => Volume::Verbose,
+            (false, Verb::Run(_)) => Volume::Normal,
+            (false, _) => Volume::Quiet,
+        },
+    );
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<Reported>() {
+            Some(Reported(exit)) => ExitCode::from(*exit),
+            None => Report::of(&error).map_or(ExitCode::SUCCESS, |report| report.print(json)),
+        },
+    }
+}
+
+/// A command line that is wrong, or one that asks for help.
+fn refused(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // A reader that stops after the first screen of help is no failure.
+            drop(error.print());
+            ExitCode::SUCCESS
+        }
+        _ if json => Report::usage(&error.to_string()).print(true),
+        _ => {
+            drop(error.print());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// How long a thread is kept that has nothing to do.
+const IDLE: Duration = Duration::from_millis(100);
+
+fn start(cli: Cli) -> Result<()> {
+    open_files::raise();
+    let runtime =
+        // Threads that block are many for a moment only.
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE).build().map_err(|source| Error::Runtime { source })?;
+    let outcome = runtime.block_on(run(cli));
+    // A read that hangs in a plugin or on a disk must not keep a finished command from ending.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn run(cli: Cli) -> Result<()> {
+    let mut printer = Printer::new(cli.global.json);
+    let (global, printer) = (&cli.global, &mut printer);
+    match cli.verb {
+        Verb::Run(verb) => verb.run(global, printer).await,
+        Verb::Check(verb) => verb.run(global, printer).await,
+        Verb::Test(verb) => verb.run(global, printer).await,
+        Verb::Schema(verb) => verb.run(printer),
+        Verb::Plugin(verb) => verb.run(global, printer).await,
+        Verb::List(verb) => verb.run(global, printer).await,
+        Verb::Inspect(verb) => verb.run(global, printer).await,
+        Verb::Get(verb) => verb.run(global, printer).await,
+        Verb::Put(verb) => verb.run(global, printer).await,
+        Verb::Delete(verb) => verb.run(global, printer).await,
+        Verb::Copy(verb) => verb.run(global, printer).await,
+        Verb::Move(verb) => verb.run(global, printer).await,
+        Verb::Glob(verb) => verb.run(global, printer).await,
+        Verb::Diff(verb) => verb.run(global, printer).await,
+        Verb::Create(verb) => verb.run(global, printer).await,
+        Verb::Update(verb) => verb.run(global, printer).await,
+        Verb::Start(verb) => verb.run(global, printer).await,
+        Verb::Finish(verb) => verb.run(global, printer).await,
+        Verb::Drop(verb) => verb.run(global, printer).await,
+        Verb::Squash(verb) => verb.run(global, printer).await,
+        Verb::Revert(verb) => verb.run(global, printer).await,
+        Verb::Marker(verb) => verb.run(global, printer).await,
+        Verb::Sql(verb) => verb.run(global, printer).await,
+        Verb::Publish(verb) => verb.run(global, printer).await,
+        Verb::Compact(verb) => verb.run(global, printer).await,
+        Verb::Gc(verb) => verb.run(global, printer).await,
+        Verb::Fsck(verb) => verb.run(global, printer).await,
+        Verb::Explain(verb) => verb.run(printer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use crate::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_examples() {
+        fn walk(command: &clap::Command, path: &str, without: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            if !command.get_after_help().is_some_and(|text| text.to_string().contains("Examples:")) {
+                without.push(path.clone());
+            }
+            command
+                .get_subcommands()
+                .filter(|inner| inner.get_name() != "help")
+                .for_each(|inner| walk(inner, &path, without));
+        }
+        let mut without = Vec::new();
+        walk(&Cli::command(), "", &mut without);
+        assert!(without.is_empty(), "no examples: {without:?}");
+    }
+
+    #[test]
+    fn examples_of_the_help_parse() {
+        fn texts(command: &clap::Command, out: &mut Vec<String>) {
+            out.extend(command.get_after_help().map(ToString::to_string));
+            command.get_subcommands().for_each(|inner| texts(inner, out));
+        }
+        let mut all = Vec::new();
+        texts(&Cli::command(), &mut all);
+        let mut parsed = 0;
+        for line in all.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| line.starts_with("spout ")) {
+            let line = line.split("  ").next().unwrap().split(['|', '>', '#']).next().unwrap();
+            let words = shell_words(line);
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{line}: {error}");
+            }
+            parsed += 1;
+        }
+        assert!(parsed > 90, "only {parsed} examples");
+    }
+
+    fn shell_words(line: &str) -> Vec<String> {
+        let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+        for c in line.trim().chars() {
+            match (c, quote) {
+                (c, Some(open)) if c == open => quote = None,
+                (c, Some(_)) => word.push(c),
+                ('\'' | '"', None) => quote = Some(c),
+                (' ', None) => words.push(std::mem::take(&mut word)),
+                (c, None) => word.push(c),
+            }
+        }
+        words.push(word);
+        words.retain(|word| !word.is_empty());
+        words
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let cli = Cli::try_parse_from(["spout", "list", "repo", "--json", "--store", "elsewhere"]).unwrap();
+        assert!(cli.global.json);
+        assert_eq!(cli.global.store, "elsewhere");
+    }
+}

@@ -1,0 +1,205 @@
+//! `spout list`: repos, branches, tags, commits, files, in pachctl's words; and Delta tables.
+
+mod commits;
+mod files;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+pub(super) use self::files::{file_line, print_files};
+use super::{
+    Global,
+    print::{Printer, Table, grouped, local_time, short},
+    publish,
+};
+use spout_repo::{BranchInfo, Repo, TagInfo, published};
+
+/// List repos, branches, tags, commits, files or Delta tables.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout list repo
+  spout list branch github-events
+  spout list tag github-events
+  spout list commit github-events@master
+  spout list table github-events
+  spout list file github-events@master:/events
+  spout list file github-events@master~1 --recursive")]
+pub(super) struct List {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// All repos of the store.
+    #[command(after_help = "Examples:\n  spout list repo\n  spout list repo --json | jq .name")]
+    Repo,
+    /// The branches of a repo.
+    #[command(after_help = "Examples:\n  spout list branch github-events")]
+    Branch {
+        /// Name of the repo.
+        repo: String,
+    },
+    /// The tags of a repo.
+    #[command(after_help = "Examples:\n  spout list tag github-events")]
+    Tag {
+        /// Name of the repo.
+        repo: String,
+    },
+    /// The commits that lead to a commit, newest first.
+    #[command(after_help = "Examples:
+  spout list commit github-events
+  spout list commit github-events@master -n 5
+  spout list commit github-events@v1
+  spout list commit github-events@0123456789ab
+  spout list commit pictures --started     those that wait to be finished
+
+On a terminal the newest 50 are shown, or as many as -n says; in a pipe all are.")]
+    Commit {
+        /// `repo`, `repo@branch`, `repo@branch~2`, `repo@<tag>` or `repo@<commit id>`.
+        reference: String,
+        /// Most commits listed.
+        #[arg(short = 'n', long, value_name = "COUNT")]
+        number: Option<usize>,
+        /// Commits that were started and not finished, of the branch or of the whole repo.
+        #[arg(long, conflicts_with = "number")]
+        started: bool,
+    },
+    /// The Delta tables of a branch, as they are published.
+    #[command(
+        after_help = "Examples:\n  spout list table github-events\n  spout list table github-events@master --json | jq .root"
+    )]
+    Table {
+        /// `repo` or `repo@branch`.
+        reference: String,
+    },
+    /// The files of a commit.
+    #[command(
+        after_help = "Examples:\n  spout list file github-events@master\n  spout list file github-events@master~1:/events/\n  spout list file github-events@v1 -r"
+    )]
+    File {
+        /// `repo@branch`, `repo@branch~2` or `repo@<commit id>`, then maybe `:/path`.
+        reference: String,
+        /// Every file below, instead of directories.
+        #[arg(short, long)]
+        recursive: bool,
+    },
+}
+
+impl List {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        match &self.what {
+            What::Repo => repos(global, printer).await,
+            What::Branch { repo } => branches(&global.store().await?.repo(repo).await?, printer).await,
+            What::Tag { repo } => tags(&global.store().await?.repo(repo).await?, printer).await,
+            What::Commit { reference, started: true, .. } => commits::started(global, reference, printer).await,
+            What::Commit { reference, number, .. } => commits::list(global, reference, *number, printer).await,
+            What::Table { reference } => tables(global, reference, printer).await,
+            What::File { reference, recursive } => files::list(global, reference, *recursive, printer).await,
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct RepoLine {
+    name: String,
+    description: String,
+    created_ms: i64,
+    branches: usize,
+    commits: u64,
+}
+
+async fn repos(global: &Global, printer: &mut Printer) -> Result<()> {
+    let store = global.store().await?;
+    let mut lines = Vec::new();
+    for info in store.repos().await? {
+        let branches = store.repo(&info.name).await?.branches().await?;
+        lines.push(RepoLine {
+            name: info.name,
+            description: info.description,
+            created_ms: info.created_ms,
+            branches: branches.len(),
+            commits: branches.iter().map(|branch| branch.commits).sum(),
+        });
+    }
+    let table = |lines: &[RepoLine]| {
+        Table::new(
+            &["name", "created", ">branches", ">commits", "description"],
+            lines.iter().map(|line| {
+                let numbers = [line.branches.to_string(), grouped(line.commits)];
+                let [branches, commits] = numbers;
+                vec![line.name.clone(), local_time(line.created_ms), branches, commits, line.description.clone()]
+            }),
+        )
+    };
+    let none = format!(
+        "no repos in {}; `spout run SPEC` makes one for each pipeline, `spout create repo` one for files",
+        store.url()
+    );
+    printer.list(&lines, table, &none)
+}
+
+async fn branches(repo: &Repo, printer: &mut Printer) -> Result<()> {
+    let branches = repo.branches().await?;
+    if printer.json() {
+        for branch in &branches {
+            let mut line = serde_json::to_value(branch)?;
+            if let (Some(fields), Some(head)) = (line.as_object_mut(), &branch.head) {
+                fields.insert("head".into(), head.id.clone().into());
+            }
+            printer.value(&line)?;
+        }
+        return Ok(());
+    }
+    let none = format!("no branches in the repo {}; the first commit of a pipeline makes one", repo.name());
+    printer.list(&branches, table_of_branches, &none)
+}
+
+/// Branches as a table.
+pub(super) fn table_of_branches(branches: &[BranchInfo]) -> Table {
+    Table::new(
+        &["name", "head", ">commits", "finished", "pipeline"],
+        branches.iter().map(|branch| {
+            let head = branch.head.as_ref();
+            let (id, at) = (head.map(|head| short(&head.id)), head.map(|head| local_time(head.finished_ms)));
+            let (id, at) = (id.unwrap_or_else(|| "-".into()), at.unwrap_or_else(|| "-".into()));
+            vec![branch.name.clone(), id, grouped(branch.commits), at, branch.pipeline.clone()]
+        }),
+    )
+}
+
+async fn tables(global: &Global, reference: &str, printer: &mut Printer) -> Result<()> {
+    let branch = publish::branch(reference, "list table")?;
+    let repo = global.store().await?.repo(&branch.repo).await?;
+    publish::show(published(&repo, &branch.target).await?, reference, printer)
+}
+
+#[derive(Debug, Serialize)]
+struct TagLine<'a> {
+    name: &'a str,
+    branch: &'a str,
+    commit: &'a str,
+    finished_ms: i64,
+    tagged_ms: i64,
+}
+
+async fn tags(repo: &Repo, printer: &mut Printer) -> Result<()> {
+    let tags = repo.tags().await?;
+    let lines: Vec<TagLine<'_>> = tags.iter().map(tag_line).collect();
+    let table = |lines: &[TagLine<'_>]| {
+        Table::new(
+            &["name", "commit", "made on", "finished", "tagged"],
+            lines.iter().map(|line| {
+                let (finished, tagged) = (local_time(line.finished_ms), local_time(line.tagged_ms));
+                vec![line.name.to_owned(), short(line.commit), line.branch.to_owned(), finished, tagged]
+            }),
+        )
+    };
+    printer.list(&lines, table, &format!("no tags in the repo {0}; `spout create tag {0}@NAME` makes one", repo.name()))
+}
+
+fn tag_line(tag: &TagInfo) -> TagLine<'_> {
+    let TagInfo { name, commit, at_ms } = tag;
+    TagLine { name, branch: &commit.branch, commit: &commit.id, finished_ms: commit.finished_ms, tagged_ms: *at_ms }
+}

@@ -1,0 +1,85 @@
+//! `spout publish`: brings the Delta tables of a branch up to date, or makes their logs anew.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{
+    Global,
+    error::Error,
+    print::{Printer, Table, count, grouped, short},
+    report::Report,
+};
+use spout_repo::{Publication, PublishedTable, Publisher, Reference};
+
+/// Bring the Delta tables of a branch up to date.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout publish github-events               what is missing; a running pipeline does this by itself
+  spout publish github-events@master --json
+  spout publish github-events --rebuild     compare the logs with the commits, and make anew what differs
+
+A table is read at the directory that is shown, by anything that reads Delta tables. Its versions are the commits that
+touch it. --rebuild takes wrong versions away, newest first, before it writes them again: readers see earlier versions
+meanwhile.")]
+pub(super) struct Publish {
+    /// `repo` or `repo@branch`.
+    reference: String,
+    /// Make the logs anew from the commits.
+    #[arg(long)]
+    rebuild: bool,
+}
+
+impl Publish {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let reference = branch(&self.reference, "publish")?;
+        let store = global.store().await?;
+        let repo = store.repo(&reference.repo).await?;
+        let mut publisher = Publisher::new(&repo, &reference.target);
+        let publication = if self.rebuild { publisher.rebuild().await? } else { publisher.publish().await? };
+        show(publication, &self.reference, printer)
+    }
+}
+
+/// A reference to a branch, and to nothing in its history.
+pub(super) fn branch(text: &str, verb: &'static str) -> Result<Reference> {
+    let reference: Reference = text.parse()?;
+    if reference.back > 0 || reference.path.is_some() {
+        let what = format!("`{text}` is more than a branch; write REPO or REPO@BRANCH");
+        return Err(Error::Usage { verb, what }.into());
+    }
+    Ok(reference)
+}
+
+/// Prints the tables, then what failed.
+pub(super) fn show(publication: Publication, what: &str, printer: &mut Printer) -> Result<()> {
+    let Publication { tables, failures } = publication;
+    printer.list(&tables, table, &format!("{what} has no Parquet files, and so no Delta tables"))?;
+    let left_out = tables.iter().filter_map(|table| Some((&table.table, table.left_out.as_ref()?)));
+    for (table, columns) in left_out {
+        if !printer.json() {
+            printer.line(format!("{table} is without what readers cannot take: {columns}"))?;
+        }
+    }
+    let failed = count(failures.len() as u64, "Delta table");
+    for report in failures.into_iter().filter_map(|(_, error)| Report::of(&error.into())) {
+        report.print(printer.json());
+    }
+    if failed.starts_with("0 ") { Ok(()) } else { Err(Error::Unpublished { tables: failed }.into()) }
+}
+
+fn table(tables: &[PublishedTable]) -> Table {
+    Table::new(
+        &["table", ">version", "commit", ">files", ">written", "root"],
+        tables.iter().map(|table| {
+            let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), grouped);
+            vec![
+                table.table.clone(),
+                number(table.version),
+                table.commit.as_deref().map_or_else(|| "-".to_owned(), short),
+                number(table.files),
+                grouped(table.written),
+                table.root.clone(),
+            ]
+        }),
+    )
+}

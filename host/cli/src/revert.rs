@@ -1,0 +1,54 @@
+//! `spout revert branch`: makes a branch what it was at an earlier commit.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::{
+    Global,
+    commit::print_made,
+    names::{branch, within},
+    print::{Printer, short},
+    target::committed,
+};
+use spout_repo::MASTER;
+
+/// Make a branch what it was at an earlier commit.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  spout revert branch github-events@master --to '~2'")]
+pub(super) struct Revert {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Make a branch what it was at an earlier commit, by a new commit: history keeps what was in between.
+    #[command(after_help = "Examples:
+  spout revert branch github-events@master --to '~2'
+  spout revert branch github-events@master --to 0123456789ab
+  spout revert branch github-events@master --to '{2026-01-31T12:00:00Z}'
+  spout revert branch github-events@master --to v1
+
+Files, marker and the state of handlers become what they were. A pipeline that runs on the branch starts again from that
+marker, and one that does not will: it reads those messages again and commits their rows anew. A source that does not have
+them any more says so.")]
+    Branch {
+        /// `repo` or `repo@branch`.
+        #[arg(value_name = "REPO@BRANCH")]
+        branch: String,
+        /// The commit: `~2` of this branch, an id, a tag, a moment in braces.
+        #[arg(long, value_name = "COMMIT")]
+        to: String,
+    },
+}
+
+impl Revert {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let What::Branch { branch: text, to } = &self.what;
+        let (repo, branch) = branch(text, MASTER);
+        let repo = global.store_to_write().await?.repo(repo).await?;
+        let to = repo.resolve(&within(repo.name(), branch, to, "revert branch")?).await?;
+        let commit = committed(repo.revert(branch, &to).await?)?;
+        print_made(&commit, &format!("reverted to {}", short(&to.id)), printer)
+    }
+}

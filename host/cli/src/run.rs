@@ -1,0 +1,261 @@
+//! `spout run`: pipelines, until they are done or somebody stops them.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    Global,
+    error::Error,
+    fates,
+    print::Printer,
+    progress::Progress,
+    report::{Report, Reported},
+};
+use spout_base::clock;
+use spout_base::terminal;
+use spout_consumer::ConsumerSpec;
+use spout_data::ByteSize;
+use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
+use spout_repo::Store;
+use spout_spec::{Loaded, load_all};
+
+/// Run pipelines until they are stopped; Ctrl-C commits what was taken and stops.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout run my.yaml
+  spout run one.yaml two.yaml --store ./store --plugins ./plugins
+  spout run my.yaml --until idle        stop when there is nothing more for now
+  spout run my.yaml --until ended --fail-on-dead-letters=10   exit 1 if there are more than 10 dead letters
+  journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops where the input ends
+  spout run my.yaml --reset-node w      let go of what handler w held back in the last commit
+  spout run my.yaml --json | jq 'select(.event == \"committed\")'
+
+Ctrl-C or SIGTERM: every pipeline commits what it has taken and stops, exit code 0. A second one stops at once; what was
+not committed is read again by the next run. A plugin that hangs is given up within seconds. SIGHUP: every
+pipeline commits and goes on.
+
+At the end each pipeline says what became of its messages: rows, dead letters (set aside with the reason), late and filtered
+rows, dropped messages; and why, the commonest reason first. A pipeline that made no row because all of its messages failed
+warns of it; with --fail-on-dead-letters the exit code is 1.
+
+A pipeline that listens (tcp, http) says at which address, also where its spec leaves the port to the system (port 0). It is
+idle when somebody was connected, nobody is any more, and everything is committed. One that reads the repo of another
+pipeline of the same run is idle when that one has stopped.")]
+pub(super) struct Run {
+    /// Spec files, YAML or JSON, with one or more pipelines each.
+    #[arg(required = true, value_name = "SPEC")]
+    specs: Vec<PathBuf>,
+    /// Stop when every partition has ended, or has nothing for now.
+    #[arg(long, value_enum, value_name = "WHEN")]
+    until: Option<When>,
+    /// Cut commits early when the process uses more memory than this.
+    #[arg(long, value_name = "SIZE")]
+    memory_high: Option<ByteSize>,
+    /// Exit with 1 if there are more than N dead letters (messages, or rows of them, that were set aside), 0 if N is left out;
+    /// everything is committed all the same.
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
+    fail_on_dead_letters: Option<u64>,
+    /// Start this handler empty, whatever state the last commit holds of it; may be given several times.
+    #[arg(long, value_name = "HANDLER")]
+    reset_node: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    /// Every partition has ended.
+    Ended,
+    /// Every partition has nothing for now.
+    Idle,
+}
+
+impl Run {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let specs = load_all(&self.specs)?;
+        self.can_end(&specs)?;
+        let links = Links::between(&specs)?;
+        let plugins = global.open_plugins()?;
+        let mut pipelines = Vec::with_capacity(specs.len());
+        for loaded in &specs {
+            pipelines.push(Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node));
+        }
+        let store = Store::open(&global.store).await?;
+        let options = RunOptions {
+            until: match self.until {
+                None => Until::Stopped,
+                Some(When::Ended) => Until::Ended,
+                Some(When::Idle) => Until::Idle,
+            },
+            json: printer.json(),
+            memory_high: self.memory_high.map(|size| size.0),
+        };
+        let signals = Signals::new()?;
+        let (host, updates) = Host::start(pipelines, &store, &options);
+        // Tables that a consumer prints and a line that redraws itself would write over each other.
+        let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
+        let mut watch = Watch { host, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
+        watch.until_over(updates, signals).await?;
+        watch.outcome(self.fail_on_dead_letters)
+    }
+
+    /// Refuses to wait for an end that cannot come.
+    fn can_end(&self, specs: &[Loaded]) -> Result<(), Error> {
+        let endless = |loaded: &&Loaded| loaded.spec.producer.source().is_some_and(|source| !source.may_end());
+        match specs.iter().find(endless).filter(|_| matches!(self.until, Some(When::Ended))) {
+            None => Ok(()),
+            Some(loaded) => Err(Error::Usage {
+                verb: "run",
+                what: format!(
+                    "`--until ended` would wait for ever: pipeline \"{}\" listens, and who listens never ends; say `--until idle`",
+                    loaded.spec.pipeline.name
+                ),
+            }),
+        }
+    }
+}
+
+/// Running pipelines, and what was heard of them.
+struct Watch<'a> {
+    host: Host,
+    progress: Progress,
+    printer: &'a mut Printer,
+    stopping: bool,
+    /// Whoever read our output has gone away.
+    gone: Option<anyhow::Error>,
+    /// Exit code of the first failure; it was reported when it came.
+    failed: Option<u8>,
+    dead_letters: u64,
+}
+
+impl Watch<'_> {
+    async fn until_over(
+        &mut self,
+        mut updates: mpsc::UnboundedReceiver<Update>,
+        mut signals: Signals,
+    ) -> Result<(), Error> {
+        let mut tick = interval(Duration::from_millis(250));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut told, mut over) = (false, false);
+        while !(told && over) {
+            let shown = tokio::select! {
+                update = updates.recv(), if !told => match update {
+                    Some(update) => self.on_update(&update),
+                    None => {
+                        told = true;
+                        Ok(())
+                    }
+                },
+                failure = self.host.failure(), if !over => {
+                    match failure {
+                        Some(error) => self.report(error),
+                        None => over = true,
+                    }
+                    Ok(())
+                }
+                wish = signals.next() => match wish {
+                    Wish::Commit => {
+                        self.host.commit();
+                        Ok(())
+                    }
+                    Wish::Stop if self.stopping => return Err(Error::Interrupted),
+                    Wish::Stop => {
+                        tracing::info!("stopping: every pipeline commits what it has taken; once more stops at once");
+                        self.stop();
+                        Ok(())
+                    }
+                },
+                _ = tick.tick() => self.progress.tick(clock::now(), self.printer),
+            };
+            if let (Err(gone), None) = (shown, &self.gone) {
+                // Whoever watched has gone away: commit what was taken, as for Ctrl-C.
+                self.gone = Some(gone);
+                self.stop();
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        self.stopping = true;
+        self.host.stop();
+    }
+
+    fn on_update(&mut self, update: &Update) -> Result<()> {
+        if self.gone.is_some() {
+            return Ok(());
+        }
+        self.progress.show(update, clock::now(), self.printer)?;
+        if let Update::Stopped { pipeline, counts, reasons, .. } = update {
+            self.dead_letters += counts.dead_letters;
+            if let Some(text) = fates::all_failed(pipeline, counts, reasons).filter(|_| !self.printer.json()) {
+                // Nobody is left to warn if standard error is closed.
+                self.progress.aside(|| drop(writeln!(io::stderr(), "warning: {}", terminal::plain(&text))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says at once what failed: the others may run on for days.
+    fn report(&mut self, error: spout_pipeline::Error) {
+        if let Some(report) = Report::of(&error.into()) {
+            let json = self.printer.json();
+            self.progress.aside(|| report.say(json));
+            self.failed.get_or_insert(report.exit());
+        }
+    }
+
+    fn outcome(self, allowed: Option<u64>) -> Result<()> {
+        match (self.gone, self.failed, allowed) {
+            (Some(gone), ..) => Err(gone),
+            (None, Some(exit), _) => Err(Reported(exit).into()),
+            (None, None, Some(allowed)) if self.dead_letters > allowed => {
+                Err(Error::DeadLetters { dead_letters: self.dead_letters, allowed }.into())
+            }
+            (None, None, _) => Ok(()),
+        }
+    }
+}
+
+fn prints(loaded: &Loaded) -> bool {
+    loaded.spec.consumers.iter().any(|consumer| matches!(consumer, ConsumerSpec::Print(_)))
+}
+
+enum Wish {
+    Stop,
+    Commit,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(|source| Error::Runtime { source });
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.hang_up.recv() => Wish::Commit,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `spout sql`: a query over commits.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{
+    Global, answer,
+    answer::Format,
+    error::Error,
+    print::{Printer, count, size},
+};
+use spout_repo::{Reference, Verify, query_verified};
+
+/// Query repos as they were at any commit.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout sql 'select count(*) from github_events'
+  spout sql 'select type, count(*) as n from github_events group by type order by n desc' --format csv
+  spout sql 'select code, reason from github_events_dead_letter'
+  spout sql 'select * from github_events' -o events.parquet
+
+A repo is a table of all its table files at the head of master: `github_events` or `\"github-events\"` for the repo
+github-events. `github_events_dead_letter` is what was set aside, `github_events_clicks` what is below /clicks. A directory
+`date=2026-01-01` is a column `date`, by which whole files are left out, as they are by their least and greatest values.
+
+Another commit is named in the query, after `as of` or in the quoted name, or for all of a query by --at:
+  spout sql \"select count(*) from github_events as of 'master~3'\"
+  spout sql \"select n.id from github_events n left join github_events as of '~1' o on n.id = o.id where o.id is null\"
+  spout sql 'select count(*) from \"github-events@0123456789ab:/clicks\"'
+  spout sql 'select a.n - b.n from a, b' --at a@0123456789ab --at b@master~2
+
+Functions give tables of what a repo is made of, and the rows that differ between two commits:
+  spout sql \"select commit, finished, rows, bytes from commits('github-events') order by number\"
+  spout sql \"select format, count(*), sum(size) from files('github-events@master') group by format\"
+  spout sql \"select * from diff('github-events@master~1', 'github-events@master', '/events') where _change = 'delete'\"
+
+`explain` before a query shows how many files are left to read, `explain analyze` how many row groups and bytes were read:
+  spout sql \"explain analyze select count(*) from github_events where id > 100\"")]
+pub(super) struct Sql {
+    /// The query.
+    query: String,
+    /// Read a repo at this commit: `repo@branch`, `repo@branch~2`, `repo@<commit id>`. Once for each repo.
+    #[arg(long, value_name = "REF")]
+    at: Vec<String>,
+    /// How rows are written; without it a table, with --json ndjson, with -o what the file's name says.
+    #[arg(long, value_enum)]
+    format: Option<Format>,
+    /// Write all rows into this file instead of standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Read every file whole and compare it with the hash that was committed.
+    #[arg(long)]
+    verify: bool,
+}
+
+impl Sql {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let format = self.format(printer)?;
+        let store = global.store().await?;
+        let verify = if self.verify { Verify::Whole } else { Verify::Parts };
+        let found = query_verified(&store, &self.query, &self.at()?, verify).await?;
+        let Some(file) = &self.output else { return answer::print(found, format, printer).await };
+        let (rows, bytes) = answer::save(found, format, file).await?;
+        if printer.json() {
+            printer.value(&serde_json::json!({"file": file, "rows": rows, "size": bytes}))
+        } else {
+            printer.line(format!("{} ({}) in {}", count(rows, "row"), size(bytes), file.display()))
+        }
+    }
+
+    fn format(&self, printer: &Printer) -> Result<Format, Error> {
+        match (self.format, &self.output) {
+            (Some(Format::Table), Some(_)) => {
+                let what = "a table is for reading, and a file holds all rows; choose csv, ndjson, parquet or arrow";
+                Err(Error::Usage { verb: "sql", what: what.to_owned() })
+            }
+            (Some(format), _) => Ok(format),
+            (None, Some(file)) => Format::of(file),
+            (None, None) => Ok(if printer.json() { Format::Ndjson } else { Format::Table }),
+        }
+    }
+
+    fn at(&self) -> Result<BTreeMap<String, Reference>> {
+        let mut at: BTreeMap<String, Reference> = BTreeMap::new();
+        for text in &self.at {
+            let reference: Reference = text.parse()?;
+            let repo = reference.repo.clone();
+            if at.insert(repo.clone(), reference).is_some() {
+                let what = format!(
+                    "--at names the repo {repo} twice; to read it at two commits name them in the query, `{repo} as of '~1'`"
+                );
+                return Err(Error::Usage { verb: "sql", what }.into());
+            }
+        }
+        Ok(at)
+    }
+}

@@ -1,0 +1,59 @@
+//! `spout update repo`: how much history a repo keeps.
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Global, print::Printer};
+use spout_data::Period;
+use spout_repo::Retention;
+
+/// Change how much history a repo keeps.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout update repo github-events --keep 100 --keep-for 30d
+  spout update repo github-events --keep-all")]
+pub(super) struct Update {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Set how much history a repo keeps.
+    #[command(after_help = "Examples:
+  spout update repo github-events --keep 100
+  spout update repo github-events --keep 100 --keep-for 30d    what either of them wants
+  spout update repo github-events --keep-all                   as at the beginning
+
+Nothing is removed before the next `spout gc`. The head of each branch and every tag are always kept. The rules take the
+place of those that were set before.")]
+    Repo {
+        /// Name of the repo.
+        repo: String,
+        /// Keep the newest so many commits of each branch.
+        #[arg(long, value_name = "COUNT")]
+        keep: Option<u64>,
+        /// Keep commits that are no older than this: `12h`, `30d`.
+        #[arg(long, value_name = "TIME")]
+        keep_for: Option<Period>,
+        /// Keep every commit.
+        #[arg(long, conflicts_with_all = ["keep", "keep_for"], required_unless_present_any = ["keep", "keep_for"])]
+        keep_all: bool,
+    },
+}
+
+impl Update {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let What::Repo { repo, keep, keep_for, .. } = &self.what;
+        let repo = global.store_to_write().await?.repo(repo).await?;
+        let for_ms = keep_for.map(|period| u64::try_from(period.0.as_millis()).unwrap_or(u64::MAX));
+        let rules = Retention { commits: *keep, for_ms };
+        repo.retain(rules).await?;
+        if printer.json() {
+            printer.value(&json!({"repo": repo.name(), "retention": rules}))
+        } else {
+            printer.line(format!("{} keeps {rules}; `spout gc {}` removes the rest", repo.name(), repo.name()))
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The table that messages which could not be processed are kept in.
+
+use std::{borrow::Cow, collections::HashSet, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array},
+    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    error::ArrowError,
+};
+
+use spout_data::DeadLetter;
+
+/// The years 1 to 9999, in milliseconds since 1970.
+const CALENDAR_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
+
+/// `partition, offset, timestamp, file, key, value, stage, code, reason`: the message as it arrived, and what was wrong.
+pub(super) fn schema() -> SchemaRef {
+    let field = |name, data_type, nullable| Field::new(name, data_type, nullable);
+    Arc::new(Schema::new(vec![
+        field("partition", DataType::UInt32, false),
+        field("offset", DataType::UInt64, false),
+        field("timestamp", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true),
+        field("file", DataType::Utf8, true),
+        field("key", DataType::Binary, true),
+        field("value", DataType::Binary, false),
+        field("stage", DataType::Utf8, false),
+        field("code", DataType::Utf8, false),
+        field("reason", DataType::Utf8, false),
+    ]))
+}
+
+/// `dead` as rows of that table. The bytes of a message several rows of which were set aside are in the first of its rows;
+/// the others say so, and have none.
+///
+/// # Errors
+/// If together they are larger than an array can be (2 GiB).
+pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
+    // What a source says of time must not keep a message from being set aside.
+    let time = |letter: &DeadLetter| letter.timestamp_ms.filter(|time| CALENDAR_MS.contains(time));
+    let times: TimestampMillisecondArray = dead.iter().map(time).collect();
+    let files: StringArray = dead.iter().map(|letter| letter.file.as_deref()).collect();
+    let keys: BinaryArray = dead.iter().map(|letter| letter.key.as_deref()).collect();
+    let mut seen = HashSet::new();
+    let mut repeats = |letter: &DeadLetter| !letter.value.is_empty() && !seen.insert(letter.value.as_ptr());
+    let repeats: Vec<bool> = dead.iter().map(&mut repeats).collect();
+    let values = dead.iter().zip(&repeats).map(|(letter, repeats)| if *repeats { &[] } else { &letter.value[..] });
+    let reasons = dead
+        .iter()
+        .zip(&repeats)
+        .map(|(letter, repeats)| if *repeats { elsewhere(letter) } else { letter.reason.as_str().into() });
+    let text = |of: fn(&DeadLetter) -> &str| Arc::new(StringArray::from_iter_values(dead.iter().map(of))) as ArrayRef;
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(UInt32Array::from_iter_values(dead.iter().map(|letter| letter.partition))),
+        Arc::new(UInt64Array::from_iter_values(dead.iter().map(|letter| letter.offset))),
+        Arc::new(times.with_timezone("UTC")),
+        Arc::new(files),
+        Arc::new(keys),
+        Arc::new(BinaryArray::from_iter_values(values)),
+        text(|letter| &letter.stage),
+        text(|letter| &letter.code),
+        Arc::new(StringArray::from_iter_values(reasons)),
+    ];
+    RecordBatch::try_new(schema(), columns)
+}
+
+/// The reason of a letter whose message stands in an earlier one.
+fn elsewhere(letter: &DeadLetter) -> Cow<'_, str> {
+    let DeadLetter { partition, offset, reason, .. } = letter;
+    format!("{reason}; the message is stored once, in the dead letter of partition {partition}, offset {offset} that has its value").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::AsArray;
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_message_is_written_once_however_many_of_its_rows_are_set_aside() {
+        let file = Bytes::from(vec![b'x'; 1000]);
+        let letter = |offset, value: &Bytes, reason: &str| DeadLetter {
+            partition: 3,
+            offset,
+            timestamp_ms: None,
+            file: None,
+            key: None,
+            value: value.clone(),
+            stage: "time".into(),
+            code: "time.missing".into(),
+            reason: reason.into(),
+        };
+        let other = Bytes::from(vec![b'x'; 1000]);
+        let dead = [
+            letter(7, &file, "a"),
+            letter(7, &file, "b"),
+            letter(8, &other, "c"),
+            letter(9, &Bytes::new(), "d"),
+            letter(10, &Bytes::new(), "e"),
+        ];
+        let rows = rows(&dead).unwrap();
+        let (values, reasons) = (rows["value"].as_binary::<i32>(), rows["reason"].as_string::<i32>());
+        let sizes: Vec<usize> = values.iter().flatten().map(<[u8]>::len).collect();
+        assert_eq!(sizes, [1000, 0, 1000, 0, 0]);
+        let reasons: Vec<&str> = reasons.iter().flatten().collect();
+        assert!(reasons[1].starts_with("b; ") && reasons[1].contains("partition 3, offset 7"), "{reasons:?}");
+        assert_eq!([reasons[0], reasons[2], reasons[3], reasons[4]], ["a", "c", "d", "e"]);
+    }
+}

@@ -1,0 +1,361 @@
+//! What a consumer has taken and not yet delivered: a queue bounded by bytes, and a task that delivers in order.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Error;
+use spout_data::{ByteSize, Period};
+
+/// What waits to be delivered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct QueueSpec {
+    /// Most bytes that wait, as in `64MiB`.
+    pub bytes: ByteSize,
+    /// What happens when that many wait.
+    pub when_full: WhenFull,
+    /// How long a commit waits until everything before it is delivered, as in `30s`. After that the pipeline starts again
+    /// from its last commit.
+    pub timeout: Period,
+}
+
+impl Default for QueueSpec {
+    fn default() -> Self {
+        Self { bytes: ByteSize(64 << 20), when_full: WhenFull::Block, timeout: Period(Duration::from_secs(30)) }
+    }
+}
+
+/// What happens when as much waits as is allowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// The pipeline waits too: nothing is lost.
+    #[default]
+    Block,
+    /// What comes is counted and left out, and no commit waits: the pipeline never is held up.
+    Drop,
+}
+
+/// A place in the queue; whoever holds it counts as waiting.
+pub(super) type Room = OwnedSemaphorePermit;
+
+/// Delivers one thing after the other.
+#[async_trait]
+pub(super) trait Deliver: Send + 'static {
+    /// What is delivered.
+    type Parcel: Send + 'static;
+
+    /// What has to happen before anything can be delivered.
+    async fn begin(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Delivers `parcel` and lets go of `room` when that is done, which may be after the answer. Passing trouble is waited
+    /// out here.
+    async fn deliver(&mut self, parcel: Self::Parcel, room: Room) -> Result<(), Error>;
+
+    /// Ends in order: nothing more will be delivered.
+    async fn close(self, patience: Duration) -> Result<(), Error>;
+}
+
+/// The queue of one consumer.
+#[derive(Debug)]
+pub(super) struct Outbox<P> {
+    consumer: &'static str,
+    spec: QueueSpec,
+    queue: Option<mpsc::UnboundedSender<(P, Room)>>,
+    room: Arc<Semaphore>,
+    places: u32,
+    task: Option<JoinHandle<Result<(), Error>>>,
+    stop: CancellationToken,
+    dropped: u64,
+}
+
+/// A parcel takes at least one of these, so that many small ones are bounded too.
+const PLACES: u32 = 50_000;
+
+impl<P: Send + 'static> Outbox<P> {
+    /// A queue before `deliver`. When `stop` is cancelled the pipeline wants to end, and nothing waits without an end.
+    pub(super) fn new<D>(consumer: &'static str, spec: &QueueSpec, stop: CancellationToken, deliver: D) -> Self
+    where
+        D: Deliver<Parcel = P>,
+    {
+        let places = u32::try_from(spec.bytes.0.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, PLACES);
+        let room = Arc::new(Semaphore::new(places as usize));
+        let (queue, parcels) = mpsc::unbounded_channel();
+        let task = tokio::spawn(run(deliver, parcels, Arc::clone(&room), spec.timeout.0));
+        Self { consumer, spec: spec.clone(), queue: Some(queue), room, places, task: Some(task), stop, dropped: 0 }
+    }
+
+    /// Takes `parcel`, which counts as `bytes` and holds `rows`; waits or drops it when too much waits already.
+    ///
+    /// # Errors
+    /// What stopped the delivery of parcels before it; [`Error::Slow`] if the pipeline is to stop and it cannot be taken.
+    pub(super) async fn put(&mut self, parcel: P, bytes: usize, rows: usize) -> Result<(), Error> {
+        let wanted = u32::try_from(bytes as u64 * u64::from(self.places) / self.spec.bytes.0.max(1));
+        let wanted = wanted.unwrap_or(u32::MAX).clamp(1, self.places);
+        let room = match Arc::clone(&self.room).try_acquire_many_owned(wanted) {
+            Ok(room) => room,
+            Err(_) if self.room.is_closed() => return self.failure().await,
+            Err(_) if self.spec.when_full == WhenFull::Drop => {
+                self.drop(rows);
+                return Ok(());
+            }
+            Err(_) => match self.wait(wanted, false).await? {
+                Some(room) => room,
+                None => return self.failure().await,
+            },
+        };
+        match &self.queue {
+            Some(queue) if queue.send((parcel, room)).is_ok() => Ok(()),
+            _ => self.failure().await,
+        }
+    }
+
+    /// Waits until everything taken so far is delivered; not where rows are dropped instead of waiting.
+    ///
+    /// # Errors
+    /// What stopped the delivery; [`Error::Slow`] after the time that the spec allows.
+    pub(super) async fn flush(&mut self) -> Result<(), Error> {
+        if self.room.is_closed() {
+            return self.failure().await;
+        }
+        if self.spec.when_full == WhenFull::Drop {
+            return Ok(());
+        }
+        match self.wait(self.places, true).await? {
+            Some(_) => Ok(()),
+            None => self.failure().await,
+        }
+    }
+
+    /// Delivers what waits and ends in order.
+    ///
+    /// # Errors
+    /// As for [`Outbox::flush`].
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        self.queue = None;
+        let Some(mut task) = self.task.take() else { return Ok(()) };
+        if self.dropped > 0 {
+            tracing::warn!(consumer = self.consumer, dropped = self.dropped, "rows were left out in this run");
+        }
+        // Time for what waits, and time for the end itself.
+        match timeout(self.spec.timeout.0 * 2, &mut task).await {
+            Ok(done) => done.unwrap_or(Err(Error::Lost { consumer: self.consumer })),
+            Err(_) => {
+                task.abort();
+                match self.spec.when_full {
+                    WhenFull::Block => Err(self.slow()),
+                    WhenFull::Drop => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Room for `wanted` places, or `None` if delivery has stopped.
+    async fn wait(&self, wanted: u32, bounded: bool) -> Result<Option<Room>, Error> {
+        let patience = async {
+            if !bounded {
+                self.stop.cancelled().await;
+            }
+            tokio::time::sleep(self.spec.timeout.0).await;
+        };
+        tokio::select! {
+            room = Arc::clone(&self.room).acquire_many_owned(wanted) => Ok(room.ok()),
+            () = patience => Err(self.slow()),
+        }
+    }
+
+    fn slow(&self) -> Error {
+        let waiting = self.places as usize - self.room.available_permits();
+        let bytes = waiting as u64 * self.spec.bytes.0 / u64::from(self.places);
+        Error::Slow { consumer: self.consumer, bytes: ByteSize(bytes), after: self.spec.timeout }
+    }
+
+    /// Why the task has stopped.
+    async fn failure(&mut self) -> Result<(), Error> {
+        match self.task.take() {
+            Some(task) => match task.await {
+                Ok(Err(error)) => Err(error),
+                _ => Err(Error::Lost { consumer: self.consumer }),
+            },
+            None => Err(Error::Lost { consumer: self.consumer }),
+        }
+    }
+
+    fn drop(&mut self, rows: usize) {
+        // Once for each power of two: a receiver that is gone for days must not fill the log.
+        let before = self.dropped;
+        self.dropped += rows as u64;
+        if before.checked_ilog2() != self.dropped.checked_ilog2() {
+            let (consumer, dropped) = (self.consumer, self.dropped);
+            tracing::warn!(consumer, dropped, "the receiver is too slow; rows are left out, as whenFull says");
+        }
+    }
+}
+
+impl<P> Drop for Outbox<P> {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn run<D: Deliver>(
+    mut deliver: D,
+    mut parcels: mpsc::UnboundedReceiver<(D::Parcel, Room)>,
+    room: Arc<Semaphore>,
+    patience: Duration,
+) -> Result<(), Error> {
+    let delivered = async {
+        let Begun::With(first) = begun(&mut deliver, &mut parcels).await? else { return Ok(()) };
+        if let Some((parcel, place)) = first {
+            deliver.deliver(parcel, place).await?;
+        }
+        while let Some((parcel, place)) = parcels.recv().await {
+            deliver.deliver(parcel, place).await?;
+        }
+        Ok(())
+    };
+    if let Err(error) = delivered.await {
+        // Whoever waits for room finds out.
+        room.close();
+        return Err(error);
+    }
+    deliver.close(patience).await
+}
+
+/// How a delivery begins.
+enum Begun<P> {
+    /// With the first parcel, if it came meanwhile.
+    With(Option<(P, Room)>),
+    /// Not: no parcel will ever come.
+    Over,
+}
+
+/// Waits until delivery can begin.
+async fn begun<D: Deliver>(
+    deliver: &mut D,
+    parcels: &mut mpsc::UnboundedReceiver<(D::Parcel, Room)>,
+) -> Result<Begun<D::Parcel>, Error> {
+    let mut first = None;
+    let mut beginning = deliver.begin();
+    loop {
+        tokio::select! {
+            done = &mut beginning => return done.map(|()| Begun::With(first)),
+            parcel = parcels.recv(), if first.is_none() => match parcel {
+                Some(parcel) => first = Some(parcel),
+                // Whoever is waited for would hear nothing.
+                None => return Ok(Begun::Over),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Delivers when it is allowed to; fails at a 13.
+    struct Gate {
+        open: Arc<Semaphore>,
+        delivered: Arc<Mutex<Vec<u32>>>,
+    }
+
+    #[async_trait]
+    impl Deliver for Gate {
+        type Parcel = u32;
+
+        async fn deliver(&mut self, parcel: u32, _room: Room) -> Result<(), Error> {
+            self.open.acquire().await.unwrap().forget();
+            if parcel == 13 {
+                return Err(Error::Spec { consumer: "gate", reason: "unlucky".into() });
+            }
+            self.delivered.lock().unwrap().push(parcel);
+            Ok(())
+        }
+
+        async fn close(self, _patience: Duration) -> Result<(), Error> {
+            self.delivered.lock().unwrap().push(99);
+            Ok(())
+        }
+    }
+
+    struct Scene {
+        outbox: Outbox<u32>,
+        open: Arc<Semaphore>,
+        delivered: Arc<Mutex<Vec<u32>>>,
+        stop: CancellationToken,
+    }
+
+    fn scene(when_full: WhenFull, timeout_ms: u64) -> Scene {
+        let (open, delivered) = (Arc::new(Semaphore::new(0)), Arc::<Mutex<Vec<u32>>>::default());
+        let gate = Gate { open: Arc::clone(&open), delivered: Arc::clone(&delivered) };
+        let timeout = Period(Duration::from_millis(timeout_ms));
+        let spec = QueueSpec { bytes: ByteSize(4096), when_full, timeout };
+        let stop = CancellationToken::new();
+        Scene { outbox: Outbox::new("gate", &spec, stop.clone(), gate), open, delivered, stop }
+    }
+
+    #[tokio::test]
+    async fn everything_is_delivered_in_order_before_a_flush_ends() {
+        let mut scene = scene(WhenFull::Block, 10_000);
+        for parcel in 0..4 {
+            scene.outbox.put(parcel, 1000, 1).await.unwrap();
+        }
+        let pending = timeout(Duration::from_millis(20), scene.outbox.put(4, 1000, 1)).await;
+        assert!(pending.is_err(), "full");
+        scene.open.add_permits(100);
+        scene.outbox.put(4, 1_000_000, 1).await.unwrap();
+        scene.outbox.flush().await.unwrap();
+        assert_eq!(*scene.delivered.lock().unwrap(), [0, 1, 2, 3, 4]);
+        scene.outbox.finish().await.unwrap();
+        assert_eq!(scene.delivered.lock().unwrap().last(), Some(&99));
+    }
+
+    #[tokio::test]
+    async fn a_flush_has_an_end_and_so_has_a_full_queue_when_the_pipeline_stops() {
+        let mut scene = scene(WhenFull::Block, 20);
+        scene.outbox.put(1, 4096, 1).await.unwrap();
+        assert!(matches!(scene.outbox.flush().await, Err(Error::Slow { .. })));
+        scene.stop.cancel();
+        assert!(matches!(scene.outbox.put(2, 4096, 1).await, Err(Error::Slow { .. })));
+        assert!(matches!(scene.outbox.finish().await, Err(Error::Slow { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_dropped_and_counted_if_asked() {
+        let mut scene = scene(WhenFull::Drop, 20);
+        for parcel in 0..10 {
+            scene.outbox.put(parcel, 2048, 5).await.unwrap();
+        }
+        assert_eq!(scene.outbox.dropped, 40);
+        scene.outbox.flush().await.unwrap();
+        scene.open.add_permits(100);
+        scene.outbox.finish().await.unwrap();
+        assert_eq!(*scene.delivered.lock().unwrap(), [0, 1, 99]);
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_to_whoever_comes_next() {
+        let mut scene = scene(WhenFull::Block, 10_000);
+        scene.open.add_permits(100);
+        scene.outbox.put(13, 4096, 1).await.unwrap();
+        let waiting = scene.outbox.put(1, 4096, 1).await;
+        let told = waiting.and(scene.outbox.flush().await);
+        assert!(matches!(told, Err(Error::Spec { .. })), "{told:?}");
+        assert!(matches!(scene.outbox.flush().await, Err(Error::Lost { .. })));
+    }
+}

@@ -1,0 +1,276 @@
+//! `publish`: rows to whoever subscribes over ZeroMQ.
+
+use std::{path::Path, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Consumer, ConsumerContext, Error,
+    encode::{self, failed, pieces},
+    outbox::{Deliver, Outbox, QueueSpec, Room},
+};
+use spout_data::{Batch, ByteSize};
+use spout_wire::{Endpoint, Publisher, PublisherOptions};
+
+/// Publishes rows over ZeroMQ (PUB). Subscribers that have said hello get every row at least once while they stay
+/// connected; one that is away misses what is said meanwhile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PublishSpec {
+    /// Where subscribers read, as in `tcp://*:5556` or `ipc:///run/rows`.
+    pub address: Endpoint,
+    /// Where they say hello (REP), as in `tcp://*:5557`. Before data, `connect` is said each second until `subscribers`
+    /// have said hello there; `end` is said when the pipeline stops.
+    #[serde(default)]
+    pub sync: Option<Endpoint>,
+    /// How many subscribers are waited for; 1 where there is a `sync` socket. 0 waits for nobody: plain PUB.
+    #[serde(default)]
+    pub subscribers: Option<usize>,
+    /// `arrow` (the default: each batch is an Arrow IPC stream of its own) or `ndjson`.
+    #[serde(default)]
+    pub payload: PublishPayload,
+    /// First frame of every message, that subscribers can choose by, as in `rows`. Without it a message is one frame.
+    #[serde(default)]
+    pub topic: Option<String>,
+    /// Most bytes of rows in one message, as in `8MiB`; larger batches are cut.
+    #[serde(default = "message")]
+    pub message: ByteSize,
+    /// What waits while subscribers are slow, or not there yet.
+    #[serde(default)]
+    pub queue: QueueSpec,
+}
+
+fn message() -> ByteSize {
+    ByteSize(8 << 20)
+}
+
+/// What a message holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PublishPayload {
+    /// An Arrow IPC stream.
+    #[default]
+    Arrow,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+impl PublishSpec {
+    /// A publisher for one subscriber of this process, at these sockets.
+    #[must_use]
+    pub fn linked(data: &Path, sync: &Path) -> Self {
+        Self {
+            address: Endpoint::Ipc(data.to_owned()),
+            sync: Some(Endpoint::Ipc(sync.to_owned())),
+            subscribers: Some(1),
+            payload: PublishPayload::Arrow,
+            topic: None,
+            message: message(),
+            queue: QueueSpec::default(),
+        }
+    }
+
+    /// How many subscribers are waited for.
+    fn awaited(&self) -> usize {
+        self.subscribers.unwrap_or(usize::from(self.sync.is_some()))
+    }
+
+    /// What contradicts what.
+    pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if self.sync.is_none() && self.subscribers.is_some_and(|subscribers| subscribers > 0) {
+            return Some((
+                "subscribers",
+                "subscribers are waited for at a second socket; give `sync` an address like tcp://*:5557",
+            ));
+        }
+        if self.topic.as_ref().is_some_and(String::is_empty) {
+            return Some(("topic", "an empty topic chooses nothing; leave it out"));
+        }
+        (self.message.0 == 0).then_some(("message", "a message has to hold something; leave it out for 8MiB"))
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let payload = match self.payload {
+            PublishPayload::Arrow => "arrow",
+            PublishPayload::Ndjson => "ndjson",
+        };
+        let waits = match self.awaited() {
+            0 => "waiting for nobody".into(),
+            1 => "after one subscriber's hello".into(),
+            many => format!("after the hello of {many} subscribers"),
+        };
+        format!("publish {}, {payload}, {waits}", self.address)
+    }
+}
+
+/// A running `publish` consumer.
+#[derive(Debug)]
+pub struct PublishConsumer {
+    payload: PublishPayload,
+    message: u64,
+    outbox: Outbox<Bytes>,
+    addresses: Vec<String>,
+}
+
+impl PublishConsumer {
+    /// Listens where `spec` says, and waits for subscribers beside the rows to come. It is for one pipeline of this
+    /// run alone if there is `gone`: after that is cancelled nobody will ever listen, and rows are let go of.
+    ///
+    /// # Errors
+    /// If it cannot listen there.
+    pub async fn open(
+        spec: &PublishSpec,
+        around: &ConsumerContext,
+        gone: Option<CancellationToken>,
+    ) -> Result<Self, Error> {
+        let options = PublisherOptions {
+            data: spec.address.within(&around.base),
+            sync: spec.sync.as_ref().map(|sync| sync.within(&around.base)),
+            topic: spec.topic.clone(),
+        };
+        let place = options.data.to_string();
+        let unreachable = |source| Error::Unreachable { consumer: "publish", place, source };
+        let publisher = Publisher::open(&options).await.map_err(unreachable)?;
+        let addresses = [Some(publisher.endpoint()), publisher.sync_endpoint()];
+        // Where two pipelines of a run meet is of no use to anybody else.
+        let told = gone.is_none();
+        let addresses = addresses.into_iter().flatten().filter(|_| told).map(ToString::to_string).collect();
+        let gone = gone.unwrap_or_default();
+        let speaker = Speaker { publisher, awaited: spec.awaited(), place: spec.address.to_string(), gone };
+        let outbox = Outbox::new("publish", &spec.queue, around.stop.clone(), speaker);
+        Ok(Self { payload: spec.payload, message: spec.message.0, outbox, addresses })
+    }
+}
+
+#[async_trait]
+impl Consumer for PublishConsumer {
+    fn name(&self) -> &str {
+        "publish"
+    }
+
+    async fn consume(&mut self, batch: &Batch) -> Result<(), Error> {
+        for piece in pieces(&batch.records, self.message) {
+            let rows = piece.num_rows();
+            let bytes = match self.payload {
+                PublishPayload::Arrow => encode::arrow(&piece, []).map_err(failed("publish", "arrow", rows))?,
+                PublishPayload::Ndjson => encode::ndjson(&piece).map_err(failed("publish", "ndjson", rows))?,
+            };
+            let size = bytes.len();
+            self.outbox.put(bytes.into(), size, rows).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        self.outbox.flush().await
+    }
+
+    async fn finish(&mut self) -> Result<(), Error> {
+        self.outbox.finish().await
+    }
+
+    fn addresses(&self) -> Vec<String> {
+        self.addresses.clone()
+    }
+}
+
+/// Says what waits, once as many as are awaited have said hello.
+struct Speaker {
+    publisher: Publisher,
+    awaited: usize,
+    place: String,
+    gone: CancellationToken,
+}
+
+impl Speaker {
+    fn failed(&self, source: std::io::Error) -> Error {
+        Error::Unreachable { consumer: "publish", place: self.place.clone(), source }
+    }
+}
+
+#[async_trait]
+impl Deliver for Speaker {
+    type Parcel = Bytes;
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        let awaited = self.awaited;
+        let heard = self.gone.run_until_cancelled(self.publisher.wait_for(awaited)).await;
+        heard.unwrap_or(Ok(())).map_err(|source| self.failed(source))
+    }
+
+    async fn deliver(&mut self, parcel: Bytes, room: Room) -> Result<(), Error> {
+        if self.gone.is_cancelled() {
+            return Ok(());
+        }
+        let said = self.publisher.send(parcel, room).await;
+        said.map_err(|source| self.failed(source))
+    }
+
+    async fn close(self, patience: Duration) -> Result<(), Error> {
+        let place = self.place;
+        let failed = |source| Error::Unreachable { consumer: "publish", place, source };
+        self.publisher.finish(patience).await.map_err(failed)
+    }
+}
+
+/// An example, which a test reads.
+#[cfg(test)]
+pub(super) const EXAMPLE: &str =
+    r#"{"type": "publish", "address": "tcp://*:5556", "sync": "tcp://*:5557", "subscribers": 2, "topic": "rows"}"#;
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use arrow::ipc::reader::StreamReader;
+
+    use super::*;
+    use crate::tests::{batch, context};
+    use spout_wire::{Heard, Subscriber, SubscriberOptions};
+
+    async fn open(spec: &PublishSpec) -> PublishConsumer {
+        PublishConsumer::open(spec, &context(), Some(CancellationToken::new())).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn subscribers_get_every_row_and_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, sync) = (dir.path().join("a"), dir.path().join("a_sync"));
+        let mut consumer = open(&PublishSpec::linked(&data, &sync)).await;
+        // Rows may come before anybody is there.
+        consumer.consume(&batch(0..2)).await.unwrap();
+        let options = SubscriberOptions {
+            data: Endpoint::Ipc(data),
+            sync: Some(Endpoint::Ipc(sync)),
+            topics: Vec::new(),
+            cap: 1 << 20,
+        };
+        let mut subscriber = Subscriber::open(&options).await.unwrap();
+        let hearing = tokio::spawn(async move {
+            let mut rows = 0;
+            while let Heard::Message { payload, .. } = subscriber.recv().await.unwrap() {
+                rows += StreamReader::try_new(Cursor::new(payload), None)
+                    .unwrap()
+                    .map(|b| b.unwrap().num_rows())
+                    .sum::<usize>();
+            }
+            rows
+        });
+        consumer.flush().await.unwrap();
+        consumer.consume(&batch(2..5)).await.unwrap();
+        consumer.finish().await.unwrap();
+        assert_eq!(hearing.await.unwrap(), 5);
+    }
+
+    #[test]
+    fn what_cannot_be_is_said() {
+        let spec: PublishSpec = serde_json::from_str(r#"{"address": "tcp://*:1", "subscribers": 1}"#).unwrap();
+        assert_eq!(spec.problem().map(|(key, _)| key), Some("subscribers"));
+        let spec: PublishSpec = serde_json::from_str(r#"{"address": "tcp://*:1"}"#).unwrap();
+        assert!(spec.problem().is_none() && spec.awaited() == 0);
+    }
+}

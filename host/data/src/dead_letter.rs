@@ -1,0 +1,121 @@
+//! A message that could not be processed, kept as it arrived with the reason.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::{Messages, PartitionId, Span};
+
+/// A message set aside. It is committed together with the offsets that cover it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Partition it came from.
+    pub partition: PartitionId,
+    /// Its offset, or the start of its run where a handler had already merged rows.
+    pub offset: u64,
+    /// Milliseconds since 1970, where the source gave one.
+    pub timestamp_ms: Option<i64>,
+    /// Name of the file it stood in, where the source reads files.
+    pub file: Option<String>,
+    /// Raw key, where the source gave one.
+    pub key: Option<Vec<u8>>,
+    /// Raw payload. Letters of rows of one message share it.
+    pub value: Bytes,
+    /// `decode`, or the id of the handler.
+    pub stage: String,
+    /// Stable and dotted, such as `json.syntax`.
+    pub code: String,
+    /// What was wrong, for people.
+    pub reason: String,
+}
+
+/// What was wrong with a message, or a row of it.
+#[derive(Clone, Debug)]
+pub struct Wrong {
+    /// `decode`, or the id of the handler.
+    pub stage: String,
+    /// Stable and dotted.
+    pub code: String,
+    /// For people.
+    pub reason: String,
+}
+
+/// Makes dead letters of the messages of one run.
+///
+/// **Invariant**: a message is copied once, however many of its rows are set aside: a file of a million rows may be one message.
+#[derive(Debug)]
+pub struct Letters<'a> {
+    span: &'a Span,
+    messages: &'a Messages,
+    values: HashMap<usize, Bytes>,
+}
+
+impl<'a> Letters<'a> {
+    /// Letters of `messages`, which are those of `span`.
+    #[must_use]
+    pub fn new(span: &'a Span, messages: &'a Messages) -> Self {
+        Self { span, messages, values: HashMap::new() }
+    }
+
+    /// The letter of the message with this index; where there is none, `row` is what it says was set aside.
+    pub fn letter(&mut self, message: Option<usize>, wrong: Wrong, row: impl FnOnce() -> Vec<u8>) -> DeadLetter {
+        let message = message.filter(|&message| message < self.messages.len());
+        let value = match message {
+            Some(message) => self.value(message),
+            None => row().into(),
+        };
+        self.with_value(message, wrong, value)
+    }
+
+    /// The letter of a part of a message.
+    #[must_use]
+    pub fn part(&self, message: usize, wrong: Wrong, part: Vec<u8>) -> DeadLetter {
+        self.with_value(Some(message), wrong, part.into())
+    }
+
+    fn with_value(&self, message: Option<usize>, Wrong { stage, code, reason }: Wrong, value: Bytes) -> DeadLetter {
+        let Messages { partitions, offsets, timestamps_ms, keys, .. } = self.messages;
+        DeadLetter {
+            // The messages of a stream-level source come from several partitions, and each has the offset of its own.
+            partition: message.and_then(|at| partitions.get(at).copied()).unwrap_or(self.span.partition),
+            offset: message.and_then(|at| offsets.get(at).copied()).unwrap_or(self.span.start),
+            timestamp_ms: message.and_then(|at| timestamps_ms.get(at).copied()),
+            file: message
+                .and_then(|at| self.messages.attribute(at, "file"))
+                .map(|name| String::from_utf8_lossy(name).into_owned()),
+            key: message.and_then(|at| Some(keys.as_ref()?.get(at).to_vec())),
+            value,
+            stage,
+            code,
+            reason,
+        }
+    }
+
+    fn value(&mut self, message: usize) -> Bytes {
+        let values = &self.messages.values;
+        self.values.entry(message).or_insert_with(|| Bytes::copy_from_slice(values.get(message))).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Blobs, Position};
+
+    #[test]
+    fn letters_of_one_message_share_its_bytes() {
+        let mut values = Blobs::default();
+        [&b"zero"[..], b"a large file"].into_iter().for_each(|value| values.push(value));
+        let messages = Messages { values, offsets: vec![10, 11], ..Messages::default() };
+        let span = Span { partition: 7, start: 10, next: Position::at(12) };
+        let mut letters = Letters::new(&span, &messages);
+        let wrong = || Wrong { stage: "s".into(), code: "c".into(), reason: "r".into() };
+        let mut letter = |message| letters.letter(message, wrong(), || b"row".to_vec());
+        let [one, two] = [letter(Some(1)), letter(Some(1))];
+        assert_eq!((one.offset, &one.value[..]), (11, &b"a large file"[..]));
+        assert_eq!((two.value.as_ptr(), two.value.len()), (one.value.as_ptr(), one.value.len()));
+        for made in [letter(None), letter(Some(2))] {
+            assert_eq!((made.partition, made.offset, &made.value[..]), (7, 10, &b"row"[..]));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What can go wrong between a batch and the next.
+
+use arrow::error::ArrowError;
+use thiserror::Error;
+
+use spout_base::error::{Coded, Kind};
+
+/// An error of one handler.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The user's expression does not fit the rows.
+    #[error("handler \"{handler}\": cannot use the expression `{expression}`: {reason}")]
+    Expression {
+        /// Id of the handler.
+        handler: String,
+        /// The expression as written.
+        expression: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// An expression has no value for rows that were looked at together, such as those of a commit or a window.
+    #[error(
+        "handler \"{handler}\": the expression `{expression}` has no value: {reason}; cast to a wider type, as in `cast(… as decimal(38, 0))`, or leave such rows out before it"
+    )]
+    Value {
+        /// Id of the handler.
+        handler: String,
+        /// The expression as written.
+        expression: String,
+        /// What has no value, and why.
+        reason: String,
+    },
+    /// The spec of the handler does not fit the rows.
+    #[error("handler \"{handler}\": {reason}")]
+    Spec {
+        /// Id of the handler.
+        handler: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// What the last commit stores of a handler's state is not what the handler gave.
+    #[error(
+        "handler \"{handler}\": its state of the last commit cannot be read: {reason}; `spout run --reset-node {handler}` starts it empty"
+    )]
+    State {
+        /// Id of the handler.
+        handler: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The state of the last commit was made under another spec.
+    #[error(
+        "handler \"{handler}\": its state was made under another spec ({what}); put the spec back, or start it empty with `spout run --reset-node {handler}`"
+    )]
+    Changed {
+        /// Id of the handler.
+        handler: String,
+        /// What differs.
+        what: String,
+    },
+    /// The last commit holds state of a handler that the spec no longer has.
+    #[error(
+        "the last commit holds state of handler \"{handler}\", which the spec no longer has; put it back, or let go of its state with `spout run --reset-node {handler}`"
+    )]
+    Gone {
+        /// Id of the handler.
+        handler: String,
+    },
+    /// A handler holds more than it may.
+    #[error("handler \"{handler}\" holds {held}, which is more than its limit of {limit}; {remedy}")]
+    Limit {
+        /// Id of the handler.
+        handler: String,
+        /// What it holds: groups, rows, bytes.
+        held: String,
+        /// The limit, in the same unit.
+        limit: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A query over batches asks for something that depends on how rows were cut into them.
+    #[error(
+        "handler \"{handler}\": {operator} looks at several rows, and batches are cut anywhere; say `per: commit`, or put the query behind a `window`"
+    )]
+    Across {
+        /// Id of the handler.
+        handler: String,
+        /// The operator, in SQL's words.
+        operator: String,
+    },
+    /// Rows came too late, and the spec says to stop then.
+    #[error(
+        "handler \"{handler}\": {rows} rows of a batch came too late, the first at {time}; raise the lateness, or say what to do with them: `late: side` or `late: drop`"
+    )]
+    Late {
+        /// Id of the handler.
+        handler: String,
+        /// Late rows of the batch.
+        rows: u64,
+        /// Event time of the first one.
+        time: String,
+    },
+    /// A kernel refused the rows.
+    #[error("handler \"{handler}\" cannot process a batch of {rows} rows")]
+    Kernel {
+        /// Id of the handler.
+        handler: String,
+        /// Rows of the batch.
+        rows: usize,
+        /// What the kernel said.
+        #[source]
+        source: ArrowError,
+    },
+    /// The plugin behind a handler failed.
+    #[error("handler \"{handler}\" failed")]
+    Plugin {
+        /// Id of the handler.
+        handler: String,
+        /// What the plugin room said.
+        #[source]
+        source: Box<spout_plugin::Error>,
+    },
+    /// The plugin fails on everything, so there is no single row to set aside.
+    #[error(
+        "handler \"{handler}\": the plugin failed {failures} times in a row over {rows} rows, also on single rows; mend the plugin, nothing of this batch was committed"
+    )]
+    Hopeless {
+        /// Id of the handler.
+        handler: String,
+        /// Failures in a row.
+        failures: u32,
+        /// Rows of the batch.
+        rows: usize,
+        /// The failure seen first.
+        #[source]
+        source: Box<spout_plugin::Error>,
+    },
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Expression { .. } | Self::Spec { .. } | Self::Across { .. } => Kind::Spec,
+            Self::State { .. } => Kind::Corrupt,
+            Self::Changed { .. } | Self::Gone { .. } | Self::Limit { .. } => Kind::Spec,
+            Self::Value { .. } | Self::Late { .. } => Kind::Message,
+            Self::Kernel { .. } => Kind::Internal,
+            Self::Plugin { source, .. } => source.kind(),
+            Self::Hopeless { .. } => Kind::Plugin,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Expression { .. } => "E0401",
+            Self::Spec { .. } => "E0402",
+            Self::Kernel { .. } => "E0403",
+            Self::Plugin { source, .. } => source.code(),
+            Self::Hopeless { .. } => "E0404",
+            Self::State { .. } => "E0405",
+            Self::Changed { .. } => "E0406",
+            Self::Gone { .. } => "E0407",
+            Self::Limit { .. } => "E0408",
+            Self::Late { .. } => "E0409",
+            Self::Across { .. } => "E0410",
+            Self::Value { .. } => "E0411",
+        }
+    }
+}

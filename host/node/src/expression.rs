@@ -1,0 +1,184 @@
+//! SQL expressions over the columns of a batch, compiled by DataFusion, with arithmetic that does not wrap.
+
+use std::sync::{Arc, OnceLock};
+
+use arrow::{
+    array::{Array, ArrayRef, RecordBatch},
+    compute::concat,
+    datatypes::{DataType, Schema, SchemaRef},
+};
+use datafusion::{
+    common::{DFSchema, tree_node::TreeNode},
+    error::DataFusionError,
+    logical_expr::{Expr, Volatility, simplify::SimplifyContext},
+    optimizer::simplify_expressions::ExprSimplifier,
+    physical_expr::PhysicalExpr,
+    prelude::{SessionConfig, SessionContext},
+    sql::parser::DFParser,
+};
+
+use super::{Error, RowFault, halving::Halving};
+use spout_arithmetic::checked;
+
+/// A SQL expression, compiled for one schema at a time.
+#[derive(Debug)]
+pub(super) struct Expression {
+    handler: String,
+    sql: String,
+    compiled: Option<(SchemaRef, Arc<dyn PhysicalExpr>)>,
+}
+
+fn session() -> &'static SessionContext {
+    static SESSION: OnceLock<SessionContext> = OnceLock::new();
+    SESSION.get_or_init(|| {
+        let mut config = SessionConfig::new();
+        // Column names are used as they are written, so that `userId` needs no quotes.
+        config.options_mut().sql_parser.enable_ident_normalization = false;
+        SessionContext::new_with_config(config)
+    })
+}
+
+impl Expression {
+    /// The expression `sql` of the handler `handler`; it is compiled when the first rows arrive.
+    pub(super) fn new(handler: &str, sql: &str) -> Self {
+        Self { handler: handler.to_owned(), sql: sql.to_owned(), compiled: None }
+    }
+
+    /// Its value for every row of `batch`.
+    ///
+    /// # Errors
+    /// [`Error::Expression`] if it is not for such rows, [`Error::Value`] if one of them has none.
+    pub(super) fn evaluate(&mut self, batch: &RecordBatch) -> Result<ArrayRef, Error> {
+        let compiled = self.compiled(batch.schema_ref())?;
+        let value = compiled.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
+        value.map_err(|error| self.no_value(error.strip_backtrace()))
+    }
+
+    /// The same for rows that all have a value by themselves: what guards a row may not guard it among others, so that they are
+    /// taken in as many runs as that needs.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`].
+    pub(super) fn evaluate_each(&mut self, rows: &RecordBatch) -> Result<ArrayRef, Error> {
+        let mut halving = Halving::of(rows.num_rows());
+        let mut values = Vec::new();
+        while let Some(run) = halving.next() {
+            match self.evaluate(&rows.slice(run.start, run.len())) {
+                Ok(value) => values.push(value),
+                Err(error) if run.len() <= 1 => return Err(error),
+                Err(error) => halving.failed(run, error)?,
+            }
+        }
+        if let [one] = values.as_slice() {
+            return Ok(Arc::clone(one));
+        }
+        let values: Vec<&dyn Array> = values.iter().map(|value| value.as_ref()).collect();
+        concat(&values).map_err(|error| self.refused(&error.to_string()))
+    }
+
+    /// The rows that have no value.
+    ///
+    /// # Errors
+    /// [`Error::Expression`] if it is not for such rows.
+    pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
+        let mut halving = Halving::of(rows.num_rows());
+        while let Some(run) = halving.next() {
+            if let Err(error) = self.evaluate(&rows.slice(run.start, run.len())) {
+                halving.failed(run, error)?;
+            }
+        }
+        Ok(halving.faults())
+    }
+
+    /// Says that a row has no value.
+    pub(super) fn no_value(&self, reason: String) -> Error {
+        Error::Value { handler: self.handler.clone(), expression: self.sql.clone(), reason }
+    }
+
+    /// The type of its value for rows of `schema`.
+    pub(super) fn data_type(&mut self, schema: &SchemaRef) -> Result<DataType, Error> {
+        let field = self.compiled(schema)?.return_field(schema);
+        field.map(|field| field.data_type().clone()).map_err(|error| self.refused(&error.strip_backtrace()))
+    }
+
+    fn compiled(&mut self, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, Error> {
+        let current = self.compiled.as_ref().filter(|(known, _)| Arc::ptr_eq(known, schema) || known == schema);
+        if let Some((_, compiled)) = current {
+            return Ok(Arc::clone(compiled));
+        }
+        let compiled = self.compile(schema)?;
+        self.compiled = Some((Arc::clone(schema), Arc::clone(&compiled)));
+        Ok(compiled)
+    }
+
+    fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {
+        let refused = |error: datafusion::error::DataFusionError| {
+            self.refused(&format!("{} (columns: {})", error.strip_backtrace(), names(schema)))
+        };
+        let table = DFSchema::try_from(schema.clone()).map_err(refused)?;
+        let logical = session().parse_sql_expr(&self.sql, &table).map_err(refused)?;
+        if let Some(name) = unstable(&logical) {
+            return Err(self.refused(&format!(
+                "`{name}` gives another answer when the same messages are read again; use a column of the message instead"
+            )));
+        }
+        physical(logical, &table).map_err(refused)
+    }
+
+    fn refused(&self, reason: &str) -> Error {
+        Error::Expression { handler: self.handler.clone(), expression: self.sql.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Whether `sql` can be an expression, whatever the columns are.
+///
+/// # Errors
+/// [`Error::Expression`] with what the parser says.
+pub(super) fn read(handler: &str, sql: &str) -> Result<(), Error> {
+    let state = session().state();
+    let read = state.sql_to_expr(sql, &state.config().options().sql_parser.dialect);
+    read.map(drop).map_err(|error| Expression::new(handler, sql).refused(&error.strip_backtrace()))
+}
+
+/// The same for one whole query.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_query(handler: &str, sql: &str) -> Result<(), Error> {
+    let refused = |reason: &str| Err(Expression::new(handler, sql).refused(reason));
+    match DFParser::parse_sql(sql) {
+        Err(error) => refused(&error.strip_backtrace()),
+        Ok(statements) if statements.len() == 1 => Ok(()),
+        Ok(_) => refused("it has to be one query"),
+    }
+}
+
+pub(super) fn names(schema: &Schema) -> String {
+    schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// `expression` as it is evaluated over rows of `table`. Some functions, `coalesce` for one, are there only until expressions
+/// are simplified.
+pub(super) fn physical(expression: Expr, table: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
+    let simplifier = ExprSimplifier::new(context);
+    let expression = checked(simplifier.coerce(expression, table)?, table)?;
+    let expression = simplifier.simplify(expression)?;
+    session().create_physical_expr(expression, table)
+}
+
+/// The first function in `expression` whose answer depends on more than its arguments.
+pub(super) fn unstable(expression: &Expr) -> Option<String> {
+    let mut found = None;
+    let walked = expression.apply(|part| {
+        use datafusion::common::tree_node::TreeNodeRecursion;
+        if let Expr::ScalarFunction(call) = part
+            && call.func.signature().volatility != Volatility::Immutable
+        {
+            found = Some(format!("{}()", call.func.name()));
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.ok().and(found)
+}

@@ -1,0 +1,388 @@
+//! `aggregate`: one row for each group of a window or a commit.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
+    compute::take_record_batch,
+    datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Columns,
+    window::{END, START},
+};
+use crate::{
+    Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
+    aggregates::{Aggregates, Compiled},
+    arrival::NEVER,
+    halving::without,
+    state::{Groups, Held, TIME, bare, concat, fields, kernel, one_schema},
+};
+use spout_data::Part;
+
+/// Column of the last time of a group, while it is counted.
+const LAST: &str = "__last";
+
+/// What an `aggregate` makes one row of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// All rows of a commit.
+    Commit,
+}
+
+/// Makes one row of each group: of a window, behind a `window`, or of a commit.
+///
+/// A row of which an argument has no value, as where whole numbers overflow, is set aside; `sum` of whole numbers is
+/// `decimal(38, 0)`. Rows come out by group, nulls first, with their last event time, what they are grouped by, and the aggregates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AggregateSpec {
+    /// Name of this handler within the chain.
+    #[serde(default)]
+    pub id: String,
+    /// SQL aggregates by the name of their column, as in `{top: "max(price)", first: "first(price)", n: "count(*)"}`. `first` and
+    /// `last` go by event time. `filter (where …)`, `distinct` and expressions around are allowed.
+    #[serde(alias = "aggregate")]
+    pub columns: Columns,
+    /// Columns to group by, as in `[host]`; those that rows are grouped by already if nothing is said.
+    #[serde(default, alias = "group_by")]
+    pub group_by: Option<Vec<String>>,
+    /// `commit`: a group's rows are all of a commit. If nothing is said, they are those of a window.
+    #[serde(default)]
+    pub per: Option<Per>,
+    /// The event time, as in `at`; that of the pipeline if nothing is said.
+    #[serde(default)]
+    pub time: Option<TimeSpec>,
+    /// Name of the column with the last event time of a group, as in `until`; that of the time itself if nothing is said.
+    #[serde(default, alias = "time_as")]
+    pub time_as: Option<String>,
+    /// How much may be held, as in `{groups: 100000, bytes: 256MiB}`.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+}
+
+/// A running `aggregate`.
+#[derive(Debug)]
+pub struct Aggregate {
+    spec: AggregateSpec,
+    time: Option<(TimeSettings, EventTime)>,
+    columns: Vec<String>,
+    plan: Option<Plan>,
+    /// Rows of the commit that is open.
+    held: Held,
+}
+
+/// The aggregates for rows of one schema.
+#[derive(Debug)]
+struct Plan {
+    input: SchemaRef,
+    output: SchemaRef,
+    columns: Vec<String>,
+    compiled: Arc<Compiled>,
+    /// The type of the time column, where there is one.
+    time: Option<DataType>,
+}
+
+impl Aggregate {
+    /// An aggregate as `spec` says.
+    #[must_use]
+    pub fn new(spec: &AggregateSpec) -> Self {
+        Self {
+            spec: spec.clone(),
+            time: None,
+            columns: spec.group_by.clone().unwrap_or_default(),
+            plan: None,
+            held: Held::new(&spec.id, "rows"),
+        }
+    }
+
+    fn refused(&self, reason: impl Into<String>) -> Error {
+        Error::Spec { handler: self.spec.id.clone(), reason: reason.into() }
+    }
+
+    /// The name of the column with the last time, where rows have one.
+    fn time_name(&self) -> Option<&str> {
+        let own = self.time.as_ref().map(|(settings, _)| settings.column.as_str());
+        own.map(|own| self.spec.time_as.as_deref().unwrap_or(own))
+    }
+
+    /// Gets ready for rows of `input`.
+    fn learn(&mut self, input: &SchemaRef) -> Result<&Plan, Error> {
+        let known = self.plan.as_ref().is_some_and(|plan| plan.input == *input);
+        let plan = match self.plan.take().filter(|_| known) {
+            Some(plan) => plan,
+            None => self.compile(input)?,
+        };
+        Ok(self.plan.insert(plan))
+    }
+
+    fn compile(&self, input: &SchemaRef) -> Result<Plan, Error> {
+        let handler = &self.spec.id;
+        let time = self.time.as_ref().map(|(_, event)| event.check(input)).transpose()?;
+        let name = self.time_name();
+        let within = self.spec.per.is_none();
+        let bounds = [START, END].into_iter().filter(|bound| within && input.field_with_name(bound).is_ok());
+        let own =
+            self.columns.iter().filter(|column| Some(column.as_str()) != self.time.as_ref().map(|(_, e)| e.column()));
+        let mut columns: Vec<String> = bounds.map(str::to_owned).collect();
+        columns.extend(own.filter(|column| ![START, END].contains(&column.as_str())).cloned());
+        let keys = fields(handler, &columns, input)?;
+        let mut wanted = self.spec.columns.0.clone();
+        if wanted.is_empty() {
+            return Err(self.refused("it has no aggregates; write `columns: {n: \"count(*)\"}`"));
+        }
+        if let Some(name) = name {
+            if let Some((taken, _)) = wanted.iter().find(|(wanted, _)| wanted == name) {
+                let reason =
+                    format!("\"{taken}\" is the column of the last time; give one of the two another name (`timeAs`)");
+                return Err(self.refused(reason));
+            }
+            wanted.push((LAST.to_owned(), format!("max({TIME})")));
+        }
+        let empty = RecordBatch::new_empty(Arc::clone(input));
+        let marked = mark(handler, &empty, time.as_ref().and(self.time.as_ref()))?;
+        let aggregates = Aggregates::new(handler, &Columns(wanted), time.is_some());
+        let compiled = Arc::new(aggregates.compile(marked.schema_ref(), &keys)?);
+        let last = time.as_ref().zip(name);
+        let last = last.map(|(kind, name)| Arc::new(arrow::datatypes::Field::new(name, kind.clone(), true)));
+        let made = compiled.fields().filter(|field| field.name() != LAST).cloned();
+        let output: Vec<FieldRef> = last.into_iter().chain(keys).chain(made).collect();
+        Ok(Plan { input: Arc::clone(input), output: Arc::new(Schema::new(output)), columns, compiled, time })
+    }
+
+    /// One row for each group of these rows, which are in their order.
+    fn rows(&mut self, marked: &RecordBatch) -> Result<RecordBatch, Error> {
+        let (handler, limits) = (self.spec.id.clone(), self.spec.limits.of(&self.spec.id));
+        let event = self.time.as_ref().map(|(_, event)| event.clone());
+        let plan = self.learn(&bare(marked).schema())?;
+        let mut groups = Groups::new(&handler, "groups", &plan.columns, limits);
+        let ids: Vec<usize> = groups.ids(marked)?.into_iter().map(|id| id as usize).collect();
+        let mut order: Vec<u32> = (0..groups.len() as u32).collect();
+        let keys = groups.keys(&order)?;
+        let mut accumulators = plan.compiled.start()?;
+        plan.compiled.update(&mut accumulators, marked, &ids, groups.len())?;
+        let mut values = plan.compiled.evaluate(&mut accumulators, &keys, groups.len())?;
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        if let (Some(kind), Some(event), Some(last)) =
+            (&plan.time, event, plan.time.as_ref().and_then(|_| values.pop()))
+        {
+            let last = last.as_primitive::<Int64Type>().clone();
+            columns.push(event.column_of(last, kind).map_err(kernel(&handler, groups.len()))?);
+        }
+        columns.extend(keys.into_iter().chain(values));
+        let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&plan.output), columns, &options);
+        order.sort_unstable_by_key(|&id| groups.key(id));
+        batch
+            .and_then(|batch| take_record_batch(&batch, &UInt32Array::from(order)))
+            .map_err(kernel(&handler, groups.len()))
+    }
+
+    /// The rows of the commit that ends.
+    fn cut(&mut self) -> Result<Handled, Error> {
+        let held = self.held.take_all()?;
+        if held.is_empty() {
+            return Ok(Handled::default());
+        }
+        let rows = concat(&self.spec.id, one_schema(&self.spec.id, &held)?)?;
+        Ok(Handled::fresh([self.rows(&rows)?]))
+    }
+}
+
+/// Adds the columns that say in which order rows are; without an event time they are as they come.
+fn mark(handler: &str, batch: &RecordBatch, time: Option<&(TimeSettings, EventTime)>) -> Result<RecordBatch, Error> {
+    Held::new(handler, "rows").mark(batch, &times(batch, time)?, Source::Merged, &[])
+}
+
+/// Event times; rows without one come before all others.
+fn times(batch: &RecordBatch, time: Option<&(TimeSettings, EventTime)>) -> Result<Int64Array, Error> {
+    match time {
+        None => Ok(Int64Array::from_value(NEVER, batch.num_rows())),
+        Some((_, event)) => {
+            let times = event.of(batch)?;
+            Ok(match times.null_count() {
+                0 => times,
+                _ => times.iter().map(|time| Some(time.unwrap_or(NEVER))).collect(),
+            })
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Aggregate {
+    fn id(&self) -> &str {
+        &self.spec.id
+    }
+
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+        if self.spec.per.is_none() && input.unit == Unit::Piece {
+            return Err(self.refused(
+                "a batch is any cut of the stream here, so one row for it would mean nothing; put a `window` before it, or say \
+                 `per: commit`",
+            ));
+        }
+        let settings = self.spec.time.as_ref().or(input.time.as_ref()).map(TimeSpec::settings);
+        self.time = settings.map(|settings| {
+            let event = EventTime::new(&self.spec.id, &settings);
+            (settings, event)
+        });
+        self.columns = self.spec.group_by.as_ref().unwrap_or(&input.group).clone();
+        self.plan = None;
+        let time = self.time.as_ref().map(|(settings, _)| {
+            let column = self.time_name().unwrap_or(&settings.column).to_owned();
+            TimeSpec::Settings(TimeSettings { column, ..settings.clone() })
+        });
+        let schema = match &input.schema {
+            Some(schema) => Some(Arc::clone(&self.learn(schema)?.output)),
+            None => None,
+        };
+        let group =
+            self.columns.iter().filter(|column| Some(column.as_str()) != self.time.as_ref().map(|(_, e)| e.column()));
+        let unit = if self.spec.per.is_some() { Unit::Commit } else { input.unit };
+        Ok(Shape { schema, group: group.cloned().collect(), unit, time })
+    }
+
+    fn merges(&self) -> bool {
+        self.spec.per.is_some()
+    }
+
+    async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
+        if batch.num_rows() == 0 {
+            return Ok(Handled::default());
+        }
+        let faults = self.learn(batch.schema_ref())?.compiled.faults(&batch)?;
+        let (batch, _) = without(&batch, &faults).map_err(kernel(&self.spec.id, batch.num_rows()))?;
+        if batch.num_rows() == 0 {
+            return Ok(Handled { faults, ..Handled::default() });
+        }
+        if self.spec.per.is_none() {
+            let marked = mark(&self.spec.id, &batch, self.time.as_ref())?;
+            return Ok(Handled { faults, ..Handled::fresh([self.rows(&marked)?]) });
+        }
+        self.held.append(&batch, &times(&batch, self.time.as_ref())?, from, &[])?;
+        self.spec.limits.of(&self.spec.id).bytes(self.held.bytes())?;
+        Ok(Handled { faults, ..Handled::default() })
+    }
+
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        match event {
+            SourceEvent::Cut if self.spec.per.is_some() => self.cut(),
+            SourceEvent::Cut | SourceEvent::Opened(_) | SourceEvent::Idle(..) | SourceEvent::Ended(_) => {
+                Ok(Handled::default())
+            }
+        }
+    }
+
+    async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
+        match self.held.rows() {
+            0 => Ok(BTreeMap::new()),
+            _ => self.held.snapshot(),
+        }
+    }
+
+    async fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
+        self.held.restore(&mut parts)
+    }
+
+    fn config(&self) -> Option<Value> {
+        self.spec.per.map(|per| json!({"per": per}))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Float64Array, StringArray};
+
+    use super::*;
+    use crate::tests::cuts::{Trial, lines, readings};
+
+    fn rows() -> RecordBatch {
+        let columns: [(&str, ArrayRef); 3] = [
+            ("time", Arc::new(Int64Array::from(vec![2, 1, 3]))),
+            ("host", Arc::new(StringArray::from(vec![Some("b"), None, Some("b")]))),
+            ("f", Arc::new(Float64Array::from(vec![Some(0.0), Some(5.0), Some(1.0)]))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    async fn check(spec: Value, unit: Unit, expected: Result<&[&str], &str>) {
+        let spec: AggregateSpec = serde_json::from_value(spec).unwrap();
+        let mut handler = Aggregate::new(&spec);
+        let time = Some(TimeSpec::Column("time".into()));
+        let shape = Shape { schema: Some(rows().schema()), unit, time, ..Shape::default() };
+        match (handler.shape(&shape), expected) {
+            (Ok(shape), Ok(expected)) => {
+                let mut handled = handler.handle(rows(), Source::Partition(0)).await.unwrap();
+                handled.outputs.extend(handler.on_event(SourceEvent::Cut).await.unwrap().outputs);
+                let batch = &handled.outputs[0].0;
+                assert_eq!((handled.outputs.len(), batch.schema()), (1, shape.schema.unwrap()));
+                assert_eq!(lines(batch), expected);
+            }
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+            (got, _) => panic!("{got:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_group_of_a_unit_gives_one_row() {
+        let mean = json!({"columns": {"m": "mean(f)", "first": "first(f)"}, "groupBy": ["host"]});
+        check(mean, Unit::Window, Ok(&["time=1 host=null first=5.0 m=5.0", "time=3 host=b first=0.0 m=0.5"])).await;
+        let renamed = json!({"columns": {"n": "count(*)"}, "timeAs": "until", "groupBy": ["time"]});
+        check(renamed, Unit::Commit, Ok(&["until=3 n=3"])).await;
+        let per = json!({"columns": {"n": "count(f) filter (where f > 0)"}, "per": "commit"});
+        check(per, Unit::Piece, Ok(&["time=3 n=2"])).await;
+    }
+
+    #[tokio::test]
+    async fn what_has_no_meaning_is_refused_at_start() {
+        check(json!({"columns": {"n": "count(*)"}}), Unit::Piece, Err("per: commit")).await;
+        check(json!({"columns": {"n": "max(nope)"}}), Unit::Window, Err("columns: time, host, f")).await;
+        check(json!({"columns": {"n": "max(f)"}, "groupBy": ["nope"]}), Unit::Window, Err("to group by")).await;
+        check(json!({"columns": {"time": "max(f)"}}), Unit::Window, Err("timeAs")).await;
+        check(json!({"columns": {}}), Unit::Window, Err("no aggregates")).await;
+    }
+
+    #[tokio::test]
+    async fn any_cut_gives_the_same() {
+        let columns = json!({"sum": "sum(value)", "dev": "stddev(value)", "last": "last(n)", "all": "array_agg(n)"});
+        let per =
+            json!([{"type": "aggregate", "per": "commit", "time": "time", "groupBy": ["host"], "columns": columns}]);
+        let trial = Trial { commits_count: true, ..Trial::new(per, &[readings(1, 60), readings(2, 40)]) };
+        assert_eq!(trial.same_under_any_cut(20).await.rows.len(), 8);
+        let window = json!([
+            {"type": "window", "period": "10s", "time": {"column": "time", "lateness": "2s"}, "groupBy": ["host"]},
+            {"type": "aggregate", "columns": columns},
+        ]);
+        let trial = Trial::new(window, &[readings(1, 60), readings(2, 40)]);
+        assert!(trial.same_under_any_cut(20).await.rows.len() > 20);
+    }
+
+    #[tokio::test]
+    async fn sums_of_a_commit_are_exact_and_rows_that_overflow_are_set_aside() {
+        let bytes = Int64Array::from(vec![i64::MAX, i64::MAX, 3]);
+        let rows = RecordBatch::try_from_iter([("bytes", Arc::new(bytes) as ArrayRef)]).unwrap();
+        let aggregated = async |columns: Value| {
+            let spec = serde_json::from_value(json!({"id": "a", "per": "commit", "columns": columns})).unwrap();
+            let mut handler = Aggregate::new(&spec);
+            handler.shape(&Shape { schema: Some(rows.schema()), ..Shape::default() })?;
+            let handled = handler.handle(rows.clone(), Source::Partition(0)).await?;
+            let cut = handler.on_event(SourceEvent::Cut).await?;
+            let lines: Vec<String> = cut.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
+            Ok::<_, Error>((lines, handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>()))
+        };
+        let sums =
+            aggregated(json!({"s": "sum(bytes)", "d": "sum(distinct bytes)", "m": "mean(bytes)"})).await.unwrap();
+        assert_eq!(sums.0, ["d=9223372036854775810 m=6.148914691236517e18 s=18446744073709551617"]);
+        let (lines, aside) = aggregated(json!({"s": "sum(bytes + 1)", "n": "count(*)"})).await.unwrap();
+        assert_eq!((lines, aside), (vec!["n=1 s=4".to_owned()], vec![0, 1]));
+        let error = aggregated(json!({"x": "max(bytes) + count(*)"})).await.unwrap_err().to_string();
+        assert!(error.contains("handler \"a\"") && error.contains("max(bytes) + count(*)"), "{error}");
+    }
+}

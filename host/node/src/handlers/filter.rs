@@ -1,0 +1,221 @@
+//! `filter`: keeps the rows for which an expression is true.
+
+use arrow::{
+    array::{Array, AsArray, BooleanArray, RecordBatch},
+    compute::{filter_record_batch, prep_null_mask_filter},
+    datatypes::DataType,
+};
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Handled, Handler, Kept, Shape, Source, expression::Expression, halving::Halving};
+
+/// Keeps the rows for which `where` is true; null counts as not true.
+///
+/// A row for which it has no value, as where whole numbers overflow or something is divided by zero, is set aside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FilterSpec {
+    /// Name of this handler within the chain.
+    #[serde(default)]
+    pub id: String,
+    /// A boolean SQL expression over the columns, as in `type = 'PushEvent' and actor['login'] <> 'bot'`.
+    pub r#where: String,
+}
+
+/// A running `filter`.
+#[derive(Debug)]
+pub struct Filter {
+    id: String,
+    sql: String,
+    condition: Expression,
+}
+
+impl Filter {
+    /// A filter as `spec` says.
+    #[must_use]
+    pub fn new(spec: &FilterSpec) -> Self {
+        Self { id: spec.id.clone(), sql: spec.r#where.clone(), condition: Expression::new(&spec.id, &spec.r#where) }
+    }
+
+    /// Which rows of a run pass.
+    fn mask(&mut self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
+        let value = self.condition.evaluate(rows)?;
+        match value.data_type() {
+            DataType::Boolean => Ok(true_rows(value.as_boolean())),
+            other => Err(self.no_condition(other)),
+        }
+    }
+
+    fn kept(&self, batch: &RecordBatch, mask: &BooleanArray) -> Result<Handled, Error> {
+        if mask.true_count() == batch.num_rows() {
+            return Ok(Handled::one(batch.clone(), Kept::All));
+        }
+        let kept = filter_record_batch(batch, mask).map_err(|source| Error::Kernel {
+            handler: self.id.clone(),
+            rows: batch.num_rows(),
+            source,
+        })?;
+        Ok(Handled::one(kept, Kept::Rows(set_rows(mask))))
+    }
+
+    fn no_condition(&self, kind: &DataType) -> Error {
+        Error::Expression {
+            handler: self.id.clone(),
+            expression: self.sql.clone(),
+            reason: format!("it gives {kind}, but a filter needs true or false; compare it with something"),
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for Filter {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+        if let Some(schema) = &input.schema {
+            let kind = self.condition.data_type(schema)?;
+            if kind != DataType::Boolean {
+                return Err(self.no_condition(&kind));
+            }
+        }
+        Ok(input.clone())
+    }
+
+    async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
+        let mut halving = Halving::of(batch.num_rows());
+        let mut masks = Vec::new();
+        while let Some(run) = halving.next() {
+            match self.mask(&batch.slice(run.start, run.len())) {
+                Ok(mask) => masks.push((run.start, mask)),
+                Err(error) => halving.failed(run, error)?,
+            }
+        }
+        let faults = halving.faults();
+        let handled = match masks.as_slice() {
+            [(_, mask)] if faults.is_empty() => self.kept(&batch, mask)?,
+            pieces => self.kept(&batch, &whole(batch.num_rows(), pieces))?,
+        };
+        Ok(Handled { faults, ..handled })
+    }
+}
+
+/// One mask of those of runs; rows in none are left out.
+fn whole(rows: usize, pieces: &[(usize, BooleanArray)]) -> BooleanArray {
+    let mut all = vec![false; rows];
+    for (start, mask) in pieces {
+        mask.values().set_indices().for_each(|row| all[start + row] = true);
+    }
+    BooleanArray::from(all)
+}
+
+/// `mask` with null taken as false.
+fn true_rows(mask: &BooleanArray) -> BooleanArray {
+    match mask.null_count() {
+        0 => mask.clone(),
+        _ => prep_null_mask_filter(mask),
+    }
+}
+
+/// The indices of the rows that `mask` selects.
+pub(crate) fn set_rows(mask: &BooleanArray) -> Vec<u32> {
+    mask.values().set_indices_u32().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::{array::Int64Array, datatypes::Int64Type, util::pretty::pretty_format_batches};
+
+    use super::*;
+    use crate::halving::CODE;
+
+    async fn check(expression: &str, expected: Result<&[u32], &str>) {
+        let numbers = Int64Array::from(vec![Some(1), None, Some(3), Some(-4)]);
+        let batch = RecordBatch::try_from_iter([("userId", Arc::new(numbers) as _)]).unwrap();
+        let spec = FilterSpec { id: "f".into(), r#where: expression.into() };
+        match (Filter::new(&spec).handle(batch, Source::Merged).await, expected) {
+            (Ok(handled), Ok(rows)) => {
+                let (records, kept) = &handled.outputs[0];
+                let all: Vec<u32> = (0..4).collect();
+                assert_eq!(
+                    match kept {
+                        Kept::Rows(rows) => rows,
+                        _ => &all,
+                    },
+                    rows,
+                    "{expression}"
+                );
+                assert_eq!(
+                    records.num_rows(),
+                    rows.len(),
+                    "{}",
+                    pretty_format_batches(std::slice::from_ref(records)).unwrap()
+                );
+            }
+            (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{expression}: {error}"),
+            (got, _) => panic!("{expression}: {got:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn rows_pass_only_where_the_condition_is_true() {
+        check("userId > 0", Ok(&[0, 2])).await;
+        check("userId is not null or true", Ok(&[0, 1, 2, 3])).await;
+        check("userId > 100", Ok(&[])).await;
+        check("not (userId > 0)", Ok(&[3])).await;
+        check("coalesce(userId, 9) > 2", Ok(&[1, 2])).await;
+        check("nvl(userId, 9) > 2 and 1 + 1 = 2", Ok(&[1, 2])).await;
+        check("userId", Err("needs true or false")).await;
+        check("usrId > 0", Err("columns: userId")).await;
+        check("random() > 0.5", Err("random()")).await;
+        check("now() > to_timestamp(0)", Err("now()")).await;
+        check("userId >", Err("f")).await;
+    }
+
+    /// The rows that pass, and those that are set aside.
+    async fn overflow(expression: &str, numbers: &[i64], passed: &[i64], aside: &[(u32, &str)]) {
+        let column = Arc::new(Int64Array::from(numbers.to_vec())) as arrow::array::ArrayRef;
+        let batch = RecordBatch::try_from_iter([("bytes", column)]).unwrap();
+        let spec = FilterSpec { id: "f".into(), r#where: expression.into() };
+        let handled = Filter::new(&spec).handle(batch, Source::Merged).await.unwrap();
+        let (records, kept) = &handled.outputs[0];
+        assert_eq!(records.column(0).as_primitive::<Int64Type>().values(), passed, "{expression}");
+        let rows: Vec<i64> = match kept {
+            Kept::All => numbers.to_vec(),
+            Kept::Rows(rows) => rows.iter().map(|&row| numbers[row as usize]).collect(),
+            Kept::Fresh => unreachable!("a filter makes no rows"),
+        };
+        assert_eq!(rows, passed, "{expression}");
+        assert_eq!(
+            handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(),
+            aside.iter().map(|a| a.0).collect::<Vec<_>>()
+        );
+        for (fault, (_, part)) in handled.faults.iter().zip(aside) {
+            assert!(
+                fault.code == CODE && fault.reason.contains(part) && fault.reason.contains(expression),
+                "{fault:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_that_overflows_is_set_aside_and_its_neighbours_are_not() {
+        let most = i64::MAX;
+        overflow("bytes + 1 > 0", &[1, most, -5, 7], &[1, 7], &[(1, "9223372036854775807 + 1")]).await;
+        overflow("bytes - 1 < 0", &[i64::MIN, 0], &[0], &[(0, "-9223372036854775808 - 1")]).await;
+        overflow("bytes * 2 > 0", &[most / 2, most / 2 + 1], &[most / 2], &[(1, "4611686018427387904 * 2")]).await;
+        overflow("-bytes < 0", &[1, i64::MIN], &[1], &[(1, "9223372036854775808")]).await;
+        overflow("abs(bytes) > 1", &[-2, i64::MIN], &[-2], &[(1, "abs")]).await;
+        overflow("cast(bytes as int) < 5", &[1, 1 << 40], &[1], &[(1, "1099511627776")]).await;
+        overflow("cast(bytes * 1e0 as int) < 5", &[1, 1 << 40], &[1], &[(1, "1099511627776")]).await;
+        overflow("10 / bytes > 1", &[5, 0, 20], &[5], &[(1, "zero")]).await;
+        // What guards a row guards it beside others too.
+        overflow("bytes < 100 and bytes + 1 > 0", &[1, most, 7], &[1, 7], &[]).await;
+        overflow("case when bytes < 100 then bytes + 1 > 0 else true end", &[1, most], &[1, most], &[]).await;
+    }
+}

@@ -1,0 +1,186 @@
+//! `join`: puts rows together that have the same key and are near in time.
+//!
+//! A pipeline has one producer, so both sides of a join come in one stream. Two ways to tell them apart make two joins:
+//!
+//! - without `left` and `right`, [`merge`]: rows of one key fill each other's nulls;
+//! - with them, [`pairs`]: an expression each says which rows are of that side, and each pair makes a row.
+//!
+//! Both take rows in the order of event time, so that what they give depends on the rows alone.
+
+mod merge;
+mod output;
+mod pairs;
+mod side;
+#[cfg(test)]
+mod tests;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use self::{merge::Merge, pairs::Pairs};
+use super::Columns;
+use crate::{Error, Handler, LimitsSpec, TimeSpec, sequence::Sequence};
+use spout_data::Period;
+
+/// Puts rows together that have the same key and are near in time.
+///
+/// With `left` and `right`, every row of the one is paired with every row of the other that has the same key and is near enough,
+/// as in SQL. The new row has the event time of the later of both, under its name; then the columns of `on` that are called the
+/// same on both sides; then the other columns of the left, and those of the right. `inner` gives pairs only, `left` also rows of
+/// the left that found no partner, once none can come any more, and `full` those of both. A row that is of neither side goes
+/// nowhere; one that is of both is paired with itself, too.
+///
+/// Without them, rows of one key that are within `tolerance` of the first of them become one row, at its time: each column has the
+/// first value that is not null. Rows that both have a value in a column are taken to be of the same side and stay apart; where
+/// sides share columns, `side` tells them apart. `full` gives every row, `inner` those made of two or more.
+///
+/// A key with a null matches nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JoinSpec {
+    /// Name of this handler within the chain.
+    #[serde(default)]
+    pub id: String,
+    /// Which rows come out: `inner`, `left` or `full`; `inner` if there are two sides, otherwise `full`.
+    #[serde(default)]
+    pub kind: Option<JoinKind>,
+    /// The columns of the key, as in `[host]`, or where they are called differently on both sides, `{id: auction}`.
+    pub on: On,
+    /// Which rows are of the left side, as in `kind = 'auction'`, or a map that says more.
+    #[serde(default)]
+    pub left: Option<SideSpec>,
+    /// Which rows are of the right side, as in `kind = 'bid'`, or a map that says more.
+    #[serde(default)]
+    pub right: Option<SideSpec>,
+    /// Without `left` and `right`: how far from the first of them rows may be, as in `5s`; not at all if not given.
+    #[serde(default)]
+    pub tolerance: Option<Period>,
+    /// How far apart the two may be, as in `10m`.
+    #[serde(default)]
+    pub within: Option<Period>,
+    /// How much earlier than the left one the right one may be, if not `within`.
+    #[serde(default)]
+    pub before: Option<Period>,
+    /// How much later than the left one the right one may be, if not `within`.
+    #[serde(default)]
+    pub after: Option<Period>,
+    /// What else has to be true of a pair, over the columns that come out, as in `price > reserve`.
+    #[serde(default)]
+    pub r#where: Option<String>,
+    /// Without `left` and `right`: rows of which this is the same are of one side, as in `sensor`.
+    #[serde(default)]
+    pub side: Option<String>,
+    /// The event time, if it is not that of the pipeline.
+    #[serde(default)]
+    pub time: Option<TimeSpec>,
+    /// How much it may hold.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+}
+
+/// Which rows come out of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum JoinKind {
+    /// Those that found a partner.
+    Inner,
+    /// And those of the left that found none.
+    Left,
+    /// And those of the right that found none.
+    Full,
+}
+
+/// The columns of a key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum On {
+    /// Called the same on both sides.
+    Same(Vec<String>),
+    /// The name on the left, and the name on the right.
+    Names(BTreeMap<String, String>),
+}
+
+impl On {
+    /// The names on both sides.
+    fn pairs(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Same(names) => names.iter().map(|name| (name.clone(), name.clone())).collect(),
+            Self::Names(names) => names.iter().map(|(left, right)| (left.clone(), right.clone())).collect(),
+        }
+    }
+}
+
+/// Which rows are of a side: an expression, or a map that says more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum SideSpec {
+    /// An expression that is true for them.
+    Where(String),
+    /// The expression, and what of the rows is used.
+    Settings(SideSettings),
+}
+
+/// Which rows are of a side, and what of them is used.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SideSettings {
+    /// An expression that is true for rows of this side, as in `kind = 'bid'`.
+    pub r#where: String,
+    /// Its columns by name, as in `{auction: "bid['auction']", price: "bid['price']"}`; all if none are given. Only these are held.
+    #[serde(default)]
+    pub columns: Columns,
+    /// What stands before the names of columns that the other side has, too, as in `bid_`; `right_` on the right, nothing on the
+    /// left, if it is not given.
+    #[serde(default)]
+    pub prefix: Option<String>,
+}
+
+impl SideSpec {
+    /// The condition with its place, where the side itself stands at `key`, and the columns.
+    pub(crate) fn written(&self, key: &str) -> (String, &str, Option<&Columns>) {
+        match self {
+            Self::Where(condition) => (key.to_owned(), condition, None),
+            Self::Settings(settings) => (format!("{key}.where"), &settings.r#where, Some(&settings.columns)),
+        }
+    }
+
+    fn settings(&self) -> SideSettings {
+        match self {
+            Self::Where(condition) => {
+                SideSettings { r#where: condition.clone(), columns: Columns::default(), prefix: None }
+            }
+            Self::Settings(settings) => settings.clone(),
+        }
+    }
+}
+
+impl JoinSpec {
+    /// A running `join`.
+    #[must_use]
+    pub fn handler(&self) -> Box<dyn Handler> {
+        let time = self.time.as_ref();
+        match (&self.left, &self.right) {
+            (None, None) => Box::new(Sequence::new(&self.id, time, &[], self.limits, Merge::new(self))),
+            (left, right) => {
+                let side = |side: &Option<SideSpec>| side.as_ref().map(SideSpec::settings);
+                let pairs = Pairs::new(self, side(left), side(right));
+                Box::new(Sequence::new(&self.id, time, &[], self.limits, pairs))
+            }
+        }
+    }
+
+    fn refused(&self, reason: impl Into<String>) -> Error {
+        Error::Spec { handler: self.id.clone(), reason: reason.into() }
+    }
+
+    /// All of the spec that its state depends on.
+    fn config(&self) -> Value {
+        let mut config = serde_json::to_value(self).unwrap_or_default();
+        if let Some(config) = config.as_object_mut() {
+            config.retain(|name, _| !["id", "time", "limits"].contains(&name.as_str()));
+        }
+        config
+    }
+}

@@ -1,0 +1,391 @@
+//! `dynamic-window`: windows whose length and pace are columns of the rows.
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{Array as _, AsArray as _, BooleanArray, Int64Array, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Int64Type, Schema, TimeUnit},
+};
+use async_trait::async_trait;
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    LengthUnit, WindowSpec,
+    held::{Closing, Entry, entries},
+    output::Output,
+};
+use crate::{
+    Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
+    arrival::{Arrivals, Arrived, NEVER, settings},
+    handlers::Columns,
+    state::{Groups, Held, kernel},
+};
+use spout_data::Part;
+
+const MARKS: &str = "time";
+const GROUPS: &str = "windows";
+
+/// Puts rows into windows of event time whose length and pace are columns, and may change from row to row.
+///
+/// The windows of a group begin with its first row. A row's values apply from its time on: another pace moves the end of the
+/// window that is open, unless that end would then be before the row; another length does so before the first window has
+/// ended, with `fillPeriod`. A window whose end a group's time has passed is closed, whatever later rows say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DynamicWindowSpec {
+    /// Name of this handler within the chain.
+    #[serde(default)]
+    pub id: String,
+    /// Column of the length of windows, as in `period`: whole numbers or durations.
+    pub period: String,
+    /// Column of how often one ends, as in `every`: whole numbers or durations.
+    pub every: String,
+    /// What whole numbers in them count, as in `s`.
+    #[serde(default)]
+    pub unit: LengthUnit,
+    /// Whether the first window is a whole period long, not only as long as the pace, as in `true`.
+    #[serde(default, alias = "fill_period")]
+    pub fill_period: bool,
+    /// Columns to group by, as in `[host]`; those that rows are grouped by already if nothing is said.
+    #[serde(default, alias = "group_by")]
+    pub group_by: Option<Vec<String>>,
+    /// The event time, as in `{column: at, lateness: 5s}`; that of the pipeline if nothing is said.
+    #[serde(default)]
+    pub time: Option<TimeSpec>,
+    /// Aggregates by the name of their column, as in `{busy: "mean(busy)"}`: a window gives one row a group.
+    #[serde(default)]
+    pub aggregate: Columns,
+    /// Adds `window_start` and `window_end` to the rows of a window, as in `true`.
+    #[serde(default)]
+    pub bounds: bool,
+    /// How much may be held, as in `{groups: 100000, bytes: 256MiB}`.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+}
+
+/// A running `dynamic-window`.
+#[derive(Debug)]
+pub struct DynamicWindow {
+    spec: DynamicWindowSpec,
+    arrivals: Option<Arrivals>,
+    output: Output,
+    rows: Held,
+    groups: Groups,
+    running: Vec<Running>,
+    /// Rows before this time have been looked at.
+    seen: i64,
+    stored: BTreeMap<String, Bytes>,
+}
+
+/// The windows of one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Running {
+    period: i64,
+    every: i64,
+    /// Where the open window ends; nothing before the first row.
+    next: Option<i64>,
+    /// Whether a window has ended.
+    ended: bool,
+    /// Rows before this time are in no window to come.
+    floor: i64,
+}
+
+/// All rows of a group, in order, and the windows that close.
+struct Group<'a> {
+    rows: &'a [Entry],
+    /// The rows that may be in the open window, by place.
+    open: std::ops::Range<usize>,
+    closed: &'a mut Vec<Entry>,
+}
+
+impl Running {
+    /// A row at `time` says how long windows are, and how often they end.
+    fn told(&mut self, time: i64, period: i64, every: i64, fill: bool) {
+        let next = match self.next {
+            None => time.saturating_add(if fill { period } else { every }),
+            Some(next) => {
+                let whole = fill && !self.ended;
+                let moved = next.saturating_add(if whole { period - self.period } else { every - self.every });
+                if moved >= time { moved } else { next }
+            }
+        };
+        (self.next, self.period, self.every) = (Some(next.min(i64::MAX - 1)), period, every);
+    }
+
+    /// Closes the windows that end before `until`.
+    fn close(&mut self, until: i64, group: &mut Group<'_>) {
+        while let Some(next) = self.next.filter(|next| *next < until) {
+            if group.open.is_empty() {
+                // No row is left to be in a window: those up to there are empty.
+                let steps = (until - 1).saturating_sub(next) / self.every + 1;
+                self.next = Some(next.saturating_add(steps.saturating_mul(self.every)));
+                self.ended = true;
+                continue;
+            }
+            let start = next.saturating_sub(self.period);
+            let counted = group.rows[group.open.clone()].iter().filter(|row| (start..next).contains(&row.time));
+            group.closed.extend(counted.map(|row| Entry { start, end: next, ..*row }));
+            let Some(following) = next.checked_add(self.every).filter(|following| *following < i64::MAX) else {
+                // Time has an end too: no window comes after this one.
+                (self.ended, self.floor) = (true, i64::MAX);
+                group.open.start = group.open.end;
+                return;
+            };
+            (self.next, self.ended) = (Some(following), true);
+            // Whatever is told later, no window reaches back before where the next one would begin now, or this one ends.
+            self.floor = self.floor.max(following.saturating_sub(self.period).min(next));
+            while group.open.start < group.open.end && group.rows[group.open.start].time < self.floor {
+                group.open.start += 1;
+            }
+        }
+    }
+}
+
+impl DynamicWindow {
+    /// A dynamic window as `spec` says.
+    #[must_use]
+    pub fn new(spec: &DynamicWindowSpec) -> Self {
+        let limits = spec.limits.of(&spec.id);
+        let windows = WindowSpec {
+            id: spec.id.clone(),
+            group_by: spec.group_by.clone(),
+            aggregate: spec.aggregate.clone(),
+            bounds: spec.bounds,
+            ..WindowSpec::default()
+        };
+        Self {
+            spec: spec.clone(),
+            arrivals: None,
+            output: Output::new(&windows),
+            rows: Held::new(&spec.id, "rows"),
+            groups: Groups::new(&spec.id, "groups", spec.group_by.as_deref().unwrap_or_default(), limits),
+            running: Vec::new(),
+            seen: NEVER,
+            stored: BTreeMap::new(),
+        }
+    }
+
+    fn check(&self, schema: &Schema) -> Result<(), Error> {
+        for name in [&self.spec.period, &self.spec.every] {
+            let reason = match schema.field_with_name(name).map(|field| field.data_type().clone()) {
+                Ok(kind) if kind.is_integer() || matches!(kind, DataType::Duration(_)) => continue,
+                Ok(kind) => {
+                    format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations")
+                }
+                Err(_) => format!("there is no column \"{name}\" for the length of windows"),
+            };
+            return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+        }
+        Ok(())
+    }
+
+    /// A column of lengths in nanoseconds; null where it is none.
+    fn lengths(&self, batch: &RecordBatch, name: &str) -> Result<Int64Array, Error> {
+        let failed = || kernel(&self.spec.id, batch.num_rows());
+        self.check(batch.schema_ref())?;
+        let Some(column) = batch.column_by_name(name) else { return Ok(Int64Array::new_null(batch.num_rows())) };
+        let (whole, each) = match column.data_type() {
+            DataType::Duration(_) => (cast(column, &DataType::Duration(TimeUnit::Nanosecond)).map_err(failed())?, 1),
+            _ => (std::sync::Arc::clone(column), self.spec.unit.nanoseconds()),
+        };
+        let whole = cast(&whole, &DataType::Int64).map_err(failed())?;
+        let positive =
+            |length: Option<i64>| length.and_then(|length| length.checked_mul(each)).filter(|length| *length > 0);
+        Ok(whole.as_primitive::<Int64Type>().iter().map(positive).collect())
+    }
+
+    /// Looks at the rows before `until`, and closes windows that end before it.
+    fn advance(&mut self, until: i64, handled: &mut Handled) -> Result<(), Error> {
+        if until <= self.seen {
+            return Ok(());
+        }
+        let closing = self.look(until, false)?;
+        self.seen = until;
+        self.emit(closing, handled)
+    }
+
+    fn emit(&mut self, closing: Closing, handled: &mut Handled) -> Result<(), Error> {
+        if let Some(arrivals) = &self.arrivals {
+            handled.outputs.extend(Handled::fresh(self.output.held(arrivals.event(), closing)?).outputs);
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, until: i64, to_the_end: bool) -> Result<Closing, Error> {
+        let batches: Vec<RecordBatch> = self.rows.batches().cloned().collect();
+        let ids: Vec<Vec<u32>> = batches.iter().map(|batch| self.groups.ids(batch)).collect::<Result<_, _>>()?;
+        let lengths = |name: &str| batches.iter().map(|batch| self.lengths(batch, name)).collect::<Result<Vec<_>, _>>();
+        let (periods, everies) = (lengths(&self.spec.period)?, lengths(&self.spec.every)?);
+        self.running.resize(self.groups.len(), Running { floor: NEVER, ..Running::default() });
+        let mut rows = entries(&batches, &ids);
+        rows.sort_unstable();
+        let mut gone: Vec<Vec<bool>> = batches.iter().map(|batch| vec![false; batch.num_rows()]).collect();
+        let (mut closed, seen, fill) = (Vec::new(), self.seen, self.spec.fill_period);
+        for rows in rows.chunk_by(|one, other| one.rank == other.rank) {
+            let running = &mut self.running[rows[0].rank as usize];
+            let dead = rows.partition_point(|row| row.time < running.floor);
+            let before = rows.partition_point(|row| row.time < seen).max(dead);
+            let mut group = Group { rows, open: dead..before, closed: &mut closed };
+            for (place, row) in rows.iter().enumerate().skip(before).take_while(|(_, row)| row.time < until) {
+                let value = |of: &[Int64Array]| of[row.batch as usize].value(row.row as usize);
+                running.close(row.time, &mut group);
+                running.told(row.time, value(&periods), value(&everies), fill);
+                running.close(row.time.saturating_add(1), &mut group);
+                group.open.end = place + 1;
+            }
+            running.close(until, &mut group);
+            while to_the_end && !group.open.is_empty() {
+                running.close(running.next.unwrap_or(NEVER).saturating_add(1), &mut group);
+            }
+            let floor = running.floor;
+            for row in rows.iter().take_while(|row| row.time < floor && row.time < until) {
+                gone[row.batch as usize][row.row as usize] = true;
+            }
+        }
+        let mut gone = gone.into_iter();
+        self.rows.take(|_| Ok(BooleanArray::from(gone.next().unwrap_or_default())))?;
+        Closing::of(batches, closed, &self.groups)
+    }
+
+    /// Makes faults of the rows whose lengths are none.
+    fn sound(&self, arrived: &mut Arrived) -> Result<(), Error> {
+        let rows = arrived.records.num_rows();
+        let lengths = |name: &str| self.lengths(&arrived.records, name);
+        let (periods, everies) = (lengths(&self.spec.period)?, lengths(&self.spec.every)?);
+        if periods.null_count() + everies.null_count() == 0 {
+            return Ok(());
+        }
+        let unsound = (0..rows).filter(|&row| periods.is_null(row) || everies.is_null(row));
+        let faults = unsound.map(|row| RowFault {
+            row: row as u32,
+            code: "window.length".into(),
+            reason: format!("columns \"{}\" and \"{}\" give no length above zero", self.spec.period, self.spec.every),
+        });
+        arrived.set_aside(faults.collect()).map_err(kernel(&self.spec.id, rows))
+    }
+
+    fn resume(&mut self) -> Result<(), Error> {
+        let mut parts = std::mem::take(&mut self.stored);
+        let handler = self.spec.id.clone();
+        let damaged = |reason: String| Error::State { handler: handler.clone(), reason };
+        if let (Some(bytes), Some(arrivals)) = (parts.remove(MARKS), &mut self.arrivals) {
+            arrivals.restore(&bytes)?;
+        }
+        if let Some(bytes) = parts.remove(GROUPS) {
+            (self.seen, self.running) =
+                serde_json::from_slice(&bytes).map_err(|error| damaged(format!("its windows: {error}")))?;
+        }
+        self.rows.restore(&mut parts)?;
+        self.groups.restore(&mut parts)?;
+        match parts.keys().next() {
+            Some(part) => Err(damaged(format!("it never writes a part `{part}`"))),
+            None => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Handler for DynamicWindow {
+    fn id(&self) -> &str {
+        &self.spec.id
+    }
+
+    fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
+        let settings = settings(&self.spec.id, self.spec.time.as_ref(), input)?;
+        let columns = self.spec.group_by.as_ref().unwrap_or(&input.group);
+        self.output.group_by(columns);
+        if self.arrivals.is_none() {
+            self.groups = Groups::new(&self.spec.id, "groups", columns, self.spec.limits.of(&self.spec.id));
+            self.arrivals = Some(Arrivals::new(&self.spec.id, &settings));
+            self.resume()?;
+        }
+        let (mut schema, mut time) = (None, self.output.time(&settings));
+        if let (Some(input), Some(arrivals)) = (&input.schema, &self.arrivals) {
+            arrivals.check(input)?;
+            self.check(input)?;
+            schema = Some(self.output.schema(arrivals.event(), input)?);
+            time = self.output.time_in(&settings, schema.as_ref());
+        }
+        Ok(Shape { schema, group: self.output.columns().to_vec(), unit: Unit::Window, time })
+    }
+
+    fn merges(&self) -> bool {
+        true
+    }
+
+    async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
+        let Some(mut arrivals) = self.arrivals.take() else {
+            let reason = "its rows came before their columns".into();
+            return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+        };
+        let mut arrived = arrivals.take(batch, from)?;
+        self.sound(&mut arrived)?;
+        self.output.set_aside(&mut arrived)?;
+        let late = arrived.times.values().iter().zip(arrived.passed.values());
+        let late: BooleanArray = late.map(|(&time, &passed)| Some(time < passed.max(self.seen))).collect();
+        let mut handled = arrivals.sort_out(&mut arrived, &late)?;
+        self.rows.append(&arrived.records, &arrived.times, from, &[])?;
+        self.spec.limits.of(&self.spec.id).bytes(self.rows.bytes() + self.groups.bytes())?;
+        let reached = arrivals.reached();
+        self.arrivals = Some(arrivals);
+        self.advance(reached, &mut handled)?;
+        Ok(handled)
+    }
+
+    async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        let mut handled = Handled::default();
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.on_event(event);
+            let reached = arrivals.reached();
+            self.advance(reached, &mut handled)?;
+        }
+        Ok(handled)
+    }
+
+    async fn finish(&mut self) -> Result<Handled, Error> {
+        let mut handled = Handled::default();
+        let closing = self.look(i64::MAX, true)?;
+        self.seen = closing.windows.iter().map(|window| window.end).max().unwrap_or(NEVER).max(self.seen);
+        self.emit(closing, &mut handled)?;
+        Ok(handled)
+    }
+
+    fn idle_after(&self) -> Option<std::time::Duration> {
+        self.arrivals.as_ref().and_then(|arrivals| arrivals.settings().idle_after).map(|after| after.0)
+    }
+
+    async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
+        let Some(arrivals) = &self.arrivals else {
+            return Ok(self.stored.keys().map(|key| (key.clone(), Part::Kept)).collect());
+        };
+        let mut parts = self.rows.snapshot()?;
+        parts.extend(self.groups.snapshot()?);
+        parts.insert(MARKS.to_owned(), arrivals.snapshot()?);
+        let windows = serde_json::to_vec(&(self.seen, &self.running))
+            .map_err(|error| Error::State { handler: self.spec.id.clone(), reason: error.to_string() })?;
+        parts.insert(GROUPS.to_owned(), Part::from(windows));
+        Ok(parts)
+    }
+
+    async fn restore(&mut self, parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
+        self.stored = parts;
+        Ok(())
+    }
+
+    fn config(&self) -> Option<Value> {
+        let spec = &self.spec;
+        Some(json!({
+            "period": spec.period,
+            "every": spec.every,
+            "unit": spec.unit,
+            "fillPeriod": spec.fill_period,
+            "groupBy": spec.group_by,
+            "time": spec.time.as_ref().map(|time| time.settings().column),
+            "aggregate": spec.aggregate.0,
+        }))
+    }
+}

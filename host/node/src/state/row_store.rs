@@ -1,0 +1,445 @@
+//! Rows that are held and looked at in any order, each by its id.
+//!
+//! A row keeps its id for as long as it is held. What changes about rows that are already stored is two flags each, stored apart
+//! from them: so a snapshot costs what is new, and a few bits for the rest.
+//!
+//! ```text
+//! push ──► unsaved segments ──snapshot──► one new segment ──eight of like size──► one larger …
+//! ```
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, UInt64Array, new_null_array},
+    compute::{cast, concat_batches, filter_record_batch, interleave, interleave_record_batch},
+    datatypes::{DataType, Field, Schema, UInt64Type},
+    error::ArrowError,
+};
+use bytes::Bytes;
+
+use super::segments::{decode, encode};
+use crate::Error;
+use spout_data::Part;
+
+/// Segments of like size that become one.
+const FAN: usize = 8;
+
+/// Rows that are held, each with an id.
+#[derive(Debug)]
+pub(crate) struct RowStore {
+    handler: String,
+    /// What the names of its parts begin with.
+    name: String,
+    segments: Vec<Segment>,
+    next: u64,
+    rows: usize,
+}
+
+#[derive(Debug)]
+struct Segment {
+    /// Of its rows, ascending.
+    ids: Vec<u64>,
+    records: RecordBatch,
+    gone: Vec<bool>,
+    marked: Vec<bool>,
+    alive: usize,
+    bytes: usize,
+    stored: bool,
+    flags: Flags,
+}
+
+/// What is to be stored of a segment's flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flags {
+    None,
+    Stored,
+    Changed,
+}
+
+impl Segment {
+    fn new(ids: Vec<u64>, records: RecordBatch) -> Self {
+        let (rows, bytes) = (ids.len(), bytes_of(&records));
+        Self {
+            ids,
+            records,
+            gone: vec![false; rows],
+            marked: vec![false; rows],
+            alive: rows,
+            bytes,
+            stored: false,
+            flags: Flags::None,
+        }
+    }
+
+    /// The same without the rows that are gone.
+    fn compacted(&self) -> Result<Self, ArrowError> {
+        let keep: Vec<bool> = self.gone.iter().map(|gone| !gone).collect();
+        let kept = |(index, keep): (usize, &bool)| keep.then_some(index);
+        let rows: Vec<usize> = keep.iter().enumerate().filter_map(kept).collect();
+        let records = filter_record_batch(&self.records, &BooleanArray::from(keep))?;
+        let mut segment = Self::new(rows.iter().map(|&row| self.ids[row]).collect(), records);
+        segment.marked = rows.iter().map(|&row| self.marked[row]).collect();
+        segment.flags = if segment.marked.contains(&true) { Flags::Changed } else { Flags::None };
+        Ok(segment)
+    }
+}
+
+impl RowStore {
+    /// Holds nothing yet; its parts of a snapshot are named `<name>/…`.
+    pub(crate) fn new(handler: &str, name: &str) -> Self {
+        Self { handler: handler.to_owned(), name: name.to_owned(), segments: Vec::new(), next: 0, rows: 0 }
+    }
+
+    /// How many rows it holds.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// How many bytes these take, with rows that are gone and still stand among others.
+    pub(crate) fn bytes(&self) -> usize {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Takes rows; the id of the first, those of the others follow it.
+    pub(crate) fn push(&mut self, records: RecordBatch) -> u64 {
+        let first = self.next;
+        if records.num_rows() > 0 {
+            self.next += records.num_rows() as u64;
+            self.rows += records.num_rows();
+            self.segments.push(Segment::new((first..self.next).collect(), records));
+        }
+        first
+    }
+
+    /// Lets go of a row.
+    pub(crate) fn remove(&mut self, id: u64) {
+        if let Some((at, row)) = self.place(id)
+            && let Some(segment) = self.segments.get_mut(at)
+            && !std::mem::replace(&mut segment.gone[row], true)
+        {
+            segment.alive -= 1;
+            segment.flags = Flags::Changed;
+            self.rows -= 1;
+            if segment.alive == 0 {
+                self.segments.remove(at);
+            }
+        }
+    }
+
+    /// Sets the mark of a row.
+    pub(crate) fn mark(&mut self, id: u64) {
+        if let Some((at, row)) = self.place(id) {
+            let segment = &mut self.segments[at];
+            if !std::mem::replace(&mut segment.marked[row], true) {
+                segment.flags = Flags::Changed;
+            }
+        }
+    }
+
+    /// Whether the row is marked.
+    pub(crate) fn marked(&self, id: u64) -> bool {
+        self.place(id).is_some_and(|(at, row)| self.segments[at].marked[row])
+    }
+
+    /// The rows with these ids, in this order; a new batch begins where the columns change.
+    pub(crate) fn take(&self, ids: &[u64]) -> Result<Vec<RecordBatch>, Error> {
+        let places: Vec<(usize, usize)> = ids.iter().filter_map(|&id| self.place(id)).collect();
+        let same = |a: &(usize, usize), b: &(usize, usize)| {
+            a.0 == b.0 || self.segments[a.0].records.schema_ref() == self.segments[b.0].records.schema_ref()
+        };
+        places.chunk_by(same).map(|run| self.gather(run).map_err(|error| self.failed(run.len(), error))).collect()
+    }
+
+    /// The rows with these ids as rows of `schema`, in this order; nulls where there is no id, or no such column.
+    pub(crate) fn aligned(&self, ids: &[Option<u64>], schema: &Schema) -> Result<Vec<ArrayRef>, Error> {
+        let places = self.places(ids);
+        schema.fields().iter().map(|field| self.cells(&places, field)).collect()
+    }
+
+    /// One column of the rows with these ids; nulls where there is no id, or no such column.
+    pub(crate) fn column(&self, ids: &[Option<u64>], field: &Field) -> Result<ArrayRef, Error> {
+        self.cells(&self.places(ids), field)
+    }
+
+    fn places(&self, ids: &[Option<u64>]) -> Vec<Option<(usize, usize)>> {
+        ids.iter().map(|id| id.and_then(|id| self.place(id))).collect()
+    }
+
+    fn cells(&self, places: &[Option<(usize, usize)>], field: &Field) -> Result<ArrayRef, Error> {
+        let (used, slots) = distinct(places.iter().flatten().map(|place| place.0));
+        let at = |place: &Option<(usize, usize)>| place.map_or((0, 0), |(segment, row)| (slots[&segment] + 1, row));
+        let indices: Vec<(usize, usize)> = places.iter().map(at).collect();
+        let mut arrays = vec![new_null_array(field.data_type(), 1)];
+        for &segment in &used {
+            let column = column_as(&self.segments[segment].records, field);
+            arrays.push(column.map_err(|error| self.failed(places.len(), error))?);
+        }
+        let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+        interleave(&arrays, &indices).map_err(|error| self.failed(places.len(), error))
+    }
+
+    /// All rows it holds, in the order of their ids, each batch with these.
+    pub(crate) fn all(&self) -> Result<Vec<(Vec<u64>, RecordBatch)>, Error> {
+        let each = |segment: &Segment| {
+            let segment = segment.compacted().map_err(|error| self.failed(segment.alive, error))?;
+            Ok((segment.ids, segment.records))
+        };
+        self.segments.iter().map(each).collect()
+    }
+
+    fn gather(&self, run: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
+        let (used, slots) = distinct(run.iter().map(|place| place.0));
+        let batches: Vec<&RecordBatch> = used.iter().map(|&segment| &self.segments[segment].records).collect();
+        let indices: Vec<(usize, usize)> = run.iter().map(|(segment, row)| (slots[segment], *row)).collect();
+        interleave_record_batch(&batches, &indices)
+    }
+
+    /// Segment and row of an id.
+    fn place(&self, id: u64) -> Option<(usize, usize)> {
+        let behind = self.segments.partition_point(|segment| segment.ids[0] <= id);
+        let at = behind.checked_sub(1)?;
+        let ids = &self.segments[at].ids;
+        // Where nothing was left out the row is known without a search.
+        let guess = usize::try_from(id - ids[0]).ok()?;
+        let row = if ids.get(guess) == Some(&id) { guess } else { ids.binary_search(&id).ok()? };
+        Some((at, row))
+    }
+
+    /// Adds its parts to those of a snapshot.
+    pub(crate) fn snapshot(&mut self, parts: &mut BTreeMap<String, Part>) -> Result<(), Error> {
+        self.settle().map_err(|error| self.failed(self.rows, error))?;
+        let failed = |rows, source| Error::Kernel { handler: self.handler.clone(), rows, source };
+        for segment in &mut self.segments {
+            let first = segment.ids[0];
+            let rows = if std::mem::replace(&mut segment.stored, true) {
+                Part::Kept
+            } else {
+                encode_rows(segment).map_err(|error| failed(segment.alive, error))?.into()
+            };
+            parts.insert(format!("{}/rows/{first:020}", self.name), rows);
+            let flags = match segment.flags {
+                Flags::None => continue,
+                Flags::Stored => Part::Kept,
+                Flags::Changed => encode_flags(segment).map_err(|error| failed(segment.alive, error))?.into(),
+            };
+            segment.flags = Flags::Stored;
+            parts.insert(format!("{}/flags/{first:020}", self.name), flags);
+        }
+        parts.insert(format!("{}/next", self.name), Part::from(self.next.to_string().into_bytes()));
+        Ok(())
+    }
+
+    /// Takes its parts out of those of a snapshot.
+    pub(crate) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
+        let wrong = |reason: String| Error::State { handler: self.handler.clone(), reason };
+        let next = parts.remove(&format!("{}/next", self.name));
+        let next = next.as_deref().map(std::str::from_utf8).transpose().map_err(|error| wrong(error.to_string()))?;
+        self.next = next.unwrap_or("0").parse().map_err(|_| wrong("its next id is no number".into()))?;
+        let below = format!("{}/rows/", self.name);
+        let names: Vec<String> = parts.keys().filter(|name| name.starts_with(&below)).cloned().collect();
+        for name in names {
+            let flags = parts.remove(&name.replacen("/rows/", "/flags/", 1));
+            let rows = parts.remove(&name).unwrap_or_default();
+            let segment = segment(&rows, flags.as_ref()).map_err(|error| wrong(format!("{name}: {error}")))?;
+            self.rows += segment.alive;
+            self.segments.push(segment);
+        }
+        self.segments.retain(|segment| segment.alive > 0);
+        Ok(())
+    }
+
+    /// Brings the segments to where a snapshot can store them.
+    fn settle(&mut self) -> Result<(), ArrowError> {
+        for segment in &mut self.segments {
+            if segment.alive * 2 < segment.ids.len() || (!segment.stored && segment.alive < segment.ids.len()) {
+                *segment = segment.compacted()?;
+            }
+        }
+        let new = self.segments.iter().rev().take_while(|segment| !segment.stored).count();
+        self.merge_last(new)?;
+        while let Some(last) = self.segments.last() {
+            let (tier, schema) = (tier(last), last.records.schema());
+            let alike = |segment: &&Segment| self::tier(segment) <= tier && segment.records.schema() == schema;
+            let alike = self.segments.iter().rev().take_while(alike).count();
+            if alike < FAN {
+                break;
+            }
+            self.merge_last(alike)?;
+        }
+        Ok(())
+    }
+
+    /// Makes one segment of the last `count`, or several where the columns change.
+    fn merge_last(&mut self, count: usize) -> Result<(), ArrowError> {
+        let last = self.segments.split_off(self.segments.len() - count);
+        for run in last.chunk_by(|a, b| a.records.schema_ref() == b.records.schema_ref()) {
+            let clean: Vec<Segment> = run.iter().map(Segment::compacted).collect::<Result<_, _>>()?;
+            let records = concat_batches(run[0].records.schema_ref(), clean.iter().map(|segment| &segment.records))?;
+            let mut merged = Segment::new(clean.iter().flat_map(|segment| segment.ids.clone()).collect(), records);
+            merged.marked = clean.iter().flat_map(|segment| segment.marked.clone()).collect();
+            merged.flags = if merged.marked.contains(&true) { Flags::Changed } else { Flags::None };
+            self.segments.push(merged);
+        }
+        Ok(())
+    }
+
+    fn failed(&self, rows: usize, source: ArrowError) -> Error {
+        Error::Kernel { handler: self.handler.clone(), rows, source }
+    }
+}
+
+fn tier(segment: &Segment) -> u32 {
+    segment.alive.max(1).ilog(FAN)
+}
+
+/// The distinct ones among `segments`, and the place of each among them.
+fn distinct(segments: impl Iterator<Item = usize>) -> (Vec<usize>, BTreeMap<usize, usize>) {
+    let mut slots = BTreeMap::new();
+    let mut used = Vec::new();
+    for segment in segments {
+        slots.entry(segment).or_insert_with(|| {
+            used.push(segment);
+            used.len() - 1
+        });
+    }
+    (used, slots)
+}
+
+fn column_as(records: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
+    match records.column_by_name(field.name()) {
+        Some(column) if column.data_type() == field.data_type() => Ok(Arc::clone(column)),
+        Some(column) => cast(column, field.data_type()),
+        None => Ok(new_null_array(field.data_type(), records.num_rows())),
+    }
+}
+
+/// What the rows take, without the rest of the buffers that they may be a part of.
+fn bytes_of(records: &RecordBatch) -> usize {
+    let of = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
+    records.columns().iter().map(of).sum()
+}
+
+fn encode_rows(segment: &Segment) -> Result<Bytes, ArrowError> {
+    let ids: ArrayRef = Arc::new(UInt64Array::from(segment.ids.clone()));
+    let rows: ArrayRef = Arc::new(StructArray::from(segment.records.clone()));
+    let fields = vec![Field::new("id", DataType::UInt64, false), Field::new("rows", rows.data_type().clone(), false)];
+    let schema = Schema::new_with_metadata(fields, segment.records.schema_ref().metadata().clone());
+    encode(&RecordBatch::try_new(Arc::new(schema), vec![ids, rows])?)
+}
+
+fn encode_flags(segment: &Segment) -> Result<Bytes, ArrowError> {
+    let flags = |flags: &[bool]| Arc::new(BooleanArray::from(flags.to_vec())) as ArrayRef;
+    encode(&RecordBatch::try_from_iter([("gone", flags(&segment.gone)), ("marked", flags(&segment.marked))])?)
+}
+
+fn segment(rows: &Bytes, flags: Option<&Bytes>) -> Result<Segment, ArrowError> {
+    let stored = decode(rows.clone())?;
+    let wrong = || ArrowError::SchemaError("not the rows of a handler".into());
+    let ids = stored.column_by_name("id").and_then(|ids| ids.as_primitive_opt::<UInt64Type>()).ok_or_else(wrong)?;
+    let inner = stored.column_by_name("rows").and_then(|rows| rows.as_struct_opt()).ok_or_else(wrong)?;
+    let schema = Schema::new_with_metadata(inner.fields().clone(), stored.schema_ref().metadata().clone());
+    let records = RecordBatch::try_new(Arc::new(schema), inner.columns().to_vec())?;
+    if ids.is_empty() {
+        return Err(wrong());
+    }
+    let mut segment = Segment::new(ids.values().to_vec(), records);
+    segment.stored = true;
+    if let Some(flags) = flags {
+        let flags = decode(flags.clone())?;
+        let read = |name: &str| {
+            let column = flags.column_by_name(name).and_then(|flags| flags.as_boolean_opt()).ok_or_else(wrong)?;
+            let values: Vec<bool> = column.values().iter().collect();
+            if values.len() == segment.ids.len() { Ok(values) } else { Err(wrong()) }
+        };
+        (segment.gone, segment.marked) = (read("gone")?, read("marked")?);
+        segment.alive = segment.gone.iter().filter(|gone| !**gone).count();
+        segment.flags = Flags::Stored;
+    }
+    Ok(segment)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::{array::Int64Array, datatypes::Int64Type};
+
+    use super::*;
+
+    fn numbers(range: std::ops::Range<i64>) -> RecordBatch {
+        RecordBatch::try_from_iter([("n", Arc::new(range.collect::<Int64Array>()) as ArrayRef)]).unwrap()
+    }
+
+    fn values(records: &RecordBatch) -> Vec<i64> {
+        records.column(0).as_primitive::<Int64Type>().values().to_vec()
+    }
+
+    /// What is stored once `held` has given a snapshot, and how many parts were new.
+    fn save(store: &mut RowStore, stored: &mut BTreeMap<String, Bytes>) -> usize {
+        let mut parts = BTreeMap::new();
+        store.snapshot(&mut parts).unwrap();
+        let mut new = 0;
+        let part = |(name, part): (String, Part)| match part {
+            Part::New(bytes) => {
+                new += 1;
+                (name, bytes)
+            }
+            Part::Kept => (name.clone(), stored[&name].clone()),
+        };
+        *stored = parts.into_iter().map(part).collect();
+        new
+    }
+
+    #[test]
+    fn rows_keep_their_ids_and_marks_through_snapshots() {
+        let mut store = RowStore::new("h", "r");
+        let mut stored = BTreeMap::new();
+        let mut alive: Vec<i64> = Vec::new();
+        for round in 0..60 {
+            let first = store.push(numbers(round * 3..round * 3 + 3)) as i64;
+            assert_eq!(first, round * 3, "the id is the number");
+            alive.extend(first..first + 3);
+            store.mark(first as u64 + 1);
+            if round % 4 == 3 {
+                for id in alive.drain(..5) {
+                    store.remove(id as u64);
+                }
+            }
+            save(&mut store, &mut stored);
+            let mut again = RowStore::new("h", "r");
+            again.restore(&mut stored.clone()).unwrap();
+            assert_eq!(again.rows(), alive.len());
+            let got: Vec<i64> = again.all().unwrap().iter().flat_map(|(_, records)| values(records)).collect();
+            assert_eq!(got, alive);
+            assert!(alive.iter().all(|&id| again.marked(id as u64) == (id % 3 == 1)));
+            store = again;
+        }
+        assert!(store.segments.len() < 30, "{} segments", store.segments.len());
+    }
+
+    #[test]
+    fn a_snapshot_costs_what_is_new() {
+        let mut store = RowStore::new("h", "r");
+        let mut stored = BTreeMap::new();
+        store.push(numbers(0..1000));
+        save(&mut store, &mut stored);
+        store.push(numbers(0..10));
+        assert_eq!(save(&mut store, &mut stored), 2, "the new rows, and the next id");
+        store.remove(3);
+        assert_eq!(save(&mut store, &mut stored), 2, "the flags of one segment");
+        assert_eq!(save(&mut store, &mut stored), 1);
+    }
+
+    #[test]
+    fn rows_come_back_in_any_order_and_as_other_columns() {
+        let mut store = RowStore::new("h", "r");
+        store.push(numbers(0..3));
+        store.push(numbers(3..6));
+        assert_eq!(values(&store.take(&[5, 0, 4]).unwrap()[0]), [5, 0, 4]);
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("n", DataType::Float64, true),
+            Field::new("other", DataType::Utf8, true),
+        ]));
+        let columns = store.aligned(&[Some(5), None], &schema).unwrap();
+        let records = RecordBatch::try_new(schema, columns).unwrap();
+        assert_eq!(crate::tests::cuts::lines(&records), ["n=5.0 other=null", "n=null other=null"]);
+    }
+}

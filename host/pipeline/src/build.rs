@@ -1,0 +1,379 @@
+//! From a spec to parts that can run: plugins loaded, grants checked, handlers told apart.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Error, Links, PluginMetrics,
+    decide::{Thresholds, Until},
+    link::Place,
+    run::RunConfig,
+};
+use spout_base::secret::Secret;
+use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
+use spout_data::Marker;
+use spout_node::{Builder, Chain, NodeSpec, Shape, States};
+use spout_plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants};
+use spout_producer::{
+    ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer, Runs,
+    SchemaPin, Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
+};
+use spout_repo::{Differences, Format, Store};
+use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, Publish, all_handlers};
+
+/// What leaves the decoder and each handler, by id; and the number of the first handler that such rows are not for, with why.
+pub type Typed = (Vec<(String, Shape)>, Option<(usize, spout_node::Error)>);
+
+/// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub(super) name: String,
+    pub(super) spec: PipelineSpec,
+    pub(super) digest: String,
+    pub(super) base: PathBuf,
+    pub(super) source: Source,
+    pub(super) source_task: Option<Task>,
+    token: Option<Secret>,
+    pub(super) decoder: DecoderSpec,
+    pub(super) decoder_task: Option<Task>,
+    pub(super) handler_tasks: BTreeMap<String, Task>,
+    pub(super) digests: BTreeMap<String, String>,
+    /// What each plugin reports about itself.
+    metrics: BTreeMap<String, Metrics>,
+    pub(super) draining: CancellationToken,
+    /// Where it stands between the other pipelines of the run.
+    pub(super) place: Place,
+    /// Handlers that start empty, and whether a commit since then holds their new state.
+    pub(super) reset: BTreeSet<String>,
+    pub(super) reset_done: Arc<AtomicBool>,
+}
+
+impl Parts {
+    /// The parts of `loaded`, which runs beside the others that `links` is about.
+    ///
+    /// # Errors
+    /// What the spec lacks, a plugin that cannot be loaded, a grant that is missing.
+    pub async fn build(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Self, Error> {
+        let spec = loaded.spec.clone();
+        let mut loading = Loading::new(&spec, &loaded.base_dir, plugins);
+        let source = loading.part(spec.producer.source(), "producer")?;
+        let decoder = match source.decodes() {
+            true => loading.part(spec.producer.decoder.clone().or_else(|| linked(&source)), "producer.decoder")?,
+            // It will meet no message.
+            false => DecoderSpec::Native(NativeDecoder::Raw),
+        };
+        let source_task = match &source {
+            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings, Some(&stream.topic)).await?),
+            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) | Source::Subscribe(_) => None,
+        };
+        let token = match &source {
+            Source::Http(HttpSpec { token: Some(token), .. }) => {
+                let key = "producer.http.token";
+                let failed = |reason| Error::Producer {
+                    pipeline: spec.pipeline.name.clone(),
+                    source: Box::new(spout_producer::Error::Secret { key, reason }),
+                };
+                Some(token.read(&loaded.base_dir).map_err(failed)?)
+            }
+            _ => None,
+        };
+        let decoder_task = match &decoder {
+            DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings, None).await?),
+            DecoderSpec::Native(_) => None,
+        };
+        let handler_tasks = loading.handler_tasks(&spec.node).await?;
+        let (draining, digests, metrics) = (loading.draining, loading.digests, loading.metrics);
+        Ok(Self {
+            name: spec.pipeline.name.clone(),
+            digest: loaded.digest.clone(),
+            base: loaded.base_dir.clone(),
+            source,
+            source_task,
+            token,
+            decoder,
+            decoder_task,
+            handler_tasks,
+            digests,
+            metrics,
+            draining,
+            place: links.place(&spec.pipeline.name),
+            reset: BTreeSet::new(),
+            reset_done: Arc::default(),
+            spec,
+        })
+    }
+
+    /// The same with `handlers` starting empty, whatever the last commit holds of them.
+    #[must_use]
+    pub fn with_reset(mut self, handlers: &[String]) -> Self {
+        self.reset = handlers.iter().cloned().collect();
+        self
+    }
+
+    /// Name of the pipeline.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Digests of the plugins it uses, by name.
+    #[must_use]
+    pub fn digests(&self) -> &BTreeMap<String, String> {
+        &self.digests
+    }
+
+    pub(super) fn thresholds(&self) -> Thresholds {
+        let flush = &self.spec.commit.flush;
+        Thresholds { rows: flush.rows, bytes: flush.bytes.0, time: flush.time.0 }
+    }
+
+    pub(super) fn errors(&self) -> &ErrorsSpec {
+        &self.spec.errors
+    }
+
+    pub(super) fn target(&self) -> Target {
+        Target {
+            branch: self.spec.commit.branch.clone(),
+            path: self.spec.commit.path.clone(),
+            format: self.spec.commit.format,
+            overwrite: self.spec.spout.overwrite,
+        }
+    }
+
+    /// What reads the source.
+    pub(super) fn producer(&self, store: &Store, config: &RunConfig) -> Result<Box<dyn Producer>, Error> {
+        Ok(match &self.source {
+            Source::Stream(spec) => {
+                let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
+                Box::new(StreamProducer::new(spec.clone(), task))
+            }
+            Source::Tcp(spec) => Box::new(TcpProducer::new(spec.clone(), &self.name, &self.decoder)),
+            Source::Http(spec) => {
+                Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
+            }
+            Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone(), &self.decoder)),
+            Source::Subscribe(spec) => Box::new(SubscribeProducer::new(spec, &self.base, self.place.publisher())),
+            Source::Repo(spec) => {
+                let upstream = self.place.upstream_over();
+                let runs: Runs = Arc::new(move || upstream.as_ref().is_some_and(|over| !over.is_cancelled()));
+                let ends = config.until == Until::Ended;
+                Box::new(RepoProducer::new(spec.clone(), store.clone(), runs, ends))
+            }
+        })
+    }
+
+    pub(super) fn decoders(&self, pin: SchemaPin) -> DecoderFactory {
+        DecoderFactory {
+            spec: self.decoder.clone(),
+            task: self.decoder_task.clone(),
+            topic: self.source.topic().to_owned(),
+            metadata: self.source.metadata().to_vec(),
+            pin,
+            base: self.base.clone(),
+        }
+    }
+
+    /// The handlers that run in each lane: those before the first that has state.
+    pub(super) async fn lane_chain(&self) -> Result<Chain, Error> {
+        let (lane, _) = self.spec.node.split_at(self.meeting());
+        self.chain(lane, &mut States::new()).await
+    }
+
+    /// The handlers that run where lanes meet, with the state of the last commit.
+    pub(super) async fn meeting_chain(&self, states: &mut States) -> Result<Chain, Error> {
+        let (_, meeting) = self.spec.node.split_at(self.meeting());
+        let chain = self.chain(meeting, states).await?;
+        self.builder().nothing_left(states).map_err(|source| self.not_restored(source))?;
+        Ok(chain)
+    }
+
+    /// What leaves the last handler, as far as it is known before any row: errors in the spec show here.
+    pub(super) async fn shape(&self, pin: &SchemaPin, meeting: &mut Chain) -> Result<Shape, Error> {
+        let mut lane = self.lane_chain().await?;
+        let input = self.input(pin).await;
+        let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
+        // What cannot be read is refused before the first row, also where no column is known.
+        let handlers = all_handlers(&self.spec.node, "node");
+        if let Some((_, error)) = handlers.into_iter().flat_map(|(_, node)| spout_node::problems(node, None)).next() {
+            return Err(refused(error));
+        }
+        let between = lane.shape(input).map_err(refused)?;
+        meeting.shape(between).map_err(refused)
+    }
+
+    /// What leaves the decoder and then each handler, by id, as far as it is known before any row and without a repo; and the
+    /// number of the first handler that such rows are not for, with why.
+    ///
+    /// # Errors
+    /// A handler that cannot be opened.
+    pub async fn typed(&self) -> Result<Typed, Error> {
+        let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
+        let input = self.input(&SchemaPin::default()).await;
+        let (shapes, refused) = chain.shapes_until(input.clone());
+        let all = std::iter::once(("decoder".to_owned(), input)).chain(shapes).collect();
+        Ok((all, refused))
+    }
+
+    /// The plugins of `loaded` that cannot be loaded or lack a grant, by their key of the spec.
+    pub async fn lacks(loaded: &Loaded, plugins: &Plugins) -> Vec<(String, Error)> {
+        let mut loading = Loading::new(&loaded.spec, &loaded.base_dir, plugins);
+        let mut lacks: Vec<(String, Error)> = Vec::new();
+        for (key, reference) in spout_spec::plugins(&loaded.spec) {
+            let topic = loaded.spec.producer.stream.as_ref().filter(|_| key == "producer.stream.plugin");
+            let topic = topic.map(|stream| stream.topic.as_str());
+            if let Err(error) = loading.task(reference, &Settings::default(), topic).await
+                && lacks.iter().all(|(_, known)| known.to_string() != error.to_string())
+            {
+                lacks.push((key, error));
+            }
+        }
+        lacks
+    }
+
+    /// How the Delta table of rows of this shape will differ from them; nothing where there is none, or where the columns
+    /// are not known yet.
+    ///
+    /// # Errors
+    /// If the files of the commit cannot hold a column.
+    pub fn differences(&self, shape: &Shape) -> Result<Differences, Error> {
+        let Some(schema) = &shape.schema else { return Ok(Differences::default()) };
+        let commit = &self.spec.commit;
+        let refused = |source| Error::Consumer {
+            pipeline: self.name.clone(),
+            source: Box::new(spout_consumer::Error::Repo(Box::new(source))),
+        };
+        spout_repo::storable(commit.format, schema).map_err(refused)?;
+        Ok(match (commit.format, commit.publish) {
+            (Format::Parquet, Publish::Delta) => spout_repo::differences(schema),
+            _ => Differences::default(),
+        })
+    }
+
+    /// What reaches the first handler.
+    async fn input(&self, pin: &SchemaPin) -> Shape {
+        // Rows that need no decoder have the columns of where they come from.
+        let schema = if self.source.decodes() { self.decoders(pin.clone()).schema().await } else { None };
+        Shape { schema, time: self.spec.time.clone(), ..Shape::default() }
+    }
+
+    fn meeting(&self) -> usize {
+        self.spec.node.iter().position(NodeSpec::stateful).unwrap_or(self.spec.node.len())
+    }
+
+    fn builder(&self) -> Builder {
+        // A pipeline that starts again after trouble goes on with what was committed since.
+        let reset = if self.reset_done.load(Ordering::Relaxed) { BTreeSet::new() } else { self.reset.clone() };
+        Builder { tasks: self.handler_tasks.clone(), reset }
+    }
+
+    async fn chain(&self, nodes: &[NodeSpec], states: &mut States) -> Result<Chain, Error> {
+        self.builder().chain(nodes, states).await.map_err(|source| self.not_restored(source))
+    }
+
+    fn not_restored(&self, source: spout_node::Error) -> Error {
+        Error::State { pipeline: self.name.clone(), doing: "restored", source: Box::new(source) }
+    }
+
+    /// The consumers besides the repo: those of the spec, and one for each pipeline that subscribes to this one.
+    pub(super) async fn consumers(
+        &self,
+        json: bool,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Box<dyn Consumer>>, spout_consumer::Error> {
+        let around = ConsumerContext { pipeline: self.name.clone(), base: self.base.clone(), json, stop: stop.clone() };
+        let mut consumers = Vec::new();
+        for spec in &self.spec.consumers {
+            consumers.push(spec.open(&around).await?);
+        }
+        for link in self.place.downstream() {
+            let publish = PublishConsumer::open(&link.publish(), &around, Some(link.gone())).await?;
+            consumers.push(Box::new(publish) as Box<dyn Consumer>);
+        }
+        Ok(consumers)
+    }
+
+    /// What the plugins have reported about themselves, but for those that have reported nothing.
+    pub(super) fn metrics(&self) -> PluginMetrics {
+        let values = self.metrics.iter().map(|(plugin, metrics)| (plugin.clone(), metrics.values()));
+        values.filter(|(_, values)| !values.is_empty()).collect()
+    }
+
+    /// Whether nothing was ever committed, so that `start` counts.
+    pub(super) fn initial(marker: &Marker) -> bool {
+        marker.partitions.is_empty()
+    }
+}
+
+/// The decoder of what another pipeline publishes, where the spec names none.
+fn linked(source: &Source) -> Option<DecoderSpec> {
+    let linked = matches!(source, Source::Subscribe(spec) if spec.pipeline.is_some());
+    linked.then(|| DecoderSpec::Native(NativeDecoder::Arrow(ArrowSpec::default())))
+}
+
+/// Loads the plugins of one spec.
+pub(super) struct Loading<'a> {
+    spec: &'a PipelineSpec,
+    base: &'a Path,
+    plugins: &'a Plugins,
+    draining: CancellationToken,
+    digests: BTreeMap<String, String>,
+    metrics: BTreeMap<String, Metrics>,
+}
+
+impl<'a> Loading<'a> {
+    pub(super) fn new(spec: &'a PipelineSpec, base: &'a Path, plugins: &'a Plugins) -> Self {
+        let (draining, digests, metrics) = (CancellationToken::new(), BTreeMap::new(), BTreeMap::new());
+        Self { spec, base, plugins, draining, digests, metrics }
+    }
+
+    /// The tasks of all plugin handlers, also of those within handlers.
+    pub(super) async fn handler_tasks(&mut self, nodes: &[NodeSpec]) -> Result<BTreeMap<String, Task>, Error> {
+        let mut tasks = BTreeMap::new();
+        for plugin in nodes.iter().flat_map(NodeSpec::plugins) {
+            tasks.insert(plugin.id.clone(), self.task(&plugin.plugin, &plugin.settings, None).await?);
+        }
+        Ok(tasks)
+    }
+
+    fn part<T>(&self, part: Option<T>, name: &str) -> Result<T, Error> {
+        part.ok_or_else(|| Error::Spec {
+            pipeline: self.spec.pipeline.name.clone(),
+            reason: format!("`{name}` is missing"),
+        })
+    }
+
+    /// The plugin `name` with what the spec grants it; `topic` is what it reads, where it reads one.
+    pub(super) async fn task(&mut self, name: &str, settings: &Settings, topic: Option<&str>) -> Result<Task, Error> {
+        let pipeline = self.spec.pipeline.name.clone();
+        let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
+        let plugin = self.plugins.get(name).await.map_err(failed)?;
+        let grants = self.spec.grants.get(plugin.name()).map(|grant| self.absolute(grant)).unwrap_or_default();
+        check_grants(&plugin, &grants, topic).map_err(failed)?;
+        self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
+        Ok(Task {
+            pipeline: pipeline.clone(),
+            plugin,
+            grants,
+            limits: self.spec.limits.clone(),
+            settings: settings.to_list(),
+            draining: self.draining.clone(),
+            metrics: self.metrics.entry(name.to_owned()).or_default().clone(),
+        })
+    }
+
+    fn absolute(&self, grant: &GrantSpec) -> GrantSpec {
+        let dir = |(name, dir): (&String, &DirGrant)| {
+            let (path, write) = (self.base.join(dir.path()), dir.writable());
+            (name.clone(), DirGrant::Access { path, write })
+        };
+        GrantSpec { dirs: grant.dirs.iter().map(dir).collect() }
+    }
+}

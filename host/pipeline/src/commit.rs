@@ -1,0 +1,75 @@
+//! One cut commit on its way: files durable, then the record, then the answer.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{Error, build::Parts, totals::Reasons};
+use spout_base::clock::{self, Instant};
+use spout_consumer::Pending;
+use spout_data::{Advance, Part, PartitionId, Provenance};
+use spout_repo::{BranchWriter, Commit, CommitMeta, Finished};
+
+/// Everything that a commit consists of.
+#[derive(Debug)]
+pub(super) struct Cut {
+    pub(super) pending: Pending,
+    pub(super) writer: BranchWriter,
+    pub(super) advance: Advance,
+    pub(super) provenance: Vec<Provenance>,
+    /// Messages set aside, for those who wait for the commit.
+    pub(super) dead: Vec<(PartitionId, u64)>,
+    pub(super) states: BTreeMap<String, Part>,
+    pub(super) reason: &'static str,
+    /// Why some of its messages could not be processed.
+    pub(super) faults: Reasons,
+    pub(super) at: Instant,
+}
+
+/// A finished commit, with the writer for the next one.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) writer: BranchWriter,
+    pub(super) commit: Commit,
+    pub(super) advance: Advance,
+    pub(super) dead: Vec<(PartitionId, u64)>,
+    pub(super) faults: Reasons,
+    pub(super) took: Duration,
+}
+
+impl Cut {
+    /// Writes the files, then creates the record.
+    pub(super) async fn commit(self, parts: Parts) -> Result<Done, Error> {
+        let Self { pending, mut writer, advance, provenance, dead, states, reason, faults, at } = self;
+        let branch = parts.spec.commit.branch.clone();
+        let failed = |source| Error::Repo {
+            pipeline: parts.name.clone(),
+            branch: branch.clone(),
+            doing: "commit to",
+            source: Box::new(source),
+        };
+        let written = pending.written().await;
+        let written =
+            written.map_err(|source| Error::Consumer { pipeline: parts.name.clone(), source: Box::new(source) })?;
+        let meta = CommitMeta {
+            pipeline: parts.name.clone(),
+            spec_digest: parts.digest.clone(),
+            plugins: parts.digests.clone(),
+            advance: advance.clone(),
+            state: states,
+            started_ms: written.started_ms,
+            reason: reason.to_owned(),
+            counts: written.counts,
+            marker_file: parts.spec.spout.marker.clone(),
+            // Of several the newest: what led to it led to this commit.
+            global: provenance.last().map(|from| from.global.clone()),
+            provenance: provenance.into_iter().map(|from| from.upstream).collect(),
+        };
+        match writer.finish(written.open, meta).await.map_err(failed)? {
+            Finished::Committed(commit) => {
+                let took = clock::now().duration_since(at);
+                Ok(Done { writer, commit, advance, dead, faults, took })
+            }
+            Finished::Lost(winner) => Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.id }),
+            Finished::Unknown(source) => Err(failed(*source)),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What stops a pipeline.
+
+use std::{io, time::Duration};
+
+use arrow::datatypes::DataType;
+use thiserror::Error;
+
+use spout_base::error::{Coded, Kind};
+use spout_data::PartitionId;
+
+/// An error of a pipeline, with its name.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The spec cannot be built as it stands.
+    #[error("pipeline \"{pipeline}\": {reason}")]
+    Spec {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A plugin could not be loaded, or may not do what it asks for.
+    #[error("pipeline \"{pipeline}\" cannot use a plugin")]
+    Plugin {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the plugin room said.
+        #[source]
+        source: Box<spout_plugin::Error>,
+    },
+    /// The source or a decoder failed.
+    #[error("pipeline \"{pipeline}\" stopped at its producer")]
+    Producer {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the producer said.
+        #[source]
+        source: Box<spout_producer::Error>,
+    },
+    /// A handler failed.
+    #[error("pipeline \"{pipeline}\" stopped at its node, partition {partition}, offsets {start}..{next}")]
+    Node {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The partition.
+        partition: PartitionId,
+        /// First offset of the batch.
+        start: u64,
+        /// Offset after it.
+        next: u64,
+        /// What the handler said.
+        #[source]
+        source: Box<spout_node::Error>,
+    },
+    /// The handlers do not fit each other, or the rows.
+    #[error("pipeline \"{pipeline}\" cannot run: its chain of handlers does not fit together")]
+    Chain {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the handler said.
+        #[source]
+        source: Box<spout_node::Error>,
+    },
+    /// A handler could not be opened, or could not give its state.
+    #[error("pipeline \"{pipeline}\" stopped: the state of its node could not be {doing}")]
+    State {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// `restored`, `saved` or `finished`.
+        doing: &'static str,
+        /// What the handler said.
+        #[source]
+        source: Box<spout_node::Error>,
+    },
+    /// A consumer failed.
+    #[error("pipeline \"{pipeline}\" stopped at its consumers")]
+    Consumer {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the consumer said.
+        #[source]
+        source: Box<spout_consumer::Error>,
+    },
+    /// The repo refused.
+    #[error("pipeline \"{pipeline}\" cannot {doing} branch \"{branch}\"")]
+    Repo {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The branch.
+        branch: String,
+        /// `open`, `read` or `commit to`.
+        doing: &'static str,
+        /// What the repo said.
+        #[source]
+        source: Box<spout_repo::Error>,
+    },
+    /// The rows to come do not go together with those that are committed.
+    #[error(
+        "pipeline \"{pipeline}\": column `{column}` is now {new}, but {there} in the rows already below {path} on branch \"{branch}\", and no query could read both; declare it as before, or set another `branch` or `path` under `commit`"
+    )]
+    Types {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The branch.
+        branch: String,
+        /// Where its data files go.
+        path: String,
+        /// The column.
+        column: String,
+        /// Its type in what is committed.
+        there: DataType,
+        /// Its type in what would be.
+        new: DataType,
+    },
+    /// Somebody else committed to the branch.
+    #[error(
+        "pipeline \"{pipeline}\": commit {winner} of another writer came first on branch \"{branch}\"; nothing of ours is visible, and the head is read again"
+    )]
+    Lost {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The branch.
+        branch: String,
+        /// The commit that won.
+        winner: String,
+    },
+    /// A message could not be processed, and the spec says to stop then.
+    #[error(
+        "pipeline \"{pipeline}\", partition {partition}, offset {offset}: {stage} cannot process the message ({code}: {reason}); mend the spec, or set errors.decode or errors.node to dead-letter"
+    )]
+    Message {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The partition.
+        partition: PartitionId,
+        /// Offset of the message.
+        offset: u64,
+        /// `decode`, or the id of the handler.
+        stage: String,
+        /// Stable code of the fault.
+        code: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A pipeline subscribes to one that is not run.
+    #[error("{at}: pipeline \"{pipeline}\" subscribes to `{upstream}`, which is not among those that run; {advice}")]
+    NoUpstream {
+        /// Where.
+        at: String,
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The one it names.
+        upstream: String,
+        /// The nearest name, or all of them.
+        advice: String,
+    },
+    /// Pipelines wait for each other.
+    #[error("{at}: pipelines read each other in a circle: {cycle}; let one of them read something else")]
+    Cycle {
+        /// Where one of them is.
+        at: String,
+        /// Their names.
+        cycle: String,
+    },
+    /// What a pipeline subscribes to is no more.
+    #[error(
+        "pipeline \"{pipeline}\" stopped because \"{upstream}\", which it reads, has failed; what it had taken is committed"
+    )]
+    Upstream {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// The one that failed.
+        upstream: String,
+    },
+    /// A plugin does not come back, and the pipeline is to stop.
+    #[error(
+        "pipeline \"{pipeline}\" was told to stop, and {doing} did not come back within {} s; the commits before are whole, and what was taken since is read again by the next run",
+        grace.as_secs()
+    )]
+    Overdue {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What it was doing.
+        doing: &'static str,
+        /// How long it waited.
+        grace: Duration,
+    },
+    /// There is no place for the sockets between pipelines.
+    #[error("no directory for the sockets between pipelines can be made; see whether TMPDIR is writable")]
+    Sockets {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A task of the pipeline ended without saying why.
+    #[error("pipeline \"{pipeline}\": a task ended without an answer; this is a bug of the host")]
+    Task {
+        /// Name of the pipeline.
+        pipeline: String,
+    },
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Spec { .. } | Self::Types { .. } | Self::NoUpstream { .. } | Self::Cycle { .. } => Kind::Spec,
+            Self::Upstream { .. } | Self::Sockets { .. } => Kind::Unavailable,
+            Self::Plugin { source, .. } => source.kind(),
+            Self::Producer { source, .. } => source.kind(),
+            Self::Node { source, .. } | Self::Chain { source, .. } | Self::State { source, .. } => source.kind(),
+            Self::Consumer { source, .. } => source.kind(),
+            Self::Repo { source, .. } => source.kind(),
+            Self::Lost { .. } => Kind::Conflict,
+            Self::Message { .. } => Kind::Message,
+            Self::Overdue { .. } => Kind::Plugin,
+            Self::Task { .. } => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Spec { .. } => "E0701",
+            Self::Plugin { source, .. } => source.code(),
+            Self::Producer { source, .. } => source.code(),
+            Self::Node { source, .. } | Self::Chain { source, .. } | Self::State { source, .. } => source.code(),
+            Self::Consumer { source, .. } => source.code(),
+            Self::Repo { source, .. } => source.code(),
+            Self::Lost { .. } => "E0702",
+            Self::Message { .. } => "E0703",
+            Self::Task { .. } => "E0704",
+            Self::Types { .. } => "E0705",
+            Self::NoUpstream { .. } => "E0730",
+            Self::Cycle { .. } => "E0731",
+            Self::Upstream { .. } => "E0732",
+            Self::Sockets { .. } => "E0733",
+            Self::Overdue { .. } => "E0734",
+        }
+    }
+}

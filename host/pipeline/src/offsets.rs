@@ -1,0 +1,90 @@
+//! How far each partition is: what is committed, and what the open commit adds to it.
+
+use std::collections::BTreeMap;
+
+use spout_data::{Advance, Marker, PartitionId, PartitionMarker, Position, Step};
+
+/// How far each partition is.
+#[derive(Debug)]
+pub(super) struct Offsets {
+    /// After everything that was cut.
+    cut: Marker,
+    /// What the open commit adds.
+    open: Advance,
+    labels: BTreeMap<PartitionId, String>,
+}
+
+impl Offsets {
+    /// Where a restart begins.
+    pub(super) fn new(marker: Marker) -> Self {
+        Self { cut: marker, open: Advance::default(), labels: BTreeMap::new() }
+    }
+
+    /// The marker after everything that was cut.
+    pub(super) fn marker(&self) -> &Marker {
+        &self.cut
+    }
+
+    /// Learns the source's name for `partition`.
+    pub(super) fn name(&mut self, partition: PartitionId, label: String) {
+        self.labels.insert(partition, label);
+    }
+
+    /// The source's name for `partition`; empty if it has none.
+    pub(super) fn label(&self, partition: PartitionId) -> &str {
+        self.labels.get(&partition).map_or("", String::as_str)
+    }
+
+    /// Where `partition` is, the open commit included.
+    pub(super) fn of(&self, partition: PartitionId) -> Option<&PartitionMarker> {
+        let open = self.open.steps.get(&partition).map(|step| &step.to);
+        open.or_else(|| self.cut.partitions.get(&partition))
+    }
+
+    /// Moves `partition` on in the open commit; `jumped` where the source was entered anew.
+    pub(super) fn move_on(&mut self, partition: PartitionId, next: Position, ended: bool, jumped: Option<u64>) {
+        let label = self.labels.get(&partition).cloned().unwrap_or_default();
+        let to = PartitionMarker { label, position: next, ended };
+        let from = self.cut.partitions.get(&partition).map(|known| known.position.offset);
+        let step = self.open.steps.entry(partition).or_insert(Step { from, to: to.clone(), jumped: None });
+        step.to = to;
+        step.jumped = jumped.or(step.jumped);
+    }
+
+    /// Ends the open commit; what it adds.
+    pub(super) fn cut(&mut self) -> Advance {
+        let advance = std::mem::take(&mut self.open);
+        self.cut.partitions.extend(advance.steps.iter().map(|(&partition, step)| (partition, step.to.clone())));
+        advance
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_two_commits_meet() {
+        let mut offsets = Offsets::new(Marker::default());
+        offsets.name(7, "seven".into());
+        offsets.move_on(7, Position::at(3), false, None);
+        offsets.move_on(7, Position::at(5), false, None);
+        let first = offsets.cut();
+        assert_eq!((first.steps[&7].from, first.steps[&7].to.position.offset), (None, 5));
+        assert!(offsets.cut().steps.is_empty());
+        offsets.move_on(7, Position::at(9), true, None);
+        let second = offsets.cut();
+        assert_eq!((second.steps[&7].from, second.steps[&7].to.ended), (Some(5), true));
+        assert!(second.gap(&first.apply(&Marker::default())).is_none());
+    }
+
+    #[test]
+    fn a_jump_stays_in_the_commit_it_happened_in() {
+        let mut offsets = Offsets::new(Marker::default());
+        offsets.move_on(0, Position::at(2), false, Some(2));
+        offsets.move_on(0, Position::at(4), false, None);
+        assert_eq!(offsets.cut().steps[&0].jumped, Some(2));
+        offsets.move_on(0, Position::at(6), false, None);
+        assert_eq!(offsets.cut().steps[&0].jumped, None);
+    }
+}

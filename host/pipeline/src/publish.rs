@@ -1,0 +1,86 @@
+//! Publishing beside the commits: told that the branch moved, never waited for by a commit.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use super::{build::Parts, host::chain};
+use spout_base::error::Coded;
+use spout_repo::{Differences, Publication, Publisher, Repo};
+use spout_spec::Publish;
+
+/// What a pipeline that stops allows its tables to come up to date.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The task that publishes the tables of a branch. It may be left at any time: another one goes on where it stopped.
+#[derive(Debug)]
+pub(super) struct Publishing {
+    pipeline: String,
+    task: Option<(watch::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Publishing {
+    /// Starts the task, if the spec wants it; `known` was warned of.
+    pub(super) fn start(parts: &Parts, repo: &Repo, known: &Differences) -> Self {
+        let pipeline = parts.name.clone();
+        let task = (parts.spec.commit.publish == Publish::Delta).then(|| {
+            let (moved, told) = watch::channel(());
+            let publisher = Publisher::new(repo, &parts.spec.commit.branch).after_warning(&known.left_out);
+            (moved, tokio::spawn(follow(pipeline.clone(), publisher, told)))
+        });
+        Self { pipeline, task }
+    }
+
+    /// Tells that there is a new commit. Several while one is published count as one.
+    pub(super) fn moved(&self) {
+        if let Some((moved, _)) = &self.task {
+            moved.send_replace(());
+        }
+    }
+
+    /// Waits for what was told so far, but not forever.
+    pub(super) async fn finish(&mut self) {
+        let Some((moved, task)) = self.task.take() else { return };
+        drop(moved);
+        let abort = task.abort_handle();
+        match timeout(PATIENCE, task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Ok(Err(_)) => {}
+            Err(_) => {
+                abort.abort();
+                let pipeline = &self.pipeline;
+                tracing::warn!(
+                    pipeline,
+                    "the Delta tables are not up to date yet; the next run, or `spout publish`, goes on"
+                );
+            }
+        }
+    }
+}
+
+async fn follow(pipeline: String, mut publisher: Publisher, mut told: watch::Receiver<()>) {
+    // What a run before this one left to do.
+    told.mark_changed();
+    while told.changed().await.is_ok() {
+        match publisher.publish().await {
+            Ok(publication) => told_of(&pipeline, &publication),
+            Err(error) => tracing::warn!(
+                pipeline,
+                code = error.code(),
+                error = chain(&error),
+                "the Delta tables could not be published; the next commit tries again"
+            ),
+        }
+    }
+}
+
+fn told_of(pipeline: &str, publication: &Publication) {
+    for (table, error) in &publication.failures {
+        let (code, error) = (error.code(), chain(error));
+        tracing::warn!(pipeline, table, code, error, "the Delta table stays as it was");
+    }
+    for table in publication.tables.iter().filter(|table| table.written > 0) {
+        tracing::debug!(pipeline, table = table.table, version = table.version, "the Delta table is up to date");
+    }
+}

@@ -1,0 +1,150 @@
+//! Where a pipeline goes on: the head's marker, the handlers' state, the schema all partitions keep to.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+use super::{Error, TookOver, build::Parts};
+use spout_data::{Marker, Part};
+use spout_node::States;
+use spout_producer::{SchemaPin, SchemaText};
+use spout_repo::{BranchWriter, Commit, Conflict, Repo, Store};
+
+/// Name that the decoder's schema is stored under, beside the handlers' states.
+const SCHEMA: &str = "decoder/schema";
+
+/// What a restart begins with.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) repo: Repo,
+    pub(super) writer: BranchWriter,
+    pub(super) marker: Marker,
+    pub(super) head: Option<String>,
+    /// Who wrote the branch before and may still do so.
+    pub(super) took_over: Option<TookOver>,
+    pub(super) states: States,
+    pub(super) pin: SchemaPin,
+}
+
+/// Takes the branch over and reads its head.
+pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, Error> {
+    let branch = parts.spec.commit.branch.clone();
+    let failed = |source| Error::Repo {
+        pipeline: parts.name.clone(),
+        branch: branch.clone(),
+        doing: "open",
+        source: Box::new(source),
+    };
+    let repo = store.repo_or_create(&parts.name, &parts.spec.description).await.map_err(failed)?;
+    let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
+    let mut states: States = writer.state().await.map_err(failed)?;
+    let schema = states.remove(SCHEMA).map(|text| pinned(&text)).transpose();
+    let schema = schema.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
+    Ok(Recovered {
+        marker: writer.marker().clone(),
+        head: writer.head().map(|head| head.id.clone()),
+        took_over: writer
+            .took_over()
+            .map(|holder| TookOver { from: holder.process.to_string(), last_seen_ms: holder.seen_ms }),
+        repo,
+        writer,
+        states,
+        pin: SchemaPin::new(schema),
+    })
+}
+
+/// Whether the rows to come go together with those that are committed. They are compared where the decoder's columns are not
+/// those it had; what an unchanged decoder makes was compared before.
+///
+/// # Errors
+/// [`Error::Types`] names the first column that does not; and those of reading the head.
+pub(super) async fn fits(
+    parts: &Parts,
+    (repo, head): (&Repo, Option<&Commit>),
+    pin: &SchemaPin,
+    rows: Option<&SchemaRef>,
+) -> Result<(), Error> {
+    let (Some(head), Some(rows), Some(pinned)) = (head, rows, pin.get().await) else { return Ok(()) };
+    let Some(decoded) = parts.decoders(pin.clone()).schema().await else { return Ok(()) };
+    let kept = pinned.fields().iter().all(|before| decoded.fields().iter().any(|now| same(before, now)));
+    if kept && decoded.fields().len() == pinned.fields().len() + parts.source.metadata().len() {
+        return Ok(());
+    }
+    let target = parts.target();
+    let replaced = target.overwrite.then_some(target.path.as_str());
+    let found = repo.conflict(head, directory(&target.path), replaced, rows).await.map_err(|source| Error::Repo {
+        pipeline: parts.name.clone(),
+        branch: target.branch.clone(),
+        doing: "read",
+        source: Box::new(source),
+    })?;
+    match found {
+        None => Ok(()),
+        Some(Conflict { column, there, new }) => Err(Error::Types {
+            pipeline: parts.name.clone(),
+            branch: target.branch,
+            path: target.path,
+            column,
+            there,
+            new,
+        }),
+    }
+}
+
+fn same(before: &Field, now: &Field) -> bool {
+    before.name() == now.name() && before.data_type() == now.data_type()
+}
+
+/// The directory that all data files of a path or template are below.
+fn directory(path: &str) -> &str {
+    let fixed = path.split('{').next().unwrap_or_default();
+    let is_file = path.contains('{') || fixed.rsplit('/').next().is_some_and(|name| name.contains('.'));
+    if is_file { fixed.rfind('/').and_then(|at| fixed.get(..at)).unwrap_or_default() } else { fixed }
+}
+
+/// The state of a commit: the handlers' own, and the schema that later decoders have to keep to.
+pub(super) async fn states(mut states: BTreeMap<String, Part>, pin: &SchemaPin) -> BTreeMap<String, Part> {
+    // A schema with a type that has no word is not pinned: its decoder settles it by itself each time.
+    if let Some(text) = pin.get().await.and_then(|schema| SchemaText::print(&schema).ok()) {
+        states.insert(SCHEMA.to_owned(), Part::from(text.to_string().into_bytes()));
+    }
+    states
+}
+
+/// The columns that the decoder keeps to since `commit`: declared, or settled by what it met first.
+///
+/// # Errors
+/// A commit whose state cannot be read.
+pub async fn settled(repo: &Repo, commit: &Commit) -> Result<Option<SchemaRef>, Error> {
+    let text = repo.state_part(commit, SCHEMA).await.map_err(|source| Error::Repo {
+        pipeline: commit.pipeline.clone(),
+        branch: commit.branch.clone(),
+        doing: "read",
+        source: Box::new(source),
+    })?;
+    let schema = text.map(|text| pinned(&text)).transpose();
+    schema.map_err(|reason| Error::Spec { pipeline: commit.pipeline.clone(), reason })
+}
+
+fn pinned(text: &[u8]) -> Result<SchemaRef, String> {
+    let text: SchemaText =
+        serde_json::from_slice(text).map_err(|error| format!("the stored schema cannot be read: {error}"))?;
+    let schema: Schema = text.parse()?;
+    Ok(Arc::new(schema))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_directory_of_data_files_is_what_of_their_path_is_fixed() {
+        let check = |path: &str, expected: &str| assert_eq!(directory(path), expected, "{path}");
+        check("/", "/");
+        check("/events/", "/events/");
+        check("/events", "/events");
+        check("/all.csv", "");
+        check("/a/{commit}/{part}.csv", "/a");
+        check("/a/x-{commit}.csv", "/a");
+    }
+}

@@ -1,0 +1,181 @@
+//! The rows of a test as batches: messages through the pipeline's decoder, rows through one for JSON.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use serde_json::Value;
+use spout_codec::{Attribute, csv::Style};
+
+use super::{Problem, Rehearsal, performance::Cutting};
+use spout_data::{Batch, Blobs, Messages, PartitionId, Position, Span};
+use spout_producer::{
+    Compression, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec, MetadataColumn,
+    NativeDecoder, SchemaPin,
+};
+use spout_spec::{ProducerSpec, StepSpec, TestSpec};
+
+/// What goes into the handlers.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) schema: Option<SchemaRef>,
+    /// The batches of each step.
+    pub(super) batches: Vec<Vec<Batch>>,
+    /// What is wrong with the rows themselves.
+    pub(super) wrong: Vec<Problem>,
+}
+
+/// The rows of `steps`, decoded as they are cut.
+pub(super) async fn given(
+    rehearsal: &Rehearsal,
+    test: &TestSpec,
+    steps: &[StepSpec],
+    cutting: Cutting,
+) -> Result<Given, spout_producer::Error> {
+    let factory = decoders(rehearsal, test).await;
+    let mut decoders: BTreeMap<PartitionId, (Decoder, u64)> = BTreeMap::new();
+    let records = Records::of(&rehearsal.spec.producer);
+    let messages = |step: &StepSpec| match (test.decodes(), &records, &step.text) {
+        (false, ..) => Ok(objects(step)),
+        (true, Some(records), Some(text)) => records.messages(text),
+        (true, ..) => Ok(lines(step)),
+    };
+    let messages: Vec<Messages> = steps.iter().map(messages).collect::<Result<_, _>>()?;
+    settle(&factory, &messages).await?;
+    let mut given = Given { schema: None, batches: Vec::new(), wrong: Vec::new() };
+    for (step, mut messages) in steps.iter().zip(messages) {
+        let (decoder, start) = decoders.entry(step.partition).or_insert_with(|| (factory.decoder(), 0));
+        let next = *start + messages.len() as u64;
+        messages.offsets = (*start..next).collect();
+        let mut batches = Vec::new();
+        for messages in cut(messages, cutting) {
+            let after = *start + messages.len() as u64;
+            let span = Span { partition: step.partition, start: *start, next: Position::at(after) };
+            batches.push(decoder.decode(messages, span).await?);
+            *start = after;
+        }
+        if !test.decodes() {
+            given.wrong.extend(batches.iter().flat_map(|batch| &batch.dead).map(|letter| {
+                let row = String::from_utf8_lossy(&letter.value);
+                Problem::of(format!("the test's own row {row} does not fit its columns: {}", letter.reason))
+            }));
+        }
+        given.batches.push(batches);
+    }
+    given.schema = factory.schema().await;
+    for batch in given.batches.iter_mut().flatten() {
+        // No row of columns that are known is something else than nothing known.
+        if let (0, Some(schema)) = (batch.records.num_columns(), &given.schema) {
+            batch.records = RecordBatch::new_empty(Arc::clone(schema));
+        }
+    }
+    Ok(given)
+}
+
+/// Decodes everything once, so that the columns are inferred from all rows of the test, also those that are added to others.
+async fn settle(factory: &DecoderFactory, messages: &[Messages]) -> Result<(), spout_producer::Error> {
+    let mut all = Messages::default();
+    for step in messages {
+        all.append(step.clone());
+    }
+    if all.is_empty() || (factory.schema().await.is_some() && !factory.evolves()) {
+        return Ok(());
+    }
+    all.offsets = (0..all.len() as u64).collect();
+    let span = Span { partition: 0, start: 0, next: Position::at(all.len() as u64) };
+    let mut decoder = factory.decoder();
+    let batch = decoder.decode(all, span).await?;
+    if let Some(added) = decoder.added(&batch)? {
+        decoder.widen(&added).await;
+    }
+    Ok(())
+}
+
+/// The pipeline's own decoder for messages; one that takes rows as JSON for rows.
+async fn decoders(rehearsal: &Rehearsal, test: &TestSpec) -> DecoderFactory {
+    let declared = test.schema.as_ref().and_then(|schema| schema.parse().ok()).map(Arc::new);
+    let stream = rehearsal.spec.producer.stream.as_ref();
+    let mut factory = DecoderFactory {
+        spec: rehearsal.decoder.clone(),
+        task: rehearsal.decoder_task.clone(),
+        topic: stream.map(|stream| stream.topic.clone()).unwrap_or_default(),
+        metadata: stream.map(|stream| stream.metadata.clone()).unwrap_or_default(),
+        pin: SchemaPin::new(declared.clone()),
+        base: rehearsal.base.clone(),
+    };
+    if test.decodes() {
+        return factory;
+    }
+    let schema = match (declared, &test.from) {
+        (None, None) => factory.schema().await,
+        (declared, _) => declared,
+    };
+    factory.spec = DecoderSpec::Native(NativeDecoder::Json(JsonSpec {
+        unknown: spout_codec::Unknown::Fail,
+        ..JsonSpec::default()
+    }));
+    (factory.task, factory.metadata) = (None, Vec::<MetadataColumn>::new());
+    factory.pin = SchemaPin::new(schema);
+    factory
+}
+
+/// How a source that reads CSV makes messages of a text.
+struct Records {
+    framing: FramingSpec,
+    /// Whether the first record is no message, but names the columns for those of its file.
+    header: bool,
+}
+
+impl Records {
+    /// That of the pipeline's source, if it tells CSV records apart.
+    fn of(producer: &ProducerSpec) -> Option<Self> {
+        let framing = producer.stdin.as_ref().map(|stdin| &stdin.framing);
+        if let Some(framing) = framing.or(producer.tcp.as_ref().map(|tcp| &tcp.framing)) {
+            let framing = FramingSpec { compression: Compression::None, ..framing.clone() };
+            return (framing.kind == FramingType::Csv).then_some(Self { framing, header: false });
+        }
+        let settings = &producer.stream.as_ref()?.settings.0;
+        let said = |key: &str| settings.get(key).map(ToString::to_string);
+        let sign = |key: &str| said(key).and_then(|text| Style::delimiter_of(&text).ok());
+        let (delimiter, quote) = (sign("delimiter"), sign("quote"));
+        (said("framing").as_deref() == Some("csv")).then(|| Self {
+            framing: FramingSpec { kind: FramingType::Csv, delimiter, quote, ..FramingSpec::default() },
+            header: said("header").as_deref() == Some("true"),
+        })
+    }
+
+    /// The messages of `text`, which stands for a file.
+    fn messages(&self, text: &str) -> Result<Messages, spout_producer::Error> {
+        let mut framer = Framer::new(&self.framing)?;
+        let mut values = Blobs::default();
+        framer.push(text.as_bytes(), &mut values)?;
+        framer.finish(&mut values)?;
+        if !self.header || values.is_empty() {
+            return Ok(Messages { values, ..Messages::default() });
+        }
+        let header = Attribute { first: 0, name: "header".into(), value: values.get(0).to_vec() };
+        Ok(Messages { values: values.slice(1..values.len()), attributes: vec![header], ..Messages::default() })
+    }
+}
+
+fn lines(step: &StepSpec) -> Messages {
+    messages(step.messages().iter().map(String::as_bytes))
+}
+
+fn objects(step: &StepSpec) -> Messages {
+    let rows: Vec<String> = step.input.iter().map(|row| Value::Object(row.clone()).to_string()).collect();
+    messages(rows.iter().map(String::as_bytes))
+}
+
+fn messages<'a>(values: impl Iterator<Item = &'a [u8]>) -> Messages {
+    let mut blobs = Blobs::default();
+    values.for_each(|value| blobs.push(value));
+    Messages { values: blobs, ..Messages::default() }
+}
+
+/// The messages of each call of the decoder.
+fn cut(messages: Messages, cutting: Cutting) -> Vec<Messages> {
+    match cutting {
+        Cutting::Single if messages.len() > 1 => (0..messages.len()).map(|at| messages.slice(at..at + 1)).collect(),
+        Cutting::Whole | Cutting::Single => vec![messages],
+    }
+}

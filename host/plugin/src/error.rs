@@ -1,0 +1,359 @@
+//! What can go wrong with a plugin, told apart by what happens next.
+
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use thiserror::Error;
+
+use spout_base::error::{Coded, Kind};
+use spout_data::Position;
+
+/// Who was called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct At {
+    /// Name of the pipeline.
+    pub pipeline: String,
+    /// Name of the plugin.
+    pub plugin: String,
+    /// The call, such as `partition-consumer.fetch`.
+    pub call: &'static str,
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "plugin \"{}\" of pipeline \"{}\", call {}", self.plugin, self.pipeline, self.call)
+    }
+}
+
+/// An error of the plugin room.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The guest asks to be tried again.
+    #[error("{at}: {code}: {message}")]
+    Retriable {
+        /// Who was called.
+        at: Box<At>,
+        /// The guest's code.
+        code: String,
+        /// The guest's words.
+        message: String,
+        /// How long the guest wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The guest says that trying again is no use.
+    #[error("{at}: {code}: {message}")]
+    Fatal {
+        /// Who was called.
+        at: Box<At>,
+        /// The guest's code.
+        code: String,
+        /// The guest's words.
+        message: String,
+    },
+    /// The guest cannot work with its settings.
+    #[error("{at}: the settings are wrong: {code}: {message}; `spout plugin inspect {}` lists them", .at.plugin)]
+    InvalidConfig {
+        /// Who was called.
+        at: Box<At>,
+        /// The guest's code.
+        code: String,
+        /// The guest's words.
+        message: String,
+    },
+    /// The source no longer has the offset asked for.
+    #[error("{at}: the source no longer has the offset; it has {}", shown(.range))]
+    OutOfRange {
+        /// Who was called.
+        at: Box<At>,
+        /// What the source has: the oldest message that was not read, and the place after the newest one.
+        range: Option<Box<(Position, Position)>>,
+    },
+    /// The guest says the stream is over where it may not.
+    #[error("{at}: the guest says that the stream has ended; only `progress` may say so")]
+    EndOfStream {
+        /// Who was called.
+        at: Box<At>,
+    },
+    /// The guest gave up on its own.
+    #[error("{at}: the guest cancelled the call")]
+    Cancelled {
+        /// Who was called.
+        at: Box<At>,
+    },
+    /// The guest trapped: a panic, an unreachable, an access out of bounds.
+    #[error("{at}: the guest crashed: {reason}")]
+    Trap {
+        /// Who was called.
+        at: Box<At>,
+        /// What the runtime says.
+        reason: String,
+    },
+    /// The guest took too long.
+    #[error("{at}: no answer within {limit:?}; raise limits.call, or look for a loop or a wait in the plugin")]
+    TimedOut {
+        /// Who was called.
+        at: Box<At>,
+        /// The limit.
+        limit: Duration,
+    },
+    /// The pipeline wanted to stop, and the guest was busy for too long.
+    #[error(
+        "{at}: still busy when the pipeline had to stop, and interrupted; what was taken since the last commit is read again by the next run"
+    )]
+    Interrupted {
+        /// Who was called.
+        at: Box<At>,
+    },
+    /// The guest wanted more than its quota.
+    #[error(
+        "{at}: the guest exceeded its limit of {limit} for {what}; raise limits.{setting}, or make the plugin need less"
+    )]
+    Limit {
+        /// Who was called.
+        at: Box<At>,
+        /// Of what.
+        what: &'static str,
+        /// How much.
+        limit: String,
+        /// The spec's name for it.
+        setting: &'static str,
+    },
+    /// The guest ended its own process.
+    #[error("{at}: the guest exited with status {status}; a plugin answers with an error instead")]
+    Exit {
+        /// Who was called.
+        at: Box<At>,
+        /// The status.
+        status: i32,
+    },
+    /// What the guest returned breaks the interface's rules.
+    #[error(
+        "{at}: the answer breaks the rules of the interface: {what}; mend the plugin, nothing of this answer was used"
+    )]
+    Contract {
+        /// Who was called.
+        at: Box<At>,
+        /// Which value, and what is wrong with it.
+        what: String,
+    },
+    /// A column has a type that the interface has no word for.
+    #[error("{at}: {what}")]
+    Column {
+        /// Who was called.
+        at: Box<At>,
+        /// Which column, and what to do.
+        what: String,
+    },
+    /// The instance is gone.
+    #[error("the plugin's instance is gone; this is a bug of the host")]
+    Closed,
+    /// The plugins directory cannot be read.
+    #[error("cannot read the plugins directory {}; name it with --plugins, or build the plugins with `just plugins`", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// There is no plugin of that name.
+    #[error("there is no plugin \"{name}\" in {}{}", dir.display(), nearest(.near))]
+    NotFound {
+        /// The name asked for.
+        name: String,
+        /// Where it was looked for.
+        dir: PathBuf,
+        /// A name that is close.
+        near: Option<String>,
+    },
+    /// The file is not WebAssembly, or broken.
+    #[error("{} is not a WebAssembly component: {reason}; build it with `spout plugin build`", path.display())]
+    Broken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file is a core module.
+    #[error("{} is a core WebAssembly module, not a component; build it for the target wasm32-wasip2, as `spout plugin build` does", path.display())]
+    NotAComponent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The plugin does not have the interface.
+    #[error("plugin \"{plugin}\" is no {wanted}; it has {has}")]
+    WrongWorld {
+        /// The plugin.
+        plugin: String,
+        /// What it was asked to be.
+        wanted: &'static str,
+        /// What it is.
+        has: String,
+    },
+    /// The plugin speaks another version of the interface.
+    #[error("{} speaks {found}, this host speaks spout:plugin@0.1; build the plugin with the spout-guest of this release, or use the host it was built for", path.display())]
+    WrongVersion {
+        /// The file.
+        path: PathBuf,
+        /// What it speaks.
+        found: String,
+    },
+    /// The plugin asks for something that the spec does not grant.
+    #[error("plugin \"{plugin}\" asks for {missing}, which the spec does not grant; add {add}")]
+    Ungranted {
+        /// The plugin.
+        plugin: String,
+        /// What it asks for.
+        missing: String,
+        /// What to add to the spec.
+        add: String,
+    },
+    /// A granted directory is not there.
+    #[error("plugin \"{plugin}\" is granted the directory {} as \"{name}\", which cannot be opened; create it or mend `grants`", path.display())]
+    Grant {
+        /// The plugin.
+        plugin: String,
+        /// The name inside.
+        name: String,
+        /// The directory on the host.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A granted directory is the host's own.
+    #[error(
+        "plugin \"{plugin}\" is granted the directory {} as \"{name}\", which overlaps {what}, {}; grant a directory that neither holds it nor lies in it",
+        path.display(),
+        reserved.display()
+    )]
+    Reserved {
+        /// The plugin.
+        plugin: String,
+        /// The name inside.
+        name: String,
+        /// The directory on the host.
+        path: PathBuf,
+        /// What it overlaps.
+        what: &'static str,
+        /// Where that is.
+        reserved: PathBuf,
+    },
+    /// The file is not the one that the spec pins.
+    #[error(
+        "plugin \"{plugin}\" has the digest {found}, but the spec pins {pinned}; put the pinned file back, or pin the new one"
+    )]
+    DigestMismatch {
+        /// The plugin.
+        plugin: String,
+        /// The digest of the file.
+        found: String,
+        /// The digest in the spec.
+        pinned: String,
+    },
+    /// The component cannot be compiled.
+    #[error("cannot compile {}: {reason}", path.display())]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// What the compiler said.
+        reason: String,
+    },
+    /// The runtime itself cannot start.
+    #[error("cannot start the WebAssembly runtime: {reason}")]
+    Runtime {
+        /// What it said.
+        reason: String,
+    },
+}
+
+fn shown(range: &Option<Box<(Position, Position)>>) -> String {
+    range.as_ref().map_or_else(|| "others".to_owned(), |range| format!("{}..{}", range.0.offset, range.1.offset))
+}
+
+fn nearest(near: &Option<String>) -> String {
+    near.as_ref()
+        .map(|near| format!("; did you mean \"{near}\"?"))
+        .unwrap_or_else(|| "; `spout plugin list` shows what there is".into())
+}
+
+impl Error {
+    /// Whether the instance is gone with it, so that trying anew, or with fewer messages, makes sense.
+    #[must_use]
+    pub fn is_crash(&self) -> bool {
+        matches!(self, Self::Trap { .. } | Self::TimedOut { .. } | Self::Limit { .. } | Self::Exit { .. })
+    }
+
+    /// Whether the guest used up all the time it had.
+    #[must_use]
+    pub fn is_slow(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+
+    /// The code of a message or row that causes this error.
+    #[must_use]
+    pub fn fault_code(&self) -> &'static str {
+        match self {
+            Self::TimedOut { .. } => "plugin.timeout",
+            Self::Limit { .. } => "plugin.limit",
+            Self::Exit { .. } => "plugin.exit",
+            _ => "plugin.trap",
+        }
+    }
+
+    /// A stored stream checkpoint that cannot be read.
+    #[must_use]
+    pub fn token(reason: &str) -> Self {
+        let at = Box::new(At { call: "stream-consumer.open", ..At::default() });
+        Self::Contract { at, what: format!("the stored checkpoint cannot be read: {reason}") }
+    }
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Retriable { .. } => Kind::Unavailable,
+            Self::InvalidConfig { .. }
+            | Self::Column { .. }
+            | Self::Directory { .. }
+            | Self::NotFound { .. }
+            | Self::Broken { .. }
+            | Self::NotAComponent { .. }
+            | Self::WrongWorld { .. }
+            | Self::WrongVersion { .. }
+            | Self::Ungranted { .. }
+            | Self::Grant { .. }
+            | Self::Reserved { .. }
+            | Self::DigestMismatch { .. }
+            | Self::Compile { .. } => Kind::Spec,
+            Self::Closed | Self::Runtime { .. } => Kind::Internal,
+            _ => Kind::Plugin,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Retriable { .. } => "E0201",
+            Self::Fatal { .. } | Self::Cancelled { .. } | Self::EndOfStream { .. } => "E0202",
+            Self::InvalidConfig { .. } => "E0203",
+            Self::OutOfRange { .. } => "E0204",
+            Self::Trap { .. } => "E0205",
+            Self::TimedOut { .. } => "E0206",
+            Self::Limit { .. } => "E0207",
+            Self::Exit { .. } => "E0208",
+            Self::Contract { .. } => "E0209",
+            Self::Directory { .. } => "E0210",
+            Self::NotFound { .. } => "E0211",
+            Self::Broken { .. } => "E0212",
+            Self::NotAComponent { .. } => "E0213",
+            Self::WrongWorld { .. } => "E0214",
+            Self::WrongVersion { .. } => "E0215",
+            Self::Ungranted { .. } => "E0216",
+            Self::Grant { .. } => "E0217",
+            Self::DigestMismatch { .. } => "E0218",
+            Self::Compile { .. } => "E0219",
+            Self::Closed | Self::Runtime { .. } => "E0220",
+            Self::Reserved { .. } => "E0221",
+            Self::Interrupted { .. } => "E0222",
+            Self::Column { .. } => "E0223",
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The plugins directory: what is there, what is new, and what was asked for by name.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use wasmtime::Engine;
+
+use super::{
+    Error, Plugin,
+    cache::{Cache, Change},
+    component, engine,
+    reserved::Reserved,
+};
+use spout_base::clock;
+
+/// The plugins of one directory. Clones share compiled code.
+#[derive(Clone)]
+pub struct Plugins {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: Engine,
+    dir: PathBuf,
+    cache: Cache,
+    reserved: Arc<Reserved>,
+    loaded: Mutex<BTreeMap<String, Arc<Plugin>>>,
+}
+
+impl std::fmt::Debug for Plugins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugins").field("dir", &self.inner.dir).finish_non_exhaustive()
+    }
+}
+
+/// A `.wasm` file of the directory, usable or not.
+#[derive(Debug)]
+pub struct Listed {
+    /// The file's name without `.wasm`.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub size: u64,
+    /// `sha256:…` of its content; empty if it cannot be read.
+    pub digest: String,
+    /// The plugin, or why it is none.
+    pub plugin: Result<Arc<Plugin>, Error>,
+}
+
+/// How long a plugin may compile before it is said that it does, and again after as long.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Plugins {
+    /// The plugins in `dir`; compiled code is kept in `cache`, if there is such a directory. Neither is looked at before the
+    /// first plugin is asked for.
+    ///
+    /// # Errors
+    /// If the runtime cannot start.
+    pub fn open(dir: &Path, cache: Option<&Path>) -> Result<Self, Error> {
+        Self::open_beside(dir, cache, &[])
+    }
+
+    /// As [`Plugins::open`], beside other directories of the host, each with what it is called: no guest may be granted any
+    /// of them, nor the plugins directory, nor the one of compiled code.
+    ///
+    /// # Errors
+    /// As for [`Plugins::open`].
+    pub fn open_beside(dir: &Path, cache: Option<&Path>, others: &[(&'static str, PathBuf)]) -> Result<Self, Error> {
+        let mut reserved = others.to_vec();
+        reserved.push(("the plugins directory", dir.to_path_buf()));
+        reserved.extend(cache.map(|cache| ("the directory of compiled plugins", cache.to_path_buf())));
+        let inner = Inner {
+            engine: engine::start()?,
+            dir: dir.to_path_buf(),
+            cache: Cache::new(cache),
+            reserved: Arc::new(Reserved::new(reserved)),
+            loaded: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Every `.wasm` file of the directory, sorted by name; broken ones with their error.
+    ///
+    /// # Errors
+    /// If the directory cannot be read.
+    pub async fn list(&self) -> Result<Vec<Listed>, Error> {
+        let mut listed = Vec::new();
+        for (name, path) in self.files()? {
+            let size = fs::metadata(&path).map_or(0, |file| file.len());
+            let (digest, plugin) = match component::read(&path) {
+                Ok(wasm) => (component::digest(&wasm), self.load(&name, path.clone(), wasm).await),
+                Err(error) => (String::new(), Err(error)),
+            };
+            listed.push(Listed { name, path, size, digest, plugin });
+        }
+        Ok(listed)
+    }
+
+    /// The plugin `name`, or the one pinned as `name@sha256:…`. Says in the log if it is new, or another one than at the
+    /// start before.
+    ///
+    /// # Errors
+    /// If there is none, it is no plugin, or not the pinned one.
+    pub async fn get(&self, name: &str) -> Result<Arc<Plugin>, Error> {
+        let (name, pinned) = name.split_once('@').map_or((name, None), |(name, pinned)| (name, Some(pinned)));
+        let files = self.files()?;
+        let Some(path) = files.get(name) else {
+            let near =
+                files.keys().map(|known| (strsim::jaro_winkler(known, name), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+            let near = near.filter(|(score, _)| *score > 0.7).map(|(_, known)| known.clone());
+            return Err(Error::NotFound { name: name.to_owned(), dir: self.inner.dir.clone(), near });
+        };
+        let wasm = component::read(path)?;
+        let found = component::digest(&wasm);
+        if let Some(pinned) = pinned.filter(|pinned| *pinned != found) {
+            return Err(Error::DigestMismatch { plugin: name.to_owned(), found, pinned: pinned.to_owned() });
+        }
+        let plugin = self.load(name, path.clone(), wasm).await?;
+        match self.inner.cache.change(&self.inner.dir, name, &found) {
+            Some(Change::Replaced) => {
+                tracing::info!(plugin = name, digest = found, "plugin was replaced since the last start");
+            }
+            Some(Change::New) => tracing::info!(plugin = name, digest = found, "plugin is new"),
+            None => {}
+        }
+        Ok(plugin)
+    }
+
+    async fn load(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Arc<Plugin>, Error> {
+        let digest = component::digest(&wasm);
+        let lock = || self.inner.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(plugin) = lock().get(name).filter(|plugin| plugin.digest() == digest) {
+            return Ok(Arc::clone(plugin));
+        }
+        let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() / 1024);
+        let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
+        let mut compiling = tokio::task::spawn_blocking(compile);
+        let begun = clock::now();
+        let compiled = loop {
+            match tokio::time::timeout(PATIENCE, &mut compiling).await {
+                Ok(compiled) => break compiled,
+                Err(_) => {
+                    let seconds = begun.elapsed().as_secs();
+                    tracing::info!(
+                        plugin = name,
+                        "still compiling after {seconds} s ({size} KiB of WebAssembly); the result is cached"
+                    );
+                }
+            }
+        };
+        let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
+        lock().insert(name.to_owned(), Arc::clone(&plugin));
+        Ok(plugin)
+    }
+
+    fn files(&self) -> Result<BTreeMap<String, PathBuf>, Error> {
+        let failed = |source| Error::Directory { path: self.inner.dir.clone(), source };
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(&self.inner.dir).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_some_and(|extension| extension == "wasm")
+                && let Some(name) = path.file_stem().and_then(|name| name.to_str())
+            {
+                files.insert(name.to_owned(), path.clone());
+            }
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,233 @@
+//! Loops, traps, bombs, waits, exits, floods and reaching outside, in each call that a guest exports.
+
+use std::fs;
+
+use super::*;
+
+/// Every call of the guest, with `mode` in it, ends in an error that `expected` accepts and that names its nouns.
+async fn check_all(mode: &str, expected: fn(&Error) -> bool) {
+    for call in CALLS {
+        let started = spout_base::clock::now();
+        let error = make(call, task(mode, call).await).await.expect_err(call);
+        assert!(expected(&error), "{mode} in {call}: {error:?}");
+        assert!(error.is_crash(), "{mode} in {call}");
+        let text = error.to_string();
+        assert!(text.contains("hostile") && text.contains("trial"), "{text}");
+        // Other tests share two cores; without a stop this would never end.
+        assert!(started.elapsed() < Duration::from_secs(10), "{mode} in {call} took {:?}", started.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loop_ends() {
+    check_all("spin", |error| matches!(error, Error::TimedOut { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_ends() {
+    check_all("sleep", |error| matches!(error, Error::TimedOut { .. })).await;
+    check_all("pause", |error| matches!(error, Error::TimedOut { .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trap_and_an_exit_are_values() {
+    let said = |error: &Error| matches!(error, Error::Trap { reason, .. } if reason.starts_with("panicked at ") && reason.ends_with(": as ordered"));
+    check_all("trap", said).await;
+    check_all("exit", |error| matches!(error, Error::Exit { status: 1, .. })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bombs_run_into_their_limit() {
+    let limit = |error: &Error, which: &str| matches!(error, Error::Limit { what, .. } if *what == which);
+    check_all("memory", move |error| matches!(error, Error::Limit { what: "memory", .. })).await;
+    check_all("recurse", |error| matches!(error, Error::Limit { what: "stack", .. })).await;
+    check_all("overflow", |error| matches!(error, Error::Trap { .. })).await;
+    check_all("handles", |error| matches!(error, Error::Limit { what: "handles", .. })).await;
+    check_all("random", |error| matches!(error, Error::Trap { .. })).await;
+    let mut small = task("", "").await;
+    small.limits.table_elements = 3;
+    let error = make("decode", small).await.unwrap_err();
+    assert!(limit(&error, "table elements"), "{error:?}");
+    let mut small = task("", "").await;
+    small.limits.memory = ByteSize(1 << 16);
+    let error = make("decode", small).await.unwrap_err();
+    assert!(limit(&error, "memory"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_loop_is_stopped_near_its_limit_and_neighbours_go_on() {
+    let neighbour = async {
+        // It shares two cores with four loops and other tests: what is shown is that it goes on, not how fast.
+        let mut patient = task("", "").await;
+        patient.limits.call = Period(Duration::from_secs(30));
+        let mut decoding = Decoding::open(patient, "", "t", None).await.unwrap();
+        let messages = fetched().await;
+        let mut done = 0;
+        let started = spout_base::clock::now();
+        while started.elapsed() < Duration::from_millis(250) {
+            decoding.decode(&messages).await.unwrap();
+            done += 1;
+            tokio::task::consume_budget().await;
+        }
+        done
+    };
+    let spinning = || async {
+        let mut decoding = Decoding::open(task("spin", "decode").await, "", "t", None).await.unwrap();
+        let messages = fetched().await;
+        let started = spout_base::clock::now();
+        decoding.decode(&messages).await.unwrap_err();
+        started.elapsed()
+    };
+    let loops: Vec<_> = (0..4).map(|_| tokio::spawn(spinning())).collect();
+    let done = tokio::spawn(neighbour).await.unwrap();
+    assert!(done >= 3, "the neighbour came to {done} batches only");
+    for one in loops {
+        let took = one.await.unwrap();
+        // Four of them share two cores, and time is counted where it was really used: at most all of them in turn.
+        assert!(took >= Duration::from_millis(200) && took < Duration::from_secs(5), "{took:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_call_has_a_new_instance() {
+    let mut decoding = Decoding::open(task("poison", "decode").await, "", "t", None).await.unwrap();
+    let messages = fetched().await;
+    for _ in 0..5 {
+        assert!(decoding.decode(&messages).await.unwrap_err().is_crash());
+        assert_eq!(decoding.decode(&messages.slice(0..7)).await.unwrap().records.num_rows(), 7);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_interrupts_what_runs_and_what_begins_after_it() {
+    let interrupted = |mode: &'static str, call: &'static str, before: bool| async move {
+        let mut busy = task(mode, call).await;
+        busy.limits.call = Period(Duration::from_secs(3600));
+        let draining = busy.draining.clone();
+        if before {
+            draining.cancel();
+        }
+        let call = tokio::spawn(async move { make(call, busy).await });
+        draining.cancel();
+        // Without an interruption this would take an hour.
+        tokio::time::timeout(Duration::from_secs(60), call).await.expect("the call goes on").unwrap().unwrap_err()
+    };
+    let calls = ["partitions", "fetch", "next", "decode", "process", "finish", "snapshot"];
+    let all = calls.iter().flat_map(|&call| [("spin", call), ("sleep", call)]);
+    let all: Vec<_> = all.flat_map(|(mode, call)| [(mode, call, false), (mode, call, true)]).collect();
+    let errors =
+        futures::future::join_all(all.iter().map(|&(mode, call, before)| interrupted(mode, call, before))).await;
+    for ((mode, call, _), error) in all.iter().zip(errors) {
+        assert!(matches!(error, Error::Interrupted { .. }), "{mode} in {call}: {error:?}");
+        assert!(!error.is_crash(), "what was interrupted is not tried again");
+        assert!(error.to_string().contains("hostile"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dropped_call_does_no_harm() {
+    let mut decoding = Decoding::open(task("sleep", "decode").await, "", "t", None).await.unwrap();
+    let messages = fetched().await;
+    for _ in 0..2 {
+        let dropped = tokio::time::timeout(Duration::from_millis(20), decoding.decode(&messages)).await;
+        assert!(dropped.is_err());
+    }
+    // Its own fate, not that of the calls before.
+    let error = decoding.decode(&messages).await.unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_says_is_passed_on_clean() {
+    let said = |mode: &'static str| async move { make("fetch", task(mode, "fetch").await).await.unwrap_err() };
+    let retriable = said("retriable").await;
+    assert!(matches!(&retriable, Error::Retriable { code, retry_after: None, .. } if code == "test.retriable"));
+    assert!(!retriable.to_string().contains('\u{1b}'), "{retriable}");
+    // What depends on nothing outside has no trouble that passes.
+    for call in ["decoding-open", "decode", "node-open", "process", "finish", "snapshot"] {
+        let error = make(call, task("retriable", call).await).await.unwrap_err();
+        assert!(matches!(&error, Error::Fatal { code, .. } if code == "test.retriable"), "{call}: {error:?}");
+    }
+    assert!(matches!(said("fatal").await, Error::Fatal { .. }));
+    assert!(matches!(said("config").await, Error::InvalidConfig { .. }));
+    assert!(
+        matches!(said("range").await, Error::OutOfRange { range: Some(range), .. } if *range == (Position::at(5), Position::at(9)))
+    );
+    assert!(matches!(said("end").await, Error::EndOfStream { .. }));
+    let plugin = PLUGINS.get("hostile").await.unwrap();
+    let offers = plugin.describe(&LimitsSpec::default()).await.unwrap();
+    assert!(!offers[0].summary.contains('\u{1b}'), "{offers:?}");
+    let mut provider = Provider::new(task("", "").await, "t");
+    let label = provider.partitions(&Marker::default(), LIMITS.timeout).await.unwrap().remove(0).label;
+    assert!(!label.contains('\u{1b}'), "{label}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_was_not_granted_is_there() {
+    let error = make("fetch", task("reach", "fetch").await).await.unwrap_err();
+    assert!(matches!(&error, Error::Fatal { code, .. } if code == "reach.denied"), "{error}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_granted_directory_is_read_only_and_has_walls() {
+    let place = tempfile::tempdir().unwrap();
+    let inside = place.path().join("data");
+    fs::create_dir(&inside).unwrap();
+    fs::write(place.path().join("secret.txt"), "secret").unwrap();
+    fs::write(inside.join("in.txt"), "granted").unwrap();
+    std::os::unix::fs::symlink("../secret.txt", inside.join("link")).unwrap();
+    std::os::unix::fs::symlink("..", inside.join("dir-link")).unwrap();
+    let mut granted = task("granted", "fetch").await;
+    granted.limits.call = Period(Duration::from_secs(5));
+    granted.grants.dirs.insert("data".into(), DirGrant::Path(inside.clone()));
+    let error = make("fetch", granted.clone()).await.unwrap_err();
+    assert!(matches!(&error, Error::Fatal { code, .. } if code == "reach.denied"), "{error}");
+    assert_eq!(fs::read_to_string(inside.join("in.txt")).unwrap(), "granted");
+
+    // The guest notices what it may do: the test can fail.
+    granted.grants.dirs.insert("data".into(), DirGrant::Access { path: inside, write: true });
+    let error = make("fetch", granted.clone()).await.unwrap_err();
+    assert!(matches!(&error, Error::Fatal { code, .. } if code == "reach.open"), "{error}");
+
+    granted.grants.dirs.insert("gone".into(), DirGrant::Path(place.path().join("nowhere")));
+    let error = make("fetch", granted).await.unwrap_err();
+    assert!(matches!(&error, Error::Grant { name, .. } if name == "gone"), "{error}");
+}
+
+/// More readers than there are threads open a pipe that nobody writes to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_that_hang_stall_nobody_else() {
+    let place = tempfile::tempdir().unwrap();
+    let pipe = place.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut stuck = task("pipe", "fetch").await;
+    stuck.grants.dirs.insert("data".into(), DirGrant::Path(place.path().to_owned()));
+    let all: Vec<_> = (0..5).map(|_| tokio::spawn(make("fetch", stuck.clone()))).collect();
+    for one in all {
+        let error = one.await.unwrap().unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    }
+    make("fetch", task("", "").await).await.unwrap();
+    // Lets their threads go, so that the test can end.
+    drop(fs::OpenOptions::new().write(true).open(&pipe));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_words_is_no_flood_here() {
+    let mut loud = task("flood", "decode").await;
+    loud.limits.call = Period(Duration::from_secs(10));
+    make("decode", loud).await.unwrap();
+    make("decode", task("escape", "decode").await).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pause_ends_when_the_pipeline_drains() {
+    let mut waiting = task("pause", "decode").await;
+    waiting.limits.call = Period(Duration::from_secs(60));
+    let draining = waiting.draining.clone();
+    let call = tokio::spawn(async move { make("decode", waiting).await });
+    draining.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(30), call).await;
+    ended.expect("the pause goes on").unwrap().unwrap();
+}

@@ -1,0 +1,327 @@
+//! Decoders: messages in, rows and faults out, with one schema for all partitions of a branch.
+//!
+//! **Invariant**: a message either has a row, or a fault, or was a tombstone that the decoder chose to leave out; it never
+//! takes a neighbour down.
+
+mod arrow_ipc;
+mod avro;
+mod avro_blocks;
+mod avro_shape;
+mod branches;
+mod cells;
+mod conform;
+mod core;
+mod csv;
+mod decimals;
+mod evolve;
+mod exact;
+mod json;
+mod lines;
+mod native;
+mod pin;
+mod plugin;
+mod protobuf;
+mod raw;
+mod rows;
+mod set_aside;
+#[cfg(test)]
+mod tests;
+use std::{path::PathBuf, sync::Arc};
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use spout_codec::UnknownField;
+
+pub(crate) use self::cells::map_of;
+pub use self::{
+    arrow_ipc::ArrowSpec,
+    avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
+    csv::CsvSpec,
+    lines::{GraphiteSpec, InfluxSpec, Precision, StructuredData, SyslogFormat, SyslogSpec},
+    pin::{SchemaPin, Steady},
+    protobuf::ProtobufSpec,
+};
+use self::{evolve::with_added, plugin::PluginDecoding};
+use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
+use spout_data::{Batch, Counts, DeadLetter, Letters, Messages, Origins, Span, Wrong};
+use spout_plugin::{Health, RowFault, Task};
+
+/// Makes a decoder for each partition.
+#[derive(Clone, Debug)]
+pub struct DecoderFactory {
+    /// What the spec says.
+    pub spec: DecoderSpec,
+    /// The task of the plugin, where the decoder is one.
+    pub task: Option<Task>,
+    /// The topic, for the plugin.
+    pub topic: String,
+    /// Columns added from the message itself.
+    pub metadata: Vec<MetadataColumn>,
+    /// The schema that all partitions share.
+    pub pin: SchemaPin,
+    /// Directory of the spec, where paths of schemas and descriptors start.
+    pub base: PathBuf,
+}
+
+/// Decodes the messages of one partition.
+#[derive(Debug)]
+pub struct Decoder {
+    factory: DecoderFactory,
+    running: Option<Running>,
+    /// The edition of the schema that it keeps to.
+    edition: u64,
+    /// How a plugin has done, over all instances.
+    health: Health,
+}
+
+#[derive(Debug)]
+enum Running {
+    Native(Box<dyn Native>),
+    Plugin(Box<PluginDecoding>),
+}
+
+/// A running native decoder.
+trait Native: Send + std::fmt::Debug {
+    /// The rows of `messages`; what is wrong with one of them is a fault of that one.
+    fn decode(&mut self, messages: &Messages) -> Result<Rows, Error>;
+
+    /// Columns for the fields that `messages` have values for and that have none, if the spec wants them added; `unknown` are
+    /// fields that were left out.
+    fn added(&mut self, messages: &Messages, unknown: &[UnknownField]) -> Result<SchemaRef, Error> {
+        let _ = (messages, unknown);
+        Ok(Arc::new(arrow::datatypes::Schema::empty()))
+    }
+
+    /// Parts of the messages decoded last that are set aside, while the rest of their message has rows.
+    fn pieces(&mut self) -> Vec<Piece> {
+        Vec::new()
+    }
+}
+
+/// A part of a message that is set aside by itself.
+#[derive(Debug)]
+struct Piece {
+    fault: RowFault,
+    /// Its bytes.
+    value: Vec<u8>,
+}
+
+/// Rows of one run of messages.
+#[derive(Debug)]
+struct Rows {
+    records: RecordBatch,
+    origins: Origins,
+    faults: Vec<RowFault>,
+    /// Fields that were left out of the rows.
+    unknown: Vec<UnknownField>,
+    /// The columns, where they are named and not yet typed: what later messages will settle.
+    open: Option<SchemaRef>,
+}
+
+impl DecoderFactory {
+    /// A decoder for one partition; what it needs is opened when the first messages arrive.
+    #[must_use]
+    pub fn decoder(&self) -> Decoder {
+        Decoder { factory: self.clone(), running: None, edition: 0, health: Health::default() }
+    }
+
+    /// Whether columns may be added while decoders run.
+    #[must_use]
+    pub fn evolves(&self) -> bool {
+        self.spec.evolves()
+    }
+
+    fn name(&self) -> &str {
+        match &self.spec {
+            DecoderSpec::Native(native) => native.name(),
+            DecoderSpec::Plugin(spec) => &spec.plugin,
+        }
+    }
+
+    /// The columns of what its decoders make, where they are known before any message: declared, or pinned.
+    pub async fn schema(&self) -> Option<SchemaRef> {
+        let declared = match &self.spec {
+            DecoderSpec::Native(native) => native.schema(),
+            DecoderSpec::Plugin(_) => None,
+        };
+        let schema = match declared {
+            Some(declared) if self.evolves() => with_added(declared, self.pin.get().await.as_ref()),
+            Some(declared) => declared,
+            // Columns that are named and not yet typed say nothing of what comes.
+            None => match (self.pin.get().await.filter(|schema| is_settled(Some(schema))), &self.spec) {
+                (Some(pinned), _) => pinned,
+                (None, DecoderSpec::Native(native)) => native.usual()?,
+                (None, DecoderSpec::Plugin(_)) => return None,
+            },
+        };
+        let empty = RecordBatch::new_empty(schema);
+        let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
+        attached.ok().map(|records| records.schema())
+    }
+
+    fn refused(&self, reason: String) -> Error {
+        Error::Schema { decoder: self.name().to_owned(), reason }
+    }
+
+    /// Opens the decoder; `pinned` is the schema it has to keep to.
+    async fn open(&self, pinned: Option<&SchemaRef>, span: &Span) -> Result<Running, Error> {
+        match &self.spec {
+            DecoderSpec::Native(native) => {
+                let file = match native.file() {
+                    None => None,
+                    Some(path) => {
+                        let path = self.base.join(path);
+                        let read = tokio::fs::read(&path).await;
+                        Some(read.map_err(|source| Error::File { decoder: self.name().into(), path, source })?)
+                    }
+                };
+                let opened = native.open(file.as_deref(), pinned);
+                Ok(Running::Native(opened.map_err(|reason| self.refused(reason))?))
+            }
+            DecoderSpec::Plugin(spec) => {
+                let task = self.task.clone().ok_or_else(|| self.refused("the plugin is not loaded".into()))?;
+                let settled = pinned.map(|schema| SchemaText::print(schema).map(|text| text.to_string())).transpose();
+                let settled = settled.map_err(|reason| self.refused(reason))?;
+                PluginDecoding::open(spec, task, &self.topic, settled, span)
+                    .await
+                    .map(|opened| Running::Plugin(Box::new(opened)))
+            }
+        }
+    }
+}
+
+impl Decoder {
+    /// Whether the schema will be inferred from the next messages, so that it is better to have many of them.
+    #[must_use]
+    pub fn infers(&self) -> bool {
+        let declared = match &self.factory.spec {
+            DecoderSpec::Native(native) => !native.infers(),
+            DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
+        };
+        self.running.is_none() && !declared && !self.factory.pin.is_settled()
+    }
+
+    /// The rows of `messages` as a batch of `span`; messages that could not be decoded come as its dead letters.
+    ///
+    /// # Errors
+    /// What stops the pipeline: a plugin that is broken altogether, a schema that cannot be read.
+    pub async fn decode(&mut self, messages: Messages, span: Span) -> Result<Batch, Error> {
+        let aside = set_aside::separate(&messages);
+        let given = aside.as_ref().map_or(&messages, |aside| &aside.sound);
+        let rows = match (given.is_empty(), &mut self.running) {
+            (true, _) => Rows::none(),
+            (false, Some(running)) => running.decode(given, &span).await?,
+            (false, None) => self.first(given, &span).await?,
+        };
+        let rows = match aside {
+            Some(aside) => aside.restore(rows),
+            None => rows,
+        };
+        let empty = rows.empty(messages.len());
+        let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
+        let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
+        let mut letters = Letters::new(&span, &messages);
+        let letter = |fault: RowFault| letters.letter(Some(fault.message as usize), wrong(fault), Vec::new);
+        let mut dead: Vec<DeadLetter> = rows.faults.into_iter().map(letter).collect();
+        if let Some(Running::Native(decoder)) = &mut self.running {
+            let piece = |piece: Piece| letters.part(piece.fault.message as usize, wrong(piece.fault), piece.value);
+            dead.extend(decoder.pieces().into_iter().map(piece));
+        }
+        let counts = Counts { messages: messages.len() as u64, empty, ..Counts::default() };
+        let Rows { origins, unknown, .. } = rows;
+        Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown, counts })
+    }
+
+    /// Says once what the first messages have settled, unless the spec says it.
+    fn announce(&self, schema: &SchemaRef) {
+        let declared = match &self.factory.spec {
+            DecoderSpec::Native(native) => native.schema().is_some(),
+            DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
+        };
+        if !declared {
+            let columns = SchemaText::print(schema).map_or_else(|_| schema.to_string(), |text| text.to_string());
+            tracing::info!("schema of {} settled: {columns}", self.factory.name());
+        }
+    }
+
+    /// The first rows of this partition. If no partition has settled the schema yet, the others wait for these.
+    async fn first(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
+        let mut pin = self.factory.pin.hold().await;
+        let mut running = self.factory.open(pin.as_ref(), span).await?;
+        if let Running::Plugin(plugin) = &mut running {
+            plugin.resume(self.health.clone());
+        }
+        let rows = running.decode(messages, span).await?;
+        if let Running::Plugin(plugin) = &running {
+            self.health = plugin.health();
+        }
+        if !is_settled(pin.as_ref()) {
+            let typed = Some(rows.records.schema()).filter(|schema| !schema.fields().is_empty());
+            if let Some(schema) = typed.as_ref().filter(|schema| is_settled(Some(schema))) {
+                self.announce(schema);
+            }
+            *pin = typed.or(rows.open.clone()).or(pin.take());
+        }
+        if let (Some(pinned), DecoderSpec::Plugin(_)) = (pin.as_ref(), &self.factory.spec)
+            && rows.records.num_columns() > 0
+            && pinned.fields() != rows.records.schema_ref().fields()
+        {
+            tracing::debug!(
+                decoder = self.factory.name(),
+                "the plugin's schema differs from the one of earlier commits"
+            );
+        }
+        // A decoder that has seen no sound message has settled nothing: it is opened anew for the next ones.
+        self.running = is_settled(pin.as_ref()).then_some(running);
+        Ok(rows)
+    }
+}
+
+impl Running {
+    async fn decode(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
+        match self {
+            Self::Native(decoder) => decoder.decode(messages),
+            Self::Plugin(decoder) => decoder.decode(messages, span).await,
+        }
+    }
+}
+
+impl Rows {
+    fn none() -> Self {
+        Self {
+            records: RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())),
+            origins: Origins::Each,
+            faults: Vec::new(),
+            unknown: Vec::new(),
+            open: None,
+        }
+    }
+
+    /// How many of `messages` have neither a row nor a fault.
+    fn empty(&self, messages: usize) -> u64 {
+        let list = match &self.origins {
+            Origins::Unknown => return 0,
+            Origins::Each => return messages.saturating_sub(self.records.num_rows() + self.faults.len()) as u64,
+            Origins::Taken(list) => list,
+        };
+        let mut said = vec![false; messages];
+        for message in list.iter().copied().chain(self.faults.iter().map(|fault| fault.message)) {
+            if let Some(said) = said.get_mut(message as usize) {
+                *said = true;
+            }
+        }
+        said.iter().filter(|said| !**said).count() as u64
+    }
+}
+
+/// Whether later messages have a schema to keep to. Columns can be named before they are typed.
+fn is_settled(schema: Option<&SchemaRef>) -> bool {
+    schema.is_some_and(|schema| !csv::is_open(schema))
+}
+
+fn fault(message: u32, code: &str, reason: &str) -> RowFault {
+    RowFault { message, code: code.into(), reason: reason.into() }
+}
+
+fn wrong(fault: RowFault) -> Wrong {
+    Wrong { stage: "decode".into(), code: fault.code, reason: fault.reason }
+}

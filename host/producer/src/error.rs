@@ -1,0 +1,303 @@
+//! What can go wrong between a source and a batch.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use arrow::error::ArrowError;
+use thiserror::Error;
+
+use spout_base::error::{Coded, Kind};
+use spout_data::PartitionId;
+
+/// An error of a producer or a decoder.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The plugin behind the stream failed.
+    #[error("stream \"{plugin}\", topic \"{topic}\"{}: {doing} failed", at(.partition))]
+    Stream {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// Partition and offset, where there is one.
+        partition: Option<(PartitionId, u64)>,
+        /// The call.
+        doing: &'static str,
+        /// What the plugin room said.
+        #[source]
+        source: Box<spout_plugin::Error>,
+    },
+    /// The source no longer has the offset of the last commit.
+    #[error(
+        "stream \"{plugin}\", topic \"{topic}\", partition {partition} ({label}): what stood at offset {offset} is gone, and the source has {earliest}..{latest}; set onOutOfRange to earliest or latest to go on without what is missing, or restore the source"
+    )]
+    OutOfRange {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// Its label.
+        label: String,
+        /// The offset asked for.
+        offset: u64,
+        /// Oldest offset the source has.
+        earliest: u64,
+        /// Offset after the newest message.
+        latest: u64,
+    },
+    /// The source cannot start where the spec says.
+    #[error(
+        "stream \"{plugin}\", topic \"{topic}\", partition {partition}: the source cannot answer `start: {start}`; use earliest, latest or an offset"
+    )]
+    Start {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// What the spec asked for.
+        start: String,
+    },
+    /// The plugin behind the decoder failed.
+    #[error("decoder \"{decoder}\" failed at partition {partition}, offsets {start}..{next}")]
+    Decoder {
+        /// Name of the decoder.
+        decoder: String,
+        /// The partition.
+        partition: PartitionId,
+        /// First offset of the messages.
+        start: u64,
+        /// Offset after them.
+        next: u64,
+        /// What the plugin room said.
+        #[source]
+        source: Box<spout_plugin::Error>,
+    },
+    /// The plugin behind the decoder crashes over everything.
+    #[error(
+        "decoder \"{decoder}\" crashed {crashes} times over partition {partition}, offsets {start}..{next}, also over single messages, and was given up"
+    )]
+    GivenUp {
+        /// Name of the decoder.
+        decoder: String,
+        /// The partition.
+        partition: PartitionId,
+        /// First offset of the messages.
+        start: u64,
+        /// Offset after them.
+        next: u64,
+        /// How often.
+        crashes: usize,
+        /// The last crash.
+        #[source]
+        source: Box<spout_plugin::Error>,
+    },
+    /// The declared schema cannot be read.
+    #[error("decoder \"{decoder}\": {reason}")]
+    Schema {
+        /// Name of the decoder.
+        decoder: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A file that the decoder's settings name cannot be read.
+    #[error("decoder \"{decoder}\": cannot read {}", path.display())]
+    File {
+        /// Name of the decoder.
+        decoder: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A kernel refused the rows.
+    #[error("decoder \"{decoder}\" cannot build a batch of {rows} rows")]
+    Kernel {
+        /// Name of the decoder.
+        decoder: String,
+        /// Messages of the batch.
+        rows: usize,
+        /// What the kernel said.
+        #[source]
+        source: ArrowError,
+    },
+    /// Two partitions of a topic have the same number.
+    #[error(
+        "stream \"{plugin}\", topic \"{topic}\": partition {partition} is \"{first}\" and \"{second}\" at once; rename one of them"
+    )]
+    Ambiguous {
+        /// Name of the plugin.
+        plugin: String,
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// One label.
+        first: String,
+        /// The other label.
+        second: String,
+    },
+    /// Nobody can be heard at the address of the spec.
+    #[error("producer \"{producer}\" cannot listen at {address}; choose another `listen`, or end what has the port")]
+    Listen {
+        /// Its key in the spec.
+        producer: &'static str,
+        /// The address.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A secret that the spec names is not there.
+    #[error("the secret `{key}`: {reason}")]
+    Secret {
+        /// Where the spec names it.
+        key: &'static str,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// Standard input was already read in this process.
+    #[error(
+        "standard input was already read by this process, and what was read cannot be read again: messages that no commit holds are lost; start the run again, and see the log for what went wrong before"
+    )]
+    StdinTaken,
+    /// Standard input cannot be read.
+    #[error("standard input cannot be read")]
+    Stdin {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A subscription could not be opened.
+    #[error("producer \"subscribe\" cannot listen to {address}; see whether there is room for temporary files")]
+    Subscribe {
+        /// Where the publisher speaks.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A pipeline subscribes to one that does not run beside it.
+    #[error(
+        "producer \"subscribe\" names pipeline \"{pipeline}\", which does not run beside it; give both to one `spout run`"
+    )]
+    NotLinked {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// The commits of another repo cannot be read.
+    #[error("repo \"{repo}\", branch \"{branch}\": {doing} it failed")]
+    Upstream {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// The step.
+        doing: &'static str,
+        /// What the repo said.
+        #[source]
+        source: Arc<dyn Coded>,
+    },
+    /// A commit of another repo changes what was read of it.
+    #[error(
+        "repo \"{repo}\", branch \"{branch}\": commit {commit} has {how} {path}, which may have been read; set `rewritten: pass` to go on and leave what was made of it as it is"
+    )]
+    Rewritten {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// The commit.
+        commit: String,
+        /// `overwritten`, `removed` or `reverted`.
+        how: &'static str,
+        /// The file.
+        path: String,
+    },
+    /// Commits of another repo that come next are not there.
+    #[error(
+        "repo \"{repo}\", branch \"{branch}\": {what}; set onOutOfRange to latest or earliest to go on with the commits there are, or write a new repo"
+    )]
+    Gone {
+        /// The repo.
+        repo: String,
+        /// Its branch.
+        branch: String,
+        /// What is not as it was.
+        what: String,
+    },
+    /// Settings of a framing contradict each other.
+    #[error("framing: {reason}")]
+    Framing {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A stream of bytes is not framed as the spec says.
+    #[error("framing \"{framing}\", frame at byte {at}: {reason}")]
+    Frame {
+        /// Type of the framing.
+        framing: &'static str,
+        /// Where the frame begins, in unpacked bytes.
+        at: u64,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// A stream of bytes is not compressed as the spec says.
+    #[error("compression \"{compression}\", after byte {at}: {reason}")]
+    Compressed {
+        /// Name of the compression.
+        compression: &'static str,
+        /// Compressed bytes that were sound.
+        at: u64,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+fn at(partition: &Option<(PartitionId, u64)>) -> String {
+    partition.map(|(partition, offset)| format!(", partition {partition}, offset {offset}")).unwrap_or_default()
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.kind(),
+            Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
+            Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Subscribe { .. } => Kind::Unavailable,
+            Self::NotLinked { .. } => Kind::Spec,
+            Self::Upstream { source, .. } => source.kind(),
+            Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
+            Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
+            Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
+            Self::Kernel { .. } => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.code(),
+            Self::OutOfRange { .. } => "E0301",
+            Self::Start { .. } => "E0302",
+            Self::Schema { .. } => "E0304",
+            Self::Kernel { .. } => "E0305",
+            Self::Ambiguous { .. } => "E0306",
+            Self::Framing { .. } => "E0310",
+            Self::File { .. } => "E0313",
+            Self::Frame { .. } => "E0311",
+            Self::Compressed { .. } => "E0312",
+            Self::Listen { .. } => "E0330",
+            Self::Subscribe { .. } => "E0350",
+            Self::NotLinked { .. } => "E0351",
+            Self::Secret { .. } => "E0331",
+            Self::StdinTaken => "E0332",
+            Self::Stdin { .. } => "E0333",
+            Self::Upstream { source, .. } => source.code(),
+            Self::Rewritten { .. } => "E0334",
+            Self::Gone { .. } => "E0335",
+        }
+    }
+}

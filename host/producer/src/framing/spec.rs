@@ -1,0 +1,167 @@
+//! How a spec says where messages end in a stream of bytes.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use spout_data::ByteSize;
+
+/// Where messages end in a stream of bytes, as in `{type: lines}` or `{type: length, prefix: u32, compression: zstd}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FramingSpec {
+    /// The way messages are told apart, as in `lines`.
+    #[serde(rename = "type")]
+    pub kind: FramingType,
+    /// What the stream is unpacked from first, as in `gzip`.
+    pub compression: Compression,
+    /// The largest message, as in `1MiB`; a larger one is an error.
+    #[serde(alias = "max_frame")]
+    pub max_frame: ByteSize,
+    /// How many times larger than the compressed bytes the unpacked ones may be, as in `1000`; more is taken for an attack.
+    #[serde(alias = "max_growth")]
+    pub max_growth: u32,
+    /// `length` only: how the length is written, as in `u32` (without it) or `varint`.
+    pub prefix: Option<LengthPrefix>,
+    /// `length` only: order of the bytes of the length, as in `big` (without it) or `little`.
+    pub order: Option<ByteOrder>,
+    /// `csv` only: what stands between two values, as in `;`. Without it, a comma.
+    pub delimiter: Option<char>,
+    /// `csv` only: what quotes a value, as in `'`. Without it, a double quote.
+    pub quote: Option<char>,
+}
+
+impl Default for FramingSpec {
+    fn default() -> Self {
+        Self {
+            kind: FramingType::default(),
+            compression: Compression::default(),
+            max_frame: ByteSize(16 << 20),
+            max_growth: 1000,
+            prefix: None,
+            order: None,
+            delimiter: None,
+            quote: None,
+        }
+    }
+}
+
+/// The ways of telling messages apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum FramingType {
+    /// A line is a message, without its `\n` or `\r\n`; blank lines are none.
+    #[default]
+    Lines,
+    /// A CSV record is a message: line ends within quotes belong to it.
+    Csv,
+    /// Each message has its length in front, in binary.
+    Length,
+    /// Netstrings: `5:hello,`.
+    Netstring,
+    /// Ten ASCII digits with the length, then the message.
+    Digits,
+    /// Syslog over TCP (RFC 6587): `5 hello` by count, or a line where a message begins with `<`.
+    Octet,
+    /// The whole stream is one message.
+    None,
+}
+
+impl FramingType {
+    /// Whether the first message of a stream may name what is in all others: it is one record of several.
+    #[must_use]
+    pub fn has_records(self) -> bool {
+        matches!(self, Self::Lines | Self::Csv)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Lines => "lines",
+            Self::Csv => "csv",
+            Self::Length => "length",
+            Self::Netstring => "netstring",
+            Self::Digits => "digits",
+            Self::Octet => "octet",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What a stream is unpacked from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Nothing: the bytes are plain.
+    #[default]
+    None,
+    /// Gzip, one member or several.
+    Gzip,
+    /// Zstandard, one frame or several.
+    Zstd,
+    /// Gzip or Zstandard if the stream begins like it, plain otherwise.
+    Auto,
+}
+
+/// How the length in front of a message is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LengthPrefix {
+    /// Two bytes.
+    U16,
+    /// Four bytes.
+    #[default]
+    U32,
+    /// Eight bytes.
+    U64,
+    /// Seven bits a byte, the lowest first, as Protobuf does.
+    Varint,
+}
+
+/// Which byte of a number comes first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ByteOrder {
+    /// The highest, as on the network.
+    #[default]
+    Big,
+    /// The lowest.
+    Little,
+}
+
+impl FramingSpec {
+    /// Whether the settings go together.
+    ///
+    /// # Errors
+    /// The setting that does not, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        let kind = self.kind.name();
+        let only = |key: &str, set: bool, of: FramingType| {
+            if set && self.kind != of {
+                Err(format!("`{key}` belongs to type {}, not to {kind}; remove it", of.name()))
+            } else {
+                Ok(())
+            }
+        };
+        only("prefix", self.prefix.is_some(), FramingType::Length)?;
+        only("order", self.order.is_some(), FramingType::Length)?;
+        only("delimiter", self.delimiter.is_some(), FramingType::Csv)?;
+        only("quote", self.quote.is_some(), FramingType::Csv)?;
+        if self.prefix == Some(LengthPrefix::Varint) && self.order.is_some() {
+            return Err("a varint has no `order`; remove it".into());
+        }
+        for (key, value) in [("delimiter", self.delimiter), ("quote", self.quote)] {
+            if value.is_some_and(|value| !value.is_ascii() || matches!(value, '\r' | '\n')) {
+                return Err(format!("`{key}` must be one ASCII character, and no line end"));
+            }
+        }
+        if self.delimiter.unwrap_or(',') == self.quote.unwrap_or('"') {
+            return Err("`delimiter` and `quote` are the same; choose two".into());
+        }
+        if !(1..=1 << 30).contains(&self.max_frame.0) {
+            return Err("`maxFrame` must be between 1 byte and 1GiB".into());
+        }
+        match self.max_growth {
+            0 => Err("`maxGrowth` must be at least 1".into()),
+            _ => Ok(()),
+        }
+    }
+}

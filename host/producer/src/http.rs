@@ -1,0 +1,228 @@
+//! Takes messages by HTTP: a POST is answered when the commit that holds it is durable.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::Router;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Class, DecoderSpec, Durable, Error, Fetcher, Found, FramingSpec, Guarantee, MetadataColumn, Producer,
+    ProducerTraits, Promise,
+    http_answer::handle,
+    inbox::{Inbox, Letterbox},
+    tcp::{LISTENS, answer_within, listen},
+};
+use spout_base::secret::{Secret, SecretSpec};
+use spout_data::{ByteSize, Marker, Period};
+
+/// A port that takes messages by HTTP, as in `{listen: "0.0.0.0:8080", token: {env: TOKEN}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpSpec {
+    /// Host and port to listen at, as in `127.0.0.1:8080`; with port 0 the system chooses one, and `spout run` says which.
+    pub listen: String,
+    /// The path that takes POSTs, as in `/events`; `GET /health` says whether the pipeline runs.
+    #[serde(default = "path")]
+    pub path: String,
+    /// What clients have to send as `Authorization: Bearer …`, as in `{env: TOKEN}`. Without it, everybody is let in.
+    #[serde(default)]
+    pub token: Option<SecretSpec>,
+    /// Where messages end in a body, as in `{type: none}` for one message a body. Without it, the content type says so:
+    /// NDJSON and text by line, CSV by record, everything else whole.
+    #[serde(default)]
+    pub framing: Option<FramingSpec>,
+    /// The largest body, as in `16MiB`, packed and unpacked.
+    #[serde(default = "max_body", alias = "max_body")]
+    pub max_body: ByteSize,
+    /// Most requests at a time, as in `256`; more are asked to come again.
+    #[serde(default = "max_requests", alias = "max_requests")]
+    pub max_requests: u32,
+    /// How long a body may take to arrive, as in `30s`.
+    #[serde(default = "body_time", alias = "body_time")]
+    pub body_time: Period,
+    /// Longest wait of a client for the commit, as in `50ms`; those who come meanwhile share it.
+    #[serde(default = "answer_within", alias = "answer_within")]
+    pub answer_within: Period,
+    /// Bytes that have arrived and are not yet decoded, as in `64MiB`; when it is full, clients have to wait.
+    #[serde(default = "queue")]
+    pub queue: ByteSize,
+    /// How many of the last `Idempotency-Key`s are remembered in the commit, as in `256`: a request with one of them is
+    /// answered without storing it again.
+    #[serde(default = "keys")]
+    pub keys: u32,
+    /// Whether every request has to have an `Idempotency-Key`, as in `true`; then `guarantee: effectively-once` can be kept.
+    #[serde(default, alias = "require_key")]
+    pub require_key: bool,
+    /// Columns added to every row, as in `[offset, timestamp]`; the time is the one of arrival.
+    #[serde(default)]
+    pub metadata: Vec<MetadataColumn>,
+}
+
+fn path() -> String {
+    "/".into()
+}
+
+fn max_body() -> ByteSize {
+    ByteSize(16 << 20)
+}
+
+fn max_requests() -> u32 {
+    256
+}
+
+fn body_time() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+fn queue() -> ByteSize {
+    ByteSize(64 << 20)
+}
+
+fn keys() -> u32 {
+    256
+}
+
+impl HttpSpec {
+    /// What it can promise.
+    #[must_use]
+    pub fn promise(&self) -> Promise {
+        let (guarantee, but) = if self.require_key && self.keys > 0 {
+            (
+                Guarantee::EffectivelyOnce,
+                "exactly once from the answer on; a request sent again is known by its Idempotency-Key, as long as that is one of the last `keys`",
+            )
+        } else {
+            (
+                Guarantee::AtLeastOnce,
+                "exactly once from the answer on; a client that got no answer sends again, and both may be stored: set `requireKey: true` and let clients send an Idempotency-Key",
+            )
+        };
+        Promise { class: Class::Push, guarantee: Some(guarantee), but }
+    }
+}
+
+/// Takes messages by HTTP.
+#[derive(Debug)]
+pub struct HttpProducer {
+    service: Arc<Service>,
+    inbox: Inbox,
+    address: Option<SocketAddr>,
+}
+
+/// What every request needs.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) spec: HttpSpec,
+    pub(super) pipeline: String,
+    pub(super) decoder: DecoderSpec,
+    pub(super) requests: Semaphore,
+    pub(super) stop: CancellationToken,
+    token: Option<[u8; 32]>,
+    /// Gone when nothing is taken any more.
+    letterbox: Mutex<Option<Letterbox>>,
+}
+
+impl HttpProducer {
+    /// Will listen as `spec` says, and take what `decoder` can make rows of.
+    #[must_use]
+    pub fn new(spec: HttpSpec, pipeline: &str, token: Option<&Secret>, decoder: DecoderSpec) -> Self {
+        let inbox = Inbox::new(spec.queue, spec.answer_within.0);
+        let service = Service {
+            pipeline: pipeline.to_owned(),
+            decoder,
+            requests: Semaphore::new(spec.max_requests as usize),
+            stop: inbox.stopping(),
+            token: token.map(|token| digest(token.reveal().as_bytes())),
+            letterbox: Mutex::new(None),
+            spec,
+        };
+        Self { service: Arc::new(service), inbox, address: None }
+    }
+}
+
+#[async_trait]
+impl Producer for HttpProducer {
+    fn traits(&self) -> ProducerTraits {
+        LISTENS
+    }
+
+    async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
+        if self.address.is_some() {
+            return Ok(Vec::new());
+        }
+        let (listener, address) = listen("http", &self.service.spec.listen).await?;
+        self.address = Some(address);
+        if self.service.token.is_none() && !address.ip().is_loopback() {
+            let pipeline = &self.service.pipeline;
+            tracing::warn!(pipeline, %address, "everybody who can reach this port can write; set `token`");
+        }
+        let service = Arc::clone(&self.service);
+        self.inbox.fill(|letterbox, stop| serve(listener, service, letterbox, stop));
+        Ok(vec![Found::only(marker, "http")])
+    }
+
+    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
+        self.inbox.fetcher(found, self.service.spec.keys as usize)
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.address.into_iter().collect()
+    }
+
+    fn committed(&mut self, durable: &Durable) {
+        self.inbox.committed(durable);
+    }
+
+    fn drain(&mut self) {
+        self.inbox.drain();
+    }
+
+    async fn close(&mut self) {
+        self.inbox.close().await;
+    }
+}
+
+async fn serve(listener: TcpListener, service: Arc<Service>, letterbox: Letterbox, stop: CancellationToken) {
+    service.open(Some(letterbox));
+    let app = Router::new().fallback(handle).with_state(Arc::clone(&service));
+    let serving = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let closing = async {
+        stop.cancelled().await;
+        service.open(None);
+    };
+    let (served, ()) = tokio::join!(std::future::IntoFuture::into_future(serving), closing);
+    if let Err(error) = served {
+        tracing::warn!(pipeline = service.pipeline, %error, "the HTTP port was closed");
+    }
+}
+
+impl Service {
+    fn open(&self, letterbox: Option<Letterbox>) {
+        *self.letterbox.lock().unwrap_or_else(PoisonError::into_inner) = letterbox;
+    }
+
+    /// Where messages are put, unless the pipeline stops.
+    pub(super) fn letterbox(&self) -> Option<Letterbox> {
+        self.letterbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether `sent` is the token. How long this takes says nothing about it: digests are compared, to the end.
+    pub(super) fn lets_in(&self, sent: Option<&[u8]>) -> bool {
+        let Some(token) = &self.token else { return true };
+        let sent = digest(sent.unwrap_or_default());
+        token.iter().zip(sent).fold(0, |different, (ours, theirs)| different | (ours ^ theirs)) == 0
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,174 @@
+//! What every producer does: tells partitions, brings their messages, hears what is durable.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+
+use super::Error;
+use spout_data::{Marker, Messages, PartitionId, Position, Provenance, Span};
+use spout_plugin::Progress;
+
+/// A partition to read, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The source's name for it.
+    pub label: String,
+    /// Where to start.
+    pub start: Position,
+    /// The offset that the last commit ends at; `None` if no commit has seen the partition.
+    pub committed: Option<u64>,
+}
+
+impl Found {
+    /// The only partition of a source that has one: it goes on where `marker` says.
+    #[must_use]
+    pub fn only(marker: &Marker, label: &str) -> Self {
+        let entry = marker.partitions.get(&0);
+        Self {
+            partition: 0,
+            label: label.to_owned(),
+            start: entry.map(|entry| entry.position.clone()).unwrap_or_default(),
+            committed: entry.map(|entry| entry.position.offset),
+        }
+    }
+}
+
+/// What one fetch brought.
+#[derive(Debug)]
+pub struct Fetched {
+    /// The messages, possibly none.
+    pub messages: Messages,
+    /// Rows that need no decoder; there is no message then.
+    pub rows: Option<RecordBatch>,
+    /// The run they cover; `next` may move on without any message.
+    pub span: Span,
+    /// Offset after the newest message that the source has, where it says so.
+    pub high_watermark: Option<u64>,
+    /// Whether there is more, nothing for now, or nothing ever again.
+    pub progress: Progress,
+    /// The source's own place, its token, is another one after it, whether or not the offset is.
+    pub replaced: bool,
+    /// There is nothing for now, and yet somebody is there who may send: `--until idle` goes on.
+    pub expects: bool,
+    /// The source was entered anew at this offset, because it no longer had the one asked for.
+    pub jump: Option<u64>,
+    /// Somebody waits until these messages are durable, and should not wait longer than this.
+    pub awaited: Option<Duration>,
+    /// The commits of other repos that they come from.
+    pub provenance: Vec<Provenance>,
+}
+
+impl Fetched {
+    /// Messages that cover `span`, and nothing more to say about them.
+    #[must_use]
+    pub fn new(messages: Messages, span: Span, progress: Progress) -> Self {
+        Self {
+            messages,
+            rows: None,
+            span,
+            high_watermark: None,
+            progress,
+            replaced: false,
+            expects: false,
+            jump: None,
+            awaited: None,
+            provenance: Vec::new(),
+        }
+    }
+
+    /// How many messages or rows it brought.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.messages.len() + self.rows.as_ref().map_or(0, RecordBatch::num_rows)
+    }
+
+    /// Whether the position is another after it. Messages alone say so too: of something large that is read in parts, all
+    /// parts may have one offset.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        let holds = self.rows.is_some() || !self.messages.is_empty();
+        holds || self.jump.is_some() || self.span.start != self.span.next.offset
+    }
+}
+
+/// A finished commit, as a producer hears of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Durable {
+    /// Its id.
+    pub commit: String,
+    /// Its place on the branch.
+    pub sequence: u64,
+    /// Where each partition goes on that moved with it: everything before is durable.
+    pub positions: BTreeMap<PartitionId, Position>,
+    /// Messages that were set aside in it, as (partition, offset), sorted.
+    pub dead: Vec<(PartitionId, u64)>,
+}
+
+/// How a producer has to be treated. It does not change while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerTraits {
+    /// How often to ask for new partitions.
+    pub discover_every: Duration,
+    /// What it has taken and not yet handed over would be lost: before a stop it is told to [`Producer::drain`], and its
+    /// fetchers are asked until each says [`Progress::Ended`].
+    pub drains: bool,
+    /// When all partitions have ended there will never be another, and the pipeline is done.
+    pub finite: bool,
+    /// Partitions are spread over so many fetchers, by number; without it each has its own.
+    pub readers: Option<u32>,
+}
+
+/// Reads a [`Source`](super::Source) while a pipeline runs.
+#[async_trait]
+pub trait Producer: fmt::Debug + Send {
+    /// How it has to be treated.
+    fn traits(&self) -> ProducerTraits;
+
+    /// The partitions not told before. Those that `marker` knows start there; others start as the spec says if `initial`
+    /// (nothing was ever committed), and at the earliest message otherwise, so that nothing is left out.
+    ///
+    /// # Errors
+    /// What the source answers.
+    async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error>;
+
+    /// Brings the messages of a partition that was told, and of those that are added to the fetcher.
+    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher>;
+
+    /// The addresses it listens at, once partitions were told.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        Vec::new()
+    }
+
+    /// Hears at once of every commit, whatever its fetchers do meanwhile: who waits for it is answered here.
+    fn committed(&mut self, _durable: &Durable) {}
+
+    /// Takes no more from outside; see [`ProducerTraits::drains`].
+    fn drain(&mut self) {}
+
+    /// Lets those who still wait know how it ended. Nothing is fetched any more.
+    async fn close(&mut self) {}
+}
+
+/// Brings the messages of a partition, or of several where [`ProducerTraits::readers`] says so.
+#[async_trait]
+pub trait Fetcher: fmt::Debug + Send {
+    /// Brings the messages of this partition too. Only a fetcher is asked whose producer spreads its partitions.
+    fn add(&mut self, _found: Found) {}
+
+    /// Waits until fetching is worth it. The future may be dropped.
+    async fn ready(&mut self) {}
+
+    /// The next messages or rows of one partition, or none after a while; no more than `most` (one at least) wherever a position can be between
+    /// any two of them. Passing trouble is waited out here. The future may be dropped: what it had not returned is then not
+    /// taken.
+    ///
+    /// # Errors
+    /// Trouble that does not pass.
+    async fn fetch(&mut self, most: u32) -> Result<Fetched, Error>;
+
+    /// Told between two fetches that everything before these positions is durable: a hint for sources that keep a position.
+    async fn committed(&mut self, _upto: &BTreeMap<PartitionId, Position>) {}
+}

@@ -1,0 +1,82 @@
+//! A commit record as it would follow the head of a branch.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Error, OpenCommit,
+    invariants::{self, Following},
+    moved::Moved,
+    record::{Blob, Commit, RecordKind, Upstream, VERSION},
+    snapshot::Snapshot,
+    state::State,
+};
+use spout_base::clock;
+use spout_data::{Advance, Counts};
+
+/// What a record says beyond its files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Contents {
+    pub(super) nonce: String,
+    pub(super) epoch: u64,
+    pub(super) started_ms: i64,
+    pub(super) pipeline: String,
+    pub(super) spec_digest: String,
+    pub(super) plugins: BTreeMap<String, String>,
+    pub(super) advance: Advance,
+    pub(super) state: BTreeMap<String, Blob>,
+    pub(super) base: Option<Snapshot>,
+    pub(super) counts: Counts,
+    pub(super) reason: String,
+    pub(super) compaction: bool,
+    pub(super) provenance: Vec<Upstream>,
+    pub(super) global: Option<String>,
+}
+
+/// The record, checked against everything that must hold.
+pub(super) async fn draft(state: &State, open: &OpenCommit, contents: Contents) -> Result<Commit<Moved>, Error> {
+    let below = contents.base.as_ref().map(|base| state.reverted(base));
+    let below = below.as_ref().unwrap_or(state);
+    let named: Vec<String> = open.removed.iter().map(|(path, _)| path.clone()).collect();
+    let tree = below.context(&open.files, &named).await?;
+    let put: BTreeSet<_> = open.files.iter().map(|file| &file.path).collect();
+    // A delete of what only this commit had put is no delete; any other must find its file.
+    let there = |(path, taken_back): &&(String, bool)| tree.get(path).is_some() || !(*taken_back || put.contains(path));
+    let used: BTreeSet<_> = open.files.iter().filter_map(|file| Some(file.table.as_ref()?.schema.as_str())).collect();
+    let new = |(key, _): &&(String, String)| used.contains(key.as_str()) && !below.schemas.contains_key(key);
+    let schemas = open.schemas.iter().filter(new);
+    let before = contents.base.as_ref().map_or(state.head.marker(), |base| &base.commit.marker);
+    let commit = Commit {
+        version: VERSION,
+        kind: RecordKind::Commit,
+        id: open.id().to_owned(),
+        parent: state.head.commit.as_ref().map(|head| head.id.clone()),
+        repo: state.repo.clone(),
+        branch: state.branch.clone(),
+        sequence: state.head.sequence + 1,
+        number: state.head.commit.as_ref().map_or(0, |head| head.number) + 1,
+        epoch: contents.epoch,
+        nonce: contents.nonce,
+        previous: state.head.checksum.clone(),
+        started_ms: contents.started_ms,
+        finished_ms: clock::wall_ms(),
+        pipeline: contents.pipeline,
+        spec_digest: contents.spec_digest,
+        plugins: contents.plugins,
+        removed: open.removed.iter().filter(there).map(|(path, _)| path.clone()).collect(),
+        schemas: schemas.cloned().collect(),
+        files: open.files.clone(),
+        marker: Moved::of(&contents.advance, before),
+        advance: contents.advance.steps.iter().map(|(&partition, step)| (partition, step.from)).collect(),
+        jumped: contents.advance.steps.iter().filter_map(|(&at, step)| Some((at, step.jumped?))).collect(),
+        state: contents.state,
+        base: contents.base.map(Box::new),
+        counts: contents.counts,
+        reason: contents.reason,
+        compaction: contents.compaction,
+        provenance: contents.provenance,
+        global: contents.global.unwrap_or_else(|| open.id().to_owned()),
+        checksum: String::new(),
+    };
+    invariants::check(Following { commit: &commit, advance: &contents.advance, head: &state.head, tree: &tree })?;
+    Ok(commit)
+}

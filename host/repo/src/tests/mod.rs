@@ -1,0 +1,115 @@
+//! What the repo promises, checked over memory, a directory, and stores that fail.
+
+mod changes;
+mod conformance;
+mod counting_store;
+mod damage;
+mod failing;
+mod failing_store;
+mod faults;
+mod faulty_store;
+mod model;
+mod moved;
+mod pruning;
+mod queries;
+mod stores;
+mod upkeep;
+mod writers;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::{
+    array::{Int64Array, RecordBatch, StringArray, UInt64Array},
+    datatypes::{DataType, Field, Schema},
+};
+use tempfile::TempDir;
+
+use super::*;
+use spout_data::{Advance, PartitionMarker, Position, Step};
+
+/// A store of each kind; the directory lives as long as the handle.
+async fn stores() -> Vec<(Store, Option<TempDir>)> {
+    let dir = tempfile::tempdir().unwrap();
+    let local = Store::open(dir.path().join("made/on/open").to_str().unwrap()).await.unwrap();
+    vec![(Store::open("memory://").await.unwrap(), None), (local, Some(dir))]
+}
+
+async fn local() -> (Store, TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    (Store::open(dir.path().to_str().unwrap()).await.unwrap(), dir)
+}
+
+/// An advance of partition 0.
+fn advance(from: Option<u64>, to: u64) -> Advance {
+    let to = PartitionMarker { label: "p".into(), position: Position::at(to), ended: false };
+    Advance { steps: [(0, Step { from, to, jumped: None })].into() }
+}
+
+fn meta(from: Option<u64>, to: u64) -> CommitMeta {
+    CommitMeta {
+        pipeline: "events".into(),
+        spec_digest: "sha256:0".into(),
+        advance: advance(from, to),
+        reason: "rows".into(),
+        ..CommitMeta::default()
+    }
+}
+
+/// A commit that was made, or a test that ends.
+fn committed(finished: Result<Finished, Error>) -> Commit {
+    match finished {
+        Ok(Finished::Committed(commit)) => commit,
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+/// Rows `from..to` with a name, a number and a place.
+fn rows(from: i64, to: i64) -> RecordBatch {
+    let schema = Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("name", DataType::Utf8, true),
+        Field::new("size", DataType::UInt64, true),
+    ]);
+    let names = (from..to).map(|id| (id % 7 != 0).then(|| format!("name, \"{id}\"")));
+    let sizes = (from..to).map(|id| (id % 5 != 0).then_some(u64::try_from(id).unwrap() * 3));
+    RecordBatch::try_new(
+        schema.into(),
+        vec![
+            Arc::new(Int64Array::from_iter_values(from..to)),
+            Arc::new(names.collect::<StringArray>()),
+            Arc::new(sizes.collect::<UInt64Array>()),
+        ],
+    )
+    .unwrap()
+}
+
+fn encode(format: Format, batch: &RecordBatch) -> Encoded {
+    let mut writer = TableWriter::new(format, batch.schema()).unwrap();
+    writer.write(batch).unwrap();
+    writer.finish().unwrap()
+}
+
+/// One commit that puts `files` and moves partition 0.
+async fn commit(
+    repo: &Repo,
+    writer: &mut BranchWriter,
+    files: &[(&str, PutMode, &[u8])],
+    to: (Option<u64>, u64),
+) -> Commit {
+    let mut open = repo.open_commit();
+    for (path, how, bytes) in files {
+        open.put_file(path, *how, bytes.to_vec().into()).await.unwrap();
+    }
+    committed(writer.finish(open, meta(to.0, to.1)).await)
+}
+
+async fn read(repo: &Repo, commit: &Commit, path: &str) -> Vec<u8> {
+    let tree = repo.tree(commit).await.unwrap();
+    repo.read_file(&tree, path).await.unwrap().to_vec()
+}
+
+fn code(error: &Error) -> &'static str {
+    spout_base::error::Coded::code(error)
+}
+
+type At = BTreeMap<String, Reference>;

@@ -1,0 +1,46 @@
+//! What users write: pipeline specs, composed from each component's own spec.
+//!
+//! [`load_all`] reads files into [`Loaded`] specs: the text becomes a tree that knows its lines, is fitted to the JSON
+//! schema made of the structs ([`spec_schema`]), and then deserialized into [`PipelineSpec`]. Pinot's `streamConfigs`
+//! is translated on the way, and what can be said without running anything is checked. Every [`Error`] has a line.
+//!
+//! ```
+//! use std::path::Path;
+//! let text = spout_spec::EXAMPLE;
+//! let loaded = spout_spec::parse(text, Path::new("example.yaml"), Path::new(".")).unwrap();
+//! assert_eq!(loaded[0].spec.pipeline.name, "github-events");
+//! ```
+//!
+//! **Invariant**: nothing here opens a plugin, a repo or a socket; the same text always gives the same answer.
+
+mod check;
+mod csv;
+mod decoder;
+mod document;
+mod error;
+mod evolve;
+mod example;
+mod keyword;
+mod load;
+mod near;
+mod pipeline;
+mod schema;
+mod settings;
+mod shape;
+mod sources;
+mod stream_configs;
+mod test_spec;
+#[cfg(test)]
+mod tests;
+
+pub use check::{all_handlers, plugin_name, plugins, together};
+pub use error::{Error, Place};
+pub use example::EXAMPLE;
+pub use load::{Loaded, load, load_all, load_every, parse, parse_every};
+pub use near::{advice, nearest};
+pub use pipeline::{
+    CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, ProducerSpec, Publish, SpoutSpec,
+};
+pub use schema::spec_schema;
+pub use settings::check_settings;
+pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, digits};

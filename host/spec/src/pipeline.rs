@@ -1,0 +1,209 @@
+//! What a pipeline spec can say, composed from what each component's own spec can say.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::TestSpec;
+use spout_consumer::ConsumerSpec;
+use spout_data::{ByteSize, Period};
+use spout_node::{NodeSpec, TimeSpec};
+use spout_plugin::{GrantSpec, LimitsSpec};
+use spout_producer::{
+    DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec,
+};
+use spout_repo::Format;
+
+/// One pipeline: Producer → Node → Consumers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PipelineSpec {
+    /// Its name.
+    pub pipeline: NameSpec,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+    /// How commits relate to each other.
+    #[serde(default)]
+    pub spout: SpoutSpec,
+    /// Where messages come from.
+    pub producer: ProducerSpec,
+    /// The event time of rows, for handlers that need it and do not name one of their own.
+    #[serde(default)]
+    pub time: Option<TimeSpec>,
+    /// The chain of handlers, in order.
+    #[serde(default)]
+    pub node: Vec<NodeSpec>,
+    /// When commits are cut, and what they look like.
+    #[serde(default)]
+    pub commit: CommitSpec,
+    /// Where batches go besides the repo.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerSpec>,
+    /// What happens to messages that cannot be processed.
+    #[serde(default)]
+    pub errors: ErrorsSpec,
+    /// What each plugin may reach, by plugin name. Nothing, unless named here.
+    #[serde(default)]
+    pub grants: BTreeMap<String, GrantSpec>,
+    /// What each plugin instance may use up.
+    #[serde(default)]
+    pub limits: LimitsSpec,
+    /// The least guarantee the source has to support.
+    #[serde(default)]
+    pub guarantee: Option<Guarantee>,
+    /// Rows that go in and the rows that have to come out; `spout test` runs them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<TestSpec>,
+}
+
+/// The name of a pipeline, which is also the name of its output repo.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NameSpec {
+    /// Letters, digits, `-`, `_` and `.`; at most 63.
+    pub name: String,
+}
+
+/// How commits relate to each other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct SpoutSpec {
+    /// `false`: same-named files grow. `true`: they are replaced.
+    pub overwrite: bool,
+    /// Shows the marker as a file of this name in every commit.
+    pub marker: Option<String>,
+}
+
+/// Where messages come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProducerSpec {
+    /// A stream fetched through a plugin.
+    #[serde(default)]
+    pub stream: Option<StreamSpec>,
+    /// The same in Apache Pinot's own words: a flat map of texts.
+    #[serde(default, alias = "stream_configs")]
+    pub stream_configs: Option<BTreeMap<String, String>>,
+    /// A TCP port: clients send streams of messages.
+    #[serde(default)]
+    pub tcp: Option<TcpSpec>,
+    /// An HTTP port: clients post messages and are answered after the commit.
+    #[serde(default)]
+    pub http: Option<HttpSpec>,
+    /// Standard input, until it ends.
+    #[serde(default)]
+    pub stdin: Option<StdinSpec>,
+    /// A ZeroMQ publisher, or another pipeline of the same run.
+    #[serde(default)]
+    pub subscribe: Option<SubscribeSpec>,
+    /// The commits of another repo of the same store.
+    #[serde(default)]
+    pub repo: Option<RepoSpec>,
+    /// What makes rows of messages.
+    #[serde(default)]
+    pub decoder: Option<DecoderSpec>,
+}
+
+impl ProducerSpec {
+    /// What it reads. A sound spec has exactly one source.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let stream = self.stream.clone().map(Source::Stream);
+        let tcp = self.tcp.clone().map(Source::Tcp);
+        let http = self.http.clone().map(Source::Http);
+        let stdin = self.stdin.clone().map(Source::Stdin);
+        let subscribe = self.subscribe.clone().map(Source::Subscribe);
+        let repo = self.repo.clone().map(Source::Repo);
+        [stream, tcp, http, stdin, subscribe, repo].into_iter().flatten().collect()
+    }
+
+    /// The source of a sound spec.
+    #[must_use]
+    pub fn source(&self) -> Option<Source> {
+        self.sources().pop()
+    }
+}
+
+/// When commits are cut, and what they look like.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct CommitSpec {
+    /// Branch that the commits go to.
+    pub branch: String,
+    /// Directory of the data files, or a template with `{commit}` and `{part}`.
+    pub path: String,
+    /// Format of the data files.
+    pub format: Format,
+    /// Flush thresholds; the first one reached cuts the commit.
+    pub flush: FlushSpec,
+    /// What other programs find in the store besides the repo.
+    pub publish: Publish,
+}
+
+impl Default for CommitSpec {
+    fn default() -> Self {
+        Self {
+            branch: "master".into(),
+            path: "/".into(),
+            format: Format::Parquet,
+            flush: FlushSpec::default(),
+            publish: Publish::default(),
+        }
+    }
+}
+
+/// What other programs find in the store besides the repo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Publish {
+    /// Every directory of Parquet files is a Delta table too, soon after each commit.
+    #[default]
+    Delta,
+    /// Nothing; `spout publish` does it when asked.
+    None,
+}
+
+/// Flush thresholds; the first one reached cuts the commit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct FlushSpec {
+    /// About so many rows make a commit. It can be cut only where a fetch ends, because only there the place in the source is
+    /// known; no fetch brings more messages than this. From one partition, with one row a message, it is exact where nothing
+    /// else cuts first.
+    pub rows: u64,
+    /// Arrow bytes of one commit, in memory.
+    pub bytes: ByteSize,
+    /// Time since the first row of the commit.
+    pub time: Period,
+}
+
+impl Default for FlushSpec {
+    fn default() -> Self {
+        Self { rows: 1_000_000, bytes: ByteSize(128 << 20), time: Period(std::time::Duration::from_secs(5)) }
+    }
+}
+
+/// What happens to messages that cannot be processed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ErrorsSpec {
+    /// Messages the decoder could not read.
+    pub decode: OnError,
+    /// Rows a handler could not bear.
+    pub node: OnError,
+}
+
+/// What happens to a message that cannot be processed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// The pipeline stops before committing it.
+    Fail,
+    /// It is committed as it arrived, with the reason, under `/dead-letter/`.
+    #[default]
+    DeadLetter,
+    /// It is counted and left out.
+    Drop,
+}

@@ -1,0 +1,202 @@
+//! SUB, with the REQ socket on which it says hello.
+
+use std::{fmt, io, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use tempfile::TempDir;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::watch,
+    time::timeout,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use zeromq::{ReqSocket, Socket as _, SocketRecv as _, SocketSend as _, SubSocket, ZmqMessage};
+
+use super::{
+    CONNECT, END, Endpoint, HELLO,
+    endpoint::connect,
+    publisher::{address, said},
+    relay::relay,
+};
+use spout_base::clock;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long an answer to a hello is waited for. A publisher that gives none has heard it all the same.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// How a subscriber is opened.
+#[derive(Clone, Debug)]
+pub struct SubscriberOptions {
+    /// Where the publisher speaks.
+    pub data: Endpoint,
+    /// Where it wants to hear a hello; without it nothing is said, and `connect` and `end` are messages like any other.
+    pub sync: Option<Endpoint>,
+    /// Beginnings of the messages that are wanted; none wants all.
+    pub topics: Vec<String>,
+    /// Most bytes of a message; a publisher that says more is left, and found anew.
+    pub cap: u64,
+}
+
+/// What was heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A message.
+    Message {
+        /// Its first frame, if it had several.
+        topic: Option<Bytes>,
+        /// The rest of it.
+        payload: Bytes,
+    },
+    /// The publisher said that this was all.
+    End,
+}
+
+/// Hears what a publisher says. A connection that breaks is made anew; what is said meanwhile is lost.
+pub struct Subscriber {
+    socket: SubSocket,
+    sync: Option<Endpoint>,
+    name: String,
+    connected: watch::Receiver<bool>,
+    _stop: DropGuard,
+    _private: TempDir,
+}
+
+impl fmt::Debug for Subscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber").field("name", &self.name).field("sync", &self.sync).finish_non_exhaustive()
+    }
+}
+
+impl Subscriber {
+    /// Begins to listen; the publisher need not be there yet.
+    ///
+    /// # Errors
+    /// If there is no room for a private socket.
+    pub async fn open(options: &SubscriberOptions) -> io::Result<Self> {
+        let private = tempfile::Builder::new().prefix("spout-").tempdir()?;
+        let inner = private.path().join("sub");
+        let mut socket = SubSocket::new();
+        socket.bind(&address(&inner)).await.map_err(said)?;
+        let all = [String::new()];
+        let topics = if options.topics.is_empty() { &all[..] } else { &options.topics };
+        for topic in topics {
+            socket.subscribe(topic).await.map_err(said)?;
+        }
+        let stop = CancellationToken::new();
+        let (state, connected) = watch::channel(false);
+        let dialling = dial(options.data.clone(), inner, options.cap, state);
+        let token = stop.clone();
+        tokio::spawn(async move { token.run_until_cancelled(dialling).await });
+        let (sync, name) = (options.sync.clone(), clock::nonce());
+        Ok(Self { socket, sync, name, connected, _stop: stop.drop_guard(), _private: private })
+    }
+
+    /// Whether the publisher is there now.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    /// The next message. May be dropped while it waits; nothing is lost by that.
+    ///
+    /// # Errors
+    /// If the socket is broken.
+    pub async fn recv(&mut self) -> io::Result<Heard> {
+        loop {
+            let message = match self.socket.recv().await {
+                Ok(message) => message,
+                Err(error) => {
+                    // A connection that broke; it is being made anew.
+                    tracing::debug!(%error, "a message could not be read");
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+            };
+            let (topic, payload) = parts(message);
+            match (&self.sync, payload.as_ref()) {
+                (Some(sync), CONNECT) => self.greet(sync.clone()),
+                (Some(_), END) => return Ok(Heard::End),
+                _ => return Ok(Heard::Message { topic, payload }),
+            }
+        }
+    }
+
+    /// Says hello, in a task of its own so that listening goes on. The publisher counts a name once, so it may be said
+    /// whenever it is asked for.
+    fn greet(&self, sync: Endpoint) {
+        let name = self.name.clone();
+        tokio::spawn(async move {
+            if let Err(error) = hello(&sync, name).await {
+                tracing::warn!(%sync, %error, "the publisher could not be greeted; it will ask again");
+            }
+        });
+    }
+}
+
+fn parts(message: ZmqMessage) -> (Option<Bytes>, Bytes) {
+    let mut frames = message.into_vecdeque();
+    match (frames.pop_front(), frames.len()) {
+        (Some(only), 0) => (None, only),
+        (topic, 1) => (topic, frames.pop_front().unwrap_or_default()),
+        (topic, _) => {
+            let mut rest = BytesMut::new();
+            frames.iter().for_each(|frame| rest.extend_from_slice(frame));
+            (topic, rest.freeze())
+        }
+    }
+}
+
+async fn hello(sync: &Endpoint, name: String) -> io::Result<()> {
+    let private = tempfile::Builder::new().prefix("spout-").tempdir()?;
+    let path = private.path().join("req");
+    let listener = UnixListener::bind(&path)?;
+    let outer = connect(sync).await?;
+    let relaying = tokio::spawn(async move {
+        let (inner, _) = listener.accept().await?;
+        relay(outer, inner, HELLO).await
+    });
+    let mut socket = ReqSocket::new();
+    let talking = async {
+        socket.connect(&address(&path)).await.map_err(said)?;
+        socket.send(ZmqMessage::from(name)).await.map_err(said)?;
+        socket.recv().await.map_err(said)
+    };
+    let talked = timeout(ANSWER, talking).await;
+    relaying.abort();
+    match talked {
+        Ok(answer) => answer.map(drop),
+        Err(_) => {
+            tracing::debug!(%sync, "the publisher did not answer a hello");
+            Ok(())
+        }
+    }
+}
+
+/// Connects, and connects again, with pauses that grow up to ten seconds.
+async fn dial(publisher: Endpoint, inner: std::path::PathBuf, cap: u64, state: watch::Sender<bool>) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let outer = match connect(&publisher).await {
+            Ok(outer) => outer,
+            Err(error) => {
+                tracing::debug!(%publisher, %error, ?pause, "the publisher is not there yet");
+                tokio::time::sleep(clock::jittered(pause)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                continue;
+            }
+        };
+        pause = FIRST_PAUSE;
+        state.send_replace(true);
+        let done = match UnixStream::connect(&inner).await {
+            Ok(inner) => relay(outer, inner, cap).await,
+            Err(error) => Err(error),
+        };
+        state.send_replace(false);
+        match done {
+            Ok(()) => tracing::debug!(%publisher, "the publisher has closed the connection"),
+            Err(error) => tracing::warn!(%publisher, %error, "the connection with the publisher broke"),
+        }
+        tokio::time::sleep(clock::jittered(pause)).await;
+    }
+}
