@@ -4,33 +4,23 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use spout_tests::root;
 
-/// What each room of the host may import, besides itself and the leaves.
-const ROOMS: [(&str, &[&str]); 11] = [
-    ("arithmetic", &[]),
-    ("data", &[]),
-    ("wire", &["data"]),
-    ("plugin", &["data"]),
-    ("producer", &["data", "wire", "plugin"]),
-    ("node", &["arithmetic", "data", "plugin"]),
-    ("repo", &["arithmetic", "data"]),
-    ("consumer", &["data", "wire", "repo"]),
-    ("spec", &["data", "wire", "plugin", "producer", "node", "repo", "consumer"]),
-    ("pipeline", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec"]),
-    ("cli", &["data", "wire", "plugin", "producer", "node", "repo", "consumer", "spec", "pipeline"]),
+/// Crates that only these rooms may name, besides development.
+const OWNED: [(&str, &[&str]); 5] = [
+    ("wasmtime", &["plugin"]),
+    ("zeromq", &["wire"]),
+    ("object_store", &["repo"]),
+    ("datafusion", &["arithmetic", "node", "repo"]),
+    ("anyhow", &["cli"]),
 ];
-const LEAVES: [&str; 6] = ["clock", "error", "fault", "secret", "telemetry", "terminal"];
 
-/// Single files that may import one room more: in each, it is what the file is for.
-const BRIDGES: [(&str, &str); 1] = [("producer/repo.rs", "repo")];
-
-/// Crates that only one room may name.
-const OWNED: [(&str, &[&str]); 4] =
-    [("wasmtime", &["plugin"]), ("zeromq", &["wire"]), ("object_store", &["repo"]), ("anyhow", &["cli", "main.rs"])];
+/// In this room, only one file may name the repo: it is what the file is for.
+const BRIDGES: [(&str, &str); 1] = [("producer", "repo.rs")];
 
 fn sources(under: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
@@ -45,14 +35,11 @@ fn sources(under: &Path) -> Result<Vec<(PathBuf, String)>> {
     Ok(found)
 }
 
+/// The files of the host as `room/src/…`, with their text.
 fn host() -> Result<Vec<(String, String)>> {
-    let src = root().join("host/src");
-    let named = |(path, text): (PathBuf, String)| Ok((path.strip_prefix(&src)?.display().to_string(), text));
-    sources(&src)?.into_iter().map(named).collect()
-}
-
-fn room(file: &str) -> &str {
-    file.split('/').next().unwrap_or(file)
+    let host = root().join("host");
+    let named = |(path, text): (PathBuf, String)| Ok((path.strip_prefix(&host)?.display().to_string(), text));
+    sources(&host)?.into_iter().map(named).collect()
 }
 
 /// The code of a file: its lines before inline tests, without comments.
@@ -60,77 +47,76 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
     text.lines().take_while(|line| *line != "#[cfg(test)]").filter(|line| !line.trim_start().starts_with("//"))
 }
 
-/// The rooms that `text` names after `crate::`, alone or in braces.
-fn imports(text: &str) -> BTreeSet<String> {
-    let whole: String = code(text).collect::<Vec<_>>().join(" ");
-    let mut rooms = BTreeSet::new();
-    for (at, _) in whole.match_indices("crate::") {
-        let rest = &whole[at + "crate::".len()..];
-        if !rest.starts_with('{') {
-            rooms.extend(rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned));
-            continue;
-        }
-        let mut depth = 0;
-        let mut word = String::new();
-        for c in rest.chars() {
-            match c {
-                '{' => depth += 1,
-                '}' => depth -= 1,
-                _ => {}
-            }
-            if depth == 1 && (c.is_alphanumeric() || c == '_') {
-                word.push(c);
-            } else if depth == 1 && c == ':' && !word.is_empty() {
-                rooms.insert(std::mem::take(&mut word));
-                word.push('\u{0}');
-            } else if c == ',' && depth == 1 {
-                rooms.insert(word.trim_matches('\u{0}').to_owned());
-                word.clear();
-            }
-            if depth == 0 {
-                rooms.insert(word.trim_matches('\u{0}').to_owned());
-                break;
-            }
-        }
+/// What each crate of the host depends on when it is built for use, from `cargo metadata`.
+fn dependencies() -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1", "--locked", "--offline"])
+        .current_dir(root())
+        .output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let host = root().join("host").canonicalize()?;
+    let mut rooms = BTreeMap::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        let manifest = PathBuf::from(package["manifest_path"].as_str().unwrap_or_default()).canonicalize()?;
+        let Ok(below) = manifest.strip_prefix(&host) else { continue };
+        let room = below.parent().unwrap_or(below).display().to_string();
+        let used = package["dependencies"].as_array().into_iter().flatten().filter(|used| used["kind"].is_null());
+        rooms.insert(room, used.filter_map(|used| Some(used["name"].as_str()?.to_owned())).collect());
     }
-    rooms.retain(|name| ROOMS.iter().any(|(room, _)| room == name));
-    rooms
+    ensure!(!rooms.is_empty(), "cargo metadata shows no crate in {}", host.display());
+    Ok(rooms)
+}
+
+/// The rooms of the table in ARCHITECTURE.md, in its order, with those that they import.
+fn pictured() -> Result<Vec<(String, BTreeSet<String>)>> {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md"))?;
+    let rows = page.lines().skip_while(|line| !line.starts_with("| Room |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|'));
+    Ok(rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let imports = cells[3].split(' ').filter(|word| *word != "–").map(str::to_owned).collect();
+            (cells[1].trim_matches('`').to_owned(), imports)
+        })
+        .collect())
 }
 
 #[test]
-fn rooms_import_in_one_direction() -> Result<()> {
-    let mut wrong = Vec::new();
-    for (file, text) in host()? {
-        let Some((own, may)) = ROOMS.iter().find(|(name, _)| *name == room(&file)) else {
-            let leaf = LEAVES.iter().any(|leaf| file == format!("{leaf}.rs"));
-            ensure!(leaf || ["lib.rs", "main.rs"].contains(&file.as_str()), "{file} is in no room");
-            ensure!(!leaf || imports(&text).is_empty(), "{file} is a leaf and imports {:?}", imports(&text));
-            continue;
-        };
-        let bridged = |room: &str| BRIDGES.contains(&(file.as_str(), room));
-        let allowed = |room: &str| room == *own || may.contains(&room) || bridged(room);
-        let beyond: Vec<String> = imports(&text).into_iter().filter(|room| !allowed(room)).collect();
-        if !beyond.is_empty() {
-            wrong.push(format!("{file} imports {beyond:?}"));
-        }
+fn crates_depend_on_each_other_as_pictured_and_in_one_direction() -> Result<()> {
+    let is = dependencies()?;
+    let pictured = pictured()?;
+    let mut above: BTreeSet<&str> = BTreeSet::new();
+    for (room, imports) in &pictured {
+        let used = is.get(room).with_context(|| format!("ARCHITECTURE.md has a room {room}, and host/ has none"))?;
+        let used: BTreeSet<String> =
+            used.iter().filter_map(|name| name.strip_prefix("spout-")).map(str::to_owned).collect();
+        ensure!(used == *imports, "{room} imports {used:?}; the table in ARCHITECTURE.md says {imports:?}");
+        let back: Vec<&String> =
+            imports.iter().filter(|name| !above.contains(name.as_str()) && *name != "codec").collect();
+        ensure!(back.is_empty(), "{room} imports {back:?}, which ARCHITECTURE.md has below it");
+        above.insert(room);
     }
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let missing: Vec<&String> = is.keys().filter(|room| !above.contains(room.as_str())).collect();
+    ensure!(missing.is_empty(), "rooms that ARCHITECTURE.md does not have: {missing:?}");
     Ok(())
 }
 
 #[test]
-fn the_check_for_imports_can_fail() {
-    let found =
-        imports("use crate::{\n    data::{Batch, Span},\n    repo,\n    clock::now,\n};\nuse crate::node::Error;\n");
-    assert_eq!(found.into_iter().collect::<Vec<_>>(), ["data", "node", "repo"]);
-}
-
-#[test]
 fn heavy_crates_have_one_room() -> Result<()> {
-    for (file, text) in host()? {
+    for (room, used) in dependencies()? {
         for (name, rooms) in OWNED {
-            let named = code(&text).any(|line| line.contains(&format!("{name}::")));
-            ensure!(!named || rooms.contains(&room(&file)), "{file} names {name}, which belongs to {rooms:?}");
+            let beyond = used.contains(name) && !rooms.contains(&room.as_str());
+            ensure!(!beyond, "{room} depends on {name}, which belongs to {rooms:?}");
+        }
+    }
+    for (file, text) in host()? {
+        let bridged = BRIDGES.iter().find(|(room, _)| file.starts_with(&format!("{room}/")));
+        if let Some((room, bridge)) = bridged {
+            let named = code(&text).any(|line| line.contains("spout_repo::"));
+            let may = file == format!("{room}/src/{bridge}") || file.contains("/tests/");
+            ensure!(!named || may, "{file} names the repo; in {room} only {bridge} may");
         }
     }
     Ok(())
@@ -139,7 +125,7 @@ fn heavy_crates_have_one_room() -> Result<()> {
 #[test]
 fn every_file_says_its_job_and_does_one() -> Result<()> {
     let mut wrong = Vec::new();
-    for under in ["host/src", "sdk-guest/src", "plugins", "tests"] {
+    for under in ["host", "sdk-guest/src", "plugins", "tests"] {
         for (path, text) in sources(&root().join(under))? {
             let file = path.strip_prefix(root())?.display().to_string();
             if file.contains("/target/") {

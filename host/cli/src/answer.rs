@@ -19,14 +19,14 @@ use arrow::{
 };
 use clap::ValueEnum;
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use spout_base::terminal;
+use spout_repo::Answer;
 
 use super::{
     error::Error,
     get::{TextFormat, persist, temporary},
     print::{Printer, count},
 };
-use spout_base::terminal;
-use spout_repo::Answer;
 
 /// Rows a table shows before it only counts.
 const SHOWN: usize = 1000;

@@ -6,12 +6,6 @@ use anyhow::Result;
 use arrow::datatypes::{Field, Schema};
 use clap::Args;
 use serde::Serialize;
-
-use super::{
-    Global,
-    findings::{self, Finding, examine},
-    print::{Printer, grouped, short},
-};
 use spout_consumer::ConsumerSpec;
 use spout_node::{NodeSpec, Shape};
 use spout_pipeline::Links;
@@ -19,6 +13,12 @@ use spout_plugin::{Plugins, World};
 use spout_producer::{DecoderSpec, SchemaText};
 use spout_repo::Differences;
 use spout_spec::{Loaded, load_every, plugin_name};
+
+use super::{
+    Global,
+    findings::{self, Finding, examine},
+    print::{Printer, grouped, short},
+};
 
 /// Check specs, their plugins, settings and grants without running them.
 #[derive(Debug, Args)]

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-
-use super::print::{Printer, Table, count, grouped, local_time, short, size};
 use spout_data::{Marker, UnknownKeys};
 use spout_repo::{Commit, Repo};
+
+use super::print::{Printer, Table, count, grouped, local_time, short, size};
 
 /// Names of tags, by the id of the commit they are at.
 pub(super) type Tags = BTreeMap<String, Vec<String>>;

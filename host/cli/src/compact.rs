@@ -3,6 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use spout_data::ByteSize;
+use spout_repo::{MASTER, TARGET};
 
 use super::{
     Global,
@@ -10,8 +12,6 @@ use super::{
     names::branch,
     print::{Printer, count, short},
 };
-use spout_data::ByteSize;
-use spout_repo::{MASTER, TARGET};
 
 /// Make few large Parquet files of many small ones, as a commit.
 #[derive(Debug, Args)]

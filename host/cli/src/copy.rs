@@ -3,6 +3,7 @@
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
+use spout_repo::{Commit, Edit, Encoded, FileEntry, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
 
 use super::{
     Global,
@@ -12,7 +13,6 @@ use super::{
     print::{Printer, count},
     target::{Changes, Put, Target, how},
 };
-use spout_repo::{Commit, Edit, Encoded, FileEntry, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
 
 /// Copy files between commits, branches and repos.
 #[derive(Debug, Args)]

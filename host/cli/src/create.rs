@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use spout_repo::{Commit, Error as RepoError, MASTER, Repo, Store};
 
 use super::{
     Global,
@@ -10,7 +11,6 @@ use super::{
     names::{pair, within},
     print::{Printer, short},
 };
-use spout_repo::{Commit, Error as RepoError, MASTER, Repo, Store};
 
 /// Create a repo, a branch or a tag.
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use spout_repo::{Edit, FileAdded, Reference, Tree};
 
 use super::{
     Global,
@@ -13,7 +14,6 @@ use super::{
     print::{Printer, count},
     target::{Changes, Target},
 };
-use spout_repo::{Edit, FileAdded, Reference, Tree};
 
 /// Delete a repo, a branch, a tag or files.
 #[derive(Debug, Args)]

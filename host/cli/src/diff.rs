@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_repo::{Changed, Reference, Store, Tree, diff, query};
 
 use super::{
     Global, answer,
@@ -11,7 +12,6 @@ use super::{
     error::Error,
     print::{Printer, Table, count, grouped, short, size},
 };
-use spout_repo::{Changed, Reference, Store, Tree, diff, query};
 
 /// Show what differs between two commits.
 #[derive(Debug, Args)]

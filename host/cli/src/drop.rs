@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use spout_repo::{Error as RepoError, Reference, Repo};
 
 use super::{
     Global,
@@ -12,7 +13,6 @@ use super::{
     print::{Printer, short},
     target::committed,
 };
-use spout_repo::{Error as RepoError, Reference, Repo};
 
 /// Forget a started commit, or take back the newest one.
 #[derive(Debug, Args)]

@@ -4,12 +4,12 @@ use anyhow::Result;
 use clap::Args;
 use include_dir::{Dir, include_dir};
 use serde::Serialize;
+use spout_spec::nearest;
 
 use super::{
     error::Error,
     print::{Printer, Table},
 };
-use spout_spec::nearest;
 
 static PAGES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../docs/errors");
 

@@ -1,8 +1,9 @@
 //! What became of messages, in words: those that are no rows, and why.
 
-use super::print::{count, grouped};
 use spout_data::Counts;
 use spout_pipeline::Reason;
+
+use super::print::{count, grouped};
 
 /// Reasons shown at the end of a run.
 const SHOWN: usize = 5;

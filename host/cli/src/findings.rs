@@ -3,18 +3,18 @@
 use std::{fs, path::PathBuf, sync::Arc};
 
 use anyhow::Result;
-
-use super::{
-    check::{PlannedPlugin, joined},
-    error::Error,
-    report::{Report, Reported},
-};
 use spout_node::{NodeSpec, Shape};
 use spout_pipeline::{Links, Parts};
 use spout_plugin::{Offer, Plugin, Plugins, Settings, World};
 use spout_producer::{ConsumerType, DecoderSpec};
 use spout_repo::Differences;
 use spout_spec::{Loaded, all_handlers};
+
+use super::{
+    check::{PlannedPlugin, joined},
+    error::Error,
+    report::{Report, Reported},
+};
 
 /// One thing that is wrong.
 #[derive(Debug)]

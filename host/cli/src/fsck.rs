@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use spout_repo::{Depth, Finding, Report, Severity, fsck, repair};
 
 use super::{
     Global,
@@ -9,7 +10,6 @@ use super::{
     error::Error,
     print::{Printer, Table, count, size},
 };
-use spout_repo::{Depth, Finding, Report, Severity, fsck, repair};
 
 /// Read everything in the store and name what is damaged.
 #[derive(Debug, Args)]

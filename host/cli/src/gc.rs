@@ -3,14 +3,14 @@
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
+use spout_data::Period;
+use spout_repo::{Collect, Collected, Store};
 
 use super::{
     Global,
     busy::Busy,
     print::{Printer, Table, grouped, size},
 };
-use spout_data::Period;
-use spout_repo::{Collect, Collected, Store};
 
 /// Remove commits that a repo no longer keeps, and data that nothing leads to.
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ use anyhow::Result;
 use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
+use spout_repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options, json_rows};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
     error::Error,
     print::{Printer, count, size},
 };
-use spout_repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options, json_rows};
 
 /// Get a file out of a commit.
 #[derive(Debug, Args)]

@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_repo::Reference;
 
 use super::{
     Global,
     list::{file_line, print_files},
     print::Printer,
 };
-use spout_repo::Reference;
 
 /// List files by a pattern.
 #[derive(Debug, Args)]

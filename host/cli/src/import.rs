@@ -17,9 +17,9 @@ use arrow::{
 };
 use clap::ValueEnum;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use spout_repo::Format;
 
 use super::error::Error;
-use spout_repo::Format;
 
 /// What a file from outside is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

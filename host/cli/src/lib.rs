@@ -54,6 +54,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use spout_plugin::{Plugins, user_cache};
+use spout_repo::Store;
 
 use self::{
     error::Error,
@@ -61,8 +63,6 @@ use self::{
     report::{Report, Reported},
 };
 use crate::telemetry::Volume;
-use spout_plugin::{Plugins, user_cache};
-use spout_repo::Store;
 
 /// Runs sandboxed plugins over streams and keeps what they make in versioned repos, every message exactly once.
 #[derive(Debug, Parser)]

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use spout_data::Marker as RepoMarker;
+use spout_repo::Reference;
 
 use super::{
     Global,
     commit::table_of_marker,
     print::{Printer, short},
 };
-use spout_data::Marker as RepoMarker;
-use spout_repo::Reference;
 
 /// Show how far the partitions of a pipeline are.
 #[derive(Debug, Args)]

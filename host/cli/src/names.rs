@@ -1,9 +1,9 @@
 //! Names on the command line that are not whole references: `repo@branch`, and a commit where its repo is known.
 
 use anyhow::Result;
+use spout_repo::{BranchInfo, Commit, Reference};
 
 use super::error::Error;
-use spout_repo::{BranchInfo, Commit, Reference};
 
 /// The two parts of `repo@name`.
 pub(super) fn pair<'a>(text: &'a str, verb: &'static str, what: &str) -> Result<(&'a str, &'a str), Error> {

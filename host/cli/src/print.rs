@@ -5,7 +5,6 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use anyhow::{Context as _, Result};
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
-
 use spout_base::terminal;
 
 /// The reader of standard output has closed it; there is nobody left to print for.

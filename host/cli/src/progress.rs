@@ -4,16 +4,16 @@ use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Result;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use spout_base::clock::Instant;
+use spout_data::Counts;
+use spout_pipeline::Update;
+use spout_plugin::Metric;
 
 use super::{
     fates::{besides, closing},
     print::{Printer, count, grouped, local_time, short, size},
 };
 use crate::telemetry;
-use spout_base::clock::Instant;
-use spout_data::Counts;
-use spout_pipeline::Update;
-use spout_plugin::Metric;
 
 /// How long nothing may be said in plain lines while something happens.
 const SILENCE: Duration = Duration::from_secs(10);

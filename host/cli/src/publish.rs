@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use spout_repo::{Publication, PublishedTable, Publisher, Reference};
 
 use super::{
     Global,
@@ -9,7 +10,6 @@ use super::{
     print::{Printer, Table, count, grouped, short},
     report::Report,
 };
-use spout_repo::{Publication, PublishedTable, Publisher, Reference};
 
 /// Bring the Delta tables of a branch up to date.
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
+use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference, TableWriter};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{
@@ -20,7 +21,6 @@ use super::{
     sources::{Item, Source, To, apart, plan},
     target::{Changes, Put as Told, Target, how},
 };
-use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference, TableWriter};
 
 /// A file up to this size is put whole, so that it can live in the commit itself; a larger one is streamed.
 const WHOLE: u64 = 256 << 10;

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_repo::{Edit, PutMode, Reference};
 
 use super::{
     Global,
@@ -10,7 +11,6 @@ use super::{
     print::Printer,
     target::{Changes, Put, Target},
 };
-use spout_repo::{Edit, PutMode, Reference};
 
 /// Give files another path.
 #[derive(Debug, Args)]

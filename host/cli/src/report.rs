@@ -3,10 +3,10 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use serde::Serialize;
-
-use super::{error, print::Closed};
 use spout_base::error::{Coded, Kind};
 use spout_base::terminal;
+
+use super::{error, print::Closed};
 
 /// Exit code of what failed.
 const FAILED: u8 = 1;

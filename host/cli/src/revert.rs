@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_repo::MASTER;
 
 use super::{
     Global,
@@ -10,7 +11,6 @@ use super::{
     print::{Printer, short},
     target::committed,
 };
-use spout_repo::MASTER;
 
 /// Make a branch what it was at an earlier commit.
 #[derive(Debug, Args)]

@@ -8,6 +8,13 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use spout_base::clock;
+use spout_base::terminal;
+use spout_consumer::ConsumerSpec;
+use spout_data::ByteSize;
+use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
+use spout_repo::Store;
+use spout_spec::{Loaded, load_all};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -22,13 +29,6 @@ use super::{
     progress::Progress,
     report::{Report, Reported},
 };
-use spout_base::clock;
-use spout_base::terminal;
-use spout_consumer::ConsumerSpec;
-use spout_data::ByteSize;
-use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
-use spout_repo::Store;
-use spout_spec::{Loaded, load_all};
 
 /// Run pipelines until they are stopped; Ctrl-C commits what was taken and stops.
 #[derive(Debug, Args)]

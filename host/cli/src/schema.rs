@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
+use spout_spec::{EXAMPLE, spec_schema};
 
 use super::print::Printer;
-use spout_spec::{EXAMPLE, spec_schema};
 
 /// Print the JSON schema of pipeline specs, or an example spec.
 #[derive(Debug, Args)]

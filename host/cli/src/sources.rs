@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{error::Error, names::join};
 use spout_repo::path;
+
+use super::{error::Error, names::join};
 
 /// Bytes from outside.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use spout_repo::{Reference, Verify, query_verified};
 
 use super::{
     Global, answer,
@@ -11,7 +12,6 @@ use super::{
     error::Error,
     print::{Printer, count, size},
 };
-use spout_repo::{Reference, Verify, query_verified};
 
 /// Query repos as they were at any commit.
 #[derive(Debug, Args)]

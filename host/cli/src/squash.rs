@@ -3,13 +3,13 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use spout_repo::Reference;
 
 use super::{
     Global,
     names::{branch_of, within},
     print::{Printer, count, short},
 };
-use spout_repo::Reference;
 
 /// Merge commits into the one after them.
 #[derive(Debug, Args)]

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use spout_repo::MASTER;
 
 use super::{Global, error::Error, names::branch, print::Printer};
-use spout_repo::MASTER;
 
 /// Start a commit that several commands fill.
 #[derive(Debug, Args)]

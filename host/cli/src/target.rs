@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_repo::{Edit, Error as RepoError, FileAdded, Finished, OpenCommit, PutMode, Reference, Repo, Started, Store};
 
 use super::{
     Global,
@@ -9,7 +10,6 @@ use super::{
     names::is_id,
     print::{Printer, count, short, size},
 };
-use spout_repo::{Edit, Error as RepoError, FileAdded, Finished, OpenCommit, PutMode, Reference, Repo, Started, Store};
 
 /// A branch, or a started commit to it.
 #[derive(Debug)]

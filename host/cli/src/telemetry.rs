@@ -5,9 +5,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tracing_subscriber::{EnvFilter, fmt};
-
 use spout_base::terminal;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// How much is logged where `SPOUT_LOG` does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

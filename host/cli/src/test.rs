@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
+use spout_pipeline::{Problem, Rehearsal, Verdict};
+use spout_spec::{Loaded, load_all};
 
 use super::{
     Global,
     error::Error,
     print::{Printer, count},
 };
-use spout_pipeline::{Problem, Rehearsal, Verdict};
-use spout_spec::{Loaded, load_all};
 
 /// Run the tests of specs: rows in, rows out, without source and repo.
 #[derive(Debug, Args)]

@@ -3,10 +3,10 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
-
-use super::{Global, print::Printer};
 use spout_data::Period;
 use spout_repo::Retention;
+
+use super::{Global, print::Printer};
 
 /// Change how much history a repo keeps.
 #[derive(Debug, Args)]

@@ -7,7 +7,6 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
-
 use spout_data::DeadLetter;
 
 /// The years 1 to 9999, in milliseconds since 1970.

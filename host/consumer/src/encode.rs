@@ -6,9 +6,9 @@ use arrow::{
     ipc::writer::StreamWriter,
     json::writer::{JsonArray, JsonFormat, LineDelimited, Writer},
 };
+use spout_repo::{csv_text, json_options, json_rows};
 
 use super::Error;
-use spout_repo::{csv_text, json_options, json_rows};
 
 /// One object a line; a null column is left out.
 pub(super) fn ndjson(rows: &RecordBatch) -> Result<Vec<u8>, ArrowError> {

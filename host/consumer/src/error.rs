@@ -3,10 +3,9 @@
 use std::{io, path::PathBuf};
 
 use arrow::error::ArrowError;
-use thiserror::Error;
-
 use spout_base::error::{Coded, Kind};
 use spout_data::{ByteSize, Period};
+use thiserror::Error;
 
 /// An error of a consumer.
 #[derive(Debug, Error)]

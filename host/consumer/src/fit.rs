@@ -5,10 +5,10 @@ use arrow::{
     compute::filter_record_batch,
     error::ArrowError,
 };
-
-use super::encode;
 use spout_data::{Aside, Batch, DeadLetter, Letters, Origins, Wrong};
 use spout_repo::{Format, Misfit, misfits};
+
+use super::encode;
 
 /// What set a row aside.
 const STAGE: &str = "commit";

@@ -12,6 +12,8 @@ use reqwest::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::secret::SecretSpec;
+use spout_data::{Batch, ByteSize, Period};
 
 use super::{
     Consumer, ConsumerContext, Error,
@@ -20,8 +22,6 @@ use super::{
     offsets::Offsets,
     outbox::{Outbox, QueueSpec},
 };
-use spout_base::secret::SecretSpec;
-use spout_data::{Batch, ByteSize, Period};
 
 /// Posts rows to a web address. At least once: after a crash some come again, with the same `Idempotency-Key` where they
 /// are the same rows.

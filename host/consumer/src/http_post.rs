@@ -8,14 +8,14 @@ use reqwest::{
     Client, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };
+use spout_base::clock;
+use spout_data::Period;
 
 use super::{
     Error,
     outbox::{Deliver, Room},
     retry::Retry,
 };
-use spout_base::clock;
-use spout_data::Period;
 
 /// One request to make.
 #[derive(Debug)]

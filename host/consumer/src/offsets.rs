@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
-
 use spout_data::{PartitionId, Span};
 
 /// Longest text that is sent as a header as it is.

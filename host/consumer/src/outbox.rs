@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::{ByteSize, Period};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
@@ -13,7 +14,6 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use spout_data::{ByteSize, Period};
 
 /// What waits to be delivered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -11,11 +11,11 @@ use arrow::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::terminal;
+use spout_data::{Batch, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::{Consumer, ConsumerContext, Error, Per, encode};
-use spout_base::terminal;
-use spout_data::{Batch, Span};
 
 /// Prints the first rows of each commit as a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::{Batch, ByteSize};
+use spout_wire::{Endpoint, Publisher, PublisherOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,8 +15,6 @@ use super::{
     encode::{self, failed, pieces},
     outbox::{Deliver, Outbox, QueueSpec, Room},
 };
-use spout_data::{Batch, ByteSize};
-use spout_wire::{Endpoint, Publisher, PublisherOptions};
 
 /// Publishes rows over ZeroMQ (PUB). Subscribers that have said hello get every row at least once while they stay
 /// connected; one that is away misses what is said meanwhile.

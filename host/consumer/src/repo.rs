@@ -3,12 +3,12 @@
 use std::{sync::Arc, thread};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-
-use super::{Error, dead_letters, encode as outside, fit};
 use spout_base::clock;
 use spout_data::{Aside, Batch, ByteSize, Counts, DeadLetter};
 use spout_repo::{Encoded, Format, OpenCommit, PutMode, Repo, TableWriter};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use super::{Error, dead_letters, encode as outside, fit};
 
 /// Where the data files of a pipeline go.
 #[derive(Clone, Debug, PartialEq)]

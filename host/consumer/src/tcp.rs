@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::{Batch, Period};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -18,7 +19,6 @@ use super::{
     outbox::{Deliver, Outbox, QueueSpec, Room},
     retry::Retry,
 };
-use spout_data::{Batch, Period};
 
 /// Sends rows to a port: lines of NDJSON or CSV, or Arrow IPC streams in frames. At least once: after a broken connection
 /// everything since the last commit is sent again.

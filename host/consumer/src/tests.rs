@@ -3,9 +3,9 @@
 use std::{ops::Range, sync::Arc};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use spout_data::{Counts, Origins, Position, Span};
 
 use super::*;
-use spout_data::{Counts, Origins, Position, Span};
 
 /// ConsumerContext of a pipeline named `test`.
 pub(super) fn context() -> ConsumerContext {

@@ -9,11 +9,11 @@ use arrow::{
     error::ArrowError,
 };
 use bytes::Bytes;
+use spout_data::Part;
 
 use super::{
     Error, EventTime, Handled, Late, RowFault, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
 };
-use spout_data::Part;
 
 /// Before all time: the watermark of a source that has said nothing.
 pub(crate) const NEVER: i64 = i64::MIN;

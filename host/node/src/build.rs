@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde_json::Value;
+use spout_plugin::Task;
 
 use super::{
     Chain, Error, Handler, NodeSpec, PluginHandler,
@@ -12,7 +13,6 @@ use super::{
         Threshold, Throttle, Window,
     },
 };
-use spout_plugin::Task;
 
 /// Part of a state that says what spec it was made under.
 pub(super) const CONFIG: &str = "config";

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
+use spout_data::{Aside, Batch, Counts, DeadLetter, Letters, Messages, Origins, Part, Position, Span, Wrong};
 
 use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, SourceEvent, build::CONFIG};
-use spout_data::{Aside, Batch, Counts, DeadLetter, Letters, Messages, Origins, Part, Position, Span, Wrong};
 
 /// What leaves each handler, by its id.
 type Shapes = Vec<(String, Shape)>;

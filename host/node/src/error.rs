@@ -1,9 +1,8 @@
 //! What can go wrong between a batch and the next.
 
 use arrow::error::ArrowError;
-use thiserror::Error;
-
 use spout_base::error::{Coded, Kind};
+use thiserror::Error;
 
 /// An error of one handler.
 #[derive(Debug, Error)]

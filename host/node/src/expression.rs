@@ -16,9 +16,9 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
     sql::parser::DFParser,
 };
+use spout_arithmetic::checked;
 
 use super::{Error, RowFault, halving::Halving};
-use spout_arithmetic::checked;
 
 /// A SQL expression, compiled for one schema at a time.
 #[derive(Debug)]

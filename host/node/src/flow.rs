@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+use spout_data::PartitionId;
 
 use super::TimeSpec;
-use spout_data::PartitionId;
 
 /// Where the rows of a call come from.
 ///

@@ -9,12 +9,12 @@ use arrow::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::ByteSize;
 
 use super::{
     Error, Shape, Source, Unit,
     state::{level, wider},
 };
-use spout_data::ByteSize;
 
 /// Which rows are looked at together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

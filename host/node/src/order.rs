@@ -18,12 +18,12 @@ use arrow::{
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use spout_data::{Part, Period};
 
 use super::{
     Error, EventTime, Handled, Late, RowFault, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
     state::{Held, TIME, bare, column, kernel},
 };
-use spout_data::{Part, Period};
 
 /// Rows in order, each with its time in nanoseconds since 1970.
 #[derive(Clone, Debug)]

@@ -1,5 +1,7 @@
 //! `plugin`: a handler from the plugins directory, brought back after it crashes and kept from stumbling over one row.
 
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
+
 use arrow::{
     array::RecordBatch,
     compute::{filter_record_batch, take_record_batch},
@@ -8,11 +10,10 @@ use arrow::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::Range, sync::Arc};
-
-use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, handlers::filter::set_rows};
 use spout_data::{ByteSize, Part};
 use spout_plugin::{HandlerInstance, Health, Output, Rows, Search, Settings, Step, Task};
+
+use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, handlers::filter::set_rows};
 
 /// A handler from the plugins directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -33,9 +33,9 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 use futures::FutureExt as _;
+use spout_data::ByteSize;
 
 use super::{Error, expression::unstable};
-use spout_data::ByteSize;
 
 /// The name of the table.
 const INPUT: &str = "input";

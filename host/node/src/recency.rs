@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use spout_data::Period;
 
 use super::{Source, Watermarks};
-use spout_data::Period;
 
 /// A group, by the order of its values.
 pub(super) type Key = Box<[u8]>;

@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
+use spout_data::Part;
 
 use super::{
     Error, EventTime, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
@@ -16,7 +17,6 @@ use super::{
     order::{Order, Ready},
     state::{Limits, kernel},
 };
-use spout_data::Part;
 
 /// What a handler does with rows that come in order.
 pub(super) trait Steps: Send {

@@ -10,9 +10,9 @@ use arrow::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::Period;
 
 use super::{Error, Source};
-use spout_data::Period;
 
 /// Times that are event times: the years 1678 to 2261, a hundred days within what 64 bits of nanoseconds can count.
 const RANGE: RangeInclusive<i64> = i64::MIN + MARGIN..=i64::MAX - MARGIN;

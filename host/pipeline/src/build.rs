@@ -9,14 +9,6 @@ use std::{
     },
 };
 
-use tokio_util::sync::CancellationToken;
-
-use super::{
-    Error, Links, PluginMetrics,
-    decide::{Thresholds, Until},
-    link::Place,
-    run::RunConfig,
-};
 use spout_base::secret::Secret;
 use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
@@ -28,6 +20,14 @@ use spout_producer::{
 };
 use spout_repo::{Differences, Format, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, Publish, all_handlers};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Error, Links, PluginMetrics,
+    decide::{Thresholds, Until},
+    link::Place,
+    run::RunConfig,
+};
 
 /// What leaves the decoder and each handler, by id; and the number of the first handler that such rows are not for, with why.
 pub type Typed = (Vec<(String, Shape)>, Option<(usize, spout_node::Error)>);

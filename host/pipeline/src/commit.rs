@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{Error, build::Parts, totals::Reasons};
 use spout_base::clock::{self, Instant};
 use spout_consumer::Pending;
 use spout_data::{Advance, Part, PartitionId, Provenance};
 use spout_repo::{BranchWriter, Commit, CommitMeta, Finished};
+
+use super::{Error, build::Parts, totals::Reasons};
 
 /// Everything that a commit consists of.
 #[derive(Debug)]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use spout_base::clock::Instant;
+use spout_data::PartitionId;
+
 use super::{
     overdue::GRACE,
     partitions::{Partitions, Standing},
 };
-use spout_base::clock::Instant;
-use spout_data::PartitionId;
 
 /// Flush thresholds; the first one reached cuts the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

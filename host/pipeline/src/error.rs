@@ -3,10 +3,9 @@
 use std::{io, time::Duration};
 
 use arrow::datatypes::DataType;
-use thiserror::Error;
-
 use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
+use thiserror::Error;
 
 /// An error of a pipeline, with its name.
 #[derive(Debug, Error)]

@@ -2,6 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use spout_base::error::{Coded, Kind};
+use spout_plugin::Backoff;
+use spout_repo::Store;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -13,9 +16,6 @@ use super::{
     run::{Order, RunConfig, run},
     totals::Totals,
 };
-use spout_base::error::{Coded, Kind};
-use spout_plugin::Backoff;
-use spout_repo::Store;
 
 /// How pipelines are run.
 #[derive(Clone, Debug, Default)]

@@ -12,6 +12,10 @@ use std::{
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use spout_codec::UnknownField;
+use spout_data::{Batch, Counts, PartitionId, Position, Provenance};
+use spout_node::Chain;
+use spout_plugin::Progress;
+use spout_producer::{Decoder, Fetched, Fetcher, Found, Steady};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -19,10 +23,6 @@ use super::{
     Error,
     sample::{PATIENCE, Raw, Run, Sample},
 };
-use spout_data::{Batch, Counts, PartitionId, Position, Provenance};
-use spout_node::Chain;
-use spout_plugin::Progress;
-use spout_producer::{Decoder, Fetched, Fetcher, Found, Steady};
 
 /// What a lane tells the place where lanes meet.
 #[derive(Debug)]

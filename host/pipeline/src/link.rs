@@ -7,15 +7,15 @@ use std::{
     sync::Arc,
 };
 
+use spout_consumer::PublishSpec;
+use spout_producer::{LinkedPublisher, Source};
+use spout_spec::{Loaded, advice};
+use spout_wire::Endpoint;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Error;
-use spout_consumer::PublishSpec;
-use spout_producer::{LinkedPublisher, Source};
-use spout_spec::{Loaded, advice};
-use spout_wire::Endpoint;
 
 /// Longest path of a socket file that every system takes.
 const LONGEST: usize = 100;

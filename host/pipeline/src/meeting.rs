@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use spout_data::{Batch, Part, Span};
+use spout_node::{Chain, SourceEvent};
 use tokio_util::sync::CancellationToken;
 
 use super::{Error, overdue::unless_overdue};
-use spout_data::{Batch, Part, Span};
-use spout_node::{Chain, SourceEvent};
 
 /// The first handler with state and all after it.
 #[derive(Debug)]

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
-
-use super::{build::Parts, host::chain};
 use spout_base::error::Coded;
 use spout_repo::{Differences, Publication, Publisher, Repo};
 use spout_spec::Publish;
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use super::{build::Parts, host::chain};
 
 /// What a pipeline that stops allows its tables to come up to date.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-
-use super::{Error, TookOver, build::Parts};
 use spout_data::{Marker, Part};
 use spout_node::States;
 use spout_producer::{SchemaPin, SchemaText};
 use spout_repo::{BranchWriter, Commit, Conflict, Repo, Store};
+
+use super::{Error, TookOver, build::Parts};
 
 /// Name that the decoder's schema is stored under, beside the handlers' states.
 const SCHEMA: &str = "decoder/schema";

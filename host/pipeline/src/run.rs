@@ -2,6 +2,14 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
+use spout_base::clock;
+use spout_base::error::Coded as _;
+use spout_consumer::{Consumer, RepoConsumer};
+use spout_data::{Batch, Counts, PartitionId, Position, Provenance};
+use spout_node::{Shape, Source, SourceEvent};
+use spout_producer::{DecoderFactory, Durable, Found, Producer, ProducerTraits, SchemaPin};
+use spout_repo::{BranchWriter, Differences, Store};
+use spout_spec::OnError;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
@@ -23,14 +31,6 @@ use super::{
     recover::{self, Recovered},
     totals::{Reasons, Totals},
 };
-use spout_base::clock;
-use spout_base::error::Coded as _;
-use spout_consumer::{Consumer, RepoConsumer};
-use spout_data::{Batch, Counts, PartitionId, Position, Provenance};
-use spout_node::{Shape, Source, SourceEvent};
-use spout_producer::{DecoderFactory, Durable, Found, Producer, ProducerTraits, SchemaPin};
-use spout_repo::{BranchWriter, Differences, Store};
-use spout_spec::OnError;
 
 /// What comes from outside while a pipeline runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

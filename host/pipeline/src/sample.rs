@@ -2,11 +2,10 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
-
 use spout_base::clock;
 use spout_data::{Messages, PartitionId, Position};
 use spout_producer::Fetched;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Messages that are enough to infer columns from.
 const ENOUGH: usize = 1000;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-
 use spout_data::{Counts, DeadLetter, PartitionId, UnknownKeys};
 
 /// What is said of keys that are not told apart.

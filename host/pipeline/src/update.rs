@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-
-use super::Reason;
 use spout_data::Counts;
 use spout_plugin::Metric;
+
+use super::Reason;
 
 /// Who wrote a branch before this run, and did not say that it stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,6 +7,7 @@ use arrow::{
     datatypes::{Schema, SchemaRef},
 };
 use spout_codec::UnknownField;
+use spout_data::{Messages, Origins};
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -17,7 +18,6 @@ use super::{
     log::clean,
     task::Task,
 };
-use spout_data::{Messages, Origins};
 
 /// Unknown fields that are taken from one answer, and characters of their names.
 const UNKNOWN: usize = 100;

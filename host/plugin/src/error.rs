@@ -2,10 +2,9 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-use thiserror::Error;
-
 use spout_base::error::{Coded, Kind};
 use spout_data::Position;
+use thiserror::Error;
 
 /// Who was called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

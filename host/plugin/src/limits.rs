@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
 use spout_data::{ByteSize, Period};
 
 /// Quotas of every plugin instance of a pipeline. What exceeds one ends that call, never the host.

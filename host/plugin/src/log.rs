@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::io::AsyncWrite;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
-
 use spout_base::clock::{self, Instant};
 use spout_base::terminal::misleads;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 
 /// Lines longer than this are cut.
 const LONGEST: usize = 4096;

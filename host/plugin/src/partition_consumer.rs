@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use spout_data::{Messages, PartitionId, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     provider::millis,
     task::Task,
 };
-use spout_data::{Messages, PartitionId, Position};
 
 const FETCH: &str = "partition-consumer.fetch";
 const COMMITTED: &str = "partition-consumer.committed";

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spout_data::{Marker, PartitionId, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     log::clean,
     task::Task,
 };
-use spout_data::{Marker, PartitionId, Position};
 
 const PARTITIONS: &str = "metadata-provider.partitions";
 const RESOLVE: &str = "metadata-provider.resolve";

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use spout_base::clock;
 use wasmtime::Engine;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     component, engine,
     reserved::Reserved,
 };
-use spout_base::clock;
 
 /// The plugins of one directory. Clones share compiled code.
 #[derive(Clone)]

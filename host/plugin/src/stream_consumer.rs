@@ -1,5 +1,6 @@
 //! Calls `stream-consumer`: a whole stream, with checkpoints only when the host asks.
 
+use spout_data::{Messages, PartitionId, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -9,7 +10,6 @@ use super::{
     instance::Instance,
     task::Task,
 };
-use spout_data::{Messages, PartitionId, Position};
 
 /// Where a stream goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

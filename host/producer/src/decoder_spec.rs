@@ -2,12 +2,12 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_plugin::Settings;
 
 use super::{
     decode::{ArrowSpec, AvroSpec, CsvSpec, GraphiteSpec, InfluxSpec, ProtobufSpec, SyslogSpec},
     schema_text::SchemaText,
 };
-use spout_plugin::Settings;
 
 /// What makes rows of messages: a native decoder, or a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

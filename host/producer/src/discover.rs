@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
+use spout_base::clock;
+use spout_data::{Marker, PartitionId, Position};
+use spout_plugin::{Criteria, Provider, Task};
 
 use super::{
     ConsumerType, Error, Fetcher, Found, Producer, ProducerTraits, Start, StreamSpec, partitions::PartitionFetcher,
     whole_stream::StreamFetcher,
 };
-use spout_base::clock;
-use spout_data::{Marker, PartitionId, Position};
-use spout_plugin::{Criteria, Provider, Task};
 
 /// Reads a stream through a plugin.
 #[derive(Debug)]

@@ -3,10 +3,9 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use arrow::error::ArrowError;
-use thiserror::Error;
-
 use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
+use thiserror::Error;
 
 /// An error of a producer or a decoder.
 #[derive(Debug, Error)]

@@ -11,6 +11,8 @@ use axum::Router;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use spout_base::secret::{Secret, SecretSpec};
+use spout_data::{ByteSize, Marker, Period};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +23,6 @@ use super::{
     inbox::{Inbox, Letterbox},
     tcp::{LISTENS, answer_within, listen},
 };
-use spout_base::secret::{Secret, SecretSpec};
-use spout_data::{ByteSize, Marker, Period};
 
 /// A port that takes messages by HTTP, as in `{listen: "0.0.0.0:8080", token: {env: TOKEN}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -13,6 +13,7 @@ use axum::{
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
+use spout_data::Blobs;
 use tokio::time::timeout;
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
     inbox::{Letterbox, Room, Sent, Stored},
     recent,
 };
-use spout_data::Blobs;
 
 /// Bytes that are unpacked at once, so that a bomb is noticed before it is large.
 const PIECE: usize = 4096;

@@ -21,7 +21,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use spout_base::clock;
 use spout_codec::Attribute;
+use spout_data::{Blobs, ByteSize, Messages, Position, Span};
+use spout_plugin::Progress;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::JoinHandle,
@@ -33,9 +36,6 @@ use super::{
     Durable, Error, Fetched, Fetcher, Found,
     recent::{Key, Recent},
 };
-use spout_base::clock;
-use spout_data::{Blobs, ByteSize, Messages, Position, Span};
-use spout_plugin::Progress;
 
 /// Longest wait of one fetch.
 const WAIT: Duration = Duration::from_millis(250);

@@ -10,9 +10,9 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
     error::ArrowError,
 };
+use spout_data::{Messages, Origins, PartitionId};
 
 use super::MetadataColumn;
-use spout_data::{Messages, Origins, PartitionId};
 
 /// The name of its column.
 pub(super) fn name(column: MetadataColumn) -> &'static str {

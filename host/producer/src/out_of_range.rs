@@ -1,7 +1,8 @@
 //! Where a partition goes on whose offset the source no longer has.
 
-use super::{Error, OutOfRange, StreamSpec};
 use spout_data::{PartitionId, Position};
+
+use super::{Error, OutOfRange, StreamSpec};
 
 /// The offset that is gone.
 #[derive(Clone, Copy, Debug)]

@@ -10,14 +10,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use spout_base::clock::{self, Instant};
+use spout_data::{Messages, PartitionId, Position, Span};
+use spout_plugin::{Backoff, FetchLimits, FetchedPartition, PartitionConsumer, Progress, Task};
 
 use super::{
     Error, Fetched, Fetcher, Found, StreamSpec,
     out_of_range::{self, Lost},
 };
-use spout_base::clock::{self, Instant};
-use spout_data::{Messages, PartitionId, Position, Span};
-use spout_plugin::{Backoff, FetchLimits, FetchedPartition, PartitionConsumer, Progress, Task};
 
 /// Crashes in a row after which a partition is given up.
 const CRASHES: u32 = 3;

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-
-use super::Error;
 use spout_data::{Marker, Messages, PartitionId, Position, Provenance, Span};
 use spout_plugin::Progress;
+
+use super::Error;
 
 /// A partition to read, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use std::{collections::VecDeque, ops::Range};
 
 use sha2::{Digest, Sha256};
-
 use spout_data::Position;
 
 /// What is remembered of a key.

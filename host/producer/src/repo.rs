@@ -8,16 +8,16 @@ use std::{fmt, iter::Peekable, sync::Arc};
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use spout_base::error::Coded;
 use spout_codec::Attribute;
+use spout_data::{Blobs, Marker, Messages, Position, Provenance, Span, Upstream};
+use spout_plugin::Progress;
+use spout_repo::{Added, AddedFile, Follower, Reference, Repo, Store, path};
 
 use super::{
     Error, Fetched, Fetcher, Found, Framer, OutOfRange, Producer, ProducerTraits, RepoMode, RepoSpec, RepoStart,
     repo_spec::Rewritten,
 };
-use spout_base::error::Coded;
-use spout_data::{Blobs, Marker, Messages, Position, Provenance, Span, Upstream};
-use spout_plugin::Progress;
-use spout_repo::{Added, AddedFile, Follower, Reference, Repo, Store, path};
 
 /// Messages and bytes of one fetch.
 const MESSAGES: usize = 8192;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::Period;
 
 use super::{FramingSpec, MetadataColumn, OutOfRange};
-use spout_data::Period;
 
 /// The commits of another repo of the same store, as in `{repo: events, path: /clean/}`; each is read once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::{Blobs, ByteSize, Marker};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,6 @@ use super::{
     inbox::{Inbox, Letterbox, Sent},
     tcp::{LISTENS, queue},
 };
-use spout_data::{Blobs, ByteSize, Marker};
 
 /// Standard input, as in `{framing: {type: lines}}`. The offset counts messages, over all runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,7 +4,6 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
 use spout_data::{ByteSize, PartitionId, Period};
 use spout_plugin::Settings;
 

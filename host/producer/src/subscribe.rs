@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::{Blobs, ByteSize, Marker};
+use spout_wire::{Endpoint, Heard, Subscriber, SubscriberOptions};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +16,6 @@ use super::{
     inbox::{Inbox, Letterbox, Sent},
     tcp::{LISTENS, queue},
 };
-use spout_data::{Blobs, ByteSize, Marker};
-use spout_wire::{Endpoint, Heard, Subscriber, SubscriberOptions};
 
 /// A ZeroMQ publisher, as in `{address: tcp://host:5556, sync: tcp://host:5557}`, or another pipeline of the same run, as in
 /// `{pipeline: other}`. Each message is a payload that the decoder makes rows of. The offset counts messages, over all runs.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::{Blobs, ByteSize, Marker, Period};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -21,7 +22,6 @@ use super::{
     ProducerTraits, Promise,
     inbox::{Inbox, Letterbox, Receipt, Sent},
 };
-use spout_data::{Blobs, ByteSize, Marker, Period};
 
 /// A port that takes messages over TCP, as in `{listen: "0.0.0.0:9000", framing: {type: lines}, reply: line}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use spout_data::{Messages, PartitionId, Position, Span};
+use spout_plugin::{Backoff, Checkpoint, FetchLimits, Progress, StreamConsumer, StreamStart, Task};
 
 use super::{
     Error, Fetched, Fetcher, Found, Start, StreamSpec,
     out_of_range::{self, Lost},
 };
-use spout_data::{Messages, PartitionId, Position, Span};
-use spout_plugin::{Backoff, Checkpoint, FetchLimits, Progress, StreamConsumer, StreamStart, Task};
 
 /// Crashes in a row after which a source is given up.
 const CRASHES: u32 = 3;

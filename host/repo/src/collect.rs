@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use object_store::path::Path;
 use serde::Serialize;
+use spout_base::clock;
 
 use super::{
     Error,
@@ -30,7 +31,6 @@ use super::{
     slot::{self, Taken},
     state::State,
 };
-use spout_base::clock;
 
 /// Checkpoints that stay although newer ones exist; of the older ones, each sixteenth does, for queries of the past.
 const RECENT_CHECKPOINTS: usize = 4;

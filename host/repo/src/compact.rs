@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::SchemaRef;
 use serde::Serialize;
+use spout_data::ByteSize;
 
 use super::{
     Error, FileEntry, Finished, OpenCommit, PutMode, Repo, Tree,
@@ -14,7 +15,6 @@ use super::{
     format::{Encoded, Format, TableWriter, decode},
     path,
 };
-use spout_data::ByteSize;
 
 /// Files of this size are made; those of more than half of it are left alone.
 pub const TARGET: ByteSize = ByteSize(64 << 20);

@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use spout_base::clock;
+use spout_data::{Advance, Counts};
+
 use super::{
     Error, OpenCommit,
     invariants::{self, Following},
@@ -10,8 +13,6 @@ use super::{
     snapshot::Snapshot,
     state::State,
 };
-use spout_base::clock;
-use spout_data::{Advance, Counts};
 
 /// What a record says beyond its files.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,8 @@
 //! Commits beside a pipeline's: files put by people, reverts, compactions. They claim nothing, so that they fence nobody.
 
+use spout_base::clock;
+use spout_data::Counts;
+
 use super::{
     Error, OpenCommit,
     attempts::Attempts,
@@ -16,8 +19,6 @@ use super::{
     tree::FileEntry,
     writer::Finished,
 };
-use spout_base::clock;
-use spout_data::Counts;
 
 /// What an edit says about itself.
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,8 @@ use std::{
     sync::LazyLock,
 };
 
+use spout_data::{Advance, Marker};
+
 use super::{
     Error,
     holder::Holder,
@@ -13,7 +15,6 @@ use super::{
     record::{Blob, Commit, FileAdded, PutMode},
     tree::Tree,
 };
-use spout_data::{Advance, Marker};
 
 /// The marker of a branch without commits.
 static NONE: LazyLock<Marker> = LazyLock::new(Marker::default);

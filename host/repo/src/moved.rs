@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use spout_data::{Advance, Marker, PartitionId, PartitionMarker};
 
 use super::record::{Commit, Record};
-use spout_data::{Advance, Marker, PartitionId, PartitionMarker};
 
 /// The entries that differ from the commit before, or from the base of a revert. In JSON it has a name of its own, so that it
 /// cannot be read as a whole marker.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use spout_base::clock;
 use tokio::io::AsyncRead;
 
 use super::{
@@ -16,7 +17,6 @@ use super::{
     repository::Repo,
     tree::{FileEntry, Tree, encode_schema},
 };
-use spout_base::clock;
 
 /// Files up to this size live inside the record, so that a small commit is one durable write.
 pub(super) const INLINE_FILE: usize = 32 << 10;

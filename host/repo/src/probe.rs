@@ -12,6 +12,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future::join_all, stream};
 use object_store::path::Path;
 use serde_json::json;
+use spout_base::clock;
 
 use super::{
     Error,
@@ -19,7 +20,6 @@ use super::{
     object::{Created, Objects, PARALLEL, Step},
     path,
 };
-use spout_base::clock;
 
 /// Beside `repos/`, so that it is never taken for one.
 const DIRECTORY: &str = ".spout-probe";

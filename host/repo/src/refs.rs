@@ -2,6 +2,7 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use spout_base::clock;
 
 use super::{
     Error,
@@ -17,7 +18,6 @@ use super::{
     snapshot::Snapshot,
     state::State,
 };
-use spout_base::clock;
 
 /// One version of a tag. The newest counts.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use spout_base::clock;
 
 use super::{
     Error,
@@ -15,7 +16,6 @@ use super::{
     seal,
     state::{State, by_number},
 };
-use spout_base::clock;
 
 /// The rules of a repo. A commit is kept if one of them wants it; with no rule, all are. The head of a branch and
 /// whatever has a tag are always kept.

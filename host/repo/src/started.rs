@@ -3,6 +3,7 @@
 //! What each command puts is kept as one object below the id; nothing of it is visible before the commit is finished.
 
 use serde::{Deserialize, Serialize};
+use spout_base::clock;
 
 use super::{
     Error, Finished, OpenCommit,
@@ -16,7 +17,6 @@ use super::{
     repository::Repo,
     seal,
 };
-use spout_base::clock;
 
 /// A commit that was started and not finished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
+use spout_data::Marker;
 
 use super::{
     Error, Tree,
@@ -19,7 +20,6 @@ use super::{
     snapshot::{Entry, Located, Snapshot},
     tree::Piece,
 };
-use spout_data::Marker;
 
 /// Records read at once behind a checkpoint.
 const WINDOW: u64 = 8;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
+use spout_base::clock;
 
 use super::{
     Error,
@@ -19,7 +20,6 @@ use super::{
     repository::Repo,
     seal,
 };
-use spout_base::clock;
 
 /// What `repo.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use spout_base::clock;
+use spout_data::{Advance, Counts, Marker, Part};
 use tokio::task::JoinHandle;
 
 use super::{
@@ -24,8 +26,6 @@ use super::{
     state::State,
     tree::FileEntry,
 };
-use spout_base::clock;
-use spout_data::{Advance, Counts, Marker, Part};
 
 /// Records between two checkpoints; few in tests, so that they meet many.
 pub(super) const EVERY: u64 = if cfg!(test) { 5 } else { 64 };

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use spout_node::NodeSpec;
+use spout_producer::{ConsumerType, DecoderSpec, Source, Start};
+
 use super::{
     CommitSpec, Loaded, PipelineSpec,
     error::{Error, Place},
     evolve, near, test_spec,
 };
-use spout_node::NodeSpec;
-use spout_producer::{ConsumerType, DecoderSpec, Source, Start};
 
 const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
 const PATH_RULE: &str = "write it like /events/ or /{commit}.parquet: from the root, without `..`, and with \

@@ -1,10 +1,10 @@
 //! Whether what frames CSV records and what reads them mean the same characters.
 
 use spout_codec::csv::Style;
-
-use super::{ProducerSpec, check::plugin_name};
 use spout_plugin::{Setting, Settings};
 use spout_producer::{DecoderSpec, FramingSpec, FramingType, NativeDecoder};
+
+use super::{ProducerSpec, check::plugin_name};
 
 /// The two characters, and whether the first record is a header.
 #[derive(Clone, Copy, Debug)]

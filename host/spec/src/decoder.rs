@@ -4,12 +4,13 @@
 
 use std::path::Path;
 
+use spout_producer::NativeDecoder;
+
 use super::{
     document::{Entry, Node, Tree},
     error::{Error, Place},
     load::strip_position,
 };
-use spout_producer::NativeDecoder;
 
 /// Where a decoder is in a spec.
 const PATH: &str = "producer.decoder";

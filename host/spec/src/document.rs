@@ -4,12 +4,12 @@ use std::{collections::HashMap, path::Path};
 
 use serde_json::Number;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, StrInput, Tag};
+use spout_plugin::Setting;
 
 use super::{
     error::{Error, Place},
     test_spec::digits,
 };
-use spout_plugin::Setting;
 
 /// Most bytes of one spec file.
 pub(super) const MAX_BYTES: u64 = 1 << 20;

@@ -1,14 +1,15 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
+use spout_consumer::{ConsumerSpec, FileSpec};
+use spout_node::NodeSpec;
+use spout_producer::{DecoderSpec, NativeDecoder};
+use spout_repo::Format;
+
 use super::{
     Loaded,
     check::{all_handlers, contradiction},
     error::Error,
 };
-use spout_consumer::{ConsumerSpec, FileSpec};
-use spout_node::NodeSpec;
-use spout_producer::{DecoderSpec, NativeDecoder};
-use spout_repo::Format;
 
 /// Files that have no place for the columns, and handlers that would take other rows because of them.
 pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {

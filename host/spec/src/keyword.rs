@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use serde_json::{Map, Value};
+use spout_plugin::Setting;
 
 use super::document::{Node, Tree};
-use spout_plugin::Setting;
 
 /// `table_elements` as `tableElements`.
 pub(super) fn camel(key: &str) -> Cow<'_, str> {

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::TestSpec;
 use spout_consumer::ConsumerSpec;
 use spout_data::{ByteSize, Period};
 use spout_node::{NodeSpec, TimeSpec};
@@ -14,6 +12,8 @@ use spout_producer::{
     DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec,
 };
 use spout_repo::Format;
+
+use super::TestSpec;
 
 /// One pipeline: Producer → Node → Consumers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

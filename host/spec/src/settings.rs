@@ -1,6 +1,7 @@
 //! Settings of a plugin against the schema the plugin offers for them.
 
 use serde_json::Value;
+use spout_plugin::Settings;
 
 use super::{
     Loaded,
@@ -8,7 +9,6 @@ use super::{
     error::Error,
     shape::Shape,
 };
-use spout_plugin::Settings;
 
 /// Fits `settings`, which are at `path` of the spec, to the plugin's own schema: every setting that the plugin does not know,
 /// lacks, or cannot take, at its line of the spec.

@@ -6,6 +6,8 @@
 use std::{cell::RefCell, path::Path, str::FromStr};
 
 use serde_json::{Map, Value};
+use spout_data::{ByteSize, Period};
+use spout_wire::Endpoint;
 
 use super::{
     document::{Node, Tree},
@@ -15,8 +17,6 @@ use super::{
     },
     near::{advice, nearest},
 };
-use spout_data::{ByteSize, Period};
-use spout_wire::Endpoint;
 
 /// A JSON schema to fit documents to.
 #[derive(Debug)]

@@ -17,13 +17,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
-
-use super::{Loaded, PipelineSpec, error::Error, near};
 use spout_data::{ByteSize, Period};
 use spout_plugin::{Setting, Settings};
 use spout_producer::{
     ConsumerType, DecoderSpec, FetchSpec, MetadataColumn, NativeDecoder, PluginDecoder, Start, StreamSpec,
 };
+
+use super::{Loaded, PipelineSpec, error::Error, near};
 
 /// Where the map is in a spec.
 const AT: &str = "producer.streamConfigs";

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-use super::{Error, Loaded, near::advice};
 use spout_data::Period;
 use spout_producer::SchemaText;
+
+use super::{Error, Loaded, near::advice};
 
 /// A row as it is written in a test: values by column.
 pub type Row = Map<String, Value>;

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use super::*;
 use spout_base::error::Coded;
+
+use super::*;
 
 const GOOD: &str = "pipeline: {name: p}
 producer:

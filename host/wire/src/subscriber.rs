@@ -3,6 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use spout_base::clock;
 use tempfile::TempDir;
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -18,7 +19,6 @@ use super::{
     publisher::{address, said},
     relay::relay,
 };
-use spout_base::clock;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);

@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_pipeline::settled;
+use spout_repo::{BranchInfo, Repo, TreeTable};
 
 use super::{
     super::{
@@ -12,8 +14,6 @@ use super::{
     },
     columns::{Column, columns, table_of_columns},
 };
-use spout_pipeline::settled;
-use spout_repo::{BranchInfo, Repo, TreeTable};
 
 #[derive(Debug, Serialize)]
 struct Shown<'a> {

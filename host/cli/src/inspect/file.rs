@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_repo::{Commit, FileEntry, Piece, Place, Reference, Tree};
 
 use super::{
     super::{
@@ -11,7 +12,6 @@ use super::{
     },
     columns::{Column, columns, table_of_columns},
 };
-use spout_repo::{Commit, FileEntry, Piece, Place, Reference, Tree};
 
 #[derive(Debug, Serialize)]
 struct Shown<'a> {

@@ -10,13 +10,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_repo::{Error as RepoError, Reference};
 
 use super::{
     Global,
     commit::{print_commit, tags_of},
     print::Printer,
 };
-use spout_repo::{Error as RepoError, Reference};
 
 /// Show everything about one repo, branch, commit, file or pipeline.
 #[derive(Debug, Args)]

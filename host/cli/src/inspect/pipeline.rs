@@ -2,6 +2,9 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_pipeline::Links;
+use spout_repo::{BranchInfo, Store};
+use spout_spec::load_all;
 
 use super::super::{
     Global, check,
@@ -9,9 +12,6 @@ use super::super::{
     findings,
     print::{Printer, count, local_time, short},
 };
-use spout_pipeline::Links;
-use spout_repo::{BranchInfo, Store};
-use spout_spec::load_all;
 
 /// What a spec would do, then what its pipelines have done.
 pub(super) async fn of_spec(path: &str, global: &Global, printer: &mut Printer) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::json;
+use spout_repo::{Repo, Started, Store};
 
 use super::{
     super::{
@@ -10,7 +11,6 @@ use super::{
     },
     branch::{of_decoder, print_settled},
 };
-use spout_repo::{Repo, Started, Store};
 
 pub(super) async fn inspect(store: &Store, name: &str, printer: &mut Printer) -> Result<()> {
     let repo = store.repo(name).await?;

@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_data::Counts;
+use spout_repo::{Commit, Error as RepoError, Reference, Repo, Started};
 
 use super::super::{
     Global,
     commit::{Tags, shown, tags_of},
     print::{Printer, Table, grouped, local_time, short, size},
 };
-use spout_data::Counts;
-use spout_repo::{Commit, Error as RepoError, Reference, Repo, Started};
 
 /// As many as fit on a screen; a long history is read record by record.
 const ON_A_TERMINAL: usize = 50;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_repo::{Error as RepoError, FileEntry, Reference};
 
 use super::super::{
     Global,
     print::{Printer, Table, count, grouped, short, size},
 };
-use spout_repo::{Error as RepoError, FileEntry, Reference};
 
 /// A file or a directory in a listing.
 #[derive(Debug, Serialize)]

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use spout_plugin::World;
 
 use crate::{
     Global,
@@ -18,7 +19,6 @@ use crate::{
     error::Error,
     print::{Printer, short, size},
 };
-use spout_plugin::World;
 
 const TARGET: &str = "wasm32-wasip2";
 /// The profile of plugins, on top of what the crate's own workspace says of `release`: small and fast, a panic is a trap.

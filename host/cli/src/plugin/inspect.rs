@@ -4,13 +4,13 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
+use spout_plugin::{LimitsSpec, Manifest, World};
 
 use crate::{
     Global,
     check::joined,
     print::{Printer, Table},
 };
-use spout_plugin::{LimitsSpec, Manifest, World};
 
 /// Show what a plugin offers, its settings, and what it asks for.
 #[derive(Debug, Args)]

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
+use spout_base::error::Coded as _;
+use spout_plugin::World;
 
 use crate::{
     Global,
     check::joined,
     print::{Printer, Table, short, size},
 };
-use spout_base::error::Coded as _;
-use spout_plugin::World;
 
 /// List the plugins of the plugins directory.
 #[derive(Debug, Args)]

@@ -11,6 +11,9 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::clock::{self, Instant};
+use spout_data::{Batch, ByteSize, Period};
+use spout_repo::{Format, TableWriter};
 use tokio::{sync::Mutex, task::JoinHandle};
 
 use self::{name::Name, part::Part};
@@ -18,9 +21,6 @@ use super::{
     Consumer, ConsumerContext, Error,
     encode::{self, failed},
 };
-use spout_base::clock::{self, Instant};
-use spout_data::{Batch, ByteSize, Period};
-use spout_repo::{Format, TableWriter};
 
 /// Writes rows to files outside the repo. At least once: after a crash some rows are there again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

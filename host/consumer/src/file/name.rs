@@ -6,7 +6,6 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-
 use spout_base::clock;
 
 const KNOWN: [&str; 3] = ["{pipeline}", "{time}", "{n}"];

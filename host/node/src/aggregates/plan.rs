@@ -25,6 +25,7 @@ use datafusion::{
     physical_expr::aggregate::LoweredAggregateBuilder,
     prelude::{SessionConfig, SessionContext},
 };
+use spout_arithmetic::checked;
 
 use super::{Aggregates, Call, Output, order_free};
 use crate::{
@@ -32,7 +33,6 @@ use crate::{
     expression::{names, physical, unstable},
     state::{ORDER, SOURCE, TIME},
 };
-use spout_arithmetic::checked;
 
 /// Those that give the same for any order of rows and any way of merging; over floats only as [`steady`].
 const ORDER_FREE: [&str; 14] = [

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spout_data::Part;
 
 use super::{
     Columns,
@@ -24,7 +25,6 @@ use crate::{
     halving::without,
     state::{Groups, Held, TIME, bare, concat, fields, kernel, one_schema},
 };
-use spout_data::Part;
 
 /// Column of the last time of a group, while it is counted.
 const LAST: &str = "__last";

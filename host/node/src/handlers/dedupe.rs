@@ -11,6 +11,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spout_data::{Part, Period};
 
 use super::{filter::set_rows, seen::Seen, threshold::nanoseconds};
 use crate::{
@@ -19,7 +20,6 @@ use crate::{
     sequence::{Sequence, Steps},
     state::{kernel, number},
 };
-use spout_data::{Part, Period};
 
 /// Passes the first row of each key and leaves out those that repeat it.
 ///

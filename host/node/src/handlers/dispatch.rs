@@ -21,6 +21,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::{Part, Period};
 
 use super::members::Members;
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
     groups,
     recency::{Key, Recency},
 };
-use spout_data::{Part, Period};
 
 /// Runs a chain of handlers for each group of rows, so that each group has a state of its own.
 ///

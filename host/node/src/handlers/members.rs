@@ -15,12 +15,12 @@ use arrow::{
 };
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
+use spout_data::Part;
 
 use crate::{
     Builder, Chain, Error, Handled, NodeSpec, Shape, Source, SourceEvent, States,
     recency::{Key, Recency},
 };
-use spout_data::Part;
 
 /// Part that holds what is said of all groups.
 const ALL: &str = "_all";

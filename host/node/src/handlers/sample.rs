@@ -11,6 +11,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spout_data::Part;
 
 use super::filter::set_rows;
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     digest::Digests,
     state::{kernel, number},
 };
-use spout_data::Part;
 
 /// Passes a part of the rows.
 ///

@@ -10,13 +10,13 @@ use arrow::{
     datatypes::{Int64Type, UInt64Type},
 };
 use bytes::Bytes;
+use spout_data::Part;
 
 use crate::{
     Error,
     digest::Digest,
     state::{Segments, concat, kernel},
 };
-use spout_data::Part;
 
 /// Keys that were seen, each of one source, with a number and a time.
 #[derive(Debug)]

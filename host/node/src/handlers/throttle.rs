@@ -10,6 +10,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spout_data::{Part, Period};
 
 use super::{seen::Seen, threshold::nanoseconds};
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     sequence::{Sequence, Steps},
     state::{RowStore, kernel},
 };
-use spout_data::{Part, Period};
 
 /// Passes at most `rows` rows in each interval of event time, for each group by itself.
 ///

@@ -12,13 +12,13 @@ use arrow::{
 };
 use bytes::Bytes;
 use datafusion::common::utils::normalize_float_zero;
+use spout_data::Part;
 
 use super::{
     Limits, Segments,
     segments::{concat, kernel},
 };
 use crate::Error;
-use spout_data::Part;
 
 /// Column of a group's number in its parts.
 const NUMBER: &str = "__group";

@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::ByteSize;
 
 use crate::Error;
-use spout_data::ByteSize;
 
 const GROUPS: u64 = 1_000_000;
 const BYTES: u64 = 1 << 30;

@@ -16,10 +16,10 @@ use arrow::{
     error::ArrowError,
 };
 use bytes::Bytes;
+use spout_data::Part;
 
 use super::segments::{decode, encode};
 use crate::Error;
-use spout_data::Part;
 
 /// Segments of like size that become one.
 const FAN: usize = 8;

@@ -9,6 +9,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use serde_json::Value;
+use spout_data::Part;
 
 use super::{
     Segments,
@@ -16,7 +17,6 @@ use super::{
     segments::{by_schema, concat, kernel},
 };
 use crate::{Error, Source};
-use spout_data::Part;
 
 /// Column of a row's event time in nanoseconds.
 pub(crate) const TIME: &str = "__time";

@@ -11,9 +11,9 @@ use arrow::{
     ipc::{reader::StreamDecoder, writer::StreamWriter},
 };
 use bytes::Bytes;
+use spout_data::Part;
 
 use crate::Error;
-use spout_data::Part;
 
 /// So many segments of like size become one.
 const FAN: usize = 4;

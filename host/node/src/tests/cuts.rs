@@ -12,9 +12,9 @@ use arrow::{
 };
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use spout_data::{Batch, Counts, Origins, Part, Position, Span};
 
 use crate::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec};
-use spout_data::{Batch, Counts, Origins, Part, Position, Span};
 
 /// A chain, and the rows of each source in their order.
 #[derive(Clone, Debug)]

@@ -7,7 +7,6 @@ use arrow::{
     util::display::{ArrayFormatter, FormatOptions},
 };
 use serde_json::{Map, Number, Value, json};
-
 use spout_spec::digits;
 
 const DAY: i128 = 86_400_000_000_000;

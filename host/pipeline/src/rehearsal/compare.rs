@@ -7,12 +7,12 @@ use arrow::{
     datatypes::{DataType, Field, SchemaRef},
 };
 use serde_json::Value;
+use spout_spec::{Row, TestSpec, advice};
 
 use super::{
     Problem,
     cell::{Cell, shown},
 };
-use spout_spec::{Row, TestSpec, advice};
 
 /// Rows shown around one that differs.
 const AROUND: usize = 2;

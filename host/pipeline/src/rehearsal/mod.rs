@@ -14,13 +14,13 @@ mod rows;
 use std::path::PathBuf;
 
 use serde::Serialize;
-
-use self::performance::{Cutting, Performance};
-use super::{Error, build::Loading};
 use spout_node::{Builder, NodeSpec};
 use spout_plugin::{Plugins, Task};
 use spout_producer::{DecoderSpec, NativeDecoder};
 use spout_spec::{Loaded, PipelineSpec, Row, TestSpec};
+
+use self::performance::{Cutting, Performance};
+use super::{Error, build::Loading};
 
 /// The handlers of one pipeline, ready for its tests.
 #[derive(Debug)]

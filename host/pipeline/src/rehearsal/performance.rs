@@ -6,15 +6,15 @@ use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
+use spout_base::error::Coded;
+use spout_data::{Aside, Batch, DeadLetter, PartitionId};
+use spout_node::{Chain, Shape, Source, SourceEvent, States};
+use spout_spec::{FaultSpec, LateSpec, StepSpec, TestSpec};
 
 use super::{
     Error, Problem, Rehearsal, compare,
     rows::{self, Given},
 };
-use spout_base::error::Coded;
-use spout_data::{Aside, Batch, DeadLetter, PartitionId};
-use spout_node::{Chain, Shape, Source, SourceEvent, States};
-use spout_spec::{FaultSpec, LateSpec, StepSpec, TestSpec};
 
 /// How the messages or rows of a step are cut before they go into the decoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

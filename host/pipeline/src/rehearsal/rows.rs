@@ -5,14 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde_json::Value;
 use spout_codec::{Attribute, csv::Style};
-
-use super::{Problem, Rehearsal, performance::Cutting};
 use spout_data::{Batch, Blobs, Messages, PartitionId, Position, Span};
 use spout_producer::{
     Compression, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec, MetadataColumn,
     NativeDecoder, SchemaPin,
 };
 use spout_spec::{ProducerSpec, StepSpec, TestSpec};
+
+use super::{Problem, Rehearsal, performance::Cutting};
 
 /// What goes into the handlers.
 #[derive(Debug)]

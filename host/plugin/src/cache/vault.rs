@@ -24,10 +24,9 @@ use rustix::{
     io::Errno,
 };
 use sha2::{Digest as _, Sha256};
+use spout_base::clock;
 use thiserror::Error;
 use wasmtime::Engine;
-
-use spout_base::clock;
 
 /// The installation's key.
 const KEY: &str = "key";

@@ -1,9 +1,9 @@
 //! Messages and positions across the boundary.
 
 use spout_codec::Attribute;
+use spout_data::{Blobs, Header, Messages, PartitionId, Position};
 
 use crate::bindings::spout::plugin::types as wit;
-use spout_data::{Blobs, Header, Messages, PartitionId, Position};
 
 pub(crate) fn lower_position(position: &Position) -> wit::PositionParam<'_> {
     wit::PositionParam { offset: position.offset, token: position.token.as_deref() }

@@ -11,12 +11,11 @@ use std::{
     time::Duration,
 };
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use spout_data::{ByteSize, Marker, Messages, Period, Position};
 use tokio_util::sync::CancellationToken;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-
 use super::*;
-use spout_data::{ByteSize, Marker, Messages, Period, Position};
 
 fn target() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

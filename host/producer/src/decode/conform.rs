@@ -10,6 +10,8 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
 };
 use spout_codec::UnknownField;
+use spout_data::{Messages, Origins};
+use spout_plugin::RowFault;
 
 use super::{
     Native, Piece, Rows, branches,
@@ -17,8 +19,6 @@ use super::{
     fault,
 };
 use crate::{Error, UnknownFields};
-use spout_data::{Messages, Origins};
-use spout_plugin::RowFault;
 
 /// What makes a batch of one message.
 pub(super) trait Unpack: Send + std::fmt::Debug {

@@ -7,11 +7,11 @@ use arrow::{
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open, record_batch};
+use spout_data::{Messages, Origins};
+use spout_plugin::RowFault;
 
 use super::{Native, Rows};
 use crate::Error;
-use spout_data::{Messages, Origins};
-use spout_plugin::RowFault;
 
 /// Messages of one call. More are decoded in slices, so that no column grows beyond what its offsets reach.
 const SLICE: usize = 8192;

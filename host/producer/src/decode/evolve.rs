@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use spout_codec::{Evolve, UnknownField};
+use spout_data::{Batch, Messages};
 
 use super::{Decoder, Running, Steady, set_aside};
 use crate::{DecoderSpec, Error, NativeDecoder, SchemaText, metadata};
-use spout_data::{Batch, Messages};
 
 impl Decoder {
     /// Keeps the columns as they are, and has this decoder opened anew if others have added some.

@@ -4,11 +4,11 @@ use std::{ops::Range, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::Schema};
 use spout_codec::UnknownField;
+use spout_data::{Messages, Origins, Span};
+use spout_plugin::{Decoded, Decoding, Health, RowFault, Search, Step, Task};
 
 use super::Rows;
 use crate::{Error, PluginDecoder, SchemaText};
-use spout_data::{Messages, Origins, Span};
-use spout_plugin::{Decoded, Decoding, Health, RowFault, Search, Step, Task};
 
 /// Crashes over one run of messages that are logged; a run of bad messages must not become a flood of lines.
 const SAID: usize = 3;

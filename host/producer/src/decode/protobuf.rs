@@ -10,6 +10,7 @@ use prost_reflect::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_codec::Coerce;
+use spout_data::Messages;
 
 use super::{
     Native, Rows,
@@ -17,7 +18,6 @@ use super::{
     rows::{Parsed, Row},
 };
 use crate::{Error, SchemaText, UnknownFields};
-use spout_data::Messages;
 
 /// Settings of the native `protobuf` decoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

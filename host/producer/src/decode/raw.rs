@@ -6,10 +6,10 @@ use arrow::{
     array::{ArrayRef, BinaryArray, RecordBatch},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
+use spout_data::{Blobs, Messages, Origins};
 
 use super::{Native, Rows};
 use crate::Error;
-use spout_data::{Blobs, Messages, Origins};
 
 /// A running `raw` decoder.
 #[derive(Debug)]

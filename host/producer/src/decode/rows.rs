@@ -7,6 +7,8 @@ use arrow::{
     datatypes::{Field, Schema, SchemaRef},
 };
 use spout_codec::Coerce;
+use spout_data::{Messages, Origins};
+use spout_plugin::RowFault;
 
 use super::{
     Rows,
@@ -14,8 +16,6 @@ use super::{
     fault,
 };
 use crate::Error;
-use spout_data::{Messages, Origins};
-use spout_plugin::RowFault;
 
 /// Named values of one row.
 pub(super) type Row = Vec<(String, Cell)>;

@@ -1,8 +1,9 @@
 //! Messages that the source itself sets aside, by the attribute `fault`: no decoder sees them.
 
-use super::{Rows, fault};
 use spout_data::{Messages, Origins};
 use spout_plugin::RowFault;
+
+use super::{Rows, fault};
 
 /// What a source has not set aside, and what it has.
 #[derive(Debug)]

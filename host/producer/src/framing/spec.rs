@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
 use spout_data::ByteSize;
 
 /// Where messages end in a stream of bytes, as in `{type: lines}` or `{type: length, prefix: u32, compression: zstd}`.

@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use object_store::path::Path;
+use spout_base::clock;
 
 use super::{
     super::{
@@ -30,7 +31,6 @@ use super::{
     publisher::Publisher,
     version::{add, names},
 };
-use spout_base::clock;
 
 /// Objects of the tables of one branch that are the publisher's, by table.
 type Tables = BTreeMap<String, Mine>;

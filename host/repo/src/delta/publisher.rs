@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use spout_base::error::{Coded, Kind};
+
 use super::{
     super::{Error, format::Format, moved::Moved, record::Commit, repository::Repo, tree::Tree},
     checkpoint,
@@ -14,7 +16,6 @@ use super::{
     live::Live,
     table::{Mode, PublishedTable, Table},
 };
-use spout_base::error::{Coded, Kind};
 
 /// How often publishing starts again because another publisher was faster.
 const ATTEMPTS: u32 = 5;

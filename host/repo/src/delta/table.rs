@@ -4,6 +4,7 @@
 
 use object_store::path::Path;
 use serde::Serialize;
+use spout_base::error::{Coded, Kind};
 
 use super::{
     super::{Error, moved::Moved, record::Commit},
@@ -16,7 +17,6 @@ use super::{
     log::{Added, Log, Tip},
     version::{Change, add, names},
 };
-use spout_base::error::{Coded, Kind};
 
 /// How versions are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

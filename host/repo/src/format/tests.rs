@@ -11,9 +11,9 @@ use ::arrow::{
     compute::concat_batches,
     datatypes::{Field, Int64Type, Schema},
 };
+use spout_base::error::Coded;
 
 use super::*;
-use spout_base::error::Coded;
 
 fn plain() -> Vec<(&'static str, ArrayRef)> {
     vec![

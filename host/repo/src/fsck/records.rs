@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
+use spout_data::Marker;
 
 use super::{
     super::{
@@ -23,7 +24,6 @@ use super::{
     repair::Place as Removed,
     tables,
 };
-use spout_data::Marker;
 
 /// What the records of a repo lead to.
 #[derive(Debug, Default)]

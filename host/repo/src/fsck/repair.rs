@@ -1,12 +1,12 @@
 //! What is safe to do about a finding.
 
 use object_store::path::Path;
+use spout_base::clock;
 
 use super::{
     super::{Error, Store, layout::Layout, object::Step, record::VERSION, seal, store::RepoInfo},
     Remedy,
 };
-use spout_base::clock;
 
 /// Something that can go.
 #[derive(Clone, Debug, PartialEq, Eq)]

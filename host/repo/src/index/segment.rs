@@ -7,6 +7,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
+use spout_base::clock;
 
 use super::{
     super::{
@@ -17,7 +18,6 @@ use super::{
     },
     Value,
 };
-use spout_base::clock;
 
 /// Entries of a page; a lookup reads one. Few in tests, so that they meet many.
 const PAGE: usize = if cfg!(test) { 3 } else { 64 };

@@ -12,10 +12,10 @@ use object_store::{
     CopyMode, CopyOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, local::LocalFileSystem, memory::InMemory,
     path::Path,
 };
+use spout_base::clock;
 
 use super::Error;
 use crate::fault;
-use spout_base::clock;
 
 mod answer;
 mod bucket;

@@ -33,9 +33,9 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 use futures::{StreamExt, TryStreamExt};
+use spout_base::error::Coded as _;
 
 use super::{Error, Reference, Store};
-use spout_base::error::Coded as _;
 
 /// What of a file is compared with what was committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! One function a property, each run over every kind of store.
 
 use bytes::Bytes;
+use spout_data::Part;
 
 use super::*;
-use spout_data::Part;
 
 async fn repo_of(store: &Store) -> (Repo, BranchWriter) {
     let repo = store.repo_or_create("events", "what happened").await.unwrap();

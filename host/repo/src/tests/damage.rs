@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::*;
 use spout_base::error::{Coded, Kind};
+
+use super::*;
 
 const NEWEST: &str = "repos/events/branches/master/00000000000000000004.json";
 

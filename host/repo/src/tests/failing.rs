@@ -2,12 +2,13 @@
 
 use std::{io, sync::Arc};
 
+use spout_base::error::{Coded, Kind};
+
 use super::{
     super::object::Objects,
     failing_store::{Failing, Failure},
     *,
 };
-use spout_base::error::{Coded, Kind};
 
 async fn failing(prompt: bool) -> (Arc<Failing>, Repo, BranchWriter) {
     let store = Failing::new();

@@ -22,10 +22,10 @@ use arrow::{
     array::{Int64Array, RecordBatch, StringArray, UInt64Array},
     datatypes::{DataType, Field, Schema},
 };
+use spout_data::{Advance, PartitionMarker, Position, Step};
 use tempfile::TempDir;
 
 use super::*;
-use spout_data::{Advance, PartitionMarker, Position, Step};
 
 /// A store of each kind; the directory lives as long as the handle.
 async fn stores() -> Vec<(Store, Option<TempDir>)> {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use spout_data::PartitionId;
 
 use super::*;
-use spout_data::PartitionId;
 
 type Files = BTreeMap<String, Vec<u8>>;
 type Places = BTreeMap<PartitionId, PartitionMarker>;

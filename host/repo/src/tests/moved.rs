@@ -5,11 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use spout_data::{Marker, PartitionId};
+
 use super::{
     super::{format::sha256, record},
     *,
 };
-use spout_data::{Marker, PartitionId};
 
 const MANY: u32 = 10_000;
 

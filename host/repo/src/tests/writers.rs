@@ -1,7 +1,8 @@
 //! Two writers of one branch, and commits that may not be made.
 
-use super::*;
 use spout_base::error::{Coded, Kind};
+
+use super::*;
 
 #[tokio::test]
 async fn an_older_writer_is_fenced_and_has_written_nothing_visible() {

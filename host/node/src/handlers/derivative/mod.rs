@@ -16,6 +16,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spout_data::{Part, Period};
 
 use super::threshold::nanoseconds;
 use crate::{
@@ -24,7 +25,6 @@ use crate::{
     sequence::{Sequence, Steps},
     state::{RowStore, kernel},
 };
-use spout_data::{Part, Period};
 
 /// Adds columns that say how fast others change over event time, for each group by itself.
 ///

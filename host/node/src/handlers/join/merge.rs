@@ -12,6 +12,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use serde_json::Value;
+use spout_data::Part;
 
 use super::{JoinKind, JoinSpec, On};
 use crate::{
@@ -22,7 +23,6 @@ use crate::{
     sequence::Steps,
     state::{RowStore, kernel},
 };
-use spout_data::Part;
 
 /// A running join of one stream.
 #[derive(Debug)]

@@ -14,15 +14,16 @@ mod side;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use spout_data::Period;
 
 use self::{merge::Merge, pairs::Pairs};
 use super::Columns;
 use crate::{Error, Handler, LimitsSpec, TimeSpec, sequence::Sequence};
-use spout_data::Period;
 
 /// Puts rows together that have the same key and are near in time.
 ///

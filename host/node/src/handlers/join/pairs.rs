@@ -8,6 +8,7 @@ use arrow::{
 };
 use bytes::Bytes;
 use serde_json::Value;
+use spout_data::{Part, Period};
 
 use super::{
     JoinKind, JoinSpec, SideSettings,
@@ -17,7 +18,6 @@ use super::{
 use crate::{
     Error, EventTime, RowFault, Shape, expression::Expression, handlers::threshold::nanoseconds, sequence::Steps,
 };
-use spout_data::{Part, Period};
 
 /// Things that happened, after which rows are made of them.
 const MANY: usize = 8192;

@@ -11,6 +11,7 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef},
 };
 use bytes::Bytes;
+use spout_data::Part;
 
 use super::SideSettings;
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
     halving::Halving,
     state::{RowStore, TIME, kernel},
 };
-use spout_data::Part;
 
 /// A row that waits for partners.
 #[derive(Clone, Copy, Debug)]

@@ -11,13 +11,13 @@ use arrow::{
     error::ArrowError,
 };
 use bytes::Bytes;
+use spout_data::Part;
 
 use super::machine::{Level, Phase};
 use crate::{
     Error,
     state::{Groups, Limits, Segments, concat, kernel},
 };
-use spout_data::Part;
 
 /// A level, and when a row of its group was last seen.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spout_data::{Part, Period};
 
 use self::{levels::Levels, machine::Machine};
 use crate::{
@@ -21,7 +22,6 @@ use crate::{
     sequence::{Sequence, Steps},
     state::kernel,
 };
-use spout_data::{Part, Period};
 
 /// Adds a level to every row that follows the column `watch`, for each group by itself.
 ///

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use spout_data::Part;
 
 use super::{
     LengthUnit, WindowSpec,
@@ -24,7 +25,6 @@ use crate::{
     handlers::Columns,
     state::{Groups, Held, kernel},
 };
-use spout_data::Part;
 
 const MARKS: &str = "time";
 const GROUPS: &str = "windows";

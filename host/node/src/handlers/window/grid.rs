@@ -2,10 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_data::Period;
 
 use super::{Align, WindowSpec};
 use crate::Error;
-use spout_data::Period;
 
 /// Windows of `period` that end every `every`, in nanoseconds.
 ///

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array};
 use bytes::Bytes;
+use spout_data::Part;
 
 use super::grid::{Ends, Grid, Kind};
 use crate::{
@@ -11,7 +12,6 @@ use crate::{
     arrival::{Arrived, NEVER},
     state::{Groups, Held, Limits, ORDER, SOURCE, Segments, TIME, column},
 };
-use spout_data::Part;
 
 /// Column of the watermark before a row.
 const PASSED: &str = "__passed";

@@ -7,6 +7,7 @@ use arrow::{
     compute::interleave_record_batch,
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
 };
+use spout_data::Period;
 
 use super::{
     WindowSpec,
@@ -20,7 +21,6 @@ use crate::{
     arrival::{Arrivals, Arrived, NEVER},
     state::{TIME, bare, column, kernel, level, one_schema},
 };
-use spout_data::Period;
 
 /// Column of the start of a window.
 pub(crate) const START: &str = "window_start";

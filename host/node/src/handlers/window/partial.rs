@@ -20,6 +20,7 @@ use datafusion::{
         order::GroupOrdering,
     },
 };
+use spout_data::Part;
 
 use super::grid::{Ends, Grid};
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
     arrival::Arrived,
     state::{self, Held, Limits, Segments, column, fields},
 };
-use spout_data::Part;
 
 const FIRST: &str = "__first";
 const LAST: &str = "__last";

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema};
+use spout_data::{Batch, Position, Span};
 
 use super::{factory, messages, told};
 use crate::{Decoder, DecoderFactory, MetadataColumn, SchemaPin};
-use spout_data::{Batch, Position, Span};
 
 fn json(more: &str) -> DecoderFactory {
     factory(&format!(r#"{{"type":"json","evolve":"add-columns"{more}}}"#), std::path::Path::new(""))

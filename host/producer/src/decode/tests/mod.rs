@@ -1,10 +1,10 @@
 //! What decoders do with sound, wrong and missing messages.
 
 use arrow::{array::Array, json::LineDelimitedWriter};
+use spout_data::Position;
 
 use super::*;
 use crate::NativeDecoder;
-use spout_data::Position;
 
 mod binary;
 mod cuts;

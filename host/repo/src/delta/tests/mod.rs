@@ -16,12 +16,12 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use object_store::memory::InMemory;
+use spout_data::Advance;
 
 use super::{
     super::{object::Objects, *},
     *,
 };
-use spout_data::Advance;
 
 /// Rows too many for a record, so that they are an object.
 const MANY: i64 = 20_000;
