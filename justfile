@@ -36,6 +36,13 @@ spout *args: build
 test: build plugins guests
     cargo test --release --workspace --locked
 
+# The unit tests of one room of the host, without building what is above it: `./justw room node sessions`.
+[group('check')]
+room name *filter:
+    above=$(cargo tree --locked --workspace --invert spout-{{ name }} --edges normal,dev --prefix none \
+        | sed -n 's/^\(spout-[a-z]*\) .*/\1/p' | sort -u | grep -vx spout-{{ name }} | sed 's/^/--exclude /'); \
+    cargo test --release --locked --workspace --lib $above -- {{ filter }}
+
 # The misbehaving plugins that tests run.
 [group('check')]
 guests:
