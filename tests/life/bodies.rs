@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use spout_data::{Advance, PartitionMarker, Position, Step};
+use spout_data::{Advance, PartitionId, PartitionMarker, Position, Step};
 use spout_repo::{BranchWriter, Encoded, Format, TableWriter};
 
 /// Larger than what a record carries in itself.
@@ -37,11 +37,11 @@ pub(crate) fn table(first: i64, rows: i64) -> Result<Encoded> {
 
 /// The number of the next commit: where partition 0 goes on.
 pub(crate) fn next(writer: &BranchWriter) -> Option<u64> {
-    writer.marker().partitions.get(&0).map(|entry| entry.position.offset)
+    writer.marker().partitions.get(&PartitionId::default()).map(|entry| entry.position.offset)
 }
 
 /// Partition 0 moves by one.
 pub(crate) fn advance(from: Option<u64>) -> Advance {
     let to = PartitionMarker { label: "p".into(), position: Position::at(from.unwrap_or(0) + 1), ended: false };
-    Advance { steps: [(0, Step { from, to, jumped: None })].into() }
+    Advance { steps: [(PartitionId::default(), Step { from, to, jumped: None })].into() }
 }

@@ -91,7 +91,7 @@ mod tests {
             code: code.into(),
             count,
             first: "field n: \"x\" is no number".into(),
-            partition: 0,
+            partition: 0.into(),
             label: "x.csv".into(),
             offset: 7,
         }

@@ -49,7 +49,7 @@ pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
         .map(|(letter, repeats)| if *repeats { elsewhere(letter) } else { letter.reason.as_str().into() });
     let text = |of: fn(&DeadLetter) -> &str| Arc::new(StringArray::from_iter_values(dead.iter().map(of))) as ArrayRef;
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(UInt32Array::from_iter_values(dead.iter().map(|letter| letter.partition))),
+        Arc::new(UInt32Array::from_iter_values(dead.iter().map(|letter| letter.partition.number))),
         Arc::new(UInt64Array::from_iter_values(dead.iter().map(|letter| letter.offset))),
         Arc::new(times.with_timezone("UTC")),
         Arc::new(files),
@@ -79,7 +79,7 @@ mod tests {
     fn a_message_is_written_once_however_many_of_its_rows_are_set_aside() {
         let file = Bytes::from(vec![b'x'; 1000]);
         let letter = |offset, value: &Bytes, reason: &str| DeadLetter {
-            partition: 3,
+            partition: 3.into(),
             offset,
             timestamp_ms: None,
             file: None,

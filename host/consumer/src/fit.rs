@@ -80,7 +80,7 @@ mod tests {
         let messages = Messages { values, offsets: vec![10, 11, 12, 13], ..Messages::default() };
         let late = RecordBatch::try_from_iter([("id", Arc::clone(&ids)), ("at", Arc::clone(&times))]).unwrap();
         Batch {
-            span: Span { partition: 7, start: 10, next: Position::at(14) },
+            span: Span { partition: 7.into(), start: 10, next: Position::at(14) },
             origins,
             messages: Arc::new(messages),
             late: vec![Aside { handler: "w".into(), rows: 3, records: Some(late.clone()) }],
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!((ids(&held.records), held.origins), (vec![1, 3], Origins::Taken([1, 3].into())));
         assert_eq!(ids(held.late[0].records.as_ref().unwrap()), [1, 3]);
         let [letter, late] = held.dead.as_slice() else { panic!("{:?}", held.dead) };
-        assert_eq!((letter.partition, letter.offset, &letter.value[..]), (7, 12, &b"two"[..]));
+        assert_eq!((letter.partition, letter.offset, &letter.value[..]), (7.into(), 12, &b"two"[..]));
         assert_eq!((letter.stage.as_str(), letter.code.as_str()), ("commit", "commit.time"));
         assert!(letter.reason.starts_with("column `at` is 9223372036854775807 s, in none of"), "{}", letter.reason);
         assert!(late.value.starts_with(b"{\"id\":2"), "{late:?}");

@@ -80,15 +80,15 @@ mod tests {
         let names = || {
             let mut offsets = Offsets::new("p");
             let mut names = Vec::new();
-            for span in [span(0, 10, 20), span(1, 5, 5), span(1, 5, 9), span(0, 0, 0)] {
+            for span in [span(0.into(), 10, 20), span(1.into(), 5, 5), span(1.into(), 5, 9), span(0.into(), 0, 0)] {
                 offsets.add(&span);
                 names.push(offsets.key(b"x"));
                 names.push(offsets.key(b"y"));
                 offsets.begin();
             }
-            offsets.add(&span(0, 20, 30));
-            offsets.add(&span(1, 9, 12));
-            offsets.add(&span(0, 30, 31));
+            offsets.add(&span(0.into(), 20, 30));
+            offsets.add(&span(1.into(), 9, 12));
+            offsets.add(&span(0.into(), 30, 31));
             assert_eq!(offsets.text().as_deref(), Some("0:20-31,1:9-12"));
             names.push(offsets.key(b""));
             names
@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn a_very_long_name_is_a_hash() {
         let mut offsets = Offsets::new("p");
-        (0..500).for_each(|partition| offsets.add(&span(partition, 0, 1)));
+        (0..500).for_each(|partition| offsets.add(&span(partition.into(), 0, 1)));
         assert!(offsets.text().is_none());
         assert!(offsets.key(b"").len() < 100);
     }

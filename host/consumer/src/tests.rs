@@ -16,7 +16,7 @@ fn made(name: &str, numbers: Range<i64>, column: ArrayRef) -> Batch {
     let (start, next) = (numbers.start as u64, numbers.end as u64);
     Batch {
         records: RecordBatch::try_from_iter([(name, column)]).unwrap(),
-        span: Span { partition: 0, start, next: Position::at(next) },
+        span: Span { partition: 0.into(), start, next: Position::at(next) },
         origins: Origins::Unknown,
         messages: Arc::default(),
         dead: Vec::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use spout_codec::UnknownField;
 
-use super::{Aside, Counts, DeadLetter, Messages, Position, Span};
+use super::{Aside, Counts, DeadLetter, Messages, PartitionId, Position, Span};
 
 /// Which message each row of a batch came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Batch {
     pub fn held(records: RecordBatch) -> Self {
         Self {
             records,
-            span: Span { partition: 0, start: 0, next: Position::default() },
+            span: Span { partition: PartitionId::default(), start: 0, next: Position::default() },
             origins: Origins::Unknown,
             messages: Arc::default(),
             dead: Vec::new(),

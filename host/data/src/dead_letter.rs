@@ -77,7 +77,10 @@ impl<'a> Letters<'a> {
         let Messages { partitions, offsets, timestamps_ms, keys, .. } = self.messages;
         DeadLetter {
             // The messages of a stream-level source come from several partitions, and each has the offset of its own.
-            partition: message.and_then(|at| partitions.get(at).copied()).unwrap_or(self.span.partition),
+            partition: PartitionId {
+                producer: self.span.partition.producer,
+                number: message.and_then(|at| partitions.get(at).copied()).unwrap_or(self.span.partition.number),
+            },
             offset: message.and_then(|at| offsets.get(at).copied()).unwrap_or(self.span.start),
             timestamp_ms: message.and_then(|at| timestamps_ms.get(at).copied()),
             file: message
@@ -107,7 +110,7 @@ mod tests {
         let mut values = Blobs::default();
         [&b"zero"[..], b"a large file"].into_iter().for_each(|value| values.push(value));
         let messages = Messages { values, offsets: vec![10, 11], ..Messages::default() };
-        let span = Span { partition: 7, start: 10, next: Position::at(12) };
+        let span = Span { partition: 7.into(), start: 10, next: Position::at(12) };
         let mut letters = Letters::new(&span, &messages);
         let wrong = || Wrong { stage: "s".into(), code: "c".into(), reason: "r".into() };
         let mut letter = |message| letters.letter(message, wrong(), || b"row".to_vec());
@@ -115,7 +118,7 @@ mod tests {
         assert_eq!((one.offset, &one.value[..]), (11, &b"a large file"[..]));
         assert_eq!((two.value.as_ptr(), two.value.len()), (one.value.as_ptr(), one.value.len()));
         for made in [letter(None), letter(Some(2))] {
-            assert_eq!((made.partition, made.offset, &made.value[..]), (7, 10, &b"row"[..]));
+            assert_eq!((made.partition, made.offset, &made.value[..]), (7.into(), 10, &b"row"[..]));
         }
     }
 }

@@ -4,8 +4,6 @@ use std::ops::Range;
 
 use spout_codec::{Attribute, Input};
 
-use super::PartitionId;
-
 /// `n` byte strings: `n + 1` rising bounds, the first 0, over one run of bytes. No entry has an allocation of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blobs {
@@ -88,7 +86,7 @@ pub struct Messages {
     /// Strictly rising within a partition.
     pub offsets: Vec<u64>,
     /// Only where the messages of one fetch come from several partitions.
-    pub partitions: Vec<PartitionId>,
+    pub partitions: Vec<u32>,
     /// Milliseconds since 1970.
     pub timestamps_ms: Vec<i64>,
     /// Sorted by message.

@@ -1,9 +1,91 @@
 //! Where in a partition something is.
 
-use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
 
-/// A partition of a topic, as the source numbers it.
-pub type PartitionId = u32;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Which partition of which producer of a pipeline: `3`, or `1.3` for partition 3 of the producer that commits know as the
+/// second. Ordered by producer, then by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId {
+    /// The producer; 0 for the only one.
+    pub producer: u16,
+    /// The partition, as its source numbers it.
+    pub number: u32,
+}
+
+impl PartitionId {
+    /// A partition of the only producer.
+    #[must_use]
+    pub const fn numbered(number: u32) -> Self {
+        Self { producer: 0, number }
+    }
+
+    /// As one whole number, in the same order: what held rows are sorted by.
+    #[must_use]
+    pub fn ordinal(self) -> i64 {
+        (i64::from(self.producer) << 32) | i64::from(self.number)
+    }
+}
+
+impl From<u32> for PartitionId {
+    fn from(number: u32) -> Self {
+        Self::numbered(number)
+    }
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.producer {
+            0 => write!(f, "{}", self.number),
+            producer => write!(f, "{producer}.{}", self.number),
+        }
+    }
+}
+
+impl FromStr for PartitionId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (producer, number) = text.split_once('.').unwrap_or(("0", text));
+        match (producer.parse(), number.parse()) {
+            (Ok(producer), Ok(number)) => Ok(Self { producer, number }),
+            _ => Err(format!("`{text}` is not a partition; write 3, or 1.3 for partition 3 of producer 1")),
+        }
+    }
+}
+
+/// A number for the only producer, a text for others.
+impl Serialize for PartitionId {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.producer {
+            0 => to.serialize_u32(self.number),
+            _ => to.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PartitionId {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = PartitionId;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a partition, such as 3 or \"1.3\"")
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<PartitionId, E> {
+                u32::try_from(number).map(PartitionId::from).map_err(E::custom)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<PartitionId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
 
 /// The place of the next message of a partition.
 ///
@@ -53,5 +135,32 @@ mod token_text {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<u8>>, D::Error> {
         let text: Option<String> = Option::deserialize(from)?;
         text.map(|text| STANDARD.decode(text).map_err(D::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_written_and_read_in_one_order() {
+        let of = |producer, number| PartitionId { producer, number };
+        for (id, text, json) in
+            [(of(0, 3), "3", "3"), (of(1, 3), "1.3", "\"1.3\""), (of(9, u32::MAX), "9.4294967295", "\"9.4294967295\"")]
+        {
+            assert_eq!((id.to_string().as_str(), text.parse()), (text, Ok(id)));
+            assert_eq!(serde_json::to_string(&id).unwrap(), json);
+            assert_eq!(serde_json::from_str::<PartitionId>(json).unwrap(), id);
+            let map = std::collections::BTreeMap::from([(id, 1)]);
+            let written = serde_json::to_string(&map).unwrap();
+            assert_eq!(written, format!("{{\"{text}\":1}}"));
+            assert_eq!(serde_json::from_str::<std::collections::BTreeMap<PartitionId, i32>>(&written).unwrap(), map);
+        }
+        for wrong in ["", "x", "1.", ".1", "1.2.3", "-1"] {
+            assert!(wrong.parse::<PartitionId>().is_err(), "{wrong}");
+        }
+        let mut ids = [of(1, 0), of(0, 7), of(0, u32::MAX), of(1, 5)];
+        ids.sort_unstable();
+        assert!(ids.is_sorted_by_key(|id| id.ordinal()));
     }
 }

@@ -142,11 +142,11 @@ mod tests {
                 if at_put == copied {
                     copy = Some((partitions.clone(), model.clone()));
                 }
-                partitions.insert(partition, at(offset));
-                model.insert(partition, at(offset));
+                partitions.insert(partition.into(), at(offset));
+                model.insert(partition.into(), at(offset));
             }
             same(&partitions, &model);
-            for partition in 0..401 {
+            for partition in (0..401).map(PartitionId::from) {
                 prop_assert_eq!(partitions.get(&partition), model.get(&partition));
             }
             if let Some((partitions, model)) = copy {
@@ -157,11 +157,11 @@ mod tests {
 
     #[test]
     fn a_copy_shares_what_did_not_change() {
-        let before: Partitions = (0..10_000).map(|partition| (partition, at(1))).collect();
+        let before: Partitions = (0..10_000).map(|partition| (PartitionId::from(partition), at(1))).collect();
         let mut after = before.clone();
-        after.insert(5_000, at(2));
+        after.insert(5_000.into(), at(2));
         let shared = before.runs.iter().zip(after.runs.iter()).filter(|(before, after)| Arc::ptr_eq(before, after));
         assert_eq!(shared.count(), before.runs.len() - 1);
-        assert_eq!(before.get(&5_000), Some(&at(1)));
+        assert_eq!(before.get(&5_000.into()), Some(&at(1)));
     }
 }

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::array::RecordBatch;
-use spout_data::{Aside, Batch, Counts, DeadLetter, Letters, Messages, Origins, Part, Position, Span, Wrong};
+use spout_data::{
+    Aside, Batch, Counts, DeadLetter, Letters, Messages, Origins, Part, PartitionId, Position, Span, Wrong,
+};
 
 use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, SourceEvent, build::CONFIG};
 
@@ -269,7 +271,7 @@ fn set_aside(handler: &dyn Handler, passing: &mut Passing, rows: u64, late: Vec<
 
 /// The span of rows that no run of offsets is behind.
 fn nowhere() -> Span {
-    Span { partition: 0, start: 0, next: Position::default() }
+    Span { partition: PartitionId::default(), start: 0, next: Position::default() }
 }
 
 fn after(origins: &Origins, kept: &Kept) -> Origins {
@@ -400,7 +402,7 @@ mod tests {
         let column = Arc::new(Int64Array::from(numbers.to_vec()));
         Batch {
             records: RecordBatch::try_from_iter([("n", column as _)]).unwrap(),
-            span: Span { partition: 3, start: 100, next: Position::at(100 + numbers.len() as u64) },
+            span: Span { partition: 3.into(), start: 100, next: Position::at(100 + numbers.len() as u64) },
             origins: Origins::Each,
             messages: Arc::new(messages),
             dead: Vec::new(),
@@ -429,9 +431,9 @@ mod tests {
         let mut messages = Messages::clone(&given.messages);
         (messages.partitions, messages.offsets) = (vec![5, 6, 5, 9], vec![40, 8000, 41, 3]);
         given.messages = Arc::new(messages);
-        given.span = Span { partition: 0, start: 12, next: Position::at(16) };
+        given.span = Span { partition: PartitionId::default(), start: 12, next: Position::at(16) };
         let out = Chain::new(vec![Box::new(Even)]).handle(given).await.unwrap();
-        let dead: Vec<(u32, u64)> = out[0].dead.iter().map(|letter| (letter.partition, letter.offset)).collect();
+        let dead: Vec<(u32, u64)> = out[0].dead.iter().map(|letter| (letter.partition.number, letter.offset)).collect();
         assert_eq!(dead, [(6, 8000), (9, 3)]);
     }
 }

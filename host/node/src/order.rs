@@ -281,9 +281,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use spout_data::PartitionId;
 
-    const A: Source = Source::Partition(0);
-    const B: Source = Source::Partition(1);
+    const A: Source = Source::Partition(PartitionId::numbered(0));
+    const B: Source = Source::Partition(PartitionId::numbered(1));
 
     fn batch(times: &[Option<i64>]) -> RecordBatch {
         RecordBatch::try_from_iter_with_nullable([("t", Arc::new(Int64Array::from(times.to_vec())) as _, true)])

@@ -142,8 +142,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use spout_data::PartitionId;
 
-    const A: Source = Source::Partition(0);
+    const A: Source = Source::Partition(PartitionId::numbered(0));
 
     #[test]
     fn groups_go_when_time_has_passed_them() {

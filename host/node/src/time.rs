@@ -303,10 +303,12 @@ mod pairs {
 
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
 
+    use spout_data::PartitionId;
+
     use super::{Mark, Source};
 
     pub(super) fn serialize<S: Serializer>(sources: &BTreeMap<Source, Mark>, to: S) -> Result<S::Ok, S::Error> {
-        let pairs: Vec<(Option<u32>, &Mark)> = sources
+        let pairs: Vec<(Option<PartitionId>, &Mark)> = sources
             .iter()
             .map(|(source, mark)| match source {
                 Source::Partition(partition) => (Some(*partition), mark),
@@ -317,7 +319,7 @@ mod pairs {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Source, Mark>, D::Error> {
-        let pairs: Vec<(Option<u32>, Mark)> = Vec::deserialize(from)?;
+        let pairs: Vec<(Option<PartitionId>, Mark)> = Vec::deserialize(from)?;
         Ok(pairs.into_iter().map(|(id, mark)| (id.map_or(Source::Merged, Source::Partition), mark)).collect())
     }
 }
@@ -327,9 +329,10 @@ mod tests {
     use arrow::array::{Array as _, TimestampSecondArray};
 
     use super::*;
+    use spout_data::PartitionId;
 
-    const A: Source = Source::Partition(0);
-    const B: Source = Source::Partition(1);
+    const A: Source = Source::Partition(PartitionId::numbered(0));
+    const B: Source = Source::Partition(PartitionId::numbered(1));
 
     fn marks(lateness: u64) -> Watermarks {
         Watermarks::new(Period(Duration::from_nanos(lateness)))

@@ -408,7 +408,15 @@ mod tests {
 
     const THRESHOLDS: Thresholds = Thresholds { rows: 10, bytes: 1000, time: Duration::from_secs(5) };
 
-    const MOVED: Took = Took { partition: 0, rows: 0, bytes: 0, moved: true, ended: false, awaited: None, upstream: 0 };
+    const MOVED: Took = Took {
+        partition: PartitionId::numbered(0),
+        rows: 0,
+        bytes: 0,
+        moved: true,
+        ended: false,
+        awaited: None,
+        upstream: 0,
+    };
 
     fn took(rows: u64) -> Event {
         Event::Took(Took { rows, bytes: rows * 10, ..MOVED })
@@ -442,7 +450,7 @@ mod tests {
 
     #[test]
     fn a_place_that_moved_is_committed_before_a_stop_and_not_before() {
-        let idle = Event::Idle(0, false);
+        let idle = Event::Idle(0.into(), false);
         check(Until::Stopped, &[(0, Event::Placed, &[]), (99, Event::Tick, &[])]);
         check(
             Until::Stopped,
@@ -451,7 +459,7 @@ mod tests {
         check(
             Until::Idle,
             &[
-                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(0.into()), &[]),
                 (0, Event::Discovered, &[]),
                 (0, Event::Placed, &[]),
                 (1, idle, &[Action::Cut(Reason::Idle)]),
@@ -490,12 +498,12 @@ mod tests {
         check(
             Until::Ended,
             &[
-                (0, Event::Opened(0), &[]),
-                (0, Event::Opened(1), &[]),
+                (0, Event::Opened(0.into()), &[]),
+                (0, Event::Opened(1.into()), &[]),
                 (0, Event::Discovered, &[]),
                 (0, took(3), &[]),
-                (0, Event::Ended(0), &[]),
-                (0, Event::Ended(1), &[Action::Finish, Action::Cut(Reason::Ended)]),
+                (0, Event::Ended(0.into()), &[]),
+                (0, Event::Ended(1.into()), &[Action::Finish, Action::Cut(Reason::Ended)]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
@@ -503,8 +511,11 @@ mod tests {
 
     #[test]
     fn a_run_that_had_ended_before_does_not_finish_twice() {
-        let lines: &[(u64, Event, &[Action])] =
-            &[(0, Event::Opened(0), &[]), (0, Event::Discovered, &[]), (0, Event::Ended(0), &[Action::Stop])];
+        let lines: &[(u64, Event, &[Action])] = &[
+            (0, Event::Opened(0.into()), &[]),
+            (0, Event::Discovered, &[]),
+            (0, Event::Ended(0.into()), &[Action::Stop]),
+        ];
         check(Until::Ended, lines);
     }
 
@@ -513,12 +524,12 @@ mod tests {
         check(
             Until::Idle,
             &[
-                (0, Event::Opened(0), &[]),
-                (0, Event::Opened(1), &[]),
+                (0, Event::Opened(0.into()), &[]),
+                (0, Event::Opened(1.into()), &[]),
                 (0, Event::Discovered, &[]),
                 (0, took(3), &[]),
-                (0, Event::Idle(0, false), &[]),
-                (0, Event::Idle(1, false), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Idle(0.into(), false), &[]),
+                (0, Event::Idle(1.into(), false), &[Action::Cut(Reason::Idle)]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
@@ -530,15 +541,15 @@ mod tests {
         check(
             Until::Stopped,
             &[
-                (0, Event::Opened(0), &[]),
-                (1, Event::Idle(0, false), &[]),
-                (2, Event::Idle(0, false), &[]),
+                (0, Event::Opened(0.into()), &[]),
+                (1, Event::Idle(0.into(), false), &[]),
+                (2, Event::Idle(0.into(), false), &[]),
                 (3, Event::Tick, &[]),
-                (4, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+                (4, Event::Tick, &[Action::Quiet(0.into(), Duration::from_secs(3))]),
                 (9, Event::Tick, &[]),
                 (9, took(1), &[]),
-                (10, Event::Idle(0, false), &[]),
-                (13, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3))]),
+                (10, Event::Idle(0.into(), false), &[]),
+                (13, Event::Tick, &[Action::Quiet(0.into(), Duration::from_secs(3))]),
             ],
         );
     }
@@ -548,12 +559,12 @@ mod tests {
         check(
             Until::Idle,
             &[
-                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(0.into()), &[]),
                 (0, Event::Discovered, &[]),
-                (0, Event::Idle(0, true), &[]),
+                (0, Event::Idle(0.into(), true), &[]),
                 (0, took(3), &[]),
-                (0, Event::Idle(0, true), &[]),
-                (0, Event::Idle(0, false), &[Action::Cut(Reason::Idle)]),
+                (0, Event::Idle(0.into(), true), &[]),
+                (0, Event::Idle(0.into(), false), &[Action::Cut(Reason::Idle)]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
@@ -613,14 +624,14 @@ mod tests {
         check(
             Until::Ended,
             &[
-                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(0.into()), &[]),
                 (0, Event::Discovered, &[]),
                 (
                     0,
                     Event::Took(Took { rows: 99, ended: true, ..MOVED }),
                     &[Action::Finish, Action::Cut(Reason::Ended)],
                 ),
-                (0, Event::Ended(0), &[]),
+                (0, Event::Ended(0.into()), &[]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );
@@ -634,12 +645,12 @@ mod tests {
             check(
                 Until::Ended,
                 &[
-                    (0, Event::Opened(0), &[]),
-                    (0, Event::Opened(1), &[]),
+                    (0, Event::Opened(0.into()), &[]),
+                    (0, Event::Opened(1.into()), &[]),
                     (0, Event::Discovered, &[]),
                     (0, Event::Took(Took { rows: 99, ended: true, ..MOVED }), &[Action::Cut(Reason::Rows)]),
-                    (0, Event::Ended(0), &[]),
-                    (0, Event::Ended(1), last),
+                    (0, Event::Ended(0.into()), &[]),
+                    (0, Event::Ended(1.into()), last),
                     (0, released(any), &[]),
                     (0, Event::Committed, if any { &[Action::Cut(Reason::Ended)] } else { &[Action::Stop] }),
                 ],
@@ -649,7 +660,11 @@ mod tests {
             let state = State::new(THRESHOLDS, Until::Ended, false, None).after(reason);
             check_state(
                 state,
-                &[(0, Event::Opened(0), &[]), (0, Event::Discovered, &[]), (0, Event::Ended(0), expected)],
+                &[
+                    (0, Event::Opened(0.into()), &[]),
+                    (0, Event::Discovered, &[]),
+                    (0, Event::Ended(0.into()), expected),
+                ],
             );
         };
         ends(Some("rows"), last);
@@ -664,22 +679,22 @@ mod tests {
         check(
             Until::Stopped,
             &[
-                (0, Event::Widened(0), &[]),
+                (0, Event::Widened(0.into()), &[]),
                 (0, took(1), &[]),
-                (0, Event::Widened(0), cut),
+                (0, Event::Widened(0.into()), cut),
                 (0, took(1), &[]),
-                (0, Event::Widened(1), &[]),
+                (0, Event::Widened(1.into()), &[]),
                 (1, Event::Committed, cut),
             ],
         );
         let mut state = State::new(THRESHOLDS, Until::Stopped, false, None);
         let now = Instant::now();
-        state.step(Event::Widened(0), now);
+        state.step(Event::Widened(0.into()), now);
         assert!(!state.parting(), "nothing was taken before");
         state.step(took(1), now);
         state.step(Event::Forced, now);
         state.step(took(1), now);
-        state.step(Event::Widened(0), now);
+        state.step(Event::Widened(0.into()), now);
         assert!(state.parting(), "another commit is on its way");
         state.step(Event::Committed, now);
         assert!(!state.parting());
@@ -699,7 +714,7 @@ mod tests {
         };
         let cut: &[Action] = &[Action::Cut(Reason::Shutdown)];
         draining(&[
-            (0, Event::Opened(0), &[]),
+            (0, Event::Opened(0.into()), &[]),
             (0, Event::Discovered, &[]),
             (0, Event::Shutdown, &[Action::Drain]),
             (4, took(2), cut),
@@ -708,7 +723,7 @@ mod tests {
             (9, Event::Tick, &[Action::Abandon, Action::Stop]),
         ]);
         draining(&[
-            (0, Event::Opened(0), &[]),
+            (0, Event::Opened(0.into()), &[]),
             (0, Event::Discovered, &[]),
             (0, took(2), &[]),
             (0, Event::Shutdown, &[Action::Drain, Action::Cut(Reason::Shutdown)]),
@@ -723,22 +738,22 @@ mod tests {
         check(
             Until::Ended,
             &[
-                (0, Event::Opened(0), &[]),
-                (0, Event::Opened(1), &[]),
+                (0, Event::Opened(0.into()), &[]),
+                (0, Event::Opened(1.into()), &[]),
                 (0, Event::Discovered, &[]),
-                (0, Event::Idle(0, false), &[]),
+                (0, Event::Idle(0.into(), false), &[]),
                 (2, Event::Tick, &[]),
-                (2, Event::Ended(1), &[]),
-                (3, Event::Tick, &[Action::Quiet(0, Duration::from_secs(3)), Action::Hint]),
+                (2, Event::Ended(1.into()), &[]),
+                (3, Event::Tick, &[Action::Quiet(0.into(), Duration::from_secs(3)), Action::Hint]),
                 (9, Event::Tick, &[]),
             ],
         );
         check(
             Until::Ended,
             &[
-                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(0.into()), &[]),
                 (0, Event::Discovered, &[]),
-                (0, Event::Idle(0, false), &[]),
+                (0, Event::Idle(0.into(), false), &[]),
                 (0, took(1), &[]),
                 (2, Event::Tick, &[]),
             ],
@@ -750,13 +765,13 @@ mod tests {
         check_state(
             State::new(THRESHOLDS, Until::Stopped, true, None),
             &[
-                (0, Event::Opened(0), &[]),
+                (0, Event::Opened(0.into()), &[]),
                 (0, Event::Discovered, &[]),
                 (0, took(3), &[]),
                 (0, Event::Shutdown, &[Action::Drain, Action::Cut(Reason::Shutdown)]),
                 (0, Event::Committed, &[]),
                 (0, took(2), &[Action::Cut(Reason::Shutdown)]),
-                (0, Event::Drained(0), &[]),
+                (0, Event::Drained(0.into()), &[]),
                 (0, Event::Committed, &[Action::Stop]),
             ],
         );

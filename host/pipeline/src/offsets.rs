@@ -66,25 +66,25 @@ mod tests {
     #[test]
     fn steps_of_two_commits_meet() {
         let mut offsets = Offsets::new(Marker::default());
-        offsets.name(7, "seven".into());
-        offsets.move_on(7, Position::at(3), false, None);
-        offsets.move_on(7, Position::at(5), false, None);
+        offsets.name(7.into(), "seven".into());
+        offsets.move_on(7.into(), Position::at(3), false, None);
+        offsets.move_on(7.into(), Position::at(5), false, None);
         let first = offsets.cut();
-        assert_eq!((first.steps[&7].from, first.steps[&7].to.position.offset), (None, 5));
+        assert_eq!((first.steps[&7.into()].from, first.steps[&7.into()].to.position.offset), (None, 5));
         assert!(offsets.cut().steps.is_empty());
-        offsets.move_on(7, Position::at(9), true, None);
+        offsets.move_on(7.into(), Position::at(9), true, None);
         let second = offsets.cut();
-        assert_eq!((second.steps[&7].from, second.steps[&7].to.ended), (Some(5), true));
+        assert_eq!((second.steps[&7.into()].from, second.steps[&7.into()].to.ended), (Some(5), true));
         assert!(second.gap(&first.apply(&Marker::default())).is_none());
     }
 
     #[test]
     fn a_jump_stays_in_the_commit_it_happened_in() {
         let mut offsets = Offsets::new(Marker::default());
-        offsets.move_on(0, Position::at(2), false, Some(2));
-        offsets.move_on(0, Position::at(4), false, None);
-        assert_eq!(offsets.cut().steps[&0].jumped, Some(2));
-        offsets.move_on(0, Position::at(6), false, None);
-        assert_eq!(offsets.cut().steps[&0].jumped, None);
+        offsets.move_on(0.into(), Position::at(2), false, Some(2));
+        offsets.move_on(0.into(), Position::at(4), false, None);
+        assert_eq!(offsets.cut().steps[&0.into()].jumped, Some(2));
+        offsets.move_on(0.into(), Position::at(6), false, None);
+        assert_eq!(offsets.cut().steps[&0.into()].jumped, None);
     }
 }

@@ -126,10 +126,10 @@ mod tests {
         for step in 0..10_000 {
             let (partition, now) = (dice.random_range(0..8), start + Duration::from_millis(step));
             match dice.random_range(0..12) {
-                0..4 => partitions.set(partition, Standing::Reading),
-                4..8 => partitions.idle(partition, dice.random(), now),
-                8 => partitions.set(partition, Standing::Drained),
-                9..11 => partitions.end(partition),
+                0..4 => partitions.set(partition.into(), Standing::Reading),
+                4..8 => partitions.idle(partition.into(), dice.random(), now),
+                8 => partitions.set(partition.into(), Standing::Drained),
+                9..11 => partitions.end(partition.into()),
                 _ => {
                     let until = start + Duration::from_millis(step.saturating_sub(5));
                     let since = |id: &PartitionId| match partitions.all[id] {

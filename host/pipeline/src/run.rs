@@ -66,8 +66,8 @@ struct Run<'a> {
     decoders: DecoderFactory,
     pin: SchemaPin,
     shared: Shared,
-    /// By [`Run::lane_of`].
-    lanes: BTreeMap<u32, Lane>,
+    /// By [`Producer::lane`].
+    lanes: BTreeMap<PartitionId, Lane>,
     /// How often columns were added before what was taken last, and the first rows that have more.
     edition: u64,
     wider: Option<LaneEvent>,
@@ -288,11 +288,6 @@ impl<'a> Run<'a> {
         self.step(Event::Discovered).await
     }
 
-    /// The lane that reads `partition`.
-    fn lane_of(&self, partition: PartitionId) -> u32 {
-        self.traits.readers.map_or(partition, |readers| partition % readers.max(1))
-    }
-
     async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
         let partition = found.partition;
         self.offsets.name(partition, found.label.clone());
@@ -302,7 +297,7 @@ impl<'a> Run<'a> {
             self.offsets.move_on(partition, found.start.clone(), false, None);
         }
         self.deliver(SourceEvent::Opened(Source::Partition(partition))).await?;
-        let id = self.lane_of(partition);
+        let id = self.producer.lane(partition);
         if let Some(lane) = self.lanes.get(&id) {
             lane.add(found);
         } else {
@@ -492,7 +487,7 @@ impl<'a> Run<'a> {
         let durable = Durable { commit: commit.id.clone(), sequence: commit.sequence, positions, dead };
         self.producer.committed(&durable);
         for (partition, position) in &durable.positions {
-            if let Some(lane) = self.lanes.get(&self.lane_of(*partition)) {
+            if let Some(lane) = self.lanes.get(&self.producer.lane(*partition)) {
                 lane.committed(*partition, position);
             }
         }

@@ -113,7 +113,7 @@ mod tests {
 
     fn letter(code: &str, offset: u64) -> DeadLetter {
         DeadLetter {
-            partition: 0,
+            partition: 0.into(),
             offset,
             timestamp_ms: None,
             file: None,

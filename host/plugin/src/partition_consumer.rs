@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use spout_data::{Messages, PartitionId, Position};
+use spout_data::{Messages, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -54,7 +54,7 @@ pub struct FetchedPartition {
 }
 
 /// What one partition answered.
-pub(super) type Answer = (PartitionId, Result<FetchedPartition, Error>);
+pub(super) type Answer = (u32, Result<FetchedPartition, Error>);
 
 /// Reads partitions of a topic. After a crash the next call opens a new instance: positions are the host's.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Progress {
 
 impl FetchedPartition {
     /// What a guest says of `partition`, whose fetch began at `start`.
-    fn raise(told: wit::Fetched, partition: PartitionId, start: &Position) -> Result<Self, String> {
+    fn raise(told: wit::Fetched, partition: u32, start: &Position) -> Result<Self, String> {
         let next = raise_position(told.next);
         let messages = messages::raise(told.messages)?;
         messages::check_partition(&messages, partition, start, &next)?;
@@ -111,11 +111,7 @@ impl PartitionConsumer {
     ///
     /// # Errors
     /// What the plugin says of all of them, how it crashed, or which rule its answer breaks.
-    pub async fn fetch(
-        &mut self,
-        wanted: Vec<(PartitionId, Position)>,
-        limits: FetchLimits,
-    ) -> Result<Vec<Answer>, Error> {
+    pub async fn fetch(&mut self, wanted: Vec<(u32, Position)>, limits: FetchLimits) -> Result<Vec<Answer>, Error> {
         let task = self.0.task.clone();
         let call = move |mut live: Live| async move {
             let answers = live.fetch(&wanted, &limits).await;
@@ -129,7 +125,7 @@ impl PartitionConsumer {
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
-    pub async fn committed(&mut self, upto: Vec<(PartitionId, Position)>) -> Result<(), Error> {
+    pub async fn committed(&mut self, upto: Vec<(u32, Position)>) -> Result<(), Error> {
         let call = move |mut live: Live| async move {
             let told = live.committed(&upto).await;
             (live, told)
@@ -139,12 +135,12 @@ impl PartitionConsumer {
 }
 
 /// What a guest answers to a fetch.
-type Told = Vec<(PartitionId, Result<wit::Fetched, wit_types::Error>)>;
+type Told = Vec<(u32, Result<wit::Fetched, wit_types::Error>)>;
 
 /// What a guest answered, checked.
-fn raise(task: &Task, wanted: &[(PartitionId, Position)], told: Told) -> Result<Vec<Answer>, Error> {
+fn raise(task: &Task, wanted: &[(u32, Position)], told: Told) -> Result<Vec<Answer>, Error> {
     let contract = |what| Error::Contract { at: task.at(FETCH), what };
-    let mut asked: BTreeMap<PartitionId, &Position> = wanted.iter().map(|(id, start)| (*id, start)).collect();
+    let mut asked: BTreeMap<u32, &Position> = wanted.iter().map(|(id, start)| (*id, start)).collect();
     let answer = |(partition, answer)| {
         let Some(start) = asked.remove(&partition) else {
             return Err(contract(format!("partition {partition} was not asked for, or is answered twice")));
@@ -159,7 +155,7 @@ fn raise(task: &Task, wanted: &[(PartitionId, Position)], told: Told) -> Result<
 }
 
 impl Live {
-    async fn fetch(&mut self, wanted: &[(PartitionId, Position)], limits: &FetchLimits) -> Result<Told, Error> {
+    async fn fetch(&mut self, wanted: &[(u32, Position)], limits: &FetchLimits) -> Result<Told, Error> {
         let leash = self.instance.begin_waiting(limits.timeout);
         let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
         let places = lower_all(wanted);
@@ -167,7 +163,7 @@ impl Live {
         self.instance.settle(FETCH, answer)
     }
 
-    async fn committed(&mut self, upto: &[(PartitionId, Position)]) -> Result<(), Error> {
+    async fn committed(&mut self, upto: &[(u32, Position)]) -> Result<(), Error> {
         let leash = self.instance.begin();
         let (guest, store) = (self.guest.consumer(), &mut self.instance.store);
         let answer = leash.hold(guest.call_committed(store, self.consumer, &lower_all(upto))).await;

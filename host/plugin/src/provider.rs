@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spout_data::{Marker, PartitionId, Position};
+use spout_data::{Marker, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -28,7 +28,7 @@ const LABEL: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionInfo {
     /// Its number.
-    pub id: PartitionId,
+    pub id: u32,
     /// Its name, for people.
     pub label: String,
     /// Nothing will ever be added to it.
@@ -98,7 +98,7 @@ impl Provider {
     /// What the plugin says, or how it crashed.
     pub async fn resolve(
         &mut self,
-        partition: PartitionId,
+        partition: u32,
         criteria: Criteria,
         timeout: Duration,
     ) -> Result<Option<Position>, Error> {
@@ -119,7 +119,7 @@ impl Live {
             .iter()
             .map(|(&id, entry)| {
                 let position = lower_position(&entry.position);
-                wit::KnownPartition { id, label: &entry.label, position }
+                wit::KnownPartition { id: id.number, label: &entry.label, position }
             })
             .collect();
         let answer = leash.hold(guest.call_partitions(store, self.provider, &known, millis(timeout))).await;
@@ -128,7 +128,7 @@ impl Live {
 
     async fn resolve(
         &mut self,
-        partition: PartitionId,
+        partition: u32,
         criteria: Criteria,
         timeout: Duration,
     ) -> Result<Option<PositionResult>, Error> {

@@ -1,6 +1,6 @@
 //! Calls `stream-consumer`: a whole stream, with checkpoints only when the host asks.
 
-use spout_data::{Messages, PartitionId, Position};
+use spout_data::{Messages, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The next message of each partition.
-    pub positions: Vec<(PartitionId, Position)>,
+    pub positions: Vec<(u32, Position)>,
     /// Whatever else the plugin needs.
     pub extra: Option<Vec<u8>>,
 }

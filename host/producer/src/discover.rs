@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use spout_base::clock;
-use spout_data::{Marker, PartitionId, Position};
+use spout_data::{Marker, Position};
 use spout_plugin::{Criteria, Provider, Task};
 
 use super::{
@@ -18,12 +18,12 @@ pub struct StreamProducer {
     spec: StreamSpec,
     task: Task,
     provider: Provider,
-    seen: BTreeMap<PartitionId, String>,
+    seen: BTreeMap<u32, String>,
 }
 
 impl StreamProducer {
     /// The partition that the whole stream counts as when it is read at once.
-    const STREAM: PartitionId = 0;
+    const STREAM: u32 = 0;
 
     /// Reads the topic of `spec`.
     #[must_use]
@@ -46,7 +46,7 @@ impl StreamProducer {
                 Some(label) => return Err(self.ambiguous(info.id, label, &info.label)),
                 None => {}
             }
-            let entry = marker.partitions.get(&info.id);
+            let entry = marker.partitions.get(&info.id.into());
             if let Some(entry) = entry.filter(|entry| !entry.label.is_empty() && entry.label != info.label) {
                 return Err(self.ambiguous(info.id, &entry.label, &info.label));
             }
@@ -56,7 +56,7 @@ impl StreamProducer {
             };
             let committed = entry.map(|entry| entry.position.offset);
             self.seen.insert(info.id, info.label.clone());
-            found.push(Found { partition: info.id, label: info.label, start, committed });
+            found.push(Found { partition: info.id.into(), label: info.label, start, committed });
         }
         Ok(found)
     }
@@ -68,7 +68,7 @@ impl StreamProducer {
         vec![Found::only(marker, "stream")]
     }
 
-    async fn resolve(&mut self, partition: PartitionId, initial: bool) -> Result<Position, Error> {
+    async fn resolve(&mut self, partition: u32, initial: bool) -> Result<Position, Error> {
         let start = if initial { self.spec.start.clone() } else { Start::Earliest };
         let criteria = match &start {
             Start::Earliest => Criteria::Earliest,
@@ -92,7 +92,7 @@ impl StreamProducer {
         })
     }
 
-    fn ambiguous(&self, partition: PartitionId, first: &str, second: &str) -> Error {
+    fn ambiguous(&self, partition: u32, first: &str, second: &str) -> Error {
         Error::Ambiguous {
             plugin: self.spec.plugin.clone(),
             topic: self.spec.topic.clone(),
@@ -102,7 +102,7 @@ impl StreamProducer {
         }
     }
 
-    fn failed(&self, doing: &'static str, partition: Option<(PartitionId, u64)>, source: spout_plugin::Error) -> Error {
+    fn failed(&self, doing: &'static str, partition: Option<(u32, u64)>, source: spout_plugin::Error) -> Error {
         Error::Stream {
             plugin: self.spec.plugin.clone(),
             topic: self.spec.topic.clone(),

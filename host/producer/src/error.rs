@@ -18,7 +18,7 @@ pub enum Error {
         /// The topic.
         topic: String,
         /// Partition and offset, where there is one.
-        partition: Option<(PartitionId, u64)>,
+        partition: Option<(u32, u64)>,
         /// The call.
         doing: &'static str,
         /// What the plugin room said.
@@ -35,7 +35,7 @@ pub enum Error {
         /// The topic.
         topic: String,
         /// The partition.
-        partition: PartitionId,
+        partition: u32,
         /// Its label.
         label: String,
         /// The offset asked for.
@@ -55,7 +55,7 @@ pub enum Error {
         /// The topic.
         topic: String,
         /// The partition.
-        partition: PartitionId,
+        partition: u32,
         /// What the spec asked for.
         start: String,
     },
@@ -133,7 +133,7 @@ pub enum Error {
         /// The topic.
         topic: String,
         /// The partition.
-        partition: PartitionId,
+        partition: u32,
         /// One label.
         first: String,
         /// The other label.
@@ -256,7 +256,7 @@ pub enum Error {
     },
 }
 
-fn at(partition: &Option<(PartitionId, u64)>) -> String {
+fn at(partition: &Option<(u32, u64)>) -> String {
     partition.map(|(partition, offset)| format!(", partition {partition}, offset {offset}")).unwrap_or_default()
 }
 

@@ -23,7 +23,7 @@ use std::{
 use async_trait::async_trait;
 use spout_base::clock;
 use spout_codec::Attribute;
-use spout_data::{Blobs, ByteSize, Messages, Position, Span};
+use spout_data::{Blobs, ByteSize, Messages, PartitionId, Position, Span};
 use spout_plugin::Progress;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
@@ -296,7 +296,7 @@ impl Answers {
     }
 
     fn committed(&self, durable: &Durable) {
-        let Some(upto) = durable.positions.get(&0).map(|position| position.offset) else { return };
+        let Some(upto) = durable.positions.get(&PartitionId::default()).map(|position| position.offset) else { return };
         let done = self.with(|waiting| {
             waiting.committed = upto;
             let later = waiting.by_end.split_off(&upto.saturating_add(1));
@@ -322,7 +322,7 @@ impl Answers {
 impl Waiter {
     fn notify(self, durable: Option<&Durable>) {
         let dead = durable.map_or(0, |durable| {
-            let before = |end: u64| durable.dead.partition_point(|&letter| letter < (0, end));
+            let before = |end: u64| durable.dead.partition_point(|&letter| letter < (PartitionId::default(), end));
             before(self.run.end).saturating_sub(before(self.run.start))
         });
         let stored = Stored {
@@ -447,7 +447,7 @@ mod tests {
     }
 
     fn found(offset: u64) -> Found {
-        Found { partition: 0, label: "x".into(), start: Position::at(offset), committed: Some(offset) }
+        Found { partition: 0.into(), label: "x".into(), start: Position::at(offset), committed: Some(offset) }
     }
 
     async fn put(letterbox: &Letterbox, texts: &[&str], key: Option<&str>) -> Receipt {
@@ -461,8 +461,8 @@ mod tests {
         Durable {
             commit: "c".into(),
             sequence: 3,
-            positions: BTreeMap::from([(0, Position::at(upto))]),
-            dead: dead.iter().map(|&offset| (0, offset)).collect(),
+            positions: BTreeMap::from([(PartitionId::default(), Position::at(upto))]),
+            dead: dead.iter().map(|&offset| (PartitionId::default(), offset)).collect(),
         }
     }
 

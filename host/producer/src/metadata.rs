@@ -10,7 +10,7 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
     error::ArrowError,
 };
-use spout_data::{Messages, Origins, PartitionId};
+use spout_data::{Messages, Origins};
 
 use super::MetadataColumn;
 
@@ -32,7 +32,7 @@ pub(super) fn name(column: MetadataColumn) -> &'static str {
 pub(super) fn attach(
     records: RecordBatch,
     wanted: &[MetadataColumn],
-    partition: PartitionId,
+    partition: u32,
     messages: &Messages,
     origins: &Origins,
 ) -> Result<RecordBatch, ArrowError> {

@@ -1,13 +1,13 @@
 //! Where a partition goes on whose offset the source no longer has.
 
-use spout_data::{PartitionId, Position};
+use spout_data::Position;
 
 use super::{Error, OutOfRange, StreamSpec};
 
 /// The offset that is gone.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lost<'a> {
-    pub(super) partition: PartitionId,
+    pub(super) partition: u32,
     pub(super) label: &'a str,
     pub(super) offset: u64,
 }

@@ -40,13 +40,13 @@ const SHARE: u32 = 40;
 pub(super) struct PartitionFetcher {
     spec: StreamSpec,
     consumer: PartitionConsumer,
-    partitions: BTreeMap<PartitionId, Partition>,
+    partitions: BTreeMap<u32, Partition>,
     /// To be asked next.
-    queue: VecDeque<PartitionId>,
+    queue: VecDeque<u32>,
     /// To be asked again then.
-    later: BTreeSet<(Instant, PartitionId)>,
+    later: BTreeSet<(Instant, u32)>,
     /// Partitions of calls that crashed, to be asked apart from others.
-    suspects: Vec<Vec<PartitionId>>,
+    suspects: Vec<Vec<u32>>,
     ready: VecDeque<Fetched>,
     /// What asking one partition that has nothing takes.
     look: Duration,
@@ -72,8 +72,8 @@ impl Fetcher for PartitionFetcher {
         let Found { partition, label, start, .. } = found;
         let (pause, backoff) = (Duration::ZERO, Backoff::default());
         let new = Partition { label, position: start, pause, undecided: false, backoff, crashes: 0 };
-        self.partitions.insert(partition, new);
-        self.queue.push_back(partition);
+        self.partitions.insert(partition.number, new);
+        self.queue.push_back(partition.number);
     }
 
     async fn ready(&mut self) {
@@ -99,7 +99,7 @@ impl Fetcher for PartitionFetcher {
 
     /// What goes wrong here is logged, no more.
     async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
-        let upto: Vec<_> = upto.iter().map(|(partition, position)| (*partition, position.clone())).collect();
+        let upto: Vec<_> = upto.iter().map(|(partition, position)| (partition.number, position.clone())).collect();
         for upto in upto.chunks(MOST) {
             if let Err(error) = self.consumer.committed(upto.to_vec()).await {
                 let partitions = upto.len();
@@ -131,14 +131,14 @@ impl PartitionFetcher {
 
     /// Whether the plugin waits for all partitions that have nothing: one call can ask them, and none of them failed.
     fn waits_together(&self) -> bool {
-        let idle = |(_, id): &(Instant, PartitionId)| {
+        let idle = |(_, id): &(Instant, u32)| {
             self.partitions.get(id).is_some_and(|one| !one.pause.is_zero() && !one.undecided)
         };
         !self.later.is_empty() && self.later.len() <= MOST && self.later.iter().all(idle)
     }
 
     /// The partitions to ask now, and how long they may wait together.
-    fn turn(&mut self) -> (Vec<PartitionId>, Duration) {
+    fn turn(&mut self) -> (Vec<u32>, Duration) {
         if let Some(wanted) = self.suspects.pop() {
             let timeout = if wanted.len() == 1 { self.spec.fetch.timeout.0 } else { Duration::ZERO };
             return (wanted, timeout);
@@ -157,20 +157,20 @@ impl PartitionFetcher {
         (wanted, if alone { self.spec.fetch.timeout.0 } else { Duration::ZERO })
     }
 
-    async fn ask(&mut self, wanted: Vec<PartitionId>, most: u32, timeout: Duration) -> Result<(), Error> {
+    async fn ask(&mut self, wanted: Vec<u32>, most: u32, timeout: Duration) -> Result<(), Error> {
         let limits = FetchLimits {
             messages: self.spec.fetch.messages.min(most),
             bytes: u32::try_from(self.spec.fetch.bytes.0).unwrap_or(u32::MAX),
             timeout,
         };
-        let place = |id: &PartitionId| Some((*id, self.partitions.get(id)?.position.clone()));
+        let place = |id: &u32| Some((*id, self.partitions.get(id)?.position.clone()));
         let places: Vec<_> = wanted.iter().filter_map(place).collect();
         let begun = clock::now();
         let answers = match self.consumer.fetch(places, limits).await {
             Ok(answers) => answers,
             Err(error) => return self.missed(wanted, error).await,
         };
-        let mut left_out: BTreeSet<PartitionId> = wanted.iter().copied().collect();
+        let mut left_out: BTreeSet<u32> = wanted.iter().copied().collect();
         let mut any = false;
         for (partition, answer) in answers {
             left_out.remove(&partition);
@@ -196,13 +196,13 @@ impl PartitionFetcher {
     }
 
     /// Takes what `partition` answered; whether it had something.
-    fn take(&mut self, partition: PartitionId, fetched: FetchedPartition) -> bool {
+    fn take(&mut self, partition: u32, fetched: FetchedPartition) -> bool {
         let FetchedPartition { messages, next, high_watermark, progress } = fetched;
         let Some(known) = self.partitions.get_mut(&partition) else { return false };
         known.crashes = 0;
         let start = std::mem::replace(&mut known.position, next.clone());
         let replaced = next.token != start.token;
-        let span = Span { partition, start: start.offset, next };
+        let span = Span { partition: partition.into(), start: start.offset, next };
         let fetched = Fetched { high_watermark, replaced, ..Fetched::new(messages, span, progress) };
         let any = fetched.moves() || progress == Progress::Ended;
         known.undecided = !any && progress == Progress::More;
@@ -219,7 +219,7 @@ impl PartitionFetcher {
     }
 
     /// `partition` has nothing: it is asked again after a pause.
-    fn idle(&mut self, partition: PartitionId) {
+    fn idle(&mut self, partition: u32) {
         let all = u32::try_from(self.partitions.len()).unwrap_or(u32::MAX);
         let looking = self.look.saturating_mul(all).saturating_mul(SHARE).saturating_mul(self.readers);
         let last = looking.clamp(LAST_PAUSE, LONGEST_PAUSE);
@@ -229,7 +229,7 @@ impl PartitionFetcher {
     }
 
     /// Asks `partition` again later, if its trouble can pass.
-    fn put_off(&mut self, partition: PartitionId, error: spout_plugin::Error) -> Result<bool, Error> {
+    fn put_off(&mut self, partition: u32, error: spout_plugin::Error) -> Result<bool, Error> {
         let spout_plugin::Error::Retriable { retry_after, .. } = &error else {
             return Err(self.failed(Some(partition), error));
         };
@@ -243,7 +243,7 @@ impl PartitionFetcher {
     }
 
     /// A call failed as a whole: trouble that passes is waited out, and a crash is looked for.
-    async fn missed(&mut self, wanted: Vec<PartitionId>, error: spout_plugin::Error) -> Result<(), Error> {
+    async fn missed(&mut self, wanted: Vec<u32>, error: spout_plugin::Error) -> Result<(), Error> {
         match (&error, wanted.as_slice()) {
             (spout_plugin::Error::OutOfRange { range, .. }, &[partition]) => {
                 let range = range.as_deref().cloned();
@@ -273,7 +273,7 @@ impl PartitionFetcher {
             (crash, _) if crash.is_crash() => {
                 let partitions = wanted.len();
                 tracing::warn!(plugin = self.spec.plugin, partitions, %error, "fetching failed; asking its partitions apart");
-                self.suspects.extend(wanted.chunks(partitions.div_ceil(SPLIT)).map(<[PartitionId]>::to_vec));
+                self.suspects.extend(wanted.chunks(partitions.div_ceil(SPLIT)).map(<[u32]>::to_vec));
                 Ok(())
             }
             (_, &[partition]) => Err(self.failed(Some(partition), error)),
@@ -282,11 +282,11 @@ impl PartitionFetcher {
     }
 
     /// The source no longer has the offset of `partition`: stops, or goes on where the spec says.
-    fn reenter(&mut self, partition: PartitionId, range: Option<(Position, Position)>) -> Result<bool, Error> {
+    fn reenter(&mut self, partition: u32, range: Option<(Position, Position)>) -> Result<bool, Error> {
         let Some(known) = self.partitions.get_mut(&partition) else { return Ok(false) };
         let lost = Lost { partition, label: &known.label, offset: known.position.offset };
         let to = out_of_range::enter(&self.spec, lost, range)?;
-        let span = Span { partition, start: to.offset, next: to.clone() };
+        let span = Span { partition: partition.into(), start: to.offset, next: to.clone() };
         let jump = Some(to.offset);
         known.position = to;
         self.queue.push_back(partition);
@@ -294,7 +294,7 @@ impl PartitionFetcher {
         Ok(true)
     }
 
-    fn failed(&self, partition: Option<PartitionId>, source: spout_plugin::Error) -> Error {
+    fn failed(&self, partition: Option<u32>, source: spout_plugin::Error) -> Error {
         Error::Stream {
             plugin: self.spec.plugin.clone(),
             topic: self.spec.topic.clone(),

@@ -26,9 +26,9 @@ impl Found {
     /// The only partition of a source that has one: it goes on where `marker` says.
     #[must_use]
     pub fn only(marker: &Marker, label: &str) -> Self {
-        let entry = marker.partitions.get(&0);
+        let entry = marker.partitions.get(&PartitionId::default());
         Self {
-            partition: 0,
+            partition: PartitionId::default(),
             label: label.to_owned(),
             start: entry.map(|entry| entry.position.clone()).unwrap_or_default(),
             committed: entry.map(|entry| entry.position.offset),
@@ -133,6 +133,12 @@ pub trait Producer: fmt::Debug + Send {
     /// # Errors
     /// What the source answers.
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error>;
+
+    /// The lane that reads `partition`, named after the first partition that it may read.
+    fn lane(&self, partition: PartitionId) -> PartitionId {
+        let number = self.traits().readers.map_or(partition.number, |readers| partition.number % readers.max(1));
+        PartitionId { number, ..partition }
+    }
 
     /// Brings the messages of a partition that was told, and of those that are added to the fetcher.
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher>;

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use spout_base::error::Coded;
 use spout_codec::Attribute;
-use spout_data::{Blobs, Marker, Messages, Position, Provenance, Span, Upstream};
+use spout_data::{Blobs, Marker, Messages, PartitionId, Position, Provenance, Span, Upstream};
 use spout_plugin::Progress;
 use spout_repo::{Added, AddedFile, Follower, Reference, Repo, Store, path};
 
@@ -278,7 +278,7 @@ enum Content {
 impl Cursor {
     /// A run from `start` to here, with nothing in it yet.
     fn fetched(&self, start: u64, progress: Progress) -> Fetched {
-        let span = Span { partition: 0, start, next: self.token.at(self.number) };
+        let span = Span { partition: PartitionId::default(), start, next: self.token.at(self.number) };
         let head = self.follower.as_ref().and_then(Follower::head);
         let high_watermark = head.map(|head| head.number);
         Fetched { high_watermark, ..Fetched::new(Messages::default(), span, progress) }

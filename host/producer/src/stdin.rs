@@ -203,7 +203,7 @@ mod tests {
             let Ok(fetched) = fetcher.fetch(u32::MAX).await else { return (texts, true) };
             let values = &fetched.messages.values;
             texts.extend((0..values.len()).map(|index| String::from_utf8_lossy(values.get(index)).into_owned()));
-            let positions = [(0, fetched.span.next)].into();
+            let positions = [(spout_data::PartitionId::default(), fetched.span.next)].into();
             inbox.committed(&Durable { commit: String::new(), sequence: 0, positions, dead: Vec::new() });
             if fetched.progress == spout_plugin::Progress::Ended {
                 return (texts, false);

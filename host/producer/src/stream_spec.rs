@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_data::{ByteSize, PartitionId, Period};
+use spout_data::{ByteSize, Period};
 use spout_plugin::Settings;
 
 /// A stream fetched through a plugin.
@@ -96,7 +96,7 @@ pub enum Start {
     /// The first message that is at most this old.
     Ago(Period),
     /// These offsets by partition; partitions not named start at `earliest`.
-    Offset(BTreeMap<PartitionId, u64>),
+    Offset(BTreeMap<u32, u64>),
 }
 
 /// What to do when the source no longer has our offset.

@@ -116,7 +116,7 @@ impl StreamFetcher {
             }
             _ => return Err(self.failed("fetching", error)),
         };
-        let partition = self.found.partition;
+        let partition = self.found.partition.number;
         tracing::warn!(plugin = self.spec.plugin, partition, offset = self.position.offset, ?pause, %error, "fetching failed; trying again");
         tokio::time::sleep(pause).await;
         Ok(())
@@ -125,7 +125,7 @@ impl StreamFetcher {
     /// The source no longer has our offset: stops, or goes on where the spec says.
     async fn reenter(&mut self, range: Option<(Position, Position)>) -> Result<Fetched, Error> {
         let partition = self.found.partition;
-        let lost = Lost { partition, label: &self.found.label, offset: self.position.offset };
+        let lost = Lost { partition: partition.number, label: &self.found.label, offset: self.position.offset };
         let to = out_of_range::enter(&self.spec, lost, range)?;
         let span = Span { partition, start: to.offset, next: to.clone() };
         let jump = Some(to.offset);
@@ -137,7 +137,7 @@ impl StreamFetcher {
         Error::Stream {
             plugin: self.spec.plugin.clone(),
             topic: self.spec.topic.clone(),
-            partition: Some((self.found.partition, self.position.offset)),
+            partition: Some((self.found.partition.number, self.position.offset)),
             doing,
             source: Box::new(source),
         }
@@ -147,7 +147,7 @@ impl StreamFetcher {
 /// A stream-level checkpoint as the token of a position: the offset counts messages, the token says where to go on.
 #[derive(Serialize, Deserialize)]
 struct StreamToken {
-    positions: Vec<(PartitionId, Position)>,
+    positions: Vec<(u32, Position)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     extra: Option<Vec<u8>>,
 }

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use spout_data::{Advance, Counts, PartitionMarker, Position, Step};
+use spout_data::{Advance, Counts, PartitionId, PartitionMarker, Position, Step};
 use spout_repo::{CommitMeta, Finished, Format, PutMode, Store, TableWriter};
 
 use crate::timing::{median, rate};
@@ -79,7 +79,7 @@ fn meta(n: u64) -> CommitMeta {
         pipeline: "bench".into(),
         spec_digest: String::new(),
         plugins: BTreeMap::new(),
-        advance: Advance { steps: BTreeMap::from([(0, step)]) },
+        advance: Advance { steps: BTreeMap::from([(PartitionId::default(), step)]) },
         state: BTreeMap::new(),
         started_ms: 0,
         reason: "rows".into(),

@@ -15,7 +15,7 @@ use datafusion::{
     prelude::{SessionConfig, SessionContext},
 };
 use serde_json::{Value, json};
-use spout_data::{Batch, Origins, Position, Span};
+use spout_data::{Batch, Origins, PartitionId, Position, Span};
 use spout_node::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec};
 use spout_tests::{Site, root};
 
@@ -118,7 +118,7 @@ async fn chain(nodes: &Value, schema: SchemaRef) -> Result<Chain> {
     let nodes: Vec<NodeSpec> = serde_json::from_value(nodes.clone())?;
     let mut chain = Builder::default().chain(&nodes, &mut Default::default()).await?;
     chain.shape(Shape { schema: Some(schema), time: Some(TimeSpec::Column("at".into())), ..Shape::default() })?;
-    chain.on_event(SourceEvent::Opened(Source::Partition(0))).await?;
+    chain.on_event(SourceEvent::Opened(Source::Partition(PartitionId::default()))).await?;
     Ok(chain)
 }
 
@@ -126,7 +126,7 @@ fn batch(records: RecordBatch, start: u64) -> Batch {
     let next = Position::at(start + records.num_rows() as u64);
     Batch {
         records,
-        span: Span { partition: 0, start, next },
+        span: Span { partition: PartitionId::default(), start, next },
         origins: Origins::Each,
         messages: Arc::default(),
         dead: Vec::new(),
@@ -148,7 +148,7 @@ async fn ours(nodes: &Value, input: &[RecordBatch]) -> Result<(usize, Duration)>
         rows += out.iter().map(|batch| batch.records.num_rows()).sum::<usize>();
     }
     for out in [
-        chain.on_event(SourceEvent::Ended(Source::Partition(0))).await?,
+        chain.on_event(SourceEvent::Ended(Source::Partition(PartitionId::default()))).await?,
         chain.finish().await?,
         chain.on_event(SourceEvent::Cut).await?,
     ] {

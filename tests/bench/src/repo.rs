@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
-use spout_data::{Advance, Counts, PartitionMarker, Position, Step};
+use spout_data::{Advance, Counts, PartitionId, PartitionMarker, Position, Step};
 use spout_repo::{
     BranchWriter, Commit, CommitMeta, Finished, Format, MASTER, PutMode, Reference, Repo, Store, TableWriter,
 };
@@ -69,7 +69,7 @@ fn meta(from: Option<u64>) -> CommitMeta {
     let to = PartitionMarker { label: "p".into(), position: Position::at(from.unwrap_or(0) + 1), ended: false };
     CommitMeta {
         pipeline: REPO.into(),
-        advance: Advance { steps: [(0, Step { from, to, jumped: None })].into() },
+        advance: Advance { steps: [(PartitionId::default(), Step { from, to, jumped: None })].into() },
         reason: "rows".into(),
         counts: Counts { messages: 1, rows: 1, ..Counts::default() },
         ..CommitMeta::default()
@@ -78,7 +78,7 @@ fn meta(from: Option<u64>) -> CommitMeta {
 
 /// One commit of these rows as a Parquet file; it, and the time that making the file took.
 async fn commit(repo: &Repo, writer: &mut BranchWriter, rows: &RecordBatch) -> Result<(Commit, Duration)> {
-    let from = writer.marker().partitions.get(&0).map(|entry| entry.position.offset);
+    let from = writer.marker().partitions.get(&PartitionId::default()).map(|entry| entry.position.offset);
     let begun = Instant::now();
     let mut table = TableWriter::new(Format::Parquet, rows.schema())?;
     table.write(rows)?;

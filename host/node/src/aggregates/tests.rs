@@ -18,7 +18,7 @@ fn rows() -> RecordBatch {
         ("userId", Arc::new(Int64Array::from(vec![7, 7, 8, 7]))),
     ];
     let records = RecordBatch::try_from_iter(columns).unwrap();
-    Held::new("h", "rows").mark(&records, &times, Source::Partition(0), &[]).unwrap()
+    Held::new("h", "rows").mark(&records, &times, Source::Partition(0.into()), &[]).unwrap()
 }
 
 fn compile(sql: &str) -> Result<Compiled, Error> {

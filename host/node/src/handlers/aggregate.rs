@@ -319,7 +319,7 @@ mod tests {
         let shape = Shape { schema: Some(rows().schema()), unit, time, ..Shape::default() };
         match (handler.shape(&shape), expected) {
             (Ok(shape), Ok(expected)) => {
-                let mut handled = handler.handle(rows(), Source::Partition(0)).await.unwrap();
+                let mut handled = handler.handle(rows(), Source::Partition(0.into())).await.unwrap();
                 handled.outputs.extend(handler.on_event(SourceEvent::Cut).await.unwrap().outputs);
                 let batch = &handled.outputs[0].0;
                 assert_eq!((handled.outputs.len(), batch.schema()), (1, shape.schema.unwrap()));
@@ -372,7 +372,7 @@ mod tests {
             let spec = serde_json::from_value(json!({"id": "a", "per": "commit", "columns": columns})).unwrap();
             let mut handler = Aggregate::new(&spec);
             handler.shape(&Shape { schema: Some(rows.schema()), ..Shape::default() })?;
-            let handled = handler.handle(rows.clone(), Source::Partition(0)).await?;
+            let handled = handler.handle(rows.clone(), Source::Partition(0.into())).await?;
             let cut = handler.on_event(SourceEvent::Cut).await?;
             let lines: Vec<String> = cut.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
             Ok::<_, Error>((lines, handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>()))

@@ -150,7 +150,7 @@ mod tests {
         let spec: LogSpec = serde_json::from_value(json!({"id": "l", "level": "debug", "rows": 1})).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             let mut log = Log::new(&spec);
-            log.look(&readings(1, 3), Source::Partition(7));
+            log.look(&readings(1, 3), Source::Partition(7.into()));
             log.look(&readings(2, 2), Source::Merged);
         });
         let text = String::from_utf8(text.0.lock().unwrap().clone()).unwrap();

@@ -149,7 +149,7 @@ impl Held {
 /// A source as a number.
 pub(crate) fn number(source: Source) -> i64 {
     match source {
-        Source::Partition(partition) => i64::from(partition),
+        Source::Partition(partition) => partition.ordinal(),
         Source::Merged => -1,
     }
 }
@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn rows_come_back_in_an_order_that_sources_cannot_change() {
-        let (a, b) = (Source::Partition(0), Source::Partition(1));
+        let (a, b) = (Source::Partition(0.into()), Source::Partition(1.into()));
         let check = |steps: &[(Source, &[i64])]| {
             let mut held = Held::new("h", "rows");
             steps.iter().for_each(|(source, times)| append(&mut held, *source, "t", times));
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn numbers_go_on_after_a_restart() {
         let mut held = Held::new("h", "rows");
-        append(&mut held, Source::Partition(7), "t", &[1, 2]);
+        append(&mut held, Source::Partition(7.into()), "t", &[1, 2]);
         let parts = held.snapshot().unwrap();
         let mut parts = parts
             .into_iter()
@@ -276,7 +276,7 @@ mod tests {
         let mut back = Held::new("h", "rows");
         back.restore(&mut parts).unwrap();
         assert!(parts.is_empty());
-        append(&mut back, Source::Partition(7), "t", &[1]);
+        append(&mut back, Source::Partition(7.into()), "t", &[1]);
         let all = back.take_all().unwrap();
         assert_eq!(column(&all[0], ORDER).values().to_vec(), [0, 2, 1]);
     }

@@ -222,7 +222,11 @@ impl<'a> Run<'a> {
         }
         let batch = Batch {
             records,
-            span: Span { partition: source as u32, start: from as u64, next: Position::at((from + rows) as u64) },
+            span: Span {
+                partition: (source as u32).into(),
+                start: from as u64,
+                next: Position::at((from + rows) as u64),
+            },
             origins: Origins::Each,
             messages: Arc::default(),
             dead: Vec::new(),
@@ -294,7 +298,7 @@ impl Outcome {
 }
 
 fn partition(source: usize) -> Source {
-    Source::Partition(source as u32)
+    Source::Partition((source as u32).into())
 }
 
 /// Each row as `name=value …`.

@@ -86,7 +86,7 @@ impl Performance {
         }
         let shape = Shape { schema, time: rehearsal.spec.time.clone(), ..Shape::default() };
         self.schema = chain.shape(shape).map_err(|e| failure(&e))?.schema;
-        let partitions: BTreeSet<PartitionId> = steps.iter().map(|step| step.partition).collect();
+        let partitions: BTreeSet<PartitionId> = steps.iter().map(|step| step.partition.into()).collect();
         for &partition in &partitions {
             self.deliver(chain, SourceEvent::Opened(Source::Partition(partition))).await?;
         }
@@ -95,7 +95,7 @@ impl Performance {
             self.steps.push(Vec::new());
             self.step(chain, step, batches).await?;
             if step.ended {
-                open.remove(&step.partition);
+                open.remove(&step.partition.into());
             }
         }
         self.steps.push(Vec::new());
@@ -112,7 +112,7 @@ impl Performance {
             let given = chain.handle(batch).await.map_err(|e| failure(&e))?;
             self.take(given);
         }
-        let source = Source::Partition(step.partition);
+        let source = Source::Partition(step.partition.into());
         if let Some(period) = step.idle {
             self.deliver(chain, SourceEvent::Idle(source, period.0)).await?;
         }

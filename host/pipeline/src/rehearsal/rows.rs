@@ -43,13 +43,13 @@ pub(super) async fn given(
     settle(&factory, &messages).await?;
     let mut given = Given { schema: None, batches: Vec::new(), wrong: Vec::new() };
     for (step, mut messages) in steps.iter().zip(messages) {
-        let (decoder, start) = decoders.entry(step.partition).or_insert_with(|| (factory.decoder(), 0));
+        let (decoder, start) = decoders.entry(step.partition.into()).or_insert_with(|| (factory.decoder(), 0));
         let next = *start + messages.len() as u64;
         messages.offsets = (*start..next).collect();
         let mut batches = Vec::new();
         for messages in cut(messages, cutting) {
             let after = *start + messages.len() as u64;
-            let span = Span { partition: step.partition, start: *start, next: Position::at(after) };
+            let span = Span { partition: step.partition.into(), start: *start, next: Position::at(after) };
             batches.push(decoder.decode(messages, span).await?);
             *start = after;
         }
@@ -81,7 +81,7 @@ async fn settle(factory: &DecoderFactory, messages: &[Messages]) -> Result<(), s
         return Ok(());
     }
     all.offsets = (0..all.len() as u64).collect();
-    let span = Span { partition: 0, start: 0, next: Position::at(all.len() as u64) };
+    let span = Span { partition: PartitionId::default(), start: 0, next: Position::at(all.len() as u64) };
     let mut decoder = factory.decoder();
     let batch = decoder.decode(all, span).await?;
     if let Some(added) = decoder.added(&batch)? {

@@ -1,7 +1,7 @@
 //! Messages and positions across the boundary.
 
 use spout_codec::Attribute;
-use spout_data::{Blobs, Header, Messages, PartitionId, Position};
+use spout_data::{Blobs, Header, Messages, Position};
 
 use crate::bindings::spout::plugin::types as wit;
 
@@ -58,7 +58,7 @@ fn lower_blobs(blobs: &Blobs) -> wit::BlobsParam<'_> {
 }
 
 /// Positions of partitions, as a guest gets them.
-pub(crate) fn lower_all(places: &[(PartitionId, Position)]) -> Vec<(PartitionId, wit::PositionParam<'_>)> {
+pub(crate) fn lower_all(places: &[(u32, Position)]) -> Vec<(u32, wit::PositionParam<'_>)> {
     places.iter().map(|(partition, position)| (*partition, lower_position(position))).collect()
 }
 
@@ -127,7 +127,7 @@ fn raise_blobs(told: wit::BlobsResult, name: &str) -> Result<Blobs, String> {
 /// Messages of one partition: offsets given, rising, from `start` on and below `next`, which does not go back.
 pub(crate) fn check_partition(
     messages: &Messages,
-    partition: PartitionId,
+    partition: u32,
     start: &Position,
     next: &Position,
 ) -> Result<(), String> {

@@ -217,7 +217,8 @@ impl Decoder {
             None => rows,
         };
         let empty = rows.empty(messages.len());
-        let attached = metadata::attach(rows.records, &self.factory.metadata, span.partition, &messages, &rows.origins);
+        let attached =
+            metadata::attach(rows.records, &self.factory.metadata, span.partition.number, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
         let mut letters = Letters::new(&span, &messages);
         let letter = |fault: RowFault| letters.letter(Some(fault.message as usize), wrong(fault), Vec::new);

@@ -108,7 +108,7 @@ impl PluginDecoding {
             let (plugin, messages) = (&self.spec.plugin, messages.len());
             tracing::warn!(
                 plugin,
-                partition = span.partition,
+                partition = %span.partition,
                 start = span.start,
                 next = span.next.offset,
                 messages,
@@ -145,9 +145,9 @@ impl Crashes {
         let start = messages.offsets.get(part.start).copied().unwrap_or(span.start);
         let (partition, messages, error) = (span.partition, part.len(), &self.last);
         if self.count <= SAID {
-            tracing::warn!(partition, start, messages, %error, "the decoder crashed and is opened anew")
+            tracing::warn!(%partition, start, messages, %error, "the decoder crashed and is opened anew")
         } else {
-            tracing::debug!(partition, start, messages, %error, "the decoder crashed and is opened anew")
+            tracing::debug!(%partition, start, messages, %error, "the decoder crashed and is opened anew")
         }
     }
 }

@@ -108,8 +108,8 @@ async fn state_and_marker_come_back_and_unchanged_state_is_not_written_again() {
         assert!(matches!(refused, Err(Error::NoState { key, .. }) if key == "other"));
         let writer = repo.writer("master", "events").await.unwrap();
         assert_eq!(writer.state().await.unwrap(), state());
-        assert_eq!(writer.marker().partitions.get(&0).unwrap().position.offset, 9);
-        assert_eq!(writer.marker().partitions.get(&0).unwrap().label, "p");
+        assert_eq!(writer.marker().partitions.get(&0.into()).unwrap().position.offset, 9);
+        assert_eq!(writer.marker().partitions.get(&0.into()).unwrap().label, "p");
         assert_eq!(writer.head().unwrap().id, second.id);
     }
 }

@@ -24,7 +24,7 @@ async fn intact(repo: &Repo, expected: &[u8], offset: u64) {
     let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
     assert_eq!(read(repo, &head, "/a").await, expected);
     let writer = repo.writer("master", "events").await.unwrap();
-    assert_eq!(writer.marker().partitions.get(&0).unwrap().position.offset, offset);
+    assert_eq!(writer.marker().partitions.get(&0.into()).unwrap().position.offset, offset);
 }
 
 #[tokio::test]

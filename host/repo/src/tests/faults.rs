@@ -49,7 +49,7 @@ async fn try_to_live(objects: &Objects, told: &mut Told) -> Option<()> {
     let repo = Store::over(objects.clone()).repo_or_create("events", "").await.ok()?;
     let mut writer = repo.writer("master", "events").await.ok()?;
     loop {
-        let from = writer.marker().partitions.get(&0).map(|entry| entry.position.offset);
+        let from = writer.marker().partitions.get(&0.into()).map(|entry| entry.position.offset);
         let n = from.unwrap_or(0);
         if n == COMMITS {
             return Some(());
@@ -78,7 +78,7 @@ async fn check(objects: &Objects, told: &Told, what: &str) {
     let repo = store.repo("events").await.unwrap();
     let commits = repo.log("master").await.unwrap();
     let ends: Vec<_> =
-        commits.iter().rev().map(|commit| commit.marker.partitions.get(&0).unwrap().position.offset).collect();
+        commits.iter().rev().map(|commit| commit.marker.partitions.get(&0.into()).unwrap().position.offset).collect();
     assert_eq!(ends, (1..=COMMITS).collect::<Vec<_>>(), "{what}: {told:?}");
     assert_eq!(read(&repo, &commits[0], "/log").await, b"01234", "{what}: {told:?}");
     for (n, size) in (0..COMMITS).filter_map(|n| Some((n, large(n)?))) {

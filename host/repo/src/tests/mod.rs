@@ -42,7 +42,7 @@ async fn local() -> (Store, TempDir) {
 /// An advance of partition 0.
 fn advance(from: Option<u64>, to: u64) -> Advance {
     let to = PartitionMarker { label: "p".into(), position: Position::at(to), ended: false };
-    Advance { steps: [(0, Step { from, to, jumped: None })].into() }
+    Advance { steps: [(spout_data::PartitionId::default(), Step { from, to, jumped: None })].into() }
 }
 
 fn meta(from: Option<u64>, to: u64) -> CommitMeta {

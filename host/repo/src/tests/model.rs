@@ -12,7 +12,7 @@ type Places = BTreeMap<PartitionId, PartitionMarker>;
 
 #[derive(Clone, Debug)]
 enum Op {
-    Commit { branch: u8, puts: Vec<(u8, bool, u8)>, deletes: Vec<u8>, moves: Vec<(PartitionId, u8)> },
+    Commit { branch: u8, puts: Vec<(u8, bool, u8)>, deletes: Vec<u8>, moves: Vec<(u32, u8)> },
     Edit { branch: u8, puts: Vec<(u8, bool, u8)> },
     Copy { branch: u8, from: u8, to: u8 },
     Reopen { branch: u8 },
@@ -92,16 +92,16 @@ fn apply(files: &mut Files, puts: &[(u8, bool, u8)]) {
 }
 
 /// Moves partition 0 on, and others on, back, or nowhere; some get another name or token, or end.
-fn moved(places: &mut Places, moves: &[(PartitionId, u8)]) -> Advance {
+fn moved(places: &mut Places, moves: &[(u32, u8)]) -> Advance {
     let mut advance = Advance::default();
     for &(partition, how) in [(0, 1)].iter().chain(moves) {
-        let from = places.get(&partition).map(|entry| entry.position.offset);
+        let from = places.get(&partition.into()).map(|entry| entry.position.offset);
         let jumped = how.is_multiple_of(7).then(|| from.unwrap_or(0) / 2);
         let offset = jumped.unwrap_or(from.unwrap_or(0) + u64::from(how % 3));
         let token = how.is_multiple_of(11).then(|| vec![how]);
         let label = if how.is_multiple_of(5) { format!("renamed-{how}") } else { "p".into() };
         let to = PartitionMarker { label, position: Position { offset, token }, ended: how.is_multiple_of(13) };
-        advance.steps.entry(partition).or_insert(Step { from, to, jumped });
+        advance.steps.entry(partition.into()).or_insert(Step { from, to, jumped });
     }
     places.extend(advance.steps.iter().map(|(&partition, step)| (partition, step.to.clone())));
     advance
@@ -176,7 +176,7 @@ impl Life {
         }
     }
 
-    async fn commit(&mut self, branch: &str, puts: &[(u8, bool, u8)], deletes: &[u8], moves: &[(PartitionId, u8)]) {
+    async fn commit(&mut self, branch: &str, puts: &[(u8, bool, u8)], deletes: &[u8], moves: &[(u32, u8)]) {
         if !self.writers.contains_key(branch) {
             let writer = self.repo.writer(branch, "p").await.unwrap();
             self.writers.insert(branch.to_owned(), writer);
@@ -192,7 +192,7 @@ impl Life {
         fill(&mut open, puts).await;
         apply(&mut files, puts);
         let advance = moved(&mut places, moves);
-        let state = [("h".to_owned(), format!("{}", places[&0].position.offset).into())].into();
+        let state = [("h".to_owned(), format!("{}", places[&0.into()].position.offset).into())].into();
         let meta = CommitMeta { pipeline: "p".into(), state, advance, ..meta(None, 0) };
         let writer = self.writers.get_mut(branch).unwrap();
         match writer.finish(open, meta).await {

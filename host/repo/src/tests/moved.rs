@@ -17,12 +17,12 @@ const MANY: u32 = 10_000;
 /// A plain map of where partitions are.
 type Model = BTreeMap<PartitionId, PartitionMarker>;
 
-fn step(from: Option<u64>, to: u64, partition: u32) -> (u32, Step) {
+fn step(from: Option<u64>, to: u64, partition: u32) -> (PartitionId, Step) {
     let to = PartitionMarker { label: format!("topic-{partition:05}"), position: Position::at(to), ended: false };
-    (partition, Step { from, to, jumped: None })
+    (partition.into(), Step { from, to, jumped: None })
 }
 
-fn moving(steps: impl IntoIterator<Item = (u32, Step)>) -> CommitMeta {
+fn moving(steps: impl IntoIterator<Item = (PartitionId, Step)>) -> CommitMeta {
     CommitMeta { advance: Advance { steps: steps.into_iter().collect() }, ..meta(None, 0) }
 }
 
@@ -74,7 +74,7 @@ impl Line {
     async fn few(&mut self, writer: &mut BranchWriter, n: u32) -> Commit {
         let steps = [n, n * 7 + 1, n * 31 + 2].map(|partition| {
             let partition = partition % u32::try_from(self.model.len()).unwrap();
-            let from = self.model[&partition].position.offset;
+            let from = self.model[&partition.into()].position.offset;
             step(Some(from), from + 1 + u64::from(n % 3), partition)
         });
         self.commit(writer, moving(steps)).await

@@ -38,7 +38,7 @@ async fn racing_writers_never_fork_or_lose_a_commit() {
                 for _ in 0..6 {
                     let Ok(mut writer) = repo.writer("master", "events").await else { continue };
                     for _ in 0..5 {
-                        let from = writer.marker().partitions.get(&0).map(|entry| entry.position.offset);
+                        let from = writer.marker().partitions.get(&0.into()).map(|entry| entry.position.offset);
                         let mut open = repo.open_commit();
                         open.put_file("/count", PutMode::Append, "x".into()).await.unwrap();
                         match writer.finish(open, meta(from, from.unwrap_or(0) + 1)).await {
@@ -58,7 +58,7 @@ async fn racing_writers_never_fork_or_lose_a_commit() {
         acknowledged += task.await.unwrap();
     }
     let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
-    assert_eq!(head.marker.partitions.get(&0).unwrap().position.offset, acknowledged);
+    assert_eq!(head.marker.partitions.get(&0.into()).unwrap().position.offset, acknowledged);
     assert_eq!(read(&repo, &head, "/count").await.len() as u64, acknowledged);
     let report = fsck(&store, None, Depth::Everything).await.unwrap();
     assert!(report.is_clean(), "{report:?}");
@@ -147,11 +147,11 @@ async fn a_partition_goes_back_only_where_the_source_was_entered_anew() {
     committed(writer.finish(repo.open_commit(), meta(None, 10)).await);
     let back = |jumped| {
         let mut meta = meta(Some(10), 4);
-        meta.advance.steps.get_mut(&0).unwrap().jumped = jumped;
+        meta.advance.steps.get_mut(&0.into()).unwrap().jumped = jumped;
         meta
     };
     assert_eq!(code(&writer.finish(repo.open_commit(), back(Some(5))).await.unwrap_err()), "E0536");
     let commit = committed(writer.finish(repo.open_commit(), back(Some(3))).await);
-    assert_eq!(commit.jumped, [(0, 3)].into());
+    assert_eq!(commit.jumped, [(0.into(), 3)].into());
     assert!(fsck(&store, None, Depth::Everything).await.unwrap().findings.is_empty());
 }

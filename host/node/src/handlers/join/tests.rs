@@ -196,7 +196,7 @@ async fn more_rows_than_may_be_held_are_refused() {
     chain.shape(Shape { schema: Some(trial.sources[0].schema()), ..Shape::default() }).unwrap();
     let batch = spout_data::Batch {
         records: trial.sources[0].clone(),
-        span: spout_data::Span { partition: 0, start: 0, next: spout_data::Position::at(4) },
+        span: spout_data::Span { partition: 0.into(), start: 0, next: spout_data::Position::at(4) },
         origins: spout_data::Origins::Each,
         messages: Arc::default(),
         dead: Vec::new(),

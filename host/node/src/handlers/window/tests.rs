@@ -37,7 +37,7 @@ async fn check(spec: Value, batches: &[Rows], expected: &[&[&str]]) {
     let mut given: Vec<Vec<String>> = Vec::new();
     for batch in batches {
         handler.shape(&Shape { schema: Some(batch.schema()), ..Shape::default() }).unwrap();
-        given.push(shown(&handler.handle(batch.clone(), Source::Partition(0)).await.unwrap()));
+        given.push(shown(&handler.handle(batch.clone(), Source::Partition(0.into())).await.unwrap()));
     }
     assert_eq!(given, expected, "{spec}");
 }
@@ -73,9 +73,9 @@ async fn a_window_is_one_where_columns_are_added_and_split_where_they_are_others
 async fn a_row_that_comes_too_late_is_in_no_window() {
     let mut windows = handler(json!({"period": "5s", "align": "first", "fillPeriod": true}));
     windows.shape(&Shape { schema: Some(seconds(&[]).schema()), ..Shape::default() }).unwrap();
-    let first = windows.handle(seconds(&[0, 7]), Source::Partition(0)).await.unwrap();
+    let first = windows.handle(seconds(&[0, 7]), Source::Partition(0.into())).await.unwrap();
     assert_eq!((shown(&first), first.late_rows), (vec!["t=0".to_owned()], 0));
-    let second = windows.handle(seconds(&[2, 12]), Source::Partition(0)).await.unwrap();
+    let second = windows.handle(seconds(&[2, 12]), Source::Partition(0.into())).await.unwrap();
     assert_eq!((shown(&second), second.late_rows), (vec!["t=7".to_owned()], 1));
     assert_eq!(lines(&second.late[0]), ["t=2"]);
 }
@@ -205,7 +205,7 @@ async fn what_a_million_groups_write_follows_what_is_new() {
     windows.shape(&Shape { schema: Some(rows(0..1).schema()), ..Shape::default() }).unwrap();
     let mut written = Vec::new();
     for keys in [0..50_000, 100..600] {
-        windows.handle(rows(keys), Source::Partition(0)).await.unwrap();
+        windows.handle(rows(keys), Source::Partition(0.into())).await.unwrap();
         let parts = windows.snapshot().await.unwrap();
         let new = parts.values().map(|part| match part {
             Part::New(bytes) => bytes.len(),
@@ -222,7 +222,7 @@ async fn what_a_million_groups_write_follows_what_is_new() {
 async fn too_many_groups_are_refused() {
     let mut windows = handler(json!({"period": "1h", "groupBy": ["t"], "limits": {"groups": 2}}));
     windows.shape(&Shape { schema: Some(seconds(&[]).schema()), ..Shape::default() }).unwrap();
-    windows.handle(seconds(&[1, 2, 3]), Source::Partition(0)).await.unwrap();
+    windows.handle(seconds(&[1, 2, 3]), Source::Partition(0.into())).await.unwrap();
     let error = windows.finish().await.unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error}");
 }
@@ -266,7 +266,7 @@ async fn a_sum_beyond_64_bits_is_exact_over_commits_and_restarts() {
         let shape = Shape { schema: Some(before.schema()), ..Shape::default() };
         let mut first = handler(spec.clone());
         first.shape(&shape).unwrap();
-        first.handle(before.clone(), Source::Partition(0)).await.unwrap();
+        first.handle(before.clone(), Source::Partition(0.into())).await.unwrap();
         let mut parts = BTreeMap::new();
         for (name, part) in first.snapshot().await.unwrap() {
             let Part::New(bytes) = part else { unreachable!("all of it is new") };
@@ -275,7 +275,7 @@ async fn a_sum_beyond_64_bits_is_exact_over_commits_and_restarts() {
         let mut second = handler(spec.clone());
         second.restore(parts).await.unwrap();
         second.shape(&shape).unwrap();
-        let handled = second.handle(after.clone(), Source::Partition(0)).await.unwrap();
+        let handled = second.handle(after.clone(), Source::Partition(0.into())).await.unwrap();
         let rows: Vec<String> = handled.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
         let values: Vec<&str> = rows.iter().map(|row| row.split_once("host=").unwrap().1).collect();
         let expected = [
@@ -294,7 +294,7 @@ async fn a_row_whose_argument_overflows_is_set_aside_and_its_window_comes() {
         spec["aggregate"] = json!({"n": "count(*)", "s": "sum(bytes * 2)"});
         let mut windows = handler(spec.clone());
         windows.shape(&Shape { schema: Some(rows.schema()), ..Shape::default() }).unwrap();
-        let handled = windows.handle(rows.clone(), Source::Partition(0)).await.unwrap();
+        let handled = windows.handle(rows.clone(), Source::Partition(0.into())).await.unwrap();
         let shown: Vec<String> = handled.outputs.iter().flat_map(|(batch, _)| lines(batch)).collect();
         assert!(shown.len() == 1 && shown[0].ends_with("host=a n=2 s=12"), "{spec}: {shown:?}");
         let faults: Vec<u32> = handled.faults.iter().map(|fault| fault.row).collect();
@@ -311,7 +311,7 @@ async fn the_ends_of_time_are_no_trap() {
         spec["aggregate"] = json!({"n": "count(*)"});
         let mut windows = handler(spec);
         windows.shape(&Shape { schema: Some(far.schema()), ..Shape::default() }).unwrap();
-        let handled = windows.handle(far.clone(), Source::Partition(0)).await.unwrap();
+        let handled = windows.handle(far.clone(), Source::Partition(0.into())).await.unwrap();
         assert_eq!(handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [0, 1]);
         let last = windows.finish().await.unwrap();
         assert_eq!(last.outputs.len(), 1);

@@ -16,7 +16,7 @@ fn cut(spec: &str, values: &[Vec<u8>], cuts: &[(usize, bool)]) -> (Vec<String>, 
     let (mut decoder, mut from, mut rows, mut dead) = (factory.decoder(), 0, Vec::new(), Vec::new());
     for (end, restart) in ends {
         let part = all.slice(from..end);
-        let span = Span { partition: 0, start: 10 + from as u64, next: Position::at(10 + end as u64) };
+        let span = Span { partition: 0.into(), start: 10 + from as u64, next: Position::at(10 + end as u64) };
         let batch = runtime.block_on(decoder.decode(part, span)).unwrap();
         let (more, letters) = told(&batch);
         rows.extend(more);

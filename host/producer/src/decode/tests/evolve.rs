@@ -16,7 +16,7 @@ fn json(more: &str) -> DecoderFactory {
 async fn take(decoder: &mut Decoder, lines: &[&str]) -> Batch {
     loop {
         let steady = decoder.steady().await;
-        let span = Span { partition: 1, start: 10, next: Position::at(10 + lines.len() as u64) };
+        let span = Span { partition: 1.into(), start: 10, next: Position::at(10 + lines.len() as u64) };
         let batch = decoder.decode(messages(lines, None), span).await.unwrap();
         match decoder.added(&batch).unwrap() {
             None => return batch,

@@ -40,7 +40,7 @@ pub(super) fn opened(spec: &str) -> Result<(), String> {
 }
 
 pub(super) async fn decode(factory: &DecoderFactory, messages: Messages) -> Batch {
-    let span = Span { partition: 1, start: 10, next: Position::at(10 + messages.len() as u64) };
+    let span = Span { partition: 1.into(), start: 10, next: Position::at(10 + messages.len() as u64) };
     factory.decoder().decode(messages, span).await.unwrap()
 }
 
