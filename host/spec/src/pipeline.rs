@@ -28,7 +28,12 @@ pub struct PipelineSpec {
     #[serde(default)]
     pub spout: SpoutSpec,
     /// Where messages come from.
+    #[serde(default)]
     pub producer: ProducerSpec,
+    /// Instead of `producer`: several, each with a name. Their rows go through one chain, with the columns of all of them and
+    /// `__producer`, which says where a row comes from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub producers: Vec<ProducerSpec>,
     /// The event time of rows, for handlers that need it and do not name one of their own.
     #[serde(default)]
     pub time: Option<TimeSpec>,
@@ -76,10 +81,27 @@ pub struct SpoutSpec {
     pub marker: Option<String>,
 }
 
+impl PipelineSpec {
+    /// Its producers, each with where it is written.
+    pub fn producers(&self) -> impl Iterator<Item = (String, &ProducerSpec)> {
+        let only = self.producers.is_empty().then(|| ("producer".to_owned(), &self.producer));
+        let several = self.producers.iter().enumerate();
+        only.into_iter().chain(several.map(|(index, producer)| (format!("producers[{index}]"), producer)))
+    }
+
+    /// What it reads, each with where the producer is written.
+    pub fn sources(&self) -> impl Iterator<Item = (String, Source)> {
+        self.producers().filter_map(|(at, producer)| Some((at, producer.source()?)))
+    }
+}
+
 /// Where messages come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProducerSpec {
+    /// Its name within `producers`, as in `orders`: commits know its partitions by it, and rows have it in `__producer`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// A stream fetched through a plugin.
     #[serde(default)]
     pub stream: Option<StreamSpec>,
@@ -104,6 +126,9 @@ pub struct ProducerSpec {
     /// What makes rows of messages.
     #[serde(default)]
     pub decoder: Option<DecoderSpec>,
+    /// What its plugins may reach, by plugin name, instead of what the pipeline grants them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub grants: BTreeMap<String, GrantSpec>,
 }
 
 impl ProducerSpec {
