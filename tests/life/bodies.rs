@@ -42,6 +42,11 @@ pub(crate) fn next(writer: &BranchWriter) -> Option<u64> {
 
 /// Partition 0 moves by one.
 pub(crate) fn advance(from: Option<u64>) -> Advance {
-    let to = PartitionMarker { label: "p".into(), position: Position::at(from.unwrap_or(0) + 1), ended: false };
+    let to = PartitionMarker {
+        producer: String::new(),
+        label: "p".into(),
+        position: Position::at(from.unwrap_or(0) + 1),
+        ended: false,
+    };
     Advance { steps: [(PartitionId::default(), Step { from, to, jumped: None })].into() }
 }

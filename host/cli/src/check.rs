@@ -12,7 +12,7 @@ use spout_pipeline::Links;
 use spout_plugin::{Plugins, World};
 use spout_producer::{DecoderSpec, SchemaText};
 use spout_repo::Differences;
-use spout_spec::{Loaded, load_every, plugin_name};
+use spout_spec::{Loaded, ProducerSpec, load_every, plugin_name};
 
 use super::{
     Global,
@@ -119,8 +119,8 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         digest: loaded.digest.clone(),
         writes: format!("{}@{}:{}", spec.pipeline.name, spec.commit.branch, spec.commit.path),
         guarantee: guarantee(loaded),
-        reads: spec.producer.source().map(|source| source.reads()).unwrap_or_default(),
-        decoder: decoder(loaded),
+        reads: each(loaded, |producer| producer.source().map(|source| source.reads()).unwrap_or_default()),
+        decoder: each(loaded, decoder),
         node: spec.node.iter().map(handler).collect(),
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
@@ -138,17 +138,28 @@ pub(super) fn joined(worlds: &[World]) -> String {
 
 /// What can be said of every message, here and in each consumer.
 fn guarantee(loaded: &Loaded) -> String {
-    let promise = loaded.spec.producer.source().map(|source| source.promise().to_string());
+    // Nothing can be said of all but what can be said of the weakest.
+    let promises = loaded.spec.sources().map(|(_, source)| source.promise());
+    let weakest = promises.min_by_key(|promise| promise.guarantee).map(|promise| promise.to_string());
     let others = if loaded.spec.consumers.is_empty() {
         ""
     } else {
         ", other consumers see rows before the commit: at-least-once at best"
     };
-    format!("{} in the repo{others}", promise.unwrap_or_default())
+    format!("{} in the repo{others}", weakest.unwrap_or_default())
 }
 
-fn decoder(loaded: &Loaded) -> String {
-    match &loaded.spec.producer.decoder {
+/// What is said of each producer, with its name where there are several.
+fn each(loaded: &Loaded, of: impl Fn(&ProducerSpec) -> String) -> String {
+    let named = |producer: &ProducerSpec| match producer.name.as_str() {
+        "" => of(producer),
+        name => format!("{name}: {}", of(producer)),
+    };
+    loaded.spec.producers().map(|(_, producer)| named(producer)).collect::<Vec<_>>().join("; ")
+}
+
+fn decoder(producer: &ProducerSpec) -> String {
+    match &producer.decoder {
         Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
         Some(decoder @ DecoderSpec::Native(native)) => {
             let adds = if decoder.evolves() { ", adds columns for new fields" } else { "" };

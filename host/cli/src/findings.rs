@@ -187,17 +187,19 @@ struct Part<'a> {
 fn parts(loaded: &Loaded) -> Vec<Part<'_>> {
     let spec = &loaded.spec;
     let mut parts = Vec::new();
-    if let Some(stream) = &spec.producer.stream {
-        let world = match stream.consumer_type {
-            ConsumerType::Lowlevel => World::Source,
-            ConsumerType::Highlevel => World::StreamSource,
-        };
-        let path = "producer.stream".to_owned();
-        parts.push(Part { path, plugin: &stream.plugin, world, name: "", settings: &stream.settings });
-    }
-    if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
-        let (path, world) = ("producer.decoder".to_owned(), World::Decoder);
-        parts.push(Part { path, plugin: &decoder.plugin, world, name: &decoder.name, settings: &decoder.settings });
+    for (at, producer) in spec.producers() {
+        if let Some(stream) = &producer.stream {
+            let world = match stream.consumer_type {
+                ConsumerType::Lowlevel => World::Source,
+                ConsumerType::Highlevel => World::StreamSource,
+            };
+            let path = format!("{at}.stream");
+            parts.push(Part { path, plugin: &stream.plugin, world, name: "", settings: &stream.settings });
+        }
+        if let Some(DecoderSpec::Plugin(decoder)) = &producer.decoder {
+            let (path, world) = (format!("{at}.decoder"), World::Decoder);
+            parts.push(Part { path, plugin: &decoder.plugin, world, name: &decoder.name, settings: &decoder.settings });
+        }
     }
     for (path, node) in all_handlers(&spec.node, "node") {
         if let NodeSpec::Plugin(plugin) = node {

@@ -1,6 +1,10 @@
 //! The table that messages which could not be processed are kept in.
 
-use std::{borrow::Cow, collections::HashSet, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array},
@@ -12,10 +16,15 @@ use spout_data::DeadLetter;
 /// The years 1 to 9999, in milliseconds since 1970.
 const CALENDAR_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
-/// `partition, offset, timestamp, file, key, value, stage, code, reason`: the message as it arrived, and what was wrong.
-pub(super) fn schema() -> SchemaRef {
+/// Names of the producers by number; none where there is one only.
+pub(super) type Names = BTreeMap<u16, String>;
+
+/// `partition, offset, timestamp, file, key, value, stage, code, reason`: the message as it arrived, and what was wrong. Where there
+/// are several producers, `producer` comes first.
+pub(super) fn schema(producers: &Names) -> SchemaRef {
     let field = |name, data_type, nullable| Field::new(name, data_type, nullable);
-    Arc::new(Schema::new(vec![
+    let producer = (!producers.is_empty()).then(|| field("producer", DataType::Utf8, true));
+    let fields = [
         field("partition", DataType::UInt32, false),
         field("offset", DataType::UInt64, false),
         field("timestamp", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true),
@@ -25,7 +34,8 @@ pub(super) fn schema() -> SchemaRef {
         field("stage", DataType::Utf8, false),
         field("code", DataType::Utf8, false),
         field("reason", DataType::Utf8, false),
-    ]))
+    ];
+    Arc::new(Schema::new(producer.into_iter().chain(fields).collect::<Vec<_>>()))
 }
 
 /// `dead` as rows of that table. The bytes of a message several rows of which were set aside are in the first of its rows;
@@ -33,7 +43,7 @@ pub(super) fn schema() -> SchemaRef {
 ///
 /// # Errors
 /// If together they are larger than an array can be (2 GiB).
-pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
+pub(super) fn rows(dead: &[DeadLetter], producers: &Names) -> Result<RecordBatch, ArrowError> {
     // What a source says of time must not keep a message from being set aside.
     let time = |letter: &DeadLetter| letter.timestamp_ms.filter(|time| CALENDAR_MS.contains(time));
     let times: TimestampMillisecondArray = dead.iter().map(time).collect();
@@ -48,7 +58,10 @@ pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
         .zip(&repeats)
         .map(|(letter, repeats)| if *repeats { elsewhere(letter) } else { letter.reason.as_str().into() });
     let text = |of: fn(&DeadLetter) -> &str| Arc::new(StringArray::from_iter_values(dead.iter().map(of))) as ArrayRef;
-    let columns: Vec<ArrayRef> = vec![
+    let name = |letter: &DeadLetter| producers.get(&letter.partition.producer).map(String::as_str);
+    let producer: StringArray = dead.iter().map(name).collect();
+    let producer = (!producers.is_empty()).then(|| Arc::new(producer) as ArrayRef);
+    let columns: [ArrayRef; 9] = [
         Arc::new(UInt32Array::from_iter_values(dead.iter().map(|letter| letter.partition.number))),
         Arc::new(UInt64Array::from_iter_values(dead.iter().map(|letter| letter.offset))),
         Arc::new(times.with_timezone("UTC")),
@@ -59,7 +72,7 @@ pub(super) fn rows(dead: &[DeadLetter]) -> Result<RecordBatch, ArrowError> {
         text(|letter| &letter.code),
         Arc::new(StringArray::from_iter_values(reasons)),
     ];
-    RecordBatch::try_new(schema(), columns)
+    RecordBatch::try_new(schema(producers), producer.into_iter().chain(columns).collect())
 }
 
 /// The reason of a letter whose message stands in an earlier one.
@@ -97,7 +110,11 @@ mod tests {
             letter(9, &Bytes::new(), "d"),
             letter(10, &Bytes::new(), "e"),
         ];
-        let rows = rows(&dead).unwrap();
+        let named = BTreeMap::from([(0, "orders".to_owned())]);
+        let named = rows(&dead, &named).unwrap();
+        assert_eq!(named["producer"].as_string::<i32>().value(0), "orders");
+        let rows = rows(&dead, &Names::new()).unwrap();
+        assert!(rows.column_by_name("producer").is_none());
         let (values, reasons) = (rows["value"].as_binary::<i32>(), rows["reason"].as_string::<i32>());
         let sizes: Vec<usize> = values.iter().flatten().map(<[u8]>::len).collect();
         assert_eq!(sizes, [1000, 0, 1000, 0, 0]);

@@ -8,7 +8,11 @@ use spout_data::{Aside, Batch, ByteSize, Counts, DeadLetter};
 use spout_repo::{Encoded, Format, OpenCommit, PutMode, Repo, TableWriter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::{Error, dead_letters, encode as outside, fit};
+use super::{
+    Error,
+    dead_letters::{self, Names},
+    encode as outside, fit,
+};
 
 /// Where the data files of a pipeline go.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +46,7 @@ const QUEUE: ByteSize = ByteSize(32 << 20);
 pub struct RepoConsumer {
     repo: Repo,
     target: Target,
+    producers: Names,
     /// Once the open commit has rows.
     encoding: Option<Encoding>,
     room: Arc<Semaphore>,
@@ -72,12 +77,13 @@ impl Encoding {
 }
 
 impl RepoConsumer {
-    /// A consumer that writes to `repo`.
+    /// A consumer that writes to `repo`; `producers` are the names of several by number, none where there is one only.
     #[must_use]
-    pub fn new(repo: Repo, target: Target) -> Self {
+    pub fn new(repo: Repo, target: Target, producers: Names) -> Self {
         Self {
             repo,
             target,
+            producers,
             encoding: None,
             room: Arc::new(Semaphore::new(kib(QUEUE.0) as usize)),
             dead: Vec::new(),
@@ -121,6 +127,7 @@ impl RepoConsumer {
         Pending {
             open: self.repo.open_commit_on(&self.target.branch),
             target: self.target.clone(),
+            producers: self.producers.clone(),
             // With this the thread has all rows.
             files: self.encoding.take().map(|encoding| encoding.files),
             dead: std::mem::take(&mut self.dead),
@@ -136,6 +143,7 @@ impl RepoConsumer {
 pub struct Pending {
     open: OpenCommit,
     target: Target,
+    producers: Names,
     files: Option<Files>,
     dead: Vec<DeadLetter>,
     late: Vec<Aside>,
@@ -162,7 +170,7 @@ impl Pending {
             self.open.put_table(&path, how, table).await.map_err(failed)?;
         }
         if !self.dead.is_empty() {
-            let encoded = encode_dead(&self.dead)?;
+            let encoded = encode_dead(&self.dead, &self.producers)?;
             let path = format!("/dead-letter/{}.parquet", file_name(self.started_ms, self.open.id(), 0));
             self.open.put_table(&path, PutMode::Append, encoded).await.map_err(failed)?;
         }
@@ -197,12 +205,12 @@ async fn put_late(open: &mut OpenCommit, late: Vec<Aside>, started_ms: i64) -> R
     Ok(())
 }
 
-fn encode_dead(dead: &[DeadLetter]) -> Result<Encoded, Error> {
+fn encode_dead(dead: &[DeadLetter], producers: &Names) -> Result<Encoded, Error> {
     let failed = |error| Error::Repo(Box::new(error));
-    let rows = dead_letters::rows(dead);
+    let rows = dead_letters::rows(dead, producers);
     let rows =
         rows.map_err(|source| Error::Encode { consumer: "repo", format: "parquet", rows: dead.len(), source })?;
-    let mut writer = TableWriter::new(Format::Parquet, dead_letters::schema()).map_err(failed)?;
+    let mut writer = TableWriter::new(Format::Parquet, dead_letters::schema(producers)).map_err(failed)?;
     writer.write(&rows).map_err(failed)?;
     writer.finish().map_err(failed)
 }

@@ -9,6 +9,9 @@ use super::{PartitionId, Partitions, Position};
 /// Where one partition goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionMarker {
+    /// Name of the producer; empty where there is one only.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub producer: String,
     /// The source's name for the partition: a file, a shard.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub label: String,

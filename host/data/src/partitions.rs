@@ -121,7 +121,12 @@ mod tests {
     use super::{super::Position, *};
 
     fn at(offset: u64) -> PartitionMarker {
-        PartitionMarker { label: offset.to_string(), position: Position::at(offset), ended: false }
+        PartitionMarker {
+            producer: String::new(),
+            label: offset.to_string(),
+            position: Position::at(offset),
+            ended: false,
+        }
     }
 
     fn same(partitions: &Partitions, model: &BTreeMap<PartitionId, PartitionMarker>) {

@@ -9,24 +9,17 @@ use std::{
     },
 };
 
-use spout_base::secret::Secret;
 use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States};
 use spout_plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants};
-use spout_producer::{
-    ArrowSpec, DecoderFactory, DecoderSpec, HttpProducer, HttpSpec, NativeDecoder, Producer, RepoProducer, Runs,
-    SchemaPin, Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
-};
+use spout_producer::{Producer, Producers};
 use spout_repo::{Differences, Format, Store};
-use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, Publish, all_handlers};
+use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, ProducerSpec, Publish, all_handlers};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Links, PluginMetrics,
-    decide::{Thresholds, Until},
-    link::Place,
-    run::RunConfig,
+    Error, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, link::Place, run::RunConfig,
 };
 
 /// What leaves the decoder and each handler, by id; and the number of the first handler that such rows are not for, with why.
@@ -39,11 +32,8 @@ pub struct Parts {
     pub(super) spec: PipelineSpec,
     pub(super) digest: String,
     pub(super) base: PathBuf,
-    pub(super) source: Source,
-    pub(super) source_task: Option<Task>,
-    token: Option<Secret>,
-    pub(super) decoder: DecoderSpec,
-    pub(super) decoder_task: Option<Task>,
+    /// Its producers, in the order of the spec.
+    pub(super) inputs: Vec<Input>,
     pub(super) handler_tasks: BTreeMap<String, Task>,
     pub(super) digests: BTreeMap<String, String>,
     /// What each plugin reports about itself.
@@ -64,42 +54,17 @@ impl Parts {
     pub async fn build(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
         let mut loading = Loading::new(&spec, &loaded.base_dir, plugins);
-        let source = loading.part(spec.producer.source(), "producer")?;
-        let decoder = match source.decodes() {
-            true => loading.part(spec.producer.decoder.clone().or_else(|| linked(&source)), "producer.decoder")?,
-            // It will meet no message.
-            false => DecoderSpec::Native(NativeDecoder::Raw),
-        };
-        let source_task = match &source {
-            Source::Stream(stream) => Some(loading.task(&stream.plugin, &stream.settings, Some(&stream.topic)).await?),
-            Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) | Source::Subscribe(_) => None,
-        };
-        let token = match &source {
-            Source::Http(HttpSpec { token: Some(token), .. }) => {
-                let key = "producer.http.token";
-                let failed = |reason| Error::Producer {
-                    pipeline: spec.pipeline.name.clone(),
-                    source: Box::new(spout_producer::Error::Secret { key, reason }),
-                };
-                Some(token.read(&loaded.base_dir).map_err(failed)?)
-            }
-            _ => None,
-        };
-        let decoder_task = match &decoder {
-            DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings, None).await?),
-            DecoderSpec::Native(_) => None,
-        };
+        let mut inputs = Vec::new();
+        for (at, producer) in spec.producers() {
+            inputs.push(Input::build(&mut loading, &at, producer).await?);
+        }
         let handler_tasks = loading.handler_tasks(&spec.node).await?;
         let (draining, digests, metrics) = (loading.draining, loading.digests, loading.metrics);
         Ok(Self {
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
             base: loaded.base_dir.clone(),
-            source,
-            source_task,
-            token,
-            decoder,
-            decoder_task,
+            inputs,
             handler_tasks,
             digests,
             metrics,
@@ -135,6 +100,12 @@ impl Parts {
         Thresholds { rows: flush.rows, bytes: flush.bytes.0, time: flush.time.0 }
     }
 
+    /// What can be done where everything read so far is committed and the end is waited for.
+    pub(super) fn how_to_end(&self) -> String {
+        let endless = self.inputs.iter().map(|input| input.source.how_to_end());
+        endless.collect::<Vec<_>>().join("; ")
+    }
+
     pub(super) fn errors(&self) -> &ErrorsSpec {
         &self.spec.errors
     }
@@ -148,37 +119,27 @@ impl Parts {
         }
     }
 
-    /// What reads the source.
-    pub(super) fn producer(&self, store: &Store, config: &RunConfig) -> Result<Box<dyn Producer>, Error> {
-        Ok(match &self.source {
-            Source::Stream(spec) => {
-                let task = self.source_task.clone().ok_or_else(|| Error::Task { pipeline: self.name.clone() })?;
-                Box::new(StreamProducer::new(spec.clone(), task))
-            }
-            Source::Tcp(spec) => Box::new(TcpProducer::new(spec.clone(), &self.name, &self.decoder)),
-            Source::Http(spec) => {
-                Box::new(HttpProducer::new(spec.clone(), &self.name, self.token.as_ref(), self.decoder.clone()))
-            }
-            Source::Stdin(spec) => Box::new(StdinProducer::new(spec.clone(), &self.decoder)),
-            Source::Subscribe(spec) => Box::new(SubscribeProducer::new(spec, &self.base, self.place.publisher())),
-            Source::Repo(spec) => {
-                let upstream = self.place.upstream_over();
-                let runs: Runs = Arc::new(move || upstream.as_ref().is_some_and(|over| !over.is_cancelled()));
-                let ends = config.until == Until::Ended;
-                Box::new(RepoProducer::new(spec.clone(), store.clone(), runs, ends))
-            }
-        })
-    }
-
-    pub(super) fn decoders(&self, pin: SchemaPin) -> DecoderFactory {
-        DecoderFactory {
-            spec: self.decoder.clone(),
-            task: self.decoder_task.clone(),
-            topic: self.source.topic().to_owned(),
-            metadata: self.source.metadata().to_vec(),
-            pin,
-            base: self.base.clone(),
+    /// What reads the sources, and the name of each by number, where there are several; `marker` says by what number commits
+    /// know each.
+    pub(super) fn producer(&self, store: &Store, config: &RunConfig, marker: &Marker) -> Result<Reading, Error> {
+        let names: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
+        let numbers = spout_producer::numbers(&names, marker)
+            .map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?;
+        let mut all = BTreeMap::new();
+        for (input, &number) in self.inputs.iter().zip(&numbers) {
+            all.insert(number, input.producer(&self.place, store, config)?);
         }
+        let several = names != [""];
+        let producer = match all.pop_first() {
+            Some((_, only)) if !several => only,
+            first => Box::new(Producers::new(first.into_iter().chain(all).collect())),
+        };
+        let named = numbers.iter().zip(&names).filter(|_| several);
+        Ok(Reading {
+            producer,
+            names: named.map(|(&number, &name)| (number, name.to_owned())).collect(),
+            indices: numbers.iter().enumerate().map(|(index, &number)| (number, index)).collect(),
+        })
     }
 
     /// The handlers that run in each lane: those before the first that has state.
@@ -196,9 +157,9 @@ impl Parts {
     }
 
     /// What leaves the last handler, as far as it is known before any row: errors in the spec show here.
-    pub(super) async fn shape(&self, pin: &SchemaPin, meeting: &mut Chain) -> Result<Shape, Error> {
+    pub(super) async fn shape(&self, columns: &Columns, meeting: &mut Chain) -> Result<Shape, Error> {
         let mut lane = self.lane_chain().await?;
-        let input = self.input(pin).await;
+        let input = self.input(columns).await?;
         let refused = |source| Error::Chain { pipeline: self.name.clone(), source: Box::new(source) };
         // What cannot be read is refused before the first row, also where no column is known.
         let handlers = all_handlers(&self.spec.node, "node");
@@ -216,7 +177,7 @@ impl Parts {
     /// A handler that cannot be opened.
     pub async fn typed(&self) -> Result<Typed, Error> {
         let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
-        let input = self.input(&SchemaPin::default()).await;
+        let input = self.input(&Columns::initial(&self.inputs).await).await?;
         let (shapes, refused) = chain.shapes_until(input.clone());
         let all = std::iter::once(("decoder".to_owned(), input)).chain(shapes).collect();
         Ok((all, refused))
@@ -227,9 +188,13 @@ impl Parts {
         let mut loading = Loading::new(&loaded.spec, &loaded.base_dir, plugins);
         let mut lacks: Vec<(String, Error)> = Vec::new();
         for (key, reference) in spout_spec::plugins(&loaded.spec) {
-            let topic = loaded.spec.producer.stream.as_ref().filter(|_| key == "producer.stream.plugin");
-            let topic = topic.map(|stream| stream.topic.as_str());
-            if let Err(error) = loading.task(reference, &Settings::default(), topic).await
+            let within = |(at, _): &(String, &ProducerSpec)| key.starts_with(&format!("{at}."));
+            let producer = loaded.spec.producers().find(within).map(|(_, producer)| producer);
+            let stream =
+                producer.and_then(|producer| producer.stream.as_ref()).filter(|_| key.ends_with("stream.plugin"));
+            let (topic, grants) =
+                (stream.map(|stream| stream.topic.as_str()), producer.map(|producer| &producer.grants));
+            if let Err(error) = loading.task(reference, &Settings::default(), topic, grants).await
                 && lacks.iter().all(|(_, known)| known.to_string() != error.to_string())
             {
                 lacks.push((key, error));
@@ -258,10 +223,13 @@ impl Parts {
     }
 
     /// What reaches the first handler.
-    async fn input(&self, pin: &SchemaPin) -> Shape {
-        // Rows that need no decoder have the columns of where they come from.
-        let schema = if self.source.decodes() { self.decoders(pin.clone()).schema().await } else { None };
-        Shape { schema, time: self.spec.time.clone(), ..Shape::default() }
+    async fn input(&self, columns: &Columns) -> Result<Shape, Error> {
+        let schema = columns.schema().await.map_err(|source| self.refused(source))?;
+        Ok(Shape { schema, time: self.spec.time.clone(), ..Shape::default() })
+    }
+
+    fn refused(&self, source: spout_producer::Error) -> Error {
+        Error::Producer { pipeline: self.name.clone(), source: Box::new(source) }
     }
 
     fn meeting(&self) -> usize {
@@ -312,10 +280,14 @@ impl Parts {
     }
 }
 
-/// The decoder of what another pipeline publishes, where the spec names none.
-fn linked(source: &Source) -> Option<DecoderSpec> {
-    let linked = matches!(source, Source::Subscribe(spec) if spec.pipeline.is_some());
-    linked.then(|| DecoderSpec::Native(NativeDecoder::Arrow(ArrowSpec::default())))
+/// What reads the sources of a pipeline.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) producer: Box<dyn Producer>,
+    /// Name of each producer by number; none where there is one only.
+    pub(super) names: BTreeMap<u16, String>,
+    /// Which of the spec each number is.
+    pub(super) indices: BTreeMap<u16, usize>,
 }
 
 /// Loads the plugins of one spec.
@@ -338,24 +310,39 @@ impl<'a> Loading<'a> {
     pub(super) async fn handler_tasks(&mut self, nodes: &[NodeSpec]) -> Result<BTreeMap<String, Task>, Error> {
         let mut tasks = BTreeMap::new();
         for plugin in nodes.iter().flat_map(NodeSpec::plugins) {
-            tasks.insert(plugin.id.clone(), self.task(&plugin.plugin, &plugin.settings, None).await?);
+            tasks.insert(plugin.id.clone(), self.task(&plugin.plugin, &plugin.settings, None, None).await?);
         }
         Ok(tasks)
     }
 
-    fn part<T>(&self, part: Option<T>, name: &str) -> Result<T, Error> {
+    pub(super) fn pipeline(&self) -> &str {
+        &self.spec.pipeline.name
+    }
+
+    pub(super) fn base(&self) -> &Path {
+        self.base
+    }
+
+    pub(super) fn part<T>(&self, part: Option<T>, name: &str) -> Result<T, Error> {
         part.ok_or_else(|| Error::Spec {
             pipeline: self.spec.pipeline.name.clone(),
             reason: format!("`{name}` is missing"),
         })
     }
 
-    /// The plugin `name` with what the spec grants it; `topic` is what it reads, where it reads one.
-    pub(super) async fn task(&mut self, name: &str, settings: &Settings, topic: Option<&str>) -> Result<Task, Error> {
+    /// The plugin `name` with what the spec grants it, or else what `own` does; `topic` is what it reads, where it reads one.
+    pub(super) async fn task(
+        &mut self,
+        name: &str,
+        settings: &Settings,
+        topic: Option<&str>,
+        own: Option<&BTreeMap<String, GrantSpec>>,
+    ) -> Result<Task, Error> {
         let pipeline = self.spec.pipeline.name.clone();
         let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
         let plugin = self.plugins.get(name).await.map_err(failed)?;
-        let grants = self.spec.grants.get(plugin.name()).map(|grant| self.absolute(grant)).unwrap_or_default();
+        let grant = own.and_then(|own| own.get(plugin.name())).or_else(|| self.spec.grants.get(plugin.name()));
+        let grants = grant.map(|grant| self.absolute(grant)).unwrap_or_default();
         check_grants(&plugin, &grants, topic).map_err(failed)?;
         self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
         Ok(Task {

@@ -15,7 +15,7 @@ use spout_codec::UnknownField;
 use spout_data::{Batch, Counts, PartitionId, Position, Provenance};
 use spout_node::Chain;
 use spout_plugin::Progress;
-use spout_producer::{Decoder, Fetched, Fetcher, Found, Steady};
+use spout_producer::{Decoder, Fetched, Fetcher, Found, Member, Steady};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -83,12 +83,25 @@ impl Meter {
 /// Bytes fetched and not yet taken by the consumers, over all lanes of a pipeline.
 const ROOM: usize = 48 << 20;
 
+/// What of that one producer has: it never waits for bytes of another, whose rows may be waiting for its own.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    whole: usize,
+}
+
+/// The room of each producer, by number.
+pub(super) fn rooms<T>(producers: &BTreeMap<u16, T>) -> BTreeMap<u16, Room> {
+    let whole = ROOM / producers.len().max(1);
+    producers.keys().map(|&number| (number, Room { free: Arc::new(Semaphore::new(whole)), whole })).collect()
+}
+
 /// What all lanes of a pipeline share.
 #[derive(Clone, Debug)]
 pub(super) struct Shared {
     pub(super) pipeline: String,
     pub(super) events: mpsc::UnboundedSender<LaneEvent>,
-    pub(super) room: Arc<Semaphore>,
+    pub(super) room: Room,
     pub(super) meter: Arc<Meter>,
     /// Most messages of one fetch: a commit can be cut only between two.
     pub(super) most: u32,
@@ -107,7 +120,7 @@ impl Shared {
         Self {
             pipeline: pipeline.to_owned(),
             events,
-            room: Arc::new(Semaphore::new(ROOM)),
+            room: Room { free: Arc::new(Semaphore::new(ROOM)), whole: ROOM },
             meter: Arc::new(Meter {
                 messages: AtomicU64::new(messages),
                 bytes: AtomicU64::new(0),
@@ -131,13 +144,18 @@ type Hints = Arc<Mutex<BTreeMap<PartitionId, Position>>>;
 
 impl Lane {
     /// Starts the tasks of a lane, whose `fetcher` has one partition. They end when `shared.stop` is cancelled, or by failing.
-    pub(super) fn start(fetcher: Box<dyn Fetcher>, decoder: Decoder, chain: Chain, shared: &Shared) -> Self {
+    pub(super) fn start(
+        fetcher: Box<dyn Fetcher>,
+        (decoder, member): (Decoder, Option<Member>),
+        chain: Chain,
+        shared: &Shared,
+    ) -> Self {
         let (found, more) = mpsc::unbounded_channel();
         let (raw, fetched) = mpsc::channel(2);
         let committed = Hints::default();
         let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
         tokio::spawn(fetching.run());
-        tokio::spawn(Decoding { decoder, chain, fetched, shared: shared.clone() }.run());
+        tokio::spawn(Decoding { decoder, member, chain, fetched, shared: shared.clone() }.run());
         Self { found, committed }
     }
 
@@ -248,8 +266,9 @@ impl Fetching {
         let messages = fetched.count();
         self.shared.meter.messages.fetch_add(messages as u64, Ordering::Relaxed);
         self.shared.meter.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        let size = u32::try_from(bytes.clamp(1, ROOM)).unwrap_or(u32::MAX);
-        match Arc::clone(&self.shared.room).acquire_many_owned(size).await {
+        let Room { free, whole } = &self.shared.room;
+        let size = u32::try_from(bytes.clamp(1, *whole)).unwrap_or(u32::MAX);
+        match Arc::clone(free).acquire_many_owned(size).await {
             Ok(room) => self.pass(Raw::Run(Box::new(fetched), room)).await,
             Err(_) => false,
         }
@@ -258,6 +277,8 @@ impl Fetching {
 
 struct Decoding {
     decoder: Decoder,
+    /// Where the rows of several producers come together.
+    member: Option<Member>,
     chain: Chain,
     fetched: mpsc::Receiver<Raw>,
     shared: Shared,
@@ -285,6 +306,9 @@ impl Decoding {
                     None => return,
                 },
             };
+            if let (Some(member), Ok(Raw::Idle(partition, _) | Raw::Ended(partition))) = (&self.member, &raw) {
+                member.quiet(*partition).await;
+            }
             let event = match raw {
                 Ok(Raw::Idle(partition, expects)) => Ok((LaneEvent::Idle { partition, expects }, None)),
                 Ok(Raw::Place(partition, position)) => Ok((LaneEvent::Place(partition, position), None)),
@@ -330,7 +354,7 @@ impl Decoding {
         let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
         let span = fetched.span.clone();
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
-        let batch = match fetched.rows.take() {
+        let mut batch = match fetched.rows.take() {
             Some(records) => {
                 let counts = Counts { messages: records.num_rows() as u64, ..Counts::default() };
                 Batch { span, counts, ..Batch::held(records) }
@@ -347,6 +371,14 @@ impl Decoding {
             self.widen((fetched, room), added, &unknown, waiting).await?;
             return Ok(None);
         }
+        let steady = match &mut self.member {
+            // Its own columns need not stay: what is told is as the union has it.
+            Some(member) => {
+                drop(steady);
+                member.join(&mut batch).await.map_err(|error| self.failed(error))?
+            }
+            None => steady,
+        };
         let provenance = std::mem::take(&mut fetched.provenance);
         let about = About { jumped, moved, awaited, provenance, edition: steady.edition() };
         let batches = self.chain.handle(batch).await.map_err(|error| Error::Node {

@@ -8,10 +8,12 @@
 //! **Invariant**: no threshold is compared outside `decide`, and no error is judged by its text.
 
 mod build;
+mod columns;
 mod commit;
 mod decide;
 mod error;
 mod host;
+mod input;
 mod lane;
 mod link;
 mod meeting;

@@ -26,7 +26,7 @@ pub struct Links {
     links: Vec<Link>,
     lifecycles: BTreeMap<String, Lifecycle>,
     /// Who waits for whom, by name.
-    waits: BTreeMap<String, String>,
+    waits: BTreeMap<String, Vec<String>>,
 }
 
 /// One pipeline subscribes to another.
@@ -66,9 +66,10 @@ impl Lifecycle {
 /// Where one pipeline stands between the others.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Place {
-    upstream: Option<Link>,
-    /// The pipeline that it waits for, through a link or by reading its repo, and what becomes of that.
-    waits_for: Option<(String, Lifecycle)>,
+    /// What it subscribes to.
+    upstream: Vec<Link>,
+    /// The pipelines that it waits for, through a link or by reading their repos, and what becomes of each.
+    waits_for: Vec<(String, Lifecycle)>,
     downstream: Vec<Link>,
     lifecycle: Lifecycle,
 }
@@ -79,9 +80,9 @@ impl Place {
         &self.downstream
     }
 
-    /// What it subscribes to.
-    pub(super) fn publisher(&self) -> Option<LinkedPublisher> {
-        self.upstream.as_ref().map(|link| LinkedPublisher {
+    /// The publisher of `pipeline`, if it subscribes to that.
+    pub(super) fn publisher(&self, pipeline: &str) -> Option<LinkedPublisher> {
+        self.upstream.iter().find(|link| link.from == pipeline).map(|link| LinkedPublisher {
             data: Endpoint::Ipc(link.data.clone()),
             sync: Endpoint::Ipc(link.sync.clone()),
             over: link.upstream.over.clone(),
@@ -93,19 +94,19 @@ impl Place {
         &self.lifecycle
     }
 
-    /// The pipeline that it waits for, if that has failed.
+    /// A pipeline that it waits for and that has failed.
     pub(super) fn failed_upstream(&self) -> Option<&str> {
-        self.waits_for.as_ref().filter(|(_, lifecycle)| *lifecycle.failed.borrow()).map(|(name, _)| name.as_str())
+        self.waits_for.iter().find(|(_, lifecycle)| *lifecycle.failed.borrow()).map(|(name, _)| name.as_str())
     }
 
-    /// Cancelled when the pipeline that it waits for is over; `None` if none of this run is.
-    pub(super) fn upstream_over(&self) -> Option<CancellationToken> {
-        self.waits_for.as_ref().map(|(_, lifecycle)| lifecycle.over.clone())
+    /// Cancelled when `pipeline`, which it waits for, is over; `None` if that is not of this run.
+    pub(super) fn upstream_over(&self, pipeline: &str) -> Option<CancellationToken> {
+        self.waits_for.iter().find(|(name, _)| name == pipeline).map(|(_, lifecycle)| lifecycle.over.clone())
     }
 
     /// Whether it subscribes to another pipeline, so that nothing can come when that is over.
     pub(super) fn subscribes(&self) -> bool {
-        self.upstream.is_some()
+        !self.upstream.is_empty()
     }
 }
 
@@ -127,18 +128,18 @@ impl Links {
     /// # Errors
     /// One subscribes to a pipeline that is not among them, or they wait for each other in a circle; or there is no room for
     /// their sockets.
-    pub fn between(all: &[Loaded]) -> Result<Self, Error> {
-        let sources: Vec<(&Loaded, Source)> =
-            all.iter().filter_map(|loaded| Some((loaded, loaded.spec.producer.source()?))).collect();
+    pub fn between<'a>(all: &'a [Loaded]) -> Result<Self, Error> {
+        let of = |loaded: &'a Loaded| loaded.spec.sources().map(move |(at, source)| Reads { loaded, at, source });
+        let sources: Vec<Reads<'_>> = all.iter().flat_map(of).collect();
         let names: BTreeSet<&str> = all.iter().map(name).collect();
-        for (loaded, source) in &sources {
+        for Reads { loaded, at, source } in &sources {
             if let Source::Subscribe(spec) = source
                 && let Some(upstream) = &spec.pipeline
                 && !names.contains(upstream.as_str())
             {
                 let others = names.iter().copied().filter(|other| *other != name(loaded));
                 return Err(Error::NoUpstream {
-                    at: loaded.place("producer.subscribe.pipeline").to_string(),
+                    at: loaded.place(&format!("{at}.subscribe.pipeline")).to_string(),
                     pipeline: name(loaded).to_owned(),
                     upstream: upstream.clone(),
                     advice: advice(upstream, others),
@@ -149,21 +150,28 @@ impl Links {
             let loaded = all.iter().find(|loaded| name(loaded) == named)?;
             Some(loaded.spec.commit.branch.as_str())
         };
-        let edges: BTreeMap<&str, &str> =
-            sources.iter().filter_map(|(loaded, source)| Some((name(loaded), upstream(source, writes)?))).collect();
+        let mut edges: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Reads { loaded, source, .. } in &sources {
+            if let Some(from) = upstream(source, writes) {
+                edges.entry(name(loaded)).or_default().push(from);
+            }
+        }
         if let Some(cycle) = cycle(&edges) {
             let first = all.iter().find(|loaded| cycle.first() == Some(&name(loaded)));
             let at = first.map(|loaded| loaded.place("producer").to_string()).unwrap_or_default();
             return Err(Error::Cycle { at, cycle: cycle.join(" reads ") });
         }
-        let waits = edges.iter().map(|(to, from)| ((*to).to_owned(), (*from).to_owned())).collect();
+        let waits = edges
+            .iter()
+            .map(|(to, from)| ((*to).to_owned(), from.iter().copied().map(str::to_owned).collect()))
+            .collect();
         Ok(Self { waits, ..Self::connect(&names, &sources)? })
     }
 
-    fn connect(names: &BTreeSet<&str>, sources: &[(&Loaded, Source)]) -> Result<Self, Error> {
+    fn connect(names: &BTreeSet<&str>, sources: &[Reads<'_>]) -> Result<Self, Error> {
         let lifecycles: BTreeMap<String, Lifecycle> =
             names.iter().map(|name| ((*name).to_owned(), Lifecycle::default())).collect();
-        let linked = |(loaded, source): &(&Loaded, Source)| match source {
+        let linked = |Reads { loaded, source, .. }: &Reads<'_>| match source {
             Source::Subscribe(spec) => Some((spec.pipeline.clone()?, name(loaded).to_owned())),
             _ => None,
         };
@@ -184,13 +192,21 @@ impl Links {
 
     /// Where the pipeline of this name stands.
     pub(super) fn place(&self, name: &str) -> Place {
+        let waits = self.waits.get(name).into_iter().flatten();
         Place {
-            upstream: self.links.iter().find(|link| link.to == name).cloned(),
-            waits_for: self.waits.get(name).and_then(|from| Some((from.clone(), self.lifecycles.get(from)?.clone()))),
+            upstream: self.links.iter().filter(|link| link.to == name).cloned().collect(),
+            waits_for: waits.filter_map(|from| Some((from.clone(), self.lifecycles.get(from)?.clone()))).collect(),
             downstream: self.links.iter().filter(|link| link.from == name).cloned().collect(),
             lifecycle: self.lifecycles.get(name).cloned().unwrap_or_default(),
         }
     }
+}
+
+/// What a producer of a pipeline reads, and where it is written.
+struct Reads<'a> {
+    loaded: &'a Loaded,
+    at: String,
+    source: Source,
 }
 
 fn name(loaded: &Loaded) -> &str {
@@ -206,22 +222,31 @@ fn upstream<'a>(source: &'a Source, writes: impl Fn(&str) -> Option<&'a str>) ->
     }
 }
 
-/// A circle, with its first name again at the end. Each pipeline reads at most one other.
-fn cycle<'a>(edges: &BTreeMap<&'a str, &'a str>) -> Option<Vec<&'a str>> {
-    for start in edges.keys() {
-        let mut path = vec![*start];
-        while let Some(next) = path.last().and_then(|last| edges.get(last)) {
-            if next == start {
-                path.push(start);
-                return Some(path);
-            }
-            if path.contains(next) {
-                break;
+/// A circle, with its first name again at the end.
+fn cycle<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
+    /// Goes on from the end of `path` to every name that leads back to its start.
+    fn goes_on<'a>(
+        path: &mut Vec<&'a str>,
+        seen: &mut BTreeSet<&'a str>,
+        edges: &BTreeMap<&'a str, Vec<&'a str>>,
+    ) -> bool {
+        for next in path.last().and_then(|last| edges.get(last)).into_iter().flatten() {
+            let returns = path.first() == Some(next);
+            if !returns && !seen.insert(next) {
+                continue;
             }
             path.push(next);
+            if returns || goes_on(path, seen, edges) {
+                return true;
+            }
+            path.pop();
         }
+        false
     }
-    None
+    edges.keys().find_map(|start| {
+        let mut path = vec![*start];
+        goes_on(&mut path, &mut BTreeSet::new(), edges).then_some(path)
+    })
 }
 
 /// A directory that only this user can look into.
@@ -283,6 +308,10 @@ mod tests {
             _ => "subscribe: {pipeline: c}",
         };
         check(&[("a", SOURCE), ("b", to("a")), ("c", to("a")), ("d", to("b"))], None);
+        let several = "pipeline: {name: a}\nproducers:\n  - {name: x, stream: {plugin: files, topic: t}, decoder: {type: raw}}\n  \
+                       - {name: y, subscribe: {pipeline: b}}\n---\npipeline: {name: b}\nproducer: {subscribe: {pipeline: a}}\n";
+        let error = Links::between(&parse(several, Path::new("s.yaml"), Path::new("/")).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("a reads b reads a"), "{error}");
         check(
             &[("a", to("a"))],
             Some("s.yaml:2: pipelines read each other in a circle: a reads a; let one of them read something else"),
@@ -303,7 +332,7 @@ mod tests {
         let names: Vec<_> =
             place.downstream().iter().map(|link| link.data.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["a_to_b", "a_to_c"]);
-        assert!(links.place("b").publisher().is_some() && links.place("a").publisher().is_none());
+        assert!(links.place("b").publisher("a").is_some() && links.place("a").publisher("b").is_none());
         let long = "x".repeat(63);
         let (data, sync) = sockets(Path::new("/tmp/spout-links-abcdef"), &long, &long, 7);
         assert_eq!(data.file_name().unwrap(), "xxxxxxxx_to_xxxxxxxx_7");

@@ -12,12 +12,14 @@ pub(super) struct Offsets {
     /// What the open commit adds.
     open: Advance,
     labels: BTreeMap<PartitionId, String>,
+    /// Names of the producers, by number; none where there is one only.
+    producers: BTreeMap<u16, String>,
 }
 
 impl Offsets {
     /// Where a restart begins.
-    pub(super) fn new(marker: Marker) -> Self {
-        Self { cut: marker, open: Advance::default(), labels: BTreeMap::new() }
+    pub(super) fn new(marker: Marker, producers: BTreeMap<u16, String>) -> Self {
+        Self { cut: marker, open: Advance::default(), labels: BTreeMap::new(), producers }
     }
 
     /// The marker after everything that was cut.
@@ -30,9 +32,13 @@ impl Offsets {
         self.labels.insert(partition, label);
     }
 
-    /// The source's name for `partition`; empty if it has none.
-    pub(super) fn label(&self, partition: PartitionId) -> &str {
-        self.labels.get(&partition).map_or("", String::as_str)
+    /// The source's name for `partition`, behind that of its producer where there are several; empty if it has none.
+    pub(super) fn label(&self, partition: PartitionId) -> String {
+        let label = self.labels.get(&partition).map_or("", String::as_str);
+        match self.producers.get(&partition.producer).map(String::as_str) {
+            None | Some("") => label.to_owned(),
+            Some(producer) => format!("{producer}: {label}"),
+        }
     }
 
     /// Where `partition` is, the open commit included.
@@ -44,7 +50,8 @@ impl Offsets {
     /// Moves `partition` on in the open commit; `jumped` where the source was entered anew.
     pub(super) fn move_on(&mut self, partition: PartitionId, next: Position, ended: bool, jumped: Option<u64>) {
         let label = self.labels.get(&partition).cloned().unwrap_or_default();
-        let to = PartitionMarker { label, position: next, ended };
+        let producer = self.producers.get(&partition.producer).cloned().unwrap_or_default();
+        let to = PartitionMarker { producer, label, position: next, ended };
         let from = self.cut.partitions.get(&partition).map(|known| known.position.offset);
         let step = self.open.steps.entry(partition).or_insert(Step { from, to: to.clone(), jumped: None });
         step.to = to;
@@ -65,7 +72,7 @@ mod tests {
 
     #[test]
     fn steps_of_two_commits_meet() {
-        let mut offsets = Offsets::new(Marker::default());
+        let mut offsets = Offsets::new(Marker::default(), BTreeMap::new());
         offsets.name(7.into(), "seven".into());
         offsets.move_on(7.into(), Position::at(3), false, None);
         offsets.move_on(7.into(), Position::at(5), false, None);
@@ -80,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_jump_stays_in_the_commit_it_happened_in() {
-        let mut offsets = Offsets::new(Marker::default());
+        let mut offsets = Offsets::new(Marker::default(), BTreeMap::new());
         offsets.move_on(0.into(), Position::at(2), false, Some(2));
         offsets.move_on(0.into(), Position::at(4), false, None);
         assert_eq!(offsets.cut().steps[&0.into()].jumped, Some(2));

@@ -1,17 +1,15 @@
 //! Where a pipeline goes on: the head's marker, the handlers' state, the schema all partitions keep to.
 
-use std::{collections::BTreeMap, sync::Arc};
-
-use arrow::datatypes::{Field, Schema, SchemaRef};
-use spout_data::{Marker, Part};
+use arrow::datatypes::SchemaRef;
+use spout_data::Marker;
 use spout_node::States;
-use spout_producer::{SchemaPin, SchemaText};
 use spout_repo::{BranchWriter, Commit, Conflict, Repo, Store};
 
-use super::{Error, TookOver, build::Parts};
-
-/// Name that the decoder's schema is stored under, beside the handlers' states.
-const SCHEMA: &str = "decoder/schema";
+use super::{
+    Error, TookOver,
+    build::Parts,
+    columns::{Columns, SCHEMA, pinned},
+};
 
 /// What a restart begins with.
 #[derive(Debug)]
@@ -23,7 +21,7 @@ pub(super) struct Recovered {
     /// Who wrote the branch before and may still do so.
     pub(super) took_over: Option<TookOver>,
     pub(super) states: States,
-    pub(super) pin: SchemaPin,
+    pub(super) columns: Columns,
 }
 
 /// Takes the branch over and reads its head.
@@ -38,8 +36,8 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     let repo = store.repo_or_create(&parts.name, &parts.spec.description).await.map_err(failed)?;
     let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
     let mut states: States = writer.state().await.map_err(failed)?;
-    let schema = states.remove(SCHEMA).map(|text| pinned(&text)).transpose();
-    let schema = schema.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
+    let columns = Columns::restore(&parts.inputs, &mut states).await;
+    let columns = columns.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
     Ok(Recovered {
         marker: writer.marker().clone(),
         head: writer.head().map(|head| head.id.clone()),
@@ -49,7 +47,7 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
         repo,
         writer,
         states,
-        pin: SchemaPin::new(schema),
+        columns,
     })
 }
 
@@ -61,13 +59,11 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
 pub(super) async fn fits(
     parts: &Parts,
     (repo, head): (&Repo, Option<&Commit>),
-    pin: &SchemaPin,
+    columns: &Columns,
     rows: Option<&SchemaRef>,
 ) -> Result<(), Error> {
-    let (Some(head), Some(rows), Some(pinned)) = (head, rows, pin.get().await) else { return Ok(()) };
-    let Some(decoded) = parts.decoders(pin.clone()).schema().await else { return Ok(()) };
-    let kept = pinned.fields().iter().all(|before| decoded.fields().iter().any(|now| same(before, now)));
-    if kept && decoded.fields().len() == pinned.fields().len() + parts.source.metadata().len() {
+    let (Some(head), Some(rows)) = (head, rows) else { return Ok(()) };
+    if columns.unchanged().await {
         return Ok(());
     }
     let target = parts.target();
@@ -91,24 +87,11 @@ pub(super) async fn fits(
     }
 }
 
-fn same(before: &Field, now: &Field) -> bool {
-    before.name() == now.name() && before.data_type() == now.data_type()
-}
-
 /// The directory that all data files of a path or template are below.
 fn directory(path: &str) -> &str {
     let fixed = path.split('{').next().unwrap_or_default();
     let is_file = path.contains('{') || fixed.rsplit('/').next().is_some_and(|name| name.contains('.'));
     if is_file { fixed.rfind('/').and_then(|at| fixed.get(..at)).unwrap_or_default() } else { fixed }
-}
-
-/// The state of a commit: the handlers' own, and the schema that later decoders have to keep to.
-pub(super) async fn states(mut states: BTreeMap<String, Part>, pin: &SchemaPin) -> BTreeMap<String, Part> {
-    // A schema with a type that has no word is not pinned: its decoder settles it by itself each time.
-    if let Some(text) = pin.get().await.and_then(|schema| SchemaText::print(&schema).ok()) {
-        states.insert(SCHEMA.to_owned(), Part::from(text.to_string().into_bytes()));
-    }
-    states
 }
 
 /// The columns that the decoder keeps to since `commit`: declared, or settled by what it met first.
@@ -124,13 +107,6 @@ pub async fn settled(repo: &Repo, commit: &Commit) -> Result<Option<SchemaRef>, 
     })?;
     let schema = text.map(|text| pinned(&text)).transpose();
     schema.map_err(|reason| Error::Spec { pipeline: commit.pipeline.clone(), reason })
-}
-
-fn pinned(text: &[u8]) -> Result<SchemaRef, String> {
-    let text: SchemaText =
-        serde_json::from_slice(text).map_err(|error| format!("the stored schema cannot be read: {error}"))?;
-    let schema: Schema = text.parse()?;
-    Ok(Arc::new(schema))
 }
 
 #[cfg(test)]

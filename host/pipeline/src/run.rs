@@ -6,8 +6,8 @@ use spout_base::clock;
 use spout_base::error::Coded as _;
 use spout_consumer::{Consumer, RepoConsumer};
 use spout_data::{Batch, Counts, PartitionId, Position, Provenance};
-use spout_node::{Shape, Source, SourceEvent};
-use spout_producer::{DecoderFactory, Durable, Found, Producer, ProducerTraits, SchemaPin};
+use spout_node::{Chain, Shape, Source, SourceEvent};
+use spout_producer::{Durable, Fetcher, Found, Producer, ProducerTraits};
 use spout_repo::{BranchWriter, Differences, Store};
 use spout_spec::OnError;
 use tokio::{
@@ -19,11 +19,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     Error, PluginMetrics, Update,
-    build::Parts,
+    build::{Parts, Reading},
+    columns::Columns,
     commit::{Cut, Done},
     decide::{Action, Event, Reason, State, Took, Until},
     host::chain,
-    lane::{About, Lane, LaneEvent, Shared},
+    lane::{About, Lane, LaneEvent, Room, Shared, rooms},
     meeting::Meeting,
     offsets::Offsets,
     overdue::unless_overdue,
@@ -63,9 +64,12 @@ struct Run<'a> {
     /// The source was told to take no more.
     drained: bool,
     listening: bool,
-    decoders: DecoderFactory,
-    pin: SchemaPin,
+    columns: Columns,
+    /// Which producer of the spec is behind each number.
+    indices: BTreeMap<u16, usize>,
     shared: Shared,
+    /// What of the room for fetched bytes each producer has.
+    rooms: BTreeMap<u16, Room>,
     /// By [`Producer::lane`].
     lanes: BTreeMap<PartitionId, Lane>,
     /// How often columns were added before what was taken last, and the first rows that have more.
@@ -125,12 +129,12 @@ impl<'a> Run<'a> {
         totals: &'a mut Totals,
         updates: &mpsc::UnboundedSender<Update>,
     ) -> Result<(Self, LaneEvents), Error> {
-        let Recovered { repo, writer, marker, head, took_over, mut states, pin } =
+        let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
             recover::recover(parts, store).await?;
         let reason = writer.head().map(|head| head.reason.clone());
         let mut meeting = parts.meeting_chain(&mut states).await?;
-        let shape = parts.shape(&pin, &mut meeting).await?;
-        recover::fits(parts, (&repo, writer.head()), &pin, shape.schema.as_ref()).await?;
+        let shape = parts.shape(&columns, &mut meeting).await?;
+        recover::fits(parts, (&repo, writer.head()), &columns, shape.schema.as_ref()).await?;
         let differences = parts.differences(&shape)?;
         warn_of(&parts.name, &differences);
         let meeting = Meeting::new(&parts.name, meeting, &config.stop);
@@ -138,7 +142,7 @@ impl<'a> Run<'a> {
         let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
         let (sender, events) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        let producer = parts.producer(store, config)?;
+        let Reading { producer, names, indices } = parts.producer(store, config, &marker)?;
         let traits = producer.traits();
         let until = match config.until {
             Until::Stopped if traits.finite => Until::Ended,
@@ -153,20 +157,21 @@ impl<'a> Run<'a> {
             traits,
             drained: false,
             listening: false,
-            decoders: parts.decoders(pin.clone()),
-            repo: RepoConsumer::new(repo, parts.target()),
+            repo: RepoConsumer::new(repo, parts.target(), names.clone()),
             parts: parts.clone(),
             config: config.clone(),
             updates: updates.clone(),
-            pin,
+            columns,
             shared: Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop),
+            rooms: rooms(&indices),
+            indices,
             lanes: BTreeMap::new(),
             edition: 0,
             wider: None,
             unsaid: false,
             meeting,
             consumers,
-            offsets: Offsets::new(marker),
+            offsets: Offsets::new(marker, names),
             provenance: Vec::new(),
             dead: Vec::new(),
             faults: Reasons::default(),
@@ -235,10 +240,10 @@ impl<'a> Run<'a> {
                     );
                     self.shared.stop.cancel();
                 }
-                Action::Hint => drop(self.updates.send(Update::Waiting {
-                    pipeline: self.parts.name.clone(),
-                    advice: self.parts.source.how_to_end(),
-                })),
+                Action::Hint => drop(
+                    self.updates
+                        .send(Update::Waiting { pipeline: self.parts.name.clone(), advice: self.parts.how_to_end() }),
+                ),
                 Action::Stop => stop = true,
             }
         }
@@ -282,6 +287,12 @@ impl<'a> Run<'a> {
                 drop(self.updates.send(Update::Listening { pipeline: pipeline(), address }));
             }
         }
+        if let Some(union) = self.columns.union() {
+            for (&number, &index) in &self.indices {
+                let own = found.iter().map(|found| found.partition).filter(|partition| partition.producer == number);
+                union.told(index, own).await;
+            }
+        }
         for found in found {
             self.open_lane(found).await?;
         }
@@ -304,13 +315,24 @@ impl<'a> Run<'a> {
             let fetcher = self.producer.fetcher(found);
             let chain = self.parts.lane_chain();
             let chain = unless_overdue(&self.parts.name, "opening a handler", &self.config.stop, chain).await??;
-            self.lanes.insert(id, Lane::start(fetcher, self.decoders.decoder(), chain, &self.shared));
+            let lane = self.lane(partition.producer, fetcher, chain)?;
+            self.lanes.insert(id, lane);
         }
         self.step(Event::Opened(partition)).await?;
         if starts_late {
             self.step(moved(partition)).await?;
         }
         Ok(())
+    }
+
+    /// A lane of the producer that has this number.
+    fn lane(&self, producer: u16, fetcher: Box<dyn Fetcher>, chain: Chain) -> Result<Lane, Error> {
+        let lost = || Error::Task { pipeline: self.parts.name.clone() };
+        let index = *self.indices.get(&producer).ok_or_else(lost)?;
+        let decoder = self.columns.decoders(index).ok_or_else(lost)?.decoder();
+        let member = self.columns.union().map(|union| union.member(index));
+        let room = Room::clone(self.rooms.get(&producer).ok_or_else(lost)?);
+        Ok(Lane::start(fetcher, (decoder, member), chain, &Shared { room, ..self.shared.clone() }))
     }
 
     async fn on_lane_event(&mut self, event: LaneEvent) -> Result<bool, Error> {
@@ -407,7 +429,7 @@ impl<'a> Run<'a> {
             });
         }
         for letter in &batch.dead {
-            self.faults.count(letter, self.offsets.label(letter.partition));
+            self.faults.count(letter, &self.offsets.label(letter.partition));
         }
         let before = batch.dead.len();
         batch.dead.retain(|letter| policy(&letter.stage) == OnError::DeadLetter);
@@ -462,14 +484,15 @@ impl<'a> Run<'a> {
         for consumer in &mut self.consumers {
             consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
-        let handlers = self.meeting.snapshot().await?;
+        let mut states = self.meeting.snapshot().await?;
+        states.extend(self.columns.snapshot().await);
         let cut = Cut {
             pending: self.repo.cut(),
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
             advance: self.offsets.cut(),
             provenance: std::mem::take(&mut self.provenance),
             dead: std::mem::take(&mut self.dead),
-            states: recover::states(handlers, &self.pin).await,
+            states,
             reason: reason.word(),
             faults: std::mem::take(&mut self.faults),
             at: clock::now(),

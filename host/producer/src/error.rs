@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use arrow::error::ArrowError;
+use arrow::{datatypes::DataType, error::ArrowError};
 use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
 use thiserror::Error;
@@ -93,6 +93,20 @@ pub enum Error {
         #[source]
         source: Box<spout_plugin::Error>,
     },
+    /// Two producers have a column of one name and different types.
+    #[error(
+        "producer `{producer}`: its column `{column}` is {here}, and that of another producer is {there}; all producers of a pipeline share their columns, so declare one type in the `schema` of both decoders, or name the column differently"
+    )]
+    Differ {
+        /// Name of the producer.
+        producer: String,
+        /// The column.
+        column: String,
+        /// Its type in this producer.
+        here: DataType,
+        /// Its type in the others.
+        there: DataType,
+    },
     /// The declared schema cannot be read.
     #[error("decoder \"{decoder}\": {reason}")]
     Schema {
@@ -154,7 +168,7 @@ pub enum Error {
     #[error("the secret `{key}`: {reason}")]
     Secret {
         /// Where the spec names it.
-        key: &'static str,
+        key: String,
         /// What is wrong, and what to do.
         reason: String,
     },
@@ -265,7 +279,11 @@ impl Coded for Error {
         match self {
             Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
-            Self::Start { .. } | Self::Schema { .. } | Self::File { .. } | Self::Framing { .. } => Kind::Spec,
+            Self::Start { .. }
+            | Self::Schema { .. }
+            | Self::Differ { .. }
+            | Self::File { .. }
+            | Self::Framing { .. } => Kind::Spec,
             Self::Subscribe { .. } => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
@@ -282,6 +300,7 @@ impl Coded for Error {
             Self::OutOfRange { .. } => "E0301",
             Self::Start { .. } => "E0302",
             Self::Schema { .. } => "E0304",
+            Self::Differ { .. } => "E0307",
             Self::Kernel { .. } => "E0305",
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",

@@ -27,6 +27,7 @@ mod recent;
 mod repo;
 mod repo_spec;
 mod schema_text;
+mod several;
 mod source;
 mod stdin;
 mod stream_spec;
@@ -38,7 +39,8 @@ pub use self::{
     class::{Class, Guarantee, Promise},
     decode::{
         ArrowSpec, AvroEncoding, AvroFile, AvroSpec, AvroWriter, CsvSpec, Decoder, DecoderFactory, GraphiteSpec,
-        InfluxSpec, Precision, ProtobufSpec, SchemaPin, Steady, StructuredData, SyslogFormat, SyslogSpec,
+        InfluxSpec, Member, PRODUCER, Precision, ProtobufSpec, SchemaPin, Steady, StructuredData, SyslogFormat,
+        SyslogSpec, Union,
     },
     decoder_spec::{DecoderSpec, JsonSpec, NativeDecoder, PluginDecoder, UnknownFields},
     discover::StreamProducer,
@@ -49,6 +51,7 @@ pub use self::{
     repo::{RepoProducer, Runs},
     repo_spec::{RepoMode, RepoSpec, RepoStart, Rewritten},
     schema_text::SchemaText,
+    several::{Producers, numbers},
     source::Source,
     stdin::{StdinProducer, StdinSpec},
     stream_spec::{ConsumerType, FetchSpec, MetadataColumn, OutOfRange, Start, StreamSpec},

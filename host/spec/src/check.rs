@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use spout_node::NodeSpec;
-use spout_producer::{ConsumerType, DecoderSpec, Source, Start};
+use spout_producer::DecoderSpec;
 
 use super::{
     CommitSpec, Loaded, PipelineSpec,
     error::{Error, Place},
-    evolve, near, test_spec,
+    evolve, near, producers, test_spec,
 };
 
-const NAME_RULE: &str = "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
+pub(super) const NAME_RULE: &str =
+    "use letters, digits, `-`, `_` and `.`, at most 63, starting with a letter or a digit";
 const PATH_RULE: &str = "write it like /events/ or /{commit}.parquet: from the root, without `..`, and with \
                          no placeholder but {commit} and {part}";
 
@@ -28,11 +29,10 @@ pub(super) fn alone(loaded: &mut Loaded) -> Vec<Error> {
         wrong.extend(stored(loaded).err());
     }
     wrong.extend(paths(loaded).err());
-    wrong.extend(producer(loaded).err());
+    wrong.extend(producers::problems(loaded));
     wrong.extend(references(loaded));
     wrong.extend(handlers(loaded));
     wrong.extend(positive(loaded));
-    wrong.extend(guarantee(loaded).err());
     wrong.extend(consumers(loaded));
     wrong.extend(grants(loaded));
     wrong.extend(evolve::problems(loaded));
@@ -45,10 +45,13 @@ pub(super) fn alone(loaded: &mut Loaded) -> Vec<Error> {
 pub fn together(all: &[Loaded]) -> Vec<Error> {
     let mut names: BTreeMap<&str, &Loaded> = BTreeMap::new();
     let mut wrong = Vec::new();
-    let mut reads_stdin = all.iter().filter(|loaded| loaded.spec.producer.stdin.is_some());
-    if let Some(first) = reads_stdin.next() {
-        let what = format!("{} reads standard input already, and there is only one", first.place("producer.stdin"));
-        wrong.extend(reads_stdin.map(|second| contradiction(second, "producer.stdin", what.as_str())));
+    let mut reads_stdin = all.iter().flat_map(|loaded| {
+        let producers = loaded.spec.producers().filter(|(_, producer)| producer.stdin.is_some());
+        producers.map(move |(at, _)| (loaded, format!("{at}.stdin")))
+    });
+    if let Some((first, at)) = reads_stdin.next() {
+        let what = format!("{} reads standard input already, and there is only one", first.place(&at));
+        wrong.extend(reads_stdin.map(|(second, at)| contradiction(second, &at, what.as_str())));
     }
     for loaded in all {
         let PipelineSpec { pipeline, commit, .. } = &loaded.spec;
@@ -70,11 +73,13 @@ pub fn together(all: &[Loaded]) -> Vec<Error> {
 #[must_use]
 pub fn plugins(spec: &PipelineSpec) -> Vec<(String, &str)> {
     let mut out = Vec::new();
-    if let Some(stream) = &spec.producer.stream {
-        out.push(("producer.stream.plugin".to_owned(), stream.plugin.as_str()));
-    }
-    if let Some(DecoderSpec::Plugin(decoder)) = &spec.producer.decoder {
-        out.push(("producer.decoder.plugin".to_owned(), decoder.plugin.as_str()));
+    for (at, producer) in spec.producers() {
+        if let Some(stream) = &producer.stream {
+            out.push((format!("{at}.stream.plugin"), stream.plugin.as_str()));
+        }
+        if let Some(DecoderSpec::Plugin(decoder)) = &producer.decoder {
+            out.push((format!("{at}.decoder.plugin"), decoder.plugin.as_str()));
+        }
     }
     for (path, node) in all_handlers(&spec.node, "node") {
         if let NodeSpec::Plugin(plugin) = node {
@@ -114,13 +119,13 @@ pub fn all_handlers<'a>(nodes: &'a [NodeSpec], under: &str) -> Vec<(String, &'a 
     all
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     text.len() <= 63
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-fn name(loaded: &Loaded, path: &str, value: &str, what: &'static str) -> Result<(), Error> {
+pub(super) fn name(loaded: &Loaded, path: &str, value: &str, what: &'static str) -> Result<(), Error> {
     if is_name(value) { Ok(()) } else { Err(bad_name(loaded, path, value, what, NAME_RULE)) }
 }
 
@@ -143,7 +148,7 @@ fn stored(loaded: &Loaded) -> Result<(), Error> {
     Ok(())
 }
 
-fn bad_name(loaded: &Loaded, path: &str, value: &str, what: &'static str, rule: &str) -> Error {
+pub(super) fn bad_name(loaded: &Loaded, path: &str, value: &str, what: &'static str, rule: &str) -> Error {
     Error::BadName {
         at: loaded.place(path),
         path: path.to_owned(),
@@ -197,67 +202,6 @@ fn is_template(path: &str) -> bool {
     !plain.contains(['{', '}']) && (plain.is_empty() || is_file(&plain))
 }
 
-fn producer(loaded: &Loaded) -> Result<(), Error> {
-    let producer = &loaded.spec.producer;
-    let missing = |missing: &str, advice: &str| Error::Missing {
-        at: loaded.place("producer"),
-        within: "`producer`".into(),
-        missing: missing.into(),
-        advice: advice.into(),
-    };
-    let sources = producer.sources();
-    let source = match sources.as_slice() {
-        [source] => source,
-        [] => {
-            return Err(missing(
-                "source",
-                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`",
-            ));
-        }
-        [first, second, ..] => {
-            let (path, keys) = (format!("producer.{}", second.key()), (first.key(), second.key()));
-            let what = format!(
-                "a pipeline reads one source, and this one has `{}` and `{}`; keep one of them, and give the other a pipeline of its own",
-                keys.0, keys.1
-            );
-            return Err(contradiction(loaded, &path, what));
-        }
-    };
-    let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
-    if source.decodes() && producer.decoder.is_none() && !linked {
-        return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
-    }
-    if !source.decodes() && producer.decoder.is_some() {
-        let what = format!(
-            "`{}` brings rows as it is set up here, which nothing has to decode; leave `decoder` out",
-            source.key()
-        );
-        return Err(contradiction(loaded, "producer.decoder", what));
-    }
-    if let Some(DecoderSpec::Native(native)) = &producer.decoder
-        && let Err(reason) = native.check(&loaded.base_dir)
-    {
-        let setting = reason.strip_prefix("setting").and_then(|reason| reason.split('`').nth(1));
-        let path = setting.map(|setting| format!("producer.decoder.{setting}")).filter(|path| loaded.says(path));
-        let what = format!("the decoder {} cannot work: {reason}", native.name());
-        return Err(contradiction(loaded, path.as_deref().unwrap_or("producer.decoder"), what));
-    }
-    if let Some((key, what)) = super::sources::problem(source) {
-        return Err(contradiction(loaded, &format!("producer.{}.{key}", source.key()), what));
-    }
-    if let Some((path, what)) = super::csv::problem(producer) {
-        return Err(contradiction(loaded, path, what));
-    }
-    let Some(stream) = &producer.stream else { return Ok(()) };
-    let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
-    if stream.consumer_type == ConsumerType::Highlevel && by_time {
-        let what = "a stream read as a whole (consumerType: highlevel) can start at earliest or latest only; \
-                    read it by partition (lowlevel) to start at a time or an offset";
-        return Err(contradiction(loaded, "producer.stream.start", what));
-    }
-    Ok(())
-}
-
 /// References of plugins that are none.
 fn references(loaded: &Loaded) -> Vec<Error> {
     let rule = "write the plugin's name, or name@sha256:… with its digest";
@@ -270,21 +214,6 @@ fn references(loaded: &Loaded) -> Vec<Error> {
     };
     let wrong = plugins(&loaded.spec).into_iter().filter(|(_, reference)| !sound(reference));
     wrong.map(|(path, reference)| bad_name(loaded, &path, reference, "the name of a plugin", rule)).collect()
-}
-
-/// Compares the guarantee that the spec demands with what its source can promise.
-fn guarantee(loaded: &Loaded) -> Result<(), Error> {
-    let (Some(wanted), Some(source)) = (loaded.spec.guarantee, loaded.spec.producer.source()) else { return Ok(()) };
-    let promise = source.promise();
-    if promise.keeps(wanted) {
-        Ok(())
-    } else {
-        let what = format!(
-            "`guarantee` demands {wanted}, and the producer `{}` promises {promise}; demand less, or read something that can promise more",
-            source.key()
-        );
-        Err(contradiction(loaded, "guarantee", what))
-    }
 }
 
 fn handlers(loaded: &Loaded) -> Vec<Error> {
@@ -339,7 +268,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 fn positive(loaded: &Loaded) -> Vec<Error> {
     let spec = &loaded.spec;
     let (flush, limits) = (&spec.commit.flush, &spec.limits);
-    let mut zero = vec![
+    let mut zero: Vec<(String, bool)> = [
         ("commit.flush.rows", flush.rows == 0),
         ("commit.flush.bytes", flush.bytes.0 == 0),
         ("commit.flush.time", flush.time.0.is_zero()),
@@ -350,15 +279,18 @@ fn positive(loaded: &Loaded) -> Vec<Error> {
         ("limits.columns", limits.columns == 0),
         ("limits.depth", limits.depth == 0),
         ("limits.tableElements", limits.table_elements == 0),
-    ];
-    if let Some(stream) = &spec.producer.stream {
-        zero.push(("producer.stream.fetch.messages", stream.fetch.messages == 0));
-        zero.push(("producer.stream.fetch.bytes", stream.fetch.bytes.0 == 0));
-        zero.push(("producer.stream.discoverEvery", stream.discover_every.0.is_zero()));
+    ]
+    .map(|(path, is_zero)| (path.to_owned(), is_zero))
+    .into();
+    for (at, producer) in spec.producers() {
+        let Some(stream) = &producer.stream else { continue };
+        zero.push((format!("{at}.stream.fetch.messages"), stream.fetch.messages == 0));
+        zero.push((format!("{at}.stream.fetch.bytes"), stream.fetch.bytes.0 == 0));
+        zero.push((format!("{at}.stream.discoverEvery"), stream.discover_every.0.is_zero()));
     }
     let wrong = zero.into_iter().filter(|(_, is_zero)| *is_zero).map(|(path, _)| Error::WrongValue {
-        at: loaded.place(path),
-        path: path.to_owned(),
+        at: loaded.place(&path),
+        path,
         found: "0".into(),
         expected: "it has to be more; leave it out for the default".into(),
     });
@@ -374,10 +306,19 @@ fn consumers(loaded: &Loaded) -> Vec<Error> {
 }
 
 fn grants(loaded: &Loaded) -> Vec<Error> {
-    let used: Vec<&str> = plugins(&loaded.spec).into_iter().map(|(_, reference)| plugin_name(reference)).collect();
+    let of = |within: &str| -> Vec<&str> {
+        let used = plugins(&loaded.spec).into_iter().filter(|(at, _)| at.starts_with(within));
+        used.map(|(_, reference)| plugin_name(reference)).collect()
+    };
+    let own =
+        loaded.spec.producers().map(|(at, producer)| (format!("{at}.grants"), of(&format!("{at}.")), &producer.grants));
+    let all: Vec<_> = std::iter::once(("grants".to_owned(), of(""), &loaded.spec.grants)).chain(own).collect();
     let mut wrong = Vec::new();
-    for (plugin, grant) in &loaded.spec.grants {
-        let path = format!("grants.{plugin}");
+    let granted = all
+        .iter()
+        .flat_map(|(within, used, grants)| grants.iter().map(move |(plugin, grant)| (within, used, plugin, grant)));
+    for (within, used, plugin, grant) in granted {
+        let path = format!("{within}.{plugin}");
         if !used.contains(&plugin.as_str()) {
             let (at, pipeline): (Place, String) = (loaded.place(&path), loaded.spec.pipeline.name.clone());
             let advice = near::advice(plugin, used.iter().copied());

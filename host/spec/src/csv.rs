@@ -58,13 +58,13 @@ fn source(producer: &ProducerSpec) -> Option<(&'static str, Marks)> {
     if let Some(stream) = &producer.stream {
         let is_csv = text(&stream.settings, "framing").is_some_and(|framing| framing == "csv");
         let marks = (plugin_name(&stream.plugin) == "files" && is_csv).then(|| marks(&stream.settings)).flatten();
-        return marks.map(|marks| ("producer.stream.settings", marks));
+        return marks.map(|marks| ("stream.settings", marks));
     }
-    let stdin = producer.stdin.as_ref().and_then(|spec| framed("producer.stdin.framing", &spec.framing));
-    let tcp = || producer.tcp.as_ref().and_then(|spec| framed("producer.tcp.framing", &spec.framing));
+    let stdin = producer.stdin.as_ref().and_then(|spec| framed("stdin.framing", &spec.framing));
+    let tcp = || producer.tcp.as_ref().and_then(|spec| framed("tcp.framing", &spec.framing));
     let http = || {
         let framing = producer.http.as_ref()?.framing.as_ref()?;
-        framed("producer.http.framing", framing)
+        framed("http.framing", framing)
     };
     stdin.or_else(tcp).or_else(http)
 }

@@ -12,15 +12,25 @@ use super::{
     load::strip_position,
 };
 
-/// Where a decoder is in a spec.
-const PATH: &str = "producer.decoder";
-
-/// Takes the settings of a native decoder that cannot be read out of `node`, a spec, so that the rest of it can be; what is wrong
+/// Takes the settings of native decoders that cannot be read out of `node`, a spec, so that the rest of it can be; what is wrong
 /// with each.
 pub(super) fn settings(node: &mut Node, file: &Path) -> Vec<Error> {
-    let Some(decoder) = child(node, "producer").and_then(|producer| child(producer, "decoder")) else {
-        return Vec::new();
-    };
+    let mut wrong = Vec::new();
+    if let Some(decoder) = child(node, "producer").and_then(|producer| child(producer, "decoder")) {
+        wrong.extend(unread(decoder, "producer.decoder", file));
+    }
+    if let Some(Node { tree: Tree::List(producers), .. }) = child(node, "producers") {
+        for (index, producer) in producers.iter_mut().enumerate() {
+            if let Some(decoder) = child(producer, "decoder") {
+                wrong.extend(unread(decoder, &format!("producers[{index}].decoder"), file));
+            }
+        }
+    }
+    wrong
+}
+
+/// Takes what cannot be read out of the decoder at `place`.
+fn unread(decoder: &mut Node, place: &str, file: &Path) -> Vec<Error> {
     let line = decoder.line;
     let Tree::Map(entries) = &mut decoder.tree else { return Vec::new() };
     let mut wrong = Vec::new();
@@ -35,11 +45,11 @@ pub(super) fn settings(node: &mut Node, file: &Path) -> Vec<Error> {
                 && read(line, rest).err().as_ref() != Some(&reason)
         };
         let Some(at) = (0..entries.len()).find(other) else {
-            wrong.push(wrong_value(Place::new(file, line), PATH.into(), "not a decoder".into(), &reason));
+            wrong.push(wrong_value(Place::new(file, line), place.into(), "not a decoder".into(), &reason));
             return wrong;
         };
         let entry = entries.remove(at);
-        let path = format!("{PATH}.{}", entry.key);
+        let path = format!("{place}.{}", entry.key);
         wrong.push(wrong_value(Place::new(file, entry.line), path, entry.value.describe(), &reason));
     }
     wrong

@@ -13,11 +13,13 @@ use super::{
 
 /// Files that have no place for the columns, and handlers that would take other rows because of them.
 pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
-    let Some(decoder) = loaded.spec.producer.decoder.as_ref().filter(|decoder| decoder.evolves()) else {
+    let decoders = loaded.spec.producers().filter_map(|(_, producer)| producer.decoder.as_ref());
+    let evolving: Vec<&DecoderSpec> = decoders.filter(|decoder| decoder.evolves()).collect();
+    if evolving.is_empty() {
         return Vec::new();
-    };
+    }
     let mut wrong = Vec::new();
-    let nests = matches!(decoder, DecoderSpec::Native(NativeDecoder::Json(_)));
+    let nests = evolving.iter().any(|decoder| matches!(decoder, DecoderSpec::Native(NativeDecoder::Json(_))));
     if nests && loaded.spec.commit.format == Format::Csv {
         let what = "the decoder adds columns (`evolve: add-columns`), also of objects and lists, which CSV files cannot hold; choose another format, or leave `evolve` out";
         wrong.push(contradiction(loaded, "commit.format", what));

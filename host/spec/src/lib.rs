@@ -24,6 +24,7 @@ mod keyword;
 mod load;
 mod near;
 mod pipeline;
+mod producers;
 mod schema;
 mod settings;
 mod shape;

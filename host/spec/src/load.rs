@@ -163,7 +163,10 @@ pub fn parse_every(text: &str, path: &Path, base_dir: &Path) -> (Vec<Loaded>, Ve
 /// One document as a pipeline, with what is wrong with it; or, if it is none, why not.
 fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<Error>), Vec<Error>> {
     let mut misfits = Shape::new(spec_schema(), path, false).fit(&mut node, "");
-    if misfits.iter().any(|misfit| misfit.key().is_some_and(|key| key.starts_with("producer.decoder"))) {
+    if misfits
+        .iter()
+        .any(|misfit| misfit.key().is_some_and(|key| key.starts_with("producer") && key.contains(".decoder")))
+    {
         return Err(misfits);
     }
     let settings = decoder::settings(&mut node, path);

@@ -23,10 +23,8 @@ use spout_producer::{
     ConsumerType, DecoderSpec, FetchSpec, MetadataColumn, NativeDecoder, PluginDecoder, Start, StreamSpec,
 };
 
-use super::{Loaded, PipelineSpec, error::Error, near};
+use super::{Loaded, PipelineSpec, ProducerSpec, check::contradiction, error::Error, near};
 
-/// Where the map is in a spec.
-const AT: &str = "producer.streamConfigs";
 const FLUSH: &str = "realtime.segment.flush.threshold.";
 /// What Pinot flushes at by size, where rows are `0`: its default `realtime.segment.flush.threshold.segment.size`.
 const SEGMENT_SIZE: ByteSize = ByteSize(200 << 20);
@@ -36,37 +34,49 @@ const SEGMENT_SIZE: ByteSize = ByteSize(200 << 20);
 /// # Errors
 /// A key is unknown, has a value that cannot be used, or says what another part of the spec says too.
 pub(super) fn apply(loaded: &mut Loaded) -> Result<(), Error> {
-    let Some(configs) = loaded.spec.producer.stream_configs.take() else { return Ok(()) };
-    if loaded.spec.producer.stream.is_some() {
-        return Err(Error::Contradiction {
-            key: "producer.streamConfigs".into(),
-            at: loaded.place(AT),
-            pipeline: loaded.spec.pipeline.name.clone(),
-            what: "producer has both stream and streamConfigs, which say the same; keep one of them".into(),
-        });
+    one(loaded, "producer", |spec| &mut spec.producer)?;
+    for index in 0..loaded.spec.producers.len() {
+        one(loaded, &format!("producers[{index}]"), |spec| &mut spec.producers[index])?;
+    }
+    Ok(())
+}
+
+/// Translates that of the producer which is written at `at`.
+fn one(loaded: &mut Loaded, at: &str, of: impl Fn(&mut PipelineSpec) -> &mut ProducerSpec) -> Result<(), Error> {
+    let Some(configs) = of(&mut loaded.spec).stream_configs.take() else { return Ok(()) };
+    let place = format!("{at}.streamConfigs");
+    if of(&mut loaded.spec).stream.is_some() {
+        let what = "the producer has both stream and streamConfigs, which say the same; keep one of them";
+        return Err(contradiction(loaded, &place, what));
     }
     let mut spec = loaded.spec.clone();
-    let mut translation = Translation { loaded, keys: configs.iter().map(|(k, v)| (k.as_str(), v.trim())).collect() };
-    translation.stream(&mut spec)?;
+    let mut producer = of(&mut spec).clone();
+    let keys = configs.iter().map(|(k, v)| (k.as_str(), v.trim())).collect();
+    let mut translation = Translation { loaded, at, keys };
+    translation.stream(&mut producer, &mut spec)?;
     translation.flush(&mut spec)?;
-    let settings = translation.rest(&mut spec)?;
+    let settings = translation.rest(&mut producer)?;
+    *of(&mut spec) = producer;
     loaded.spec = spec;
     for (name, key) in settings {
-        loaded.note(&format!("producer.stream.settings.{name}"), &format!("{AT}.{key}"));
+        loaded.note(&format!("{at}.stream.settings.{name}"), &format!("{place}.{key}"));
     }
-    loaded.note("producer.stream", AT);
+    loaded.note(&format!("{at}.stream"), &place);
     Ok(())
 }
 
 /// Keys are taken out as they are translated; what is left in the end is a setting or a mistake.
 struct Translation<'a> {
     loaded: &'a Loaded,
+    /// Where the producer is written.
+    at: &'a str,
     keys: BTreeMap<&'a str, &'a str>,
 }
 
 impl Translation<'_> {
     fn bad(&self, key: &str, what: impl Into<String>) -> Error {
-        Error::StreamConfigs { at: self.loaded.place(&format!("{AT}.{key}")), key: key.to_owned(), what: what.into() }
+        let at = self.loaded.place(&format!("{}.streamConfigs.{key}", self.at));
+        Error::StreamConfigs { at, key: key.to_owned(), what: what.into() }
     }
 
     fn needed(&mut self, key: &str) -> Result<String, Error> {
@@ -81,7 +91,7 @@ impl Translation<'_> {
         self.keys.get("streamType").copied().unwrap_or_default()
     }
 
-    fn stream(&mut self, spec: &mut PipelineSpec) -> Result<(), Error> {
+    fn stream(&mut self, producer: &mut ProducerSpec, spec: &mut PipelineSpec) -> Result<(), Error> {
         if self.kind().is_empty() {
             return Err(self.bad("streamType", "is missing or empty; it says which `stream.<type>.…` keys are meant"));
         }
@@ -92,7 +102,7 @@ impl Translation<'_> {
                 .map_err(|what| self.bad(&factory, what))?,
             None => self.kind().to_owned(),
         };
-        spec.producer.stream = Some(StreamSpec {
+        producer.stream = Some(StreamSpec {
             plugin,
             topic: self.needed(&format!("{prefix}topic.name"))?,
             consumer_type: self.consumer_type(&format!("{prefix}consumer.type"))?,
@@ -110,8 +120,8 @@ impl Translation<'_> {
             spec.limits.call = timeout;
         }
         if let Some(decoder) = self.decoder(&prefix)? {
-            self.once(&format!("{prefix}decoder.class.name"), "producer.decoder")?;
-            spec.producer.decoder = Some(decoder);
+            self.once(&format!("{prefix}decoder.class.name"), &format!("{}.decoder", self.at))?;
+            producer.decoder = Some(decoder);
         }
         Ok(())
     }
@@ -259,7 +269,7 @@ impl Translation<'_> {
     }
 
     /// Makes settings of what is left; the key of each.
-    fn rest(&mut self, spec: &mut PipelineSpec) -> Result<Vec<(String, String)>, Error> {
+    fn rest(&mut self, producer: &mut ProducerSpec) -> Result<Vec<(String, String)>, Error> {
         let kind = self.keys.remove("streamType").unwrap_or_default().to_owned();
         let prefix = format!("stream.{kind}.");
         let (mut settings, mut keys) = (BTreeMap::<String, Setting>::new(), Vec::new());
@@ -275,7 +285,7 @@ impl Translation<'_> {
                 return Err(self.bad(key, format!("sets `{name}` a second time; keep one of them")));
             }
         }
-        if let Some(stream) = &mut spec.producer.stream {
+        if let Some(stream) = &mut producer.stream {
             stream.settings = Settings(settings);
         }
         Ok(keys)

@@ -39,6 +39,9 @@ pub struct TestSpec {
     /// record; with `header: true` the first record names the columns, as in a file.
     #[serde(default)]
     pub text: Option<String>,
+    /// Where there are `producers`: the name of the one that the messages or rows come from.
+    #[serde(default)]
+    pub producer: Option<String>,
     /// Instead of all these: input in steps, where partitions, commits or quiet sources matter.
     #[serde(default)]
     pub steps: Vec<StepSpec>,
@@ -79,6 +82,8 @@ fn yes() -> bool {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct StepSpec {
+    /// The name of the producer that they come from, as that of the test.
+    pub producer: Option<String>,
     /// The partition that the rows come from, as in `1`.
     pub partition: u32,
     /// Rows as the first handler sees them.
@@ -128,10 +133,12 @@ impl TestSpec {
                 input: self.input.clone(),
                 lines: self.lines.clone(),
                 text: self.text.clone(),
+                producer: self.producer.clone(),
                 ..StepSpec::default()
             }]
         } else {
-            self.steps.clone()
+            let of = |step: &StepSpec| step.producer.clone().or_else(|| self.producer.clone());
+            self.steps.iter().map(|step| StepSpec { producer: of(step), ..step.clone() }).collect()
         }
     }
 
@@ -212,6 +219,9 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Error> {
         if let Err(what) = check_input(test) {
             wrong("", what.into());
         }
+        if let Err(what) = check_producers(loaded, test) {
+            wrong("", what);
+        }
         if let Err((key, what)) = check_ends(loaded, test) {
             wrong(key, what);
         }
@@ -241,6 +251,23 @@ fn check_input(test: &TestSpec) -> Result<(), &'static str> {
     }
     if test.decodes() && test.from.is_some() {
         return Err("messages go to the decoder and through all handlers; give rows as `input` to start at `from`");
+    }
+    Ok(())
+}
+
+/// Where there are several producers, each step says whose it is.
+fn check_producers(loaded: &Loaded, test: &TestSpec) -> Result<(), String> {
+    let names: Vec<&str> = loaded.spec.producers.iter().map(|producer| producer.name.as_str()).collect();
+    for step in test.all_steps() {
+        match step.producer.as_deref() {
+            None if names.is_empty() || test.from.is_some() => {}
+            None => return Err(format!("say whose rows they are, as in `producer: {}`", names[0])),
+            Some(name) if names.contains(&name) => {}
+            Some(name) if names.is_empty() => {
+                return Err(format!("there is one producer, without a name; leave `producer: {name}` out"));
+            }
+            Some(name) => return Err(format!("there is no producer `{name}`; {}", advice(name, names))),
+        }
     }
     Ok(())
 }

@@ -66,7 +66,12 @@ fn rows(first: u64, count: usize) -> Result<RecordBatch> {
 }
 
 fn meta(from: Option<u64>) -> CommitMeta {
-    let to = PartitionMarker { label: "p".into(), position: Position::at(from.unwrap_or(0) + 1), ended: false };
+    let to = PartitionMarker {
+        producer: String::new(),
+        label: "p".into(),
+        position: Position::at(from.unwrap_or(0) + 1),
+        ended: false,
+    };
     CommitMeta {
         pipeline: REPO.into(),
         advance: Advance { steps: [(PartitionId::default(), Step { from, to, jumped: None })].into() },

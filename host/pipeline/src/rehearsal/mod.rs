@@ -14,10 +14,11 @@ mod rows;
 use std::path::PathBuf;
 
 use serde::Serialize;
+use spout_data::PartitionId;
 use spout_node::{Builder, NodeSpec};
 use spout_plugin::{Plugins, Task};
 use spout_producer::{DecoderSpec, NativeDecoder};
-use spout_spec::{Loaded, PipelineSpec, Row, TestSpec};
+use spout_spec::{Loaded, PipelineSpec, ProducerSpec, Row, StepSpec, TestSpec};
 
 use self::performance::{Cutting, Performance};
 use super::{Error, build::Loading};
@@ -28,8 +29,8 @@ pub struct Rehearsal {
     spec: PipelineSpec,
     /// Directory of the spec, where the paths in it start.
     base: PathBuf,
-    decoder: DecoderSpec,
-    decoder_task: Option<Task>,
+    /// Of each producer.
+    decoders: Vec<(DecoderSpec, Option<Task>)>,
     builder: Builder,
 }
 
@@ -70,8 +71,9 @@ impl Rehearsal {
     /// Whether the tests of `spec` need plugins at all.
     #[must_use]
     pub fn needs_plugins(spec: &PipelineSpec) -> bool {
-        let decoder = matches!(spec.producer.decoder, Some(DecoderSpec::Plugin(_)));
-        decoder || spec.node.iter().any(|node| !node.plugins().is_empty())
+        let plugin = |producer: &ProducerSpec| matches!(producer.decoder, Some(DecoderSpec::Plugin(_)));
+        spec.producers().any(|(_, producer)| plugin(producer))
+            || spec.node.iter().any(|node| !node.plugins().is_empty())
     }
 
     /// What the tests of `loaded` need; `plugins` only if [`Rehearsal::needs_plugins`].
@@ -80,17 +82,34 @@ impl Rehearsal {
     /// A plugin that cannot be loaded, or lacks a grant.
     pub async fn open(loaded: &Loaded, plugins: Option<&Plugins>) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
-        let decoder = spec.producer.decoder.clone().unwrap_or(DecoderSpec::Native(NativeDecoder::Raw));
-        let mut rehearsal =
-            Self { decoder, decoder_task: None, builder: Builder::default(), base: loaded.base_dir.clone(), spec };
-        if let Some(plugins) = plugins {
-            let mut loading = Loading::new(&rehearsal.spec, &loaded.base_dir, plugins);
-            if let DecoderSpec::Plugin(plugin) = &rehearsal.decoder {
-                rehearsal.decoder_task = Some(loading.task(&plugin.plugin, &plugin.settings, None).await?);
-            }
-            rehearsal.builder.tasks = loading.handler_tasks(&rehearsal.spec.node).await?;
+        let (mut decoders, mut builder) = (Vec::new(), Builder::default());
+        let mut loading = plugins.map(|plugins| Loading::new(&spec, &loaded.base_dir, plugins));
+        for (_, producer) in spec.producers() {
+            let decoder = producer.decoder.clone().unwrap_or(DecoderSpec::Native(NativeDecoder::Raw));
+            let task = match (&decoder, &mut loading) {
+                (DecoderSpec::Plugin(plugin), Some(loading)) => {
+                    Some(loading.task(&plugin.plugin, &plugin.settings, None, Some(&producer.grants)).await?)
+                }
+                _ => None,
+            };
+            decoders.push((decoder, task));
         }
-        Ok(rehearsal)
+        if let Some(loading) = &mut loading {
+            builder.tasks = loading.handler_tasks(&spec.node).await?;
+        }
+        Ok(Self { decoders, builder, base: loaded.base_dir.clone(), spec })
+    }
+
+    /// The place of a step's producer in the spec.
+    fn producer_of(&self, step: &StepSpec) -> usize {
+        let named = |producer: &ProducerSpec| step.producer.as_deref() == Some(producer.name.as_str());
+        self.spec.producers.iter().position(named).unwrap_or(0)
+    }
+
+    /// The partition that a step is about.
+    fn partition_of(&self, step: &StepSpec) -> PartitionId {
+        let producer = u16::try_from(self.producer_of(step)).unwrap_or(u16::MAX);
+        PartitionId { producer, number: step.partition }
     }
 
     /// Runs one test.

@@ -86,16 +86,16 @@ impl Performance {
         }
         let shape = Shape { schema, time: rehearsal.spec.time.clone(), ..Shape::default() };
         self.schema = chain.shape(shape).map_err(|e| failure(&e))?.schema;
-        let partitions: BTreeSet<PartitionId> = steps.iter().map(|step| step.partition.into()).collect();
+        let partitions: BTreeSet<PartitionId> = steps.iter().map(|step| rehearsal.partition_of(step)).collect();
         for &partition in &partitions {
             self.deliver(chain, SourceEvent::Opened(Source::Partition(partition))).await?;
         }
         let mut open = partitions;
         for (step, batches) in steps.iter().zip(batches) {
             self.steps.push(Vec::new());
-            self.step(chain, step, batches).await?;
+            self.step(chain, rehearsal.partition_of(step), step, batches).await?;
             if step.ended {
-                open.remove(&step.partition.into());
+                open.remove(&rehearsal.partition_of(step));
             }
         }
         self.steps.push(Vec::new());
@@ -107,12 +107,18 @@ impl Performance {
         self.deliver(chain, SourceEvent::Cut).await
     }
 
-    async fn step(&mut self, chain: &mut Chain, step: &StepSpec, batches: Vec<Batch>) -> Result<(), Failure> {
+    async fn step(
+        &mut self,
+        chain: &mut Chain,
+        partition: PartitionId,
+        step: &StepSpec,
+        batches: Vec<Batch>,
+    ) -> Result<(), Failure> {
         for batch in batches {
             let given = chain.handle(batch).await.map_err(|e| failure(&e))?;
             self.take(given);
         }
-        let source = Source::Partition(step.partition.into());
+        let source = Source::Partition(partition);
         if let Some(period) = step.idle {
             self.deliver(chain, SourceEvent::Idle(source, period.0)).await?;
         }

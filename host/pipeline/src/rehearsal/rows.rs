@@ -7,8 +7,8 @@ use serde_json::Value;
 use spout_codec::{Attribute, csv::Style};
 use spout_data::{Batch, Blobs, Messages, PartitionId, Position, Span};
 use spout_producer::{
-    Compression, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec, MetadataColumn,
-    NativeDecoder, SchemaPin,
+    Compression, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec, Member,
+    MetadataColumn, NativeDecoder, SchemaPin, Union,
 };
 use spout_spec::{ProducerSpec, StepSpec, TestSpec};
 
@@ -31,26 +31,40 @@ pub(super) async fn given(
     steps: &[StepSpec],
     cutting: Cutting,
 ) -> Result<Given, spout_producer::Error> {
-    let factory = decoders(rehearsal, test).await;
-    let mut decoders: BTreeMap<PartitionId, (Decoder, u64)> = BTreeMap::new();
-    let records = Records::of(&rehearsal.spec.producer);
-    let messages = |step: &StepSpec| match (test.decodes(), &records, &step.text) {
+    let mut factories = Vec::new();
+    for index in 0..rehearsal.decoders.len() {
+        factories.push(decoders(rehearsal, test, index).await);
+    }
+    let specs: Vec<&ProducerSpec> = rehearsal.spec.producers().map(|(_, producer)| producer).collect();
+    let messages = |step: &StepSpec| match (test.decodes(), Records::of(specs[rehearsal.producer_of(step)]), &step.text)
+    {
         (false, ..) => Ok(objects(step)),
         (true, Some(records), Some(text)) => records.messages(text),
         (true, ..) => Ok(lines(step)),
     };
     let messages: Vec<Messages> = steps.iter().map(messages).collect::<Result<_, _>>()?;
-    settle(&factory, &messages).await?;
+    for (index, factory) in factories.iter().enumerate() {
+        let own = steps.iter().zip(&messages).filter(|(step, _)| rehearsal.producer_of(step) == index);
+        settle(factory, own.map(|(_, messages)| messages)).await?;
+    }
+    let union = union(rehearsal, test, &factories).await;
+    let mut decoders: BTreeMap<PartitionId, (Decoder, Option<Member>, u64)> = BTreeMap::new();
     let mut given = Given { schema: None, batches: Vec::new(), wrong: Vec::new() };
     for (step, mut messages) in steps.iter().zip(messages) {
-        let (decoder, start) = decoders.entry(step.partition.into()).or_insert_with(|| (factory.decoder(), 0));
+        let (index, partition) = (rehearsal.producer_of(step), rehearsal.partition_of(step));
+        let begin = || (factories[index].decoder(), union.as_ref().map(|union| union.member(index)), 0);
+        let (decoder, member, start) = decoders.entry(partition).or_insert_with(begin);
         let next = *start + messages.len() as u64;
         messages.offsets = (*start..next).collect();
         let mut batches = Vec::new();
         for messages in cut(messages, cutting) {
             let after = *start + messages.len() as u64;
-            let span = Span { partition: step.partition.into(), start: *start, next: Position::at(after) };
-            batches.push(decoder.decode(messages, span).await?);
+            let span = Span { partition, start: *start, next: Position::at(after) };
+            let mut batch = decoder.decode(messages, span).await?;
+            if let Some(member) = member {
+                member.join(&mut batch).await?;
+            }
+            batches.push(batch);
             *start = after;
         }
         if !test.decodes() {
@@ -61,7 +75,11 @@ pub(super) async fn given(
         }
         given.batches.push(batches);
     }
-    given.schema = factory.schema().await;
+    given.schema = match (&union, factories.first()) {
+        (Some(union), _) => union.schema().await?,
+        (None, Some(factory)) => factory.schema().await,
+        (None, None) => None,
+    };
     for batch in given.batches.iter_mut().flatten() {
         // No row of columns that are known is something else than nothing known.
         if let (0, Some(schema)) = (batch.records.num_columns(), &given.schema) {
@@ -71,8 +89,25 @@ pub(super) async fn given(
     Ok(given)
 }
 
+/// What the rows of several producers go through, where they enter the chain at its first handler.
+async fn union(rehearsal: &Rehearsal, test: &TestSpec, factories: &[DecoderFactory]) -> Option<Union> {
+    if rehearsal.spec.producers.is_empty() || test.from.is_some() {
+        return None;
+    }
+    let names = rehearsal.spec.producers.iter().map(|producer| producer.name.clone());
+    let union = Union::new(names.zip(factories.iter().cloned()).collect(), SchemaPin::default()).await;
+    for index in 0..factories.len() {
+        // What has no row in the test is waited for by nobody.
+        union.told(index, []).await;
+    }
+    Some(union)
+}
+
 /// Decodes everything once, so that the columns are inferred from all rows of the test, also those that are added to others.
-async fn settle(factory: &DecoderFactory, messages: &[Messages]) -> Result<(), spout_producer::Error> {
+async fn settle<'a>(
+    factory: &DecoderFactory,
+    messages: impl Iterator<Item = &'a Messages>,
+) -> Result<(), spout_producer::Error> {
     let mut all = Messages::default();
     for step in messages {
         all.append(step.clone());
@@ -91,12 +126,15 @@ async fn settle(factory: &DecoderFactory, messages: &[Messages]) -> Result<(), s
 }
 
 /// The pipeline's own decoder for messages; one that takes rows as JSON for rows.
-async fn decoders(rehearsal: &Rehearsal, test: &TestSpec) -> DecoderFactory {
+async fn decoders(rehearsal: &Rehearsal, test: &TestSpec, index: usize) -> DecoderFactory {
     let declared = test.schema.as_ref().and_then(|schema| schema.parse().ok()).map(Arc::new);
-    let stream = rehearsal.spec.producer.stream.as_ref();
+    let producer = rehearsal.spec.producers().nth(index).map(|(_, producer)| producer);
+    let stream = producer.and_then(|producer| producer.stream.as_ref());
+    let (spec, task) = rehearsal.decoders[index].clone();
     let mut factory = DecoderFactory {
-        spec: rehearsal.decoder.clone(),
-        task: rehearsal.decoder_task.clone(),
+        spec,
+        task,
+        decodes: true,
         topic: stream.map(|stream| stream.topic.clone()).unwrap_or_default(),
         metadata: stream.map(|stream| stream.metadata.clone()).unwrap_or_default(),
         pin: SchemaPin::new(declared.clone()),

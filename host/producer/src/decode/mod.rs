@@ -26,6 +26,7 @@ mod rows;
 mod set_aside;
 #[cfg(test)]
 mod tests;
+mod union;
 use std::{path::PathBuf, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
@@ -39,6 +40,7 @@ pub use self::{
     lines::{GraphiteSpec, InfluxSpec, Precision, StructuredData, SyslogFormat, SyslogSpec},
     pin::{SchemaPin, Steady},
     protobuf::ProtobufSpec,
+    union::{Member, PRODUCER, Union},
 };
 use self::{evolve::with_added, plugin::PluginDecoding};
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
@@ -54,6 +56,8 @@ pub struct DecoderFactory {
     pub task: Option<Task>,
     /// The topic, for the plugin.
     pub topic: String,
+    /// Whether it meets messages at all: what a repo has committed are rows already.
+    pub decodes: bool,
     /// Columns added from the message itself.
     pub metadata: Vec<MetadataColumn>,
     /// The schema that all partitions share.
@@ -139,6 +143,9 @@ impl DecoderFactory {
 
     /// The columns of what its decoders make, where they are known before any message: declared, or pinned.
     pub async fn schema(&self) -> Option<SchemaRef> {
+        if !self.decodes {
+            return None;
+        }
         let declared = match &self.spec {
             DecoderSpec::Native(native) => native.schema(),
             DecoderSpec::Plugin(_) => None,

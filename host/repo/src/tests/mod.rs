@@ -41,7 +41,7 @@ async fn local() -> (Store, TempDir) {
 
 /// An advance of partition 0.
 fn advance(from: Option<u64>, to: u64) -> Advance {
-    let to = PartitionMarker { label: "p".into(), position: Position::at(to), ended: false };
+    let to = PartitionMarker { producer: String::new(), label: "p".into(), position: Position::at(to), ended: false };
     Advance { steps: [(spout_data::PartitionId::default(), Step { from, to, jumped: None })].into() }
 }
 

@@ -100,7 +100,12 @@ fn moved(places: &mut Places, moves: &[(u32, u8)]) -> Advance {
         let offset = jumped.unwrap_or(from.unwrap_or(0) + u64::from(how % 3));
         let token = how.is_multiple_of(11).then(|| vec![how]);
         let label = if how.is_multiple_of(5) { format!("renamed-{how}") } else { "p".into() };
-        let to = PartitionMarker { label, position: Position { offset, token }, ended: how.is_multiple_of(13) };
+        let to = PartitionMarker {
+            producer: String::new(),
+            label,
+            position: Position { offset, token },
+            ended: how.is_multiple_of(13),
+        };
         advance.steps.entry(partition.into()).or_insert(Step { from, to, jumped });
     }
     places.extend(advance.steps.iter().map(|(&partition, step)| (partition, step.to.clone())));

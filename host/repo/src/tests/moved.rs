@@ -18,7 +18,12 @@ const MANY: u32 = 10_000;
 type Model = BTreeMap<PartitionId, PartitionMarker>;
 
 fn step(from: Option<u64>, to: u64, partition: u32) -> (PartitionId, Step) {
-    let to = PartitionMarker { label: format!("topic-{partition:05}"), position: Position::at(to), ended: false };
+    let to = PartitionMarker {
+        producer: String::new(),
+        label: format!("topic-{partition:05}"),
+        position: Position::at(to),
+        ended: false,
+    };
     (partition.into(), Step { from, to, jumped: None })
 }
 

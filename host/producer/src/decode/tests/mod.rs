@@ -28,6 +28,7 @@ pub(super) fn factory(spec: &str, base: &std::path::Path) -> DecoderFactory {
         spec: DecoderSpec::Native(serde_json::from_str::<NativeDecoder>(spec).unwrap()),
         task: None,
         topic: String::new(),
+        decodes: true,
         metadata: Vec::new(),
         pin: SchemaPin::default(),
         base: base.to_owned(),

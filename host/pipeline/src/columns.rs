@@ -1,0 +1,118 @@
+//! The columns of what enters the chain: those that each decoder keeps to, and where there are several producers, of all.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+use spout_data::Part;
+use spout_node::States;
+use spout_producer::{DecoderFactory, Error, SchemaPin, SchemaText, Union};
+
+use super::input::Input;
+
+/// Name that the columns of what enters the chain are stored under, beside the handlers' states.
+pub(super) const SCHEMA: &str = "decoder/schema";
+
+/// The columns of what enters the chain.
+#[derive(Clone, Debug)]
+pub(super) struct Columns {
+    decoders: Vec<DecoderFactory>,
+    /// Where each is stored.
+    pins: Vec<(String, SchemaPin)>,
+    union: Option<Union>,
+}
+
+impl Columns {
+    /// The columns of `inputs` at the start of a run; those that commits had are taken out of `states`.
+    ///
+    /// # Errors
+    /// A stored schema that cannot be read.
+    pub(super) async fn restore(inputs: &[Input], states: &mut States) -> Result<Self, String> {
+        let mut pins = Vec::new();
+        let mut pin = |key: String| {
+            let schema = states.remove(&key).map(|text| pinned(&text)).transpose()?;
+            let pin = SchemaPin::new(schema);
+            pins.push((key, pin.clone()));
+            Ok::<_, String>(pin)
+        };
+        let key = |name: &str| if name.is_empty() { SCHEMA.to_owned() } else { format!("decoder/{name}/schema") };
+        let mut decoders = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            decoders.push(input.decoders(pin(key(&input.name))?));
+        }
+        let several = inputs.iter().any(|input| !input.name.is_empty());
+        let union = if several {
+            let members = inputs.iter().map(|input| input.name.clone()).zip(decoders.iter().cloned());
+            Some(Union::new(members.collect(), pin(SCHEMA.to_owned())?).await)
+        } else {
+            None
+        };
+        Ok(Self { decoders, pins, union })
+    }
+
+    /// The columns of `inputs` if nothing was ever committed.
+    ///
+    /// # Errors
+    /// None: nothing stored is read.
+    pub(super) async fn initial(inputs: &[Input]) -> Self {
+        let restored = Self::restore(inputs, &mut States::new()).await;
+        restored.unwrap_or_else(|_| Self { decoders: Vec::new(), pins: Vec::new(), union: None })
+    }
+
+    /// The decoders of a producer.
+    pub(super) fn decoders(&self, index: usize) -> Option<&DecoderFactory> {
+        self.decoders.get(index)
+    }
+
+    /// What the rows of all producers go through, where there are several.
+    pub(super) fn union(&self) -> Option<&Union> {
+        self.union.as_ref()
+    }
+
+    /// The columns of what enters the chain, as far as they are known.
+    ///
+    /// # Errors
+    /// Producers whose columns do not go together.
+    pub(super) async fn schema(&self) -> Result<Option<SchemaRef>, Error> {
+        match (&self.union, self.decoders.as_slice()) {
+            (Some(union), _) => union.schema().await,
+            (None, [decoder, ..]) => Ok(decoder.schema().await),
+            (None, []) => Ok(None),
+        }
+    }
+
+    /// What commits store of them. A schema with a type that has no word is not stored: its decoder settles it by itself each
+    /// time.
+    pub(super) async fn snapshot(&self) -> BTreeMap<String, Part> {
+        let mut parts = BTreeMap::new();
+        for (key, pin) in &self.pins {
+            if let Some(text) = pin.get().await.and_then(|schema| SchemaText::print(&schema).ok()) {
+                parts.insert(key.clone(), Part::from(text.to_string().into_bytes()));
+            }
+        }
+        parts
+    }
+
+    /// Whether the only decoder has the columns that it had in earlier commits, or had none.
+    pub(super) async fn unchanged(&self) -> bool {
+        let ([decoder], [(_, pin)]) = (self.decoders.as_slice(), self.pins.as_slice()) else { return false };
+        let (Some(pinned), Some(decoded)) = (pin.get().await, decoder.schema().await) else { return true };
+        let kept = pinned.fields().iter().all(|before| decoded.fields().iter().any(|now| same(before, now)));
+        kept && decoded.fields().len() == pinned.fields().len() + decoder.metadata.len()
+    }
+}
+
+fn same(before: &Field, now: &Field) -> bool {
+    before.name() == now.name() && before.data_type() == now.data_type()
+}
+
+/// A schema as it is stored.
+///
+/// # Errors
+/// A text that is none.
+pub(super) fn pinned(text: &[u8]) -> Result<SchemaRef, String> {
+    let text: SchemaText =
+        serde_json::from_slice(text).map_err(|error| format!("the stored schema cannot be read: {error}"))?;
+    let schema: Schema = text.parse()?;
+    Ok(Arc::new(schema))
+}

@@ -1,0 +1,137 @@
+//! What can be said about producers without opening them: one source each, a decoder that suits it, names, and what is promised.
+
+use std::collections::BTreeSet;
+
+use spout_producer::{ConsumerType, DecoderSpec, Source, Start};
+
+use super::{
+    Loaded, PipelineSpec, ProducerSpec,
+    check::{contradiction, name},
+    csv,
+    error::Error,
+    sources,
+};
+
+/// Everything that is wrong with the producers of a pipeline.
+pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
+    let mut wrong = names(loaded);
+    wrong.extend(loaded.spec.producers().filter_map(|(at, producer)| one(loaded, &at, producer).err()));
+    wrong.extend(guarantee(loaded));
+    wrong
+}
+
+/// `producer` or `producers`, and in the latter a name each.
+fn names(loaded: &Loaded) -> Vec<Error> {
+    let PipelineSpec { producer, producers, .. } = &loaded.spec;
+    let mut wrong = Vec::new();
+    if producers.is_empty() {
+        if !producer.name.is_empty() {
+            let what = "the only producer has no name; leave `name` out, or write a list of `producers`";
+            wrong.push(contradiction(loaded, "producer.name", what));
+        }
+        return wrong;
+    }
+    if loaded.says("producer") {
+        let what =
+            "a pipeline has either `producer` or `producers`; move the one into the list of the others, with a name";
+        wrong.push(contradiction(loaded, "producer", what));
+    }
+    let mut seen = BTreeSet::new();
+    for (index, producer) in producers.iter().enumerate() {
+        let at = format!("producers[{index}]");
+        let path = format!("{at}.name");
+        if producer.name.is_empty() {
+            wrong.push(Error::Missing {
+                at: loaded.place(&at),
+                within: format!("`{at}`"),
+                missing: "`name`".into(),
+                advice: "name it, as in `name: orders`: rows and commits know it by that".into(),
+            });
+            continue;
+        }
+        wrong.extend(name(loaded, &path, &producer.name, "the name of a producer").err());
+        if !seen.insert(&producer.name) {
+            let what = format!("two producers are called `{}`; give each its own name", producer.name);
+            wrong.push(contradiction(loaded, &path, what));
+        }
+    }
+    wrong
+}
+
+/// The first thing that is wrong with the producer at `at`.
+fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> {
+    let missing = |missing: &str, advice: &str| Error::Missing {
+        at: loaded.place(at),
+        within: format!("`{at}`"),
+        missing: missing.into(),
+        advice: advice.into(),
+    };
+    let sources = producer.sources();
+    let source = match sources.as_slice() {
+        [source] => source,
+        [] => {
+            return Err(missing(
+                "source",
+                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`",
+            ));
+        }
+        [first, second, ..] => {
+            let what = format!(
+                "a producer reads one source, and this one has `{}` and `{}`; keep one of them, or write both as `producers`",
+                first.key(),
+                second.key()
+            );
+            return Err(contradiction(loaded, &format!("{at}.{}", second.key()), what));
+        }
+    };
+    let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
+    if source.decodes() && producer.decoder.is_none() && !linked {
+        return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
+    }
+    if !source.decodes() && producer.decoder.is_some() {
+        let what = format!(
+            "`{}` brings rows as it is set up here, which nothing has to decode; leave `decoder` out",
+            source.key()
+        );
+        return Err(contradiction(loaded, &format!("{at}.decoder"), what));
+    }
+    if let Some(DecoderSpec::Native(native)) = &producer.decoder
+        && let Err(reason) = native.check(&loaded.base_dir)
+    {
+        let setting = reason.strip_prefix("setting").and_then(|reason| reason.split('`').nth(1));
+        let decoder = format!("{at}.decoder");
+        let path = setting.map(|setting| format!("{decoder}.{setting}")).filter(|path| loaded.says(path));
+        let what = format!("the decoder {} cannot work: {reason}", native.name());
+        return Err(contradiction(loaded, path.as_deref().unwrap_or(&decoder), what));
+    }
+    if let Some((key, what)) = sources::problem(source) {
+        return Err(contradiction(loaded, &format!("{at}.{}.{key}", source.key()), what));
+    }
+    if let Some((key, what)) = csv::problem(producer) {
+        return Err(contradiction(loaded, &format!("{at}.{key}"), what));
+    }
+    let Some(stream) = &producer.stream else { return Ok(()) };
+    let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
+    if stream.consumer_type == ConsumerType::Highlevel && by_time {
+        let what = "a stream read as a whole (consumerType: highlevel) can start at earliest or latest only; \
+                    read it by partition (lowlevel) to start at a time or an offset";
+        return Err(contradiction(loaded, &format!("{at}.stream.start"), what));
+    }
+    Ok(())
+}
+
+/// Compares the guarantee that the spec demands with what each source can promise.
+fn guarantee(loaded: &Loaded) -> Vec<Error> {
+    let Some(wanted) = loaded.spec.guarantee else { return Vec::new() };
+    let less = loaded.spec.sources().filter(|(_, source)| !source.promise().keeps(wanted));
+    less.map(|(at, source)| {
+        let promise = source.promise();
+        let what = format!(
+            "`guarantee` demands {wanted}, and the {} `{}` promises {promise}; demand less, or read something that can promise more",
+            if at == "producer" { at } else { format!("source of {at},") },
+            source.key()
+        );
+        contradiction(loaded, "guarantee", what)
+    })
+    .collect()
+}
