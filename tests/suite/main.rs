@@ -27,6 +27,7 @@ mod real_input;
 mod rotation;
 mod sandbox;
 mod settled;
+mod several;
 mod store_trouble;
 mod tidy;
 mod types;
