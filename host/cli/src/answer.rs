@@ -257,7 +257,8 @@ mod tests {
     use arrow::compute::concat_batches;
 
     use super::*;
-    use spout_repo::{Format as Stored, Store, decode, query};
+    use spout_format::{Format as Stored, decode};
+    use spout_repo::{Store, query};
 
     async fn asked(sql: &str) -> Answer {
         let store = Store::open("memory://").await.unwrap();

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
-use spout_repo::{Commit, Edit, Encoded, FileEntry, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
+use spout_format::Encoded;
+use spout_repo::{Commit, Edit, FileEntry, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
 
 use super::{
     Global,

@@ -9,7 +9,8 @@ use anyhow::Result;
 use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
-use spout_repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options, json_rows};
+use spout_format::{csv_text, decode, json_options, json_rows};
+use spout_repo::{FileEntry, Reference, Repo, Tree};
 use tempfile::NamedTempFile;
 
 use super::{

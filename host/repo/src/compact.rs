@@ -8,13 +8,9 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 use serde::Serialize;
 use spout_data::ByteSize;
+use spout_format::{Encoded, Format, TableWriter, decode};
 
-use super::{
-    Error, FileEntry, Finished, OpenCommit, PutMode, Repo, Tree,
-    edit::Edit,
-    format::{Encoded, Format, TableWriter, decode},
-    path,
-};
+use super::{Error, FileEntry, Finished, OpenCommit, PutMode, Repo, Tree, edit::Edit, path};
 
 /// Files of this size are made; those of more than half of it are left alone.
 pub const TARGET: ByteSize = ByteSize(64 << 20);
@@ -86,10 +82,11 @@ impl Repo {
                 to.write(&batch?)?;
             }
         }
-        match writer {
-            Some(writer) => writer.finish(),
-            None => TableWriter::new(Format::Parquet, schema_of(tree, group))?.finish(),
-        }
+        let writer = match writer {
+            Some(writer) => writer,
+            None => TableWriter::new(Format::Parquet, schema_of(tree, group))?,
+        };
+        Ok(writer.finish()?)
     }
 }
 

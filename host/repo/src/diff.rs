@@ -88,8 +88,10 @@ fn grown(old: &FileEntry, new: &FileEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use spout_format::Format;
+
     use super::{
-        super::{Blob, FileAdded, Format, Place, PutMode, Slot, TableInfo},
+        super::{Blob, FileAdded, Place, PutMode, Slot, TableInfo},
         *,
     };
 

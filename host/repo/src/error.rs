@@ -2,11 +2,8 @@
 
 use std::{error::Error as StdError, io};
 
-use spout_base::error::{Coded, Kind};
+use spout_base::error::{Cause, Coded, Kind};
 use spout_data::PartitionId;
-
-/// The cause below an error of ours; never printed by us, the command line walks the chain.
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// An error of the repo room.
 #[derive(Debug, thiserror::Error)]
@@ -211,20 +208,9 @@ pub enum Error {
     #[error("{path} is {there} and cannot grow by {new}; overwrite it or choose another path")]
     MixedFormats { path: String, there: String, new: String },
 
-    /// Rows do not fit the format.
-    #[error("rows cannot be written as {format}; change the column types or the commit format")]
-    Encode { format: &'static str, source: Cause },
-    /// A column does not fit the format.
-    #[error(
-        "column `{column}` of type {data_type} cannot be kept in {format} files; commit in another format, parquet for most, or map the column to another type"
-    )]
-    NotStorable { column: String, data_type: String, format: &'static str },
-    /// A value does not fit the format.
-    #[error("row {row} cannot be kept in {format} files: {reason}; change the value, or leave the row out")]
-    Misfit { format: &'static str, row: usize, reason: String },
-    /// Bytes are not of the format.
-    #[error("{path} cannot be read as {format}")]
-    Decode { path: String, format: &'static str, source: Cause },
+    /// Rows and the bytes of a file do not fit.
+    #[error(transparent)]
+    Format(#[from] spout_format::Error),
     /// Tables do not fit together.
     #[error(
         "column `{column}` is {left} in {left_file} and {right} in {right_file}, so they are not one table; query one directory or an earlier commit"
@@ -297,13 +283,14 @@ fn offset(offset: Option<u64>) -> String {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
+            Self::Format(error) => error.kind(),
             Self::Query { kind, .. } => *kind,
             Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
             Self::Refused { .. } | Self::Input { .. } => Kind::Unavailable,
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
             Self::NotNext { .. } | Self::MarkerGap { .. } | Self::DeltaRace { .. } => Kind::Conflict,
             Self::BadRecord { .. } | Self::MissingRecord { .. } | Self::DamagedFile { .. } => Kind::Corrupt,
-            Self::Decode { .. } | Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
+            Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
             Self::Swept { .. } => Kind::Conflict,
             Self::Fenced { .. } => Kind::Fenced,
             Self::MarkerBack { .. } | Self::NothingMoved { .. } | Self::NoState { .. } => Kind::Internal,
@@ -361,10 +348,7 @@ impl Coded for Error {
             Self::NothingMoved { .. } => "E0537",
             Self::NotThere { .. } => "E0538",
             Self::MixedFormats { .. } => "E0539",
-            Self::Encode { .. } => "E0540",
-            Self::NotStorable { .. } => "E0541",
-            Self::Misfit { .. } => "E0572",
-            Self::Decode { .. } => "E0542",
+            Self::Format(error) => error.code(),
             Self::MixedTypes { .. } => "E0543",
             Self::DeltaTypes { .. } => "E0565",
             Self::DeltaLog { .. } => "E0566",
@@ -394,6 +378,11 @@ impl Error {
             }
             _ => Self::Write { object, source },
         }
+    }
+
+    /// The error of something that cannot be written as `format`.
+    pub(super) fn encode(format: &'static str, source: impl Into<Cause>) -> Self {
+        spout_format::Error::Encode { format, source: source.into() }.into()
     }
 
     pub(super) fn read(object: String, source: impl Into<Cause>) -> Self {

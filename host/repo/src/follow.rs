@@ -4,11 +4,11 @@ use std::{sync::LazyLock, time::Duration};
 
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use spout_format::{Batches, Format, decode};
 use tokio::{sync::watch, time::timeout};
 
 use super::{
     Error,
-    format::{Batches, Format, decode},
     moved::Recorded,
     path,
     record::{Blob, Commit, FileAdded, PutMode, Record},
@@ -192,10 +192,10 @@ impl Follower {
     /// The rows of a put of a table; none for other files.
     ///
     /// # Errors
-    /// As [`Follower::read`], and [`Error::Decode`].
+    /// As [`Follower::read`], and [`Error::Format`].
     pub async fn rows(&self, file: &AddedFile) -> Result<Option<Batches>, Error> {
         match (file.format, &file.schema) {
-            (Some(format), Some(schema)) => decode(&file.path, format, schema, self.read(file).await?, None).map(Some),
+            (Some(format), Some(schema)) => Ok(Some(decode(&file.path, format, schema, self.read(file).await?, None)?)),
             _ => Ok(None),
         }
     }

@@ -1,7 +1,7 @@
 //! Versioned file trees: commits, heads, readers. The only room that knows the object store.
 //!
 //! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
-//! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, [`TableWriter`] makes them; the [`BranchWriter`] publishes
+//! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, a `TableWriter` of `spout-format` makes them; the [`BranchWriter`] publishes
 //! an open commit with one conditional creation and says how it [`Finished`]. A [`Follower`] tells what each
 //! commit added, [`query`] runs SQL over commits, a
 //! [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads everything and names what is wrong.
@@ -39,7 +39,6 @@ mod edit;
 mod error;
 pub mod fault;
 mod follow;
-mod format;
 mod fsck;
 mod history;
 mod holder;
@@ -76,12 +75,8 @@ pub use compact::{Compacted, TARGET};
 pub use delta::{Differences, Publication, PublishedTable, Publisher, differences, published};
 pub use diff::{Change, Changed, diff};
 pub use edit::{Edit, Editor};
-pub use error::{Cause, Error};
+pub use error::Error;
 pub use follow::{Added, AddedFile, Follower, Rewritten};
-pub use format::{
-    Batches, ColumnStatistics, Encoded, Format, Misfit, TableWriter, csv_text, decode, json_options, json_rows,
-    misfits, storable,
-};
 pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use holder::{Holder, Process};
 pub use moved::{Moved, Recorded};
@@ -95,7 +90,7 @@ pub use snapshot::Snapshot;
 pub use sql::{Answer, Verify, query, query_verified};
 pub use started::Started;
 pub use store::{RepoInfo, Store};
-pub use tables::{Conflict, TreeTable};
+pub use tables::TreeTable;
 pub use tree::{FileEntry, Piece, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};
 

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
+use spout_format::{Encoded, Format, sha256};
 use tokio::io::AsyncRead;
 
 use super::{
     Error,
-    format::{Encoded, Format, sha256},
     layout::Layout,
     object::{Objects, Step},
     path,
@@ -110,7 +110,7 @@ impl OpenCommit {
     /// Puts the file `from` of a commit of the same repo at `to`, without copying a byte.
     ///
     /// # Errors
-    /// [`Error::BadPath`], [`Error::Encode`].
+    /// [`Error::BadPath`], [`Error::Format`].
     pub fn copy_file(&mut self, tree: &Tree, from: &FileEntry, to: &str, how: PutMode) -> Result<(), Error> {
         let path = path::file_path(to)?;
         for (index, piece) in from.pieces.iter().enumerate() {
@@ -144,8 +144,7 @@ impl OpenCommit {
 
     /// The key of a schema that the record will carry.
     fn know(&mut self, format: Format, schema: &arrow::datatypes::SchemaRef) -> Result<String, Error> {
-        let (key, text) = encode_schema(schema)
-            .map_err(|source| Error::Encode { format: format.extension(), source: source.into() })?;
+        let (key, text) = encode_schema(schema).map_err(|source| Error::encode(format.extension(), source))?;
         if !self.schemas.iter().any(|(there, _)| *there == key) {
             self.schemas.push((key.clone(), text));
         }

@@ -53,7 +53,7 @@ impl Pack {
 
     /// Makes it durable.
     pub(super) async fn write(mut self, repo: &Repo, branch: &str, boundary: u64) -> Result<(), Error> {
-        let wrong = |source: serde_json::Error| Error::Encode { format: "JSON", source: source.into() };
+        let wrong = |source: serde_json::Error| Error::encode("JSON", source);
         let at = self.body.len() as u64;
         self.body.extend_from_slice(&serde_json::to_vec(&self.table).map_err(wrong)?);
         let end = serde_json::to_string(&End { table: at }).map_err(wrong)?;

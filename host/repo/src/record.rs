@@ -9,13 +9,9 @@ use std::collections::BTreeMap;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use spout_format::{ColumnStatistics, Format};
 
-use super::{
-    format::{ColumnStatistics, Format},
-    holder::Process,
-    moved::Moved,
-    snapshot::Snapshot,
-};
+use super::{holder::Process, moved::Moved, snapshot::Snapshot};
 pub use spout_data::Upstream;
 use spout_data::{Counts, Marker, PartitionId};
 

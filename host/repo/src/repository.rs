@@ -3,11 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
+use spout_format::{Clash, Format, TableWriter, adapt, csv_header, decode, merge, sha256};
 
 use super::{
     Error,
     error::nearest,
-    format::{Format, TableWriter, adapt, csv_header, decode, merge, sha256},
     layout::Layout,
     object::{Objects, PARALLEL},
     open_commit::OpenCommit,
@@ -202,9 +202,7 @@ impl Repo {
             let bytes = self.piece(tree, file, piece).await?;
             for batch in decode(&file.path, format, own, bytes, None)? {
                 let batch = adapt(&batch?, &schema);
-                writer.write(
-                    &batch.map_err(|source| Error::Encode { format: format.extension(), source: source.into() })?,
-                )?;
+                writer.write(&batch.map_err(|source| Error::encode(format.extension(), source))?)?;
             }
         }
         Ok(writer.finish()?.bytes)
@@ -297,7 +295,7 @@ pub(super) fn table_schema<'a>(
                 None => (SchemaRef::clone(schema), &file.path),
                 Some((there, from)) if there == *schema => (there, from),
                 Some((there, from)) => {
-                    let both = merge(&there, schema).map_err(|(column, left, right)| Error::MixedTypes {
+                    let both = merge(&there, schema).map_err(|Clash { column, left, right }| Error::MixedTypes {
                         column,
                         left: left.to_string(),
                         left_file: from.to_owned(),

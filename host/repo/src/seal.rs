@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use spout_format::{sha256, sha256_of};
 
 use super::{
     Error,
-    format::{sha256, sha256_of},
     record::{Record, RecordKind, VERSION},
 };
 

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
+use spout_format::{Clash, merge};
 
-use super::{Commit, Error, Repo, delta, format::merge, repository::table_schema, tree::FileEntry, tree::Tree};
+use super::{
+    Commit, Error, Repo, delta,
+    repository::table_schema,
+    tree::{FileEntry, Tree},
+};
 
 /// A directory of a tree that holds rows.
 #[derive(Debug)]
@@ -37,20 +42,9 @@ impl Tree {
     }
 }
 
-/// A column whose type does not go together with that of rows which are there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Conflict {
-    /// Its name, with what it is within.
-    pub column: String,
-    /// Its type in what is there.
-    pub there: DataType,
-    /// The other one.
-    pub new: DataType,
-}
-
 impl Repo {
-    /// The first column of `schema` that cannot be read as one table with the rows that `commit` has below `directory`. The file
-    /// `replaced` does not count, nor does what was set aside. Types that reading widens go together.
+    /// The first column of `schema` that cannot be read as one table with the rows that `commit` has below `directory`: its type
+    /// there, and in `schema`. The file `replaced` does not count, nor does what was set aside. Types that reading widens go together.
     ///
     /// # Errors
     /// Those of reading the commit's files.
@@ -60,7 +54,7 @@ impl Repo {
         directory: &str,
         replaced: Option<&str>,
         schema: &Schema,
-    ) -> Result<Option<Conflict>, Error> {
+    ) -> Result<Option<Clash>, Error> {
         let tree = self.tree(commit).await?;
         let set_aside = |path: &str| path.starts_with("/dead-letter/") || path.starts_with("/late/");
         let below = format!("{}/", directory.trim_end_matches('/'));
@@ -70,7 +64,6 @@ impl Repo {
         });
         // Where rows do not go together already, nothing is made worse.
         let Ok(there) = table_schema(&tree, files) else { return Ok(None) };
-        let found = merge(&there, schema).err();
-        Ok(found.map(|(column, there, new)| Conflict { column, there, new }))
+        Ok(merge(&there, schema).err())
     }
 }

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use arrow::{datatypes::SchemaRef, error::ArrowError, ipc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
+use spout_format::{Format, sha256, sha256_of};
 
 use super::{
     Error,
     error::nearest,
-    format::{Format, sha256, sha256_of},
     path,
     record::{Blob, FileAdded, PutMode, TableInfo},
     snapshot::Entry,

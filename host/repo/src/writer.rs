@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use spout_base::clock;
 use spout_data::{Advance, Counts, Marker, Part};
+use spout_format::sha256;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -13,7 +14,6 @@ use super::{
     checkpoint::Checkpoint,
     draft::{Contents, draft},
     follow,
-    format::sha256,
     holder::{Holder, Process},
     invariants::{Head, taker},
     moved::Moved,
@@ -350,8 +350,7 @@ impl BranchWriter {
     /// Puts the marker as a file, unless the file says the same already: a commit that moves nothing stays empty.
     async fn show_marker(&self, open: &mut OpenCommit, path: &str, marker: &Marker) -> Result<(), Error> {
         let path = path::file_path(path)?;
-        let text = serde_json::to_vec_pretty(marker)
-            .map_err(|source| Error::Encode { format: "JSON", source: source.into() })?;
+        let text = serde_json::to_vec_pretty(marker).map_err(|source| Error::encode("JSON", source))?;
         match self.file(&path).await? {
             Some(there) if there.sha256 == sha256(&text) => Ok(()),
             _ => open.put_file(&path, PutMode::Overwrite, text.into()).await,

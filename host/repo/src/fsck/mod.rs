@@ -7,8 +7,9 @@ mod repair;
 mod tables;
 
 use serde::Serialize;
+use spout_format::sha256;
 
-use super::{Error, Repo, Store, format::sha256, record::Blob, seal};
+use super::{Error, Repo, Store, record::Blob, seal};
 
 /// How much is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,25 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
 use spout_data::Marker;
+use spout_format::sha256;
 
-use super::{
-    super::{
-        Error, Repo,
-        checkpoint::{self, Checkpoint},
-        format::sha256,
-        invariants::Head,
-        layout::Layout,
-        moved::Moved,
-        object::PARALLEL,
-        reach::{Named, Reach},
-        record::{Blob, Commit, Place, Record, Slot, TableInfo},
-        seal,
-        state::{self, State},
-        tree::decode_schema,
-    },
-    Depth, Remedy, Report, Severity, mismatch, reason,
-    repair::Place as Removed,
-    tables,
+use super::{Depth, Remedy, Report, Severity, mismatch, reason, repair::Place as Removed, tables};
+use crate::{
+    Error, Repo,
+    checkpoint::{self, Checkpoint},
+    invariants::Head,
+    layout::Layout,
+    moved::Moved,
+    object::PARALLEL,
+    reach::{Named, Reach},
+    record::{Blob, Commit, Place, Record, Slot, TableInfo},
+    seal,
+    state::{self, State},
+    tree::decode_schema,
 };
 
 /// What the records of a repo lead to.

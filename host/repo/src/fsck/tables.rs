@@ -14,12 +14,9 @@ use arrow::{
 };
 use bytes::Bytes;
 use serde_json::Value;
+use spout_format::{ColumnStatistics, decode, less};
 
-use super::super::{
-    Error,
-    format::{ColumnStatistics, decode, less},
-    record::TableInfo,
-};
+use crate::{Error, record::TableInfo};
 
 /// What is wrong with a table file, if anything is. `bytes` are those that were committed.
 pub(super) fn check(path: &str, table: &TableInfo, schema: Option<&SchemaRef>, bytes: Bytes) -> Option<String> {
@@ -182,9 +179,9 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{Float64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
+    use spout_format::{Format, TableWriter};
 
     use super::*;
-    use crate::{Format, TableWriter};
 
     fn table() -> (TableInfo, SchemaRef, Bytes) {
         let columns: Vec<(&str, ArrayRef)> = vec![

@@ -8,15 +8,13 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
+use spout_format::sha256;
 
-use super::{
-    super::{
-        Error,
-        format::sha256,
-        layout::Layout,
-        object::{Objects, Step},
-    },
-    Value,
+use super::Value;
+use crate::{
+    Error,
+    layout::Layout,
+    object::{Objects, Step},
 };
 
 /// Entries of a page; a lookup reads one. Few in tests, so that they meet many.
@@ -153,7 +151,7 @@ impl<V: Value> Segments<V> {
 
     /// Writes `entries`, which come in order, as one durable object.
     pub(crate) async fn write(&self, run: &mut Run<V>) -> Result<Segment, Error> {
-        let (body, segment) = run.end().map_err(|source| Error::Encode { format: "JSON", source: source.into() })?;
+        let (body, segment) = run.end().map_err(|source| Error::encode("JSON", source))?;
         self.objects.create_fresh(Step::Segment, &self.layout.object(&segment.object), body).await?;
         Ok(segment)
     }
@@ -176,11 +174,7 @@ impl<V: Value> Run<V> {
     pub(crate) fn push(&mut self, key: String, value: V) -> Result<(), Error> {
         self.page.push((key, value));
         self.entries += 1;
-        if self.page.len() < PAGE {
-            Ok(())
-        } else {
-            self.turn().map_err(|source| Error::Encode { format: "JSON", source: source.into() })
-        }
+        if self.page.len() < PAGE { Ok(()) } else { self.turn().map_err(|source| Error::encode("JSON", source)) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -10,11 +10,11 @@ use object_store::{
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
     prefix::PrefixStore,
 };
+use spout_format::sha256;
 
 use super::{Objects, answer};
 use crate::{
     Error,
-    format::sha256,
     place::{Bucket, Cloud},
 };
 

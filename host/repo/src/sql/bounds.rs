@@ -18,11 +18,9 @@ use parquet::{
     file::metadata::RowGroupMetaData,
 };
 use serde_json::Value;
+use spout_format::{ColumnStatistics, convert};
 
-use super::{
-    super::format::{ColumnStatistics, convert},
-    pieces::Pieces,
-};
+use super::pieces::Pieces;
 
 /// What is known of a column; `None` is not known.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -16,15 +16,16 @@ use datafusion::{
     logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ident, lit, when},
     scalar::ScalarValue,
 };
+use spout_format::{Clash, merge};
 
 use super::{
-    super::{Error, FileEntry, Reference, Repo, Store, Tree, format::merge, path, repository::table_schema},
     Verify, failed,
     names::rows,
     partitions::Partitions,
     pieces::{Pieces, TablePiece},
     table::{RepoTable, with_partitions},
 };
+use crate::{Error, FileEntry, Reference, Repo, Store, Tree, path, repository::table_schema};
 
 /// Says what became of a row.
 const CHANGE: &str = "_change";
@@ -103,7 +104,7 @@ fn schema(before: &Side, after: &Side) -> Result<SchemaRef, Error> {
     if after.files.is_empty() {
         return Ok(left);
     }
-    let merged = merge(&left, &right).map_err(|(column, left, right)| Error::MixedTypes {
+    let merged = merge(&left, &right).map_err(|Clash { column, left, right }| Error::MixedTypes {
         column,
         left: left.to_string(),
         left_file: before.reference.to_string(),

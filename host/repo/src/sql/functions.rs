@@ -7,6 +7,7 @@ use arrow::{
     error::ArrowError,
 };
 use datafusion::{catalog::TableProvider, datasource::MemTable};
+use spout_format::Format;
 
 use super::{
     super::{Commit, Error, FileEntry, Recorded, Reference, Store},
@@ -127,7 +128,7 @@ async fn files(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Erro
     };
     memory(RecordBatch::try_from_iter_with_nullable([
         ("path", strings(|file| Some(&file.path)), false),
-        ("format", strings(|file| file.format.map(super::super::Format::extension)), true),
+        ("format", strings(|file| file.format.map(Format::extension)), true),
         ("size", numbers(|file| Some(file.size)), false),
         ("rows", numbers(|file| file.rows), true),
         ("sha256", strings(|file| Some(&file.sha256)), false),

@@ -13,17 +13,16 @@ use datafusion::{
     physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder},
 };
 use futures::{StreamExt, stream};
+use spout_base::error::Cause;
+use spout_format::{Batches, Format, Stored, adapt, decode, in_parquet};
 use tokio::sync::mpsc::Sender;
 
 use super::{
-    super::{
-        Cause, Error, Place,
-        format::{Batches, Format, Stored, adapt, decode, in_parquet},
-    },
     Verify,
     pieces::{Pieces, TablePiece},
     ranges::{Footer, Sparse},
 };
+use crate::{Error, Place};
 
 /// Files, or row groups of one, that are fetched while one is being decoded.
 pub(super) const AHEAD: usize = 2;
@@ -239,7 +238,7 @@ impl Reader {
         match source {
             Source::Whole(bytes) => {
                 let columns = self.wanted.of(&piece.schema);
-                decode(&piece.file.path, piece.info.format, &piece.schema, bytes, Some(&columns))
+                Ok(decode(&piece.file.path, piece.info.format, &piece.schema, bytes, Some(&columns))?)
             }
             _ => Ok(Box::new(std::iter::empty())),
         }
@@ -263,7 +262,7 @@ impl Reader {
             return self.send_one(room, rows, None, piece);
         }
         for batch in batches.map_err(external)? {
-            let batch = batch.map_err(external)?;
+            let batch = batch.map_err(|error| external(error.into()))?;
             room = self.send_one(room, batch.num_rows(), Some(&batch), piece)?;
             if room.is_none_or(|room| room == 0) {
                 break;
@@ -293,6 +292,6 @@ fn external(error: Error) -> DataFusionError {
     DataFusionError::External(error.into())
 }
 
-fn unreadable(path: &str, source: impl Into<Cause>) -> Error {
-    Error::Decode { path: path.to_owned(), format: Format::Parquet.extension(), source: source.into() }
+fn unreadable(path: &str, source: impl Into<Cause>) -> spout_format::Error {
+    spout_format::Error::Decode { path: path.to_owned(), format: Format::Parquet.extension(), source: source.into() }
 }

@@ -23,6 +23,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use spout_data::{Advance, PartitionMarker, Position, Step};
+use spout_format::{Encoded, Format, TableWriter, decode};
 use tempfile::TempDir;
 
 use super::*;

@@ -6,11 +6,10 @@ use std::{
 };
 
 use spout_data::{Marker, PartitionId};
+use spout_format::sha256;
 
-use super::{
-    super::{format::sha256, record},
-    *,
-};
+use super::*;
+use crate::record;
 
 const MANY: u32 = 10_000;
 

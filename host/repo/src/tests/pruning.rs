@@ -55,7 +55,7 @@ fn grouped(batch: &RecordBatch, rows: usize) -> Encoded {
     let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
     writer.write(batch).unwrap();
     let bytes = writer.into_inner().unwrap();
-    let sha256 = super::super::format::sha256(&bytes);
+    let sha256 = spout_format::sha256(&bytes);
     let (rows, schema) = (batch.num_rows() as u64, batch.schema());
     Encoded { bytes: bytes.into(), format: Format::Parquet, schema, rows, sha256, columns: Vec::new(), portable: false }
 }

@@ -160,7 +160,7 @@ async fn a_stream_becomes_an_object_or_nothing() {
             let expected: Vec<u8> = (0..size).map(|at| u8::try_from((size - at) % 251).unwrap()).collect();
             let odd = Odd { left: size, fails: false };
             let (written, sha256) = objects.create_streamed(Step::Data, &path, odd).await.unwrap();
-            assert_eq!((written, sha256), (size as u64, super::super::format::sha256(&expected)));
+            assert_eq!((written, sha256), (size as u64, spout_format::sha256(&expected)));
             assert_eq!(objects.find(&path).await.unwrap().unwrap(), expected);
             assert_eq!(objects.size(&path).await.unwrap(), Some(written));
             let whole = Path::from(format!("data/whole-{size}"));

@@ -16,11 +16,10 @@ use arrow::{
     compute::{cast, concat_batches},
     datatypes::{Decimal128Type, Int32Type, Int64Type, IntervalUnit},
 };
+use spout_format::Stored;
 
-use super::{
-    super::{super::format::Stored, schema::Shape},
-    *,
-};
+use super::*;
+use crate::delta::schema::Shape;
 
 const DOCS: &str = include_str!("../../../../../docs/types.md");
 const FORMATS: [Format; 4] = [Format::Parquet, Format::Arrow, Format::Ndjson, Format::Csv];
@@ -267,6 +266,6 @@ async fn every_type_in_every_format_is_read_back_as_it_was() {
 #[test]
 fn digits_are_those_that_were_given() {
     let array: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
-    let stored = super::super::super::format::convert(&array, &DataType::Decimal128(20, 0)).unwrap();
+    let stored = spout_format::convert(&array, &DataType::Decimal128(20, 0)).unwrap();
     assert_eq!(stored.as_primitive::<Decimal128Type>().value_as_string(0), "18446744073709551615");
 }

@@ -17,6 +17,7 @@ use arrow::{
 };
 use object_store::memory::InMemory;
 use spout_data::Advance;
+use spout_format::{Encoded, Format, TableWriter, decode};
 
 use super::{
     super::{object::Objects, *},

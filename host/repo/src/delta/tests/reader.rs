@@ -178,7 +178,7 @@ pub(super) async fn agrees(store: &dyn ObjectStore, repo: &Repo, directory: &str
 pub(super) async fn everything(store: &dyn ObjectStore) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (name, bytes) in objects(store).await {
-        let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| super::super::super::format::sha256(&bytes));
+        let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| spout_format::sha256(&bytes));
         all.insert(name, text);
     }
     all

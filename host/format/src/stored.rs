@@ -28,7 +28,7 @@ const CASE: &str = "__case";
 
 /// Columns as they are given, and as they are in a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub struct Stored {
     given: SchemaRef,
     in_file: SchemaRef,
     /// Columns of nanoseconds, whose rest behind the microsecond is in a column of its own, behind all others.
@@ -40,7 +40,7 @@ impl Stored {
     ///
     /// # Errors
     /// [`Error::NotStorable`] names the first column that it cannot hold.
-    pub(crate) fn new(format: Format, given: &SchemaRef) -> Result<Self, Error> {
+    pub fn new(format: Format, given: &SchemaRef) -> Result<Self, Error> {
         let mut fields = Vec::with_capacity(given.fields().len());
         for (index, field) in given.fields().iter().enumerate() {
             let stored = stored_field(format, field).map_err(|data_type| Error::NotStorable {
@@ -64,12 +64,16 @@ impl Stored {
     }
 
     /// The columns in the file.
-    pub(crate) fn in_file(&self) -> &SchemaRef {
+    #[must_use]
+    pub fn in_file(&self) -> &SchemaRef {
         &self.in_file
     }
 
     /// `batch`, which has the columns that were given, as the file has it.
-    pub(crate) fn store<'a>(&self, batch: &'a RecordBatch) -> Result<Cow<'a, RecordBatch>, ArrowError> {
+    ///
+    /// # Errors
+    /// For a value that has no place there, which [`misfits`](super::misfits) finds.
+    pub fn store<'a>(&self, batch: &'a RecordBatch) -> Result<Cow<'a, RecordBatch>, ArrowError> {
         if Arc::ptr_eq(&self.given, &self.in_file) {
             return Ok(Cow::Borrowed(batch));
         }
@@ -83,12 +87,13 @@ impl Stored {
         }
         batch_of(&self.in_file, columns, batch.num_rows()).map(Cow::Owned)
     }
-}
 
-impl Stored {
     /// Rows of a file with the columns `wanted` of those given, in that order and of the types given. Files of earlier
     /// versions have them under their own names and of their own types.
-    pub(crate) fn restore(&self, batch: &RecordBatch, wanted: Option<&[usize]>) -> Result<RecordBatch, ArrowError> {
+    ///
+    /// # Errors
+    /// Where the file lacks a column, or has it as a type that does not stand for the one given.
+    pub fn restore(&self, batch: &RecordBatch, wanted: Option<&[usize]>) -> Result<RecordBatch, ArrowError> {
         let all: Vec<usize>;
         let wanted = match wanted {
             Some(wanted) => wanted,
@@ -145,7 +150,8 @@ fn nanos_columns(given: &Schema) -> Vec<usize> {
 
 /// What the column is called that holds the nanoseconds of column `index` beyond the microsecond. Readers of tables do not
 /// tell upper from lower case.
-pub(crate) fn nanos_name(given: &Schema, index: usize) -> String {
+#[must_use]
+pub fn nanos_name(given: &Schema, index: usize) -> String {
     let mut name = format!("{}{NANOS}", given.field(index).name());
     while given.fields().iter().any(|field| field.name().eq_ignore_ascii_case(&name)) {
         name.push('_');
@@ -155,7 +161,8 @@ pub(crate) fn nanos_name(given: &Schema, index: usize) -> String {
 
 /// Indexes of the columns `wanted` of a table in a Parquet file of it, with those that hold their nanoseconds. A file that
 /// has none of those is not asked for more than it has.
-pub(crate) fn in_parquet(given: &Schema, wanted: &[usize]) -> Vec<usize> {
+#[must_use]
+pub fn in_parquet(given: &Schema, wanted: &[usize]) -> Vec<usize> {
     let nanos = nanos_columns(given);
     let rests = nanos.iter().enumerate().filter(|(_, index)| wanted.contains(index));
     wanted.iter().copied().chain(rests.map(|(place, _)| given.fields().len() + place)).collect()
@@ -177,7 +184,7 @@ fn stored_field(format: Format, field: &FieldRef) -> Result<FieldRef, DataType> 
 }
 
 /// What a format stores in the place of a type, or the type that has no place there.
-pub(crate) fn stored(format: Format, data_type: &DataType) -> Result<DataType, DataType> {
+pub(super) fn stored(format: Format, data_type: &DataType) -> Result<DataType, DataType> {
     use DataType as T;
     if format == Format::Csv && !flat(data_type) {
         return Err(data_type.clone());

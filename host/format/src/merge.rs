@@ -12,12 +12,26 @@ use arrow::{
     error::ArrowError,
 };
 
-/// The schema that holds the rows of both, or the first column whose types do not meet with both types.
-pub(crate) fn merge(left: &Schema, right: &Schema) -> Result<Schema, (String, DataType, DataType)> {
+/// A column whose types do not meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clash {
+    /// Its name, with what it is within.
+    pub column: String,
+    /// Its type in the one.
+    pub left: DataType,
+    /// Its type in the other.
+    pub right: DataType,
+}
+
+/// The schema that holds the rows of both.
+///
+/// # Errors
+/// The first column whose types do not meet.
+pub fn merge(left: &Schema, right: &Schema) -> Result<Schema, Clash> {
     Ok(Schema::new(fields(left.fields(), right.fields(), "")?))
 }
 
-fn fields(left: &Fields, right: &Fields, within: &str) -> Result<Fields, (String, DataType, DataType)> {
+fn fields(left: &Fields, right: &Fields, within: &str) -> Result<Fields, Clash> {
     let mut merged: Vec<FieldRef> = Vec::with_capacity(left.len().max(right.len()));
     for field in left {
         let name = format!("{within}{}", field.name());
@@ -40,7 +54,7 @@ fn nullable(field: &Field, data_type: DataType) -> FieldRef {
     Arc::new(Field::new(field.name(), data_type, true))
 }
 
-fn data_type(left: &DataType, right: &DataType, name: &str) -> Result<DataType, (String, DataType, DataType)> {
+fn data_type(left: &DataType, right: &DataType, name: &str) -> Result<DataType, Clash> {
     use DataType as T;
     Ok(match (left, right) {
         (left, right) if left == right => left.clone(),
@@ -56,7 +70,7 @@ fn data_type(left: &DataType, right: &DataType, name: &str) -> Result<DataType, 
         (left, right) if unsigned(left) && unsigned(right) => T::UInt64,
         (T::Float16 | T::Float32 | T::Float64, T::Float16 | T::Float32 | T::Float64) => T::Float64,
         (left, right) if text(left) && text(right) => T::Utf8,
-        (left, right) => return Err((name.to_owned(), left.clone(), right.clone())),
+        (left, right) => return Err(Clash { column: name.to_owned(), left: left.clone(), right: right.clone() }),
     })
 }
 
@@ -77,7 +91,10 @@ fn text(data_type: &DataType) -> bool {
 }
 
 /// `batch` with the columns of `schema`, which came out of [`merge`].
-pub(crate) fn adapt(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+///
+/// # Errors
+/// Where a value has no place in the wider type.
+pub fn adapt(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let columns = schema
         .fields()
         .iter()

@@ -157,7 +157,8 @@ fn text(bytes: &[u8]) -> Option<Value> {
 }
 
 /// Whether the value of a column is less than another of it.
-pub(crate) fn less(left: &Value, right: &Value) -> bool {
+#[must_use]
+pub fn less(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Bool(left), Value::Bool(right)) => left < right,
         (Value::String(left), Value::String(right)) => left < right,

@@ -8,6 +8,7 @@ mod arrow_ipc;
 mod columns;
 mod convert;
 mod csv;
+mod error;
 mod fit;
 mod merge;
 mod ndjson;
@@ -26,14 +27,14 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Error, error::Cause};
-pub use columns::ColumnStatistics;
-pub(super) use columns::less;
-pub(super) use convert::convert;
+pub use columns::{ColumnStatistics, less};
+pub use convert::convert;
+pub use error::Error;
 pub use fit::{Misfit, misfits};
-pub(super) use merge::{adapt, merge};
+pub use merge::{Clash, adapt, merge};
 pub use ndjson::{json_rows, options as json_options};
-pub(super) use stored::{Stored, in_parquet, nanos_name};
+use spout_base::error::Cause;
+pub use stored::{Stored, in_parquet, nanos_name};
 
 /// Format of a data file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -69,7 +70,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// A finished table file: what [`OpenCommit::put_table`](super::OpenCommit::put_table) takes.
+/// A finished table file.
 #[derive(Clone, Debug)]
 pub struct Encoded {
     /// The file.
@@ -249,7 +250,8 @@ pub fn decode(
 }
 
 /// The header line of a CSV file with these columns, which all but the first piece of a grown file lose when read.
-pub(super) fn csv_header(schema: &SchemaRef) -> Vec<u8> {
+#[must_use]
+pub fn csv_header(schema: &SchemaRef) -> Vec<u8> {
     csv::header(schema)
 }
 
@@ -278,13 +280,13 @@ pub fn storable(format: Format, schema: &Schema) -> Result<(), Error> {
 
 /// A SHA-256 as lower-case hexadecimal digits.
 #[must_use]
-pub(super) fn sha256(bytes: &[u8]) -> String {
+pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
 /// The same of parts, one after the other.
 #[must_use]
-pub(super) fn sha256_of<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+pub fn sha256_of<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
     format!("{:x}", parts.into_iter().fold(Sha256::new(), |hash, part| hash.chain_update(part)).finalize())
 }
 

@@ -17,7 +17,10 @@ use arrow::{
 };
 
 /// `array` as `to`: what stands for its type in a file, or what is given for what a file has. No value changes.
-pub(crate) fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
+///
+/// # Errors
+/// For a value beyond what the other type holds.
+pub fn convert(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
     use DataType as T;
     Ok(match (array.data_type(), to) {
         (from, to) if from == to => ArrayRef::clone(array),
