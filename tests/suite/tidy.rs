@@ -15,7 +15,7 @@ const OWNED: [(&str, &[&str]); 5] = [
     ("wasmtime", &["plugin"]),
     ("zeromq", &["wire"]),
     ("object_store", &["repo"]),
-    ("datafusion", &["arithmetic", "node", "repo"]),
+    ("datafusion", &["arithmetic", "node", "sql"]),
     ("anyhow", &["cli"]),
 ];
 

@@ -20,7 +20,7 @@ use arrow::{
 use clap::ValueEnum;
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 use spout_base::terminal;
-use spout_repo::Answer;
+use spout_sql::Answer;
 
 use super::{
     error::Error,
@@ -258,7 +258,8 @@ mod tests {
 
     use super::*;
     use spout_format::{Format as Stored, decode};
-    use spout_repo::{Store, query};
+    use spout_repo::Store;
+    use spout_sql::query;
 
     async fn asked(sql: &str) -> Answer {
         let store = Store::open("memory://").await.unwrap();

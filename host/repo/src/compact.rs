@@ -73,7 +73,7 @@ impl Repo {
         let mut writer: Option<TableWriter> = None;
         for (file, piece) in group.iter().flat_map(|file| file.pieces.iter().map(move |piece| (file, piece))) {
             let Some(schema) = tree.schema(piece) else { continue };
-            let bytes = self.piece(tree, file, piece).await?;
+            let bytes = self.piece(file, piece).await?;
             for batch in decode(&file.path, Format::Parquet, schema, bytes, None)? {
                 let to = match &mut writer {
                     Some(to) => to,

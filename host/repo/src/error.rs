@@ -235,45 +235,6 @@ pub enum Error {
         "another publisher writes the Delta log {log} at the same time and is at sequence {sequence}; publishing starts again from what it wrote"
     )]
     DeltaRace { log: String, sequence: u64 },
-
-    /// The statement names no table of ours.
-    #[error("there is no table `{table}`{nearest}; tables are named after repos, with `_` for `-` and `.`")]
-    UnknownTable { table: String, nearest: String },
-    /// A table name fits several repos.
-    #[error("table `{table}` could be repo {repos}; write the repo's own name in double quotes")]
-    AmbiguousTable { table: String, repos: String },
-    /// Nothing tabular in the commit.
-    #[error("{reference} holds no table files; `spout list file {reference}` shows what it holds")]
-    NoTable { reference: String },
-    /// All that came was set aside.
-    #[error(
-        "{reference} has no rows: every message was set aside ({letters} dead letters); `spout sql 'select code, reason from {table} limit 10'` shows why"
-    )]
-    OnlyDeadLetters { reference: String, letters: u64, table: String },
-    /// A query met an error of ours on its way.
-    #[error("the query cannot be answered: {what}")]
-    Query {
-        /// What the error says.
-        what: String,
-        /// Its kind.
-        kind: Kind,
-        /// Its code.
-        code: &'static str,
-    },
-    /// The statement failed.
-    #[error("the statement cannot be run as it is written; what is wrong follows")]
-    Sql { source: Cause },
-    /// The statement would change something.
-    #[error("only queries can be run on a repo, and this is `{what}`; commits are made by pipelines")]
-    NotAQuery { what: String },
-    /// A table function cannot do with what it is given.
-    #[error("`{function}` cannot be called like this: {what}; write {usage}")]
-    FunctionArguments { function: &'static str, what: String, usage: &'static str },
-    /// The rows of a diff would have two columns of one name.
-    #[error(
-        "the rows of {reference} have a column `{column}`, which a diff needs itself; compare the files, or select around it"
-    )]
-    ChangeColumn { reference: String, column: &'static str },
 }
 
 fn offset(offset: Option<u64>) -> String {
@@ -284,7 +245,6 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Format(error) => error.kind(),
-            Self::Query { kind, .. } => *kind,
             Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
             Self::Refused { .. } | Self::Input { .. } => Kind::Unavailable,
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
@@ -354,15 +314,6 @@ impl Coded for Error {
             Self::DeltaLog { .. } => "E0566",
             Self::DeltaTable { .. } => "E0567",
             Self::DeltaRace { .. } => "E0568",
-            Self::UnknownTable { .. } => "E0550",
-            Self::AmbiguousTable { .. } => "E0551",
-            Self::NoTable { .. } => "E0552",
-            Self::OnlyDeadLetters { .. } => "E0573",
-            Self::Sql { .. } => "E0553",
-            Self::Query { code, .. } => code,
-            Self::NotAQuery { .. } => "E0554",
-            Self::FunctionArguments { .. } => "E0560",
-            Self::ChangeColumn { .. } => "E0561",
         }
     }
 }
@@ -405,15 +356,4 @@ fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
         next = error.source();
     }
     None
-}
-
-/// `, did you mean ...` for the nearest of `names`, or nothing if none is near.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    names
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(name.chars().count()) / 2)
-        .map(|(_, candidate)| format!(", did you mean `{candidate}`?"))
-        .unwrap_or_default()
 }

@@ -6,7 +6,6 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
     Error,
-    error::nearest,
     moved::Recorded,
     object::PARALLEL,
     record::{Commit, Point, Record, Slot},
@@ -16,6 +15,7 @@ use super::{
     snapshot::{Located, Snapshot},
     state::{State, by_number},
 };
+use spout_base::near::did_you_mean;
 
 /// Shorter starts of a commit id are not looked up.
 const SHORTEST_PREFIX: usize = 4;
@@ -102,7 +102,10 @@ impl Repo {
     }
 
     /// The same as they are recorded.
-    pub(super) async fn recorded_log(&self, branch: &str) -> Result<Vec<Commit<Recorded>>, Error> {
+    ///
+    /// # Errors
+    /// As [`Repo::log`].
+    pub async fn recorded_log(&self, branch: &str) -> Result<Vec<Commit<Recorded>>, Error> {
         match self.known(branch).await?.head.commit {
             Some(_) => self.recorded(&Reference::head(self.name(), branch), usize::MAX).await,
             None => Ok(Vec::new()),
@@ -172,7 +175,7 @@ impl Repo {
             (None, _) => Err(Error::UnknownBranch {
                 repo: self.name().to_owned(),
                 branch: prefix.clone(),
-                nearest: nearest(prefix, branches.iter().map(String::as_str)),
+                nearest: did_you_mean(prefix, branches.iter().map(String::as_str)),
             }),
         }
     }

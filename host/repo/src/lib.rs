@@ -3,8 +3,7 @@
 //! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
 //! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, a `TableWriter` of `spout-format` makes them; the [`BranchWriter`] publishes
 //! an open commit with one conditional creation and says how it [`Finished`]. A [`Follower`] tells what each
-//! commit added, [`query`] runs SQL over commits, a
-//! [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads everything and names what is wrong.
+//! commit added, a [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads everything and names what is wrong.
 //!
 //! Behind them: `record`s in `slot`s are the truth, `state` is what they add up to, `index` and `checkpoint` keep that cheap,
 //! `refs` names commits, `edit` and `started` make them by hand, `collect` and `compact` keep the store small.
@@ -62,7 +61,6 @@ mod retention;
 mod seal;
 mod slot;
 mod snapshot;
-mod sql;
 mod started;
 mod state;
 mod store;
@@ -81,17 +79,16 @@ pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
 pub use holder::{Holder, Process};
 pub use moved::{Moved, Recorded};
 pub use open_commit::OpenCommit;
-pub use record::{Blob, Commit, FileAdded, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
+pub use record::{Blob, Commit, FileAdded, Piece, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
 pub use reference::{MASTER, Reference};
 pub use refs::TagInfo;
 pub use repository::{BranchInfo, Repo};
 pub use retention::Retention;
 pub use snapshot::Snapshot;
-pub use sql::{Answer, Verify, query, query_verified};
 pub use started::Started;
 pub use store::{RepoInfo, Store};
 pub use tables::TreeTable;
-pub use tree::{FileEntry, Piece, Tree};
+pub use tree::{FileEntry, Tree};
 pub use writer::{BranchWriter, CommitMeta, Finished};
 
 /// The names of all fail points of this room, for `SPOUT_FAULT`.

@@ -88,6 +88,16 @@ pub struct TableInfo {
     pub portable: bool,
 }
 
+/// One put of a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The bytes.
+    pub blob: Blob,
+    /// Present for table files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableInfo>,
+}
+
 /// One put of one commit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileAdded {

@@ -7,7 +7,6 @@ use spout_base::clock;
 use super::{
     Error,
     attempts::Attempts,
-    error::nearest,
     layout::Layout,
     object::{Created, PARALLEL, Step},
     path,
@@ -18,6 +17,7 @@ use super::{
     snapshot::Snapshot,
     state::State,
 };
+use spout_base::near::did_you_mean;
 
 /// One version of a tag. The newest counts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -232,7 +232,7 @@ impl Repo {
     pub async fn delete_tag(&self, name: &str) -> Result<(), Error> {
         if self.tag(name).await?.is_none() {
             let tags = self.tags().await?;
-            let nearest = nearest(name, tags.iter().map(|tag| tag.name.as_str()));
+            let nearest = did_you_mean(name, tags.iter().map(|tag| tag.name.as_str()));
             return Err(Error::UnknownTag { repo: self.name().to_owned(), tag: name.to_owned(), nearest });
         }
         self.write_tag(name, None).await

@@ -1,25 +1,27 @@
 //! A repo as readers see it: branches, commits, files, bytes.
 
+use std::ops::Range;
+
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
-use spout_format::{Clash, Format, TableWriter, adapt, csv_header, decode, merge, sha256};
+use spout_format::{Format, TableWriter, adapt, csv_header, decode, sha256};
 
 use super::{
     Error,
-    error::nearest,
     layout::Layout,
     object::{Objects, PARALLEL},
     open_commit::OpenCommit,
     pack, path,
-    record::{Blob, Commit, Place, Record},
+    record::{Blob, Commit, Piece, Place, Record},
     reference::MASTER,
     seal,
     state::State,
-    tree::{FileEntry, Piece, Tree},
+    tree::{FileEntry, Tree},
     writer::BranchWriter,
 };
 use arrow::datatypes::SchemaRef;
+use spout_base::near::did_you_mean;
 
 /// A file tree with history.
 #[derive(Clone, Debug)]
@@ -113,7 +115,7 @@ impl Repo {
         let state = self.state(branch).await?;
         if state.is_new() || state.deleted {
             let names = self.branch_names().await?;
-            let nearest = nearest(branch, names.iter().map(String::as_str).filter(|name| *name != branch));
+            let nearest = did_you_mean(branch, names.iter().map(String::as_str).filter(|name| *name != branch));
             return Err(Error::UnknownBranch { repo: self.name.clone(), branch: branch.to_owned(), nearest });
         }
         Ok(state)
@@ -163,7 +165,7 @@ impl Repo {
     pub async fn read_file(&self, tree: &Tree, path: &str) -> Result<Bytes, Error> {
         let file = tree.file(path)?;
         if let [only] = file.pieces.as_slice() {
-            return self.piece(tree, file, only).await;
+            return self.piece(file, only).await;
         }
         match file.format {
             Some(Format::Parquet | Format::Arrow) => self.as_one_table(tree, file).await,
@@ -175,7 +177,7 @@ impl Repo {
     async fn joined(&self, tree: &Tree, file: &FileEntry) -> Result<Bytes, Error> {
         let mut whole = BytesMut::with_capacity(usize::try_from(file.size).unwrap_or(0));
         for (index, piece) in file.pieces.iter().enumerate() {
-            let bytes = self.piece(tree, file, piece).await?;
+            let bytes = self.piece(file, piece).await?;
             let header = match (index, file.format, tree.schema(piece)) {
                 (1.., Some(Format::Csv), Some(schema)) => csv_header(schema),
                 _ => Vec::new(),
@@ -185,21 +187,13 @@ impl Repo {
         Ok(whole.freeze())
     }
 
-    /// The columns of the table at `file`, which hold the rows of all its pieces.
-    ///
-    /// # Errors
-    /// [`Error::MixedTypes`] where the pieces do not fit.
-    pub fn columns(&self, tree: &Tree, file: &FileEntry) -> Result<SchemaRef, Error> {
-        table_schema(tree, [file])
-    }
-
     async fn as_one_table(&self, tree: &Tree, file: &FileEntry) -> Result<Bytes, Error> {
         let format = file.format.unwrap_or_default();
-        let schema = table_schema(tree, [file])?;
+        let schema = tree.columns([file])?;
         let mut writer = TableWriter::new(format, SchemaRef::clone(&schema))?;
         for piece in &file.pieces {
             let Some(own) = tree.schema(piece) else { continue };
-            let bytes = self.piece(tree, file, piece).await?;
+            let bytes = self.piece(file, piece).await?;
             for batch in decode(&file.path, format, own, bytes, None)? {
                 let batch = adapt(&batch?, &schema);
                 writer.write(&batch.map_err(|source| Error::encode(format.extension(), source))?)?;
@@ -212,8 +206,22 @@ impl Repo {
     ///
     /// # Errors
     /// [`Error::DamagedFile`], and those of reading.
-    pub async fn piece(&self, _tree: &Tree, file: &FileEntry, piece: &Piece) -> Result<Bytes, Error> {
+    pub async fn piece(&self, file: &FileEntry, piece: &Piece) -> Result<Bytes, Error> {
         self.blob(&file.path, &piece.blob).await
+    }
+
+    /// The bytes `range` of the object `name`, as they are: nothing is verified. `None` if there is no such object.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn part(&self, name: &str, range: Range<u64>) -> Result<Option<Bytes>, Error> {
+        self.objects.read_range(&self.layout.object(name), range).await
+    }
+
+    /// The object `name` as messages show it.
+    #[must_use]
+    pub fn shown(&self, name: &str) -> String {
+        self.objects.shown(&self.layout.object(name))
     }
 
     /// The part `key` of the state that `commit` holds, if it holds one.
@@ -281,31 +289,4 @@ fn same_columns(tree: &Tree, file: &FileEntry) -> bool {
     let key = |piece: &Piece| piece.table.as_ref().map(|table| table.schema.clone());
     let first = file.pieces.first().and_then(key);
     file.pieces.iter().all(|piece| key(piece) == first && tree.schema(piece).is_some())
-}
-
-/// The columns that hold the rows of all `files`.
-pub(super) fn table_schema<'a>(
-    tree: &Tree,
-    files: impl IntoIterator<Item = &'a FileEntry>,
-) -> Result<SchemaRef, Error> {
-    let mut merged: Option<(SchemaRef, &str)> = None;
-    for file in files {
-        for schema in file.pieces.iter().filter_map(|piece| tree.schema(piece)) {
-            merged = Some(match merged {
-                None => (SchemaRef::clone(schema), &file.path),
-                Some((there, from)) if there == *schema => (there, from),
-                Some((there, from)) => {
-                    let both = merge(&there, schema).map_err(|Clash { column, left, right }| Error::MixedTypes {
-                        column,
-                        left: left.to_string(),
-                        left_file: from.to_owned(),
-                        right: right.to_string(),
-                        right_file: file.path.clone(),
-                    })?;
-                    (both.into(), &file.path)
-                }
-            });
-        }
-    }
-    Ok(merged.map_or_else(|| SchemaRef::new(arrow::datatypes::Schema::empty()), |(schema, _)| schema))
 }

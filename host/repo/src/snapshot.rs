@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     index::{Segment, Value},
-    record::{Commit, Slot},
-    tree::Piece,
+    record::{Commit, Piece, Slot},
 };
 
 /// Everything that a commit stands for, in a size that does not depend on how many files it has.

@@ -15,10 +15,9 @@ use super::{
     moved::Moved,
     object::Objects,
     path,
-    record::{Claim, Commit, FileAdded, PutMode, Record, Slot, VERSION},
+    record::{Claim, Commit, FileAdded, Piece, PutMode, Record, Slot, VERSION},
     seal,
     snapshot::{Entry, Located, Snapshot},
-    tree::Piece,
 };
 
 /// Records read at once behind a checkpoint.

@@ -1,14 +1,14 @@
 //! A store: where repos are, and how they are found and made.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
 
 use super::{
     Error,
-    error::nearest,
     layout::Layout,
     moved::Recorded,
     object::{Created, Objects, PARALLEL, Step},
@@ -20,6 +20,7 @@ use super::{
     repository::Repo,
     seal,
 };
+use spout_base::near::did_you_mean;
 
 /// What `repo.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,10 +97,15 @@ impl Store {
         Ok(Self { objects })
     }
 
-    /// A store over any object store, for tests.
     #[cfg(test)]
-    pub(super) fn over(objects: Objects) -> Self {
+    pub(super) fn of(objects: Objects) -> Self {
         Self { objects }
+    }
+
+    /// A store over `inner`, which must keep two writers apart; messages call it `name`.
+    #[must_use]
+    pub fn over(inner: Arc<dyn ObjectStore>, name: &str) -> Self {
+        Self { objects: Objects::over(inner, name, false) }
     }
 
     /// The URL it was opened by.
@@ -113,7 +119,10 @@ impl Store {
     }
 
     /// Names of all repos, sorted.
-    pub(super) async fn names(&self) -> Result<Vec<String>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn names(&self) -> Result<Vec<String>, Error> {
         self.objects.directories(&Layout::repos()).await
     }
 
@@ -159,7 +168,7 @@ impl Store {
             None => Err(Error::UnknownRepo {
                 repo: name.to_owned(),
                 store: self.url().to_owned(),
-                nearest: nearest(name, self.names().await?.iter().map(String::as_str)),
+                nearest: did_you_mean(name, self.names().await?.iter().map(String::as_str)),
             }),
         }
     }

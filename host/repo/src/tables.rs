@@ -7,7 +7,6 @@ use spout_format::{Clash, merge};
 
 use super::{
     Commit, Error, Repo, delta,
-    repository::table_schema,
     tree::{FileEntry, Tree},
 };
 
@@ -36,7 +35,7 @@ impl Tree {
             name,
             files: files.len(),
             rows: files.iter().filter_map(|file| file.rows).sum(),
-            columns: table_schema(self, files),
+            columns: self.columns(files),
         };
         tables.into_iter().map(table).collect()
     }
@@ -63,7 +62,7 @@ impl Repo {
             file.format.is_some() && path.starts_with(&below) && !set_aside(path) && replaced != Some(path)
         });
         // Where rows do not go together already, nothing is made worse.
-        let Ok(there) = table_schema(&tree, files) else { return Ok(None) };
+        let Ok(there) = tree.columns(files) else { return Ok(None) };
         Ok(merge(&there, schema).err())
     }
 }

@@ -2,28 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::{datatypes::SchemaRef, error::ArrowError, ipc};
+use arrow::{
+    datatypes::{Schema, SchemaRef},
+    error::ArrowError,
+    ipc,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize};
-use spout_format::{Format, sha256, sha256_of};
+use spout_format::{Clash, Format, merge, sha256, sha256_of};
 
 use super::{
-    Error,
-    error::nearest,
-    path,
-    record::{Blob, FileAdded, PutMode, TableInfo},
+    Error, path,
+    record::{FileAdded, Piece, PutMode},
     snapshot::Entry,
 };
-
-/// One put of a file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Piece {
-    /// The bytes.
-    pub blob: Blob,
-    /// Present for table files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table: Option<TableInfo>,
-}
+use spout_base::near::did_you_mean;
 
 /// A file of a commit.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +39,6 @@ pub struct FileEntry {
 pub struct Tree {
     /// Repo whose files they are.
     pub(super) repo: String,
-    /// Id of the commit.
     pub(super) commit: String,
     files: BTreeMap<String, FileEntry>,
     schemas: HashMap<String, SchemaRef>,
@@ -56,6 +47,12 @@ pub struct Tree {
 impl Tree {
     pub(super) fn new(repo: &str) -> Self {
         Self { repo: repo.to_owned(), ..Self::default() }
+    }
+
+    /// Id of the commit.
+    #[must_use]
+    pub fn commit(&self) -> &str {
+        &self.commit
     }
 
     /// All files, sorted by path.
@@ -83,7 +80,7 @@ impl Tree {
         self.files.get(path).ok_or_else(|| Error::UnknownFile {
             path: path.to_owned(),
             commit: format!("{}@{}", self.repo, self.commit),
-            nearest: nearest(path, self.files.keys().map(String::as_str)),
+            nearest: did_you_mean(path, self.files.keys().map(String::as_str)),
         })
     }
 
@@ -112,6 +109,34 @@ impl Tree {
     #[must_use]
     pub fn schema(&self, piece: &Piece) -> Option<&SchemaRef> {
         self.schemas.get(&piece.table.as_ref()?.schema)
+    }
+
+    /// The columns that hold the rows of all `files`.
+    ///
+    /// # Errors
+    /// [`Error::MixedTypes`] where two files, or two pieces of one, do not fit.
+    pub fn columns<'a>(&self, files: impl IntoIterator<Item = &'a FileEntry>) -> Result<SchemaRef, Error> {
+        let mut merged: Option<(SchemaRef, &str)> = None;
+        for file in files {
+            for schema in file.pieces.iter().filter_map(|piece| self.schema(piece)) {
+                merged = Some(match merged {
+                    None => (SchemaRef::clone(schema), &file.path),
+                    Some((there, from)) if there == *schema => (there, from),
+                    Some((there, from)) => {
+                        let both =
+                            merge(&there, schema).map_err(|Clash { column, left, right }| Error::MixedTypes {
+                                column,
+                                left: left.to_string(),
+                                left_file: from.to_owned(),
+                                right: right.to_string(),
+                                right_file: file.path.clone(),
+                            })?;
+                        (both.into(), &file.path)
+                    }
+                });
+            }
+        }
+        Ok(merged.map_or_else(|| SchemaRef::new(Schema::empty()), |(schema, _)| schema))
     }
 
     /// A file that makes `path` impossible because one of the two would be a directory; files that are `gone` do not count.

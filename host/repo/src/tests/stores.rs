@@ -37,7 +37,7 @@ async fn a_store_is_tried_out_once() {
     let calls = store.calls();
     probe::admit(&over(&store), &proof).await.unwrap();
     assert_eq!(store.calls() - calls, 1);
-    assert!(Store::over(over(&store)).names().await.unwrap().is_empty());
+    assert!(Store::of(over(&store)).names().await.unwrap().is_empty());
     // Elsewhere it counts for nothing.
     let calls = store.calls();
     probe::admit(&over(&store), &probe::proof("there")).await.unwrap();

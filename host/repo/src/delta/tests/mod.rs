@@ -4,7 +4,6 @@ mod collecting;
 mod crash;
 mod history;
 mod logs;
-mod matrix;
 mod reader;
 mod stopping;
 mod types;
@@ -28,7 +27,7 @@ use super::{
 const MANY: i64 = 20_000;
 
 fn repo_over(store: Arc<dyn object_store::ObjectStore>) -> Store {
-    Store::over(Objects::over(store, "test://bucket", true))
+    Store::of(Objects::over(store, "test://bucket", true))
 }
 
 async fn repo() -> (Arc<InMemory>, Repo) {

@@ -143,7 +143,7 @@ pub(super) async fn ids_of(repo: &Repo, commit: &Commit, directory: &str) -> Vec
     for file in tree.files().filter(|file| Home::of(&file.path).table == directory) {
         let Some(Format::Parquet) = file.format else { continue };
         for piece in &file.pieces {
-            let bytes = repo.piece(&tree, file, piece).await.unwrap();
+            let bytes = repo.piece(file, piece).await.unwrap();
             for batch in decode(&file.path, Format::Parquet, tree.schema(piece).unwrap(), bytes, None).unwrap() {
                 let batch = batch.unwrap();
                 let column = arrow::compute::cast(batch.column_by_name("id").unwrap(), &DataType::Int64).unwrap();

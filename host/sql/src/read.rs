@@ -15,14 +15,15 @@ use datafusion::{
 use futures::{StreamExt, stream};
 use spout_base::error::Cause;
 use spout_format::{Batches, Format, Stored, adapt, decode, in_parquet};
+use spout_repo::Place;
 use tokio::sync::mpsc::Sender;
 
+use super::Error;
 use super::{
     Verify,
     pieces::{Pieces, TablePiece},
     ranges::{Footer, Sparse},
 };
-use crate::{Error, Place};
 
 /// Files, or row groups of one, that are fetched while one is being decoded.
 pub(super) const AHEAD: usize = 2;
@@ -146,7 +147,7 @@ impl Reader {
         match self.footer(piece).await {
             Some((footer, groups)) => Ok(Source::Groups(footer, groups)),
             None => {
-                let bytes = self.pieces.repo.piece(&self.pieces.tree, &piece.file, &piece.piece).await?;
+                let bytes = self.pieces.repo.piece(&piece.file, &piece.piece).await?;
                 self.counts.bytes.add(bytes.len());
                 Ok(Source::Whole(bytes))
             }
@@ -163,10 +164,10 @@ impl Reader {
         if piece.info.format != Format::Parquet || blob.size < SMALL || self.pieces.verify == Verify::Whole || all {
             return None;
         }
-        let (objects, path) = (&self.pieces.repo.objects, self.pieces.repo.layout.object(name));
-        let footer = Footer::read(objects, &path, blob.size, piece.info.rows, &in_parquet(&piece.schema, &columns))
-            .await
-            .ok()??;
+        let footer =
+            Footer::read(&self.pieces.repo, name, blob.size, piece.info.rows, &in_parquet(&piece.schema, &columns))
+                .await
+                .ok()??;
         self.counts.bytes.add(usize::try_from(footer.read).unwrap_or(0));
         let groups = footer.groups(&self.table, self.predicate.as_deref());
         let ranges = groups.kept.iter().flat_map(|&group| footer.ranges(group));
@@ -202,7 +203,7 @@ impl Reader {
             });
             room = match decoded.await {
                 Ok(room) => room,
-                Err(error) => return Err(self.damage(piece).await.map_or(error, external)),
+                Err(error) => return Err(self.damage(piece).await.map_or(error, |damage| external(damage.into()))),
             };
             if room.is_none_or(|room| room == 0) {
                 break;
@@ -213,25 +214,24 @@ impl Reader {
 
     async fn group(&self, piece: &TablePiece, footer: &Footer, group: usize) -> Result<Sparse, Error> {
         let Place::Object(name) = &piece.piece.blob.place else { return Ok(Sparse::whole(bytes::Bytes::new())) };
-        let path = self.pieces.repo.layout.object(name);
-        let objects = &self.pieces.repo.objects;
-        let read = Sparse::read(objects, &path, piece.piece.blob.size, footer.ranges(group)).await?;
+        let repo = &self.pieces.repo;
+        let read = Sparse::read(repo, name, piece.piece.blob.size, footer.ranges(group)).await?;
         match read {
             Some(read) => {
                 self.counts.bytes.add(usize::try_from(read.read_bytes()).unwrap_or(0));
                 Ok(read)
             }
-            None => Err(self.damage(piece).await.unwrap_or_else(|| Error::DamagedFile {
-                object: objects.shown(&path),
+            None => Err(self.damage(piece).await.unwrap_or_else(|| spout_repo::Error::DamagedFile {
+                object: repo.shown(name),
                 path: piece.file.path.clone(),
                 reason: "its footer names bytes that it does not have".to_owned(),
-            })),
+            }))?,
         }
     }
 
     /// What is wrong with the bytes of a piece, if that can be said.
-    async fn damage(&self, piece: &TablePiece) -> Option<Error> {
-        self.pieces.repo.piece(&self.pieces.tree, &piece.file, &piece.piece).await.err()
+    async fn damage(&self, piece: &TablePiece) -> Option<spout_repo::Error> {
+        self.pieces.repo.piece(&piece.file, &piece.piece).await.err()
     }
 
     fn whole(&self, piece: &TablePiece, source: Source) -> Result<Batches, Error> {

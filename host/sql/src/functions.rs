@@ -8,12 +8,9 @@ use arrow::{
 };
 use datafusion::{catalog::TableProvider, datasource::MemTable};
 use spout_format::Format;
+use spout_repo::{Commit, FileEntry, Recorded, Reference, Store};
 
-use super::{
-    super::{Commit, Error, FileEntry, Recorded, Reference, Store},
-    Verify, changes, failed,
-    statement::Call,
-};
+use super::{Error, Verify, changes, failed, statement::Call};
 
 /// A table function of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use datafusion::{
 };
 use jiff::{Timestamp, civil::DateTime};
 
-use super::{super::Error, failed, functions::Function};
+use super::{Error, failed, functions::Function};
 
 /// A call of one of our table functions.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,7 +17,9 @@ use datafusion::{
     scalar::ScalarValue,
 };
 use spout_format::{Clash, merge};
+use spout_repo::{FileEntry, Reference, Repo, Store, Tree, path};
 
+use super::Error;
 use super::{
     Verify, failed,
     names::rows,
@@ -25,7 +27,6 @@ use super::{
     pieces::{Pieces, TablePiece},
     table::{RepoTable, with_partitions},
 };
-use crate::{Error, FileEntry, Reference, Repo, Store, Tree, path, repository::table_schema};
 
 /// Says what became of a row.
 const CHANGE: &str = "_change";
@@ -59,8 +60,8 @@ impl Side {
 /// The rows of `after` that `before` has not as `insert`, and those of `before` that `after` has not as `delete`.
 ///
 /// # Errors
-/// [`Error::NoTable`] if neither holds a table, [`Error::MixedTypes`] if they do not fit, [`Error::ChangeColumn`], and those
-/// of reading commits.
+/// [`Error::NoTable`] if neither holds a table, [`Error::ChangeColumn`], and [`Error::Repo`] if they do not
+/// fit or cannot be read.
 pub(super) async fn table(
     store: &Store,
     before: &Reference,
@@ -91,20 +92,20 @@ pub(super) async fn table(
 fn directory_path(text: &str) -> Result<String, Error> {
     match text.trim_matches('/') {
         "" => Ok("/".to_owned()),
-        _ => path::file_path(text.strip_suffix('/').unwrap_or(text)),
+        _ => Ok(path::file_path(text.strip_suffix('/').unwrap_or(text))?),
     }
 }
 
 /// The columns that hold the rows of both.
 fn schema(before: &Side, after: &Side) -> Result<SchemaRef, Error> {
-    let (left, right) = (table_schema(&before.tree, &before.files)?, table_schema(&after.tree, &after.files)?);
+    let (left, right) = (before.tree.columns(&before.files)?, after.tree.columns(&after.files)?);
     if left == right || before.files.is_empty() {
         return Ok(right);
     }
     if after.files.is_empty() {
         return Ok(left);
     }
-    let merged = merge(&left, &right).map_err(|Clash { column, left, right }| Error::MixedTypes {
+    let merged = merge(&left, &right).map_err(|Clash { column, left, right }| spout_repo::Error::MixedTypes {
         column,
         left: left.to_string(),
         left_file: before.reference.to_string(),

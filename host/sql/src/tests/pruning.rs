@@ -13,19 +13,12 @@ use datafusion::{datasource::MemTable, prelude::SessionContext};
 use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
 use proptest::prelude::*;
 
-use super::{
-    super::{
-        object::Objects,
-        sql::{Verify, query_verified},
-    },
-    counting_store::Counting,
-    *,
-};
+use super::{counting_store::Counting, *};
 
 fn counting() -> (Store, Arc<Counting>) {
     let counting = Counting::new();
     let inner: Arc<dyn object_store::ObjectStore> = Arc::<Counting>::clone(&counting);
-    (Store::over(Objects::over(inner, "memory://", true)), counting)
+    (Store::over(inner, "memory://"), counting)
 }
 
 /// Numbers that no compression makes small.

@@ -89,7 +89,7 @@ fn enough(pieces: &Pieces, kept: &[usize], limit: Option<usize>) -> usize {
 
 impl DisplayAs for Scan {
     fn fmt_as(&self, kind: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let commit = self.pieces.tree.commit.get(..SHORT).unwrap_or(&self.pieces.tree.commit);
+        let commit = self.pieces.tree.commit().get(..SHORT).unwrap_or(self.pieces.tree.commit());
         let (left, all) = (self.pieces.files(self.kept.iter().copied()), self.pieces.files(0..self.pieces.len()));
         let columns: Vec<_> = self.schema.fields().iter().map(|field| field.name().as_str()).collect();
         let separator = if kind == DisplayFormatType::TreeRender { "\n" } else { ", " };

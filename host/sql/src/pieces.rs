@@ -7,13 +7,9 @@ use datafusion::{
     common::{ColumnStatistics, Statistics, stats::Precision},
     scalar::ScalarValue,
 };
+use spout_repo::{FileEntry, Piece, Repo, TableInfo, Tree};
 
-use super::{
-    super::{FileEntry, Repo, TableInfo, Tree, tree::Piece},
-    Verify,
-    bounds::Bounds,
-    partitions::Partitions,
-};
+use super::{Verify, bounds::Bounds, partitions::Partitions};
 
 /// One put of one file of a table.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@
 
 mod bounds;
 mod changes;
+mod error;
 mod functions;
 mod names;
 mod partitions;
@@ -32,10 +33,10 @@ use datafusion::{
     execution::{SendableRecordBatchStream, SessionState, context::SQLOptions},
     prelude::{SessionConfig, SessionContext},
 };
+pub use error::Error;
 use futures::{StreamExt, TryStreamExt};
 use spout_base::error::Coded as _;
-
-use super::{Error, Reference, Store};
+use spout_repo::{Reference, Store};
 
 /// What of a file is compared with what was committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Answer {
     /// The next rows, or `None` at the end.
     ///
     /// # Errors
-    /// [`Error::DamagedFile`] and its like, and [`Error::Sql`] where a value cannot be computed.
+    /// [`Error::Repo`] for a damaged file, and [`Error::Sql`] where a value cannot be computed.
     pub async fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
         Some(self.rows.next().await?.map_err(failed))
     }
@@ -87,7 +88,7 @@ impl Answer {
 /// Runs a query. A repo is read where the query says, else where `at` says, by repo name, else at the head of `master`.
 ///
 /// # Errors
-/// [`Error::UnknownTable`], [`Error::NoTable`], [`Error::MixedTypes`], [`Error::NotAQuery`], [`Error::FunctionArguments`],
+/// [`Error::UnknownTable`], [`Error::NoTable`], [`Error::NotAQuery`], [`Error::FunctionArguments`],
 /// [`Error::Sql`], and those of reading commits.
 pub async fn query(store: &Store, sql: &str, at: &BTreeMap<String, Reference>) -> Result<Answer, Error> {
     query_verified(store, sql, at, Verify::default()).await
@@ -168,3 +169,6 @@ fn failed(error: DataFusionError) -> Error {
 fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Error> {
     error.downcast_ref().or_else(|| error.source().and_then(within))
 }
+
+#[cfg(test)]
+mod tests;

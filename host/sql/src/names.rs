@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    super::{Error, FileEntry, MASTER, Reference, Repo, Store, Tree, error::nearest},
-    Verify,
-    table::RepoTable,
-};
+use spout_base::near::did_you_mean;
+use spout_repo::{FileEntry, MASTER, Reference, Repo, Store, Tree};
+
+use super::{Error, Verify, table::RepoTable};
 
 /// Where rows that were set aside are.
 const DEAD_LETTER: &str = "/dead-letter";
@@ -77,7 +76,7 @@ pub(super) fn rows(tree: &Tree, below: Option<&str>) -> Vec<FileEntry> {
 
 pub(super) fn unknown(name: &str, repos: &[String]) -> Error {
     let plain: Vec<_> = repos.iter().map(|repo| plain(repo)).collect();
-    Error::UnknownTable { table: name.to_owned(), nearest: nearest(name, plain.iter().map(String::as_str)) }
+    Error::UnknownTable { table: name.to_owned(), nearest: did_you_mean(name, plain.iter().map(String::as_str)) }
 }
 
 /// A name as it can be written in SQL without quotes.

@@ -12,15 +12,9 @@ use datafusion::{
     physical_optimizer::pruning::{PruningPredicate, PruningPredicateBuilder},
     physical_plan::ExecutionPlan,
 };
+use spout_repo::{FileEntry, Repo, Tree};
 
-use super::{
-    super::{Error, FileEntry, Repo, Tree, repository::table_schema},
-    Verify,
-    bounds::FileStatistics,
-    partitions::Partitions,
-    pieces::Pieces,
-    scan::Scan,
-};
+use super::{Error, Verify, bounds::FileStatistics, partitions::Partitions, pieces::Pieces, scan::Scan};
 
 /// Rows of some files of a commit.
 #[derive(Debug)]
@@ -35,7 +29,7 @@ impl RepoTable {
         if files.is_empty() {
             return Ok(None);
         }
-        let schema = table_schema(&tree, files)?;
+        let schema = tree.columns(files)?;
         let partitions = Partitions::of(files.iter().map(|file| file.path.as_str()), &schema);
         let schema = with_partitions(&schema, &partitions);
         let pieces = Pieces::of(repo, tree, files, partitions, verify);

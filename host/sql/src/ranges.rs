@@ -6,7 +6,6 @@ use arrow::datatypes::SchemaRef;
 use bytes::{Buf, Bytes, buf::Reader};
 use datafusion::physical_optimizer::pruning::PruningPredicate;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::path::Path;
 use parquet::{
     arrow::{
         ProjectionMask,
@@ -20,11 +19,9 @@ use parquet::{
         reader::{ChunkReader, Length},
     },
 };
+use spout_repo::Repo;
 
-use super::{
-    super::{Error, object::Objects},
-    bounds::GroupStatistics,
-};
+use super::{Error, bounds::GroupStatistics};
 
 /// What is read of a file's end at first; footers are rarely longer.
 const TAIL: u64 = 64 << 10;
@@ -50,18 +47,18 @@ pub(super) struct Groups {
 }
 
 impl Footer {
-    /// Reads the footer of the object at `path`, which was committed with `size` bytes and `rows` rows. `None` if anything
+    /// Reads the footer of the object `name`, which was committed with `size` bytes and `rows` rows. `None` if anything
     /// is not as it was committed: who then reads the whole file finds what.
     pub(super) async fn read(
-        objects: &Objects,
-        path: &Path,
+        repo: &Repo,
+        name: &str,
         size: u64,
         rows: u64,
         columns: &[usize],
     ) -> Result<Option<Self>, Error> {
         let mut from = size.saturating_sub(TAIL);
         // One byte more than there should be, so that a longer file is noticed.
-        let Some(mut tail) = objects.read_range(path, from..size + 1).await? else { return Ok(None) };
+        let Some(mut tail) = repo.part(name, from..size + 1).await? else { return Ok(None) };
         let mut read = tail.len() as u64;
         loop {
             if tail.len() as u64 != size - from {
@@ -72,7 +69,7 @@ impl Footer {
                 Ok(()) => break Ok(Self::of(reader, rows, columns, read)),
                 Err(ParquetError::NeedMoreData(more)) if (more as u64) <= size && more > tail.len() => {
                     from = size - more as u64;
-                    let Some(longer) = objects.read_range(path, from..size).await? else { return Ok(None) };
+                    let Some(longer) = repo.part(name, from..size).await? else { return Ok(None) };
                     read += longer.len() as u64;
                     tail = longer;
                 }
@@ -139,15 +136,15 @@ impl Sparse {
         Self { size: bytes.len() as u64, parts: vec![(0, bytes)] }
     }
 
-    /// Reads `ranges` of the object at `path`; `None` if one of them is not there in full.
+    /// Reads `ranges` of the object `name`; `None` if one of them is not there in full.
     pub(super) async fn read(
-        objects: &Objects,
-        path: &Path,
+        repo: &Repo,
+        name: &str,
         size: u64,
         ranges: Vec<Range<u64>>,
     ) -> Result<Option<Self>, Error> {
         let parts = stream::iter(joined(ranges)).map(|range| async move {
-            let found = objects.read_range(path, range.clone()).await?;
+            let found = repo.part(name, range.clone()).await?;
             Ok::<_, Error>(
                 found.filter(|found| found.len() as u64 == range.end - range.start).map(|found| (range.start, found)),
             )
