@@ -12,11 +12,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use object_store::path::Path;
-use serde::Serialize;
 use spout_base::clock;
 
 use super::{
-    Error,
+    Collect, Collected, Error,
     attempts::Attempts,
     checkpoint::Checkpoint,
     delta,
@@ -44,28 +43,6 @@ const LISTS_MS: i64 = 30 * 24 * 3_600_000;
 
 /// A file that a write stages is this old before it counts as left, whatever the age asked for.
 const LEFT_MS: i64 = 10 * 60_000;
-
-/// What a collection may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Collect {
-    /// Objects that are younger are left alone; milliseconds.
-    pub min_age_ms: i64,
-    /// Only says what would go.
-    pub dry_run: bool,
-}
-
-/// What a collection did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Collected {
-    /// Records of commits that are no longer kept.
-    pub records: u64,
-    /// Objects that nothing leads to.
-    pub objects: u64,
-    /// Bytes of those objects.
-    pub bytes: u64,
-    /// Objects that nothing leads to, too young to be touched.
-    pub young: u64,
-}
 
 /// What is about to go.
 #[derive(Debug, Default)]
@@ -284,7 +261,7 @@ impl Repo {
     /// Copies small files that are still needed out of records that go.
     async fn pack(&self, reach: &Reach, branch: &str, boundary: u64) -> Result<(), Error> {
         let needed = reach.inline.iter().filter(|((slot, _), _)| slot.branch == branch && slot.sequence < boundary);
-        if pack::holds(self, branch, boundary, needed.map(|((slot, _), named)| (slot, &named.blob))).await? {
+        if pack::holds(self.place(), branch, boundary, needed.map(|((slot, _), named)| (slot, &named.blob))).await? {
             return Ok(());
         }
         let mut pack = Pack::default();
@@ -296,7 +273,7 @@ impl Repo {
         if pack.is_empty() {
             self.objects.delete(Step::Delete, &self.layout.pack(branch, boundary)).await
         } else {
-            pack.write(self, branch, boundary).await
+            pack.write(self.place(), branch, boundary).await
         }
     }
 
@@ -329,25 +306,13 @@ impl Repo {
                 list: list.to_owned(),
                 checksum: String::new(),
             };
-            match slot::take(self, Step::Sweep, branch, sweep.sequence, &sweep).await? {
+            match slot::take(self.place(), Step::Sweep, branch, sweep.sequence, &sweep).await? {
                 Taken::Ours(_) => return Ok(()),
                 Taken::Others | Taken::Void => {}
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
             }
         }
         Err(Error::Contended { repo: self.name().to_owned(), branch: branch.to_owned(), attempts: attempts.made })
-    }
-}
-
-impl Collected {
-    /// Both together.
-    fn with(self, more: Self) -> Self {
-        Self {
-            records: self.records + more.records,
-            objects: self.objects + more.objects,
-            bytes: self.bytes + more.bytes,
-            young: self.young + more.young,
-        }
     }
 }
 

@@ -40,7 +40,7 @@ impl Repo {
     /// Those of reading and writing; [`Error::NotNext`] where others changed the files meanwhile.
     pub async fn compact(&self, branch: &str, target: ByteSize) -> Result<Compacted, Error> {
         let state = self.known(branch).await?;
-        let tree = state.tree().await?;
+        let tree = Tree::of(&state).await?;
         let groups = groups(&tree, target);
         let mut done = Compacted::default();
         if groups.is_empty() {

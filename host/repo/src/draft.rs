@@ -12,6 +12,7 @@ use super::{
     record::{Blob, Commit, RecordKind, Upstream, VERSION},
     snapshot::Snapshot,
     state::State,
+    tree::Tree,
 };
 
 /// What a record says beyond its files.
@@ -38,7 +39,7 @@ pub(super) async fn draft(state: &State, open: &OpenCommit, contents: Contents) 
     let below = contents.base.as_ref().map(|base| state.reverted(base));
     let below = below.as_ref().unwrap_or(state);
     let named: Vec<String> = open.removed.iter().map(|(path, _)| path.clone()).collect();
-    let tree = below.context(&open.files, &named).await?;
+    let tree = Tree::around(below, &open.files, &named).await?;
     let put: BTreeSet<_> = open.files.iter().map(|file| &file.path).collect();
     // A delete of what only this commit had put is no delete; any other must find its file.
     let there = |(path, taken_back): &&(String, bool)| tree.get(path).is_some() || !(*taken_back || put.contains(path));

@@ -137,7 +137,7 @@ impl Editor {
                 }
             };
             self.settled = false;
-            match slot::take(&self.repo, Step::Record, &branch, commit.sequence, &commit).await? {
+            match slot::take(self.repo.place(), Step::Record, &branch, commit.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
                     commit.checksum = checksum;
                     let object = self.repo.objects.shown(&self.repo.layout.record(&branch, commit.sequence));

@@ -1,45 +1,18 @@
 //! What must hold between a new commit and the head it follows; all of it is checked before every creation.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::LazyLock,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use spout_data::{Advance, Marker};
+use spout_data::Advance;
 
 use super::{
     Error,
+    head::Head,
     holder::Holder,
     moved::Moved,
     path,
     record::{Blob, Commit, FileAdded, PutMode},
     tree::Tree,
 };
-
-/// The marker of a branch without commits.
-static NONE: LazyLock<Marker> = LazyLock::new(Marker::default);
-
-/// What a branch ends with.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Head {
-    /// Sequence of the newest record of any kind; 0 for an empty branch.
-    pub(super) sequence: u64,
-    /// Epoch of the newest record.
-    pub(super) epoch: u64,
-    /// Checksum of the newest record.
-    pub(super) checksum: String,
-    /// The writer that claimed the branch last.
-    pub(super) holder: Option<Holder>,
-    /// The newest commit, without inline bytes.
-    pub(super) commit: Option<Commit>,
-}
-
-impl Head {
-    /// Where each partition goes on.
-    pub(super) fn marker(&self) -> &Marker {
-        self.commit.as_ref().map_or(&NONE, |commit| &commit.marker)
-    }
-}
 
 /// A new commit with what it is about to follow.
 #[derive(Clone, Copy, Debug)]

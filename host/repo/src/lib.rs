@@ -30,6 +30,7 @@
 mod attempts;
 mod checkpoint;
 mod collect;
+mod collected;
 mod compact;
 mod delta;
 mod diff;
@@ -39,6 +40,7 @@ mod error;
 pub mod fault;
 mod follow;
 mod fsck;
+mod head;
 mod history;
 mod holder;
 mod index;
@@ -68,7 +70,7 @@ mod tables;
 mod tree;
 mod writer;
 
-pub use collect::{Collect, Collected};
+pub use collected::{Collect, Collected};
 pub use compact::{Compacted, TARGET};
 pub use delta::{Differences, Publication, PublishedTable, Publisher, differences, published};
 pub use diff::{Change, Changed, diff};

@@ -14,6 +14,7 @@ use super::{
     object::{Objects, Step},
     path,
     record::{Blob, FileAdded, Place, PutMode, Sweep, TableInfo},
+    reference::MASTER,
     repository::Repo,
     tree::{FileEntry, Tree, encode_schema},
 };
@@ -37,6 +38,21 @@ pub struct OpenCommit {
     pub(super) schemas: Vec<(String, String)>,
     /// Files to delete, and whether a put of this commit was taken back by it.
     pub(super) removed: Vec<(String, bool)>,
+}
+
+impl Repo {
+    /// A commit to put files of `master` into.
+    #[must_use]
+    pub fn open_commit(&self) -> OpenCommit {
+        self.open_commit_on(MASTER)
+    }
+
+    /// A commit to put files into. It is independent of the writer, so that rows can be taken while the commit before it
+    /// is still being written. `branch` decides only where tables are kept.
+    #[must_use]
+    pub fn open_commit_on(&self, branch: &str) -> OpenCommit {
+        OpenCommit::new(self, branch)
+    }
 }
 
 impl OpenCommit {

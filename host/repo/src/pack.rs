@@ -12,9 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error,
     layout::Layout,
-    object::Step,
+    object::{Objects, Step},
     record::{Blob, Slot},
-    repository::Repo,
 };
 
 /// Where the inline bytes of collected records are: by sequence and hash, first byte and length.
@@ -52,60 +51,65 @@ impl Pack {
     }
 
     /// Makes it durable.
-    pub(super) async fn write(mut self, repo: &Repo, branch: &str, boundary: u64) -> Result<(), Error> {
+    pub(super) async fn write(
+        mut self,
+        (objects, layout): (&Objects, &Layout),
+        branch: &str,
+        boundary: u64,
+    ) -> Result<(), Error> {
         let wrong = |source: serde_json::Error| Error::encode("JSON", source);
         let at = self.body.len() as u64;
         self.body.extend_from_slice(&serde_json::to_vec(&self.table).map_err(wrong)?);
         let end = serde_json::to_string(&End { table: at }).map_err(wrong)?;
         self.body.extend_from_slice(format!("{end:>END$}").as_bytes());
-        let path = repo.layout.pack(branch, boundary);
-        repo.objects.overwrite(Step::Pack, &path, self.body.freeze()).await
+        let path = layout.pack(branch, boundary);
+        objects.overwrite(Step::Pack, &path, self.body.freeze()).await
     }
 }
 
 /// Whether the pack of a boundary is there and holds these and nothing else; also if there is none and nothing is wanted.
 pub(super) async fn holds<'a>(
-    repo: &Repo,
+    (objects, layout): (&Objects, &Layout),
     branch: &str,
     boundary: u64,
     wanted: impl Iterator<Item = (&'a Slot, &'a Blob)>,
 ) -> Result<bool, Error> {
     let wanted: BTreeSet<String> = wanted.map(|(slot, blob)| key(slot, blob)).collect();
-    let path = repo.layout.pack(branch, boundary);
-    let Some(size) = repo.objects.size(&path).await? else { return Ok(wanted.is_empty()) };
-    let there = table(repo, &path, size).await?;
+    let path = layout.pack(branch, boundary);
+    let Some(size) = objects.size(&path).await? else { return Ok(wanted.is_empty()) };
+    let there = table(objects, &path, size).await?;
     Ok(there.is_some_and(|(table, _)| table.len() == wanted.len() && table.keys().all(|key| wanted.contains(key))))
 }
 
 /// The bytes of `blob`, which was inline in the collected record of `slot`.
-pub(super) async fn find(repo: &Repo, slot: &Slot, blob: &Blob) -> Result<Option<Bytes>, Error> {
-    for (path, size) in repo.objects.list(&repo.layout.packs(&slot.branch)).await? {
+pub(super) async fn find(objects: &Objects, layout: &Layout, slot: &Slot, blob: &Blob) -> Result<Option<Bytes>, Error> {
+    for (path, size) in objects.list(&layout.packs(&slot.branch)).await? {
         if Layout::sequence(&path).is_none_or(|boundary| boundary <= slot.sequence) {
             continue;
         }
-        if let Some(bytes) = within(repo, &path, size, slot, blob).await? {
+        if let Some(bytes) = within(objects, &path, size, slot, blob).await? {
             return Ok(Some(bytes));
         }
     }
     Ok(None)
 }
 
-async fn within(repo: &Repo, path: &Path, size: u64, slot: &Slot, blob: &Blob) -> Result<Option<Bytes>, Error> {
-    let Some((table, _)) = table(repo, path, size).await? else { return Ok(None) };
+async fn within(objects: &Objects, path: &Path, size: u64, slot: &Slot, blob: &Blob) -> Result<Option<Bytes>, Error> {
+    let Some((table, _)) = table(objects, path, size).await? else { return Ok(None) };
     let Some(&(at, length)) = table.get(&key(slot, blob)) else { return Ok(None) };
-    repo.objects.read_range(path, at..at + length).await
+    objects.read_range(path, at..at + length).await
 }
 
 /// The table of a pack, and where it starts.
-async fn table(repo: &Repo, path: &Path, size: u64) -> Result<Option<(Table, u64)>, Error> {
-    let damaged = |reason: &str| Error::BadIndex { object: repo.objects.shown(path), reason: reason.to_owned() };
+async fn table(objects: &Objects, path: &Path, size: u64) -> Result<Option<(Table, u64)>, Error> {
+    let damaged = |reason: &str| Error::BadIndex { object: objects.shown(path), reason: reason.to_owned() };
     let end = size.checked_sub(END as u64).ok_or_else(|| damaged("it is cut short"))?;
-    let Some(bytes) = repo.objects.read_range(path, end..size).await? else { return Ok(None) };
+    let Some(bytes) = objects.read_range(path, end..size).await? else { return Ok(None) };
     let End { table: at } = serde_json::from_slice(&bytes).map_err(|_| damaged("it has no end"))?;
     if at >= end {
         return Err(damaged("its table is not where its end says"));
     }
-    let Some(bytes) = repo.objects.read_range(path, at..end).await? else { return Ok(None) };
+    let Some(bytes) = objects.read_range(path, at..end).await? else { return Ok(None) };
     let table = serde_json::from_slice(&bytes).map_err(|source| damaged(&source.to_string()))?;
     Ok(Some((table, at)))
 }

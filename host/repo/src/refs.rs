@@ -99,7 +99,7 @@ impl Repo {
                 deleted,
                 checksum: String::new(),
             };
-            match slot::take(self, Step::Point, &state.branch, point.sequence, &point).await? {
+            match slot::take(self.place(), Step::Point, &state.branch, point.sequence, &point).await? {
                 Taken::Ours(_) => return Ok(()),
                 Taken::Others | Taken::Void => state = self.state(&state.branch).await?,
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
@@ -147,7 +147,7 @@ impl Repo {
                 hidden: (first.number, last.number),
                 checksum: String::new(),
             };
-            match slot::take(self, Step::Squash, branch, squash.sequence, &squash).await? {
+            match slot::take(self.place(), Step::Squash, branch, squash.sequence, &squash).await? {
                 Taken::Ours(_) => return Ok(()),
                 Taken::Others | Taken::Void => state = self.known(branch).await?,
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),

@@ -11,14 +11,11 @@ use super::{
     Error,
     layout::Layout,
     object::{Objects, PARALLEL},
-    open_commit::OpenCommit,
-    pack, path,
+    pack,
     record::{Blob, Commit, Piece, Place, Record},
-    reference::MASTER,
-    seal,
+    seal, slot,
     state::State,
     tree::{FileEntry, Tree},
-    writer::BranchWriter,
 };
 use arrow::datatypes::SchemaRef;
 use spout_base::near::did_you_mean;
@@ -55,30 +52,6 @@ impl Repo {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// Takes over `branch` for `pipeline`: reads the head, and raises the epoch by a claim record, so that an older writer
-    /// is fenced at its next commit. The branch is made if it does not exist.
-    ///
-    /// # Errors
-    /// [`Error::OwnedBranch`] if another pipeline writes it, [`Error::BadRecord`] and its like if it cannot be read,
-    /// [`Error::Contended`] if others keep writing it.
-    pub async fn writer(&self, branch: &str, pipeline: &str) -> Result<BranchWriter, Error> {
-        path::branch_name(branch)?;
-        BranchWriter::claim(self, branch, pipeline).await
-    }
-
-    /// A commit to put files of `master` into.
-    #[must_use]
-    pub fn open_commit(&self) -> OpenCommit {
-        self.open_commit_on(MASTER)
-    }
-
-    /// A commit to put files into. It is independent of the writer, so that rows can be taken while the commit before it
-    /// is still being written. `branch` decides only where tables are kept.
-    #[must_use]
-    pub fn open_commit_on(&self, branch: &str) -> OpenCommit {
-        OpenCommit::new(self, branch)
     }
 
     /// All branches, sorted by name.
@@ -141,8 +114,12 @@ impl Repo {
 
     /// The first sequence of `branch` that is kept; 0 if all are.
     pub(super) async fn boundary(&self, branch: &str) -> Result<u64, Error> {
-        let names = self.objects.names(&self.layout.boundaries(branch)).await?;
-        Ok(names.iter().filter_map(|name| Layout::sequence(&name.as_str().into())).max().unwrap_or(0))
+        slot::boundary(&self.objects, &self.layout, branch).await
+    }
+
+    /// Where its objects are, and what they are called.
+    pub(super) fn place(&self) -> (&Objects, &Layout) {
+        (&self.objects, &self.layout)
     }
 
     /// The files of `commit`.
@@ -150,9 +127,9 @@ impl Repo {
     /// # Errors
     /// Those of reading records; [`Error::Collected`] if it is no longer kept.
     pub async fn tree<M: Sync>(&self, commit: &Commit<M>) -> Result<Tree, Error> {
-        match self.state_at(commit).await?.tree().await {
+        match Tree::of(&self.state_at(commit).await?).await {
             // A collection may have exchanged the index while it was read.
-            Err(Error::BadIndex { .. }) => self.state_at(commit).await?.tree().await,
+            Err(Error::BadIndex { .. }) => Tree::of(&self.state_at(commit).await?).await,
             tree => tree,
         }
     }
@@ -243,8 +220,8 @@ impl Repo {
                 let path = self.layout.object(name);
                 (self.objects.shown(&path), self.objects.find(&path).await?)
             }
-            Place::Record(slot) => {
-                let path = self.layout.record(&slot.branch, slot.sequence);
+            Place::Record(at) => {
+                let path = self.layout.record(&at.branch, at.sequence);
                 let object = self.objects.shown(&path);
                 let record = self.objects.find(&path).await?;
                 let kept = match &record {
@@ -254,7 +231,7 @@ impl Repo {
                 // A writer that slept may have put a record that counts for nothing into a slot that was collected.
                 let inline = match kept {
                     Some(bytes) => Some(bytes),
-                    None => pack::find(self, slot, blob).await?,
+                    None => pack::find(&self.objects, &self.layout, at, blob).await?,
                 };
                 if inline.is_none() && record.is_none() {
                     return Err(Error::MissingRecord { object });

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{
     Error,
-    object::{Created, Step},
-    repository::Repo,
+    layout::Layout,
+    object::{Created, Objects, Step},
     seal,
 };
 
@@ -29,17 +29,17 @@ pub(super) enum Taken {
 /// A slot that was collected is empty again, so that a writer which slept since could take it. It cannot mistake that for
 /// success: a collection makes a boundary durable before it deletes what is before, and we look for one afterwards.
 pub(super) async fn take<T: Serialize>(
-    repo: &Repo,
+    (objects, layout): (&Objects, &Layout),
     step: Step,
     branch: &str,
     sequence: u64,
     record: &T,
 ) -> Result<Taken, Error> {
-    let path = repo.layout.record(branch, sequence);
-    let object = repo.objects.shown(&path);
+    let path = layout.record(branch, sequence);
+    let object = objects.shown(&path);
     let (bytes, checksum) = seal::seal(&object, record)?;
-    Ok(match repo.objects.create(step, &path, bytes).await? {
-        Created::Ours => match repo.boundary(branch).await {
+    Ok(match objects.create(step, &path, bytes).await? {
+        Created::Ours => match boundary(objects, layout, branch).await {
             Ok(boundary) if boundary > sequence => Taken::Void,
             Ok(_) => Taken::Ours(checksum),
             // It is there; whether it counts is not known.
@@ -49,4 +49,10 @@ pub(super) async fn take<T: Serialize>(
         Created::Nothing(source) => Taken::Nothing(Error::write(object, source)),
         Created::Unknown(source) => Taken::Unknown(Error::Unconfirmed { object, source: source.into() }),
     })
+}
+
+/// The first sequence of `branch` that is kept; 0 if all are.
+pub(super) async fn boundary(objects: &Objects, layout: &Layout, branch: &str) -> Result<u64, Error> {
+    let names = objects.names(&layout.boundaries(branch)).await?;
+    Ok(names.iter().filter_map(|name| Layout::sequence(&name.as_str().into())).max().unwrap_or(0))
 }

@@ -6,11 +6,11 @@ use futures::{StreamExt, stream};
 use spout_data::Marker;
 
 use super::{
-    Error, Tree,
+    Error,
     checkpoint::{Checkpoint, hinted, newest},
+    head::Head,
     holder::Holder,
     index::{Index, Segment, Segments, dense, merged},
-    invariants::Head,
     layout::Layout,
     moved::Moved,
     object::Objects,
@@ -253,41 +253,9 @@ impl State {
         self.ids.put(by_number(commit.number), located);
     }
 
-    /// The files of the head.
-    pub(super) async fn tree(&self) -> Result<Tree, Error> {
-        let mut tree = Tree::new(&self.repo);
-        let object = || self.objects.shown(&self.layout.record(&self.branch, self.head.sequence));
-        tree.learn(&object, &self.schemas)?;
-        let mut files = self.files.scan("");
-        while let Some((_, entry)) = files.next().await? {
-            tree.insert(entry);
-        }
-        if let Some(commit) = &self.head.commit {
-            tree.commit.clone_from(&commit.id);
-        }
-        Ok(tree)
-    }
-
-    /// The part of the tree that decides whether `files` and `removed` fit: those files, whatever is above or below them,
-    /// and one neighbour of every directory they are in.
-    pub(super) async fn context(&self, files: &[FileAdded], removed: &[String]) -> Result<Tree, Error> {
-        let mut tree = Tree::new(&self.repo);
-        let gone = |entry: &Entry| removed.contains(&entry.path);
-        for path in removed {
-            self.files.get(&path::folded(path)).await?.into_iter().for_each(|entry| tree.insert(entry));
-        }
-        for file in files {
-            let key = path::folded(&file.path);
-            self.files.get(&key).await?.into_iter().for_each(|entry| tree.insert(entry));
-            for directory in path::directories(&key) {
-                self.files.get(directory).await?.into_iter().for_each(|entry| tree.insert(entry));
-                let inside = self.files.first(&format!("{directory}/"), |_, entry| !gone(entry)).await?;
-                inside.into_iter().for_each(|(_, entry)| tree.insert(entry));
-            }
-            let below = self.files.first(&format!("{key}/"), |_, entry| !gone(entry)).await?;
-            below.into_iter().for_each(|(_, entry)| tree.insert(entry));
-        }
-        Ok(tree)
+    /// The record of the head as messages show it.
+    pub(super) fn shown(&self) -> String {
+        self.objects.shown(&self.layout.record(&self.branch, self.head.sequence))
     }
 
     /// The state with the files of `base` in the place of its own.

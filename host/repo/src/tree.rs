@@ -14,6 +14,7 @@ use super::{
     Error, path,
     record::{FileAdded, Piece, PutMode},
     snapshot::Entry,
+    state::State,
 };
 use spout_base::near::did_you_mean;
 
@@ -47,6 +48,42 @@ pub struct Tree {
 impl Tree {
     pub(super) fn new(repo: &str) -> Self {
         Self { repo: repo.to_owned(), ..Self::default() }
+    }
+
+    /// The files of the head of `state`.
+    pub(super) async fn of(state: &State) -> Result<Self, Error> {
+        let mut tree = Self::new(&state.repo);
+        tree.learn(&|| state.shown(), &state.schemas)?;
+        let mut files = state.files.scan("");
+        while let Some((_, entry)) = files.next().await? {
+            tree.insert(entry);
+        }
+        if let Some(commit) = &state.head.commit {
+            tree.commit.clone_from(&commit.id);
+        }
+        Ok(tree)
+    }
+
+    /// The part of the tree of `state` that decides whether `files` and `removed` fit: those files, whatever is above or below them,
+    /// and one neighbour of every directory they are in.
+    pub(super) async fn around(state: &State, files: &[FileAdded], removed: &[String]) -> Result<Self, Error> {
+        let mut tree = Self::new(&state.repo);
+        let gone = |entry: &Entry| removed.contains(&entry.path);
+        for path in removed {
+            state.files.get(&path::folded(path)).await?.into_iter().for_each(|entry| tree.insert(entry));
+        }
+        for file in files {
+            let key = path::folded(&file.path);
+            state.files.get(&key).await?.into_iter().for_each(|entry| tree.insert(entry));
+            for directory in path::directories(&key) {
+                state.files.get(directory).await?.into_iter().for_each(|entry| tree.insert(entry));
+                let inside = state.files.first(&format!("{directory}/"), |_, entry| !gone(entry)).await?;
+                inside.into_iter().for_each(|(_, entry)| tree.insert(entry));
+            }
+            let below = state.files.first(&format!("{key}/"), |_, entry| !gone(entry)).await?;
+            below.into_iter().for_each(|(_, entry)| tree.insert(entry));
+        }
+        Ok(tree)
     }
 
     /// Id of the commit.

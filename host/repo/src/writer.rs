@@ -14,8 +14,9 @@ use super::{
     checkpoint::Checkpoint,
     draft::{Contents, draft},
     follow,
+    head::Head,
     holder::{Holder, Process},
-    invariants::{Head, taker},
+    invariants::taker,
     moved::Moved,
     object::Step,
     open_commit::OpenCommit,
@@ -88,6 +89,19 @@ pub struct BranchWriter {
 
 /// A checkpoint with the generations of the indexes it was made from.
 type Written = (Checkpoint, (u64, u64));
+
+impl Repo {
+    /// Takes over `branch` for `pipeline`: reads the head, and raises the epoch by a claim record, so that an older writer
+    /// is fenced at its next commit. The branch is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::OwnedBranch`] if another pipeline writes it, [`Error::BadRecord`] and its like if it cannot be read,
+    /// [`Error::Contended`] if others keep writing it.
+    pub async fn writer(&self, branch: &str, pipeline: &str) -> Result<BranchWriter, Error> {
+        path::branch_name(branch)?;
+        BranchWriter::claim(self, branch, pipeline).await
+    }
+}
 
 impl BranchWriter {
     /// Reading the head and claiming the next slot together are safe: whoever writes in between takes the slot, and we
@@ -211,7 +225,7 @@ impl BranchWriter {
                 },
             };
             self.settled = false;
-            match slot::take(&self.repo, Step::Record, &branch, commit.sequence, &commit).await? {
+            match slot::take(self.repo.place(), Step::Record, &branch, commit.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
                     commit.checksum = checksum;
                     return self.follow(commit).await.map(Finished::Committed);
@@ -410,7 +424,7 @@ async fn raise(repo: &Repo, state: &mut State, pipeline: &str, nonce: &str) -> R
         process: Process::own(),
         checksum: String::new(),
     };
-    match slot::take(repo, Step::Claim, &state.branch, claim.sequence, &claim).await? {
+    match slot::take(repo.place(), Step::Claim, &state.branch, claim.sequence, &claim).await? {
         Taken::Ours(checksum) => {
             claim.checksum = checksum;
             let object = repo.objects.shown(&repo.layout.record(&state.branch, claim.sequence));

@@ -59,7 +59,7 @@ impl Commits {
     /// The sequence of the newest record, and the files there.
     pub(super) async fn head(&self) -> Result<(u64, Tree), Error> {
         let state = self.repo.known(&self.branch).await?;
-        Ok((state.head.sequence, state.tree().await?))
+        Ok((state.head.sequence, Tree::of(&state).await?))
     }
 
     /// The record of this sequence, if it is kept and makes a version.
@@ -134,7 +134,7 @@ impl Commits {
     /// The files of the branch after the record of `sequence`.
     pub(super) async fn tree(&self, sequence: u64) -> Result<Tree, Error> {
         let Repo { objects, layout, .. } = &self.repo;
-        State::at(objects, layout, self.repo.name(), &self.branch, sequence).await?.tree().await
+        Tree::of(&State::at(objects, layout, self.repo.name(), &self.branch, sequence).await?).await
     }
 
     /// The columns of the schema that a file names after the record of `sequence`.

@@ -10,7 +10,7 @@ use super::{Depth, Remedy, Report, Severity, mismatch, reason, repair::Place as 
 use crate::{
     Error, Repo,
     checkpoint::{self, Checkpoint},
-    invariants::Head,
+    head::Head,
     layout::Layout,
     moved::Moved,
     object::PARALLEL,
@@ -18,7 +18,7 @@ use crate::{
     record::{Blob, Commit, Place, Record, Slot, TableInfo},
     seal,
     state::{self, State},
-    tree::decode_schema,
+    tree::{Tree, decode_schema},
 };
 
 /// What the records of a repo lead to.
@@ -294,7 +294,7 @@ impl<'a> Check<'a> {
         }
         let Some(snapshot) = checkpoint.snapshot.filter(|_| depth >= Depth::Everything) else { return Ok(()) };
         let state = State::of_snapshot(objects, layout, snapshot);
-        drop(state.tree().await?);
+        drop(Tree::of(&state).await?);
         let mut ids = state.ids.scan("");
         while ids.next().await?.is_some() {}
         Ok(())
