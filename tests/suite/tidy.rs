@@ -22,6 +22,9 @@ const OWNED: [(&str, &[&str]); 5] = [
 /// In these rooms, only these files may name the repo: the one that is there for it, and the error that carries its own.
 const BRIDGES: [(&str, &[&str]); 2] = [("producer", &["repo.rs"]), ("consumer", &["repo.rs", "error.rs"])];
 
+/// The folders of the repo, each of which imports only from those before it.
+const FOLDERS: [&str; 7] = ["object", "log", "tree", "repo", "edit", "delta", "upkeep"];
+
 fn sources(under: &Path) -> Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(under)? {
@@ -117,6 +120,25 @@ fn heavy_crates_have_one_room() -> Result<()> {
             let named = code(&text).any(|line| line.contains("spout_repo::"));
             let may = bridge.iter().any(|bridge| file == format!("{room}/src/{bridge}")) || file.contains("/tests/");
             ensure!(!named || may, "{file} names the repo; in {room} only {bridge:?} may");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn folders_of_the_repo_import_in_one_direction() -> Result<()> {
+    for (file, text) in host()?.into_iter().filter(|(file, _)| !file.contains("/tests")) {
+        let folder = FOLDERS.iter().position(|folder| file.starts_with(&format!("repo/src/{folder}/")));
+        let Some(folder) = folder else { continue };
+        let code = code(&text).collect::<Vec<_>>().join("\n");
+        // What follows `crate::`, one path or a list of them, up to the end of the statement.
+        for used in code.split("crate::").skip(1) {
+            let used = used.split([';', '(']).next().unwrap_or_default();
+            let words: Vec<&str> = used.split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).collect();
+            let back = FOLDERS[folder + 1..]
+                .iter()
+                .find(|later| words.iter().any(|word| word == *later || word.starts_with(&format!("{later}::"))));
+            ensure!(back.is_none(), "{file} imports from {back:?}, which comes after {}", FOLDERS[folder]);
         }
     }
     Ok(())

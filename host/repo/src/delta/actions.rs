@@ -9,7 +9,7 @@ use spout_base::error::Cause;
 use spout_format::sha256_of;
 
 use super::{commits::Stamp, schema::DeltaField};
-use crate::Error;
+use crate::error::Error;
 
 /// No writer but us knows it, so that every other one refuses the table. Readers need not know it.
 const OURS: &str = "spoutPublished";

@@ -16,7 +16,7 @@ use parquet::{
 use spout_base::error::Cause;
 
 use super::actions::{Action, Add, Line, MetaData, Protocol, Txn};
-use crate::Error;
+use crate::error::Error;
 
 /// Versions between two checkpoints. A checkpoint holds all files of the table, so that its cost for each version is the
 /// number of files divided by this; a reader reads at most this many small objects behind it. It is also what delta-rs

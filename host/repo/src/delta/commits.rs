@@ -6,13 +6,10 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use object_store::path::Path;
 
-use super::super::{
-    Error,
-    moved::Moved,
-    record::{Blob, Commit, Record},
-    repository::Repo,
-    seal,
-    state::{State, placed},
+use crate::{
+    error::Error,
+    log::{Blob, Commit, Moved, Record, State, placed, seal},
+    repo::Repo,
     tree::Tree,
 };
 

@@ -22,8 +22,7 @@ use super::{
 };
 use crate::{
     layout::Layout,
-    moved::Moved,
-    record::{Blob, Commit, FileAdded, Place, PutMode, TableInfo},
+    log::{Blob, Commit, FileAdded, Moved, Place, PutMode, TableInfo},
     tree::Tree,
 };
 

@@ -6,12 +6,12 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{
-        Error,
-        object::{Created, Objects, Step},
-    },
     actions::{Line, MetaData, Origin, Protocol, Txn},
     checkpoint, home,
+};
+use crate::{
+    error::Error,
+    object::{Created, Objects, Step},
 };
 
 const HINT: &str = "_last_checkpoint";

@@ -16,7 +16,12 @@ use super::{
     live::Live,
     table::{Mode, PublishedTable, Table},
 };
-use crate::{Error, moved::Moved, record::Commit, repository::Repo, tree::Tree};
+use crate::{
+    error::Error,
+    log::{Commit, Moved},
+    repo::Repo,
+    tree::Tree,
+};
 
 /// How often publishing starts again because another publisher was faster.
 const ATTEMPTS: u32 = 5;

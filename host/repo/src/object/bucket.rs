@@ -12,11 +12,9 @@ use object_store::{
 };
 use spout_format::sha256;
 
+use super::place::{Bucket, Cloud};
 use super::{Objects, answer};
-use crate::{
-    Error,
-    place::{Bucket, Cloud},
-};
+use crate::error::Error;
 
 /// After this no request is repeated. With the client's own time-out of 30 s, a dead endpoint is an error within a minute.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -5,10 +5,10 @@ use std::{io, sync::Arc};
 use spout_base::error::{Coded, Kind};
 
 use super::{
-    super::object::Objects,
     failing_store::{Failing, Failure},
     *,
 };
+use crate::object::Objects;
 
 async fn failing(prompt: bool) -> (Arc<Failing>, Repo, BranchWriter) {
     let store = Failing::new();

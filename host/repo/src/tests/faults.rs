@@ -2,10 +2,10 @@
 //! acknowledged is there once and in order, and what was not known is settled by opening the branch again.
 
 use super::{
-    super::{object::Objects, probe},
     faulty_store::{Fault, Faulty},
     *,
 };
+use crate::object::{Objects, probe};
 
 const COMMITS: u64 = 5;
 /// With this a body of 33 KiB is one object, and one of 36 KiB has three parts.

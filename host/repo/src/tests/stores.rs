@@ -11,13 +11,10 @@ use object_store::{ObjectStore, path::Path};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
-    super::{
-        object::{Created, Objects, Step},
-        probe,
-    },
     faulty_store::{Creation, Faulty},
     *,
 };
+use crate::object::{Created, Objects, Step, probe};
 
 fn over(store: &Faulty) -> Objects {
     Objects::over(Arc::new(store.clone()), "test://bucket", false)

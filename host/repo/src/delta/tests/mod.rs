@@ -18,10 +18,8 @@ use object_store::memory::InMemory;
 use spout_data::Advance;
 use spout_format::{Encoded, Format, TableWriter, decode};
 
-use super::{
-    super::{object::Objects, *},
-    *,
-};
+use super::{super::*, *};
+use crate::object::Objects;
 
 /// Rows too many for a record, so that they are an object.
 const MANY: i64 = 20_000;

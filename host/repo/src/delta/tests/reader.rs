@@ -7,7 +7,8 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::{super::home::Home, *};
+use super::*;
+use crate::delta::home::Home;
 
 /// A table as its log has it.
 #[derive(Clone, Debug, Default)]
