@@ -113,7 +113,9 @@ impl Commits {
         let named = |id: &str| format!("{}@{id}", self.repo.name());
         let (at_ms, commit, compaction) = match record {
             Record::Commit(commit) => (commit.finished_ms, Some(named(&commit.id)), commit.compaction),
-            Record::Point(point) => (point.at_ms, point.target.as_ref().map(|target| named(&target.commit.id)), false),
+            Record::Point(point) => {
+                (point.header.at_ms, point.target.as_ref().map(|target| named(&target.commit.id)), false)
+            }
             Record::Claim(_) | Record::Squash(_) | Record::Sweep(_) => return None,
         };
         Some(Stamp { id: record.id().to_owned(), sequence: record.sequence(), at_ms, commit, compaction })

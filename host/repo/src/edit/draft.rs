@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spout_base::clock;
-use spout_data::{Advance, Counts};
 
 use super::{
     invariants::{self, Following},
     open_commit::OpenCommit,
+    writer::CommitMeta,
 };
 use crate::{
     error::Error,
-    log::{Blob, Commit, Moved, RecordKind, Snapshot, State, Upstream, VERSION},
+    log::{Blob, Commit, Moved, RecordKind, Snapshot, State, VERSION},
     tree::Tree,
 };
 
@@ -20,18 +20,11 @@ use crate::{
 pub(crate) struct Contents {
     pub(crate) nonce: String,
     pub(crate) epoch: u64,
-    pub(crate) started_ms: i64,
-    pub(crate) pipeline: String,
-    pub(crate) spec_digest: String,
-    pub(crate) plugins: BTreeMap<String, String>,
-    pub(crate) advance: Advance,
+    /// What its maker says of it; the parts of its state are in `state`.
+    pub(crate) meta: CommitMeta,
     pub(crate) state: BTreeMap<String, Blob>,
     pub(crate) base: Option<Snapshot>,
-    pub(crate) counts: Counts,
-    pub(crate) reason: String,
     pub(crate) compaction: bool,
-    pub(crate) provenance: Vec<Upstream>,
-    pub(crate) global: Option<String>,
 }
 
 /// The record, checked against everything that must hold.
@@ -47,6 +40,8 @@ pub(crate) async fn draft(state: &State, open: &OpenCommit, contents: Contents) 
     let new = |(key, _): &&(String, String)| used.contains(key.as_str()) && !below.schemas.contains_key(key);
     let schemas = open.schemas.iter().filter(new);
     let before = contents.base.as_ref().map_or(state.head.marker(), |base| &base.commit.marker);
+    let marker = Moved::of(&contents.meta.advance, before);
+    let Contents { nonce, epoch, meta, state: parts, base, compaction } = contents;
     let commit = Commit {
         version: VERSION,
         kind: RecordKind::Commit,
@@ -56,29 +51,29 @@ pub(crate) async fn draft(state: &State, open: &OpenCommit, contents: Contents) 
         branch: state.branch.clone(),
         sequence: state.head.sequence + 1,
         number: state.head.commit.as_ref().map_or(0, |head| head.number) + 1,
-        epoch: contents.epoch,
-        nonce: contents.nonce,
+        epoch,
+        nonce,
         previous: state.head.checksum.clone(),
-        started_ms: contents.started_ms,
+        started_ms: meta.started_ms,
         finished_ms: clock::wall_ms(),
-        pipeline: contents.pipeline,
-        spec_digest: contents.spec_digest,
-        plugins: contents.plugins,
+        pipeline: meta.pipeline,
+        spec_digest: meta.spec_digest,
+        plugins: meta.plugins,
         removed: open.removed.iter().filter(there).map(|(path, _)| path.clone()).collect(),
         schemas: schemas.cloned().collect(),
         files: open.files.clone(),
-        marker: Moved::of(&contents.advance, before),
-        advance: contents.advance.steps.iter().map(|(&partition, step)| (partition, step.from)).collect(),
-        jumped: contents.advance.steps.iter().filter_map(|(&at, step)| Some((at, step.jumped?))).collect(),
-        state: contents.state,
-        base: contents.base.map(Box::new),
-        counts: contents.counts,
-        reason: contents.reason,
-        compaction: contents.compaction,
-        provenance: contents.provenance,
-        global: contents.global.unwrap_or_else(|| open.id().to_owned()),
+        marker,
+        advance: meta.advance.steps.iter().map(|(&partition, step)| (partition, step.from)).collect(),
+        jumped: meta.advance.steps.iter().filter_map(|(&at, step)| Some((at, step.jumped?))).collect(),
+        state: parts,
+        base: base.map(Box::new),
+        counts: meta.counts,
+        reason: meta.reason,
+        compaction,
+        provenance: meta.provenance,
+        global: meta.global.unwrap_or_else(|| open.id().to_owned()),
         checksum: String::new(),
     };
-    invariants::check(Following { commit: &commit, advance: &contents.advance, head: &state.head, tree: &tree })?;
+    invariants::check(Following { commit: &commit, advance: &meta.advance, head: &state.head, tree: &tree })?;
     Ok(commit)
 }

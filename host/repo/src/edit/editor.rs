@@ -6,6 +6,7 @@ use spout_data::Counts;
 use super::{
     draft::{Contents, draft},
     open_commit::OpenCommit,
+    writer::CommitMeta,
     writer::Finished,
 };
 use crate::{
@@ -119,7 +120,7 @@ impl Editor {
         let (nonce, started_ms) = (clock::nonce(), clock::wall_ms());
         let mut attempts = Attempts::new();
         while attempts.another() {
-            let contents = Contents { nonce: nonce.clone(), started_ms, ..self.contents(&edit, base.clone()) };
+            let contents = self.contents(&nonce, started_ms, &edit, base.clone());
             let mut commit = match self.drafted(&open, &edit, contents).await {
                 Ok(Ok(commit)) => commit,
                 Ok(Err(head)) => return Ok(Finished::Lost(head)),
@@ -197,18 +198,22 @@ impl Editor {
         Ok(None)
     }
 
-    fn contents(&self, edit: &Edit, base: Option<Snapshot>) -> Contents {
+    fn contents(&self, nonce: &str, started_ms: i64, edit: &Edit, base: Option<Snapshot>) -> Contents {
         let kept = base.as_ref().map(|base| &base.commit).or(self.head());
         Contents {
+            nonce: nonce.to_owned(),
             epoch: self.state.head.epoch,
+            meta: CommitMeta {
+                started_ms,
+                counts: Counts { rows: edit.rows, ..Counts::default() },
+                reason: edit.reason.clone(),
+                provenance: edit.provenance.clone(),
+                global: edit.global.clone(),
+                ..CommitMeta::default()
+            },
             state: kept.map(|commit| commit.state.clone()).unwrap_or_default(),
-            counts: Counts { rows: edit.rows, ..Counts::default() },
             base,
-            reason: edit.reason.clone(),
             compaction: edit.compaction,
-            provenance: edit.provenance.clone(),
-            global: edit.global.clone(),
-            ..Contents::default()
         }
     }
 }

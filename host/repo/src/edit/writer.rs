@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     log::{
         Attempts, Blob, Checkpoint, Claim, Commit, Head, Holder, Moved, Place, Process, PutMode, Record, RecordKind,
-        State, Taken, Upstream, VERSION, slot,
+        State, Taken, Upstream, slot,
     },
     object::Step,
     path,
@@ -247,23 +247,8 @@ impl BranchWriter {
     }
 
     fn contents(&self, meta: &CommitMeta, state: BTreeMap<String, Blob>) -> Contents {
-        let meta = meta.clone();
-        Contents {
-            nonce: self.nonce.clone(),
-            epoch: self.epoch,
-            started_ms: meta.started_ms,
-            pipeline: meta.pipeline,
-            spec_digest: meta.spec_digest,
-            plugins: meta.plugins,
-            advance: meta.advance,
-            state,
-            base: None,
-            counts: meta.counts,
-            reason: meta.reason,
-            compaction: false,
-            provenance: meta.provenance,
-            global: meta.global,
-        }
+        let (nonce, epoch, meta) = (self.nonce.clone(), self.epoch, meta.clone());
+        Contents { nonce, epoch, meta, state, base: None, compaction: false }
     }
 
     /// Takes a commit that is durable as the head.
@@ -405,26 +390,16 @@ fn hashes(state: &BTreeMap<String, Blob>) -> Vec<(String, String)> {
 
 /// Creates the claim record; false if somebody else took the slot.
 async fn raise(repo: &Repo, state: &mut State, pipeline: &str, nonce: &str) -> Result<bool, Error> {
-    let Head { sequence, epoch, checksum, .. } = state.head.clone();
     let mut claim = Claim {
-        version: VERSION,
-        kind: RecordKind::Claim,
-        id: clock::nonce(),
-        repo: repo.name().to_owned(),
-        branch: state.branch.clone(),
-        sequence: sequence + 1,
-        epoch: epoch + 1,
-        nonce: nonce.to_owned(),
-        previous: checksum,
-        at_ms: clock::wall_ms(),
+        header: state.next(RecordKind::Claim, state.head.epoch + 1, nonce.to_owned()),
         pipeline: pipeline.to_owned(),
         process: Process::own(),
         checksum: String::new(),
     };
-    match slot::take(repo.place(), Step::Claim, &state.branch, claim.sequence, &claim).await? {
+    match slot::take(repo.place(), Step::Claim, &state.branch, claim.header.sequence, &claim).await? {
         Taken::Ours(checksum) => {
             claim.checksum = checksum;
-            let object = repo.objects.shown(&repo.layout.record(&state.branch, claim.sequence));
+            let object = repo.objects.shown(&repo.layout.record(&state.branch, claim.header.sequence));
             state.accept(&object, Record::Claim(claim)).map(|_| true)
         }
         Taken::Others | Taken::Void => Ok(false),

@@ -199,12 +199,12 @@ pub struct Commit<M = Marker> {
     pub checksum: String,
 }
 
-/// A writer taking over a branch: every writer of a lower epoch is fenced from here on.
+/// What every record but a commit begins with. A commit has the same fields, one by one: it is read often, and shown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Claim {
+pub(crate) struct Header {
     /// Format version.
     pub(crate) version: u32,
-    /// Always `Claim`.
+    /// Which record it is.
     pub(crate) kind: RecordKind,
     /// 32 hexadecimal digits.
     pub(crate) id: String,
@@ -214,7 +214,7 @@ pub(crate) struct Claim {
     pub(crate) branch: String,
     /// Place in the branch.
     pub(crate) sequence: u64,
-    /// The new epoch.
+    /// Epoch of the branch. A claim and a point raise it, a squash and a sweep do not.
     pub(crate) epoch: u64,
     /// The writer.
     pub(crate) nonce: String,
@@ -222,6 +222,13 @@ pub(crate) struct Claim {
     pub(crate) previous: String,
     /// When; for people.
     pub(crate) at_ms: i64,
+}
+
+/// A writer taking over a branch: every writer of a lower epoch is fenced from here on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Claim {
+    #[serde(flatten)]
+    pub(crate) header: Header,
     /// The pipeline that writes from here on.
     pub(crate) pipeline: String,
     /// The process that it runs in.
@@ -233,26 +240,8 @@ pub(crate) struct Claim {
 /// A branch set to a commit of any branch, or deleted. It raises the epoch: writers of the branch are fenced.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Point {
-    /// Format version.
-    pub(crate) version: u32,
-    /// Always `Point`.
-    pub(crate) kind: RecordKind,
-    /// 32 hexadecimal digits.
-    pub(crate) id: String,
-    /// The repo.
-    pub(crate) repo: String,
-    /// The branch.
-    pub(crate) branch: String,
-    /// Place in the branch.
-    pub(crate) sequence: u64,
-    /// The new epoch.
-    pub(crate) epoch: u64,
-    /// The writer.
-    pub(crate) nonce: String,
-    /// Checksum of the record before it.
-    pub(crate) previous: String,
-    /// When; for people.
-    pub(crate) at_ms: i64,
+    #[serde(flatten)]
+    pub(crate) header: Header,
     /// The commit the branch is at from here on; `None` for a branch without commits.
     pub(crate) target: Option<Box<Snapshot>>,
     /// The branch does not exist from here on.
@@ -265,26 +254,8 @@ pub(crate) struct Point {
 /// Commits hidden from a branch's history: what they changed belongs to the commit after them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Squash {
-    /// Format version.
-    pub(crate) version: u32,
-    /// Always `Squash`.
-    pub(crate) kind: RecordKind,
-    /// 32 hexadecimal digits.
-    pub(crate) id: String,
-    /// The repo.
-    pub(crate) repo: String,
-    /// The branch.
-    pub(crate) branch: String,
-    /// Place in the branch.
-    pub(crate) sequence: u64,
-    /// Epoch of the branch, which this does not raise.
-    pub(crate) epoch: u64,
-    /// The writer.
-    pub(crate) nonce: String,
-    /// Checksum of the record before it.
-    pub(crate) previous: String,
-    /// When; for people.
-    pub(crate) at_ms: i64,
+    #[serde(flatten)]
+    pub(crate) header: Header,
     /// First and last number of the hidden commits.
     pub(crate) hidden: (u64, u64),
     /// SHA-256 of the record with this field empty.
@@ -294,26 +265,8 @@ pub(crate) struct Squash {
 /// Said before objects are deleted: whoever is about to publish a commit that names one of them loses this slot and sees it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sweep {
-    /// Format version.
-    pub(crate) version: u32,
-    /// Always `Sweep`.
-    pub(crate) kind: RecordKind,
-    /// 32 hexadecimal digits.
-    pub(crate) id: String,
-    /// The repo.
-    pub(crate) repo: String,
-    /// The branch.
-    pub(crate) branch: String,
-    /// Place in the branch.
-    pub(crate) sequence: u64,
-    /// Epoch of the branch, which this does not raise.
-    pub(crate) epoch: u64,
-    /// The writer.
-    pub(crate) nonce: String,
-    /// Checksum of the record before it.
-    pub(crate) previous: String,
-    /// When; for people.
-    pub(crate) at_ms: i64,
+    #[serde(flatten)]
+    pub(crate) header: Header,
     /// The object that lists the names of what is deleted, one a line.
     pub(crate) list: String,
     /// SHA-256 of the record with this field empty.
@@ -330,42 +283,48 @@ pub(crate) enum Record<M = Moved> {
     Sweep(Sweep),
 }
 
-/// One field that all records have.
+/// One field that commits and headers have.
 macro_rules! common {
-    ($self:ident, $record:ident => $field:expr) => {
+    ($self:ident, $holder:ident => $field:expr) => {
         match $self {
-            Record::Commit($record) => $field,
-            Record::Claim($record) => $field,
-            Record::Point($record) => $field,
-            Record::Squash($record) => $field,
-            Record::Sweep($record) => $field,
+            Record::Commit($holder) => $field,
+            Record::Claim(Claim { header: $holder, .. })
+            | Record::Point(Point { header: $holder, .. })
+            | Record::Squash(Squash { header: $holder, .. })
+            | Record::Sweep(Sweep { header: $holder, .. }) => $field,
         }
     };
 }
 
 impl<M> Record<M> {
     pub(crate) fn branch(&self) -> &str {
-        common!(self, record => &record.branch)
+        common!(self, header => &header.branch)
     }
 
     pub(crate) fn sequence(&self) -> u64 {
-        common!(self, record => record.sequence)
+        common!(self, header => header.sequence)
     }
 
     pub(crate) fn epoch(&self) -> u64 {
-        common!(self, record => record.epoch)
+        common!(self, header => header.epoch)
     }
 
     pub(crate) fn previous(&self) -> &str {
-        common!(self, record => &record.previous)
-    }
-
-    pub(crate) fn checksum(&self) -> &str {
-        common!(self, record => &record.checksum)
+        common!(self, header => &header.previous)
     }
 
     pub(crate) fn id(&self) -> &str {
-        common!(self, record => &record.id)
+        common!(self, header => &header.id)
+    }
+
+    pub(crate) fn checksum(&self) -> &str {
+        match self {
+            Self::Commit(commit) => &commit.checksum,
+            Self::Claim(Claim { checksum, .. })
+            | Self::Point(Point { checksum, .. })
+            | Self::Squash(Squash { checksum, .. })
+            | Self::Sweep(Sweep { checksum, .. }) => checksum,
+        }
     }
 
     /// The record without the bytes of inline files.

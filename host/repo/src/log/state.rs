@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
+use spout_base::clock;
 use spout_data::Marker;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     holder::Holder,
     index::{Index, Segment, Segments, dense, merged},
     moved::Moved,
-    record::{Claim, Commit, FileAdded, Piece, PutMode, Record, Slot, VERSION},
+    record::{Claim, Commit, FileAdded, Header, Piece, PutMode, Record, RecordKind, Slot, VERSION},
     seal,
     snapshot::{Entry, Located, Snapshot},
 };
@@ -202,7 +203,7 @@ impl State {
         match record {
             Record::Commit(commit) => self.commit(*commit),
             Record::Claim(claim) => {
-                let Claim { nonce, process, at_ms: seen_ms, .. } = claim;
+                let Claim { header: Header { nonce, at_ms: seen_ms, .. }, process, .. } = claim;
                 self.head.holder = Some(Holder { nonce, process, seen_ms, left: false });
                 (self.owner, self.deleted) = (claim.pipeline, false);
             }
@@ -215,7 +216,7 @@ impl State {
                 if let Some(target) = point.target {
                     self.set_to(*target);
                     // The branch has the commit it starts from in a record of its own.
-                    self.locate(Slot { branch: point.branch, sequence: point.sequence });
+                    self.locate(Slot { branch: point.header.branch, sequence: point.header.sequence });
                 }
             }
             Record::Squash(squash) => hide(&mut self.hidden, squash.hidden),
@@ -248,6 +249,22 @@ impl State {
         let located = Located { id: commit.id.clone(), slot, number: commit.number };
         self.ids.put(commit.id.clone(), located.clone());
         self.ids.put(by_number(commit.number), located);
+    }
+
+    /// The header of a record that follows the head, by a writer called `nonce`.
+    pub(crate) fn next(&self, kind: RecordKind, epoch: u64, nonce: String) -> Header {
+        Header {
+            version: VERSION,
+            kind,
+            id: clock::nonce(),
+            repo: self.repo.clone(),
+            branch: self.branch.clone(),
+            sequence: self.head.sequence + 1,
+            epoch,
+            nonce,
+            previous: self.head.checksum.clone(),
+            at_ms: clock::wall_ms(),
+        }
     }
 
     /// The record of the head as messages show it.

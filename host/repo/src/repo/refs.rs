@@ -80,21 +80,12 @@ impl Repo {
         let mut attempts = Attempts::new();
         while attempts.another() {
             let point = Point {
-                version: VERSION,
-                kind: RecordKind::Point,
-                id: clock::nonce(),
-                repo: self.name().to_owned(),
-                branch: state.branch.clone(),
-                sequence: state.head.sequence + 1,
-                epoch: state.head.epoch + 1,
-                nonce: clock::nonce(),
-                previous: state.head.checksum.clone(),
-                at_ms: clock::wall_ms(),
+                header: state.next(RecordKind::Point, state.head.epoch + 1, clock::nonce()),
                 target: target.clone().map(Box::new),
                 deleted,
                 checksum: String::new(),
             };
-            match slot::take(self.place(), Step::Point, &state.branch, point.sequence, &point).await? {
+            match slot::take(self.place(), Step::Point, &state.branch, point.header.sequence, &point).await? {
                 Taken::Ours(_) => return Ok(()),
                 Taken::Others | Taken::Void => state = self.state(&state.branch).await?,
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
@@ -129,20 +120,11 @@ impl Repo {
                 );
             }
             let squash = Squash {
-                version: VERSION,
-                kind: RecordKind::Squash,
-                id: clock::nonce(),
-                repo: self.name().to_owned(),
-                branch: branch.to_owned(),
-                sequence: state.head.sequence + 1,
-                epoch: state.head.epoch,
-                nonce: clock::nonce(),
-                previous: state.head.checksum.clone(),
-                at_ms: clock::wall_ms(),
+                header: state.next(RecordKind::Squash, state.head.epoch, clock::nonce()),
                 hidden: (first.number, last.number),
                 checksum: String::new(),
             };
-            match slot::take(self.place(), Step::Squash, branch, squash.sequence, &squash).await? {
+            match slot::take(self.place(), Step::Squash, branch, squash.header.sequence, &squash).await? {
                 Taken::Ours(_) => return Ok(()),
                 Taken::Others | Taken::Void => state = self.known(branch).await?,
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),

@@ -20,7 +20,7 @@ use crate::{
     delta,
     error::Error,
     layout::Layout,
-    log::{Attempts, Checkpoint, Pack, RecordKind, State, Sweep, Taken, VERSION, pack, seal, slot},
+    log::{Attempts, Checkpoint, Pack, RecordKind, State, Sweep, Taken, pack, seal, slot},
     object::{Created, Step},
     repo::Repo,
 };
@@ -287,20 +287,11 @@ impl Repo {
         while attempts.another() {
             let state = self.state(branch).await?;
             let sweep = Sweep {
-                version: VERSION,
-                kind: RecordKind::Sweep,
-                id: clock::nonce(),
-                repo: self.name().to_owned(),
-                branch: branch.to_owned(),
-                sequence: state.head.sequence + 1,
-                epoch: state.head.epoch,
-                nonce: clock::nonce(),
-                previous: state.head.checksum.clone(),
-                at_ms: clock::wall_ms(),
+                header: state.next(RecordKind::Sweep, state.head.epoch, clock::nonce()),
                 list: list.to_owned(),
                 checksum: String::new(),
             };
-            match slot::take(self.place(), Step::Sweep, branch, sweep.sequence, &sweep).await? {
+            match slot::take(self.place(), Step::Sweep, branch, sweep.header.sequence, &sweep).await? {
                 Taken::Ours(_) => return Ok(()),
                 Taken::Others | Taken::Void => {}
                 Taken::Nothing(error) | Taken::Unknown(error) => return Err(error),
