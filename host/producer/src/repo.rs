@@ -363,7 +363,7 @@ impl Cursor {
             OutOfRange::Fail => return Err(self.source.gone(what)),
             OutOfRange::Latest => head,
             OutOfRange::Earliest => {
-                let first = follower.first().await.map_err(|error| self.source.failed("reading", error.into()))?;
+                let first = follower.first().await.map_err(|error| self.source.failed("reading", error))?;
                 first.saturating_sub(1)
             }
         };
