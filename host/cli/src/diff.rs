@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_repo::{Changed, Reference, Store, Tree, diff, query};
+use spout_repo::{Changed, Reference, Store, Tree, diff};
+use spout_sql::query;
 
 use super::{
     Global, answer,

@@ -9,7 +9,8 @@ use anyhow::Result;
 use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
-use spout_repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options, json_rows};
+use spout_format::{csv_text, decode, json_options, json_rows};
+use spout_repo::{FileEntry, Reference, Repo, Tree};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -159,7 +160,7 @@ async fn printed(repo: &Repo, tree: &Tree, entry: &FileEntry, printer: &mut Prin
         return printer.bytes(&repo.read_file(tree, &entry.path).await?);
     }
     for piece in &entry.pieces {
-        printer.bytes(&repo.piece(tree, entry, piece).await?)?;
+        printer.bytes(&repo.piece(entry, piece).await?)?;
     }
     Ok(())
 }
@@ -172,7 +173,7 @@ async fn saved(repo: &Repo, tree: &Tree, entry: &FileEntry, file: &Path) -> Resu
     }
     let mut to = temporary(file)?;
     for piece in &entry.pieces {
-        let written = to.write_all(&repo.piece(tree, entry, piece).await?);
+        let written = to.write_all(&repo.piece(entry, piece).await?);
         written.map_err(|source| Error::WriteFile { path: file.to_owned(), source })?;
     }
     persist(to, file)?;
@@ -235,7 +236,7 @@ async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextForm
     let Some(stored) = entry.format else {
         return Err(cannot("it is not a table; leave out --format to get its bytes".into()).into());
     };
-    let schema = repo.columns(tree, entry)?;
+    let schema = tree.columns([entry])?;
     format.check(&schema).map_err(cannot)?;
     let bytes = repo.read_file(tree, &entry.path).await?;
     let mut failed = None;

@@ -17,7 +17,7 @@ use arrow::{
 };
 use clap::ValueEnum;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use spout_repo::Format;
+use spout_format::Format;
 
 use super::error::Error;
 

@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
-use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference, TableWriter};
+use spout_format::TableWriter;
+use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{

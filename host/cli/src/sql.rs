@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use spout_repo::{Reference, Verify, query_verified};
+use spout_repo::Reference;
+use spout_sql::{Verify, query_verified};
 
 use super::{
     Global, answer,

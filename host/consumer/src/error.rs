@@ -13,6 +13,9 @@ pub enum Error {
     /// The repo refused files.
     #[error("cannot write the data files of the next commit")]
     Repo(#[source] Box<spout_repo::Error>),
+    /// The format of a file outside the repo cannot hold rows.
+    #[error(transparent)]
+    Format(#[from] spout_format::Error),
     /// A file outside the repo could not be written.
     #[error("consumer \"file\" cannot write {}; check that the directory exists, is writable and has room", path.display())]
     File {
@@ -111,6 +114,7 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Repo(source) => source.kind(),
+            Self::Format(source) => source.kind(),
             Self::File { .. } | Self::Unreachable { .. } | Self::Slow { .. } | Self::Unanswered { .. } => {
                 Kind::Unavailable
             }
@@ -122,6 +126,7 @@ impl Coded for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Repo(source) => source.code(),
+            Self::Format(source) => source.code(),
             Self::File { .. } => "E0601",
             Self::Encode { .. } => "E0602",
             Self::Spec { .. } => "E0603",

@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use spout_data::{Marker, Part};
+use spout_format::Clash;
 use spout_node::States;
 use spout_producer::{SchemaPin, SchemaText};
-use spout_repo::{BranchWriter, Commit, Conflict, Repo, Store};
+use spout_repo::{BranchWriter, Commit, Repo, Store};
 
 use super::{Error, TookOver, build::Parts};
 
@@ -80,7 +81,7 @@ pub(super) async fn fits(
     })?;
     match found {
         None => Ok(()),
-        Some(Conflict { column, there, new }) => Err(Error::Types {
+        Some(Clash { column, left: there, right: new }) => Err(Error::Types {
             pipeline: parts.name.clone(),
             branch: target.branch,
             path: target.path,

@@ -223,7 +223,7 @@ impl Reading {
 /// The file that is being read.
 enum Open {
     /// And the rest of a batch that was more than what was wanted at once.
-    Rows(Peekable<spout_repo::Batches>, Option<RecordBatch>),
+    Rows(Peekable<spout_format::Batches>, Option<RecordBatch>),
     Messages(Blobs),
 }
 
@@ -426,7 +426,9 @@ impl Cursor {
                 Open::Rows(batches, rest) => {
                     let batch = match rest.take() {
                         Some(rest) => Some(rest),
-                        None => batches.next().transpose().map_err(|error| self.source.failed("reading", error))?,
+                        None => {
+                            batches.next().transpose().map_err(|error| self.source.failed("reading", error.into()))?
+                        }
                     };
                     let (batch, later) = batch.map(|batch| cut(batch, most)).unzip();
                     *rest = later.flatten();
@@ -488,7 +490,7 @@ fn has_ended(marker: &Marker) -> bool {
 }
 
 /// The batches behind the first `done` rows.
-fn skipping(batches: spout_repo::Batches, done: u64) -> spout_repo::Batches {
+fn skipping(batches: spout_format::Batches, done: u64) -> spout_format::Batches {
     let mut left = usize::try_from(done).unwrap_or(usize::MAX);
     Box::new(batches.filter_map(move |batch| {
         let batch = match batch {

@@ -1,9 +1,9 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
 use spout_consumer::{ConsumerSpec, FileSpec};
+use spout_format::Format;
 use spout_node::NodeSpec;
 use spout_producer::{DecoderSpec, NativeDecoder};
-use spout_repo::Format;
 
 use super::{
     Loaded,

@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_consumer::ConsumerSpec;
 use spout_data::{ByteSize, Period};
+use spout_format::Format;
 use spout_node::{NodeSpec, TimeSpec};
 use spout_plugin::{GrantSpec, LimitsSpec};
 use spout_producer::{
     DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec,
 };
-use spout_repo::Format;
 
 use super::TestSpec;
 

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::clock::{self, Instant};
 use spout_data::{Batch, ByteSize, Period};
-use spout_repo::{Format, TableWriter};
+use spout_format::{Format, TableWriter};
 use tokio::{sync::Mutex, task::JoinHandle};
 
 use self::{name::Name, part::Part};
@@ -251,7 +251,7 @@ impl Files {
         let csv = self.spec.format == Format::Csv;
         let Some(current) = &mut self.current else { return Ok(()) };
         match &mut current.writing {
-            Writing::Table(table) => table.write(rows).map_err(|error| Error::Repo(Box::new(error)))?,
+            Writing::Table(table) => table.write(rows)?,
             Writing::Text(part) => {
                 let header = csv && part.is_empty();
                 let count = rows.num_rows();
@@ -273,8 +273,7 @@ impl Files {
     async fn begin(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         let path = self.name.part().to_owned();
         let writing = if self.spec.whole() {
-            let table = TableWriter::as_given(self.spec.format, rows.schema());
-            Writing::Table(Box::new(table.map_err(|error| Error::Repo(Box::new(error)))?))
+            Writing::Table(Box::new(TableWriter::as_given(self.spec.format, rows.schema())?))
         } else {
             let part = Part::create(&path, self.spec.compression).await.map_err(self.failed(path))?;
             Writing::Text(Box::new(part))
@@ -304,7 +303,7 @@ impl Files {
         match current.writing {
             Writing::Text(part) => part.end().await.map_err(self.failed(path.clone()))?,
             Writing::Table(table) => {
-                let encoded = table.finish().map_err(|error| Error::Repo(Box::new(error)))?;
+                let encoded = table.finish()?;
                 let mut part = Part::create(&path, FileCompression::None).await.map_err(self.failed(path.clone()))?;
                 let written = async {
                     part.write(&encoded.bytes).await?;
