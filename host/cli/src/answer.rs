@@ -33,7 +33,7 @@ const SHOWN: usize = 1000;
 /// A row group ends here, so that memory does not grow with the answer.
 const ROW_GROUP: usize = 1 << 18;
 
-/// How an answer is written.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// A table for people, of at most 1000 rows.

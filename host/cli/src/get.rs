@@ -40,7 +40,7 @@ enum What {
   spout get file github-events@master:/events/part-0.parquet --format ndjson | jq .
   spout get file github-events@v1 -r -o github-events        all files, as a directory
 
-What is at a path of the output is replaced, each file at once; other files there stay.")]
+Existing files at the output paths are replaced, each atomically; other files stay.")]
     File {
         /// `repo@branch:/path`, `repo@branch~2:/path` or `repo@<commit id>:/path`.
         reference: String,
@@ -217,7 +217,7 @@ fn file_path(path: Option<&str>, reference: &str, tree: &Tree) -> Result<String,
     let usage = |what| Error::Usage { verb: "get file", what };
     let Some(path) = path.filter(|path| *path != "/") else {
         return Err(usage(format!(
-            "`{reference}` names no file; add :/path, `spout list file {reference}` shows them"
+            "`{reference}` names no file; add :/path (`spout list file {reference}` lists the files)"
         )));
     };
     let below = tree.below(path).count();

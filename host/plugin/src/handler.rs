@@ -160,7 +160,7 @@ impl HandlerInstance {
         let rows = match (rows, &answer) {
             (Some(rows), _) => rows,
             (None, wit::Rows::Fresh(_)) => 0,
-            (None, _) => return Err("without an input batch only `fresh` rows can be answered".into()),
+            (None, _) => return Err("without an input batch, an answer can only have `fresh` rows".into()),
         };
         let rows = match answer {
             wit::Rows::All => Rows::All,
@@ -190,7 +190,7 @@ impl HandlerInstance {
                 schema
             }
             (None, Some(at)) => self.told.get(at).map(|(_, schema)| Arc::clone(schema)).ok_or("no schema")?,
-            (None, None) => return Err(format!("the first answer on port \"{port}\" has no schema")),
+            (None, None) => return Err(format!("the first answer on port `{port}` has no schema")),
         };
         convert::parts::raise(schema, table.batch, &self.task.limits)
     }

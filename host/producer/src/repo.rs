@@ -343,7 +343,7 @@ impl Cursor {
             && there.id != self.token.after
         {
             let (ours, theirs) = (short(&self.token.after), short(&there.id));
-            return Ok(Some(format!("commit number {} was {ours} and is {theirs}", self.number)));
+            return Ok(Some(format!("commit number {} was {ours} and is now {theirs}", self.number)));
         }
         // At the beginning, what the first commit that is kept holds takes the place of what is gone.
         let next = self.token.part.map_or(self.number + 1, |part| if part.whole { part.last } else { self.number + 1 });
@@ -351,7 +351,7 @@ impl Cursor {
             && (self.number > 0 || self.token.part.is_some())
             && follower.commit(next).await.map_err(failed)?.is_none()
         {
-            return Ok(Some(format!("commit number {next} was not read yet and is not kept any more")));
+            return Ok(Some(format!("commit number {next} was not read yet and is no longer kept")));
         }
         Ok(None)
     }
@@ -368,7 +368,7 @@ impl Cursor {
             }
         };
         let (repo, branch) = (&self.source.spec.repo, &self.source.spec.branch);
-        tracing::warn!(repo, branch, what, to, "going on after another commit, as onOutOfRange says");
+        tracing::warn!(repo, branch, what, to, "continuing after another commit, as `onOutOfRange` says");
         self.token = Token::default();
         Ok(Next::Jump(to))
     }

@@ -47,7 +47,7 @@ pub fn together(all: &[Loaded]) -> Vec<Error> {
     let mut wrong = Vec::new();
     let mut reads_stdin = all.iter().filter(|loaded| loaded.spec.producer.stdin.is_some());
     if let Some(first) = reads_stdin.next() {
-        let what = format!("{} reads standard input already, and there is only one", first.place("producer.stdin"));
+        let what = format!("{} already reads standard input, and there is only one", first.place("producer.stdin"));
         wrong.extend(reads_stdin.map(|second| contradiction(second, "producer.stdin", what.as_str())));
     }
     for loaded in all {
@@ -167,7 +167,7 @@ fn paths(loaded: &Loaded) -> Result<(), Error> {
         return Err(contradiction(
             loaded,
             "commit.path",
-            "/dead-letter/ is for messages that were set aside; choose another path",
+            "/dead-letter/ is reserved for dead letters; choose another path",
         ));
     }
     let Some(marker) = &loaded.spec.spout.marker else { return Ok(()) };
@@ -217,7 +217,7 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
         [first, second, ..] => {
             let (path, keys) = (format!("producer.{}", second.key()), (first.key(), second.key()));
             let what = format!(
-                "a pipeline reads one source, and this one has `{}` and `{}`; keep one of them, and give the other a pipeline of its own",
+                "a pipeline reads one source, but this one has `{}` and `{}`; keep one of them, and give the other a pipeline of its own",
                 keys.0, keys.1
             );
             return Err(contradiction(loaded, &path, what));
@@ -229,7 +229,7 @@ fn producer(loaded: &Loaded) -> Result<(), Error> {
     }
     if !source.decodes() && producer.decoder.is_some() {
         let what = format!(
-            "`{}` brings rows as it is set up here, which nothing has to decode; leave `decoder` out",
+            "`{}` delivers rows as it is set up here, so there is nothing to decode; leave `decoder` out",
             source.key()
         );
         return Err(contradiction(loaded, "producer.decoder", what));
@@ -280,7 +280,7 @@ fn guarantee(loaded: &Loaded) -> Result<(), Error> {
         Ok(())
     } else {
         let what = format!(
-            "`guarantee` demands {wanted}, and the producer `{}` promises {promise}; demand less, or read something that can promise more",
+            "`guarantee` demands {wanted}, but the producer `{}` promises {promise}; demand less, or read a source that promises more",
             source.key()
         );
         Err(contradiction(loaded, "guarantee", what))
@@ -304,11 +304,11 @@ fn handlers(loaded: &Loaded) -> Vec<Error> {
         seen.push(id);
         match node {
             NodeSpec::Filter(filter) if filter.r#where.trim().is_empty() => {
-                let what = format!("the handler `{id}` filters by nothing; write an expression into where");
+                let what = format!("the handler `{id}` has no condition; set `where` to an expression");
                 wrong.push(contradiction(loaded, &format!("{at}.where"), what));
             }
             NodeSpec::Map(map) if is_default(&map.columns) && map.drop.is_empty() && map.select.is_empty() => {
-                let what = format!("the handler `{id}` changes nothing; give it columns, drop or select");
+                let what = format!("the handler `{id}` changes nothing; set `columns`, `drop` or `select`");
                 wrong.push(contradiction(loaded, &at, what));
             }
             other => wrong.extend(empty_lists(loaded, &at, other).err()),
@@ -360,7 +360,7 @@ fn positive(loaded: &Loaded) -> Vec<Error> {
         at: loaded.place(path),
         path: path.to_owned(),
         found: "0".into(),
-        expected: "it has to be more; leave it out for the default".into(),
+        expected: "it must be more than 0; leave it out for the default".into(),
     });
     wrong.collect()
 }

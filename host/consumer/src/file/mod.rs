@@ -22,12 +22,12 @@ use super::{
     encode::{self, failed},
 };
 
-/// Writes rows to files outside the repo. At least once: after a crash some rows are there again.
+/// Writes rows to files outside the repo. At least once: after a crash some rows are written again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
     /// The file; a relative path starts at the spec's own directory, which may have to be created. Where there are several
-    /// files it is a template with `{pipeline}`, `{time}` (when the file was begun) and `{n}` (a number that is free), as in
+    /// files it is a template with `{pipeline}`, `{time}` (when the file was started) and `{n}` (the next free number), as in
     /// `out/{pipeline}-{time}-{n}.ndjson`.
     pub path: PathBuf,
     /// `ndjson`, `csv`, `parquet` or `arrow`. The last two are whole files, one a commit or more.
@@ -36,7 +36,7 @@ pub struct FileSpec {
     /// `none` (the default), `gzip` or `zstd`, for `ndjson` and `csv`.
     #[serde(default)]
     pub compression: FileCompression,
-    /// When a file is ended and the next one begun, as in `{size: 64MiB, time: 1h}`. Without it a file of text just grows.
+    /// When to close a file and start the next one, as in `{size: 64MiB, time: 1h}`. Without it a file of text just grows.
     #[serde(default)]
     pub rotate: Option<RotateSpec>,
 }
@@ -49,7 +49,7 @@ fn ndjson() -> Format {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FileCompression {
-    /// Not.
+    /// Not compressed.
     #[default]
     None,
     /// As `gzip` does.
@@ -58,7 +58,7 @@ pub enum FileCompression {
     Zstd,
 }
 
-/// When a file is ended. It bears its name only from then on; before it ends with `.part`.
+/// When to close a file. Until then its name ends in `.part`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RotateSpec {
@@ -90,11 +90,11 @@ impl FileSpec {
         }
         match &self.rotate {
             Some(RotateSpec { size: None, time: None }) => {
-                Some(("rotate", "say when, as in `rotate: {size: 64MiB, time: 1h}`".into()))
+                Some(("rotate", "give a size or a time, as in `rotate: {size: 64MiB, time: 1h}`".into()))
             }
-            Some(RotateSpec { size: Some(ByteSize(0)), .. }) => Some(("rotate", "a file has to hold something".into())),
+            Some(RotateSpec { size: Some(ByteSize(0)), .. }) => Some(("rotate", "it must be more than 0".into())),
             Some(RotateSpec { time: Some(Period(Duration::ZERO)), .. }) => {
-                Some(("rotate", "a file has to last for some time".into()))
+                Some(("rotate", "it must be more than 0".into()))
             }
             _ => None,
         }
@@ -164,7 +164,7 @@ async fn watch(files: Arc<Mutex<Files>>, every: Duration) {
         if files.due()
             && let Err(error) = files.end().await
         {
-            tracing::warn!(%error, "a file that is old enough could not be ended; the next row tries again");
+            tracing::warn!(%error, "cannot rotate a file that is due; retrying at the next row");
         }
     }
 }

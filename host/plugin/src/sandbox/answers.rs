@@ -129,8 +129,8 @@ async fn answers_about_rows_that_lie() {
     ] {
         check("process", mode, expected).await;
     }
-    check("tick", "all", "only `fresh`").await;
-    check("finish", "all", "only `fresh`").await;
+    check("tick", "all", "only have `fresh`").await;
+    check("finish", "all", "only have `fresh`").await;
     for mode in ["read-beyond", "read-often"] {
         let error = make("process", task(mode, "process").await).await.unwrap_err();
         assert!(matches!(&error, Error::Trap { reason, .. } if reason.contains("the guest read")), "{error:?}");

@@ -136,7 +136,7 @@ async fn a_type_without_a_word_is_named_and_is_no_crash_of_the_guest() {
     let mut handler = HandlerInstance::open(mirror(&[]).await, "", None).await.unwrap();
     let error = handler.process("", &beside_id(&months)).await.unwrap_err();
     assert!(matches!(error, Error::Column { .. }) && !error.is_crash(), "{error:?}");
-    assert!(error.to_string().contains("column \"c\" has the type Interval"), "{error}");
+    assert!(error.to_string().contains("column `c` has the type Interval"), "{error}");
     // The instance was not touched.
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c", "d"]));
     answer(&mut handler, &beside_id(&texts)).await;
