@@ -21,7 +21,7 @@ mod expression;
 mod flow;
 mod groups;
 mod halving;
-pub mod handlers;
+mod handlers;
 mod held;
 mod order;
 mod plugin;
@@ -46,8 +46,9 @@ pub use self::{
     chain::Chain,
     error::Error,
     flow::{Shape, Source, SourceEvent, Unit},
+    handlers::NodeSpec,
     plugin::{PluginHandler, PluginSpec},
-    spec::NodeSpec,
+    spec::Gap,
     state::LimitsSpec,
     time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
     written::problems,

@@ -1,7 +1,6 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
 use spout_consumer::{ConsumerSpec, FileSpec};
-use spout_node::NodeSpec;
 use spout_producer::{DecoderSpec, NativeDecoder};
 use spout_repo::Format;
 
@@ -29,12 +28,7 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
         }
     }
     for (path, node) in all_handlers(&loaded.spec.node, "node") {
-        let whole = match node {
-            NodeSpec::Sample(sample) => sample.fraction.is_some() && sample.by.is_empty(),
-            NodeSpec::Dedupe(dedupe) => dedupe.by.is_empty(),
-            _ => false,
-        };
-        if whole {
+        if node.by_all_columns() {
             let what = "the decoder adds columns (`evolve: add-columns`), and this handler goes by all columns, so that a row would count as another one once there are more; name those that it goes by: `by: [id]`";
             wrong.push(contradiction(loaded, &path, what));
         }

@@ -19,11 +19,13 @@ use super::{
     window::{END, START},
 };
 use crate::{
-    Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
+    Builder, Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
     aggregates::{Aggregates, Compiled},
     arrival::NEVER,
     halving::without,
+    spec::{HandlerSpec, Parts},
     state::{Groups, Held, TIME, bare, concat, fields, kernel, one_schema},
+    written::Written,
 };
 
 /// Column of the last time of a group, while it is counted.
@@ -68,9 +70,28 @@ pub struct AggregateSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for AggregateSpec {
+    fn summary() -> &'static str {
+        "Makes one row of each group of a window or a commit."
+    }
+
+    fn describe(&self) -> String {
+        format!("aggregate {}", self.columns.names())
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("columns", &self.columns, Written::other)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Aggregate::new(self)))
+    }
+}
+
 /// A running `aggregate`.
 #[derive(Debug)]
-pub struct Aggregate {
+struct Aggregate {
     spec: AggregateSpec,
     time: Option<(TimeSettings, EventTime)>,
     columns: Vec<String>,
@@ -92,8 +113,7 @@ struct Plan {
 
 impl Aggregate {
     /// An aggregate as `spec` says.
-    #[must_use]
-    pub fn new(spec: &AggregateSpec) -> Self {
+    fn new(spec: &AggregateSpec) -> Self {
         Self {
             spec: spec.clone(),
             time: None,

@@ -15,9 +15,10 @@ use spout_data::{Part, Period};
 
 use super::{filter::set_rows, seen::Seen, threshold::nanoseconds};
 use crate::{
-    Error, EventTime, Handled, Handler, Kept, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
+    Builder, Error, EventTime, Handled, Handler, Kept, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
+    spec::{HandlerSpec, Parts},
     state::{kernel, number},
 };
 
@@ -50,16 +51,33 @@ pub struct DedupeSpec {
     pub limits: LimitsSpec,
 }
 
-impl DedupeSpec {
-    /// A running `dedupe`.
-    #[must_use]
-    pub fn handler(&self) -> Box<dyn Handler> {
-        match self.last {
-            Some(last) => Box::new(Recent::new(self, last)),
-            None => Box::new(Sequence::new(&self.id, self.time.as_ref(), &[], self.limits, Within::new(self))),
-        }
+#[async_trait]
+impl HandlerSpec for DedupeSpec {
+    fn summary() -> &'static str {
+        "Passes the first row of each key and leaves out those that repeat it."
     }
 
+    fn describe(&self) -> String {
+        let of =
+            if self.by.is_empty() { "of equal rows".into() } else { format!("row of each {}", self.by.join(", ")) };
+        let last = self.last.map(|last| format!(" among the last {last} of a partition"));
+        let within = self.within.map(|within| format!(" within {within}"));
+        format!("the first {of}{}{}", last.unwrap_or_default(), within.unwrap_or_default())
+    }
+
+    fn by_all_columns(&self) -> bool {
+        self.by.is_empty()
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(match self.last {
+            Some(last) => Box::new(Recent::new(self, last)),
+            None => Box::new(Sequence::new(&self.id, self.time.as_ref(), &[], self.limits, Within::new(self))),
+        })
+    }
+}
+
+impl DedupeSpec {
     fn config(&self) -> Value {
         json!({"by": self.by, "within": self.within, "last": self.last})
     }

@@ -18,7 +18,6 @@ use arrow::{
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::{Part, Period};
@@ -28,6 +27,7 @@ use crate::{
     Builder, Error, EventTime, Handled, Handler, Kept, NodeSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
     groups,
     recency::{Key, Recency},
+    spec::{Gap, HandlerSpec, Parts},
 };
 
 /// Runs a chain of handlers for each group of rows, so that each group has a state of its own.
@@ -60,6 +60,39 @@ pub struct DispatchSpec {
     pub limits: DispatchLimits,
 }
 
+#[async_trait]
+impl HandlerSpec for DispatchSpec {
+    fn summary() -> &'static str {
+        "Runs another chain of handlers for each group."
+    }
+
+    fn describe(&self) -> String {
+        let within: Vec<String> = self.nodes.iter().map(NodeSpec::describe).collect();
+        format!("for each {}, {}", self.group_by.join(", "), within.join(", then "))
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let chain = Gap::within("nodes", self.nodes.is_empty(), "name the handlers of each group");
+        chain.or_else(|| Gap::within("groupBy", self.group_by.is_empty(), "name a column"))
+    }
+
+    fn stateful(&self) -> bool {
+        self.nodes.iter().any(NodeSpec::stateful)
+    }
+
+    fn within(&self) -> &[NodeSpec] {
+        &self.nodes
+    }
+
+    fn within_mut(&mut self) -> &mut [NodeSpec] {
+        &mut self.nodes
+    }
+
+    async fn open(&self, builder: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Dispatch::open(self, builder).await?))
+    }
+}
+
 /// What a `dispatch` may hold at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -76,7 +109,7 @@ impl Default for DispatchLimits {
 
 /// A running `dispatch`.
 #[derive(Debug)]
-pub struct Dispatch {
+struct Dispatch {
     spec: DispatchSpec,
     /// What groups are told apart by: outer columns first.
     columns: Vec<String>,
@@ -100,17 +133,15 @@ impl Dispatch {
     ///
     /// # Errors
     /// A handler of the chain that cannot be opened.
-    pub fn open<'a>(spec: &'a DispatchSpec, builder: &'a Builder) -> BoxFuture<'a, Result<Self, Error>> {
-        Box::pin(async move {
-            Ok(Self {
-                columns: spec.group_by.clone(),
-                unit: Unit::Piece,
-                time: None,
-                members: Members::open(&spec.id, &spec.nodes, builder).await?,
-                recency: Recency::new(spec.evict_after.map(|after| after.0), spec.keep),
-                keys: None,
-                spec: spec.clone(),
-            })
+    async fn open(spec: &DispatchSpec, builder: &Builder) -> Result<Self, Error> {
+        Ok(Self {
+            columns: spec.group_by.clone(),
+            unit: Unit::Piece,
+            time: None,
+            members: Members::open(&spec.id, &spec.nodes, builder).await?,
+            recency: Recency::new(spec.evict_after.map(|after| after.0), spec.keep),
+            keys: None,
+            spec: spec.clone(),
         })
     }
 
@@ -147,7 +178,7 @@ impl Dispatch {
     async fn pass(&mut self, batch: &RecordBatch, from: Source) -> Result<Handled, Error> {
         let keys = self.keys(batch)?;
         let times = self.times(batch)?;
-        let together = self.unit == Unit::Piece && self.spec.nodes.iter().all(NodeSpec::row_by_row);
+        let together = self.unit == Unit::Piece && self.spec.nodes.iter().all(|node| node.spec().row_by_row());
         let mut outcome = Outcome::default();
         let mut waiting: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
         for row in self.order(batch)? {

@@ -9,7 +9,13 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Handled, Handler, Kept, Shape, Source, expression::Expression, halving::Halving};
+use crate::{
+    Builder, Error, Handled, Handler, Kept, Shape, Source,
+    expression::Expression,
+    halving::Halving,
+    spec::{Gap, HandlerSpec, Parts},
+    written::Written,
+};
 
 /// Keeps the rows for which `where` is true; null counts as not true.
 ///
@@ -24,9 +30,37 @@ pub struct FilterSpec {
     pub r#where: String,
 }
 
+#[async_trait]
+impl HandlerSpec for FilterSpec {
+    fn summary() -> &'static str {
+        "Keeps the rows for which an expression is true."
+    }
+
+    fn describe(&self) -> String {
+        format!("rows where {}", self.r#where)
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let what = "filters by nothing; write an expression into where".to_owned();
+        self.r#where.trim().is_empty().then_some(Gap { key: Some("where"), what })
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        vec![Written::row("where", &self.r#where)]
+    }
+
+    fn row_by_row(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Filter::new(self)))
+    }
+}
+
 /// A running `filter`.
 #[derive(Debug)]
-pub struct Filter {
+struct Filter {
     id: String,
     sql: String,
     condition: Expression,
@@ -34,8 +68,7 @@ pub struct Filter {
 
 impl Filter {
     /// A filter as `spec` says.
-    #[must_use]
-    pub fn new(spec: &FilterSpec) -> Self {
+    fn new(spec: &FilterSpec) -> Self {
         Self { id: spec.id.clone(), sql: spec.r#where.clone(), condition: Expression::new(&spec.id, &spec.r#where) }
     }
 

@@ -11,14 +11,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Handled, Handler, Shape, Source,
+    Builder, Error, Handled, Handler, Shape, Source,
     expression::Expression,
     halving::{Halving, handled},
+    spec::{Gap, HandlerSpec, Parts},
+    written::Written,
 };
 
 /// Expressions by column name, in the order they were written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns(pub Vec<(String, String)>);
+
+impl Columns {
+    /// The names, for people.
+    pub(crate) fn names(&self) -> String {
+        self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
 
 impl JsonSchema for Columns {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -79,17 +88,48 @@ pub struct MapSpec {
     pub select: Vec<String>,
 }
 
+#[async_trait]
+impl HandlerSpec for MapSpec {
+    fn summary() -> &'static str {
+        "Adds or replaces columns by expressions."
+    }
+
+    fn describe(&self) -> String {
+        let made = (!self.columns.0.is_empty()).then(|| format!("computes {}", self.columns.names()));
+        let without = (!self.drop.is_empty()).then(|| format!("drops {}", self.drop.join(", ")));
+        let only = (!self.select.is_empty()).then(|| format!("keeps {}", self.select.join(", ")));
+        [made, without, only].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let MapSpec { columns, drop, select, .. } = self;
+        let what = "changes nothing; give it columns, drop or select".to_owned();
+        (columns.0.is_empty() && drop.is_empty() && select.is_empty()).then_some(Gap { key: None, what })
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("columns", &self.columns, Written::row)
+    }
+
+    fn row_by_row(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Map::new(self)))
+    }
+}
+
 /// A running `map`.
 #[derive(Debug)]
-pub struct Map {
+struct Map {
     spec: MapSpec,
     columns: Vec<(String, Expression)>,
 }
 
 impl Map {
     /// A map as `spec` says.
-    #[must_use]
-    pub fn new(spec: &MapSpec) -> Self {
+    fn new(spec: &MapSpec) -> Self {
         let column = |(name, sql): &(String, String)| (name.clone(), Expression::new(&spec.id, sql));
         Self { spec: spec.clone(), columns: spec.columns.0.iter().map(column).collect() }
     }

@@ -1,4 +1,6 @@
-//! The native handlers, one file each.
+//! The handlers by their word in a spec, one file or folder each.
+//!
+//! To add one, write its file, with its [`HandlerSpec`](crate::spec::HandlerSpec), and name it here.
 //!
 //! **Invariant**: no loop over rows here where an Arrow kernel or a DataFusion expression does the same.
 
@@ -21,19 +23,25 @@ mod threshold;
 mod throttle;
 mod window;
 
-pub use aggregate::{Aggregate, AggregateSpec, Per};
-pub use dedupe::DedupeSpec;
-pub use default::{DefaultSpec, Defaults};
-pub use derivative::{Derivative, DerivativeSpec, Derived};
-pub use dispatch::{Dispatch, DispatchLimits, DispatchSpec};
-pub use filter::{Filter, FilterSpec};
-pub use group::{Group, GroupSpec};
-pub use join::{JoinKind, JoinSpec, On, SideSettings, SideSpec};
-pub use log::{Level, Log, LogSpec};
-pub use map::{Columns, Map, MapSpec};
-pub use sample::{Sample, SampleSpec};
-pub use sort::{KeySpec, Nulls, Order, Sort, SortKey, SortSpec};
-pub use sql::{Sql, SqlSpec};
-pub use threshold::{Decrease, Increase, Threshold, ThresholdSpec};
-pub use throttle::{Keep, Throttle, ThrottleSpec};
-pub use window::{Align, DynamicWindow, DynamicWindowSpec, LengthUnit, Window, WindowSpec};
+pub(crate) use map::Columns;
+
+crate::spec::handlers! {
+    "aggregate" => Aggregate(aggregate::AggregateSpec),
+    "dedupe" => Dedupe(dedupe::DedupeSpec),
+    "default" => Default(default::DefaultSpec),
+    "derivative" => Derivative(derivative::DerivativeSpec),
+    "dispatch" => Dispatch(dispatch::DispatchSpec),
+    "dynamic-window" => DynamicWindow(window::DynamicWindowSpec),
+    "filter" => Filter(filter::FilterSpec),
+    "group" => Group(group::GroupSpec),
+    "join" => Join(join::JoinSpec),
+    "log" => Log(log::LogSpec),
+    "map" => Map(map::MapSpec),
+    "plugin" => Plugin(crate::plugin::PluginSpec),
+    "sample" => Sample(sample::SampleSpec),
+    "sort" => Sort(sort::SortSpec),
+    "sql" => Sql(sql::SqlSpec),
+    "threshold" => Threshold(threshold::ThresholdSpec),
+    "throttle" => Throttle(throttle::ThrottleSpec),
+    "window" => Window(window::WindowSpec),
+}

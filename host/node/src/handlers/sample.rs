@@ -15,8 +15,9 @@ use spout_data::Part;
 
 use super::filter::set_rows;
 use crate::{
-    Error, Handled, Handler, Kept, Shape, Source, SourceEvent,
+    Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent,
     digest::Digests,
+    spec::{HandlerSpec, Parts},
     state::{kernel, number},
 };
 
@@ -44,17 +45,45 @@ pub struct SampleSpec {
     pub salt: String,
 }
 
+#[async_trait]
+impl HandlerSpec for SampleSpec {
+    fn summary() -> &'static str {
+        "Passes a part of the rows."
+    }
+
+    fn describe(&self) -> String {
+        let part = match (self.fraction, self.every) {
+            (Some(fraction), _) => format!("{fraction} of the"),
+            (None, Some(every)) => format!("one in {every}"),
+            (None, None) => "some".to_owned(),
+        };
+        let by = if self.by.is_empty() { String::new() } else { format!(", by {}", self.by.join(", ")) };
+        format!("{part} rows{by}")
+    }
+
+    fn stateful(&self) -> bool {
+        self.counts()
+    }
+
+    fn by_all_columns(&self) -> bool {
+        self.fraction.is_some() && self.by.is_empty()
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Sample::new(self)))
+    }
+}
+
 impl SampleSpec {
     /// Whether it counts rows rather than looks at them.
-    #[must_use]
-    pub fn counts(&self) -> bool {
+    fn counts(&self) -> bool {
         self.every.is_some() && self.by.is_empty()
     }
 }
 
 /// A running `sample`.
 #[derive(Debug)]
-pub struct Sample {
+struct Sample {
     spec: SampleSpec,
     digests: Digests,
     /// Rows seen so far, by source.
@@ -63,8 +92,7 @@ pub struct Sample {
 
 impl Sample {
     /// A sample as `spec` says.
-    #[must_use]
-    pub fn new(spec: &SampleSpec) -> Self {
+    fn new(spec: &SampleSpec) -> Self {
         let digests = Digests::over_all(&spec.id, &spec.by, &spec.salt);
         Self { spec: spec.clone(), digests, seen: BTreeMap::new() }
     }

@@ -18,8 +18,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, groups,
+    Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, groups,
     held::{Held, HoldSpec, Per, Way, way},
+    spec::{Gap, HandlerSpec, Parts},
 };
 
 /// Orders rows by columns; rows that are equal stay in their order, nulls are kept.
@@ -45,6 +46,32 @@ pub struct SortSpec {
     pub limits: HoldSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for SortSpec {
+    fn summary() -> &'static str {
+        "Orders the rows of a window or a commit."
+    }
+
+    fn describe(&self) -> String {
+        let key = |key: SortKey| key.column + if key.order == Order::Desc { " desc" } else { "" };
+        let keys: Vec<String> = self.by.iter().map(KeySpec::key).map(key).collect();
+        format!("sorts by {}", keys.join(", "))
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        Gap::within("by", self.by.is_empty(), "name a column")
+    }
+
+    /// Without `per`, a handler before it says what a batch is.
+    fn stateful(&self) -> bool {
+        matches!(self.per, Some(Per::Commit | Per::Window))
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Sort::new(self)))
+    }
+}
+
 /// A column to order by: its name, or a map that says more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -53,6 +80,17 @@ pub enum KeySpec {
     Column(String),
     /// The column and how.
     Key(SortKey),
+}
+
+impl KeySpec {
+    fn key(&self) -> SortKey {
+        match self {
+            Self::Column(column) => {
+                SortKey { column: column.clone(), order: Order::default(), nulls: Nulls::default() }
+            }
+            Self::Key(key) => key.clone(),
+        }
+    }
 }
 
 /// A column to order by, and how.
@@ -93,7 +131,7 @@ pub enum Nulls {
 
 /// A running `sort`.
 #[derive(Debug)]
-pub struct Sort {
+struct Sort {
     id: String,
     keys: Vec<SortKey>,
     group_by: Vec<String>,
@@ -106,17 +144,10 @@ pub struct Sort {
 
 impl Sort {
     /// A sort as `spec` says.
-    #[must_use]
-    pub fn new(spec: &SortSpec) -> Self {
-        let key = |key: &KeySpec| match key {
-            KeySpec::Column(column) => {
-                SortKey { column: column.clone(), order: Order::default(), nulls: Nulls::default() }
-            }
-            KeySpec::Key(key) => key.clone(),
-        };
+    fn new(spec: &SortSpec) -> Self {
         Self {
             id: spec.id.clone(),
-            keys: spec.by.iter().map(key).collect(),
+            keys: spec.by.iter().map(KeySpec::key).collect(),
             group_by: spec.group_by.clone(),
             groups: spec.group_by.clone(),
             per: spec.per,

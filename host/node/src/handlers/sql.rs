@@ -13,10 +13,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Handled, Handler, Shape, Source, SourceEvent, Unit, groups,
+    Builder, Error, Handled, Handler, Shape, Source, SourceEvent, Unit, groups,
     halving::{Halving, handled},
     held::{Held, HoldSpec, Per, Way, way},
     query::{Query, Terms},
+    spec::{Gap, HandlerSpec, Parts},
+    written::Written,
 };
 
 /// Answers a SQL query over each unit of rows, which is the table `input`.
@@ -45,9 +47,37 @@ pub struct SqlSpec {
     pub limits: HoldSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for SqlSpec {
+    fn summary() -> &'static str {
+        "Answers a SQL query over each batch, commit or window."
+    }
+
+    fn describe(&self) -> String {
+        self.query.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        Gap::within("query", self.query.trim().is_empty(), "write a query over `input`")
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        vec![Written::query("query", &self.query)]
+    }
+
+    /// Without `per`, a handler before it says what a batch is, or it looks at each row alone.
+    fn stateful(&self) -> bool {
+        matches!(self.per, Some(Per::Commit | Per::Window))
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Sql::new(self)))
+    }
+}
+
 /// A running `sql`.
 #[derive(Debug)]
-pub struct Sql {
+struct Sql {
     spec: SqlSpec,
     groups: Vec<String>,
     way: Way,
@@ -57,8 +87,7 @@ pub struct Sql {
 
 impl Sql {
     /// A query as `spec` says; it is planned when the columns are known.
-    #[must_use]
-    pub fn new(spec: &SqlSpec) -> Self {
+    fn new(spec: &SqlSpec) -> Self {
         Self {
             groups: spec.group_by.clone(),
             way: Way::Piece,

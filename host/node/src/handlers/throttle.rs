@@ -6,6 +6,7 @@ use arrow::{
     array::{BooleanArray, RecordBatch},
     compute::filter_record_batch,
 };
+use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,10 @@ use spout_data::{Part, Period};
 
 use super::{seen::Seen, threshold::nanoseconds};
 use crate::{
-    Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
+    Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
+    spec::{HandlerSpec, Parts},
     state::{RowStore, kernel},
 };
 
@@ -49,6 +51,24 @@ pub struct ThrottleSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for ThrottleSpec {
+    fn summary() -> &'static str {
+        "Passes so many rows in each interval of time."
+    }
+
+    fn describe(&self) -> String {
+        let keep = if self.keep == Keep::Last { "last" } else { "first" };
+        let group =
+            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        format!("the {keep} {} rows in {}{group}", self.rows, self.per)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Throttle::handler(self)))
+    }
+}
+
 fn one() -> u64 {
     1
 }
@@ -66,7 +86,7 @@ pub enum Keep {
 
 /// A running `throttle`.
 #[derive(Debug)]
-pub struct Throttle {
+struct Throttle {
     spec: ThrottleSpec,
     per: i64,
     digests: Digests,
@@ -83,7 +103,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// A throttle as `spec` says.
-    pub fn handler(spec: &ThrottleSpec) -> impl Handler + use<> {
+    fn handler(spec: &ThrottleSpec) -> impl Handler + use<> {
         let steps = Self {
             spec: spec.clone(),
             per: nanoseconds(spec.per),

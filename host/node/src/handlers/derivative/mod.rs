@@ -12,6 +12,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Float64Type, Schema},
 };
+use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,9 +21,10 @@ use spout_data::{Part, Period};
 
 use super::threshold::nanoseconds;
 use crate::{
-    Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
+    Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
+    spec::{HandlerSpec, Parts},
     state::{RowStore, kernel},
 };
 
@@ -61,6 +63,22 @@ pub struct DerivativeSpec {
     /// How much it may hold.
     #[serde(default)]
     pub limits: LimitsSpec,
+}
+
+#[async_trait]
+impl HandlerSpec for DerivativeSpec {
+    fn summary() -> &'static str {
+        "Adds columns that say how fast others change."
+    }
+
+    fn describe(&self) -> String {
+        let each = self.columns.iter().map(|(name, derived)| format!("{name} from {}", derived.column));
+        format!("derivatives {}, per {}", each.collect::<Vec<_>>().join(", "), self.unit)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Derivative::handler(self)))
+    }
 }
 
 /// What a new column is the derivative of.
@@ -103,7 +121,7 @@ struct Row {
 
 /// A running `derivative`.
 #[derive(Debug)]
-pub struct Derivative {
+struct Derivative {
     spec: DerivativeSpec,
     near: i64,
     digests: Digests,
@@ -117,7 +135,7 @@ pub struct Derivative {
 
 impl Derivative {
     /// A derivative as `spec` says.
-    pub fn handler(spec: &DerivativeSpec) -> impl Handler + use<> {
+    fn handler(spec: &DerivativeSpec) -> impl Handler + use<> {
         let steps = Self {
             spec: spec.clone(),
             near: nanoseconds(spec.neighbourhood),

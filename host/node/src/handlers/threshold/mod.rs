@@ -10,6 +10,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Float64Type, Schema, SchemaRef},
 };
+use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,9 @@ use spout_data::{Part, Period};
 
 use self::{levels::Levels, machine::Machine};
 use crate::{
-    Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
+    Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
     sequence::{Sequence, Steps},
+    spec::{HandlerSpec, Parts},
     state::kernel,
 };
 
@@ -67,6 +69,23 @@ pub struct ThresholdSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for ThresholdSpec {
+    fn summary() -> &'static str {
+        "Adds a level that follows a column."
+    }
+
+    fn describe(&self) -> String {
+        let group =
+            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        format!("{} follows {}{group}", self.r#as, self.watch)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Threshold::handler(self)))
+    }
+}
+
 /// When and by how much a level rises.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -91,7 +110,7 @@ pub struct Decrease {
 
 /// A running `threshold`.
 #[derive(Debug)]
-pub struct Threshold {
+struct Threshold {
     spec: ThresholdSpec,
     machine: Machine,
     levels: Levels,
@@ -102,7 +121,7 @@ pub struct Threshold {
 
 impl Threshold {
     /// A threshold as `spec` says.
-    pub fn handler(spec: &ThresholdSpec) -> impl Handler + use<> {
+    fn handler(spec: &ThresholdSpec) -> impl Handler + use<> {
         let steps = Self {
             spec: spec.clone(),
             machine: Machine::new(spec),

@@ -20,10 +20,12 @@ use super::{
     output::Output,
 };
 use crate::{
-    Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
+    Builder, Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
     arrival::{Arrivals, Arrived, NEVER, settings},
     handlers::Columns,
+    spec::{HandlerSpec, Parts},
     state::{Groups, Held, kernel},
+    written::Written,
 };
 
 const MARKS: &str = "time";
@@ -67,9 +69,28 @@ pub struct DynamicWindowSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for DynamicWindowSpec {
+    fn summary() -> &'static str {
+        "Puts rows into windows whose length and pace are columns."
+    }
+
+    fn describe(&self) -> String {
+        format!("window of column {}", self.period)
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("aggregate", &self.aggregate, Written::other)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(DynamicWindow::new(self)))
+    }
+}
+
 /// A running `dynamic-window`.
 #[derive(Debug)]
-pub struct DynamicWindow {
+pub(super) struct DynamicWindow {
     spec: DynamicWindowSpec,
     arrivals: Option<Arrivals>,
     output: Output,
@@ -147,8 +168,7 @@ impl Running {
 
 impl DynamicWindow {
     /// A dynamic window as `spec` says.
-    #[must_use]
-    pub fn new(spec: &DynamicWindowSpec) -> Self {
+    pub(super) fn new(spec: &DynamicWindowSpec) -> Self {
         let limits = spec.limits.of(&spec.id);
         let windows = WindowSpec {
             id: spec.id.clone(),

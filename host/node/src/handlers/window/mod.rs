@@ -20,23 +20,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use self::dynamic::DynamicWindowSpec;
 pub(crate) use self::output::{END, START};
-pub use self::{
-    dynamic::{DynamicWindow, DynamicWindowSpec},
-    grid::LengthUnit,
-};
 use self::{
-    grid::Kind,
+    grid::{Kind, LengthUnit},
     held::HeldWindows,
     output::Output,
     partial::{PartialWindows, Plan},
 };
 use super::Columns;
 use crate::{
-    Error, Handled, Handler, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
+    Builder, Error, Handled, Handler, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
     aggregates::Aggregates,
     arrival::{Arrivals, Arrived, NEVER, settings},
+    spec::{HandlerSpec, Parts},
     state::kernel,
+    written::Written,
 };
 use spout_data::{Part, Period};
 
@@ -108,21 +107,33 @@ pub struct WindowSpec {
     pub limits: LimitsSpec,
 }
 
-impl WindowSpec {
-    /// How long its windows are, for people.
-    #[must_use]
-    pub fn length(&self) -> String {
-        match (self.period, self.session) {
+#[async_trait]
+impl HandlerSpec for WindowSpec {
+    fn summary() -> &'static str {
+        "Puts rows into windows of event time, and aggregates them if asked."
+    }
+
+    fn describe(&self) -> String {
+        let length = match (self.period, self.session) {
             (Some(period), _) => period.to_string(),
             (None, Some(gap)) => format!("sessions {gap} apart"),
             (None, None) => "no length".to_owned(),
-        }
+        };
+        format!("window of {length}")
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("aggregate", &self.aggregate, Written::other)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Window::new(self)?))
     }
 }
 
 /// A running `window`.
 #[derive(Debug)]
-pub struct Window {
+struct Window {
     spec: WindowSpec,
     kind: Kind,
     arrivals: Option<Arrivals>,
@@ -146,7 +157,7 @@ impl Window {
     ///
     /// # Errors
     /// [`Error::Spec`] if its lengths make no windows.
-    pub fn new(spec: &WindowSpec) -> Result<Self, Error> {
+    fn new(spec: &WindowSpec) -> Result<Self, Error> {
         let output = Output::new(spec);
         let (spec, kind) = (spec.clone(), Kind::of(spec)?);
         Ok(Self { spec, kind, arrivals: None, engine: None, output, closed: NEVER, stored: BTreeMap::new() })
