@@ -1,18 +1,23 @@
 //! Finds columns by name, and says which there are.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::Error;
+
+/// The column `name`, which is there for `purpose`, as in `to group by`.
+///
+/// # Errors
+/// [`Error::Spec`] naming it and those there are.
+pub(super) fn field<'a>(handler: &str, schema: &'a Schema, name: &str, purpose: &str) -> Result<&'a Field, Error> {
+    schema.field_with_name(name).map_err(|_| missing(handler, schema, name, &format!(" {purpose}")))
+}
 
 /// The index of the column `name`.
 ///
 /// # Errors
-/// [`Error::Spec`] naming it and those there are.
+/// As [`field`].
 pub(super) fn at(handler: &str, schema: &Schema, name: &str) -> Result<usize, Error> {
-    schema.index_of(name).map_err(|_| Error::Spec {
-        handler: handler.to_owned(),
-        reason: format!("there is no column \"{name}\"; the columns are {}", names(schema)),
-    })
+    schema.index_of(name).map_err(|_| missing(handler, schema, name, ""))
 }
 
 /// The index of the column `name`, which has to be of numbers.
@@ -46,6 +51,11 @@ pub(super) fn free(handler: &str, schema: &Schema, name: &str) -> Result<(), Err
             reason: format!("there is a column \"{name}\" already; give the new one another name"),
         }),
     }
+}
+
+fn missing(handler: &str, schema: &Schema, name: &str, purpose: &str) -> Error {
+    let reason = format!("there is no column \"{name}\"{purpose}; the columns are {}", names(schema));
+    Error::Spec { handler: handler.to_owned(), reason }
 }
 
 /// All columns, for messages.

@@ -5,11 +5,18 @@ use std::sync::{Arc, OnceLock};
 use arrow::{
     array::{Array, ArrayRef, RecordBatch},
     compute::concat,
-    datatypes::{DataType, Schema, SchemaRef},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
-    common::{DFSchema, tree_node::TreeNode},
+    common::{
+        DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     error::DataFusionError,
+    functions_aggregate::{
+        first_last::{first_value_udaf, last_value_udaf},
+        percentile_cont::percentile_cont_udaf,
+    },
     logical_expr::{Expr, Volatility, simplify::SimplifyContext},
     optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::PhysicalExpr,
@@ -18,7 +25,11 @@ use datafusion::{
 };
 use spout_arithmetic::checked;
 
-use super::{Error, RowFault, halving::Halving};
+use super::{
+    Error, RowFault, columns,
+    halving::Halving,
+    state::{ORDER, SOURCE, TIME},
+};
 
 /// A SQL expression, compiled for one schema at a time.
 #[derive(Debug)]
@@ -28,13 +39,18 @@ pub(super) struct Expression {
     compiled: Option<(SchemaRef, Arc<dyn PhysicalExpr>)>,
 }
 
+/// What all expressions are read with. Column names are used as they are written, so that `userId` needs no quotes.
 fn session() -> &'static SessionContext {
     static SESSION: OnceLock<SessionContext> = OnceLock::new();
     SESSION.get_or_init(|| {
         let mut config = SessionConfig::new();
-        // Column names are used as they are written, so that `userId` needs no quotes.
         config.options_mut().sql_parser.enable_ident_normalization = false;
-        SessionContext::new_with_config(config)
+        let session = SessionContext::new_with_config(config);
+        spout_arithmetic::install(&session);
+        session.register_udaf(first_value_udaf().as_ref().clone().with_aliases(["first"]));
+        session.register_udaf(last_value_udaf().as_ref().clone().with_aliases(["last"]));
+        session.register_udaf(percentile_cont_udaf().as_ref().clone().with_aliases(["quantile"]));
+        session
     })
 }
 
@@ -112,17 +128,10 @@ impl Expression {
     }
 
     fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {
-        let refused = |error: datafusion::error::DataFusionError| {
-            self.refused(&format!("{} (columns: {})", error.strip_backtrace(), names(schema)))
-        };
+        let refused = |error: DataFusionError| self.refused(&over(&error, schema));
         let table = DFSchema::try_from(schema.clone()).map_err(refused)?;
-        let logical = session().parse_sql_expr(&self.sql, &table).map_err(refused)?;
-        if let Some(name) = unstable(&logical) {
-            return Err(self.refused(&format!(
-                "`{name}` gives another answer when the same messages are read again; use a column of the message instead"
-            )));
-        }
-        physical(logical, &table).map_err(refused)
+        let logical = logical(&self.sql, schema, &table).map_err(|reason| self.refused(&reason))?;
+        session().create_physical_expr(logical, &table).map_err(refused)
     }
 
     fn refused(&self, reason: &str) -> Error {
@@ -153,29 +162,47 @@ pub(super) fn read_query(handler: &str, sql: &str) -> Result<(), Error> {
     }
 }
 
-pub(super) fn names(schema: &Schema) -> String {
-    schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+/// `sql` as it is evaluated over rows of `schema`, which is `table`; or why it cannot be.
+pub(super) fn logical(sql: &str, schema: &Schema, table: &DFSchema) -> Result<Expr, String> {
+    let failed = |error: DataFusionError| over(&error, schema);
+    let parsed = session().parse_sql_expr(sql, table).map_err(failed)?;
+    match unstable(&parsed) {
+        Some(reason) => Err(reason),
+        None => lowered(parsed, table).map_err(failed),
+    }
 }
 
-/// `expression` as it is evaluated over rows of `table`. Some functions, `coalesce` for one, are there only until expressions
-/// are simplified.
+/// `expression`, compiled for rows of `table`.
 pub(super) fn physical(expression: Expr, table: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    session().create_physical_expr(lowered(expression, table)?, table)
+}
+
+/// With types that fit each other, checked arithmetic, and simplified: some functions, `coalesce` for one, are there only until
+/// then.
+fn lowered(expression: Expr, table: &DFSchema) -> Result<Expr, DataFusionError> {
     let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
     let simplifier = ExprSimplifier::new(context);
-    let expression = checked(simplifier.coerce(expression, table)?, table)?;
-    let expression = simplifier.simplify(expression)?;
-    session().create_physical_expr(expression, table)
+    simplifier.simplify(checked(simplifier.coerce(expression, table)?, table)?)
 }
 
-/// The first function in `expression` whose answer depends on more than its arguments.
+/// What `error` says of an expression over rows of `schema`; columns of ours are not shown.
+pub(super) fn over(error: &DataFusionError, schema: &Schema) -> String {
+    let own = |field: &FieldRef| ![TIME, SOURCE, ORDER].contains(&field.name().as_str());
+    let shown = Schema::new(schema.fields().iter().filter(|field| own(field)).cloned().collect::<Vec<_>>());
+    format!("{} (columns: {})", error.strip_backtrace(), columns::names(&shown))
+}
+
+/// Says so if the answer of a function in `expression` depends on more than its arguments.
 pub(super) fn unstable(expression: &Expr) -> Option<String> {
     let mut found = None;
     let walked = expression.apply(|part| {
-        use datafusion::common::tree_node::TreeNodeRecursion;
         if let Expr::ScalarFunction(call) = part
             && call.func.signature().volatility != Volatility::Immutable
         {
-            found = Some(format!("{}()", call.func.name()));
+            let name = call.func.name();
+            found = Some(format!(
+                "`{name}()` gives another answer when the same messages are read again; use a column of the message instead"
+            ));
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Continue)

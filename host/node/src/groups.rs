@@ -10,7 +10,7 @@ use arrow::{
     row::{RowConverter, SortField},
 };
 
-use super::Error;
+use super::{Error, columns};
 
 /// The columns of `outer` groups, then those of `own` that are not among them.
 pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
@@ -29,30 +29,13 @@ pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
 /// [`Error::Spec`] of the handler `handler` that names the column.
 pub(super) fn check(handler: &str, schema: &Schema, columns: &[String]) -> Result<(), Error> {
     for column in columns {
-        let field = field(handler, schema, column, "to group by")?;
+        let field = columns::field(handler, schema, column, "to group by")?;
         if !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())]) {
             let reason = format!("rows cannot be grouped by column \"{column}\", which is {}", field.data_type());
             return Err(Error::Spec { handler: handler.to_owned(), reason });
         }
     }
     Ok(())
-}
-
-/// The field `column` of `schema`, which is there for `purpose`.
-///
-/// # Errors
-/// [`Error::Spec`] with the columns that there are.
-pub(super) fn field<'a>(
-    handler: &str,
-    schema: &'a Schema,
-    column: &str,
-    purpose: &str,
-) -> Result<&'a arrow::datatypes::Field, Error> {
-    schema.field_with_name(column).map_err(|_| {
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let reason = format!("there is no column \"{column}\" {purpose}; the columns are {}", names.join(", "));
-        Error::Spec { handler: handler.to_owned(), reason }
-    })
 }
 
 /// The groups of `batch`, ordered by value with nulls first; the rows of each in their order, with their indices.

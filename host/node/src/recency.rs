@@ -109,7 +109,7 @@ impl Recency {
     /// Takes a row of the group `key`.
     pub(super) fn took(&mut self, key: &[u8], from: Source, time: Option<i64>) {
         if let Some(time) = time {
-            self.progress.marks.observe(from, &[time], |time| time);
+            self.progress.marks.passed(from, &[time]);
             self.progress.latest = self.progress.latest.max(time);
         }
         self.seen(key, time);

@@ -179,7 +179,7 @@ impl<S: Steps> Handler for Sequence<S> {
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let mut faults = self.steps.faults(&batch)?;
         let (sound, places) = without(&batch, &faults).map_err(kernel(&self.id, batch.num_rows()))?;
-        let (handled, ready) = self.order.take(&sound, from)?;
+        let (handled, ready) = self.order.take(sound, from)?;
         let out = self.step(ready, self.order.reached())?;
         let at = |row: u32| places.get(row as usize).copied().unwrap_or(row);
         faults.extend(handled.faults.into_iter().map(|fault| RowFault { row: at(fault.row), ..fault }));

@@ -194,7 +194,7 @@ mod tests {
     fn every_handler_says_in_a_line_what_it_does() {
         let cases: [(Value, &str); 24] = [
             (json!({"type": "aggregate", "columns": {"n": "count(*)", "top": "max(price)"}}), "aggregate n, top"),
-            (json!({"type": "dedupe", "within": "10m"}), "the first of equal rows within 10m"),
+            (json!({"type": "dedupe", "within": "30s"}), "the first of equal rows within 30s"),
             (
                 json!({"type": "dedupe", "by": ["id"], "last": 9}),
                 "the first row of each id among the last 9 of a partition",
@@ -230,10 +230,10 @@ mod tests {
             ),
             (json!({"type": "throttle", "per": "1s"}), "the first 1 rows in 1s"),
             (
-                json!({"type": "throttle", "per": "1m", "rows": 3, "keep": "last", "groupBy": ["h"]}),
-                "the last 3 rows in 1m of each h",
+                json!({"type": "throttle", "per": "30s", "rows": 3, "keep": "last", "groupBy": ["h"]}),
+                "the last 3 rows in 30s of each h",
             ),
-            (json!({"type": "window", "period": "10m"}), "window of 10m"),
+            (json!({"type": "window", "period": "10s"}), "window of 10s"),
             (json!({"type": "window", "session": "30s"}), "window of sessions 30s apart"),
         ];
         let mut kinds: Vec<String> = Vec::new();

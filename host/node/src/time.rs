@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::Period;
 
-use super::{Error, Source};
+use super::{Error, Source, SourceEvent, columns};
 
 /// Times that are event times: the years 1678 to 2261, a hundred days within what 64 bits of nanoseconds can count.
 const RANGE: RangeInclusive<i64> = i64::MIN + MARGIN..=i64::MAX - MARGIN;
@@ -126,14 +126,7 @@ impl EventTime {
     /// # Errors
     /// [`Error::Spec`] if there is no such column, or it is no time.
     pub fn check(&self, schema: &Schema) -> Result<DataType, Error> {
-        let Ok(field) = schema.field_with_name(&self.column) else {
-            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            return Err(self.refused(format!(
-                "there is no column \"{}\" for the event time; the columns are {}",
-                self.column,
-                names.join(", ")
-            )));
-        };
+        let field = columns::field(&self.handler, schema, &self.column, "for the event time")?;
         match field.data_type() {
             DataType::Timestamp(..) => Ok(field.data_type().clone()),
             whole if whole.is_integer() => Ok(field.data_type().clone()),
@@ -150,8 +143,7 @@ impl EventTime {
     /// As [`EventTime::check`].
     pub fn of(&self, batch: &RecordBatch) -> Result<Int64Array, Error> {
         let kind = self.check(batch.schema_ref())?;
-        let column =
-            batch.column_by_name(&self.column).ok_or_else(|| self.refused("its time column is gone".into()))?;
+        let column = batch.column(columns::at(&self.handler, batch.schema_ref(), &self.column)?);
         self.nanoseconds(column, &kind).map_err(|source| Error::Kernel {
             handler: self.handler.clone(),
             rows: batch.num_rows(),
@@ -247,28 +239,20 @@ impl Watermarks {
         self.lateness = Self::new(lateness).lateness;
     }
 
-    /// Rows of `source` will come: nobody runs ahead of it until they do.
-    pub fn opened(&mut self, source: Source) {
-        let mark = self.sources.entry(source).or_default();
-        (mark.idle, mark.ended) = (false, false);
-    }
-
-    /// `source` has nothing for now and holds nobody up until it has.
-    pub fn idle(&mut self, source: Source) {
-        self.sources.entry(source).or_default().idle = true;
-    }
-
-    /// `source` has nothing ever again.
-    pub fn ended(&mut self, source: Source) {
-        self.sources.entry(source).or_default().ended = true;
-    }
-
-    /// Takes the times of rows of one source, in order. For each row whether it is late: that is if the time that
-    /// `until` gives for it (up to when it would still count) is not after the watermark that the rows before it make.
-    pub fn observe(&mut self, source: Source, times: &[i64], until: impl Fn(i64) -> i64) -> Vec<bool> {
-        let passed = self.passed(source, times);
-        let late = |(&time, passed): (&i64, Option<i64>)| passed.is_some_and(|watermark| until(time) <= watermark);
-        times.iter().zip(passed).map(late).collect()
+    /// Takes what is told of a source: nobody runs ahead of one that was opened until it has had rows, and one that has had
+    /// nothing for `idle_after`, or has ended, holds nobody up.
+    pub fn on_event(&mut self, event: SourceEvent, idle_after: Option<Duration>) {
+        match event {
+            SourceEvent::Opened(source) => {
+                let mark = self.sources.entry(source).or_default();
+                (mark.idle, mark.ended) = (false, false);
+            }
+            SourceEvent::Idle(source, quiet) if idle_after.is_some_and(|after| quiet >= after) => {
+                self.sources.entry(source).or_default().idle = true;
+            }
+            SourceEvent::Ended(source) => self.sources.entry(source).or_default().ended = true,
+            SourceEvent::Idle(..) | SourceEvent::Cut => {}
+        }
     }
 
     /// Takes the times of rows of one source, in order. For each row the watermark that the rows before it make: what
@@ -335,43 +319,51 @@ mod tests {
         Watermarks::new(Period(Duration::from_nanos(lateness)))
     }
 
+    /// For each row whether the time that `until` gives for it is not after the watermark that the rows before it make.
+    fn late(marks: &mut Watermarks, source: Source, times: &[i64], until: fn(i64) -> i64) -> Vec<bool> {
+        let passed = marks.passed(source, times);
+        times.iter().zip(passed).map(|(&time, passed)| passed.is_some_and(|passed| until(time) <= passed)).collect()
+    }
+
     #[test]
     fn the_slowest_source_that_counts_says_how_far_all_are() {
         let mut marks = marks(2);
-        marks.opened(A);
-        marks.opened(B);
-        marks.observe(A, &[10], |time| time);
+        marks.on_event(SourceEvent::Opened(A), None);
+        marks.on_event(SourceEvent::Opened(B), None);
+        marks.passed(A, &[10]);
         assert_eq!(marks.advance(), None, "B has said nothing");
-        marks.observe(B, &[5], |time| time);
+        marks.passed(B, &[5]);
         assert_eq!(marks.advance(), Some(3));
-        marks.idle(B);
+        marks.on_event(SourceEvent::Idle(B, Duration::from_secs(1)), Some(Duration::from_secs(2)));
+        assert_eq!(marks.advance(), Some(3), "it has not been idle for long enough");
+        marks.on_event(SourceEvent::Idle(B, Duration::from_secs(2)), Some(Duration::from_secs(2)));
         assert_eq!(marks.advance(), Some(8));
-        assert_eq!(marks.observe(B, &[6, 9], |time| time), [true, false], "the others have gone on without it");
+        assert_eq!(late(&mut marks, B, &[6, 9], |time| time), [true, false], "the others have gone on without it");
         assert_eq!(marks.advance(), Some(8), "it never goes back");
-        marks.ended(B);
-        marks.observe(A, &[20], |time| time);
+        marks.on_event(SourceEvent::Ended(B), None);
+        marks.passed(A, &[20]);
         assert_eq!(marks.advance(), Some(18));
     }
 
     #[test]
     fn late_is_what_comes_after_its_own_source_has_passed_it() {
         let times = [0, 7, 2, 12, 9];
-        let until = |time: i64| (time.div_euclid(5) + 1) * 5;
+        let until: fn(i64) -> i64 = |time| (time.div_euclid(5) + 1) * 5;
         for cut in 0..=times.len() {
             let mut marks = marks(0);
-            marks.opened(B);
-            let mut late = marks.observe(A, &times[..cut], until);
+            marks.on_event(SourceEvent::Opened(B), None);
+            let mut found = late(&mut marks, A, &times[..cut], until);
             marks.advance();
-            late.extend(marks.observe(A, &times[cut..], until));
-            assert_eq!(late, [false, false, true, false, true], "cut at {cut}");
+            found.extend(late(&mut marks, A, &times[cut..], until));
+            assert_eq!(found, [false, false, true, false, true], "cut at {cut}");
         }
     }
 
     #[test]
     fn state_goes_through_json() {
         let mut before = marks(1);
-        before.observe(A, &[4], |time| time);
-        before.observe(Source::Merged, &[9], |time| time);
+        before.passed(A, &[4]);
+        before.passed(Source::Merged, &[9]);
         before.advance();
         let text = serde_json::to_string(&before).unwrap();
         assert_eq!(serde_json::from_str::<Watermarks>(&text).unwrap(), before);

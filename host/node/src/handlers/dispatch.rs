@@ -8,7 +8,7 @@
 //!   evictAfter: 1h
 //! ```
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use arrow::{
     array::{Array as _, ArrayRef, Int64Array, RecordBatch, UInt32Array},
@@ -346,13 +346,8 @@ impl Handler for Dispatch {
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
-        let marks = &mut self.recency.progress_mut().marks;
-        match event {
-            SourceEvent::Opened(source) => marks.opened(source),
-            SourceEvent::Idle(source, _) => marks.idle(source),
-            SourceEvent::Ended(source) => marks.ended(source),
-            SourceEvent::Cut => {}
-        }
+        // A source that has nothing holds no group back.
+        self.recency.progress_mut().marks.on_event(event, Some(Duration::ZERO));
         let mut outcome = Outcome::default();
         for handled in self.members.on_event(event).await? {
             outcome.add(handled, &[]);
@@ -368,7 +363,7 @@ impl Handler for Dispatch {
         Ok(outcome.handled)
     }
 
-    fn idle_after(&self) -> Option<std::time::Duration> {
+    fn idle_after(&self) -> Option<Duration> {
         self.members.idle_after()
     }
 

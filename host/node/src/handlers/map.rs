@@ -11,10 +11,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Builder, Error, Handled, Handler, Shape, Source,
+    Builder, Error, Handled, Handler, Shape, Source, columns,
     expression::Expression,
     halving::{Halving, handled},
     spec::{Gap, HandlerSpec, Parts},
+    state::kernel,
     written::Written,
 };
 
@@ -134,15 +135,6 @@ impl Map {
         Self { spec: spec.clone(), columns: spec.columns.0.iter().map(column).collect() }
     }
 
-    fn refused(&self, reason: String) -> Error {
-        Error::Spec { handler: self.spec.id.clone(), reason }
-    }
-
-    fn unknown(&self, name: &str, columns: &[(FieldRef, ArrayRef)]) -> Error {
-        let known: Vec<&str> = columns.iter().map(|(field, _)| field.name().as_str()).collect();
-        self.refused(format!("there is no column \"{name}\"; the columns are {}", known.join(", ")))
-    }
-
     fn records(&mut self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
         let schema = batch.schema();
         let mut columns: Vec<(FieldRef, ArrayRef)> =
@@ -155,30 +147,29 @@ impl Map {
                 None => columns.push((field, value)),
             }
         }
-        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = self.choose(columns)?.into_iter().unzip();
+        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = columns.into_iter().unzip();
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|source| Error::Kernel {
-            handler: self.spec.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })
+        let records = RecordBatch::try_new_with_options(schema, arrays, &options);
+        self.choose(records.map_err(kernel(&self.spec.id, batch.num_rows()))?)
     }
 
     /// Leaves out what the spec drops or does not select.
-    fn choose(&self, mut columns: Vec<(FieldRef, ArrayRef)>) -> Result<Vec<(FieldRef, ArrayRef)>, Error> {
-        for name in &self.spec.drop {
-            let at = columns.iter().position(|(field, _)| field.name() == name);
-            columns.remove(at.ok_or_else(|| self.unknown(name, &columns))?);
-        }
-        if self.spec.select.is_empty() {
-            return Ok(columns);
-        }
-        let find = |name: &String| {
-            let found = columns.iter().find(|(field, _)| field.name() == name);
-            found.cloned().ok_or_else(|| self.unknown(name, &columns))
+    fn choose(&self, mut records: RecordBatch) -> Result<RecordBatch, Error> {
+        let MapSpec { id, drop, select, .. } = &self.spec;
+        let rows = records.num_rows();
+        let at = |records: &RecordBatch, names: &[String]| -> Result<Vec<usize>, Error> {
+            names.iter().map(|name| columns::at(id, records.schema_ref(), name)).collect()
         };
-        self.spec.select.iter().map(find).collect()
+        if !drop.is_empty() {
+            let dropped = at(&records, drop)?;
+            let kept: Vec<usize> = (0..records.num_columns()).filter(|column| !dropped.contains(column)).collect();
+            records = records.project(&kept).map_err(kernel(id, rows))?;
+        }
+        if !select.is_empty() {
+            records = records.project(&at(&records, select)?).map_err(kernel(id, rows))?;
+        }
+        Ok(records)
     }
 }
 

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, groups,
+    Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, columns, groups,
     held::{Held, HoldSpec, Per, Way, way},
     spec::{Gap, HandlerSpec, Parts},
 };
@@ -167,7 +167,7 @@ impl Sort {
         }
         groups::check(&self.id, schema, &self.groups)?;
         for key in &self.keys {
-            let kind = groups::field(&self.id, schema, &key.column, "to sort by")?.data_type();
+            let kind = columns::field(&self.id, schema, &key.column, "to sort by")?.data_type();
             let ordered = RowConverter::supports_fields(&[SortField::new(kind.clone())]);
             if !ordered || matches!(kind, DataType::Null) {
                 return Err(self.refused(format!("column \"{}\" is {kind}, which has no order", key.column)));

@@ -201,13 +201,9 @@ impl Groups {
 
 /// The fields of `columns` in `schema`; keys may be null whatever the schema says.
 pub(crate) fn fields(handler: &str, columns: &[String], schema: &Schema) -> Result<Vec<FieldRef>, Error> {
-    let field = |name: &String| match schema.field_with_name(name) {
-        Ok(field) => Ok(Arc::new(field.clone().with_nullable(true))),
-        Err(_) => {
-            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let reason = format!("there is no column \"{name}\" to group by; the columns are {}", names.join(", "));
-            Err(Error::Spec { handler: handler.to_owned(), reason })
-        }
+    let field = |name: &String| {
+        let field = crate::columns::field(handler, schema, name, "to group by")?;
+        Ok(Arc::new(field.clone().with_nullable(true)))
     };
     columns.iter().map(field).collect()
 }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Builder, Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
     arrival::{Arrivals, Arrived, NEVER, settings},
+    columns,
     handlers::Columns,
     spec::{HandlerSpec, Parts},
     state::{Groups, Held, kernel},
@@ -191,14 +192,12 @@ impl DynamicWindow {
 
     fn check(&self, schema: &Schema) -> Result<(), Error> {
         for name in [&self.spec.period, &self.spec.every] {
-            let reason = match schema.field_with_name(name).map(|field| field.data_type().clone()) {
-                Ok(kind) if kind.is_integer() || matches!(kind, DataType::Duration(_)) => continue,
-                Ok(kind) => {
-                    format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations")
-                }
-                Err(_) => format!("there is no column \"{name}\" for the length of windows"),
-            };
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+            let kind = columns::field(&self.spec.id, schema, name, "for the length of windows")?.data_type();
+            if !kind.is_integer() && !matches!(kind, DataType::Duration(_)) {
+                let reason =
+                    format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations");
+                return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+            }
         }
         Ok(())
     }
@@ -350,7 +349,7 @@ impl Handler for DynamicWindow {
         let mut handled = arrivals.sort_out(&mut arrived, &late)?;
         self.rows.append(&arrived.records, &arrived.times, from, &[])?;
         self.spec.limits.of(&self.spec.id).bytes(self.rows.bytes() + self.groups.bytes())?;
-        let reached = arrivals.reached();
+        let reached = arrivals.reached().unwrap_or(NEVER);
         self.arrivals = Some(arrivals);
         self.advance(reached, &mut handled)?;
         Ok(handled)
@@ -360,7 +359,7 @@ impl Handler for DynamicWindow {
         let mut handled = Handled::default();
         if let Some(arrivals) = &mut self.arrivals {
             arrivals.on_event(event);
-            let reached = arrivals.reached();
+            let reached = arrivals.reached().unwrap_or(NEVER);
             self.advance(reached, &mut handled)?;
         }
         Ok(handled)
@@ -375,7 +374,7 @@ impl Handler for DynamicWindow {
     }
 
     fn idle_after(&self) -> Option<std::time::Duration> {
-        self.arrivals.as_ref().and_then(|arrivals| arrivals.settings().idle_after).map(|after| after.0)
+        self.arrivals.as_ref().and_then(Arrivals::idle_after)
     }
 
     async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {

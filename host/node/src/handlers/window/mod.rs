@@ -239,7 +239,7 @@ impl Window {
 
     /// Closes the windows that all sources have passed.
     fn advance(&mut self, handled: &mut Handled) -> Result<(), Error> {
-        let reached = self.arrivals.as_mut().map_or(NEVER, Arrivals::reached);
+        let reached = self.arrivals.as_mut().and_then(Arrivals::reached).unwrap_or(NEVER);
         self.close(reached, handled)
     }
 
@@ -353,8 +353,8 @@ impl Handler for Window {
     }
 
     fn idle_after(&self) -> Option<std::time::Duration> {
-        let inherited = self.arrivals.as_ref().and_then(|arrivals| arrivals.settings().idle_after);
-        inherited.or(self.spec.idle_after).map(|after| after.0)
+        let inherited = self.arrivals.as_ref().and_then(Arrivals::idle_after);
+        inherited.or(self.spec.idle_after.map(|after| after.0))
     }
 
     async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
