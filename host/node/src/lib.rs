@@ -22,7 +22,6 @@ mod flow;
 mod groups;
 mod halving;
 mod handlers;
-mod held;
 mod order;
 mod plugin;
 mod query;
@@ -33,6 +32,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod units;
 mod written;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -1,6 +1,6 @@
 //! `aggregate`: one row for each group of a window or a commit.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
@@ -8,11 +8,8 @@ use arrow::{
     datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef},
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use spout_data::Part;
 
 use super::{
     Columns,
@@ -24,7 +21,8 @@ use crate::{
     arrival::NEVER,
     halving::without,
     spec::{HandlerSpec, Parts},
-    state::{Groups, Held, TIME, bare, concat, fields, kernel, one_schema},
+    state::{Groups, Held, TIME, bare, concat, fields, in_order, kernel},
+    units::CommitRows,
     written::Written,
 };
 
@@ -97,7 +95,7 @@ struct Aggregate {
     columns: Vec<String>,
     plan: Option<Plan>,
     /// Rows of the commit that is open.
-    held: Held,
+    held: CommitRows,
 }
 
 /// The aggregates for rows of one schema.
@@ -119,7 +117,7 @@ impl Aggregate {
             time: None,
             columns: spec.group_by.clone().unwrap_or_default(),
             plan: None,
-            held: Held::new(&spec.id, "rows"),
+            held: CommitRows::new(&spec.id, spec.limits.bytes),
         }
     }
 
@@ -207,11 +205,9 @@ impl Aggregate {
 
     /// The rows of the commit that ends.
     fn cut(&mut self) -> Result<Handled, Error> {
-        let held = self.held.take_all()?;
-        if held.is_empty() {
-            return Ok(Handled::default());
-        }
-        let rows = concat(&self.spec.id, one_schema(&self.spec.id, &held)?)?;
+        let Some(rows) = self.held.take()? else { return Ok(Handled::default()) };
+        let marked = mark(&self.spec.id, &rows, self.time.as_ref())?;
+        let rows = concat(&self.spec.id, in_order(&self.spec.id, vec![marked])?)?;
         Ok(Handled::fresh([self.rows(&rows)?]))
     }
 }
@@ -286,39 +282,19 @@ impl Handler for Aggregate {
             let marked = mark(&self.spec.id, &batch, self.time.as_ref())?;
             return Ok(Handled { faults, ..Handled::fresh([self.rows(&marked)?]) });
         }
-        self.held.append(&batch, &times(&batch, self.time.as_ref())?, from, &[])?;
-        self.spec.limits.of(&self.spec.id).bytes(self.held.bytes())?;
+        self.held.push(batch, from)?;
         Ok(Handled { faults, ..Handled::default() })
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
-        match event {
-            SourceEvent::Cut if self.spec.per.is_some() => self.cut(),
-            SourceEvent::Cut | SourceEvent::Opened(_) | SourceEvent::Idle(..) | SourceEvent::Ended(_) => {
-                Ok(Handled::default())
-            }
-        }
-    }
-
-    async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
-        match self.held.rows() {
-            0 => Ok(BTreeMap::new()),
-            _ => self.held.snapshot(),
-        }
-    }
-
-    async fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
-        self.held.restore(&mut parts)
-    }
-
-    fn config(&self) -> Option<Value> {
-        self.spec.per.map(|per| json!({"per": per}))
+        if event == SourceEvent::Cut { self.cut() } else { Ok(Handled::default()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::{Float64Array, StringArray};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::tests::cuts::{Trial, lines, readings};

@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, columns, groups,
-    held::{Held, HoldSpec, Per, Way, way},
     spec::{Gap, HandlerSpec, Parts},
+    units::{CommitRows, HoldSpec, Per, Way, way},
 };
 
 /// Orders rows by columns; rows that are equal stay in their order, nulls are kept.
@@ -139,7 +139,7 @@ struct Sort {
     per: Option<Per>,
     way: Way,
     checked: Option<SchemaRef>,
-    held: Held,
+    held: CommitRows,
 }
 
 impl Sort {
@@ -153,7 +153,7 @@ impl Sort {
             per: spec.per,
             way: Way::Piece,
             checked: None,
-            held: Held::new(&spec.id, spec.limits),
+            held: CommitRows::new(&spec.id, spec.limits.bytes),
         }
     }
 

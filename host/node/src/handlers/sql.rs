@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Builder, Error, Handled, Handler, Shape, Source, SourceEvent, Unit, groups,
     halving::{Halving, handled},
-    held::{Held, HoldSpec, Per, Way, way},
     query::{Query, Terms},
     spec::{Gap, HandlerSpec, Parts},
+    units::{CommitRows, HoldSpec, Per, Way, way},
     written::Written,
 };
 
@@ -82,7 +82,7 @@ struct Sql {
     groups: Vec<String>,
     way: Way,
     query: Option<(SchemaRef, Query)>,
-    held: Held,
+    held: CommitRows,
 }
 
 impl Sql {
@@ -92,7 +92,7 @@ impl Sql {
             groups: spec.group_by.clone(),
             way: Way::Piece,
             query: None,
-            held: Held::new(&spec.id, spec.limits),
+            held: CommitRows::new(&spec.id, spec.limits.bytes),
             spec: spec.clone(),
         }
     }

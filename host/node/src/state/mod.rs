@@ -23,6 +23,6 @@ pub(crate) use self::{
     groups::{Groups, fields},
     limits::Limits,
     row_store::RowStore,
-    rows::{Held, ORDER, SOURCE, TIME, bare, column, number, one_schema},
+    rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order, number, one_schema},
     segments::{Segments, concat, decode, encode, kernel},
 };

@@ -74,7 +74,7 @@ pub(super) fn way(handler: &str, per: Option<Per>, input: &Shape) -> Result<Way,
 /// They are given by source, so that it does not matter how the batches of several sources were interleaved. They are
 /// taken before snapshots are, so that no commit has to store them.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct CommitRows {
     handler: String,
     limit: ByteSize,
     bytes: u64,
@@ -82,10 +82,11 @@ pub(super) struct Held {
     rows: BTreeMap<Source, Vec<RecordBatch>>,
 }
 
-impl Held {
-    pub(super) fn new(handler: &str, limits: HoldSpec) -> Self {
+impl CommitRows {
+    /// None yet; at most so many bytes.
+    pub(super) fn new(handler: &str, limit: ByteSize) -> Self {
         let handler = handler.to_owned();
-        Self { handler, limit: limits.bytes, bytes: 0, schema: None, rows: BTreeMap::new() }
+        Self { handler, limit, bytes: 0, schema: None, rows: BTreeMap::new() }
     }
 
     /// Holds `batch`.
