@@ -83,7 +83,7 @@ impl Arrivals {
     /// Takes rows of one source, in order.
     pub(crate) fn take(&mut self, batch: RecordBatch, from: Source) -> Result<Arrived, Error> {
         let rows = batch.num_rows();
-        let kernel = |source| Error::Kernel { handler: self.handler.clone(), rows, source };
+        let kernel = Error::kernel(&self.handler, rows);
         let times = self.event.of(&batch)?;
         let mut arrived =
             Arrived { records: batch, times, passed: Int64Array::from_iter_values([]), faults: Vec::new() };
@@ -127,7 +127,7 @@ impl Arrivals {
             return Ok(handled);
         }
         let rows = late.len();
-        let kernel = |source| Error::Kernel { handler: self.handler.clone(), rows, source };
+        let kernel = Error::kernel(&self.handler, rows);
         let apart = filter_record_batch(&arrived.records, late).map_err(kernel)?;
         let first = late.values().set_indices().next().map_or(NEVER, |row| arrived.times.value(row));
         self.set_aside(&mut handled, apart, first)?;
@@ -158,7 +158,7 @@ impl Arrivals {
     }
 
     fn damaged(&self, error: &serde_json::Error) -> Error {
-        Error::State { handler: self.handler.clone(), reason: format!("its watermarks: {error}") }
+        Error::state(&self.handler, format!("its watermarks: {error}"))
     }
 }
 
@@ -193,9 +193,11 @@ impl Arrived {
 
 /// The time that a handler works with: its own, or the one that flows in, with its own settings on top.
 pub(crate) fn settings(handler: &str, own: Option<&TimeSpec>, input: &Shape) -> Result<TimeSettings, Error> {
-    own.or(input.time.as_ref()).map(TimeSpec::settings).ok_or_else(|| Error::Spec {
-        handler: handler.to_owned(),
-        reason: "it needs the event time of rows; name their column with `time`, here or for the whole pipeline".into(),
+    own.or(input.time.as_ref()).map(TimeSpec::settings).ok_or_else(|| {
+        Error::spec(
+            handler,
+            "it needs the event time of rows; name their column with `time`, here or for the whole pipeline",
+        )
     })
 }
 

@@ -73,8 +73,7 @@ fn take(states: &mut States, id: &str) -> BTreeMap<String, Bytes> {
 
 fn under_the_same_spec(handler: &dyn Handler, stored: Option<Bytes>) -> Result<(), Error> {
     let Some(stored) = stored else { return Ok(()) };
-    let before: Value = serde_json::from_slice(&stored)
-        .map_err(|error| Error::State { handler: handler.id().to_owned(), reason: error.to_string() })?;
+    let before: Value = serde_json::from_slice(&stored).map_err(|error| Error::state(handler.id(), error))?;
     if handler.compatible(&before) {
         return Ok(());
     }

@@ -30,12 +30,12 @@ pub(super) fn number(handler: &str, schema: &Schema, name: &str) -> Result<usize
     if kind.is_numeric() || *kind == DataType::Null {
         return Ok(at);
     }
-    Err(Error::Spec {
-        handler: handler.to_owned(),
-        reason: format!(
+    Err(Error::spec(
+        handler,
+        format!(
             "column \"{name}\" is {kind}, but numbers are needed; make some with a map before it, as in `{name}: \"cast({name} as double)\"`"
         ),
-    })
+    ))
 }
 
 /// Refuses a new column of a name that is taken.
@@ -45,17 +45,16 @@ pub(super) fn number(handler: &str, schema: &Schema, name: &str) -> Result<usize
 pub(super) fn free(handler: &str, schema: &Schema, name: &str) -> Result<(), Error> {
     match schema.index_of(name) {
         Err(_) if !name.is_empty() => Ok(()),
-        Err(_) => Err(Error::Spec { handler: handler.to_owned(), reason: "its new column needs a name".into() }),
-        Ok(_) => Err(Error::Spec {
-            handler: handler.to_owned(),
-            reason: format!("there is a column \"{name}\" already; give the new one another name"),
-        }),
+        Err(_) => Err(Error::spec(handler, "its new column needs a name")),
+        Ok(_) => {
+            Err(Error::spec(handler, format!("there is a column \"{name}\" already; give the new one another name")))
+        }
     }
 }
 
 fn missing(handler: &str, schema: &Schema, name: &str, purpose: &str) -> Error {
     let reason = format!("there is no column \"{name}\"{purpose}; the columns are {}", names(schema));
-    Error::Spec { handler: handler.to_owned(), reason }
+    Error::spec(handler, reason)
 }
 
 /// All columns, for messages.

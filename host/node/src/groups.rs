@@ -32,7 +32,7 @@ pub(super) fn check(handler: &str, schema: &Schema, columns: &[String]) -> Resul
         let field = columns::field(handler, schema, column, "to group by")?;
         if !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())]) {
             let reason = format!("rows cannot be grouped by column \"{column}\", which is {}", field.data_type());
-            return Err(Error::Spec { handler: handler.to_owned(), reason });
+            return Err(Error::spec(handler, reason));
         }
     }
     Ok(())

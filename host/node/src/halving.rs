@@ -100,7 +100,7 @@ pub(super) fn handled(
     };
     let rows = runs.iter().flat_map(|(run, _)| run.clone()).map(|row| row as u32).collect();
     let joined = concat_batches(&schema, runs.iter().map(|(_, records)| records));
-    let joined = joined.map_err(|source| Error::Kernel { handler: handler.to_owned(), rows: 0, source })?;
+    let joined = joined.map_err(Error::kernel(handler, 0))?;
     Ok(Handled { faults, ..Handled::one(joined, Kept::Rows(rows)) })
 }
 

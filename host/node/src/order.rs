@@ -22,7 +22,7 @@ use spout_data::{Part, Period};
 use super::{
     Error, EventTime, Handled, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
     arrival::{Arrivals, settings},
-    state::{Held, TIME, bare, column, kernel},
+    state::{Held, TIME, bare, column},
 };
 
 /// Rows in order, each with its time in nanoseconds since 1970.
@@ -127,12 +127,12 @@ impl Order {
     pub(super) fn take(&mut self, batch: RecordBatch, from: Source) -> Result<(Handled, Vec<Ready>), Error> {
         let rows = batch.num_rows();
         let Some(arrivals) = &mut self.arrivals else {
-            let reason = "its rows came before their columns".into();
-            return Err(Error::Spec { handler: self.handler.clone(), reason });
+            let reason = "its rows came before their columns";
+            return Err(Error::spec(&self.handler, reason));
         };
         let mut arrived = arrivals.take(batch, from)?;
         self.reached = arrivals.reached();
-        let late = lt(&arrived.times, &arrived.passed).map_err(kernel(&self.handler, rows))?;
+        let late = lt(&arrived.times, &arrived.passed).map_err(Error::kernel(&self.handler, rows))?;
         let handled = arrivals.sort_out(&mut arrived, &late)?;
         let ready = self.put(&arrived.records, &arrived.times, from)?;
         Ok((handled, ready))
@@ -211,7 +211,7 @@ impl Order {
     }
 
     fn damaged(&self, reason: &str) -> Error {
-        Error::State { handler: self.handler.clone(), reason: reason.to_owned() }
+        Error::state(&self.handler, reason)
     }
 }
 

@@ -137,7 +137,7 @@ impl Query {
             _ => words.no_value(&error),
         })?;
         let joined = self.joined(&batches);
-        joined.map_err(|source| Error::Kernel { handler: self.handler.clone(), rows: count, source })
+        joined.map_err(Error::kernel(&self.handler, count))
     }
 
     async fn answer(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>, DataFusionError> {

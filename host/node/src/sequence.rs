@@ -15,7 +15,7 @@ use super::{
     Error, EventTime, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
     halving::without,
     order::{Order, Ready},
-    state::{Limits, kernel},
+    state::Limits,
 };
 
 /// What a handler does with rows that come in order.
@@ -152,7 +152,7 @@ impl<S: Steps> Sequence<S> {
     }
 
     fn damaged(&self, reason: &str) -> Error {
-        Error::State { handler: self.id.clone(), reason: reason.to_owned() }
+        Error::state(&self.id, reason)
     }
 }
 
@@ -178,7 +178,7 @@ impl<S: Steps> Handler for Sequence<S> {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let mut faults = self.steps.faults(&batch)?;
-        let (sound, places) = without(&batch, &faults).map_err(kernel(&self.id, batch.num_rows()))?;
+        let (sound, places) = without(&batch, &faults).map_err(Error::kernel(&self.id, batch.num_rows()))?;
         let (handled, ready) = self.order.take(sound, from)?;
         let out = self.step(ready, self.order.reached())?;
         let at = |row: u32| places.get(row as usize).copied().unwrap_or(row);

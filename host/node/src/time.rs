@@ -144,11 +144,7 @@ impl EventTime {
     pub fn of(&self, batch: &RecordBatch) -> Result<Int64Array, Error> {
         let kind = self.check(batch.schema_ref())?;
         let column = batch.column(columns::at(&self.handler, batch.schema_ref(), &self.column)?);
-        self.nanoseconds(column, &kind).map_err(|source| Error::Kernel {
-            handler: self.handler.clone(),
-            rows: batch.num_rows(),
-            source,
-        })
+        self.nanoseconds(column, &kind).map_err(Error::kernel(&self.handler, batch.num_rows()))
     }
 
     fn nanoseconds(&self, column: &ArrayRef, kind: &DataType) -> Result<Int64Array, ArrowError> {
@@ -192,7 +188,7 @@ impl EventTime {
     }
 
     fn refused(&self, reason: String) -> Error {
-        Error::Spec { handler: self.handler.clone(), reason }
+        Error::spec(&self.handler, reason)
     }
 }
 

@@ -64,7 +64,7 @@ pub(super) fn way(handler: &str, per: Option<Per>, input: &Shape) -> Result<Way,
         (Some(Per::Commit), _) => Ok(Way::Held),
         (Some(Per::Window), _) => {
             let reason = "it is to look at one window at a time (`per: window`), but no window comes before it; put it behind a `window`, or say `per: commit`";
-            Err(Error::Spec { handler: handler.to_owned(), reason: reason.into() })
+            Err(Error::spec(handler, reason))
         }
     }
 }
@@ -102,7 +102,7 @@ impl CommitRows {
             *schema = Arc::clone(wider);
         } else {
             let reason = "the columns changed in the middle of a commit, so that its rows do not fit together; give them the same columns with a `map` (select) before it";
-            return Err(Error::Spec { handler: self.handler.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.handler, reason));
         }
         self.bytes += batch.get_array_memory_size() as u64;
         if self.bytes > self.limit.0 {
@@ -134,6 +134,6 @@ impl CommitRows {
             let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
             concat_batches(&schema, &batches)
         });
-        joined.map(Some).map_err(|source| Error::Kernel { handler: self.handler.clone(), rows, source })
+        joined.map(Some).map_err(Error::kernel(&self.handler, rows))
     }
 }

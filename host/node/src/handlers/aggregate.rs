@@ -21,7 +21,7 @@ use crate::{
     arrival::NEVER,
     halving::without,
     spec::{HandlerSpec, Parts},
-    state::{Groups, Held, TIME, bare, concat, fields, in_order, kernel},
+    state::{Groups, Held, TIME, bare, concat, fields, in_order},
     units::CommitRows,
     written::Written,
 };
@@ -122,7 +122,7 @@ impl Aggregate {
     }
 
     fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Spec { handler: self.spec.id.clone(), reason: reason.into() }
+        Error::spec(&self.spec.id, reason)
     }
 
     /// The name of the column with the last time, where rows have one.
@@ -192,7 +192,7 @@ impl Aggregate {
             (&plan.time, event, plan.time.as_ref().and_then(|_| values.pop()))
         {
             let last = last.as_primitive::<Int64Type>().clone();
-            columns.push(event.column_of(last, kind).map_err(kernel(&handler, groups.len()))?);
+            columns.push(event.column_of(last, kind).map_err(Error::kernel(&handler, groups.len()))?);
         }
         columns.extend(keys.into_iter().chain(values));
         let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
@@ -200,7 +200,7 @@ impl Aggregate {
         order.sort_unstable_by_key(|&id| groups.key(id));
         batch
             .and_then(|batch| take_record_batch(&batch, &UInt32Array::from(order)))
-            .map_err(kernel(&handler, groups.len()))
+            .map_err(Error::kernel(&handler, groups.len()))
     }
 
     /// The rows of the commit that ends.
@@ -274,7 +274,7 @@ impl Handler for Aggregate {
             return Ok(Handled::default());
         }
         let faults = self.learn(batch.schema_ref())?.compiled.faults(&batch)?;
-        let (batch, _) = without(&batch, &faults).map_err(kernel(&self.spec.id, batch.num_rows()))?;
+        let (batch, _) = without(&batch, &faults).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         if batch.num_rows() == 0 {
             return Ok(Handled { faults, ..Handled::default() });
         }

@@ -19,7 +19,7 @@ use crate::{
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
-    state::{kernel, number},
+    state::number,
 };
 
 /// Passes the first row of each key and leaves out those that repeat it.
@@ -111,7 +111,7 @@ impl Steps for Within {
     fn shape(&mut self, input: &Shape, _: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.within.is_none() {
             let reason = "say for how long a key is remembered, or how many are: `within: 10m` or `last: 100000`";
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.spec.id, reason));
         }
         self.digests.also(group);
         if let Some(schema) = &input.schema {
@@ -131,7 +131,7 @@ impl Steps for Within {
         };
         let mask: BooleanArray = self.digests.of(rows)?.into_iter().zip(times).map(&mut new).collect();
         self.left_out += (mask.len() - mask.true_count()) as u64;
-        out.push(filter_record_batch(rows, &mask).map_err(kernel(&self.spec.id, rows.num_rows()))?);
+        out.push(filter_record_batch(rows, &mask).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?);
         Ok(())
     }
 
@@ -234,14 +234,14 @@ impl Handler for Recent {
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.last == 0 {
             let reason = "`last` has to be 1 or more";
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.spec.id, reason));
         }
         if self.within.is_some() {
             let spec = self.spec.time.as_ref().or(input.time.as_ref());
             self.time = spec.map(|spec| EventTime::new(&self.spec.id, &spec.settings()));
             if self.time.is_none() {
                 let reason = "`within` needs the event time of rows; name their column with `time`";
-                return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+                return Err(Error::spec(&self.spec.id, reason));
             }
         }
         self.digests.also(&input.group);
@@ -259,7 +259,7 @@ impl Handler for Recent {
         if mask.true_count() == batch.num_rows() {
             return Ok(Handled::one(batch, Kept::All));
         }
-        let kept = filter_record_batch(&batch, &mask).map_err(kernel(&self.spec.id, batch.num_rows()))?;
+        let kept = filter_record_batch(&batch, &mask).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
     }
 
@@ -284,8 +284,8 @@ impl Handler for Recent {
 
     async fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
         if let Some(passed) = parts.remove("passed") {
-            let passed: Vec<(i64, u64)> = serde_json::from_slice(&passed)
-                .map_err(|error| Error::State { handler: self.spec.id.clone(), reason: error.to_string() })?;
+            let passed: Vec<(i64, u64)> =
+                serde_json::from_slice(&passed).map_err(|error| Error::state(&self.spec.id, error))?;
             self.passed = passed.into_iter().collect();
         }
         self.seen.restore(&mut parts)

@@ -119,11 +119,7 @@ impl Defaults {
         }
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|source| Error::Kernel {
-            handler: self.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })
+        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(Error::kernel(&self.id, batch.num_rows()))
     }
 }
 

@@ -145,10 +145,6 @@ impl Dispatch {
         })
     }
 
-    fn kernel(&self, rows: usize, source: arrow::error::ArrowError) -> Error {
-        Error::Kernel { handler: self.spec.id.clone(), rows, source }
-    }
-
     /// The groups of the rows, as bytes that sort as the values do.
     fn keys(&mut self, batch: &RecordBatch) -> Result<Rows, Error> {
         let schema = batch.schema();
@@ -163,10 +159,10 @@ impl Dispatch {
             }
         };
         let rows = batch.num_rows();
-        let converter = converter.map_err(|source| self.kernel(rows, source))?;
+        let converter = converter.map_err(Error::kernel(&self.spec.id, rows))?;
         let (_, converter) = self.keys.insert((schema, converter));
         let converted = converter.convert_columns(&columns);
-        converted.map_err(|source| self.kernel(rows, source))
+        converted.map_err(Error::kernel(&self.spec.id, rows))
     }
 
     /// Event times, where groups go by them.
@@ -204,7 +200,7 @@ impl Dispatch {
         if self.unit != Unit::Piece {
             outcome.release();
         }
-        outcome.settle().map_err(|source| self.kernel(batch.num_rows(), source))
+        outcome.settle().map_err(Error::kernel(&self.spec.id, batch.num_rows()))
     }
 
     /// The rows in the order in which they are passed: as they are, and group by group where the batch is a whole.
@@ -212,7 +208,7 @@ impl Dispatch {
         if self.unit == Unit::Piece {
             return Ok((0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect());
         }
-        let parts = groups::split(batch, &self.columns).map_err(|source| self.kernel(batch.num_rows(), source))?;
+        let parts = groups::split(batch, &self.columns).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         Ok(parts.iter().flat_map(|(_, rows)| rows.values().to_vec()).collect())
     }
 
@@ -228,7 +224,7 @@ impl Dispatch {
             let all = rows.len() == batch.num_rows();
             let indices = UInt32Array::from(rows);
             let taken = if all { Ok(batch.clone()) } else { take_record_batch(batch, &indices) };
-            let part = taken.map_err(|source| self.kernel(batch.num_rows(), source))?;
+            let part = taken.map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
             let (member, before) =
                 self.members.get_or_open(&key, &self.columns, &part, self.spec.limits.groups).await?;
             outcome.add(before, &[]);
@@ -312,11 +308,10 @@ impl Handler for Dispatch {
             (None, _) => None,
             (Some(_), Some(time)) => Some(EventTime::new(&self.spec.id, &TimeSpec::settings(time))),
             (Some(_), None) => {
-                return Err(Error::Spec {
-                    handler: self.spec.id.clone(),
-                    reason: "`evictAfter` needs an event time: name its column in the pipeline's `time`, or use `keep`"
-                        .into(),
-                });
+                return Err(Error::spec(
+                    &self.spec.id,
+                    "`evictAfter` needs an event time: name its column in the pipeline's `time`, or use `keep`",
+                ));
             }
         };
         if let (Some(time), Some(schema)) = (&self.time, &input.schema) {

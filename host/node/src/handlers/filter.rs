@@ -85,11 +85,7 @@ impl Filter {
         if mask.true_count() == batch.num_rows() {
             return Ok(Handled::one(batch.clone(), Kept::All));
         }
-        let kept = filter_record_batch(batch, mask).map_err(|source| Error::Kernel {
-            handler: self.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })?;
+        let kept = filter_record_batch(batch, mask).map_err(Error::kernel(&self.id, batch.num_rows()))?;
         Ok(Handled::one(kept, Kept::Rows(set_rows(mask))))
     }
 

@@ -93,11 +93,7 @@ impl Handler for Group {
         if self.unit == Unit::Piece {
             return Ok(Handled::one(batch, Kept::All));
         }
-        let parts = groups::split(&batch, &self.columns).map_err(|source| Error::Kernel {
-            handler: self.spec.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })?;
+        let parts = groups::split(&batch, &self.columns).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         let outputs = parts.into_iter().map(|(part, rows)| (part, Kept::Rows(rows.values().to_vec()))).collect();
         Ok(Handled { outputs, ..Handled::default() })
     }

@@ -15,7 +15,6 @@ use crate::{
     expression::Expression,
     halving::{Halving, handled},
     spec::{Gap, HandlerSpec, Parts},
-    state::kernel,
     written::Written,
 };
 
@@ -151,7 +150,7 @@ impl Map {
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let records = RecordBatch::try_new_with_options(schema, arrays, &options);
-        self.choose(records.map_err(kernel(&self.spec.id, batch.num_rows()))?)
+        self.choose(records.map_err(Error::kernel(&self.spec.id, batch.num_rows()))?)
     }
 
     /// Leaves out what the spec drops or does not select.
@@ -164,10 +163,10 @@ impl Map {
         if !drop.is_empty() {
             let dropped = at(&records, drop)?;
             let kept: Vec<usize> = (0..records.num_columns()).filter(|column| !dropped.contains(column)).collect();
-            records = records.project(&kept).map_err(kernel(id, rows))?;
+            records = records.project(&kept).map_err(Error::kernel(id, rows))?;
         }
         if !select.is_empty() {
-            records = records.project(&at(&records, select)?).map_err(kernel(id, rows))?;
+            records = records.project(&at(&records, select)?).map_err(Error::kernel(id, rows))?;
         }
         Ok(records)
     }

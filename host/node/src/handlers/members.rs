@@ -117,11 +117,7 @@ impl Members {
                         add(&mut released, chain.on_event_within(event).await?);
                     }
                 }
-                let values = values(columns, part).map_err(|source| Error::Kernel {
-                    handler: self.handler.clone(),
-                    rows: part.num_rows(),
-                    source,
-                })?;
+                let values = values(columns, part).map_err(Error::kernel(&self.handler, part.num_rows()))?;
                 Ok((place.insert(Member { chain, name: name(key), values, saved: None }), released))
             }
         }
@@ -200,7 +196,7 @@ impl Members {
     }
 
     fn unreadable(&self, reason: impl ToString) -> Error {
-        Error::State { handler: self.handler.clone(), reason: reason.to_string() }
+        Error::state(&self.handler, reason)
     }
 }
 

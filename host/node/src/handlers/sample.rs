@@ -18,7 +18,7 @@ use crate::{
     Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent,
     digest::Digests,
     spec::{HandlerSpec, Parts},
-    state::{kernel, number},
+    state::number,
 };
 
 /// Passes a part of the rows.
@@ -105,7 +105,7 @@ impl Sample {
             (None, Some(_)) => "`every` has to be 1 or more",
             _ => "say how much passes, with either `fraction: 0.1` or `every: 10`",
         };
-        Err(Error::Spec { handler: self.spec.id.clone(), reason: wrong.into() })
+        Err(Error::spec(&self.spec.id, wrong))
     }
 
     /// Which rows pass.
@@ -146,7 +146,7 @@ impl Handler for Sample {
         if mask.true_count() == batch.num_rows() {
             return Ok(Handled::one(batch, Kept::All));
         }
-        let kept = filter_record_batch(&batch, &mask).map_err(kernel(&self.spec.id, batch.num_rows()))?;
+        let kept = filter_record_batch(&batch, &mask).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
     }
 
@@ -167,8 +167,8 @@ impl Handler for Sample {
 
     async fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
         let Some(part) = parts.remove("") else { return Ok(()) };
-        let seen: Vec<(i64, u64)> = serde_json::from_slice(&part)
-            .map_err(|error| Error::State { handler: self.spec.id.clone(), reason: error.to_string() })?;
+        let seen: Vec<(i64, u64)> =
+            serde_json::from_slice(&part).map_err(|error| Error::state(&self.spec.id, error))?;
         self.seen = seen.into_iter().collect();
         Ok(())
     }

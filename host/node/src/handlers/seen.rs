@@ -15,7 +15,7 @@ use spout_data::Part;
 use crate::{
     Error,
     digest::Digest,
-    state::{Segments, concat, kernel},
+    state::{Segments, concat},
 };
 
 /// Keys that were seen, each of one source, with a number and a time.
@@ -100,7 +100,7 @@ impl Seen {
         let new: Vec<_> = new.into_iter().filter(|(source, _, number, time)| keep(*source, *number, *time)).collect();
         if !new.is_empty() {
             let digests = FixedSizeBinaryArray::try_from_iter(new.iter().map(|row| row.1));
-            let digests = digests.map_err(kernel(&self.handler, new.len()))?;
+            let digests = digests.map_err(Error::kernel(&self.handler, new.len()))?;
             let columns: [(&str, ArrayRef, bool); 4] = [
                 ("source", Arc::new(new.iter().map(|row| Some(row.0)).collect::<Int64Array>()), false),
                 ("digest", Arc::new(digests), false),
@@ -108,9 +108,9 @@ impl Seen {
                 ("time", Arc::new(new.iter().map(|row| row.3).collect::<Int64Array>()), true),
             ];
             let rows = RecordBatch::try_from_iter_with_nullable(columns);
-            self.stored.push(rows.map_err(kernel(&self.handler, new.len()))?);
+            self.stored.push(rows.map_err(Error::kernel(&self.handler, new.len()))?);
         }
-        let damaged = || Error::State { handler: self.handler.clone(), reason: "not keys that were seen".into() };
+        let damaged = || Error::state(&self.handler, "not keys that were seen");
         let gone = |batch: &RecordBatch| {
             let rows = read(batch).ok_or_else(damaged)?;
             Ok(rows.map(|(source, _, number, time)| Some(!keep(source, number, time))).collect::<BooleanArray>())
@@ -122,7 +122,7 @@ impl Seen {
 
     pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         self.stored.restore(parts)?;
-        let damaged = || Error::State { handler: self.handler.clone(), reason: "not keys that were seen".into() };
+        let damaged = || Error::state(&self.handler, "not keys that were seen");
         for batch in self.stored.batches() {
             for (source, digest, number, time) in read(batch).ok_or_else(damaged)? {
                 self.next = self.next.max(number + 1);

@@ -158,7 +158,7 @@ impl Sort {
     }
 
     fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Spec { handler: self.id.clone(), reason: reason.into() }
+        Error::spec(&self.id, reason)
     }
 
     fn check(&mut self, schema: &SchemaRef) -> Result<(), Error> {
@@ -183,7 +183,7 @@ impl Sort {
             let parts = groups::split(batch, &self.groups)?;
             parts.into_iter().map(|(part, rows)| self.sorted_part(&part, &rows)).collect()
         };
-        sort().map_err(|source| Error::Kernel { handler: self.id.clone(), rows: batch.num_rows(), source })
+        sort().map_err(Error::kernel(&self.id, batch.num_rows()))
     }
 
     fn sorted_part(&self, part: &RecordBatch, rows: &UInt32Array) -> Result<(RecordBatch, Vec<u32>), ArrowError> {

@@ -113,18 +113,17 @@ impl Sql {
         let query = Query::plan(&self.spec.id, &self.spec.query, schema, terms)?;
         match self.groups.iter().find(|column| query.output().field_with_name(column).is_err()) {
             None => Ok(query),
-            Some(column) => Err(Error::Spec {
-                handler: self.spec.id.clone(),
-                reason: format!("rows are grouped by \"{column}\", which the query leaves out; select it too"),
-            }),
+            Some(column) => Err(Error::spec(
+                &self.spec.id,
+                format!("rows are grouped by \"{column}\", which the query leaves out; select it too"),
+            )),
         }
     }
 
     /// The answers over a whole unit, one a group; those without rows are left out.
     async fn unit(&mut self, rows: &RecordBatch) -> Result<Handled, Error> {
         let split = groups::split(rows, &self.groups);
-        let parts =
-            split.map_err(|source| Error::Kernel { handler: self.spec.id.clone(), rows: rows.num_rows(), source })?;
+        let parts = split.map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
         let query = self.query(rows.schema_ref())?;
         let mut answers = Vec::new();
         for (part, _) in parts.into_iter().filter(|(part, _)| part.num_rows() > 0) {

@@ -19,7 +19,7 @@ use crate::{
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
-    state::{RowStore, kernel},
+    state::RowStore,
 };
 
 /// Passes at most `rows` rows in each interval of event time, for each group by itself.
@@ -144,7 +144,7 @@ impl Throttle {
         };
         let mask: BooleanArray = digests.iter().zip(times).map(&mut passes).collect();
         self.left_out += (mask.len() - mask.true_count()) as u64;
-        filter_record_batch(rows, &mask).map_err(kernel(&self.spec.id, rows.num_rows()))
+        filter_record_batch(rows, &mask).map_err(Error::kernel(&self.spec.id, rows.num_rows()))
     }
 
     /// Holds rows that may be the last ones of an interval.
@@ -167,7 +167,7 @@ impl Steps for Throttle {
     fn shape(&mut self, input: &Shape, time: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.rows == 0 || self.per == 0 {
             let reason = "`rows` and `per` have to be more than nothing; leave rows out with a filter";
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.spec.id, reason));
         }
         self.time = Some(time.clone());
         self.digests = Digests::over(&self.spec.id, group);

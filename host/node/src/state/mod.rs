@@ -24,5 +24,5 @@ pub(crate) use self::{
     limits::Limits,
     row_store::RowStore,
     rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order, number, one_schema},
-    segments::{Segments, concat, decode, encode, kernel},
+    segments::{Segments, concat, decode, encode},
 };

@@ -231,7 +231,7 @@ impl RowStore {
 
     /// Takes its parts out of those of a snapshot.
     pub(crate) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
-        let wrong = |reason: String| Error::State { handler: self.handler.clone(), reason };
+        let wrong = |reason: String| Error::state(&self.handler, reason);
         let next = parts.remove(&format!("{}/next", self.name));
         let next = next.as_deref().map(std::str::from_utf8).transpose().map_err(|error| wrong(error.to_string()))?;
         self.next = next.unwrap_or("0").parse().map_err(|_| wrong("its next id is no number".into()))?;

@@ -25,7 +25,7 @@ use crate::{
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
-    state::{RowStore, kernel},
+    state::RowStore,
 };
 
 /// Adds columns that say how fast others change over event time, for each group by itself.
@@ -162,14 +162,15 @@ impl Derivative {
         } else {
             return Ok(());
         };
-        Err(Error::Spec { handler: self.spec.id.clone(), reason: wrong })
+        Err(Error::spec(&self.spec.id, wrong))
     }
 
     /// The rows of a batch as points, in its order.
     fn read(&self, rows: &RecordBatch, times: &[i64]) -> Result<Vec<(Digest, Point)>, Error> {
         let column = |derived: &Derived| {
             let at = columns::number(&self.spec.id, rows.schema_ref(), &derived.column)?;
-            let values = cast(rows.column(at), &DataType::Float64).map_err(kernel(&self.spec.id, rows.num_rows()))?;
+            let values =
+                cast(rows.column(at), &DataType::Float64).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
             Ok(values.as_primitive::<Float64Type>().clone())
         };
         let values: Vec<Float64Array> = self.spec.columns.values().map(column).collect::<Result<_, Error>>()?;
@@ -213,7 +214,7 @@ impl Derivative {
         });
         let columns: Vec<ArrayRef> = rows.columns().iter().cloned().chain(columns).collect();
         let schema = Arc::new(self.output(rows.schema_ref())?);
-        RecordBatch::try_new(schema, columns).map_err(kernel(&self.spec.id, rows.num_rows()))
+        RecordBatch::try_new(schema, columns).map_err(Error::kernel(&self.spec.id, rows.num_rows()))
     }
 
     fn output(&self, input: &Schema) -> Result<Schema, Error> {

@@ -211,7 +211,7 @@ impl JoinSpec {
     }
 
     fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Spec { handler: self.id.clone(), reason: reason.into() }
+        Error::spec(&self.id, reason)
     }
 
     /// All of the spec that its state depends on.

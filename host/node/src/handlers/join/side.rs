@@ -19,7 +19,7 @@ use crate::{
     digest::{Digest, Digests},
     expression::Expression,
     halving::Halving,
-    state::{RowStore, TIME, kernel},
+    state::{RowStore, TIME},
 };
 
 /// A row that waits for partners.
@@ -102,7 +102,7 @@ impl Side {
         while let Some(run) = halving.next() {
             let rows = rows.slice(run.start, run.len());
             let tried = self.mask(&rows).and_then(|mask| {
-                let own = filter_record_batch(&rows, &mask).map_err(kernel(&self.handler, rows.num_rows()))?;
+                let own = filter_record_batch(&rows, &mask).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
                 self.records(&own)
             });
             if let Err(error) = tried {
@@ -123,10 +123,10 @@ impl Side {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let own = filter_record_batch(rows, mask).map_err(kernel(&self.handler, rows.num_rows()))?;
+        let own = filter_record_batch(rows, mask).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
         let own = self.records(&own)?;
         let keys = self.keys(&own)?;
-        let failed = || kernel(&self.handler, rows.num_rows());
+        let failed = || Error::kernel(&self.handler, rows.num_rows());
         let useful: BooleanArray = keys.iter().map(|key| Some(self.lonely || key.is_some())).collect();
         let time: ArrayRef = Arc::new(places.iter().map(|&place| Some(times[place])).collect::<Int64Array>());
         let field: FieldRef = Arc::new(Field::new(TIME, DataType::Int64, false));
@@ -183,7 +183,7 @@ impl Side {
 
     pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         self.store.restore(parts)?;
-        let damaged = || Error::State { handler: self.handler.clone(), reason: "its rows have no time".into() };
+        let damaged = || Error::state(&self.handler, "its rows have no time");
         let mut waiting = Vec::new();
         for (ids, rows) in self.store.all()? {
             let times = rows.column_by_name(TIME).and_then(|times| times.as_primitive_opt::<Int64Type>());
@@ -213,7 +213,7 @@ impl Side {
         }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
-            .map_err(kernel(&self.handler, rows.num_rows()))
+            .map_err(Error::kernel(&self.handler, rows.num_rows()))
     }
 
     /// The keys of rows of this side; none where one of the columns is null.
@@ -223,14 +223,14 @@ impl Side {
         let mut null = vec![false; rows.num_rows()];
         for (place, name) in self.on.iter().enumerate() {
             let array = rows.column(columns::at(&self.handler, rows.schema_ref(), name)?);
-            let mask = is_null(array).map_err(kernel(&self.handler, rows.num_rows()))?;
+            let mask = is_null(array).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
             mask.values().set_indices().for_each(|row| null[row] = true);
             // By place, as the other side has other names.
             fields.push(Field::new(format!("{place:04}"), array.data_type().clone(), true));
             arrays.push(Arc::clone(array));
         }
         let keys = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays);
-        let keys = keys.map_err(kernel(&self.handler, rows.num_rows()))?;
+        let keys = keys.map_err(Error::kernel(&self.handler, rows.num_rows()))?;
         let digests = Digests::over_all(&self.handler, &[], "").of(&keys)?;
         Ok(digests.into_iter().zip(null).map(|(digest, null)| (!null).then_some(digest)).collect())
     }

@@ -16,7 +16,7 @@ use spout_data::Part;
 use super::machine::{Level, Phase};
 use crate::{
     Error,
-    state::{Groups, Limits, Segments, concat, kernel},
+    state::{Groups, Limits, Segments, concat},
 };
 
 /// A level, and when a row of its group was last seen.
@@ -94,7 +94,7 @@ impl Levels {
         let changed: Vec<u32> =
             (0u32..).zip(&self.known).filter(|(_, known)| known.changed).map(|(number, _)| number).collect();
         if !changed.is_empty() {
-            let rows = self.rows(&changed).map_err(kernel(&self.handler, changed.len()))?;
+            let rows = self.rows(&changed).map_err(Error::kernel(&self.handler, changed.len()))?;
             self.stored.push(rows);
             for &number in &changed {
                 let known = &mut self.known[number as usize];
@@ -104,8 +104,8 @@ impl Levels {
         let (handler, known) = (&self.handler, &self.known);
         let mut newest = |batches: Vec<RecordBatch>| {
             let all = concat(handler, batches)?;
-            let mask = current(&all, known).map_err(kernel(handler, all.num_rows()))?;
-            filter_record_batch(&all, &mask).map_err(kernel(handler, all.num_rows()))
+            let mask = current(&all, known).map_err(Error::kernel(handler, all.num_rows()))?;
+            filter_record_batch(&all, &mask).map_err(Error::kernel(handler, all.num_rows()))
         };
         let mut parts = self.stored.snapshot(&mut newest)?;
         parts.extend(self.groups.snapshot()?);
@@ -121,9 +121,8 @@ impl Levels {
             let rows = read(batch).ok_or_else(|| self.damaged("not the levels of groups"))?;
             for (number, known) in rows {
                 let place = self.known.get_mut(number as usize);
-                let place = place.ok_or_else(|| Error::State {
-                    handler: self.handler.clone(),
-                    reason: format!("it has a level of group {number}, but no such group"),
+                let place = place.ok_or_else(|| {
+                    Error::state(&self.handler, format!("it has a level of group {number}, but no such group"))
                 })?;
                 if known.version > place.version {
                     *place = known;
@@ -153,7 +152,7 @@ impl Levels {
     }
 
     fn damaged(&self, reason: &str) -> Error {
-        Error::State { handler: self.handler.clone(), reason: reason.to_owned() }
+        Error::state(&self.handler, reason)
     }
 }
 

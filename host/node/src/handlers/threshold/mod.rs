@@ -22,7 +22,6 @@ use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
-    state::kernel,
 };
 
 /// Adds a level to every row that follows the column `watch`, for each group by itself.
@@ -150,7 +149,7 @@ impl Threshold {
         } else {
             return Ok(());
         };
-        Err(Error::Spec { handler: self.spec.id.clone(), reason: wrong.into() })
+        Err(Error::spec(&self.spec.id, wrong))
     }
 
     /// The columns that come out where those of `input` go in.
@@ -182,7 +181,7 @@ impl Steps for Threshold {
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {
         let schema = self.output(&rows.schema())?;
         let watched = rows.column(columns::number(&self.spec.id, rows.schema_ref(), &self.spec.watch)?);
-        let watched = cast(watched, &DataType::Float64).map_err(kernel(&self.spec.id, rows.num_rows()))?;
+        let watched = cast(watched, &DataType::Float64).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
         let watched = watched.as_primitive::<Float64Type>();
         let numbers = self.levels.numbers(rows, self.machine.start())?;
         let forget = self.spec.forget_after.map(nanoseconds);
@@ -198,7 +197,7 @@ impl Steps for Threshold {
         let levels: Float64Array = numbers.iter().zip(times).enumerate().map(|row| Some(level_of(row))).collect();
         self.newest = times.last().copied().unwrap_or(self.newest).max(self.newest);
         let columns: Vec<ArrayRef> = rows.columns().iter().cloned().chain([Arc::new(levels) as ArrayRef]).collect();
-        out.push(RecordBatch::try_new(schema, columns).map_err(kernel(&self.spec.id, rows.num_rows()))?);
+        out.push(RecordBatch::try_new(schema, columns).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?);
         Ok(())
     }
 

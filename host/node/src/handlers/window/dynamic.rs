@@ -25,7 +25,7 @@ use crate::{
     columns,
     handlers::Columns,
     spec::{HandlerSpec, Parts},
-    state::{Groups, Held, kernel},
+    state::{Groups, Held},
     written::Written,
 };
 
@@ -196,7 +196,7 @@ impl DynamicWindow {
             if !kind.is_integer() && !matches!(kind, DataType::Duration(_)) {
                 let reason =
                     format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations");
-                return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+                return Err(Error::spec(&self.spec.id, reason));
             }
         }
         Ok(())
@@ -204,7 +204,7 @@ impl DynamicWindow {
 
     /// A column of lengths in nanoseconds; null where it is none.
     fn lengths(&self, batch: &RecordBatch, name: &str) -> Result<Int64Array, Error> {
-        let failed = || kernel(&self.spec.id, batch.num_rows());
+        let failed = || Error::kernel(&self.spec.id, batch.num_rows());
         self.check(batch.schema_ref())?;
         let Some(column) = batch.column_by_name(name) else { return Ok(Int64Array::new_null(batch.num_rows())) };
         let (whole, each) = match column.data_type() {
@@ -284,13 +284,13 @@ impl DynamicWindow {
             code: "window.length".into(),
             reason: format!("columns \"{}\" and \"{}\" give no length above zero", self.spec.period, self.spec.every),
         });
-        arrived.set_aside(faults.collect()).map_err(kernel(&self.spec.id, rows))
+        arrived.set_aside(faults.collect()).map_err(Error::kernel(&self.spec.id, rows))
     }
 
     fn resume(&mut self) -> Result<(), Error> {
         let mut parts = std::mem::take(&mut self.stored);
         let handler = self.spec.id.clone();
-        let damaged = |reason: String| Error::State { handler: handler.clone(), reason };
+        let damaged = |reason: String| Error::state(&handler, reason);
         if let (Some(bytes), Some(arrivals)) = (parts.remove(MARKS), &mut self.arrivals) {
             arrivals.restore(&bytes)?;
         }
@@ -338,8 +338,8 @@ impl Handler for DynamicWindow {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let Some(mut arrivals) = self.arrivals.take() else {
-            let reason = "its rows came before their columns".into();
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+            let reason = "its rows came before their columns";
+            return Err(Error::spec(&self.spec.id, reason));
         };
         let mut arrived = arrivals.take(batch, from)?;
         self.sound(&mut arrived)?;
@@ -384,8 +384,8 @@ impl Handler for DynamicWindow {
         let mut parts = self.rows.snapshot()?;
         parts.extend(self.groups.snapshot()?);
         parts.insert(MARKS.to_owned(), arrivals.snapshot()?);
-        let windows = serde_json::to_vec(&(self.seen, &self.running))
-            .map_err(|error| Error::State { handler: self.spec.id.clone(), reason: error.to_string() })?;
+        let windows =
+            serde_json::to_vec(&(self.seen, &self.running)).map_err(|error| Error::state(&self.spec.id, error))?;
         parts.insert(GROUPS.to_owned(), Part::from(windows));
         Ok(parts)
     }

@@ -34,7 +34,6 @@ use crate::{
     aggregates::Aggregates,
     arrival::{Arrivals, Arrived, NEVER, settings},
     spec::{HandlerSpec, Parts},
-    state::kernel,
     written::Written,
 };
 use spout_data::{Part, Period};
@@ -179,7 +178,7 @@ impl Window {
     fn resume(&mut self) -> Result<(), Error> {
         let mut parts = std::mem::take(&mut self.stored);
         let handler = self.spec.id.clone();
-        let damaged = |reason: String| Error::State { handler: handler.clone(), reason };
+        let damaged = |reason: String| Error::state(&handler, reason);
         if let (Some(bytes), Some(arrivals)) = (parts.remove(MARKS), &mut self.arrivals) {
             arrivals.restore(&bytes)?;
         }
@@ -270,8 +269,7 @@ impl Window {
     /// Takes rows; late ones are in the answer.
     fn accept(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let closed = self.closed;
-        let unready =
-            || Error::Spec { handler: self.spec.id.clone(), reason: "its rows came before their columns".into() };
+        let unready = || Error::spec(&self.spec.id, "its rows came before their columns");
         let (Some(arrivals), Some(engine)) = (&mut self.arrivals, &mut self.engine) else { return Err(unready()) };
         let mut arrived = arrivals.take(batch, from)?;
         self.output.set_aside(&mut arrived)?;
@@ -294,7 +292,7 @@ fn leave_out(arrivals: &Arrivals, arrived: &mut Arrived, late: &[Option<bool>]) 
     if late.contains(&None) {
         let rows = late.len();
         let counted: BooleanArray = late.iter().map(|late| Some(late.is_some())).collect();
-        arrived.keep(&counted).map_err(kernel(arrivals.handler(), rows))?;
+        arrived.keep(&counted).map_err(Error::kernel(arrivals.handler(), rows))?;
     }
     arrivals.sort_out(arrived, &late.iter().flatten().map(|late| Some(*late)).collect())
 }
