@@ -155,7 +155,7 @@ impl Order {
     pub(super) fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
         let Some(arrivals) = &self.arrivals else { return Ok(BTreeMap::new()) };
         let stored = Stored { settings: arrivals.settings().clone(), marks: arrivals.marks().clone() };
-        let json = serde_json::to_vec(&stored).map_err(|error| self.damaged(&error.to_string()))?;
+        let json = serde_json::to_vec(&stored).map_err(|error| Error::state(&self.handler, error))?;
         let mut parts = self.held.snapshot()?;
         parts.insert(MARKS.into(), json.into());
         Ok(parts)
@@ -164,8 +164,8 @@ impl Order {
     /// Takes its own parts out of those of a snapshot.
     pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         let Some(marks) = parts.remove(MARKS) else { return Ok(()) };
-        let mut stored: Stored =
-            serde_json::from_slice(&marks).map_err(|error| self.damaged(&format!("its part `{MARKS}`: {error}")))?;
+        let mut stored: Stored = serde_json::from_slice(&marks)
+            .map_err(|error| Error::state(&self.handler, format!("its part `{MARKS}`: {error}")))?;
         self.held.restore(parts)?;
         self.reached = stored.marks.advance();
         if let Some(reached) = self.reached {
@@ -208,10 +208,6 @@ impl Order {
         let times = self.held.batches().flat_map(|batch| column(batch, TIME).values().iter().copied());
         self.first = times.min();
         Ok(batches.iter().map(ready).collect())
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        Error::state(&self.handler, reason)
     }
 }
 

@@ -130,10 +130,13 @@ impl EventTime {
         match field.data_type() {
             DataType::Timestamp(..) => Ok(field.data_type().clone()),
             whole if whole.is_integer() => Ok(field.data_type().clone()),
-            other => Err(self.refused(format!(
-                "the event time needs a timestamp or whole numbers, but column \"{}\" is {other}; make one with a map, as in `{}: \"to_timestamp({})\"`",
-                self.column, self.column, self.column
-            ))),
+            other => Err(Error::spec(
+                &self.handler,
+                format!(
+                    "the event time needs a timestamp or whole numbers, but column \"{}\" is {other}; make one with a map, as in `{}: \"to_timestamp({})\"`",
+                    self.column, self.column, self.column
+                ),
+            )),
         }
     }
 
@@ -185,10 +188,6 @@ impl EventTime {
         let each = self.unit.nanoseconds();
         let whole: Int64Array = times.unary(|time| time.div_euclid(each));
         cast(&(Arc::new(whole) as ArrayRef), kind)
-    }
-
-    fn refused(&self, reason: String) -> Error {
-        Error::spec(&self.handler, reason)
     }
 }
 

@@ -121,10 +121,6 @@ impl Aggregate {
         }
     }
 
-    fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::spec(&self.spec.id, reason)
-    }
-
     /// The name of the column with the last time, where rows have one.
     fn time_name(&self) -> Option<&str> {
         let own = self.time.as_ref().map(|(settings, _)| settings.column.as_str());
@@ -154,13 +150,13 @@ impl Aggregate {
         let keys = fields(handler, &columns, input)?;
         let mut wanted = self.spec.columns.0.clone();
         if wanted.is_empty() {
-            return Err(self.refused("it has no aggregates; write `columns: {n: \"count(*)\"}`"));
+            return Err(Error::spec(&self.spec.id, "it has no aggregates; write `columns: {n: \"count(*)\"}`"));
         }
         if let Some(name) = name {
             if let Some((taken, _)) = wanted.iter().find(|(wanted, _)| wanted == name) {
                 let reason =
                     format!("\"{taken}\" is the column of the last time; give one of the two another name (`timeAs`)");
-                return Err(self.refused(reason));
+                return Err(Error::spec(&self.spec.id, reason));
             }
             wanted.push((LAST.to_owned(), format!("max({TIME})")));
         }
@@ -239,7 +235,8 @@ impl Handler for Aggregate {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.spec.per.is_none() && input.unit == Unit::Piece {
-            return Err(self.refused(
+            return Err(Error::spec(
+                &self.spec.id,
                 "a batch is any cut of the stream here, so one row for it would mean nothing; put a `window` before it, or say \
                  `per: commit`",
             ));

@@ -163,7 +163,7 @@ impl Members {
             parts.extend(inner.into_iter().map(|(part, bytes)| (format!("{name}/{part}"), bytes)));
         }
         if !parts.is_empty() {
-            let all = serde_json::to_vec(recency.progress()).map_err(|error| self.unreadable(error))?;
+            let all = serde_json::to_vec(recency.progress()).map_err(|error| Error::state(&self.handler, error))?;
             parts.insert(ALL.to_owned(), Part::from(all));
         }
         Ok(parts)
@@ -175,28 +175,27 @@ impl Members {
         recency: &mut Recency,
     ) -> Result<(), Error> {
         if let Some(all) = parts.remove(ALL) {
-            recency.resume(serde_json::from_slice(&all).map_err(|error| self.unreadable(error))?);
+            recency.resume(serde_json::from_slice(&all).map_err(|error| Error::state(&self.handler, error))?);
         }
         let mut groups: BTreeMap<String, States> = BTreeMap::new();
         for (name, bytes) in parts {
-            let (group, part) = name.split_once('/').ok_or_else(|| self.unreadable(format!("a part `{name}`")))?;
+            let (group, part) =
+                name.split_once('/').ok_or_else(|| Error::state(&self.handler, format!("a part `{name}`")))?;
             groups.entry(group.to_owned()).or_default().insert(part.to_owned(), bytes);
         }
         for (name, mut states) in groups {
-            let values = states.remove(VALUES).ok_or_else(|| self.unreadable(format!("group {name} has no values")))?;
-            let key = key(&values).map_err(|error| self.unreadable(error))?;
+            let values = states
+                .remove(VALUES)
+                .ok_or_else(|| Error::state(&self.handler, format!("group {name} has no values")))?;
+            let key = key(&values).map_err(|error| Error::state(&self.handler, error))?;
             let seen = states.remove(SEEN).and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
-            let seen: i64 = seen.ok_or_else(|| self.unreadable(format!("group {name} was never seen")))?;
+            let seen: i64 = seen.ok_or_else(|| Error::state(&self.handler, format!("group {name} was never seen")))?;
             recency.set(&key, seen);
             let chain = self.builder.chain(&self.nodes, &mut states).await?;
             self.builder.nothing_left(&states)?;
             self.all.insert(key, Member { chain, name, values, saved: Some(seen) });
         }
         Ok(())
-    }
-
-    fn unreadable(&self, reason: impl ToString) -> Error {
-        Error::state(&self.handler, reason)
     }
 }
 

@@ -157,10 +157,6 @@ impl Sort {
         }
     }
 
-    fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::spec(&self.id, reason)
-    }
-
     fn check(&mut self, schema: &SchemaRef) -> Result<(), Error> {
         if self.checked.as_ref() == Some(schema) {
             return Ok(());
@@ -170,7 +166,7 @@ impl Sort {
             let kind = columns::field(&self.id, schema, &key.column, "to sort by")?.data_type();
             let ordered = RowConverter::supports_fields(&[SortField::new(kind.clone())]);
             if !ordered || matches!(kind, DataType::Null) {
-                return Err(self.refused(format!("column \"{}\" is {kind}, which has no order", key.column)));
+                return Err(Error::spec(&self.id, format!("column \"{}\" is {kind}, which has no order", key.column)));
             }
         }
         self.checked = Some(Arc::clone(schema));
@@ -206,7 +202,8 @@ impl Handler for Sort {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.per.is_none() && input.unit == Unit::Piece {
-            return Err(self.refused(
+            return Err(Error::spec(
+                &self.id,
                 "rows come in batches that are no whole, so they have no order; say `per: commit`, or put it behind a `window`",
             ));
         }

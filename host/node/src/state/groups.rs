@@ -144,7 +144,7 @@ impl Groups {
         let mut numbered: Vec<(u32, Vec<u8>)> = Vec::new();
         for batch in &batches {
             let numbers = batch.column_by_name(NUMBER).and_then(|column| column.as_primitive_opt::<UInt32Type>());
-            let numbers = numbers.ok_or_else(|| self.damaged("its groups have no numbers"))?;
+            let numbers = numbers.ok_or_else(|| Error::state(&self.handler, "its groups have no numbers"))?;
             match self.rows(batch)? {
                 Some(rows) => {
                     numbered.extend(rows.iter().zip(numbers.values()).map(|(row, &id)| (id, row.data().to_vec())))
@@ -155,7 +155,7 @@ impl Groups {
         numbered.sort_unstable();
         for (id, key) in numbered {
             if id != self.insert(&key)? {
-                return Err(self.damaged("some of its groups are missing"));
+                return Err(Error::state(&self.handler, "some of its groups are missing"));
             }
         }
         self.written = self.keys.len();
@@ -189,10 +189,6 @@ impl Groups {
         let columns = known.fields.iter().filter_map(|field| batch.column_by_name(field.name()));
         let columns: Vec<ArrayRef> = columns.map(normalize_float_zero).collect();
         known.converter.convert_columns(&columns).map(Some).map_err(Error::kernel(handler, batch.num_rows()))
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        Error::state(&self.handler, reason)
     }
 }
 

@@ -118,7 +118,7 @@ impl Levels {
         let new = Known { level: start, seen: i64::MIN, version: None, changed: false };
         self.known = vec![new; self.groups.len()];
         for batch in self.stored.batches() {
-            let rows = read(batch).ok_or_else(|| self.damaged("not the levels of groups"))?;
+            let rows = read(batch).ok_or_else(|| Error::state(&self.handler, "not the levels of groups"))?;
             for (number, known) in rows {
                 let place = self.known.get_mut(number as usize);
                 let place = place.ok_or_else(|| {
@@ -149,10 +149,6 @@ impl Levels {
             ("seen", Arc::new(known().map(|known| Some(known.seen)).collect::<Int64Array>())),
         ];
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, name == "since")))
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        Error::state(&self.handler, reason)
     }
 }
 
