@@ -27,7 +27,7 @@ use spout_arithmetic::checked;
 
 use super::{
     Error, RowFault, columns,
-    halving::Halving,
+    halving::{Halving, each},
     state::{ORDER, SOURCE, TIME},
 };
 
@@ -97,13 +97,7 @@ impl Expression {
     /// # Errors
     /// [`Error::Expression`] if it is not for such rows.
     pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
-        let mut halving = Halving::of(rows.num_rows());
-        while let Some(run) = halving.next() {
-            if let Err(error) = self.evaluate(&rows.slice(run.start, run.len())) {
-                halving.failed(run, error)?;
-            }
-        }
-        Ok(halving.faults())
+        Ok(each(rows, |rows| self.evaluate(&rows).map(drop))?.1)
     }
 
     /// Says that a row has no value.

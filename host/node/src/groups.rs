@@ -7,8 +7,9 @@ use arrow::{
     compute::{SortColumn, SortOptions, lexsort_to_indices, partition, take_record_batch},
     datatypes::Schema,
     error::ArrowError,
-    row::{RowConverter, SortField},
+    row::{RowConverter, Rows, SortField},
 };
+use datafusion::common::utils::normalize_float_zero;
 
 use super::{Error, columns};
 
@@ -36,6 +37,16 @@ pub(super) fn check(handler: &str, schema: &Schema, columns: &[String]) -> Resul
         }
     }
     Ok(())
+}
+
+/// The values of `columns` by row, as bytes that sort as they do, nulls first; -0.0 is 0.0.
+///
+/// # Errors
+/// What a kernel says; never for columns that [`check`] let pass.
+pub(super) fn rows(columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let columns: Vec<ArrayRef> = columns.iter().map(normalize_float_zero).collect();
+    RowConverter::new(fields)?.convert_columns(&columns)
 }
 
 /// The groups of `batch`, ordered by value with nulls first; the rows of each in their order, with their indices.

@@ -64,6 +64,28 @@ impl Halving {
     }
 }
 
+/// What came of the runs of a batch, and the rows that are in none.
+pub(super) type Runs<T> = (Vec<(Range<usize>, T)>, Vec<RowFault>);
+
+/// What `take` makes of the rows of `batch`, in as few runs as it can.
+///
+/// # Errors
+/// One that is not about the values of rows.
+pub(super) fn each<T>(
+    batch: &RecordBatch,
+    mut take: impl FnMut(RecordBatch) -> Result<T, Error>,
+) -> Result<Runs<T>, Error> {
+    let mut halving = Halving::of(batch.num_rows());
+    let mut runs = Vec::new();
+    while let Some(run) = halving.next() {
+        match take(batch.slice(run.start, run.len())) {
+            Ok(made) => runs.push((run, made)),
+            Err(error) => halving.failed(run, error)?,
+        }
+    }
+    Ok((runs, halving.faults()))
+}
+
 /// The rows of `batch` that have no fault, and the place of each in it.
 ///
 /// # Errors

@@ -41,10 +41,6 @@ pub struct PluginSpec {
 
 #[async_trait]
 impl HandlerSpec for PluginSpec {
-    fn summary() -> &'static str {
-        "A handler from the plugins directory."
-    }
-
     fn describe(&self) -> String {
         format!("plugin {}", self.plugin.split('@').next().unwrap_or(&self.plugin))
     }

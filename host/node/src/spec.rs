@@ -16,11 +16,6 @@ pub(crate) type Parts = BTreeMap<String, Bytes>;
 /// in the list of [`handlers`](super::handlers). Its struct needs a field `id: String`.
 #[async_trait]
 pub(crate) trait HandlerSpec: Debug + Sync {
-    /// What handlers of this kind do, in a sentence, for those who choose one: it goes into the JSON schema.
-    fn summary() -> &'static str
-    where
-        Self: Sized;
-
     /// What this one does, in a few words, for `spout check`.
     fn describe(&self) -> String;
 
@@ -87,16 +82,16 @@ impl Gap {
     }
 }
 
-/// The kinds of handlers by their word in a spec, as an enum of what is written of each.
+/// The kinds of handlers by their word in a spec, each with a sentence for those who choose one: it goes into the JSON schema.
 macro_rules! handlers {
-    ($($word:literal => $kind:ident($spec:ty),)*) => {
+    ($($word:literal => $kind:ident($spec:ty), $sentence:literal,)*) => {
         /// One handler of the chain.
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(tag = "type")]
         pub enum NodeSpec {
             $(
                 #[serde(rename = $word)]
-                #[schemars(description = <$spec as $crate::spec::HandlerSpec>::summary())]
+                #[schemars(description = $sentence)]
                 $kind($spec),
             )*
         }

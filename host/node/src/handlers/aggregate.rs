@@ -70,10 +70,6 @@ pub struct AggregateSpec {
 
 #[async_trait]
 impl HandlerSpec for AggregateSpec {
-    fn summary() -> &'static str {
-        "Makes one row of each group of a window or a commit."
-    }
-
     fn describe(&self) -> String {
         format!("aggregate {}", self.columns.names())
     }

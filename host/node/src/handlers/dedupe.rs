@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::{Part, Period};
 
-use super::{filter::set_rows, seen::Seen, threshold::nanoseconds};
+use super::{seen::Seen, threshold::nanoseconds};
 use crate::{
-    Builder, Error, EventTime, Handled, Handler, Kept, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
+    Builder, Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
@@ -53,10 +53,6 @@ pub struct DedupeSpec {
 
 #[async_trait]
 impl HandlerSpec for DedupeSpec {
-    fn summary() -> &'static str {
-        "Passes the first row of each key and leaves out those that repeat it."
-    }
-
     fn describe(&self) -> String {
         let of =
             if self.by.is_empty() { "of equal rows".into() } else { format!("row of each {}", self.by.join(", ")) };
@@ -256,11 +252,7 @@ impl Handler for Recent {
         let mask = self.new_keys(&batch, number(from))?;
         self.seen.tidy(self.is_recent());
         self.spec.limits.of(&self.spec.id).bytes(self.seen.bytes())?;
-        if mask.true_count() == batch.num_rows() {
-            return Ok(Handled::one(batch, Kept::All));
-        }
-        let kept = filter_record_batch(&batch, &mask).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
-        Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
+        Handled::masked(&self.spec.id, batch, &mask)
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {

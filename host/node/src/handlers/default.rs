@@ -21,7 +21,7 @@ use super::Columns;
 use crate::{
     Builder, Error, Handled, Handler, Shape, Source,
     expression::Expression,
-    halving::{Halving, handled},
+    halving::{each, handled},
     spec::{Gap, HandlerSpec, Parts},
     written::Written,
 };
@@ -43,10 +43,6 @@ pub struct DefaultSpec {
 
 #[async_trait]
 impl HandlerSpec for DefaultSpec {
-    fn summary() -> &'static str {
-        "Gives values to columns that are missing, and to nulls if asked."
-    }
-
     fn describe(&self) -> String {
         let nulls = if self.fill_nulls { ", and for nulls" } else { "" };
         format!("values for missing columns {}{nulls}", self.columns.names())
@@ -149,15 +145,8 @@ impl Handler for Defaults {
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        let mut halving = Halving::of(batch.num_rows());
-        let mut runs = Vec::new();
-        while let Some(run) = halving.next() {
-            match self.records(&batch.slice(run.start, run.len())) {
-                Ok(records) => runs.push((run, records)),
-                Err(error) => halving.failed(run, error)?,
-            }
-        }
-        handled(&self.id, runs, halving.faults())
+        let (runs, faults) = each(&batch, |rows| self.records(&rows))?;
+        handled(&self.id, runs, faults)
     }
 }
 

@@ -13,8 +13,7 @@ use std::{collections::BTreeMap, time::Duration};
 use arrow::{
     array::{Array as _, ArrayRef, Int64Array, RecordBatch, UInt32Array},
     compute::{concat_batches, take_record_batch},
-    datatypes::SchemaRef,
-    row::{RowConverter, Rows, SortField},
+    row::Rows,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -62,10 +61,6 @@ pub struct DispatchSpec {
 
 #[async_trait]
 impl HandlerSpec for DispatchSpec {
-    fn summary() -> &'static str {
-        "Runs another chain of handlers for each group."
-    }
-
     fn describe(&self) -> String {
         let within: Vec<String> = self.nodes.iter().map(NodeSpec::describe).collect();
         format!("for each {}, {}", self.group_by.join(", "), within.join(", then "))
@@ -117,7 +112,6 @@ struct Dispatch {
     time: Option<EventTime>,
     members: Members,
     recency: Recency,
-    keys: Option<(SchemaRef, RowConverter)>,
 }
 
 /// What came of the rows of one batch so far.
@@ -140,29 +134,16 @@ impl Dispatch {
             time: None,
             members: Members::open(&spec.id, &spec.nodes, builder).await?,
             recency: Recency::new(spec.evict_after.map(|after| after.0), spec.keep),
-            keys: None,
             spec: spec.clone(),
         })
     }
 
     /// The groups of the rows, as bytes that sort as the values do.
-    fn keys(&mut self, batch: &RecordBatch) -> Result<Rows, Error> {
-        let schema = batch.schema();
-        groups::check(&self.spec.id, &schema, &self.columns)?;
+    fn keys(&self, batch: &RecordBatch) -> Result<Rows, Error> {
+        groups::check(&self.spec.id, batch.schema_ref(), &self.columns)?;
         let columns: Vec<ArrayRef> =
             self.columns.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect();
-        let known = self.keys.take().filter(|(known, _)| *known == schema);
-        let converter = match known {
-            Some((_, converter)) => Ok(converter),
-            None => {
-                RowConverter::new(columns.iter().map(|column| SortField::new(column.data_type().clone())).collect())
-            }
-        };
-        let rows = batch.num_rows();
-        let converter = converter.map_err(Error::kernel(&self.spec.id, rows))?;
-        let (_, converter) = self.keys.insert((schema, converter));
-        let converted = converter.convert_columns(&columns);
-        converted.map_err(Error::kernel(&self.spec.id, rows))
+        groups::rows(&columns).map_err(Error::kernel(&self.spec.id, batch.num_rows()))
     }
 
     /// Event times, where groups go by them.

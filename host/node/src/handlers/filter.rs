@@ -1,8 +1,10 @@
 //! `filter`: keeps the rows for which an expression is true.
 
+use std::ops::Range;
+
 use arrow::{
     array::{Array, AsArray, BooleanArray, RecordBatch},
-    compute::{filter_record_batch, prep_null_mask_filter},
+    compute::prep_null_mask_filter,
     datatypes::DataType,
 };
 use async_trait::async_trait;
@@ -10,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Builder, Error, Handled, Handler, Kept, Shape, Source,
+    Builder, Error, Handled, Handler, Shape, Source,
     expression::Expression,
-    halving::Halving,
+    halving::each,
     spec::{Gap, HandlerSpec, Parts},
     written::Written,
 };
@@ -32,10 +34,6 @@ pub struct FilterSpec {
 
 #[async_trait]
 impl HandlerSpec for FilterSpec {
-    fn summary() -> &'static str {
-        "Keeps the rows for which an expression is true."
-    }
-
     fn describe(&self) -> String {
         format!("rows where {}", self.r#where)
     }
@@ -81,14 +79,6 @@ impl Filter {
         }
     }
 
-    fn kept(&self, batch: &RecordBatch, mask: &BooleanArray) -> Result<Handled, Error> {
-        if mask.true_count() == batch.num_rows() {
-            return Ok(Handled::one(batch.clone(), Kept::All));
-        }
-        let kept = filter_record_batch(batch, mask).map_err(Error::kernel(&self.id, batch.num_rows()))?;
-        Ok(Handled::one(kept, Kept::Rows(set_rows(mask))))
-    }
-
     fn no_condition(&self, kind: &DataType) -> Error {
         Error::Expression {
             handler: self.id.clone(),
@@ -115,28 +105,23 @@ impl Handler for Filter {
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        let mut halving = Halving::of(batch.num_rows());
-        let mut masks = Vec::new();
-        while let Some(run) = halving.next() {
-            match self.mask(&batch.slice(run.start, run.len())) {
-                Ok(mask) => masks.push((run.start, mask)),
-                Err(error) => halving.failed(run, error)?,
-            }
-        }
-        let faults = halving.faults();
+        let (masks, faults) = each(&batch, |rows| self.mask(&rows))?;
         let handled = match masks.as_slice() {
-            [(_, mask)] if faults.is_empty() => self.kept(&batch, mask)?,
-            pieces => self.kept(&batch, &whole(batch.num_rows(), pieces))?,
+            [(_, mask)] if faults.is_empty() => Handled::masked(&self.id, batch, mask)?,
+            pieces => {
+                let mask = whole(batch.num_rows(), pieces);
+                Handled::masked(&self.id, batch, &mask)?
+            }
         };
         Ok(Handled { faults, ..handled })
     }
 }
 
 /// One mask of those of runs; rows in none are left out.
-fn whole(rows: usize, pieces: &[(usize, BooleanArray)]) -> BooleanArray {
+fn whole(rows: usize, pieces: &[(Range<usize>, BooleanArray)]) -> BooleanArray {
     let mut all = vec![false; rows];
-    for (start, mask) in pieces {
-        mask.values().set_indices().for_each(|row| all[start + row] = true);
+    for (run, mask) in pieces {
+        mask.values().set_indices().for_each(|row| all[run.start + row] = true);
     }
     BooleanArray::from(all)
 }

@@ -31,10 +31,6 @@ pub struct GroupSpec {
 
 #[async_trait]
 impl HandlerSpec for GroupSpec {
-    fn summary() -> &'static str {
-        "Names the columns that the handlers behind it group by."
-    }
-
     fn describe(&self) -> String {
         format!("groups by {}", self.columns.join(", "))
     }

@@ -34,10 +34,6 @@ pub struct LogSpec {
 
 #[async_trait]
 impl HandlerSpec for LogSpec {
-    fn summary() -> &'static str {
-        "Writes columns and rows to the host's log."
-    }
-
     fn describe(&self) -> String {
         match self.rows {
             0 => "logs the columns".to_owned(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Builder, Error, Handled, Handler, Shape, Source, columns,
     expression::Expression,
-    halving::{Halving, handled},
+    halving::{each, handled},
     spec::{Gap, HandlerSpec, Parts},
     written::Written,
 };
@@ -90,10 +90,6 @@ pub struct MapSpec {
 
 #[async_trait]
 impl HandlerSpec for MapSpec {
-    fn summary() -> &'static str {
-        "Adds or replaces columns by expressions."
-    }
-
     fn describe(&self) -> String {
         let made = (!self.columns.0.is_empty()).then(|| format!("computes {}", self.columns.names()));
         let without = (!self.drop.is_empty()).then(|| format!("drops {}", self.drop.join(", ")));
@@ -186,15 +182,8 @@ impl Handler for Map {
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        let mut halving = Halving::of(batch.num_rows());
-        let mut runs = Vec::new();
-        while let Some(run) = halving.next() {
-            match self.records(&batch.slice(run.start, run.len())) {
-                Ok(records) => runs.push((run, records)),
-                Err(error) => halving.failed(run, error)?,
-            }
-        }
-        handled(&self.spec.id, runs, halving.faults())
+        let (runs, faults) = each(&batch, |rows| self.records(&rows))?;
+        handled(&self.spec.id, runs, faults)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    io::Cursor,
     time::Duration,
 };
 
@@ -10,16 +9,15 @@ use arrow::{
     array::{ArrayRef, RecordBatch},
     compute::concat,
     error::ArrowError,
-    ipc::{reader::StreamReader, writer::StreamWriter},
-    row::{RowConverter, SortField},
 };
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use spout_data::Part;
 
 use crate::{
-    Builder, Chain, Error, Handled, NodeSpec, Shape, Source, SourceEvent, States,
+    Builder, Chain, Error, Handled, NodeSpec, Shape, Source, SourceEvent, States, groups,
     recency::{Key, Recency},
+    state::{decode, encode},
 };
 
 /// Part that holds what is said of all groups.
@@ -221,17 +219,11 @@ fn values(columns: &[String], part: &RecordBatch) -> Result<Bytes, ArrowError> {
     });
     let columns: Vec<(&str, ArrayRef, bool)> = columns.collect::<Result<_, _>>()?;
     let values = RecordBatch::try_from_iter_with_nullable(columns)?;
-    let mut writer = StreamWriter::try_new(Vec::new(), values.schema_ref())?;
-    writer.write(&values)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?.into())
+    encode(&values)
 }
 
 /// The group whose values these are.
 fn key(values: &Bytes) -> Result<Key, ArrowError> {
-    let mut reader = StreamReader::try_new(Cursor::new(values), None)?;
-    let values = reader.next().ok_or_else(|| ArrowError::IpcError("there is no row".into()))??;
-    let fields = values.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(values.columns())?;
+    let rows = groups::rows(decode(values.clone())?.columns())?;
     Ok(rows.row(0).as_ref().into())
 }

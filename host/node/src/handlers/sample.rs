@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::{
-    array::{BooleanArray, RecordBatch},
-    compute::filter_record_batch,
-};
+use arrow::array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -13,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::Part;
 
-use super::filter::set_rows;
 use crate::{
-    Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent,
+    Builder, Error, Handled, Handler, Shape, Source, SourceEvent,
     digest::Digests,
     spec::{HandlerSpec, Parts},
     state::number,
@@ -47,10 +43,6 @@ pub struct SampleSpec {
 
 #[async_trait]
 impl HandlerSpec for SampleSpec {
-    fn summary() -> &'static str {
-        "Passes a part of the rows."
-    }
-
     fn describe(&self) -> String {
         let part = match (self.fraction, self.every) {
             (Some(fraction), _) => format!("{fraction} of the"),
@@ -143,11 +135,7 @@ impl Handler for Sample {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let mask = self.mask(&batch, from)?;
-        if mask.true_count() == batch.num_rows() {
-            return Ok(Handled::one(batch, Kept::All));
-        }
-        let kept = filter_record_batch(&batch, &mask).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
-        Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
+        Handled::masked(&self.spec.id, batch, &mask)
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {

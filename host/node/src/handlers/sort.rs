@@ -48,10 +48,6 @@ pub struct SortSpec {
 
 #[async_trait]
 impl HandlerSpec for SortSpec {
-    fn summary() -> &'static str {
-        "Orders the rows of a window or a commit."
-    }
-
     fn describe(&self) -> String {
         let key = |key: SortKey| key.column + if key.order == Order::Desc { " desc" } else { "" };
         let keys: Vec<String> = self.by.iter().map(KeySpec::key).map(key).collect();

@@ -49,10 +49,6 @@ pub struct SqlSpec {
 
 #[async_trait]
 impl HandlerSpec for SqlSpec {
-    fn summary() -> &'static str {
-        "Answers a SQL query over each batch, commit or window."
-    }
-
     fn describe(&self) -> String {
         self.query.split_whitespace().collect::<Vec<_>>().join(" ")
     }

@@ -53,10 +53,6 @@ pub struct ThrottleSpec {
 
 #[async_trait]
 impl HandlerSpec for ThrottleSpec {
-    fn summary() -> &'static str {
-        "Passes so many rows in each interval of time."
-    }
-
     fn describe(&self) -> String {
         let keep = if self.keep == Keep::Last { "last" } else { "first" };
         let group =

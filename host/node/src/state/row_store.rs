@@ -147,7 +147,7 @@ impl RowStore {
         let same = |a: &(usize, usize), b: &(usize, usize)| {
             a.0 == b.0 || self.segments[a.0].records.schema_ref() == self.segments[b.0].records.schema_ref()
         };
-        places.chunk_by(same).map(|run| self.gather(run).map_err(|error| self.failed(run.len(), error))).collect()
+        places.chunk_by(same).map(|run| self.gather(run).map_err(Error::kernel(&self.handler, run.len()))).collect()
     }
 
     /// The rows with these ids as rows of `schema`, in this order; nulls where there is no id, or no such column.
@@ -172,16 +172,16 @@ impl RowStore {
         let mut arrays = vec![new_null_array(field.data_type(), 1)];
         for &segment in &used {
             let column = column_as(&self.segments[segment].records, field);
-            arrays.push(column.map_err(|error| self.failed(places.len(), error))?);
+            arrays.push(column.map_err(Error::kernel(&self.handler, places.len()))?);
         }
         let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-        interleave(&arrays, &indices).map_err(|error| self.failed(places.len(), error))
+        interleave(&arrays, &indices).map_err(Error::kernel(&self.handler, places.len()))
     }
 
     /// All rows it holds, in the order of their ids, each batch with these.
     pub(crate) fn all(&self) -> Result<Vec<(Vec<u64>, RecordBatch)>, Error> {
         let each = |segment: &Segment| {
-            let segment = segment.compacted().map_err(|error| self.failed(segment.alive, error))?;
+            let segment = segment.compacted().map_err(Error::kernel(&self.handler, segment.alive))?;
             Ok((segment.ids, segment.records))
         };
         self.segments.iter().map(each).collect()
@@ -207,20 +207,19 @@ impl RowStore {
 
     /// Adds its parts to those of a snapshot.
     pub(crate) fn snapshot(&mut self, parts: &mut BTreeMap<String, Part>) -> Result<(), Error> {
-        self.settle().map_err(|error| self.failed(self.rows, error))?;
-        let failed = |rows, source| Error::Kernel { handler: self.handler.clone(), rows, source };
+        self.settle().map_err(Error::kernel(&self.handler, self.rows))?;
         for segment in &mut self.segments {
             let first = segment.ids[0];
             let rows = if std::mem::replace(&mut segment.stored, true) {
                 Part::Kept
             } else {
-                encode_rows(segment).map_err(|error| failed(segment.alive, error))?.into()
+                encode_rows(segment).map_err(Error::kernel(&self.handler, segment.alive))?.into()
             };
             parts.insert(format!("{}/rows/{first:020}", self.name), rows);
             let flags = match segment.flags {
                 Flags::None => continue,
                 Flags::Stored => Part::Kept,
-                Flags::Changed => encode_flags(segment).map_err(|error| failed(segment.alive, error))?.into(),
+                Flags::Changed => encode_flags(segment).map_err(Error::kernel(&self.handler, segment.alive))?.into(),
             };
             segment.flags = Flags::Stored;
             parts.insert(format!("{}/flags/{first:020}", self.name), flags);
@@ -281,10 +280,6 @@ impl RowStore {
             self.segments.push(merged);
         }
         Ok(())
-    }
-
-    fn failed(&self, rows: usize, source: ArrowError) -> Error {
-        Error::Kernel { handler: self.handler.clone(), rows, source }
     }
 }
 

@@ -67,10 +67,6 @@ pub struct DerivativeSpec {
 
 #[async_trait]
 impl HandlerSpec for DerivativeSpec {
-    fn summary() -> &'static str {
-        "Adds columns that say how fast others change."
-    }
-
     fn describe(&self) -> String {
         let each = self.columns.iter().map(|(name, derived)| format!("{name} from {}", derived.column));
         format!("derivatives {}, per {}", each.collect::<Vec<_>>().join(", "), self.unit)

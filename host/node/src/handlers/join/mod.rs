@@ -89,10 +89,6 @@ pub struct JoinSpec {
 
 #[async_trait]
 impl HandlerSpec for JoinSpec {
-    fn summary() -> &'static str {
-        "Puts rows together that belong together."
-    }
-
     fn describe(&self) -> String {
         let on = self.on.pairs().into_iter();
         let on = on.map(|(left, right)| if left == right { left } else { format!("{left} = {right}") });

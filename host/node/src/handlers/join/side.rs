@@ -18,7 +18,7 @@ use crate::{
     Error, RowFault, columns,
     digest::{Digest, Digests},
     expression::Expression,
-    halving::Halving,
+    halving::each,
     state::{RowStore, TIME},
 };
 
@@ -98,18 +98,12 @@ impl Side {
 
     /// The rows for which the condition, or a column of this side, has no value.
     pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
-        let mut halving = Halving::of(rows.num_rows());
-        while let Some(run) = halving.next() {
-            let rows = rows.slice(run.start, run.len());
-            let tried = self.mask(&rows).and_then(|mask| {
-                let own = filter_record_batch(&rows, &mask).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
-                self.records(&own)
-            });
-            if let Err(error) = tried {
-                halving.failed(run, error)?;
-            }
-        }
-        Ok(halving.faults())
+        let tried = each(rows, |rows| {
+            let mask = self.mask(&rows)?;
+            let own = filter_record_batch(&rows, &mask).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
+            self.records(&own).map(drop)
+        });
+        Ok(tried?.1)
     }
 
     /// Puts the rows that `mask` selects into the stock, without making them wait; each with its place in the batch.

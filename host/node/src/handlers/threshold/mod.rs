@@ -70,10 +70,6 @@ pub struct ThresholdSpec {
 
 #[async_trait]
 impl HandlerSpec for ThresholdSpec {
-    fn summary() -> &'static str {
-        "Adds a level that follows a column."
-    }
-
     fn describe(&self) -> String {
         let group =
             if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };

@@ -72,10 +72,6 @@ pub struct DynamicWindowSpec {
 
 #[async_trait]
 impl HandlerSpec for DynamicWindowSpec {
-    fn summary() -> &'static str {
-        "Puts rows into windows whose length and pace are columns."
-    }
-
     fn describe(&self) -> String {
         format!("window of column {}", self.period)
     }

@@ -108,10 +108,6 @@ pub struct WindowSpec {
 
 #[async_trait]
 impl HandlerSpec for WindowSpec {
-    fn summary() -> &'static str {
-        "Puts rows into windows of event time, and aggregates them if asked."
-    }
-
     fn describe(&self) -> String {
         let length = match (self.period, self.session) {
             (Some(period), _) => period.to_string(),

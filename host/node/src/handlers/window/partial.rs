@@ -6,10 +6,9 @@ use std::{
 };
 
 use arrow::{
-    array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch},
+    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch},
     compute::{filter_record_batch, take_arrays},
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
-    row::{RowConverter, SortField},
 };
 use bytes::Bytes;
 use datafusion::{
@@ -27,6 +26,7 @@ use crate::{
     Error, Source,
     aggregates::{Accumulators, Aggregates, Compiled, failed},
     arrival::Arrived,
+    groups,
     state::{self, Held, Limits, Segments, column, fields},
 };
 
@@ -278,7 +278,7 @@ impl PartialWindows {
 
     fn sums(&self, end: i64) -> Result<Sums, Error> {
         let (plan, handler) = (&self.plan, &self.handler);
-        let kernel = |rows| move |source| Error::Kernel { handler: handler.clone(), rows, source };
+        let kernel = |rows| Error::kernel(handler, rows);
         let keys = Arc::new(Schema::new(plan.keys.clone()));
         let mut values = if plan.keys.is_empty() {
             None
@@ -359,8 +359,7 @@ impl PartialWindows {
 
 /// The rows' order by key, nulls first.
 fn by_key(keys: &[ArrayRef]) -> Result<arrow::array::UInt32Array, arrow::error::ArrowError> {
-    let sort = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
-    let rows = RowConverter::new(sort)?.convert_columns(keys)?;
+    let rows = groups::rows(keys)?;
     let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
     order.sort_unstable_by_key(|&row| rows.row(row as usize));
     Ok(order.into())
