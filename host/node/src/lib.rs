@@ -25,7 +25,6 @@ mod handlers;
 mod order;
 mod plugin;
 mod query;
-mod recency;
 mod sequence;
 mod spec;
 mod state;
@@ -33,6 +32,7 @@ mod state;
 mod tests;
 mod time;
 mod units;
+mod watermarks;
 mod written;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -53,7 +53,8 @@ pub use self::{
     plugin::{PluginHandler, PluginSpec},
     spec::Gap,
     state::LimitsSpec,
-    time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
+    time::{EventTime, Late, TimeSettings, TimeSpec},
+    watermarks::Watermarks,
     written::problems,
 };
 use handlers::filter::set_rows;

@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::{Part, Period};
 
-use super::{seen::Seen, threshold::nanoseconds};
 use crate::{
     Builder, Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
-    state::number,
+    state::{Seen, number},
+    time::nanoseconds,
 };
 
 /// Passes the first row of each key and leaves out those that repeat it.

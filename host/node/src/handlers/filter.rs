@@ -146,6 +146,7 @@ mod tests {
     use arrow::{array::Int64Array, datatypes::Int64Type, util::pretty::pretty_format_batches};
 
     use super::*;
+    use crate::Kept;
     use crate::halving::CODE;
 
     async fn check(expression: &str, expected: Result<&[u32], &str>) {

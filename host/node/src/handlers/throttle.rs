@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::{Part, Period};
 
-use super::{seen::Seen, threshold::nanoseconds};
 use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
-    state::RowStore,
+    state::{RowStore, Seen},
+    time::nanoseconds,
 };
 
 /// Passes at most `rows` rows in each interval of event time, for each group by itself.

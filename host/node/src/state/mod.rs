@@ -15,6 +15,7 @@ mod groups;
 mod limits;
 mod row_store;
 mod rows;
+mod seen;
 mod segments;
 
 pub use self::limits::LimitsSpec;
@@ -24,5 +25,6 @@ pub(crate) use self::{
     limits::Limits,
     row_store::RowStore,
     rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order, number, one_schema},
+    seen::Seen,
     segments::{Segments, concat, decode, encode},
 };

@@ -19,9 +19,9 @@ use crate::{
     Error, EventTime, RowFault, Shape, columns,
     digest::{Digest, Digests},
     expression::Expression,
-    handlers::threshold::nanoseconds,
     sequence::Steps,
     state::RowStore,
+    time::nanoseconds,
 };
 
 /// A running join of one stream.

@@ -15,9 +15,7 @@ use super::{
     output::{Output, Pair},
     side::{Row, Side},
 };
-use crate::{
-    Error, EventTime, RowFault, Shape, expression::Expression, handlers::threshold::nanoseconds, sequence::Steps,
-};
+use crate::{Error, EventTime, RowFault, Shape, expression::Expression, sequence::Steps, time::nanoseconds};
 
 /// Things that happened, after which rows are made of them.
 const MANY: usize = 8192;

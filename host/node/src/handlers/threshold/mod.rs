@@ -22,6 +22,7 @@ use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
     sequence::{Sequence, Steps},
     spec::{HandlerSpec, Parts},
+    time::nanoseconds,
 };
 
 /// Adds a level to every row that follows the column `watch`, for each group by itself.
@@ -215,11 +216,6 @@ impl Steps for Threshold {
     fn config(&self) -> Value {
         json!({"watch": self.spec.watch, "groupBy": self.spec.group_by})
     }
-}
-
-/// A length of time as event times are counted.
-pub(crate) fn nanoseconds(period: Period) -> i64 {
-    i64::try_from(period.0.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ use spout_data::Part;
 
 use super::{
     LengthUnit, WindowSpec,
-    held::{Closing, Entry, entries},
+    held::{Closing, entries},
     output::Output,
+    running::{Group, Running},
 };
 use crate::{
     Builder, Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
@@ -99,70 +100,6 @@ pub(super) struct DynamicWindow {
     stored: BTreeMap<String, Bytes>,
 }
 
-/// The windows of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Running {
-    period: i64,
-    every: i64,
-    /// Where the open window ends; nothing before the first row.
-    next: Option<i64>,
-    /// Whether a window has ended.
-    ended: bool,
-    /// Rows before this time are in no window to come.
-    floor: i64,
-}
-
-/// All rows of a group, in order, and the windows that close.
-struct Group<'a> {
-    rows: &'a [Entry],
-    /// The rows that may be in the open window, by place.
-    open: std::ops::Range<usize>,
-    closed: &'a mut Vec<Entry>,
-}
-
-impl Running {
-    /// A row at `time` says how long windows are, and how often they end.
-    fn told(&mut self, time: i64, period: i64, every: i64, fill: bool) {
-        let next = match self.next {
-            None => time.saturating_add(if fill { period } else { every }),
-            Some(next) => {
-                let whole = fill && !self.ended;
-                let moved = next.saturating_add(if whole { period - self.period } else { every - self.every });
-                if moved >= time { moved } else { next }
-            }
-        };
-        (self.next, self.period, self.every) = (Some(next.min(i64::MAX - 1)), period, every);
-    }
-
-    /// Closes the windows that end before `until`.
-    fn close(&mut self, until: i64, group: &mut Group<'_>) {
-        while let Some(next) = self.next.filter(|next| *next < until) {
-            if group.open.is_empty() {
-                // No row is left to be in a window: those up to there are empty.
-                let steps = (until - 1).saturating_sub(next) / self.every + 1;
-                self.next = Some(next.saturating_add(steps.saturating_mul(self.every)));
-                self.ended = true;
-                continue;
-            }
-            let start = next.saturating_sub(self.period);
-            let counted = group.rows[group.open.clone()].iter().filter(|row| (start..next).contains(&row.time));
-            group.closed.extend(counted.map(|row| Entry { start, end: next, ..*row }));
-            let Some(following) = next.checked_add(self.every).filter(|following| *following < i64::MAX) else {
-                // Time has an end too: no window comes after this one.
-                (self.ended, self.floor) = (true, i64::MAX);
-                group.open.start = group.open.end;
-                return;
-            };
-            (self.next, self.ended) = (Some(following), true);
-            // Whatever is told later, no window reaches back before where the next one would begin now, or this one ends.
-            self.floor = self.floor.max(following.saturating_sub(self.period).min(next));
-            while group.open.start < group.open.end && group.rows[group.open.start].time < self.floor {
-                group.open.start += 1;
-            }
-        }
-    }
-}
-
 impl DynamicWindow {
     /// A dynamic window as `spec` says.
     pub(super) fn new(spec: &DynamicWindowSpec) -> Self {
@@ -235,7 +172,7 @@ impl DynamicWindow {
         let ids: Vec<Vec<u32>> = batches.iter().map(|batch| self.groups.ids(batch)).collect::<Result<_, _>>()?;
         let lengths = |name: &str| batches.iter().map(|batch| self.lengths(batch, name)).collect::<Result<Vec<_>, _>>();
         let (periods, everies) = (lengths(&self.spec.period)?, lengths(&self.spec.every)?);
-        self.running.resize(self.groups.len(), Running { floor: NEVER, ..Running::default() });
+        self.running.resize(self.groups.len(), Running::default());
         let mut rows = entries(&batches, &ids);
         rows.sort_unstable();
         let mut gone: Vec<Vec<bool>> = batches.iter().map(|batch| vec![false; batch.num_rows()]).collect();

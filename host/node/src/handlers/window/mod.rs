@@ -5,6 +5,7 @@ mod grid;
 mod held;
 mod output;
 mod partial;
+mod running;
 #[cfg(test)]
 mod tests;
 

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use spout_data::Part;
 
+use super::recency::{Key, Recency};
 use crate::{
     Builder, Chain, Error, Handled, NodeSpec, Shape, Source, SourceEvent, States, groups,
-    recency::{Key, Recency},
     state::{decode, encode},
 };
 

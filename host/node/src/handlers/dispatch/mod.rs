@@ -8,11 +8,15 @@
 //!   evictAfter: 1h
 //! ```
 
+mod members;
+mod outcome;
+mod recency;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use arrow::{
     array::{Array as _, ArrayRef, Int64Array, RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
+    compute::take_record_batch,
     row::Rows,
 };
 use async_trait::async_trait;
@@ -21,11 +25,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::{Part, Period};
 
-use super::members::Members;
-use crate::{
-    Builder, Error, EventTime, Handled, Handler, Kept, NodeSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
-    groups,
+use self::{
+    members::Members,
+    outcome::Outcome,
     recency::{Key, Recency},
+};
+use crate::{
+    Builder, Error, EventTime, Handled, Handler, NodeSpec, Shape, Source, SourceEvent, TimeSpec, Unit, groups,
     spec::{Gap, HandlerSpec, Parts},
 };
 
@@ -114,14 +120,6 @@ struct Dispatch {
     recency: Recency,
 }
 
-/// What came of the rows of one batch so far.
-#[derive(Default)]
-struct Outcome {
-    handled: Handled,
-    /// Parts whose rows are known, to be put in the order of the batch.
-    parts: Vec<(RecordBatch, Vec<u32>)>,
-}
-
 impl Dispatch {
     /// A dispatch as `spec` says; `builder` makes the chains.
     ///
@@ -133,7 +131,7 @@ impl Dispatch {
             unit: Unit::Piece,
             time: None,
             members: Members::open(&spec.id, &spec.nodes, builder).await?,
-            recency: Recency::new(spec.evict_after.map(|after| after.0), spec.keep),
+            recency: Recency::new(spec.evict_after, spec.keep),
             spec: spec.clone(),
         })
     }
@@ -227,49 +225,6 @@ impl Dispatch {
     /// What the chains are given.
     fn inner(&self, input: &Shape) -> Shape {
         Shape { group: self.columns.clone(), ..input.clone() }
-    }
-}
-
-impl Outcome {
-    /// Adds what a chain made of the `rows` of the batch; of none, where it only let go of what it held.
-    fn add(&mut self, handled: Handled, rows: &[u32]) {
-        let row = |row: u32| rows.get(row as usize).or(rows.first()).copied().unwrap_or_default();
-        for (records, kept) in handled.outputs {
-            match kept {
-                Kept::All if records.num_rows() == rows.len() => self.parts.push((records, rows.to_vec())),
-                Kept::Rows(list) => self.parts.push((records, list.into_iter().map(row).collect())),
-                Kept::All | Kept::Fresh => {
-                    self.release();
-                    self.handled.outputs.push((records, Kept::Fresh));
-                }
-            }
-        }
-        let fault = |fault: RowFault| RowFault { row: row(fault.row), ..fault };
-        self.handled.faults.extend(handled.faults.into_iter().map(fault));
-        self.handled.late_rows += handled.late_rows;
-        self.handled.filtered += handled.filtered;
-        self.handled.late.extend(handled.late);
-    }
-
-    /// What came so far comes before what comes now.
-    fn release(&mut self) {
-        let parts = std::mem::take(&mut self.parts);
-        self.handled.outputs.extend(parts.into_iter().map(|(records, rows)| (records, Kept::Rows(rows))));
-    }
-
-    /// Puts the rows of parts beside each other in the order they came in.
-    fn settle(mut self) -> Result<Handled, arrow::error::ArrowError> {
-        let one = self.parts.windows(2).all(|two| two[0].0.schema() == two[1].0.schema());
-        if let ([first, _, ..], true) = (self.parts.as_slice(), one) {
-            let joined = concat_batches(&first.0.schema(), self.parts.iter().map(|(records, _)| records))?;
-            let rows: Vec<u32> = self.parts.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
-            let mut order: Vec<u32> = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-            order.sort_by_key(|&at| rows.get(at as usize));
-            let kept = order.iter().filter_map(|&at| rows.get(at as usize).copied()).collect();
-            self.parts = vec![(take_record_batch(&joined, &UInt32Array::from(order))?, kept)];
-        }
-        self.release();
-        Ok(self.handled)
     }
 }
 
