@@ -13,6 +13,7 @@
 mod columns;
 mod groups;
 mod limits;
+mod row_segment;
 mod row_store;
 mod rows;
 mod seen;

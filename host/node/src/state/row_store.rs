@@ -10,19 +10,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, UInt64Array, new_null_array},
-    compute::{cast, concat_batches, filter_record_batch, interleave, interleave_record_batch},
-    datatypes::{DataType, Field, Schema, UInt64Type},
+    array::{Array, ArrayRef, RecordBatch, new_null_array},
+    compute::{cast, concat_batches, interleave, interleave_record_batch},
+    datatypes::{Field, Schema},
     error::ArrowError,
 };
 use bytes::Bytes;
 use spout_data::Part;
 
-use super::segments::{decode, encode};
+use super::row_segment::{FAN, Flags, Segment};
 use crate::Error;
-
-/// Segments of like size that become one.
-const FAN: usize = 8;
 
 /// Rows that are held, each with an id.
 #[derive(Debug)]
@@ -33,55 +30,6 @@ pub(crate) struct RowStore {
     segments: Vec<Segment>,
     next: u64,
     rows: usize,
-}
-
-#[derive(Debug)]
-struct Segment {
-    /// Of its rows, ascending.
-    ids: Vec<u64>,
-    records: RecordBatch,
-    gone: Vec<bool>,
-    marked: Vec<bool>,
-    alive: usize,
-    bytes: usize,
-    stored: bool,
-    flags: Flags,
-}
-
-/// What is to be stored of a segment's flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flags {
-    None,
-    Stored,
-    Changed,
-}
-
-impl Segment {
-    fn new(ids: Vec<u64>, records: RecordBatch) -> Self {
-        let (rows, bytes) = (ids.len(), bytes_of(&records));
-        Self {
-            ids,
-            records,
-            gone: vec![false; rows],
-            marked: vec![false; rows],
-            alive: rows,
-            bytes,
-            stored: false,
-            flags: Flags::None,
-        }
-    }
-
-    /// The same without the rows that are gone.
-    fn compacted(&self) -> Result<Self, ArrowError> {
-        let keep: Vec<bool> = self.gone.iter().map(|gone| !gone).collect();
-        let kept = |(index, keep): (usize, &bool)| keep.then_some(index);
-        let rows: Vec<usize> = keep.iter().enumerate().filter_map(kept).collect();
-        let records = filter_record_batch(&self.records, &BooleanArray::from(keep))?;
-        let mut segment = Self::new(rows.iter().map(|&row| self.ids[row]).collect(), records);
-        segment.marked = rows.iter().map(|&row| self.marked[row]).collect();
-        segment.flags = if segment.marked.contains(&true) { Flags::Changed } else { Flags::None };
-        Ok(segment)
-    }
 }
 
 impl RowStore {
@@ -213,13 +161,13 @@ impl RowStore {
             let rows = if std::mem::replace(&mut segment.stored, true) {
                 Part::Kept
             } else {
-                encode_rows(segment).map_err(Error::kernel(&self.handler, segment.alive))?.into()
+                segment.encode_rows().map_err(Error::kernel(&self.handler, segment.alive))?.into()
             };
             parts.insert(format!("{}/rows/{first:020}", self.name), rows);
             let flags = match segment.flags {
                 Flags::None => continue,
                 Flags::Stored => Part::Kept,
-                Flags::Changed => encode_flags(segment).map_err(Error::kernel(&self.handler, segment.alive))?.into(),
+                Flags::Changed => segment.encode_flags().map_err(Error::kernel(&self.handler, segment.alive))?.into(),
             };
             segment.flags = Flags::Stored;
             parts.insert(format!("{}/flags/{first:020}", self.name), flags);
@@ -239,7 +187,7 @@ impl RowStore {
         for name in names {
             let flags = parts.remove(&name.replacen("/rows/", "/flags/", 1));
             let rows = parts.remove(&name).unwrap_or_default();
-            let segment = segment(&rows, flags.as_ref()).map_err(|error| wrong(format!("{name}: {error}")))?;
+            let segment = Segment::read(&rows, flags.as_ref()).map_err(|error| wrong(format!("{name}: {error}")))?;
             self.rows += segment.alive;
             self.segments.push(segment);
         }
@@ -257,8 +205,8 @@ impl RowStore {
         let new = self.segments.iter().rev().take_while(|segment| !segment.stored).count();
         self.merge_last(new)?;
         while let Some(last) = self.segments.last() {
-            let (tier, schema) = (tier(last), last.records.schema());
-            let alike = |segment: &&Segment| self::tier(segment) <= tier && segment.records.schema() == schema;
+            let (tier, schema) = (last.tier(), last.records.schema());
+            let alike = |segment: &&Segment| segment.tier() <= tier && segment.records.schema() == schema;
             let alike = self.segments.iter().rev().take_while(alike).count();
             if alike < FAN {
                 break;
@@ -283,10 +231,6 @@ impl RowStore {
     }
 }
 
-fn tier(segment: &Segment) -> u32 {
-    segment.alive.max(1).ilog(FAN)
-}
-
 /// The distinct ones among `segments`, and the place of each among them.
 fn distinct(segments: impl Iterator<Item = usize>) -> (Vec<usize>, BTreeMap<usize, usize>) {
     let mut slots = BTreeMap::new();
@@ -308,54 +252,12 @@ fn column_as(records: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowErro
     }
 }
 
-/// What the rows take, without the rest of the buffers that they may be a part of.
-fn bytes_of(records: &RecordBatch) -> usize {
-    let of = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
-    records.columns().iter().map(of).sum()
-}
-
-fn encode_rows(segment: &Segment) -> Result<Bytes, ArrowError> {
-    let ids: ArrayRef = Arc::new(UInt64Array::from(segment.ids.clone()));
-    let rows: ArrayRef = Arc::new(StructArray::from(segment.records.clone()));
-    let fields = vec![Field::new("id", DataType::UInt64, false), Field::new("rows", rows.data_type().clone(), false)];
-    let schema = Schema::new_with_metadata(fields, segment.records.schema_ref().metadata().clone());
-    encode(&RecordBatch::try_new(Arc::new(schema), vec![ids, rows])?)
-}
-
-fn encode_flags(segment: &Segment) -> Result<Bytes, ArrowError> {
-    let flags = |flags: &[bool]| Arc::new(BooleanArray::from(flags.to_vec())) as ArrayRef;
-    encode(&RecordBatch::try_from_iter([("gone", flags(&segment.gone)), ("marked", flags(&segment.marked))])?)
-}
-
-fn segment(rows: &Bytes, flags: Option<&Bytes>) -> Result<Segment, ArrowError> {
-    let stored = decode(rows.clone())?;
-    let wrong = || ArrowError::SchemaError("not the rows of a handler".into());
-    let ids = stored.column_by_name("id").and_then(|ids| ids.as_primitive_opt::<UInt64Type>()).ok_or_else(wrong)?;
-    let inner = stored.column_by_name("rows").and_then(|rows| rows.as_struct_opt()).ok_or_else(wrong)?;
-    let schema = Schema::new_with_metadata(inner.fields().clone(), stored.schema_ref().metadata().clone());
-    let records = RecordBatch::try_new(Arc::new(schema), inner.columns().to_vec())?;
-    if ids.is_empty() {
-        return Err(wrong());
-    }
-    let mut segment = Segment::new(ids.values().to_vec(), records);
-    segment.stored = true;
-    if let Some(flags) = flags {
-        let flags = decode(flags.clone())?;
-        let read = |name: &str| {
-            let column = flags.column_by_name(name).and_then(|flags| flags.as_boolean_opt()).ok_or_else(wrong)?;
-            let values: Vec<bool> = column.values().iter().collect();
-            if values.len() == segment.ids.len() { Ok(values) } else { Err(wrong()) }
-        };
-        (segment.gone, segment.marked) = (read("gone")?, read("marked")?);
-        segment.alive = segment.gone.iter().filter(|gone| !**gone).count();
-        segment.flags = Flags::Stored;
-    }
-    Ok(segment)
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::{array::Int64Array, datatypes::Int64Type};
+    use arrow::{
+        array::{AsArray, Int64Array},
+        datatypes::{DataType, Int64Type},
+    };
 
     use super::*;
 
