@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock};
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch},
-    compute::concat,
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch},
+    compute::{concat, prep_null_mask_filter},
     datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
@@ -98,6 +98,31 @@ impl Expression {
     /// [`Error::Expression`] if it is not for such rows.
     pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
         Ok(each(rows, |rows| self.evaluate(&rows).map(drop))?.1)
+    }
+
+    /// Refuses rows of `schema` unless it is true or false of them, which `user` needs, as in `a filter`.
+    ///
+    /// # Errors
+    /// [`Error::Expression`].
+    pub(super) fn condition(&mut self, schema: &SchemaRef, user: &str) -> Result<(), Error> {
+        let kind = self.data_type(schema)?;
+        if kind == DataType::Boolean { Ok(()) } else { Err(self.no_condition(&kind, user)) }
+    }
+
+    /// The rows of which `value` is true; null counts as not true.
+    ///
+    /// # Errors
+    /// As [`Expression::condition`].
+    pub(super) fn mask(&self, value: &ArrayRef, user: &str) -> Result<BooleanArray, Error> {
+        match value.as_boolean_opt() {
+            Some(mask) if mask.null_count() > 0 => Ok(prep_null_mask_filter(mask)),
+            Some(mask) => Ok(mask.clone()),
+            None => Err(self.no_condition(value.data_type(), user)),
+        }
+    }
+
+    fn no_condition(&self, kind: &DataType, user: &str) -> Error {
+        self.refused(&format!("it gives {kind}, but {user} needs true or false; compare it with something"))
     }
 
     /// Says that a row has no value.

@@ -2,11 +2,7 @@
 
 use std::ops::Range;
 
-use arrow::{
-    array::{Array, AsArray, BooleanArray, RecordBatch},
-    compute::prep_null_mask_filter,
-    datatypes::DataType,
-};
+use arrow::array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,35 +52,20 @@ impl HandlerSpec for FilterSpec {
     }
 }
 
+/// What needs a condition, in errors.
+const USER: &str = "a filter";
+
 /// A running `filter`.
 #[derive(Debug)]
 struct Filter {
     id: String,
-    sql: String,
     condition: Expression,
 }
 
 impl Filter {
     /// A filter as `spec` says.
     fn new(spec: &FilterSpec) -> Self {
-        Self { id: spec.id.clone(), sql: spec.r#where.clone(), condition: Expression::new(&spec.id, &spec.r#where) }
-    }
-
-    /// Which rows of a run pass.
-    fn mask(&mut self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
-        let value = self.condition.evaluate(rows)?;
-        match value.data_type() {
-            DataType::Boolean => Ok(true_rows(value.as_boolean())),
-            other => Err(self.no_condition(other)),
-        }
-    }
-
-    fn no_condition(&self, kind: &DataType) -> Error {
-        Error::Expression {
-            handler: self.id.clone(),
-            expression: self.sql.clone(),
-            reason: format!("it gives {kind}, but a filter needs true or false; compare it with something"),
-        }
+        Self { id: spec.id.clone(), condition: Expression::new(&spec.id, &spec.r#where) }
     }
 }
 
@@ -96,16 +77,16 @@ impl Handler for Filter {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if let Some(schema) = &input.schema {
-            let kind = self.condition.data_type(schema)?;
-            if kind != DataType::Boolean {
-                return Err(self.no_condition(&kind));
-            }
+            self.condition.condition(schema, USER)?;
         }
         Ok(input.clone())
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        let (masks, faults) = each(&batch, |rows| self.mask(&rows))?;
+        let (masks, faults) = each(&batch, |rows| {
+            let value = self.condition.evaluate(&rows)?;
+            self.condition.mask(&value, USER)
+        })?;
         let handled = match masks.as_slice() {
             [(_, mask)] if faults.is_empty() => Handled::masked(&self.id, batch, mask)?,
             pieces => {
@@ -126,14 +107,6 @@ fn whole(rows: usize, pieces: &[(Range<usize>, BooleanArray)]) -> BooleanArray {
     BooleanArray::from(all)
 }
 
-/// `mask` with null taken as false.
-fn true_rows(mask: &BooleanArray) -> BooleanArray {
-    match mask.null_count() {
-        0 => mask.clone(),
-        _ => prep_null_mask_filter(mask),
-    }
-}
-
 /// The indices of the rows that `mask` selects.
 pub(crate) fn set_rows(mask: &BooleanArray) -> Vec<u32> {
     mask.values().set_indices_u32().collect()
@@ -143,11 +116,14 @@ pub(crate) fn set_rows(mask: &BooleanArray) -> Vec<u32> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::{array::Int64Array, datatypes::Int64Type, util::pretty::pretty_format_batches};
+    use arrow::{
+        array::{AsArray as _, Int64Array},
+        datatypes::Int64Type,
+        util::pretty::pretty_format_batches,
+    };
 
     use super::*;
-    use crate::Kept;
-    use crate::halving::CODE;
+    use crate::{Kept, halving::CODE};
 
     async fn check(expression: &str, expected: Result<&[u32], &str>) {
         let numbers = Int64Array::from(vec![Some(1), None, Some(3), Some(-4)]);

@@ -10,8 +10,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch, new_null_array},
-    compute::{cast, concat_batches, interleave, interleave_record_batch},
+    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
+    compute::{cast, concat_batches, interleave},
     datatypes::{Field, Schema},
     error::ArrowError,
 };
@@ -95,7 +95,15 @@ impl RowStore {
         let same = |a: &(usize, usize), b: &(usize, usize)| {
             a.0 == b.0 || self.segments[a.0].records.schema_ref() == self.segments[b.0].records.schema_ref()
         };
-        places.chunk_by(same).map(|run| self.gather(run).map_err(Error::kernel(&self.handler, run.len()))).collect()
+        let gather = |run: &[(usize, usize)]| {
+            let schema = self.segments[run[0].0].records.schema();
+            let places: Vec<Option<(usize, usize)>> = run.iter().copied().map(Some).collect();
+            let columns = schema.fields().iter().map(|field| self.cells(&places, field)).collect::<Result<_, _>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(run.len()));
+            RecordBatch::try_new_with_options(schema, columns, &options)
+                .map_err(Error::kernel(&self.handler, run.len()))
+        };
+        places.chunk_by(same).map(gather).collect()
     }
 
     /// The rows with these ids as rows of `schema`, in this order; nulls where there is no id, or no such column.
@@ -114,16 +122,18 @@ impl RowStore {
     }
 
     fn cells(&self, places: &[Option<(usize, usize)>], field: &Field) -> Result<ArrayRef, Error> {
-        let (used, slots) = distinct(places.iter().flatten().map(|place| place.0));
-        let at = |place: &Option<(usize, usize)>| place.map_or((0, 0), |(segment, row)| (slots[&segment] + 1, row));
-        let indices: Vec<(usize, usize)> = places.iter().map(at).collect();
-        let mut arrays = vec![new_null_array(field.data_type(), 1)];
-        for &segment in &used {
-            let column = column_as(&self.segments[segment].records, field);
-            arrays.push(column.map_err(Error::kernel(&self.handler, places.len()))?);
+        let failed = Error::kernel(&self.handler, places.len());
+        let null = new_null_array(field.data_type(), 1);
+        let mut arrays = vec![null; self.segments.len() + 1];
+        for (at, _) in places.iter().flatten() {
+            // The first stands for no row, and so do those of segments that none of the rows is in.
+            if Arc::ptr_eq(&arrays[at + 1], &arrays[0]) {
+                arrays[at + 1] = column_as(&self.segments[*at].records, field).map_err(failed)?;
+            }
         }
         let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-        interleave(&arrays, &indices).map_err(Error::kernel(&self.handler, places.len()))
+        let at = |place: &Option<(usize, usize)>| place.map_or((0, 0), |(segment, row)| (segment + 1, row));
+        interleave(&arrays, &places.iter().map(at).collect::<Vec<_>>()).map_err(failed)
     }
 
     /// All rows it holds, in the order of their ids, each batch with these.
@@ -133,13 +143,6 @@ impl RowStore {
             Ok((segment.ids, segment.records))
         };
         self.segments.iter().map(each).collect()
-    }
-
-    fn gather(&self, run: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
-        let (used, slots) = distinct(run.iter().map(|place| place.0));
-        let batches: Vec<&RecordBatch> = used.iter().map(|&segment| &self.segments[segment].records).collect();
-        let indices: Vec<(usize, usize)> = run.iter().map(|(segment, row)| (slots[segment], *row)).collect();
-        interleave_record_batch(&batches, &indices)
     }
 
     /// Segment and row of an id.
@@ -229,19 +232,6 @@ impl RowStore {
         }
         Ok(())
     }
-}
-
-/// The distinct ones among `segments`, and the place of each among them.
-fn distinct(segments: impl Iterator<Item = usize>) -> (Vec<usize>, BTreeMap<usize, usize>) {
-    let mut slots = BTreeMap::new();
-    let mut used = Vec::new();
-    for segment in segments {
-        slots.entry(segment).or_insert_with(|| {
-            used.push(segment);
-            used.len() - 1
-        });
-    }
-    (used, slots)
 }
 
 fn column_as(records: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {

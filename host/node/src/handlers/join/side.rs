@@ -7,7 +7,7 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
-    compute::{filter_record_batch, kernels::boolean::is_null, prep_null_mask_filter},
+    compute::{filter_record_batch, kernels::boolean::is_null},
     datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef},
 };
 use bytes::Bytes;
@@ -31,11 +31,14 @@ pub(super) struct Row {
     pub(super) key: Option<Digest>,
 }
 
+/// What needs a condition, in errors.
+const USER: &str = "a side";
+
 /// One side of a running join.
 #[derive(Debug)]
 pub(super) struct Side {
     handler: String,
-    condition: (String, Expression),
+    condition: Expression,
     columns: Vec<(String, Expression)>,
     /// Columns of the key, in the order in which the other side has them.
     on: Vec<String>,
@@ -62,7 +65,7 @@ impl Side {
         let columns = settings.columns.0.iter();
         Self {
             handler: handler.to_owned(),
-            condition: (settings.r#where.clone(), Expression::new(handler, &settings.r#where)),
+            condition: Expression::new(handler, &settings.r#where),
             columns: columns.map(|(name, sql)| (name.clone(), Expression::new(handler, sql))).collect(),
             on,
             time: String::new(),
@@ -77,10 +80,7 @@ impl Side {
     /// The columns of its rows where those of `input` come in.
     pub(super) fn shape(&mut self, input: &SchemaRef, time: &str) -> Result<Schema, Error> {
         time.clone_into(&mut self.time);
-        let kind = self.condition.1.data_type(input)?;
-        if kind != DataType::Boolean {
-            return Err(self.no_condition(&kind));
-        }
+        self.condition.condition(input, USER)?;
         let rows = self.records(&RecordBatch::new_empty(Arc::clone(input)))?;
         self.on.iter().try_for_each(|name| columns::at(&self.handler, rows.schema_ref(), name).map(drop))?;
         Ok(rows.schema().as_ref().clone())
@@ -88,12 +88,8 @@ impl Side {
 
     /// Which rows are of this side.
     pub(super) fn mask(&mut self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
-        let value = self.condition.1.evaluate_each(rows)?;
-        match value.as_boolean_opt() {
-            Some(mask) if mask.null_count() > 0 => Ok(prep_null_mask_filter(mask)),
-            Some(mask) => Ok(mask.clone()),
-            None => Err(self.no_condition(value.data_type())),
-        }
+        let value = self.condition.evaluate_each(rows)?;
+        self.condition.mask(&value, USER)
     }
 
     /// The rows for which the condition, or a column of this side, has no value.
@@ -227,13 +223,5 @@ impl Side {
         let keys = keys.map_err(Error::kernel(&self.handler, rows.num_rows()))?;
         let digests = Digests::over_all(&self.handler, &[], "").of(&keys)?;
         Ok(digests.into_iter().zip(null).map(|(digest, null)| (!null).then_some(digest)).collect())
-    }
-
-    fn no_condition(&self, kind: &DataType) -> Error {
-        Error::Expression {
-            handler: self.handler.clone(),
-            expression: self.condition.0.clone(),
-            reason: format!("it gives {kind}, but a side needs true or false; compare it with something"),
-        }
     }
 }
