@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 use spout_data::{ByteSize, Part};
 use spout_plugin::{HandlerInstance, Health, Output, Rows, Search, Settings, Step, Task};
 
-use super::{Error, Handled, Handler, Kept, RowFault, Shape, Source, handlers::filter::set_rows};
+use super::{
+    Builder, Error, Handled, Handler, Kept, RowFault, Shape, Source,
+    handlers::filter::set_rows,
+    spec::{HandlerSpec, Parts},
+};
 
 /// A handler from the plugins directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +37,29 @@ pub struct PluginSpec {
     /// The handler keeps nothing between batches, so it may run in each partition's lane, in parallel.
     #[serde(default)]
     pub stateless: bool,
+}
+
+#[async_trait]
+impl HandlerSpec for PluginSpec {
+    fn describe(&self) -> String {
+        format!("plugin {}", self.plugin.split('@').next().unwrap_or(&self.plugin))
+    }
+
+    fn stateful(&self) -> bool {
+        !self.stateless
+    }
+
+    fn plugin(&self) -> Option<&PluginSpec> {
+        Some(self)
+    }
+
+    async fn open(&self, builder: &Builder, parts: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        let task = builder.tasks.get(&self.id).cloned();
+        let task =
+            task.ok_or_else(|| Error::Spec { handler: self.id.clone(), reason: "its plugin is not loaded".into() })?;
+        let state = parts.remove("").map(|state| state.to_vec());
+        Ok(Box::new(PluginHandler::open(self, task, state).await?))
+    }
 }
 
 /// Input bytes kept for replay after a crash; beyond this a new snapshot is taken instead.

@@ -77,9 +77,7 @@ pub fn plugins(spec: &PipelineSpec) -> Vec<(String, &str)> {
         out.push(("producer.decoder.plugin".to_owned(), decoder.plugin.as_str()));
     }
     for (path, node) in all_handlers(&spec.node, "node") {
-        if let NodeSpec::Plugin(plugin) = node {
-            out.push((format!("{path}.plugin"), plugin.plugin.as_str()));
-        }
+        out.extend(node.plugin().map(|plugin| (format!("{path}.plugin"), plugin.plugin.as_str())));
     }
     out
 }
@@ -302,38 +300,12 @@ fn handlers(loaded: &Loaded) -> Vec<Error> {
             wrong.push(Error::TwiceHandler { at: loaded.place(&path), pipeline, id: id.to_owned() });
         }
         seen.push(id);
-        match node {
-            NodeSpec::Filter(filter) if filter.r#where.trim().is_empty() => {
-                let what = format!("the handler `{id}` has no condition; set `where` to an expression");
-                wrong.push(contradiction(loaded, &format!("{at}.where"), what));
-            }
-            NodeSpec::Map(map) if is_default(&map.columns) && map.drop.is_empty() && map.select.is_empty() => {
-                let what = format!("the handler `{id}` changes nothing; set `columns`, `drop` or `select`");
-                wrong.push(contradiction(loaded, &at, what));
-            }
-            other => wrong.extend(empty_lists(loaded, &at, other).err()),
+        if let Some(gap) = node.gap() {
+            let at = gap.key.map_or_else(|| at.clone(), |key| format!("{at}.{key}"));
+            wrong.push(contradiction(loaded, &at, format!("the handler `{id}` {}", gap.what)));
         }
     }
     wrong
-}
-
-/// Refuses lists that a handler cannot do without.
-fn empty_lists(loaded: &Loaded, at: &str, node: &NodeSpec) -> Result<(), Error> {
-    let (key, advice) = match node {
-        NodeSpec::Default(spec) if is_default(&spec.columns) => ("columns", "name a column and its value"),
-        NodeSpec::Dispatch(spec) if spec.nodes.is_empty() => ("nodes", "name the handlers of each group"),
-        NodeSpec::Dispatch(spec) if spec.group_by.is_empty() => ("groupBy", "name a column"),
-        NodeSpec::Group(spec) if spec.columns.is_empty() => ("columns", "name a column"),
-        NodeSpec::Sort(spec) if spec.by.is_empty() => ("by", "name a column"),
-        NodeSpec::Sql(spec) if spec.query.trim().is_empty() => ("query", "write a query over `input`"),
-        _ => return Ok(()),
-    };
-    let what = format!("the handler `{}` has nothing in `{key}`; {advice}", node.id());
-    Err(contradiction(loaded, &format!("{at}.{key}"), what))
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 fn positive(loaded: &Loaded) -> Vec<Error> {

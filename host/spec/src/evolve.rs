@@ -2,7 +2,6 @@
 
 use spout_consumer::{ConsumerSpec, FileSpec};
 use spout_format::Format;
-use spout_node::NodeSpec;
 use spout_producer::{DecoderSpec, NativeDecoder};
 
 use super::{
@@ -29,12 +28,7 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
         }
     }
     for (path, node) in all_handlers(&loaded.spec.node, "node") {
-        let whole = match node {
-            NodeSpec::Sample(sample) => sample.fraction.is_some() && sample.by.is_empty(),
-            NodeSpec::Dedupe(dedupe) => dedupe.by.is_empty(),
-            _ => false,
-        };
-        if whole {
+        if node.by_all_columns() {
             let what = "the decoder adds columns (`evolve: add-columns`), but this handler compares all columns, so a row would count as a different one once there are more; name the columns to compare: `by: [id]`";
             wrong.push(contradiction(loaded, &path, what));
         }

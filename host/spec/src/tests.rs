@@ -330,7 +330,7 @@ fn contradictions_are_found_before_anything_runs() {
     );
     added(
         "node:\n- {type: map}\n",
-        "E0110 s.yaml:8: pipeline `p`: the handler `map-0` changes nothing; give it columns, drop or select",
+        "E0110 s.yaml:8: pipeline `p`: the handler `map-0` changes nothing; set `columns`, `drop` or `select`",
     );
     added(
         &format!("---\n{GOOD}"),
@@ -462,7 +462,7 @@ fn handlers_within_handlers_have_ids_and_are_checked() {
     let loaded = all(&dispatch("{type: filter, where: 'n > 1'}")).unwrap();
     assert_eq!(loaded[0].spec.node[0].within()[0].id(), "dispatch-0-filter-0");
     for (nodes, part) in [
-        ("{type: filter, where: ''}", "filters by nothing"),
+        ("{type: filter, where: ''}", "has no condition"),
         ("{type: filter, wher: 'n'}", "did you mean `where`?"),
         ("{id: dispatch-0, type: filter, where: 'n > 1'}", "two handlers with the id `dispatch-0`"),
         ("", "has nothing in `nodes`"),

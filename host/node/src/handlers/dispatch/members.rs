@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
-    io::Cursor,
     time::Duration,
 };
 
@@ -10,16 +9,15 @@ use arrow::{
     array::{ArrayRef, RecordBatch},
     compute::concat,
     error::ArrowError,
-    ipc::{reader::StreamReader, writer::StreamWriter},
-    row::{RowConverter, SortField},
 };
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use spout_data::Part;
 
+use super::recency::{Key, Recency};
 use crate::{
-    Builder, Chain, Error, Handled, NodeSpec, Shape, Source, SourceEvent, States,
-    recency::{Key, Recency},
+    Builder, Chain, Error, Handled, NodeSpec, Shape, Source, SourceEvent, States, groups,
+    state::{decode, encode},
 };
 
 /// Part that holds what is said of all groups.
@@ -117,11 +115,7 @@ impl Members {
                         add(&mut released, chain.on_event_within(event).await?);
                     }
                 }
-                let values = values(columns, part).map_err(|source| Error::Kernel {
-                    handler: self.handler.clone(),
-                    rows: part.num_rows(),
-                    source,
-                })?;
+                let values = values(columns, part).map_err(Error::kernel(&self.handler, part.num_rows()))?;
                 Ok((place.insert(Member { chain, name: name(key), values, saved: None }), released))
             }
         }
@@ -167,7 +161,7 @@ impl Members {
             parts.extend(inner.into_iter().map(|(part, bytes)| (format!("{name}/{part}"), bytes)));
         }
         if !parts.is_empty() {
-            let all = serde_json::to_vec(recency.progress()).map_err(|error| self.unreadable(error))?;
+            let all = serde_json::to_vec(recency.progress()).map_err(|error| Error::state(&self.handler, error))?;
             parts.insert(ALL.to_owned(), Part::from(all));
         }
         Ok(parts)
@@ -179,28 +173,27 @@ impl Members {
         recency: &mut Recency,
     ) -> Result<(), Error> {
         if let Some(all) = parts.remove(ALL) {
-            recency.resume(serde_json::from_slice(&all).map_err(|error| self.unreadable(error))?);
+            recency.resume(serde_json::from_slice(&all).map_err(|error| Error::state(&self.handler, error))?);
         }
         let mut groups: BTreeMap<String, States> = BTreeMap::new();
         for (name, bytes) in parts {
-            let (group, part) = name.split_once('/').ok_or_else(|| self.unreadable(format!("a part `{name}`")))?;
+            let (group, part) =
+                name.split_once('/').ok_or_else(|| Error::state(&self.handler, format!("a part `{name}`")))?;
             groups.entry(group.to_owned()).or_default().insert(part.to_owned(), bytes);
         }
         for (name, mut states) in groups {
-            let values = states.remove(VALUES).ok_or_else(|| self.unreadable(format!("group {name} has no values")))?;
-            let key = key(&values).map_err(|error| self.unreadable(error))?;
+            let values = states
+                .remove(VALUES)
+                .ok_or_else(|| Error::state(&self.handler, format!("group {name} has no values")))?;
+            let key = key(&values).map_err(|error| Error::state(&self.handler, error))?;
             let seen = states.remove(SEEN).and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok());
-            let seen: i64 = seen.ok_or_else(|| self.unreadable(format!("group {name} was never seen")))?;
+            let seen: i64 = seen.ok_or_else(|| Error::state(&self.handler, format!("group {name} was never seen")))?;
             recency.set(&key, seen);
             let chain = self.builder.chain(&self.nodes, &mut states).await?;
             self.builder.nothing_left(&states)?;
             self.all.insert(key, Member { chain, name, values, saved: Some(seen) });
         }
         Ok(())
-    }
-
-    fn unreadable(&self, reason: impl ToString) -> Error {
-        Error::State { handler: self.handler.clone(), reason: reason.to_string() }
     }
 }
 
@@ -226,17 +219,11 @@ fn values(columns: &[String], part: &RecordBatch) -> Result<Bytes, ArrowError> {
     });
     let columns: Vec<(&str, ArrayRef, bool)> = columns.collect::<Result<_, _>>()?;
     let values = RecordBatch::try_from_iter_with_nullable(columns)?;
-    let mut writer = StreamWriter::try_new(Vec::new(), values.schema_ref())?;
-    writer.write(&values)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?.into())
+    encode(&values)
 }
 
 /// The group whose values these are.
 fn key(values: &Bytes) -> Result<Key, ArrowError> {
-    let mut reader = StreamReader::try_new(Cursor::new(values), None)?;
-    let values = reader.next().ok_or_else(|| ArrowError::IpcError("there is no row".into()))??;
-    let fields = values.columns().iter().map(|column| SortField::new(column.data_type().clone())).collect();
-    let rows = RowConverter::new(fields)?.convert_columns(values.columns())?;
+    let rows = groups::rows(decode(values.clone())?.columns())?;
     Ok(rows.row(0).as_ref().into())
 }

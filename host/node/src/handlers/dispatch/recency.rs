@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use spout_data::Period;
 
-use super::{Source, Watermarks};
+use crate::{Source, Watermarks, time::nanoseconds};
 
 /// A group, by the order of its values.
 pub(super) type Key = Box<[u8]>;
@@ -35,9 +35,8 @@ pub(super) struct Progress {
 }
 
 impl Recency {
-    pub(super) fn new(after: Option<std::time::Duration>, keep: Option<usize>) -> Self {
-        let after = after.map(|after| i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
-        Self { after, keep, ..Self::default() }
+    pub(super) fn new(after: Option<Period>, keep: Option<usize>) -> Self {
+        Self { after: after.map(nanoseconds), keep, ..Self::default() }
     }
 
     pub(super) fn progress(&self) -> &Progress {
@@ -109,7 +108,7 @@ impl Recency {
     /// Takes a row of the group `key`.
     pub(super) fn took(&mut self, key: &[u8], from: Source, time: Option<i64>) {
         if let Some(time) = time {
-            self.progress.marks.observe(from, &[time], |time| time);
+            self.progress.marks.passed(from, &[time]);
             self.progress.latest = self.progress.latest.max(time);
         }
         self.seen(key, time);
@@ -147,7 +146,7 @@ mod tests {
 
     #[test]
     fn groups_go_when_time_has_passed_them() {
-        let mut recency = Recency::new(Some(Duration::from_nanos(50)), None);
+        let mut recency = Recency::new(Some(Period(Duration::from_nanos(50))), None);
         let mut take = |key: &[u8], time: i64| {
             let gone: Vec<u8> = recency.gone_before(key, Some(time)).iter().map(|key| key[0]).collect();
             recency.took(key, A, Some(time));

@@ -64,7 +64,7 @@ pub(super) fn way(handler: &str, per: Option<Per>, input: &Shape) -> Result<Way,
         (Some(Per::Commit), _) => Ok(Way::Held),
         (Some(Per::Window), _) => {
             let reason = "it is to look at one window at a time (`per: window`), but no window comes before it; put it behind a `window`, or say `per: commit`";
-            Err(Error::Spec { handler: handler.to_owned(), reason: reason.into() })
+            Err(Error::spec(handler, reason))
         }
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn way(handler: &str, per: Option<Per>, input: &Shape) -> Result<Way,
 /// They are given by source, so that it does not matter how the batches of several sources were interleaved. They are
 /// taken before snapshots are, so that no commit has to store them.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct CommitRows {
     handler: String,
     limit: ByteSize,
     bytes: u64,
@@ -82,10 +82,11 @@ pub(super) struct Held {
     rows: BTreeMap<Source, Vec<RecordBatch>>,
 }
 
-impl Held {
-    pub(super) fn new(handler: &str, limits: HoldSpec) -> Self {
+impl CommitRows {
+    /// None yet; at most so many bytes.
+    pub(super) fn new(handler: &str, limit: ByteSize) -> Self {
         let handler = handler.to_owned();
-        Self { handler, limit: limits.bytes, bytes: 0, schema: None, rows: BTreeMap::new() }
+        Self { handler, limit, bytes: 0, schema: None, rows: BTreeMap::new() }
     }
 
     /// Holds `batch`.
@@ -101,7 +102,7 @@ impl Held {
             *schema = Arc::clone(wider);
         } else {
             let reason = "the columns changed in the middle of a commit, so that its rows do not fit together; give them the same columns with a `map` (select) before it";
-            return Err(Error::Spec { handler: self.handler.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.handler, reason));
         }
         self.bytes += batch.get_array_memory_size() as u64;
         if self.bytes > self.limit.0 {
@@ -133,6 +134,6 @@ impl Held {
             let schema = batches.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
             concat_batches(&schema, &batches)
         });
-        joined.map(Some).map_err(|source| Error::Kernel { handler: self.handler.clone(), rows, source })
+        joined.map(Some).map_err(Error::kernel(&self.handler, rows))
     }
 }

@@ -8,26 +8,31 @@
 //!   evictAfter: 1h
 //! ```
 
-use std::collections::BTreeMap;
+mod members;
+mod outcome;
+mod recency;
+
+use std::{collections::BTreeMap, time::Duration};
 
 use arrow::{
     array::{Array as _, ArrayRef, Int64Array, RecordBatch, UInt32Array},
-    compute::{concat_batches, take_record_batch},
-    datatypes::SchemaRef,
-    row::{RowConverter, Rows, SortField},
+    compute::take_record_batch,
+    row::Rows,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::{Part, Period};
 
-use super::members::Members;
-use crate::{
-    Builder, Error, EventTime, Handled, Handler, Kept, NodeSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
-    groups,
+use self::{
+    members::Members,
+    outcome::Outcome,
     recency::{Key, Recency},
+};
+use crate::{
+    Builder, Error, EventTime, Handled, Handler, NodeSpec, Shape, Source, SourceEvent, TimeSpec, Unit, groups,
+    spec::{Gap, HandlerSpec, Parts},
 };
 
 /// Runs a chain of handlers for each group of rows, so that each group has a state of its own.
@@ -60,6 +65,35 @@ pub struct DispatchSpec {
     pub limits: DispatchLimits,
 }
 
+#[async_trait]
+impl HandlerSpec for DispatchSpec {
+    fn describe(&self) -> String {
+        let within: Vec<String> = self.nodes.iter().map(NodeSpec::describe).collect();
+        format!("for each {}, {}", self.group_by.join(", "), within.join(", then "))
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let chain = Gap::within("nodes", self.nodes.is_empty(), "name the handlers of each group");
+        chain.or_else(|| Gap::within("groupBy", self.group_by.is_empty(), "name a column"))
+    }
+
+    fn stateful(&self) -> bool {
+        self.nodes.iter().any(NodeSpec::stateful)
+    }
+
+    fn within(&self) -> &[NodeSpec] {
+        &self.nodes
+    }
+
+    fn within_mut(&mut self) -> &mut [NodeSpec] {
+        &mut self.nodes
+    }
+
+    async fn open(&self, builder: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Dispatch::open(self, builder).await?))
+    }
+}
+
 /// What a `dispatch` may hold at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -76,7 +110,7 @@ impl Default for DispatchLimits {
 
 /// A running `dispatch`.
 #[derive(Debug)]
-pub struct Dispatch {
+struct Dispatch {
     spec: DispatchSpec,
     /// What groups are told apart by: outer columns first.
     columns: Vec<String>,
@@ -84,15 +118,6 @@ pub struct Dispatch {
     time: Option<EventTime>,
     members: Members,
     recency: Recency,
-    keys: Option<(SchemaRef, RowConverter)>,
-}
-
-/// What came of the rows of one batch so far.
-#[derive(Default)]
-struct Outcome {
-    handled: Handled,
-    /// Parts whose rows are known, to be put in the order of the batch.
-    parts: Vec<(RecordBatch, Vec<u32>)>,
 }
 
 impl Dispatch {
@@ -100,42 +125,23 @@ impl Dispatch {
     ///
     /// # Errors
     /// A handler of the chain that cannot be opened.
-    pub fn open<'a>(spec: &'a DispatchSpec, builder: &'a Builder) -> BoxFuture<'a, Result<Self, Error>> {
-        Box::pin(async move {
-            Ok(Self {
-                columns: spec.group_by.clone(),
-                unit: Unit::Piece,
-                time: None,
-                members: Members::open(&spec.id, &spec.nodes, builder).await?,
-                recency: Recency::new(spec.evict_after.map(|after| after.0), spec.keep),
-                keys: None,
-                spec: spec.clone(),
-            })
+    async fn open(spec: &DispatchSpec, builder: &Builder) -> Result<Self, Error> {
+        Ok(Self {
+            columns: spec.group_by.clone(),
+            unit: Unit::Piece,
+            time: None,
+            members: Members::open(&spec.id, &spec.nodes, builder).await?,
+            recency: Recency::new(spec.evict_after, spec.keep),
+            spec: spec.clone(),
         })
     }
 
-    fn kernel(&self, rows: usize, source: arrow::error::ArrowError) -> Error {
-        Error::Kernel { handler: self.spec.id.clone(), rows, source }
-    }
-
     /// The groups of the rows, as bytes that sort as the values do.
-    fn keys(&mut self, batch: &RecordBatch) -> Result<Rows, Error> {
-        let schema = batch.schema();
-        groups::check(&self.spec.id, &schema, &self.columns)?;
+    fn keys(&self, batch: &RecordBatch) -> Result<Rows, Error> {
+        groups::check(&self.spec.id, batch.schema_ref(), &self.columns)?;
         let columns: Vec<ArrayRef> =
             self.columns.iter().filter_map(|name| batch.column_by_name(name).cloned()).collect();
-        let known = self.keys.take().filter(|(known, _)| *known == schema);
-        let converter = match known {
-            Some((_, converter)) => Ok(converter),
-            None => {
-                RowConverter::new(columns.iter().map(|column| SortField::new(column.data_type().clone())).collect())
-            }
-        };
-        let rows = batch.num_rows();
-        let converter = converter.map_err(|source| self.kernel(rows, source))?;
-        let (_, converter) = self.keys.insert((schema, converter));
-        let converted = converter.convert_columns(&columns);
-        converted.map_err(|source| self.kernel(rows, source))
+        groups::rows(&columns).map_err(Error::kernel(&self.spec.id, batch.num_rows()))
     }
 
     /// Event times, where groups go by them.
@@ -147,7 +153,7 @@ impl Dispatch {
     async fn pass(&mut self, batch: &RecordBatch, from: Source) -> Result<Handled, Error> {
         let keys = self.keys(batch)?;
         let times = self.times(batch)?;
-        let together = self.unit == Unit::Piece && self.spec.nodes.iter().all(NodeSpec::row_by_row);
+        let together = self.unit == Unit::Piece && self.spec.nodes.iter().all(|node| node.spec().row_by_row());
         let mut outcome = Outcome::default();
         let mut waiting: BTreeMap<Key, Vec<u32>> = BTreeMap::new();
         for row in self.order(batch)? {
@@ -173,7 +179,7 @@ impl Dispatch {
         if self.unit != Unit::Piece {
             outcome.release();
         }
-        outcome.settle().map_err(|source| self.kernel(batch.num_rows(), source))
+        outcome.settle().map_err(Error::kernel(&self.spec.id, batch.num_rows()))
     }
 
     /// The rows in the order in which they are passed: as they are, and group by group where the batch is a whole.
@@ -181,7 +187,7 @@ impl Dispatch {
         if self.unit == Unit::Piece {
             return Ok((0..u32::try_from(batch.num_rows()).unwrap_or(u32::MAX)).collect());
         }
-        let parts = groups::split(batch, &self.columns).map_err(|source| self.kernel(batch.num_rows(), source))?;
+        let parts = groups::split(batch, &self.columns).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         Ok(parts.iter().flat_map(|(_, rows)| rows.values().to_vec()).collect())
     }
 
@@ -197,7 +203,7 @@ impl Dispatch {
             let all = rows.len() == batch.num_rows();
             let indices = UInt32Array::from(rows);
             let taken = if all { Ok(batch.clone()) } else { take_record_batch(batch, &indices) };
-            let part = taken.map_err(|source| self.kernel(batch.num_rows(), source))?;
+            let part = taken.map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
             let (member, before) =
                 self.members.get_or_open(&key, &self.columns, &part, self.spec.limits.groups).await?;
             outcome.add(before, &[]);
@@ -222,49 +228,6 @@ impl Dispatch {
     }
 }
 
-impl Outcome {
-    /// Adds what a chain made of the `rows` of the batch; of none, where it only let go of what it held.
-    fn add(&mut self, handled: Handled, rows: &[u32]) {
-        let row = |row: u32| rows.get(row as usize).or(rows.first()).copied().unwrap_or_default();
-        for (records, kept) in handled.outputs {
-            match kept {
-                Kept::All if records.num_rows() == rows.len() => self.parts.push((records, rows.to_vec())),
-                Kept::Rows(list) => self.parts.push((records, list.into_iter().map(row).collect())),
-                Kept::All | Kept::Fresh => {
-                    self.release();
-                    self.handled.outputs.push((records, Kept::Fresh));
-                }
-            }
-        }
-        let fault = |fault: RowFault| RowFault { row: row(fault.row), ..fault };
-        self.handled.faults.extend(handled.faults.into_iter().map(fault));
-        self.handled.late_rows += handled.late_rows;
-        self.handled.filtered += handled.filtered;
-        self.handled.late.extend(handled.late);
-    }
-
-    /// What came so far comes before what comes now.
-    fn release(&mut self) {
-        let parts = std::mem::take(&mut self.parts);
-        self.handled.outputs.extend(parts.into_iter().map(|(records, rows)| (records, Kept::Rows(rows))));
-    }
-
-    /// Puts the rows of parts beside each other in the order they came in.
-    fn settle(mut self) -> Result<Handled, arrow::error::ArrowError> {
-        let one = self.parts.windows(2).all(|two| two[0].0.schema() == two[1].0.schema());
-        if let ([first, _, ..], true) = (self.parts.as_slice(), one) {
-            let joined = concat_batches(&first.0.schema(), self.parts.iter().map(|(records, _)| records))?;
-            let rows: Vec<u32> = self.parts.iter().flat_map(|(_, rows)| rows.iter().copied()).collect();
-            let mut order: Vec<u32> = (0..u32::try_from(rows.len()).unwrap_or(u32::MAX)).collect();
-            order.sort_by_key(|&at| rows.get(at as usize));
-            let kept = order.iter().filter_map(|&at| rows.get(at as usize).copied()).collect();
-            self.parts = vec![(take_record_batch(&joined, &UInt32Array::from(order))?, kept)];
-        }
-        self.release();
-        Ok(self.handled)
-    }
-}
-
 #[async_trait]
 impl Handler for Dispatch {
     fn id(&self) -> &str {
@@ -281,11 +244,10 @@ impl Handler for Dispatch {
             (None, _) => None,
             (Some(_), Some(time)) => Some(EventTime::new(&self.spec.id, &TimeSpec::settings(time))),
             (Some(_), None) => {
-                return Err(Error::Spec {
-                    handler: self.spec.id.clone(),
-                    reason: "`evictAfter` needs an event time: name its column in the pipeline's `time`, or use `keep`"
-                        .into(),
-                });
+                return Err(Error::spec(
+                    &self.spec.id,
+                    "`evictAfter` needs an event time: name its column in the pipeline's `time`, or use `keep`",
+                ));
             }
         };
         if let (Some(time), Some(schema)) = (&self.time, &input.schema) {
@@ -315,13 +277,8 @@ impl Handler for Dispatch {
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
-        let marks = &mut self.recency.progress_mut().marks;
-        match event {
-            SourceEvent::Opened(source) => marks.opened(source),
-            SourceEvent::Idle(source, _) => marks.idle(source),
-            SourceEvent::Ended(source) => marks.ended(source),
-            SourceEvent::Cut => {}
-        }
+        // A source that has nothing holds no group back.
+        self.recency.progress_mut().marks.on_event(event, Some(Duration::ZERO));
         let mut outcome = Outcome::default();
         for handled in self.members.on_event(event).await? {
             outcome.add(handled, &[]);
@@ -337,7 +294,7 @@ impl Handler for Dispatch {
         Ok(outcome.handled)
     }
 
-    fn idle_after(&self) -> Option<std::time::Duration> {
+    fn idle_after(&self) -> Option<Duration> {
         self.members.idle_after()
     }
 

@@ -12,15 +12,12 @@ use arrow::{
 use bytes::Bytes;
 use spout_data::Part;
 
-use crate::{
-    Error,
-    digest::Digest,
-    state::{Segments, concat, kernel},
-};
+use super::{Segments, concat};
+use crate::{Error, digest::Digest};
 
 /// Keys that were seen, each of one source, with a number and a time.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     handler: String,
     keys: HashMap<(i64, Digest), (u64, Option<i64>)>,
     /// Those that no snapshot has.
@@ -35,7 +32,7 @@ pub(super) struct Seen {
 const KEY: usize = 120;
 
 impl Seen {
-    pub(super) fn new(handler: &str) -> Self {
+    pub(crate) fn new(handler: &str) -> Self {
         Self {
             handler: handler.to_owned(),
             keys: HashMap::new(),
@@ -47,39 +44,39 @@ impl Seen {
     }
 
     /// The number and the time that a key was last put in with.
-    pub(super) fn of(&self, source: i64, digest: &Digest) -> Option<(u64, Option<i64>)> {
+    pub(crate) fn of(&self, source: i64, digest: &Digest) -> Option<(u64, Option<i64>)> {
         self.keys.get(&(source, *digest)).copied()
     }
 
-    pub(super) fn insert(&mut self, source: i64, digest: Digest, time: Option<i64>) {
+    pub(crate) fn insert(&mut self, source: i64, digest: Digest, time: Option<i64>) {
         self.insert_numbered(source, digest, self.next, time);
     }
 
-    pub(super) fn insert_numbered(&mut self, source: i64, digest: Digest, number: u64, time: Option<i64>) {
+    pub(crate) fn insert_numbered(&mut self, source: i64, digest: Digest, number: u64, time: Option<i64>) {
         self.next = self.next.max(number + 1);
         self.keys.insert((source, digest), (number, time));
         self.new.push((source, digest, number, time));
     }
 
     /// Forgets everything.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.keys.clear();
         self.new.clear();
         drop(self.stored.take_all());
     }
 
     /// Forgets the keys of one source.
-    pub(super) fn forget_source(&mut self, source: i64) {
+    pub(crate) fn forget_source(&mut self, source: i64) {
         self.keys.retain(|(of, _), _| *of != source);
         self.new.retain(|(of, ..)| *of != source);
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.keys.len() * KEY
     }
 
     /// Forgets the keys that need not be kept, once they are many.
-    pub(super) fn tidy(&mut self, keep: impl Fn(i64, u64, Option<i64>) -> bool) {
+    pub(crate) fn tidy(&mut self, keep: impl Fn(i64, u64, Option<i64>) -> bool) {
         if self.keys.len() > 1024 + self.left * 2 {
             self.forget(&keep);
         }
@@ -91,7 +88,7 @@ impl Seen {
     }
 
     /// Its parts, without the keys that need not be kept.
-    pub(super) fn snapshot(
+    pub(crate) fn snapshot(
         &mut self,
         keep: impl Fn(i64, u64, Option<i64>) -> bool,
     ) -> Result<BTreeMap<String, Part>, Error> {
@@ -100,7 +97,7 @@ impl Seen {
         let new: Vec<_> = new.into_iter().filter(|(source, _, number, time)| keep(*source, *number, *time)).collect();
         if !new.is_empty() {
             let digests = FixedSizeBinaryArray::try_from_iter(new.iter().map(|row| row.1));
-            let digests = digests.map_err(kernel(&self.handler, new.len()))?;
+            let digests = digests.map_err(Error::kernel(&self.handler, new.len()))?;
             let columns: [(&str, ArrayRef, bool); 4] = [
                 ("source", Arc::new(new.iter().map(|row| Some(row.0)).collect::<Int64Array>()), false),
                 ("digest", Arc::new(digests), false),
@@ -108,9 +105,9 @@ impl Seen {
                 ("time", Arc::new(new.iter().map(|row| row.3).collect::<Int64Array>()), true),
             ];
             let rows = RecordBatch::try_from_iter_with_nullable(columns);
-            self.stored.push(rows.map_err(kernel(&self.handler, new.len()))?);
+            self.stored.push(rows.map_err(Error::kernel(&self.handler, new.len()))?);
         }
-        let damaged = || Error::State { handler: self.handler.clone(), reason: "not keys that were seen".into() };
+        let damaged = || Error::state(&self.handler, "not keys that were seen");
         let gone = |batch: &RecordBatch| {
             let rows = read(batch).ok_or_else(damaged)?;
             Ok(rows.map(|(source, _, number, time)| Some(!keep(source, number, time))).collect::<BooleanArray>())
@@ -120,9 +117,9 @@ impl Seen {
         self.stored.snapshot(&mut |batches| concat(&handler, batches))
     }
 
-    pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
+    pub(crate) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         self.stored.restore(parts)?;
-        let damaged = || Error::State { handler: self.handler.clone(), reason: "not keys that were seen".into() };
+        let damaged = || Error::state(&self.handler, "not keys that were seen");
         for batch in self.stored.batches() {
             for (source, digest, number, time) in read(batch).ok_or_else(damaged)? {
                 self.next = self.next.max(number + 1);
@@ -137,7 +134,7 @@ impl Seen {
     }
 
     /// The latest time that a key was put in with.
-    pub(super) fn latest(&self) -> Option<i64> {
+    pub(crate) fn latest(&self) -> Option<i64> {
         self.keys.values().filter_map(|(_, time)| *time).max()
     }
 }
