@@ -11,7 +11,7 @@
 //! | [`Handler`] | rows into rows |
 //!
 //! ```
-//! use spout_guest::{Answer, Batch, Handler, Input, Result, register};
+//! use spout_guest::{Answer, Handler, Input, Result, State, register};
 //!
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
 //! #[serde(deny_unknown_fields)]
@@ -22,7 +22,7 @@
 //! impl Handler for AtLeast {
 //!     type Settings = Settings;
 //!
-//!     fn open(settings: Settings, _state: Option<&[u8]>) -> Result<Self> {
+//!     fn open(settings: Settings, _: State) -> Result<Self> {
 //!         Ok(Self(settings))
 //!     }
 //!
@@ -42,9 +42,11 @@
 
 #[doc(hidden)]
 pub mod boundary;
+pub mod canonical;
 mod decoder;
 mod error;
 mod handler;
+mod keyed;
 pub mod log;
 mod messages;
 pub mod metrics;
@@ -60,7 +62,8 @@ pub mod wit;
 pub use self::{
     decoder::{Decoded, Decoder, Opening, RowFault},
     error::{Error, Result},
-    handler::{Answer, Handler, Input},
+    handler::{Answer, Handler, Input, Ticked},
+    keyed::{Encode, Json, Key, Keyed, Scan, State, Value},
     messages::{Fetched, Limits, Messages, Position, Progress},
     settings::parse as parse_settings,
     shared_source::{Answered, Each, Pauses, SharedReader, SharedSource},

@@ -75,8 +75,7 @@ impl Builder {
                     handler: spec.id.clone(),
                     reason: "its plugin is not loaded".into(),
                 })?;
-                let state = parts.remove("").map(|state| state.to_vec());
-                Box::new(PluginHandler::open(spec, task, state).await?)
+                Box::new(PluginHandler::open(spec, task, std::mem::take(&mut parts)).await?)
             }
             NodeSpec::Sample(spec) => Box::new(Sample::new(spec)),
             NodeSpec::Sort(spec) => Box::new(Sort::new(spec)),
