@@ -124,12 +124,17 @@ fn merge_from(sizes: &[usize]) -> Option<usize> {
     from
 }
 
-/// Where the newest [`FAN`] or more runs begin none of which is of a greater size than the others.
+/// Where the newest runs begin none of which is above some size, if there are [`FAN`] of that size among them; smaller ones
+/// below one of that size count too, as they would never be merged otherwise.
 fn alike(sizes: &[usize]) -> Option<usize> {
     let class = |size: &usize| (size / SMALL).checked_ilog(FAN).map_or(0, |log| log + 1);
     let greatest = sizes.iter().map(class).max()?;
-    let begins = |most: u32| sizes.iter().rposition(|size| class(size) > most).map_or(0, |at| at + 1);
-    (0..=greatest).map(begins).find(|&at| sizes.len() - at >= FAN)
+    let begins = |most: u32| {
+        let from = sizes.iter().rposition(|size| class(size) > most).map_or(0, |at| at + 1);
+        let last = sizes.iter().rposition(|size| class(size) == most)?;
+        (last + 1 >= from + FAN).then_some(from)
+    };
+    (0..=greatest).find_map(begins)
 }
 
 #[cfg(test)]

@@ -145,12 +145,12 @@ fn a_snapshot_costs_what_changed_however_many_came_before() {
     assert!(late < early * 13 / 10, "{early}, then {late}");
     let kept: usize = stored.values().map(Bytes::len).sum();
     assert!(kept < whole * 5 / 2, "{kept} for {whole}");
-    (0..keys).for_each(|key| {
+    for _ in 0..2 {
         let mut changes = Changes::default();
-        changes.put(&key.to_be_bytes(), None);
+        (0..keys).for_each(|key| changes.put(&key.to_be_bytes(), None));
         state.absorb(changes);
-    });
-    save(&mut state, &mut stored);
+        save(&mut state, &mut stored);
+    }
     assert!(stored.is_empty(), "what was removed is forgotten");
 }
 

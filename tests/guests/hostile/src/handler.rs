@@ -6,7 +6,7 @@ use crate::{
         exports::spout::plugin::handler::{Error, Guest, GuestNode, Node, Rows, Settings, Table, Ticked},
         spout::plugin::data::Batch,
     },
-    deed::{act, poisoned},
+    deed::{act, next_number, poisoned},
     parts::{spoil, texts},
 };
 
@@ -50,6 +50,14 @@ impl GuestNode for Forward {
                     poisoned(mode);
                 }
                 Rows::All
+            }
+            // Numbers rows, from keyed state; crashes over one, its number already kept.
+            "poison-keep" => {
+                let poison = input.read(&[0]).buffers[2].windows(2).any(|pair| pair == b"7}");
+                let numbers: Vec<Vec<u8>> = (0..rows).map(|_| next_number().to_string().into_bytes()).collect();
+                assert!(!poison, "as ordered");
+                let (schema, batch) = texts(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                Rows::WithColumns(Table { schema: Some(schema), batch })
             }
             "look" => {
                 input.read(&[0]);
