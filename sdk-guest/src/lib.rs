@@ -35,6 +35,10 @@
 //! register! { name: "at-least", summary: "keeps rows whose column is large enough", handler: AtLeast }
 //! ```
 //!
+//! A [`Handler`] may keep state, which is part of the commit that holds the rows: tables of [`State::keyed`], which may be
+//! large, and the bytes of [`Handler::snapshot`]. With `time` and `tick` in its spec it learns from [`Handler::tick`] how far
+//! event time has come.
+//!
 //! A directory that the spec grants as `grants: {PLUGIN: {dirs: {NAME: PATH}}}` is mounted at `/NAME`: `std::fs` works there and
 //! nowhere else. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
 //!

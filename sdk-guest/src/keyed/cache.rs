@@ -6,6 +6,8 @@ use super::store::{Entries, Store};
 
 /// Bytes of entries that are kept after a call, about.
 const MOST: usize = 32 << 20;
+/// Keys fetched in one call.
+const CALL: usize = 8192;
 /// What an entry takes besides its bytes.
 const OVERHEAD: usize = 64;
 
@@ -64,7 +66,10 @@ impl Cache {
         self.make_room();
         keys.sort_unstable();
         keys.dedup();
-        let values = self.store.get(&keys);
+        let mut values = Vec::with_capacity(keys.len());
+        for some in keys.chunks(CALL) {
+            values.append(&mut self.store.get(some));
+        }
         for (key, value) in keys.into_iter().zip(values) {
             self.bytes += key.len() + value.as_ref().map_or(0, Vec::len) + OVERHEAD;
             self.slots.insert(key, Slot { value, changed: false });

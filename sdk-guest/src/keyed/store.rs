@@ -14,7 +14,7 @@ mod host {
     use crate::wit::{base::spout::plugin::types::Blobs, handler::spout::plugin::state};
 
     /// Bytes handed over in one call, about.
-    const CALL: usize = 4 << 20;
+    const CALL: usize = 1 << 20;
 
     /// The map that the host holds.
     #[derive(Debug, Default)]

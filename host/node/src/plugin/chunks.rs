@@ -29,15 +29,14 @@ pub(super) struct Chunks {
 
 impl Chunks {
     /// The parts of `snapshot`; none if it is empty.
-    pub(super) fn parts(&mut self, snapshot: Vec<u8>) -> BTreeMap<String, Part> {
+    pub(super) fn parts(&mut self, snapshot: &Bytes) -> BTreeMap<String, Part> {
         let before = std::mem::take(&mut self.written);
         if snapshot.is_empty() {
             return BTreeMap::new();
         }
         if snapshot.len() <= SMALL {
-            return [(WHOLE.to_owned(), Part::from(snapshot))].into();
+            return [(WHOLE.to_owned(), Part::from(snapshot.clone()))].into();
         }
-        let snapshot = Bytes::from(snapshot);
         let (mut parts, mut names, mut from) = (BTreeMap::new(), Vec::new(), 0);
         while from < snapshot.len() {
             let to = from + cut(snapshot.get(from..).unwrap_or_default());
@@ -54,12 +53,12 @@ impl Chunks {
         parts
     }
 
-    /// Takes its own parts out of those of a snapshot: the snapshot, if there was one.
+    /// Takes its own parts out of those of a snapshot: the snapshot, which is empty if there was none.
     ///
     /// # Errors
     /// What is missing.
-    pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<Option<Vec<u8>>, String> {
-        let Some(list) = parts.remove(LIST) else { return Ok(parts.remove(WHOLE).map(Vec::from)) };
+    pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<Bytes, String> {
+        let Some(list) = parts.remove(LIST) else { return Ok(parts.remove(WHOLE).unwrap_or_default()) };
         let list = str::from_utf8(&list).map_err(|_| format!("its part `{LIST}` is not text"))?;
         let names: Vec<String> = list.lines().map(|hash| format!("{CHUNK}{hash}")).collect();
         let mut snapshot = Vec::new();
@@ -68,7 +67,7 @@ impl Chunks {
         }
         self.written = names.into_iter().collect();
         parts.retain(|name, _| !self.written.contains(name));
-        Ok(Some(snapshot))
+        Ok(snapshot.into())
     }
 }
 
@@ -114,8 +113,8 @@ mod tests {
             }
             Part::Kept => (name.clone(), stored[&name].clone()),
         };
-        *stored = chunks.parts(snapshot.to_vec()).into_iter().map(part).collect();
-        let restored = Chunks::default().restore(&mut stored.clone()).unwrap().unwrap_or_default();
+        *stored = chunks.parts(&snapshot.to_vec().into()).into_iter().map(part).collect();
+        let restored = Chunks::default().restore(&mut stored.clone()).unwrap();
         assert!(restored == snapshot, "{} bytes", snapshot.len());
         written
     }

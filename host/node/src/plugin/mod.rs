@@ -182,7 +182,8 @@ impl Handler for PluginHandler {
 
     /// What a plugin makes of rows only the plugin knows; where it has its own order, their time too.
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
-        let whole = |period: Period| period.0 >= Duration::from_millis(1) && period.0.subsec_nanos() % 1_000_000 == 0;
+        let whole =
+            |period: Period| period.0 >= Duration::from_millis(1) && period.0.subsec_nanos().is_multiple_of(1_000_000);
         if self.spec.tick.is_some_and(|tick| !whole(tick)) {
             return Err(self.refused("`tick` is counted in whole milliseconds, of which it needs at least one"));
         }

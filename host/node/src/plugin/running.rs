@@ -24,7 +24,8 @@ pub(super) struct Running {
     name: String,
     stateless: bool,
     instance: Option<HandlerInstance>,
-    snapshot: Option<Vec<u8>>,
+    /// Empty if there is none.
+    snapshot: Bytes,
     keyed: KeyedState,
     chunks: Chunks,
     journal: Vec<Call>,
@@ -67,8 +68,8 @@ impl Running {
     /// Another instance that stands where this one stands.
     async fn another(&mut self) -> Result<HandlerInstance, Error> {
         let keyed = (!self.stateless).then(|| self.keyed.clone());
-        let mut instance =
-            HandlerInstance::open(self.task.clone(), &self.name, self.snapshot.as_deref(), keyed).await?;
+        let snapshot = Some(self.snapshot.as_ref()).filter(|snapshot| !snapshot.is_empty());
+        let mut instance = HandlerInstance::open(self.task.clone(), &self.name, snapshot, keyed).await?;
         for call in &self.journal {
             match call {
                 Call::Rows(batch) => drop(instance.process(batch).await?),
@@ -136,7 +137,7 @@ impl Running {
             return Ok(BTreeMap::new());
         }
         self.settle().await?;
-        let mut parts = self.chunks.parts(self.snapshot.clone().unwrap_or_default());
+        let mut parts = self.chunks.parts(&self.snapshot);
         parts.extend(self.keyed.snapshot());
         if let Some(instance) = &mut self.instance {
             instance.rebase(&self.keyed);
@@ -166,7 +167,7 @@ impl Running {
         if let Some(instance) = &mut self.instance {
             instance.keep_changes(&mut self.keyed);
         }
-        self.snapshot = Some(snapshot).filter(|snapshot| !snapshot.is_empty());
+        self.snapshot = snapshot.into();
         self.journal.clear();
         self.journal_bytes = 0;
         Ok(())

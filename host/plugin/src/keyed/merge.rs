@@ -6,11 +6,14 @@ use super::Entry;
 
 type Source<'a> = Box<dyn Iterator<Item = Entry<'a>> + 'a>;
 
+/// An entry of a source: ordered by key, then by source, the newest first.
+type Head<'a> = (&'a [u8], usize, Option<&'a [u8]>);
+
 /// Entries of several sources, by key, each key once.
 pub(super) struct Merged<'a> {
     sources: Vec<Source<'a>>,
-    /// The next entry of each source: by key, then newest source first.
-    heads: BinaryHeap<Reverse<(&'a [u8], usize, Option<&'a [u8]>)>>,
+    /// The next entry of each source.
+    heads: BinaryHeap<Reverse<Head<'a>>>,
 }
 
 impl<'a> Merged<'a> {
