@@ -89,6 +89,8 @@ pub struct Handled {
     pub outputs: Vec<(RecordBatch, Kept)>,
     /// Input rows set aside because they are wrong.
     pub faults: Vec<RowFault>,
+    /// Rows that were held back and turned out to be wrong when their turn came, each as a batch of its own.
+    pub refused: Vec<(RecordBatch, RowFault)>,
     /// How many input rows came too late. They are in no output.
     pub late_rows: u64,
     /// Those of them that the spec wants kept beside the others.

@@ -142,6 +142,22 @@ pub enum Error {
         /// Which column, and what to do.
         what: String,
     },
+    /// The guest keeps more state than it may.
+    #[error(
+        "{at}: the keyed state exceeds its limit of {limit}; raise limits.state, or make the plugin delete keys it no longer needs"
+    )]
+    StateFull {
+        /// Who was called.
+        at: Box<At>,
+        /// How much.
+        limit: String,
+    },
+    /// The guest keeps state, and its spec says that it does not.
+    #[error("{at}: the plugin keeps keyed state, which a stateless handler does not have; remove `stateless: true`")]
+    Stateless {
+        /// Who was called.
+        at: Box<At>,
+    },
     /// The instance is gone.
     #[error("the plugin's instance is gone; this is a bug in the host")]
     Closed,
@@ -312,6 +328,8 @@ impl Coded for Error {
             Self::Retriable { .. } => Kind::Unavailable,
             Self::InvalidConfig { .. }
             | Self::Column { .. }
+            | Self::StateFull { .. }
+            | Self::Stateless { .. }
             | Self::Directory { .. }
             | Self::NotFound { .. }
             | Self::Broken { .. }
@@ -353,6 +371,7 @@ impl Coded for Error {
             Self::Reserved { .. } => "E0221",
             Self::Interrupted { .. } => "E0222",
             Self::Column { .. } => "E0223",
+            Self::StateFull { .. } | Self::Stateless { .. } => "E0224",
         }
     }
 }

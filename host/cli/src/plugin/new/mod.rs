@@ -153,7 +153,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// What the examples import or declare.
-const TAKEN: [&str; 28] = [
+const TAKEN: [&str; 29] = [
     "Answer",
     "Array",
     "Batch",
@@ -181,6 +181,7 @@ const TAKEN: [&str; 28] = [
     "Settings",
     "Source",
     "Start",
+    "State",
     "StreamConsumer",
 ];
 

@@ -203,6 +203,7 @@ fn add(to: &mut Handled, more: Handled) {
     to.late_rows += more.late_rows;
     to.filtered += more.filtered;
     to.late.extend(more.late);
+    to.refused.extend(more.refused);
 }
 
 /// A name for the parts of a group: short, whatever its values are.

@@ -35,6 +35,7 @@ impl Outcome {
         self.handled.late_rows += handled.late_rows;
         self.handled.filtered += handled.filtered;
         self.handled.late.extend(handled.late);
+        self.handled.refused.extend(handled.refused);
     }
 
     /// What came so far comes before what comes now.

@@ -1,10 +1,20 @@
 //! Runs plugin logic natively: open it with settings as the host would, pass it messages and batches, look at the
 //! answer.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod conformance;
+#[cfg(not(target_arch = "wasm32"))]
+mod running;
+
 use std::cell::RefCell;
 
 use serde::de::DeserializeOwned;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use self::{
+    conformance::conformance,
+    running::{Running, Saved},
+};
 use crate::{Answer, Batch, Error, Handler, Messages, Result, log::Level, parse_settings};
 
 thread_local! {
@@ -52,7 +62,7 @@ pub fn messages<T: AsRef<[u8]>>(payloads: &[T]) -> Messages {
     messages
 }
 
-/// Passes `batch` through `handler` as the host would; returns the rows passed on.
+/// Passes `batch` through `handler` as the host would; returns the rows passed on. [`Running`] also keeps state.
 ///
 /// # Errors
 /// The handler's error.
@@ -79,5 +89,6 @@ pub fn apply(answer: Answer, batch: &Batch) -> Result<Batch> {
         Answer::Take(rows) => take(&rows),
         Answer::WithColumns(columns) => Ok(batch.with(&columns)),
         Answer::Fresh(fresh) => Ok(fresh),
+        Answer::Nothing => Ok(batch.take(&[])),
     }
 }
