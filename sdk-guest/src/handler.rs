@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use crate::{Array, Batch, Error, Result, Schema};
+use crate::{Array, Batch, Error, Result, Schema, State};
 
 /// A batch passed to a handler. It stays in the host; only the requested columns are copied in.
 pub trait Input {
@@ -43,6 +43,8 @@ pub enum Answer {
     WithColumns(Batch),
     /// New rows.
     Fresh(Batch),
+    /// No rows: they are held back, or have become part of the state.
+    Nothing,
 }
 
 impl Answer {
@@ -67,24 +69,60 @@ impl Answer {
     }
 }
 
+/// The answer to a tick.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ticked {
+    /// Rows that this time releases.
+    pub rows: Option<Batch>,
+    /// When there is something to do even if no row comes before, in milliseconds since 1970; `None`: nothing until the
+    /// next row. The host skips the instants in between.
+    pub next_ms: Option<i64>,
+}
+
 /// Rows into rows, possibly with state.
 ///
-/// The result must depend on the rows alone, never on how they were cut into batches.
+/// The result must depend on the rows alone, never on how they were cut into batches. State is what survives in the
+/// commit: tables of [`State::keyed`], and [`Handler::snapshot`] for the rest.
+///
+/// A handler that must wait, or forget, needs event time: with `time` and `tick` in its spec, rows come in order of event
+/// time over all partitions, and [`Handler::tick`] says how far it has come. This one emits a row for each session, and
+/// forgets it:
+///
+/// ```ignore
+#[doc = include_str!("../examples/sessions.rs")]
+/// ```
+///
+/// ```yaml
+/// - {type: plugin, plugin: sessions, settings: {gap: 1800000}, time: {column: at, lateness: 10s}, tick: 1m}
+/// ```
 pub trait Handler: Sized + 'static {
     /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;
 
-    /// Opens a handler; `state` is the last snapshot, if there was one.
+    /// Opens a handler with the state of the last commit, which is empty if there is none.
     ///
     /// # Errors
-    /// The settings are wrong, or the snapshot does not fit them.
-    fn open(settings: Self::Settings, state: Option<&[u8]>) -> Result<Self>;
+    /// The settings are wrong, or the state does not fit them.
+    fn open(settings: Self::Settings, state: State) -> Result<Self>;
 
     /// Processes a batch and returns which rows to pass on.
     ///
     /// # Errors
     /// An error stops the pipeline; nothing of the batch is committed.
     fn process(&mut self, input: &dyn Input) -> Result<Answer>;
+
+    /// Event time has reached `watermark_ms` (since 1970): every row before it was processed, and none at or after it.
+    ///
+    /// Called if the spec gives a `tick` period, at multiples of it: at the first one after the newest row, then at the
+    /// first one that is not before [`Ticked::next_ms`], until rows come. Which instants these are depends on event times
+    /// alone. None follows the last row: [`Handler::finish`] does.
+    ///
+    /// # Errors
+    /// As for [`Handler::process`].
+    fn tick(&mut self, watermark_ms: i64) -> Result<Ticked> {
+        let _ = watermark_ms;
+        Ok(Ticked::default())
+    }
 
     /// The rows still held back, once no more batches will follow.
     ///
@@ -94,8 +132,10 @@ pub trait Handler: Sized + 'static {
         Ok(None)
     }
 
-    /// The state after every call so far. The host stores it in the commit that holds the rows: equal states must give
-    /// equal bytes.
+    /// The state after every call so far, apart from keyed state. The host stores it in the commit that holds the rows:
+    /// equal states must give equal bytes, which [`canonical`](crate::canonical) makes of any state and
+    /// [`testing::conformance`](crate::testing::conformance) checks. All of it is copied for each commit: keep what grows in
+    /// [`State::keyed`].
     ///
     /// # Errors
     /// As for [`Handler::process`].
@@ -125,11 +165,17 @@ impl Input for Batch {
 pub(crate) mod shim {
     //! Adapts the WIT interface to the trait.
 
-    use std::{cell::RefCell, marker::PhantomData};
+    use std::{
+        cell::{RefCell, RefMut},
+        marker::PhantomData,
+        rc::Rc,
+    };
 
     use super::{Answer, Handler, Input};
     use crate::{
-        Array, Batch, Result as GuestResult, Schema, boundary, parse_settings,
+        Array, Batch, Result as GuestResult, Schema, State, boundary,
+        keyed::Cache,
+        parse_settings,
         wit::{
             base::spout::plugin::types as wit,
             handler::{exports::spout::plugin::handler as export, spout::plugin::data},
@@ -141,6 +187,7 @@ pub(crate) mod shim {
     #[derive(Debug)]
     pub struct NodeShim<H> {
         handler: RefCell<H>,
+        cache: Rc<RefCell<Cache>>,
         /// The input's schema and the host's id for it.
         input: RefCell<(u32, Schema)>,
         told: RefCell<Option<Schema>>,
@@ -172,7 +219,7 @@ pub(crate) mod shim {
         type Node = NodeShim<H>;
     }
 
-    impl<H> NodeShim<H> {
+    impl<H: Handler> NodeShim<H> {
         fn table(&self, batch: Batch) -> export::Table {
             let (schema, batch) = boundary::parts::lower(batch);
             let mut told = self.told.borrow_mut();
@@ -182,26 +229,34 @@ pub(crate) mod shim {
             export::Table { schema: fields, batch }
         }
 
-        fn output(&self, answer: Answer) -> Vec<export::Output> {
-            let rows = match answer {
+        fn rows(&self, answer: Answer) -> Option<export::Rows> {
+            Some(match answer {
                 Answer::All => export::Rows::All,
                 Answer::Mask(bits) => export::Rows::Masked(bits),
                 Answer::Take(rows) => export::Rows::Taken(rows),
                 Answer::WithColumns(columns) => export::Rows::WithColumns(self.table(columns)),
                 Answer::Fresh(batch) => export::Rows::Fresh(self.table(batch)),
-            };
-            vec![export::Output { port: String::new(), rows }]
+                Answer::Nothing => return None,
+            })
+        }
+
+        /// A call of the handler, after which its cache may be emptied.
+        fn call<T>(&self, call: impl FnOnce(RefMut<'_, H>) -> GuestResult<T>) -> Result<T, wit::Error> {
+            let answer = call(self.handler.borrow_mut())?;
+            self.cache.borrow_mut().make_room();
+            Ok(answer)
         }
     }
 
     impl<H: Handler> export::GuestNode for NodeShim<H> {
-        fn open(_name: String, list: wit::Settings, state: Option<Vec<u8>>) -> Result<export::Node, wit::Error> {
+        fn open(_name: String, list: wit::Settings, snapshot: Option<Vec<u8>>) -> Result<export::Node, wit::Error> {
             let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-            let handler = RefCell::new(H::open(settings, state.as_deref())?);
-            Ok(export::Node::new(Self { handler, input: RefCell::default(), told: RefCell::new(None) }))
+            let cache = Rc::<RefCell<Cache>>::default();
+            let handler = RefCell::new(H::open(settings, State::new(snapshot, Rc::clone(&cache)))?);
+            Ok(export::Node::new(Self { handler, cache, input: RefCell::default(), told: RefCell::new(None) }))
         }
 
-        fn process(&self, _port: String, input: &data::Batch) -> Result<Vec<export::Output>, wit::Error> {
+        fn process(&self, input: &data::Batch) -> Result<Option<export::Rows>, wit::Error> {
             let batch = input;
             let id = batch.schema_id();
             let mut known = self.input.borrow_mut();
@@ -209,20 +264,23 @@ pub(crate) mod shim {
                 *known = (id, boundary::schema::raise(batch.schema())?);
             }
             let lent = Lent { batch, schema: known.1.clone() };
-            Ok(self.output(self.handler.borrow_mut().process(&lent)?))
+            Ok(self.rows(self.call(|mut handler| handler.process(&lent))?))
         }
 
-        fn tick(&self, _watermark_ms: u64) -> Result<Vec<export::Output>, wit::Error> {
-            Ok(Vec::new())
+        fn tick(&self, watermark_ms: i64) -> Result<export::Ticked, wit::Error> {
+            let ticked = self.call(|mut handler| handler.tick(watermark_ms))?;
+            Ok(export::Ticked { rows: ticked.rows.map(|rows| self.table(rows)), next_ms: ticked.next_ms })
         }
 
-        fn finish(&self) -> Result<Vec<export::Output>, wit::Error> {
-            let held = self.handler.borrow_mut().finish()?;
-            Ok(held.map(|batch| self.output(Answer::Fresh(batch))).unwrap_or_default())
+        fn finish(&self) -> Result<Option<export::Table>, wit::Error> {
+            Ok(self.call(|mut handler| handler.finish())?.map(|rows| self.table(rows)))
         }
 
         fn snapshot(&self) -> Result<Vec<u8>, wit::Error> {
-            Ok(self.handler.borrow_mut().snapshot()?)
+            let snapshot = self.handler.borrow_mut().snapshot()?;
+            self.cache.borrow_mut().write_back();
+            self.cache.borrow_mut().make_room();
+            Ok(snapshot)
         }
     }
 }

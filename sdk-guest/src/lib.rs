@@ -11,7 +11,7 @@
 //! | [`Handler`] | rows into rows |
 //!
 //! ```
-//! use spout_guest::{Answer, Batch, Handler, Input, Result, register};
+//! use spout_guest::{Answer, Handler, Input, Result, State, register};
 //!
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
 //! #[serde(deny_unknown_fields)]
@@ -22,7 +22,7 @@
 //! impl Handler for AtLeast {
 //!     type Settings = Settings;
 //!
-//!     fn open(settings: Settings, _state: Option<&[u8]>) -> Result<Self> {
+//!     fn open(settings: Settings, _: State) -> Result<Self> {
 //!         Ok(Self(settings))
 //!     }
 //!
@@ -35,6 +35,10 @@
 //! register! { name: "at-least", summary: "keeps rows whose column is large enough", handler: AtLeast }
 //! ```
 //!
+//! A [`Handler`] may keep state, which is part of the commit that holds the rows: tables of [`State::keyed`], which may be
+//! large, and the bytes of [`Handler::snapshot`]. With `time` and `tick` in its spec it learns from [`Handler::tick`] how far
+//! event time has come.
+//!
 //! A directory that the spec grants as `grants: {PLUGIN: {dirs: {NAME: PATH}}}` is mounted at `/NAME`: `std::fs` works there and
 //! nowhere else. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
 //!
@@ -42,9 +46,11 @@
 
 #[doc(hidden)]
 pub mod boundary;
+pub mod canonical;
 mod decoder;
 mod error;
 mod handler;
+mod keyed;
 pub mod log;
 mod messages;
 pub mod metrics;
@@ -60,7 +66,8 @@ pub mod wit;
 pub use self::{
     decoder::{Decoded, Decoder, Opening, RowFault},
     error::{Error, Result},
-    handler::{Answer, Handler, Input},
+    handler::{Answer, Handler, Input, Ticked},
+    keyed::{Encode, Json, Key, Keyed, Scan, State, Value},
     messages::{Fetched, Limits, Messages, Position, Progress},
     settings::parse as parse_settings,
     shared_source::{Answered, Each, Pauses, SharedReader, SharedSource},

@@ -78,6 +78,7 @@ pub mod handler {
     wit_bindgen::generate!({
         inline: "package spout:guest-handler;
 world handler {
+    import spout:plugin/state@0.1.0;
     export spout:plugin/handler@0.1.0;
 }",
         path: "../wit/since-v0.1",

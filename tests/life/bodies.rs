@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use spout_data::{Advance, PartitionId, PartitionMarker, Position, Step};
-use spout_repo::{BranchWriter, Encoded, Format, TableWriter};
+use spout_format::{Encoded, Format, TableWriter};
+use spout_repo::BranchWriter;
 
 /// Larger than what a record carries in itself.
 pub(crate) const LARGE: usize = 40 << 10;

@@ -106,7 +106,7 @@ fn commits_are_named_in_many_ways() -> Result<()> {
     site.fails(&["get", "file", "r@mister:/n"], 2, &["error[E0511]", "did you mean `master`"])?;
     site.fails(&["get", "file", "r{yesterday}:/n"], 2, &["error[E0514]"])?;
     let history = site.ok(&["list", "commit", &format!("r@{}", ids[1]), "-n", "1"])?;
-    ensure!(history.contains("1 more came before"), "{history}");
+    ensure!(history.contains("1 earlier"), "{history}");
     Ok(())
 }
 

@@ -26,7 +26,7 @@ fn a_wrong_spec_is_named_by_line_and_exits_with_2() -> Result<()> {
     )?;
     check(
         &replaced("{name: p}", "{name: [p]}"),
-        &["error[E0104]: spec.yaml:1: `pipeline.name` is a list; expected a text"],
+        &["error[E0104]: spec.yaml:1: `pipeline.name` is a list; expected a string"],
     )?;
     check(
         &format!("{GOOD}commit: {{flush: {{rows: many}}}}\n"),
@@ -181,7 +181,7 @@ fn what_a_run_made_can_be_looked_at() -> Result<()> {
     let site = Site::new()?;
     site.write("spec.yaml", nexmark("total: 6000, partitions: 3"))?;
     let said = site.ok(&["run", "spec.yaml", "--until", "ended"])?;
-    ensure!(said.contains("cut by ended") && said.contains("everything taken is committed"), "{said}");
+    ensure!(said.contains("cut by ended") && said.contains("everything read is committed"), "{said}");
     let rows = site.number("select count(*) from bids", None)?;
     ensure!(rows == 5520, "46 of 50 events are bids, but {rows} of 6000 are here");
 
@@ -236,9 +236,9 @@ fn check_finds_what_a_run_would_stumble_over() -> Result<()> {
     check("totl: 5", &["error[E0103]: spec.yaml:4:", "`producer.stream.settings.totl`", "did you mean `total`?"])?;
     check("total: many", &["error[E0104]: spec.yaml:4:", "expected a whole number"])?;
     site.write("spec.yaml", nexmark("total: 5").replace("plugin: nexmark", "plugin: nexmrk"))?;
-    site.fails(&["check", "spec.yaml"], 2, &["error[E0211]", "did you mean \"nexmark\"?"])?;
+    site.fails(&["check", "spec.yaml"], 2, &["error[E0211]", "did you mean `nexmark`?"])?;
     site.write("spec.yaml", nexmark("columns: [a]").replace("plugin: nexmark", "plugin: redact"))?;
-    site.fails(&["check", "spec.yaml"], 2, &["error[E0214]: spec.yaml:4:", "is no source"])?;
+    site.fails(&["check", "spec.yaml"], 2, &["error[E0214]: spec.yaml:4:", "is not a source"])?;
     let granted = "grants:\n  files: {dirs: {in: ./nowhere}}\n";
     site.write("spec.yaml", format!("{GOOD}{granted}"))?;
     site.fails(&["check", "spec.yaml"], 2, &["error[E0217]: spec.yaml:6:", "nowhere"])?;

@@ -99,21 +99,23 @@ fn code_that_was_not_made_here_does_not_run() -> Result<()> {
     place.site.ok(&["check", "spec.yaml"])?;
     place.site.ok(&["plugin", "inspect", "keep-large"])?;
     let stolen = fs::read(&evil)?;
-    place.check("another plugin's code under this name", "kept code is not run", || Ok(fs::write(&ours, &stolen)?))?;
+    place.check("another plugin's code under this name", "rejected the cached code", || {
+        Ok(fs::write(&ours, &stolen)?)
+    })?;
 
     // The same code as another installation keeps it, and as it was kept once, with a sum that anybody can make.
     let others = Place::new()?;
     others.site.ok(&["plugin", "inspect", "mirror"])?;
     let foreign = fs::read(others.compiled("mirror")?)?;
-    place.check("another installation's code", "kept code is not run", || Ok(fs::write(&ours, &foreign)?))?;
+    place.check("another installation's code", "rejected the cached code", || Ok(fs::write(&ours, &foreign)?))?;
     let code = stolen.get(32..).context("code behind the seal")?;
-    place.check("code with an unkeyed sum", "kept code is not run", || {
+    place.check("code with an unkeyed sum", "rejected the cached code", || {
         fs::write(&ours, code)?;
         Ok(fs::write(ours.with_extension("sum"), sum(code))?)
     })?;
     let half = stolen.get(..stolen.len() / 2).context("half of it")?;
-    place.check("torn code", "kept code is not run", || Ok(fs::write(&ours, half)?))?;
-    place.check("code for all to write", "others may write it", || mode(&ours, 0o666))?;
+    place.check("torn code", "rejected the cached code", || Ok(fs::write(&ours, half)?))?;
+    place.check("code for all to write", "other users may write to it", || mode(&ours, 0o666))?;
     let beside = place.site.path().join("beside.cwasm");
     place.check("a symbolic link", "it is a symbolic link", || {
         fs::write(&beside, &stolen)?;
@@ -132,7 +134,7 @@ fn a_directory_that_others_can_change_is_not_used() -> Result<()> {
     place.site.ok(&["check", "spec.yaml"])?;
     let (cache, key) = (&place.cache, place.cache.join("key"));
     let before = entries(cache)?.len();
-    place.check("a directory for all", "compiled plugins are not kept", || mode(cache, 0o777))?;
+    place.check("a directory for all", "compiled plugins are not cached", || mode(cache, 0o777))?;
     ensure!(entries(cache)?.len() == before, "code was written where others can change it");
     mode(cache, 0o700)?;
     place.check("a key for all", "the key in it", || mode(&key, 0o644))?;
@@ -181,7 +183,7 @@ fn a_tree_that_brings_compiled_code_along_brings_it_in_vain() -> Result<()> {
     let output = run(Path::new(""), &["check", "spec.yaml"])?;
     sound(&output, &["check"])?;
     let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(told.matches("compiled plugins are not kept").count() == 1, "{told}");
+    ensure!(told.matches("compiled plugins are not cached").count() == 1, "{told}");
     Ok(())
 }
 

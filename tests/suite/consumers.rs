@@ -141,7 +141,7 @@ fn a_python_publisher_is_heard_to_its_end() -> Result<()> {
     ensure!(peer.rest()?.is_empty(), "it prints nothing else");
     same("the repo", stored(&site, "heard")?)?;
     let checked = site.ok(&["check", "spec.yaml"])?;
-    ensure!(checked.contains("what was heard and no commit holds is lost"), "{checked}");
+    ensure!(checked.contains("what was received but not committed is lost"), "{checked}");
     Ok(())
 }
 
@@ -215,11 +215,11 @@ consumers: [{type: http, url: "http://127.0.0.1:1/", token: {env: SPOUT_NO_SUCH_
     let told = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     ensure!(!output.status.success(), "{told}");
     for part in [
-        "error[E0614]: pipeline \"fails\"",
-        "error[E0732]: pipeline \"reads\"",
-        "\"fails\", which it reads, has failed",
-        "error[E0732]: pipeline \"last\"",
-        "\"reads\", which it reads, has failed",
+        "error[E0614]: pipeline `fails`",
+        "error[E0732]: pipeline `reads`",
+        "`fails`, which it reads, failed",
+        "error[E0732]: pipeline `last`",
+        "`reads`, which it reads, failed",
     ] {
         ensure!(told.contains(part), "{part:?} is not in\n{told}");
     }
@@ -239,7 +239,7 @@ fn links_that_cannot_be_are_refused_before_anything_runs() -> Result<()> {
     let subscribe = |to: &str| format!("{{subscribe: {{pipeline: {to}}}}}");
     check(
         &[spec("events", ""), to("b", &subscribe("event"))],
-        &["error[E0730]", "`event`, which is not among those that run; did you mean `events`?"],
+        &["error[E0730]", "`event`, which is not in this run; did you mean `events`?"],
     )?;
     check(
         &[to("a", &subscribe("c")), to("b", "{repo: {repo: a}}"), to("c", &subscribe("b"))],

@@ -103,7 +103,7 @@ fn a_run_whose_messages_all_failed_says_so_and_can_exit_with_1() -> Result<()> {
     };
     let (code, out, err) = run(&[])?;
     ensure!(code == Some(0), "{err}");
-    for part in ["warning: ", "made no row: all 5 messages failed", "json.", "select * from a_b_dead_letter"] {
+    for part in ["warning: ", "produced no rows: all 5 messages failed", "json.", "select * from a_b_dead_letter"] {
         ensure!(err.contains(part), "{part}: {err}");
     }
     ensure!(out.contains("0 rows, 5 dead letters in 1 commit from 5 messages"), "{out}");

@@ -209,7 +209,7 @@ fn a_second_signal_stops_at_once() -> Result<()> {
     let (mut child, mut lines) = until_it_hangs(&site)?;
     terminate(&child)?;
     let mut said = String::new();
-    while !said.contains("once more stops at once") {
+    while !said.contains("a second signal stops at once") {
         ensure!(lines.read_line(&mut said)? > 0, "it ended: {said}");
     }
     terminate(&child)?;

@@ -288,7 +288,7 @@ fn wrong_usage_says_what_would_be_right() -> Result<()> {
     site.fails(&["delete", "file", "r@master:/x"], 2, &["error[E0801]", "add -r"])?;
     site.fails(&["delete", "file", "r@master:/xa"], 2, &["error[E0517]", "did you mean"])?;
     site.fails(&["delete", "file", "r@master"], 2, &["error[E0801]", ":/path"])?;
-    site.fails(&["delete", "file", "r@master:/x/a", "r@dev:/x/a"], 2, &["error[E0801]", "not of one branch"])?;
+    site.fails(&["delete", "file", "r@master:/x/a", "r@dev:/x/a"], 2, &["error[E0801]", "on different branches"])?;
     site.fails(&["delete", "file", "r@nope:/x"], 2, &["error[E0511]"])?;
     site.fails(&["get", "file", "r@master:/x", "-r"], 2, &["--output"])?;
     site.fails(&["get", "file", "r@master:/x"], 2, &["error[E0801]", "-r -o"])?;

@@ -113,7 +113,7 @@ fn a_partition_that_crashes_its_reader_is_found_among_the_others() -> Result<()>
     ensure!(run.status.code() == Some(1), "{said}");
     ensure!(said.contains("partition 7") && said.contains("is poison"), "{said}");
     // The call, its parts, and the one three times.
-    let crashes = said.lines().filter(|line| line.contains("fetching failed")).count();
+    let crashes = said.lines().filter(|line| line.contains("fetch failed")).count();
     ensure!(crashes <= 5, "{crashes} crashes:\n{said}");
     Ok(())
 }

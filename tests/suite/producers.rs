@@ -93,7 +93,7 @@ fn tcp_turns_away_what_is_too_much() -> Result<()> {
     site.write("a.yaml", spec("a", tcp, &format!("  {JSON}")))?;
     let (run, address) = listening(&site, &["a.yaml"])?;
     let said = peers(&["too-many", &address])?;
-    ensure!(said.contains("error 0 there are too many clients"), "{said}");
+    ensure!(said.contains("error 0 too many clients"), "{said}");
     let said = peers(&["too-large", &address])?;
     ensure!(said.contains("error 1 ") && said.contains("maxFrame"), "{said}");
     ensure!(counts(&site, "a")? == (1, 1));
@@ -151,7 +151,7 @@ fn http_answers_say_what_is_stored_or_what_to_do() -> Result<()> {
     check("200", "\"deadLetters\":1", "/in", &["-H", token, "--data-binary", "{\"id\":3}\n{\"id\":"])?;
     check("200", "\"messages\":0", "/in", &["-H", token, "--data-binary", ""])?;
     check("401", "send the pipeline's token", "/in", &["-d", "x"])?;
-    check("401", "this is not the token", "/in", &["-H", "Authorization: Bearer s3creT", "-d", "x"])?;
+    check("401", "this is not the pipeline's token", "/in", &["-H", "Authorization: Bearer s3creT", "-d", "x"])?;
     check("404", "POST /in", "/elsewhere", &["-H", token, "-d", "x"])?;
     check("405", "POST /in", "/in", &["-H", token])?;
     check("200", "running", "/health", &[])?;

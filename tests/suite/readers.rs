@@ -249,7 +249,7 @@ fn types_that_readers_lack_are_there_as_others() -> Result<()> {
     ];
     let input: String = rows.iter().map(|row| format!("{row}\n")).collect();
     let told = run_with(&site, &format!("{{type: json, schema: {schema}}}"), &input)?;
-    ensure!(!told.contains("cannot take"), "nothing is left out: {}", told);
+    ensure!(!told.contains("columns that readers"), "nothing is left out: {}", told);
     // In the order in which the script sorts them.
     let expected = json!([
         {"id": 2, "u": "0", "at": "1969-12-31T23:59:59.999999", "at__nanos": 999, "many": []},
@@ -273,7 +273,7 @@ fn types_that_readers_lack_are_there_as_others() -> Result<()> {
     // Our own dead letters are a table that lacks nothing.
     site.write("in/2.ndjson", "no json\n")?;
     let told = run_again(&site)?;
-    ensure!(!told.contains("cannot take"), "{}", told);
+    ensure!(!told.contains("columns that readers"), "{}", told);
     let letters = read_texts(&site, &python, "/dead-letter", 0)?;
     ensure!(letters.iter().all(|line| line["rows"][0]["partition"].is_number()), "{letters:?}");
     ensure!(letters.iter().all(|line| line["rows"][0]["offset"].is_string()), "{letters:?}");

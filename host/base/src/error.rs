@@ -2,6 +2,9 @@
 
 use std::error::Error as StdError;
 
+/// The cause below an error of ours; never printed by us, the command line walks the chain.
+pub type Cause = Box<dyn StdError + Send + Sync>;
+
 /// What the pipeline does about an error. Decisions are taken by kind, never by text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

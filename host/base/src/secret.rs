@@ -27,7 +27,7 @@ impl SecretSpec {
     pub fn read(&self, base: &Path) -> Result<Secret, String> {
         let found = match self {
             Self::Env(name) => env::var(name).map_err(|_| {
-                format!("the environment variable {name} is not set, or is no text; set it for the host")
+                format!("the environment variable {name} is not set or not valid UTF-8; set it for the host")
             })?,
             Self::File(path) => {
                 let path = base.join(path);

@@ -20,7 +20,7 @@ use arrow::{
 use clap::ValueEnum;
 use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 use spout_base::terminal;
-use spout_repo::Answer;
+use spout_sql::Answer;
 
 use super::{
     error::Error,
@@ -33,7 +33,7 @@ const SHOWN: usize = 1000;
 /// A row group ends here, so that memory does not grow with the answer.
 const ROW_GROUP: usize = 1 << 18;
 
-/// How an answer is written.
+/// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// A table for people, of at most 1000 rows.
@@ -257,7 +257,9 @@ mod tests {
     use arrow::compute::concat_batches;
 
     use super::*;
-    use spout_repo::{Format as Stored, Store, decode, query};
+    use spout_format::{Format as Stored, decode};
+    use spout_repo::Store;
+    use spout_sql::query;
 
     async fn asked(sql: &str) -> Answer {
         let store = Store::open("memory://").await.unwrap();

@@ -121,7 +121,7 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         guarantee: guarantee(loaded),
         reads: each(loaded, |producer| producer.source().map(|source| source.reads()).unwrap_or_default()),
         decoder: each(loaded, decoder),
-        node: spec.node.iter().map(handler).collect(),
+        node: spec.node.iter().map(NodeSpec::describe).collect(),
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
         delta: delta(differences),
@@ -166,30 +166,6 @@ fn decoder(producer: &ProducerSpec) -> String {
             format!("{}{adds}", native.name())
         }
         None => "none".into(),
-    }
-}
-
-fn handler(node: &NodeSpec) -> String {
-    match node {
-        NodeSpec::Default(default) => format!("{}: values for missing columns", default.id),
-        NodeSpec::Dispatch(dispatch) => {
-            let within: Vec<String> = dispatch.nodes.iter().map(handler).collect();
-            format!("{}: for each {}, {}", dispatch.id, dispatch.group_by.join(", "), within.join(", then "))
-        }
-        NodeSpec::Aggregate(aggregate) => {
-            let names: Vec<&str> = aggregate.columns.0.iter().map(|(name, _)| name.as_str()).collect();
-            format!("{}: aggregate {}", aggregate.id, names.join(", "))
-        }
-        NodeSpec::DynamicWindow(window) => format!("{}: window of column {}", window.id, window.period),
-        NodeSpec::Filter(filter) => format!("{}: rows where {}", filter.id, filter.r#where),
-        NodeSpec::Group(group) => format!("{}: groups by {}", group.id, group.columns.join(", ")),
-        NodeSpec::Log(log) => format!("{}: log", log.id),
-        NodeSpec::Map(map) => format!("{}: map", map.id),
-        NodeSpec::Plugin(plugin) => format!("{}: plugin {}", plugin.id, plugin_name(&plugin.plugin)),
-        NodeSpec::Sort(sort) => format!("{}: sort", sort.id),
-        NodeSpec::Sql(sql) => format!("{}: {}", sql.id, sql.query.trim()),
-        NodeSpec::Window(window) => format!("{}: window of {}", window.id, window.length()),
-        _ => format!("{}: {}", node.id(), node.clone().named().0),
     }
 }
 

@@ -13,19 +13,19 @@ use super::{
     print::{Printer, count, short},
 };
 
-/// Make few large Parquet files of many small ones, as a commit.
+/// Merge many small Parquet files into a few large ones, as a commit.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout compact github-events
   spout compact github-events@master --target 256MiB
 
-The rows and their order stay what they are, and earlier commits keep their files until they are collected. A pipeline that
-writes the branch goes on; if it appends to a file that is being compacted, the compaction gives up and nothing changes.")]
+Rows and their order stay the same, and earlier commits keep their files until garbage collection. A pipeline that writes
+the branch keeps running; if it appends to a file that is being compacted, the compaction gives up and nothing changes.")]
 pub(super) struct Compact {
     /// `repo` or `repo@branch`.
     #[arg(value_name = "REPO[@BRANCH]")]
     branch: String,
-    /// Size of the files that are made; those of more than half of it are left alone.
+    /// Target size of the files; files larger than half of it are left alone.
     #[arg(long, value_name = "SIZE", default_value_t = TARGET)]
     target: ByteSize,
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
-use spout_repo::{Commit, Edit, Encoded, FileEntry, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
+use spout_format::Encoded;
+use spout_repo::{Commit, Edit, FileEntry, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
 
 use super::{
     Global,
@@ -125,7 +126,7 @@ impl From {
 async fn across(from: &From, file: &FileEntry, open: &mut OpenCommit, to: &str, how: PutMode) -> Result<()> {
     for (index, piece) in file.pieces.iter().enumerate() {
         let how = if index == 0 { how } else { PutMode::Append };
-        let bytes = from.repo.piece(&from.tree, file, piece).await?;
+        let bytes = from.repo.piece(file, piece).await?;
         match piece.table.as_ref().zip(from.tree.schema(piece)) {
             None => open.put_file(to, how, bytes).await?,
             Some((table, schema)) => {

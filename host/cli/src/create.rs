@@ -42,16 +42,16 @@ enum What {
   spout create branch github-events@try --head master~2 --move
   spout create branch github-events@empty
 
-A branch that is moved fences whoever writes it: a pipeline stops that moment's commit, reads the new head, and goes on from
-the marker of that. What the branch led to before stays until it is collected; a tag keeps it.")]
+Moving a branch fences whoever writes it: a running pipeline drops its open commit, reads the new head, and continues from
+its marker. What the branch led to before stays until garbage collection; a tag keeps it.")]
     Branch {
         /// `repo@branch`.
         #[arg(value_name = "REPO@BRANCH")]
         branch: String,
-        /// The commit it begins with: a branch, a tag, an id, `master~2`. Without it the branch is empty.
+        /// The commit it starts at: a branch, a tag, an id, `master~2`. Without it the branch is empty.
         #[arg(long, value_name = "COMMIT")]
         head: Option<String>,
-        /// Set a branch that exists to the commit.
+        /// Move an existing branch to the commit.
         #[arg(long = "move")]
         anew: bool,
     },
@@ -69,7 +69,7 @@ What a tag is at is never collected, whatever the repo keeps.")]
         /// The commit it keeps: a branch, a tag, an id, `master~2`.
         #[arg(long, value_name = "COMMIT", default_value = MASTER)]
         head: String,
-        /// Set a tag that exists to the commit.
+        /// Move an existing tag to the commit.
         #[arg(long = "move")]
         anew: bool,
     },

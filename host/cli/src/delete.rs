@@ -29,28 +29,28 @@ pub(super) struct Delete {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Delete a repo with its whole history. There is no way back.
+    /// Delete a repo with its whole history. This cannot be undone.
     #[command(after_help = "Examples:
   spout delete repo empty
   spout delete repo pictures --force")]
     Repo {
         /// Name of the repo.
         name: String,
-        /// Delete it although it holds commits.
+        /// Delete it even if it contains commits.
         #[arg(long)]
         force: bool,
     },
-    /// Delete a branch. Its commits stay until they are collected, and longer where another branch or a tag has them.
+    /// Delete a branch. Its commits stay until garbage collection, or as long as another branch or a tag needs them.
     #[command(after_help = "Examples:
   spout delete branch github-events@try
 
-A pipeline that writes the branch stops.")]
+A pipeline that writes to the branch stops.")]
     Branch {
         /// `repo@branch`.
         #[arg(value_name = "REPO@BRANCH")]
         branch: String,
     },
-    /// Delete a tag. The commit stays where a branch leads to it.
+    /// Delete a tag. The commit stays if a branch leads to it.
     #[command(after_help = "Examples:\n  spout delete tag github-events@v1")]
     Tag {
         /// `repo@tag`.
@@ -66,7 +66,7 @@ A pipeline that writes the branch stops.")]
         /// `repo@branch:/path`, or `repo@<started commit>:/path`; all of one branch.
         #[arg(required = true, value_name = "REFERENCE")]
         references: Vec<String>,
-        /// Delete directories with all that is below them.
+        /// Delete directories and everything below them.
         #[arg(short, long)]
         recursive: bool,
     },
@@ -103,7 +103,7 @@ fn told(what: &str, name: &str, printer: &mut Printer) -> Result<()> {
     if printer.json() {
         printer.value(&json!({"deleted": what, "name": name}))
     } else {
-        printer.line(format!("{what} {name} is deleted"))
+        printer.line(format!("deleted {what} {name}"))
     }
 }
 
@@ -113,9 +113,7 @@ fn one_target(references: &[Reference]) -> Result<&Reference, Error> {
     let same = |a: &Reference, b: &Reference| (&a.repo, &a.target) == (&b.repo, &b.target);
     let Some((first, others)) = references.split_first() else { return Err(usage("no file is named".into())) };
     match others.iter().find(|other| !same(first, other)) {
-        Some(other) => {
-            Err(usage(format!("{first} and {other} are not of one branch; delete them one after the other")))
-        }
+        Some(other) => Err(usage(format!("{first} and {other} are on different branches; delete them separately"))),
         None => Ok(first),
     }
 }

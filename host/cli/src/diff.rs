@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_repo::{Changed, Reference, Store, Tree, diff, query};
+use spout_repo::{Changed, Reference, Store, Tree, diff};
+use spout_sql::query;
 
 use super::{
     Global, answer,
@@ -33,7 +34,7 @@ enum What {
   spout diff file github-events@try github-events@master --name-only
   spout diff file github-events@master:/events --rows         the rows of tables that differ
 
-Files are compared by the hashes of what they hold. A file is grown where more was put behind what was there. With --rows
+Files are compared by the hashes of their contents. A file is `grown` if something was appended to it. With --rows,
 `_change` is insert for rows that only the new commit has and delete for those that only the old one has.")]
     File {
         /// The new commit, and maybe `:/path` for less than everything.
@@ -80,7 +81,7 @@ impl Diff {
             return changes.iter().try_for_each(|changed| printer.line(&changed.path));
         }
         let now = format!("{}@{}", repo.name(), short(&commit.id));
-        printer.list(&changes, table, &format!("no file differs from {since} to {now}"))?;
+        printer.list(&changes, table, &format!("no file differs between {since} and {now}"))?;
         if printer.json() || changes.is_empty() {
             Ok(())
         } else {
@@ -93,7 +94,7 @@ impl Diff {
 fn path<'a>(new: &'a Reference, old: Option<&'a Reference>) -> Result<&'a str, Error> {
     match (new.path.as_deref(), old.and_then(|old| old.path.as_deref())) {
         (Some(a), Some(b)) if a != b => {
-            let what = format!("{a} and {b} are two paths; a commit is compared with another by one path");
+            let what = format!("{a} and {b} are different paths; two commits are compared at one path");
             Err(Error::Usage { verb: "diff file", what })
         }
         (Some(path), _) | (None, Some(path)) => Ok(path),

@@ -14,7 +14,7 @@ use super::{
     target::committed,
 };
 
-/// Forget a started commit, or take back the newest one.
+/// Discard a started commit, or undo the newest one.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout drop commit pictures@0123456789ab
@@ -26,14 +26,14 @@ pub(super) struct Drop {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Forget a started commit, or take back the head of a branch.
+    /// Discard a started commit, or take back the head of a branch.
     #[command(after_help = "Examples:
   spout drop commit pictures@0123456789ab     a started commit: what was put into it is gone
   spout drop commit pictures@master           the head: the branch is as its parent was
 
-The head is taken back by a commit that makes files and marker what they were in its parent, as `spout revert branch` does:
-history keeps both, and a pipeline that runs reads the messages of the dropped commit again. A commit that others follow can
-be squashed into the next one.")]
+The head is undone by a new commit that restores the files and marker of its parent, as `spout revert branch` does: history
+keeps both, and a running pipeline rereads the messages of the dropped commit. A commit that others follow can be squashed
+into the next one.")]
     Commit {
         /// `repo@<id>` or the start of the id of a started commit, or a reference to the head of a branch.
         #[arg(value_name = "REFERENCE")]
@@ -50,8 +50,7 @@ impl Drop {
             match repo.started_commit(&reference.target).await {
                 Ok(started) => {
                     repo.drop_commit(&started).await?;
-                    let told =
-                        format!("started commit {} of {}@{} is dropped", started.id, repo.name(), started.branch);
+                    let told = format!("dropped started commit {} of {}@{}", started.id, repo.name(), started.branch);
                     return if printer.json() {
                         printer.value(&json!({"repo": repo.name(), "branch": started.branch, "dropped": started.id}))
                     } else {
@@ -84,5 +83,5 @@ async fn head(repo: &Repo, reference: &Reference, printer: &mut Printer) -> Resu
     }
     let parent = repo.resolve(&Reference { back: 1, ..Reference::head(repo.name(), &branch) }).await?;
     let made = committed(repo.revert(&branch, &parent).await?)?;
-    print_made(&made, &format!("took back {shown}, so that {at} is as {} left it,", short(&parent.id)), printer)
+    print_made(&made, &format!("undid {shown}; {at} is as {} left it,", short(&parent.id)), printer)
 }

@@ -61,13 +61,13 @@ pub(super) enum Error {
         what: String,
     },
     /// A directory without plugin crates.
-    #[error("{} holds no plugin crate; name a directory with a Cargo.toml, or one whose subdirectories have one", dir.display())]
+    #[error("{} contains no plugin crate; name a directory with a Cargo.toml, or one whose subdirectories have one", dir.display())]
     NoCrate {
         /// The directory.
         dir: PathBuf,
     },
     /// A file that is not a table was to be converted.
-    #[error("{file} cannot be written as {format}: {why}")]
+    #[error("cannot write {file} as {format}: {why}")]
     Convert {
         /// The file in the repo.
         file: String,
@@ -77,21 +77,21 @@ pub(super) enum Error {
         why: String,
     },
     /// Bytes that no person can read were to be shown to one.
-    #[error("{format} is not for a terminal; give a file with -o, or pipe the output into a program")]
+    #[error(
+        "{format} is binary, and standard output is a terminal; write to a file with -o, or pipe the output into a program"
+    )]
     Terminal {
         /// The format.
         format: &'static str,
     },
     /// The name of a file does not say what is to be in it.
-    #[error("the name {} says no format; let it end with .csv, .ndjson, .parquet or .arrow, or give --format", file.display())]
+    #[error("the name {} does not tell the format; end it with .csv, .ndjson, .parquet or .arrow, or set `--format`", file.display())]
     OutputFormat {
         /// The file.
         file: PathBuf,
     },
     /// The store is not as it was written.
-    #[error(
-        "fsck found {problems} in {place}; each is named above, earlier and later commits that are not named are intact"
-    )]
+    #[error("fsck found {problems} in {place}; each is listed above, and commits that are not listed are intact")]
     Damaged {
         /// How many problems.
         problems: String,
@@ -116,7 +116,7 @@ pub(super) enum Error {
         source: serde_json::Error,
     },
     /// What was named cannot change.
-    #[error("`{reference}` cannot be written: {why}; name a branch as repo@branch, or a started commit as repo@<id>")]
+    #[error("cannot write to `{reference}`: {why}; name a branch as repo@branch, or a started commit as repo@<id>")]
     NotWritable {
         /// What was named.
         reference: String,
@@ -124,13 +124,13 @@ pub(super) enum Error {
         why: String,
     },
     /// The repo is there.
-    #[error("there is a repo `{repo}` already; use it, or choose another name")]
+    #[error("the repo `{repo}` already exists; use it, or choose another name")]
     RepoExists {
         /// Its name.
         repo: String,
     },
     /// Something outside the store that is no file to put.
-    #[error("{} cannot be put: {why}", path.display())]
+    #[error("cannot put {}: {why}", path.display())]
     NotAFile {
         /// The path outside.
         path: PathBuf,
@@ -139,7 +139,7 @@ pub(super) enum Error {
     },
     /// Somebody else changed the same.
     #[error(
-        "nothing was changed: what was to be changed in {branch} was changed by commit {commit} meanwhile; look at it, and do it again"
+        "nothing was changed: commit {commit} changed the same files of {branch} in the meantime; look at it, then try again"
     )]
     ChangedMeanwhile {
         /// The branch.
@@ -148,7 +148,7 @@ pub(super) enum Error {
         commit: String,
     },
     /// A file from outside is no table.
-    #[error("{file} cannot be read as {what}: {why}")]
+    #[error("cannot read {file} as {what}: {why}")]
     Import {
         /// The file outside.
         file: String,
@@ -173,7 +173,7 @@ pub(super) enum Error {
     },
     /// More messages, or rows of them, were set aside than may be.
     #[error(
-        "there are {dead_letters} dead letters, and --fail-on-dead-letters allows {allowed}; everything is committed, and why they failed is said above"
+        "there are {dead_letters} dead letters, and --fail-on-dead-letters allows {allowed}; everything is committed, and the reasons are above"
     )]
     DeadLetters {
         /// How many were.
@@ -182,10 +182,10 @@ pub(super) enum Error {
         allowed: u64,
     },
     /// Stopped for the second time.
-    #[error("stopped before everything that was taken is committed; the next run reads it again")]
+    #[error("stopped before everything that was read was committed; the next run reads it again")]
     Interrupted,
     /// The process cannot start what it needs to run.
-    #[error("the system does not let this process start threads or listen to signals; check its limits")]
+    #[error("the system does not let this process start threads or handle signals; check its limits")]
     Runtime {
         /// What the system said.
         #[source]

@@ -30,7 +30,7 @@ pub(super) fn closing(pipeline: &str, counts: &Counts, commits: u64, reasons: &[
         messages => format!(" from {}", count(messages, "message")),
     };
     let mut lines =
-        vec![format!("{pipeline}: stopped, {} in {commits}{from}; everything taken is committed", became.join(", "))];
+        vec![format!("{pipeline}: stopped, {} in {commits}{from}; everything read is committed", became.join(", "))];
     lines.extend(reasons.iter().take(SHOWN).map(|reason| {
         let Reason { stage, code, count, first, partition, label, offset } = reason;
         let place = if label.is_empty() { format!("partition {partition}") } else { label.clone() };
@@ -54,7 +54,7 @@ pub(super) fn all_failed(pipeline: &str, counts: &Counts, reasons: &[Reason]) ->
         let fates = [(counts.dead_letters, "dead letter"), (counts.dropped, "dropped row")];
         let fates = fates.iter().filter(|(number, _)| *number > 0).map(|(number, what)| count(*number, what));
         let fates: Vec<String> = fates.collect();
-        format!("nothing of {} could be processed: {}", count(counts.messages, "message"), fates.join(", "))
+        format!("none of {} could be processed: {}", count(counts.messages, "message"), fates.join(", "))
     } else {
         let fate = match (counts.dead_letters, counts.dropped) {
             (_, 0) => "they are dead letters",
@@ -67,7 +67,7 @@ pub(super) fn all_failed(pipeline: &str, counts: &Counts, reasons: &[Reason]) ->
         format!("; {} of them by {stage}, {code}: {first}", grouped(*count))
     });
     let shown = if counts.dead_letters > 0 { format!("; {} shows them", query(pipeline)) } else { String::new() };
-    Some(format!("pipeline \"{pipeline}\" made no row: {failed}{}{shown}", why.unwrap_or_default()))
+    Some(format!("pipeline `{pipeline}` produced no rows: {failed}{}{shown}", why.unwrap_or_default()))
 }
 
 /// Whether more was set aside and dropped than messages came, as where rows of one message failed one by one.
@@ -103,13 +103,13 @@ mod tests {
         assert_eq!(
             closing("a-b", &counts, 1, &[reason("json.type", 2)]),
             [
-                "a-b: stopped, 5 rows, 2 dead letters, 1 dropped message, 1 empty message in 1 commit from 9 messages; everything taken is committed",
+                "a-b: stopped, 5 rows, 2 dead letters, 1 dropped message, 1 empty message in 1 commit from 9 messages; everything read is committed",
                 "a-b: 2 by decode, json.type: field n: \"x\" is no number (the first: x.csv, offset 7)",
                 "a-b: `spout sql \"select * from a_b_dead_letter\"` shows the dead letters",
             ]
         );
         let nothing = closing("p", &Counts::default(), 0, &[]);
-        assert_eq!(nothing, ["p: stopped, 0 rows in 0 commits; everything taken is committed"]);
+        assert_eq!(nothing, ["p: stopped, 0 rows in 0 commits; everything read is committed"]);
         let many: Vec<Reason> = (0..7).map(|number| reason(&number.to_string(), 1)).collect();
         assert_eq!(closing("p", &Counts::default(), 0, &many).last().unwrap(), "p: and 2 other reasons");
     }
@@ -119,7 +119,7 @@ mod tests {
         let counts = Counts { messages: 1000, dead_letters: 1000, ..Counts::default() };
         assert_eq!(
             all_failed("p", &counts, &[reason("json.type", 900), reason("json.syntax", 100)]).unwrap(),
-            "pipeline \"p\" made no row: all 1,000 messages failed, they are dead letters; 900 of them by decode, json.type: field n: \"x\" is no number; `spout sql \"select * from p_dead_letter\"` shows them"
+            "pipeline `p` produced no rows: all 1,000 messages failed, they are dead letters; 900 of them by decode, json.type: field n: \"x\" is no number; `spout sql \"select * from p_dead_letter\"` shows them"
         );
         assert_eq!(all_failed("p", &Counts { rows: 1, ..counts }, &[]), None);
     }
@@ -129,7 +129,7 @@ mod tests {
         let counts = Counts { messages: 1, dead_letters: 3000, ..Counts::default() };
         assert_eq!(
             all_failed("p", &counts, &[reason("time.missing", 3000)]).unwrap(),
-            "pipeline \"p\" made no row: nothing of 1 message could be processed: 3,000 dead letters; 3,000 of them by decode, time.missing: field n: \"x\" is no number; `spout sql \"select * from p_dead_letter\"` shows them"
+            "pipeline `p` produced no rows: none of 1 message could be processed: 3,000 dead letters; 3,000 of them by decode, time.missing: field n: \"x\" is no number; `spout sql \"select * from p_dead_letter\"` shows them"
         );
         let counts = Counts { messages: 1, dropped: 2, ..Counts::default() };
         assert_eq!(besides(&counts), ["2 dropped rows"]);

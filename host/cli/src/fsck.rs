@@ -11,29 +11,29 @@ use super::{
     print::{Printer, Table, count, size},
 };
 
-/// Read everything in the store and name what is damaged.
+/// Read everything in the store and list what is damaged.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout fsck                       every repo, every byte
   spout fsck --deep                every table decoded too, rows and statistics compared with the record
   spout fsck github-events --fast  one repo, without reading data files
-  spout fsck --repair              do what is safe about what is found
+  spout fsck --repair              repair what can be repaired safely
 
 Exit code 1 when something committed is damaged and was not repaired.
 
-What is safe: removing a damaged part of the index, which is made anew from the records, removing what broken writes left,
-and writing a lost repo.json again. Damaged records and data are never touched: restore them from a copy. Stop the pipelines
-that write the store before --repair.")]
+Safe repairs are: removing a damaged part of the index, which is rebuilt from the records; removing what interrupted writes
+left behind; and rewriting a lost repo.json. Damaged records and data are never touched: restore them from a copy. Stop the
+pipelines that write to the store before --repair.")]
 pub(super) struct Fsck {
     /// Only this repo.
     repo: Option<String>,
-    /// Look at commit records, and at names and sizes of data files, but do not read those.
+    /// Check commit records, and the names and sizes of data files, without reading the data.
     #[arg(long)]
     fast: bool,
-    /// Decode every table, and compare its rows, nulls, least and greatest values with what the record says.
+    /// Decode every table, and compare its row and null counts, minima and maxima with its record.
     #[arg(long, conflicts_with = "fast")]
     deep: bool,
-    /// Do what is safe about what is found.
+    /// Repair what can be repaired safely.
     #[arg(long)]
     repair: bool,
 }

@@ -12,26 +12,26 @@ use super::{
     print::{Printer, Table, grouped, size},
 };
 
-/// Remove commits that a repo no longer keeps, and data that nothing leads to.
+/// Remove commits that a repo no longer keeps, and data that nothing refers to.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  spout gc --dry-run                    what would go
+  spout gc --dry-run                    show what would be removed
   spout gc github-events                one repo
   spout gc --min-age 1h
 
-What a branch, a tag, or a commit that is kept leads to stays; how much history is kept is set by `spout update repo`. What
-is younger than --min-age stays too, so that nobody who is just putting files or committing has to begin again. Versions and
-copies of Delta tables go with the commits they are of. Of deleted rows no byte is left after
+Whatever a branch, a tag or a kept commit needs stays; `spout update repo` sets how much history is kept. Anything younger
+than --min-age stays too, so that puts and commits in progress can finish. Versions and copies of Delta tables go with their
+commits. No byte of deleted rows is left after
   spout delete file events@master:/t/a.parquet
   spout update repo events --keep 1
   spout gc events --min-age 0s")]
 pub(super) struct Gc {
     /// Only this repo.
     repo: Option<String>,
-    /// Leave alone what is younger: `1h`, `7d`.
+    /// Keep anything younger than this: `1h`, `7d`.
     #[arg(long, value_name = "TIME", default_value = "24h")]
     min_age: Period,
-    /// Only say what would go.
+    /// Only show what would be removed.
     #[arg(long)]
     dry_run: bool,
 }

@@ -9,7 +9,8 @@ use anyhow::Result;
 use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
 use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
-use spout_repo::{FileEntry, Reference, Repo, Tree, csv_text, decode, json_options, json_rows};
+use spout_format::{csv_text, decode, json_options, json_rows};
+use spout_repo::{FileEntry, Reference, Repo, Tree};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -39,7 +40,7 @@ enum What {
   spout get file github-events@master:/events/part-0.parquet --format ndjson | jq .
   spout get file github-events@v1 -r -o github-events        all files, as a directory
 
-What is at a path of the output is replaced, each file at once; other files there stay.")]
+Existing files at the output paths are replaced, each atomically; other files stay.")]
     File {
         /// `repo@branch:/path`, `repo@branch~2:/path` or `repo@<commit id>:/path`.
         reference: String,
@@ -159,7 +160,7 @@ async fn printed(repo: &Repo, tree: &Tree, entry: &FileEntry, printer: &mut Prin
         return printer.bytes(&repo.read_file(tree, &entry.path).await?);
     }
     for piece in &entry.pieces {
-        printer.bytes(&repo.piece(tree, entry, piece).await?)?;
+        printer.bytes(&repo.piece(entry, piece).await?)?;
     }
     Ok(())
 }
@@ -172,7 +173,7 @@ async fn saved(repo: &Repo, tree: &Tree, entry: &FileEntry, file: &Path) -> Resu
     }
     let mut to = temporary(file)?;
     for piece in &entry.pieces {
-        let written = to.write_all(&repo.piece(tree, entry, piece).await?);
+        let written = to.write_all(&repo.piece(entry, piece).await?);
         written.map_err(|source| Error::WriteFile { path: file.to_owned(), source })?;
     }
     persist(to, file)?;
@@ -216,7 +217,7 @@ fn file_path(path: Option<&str>, reference: &str, tree: &Tree) -> Result<String,
     let usage = |what| Error::Usage { verb: "get file", what };
     let Some(path) = path.filter(|path| *path != "/") else {
         return Err(usage(format!(
-            "`{reference}` names no file; add :/path, `spout list file {reference}` shows them"
+            "`{reference}` names no file; add :/path (`spout list file {reference}` lists the files)"
         )));
     };
     let below = tree.below(path).count();
@@ -235,7 +236,7 @@ async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextForm
     let Some(stored) = entry.format else {
         return Err(cannot("it is not a table; leave out --format to get its bytes".into()).into());
     };
-    let schema = repo.columns(tree, entry)?;
+    let schema = tree.columns([entry])?;
     format.check(&schema).map_err(cannot)?;
     let bytes = repo.read_file(tree, &entry.path).await?;
     let mut failed = None;

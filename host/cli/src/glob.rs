@@ -25,7 +25,8 @@ enum What {
   spout glob file 'github-events@master:/events/*.parquet'
   spout glob file 'github-events@master~1:/**/2026-??.{csv,ndjson}' --json
 
-`*` and `?` stay within a directory, `**` does not; `[a-c]` and `{a,b}` are one of several. Quote it for the shell.")]
+`*` and `?` match within a directory, `**` across directories; `[a-c]` and `{a,b}` match one of several. Quote the pattern
+for the shell.")]
     File {
         /// `repo@branch:/pattern`.
         #[arg(value_name = "PATTERN")]
@@ -42,6 +43,6 @@ impl Glob {
         let (repo, commit) = global.store().await?.resolve(&reference).await?;
         let tree = repo.tree(&commit).await?;
         let lines: Vec<_> = tree.glob(pattern)?.into_iter().map(file_line).collect();
-        print_files(&lines, &format!("no file of {reference} fits /{pattern}"), printer)
+        print_files(&lines, &format!("no file of {reference} matches /{pattern}"), printer)
     }
 }

@@ -17,14 +17,14 @@ use arrow::{
 };
 use clap::ValueEnum;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use spout_repo::Format;
+use spout_format::Format;
 
 use super::error::Error;
 
-/// What a file from outside is read as.
+/// The format of a file to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum TableFormat {
-    /// What the end of the file's name says.
+    /// By the file extension.
     Auto,
     /// Comma-separated values with a header.
     Csv,
@@ -50,8 +50,9 @@ impl TableFormat {
         let unknown = || Error::Import {
             file: name.to_owned(),
             what: "a table",
-            why: "its name ends with none of .csv, .ndjson, .jsonl, .parquet, .arrow; say what it is: --table=csv"
-                .into(),
+            why:
+                "its name does not end in .csv, .ndjson, .jsonl, .parquet or .arrow; name the format, as in --table=csv"
+                    .into(),
         };
         match self {
             Self::Auto => by_name(name).ok_or_else(unknown),
@@ -99,7 +100,7 @@ impl Import {
                 let inferred = inferred(&file, format).map_err(failed)?;
                 file.rewind().map_err(|error| wrong(error.to_string()))?;
                 if inferred.fields().is_empty() {
-                    return Err(wrong("it is empty, so that nobody knows its columns".into()));
+                    return Err(wrong("it is empty, so its columns are unknown".into()));
                 }
                 let schema: SchemaRef = settled(&inferred, known).into();
                 let file = BufReader::new(file);

@@ -64,7 +64,7 @@ use self::{
 };
 use crate::telemetry::Volume;
 
-/// Runs sandboxed plugins over streams and keeps what they make in versioned repos, every message exactly once.
+/// Runs sandboxed plugins over streams and commits their output to versioned repos, every message exactly once.
 #[derive(Debug, Parser)]
 #[command(
     name = "spout",
@@ -75,7 +75,7 @@ use crate::telemetry::Volume;
   spout schema --example > my.yaml      a spec to start from
   spout check my.yaml                   what it would do, and whether it can
   spout test my.yaml                    runs the tests in it
-  spout run my.yaml                     until Ctrl-C, which commits what was taken and stops
+  spout run my.yaml                     until Ctrl-C, which commits what was read and stops
   spout list commit github-events       what it committed
   spout sql 'select count(*) from \"github-events\"'
   spout create repo pictures            a repo for files of your own
@@ -83,16 +83,16 @@ use crate::telemetry::Volume;
   spout explain E0103                   what an error means
 
 A commit is named by REPO@WHICH, where WHICH is
-  master           the head of a branch; left out, of master
+  master           the head of a branch; master by default
   v1               a tag
-  0123456789ab     the id of a commit, or its first digits, four at least
-and then maybe by
+  0123456789ab     the id of a commit, or at least its first four digits
+optionally followed by
   {2026-01-31T12:00:00Z}   the newest one at that moment, {2026-01-31} at the end of that day (UTC)
-  ~2 or ^^                 two before it
-and a file or directory in it by :/path at the end. Quote it for the shell:
+  ~2 or ^^                 two commits earlier
+and, for a file or directory in it, by :/path at the end. Quote it for the shell:
   spout get file 'github-events@master{2026-01-31}~1:/events/part-0.parquet' -o part-0.parquet
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or a wrong spec."
+Exit codes: 0 success, 1 failure, 2 invalid usage or an invalid spec."
 )]
 struct Cli {
     #[command(flatten)]
@@ -104,19 +104,20 @@ struct Cli {
 /// Options of every verb.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// Where repos are: a directory, or a part of a bucket as s3://BUCKET/PREFIX, gs:// or az://.
+    /// Where the repos are: a directory, or a bucket prefix as s3://BUCKET/PREFIX, gs:// or az://.
     #[arg(long, global = true, env = "SPOUT_STORE", value_name = "URL", default_value = ".spout/store")]
     store: String,
     /// Directory of the plugins.
     #[arg(long, global = true, env = "SPOUT_PLUGINS", value_name = "DIR", default_value = "plugins")]
     plugins: PathBuf,
-    /// Directory of compiled plugins, yours alone; it can be deleted at any time [default: spout in `XDG_CACHE_HOME` or ~/.cache]
+    /// Cache of compiled plugins, a directory of your own; can be deleted at any time [default: spout in `XDG_CACHE_HOME`
+    /// or ~/.cache]
     #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR")]
     cache: Option<PathBuf>,
     /// Print JSON, one value a line; errors too.
     #[arg(long, global = true)]
     json: bool,
-    /// Log what the host does, to standard error; `SPOUT_LOG` filters finer.
+    /// Log what the host does, to standard error; `SPOUT_LOG` sets a finer filter.
     #[arg(short, long, global = true)]
     verbose: bool,
 }

@@ -12,7 +12,7 @@ use super::{
     print::{Printer, short},
 };
 
-/// Show how far the partitions of a pipeline are.
+/// Show the position of a pipeline in each partition.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout marker show github-events

@@ -28,7 +28,7 @@ pub(super) fn within(repo: &str, branch: &str, text: &str, verb: &'static str) -
     let reference: Reference = whole.parse()?;
     let usage = |what| Err(Error::Usage { verb, what }.into());
     match &reference {
-        other if other.repo != repo => usage(format!("`{text}` is a commit of another repo than {repo}")),
+        other if other.repo != repo => usage(format!("`{text}` is a commit of a repo other than {repo}")),
         other if other.path.is_some() => usage(format!("`{text}` names a file; a commit is meant here")),
         _ => Ok(reference),
     }

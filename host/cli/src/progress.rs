@@ -176,7 +176,7 @@ fn lines(update: &Update) -> Vec<String> {
         Update::Started { pipeline, head, took_over, partitions } => {
             let partitions = count(*partitions as u64, "partition");
             let start = match head {
-                Some(head) => format!("{pipeline}: goes on after commit {}, {partitions}", short(head)),
+                Some(head) => format!("{pipeline}: continues after commit {}, {partitions}", short(head)),
                 None => format!("{pipeline}: starts on an empty branch"),
             };
             let takeover = took_over.as_ref().map(|before| {
@@ -188,7 +188,7 @@ fn lines(update: &Update) -> Vec<String> {
             });
             return takeover.into_iter().chain([start]).collect();
         }
-        Update::Listening { pipeline, address } => format!("{pipeline}: listens at {address}"),
+        Update::Listening { pipeline, address } => format!("{pipeline}: listens on {address}"),
         Update::Committed { pipeline, commit, counts, reason, took_ms, .. } => {
             let mut became = vec![count(counts.rows, "row")];
             became.extend(besides(counts));
@@ -202,10 +202,10 @@ fn lines(update: &Update) -> Vec<String> {
             return plugins.iter().map(line).collect();
         }
         Update::Waiting { pipeline, advice } => {
-            format!("{pipeline}: has nothing for now, and goes on until its source ends; {advice}")
+            format!("{pipeline}: has nothing to read for now, and runs until its source ends; {advice}")
         }
         Update::Retrying { pipeline, error, code, after_ms } => {
-            format!("{pipeline}: [{code}] {error}; trying again in {:.1} s", *after_ms as f64 / 1000.0)
+            format!("{pipeline}: [{code}] {error}; retrying in {:.1} s", *after_ms as f64 / 1000.0)
         }
         Update::Stopped { pipeline, counts, commits, reasons } => return closing(pipeline, counts, *commits, reasons),
     }]
@@ -244,7 +244,7 @@ mod tests {
         );
         check(
             Update::Retrying { pipeline: pipeline(), error: "gone".into(), code: "E0301".into(), after_ms: 1500 },
-            &["p: [E0301] gone; trying again in 1.5 s"],
+            &["p: [E0301] gone; retrying in 1.5 s"],
         );
         check(rows(1), &[]);
         check(Update::Failed { pipeline: pipeline(), error: "gone".into(), code: "E0301".into() }, &[]);

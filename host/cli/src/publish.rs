@@ -14,17 +14,16 @@ use super::{
 /// Bring the Delta tables of a branch up to date.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  spout publish github-events               what is missing; a running pipeline does this by itself
+  spout publish github-events               publish what is missing; a running pipeline does so itself
   spout publish github-events@master --json
-  spout publish github-events --rebuild     compare the logs with the commits, and make anew what differs
+  spout publish github-events --rebuild     compare the logs with the commits, and rewrite what differs
 
-A table is read at the directory that is shown, by anything that reads Delta tables. Its versions are the commits that
-touch it. --rebuild takes wrong versions away, newest first, before it writes them again: readers see earlier versions
-meanwhile.")]
+Any Delta reader can read a table at the directory shown. Its versions are the commits that touch it. --rebuild removes wrong
+versions, newest first, before it rewrites them: meanwhile, readers see earlier versions.")]
 pub(super) struct Publish {
     /// `repo` or `repo@branch`.
     reference: String,
-    /// Make the logs anew from the commits.
+    /// Rebuild the logs from the commits.
     #[arg(long)]
     rebuild: bool,
 }
@@ -57,7 +56,7 @@ pub(super) fn show(publication: Publication, what: &str, printer: &mut Printer) 
     let left_out = tables.iter().filter_map(|table| Some((&table.table, table.left_out.as_ref()?)));
     for (table, columns) in left_out {
         if !printer.json() {
-            printer.line(format!("{table} is without what readers cannot take: {columns}"))?;
+            printer.line(format!("{table} lacks columns that readers do not support: {columns}"))?;
         }
     }
     let failed = count(failures.len() as u64, "Delta table");

@@ -9,7 +9,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
-use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference, TableWriter};
+use spout_format::TableWriter;
+use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::{
@@ -41,37 +42,37 @@ pub(super) struct Put {
 enum What {
     /// Put files into a branch, all in one commit, or into a commit that was started.
     #[command(after_help = "Examples:
-  spout put file pictures@master:/a.jpg -f a.jpg           the file a.jpg, new or instead of the one that is there
-  spout put file pictures@master:/2026/ -f a.jpg -f b.jpg  several, by their names, in one commit
+  spout put file pictures@master:/a.jpg -f a.jpg           the file a.jpg, created or replaced
+  spout put file pictures@master:/2026/ -f a.jpg -f b.jpg  several, under their own names, in one commit
   spout put file pictures@master:/2026 -r -f photos        all files below the directory photos
-  spout put file log@master:/today.log -a -f more.log      behind what is there
-  spout put file log@master:/notes -f -                    what comes in on standard input
+  spout put file log@master:/today.log -a -f more.log      append to what is there
+  spout put file log@master:/notes -f -                    standard input
   spout put file sales@master:/sales.parquet --table -f sales.csv
   spout put file sales@master:/2026/ --table=csv -f jan.txt -f feb.txt
   spout put file pictures@0123456789ab:/a.jpg -f a.jpg     into a started commit; `spout start commit` gives its id
 
-Bytes are kept as they are: `spout sql` does not see them, whatever they are. With --table the rows of CSV, NDJSON, Parquet
-or Arrow files become a table that it does see, stored as Parquet, or as what the path ends with (.csv, .ndjson, .arrow).
-The types of columns are those that fit every row, and where the file grows those that it has.
+Bytes are stored as they are, and `spout sql` does not see them. With --table, the rows of CSV, NDJSON, Parquet or Arrow
+files become a table that it does see, stored as Parquet or by the extension of the path (.csv, .ndjson, .arrow). Columns get
+types that fit every row or, when appending, the types of the table.
 
-The repo must be there (`spout create repo`); the branch is made if it is not. A pipeline that writes the branch goes on:
-it takes the files in.")]
+The repo must exist (`spout create repo`); the branch is created if it does not. A pipeline that writes to the branch keeps
+running and continues on top of the new commit.")]
     File {
         /// `repo@branch:/path`, or `repo@<started commit>:/path`. A path that ends with / is a directory.
         reference: String,
-        /// A file or directory, or - for standard input; once for each.
+        /// A file or directory, or - for standard input; may be repeated.
         #[arg(short, long = "file", value_name = "FILE", default_value = "-")]
         files: Vec<PathBuf>,
-        /// Put the files behind what is there.
+        /// Append to existing files.
         #[arg(short, long)]
         append: bool,
-        /// Put the files in the place of what is there, as is done without it.
+        /// Replace existing files (the default).
         #[arg(short, long, conflicts_with = "append")]
         overwrite: bool,
-        /// Put all files below directories.
+        /// Put all files below a directory.
         #[arg(short, long)]
         recursive: bool,
-        /// Put rows as a table; what the files are is told by their names, or said here.
+        /// Put rows as a table; the format comes from the file names, or is given here.
         #[arg(
             long,
             value_enum,
@@ -206,7 +207,7 @@ fn spooled() -> Result<fs::File, Error> {
 /// Puts bytes, whole if they are few.
 async fn put(open: &mut OpenCommit, to: &str, how: PutMode, mut from: impl AsyncRead + Unpin + Send) -> Result<u64> {
     let mut first = Vec::new();
-    (&mut from).take(WHOLE + 1).read_to_end(&mut first).await.context("it cannot be read to its end")?;
+    (&mut from).take(WHOLE + 1).read_to_end(&mut first).await.context("cannot read it to its end")?;
     let size = first.len() as u64;
     if size <= WHOLE {
         open.put_file(to, how, first.into()).await?;

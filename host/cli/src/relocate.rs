@@ -12,7 +12,7 @@ use super::{
     target::{Changes, Put, Target},
 };
 
-/// Give files another path.
+/// Move or rename files.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  spout move file pictures@master:/a.jpg /2026/a.jpg")]
 pub(super) struct Move {
@@ -27,8 +27,8 @@ enum What {
   spout move file pictures@master:/a.jpg /2026/a.jpg
   spout move file pictures@master:/2026 /archive/          as /archive/2026
 
-No byte is copied. What is at the new path is replaced. A file that somebody changes at the same moment is not lost: nothing
-is moved then, and the message says so.")]
+No byte is copied. What is at the new path is replaced. If someone changes a file at the same moment, nothing is moved and the
+command says so.")]
     File {
         /// `repo@branch:/path`.
         #[arg(value_name = "FROM")]
@@ -48,13 +48,13 @@ impl Move {
         let store = global.store_to_write().await?;
         let target = Target::in_store(&store, &reference).await?;
         if target.started.is_some() {
-            let why = "files are moved in a branch; put and delete them in a started commit".to_owned();
+            let why = "files can be moved only in a branch; in a started commit, put and delete them".to_owned();
             return Err(Error::NotWritable { reference: from.clone(), why }.into());
         }
         let from = From::of(&store, &reference, "move file").await?;
         let pairs = from.pairs(to.path.as_deref(), text.ends_with('/'))?;
         if pairs.iter().any(|(file, to)| file.path == *to) {
-            return Err(usage(format!("{} is there already", from.path)).into());
+            return Err(usage(format!("{} already exists", from.path)).into());
         }
         let (mut open, mut changes, mut edit) = (target.open(), Changes::default(), Edit::new("move file"));
         // All deletes first: a directory may move into itself, where one file takes the place of another.

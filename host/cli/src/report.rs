@@ -119,6 +119,8 @@ fn coded<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Cod
         .or_else(|| of::<spout_pipeline::Error>(cause))
         .or_else(|| of::<spout_plugin::Error>(cause))
         .or_else(|| of::<spout_repo::Error>(cause))
+        .or_else(|| of::<spout_format::Error>(cause))
+        .or_else(|| of::<spout_sql::Error>(cause))
         .or_else(|| of::<spout_producer::Error>(cause))
         .or_else(|| of::<spout_node::Error>(cause))
         .or_else(|| of::<spout_consumer::Error>(cause))

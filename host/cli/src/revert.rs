@@ -12,7 +12,7 @@ use super::{
     target::committed,
 };
 
-/// Make a branch what it was at an earlier commit.
+/// Restore a branch to an earlier commit.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  spout revert branch github-events@master --to '~2'")]
 pub(super) struct Revert {
@@ -29,9 +29,8 @@ enum What {
   spout revert branch github-events@master --to '{2026-01-31T12:00:00Z}'
   spout revert branch github-events@master --to v1
 
-Files, marker and the state of handlers become what they were. A pipeline that runs on the branch starts again from that
-marker, and one that does not will: it reads those messages again and commits their rows anew. A source that does not have
-them any more says so.")]
+Files, marker and handler state become what they were. A pipeline that writes the branch, now or later, continues from that
+marker: it rereads those messages and commits their rows again. If the source no longer has them, it reports so.")]
     Branch {
         /// `repo` or `repo@branch`.
         #[arg(value_name = "REPO@BRANCH")]

@@ -30,43 +30,43 @@ use super::{
     report::{Report, Reported},
 };
 
-/// Run pipelines until they are stopped; Ctrl-C commits what was taken and stops.
+/// Run pipelines until they are stopped; Ctrl-C commits what was read and stops.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout run my.yaml
   spout run one.yaml two.yaml --store ./store --plugins ./plugins
-  spout run my.yaml --until idle        stop when there is nothing more for now
+  spout run my.yaml --until idle        stop when there is nothing more to read for now
   spout run my.yaml --until ended --fail-on-dead-letters=10   exit 1 if there are more than 10 dead letters
-  journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops where the input ends
-  spout run my.yaml --reset-node w      let go of what handler w held back in the last commit
+  journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops at the end of input
+  spout run my.yaml --reset-node w      discard what handler w held back in the last commit
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
-Ctrl-C or SIGTERM: every pipeline commits what it has taken and stops, exit code 0. A second one stops at once; what was
-not committed is read again by the next run. A plugin that hangs is given up within seconds. SIGHUP: every
-pipeline commits and goes on.
+Ctrl-C or SIGTERM: every pipeline commits what it has read and stops, with exit code 0. A second one stops at once; the next
+run rereads what was not committed. A plugin that hangs is abandoned within seconds. SIGHUP: every pipeline commits and
+continues.
 
-At the end each pipeline says what became of its messages: rows, dead letters (set aside with the reason), late and filtered
-rows, dropped messages; and why, the commonest reason first. A pipeline that made no row because all of its messages failed
-warns of it; with --fail-on-dead-letters the exit code is 1.
+At the end, each pipeline reports what became of its messages: rows, dead letters (set aside with the reason), late and
+filtered rows, dropped messages; and why, most common reason first. A pipeline that produced no rows because all of its
+messages failed prints a warning; with --fail-on-dead-letters the exit code is 1.
 
-A pipeline that listens (tcp, http) says at which address, also where its spec leaves the port to the system (port 0). It is
-idle when somebody was connected, nobody is any more, and everything is committed. One that reads the repo of another
+A pipeline that listens (tcp, http) prints its address, even if its spec leaves the port to the system (port 0). It is idle
+once a client has connected, none is connected any more, and everything is committed. One that reads the repo of another
 pipeline of the same run is idle when that one has stopped.")]
 pub(super) struct Run {
     /// Spec files, YAML or JSON, with one or more pipelines each.
     #[arg(required = true, value_name = "SPEC")]
     specs: Vec<PathBuf>,
-    /// Stop when every partition has ended, or has nothing for now.
+    /// Stop when every partition has ended, or has nothing to read for now.
     #[arg(long, value_enum, value_name = "WHEN")]
     until: Option<When>,
     /// Cut commits early when the process uses more memory than this.
     #[arg(long, value_name = "SIZE")]
     memory_high: Option<ByteSize>,
-    /// Exit with 1 if there are more than N dead letters (messages, or rows of them, that were set aside), 0 if N is left out;
-    /// everything is committed all the same.
+    /// Exit with 1 if there are more than N dead letters (messages or rows that were set aside); N is 0 by default.
+    /// Everything is committed regardless.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     fail_on_dead_letters: Option<u64>,
-    /// Start this handler empty, whatever state the last commit holds of it; may be given several times.
+    /// Start this handler empty, whatever its state in the last commit; may be repeated.
     #[arg(long, value_name = "HANDLER")]
     reset_node: Vec<String>,
 }
@@ -75,7 +75,7 @@ pub(super) struct Run {
 enum When {
     /// Every partition has ended.
     Ended,
-    /// Every partition has nothing for now.
+    /// Every partition has nothing to read for now.
     Idle,
 }
 
@@ -116,7 +116,7 @@ impl Run {
             Some(loaded) => Err(Error::Usage {
                 verb: "run",
                 what: format!(
-                    "`--until ended` would wait for ever: pipeline \"{}\" listens, and who listens never ends; say `--until idle`",
+                    "`--until ended` would wait forever: pipeline `{}` listens for clients and never ends; use `--until idle`",
                     loaded.spec.pipeline.name
                 ),
             }),
@@ -169,7 +169,7 @@ impl Watch<'_> {
                     }
                     Wish::Stop if self.stopping => return Err(Error::Interrupted),
                     Wish::Stop => {
-                        tracing::info!("stopping: every pipeline commits what it has taken; once more stops at once");
+                        tracing::info!("stopping: every pipeline commits what it has read; a second signal stops at once");
                         self.stop();
                         Ok(())
                     }

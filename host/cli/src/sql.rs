@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use spout_repo::{Reference, Verify, query_verified};
+use spout_repo::Reference;
+use spout_sql::{Verify, query_verified};
 
 use super::{
     Global, answer,
@@ -22,8 +23,8 @@ use super::{
   spout sql 'select * from github_events' -o events.parquet
 
 A repo is a table of all its table files at the head of master: `github_events` or `\"github-events\"` for the repo
-github-events. `github_events_dead_letter` is what was set aside, `github_events_clicks` what is below /clicks. A directory
-`date=2026-01-01` is a column `date`, by which whole files are left out, as they are by their least and greatest values.
+github-events. `github_events_dead_letter` holds the dead letters, `github_events_clicks` what is below /clicks. A directory
+`date=2026-01-01` is a column `date`; queries skip whole files by it, and by the minimum and maximum of each column.
 
 Another commit is named in the query, after `as of` or in the quoted name, or for all of a query by --at:
   spout sql \"select count(*) from github_events as of 'master~3'\"
@@ -44,13 +45,13 @@ pub(super) struct Sql {
     /// Read a repo at this commit: `repo@branch`, `repo@branch~2`, `repo@<commit id>`. Once for each repo.
     #[arg(long, value_name = "REF")]
     at: Vec<String>,
-    /// How rows are written; without it a table, with --json ndjson, with -o what the file's name says.
+    /// Output format. Default: table, ndjson with --json, or with -o by the file extension.
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Write all rows into this file instead of standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Read every file whole and compare it with the hash that was committed.
+    /// Read every file whole and check it against its committed hash.
     #[arg(long)]
     verify: bool,
 }
@@ -73,7 +74,8 @@ impl Sql {
     fn format(&self, printer: &Printer) -> Result<Format, Error> {
         match (self.format, &self.output) {
             (Some(Format::Table), Some(_)) => {
-                let what = "a table is for reading, and a file holds all rows; choose csv, ndjson, parquet or arrow";
+                let what =
+                    "`table` is abridged for reading on a screen; for a file, choose csv, ndjson, parquet or arrow";
                 Err(Error::Usage { verb: "sql", what: what.to_owned() })
             }
             (Some(format), _) => Ok(format),
@@ -89,7 +91,7 @@ impl Sql {
             let repo = reference.repo.clone();
             if at.insert(repo.clone(), reference).is_some() {
                 let what = format!(
-                    "--at names the repo {repo} twice; to read it at two commits name them in the query, `{repo} as of '~1'`"
+                    "--at names the repo {repo} twice; to read it at two commits, name them in the query, `{repo} as of '~1'`"
                 );
                 return Err(Error::Usage { verb: "sql", what }.into());
             }

@@ -27,10 +27,10 @@ enum What {
     #[command(after_help = "Examples:
   spout squash commit github-events@master~3
   spout squash commit github-events@0123456789ab
-  spout squash commit github-events@master~20..master~1    from the older to the newer, both included
+  spout squash commit github-events@master~20..master~1    from the older to the newer, inclusive
 
-No file changes, and the head stays what it is: it cannot be squashed. The ids of squashed commits find nothing any more,
-and `spout gc` may remove what only they had.")]
+No file changes, and the head, which cannot be squashed, stays the same. The ids of squashed commits no longer resolve, and
+`spout gc` may remove what only they had.")]
     Commit {
         /// A commit, or `repo@older..newer`.
         #[arg(value_name = "REFERENCE")]

@@ -7,7 +7,7 @@ use spout_repo::MASTER;
 
 use super::{Global, error::Error, names::branch, print::Printer};
 
-/// Start a commit that several commands fill.
+/// Start a commit to be filled by several commands.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout start commit pictures@master
@@ -26,7 +26,7 @@ enum What {
   spout list commit pictures --started
 
 Files are put into it and deleted from it as `repo@<id>:/path`. `spout finish commit` makes it the head, on top of whatever
-was committed meanwhile; `spout drop commit` forgets it.")]
+was committed meanwhile; `spout drop commit` discards it.")]
     Commit {
         /// `repo` or `repo@branch`.
         #[arg(value_name = "REPO@BRANCH")]
@@ -40,7 +40,7 @@ impl Start {
         let (repo, branch) = branch(text, MASTER);
         let repo = global.store_to_write().await?.repo(repo).await?;
         if repo.tags().await?.iter().any(|tag| tag.name == branch) {
-            let why = "it is a tag, and a commit goes to a branch".to_owned();
+            let why = "it is a tag, and commits go to a branch".to_owned();
             return Err(Error::NotWritable { reference: text.clone(), why }.into());
         }
         let started = repo.start_commit(branch).await?;

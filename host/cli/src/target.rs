@@ -55,7 +55,7 @@ impl Target {
         let repo = store.repo(&reference.repo).await?;
         let fixed = |why: String| Error::NotWritable { reference: reference.to_string(), why };
         if reference.back > 0 || reference.at_ms.is_some() {
-            return Err(fixed("it is a commit of the past, and commits do not change".into()).into());
+            return Err(fixed("it is an earlier commit, and commits never change".into()).into());
         }
         let target = &reference.target;
         let branch = |started| Self { repo: repo.clone(), branch: target.clone(), started };
@@ -68,7 +68,7 @@ impl Target {
             Err(other) => return Err(other.into()),
         };
         match repo.resolve(&Reference::head(repo.name(), target)).await {
-            Ok(commit) => Err(fixed(format!("commit {} is finished, and commits do not change", commit.id)).into()),
+            Ok(commit) => Err(fixed(format!("commit {} is finished, and commits never change", commit.id)).into()),
             Err(RepoError::UnknownBranch { .. }) if target.len() == 32 => Err(unknown.into()),
             // `beef` is a name as good as others.
             Err(RepoError::UnknownBranch { .. }) => Ok(branch(None)),
@@ -130,7 +130,7 @@ impl Target {
         } else {
             let id = short(commit);
             format!(
-                "{repo}@{branch}: {what}, in started commit {id}; `spout finish commit {repo}@{id}` shows it to all"
+                "{repo}@{branch}: {what}, in started commit {id}; `spout finish commit {repo}@{id}` makes it visible"
             )
         })
     }

@@ -14,16 +14,16 @@ use super::{
     print::{Printer, count},
 };
 
-/// Run the tests of specs: rows in, rows out, without source and repo.
+/// Run the tests in specs: rows in, rows out, without a source or repo.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout test my.yaml
   spout test one.yaml two.yaml --json
   spout test my.yaml --only 'pushes of bots'
 
-A test stands in the spec:
+Tests are part of the spec:
   tests:
-    - name: what is no push is left out
+    - name: only pushes remain
       input: [{id: 1, kind: push}, {id: 2, kind: star}]
       expect: [{id: 1}]")]
 pub(super) struct Test {
@@ -82,7 +82,7 @@ impl Test {
         match &self.only {
             Some(only) if !names.is_empty() => Error::Usage {
                 verb: "test",
-                what: format!("no test has `{only}` in its name; they are: {}", names.join(", ")),
+                what: format!("no test name contains `{only}`; the tests are: {}", names.join(", ")),
             },
             _ => {
                 let files: Vec<String> = self.specs.iter().map(|path| path.display().to_string()).collect();

@@ -23,18 +23,18 @@ enum What {
     /// Set how much history a repo keeps.
     #[command(after_help = "Examples:
   spout update repo github-events --keep 100
-  spout update repo github-events --keep 100 --keep-for 30d    what either of them wants
-  spout update repo github-events --keep-all                   as at the beginning
+  spout update repo github-events --keep 100 --keep-for 30d    whatever either rule keeps
+  spout update repo github-events --keep-all                   the default
 
-Nothing is removed before the next `spout gc`. The head of each branch and every tag are always kept. The rules take the
-place of those that were set before.")]
+Nothing is removed before the next `spout gc`. The head of each branch and every tag are always kept. The new rules replace
+the earlier ones.")]
     Repo {
         /// Name of the repo.
         repo: String,
-        /// Keep the newest so many commits of each branch.
+        /// Keep this many of the newest commits of each branch.
         #[arg(long, value_name = "COUNT")]
         keep: Option<u64>,
-        /// Keep commits that are no older than this: `12h`, `30d`.
+        /// Keep commits no older than this: `12h`, `30d`.
         #[arg(long, value_name = "TIME")]
         keep_for: Option<Period>,
         /// Keep every commit.

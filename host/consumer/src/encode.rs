@@ -6,7 +6,7 @@ use arrow::{
     ipc::writer::StreamWriter,
     json::writer::{JsonArray, JsonFormat, LineDelimited, Writer},
 };
-use spout_repo::{csv_text, json_options, json_rows};
+use spout_format::{csv_text, json_options, json_rows};
 
 use super::Error;
 

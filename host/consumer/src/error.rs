@@ -13,8 +13,11 @@ pub enum Error {
     /// The repo refused files.
     #[error("cannot write the data files of the next commit")]
     Repo(#[source] Box<spout_repo::Error>),
+    /// The format of a file outside the repo cannot hold rows.
+    #[error(transparent)]
+    Format(#[from] spout_format::Error),
     /// A file outside the repo could not be written.
-    #[error("consumer \"file\" cannot write {}; check that the directory exists, is writable and has room", path.display())]
+    #[error("consumer `file` cannot write {}; check that the directory exists, is writable and has room", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -23,7 +26,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A format cannot hold the rows.
-    #[error("consumer \"{consumer}\" cannot write a batch of {rows} rows as {format}")]
+    #[error("consumer `{consumer}` cannot write a batch of {rows} rows as {format}")]
     Encode {
         /// The consumer.
         consumer: &'static str,
@@ -36,7 +39,7 @@ pub enum Error {
         source: ArrowError,
     },
     /// The spec asks for something that there is not.
-    #[error("consumer \"{consumer}\": {reason}")]
+    #[error("consumer `{consumer}`: {reason}")]
     Spec {
         /// The consumer.
         consumer: &'static str,
@@ -44,7 +47,7 @@ pub enum Error {
         reason: String,
     },
     /// Whoever should get the rows cannot be reached, or the address cannot be listened at.
-    #[error("consumer \"{consumer}\" cannot use {place}; check the address, and that the other side is there")]
+    #[error("consumer `{consumer}` cannot use {place}; check the address, and that the other side is running")]
     Unreachable {
         /// The consumer.
         consumer: &'static str,
@@ -56,7 +59,7 @@ pub enum Error {
     },
     /// Rows were not taken in time.
     #[error(
-        "consumer \"{consumer}\" still had about {bytes} to deliver after {after}; see whether the other side reads, or set queue.timeout or queue.whenFull"
+        "consumer `{consumer}` still had about {bytes} to deliver after {after}; check that the other side is reading, or set `queue.timeout` or `queue.whenFull`"
     )]
     Slow {
         /// The consumer.
@@ -68,7 +71,7 @@ pub enum Error {
     },
     /// A receiver does not want the rows.
     #[error(
-        "consumer \"http\": {url} refused rows with status {status} ({said}); mend the receiver or the spec, or set onError to drop"
+        "consumer `http`: {url} rejected rows with status {status} ({said}); fix the receiver or the spec, or set `onError` to drop"
     )]
     Refused {
         /// Where they were posted.
@@ -79,7 +82,9 @@ pub enum Error {
         said: String,
     },
     /// A receiver does not answer as it should, again and again.
-    #[error("consumer \"http\": {url} has not taken rows for {tried} ({what}); see whether it runs, or set retryFor")]
+    #[error(
+        "consumer `http`: {url} has not accepted rows for {tried} ({what}); check that it is running, or raise `retryFor`"
+    )]
     Unanswered {
         /// Where they were posted.
         url: String,
@@ -89,7 +94,7 @@ pub enum Error {
         tried: Period,
     },
     /// A secret is not where the spec says.
-    #[error("the secret `token` of consumer \"{consumer}\": {reason}")]
+    #[error("the secret `token` of consumer `{consumer}`: {reason}")]
     Secret {
         /// The consumer.
         consumer: &'static str,
@@ -97,13 +102,13 @@ pub enum Error {
         reason: String,
     },
     /// The task that delivers is gone.
-    #[error("the task of consumer \"{consumer}\" that delivers rows has stopped; this is a bug of the host")]
+    #[error("the task of consumer `{consumer}` that delivers rows has stopped; this is a bug in the host")]
     Lost {
         /// The consumer.
         consumer: &'static str,
     },
     /// The encoding thread is gone.
-    #[error("the thread that encodes data files has stopped; this is a bug of the host")]
+    #[error("the thread that encodes data files has stopped; this is a bug in the host")]
     Gone,
 }
 
@@ -111,6 +116,7 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Repo(source) => source.kind(),
+            Self::Format(source) => source.kind(),
             Self::File { .. } | Self::Unreachable { .. } | Self::Slow { .. } | Self::Unanswered { .. } => {
                 Kind::Unavailable
             }
@@ -122,6 +128,7 @@ impl Coded for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Repo(source) => source.code(),
+            Self::Format(source) => source.code(),
             Self::File { .. } => "E0601",
             Self::Encode { .. } => "E0602",
             Self::Spec { .. } => "E0603",

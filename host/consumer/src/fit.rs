@@ -6,7 +6,7 @@ use arrow::{
     error::ArrowError,
 };
 use spout_data::{Aside, Batch, DeadLetter, Letters, Origins, Wrong};
-use spout_repo::{Format, Misfit, misfits};
+use spout_format::{Format, Misfit, misfits};
 
 use super::encode;
 

@@ -23,8 +23,8 @@ use super::{
     outbox::{Outbox, QueueSpec},
 };
 
-/// Posts rows to a web address. At least once: after a crash some come again, with the same `Idempotency-Key` where they
-/// are the same rows.
+/// Posts rows to a web address. At least once: after a crash some are sent again, with the same `Idempotency-Key` where
+/// they are the same rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpSpec {
@@ -36,7 +36,7 @@ pub struct HttpSpec {
     /// What one request holds: the rows of a `batch` (the default), or of a `commit`.
     #[serde(default)]
     pub per: Per,
-    /// Most bytes of rows in one request, as in `8MiB`; more are cut into several.
+    /// Maximum bytes of rows in one request, as in `8MiB`; more are split into several.
     #[serde(default = "body")]
     pub body: ByteSize,
     /// Headers of every request, as in `{X-Source: spout}`. Not for secrets.
@@ -48,14 +48,13 @@ pub struct HttpSpec {
     /// How long one request may take, as in `30s`.
     #[serde(default = "timeout")]
     pub timeout: Period,
-    /// How long to try again what fails with 5xx, 429 or no answer, as in `1m`. Then the pipeline starts again from its last
-    /// commit.
+    /// How long to retry after 5xx, 429 or no response, as in `1m`. Then the pipeline restarts from its last commit.
     #[serde(default = "retry_for")]
     pub retry_for: Period,
-    /// What a 4xx does: `fail` (the default) stops the pipeline, `drop` counts the rows and leaves them out.
+    /// What a 4xx does: `fail` (the default) stops the pipeline, `drop` counts and drops the rows.
     #[serde(default)]
     pub on_error: OnRefusal,
-    /// What waits while the receiver is slow.
+    /// Rows queued while the receiver is slow.
     #[serde(default)]
     pub queue: QueueSpec,
 }
@@ -114,14 +113,14 @@ pub enum Per {
     Commit,
 }
 
-/// What a refusal (4xx) does.
+/// What a rejection (4xx) does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnRefusal {
     /// The pipeline stops.
     #[default]
     Fail,
-    /// The rows are counted and left out.
+    /// The rows are counted and dropped.
     Drop,
 }
 
@@ -136,14 +135,14 @@ impl HttpSpec {
             Err(_) => {
                 return Some((
                     "url",
-                    format!("`{}` is no web address; write it like https://example.com/hook", self.url),
+                    format!("`{}` is not a web address; write it like https://example.com/hook", self.url),
                 ));
             }
             Ok(url) if !matches!(url.scheme(), "http" | "https") => {
                 return Some(("url", "a web address starts with https:// or http://".into()));
             }
             Ok(url) if url.password().is_some() => {
-                return Some(("url", "a password in the address would be in logs; use `token`".into()));
+                return Some(("url", "a password in the address would end up in logs; use `token`".into()));
             }
             Ok(_) => {}
         }
@@ -156,7 +155,7 @@ impl HttpSpec {
                 return Some(("headers", format!("the header `{name}` is set by the consumer itself; leave it out")));
             }
         }
-        (self.body.0 == 0).then(|| ("body", "a request has to hold something; leave it out for 8MiB".into()))
+        (self.body.0 == 0).then(|| ("body", "a request must be larger than 0 bytes; leave it out for 8MiB".into()))
     }
 
     pub(super) fn describe(&self) -> String {
@@ -269,7 +268,7 @@ fn client(spec: &HttpSpec) -> Result<Client, Error> {
     let client = Client::builder().timeout(spec.timeout.0).redirect(Policy::limited(3));
     client
         .build()
-        .map_err(|source| Error::Spec { consumer: "http", reason: format!("no client can be made: {source}") })
+        .map_err(|source| Error::Spec { consumer: "http", reason: format!("cannot create an HTTP client: {source}") })
 }
 
 fn headers(spec: &HttpSpec, pipeline: &str, base: &Path) -> Result<HeaderMap, Error> {

@@ -89,7 +89,7 @@ impl Deliver for Poster {
                 Answer::Refused(status, said) if self.drops => {
                     self.dropped += request.rows as u64;
                     let (url, dropped) = (&self.url, self.dropped);
-                    tracing::warn!(url, %status, said, dropped, "the receiver refused rows; they are left out, as onError says");
+                    tracing::warn!(url, %status, said, dropped, "the receiver rejected rows; dropping them, as `onError` says");
                     return Ok(());
                 }
                 Answer::Refused(status, said) => {
@@ -105,7 +105,7 @@ impl Deliver for Poster {
                     tried: Period(Duration::from_secs(tried.as_secs())),
                 });
             }
-            tracing::debug!(url = self.url, what, "a request failed; trying again");
+            tracing::debug!(url = self.url, what, "request failed; retrying");
             // A receiver may ask for more patience than the spec allows.
             let most = self.retry_for.saturating_sub(tried).max(Duration::from_millis(100));
             self.retry.pause(after.map(|after| after.min(most))).await;

@@ -15,16 +15,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::Error;
 
-/// What waits to be delivered.
+/// Rows queued for delivery.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct QueueSpec {
-    /// Most bytes that wait, as in `64MiB`.
+    /// Maximum bytes in the queue, as in `64MiB`.
     pub bytes: ByteSize,
-    /// What happens when that many wait.
+    /// What happens when the queue is full.
     pub when_full: WhenFull,
-    /// How long a commit waits until everything before it is delivered, as in `30s`. After that the pipeline starts again
-    /// from its last commit.
+    /// How long a commit waits until everything before it is delivered, as in `30s`. After that the pipeline restarts from
+    /// its last commit.
     pub timeout: Period,
 }
 
@@ -34,14 +34,14 @@ impl Default for QueueSpec {
     }
 }
 
-/// What happens when as much waits as is allowed.
+/// What happens when the queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// The pipeline waits too: nothing is lost.
     #[default]
     Block,
-    /// What comes is counted and left out, and no commit waits: the pipeline never is held up.
+    /// New rows are counted and dropped, and no commit waits: the pipeline is never held up.
     Drop,
 }
 
@@ -146,7 +146,7 @@ impl<P: Send + 'static> Outbox<P> {
         self.queue = None;
         let Some(mut task) = self.task.take() else { return Ok(()) };
         if self.dropped > 0 {
-            tracing::warn!(consumer = self.consumer, dropped = self.dropped, "rows were left out in this run");
+            tracing::warn!(consumer = self.consumer, dropped = self.dropped, "rows were dropped in this run");
         }
         // Time for what waits, and time for the end itself.
         match timeout(self.spec.timeout.0 * 2, &mut task).await {
@@ -198,7 +198,7 @@ impl<P: Send + 'static> Outbox<P> {
         self.dropped += rows as u64;
         if before.checked_ilog2() != self.dropped.checked_ilog2() {
             let (consumer, dropped) = (self.consumer, self.dropped);
-            tracing::warn!(consumer, dropped, "the receiver is too slow; rows are left out, as whenFull says");
+            tracing::warn!(consumer, dropped, "the receiver is too slow; dropping rows, as `whenFull` says");
         }
     }
 }

@@ -21,13 +21,13 @@ use super::{Consumer, ConsumerContext, Error, Per, encode};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PrintSpec {
-    /// Most rows printed of one commit or batch.
+    /// Maximum rows to print of one commit or batch.
     #[serde(default = "rows")]
     pub rows: usize,
     /// What a table is made of: a `commit` (the default) or a `batch`.
     #[serde(default = "commit")]
     pub per: Per,
-    /// Widest a table may be, in characters; the terminal's width where this is left out.
+    /// Maximum width of a table, in characters; the terminal's width by default.
     #[serde(default)]
     pub width: Option<usize>,
 }
@@ -94,7 +94,7 @@ impl PrintConsumer {
             let text = text.map_err(encode::failed("print", format, self.seen))?;
             // A reader that has gone away is no reason to stop committing.
             if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
-                tracing::debug!(%error, "nobody reads what is printed");
+                tracing::debug!(%error, "cannot print to standard output");
             }
         }
         self.kept.clear();

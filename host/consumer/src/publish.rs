@@ -16,30 +16,30 @@ use super::{
     outbox::{Deliver, Outbox, QueueSpec, Room},
 };
 
-/// Publishes rows over ZeroMQ (PUB). Subscribers that have said hello get every row at least once while they stay
-/// connected; one that is away misses what is said meanwhile.
+/// Publishes rows over ZeroMQ (PUB). Subscribers that have completed the handshake get every row at least once while they
+/// stay connected; one that is away misses what is published meanwhile.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PublishSpec {
     /// Where subscribers read, as in `tcp://*:5556` or `ipc:///run/rows`.
     pub address: Endpoint,
-    /// Where they say hello (REP), as in `tcp://*:5557`. Before data, `connect` is said each second until `subscribers`
-    /// have said hello there; `end` is said when the pipeline stops.
+    /// Where they complete the handshake (REP), as in `tcp://*:5557`. Before any data, `connect` is sent each second until
+    /// `subscribers` of them have done so; `end` is sent when the pipeline stops.
     #[serde(default)]
     pub sync: Option<Endpoint>,
-    /// How many subscribers are waited for; 1 where there is a `sync` socket. 0 waits for nobody: plain PUB.
+    /// How many subscribers to wait for; 1 if there is a `sync` socket. 0 waits for none: plain PUB.
     #[serde(default)]
     pub subscribers: Option<usize>,
     /// `arrow` (the default: each batch is an Arrow IPC stream of its own) or `ndjson`.
     #[serde(default)]
     pub payload: PublishPayload,
-    /// First frame of every message, that subscribers can choose by, as in `rows`. Without it a message is one frame.
+    /// First frame of every message, by which subscribers can filter, as in `rows`. Without it a message is one frame.
     #[serde(default)]
     pub topic: Option<String>,
-    /// Most bytes of rows in one message, as in `8MiB`; larger batches are cut.
+    /// Maximum bytes of rows in one message, as in `8MiB`; larger batches are split.
     #[serde(default = "message")]
     pub message: ByteSize,
-    /// What waits while subscribers are slow, or not there yet.
+    /// Rows queued while subscribers are slow, or not connected yet.
     #[serde(default)]
     pub queue: QueueSpec,
 }
@@ -84,13 +84,13 @@ impl PublishSpec {
         if self.sync.is_none() && self.subscribers.is_some_and(|subscribers| subscribers > 0) {
             return Some((
                 "subscribers",
-                "subscribers are waited for at a second socket; give `sync` an address like tcp://*:5557",
+                "waiting for subscribers needs a second socket; set `sync` to an address like tcp://*:5557",
             ));
         }
         if self.topic.as_ref().is_some_and(String::is_empty) {
-            return Some(("topic", "an empty topic chooses nothing; leave it out"));
+            return Some(("topic", "an empty topic selects nothing; leave it out"));
         }
-        (self.message.0 == 0).then_some(("message", "a message has to hold something; leave it out for 8MiB"))
+        (self.message.0 == 0).then_some(("message", "a message must be larger than 0 bytes; leave it out for 8MiB"))
     }
 
     pub(super) fn describe(&self) -> String {
@@ -99,9 +99,9 @@ impl PublishSpec {
             PublishPayload::Ndjson => "ndjson",
         };
         let waits = match self.awaited() {
-            0 => "waiting for nobody".into(),
-            1 => "after one subscriber's hello".into(),
-            many => format!("after the hello of {many} subscribers"),
+            0 => "without waiting for subscribers".into(),
+            1 => "after the handshake of one subscriber".into(),
+            many => format!("after the handshakes of {many} subscribers"),
         };
         format!("publish {}, {payload}, {waits}", self.address)
     }

@@ -5,7 +5,8 @@ use std::{sync::Arc, thread};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use spout_base::clock;
 use spout_data::{Aside, Batch, ByteSize, Counts, DeadLetter};
-use spout_repo::{Encoded, Format, OpenCommit, PutMode, Repo, TableWriter};
+use spout_format::{Encoded, Format, TableWriter};
+use spout_repo::{OpenCommit, PutMode, Repo};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
@@ -64,7 +65,7 @@ struct Encoding {
 }
 
 /// The encoded files of a commit, to come.
-type Files = oneshot::Receiver<Result<Vec<Encoded>, spout_repo::Error>>;
+type Files = oneshot::Receiver<Result<Vec<Encoded>, spout_format::Error>>;
 
 impl Encoding {
     fn start(format: Format) -> Self {
@@ -157,7 +158,6 @@ impl Pending {
     /// # Errors
     /// Rows that the format cannot hold, and what the store says.
     pub async fn written(mut self) -> Result<Written, Error> {
-        let failed = |error| Error::Repo(Box::new(error));
         let tables = match self.files {
             Some(files) => files.await.map_err(|_| Error::Gone)?.map_err(failed)?,
             None => Vec::new(),
@@ -179,9 +179,13 @@ impl Pending {
     }
 }
 
+/// What the repo, or a file for it, refused.
+fn failed(error: impl Into<spout_repo::Error>) -> Error {
+    Error::Repo(Box::new(error.into()))
+}
+
 /// Late rows of each handler that are kept, a file for each of their schemas.
 async fn put_late(open: &mut OpenCommit, late: Vec<Aside>, started_ms: i64) -> Result<(), Error> {
-    let failed = |error| Error::Repo(Box::new(error));
     let mut tables: Vec<(String, SchemaRef, TableWriter)> = Vec::new();
     for Aside { handler, records, .. } in late {
         let Some(records) = records else { continue };
@@ -206,7 +210,6 @@ async fn put_late(open: &mut OpenCommit, late: Vec<Aside>, started_ms: i64) -> R
 }
 
 fn encode_dead(dead: &[DeadLetter], producers: &Names) -> Result<Encoded, Error> {
-    let failed = |error| Error::Repo(Box::new(error));
     let rows = dead_letters::rows(dead, producers);
     let rows =
         rows.map_err(|source| Error::Encode { consumer: "repo", format: "parquet", rows: dead.len(), source })?;
@@ -219,7 +222,7 @@ fn encode_dead(dead: &[DeadLetter], producers: &Names) -> Result<Encoded, Error>
 fn encode(
     mut queue: mpsc::UnboundedReceiver<(RecordBatch, OwnedSemaphorePermit)>,
     format: Format,
-) -> Result<Vec<Encoded>, spout_repo::Error> {
+) -> Result<Vec<Encoded>, spout_format::Error> {
     let mut tables: Vec<(SchemaRef, TableWriter)> = Vec::new();
     let mut outcome = Ok(());
     // After an error too, what comes is taken: whoever sends waits for room.
@@ -237,7 +240,7 @@ fn add(
     tables: &mut Vec<(SchemaRef, TableWriter)>,
     rows: &RecordBatch,
     format: Format,
-) -> Result<(), spout_repo::Error> {
+) -> Result<(), spout_format::Error> {
     let schema = rows.schema();
     let at = match tables.iter().position(|(known, _)| Arc::ptr_eq(known, &schema) || *known == schema) {
         Some(at) => at,

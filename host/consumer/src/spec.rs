@@ -39,7 +39,7 @@ impl ConsumerSpec {
             let queue = self.queue()?;
             let zero = queue.bytes.0 == 0 || queue.timeout.0.is_zero();
             zero.then(|| {
-                ("queue", "its bytes and its timeout have to be more than 0; leave them out for the defaults".into())
+                ("queue", "its `bytes` and `timeout` must be more than 0; leave them out for the defaults".into())
             })
         })
     }
@@ -74,28 +74,25 @@ impl ConsumerSpec {
     #[must_use]
     pub fn guarantee(&self) -> &'static str {
         if self.queue().is_some_and(|queue| queue.when_full == WhenFull::Drop) {
-            return "none: rows that find the queue full are counted and left out";
+            return "none: rows that do not fit into the queue are counted and dropped";
         }
         match self {
             Self::Print(_) => "at least once: after a crash some rows are printed again",
             Self::File(_) => "at least once: after a crash some rows are written again",
             Self::Tcp(_) => {
-                "at least once until the system has them: rows come again after a crash or a broken connection, and what \
-                 the other side had not read when its machine went away is lost"
+                "at least once, up to the operating system's buffer: rows are sent again after a crash or a lost connection, but what the other side had not read when its machine died is lost"
             }
             Self::Publish(publish) if publish.sync.is_none() => {
-                "none for who is not connected; at least once for who is: after a crash some rows come again"
+                "at least once for subscribers that are connected, none for others: after a crash some rows are sent again"
             }
             Self::Publish(_) => {
-                "at least once from the hello on, while a subscriber stays connected: after a crash some rows come again"
+                "at least once after the handshake, while a subscriber stays connected: after a crash some rows are sent again"
             }
             Self::Http(http) if http.on_error == OnRefusal::Drop => {
-                "at least once for what is not refused: after a crash some rows come again, under the same Idempotency-Key \
-                 where they are the same rows; what is refused is counted and left out"
+                "at least once for rows that are not rejected: after a crash some rows are sent again, with the same Idempotency-Key where they are the same rows; rejected rows are counted and dropped"
             }
             Self::Http(_) => {
-                "at least once: after a crash some rows come again, under the same Idempotency-Key where they are the same \
-                 rows"
+                "at least once: after a crash some rows are sent again, with the same Idempotency-Key where they are the same rows"
             }
         }
     }

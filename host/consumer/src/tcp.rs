@@ -20,7 +20,7 @@ use super::{
     retry::Retry,
 };
 
-/// Sends rows to a port: lines of NDJSON or CSV, or Arrow IPC streams in frames. At least once: after a broken connection
+/// Sends rows to a port: lines of NDJSON or CSV, or Arrow IPC streams in frames. At least once: after a lost connection
 /// everything since the last commit is sent again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -31,14 +31,14 @@ pub struct TcpSpec {
     /// stream of its own, in a frame).
     #[serde(default)]
     pub format: TcpFormat,
-    /// How long a frame is told to be: `digits` is ten decimal digits (the default with `arrow`), `u32` four bytes, the
-    /// highest first. Lines need none.
+    /// How the length of a frame is written: `digits` is ten decimal digits (the default with `arrow`), `u32` four bytes,
+    /// big-endian. Lines need none.
     #[serde(default)]
     pub framing: Option<TcpFraming>,
-    /// How long one try to connect may take, as in `10s`.
+    /// Timeout of one attempt to connect, as in `10s`.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Period,
-    /// What waits while nobody reads.
+    /// Rows queued while the receiver is slow or away.
     #[serde(default)]
     pub queue: QueueSpec,
 }
@@ -60,13 +60,13 @@ pub enum TcpFormat {
     Arrow,
 }
 
-/// How long a frame is told to be.
+/// How the length of a frame is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TcpFraming {
     /// Ten decimal digits.
     Digits,
-    /// Four bytes, the highest first.
+    /// Four bytes, big-endian.
     U32,
 }
 
@@ -84,10 +84,13 @@ impl TcpSpec {
         let sound =
             self.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if !sound {
-            return Some(("address", format!("`{}` is no port; write it like 127.0.0.1:9000", self.address)));
+            return Some((
+                "address",
+                format!("`{}` is not a host and port; write it like 127.0.0.1:9000", self.address),
+            ));
         }
         let zero = self.connect_timeout.0.is_zero();
-        zero.then(|| ("connectTimeout", "it has to be more than 0; leave it out for 10s".into()))
+        zero.then(|| ("connectTimeout", "it must be more than 0; leave it out for 10s".into()))
     }
 
     pub(super) fn describe(&self) -> String {
@@ -277,9 +280,9 @@ impl Deliver for Sender {
             self.stream = None;
             let address = &self.address;
             if connected {
-                tracing::warn!(address, %error, "the connection broke; connecting again")
+                tracing::warn!(address, %error, "connection lost; reconnecting")
             } else {
-                tracing::debug!(address, %error, "nobody listens there yet")
+                tracing::debug!(address, %error, "nothing is listening there yet")
             }
             if connected && !self.whole {
                 // Too much was sent to keep; the pipeline has it, from its last commit on.

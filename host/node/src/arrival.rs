@@ -1,6 +1,6 @@
 //! The event time of rows as they arrive: what is read of each, which come too late, how far all sources are.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use arrow::{
     array::{Array as _, BooleanArray, Int64Array, RecordBatch},
@@ -60,6 +60,21 @@ impl Arrivals {
         &self.event
     }
 
+    /// Reads times as `settings` say from here on; how far the sources have come stays.
+    pub(crate) fn set(&mut self, settings: &TimeSettings) {
+        (self.settings, self.event) = (settings.clone(), EventTime::new(&self.handler, settings));
+    }
+
+    /// How far each source has come.
+    pub(crate) fn marks(&self) -> &Watermarks {
+        &self.marks
+    }
+
+    /// Goes on from there.
+    pub(crate) fn resume(&mut self, marks: Watermarks) {
+        self.marks = marks;
+    }
+
     /// Refuses rows without such a time.
     pub(crate) fn check(&self, schema: &Schema) -> Result<(), Error> {
         self.event.check(schema).map(drop)
@@ -68,7 +83,7 @@ impl Arrivals {
     /// Takes rows of one source, in order.
     pub(crate) fn take(&mut self, batch: RecordBatch, from: Source) -> Result<Arrived, Error> {
         let rows = batch.num_rows();
-        let kernel = |source| Error::Kernel { handler: self.handler.clone(), rows, source };
+        let kernel = Error::kernel(&self.handler, rows);
         let times = self.event.of(&batch)?;
         let mut arrived =
             Arrived { records: batch, times, passed: Int64Array::from_iter_values([]), faults: Vec::new() };
@@ -91,20 +106,18 @@ impl Arrivals {
         Ok(arrived)
     }
 
-    /// How far all sources are.
-    pub(crate) fn reached(&mut self) -> i64 {
-        self.marks.advance().unwrap_or(NEVER)
+    /// How far all sources are, once each has said something.
+    pub(crate) fn reached(&mut self) -> Option<i64> {
+        self.marks.advance()
     }
 
     pub(crate) fn on_event(&mut self, event: SourceEvent) {
-        match event {
-            SourceEvent::Opened(source) => self.marks.opened(source),
-            SourceEvent::Idle(source, quiet) if self.settings.idle_after.is_some_and(|after| quiet >= after.0) => {
-                self.marks.idle(source);
-            }
-            SourceEvent::Ended(source) => self.marks.ended(source),
-            SourceEvent::Idle(..) | SourceEvent::Cut => {}
-        }
+        self.marks.on_event(event, self.idle_after());
+    }
+
+    /// How long a source may have nothing before nobody waits for it.
+    pub(crate) fn idle_after(&self) -> Option<Duration> {
+        self.settings.idle_after.map(|after| after.0)
     }
 
     /// Does with the rows for which `late` is true what the spec says; the others are left in `arrived`.
@@ -114,9 +127,9 @@ impl Arrivals {
             return Ok(handled);
         }
         let rows = late.len();
-        let kernel = |source| Error::Kernel { handler: self.handler.clone(), rows, source };
+        let kernel = Error::kernel(&self.handler, rows);
         let apart = filter_record_batch(&arrived.records, late).map_err(kernel)?;
-        let first = (0..rows).find(|&row| late.value(row)).map_or(NEVER, |row| arrived.times.value(row));
+        let first = late.values().set_indices().next().map_or(NEVER, |row| arrived.times.value(row));
         self.set_aside(&mut handled, apart, first)?;
         arrived.keep(&arrow::compute::not(late).map_err(kernel)?).map_err(kernel)?;
         Ok(handled)
@@ -139,13 +152,13 @@ impl Arrivals {
     }
 
     pub(crate) fn restore(&mut self, bytes: &Bytes) -> Result<(), Error> {
-        self.marks = serde_json::from_slice(bytes).map_err(|error| self.damaged(&error))?;
+        self.resume(serde_json::from_slice(bytes).map_err(|error| self.damaged(&error))?);
         self.marks.set_lateness(self.settings.lateness);
         Ok(())
     }
 
     fn damaged(&self, error: &serde_json::Error) -> Error {
-        Error::State { handler: self.handler.clone(), reason: format!("its watermarks: {error}") }
+        Error::state(&self.handler, format!("its watermarks: {error}"))
     }
 }
 
@@ -180,9 +193,11 @@ impl Arrived {
 
 /// The time that a handler works with: its own, or the one that flows in, with its own settings on top.
 pub(crate) fn settings(handler: &str, own: Option<&TimeSpec>, input: &Shape) -> Result<TimeSettings, Error> {
-    own.or(input.time.as_ref()).map(TimeSpec::settings).ok_or_else(|| Error::Spec {
-        handler: handler.to_owned(),
-        reason: "it needs the event time of rows; name its column, as in `time: at`".into(),
+    own.or(input.time.as_ref()).map(TimeSpec::settings).ok_or_else(|| {
+        Error::spec(
+            handler,
+            "it needs the event time of rows; name their column with `time`, here or for the whole pipeline",
+        )
     })
 }
 
@@ -214,7 +229,7 @@ mod tests {
         assert_eq!(arrived.times.values().to_vec(), [5_000_000, 3_000_000]);
         assert_eq!(arrived.passed.values().to_vec(), [NEVER, 5_000_000]);
         assert_eq!(arrived.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [1]);
-        assert_eq!(arrivals.reached(), 5_000_000);
+        assert_eq!(arrivals.reached(), Some(5_000_000));
     }
 
     #[test]
@@ -254,6 +269,6 @@ mod tests {
         let patient = TimeSettings { lateness: "2ms".parse().unwrap(), ..TimeSpec::Column("t".into()).settings() };
         let mut after = Arrivals::new("w", &patient);
         after.restore(&bytes).unwrap();
-        assert_eq!(after.reached(), 3_000_000);
+        assert_eq!(after.reached(), Some(3_000_000));
     }
 }

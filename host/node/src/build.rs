@@ -6,13 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use spout_plugin::Task;
 
-use super::{
-    Chain, Error, Handler, NodeSpec, PluginHandler,
-    handlers::{
-        Aggregate, Defaults, Derivative, Dispatch, DynamicWindow, Filter, Group, Log, Map, Sample, Sort, Sql,
-        Threshold, Throttle, Window,
-    },
-};
+use super::{Chain, Error, Handler, NodeSpec};
 
 /// Part of a state that says what spec it was made under.
 pub(super) const CONFIG: &str = "config";
@@ -57,34 +51,7 @@ impl Builder {
     }
 
     async fn handler(&self, node: &NodeSpec, mut parts: BTreeMap<String, Bytes>) -> Result<Box<dyn Handler>, Error> {
-        let mut handler: Box<dyn Handler> = match node {
-            NodeSpec::Aggregate(spec) => Box::new(Aggregate::new(spec)),
-            NodeSpec::Dedupe(spec) => spec.handler(),
-            NodeSpec::Default(spec) => Box::new(Defaults::new(spec)),
-            NodeSpec::Derivative(spec) => Box::new(Derivative::handler(spec)),
-            NodeSpec::Dispatch(spec) => Box::new(Dispatch::open(spec, self).await?),
-            NodeSpec::DynamicWindow(spec) => Box::new(DynamicWindow::new(spec)),
-            NodeSpec::Filter(spec) => Box::new(Filter::new(spec)),
-            NodeSpec::Group(spec) => Box::new(Group::new(spec)),
-            NodeSpec::Join(spec) => spec.handler(),
-            NodeSpec::Log(spec) => Box::new(Log::new(spec)),
-            NodeSpec::Map(spec) => Box::new(Map::new(spec)),
-            NodeSpec::Plugin(spec) => {
-                let task = self.tasks.get(&spec.id).cloned();
-                let task = task.ok_or_else(|| Error::Spec {
-                    handler: spec.id.clone(),
-                    reason: "its plugin is not loaded".into(),
-                })?;
-                let state = parts.remove("").map(|state| state.to_vec());
-                Box::new(PluginHandler::open(spec, task, state).await?)
-            }
-            NodeSpec::Sample(spec) => Box::new(Sample::new(spec)),
-            NodeSpec::Sort(spec) => Box::new(Sort::new(spec)),
-            NodeSpec::Sql(spec) => Box::new(Sql::new(spec)),
-            NodeSpec::Threshold(spec) => Box::new(Threshold::handler(spec)),
-            NodeSpec::Throttle(spec) => Box::new(Throttle::handler(spec)),
-            NodeSpec::Window(spec) => Box::new(Window::new(spec)?),
-        };
+        let mut handler = node.spec().open(self, &mut parts).await?;
         if !parts.is_empty() {
             under_the_same_spec(handler.as_ref(), parts.remove(CONFIG))?;
             handler.restore(parts).await?;
@@ -106,8 +73,7 @@ fn take(states: &mut States, id: &str) -> BTreeMap<String, Bytes> {
 
 fn under_the_same_spec(handler: &dyn Handler, stored: Option<Bytes>) -> Result<(), Error> {
     let Some(stored) = stored else { return Ok(()) };
-    let before: Value = serde_json::from_slice(&stored)
-        .map_err(|error| Error::State { handler: handler.id().to_owned(), reason: error.to_string() })?;
+    let before: Value = serde_json::from_slice(&stored).map_err(|error| Error::state(handler.id(), error))?;
     if handler.compatible(&before) {
         return Ok(());
     }

@@ -40,8 +40,8 @@ struct Failed {
     stage: String,
     /// The message it came from, if that is known.
     message: Option<usize>,
-    /// The row as JSON, for where there is no message.
-    row: Vec<u8>,
+    /// The row by itself, for where there is no message.
+    row: RecordBatch,
     fault: RowFault,
 }
 
@@ -224,9 +224,10 @@ async fn pass(handler: &mut dyn Handler, passing: &mut Passing) -> Result<(), Er
         passing.failed.extend(handled.faults.into_iter().map(|fault| Failed {
             stage: handler.id().to_owned(),
             message: origins.message(fault.row as usize),
-            row: as_json(&before.slice((fault.row as usize).min(before.num_rows()), 1)),
+            row: before.slice((fault.row as usize).min(before.num_rows()), 1),
             fault,
         }));
+        refuse(handler, passing, handled.refused);
         set_aside(handler, passing, handled.late_rows, handled.late);
         passing.parts.extend(handled.outputs.into_iter().map(|(records, kept)| (records, after(&origins, &kept))));
     }
@@ -253,8 +254,14 @@ fn left_out(rows: usize, handled: &Handled) -> u64 {
 /// Adds rows that a handler released; they came from nowhere in particular.
 fn add(handler: &dyn Handler, held: &mut Passing, released: Handled) {
     held.counts.filter(handler.id(), released.filtered);
+    refuse(handler, held, released.refused);
     set_aside(handler, held, released.late_rows, released.late);
     held.parts.extend(released.outputs.into_iter().map(|(records, _)| (records, Origins::Unknown)));
+}
+
+fn refuse(handler: &dyn Handler, passing: &mut Passing, refused: Vec<(RecordBatch, RowFault)>) {
+    let failed = |(row, fault)| Failed { stage: handler.id().to_owned(), message: None, row, fault };
+    passing.failed.extend(refused.into_iter().map(failed));
 }
 
 fn set_aside(handler: &dyn Handler, passing: &mut Passing, rows: u64, late: Vec<RecordBatch>) {
@@ -328,14 +335,17 @@ impl Passing {
             Origins::Taken(rows) => Kept::Rows(rows.to_vec()),
             Origins::Unknown => Kept::Fresh,
         };
-        let fault = |failed: Failed| RowFault {
-            row: failed.message.and_then(|row| u32::try_from(row).ok()).unwrap_or_default(),
-            reason: format!("{}: {}", failed.stage, failed.fault.reason),
-            code: failed.fault.code,
+        let fault = |failed: Failed| {
+            let row = failed.message.and_then(|row| u32::try_from(row).ok());
+            let reason = format!("{}: {}", failed.stage, failed.fault.reason);
+            let fault = RowFault { row: row.unwrap_or_default(), code: failed.fault.code, reason };
+            (row.is_some(), failed.row, fault)
         };
+        let (known, unknown): (Vec<_>, Vec<_>) = self.failed.into_iter().map(fault).partition(|(known, ..)| *known);
         Handled {
             outputs: self.parts.into_iter().map(|(records, origins)| (records, kept(origins))).collect(),
-            faults: self.failed.into_iter().map(fault).collect(),
+            faults: known.into_iter().map(|(_, _, fault)| fault).collect(),
+            refused: unknown.into_iter().map(|(_, row, fault)| (row, fault)).collect(),
             late_rows: self.late.iter().map(|aside| aside.rows).sum(),
             late: self.late.into_iter().filter_map(|aside| aside.records).collect(),
             filtered: self.counts.filtered_rows(),
@@ -347,7 +357,7 @@ impl Failed {
     /// The raw message behind the row; the row itself as JSON where a handler had already made new rows.
     fn dead_letter(self, letters: &mut Letters<'_>) -> DeadLetter {
         let RowFault { code, reason, .. } = self.fault;
-        letters.letter(self.message, Wrong { stage: self.stage, code, reason }, || self.row)
+        letters.letter(self.message, Wrong { stage: self.stage, code, reason }, || as_json(&self.row))
     }
 }
 

@@ -1,18 +1,23 @@
 //! Finds columns by name, and says which there are.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::Error;
+
+/// The column `name`, which is there for `purpose`, as in `to group by`.
+///
+/// # Errors
+/// [`Error::Spec`] naming it and those there are.
+pub(super) fn field<'a>(handler: &str, schema: &'a Schema, name: &str, purpose: &str) -> Result<&'a Field, Error> {
+    schema.field_with_name(name).map_err(|_| missing(handler, schema, name, &format!(" {purpose}")))
+}
 
 /// The index of the column `name`.
 ///
 /// # Errors
-/// [`Error::Spec`] naming it and those there are.
+/// As [`field`].
 pub(super) fn at(handler: &str, schema: &Schema, name: &str) -> Result<usize, Error> {
-    schema.index_of(name).map_err(|_| Error::Spec {
-        handler: handler.to_owned(),
-        reason: format!("there is no column \"{name}\"; the columns are {}", names(schema)),
-    })
+    schema.index_of(name).map_err(|_| missing(handler, schema, name, ""))
 }
 
 /// The index of the column `name`, which has to be of numbers.
@@ -25,12 +30,12 @@ pub(super) fn number(handler: &str, schema: &Schema, name: &str) -> Result<usize
     if kind.is_numeric() || *kind == DataType::Null {
         return Ok(at);
     }
-    Err(Error::Spec {
-        handler: handler.to_owned(),
-        reason: format!(
+    Err(Error::spec(
+        handler,
+        format!(
             "column \"{name}\" is {kind}, but numbers are needed; make some with a map before it, as in `{name}: \"cast({name} as double)\"`"
         ),
-    })
+    ))
 }
 
 /// Refuses a new column of a name that is taken.
@@ -40,12 +45,16 @@ pub(super) fn number(handler: &str, schema: &Schema, name: &str) -> Result<usize
 pub(super) fn free(handler: &str, schema: &Schema, name: &str) -> Result<(), Error> {
     match schema.index_of(name) {
         Err(_) if !name.is_empty() => Ok(()),
-        Err(_) => Err(Error::Spec { handler: handler.to_owned(), reason: "its new column needs a name".into() }),
-        Ok(_) => Err(Error::Spec {
-            handler: handler.to_owned(),
-            reason: format!("there is a column \"{name}\" already; give the new one another name"),
-        }),
+        Err(_) => Err(Error::spec(handler, "its new column needs a name")),
+        Ok(_) => {
+            Err(Error::spec(handler, format!("there is a column \"{name}\" already; give the new one another name")))
+        }
     }
+}
+
+fn missing(handler: &str, schema: &Schema, name: &str, purpose: &str) -> Error {
+    let reason = format!("there is no column \"{name}\"{purpose}; the columns are {}", names(schema));
+    Error::spec(handler, reason)
 }
 
 /// All columns, for messages.

@@ -64,7 +64,7 @@ impl Digests {
     /// # Errors
     /// As [`Digests::check`].
     pub(super) fn of(&self, batch: &RecordBatch) -> Result<Vec<Digest>, Error> {
-        let failed = |source| Error::Kernel { handler: self.handler.clone(), rows: batch.num_rows(), source };
+        let failed = Error::kernel(&self.handler, batch.num_rows());
         let mut names: Vec<&String> = match &self.columns {
             Some(columns) => columns.iter().collect(),
             None => batch.schema_ref().fields().iter().map(|field| field.name()).collect(),

@@ -136,6 +136,23 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The spec of `handler` does not fit the rows.
+    pub(crate) fn spec(handler: &str, reason: impl Into<String>) -> Self {
+        Self::Spec { handler: handler.to_owned(), reason: reason.into() }
+    }
+
+    /// What is stored of the state of `handler` is not what it gave.
+    pub(crate) fn state(handler: &str, reason: impl ToString) -> Self {
+        Self::State { handler: handler.to_owned(), reason: reason.to_string() }
+    }
+
+    /// What an error of a kernel over rows of `handler` becomes.
+    pub(crate) fn kernel(handler: &str, rows: usize) -> impl Fn(ArrowError) -> Self + Copy {
+        move |source| Self::Kernel { handler: handler.to_owned(), rows, source }
+    }
+}
+
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {

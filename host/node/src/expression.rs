@@ -3,13 +3,20 @@
 use std::sync::{Arc, OnceLock};
 
 use arrow::{
-    array::{Array, ArrayRef, RecordBatch},
-    compute::concat,
-    datatypes::{DataType, Schema, SchemaRef},
+    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch},
+    compute::{concat, prep_null_mask_filter},
+    datatypes::{DataType, FieldRef, Schema, SchemaRef},
 };
 use datafusion::{
-    common::{DFSchema, tree_node::TreeNode},
+    common::{
+        DFSchema,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
     error::DataFusionError,
+    functions_aggregate::{
+        first_last::{first_value_udaf, last_value_udaf},
+        percentile_cont::percentile_cont_udaf,
+    },
     logical_expr::{Expr, Volatility, simplify::SimplifyContext},
     optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::PhysicalExpr,
@@ -18,7 +25,11 @@ use datafusion::{
 };
 use spout_arithmetic::checked;
 
-use super::{Error, RowFault, halving::Halving};
+use super::{
+    Error, RowFault, columns,
+    halving::{Halving, each},
+    state::{ORDER, SOURCE, TIME},
+};
 
 /// A SQL expression, compiled for one schema at a time.
 #[derive(Debug)]
@@ -28,13 +39,18 @@ pub(super) struct Expression {
     compiled: Option<(SchemaRef, Arc<dyn PhysicalExpr>)>,
 }
 
+/// What all expressions are read with. Column names are used as they are written, so that `userId` needs no quotes.
 fn session() -> &'static SessionContext {
     static SESSION: OnceLock<SessionContext> = OnceLock::new();
     SESSION.get_or_init(|| {
         let mut config = SessionConfig::new();
-        // Column names are used as they are written, so that `userId` needs no quotes.
         config.options_mut().sql_parser.enable_ident_normalization = false;
-        SessionContext::new_with_config(config)
+        let session = SessionContext::new_with_config(config);
+        spout_arithmetic::install(&session);
+        session.register_udaf(first_value_udaf().as_ref().clone().with_aliases(["first"]));
+        session.register_udaf(last_value_udaf().as_ref().clone().with_aliases(["last"]));
+        session.register_udaf(percentile_cont_udaf().as_ref().clone().with_aliases(["quantile"]));
+        session
     })
 }
 
@@ -81,13 +97,32 @@ impl Expression {
     /// # Errors
     /// [`Error::Expression`] if it is not for such rows.
     pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
-        let mut halving = Halving::of(rows.num_rows());
-        while let Some(run) = halving.next() {
-            if let Err(error) = self.evaluate(&rows.slice(run.start, run.len())) {
-                halving.failed(run, error)?;
-            }
+        Ok(each(rows, |rows| self.evaluate(&rows).map(drop))?.1)
+    }
+
+    /// Refuses rows of `schema` unless it is true or false of them, which `user` needs, as in `a filter`.
+    ///
+    /// # Errors
+    /// [`Error::Expression`].
+    pub(super) fn condition(&mut self, schema: &SchemaRef, user: &str) -> Result<(), Error> {
+        let kind = self.data_type(schema)?;
+        if kind == DataType::Boolean { Ok(()) } else { Err(self.no_condition(&kind, user)) }
+    }
+
+    /// The rows of which `value` is true; null counts as not true.
+    ///
+    /// # Errors
+    /// As [`Expression::condition`].
+    pub(super) fn mask(&self, value: &ArrayRef, user: &str) -> Result<BooleanArray, Error> {
+        match value.as_boolean_opt() {
+            Some(mask) if mask.null_count() > 0 => Ok(prep_null_mask_filter(mask)),
+            Some(mask) => Ok(mask.clone()),
+            None => Err(self.no_condition(value.data_type(), user)),
         }
-        Ok(halving.faults())
+    }
+
+    fn no_condition(&self, kind: &DataType, user: &str) -> Error {
+        self.refused(&format!("it gives {kind}, but {user} needs true or false; compare it with something"))
     }
 
     /// Says that a row has no value.
@@ -112,17 +147,10 @@ impl Expression {
     }
 
     fn compile(&self, schema: &Schema) -> Result<Arc<dyn PhysicalExpr>, Error> {
-        let refused = |error: datafusion::error::DataFusionError| {
-            self.refused(&format!("{} (columns: {})", error.strip_backtrace(), names(schema)))
-        };
+        let refused = |error: DataFusionError| self.refused(&over(&error, schema));
         let table = DFSchema::try_from(schema.clone()).map_err(refused)?;
-        let logical = session().parse_sql_expr(&self.sql, &table).map_err(refused)?;
-        if let Some(name) = unstable(&logical) {
-            return Err(self.refused(&format!(
-                "`{name}` gives another answer when the same messages are read again; use a column of the message instead"
-            )));
-        }
-        physical(logical, &table).map_err(refused)
+        let logical = logical(&self.sql, schema, &table).map_err(|reason| self.refused(&reason))?;
+        session().create_physical_expr(logical, &table).map_err(refused)
     }
 
     fn refused(&self, reason: &str) -> Error {
@@ -153,29 +181,47 @@ pub(super) fn read_query(handler: &str, sql: &str) -> Result<(), Error> {
     }
 }
 
-pub(super) fn names(schema: &Schema) -> String {
-    schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>().join(", ")
+/// `sql` as it is evaluated over rows of `schema`, which is `table`; or why it cannot be.
+pub(super) fn logical(sql: &str, schema: &Schema, table: &DFSchema) -> Result<Expr, String> {
+    let failed = |error: DataFusionError| over(&error, schema);
+    let parsed = session().parse_sql_expr(sql, table).map_err(failed)?;
+    match unstable(&parsed) {
+        Some(reason) => Err(reason),
+        None => lowered(parsed, table).map_err(failed),
+    }
 }
 
-/// `expression` as it is evaluated over rows of `table`. Some functions, `coalesce` for one, are there only until expressions
-/// are simplified.
+/// `expression`, compiled for rows of `table`.
 pub(super) fn physical(expression: Expr, table: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, DataFusionError> {
+    session().create_physical_expr(lowered(expression, table)?, table)
+}
+
+/// With types that fit each other, checked arithmetic, and simplified: some functions, `coalesce` for one, are there only until
+/// then.
+fn lowered(expression: Expr, table: &DFSchema) -> Result<Expr, DataFusionError> {
     let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
     let simplifier = ExprSimplifier::new(context);
-    let expression = checked(simplifier.coerce(expression, table)?, table)?;
-    let expression = simplifier.simplify(expression)?;
-    session().create_physical_expr(expression, table)
+    simplifier.simplify(checked(simplifier.coerce(expression, table)?, table)?)
 }
 
-/// The first function in `expression` whose answer depends on more than its arguments.
+/// What `error` says of an expression over rows of `schema`; columns of ours are not shown.
+pub(super) fn over(error: &DataFusionError, schema: &Schema) -> String {
+    let own = |field: &FieldRef| ![TIME, SOURCE, ORDER].contains(&field.name().as_str());
+    let shown = Schema::new(schema.fields().iter().filter(|field| own(field)).cloned().collect::<Vec<_>>());
+    format!("{} (columns: {})", error.strip_backtrace(), columns::names(&shown))
+}
+
+/// Says so if the answer of a function in `expression` depends on more than its arguments.
 pub(super) fn unstable(expression: &Expr) -> Option<String> {
     let mut found = None;
     let walked = expression.apply(|part| {
-        use datafusion::common::tree_node::TreeNodeRecursion;
         if let Expr::ScalarFunction(call) = part
             && call.func.signature().volatility != Volatility::Immutable
         {
-            found = Some(format!("{}()", call.func.name()));
+            let name = call.func.name();
+            found = Some(format!(
+                "`{name}()` gives another answer when the same messages are read again; use a column of the message instead"
+            ));
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Continue)

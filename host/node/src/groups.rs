@@ -7,10 +7,11 @@ use arrow::{
     compute::{SortColumn, SortOptions, lexsort_to_indices, partition, take_record_batch},
     datatypes::Schema,
     error::ArrowError,
-    row::{RowConverter, SortField},
+    row::{RowConverter, Rows, SortField},
 };
+use datafusion::common::utils::normalize_float_zero;
 
-use super::Error;
+use super::{Error, columns};
 
 /// The columns of `outer` groups, then those of `own` that are not among them.
 pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
@@ -29,30 +30,23 @@ pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
 /// [`Error::Spec`] of the handler `handler` that names the column.
 pub(super) fn check(handler: &str, schema: &Schema, columns: &[String]) -> Result<(), Error> {
     for column in columns {
-        let field = field(handler, schema, column, "to group by")?;
+        let field = columns::field(handler, schema, column, "to group by")?;
         if !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())]) {
             let reason = format!("rows cannot be grouped by column \"{column}\", which is {}", field.data_type());
-            return Err(Error::Spec { handler: handler.to_owned(), reason });
+            return Err(Error::spec(handler, reason));
         }
     }
     Ok(())
 }
 
-/// The field `column` of `schema`, which is there for `purpose`.
+/// The values of `columns` by row, as bytes that sort as they do, nulls first; -0.0 is 0.0.
 ///
 /// # Errors
-/// [`Error::Spec`] with the columns that there are.
-pub(super) fn field<'a>(
-    handler: &str,
-    schema: &'a Schema,
-    column: &str,
-    purpose: &str,
-) -> Result<&'a arrow::datatypes::Field, Error> {
-    schema.field_with_name(column).map_err(|_| {
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let reason = format!("there is no column \"{column}\" {purpose}; the columns are {}", names.join(", "));
-        Error::Spec { handler: handler.to_owned(), reason }
-    })
+/// What a kernel says; never for columns that [`check`] let pass.
+pub(super) fn rows(columns: &[ArrayRef]) -> Result<Rows, ArrowError> {
+    let fields = columns.iter().map(|column| SortField::new(column.data_type().clone())).collect();
+    let columns: Vec<ArrayRef> = columns.iter().map(normalize_float_zero).collect();
+    RowConverter::new(fields)?.convert_columns(&columns)
 }
 
 /// The groups of `batch`, ordered by value with nulls first; the rows of each in their order, with their indices.

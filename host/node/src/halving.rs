@@ -64,6 +64,28 @@ impl Halving {
     }
 }
 
+/// What came of the runs of a batch, and the rows that are in none.
+pub(super) type Runs<T> = (Vec<(Range<usize>, T)>, Vec<RowFault>);
+
+/// What `take` makes of the rows of `batch`, in as few runs as it can.
+///
+/// # Errors
+/// One that is not about the values of rows.
+pub(super) fn each<T>(
+    batch: &RecordBatch,
+    mut take: impl FnMut(RecordBatch) -> Result<T, Error>,
+) -> Result<Runs<T>, Error> {
+    let mut halving = Halving::of(batch.num_rows());
+    let mut runs = Vec::new();
+    while let Some(run) = halving.next() {
+        match take(batch.slice(run.start, run.len())) {
+            Ok(made) => runs.push((run, made)),
+            Err(error) => halving.failed(run, error)?,
+        }
+    }
+    Ok((runs, halving.faults()))
+}
+
 /// The rows of `batch` that have no fault, and the place of each in it.
 ///
 /// # Errors
@@ -100,7 +122,7 @@ pub(super) fn handled(
     };
     let rows = runs.iter().flat_map(|(run, _)| run.clone()).map(|row| row as u32).collect();
     let joined = concat_batches(&schema, runs.iter().map(|(_, records)| records));
-    let joined = joined.map_err(|source| Error::Kernel { handler: handler.to_owned(), rows: 0, source })?;
+    let joined = joined.map_err(Error::kernel(handler, 0))?;
     Ok(Handled { faults, ..Handled::one(joined, Kept::Rows(rows)) })
 }
 

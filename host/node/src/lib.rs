@@ -21,23 +21,26 @@ mod expression;
 mod flow;
 mod groups;
 mod halving;
-pub mod handlers;
-mod held;
+mod handlers;
 mod order;
 mod plugin;
 mod query;
-mod recency;
 mod sequence;
 mod spec;
 mod state;
 #[cfg(test)]
 mod tests;
 mod time;
+mod units;
+mod watermarks;
 mod written;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -46,12 +49,15 @@ pub use self::{
     chain::Chain,
     error::Error,
     flow::{Shape, Source, SourceEvent, Unit},
+    handlers::NodeSpec,
     plugin::{PluginHandler, PluginSpec},
-    spec::NodeSpec,
+    spec::Gap,
     state::LimitsSpec,
-    time::{EventTime, Late, TimeSettings, TimeSpec, Watermarks},
+    time::{EventTime, Late, TimeSettings, TimeSpec},
+    watermarks::Watermarks,
     written::problems,
 };
+use handlers::filter::set_rows;
 use spout_data::Part;
 
 /// Which input rows an output consists of.
@@ -83,6 +89,8 @@ pub struct Handled {
     pub outputs: Vec<(RecordBatch, Kept)>,
     /// Input rows set aside because they are wrong.
     pub faults: Vec<RowFault>,
+    /// Rows that were held back and turned out to be wrong when their turn came, each as a batch of its own.
+    pub refused: Vec<(RecordBatch, RowFault)>,
     /// How many input rows came too late. They are in no output.
     pub late_rows: u64,
     /// Those of them that the spec wants kept beside the others.
@@ -97,6 +105,18 @@ impl Handled {
     #[must_use]
     pub fn one(records: RecordBatch, kept: Kept) -> Self {
         Self { outputs: vec![(records, kept)], ..Self::default() }
+    }
+
+    /// The rows of `batch` that `mask` selects.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`]; never for a mask of as many rows.
+    fn masked(handler: &str, batch: RecordBatch, mask: &BooleanArray) -> Result<Self, Error> {
+        if mask.true_count() == batch.num_rows() {
+            return Ok(Self::one(batch, Kept::All));
+        }
+        let kept = filter_record_batch(&batch, mask).map_err(Error::kernel(handler, batch.num_rows()))?;
+        Ok(Self::one(kept, Kept::Rows(set_rows(mask))))
     }
 
     /// Rows made of many, in this order.

@@ -12,17 +12,17 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use arrow::{
-    array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch},
-    compute::{filter, filter_record_batch},
-    datatypes::Int64Type,
+    array::{Int64Array, RecordBatch},
+    compute::kernels::cmp::lt,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spout_data::{Part, Period};
 
 use super::{
-    Error, EventTime, Handled, Late, RowFault, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
-    state::{Held, TIME, bare, column, kernel},
+    Error, EventTime, Handled, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Watermarks,
+    arrival::{Arrivals, settings},
+    state::{Held, TIME, bare, column},
 };
 
 /// Rows in order, each with its time in nanoseconds since 1970.
@@ -37,11 +37,10 @@ pub(super) struct Ready {
 pub(super) struct Order {
     handler: String,
     own: Option<TimeSpec>,
-    /// How the time is read, once the spec has been seen together with what flows in.
-    time: Option<(TimeSettings, EventTime)>,
-    marks: Option<Watermarks>,
-    /// Under which settings the state was made.
-    before: Option<TimeSettings>,
+    /// What reads their times, once it is known which these are.
+    arrivals: Option<Arrivals>,
+    /// What the last snapshot says of them, until then.
+    stored: Option<Stored>,
     reached: Option<i64>,
     held: Held,
     /// Time of the first row that waits.
@@ -49,7 +48,7 @@ pub(super) struct Order {
 }
 
 /// What is stored besides the rows.
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Stored {
     settings: TimeSettings,
     marks: Watermarks,
@@ -65,9 +64,8 @@ impl Order {
         Self {
             handler: handler.to_owned(),
             own: time.cloned(),
-            time: time.map(|time| reader(handler, time)),
-            marks: None,
-            before: None,
+            arrivals: None,
+            stored: None,
             reached: None,
             held: Held::new(handler, ROWS),
             first: None,
@@ -79,29 +77,32 @@ impl Order {
     /// # Errors
     /// [`Error::Spec`] if nobody names the column, or it is no time; [`Error::Changed`] if the state was made under another.
     pub(super) fn shape(&mut self, input: &Shape) -> Result<EventTime, Error> {
-        let spec = self.own.as_ref().or(input.time.as_ref()).ok_or_else(|| self.no_time())?;
-        let (settings, event) = reader(&self.handler, spec);
-        if let Some(before) = self.before.take().filter(|before| !alike(before, &settings)) {
+        let settings = settings(&self.handler, self.own.as_ref(), input)?;
+        if let Some(Stored { settings: before, .. }) = self.stored.as_ref().filter(|it| !alike(&it.settings, &settings))
+        {
             let word = |settings: &TimeSettings| serde_json::to_string(settings).unwrap_or_default();
-            let what = format!("its `time` was {}, now it is {}", word(&before), word(&settings));
+            let what = format!("its `time` was {}, now it is {}", word(before), word(&settings));
             return Err(Error::Changed { handler: self.handler.clone(), what });
         }
+        let arrivals = self.arrivals.get_or_insert_with(|| Arrivals::new(&self.handler, &settings));
+        arrivals.set(&settings);
         if let Some(schema) = &input.schema {
-            event.check(schema)?;
+            arrivals.check(schema)?;
         }
-        self.marks.get_or_insert_with(|| Watermarks::new(settings.lateness));
-        self.time = Some((settings, event.clone()));
-        Ok(event)
+        if let Some(Stored { marks, .. }) = self.stored.take() {
+            arrivals.resume(marks);
+        }
+        Ok(arrivals.event().clone())
     }
 
     /// The time of rows that went through here: none is out of order by more than `behind`.
     pub(super) fn after(&self, behind: Duration) -> Option<TimeSpec> {
-        let (settings, _) = self.time.as_ref()?;
+        let settings = self.arrivals.as_ref()?.settings();
         Some(TimeSpec::Settings(TimeSettings { lateness: Period(behind), ..settings.clone() }))
     }
 
     pub(super) fn idle_after(&self) -> Option<Duration> {
-        self.time.as_ref().and_then(|(settings, _)| settings.idle_after).map(|period| period.0)
+        self.arrivals.as_ref().and_then(Arrivals::idle_after)
     }
 
     /// The time that all sources have passed: rows before it have been given.
@@ -123,47 +124,25 @@ impl Order {
     ///
     /// # Errors
     /// [`Error::Late`] where late rows are to stop the pipeline.
-    pub(super) fn take(&mut self, batch: &RecordBatch, from: Source) -> Result<(Handled, Vec<Ready>), Error> {
-        let (settings, event) = self.time.as_ref().ok_or_else(|| self.no_time())?;
-        let policy = settings.late;
-        let times = event.of(batch)?;
-        let mut handled = Handled { faults: without_time(&times, event), ..Handled::default() };
-        let marks = self.marks.get_or_insert_with(|| Watermarks::new(settings.lateness));
-        let known: Vec<i64> = times.iter().flatten().collect();
-        let mut observed = marks.observe(from, &known, |time| time.saturating_add(1)).into_iter();
-        self.reached = marks.advance();
-        // What has no time is neither late nor in time.
-        let late: Vec<Option<bool>> = times.iter().map(|time| time.and_then(|_| observed.next())).collect();
-        let is = |what| BooleanArray::from(late.iter().map(|late| *late == Some(what)).collect::<Vec<_>>());
-        let (late, good) = (is(true), is(false));
-        let only = |mask| filter_record_batch(batch, mask).map_err(kernel(&self.handler, batch.num_rows()));
-        handled.late_rows = late.true_count() as u64;
-        if handled.late_rows > 0 {
-            match policy {
-                Late::Drop => {}
-                Late::Side => handled.late.push(only(&late)?),
-                Late::Fail => return Err(self.too_late(&times, &late)),
-            }
-        }
-        if good.true_count() == batch.num_rows() {
-            return Ok((handled, self.put(batch.clone(), &times, from)?));
-        }
-        let times = filter(&times, &good).map_err(kernel(&self.handler, batch.num_rows()))?;
-        let ready = self.put(only(&good)?, times.as_primitive::<Int64Type>(), from)?;
+    pub(super) fn take(&mut self, batch: RecordBatch, from: Source) -> Result<(Handled, Vec<Ready>), Error> {
+        let rows = batch.num_rows();
+        let Some(arrivals) = &mut self.arrivals else {
+            let reason = "its rows came before their columns";
+            return Err(Error::spec(&self.handler, reason));
+        };
+        let mut arrived = arrivals.take(batch, from)?;
+        self.reached = arrivals.reached();
+        let late = lt(&arrived.times, &arrived.passed).map_err(Error::kernel(&self.handler, rows))?;
+        let handled = arrivals.sort_out(&mut arrived, &late)?;
+        let ready = self.put(&arrived.records, &arrived.times, from)?;
         Ok((handled, ready))
     }
 
     /// Takes events of sources; the rows that can go on because of it.
     pub(super) fn on_event(&mut self, event: SourceEvent) -> Result<Vec<Ready>, Error> {
-        let idle_after = self.idle_after();
-        let Some(marks) = &mut self.marks else { return Ok(Vec::new()) };
-        match event {
-            SourceEvent::Opened(source) => marks.opened(source),
-            SourceEvent::Idle(source, since) if idle_after.is_some_and(|after| since >= after) => marks.idle(source),
-            SourceEvent::Ended(source) => marks.ended(source),
-            SourceEvent::Idle(..) | SourceEvent::Cut => return Ok(Vec::new()),
-        }
-        self.reached = marks.advance();
+        let Some(arrivals) = &mut self.arrivals else { return Ok(Vec::new()) };
+        arrivals.on_event(event);
+        self.reached = arrivals.reached();
         self.due()
     }
 
@@ -174,9 +153,9 @@ impl Order {
     }
 
     pub(super) fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
-        let (Some((settings, _)), Some(marks)) = (&self.time, &self.marks) else { return Ok(BTreeMap::new()) };
-        let stored = Stored { settings: settings.clone(), marks: marks.clone() };
-        let json = serde_json::to_vec(&stored).map_err(|error| self.damaged(&error.to_string()))?;
+        let Some(arrivals) = &self.arrivals else { return Ok(BTreeMap::new()) };
+        let stored = Stored { settings: arrivals.settings().clone(), marks: arrivals.marks().clone() };
+        let json = serde_json::to_vec(&stored).map_err(|error| Error::state(&self.handler, error))?;
         let mut parts = self.held.snapshot()?;
         parts.insert(MARKS.into(), json.into());
         Ok(parts)
@@ -185,22 +164,22 @@ impl Order {
     /// Takes its own parts out of those of a snapshot.
     pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         let Some(marks) = parts.remove(MARKS) else { return Ok(()) };
-        let Stored { settings, mut marks } =
-            serde_json::from_slice(&marks).map_err(|error| self.damaged(&format!("its part `{MARKS}`: {error}")))?;
+        let mut stored: Stored = serde_json::from_slice(&marks)
+            .map_err(|error| Error::state(&self.handler, format!("its part `{MARKS}`: {error}")))?;
         self.held.restore(parts)?;
-        self.reached = marks.advance();
+        self.reached = stored.marks.advance();
         if let Some(reached) = self.reached {
             // These went on before the snapshot; their segment stands for the sake of others.
             drop(self.held.take_before(reached)?);
         }
         let times = self.held.batches().flat_map(|batch| column(batch, TIME).values().iter().copied());
         self.first = times.min();
-        (self.before, self.marks) = (Some(settings), Some(marks));
+        self.stored = Some(stored);
         Ok(())
     }
 
     /// Puts rows that are in time among those that wait, and takes out what the watermark has passed.
-    fn put(&mut self, batch: RecordBatch, times: &Int64Array, from: Source) -> Result<Vec<Ready>, Error> {
+    fn put(&mut self, batch: &RecordBatch, times: &Int64Array, from: Source) -> Result<Vec<Ready>, Error> {
         let mut passed = 0;
         let mut gone = Vec::new();
         // Rows that are in order by themselves, with none waiting, need not wait either.
@@ -230,31 +209,6 @@ impl Order {
         self.first = times.min();
         Ok(batches.iter().map(ready).collect())
     }
-
-    fn too_late(&self, times: &Int64Array, late: &BooleanArray) -> Error {
-        let first = late.values().set_indices().next().map_or(0, |row| times.value(row));
-        let text = jiff::Timestamp::from_nanosecond(first.into()).map(|at| at.to_string());
-        let time = text.unwrap_or_else(|_| first.to_string());
-        Error::Late { handler: self.handler.clone(), rows: late.true_count() as u64, time }
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        Error::State { handler: self.handler.clone(), reason: reason.to_owned() }
-    }
-
-    fn no_time(&self) -> Error {
-        Error::Spec {
-            handler: self.handler.clone(),
-            reason: "it needs the event time of rows; name their column with `time`, here or for the whole pipeline"
-                .into(),
-        }
-    }
-}
-
-fn reader(handler: &str, time: &TimeSpec) -> (TimeSettings, EventTime) {
-    let settings = time.settings();
-    let event = EventTime::new(handler, &settings);
-    (settings, event)
 }
 
 /// Whether state made under one can be gone on with under the other: what becomes of late and idle ones may change.
@@ -266,19 +220,11 @@ fn ready(held: &RecordBatch) -> Ready {
     Ready { records: bare(held), times: column(held, TIME).values().to_vec() }
 }
 
-fn without_time(times: &Int64Array, event: &EventTime) -> Vec<RowFault> {
-    let missing = (0..times.len()).filter(|&row| times.is_null(row));
-    let fault = |row| RowFault {
-        row: u32::try_from(row).unwrap_or(u32::MAX),
-        code: "time.missing".into(),
-        reason: format!("the row has no event time in column \"{}\", or one out of 1677 to 2262", event.column()),
-    };
-    missing.map(fault).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use arrow::{array::AsArray, datatypes::Int64Type};
 
     use super::*;
     use spout_data::PartitionId;
@@ -309,7 +255,7 @@ mod tests {
 
     fn give(order: &mut Order, source: Source, rows: &[i64]) -> Vec<i64> {
         let rows: Vec<Option<i64>> = rows.iter().copied().map(Some).collect();
-        times(&order.take(&batch(&rows), source).unwrap().1)
+        times(&order.take(batch(&rows), source).unwrap().1)
     }
 
     #[test]
@@ -331,12 +277,12 @@ mod tests {
     #[test]
     fn late_rows_and_rows_without_a_time_are_told_apart() {
         let rows = batch(&[Some(10), Some(7), None, Some(6), Some(10)]);
-        let (handled, _) = order("side").take(&rows, A).unwrap();
+        let (handled, _) = order("side").take(rows.clone(), A).unwrap();
         assert_eq!((handled.late_rows, handled.late[0].num_rows()), (1, 1));
         assert_eq!(handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [2]);
-        let (handled, _) = order("drop").take(&rows, A).unwrap();
+        let (handled, _) = order("drop").take(rows.clone(), A).unwrap();
         assert_eq!((handled.late_rows, handled.late.len()), (1, 0));
-        let error = order("fail").take(&rows, A).unwrap_err().to_string();
+        let error = order("fail").take(rows, A).unwrap_err().to_string();
         assert!(error.contains("1 rows of a batch came too late, the first at 1970-01-01"), "{error}");
     }
 

@@ -35,7 +35,7 @@ use datafusion::{
 use futures::FutureExt as _;
 use spout_data::ByteSize;
 
-use super::{Error, expression::unstable};
+use super::{Error, columns, expression::unstable};
 
 /// The name of the table.
 const INPUT: &str = "input";
@@ -137,7 +137,7 @@ impl Query {
             _ => words.no_value(&error),
         })?;
         let joined = self.joined(&batches);
-        joined.map_err(|source| Error::Kernel { handler: self.handler.clone(), rows: count, source })
+        joined.map_err(Error::kernel(&self.handler, count))
     }
 
     async fn answer(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>, DataFusionError> {
@@ -241,9 +241,8 @@ impl Words<'_> {
     }
 
     fn unplanned(&self, error: &DataFusionError, schema: &Schema) -> Error {
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        let reason = error.strip_backtrace();
-        self.no(format!("{reason} (the only table is `{INPUT}`, its columns: {})", names.join(", ")))
+        let (reason, names) = (error.strip_backtrace(), columns::names(schema));
+        self.no(format!("{reason} (the only table is `{INPUT}`, its columns: {names})"))
     }
 
     /// Refuses what is no question, what may not be answered the same again, and what terms do not allow.
@@ -273,10 +272,8 @@ impl Words<'_> {
         }
         let mut within = None;
         let walked = node.apply_expressions(|expression| {
-            if let Some(name) = unstable(expression) {
-                within = Some(self.no(format!(
-                    "`{name}` gives another answer when the same messages are read again; use a column of the message instead"
-                )));
+            if let Some(reason) = unstable(expression) {
+                within = Some(self.no(reason));
             } else if terms.row_by_row && asks(expression) {
                 within = Some(self.across("a subquery"));
             }

@@ -15,7 +15,7 @@ use super::{
     Error, EventTime, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
     halving::without,
     order::{Order, Ready},
-    state::{Limits, kernel},
+    state::Limits,
 };
 
 /// What a handler does with rows that come in order.
@@ -142,17 +142,13 @@ impl<S: Steps> Sequence<S> {
     /// Checks that the state is grouped as rows now are.
     fn grouped_alike(&self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         let Some(part) = parts.remove(GROUP) else { return Ok(()) };
-        let before: Vec<String> = serde_json::from_slice(&part).map_err(|error| self.damaged(&error.to_string()))?;
+        let before: Vec<String> = serde_json::from_slice(&part).map_err(|error| Error::state(&self.id, error))?;
         if before == self.group {
             return Ok(());
         }
         let word = |columns: &[String]| if columns.is_empty() { "nothing".into() } else { columns.join(", ") };
         let what = format!("rows were grouped by {}, now they are by {}", word(&before), word(&self.group));
         Err(Error::Changed { handler: self.id.clone(), what })
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        Error::State { handler: self.id.clone(), reason: reason.to_owned() }
     }
 }
 
@@ -178,8 +174,8 @@ impl<S: Steps> Handler for Sequence<S> {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let mut faults = self.steps.faults(&batch)?;
-        let (sound, places) = without(&batch, &faults).map_err(kernel(&self.id, batch.num_rows()))?;
-        let (handled, ready) = self.order.take(&sound, from)?;
+        let (sound, places) = without(&batch, &faults).map_err(Error::kernel(&self.id, batch.num_rows()))?;
+        let (handled, ready) = self.order.take(sound, from)?;
         let out = self.step(ready, self.order.reached())?;
         let at = |row: u32| places.get(row as usize).copied().unwrap_or(row);
         faults.extend(handled.faults.into_iter().map(|fault| RowFault { row: at(fault.row), ..fault }));
@@ -211,7 +207,7 @@ impl<S: Steps> Handler for Sequence<S> {
         let mut parts = self.order.snapshot()?;
         if !parts.is_empty() {
             parts.extend(self.steps.snapshot()?);
-            let group = serde_json::to_vec(&self.group).map_err(|error| self.damaged(&error.to_string()))?;
+            let group = serde_json::to_vec(&self.group).map_err(|error| Error::state(&self.id, error))?;
             parts.insert(GROUP.into(), group.into());
         }
         Ok(parts)

@@ -1,6 +1,6 @@
-//! Event time: which column it is, how far each source has come, and which rows are late.
+//! Event time: which column it is, and how it is read.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 
 use arrow::{
     array::{ArrayRef, AsArray, Int64Array, RecordBatch},
@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::Period;
 
-use super::{Error, Source};
+use super::{Error, columns};
 
 /// Times that are event times: the years 1678 to 2261, a hundred days within what 64 bits of nanoseconds can count.
 const RANGE: RangeInclusive<i64> = i64::MIN + MARGIN..=i64::MAX - MARGIN;
@@ -126,21 +126,17 @@ impl EventTime {
     /// # Errors
     /// [`Error::Spec`] if there is no such column, or it is no time.
     pub fn check(&self, schema: &Schema) -> Result<DataType, Error> {
-        let Ok(field) = schema.field_with_name(&self.column) else {
-            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            return Err(self.refused(format!(
-                "there is no column \"{}\" for the event time; the columns are {}",
-                self.column,
-                names.join(", ")
-            )));
-        };
+        let field = columns::field(&self.handler, schema, &self.column, "for the event time")?;
         match field.data_type() {
             DataType::Timestamp(..) => Ok(field.data_type().clone()),
             whole if whole.is_integer() => Ok(field.data_type().clone()),
-            other => Err(self.refused(format!(
-                "the event time needs a timestamp or whole numbers, but column \"{}\" is {other}; make one with a map, as in `{}: \"to_timestamp({})\"`",
-                self.column, self.column, self.column
-            ))),
+            other => Err(Error::spec(
+                &self.handler,
+                format!(
+                    "the event time needs a timestamp or whole numbers, but column \"{}\" is {other}; make one with a map, as in `{}: \"to_timestamp({})\"`",
+                    self.column, self.column, self.column
+                ),
+            )),
         }
     }
 
@@ -150,13 +146,8 @@ impl EventTime {
     /// As [`EventTime::check`].
     pub fn of(&self, batch: &RecordBatch) -> Result<Int64Array, Error> {
         let kind = self.check(batch.schema_ref())?;
-        let column =
-            batch.column_by_name(&self.column).ok_or_else(|| self.refused("its time column is gone".into()))?;
-        self.nanoseconds(column, &kind).map_err(|source| Error::Kernel {
-            handler: self.handler.clone(),
-            rows: batch.num_rows(),
-            source,
-        })
+        let column = batch.column(columns::at(&self.handler, batch.schema_ref(), &self.column)?);
+        self.nanoseconds(column, &kind).map_err(Error::kernel(&self.handler, batch.num_rows()))
     }
 
     fn nanoseconds(&self, column: &ArrayRef, kind: &DataType) -> Result<Int64Array, ArrowError> {
@@ -198,10 +189,6 @@ impl EventTime {
         let whole: Int64Array = times.unary(|time| time.div_euclid(each));
         cast(&(Arc::new(whole) as ArrayRef), kind)
     }
-
-    fn refused(&self, reason: String) -> Error {
-        Error::Spec { handler: self.handler.clone(), reason }
-    }
 }
 
 impl Unit {
@@ -215,113 +202,9 @@ impl Unit {
     }
 }
 
-/// How far each source has come in event time; all times are nanoseconds since 1970.
-///
-/// The watermark of a source is the newest time seen minus the lateness. Whether a row is late depends on the rows before it
-/// in its own source and on nothing else, so that neither batches nor the interleaving of sources can change it; only a source
-/// that was idle, or appears later, can find that the others have gone on without it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watermarks {
-    lateness: i64,
-    #[serde(with = "pairs")]
-    sources: BTreeMap<Source, Mark>,
-    reached: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Mark {
-    newest: Option<i64>,
-    idle: bool,
-    ended: bool,
-}
-
-impl Watermarks {
-    /// No source yet; rows may be out of order by `lateness`.
-    #[must_use]
-    pub fn new(lateness: Period) -> Self {
-        Self { lateness: i64::try_from(lateness.0.as_nanos()).unwrap_or(i64::MAX), ..Self::default() }
-    }
-
-    /// From now on rows may be out of order by `lateness`.
-    pub fn set_lateness(&mut self, lateness: Period) {
-        self.lateness = Self::new(lateness).lateness;
-    }
-
-    /// Rows of `source` will come: nobody runs ahead of it until they do.
-    pub fn opened(&mut self, source: Source) {
-        let mark = self.sources.entry(source).or_default();
-        (mark.idle, mark.ended) = (false, false);
-    }
-
-    /// `source` has nothing for now and holds nobody up until it has.
-    pub fn idle(&mut self, source: Source) {
-        self.sources.entry(source).or_default().idle = true;
-    }
-
-    /// `source` has nothing ever again.
-    pub fn ended(&mut self, source: Source) {
-        self.sources.entry(source).or_default().ended = true;
-    }
-
-    /// Takes the times of rows of one source, in order. For each row whether it is late: that is if the time that
-    /// `until` gives for it (up to when it would still count) is not after the watermark that the rows before it make.
-    pub fn observe(&mut self, source: Source, times: &[i64], until: impl Fn(i64) -> i64) -> Vec<bool> {
-        let passed = self.passed(source, times);
-        let late = |(&time, passed): (&i64, Option<i64>)| passed.is_some_and(|watermark| until(time) <= watermark);
-        times.iter().zip(passed).map(late).collect()
-    }
-
-    /// Takes the times of rows of one source, in order. For each row the watermark that the rows before it make: what
-    /// ended there or earlier can no longer count the row.
-    pub fn passed(&mut self, source: Source, times: &[i64]) -> Vec<Option<i64>> {
-        let (reached, lateness) = (self.reached, self.lateness);
-        let mark = self.sources.entry(source).or_default();
-        mark.idle = false;
-        let each = times.iter().map(|&time| {
-            let own = mark.newest.map(|newest| newest.saturating_sub(lateness));
-            mark.newest = mark.newest.max(Some(time));
-            own.max(reached)
-        });
-        each.collect()
-    }
-
-    /// The time that all sources which count have passed; it never goes back. `None` while one of them has said nothing.
-    pub fn advance(&mut self) -> Option<i64> {
-        let counting = self.sources.values().filter(|mark| !mark.idle && !mark.ended);
-        let all: Option<Vec<i64>> =
-            counting.map(|mark| mark.newest.map(|newest| newest.saturating_sub(self.lateness))).collect();
-        if let Some(lowest) = all.and_then(|all| all.into_iter().min()) {
-            self.reached = self.reached.max(Some(lowest));
-        }
-        self.reached
-    }
-}
-
-/// Sources as keys: JSON has text keys only.
-mod pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    use spout_data::PartitionId;
-
-    use super::{Mark, Source};
-
-    pub(super) fn serialize<S: Serializer>(sources: &BTreeMap<Source, Mark>, to: S) -> Result<S::Ok, S::Error> {
-        let pairs: Vec<(Option<PartitionId>, &Mark)> = sources
-            .iter()
-            .map(|(source, mark)| match source {
-                Source::Partition(partition) => (Some(*partition), mark),
-                Source::Merged => (None, mark),
-            })
-            .collect();
-        pairs.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Source, Mark>, D::Error> {
-        let pairs: Vec<(Option<PartitionId>, Mark)> = Vec::deserialize(from)?;
-        Ok(pairs.into_iter().map(|(id, mark)| (id.map_or(Source::Merged, Source::Partition), mark)).collect())
-    }
+/// A length of time as event times are counted.
+pub(crate) fn nanoseconds(period: Period) -> i64 {
+    i64::try_from(period.0.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -329,56 +212,6 @@ mod tests {
     use arrow::array::{Array as _, TimestampSecondArray};
 
     use super::*;
-    use spout_data::PartitionId;
-
-    const A: Source = Source::Partition(PartitionId::numbered(0));
-    const B: Source = Source::Partition(PartitionId::numbered(1));
-
-    fn marks(lateness: u64) -> Watermarks {
-        Watermarks::new(Period(Duration::from_nanos(lateness)))
-    }
-
-    #[test]
-    fn the_slowest_source_that_counts_says_how_far_all_are() {
-        let mut marks = marks(2);
-        marks.opened(A);
-        marks.opened(B);
-        marks.observe(A, &[10], |time| time);
-        assert_eq!(marks.advance(), None, "B has said nothing");
-        marks.observe(B, &[5], |time| time);
-        assert_eq!(marks.advance(), Some(3));
-        marks.idle(B);
-        assert_eq!(marks.advance(), Some(8));
-        assert_eq!(marks.observe(B, &[6, 9], |time| time), [true, false], "the others have gone on without it");
-        assert_eq!(marks.advance(), Some(8), "it never goes back");
-        marks.ended(B);
-        marks.observe(A, &[20], |time| time);
-        assert_eq!(marks.advance(), Some(18));
-    }
-
-    #[test]
-    fn late_is_what_comes_after_its_own_source_has_passed_it() {
-        let times = [0, 7, 2, 12, 9];
-        let until = |time: i64| (time.div_euclid(5) + 1) * 5;
-        for cut in 0..=times.len() {
-            let mut marks = marks(0);
-            marks.opened(B);
-            let mut late = marks.observe(A, &times[..cut], until);
-            marks.advance();
-            late.extend(marks.observe(A, &times[cut..], until));
-            assert_eq!(late, [false, false, true, false, true], "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn state_goes_through_json() {
-        let mut before = marks(1);
-        before.observe(A, &[4], |time| time);
-        before.observe(Source::Merged, &[9], |time| time);
-        before.advance();
-        let text = serde_json::to_string(&before).unwrap();
-        assert_eq!(serde_json::from_str::<Watermarks>(&text).unwrap(), before);
-    }
 
     #[test]
     fn whole_numbers_count_what_the_unit_says() {

@@ -8,24 +8,43 @@ use super::{
     handlers::Columns,
 };
 
-/// An expression in the spec of a handler.
+/// SQL in the spec of a handler.
 #[derive(Debug)]
-struct Written<'a> {
+pub(crate) struct Written<'a> {
     /// Its key within the handler, as in `columns.total`.
     key: String,
     sql: &'a str,
     kind: Kind,
 }
 
-/// What an expression is over.
+/// What SQL is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Each of the rows that come in.
     Row,
-    /// Rows that the handler makes first, or many at once.
     Other,
-    /// A whole query.
     Query,
+}
+
+impl<'a> Written<'a> {
+    /// An expression over each of the rows that come in.
+    pub(crate) fn row(key: impl Into<String>, sql: &'a str) -> Self {
+        Self { key: key.into(), sql, kind: Kind::Row }
+    }
+
+    /// An expression over rows that the handler makes first, or over many at once.
+    pub(crate) fn other(key: impl Into<String>, sql: &'a str) -> Self {
+        Self { key: key.into(), sql, kind: Kind::Other }
+    }
+
+    /// A whole query.
+    pub(crate) fn query(key: impl Into<String>, sql: &'a str) -> Self {
+        Self { key: key.into(), sql, kind: Kind::Query }
+    }
+
+    /// The expressions of `columns`, each as `kind` says.
+    pub(crate) fn columns(key: &str, columns: &'a Columns, kind: fn(String, &'a str) -> Self) -> Vec<Self> {
+        columns.0.iter().map(|(name, sql)| kind(format!("{key}.{name}"), sql)).collect()
+    }
 }
 
 /// What is wrong with the expressions of `node`, by their key within it. `input` are the columns that reach it, where they are
@@ -44,48 +63,7 @@ pub fn problems(node: &NodeSpec, input: Option<&SchemaRef>) -> Vec<(String, Erro
         };
         checked.err().map(|error| (written.key, error))
     };
-    written(node).into_iter().filter_map(problem).collect()
-}
-
-fn written<'a>(node: &'a NodeSpec) -> Vec<Written<'a>> {
-    let one = |key: &str, sql: &'a str, kind| Written { key: key.to_owned(), sql, kind };
-    match node {
-        NodeSpec::Filter(spec) => vec![one("where", &spec.r#where, Kind::Row)],
-        NodeSpec::Map(spec) => columns("columns", &spec.columns, Kind::Row),
-        NodeSpec::Default(spec) => columns("columns", &spec.columns, Kind::Row),
-        NodeSpec::Aggregate(spec) => columns("columns", &spec.columns, Kind::Other),
-        NodeSpec::Window(spec) => columns("aggregate", &spec.aggregate, Kind::Other),
-        NodeSpec::DynamicWindow(spec) => columns("aggregate", &spec.aggregate, Kind::Other),
-        NodeSpec::Sql(spec) => vec![one("query", &spec.query, Kind::Query)],
-        NodeSpec::Join(spec) => {
-            let own = [("where", &spec.r#where, Kind::Other), ("side", &spec.side, Kind::Row)];
-            let own = own.into_iter().filter_map(|(key, sql, kind)| Some(one(key, sql.as_deref()?, kind)));
-            let sides = [("left", &spec.left), ("right", &spec.right)].into_iter();
-            let sides = sides.filter_map(|(key, side)| Some((key, side.as_ref()?)));
-            own.chain(sides.flat_map(|(key, side)| {
-                let (place, condition, made) = side.written(key);
-                let mut all = vec![Written { key: place, sql: condition, kind: Kind::Row }];
-                all.extend(made.into_iter().flat_map(|made| columns(&format!("{key}.columns"), made, Kind::Row)));
-                all
-            }))
-            .collect()
-        }
-        NodeSpec::Dedupe(_)
-        | NodeSpec::Derivative(_)
-        | NodeSpec::Dispatch(_)
-        | NodeSpec::Group(_)
-        | NodeSpec::Log(_)
-        | NodeSpec::Plugin(_)
-        | NodeSpec::Sample(_)
-        | NodeSpec::Sort(_)
-        | NodeSpec::Threshold(_)
-        | NodeSpec::Throttle(_) => Vec::new(),
-    }
-}
-
-fn columns<'a>(key: &str, columns: &'a Columns, kind: Kind) -> Vec<Written<'a>> {
-    let column = |(name, sql): &'a (String, String)| Written { key: format!("{key}.{name}"), sql, kind };
-    columns.0.iter().map(column).collect()
+    node.spec().expressions().into_iter().filter_map(problem).collect()
 }
 
 #[cfg(test)]

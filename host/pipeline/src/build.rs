@@ -11,10 +11,11 @@ use std::{
 
 use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
+use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States};
 use spout_plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants};
 use spout_producer::{Producer, Producers};
-use spout_repo::{Differences, Format, Store};
+use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, ProducerSpec, Publish, all_handlers};
 use tokio_util::sync::CancellationToken;
 
@@ -211,11 +212,11 @@ impl Parts {
     pub fn differences(&self, shape: &Shape) -> Result<Differences, Error> {
         let Some(schema) = &shape.schema else { return Ok(Differences::default()) };
         let commit = &self.spec.commit;
-        let refused = |source| Error::Consumer {
+        let refused = |source: spout_format::Error| Error::Consumer {
             pipeline: self.name.clone(),
-            source: Box::new(spout_consumer::Error::Repo(Box::new(source))),
+            source: Box::new(spout_consumer::Error::Repo(Box::new(source.into()))),
         };
-        spout_repo::storable(commit.format, schema).map_err(refused)?;
+        spout_format::storable(commit.format, schema).map_err(refused)?;
         Ok(match (commit.format, commit.publish) {
             (Format::Parquet, Publish::Delta) => spout_repo::differences(schema),
             _ => Differences::default(),

@@ -112,7 +112,7 @@ fn same(before: &Field, now: &Field) -> bool {
 /// A text that is none.
 pub(super) fn pinned(text: &[u8]) -> Result<SchemaRef, String> {
     let text: SchemaText =
-        serde_json::from_slice(text).map_err(|error| format!("the stored schema cannot be read: {error}"))?;
+        serde_json::from_slice(text).map_err(|error| format!("cannot read the stored schema: {error}"))?;
     let schema: Schema = text.parse()?;
     Ok(Arc::new(schema))
 }

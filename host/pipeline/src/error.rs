@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The spec cannot be built as it stands.
-    #[error("pipeline \"{pipeline}\": {reason}")]
+    #[error("pipeline `{pipeline}`: {reason}")]
     Spec {
         /// Name of the pipeline.
         pipeline: String,
@@ -19,7 +19,7 @@ pub enum Error {
         reason: String,
     },
     /// A plugin could not be loaded, or may not do what it asks for.
-    #[error("pipeline \"{pipeline}\" cannot use a plugin")]
+    #[error("pipeline `{pipeline}` cannot use a plugin")]
     Plugin {
         /// Name of the pipeline.
         pipeline: String,
@@ -28,7 +28,7 @@ pub enum Error {
         source: Box<spout_plugin::Error>,
     },
     /// The source or a decoder failed.
-    #[error("pipeline \"{pipeline}\" stopped at its producer")]
+    #[error("pipeline `{pipeline}` stopped at its producer")]
     Producer {
         /// Name of the pipeline.
         pipeline: String,
@@ -37,7 +37,7 @@ pub enum Error {
         source: Box<spout_producer::Error>,
     },
     /// A handler failed.
-    #[error("pipeline \"{pipeline}\" stopped at its node, partition {partition}, offsets {start}..{next}")]
+    #[error("pipeline `{pipeline}` stopped at its node, partition {partition}, offsets {start}..{next}")]
     Node {
         /// Name of the pipeline.
         pipeline: String,
@@ -52,7 +52,7 @@ pub enum Error {
         source: Box<spout_node::Error>,
     },
     /// The handlers do not fit each other, or the rows.
-    #[error("pipeline \"{pipeline}\" cannot run: its chain of handlers does not fit together")]
+    #[error("pipeline `{pipeline}` cannot run: its chain of handlers does not fit together")]
     Chain {
         /// Name of the pipeline.
         pipeline: String,
@@ -61,7 +61,7 @@ pub enum Error {
         source: Box<spout_node::Error>,
     },
     /// A handler could not be opened, or could not give its state.
-    #[error("pipeline \"{pipeline}\" stopped: the state of its node could not be {doing}")]
+    #[error("pipeline `{pipeline}` stopped: the state of its node could not be {doing}")]
     State {
         /// Name of the pipeline.
         pipeline: String,
@@ -72,7 +72,7 @@ pub enum Error {
         source: Box<spout_node::Error>,
     },
     /// A consumer failed.
-    #[error("pipeline \"{pipeline}\" stopped at its consumers")]
+    #[error("pipeline `{pipeline}` stopped at its consumers")]
     Consumer {
         /// Name of the pipeline.
         pipeline: String,
@@ -81,7 +81,7 @@ pub enum Error {
         source: Box<spout_consumer::Error>,
     },
     /// The repo refused.
-    #[error("pipeline \"{pipeline}\" cannot {doing} branch \"{branch}\"")]
+    #[error("pipeline `{pipeline}` cannot {doing} branch `{branch}`")]
     Repo {
         /// Name of the pipeline.
         pipeline: String,
@@ -95,7 +95,7 @@ pub enum Error {
     },
     /// The rows to come do not go together with those that are committed.
     #[error(
-        "pipeline \"{pipeline}\": column `{column}` is now {new}, but {there} in the rows already below {path} on branch \"{branch}\", and no query could read both; declare it as before, or set another `branch` or `path` under `commit`"
+        "pipeline `{pipeline}`: column `{column}` is now {new}, but {there} in the rows already below {path} on branch `{branch}`, and no query could read both; declare it as before, or set another `branch` or `path` under `commit`"
     )]
     Types {
         /// Name of the pipeline.
@@ -113,7 +113,7 @@ pub enum Error {
     },
     /// Somebody else committed to the branch.
     #[error(
-        "pipeline \"{pipeline}\": commit {winner} of another writer came first on branch \"{branch}\"; nothing of ours is visible, and the head is read again"
+        "pipeline `{pipeline}`: commit {winner} of another writer came first on branch `{branch}`; nothing of ours is visible, and the head is reread"
     )]
     Lost {
         /// Name of the pipeline.
@@ -125,7 +125,7 @@ pub enum Error {
     },
     /// A message could not be processed, and the spec says to stop then.
     #[error(
-        "pipeline \"{pipeline}\", partition {partition}, offset {offset}: {stage} cannot process the message ({code}: {reason}); mend the spec, or set errors.decode or errors.node to dead-letter"
+        "pipeline `{pipeline}`, partition {partition}, offset {offset}: {stage} cannot process the message ({code}: {reason}); fix the spec, or set `errors.decode` or `errors.node` to dead-letter"
     )]
     Message {
         /// Name of the pipeline.
@@ -142,7 +142,7 @@ pub enum Error {
         reason: String,
     },
     /// A pipeline subscribes to one that is not run.
-    #[error("{at}: pipeline \"{pipeline}\" subscribes to `{upstream}`, which is not among those that run; {advice}")]
+    #[error("{at}: pipeline `{pipeline}` subscribes to `{upstream}`, which is not in this run; {advice}")]
     NoUpstream {
         /// Where.
         at: String,
@@ -154,7 +154,7 @@ pub enum Error {
         advice: String,
     },
     /// Pipelines wait for each other.
-    #[error("{at}: pipelines read each other in a circle: {cycle}; let one of them read something else")]
+    #[error("{at}: pipelines read each other in a cycle: {cycle}; let one of them read something else")]
     Cycle {
         /// Where one of them is.
         at: String,
@@ -163,7 +163,7 @@ pub enum Error {
     },
     /// What a pipeline subscribes to is no more.
     #[error(
-        "pipeline \"{pipeline}\" stopped because \"{upstream}\", which it reads, has failed; what it had taken is committed"
+        "pipeline `{pipeline}` stopped because `{upstream}`, which it reads, failed; what it had received is committed"
     )]
     Upstream {
         /// Name of the pipeline.
@@ -173,7 +173,7 @@ pub enum Error {
     },
     /// A plugin does not come back, and the pipeline is to stop.
     #[error(
-        "pipeline \"{pipeline}\" was told to stop, and {doing} did not come back within {} s; the commits before are whole, and what was taken since is read again by the next run",
+        "pipeline `{pipeline}` was told to stop, but {doing} did not return within {} s; earlier commits are intact, and the next run rereads everything since",
         grace.as_secs()
     )]
     Overdue {
@@ -185,14 +185,14 @@ pub enum Error {
         grace: Duration,
     },
     /// There is no place for the sockets between pipelines.
-    #[error("no directory for the sockets between pipelines can be made; see whether TMPDIR is writable")]
+    #[error("cannot create a directory for the sockets between pipelines; check that `TMPDIR` is writable")]
     Sockets {
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// A task of the pipeline ended without saying why.
-    #[error("pipeline \"{pipeline}\": a task ended without an answer; this is a bug of the host")]
+    #[error("pipeline `{pipeline}`: a task ended without a result; this is a bug in the host")]
     Task {
         /// Name of the pipeline.
         pipeline: String,

@@ -80,7 +80,7 @@ impl Host {
     fn order(&self, order: Order) {
         for orders in self.orders.values() {
             if orders.send(order).is_err() {
-                tracing::debug!(?order, "a pipeline that is over needs no order");
+                tracing::debug!(?order, "ignoring an order for a pipeline that has ended");
             }
         }
     }

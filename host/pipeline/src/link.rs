@@ -292,7 +292,7 @@ mod tests {
         let error = Links::between(&all).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "s.yaml:8: pipeline \"b\" subscribes to `event`, which is not among those that run; did you mean `events`?"
+            "s.yaml:8: pipeline `b` subscribes to `event`, which is not in this run; did you mean `events`?"
         );
     }
 

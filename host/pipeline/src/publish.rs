@@ -52,7 +52,7 @@ impl Publishing {
                 let pipeline = &self.pipeline;
                 tracing::warn!(
                     pipeline,
-                    "the Delta tables are not up to date yet; the next run, or `spout publish`, goes on"
+                    "the Delta tables are not up to date yet; the next run or `spout publish` continues"
                 );
             }
         }
@@ -69,7 +69,7 @@ async fn follow(pipeline: String, mut publisher: Publisher, mut told: watch::Rec
                 pipeline,
                 code = error.code(),
                 error = chain(&error),
-                "the Delta tables could not be published; the next commit tries again"
+                "cannot publish the Delta tables; retrying at the next commit"
             ),
         }
     }

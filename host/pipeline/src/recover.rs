@@ -2,8 +2,9 @@
 
 use arrow::datatypes::SchemaRef;
 use spout_data::Marker;
+use spout_format::Clash;
 use spout_node::States;
-use spout_repo::{BranchWriter, Commit, Conflict, Repo, Store};
+use spout_repo::{BranchWriter, Commit, Repo, Store};
 
 use super::{
     Error, TookOver,
@@ -76,7 +77,7 @@ pub(super) async fn fits(
     })?;
     match found {
         None => Ok(()),
-        Some(Conflict { column, there, new }) => Err(Error::Types {
+        Some(Clash { column, left: there, right: new }) => Err(Error::Types {
             pipeline: parts.name.clone(),
             branch: target.branch,
             path: target.path,

@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
                     let pipeline = &self.parts.name;
                     tracing::warn!(
                         pipeline,
-                        "what was taken last hangs in a plugin, and is left so that the pipeline stops"
+                        "a plugin hangs on the last messages; abandoning it so that the pipeline can stop"
                     );
                     self.shared.stop.cancel();
                 }
@@ -445,7 +445,7 @@ impl<'a> Run<'a> {
             tracing::warn!(
                 pipeline,
                 key,
-                "messages have a key that no column is for; `unknown` of the decoder says what becomes of its values"
+                "messages have a key without a column; the decoder's `unknown` setting decides what happens to its values"
             );
         }
         self.seen.add(&counts);
@@ -467,13 +467,7 @@ impl<'a> Run<'a> {
         for consumer in &mut self.consumers {
             if let Err(error) = consumer.finish().await {
                 let (pipeline, code, consumer) = (&self.parts.name, error.code(), consumer.name());
-                tracing::warn!(
-                    pipeline,
-                    code,
-                    consumer,
-                    error = chain(&error),
-                    "a consumer could not be ended in order"
-                );
+                tracing::warn!(pipeline, code, consumer, error = chain(&error), "cannot close a consumer cleanly");
             }
         }
     }
@@ -563,7 +557,11 @@ fn moved(partition: PartitionId) -> Event {
 fn warn_of(pipeline: &str, differences: &Differences) {
     if !differences.left_out.is_empty() {
         let columns = differences.left_out.join(", ");
-        tracing::warn!(pipeline, columns, "the Delta table will be published without columns that readers cannot take");
+        tracing::warn!(
+            pipeline,
+            columns,
+            "the Delta table will be published without columns that readers do not support"
+        );
     }
 }
 

@@ -138,7 +138,7 @@ impl Plugin {
             return Err(Error::NotAComponent { path: path.to_path_buf() });
         }
         if !wasmparser::Parser::is_component(wasm) {
-            return Err(broken("it does not begin like one".into()));
+            return Err(broken("it does not start with a WebAssembly header".into()));
         }
         let digest = digest(wasm);
         let component = cache.component(engine, path, wasm, &digest)?;
@@ -147,7 +147,7 @@ impl Plugin {
         host::link(&mut linker).map_err(|error| Error::Runtime { reason: format!("{error:#}") })?;
         let pre = linker
             .instantiate_pre(&component)
-            .map_err(|error| broken(format!("it needs something that this host does not have: {error:#}")))?;
+            .map_err(|error| broken(format!("it imports something that this host does not provide: {error:#}")))?;
         let interfaces = probe(&pre);
         let worlds = worlds(&interfaces);
         if worlds.is_empty() {

@@ -139,7 +139,7 @@ impl Decoding {
         let schema = match (&self.schema, told) {
             (Some(schema), true) => Arc::clone(schema),
             _ if batch.rows == 0 && batch.nodes.is_empty() => Arc::new(Schema::empty()),
-            _ => return Err("the first answer has rows and no schema".into()),
+            _ => return Err("the first answer has rows but no schema".into()),
         };
         let rows = batch.rows as usize;
         let records = convert::parts::raise(schema, batch, limits)?;

@@ -19,7 +19,7 @@ pub struct At {
 
 impl fmt::Display for At {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "plugin \"{}\" of pipeline \"{}\", call {}", self.plugin, self.pipeline, self.call)
+        write!(f, "plugin `{}` of pipeline `{}`, call {}", self.plugin, self.pipeline, self.call)
     }
 }
 
@@ -49,7 +49,7 @@ pub enum Error {
         message: String,
     },
     /// The guest cannot work with its settings.
-    #[error("{at}: the settings are wrong: {code}: {message}; `spout plugin inspect {}` lists them", .at.plugin)]
+    #[error("{at}: invalid settings: {code}: {message}; `spout plugin inspect {}` lists them", .at.plugin)]
     InvalidConfig {
         /// Who was called.
         at: Box<At>,
@@ -67,7 +67,7 @@ pub enum Error {
         range: Option<Box<(Position, Position)>>,
     },
     /// The guest says the stream is over where it may not.
-    #[error("{at}: the guest says that the stream has ended; only `progress` may say so")]
+    #[error("{at}: the guest reported the end of the stream, which only `progress` may do")]
     EndOfStream {
         /// Who was called.
         at: Box<At>,
@@ -87,7 +87,9 @@ pub enum Error {
         reason: String,
     },
     /// The guest took too long.
-    #[error("{at}: no answer within {limit:?}; raise limits.call, or look for a loop or a wait in the plugin")]
+    #[error(
+        "{at}: no response within {limit:?}; raise `limits.call`, or look for an endless loop or wait in the plugin"
+    )]
     TimedOut {
         /// Who was called.
         at: Box<At>,
@@ -96,7 +98,7 @@ pub enum Error {
     },
     /// The pipeline wanted to stop, and the guest was busy for too long.
     #[error(
-        "{at}: still busy when the pipeline had to stop, and interrupted; what was taken since the last commit is read again by the next run"
+        "{at}: interrupted because it was still busy when the pipeline had to stop; the next run rereads everything since the last commit"
     )]
     Interrupted {
         /// Who was called.
@@ -104,7 +106,7 @@ pub enum Error {
     },
     /// The guest wanted more than its quota.
     #[error(
-        "{at}: the guest exceeded its limit of {limit} for {what}; raise limits.{setting}, or make the plugin need less"
+        "{at}: the guest exceeded its limit of {limit} for {what}; raise `limits.{setting}`, or make the plugin use less"
     )]
     Limit {
         /// Who was called.
@@ -117,7 +119,7 @@ pub enum Error {
         setting: &'static str,
     },
     /// The guest ended its own process.
-    #[error("{at}: the guest exited with status {status}; a plugin answers with an error instead")]
+    #[error("{at}: the guest exited with status {status}; a plugin must return an error instead")]
     Exit {
         /// Who was called.
         at: Box<At>,
@@ -125,9 +127,7 @@ pub enum Error {
         status: i32,
     },
     /// What the guest returned breaks the interface's rules.
-    #[error(
-        "{at}: the answer breaks the rules of the interface: {what}; mend the plugin, nothing of this answer was used"
-    )]
+    #[error("{at}: the answer violates the interface: {what}; fix the plugin (the answer was discarded)")]
     Contract {
         /// Who was called.
         at: Box<At>,
@@ -142,11 +142,27 @@ pub enum Error {
         /// Which column, and what to do.
         what: String,
     },
+    /// The guest keeps more state than it may.
+    #[error(
+        "{at}: the keyed state exceeds its limit of {limit}; raise limits.state, or make the plugin delete keys it no longer needs"
+    )]
+    StateFull {
+        /// Who was called.
+        at: Box<At>,
+        /// How much.
+        limit: String,
+    },
+    /// The guest keeps state, and its spec says that it does not.
+    #[error("{at}: the plugin keeps keyed state, which a stateless handler does not have; remove `stateless: true`")]
+    Stateless {
+        /// Who was called.
+        at: Box<At>,
+    },
     /// The instance is gone.
-    #[error("the plugin's instance is gone; this is a bug of the host")]
+    #[error("the plugin's instance is gone; this is a bug in the host")]
     Closed,
     /// The plugins directory cannot be read.
-    #[error("cannot read the plugins directory {}; name it with --plugins, or build the plugins with `just plugins`", path.display())]
+    #[error("cannot read the plugins directory {}; set it with `--plugins`, or build the plugins with `just plugins`", path.display())]
     Directory {
         /// The directory.
         path: PathBuf,
@@ -155,7 +171,7 @@ pub enum Error {
         source: io::Error,
     },
     /// There is no plugin of that name.
-    #[error("there is no plugin \"{name}\" in {}{}", dir.display(), nearest(.near))]
+    #[error("there is no plugin `{name}` in {}{}", dir.display(), nearest(.near))]
     NotFound {
         /// The name asked for.
         name: String,
@@ -179,7 +195,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// The plugin does not have the interface.
-    #[error("plugin \"{plugin}\" is no {wanted}; it has {has}")]
+    #[error("plugin `{plugin}` is not a {wanted}; it has {has}")]
     WrongWorld {
         /// The plugin.
         plugin: String,
@@ -189,7 +205,7 @@ pub enum Error {
         has: String,
     },
     /// The plugin speaks another version of the interface.
-    #[error("{} speaks {found}, this host speaks spout:plugin@0.1; build the plugin with the spout-guest of this release, or use the host it was built for", path.display())]
+    #[error("{} was built for {found}, but this host supports spout:plugin@0.1; rebuild the plugin with this release's `spout-guest`, or use the host it was built for", path.display())]
     WrongVersion {
         /// The file.
         path: PathBuf,
@@ -197,7 +213,7 @@ pub enum Error {
         found: String,
     },
     /// The plugin asks for something that the spec does not grant.
-    #[error("plugin \"{plugin}\" asks for {missing}, which the spec does not grant; add {add}")]
+    #[error("plugin `{plugin}` asks for {missing}, which the spec does not grant; add {add}")]
     Ungranted {
         /// The plugin.
         plugin: String,
@@ -207,7 +223,7 @@ pub enum Error {
         add: String,
     },
     /// A granted directory is not there.
-    #[error("plugin \"{plugin}\" is granted the directory {} as \"{name}\", which cannot be opened; create it or mend `grants`", path.display())]
+    #[error("plugin `{plugin}` is granted the directory {} as `{name}`, which cannot be opened; create it or fix `grants`", path.display())]
     Grant {
         /// The plugin.
         plugin: String,
@@ -220,7 +236,7 @@ pub enum Error {
     },
     /// A granted directory is the host's own.
     #[error(
-        "plugin \"{plugin}\" is granted the directory {} as \"{name}\", which overlaps {what}, {}; grant a directory that neither holds it nor lies in it",
+        "plugin `{plugin}` is granted the directory {} as `{name}`, which overlaps {what}, {}; grant a directory that neither contains it nor lies inside it",
         path.display(),
         reserved.display()
     )]
@@ -238,7 +254,7 @@ pub enum Error {
     },
     /// The file is not the one that the spec pins.
     #[error(
-        "plugin \"{plugin}\" has the digest {found}, but the spec pins {pinned}; put the pinned file back, or pin the new one"
+        "plugin `{plugin}` has the digest {found}, but the spec pins {pinned}; restore the pinned file, or pin the new one"
     )]
     DigestMismatch {
         /// The plugin.
@@ -265,13 +281,13 @@ pub enum Error {
 }
 
 fn shown(range: &Option<Box<(Position, Position)>>) -> String {
-    range.as_ref().map_or_else(|| "others".to_owned(), |range| format!("{}..{}", range.0.offset, range.1.offset))
+    range.as_ref().map_or_else(|| "other offsets".to_owned(), |range| format!("{}..{}", range.0.offset, range.1.offset))
 }
 
 fn nearest(near: &Option<String>) -> String {
     near.as_ref()
-        .map(|near| format!("; did you mean \"{near}\"?"))
-        .unwrap_or_else(|| "; `spout plugin list` shows what there is".into())
+        .map(|near| format!("; did you mean `{near}`?"))
+        .unwrap_or_else(|| "; `spout plugin list` lists them".into())
 }
 
 impl Error {
@@ -312,6 +328,8 @@ impl Coded for Error {
             Self::Retriable { .. } => Kind::Unavailable,
             Self::InvalidConfig { .. }
             | Self::Column { .. }
+            | Self::StateFull { .. }
+            | Self::Stateless { .. }
             | Self::Directory { .. }
             | Self::NotFound { .. }
             | Self::Broken { .. }
@@ -353,6 +371,7 @@ impl Coded for Error {
             Self::Reserved { .. } => "E0221",
             Self::Interrupted { .. } => "E0222",
             Self::Column { .. } => "E0223",
+            Self::StateFull { .. } | Self::Stateless { .. } => "E0224",
         }
     }
 }

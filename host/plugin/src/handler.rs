@@ -9,9 +9,11 @@ use arrow::{
 };
 use wasmtime::component::{Resource, ResourceAny};
 
+use spout_data::ByteSize;
+
 use super::{
-    Error, batch::StoredBatch, bindings::exports::spout::plugin::handler as wit, convert, instance::Instance,
-    leash::Overrun, log::clean, task::Task,
+    Error, KeyedState, batch::StoredBatch, bindings::exports::spout::plugin::handler as wit, convert,
+    instance::Instance, keyed::View, leash::Overrun, task::Task,
 };
 
 /// Which rows a handler answers with.
@@ -29,16 +31,13 @@ pub enum Rows {
     Fresh(RecordBatch),
 }
 
-/// Longest name of a port.
-const PORT: usize = 256;
-
-/// One answer.
-#[derive(Clone, Debug)]
-pub struct Output {
-    /// Where it goes; empty for the next handler.
-    pub port: String,
-    /// Which rows.
-    pub rows: Rows,
+/// What a handler answers to a tick.
+#[derive(Clone, Debug, Default)]
+pub struct Ticked {
+    /// New rows.
+    pub rows: Option<RecordBatch>,
+    /// The event time, in milliseconds, of the next tick it needs before a row comes; none if it needs none.
+    pub next_ms: Option<i64>,
 }
 
 /// A running handler. It has state, so after a crash its owner opens another one from a snapshot.
@@ -48,7 +47,7 @@ pub struct HandlerInstance {
     guest: wit::Guest,
     node: ResourceAny,
     input: Option<(SchemaRef, u32)>,
-    told: Vec<(String, SchemaRef)>,
+    output: Option<SchemaRef>,
 }
 
 impl std::fmt::Debug for HandlerInstance {
@@ -57,30 +56,40 @@ impl std::fmt::Debug for HandlerInstance {
     }
 }
 
-type Answer = Result<wasmtime::Result<Result<Vec<wit::Output>, wit::Error>>, Overrun>;
+type Answer<T> = Result<wasmtime::Result<Result<T, wit::Error>>, Overrun>;
 
 impl HandlerInstance {
-    /// Opens the plugin's handler `name` (empty: the only one), with the state of a snapshot if there is one.
+    /// Opens the plugin's handler `name` (empty: the only one), with the state of a snapshot if there is one, and with
+    /// keyed state if it may have any.
     ///
     /// # Errors
     /// What the plugin says to its settings or its state, or how it crashed.
-    pub async fn open(task: Task, name: &str, state: Option<&[u8]>) -> Result<Self, Error> {
+    pub async fn open(
+        task: Task,
+        name: &str,
+        snapshot: Option<&[u8]>,
+        keyed: Option<KeyedState>,
+    ) -> Result<Self, Error> {
         let indices = task.plugin.interfaces.handler.clone().ok_or_else(|| task.plugin.lacks("handler"))?;
         let mut instance = Instance::open(&task).await?;
+        let size = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
+        let view = |keyed| View::new(keyed, size(task.limits.state), size(task.limits.answer));
+        instance.store.data_mut().keyed = keyed.map(view);
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
         let settings = task.settings();
         let call = guest.node();
-        let answer = leash.hold(call.call_open(&mut instance.store, name, &settings, state)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, name, &settings, snapshot)).await;
         let node = instance.settle_for_good("handler.open", answer)?;
-        Ok(Self { task, instance, guest, node, input: None, told: Vec::new() })
+        settle(&mut instance, true);
+        Ok(Self { task, instance, guest, node, input: None, output: None })
     }
 
     /// Lets the guest look at `records` and say which rows go on.
     ///
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
-    pub async fn process(&mut self, port: &str, records: &RecordBatch) -> Result<Vec<Output>, Error> {
+    pub async fn process(&mut self, records: &RecordBatch) -> Result<Option<Rows>, Error> {
         let schema_id = self.schema_id(records)?;
         let leash = self.instance.begin();
         let stored = StoredBatch { records: records.clone(), schema_id };
@@ -91,36 +100,40 @@ impl HandlerInstance {
         let batch = self.instance.store.data_mut().lend(stored).map_err(|error| lost(error, &self.task))?;
         let lent = Resource::new_borrow(batch.rep());
         let call = self.guest.node();
-        let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, port, lent)).await;
+        let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, lent)).await;
         let returned = self.instance.store.data_mut().take_back(batch);
-        let outputs = self.raise("handler.process", answer, Some(records.num_rows()))?;
+        let rows = self.answered("handler.process", answer, |handler, answer| {
+            answer.map(|answer| handler.rows(answer, records.num_rows())).transpose()
+        })?;
         returned.map_err(|error| lost(error, &self.task))?;
-        Ok(outputs)
+        Ok(rows)
     }
 
     /// Tells the guest how far event time has come.
     ///
     /// # Errors
     /// As for [`HandlerInstance::process`].
-    pub async fn tick(&mut self, watermark_ms: u64) -> Result<Vec<Output>, Error> {
+    pub async fn tick(&mut self, watermark_ms: i64) -> Result<Ticked, Error> {
         let leash = self.instance.begin();
         let call = self.guest.node();
         let answer = leash.hold(call.call_tick(&mut self.instance.store, self.node, watermark_ms)).await;
-        self.raise("handler.tick", answer, None)
+        self.answered("handler.tick", answer, |handler, wit::Ticked { rows, next_ms }| {
+            Ok(Ticked { rows: rows.map(|table| handler.table(table)).transpose()?, next_ms })
+        })
     }
 
     /// Asks the guest for the rows that it still holds back.
     ///
     /// # Errors
     /// As for [`HandlerInstance::process`].
-    pub async fn finish(&mut self) -> Result<Vec<Output>, Error> {
+    pub async fn finish(&mut self) -> Result<Option<RecordBatch>, Error> {
         let leash = self.instance.begin();
         let call = self.guest.node();
         let answer = leash.hold(call.call_finish(&mut self.instance.store, self.node)).await;
-        self.raise("handler.finish", answer, None)
+        self.answered("handler.finish", answer, |handler, rows| rows.map(|table| handler.table(table)).transpose())
     }
 
-    /// The guest's state after every call so far.
+    /// The guest's state after every call so far, apart from what is in its keyed state.
     ///
     /// # Errors
     /// What the plugin says, or how it crashed.
@@ -128,7 +141,22 @@ impl HandlerInstance {
         let leash = self.instance.begin();
         let call = self.guest.node();
         let answer = leash.hold(call.call_snapshot(&mut self.instance.store, self.node)).await;
-        self.instance.settle_for_good("handler.snapshot", answer)
+        self.answered("handler.snapshot", answer, |_, state| Ok(state))
+    }
+
+    /// Moves what the calls so far changed in the keyed state into `state`, which it was opened with.
+    pub fn keep_changes(&mut self, state: &mut KeyedState) {
+        if let Some(view) = &mut self.instance.store.data_mut().keyed {
+            state.absorb(view.take_changes());
+            view.rebase(state.clone());
+        }
+    }
+
+    /// Goes on over a form of the same keyed state that takes less memory.
+    pub fn rebase(&mut self, state: &KeyedState) {
+        if let Some(view) = &mut self.instance.store.data_mut().keyed {
+            view.rebase(state.clone());
+        }
     }
 
     /// A number that changes when the input's schema does. A schema that cannot be told to a guest is refused here, where it
@@ -147,52 +175,50 @@ impl HandlerInstance {
         Ok(id)
     }
 
-    /// `rows`: how many the guest was lent, `None` in a call without a batch.
-    fn raise(&mut self, call: &'static str, answer: Answer, rows: Option<usize>) -> Result<Vec<Output>, Error> {
-        let outputs = self.instance.settle_for_good(call, answer)?;
-        let raised: Result<Vec<Output>, String> = outputs.into_iter().map(|output| self.output(output, rows)).collect();
-        raised.map_err(|what| Error::Contract { at: self.task.at(call), what })
+    /// What a call came to, its answer checked by `raise`. Its changes of keyed state count if nothing is wrong.
+    fn answered<T, U>(
+        &mut self,
+        call: &'static str,
+        answer: Answer<T>,
+        raise: impl FnOnce(&mut Self, T) -> Result<U, String>,
+    ) -> Result<U, Error> {
+        let answer = self.instance.settle_for_good(call, answer);
+        let raised = answer
+            .and_then(|answer| raise(self, answer).map_err(|what| Error::Contract { at: self.task.at(call), what }));
+        settle(&mut self.instance, raised.is_ok());
+        raised
     }
 
-    fn output(&mut self, output: wit::Output, rows: Option<usize>) -> Result<Output, String> {
-        let wit::Output { port, rows: answer } = output;
-        let port = clean(&port, PORT);
-        let rows = match (rows, &answer) {
-            (Some(rows), _) => rows,
-            (None, wit::Rows::Fresh(_)) => 0,
-            (None, _) => return Err("without an input batch only `fresh` rows can be answered".into()),
-        };
-        let rows = match answer {
+    /// What the guest says of `rows` rows that it was lent.
+    fn rows(&mut self, answer: wit::Rows, rows: usize) -> Result<Rows, String> {
+        Ok(match answer {
             wit::Rows::All => Rows::All,
             wit::Rows::Masked(bits) => Rows::Masked(mask(bits, rows)?),
             wit::Rows::Taken(indices) => Rows::Taken(taken(indices, rows)?),
             wit::Rows::WithColumns(table) => {
-                let columns = self.table(&port, table)?;
+                let columns = self.table(table)?;
                 if columns.num_rows() != rows {
                     return Err(format!("columns of {} rows for a batch of {rows} rows", columns.num_rows()));
                 }
                 Rows::WithColumns(columns)
             }
-            wit::Rows::Fresh(table) => Rows::Fresh(self.table(&port, table)?),
-        };
-        Ok(Output { port, rows })
+            wit::Rows::Fresh(table) => Rows::Fresh(self.table(table)?),
+        })
     }
 
-    fn table(&mut self, port: &str, table: wit::Table) -> Result<RecordBatch, String> {
-        let known = self.told.iter().position(|(name, _)| name == port);
-        let schema = match (table.schema, known) {
-            (Some(told), known) => {
-                let schema: SchemaRef = Arc::new(convert::schema::raise(&told, &self.task.limits)?);
-                match known.and_then(|at| self.told.get_mut(at)) {
-                    Some(entry) => entry.1 = Arc::clone(&schema),
-                    None => self.told.push((port.to_owned(), Arc::clone(&schema))),
-                }
-                schema
-            }
-            (None, Some(at)) => self.told.get(at).map(|(_, schema)| Arc::clone(schema)).ok_or("no schema")?,
-            (None, None) => return Err(format!("the first answer on port \"{port}\" has no schema")),
-        };
-        convert::parts::raise(schema, table.batch, &self.task.limits)
+    fn table(&mut self, table: wit::Table) -> Result<RecordBatch, String> {
+        if let Some(told) = table.schema {
+            self.output = Some(Arc::new(convert::schema::raise(&told, &self.task.limits)?));
+        }
+        let schema = self.output.as_ref().ok_or("the first answer has no schema")?;
+        convert::parts::raise(Arc::clone(schema), table.batch, &self.task.limits)
+    }
+}
+
+/// Keeps the changes of keyed state that a call made, or not.
+fn settle(instance: &mut Instance, answered: bool) {
+    if let Some(view) = &mut instance.store.data_mut().keyed {
+        view.settle(answered);
     }
 }
 

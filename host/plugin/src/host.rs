@@ -14,6 +14,7 @@ use super::{
     batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
     grants::check_reserved,
+    keyed::View,
     log::{LastWords, Level, Lines, Log},
     task::Task,
 };
@@ -24,6 +25,12 @@ pub(super) enum Hit {
     Memory,
     Table,
     Time,
+    /// Bytes of one answer.
+    Answer,
+    /// Bytes of keyed state.
+    State,
+    /// Keyed state, of which a stateless handler has none.
+    Stateless,
 }
 
 /// The data of one store.
@@ -36,6 +43,8 @@ pub(super) struct Held {
     settings: BTreeMap<String, String>,
     draining: CancellationToken,
     metrics: Metrics,
+    /// The keyed state of a handler.
+    pub(super) keyed: Option<View>,
     memory: usize,
     memory_used: usize,
     table_elements: usize,
@@ -70,6 +79,7 @@ impl Held {
             settings: task.settings.iter().cloned().collect(),
             draining: task.draining.clone(),
             metrics: task.metrics.clone(),
+            keyed: None,
             memory_used: 0,
             memory: usize::try_from(task.limits.memory.0).unwrap_or(usize::MAX),
             table_elements: task.limits.table_elements as usize,
@@ -110,6 +120,7 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     wit::metrics::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::control::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::marker::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
+    wit::state::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::pfs::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     batch::link(linker)
 }

@@ -187,6 +187,11 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
             setting: "tableElements",
         },
         Some(Hit::Time) => Error::TimedOut { at, limit },
+        Some(Hit::State) => Error::StateFull { at, limit: limits.state.to_string() },
+        Some(Hit::Stateless) => Error::Stateless { at },
+        Some(Hit::Answer) => {
+            Error::Limit { at, what: "bytes of one answer", limit: limits.answer.to_string(), setting: "answer" }
+        }
         None if trap == Some(&Trap::StackOverflow) => {
             Error::Limit { at, what: "stack", limit: "512KiB".into(), setting: "stack (fixed)" }
         }

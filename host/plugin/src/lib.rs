@@ -23,6 +23,7 @@ mod handler;
 mod host;
 mod instance;
 mod isolation;
+mod keyed;
 mod leash;
 mod limits;
 mod log;
@@ -45,8 +46,9 @@ pub use self::{
     decoding::{Decoded, Decoding, RowFault},
     error::{At, Error},
     grants::{DirGrant, GrantSpec, check_grants},
-    handler::{HandlerInstance, Output, Rows},
+    handler::{HandlerInstance, Rows, Ticked},
     isolation::{Health, Search, Step},
+    keyed::KeyedState,
     limits::LimitsSpec,
     manifest::Manifest,
     metrics::{Metric, Metrics},

@@ -63,7 +63,7 @@ impl Log {
         let Some(dropped) = self.allow(size as u64) else { return };
         let (pipeline, plugin) = (&*self.pipeline, &*self.plugin);
         if dropped > 0 {
-            tracing::warn!(pipeline, plugin, dropped, "the plugin logs faster than limits.log; lines were dropped");
+            tracing::warn!(pipeline, plugin, dropped, "the plugin logs faster than `limits.log`; lines were dropped");
         }
         let fields: String = fields
             .iter()

@@ -30,7 +30,7 @@ impl fmt::Display for Class {
 pub enum Guarantee {
     /// A message may appear twice.
     AtLeastOnce,
-    /// Doubles are recognised by message id within a window.
+    /// Duplicates are recognized by message id within a window.
     EffectivelyOnce,
     /// Every message appears once.
     ExactlyOnce,

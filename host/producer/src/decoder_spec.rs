@@ -9,7 +9,7 @@ use super::{
     schema_text::SchemaText,
 };
 
-/// What makes rows of messages: a native decoder, or a plugin.
+/// What turns messages into rows: a native decoder, or a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum DecoderSpec {

@@ -11,7 +11,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The plugin behind the stream failed.
-    #[error("stream \"{plugin}\", topic \"{topic}\"{}: {doing} failed", at(.partition))]
+    #[error("stream `{plugin}`, topic `{topic}`{}: {doing} failed", at(.partition))]
     Stream {
         /// Name of the plugin.
         plugin: String,
@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// The source no longer has the offset of the last commit.
     #[error(
-        "stream \"{plugin}\", topic \"{topic}\", partition {partition} ({label}): what stood at offset {offset} is gone, and the source has {earliest}..{latest}; set onOutOfRange to earliest or latest to go on without what is missing, or restore the source"
+        "stream `{plugin}`, topic `{topic}`, partition {partition} ({label}): the message at offset {offset} is gone, and the source has {earliest}..{latest}; set `onOutOfRange` to earliest or latest to continue without the missing messages, or restore the source"
     )]
     OutOfRange {
         /// Name of the plugin.
@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// The source cannot start where the spec says.
     #[error(
-        "stream \"{plugin}\", topic \"{topic}\", partition {partition}: the source cannot answer `start: {start}`; use earliest, latest or an offset"
+        "stream `{plugin}`, topic `{topic}`, partition {partition}: the source cannot find `start: {start}`; use earliest, latest or an offset"
     )]
     Start {
         /// Name of the plugin.
@@ -60,7 +60,7 @@ pub enum Error {
         start: String,
     },
     /// The plugin behind the decoder failed.
-    #[error("decoder \"{decoder}\" failed at partition {partition}, offsets {start}..{next}")]
+    #[error("decoder `{decoder}` failed at partition {partition}, offsets {start}..{next}")]
     Decoder {
         /// Name of the decoder.
         decoder: String,
@@ -76,7 +76,7 @@ pub enum Error {
     },
     /// The plugin behind the decoder crashes over everything.
     #[error(
-        "decoder \"{decoder}\" crashed {crashes} times over partition {partition}, offsets {start}..{next}, also over single messages, and was given up"
+        "decoder `{decoder}` crashed {crashes} times on partition {partition}, offsets {start}..{next}, even on single messages, and was abandoned"
     )]
     GivenUp {
         /// Name of the decoder.
@@ -108,7 +108,7 @@ pub enum Error {
         there: DataType,
     },
     /// The declared schema cannot be read.
-    #[error("decoder \"{decoder}\": {reason}")]
+    #[error("decoder `{decoder}`: {reason}")]
     Schema {
         /// Name of the decoder.
         decoder: String,
@@ -116,7 +116,7 @@ pub enum Error {
         reason: String,
     },
     /// A file that the decoder's settings name cannot be read.
-    #[error("decoder \"{decoder}\": cannot read {}", path.display())]
+    #[error("decoder `{decoder}`: cannot read {}", path.display())]
     File {
         /// Name of the decoder.
         decoder: String,
@@ -127,7 +127,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A kernel refused the rows.
-    #[error("decoder \"{decoder}\" cannot build a batch of {rows} rows")]
+    #[error("decoder `{decoder}` cannot build a batch of {rows} rows")]
     Kernel {
         /// Name of the decoder.
         decoder: String,
@@ -139,7 +139,7 @@ pub enum Error {
     },
     /// Two partitions of a topic have the same number.
     #[error(
-        "stream \"{plugin}\", topic \"{topic}\": partition {partition} is \"{first}\" and \"{second}\" at once; rename one of them"
+        "stream `{plugin}`, topic `{topic}`: partition {partition} is both `{first}` and `{second}`; rename one of them"
     )]
     Ambiguous {
         /// Name of the plugin.
@@ -154,7 +154,9 @@ pub enum Error {
         second: String,
     },
     /// Nobody can be heard at the address of the spec.
-    #[error("producer \"{producer}\" cannot listen at {address}; choose another `listen`, or end what has the port")]
+    #[error(
+        "producer `{producer}` cannot listen on {address}; choose another `listen`, or stop the process that uses the port"
+    )]
     Listen {
         /// Its key in the spec.
         producer: &'static str,
@@ -174,18 +176,18 @@ pub enum Error {
     },
     /// Standard input was already read in this process.
     #[error(
-        "standard input was already read by this process, and what was read cannot be read again: messages that no commit holds are lost; start the run again, and see the log for what went wrong before"
+        "this process has already read standard input, which cannot be read again: messages that were not committed are lost; start the run again, and check the log for the original failure"
     )]
     StdinTaken,
     /// Standard input cannot be read.
-    #[error("standard input cannot be read")]
+    #[error("cannot read standard input")]
     Stdin {
         /// What the system said.
         #[source]
         source: io::Error,
     },
     /// A subscription could not be opened.
-    #[error("producer \"subscribe\" cannot listen to {address}; see whether there is room for temporary files")]
+    #[error("producer `subscribe` cannot subscribe to {address}; check that there is room for temporary files")]
     Subscribe {
         /// Where the publisher speaks.
         address: String,
@@ -194,15 +196,13 @@ pub enum Error {
         source: io::Error,
     },
     /// A pipeline subscribes to one that does not run beside it.
-    #[error(
-        "producer \"subscribe\" names pipeline \"{pipeline}\", which does not run beside it; give both to one `spout run`"
-    )]
+    #[error("producer `subscribe` names pipeline `{pipeline}`, which is not in this run; pass both to one `spout run`")]
     NotLinked {
         /// The pipeline.
         pipeline: String,
     },
     /// The commits of another repo cannot be read.
-    #[error("repo \"{repo}\", branch \"{branch}\": {doing} it failed")]
+    #[error("repo `{repo}`, branch `{branch}`: {doing} it failed")]
     Upstream {
         /// The repo.
         repo: String,
@@ -216,7 +216,7 @@ pub enum Error {
     },
     /// A commit of another repo changes what was read of it.
     #[error(
-        "repo \"{repo}\", branch \"{branch}\": commit {commit} has {how} {path}, which may have been read; set `rewritten: pass` to go on and leave what was made of it as it is"
+        "repo `{repo}`, branch `{branch}`: commit {commit} has {how} {path}, which may already have been read; set `rewritten: pass` to continue and keep what was made from it"
     )]
     Rewritten {
         /// The repo.
@@ -232,7 +232,7 @@ pub enum Error {
     },
     /// Commits of another repo that come next are not there.
     #[error(
-        "repo \"{repo}\", branch \"{branch}\": {what}; set onOutOfRange to latest or earliest to go on with the commits there are, or write a new repo"
+        "repo `{repo}`, branch `{branch}`: {what}; set `onOutOfRange` to latest or earliest to continue with the commits that remain, or start a new repo"
     )]
     Gone {
         /// The repo.
@@ -249,7 +249,7 @@ pub enum Error {
         reason: String,
     },
     /// A stream of bytes is not framed as the spec says.
-    #[error("framing \"{framing}\", frame at byte {at}: {reason}")]
+    #[error("framing `{framing}`, frame at byte {at}: {reason}")]
     Frame {
         /// Type of the framing.
         framing: &'static str,
@@ -259,7 +259,7 @@ pub enum Error {
         reason: String,
     },
     /// A stream of bytes is not compressed as the spec says.
-    #[error("compression \"{compression}\", after byte {at}: {reason}")]
+    #[error("compression `{compression}`, after byte {at}: {reason}")]
     Compressed {
         /// Name of the compression.
         compression: &'static str,

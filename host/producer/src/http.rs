@@ -24,16 +24,16 @@ use super::{
     tcp::{LISTENS, answer_within, listen},
 };
 
-/// A port that takes messages by HTTP, as in `{listen: "0.0.0.0:8080", token: {env: TOKEN}}`.
+/// A port that accepts messages over HTTP, as in `{listen: "0.0.0.0:8080", token: {env: TOKEN}}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpSpec {
-    /// Host and port to listen at, as in `127.0.0.1:8080`; with port 0 the system chooses one, and `spout run` says which.
+    /// Host and port to listen on, as in `127.0.0.1:8080`; with port 0 the system chooses one, and `spout run` prints it.
     pub listen: String,
-    /// The path that takes POSTs, as in `/events`; `GET /health` says whether the pipeline runs.
+    /// The path that accepts POSTs, as in `/events`; `GET /health` says whether the pipeline runs.
     #[serde(default = "path")]
     pub path: String,
-    /// What clients have to send as `Authorization: Bearer …`, as in `{env: TOKEN}`. Without it, everybody is let in.
+    /// What clients must send as `Authorization: Bearer …`, as in `{env: TOKEN}`. Without it, anyone may post.
     #[serde(default)]
     pub token: Option<SecretSpec>,
     /// Where messages end in a body, as in `{type: none}` for one message a body. Without it, the content type says so:
@@ -43,26 +43,26 @@ pub struct HttpSpec {
     /// The largest body, as in `16MiB`, packed and unpacked.
     #[serde(default = "max_body", alias = "max_body")]
     pub max_body: ByteSize,
-    /// Most requests at a time, as in `256`; more are asked to come again.
+    /// Maximum concurrent requests, as in `256`; others are told to retry.
     #[serde(default = "max_requests", alias = "max_requests")]
     pub max_requests: u32,
     /// How long a body may take to arrive, as in `30s`.
     #[serde(default = "body_time", alias = "body_time")]
     pub body_time: Period,
-    /// Longest wait of a client for the commit, as in `50ms`; those who come meanwhile share it.
+    /// How long a client waits for the commit at most, as in `50ms`; requests that arrive meanwhile share it.
     #[serde(default = "answer_within", alias = "answer_within")]
     pub answer_within: Period,
-    /// Bytes that have arrived and are not yet decoded, as in `64MiB`; when it is full, clients have to wait.
+    /// Bytes received but not yet decoded, as in `64MiB`; when full, clients have to wait.
     #[serde(default = "queue")]
     pub queue: ByteSize,
     /// How many of the last `Idempotency-Key`s are remembered in the commit, as in `256`: a request with one of them is
     /// answered without storing it again.
     #[serde(default = "keys")]
     pub keys: u32,
-    /// Whether every request has to have an `Idempotency-Key`, as in `true`; then `guarantee: effectively-once` can be kept.
+    /// Whether every request must have an `Idempotency-Key`, as in `true`; `guarantee: effectively-once` needs this.
     #[serde(default, alias = "require_key")]
     pub require_key: bool,
-    /// Columns added to every row, as in `[offset, timestamp]`; the time is the one of arrival.
+    /// Columns added to every row, as in `[offset, timestamp]`; the timestamp is the time of arrival.
     #[serde(default)]
     pub metadata: Vec<MetadataColumn>,
 }
@@ -98,12 +98,12 @@ impl HttpSpec {
         let (guarantee, but) = if self.require_key && self.keys > 0 {
             (
                 Guarantee::EffectivelyOnce,
-                "exactly once from the answer on; a request sent again is known by its Idempotency-Key, as long as that is one of the last `keys`",
+                "exactly once after the response; a repeated request is recognized by its Idempotency-Key, as long as that is one of the last `keys`",
             )
         } else {
             (
                 Guarantee::AtLeastOnce,
-                "exactly once from the answer on; a client that got no answer sends again, and both may be stored: set `requireKey: true` and let clients send an Idempotency-Key",
+                "exactly once after the response; a client that gets no response sends again, and both may be stored: set `requireKey: true` and have clients send an Idempotency-Key",
             )
         };
         Promise { class: Class::Push, guarantee: Some(guarantee), but }
@@ -163,7 +163,7 @@ impl Producer for HttpProducer {
         self.address = Some(address);
         if self.service.token.is_none() && !address.ip().is_loopback() {
             let pipeline = &self.service.pipeline;
-            tracing::warn!(pipeline, %address, "everybody who can reach this port can write; set `token`");
+            tracing::warn!(pipeline, %address, "anyone who can reach this port can write; set `token`");
         }
         let service = Arc::clone(&self.service);
         self.inbox.fill(|letterbox, stop| serve(listener, service, letterbox, stop));

@@ -104,7 +104,7 @@ fn told(stored: &Stored) -> Value {
 /// Takes the messages of a request and waits for their commit; `None` if there is no message.
 async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Refusal> {
     let Ok(_turn) = service.requests.try_acquire() else {
-        let why = "too many requests are on their way; try again in a moment";
+        let why = "too many requests in flight; try again in a moment";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
     };
     // The queue has to end even while requests still wait for a commit.
@@ -123,12 +123,12 @@ async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Ref
         letterbox.put(sent, room).map_err(|_| Refusal::stopping())?
     };
     let Some(receipt) = receipt else { return Err(Refusal::stopping()) };
-    let unsaid = "the pipeline stopped before the commit; whether it is stored is not known here, so send it again";
+    let unsaid = "the pipeline stopped before the commit; the messages may or may not be stored, so send them again";
     receipt.await.map(Some).map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, unsaid))
 }
 
 fn late(service: &Service) -> Refusal {
-    let why = format!("the body did not arrive within {}; send less at once", service.spec.body_time);
+    let why = format!("the body did not arrive within {}; send less at a time", service.spec.body_time);
     Refusal::new(StatusCode::REQUEST_TIMEOUT, why)
 }
 
@@ -148,7 +148,7 @@ async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> R
     admit(service, headers)?;
     let key = headers.get("idempotency-key").map(HeaderValue::as_bytes).filter(|key| !key.is_empty());
     if spec.require_key && key.is_none() {
-        let why = "send an Idempotency-Key: a text of your own for these messages, the same when you send them again";
+        let why = "send an Idempotency-Key: a string that identifies these messages, the same each time you send them";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
     }
     let key = key.map(recent::key);
@@ -174,7 +174,7 @@ fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
         Ok(())
     } else {
         let why = match sent {
-            Some(_) => "this is not the token of the pipeline",
+            Some(_) => "this is not the pipeline's token",
             None => "send the pipeline's token, as `Authorization: Bearer …`",
         };
         Err(Refusal::new(StatusCode::UNAUTHORIZED, why))
@@ -187,7 +187,7 @@ async fn collect(service: &Service, framer: &mut Framer, body: Body, most: usize
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| {
-            Refusal::new(StatusCode::BAD_REQUEST, format!("the body broke off: {error}; nothing was stored"))
+            Refusal::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}; nothing was stored"))
         })?;
         packed += chunk.len();
         for piece in chunk.chunks(PIECE) {
@@ -207,7 +207,7 @@ async fn collect(service: &Service, framer: &mut Framer, body: Body, most: usize
 
 fn too_large(service: &Service) -> Refusal {
     let why =
-        format!("the body is larger than {}; send it in parts, or raise maxBody in the spec", service.spec.max_body);
+        format!("the body is larger than {}; send it in parts, or raise `maxBody` in the spec", service.spec.max_body);
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
 }
 
@@ -239,7 +239,7 @@ fn framing(service: &Service, headers: &HeaderMap) -> Result<FramingSpec, Refusa
         "gzip" | "x-gzip" => framing.compression = Compression::Gzip,
         "zstd" => framing.compression = Compression::Zstd,
         other => {
-            let why = format!("the body is packed as `{other}`; send it as gzip, as zstd, or not packed");
+            let why = format!("the body is encoded as `{other}`; send it as gzip, as zstd, or uncompressed");
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, why));
         }
     }
@@ -277,7 +277,7 @@ fn by_type(essence: &str, decoder: &DecoderSpec) -> Result<FramingType, String> 
         _ => {
             let known: Vec<&str> =
                 TYPES.iter().filter(|(name, _, of)| fits(of) && !name.is_empty()).map(|(name, ..)| *name).collect();
-            Err(format!("the pipeline does not take `{essence}`; send one of {}", known.join(", ")))
+            Err(format!("the pipeline does not accept `{essence}`; send one of {}", known.join(", ")))
         }
     }
 }

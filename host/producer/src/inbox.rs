@@ -243,7 +243,10 @@ impl Inbox {
         self.stop.cancel();
         let messages = self.answers.close();
         if messages > 0 {
-            tracing::warn!(messages, "no commit holds what was taken last; who got no reply has to send it again");
+            tracing::warn!(
+                messages,
+                "the last messages received were not committed; clients without a reply must send them again"
+            );
         }
         if let Some(mut task) = self.task.take()
             && timeout(PATIENCE, &mut task).await.is_err()

@@ -37,7 +37,7 @@ pub(super) fn enter(spec: &StreamSpec, lost: Lost<'_>, range: Option<(Position, 
         label,
         offset,
         to = to.offset,
-        "the source no longer has the offset of the last commit; going on where onOutOfRange says"
+        "the source no longer has the offset of the last commit; continuing as `onOutOfRange` says"
     );
     Ok(to)
 }

@@ -223,7 +223,7 @@ impl Reading {
 /// The file that is being read.
 enum Open {
     /// And the rest of a batch that was more than what was wanted at once.
-    Rows(Peekable<spout_repo::Batches>, Option<RecordBatch>),
+    Rows(Peekable<spout_format::Batches>, Option<RecordBatch>),
     Messages(Blobs),
 }
 
@@ -343,7 +343,7 @@ impl Cursor {
             && there.id != self.token.after
         {
             let (ours, theirs) = (short(&self.token.after), short(&there.id));
-            return Ok(Some(format!("commit number {} was {ours} and is {theirs}", self.number)));
+            return Ok(Some(format!("commit number {} was {ours} and is now {theirs}", self.number)));
         }
         // At the beginning, what the first commit that is kept holds takes the place of what is gone.
         let next = self.token.part.map_or(self.number + 1, |part| if part.whole { part.last } else { self.number + 1 });
@@ -351,7 +351,7 @@ impl Cursor {
             && (self.number > 0 || self.token.part.is_some())
             && follower.commit(next).await.map_err(failed)?.is_none()
         {
-            return Ok(Some(format!("commit number {next} was not read yet and is not kept any more")));
+            return Ok(Some(format!("commit number {next} was not read yet and is no longer kept")));
         }
         Ok(None)
     }
@@ -368,7 +368,7 @@ impl Cursor {
             }
         };
         let (repo, branch) = (&self.source.spec.repo, &self.source.spec.branch);
-        tracing::warn!(repo, branch, what, to, "going on after another commit, as onOutOfRange says");
+        tracing::warn!(repo, branch, what, to, "continuing after another commit, as `onOutOfRange` says");
         self.token = Token::default();
         Ok(Next::Jump(to))
     }
@@ -426,7 +426,9 @@ impl Cursor {
                 Open::Rows(batches, rest) => {
                     let batch = match rest.take() {
                         Some(rest) => Some(rest),
-                        None => batches.next().transpose().map_err(|error| self.source.failed("reading", error))?,
+                        None => {
+                            batches.next().transpose().map_err(|error| self.source.failed("reading", error.into()))?
+                        }
                     };
                     let (batch, later) = batch.map(|batch| cut(batch, most)).unzip();
                     *rest = later.flatten();
@@ -488,7 +490,7 @@ fn has_ended(marker: &Marker) -> bool {
 }
 
 /// The batches behind the first `done` rows.
-fn skipping(batches: spout_repo::Batches, done: u64) -> spout_repo::Batches {
+fn skipping(batches: spout_format::Batches, done: u64) -> spout_format::Batches {
     let mut left = usize::try_from(done).unwrap_or(usize::MAX);
     Box::new(batches.filter_map(move |batch| {
         let batch = match batch {

@@ -21,10 +21,10 @@ pub struct RepoSpec {
     /// below `/dead-letter/` and `/late/`.
     #[serde(default)]
     pub path: Option<String>,
-    /// Where to start if no commit of ours has read any of theirs, as in `latest`.
+    /// Where to start if this pipeline has not read the repo yet, as in `latest`.
     #[serde(default)]
     pub start: RepoStart,
-    /// What a commit is read as: `rows` of its table files, whole `files`, or `lines` (messages by `framing`).
+    /// How a commit is read: `rows` of its table files, whole `files`, or `lines` (messages by `framing`).
     #[serde(default)]
     pub mode: RepoMode,
     /// `lines` only: where messages end in a file, as in `{type: length}`.
@@ -33,10 +33,10 @@ pub struct RepoSpec {
     /// What to do when a file that may have been read is overwritten, removed or reverted, as in `pass`.
     #[serde(default)]
     pub rewritten: Rewritten,
-    /// What to do when commits that were not read yet are gone, or the branch was set to others, as in `earliest`.
+    /// What to do when commits that were not read yet are gone, or the branch was moved, as in `earliest`.
     #[serde(default, alias = "on_out_of_range")]
     pub on_out_of_range: OutOfRange,
-    /// How often to look for new commits, as in `1s`; those of this process are seen at once.
+    /// How often to look for new commits, as in `1s`; commits of this process are seen at once.
     #[serde(default = "every")]
     pub every: Period,
     /// `files` and `lines` only: columns added to every row, as in `[key, timestamp]`: the path, and the time of the commit.
@@ -65,7 +65,7 @@ pub enum RepoStart {
     Commit(String),
 }
 
-/// What a commit is read as.
+/// How a commit is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RepoMode {
@@ -78,13 +78,13 @@ pub enum RepoMode {
     Lines,
 }
 
-/// What to do about files that may have been read and are not there any more.
+/// What to do about files that may have been read and no longer exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Rewritten {
-    /// Stop, and name the file: what was made of it cannot be taken back.
+    /// Stop and name the file: what was made from it cannot be undone.
     #[default]
     Fail,
-    /// Go on: what overwrites a file is read as if it were added, what is gone stays in what was made of it.
+    /// Continue: a file that overwrites another is read as if it were added, and what was made from removed files stays.
     Pass,
 }

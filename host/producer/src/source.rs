@@ -94,13 +94,13 @@ impl Source {
     pub fn how_to_end(&self) -> String {
         let how = match self {
             Self::Stream(spec) => format!(
-                "plugin {} has not said that its partitions end: see its settings (`files` follows its files unless `follow: false`)",
+                "plugin `{}` has not reported the end of its partitions; see its settings (`files` follows its files unless `follow: false`)",
                 spec.plugin.split('@').next().unwrap_or_default()
             ),
             Self::Repo(spec) => format!("the pipeline that writes {}@{} has not ended", spec.repo, spec.branch),
             Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => "its source has not ended".into(),
         };
-        format!("{how}; `--until idle` stops when there is nothing for now")
+        format!("{how}; `--until idle` stops when there is nothing to read")
     }
 
     /// What it reads, for people.

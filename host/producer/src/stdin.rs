@@ -28,10 +28,10 @@ pub struct StdinSpec {
     /// Where messages end, as in `{type: lines}`.
     #[serde(default)]
     pub framing: FramingSpec,
-    /// Bytes that were read and are not yet decoded, as in `16MiB`; when it is full, who writes to us has to wait.
+    /// Bytes read but not yet decoded, as in `16MiB`; when full, the writer has to wait.
     #[serde(default = "queue")]
     pub queue: ByteSize,
-    /// Columns added to every row, as in `[offset, timestamp]`; the time is the one of arrival.
+    /// Columns added to every row, as in `[offset, timestamp]`; the timestamp is the time of arrival.
     #[serde(default)]
     pub metadata: Vec<MetadataColumn>,
 }
@@ -40,7 +40,7 @@ impl StdinSpec {
     /// What it can promise.
     #[must_use]
     pub fn promise(&self) -> Promise {
-        let but = "what was read and no commit holds is lost with the host, and a pipe cannot be read again; write a file and use the plugin `files`";
+        let but = "what was read but not committed is lost if the host dies, and a pipe cannot be read again; write a file and use the `files` plugin";
         Promise { class: Class::Push, guarantee: None, but }
     }
 }

@@ -13,7 +13,7 @@ use spout_plugin::Settings;
 pub struct StreamSpec {
     /// Name of the plugin, `files`, or with its digest, `files@sha256:…`.
     pub plugin: String,
-    /// What a topic is, the plugin says: a granted directory, a queue, a table.
+    /// The topic, as the plugin defines it: a granted directory, a queue, a table.
     #[serde(default)]
     pub topic: String,
     /// By partition, or the whole stream at once.
@@ -28,7 +28,7 @@ pub struct StreamSpec {
     /// Settings of the plugin; `spout plugin inspect NAME` lists them.
     #[serde(default)]
     pub settings: Settings,
-    /// Size and patience of one fetch.
+    /// Limits of one fetch.
     #[serde(default)]
     pub fetch: FetchSpec,
     /// How many readers share the partitions, each with an instance of the plugin; as many as there are cores, unless set.
@@ -67,7 +67,7 @@ pub enum MetadataColumn {
     Timestamp,
     /// `__key`, Binary, null where the source gives none.
     Key,
-    /// `__file`, Utf8: the name of the file the message stood in, null where the source reads none.
+    /// `__file`, Utf8: the name of the file that the message is from, null if the source reads no files.
     File,
 }
 
@@ -106,19 +106,19 @@ pub enum OutOfRange {
     /// Stop and say which messages are gone.
     #[default]
     Fail,
-    /// Go on at the oldest message there is.
+    /// Continue at the oldest message available.
     Earliest,
-    /// Go on at what arrives from now on.
+    /// Continue with what arrives from now on.
     Latest,
 }
 
-/// Size and patience of one fetch.
+/// Limits of one fetch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FetchSpec {
-    /// Most messages of one fetch.
+    /// Maximum messages of one fetch.
     pub messages: u32,
-    /// Most payload bytes of one fetch.
+    /// Maximum payload bytes of one fetch.
     pub bytes: ByteSize,
     /// Longest wait for messages when there are none.
     pub timeout: Period,

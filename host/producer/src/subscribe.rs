@@ -18,34 +18,34 @@ use super::{
 };
 
 /// A ZeroMQ publisher, as in `{address: tcp://host:5556, sync: tcp://host:5557}`, or another pipeline of the same run, as in
-/// `{pipeline: other}`. Each message is a payload that the decoder makes rows of. The offset counts messages, over all runs.
+/// `{pipeline: other}`. The decoder turns each message into rows. The offset counts messages, over all runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SubscribeSpec {
-    /// A pipeline of the same run, by name, as in `events`: it publishes what it consumes to this one, with no socket named,
-    /// and no decoder needed.
+    /// A pipeline of the same run, by name, as in `events`: it publishes what it consumes to this one, without a socket or
+    /// a decoder.
     #[serde(default)]
     pub pipeline: Option<String>,
-    /// Where the publisher speaks (PUB), as in `tcp://127.0.0.1:5556` or `ipc:///run/rows`.
+    /// Address of the publisher (PUB), as in `tcp://127.0.0.1:5556` or `ipc:///run/rows`.
     #[serde(default)]
     pub address: Option<Endpoint>,
-    /// Where it wants to hear a hello (REP) before it says anything, as in `tcp://127.0.0.1:5557`. Then `connect` and `end`
-    /// are no payload. Without it this is a plain SUB.
+    /// Address where it expects a handshake (REP) before it sends anything, as in `tcp://127.0.0.1:5557`; `connect` and
+    /// `end` are then signals, not payload. Without it this is a plain SUB.
     #[serde(default)]
     pub sync: Option<Endpoint>,
-    /// Beginnings of the messages that are wanted, as in `[rows]`; all, where there is none.
+    /// Prefixes of the messages to receive, as in `[rows]`; all by default.
     #[serde(default)]
     pub topics: Vec<String>,
-    /// What `end` does: `wait` (the default) for a publisher that comes again, or `stop` the pipeline.
+    /// What `end` does: `wait` (the default) for the publisher to return, or `stop` the pipeline.
     #[serde(default)]
     pub on_end: OnEnd,
-    /// Most bytes of one message, as in `64MiB`; a publisher that says more is left, and found again.
+    /// Maximum bytes of one message, as in `64MiB`; a publisher that sends more is disconnected, and connected again.
     #[serde(default = "message")]
     pub message: ByteSize,
-    /// Bytes that were heard and are not yet decoded, as in `16MiB`; when it is full, the publisher has to wait.
+    /// Bytes received but not yet decoded, as in `16MiB`; when full, the publisher has to wait.
     #[serde(default = "queue")]
     pub queue: ByteSize,
-    /// Columns added to every row, as in `[offset, timestamp]`; the time is the one of arrival.
+    /// Columns added to every row, as in `[offset, timestamp]`; the timestamp is the time of arrival.
     #[serde(default)]
     pub metadata: Vec<MetadataColumn>,
 }
@@ -58,7 +58,7 @@ fn message() -> ByteSize {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnEnd {
-    /// It may come again; the pipeline goes on.
+    /// The publisher may return; the pipeline keeps running.
     #[default]
     Wait,
     /// The pipeline commits what it has, and is done.
@@ -69,8 +69,7 @@ impl SubscribeSpec {
     /// What it can promise.
     #[must_use]
     pub fn promise(&self) -> Promise {
-        let but = "what was heard and no commit holds is lost with the host, and so is what is said while nobody listens; a \
-                   pipeline that reads another one's repo (`repo: {repo: …}`) loses nothing";
+        let but = "what was received but not committed is lost if the host dies, and so is what is published while this pipeline is not connected; a pipeline that reads another's repo (`repo: {repo: …}`) loses nothing";
         Promise { class: Class::Push, guarantee: None, but }
     }
 
@@ -81,7 +80,7 @@ impl SubscribeSpec {
         if linked && (self.address.is_some() || self.sync.is_some()) {
             return Some((
                 "pipeline",
-                "a pipeline of the same run needs no socket; leave `address` and `sync` out, or `pipeline`",
+                "a pipeline of the same run needs no socket; leave out `address` and `sync`, or `pipeline`",
             ));
         }
         if linked && !self.topics.is_empty() {
@@ -90,13 +89,13 @@ impl SubscribeSpec {
         if !linked && self.address.is_none() {
             return Some((
                 "address",
-                "say where the publisher speaks, as in `address: tcp://127.0.0.1:5556`, or name a `pipeline`",
+                "name the publisher's address, as in `address: tcp://127.0.0.1:5556`, or name a `pipeline`",
             ));
         }
         if self.on_end == OnEnd::Stop && !linked && self.sync.is_none() {
-            return Some(("onEnd", "a plain publisher says no end; give its `sync` socket, or leave `onEnd` out"));
+            return Some(("onEnd", "a plain publisher never sends `end`; set its `sync` socket, or leave `onEnd` out"));
         }
-        (self.message.0 == 0).then_some(("message", "a message has to hold something; leave it out for 64MiB"))
+        (self.message.0 == 0).then_some(("message", "a message must be larger than 0 bytes; leave it out for 64MiB"))
     }
 
     /// What it reads, for people.
@@ -104,7 +103,7 @@ impl SubscribeSpec {
     pub fn reads(&self) -> String {
         match (&self.pipeline, &self.address) {
             (Some(pipeline), _) => format!("what pipeline `{pipeline}` publishes to it"),
-            (None, Some(address)) if self.sync.is_some() => format!("what {address} publishes, from the hello on"),
+            (None, Some(address)) if self.sync.is_some() => format!("what {address} publishes, after the handshake"),
             (None, Some(address)) => format!("what {address} publishes"),
             (None, None) => "nothing".into(),
         }
@@ -258,9 +257,9 @@ impl Listening {
             match self.subscriber.recv().await {
                 Ok(Heard::Message { payload, .. }) => return Some(payload),
                 Ok(Heard::End) if self.ends => return None,
-                Ok(Heard::End) => tracing::info!("the publisher has said its end; waiting for it to come again"),
+                Ok(Heard::End) => tracing::info!("the publisher sent `end`; waiting for it to return"),
                 Err(error) => {
-                    tracing::warn!(%error, "the subscription broke");
+                    tracing::warn!(%error, "the subscription failed");
                     return None;
                 }
             }

@@ -23,33 +23,33 @@ use super::{
     inbox::{Inbox, Letterbox, Receipt, Sent},
 };
 
-/// A port that takes messages over TCP, as in `{listen: "0.0.0.0:9000", framing: {type: lines}, reply: line}`.
+/// A port that accepts messages over TCP, as in `{listen: "0.0.0.0:9000", framing: {type: lines}, reply: line}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TcpSpec {
-    /// Host and port to listen at, as in `127.0.0.1:9000`; with port 0 the system chooses one, and `spout run` says which.
+    /// Host and port to listen on, as in `127.0.0.1:9000`; with port 0 the system chooses one, and `spout run` prints it.
     pub listen: String,
     /// Where messages end in what a client sends, as in `{type: lines}`.
     #[serde(default)]
     pub framing: FramingSpec,
-    /// What a client is told after the commit, as in `line`. Without it, clients are told nothing.
+    /// How a client is answered after the commit, as in `line`. Without it, clients get no reply.
     #[serde(default)]
     pub reply: Option<Reply>,
-    /// Longest wait of a client for the commit of its messages, as in `50ms`, if `reply` is set.
+    /// How long a client waits at most for the commit of its messages, as in `50ms`, if `reply` is set.
     #[serde(default = "answer_within", alias = "answer_within")]
     pub answer_within: Period,
-    /// Most clients at a time, as in `1024`; more are turned away.
+    /// Maximum concurrent clients, as in `1024`; others are refused.
     #[serde(default = "max_clients", alias = "max_clients")]
     pub max_clients: u32,
-    /// Bytes that were read and are not yet decoded, as in `16MiB`; when it is full, clients have to wait.
+    /// Bytes read but not yet decoded, as in `16MiB`; when full, clients have to wait.
     #[serde(default = "queue")]
     pub queue: ByteSize,
-    /// Columns added to every row, as in `[offset, timestamp]`; the time is the one of arrival.
+    /// Columns added to every row, as in `[offset, timestamp]`; the timestamp is the time of arrival.
     #[serde(default)]
     pub metadata: Vec<MetadataColumn>,
 }
 
-/// What a client is told.
+/// How a client is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
@@ -78,12 +78,12 @@ impl TcpSpec {
             Some(Reply::Line) => Promise {
                 class: Class::Push,
                 guarantee: Some(Guarantee::AtLeastOnce),
-                but: "exactly once from the reply on; a client that got no reply sends again, and both may be stored",
+                but: "exactly once after the reply; a client that gets no reply sends again, and both may be stored",
             },
             None => Promise {
                 class: Class::Push,
                 guarantee: None,
-                but: "what a client sent and no commit holds is lost with the host; set `reply: line` and let clients send again what was not acknowledged",
+                but: "what was received but not committed is lost if the host dies; set `reply: line` and have clients resend what was not acknowledged",
             },
         }
     }
@@ -187,15 +187,15 @@ async fn accept(listener: TcpListener, clients: Clients) {
         };
         match accepted {
             Ok((mut stream, peer)) if connections.len() >= most => {
-                tracing::warn!(pipeline = clients.pipeline, %peer, most, "a client was turned away; raise maxClients");
+                tracing::warn!(pipeline = clients.pipeline, %peer, most, "refused a client; raise `maxClients`");
                 if clients.spec.reply.is_some() {
-                    drop(stream.try_write(b"error 0 there are too many clients; try again later\n"));
+                    drop(stream.try_write(b"error 0 too many clients; try again later\n"));
                 }
                 drop(stream.shutdown().await);
             }
             Ok((stream, peer)) => drop(connections.spawn(serve(stream, peer, clients.clone()))),
             Err(error) => {
-                tracing::warn!(pipeline = clients.pipeline, %error, "a client could not be taken");
+                tracing::warn!(pipeline = clients.pipeline, %error, "cannot accept a client");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -216,7 +216,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients) {
     let ending = match receive(read, &clients, &receipts).await {
         Ok(()) => None,
         Err(why) => {
-            tracing::warn!(pipeline, %peer, why, "a client's connection is closed");
+            tracing::warn!(pipeline, %peer, why, "closing a client's connection");
             Some(why)
         }
     };

@@ -51,7 +51,7 @@ impl Fetcher for StreamFetcher {
         if let (Some(consumer), Some(checkpoint)) = (&mut self.consumer, upto)
             && let Err(error) = consumer.committed(&checkpoint).await
         {
-            tracing::warn!(plugin = self.spec.plugin, %error, "the source did not take the hint that a commit was finished");
+            tracing::warn!(plugin = self.spec.plugin, %error, "cannot notify the source of a finished commit");
         }
     }
 }
@@ -117,7 +117,7 @@ impl StreamFetcher {
             _ => return Err(self.failed("fetching", error)),
         };
         let partition = self.found.partition.number;
-        tracing::warn!(plugin = self.spec.plugin, partition, offset = self.position.offset, ?pause, %error, "fetching failed; trying again");
+        tracing::warn!(plugin = self.spec.plugin, partition, offset = self.position.offset, ?pause, %error, "fetch failed; retrying");
         tokio::time::sleep(pause).await;
         Ok(())
     }

@@ -2,11 +2,8 @@
 
 use std::{error::Error as StdError, io};
 
-use spout_base::error::{Coded, Kind};
+use spout_base::error::{Cause, Coded, Kind};
 use spout_data::PartitionId;
-
-/// The cause below an error of ours; never printed by us, the command line walks the chain.
-pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// An error of the repo room.
 #[derive(Debug, thiserror::Error)]
@@ -211,20 +208,9 @@ pub enum Error {
     #[error("{path} is {there} and cannot grow by {new}; overwrite it or choose another path")]
     MixedFormats { path: String, there: String, new: String },
 
-    /// Rows do not fit the format.
-    #[error("rows cannot be written as {format}; change the column types or the commit format")]
-    Encode { format: &'static str, source: Cause },
-    /// A column does not fit the format.
-    #[error(
-        "column `{column}` of type {data_type} cannot be kept in {format} files; commit in another format, parquet for most, or map the column to another type"
-    )]
-    NotStorable { column: String, data_type: String, format: &'static str },
-    /// A value does not fit the format.
-    #[error("row {row} cannot be kept in {format} files: {reason}; change the value, or leave the row out")]
-    Misfit { format: &'static str, row: usize, reason: String },
-    /// Bytes are not of the format.
-    #[error("{path} cannot be read as {format}")]
-    Decode { path: String, format: &'static str, source: Cause },
+    /// Rows and the bytes of a file do not fit.
+    #[error(transparent)]
+    Format(#[from] spout_format::Error),
     /// Tables do not fit together.
     #[error(
         "column `{column}` is {left} in {left_file} and {right} in {right_file}, so they are not one table; query one directory or an earlier commit"
@@ -249,45 +235,6 @@ pub enum Error {
         "another publisher writes the Delta log {log} at the same time and is at sequence {sequence}; publishing starts again from what it wrote"
     )]
     DeltaRace { log: String, sequence: u64 },
-
-    /// The statement names no table of ours.
-    #[error("there is no table `{table}`{nearest}; tables are named after repos, with `_` for `-` and `.`")]
-    UnknownTable { table: String, nearest: String },
-    /// A table name fits several repos.
-    #[error("table `{table}` could be repo {repos}; write the repo's own name in double quotes")]
-    AmbiguousTable { table: String, repos: String },
-    /// Nothing tabular in the commit.
-    #[error("{reference} holds no table files; `spout list file {reference}` shows what it holds")]
-    NoTable { reference: String },
-    /// All that came was set aside.
-    #[error(
-        "{reference} has no rows: every message was set aside ({letters} dead letters); `spout sql 'select code, reason from {table} limit 10'` shows why"
-    )]
-    OnlyDeadLetters { reference: String, letters: u64, table: String },
-    /// A query met an error of ours on its way.
-    #[error("the query cannot be answered: {what}")]
-    Query {
-        /// What the error says.
-        what: String,
-        /// Its kind.
-        kind: Kind,
-        /// Its code.
-        code: &'static str,
-    },
-    /// The statement failed.
-    #[error("the statement cannot be run as it is written; what is wrong follows")]
-    Sql { source: Cause },
-    /// The statement would change something.
-    #[error("only queries can be run on a repo, and this is `{what}`; commits are made by pipelines")]
-    NotAQuery { what: String },
-    /// A table function cannot do with what it is given.
-    #[error("`{function}` cannot be called like this: {what}; write {usage}")]
-    FunctionArguments { function: &'static str, what: String, usage: &'static str },
-    /// The rows of a diff would have two columns of one name.
-    #[error(
-        "the rows of {reference} have a column `{column}`, which a diff needs itself; compare the files, or select around it"
-    )]
-    ChangeColumn { reference: String, column: &'static str },
 }
 
 fn offset(offset: Option<u64>) -> String {
@@ -297,13 +244,13 @@ fn offset(offset: Option<u64>) -> String {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Query { kind, .. } => *kind,
+            Self::Format(error) => error.kind(),
             Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
             Self::Refused { .. } | Self::Input { .. } => Kind::Unavailable,
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
             Self::NotNext { .. } | Self::MarkerGap { .. } | Self::DeltaRace { .. } => Kind::Conflict,
             Self::BadRecord { .. } | Self::MissingRecord { .. } | Self::DamagedFile { .. } => Kind::Corrupt,
-            Self::Decode { .. } | Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
+            Self::BadIndex { .. } | Self::DeltaLog { .. } => Kind::Corrupt,
             Self::Swept { .. } => Kind::Conflict,
             Self::Fenced { .. } => Kind::Fenced,
             Self::MarkerBack { .. } | Self::NothingMoved { .. } | Self::NoState { .. } => Kind::Internal,
@@ -361,24 +308,12 @@ impl Coded for Error {
             Self::NothingMoved { .. } => "E0537",
             Self::NotThere { .. } => "E0538",
             Self::MixedFormats { .. } => "E0539",
-            Self::Encode { .. } => "E0540",
-            Self::NotStorable { .. } => "E0541",
-            Self::Misfit { .. } => "E0572",
-            Self::Decode { .. } => "E0542",
+            Self::Format(error) => error.code(),
             Self::MixedTypes { .. } => "E0543",
             Self::DeltaTypes { .. } => "E0565",
             Self::DeltaLog { .. } => "E0566",
             Self::DeltaTable { .. } => "E0567",
             Self::DeltaRace { .. } => "E0568",
-            Self::UnknownTable { .. } => "E0550",
-            Self::AmbiguousTable { .. } => "E0551",
-            Self::NoTable { .. } => "E0552",
-            Self::OnlyDeadLetters { .. } => "E0573",
-            Self::Sql { .. } => "E0553",
-            Self::Query { code, .. } => code,
-            Self::NotAQuery { .. } => "E0554",
-            Self::FunctionArguments { .. } => "E0560",
-            Self::ChangeColumn { .. } => "E0561",
         }
     }
 }
@@ -394,6 +329,11 @@ impl Error {
             }
             _ => Self::Write { object, source },
         }
+    }
+
+    /// The error of something that cannot be written as `format`.
+    pub(super) fn encode(format: &'static str, source: impl Into<Cause>) -> Self {
+        spout_format::Error::Encode { format, source: source.into() }.into()
     }
 
     pub(super) fn read(object: String, source: impl Into<Cause>) -> Self {
@@ -416,15 +356,4 @@ fn io_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
         next = error.source();
     }
     None
-}
-
-/// `, did you mean ...` for the nearest of `names`, or nothing if none is near.
-pub(super) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    names
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().max(name.chars().count()) / 2)
-        .map(|(_, candidate)| format!(", did you mean `{candidate}`?"))
-        .unwrap_or_default()
 }

@@ -1,13 +1,14 @@
 //! Versioned file trees: commits, heads, readers. The only room that knows the object store.
 //!
 //! Read in this order: a [`Store`] holds [`Repo`]s; a [`Repo`] resolves a [`Reference`] to a [`Commit`] and shows its
-//! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, [`TableWriter`] makes them; the [`BranchWriter`] publishes
-//! an open commit with one conditional creation and says how it [`Finished`]. A [`Follower`] tells what each
-//! commit added, [`query`] runs SQL over commits, a
-//! [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads everything and names what is wrong.
+//! [`Tree`]; an [`OpenCommit`] takes files while rows arrive, a `TableWriter` of `spout-format` makes them; the
+//! [`BranchWriter`] publishes an open commit with one conditional creation and says how it [`Finished`]. A [`Follower`]
+//! tells what each commit added, a [`Publisher`] shows them to other programs as Delta tables, and [`fsck`] re-reads
+//! everything and names what is wrong.
 //!
-//! Behind them: `record`s in `slot`s are the truth, `state` is what they add up to, `index` and `checkpoint` keep that cheap,
-//! `refs` names commits, `edit` and `started` make them by hand, `collect` and `compact` keep the store small.
+//! Each folder has one way in and imports only those before it: `object` is where bytes are, `log` the records of a branch
+//! and what they add up to, `tree` the files of a commit, `repo` what readers see of both, `edit` how commits are made,
+//! `delta` shows them to others, `upkeep` keeps the store small and sound.
 //!
 //! **Invariant**: whatever is visible became so by one creation; nothing that a commit names is changed, and only a
 //! collection deletes, what no branch, tag or started commit leads to.
@@ -28,76 +29,30 @@
 //! # }
 //! ```
 
-mod attempts;
-mod checkpoint;
-mod collect;
-mod compact;
+mod collected;
 mod delta;
-mod diff;
-mod draft;
 mod edit;
 mod error;
 pub mod fault;
-mod follow;
-mod format;
-mod fsck;
-mod history;
-mod holder;
-mod index;
-mod invariants;
 mod layout;
-mod leftovers;
-mod moved;
+mod log;
 mod object;
-mod open_commit;
-mod pack;
 pub mod path;
-mod place;
-mod probe;
-mod reach;
-mod record;
-mod reference;
-mod refs;
-mod repository;
-mod retention;
-mod seal;
-mod slot;
-mod snapshot;
-mod sql;
-mod started;
-mod state;
-mod store;
-mod tables;
+mod repo;
 mod tree;
-mod writer;
+mod upkeep;
 
-pub use collect::{Collect, Collected};
-pub use compact::{Compacted, TARGET};
-pub use delta::{Differences, Publication, PublishedTable, Publisher, differences, published};
-pub use diff::{Change, Changed, diff};
-pub use edit::{Edit, Editor};
-pub use error::{Cause, Error};
-pub use follow::{Added, AddedFile, Follower, Rewritten};
-pub use format::{
-    Batches, ColumnStatistics, Encoded, Format, Misfit, TableWriter, csv_text, decode, json_options, json_rows,
-    misfits, storable,
+pub use collected::{Collect, Collected};
+pub use delta::{Differences, Publication, PublishedTable, Publisher, TreeTable, differences, published};
+pub use edit::{BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Started};
+pub use error::Error;
+pub use log::{
+    Blob, Commit, FileAdded, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot, Snapshot,
+    TableInfo, Upstream,
 };
-pub use fsck::{Depth, Finding, Report, Severity, fsck, repair};
-pub use holder::{Holder, Process};
-pub use moved::{Moved, Recorded};
-pub use open_commit::OpenCommit;
-pub use record::{Blob, Commit, FileAdded, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
-pub use reference::{MASTER, Reference};
-pub use refs::TagInfo;
-pub use repository::{BranchInfo, Repo};
-pub use retention::Retention;
-pub use snapshot::Snapshot;
-pub use sql::{Answer, Verify, query, query_verified};
-pub use started::Started;
-pub use store::{RepoInfo, Store};
-pub use tables::{Conflict, TreeTable};
-pub use tree::{FileEntry, Piece, Tree};
-pub use writer::{BranchWriter, CommitMeta, Finished};
+pub use repo::{Added, AddedFile, BranchInfo, Follower, MASTER, Reference, Repo, RepoInfo, Rewritten, Store, TagInfo};
+pub use tree::{Change, Changed, FileEntry, Tree, diff};
+pub use upkeep::{Compacted, Depth, Finding, Report, Retention, Severity, TARGET, fsck, repair};
 
 /// The names of all fail points of this room, for `SPOUT_FAULT`.
 #[doc(hidden)]

@@ -3,7 +3,7 @@
 use globset::{GlobBuilder, GlobMatcher};
 use unicode_normalization::UnicodeNormalization;
 
-use super::Error;
+use super::error::Error;
 
 const LONGEST_PATH: usize = 1024;
 const LONGEST_SEGMENT: usize = 255;

@@ -50,7 +50,7 @@ pub fn together(all: &[Loaded]) -> Vec<Error> {
         producers.map(move |(at, _)| (loaded, format!("{at}.stdin")))
     });
     if let Some((first, at)) = reads_stdin.next() {
-        let what = format!("{} reads standard input already, and there is only one", first.place(&at));
+        let what = format!("{} already reads standard input, and there is only one", first.place(&at));
         wrong.extend(reads_stdin.map(|(second, at)| contradiction(second, &at, what.as_str())));
     }
     for loaded in all {
@@ -82,9 +82,7 @@ pub fn plugins(spec: &PipelineSpec) -> Vec<(String, &str)> {
         }
     }
     for (path, node) in all_handlers(&spec.node, "node") {
-        if let NodeSpec::Plugin(plugin) = node {
-            out.push((format!("{path}.plugin"), plugin.plugin.as_str()));
-        }
+        out.extend(node.plugin().map(|plugin| (format!("{path}.plugin"), plugin.plugin.as_str())));
     }
     out
 }
@@ -172,7 +170,7 @@ fn paths(loaded: &Loaded) -> Result<(), Error> {
         return Err(contradiction(
             loaded,
             "commit.path",
-            "/dead-letter/ is for messages that were set aside; choose another path",
+            "/dead-letter/ is reserved for dead letters; choose another path",
         ));
     }
     let Some(marker) = &loaded.spec.spout.marker else { return Ok(()) };
@@ -231,38 +229,12 @@ fn handlers(loaded: &Loaded) -> Vec<Error> {
             wrong.push(Error::TwiceHandler { at: loaded.place(&path), pipeline, id: id.to_owned() });
         }
         seen.push(id);
-        match node {
-            NodeSpec::Filter(filter) if filter.r#where.trim().is_empty() => {
-                let what = format!("the handler `{id}` filters by nothing; write an expression into where");
-                wrong.push(contradiction(loaded, &format!("{at}.where"), what));
-            }
-            NodeSpec::Map(map) if is_default(&map.columns) && map.drop.is_empty() && map.select.is_empty() => {
-                let what = format!("the handler `{id}` changes nothing; give it columns, drop or select");
-                wrong.push(contradiction(loaded, &at, what));
-            }
-            other => wrong.extend(empty_lists(loaded, &at, other).err()),
+        if let Some(gap) = node.gap() {
+            let at = gap.key.map_or_else(|| at.clone(), |key| format!("{at}.{key}"));
+            wrong.push(contradiction(loaded, &at, format!("the handler `{id}` {}", gap.what)));
         }
     }
     wrong
-}
-
-/// Refuses lists that a handler cannot do without.
-fn empty_lists(loaded: &Loaded, at: &str, node: &NodeSpec) -> Result<(), Error> {
-    let (key, advice) = match node {
-        NodeSpec::Default(spec) if is_default(&spec.columns) => ("columns", "name a column and its value"),
-        NodeSpec::Dispatch(spec) if spec.nodes.is_empty() => ("nodes", "name the handlers of each group"),
-        NodeSpec::Dispatch(spec) if spec.group_by.is_empty() => ("groupBy", "name a column"),
-        NodeSpec::Group(spec) if spec.columns.is_empty() => ("columns", "name a column"),
-        NodeSpec::Sort(spec) if spec.by.is_empty() => ("by", "name a column"),
-        NodeSpec::Sql(spec) if spec.query.trim().is_empty() => ("query", "write a query over `input`"),
-        _ => return Ok(()),
-    };
-    let what = format!("the handler `{}` has nothing in `{key}`; {advice}", node.id());
-    Err(contradiction(loaded, &format!("{at}.{key}"), what))
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 fn positive(loaded: &Loaded) -> Vec<Error> {
@@ -292,7 +264,7 @@ fn positive(loaded: &Loaded) -> Vec<Error> {
         at: loaded.place(&path),
         path,
         found: "0".into(),
-        expected: "it has to be more; leave it out for the default".into(),
+        expected: "it must be more than 0; leave it out for the default".into(),
     });
     wrong.collect()
 }

@@ -99,17 +99,17 @@ mod tests {
     fn a_setting_that_cannot_be_read_is_named_by_its_line() {
         check(
             "    type: csv\n    delimiter: ;;\n",
-            &["spec.yaml:6: `producer.decoder.delimiter` is the text `;;`; it must be one character, or `tab`"],
+            &["spec.yaml:6: `producer.decoder.delimiter` is the string `;;`; it must be one character, or `tab`"],
         );
         check("    type: csv\n    quote: ''\n", &["spec.yaml:6: `producer.decoder.quote`"]);
         check(
             "    type: csv\n    header: maybe\n",
-            &["`producer.decoder.header` is the text `maybe`; expected true, false, or a list"],
+            &["`producer.decoder.header` is the string `maybe`; expected true, false, or a list"],
         );
         check(
             "    type: csv\n    quote: ab\n    delimiter: ;;\n",
             &[
-                "spec.yaml:6: `producer.decoder.quote` is the text `ab`; expected a character",
+                "spec.yaml:6: `producer.decoder.quote` is the string `ab`; expected a character",
                 "spec.yaml:7: `producer.decoder.delimiter`",
             ],
         );

@@ -125,9 +125,9 @@ impl Node {
             Tree::Bool(value) => value.to_string(),
             Tree::Number(_, text) => format!("the number {text}"),
             Tree::Text(text) if text.chars().count() > 40 => {
-                format!("the text `{}…`", text.chars().take(40).collect::<String>())
+                format!("the string `{}…`", text.chars().take(40).collect::<String>())
             }
-            Tree::Text(text) => format!("the text `{text}`"),
+            Tree::Text(text) => format!("the string `{text}`"),
             Tree::List(_) => "a list".into(),
             Tree::Map(_) => "a map".into(),
         }
@@ -345,7 +345,7 @@ impl<'a> Reader<'a> {
                 Tree::Bool(value) => value.to_string(),
                 Tree::Null => "null".into(),
                 Tree::List(_) | Tree::Map(_) => {
-                    let what = "a key has to be a text, not a list or a map".into();
+                    let what = "a key must be a string, not a list or a map".into();
                     return Err(Error::Syntax { at: self.at(line), what });
                 }
             };

@@ -52,7 +52,7 @@ pub enum Error {
         what: String,
     },
     /// The file holds no pipeline.
-    #[error("{} holds no pipeline; `spout schema --example` prints one to start from", path.display())]
+    #[error("{} contains no pipeline; `spout schema --example` prints one to start from", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
@@ -102,7 +102,7 @@ pub enum Error {
         what: String,
     },
     /// One key is written twice.
-    #[error("{at}: the key `{key}` is already given in line {first}; keep one of them")]
+    #[error("{at}: the key `{key}` is already given on line {first}; keep one of them")]
     TwiceKey {
         /// The second time.
         at: Place,

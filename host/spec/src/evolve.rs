@@ -1,9 +1,8 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
 use spout_consumer::{ConsumerSpec, FileSpec};
-use spout_node::NodeSpec;
+use spout_format::Format;
 use spout_producer::{DecoderSpec, NativeDecoder};
-use spout_repo::Format;
 
 use super::{
     Loaded,
@@ -26,18 +25,13 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
     }
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
         if let ConsumerSpec::File(FileSpec { format: Format::Csv, rotate: None, .. }) = consumer {
-            let what = "the decoder adds columns (`evolve: add-columns`), and a CSV file that only grows has the header it began with; set `rotate` to start new files, or choose `format: ndjson`";
+            let what = "the decoder adds columns (`evolve: add-columns`), but a CSV file that only grows keeps the header it started with; set `rotate` to start new files, or choose `format: ndjson`";
             wrong.push(contradiction(loaded, &format!("consumers[{index}].format"), what));
         }
     }
     for (path, node) in all_handlers(&loaded.spec.node, "node") {
-        let whole = match node {
-            NodeSpec::Sample(sample) => sample.fraction.is_some() && sample.by.is_empty(),
-            NodeSpec::Dedupe(dedupe) => dedupe.by.is_empty(),
-            _ => false,
-        };
-        if whole {
-            let what = "the decoder adds columns (`evolve: add-columns`), and this handler goes by all columns, so that a row would count as another one once there are more; name those that it goes by: `by: [id]`";
+        if node.by_all_columns() {
+            let what = "the decoder adds columns (`evolve: add-columns`), but this handler compares all columns, so a row would count as a different one once there are more; name the columns to compare: `by: [id]`";
             wrong.push(contradiction(loaded, &path, what));
         }
     }

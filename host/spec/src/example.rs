@@ -9,7 +9,7 @@ spout:
 producer:
   stream:
     plugin: files                      # plugins/files.wasm; pin it with files@sha256:…
-    topic: events                      # what a topic is, the plugin says: here, a granted directory
+    topic: events                      # the plugin defines what a topic is: here, a granted directory
     consumerType: lowlevel             # lowlevel: by partition; highlevel: the whole stream
     readers: 4                         # share the partitions, each with an instance of the plugin; left out: one a core
     start: earliest                    # earliest | latest | {time: 2026-01-01T00:00:00Z} | {ago: 1h} | {offset: {0: 12}}

@@ -120,7 +120,7 @@ pub(super) fn expectations(schemas: &[&Map<String, Value>]) -> String {
                 ("string", Some("period")) => "a length of time like 250ms, 5s or 10m".into(),
                 ("string", Some("date-time")) => "a time like 2026-01-01T00:00:00Z".into(),
                 ("string", Some("endpoint")) => "a socket like tcp://127.0.0.1:5556 or ipc:///run/rows.sock".into(),
-                ("string", _) => "a text (in quotes, if it looks like something else)".into(),
+                ("string", _) => "a string (in quotes, if it looks like something else)".into(),
                 ("integer", _) => "a whole number".into(),
                 ("number", _) => "a number".into(),
                 ("boolean", _) => "true or false".into(),

@@ -21,7 +21,7 @@ pub fn advice<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Strin
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "nothing is known here".into(),
+        None if known.is_empty() => "no keys are allowed here".into(),
         None => format!("known: {}", known.join(", ")),
     }
 }

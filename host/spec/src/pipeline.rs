@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_consumer::ConsumerSpec;
 use spout_data::{ByteSize, Period};
+use spout_format::Format;
 use spout_node::{NodeSpec, TimeSpec};
 use spout_plugin::{GrantSpec, LimitsSpec};
 use spout_producer::{
     DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec,
 };
-use spout_repo::Format;
 
 use super::TestSpec;
 
@@ -21,7 +21,7 @@ use super::TestSpec;
 pub struct PipelineSpec {
     /// Its name.
     pub pipeline: NameSpec,
-    /// For people.
+    /// A description for people.
     #[serde(default)]
     pub description: String,
     /// How commits relate to each other.
@@ -52,13 +52,13 @@ pub struct PipelineSpec {
     /// What each plugin may reach, by plugin name. Nothing, unless named here.
     #[serde(default)]
     pub grants: BTreeMap<String, GrantSpec>,
-    /// What each plugin instance may use up.
+    /// What each plugin instance may use.
     #[serde(default)]
     pub limits: LimitsSpec,
-    /// The least guarantee the source has to support.
+    /// The weakest guarantee that the producer may give.
     #[serde(default)]
     pub guarantee: Option<Guarantee>,
-    /// Rows that go in and the rows that have to come out; `spout test` runs them.
+    /// Input rows and the rows expected from them; `spout test` runs them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<TestSpec>,
 }
@@ -105,7 +105,7 @@ pub struct ProducerSpec {
     /// A stream fetched through a plugin.
     #[serde(default)]
     pub stream: Option<StreamSpec>,
-    /// The same in Apache Pinot's own words: a flat map of texts.
+    /// The same in Apache Pinot's terms: a flat map of strings.
     #[serde(default, alias = "stream_configs")]
     pub stream_configs: Option<BTreeMap<String, String>>,
     /// A TCP port: clients send streams of messages.
@@ -123,7 +123,7 @@ pub struct ProducerSpec {
     /// The commits of another repo of the same store.
     #[serde(default)]
     pub repo: Option<RepoSpec>,
-    /// What makes rows of messages.
+    /// What turns messages into rows.
     #[serde(default)]
     pub decoder: Option<DecoderSpec>,
     /// What its plugins may reach, by plugin name, instead of what the pipeline grants them.
@@ -186,7 +186,7 @@ pub enum Publish {
     /// Every directory of Parquet files is a Delta table too, soon after each commit.
     #[default]
     Delta,
-    /// Nothing; `spout publish` does it when asked.
+    /// Nothing, until someone runs `spout publish`.
     None,
 }
 
@@ -194,9 +194,9 @@ pub enum Publish {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FlushSpec {
-    /// About so many rows make a commit. It can be cut only where a fetch ends, because only there the place in the source is
-    /// known; no fetch brings more messages than this. From one partition, with one row a message, it is exact where nothing
-    /// else cuts first.
+    /// About how many rows make a commit. It can be cut only where a fetch ends, because only there is the position in the
+    /// source known; no fetch returns more messages than this. With one partition and one row per message it is exact,
+    /// unless another threshold cuts first.
     pub rows: u64,
     /// Arrow bytes of one commit, in memory.
     pub bytes: ByteSize,
@@ -214,9 +214,9 @@ impl Default for FlushSpec {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ErrorsSpec {
-    /// Messages the decoder could not read.
+    /// Messages that the decoder cannot decode.
     pub decode: OnError,
-    /// Rows a handler could not bear.
+    /// Rows that a handler cannot process.
     pub node: OnError,
 }
 
@@ -229,6 +229,6 @@ pub enum OnError {
     /// It is committed as it arrived, with the reason, under `/dead-letter/`.
     #[default]
     DeadLetter,
-    /// It is counted and left out.
+    /// It is counted and dropped.
     Drop,
 }

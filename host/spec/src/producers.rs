@@ -77,7 +77,7 @@ fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> 
         }
         [first, second, ..] => {
             let what = format!(
-                "a producer reads one source, and this one has `{}` and `{}`; keep one of them, or write both as `producers`",
+                "a producer reads one source, but this one has `{}` and `{}`; keep one of them, or write both as `producers`",
                 first.key(),
                 second.key()
             );
@@ -90,7 +90,7 @@ fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> 
     }
     if !source.decodes() && producer.decoder.is_some() {
         let what = format!(
-            "`{}` brings rows as it is set up here, which nothing has to decode; leave `decoder` out",
+            "`{}` delivers rows as it is set up here, so there is nothing to decode; leave `decoder` out",
             source.key()
         );
         return Err(contradiction(loaded, &format!("{at}.decoder"), what));
@@ -127,7 +127,7 @@ fn guarantee(loaded: &Loaded) -> Vec<Error> {
     less.map(|(at, source)| {
         let promise = source.promise();
         let what = format!(
-            "`guarantee` demands {wanted}, and the {} `{}` promises {promise}; demand less, or read something that can promise more",
+            "`guarantee` demands {wanted}, but the {} `{}` promises {promise}; demand less, or read a source that promises more",
             if at == "producer" { at } else { format!("source of {at},") },
             source.key()
         );

@@ -81,7 +81,7 @@ mod tests {
         );
         check(
             "{pattern: a, rate: fast}",
-            Some("s.yaml:6: `producer.stream.settings.rate` is the text `fast`; expected a whole number"),
+            Some("s.yaml:6: `producer.stream.settings.rate` is the string `fast`; expected a whole number"),
         );
         check(
             "{pattern: a, batchSize: 1}",

@@ -230,10 +230,10 @@ impl<'a> Shape<'a> {
         });
         let value = number.as_f64().unwrap_or(f64::NAN);
         if let Some(least) = limit("minimum").filter(|least| value < *least) {
-            return Err(self.wrong(node, path, &format!("it has to be at least {least}")));
+            return Err(self.wrong(node, path, &format!("it must be at least {least}")));
         }
         if let Some(most) = most.filter(|most| value > *most) {
-            return Err(self.wrong(node, path, &format!("it can be at most {most}")));
+            return Err(self.wrong(node, path, &format!("it must be at most {most}")));
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ fn http(spec: &HttpSpec) -> Option<(&'static str, String)> {
     };
     let keys = || {
         let without = spec.require_key && spec.keys == 0;
-        without.then(|| ("keys", "`requireKey` is of no use if no key is remembered; raise `keys`".to_owned()))
+        without.then(|| ("keys", "`requireKey` needs at least one remembered key; raise `keys`".to_owned()))
     };
     let many = || (spec.keys > 4096).then(|| ("keys", "every commit holds the keys; remember at most 4096".to_owned()));
     address(&spec.listen)
@@ -59,8 +59,7 @@ fn repo(spec: &RepoSpec) -> Option<(&'static str, String)> {
             Some(("framing", "`framing` is for `mode: lines`; set that, or leave it out".to_owned()))
         }
         RepoMode::Rows if !spec.metadata.is_empty() => {
-            let why =
-                "rows that were committed have no messages behind them; use `mode: lines` or `files`, or leave it out";
+            let why = "committed rows have no messages; use `mode: lines` or `mode: files`, or leave it out";
             Some(("metadata", why.to_owned()))
         }
         _ => None,
@@ -76,7 +75,7 @@ fn repo(spec: &RepoSpec) -> Option<(&'static str, String)> {
 
 fn address(listen: &str) -> Option<(&'static str, String)> {
     let sound = listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    let why = || format!("`{listen}` is no host and port; write it like 127.0.0.1:9000, or 0.0.0.0:9000 for all");
+    let why = || format!("`{listen}` is not a host and port; write it like 127.0.0.1:9000, or 0.0.0.0:9000 for all");
     (!sound).then(|| ("listen", why()))
 }
 
@@ -85,7 +84,7 @@ fn framed(framing: &FramingSpec) -> Option<(&'static str, String)> {
 }
 
 fn zero(key: &'static str, value: u64) -> Option<(&'static str, String)> {
-    (value == 0).then(|| (key, format!("`{key}` is 0, so that nothing could be taken; leave it out for the default")))
+    (value == 0).then(|| (key, format!("`{key}` is 0, so nothing could be received; leave it out for the default")))
 }
 
 #[cfg(test)]
@@ -106,7 +105,7 @@ mod tests {
     #[test]
     fn sources_are_checked_before_they_are_opened() {
         check("tcp: {listen: 'localhost:0', reply: line}", RAW, "nothing");
-        check("tcp: {listen: '9000'}", RAW, "s.yaml:3: pipeline `p`: `9000` is no host and port");
+        check("tcp: {listen: '9000'}", RAW, "s.yaml:3: pipeline `p`: `9000` is not a host and port");
         check("tcp: {listen: 'a:1', maxClients: 0}", RAW, "`maxClients` is 0");
         check("tcp: {listen: 'a:1', framing: {prefix: u16}}", RAW, "`prefix` belongs to type length");
         check("http: {listen: 'a:1', token: {env: TOKEN}}", RAW, "nothing");

@@ -46,7 +46,7 @@ fn one(loaded: &mut Loaded, at: &str, of: impl Fn(&mut PipelineSpec) -> &mut Pro
     let Some(configs) = of(&mut loaded.spec).stream_configs.take() else { return Ok(()) };
     let place = format!("{at}.streamConfigs");
     if of(&mut loaded.spec).stream.is_some() {
-        let what = "the producer has both stream and streamConfigs, which say the same; keep one of them";
+        let what = "producer has both `stream` and `streamConfigs`, which set the same things; keep one of them";
         return Err(contradiction(loaded, &place, what));
     }
     let mut spec = loaded.spec.clone();
@@ -129,7 +129,7 @@ impl Translation<'_> {
     /// Refuses a key whose counterpart `path` the spec gives as well.
     fn once(&self, key: &str, path: &str) -> Result<(), Error> {
         if self.loaded.says(path) {
-            Err(self.bad(key, format!("and `{path}` say the same; keep one of them")))
+            Err(self.bad(key, format!("and `{path}` set the same thing; keep one of them")))
         } else {
             Ok(())
         }
@@ -189,9 +189,7 @@ impl Translation<'_> {
         let settings = self.take_all(&format!("{prefix}decoder.prop."));
         let Some(class) = self.keys.remove(key.as_str()) else {
             return match settings.keys().next() {
-                Some(first) => {
-                    Err(self.bad(&format!("{prefix}decoder.prop.{first}"), format!("needs `{key}` beside it")))
-                }
+                Some(first) => Err(self.bad(&format!("{prefix}decoder.prop.{first}"), format!("also needs `{key}`"))),
                 None => Ok(None),
             };
         };
@@ -261,7 +259,7 @@ impl Translation<'_> {
         for name in names {
             let Some(value) = self.keys.remove(name.as_str()) else { continue };
             if let Some((first, _)) = &found {
-                return Err(self.bad(name, format!("and `{first}` say the same; keep one of them")));
+                return Err(self.bad(name, format!("and `{first}` set the same thing; keep one of them")));
             }
             found = Some((name.clone(), value.to_owned()));
         }
@@ -314,7 +312,7 @@ fn stray(key: &str, kind: &str) -> String {
 fn without_counterpart(name: &str) -> Option<&'static str> {
     match name {
         "topic.consumption.rate.limit" | "partition.consumption.rate.limit" => {
-            Some("has no counterpart yet: reading is held back by commits alone; leave it out")
+            Some("has no counterpart yet: only commits hold back reading; leave it out")
         }
         "idle.timeout.millis" => Some("has no counterpart: an idle stream consumer costs nothing here; leave it out"),
         _ => None,
@@ -493,12 +491,12 @@ limits: {call: 30s}";
         let error = spec(base, "commit: {flush: {rows: 7}}\n").unwrap_err();
         assert_eq!(
             error,
-            "s.yaml:7: streamConfigs key `realtime.segment.flush.threshold.rows` and `commit.flush.rows` say the same; keep one of them"
+            "s.yaml:7: streamConfigs key `realtime.segment.flush.threshold.rows` and `commit.flush.rows` set the same thing; keep one of them"
         );
         let error = spec(base, "  stream: {plugin: x}\n").unwrap_err();
         assert_eq!(
             error,
-            "s.yaml:3: pipeline `p`: producer has both stream and streamConfigs, which say the same; keep one of them"
+            "s.yaml:3: pipeline `p`: producer has both `stream` and `streamConfigs`, which set the same things; keep one of them"
         );
     }
 

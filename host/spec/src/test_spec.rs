@@ -17,12 +17,12 @@ pub type Row = Map<String, Value>;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TestSpec {
-    /// What it shows, as in `pushes of bots are left out`.
+    /// What it tests, as in `pushes of bots are dropped`.
     pub name: String,
-    /// The handler that the rows go into, by id; the first one if it is left out.
+    /// The handler that the rows go into, by id; the first one by default.
     #[serde(default)]
     pub from: Option<String>,
-    /// The handler whose rows are looked at, by id; the last one if it is left out.
+    /// The handler whose output is compared, by id; the last one by default.
     #[serde(default)]
     pub to: Option<String>,
     /// Columns of the input rows and their types, as in `{id: int64, at: "timestamp(ms)"}`. Without it they are what the
@@ -35,8 +35,8 @@ pub struct TestSpec {
     /// Messages as they arrive, for the decoder, as in `['{"id": 1}', 'broken']`.
     #[serde(default)]
     pub lines: Vec<String>,
-    /// Messages as they arrive, one a line, as in `text: |` and what a file would hold. Where the source has `framing: csv`, one a
-    /// record; with `header: true` the first record names the columns, as in a file.
+    /// Messages as they arrive, one per line, as in `text: |`, the way a file holds them. Where the source has `framing: csv`,
+    /// one per record; with `header: true` the first record names the columns, as in a file.
     #[serde(default)]
     pub text: Option<String>,
     /// Where there are `producers`: the name of the one that the messages or rows come from.
@@ -45,7 +45,7 @@ pub struct TestSpec {
     /// Instead of all these: input in steps, where partitions, commits or quiet sources matter.
     #[serde(default)]
     pub steps: Vec<StepSpec>,
-    /// The rows that come out, in order, as in `[{id: 1}]`. Columns that no row names are not looked at; one that only
+    /// The rows that come out, in order, as in `[{id: 1}]`. Columns that no row names are not compared; one that only
     /// some rows name is null in the others. Values are compared exactly: numbers by their digits, a text is never a number. A
     /// decimal can be written as text, `NaN` and `inf` as such, a time as text or as what its column counts.
     #[serde(default)]
@@ -53,16 +53,16 @@ pub struct TestSpec {
     /// The columns that come out with their types, in order, as in `{id: int64, kind: utf8}`.
     #[serde(default, alias = "expect_schema")]
     pub expect_schema: Option<SchemaText>,
-    /// The rows that come too late, or how many. None, if it is left out.
+    /// The rows that come too late, or how many; none by default.
     #[serde(default, alias = "expect_late")]
     pub expect_late: Option<LateSpec>,
-    /// The messages or rows that are set aside, in order, as in `[{stage: decode, code: json.syntax}]`. None, if it is left out.
+    /// The messages or rows that are set aside, in order, as in `[{stage: decode, code: json.syntax}]`; none by default.
     #[serde(default, alias = "expect_errors")]
     pub expect_errors: Vec<FaultSpec>,
     /// The code or a part of the message of the error that stops the pipeline, as in `E0409`.
     #[serde(default, alias = "expect_failure")]
     pub expect_failure: Option<String>,
-    /// Whether the order of rows is left open.
+    /// Whether rows may come out in any order.
     #[serde(default)]
     pub unordered: bool,
     /// By how much a floating-point number may differ, as in `1e-9`.
@@ -92,11 +92,11 @@ pub struct StepSpec {
     pub lines: Vec<String>,
     /// Messages as they arrive, one a line, or as the test's own `text`.
     pub text: Option<String>,
-    /// For how long the partition then has nothing, as in `1m`.
+    /// How long the partition is idle afterwards, as in `1m`.
     pub idle: Option<Period>,
-    /// Whether no row of the partition follows.
+    /// Whether the partition has no more rows.
     pub ended: bool,
-    /// Whether a commit is cut then.
+    /// Whether a commit is cut after this step.
     pub cut: bool,
     /// The rows that come out during this step, if that matters.
     pub expect: Option<Vec<Row>>,
@@ -112,7 +112,7 @@ pub enum LateSpec {
     Rows(Vec<Row>),
 }
 
-/// A message or row that is set aside; what is left out is not looked at.
+/// A message or row that is set aside; omitted fields are not compared.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FaultSpec {

@@ -91,33 +91,33 @@ fn wrong_types_and_values_say_what_is_expected() {
     changed(
         "{name: p}",
         "{name: 5}",
-        "E0104 s.yaml:1: `pipeline.name` is the number 5; expected a text (in quotes, if it looks like something else)",
+        "E0104 s.yaml:1: `pipeline.name` is the number 5; expected a string (in quotes, if it looks like something else)",
     );
-    changed("{name: p}", "p", "E0104 s.yaml:1: `pipeline` is the text `p`; expected a map with `name`");
+    changed("{name: p}", "p", "E0104 s.yaml:1: `pipeline` is the string `p`; expected a map with `name`");
     changed(
         "{type: json}",
         "json",
-        "E0104 s.yaml:6: `producer.decoder` is the text `json`; expected a map with `type` or a map with `plugin`",
+        "E0104 s.yaml:6: `producer.decoder` is the string `json`; expected a map with `type` or a map with `plugin`",
     );
     changed(
         "{type: json}",
         "{type: jsn}",
-        "E0104 s.yaml:6: `producer.decoder.type` is the text `jsn`; did you mean `json`?",
+        "E0104 s.yaml:6: `producer.decoder.type` is the string `jsn`; did you mean `json`?",
     );
     changed(
         "topic: events",
         "start: earlist",
-        "E0104 s.yaml:5: `producer.stream.start` is the text `earlist`; did you mean `earliest`?",
+        "E0104 s.yaml:5: `producer.stream.start` is the string `earlist`; did you mean `earliest`?",
     );
     changed(
         "topic: events",
         "start: monday",
-        "E0104 s.yaml:5: `producer.stream.start` is the text `monday`; expected `earliest`, `latest`, a map with `time`, a map with `ago` or a map with `offset`",
+        "E0104 s.yaml:5: `producer.stream.start` is the string `monday`; expected `earliest`, `latest`, a map with `time`, a map with `ago` or a map with `offset`",
     );
     changed(
         "topic: events",
         "start: {time: yesterday}",
-        "E0104 s.yaml:5: `producer.stream.start.time` is the text `yesterday`; write it like 2026-01-01T00:00:00Z",
+        "E0104 s.yaml:5: `producer.stream.start.time` is the string `yesterday`; write it like 2026-01-01T00:00:00Z",
     );
     changed(
         "topic: events",
@@ -127,7 +127,7 @@ fn wrong_types_and_values_say_what_is_expected() {
     changed(
         "topic: events",
         "consumerType: midlevel",
-        "E0104 s.yaml:5: `producer.stream.consumerType` is the text `midlevel`; expected `lowlevel` or `highlevel`",
+        "E0104 s.yaml:5: `producer.stream.consumerType` is the string `midlevel`; expected `lowlevel` or `highlevel`",
     );
     changed(
         "topic: events",
@@ -136,11 +136,11 @@ fn wrong_types_and_values_say_what_is_expected() {
     );
     added(
         "commit:\n  flush:\n    rows: many\n",
-        "E0104 s.yaml:9: `commit.flush.rows` is the text `many`; expected a whole number",
+        "E0104 s.yaml:9: `commit.flush.rows` is the string `many`; expected a whole number",
     );
     added(
         "commit:\n  flush:\n    rows: -1\n",
-        "E0104 s.yaml:9: `commit.flush.rows` is the number -1; it has to be at least 0",
+        "E0104 s.yaml:9: `commit.flush.rows` is the number -1; it must be at least 0",
     );
     added(
         "commit:\n  flush:\n    rows: 1.5\n",
@@ -152,25 +152,25 @@ fn wrong_types_and_values_say_what_is_expected() {
     );
     added(
         "commit:\n  flush:\n    time: soon\n",
-        "E0104 s.yaml:9: `commit.flush.time` is the text `soon`; write it like 250ms, 5s, 10m or 1h",
+        "E0104 s.yaml:9: `commit.flush.time` is the string `soon`; write it like 250ms, 5s, 10m or 1h",
     );
     added(
         "limits: {memory: lots}\n",
-        "E0104 s.yaml:7: `limits.memory` is the text `lots`; write it like 65536, 64KiB or 10MB",
+        "E0104 s.yaml:7: `limits.memory` is the string `lots`; write it like 65536, 64KiB or 10MB",
     );
     added(
         "commit: {format: parket}\n",
-        "E0104 s.yaml:7: `commit.format` is the text `parket`; did you mean `parquet`?",
+        "E0104 s.yaml:7: `commit.format` is the string `parket`; did you mean `parquet`?",
     );
     added("node: {type: filter}\n", "E0104 s.yaml:7: `node` is a map; expected a list");
-    added("node:\n- {type: fliter}\n", "E0104 s.yaml:8: `node[0].type` is the text `fliter`; did you mean `filter`?");
+    added("node:\n- {type: fliter}\n", "E0104 s.yaml:8: `node[0].type` is the string `fliter`; did you mean `filter`?");
     added(
         "spout: {overwrite: maybe}\n",
-        "E0104 s.yaml:7: `spout.overwrite` is the text `maybe`; expected true or false",
+        "E0104 s.yaml:7: `spout.overwrite` is the string `maybe`; expected true or false",
     );
     assert_eq!(
         complaint("just a text"),
-        "E0104 s.yaml:1: `the document` is the text `just a text`; expected a map with `pipeline`, `producer`"
+        "E0104 s.yaml:1: `the document` is the string `just a text`; expected a map with `pipeline`, `producer`"
     );
 }
 
@@ -179,7 +179,7 @@ fn missing_keys_say_what_they_are() {
     changed(
         "plugin: files",
         "topic: x",
-        "E0107 s.yaml:5: the key `topic` is already given in line 4; keep one of them",
+        "E0107 s.yaml:5: the key `topic` is already given on line 4; keep one of them",
     );
     changed(
         "    plugin: files\n",
@@ -211,7 +211,7 @@ fn missing_keys_say_what_they_are() {
     );
     assert_eq!(
         complaint("# nothing\n"),
-        "E0105 s.yaml holds no pipeline; `spout schema --example` prints one to start from"
+        "E0105 s.yaml contains no pipeline; `spout schema --example` prints one to start from"
     );
 }
 
@@ -230,11 +230,11 @@ fn texts_that_are_no_specs_are_refused() {
         "description: *nobody\n",
         "E0102 s.yaml:7: this is neither YAML nor JSON: while parsing node, found unknown anchor",
     );
-    added("producer: 1\n", "E0107 s.yaml:7: the key `producer` is already given in line 2; keep one of them");
+    added("producer: 1\n", "E0107 s.yaml:7: the key `producer` is already given on line 2; keep one of them");
     changed(
         "topic: events",
         "consumerType: lowlevel\n    consumer_type: highlevel",
-        "E0107 s.yaml:6: the key `consumerType` is already given in line 5; keep one of them",
+        "E0107 s.yaml:6: the key `consumerType` is already given on line 5; keep one of them",
     );
 }
 
@@ -305,11 +305,11 @@ fn names_and_paths_have_rules() {
 fn contradictions_are_found_before_anything_runs() {
     added(
         "commit: {flush: {rows: 0}}\n",
-        "E0104 s.yaml:7: `commit.flush.rows` is 0; it has to be more; leave it out for the default",
+        "E0104 s.yaml:7: `commit.flush.rows` is 0; it must be more than 0; leave it out for the default",
     );
     added(
         "commit: {flush: {time: 0s}}\n",
-        "E0104 s.yaml:7: `commit.flush.time` is 0; it has to be more; leave it out for the default",
+        "E0104 s.yaml:7: `commit.flush.time` is 0; it must be more than 0; leave it out for the default",
     );
     added(
         "grants: {file: {dirs: {a: b}}}\n",
@@ -330,7 +330,7 @@ fn contradictions_are_found_before_anything_runs() {
     );
     added(
         "node:\n- {type: map}\n",
-        "E0110 s.yaml:8: pipeline `p`: the handler `map-0` changes nothing; give it columns, drop or select",
+        "E0110 s.yaml:8: pipeline `p`: the handler `map-0` changes nothing; set `columns`, `drop` or `select`",
     );
     added(
         &format!("---\n{GOOD}"),
@@ -462,7 +462,7 @@ fn handlers_within_handlers_have_ids_and_are_checked() {
     let loaded = all(&dispatch("{type: filter, where: 'n > 1'}")).unwrap();
     assert_eq!(loaded[0].spec.node[0].within()[0].id(), "dispatch-0-filter-0");
     for (nodes, part) in [
-        ("{type: filter, where: ''}", "filters by nothing"),
+        ("{type: filter, where: ''}", "has no condition"),
         ("{type: filter, wher: 'n'}", "did you mean `where`?"),
         ("{id: dispatch-0, type: filter, where: 'n > 1'}", "two handlers with the id `dispatch-0`"),
         ("", "has nothing in `nodes`"),

@@ -166,7 +166,7 @@ impl Drop for Listener {
         if let Self::Ipc(_, path) = self
             && let Err(error) = std::fs::remove_file(&path)
         {
-            tracing::debug!(path = %path.display(), %error, "a socket file could not be removed");
+            tracing::debug!(path = %path.display(), %error, "cannot remove a socket file");
         }
     }
 }

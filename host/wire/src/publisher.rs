@@ -112,7 +112,7 @@ impl Publisher {
         loop {
             let enough = async { heard.wait_for(|heard| *heard >= subscribers).await.map(drop) };
             tokio::select! {
-                enough = enough => return enough.map_err(|_| io::Error::other("nobody can say hello any more")),
+                enough = enough => return enough.map_err(|_| io::Error::other("the `sync` socket is closed, so no subscriber can complete the handshake")),
                 () = sleep(pause) => {
                     self.say(Bytes::from_static(CONNECT)).await?;
                     pause = (pause * 2).min(AGAIN);
@@ -137,7 +137,7 @@ impl Publisher {
         let (guard, gone) = oneshot::channel::<()>();
         self.send(Bytes::from_static(END), guard).await?;
         if timeout(patience, gone).await.is_err() {
-            tracing::warn!(endpoint = %self.endpoint(), "a subscriber does not read; it misses the end");
+            tracing::warn!(endpoint = %self.endpoint(), "a subscriber is not reading; it will miss `end`");
         }
         let Self { socket, front, greeting, .. } = self;
         drop((socket, greeting));
@@ -167,7 +167,7 @@ async fn greet(mut socket: RepSocket, hello: watch::Sender<usize>) {
                 let name: Vec<u8> = message.iter().flat_map(|frame| frame.to_vec()).collect();
                 // Answered first: who waits for data must not find it before the answer.
                 if let Err(error) = socket.send(ZmqMessage::from(Bytes::new())).await {
-                    tracing::debug!(%error, "a subscriber left before it was answered");
+                    tracing::debug!(%error, "a subscriber disconnected before the reply");
                 }
                 let again = !name.is_empty() && !names.insert(name);
                 if names.len() > NAMES {
@@ -178,7 +178,7 @@ async fn greet(mut socket: RepSocket, hello: watch::Sender<usize>) {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, "a hello could not be read");
+                tracing::debug!(%error, "cannot read a handshake");
                 tokio::task::yield_now().await;
             }
         }

@@ -75,7 +75,7 @@ where
         let length = if long { from.read_u64().await? } else { u64::from(from.read_u8().await?) };
         message = message.saturating_add(length).saturating_add(FRAME);
         if message > cap.saturating_add(FRAME) {
-            let what = format!("a message of {message} bytes or more was refused; {cap} are allowed");
+            let what = format!("refused a message of at least {message} bytes; the limit is {cap}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         to.write_u8(flags).await?;
@@ -128,7 +128,7 @@ impl Front {
     pub(super) async fn finish(mut self, patience: Duration) {
         self.stop.cancel();
         if timeout(patience, &mut self.accepting).await.is_err() {
-            tracing::debug!(endpoint = %self.endpoint, "a peer did not take all that was said to it");
+            tracing::debug!(endpoint = %self.endpoint, "a peer did not read everything that was sent to it");
         }
     }
 }
@@ -149,7 +149,7 @@ async fn accept(listener: Listener, inner: PathBuf, cap: u64, stop: Cancellation
                 Ok(outer) => drop(peers.spawn(serve(outer, inner.clone(), cap))),
                 Err(error) => {
                     // Too many open files, most of all; it must not spin until that is over.
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -165,7 +165,7 @@ async fn serve(outer: Connection, inner: PathBuf, cap: u64) {
         Err(error) => Err(error),
     };
     if let Err(error) = done {
-        tracing::debug!(%error, "a connection ended");
+        tracing::debug!(%error, "connection closed");
     }
 }
 

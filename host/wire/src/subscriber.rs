@@ -108,7 +108,7 @@ impl Subscriber {
                 Ok(message) => message,
                 Err(error) => {
                     // A connection that broke; it is being made anew.
-                    tracing::debug!(%error, "a message could not be read");
+                    tracing::debug!(%error, "cannot read a message");
                     tokio::task::yield_now().await;
                     continue;
                 }
@@ -128,7 +128,7 @@ impl Subscriber {
         let name = self.name.clone();
         tokio::spawn(async move {
             if let Err(error) = hello(&sync, name).await {
-                tracing::warn!(%sync, %error, "the publisher could not be greeted; it will ask again");
+                tracing::warn!(%sync, %error, "the handshake with the publisher failed; retrying when it asks again");
             }
         });
     }
@@ -167,7 +167,7 @@ async fn hello(sync: &Endpoint, name: String) -> io::Result<()> {
     match talked {
         Ok(answer) => answer.map(drop),
         Err(_) => {
-            tracing::debug!(%sync, "the publisher did not answer a hello");
+            tracing::debug!(%sync, "the publisher did not answer the handshake");
             Ok(())
         }
     }
@@ -180,7 +180,7 @@ async fn dial(publisher: Endpoint, inner: std::path::PathBuf, cap: u64, state: w
         let outer = match connect(&publisher).await {
             Ok(outer) => outer,
             Err(error) => {
-                tracing::debug!(%publisher, %error, ?pause, "the publisher is not there yet");
+                tracing::debug!(%publisher, %error, ?pause, "the publisher is not reachable yet");
                 tokio::time::sleep(clock::jittered(pause)).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 continue;
@@ -194,8 +194,8 @@ async fn dial(publisher: Endpoint, inner: std::path::PathBuf, cap: u64, state: w
         };
         state.send_replace(false);
         match done {
-            Ok(()) => tracing::debug!(%publisher, "the publisher has closed the connection"),
-            Err(error) => tracing::warn!(%publisher, %error, "the connection with the publisher broke"),
+            Ok(()) => tracing::debug!(%publisher, "the publisher closed the connection"),
+            Err(error) => tracing::warn!(%publisher, %error, "lost the connection to the publisher"),
         }
         tokio::time::sleep(clock::jittered(pause)).await;
     }

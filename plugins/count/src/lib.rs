@@ -1,12 +1,11 @@
 //! Counts rows by key: each row gets how often its key was seen so far, over restarts too.
 
-mod state;
-
-use std::collections::HashMap;
-
 use schemars::JsonSchema;
-use serde::Deserialize;
-use spout_guest::{Answer, Array, Batch, DataType, Error, Field, Handler, Input, Result, Schema, metrics, register};
+use serde::{Deserialize, Serialize};
+use spout_guest::{
+    Answer, Array, Batch, DataType, Error, Field, Handler, Input, Keyed, Result, Schema, State, canonical, metrics,
+    register,
+};
 
 register! { name: "count", summary: "counts rows by key; rows may be held back until their key was seen often enough", handler: Count }
 
@@ -27,17 +26,28 @@ fn count() -> String {
     "count".to_owned()
 }
 
-/// The counts so far.
+/// The counts so far, by the values of the key columns.
 #[derive(Debug)]
 pub struct Count {
     settings: Settings,
-    counts: HashMap<Vec<u8>, u64>,
+    counts: Keyed<Vec<u8>, u64>,
+    /// How many keys there are.
+    keys: u64,
+}
+
+/// What a snapshot says of the counts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Counted {
+    /// Columns that are the key.
+    keys: Vec<String>,
+    /// How many keys there are.
+    count: u64,
 }
 
 impl Handler for Count {
     type Settings = Settings;
 
-    fn open(settings: Settings, state: Option<&[u8]>) -> Result<Self> {
+    fn open(settings: Settings, state: State) -> Result<Self> {
         if settings.keys.is_empty() {
             return Err(Error::invalid_config("setting `keys` names no column; name at least one"));
         }
@@ -45,21 +55,33 @@ impl Handler for Count {
             let what = format!("setting `as` is `{}`, which is also a key; choose another name", settings.name);
             return Err(Error::invalid_config(what));
         }
-        let counts = state.map(|state| state::read(state, &settings.keys)).transpose()?.unwrap_or_default();
-        Ok(Self { settings, counts })
+        let before: Option<Counted> = state.snapshot().map(canonical::from_slice).transpose()?;
+        match before {
+            Some(before) if before.keys != settings.keys => Err(Error::invalid_config(format!(
+                "the stored counts are of the keys {}, not {}; restore `keys` or start on a new branch",
+                before.keys.join(", "),
+                settings.keys.join(", ")
+            ))),
+            before => {
+                let keys = before.map_or(0, |before| before.count);
+                Ok(Self { settings, counts: state.keyed("n"), keys })
+            }
+        }
     }
 
     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
         let schema = input.schema();
         let places = self.settings.keys.iter().map(|key| Ok(schema.position(key)?)).collect::<Result<Vec<_>>>()?;
         let columns = input.read(&places)?;
-        let (mut counts, mut key) = (Vec::with_capacity(input.rows()), Vec::new());
-        for row in 0..input.rows() {
-            key.clear();
+        let key = |row| {
+            let mut key = Vec::new();
             columns.iter().for_each(|column| column.write_key(row, &mut key));
-            counts.push(self.seen(&key));
-        }
-        metrics::set("keys", self.counts.len() as f64);
+            key
+        };
+        let keys: Vec<Vec<u8>> = (0..input.rows()).map(key).collect();
+        self.counts.load(&keys);
+        let counts = keys.iter().map(|key| self.seen(key)).collect::<Result<Vec<_>>>()?;
+        metrics::set("keys", self.keys as f64);
         match self.settings.min {
             Some(min) if counts.iter().any(|&count| count < min) => self.enough(input, &schema, &counts, min),
             _ => self.counted(&counts).map(Answer::WithColumns),
@@ -67,23 +89,18 @@ impl Handler for Count {
     }
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {
-        Ok(state::write(&self.counts, &self.settings.keys))
+        canonical::to_vec(&Counted { keys: self.settings.keys.clone(), count: self.keys })
     }
 }
 
 impl Count {
     /// Counts one more of `key`; how many there are now.
-    fn seen(&mut self, key: &[u8]) -> u64 {
-        match self.counts.get_mut(key) {
-            Some(count) => {
-                *count = count.saturating_add(1);
-                *count
-            }
-            None => {
-                self.counts.insert(key.to_vec(), 1);
-                1
-            }
+    fn seen(&mut self, key: &Vec<u8>) -> Result<u64> {
+        let count = self.counts.update(key, |count| Some(count.unwrap_or(0).saturating_add(1)))?.unwrap_or(0);
+        if count == 1 {
+            self.keys += 1;
         }
+        Ok(count)
     }
 
     /// The column of counts.

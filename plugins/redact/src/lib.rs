@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use spout_guest::{
-    Answer, Array, ArrayBuilder, Batch, DataType, Error, Field, Handler, Input, Result, Schema, batch::Data, register,
+    Answer, Array, ArrayBuilder, Batch, DataType, Error, Field, Handler, Input, Result, Schema, State, batch::Data,
+    register,
 };
 
 register! { name: "redact", summary: "hides what columns hold: a fixed text, or a hash", handler: Redact }
@@ -31,7 +32,7 @@ pub struct Redact(Settings);
 impl Handler for Redact {
     type Settings = Settings;
 
-    fn open(settings: Settings, _: Option<&[u8]>) -> Result<Self> {
+    fn open(settings: Settings, _: State) -> Result<Self> {
         if settings.columns.is_empty() {
             Err(Error::invalid_config("setting `columns` names no column; name at least one"))
         } else {
@@ -143,7 +144,7 @@ mod tests {
     }
 
     fn redact(settings: &[(&str, &str)]) -> Result<Batch> {
-        testing::process(&mut Redact::open(testing::settings(settings)?, None)?, &batch())
+        testing::process(&mut Redact::open(testing::settings(settings)?, State::default())?, &batch())
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Result, bail};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use spout_data::{Advance, Counts, PartitionId, PartitionMarker, Position, Step};
-use spout_repo::{CommitMeta, Finished, Format, PutMode, Store, TableWriter};
+use spout_format::{Format, TableWriter};
+use spout_repo::{CommitMeta, Finished, PutMode, Store};
 
 use crate::timing::{median, rate};
 

@@ -12,9 +12,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use spout_data::{Advance, Counts, PartitionId, PartitionMarker, Position, Step};
-use spout_repo::{
-    BranchWriter, Commit, CommitMeta, Finished, Format, MASTER, PutMode, Reference, Repo, Store, TableWriter,
-};
+use spout_format::{Format, TableWriter};
+use spout_repo::{BranchWriter, Commit, CommitMeta, Finished, MASTER, PutMode, Reference, Repo, Store};
 
 use crate::timing::{at_percent, median, rate};
 

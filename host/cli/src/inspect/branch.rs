@@ -45,7 +45,7 @@ pub(super) async fn inspect(global: &Global, reference: &str, printer: &mut Prin
     let Some(info) = repo.branches().await?.into_iter().find(|info| info.name == branch.target) else {
         // It may be a tag or a commit; where it is nothing at all, the repo says so.
         repo.resolve(&branch).await?;
-        let what = format!("`{reference}` is no branch; `spout inspect commit {reference}` shows a tag or a commit");
+        let what = format!("`{reference}` is not a branch; `spout inspect commit {reference}` shows a tag or a commit");
         return Err(Error::Usage { verb: "inspect branch", what }.into());
     };
     let (tables, settled) = match &info.head {
@@ -76,7 +76,7 @@ pub(super) async fn of_decoder(repo: &Repo, branch: &BranchInfo) -> Result<Optio
 /// Says which columns the decoder of `branch` keeps to.
 pub(super) fn print_settled(branch: &str, settled: Option<&[Column]>, printer: &mut Printer) -> Result<()> {
     let Some(settled) = settled else { return Ok(()) };
-    printer.line(format!("\nthe decoder of {branch} keeps to"))?;
+    printer.line(format!("\ndecoder schema of {branch}"))?;
     printer.table(&table_of_columns(settled))
 }
 

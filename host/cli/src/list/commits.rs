@@ -28,7 +28,7 @@ pub(super) async fn list(global: &Global, reference: &str, number: Option<usize>
     }
     printer.table(&table(&commits, &tags))?;
     match commits.last().map(|last| last.number - 1).filter(|before| *before > 0 && commits.len() == limit) {
-        Some(before) => printer.line(format!("{} more came before; -n COUNT shows as many", grouped(before))),
+        Some(before) => printer.line(format!("{} earlier not shown; -n COUNT shows more", grouped(before))),
         None => Ok(()),
     }
 }
@@ -101,5 +101,5 @@ pub(super) async fn started(global: &Global, reference: &str, printer: &mut Prin
             lines.iter().map(|line| vec![line.commit.clone(), line.branch.clone(), local_time(line.at_ms)]),
         )
     };
-    printer.list(&lines, table, "no started commits; `spout start commit REPO@BRANCH` makes one")
+    printer.list(&lines, table, "no started commits; `spout start commit REPO@BRANCH` creates one")
 }

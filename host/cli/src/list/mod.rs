@@ -47,19 +47,19 @@ enum What {
         /// Name of the repo.
         repo: String,
     },
-    /// The commits that lead to a commit, newest first.
+    /// A commit and its ancestors, newest first.
     #[command(after_help = "Examples:
   spout list commit github-events
   spout list commit github-events@master -n 5
   spout list commit github-events@v1
   spout list commit github-events@0123456789ab
-  spout list commit pictures --started     those that wait to be finished
+  spout list commit pictures --started     those waiting to be finished
 
-On a terminal the newest 50 are shown, or as many as -n says; in a pipe all are.")]
+A terminal shows the newest 50, or as many as -n says; a pipe gets all.")]
     Commit {
         /// `repo`, `repo@branch`, `repo@branch~2`, `repo@<tag>` or `repo@<commit id>`.
         reference: String,
-        /// Most commits listed.
+        /// Maximum number of commits to list.
         #[arg(short = 'n', long, value_name = "COUNT")]
         number: Option<usize>,
         /// Commits that were started and not finished, of the branch or of the whole repo.
@@ -79,7 +79,7 @@ On a terminal the newest 50 are shown, or as many as -n says; in a pipe all are.
         after_help = "Examples:\n  spout list file github-events@master\n  spout list file github-events@master~1:/events/\n  spout list file github-events@v1 -r"
     )]
     File {
-        /// `repo@branch`, `repo@branch~2` or `repo@<commit id>`, then maybe `:/path`.
+        /// `repo@branch`, `repo@branch~2` or `repo@<commit id>`, optionally followed by `:/path`.
         reference: String,
         /// Every file below, instead of directories.
         #[arg(short, long)]
@@ -134,7 +134,7 @@ async fn repos(global: &Global, printer: &mut Printer) -> Result<()> {
         )
     };
     let none = format!(
-        "no repos in {}; `spout run SPEC` makes one for each pipeline, `spout create repo` one for files",
+        "no repos in {}; `spout run SPEC` creates one for each pipeline, `spout create repo` one for files",
         store.url()
     );
     printer.list(&lines, table, &none)
@@ -152,7 +152,7 @@ async fn branches(repo: &Repo, printer: &mut Printer) -> Result<()> {
         }
         return Ok(());
     }
-    let none = format!("no branches in the repo {}; the first commit of a pipeline makes one", repo.name());
+    let none = format!("no branches in the repo {}; the first commit of a pipeline creates one", repo.name());
     printer.list(&branches, table_of_branches, &none)
 }
 
@@ -196,7 +196,11 @@ async fn tags(repo: &Repo, printer: &mut Printer) -> Result<()> {
             }),
         )
     };
-    printer.list(&lines, table, &format!("no tags in the repo {0}; `spout create tag {0}@NAME` makes one", repo.name()))
+    printer.list(
+        &lines,
+        table,
+        &format!("no tags in the repo {0}; `spout create tag {0}@NAME` creates one", repo.name()),
+    )
 }
 
 fn tag_line(tag: &TagInfo) -> TagLine<'_> {

@@ -42,8 +42,8 @@ const FLAGS: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
   spout plugin build my-plugin/ other/   several
   spout plugin build plugins/            every crate directly below
 
-Needs cargo; the target wasm32-wasip2 is added through rustup where it is missing. A plugin's name is its crate's name,
-without `plugin-` in front. A crate that is new in a workspace is added to its Cargo.lock, and that is said.")]
+Needs cargo; the target wasm32-wasip2 is added through rustup if it is missing. A plugin is named after its crate, without
+the prefix `plugin-`. A crate that is new in a workspace is added to its Cargo.lock, and the command says so.")]
 pub(super) struct Build {
     /// Directories with a plugin crate, or with several directly below.
     #[arg(value_name = "DIR", default_value = ".")]
@@ -222,7 +222,7 @@ fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
         return Err(failed(format!("cargo ended with {status}; its messages are above")));
     }
     if artifacts.is_empty() {
-        Err(failed("it makes no .wasm; add `crate-type = [\"cdylib\"]` to [lib] of its Cargo.toml".into()))
+        Err(failed("it produces no .wasm; add `crate-type = [\"cdylib\"]` to [lib] of its Cargo.toml".into()))
     } else {
         Ok(artifacts)
     }

@@ -18,7 +18,7 @@ use crate::{
   spout plugin inspect files
   spout plugin inspect files --json | jq '.offers[].settings'
 
-The plugin is run for this, in its sandbox and with nothing granted.")]
+This runs the plugin in its sandbox, without any grants.")]
 pub(super) struct Inspect {
     /// Name of the plugin, or with its digest, name@sha256:….
     name: String,

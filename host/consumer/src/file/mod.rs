@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::clock::{self, Instant};
 use spout_data::{Batch, ByteSize, Period};
-use spout_repo::{Format, TableWriter};
+use spout_format::{Format, TableWriter};
 use tokio::{sync::Mutex, task::JoinHandle};
 
 use self::{name::Name, part::Part};
@@ -22,12 +22,12 @@ use super::{
     encode::{self, failed},
 };
 
-/// Writes rows to files outside the repo. At least once: after a crash some rows are there again.
+/// Writes rows to files outside the repo. At least once: after a crash some rows are written again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FileSpec {
     /// The file; a relative path starts at the spec's own directory, which may have to be created. Where there are several
-    /// files it is a template with `{pipeline}`, `{time}` (when the file was begun) and `{n}` (a number that is free), as in
+    /// files it is a template with `{pipeline}`, `{time}` (when the file was started) and `{n}` (the next free number), as in
     /// `out/{pipeline}-{time}-{n}.ndjson`.
     pub path: PathBuf,
     /// `ndjson`, `csv`, `parquet` or `arrow`. The last two are whole files, one a commit or more.
@@ -36,7 +36,7 @@ pub struct FileSpec {
     /// `none` (the default), `gzip` or `zstd`, for `ndjson` and `csv`.
     #[serde(default)]
     pub compression: FileCompression,
-    /// When a file is ended and the next one begun, as in `{size: 64MiB, time: 1h}`. Without it a file of text just grows.
+    /// When to close a file and start the next one, as in `{size: 64MiB, time: 1h}`. Without it a file of text just grows.
     #[serde(default)]
     pub rotate: Option<RotateSpec>,
 }
@@ -49,7 +49,7 @@ fn ndjson() -> Format {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FileCompression {
-    /// Not.
+    /// Not compressed.
     #[default]
     None,
     /// As `gzip` does.
@@ -58,7 +58,7 @@ pub enum FileCompression {
     Zstd,
 }
 
-/// When a file is ended. It bears its name only from then on; before it ends with `.part`.
+/// When to close a file. Until then its name ends in `.part`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct RotateSpec {
@@ -90,11 +90,11 @@ impl FileSpec {
         }
         match &self.rotate {
             Some(RotateSpec { size: None, time: None }) => {
-                Some(("rotate", "say when, as in `rotate: {size: 64MiB, time: 1h}`".into()))
+                Some(("rotate", "give a size or a time, as in `rotate: {size: 64MiB, time: 1h}`".into()))
             }
-            Some(RotateSpec { size: Some(ByteSize(0)), .. }) => Some(("rotate", "a file has to hold something".into())),
+            Some(RotateSpec { size: Some(ByteSize(0)), .. }) => Some(("rotate", "it must be more than 0".into())),
             Some(RotateSpec { time: Some(Period(Duration::ZERO)), .. }) => {
-                Some(("rotate", "a file has to last for some time".into()))
+                Some(("rotate", "it must be more than 0".into()))
             }
             _ => None,
         }
@@ -164,7 +164,7 @@ async fn watch(files: Arc<Mutex<Files>>, every: Duration) {
         if files.due()
             && let Err(error) = files.end().await
         {
-            tracing::warn!(%error, "a file that is old enough could not be ended; the next row tries again");
+            tracing::warn!(%error, "cannot rotate a file that is due; retrying at the next row");
         }
     }
 }
@@ -251,7 +251,7 @@ impl Files {
         let csv = self.spec.format == Format::Csv;
         let Some(current) = &mut self.current else { return Ok(()) };
         match &mut current.writing {
-            Writing::Table(table) => table.write(rows).map_err(|error| Error::Repo(Box::new(error)))?,
+            Writing::Table(table) => table.write(rows)?,
             Writing::Text(part) => {
                 let header = csv && part.is_empty();
                 let count = rows.num_rows();
@@ -273,8 +273,7 @@ impl Files {
     async fn begin(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         let path = self.name.part().to_owned();
         let writing = if self.spec.whole() {
-            let table = TableWriter::as_given(self.spec.format, rows.schema());
-            Writing::Table(Box::new(table.map_err(|error| Error::Repo(Box::new(error)))?))
+            Writing::Table(Box::new(TableWriter::as_given(self.spec.format, rows.schema())?))
         } else {
             let part = Part::create(&path, self.spec.compression).await.map_err(self.failed(path))?;
             Writing::Text(Box::new(part))
@@ -304,7 +303,7 @@ impl Files {
         match current.writing {
             Writing::Text(part) => part.end().await.map_err(self.failed(path.clone()))?,
             Writing::Table(table) => {
-                let encoded = table.finish().map_err(|error| Error::Repo(Box::new(error)))?;
+                let encoded = table.finish()?;
                 let mut part = Part::create(&path, FileCompression::None).await.map_err(self.failed(path.clone()))?;
                 let written = async {
                     part.write(&encoded.bytes).await?;

@@ -14,19 +14,19 @@ const KNOWN: [&str; 3] = ["{pipeline}", "{time}", "{n}"];
 pub(super) fn check(path: &str, several: bool) -> Result<(), String> {
     let plain = KNOWN.iter().fold(path.to_owned(), |text, known| text.replace(known, "x"));
     if plain.contains(['{', '}']) {
-        return Err(format!("`{path}` has a placeholder that is none of {}", KNOWN.join(", ")));
+        return Err(format!("`{path}` has an unknown placeholder; the known ones are {}", KNOWN.join(", ")));
     }
     if path.is_empty() || path.ends_with('/') {
-        return Err(format!("`{path}` is no file; write it like out/{{pipeline}}-{{n}}.ndjson"));
+        return Err(format!("`{path}` is not a file; write it like out/{{pipeline}}-{{n}}.ndjson"));
     }
     let file = path.rsplit('/').next().unwrap_or(path);
     let numbered = ["{n}", "{time}"].iter().any(|placeholder| file.contains(placeholder));
     match several {
         true if !numbered => {
-            Err(format!("there will be several files, and `{path}` names one; put {{n}} or {{time}} in it"))
+            Err(format!("there will be several files, but `{path}` names one; add {{n}} or {{time}} to it"))
         }
         false if path.contains("{n}") || path.contains("{time}") => {
-            Err(format!("`{path}` names several files, and there will be one; add `rotate: {{size: 64MiB}}`"))
+            Err(format!("`{path}` names several files, but there will be one; add `rotate: {{size: 64MiB}}`"))
         }
         _ => Ok(()),
     }

@@ -32,7 +32,11 @@ use datafusion::{
     },
 };
 
-use super::{Error, RowFault, halving::Halving, handlers::Columns};
+use super::{
+    Error, RowFault,
+    halving::{Halving, each},
+    handlers::Columns,
+};
 
 /// Aggregate expressions by the name of the column they make.
 #[derive(Clone, Debug)]
@@ -164,14 +168,8 @@ impl Compiled {
         if self.calls.iter().all(|call| call.computed().next().is_none()) {
             return Ok(Vec::new());
         }
-        let mut halving = Halving::of(batch.num_rows());
-        while let Some(run) = halving.next() {
-            let rows = batch.slice(run.start, run.len());
-            if let Err(error) = self.calls.iter().try_for_each(|call| self.valued(call, call.tried(&rows))) {
-                halving.failed(run, error)?;
-            }
-        }
-        Ok(halving.faults())
+        let tried = |rows| self.calls.iter().try_for_each(|call| self.valued(call, call.tried(&rows)));
+        Ok(each(batch, tried)?.1)
     }
 
     /// Takes rows, each of the group of that number; there are `total` groups.

@@ -1,6 +1,6 @@
 //! From an aggregate expression as written to calls that run.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use datafusion::{
@@ -10,27 +10,19 @@ use datafusion::{
     },
     error::DataFusionError,
     execution::context::ExecutionProps,
-    functions_aggregate::{
-        first_last::{first_value_udaf, last_value_udaf},
-        percentile_cont::percentile_cont_udaf,
-    },
     logical_expr::{
         Expr, ExprSchemable as _, cast, col,
         expr::{AggregateFunction, Sort},
         ident,
         physical_planning_context::PhysicalPlanningContext,
-        simplify::SimplifyContext,
     },
-    optimizer::simplify_expressions::ExprSimplifier,
     physical_expr::aggregate::LoweredAggregateBuilder,
-    prelude::{SessionConfig, SessionContext},
 };
-use spout_arithmetic::checked;
 
 use super::{Aggregates, Call, Output, order_free};
 use crate::{
     Error,
-    expression::{names, physical, unstable},
+    expression::{logical, over, physical},
     state::{ORDER, SOURCE, TIME},
 };
 
@@ -67,29 +59,11 @@ pub(super) fn name(number: usize) -> String {
     format!("__call_{number}")
 }
 
-fn session() -> &'static SessionContext {
-    static SESSION: OnceLock<SessionContext> = OnceLock::new();
-    SESSION.get_or_init(|| {
-        let mut config = SessionConfig::new();
-        config.options_mut().sql_parser.enable_ident_normalization = false;
-        let session = SessionContext::new_with_config(config);
-        spout_arithmetic::install(&session);
-        session.register_udaf(first_value_udaf().as_ref().clone().with_aliases(["first"]));
-        session.register_udaf(last_value_udaf().as_ref().clone().with_aliases(["last"]));
-        session.register_udaf(percentile_cont_udaf().as_ref().clone().with_aliases(["quantile"]));
-        session
-    })
-}
-
 impl Plan<'_> {
     /// The column `name`; the calls it needs are added to `calls`.
     pub(super) fn output(&self, name: &str, calls: &mut Vec<Call>) -> Result<Output, Error> {
         let table = DFSchema::try_from(self.schema.clone()).map_err(|error| self.failed(&error, self.schema))?;
-        let parsed = session().parse_sql_expr(self.sql, &table).map_err(|error| self.failed(&error, self.schema))?;
-        if let Some(name) = unstable(&parsed) {
-            return Err(self.refused(format!("`{name}` gives another answer when the same messages are read again")));
-        }
-        let coerced = self.coerce(parsed, &table)?;
+        let coerced = logical(self.sql, self.schema, &table).map_err(|reason| self.refused(reason))?;
         let before = calls.len();
         let outer = self.take_calls(coerced, &table, calls)?;
         if calls.len() == before {
@@ -108,14 +82,6 @@ impl Plan<'_> {
         let expression = expression.map_err(|error| self.outside(&error))?;
         let kind = expression.data_type(&schema).map_err(|error| self.failed(&error, self.schema))?;
         Ok(Output { field: Arc::new(Field::new(name, kind, true)), sql: self.sql.to_owned(), expression })
-    }
-
-    fn coerce(&self, expression: Expr, table: &DFSchema) -> Result<Expr, Error> {
-        let context = SimplifyContext::builder().with_schema(Arc::new(table.clone())).build();
-        let simplifier = ExprSimplifier::new(context);
-        let coerced = simplifier.coerce(expression, table).and_then(|coerced| checked(coerced, table));
-        let coerced = coerced.and_then(|checked| simplifier.simplify(checked));
-        coerced.map_err(|error| self.failed(&error, self.schema))
     }
 
     /// Moves calls of aggregate functions into `calls` and names their results in their place.
@@ -214,8 +180,7 @@ impl Plan<'_> {
     }
 
     fn failed(&self, error: &DataFusionError, schema: &Schema) -> Error {
-        let shown: Vec<_> = schema.fields().iter().filter(|field| !field.name().starts_with("__")).cloned().collect();
-        self.refused(format!("{} (columns: {})", error.strip_backtrace(), names(&Schema::new(shown))))
+        self.refused(over(error, schema))
     }
 
     fn outside(&self, error: &DataFusionError) -> Error {

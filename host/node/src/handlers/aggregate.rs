@@ -1,6 +1,6 @@
 //! `aggregate`: one row for each group of a window or a commit.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use arrow::{
     array::{Array as _, ArrayRef, AsArray as _, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array},
@@ -8,22 +8,22 @@ use arrow::{
     datatypes::{DataType, FieldRef, Int64Type, Schema, SchemaRef},
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use spout_data::Part;
 
 use super::{
     Columns,
     window::{END, START},
 };
 use crate::{
-    Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
+    Builder, Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
     aggregates::{Aggregates, Compiled},
     arrival::NEVER,
     halving::without,
-    state::{Groups, Held, TIME, bare, concat, fields, kernel, one_schema},
+    spec::{HandlerSpec, Parts},
+    state::{Groups, Held, TIME, bare, concat, fields, in_order},
+    units::CommitRows,
+    written::Written,
 };
 
 /// Column of the last time of a group, while it is counted.
@@ -68,15 +68,30 @@ pub struct AggregateSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for AggregateSpec {
+    fn describe(&self) -> String {
+        format!("aggregate {}", self.columns.names())
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("columns", &self.columns, Written::other)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Aggregate::new(self)))
+    }
+}
+
 /// A running `aggregate`.
 #[derive(Debug)]
-pub struct Aggregate {
+struct Aggregate {
     spec: AggregateSpec,
     time: Option<(TimeSettings, EventTime)>,
     columns: Vec<String>,
     plan: Option<Plan>,
     /// Rows of the commit that is open.
-    held: Held,
+    held: CommitRows,
 }
 
 /// The aggregates for rows of one schema.
@@ -92,19 +107,14 @@ struct Plan {
 
 impl Aggregate {
     /// An aggregate as `spec` says.
-    #[must_use]
-    pub fn new(spec: &AggregateSpec) -> Self {
+    fn new(spec: &AggregateSpec) -> Self {
         Self {
             spec: spec.clone(),
             time: None,
             columns: spec.group_by.clone().unwrap_or_default(),
             plan: None,
-            held: Held::new(&spec.id, "rows"),
+            held: CommitRows::new(&spec.id, spec.limits.bytes),
         }
-    }
-
-    fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Spec { handler: self.spec.id.clone(), reason: reason.into() }
     }
 
     /// The name of the column with the last time, where rows have one.
@@ -136,13 +146,13 @@ impl Aggregate {
         let keys = fields(handler, &columns, input)?;
         let mut wanted = self.spec.columns.0.clone();
         if wanted.is_empty() {
-            return Err(self.refused("it has no aggregates; write `columns: {n: \"count(*)\"}`"));
+            return Err(Error::spec(&self.spec.id, "it has no aggregates; write `columns: {n: \"count(*)\"}`"));
         }
         if let Some(name) = name {
             if let Some((taken, _)) = wanted.iter().find(|(wanted, _)| wanted == name) {
                 let reason =
                     format!("\"{taken}\" is the column of the last time; give one of the two another name (`timeAs`)");
-                return Err(self.refused(reason));
+                return Err(Error::spec(&self.spec.id, reason));
             }
             wanted.push((LAST.to_owned(), format!("max({TIME})")));
         }
@@ -174,7 +184,7 @@ impl Aggregate {
             (&plan.time, event, plan.time.as_ref().and_then(|_| values.pop()))
         {
             let last = last.as_primitive::<Int64Type>().clone();
-            columns.push(event.column_of(last, kind).map_err(kernel(&handler, groups.len()))?);
+            columns.push(event.column_of(last, kind).map_err(Error::kernel(&handler, groups.len()))?);
         }
         columns.extend(keys.into_iter().chain(values));
         let options = RecordBatchOptions::new().with_row_count(Some(groups.len()));
@@ -182,16 +192,14 @@ impl Aggregate {
         order.sort_unstable_by_key(|&id| groups.key(id));
         batch
             .and_then(|batch| take_record_batch(&batch, &UInt32Array::from(order)))
-            .map_err(kernel(&handler, groups.len()))
+            .map_err(Error::kernel(&handler, groups.len()))
     }
 
     /// The rows of the commit that ends.
     fn cut(&mut self) -> Result<Handled, Error> {
-        let held = self.held.take_all()?;
-        if held.is_empty() {
-            return Ok(Handled::default());
-        }
-        let rows = concat(&self.spec.id, one_schema(&self.spec.id, &held)?)?;
+        let Some(rows) = self.held.take()? else { return Ok(Handled::default()) };
+        let marked = mark(&self.spec.id, &rows, self.time.as_ref())?;
+        let rows = concat(&self.spec.id, in_order(&self.spec.id, vec![marked])?)?;
         Ok(Handled::fresh([self.rows(&rows)?]))
     }
 }
@@ -223,7 +231,8 @@ impl Handler for Aggregate {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.spec.per.is_none() && input.unit == Unit::Piece {
-            return Err(self.refused(
+            return Err(Error::spec(
+                &self.spec.id,
                 "a batch is any cut of the stream here, so one row for it would mean nothing; put a `window` before it, or say \
                  `per: commit`",
             ));
@@ -258,7 +267,7 @@ impl Handler for Aggregate {
             return Ok(Handled::default());
         }
         let faults = self.learn(batch.schema_ref())?.compiled.faults(&batch)?;
-        let (batch, _) = without(&batch, &faults).map_err(kernel(&self.spec.id, batch.num_rows()))?;
+        let (batch, _) = without(&batch, &faults).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         if batch.num_rows() == 0 {
             return Ok(Handled { faults, ..Handled::default() });
         }
@@ -266,39 +275,19 @@ impl Handler for Aggregate {
             let marked = mark(&self.spec.id, &batch, self.time.as_ref())?;
             return Ok(Handled { faults, ..Handled::fresh([self.rows(&marked)?]) });
         }
-        self.held.append(&batch, &times(&batch, self.time.as_ref())?, from, &[])?;
-        self.spec.limits.of(&self.spec.id).bytes(self.held.bytes())?;
+        self.held.push(batch, from)?;
         Ok(Handled { faults, ..Handled::default() })
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
-        match event {
-            SourceEvent::Cut if self.spec.per.is_some() => self.cut(),
-            SourceEvent::Cut | SourceEvent::Opened(_) | SourceEvent::Idle(..) | SourceEvent::Ended(_) => {
-                Ok(Handled::default())
-            }
-        }
-    }
-
-    async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
-        match self.held.rows() {
-            0 => Ok(BTreeMap::new()),
-            _ => self.held.snapshot(),
-        }
-    }
-
-    async fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
-        self.held.restore(&mut parts)
-    }
-
-    fn config(&self) -> Option<Value> {
-        self.spec.per.map(|per| json!({"per": per}))
+        if event == SourceEvent::Cut { self.cut() } else { Ok(Handled::default()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use arrow::array::{Float64Array, StringArray};
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::tests::cuts::{Trial, lines, readings};

@@ -13,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::{Part, Period};
 
-use super::{filter::set_rows, seen::Seen, threshold::nanoseconds};
 use crate::{
-    Error, EventTime, Handled, Handler, Kept, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
+    Builder, Error, EventTime, Handled, Handler, LimitsSpec, Shape, Source, SourceEvent, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
-    state::{kernel, number},
+    spec::{HandlerSpec, Parts},
+    state::{Seen, number},
+    time::nanoseconds,
 };
 
 /// Passes the first row of each key and leaves out those that repeat it.
@@ -50,16 +51,29 @@ pub struct DedupeSpec {
     pub limits: LimitsSpec,
 }
 
-impl DedupeSpec {
-    /// A running `dedupe`.
-    #[must_use]
-    pub fn handler(&self) -> Box<dyn Handler> {
-        match self.last {
-            Some(last) => Box::new(Recent::new(self, last)),
-            None => Box::new(Sequence::new(&self.id, self.time.as_ref(), &[], self.limits, Within::new(self))),
-        }
+#[async_trait]
+impl HandlerSpec for DedupeSpec {
+    fn describe(&self) -> String {
+        let of =
+            if self.by.is_empty() { "of equal rows".into() } else { format!("row of each {}", self.by.join(", ")) };
+        let last = self.last.map(|last| format!(" among the last {last} of a partition"));
+        let within = self.within.map(|within| format!(" within {within}"));
+        format!("the first {of}{}{}", last.unwrap_or_default(), within.unwrap_or_default())
     }
 
+    fn by_all_columns(&self) -> bool {
+        self.by.is_empty()
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(match self.last {
+            Some(last) => Box::new(Recent::new(self, last)),
+            None => Box::new(Sequence::new(&self.id, self.time.as_ref(), &[], self.limits, Within::new(self))),
+        })
+    }
+}
+
+impl DedupeSpec {
     fn config(&self) -> Value {
         json!({"by": self.by, "within": self.within, "last": self.last})
     }
@@ -93,7 +107,7 @@ impl Steps for Within {
     fn shape(&mut self, input: &Shape, _: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.within.is_none() {
             let reason = "say for how long a key is remembered, or how many are: `within: 10m` or `last: 100000`";
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.spec.id, reason));
         }
         self.digests.also(group);
         if let Some(schema) = &input.schema {
@@ -113,7 +127,7 @@ impl Steps for Within {
         };
         let mask: BooleanArray = self.digests.of(rows)?.into_iter().zip(times).map(&mut new).collect();
         self.left_out += (mask.len() - mask.true_count()) as u64;
-        out.push(filter_record_batch(rows, &mask).map_err(kernel(&self.spec.id, rows.num_rows()))?);
+        out.push(filter_record_batch(rows, &mask).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?);
         Ok(())
     }
 
@@ -216,14 +230,14 @@ impl Handler for Recent {
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.last == 0 {
             let reason = "`last` has to be 1 or more";
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.spec.id, reason));
         }
         if self.within.is_some() {
             let spec = self.spec.time.as_ref().or(input.time.as_ref());
             self.time = spec.map(|spec| EventTime::new(&self.spec.id, &spec.settings()));
             if self.time.is_none() {
                 let reason = "`within` needs the event time of rows; name their column with `time`";
-                return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+                return Err(Error::spec(&self.spec.id, reason));
             }
         }
         self.digests.also(&input.group);
@@ -238,11 +252,7 @@ impl Handler for Recent {
         let mask = self.new_keys(&batch, number(from))?;
         self.seen.tidy(self.is_recent());
         self.spec.limits.of(&self.spec.id).bytes(self.seen.bytes())?;
-        if mask.true_count() == batch.num_rows() {
-            return Ok(Handled::one(batch, Kept::All));
-        }
-        let kept = filter_record_batch(&batch, &mask).map_err(kernel(&self.spec.id, batch.num_rows()))?;
-        Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
+        Handled::masked(&self.spec.id, batch, &mask)
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
@@ -266,8 +276,8 @@ impl Handler for Recent {
 
     async fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
         if let Some(passed) = parts.remove("passed") {
-            let passed: Vec<(i64, u64)> = serde_json::from_slice(&passed)
-                .map_err(|error| Error::State { handler: self.spec.id.clone(), reason: error.to_string() })?;
+            let passed: Vec<(i64, u64)> =
+                serde_json::from_slice(&passed).map_err(|error| Error::state(&self.spec.id, error))?;
             self.passed = passed.into_iter().collect();
         }
         self.seen.restore(&mut parts)

@@ -19,9 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Columns;
 use crate::{
-    Error, Handled, Handler, Shape, Source,
+    Builder, Error, Handled, Handler, Shape, Source,
     expression::Expression,
-    halving::{Halving, handled},
+    halving::{each, handled},
+    spec::{Gap, HandlerSpec, Parts},
+    written::Written,
 };
 
 /// Adds columns that are missing; with `fillNulls`, gives values to nulls of those that are there.
@@ -39,9 +41,33 @@ pub struct DefaultSpec {
     pub fill_nulls: bool,
 }
 
+#[async_trait]
+impl HandlerSpec for DefaultSpec {
+    fn describe(&self) -> String {
+        let nulls = if self.fill_nulls { ", and for nulls" } else { "" };
+        format!("values for missing columns {}{nulls}", self.columns.names())
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        Gap::within("columns", self.columns.0.is_empty(), "name a column and its value")
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("columns", &self.columns, Written::row)
+    }
+
+    fn row_by_row(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Defaults::new(self)))
+    }
+}
+
 /// A running `default`.
 #[derive(Debug)]
-pub struct Defaults {
+struct Defaults {
     id: String,
     fill_nulls: bool,
     columns: Vec<(String, String, Expression)>,
@@ -52,8 +78,7 @@ const STRICT: CastOptions<'static> = CastOptions { safe: false, format_options: 
 
 impl Defaults {
     /// A default as `spec` says.
-    #[must_use]
-    pub fn new(spec: &DefaultSpec) -> Self {
+    fn new(spec: &DefaultSpec) -> Self {
         let column = |(name, sql): &(String, String)| (name.clone(), sql.clone(), Expression::new(&spec.id, sql));
         Self { id: spec.id.clone(), fill_nulls: spec.fill_nulls, columns: spec.columns.0.iter().map(column).collect() }
     }
@@ -90,11 +115,7 @@ impl Defaults {
         }
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|source| Error::Kernel {
-            handler: self.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })
+        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(Error::kernel(&self.id, batch.num_rows()))
     }
 }
 
@@ -124,15 +145,8 @@ impl Handler for Defaults {
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        let mut halving = Halving::of(batch.num_rows());
-        let mut runs = Vec::new();
-        while let Some(run) = halving.next() {
-            match self.records(&batch.slice(run.start, run.len())) {
-                Ok(records) => runs.push((run, records)),
-                Err(error) => halving.failed(run, error)?,
-            }
-        }
-        handled(&self.id, runs, halving.faults())
+        let (runs, faults) = each(&batch, |rows| self.records(&rows))?;
+        handled(&self.id, runs, faults)
     }
 }
 

@@ -1,15 +1,19 @@
 //! `filter`: keeps the rows for which an expression is true.
 
-use arrow::{
-    array::{Array, AsArray, BooleanArray, RecordBatch},
-    compute::{filter_record_batch, prep_null_mask_filter},
-    datatypes::DataType,
-};
+use std::ops::Range;
+
+use arrow::array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Handled, Handler, Kept, Shape, Source, expression::Expression, halving::Halving};
+use crate::{
+    Builder, Error, Handled, Handler, Shape, Source,
+    expression::Expression,
+    halving::each,
+    spec::{Gap, HandlerSpec, Parts},
+    written::Written,
+};
 
 /// Keeps the rows for which `where` is true; null counts as not true.
 ///
@@ -24,48 +28,44 @@ pub struct FilterSpec {
     pub r#where: String,
 }
 
+#[async_trait]
+impl HandlerSpec for FilterSpec {
+    fn describe(&self) -> String {
+        format!("rows where {}", self.r#where)
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let what = "has no condition; set `where` to an expression".to_owned();
+        self.r#where.trim().is_empty().then_some(Gap { key: Some("where"), what })
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        vec![Written::row("where", &self.r#where)]
+    }
+
+    fn row_by_row(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Filter::new(self)))
+    }
+}
+
+/// What needs a condition, in errors.
+const USER: &str = "a filter";
+
 /// A running `filter`.
 #[derive(Debug)]
-pub struct Filter {
+struct Filter {
     id: String,
-    sql: String,
     condition: Expression,
 }
 
 impl Filter {
     /// A filter as `spec` says.
-    #[must_use]
-    pub fn new(spec: &FilterSpec) -> Self {
-        Self { id: spec.id.clone(), sql: spec.r#where.clone(), condition: Expression::new(&spec.id, &spec.r#where) }
-    }
-
-    /// Which rows of a run pass.
-    fn mask(&mut self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
-        let value = self.condition.evaluate(rows)?;
-        match value.data_type() {
-            DataType::Boolean => Ok(true_rows(value.as_boolean())),
-            other => Err(self.no_condition(other)),
-        }
-    }
-
-    fn kept(&self, batch: &RecordBatch, mask: &BooleanArray) -> Result<Handled, Error> {
-        if mask.true_count() == batch.num_rows() {
-            return Ok(Handled::one(batch.clone(), Kept::All));
-        }
-        let kept = filter_record_batch(batch, mask).map_err(|source| Error::Kernel {
-            handler: self.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })?;
-        Ok(Handled::one(kept, Kept::Rows(set_rows(mask))))
-    }
-
-    fn no_condition(&self, kind: &DataType) -> Error {
-        Error::Expression {
-            handler: self.id.clone(),
-            expression: self.sql.clone(),
-            reason: format!("it gives {kind}, but a filter needs true or false; compare it with something"),
-        }
+    fn new(spec: &FilterSpec) -> Self {
+        Self { id: spec.id.clone(), condition: Expression::new(&spec.id, &spec.r#where) }
     }
 }
 
@@ -77,47 +77,34 @@ impl Handler for Filter {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if let Some(schema) = &input.schema {
-            let kind = self.condition.data_type(schema)?;
-            if kind != DataType::Boolean {
-                return Err(self.no_condition(&kind));
-            }
+            self.condition.condition(schema, USER)?;
         }
         Ok(input.clone())
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        let mut halving = Halving::of(batch.num_rows());
-        let mut masks = Vec::new();
-        while let Some(run) = halving.next() {
-            match self.mask(&batch.slice(run.start, run.len())) {
-                Ok(mask) => masks.push((run.start, mask)),
-                Err(error) => halving.failed(run, error)?,
-            }
-        }
-        let faults = halving.faults();
+        let (masks, faults) = each(&batch, |rows| {
+            let value = self.condition.evaluate(&rows)?;
+            self.condition.mask(&value, USER)
+        })?;
         let handled = match masks.as_slice() {
-            [(_, mask)] if faults.is_empty() => self.kept(&batch, mask)?,
-            pieces => self.kept(&batch, &whole(batch.num_rows(), pieces))?,
+            [(_, mask)] if faults.is_empty() => Handled::masked(&self.id, batch, mask)?,
+            pieces => {
+                let mask = whole(batch.num_rows(), pieces);
+                Handled::masked(&self.id, batch, &mask)?
+            }
         };
         Ok(Handled { faults, ..handled })
     }
 }
 
 /// One mask of those of runs; rows in none are left out.
-fn whole(rows: usize, pieces: &[(usize, BooleanArray)]) -> BooleanArray {
+fn whole(rows: usize, pieces: &[(Range<usize>, BooleanArray)]) -> BooleanArray {
     let mut all = vec![false; rows];
-    for (start, mask) in pieces {
-        mask.values().set_indices().for_each(|row| all[start + row] = true);
+    for (run, mask) in pieces {
+        mask.values().set_indices().for_each(|row| all[run.start + row] = true);
     }
     BooleanArray::from(all)
-}
-
-/// `mask` with null taken as false.
-fn true_rows(mask: &BooleanArray) -> BooleanArray {
-    match mask.null_count() {
-        0 => mask.clone(),
-        _ => prep_null_mask_filter(mask),
-    }
 }
 
 /// The indices of the rows that `mask` selects.
@@ -129,10 +116,14 @@ pub(crate) fn set_rows(mask: &BooleanArray) -> Vec<u32> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::{array::Int64Array, datatypes::Int64Type, util::pretty::pretty_format_batches};
+    use arrow::{
+        array::{AsArray as _, Int64Array},
+        datatypes::Int64Type,
+        util::pretty::pretty_format_batches,
+    };
 
     use super::*;
-    use crate::halving::CODE;
+    use crate::{Kept, halving::CODE};
 
     async fn check(expression: &str, expected: Result<&[u32], &str>) {
         let numbers = Int64Array::from(vec![Some(1), None, Some(3), Some(-4)]);

@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Handled, Handler, Kept, Shape, Source, Unit, groups};
+use crate::{
+    Builder, Error, Handled, Handler, Kept, Shape, Source, Unit, groups,
+    spec::{Gap, HandlerSpec, Parts},
+};
 
 /// Groups rows by columns for the handlers behind it; groups nest.
 ///
@@ -26,9 +29,28 @@ pub struct GroupSpec {
     pub columns: Vec<String>,
 }
 
+#[async_trait]
+impl HandlerSpec for GroupSpec {
+    fn describe(&self) -> String {
+        format!("groups by {}", self.columns.join(", "))
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        Gap::within("columns", self.columns.is_empty(), "name a column")
+    }
+
+    fn row_by_row(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Group::new(self)))
+    }
+}
+
 /// A running `group`.
 #[derive(Debug)]
-pub struct Group {
+struct Group {
     spec: GroupSpec,
     /// All columns, those of the groups outside first.
     columns: Vec<String>,
@@ -38,8 +60,7 @@ pub struct Group {
 
 impl Group {
     /// A group as `spec` says.
-    #[must_use]
-    pub fn new(spec: &GroupSpec) -> Self {
+    fn new(spec: &GroupSpec) -> Self {
         Self { spec: spec.clone(), columns: spec.columns.clone(), unit: Unit::Piece, checked: None }
     }
 }
@@ -68,11 +89,7 @@ impl Handler for Group {
         if self.unit == Unit::Piece {
             return Ok(Handled::one(batch, Kept::All));
         }
-        let parts = groups::split(&batch, &self.columns).map_err(|source| Error::Kernel {
-            handler: self.spec.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })?;
+        let parts = groups::split(&batch, &self.columns).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
         let outputs = parts.into_iter().map(|(part, rows)| (part, Kept::Rows(rows.values().to_vec()))).collect();
         Ok(Handled { outputs, ..Handled::default() })
     }

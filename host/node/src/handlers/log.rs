@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Handled, Handler, Kept, Shape, Source};
+use crate::{
+    Builder, Error, Handled, Handler, Kept, Shape, Source,
+    spec::{HandlerSpec, Parts},
+};
 
 /// Writes the columns, and the first rows of every batch, to the host's log. What is logged depends on how rows come in
 /// batches; what is passed on does not.
@@ -27,6 +30,24 @@ pub struct LogSpec {
     /// How many rows of each batch, as in `3`; 0 for the columns alone.
     #[serde(default = "five")]
     pub rows: usize,
+}
+
+#[async_trait]
+impl HandlerSpec for LogSpec {
+    fn describe(&self) -> String {
+        match self.rows {
+            0 => "logs the columns".to_owned(),
+            rows => format!("logs the columns, and up to {rows} rows of each batch"),
+        }
+    }
+
+    fn row_by_row(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Log::new(self)))
+    }
 }
 
 fn five() -> usize {
@@ -52,15 +73,14 @@ pub enum Level {
 
 /// A running `log`.
 #[derive(Debug)]
-pub struct Log {
+struct Log {
     spec: LogSpec,
     seen: Option<SchemaRef>,
 }
 
 impl Log {
     /// A log as `spec` says.
-    #[must_use]
-    pub fn new(spec: &LogSpec) -> Self {
+    fn new(spec: &LogSpec) -> Self {
         Self { spec: spec.clone(), seen: None }
     }
 

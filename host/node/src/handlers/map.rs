@@ -11,14 +11,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Handled, Handler, Shape, Source,
+    Builder, Error, Handled, Handler, Shape, Source, columns,
     expression::Expression,
-    halving::{Halving, handled},
+    halving::{each, handled},
+    spec::{Gap, HandlerSpec, Parts},
+    written::Written,
 };
 
 /// Expressions by column name, in the order they were written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns(pub Vec<(String, String)>);
+
+impl Columns {
+    /// The names, for people.
+    pub(crate) fn names(&self) -> String {
+        self.0.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
 
 impl JsonSchema for Columns {
     fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -79,28 +88,46 @@ pub struct MapSpec {
     pub select: Vec<String>,
 }
 
+#[async_trait]
+impl HandlerSpec for MapSpec {
+    fn describe(&self) -> String {
+        let made = (!self.columns.0.is_empty()).then(|| format!("computes {}", self.columns.names()));
+        let without = (!self.drop.is_empty()).then(|| format!("drops {}", self.drop.join(", ")));
+        let only = (!self.select.is_empty()).then(|| format!("keeps {}", self.select.join(", ")));
+        [made, without, only].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        let MapSpec { columns, drop, select, .. } = self;
+        let what = "changes nothing; set `columns`, `drop` or `select`".to_owned();
+        (columns.0.is_empty() && drop.is_empty() && select.is_empty()).then_some(Gap { key: None, what })
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("columns", &self.columns, Written::row)
+    }
+
+    fn row_by_row(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Map::new(self)))
+    }
+}
+
 /// A running `map`.
 #[derive(Debug)]
-pub struct Map {
+struct Map {
     spec: MapSpec,
     columns: Vec<(String, Expression)>,
 }
 
 impl Map {
     /// A map as `spec` says.
-    #[must_use]
-    pub fn new(spec: &MapSpec) -> Self {
+    fn new(spec: &MapSpec) -> Self {
         let column = |(name, sql): &(String, String)| (name.clone(), Expression::new(&spec.id, sql));
         Self { spec: spec.clone(), columns: spec.columns.0.iter().map(column).collect() }
-    }
-
-    fn refused(&self, reason: String) -> Error {
-        Error::Spec { handler: self.spec.id.clone(), reason }
-    }
-
-    fn unknown(&self, name: &str, columns: &[(FieldRef, ArrayRef)]) -> Error {
-        let known: Vec<&str> = columns.iter().map(|(field, _)| field.name().as_str()).collect();
-        self.refused(format!("there is no column \"{name}\"; the columns are {}", known.join(", ")))
     }
 
     fn records(&mut self, batch: &RecordBatch) -> Result<RecordBatch, Error> {
@@ -115,30 +142,29 @@ impl Map {
                 None => columns.push((field, value)),
             }
         }
-        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = self.choose(columns)?.into_iter().unzip();
+        let (fields, arrays): (Vec<FieldRef>, Vec<ArrayRef>) = columns.into_iter().unzip();
         let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|source| Error::Kernel {
-            handler: self.spec.id.clone(),
-            rows: batch.num_rows(),
-            source,
-        })
+        let records = RecordBatch::try_new_with_options(schema, arrays, &options);
+        self.choose(records.map_err(Error::kernel(&self.spec.id, batch.num_rows()))?)
     }
 
     /// Leaves out what the spec drops or does not select.
-    fn choose(&self, mut columns: Vec<(FieldRef, ArrayRef)>) -> Result<Vec<(FieldRef, ArrayRef)>, Error> {
-        for name in &self.spec.drop {
-            let at = columns.iter().position(|(field, _)| field.name() == name);
-            columns.remove(at.ok_or_else(|| self.unknown(name, &columns))?);
-        }
-        if self.spec.select.is_empty() {
-            return Ok(columns);
-        }
-        let find = |name: &String| {
-            let found = columns.iter().find(|(field, _)| field.name() == name);
-            found.cloned().ok_or_else(|| self.unknown(name, &columns))
+    fn choose(&self, mut records: RecordBatch) -> Result<RecordBatch, Error> {
+        let MapSpec { id, drop, select, .. } = &self.spec;
+        let rows = records.num_rows();
+        let at = |records: &RecordBatch, names: &[String]| -> Result<Vec<usize>, Error> {
+            names.iter().map(|name| columns::at(id, records.schema_ref(), name)).collect()
         };
-        self.spec.select.iter().map(find).collect()
+        if !drop.is_empty() {
+            let dropped = at(&records, drop)?;
+            let kept: Vec<usize> = (0..records.num_columns()).filter(|column| !dropped.contains(column)).collect();
+            records = records.project(&kept).map_err(Error::kernel(id, rows))?;
+        }
+        if !select.is_empty() {
+            records = records.project(&at(&records, select)?).map_err(Error::kernel(id, rows))?;
+        }
+        Ok(records)
     }
 }
 
@@ -156,15 +182,8 @@ impl Handler for Map {
     }
 
     async fn handle(&mut self, batch: RecordBatch, _: Source) -> Result<Handled, Error> {
-        let mut halving = Halving::of(batch.num_rows());
-        let mut runs = Vec::new();
-        while let Some(run) = halving.next() {
-            match self.records(&batch.slice(run.start, run.len())) {
-                Ok(records) => runs.push((run, records)),
-                Err(error) => halving.failed(run, error)?,
-            }
-        }
-        handled(&self.spec.id, runs, halving.faults())
+        let (runs, faults) = each(&batch, |rows| self.records(&rows))?;
+        handled(&self.spec.id, runs, faults)
     }
 }
 

@@ -1,4 +1,6 @@
-//! The native handlers, one file each.
+//! The handlers by their word in a spec, one file or folder each.
+//!
+//! To add one, write its file, with its [`HandlerSpec`](crate::spec::HandlerSpec), and name it here.
 //!
 //! **Invariant**: no loop over rows here where an Arrow kernel or a DataFusion expression does the same.
 
@@ -12,28 +14,32 @@ mod group;
 mod join;
 mod log;
 mod map;
-mod members;
 mod sample;
-mod seen;
 mod sort;
 mod sql;
 mod threshold;
 mod throttle;
 mod window;
 
-pub use aggregate::{Aggregate, AggregateSpec, Per};
-pub use dedupe::DedupeSpec;
-pub use default::{DefaultSpec, Defaults};
-pub use derivative::{Derivative, DerivativeSpec, Derived};
-pub use dispatch::{Dispatch, DispatchLimits, DispatchSpec};
-pub use filter::{Filter, FilterSpec};
-pub use group::{Group, GroupSpec};
-pub use join::{JoinKind, JoinSpec, On, SideSettings, SideSpec};
-pub use log::{Level, Log, LogSpec};
-pub use map::{Columns, Map, MapSpec};
-pub use sample::{Sample, SampleSpec};
-pub use sort::{KeySpec, Nulls, Order, Sort, SortKey, SortSpec};
-pub use sql::{Sql, SqlSpec};
-pub use threshold::{Decrease, Increase, Threshold, ThresholdSpec};
-pub use throttle::{Keep, Throttle, ThrottleSpec};
-pub use window::{Align, DynamicWindow, DynamicWindowSpec, LengthUnit, Window, WindowSpec};
+pub(crate) use map::Columns;
+
+crate::spec::handlers! {
+    "aggregate" => Aggregate(aggregate::AggregateSpec), "Makes one row of each group of a window or a commit.",
+    "dedupe" => Dedupe(dedupe::DedupeSpec), "Passes the first row of each key and leaves out those that repeat it.",
+    "default" => Default(default::DefaultSpec), "Gives values to columns that are missing, and to nulls if asked.",
+    "derivative" => Derivative(derivative::DerivativeSpec), "Adds columns that say how fast others change.",
+    "dispatch" => Dispatch(dispatch::DispatchSpec), "Runs another chain of handlers for each group.",
+    "dynamic-window" => DynamicWindow(window::DynamicWindowSpec), "Puts rows into windows whose length and pace are columns.",
+    "filter" => Filter(filter::FilterSpec), "Keeps the rows for which an expression is true.",
+    "group" => Group(group::GroupSpec), "Names the columns that the handlers behind it group by.",
+    "join" => Join(join::JoinSpec), "Puts rows together that belong together.",
+    "log" => Log(log::LogSpec), "Writes columns and rows to the host's log.",
+    "map" => Map(map::MapSpec), "Adds or replaces columns by expressions.",
+    "plugin" => Plugin(crate::plugin::PluginSpec), "A handler from the plugins directory.",
+    "sample" => Sample(sample::SampleSpec), "Passes a part of the rows.",
+    "sort" => Sort(sort::SortSpec), "Orders the rows of a window or a commit.",
+    "sql" => Sql(sql::SqlSpec), "Answers a SQL query over each batch, commit or window.",
+    "threshold" => Threshold(threshold::ThresholdSpec), "Adds a level that follows a column.",
+    "throttle" => Throttle(throttle::ThrottleSpec), "Passes so many rows in each interval of time.",
+    "window" => Window(window::WindowSpec), "Puts rows into windows of event time, and aggregates them if asked.",
+}

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::{
-    array::{BooleanArray, RecordBatch},
-    compute::filter_record_batch,
-};
+use arrow::array::{BooleanArray, RecordBatch};
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
@@ -13,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::Part;
 
-use super::filter::set_rows;
 use crate::{
-    Error, Handled, Handler, Kept, Shape, Source, SourceEvent,
+    Builder, Error, Handled, Handler, Shape, Source, SourceEvent,
     digest::Digests,
-    state::{kernel, number},
+    spec::{HandlerSpec, Parts},
+    state::number,
 };
 
 /// Passes a part of the rows.
@@ -44,17 +41,41 @@ pub struct SampleSpec {
     pub salt: String,
 }
 
+#[async_trait]
+impl HandlerSpec for SampleSpec {
+    fn describe(&self) -> String {
+        let part = match (self.fraction, self.every) {
+            (Some(fraction), _) => format!("{fraction} of the"),
+            (None, Some(every)) => format!("one in {every}"),
+            (None, None) => "some".to_owned(),
+        };
+        let by = if self.by.is_empty() { String::new() } else { format!(", by {}", self.by.join(", ")) };
+        format!("{part} rows{by}")
+    }
+
+    fn stateful(&self) -> bool {
+        self.counts()
+    }
+
+    fn by_all_columns(&self) -> bool {
+        self.fraction.is_some() && self.by.is_empty()
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Sample::new(self)))
+    }
+}
+
 impl SampleSpec {
     /// Whether it counts rows rather than looks at them.
-    #[must_use]
-    pub fn counts(&self) -> bool {
+    fn counts(&self) -> bool {
         self.every.is_some() && self.by.is_empty()
     }
 }
 
 /// A running `sample`.
 #[derive(Debug)]
-pub struct Sample {
+struct Sample {
     spec: SampleSpec,
     digests: Digests,
     /// Rows seen so far, by source.
@@ -63,8 +84,7 @@ pub struct Sample {
 
 impl Sample {
     /// A sample as `spec` says.
-    #[must_use]
-    pub fn new(spec: &SampleSpec) -> Self {
+    fn new(spec: &SampleSpec) -> Self {
         let digests = Digests::over_all(&spec.id, &spec.by, &spec.salt);
         Self { spec: spec.clone(), digests, seen: BTreeMap::new() }
     }
@@ -77,7 +97,7 @@ impl Sample {
             (None, Some(_)) => "`every` has to be 1 or more",
             _ => "say how much passes, with either `fraction: 0.1` or `every: 10`",
         };
-        Err(Error::Spec { handler: self.spec.id.clone(), reason: wrong.into() })
+        Err(Error::spec(&self.spec.id, wrong))
     }
 
     /// Which rows pass.
@@ -115,11 +135,7 @@ impl Handler for Sample {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let mask = self.mask(&batch, from)?;
-        if mask.true_count() == batch.num_rows() {
-            return Ok(Handled::one(batch, Kept::All));
-        }
-        let kept = filter_record_batch(&batch, &mask).map_err(kernel(&self.spec.id, batch.num_rows()))?;
-        Ok(Handled::one(kept, Kept::Rows(set_rows(&mask))))
+        Handled::masked(&self.spec.id, batch, &mask)
     }
 
     async fn on_event(&mut self, event: SourceEvent) -> Result<Handled, Error> {
@@ -139,8 +155,8 @@ impl Handler for Sample {
 
     async fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
         let Some(part) = parts.remove("") else { return Ok(()) };
-        let seen: Vec<(i64, u64)> = serde_json::from_slice(&part)
-            .map_err(|error| Error::State { handler: self.spec.id.clone(), reason: error.to_string() })?;
+        let seen: Vec<(i64, u64)> =
+            serde_json::from_slice(&part).map_err(|error| Error::state(&self.spec.id, error))?;
         self.seen = seen.into_iter().collect();
         Ok(())
     }

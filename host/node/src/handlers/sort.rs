@@ -18,8 +18,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, groups,
-    held::{Held, HoldSpec, Per, Way, way},
+    Builder, Error, Handled, Handler, Kept, Shape, Source, SourceEvent, Unit, columns, groups,
+    spec::{Gap, HandlerSpec, Parts},
+    units::{CommitRows, HoldSpec, Per, Way, way},
 };
 
 /// Orders rows by columns; rows that are equal stay in their order, nulls are kept.
@@ -45,6 +46,28 @@ pub struct SortSpec {
     pub limits: HoldSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for SortSpec {
+    fn describe(&self) -> String {
+        let key = |key: SortKey| key.column + if key.order == Order::Desc { " desc" } else { "" };
+        let keys: Vec<String> = self.by.iter().map(KeySpec::key).map(key).collect();
+        format!("sorts by {}", keys.join(", "))
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        Gap::within("by", self.by.is_empty(), "name a column")
+    }
+
+    /// Without `per`, a handler before it says what a batch is.
+    fn stateful(&self) -> bool {
+        matches!(self.per, Some(Per::Commit | Per::Window))
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Sort::new(self)))
+    }
+}
+
 /// A column to order by: its name, or a map that says more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -53,6 +76,17 @@ pub enum KeySpec {
     Column(String),
     /// The column and how.
     Key(SortKey),
+}
+
+impl KeySpec {
+    fn key(&self) -> SortKey {
+        match self {
+            Self::Column(column) => {
+                SortKey { column: column.clone(), order: Order::default(), nulls: Nulls::default() }
+            }
+            Self::Key(key) => key.clone(),
+        }
+    }
 }
 
 /// A column to order by, and how.
@@ -93,7 +127,7 @@ pub enum Nulls {
 
 /// A running `sort`.
 #[derive(Debug)]
-pub struct Sort {
+struct Sort {
     id: String,
     keys: Vec<SortKey>,
     group_by: Vec<String>,
@@ -101,33 +135,22 @@ pub struct Sort {
     per: Option<Per>,
     way: Way,
     checked: Option<SchemaRef>,
-    held: Held,
+    held: CommitRows,
 }
 
 impl Sort {
     /// A sort as `spec` says.
-    #[must_use]
-    pub fn new(spec: &SortSpec) -> Self {
-        let key = |key: &KeySpec| match key {
-            KeySpec::Column(column) => {
-                SortKey { column: column.clone(), order: Order::default(), nulls: Nulls::default() }
-            }
-            KeySpec::Key(key) => key.clone(),
-        };
+    fn new(spec: &SortSpec) -> Self {
         Self {
             id: spec.id.clone(),
-            keys: spec.by.iter().map(key).collect(),
+            keys: spec.by.iter().map(KeySpec::key).collect(),
             group_by: spec.group_by.clone(),
             groups: spec.group_by.clone(),
             per: spec.per,
             way: Way::Piece,
             checked: None,
-            held: Held::new(&spec.id, spec.limits),
+            held: CommitRows::new(&spec.id, spec.limits.bytes),
         }
-    }
-
-    fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Spec { handler: self.id.clone(), reason: reason.into() }
     }
 
     fn check(&mut self, schema: &SchemaRef) -> Result<(), Error> {
@@ -136,10 +159,10 @@ impl Sort {
         }
         groups::check(&self.id, schema, &self.groups)?;
         for key in &self.keys {
-            let kind = groups::field(&self.id, schema, &key.column, "to sort by")?.data_type();
+            let kind = columns::field(&self.id, schema, &key.column, "to sort by")?.data_type();
             let ordered = RowConverter::supports_fields(&[SortField::new(kind.clone())]);
             if !ordered || matches!(kind, DataType::Null) {
-                return Err(self.refused(format!("column \"{}\" is {kind}, which has no order", key.column)));
+                return Err(Error::spec(&self.id, format!("column \"{}\" is {kind}, which has no order", key.column)));
             }
         }
         self.checked = Some(Arc::clone(schema));
@@ -152,7 +175,7 @@ impl Sort {
             let parts = groups::split(batch, &self.groups)?;
             parts.into_iter().map(|(part, rows)| self.sorted_part(&part, &rows)).collect()
         };
-        sort().map_err(|source| Error::Kernel { handler: self.id.clone(), rows: batch.num_rows(), source })
+        sort().map_err(Error::kernel(&self.id, batch.num_rows()))
     }
 
     fn sorted_part(&self, part: &RecordBatch, rows: &UInt32Array) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
@@ -175,7 +198,8 @@ impl Handler for Sort {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.per.is_none() && input.unit == Unit::Piece {
-            return Err(self.refused(
+            return Err(Error::spec(
+                &self.id,
                 "rows come in batches that are no whole, so they have no order; say `per: commit`, or put it behind a `window`",
             ));
         }

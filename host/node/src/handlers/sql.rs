@@ -13,10 +13,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error, Handled, Handler, Shape, Source, SourceEvent, Unit, groups,
+    Builder, Error, Handled, Handler, Shape, Source, SourceEvent, Unit, groups,
     halving::{Halving, handled},
-    held::{Held, HoldSpec, Per, Way, way},
     query::{Query, Terms},
+    spec::{Gap, HandlerSpec, Parts},
+    units::{CommitRows, HoldSpec, Per, Way, way},
+    written::Written,
 };
 
 /// Answers a SQL query over each unit of rows, which is the table `input`.
@@ -45,25 +47,48 @@ pub struct SqlSpec {
     pub limits: HoldSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for SqlSpec {
+    fn describe(&self) -> String {
+        self.query.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    fn gap(&self) -> Option<Gap> {
+        Gap::within("query", self.query.trim().is_empty(), "write a query over `input`")
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        vec![Written::query("query", &self.query)]
+    }
+
+    /// Without `per`, a handler before it says what a batch is, or it looks at each row alone.
+    fn stateful(&self) -> bool {
+        matches!(self.per, Some(Per::Commit | Per::Window))
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Sql::new(self)))
+    }
+}
+
 /// A running `sql`.
 #[derive(Debug)]
-pub struct Sql {
+struct Sql {
     spec: SqlSpec,
     groups: Vec<String>,
     way: Way,
     query: Option<(SchemaRef, Query)>,
-    held: Held,
+    held: CommitRows,
 }
 
 impl Sql {
     /// A query as `spec` says; it is planned when the columns are known.
-    #[must_use]
-    pub fn new(spec: &SqlSpec) -> Self {
+    fn new(spec: &SqlSpec) -> Self {
         Self {
             groups: spec.group_by.clone(),
             way: Way::Piece,
             query: None,
-            held: Held::new(&spec.id, spec.limits),
+            held: CommitRows::new(&spec.id, spec.limits.bytes),
             spec: spec.clone(),
         }
     }
@@ -84,18 +109,17 @@ impl Sql {
         let query = Query::plan(&self.spec.id, &self.spec.query, schema, terms)?;
         match self.groups.iter().find(|column| query.output().field_with_name(column).is_err()) {
             None => Ok(query),
-            Some(column) => Err(Error::Spec {
-                handler: self.spec.id.clone(),
-                reason: format!("rows are grouped by \"{column}\", which the query leaves out; select it too"),
-            }),
+            Some(column) => Err(Error::spec(
+                &self.spec.id,
+                format!("rows are grouped by \"{column}\", which the query leaves out; select it too"),
+            )),
         }
     }
 
     /// The answers over a whole unit, one a group; those without rows are left out.
     async fn unit(&mut self, rows: &RecordBatch) -> Result<Handled, Error> {
         let split = groups::split(rows, &self.groups);
-        let parts =
-            split.map_err(|source| Error::Kernel { handler: self.spec.id.clone(), rows: rows.num_rows(), source })?;
+        let parts = split.map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
         let query = self.query(rows.schema_ref())?;
         let mut answers = Vec::new();
         for (part, _) in parts.into_iter().filter(|(part, _)| part.num_rows() > 0) {

@@ -6,18 +6,20 @@ use arrow::{
     array::{BooleanArray, RecordBatch},
     compute::filter_record_batch,
 };
+use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spout_data::{Part, Period};
 
-use super::{seen::Seen, threshold::nanoseconds};
 use crate::{
-    Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
+    Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
-    state::{RowStore, kernel},
+    spec::{HandlerSpec, Parts},
+    state::{RowStore, Seen},
+    time::nanoseconds,
 };
 
 /// Passes at most `rows` rows in each interval of event time, for each group by itself.
@@ -49,6 +51,20 @@ pub struct ThrottleSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for ThrottleSpec {
+    fn describe(&self) -> String {
+        let keep = if self.keep == Keep::Last { "last" } else { "first" };
+        let group =
+            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        format!("the {keep} {} rows in {}{group}", self.rows, self.per)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Throttle::handler(self)))
+    }
+}
+
 fn one() -> u64 {
     1
 }
@@ -66,7 +82,7 @@ pub enum Keep {
 
 /// A running `throttle`.
 #[derive(Debug)]
-pub struct Throttle {
+struct Throttle {
     spec: ThrottleSpec,
     per: i64,
     digests: Digests,
@@ -83,7 +99,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// A throttle as `spec` says.
-    pub fn handler(spec: &ThrottleSpec) -> impl Handler + use<> {
+    fn handler(spec: &ThrottleSpec) -> impl Handler + use<> {
         let steps = Self {
             spec: spec.clone(),
             per: nanoseconds(spec.per),
@@ -124,7 +140,7 @@ impl Throttle {
         };
         let mask: BooleanArray = digests.iter().zip(times).map(&mut passes).collect();
         self.left_out += (mask.len() - mask.true_count()) as u64;
-        filter_record_batch(rows, &mask).map_err(kernel(&self.spec.id, rows.num_rows()))
+        filter_record_batch(rows, &mask).map_err(Error::kernel(&self.spec.id, rows.num_rows()))
     }
 
     /// Holds rows that may be the last ones of an interval.
@@ -147,7 +163,7 @@ impl Steps for Throttle {
     fn shape(&mut self, input: &Shape, time: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.rows == 0 || self.per == 0 {
             let reason = "`rows` and `per` have to be more than nothing; leave rows out with a filter";
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason: reason.into() });
+            return Err(Error::spec(&self.spec.id, reason));
         }
         self.time = Some(time.clone());
         self.digests = Digests::over(&self.spec.id, group);

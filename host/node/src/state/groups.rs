@@ -14,10 +14,7 @@ use bytes::Bytes;
 use datafusion::common::utils::normalize_float_zero;
 use spout_data::Part;
 
-use super::{
-    Limits, Segments,
-    segments::{concat, kernel},
-};
+use super::{Limits, Segments, segments::concat};
 use crate::Error;
 
 /// Column of a group's number in its parts.
@@ -92,7 +89,7 @@ impl Groups {
         let Some(known) = self.known.as_ref().filter(|known| !known.fields.is_empty()) else { return Ok(Vec::new()) };
         let parser = known.converter.parser();
         let rows = ids.iter().map(|&id| parser.parse(self.key(id)));
-        known.converter.convert_rows(rows).map_err(kernel(&self.handler, ids.len()))
+        known.converter.convert_rows(rows).map_err(Error::kernel(&self.handler, ids.len()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -132,7 +129,7 @@ impl Groups {
             let schema = Schema::new(std::iter::once(number).chain(fields).collect::<Vec<_>>());
             let columns = std::iter::once(Arc::new(UInt32Array::from(ids)) as ArrayRef).chain(keys).collect();
             let rows = self.keys.len() - self.written;
-            let batch = RecordBatch::try_new(Arc::new(schema), columns).map_err(kernel(&self.handler, rows))?;
+            let batch = RecordBatch::try_new(Arc::new(schema), columns).map_err(Error::kernel(&self.handler, rows))?;
             self.segments.push(batch);
             self.written = self.keys.len();
         }
@@ -147,7 +144,7 @@ impl Groups {
         let mut numbered: Vec<(u32, Vec<u8>)> = Vec::new();
         for batch in &batches {
             let numbers = batch.column_by_name(NUMBER).and_then(|column| column.as_primitive_opt::<UInt32Type>());
-            let numbers = numbers.ok_or_else(|| self.damaged("its groups have no numbers"))?;
+            let numbers = numbers.ok_or_else(|| Error::state(&self.handler, "its groups have no numbers"))?;
             match self.rows(batch)? {
                 Some(rows) => {
                     numbered.extend(rows.iter().zip(numbers.values()).map(|(row, &id)| (id, row.data().to_vec())))
@@ -158,7 +155,7 @@ impl Groups {
         numbered.sort_unstable();
         for (id, key) in numbered {
             if id != self.insert(&key)? {
-                return Err(self.damaged("some of its groups are missing"));
+                return Err(Error::state(&self.handler, "some of its groups are missing"));
             }
         }
         self.written = self.keys.len();
@@ -185,29 +182,21 @@ impl Groups {
                 return Err(other_types(handler, &known.fields, &fields));
             }
             let sort = fields.iter().map(|field| SortField::new(field.data_type().clone())).collect();
-            let converter = RowConverter::new(sort).map_err(kernel(handler, batch.num_rows()))?;
+            let converter = RowConverter::new(sort).map_err(Error::kernel(handler, batch.num_rows()))?;
             self.known = Some(Known { fields, converter });
         }
         let Some(known) = self.known.as_ref().filter(|known| !known.fields.is_empty()) else { return Ok(None) };
         let columns = known.fields.iter().filter_map(|field| batch.column_by_name(field.name()));
         let columns: Vec<ArrayRef> = columns.map(normalize_float_zero).collect();
-        known.converter.convert_columns(&columns).map(Some).map_err(kernel(handler, batch.num_rows()))
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        Error::State { handler: self.handler.clone(), reason: reason.to_owned() }
+        known.converter.convert_columns(&columns).map(Some).map_err(Error::kernel(handler, batch.num_rows()))
     }
 }
 
 /// The fields of `columns` in `schema`; keys may be null whatever the schema says.
 pub(crate) fn fields(handler: &str, columns: &[String], schema: &Schema) -> Result<Vec<FieldRef>, Error> {
-    let field = |name: &String| match schema.field_with_name(name) {
-        Ok(field) => Ok(Arc::new(field.clone().with_nullable(true))),
-        Err(_) => {
-            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            let reason = format!("there is no column \"{name}\" to group by; the columns are {}", names.join(", "));
-            Err(Error::Spec { handler: handler.to_owned(), reason })
-        }
+    let field = |name: &String| {
+        let field = crate::columns::field(handler, schema, name, "to group by")?;
+        Ok(Arc::new(field.clone().with_nullable(true)))
     };
     columns.iter().map(field).collect()
 }
@@ -221,7 +210,7 @@ fn other_types(handler: &str, before: &[FieldRef], now: &[FieldRef]) -> Error {
         types(before),
         types(now)
     );
-    Error::Spec { handler: handler.to_owned(), reason }
+    Error::spec(handler, reason)
 }
 
 #[cfg(test)]

@@ -9,6 +9,13 @@ use crate::Error;
 const GROUPS: u64 = 1_000_000;
 const BYTES: u64 = 1 << 30;
 
+/// What to do about too much.
+const FEWER: &str = "group by fewer columns, or raise `limits.groups`";
+const SHORTER_ROWS: &str =
+    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.rows`";
+const SHORTER_BYTES: &str =
+    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.bytes`";
+
 /// How much a handler may hold: the pipeline stops with an error, and nothing of the commit becomes visible, when it holds more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -48,16 +55,8 @@ impl Limits {
     /// # Errors
     /// [`Error::Limit`].
     pub(crate) fn groups(&self, groups: usize) -> Result<(), Error> {
-        if groups as u64 <= self.spec.groups {
-            Ok(())
-        } else {
-            Err(Error::Limit {
-                handler: self.handler.clone(),
-                held: format!("{groups} groups"),
-                limit: format!("{} groups", self.spec.groups),
-                remedy: "group by fewer columns, or raise `limits.groups`".into(),
-            })
-        }
+        let most = self.spec.groups;
+        self.at_most(groups, most, || (format!("{groups} groups"), format!("{most} groups"), FEWER))
     }
 
     /// Refuses to hold more rows than it may.
@@ -65,17 +64,8 @@ impl Limits {
     /// # Errors
     /// [`Error::Limit`].
     pub(crate) fn rows(&self, rows: usize) -> Result<(), Error> {
-        match self.spec.rows {
-            Some(most) if rows as u64 > most => Err(Error::Limit {
-                handler: self.handler.clone(),
-                held: format!("{rows} rows"),
-                limit: format!("{most} rows"),
-                remedy:
-                    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.rows`"
-                        .into(),
-            }),
-            _ => Ok(()),
-        }
+        let most = self.spec.rows.unwrap_or(u64::MAX);
+        self.at_most(rows, most, || (format!("{rows} rows"), format!("{most} rows"), SHORTER_ROWS))
     }
 
     /// Refuses to hold more memory than it may.
@@ -83,18 +73,16 @@ impl Limits {
     /// # Errors
     /// [`Error::Limit`].
     pub(crate) fn bytes(&self, bytes: usize) -> Result<(), Error> {
-        if bytes as u64 <= self.spec.bytes.0 {
-            Ok(())
-        } else {
-            Err(Error::Limit {
-                handler: self.handler.clone(),
-                held: format!("{bytes} bytes"),
-                limit: self.spec.bytes.to_string(),
-                remedy:
-                    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.bytes`"
-                        .into(),
-            })
+        let most = self.spec.bytes;
+        self.at_most(bytes, most.0, || (format!("{bytes} bytes"), most.to_string(), SHORTER_BYTES))
+    }
+
+    fn at_most(&self, held: usize, most: u64, said: impl Fn() -> (String, String, &'static str)) -> Result<(), Error> {
+        if held as u64 <= most {
+            return Ok(());
         }
+        let (held, limit, remedy) = said();
+        Err(Error::Limit { handler: self.handler.clone(), held, limit, remedy: remedy.into() })
     }
 }
 

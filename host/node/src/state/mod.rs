@@ -13,8 +13,10 @@
 mod columns;
 mod groups;
 mod limits;
+mod row_segment;
 mod row_store;
 mod rows;
+mod seen;
 mod segments;
 
 pub use self::limits::LimitsSpec;
@@ -23,6 +25,7 @@ pub(crate) use self::{
     groups::{Groups, fields},
     limits::Limits,
     row_store::RowStore,
-    rows::{Held, ORDER, SOURCE, TIME, bare, column, number, one_schema},
-    segments::{Segments, concat, decode, encode, kernel},
+    rows::{Held, ORDER, SOURCE, TIME, bare, column, in_order, number, one_schema},
+    seen::Seen,
+    segments::{Segments, concat, decode, encode},
 };

@@ -10,19 +10,16 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StructArray, UInt64Array, new_null_array},
-    compute::{cast, concat_batches, filter_record_batch, interleave, interleave_record_batch},
-    datatypes::{DataType, Field, Schema, UInt64Type},
+    array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array},
+    compute::{cast, concat_batches, interleave},
+    datatypes::{Field, Schema},
     error::ArrowError,
 };
 use bytes::Bytes;
 use spout_data::Part;
 
-use super::segments::{decode, encode};
+use super::row_segment::{FAN, Flags, Segment};
 use crate::Error;
-
-/// Segments of like size that become one.
-const FAN: usize = 8;
 
 /// Rows that are held, each with an id.
 #[derive(Debug)]
@@ -33,55 +30,6 @@ pub(crate) struct RowStore {
     segments: Vec<Segment>,
     next: u64,
     rows: usize,
-}
-
-#[derive(Debug)]
-struct Segment {
-    /// Of its rows, ascending.
-    ids: Vec<u64>,
-    records: RecordBatch,
-    gone: Vec<bool>,
-    marked: Vec<bool>,
-    alive: usize,
-    bytes: usize,
-    stored: bool,
-    flags: Flags,
-}
-
-/// What is to be stored of a segment's flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flags {
-    None,
-    Stored,
-    Changed,
-}
-
-impl Segment {
-    fn new(ids: Vec<u64>, records: RecordBatch) -> Self {
-        let (rows, bytes) = (ids.len(), bytes_of(&records));
-        Self {
-            ids,
-            records,
-            gone: vec![false; rows],
-            marked: vec![false; rows],
-            alive: rows,
-            bytes,
-            stored: false,
-            flags: Flags::None,
-        }
-    }
-
-    /// The same without the rows that are gone.
-    fn compacted(&self) -> Result<Self, ArrowError> {
-        let keep: Vec<bool> = self.gone.iter().map(|gone| !gone).collect();
-        let kept = |(index, keep): (usize, &bool)| keep.then_some(index);
-        let rows: Vec<usize> = keep.iter().enumerate().filter_map(kept).collect();
-        let records = filter_record_batch(&self.records, &BooleanArray::from(keep))?;
-        let mut segment = Self::new(rows.iter().map(|&row| self.ids[row]).collect(), records);
-        segment.marked = rows.iter().map(|&row| self.marked[row]).collect();
-        segment.flags = if segment.marked.contains(&true) { Flags::Changed } else { Flags::None };
-        Ok(segment)
-    }
 }
 
 impl RowStore {
@@ -147,7 +95,15 @@ impl RowStore {
         let same = |a: &(usize, usize), b: &(usize, usize)| {
             a.0 == b.0 || self.segments[a.0].records.schema_ref() == self.segments[b.0].records.schema_ref()
         };
-        places.chunk_by(same).map(|run| self.gather(run).map_err(|error| self.failed(run.len(), error))).collect()
+        let gather = |run: &[(usize, usize)]| {
+            let schema = self.segments[run[0].0].records.schema();
+            let places: Vec<Option<(usize, usize)>> = run.iter().copied().map(Some).collect();
+            let columns = schema.fields().iter().map(|field| self.cells(&places, field)).collect::<Result<_, _>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(run.len()));
+            RecordBatch::try_new_with_options(schema, columns, &options)
+                .map_err(Error::kernel(&self.handler, run.len()))
+        };
+        places.chunk_by(same).map(gather).collect()
     }
 
     /// The rows with these ids as rows of `schema`, in this order; nulls where there is no id, or no such column.
@@ -166,32 +122,27 @@ impl RowStore {
     }
 
     fn cells(&self, places: &[Option<(usize, usize)>], field: &Field) -> Result<ArrayRef, Error> {
-        let (used, slots) = distinct(places.iter().flatten().map(|place| place.0));
-        let at = |place: &Option<(usize, usize)>| place.map_or((0, 0), |(segment, row)| (slots[&segment] + 1, row));
-        let indices: Vec<(usize, usize)> = places.iter().map(at).collect();
-        let mut arrays = vec![new_null_array(field.data_type(), 1)];
-        for &segment in &used {
-            let column = column_as(&self.segments[segment].records, field);
-            arrays.push(column.map_err(|error| self.failed(places.len(), error))?);
+        let failed = Error::kernel(&self.handler, places.len());
+        let null = new_null_array(field.data_type(), 1);
+        let mut arrays = vec![null; self.segments.len() + 1];
+        for (at, _) in places.iter().flatten() {
+            // The first stands for no row, and so do those of segments that none of the rows is in.
+            if Arc::ptr_eq(&arrays[at + 1], &arrays[0]) {
+                arrays[at + 1] = column_as(&self.segments[*at].records, field).map_err(failed)?;
+            }
         }
         let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-        interleave(&arrays, &indices).map_err(|error| self.failed(places.len(), error))
+        let at = |place: &Option<(usize, usize)>| place.map_or((0, 0), |(segment, row)| (segment + 1, row));
+        interleave(&arrays, &places.iter().map(at).collect::<Vec<_>>()).map_err(failed)
     }
 
     /// All rows it holds, in the order of their ids, each batch with these.
     pub(crate) fn all(&self) -> Result<Vec<(Vec<u64>, RecordBatch)>, Error> {
         let each = |segment: &Segment| {
-            let segment = segment.compacted().map_err(|error| self.failed(segment.alive, error))?;
+            let segment = segment.compacted().map_err(Error::kernel(&self.handler, segment.alive))?;
             Ok((segment.ids, segment.records))
         };
         self.segments.iter().map(each).collect()
-    }
-
-    fn gather(&self, run: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
-        let (used, slots) = distinct(run.iter().map(|place| place.0));
-        let batches: Vec<&RecordBatch> = used.iter().map(|&segment| &self.segments[segment].records).collect();
-        let indices: Vec<(usize, usize)> = run.iter().map(|(segment, row)| (slots[segment], *row)).collect();
-        interleave_record_batch(&batches, &indices)
     }
 
     /// Segment and row of an id.
@@ -207,20 +158,19 @@ impl RowStore {
 
     /// Adds its parts to those of a snapshot.
     pub(crate) fn snapshot(&mut self, parts: &mut BTreeMap<String, Part>) -> Result<(), Error> {
-        self.settle().map_err(|error| self.failed(self.rows, error))?;
-        let failed = |rows, source| Error::Kernel { handler: self.handler.clone(), rows, source };
+        self.settle().map_err(Error::kernel(&self.handler, self.rows))?;
         for segment in &mut self.segments {
             let first = segment.ids[0];
             let rows = if std::mem::replace(&mut segment.stored, true) {
                 Part::Kept
             } else {
-                encode_rows(segment).map_err(|error| failed(segment.alive, error))?.into()
+                segment.encode_rows().map_err(Error::kernel(&self.handler, segment.alive))?.into()
             };
             parts.insert(format!("{}/rows/{first:020}", self.name), rows);
             let flags = match segment.flags {
                 Flags::None => continue,
                 Flags::Stored => Part::Kept,
-                Flags::Changed => encode_flags(segment).map_err(|error| failed(segment.alive, error))?.into(),
+                Flags::Changed => segment.encode_flags().map_err(Error::kernel(&self.handler, segment.alive))?.into(),
             };
             segment.flags = Flags::Stored;
             parts.insert(format!("{}/flags/{first:020}", self.name), flags);
@@ -231,7 +181,7 @@ impl RowStore {
 
     /// Takes its parts out of those of a snapshot.
     pub(crate) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
-        let wrong = |reason: String| Error::State { handler: self.handler.clone(), reason };
+        let wrong = |reason: String| Error::state(&self.handler, reason);
         let next = parts.remove(&format!("{}/next", self.name));
         let next = next.as_deref().map(std::str::from_utf8).transpose().map_err(|error| wrong(error.to_string()))?;
         self.next = next.unwrap_or("0").parse().map_err(|_| wrong("its next id is no number".into()))?;
@@ -240,7 +190,7 @@ impl RowStore {
         for name in names {
             let flags = parts.remove(&name.replacen("/rows/", "/flags/", 1));
             let rows = parts.remove(&name).unwrap_or_default();
-            let segment = segment(&rows, flags.as_ref()).map_err(|error| wrong(format!("{name}: {error}")))?;
+            let segment = Segment::read(&rows, flags.as_ref()).map_err(|error| wrong(format!("{name}: {error}")))?;
             self.rows += segment.alive;
             self.segments.push(segment);
         }
@@ -258,8 +208,8 @@ impl RowStore {
         let new = self.segments.iter().rev().take_while(|segment| !segment.stored).count();
         self.merge_last(new)?;
         while let Some(last) = self.segments.last() {
-            let (tier, schema) = (tier(last), last.records.schema());
-            let alike = |segment: &&Segment| self::tier(segment) <= tier && segment.records.schema() == schema;
+            let (tier, schema) = (last.tier(), last.records.schema());
+            let alike = |segment: &&Segment| segment.tier() <= tier && segment.records.schema() == schema;
             let alike = self.segments.iter().rev().take_while(alike).count();
             if alike < FAN {
                 break;
@@ -282,27 +232,6 @@ impl RowStore {
         }
         Ok(())
     }
-
-    fn failed(&self, rows: usize, source: ArrowError) -> Error {
-        Error::Kernel { handler: self.handler.clone(), rows, source }
-    }
-}
-
-fn tier(segment: &Segment) -> u32 {
-    segment.alive.max(1).ilog(FAN)
-}
-
-/// The distinct ones among `segments`, and the place of each among them.
-fn distinct(segments: impl Iterator<Item = usize>) -> (Vec<usize>, BTreeMap<usize, usize>) {
-    let mut slots = BTreeMap::new();
-    let mut used = Vec::new();
-    for segment in segments {
-        slots.entry(segment).or_insert_with(|| {
-            used.push(segment);
-            used.len() - 1
-        });
-    }
-    (used, slots)
 }
 
 fn column_as(records: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowError> {
@@ -313,54 +242,12 @@ fn column_as(records: &RecordBatch, field: &Field) -> Result<ArrayRef, ArrowErro
     }
 }
 
-/// What the rows take, without the rest of the buffers that they may be a part of.
-fn bytes_of(records: &RecordBatch) -> usize {
-    let of = |column: &ArrayRef| column.to_data().get_slice_memory_size().unwrap_or_default();
-    records.columns().iter().map(of).sum()
-}
-
-fn encode_rows(segment: &Segment) -> Result<Bytes, ArrowError> {
-    let ids: ArrayRef = Arc::new(UInt64Array::from(segment.ids.clone()));
-    let rows: ArrayRef = Arc::new(StructArray::from(segment.records.clone()));
-    let fields = vec![Field::new("id", DataType::UInt64, false), Field::new("rows", rows.data_type().clone(), false)];
-    let schema = Schema::new_with_metadata(fields, segment.records.schema_ref().metadata().clone());
-    encode(&RecordBatch::try_new(Arc::new(schema), vec![ids, rows])?)
-}
-
-fn encode_flags(segment: &Segment) -> Result<Bytes, ArrowError> {
-    let flags = |flags: &[bool]| Arc::new(BooleanArray::from(flags.to_vec())) as ArrayRef;
-    encode(&RecordBatch::try_from_iter([("gone", flags(&segment.gone)), ("marked", flags(&segment.marked))])?)
-}
-
-fn segment(rows: &Bytes, flags: Option<&Bytes>) -> Result<Segment, ArrowError> {
-    let stored = decode(rows.clone())?;
-    let wrong = || ArrowError::SchemaError("not the rows of a handler".into());
-    let ids = stored.column_by_name("id").and_then(|ids| ids.as_primitive_opt::<UInt64Type>()).ok_or_else(wrong)?;
-    let inner = stored.column_by_name("rows").and_then(|rows| rows.as_struct_opt()).ok_or_else(wrong)?;
-    let schema = Schema::new_with_metadata(inner.fields().clone(), stored.schema_ref().metadata().clone());
-    let records = RecordBatch::try_new(Arc::new(schema), inner.columns().to_vec())?;
-    if ids.is_empty() {
-        return Err(wrong());
-    }
-    let mut segment = Segment::new(ids.values().to_vec(), records);
-    segment.stored = true;
-    if let Some(flags) = flags {
-        let flags = decode(flags.clone())?;
-        let read = |name: &str| {
-            let column = flags.column_by_name(name).and_then(|flags| flags.as_boolean_opt()).ok_or_else(wrong)?;
-            let values: Vec<bool> = column.values().iter().collect();
-            if values.len() == segment.ids.len() { Ok(values) } else { Err(wrong()) }
-        };
-        (segment.gone, segment.marked) = (read("gone")?, read("marked")?);
-        segment.alive = segment.gone.iter().filter(|gone| !**gone).count();
-        segment.flags = Flags::Stored;
-    }
-    Ok(segment)
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow::{array::Int64Array, datatypes::Int64Type};
+    use arrow::{
+        array::{AsArray, Int64Array},
+        datatypes::{DataType, Int64Type},
+    };
 
     use super::*;
 

@@ -14,7 +14,7 @@ use spout_data::Part;
 use super::{
     Segments,
     columns::level,
-    segments::{by_schema, concat, kernel},
+    segments::{by_schema, concat},
 };
 use crate::{Error, Source};
 
@@ -82,7 +82,7 @@ impl Held {
             columns.push(Arc::clone(column));
         }
         let schema = Schema::new_with_metadata(fields, records.schema().metadata().clone());
-        RecordBatch::try_new(Arc::new(schema), columns).map_err(kernel(&self.handler, rows))
+        RecordBatch::try_new(Arc::new(schema), columns).map_err(Error::kernel(&self.handler, rows))
     }
 
     /// All rows held, in no order.
@@ -136,10 +136,8 @@ impl Held {
     /// Takes its own parts out of those of a snapshot. Rows that were removed since they were written may be there again.
     pub(crate) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         if let Some(bytes) = parts.remove(self.name) {
-            let next: Vec<(i64, i64)> = serde_json::from_slice(&bytes).map_err(|error| Error::State {
-                handler: self.handler.clone(),
-                reason: format!("its part `{}`: {error}", self.name),
-            })?;
+            let next: Vec<(i64, i64)> = serde_json::from_slice(&bytes)
+                .map_err(|error| Error::state(&self.handler, format!("its part `{}`: {error}", self.name)))?;
             self.next = next.into_iter().collect();
         }
         self.segments.restore(parts)
@@ -164,13 +162,14 @@ pub(crate) fn column<'a>(batch: &'a RecordBatch, name: &str) -> &'a Int64Array {
 /// Rows by event time, source and order; a new batch begins where the columns are others, and not only more.
 pub(crate) fn in_order(handler: &str, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, Error> {
     let mut sorted = Vec::new();
-    let batches = level(batches).map_err(kernel(handler, 0))?;
+    let batches = level(batches).map_err(Error::kernel(handler, 0))?;
     for (_, like) in by_schema(batches) {
         let whole = concat(handler, like)?;
         let key = |name| SortColumn { values: Arc::new(column(&whole, name).clone()), options: None };
         let rows = whole.num_rows();
-        let order = lexsort_to_indices(&[key(TIME), key(SOURCE), key(ORDER)], None).map_err(kernel(handler, rows))?;
-        sorted.push(take_record_batch(&whole, &order).map_err(kernel(handler, rows))?);
+        let order =
+            lexsort_to_indices(&[key(TIME), key(SOURCE), key(ORDER)], None).map_err(Error::kernel(handler, rows))?;
+        sorted.push(take_record_batch(&whole, &order).map_err(Error::kernel(handler, rows))?);
     }
     match sorted.len() {
         0 | 1 => Ok(sorted),
@@ -211,7 +210,9 @@ pub(crate) fn one_schema(handler: &str, batches: &[RecordBatch]) -> Result<Vec<R
         let nullable = newest.fields().iter().map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
         let schema = Arc::new(Schema::new(nullable.collect::<Vec<_>>()));
         let columns: Result<Vec<ArrayRef>, _> = newest.fields().iter().map(column).collect();
-        columns.and_then(|columns| RecordBatch::try_new(schema, columns)).map_err(kernel(handler, batch.num_rows()))
+        columns
+            .and_then(|columns| RecordBatch::try_new(schema, columns))
+            .map_err(Error::kernel(handler, batch.num_rows()))
     };
     batches.iter().map(fit).collect()
 }

@@ -90,9 +90,9 @@ impl Segments {
                 taken.push(std::mem::replace(batch, empty));
                 continue;
             }
-            taken.push(filter_record_batch(batch, &mask).map_err(kernel(handler, batch.num_rows()))?);
-            let rest = arrow::compute::not(&mask).map_err(kernel(handler, batch.num_rows()))?;
-            *batch = filter_record_batch(batch, &rest).map_err(kernel(handler, batch.num_rows()))?;
+            taken.push(filter_record_batch(batch, &mask).map_err(Error::kernel(handler, batch.num_rows()))?);
+            let rest = arrow::compute::not(&mask).map_err(Error::kernel(handler, batch.num_rows()))?;
+            *batch = filter_record_batch(batch, &rest).map_err(Error::kernel(handler, batch.num_rows()))?;
         }
         self.fresh.retain(|batch| batch.num_rows() > 0);
         Ok(taken)
@@ -111,7 +111,9 @@ impl Segments {
         for segment in &mut self.segments {
             let part = match segment.written {
                 Some(_) => Part::Kept,
-                None => Part::New(encode(&segment.live).map_err(kernel(&self.handler, segment.live.num_rows()))?),
+                None => {
+                    Part::New(encode(&segment.live).map_err(Error::kernel(&self.handler, segment.live.num_rows()))?)
+                }
             };
             segment.written = segment.written.or(Some(segment.live.num_rows()));
             parts.insert(format!("{}-{}", self.name, segment.number), part);
@@ -131,10 +133,8 @@ impl Segments {
         own.sort_unstable();
         for (number, key) in own {
             let Some(bytes) = parts.remove(&key) else { continue };
-            let live = decode(bytes).map_err(|error| Error::State {
-                handler: self.handler.clone(),
-                reason: format!("its part `{key}`: {error}"),
-            })?;
+            let live =
+                decode(bytes).map_err(|error| Error::state(&self.handler, format!("its part `{key}`: {error}")))?;
             self.next = self.next.max(number + 1);
             self.segments.push(Segment { number, written: Some(live.num_rows()), live });
         }
@@ -205,15 +205,9 @@ pub(crate) fn concat(handler: &str, batches: Vec<RecordBatch>) -> Result<RecordB
         Ok([one]) => Ok(one),
         Err(many) => {
             let schema = many.first().map_or_else(|| Arc::new(arrow::datatypes::Schema::empty()), RecordBatch::schema);
-            concat_batches(&schema, &many).map_err(kernel(handler, rows))
+            concat_batches(&schema, &many).map_err(Error::kernel(handler, rows))
         }
     }
-}
-
-/// What an error of a kernel becomes.
-pub(crate) fn kernel(handler: &str, rows: usize) -> impl FnOnce(ArrowError) -> Error + use<> {
-    let handler = handler.to_owned();
-    move |source| Error::Kernel { handler, rows, source }
 }
 
 /// A batch as the bytes of a part.

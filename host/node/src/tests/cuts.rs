@@ -31,6 +31,8 @@ pub(crate) struct Trial {
     pub(crate) ordered: bool,
     /// A column that rows have only from its first value on, as one that is added; what is before it is of another commit.
     pub(crate) added: Option<&'static str>,
+    /// What opens the chain, with the plugins in it.
+    pub(crate) builder: Builder,
 }
 
 /// What a run committed: rows as text with their column names, late rows, dead letters.
@@ -54,7 +56,8 @@ impl Trial {
                 *id = format!("{kind}-{index}");
             }
         }
-        Self { nodes, time: None, sources: sources.to_vec(), commits_count: false, ordered: true, added: None }
+        let (sources, builder) = (sources.to_vec(), Builder::default());
+        Self { nodes, time: None, sources, commits_count: false, ordered: true, added: None, builder }
     }
 
     /// Runs it `times` times; every outcome must be that of the whole, which is given back.
@@ -82,7 +85,7 @@ impl Trial {
 
     /// Whether its handlers fit each other and the rows.
     pub(crate) async fn fits(&self) -> bool {
-        let chain = Builder::default().chain(&self.nodes, &mut BTreeMap::new()).await;
+        let chain = self.builder.chain(&self.nodes, &mut BTreeMap::new()).await;
         chain.is_ok_and(|mut chain| chain.shape(self.shape()).is_ok())
     }
 
@@ -198,7 +201,7 @@ impl<'a> Run<'a> {
     /// Starts again from the last commit; what was not committed is gone.
     async fn kill(&mut self) {
         let mut states = self.stored.clone();
-        let builder = Builder::default();
+        let builder = &self.trial.builder;
         self.chain = builder.chain(&self.trial.nodes, &mut states).await.expect("a chain");
         builder.nothing_left(&states).expect("state of a handler");
         self.wide.0 = self.wide.1;

@@ -100,16 +100,16 @@ impl Cell {
             (_, DataType::Boolean) => no("is not true or false"),
             (Value::Number(number), whole) if whole.is_integer() => match digits(&number.to_string()) {
                 Some(digits) if !digits.contains('.') => Ok(Self::Number(digits)),
-                _ => no(&format!("is no whole number, but the column is {whole}")),
+                _ => no(&format!("is not a whole number, but the column is {whole}")),
             },
-            (_, whole) if whole.is_integer() => no(&format!("is no number, but the column is {whole}")),
+            (_, whole) if whole.is_integer() => no(&format!("is not a number, but the column is {whole}")),
             (Value::Number(number), decimal) if decimal.is_decimal() => {
-                digits(&number.to_string()).map(Self::Number).ok_or_else(|| format!("{number} is no number"))
+                digits(&number.to_string()).map(Self::Number).ok_or_else(|| format!("{number} is not a number"))
             }
             (Value::String(text), decimal) if decimal.is_decimal() => {
-                digits(text).map(Self::Number).ok_or_else(|| format!("\"{text}\" is no number"))
+                digits(text).map(Self::Number).ok_or_else(|| format!("`{text}` is not a number"))
             }
-            (_, decimal) if decimal.is_decimal() => no(&format!("is no number, but the column is {decimal}")),
+            (_, decimal) if decimal.is_decimal() => no(&format!("is not a number, but the column is {decimal}")),
             (_, float) if float.is_floating() => wanted_float(value, float),
             (
                 Value::Array(list),
@@ -145,7 +145,7 @@ impl Cell {
             (Value::String(text), time) if unit(time).is_some() => wanted_time(text, time).map(Self::Time),
             (Value::String(text), DataType::Interval(_)) => Ok(Self::Text(text.clone())),
             (Value::String(text), bytes) if bytes.is_binary() => Ok(Self::Text(text.to_ascii_lowercase())),
-            (_, other) => no(&format!("is no value of a column that is {other}")),
+            (_, other) => no(&format!("is not a value for a column that is {other}")),
         }
     }
 
@@ -245,7 +245,7 @@ fn counted(number: &Number, kind: &DataType) -> Result<Cell, String> {
     let whole = digits(&number.to_string()).and_then(|digits| digits.parse::<i128>().ok());
     match (whole, unit(kind)) {
         (Some(count), Some(each)) => Ok(Cell::Time(count.saturating_mul(each))),
-        _ => Err(format!("{number} is no whole number of what {kind} counts")),
+        _ => Err(format!("{number} is not a whole number of the unit of {kind}")),
     }
 }
 
@@ -257,7 +257,7 @@ fn wanted_float(value: &Value, kind: &DataType) -> Result<Cell, String> {
                 DataType::Float32 => text.parse::<f32>().map(f64::from),
                 _ => text.parse::<f64>(),
             };
-            let float = float.map_err(|_| format!("{number} is no number"))?;
+            let float = float.map_err(|_| format!("{number} is not a number"))?;
             // One written with a point or an exponent means the float next to it; a whole number means itself.
             let whole = digits(&text).filter(|_| !number.is_f64()).and_then(|digits| digits.parse::<i128>().ok());
             if whole.is_none_or(|whole| float as i128 == whole) {
@@ -272,7 +272,7 @@ fn wanted_float(value: &Value, kind: &DataType) -> Result<Cell, String> {
             "-inf" | "-infinity" => Ok(Cell::Float(f64::NEG_INFINITY)),
             _ => Err(format!("{value} is text, but the column is {kind}")),
         },
-        _ => Err(format!("{value} is no number, but the column is {kind}")),
+        _ => Err(format!("{value} is not a number, but the column is {kind}")),
     }
 }
 
@@ -280,7 +280,7 @@ fn wanted_float(value: &Value, kind: &DataType) -> Result<Cell, String> {
 fn wanted_key(name: &str, kind: &DataType) -> Result<Cell, String> {
     match kind {
         number if number.is_integer() || number.is_decimal() => {
-            digits(name).map(Cell::Number).ok_or_else(|| format!("the key \"{name}\" is no number"))
+            digits(name).map(Cell::Number).ok_or_else(|| format!("the key `{name}` is not a number"))
         }
         other => Cell::wanted(&Value::String(name.to_owned()), other),
     }
@@ -292,8 +292,8 @@ fn wanted_time(text: &str, kind: &DataType) -> Result<i128, String> {
     let array = StringArray::from(vec![text]);
     let read = |kind: &DataType| {
         let read =
-            cast_with_options(&array, kind, &strict).map_err(|error| format!("\"{text}\" is no {kind}: {error}"));
-        read.and_then(|one| nanoseconds(&one, 0, kind).ok_or_else(|| format!("\"{text}\" is no {kind}")))
+            cast_with_options(&array, kind, &strict).map_err(|error| format!("`{text}` is not a {kind}: {error}"));
+        read.and_then(|one| nanoseconds(&one, 0, kind).ok_or_else(|| format!("`{text}` is not a {kind}")))
     };
     match kind {
         DataType::Timestamp(_, zone) => {
@@ -303,7 +303,7 @@ fn wanted_time(text: &str, kind: &DataType) -> Result<i128, String> {
             read(&DataType::Timestamp(TimeUnit::Nanosecond, None)).or_else(|_| read(kind))
         }
         DataType::Time32(_) | DataType::Time64(_) => read(&DataType::Time64(TimeUnit::Nanosecond)),
-        _ => Err(format!("\"{text}\" is text; write how many of what {kind} counts")),
+        _ => Err(format!("`{text}` is text; write a number in the unit of {kind}")),
     }
 }
 
@@ -341,8 +341,8 @@ mod tests {
         let whole = Int64Array::from(vec![21]);
         check(&whole, json!(21), Ok(true));
         check(&whole, json!(21.0), Ok(true));
-        check(&whole, json!(21.9), Err("no whole number"));
-        check(&whole, json!("21"), Err("no number"));
+        check(&whole, json!(21.9), Err("not a whole number"));
+        check(&whole, json!("21"), Err("not a number"));
         check(&whole, json!(null), Ok(false));
         check(&Int64Array::from(vec![None]), json!(null), Ok(true));
         let large = Int64Array::from(vec![9_007_199_254_740_993]);
@@ -354,7 +354,7 @@ mod tests {
         check(&decimal, json!("27000000000000000000.15"), Ok(true));
         check(&decimal, json!("27000000000000000000.151"), Ok(false));
         check(&decimal, json!(1.5), Ok(false));
-        check(&decimal, json!("x"), Err("no number"));
+        check(&decimal, json!("x"), Err("not a number"));
     }
 
     #[test]
@@ -398,7 +398,7 @@ mod tests {
         check(&time, json!("1970-01-01T00:00:01Z"), Ok(true));
         check(&time, json!(1_000_000), Ok(true));
         check(&time, json!("1970-01-01T00:00:01.0000005"), Ok(false));
-        check(&time, json!(1.5), Err("no whole number"));
+        check(&time, json!(1.5), Err("not a whole number"));
         check(&time, json!("soon"), Err("soon"));
         let date = Date32Array::from(vec![1]);
         check(&date, json!("1970-01-02"), Ok(true));
@@ -412,7 +412,7 @@ mod tests {
         let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None])]);
         check(&list, json!([1, null]), Ok(true));
         check(&list, json!([1]), Ok(false));
-        check(&list, json!([1.5, null]), Err("no whole number"));
+        check(&list, json!([1.5, null]), Err("not a whole number"));
         let parts: Vec<(Arc<Field>, ArrayRef)> = vec![
             (Arc::new(Field::new("a", DataType::Int64, true)), Arc::new(Int64Array::from(vec![1]))),
             (Arc::new(Field::new("b", DataType::Utf8, true)), Arc::new(StringArray::from(vec![None::<&str>]))),

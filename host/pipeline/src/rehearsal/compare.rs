@@ -33,7 +33,7 @@ pub(super) fn rows(
     }
     let wanted = match wanted(expected, &names, &columns) {
         Ok(wanted) => wanted,
-        Err(reason) => return Some(Problem::of(format!("{what} cannot be like that: {reason}"))),
+        Err(reason) => return Some(Problem::of(format!("{what} cannot match: {reason}"))),
     };
     let shown = expected.iter().map(|row| only(row, &names)).collect();
     differ(what, &Side { cells: wanted, shown }, &Side::of(got, &names), test)
@@ -83,7 +83,7 @@ fn differ(what: &str, expected: &Side, got: &Side, test: &TestSpec) -> Option<Pr
         return None;
     }
     let (expected_rows, got_rows) = (counted(left as u64), counted(right as u64));
-    let mut problem = Problem::of(format!("{what} are not as expected: {got_rows} came, {expected_rows} should have"));
+    let mut problem = Problem::of(format!("{what} are not as expected: got {got_rows}, expected {expected_rows}"));
     for step in &diff {
         match step {
             Step::Missing(at) => problem.missing.push(expected.shown[*at].clone()),
@@ -137,8 +137,8 @@ pub(super) fn as_rows(batches: &[RecordBatch]) -> Vec<Row> {
     Side::of(batches, &names).shown
 }
 
-/// The expected rows as values of the columns: `"2026-01-01"` and `1767225600000` may be one time, `"21"` and `21` are never one
-/// value.
+/// The expected rows as values of the columns: `"2026-01-01"` and `1767225600000` may be one time, `"21"` and `21` are
+/// never one value.
 fn wanted(expected: &[Row], names: &[String], columns: &[Arc<Field>]) -> Result<Vec<Vec<Cell>>, String> {
     let kinds: Vec<Option<&DataType>> = names
         .iter()
@@ -280,7 +280,7 @@ mod tests {
             plain(),
             json!([{"n": 1}, {"n": 3}, {"n": 4}]),
             &[
-                "the rows are not as expected: 3 rows came, 3 rows should have",
+                "the rows are not as expected: got 3 rows, expected 3 rows",
                 "  {\"n\":1}",
                 "+ {\"n\":null}",
                 "  {\"n\":3}",

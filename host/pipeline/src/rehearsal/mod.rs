@@ -217,10 +217,10 @@ tests:
         let said: Vec<(String, String)> = verdicts(&loaded).await.into_iter().map(said).collect();
         let expected = [
             ("schema", "the columns should be {n: Utf8}, but are {n: Int64}"),
-            ("failure", "it should have stopped with `E0401`, and did not"),
+            ("failure", "it should have stopped with `E0401`, but did not"),
             ("stopped", "it stopped: [E0401]"),
             ("late", "1 row should have come too late, but 0 did"),
-            ("error", "0 messages should have been set aside, and 1 were"),
+            ("error", "0 messages should have been set aside, but 1 were"),
             ("row", "the test's own row {\"n\":\"x\"} does not fit its columns"),
             ("good", ""),
         ];

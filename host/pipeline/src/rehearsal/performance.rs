@@ -189,7 +189,7 @@ impl Performance {
                 problems.push(Problem::of(format!("it stopped: [{}] {}", failure.code, failure.text)))
             }
             (Some(expected), None) => {
-                problems.push(Problem::of(format!("it should have stopped with `{expected}`, and did not")));
+                problems.push(Problem::of(format!("it should have stopped with `{expected}`, but did not")));
             }
             (Some(expected), Some(failure)) => {
                 if failure.code != expected && !failure.text.contains(expected.as_str()) {
@@ -206,7 +206,7 @@ impl Performance {
     fn check_schema(&self, expected: Schema) -> Option<Problem> {
         let first = self.steps.iter().flatten().next().map(RecordBatch::schema);
         let Some(got) = first.or_else(|| self.schema.clone()) else {
-            return Some(Problem::of("no row came out, so that the columns are not known"));
+            return Some(Problem::of("no row came out, so the columns are unknown"));
         };
         let columns = |schema: &Schema| -> Vec<String> {
             schema.fields().iter().map(|field| format!("{}: {}", field.name(), field.data_type())).collect()
@@ -244,7 +244,7 @@ impl Performance {
         if expected.len() == self.dead.len() && expected.iter().zip(&self.dead).all(fits) {
             return None;
         }
-        let what = format!("{} messages should have been set aside, and {} were", expected.len(), self.dead.len());
+        let what = format!("{} messages should have been set aside, but {} were", expected.len(), self.dead.len());
         let line = |letter: &DeadLetter| {
             let value = String::from_utf8_lossy(&letter.value);
             format!("+ {} {}: {} ({})", letter.stage, letter.code, letter.reason, value.trim_end())

@@ -66,7 +66,7 @@ impl Cache {
         if let Some((vault, entry)) = &kept
             && let Err(reason) = vault.keep(entry, &code)
         {
-            tracing::warn!(dir = %vault.dir().display(), %reason, "compiled code cannot be kept; it is compiled again at the next start");
+            tracing::warn!(dir = %vault.dir().display(), %reason, "cannot cache compiled code; the next start compiles it again");
         }
         // SAFETY: these bytes come from `precompile_component` of this engine, just now.
         unsafe { Component::deserialize(engine, &code) }.map_err(compile)
@@ -87,7 +87,7 @@ impl Cache {
         seen.retain(|dir, _| dir.is_dir());
         let text = serde_json::to_vec_pretty(&seen).unwrap_or_default();
         if let Err(reason) = vault.write(SEEN, &[&text]) {
-            tracing::debug!(%reason, "what plugins there were cannot be kept");
+            tracing::debug!(%reason, "cannot store the list of known plugins");
         }
         Some(change)
     }
@@ -97,12 +97,12 @@ impl Cache {
         let open = || {
             let Some(dir) = &self.dir else {
                 tracing::warn!(
-                    "this user has no home directory, so compiled plugins are not kept and every start compiles them; name a directory of yours by SPOUT_CACHE"
+                    "this user has no home directory, so compiled plugins are not cached and every start recompiles them; set `SPOUT_CACHE` to a directory of your own"
                 );
                 return None;
             };
             let refused = |reason| {
-                tracing::warn!(dir = %dir.display(), %reason, "compiled plugins are not kept, and every start compiles them; mend the directory or delete it, or name another one by SPOUT_CACHE");
+                tracing::warn!(dir = %dir.display(), %reason, "compiled plugins are not cached, and every start recompiles them; fix or delete the directory, or set `SPOUT_CACHE` to another one");
             };
             Vault::open(dir).map_err(refused).ok()
         };
@@ -116,7 +116,7 @@ fn take(vault: &Vault, entry: &Entry, engine: &Engine, path: &Path) -> Option<Co
         Ok(code) => code?,
         Err(reason) => {
             let (plugin, file) = (path.display(), vault.dir().join(entry.name()));
-            tracing::warn!(%plugin, file = %file.display(), %reason, "kept code is not run; the plugin is compiled anew");
+            tracing::warn!(%plugin, file = %file.display(), %reason, "rejected the cached code; compiling the plugin again");
             return None;
         }
     };
@@ -125,7 +125,7 @@ fn take(vault: &Vault, entry: &Entry, engine: &Engine, path: &Path) -> Option<Co
     match unsafe { Component::deserialize(engine, &code) } {
         Ok(component) => Some(component),
         Err(error) => {
-            tracing::warn!(plugin = %path.display(), %error, "kept code cannot be loaded; the plugin is compiled anew");
+            tracing::warn!(plugin = %path.display(), %error, "cannot load the cached code; compiling the plugin again");
             None
         }
     }

@@ -46,17 +46,17 @@ const SHARED: u32 = 0o077;
 pub(super) enum Refusal {
     #[error("it is a symbolic link")]
     Link,
-    #[error("it is no {0}")]
+    #[error("it is not a {0}")]
     Kind(&'static str),
     #[error("it belongs to user {owner}, and this is user {user}")]
     Owner { owner: u32, user: u32 },
-    #[error("others may write it (mode {0:03o})")]
+    #[error("other users may write to it (mode {0:03o})")]
     Writable(u32),
-    #[error("others may read or write the key in it (mode {0:03o})")]
+    #[error("other users may read or write the key in it (mode {0:03o})")]
     Shared(u32),
     #[error("the key in it has {0} bytes, not 32")]
     Key(usize),
-    #[error("it was not made here for this plugin by this release, or it is damaged")]
+    #[error("it was not compiled here for this plugin by this release, or it is damaged")]
     Foreign,
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -245,7 +245,7 @@ fn create(dir: &OwnedFd, name: &str) -> Result<File, Refusal> {
 
 fn remove(dir: &OwnedFd, name: &str) {
     if let Err(error) = rustix::fs::unlinkat(dir.as_fd(), name, AtFlags::empty()) {
-        tracing::debug!(name, %error, "a file of the cache cannot be removed");
+        tracing::debug!(name, %error, "cannot remove a file from the cache");
     }
 }
 
@@ -289,7 +289,7 @@ fn read_key(dir: &OwnedFd) -> Result<Option<[u8; KEY_BYTES]>, Refusal> {
 /// the name is taken.
 fn make_key(dir: &OwnedFd) -> Result<[u8; KEY_BYTES], Refusal> {
     let mut key = [0; KEY_BYTES];
-    SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("the system provides no random bytes"))?;
     let staged = format!(".{}", clock::nonce());
     let written = create(dir, &staged).and_then(|mut file| {
         file.write_all(&key)?;

@@ -113,7 +113,7 @@ pub(crate) fn raise(told: wit::MessagesResult) -> Result<Messages, String> {
     })
 }
 
-fn raise_blobs(told: wit::BlobsResult, name: &str) -> Result<Blobs, String> {
+pub(crate) fn raise_blobs(told: wit::BlobsResult, name: &str) -> Result<Blobs, String> {
     let (first, last) = (told.bounds.first().copied().unwrap_or(0), told.bounds.last().copied().unwrap_or(0));
     if first != 0 || last as usize != told.bytes.len() {
         return Err(format!("the bounds of `{name}` run from {first} to {last}, not from 0 to {}", told.bytes.len()));

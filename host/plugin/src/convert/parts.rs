@@ -146,10 +146,10 @@ fn run(buffer: &Buffer, from: usize, length: usize) -> Result<Buffer, String> {
 pub(crate) fn raise(schema: SchemaRef, told: wit::Parts, limits: &LimitsSpec) -> Result<RecordBatch, String> {
     let bytes: usize = told.buffers.iter().map(Vec::len).sum();
     if bytes as u64 > limits.answer.0 {
-        return Err(format!("a batch of {bytes} bytes, more than limits.answer ({})", limits.answer));
+        return Err(format!("a batch of {bytes} bytes, more than `limits.answer` ({})", limits.answer));
     }
     if u64::from(told.rows) > limits.answer.0 {
-        return Err(format!("a batch of {} rows, more than limits.answer ({}) has bytes", told.rows, limits.answer));
+        return Err(format!("a batch of {} rows, more than `limits.answer` ({}) has bytes", told.rows, limits.answer));
     }
     // Validation is meant to return errors; should a kernel panic on something that a guest made up, the guest is at fault.
     match panic::catch_unwind(panic::AssertUnwindSafe(|| build(schema, told))) {
@@ -183,7 +183,7 @@ struct Raised {
 
 impl Raised {
     fn wrong(&self, what: &str) -> String {
-        format!("column \"{}\": {what}", self.path.join("."))
+        format!("column `{}`: {what}", self.path.join("."))
     }
 
     fn buffer(&mut self) -> Result<Buffer, String> {

@@ -77,7 +77,7 @@ fn lower_type(name: &str, data_type: &DataType) -> Result<wit::DataType, String>
         DataType::Dictionary(_, values) if !values.is_nested() => lower_type(name, values)?,
         other => {
             return Err(format!(
-                "column \"{name}\" has the type {other}, which plugins cannot read; cast it with a map before the plugin"
+                "column `{name}` has the type {other}, which plugins cannot read; cast it with a map before the plugin"
             ));
         }
     })
@@ -86,7 +86,7 @@ fn lower_type(name: &str, data_type: &DataType) -> Result<wit::DataType, String>
 /// What a guest says is a schema, checked.
 pub(crate) fn raise(told: &[wit::Field], limits: &LimitsSpec) -> Result<Schema, String> {
     if told.len() > limits.columns as usize {
-        return Err(format!("a schema of {} columns, more than limits.columns ({})", told.len(), limits.columns));
+        return Err(format!("a schema of {} columns, more than `limits.columns` ({})", told.len(), limits.columns));
     }
     let mut rest = told.iter();
     let mut fields = Vec::new();
@@ -95,7 +95,7 @@ pub(crate) fn raise(told: &[wit::Field], limits: &LimitsSpec) -> Result<Schema, 
     }
     let mut names = std::collections::BTreeSet::new();
     match fields.iter().find(|field| !names.insert(field.name().clone())) {
-        Some(twice) => Err(format!("two columns are named \"{}\"", twice.name())),
+        Some(twice) => Err(format!("two columns are named `{}`", twice.name())),
         None => Ok(Schema::new(fields)),
     }
 }
@@ -106,13 +106,13 @@ fn raise_field<'a>(
     depth: u32,
 ) -> Result<FieldRef, String> {
     let Some(depth) = depth.checked_sub(1) else {
-        return Err(format!("column \"{}\" is nested deeper than limits.depth", told.name));
+        return Err(format!("column `{}` is nested deeper than `limits.depth`", told.name));
     };
     let mut children = Vec::new();
     for _ in 0..told.children {
         let child = rest
             .next()
-            .ok_or_else(|| format!("column \"{}\" misses some of its {} children", told.name, told.children))?;
+            .ok_or_else(|| format!("column `{}` lacks some of its {} children", told.name, told.children))?;
         children.push(raise_field(child, rest, depth)?);
     }
     let data_type = raise_type(told, children)?;
@@ -126,15 +126,15 @@ fn raise_type(told: &wit::Field, children: Vec<FieldRef>) -> Result<DataType, St
     let count = children.len();
     let one = || match children.as_slice() {
         [only] => Ok(Arc::clone(only)),
-        _ => Err(format!("column \"{name}\" needs one child and has {count}")),
+        _ => Err(format!("column `{name}` needs one child and has {count}")),
     };
     let width = |width: u32| match i32::try_from(width) {
         Ok(width) if width > 0 && width <= 1 << 20 => Ok(width),
-        _ => Err(format!("column \"{name}\" has the fixed size {width}")),
+        _ => Err(format!("column `{name}` has the fixed size {width}")),
     };
     let nested = matches!(told.type_, W::Struct | W::List | W::LargeList | W::FixedSizeList(_) | W::Map);
     if !nested && count > 0 {
-        return Err(format!("column \"{name}\" is not nested and has {count} children"));
+        return Err(format!("column `{name}` is not nested and has {count} children"));
     }
     Ok(match &told.type_ {
         W::Null => DataType::Null,
@@ -154,7 +154,7 @@ fn raise_type(told: &wit::Field, children: Vec<FieldRef>) -> Result<DataType, St
             let sound = (1..=38).contains(precision) && scale.unsigned_abs() <= *precision;
             sound
                 .then_some(DataType::Decimal128(*precision, *scale))
-                .ok_or_else(|| format!("column \"{name}\" is decimal128({precision}, {scale})"))?
+                .ok_or_else(|| format!("column `{name}` is decimal128({precision}, {scale})"))?
         }
         W::Date32 => DataType::Date32,
         W::Date64 => DataType::Date64,
@@ -163,11 +163,11 @@ fn raise_type(told: &wit::Field, children: Vec<FieldRef>) -> Result<DataType, St
             DataType::Time64(raise_unit(*unit))
         }
         W::Time32(unit) | W::Time64(unit) => {
-            return Err(format!("column \"{name}\" has a time of day in {unit:?}, which does not fit its width"));
+            return Err(format!("column `{name}` has a time of day in {unit:?}, which does not fit its width"));
         }
         W::Timestamp((_, Some(zone))) if zone.parse::<Tz>().is_err() => {
             return Err(format!(
-                "column \"{name}\" has times of the zone {zone:?}, which is not known; it is UTC, an offset such as +02:00 or a name such as Europe/Berlin"
+                "column `{name}` has times of the zone {zone:?}, which is not known; it is UTC, an offset such as +02:00 or a name such as Europe/Berlin"
             ));
         }
         W::Timestamp((unit, zone)) => DataType::Timestamp(raise_unit(*unit), zone.as_deref().map(Into::into)),
@@ -189,7 +189,7 @@ fn raise_type(told: &wit::Field, children: Vec<FieldRef>) -> Result<DataType, St
                 }
                 _ => {
                     return Err(format!(
-                        "column \"{name}\" is a map, so its child must be a non-null struct of a non-null key and a value"
+                        "column `{name}` is a map, so its child must be a non-null struct of a non-null key and a value"
                     ));
                 }
             }

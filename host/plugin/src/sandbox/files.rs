@@ -46,7 +46,7 @@ async fn every_broken_file_has_its_own_error_and_harms_no_other() {
     let version = by("other-version").as_ref().unwrap_err().to_string();
     assert!(version.contains("spout:plugin@0.9.0") && version.contains("spout:plugin@0.1"), "{version}");
     let missing = plugins.get("hostil").await.unwrap_err().to_string();
-    assert!(missing.contains("did you mean \"hostile\""), "{missing}");
+    assert!(missing.contains("did you mean `hostile`"), "{missing}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod answers;
 mod columns;
 mod deeds;
 mod files;
+mod keyed;
 
 use std::{
     path::PathBuf,
@@ -95,8 +96,8 @@ async fn make(call: &str, task: Task) -> Result<(), Error> {
             decoding.decode(&fetched().await).await.map(drop)
         }
         _ => {
-            let mut handler = HandlerInstance::open(task, "", None).await?;
-            handler.process("", &texts()).await?;
+            let mut handler = HandlerInstance::open(task, "", None, None).await?;
+            handler.process(&texts()).await?;
             handler.tick(1).await?;
             handler.finish().await?;
             handler.snapshot().await.map(drop)

@@ -18,9 +18,9 @@ use crate::{SchemaText, UnknownFields};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct ArrowSpec {
-    /// Whether compressed buffers are taken, as in `true`. Set it only for senders you trust.
+    /// Whether compressed buffers are accepted, as in `true`. Set it only for senders you trust.
     pub compression: bool,
-    /// Columns and their types, as in `{id: int64, name: utf8}`. Without it: those of the first message, which then stay.
+    /// Columns and their types, as in `{id: int64, name: utf8}`. Without it: those of the first message, from then on.
     pub schema: Option<SchemaText>,
     /// What a column outside the schema does to its message.
     pub unknown: UnknownFields,
@@ -65,7 +65,7 @@ impl Unpack for ArrowStreams {
 /// Walks the messages of a stream and refuses what would cost more than it brings.
 fn measure(mut rest: &[u8], compression: bool) -> Result<(), String> {
     if rest.starts_with(b"ARROW1") {
-        return Err("it is an Arrow file; only the stream format is read".into());
+        return Err("it is an Arrow file; only the stream format is supported".into());
     }
     let mut unpacked = 0;
     let mut schema = false;
@@ -93,14 +93,14 @@ fn measure(mut rest: &[u8], compression: bool) -> Result<(), String> {
             }
             MessageHeader::RecordBatch => message.header_as_record_batch(),
             MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|batch| batch.data()),
-            _ => return Err("a message is no schema, batch or dictionary".into()),
+            _ => return Err("a message is neither a schema nor a batch nor a dictionary".into()),
         };
         unpacked += buffers(batch.ok_or("a batch has no content")?, body, compression)?;
         if unpacked > UNPACKED {
             return Err(format!("its buffers unpack to more than {UNPACKED} bytes; send smaller batches"));
         }
     }
-    if schema { Ok(()) } else { Err("it is no Arrow IPC stream".into()) }
+    if schema { Ok(()) } else { Err("it is not an Arrow IPC stream".into()) }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32, String> {

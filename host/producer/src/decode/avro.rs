@@ -27,7 +27,7 @@ pub struct AvroSpec {
     /// The Avro schema that messages were written with: a file from the spec's directory, as in `{file: order.avsc}`, or the
     /// schema itself. A `container` brings its own.
     pub writer: Option<AvroWriter>,
-    /// Columns and their types, as in `{id: int64, name: utf8}`. Without it: those of the first message, which then stay.
+    /// Columns and their types, as in `{id: int64, name: utf8}`. Without it: those of the first message, from then on.
     pub schema: Option<SchemaText>,
     /// What a field outside the schema does to its message.
     pub unknown: UnknownFields,
@@ -79,9 +79,9 @@ impl AvroSpec {
     pub(super) fn unpack(&self, file: Option<&[u8]>) -> Result<AvroMessages, String> {
         let writer = match (&self.writer, file) {
             (Some(AvroWriter::Inline(schema)), _) => Some(schema.clone()),
-            (Some(AvroWriter::File(_)), Some(text)) => {
-                Some(serde_json::from_slice(text).map_err(|error| format!("the writer's schema is no JSON: {error}"))?)
-            }
+            (Some(AvroWriter::File(_)), Some(text)) => Some(
+                serde_json::from_slice(text).map_err(|error| format!("the writer's schema is not JSON: {error}"))?,
+            ),
             _ => None,
         };
         match (self.encoding, writer) {

@@ -60,7 +60,7 @@ struct Header<'a> {
 
 impl<'a> Header<'a> {
     fn read(value: &'a [u8]) -> Result<Self, String> {
-        let mut rest = value.strip_prefix(b"Obj\x01").ok_or("it is no Avro object container")?;
+        let mut rest = value.strip_prefix(b"Obj\x01").ok_or("it is not an Avro object container")?;
         let (mut schema, mut codec) = (None, "null");
         loop {
             let count = varint(&mut rest)?;
@@ -83,7 +83,7 @@ impl<'a> Header<'a> {
             }
         }
         let schema: serde_json::Value = serde_json::from_slice(schema.ok_or("the container has no schema")?)
-            .map_err(|error| format!("the container's schema is no JSON: {error}"))?;
+            .map_err(|error| format!("the container's schema is not JSON: {error}"))?;
         let shape = Shape::of(&schema)?;
         let marker = take(&mut rest, 16)?;
         Ok(Self { schema, shape, codec, marker, end: value.len() - rest.len() })
@@ -114,7 +114,7 @@ fn measure(value: &[u8], header: &Header<'_>) -> Result<usize, String> {
         let data = unpack(header.codec, block.data, left)?;
         left -= data.len() as u64;
         if header.shape.weightless() && block.count > 0 {
-            return Err("its records have no byte; they are not read".into());
+            return Err("its records have zero bytes, which is not supported".into());
         }
         let mut data = &*data;
         (0..block.count).try_for_each(|_| header.shape.skip(&mut data))?;
@@ -274,7 +274,7 @@ impl<'a> Salvage<'a> {
             decoder.decode(&prefixed).map_err(|error| error.to_string())?;
         }
         let batch = decoder.flush().map_err(|error| error.to_string())?;
-        let batch = batch.filter(|batch| batch.num_rows() == records.len()).ok_or("it is no whole record")?;
+        let batch = batch.filter(|batch| batch.num_rows() == records.len()).ok_or("it is not a complete record")?;
         in_range(&batch)?;
         Ok(batch)
     }
@@ -298,7 +298,7 @@ fn unpack<'a>(codec: &str, block: &'a [u8], most: u64) -> Result<Cow<'a, [u8]>, 
         }
         "snappy" => snappy(block, most)?.into(),
         other => {
-            return Err(format!("the codec `{other}` is not read; write with null, deflate, snappy or zstandard"));
+            return Err(format!("the codec `{other}` is not supported; use null, deflate, snappy or zstandard"));
         }
     };
     if out.len() as u64 <= most { Ok(out) } else { Err(too_large()) }

@@ -34,7 +34,7 @@ impl Shape {
         let mut reading = Reading::default();
         match reading.shape(schema, "", 0)? {
             record @ Self::Record(_) => Ok(record),
-            _ => Err("the Avro schema is no record; only records have columns".into()),
+            _ => Err("the Avro schema is not a record; only records have columns".into()),
         }
     }
 
@@ -110,7 +110,7 @@ impl Reading {
                 }
                 Some(None) => {
                     return Err(format!(
-                        "the Avro type `{name}` contains itself, which no column can; write what is within as text or bytes"
+                        "the Avro type `{name}` contains itself, which no column can; write the inner values as text or bytes"
                     ));
                 }
                 None => return Err(format!("the Avro schema has no type `{name}`")),
@@ -131,7 +131,7 @@ impl Reading {
             "array" | "map" => {
                 let inner = self.shape(of(if kind == "array" { "items" } else { "values" })?, namespace, depth + 1)?;
                 match (kind.as_str(), inner.weightless()) {
-                    ("array", true) => Err("an Avro array has items without a byte; they are not read".into()),
+                    ("array", true) => Err("an Avro array has items of zero bytes, which is not supported".into()),
                     ("array", false) => Ok(Shape::Array(Box::new(inner))),
                     _ => Ok(Shape::Map(Box::new(inner))),
                 }
@@ -154,7 +154,7 @@ impl Reading {
                         let fields = of("fields")?.as_array().ok_or("an Avro record has no fields")?;
                         if fields.is_empty() && depth > 0 {
                             return Err(format!(
-                                "the Avro record `{name}` has no field, which no column can; give it one, or leave it out"
+                                "the Avro record `{name}` has no fields, so it cannot be a column; add a field, or leave it out"
                             ));
                         }
                         let field = |field: &Value| {

@@ -55,7 +55,7 @@ impl fmt::Display for Cell {
 /// # Errors
 /// Which value cannot be of which type, or not exactly.
 pub(super) fn fit(cell: Cell, to: &DataType, at: &str, coerce: &Coerce) -> Result<Cell, String> {
-    let clash = |cell: &Cell| Err(format!("column `{at}` is {to}, and the message has {cell}"));
+    let clash = |cell: &Cell| Err(format!("column `{at}` is {to}, but the message has {cell}"));
     Ok(match (cell, to) {
         (Cell::Null, _) => Cell::Null,
         (cell @ Cell::Bool(_), DataType::Boolean)
@@ -76,7 +76,7 @@ pub(super) fn fit(cell: Cell, to: &DataType, at: &str, coerce: &Coerce) -> Resul
             Some(count) => Cell::Int(count.into()),
             None => {
                 return Err(format!(
-                    "column `{at}` is {to}, and the message has a time that is finer or out of range; choose another unit, or \
+                    "column `{at}` is {to}, but the message has a time that is finer or out of range; choose another unit, or \
                      `coerce: {{roundTimes: …}}`"
                 ));
             }
@@ -248,7 +248,7 @@ fn structs(fields: &Fields, rows: Vec<Option<&[(String, Cell)]>>) -> Result<Stru
 
 fn map(entry: &FieldRef, cells: &[Cell]) -> Result<ArrayRef, ArrowError> {
     let DataType::Struct(fields) = entry.data_type() else {
-        return Err(ArrowError::SchemaError("the entries of a map are no struct".into()));
+        return Err(ArrowError::SchemaError("the entries of a map are not a struct".into()));
     };
     let [key, value] = &**fields else {
         return Err(ArrowError::SchemaError("the entries of a map have no key and value".into()));

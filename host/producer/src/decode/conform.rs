@@ -245,8 +245,8 @@ fn adapt(array: &ArrayRef, to: &DataType, at: &str, unknown: UnknownFields) -> R
         ) => adapt(&flat(DataType::List(Arc::clone(item)))?, to, at, unknown),
         (DataType::Map(..), DataType::Map(entry, _)) => {
             let own = array.as_map();
-            let DataType::Struct(fields) = entry.data_type() else { return Err(format!("column `{at}` is no map")) };
-            let [key, value] = &**fields else { return Err(format!("column `{at}` is no map")) };
+            let DataType::Struct(fields) = entry.data_type() else { return Err(format!("column `{at}` is not a map")) };
+            let [key, value] = &**fields else { return Err(format!("column `{at}` is not a map")) };
             let columns = vec![
                 adapt(own.keys(), key.data_type(), at, unknown)?,
                 adapt(own.values(), value.data_type(), at, unknown)?,
@@ -258,6 +258,6 @@ fn adapt(array: &ArrayRef, to: &DataType, at: &str, unknown: UnknownFields) -> R
         (DataType::Dictionary(_, values), _) => adapt(&flat(values.as_ref().clone())?, to, at, unknown),
         (DataType::RunEndEncoded(_, values), _) => adapt(&flat(values.data_type().clone())?, to, at, unknown),
         _ if widens(from, to) => exact(array, to, at),
-        _ => Err(format!("column `{at}` is {to}, and the message has {from}")),
+        _ => Err(format!("column `{at}` is {to}, but the message has {from}")),
     }
 }

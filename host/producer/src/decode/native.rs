@@ -99,7 +99,7 @@ impl NativeDecoder {
     pub(super) fn open(&self, file: Option<&[u8]>, pinned: Option<&SchemaRef>) -> Result<Box<dyn Native>, String> {
         let declared = self.declared().map(SchemaText::parse).transpose()?.map(Arc::new);
         if let Some(field) = declared.as_ref().and_then(|schema| schema.fields().iter().find(is_null)) {
-            return Err(format!("column `{}` has the type null, which says nothing; choose another", field.name()));
+            return Err(format!("column `{}` has the type null, which holds no values; choose another", field.name()));
         }
         let schema = match declared.clone() {
             Some(declared) if self.evolves() => Some(with_added(declared, pinned)),

@@ -114,7 +114,7 @@ impl PluginDecoding {
                 messages,
                 set_aside = gathered.set_aside,
                 crashes = crashes.count,
-                "messages that crash the decoder were found and set aside"
+                "set aside the messages that crash the decoder"
             );
         }
         gathered.into_rows(&self.spec)
@@ -145,9 +145,9 @@ impl Crashes {
         let start = messages.offsets.get(part.start).copied().unwrap_or(span.start);
         let (partition, messages, error) = (span.partition, part.len(), &self.last);
         if self.count <= SAID {
-            tracing::warn!(%partition, start, messages, %error, "the decoder crashed and is opened anew")
+            tracing::warn!(%partition, start, messages, %error, "the decoder crashed; opening a new instance")
         } else {
-            tracing::debug!(%partition, start, messages, %error, "the decoder crashed and is opened anew")
+            tracing::debug!(%partition, start, messages, %error, "the decoder crashed; opening a new instance")
         }
     }
 }

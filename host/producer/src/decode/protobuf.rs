@@ -52,7 +52,7 @@ impl Protobuf {
     pub(super) fn new(spec: &ProtobufSpec, descriptor: &[u8], schema: Option<SchemaRef>) -> Result<Self, String> {
         let wrong = |error| {
             format!(
-                "{} is no descriptor set: {error}; write it with protoc --include_imports --descriptor_set_out",
+                "{} is not a descriptor set: {error}; write it with `protoc --include_imports --descriptor_set_out`",
                 spec.descriptor.display()
             )
         };

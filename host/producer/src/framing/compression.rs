@@ -177,7 +177,7 @@ impl Growth {
             Ok(())
         } else {
             Err(self.broken(&io::Error::other(format!(
-                "{} compressed bytes become more than {most}; if you trust the sender, raise maxGrowth",
+                "{} compressed bytes expand to more than {most}; if you trust the sender, raise `maxGrowth`",
                 self.packed
             ))))
         }

@@ -106,7 +106,7 @@ fn digit(byte: u8) -> Result<u64, String> {
         Ok(u64::from(byte - b'0'))
     } else {
         Err(format!(
-            "the length has the character `{}`, which is no digit; set the framing that the sender uses",
+            "the length has the character `{}`, which is not a digit; set the framing that the sender uses",
             byte.escape_ascii()
         ))
     }

@@ -221,7 +221,7 @@ impl Cutting {
 /// Says that a frame is larger than allowed.
 fn too_large(bytes: u64, max: usize) -> String {
     format!(
-        "a frame of at least {bytes} bytes exceeds maxFrame, which is {max} bytes; raise it, or set the framing that the sender uses"
+        "a frame of at least {bytes} bytes exceeds `maxFrame`, which is {max} bytes; raise it, or set the framing that the sender uses"
     )
 }
 

@@ -8,22 +8,22 @@ use spout_data::ByteSize;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FramingSpec {
-    /// The way messages are told apart, as in `lines`.
+    /// How messages are delimited, as in `lines`.
     #[serde(rename = "type")]
     pub kind: FramingType,
-    /// What the stream is unpacked from first, as in `gzip`.
+    /// How the stream is compressed, as in `gzip`.
     pub compression: Compression,
     /// The largest message, as in `1MiB`; a larger one is an error.
     #[serde(alias = "max_frame")]
     pub max_frame: ByteSize,
-    /// How many times larger than the compressed bytes the unpacked ones may be, as in `1000`; more is taken for an attack.
+    /// How many times larger than the compressed bytes the unpacked ones may be, as in `1000`; more is treated as an attack.
     #[serde(alias = "max_growth")]
     pub max_growth: u32,
     /// `length` only: how the length is written, as in `u32` (without it) or `varint`.
     pub prefix: Option<LengthPrefix>,
-    /// `length` only: order of the bytes of the length, as in `big` (without it) or `little`.
+    /// `length` only: byte order of the length, as in `big` (without it) or `little`.
     pub order: Option<ByteOrder>,
-    /// `csv` only: what stands between two values, as in `;`. Without it, a comma.
+    /// `csv` only: the delimiter between values, as in `;`. Without it, a comma.
     pub delimiter: Option<char>,
     /// `csv` only: what quotes a value, as in `'`. Without it, a double quote.
     pub quote: Option<char>,
@@ -44,11 +44,11 @@ impl Default for FramingSpec {
     }
 }
 
-/// The ways of telling messages apart.
+/// The ways to delimit messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FramingType {
-    /// A line is a message, without its `\n` or `\r\n`; blank lines are none.
+    /// A line is a message, without its `\n` or `\r\n`; blank lines are skipped.
     #[default]
     Lines,
     /// A CSV record is a message: line ends within quotes belong to it.
@@ -85,7 +85,7 @@ impl FramingType {
     }
 }
 
-/// What a stream is unpacked from.
+/// How a stream is compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {

@@ -93,11 +93,11 @@ fn lengths_in_digits() {
 fn counted_messages_of_syslog_may_have_line_ends_and_lines_between_them() {
     let spec = r#"{"type":"octet"}"#;
     // Counts are of bytes: who counts characters is told, and the connection ends.
-    check(spec, "9 <34>a\nb c9 <34>grüße".as_bytes(), &["<34>a\nb c", "<34>grü\u{fffd}"], Some("which is no digit"));
+    check(spec, "9 <34>a\nb c9 <34>grüße".as_bytes(), &["<34>a\nb c", "<34>grü\u{fffd}"], Some("which is not a digit"));
     check(spec, "9 <34>a\nb c11 <34>grüße".as_bytes(), &["<34>a\nb c", "<34>grüße"], None);
     let mixed = "9 <34>a\nb c<34>by line\n11 <34>grüße<34>last, open";
     check(spec, mixed.as_bytes(), &["<34>a\nb c", "<34>by line", "<34>grüße", "<34>last, open"], None);
-    let wrong = "the character `c`, which is no digit; set the framing that the sender uses; or the length of the message before is wrong";
+    let wrong = "the character `c`, which is not a digit; set the framing that the sender uses; or the length of the message before is wrong";
     check(spec, b"8 <34>a\nb c7 <34>x y", &["<34>a\nb "], Some(wrong));
     check(spec, b"10 <34>a\nb c7 <34>x y", &["<34>a\nb c7"], Some("the character ` `"));
     // By lines the counts show, so that the mistake can be seen.

@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use spout_base::error::Cause;
+use spout_format::sha256_of;
 
-use super::{
-    super::{Error, error::Cause, format::sha256_of},
-    commits::Stamp,
-    schema::DeltaField,
-};
+use super::{commits::Stamp, schema::DeltaField};
+use crate::error::Error;
 
 /// No writer but us knows it, so that every other one refuses the table. Readers need not know it.
 const OURS: &str = "spoutPublished";
@@ -291,7 +290,7 @@ fn json(value: &impl Serialize) -> Result<String, Error> {
 }
 
 fn unwritable(source: impl Into<Cause>) -> Error {
-    Error::Encode { format: "a Delta log", source: source.into() }
+    Error::encode("a Delta log", source)
 }
 
 /// An id that is the same whoever makes it, in the form of a UUID.

@@ -13,12 +13,10 @@ use parquet::{
     basic::Compression,
     file::properties::WriterProperties,
 };
+use spout_base::error::Cause;
 
-use super::{
-    super::Error,
-    actions::{Action, Add, Line, MetaData, Protocol, Txn},
-};
-use crate::Cause;
+use super::actions::{Action, Add, Line, MetaData, Protocol, Txn};
+use crate::error::Error;
 
 /// Versions between two checkpoints. A checkpoint holds all files of the table, so that its cost for each version is the
 /// number of files divided by this; a reader reads at most this many small objects behind it. It is also what delta-rs
@@ -44,7 +42,7 @@ pub(super) fn make(
     txn: &Txn,
     adds: impl Iterator<Item = Add>,
 ) -> Result<Made, Error> {
-    let wrong = |source: Cause| Error::Encode { format: "a Delta checkpoint", source };
+    let wrong = |source: Cause| Error::encode("a Delta checkpoint", source);
     let schema = schema();
     let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
     let mut writer =

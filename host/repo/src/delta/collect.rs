@@ -15,12 +15,6 @@ use object_store::path::Path;
 use spout_base::clock;
 
 use super::{
-    super::{
-        Collect, Collected, Error,
-        layout::Layout,
-        object::{Objects, Step},
-        repository::Repo,
-    },
     actions::Txn,
     checkpoint,
     commits::{Commits, Stamp},
@@ -30,6 +24,13 @@ use super::{
     log::Log,
     publisher::Publisher,
     version::{add, names},
+};
+use crate::{
+    collected::{Collect, Collected},
+    error::Error,
+    layout::Layout,
+    object::{Objects, Step},
+    repo::Repo,
 };
 
 /// Objects of the tables of one branch that are the publisher's, by table.

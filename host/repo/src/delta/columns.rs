@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use super::{
-    super::Error,
     actions::MetaData,
     commits::{Commits, Stamp},
     home,
     live::Live,
     schema::{Clash, DeltaField, Shape},
 };
+use crate::error::Error;
 
 /// What the log has to say of a table with the files `live`, of which `old` was the last word.
 ///

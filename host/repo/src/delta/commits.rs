@@ -6,13 +6,10 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use object_store::path::Path;
 
-use super::super::{
-    Error,
-    moved::Moved,
-    record::{Blob, Commit, Record},
-    repository::Repo,
-    seal,
-    state::{State, placed},
+use crate::{
+    error::Error,
+    log::{Blob, Commit, Moved, Record, State, placed, seal},
+    repo::Repo,
     tree::Tree,
 };
 
@@ -59,7 +56,7 @@ impl Commits {
     /// The sequence of the newest record, and the files there.
     pub(super) async fn head(&self) -> Result<(u64, Tree), Error> {
         let state = self.repo.known(&self.branch).await?;
-        Ok((state.head.sequence, state.tree().await?))
+        Ok((state.head.sequence, Tree::of(&state).await?))
     }
 
     /// The record of this sequence, if it is kept and makes a version.
@@ -116,7 +113,9 @@ impl Commits {
         let named = |id: &str| format!("{}@{id}", self.repo.name());
         let (at_ms, commit, compaction) = match record {
             Record::Commit(commit) => (commit.finished_ms, Some(named(&commit.id)), commit.compaction),
-            Record::Point(point) => (point.at_ms, point.target.as_ref().map(|target| named(&target.commit.id)), false),
+            Record::Point(point) => {
+                (point.header.at_ms, point.target.as_ref().map(|target| named(&target.commit.id)), false)
+            }
             Record::Claim(_) | Record::Squash(_) | Record::Sweep(_) => return None,
         };
         Some(Stamp { id: record.id().to_owned(), sequence: record.sequence(), at_ms, commit, compaction })
@@ -134,7 +133,7 @@ impl Commits {
     /// The files of the branch after the record of `sequence`.
     pub(super) async fn tree(&self, sequence: u64) -> Result<Tree, Error> {
         let Repo { objects, layout, .. } = &self.repo;
-        State::at(objects, layout, self.repo.name(), &self.branch, sequence).await?.tree().await
+        Tree::of(&State::at(objects, layout, self.repo.name(), &self.branch, sequence).await?).await
     }
 
     /// The columns of the schema that a file names after the record of `sequence`.

@@ -1,11 +1,9 @@
 //! How a Delta table differs from the columns that its files were given, said before anything is written.
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimeUnit};
+use spout_format::{Format, Stored, nanos_name};
 
-use super::{
-    super::format::{Format, Stored, nanos_name},
-    schema::Shape,
-};
+use super::schema::Shape;
 
 /// What a table lacks of a file with these columns, or has as something else, each with the reason; for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use object_store::path::Path;
 use serde::Deserialize;
 
 use super::{
-    super::{Error, object::PARALLEL},
     actions::{Line, MetaData, Origin, Protocol},
     checkpoint::Made,
     log::{Log, sorted},
 };
+use crate::{error::Error, object::PARALLEL};
 
 /// What a log consists of.
 #[derive(Debug, Default)]

@@ -1,6 +1,6 @@
 //! Where a file is in the Delta tables: the table it belongs to, its partition values, and its place below the root.
 
-use super::super::{Error, layout::Layout};
+use crate::{error::Error, layout::Layout};
 use object_store::path::Path;
 
 /// How Hive writes that a partition value is null.
@@ -78,7 +78,7 @@ pub(super) fn shown(table: &str) -> String {
 }
 
 /// The table of the file at `path`, as people name it.
-pub(in super::super) fn table_of(path: &str) -> String {
+pub(super) fn table_of(path: &str) -> String {
     shown(&Home::of(path).table)
 }
 

@@ -13,18 +13,17 @@ use std::{
 };
 
 use object_store::path::Path;
+use spout_format::{Format, sha256, sha256_of};
 
 use super::{
-    super::{
-        format::{Format, sha256, sha256_of},
-        layout::Layout,
-        moved::Moved,
-        record::{Blob, Commit, FileAdded, Place, PutMode, TableInfo},
-        tree::Tree,
-    },
     actions::Origin,
     commits::Stamp,
     home::{self, Home},
+};
+use crate::{
+    layout::Layout,
+    log::{Blob, Commit, FileAdded, Moved, Place, PutMode, TableInfo},
+    tree::Tree,
 };
 
 /// What names of copies begin with; no other object's does.

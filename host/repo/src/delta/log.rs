@@ -6,12 +6,12 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{
-        Error,
-        object::{Created, Objects, Step},
-    },
     actions::{Line, MetaData, Origin, Protocol, Txn},
     checkpoint, home,
+};
+use crate::{
+    error::Error,
+    object::{Created, Objects, Step},
 };
 
 const HINT: &str = "_last_checkpoint";
@@ -219,8 +219,7 @@ impl Log {
         let checkpoint::Made { bytes, actions, adds } = made;
         let hint = Hint { version, size: actions, size_in_bytes: bytes.len() as u64, num_of_add_files: adds };
         self.objects.overwrite(Step::DeltaCheckpoint, &self.checkpoint(version), bytes).await?;
-        let hint = serde_json::to_vec(&hint)
-            .map_err(|source| Error::Encode { format: "a Delta log", source: source.into() })?;
+        let hint = serde_json::to_vec(&hint).map_err(|source| Error::encode("a Delta log", source))?;
         self.objects.overwrite(Step::DeltaHint, &self.at(HINT), hint.into()).await
     }
 

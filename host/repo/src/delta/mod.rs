@@ -26,13 +26,14 @@ mod publisher;
 mod schema;
 mod stats;
 mod table;
+mod tables;
 mod version;
 
 pub(super) use collect::Collection;
 pub use differences::{Differences, differences};
-pub(super) use home::table_of;
 pub use publisher::{Publication, Publisher, published};
 pub use table::PublishedTable;
+pub use tables::TreeTable;
 
 /// Whether an object in `tables/` is the publisher's: a part of a log, or a copy.
 pub(super) fn is_published(name: &str) -> bool {

@@ -7,14 +7,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use spout_base::error::{Coded, Kind};
+use spout_format::Format;
 
 use super::{
-    super::{Error, format::Format, moved::Moved, record::Commit, repository::Repo, tree::Tree},
     checkpoint,
     commits::{Commits, Files, Stamp},
     home::{self, Home},
     live::Live,
     table::{Mode, PublishedTable, Table},
+};
+use crate::{
+    error::Error,
+    log::{Commit, Moved},
+    repo::Repo,
+    tree::Tree,
 };
 
 /// How often publishing starts again because another publisher was faster.

@@ -12,8 +12,7 @@ use std::collections::{HashMap, HashSet};
 use arrow::datatypes::{DataType, FieldRef, Fields, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-
-use super::super::format::{Format, Stored};
+use spout_format::{Format, Stored};
 
 /// The greatest precision of a decimal in Delta.
 const DIGITS: u8 = 38;

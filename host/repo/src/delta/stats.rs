@@ -3,8 +3,7 @@
 use arrow::datatypes::{DataType, Schema, TimeUnit};
 use jiff::{Timestamp, ToSpan as _, civil::date, tz::TimeZone};
 use serde_json::{Map, Value, json};
-
-use super::super::format::ColumnStatistics;
+use spout_format::ColumnStatistics;
 
 /// The statistics of a file with these columns, of those that `published` names.
 pub(super) fn text(

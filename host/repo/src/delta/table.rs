@@ -7,7 +7,6 @@ use serde::Serialize;
 use spout_base::error::{Coded, Kind};
 
 use super::{
-    super::{Error, moved::Moved, record::Commit},
     actions::{Action, CommitInfo, MetaData, Origin, Protocol, Txn, lines},
     checkpoint,
     columns::describe,
@@ -16,6 +15,10 @@ use super::{
     live::{Count, Live, Slots, Touched},
     log::{Added, Log, Tip},
     version::{Change, add, names},
+};
+use crate::{
+    error::Error,
+    log::{Commit, Moved},
 };
 
 /// How versions are written.

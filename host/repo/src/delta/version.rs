@@ -6,13 +6,13 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
 use super::{
-    super::{Error, object::Step, record::Place},
     actions::{Add, MetaData, Operation, Remove},
     commits::{Commits, Stamp},
     home,
     live::{Count, Slot, Slots},
     stats,
 };
+use crate::{error::Error, log::Place, object::Step};
 
 /// Files that are put into a table at once.
 const PARALLEL: usize = 8;

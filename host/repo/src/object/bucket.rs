@@ -10,13 +10,11 @@ use object_store::{
     gcp::{GoogleCloudStorageBuilder, GoogleConfigKey},
     prefix::PrefixStore,
 };
+use spout_format::sha256;
 
+use super::place::{Bucket, Cloud};
 use super::{Objects, answer};
-use crate::{
-    Error,
-    format::sha256,
-    place::{Bucket, Cloud},
-};
+use crate::error::Error;
 
 /// After this no request is repeated. With the client's own time-out of 30 s, a dead endpoint is an error within a minute.
 const PATIENCE: Duration = Duration::from_secs(20);

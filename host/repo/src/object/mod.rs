@@ -14,15 +14,18 @@ use object_store::{
 };
 use spout_base::clock;
 
-use super::Error;
-use crate::fault;
+use super::error::Error;
+use super::fault;
 
 mod answer;
 mod bucket;
 mod multipart;
+mod place;
+pub(crate) mod probe;
 mod read;
 mod step;
 
+pub(super) use place::Place;
 pub(super) use step::Step;
 
 /// How many objects are read at once.

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{Objects, Step, answer, generic};
-use crate::{Error, fault};
+use crate::{error::Error, fault};
 
 /// Size of a part. S3 allows 10,000 parts, so that an object can have 78 GiB.
 pub(super) const PART: usize = 8 << 20;

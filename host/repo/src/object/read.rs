@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStoreExt, path::Path};
 
 use super::Objects;
-use crate::Error;
+use crate::error::Error;
 
 impl Objects {
     /// The object's bytes, or `None` if there is none.

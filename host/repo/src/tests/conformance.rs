@@ -39,7 +39,7 @@ async fn every_commit_can_be_read_back_as_it_was() {
         open.delete_file("a").unwrap();
         let d = committed(writer.finish(open, meta(Some(3), 4)).await);
         // By the writer that made it, and by one that reads everything anew.
-        let again = Store::over(store.objects().clone()).repo("events").await.unwrap();
+        let again = Store::of(store.objects().clone()).repo("events").await.unwrap();
         for repo in [&repo, &again] {
             assert_eq!(read(repo, &a, "/a").await, b"1");
             assert_eq!(read(repo, &b, "/a").await, b"12");

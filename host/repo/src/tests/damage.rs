@@ -63,7 +63,7 @@ async fn a_damaged_record_is_refused_and_named() {
     let newer = |bytes: Vec<u8>| {
         let text = String::from_utf8(bytes).unwrap().replacen("\"version\":1", "\"version\":2", 1);
         let (body, _) = text.rsplit_once("\"checksum\":\"").unwrap();
-        let sum = super::super::format::sha256(format!("{body}\"checksum\":\"\"}}").as_bytes());
+        let sum = spout_format::sha256(format!("{body}\"checksum\":\"\"}}").as_bytes());
         Some(format!("{body}\"checksum\":\"{sum}\"}}").into_bytes())
     };
     check(&newer, "E0522", Kind::Spec).await;

@@ -5,15 +5,15 @@ use std::{io, sync::Arc};
 use spout_base::error::{Coded, Kind};
 
 use super::{
-    super::object::Objects,
     failing_store::{Failing, Failure},
     *,
 };
+use crate::object::Objects;
 
 async fn failing(prompt: bool) -> (Arc<Failing>, Repo, BranchWriter) {
     let store = Failing::new();
     let objects = Objects::over(Arc::clone(&store) as Arc<dyn object_store::ObjectStore>, "test://", prompt);
-    let repo = Store::over(objects).repo_or_create("events", "").await.unwrap();
+    let repo = Store::of(objects).repo_or_create("events", "").await.unwrap();
     let mut writer = repo.writer("master", "events").await.unwrap();
     commit(&repo, &mut writer, &[("/a", PutMode::Append, b"one")], (None, 10)).await;
     (store, repo, writer)
@@ -126,7 +126,7 @@ async fn what_is_not_known_is_said_and_nothing_is_deleted() {
         let error = writer.finish(repo.open_commit(), meta(Some(10), 20)).await.unwrap_err();
         assert_eq!(code(&error), "E0533");
         intact(&repo, b"one", 10).await;
-        let report = fsck(&Store::over(repo.objects.clone()), None, Depth::Everything).await.unwrap();
+        let report = fsck(&Store::of(repo.objects.clone()), None, Depth::Everything).await.unwrap();
         assert!(report.is_clean(), "{report:?}");
         assert_eq!(report.findings.len(), 1, "the data object is still there: {report:?}");
     }

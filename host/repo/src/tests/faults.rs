@@ -2,10 +2,10 @@
 //! acknowledged is there once and in order, and what was not known is settled by opening the branch again.
 
 use super::{
-    super::{object::Objects, probe},
     faulty_store::{Fault, Faulty},
     *,
 };
+use crate::object::{Objects, probe};
 
 const COMMITS: u64 = 5;
 /// With this a body of 33 KiB is one object, and one of 36 KiB has three parts.
@@ -46,7 +46,7 @@ async fn try_to_live(objects: &Objects, told: &mut Told) -> Option<()> {
         Err(error @ Error::NotExclusive { .. }) => panic!("a good store was refused: {error}"),
         admitted => admitted.ok()?,
     }
-    let repo = Store::over(objects.clone()).repo_or_create("events", "").await.ok()?;
+    let repo = Store::of(objects.clone()).repo_or_create("events", "").await.ok()?;
     let mut writer = repo.writer("master", "events").await.ok()?;
     loop {
         let from = writer.marker().partitions.get(&0.into()).map(|entry| entry.position.offset);
@@ -74,7 +74,7 @@ async fn try_to_live(objects: &Objects, told: &mut Told) -> Option<()> {
 
 /// All of it is there, once.
 async fn check(objects: &Objects, told: &Told, what: &str) {
-    let store = Store::over(objects.clone());
+    let store = Store::of(objects.clone());
     let repo = store.repo("events").await.unwrap();
     let commits = repo.log("master").await.unwrap();
     let ends: Vec<_> =

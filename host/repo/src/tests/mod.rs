@@ -1,8 +1,6 @@
 //! What the repo promises, checked over memory, a directory, and stores that fail.
 
-mod changes;
 mod conformance;
-mod counting_store;
 mod damage;
 mod failing;
 mod failing_store;
@@ -10,9 +8,8 @@ mod faults;
 mod faulty_store;
 mod model;
 mod moved;
-mod pruning;
-mod queries;
 mod stores;
+mod tables;
 mod upkeep;
 mod writers;
 
@@ -23,6 +20,7 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use spout_data::{Advance, PartitionMarker, Position, Step};
+use spout_format::{Encoded, Format, TableWriter, decode};
 use tempfile::TempDir;
 
 use super::*;
@@ -111,5 +109,3 @@ async fn read(repo: &Repo, commit: &Commit, path: &str) -> Vec<u8> {
 fn code(error: &Error) -> &'static str {
     spout_base::error::Coded::code(error)
 }
-
-type At = BTreeMap<String, Reference>;

@@ -6,11 +6,9 @@ use std::{
 };
 
 use spout_data::{Marker, PartitionId};
+use spout_format::sha256;
 
-use super::{
-    super::{format::sha256, record},
-    *,
-};
+use super::*;
 
 const MANY: u32 = 10_000;
 
@@ -279,11 +277,11 @@ async fn a_record_cannot_be_read_as_a_commit_with_its_whole_marker() {
     let line = Line::new(2).await;
     let commit = &line.commits[0].0;
     let text = std::fs::read_to_string(record_of(line.dir.path(), commit)).unwrap();
-    let record: record::Commit<Moved> = serde_json::from_str(&text).unwrap();
+    let record: Commit<Moved> = serde_json::from_str(&text).unwrap();
     assert_eq!(record.marker.moved, line.model);
     let error = serde_json::from_str::<Commit>(&text).unwrap_err().to_string();
     assert!(error.contains("expected key to be a number"), "{error}");
     let shown = serde_json::to_string(commit).unwrap();
-    let error = serde_json::from_str::<record::Commit<Moved>>(&shown).unwrap_err().to_string();
+    let error = serde_json::from_str::<Commit<Moved>>(&shown).unwrap_err().to_string();
     assert!(error.contains("unknown field `0`, expected `moved`"), "{error}");
 }

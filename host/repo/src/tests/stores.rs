@@ -11,13 +11,10 @@ use object_store::{ObjectStore, path::Path};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
-    super::{
-        object::{Created, Objects, Step},
-        probe,
-    },
     faulty_store::{Creation, Faulty},
     *,
 };
+use crate::object::{Created, Objects, Step, probe};
 
 fn over(store: &Faulty) -> Objects {
     Objects::over(Arc::new(store.clone()), "test://bucket", false)
@@ -37,7 +34,7 @@ async fn a_store_is_tried_out_once() {
     let calls = store.calls();
     probe::admit(&over(&store), &proof).await.unwrap();
     assert_eq!(store.calls() - calls, 1);
-    assert!(Store::over(over(&store)).names().await.unwrap().is_empty());
+    assert!(Store::of(over(&store)).names().await.unwrap().is_empty());
     // Elsewhere it counts for nothing.
     let calls = store.calls();
     probe::admit(&over(&store), &probe::proof("there")).await.unwrap();
@@ -160,7 +157,7 @@ async fn a_stream_becomes_an_object_or_nothing() {
             let expected: Vec<u8> = (0..size).map(|at| u8::try_from((size - at) % 251).unwrap()).collect();
             let odd = Odd { left: size, fails: false };
             let (written, sha256) = objects.create_streamed(Step::Data, &path, odd).await.unwrap();
-            assert_eq!((written, sha256), (size as u64, super::super::format::sha256(&expected)));
+            assert_eq!((written, sha256), (size as u64, spout_format::sha256(&expected)));
             assert_eq!(objects.find(&path).await.unwrap().unwrap(), expected);
             assert_eq!(objects.size(&path).await.unwrap(), Some(written));
             let whole = Path::from(format!("data/whole-{size}"));

@@ -8,8 +8,8 @@ use std::{
 use crate::{
     Plan,
     bindings::spout::plugin::{
-        config, control, log,
-        types::{Error, Position, Range},
+        config, control, log, state,
+        types::{Blobs, Error, Position, Range},
     },
     fatal, fault,
 };
@@ -45,6 +45,26 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         "reach" => return reach(),
         "granted" => return granted(),
         "retriable" => return Err(Error::Retriable(fault("test.retriable", "not\u{1b}[31m now"))),
+        "keep" => put(b"key", b"value"),
+        "keep-trap" => {
+            put(b"key", b"other");
+            assert_eq!(state::get(&one(b"key")).values.bytes, b"other");
+            panic!("as ordered")
+        }
+        "keep-fatal" => {
+            put(b"key", b"other");
+            return Err(fatal("test.fatal", "never"));
+        }
+        "keep-much" => (0..u32::MAX).for_each(|n| put(&n.to_be_bytes(), &vec![1; 1 << 16])),
+        "keep-uneven" => {
+            state::put(&state::Entries { keys: one(b"key"), values: Blobs { bounds: vec![], bytes: vec![] } })
+        }
+        "keep-lies" => drop(state::get(&Blobs { bounds: vec![0, 9, 3], bytes: vec![0; 3] })),
+        "get-often" => {
+            put(b"key", &vec![1; 1 << 20]);
+            let keys = Blobs { bounds: (0..1000).map(|n| n * 3).collect(), bytes: b"key".repeat(999) };
+            drop(state::get(&keys));
+        }
         "fatal" => return Err(fatal("test.fatal", "never")),
         "config" => return Err(Error::InvalidConfig(fault("test.config", "no such mode"))),
         "range" => return Err(Error::OutOfRange(Some(Range { earliest: at(5), latest: at(9) }))),
@@ -52,6 +72,22 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
         _ => {}
     }
     Ok(())
+}
+
+fn one(entry: &[u8]) -> Blobs {
+    Blobs { bounds: vec![0, entry.len() as u32], bytes: entry.to_vec() }
+}
+
+/// How often it was called, by the keyed state.
+pub(crate) fn next_number() -> u64 {
+    let before = state::get(&one(b"number")).values.bytes;
+    let number = before.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) + 1;
+    put(b"number", &number.to_be_bytes());
+    number
+}
+
+fn put(key: &[u8], value: &[u8]) {
+    state::put(&state::Entries { keys: one(key), values: one(value) });
 }
 
 fn spin() {

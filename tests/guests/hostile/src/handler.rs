@@ -3,10 +3,10 @@
 use crate::{
     Hostile, Plan,
     bindings::{
-        exports::spout::plugin::handler::{Error, Guest, GuestNode, Node, Output, Rows, Table},
+        exports::spout::plugin::handler::{Error, Guest, GuestNode, Node, Rows, Settings, Table, Ticked},
         spout::plugin::data::Batch,
     },
-    deed::{act, poisoned},
+    deed::{act, next_number, poisoned},
     parts::{spoil, texts},
 };
 
@@ -16,10 +16,6 @@ pub(crate) struct Forward {
 
 impl Guest for Hostile {
     type Node = Forward;
-}
-
-fn one(rows: Rows) -> Vec<Output> {
-    vec![Output { port: String::new(), rows }]
 }
 
 /// One bit a value, set where it is even.
@@ -34,75 +30,93 @@ fn even(values: &[u8]) -> Vec<u8> {
 }
 
 impl GuestNode for Forward {
-    fn open(_name: String, settings: Vec<(String, String)>, _state: Option<Vec<u8>>) -> Result<Node, Error> {
+    fn open(_name: String, settings: Settings, _state: Option<Vec<u8>>) -> Result<Node, Error> {
         let plan = Plan::new(&settings);
         act(&plan, "node-open")?;
         Ok(Node::new(Self { plan }))
     }
 
-    fn process(&self, _port: String, input: &Batch) -> Result<Vec<Output>, Error> {
+    fn process(&self, input: &Batch) -> Result<Option<Rows>, Error> {
         act(&self.plan, "process")?;
         let rows = input.rows();
         let (mut schema, mut batch) = texts(&[b"a", b"b"]);
-        Ok(match self.plan.mode("process") {
-            "" => one(Rows::All),
-            "mask" => one(Rows::Masked(vec![0xff; rows.div_ceil(8) as usize])),
+        Ok(Some(match self.plan.mode("process") {
+            "" => Rows::All,
+            "mask" => Rows::Masked(vec![0xff; rows.div_ceil(8) as usize]),
             // What a filter does: reads one column of 64-bit integers, answers with a bitmap.
-            "mask-even" => one(Rows::Masked(even(&input.read(&[0]).buffers[1]))),
+            "mask-even" => Rows::Masked(even(&input.read(&[0]).buffers[1])),
             mode @ ("poison" | "poison-spin") => {
                 if input.read(&[0]).buffers[2].windows(2).any(|pair| pair == b"7}") {
                     poisoned(mode);
                 }
-                one(Rows::All)
+                Rows::All
+            }
+            // Numbers rows, from keyed state; crashes over one, its number already kept.
+            "poison-keep" => {
+                let poison = input.read(&[0]).buffers[2].windows(2).any(|pair| pair == b"7}");
+                let numbers: Vec<Vec<u8>> = (0..rows).map(|_| next_number().to_string().into_bytes()).collect();
+                assert!(!poison, "as ordered");
+                let (schema, batch) = texts(&numbers.iter().map(Vec::as_slice).collect::<Vec<_>>());
+                Rows::WithColumns(Table { schema: Some(schema), batch })
             }
             "look" => {
                 input.read(&[0]);
-                one(Rows::All)
+                Rows::All
             }
             "look-at-nothing" => {
                 input.read(&[]);
-                one(Rows::All)
+                Rows::All
             }
-            "mask-short" => one(Rows::Masked(Vec::new())),
-            "mask-long" => one(Rows::Masked(vec![0xff; rows as usize + 1])),
-            "taken-beyond" => one(Rows::Taken(vec![rows])),
-            "taken-twice" => one(Rows::Taken(vec![0; 10_000])),
-            "columns-few" => one(Rows::WithColumns(Table { schema: Some(schema), batch })),
+            "mask-short" => Rows::Masked(Vec::new()),
+            "mask-long" => Rows::Masked(vec![0xff; rows as usize + 1]),
+            "taken-beyond" => Rows::Taken(vec![rows]),
+            "taken-twice" => Rows::Taken(vec![0; 10_000]),
+            "columns-few" => Rows::WithColumns(Table { schema: Some(schema), batch }),
             "read-beyond" => {
                 input.read(&[99]);
-                one(Rows::All)
+                Rows::All
             }
             "read-often" => {
                 input.read(&vec![0; 1 << 20]);
-                one(Rows::All)
+                Rows::All
             }
             "read" => {
                 let columns: Vec<u32> =
                     (0..input.schema().iter().filter(|field| field.children == 0).count() as u32).collect();
                 let parts = input.read(&columns);
                 assert_eq!(parts.rows, rows);
-                one(Rows::Fresh(Table { schema: Some(input.schema()), batch: parts }))
+                Rows::Fresh(Table { schema: Some(input.schema()), batch: parts })
             }
-            "many" => (0..100_000).flat_map(|_| one(Rows::All)).collect(),
+            "nothing" => return Ok(None),
             mode => {
                 spoil(mode, &mut schema, &mut batch);
-                one(Rows::Fresh(Table { schema: Some(schema), batch }))
+                Rows::Fresh(Table { schema: Some(schema), batch })
             }
-        })
+        }))
     }
 
-    fn tick(&self, _watermark_ms: u64) -> Result<Vec<Output>, Error> {
+    fn tick(&self, _watermark_ms: i64) -> Result<Ticked, Error> {
         act(&self.plan, "tick")?;
-        Ok(if self.plan.mode("tick") == "all" { one(Rows::All) } else { Vec::new() })
+        Ok(Ticked { rows: self.table("tick"), next_ms: None })
     }
 
-    fn finish(&self) -> Result<Vec<Output>, Error> {
+    fn finish(&self) -> Result<Option<Table>, Error> {
         act(&self.plan, "finish")?;
-        Ok(if self.plan.mode("finish") == "all" { one(Rows::All) } else { Vec::new() })
+        Ok(self.table("finish"))
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, Error> {
         act(&self.plan, "snapshot")?;
         Ok(Vec::new())
+    }
+}
+
+impl Forward {
+    /// Rows that are wrong, if that is what to answer to `call`.
+    fn table(&self, call: &str) -> Option<Table> {
+        let mode = Some(self.plan.mode(call)).filter(|mode| !mode.is_empty())?;
+        let (mut schema, mut batch) = texts(&[b"a", b"b"]);
+        spoil(mode, &mut schema, &mut batch);
+        Some(Table { schema: Some(schema), batch })
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps rows whose column is large enough; answers with a mask, so that no row crosses.
 
-use spout_guest::{Answer, Handler, Input, Result, register};
+use spout_guest::{Answer, Handler, Input, Result, State, register};
 
 /// Settings of the handler.
 #[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
@@ -19,7 +19,7 @@ pub struct KeepLarge(Settings);
 impl Handler for KeepLarge {
     type Settings = Settings;
 
-    fn open(settings: Settings, _state: Option<&[u8]>) -> Result<Self> {
+    fn open(settings: Settings, _: State) -> Result<Self> {
         Ok(Self(settings))
     }
 

@@ -1,7 +1,7 @@
 //! Gives back what it was given, through the SDK: a handler over columns of any type, a decoder that refuses every setting.
 
 use spout_guest::{
-    Answer, Array, Batch, Decoded, Decoder, Error, Handler, Input, Messages, Opening, Result, Schema, register,
+    Answer, Array, Batch, Decoded, Decoder, Error, Handler, Input, Messages, Opening, Result, Schema, State, register,
     schema_text,
 };
 
@@ -39,7 +39,7 @@ pub struct Mirror(Settings);
 impl Handler for Mirror {
     type Settings = Settings;
 
-    fn open(settings: Settings, _state: Option<&[u8]>) -> Result<Self> {
+    fn open(settings: Settings, _: State) -> Result<Self> {
         Ok(Self(settings))
     }
 

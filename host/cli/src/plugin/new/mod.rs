@@ -16,13 +16,13 @@ const SDK: &str = "spout-guest";
 /// Create a plugin crate to start from: a small working example with a test.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  spout plugin new at-least --handler              plugins/at-least, beside the others of this tree
+  spout plugin new at-least --handler              in plugins/at-least, next to the others of this tree
   spout plugin new weblog --decoder --dir weblog   elsewhere
   spout plugin build plugins/at-least              then build it, and `cargo test` it
 
-The SDK is the folder sdk-guest of the nearest directory above that has one; --sdk names another.")]
+The SDK is the sdk-guest directory in the nearest parent directory that has one; --sdk names another.")]
 pub(super) struct New {
-    /// Name of the plugin: small letters, digits and dashes.
+    /// Name of the plugin: lowercase letters, digits and dashes.
     name: String,
     #[command(flatten)]
     kind: Kind,
@@ -148,12 +148,12 @@ fn check_name(name: &str) -> Result<(), Error> {
         return Ok(());
     }
     let what =
-        format!("`{name}` cannot be a plugin's name: use small letters, digits and single dashes, as in `web-log`");
+        format!("`{name}` cannot be a plugin's name: use lowercase letters, digits and single dashes, as in `web-log`");
     Err(usage(what))
 }
 
 /// What the examples import or declare.
-const TAKEN: [&str; 28] = [
+const TAKEN: [&str; 29] = [
     "Answer",
     "Array",
     "Batch",
@@ -181,6 +181,7 @@ const TAKEN: [&str; 28] = [
     "Settings",
     "Source",
     "Start",
+    "State",
     "StreamConsumer",
 ];
 

@@ -19,9 +19,9 @@ use crate::{
     Error, EventTime, RowFault, Shape, columns,
     digest::{Digest, Digests},
     expression::Expression,
-    handlers::threshold::nanoseconds,
     sequence::Steps,
-    state::{RowStore, kernel},
+    state::RowStore,
+    time::nanoseconds,
 };
 
 /// A running join of one stream.
@@ -130,7 +130,7 @@ impl Merge {
             Some(side) => {
                 let value = side.evaluate_each(rows)?;
                 let one = RecordBatch::try_from_iter_with_nullable([("side", value, true)]);
-                let one = one.map_err(kernel(&self.spec.id, rows.num_rows()))?;
+                let one = one.map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
                 Some(Digests::over_all(&self.spec.id, &[], "").of(&one)?)
             }
         };
@@ -148,7 +148,7 @@ impl Merge {
         let mut null = vec![false; rows.num_rows()];
         for name in &self.on {
             let column = rows.column(columns::at(&self.spec.id, rows.schema_ref(), name)?);
-            let mask = is_null(column).map_err(kernel(&self.spec.id, rows.num_rows()))?;
+            let mask = is_null(column).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
             mask.values().set_indices().for_each(|row| null[row] = true);
         }
         Ok(null)
@@ -212,7 +212,7 @@ impl Merge {
             };
             let columns: Vec<ArrayRef> = (0..schema.fields().len()).map(column).collect::<Result<_, _>>()?;
             let rows = RecordBatch::try_new(Arc::clone(schema), columns);
-            out.push(rows.map_err(kernel(&self.spec.id, given.len()))?);
+            out.push(rows.map_err(Error::kernel(&self.spec.id, given.len()))?);
         }
         closed.iter().flat_map(|open| &open.rows).for_each(|&row| self.store.remove(row));
         Ok(())

@@ -16,6 +16,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,7 +24,12 @@ use spout_data::Period;
 
 use self::{merge::Merge, pairs::Pairs};
 use super::Columns;
-use crate::{Error, Handler, LimitsSpec, TimeSpec, sequence::Sequence};
+use crate::{
+    Builder, Error, Handler, LimitsSpec, TimeSpec,
+    sequence::Sequence,
+    spec::{HandlerSpec, Parts},
+    written::Written,
+};
 
 /// Puts rows together that have the same key and are near in time.
 ///
@@ -79,6 +85,32 @@ pub struct JoinSpec {
     /// How much it may hold.
     #[serde(default)]
     pub limits: LimitsSpec,
+}
+
+#[async_trait]
+impl HandlerSpec for JoinSpec {
+    fn describe(&self) -> String {
+        let on = self.on.pairs().into_iter();
+        let on = on.map(|(left, right)| if left == right { left } else { format!("{left} = {right}") });
+        let on = on.collect::<Vec<_>>().join(", ");
+        if self.left.is_some() || self.right.is_some() {
+            format!("pairs of left and right by {on}")
+        } else {
+            format!("rows merged by {on}")
+        }
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        let pair = self.r#where.iter().map(|sql| Written::other("where", sql));
+        let side = self.side.iter().map(|sql| Written::row("side", sql));
+        let sides = [("left", &self.left), ("right", &self.right)].into_iter();
+        let sides = sides.flat_map(|(key, side)| side.iter().flat_map(move |side| side.expressions(key)));
+        pair.chain(side).chain(sides).collect()
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(self.handler())
+    }
 }
 
 /// Which rows come out of a join.
@@ -139,11 +171,15 @@ pub struct SideSettings {
 }
 
 impl SideSpec {
-    /// The condition with its place, where the side itself stands at `key`, and the columns.
-    pub(crate) fn written(&self, key: &str) -> (String, &str, Option<&Columns>) {
+    /// The SQL of the side that stands at `key`.
+    fn expressions<'a>(&'a self, key: &str) -> Vec<Written<'a>> {
         match self {
-            Self::Where(condition) => (key.to_owned(), condition, None),
-            Self::Settings(settings) => (format!("{key}.where"), &settings.r#where, Some(&settings.columns)),
+            Self::Where(condition) => vec![Written::row(key, condition)],
+            Self::Settings(SideSettings { r#where, columns, .. }) => {
+                let condition = Written::row(format!("{key}.where"), r#where);
+                let columns = Written::columns(&format!("{key}.columns"), columns, Written::row);
+                std::iter::once(condition).chain(columns).collect()
+            }
         }
     }
 
@@ -158,9 +194,7 @@ impl SideSpec {
 }
 
 impl JoinSpec {
-    /// A running `join`.
-    #[must_use]
-    pub fn handler(&self) -> Box<dyn Handler> {
+    fn handler(&self) -> Box<dyn Handler> {
         let time = self.time.as_ref();
         match (&self.left, &self.right) {
             (None, None) => Box::new(Sequence::new(&self.id, time, &[], self.limits, Merge::new(self))),
@@ -173,7 +207,7 @@ impl JoinSpec {
     }
 
     fn refused(&self, reason: impl Into<String>) -> Error {
-        Error::Spec { handler: self.id.clone(), reason: reason.into() }
+        Error::spec(&self.id, reason)
     }
 
     /// All of the spec that its state depends on.

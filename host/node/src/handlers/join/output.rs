@@ -9,10 +9,7 @@ use arrow::{
 };
 
 use super::side::Side;
-use crate::{
-    Error, EventTime, columns,
-    state::{TIME, kernel},
-};
+use crate::{Error, EventTime, columns, state::TIME};
 
 /// What makes rows of pairs.
 #[derive(Debug)]
@@ -66,7 +63,7 @@ impl Output {
                     "two columns would be called \"{}\"; give one side another `prefix`, or name its `columns`",
                     field.name()
                 );
-                return Err(Error::Spec { handler: handler.to_owned(), reason });
+                return Err(Error::spec(handler, reason));
             }
         }
         Ok(Self {
@@ -84,7 +81,7 @@ impl Output {
     pub(super) fn rows(&self, pairs: &[Pair], left: &Side, right: &Side) -> Result<RecordBatch, Error> {
         let lefts: Vec<Option<u64>> = pairs.iter().map(|pair| pair.0).collect();
         let rights: Vec<Option<u64>> = pairs.iter().map(|pair| pair.1).collect();
-        let failed = || kernel(&self.handler, pairs.len());
+        let failed = || Error::kernel(&self.handler, pairs.len());
         let time = Field::new(TIME, DataType::Int64, true);
         let (left_times, right_times) = (left.store.column(&lefts, &time)?, right.store.column(&rights, &time)?);
         let times = left_times.as_primitive::<Int64Type>().iter().zip(right_times.as_primitive::<Int64Type>());
@@ -116,7 +113,7 @@ fn check_kinds(handler: &str, on: &[(String, String)], left: &Schema, right: &Sc
             let reason = format!(
                 "`on` compares \"{ours}\" of the left, {one}, with \"{theirs}\" of the right, {other}; cast one of them in `columns`"
             );
-            return Err(Error::Spec { handler: handler.to_owned(), reason });
+            return Err(Error::spec(handler, reason));
         }
     }
     Ok(())

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arrow::{
-    array::{AsArray, RecordBatch},
-    datatypes::{DataType, SchemaRef},
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use serde_json::Value;
 use spout_data::{Part, Period};
@@ -15,12 +12,13 @@ use super::{
     output::{Output, Pair},
     side::{Row, Side},
 };
-use crate::{
-    Error, EventTime, RowFault, Shape, expression::Expression, handlers::threshold::nanoseconds, sequence::Steps,
-};
+use crate::{Error, EventTime, RowFault, Shape, expression::Expression, sequence::Steps, time::nanoseconds};
 
 /// Things that happened, after which rows are made of them.
 const MANY: usize = 8192;
+
+/// What needs a condition, in errors.
+const USER: &str = "`where`";
 
 /// A running join of two sides.
 #[derive(Debug)]
@@ -34,7 +32,7 @@ pub(super) struct Pairs {
     after: i64,
     left: Side,
     right: Side,
-    filter: Option<(String, Expression)>,
+    filter: Option<Expression>,
     time: Option<EventTime>,
     output: Option<(SchemaRef, Output)>,
     happened: Vec<Happened>,
@@ -71,7 +69,7 @@ impl Pairs {
             on,
             before,
             after,
-            filter: spec.r#where.as_ref().map(|sql| (sql.clone(), Expression::new(&spec.id, sql))),
+            filter: spec.r#where.as_ref().map(|sql| Expression::new(&spec.id, sql)),
             spec: spec.clone(),
             time: None,
             output: None,
@@ -114,12 +112,8 @@ impl Pairs {
             (&left_columns, &prefix(left, "")),
             (&right_columns, &prefix(right, "right_")),
         )?;
-        if let Some((sql, filter)) = &mut self.filter {
-            let kind = filter.data_type(&output.schema)?;
-            if kind != DataType::Boolean {
-                let reason = format!("it gives {kind}, but `where` needs true or false; compare it with something");
-                return Err(Error::Expression { handler: self.spec.id.clone(), expression: sql.clone(), reason });
-            }
+        if let Some(filter) = &mut self.filter {
+            filter.condition(&output.schema, USER)?;
         }
         let columns = Arc::clone(&output.schema);
         self.output = Some((Arc::clone(schema), output));
@@ -164,10 +158,9 @@ impl Pairs {
         });
         let met: Vec<Pair> = met.collect();
         let mut passes = match &mut self.filter {
-            Some((_, filter)) if !met.is_empty() => {
+            Some(filter) if !met.is_empty() => {
                 let value = filter.evaluate_each(&output.rows(&met, &self.left, &self.right)?)?;
-                let mask = value.as_boolean_opt();
-                mask.map(|mask| mask.iter().map(|value| value == Some(true)).collect()).unwrap_or_default()
+                filter.mask(&value, USER)?.values().iter().collect()
             }
             _ => vec![true; met.len()],
         }

@@ -7,7 +7,7 @@ use std::{
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
-    compute::{filter_record_batch, kernels::boolean::is_null, prep_null_mask_filter},
+    compute::{filter_record_batch, kernels::boolean::is_null},
     datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef},
 };
 use bytes::Bytes;
@@ -18,8 +18,8 @@ use crate::{
     Error, RowFault, columns,
     digest::{Digest, Digests},
     expression::Expression,
-    halving::Halving,
-    state::{RowStore, TIME, kernel},
+    halving::each,
+    state::{RowStore, TIME},
 };
 
 /// A row that waits for partners.
@@ -31,11 +31,14 @@ pub(super) struct Row {
     pub(super) key: Option<Digest>,
 }
 
+/// What needs a condition, in errors.
+const USER: &str = "a side";
+
 /// One side of a running join.
 #[derive(Debug)]
 pub(super) struct Side {
     handler: String,
-    condition: (String, Expression),
+    condition: Expression,
     columns: Vec<(String, Expression)>,
     /// Columns of the key, in the order in which the other side has them.
     on: Vec<String>,
@@ -62,7 +65,7 @@ impl Side {
         let columns = settings.columns.0.iter();
         Self {
             handler: handler.to_owned(),
-            condition: (settings.r#where.clone(), Expression::new(handler, &settings.r#where)),
+            condition: Expression::new(handler, &settings.r#where),
             columns: columns.map(|(name, sql)| (name.clone(), Expression::new(handler, sql))).collect(),
             on,
             time: String::new(),
@@ -77,10 +80,7 @@ impl Side {
     /// The columns of its rows where those of `input` come in.
     pub(super) fn shape(&mut self, input: &SchemaRef, time: &str) -> Result<Schema, Error> {
         time.clone_into(&mut self.time);
-        let kind = self.condition.1.data_type(input)?;
-        if kind != DataType::Boolean {
-            return Err(self.no_condition(&kind));
-        }
+        self.condition.condition(input, USER)?;
         let rows = self.records(&RecordBatch::new_empty(Arc::clone(input)))?;
         self.on.iter().try_for_each(|name| columns::at(&self.handler, rows.schema_ref(), name).map(drop))?;
         Ok(rows.schema().as_ref().clone())
@@ -88,28 +88,18 @@ impl Side {
 
     /// Which rows are of this side.
     pub(super) fn mask(&mut self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
-        let value = self.condition.1.evaluate_each(rows)?;
-        match value.as_boolean_opt() {
-            Some(mask) if mask.null_count() > 0 => Ok(prep_null_mask_filter(mask)),
-            Some(mask) => Ok(mask.clone()),
-            None => Err(self.no_condition(value.data_type())),
-        }
+        let value = self.condition.evaluate_each(rows)?;
+        self.condition.mask(&value, USER)
     }
 
     /// The rows for which the condition, or a column of this side, has no value.
     pub(super) fn faults(&mut self, rows: &RecordBatch) -> Result<Vec<RowFault>, Error> {
-        let mut halving = Halving::of(rows.num_rows());
-        while let Some(run) = halving.next() {
-            let rows = rows.slice(run.start, run.len());
-            let tried = self.mask(&rows).and_then(|mask| {
-                let own = filter_record_batch(&rows, &mask).map_err(kernel(&self.handler, rows.num_rows()))?;
-                self.records(&own)
-            });
-            if let Err(error) = tried {
-                halving.failed(run, error)?;
-            }
-        }
-        Ok(halving.faults())
+        let tried = each(rows, |rows| {
+            let mask = self.mask(&rows)?;
+            let own = filter_record_batch(&rows, &mask).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
+            self.records(&own).map(drop)
+        });
+        Ok(tried?.1)
     }
 
     /// Puts the rows that `mask` selects into the stock, without making them wait; each with its place in the batch.
@@ -123,10 +113,10 @@ impl Side {
         if places.is_empty() {
             return Ok(Vec::new());
         }
-        let own = filter_record_batch(rows, mask).map_err(kernel(&self.handler, rows.num_rows()))?;
+        let own = filter_record_batch(rows, mask).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
         let own = self.records(&own)?;
         let keys = self.keys(&own)?;
-        let failed = || kernel(&self.handler, rows.num_rows());
+        let failed = || Error::kernel(&self.handler, rows.num_rows());
         let useful: BooleanArray = keys.iter().map(|key| Some(self.lonely || key.is_some())).collect();
         let time: ArrayRef = Arc::new(places.iter().map(|&place| Some(times[place])).collect::<Int64Array>());
         let field: FieldRef = Arc::new(Field::new(TIME, DataType::Int64, false));
@@ -183,7 +173,7 @@ impl Side {
 
     pub(super) fn restore(&mut self, parts: &mut BTreeMap<String, Bytes>) -> Result<(), Error> {
         self.store.restore(parts)?;
-        let damaged = || Error::State { handler: self.handler.clone(), reason: "its rows have no time".into() };
+        let damaged = || Error::state(&self.handler, "its rows have no time");
         let mut waiting = Vec::new();
         for (ids, rows) in self.store.all()? {
             let times = rows.column_by_name(TIME).and_then(|times| times.as_primitive_opt::<Int64Type>());
@@ -213,7 +203,7 @@ impl Side {
         }
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
-            .map_err(kernel(&self.handler, rows.num_rows()))
+            .map_err(Error::kernel(&self.handler, rows.num_rows()))
     }
 
     /// The keys of rows of this side; none where one of the columns is null.
@@ -223,23 +213,15 @@ impl Side {
         let mut null = vec![false; rows.num_rows()];
         for (place, name) in self.on.iter().enumerate() {
             let array = rows.column(columns::at(&self.handler, rows.schema_ref(), name)?);
-            let mask = is_null(array).map_err(kernel(&self.handler, rows.num_rows()))?;
+            let mask = is_null(array).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
             mask.values().set_indices().for_each(|row| null[row] = true);
             // By place, as the other side has other names.
             fields.push(Field::new(format!("{place:04}"), array.data_type().clone(), true));
             arrays.push(Arc::clone(array));
         }
         let keys = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays);
-        let keys = keys.map_err(kernel(&self.handler, rows.num_rows()))?;
+        let keys = keys.map_err(Error::kernel(&self.handler, rows.num_rows()))?;
         let digests = Digests::over_all(&self.handler, &[], "").of(&keys)?;
         Ok(digests.into_iter().zip(null).map(|(digest, null)| (!null).then_some(digest)).collect())
-    }
-
-    fn no_condition(&self, kind: &DataType) -> Error {
-        Error::Expression {
-            handler: self.handler.clone(),
-            expression: self.condition.0.clone(),
-            reason: format!("it gives {kind}, but a side needs true or false; compare it with something"),
-        }
     }
 }

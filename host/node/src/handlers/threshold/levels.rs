@@ -16,7 +16,7 @@ use spout_data::Part;
 use super::machine::{Level, Phase};
 use crate::{
     Error,
-    state::{Groups, Limits, Segments, concat, kernel},
+    state::{Groups, Limits, Segments, concat},
 };
 
 /// A level, and when a row of its group was last seen.
@@ -94,7 +94,7 @@ impl Levels {
         let changed: Vec<u32> =
             (0u32..).zip(&self.known).filter(|(_, known)| known.changed).map(|(number, _)| number).collect();
         if !changed.is_empty() {
-            let rows = self.rows(&changed).map_err(kernel(&self.handler, changed.len()))?;
+            let rows = self.rows(&changed).map_err(Error::kernel(&self.handler, changed.len()))?;
             self.stored.push(rows);
             for &number in &changed {
                 let known = &mut self.known[number as usize];
@@ -104,8 +104,8 @@ impl Levels {
         let (handler, known) = (&self.handler, &self.known);
         let mut newest = |batches: Vec<RecordBatch>| {
             let all = concat(handler, batches)?;
-            let mask = current(&all, known).map_err(kernel(handler, all.num_rows()))?;
-            filter_record_batch(&all, &mask).map_err(kernel(handler, all.num_rows()))
+            let mask = current(&all, known).map_err(Error::kernel(handler, all.num_rows()))?;
+            filter_record_batch(&all, &mask).map_err(Error::kernel(handler, all.num_rows()))
         };
         let mut parts = self.stored.snapshot(&mut newest)?;
         parts.extend(self.groups.snapshot()?);
@@ -118,12 +118,11 @@ impl Levels {
         let new = Known { level: start, seen: i64::MIN, version: None, changed: false };
         self.known = vec![new; self.groups.len()];
         for batch in self.stored.batches() {
-            let rows = read(batch).ok_or_else(|| self.damaged("not the levels of groups"))?;
+            let rows = read(batch).ok_or_else(|| Error::state(&self.handler, "not the levels of groups"))?;
             for (number, known) in rows {
                 let place = self.known.get_mut(number as usize);
-                let place = place.ok_or_else(|| Error::State {
-                    handler: self.handler.clone(),
-                    reason: format!("it has a level of group {number}, but no such group"),
+                let place = place.ok_or_else(|| {
+                    Error::state(&self.handler, format!("it has a level of group {number}, but no such group"))
                 })?;
                 if known.version > place.version {
                     *place = known;
@@ -150,10 +149,6 @@ impl Levels {
             ("seen", Arc::new(known().map(|known| Some(known.seen)).collect::<Int64Array>())),
         ];
         RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, name == "since")))
-    }
-
-    fn damaged(&self, reason: &str) -> Error {
-        Error::State { handler: self.handler.clone(), reason: reason.to_owned() }
     }
 }
 

@@ -10,6 +10,7 @@ use arrow::{
     compute::cast,
     datatypes::{DataType, Field, FieldRef, Float64Type, Schema, SchemaRef},
 };
+use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,9 +19,10 @@ use spout_data::{Part, Period};
 
 use self::{levels::Levels, machine::Machine};
 use crate::{
-    Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
+    Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
     sequence::{Sequence, Steps},
-    state::kernel,
+    spec::{HandlerSpec, Parts},
+    time::nanoseconds,
 };
 
 /// Adds a level to every row that follows the column `watch`, for each group by itself.
@@ -67,6 +69,19 @@ pub struct ThresholdSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for ThresholdSpec {
+    fn describe(&self) -> String {
+        let group =
+            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        format!("{} follows {}{group}", self.r#as, self.watch)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Threshold::handler(self)))
+    }
+}
+
 /// When and by how much a level rises.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -91,7 +106,7 @@ pub struct Decrease {
 
 /// A running `threshold`.
 #[derive(Debug)]
-pub struct Threshold {
+struct Threshold {
     spec: ThresholdSpec,
     machine: Machine,
     levels: Levels,
@@ -102,7 +117,7 @@ pub struct Threshold {
 
 impl Threshold {
     /// A threshold as `spec` says.
-    pub fn handler(spec: &ThresholdSpec) -> impl Handler + use<> {
+    fn handler(spec: &ThresholdSpec) -> impl Handler + use<> {
         let steps = Self {
             spec: spec.clone(),
             machine: Machine::new(spec),
@@ -131,7 +146,7 @@ impl Threshold {
         } else {
             return Ok(());
         };
-        Err(Error::Spec { handler: self.spec.id.clone(), reason: wrong.into() })
+        Err(Error::spec(&self.spec.id, wrong))
     }
 
     /// The columns that come out where those of `input` go in.
@@ -163,7 +178,7 @@ impl Steps for Threshold {
     fn take(&mut self, rows: &RecordBatch, times: &[i64], out: &mut Vec<RecordBatch>) -> Result<(), Error> {
         let schema = self.output(&rows.schema())?;
         let watched = rows.column(columns::number(&self.spec.id, rows.schema_ref(), &self.spec.watch)?);
-        let watched = cast(watched, &DataType::Float64).map_err(kernel(&self.spec.id, rows.num_rows()))?;
+        let watched = cast(watched, &DataType::Float64).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?;
         let watched = watched.as_primitive::<Float64Type>();
         let numbers = self.levels.numbers(rows, self.machine.start())?;
         let forget = self.spec.forget_after.map(nanoseconds);
@@ -179,7 +194,7 @@ impl Steps for Threshold {
         let levels: Float64Array = numbers.iter().zip(times).enumerate().map(|row| Some(level_of(row))).collect();
         self.newest = times.last().copied().unwrap_or(self.newest).max(self.newest);
         let columns: Vec<ArrayRef> = rows.columns().iter().cloned().chain([Arc::new(levels) as ArrayRef]).collect();
-        out.push(RecordBatch::try_new(schema, columns).map_err(kernel(&self.spec.id, rows.num_rows()))?);
+        out.push(RecordBatch::try_new(schema, columns).map_err(Error::kernel(&self.spec.id, rows.num_rows()))?);
         Ok(())
     }
 
@@ -201,11 +216,6 @@ impl Steps for Threshold {
     fn config(&self) -> Value {
         json!({"watch": self.spec.watch, "groupBy": self.spec.group_by})
     }
-}
-
-/// A length of time as event times are counted.
-pub(crate) fn nanoseconds(period: Period) -> i64 {
-    i64::try_from(period.0.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

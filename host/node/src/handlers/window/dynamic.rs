@@ -16,14 +16,18 @@ use spout_data::Part;
 
 use super::{
     LengthUnit, WindowSpec,
-    held::{Closing, Entry, entries},
+    held::{Closing, entries},
     output::Output,
+    running::{Group, Running},
 };
 use crate::{
-    Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
+    Builder, Error, Handled, Handler, LimitsSpec, RowFault, Shape, Source, SourceEvent, TimeSpec, Unit,
     arrival::{Arrivals, Arrived, NEVER, settings},
+    columns,
     handlers::Columns,
-    state::{Groups, Held, kernel},
+    spec::{HandlerSpec, Parts},
+    state::{Groups, Held},
+    written::Written,
 };
 
 const MARKS: &str = "time";
@@ -67,9 +71,24 @@ pub struct DynamicWindowSpec {
     pub limits: LimitsSpec,
 }
 
+#[async_trait]
+impl HandlerSpec for DynamicWindowSpec {
+    fn describe(&self) -> String {
+        format!("window of column {}", self.period)
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("aggregate", &self.aggregate, Written::other)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(DynamicWindow::new(self)))
+    }
+}
+
 /// A running `dynamic-window`.
 #[derive(Debug)]
-pub struct DynamicWindow {
+pub(super) struct DynamicWindow {
     spec: DynamicWindowSpec,
     arrivals: Option<Arrivals>,
     output: Output,
@@ -81,74 +100,9 @@ pub struct DynamicWindow {
     stored: BTreeMap<String, Bytes>,
 }
 
-/// The windows of one group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Running {
-    period: i64,
-    every: i64,
-    /// Where the open window ends; nothing before the first row.
-    next: Option<i64>,
-    /// Whether a window has ended.
-    ended: bool,
-    /// Rows before this time are in no window to come.
-    floor: i64,
-}
-
-/// All rows of a group, in order, and the windows that close.
-struct Group<'a> {
-    rows: &'a [Entry],
-    /// The rows that may be in the open window, by place.
-    open: std::ops::Range<usize>,
-    closed: &'a mut Vec<Entry>,
-}
-
-impl Running {
-    /// A row at `time` says how long windows are, and how often they end.
-    fn told(&mut self, time: i64, period: i64, every: i64, fill: bool) {
-        let next = match self.next {
-            None => time.saturating_add(if fill { period } else { every }),
-            Some(next) => {
-                let whole = fill && !self.ended;
-                let moved = next.saturating_add(if whole { period - self.period } else { every - self.every });
-                if moved >= time { moved } else { next }
-            }
-        };
-        (self.next, self.period, self.every) = (Some(next.min(i64::MAX - 1)), period, every);
-    }
-
-    /// Closes the windows that end before `until`.
-    fn close(&mut self, until: i64, group: &mut Group<'_>) {
-        while let Some(next) = self.next.filter(|next| *next < until) {
-            if group.open.is_empty() {
-                // No row is left to be in a window: those up to there are empty.
-                let steps = (until - 1).saturating_sub(next) / self.every + 1;
-                self.next = Some(next.saturating_add(steps.saturating_mul(self.every)));
-                self.ended = true;
-                continue;
-            }
-            let start = next.saturating_sub(self.period);
-            let counted = group.rows[group.open.clone()].iter().filter(|row| (start..next).contains(&row.time));
-            group.closed.extend(counted.map(|row| Entry { start, end: next, ..*row }));
-            let Some(following) = next.checked_add(self.every).filter(|following| *following < i64::MAX) else {
-                // Time has an end too: no window comes after this one.
-                (self.ended, self.floor) = (true, i64::MAX);
-                group.open.start = group.open.end;
-                return;
-            };
-            (self.next, self.ended) = (Some(following), true);
-            // Whatever is told later, no window reaches back before where the next one would begin now, or this one ends.
-            self.floor = self.floor.max(following.saturating_sub(self.period).min(next));
-            while group.open.start < group.open.end && group.rows[group.open.start].time < self.floor {
-                group.open.start += 1;
-            }
-        }
-    }
-}
-
 impl DynamicWindow {
     /// A dynamic window as `spec` says.
-    #[must_use]
-    pub fn new(spec: &DynamicWindowSpec) -> Self {
+    pub(super) fn new(spec: &DynamicWindowSpec) -> Self {
         let limits = spec.limits.of(&spec.id);
         let windows = WindowSpec {
             id: spec.id.clone(),
@@ -171,21 +125,19 @@ impl DynamicWindow {
 
     fn check(&self, schema: &Schema) -> Result<(), Error> {
         for name in [&self.spec.period, &self.spec.every] {
-            let reason = match schema.field_with_name(name).map(|field| field.data_type().clone()) {
-                Ok(kind) if kind.is_integer() || matches!(kind, DataType::Duration(_)) => continue,
-                Ok(kind) => {
-                    format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations")
-                }
-                Err(_) => format!("there is no column \"{name}\" for the length of windows"),
-            };
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+            let kind = columns::field(&self.spec.id, schema, name, "for the length of windows")?.data_type();
+            if !kind.is_integer() && !matches!(kind, DataType::Duration(_)) {
+                let reason =
+                    format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations");
+                return Err(Error::spec(&self.spec.id, reason));
+            }
         }
         Ok(())
     }
 
     /// A column of lengths in nanoseconds; null where it is none.
     fn lengths(&self, batch: &RecordBatch, name: &str) -> Result<Int64Array, Error> {
-        let failed = || kernel(&self.spec.id, batch.num_rows());
+        let failed = || Error::kernel(&self.spec.id, batch.num_rows());
         self.check(batch.schema_ref())?;
         let Some(column) = batch.column_by_name(name) else { return Ok(Int64Array::new_null(batch.num_rows())) };
         let (whole, each) = match column.data_type() {
@@ -220,7 +172,7 @@ impl DynamicWindow {
         let ids: Vec<Vec<u32>> = batches.iter().map(|batch| self.groups.ids(batch)).collect::<Result<_, _>>()?;
         let lengths = |name: &str| batches.iter().map(|batch| self.lengths(batch, name)).collect::<Result<Vec<_>, _>>();
         let (periods, everies) = (lengths(&self.spec.period)?, lengths(&self.spec.every)?);
-        self.running.resize(self.groups.len(), Running { floor: NEVER, ..Running::default() });
+        self.running.resize(self.groups.len(), Running::default());
         let mut rows = entries(&batches, &ids);
         rows.sort_unstable();
         let mut gone: Vec<Vec<bool>> = batches.iter().map(|batch| vec![false; batch.num_rows()]).collect();
@@ -265,13 +217,13 @@ impl DynamicWindow {
             code: "window.length".into(),
             reason: format!("columns \"{}\" and \"{}\" give no length above zero", self.spec.period, self.spec.every),
         });
-        arrived.set_aside(faults.collect()).map_err(kernel(&self.spec.id, rows))
+        arrived.set_aside(faults.collect()).map_err(Error::kernel(&self.spec.id, rows))
     }
 
     fn resume(&mut self) -> Result<(), Error> {
         let mut parts = std::mem::take(&mut self.stored);
         let handler = self.spec.id.clone();
-        let damaged = |reason: String| Error::State { handler: handler.clone(), reason };
+        let damaged = |reason: String| Error::state(&handler, reason);
         if let (Some(bytes), Some(arrivals)) = (parts.remove(MARKS), &mut self.arrivals) {
             arrivals.restore(&bytes)?;
         }
@@ -319,8 +271,8 @@ impl Handler for DynamicWindow {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let Some(mut arrivals) = self.arrivals.take() else {
-            let reason = "its rows came before their columns".into();
-            return Err(Error::Spec { handler: self.spec.id.clone(), reason });
+            let reason = "its rows came before their columns";
+            return Err(Error::spec(&self.spec.id, reason));
         };
         let mut arrived = arrivals.take(batch, from)?;
         self.sound(&mut arrived)?;
@@ -330,7 +282,7 @@ impl Handler for DynamicWindow {
         let mut handled = arrivals.sort_out(&mut arrived, &late)?;
         self.rows.append(&arrived.records, &arrived.times, from, &[])?;
         self.spec.limits.of(&self.spec.id).bytes(self.rows.bytes() + self.groups.bytes())?;
-        let reached = arrivals.reached();
+        let reached = arrivals.reached().unwrap_or(NEVER);
         self.arrivals = Some(arrivals);
         self.advance(reached, &mut handled)?;
         Ok(handled)
@@ -340,7 +292,7 @@ impl Handler for DynamicWindow {
         let mut handled = Handled::default();
         if let Some(arrivals) = &mut self.arrivals {
             arrivals.on_event(event);
-            let reached = arrivals.reached();
+            let reached = arrivals.reached().unwrap_or(NEVER);
             self.advance(reached, &mut handled)?;
         }
         Ok(handled)
@@ -355,7 +307,7 @@ impl Handler for DynamicWindow {
     }
 
     fn idle_after(&self) -> Option<std::time::Duration> {
-        self.arrivals.as_ref().and_then(|arrivals| arrivals.settings().idle_after).map(|after| after.0)
+        self.arrivals.as_ref().and_then(Arrivals::idle_after)
     }
 
     async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
@@ -365,8 +317,8 @@ impl Handler for DynamicWindow {
         let mut parts = self.rows.snapshot()?;
         parts.extend(self.groups.snapshot()?);
         parts.insert(MARKS.to_owned(), arrivals.snapshot()?);
-        let windows = serde_json::to_vec(&(self.seen, &self.running))
-            .map_err(|error| Error::State { handler: self.spec.id.clone(), reason: error.to_string() })?;
+        let windows =
+            serde_json::to_vec(&(self.seen, &self.running)).map_err(|error| Error::state(&self.spec.id, error))?;
         parts.insert(GROUPS.to_owned(), Part::from(windows));
         Ok(parts)
     }

@@ -82,7 +82,7 @@ pub(super) enum Kind {
 impl Kind {
     /// What the spec says, if it makes windows.
     pub(super) fn of(spec: &WindowSpec) -> Result<Self, Error> {
-        let refused = |reason: &str| Err(Error::Spec { handler: spec.id.clone(), reason: reason.to_owned() });
+        let refused = |reason: &str| Err(Error::spec(&spec.id, reason));
         match (spec.period, spec.session) {
             (Some(_), Some(_)) => {
                 refused("`period` and `session` cannot both be the length of a window; leave one out")
@@ -159,9 +159,11 @@ impl LengthUnit {
 
 /// A length of time in nanoseconds.
 fn nanoseconds(handler: &str, what: &str, period: Period) -> Result<i64, Error> {
-    i64::try_from(period.0.as_nanos()).ok().filter(|length| *length > 0).ok_or_else(|| Error::Spec {
-        handler: handler.to_owned(),
-        reason: format!("`{what}: {period}` is not a length that windows can have; write it like 5s or 10m"),
+    i64::try_from(period.0.as_nanos()).ok().filter(|length| *length > 0).ok_or_else(|| {
+        Error::spec(
+            handler,
+            format!("`{what}: {period}` is not a length that windows can have; write it like 5s or 10m"),
+        )
     })
 }
 

@@ -229,7 +229,7 @@ impl HeldWindows {
         ];
         let rows = columns[0].1.len();
         let batch = RecordBatch::try_from_iter(columns);
-        self.decided.push(batch.map_err(|source| Error::Kernel { handler: self.handler.clone(), rows, source })?);
+        self.decided.push(batch.map_err(Error::kernel(&self.handler, rows))?);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod grid;
 mod held;
 mod output;
 mod partial;
+mod running;
 #[cfg(test)]
 mod tests;
 
@@ -20,23 +21,21 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub(crate) use self::dynamic::DynamicWindowSpec;
 pub(crate) use self::output::{END, START};
-pub use self::{
-    dynamic::{DynamicWindow, DynamicWindowSpec},
-    grid::LengthUnit,
-};
 use self::{
-    grid::Kind,
+    grid::{Kind, LengthUnit},
     held::HeldWindows,
     output::Output,
     partial::{PartialWindows, Plan},
 };
 use super::Columns;
 use crate::{
-    Error, Handled, Handler, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
+    Builder, Error, Handled, Handler, Late, LimitsSpec, Shape, Source, SourceEvent, TimeSettings, TimeSpec, Unit,
     aggregates::Aggregates,
     arrival::{Arrivals, Arrived, NEVER, settings},
-    state::kernel,
+    spec::{HandlerSpec, Parts},
+    written::Written,
 };
 use spout_data::{Part, Period};
 
@@ -108,21 +107,29 @@ pub struct WindowSpec {
     pub limits: LimitsSpec,
 }
 
-impl WindowSpec {
-    /// How long its windows are, for people.
-    #[must_use]
-    pub fn length(&self) -> String {
-        match (self.period, self.session) {
+#[async_trait]
+impl HandlerSpec for WindowSpec {
+    fn describe(&self) -> String {
+        let length = match (self.period, self.session) {
             (Some(period), _) => period.to_string(),
             (None, Some(gap)) => format!("sessions {gap} apart"),
             (None, None) => "no length".to_owned(),
-        }
+        };
+        format!("window of {length}")
+    }
+
+    fn expressions(&self) -> Vec<Written<'_>> {
+        Written::columns("aggregate", &self.aggregate, Written::other)
+    }
+
+    async fn open(&self, _: &Builder, _: &mut Parts) -> Result<Box<dyn Handler>, Error> {
+        Ok(Box::new(Window::new(self)?))
     }
 }
 
 /// A running `window`.
 #[derive(Debug)]
-pub struct Window {
+struct Window {
     spec: WindowSpec,
     kind: Kind,
     arrivals: Option<Arrivals>,
@@ -146,7 +153,7 @@ impl Window {
     ///
     /// # Errors
     /// [`Error::Spec`] if its lengths make no windows.
-    pub fn new(spec: &WindowSpec) -> Result<Self, Error> {
+    fn new(spec: &WindowSpec) -> Result<Self, Error> {
         let output = Output::new(spec);
         let (spec, kind) = (spec.clone(), Kind::of(spec)?);
         Ok(Self { spec, kind, arrivals: None, engine: None, output, closed: NEVER, stored: BTreeMap::new() })
@@ -168,7 +175,7 @@ impl Window {
     fn resume(&mut self) -> Result<(), Error> {
         let mut parts = std::mem::take(&mut self.stored);
         let handler = self.spec.id.clone();
-        let damaged = |reason: String| Error::State { handler: handler.clone(), reason };
+        let damaged = |reason: String| Error::state(&handler, reason);
         if let (Some(bytes), Some(arrivals)) = (parts.remove(MARKS), &mut self.arrivals) {
             arrivals.restore(&bytes)?;
         }
@@ -228,7 +235,7 @@ impl Window {
 
     /// Closes the windows that all sources have passed.
     fn advance(&mut self, handled: &mut Handled) -> Result<(), Error> {
-        let reached = self.arrivals.as_mut().map_or(NEVER, Arrivals::reached);
+        let reached = self.arrivals.as_mut().and_then(Arrivals::reached).unwrap_or(NEVER);
         self.close(reached, handled)
     }
 
@@ -259,8 +266,7 @@ impl Window {
     /// Takes rows; late ones are in the answer.
     fn accept(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let closed = self.closed;
-        let unready =
-            || Error::Spec { handler: self.spec.id.clone(), reason: "its rows came before their columns".into() };
+        let unready = || Error::spec(&self.spec.id, "its rows came before their columns");
         let (Some(arrivals), Some(engine)) = (&mut self.arrivals, &mut self.engine) else { return Err(unready()) };
         let mut arrived = arrivals.take(batch, from)?;
         self.output.set_aside(&mut arrived)?;
@@ -283,7 +289,7 @@ fn leave_out(arrivals: &Arrivals, arrived: &mut Arrived, late: &[Option<bool>]) 
     if late.contains(&None) {
         let rows = late.len();
         let counted: BooleanArray = late.iter().map(|late| Some(late.is_some())).collect();
-        arrived.keep(&counted).map_err(kernel(arrivals.handler(), rows))?;
+        arrived.keep(&counted).map_err(Error::kernel(arrivals.handler(), rows))?;
     }
     arrivals.sort_out(arrived, &late.iter().flatten().map(|late| Some(*late)).collect())
 }
@@ -342,8 +348,8 @@ impl Handler for Window {
     }
 
     fn idle_after(&self) -> Option<std::time::Duration> {
-        let inherited = self.arrivals.as_ref().and_then(|arrivals| arrivals.settings().idle_after);
-        inherited.or(self.spec.idle_after).map(|after| after.0)
+        let inherited = self.arrivals.as_ref().and_then(Arrivals::idle_after);
+        inherited.or(self.spec.idle_after.map(|after| after.0))
     }
 
     async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {

@@ -19,7 +19,7 @@ use crate::{
     Error, EventTime, Handled, TimeSettings, TimeSpec,
     aggregates::Aggregates,
     arrival::{Arrivals, Arrived, NEVER},
-    state::{TIME, bare, column, kernel, level, one_schema},
+    state::{TIME, bare, column, level, one_schema},
 };
 
 /// Column of the start of a window.
@@ -75,13 +75,10 @@ impl Output {
         let mut fields: Vec<FieldRef> = input.fields().to_vec();
         if self.bounds {
             if let Some(taken) = fields.iter().find(|field| [START, END].contains(&field.name().as_str())) {
-                return Err(Error::Spec {
-                    handler: self.handler.clone(),
-                    reason: format!(
-                        "`bounds` adds a column \"{}\", but there is one; rename it with a map",
-                        taken.name()
-                    ),
-                });
+                return Err(Error::spec(
+                    &self.handler,
+                    format!("`bounds` adds a column \"{}\", but there is one; rename it with a map", taken.name()),
+                ));
             }
             fields.extend(bound_fields(&kind));
         }
@@ -120,7 +117,7 @@ impl Output {
         }
         let faults = self.plan(&arrived.records.schema())?.compiled.faults(&arrived.records)?;
         let rows = arrived.records.num_rows();
-        arrived.set_aside(faults).map_err(kernel(&self.handler, rows))
+        arrived.set_aside(faults).map_err(Error::kernel(&self.handler, rows))
     }
 
     /// Batches of windows whose rows were held.
@@ -142,7 +139,7 @@ impl Output {
     fn plain(&self, event: &EventTime, mut closing: Closing) -> Result<Vec<RecordBatch>, Error> {
         // A window has rows of before and after columns were added, and is still one.
         let batches =
-            level(std::mem::take(&mut closing.batches)).map_err(kernel(&self.handler, closing.places.len()))?;
+            level(std::mem::take(&mut closing.batches)).map_err(Error::kernel(&self.handler, closing.places.len()))?;
         let batches: Vec<&RecordBatch> = batches.iter().collect();
         let schemas = Schemas::of(&batches);
         let whole = match schemas.kinds.len() {
@@ -172,7 +169,7 @@ impl Output {
         }
         let kind = event.check(rows.schema_ref())?;
         let bounds = [window.start, window.end].map(|time| Int64Array::from_value(time, rows.num_rows()));
-        let failed = || kernel(&self.handler, rows.num_rows());
+        let failed = || Error::kernel(&self.handler, rows.num_rows());
         let mut columns = rows.columns().to_vec();
         for bound in bounds {
             columns.push(event.column_of(bound, &kind).map_err(failed())?);
@@ -215,7 +212,7 @@ impl Output {
         values: Vec<ArrayRef>,
     ) -> Result<RecordBatch, Error> {
         let rows = windows.iter().map(|window| window.rows).sum();
-        let failed = || kernel(&self.handler, rows);
+        let failed = || Error::kernel(&self.handler, rows);
         let each = |bound: fn(&Closed) -> i64| {
             times(windows.iter().flat_map(|window| std::iter::repeat_n(bound(window), window.rows)))
         };
@@ -243,10 +240,10 @@ impl Output {
         let aggregates = self.aggregates.as_ref().unwrap_or(&none);
         let plan = Arc::new(Plan::new(&self.handler, aggregates, &self.columns, input)?);
         if let Some(name) = self.names.iter().find(|name| [START, END].contains(&name.as_str())) {
-            return Err(Error::Spec {
-                handler: self.handler.clone(),
-                reason: format!("\"{name}\" is the window's own column; give the aggregate another name"),
-            });
+            return Err(Error::spec(
+                &self.handler,
+                format!("\"{name}\" is the window's own column; give the aggregate another name"),
+            ));
         }
         self.plan = Some(Arc::clone(&plan));
         Ok(plan)
@@ -264,7 +261,7 @@ impl Output {
             (moved[batch], row)
         });
         let places: Vec<(usize, usize)> = places.collect();
-        interleave_record_batch(&own, &places).map_err(kernel(&self.handler, places.len()))
+        interleave_record_batch(&own, &places).map_err(Error::kernel(&self.handler, places.len()))
     }
 }
 

@@ -6,10 +6,9 @@ use std::{
 };
 
 use arrow::{
-    array::{Array as _, ArrayRef, BooleanArray, Int64Array, RecordBatch},
+    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch},
     compute::{filter_record_batch, take_arrays},
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef},
-    row::{RowConverter, SortField},
 };
 use bytes::Bytes;
 use datafusion::{
@@ -27,6 +26,7 @@ use crate::{
     Error, Source,
     aggregates::{Accumulators, Aggregates, Compiled, failed},
     arrival::Arrived,
+    groups,
     state::{self, Held, Limits, Segments, column, fields},
 };
 
@@ -121,11 +121,7 @@ impl Plan {
         let groups = delta.values.len();
         let mut columns = delta.values.emit(EmitTo::All).map_err(|error| failed(handler, error, groups))?;
         columns.extend(self.compiled.state(&mut delta.accumulators)?);
-        RecordBatch::try_new(Arc::clone(&self.parts), columns).map_err(|source| Error::Kernel {
-            handler: handler.to_owned(),
-            rows: groups,
-            source,
-        })
+        RecordBatch::try_new(Arc::clone(&self.parts), columns).map_err(Error::kernel(handler, groups))
     }
 
     /// One batch of parts of several, without those that ended up to `closed`.
@@ -134,11 +130,7 @@ impl Plan {
         let width = 2 + self.keys.len();
         for batch in batches {
             let alive = BooleanArray::from_unary(column(&batch, LAST), |last| last > closed);
-            let batch = filter_record_batch(&batch, &alive).map_err(|source| Error::Kernel {
-                handler: handler.to_owned(),
-                rows: alive.len(),
-                source,
-            })?;
+            let batch = filter_record_batch(&batch, &alive).map_err(Error::kernel(handler, alive.len()))?;
             let (keys, state) = batch.columns().split_at(width);
             delta.values.intern(keys, &mut delta.groups).map_err(|error| failed(handler, error, batch.num_rows()))?;
             self.compiled.merge(&mut delta.accumulators, state, &delta.groups, delta.values.len())?;
@@ -195,12 +187,11 @@ impl PartialWindows {
         }
         let same = plan.compiled.order_free() && plan.parts == self.plan.parts;
         if !same && (self.delta.is_some() || self.parts.rows() > 0) {
-            return Err(Error::Spec {
-                handler: self.handler.clone(),
-                reason: "the columns it aggregates have other types than in the windows that are open; cast them to one type \
-                         with a map before it"
-                    .into(),
-            });
+            return Err(Error::spec(
+                &self.handler,
+                "the columns it aggregates have other types than in the windows that are open; cast them to one type \
+                         with a map before it",
+            ));
         }
         self.flush()?;
         self.plan = Arc::new(plan);
@@ -287,7 +278,7 @@ impl PartialWindows {
 
     fn sums(&self, end: i64) -> Result<Sums, Error> {
         let (plan, handler) = (&self.plan, &self.handler);
-        let kernel = |rows| move |source| Error::Kernel { handler: handler.clone(), rows, source };
+        let kernel = |rows| Error::kernel(handler, rows);
         let keys = Arc::new(Schema::new(plan.keys.clone()));
         let mut values = if plan.keys.is_empty() {
             None
@@ -344,7 +335,7 @@ impl PartialWindows {
         let mut parts = self.parts.snapshot(&mut |batches| plan.merge(&handler, closed, batches))?;
         parts.extend(self.rows.snapshot()?);
         let input = state::encode(&RecordBatch::new_empty(Arc::clone(&self.plan.input)));
-        let input = input.map_err(|source| Error::Kernel { handler: self.handler.clone(), rows: 0, source })?;
+        let input = input.map_err(Error::kernel(&self.handler, 0))?;
         parts.insert(INPUT.to_owned(), Part::New(input));
         Ok(parts)
     }
@@ -352,10 +343,8 @@ impl PartialWindows {
     /// The schema of the rows behind a snapshot; none if it is none of these.
     pub(super) fn input_of(handler: &str, parts: &mut BTreeMap<String, Bytes>) -> Result<Option<SchemaRef>, Error> {
         let Some(bytes) = parts.remove(INPUT) else { return Ok(None) };
-        let batch = state::decode(bytes).map_err(|error| Error::State {
-            handler: handler.to_owned(),
-            reason: format!("its part `{INPUT}`: {error}"),
-        })?;
+        let batch =
+            state::decode(bytes).map_err(|error| Error::state(handler, format!("its part `{INPUT}`: {error}")))?;
         Ok(Some(batch.schema()))
     }
 
@@ -370,8 +359,7 @@ impl PartialWindows {
 
 /// The rows' order by key, nulls first.
 fn by_key(keys: &[ArrayRef]) -> Result<arrow::array::UInt32Array, arrow::error::ArrowError> {
-    let sort = keys.iter().map(|key| SortField::new(key.data_type().clone())).collect();
-    let rows = RowConverter::new(sort)?.convert_columns(keys)?;
+    let rows = groups::rows(keys)?;
     let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
     order.sort_unstable_by_key(|&row| rows.row(row as usize));
     Ok(order.into())

@@ -8,7 +8,7 @@ use arrow::{
 };
 use serde_json::json;
 
-use super::*;
+use super::{dynamic::DynamicWindow, *};
 use crate::tests::cuts::{Trial, lines, readings};
 
 fn seconds(times: &[i64]) -> Rows {

@@ -146,8 +146,8 @@ fn settings_that_cannot_work_are_said_before_anything_runs() {
     check(r#"{"type":"syslog","timezone":"Mars"}"#, "+02:00");
     check(r#"{"type":"syslog","schema":{"host":"utf8"}}"#, "syslog has no column `host`; it has timestamp");
     check(r#"{"type":"avro","encoding":"record"}"#, "writer");
-    check(r#"{"type":"avro","encoding":"record","writer":"long"}"#, "no record");
+    check(r#"{"type":"avro","encoding":"record","writer":"long"}"#, "not a record");
     check(r#"{"type":"protobuf","descriptor":"none.pb","message":"M"}"#, "cannot read");
     check(r#"{"type":"json","schema":{"a":"int65"}}"#, "unknown type");
-    check(r#"{"type":"json","schema":{"a":"null"}}"#, "says nothing");
+    check(r#"{"type":"json","schema":{"a":"null"}}"#, "holds no values");
 }

@@ -4,7 +4,6 @@ mod collecting;
 mod crash;
 mod history;
 mod logs;
-mod matrix;
 mod reader;
 mod stopping;
 mod types;
@@ -17,17 +16,16 @@ use arrow::{
 };
 use object_store::memory::InMemory;
 use spout_data::Advance;
+use spout_format::{Encoded, Format, TableWriter, decode};
 
-use super::{
-    super::{object::Objects, *},
-    *,
-};
+use super::{super::*, *};
+use crate::object::Objects;
 
 /// Rows too many for a record, so that they are an object.
 const MANY: i64 = 20_000;
 
 fn repo_over(store: Arc<dyn object_store::ObjectStore>) -> Store {
-    Store::over(Objects::over(store, "test://bucket", true))
+    Store::of(Objects::over(store, "test://bucket", true))
 }
 
 async fn repo() -> (Arc<InMemory>, Repo) {

@@ -7,7 +7,8 @@ use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::{super::home::Home, *};
+use super::*;
+use crate::delta::home::Home;
 
 /// A table as its log has it.
 #[derive(Clone, Debug, Default)]
@@ -143,7 +144,7 @@ pub(super) async fn ids_of(repo: &Repo, commit: &Commit, directory: &str) -> Vec
     for file in tree.files().filter(|file| Home::of(&file.path).table == directory) {
         let Some(Format::Parquet) = file.format else { continue };
         for piece in &file.pieces {
-            let bytes = repo.piece(&tree, file, piece).await.unwrap();
+            let bytes = repo.piece(file, piece).await.unwrap();
             for batch in decode(&file.path, Format::Parquet, tree.schema(piece).unwrap(), bytes, None).unwrap() {
                 let batch = batch.unwrap();
                 let column = arrow::compute::cast(batch.column_by_name("id").unwrap(), &DataType::Int64).unwrap();
@@ -178,7 +179,7 @@ pub(super) async fn agrees(store: &dyn ObjectStore, repo: &Repo, directory: &str
 pub(super) async fn everything(store: &dyn ObjectStore) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (name, bytes) in objects(store).await {
-        let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| super::super::super::format::sha256(&bytes));
+        let text = String::from_utf8(bytes.to_vec()).unwrap_or_else(|_| spout_format::sha256(&bytes));
         all.insert(name, text);
     }
     all

@@ -3,7 +3,8 @@
 use arrow::datatypes::{Fields, TimeUnit};
 use serde_json::{Value, json};
 
-use super::{super::schema::Shape, reader::*, *};
+use super::{reader::*, *};
+use crate::delta::schema::Shape;
 
 fn published(data_type: DataType) -> (Value, Vec<String>) {
     published_of(data_type, true)

@@ -1,0 +1,37 @@
+//! What a collection may do, and what it did: of records and objects, and of Delta tables.
+
+use serde::Serialize;
+
+/// What a collection may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collect {
+    /// Objects that are younger are left alone; milliseconds.
+    pub min_age_ms: i64,
+    /// Only says what would go.
+    pub dry_run: bool,
+}
+
+/// What a collection did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Collected {
+    /// Records of commits that are no longer kept.
+    pub records: u64,
+    /// Objects that nothing leads to.
+    pub objects: u64,
+    /// Bytes of those objects.
+    pub bytes: u64,
+    /// Objects that nothing leads to, too young to be touched.
+    pub young: u64,
+}
+
+impl Collected {
+    /// Both together.
+    pub(super) fn with(self, more: Self) -> Self {
+        Self {
+            records: self.records + more.records,
+            objects: self.objects + more.objects,
+            bytes: self.bytes + more.bytes,
+            young: self.young + more.young,
+        }
+    }
+}

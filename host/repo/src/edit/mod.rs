@@ -1,0 +1,14 @@
+//! How commits are made: files go into an [`OpenCommit`]; a [`BranchWriter`], an [`Editor`] or a [`Started`] commit
+//! publishes it as one record, which [`draft`] puts together and [`invariants`] checks.
+
+mod draft;
+mod editor;
+mod invariants;
+mod open_commit;
+mod started;
+mod writer;
+
+pub use editor::{Edit, Editor};
+pub use open_commit::OpenCommit;
+pub use started::Started;
+pub use writer::{BranchWriter, CommitMeta, Finished};

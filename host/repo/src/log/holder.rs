@@ -1,0 +1,97 @@
+//! Who writes a branch: told to people, so that they find the process; nothing is decided by it.
+
+use std::{fmt, fs, path::Path, sync::OnceLock};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::Commit;
+
+/// Reasons of commits after which a pipeline stops.
+const LAST: [&str; 3] = ["ended", "idle", "shutdown"];
+
+/// A process on a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Name of the machine, or of the container.
+    pub host: String,
+    /// Its number there.
+    pub id: u32,
+}
+
+impl Process {
+    /// This one.
+    #[must_use]
+    pub fn own() -> Self {
+        static HOST: OnceLock<String> = OnceLock::new();
+        Self { host: HOST.get_or_init(host).clone(), id: std::process::id() }
+    }
+
+    /// Whether it certainly runs no more, as far as that can be seen from here.
+    fn is_gone(&self) -> bool {
+        let own = Self::own();
+        let seen = |id: u32| Path::new(&format!("/proc/{id}")).exists();
+        // Where we ourselves cannot be seen, nobody can.
+        *self == own || (self.host == own.host && seen(own.id) && !seen(self.id))
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "process {} on {}", self.id, self.host)
+    }
+}
+
+fn host() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
+    match name.trim() {
+        "" => "a machine without a name".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// The writer that claimed a branch last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The writer.
+    pub(crate) nonce: String,
+    /// The process that it is in.
+    pub process: Process,
+    /// When it wrote its newest record, by its own clock.
+    pub seen_ms: i64,
+    /// Its newest commit is one after which pipelines stop.
+    pub(crate) left: bool,
+}
+
+impl Holder {
+    /// Whether it may still write, as far as anybody can know.
+    pub(crate) fn may_write(&self) -> bool {
+        !self.left && !self.process.is_gone()
+    }
+
+    /// Learns of a commit, maybe of somebody else.
+    pub(crate) fn see(&mut self, commit: &Commit) {
+        if commit.nonce == self.nonce {
+            self.seen_ms = commit.finished_ms;
+            self.left = LAST.contains(&commit.reason.as_str());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_are_gone_are_known_where_that_can_be_seen() {
+        let own = Process::own();
+        assert!(!own.host.is_empty() && own.to_string().starts_with("process "), "{own}");
+        let check = |process: &Process, gone: bool| assert_eq!(process.is_gone(), gone, "{process}");
+        check(&own, true);
+        check(&Process { host: "elsewhere".into(), id: 1 }, false);
+        if Path::new("/proc/self").exists() {
+            check(&Process { id: u32::MAX, ..own.clone() }, true);
+            check(&Process { id: std::os::unix::process::parent_id(), ..own }, false);
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! A store and its repos as readers see them: references, history, branches and tags, and followers of new commits.
+//!
+//! **Invariant**: only names of commits are written here, never a commit.
+
+pub(crate) mod follow;
+mod history;
+mod reference;
+mod refs;
+mod repository;
+mod store;
+
+pub use follow::{Added, AddedFile, Follower, Rewritten};
+pub(crate) use history::Line;
+pub use reference::{MASTER, Reference};
+pub use refs::TagInfo;
+pub use repository::{BranchInfo, Repo};
+pub use store::{RepoInfo, Store};

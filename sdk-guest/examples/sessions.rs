@@ -1,0 +1,60 @@
+//! A row for each session: rows of one user without a pause longer than the gap. A session that is over is forgotten.
+
+use spout_guest::{Answer, Batch, DataType, Field, Handler, Input, Keyed, Result, Schema, State, Ticked, register};
+
+register! { name: "sessions", summary: "a row for each session of a user", handler: Sessions }
+
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The longest pause within a session, in milliseconds.
+    gap: i64,
+}
+
+#[derive(Debug)]
+pub struct Sessions {
+    gap: i64,
+    /// First and last time of the open session of each user.
+    open: Keyed<String, (i64, i64)>,
+}
+
+impl Handler for Sessions {
+    type Settings = Settings;
+
+    fn open(settings: Settings, state: State) -> Result<Self> {
+        Ok(Self { gap: settings.gap, open: state.keyed("open") })
+    }
+
+    fn process(&mut self, input: &dyn Input) -> Result<Answer> {
+        let (users, times) = (input.column("user")?, input.column("at")?);
+        let rows = || (0..input.rows()).filter_map(|row| Some((users.str(row)?, times.i64(row)?)));
+        self.open.load(rows().map(|(user, _)| user));
+        let mut over = Vec::new();
+        for (user, at) in rows() {
+            let before = self.open.get(user)?;
+            let goes_on = before.filter(|(_, last)| at - last <= self.gap);
+            over.extend(before.filter(|_| goes_on.is_none()).map(|session| (user.to_owned(), session)));
+            self.open.put(user, &(goes_on.map_or(at, |(first, _)| first), at));
+        }
+        Ok(batch(&over)?.map_or(Answer::Nothing, Answer::Fresh))
+    }
+
+    fn tick(&mut self, now: i64) -> Result<Ticked> {
+        let open = self.open.scan().collect::<Result<Vec<_>>>()?;
+        let (over, open): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, (_, last))| now - last > self.gap);
+        over.iter().for_each(|(user, _)| self.open.remove(user));
+        Ok(Ticked { rows: batch(&over)?, next_ms: open.iter().map(|(_, (_, last))| last + self.gap + 1).min() })
+    }
+
+    fn finish(&mut self) -> Result<Option<Batch>> {
+        Ok(self.tick(i64::MAX / 2)?.rows)
+    }
+}
+
+fn batch(over: &[(String, (i64, i64))]) -> Result<Option<Batch>> {
+    let fields = [("user", DataType::Utf8), ("first", DataType::Int64), ("last", DataType::Int64)];
+    let schema = Schema::new(fields.into_iter().map(|(name, data_type)| Field::new(name, data_type)).collect());
+    let (first, last) = (over.iter().map(|(_, session)| session.0), over.iter().map(|(_, session)| session.1));
+    let columns = vec![over.iter().map(|(user, _)| user.as_str()).collect(), first.collect(), last.collect()];
+    Ok(Some(Batch::new(schema, columns, over.len())?).filter(|batch| batch.rows() > 0))
+}
