@@ -154,12 +154,12 @@ fn unknown(keys: &UnknownKeys) -> Vec<String> {
 /// Where each partition goes on.
 pub(super) fn table_of_marker(marker: &Marker) -> Table {
     Table::new(
-        &[">partition", "label", ">next offset", "token", ""],
+        &["producer", ">partition", "label", ">next offset", "token", ""],
         marker.partitions.iter().map(|(id, entry)| {
             let token = entry.position.token.as_ref().map(|token| format!("{} bytes", token.len())).unwrap_or_default();
             let ended = if entry.ended { "ended" } else { "" };
             let offset = entry.position.offset.to_string();
-            vec![id.to_string(), entry.label.clone(), offset, token, ended.to_owned()]
+            vec![entry.producer.clone(), id.number.to_string(), entry.label.clone(), offset, token, ended.to_owned()]
         }),
     )
 }
