@@ -153,13 +153,17 @@ fn unknown(keys: &UnknownKeys) -> Vec<String> {
 
 /// Where each partition goes on.
 pub(super) fn table_of_marker(marker: &Marker) -> Table {
+    let several = marker.partitions.values().any(|entry| !entry.producer.is_empty());
+    let headers = ["producer", ">partition", "label", ">next offset", "token", ""];
     Table::new(
-        &["producer", ">partition", "label", ">next offset", "token", ""],
+        &headers[usize::from(!several)..],
         marker.partitions.iter().map(|(id, entry)| {
             let token = entry.position.token.as_ref().map(|token| format!("{} bytes", token.len())).unwrap_or_default();
             let ended = if entry.ended { "ended" } else { "" };
+            let producer = several.then(|| entry.producer.clone());
             let offset = entry.position.offset.to_string();
-            vec![entry.producer.clone(), id.number.to_string(), entry.label.clone(), offset, token, ended.to_owned()]
+            let cells = [id.number.to_string(), entry.label.clone(), offset, token, ended.to_owned()];
+            producer.into_iter().chain(cells).collect()
         }),
     )
 }
