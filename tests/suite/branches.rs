@@ -128,7 +128,7 @@ fn history_is_squashed_reverted_and_taken_back() -> Result<()> {
     let commit = site.json(&["inspect", "commit", "r"])?.remove(0);
     ensure!(text(&commit, "/base")? == before[5], "it says where its files came from: {commit}");
     let said = site.ok(&["drop", "commit", "r@master"])?;
-    ensure!(said.contains("took back") && number(&site, "r")? == "6", "{said}");
+    ensure!(said.contains("undid") && number(&site, "r")? == "6", "{said}");
     site.fails(&["drop", "commit", "r@master~1"], 2, &["error[E0801]", "spout squash commit"])?;
     site.ok(&["create", "branch", "r@one", "--head", &before[5]])?;
     site.fails(&["drop", "commit", "r@one"], 2, &["error[E0801]", "spout delete branch"])?;

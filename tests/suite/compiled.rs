@@ -204,7 +204,7 @@ fn nobody_is_granted_what_the_host_keeps_for_itself() -> Result<()> {
             for verb in [&["check", "granted.yaml"][..], &["run", "granted.yaml", "--until", "ended"]] {
                 match what {
                     "" => place.site.ok(verb).map(drop)?,
-                    what => place.site.fails(verb, 2, &["error[E0221]", "\"hostile\"", "\"data\"", what]).map(drop)?,
+                    what => place.site.fails(verb, 2, &["error[E0221]", "`hostile`", "`data`", what]).map(drop)?,
                 }
             }
         }

@@ -37,7 +37,7 @@ fn all_once(site: &Site) -> Result<()> {
     let (n, sum) = (LINES, LINES * (LINES - 1));
     let expected = [format!("orders,{n},{n},{n},0,"), format!("payments,{n},{n},0,{n},{sum}")];
     ensure!(rows == expected, "{rows:#?}");
-    let dead = site.rows("select producer, \"offset\", code from 'shop:/dead-letter/'", None)?;
+    let dead = site.rows("select producer, \"offset\", code from shop_dead_letter", None)?;
     ensure!(dead == ["payments,0,json.syntax"], "{dead:?}");
     site.ok(&["fsck"]).map(drop)
 }
@@ -67,7 +67,7 @@ fn rows_of_two_producers_are_in_one_table_once_whoever_is_killed() -> Result<()>
     if let Ok(columns) = columns {
         ensure!(columns == ["__producer", "n", "item", "paid"], "{columns:?}");
     }
-    let marker = site.ok(&["marker", "shop"])?;
+    let marker = site.ok(&["marker", "show", "shop"])?;
     ensure!(marker.contains("orders") && marker.contains("payments"), "{marker}");
     Ok(())
 }

@@ -217,12 +217,12 @@ mod tests {
             let error = read(text, format, None).unwrap_err();
             assert!(error.contains(says), "{error}");
         };
-        check("", Format::Ndjson, "in cannot be read as ndjson: it is empty");
-        check("", Format::Csv, "in cannot be read as csv");
-        check("{\"a\":1}\nnot json\n", Format::Ndjson, "in cannot be read as ndjson");
-        check("a,b\n1\n", Format::Csv, "in cannot be read as csv");
-        check("PAR1", Format::Parquet, "in cannot be read as parquet");
-        check("x", Format::Arrow, "in cannot be read as arrow");
+        check("", Format::Ndjson, "cannot read in as ndjson: it is empty");
+        check("", Format::Csv, "cannot read in as csv");
+        check("{\"a\":1}\nnot json\n", Format::Ndjson, "cannot read in as ndjson");
+        check("a,b\n1\n", Format::Csv, "cannot read in as csv");
+        check("PAR1", Format::Parquet, "cannot read in as parquet");
+        check("x", Format::Arrow, "cannot read in as arrow");
         assert!(TableFormat::Auto.of("a.txt").is_err_and(|error| error.to_string().contains("--table=csv")));
         assert_eq!((renamed("/a/x.csv"), renamed("/a/x")), ("/a/x.parquet".to_owned(), "/a/x.parquet".to_owned()));
     }

@@ -103,8 +103,8 @@ impl Parts {
 
     /// What can be done where everything read so far is committed and the end is waited for.
     pub(super) fn how_to_end(&self) -> String {
-        let endless = self.inputs.iter().map(|input| input.source.how_to_end());
-        endless.collect::<Vec<_>>().join("; ")
+        let each: BTreeSet<String> = self.inputs.iter().map(|input| input.source.how_to_end()).collect();
+        each.into_iter().collect::<Vec<_>>().join("; ")
     }
 
     pub(super) fn errors(&self) -> &ErrorsSpec {

@@ -314,12 +314,12 @@ mod tests {
         assert!(error.to_string().contains("a reads b reads a"), "{error}");
         check(
             &[("a", to("a"))],
-            Some("s.yaml:2: pipelines read each other in a circle: a reads a; let one of them read something else"),
+            Some("s.yaml:2: pipelines read each other in a cycle: a reads a; let one of them read something else"),
         );
         check(
             &[("a", to("c")), ("b", to("a")), ("c", to("b")), ("d", to("a"))],
             Some(
-                "s.yaml:2: pipelines read each other in a circle: a reads c reads b reads a; let one of them read something else",
+                "s.yaml:2: pipelines read each other in a cycle: a reads c reads b reads a; let one of them read something else",
             ),
         );
     }

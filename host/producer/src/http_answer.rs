@@ -302,7 +302,7 @@ mod tests {
         check("application/x-ndjson", &json, Ok(FramingType::Lines));
         check("application/json", &json, Ok(FramingType::None));
         check("", &json, Ok(FramingType::Lines));
-        check("text/csv", &json, Err("does not take `text/csv`; send one of application/x-ndjson"));
+        check("text/csv", &json, Err("does not accept `text/csv`; send one of application/x-ndjson"));
         check("text/csv", &raw, Ok(FramingType::Csv));
         check("image/png", &raw, Err("application/octet-stream"));
     }

@@ -78,8 +78,8 @@ mod tests {
         let file = |more: &str| format!("consumers:\n  - {{type: file, path: 'out/{{n}}.csv', format: csv{more}}}");
         check(json, &file(", rotate: {size: 1MiB}"), &[]);
         check(json, &file("").replace("{n}", "a"), &["s.yaml:6", "set `rotate`"]);
-        check(json, "node: [{type: sample, fraction: 0.5}]", &["goes by all columns", "`by: [id]`"]);
-        check(json, "node: [{type: dedupe, last: 5}]", &["goes by all columns"]);
+        check(json, "node: [{type: sample, fraction: 0.5}]", &["compares all columns", "`by: [id]`"]);
+        check(json, "node: [{type: dedupe, last: 5}]", &["compares all columns"]);
         check(json, "node: [{type: sample, every: 2}, {type: dedupe, last: 5, by: [id]}]", &[]);
         check("{type: json, evolve: columns}", "", &["evolve"]);
     }

@@ -122,7 +122,7 @@ mod tests {
         check("repo: {repo: ../x}", "", "`../x`");
         check("repo: {repo: events, path: '/[a'}", "", "s.yaml:3");
         check("repo: {repo: events, start: {commit: x}}", "", "at least four digits");
-        check("repo: {repo: events, metadata: [key]}", "", "have no messages behind them");
+        check("repo: {repo: events, metadata: [key]}", "", "committed rows have no messages");
         check("stdin: {}\n  tcp: {listen: 'a:1'}", RAW, "this one has `tcp` and `stdin`; keep one");
     }
 
@@ -133,10 +133,14 @@ mod tests {
         check(
             "tcp: {listen: 'a:1'}",
             &with("at-least-once"),
-            "demands at-least-once, and the producer `tcp` promises none",
+            "demands at-least-once, but the producer `tcp` promises none",
         );
         check("tcp: {listen: 'a:1', reply: line}", &with("at-least-once"), "nothing");
-        check("http: {listen: 'a:1'}", &with("exactly-once"), "promises at-least-once (push source: exactly once from");
+        check(
+            "http: {listen: 'a:1'}",
+            &with("exactly-once"),
+            "promises at-least-once (push source: exactly once after",
+        );
         check("http: {listen: 'a:1'}", &with("effectively-once"), "set `requireKey: true`");
         check("http: {listen: 'a:1', requireKey: true}", &with("effectively-once"), "nothing");
         check("stdin: {}", &with("at-least-once"), "a pipe cannot be read again");

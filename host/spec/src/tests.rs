@@ -132,7 +132,7 @@ fn wrong_types_and_values_say_what_is_expected() {
     changed(
         "topic: events",
         "fetch: {messages: 5000000000}",
-        "E0104 s.yaml:5: `producer.stream.fetch.messages` is the number 5000000000; it can be at most 4294967295",
+        "E0104 s.yaml:5: `producer.stream.fetch.messages` is the number 5000000000; it must be at most 4294967295",
     );
     added(
         "commit:\n  flush:\n    rows: many\n",
@@ -170,7 +170,7 @@ fn wrong_types_and_values_say_what_is_expected() {
     );
     assert_eq!(
         complaint("just a text"),
-        "E0104 s.yaml:1: `the document` is the string `just a text`; expected a map with `pipeline`, `producer`"
+        "E0104 s.yaml:1: `the document` is the string `just a text`; expected a map with `pipeline`"
     );
 }
 
@@ -317,7 +317,7 @@ fn contradictions_are_found_before_anything_runs() {
     );
     added(
         "consumers:\n- {type: file, path: x, format: parquet}\n",
-        "E0110 s.yaml:8: pipeline `p`: there will be several files, and `x` names one; put {n} or {time} in it",
+        "E0110 s.yaml:8: pipeline `p`: there will be several files, but `x` names one; add {n} or {time} to it",
     );
     changed(
         "topic: events",

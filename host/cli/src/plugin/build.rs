@@ -340,7 +340,7 @@ mod tests {
             fs::write(dir.path().join(name).join("Cargo.toml"), "[package]\nname = \"x\"\n").unwrap();
         };
         let error = crates_of(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("holds no plugin crate"), "{error}");
+        assert!(error.contains("contains no plugin crate"), "{error}");
         package("b");
         package("a");
         fs::create_dir(dir.path().join("c")).unwrap();

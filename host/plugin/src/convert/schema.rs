@@ -241,7 +241,7 @@ mod tests {
             &[field("s", W::Struct, 2), field("a", W::Int8, 0), field("b", W::Utf8, 0), field("c", W::Null, 0)],
             Ok(2),
         );
-        check(&[field("s", W::Struct, 2), field("a", W::Int8, 0)], Err("misses some of its 2 children"));
+        check(&[field("s", W::Struct, 2), field("a", W::Int8, 0)], Err("lacks some of its 2 children"));
         check(&[field("l", W::List, 0)], Err("needs one child"));
         check(&[field("i", W::Int8, 1), field("a", W::Int8, 0)], Err("not nested"));
         check(&[field("a", W::Int8, 0), field("a", W::Int8, 0)], Err("two columns"));

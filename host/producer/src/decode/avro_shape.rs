@@ -269,7 +269,7 @@ mod tests {
         check(r#""string""#, &[0xfe, 0xff, 0xff, 0xff, 0x0f], Err("cut short"));
         check(r#"["null"]"#, &[2], Err("no branch 1"));
         check(r#"{"type":"enum","name":"E","symbols":["A"]}"#, &[2], Err("no symbol 1"));
-        check(r#"{"type":"array","items":"null"}"#, &[2, 0], Err("without a byte"));
+        check(r#"{"type":"array","items":"null"}"#, &[2, 0], Err("zero bytes"));
         check(r#"["null","R"]"#, &[0], Err("contains itself"));
         check(r#""Q""#, &[0], Err("no type `Q`"));
         check(r#"{"type":"record","name":"E","fields":[]}"#, &[], Err("field `f`: the Avro record `n.E` has no field"));
