@@ -8,7 +8,12 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
+use spout_plugin::KeyedState;
+use spout_repo::Store;
 use spout_tests::Site;
+
+/// State by handler and part.
+type State = BTreeMap<String, Vec<u8>>;
 
 const KILLS: usize = 50;
 
@@ -37,14 +42,30 @@ commit: {{path: /bids/, flush: {{rows: 3000, time: 150ms}}}}
 }
 
 /// What has to be the same whether or not somebody pulled the plug: rows, state, marker.
-fn outcome(site: &Site, repo: &str) -> Result<(Vec<String>, Value, Value)> {
+fn outcome(site: &Site, repo: &str) -> Result<(Vec<String>, State, Value)> {
     let mut rows = site.rows(&format!("select * from {repo}"), None)?;
     rows.sort_unstable();
     let commit = site.json(&["inspect", "commit", &format!("{repo}@master")])?.remove(0);
-    let state = commit.get("state").context("a commit with state")?;
-    let hash = |(name, state): (&String, &Value)| (name.clone(), state.get("sha256").cloned().unwrap_or_default());
-    let state = state.as_object().context("state by handler")?.iter().map(hash).collect();
-    Ok((rows, Value::Object(state), places(commit.get("marker").context("a marker")?)))
+    let state = tokio::runtime::Runtime::new()?.block_on(state(site, repo))?;
+    ensure!(state.contains_key("seen/keyed"), "the handler has no keyed state: {:?}", state.keys());
+    Ok((rows, state, places(commit.get("marker").context("a marker")?)))
+}
+
+/// The state of the newest commit, by handler and part; keyed state as a whole, because its parts are cut where commits were.
+async fn state(site: &Site, repo: &str) -> Result<State> {
+    let store = Store::open_existing(&site.store).await?;
+    let (repo, commit) = store.resolve(&format!("{repo}@master").parse()?).await?;
+    let (mut state, mut keyed) = (State::new(), BTreeMap::new());
+    for key in commit.state.keys() {
+        let bytes = repo.state_part(&commit, key).await?.context("a part of the state")?;
+        match key.strip_prefix("seen/").filter(|part| part.starts_with("keyed-")) {
+            Some(part) => drop(keyed.insert(part.to_owned(), bytes)),
+            None => drop(state.insert(key.clone(), bytes.to_vec())),
+        }
+    }
+    let keyed = KeyedState::restore(&mut keyed).map_err(anyhow::Error::msg)?;
+    state.insert("seen/keyed".into(), keyed.whole().to_vec());
+    Ok(state)
 }
 
 /// A marker without its tokens, which say where on the disk a file was found.
@@ -64,11 +85,12 @@ fn places(marker: &Value) -> Value {
     marker
 }
 
-fn same(killed: &(Vec<String>, Value, Value), whole: &(Vec<String>, Value, Value)) -> Result<()> {
+fn same(killed: &(Vec<String>, State, Value), whole: &(Vec<String>, State, Value)) -> Result<()> {
     ensure!(killed.0.len() == whole.0.len(), "{} rows, but {} without kills", killed.0.len(), whole.0.len());
     let differing = killed.0.iter().zip(&whole.0).find(|(killed, whole)| killed != whole);
     ensure!(differing.is_none(), "rows differ: {differing:?}");
-    ensure!(killed.1 == whole.1, "states differ: {} and {}", killed.1, whole.1);
+    let differing = killed.1.iter().zip(&whole.1).find(|(killed, whole)| killed != whole).map(|(part, _)| part.0);
+    ensure!(killed.1 == whole.1, "states differ, first in {differing:?}");
     ensure!(killed.2 == whole.2, "markers differ: {} and {}", killed.2, whole.2);
     Ok(())
 }

@@ -156,8 +156,8 @@ fn http_answers_say_what_is_stored_or_what_to_do() -> Result<()> {
     check("405", "POST /in", "/in", &["-H", token])?;
     check("200", "running", "/health", &[])?;
     let large = "x".repeat(2000);
-    check("413", "raise maxBody", "/in", &["-H", token, "-d", &large])?;
-    check("413", "raise maxBody", "/in", &["-H", token, "-H", "Transfer-Encoding: chunked", "-d", &large])?;
+    check("413", "raise `maxBody`", "/in", &["-H", token, "-d", &large])?;
+    check("413", "raise `maxBody`", "/in", &["-H", token, "-H", "Transfer-Encoding: chunked", "-d", &large])?;
     check("415", "application/x-ndjson", "/in", &["-H", token, "-H", "Content-Type: text/csv", "-d", "x"])?;
     check("415", "gzip", "/in", &["-H", token, "-H", "Content-Encoding: br", "-d", "x"])?;
     check("400", "gzip", "/in", &["-H", token, "-H", "Content-Encoding: gzip", "-d", "x"])?;
@@ -268,7 +268,7 @@ fn who_waits_is_told_when_a_commit_fails_and_the_pipeline_goes_on() -> Result<()
     site.write("a.yaml", spec("a", "http: {listen: '127.0.0.1:0'}", &format!("  {JSON}")))?;
     let (mut run, address) = listening(&site, &["a.yaml"])?;
     let (status, answer) = post(&address, "/", &["-d", "{\"id\":1}"])?;
-    ensure!(status == "503" && answer.to_string().contains("send it again"), "{status} {answer}");
+    ensure!(status == "503" && answer.to_string().contains("send them again"), "{status} {answer}");
     let again = run.wait_for("listening")?.context("it starts again")?;
     let address = again["address"].as_str().context("an address")?;
     let (status, answer) = post(address, "/", &["-d", "{\"id\":1}"])?;

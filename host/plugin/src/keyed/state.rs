@@ -72,6 +72,15 @@ impl KeyedState {
         self.runs.iter_mut().map(part).collect()
     }
 
+    /// All of it as one run. Equal states give equal bytes, however they came about; the parts of their snapshots do not, because
+    /// they are cut where commits were.
+    #[must_use]
+    pub fn whole(mut self) -> Bytes {
+        let (runs, changes) = (std::mem::take(&mut self.runs), std::mem::take(&mut self.changes));
+        self.add(&runs, Some(&changes));
+        self.runs.pop().map(|stored| stored.run.bytes().clone()).unwrap_or_default()
+    }
+
     /// Takes changes that are to survive a crash.
     pub(crate) fn absorb(&mut self, changes: Changes) {
         Arc::make_mut(&mut self.changes).append(changes);
