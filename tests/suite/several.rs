@@ -104,6 +104,17 @@ fn a_producer_is_added_and_begins_at_its_first_message() -> Result<()> {
     all_once(&site)?;
     let refunds = site.rows("select n from shop where __producer = 'refunds'", None)?;
     ensure!(refunds == [r#"{"n":5}"#], "{refunds:?}");
+    // One that is left out keeps its place: when it comes back, it goes on.
+    let all = std::fs::read_to_string(site.path().join("spec.yaml"))?;
+    site.write("spec.yaml", &text)?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    site.write("refunds/b.ndjson", "{\"n\":6}\n")?;
+    site.write("payments/c.ndjson", "{\"n\":7,\"paid\":0}\n")?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    site.write("spec.yaml", all)?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    let refunds = site.rows("select n from shop where __producer = 'refunds' order by n", None)?;
+    ensure!(refunds == [r#"{"n":5}"#, r#"{"n":6}"#], "{refunds:?}");
     Ok(())
 }
 

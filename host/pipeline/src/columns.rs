@@ -20,6 +20,8 @@ pub(super) struct Columns {
     /// Where each is stored.
     pins: Vec<(String, SchemaPin)>,
     union: Option<Union>,
+    /// Where those of producers are stored that the spec no longer has: they may come back.
+    gone: Vec<String>,
 }
 
 impl Columns {
@@ -47,7 +49,9 @@ impl Columns {
         } else {
             None
         };
-        Ok(Self { decoders, pins, union })
+        let gone: Vec<String> = states.keys().filter(|key| key.starts_with("decoder/")).cloned().collect();
+        gone.iter().for_each(|key| drop(states.remove(key)));
+        Ok(Self { decoders, pins, union, gone })
     }
 
     /// The columns of `inputs` if nothing was ever committed.
@@ -56,7 +60,7 @@ impl Columns {
     /// None: nothing stored is read.
     pub(super) async fn initial(inputs: &[Input]) -> Self {
         let restored = Self::restore(inputs, &mut States::new()).await;
-        restored.unwrap_or_else(|_| Self { decoders: Vec::new(), pins: Vec::new(), union: None })
+        restored.unwrap_or_else(|_| Self { decoders: Vec::new(), pins: Vec::new(), union: None, gone: Vec::new() })
     }
 
     /// The decoders of a producer.
@@ -84,7 +88,7 @@ impl Columns {
     /// What commits store of them. A schema with a type that has no word is not stored: its decoder settles it by itself each
     /// time.
     pub(super) async fn snapshot(&self) -> BTreeMap<String, Part> {
-        let mut parts = BTreeMap::new();
+        let mut parts: BTreeMap<String, Part> = self.gone.iter().map(|key| (key.clone(), Part::Kept)).collect();
         for (key, pin) in &self.pins {
             if let Some(text) = pin.get().await.and_then(|schema| SchemaText::print(&schema).ok()) {
                 parts.insert(key.clone(), Part::from(text.to_string().into_bytes()));
