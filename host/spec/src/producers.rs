@@ -15,6 +15,7 @@ use super::{
 /// Everything that is wrong with the producers of a pipeline.
 pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
     let mut wrong = names(loaded);
+    wrong.extend(linked_twice(loaded));
     wrong.extend(loaded.spec.producers().filter_map(|(at, producer)| one(loaded, &at, producer).err()));
     wrong.extend(guarantee(loaded));
     wrong
@@ -56,6 +57,23 @@ fn names(loaded: &Loaded) -> Vec<Error> {
         }
     }
     wrong
+}
+
+/// Producers that subscribe to a pipeline to which another one of them does: each row would come twice.
+fn linked_twice(loaded: &Loaded) -> Vec<Error> {
+    let mut seen = BTreeSet::new();
+    let linked = loaded.spec.sources().filter_map(|(at, source)| match source {
+        Source::Subscribe(subscribe) => Some((format!("{at}.subscribe.pipeline"), subscribe.pipeline?)),
+        _ => None,
+    });
+    let twice: Vec<(String, String)> = linked.filter(|(_, pipeline)| !seen.insert(pipeline.clone())).collect();
+    twice
+        .into_iter()
+        .map(|(path, pipeline)| {
+            let what = format!("another producer subscribes to `{pipeline}` already; remove one of them");
+            contradiction(loaded, &path, what)
+        })
+        .collect()
 }
 
 /// The first thing that is wrong with the producer at `at`.
@@ -134,4 +152,40 @@ fn guarantee(loaded: &Loaded) -> Vec<Error> {
         contradiction(loaded, "guarantee", what)
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::parse_every;
+
+    #[test]
+    fn what_is_wrong_with_several_producers_is_said_where_it_is() {
+        let check = |producers: &str, rest: &str, expected: &[&str]| {
+            let text = format!("pipeline: {{name: p}}\nproducers:\n{producers}{rest}");
+            let (_, wrong) = parse_every(&text, Path::new("s.yaml"), Path::new("/"));
+            let said: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+            assert_eq!(said.len(), expected.len(), "{said:#?}");
+            said.iter().zip(expected).for_each(|(said, part)| assert!(said.contains(part), "{part}: {said}"));
+        };
+        let raw = "decoder: {type: raw}";
+        let files = format!("stream: {{plugin: files, topic: t}}, {raw}");
+        let a = format!("  - {{name: a, {files}}}\n");
+        check(&format!("{a}  - {{name: b, {files}}}\n"), "", &[]);
+        check(&format!("{a}  - {{{files}}}\n"), "", &["s.yaml:4: `producers[1]` has no `name`"]);
+        check(&format!("{a}{a}"), "", &["s.yaml:4: pipeline `p`: two producers are called `a`"]);
+        check(&a, "producer: {stdin: {}, decoder: {type: raw}}\n", &["either `producer` or `producers`"]);
+        check(&a, "guarantee: exactly-once\n", &[]);
+        let stdin = format!("{a}  - {{name: b, stdin: {{}}, {raw}}}\n");
+        check(&stdin, "guarantee: exactly-once\n", &["source of producers[1], `stdin` promises"]);
+        check(&format!("{a}  - {{name: b, {raw}}}\n"), "", &["`producers[1]` has no source"]);
+        check(&format!("{a}  - {{name: b, stdin: {{}}}}\n"), "", &["`producers[1]` has no `decoder`"]);
+        let linked = |name: &str| format!("  - {{name: {name}, subscribe: {{pipeline: events}}}}\n");
+        check(
+            &(linked("a") + &linked("b")),
+            "",
+            &["s.yaml:4: pipeline `p`: another producer subscribes to `events` already"],
+        );
+    }
 }
