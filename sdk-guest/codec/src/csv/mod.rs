@@ -49,8 +49,10 @@ pub use self::{
     decoder::{Csv, is_open},
     finder::RecordFinder,
     header::Header,
+    names::names,
     reader::{Cell, Reader, Value, Wrong, WrongKind},
     settings::Settings,
+    settle::Inference,
     style::Style,
 };
 

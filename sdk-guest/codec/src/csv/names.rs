@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{MAX_COLUMNS, MAX_NAME, Value};
+use super::{MAX_COLUMNS, MAX_NAME, Reader, Style, Value, record::Attached};
 use crate::reason::quote;
 
 /// The names of a record's values, in order; unique and not empty.
@@ -13,6 +13,14 @@ pub(super) struct Names {
     lower: HashSet<String>,
     /// First bytes of names in any case, one bit each.
     first: [u64; 4],
+}
+
+/// The column names in the header `record`: an empty or repeated one gets a number.
+///
+/// # Errors
+/// It is not one record, not UTF-8, or names too many columns or too long ones.
+pub fn names(record: &[u8], style: Style) -> Result<Vec<String>, String> {
+    Attached::names(&mut Reader::new(style), record).map(|names| names.names)
 }
 
 /// How a record compares with the header of its columns.

@@ -83,6 +83,39 @@ impl Suggestion {
     }
 }
 
+/// The columns of messages that come in several calls, however many: no value of theirs is lost in its column.
+#[derive(Debug)]
+pub struct Inference {
+    settings: Settings<()>,
+    reader: Reader,
+    suggestion: Suggestion,
+}
+
+impl Inference {
+    /// Before the first message.
+    ///
+    /// # Errors
+    /// Delimiter or quote is not allowed.
+    pub fn new<S>(settings: &Settings<S>) -> Result<Self> {
+        let settings = settings.bare();
+        Ok(Self { reader: Reader::new(settings.style()?), settings, suggestion: Suggestion::default() })
+    }
+
+    /// Takes the messages of `input` into account, each call's with their header in the attribute `header`.
+    ///
+    /// # Errors
+    /// The header is unknown.
+    pub fn add(&mut self, input: &Input<'_>) -> Result<()> {
+        look(&mut self.suggestion, &self.settings, &mut self.reader, &Schema::default(), input)
+    }
+
+    /// The columns in the order they were named; of the type null if there were only headers.
+    #[must_use]
+    pub fn schema(self) -> Schema {
+        self.suggestion.schema()
+    }
+}
+
 /// The columns inferred from the messages of `input`, in addition to those of `open`; they have the type null as long
 /// as there are only headers.
 ///
@@ -90,6 +123,18 @@ impl Suggestion {
 /// The header is unknown.
 pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema, input: &Input<'_>) -> Result<Schema> {
     let mut suggestion = Suggestion::default();
+    look(&mut suggestion, settings, reader, open, input)?;
+    Ok(suggestion.schema())
+}
+
+/// Adds what the messages of `input` reveal.
+fn look(
+    suggestion: &mut Suggestion,
+    settings: &Settings<()>,
+    reader: &mut Reader,
+    open: &Schema,
+    input: &Input<'_>,
+) -> Result<()> {
     let named = Names::new(open.fields().iter().map(|field| field.name.clone()).collect());
     let mut positional = match &settings.header {
         Header::Names(names) => Some(Names::new(names.clone())),
@@ -163,7 +208,7 @@ pub(super) fn settle(settings: &Settings<()>, reader: &mut Reader, open: &Schema
             suggestion.add(settings, reader, texts.bytes, record, places);
         }
     }
-    Ok(suggestion.schema())
+    Ok(())
 }
 
 /// A line that should be the header but ends inside quotes, or in a carriage return, stops everything: the next line would

@@ -12,7 +12,7 @@ use super::{
     wrong::Wrong,
 };
 use crate::{
-    DataType, Field, Input, Schema,
+    DataType, Field, Input, Result, Schema,
     number::{Grammar, Number},
 };
 
@@ -23,7 +23,7 @@ const NESTED: usize = 32;
 /// Longer names do not become columns.
 const NAME: usize = 256;
 
-type Read = Result<(), Wrong>;
+type Read = std::result::Result<(), Wrong>;
 
 /// What the values of one field have in common so far.
 #[derive(Clone, Debug, Default)]
@@ -59,9 +59,44 @@ struct Fields {
 }
 
 /// Limits of the schema.
+#[derive(Clone, Copy, Debug)]
 struct Bounds {
     /// Columns that may still be added.
     left: usize,
+}
+
+/// The schema of messages that come in several calls, however many: no value of theirs is lost in its columns.
+#[derive(Debug)]
+pub struct Inference {
+    settings: Settings<()>,
+    fields: Fields,
+    bounds: Bounds,
+}
+
+impl Inference {
+    /// Before the first message.
+    #[must_use]
+    pub fn new<S>(settings: &Settings<S>) -> Self {
+        let settings = settings.bare();
+        let bounds = Bounds { left: settings.columns as usize };
+        Self { settings, fields: Fields::default(), bounds }
+    }
+
+    /// Takes the messages of `input` into account; those that are not JSON objects are skipped.
+    ///
+    /// # Errors
+    /// There are more than 2 GiB of them.
+    pub fn add(&mut self, input: &Input<'_>) -> Result<()> {
+        let fields = std::mem::take(&mut self.fields);
+        self.fields = look(input, &Utf8::of(input)?, &self.settings, usize::MAX, fields, &mut self.bounds);
+        Ok(())
+    }
+
+    /// The columns, in the order their names appeared; utf8 where there was no value.
+    #[must_use]
+    pub fn schema(self) -> Schema {
+        Schema::new(self.fields.list.into_iter().map(|(name, seen)| Field::new(name, seen.data_type())).collect())
+    }
 }
 
 /// The schema of the first messages of `input`; messages that are not JSON objects are skipped.

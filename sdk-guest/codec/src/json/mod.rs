@@ -39,7 +39,10 @@ mod scan;
 mod settings;
 mod wrong;
 
-pub use self::settings::{Duplicates, Settings};
+pub use self::{
+    infer::Inference,
+    settings::{Duplicates, Settings},
+};
 
 use self::{rows::Rows, scan::Scanner, wrong::Wrong};
 use crate::{Decode, Decoded, Error, Input, Result, Schema, UnknownField};

@@ -1,25 +1,21 @@
 //! Tables from outside: CSV, NDJSON, Parquet or Arrow, read as rows a batch at a time.
 
-use std::{
-    fs::File,
-    io::{BufReader, Seek as _},
-    path::Path,
-    sync::Arc,
-};
+mod text;
+
+use std::{fs::File, io::BufReader, path::Path, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    csv,
-    datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
     error::ArrowError,
     ipc::reader::FileReader,
-    json,
 };
 use clap::ValueEnum;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use spout_format::Format;
 
 use super::error::Error;
+use text::Rows;
 
 /// The format of a file to import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,7 +37,7 @@ pub(super) struct Import {
     name: String,
     format: Format,
     pub(super) schema: SchemaRef,
-    batches: Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>,
 }
 
 impl TableFormat {
@@ -78,42 +74,28 @@ pub(super) fn by_name(name: &str) -> Option<Format> {
 
 impl Import {
     /// Opens `file`, called `name` in messages. Columns of CSV and NDJSON have the types of `known` where it has them, and
-    /// else those that fit all rows.
+    /// else those that keep every value of all rows.
     ///
     /// # Errors
     /// [`Error::Import`].
-    pub(super) fn open(mut file: File, name: &str, format: Format, known: Option<&Schema>) -> Result<Self, Error> {
+    pub(super) fn open(file: File, name: &str, format: Format, known: Option<&Schema>) -> Result<Self, Error> {
         let wrong = |why: String| Error::Import { file: name.to_owned(), what: format.extension(), why };
-        let failed = |source: ArrowError| wrong(source.to_string());
+        let failed = |source: ArrowError| source.to_string();
         let (schema, batches): (SchemaRef, Box<dyn Iterator<Item = _> + Send>) = match format {
             Format::Parquet => {
                 let builder =
                     ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.to_string()))?;
                 let schema = Arc::clone(builder.schema());
-                (schema, Box::new(builder.build().map_err(|error| wrong(error.to_string()))?))
+                let reader = builder.build().map_err(|error| wrong(error.to_string()))?;
+                (schema, Box::new(reader.map(move |batch| batch.map_err(failed))))
             }
             Format::Arrow => {
-                let reader = FileReader::try_new(BufReader::new(file), None).map_err(failed)?;
-                (reader.schema(), Box::new(reader))
+                let reader = FileReader::try_new(BufReader::new(file), None).map_err(failed).map_err(wrong)?;
+                (reader.schema(), Box::new(reader.map(move |batch| batch.map_err(failed))))
             }
             Format::Csv | Format::Ndjson => {
-                let inferred = inferred(&file, format).map_err(failed)?;
-                file.rewind().map_err(|error| wrong(error.to_string()))?;
-                if inferred.fields().is_empty() {
-                    return Err(wrong("it is empty, so its columns are unknown".into()));
-                }
-                let schema: SchemaRef = settled(&inferred, known).into();
-                let file = BufReader::new(file);
-                match format {
-                    Format::Csv => {
-                        let reader = csv::ReaderBuilder::new(Arc::clone(&schema)).with_header(true);
-                        (schema, Box::new(reader.build_buffered(file).map_err(failed)?))
-                    }
-                    _ => {
-                        let reader = json::ReaderBuilder::new(Arc::clone(&schema));
-                        (schema, Box::new(reader.build(file).map_err(failed)?))
-                    }
-                }
+                let rows = Rows::open(file, format, known).map_err(wrong)?;
+                (Arc::clone(rows.schema()), Box::new(rows))
             }
         };
         Ok(Self { name: name.to_owned(), format, schema, batches })
@@ -126,7 +108,7 @@ impl Import {
     pub(super) fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
         let batch = self.batches.next()?;
         let (file, what) = (self.name.clone(), self.format.extension());
-        Some(batch.map_err(|source| Error::Import { file, what, why: source.to_string() }))
+        Some(batch.map_err(|why| Error::Import { file, what, why }))
     }
 }
 
@@ -135,37 +117,6 @@ pub(super) fn renamed(path: &str) -> String {
     match by_name(path).zip(path.rsplit_once('.')) {
         Some((_, (stem, _))) => format!("{stem}.parquet"),
         None => format!("{path}.parquet"),
-    }
-}
-
-/// All rows are looked at: a number in the first thousand can be a word in the next.
-fn inferred(file: &File, format: Format) -> Result<Schema, ArrowError> {
-    let reader = BufReader::new(file);
-    Ok(match format {
-        Format::Csv => csv::reader::Format::default().with_header(true).infer_schema(reader, None)?.0,
-        _ => json::reader::infer_json_schema(reader, None)?.0,
-    })
-}
-
-/// Every column can be null, and one without any value is text.
-fn settled(inferred: &Schema, known: Option<&Schema>) -> Schema {
-    let column = |field: &FieldRef| -> Field {
-        match known.and_then(|known| known.field_with_name(field.name()).ok()) {
-            Some(there) => there.clone().with_nullable(true),
-            None => Field::new(field.name(), settled_type(field.data_type()), true),
-        }
-    };
-    Schema::new(inferred.fields().iter().map(column).collect::<Fields>())
-}
-
-fn settled_type(data_type: &DataType) -> DataType {
-    let inner = |field: &FieldRef| Field::new(field.name(), settled_type(field.data_type()), true);
-    match data_type {
-        DataType::Null => DataType::Utf8,
-        DataType::Struct(fields) if fields.is_empty() => DataType::Utf8,
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inner).collect()),
-        DataType::List(item) => DataType::List(Arc::new(inner(item))),
-        other => other.clone(),
     }
 }
 
@@ -179,9 +130,14 @@ pub(super) fn opened(path: &Path) -> Result<File, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Seek as _, Write as _};
 
     use super::*;
+
+    use arrow::{
+        datatypes::{DataType, Field, FieldRef},
+        util::display::array_value_to_string,
+    };
 
     fn read(text: &str, format: Format, known: Option<&Schema>) -> Result<(String, usize), String> {
         let mut file = tempfile::tempfile().unwrap();
@@ -203,12 +159,46 @@ mod tests {
             assert_eq!(read(text, format, known), Ok((expected.to_owned(), rows)), "{text}");
         };
         check("a,b,c\n1,x,\n2.5,y,\n", Csv, None, "a Float64, b Utf8, c Utf8", 2);
-        let late: String = (0..2000).map(|n| format!("{n}\n")).collect();
-        check(&format!("a\n{late}word\n"), Csv, None, "a Utf8", 2001);
+        let late: String = (0..9000).map(|n| format!("{n}\n")).collect();
+        check(&format!("a\n{late}word\n"), Csv, None, "a Utf8", 9001);
+        check("\u{feff}\na,\n1,\"x\ny\"\n", Csv, None, "a Int64, column_2 Utf8", 1);
         check("a,b\n", Csv, None, "a Utf8, b Utf8", 0);
-        check("{\"a\":1,\"b\":{\"c\":null}}\n{\"a\":2}\n", Ndjson, None, "a Int64, b Struct(\"c\": Utf8)", 2);
+        check("{\"a\":1,\"b\":{\"c\":null}}\n\n{\"a\":2}", Ndjson, None, "a Int64, b Struct(\"c\": Utf8)", 2);
+        let late: String = (0..9000).map(|n| format!("{{\"a\":{n}}}\n")).collect();
+        check(&format!("{late}{{\"a\":0.5,\"z\":1}}\n"), Ndjson, None, "a Float64, z Int64", 9001);
         let known = Schema::new(vec![Field::new("a", DataType::Utf8, false)]);
         check("a,b\n007,1\n", Csv, Some(&known), "a Utf8, b Int64", 1);
+    }
+
+    #[test]
+    fn no_value_is_altered() {
+        let check = |text: &str, format, expected: &[&str]| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            let batch = Import::open(file, "in", format, None).unwrap().next().unwrap().unwrap();
+            let cell = |row| {
+                batch
+                    .columns()
+                    .iter()
+                    .map(move |column| array_value_to_string(column, row).unwrap())
+                    .collect::<Vec<_>>()
+            };
+            let rows: Vec<String> = (0..batch.num_rows()).map(|row| cell(row).join("|")).collect();
+            assert_eq!(rows, expected, "{text}");
+        };
+        let big = "14857091259186476033";
+        check("id,n\n007,1e400\n8,2\n", Format::Csv, &["007|1e400", "8|2"]);
+        check(
+            &format!("n,m\n{big},9007199254740993\n1,0.5\n"),
+            Format::Csv,
+            &[&format!("{big}|9007199254740993"), "1|0.5"],
+        );
+        check("name\nname\n\"\"\n", Format::Csv, &["name", ""]);
+        check(
+            &format!("{{\"n\":{big},\"m\":9007199254740993}}\n{{\"n\":1,\"m\":0.5}}\n"),
+            Format::Ndjson,
+            &[&format!("{big}|9007199254740993"), "1|0.5"],
+        );
     }
 
     #[test]
@@ -218,9 +208,12 @@ mod tests {
             assert!(error.contains(says), "{error}");
         };
         check("", Format::Ndjson, "cannot read in as ndjson: it is empty");
-        check("", Format::Csv, "cannot read in as csv");
-        check("{\"a\":1}\nnot json\n", Format::Ndjson, "cannot read in as ndjson");
-        check("a,b\n1\n", Format::Csv, "cannot read in as csv");
+        check("1\n", Format::Ndjson, "no line is a JSON object with a field");
+        check("", Format::Csv, "cannot read in as csv: it is empty");
+        check("{\"a\":1}\n\nnot json\n", Format::Ndjson, "cannot read in as ndjson: line 3: ");
+        check("{\"a\":1,\"a\":2}\n", Format::Ndjson, "line 1: ");
+        check("a,b\n\"x\n\",2\n1\n", Format::Csv, "cannot read in as csv: line 4: the record has 1 value");
+        check("a,b\n1,\"2\n", Format::Csv, "line 2: ");
         check("PAR1", Format::Parquet, "cannot read in as parquet");
         check("x", Format::Arrow, "cannot read in as arrow");
         assert!(TableFormat::Auto.of("a.txt").is_err_and(|error| error.to_string().contains("--table=csv")));
