@@ -9,6 +9,11 @@ use serde::{
 
 use crate::{Error, Result};
 
+/// The settings of a part that has none; it refuses any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
+
 /// Parses settings as the host passes them into `S`.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ use spout_base::clock;
 use wasmtime::Engine;
 
 use super::{
-    Error, Plugin,
+    Error, Plugin, PluginRef,
     cache::{Cache, Change},
     component, engine,
     reserved::Reserved,
@@ -49,12 +49,13 @@ pub struct Listed {
     pub size: u64,
     /// `sha256:…` of its content; empty if it cannot be read.
     pub digest: String,
-    /// The plugin, or why it is none.
+    /// The plugin, or why it is not one.
     pub plugin: Result<Arc<Plugin>, Error>,
 }
 
-/// How long a plugin may compile before it is said that it does, and again after as long.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a plugin may compile before it is said that it does, and how often it is said again.
+const PATIENCE: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(10);
 
 impl Plugins {
     /// The plugins in `dir`; compiled code is kept in `cache`, if there is such a directory. Neither is looked at before the
@@ -102,13 +103,12 @@ impl Plugins {
         Ok(listed)
     }
 
-    /// The plugin `name`, or the one pinned as `name@sha256:…`. Says in the log if it is new, or another one than at the
-    /// start before.
+    /// The plugin that `reference` names. Says in the log if it is new, or another one than at the start before.
     ///
     /// # Errors
-    /// If there is none, it is no plugin, or not the pinned one.
-    pub async fn get(&self, name: &str) -> Result<Arc<Plugin>, Error> {
-        let (name, pinned) = name.split_once('@').map_or((name, None), |(name, pinned)| (name, Some(pinned)));
+    /// There is no such file, it is not a plugin, or not the pinned one.
+    pub async fn get(&self, reference: &str) -> Result<Arc<Plugin>, Error> {
+        let PluginRef { plugin: name, digest: pinned, .. } = PluginRef::parse(reference);
         let files = self.files()?;
         let Some(path) = files.get(name) else {
             let near =
@@ -138,20 +138,18 @@ impl Plugins {
         if let Some(plugin) = lock().get(name).filter(|plugin| plugin.digest() == digest) {
             return Ok(Arc::clone(plugin));
         }
-        let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() / 1024);
+        let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() as f64 / 1e6);
         let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
         let mut compiling = tokio::task::spawn_blocking(compile);
-        let begun = clock::now();
+        let (begun, mut patience) = (clock::now(), PATIENCE);
         let compiled = loop {
-            match tokio::time::timeout(PATIENCE, &mut compiling).await {
+            match tokio::time::timeout(patience, &mut compiling).await {
                 Ok(compiled) => break compiled,
-                Err(_) => {
-                    let seconds = begun.elapsed().as_secs();
-                    tracing::info!(
-                        plugin = name,
-                        "still compiling after {seconds} s ({size} KiB of WebAssembly); the result is cached"
-                    );
+                Err(_) if patience == PATIENCE => {
+                    tracing::info!("compiling plugin `{name}` ({size:.1} MB), which is done once and then cached");
+                    patience = AGAIN;
                 }
+                Err(_) => tracing::info!("still compiling plugin `{name}` after {} s", begun.elapsed().as_secs()),
             }
         };
         let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
