@@ -53,7 +53,7 @@ pub struct Listed {
     pub plugin: Result<Arc<Plugin>, Error>,
 }
 
-/// How long a plugin may compile before it is said that it does, and how often it is said again.
+/// How long a plugin may compile before the log says that it does, and how often the log repeats it.
 const PATIENCE: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -140,18 +140,15 @@ impl Plugins {
         }
         let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() as f64 / 1e6);
         let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
-        let mut compiling = tokio::task::spawn_blocking(compile);
-        let (begun, mut patience) = (clock::now(), PATIENCE);
-        let compiled = loop {
-            match tokio::time::timeout(patience, &mut compiling).await {
-                Ok(compiled) => break compiled,
-                Err(_) if patience == PATIENCE => {
-                    tracing::info!("compiling plugin `{name}` ({size:.1} MB), which is done once and then cached");
-                    patience = AGAIN;
-                }
-                Err(_) => tracing::info!("still compiling plugin `{name}` after {} s", begun.elapsed().as_secs()),
+        let begun = clock::now();
+        let say = |times| {
+            if times == 0 {
+                tracing::info!("compiling plugin `{name}` ({size:.1} MB); this happens once, the result is cached");
+            } else {
+                tracing::info!("still compiling plugin `{name}` after {} s", begun.elapsed().as_secs());
             }
         };
+        let compiled = patiently(tokio::task::spawn_blocking(compile), (PATIENCE, AGAIN), say).await;
         let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
         lock().insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
@@ -169,5 +166,47 @@ impl Plugins {
             }
         }
         Ok(files)
+    }
+}
+
+/// What `work` comes to. Until then, `say` is called after the first of the two times and whenever the second has passed again,
+/// with how often it was called before.
+async fn patiently<T>(
+    mut work: impl Future<Output = T> + Unpin,
+    (first, again): (Duration, Duration),
+    mut say: impl FnMut(u32),
+) -> T {
+    let mut times = 0;
+    loop {
+        let wait = if times == 0 { first } else { again };
+        match tokio::time::timeout(wait, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => {
+                say(times);
+                times += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_long_says_so_and_what_is_quick_does_not() {
+        const SHORT: Duration = Duration::from_millis(1);
+        let ready = std::future::ready(7);
+        assert_eq!(patiently(ready, (Duration::ZERO, SHORT), |_| panic!("it was ready")).await, 7);
+        let (done, work) = tokio::sync::oneshot::channel();
+        let (mut done, mut said) = (Some(done), Vec::new());
+        let say = |times| {
+            said.push(times);
+            if let Some(done) = done.take_if(|_| times == 2) {
+                done.send(8).unwrap();
+            }
+        };
+        assert_eq!(patiently(work, (SHORT, SHORT), say).await.unwrap(), 8);
+        assert_eq!(said, [0, 1, 2]);
     }
 }
