@@ -1,6 +1,6 @@
 //! A row for each session: rows of one user without a pause longer than the gap. A session that is over is forgotten.
 
-use spout_guest::{Answer, Batch, DataType, Field, Handler, Input, Keyed, Result, Schema, State, Ticked, register};
+use spout_guest::{Answer, Batch, Columns, Handler, Input, Keyed, Result, Schema, State, Ticked, register};
 
 register! { name: "sessions", summary: "a row for each session of a user", handler: Sessions }
 
@@ -23,6 +23,10 @@ impl Handler for Sessions {
 
     fn open(settings: Settings, state: State) -> Result<Self> {
         Ok(Self { gap: settings.gap, open: state.keyed("open") })
+    }
+
+    fn output(&self, _: &Schema) -> Result<Option<Schema>> {
+        Ok(Some(columns(&[]).schema()))
     }
 
     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
@@ -51,10 +55,13 @@ impl Handler for Sessions {
     }
 }
 
+fn columns(over: &[(String, (i64, i64))]) -> Columns {
+    Columns::new()
+        .str("user", over.iter().map(|(user, _)| user.as_str()))
+        .i64("first", over.iter().map(|(_, (first, _))| *first))
+        .i64("last", over.iter().map(|(_, (_, last))| *last))
+}
+
 fn batch(over: &[(String, (i64, i64))]) -> Result<Option<Batch>> {
-    let fields = [("user", DataType::Utf8), ("first", DataType::Int64), ("last", DataType::Int64)];
-    let schema = Schema::new(fields.into_iter().map(|(name, data_type)| Field::new(name, data_type)).collect());
-    let (first, last) = (over.iter().map(|(_, session)| session.0), over.iter().map(|(_, session)| session.1));
-    let columns = vec![over.iter().map(|(user, _)| user.as_str()).collect(), first.collect(), last.collect()];
-    Ok(Some(Batch::new(schema, columns, over.len())?).filter(|batch| batch.rows() > 0))
+    if over.is_empty() { Ok(None) } else { columns(over).batch().map(Some) }
 }

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The bytes of `state`.
 ///
 /// # Errors
-/// It has no JSON form: a map whose keys are no text and no number.
+/// It has no JSON form, such as a map whose keys are neither strings nor numbers.
 pub fn to_vec<T: Serialize + ?Sized>(state: &T) -> Result<Vec<u8>> {
     let failed = |error: serde_json::Error| Error::fatal("state.json", error.to_string());
     let mut value = serde_json::to_value(state).map_err(failed)?;
@@ -19,10 +19,10 @@ pub fn to_vec<T: Serialize + ?Sized>(state: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(&value).map_err(failed)
 }
 
-/// The state that `bytes` are.
+/// The state that [`to_vec`] turned into `bytes`.
 ///
 /// # Errors
-/// They are of another type.
+/// The bytes are not a state of this type.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let what = |error| format!("the stored state cannot be read: {error}; start with an empty one");
     serde_json::from_slice(bytes).map_err(|error| Error::fatal("state.json", what(error)))

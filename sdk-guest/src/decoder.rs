@@ -32,6 +32,12 @@ pub trait Decoder: Sized + 'static {
     /// The settings are wrong.
     fn open(settings: Self::Settings, opening: Opening) -> Result<Self>;
 
+    /// The columns of every answer, if they do not depend on the messages. They show in `spout check -v`, and handlers that
+    /// name other columns are found before anything runs; the host refuses answers with other columns.
+    fn output(&self) -> Option<Schema> {
+        None
+    }
+
     /// Decodes `messages`. A bad message is a fault and does not affect its neighbours; the answer does not depend on
     /// how messages were cut into calls.
     ///
@@ -41,41 +47,92 @@ pub trait Decoder: Sized + 'static {
 }
 
 #[doc(hidden)]
-pub(crate) mod shim {
+pub mod shim {
     //! Adapts the WIT interface to the trait.
 
     use std::{cell::RefCell, marker::PhantomData};
 
-    use super::{Decoder, Opening};
+    use super::{Decoded, Decoder, Opening};
     use crate::{
-        Schema, boundary, parse_settings, schema_text,
-        wit::{base::spout::plugin::types as wit, decoder::exports::spout::plugin::decoder as export},
+        Messages, Schema, boundary, parse_settings,
+        register::{self, Offers, named},
+        schema_text,
+        wit::{
+            base::{exports::spout::plugin::about::Offer, spout::plugin::types as wit},
+            decoder::exports::spout::plugin::decoder as export,
+        },
     };
 
+    /// Any decoder.
+    pub trait Decode {
+        fn output(&self) -> Option<Schema>;
+        fn decode(&mut self, messages: &Messages) -> crate::Result<Decoded>;
+    }
+
+    impl<D: Decoder> Decode for D {
+        fn output(&self) -> Option<Schema> {
+            Decoder::output(self)
+        }
+
+        fn decode(&mut self, messages: &Messages) -> crate::Result<Decoded> {
+            Decoder::decode(self, messages)
+        }
+    }
+
+    pub type Open = fn(&wit::Settings, Opening) -> crate::Result<Box<dyn Decode>>;
+
+    #[must_use]
+    pub const fn open<D: Decoder>() -> Open {
+        |list, opening| Ok(Box::new(D::open(parse_settings(texts(list))?, opening)?))
+    }
+
+    #[must_use]
+    pub fn offer<D: Decoder>(name: &str, summary: &str) -> Offer {
+        register::offer::<D::Settings>("decoder", name, summary)
+    }
+
+    pub(crate) fn texts(list: &wit::Settings) -> impl Iterator<Item = (&str, &str)> {
+        list.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     #[derive(Debug)]
-    pub struct DecoderShim<D>(PhantomData<D>);
-    #[derive(Debug)]
-    pub struct DecodingShim<D> {
-        decoder: RefCell<D>,
+    pub struct Shim<P>(PhantomData<P>);
+
+    pub struct Decoding<P> {
+        decoder: RefCell<Box<dyn Decode>>,
         told: RefCell<Option<Schema>>,
+        plugin: PhantomData<P>,
     }
 
-    impl<D: Decoder> export::Guest for DecoderShim<D> {
-        type Decoding = DecodingShim<D>;
+    impl<P> std::fmt::Debug for Decoding<P> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Decoding")
+        }
     }
 
-    impl<D: Decoder> export::GuestDecoding for DecodingShim<D> {
+    impl<P: Offers<Open>> export::Guest for Shim<P> {
+        type Decoding = Decoding<P>;
+    }
+
+    impl<P: Offers<Open>> export::GuestDecoding for Decoding<P> {
         fn open(
-            _name: String,
+            name: String,
             topic: String,
             fields: Option<Vec<String>>,
             schema: Option<String>,
             list: wit::Settings,
         ) -> Result<export::Decoding, wit::Error> {
-            let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
             let schema = schema.as_deref().map(schema_text::parse).transpose().map_err(crate::Error::from)?;
-            let decoder = RefCell::new(D::open(settings, Opening { topic, fields, schema })?);
-            Ok(export::Decoding::new(Self { decoder, told: RefCell::new(None) }))
+            let decoder = named(P::OFFERS, &name)?(&list, Opening { topic, fields, schema })?;
+            Ok(export::Decoding::new(Self {
+                decoder: RefCell::new(decoder),
+                told: RefCell::new(None),
+                plugin: PhantomData,
+            }))
+        }
+
+        fn output(&self) -> Result<Option<wit::Schema>, wit::Error> {
+            Ok(self.decoder.borrow().output().map(|schema| boundary::schema::lower(&schema)))
         }
 
         fn decode(&self, input: wit::Messages) -> Result<export::Decoded, wit::Error> {

@@ -77,7 +77,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A transient failure, code `io`: the host repeats the call of a source. Map errors that will not pass to
+/// A transient failure, code `io`: the host repeats the call of a source. Turn errors that are permanent into
 /// [`Error::fatal`].
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {

@@ -28,6 +28,22 @@ pub trait Input {
         let at = schema.position(name)?;
         self.read(&[at])?.pop().ok_or_else(|| Error::fatal("column.missing", format!("no column `{name}`")))
     }
+
+    /// What these columns hold in each row, as bytes that are equal if the values are: keys for [`Keyed`](crate::Keyed) state.
+    ///
+    /// # Errors
+    /// A column does not exist.
+    fn keys(&self, columns: &[String]) -> Result<Vec<Vec<u8>>> {
+        let schema = self.schema();
+        let places = columns.iter().map(|column| Ok(schema.position(column)?)).collect::<Result<Vec<_>>>()?;
+        let columns = self.read(&places)?;
+        let key = |row| {
+            let mut key = Vec::new();
+            columns.iter().for_each(|column| column.write_key(row, &mut key));
+            key
+        };
+        Ok((0..self.rows()).map(key).collect())
+    }
 }
 
 /// Which rows to pass on. The first three move no data.
@@ -105,6 +121,19 @@ pub trait Handler: Sized + 'static {
     /// The settings are wrong, or the state does not fit them.
     fn open(settings: Self::Settings, state: State) -> Result<Self>;
 
+    /// The columns that come out (all of them, in order) when those of `input` go in; `None`: only the rows will tell.
+    ///
+    /// Declared columns show in `spout check -v`, and later handlers that name other columns are found before anything
+    /// runs; the host refuses answers that lead to other columns. [`Schema::with`] is the answer of a handler that
+    /// [adds columns](Answer::WithColumns), a clone of `input` that of one that only chooses rows. It must not depend on rows.
+    ///
+    /// # Errors
+    /// The handler cannot work with these columns: [`Schema::position`] is the error where one is missing.
+    fn output(&self, input: &Schema) -> Result<Option<Schema>> {
+        let _ = input;
+        Ok(None)
+    }
+
     /// Processes a batch and returns which rows to pass on.
     ///
     /// # Errors
@@ -162,7 +191,7 @@ impl Input for Batch {
 }
 
 #[doc(hidden)]
-pub(crate) mod shim {
+pub mod shim {
     //! Adapts the WIT interface to the trait.
 
     use std::{
@@ -171,26 +200,78 @@ pub(crate) mod shim {
         rc::Rc,
     };
 
-    use super::{Answer, Handler, Input};
+    use super::{Answer, Handler, Input, Ticked};
     use crate::{
         Array, Batch, Result as GuestResult, Schema, State, boundary,
+        decoder::shim::texts,
         keyed::Cache,
         parse_settings,
+        register::{self, Offers, named},
         wit::{
-            base::spout::plugin::types as wit,
+            base::{exports::spout::plugin::about::Offer, spout::plugin::types as wit},
             handler::{exports::spout::plugin::handler as export, spout::plugin::data},
         },
     };
 
+    /// Any handler.
+    pub trait Handle {
+        fn output(&self, input: &Schema) -> GuestResult<Option<Schema>>;
+        fn process(&mut self, input: &dyn Input) -> GuestResult<Answer>;
+        fn tick(&mut self, watermark_ms: i64) -> GuestResult<Ticked>;
+        fn finish(&mut self) -> GuestResult<Option<Batch>>;
+        fn snapshot(&mut self) -> GuestResult<Vec<u8>>;
+    }
+
+    impl<H: Handler> Handle for H {
+        fn output(&self, input: &Schema) -> GuestResult<Option<Schema>> {
+            Handler::output(self, input)
+        }
+
+        fn process(&mut self, input: &dyn Input) -> GuestResult<Answer> {
+            Handler::process(self, input)
+        }
+
+        fn tick(&mut self, watermark_ms: i64) -> GuestResult<Ticked> {
+            Handler::tick(self, watermark_ms)
+        }
+
+        fn finish(&mut self) -> GuestResult<Option<Batch>> {
+            Handler::finish(self)
+        }
+
+        fn snapshot(&mut self) -> GuestResult<Vec<u8>> {
+            Handler::snapshot(self)
+        }
+    }
+
+    pub type Open = fn(&wit::Settings, State) -> GuestResult<Box<dyn Handle>>;
+
+    #[must_use]
+    pub const fn open<H: Handler>() -> Open {
+        |list, state| Ok(Box::new(H::open(parse_settings(texts(list))?, state)?))
+    }
+
+    #[must_use]
+    pub fn offer<H: Handler>(name: &str, summary: &str) -> Offer {
+        register::offer::<H::Settings>("handler", name, summary)
+    }
+
     #[derive(Debug)]
-    pub struct HandlerShim<H>(PhantomData<H>);
-    #[derive(Debug)]
-    pub struct NodeShim<H> {
-        handler: RefCell<H>,
+    pub struct Shim<P>(PhantomData<P>);
+
+    pub struct Node<P> {
+        handler: RefCell<Box<dyn Handle>>,
         cache: Rc<RefCell<Cache>>,
         /// The input's schema and the host's id for it.
         input: RefCell<(u32, Schema)>,
         told: RefCell<Option<Schema>>,
+        plugin: PhantomData<P>,
+    }
+
+    impl<P> std::fmt::Debug for Node<P> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Node")
+        }
     }
 
     struct Lent<'a> {
@@ -215,11 +296,11 @@ pub(crate) mod shim {
         }
     }
 
-    impl<H: Handler> export::Guest for HandlerShim<H> {
-        type Node = NodeShim<H>;
+    impl<P: Offers<Open>> export::Guest for Shim<P> {
+        type Node = Node<P>;
     }
 
-    impl<H: Handler> NodeShim<H> {
+    impl<P> Node<P> {
         fn table(&self, batch: Batch) -> export::Table {
             let (schema, batch) = boundary::parts::lower(batch);
             let mut told = self.told.borrow_mut();
@@ -241,19 +322,29 @@ pub(crate) mod shim {
         }
 
         /// A call of the handler, after which its cache may be emptied.
-        fn call<T>(&self, call: impl FnOnce(RefMut<'_, H>) -> GuestResult<T>) -> Result<T, wit::Error> {
+        fn call<T>(&self, call: impl FnOnce(RefMut<'_, Box<dyn Handle>>) -> GuestResult<T>) -> Result<T, wit::Error> {
             let answer = call(self.handler.borrow_mut())?;
             self.cache.borrow_mut().make_room();
             Ok(answer)
         }
     }
 
-    impl<H: Handler> export::GuestNode for NodeShim<H> {
-        fn open(_name: String, list: wit::Settings, snapshot: Option<Vec<u8>>) -> Result<export::Node, wit::Error> {
-            let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+    impl<P: Offers<Open>> export::GuestNode for Node<P> {
+        fn open(name: String, list: wit::Settings, snapshot: Option<Vec<u8>>) -> Result<export::Node, wit::Error> {
             let cache = Rc::<RefCell<Cache>>::default();
-            let handler = RefCell::new(H::open(settings, State::new(snapshot, Rc::clone(&cache)))?);
-            Ok(export::Node::new(Self { handler, cache, input: RefCell::default(), told: RefCell::new(None) }))
+            let handler = named(P::OFFERS, &name)?(&list, State::new(snapshot, Rc::clone(&cache)))?;
+            Ok(export::Node::new(Self {
+                handler: RefCell::new(handler),
+                cache,
+                input: RefCell::default(),
+                told: RefCell::new(None),
+                plugin: PhantomData,
+            }))
+        }
+
+        fn output(&self, input: &data::Batch) -> Result<Option<wit::Schema>, wit::Error> {
+            let declared = self.handler.borrow().output(&boundary::schema::raise(input.schema())?)?;
+            Ok(declared.map(|schema| boundary::schema::lower(&schema)))
         }
 
         fn process(&self, input: &data::Batch) -> Result<Option<export::Rows>, wit::Error> {

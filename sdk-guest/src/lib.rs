@@ -35,6 +35,43 @@
 //! register! { name: "at-least", summary: "keeps rows whose column is large enough", handler: AtLeast }
 //! ```
 //!
+//! A plugin may have several parts, each with its name; a spec then says which, `plugin: weblog/access`: see [`register!`].
+//!
+//! A decoder of messages that are one row each is a function from [`Message`] to a row and one from rows to [`Columns`]:
+//!
+//! ```
+//! use spout_guest::{Columns, Decoded, Decoder, Fault, Message, Messages, NoSettings, Opening, Result, Schema, register};
+//!
+//! struct Pairs;
+//!
+//! fn pair(message: Message<'_>) -> std::result::Result<(&str, i64), Fault> {
+//!     let (name, value) = message.text()?.split_once('=').ok_or(("pairs.syntax", "there is no `=`".to_owned()))?;
+//!     Ok((name, value.parse().map_err(|error| ("pairs.value", format!("`{value}`: {error}")))?))
+//! }
+//!
+//! fn columns(pairs: &[(&str, i64)]) -> Columns {
+//!     Columns::new().str("name", pairs.iter().map(|pair| pair.0)).i64("value", pairs.iter().map(|pair| pair.1))
+//! }
+//!
+//! impl Decoder for Pairs {
+//!     type Settings = NoSettings;
+//!
+//!     fn open(_: NoSettings, _: Opening) -> Result<Self> {
+//!         Ok(Self)
+//!     }
+//!
+//!     fn output(&self) -> Option<Schema> {
+//!         Some(columns(&[]).schema())
+//!     }
+//!
+//!     fn decode(&mut self, messages: &Messages) -> Result<Decoded> {
+//!         messages.decode(pair, columns)
+//!     }
+//! }
+//!
+//! register! { name: "pairs", summary: "`name=value`, one a message", decoder: Pairs }
+//! ```
+//!
 //! A [`Handler`] may keep state, which is part of the commit that holds the rows: tables of [`State::keyed`], which may be
 //! large, and the bytes of [`Handler::snapshot`]. With `time` and `tick` in its spec it learns from [`Handler::tick`] how far
 //! event time has come.
@@ -47,8 +84,10 @@
 #[doc(hidden)]
 pub mod boundary;
 pub mod canonical;
+mod columns;
 mod decoder;
 mod error;
+mod fetch;
 mod handler;
 mod keyed;
 pub mod log;
@@ -64,12 +103,14 @@ pub mod testing;
 pub mod wit;
 
 pub use self::{
+    columns::{Columns, Fault},
     decoder::{Decoded, Decoder, Opening, RowFault},
     error::{Error, Result},
+    fetch::{Fetched, Limits, Position, Progress},
     handler::{Answer, Handler, Input, Ticked},
     keyed::{Encode, Json, Key, Keyed, Scan, State, Value},
-    messages::{Fetched, Limits, Messages, Position, Progress},
-    settings::parse as parse_settings,
+    messages::{Added, Message, Messages},
+    settings::{NoSettings, parse as parse_settings},
     shared_source::{Answered, Each, Pauses, SharedReader, SharedSource},
     source::{Criteria, Known, Partition, Reader, Source},
     stream_consumer::{Checkpoint, Start, StreamConsumer},
@@ -85,8 +126,8 @@ pub mod shim {
     //! Glue between the WIT interface and the traits, for `register!`.
 
     pub use crate::{
-        decoder::shim::DecoderShim, handler::shim::HandlerShim, register::offer, source::shim::SourceShim,
-        stream_consumer::shim::StreamShim,
+        decoder::shim as decoder, handler::shim as handler, register::Offers, source::shim as source,
+        stream_consumer::shim as stream,
     };
 }
 

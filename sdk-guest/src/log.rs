@@ -1,4 +1,4 @@
-//! Lines for the host's log; the host adds pipeline and plugin, and limits the rate.
+//! Writes lines to the host's log, which adds pipeline and plugin and limits the rate.
 
 #[cfg(target_arch = "wasm32")]
 use crate::wit::base::spout::plugin::log;

@@ -1,102 +1,86 @@
-//! Messages, positions and the limits of a fetch.
+//! Messages as they cross between source, host and decoder.
 
-use spout_codec::{Attribute, Input};
+use spout_codec::{Attribute, Input, NO_TIME};
 
 use crate::wit::base::spout::plugin::types as wit;
 
-/// The place of the next message of a partition.
+/// Byte strings in one run, each ending where the next begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Position {
-    /// The host orders and commits by it; grows within a partition.
-    pub offset: u64,
-    /// Anything else the source needs to find the place again; the host stores it unread.
-    pub token: Option<Vec<u8>>,
+struct Blobs {
+    /// Empty, or one more than there are entries.
+    bounds: Vec<u32>,
+    bytes: Vec<u8>,
 }
 
-impl Position {
-    /// A position without a token.
-    #[must_use]
-    pub fn at(offset: u64) -> Self {
-        Self { offset, token: None }
+impl Blobs {
+    fn len(&self) -> usize {
+        self.bounds.len().saturating_sub(1)
     }
-}
 
-impl From<wit::Position> for Position {
-    fn from(position: wit::Position) -> Self {
-        Self { offset: position.offset, token: position.token }
+    fn get(&self, index: usize) -> &[u8] {
+        match (self.bounds.get(index), self.bounds.get(index + 1)) {
+            (Some(&from), Some(&to)) => self.bytes.get(from as usize..to as usize).unwrap_or_default(),
+            _ => &[],
+        }
     }
-}
 
-impl From<Position> for wit::Position {
-    fn from(position: Position) -> Self {
-        Self { offset: position.offset, token: position.token }
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.bounds.is_empty() {
+            self.bounds.push(0);
+        }
+        write(&mut self.bytes);
+        self.bounds.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
-}
 
-/// How much one fetch may return, and how long it may wait for the first message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Most messages.
-    pub messages: usize,
-    /// Most payload bytes.
-    pub bytes: usize,
-    /// Longest wait.
-    pub timeout: std::time::Duration,
-}
-
-impl From<wit::FetchLimits> for Limits {
-    fn from(limits: wit::FetchLimits) -> Self {
-        Self {
-            messages: limits.max_messages as usize,
-            bytes: limits.max_bytes as usize,
-            timeout: std::time::Duration::from_millis(u64::from(limits.timeout_ms)),
+    /// Adds empty entries until there are `len`.
+    fn fill(&mut self, len: usize) {
+        while self.len() < len {
+            self.write(|_| {});
         }
     }
 }
 
-/// Whether to fetch again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// There is more.
-    More,
-    /// Nothing for now.
-    Idle,
-    /// Nothing more, ever.
-    Ended,
-}
-
-impl From<Progress> for wit::Progress {
-    fn from(progress: Progress) -> Self {
-        match progress {
-            Progress::More => Self::More,
-            Progress::Idle => Self::Idle,
-            Progress::Ended => Self::Ended,
-        }
-    }
-}
-
-/// The result of one fetch.
+/// A header of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// The messages, each with its offset.
-    pub messages: Messages,
-    /// Where the next fetch starts; advances even when nothing was returned.
-    pub next: Position,
-    /// Offset after the newest message, if known.
-    pub high_watermark: Option<u64>,
-    /// Whether to fetch again.
-    pub progress: Progress,
+struct Header {
+    message: u32,
+    name: String,
+    value: Vec<u8>,
+}
+
+impl From<wit::Blobs> for Blobs {
+    fn from(blobs: wit::Blobs) -> Self {
+        Self { bounds: blobs.bounds, bytes: blobs.bytes }
+    }
+}
+
+impl From<Blobs> for wit::Blobs {
+    fn from(blobs: Blobs) -> Self {
+        Self { bounds: blobs.bounds, bytes: blobs.bytes }
+    }
 }
 
 /// Messages as a struct of arrays: they cross to the host in a few copies, however many there are.
+///
+/// A source adds them; a message has an offset and a payload, and may have a key, headers, a time and a partition:
+///
+/// ```
+/// let mut messages = spout_guest::Messages::default();
+/// messages.push(17, b"a payload");
+/// messages.add(18, b"another").key(b"user-7").header("trace", b"4711").timestamp_ms(1_767_225_600_000);
+/// assert_eq!((messages.key(0), messages.key(1)), (None, Some(&b"user-7"[..])));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Messages {
-    bounds: Vec<u32>,
-    bytes: Vec<u8>,
+    values: Blobs,
     nulls: Vec<u32>,
+    /// Of the first messages; those beyond have none.
+    keys: Blobs,
     offsets: Vec<u64>,
     partitions: Vec<u32>,
+    /// Of the first messages; those beyond have none.
     timestamps_ms: Vec<i64>,
+    headers: Vec<Header>,
     attributes: Vec<Attribute>,
 }
 
@@ -104,7 +88,7 @@ impl Messages {
     /// Number of messages.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bounds.len().saturating_sub(1)
+        self.values.len()
     }
 
     /// Whether there are none.
@@ -113,25 +97,54 @@ impl Messages {
         self.len() == 0
     }
 
-    /// Payload bytes.
+    /// Bytes of payloads, keys and headers: what [`Limits::bytes`](crate::Limits::bytes) limits.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        let headers = self.headers.iter().map(|header| header.name.len() + header.value.len());
+        self.values.bytes.len() + self.keys.bytes.len() + headers.sum::<usize>()
+    }
+
+    /// The messages, one after the other.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
+        (0..self.len()).map(|index| Message { messages: self, index })
     }
 
     /// The payload of one message.
     #[must_use]
     pub fn value(&self, index: usize) -> &[u8] {
-        match (self.bounds.get(index), self.bounds.get(index + 1)) {
-            (Some(&from), Some(&to)) => self.bytes.get(from as usize..to as usize).unwrap_or_default(),
-            _ => &[],
-        }
+        self.values.get(index)
     }
 
     /// The indices of messages whose payload is null, rising.
     #[must_use]
     pub fn nulls(&self) -> &[u32] {
         &self.nulls
+    }
+
+    /// The key of one message; `None` if it has none or an empty one.
+    #[must_use]
+    pub fn key(&self, index: usize) -> Option<&[u8]> {
+        Some(self.keys.get(index)).filter(|key| !key.is_empty())
+    }
+
+    /// The headers of one message, in the order of the source.
+    pub fn headers(&self, index: usize) -> impl Iterator<Item = (&str, &[u8])> + use<'_> {
+        let from = self.headers.partition_point(|header| (header.message as usize) < index);
+        let rest = self.headers.get(from..).unwrap_or_default().iter();
+        rest.take_while(move |header| header.message as usize == index)
+            .map(|header| (header.name.as_str(), header.value.as_slice()))
+    }
+
+    /// When one message was sent, in milliseconds since 1970, if that is known.
+    #[must_use]
+    pub fn timestamp_ms(&self, index: usize) -> Option<i64> {
+        self.input().timestamp_ms(index)
+    }
+
+    /// The partition of one message; a decoder always knows it.
+    #[must_use]
+    pub fn partition(&self, index: usize) -> Option<u32> {
+        self.partitions.get(index).copied()
     }
 
     /// The messages' offsets.
@@ -142,37 +155,40 @@ impl Messages {
 
     /// Reserves space for `count` more messages of `bytes` bytes in total.
     pub fn reserve(&mut self, count: usize, bytes: usize) {
-        self.bounds.reserve(count + 1);
+        self.values.bounds.reserve(count + 1);
         self.offsets.reserve(count);
-        self.bytes.reserve(bytes);
+        self.values.bytes.reserve(bytes);
     }
 
     /// Adds a message at the end.
     pub fn push(&mut self, offset: u64, value: &[u8]) {
-        self.write(offset, |bytes| bytes.extend_from_slice(value));
+        self.add(offset, value);
+    }
+
+    /// Adds a message at the end, which may have more than its payload.
+    pub fn add(&mut self, offset: u64, value: &[u8]) -> Added<'_> {
+        self.write(offset, |bytes| bytes.extend_from_slice(value))
     }
 
     /// Adds a message whose payload `write` appends in place.
-    pub fn write(&mut self, offset: u64, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.bounds.is_empty() {
-            self.bounds.push(0);
-        }
-        write(&mut self.bytes);
-        self.bounds.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
+    pub fn write(&mut self, offset: u64, write: impl FnOnce(&mut Vec<u8>)) -> Added<'_> {
+        self.values.write(write);
         self.offsets.push(offset);
+        Added(self)
     }
 
-    /// Sets the time of the last message added, in milliseconds since 1970. Every message needs one, or none.
-    pub fn timestamp_ms(&mut self, at: i64) {
-        self.timestamps_ms.push(at);
+    /// Adds a message whose payload is null: a tombstone.
+    pub fn add_null(&mut self, offset: u64) -> Added<'_> {
+        self.nulls.push(u32::try_from(self.len()).unwrap_or(u32::MAX));
+        self.write(offset, |_| {})
     }
 
-    /// Sets the partition of the last message added; a [`StreamConsumer`](crate::StreamConsumer) needs it.
-    pub fn partition(&mut self, partition: u32) {
-        self.partitions.push(partition);
+    /// Says that all messages so far are from this partition.
+    pub fn all_from(&mut self, partition: u32) {
+        self.partitions = vec![partition; self.len()];
     }
 
-    /// Sets what the messages pushed from now on have in common, such as their `file`; an empty value ends it.
+    /// Sets what the messages added from now on have in common, such as their `file`; an empty value ends it.
     pub fn attribute(&mut self, name: &str, value: &[u8]) {
         let first = u32::try_from(self.len()).unwrap_or(u32::MAX);
         let last = self.attributes.iter().rev().find(|attribute| attribute.name == name);
@@ -193,8 +209,8 @@ impl Messages {
     #[must_use]
     pub fn input(&self) -> Input<'_> {
         Input {
-            bounds: &self.bounds,
-            bytes: &self.bytes,
+            bounds: &self.values.bounds,
+            bytes: &self.values.bytes,
             nulls: &self.nulls,
             timestamps_ms: &self.timestamps_ms,
             attributes: &self.attributes,
@@ -205,47 +221,162 @@ impl Messages {
     /// messages, from 0 to the length), with `offsets`; nothing is copied.
     #[must_use]
     pub fn from_parts(bytes: Vec<u8>, bounds: Vec<u32>, offsets: Vec<u64>) -> Self {
-        Self { bounds, bytes, offsets, ..Self::default() }
+        Self { values: Blobs { bounds, bytes }, offsets, ..Self::default() }
+    }
+}
+
+/// One of [`Messages`].
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    messages: &'a Messages,
+    index: usize,
+}
+
+impl<'a> Message<'a> {
+    /// Its payload; empty if it is null.
+    #[must_use]
+    pub fn value(&self) -> &'a [u8] {
+        self.messages.value(self.index)
+    }
+
+    /// As [`Messages::key`].
+    #[must_use]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        self.messages.key(self.index)
+    }
+
+    /// As [`Messages::headers`].
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.messages.headers(self.index)
+    }
+
+    /// As [`Messages::timestamp_ms`].
+    #[must_use]
+    pub fn timestamp_ms(&self) -> Option<i64> {
+        self.messages.timestamp_ms(self.index)
+    }
+
+    /// As [`Messages::partition`].
+    #[must_use]
+    pub fn partition(&self) -> Option<u32> {
+        self.messages.partition(self.index)
+    }
+
+    /// Its offset.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        self.messages.offsets.get(self.index).copied()
+    }
+}
+
+/// The message added last.
+#[derive(Debug)]
+pub struct Added<'a>(&'a mut Messages);
+
+impl Added<'_> {
+    /// Gives it a key.
+    pub fn key(self, key: &[u8]) -> Self {
+        let before = self.0.len() - 1;
+        self.0.keys.fill(before);
+        self.0.keys.write(|bytes| bytes.extend_from_slice(key));
+        self
+    }
+
+    /// Adds a header.
+    pub fn header(self, name: &str, value: &[u8]) -> Self {
+        let message = u32::try_from(self.0.len() - 1).unwrap_or(u32::MAX);
+        self.0.headers.push(Header { message, name: name.to_owned(), value: value.to_vec() });
+        self
+    }
+
+    /// Says when it was sent, in milliseconds since 1970.
+    pub fn timestamp_ms(self, at: i64) -> Self {
+        let before = self.0.len() - 1;
+        self.0.timestamps_ms.resize(before, NO_TIME);
+        self.0.timestamps_ms.push(at);
+        self
+    }
+
+    /// Says which partition it is from; a [`StreamConsumer`](crate::StreamConsumer) says so of each message.
+    pub fn partition(self, partition: u32) -> Self {
+        self.0.partitions.push(partition);
+        self
     }
 }
 
 impl From<wit::Messages> for Messages {
     fn from(messages: wit::Messages) -> Self {
+        let header = |wit::Header { message, name, value }: wit::Header| Header { message, name, value };
+        let attribute = |wit::Attribute { first, name, value }: wit::Attribute| Attribute { first, name, value };
         Self {
-            bounds: messages.values.bounds,
-            bytes: messages.values.bytes,
+            values: messages.values.into(),
             nulls: messages.nulls,
+            keys: messages.keys.map(Blobs::from).unwrap_or_default(),
             offsets: messages.offsets,
             partitions: messages.partitions,
             timestamps_ms: messages.timestamps_ms,
-            attributes: messages.attributes.into_iter().map(raised).collect(),
+            headers: messages.headers.into_iter().map(header).collect(),
+            attributes: messages.attributes.into_iter().map(attribute).collect(),
         }
     }
 }
 
-fn raised(wit::Attribute { first, name, value }: wit::Attribute) -> Attribute {
-    Attribute { first, name, value }
-}
-
-fn lowered(Attribute { first, name, value }: Attribute) -> wit::Attribute {
-    wit::Attribute { first, name, value }
-}
-
 impl From<Messages> for wit::Messages {
-    fn from(messages: Messages) -> Self {
-        // What holds for no message is not said.
+    fn from(mut messages: Messages) -> Self {
         let count = messages.len();
-        let told = messages.attributes.into_iter().filter(|attribute| (attribute.first as usize) < count);
-        let attributes = told.map(lowered).collect();
+        if messages.keys.len() > 0 {
+            messages.keys.fill(count);
+        }
+        if !messages.timestamps_ms.is_empty() {
+            messages.timestamps_ms.resize(count, NO_TIME);
+        }
+        let header = |Header { message, name, value }: Header| wit::Header { message, name, value };
+        let attribute = |Attribute { first, name, value }: Attribute| wit::Attribute { first, name, value };
+        // An attribute that applies to no message is left out.
+        let applies = |attribute: &Attribute| (attribute.first as usize) < count;
         Self {
-            values: wit::Blobs { bounds: messages.bounds, bytes: messages.bytes },
+            values: messages.values.into(),
             nulls: messages.nulls,
-            keys: None,
+            keys: Some(messages.keys).filter(|keys| keys.len() > 0).map(Into::into),
             offsets: messages.offsets,
             partitions: messages.partitions,
             timestamps_ms: messages.timestamps_ms,
-            headers: Vec::new(),
-            attributes,
+            headers: messages.headers.into_iter().map(header).collect(),
+            attributes: messages.attributes.into_iter().filter(applies).map(attribute).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_messages_have_besides_their_payload_crosses_and_comes_back() {
+        let mut messages = Messages::default();
+        messages.push(1, b"a");
+        messages.add(2, b"b").key(b"k").header("h", b"1").header("h", b"2").timestamp_ms(5).partition(7);
+        messages.add_null(3).header("i", b"");
+        messages.add(4, b"d").timestamp_ms(0);
+        messages.push(5, b"e");
+        assert_eq!(messages.bytes(), 4 + 1 + 2 * 2 + 1);
+        // All or none of them have a partition.
+        messages.partitions = vec![7; 5];
+        let crossed = wit::Messages::from(messages.clone());
+        assert_eq!(crossed.keys.as_ref().map(|keys| keys.bounds.as_slice()), Some(&[0, 0, 1, 1, 1, 1][..]));
+        assert_eq!(crossed.timestamps_ms, [NO_TIME, 5, NO_TIME, 0, NO_TIME]);
+        for messages in [messages, crossed.into()] {
+            let header = |(name, value): (&str, &[u8])| (name.to_owned(), value.to_vec());
+            let all = |at| messages.headers(at).map(header).collect::<Vec<_>>();
+            assert_eq!(all(1), [("h".to_owned(), b"1".to_vec()), ("h".into(), b"2".to_vec())]);
+            assert_eq!((all(0).len(), all(2).len(), all(9).len()), (0, 1, 0));
+            let keys: Vec<_> = (0..5).map(|at| messages.key(at)).collect();
+            assert_eq!(keys, [None, Some(&b"k"[..]), None, None, None]);
+            let times: Vec<_> = (0..5).map(|at| messages.timestamp_ms(at)).collect();
+            assert_eq!(times, [None, Some(5), None, Some(0), None]);
+            assert_eq!((messages.partition(1), messages.partition(9), messages.nulls()), (Some(7), None, &[2][..]));
+        }
+        let plain = wit::Messages::from(Messages::from_parts(vec![b'x'], vec![0, 1], vec![3]));
+        assert!(plain.keys.is_none() && plain.timestamps_ms.is_empty() && plain.headers.is_empty());
     }
 }

@@ -1,62 +1,58 @@
-//! `register!`: from types to a component's exports.
+//! `register!`: from types to a component's exports, its `about` and its manifest.
 
 use schemars::JsonSchema;
 
-use crate::wit::base::exports::spout::plugin::about::Offer;
+use crate::{Error, Result, wit::base::exports::spout::plugin::about::Offer};
 
-/// Exports a plugin's parts: any of `source`, `stream`, `decoder`, `handler`, in this order. `asks` names the
-/// directories that must be granted.
+/// Exports a plugin's parts: each a `source`, `stream`, `decoder` or `handler`, with its name and a line about it.
 ///
 /// ```ignore
-/// register! { name: "files", summary: "lines of growing files", asks: ["events"], source: Files, stream: Stream }
+/// register! {
+///     stream "gzipped": Gzipped, "the lines of gzipped files", asks: ["{topic}"];
+///     decoder "access": Access, "Apache's combined log";
+///     decoder "error": Errors, "Apache's error log";
+///     handler "sessions": Sessions, "numbers the visits of each visitor";
+/// }
+/// ```
+///
+/// A spec says which one it means, `plugin: weblog/access`, unless there is one of the kind only. `asks` names directories
+/// that a spec has to grant if it uses this part; NAME is mounted at `/NAME`, and `{topic}` stands for the directory that the
+/// topic names.
+///
+/// Where one name and one line fit all parts, they are said once:
+///
+/// ```ignore
+/// register! { name: "files", summary: "lines of growing files", asks: ["{topic}"], source: Files, stream: Stream }
 /// ```
 #[macro_export]
 macro_rules! register {
-    (
-        name: $name:literal, summary: $summary:literal
-        $(, asks: [$($dir:literal),* $(,)?])?
-        $(, source: $source:ty)?
-        $(, stream: $stream:ty)?
-        $(, decoder: $decoder:ty)?
-        $(, handler: $handler:ty)?
-        $(,)?
-    ) => {
+    (name: $name:literal, summary: $summary:literal, asks: $asks:tt $(, $kind:ident: $part:ty)+ $(,)?) => {
+        $crate::register! { $($kind $name: $part, $summary, asks: $asks);+ }
+    };
+    (name: $name:literal, summary: $summary:literal $(, $kind:ident: $part:ty)+ $(,)?) => {
+        $crate::register! { $($kind $name: $part, $summary);+ }
+    };
+    ($($kind:ident $name:literal: $part:ty, $summary:literal $(, asks: [$($dir:literal),* $(,)?])?);+ $(;)?) => {
+        // Elsewhere the parts are only checked to be what they are said to be.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            $(let _ = $crate::shim::$kind::open::<$part>;)+
+        };
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            struct About;
+            struct Plugin;
 
-            impl $crate::wit::base::exports::spout::plugin::about::Guest for About {
+            impl $crate::wit::base::exports::spout::plugin::about::Guest for Plugin {
                 fn describe() -> Vec<$crate::wit::base::exports::spout::plugin::about::Offer> {
-                    vec![
-                        $($crate::shim::offer::<<$source as $crate::SharedSource>::Settings>("partition-consumer", $name, $summary),)?
-                        $($crate::shim::offer::<<$stream as $crate::StreamConsumer>::Settings>("stream-consumer", $name, $summary),)?
-                        $($crate::shim::offer::<<$decoder as $crate::Decoder>::Settings>("decoder", $name, $summary),)?
-                        $($crate::shim::offer::<<$handler as $crate::Handler>::Settings>("handler", $name, $summary),)?
-                    ]
+                    vec![$($crate::shim::$kind::offer::<$part>($name, $summary)),+]
                 }
             }
-            $crate::wit::base::export!(About with_types_in $crate::wit::base);
-
-            $(
-                type SourceExport = $crate::shim::SourceShim<$source>;
-                $crate::wit::source::export!(SourceExport with_types_in $crate::wit::source);
-            )?
-            $(
-                type StreamExport = $crate::shim::StreamShim<$stream>;
-                $crate::wit::stream::export!(StreamExport with_types_in $crate::wit::stream);
-            )?
-            $(
-                type DecoderExport = $crate::shim::DecoderShim<$decoder>;
-                $crate::wit::decoder::export!(DecoderExport with_types_in $crate::wit::decoder);
-            )?
-            $(
-                type HandlerExport = $crate::shim::HandlerShim<$handler>;
-                $crate::wit::handler::export!(HandlerExport with_types_in $crate::wit::handler);
-            )?
+            $crate::wit::base::export!(Plugin with_types_in $crate::wit::base);
+            $crate::__sort!(Plugin [] [] [] [] $(($kind, $name, $part))+);
 
             const MANIFEST: &str = concat!(
                 "{\"name\":\"", env!("CARGO_PKG_NAME"), "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-                "\",\"sdk\":\"0.1.0\",\"asks\":{\"dirs\":[", $crate::__list!($($($dir),*)?), "]}}"
+                "\",\"sdk\":\"0.1.0\",\"offers\":[", $crate::__offers!($(($kind, $name, [$($($dir),*)?]))+), "]}"
             );
 
             #[used]
@@ -70,22 +66,138 @@ macro_rules! register {
     };
 }
 
+/// Sorts parts by kind, then exports each kind that there is.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __sort {
+    ($to:ident [$($a:tt)*] $b:tt $c:tt $d:tt (source, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to [$($a)* ($($part)*)] $b $c $d $($rest)*);
+    };
+    ($to:ident $a:tt [$($b:tt)*] $c:tt $d:tt (stream, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a [$($b)* ($($part)*)] $c $d $($rest)*);
+    };
+    ($to:ident $a:tt $b:tt [$($c:tt)*] $d:tt (decoder, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a $b [$($c)* ($($part)*)] $d $($rest)*);
+    };
+    ($to:ident $a:tt $b:tt $c:tt [$($d:tt)*] (handler, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a $b $c [$($d)* ($($part)*)] $($rest)*);
+    };
+    ($to:ident $a:tt $b:tt $c:tt $d:tt) => {
+        $crate::__export!($to source $a);
+        $crate::__export!($to stream $b);
+        $crate::__export!($to decoder $c);
+        $crate::__export!($to handler $d);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($to:ident $kind:ident []) => {};
+    ($to:ident $kind:ident [$(($name:literal, $part:ty))+]) => {
+        impl $crate::shim::Offers<$crate::shim::$kind::Open> for $to {
+            const OFFERS: &'static [(&'static str, $crate::shim::$kind::Open)] =
+                &[$(($name, $crate::shim::$kind::open::<$part>())),+];
+        }
+        const _: () = {
+            type Exported = $crate::shim::$kind::Shim<$to>;
+            $crate::wit::$kind::export!(Exported with_types_in $crate::wit::$kind);
+        };
+    };
+}
+
+/// The manifest's list of offers.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __offers {
+    (($kind:ident, $name:literal, $dirs:tt)) => {
+        concat!("{\"interface\":\"", $crate::__interface!($kind), "\",\"name\":\"", $name,
+            "\",\"asks\":{\"dirs\":[", $crate::__list! $dirs, "]}}")
+    };
+    ($first:tt $($rest:tt)+) => { concat!($crate::__offers!($first), $(",", $crate::__offers!($rest)),+) };
+}
+
+/// The interface that a kind of part exports.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __interface {
+    (source) => {
+        "partition-consumer"
+    };
+    (stream) => {
+        "stream-consumer"
+    };
+    (decoder) => {
+        "decoder"
+    };
+    (handler) => {
+        "handler"
+    };
+}
+
 /// `"a","b"` from literals, for the manifest.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __list {
-    () => { "" };
-    ($first:literal $(, $rest:literal)*) => { concat!("\"", $first, "\"" $(, ",\"", $rest, "\"")*) };
+    [] => { "" };
+    [$first:literal $(, $rest:literal)*] => { concat!("\"", $first, "\"" $(, ",\"", $rest, "\"")*) };
 }
 
+/// What a plugin offers of one kind: by name, how to open it.
 #[doc(hidden)]
-#[must_use]
-pub fn offer<S: JsonSchema>(interface: &str, name: &str, summary: &str) -> Offer {
+pub trait Offers<T: 'static>: 'static {
+    const OFFERS: &'static [(&'static str, T)];
+}
+
+/// How to open the offer `name`; the only one has no need of it.
+pub(crate) fn named<'a, T>(offers: &'a [(&str, T)], name: &str) -> Result<&'a T> {
+    let all = || offers.iter().map(|(name, _)| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match offers {
+        [(_, only)] if name.is_empty() => Ok(only),
+        _ => {
+            offers.iter().find(|(offered, _)| *offered == name).map(|(_, offer)| offer).ok_or_else(|| {
+                Error::invalid_config(format!("there is no `{name}` in this plugin; there is {}", all()))
+            })
+        }
+    }
+}
+
+pub(crate) fn offer<S: JsonSchema>(interface: &str, name: &str, summary: &str) -> Offer {
     let schema = schemars::schema_for!(S);
     Offer {
         interface: interface.to_owned(),
         name: name.to_owned(),
         summary: summary.to_owned(),
         settings_schema: serde_json::to_string(&schema).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn an_offer_is_found_by_its_name() {
+        let check =
+            |offers: &[(&str, u8)], name: &str, expected: Result<u8, &str>| match (named(offers, name), expected) {
+                (Ok(got), Ok(expected)) => assert_eq!(*got, expected),
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (got, _) => panic!("{name}: {got:?}"),
+            };
+        check(&[("a", 1)], "", Ok(1));
+        check(&[("a", 1), ("b", 2)], "b", Ok(2));
+        check(&[("a", 1), ("b", 2)], "", Err("there is `a`, `b`"));
+        check(&[("a", 1)], "b", Err("no `b` in this plugin; there is `a`"));
+    }
+
+    #[test]
+    fn the_manifest_lists_the_offers_with_what_each_asks_for() {
+        let list = concat!("[", crate::__offers!((stream, "gz", ["logs", "more"])(decoder, "access", [])), "]");
+        let list: serde_json::Value = serde_json::from_str(list).unwrap();
+        let offer = |interface: &str, name: &str, dirs: &[&str]| serde_json::json!({"interface": interface, "name": name, "asks": {"dirs": dirs}});
+        assert_eq!(
+            list,
+            serde_json::json!([offer("stream-consumer", "gz", &["logs", "more"]), offer("decoder", "access", &[])])
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A flat list of text settings as a typed struct: numbers and booleans are parsed from text, lists and maps from JSON.
+//! Settings, a flat list of texts, as a typed struct: numbers and booleans are parsed from text, lists and maps from JSON.
 
 use std::fmt;
 
@@ -8,6 +8,11 @@ use serde::{
 };
 
 use crate::{Error, Result};
+
+/// The settings of a part that has none; it refuses any.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoSettings {}
 
 /// Parses settings as the host passes them into `S`.
 ///
@@ -74,14 +79,14 @@ impl<'de> de::Deserializer<'de> for Text<'de> {
 
     number! {
         deserialize_bool => visit_bool: bool, "true or false";
-        deserialize_i8 => visit_i8: i8, "a small number";
-        deserialize_i16 => visit_i16: i16, "a small number";
-        deserialize_i32 => visit_i32: i32, "a number";
-        deserialize_i64 => visit_i64: i64, "a number";
-        deserialize_u8 => visit_u8: u8, "a small number, not negative";
-        deserialize_u16 => visit_u16: u16, "a small number, not negative";
-        deserialize_u32 => visit_u32: u32, "a number, not negative";
-        deserialize_u64 => visit_u64: u64, "a number, not negative";
+        deserialize_i8 => visit_i8: i8, "a whole number from -128 to 127";
+        deserialize_i16 => visit_i16: i16, "a whole number from -32768 to 32767";
+        deserialize_i32 => visit_i32: i32, "a whole number";
+        deserialize_i64 => visit_i64: i64, "a whole number";
+        deserialize_u8 => visit_u8: u8, "a whole number from 0 to 255";
+        deserialize_u16 => visit_u16: u16, "a whole number from 0 to 65535";
+        deserialize_u32 => visit_u32: u32, "a whole number, 0 or more";
+        deserialize_u64 => visit_u64: u64, "a whole number, 0 or more";
         deserialize_f32 => visit_f32: f32, "a number";
         deserialize_f64 => visit_f64: f64, "a number";
         deserialize_char => visit_char: char, "one character";
@@ -178,7 +183,7 @@ mod tests {
         };
         check(&[("name", "5"), ("count", "7"), ("rate", "0.5"), ("follow", "true"), ("columns", "a, b")], Ok(all));
         check(&[("columns", "[\"a\"]")], Ok(Settings { columns: vec!["a".into()], ..Settings::default() }));
-        check(&[("count", "many")], Err("setting `count` is `many`: it must be a number"));
+        check(&[("count", "many")], Err("setting `count` is `many`: it must be a whole number, 0 or more"));
         check(&[("cuont", "1")], Err("unknown field `cuont`"));
         check(&[("columns", "[1]")], Err("setting `columns`"));
     }

@@ -49,7 +49,7 @@ pub type Answered = (u32, Result<Fetched>);
 
 /// Reads partitions.
 pub trait SharedReader: 'static {
-    /// The messages of each wanted partition from its position on. `limits` are for all of them together; wait only where
+    /// The messages of each wanted partition from its position on. `limits` are for all of them together; wait only if
     /// none has anything. A partition may be left out: it is asked for again. Any position ever returned may be requested
     /// again, and must return the same messages.
     ///
@@ -67,13 +67,13 @@ pub trait SharedReader: 'static {
     }
 }
 
-/// Time between two looks at partitions that have nothing: it doubles from the first to the last.
+/// Time between two looks at partitions that have nothing; it doubles from the first value to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
-/// The share of its time that a reader spends looking at partitions that have nothing is one in so many.
+/// A reader spends at most this fraction of its time, one in `SHARE`, looking at partitions that have nothing.
 const SHARE: u32 = 25;
 
-/// How long to wait before partitions that had nothing are looked at again: longer each time, longer where looking takes
-/// long, and short again once something came.
+/// How long to wait before looking again at partitions that had nothing: longer each time, longer if looking takes long, and
+/// short again once something came.
 #[derive(Debug, Default)]
 pub struct Pauses {
     last: Duration,
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::{Error, Messages};
 
-    /// Partitions of ten messages, of which 3 is bad and those from 8 on have nothing; told how often each was asked.
+    /// Partitions of ten messages; 3 is bad, those from 8 on are empty. Counts how often each was opened.
     struct Ten(BTreeMap<u32, usize>);
     struct Reading(u32);
 
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_nothing_is_waited_for_together() {
+    fn partitions_without_messages_are_waited_for_together() {
         let mut each = <Ten as SharedSource>::open("", ()).unwrap().into_reader().unwrap();
         let limits = Limits { messages: 5, bytes: 1 << 20, timeout: Duration::from_millis(30) };
         let begun = now();

@@ -18,6 +18,18 @@ pub struct Partition {
     pub ended: bool,
 }
 
+impl Partition {
+    /// A partition known by its label, such as a file's name: its number is made of it, so it is the same in every run. Two
+    /// labels that happen to have one number stop the pipeline.
+    #[must_use]
+    pub fn named(label: impl Into<String>) -> Self {
+        let label = label.into();
+        // FNV-1a.
+        let id = label.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        Self { id, label, ended: false }
+    }
+}
+
 /// A partition that a commit has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -103,44 +115,86 @@ pub trait Reader: 'static {
 }
 
 #[doc(hidden)]
-pub(crate) mod shim {
+pub mod shim {
     //! Adapts the WIT interface to the traits.
 
     use std::{cell::RefCell, marker::PhantomData, time::Duration};
 
-    use super::Criteria;
+    use super::{Criteria, Known, Partition};
     use crate::{
-        SharedReader, SharedSource, parse_settings,
+        Position, SharedReader, SharedSource,
+        decoder::shim::texts,
+        parse_settings,
+        register::{self, Offers, named},
         wit::{
-            base::spout::plugin::types as wit,
+            base::{exports::spout::plugin::about::Offer, spout::plugin::types as wit},
             source::exports::spout::plugin::{metadata_provider as meta, partition_consumer as part},
         },
     };
 
-    #[derive(Debug)]
-    pub struct SourceShim<S>(PhantomData<S>);
-    #[derive(Debug)]
-    pub struct ProviderShim<S>(RefCell<S>);
-    pub struct ReaderShim<S: SharedSource>(RefCell<S::Reader>);
+    /// What any source says of its topic.
+    pub trait Provide {
+        fn partitions(&mut self, known: &[Known], timeout: Duration) -> crate::Result<Vec<Partition>>;
+        fn resolve(&mut self, partition: u32, at: Criteria, timeout: Duration) -> crate::Result<Option<Position>>;
+    }
 
-    impl<S: SharedSource> std::fmt::Debug for ReaderShim<S> {
-        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("ReaderShim")
+    impl<S: SharedSource> Provide for S {
+        fn partitions(&mut self, known: &[Known], timeout: Duration) -> crate::Result<Vec<Partition>> {
+            SharedSource::partitions(self, known, timeout)
+        }
+
+        fn resolve(&mut self, partition: u32, at: Criteria, timeout: Duration) -> crate::Result<Option<Position>> {
+            SharedSource::resolve(self, partition, at, timeout)
         }
     }
 
-    fn settings<S: SharedSource>(list: &[(String, String)]) -> crate::Result<S::Settings> {
-        parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    /// How to open a source, to ask it and to read it.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Open {
+        provider: fn(&str, &wit::Settings) -> crate::Result<Box<dyn Provide>>,
+        reader: fn(&str, &wit::Settings) -> crate::Result<Box<dyn SharedReader>>,
     }
 
-    impl<S: SharedSource> meta::Guest for SourceShim<S> {
-        type Provider = ProviderShim<S>;
+    #[must_use]
+    pub const fn open<S: SharedSource>() -> Open {
+        Open {
+            provider: |topic, list| Ok(Box::new(S::open(topic, parse_settings(texts(list))?)?)),
+            reader: |topic, list| Ok(Box::new(S::open(topic, parse_settings(texts(list))?)?.into_reader()?)),
+        }
     }
 
-    impl<S: SharedSource> meta::GuestProvider for ProviderShim<S> {
-        fn open(topic: String, list: wit::Settings) -> Result<meta::Provider, wit::Error> {
-            let source = settings::<S>(&list).and_then(|settings| S::open(&topic, settings))?;
-            Ok(meta::Provider::new(Self(RefCell::new(source))))
+    #[must_use]
+    pub fn offer<S: SharedSource>(name: &str, summary: &str) -> Offer {
+        register::offer::<S::Settings>("partition-consumer", name, summary)
+    }
+
+    #[derive(Debug)]
+    pub struct Shim<P>(PhantomData<P>);
+
+    pub struct Provider<P>(RefCell<Box<dyn Provide>>, PhantomData<P>);
+
+    pub struct Consumer<P>(RefCell<Box<dyn SharedReader>>, PhantomData<P>);
+
+    impl<P> std::fmt::Debug for Provider<P> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Provider")
+        }
+    }
+
+    impl<P> std::fmt::Debug for Consumer<P> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Consumer")
+        }
+    }
+
+    impl<P: Offers<Open>> meta::Guest for Shim<P> {
+        type Provider = Provider<P>;
+    }
+
+    impl<P: Offers<Open>> meta::GuestProvider for Provider<P> {
+        fn open(name: String, topic: String, list: wit::Settings) -> Result<meta::Provider, wit::Error> {
+            let provider = (named(P::OFFERS, &name)?.provider)(&topic, &list)?;
+            Ok(meta::Provider::new(Self(RefCell::new(provider), PhantomData)))
         }
 
         fn partitions(
@@ -148,14 +202,11 @@ pub(crate) mod shim {
             known: Vec<meta::KnownPartition>,
             timeout_ms: u32,
         ) -> Result<Vec<meta::PartitionInfo>, wit::Error> {
-            let raise = |one: meta::KnownPartition| super::Known {
-                id: one.id,
-                label: one.label,
-                position: one.position.into(),
-            };
-            let known: Vec<super::Known> = known.into_iter().map(raise).collect();
+            let raise =
+                |one: meta::KnownPartition| Known { id: one.id, label: one.label, position: one.position.into() };
+            let known: Vec<Known> = known.into_iter().map(raise).collect();
             let partitions = self.0.borrow_mut().partitions(&known, Duration::from_millis(u64::from(timeout_ms)))?;
-            let info = |partition: super::Partition| meta::PartitionInfo {
+            let info = |partition: Partition| meta::PartitionInfo {
                 id: partition.id,
                 label: partition.label,
                 ended: partition.ended,
@@ -180,11 +231,11 @@ pub(crate) mod shim {
         }
     }
 
-    impl<S: SharedSource> part::Guest for SourceShim<S> {
-        type Consumer = ReaderShim<S>;
+    impl<P: Offers<Open>> part::Guest for Shim<P> {
+        type Consumer = Consumer<P>;
     }
 
-    fn raise(places: Vec<(u32, wit::Position)>) -> Vec<(u32, crate::Position)> {
+    fn raise(places: Vec<(u32, wit::Position)>) -> Vec<(u32, Position)> {
         places.into_iter().map(|(partition, position)| (partition, position.into())).collect()
     }
 
@@ -197,11 +248,10 @@ pub(crate) mod shim {
         }
     }
 
-    impl<S: SharedSource> part::GuestConsumer for ReaderShim<S> {
-        fn open(topic: String, list: wit::Settings) -> Result<part::Consumer, wit::Error> {
-            let reader =
-                settings::<S>(&list).and_then(|settings| S::open(&topic, settings)).and_then(S::into_reader)?;
-            Ok(part::Consumer::new(Self(RefCell::new(reader))))
+    impl<P: Offers<Open>> part::GuestConsumer for Consumer<P> {
+        fn open(name: String, topic: String, list: wit::Settings) -> Result<part::Consumer, wit::Error> {
+            let reader = (named(P::OFFERS, &name)?.reader)(&topic, &list)?;
+            Ok(part::Consumer::new(Self(RefCell::new(reader), PhantomData)))
         }
 
         fn fetch(

@@ -59,33 +59,80 @@ pub trait StreamConsumer: Sized + 'static {
 }
 
 #[doc(hidden)]
-pub(crate) mod shim {
+pub mod shim {
     //! Adapts the WIT interface to the trait.
 
     use std::{cell::RefCell, marker::PhantomData};
 
     use super::{Checkpoint, Start, StreamConsumer};
     use crate::{
+        Limits, Messages, Position, Progress,
+        decoder::shim::texts,
         parse_settings,
-        wit::{base::spout::plugin::types as wit, stream::exports::spout::plugin::stream_consumer as export},
+        register::{self, Offers, named},
+        wit::{
+            base::{exports::spout::plugin::about::Offer, spout::plugin::types as wit},
+            stream::exports::spout::plugin::stream_consumer as export,
+        },
     };
 
+    /// Any stream.
+    pub trait Consume {
+        fn next(&mut self, limits: Limits) -> crate::Result<(Messages, Progress)>;
+        fn checkpoint(&mut self) -> crate::Result<Checkpoint>;
+        fn committed(&mut self, upto: Checkpoint) -> crate::Result<()>;
+    }
+
+    impl<S: StreamConsumer> Consume for S {
+        fn next(&mut self, limits: Limits) -> crate::Result<(Messages, Progress)> {
+            StreamConsumer::next(self, limits)
+        }
+
+        fn checkpoint(&mut self) -> crate::Result<Checkpoint> {
+            StreamConsumer::checkpoint(self)
+        }
+
+        fn committed(&mut self, upto: Checkpoint) -> crate::Result<()> {
+            StreamConsumer::committed(self, upto)
+        }
+    }
+
+    /// How to open a stream: topic, group, start, settings.
+    pub type Open = fn(&str, &str, Start, &wit::Settings) -> crate::Result<Box<dyn Consume>>;
+
+    #[must_use]
+    pub const fn open<S: StreamConsumer>() -> Open {
+        |topic, group, start, list| Ok(Box::new(S::open(topic, group, start, parse_settings(texts(list))?)?))
+    }
+
+    #[must_use]
+    pub fn offer<S: StreamConsumer>(name: &str, summary: &str) -> Offer {
+        register::offer::<S::Settings>("stream-consumer", name, summary)
+    }
+
     #[derive(Debug)]
-    pub struct StreamShim<S>(PhantomData<S>);
-    #[derive(Debug)]
-    pub struct ConsumerShim<S>(RefCell<S>);
+    pub struct Shim<P>(PhantomData<P>);
+
+    pub struct Consumer<P>(RefCell<Box<dyn Consume>>, PhantomData<P>);
+
+    impl<P> std::fmt::Debug for Consumer<P> {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Consumer")
+        }
+    }
 
     fn raise(checkpoint: export::Checkpoint) -> Checkpoint {
         let position = |(partition, position): (u32, wit::Position)| (partition, position.into());
         Checkpoint { positions: checkpoint.positions.into_iter().map(position).collect(), extra: checkpoint.extra }
     }
 
-    impl<S: StreamConsumer> export::Guest for StreamShim<S> {
-        type Consumer = ConsumerShim<S>;
+    impl<P: Offers<Open>> export::Guest for Shim<P> {
+        type Consumer = Consumer<P>;
     }
 
-    impl<S: StreamConsumer> export::GuestConsumer for ConsumerShim<S> {
+    impl<P: Offers<Open>> export::GuestConsumer for Consumer<P> {
         fn open(
+            name: String,
             topic: String,
             group: String,
             at: export::StartAt,
@@ -96,8 +143,8 @@ pub(crate) mod shim {
                 export::StartAt::Latest => Start::Latest,
                 export::StartAt::Checkpoint(checkpoint) => Start::Checkpoint(raise(checkpoint)),
             };
-            let settings = parse_settings(list.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-            Ok(export::Consumer::new(Self(RefCell::new(S::open(&topic, &group, start, settings)?))))
+            let consumer = named(P::OFFERS, &name)?(&topic, &group, start, &list)?;
+            Ok(export::Consumer::new(Self(RefCell::new(consumer), PhantomData)))
         }
 
         fn next(&self, limits: wit::FetchLimits) -> Result<(wit::Messages, wit::Progress), wit::Error> {
@@ -107,7 +154,7 @@ pub(crate) mod shim {
 
         fn checkpoint(&self) -> Result<export::Checkpoint, wit::Error> {
             let checkpoint = self.0.borrow_mut().checkpoint()?;
-            let position = |(partition, position): (u32, crate::Position)| (partition, position.into());
+            let position = |(partition, position): (u32, Position)| (partition, position.into());
             Ok(export::Checkpoint {
                 positions: checkpoint.positions.into_iter().map(position).collect(),
                 extra: checkpoint.extra,

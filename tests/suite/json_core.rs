@@ -108,7 +108,7 @@ fn native(json: &mut Json, messages: &Messages) -> Result<Fates> {
 }
 
 async fn sandboxed(json: &mut Decoding, messages: &Messages) -> Result<Fates> {
-    let decoded = json.decode(messages).await?;
+    let decoded = json.decode(messages, 0).await?;
     let faults = decoded.faults.into_iter().map(|fault| (fault.message, fault.code, fault.reason)).collect();
     fates(&decoded.records, faults, messages.len())
 }
@@ -118,13 +118,14 @@ async fn plugin(dir: &Path, settings: &[(&str, &str)]) -> Result<Decoding> {
     let task = Task {
         pipeline: "json-core".into(),
         plugin: plugins.get("json").await?,
+        offer: String::new(),
         grants: GrantSpec::default(),
         limits: LimitsSpec::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         draining: Default::default(),
         metrics: Metrics::default(),
     };
-    Ok(Decoding::open(task, "", "", None).await?)
+    Ok(Decoding::open(task, "", None).await?)
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod files;
 mod first_plugin;
 mod json_core;
 mod nexmark;
+mod offers;
 mod partitions;
 mod power_loss;
 mod producers;

@@ -9,10 +9,10 @@ use serde::Serialize;
 use spout_consumer::ConsumerSpec;
 use spout_node::{NodeSpec, Shape};
 use spout_pipeline::Links;
-use spout_plugin::{Plugins, World};
+use spout_plugin::{PluginRef, Plugins, World};
 use spout_producer::{DecoderSpec, SchemaText};
 use spout_repo::Differences;
-use spout_spec::{Loaded, ProducerSpec, load_every, plugin_name};
+use spout_spec::{Loaded, ProducerSpec, load_every};
 
 use super::{
     Global,
@@ -160,7 +160,7 @@ fn each(loaded: &Loaded, of: impl Fn(&ProducerSpec) -> String) -> String {
 
 fn decoder(producer: &ProducerSpec) -> String {
     match &producer.decoder {
-        Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", plugin_name(&decoder.plugin)),
+        Some(DecoderSpec::Plugin(decoder)) => format!("plugin {}", PluginRef::parse(&decoder.plugin).label),
         Some(decoder @ DecoderSpec::Native(native)) => {
             let adds = if decoder.evolves() { ", adds columns for new fields" } else { "" };
             format!("{}{adds}", native.name())

@@ -5,13 +5,12 @@ use std::{fs, path::PathBuf, sync::Arc};
 use anyhow::Result;
 use spout_node::{NodeSpec, Shape};
 use spout_pipeline::{Links, Parts};
-use spout_plugin::{Offer, Plugin, Plugins, Settings, World};
-use spout_producer::{ConsumerType, DecoderSpec};
+use spout_plugin::{Offer, Plugin, PluginRef, Plugins};
 use spout_repo::Differences;
-use spout_spec::{Loaded, all_handlers};
+use spout_spec::{Loaded, PluginUse, all_handlers};
 
 use super::{
-    check::{PlannedPlugin, joined},
+    check::PlannedPlugin,
     error::Error,
     report::{Report, Reported},
 };
@@ -100,8 +99,8 @@ pub(super) async fn examine(loaded: &Loaded, plugins: Option<&Plugins>, links: O
             examined.findings.push(Finding::at(loaded, &key, error));
         }
         examined.findings.extend(directories(loaded));
-        for part in parts(loaded) {
-            examined.part(loaded, plugins, &part).await;
+        for (path, used) in spout_spec::plugins(&loaded.spec) {
+            examined.part(loaded, plugins, &path, used).await;
         }
     }
     let built = match (plugins, links) {
@@ -155,69 +154,22 @@ fn expressions(loaded: &Loaded, typed: &[(String, Shape)]) -> Vec<(String, spout
 }
 
 impl Examined {
-    /// Looks at one use of a plugin; that it cannot be loaded has been said.
-    async fn part(&mut self, loaded: &Loaded, plugins: &Plugins, part: &Part<'_>) {
-        let Ok(plugin) = plugins.get(part.plugin).await else { return };
-        if let Err(error) = world(&plugin, part) {
-            self.findings.push(Finding::at(loaded, &format!("{}.plugin", part.path), error));
+    /// Looks at one use of a plugin; that it cannot be loaded, or is no such thing, has been said.
+    async fn part(&mut self, loaded: &Loaded, plugins: &Plugins, path: &str, used: PluginUse<'_>) {
+        let Ok(plugin) = plugins.get(used.reference).await else { return };
+        let offer = PluginRef::parse(used.reference).offer;
+        if plugin.offer(used.world, offer, &loaded.spec.limits).await.is_err() {
             return;
         }
-        match settings(loaded, &plugin, part).await {
+        match settings(loaded, &plugin, path, used).await {
             Ok(wrong) => self.findings.extend(wrong.into_iter().map(Finding::from)),
-            Err(error) => self.findings.push(Finding::at(loaded, &format!("{}.plugin", part.path), error)),
+            Err(error) => self.findings.push(Finding::at(loaded, &format!("{path}.plugin"), error)),
         }
         let name = plugin.name().to_owned();
         if self.plugins.iter().all(|known| known.name != name) {
             let (digest, worlds) = (plugin.digest().to_owned(), plugin.worlds().to_vec());
             self.plugins.push(PlannedPlugin { name, digest, worlds });
         }
-    }
-}
-
-/// Where a spec uses a plugin, and what as.
-struct Part<'a> {
-    path: String,
-    plugin: &'a str,
-    world: World,
-    /// Which of several offers, where the spec says.
-    name: &'a str,
-    settings: &'a Settings,
-}
-
-fn parts(loaded: &Loaded) -> Vec<Part<'_>> {
-    let spec = &loaded.spec;
-    let mut parts = Vec::new();
-    for (at, producer) in spec.producers() {
-        if let Some(stream) = &producer.stream {
-            let world = match stream.consumer_type {
-                ConsumerType::Lowlevel => World::Source,
-                ConsumerType::Highlevel => World::StreamSource,
-            };
-            let path = format!("{at}.stream");
-            parts.push(Part { path, plugin: &stream.plugin, world, name: "", settings: &stream.settings });
-        }
-        if let Some(DecoderSpec::Plugin(decoder)) = &producer.decoder {
-            let (path, world) = (format!("{at}.decoder"), World::Decoder);
-            parts.push(Part { path, plugin: &decoder.plugin, world, name: &decoder.name, settings: &decoder.settings });
-        }
-    }
-    for (path, node) in all_handlers(&spec.node, "node") {
-        if let NodeSpec::Plugin(plugin) = node {
-            let world = World::Handler;
-            parts.push(Part { path, plugin: &plugin.plugin, world, name: &plugin.name, settings: &plugin.settings });
-        }
-    }
-    parts
-}
-
-/// Interfaces whose settings count for a plugin used as `world`.
-fn interfaces(world: World) -> &'static [&'static str] {
-    match world {
-        World::Source => &["partition-consumer", "metadata-provider"],
-        World::StreamSource => &["stream-consumer"],
-        World::Decoder => &["decoder"],
-        World::Handler => &["handler"],
-        World::SelfDriven => &["spout"],
     }
 }
 
@@ -247,28 +199,18 @@ fn directories(loaded: &Loaded) -> Vec<Finding> {
     wrong
 }
 
-/// Refuses a plugin that is something else than what the spec uses it as.
-fn world(plugin: &Plugin, part: &Part<'_>) -> Result<(), spout_plugin::Error> {
-    if plugin.worlds().contains(&part.world) {
-        return Ok(());
-    }
-    let wanted = match part.world {
-        World::Source => "source",
-        World::StreamSource => "stream source",
-        World::Decoder => "decoder",
-        World::Handler => "handler",
-        World::SelfDriven => "self-driven spout",
-    };
-    Err(spout_plugin::Error::WrongWorld { plugin: plugin.name().to_owned(), wanted, has: joined(plugin.worlds()) })
-}
-
 /// What of the settings of one plugin does not fit the schema that it offers for them.
-async fn settings(loaded: &Loaded, plugin: &Arc<Plugin>, part: &Part<'_>) -> Result<Vec<spout_spec::Error>> {
-    let offers = plugin.describe(&loaded.spec.limits).await?;
-    let fitting = |offer: &&Offer| {
-        interfaces(part.world).contains(&offer.interface.as_str()) && (part.name.is_empty() || part.name == offer.name)
-    };
-    let Some(offer) = offers.iter().find(fitting).filter(|offer| !offer.settings_schema.trim().is_empty()) else {
+async fn settings(
+    loaded: &Loaded,
+    plugin: &Arc<Plugin>,
+    path: &str,
+    used: PluginUse<'_>,
+) -> Result<Vec<spout_spec::Error>> {
+    let limits = &loaded.spec.limits;
+    let name = plugin.offer(used.world, PluginRef::parse(used.reference).offer, limits).await?;
+    let fitting = |offer: &&Offer| offer.interface == used.world.interface() && offer.name == name;
+    let offer = plugin.offers(limits).await?.iter().find(fitting);
+    let Some(offer) = offer.filter(|offer| !offer.settings_schema.trim().is_empty()) else {
         return Ok(Vec::new());
     };
     let schema = serde_json::from_str(&offer.settings_schema).map_err(|source| Error::SettingsSchema {
@@ -276,5 +218,5 @@ async fn settings(loaded: &Loaded, plugin: &Arc<Plugin>, part: &Part<'_>) -> Res
         interface: offer.interface.clone(),
         source,
     })?;
-    Ok(spout_spec::check_settings(loaded, &format!("{}.settings", part.path), part.settings, &schema))
+    Ok(spout_spec::check_settings(loaded, &format!("{path}.settings"), used.settings, &schema))
 }

@@ -74,7 +74,7 @@ impl<'a> Letters<'a> {
     }
 
     fn with_value(&self, message: Option<usize>, Wrong { stage, code, reason }: Wrong, value: Bytes) -> DeadLetter {
-        let Messages { partitions, offsets, timestamps_ms, keys, .. } = self.messages;
+        let Messages { partitions, offsets, .. } = self.messages;
         DeadLetter {
             // The messages of a stream-level source come from several partitions, and each has the offset of its own.
             partition: PartitionId {
@@ -82,11 +82,11 @@ impl<'a> Letters<'a> {
                 number: message.and_then(|at| partitions.get(at).copied()).unwrap_or(self.span.partition.number),
             },
             offset: message.and_then(|at| offsets.get(at).copied()).unwrap_or(self.span.start),
-            timestamp_ms: message.and_then(|at| timestamps_ms.get(at).copied()),
+            timestamp_ms: message.and_then(|at| self.messages.timestamp_ms(at)),
             file: message
                 .and_then(|at| self.messages.attribute(at, "file"))
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
-            key: message.and_then(|at| Some(keys.as_ref()?.get(at).to_vec())),
+            key: message.and_then(|at| self.messages.key(at)).map(<[u8]>::to_vec),
             value,
             stage,
             code,

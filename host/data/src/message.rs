@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use spout_codec::{Attribute, Input};
+use spout_codec::{Attribute, Input, NO_TIME};
 
 /// `n` byte strings: `n + 1` rising bounds, the first 0, over one run of bytes. No entry has an allocation of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,6 +51,13 @@ impl Blobs {
         }
     }
 
+    /// Adds empty entries until there are `len`.
+    fn fill(&mut self, len: usize) {
+        while self.len() < len {
+            self.push(b"");
+        }
+    }
+
     /// A copy of the entries in `range`.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
@@ -81,13 +88,13 @@ pub struct Messages {
     pub values: Blobs,
     /// Indices of messages whose payload is null (a tombstone), rising.
     pub nulls: Vec<u32>,
-    /// The keys, where the source has any.
+    /// The keys, where the source has any; empty where a message has none.
     pub keys: Option<Blobs>,
     /// Strictly rising within a partition.
     pub offsets: Vec<u64>,
     /// Only where the messages of one fetch come from several partitions.
     pub partitions: Vec<u32>,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970; [`NO_TIME`] where a message has none.
     pub timestamps_ms: Vec<i64>,
     /// Sorted by message.
     pub headers: Vec<Header>,
@@ -108,10 +115,25 @@ impl Messages {
         self.values.is_empty()
     }
 
-    /// Payload bytes; what queues are bounded by.
+    /// Bytes of payloads, keys, headers and attributes; what queues are bounded by.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.values.bytes.len() + self.keys.as_ref().map_or(0, |keys| keys.bytes.len())
+        let headers = self.headers.iter().map(|header| size_of::<Header>() + header.name.len() + header.value.len());
+        let attributes = self.attributes.iter().map(|one| size_of::<Attribute>() + one.name.len() + one.value.len());
+        let keys = self.keys.as_ref().map_or(0, |keys| keys.bytes.len());
+        self.values.bytes.len() + keys + headers.sum::<usize>() + attributes.sum::<usize>()
+    }
+
+    /// The key of one message, if it has one.
+    #[must_use]
+    pub fn key(&self, index: usize) -> Option<&[u8]> {
+        self.keys.as_ref().map(|keys| keys.get(index)).filter(|key| !key.is_empty())
+    }
+
+    /// When one message was sent, if that is known.
+    #[must_use]
+    pub fn timestamp_ms(&self, index: usize) -> Option<i64> {
+        self.input().timestamp_ms(index)
     }
 
     /// The messages as the decoding core sees them.
@@ -132,7 +154,8 @@ impl Messages {
         self.input().attribute(index, name)
     }
 
-    /// Adds `more` messages at the end. Lists that only one side has are dropped: they would no longer say which is which.
+    /// Adds `more` messages at the end. Offsets and partitions that only one side has are dropped: they would no longer say which
+    /// is which.
     pub fn append(&mut self, more: Self) {
         let (before, added) = (self.len(), more.len());
         fn list<T>(own: &mut Vec<T>, mut more: Vec<T>, before: usize, added: usize) {
@@ -141,16 +164,19 @@ impl Messages {
         let moved = |message: u32| message.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
         self.values.append(&more.values);
         self.nulls.extend(more.nulls.into_iter().map(moved));
-        self.keys = match (self.keys.take(), more.keys) {
-            (Some(mut keys), Some(others)) => {
-                keys.append(&others);
-                Some(keys)
-            }
-            _ => None,
-        };
+        if self.keys.is_some() || more.keys.is_some() {
+            let keys = self.keys.get_or_insert_default();
+            keys.fill(before);
+            keys.append(&more.keys.unwrap_or_default());
+            keys.fill(before + added);
+        }
         list(&mut self.offsets, more.offsets, before, added);
         list(&mut self.partitions, more.partitions, before, added);
-        list(&mut self.timestamps_ms, more.timestamps_ms, before, added);
+        if !self.timestamps_ms.is_empty() || !more.timestamps_ms.is_empty() {
+            self.timestamps_ms.resize(before, NO_TIME);
+            self.timestamps_ms.extend(more.timestamps_ms);
+            self.timestamps_ms.resize(before + added, NO_TIME);
+        }
         let header = |header: Header| Header { message: moved(header.message), ..header };
         self.headers.extend(more.headers.into_iter().map(header));
         // What holds at the end here must not reach into messages that do not have it.
@@ -234,6 +260,28 @@ mod tests {
                 (all.nulls.clone(), all.offsets.clone(), all.headers.clone())
             );
         }
+    }
+
+    #[test]
+    fn messages_with_a_key_or_a_time_are_appended_to_those_without() {
+        let plain = |n: u64| {
+            let mut messages = Messages { offsets: vec![n], ..Messages::default() };
+            messages.values.push(b"v");
+            messages
+        };
+        let mut full = Messages { timestamps_ms: vec![5], keys: Some(Blobs::default()), ..plain(1) };
+        full.keys.as_mut().unwrap().push(b"k");
+        full.headers.push(Header { message: 0, name: "h".into(), value: b"xyz".to_vec() });
+        for order in [[0, 1], [1, 0]] {
+            let mut all = Messages::default();
+            order.iter().for_each(|&at| all.append(if at == 0 { plain(0) } else { full.clone() }));
+            let of = |at: usize| (all.key(at).map(<[u8]>::to_vec), all.timestamp_ms(at));
+            let with = order.iter().position(|&at| at == 1).unwrap();
+            assert_eq!((of(with), of(1 - with)), ((Some(b"k".to_vec()), Some(5)), (None, None)));
+            assert_eq!((all.headers[0].message as usize, all.keys.as_ref().map(Blobs::len)), (with, Some(2)));
+            assert_eq!(all.slice(with..with + 1), full);
+        }
+        assert!(full.bytes() >= 1 + 1 + 1 + 3 && full.bytes() > plain(0).bytes() + 1, "keys and headers take room");
     }
 
     #[test]

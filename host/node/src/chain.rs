@@ -52,6 +52,21 @@ impl Chain {
         Self { handlers, shapes: Default::default() }
     }
 
+    /// Asks the plugins in it for what [`Chain::shape`] will say of `input`.
+    ///
+    /// # Errors
+    /// A plugin that cannot be asked, or refuses such rows.
+    pub async fn prepare(&mut self, input: &Shape) -> Result<(), Error> {
+        let mut shape = input.clone();
+        for handler in &mut self.handlers {
+            handler.prepare(&shape).await?;
+            // What else is wrong is said where the shape is asked for.
+            let Ok(next) = handler.shape(&shape) else { break };
+            shape = next;
+        }
+        Ok(())
+    }
+
     /// What comes out when rows of the shape `input` go in.
     ///
     /// # Errors
@@ -77,10 +92,11 @@ impl Chain {
     }
 
     /// As [`Chain::shapes_of`], as far as the handlers take such rows; and the number of the first that does not, with why.
-    pub fn shapes_until(&mut self, input: Shape) -> (Shapes, Option<(usize, Error)>) {
+    pub async fn shapes_until(&mut self, input: Shape) -> (Shapes, Option<(usize, Error)>) {
         let mut shapes: Vec<(String, Shape)> = Vec::with_capacity(self.handlers.len());
         for (number, handler) in self.handlers.iter_mut().enumerate() {
-            match handler.shape(shapes.last().map_or(&input, |(_, shape)| shape)) {
+            let input = shapes.last().map_or(&input, |(_, shape)| shape);
+            match handler.prepare(input).await.and_then(|()| handler.shape(input)) {
                 Ok(shape) => shapes.push((handler.id().to_owned(), shape)),
                 Err(error) => return (shapes, Some((number, error))),
             }
@@ -106,7 +122,7 @@ impl Chain {
     /// # Errors
     /// The first error of a handler.
     pub async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
-        self.learn(&batch.records)?;
+        self.learn(&batch.records).await?;
         let Batch { records, span, origins, messages, dead, late, unknown, counts } = batch;
         let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
         let mut passing = Passing { late, counts, ..Passing::of(parts, Source::Partition(span.partition)) };
@@ -204,13 +220,14 @@ impl Chain {
     }
 
     /// Checks the handlers against the columns of rows when these are seen for the first time, or are others.
-    fn learn(&mut self, records: &RecordBatch) -> Result<(), Error> {
+    async fn learn(&mut self, records: &RecordBatch) -> Result<(), Error> {
         let schema = records.schema_ref();
         let known = self.shapes.0.schema.as_ref();
         if records.num_columns() == 0 || known.is_some_and(|known| Arc::ptr_eq(known, schema) || known == schema) {
             return Ok(());
         }
         let input = self.shapes.0.with_schema(Some(Arc::clone(schema)));
+        self.prepare(&input).await?;
         self.shape(input).map(drop)
     }
 }

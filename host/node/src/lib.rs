@@ -142,6 +142,15 @@ pub trait Handler: Send {
     /// [`Error::Spec`] or [`Error::Expression`], naming the column, if such rows are not for it.
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error>;
 
+    /// Asks a plugin for what [`Handler::shape`] will say of `input`; called before it.
+    ///
+    /// # Errors
+    /// The plugin cannot be asked, or refuses such rows.
+    async fn prepare(&mut self, input: &Shape) -> Result<(), Error> {
+        let _ = input;
+        Ok(())
+    }
+
     /// Takes rows, gives rows.
     ///
     /// # Errors

@@ -13,10 +13,10 @@ use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States};
-use spout_plugin::{DirGrant, GrantSpec, Metrics, Plugins, Settings, Task, check_grants};
+use spout_plugin::{DirGrant, GrantSpec, Metrics, PluginRef, Plugins, Task, check_grants};
 use spout_producer::{Producer, Producers};
 use spout_repo::{Differences, Store};
-use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, ProducerSpec, Publish, all_handlers};
+use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, all_handlers};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -167,7 +167,9 @@ impl Parts {
         if let Some((_, error)) = handlers.into_iter().flat_map(|(_, node)| spout_node::problems(node, None)).next() {
             return Err(refused(error));
         }
+        lane.prepare(&input).await.map_err(refused)?;
         let between = lane.shape(input).map_err(refused)?;
+        meeting.prepare(&between).await.map_err(refused)?;
         meeting.shape(between).map_err(refused)
     }
 
@@ -179,7 +181,7 @@ impl Parts {
     pub async fn typed(&self) -> Result<Typed, Error> {
         let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
         let input = self.input(&Columns::initial(&self.inputs).await).await?;
-        let (shapes, refused) = chain.shapes_until(input.clone());
+        let (shapes, refused) = chain.shapes_until(input.clone()).await;
         let all = std::iter::once(("decoder".to_owned(), input)).chain(shapes).collect();
         Ok((all, refused))
     }
@@ -188,17 +190,11 @@ impl Parts {
     pub async fn lacks(loaded: &Loaded, plugins: &Plugins) -> Vec<(String, Error)> {
         let mut loading = Loading::new(&loaded.spec, &loaded.base_dir, plugins);
         let mut lacks: Vec<(String, Error)> = Vec::new();
-        for (key, reference) in spout_spec::plugins(&loaded.spec) {
-            let within = |(at, _): &(String, &ProducerSpec)| key.starts_with(&format!("{at}."));
-            let producer = loaded.spec.producers().find(within).map(|(_, producer)| producer);
-            let stream =
-                producer.and_then(|producer| producer.stream.as_ref()).filter(|_| key.ends_with("stream.plugin"));
-            let (topic, grants) =
-                (stream.map(|stream| stream.topic.as_str()), producer.map(|producer| &producer.grants));
-            if let Err(error) = loading.task(reference, &Settings::default(), topic, grants).await
+        for (path, used) in spout_spec::plugins(&loaded.spec) {
+            if let Err(error) = loading.task(used).await
                 && lacks.iter().all(|(_, known)| known.to_string() != error.to_string())
             {
-                lacks.push((key, error));
+                lacks.push((format!("{path}.plugin"), error));
             }
         }
         lacks
@@ -311,7 +307,7 @@ impl<'a> Loading<'a> {
     pub(super) async fn handler_tasks(&mut self, nodes: &[NodeSpec]) -> Result<BTreeMap<String, Task>, Error> {
         let mut tasks = BTreeMap::new();
         for plugin in nodes.iter().flat_map(NodeSpec::plugins) {
-            tasks.insert(plugin.id.clone(), self.task(&plugin.plugin, &plugin.settings, None, None).await?);
+            tasks.insert(plugin.id.clone(), self.task(PluginUse::handler(plugin)).await?);
         }
         Ok(tasks)
     }
@@ -331,29 +327,27 @@ impl<'a> Loading<'a> {
         })
     }
 
-    /// The plugin `name` with what the spec grants it, or else what `own` does; `topic` is what it reads, where it reads one.
-    pub(super) async fn task(
-        &mut self,
-        name: &str,
-        settings: &Settings,
-        topic: Option<&str>,
-        own: Option<&BTreeMap<String, GrantSpec>>,
-    ) -> Result<Task, Error> {
+    /// The plugin and which of its offers are meant, with what the producer grants it, or else the pipeline.
+    pub(super) async fn task(&mut self, used: PluginUse<'_>) -> Result<Task, Error> {
+        let PluginUse { reference, world, settings, topic, grants: own } = used;
         let pipeline = self.spec.pipeline.name.clone();
         let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
-        let plugin = self.plugins.get(name).await.map_err(failed)?;
+        let plugin = self.plugins.get(reference).await.map_err(failed)?;
+        let PluginRef { offer, label, .. } = PluginRef::parse(reference);
+        let offer = plugin.offer(world, offer, &self.spec.limits).await.map_err(failed)?;
         let grant = own.and_then(|own| own.get(plugin.name())).or_else(|| self.spec.grants.get(plugin.name()));
         let grants = grant.map(|grant| self.absolute(grant)).unwrap_or_default();
-        check_grants(&plugin, &grants, topic).map_err(failed)?;
+        check_grants(&plugin, (world, &offer), &grants, topic).map_err(failed)?;
         self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
         Ok(Task {
             pipeline: pipeline.clone(),
             plugin,
+            offer,
             grants,
             limits: self.spec.limits.clone(),
             settings: settings.to_list(),
             draining: self.draining.clone(),
-            metrics: self.metrics.entry(name.to_owned()).or_default().clone(),
+            metrics: self.metrics.entry(label.to_owned()).or_default().clone(),
         })
     }
 

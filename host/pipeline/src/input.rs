@@ -9,7 +9,7 @@ use spout_producer::{
     SchemaPin, Source, StdinProducer, StreamProducer, SubscribeProducer, TcpProducer,
 };
 use spout_repo::Store;
-use spout_spec::ProducerSpec;
+use spout_spec::{PluginUse, ProducerSpec};
 
 use super::{Error, build::Loading, decide::Until, link::Place, run::RunConfig};
 
@@ -38,11 +38,8 @@ impl Input {
             // It will meet no message.
             DecoderSpec::Native(NativeDecoder::Raw)
         };
-        let grants = Some(&spec.grants);
         let source_task = match &source {
-            Source::Stream(stream) => {
-                Some(loading.task(&stream.plugin, &stream.settings, Some(&stream.topic), grants).await?)
-            }
+            Source::Stream(stream) => Some(loading.task(PluginUse::stream(stream, &spec.grants)).await?),
             Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) | Source::Repo(_) | Source::Subscribe(_) => None,
         };
         let token = match &source {
@@ -56,7 +53,7 @@ impl Input {
             _ => None,
         };
         let decoder_task = match &decoder {
-            DecoderSpec::Plugin(plugin) => Some(loading.task(&plugin.plugin, &plugin.settings, None, grants).await?),
+            DecoderSpec::Plugin(plugin) => Some(loading.task(PluginUse::decoder(plugin, &spec.grants)).await?),
             DecoderSpec::Native(_) => None,
         };
         let (name, base) = (spec.name.clone(), loading.base().to_owned());

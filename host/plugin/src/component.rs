@@ -8,22 +8,19 @@ use std::{
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::OnceCell;
 use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker},
 };
 
 use super::{
-    Error, LimitsSpec, Manifest,
+    Error, Manifest, Offer,
     bindings::exports::spout::plugin as exports,
     cache::Cache,
     host::{self, Held},
-    instance::Instance,
-    log::clean,
     manifest,
     reserved::Reserved,
-    task::Task,
 };
 
 /// Files larger than this are refused before anything is compiled.
@@ -57,19 +54,6 @@ impl fmt::Display for World {
     }
 }
 
-/// One thing a plugin offers, in its own words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Offer {
-    /// Interface, such as `decoder`.
-    pub interface: String,
-    /// Which of several.
-    pub name: String,
-    /// One sentence.
-    pub summary: String,
-    /// JSON Schema of its settings.
-    pub settings_schema: String,
-}
-
 /// The interfaces that a component was found to export.
 #[derive(Clone)]
 pub(super) struct Interfaces {
@@ -94,6 +78,8 @@ pub struct Plugin {
     pub(super) reserved: Arc<Reserved>,
     pub(super) pre: InstancePre<Held>,
     pub(super) interfaces: Interfaces,
+    /// Once it was asked.
+    pub(super) offers: Arc<OnceCell<Vec<Offer>>>,
 }
 
 impl fmt::Debug for Plugin {
@@ -153,13 +139,14 @@ impl Plugin {
         if worlds.is_empty() {
             return Err(Error::WrongWorld {
                 plugin: name.to_owned(),
-                wanted: "plugin",
+                wanted: "plugin".into(),
                 has: exported(engine, &component),
             });
         }
         let (size, manifest) = (wasm.len() as u64, manifest::read(wasm));
         let (name, path, reserved) = (name.to_owned(), path.to_path_buf(), Arc::clone(reserved));
-        Ok(Self { name, path, digest, size, manifest, worlds, reserved, pre, interfaces })
+        let offers = Arc::default();
+        Ok(Self { name, path, digest, size, manifest, worlds, reserved, pre, interfaces, offers })
     }
 
     /// Its name: the file's, without `.wasm`.
@@ -198,41 +185,11 @@ impl Plugin {
         self.manifest.as_ref()
     }
 
-    /// Runs the plugin, with nothing granted, to ask what it offers.
-    ///
-    /// # Errors
-    /// If it cannot even say that.
-    pub async fn describe(&self, limits: &LimitsSpec) -> Result<Vec<Offer>, Error> {
-        let Some(indices) = &self.interfaces.about else { return Ok(Vec::new()) };
-        let task = Task {
-            pipeline: String::new(),
-            plugin: Arc::new(self.clone()),
-            grants: super::GrantSpec::default(),
-            limits: limits.clone(),
-            settings: Vec::new(),
-            draining: CancellationToken::new(),
-            metrics: super::Metrics::default(),
-        };
-        let mut instance = Instance::open(&task).await?;
-        let guest = instance.load(|store, instance| indices.load(store, instance))?;
-        let leash = instance.begin();
-        let answer = leash.hold(guest.call_describe(&mut instance.store)).await;
-        let offers = instance.end("about.describe", answer)?;
-        Ok(offers
-            .into_iter()
-            .map(|offer| Offer {
-                interface: clean(&offer.interface, 100),
-                name: clean(&offer.name, 100),
-                summary: clean(&offer.summary, 1000),
-                settings_schema: offer.settings_schema,
-            })
-            .collect())
-    }
-
     /// The error of a plugin that lacks an interface.
-    pub(super) fn lacks(&self, wanted: &'static str) -> Error {
+    pub(super) fn lacks(&self, wanted: World) -> Error {
         let has: Vec<String> = self.worlds.iter().map(ToString::to_string).collect();
-        Error::WrongWorld { plugin: self.name.clone(), wanted, has: format!("a {}", has.join(" and a ")) }
+        let (plugin, wanted) = (self.name.clone(), wanted.to_string());
+        Error::WrongWorld { plugin, wanted, has: format!("a {}", has.join(" and a ")) }
     }
 }
 

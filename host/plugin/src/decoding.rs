@@ -11,13 +11,15 @@ use spout_data::{Messages, Origins};
 use wasmtime::component::ResourceAny;
 
 use super::{
-    Error,
+    Error, World,
     bindings::exports::spout::plugin::decoder as wit,
     convert::{self, messages},
     instance::{CODE, Instance, MESSAGE},
     log::clean,
     task::Task,
 };
+
+const OUTPUT: &str = "decoder.output";
 
 /// Unknown fields that are taken from one answer, and characters of their names.
 const UNKNOWN: usize = 100;
@@ -51,7 +53,6 @@ pub struct Decoded {
 #[derive(Debug)]
 pub struct Decoding {
     task: Task,
-    name: String,
     topic: String,
     fields: Option<Vec<String>>,
     settled: Option<String>,
@@ -63,6 +64,8 @@ struct Live {
     instance: Instance,
     guest: wit::Guest,
     decoding: ResourceAny,
+    /// The columns of every answer, if it has declared them.
+    declared: Option<SchemaRef>,
     /// Whether this instance has told its schema.
     told: bool,
 }
@@ -74,14 +77,14 @@ impl std::fmt::Debug for Live {
 }
 
 impl Decoding {
-    /// Opens the plugin's decoder `name` (empty: the only one) for the messages of `topic`; `settled` is the schema that its
-    /// rows have to keep to, as text, if there is one.
+    /// Opens the plugin's decoder for the messages of `topic`; `settled` is the schema that its rows have to keep to, as text,
+    /// if there is one.
     ///
     /// # Errors
     /// What the plugin says to its settings, or how it crashed.
-    pub async fn open(task: Task, name: &str, topic: &str, settled: Option<String>) -> Result<Self, Error> {
-        let (name, topic) = (name.to_owned(), topic.to_owned());
-        let mut decoding = Self { task, name, topic, fields: None, settled, live: None, schema: None };
+    pub async fn open(task: Task, topic: &str, settled: Option<String>) -> Result<Self, Error> {
+        let topic = topic.to_owned();
+        let mut decoding = Self { task, topic, fields: None, settled, live: None, schema: None };
         decoding.live().await?;
         Ok(decoding)
     }
@@ -97,26 +100,37 @@ impl Decoding {
         self.settled = Some(schema);
     }
 
-    /// Lets another instance try `messages`; nothing is kept of it.
+    /// The columns of every answer, if the decoder has declared them.
+    #[must_use]
+    pub fn output(&self) -> Option<&SchemaRef> {
+        self.live.as_ref()?.declared.as_ref()
+    }
+
+    /// Lets another instance try `messages` of `partition`; nothing is kept of it.
     ///
     /// # Errors
     /// As for [`Decoding::decode`].
-    pub async fn survives(&mut self, messages: &Messages) -> Result<(), Error> {
-        let mut other = Self::open(self.task.clone(), &self.name, &self.topic, self.settled.clone()).await?;
-        other.decode(messages).await.map(drop)
+    pub async fn survives(&mut self, messages: &Messages, partition: u32) -> Result<(), Error> {
+        let mut other = Self::open(self.task.clone(), &self.topic, self.settled.clone()).await?;
+        other.decode(messages, partition).await.map(drop)
     }
 
-    /// Decodes `messages`.
+    /// Decodes `messages`, which are of `partition` unless they say otherwise.
     ///
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
-    pub async fn decode(&mut self, messages: &Messages) -> Result<Decoded, Error> {
+    pub async fn decode(&mut self, messages: &Messages, partition: u32) -> Result<Decoded, Error> {
         let live = self.live().await?;
         let leash = live.instance.begin();
         let headers = messages::lower_headers(messages);
         let (guest, store) = (live.guest.decoding(), &mut live.instance.store);
         let attributes = messages::lower_attributes(messages);
-        let call = guest.call_decode(store, live.decoding, messages::lower(messages, &headers, &attributes));
+        let partitions = if messages.partitions.is_empty() { vec![partition; messages.len()] } else { Vec::new() };
+        let mut lowered = messages::lower(messages, &headers, &attributes);
+        if !partitions.is_empty() {
+            lowered.partitions = &partitions;
+        }
+        let call = guest.call_decode(store, live.decoding, lowered);
         let answer = leash.hold(call).await;
         let decoded = live.instance.settle_for_good("decoder.decode", answer);
         if decoded.as_ref().is_err_and(Error::is_crash) {
@@ -130,7 +144,11 @@ impl Decoding {
         let wit::Decoded { schema, batch, origins, faults, unknown } = decoded;
         let limits = &self.task.limits;
         if let Some(told) = schema {
-            self.schema = Some(Arc::new(convert::schema::raise(&told, limits)?));
+            let schema = convert::schema::raise(&told, limits)?;
+            if let Some(declared) = self.output() {
+                convert::schema::same_columns(declared, &schema)?;
+            }
+            self.schema = Some(Arc::new(schema));
             if let Some(live) = &mut self.live {
                 live.told = true;
             }
@@ -167,18 +185,23 @@ impl Decoding {
 
     async fn reopen(&mut self) -> Result<Live, Error> {
         let plugin = &self.task.plugin;
-        let indices = plugin.interfaces.decoder.clone().ok_or_else(|| plugin.lacks("decoder"))?;
+        let indices = plugin.interfaces.decoder.clone().ok_or_else(|| plugin.lacks(World::Decoder))?;
         let mut instance = Instance::open(&self.task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
         let settings = self.task.settings();
         let fields: Option<Vec<&str>> = self.fields.as_ref().map(|fields| fields.iter().map(String::as_str).collect());
         let call = guest.decoding();
-        let (name, topic, settled) = (&self.name, &self.topic, self.settled.as_deref());
-        let call = call.call_open(&mut instance.store, name, topic, fields.as_deref(), settled, &settings);
-        let answer = leash.hold(call).await;
+        let (topic, settled) = (&self.topic, self.settled.as_deref());
+        let open = call.call_open(&mut instance.store, &self.task.offer, topic, fields.as_deref(), settled, &settings);
+        let answer = leash.hold(open).await;
         let decoding = instance.settle_for_good("decoder.open", answer)?;
-        Ok(Live { instance, guest, decoding, told: false })
+        let leash = instance.begin();
+        let answer = leash.hold(call.call_output(&mut instance.store, decoding)).await;
+        let declared = instance.settle_for_good(OUTPUT, answer)?;
+        let declared = declared.map(|told| convert::schema::raise(&told, &self.task.limits).map(Arc::new)).transpose();
+        let declared = declared.map_err(|what| Error::Contract { at: self.task.at(OUTPUT), what })?;
+        Ok(Live { instance, guest, decoding, declared, told: false })
     }
 }
 

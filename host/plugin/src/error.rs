@@ -6,6 +6,8 @@ use spout_base::error::{Coded, Kind};
 use spout_data::Position;
 use thiserror::Error;
 
+use super::World;
+
 /// Who was called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct At {
@@ -38,7 +40,7 @@ pub enum Error {
         /// How long the guest wants to be left alone.
         retry_after: Option<Duration>,
     },
-    /// The guest says that trying again is no use.
+    /// The guest says that retrying is pointless.
     #[error("{at}: {code}: {message}")]
     Fatal {
         /// Who was called.
@@ -200,9 +202,33 @@ pub enum Error {
         /// The plugin.
         plugin: String,
         /// What it was asked to be.
-        wanted: &'static str,
+        wanted: String,
         /// What it is.
         has: String,
+    },
+    /// The spec does not say which of several things it means.
+    #[error("plugin `{plugin}` offers several {world}s: {offers}; write `plugin: {example}`, or another one of them")]
+    Several {
+        /// The plugin.
+        plugin: String,
+        /// What it is used as.
+        world: World,
+        /// The names of all.
+        offers: String,
+        /// One of them, as a spec names it.
+        example: String,
+    },
+    /// There is no offer of that name.
+    #[error("plugin `{plugin}` has no {world} `{wanted}`; it offers {offers}")]
+    NoOffer {
+        /// The plugin.
+        plugin: String,
+        /// What it is used as.
+        world: World,
+        /// The name in the spec.
+        wanted: String,
+        /// The names of all.
+        offers: String,
     },
     /// The plugin speaks another version of the interface.
     #[error("{} was built for {found}, but this host supports spout:plugin@0.1; rebuild the plugin with this release's `spout-guest`, or use the host it was built for", path.display())]
@@ -291,7 +317,7 @@ fn nearest(near: &Option<String>) -> String {
 }
 
 impl Error {
-    /// Whether the instance is gone with it, so that trying anew, or with fewer messages, makes sense.
+    /// Whether it cost the instance, so that another one, or fewer messages, may succeed.
     #[must_use]
     pub fn is_crash(&self) -> bool {
         matches!(self, Self::Trap { .. } | Self::TimedOut { .. } | Self::Limit { .. } | Self::Exit { .. })
@@ -335,6 +361,8 @@ impl Coded for Error {
             | Self::Broken { .. }
             | Self::NotAComponent { .. }
             | Self::WrongWorld { .. }
+            | Self::Several { .. }
+            | Self::NoOffer { .. }
             | Self::WrongVersion { .. }
             | Self::Ungranted { .. }
             | Self::Grant { .. }
@@ -372,6 +400,7 @@ impl Coded for Error {
             Self::Interrupted { .. } => "E0222",
             Self::Column { .. } => "E0223",
             Self::StateFull { .. } | Self::Stateless { .. } => "E0224",
+            Self::Several { .. } | Self::NoOffer { .. } => "E0225",
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What one plugin may reach outside its sandbox. Nothing, unless the spec says so.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Plugin};
+use super::{Error, Plugin, World};
 
 /// What the spec grants to one plugin, by plugin name under `grants`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,27 +51,32 @@ impl DirGrant {
     }
 }
 
-/// Checks that everything `plugin` asks for is granted, and nothing of the host's own; paths are absolute. Where it asks for
-/// `{topic}`, that is the directory of `topic`, which it is used to read.
+/// Checks that everything is granted that `plugin` asks for where its offer of `world` named `offer` is used, and nothing of the
+/// host's own; paths are absolute. Where it asks for `{topic}`, that is the directory of `topic`, which it is used to read.
 ///
 /// # Errors
 /// What is missing, and what to add to the spec; a directory that nobody may be granted.
-pub fn check_grants(plugin: &Plugin, grants: &GrantSpec, topic: Option<&str>) -> Result<(), Error> {
+pub fn check_grants(
+    plugin: &Plugin,
+    (world, offer): (World, &str),
+    grants: &GrantSpec,
+    topic: Option<&str>,
+) -> Result<(), Error> {
     grants.dirs.iter().try_for_each(|(name, grant)| check_reserved(plugin, name, grant))?;
     let Some(manifest) = plugin.manifest() else { return Ok(()) };
     let directory = topic.and_then(|topic| topic.split('/').find(|part| !part.is_empty()));
-    let asked = manifest.asks.dirs.iter().filter_map(|dir| match dir.as_str() {
+    let asked = manifest.dirs(world.interface(), offer).filter_map(|dir| match dir {
         "{topic}" => directory,
         dir => Some(dir),
     });
-    let missing: Vec<&str> = asked.filter(|dir| !grants.dirs.contains_key(*dir)).collect();
+    let missing: BTreeSet<&str> = asked.filter(|dir| !grants.dirs.contains_key(*dir)).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let dirs: Vec<String> = missing.iter().map(|dir| format!("{dir}: ./{dir}")).collect();
     Err(Error::Ungranted {
         plugin: plugin.name().to_owned(),
-        missing: format!("the directories {}", missing.join(", ")),
+        missing: format!("the directories {}", missing.into_iter().collect::<Vec<_>>().join(", ")),
         add: format!("`grants: {{{}: {{dirs: {{{}}}}}}}`", plugin.name(), dirs.join(", ")),
     })
 }

@@ -12,7 +12,7 @@ use wasmtime::component::{Resource, ResourceAny};
 use spout_data::ByteSize;
 
 use super::{
-    Error, KeyedState, batch::StoredBatch, bindings::exports::spout::plugin::handler as wit, convert,
+    Error, KeyedState, World, batch::StoredBatch, bindings::exports::spout::plugin::handler as wit, convert,
     instance::Instance, keyed::View, leash::Overrun, task::Task,
 };
 
@@ -56,21 +56,17 @@ impl std::fmt::Debug for HandlerInstance {
     }
 }
 
+const OUTPUT: &str = "handler.output";
+
 type Answer<T> = Result<wasmtime::Result<Result<T, wit::Error>>, Overrun>;
 
 impl HandlerInstance {
-    /// Opens the plugin's handler `name` (empty: the only one), with the state of a snapshot if there is one, and with
-    /// keyed state if it may have any.
+    /// Opens the plugin's handler, with the state of a snapshot if there is one, and with keyed state if it may have any.
     ///
     /// # Errors
     /// What the plugin says to its settings or its state, or how it crashed.
-    pub async fn open(
-        task: Task,
-        name: &str,
-        snapshot: Option<&[u8]>,
-        keyed: Option<KeyedState>,
-    ) -> Result<Self, Error> {
-        let indices = task.plugin.interfaces.handler.clone().ok_or_else(|| task.plugin.lacks("handler"))?;
+    pub async fn open(task: Task, snapshot: Option<&[u8]>, keyed: Option<KeyedState>) -> Result<Self, Error> {
+        let indices = task.plugin.interfaces.handler.clone().ok_or_else(|| task.plugin.lacks(World::Handler))?;
         let mut instance = Instance::open(&task).await?;
         let size = |size: ByteSize| usize::try_from(size.0).unwrap_or(usize::MAX);
         let view = |keyed| View::new(keyed, size(task.limits.state), size(task.limits.answer));
@@ -79,7 +75,7 @@ impl HandlerInstance {
         let leash = instance.begin();
         let settings = task.settings();
         let call = guest.node();
-        let answer = leash.hold(call.call_open(&mut instance.store, name, &settings, snapshot)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, &task.offer, &settings, snapshot)).await;
         let node = instance.settle_for_good("handler.open", answer)?;
         settle(&mut instance, true);
         Ok(Self { task, instance, guest, node, input: None, output: None })
@@ -90,23 +86,33 @@ impl HandlerInstance {
     /// # Errors
     /// What the plugin says, how it crashed, or which rule its answer breaks.
     pub async fn process(&mut self, records: &RecordBatch) -> Result<Option<Rows>, Error> {
-        let schema_id = self.schema_id(records)?;
+        let batch = self.lend("handler.process", records)?;
         let leash = self.instance.begin();
-        let stored = StoredBatch { records: records.clone(), schema_id };
-        let lost = |error: wasmtime::Error, task: &Task| Error::Trap {
-            at: task.at("handler.process"),
-            reason: error.to_string(),
-        };
-        let batch = self.instance.store.data_mut().lend(stored).map_err(|error| lost(error, &self.task))?;
-        let lent = Resource::new_borrow(batch.rep());
         let call = self.guest.node();
-        let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, lent)).await;
-        let returned = self.instance.store.data_mut().take_back(batch);
+        let answer = leash.hold(call.call_process(&mut self.instance.store, self.node, batch.borrowed())).await;
+        let returned = self.take_back("handler.process", batch);
         let rows = self.answered("handler.process", answer, |handler, answer| {
             answer.map(|answer| handler.rows(answer, records.num_rows())).transpose()
         })?;
-        returned.map_err(|error| lost(error, &self.task))?;
+        returned?;
         Ok(rows)
+    }
+
+    /// The columns that the guest declares to come out when those of `input` go in; none if it declares nothing.
+    ///
+    /// # Errors
+    /// As for [`HandlerInstance::process`]; columns that it cannot work with.
+    pub async fn output(&mut self, input: &SchemaRef) -> Result<Option<SchemaRef>, Error> {
+        let batch = self.lend(OUTPUT, &RecordBatch::new_empty(Arc::clone(input)))?;
+        let leash = self.instance.begin();
+        let call = self.guest.node();
+        let answer = leash.hold(call.call_output(&mut self.instance.store, self.node, batch.borrowed())).await;
+        let returned = self.take_back(OUTPUT, batch);
+        let declared = self.answered(OUTPUT, answer, |handler, declared| {
+            declared.map(|told| convert::schema::raise(&told, &handler.task.limits).map(Arc::new)).transpose()
+        })?;
+        returned?;
+        Ok(declared)
     }
 
     /// Tells the guest how far event time has come.
@@ -159,8 +165,23 @@ impl HandlerInstance {
         }
     }
 
-    /// A number that changes when the input's schema does. A schema that cannot be told to a guest is refused here, where it
-    /// is no crash of the guest.
+    /// Lets the guest look at `records` for one call.
+    fn lend(&mut self, call: &'static str, records: &RecordBatch) -> Result<Loan, Error> {
+        let schema_id = self.schema_id(records)?;
+        let stored = StoredBatch { records: records.clone(), schema_id };
+        self.instance.store.data_mut().lend(stored).map(Loan).map_err(|error| self.lost(call, &error))
+    }
+
+    fn take_back(&mut self, call: &'static str, loan: Loan) -> Result<(), Error> {
+        self.instance.store.data_mut().take_back(loan.0).map(drop).map_err(|error| self.lost(call, &error))
+    }
+
+    fn lost(&self, call: &'static str, error: &wasmtime::Error) -> Error {
+        Error::Trap { at: self.task.at(call), reason: error.to_string() }
+    }
+
+    /// A number that changes when the input's schema does. A schema that the interface cannot express is refused
+    /// here, so that it does not count as a crash of the guest.
     fn schema_id(&mut self, records: &RecordBatch) -> Result<u32, Error> {
         let schema = records.schema_ref();
         let id = match &self.input {
@@ -212,6 +233,15 @@ impl HandlerInstance {
         }
         let schema = self.output.as_ref().ok_or("the first answer has no schema")?;
         convert::parts::raise(Arc::clone(schema), table.batch, &self.task.limits)
+    }
+}
+
+/// A batch that the guest may look at.
+struct Loan(Resource<StoredBatch>);
+
+impl Loan {
+    fn borrowed(&self) -> Resource<StoredBatch> {
+        Resource::new_borrow(self.0.rep())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which calls find the messages or rows that a plugin cannot bear, and when the plugin is given up: decided without making any.
+//! Decides which calls isolate the messages or rows that crash a plugin, and when to abandon the plugin; makes none itself.
 //!
 //! An input of `n` that crashed is handed over once more: the first item alone, the rest in parts of about √n, and a part that
 //! crashes one by one. One poisonous item costs three crashes (the whole, its part, itself) and at most 2·√n + 3 calls; every

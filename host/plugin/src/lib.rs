@@ -29,8 +29,10 @@ mod limits;
 mod log;
 mod manifest;
 mod metrics;
+mod offers;
 mod partition_consumer;
 mod provider;
+mod reference;
 mod registry;
 mod reserved;
 #[cfg(test)]
@@ -42,7 +44,7 @@ mod task;
 pub use self::{
     backoff::Backoff,
     cache::user_cache,
-    component::{Offer, Plugin, World},
+    component::{Plugin, World},
     decoding::{Decoded, Decoding, RowFault},
     error::{At, Error},
     grants::{DirGrant, GrantSpec, check_grants},
@@ -52,8 +54,10 @@ pub use self::{
     limits::LimitsSpec,
     manifest::Manifest,
     metrics::{Metric, Metrics},
+    offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
     provider::{Criteria, PartitionInfo, Provider},
+    reference::PluginRef,
     registry::{Listed, Plugins},
     settings::{Setting, Settings},
     stream_consumer::{Checkpoint, StreamConsumer, StreamStart},

@@ -19,7 +19,21 @@ pub struct Manifest {
     pub version: String,
     /// Version of the SDK it was built with.
     pub sdk: String,
-    /// What it needs granted.
+    /// What it needs granted in any case.
+    pub asks: Asks,
+    /// What each of its offers needs besides.
+    pub offers: Vec<OfferAsks>,
+}
+
+/// What one offer needs granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OfferAsks {
+    /// Its interface, such as `decoder`.
+    pub interface: String,
+    /// Its name.
+    pub name: String,
+    /// What it needs.
     pub asks: Asks,
 }
 
@@ -29,6 +43,15 @@ pub struct Manifest {
 pub struct Asks {
     /// Names of directories.
     pub dirs: Vec<String>,
+}
+
+impl Manifest {
+    /// The directories that a spec must grant if it uses this offer.
+    pub fn dirs(&self, interface: &str, name: &str) -> impl Iterator<Item = &str> {
+        let used = self.offers.iter().filter(move |offer| offer.interface == interface && offer.name == name);
+        let asks = std::iter::once(&self.asks).chain(used.map(|offer| &offer.asks));
+        asks.flat_map(|asks| asks.dirs.iter().map(String::as_str))
+    }
 }
 
 /// The manifest in `wasm`, also where the section stands in a module inside the component.

@@ -6,7 +6,7 @@ use spout_data::{Messages, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
-    Error,
+    Error, World,
     apart::{self, Apart},
     bindings::{exports::spout::plugin::partition_consumer as wit, spout::plugin::types as wit_types},
     convert::messages::{self, lower_all, raise_position},
@@ -177,13 +177,13 @@ impl apart::Live for Live {
     }
 
     async fn open(task: &Task, topic: &str) -> Result<Self, Error> {
-        let indices = task.plugin.interfaces.partition.clone().ok_or_else(|| task.plugin.lacks("source"))?;
+        let indices = task.plugin.interfaces.partition.clone().ok_or_else(|| task.plugin.lacks(World::Source))?;
         let mut instance = Instance::open_apart(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
         let settings = task.settings();
         let call = guest.consumer();
-        let answer = leash.hold(call.call_open(&mut instance.store, topic, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, &task.offer, topic, &settings)).await;
         let consumer = instance.settle("partition-consumer.open", answer)?;
         Ok(Self { instance, guest, consumer })
     }

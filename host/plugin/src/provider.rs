@@ -6,7 +6,7 @@ use spout_data::{Marker, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
-    Error,
+    Error, World,
     apart::{self, Apart},
     bindings::{exports::spout::plugin::metadata_provider as wit, spout::plugin::types::PositionResult},
     convert::messages::{lower_position, raise_position},
@@ -24,7 +24,7 @@ const MOST: usize = 1_000_000;
 /// Longest label of a partition.
 const LABEL: usize = 1024;
 
-/// A partition, as the source tells of it.
+/// A partition, as the source describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionInfo {
     /// Its number.
@@ -151,13 +151,13 @@ impl apart::Live for Live {
     }
 
     async fn open(task: &Task, topic: &str) -> Result<Self, Error> {
-        let indices = task.plugin.interfaces.provider.clone().ok_or_else(|| task.plugin.lacks("source"))?;
+        let indices = task.plugin.interfaces.provider.clone().ok_or_else(|| task.plugin.lacks(World::Source))?;
         let mut instance = Instance::open_apart(task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
         let settings = task.settings();
         let call = guest.provider();
-        let answer = leash.hold(call.call_open(&mut instance.store, topic, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, &task.offer, topic, &settings)).await;
         let provider = instance.settle("metadata-provider.open", answer)?;
         Ok(Self { instance, guest, provider })
     }

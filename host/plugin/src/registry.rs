@@ -12,7 +12,7 @@ use spout_base::clock;
 use wasmtime::Engine;
 
 use super::{
-    Error, Plugin,
+    Error, Plugin, PluginRef,
     cache::{Cache, Change},
     component, engine,
     reserved::Reserved,
@@ -49,12 +49,13 @@ pub struct Listed {
     pub size: u64,
     /// `sha256:…` of its content; empty if it cannot be read.
     pub digest: String,
-    /// The plugin, or why it is none.
+    /// The plugin, or why it is not one.
     pub plugin: Result<Arc<Plugin>, Error>,
 }
 
-/// How long a plugin may compile before it is said that it does, and again after as long.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a plugin may compile before the log says that it does, and how often the log repeats it.
+const PATIENCE: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(10);
 
 impl Plugins {
     /// The plugins in `dir`; compiled code is kept in `cache`, if there is such a directory. Neither is looked at before the
@@ -102,13 +103,12 @@ impl Plugins {
         Ok(listed)
     }
 
-    /// The plugin `name`, or the one pinned as `name@sha256:…`. Says in the log if it is new, or another one than at the
-    /// start before.
+    /// The plugin that `reference` names. Says in the log if it is new, or another one than at the start before.
     ///
     /// # Errors
-    /// If there is none, it is no plugin, or not the pinned one.
-    pub async fn get(&self, name: &str) -> Result<Arc<Plugin>, Error> {
-        let (name, pinned) = name.split_once('@').map_or((name, None), |(name, pinned)| (name, Some(pinned)));
+    /// There is no such file, it is not a plugin, or not the pinned one.
+    pub async fn get(&self, reference: &str) -> Result<Arc<Plugin>, Error> {
+        let PluginRef { plugin: name, digest: pinned, .. } = PluginRef::parse(reference);
         let files = self.files()?;
         let Some(path) = files.get(name) else {
             let near =
@@ -138,22 +138,17 @@ impl Plugins {
         if let Some(plugin) = lock().get(name).filter(|plugin| plugin.digest() == digest) {
             return Ok(Arc::clone(plugin));
         }
-        let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() / 1024);
+        let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() as f64 / 1e6);
         let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
-        let mut compiling = tokio::task::spawn_blocking(compile);
         let begun = clock::now();
-        let compiled = loop {
-            match tokio::time::timeout(PATIENCE, &mut compiling).await {
-                Ok(compiled) => break compiled,
-                Err(_) => {
-                    let seconds = begun.elapsed().as_secs();
-                    tracing::info!(
-                        plugin = name,
-                        "still compiling after {seconds} s ({size} KiB of WebAssembly); the result is cached"
-                    );
-                }
+        let say = |times| {
+            if times == 0 {
+                tracing::info!("compiling plugin `{name}` ({size:.1} MB); this happens once, the result is cached");
+            } else {
+                tracing::info!("still compiling plugin `{name}` after {} s", begun.elapsed().as_secs());
             }
         };
+        let compiled = patiently(tokio::task::spawn_blocking(compile), (PATIENCE, AGAIN), say).await;
         let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
         lock().insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
@@ -171,5 +166,47 @@ impl Plugins {
             }
         }
         Ok(files)
+    }
+}
+
+/// What `work` comes to. Until then, `say` is called after the first of the two times and whenever the second has passed again,
+/// with how often it was called before.
+async fn patiently<T>(
+    mut work: impl Future<Output = T> + Unpin,
+    (first, again): (Duration, Duration),
+    mut say: impl FnMut(u32),
+) -> T {
+    let mut times = 0;
+    loop {
+        let wait = if times == 0 { first } else { again };
+        match tokio::time::timeout(wait, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => {
+                say(times);
+                times += 1;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_long_says_so_and_what_is_quick_does_not() {
+        const SHORT: Duration = Duration::from_millis(1);
+        let ready = std::future::ready(7);
+        assert_eq!(patiently(ready, (Duration::ZERO, SHORT), |_| panic!("it was ready")).await, 7);
+        let (done, work) = tokio::sync::oneshot::channel();
+        let (mut done, mut said) = (Some(done), Vec::new());
+        let say = |times| {
+            said.push(times);
+            if let Some(done) = done.take_if(|_| times == 2) {
+                done.send(8).unwrap();
+            }
+        };
+        assert_eq!(patiently(work, (SHORT, SHORT), say).await.unwrap(), 8);
+        assert_eq!(said, [0, 1, 2]);
     }
 }

@@ -4,7 +4,7 @@ use spout_data::{Messages, Position};
 use wasmtime::component::ResourceAny;
 
 use super::{
-    Error, FetchLimits, Progress,
+    Error, FetchLimits, Progress, World,
     bindings::exports::spout::plugin::stream_consumer as wit,
     convert::messages::{self, lower_all, raise_position},
     instance::Instance,
@@ -51,7 +51,7 @@ impl StreamConsumer {
     /// # Errors
     /// What the plugin says to its settings or the checkpoint, or how it crashed.
     pub async fn open(task: Task, topic: &str, group: &str, start: StreamStart) -> Result<Self, Error> {
-        let indices = task.plugin.interfaces.stream.clone().ok_or_else(|| task.plugin.lacks("stream source"))?;
+        let indices = task.plugin.interfaces.stream.clone().ok_or_else(|| task.plugin.lacks(World::StreamSource))?;
         let mut instance = Instance::open(&task).await?;
         let guest = instance.load(|store, linked| indices.load(store, linked))?;
         let leash = instance.begin();
@@ -69,7 +69,7 @@ impl StreamConsumer {
             }
         };
         let call = guest.consumer();
-        let answer = leash.hold(call.call_open(&mut instance.store, topic, group, at, &settings)).await;
+        let answer = leash.hold(call.call_open(&mut instance.store, &task.offer, topic, group, at, &settings)).await;
         let consumer = instance.settle("stream-consumer.open", answer)?;
         Ok(Self { task, instance, guest, consumer })
     }

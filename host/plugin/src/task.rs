@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
-use super::{At, GrantSpec, LimitsSpec, Metrics, Plugin};
+use super::{At, Error, GrantSpec, LimitsSpec, Metrics, Plugin, convert::schema::same_columns};
 
 /// One use of a plugin in a pipeline. Every instance opened for it gets the same.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Task {
     pub pipeline: String,
     /// The plugin.
     pub plugin: Arc<Plugin>,
+    /// Which of the plugin's offers; empty if it has none by name.
+    pub offer: String,
     /// What it may reach; paths are absolute.
     pub grants: GrantSpec,
     /// What it may use up.
@@ -26,6 +29,14 @@ pub struct Task {
 }
 
 impl Task {
+    /// Checks that rows which a handler's answer leads to have the columns that it has declared.
+    ///
+    /// # Errors
+    /// The first column that differs.
+    pub fn check_output(&self, declared: &Schema, answered: &Schema) -> Result<(), Error> {
+        same_columns(declared, answered).map_err(|what| Error::Contract { at: self.at("handler.process"), what })
+    }
+
     pub(super) fn at(&self, call: &'static str) -> Box<At> {
         Box::new(At { pipeline: self.pipeline.clone(), plugin: self.plugin.name().to_owned(), call })
     }

@@ -73,11 +73,9 @@ pub enum UnknownFields {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PluginDecoder {
-    /// Name of the plugin, or with its digest, `json@sha256:…`.
+    /// Name of the plugin, `json`; one of several decoders that it offers, `weblog/access`; or with its digest,
+    /// `json@sha256:…`.
     pub plugin: String,
-    /// Which of the plugin's decoders, where it has several.
-    #[serde(default)]
-    pub name: String,
     /// Settings of the plugin; `spout plugin inspect NAME` lists them.
     #[serde(default)]
     pub settings: Settings,

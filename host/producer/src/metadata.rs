@@ -57,14 +57,13 @@ pub(super) fn attach(
                 (Field::new(name(*column), DataType::UInt64, true), Arc::new(array))
             }
             MetadataColumn::Timestamp => {
-                let array: TimestampMillisecondArray = (0..rows)
-                    .map(|row| of(row).and_then(|message| messages.timestamps_ms.get(message).copied()))
-                    .collect();
+                let array: TimestampMillisecondArray =
+                    (0..rows).map(|row| of(row).and_then(|message| messages.timestamp_ms(message))).collect();
                 let zone = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
                 (Field::new(name(*column), zone, true), Arc::new(array.with_timezone("UTC")))
             }
             MetadataColumn::Key => {
-                let key = |row| of(row).and_then(|message| Some(messages.keys.as_ref()?.get(message)));
+                let key = |row| of(row).and_then(|message| messages.key(message));
                 let array: BinaryArray = (0..rows).map(key).collect();
                 (Field::new(name(*column), DataType::Binary, true), Arc::new(array))
             }

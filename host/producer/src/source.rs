@@ -1,5 +1,7 @@
 //! What a pipeline reads, as its spec says: one of the kinds of producer.
 
+use spout_plugin::PluginRef;
+
 use super::{
     ConsumerType, HttpSpec, MetadataColumn, Promise, RepoMode, RepoSpec, RepoStart, Start, StdinSpec, StreamSpec,
     SubscribeSpec, TcpSpec,
@@ -95,7 +97,7 @@ impl Source {
         let how = match self {
             Self::Stream(spec) => format!(
                 "plugin `{}` has not reported the end of its partitions; see its settings (`files` follows its files unless `follow: false`)",
-                spec.plugin.split('@').next().unwrap_or_default()
+                PluginRef::parse(&spec.plugin).label
             ),
             Self::Repo(spec) => format!("the pipeline that writes {}@{} has not ended", spec.repo, spec.branch),
             Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => "its source has not ended".into(),
@@ -144,6 +146,6 @@ fn stream(spec: &StreamSpec) -> String {
         Start::Ago(period) => format!("{period} ago"),
         Start::Offset(offsets) => format!("the offsets of {} partitions", offsets.len()),
     };
-    let plugin = spec.plugin.split('@').next().unwrap_or_default();
+    let plugin = PluginRef::parse(&spec.plugin).label;
     format!("topic `{}` of {plugin}, {how}, from {start} or the last commit", spec.topic)
 }

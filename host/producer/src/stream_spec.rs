@@ -11,7 +11,8 @@ use spout_plugin::Settings;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StreamSpec {
-    /// Name of the plugin, `files`, or with its digest, `files@sha256:…`.
+    /// Name of the plugin, `files`; one of several sources that it offers, `weblog/gzipped`; or with its digest,
+    /// `files@sha256:…`.
     pub plugin: String,
     /// The topic, as the plugin defines it: a granted directory, a queue, a table.
     #[serde(default)]

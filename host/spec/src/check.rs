@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use spout_node::NodeSpec;
-use spout_producer::DecoderSpec;
+use spout_plugin::PluginRef;
 
 use super::{
     CommitSpec, Loaded, PipelineSpec,
     error::{Error, Place},
-    evolve, near, producers, test_spec,
+    evolve, near, plugins, producers, test_spec,
 };
 
 pub(super) const NAME_RULE: &str =
@@ -67,30 +67,6 @@ pub fn together(all: &[Loaded]) -> Vec<Error> {
         });
     }
     wrong
-}
-
-/// The plugin references of a spec with the path of each, in the order in which messages pass them.
-#[must_use]
-pub fn plugins(spec: &PipelineSpec) -> Vec<(String, &str)> {
-    let mut out = Vec::new();
-    for (at, producer) in spec.producers() {
-        if let Some(stream) = &producer.stream {
-            out.push((format!("{at}.stream.plugin"), stream.plugin.as_str()));
-        }
-        if let Some(DecoderSpec::Plugin(decoder)) = &producer.decoder {
-            out.push((format!("{at}.decoder.plugin"), decoder.plugin.as_str()));
-        }
-    }
-    for (path, node) in all_handlers(&spec.node, "node") {
-        out.extend(node.plugin().map(|plugin| (format!("{path}.plugin"), plugin.plugin.as_str())));
-    }
-    out
-}
-
-/// A plugin reference without its digest.
-#[must_use]
-pub fn plugin_name(reference: &str) -> &str {
-    reference.split('@').next().unwrap_or(reference)
 }
 
 fn name_handlers(nodes: &mut [NodeSpec], within: &str) {
@@ -202,16 +178,18 @@ fn is_template(path: &str) -> bool {
 
 /// References of plugins that are none.
 fn references(loaded: &Loaded) -> Vec<Error> {
-    let rule = "write the plugin's name, or name@sha256:… with its digest";
+    let rule = "write the plugin's name, name/offer if it offers several, or name@sha256:… with its digest";
     let sound = |reference: &str| {
-        let digest = reference.split_once('@').is_none_or(|(_, digest)| {
+        let PluginRef { plugin, offer, digest, .. } = PluginRef::parse(reference);
+        let digest = digest.is_none_or(|digest| {
             let hex = digest.strip_prefix("sha256:").unwrap_or_default();
             (8..=64).contains(&hex.len()) && hex.chars().all(|c| c.is_ascii_hexdigit())
         });
-        is_name(plugin_name(reference)) && digest
+        is_name(plugin) && offer.is_none_or(is_name) && digest
     };
-    let wrong = plugins(&loaded.spec).into_iter().filter(|(_, reference)| !sound(reference));
-    wrong.map(|(path, reference)| bad_name(loaded, &path, reference, "the name of a plugin", rule)).collect()
+    let wrong = plugins(&loaded.spec).into_iter().filter(|(_, used)| !sound(used.reference));
+    let bad = |path: &str, reference| bad_name(loaded, path, reference, "the name of a plugin", rule);
+    wrong.map(|(path, used)| bad(&format!("{path}.plugin"), used.reference)).collect()
 }
 
 fn handlers(loaded: &Loaded) -> Vec<Error> {
@@ -280,7 +258,7 @@ fn consumers(loaded: &Loaded) -> Vec<Error> {
 fn grants(loaded: &Loaded) -> Vec<Error> {
     let of = |within: &str| -> Vec<&str> {
         let used = plugins(&loaded.spec).into_iter().filter(|(at, _)| at.starts_with(within));
-        used.map(|(_, reference)| plugin_name(reference)).collect()
+        used.map(|(_, used)| PluginRef::parse(used.reference).plugin).collect()
     };
     let own =
         loaded.spec.producers().map(|(at, producer)| (format!("{at}.grants"), of(&format!("{at}.")), &producer.grants));

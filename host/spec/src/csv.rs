@@ -1,10 +1,10 @@
 //! Whether what frames CSV records and what reads them mean the same characters.
 
 use spout_codec::csv::Style;
-use spout_plugin::{Setting, Settings};
+use spout_plugin::{PluginRef, Setting, Settings};
 use spout_producer::{DecoderSpec, FramingSpec, FramingType, NativeDecoder};
 
-use super::{ProducerSpec, check::plugin_name};
+use super::ProducerSpec;
 
 /// The two characters, and whether the first record is a header.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ fn decoder(decoder: &DecoderSpec) -> Option<Marks> {
             };
             Some(Marks { delimiter: csv.delimiter, quote: csv.quote, header })
         }
-        DecoderSpec::Plugin(plugin) if plugin_name(&plugin.plugin) == "csv" => marks(&plugin.settings),
+        DecoderSpec::Plugin(plugin) if PluginRef::parse(&plugin.plugin).plugin == "csv" => marks(&plugin.settings),
         _ => None,
     }
 }
@@ -57,7 +57,8 @@ fn source(producer: &ProducerSpec) -> Option<(&'static str, Marks)> {
     };
     if let Some(stream) = &producer.stream {
         let is_csv = text(&stream.settings, "framing").is_some_and(|framing| framing == "csv");
-        let marks = (plugin_name(&stream.plugin) == "files" && is_csv).then(|| marks(&stream.settings)).flatten();
+        let marks =
+            (PluginRef::parse(&stream.plugin).plugin == "files" && is_csv).then(|| marks(&stream.settings)).flatten();
         return marks.map(|marks| ("stream.settings", marks));
     }
     let stdin = producer.stdin.as_ref().and_then(|spec| framed("stdin.framing", &spec.framing));

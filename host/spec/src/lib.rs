@@ -24,6 +24,7 @@ mod keyword;
 mod load;
 mod near;
 mod pipeline;
+mod plugins;
 mod producers;
 mod schema;
 mod settings;
@@ -34,7 +35,7 @@ mod test_spec;
 #[cfg(test)]
 mod tests;
 
-pub use check::{all_handlers, plugin_name, plugins, together};
+pub use check::{all_handlers, together};
 pub use error::{Error, Place};
 pub use example::EXAMPLE;
 pub use load::{Loaded, load, load_all, load_every, parse, parse_every};
@@ -42,6 +43,7 @@ pub use near::{advice, nearest};
 pub use pipeline::{
     CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, ProducerSpec, Publish, SpoutSpec,
 };
+pub use plugins::{PluginUse, plugins};
 pub use schema::spec_schema;
 pub use settings::check_settings;
 pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, digits};

@@ -205,7 +205,7 @@ impl Translation<'_> {
             (name, _) => {
                 let plugin = name.strip_prefix("plugin:").unwrap_or(name).to_owned();
                 let settings = Settings(settings);
-                Ok(Some(DecoderSpec::Plugin(PluginDecoder { plugin, name: String::new(), settings })))
+                Ok(Some(DecoderSpec::Plugin(PluginDecoder { plugin, settings })))
             }
         }
     }

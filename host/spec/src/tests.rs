@@ -288,12 +288,18 @@ fn names_and_paths_have_rules() {
     changed(
         "plugin: files",
         "plugin: files@md5:1",
-        "E0108 s.yaml:4: `producer.stream.plugin` is `files@md5:1`, which cannot be the name of a plugin; write the plugin's name, or name@sha256:… with its digest",
+        "E0108 s.yaml:4: `producer.stream.plugin` is `files@md5:1`, which cannot be the name of a plugin; write the plugin's name, name/offer if it offers several, or name@sha256:… with its digest",
     );
     changed(
         "plugin: files",
         "plugin: ../files",
-        "E0108 s.yaml:4: `producer.stream.plugin` is `../files`, which cannot be the name of a plugin; write the plugin's name, or name@sha256:… with its digest",
+        "E0108 s.yaml:4: `producer.stream.plugin` is `../files`, which cannot be the name of a plugin; write the plugin's name, name/offer if it offers several, or name@sha256:… with its digest",
+    );
+    changed("plugin: files", "plugin: files/lines@sha256:0123456789ab", "nothing");
+    changed(
+        "plugin: files",
+        "plugin: files/a/b",
+        "E0108 s.yaml:4: `producer.stream.plugin` is `files/a/b`, which cannot be the name of a plugin; write the plugin's name, name/offer if it offers several, or name@sha256:… with its digest",
     );
     added(
         "spout: {marker: ../x}\n",

@@ -69,16 +69,14 @@ impl Handler for Count {
         }
     }
 
+    fn output(&self, input: &Schema) -> Result<Option<Schema>> {
+        self.settings.keys.iter().try_for_each(|key| input.position(key).map(drop))?;
+        Ok(Some(input.with(self.counted(&[])?.schema())))
+    }
+
     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
         let schema = input.schema();
-        let places = self.settings.keys.iter().map(|key| Ok(schema.position(key)?)).collect::<Result<Vec<_>>>()?;
-        let columns = input.read(&places)?;
-        let key = |row| {
-            let mut key = Vec::new();
-            columns.iter().for_each(|column| column.write_key(row, &mut key));
-            key
-        };
-        let keys: Vec<Vec<u8>> = (0..input.rows()).map(key).collect();
+        let keys = input.keys(&self.settings.keys)?;
         self.counts.load(&keys);
         let counts = keys.iter().map(|key| self.seen(key)).collect::<Result<Vec<_>>>()?;
         metrics::set("keys", self.keys as f64);
@@ -114,19 +112,14 @@ impl Count {
     fn enough(&self, input: &dyn Input, schema: &Schema, counts: &[u64], min: u64) -> Result<Answer> {
         let rows: Vec<u32> = (0u32..).zip(counts).filter(|(_, count)| **count >= min).map(|(row, _)| row).collect();
         let all: Vec<usize> = (0..schema.fields().len()).collect();
-        let whole = Batch::new(
-            schema.clone(),
-            if rows.is_empty() { none(schema) } else { input.read(&all)? },
-            if rows.is_empty() { 0 } else { input.rows() },
-        )?;
+        let whole = if rows.is_empty() {
+            Batch::empty(schema.clone())
+        } else {
+            Batch::new(schema.clone(), input.read(&all)?, input.rows())?
+        };
         let kept: Vec<u64> = counts.iter().copied().filter(|&count| count >= min).collect();
         Ok(Answer::Fresh(whole.take(&rows).with(&self.counted(&kept)?)))
     }
-}
-
-/// Columns without rows.
-fn none(schema: &Schema) -> Vec<Array> {
-    spout_guest::ArrayBuilder::all(schema.fields()).iter_mut().map(spout_guest::ArrayBuilder::finish).collect()
 }
 
 #[cfg(test)]

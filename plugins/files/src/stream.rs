@@ -102,7 +102,7 @@ impl WholeDirectory {
             });
             if !fetched.messages.is_empty() {
                 let mut messages = fetched.messages;
-                (0..messages.len()).for_each(|_| messages.partition(id));
+                messages.all_from(id);
                 self.last = Some(id);
                 return Ok(Some(messages));
             }

@@ -1,7 +1,7 @@
 //! `json`: one JSON object a message becomes one row, by the decoder of the core, which the host runs natively too.
 
 use spout_codec::{Decode as _, json};
-use spout_guest::{Decoded, Decoder, Error, Messages, Opening, Result, register, schema_text};
+use spout_guest::{Decoded, Decoder, Error, Messages, Opening, Result, Schema, register, schema_text};
 
 /// Settings of the decoder; `schema` is written as JSON text.
 pub type Settings = json::Settings<String>;
@@ -24,6 +24,10 @@ impl Decoder for Json {
             None => opening.schema,
         };
         Ok(Self(json::Json::new(&settings, schema, opening.fields)?))
+    }
+
+    fn output(&self) -> Option<Schema> {
+        self.0.schema().cloned()
     }
 
     fn decode(&mut self, messages: &Messages) -> Result<Decoded> {
@@ -65,5 +69,7 @@ mod tests {
         let mut json = Json::open(Settings::default(), opening).unwrap();
         let decoded = json.decode(&testing::messages(&[r#"{"a":1,"b":2}"#])).unwrap();
         assert_eq!(*decoded.batch.schema(), settled);
+        assert_eq!(json.output(), Some(settled));
+        assert_eq!(Json::open(Settings::default(), Opening::default()).unwrap().output(), None);
     }
 }

@@ -169,8 +169,8 @@ impl PartitionReader for Reader {
         while offset < end && (messages.is_empty() || messages.bytes() + event::LONGEST <= limits.bytes) {
             let number = self.config.number(self.partition, offset);
             let time = self.config.time_ms(number);
-            messages.write(offset, |bytes| event::write(number, time, &self.config, bytes));
-            messages.timestamp_ms(i64::try_from(time).unwrap_or(i64::MAX));
+            let message = messages.write(offset, |bytes| event::write(number, time, &self.config, bytes));
+            message.timestamp_ms(i64::try_from(time).unwrap_or(i64::MAX));
             offset += 1;
         }
         let progress = match total {

@@ -40,7 +40,19 @@ impl Handler for Redact {
         }
     }
 
+    fn output(&self, input: &Schema) -> Result<Option<Schema>> {
+        let hidden = self.columns(&Batch::empty(input.clone()))?;
+        Ok(Some(input.with(hidden.schema())))
+    }
+
     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
+        self.columns(input).map(Answer::WithColumns)
+    }
+}
+
+impl Redact {
+    /// The columns named in the settings, hidden.
+    fn columns(&self, input: &dyn Input) -> Result<Batch> {
         let schema = input.schema();
         let (mut places, mut paths) = (Vec::<usize>::new(), Vec::<Vec<Vec<&str>>>::new());
         for column in &self.0.columns {
@@ -62,7 +74,7 @@ impl Handler for Redact {
             fields.push(field);
             columns.push(column);
         }
-        Ok(Answer::WithColumns(Batch::new(Schema::new(fields), columns, input.rows())?))
+        Ok(Batch::new(Schema::new(fields), columns, input.rows())?)
     }
 }
 

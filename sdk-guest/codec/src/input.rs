@@ -11,6 +11,9 @@ pub struct Attribute {
     pub value: Vec<u8>,
 }
 
+/// The time of a message that has none, among messages that have one.
+pub const NO_TIME: i64 = i64::MIN;
+
 /// The messages of one call. All lists but `bounds` are empty or have one entry per message; `nulls` and `attributes`
 /// are sparse.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,7 +24,7 @@ pub struct Input<'a> {
     pub bytes: &'a [u8],
     /// Indices of messages whose payload is null, rising.
     pub nulls: &'a [u32],
-    /// When each message was sent, in milliseconds since 1970.
+    /// When each message was sent, in milliseconds since 1970; [`NO_TIME`] where that is not known, also beyond the end.
     pub timestamps_ms: &'a [i64],
     /// Sorted by `first`.
     pub attributes: &'a [Attribute],
@@ -53,7 +56,7 @@ impl<'a> Input<'a> {
     /// When message `index` was sent, if known.
     #[must_use]
     pub fn timestamp_ms(&self, index: usize) -> Option<i64> {
-        self.timestamps_ms.get(index).copied()
+        self.timestamps_ms.get(index).copied().filter(|&at| at != NO_TIME)
     }
 
     /// The attribute `name` of message `index`, if it has one.

@@ -46,6 +46,6 @@ pub use self::{
     decoded::{Decode, Decoded, RowFault, UnknownField},
     error::{Error, Result},
     evolve::Evolve,
-    input::{Attribute, Input},
+    input::{Attribute, Input, NO_TIME},
     unknown::Unknown,
 };

@@ -10,7 +10,7 @@ pub trait Encode {
 /// A key of a [`Keyed`](crate::Keyed): whole numbers, floats (in their total order), `bool`, `String`, `Vec<u8>`,
 /// `Option` (`None` first), and tuples of keys, which sort by their parts.
 pub trait Key: Encode + Sized {
-    /// Takes a key off the front; `None` if there is none.
+    /// Takes a key off the front; `None` if the bytes do not begin with one.
     fn decode(from: &mut &[u8]) -> Option<Self>;
 }
 

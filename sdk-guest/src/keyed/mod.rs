@@ -49,7 +49,7 @@ impl State {
 
 /// A sorted map held by the host, which may be larger than the plugin's memory.
 ///
-/// Entries are cached and written back with the next snapshot, so that a loop over rows is no call of the host a row:
+/// Entries are cached and written back with the next snapshot, so that a loop over rows does not call the host for each:
 /// [`Keyed::load`] fetches what a batch needs in one call. The state belongs to the commit that holds the rows: after a
 /// crash or a restart it is as of that commit. Keys sort as [`Key`] says, tuples by their parts.
 ///

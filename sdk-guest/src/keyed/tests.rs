@@ -90,6 +90,14 @@ impl<const FORM: u8> Handler for Words<FORM> {
         Ok(Self { counts, keyed: state.keyed("words") })
     }
 
+    fn output(&self, input: &Schema) -> Result<Option<Schema>> {
+        Ok(match FORM {
+            KEYED => Some(input.clone()),
+            MISNAMED => Some(Schema::new(vec![Field::new("wort", DataType::Utf8)])),
+            _ => None,
+        })
+    }
+
     fn process(&mut self, input: &dyn Input) -> Result<Answer> {
         let words = input.column("word")?;
         for word in (0..input.rows()).filter_map(|row| words.str(row)) {
@@ -104,7 +112,7 @@ impl<const FORM: u8> Handler for Words<FORM> {
 
     fn snapshot(&mut self) -> Result<Vec<u8>> {
         match FORM {
-            KEYED | FORGETS => Ok(Vec::new()),
+            KEYED | FORGETS | MISNAMED => Ok(Vec::new()),
             CANONICAL => canonical::to_vec(&self.counts),
             _ => serde_json::to_vec(&self.counts).map_err(|error| Error::fatal("json", error.to_string())),
         }
@@ -115,6 +123,7 @@ const KEYED: u8 = 0;
 const CANONICAL: u8 = 1;
 const HASH_MAP: u8 = 2;
 const FORGETS: u8 = 3;
+const MISNAMED: u8 = 4;
 
 fn words() -> Batch {
     let words: Vec<String> = (0..60).map(|n| format!("w{}", n % 23)).collect();
@@ -130,4 +139,6 @@ fn equal_states_have_equal_bytes_or_are_caught() {
     assert!(error.contains("other bytes") && error.contains("HashMap"), "{error}");
     let error = conformance::<Words<FORGETS>>(&[], &words()).unwrap_err();
     assert!(error.contains("other rows"), "{error}");
+    let error = conformance::<Words<MISNAMED>>(&[], &words()).unwrap_err();
+    assert!(error.contains("`wort` (Utf8), but the rows have `word` (Utf8)"), "{error}");
 }

@@ -10,7 +10,7 @@ pub trait Value: Sized {
     /// Appends the value's bytes.
     fn write(&self, to: &mut Vec<u8>);
 
-    /// The value that these bytes are; `None` if they are none.
+    /// The value with these bytes; `None` if they are not a value.
     fn read(from: &[u8]) -> Option<Self>;
 }
 
@@ -34,7 +34,7 @@ pub struct Json<T>(
 
 impl<T: Serialize + DeserializeOwned> Value for Json<T> {
     fn write(&self, to: &mut Vec<u8>) {
-        // A value that is no JSON becomes no bytes, which reading refuses.
+        // A value that has no JSON form is written as no bytes, which `read` refuses.
         to.append(&mut canonical::to_vec(&self.0).unwrap_or_default());
     }
 

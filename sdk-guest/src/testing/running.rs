@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use super::{apply, settings};
-use crate::{Batch, Handler, Result, State, Ticked, keyed::Cache};
+use crate::{Batch, Handler, Result, Schema, State, Ticked, keyed::Cache};
 
 /// A running handler.
 #[derive(Debug)]
@@ -47,6 +47,14 @@ impl<H: Handler> Running<H> {
     /// The handler's error.
     pub fn process(&mut self, batch: &Batch) -> Result<Batch> {
         apply(self.handler.process(batch)?, batch)
+    }
+
+    /// The columns that the handler declares to come out when those of `input` go in.
+    ///
+    /// # Errors
+    /// The handler's error.
+    pub fn output(&self, input: &Schema) -> Result<Option<Schema>> {
+        self.handler.output(input)
     }
 
     /// Tells the handler that event time has reached `watermark_ms`.

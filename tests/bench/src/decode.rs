@@ -78,11 +78,11 @@ async fn measure(name: &str, batches: &[Vec<u8>], schema: &str) -> Result<()> {
     let host: Vec<Messages> = batches.iter().map(|text| messages(text)).collect();
     let (rows, bytes) = (host.iter().map(Messages::len).sum::<usize>(), batches.iter().map(Vec::len).sum::<usize>());
     let task = sandbox::task(&spout_tests::root().join("plugins"), "json", &[("schema", schema)]).await?;
-    let mut wasm = Decoding::open(task, "", "", None).await?;
+    let mut wasm = Decoding::open(task, "", None).await?;
     let mut native = Json::new(&Settings::<()>::default(), Some(schema_text::parse(schema)?), None)?;
     let types: SchemaRef = Arc::new((&schema_text::parse(schema)?).into());
     for (text, messages) in batches.iter().zip(&host).take(2) {
-        let (ours, guest) = (core(&mut native, messages, &types)?, wasm.decode(messages).await?.records);
+        let (ours, guest) = (core(&mut native, messages, &types)?, wasm.decode(messages, 0).await?.records);
         ensure!(same(&ours, &peer(&types, text)?), "{name}: arrow-json came to other rows");
         ensure!(same(&ours, &guest), "{name}: the plugin came to other rows");
     }
@@ -90,7 +90,7 @@ async fn measure(name: &str, batches: &[Vec<u8>], schema: &str) -> Result<()> {
     for _ in 0..RUNS {
         let begun = std::time::Instant::now();
         for messages in &host {
-            ensure!(wasm.decode(messages).await?.records.num_rows() == messages.len(), "the plugin lost rows");
+            ensure!(wasm.decode(messages, 0).await?.records.num_rows() == messages.len(), "the plugin lost rows");
         }
         times[0].push(begun.elapsed());
         let (done, time) = timed(|| host.iter().try_for_each(|messages| core(&mut native, messages, &types).map(drop)));

@@ -102,11 +102,11 @@ async fn measure(table: &Table) -> Result<()> {
     let arrow_schema = Arc::new(Schema::from(&schema));
     let mut native = csv::Csv::new(&csv::Settings::<()>::default(), Some(schema), None)?;
     let task = sandbox::task(&spout_tests::root().join("plugins"), "csv", &[("schema", table.schema)]).await?;
-    let mut wasm = Decoding::open(task, "", "", None).await?;
+    let mut wasm = Decoding::open(task, "", None).await?;
     for part in &parts {
         let (peer, ours) = (part.peer(&arrow_schema)?, native.decode(&part.input())?);
         ensure!(ours.faults.is_empty() && RecordBatch::try_from(ours.batch)? == peer, "rows differ from arrow-csv's");
-        let sandboxed = wasm.decode(&part.host).await?;
+        let sandboxed = wasm.decode(&part.host, 0).await?;
         ensure!(
             sandboxed.faults.is_empty() && sandboxed.records == peer,
             "rows of the sandbox differ from arrow-csv's"
@@ -127,7 +127,7 @@ async fn measure(table: &Table) -> Result<()> {
         times[1].push(time);
         let begun = std::time::Instant::now();
         for part in &parts {
-            wasm.decode(&part.host).await?;
+            wasm.decode(&part.host, 0).await?;
         }
         times[2].push(begun.elapsed());
     }

@@ -32,7 +32,7 @@ pub(crate) async fn run() -> Result<()> {
     println!("handler: int64, float64, utf8, timestamp; half of the rows kept; median of {RUNS} x {CALLS} calls");
     for rows in [1_000, 8_000, 64_000] {
         let task = sandbox::task(&spout_tests::guests(), "keep-large", &[("column", "n"), ("least", "500")]).await?;
-        let mut wasm = HandlerInstance::open(task, "", None, None).await?;
+        let mut wasm = HandlerInstance::open(task, None, None).await?;
         let batch = batch(rows)?;
         let least = Scalar::new(Int64Array::from(vec![500]));
         let mut times: [Vec<Duration>; 2] = Default::default();

@@ -11,6 +11,7 @@ pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> R
     Ok(Task {
         pipeline: "bench".into(),
         plugin: plugins.get(name).await?,
+        offer: String::new(),
         grants: GrantSpec::default(),
         limits: LimitsSpec::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),

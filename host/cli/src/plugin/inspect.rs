@@ -1,5 +1,7 @@
 //! `spout plugin inspect`: what a plugin offers, which settings it takes, and what it asks for.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
@@ -29,16 +31,19 @@ struct Shown<'a> {
     name: &'a str,
     digest: &'a str,
     worlds: &'a [World],
-    offers: Vec<Offered>,
+    offers: Vec<Offered<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     manifest: Option<&'a Manifest>,
 }
 
 #[derive(Debug, Serialize)]
-struct Offered {
-    interface: String,
-    name: String,
-    summary: String,
+struct Offered<'a> {
+    interface: &'a str,
+    name: &'a str,
+    summary: &'a str,
+    /// Directories that a spec has to grant if it uses this.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dirs: Vec<&'a str>,
     /// Its JSON schema; a text if it is not JSON.
     settings: Value,
 }
@@ -47,19 +52,23 @@ impl Inspect {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let plugins = global.open_plugins()?;
         let plugin = plugins.get(&self.name).await?;
-        let offers = plugin.describe(&LimitsSpec::default()).await?;
+        let offers = plugin.offers(&LimitsSpec::default()).await?;
         let shown = Shown {
             name: plugin.name(),
             digest: plugin.digest(),
             worlds: plugin.worlds(),
             offers: offers
-                .into_iter()
+                .iter()
                 .map(|offer| Offered {
                     settings: serde_json::from_str(&offer.settings_schema)
-                        .unwrap_or(Value::from(offer.settings_schema)),
-                    interface: offer.interface,
-                    name: offer.name,
-                    summary: offer.summary,
+                        .unwrap_or_else(|_| Value::from(offer.settings_schema.as_str())),
+                    interface: &offer.interface,
+                    name: &offer.name,
+                    summary: &offer.summary,
+                    dirs: plugin
+                        .manifest()
+                        .map(|manifest| manifest.dirs(&offer.interface, &offer.name).collect())
+                        .unwrap_or_default(),
                 })
                 .collect(),
             manifest: plugin.manifest(),
@@ -70,19 +79,26 @@ impl Inspect {
 
 fn print(shown: &Shown<'_>, printer: &mut Printer) -> Result<()> {
     let about = shown.manifest.map(|about| format!("{} {}", about.name, about.version)).unwrap_or_default();
-    let dirs = shown.manifest.map(|about| about.asks.dirs.as_slice()).unwrap_or_default();
-    let asks =
-        dirs.iter().map(|dir| format!("the directory `{dir}`: grants: {{{}: {{dirs: {{{dir}: …}}}}}}", shown.name));
+    let asks = |dirs: &[&str]| {
+        let ask = |dir: &&str| format!("the directory `{dir}`: grants: {{{}: {{dirs: {{{dir}: …}}}}}}", shown.name);
+        dirs.iter().map(ask).collect::<Vec<_>>()
+    };
+    let all: BTreeSet<&str> = shown.manifest.iter().flat_map(|about| &about.asks.dirs).map(String::as_str).collect();
+    let all: Vec<&str> = all.into_iter().collect();
     printer.facts(&[
         ("plugin", shown.name.to_owned()),
         ("crate", about),
         ("digest", shown.digest.to_owned()),
         ("worlds", joined(shown.worlds)),
-        ("asks for", asks.collect::<Vec<_>>().join("\n")),
+        ("asks for", asks(&all).join("\n")),
     ])?;
     for offer in &shown.offers {
         let name = if offer.name.is_empty() { String::new() } else { format!(" `{}`", offer.name) };
         printer.line(format!("\n{}{name}: {}", offer.interface, offer.summary))?;
+        let own: Vec<&str> = offer.dirs.iter().filter(|dir| !all.contains(dir)).copied().collect();
+        for ask in asks(&own) {
+            printer.line(format!("  asks for {ask}"))?;
+        }
         let rows = settings(&offer.settings);
         if rows.is_empty() {
             printer.line("  takes no settings")?

@@ -10,15 +10,15 @@ mod running;
 mod tests;
 mod ticks;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::{Part, Period};
-use spout_plugin::{Health, Rows, Settings, Task};
+use spout_plugin::{Health, PluginRef, Rows, Settings, Task};
 
 use self::{
     running::Running,
@@ -37,11 +37,9 @@ pub struct PluginSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// Name of the plugin, or with its digest, `redact@sha256:…`.
+    /// Name of the plugin, `redact`; one of several handlers that it offers, `weblog/sessions`; or with its digest,
+    /// `redact@sha256:…`.
     pub plugin: String,
-    /// Which of the plugin's handlers, where it has several.
-    #[serde(default)]
-    pub name: String,
     /// Settings of the plugin; `spout plugin inspect NAME` lists them.
     #[serde(default)]
     pub settings: Settings,
@@ -65,7 +63,7 @@ pub struct PluginSpec {
 #[async_trait]
 impl HandlerSpec for PluginSpec {
     fn describe(&self) -> String {
-        format!("plugin {}", self.plugin.split('@').next().unwrap_or(&self.plugin))
+        format!("plugin {}", PluginRef::parse(&self.plugin).label)
     }
 
     fn stateful(&self) -> bool {
@@ -93,10 +91,28 @@ pub struct PluginHandler {
     /// Brings rows into order, if they are to come in one.
     order: Option<Order>,
     ticks: Option<Ticks>,
+    declared: Declared,
+}
+
+/// What the plugin declares of its output.
+#[derive(Debug, Default)]
+struct Declared {
+    /// The columns that it was asked about.
+    input: Option<SchemaRef>,
+    output: Option<SchemaRef>,
+    /// Columns that were found to be as declared.
+    seen: Option<SchemaRef>,
 }
 
 /// The part that says when the next tick is due.
 const TICKS: &str = "ticks";
+
+impl Declared {
+    /// The columns that come out when those of `input` go in.
+    fn of(&self, input: &Shape) -> Option<SchemaRef> {
+        self.output.clone().filter(|_| self.input.is_some() && self.input == input.schema)
+    }
+}
 
 impl PluginHandler {
     /// Opens the plugin with the state of the last commit.
@@ -120,7 +136,14 @@ impl PluginHandler {
             let what = "its rows came in order of event time, now they have no `time`".to_owned();
             return Err(Error::Changed { handler: spec.id.clone(), what });
         }
-        let mut handler = Self { spec: spec.clone(), running, health: Health::default(), order, ticks };
+        let mut handler = Self {
+            spec: spec.clone(),
+            running,
+            health: Health::default(),
+            order,
+            ticks,
+            declared: Declared::default(),
+        };
         match handler.running.instance().await {
             Ok(_) => Ok(handler),
             Err(error) => Err(handler.failed(error)),
@@ -132,12 +155,27 @@ impl PluginHandler {
     }
 
     /// The output of one call. A plugin without state that gives none holds nothing back: it left all rows out.
-    fn output(&self, batch: &RecordBatch, answer: Option<Rows>) -> Result<Option<(RecordBatch, Kept)>, Error> {
+    fn output(&mut self, batch: &RecordBatch, answer: Option<Rows>) -> Result<Option<(RecordBatch, Kept)>, Error> {
         match answer {
-            Some(rows) => answer::output(batch, rows).map(Some).map_err(Error::kernel(&self.spec.id, batch.num_rows())),
+            Some(rows) => {
+                let output = answer::output(batch, rows).map_err(Error::kernel(&self.spec.id, batch.num_rows()))?;
+                self.check(output.0.schema_ref())?;
+                Ok(Some(output))
+            }
             None if self.spec.stateless => Ok(Some((batch.slice(0, 0), Kept::Rows(Vec::new())))),
             None => Ok(None),
         }
+    }
+
+    /// Checks that rows have the columns that the plugin has declared, if it has.
+    fn check(&mut self, found: &SchemaRef) -> Result<(), Error> {
+        let Declared { output: Some(declared), seen, .. } = &mut self.declared else { return Ok(()) };
+        if seen.as_ref().is_some_and(|seen| Arc::ptr_eq(seen, found)) {
+            return Ok(());
+        }
+        let checked = self.running.task().check_output(declared, found);
+        *seen = Some(Arc::clone(found));
+        checked.map_err(|error| self.failed(error))
     }
 
     /// Hands rows to the plugin.
@@ -183,6 +221,7 @@ impl PluginHandler {
     async fn tick(&mut self, reached: i64, handled: &mut Handled) -> Result<(), Error> {
         while let Some(instant) = self.ticks.as_ref().and_then(|ticks| ticks.due(reached)) {
             let ticked = self.running.tick(milliseconds(instant)).await.map_err(|error| self.failed(error))?;
+            ticked.rows.iter().try_for_each(|rows| self.check(rows.schema_ref()))?;
             handled.outputs.extend(ticked.rows.map(|records| (records, Kept::Fresh)));
             if let Some(ticks) = &mut self.ticks {
                 ticks.ticked(instant, ticked.next_ms);
@@ -202,7 +241,7 @@ impl Handler for PluginHandler {
         &self.spec.id
     }
 
-    /// What a plugin makes of rows only the plugin knows; where it has its own order, their time too.
+    /// What a plugin makes of rows only the plugin knows, which may have declared it; where it has its own order, their time too.
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         let whole =
             |period: Period| period.0 >= Duration::from_millis(1) && period.0.subsec_nanos().is_multiple_of(1_000_000);
@@ -215,10 +254,19 @@ impl Handler for PluginHandler {
             )),
             Some(order) => {
                 order.shape(input)?;
-                Ok(Shape { schema: None, group: Vec::new(), unit: Unit::Piece, time: None })
+                Ok(Shape { schema: self.declared.of(input), group: Vec::new(), unit: Unit::Piece, time: None })
             }
-            None => Ok(input.with_schema(None)),
+            None => Ok(input.with_schema(self.declared.of(input))),
         }
+    }
+
+    async fn prepare(&mut self, input: &Shape) -> Result<(), Error> {
+        let Some(schema) = &input.schema else { return Ok(()) };
+        if self.declared.input.as_ref() != Some(schema) {
+            let output = self.running.output(schema).await.map_err(|error| self.failed(error))?;
+            self.declared = Declared { input: Some(Arc::clone(schema)), output, seen: None };
+        }
+        Ok(())
     }
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
@@ -251,6 +299,7 @@ impl Handler for PluginHandler {
             self.advance(rest, None, &mut handled).await?;
         }
         let rows = self.running.finish().await.map_err(|error| self.failed(error))?;
+        rows.iter().try_for_each(|rows| self.check(rows.schema_ref()))?;
         handled.outputs.extend(rows.map(|records| (records, Kept::Fresh)));
         Ok(handled)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use bytes::Bytes;
 use spout_data::{ByteSize, Part};
 use spout_plugin::{Error, HandlerInstance, KeyedState, Rows, Task, Ticked};
@@ -21,7 +21,6 @@ const CALL: u64 = 64;
 #[derive(Debug)]
 pub(super) struct Running {
     task: Task,
-    name: String,
     stateless: bool,
     instance: Option<HandlerInstance>,
     /// Empty if there is none.
@@ -46,7 +45,6 @@ impl Running {
         let mut chunks = Chunks::default();
         Ok(Self {
             task,
-            name: spec.name.clone(),
             stateless: spec.stateless,
             instance: None,
             snapshot: chunks.restore(parts)?,
@@ -69,7 +67,7 @@ impl Running {
     async fn another(&mut self) -> Result<HandlerInstance, Error> {
         let keyed = (!self.stateless).then(|| self.keyed.clone());
         let snapshot = Some(self.snapshot.as_ref()).filter(|snapshot| !snapshot.is_empty());
-        let mut instance = HandlerInstance::open(self.task.clone(), &self.name, snapshot, keyed).await?;
+        let mut instance = HandlerInstance::open(self.task.clone(), snapshot, keyed).await?;
         for call in &self.journal {
             match call {
                 Call::Rows(batch) => drop(instance.process(batch).await?),
@@ -78,6 +76,23 @@ impl Running {
             }
         }
         Ok(instance)
+    }
+
+    /// What it was opened for.
+    pub(super) fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// Asks for the columns that come out when those of `input` go in; once more if that crashes.
+    pub(super) async fn output(&mut self, input: &SchemaRef) -> Result<Option<SchemaRef>, Error> {
+        let first = self.instance().await?.output(input).await;
+        match first {
+            Err(error) if error.is_crash() => {
+                self.instance = None;
+                self.instance().await?.output(input).await
+            }
+            other => other,
+        }
     }
 
     /// Hands over rows. An instance that failed is not called again; the rows are not, either: see [`Running::remember`].

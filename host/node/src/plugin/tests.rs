@@ -23,6 +23,7 @@ async fn trial(plugin: &str, settings: Value, more: Value, sources: &[RecordBatc
     let task = Task {
         pipeline: "trial".into(),
         plugin: plugins.get(plugin).await.expect("`just guests` builds it"),
+        offer: String::new(),
         grants: GrantSpec::default(),
         limits: LimitsSpec::default(),
         settings: settings.as_object().expect("a map").iter().map(setting).collect(),

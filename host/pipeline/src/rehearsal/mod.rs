@@ -18,7 +18,7 @@ use spout_data::PartitionId;
 use spout_node::{Builder, NodeSpec};
 use spout_plugin::{Plugins, Task};
 use spout_producer::{DecoderSpec, NativeDecoder};
-use spout_spec::{Loaded, PipelineSpec, ProducerSpec, Row, StepSpec, TestSpec};
+use spout_spec::{Loaded, PipelineSpec, PluginUse, ProducerSpec, Row, StepSpec, TestSpec};
 
 use self::performance::{Cutting, Performance};
 use super::{Error, build::Loading};
@@ -88,7 +88,7 @@ impl Rehearsal {
             let decoder = producer.decoder.clone().unwrap_or(DecoderSpec::Native(NativeDecoder::Raw));
             let task = match (&decoder, &mut loading) {
                 (DecoderSpec::Plugin(plugin), Some(loading)) => {
-                    Some(loading.task(&plugin.plugin, &plugin.settings, None, Some(&producer.grants)).await?)
+                    Some(loading.task(PluginUse::decoder(plugin, &producer.grants)).await?)
                 }
                 _ => None,
             };

@@ -85,6 +85,7 @@ impl Performance {
             return Ok(());
         }
         let shape = Shape { schema, time: rehearsal.spec.time.clone(), ..Shape::default() };
+        chain.prepare(&shape).await.map_err(|e| failure(&e))?;
         self.schema = chain.shape(shape).map_err(|e| failure(&e))?.schema;
         let partitions: BTreeSet<PartitionId> = steps.iter().map(|step| rehearsal.partition_of(step)).collect();
         for &partition in &partitions {

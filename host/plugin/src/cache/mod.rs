@@ -22,8 +22,8 @@ use super::Error;
 /// File with the digests that plugins had when they were last loaded.
 const SEEN: &str = "plugins.json";
 
-/// Where compiled code is kept, if anywhere. Nothing about it is ever an error: what cannot be trusted is compiled anew, what
-/// cannot be kept is compiled again next time.
+/// Where compiled code is kept, if anywhere. Nothing about it is ever an error: what cannot be trusted is compiled again, and so is,
+/// at the next start, what cannot be kept.
 #[derive(Debug)]
 pub(super) struct Cache {
     dir: Option<PathBuf>,

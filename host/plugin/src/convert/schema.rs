@@ -100,6 +100,28 @@ pub(crate) fn raise(told: &[wit::Field], limits: &LimitsSpec) -> Result<Schema, 
     }
 }
 
+/// Whether an answer has the columns that were declared: names and types, in order.
+///
+/// # Errors
+/// The first that differs.
+pub(crate) fn same_columns(declared: &Schema, answered: &Schema) -> Result<(), String> {
+    let column = |schema: &Schema, at: usize| {
+        let field = schema.fields().get(at)?;
+        Some(format!("`{}` ({})", field.name(), field.data_type()))
+    };
+    let same = |(a, b): (&FieldRef, &FieldRef)| a.name() == b.name() && a.data_type() == b.data_type();
+    let (many, few) = (declared.fields().len(), answered.fields().len());
+    let first = declared.fields().iter().zip(answered.fields()).position(|pair| !same(pair));
+    match first.or((many != few).then_some(many.min(few))) {
+        None => Ok(()),
+        Some(at) => {
+            let none = || "none".to_owned();
+            let (said, found) = (column(declared, at).unwrap_or_else(none), column(answered, at).unwrap_or_else(none));
+            Err(format!("`output` declared {said} as column {}, but the rows have {found}", at + 1))
+        }
+    }
+}
+
 fn raise_field<'a>(
     told: &wit::Field,
     rest: &mut impl Iterator<Item = &'a wit::Field>,

@@ -13,26 +13,26 @@ async fn check(call: &str, mode: &str, expected: &str) {
 async fn a_sound_guest_passes() {
     let messages = fetched().await;
     assert_eq!((messages.len(), messages.values.get(3)), (10, b"{\"n\":3}".as_slice()));
-    let mut decoding = Decoding::open(task("", "").await, "", "t", None).await.unwrap();
+    let mut decoding = Decoding::open(task("", "").await, "t", None).await.unwrap();
     for _ in 0..3 {
-        let decoded = decoding.decode(&messages).await.unwrap();
+        let decoded = decoding.decode(&messages, 0).await.unwrap();
         assert_eq!((decoded.records.num_rows(), decoded.origins), (10, spout_data::Origins::Each));
     }
-    let faulty = Decoding::open(task("fault", "decode").await, "", "t", None).await.unwrap().decode(&messages).await;
+    let faulty = Decoding::open(task("fault", "decode").await, "t", None).await.unwrap().decode(&messages, 0).await;
     let faulty = faulty.unwrap();
     assert_eq!((faulty.records.num_rows(), faulty.origins.message(0), faulty.faults.len()), (9, Some(1), 1));
     assert!(faulty.faults[0].reason.len() < 3000 && !faulty.faults[0].code.contains('\u{1b}'));
-    let mut handler = HandlerInstance::open(task("", "").await, "", None, None).await.unwrap();
+    let mut handler = HandlerInstance::open(task("", "").await, None, None).await.unwrap();
     assert!(matches!(handler.process(&texts()).await.unwrap(), Some(Rows::All)));
-    let mut handler = HandlerInstance::open(task("mask", "process").await, "", None, None).await.unwrap();
+    let mut handler = HandlerInstance::open(task("mask", "process").await, None, None).await.unwrap();
     assert!(matches!(handler.process(&texts()).await.unwrap(), Some(Rows::Masked(mask)) if mask.len() == 3));
-    let mut handler = HandlerInstance::open(task("nothing", "process").await, "", None, None).await.unwrap();
+    let mut handler = HandlerInstance::open(task("nothing", "process").await, None, None).await.unwrap();
     assert!(handler.process(&texts()).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_goes_in_and_comes_back() {
-    let mut handler = HandlerInstance::open(task("read", "process").await, "", None, None).await.unwrap();
+    let mut handler = HandlerInstance::open(task("read", "process").await, None, None).await.unwrap();
     let whole = texts();
     for part in [whole.clone(), whole.slice(1, 2), whole.slice(2, 1), whole.slice(0, 0)] {
         let answer = handler.process(&part).await.unwrap();
@@ -100,6 +100,10 @@ async fn batches_that_lie() {
     ] {
         check("decode", mode, expected).await;
         check("process", mode, expected).await;
+    }
+    check("decoding-output", "other", "declared `other` (Utf8) as column 1, but the rows have `value` (Utf8)").await;
+    for call in ["decoding-output", "node-output"] {
+        check(call, "twice", "two columns are named `value`").await;
     }
     for call in ["decode", "process"] {
         for mode in ["giant", "many-buffers"] {

@@ -81,7 +81,7 @@ async fn answer(handler: &mut HandlerInstance, records: &RecordBatch) -> Rows {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_type_goes_in_and_comes_back() {
     for settings in [&[("answer", "fresh")][..], &[("answer", "with-columns")]] {
-        let mut handler = HandlerInstance::open(mirror(settings).await, "", None, None).await.unwrap();
+        let mut handler = HandlerInstance::open(mirror(settings).await, None, None).await.unwrap();
         for column in columns() {
             let whole = beside_id(&column);
             for part in [whole.clone(), whole.slice(1, 2), whole.slice(3, 1), whole.slice(0, 0)] {
@@ -97,9 +97,9 @@ async fn every_type_goes_in_and_comes_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_column_that_is_not_read_is_in_nobodys_way() {
     let settings = |answer: &'static str| [("read", r#"["id"]"#), ("answer", answer)];
-    let mut mask = HandlerInstance::open(mirror(&settings("mask")).await, "", None, None).await.unwrap();
-    let mut take = HandlerInstance::open(mirror(&settings("take")).await, "", None, None).await.unwrap();
-    let mut with = HandlerInstance::open(mirror(&settings("with-columns")).await, "", None, None).await.unwrap();
+    let mut mask = HandlerInstance::open(mirror(&settings("mask")).await, None, None).await.unwrap();
+    let mut take = HandlerInstance::open(mirror(&settings("take")).await, None, None).await.unwrap();
+    let mut with = HandlerInstance::open(mirror(&settings("with-columns")).await, None, None).await.unwrap();
     for column in columns() {
         let records = beside_id(&column);
         let Rows::Masked(rows) = answer(&mut mask, &records).await else { panic!("no mask") };
@@ -116,7 +116,7 @@ async fn views_and_dictionaries_come_as_the_plain_type() {
     let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("b"), None, Some("a")]));
     let words = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let list = |item: DataType| DataType::List(Arc::new(Field::new("item", item, true)));
-    let mut handler = HandlerInstance::open(mirror(&[]).await, "", None, None).await.unwrap();
+    let mut handler = HandlerInstance::open(mirror(&[]).await, None, None).await.unwrap();
     for (kind, plain) in [
         (DataType::Utf8View, DataType::Utf8),
         (words.clone(), DataType::Utf8),
@@ -131,7 +131,7 @@ async fn views_and_dictionaries_come_as_the_plain_type() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_type_without_a_word_is_named_and_is_no_crash_of_the_guest() {
     let months: ArrayRef = Arc::new(IntervalYearMonthArray::from(vec![1, 2, 3, 4]));
-    let mut handler = HandlerInstance::open(mirror(&[]).await, "", None, None).await.unwrap();
+    let mut handler = HandlerInstance::open(mirror(&[]).await, None, None).await.unwrap();
     let error = handler.process(&beside_id(&months)).await.unwrap_err();
     assert!(matches!(error, Error::Column { .. }) && !error.is_crash(), "{error:?}");
     assert!(error.to_string().contains("column `c` has the type Interval"), "{error}");

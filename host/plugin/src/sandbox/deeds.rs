@@ -60,22 +60,22 @@ async fn a_loop_is_stopped_near_its_limit_and_neighbours_go_on() {
         // It shares two cores with four loops and other tests: what is shown is that it goes on, not how fast.
         let mut patient = task("", "").await;
         patient.limits.call = Period(Duration::from_secs(30));
-        let mut decoding = Decoding::open(patient, "", "t", None).await.unwrap();
+        let mut decoding = Decoding::open(patient, "t", None).await.unwrap();
         let messages = fetched().await;
         let mut done = 0;
         let started = spout_base::clock::now();
         while started.elapsed() < Duration::from_millis(250) {
-            decoding.decode(&messages).await.unwrap();
+            decoding.decode(&messages, 0).await.unwrap();
             done += 1;
             tokio::task::consume_budget().await;
         }
         done
     };
     let spinning = || async {
-        let mut decoding = Decoding::open(task("spin", "decode").await, "", "t", None).await.unwrap();
+        let mut decoding = Decoding::open(task("spin", "decode").await, "t", None).await.unwrap();
         let messages = fetched().await;
         let started = spout_base::clock::now();
-        decoding.decode(&messages).await.unwrap_err();
+        decoding.decode(&messages, 0).await.unwrap_err();
         started.elapsed()
     };
     let loops: Vec<_> = (0..4).map(|_| tokio::spawn(spinning())).collect();
@@ -90,11 +90,11 @@ async fn a_loop_is_stopped_near_its_limit_and_neighbours_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_call_has_a_new_instance() {
-    let mut decoding = Decoding::open(task("poison", "decode").await, "", "t", None).await.unwrap();
+    let mut decoding = Decoding::open(task("poison", "decode").await, "t", None).await.unwrap();
     let messages = fetched().await;
     for _ in 0..5 {
-        assert!(decoding.decode(&messages).await.unwrap_err().is_crash());
-        assert_eq!(decoding.decode(&messages.slice(0..7)).await.unwrap().records.num_rows(), 7);
+        assert!(decoding.decode(&messages, 0).await.unwrap_err().is_crash());
+        assert_eq!(decoding.decode(&messages.slice(0..7), 0).await.unwrap().records.num_rows(), 7);
     }
 }
 
@@ -126,14 +126,14 @@ async fn a_stop_interrupts_what_runs_and_what_begins_after_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_call_does_no_harm() {
-    let mut decoding = Decoding::open(task("sleep", "decode").await, "", "t", None).await.unwrap();
+    let mut decoding = Decoding::open(task("sleep", "decode").await, "t", None).await.unwrap();
     let messages = fetched().await;
     for _ in 0..2 {
-        let dropped = tokio::time::timeout(Duration::from_millis(20), decoding.decode(&messages)).await;
+        let dropped = tokio::time::timeout(Duration::from_millis(20), decoding.decode(&messages, 0)).await;
         assert!(dropped.is_err());
     }
     // Its own fate, not that of the calls before.
-    let error = decoding.decode(&messages).await.unwrap_err();
+    let error = decoding.decode(&messages, 0).await.unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
 }
 
@@ -155,7 +155,7 @@ async fn what_a_guest_says_is_passed_on_clean() {
     );
     assert!(matches!(said("end").await, Error::EndOfStream { .. }));
     let plugin = PLUGINS.get("hostile").await.unwrap();
-    let offers = plugin.describe(&LimitsSpec::default()).await.unwrap();
+    let offers = plugin.offers(&LimitsSpec::default()).await.unwrap();
     assert!(!offers[0].summary.contains('\u{1b}'), "{offers:?}");
     let mut provider = Provider::new(task("", "").await, "t");
     let label = provider.partitions(&Marker::default(), LIMITS.timeout).await.unwrap().remove(0).label;

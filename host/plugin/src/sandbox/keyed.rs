@@ -6,7 +6,7 @@ async fn process(mode: &str, state: Option<&mut KeyedState>) -> Result<(), Error
     let mut task = task(mode, "process").await;
     task.limits.state = ByteSize(4 << 20);
     task.limits.call = Period(Duration::from_secs(5));
-    let mut handler = HandlerInstance::open(task, "", None, state.as_deref().cloned()).await?;
+    let mut handler = HandlerInstance::open(task, None, state.as_deref().cloned()).await?;
     let answer = handler.process(&texts()).await.map(drop);
     if let Some(state) = state {
         handler.keep_changes(state);

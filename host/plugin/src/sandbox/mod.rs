@@ -40,6 +40,7 @@ async fn task(mode: &str, call: &str) -> Task {
     Task {
         pipeline: "trial".into(),
         plugin: PLUGINS.get("hostile").await.expect("a plugin"),
+        offer: String::new(),
         grants: GrantSpec::default(),
         limits: LimitsSpec {
             memory: ByteSize(64 << 20),
@@ -91,12 +92,13 @@ async fn make(call: &str, task: Task) -> Result<(), Error> {
             let checkpoint = consumer.checkpoint().await?;
             consumer.committed(&checkpoint).await
         }
-        "decoding-open" | "decode" => {
-            let mut decoding = Decoding::open(task, "", "t", None).await?;
-            decoding.decode(&fetched().await).await.map(drop)
+        "decoding-open" | "decoding-output" | "decode" => {
+            let mut decoding = Decoding::open(task, "t", None).await?;
+            decoding.decode(&fetched().await, 0).await.map(drop)
         }
         _ => {
-            let mut handler = HandlerInstance::open(task, "", None, None).await?;
+            let mut handler = HandlerInstance::open(task, None, None).await?;
+            handler.output(&texts().schema()).await?;
             handler.process(&texts()).await?;
             handler.tick(1).await?;
             handler.finish().await?;
@@ -106,7 +108,7 @@ async fn make(call: &str, task: Task) -> Result<(), Error> {
 }
 
 /// Every call that a guest exports.
-const CALLS: [&str; 17] = [
+const CALLS: [&str; 19] = [
     "provider-open",
     "partitions",
     "resolve",
@@ -118,8 +120,10 @@ const CALLS: [&str; 17] = [
     "checkpoint",
     "stream-committed",
     "decoding-open",
+    "decoding-output",
     "decode",
     "node-open",
+    "node-output",
     "process",
     "tick",
     "finish",

@@ -45,7 +45,7 @@ pub use self::{
 use self::{evolve::with_added, plugin::PluginDecoding};
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use spout_data::{Batch, Counts, DeadLetter, Letters, Messages, Origins, Span, Wrong};
-use spout_plugin::{Health, RowFault, Task};
+use spout_plugin::{Decoding, Health, RowFault, Task};
 
 /// Makes a decoder for each partition.
 #[derive(Clone, Debug)]
@@ -157,12 +157,18 @@ impl DecoderFactory {
             None => match (self.pin.get().await.filter(|schema| is_settled(Some(schema))), &self.spec) {
                 (Some(pinned), _) => pinned,
                 (None, DecoderSpec::Native(native)) => native.usual()?,
-                (None, DecoderSpec::Plugin(_)) => return None,
+                (None, DecoderSpec::Plugin(_)) => self.declared().await?,
             },
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
         attached.ok().map(|records| records.schema())
+    }
+
+    /// The columns that the plugin declares; where it cannot be opened, its first messages will say why.
+    async fn declared(&self) -> Option<SchemaRef> {
+        let decoding = Decoding::open(self.task.clone()?, &self.topic, None).await.ok()?;
+        decoding.output().cloned()
     }
 
     fn refused(&self, reason: String) -> Error {

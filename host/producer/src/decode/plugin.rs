@@ -29,7 +29,7 @@ impl PluginDecoding {
         settled: Option<String>,
         span: &Span,
     ) -> Result<Self, Error> {
-        match Decoding::open(task, &spec.name, topic, settled).await {
+        match Decoding::open(task, topic, settled).await {
             Ok(decoding) => Ok(Self { spec: spec.clone(), decoding, health: Health::default() }),
             Err(source) => Err(failed(spec, span, source)),
         }
@@ -47,7 +47,7 @@ impl PluginDecoding {
     /// The rows of `messages`. After a crash they are handed over in parts, until the ones that the plugin cannot bear are
     /// alone; those come back as faults.
     pub(super) async fn decode(&mut self, messages: &Messages, span: &Span) -> Result<Rows, Error> {
-        match self.call(messages).await {
+        match self.call(messages, span).await {
             Ok(decoded) => {
                 self.health.passed();
                 let Decoded { records, origins, faults, unknown } = decoded;
@@ -58,8 +58,8 @@ impl PluginDecoding {
         }
     }
 
-    async fn call(&mut self, messages: &Messages) -> Result<Decoded, spout_plugin::Error> {
-        let decoded = self.decoding.decode(messages).await?;
+    async fn call(&mut self, messages: &Messages, span: &Span) -> Result<Decoded, spout_plugin::Error> {
+        let decoded = self.decoding.decode(messages, span.partition.number).await?;
         // Should it crash, the instance after it keeps to the columns of this one.
         if decoded.records.num_columns() > 0
             && !self.decoding.is_settled()
@@ -84,13 +84,14 @@ impl PluginDecoding {
                     continue;
                 }
                 Step::Call(part) => {
-                    let decoded = self.call(&messages.slice(part.clone())).await;
+                    let decoded = self.call(&messages.slice(part.clone()), span).await;
                     let kept = decoded.map(|decoded| gathered.add(part.start, decoded));
                     (part, kept)
                 }
                 Step::Probe(message) => {
                     let part = message..message + 1;
-                    let survived = self.decoding.survives(&messages.slice(part.clone())).await;
+                    let alone = messages.slice(part.clone());
+                    let survived = self.decoding.survives(&alone, span.partition.number).await;
                     (part, survived)
                 }
             };

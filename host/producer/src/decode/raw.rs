@@ -6,7 +6,7 @@ use arrow::{
     array::{ArrayRef, BinaryArray, RecordBatch},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
-use spout_data::{Blobs, Messages, Origins};
+use spout_data::{Messages, Origins};
 
 use super::{Native, Rows};
 use crate::Error;
@@ -32,8 +32,7 @@ impl Default for RawDecoder {
 impl Native for RawDecoder {
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
         let count = messages.len();
-        let column = |blobs: &Blobs| -> BinaryArray { (0..count).map(|index| Some(blobs.get(index))).collect() };
-        let keys = messages.keys.as_ref().map_or_else(|| BinaryArray::new_null(count), column);
+        let keys: BinaryArray = (0..count).map(|index| messages.key(index)).collect();
         let nulls: std::collections::BTreeSet<u32> = messages.nulls.iter().copied().collect();
         let values: BinaryArray =
             (0..count).map(|index| (!nulls.contains(&(index as u32))).then(|| messages.values.get(index))).collect();

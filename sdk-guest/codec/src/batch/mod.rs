@@ -40,6 +40,13 @@ impl Batch {
         }
     }
 
+    /// A batch of these columns without rows.
+    #[must_use]
+    pub fn empty(schema: Schema) -> Self {
+        let columns = ArrayBuilder::all(schema.fields()).iter_mut().map(ArrayBuilder::finish).collect();
+        Self { schema, columns, rows: 0 }
+    }
+
     /// Names and types.
     #[must_use]
     pub fn schema(&self) -> &Schema {
@@ -89,16 +96,13 @@ impl Batch {
     /// With the columns of `other` added, or replaced if the name exists.
     #[must_use]
     pub fn with(&self, other: &Self) -> Self {
-        let (mut fields, mut columns) = (self.schema.fields().to_vec(), self.columns.clone());
+        let (schema, mut columns) = (self.schema.with(&other.schema), self.columns.clone());
         for (field, column) in other.schema.fields().iter().zip(&other.columns) {
-            match fields.iter().position(|known| known.name == field.name) {
-                Some(at) => (fields[at], columns[at]) = (field.clone(), column.clone()),
-                None => {
-                    fields.push(field.clone());
-                    columns.push(column.clone());
-                }
+            match self.schema.fields().iter().position(|known| known.name == field.name) {
+                Some(at) => columns[at] = column.clone(),
+                None => columns.push(column.clone()),
             }
         }
-        Self { schema: Schema::new(fields), columns, rows: self.rows }
+        Self { schema, columns, rows: self.rows }
     }
 }

@@ -112,6 +112,19 @@ impl Schema {
         self.fields.get(at).ok_or_else(|| Error::batch("column.missing", format!("no column {at}")))
     }
 
+    /// With the columns of `other` added, or replaced if the name exists.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let mut fields = self.fields.to_vec();
+        for field in other.fields() {
+            match fields.iter_mut().find(|known| known.name == field.name) {
+                Some(known) => *known = field.clone(),
+                None => fields.push(field.clone()),
+            }
+        }
+        Self::new(fields)
+    }
+
     /// The index of the column `name`.
     ///
     /// # Errors

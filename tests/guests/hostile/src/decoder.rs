@@ -4,9 +4,12 @@ use std::cell::Cell;
 
 use crate::{
     Hostile, Plan,
-    bindings::exports::spout::plugin::decoder::{Decoded, Decoding, Error, Guest, GuestDecoding, Messages, RowFault},
+    bindings::{
+        exports::spout::plugin::decoder::{Decoded, Decoding, Error, Guest, GuestDecoding, Messages, RowFault},
+        spout::plugin::types::Field,
+    },
     deed::{act, poisoned},
-    parts::{spoil, texts},
+    parts::{declared, spoil, texts},
 };
 
 pub(crate) struct Texts {
@@ -29,6 +32,11 @@ impl GuestDecoding for Texts {
         let plan = Plan::new(&settings);
         act(&plan, "decoding-open")?;
         Ok(Decoding::new(Self { plan, told: Cell::new(false) }))
+    }
+
+    fn output(&self) -> Result<Option<Vec<Field>>, Error> {
+        act(&self.plan, "decoding-output")?;
+        Ok(declared(self.plan.mode("decoding-output")))
     }
 
     fn decode(&self, input: Messages) -> Result<Decoded, Error> {

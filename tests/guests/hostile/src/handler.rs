@@ -4,10 +4,10 @@ use crate::{
     Hostile, Plan,
     bindings::{
         exports::spout::plugin::handler::{Error, Guest, GuestNode, Node, Rows, Settings, Table, Ticked},
-        spout::plugin::data::Batch,
+        spout::plugin::{data::Batch, types::Field},
     },
     deed::{act, next_number, poisoned},
-    parts::{spoil, texts},
+    parts::{declared, spoil, texts},
 };
 
 pub(crate) struct Forward {
@@ -34,6 +34,11 @@ impl GuestNode for Forward {
         let plan = Plan::new(&settings);
         act(&plan, "node-open")?;
         Ok(Node::new(Self { plan }))
+    }
+
+    fn output(&self, _input: &Batch) -> Result<Option<Vec<Field>>, Error> {
+        act(&self.plan, "node-output")?;
+        Ok(declared(self.plan.mode("node-output")))
     }
 
     fn process(&self, input: &Batch) -> Result<Option<Rows>, Error> {

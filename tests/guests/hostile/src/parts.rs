@@ -6,6 +6,15 @@ pub(crate) fn field(name: &str, type_: DataType, children: u32) -> Field {
     Field { name: name.into(), type_, nullable: true, children, metadata: Vec::new() }
 }
 
+/// What is declared: another column than there is, two of one name, or nothing.
+pub(crate) fn declared(mode: &str) -> Option<Vec<Field>> {
+    match mode {
+        "other" => Some(vec![field("other", DataType::Utf8, 0)]),
+        "twice" => Some(vec![field("value", DataType::Utf8, 0), field("value", DataType::Utf8, 0)]),
+        _ => None,
+    }
+}
+
 /// One text column `value`.
 pub(crate) fn texts(values: &[&[u8]]) -> (Vec<Field>, Parts) {
     let mut offsets = vec![0_u32];

@@ -24,7 +24,7 @@ impl Metadata for Hostile {
 }
 
 impl GuestProvider for Partitions {
-    fn open(_topic: String, settings: Vec<(String, String)>) -> Result<Provider, Error> {
+    fn open(_name: String, _topic: String, settings: Vec<(String, String)>) -> Result<Provider, Error> {
         let plan = Plan::new(&settings);
         act(&plan, "provider-open")?;
         Ok(Provider::new(Self(plan)))
@@ -80,7 +80,7 @@ pub(crate) fn count(start: u64, n: u64) -> Messages {
 }
 
 impl GuestConsumer for Counter {
-    fn open(_topic: String, settings: Vec<(String, String)>) -> Result<Consumer, Error> {
+    fn open(_name: String, _topic: String, settings: Vec<(String, String)>) -> Result<Consumer, Error> {
         let plan = Plan::new(&settings);
         act(&plan, "consumer-open")?;
         Ok(Consumer::new(Self { plan }))

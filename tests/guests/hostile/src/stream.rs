@@ -21,7 +21,13 @@ impl Guest for Hostile {
 }
 
 impl GuestConsumer for Stream {
-    fn open(_topic: String, _group: String, at: StartAt, settings: Vec<(String, String)>) -> Result<Consumer, Error> {
+    fn open(
+        _name: String,
+        _topic: String,
+        _group: String,
+        at: StartAt,
+        settings: Vec<(String, String)>,
+    ) -> Result<Consumer, Error> {
         let plan = Plan::new(&settings);
         act(&plan, "stream-open")?;
         let at = match at {

@@ -1,8 +1,8 @@
 //! Gives back what it was given, through the SDK: a handler over columns of any type, a decoder that refuses every setting.
 
 use spout_guest::{
-    Answer, Array, Batch, Decoded, Decoder, Error, Handler, Input, Messages, Opening, Result, Schema, State, register,
-    schema_text,
+    Answer, Array, Batch, Decoded, Decoder, Error, Handler, Input, Messages, NoSettings, Opening, Result, Schema,
+    State, register, schema_text,
 };
 
 /// Settings of the handler.
@@ -61,11 +61,6 @@ impl Handler for Mirror {
     }
 }
 
-/// A decoder without settings.
-#[derive(Debug, Default, serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Nothing {}
-
 /// Messages as they are, in one column; a message `crash` crashes.
 #[derive(Debug)]
 pub struct Lines {
@@ -73,9 +68,9 @@ pub struct Lines {
 }
 
 impl Decoder for Lines {
-    type Settings = Nothing;
+    type Settings = NoSettings;
 
-    fn open(_: Nothing, opening: Opening) -> Result<Self> {
+    fn open(_: NoSettings, opening: Opening) -> Result<Self> {
         let ours = schema_text::parse(r#"{"line":"utf8"}"#)?;
         match opening.schema {
             Some(settled) if settled != ours => Err(Error::invalid_config(format!(

@@ -67,6 +67,14 @@ impl Members {
         })
     }
 
+    /// Asks the plugins of every chain what they make of rows of the shape `input`.
+    pub(super) async fn prepare(&mut self, input: &Shape) -> Result<(), Error> {
+        for member in self.all.values_mut() {
+            member.chain.prepare(input).await?;
+        }
+        self.template.prepare(input).await
+    }
+
     /// What every chain makes of rows of the shape `input`.
     pub(super) fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         self.input = input.clone();
@@ -108,6 +116,7 @@ impl Members {
             }),
             Entry::Vacant(place) => {
                 let mut chain = self.builder.chain(&self.nodes, &mut States::new()).await?;
+                chain.prepare(&self.input).await?;
                 chain.shape(self.input.clone())?;
                 let mut released = Handled::default();
                 for (&source, &event) in &self.sources {

@@ -264,6 +264,11 @@ impl Handler for Dispatch {
         Ok(shape)
     }
 
+    async fn prepare(&mut self, input: &Shape) -> Result<(), Error> {
+        let group = groups::nested(&input.group, &self.spec.group_by);
+        self.members.prepare(&Shape { group, ..input.clone() }).await
+    }
+
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         match batch.num_rows() {
             // No row has no group; what the chain would make of the columns is asked of the one that no group uses.
