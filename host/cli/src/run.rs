@@ -227,7 +227,7 @@ impl Watch<'_> {
 }
 
 fn prints(loaded: &Loaded) -> bool {
-    loaded.spec.consumers.iter().any(|consumer| matches!(consumer, ConsumerSpec::Print(_)))
+    loaded.spec.consumers.iter().any(ConsumerSpec::prints)
 }
 
 enum Wish {

@@ -15,7 +15,7 @@ use spout_base::terminal;
 use spout_data::{Batch, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::{Consumer, ConsumerContext, Error, Per, encode};
+use super::{Consumer, ConsumerContext, Error, Per, encode, spec::ConsumerKind};
 
 /// Prints the first rows of each commit as a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,18 +40,36 @@ fn commit() -> Per {
     Per::Commit
 }
 
-impl PrintSpec {
-    pub(super) fn describe(&self) -> String {
+#[async_trait]
+impl ConsumerKind for PrintSpec {
+    #[cfg(test)]
+    fn example() -> &'static str {
+        r#"{"type": "print", "rows": 5, "per": "batch", "width": 100}"#
+    }
+
+    fn describe(&self) -> String {
         match self.per {
             Per::Commit => format!("print, {} rows a commit", self.rows),
             Per::Batch => format!("print, {} rows a batch", self.rows),
         }
     }
+
+    fn guarantee(&self) -> &'static str {
+        "at least once: after a crash some rows are printed again"
+    }
+
+    fn prints(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
+        Ok(Box::new(PrintConsumer::new(self, context)))
+    }
 }
 
 /// A running `print`.
 #[derive(Debug)]
-pub struct PrintConsumer {
+pub(crate) struct PrintConsumer {
     pipeline: String,
     spec: PrintSpec,
     json: bool,
@@ -62,11 +80,10 @@ pub struct PrintConsumer {
 }
 
 impl PrintConsumer {
-    /// Prints rows: as tables, or as NDJSON where the surroundings say so.
-    #[must_use]
-    pub fn new(spec: &PrintSpec, around: &ConsumerContext) -> Self {
-        let pipeline = around.pipeline.clone();
-        Self { pipeline, spec: spec.clone(), json: around.json, kept: Vec::new(), seen: 0, number: 0 }
+    /// Prints rows: as tables, or as NDJSON where the context says so.
+    fn new(spec: &PrintSpec, context: &ConsumerContext) -> Self {
+        let pipeline = context.pipeline.clone();
+        Self { pipeline, spec: spec.clone(), json: context.json, kept: Vec::new(), seen: 0, number: 0 }
     }
 
     fn text(&self, of: &str, width: usize) -> Result<String, ArrowError> {
@@ -254,10 +271,6 @@ fn grouped(number: usize) -> String {
     }
     out
 }
-
-/// An example, which a test reads.
-#[cfg(test)]
-pub(super) const EXAMPLE: &str = r#"{"type": "print", "rows": 5, "per": "batch", "width": 100}"#;
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ use super::{
     encode::{self, failed, pieces},
     outbox::{Deliver, Outbox, QueueSpec, Room},
     retry::Retry,
+    spec::ConsumerKind,
 };
 
 /// Sends rows to a port: lines of NDJSON or CSV, or Arrow IPC streams in frames. At least once: after a lost connection
@@ -78,9 +79,16 @@ impl TcpSpec {
     fn frames(&self) -> Option<TcpFraming> {
         self.framing.or((self.format == TcpFormat::Arrow).then_some(TcpFraming::Digits))
     }
+}
 
-    /// What cannot be, by key.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+#[async_trait]
+impl ConsumerKind for TcpSpec {
+    #[cfg(test)]
+    fn example() -> &'static str {
+        r#"{"type": "tcp", "address": "127.0.0.1:9000", "format": "arrow"}"#
+    }
+
+    fn problem(&self) -> Option<(&'static str, String)> {
         let sound =
             self.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
         if !sound {
@@ -93,7 +101,7 @@ impl TcpSpec {
         zero.then(|| ("connectTimeout", "it must be more than 0; leave it out for 10s".into()))
     }
 
-    pub(super) fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let format = match self.format {
             TcpFormat::Ndjson => "ndjson",
             TcpFormat::Csv => "csv",
@@ -106,19 +114,30 @@ impl TcpSpec {
         };
         format!("tcp {}, {format}{framed}", self.address)
     }
+
+    fn guarantee(&self) -> &'static str {
+        "at least once, up to the operating system's buffer: rows are sent again after a crash or a lost connection, but what the other side had not read when its machine died is lost"
+    }
+
+    fn queue(&self) -> Option<&QueueSpec> {
+        Some(&self.queue)
+    }
+
+    async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
+        Ok(Box::new(TcpConsumer::open(self, context)))
+    }
 }
 
 /// A running `tcp` consumer.
 #[derive(Debug)]
-pub struct TcpConsumer {
+pub(crate) struct TcpConsumer {
     spec: TcpSpec,
     outbox: Outbox<Parcel>,
 }
 
 impl TcpConsumer {
     /// Begins to connect; whoever listens need not be there yet.
-    #[must_use]
-    pub fn open(spec: &TcpSpec, around: &ConsumerContext) -> Self {
+    fn open(spec: &TcpSpec, context: &ConsumerContext) -> Self {
         let sender = Sender {
             address: spec.address.clone(),
             connect_timeout: spec.connect_timeout.0,
@@ -130,7 +149,7 @@ impl TcpConsumer {
             kept: 0,
             whole: true,
         };
-        Self { spec: spec.clone(), outbox: Outbox::new("tcp", &spec.queue, around.stop.clone(), sender) }
+        Self { spec: spec.clone(), outbox: Outbox::new("tcp", &spec.queue, context.stop.clone(), sender) }
     }
 
     fn framed(&self, payload: Vec<u8>) -> Result<Bytes, Error> {
@@ -334,10 +353,6 @@ async fn write(
     }
     stream.write_all(bytes).await
 }
-
-/// An example, which a test reads.
-#[cfg(test)]
-pub(super) const EXAMPLE: &str = r#"{"type": "tcp", "address": "127.0.0.1:9000", "format": "arrow"}"#;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
-use spout_consumer::{ConsumerSpec, FileSpec};
 use spout_format::Format;
 use spout_producer::{DecoderSpec, NativeDecoder};
 
@@ -24,9 +23,9 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
         wrong.push(contradiction(loaded, "commit.format", what));
     }
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
-        if let ConsumerSpec::File(FileSpec { format: Format::Csv, rotate: None, .. }) = consumer {
-            let what = "the decoder adds columns (`evolve: add-columns`), but a CSV file that only grows keeps the header it started with; set `rotate` to start new files, or choose `format: ndjson`";
-            wrong.push(contradiction(loaded, &format!("consumers[{index}].format"), what));
+        if let Some((key, why)) = consumer.fixed_columns() {
+            let what = format!("the decoder adds columns (`evolve: add-columns`), but {why}");
+            wrong.push(contradiction(loaded, &format!("consumers[{index}].{key}"), what));
         }
     }
     for (path, node) in all_handlers(&loaded.spec.node, "node") {

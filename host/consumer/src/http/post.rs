@@ -11,7 +11,7 @@ use reqwest::{
 use spout_base::clock;
 use spout_data::Period;
 
-use super::{
+use crate::{
     Error,
     outbox::{Deliver, Room},
     retry::Retry,

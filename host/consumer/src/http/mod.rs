@@ -1,5 +1,9 @@
 //! `http`: rows posted to a web address, batch by batch or commit by commit.
 
+mod post;
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, path::Path, sync::Once, time::Duration};
 
 use arrow::array::RecordBatch;
@@ -15,12 +19,13 @@ use serde::{Deserialize, Serialize};
 use spout_base::secret::SecretSpec;
 use spout_data::{Batch, ByteSize, Period};
 
+use self::post::{Poster, Request};
 use super::{
     Consumer, ConsumerContext, Error,
     encode::{self, failed, pieces},
-    http_post::{Poster, Request},
     offsets::Offsets,
     outbox::{Outbox, QueueSpec},
+    spec::ConsumerKind,
 };
 
 /// Posts rows to a web address. At least once: after a crash some are sent again, with the same `Idempotency-Key` where
@@ -128,9 +133,15 @@ pub enum OnRefusal {
 const OWN: [&str; 6] =
     ["content-type", "content-length", "idempotency-key", "spout-pipeline", "spout-offsets", "transfer-encoding"];
 
-impl HttpSpec {
-    /// What cannot be, by key.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+#[async_trait]
+impl ConsumerKind for HttpSpec {
+    #[cfg(test)]
+    fn example() -> &'static str {
+        r#"{"type": "http", "url": "https://example.com/hook", "format": "json", "per": "commit",
+            "headers": {"X-Source": "spout"}, "token": {"env": "HOOK_TOKEN"}, "retryFor": "1m", "onError": "drop"}"#
+    }
+
+    fn problem(&self) -> Option<(&'static str, String)> {
         match Url::parse(&self.url) {
             Err(_) => {
                 return Some((
@@ -158,18 +169,37 @@ impl HttpSpec {
         (self.body.0 == 0).then(|| ("body", "a request must be larger than 0 bytes; leave it out for 8MiB".into()))
     }
 
-    pub(super) fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let per = match self.per {
             Per::Batch => "batch",
             Per::Commit => "commit",
         };
         format!("http POST {}, {}, a request a {per}", self.url, self.format.word())
     }
+
+    fn guarantee(&self) -> &'static str {
+        match self.on_error {
+            OnRefusal::Drop => {
+                "at least once for rows that are not rejected: after a crash some rows are sent again, with the same Idempotency-Key where they are the same rows; rejected rows are counted and dropped"
+            }
+            OnRefusal::Fail => {
+                "at least once: after a crash some rows are sent again, with the same Idempotency-Key where they are the same rows"
+            }
+        }
+    }
+
+    fn queue(&self) -> Option<&QueueSpec> {
+        Some(&self.queue)
+    }
+
+    async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
+        Ok(Box::new(HttpConsumer::open(self, context)?))
+    }
 }
 
 /// A running `http` consumer.
 #[derive(Debug)]
-pub struct HttpConsumer {
+pub(crate) struct HttpConsumer {
     format: HttpFormat,
     per: Per,
     body: u64,
@@ -183,20 +213,20 @@ impl HttpConsumer {
     /// Makes ready to post; whoever listens need not be there yet.
     ///
     /// # Errors
-    /// If the secret is not there, or the spec says what cannot be.
-    pub fn open(spec: &HttpSpec, around: &ConsumerContext) -> Result<Self, Error> {
+    /// A secret that is not there, a spec that cannot work.
+    fn open(spec: &HttpSpec, context: &ConsumerContext) -> Result<Self, Error> {
         if let Some((_, reason)) = spec.problem() {
             return Err(Error::Spec { consumer: "http", reason });
         }
-        let headers = headers(spec, &around.pipeline, &around.base)?;
+        let headers = headers(spec, &context.pipeline, &context.base)?;
         let drops = spec.on_error == OnRefusal::Drop;
         let poster = Poster::new(client(spec)?, spec.url.clone(), headers, spec.retry_for.0, drops);
         Ok(Self {
             format: spec.format,
             per: spec.per,
             body: spec.body.0,
-            offsets: Offsets::new(&around.pipeline),
-            outbox: Outbox::new("http", &spec.queue, around.stop.clone(), poster),
+            offsets: Offsets::new(&context.pipeline),
+            outbox: Outbox::new("http", &spec.queue, context.stop.clone(), poster),
             kept: Vec::new(),
             bytes: 0,
         })
@@ -289,12 +319,3 @@ fn headers(spec: &HttpSpec, pipeline: &str, base: &Path) -> Result<HeaderMap, Er
     }
     Ok(headers)
 }
-
-/// An example, which a test reads.
-#[cfg(test)]
-pub(super) const EXAMPLE: &str = r#"{"type": "http", "url": "https://example.com/hook", "format": "json", "per": "commit",
-    "headers": {"X-Source": "spout"}, "token": {"env": "HOOK_TOKEN"}, "retryFor": "1m", "onError": "drop"}"#;
-
-#[cfg(test)]
-#[path = "http_tests.rs"]
-mod tests;

@@ -104,8 +104,8 @@ async fn the_token_is_sent_and_never_shown() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("token"), "s3cret\n").unwrap();
     let (desk, url) = desk(&[]).await;
-    let around = ConsumerContext { base: dir.path().to_owned(), ..context() };
-    let mut consumer = HttpConsumer::open(&spec(&url, r#", "token": {"file": "token"}"#), &around).unwrap();
+    let context = ConsumerContext { base: dir.path().to_owned(), ..context() };
+    let mut consumer = HttpConsumer::open(&spec(&url, r#", "token": {"file": "token"}"#), &context).unwrap();
     consumer.consume(&batch(0..1)).await.unwrap();
     consumer.flush().await.unwrap();
     assert_eq!(desk.posted.lock().unwrap()[0].1, "Bearer s3cret");
