@@ -6,7 +6,7 @@ use anyhow::Result;
 use spout_node::{NodeSpec, Shape};
 use spout_pipeline::{Links, Parts};
 use spout_plugin::{Offer, Plugin, Plugins, Settings, World};
-use spout_producer::{ConsumerType, DecoderSpec};
+use spout_producer::{DecoderSpec, SourcePlugin};
 use spout_repo::Differences;
 use spout_spec::{Loaded, all_handlers};
 
@@ -188,13 +188,9 @@ fn parts(loaded: &Loaded) -> Vec<Part<'_>> {
     let spec = &loaded.spec;
     let mut parts = Vec::new();
     for (at, producer) in spec.producers() {
-        if let Some(stream) = &producer.stream {
-            let world = match stream.consumer_type {
-                ConsumerType::Lowlevel => World::Source,
-                ConsumerType::Highlevel => World::StreamSource,
-            };
-            let path = format!("{at}.stream");
-            parts.push(Part { path, plugin: &stream.plugin, world, name: "", settings: &stream.settings });
+        for (key, plugin) in producer.written().into_iter().filter_map(|(key, spec)| Some((key, spec.plugin()?))) {
+            let SourcePlugin { reference, world, settings, .. } = plugin;
+            parts.push(Part { path: format!("{at}.{key}"), plugin: reference, world, name: "", settings });
         }
         if let Some(DecoderSpec::Plugin(decoder)) = &producer.decoder {
             let (path, world) = (format!("{at}.decoder"), World::Decoder);

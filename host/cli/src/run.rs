@@ -110,7 +110,7 @@ impl Run {
 
     /// Refuses to wait for an end that cannot come.
     fn can_end(&self, specs: &[Loaded]) -> Result<(), Error> {
-        let endless = |loaded: &&Loaded| loaded.spec.sources().any(|(_, source)| !source.may_end());
+        let endless = |loaded: &&Loaded| loaded.spec.sources().any(|(_, source)| !source.spec.may_end());
         match specs.iter().find(endless).filter(|_| matches!(self.until, Some(When::Ended))) {
             None => Ok(()),
             Some(loaded) => Err(Error::Usage {

@@ -191,10 +191,10 @@ impl Parts {
         for (key, reference) in spout_spec::plugins(&loaded.spec) {
             let within = |(at, _): &(String, &ProducerSpec)| key.starts_with(&format!("{at}."));
             let producer = loaded.spec.producers().find(within).map(|(_, producer)| producer);
-            let stream =
-                producer.and_then(|producer| producer.stream.as_ref()).filter(|_| key.ends_with("stream.plugin"));
-            let (topic, grants) =
-                (stream.map(|stream| stream.topic.as_str()), producer.map(|producer| &producer.grants));
+            let grants = producer.map(|producer| &producer.grants);
+            let written = producer.into_iter().flat_map(ProducerSpec::written);
+            let topic =
+                written.filter(|(of, _)| key.ends_with(&format!(".{of}.plugin"))).find_map(|(_, spec)| spec.topic());
             if let Err(error) = loading.task(reference, &Settings::default(), topic, grants).await
                 && lacks.iter().all(|(_, known)| known.to_string() != error.to_string())
             {

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use spout_data::{Marker, Messages, PartitionId, Position, Provenance, Span};
 use spout_plugin::Progress;
 
@@ -177,4 +179,17 @@ pub trait Fetcher: fmt::Debug + Send {
 
     /// Told between two fetches that everything before these positions is durable: a hint for sources that keep a position.
     async fn committed(&mut self, _upto: &BTreeMap<PartitionId, Position>) {}
+}
+
+/// What to do when the source no longer has the offset to go on at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutOfRange {
+    /// Stop and say which messages are gone.
+    #[default]
+    Fail,
+    /// Continue at the oldest message available.
+    Earliest,
+    /// Continue with what arrives from now on.
+    Latest,
 }

@@ -1,7 +1,7 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
 use spout_format::Format;
-use spout_producer::{DecoderSpec, NativeDecoder};
+use spout_producer::DecoderSpec;
 
 use super::{
     Loaded,
@@ -17,7 +17,7 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
         return Vec::new();
     }
     let mut wrong = Vec::new();
-    let nests = evolving.iter().any(|decoder| matches!(decoder, DecoderSpec::Native(NativeDecoder::Json(_))));
+    let nests = evolving.iter().any(|decoder| matches!(decoder, DecoderSpec::Native(native) if native.nests()));
     if nests && loaded.spec.commit.format == Format::Csv {
         let what = "the decoder adds columns (`evolve: add-columns`), also of objects and lists, which CSV files cannot hold; choose another format, or leave `evolve` out";
         wrong.push(contradiction(loaded, "commit.format", what));

@@ -28,20 +28,18 @@ mod producers;
 mod schema;
 mod settings;
 mod shape;
-mod sources;
 mod stream_configs;
 mod test_spec;
 #[cfg(test)]
 mod tests;
 
-pub use check::{all_handlers, plugin_name, plugins, together};
+pub use check::{all_handlers, plugins, together};
 pub use error::{Error, Place};
 pub use example::EXAMPLE;
 pub use load::{Loaded, load, load_all, load_every, parse, parse_every};
 pub use near::{advice, nearest};
-pub use pipeline::{
-    CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, ProducerSpec, Publish, SpoutSpec,
-};
+pub use pipeline::{CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, Publish, SpoutSpec};
 pub use schema::spec_schema;
 pub use settings::check_settings;
+pub use spout_producer::{ProducerSpec, plugin_name};
 pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, digits};

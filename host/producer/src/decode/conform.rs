@@ -46,13 +46,13 @@ impl From<Vec<RecordBatch>> for Unpacked {
 /// A decoder whose messages are batches.
 #[derive(Debug)]
 pub(super) struct Conforming<U> {
-    pub(super) unpack: U,
-    pub(super) schema: Option<SchemaRef>,
-    pub(super) unknown: UnknownFields,
+    unpack: U,
+    schema: Option<SchemaRef>,
+    unknown: UnknownFields,
     /// Parts of the last messages that were set aside.
-    pub(super) pieces: Vec<Piece>,
+    pieces: Vec<Piece>,
     /// Columns of the last message that are not in the schema.
-    pub(super) strange: Vec<String>,
+    strange: Vec<String>,
 }
 
 impl<U: Unpack> Native for Conforming<U> {
@@ -93,6 +93,11 @@ impl<U: Unpack> Native for Conforming<U> {
 }
 
 impl<U: Unpack> Conforming<U> {
+    /// Brings what `unpack` makes to `schema`, or else to that of the first message.
+    pub(super) fn new(unpack: U, schema: Option<SchemaRef>, unknown: UnknownFields) -> Self {
+        Self { unpack, schema, unknown, pieces: Vec::new(), strange: Vec::new() }
+    }
+
     /// The batches of one message, and what of it cannot be read; the first sound one settles the schema.
     fn message(&mut self, value: &[u8]) -> Result<(Vec<RecordBatch>, Broken), (&'static str, String)> {
         // What a sender made up may trip over an assertion in a library: then the sender is at fault.

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use spout_codec::{Evolve, UnknownField};
+use spout_codec::UnknownField;
 use spout_data::{Batch, Messages};
 
 use super::{Decoder, Running, Steady, set_aside};
-use crate::{DecoderSpec, Error, NativeDecoder, SchemaText, metadata};
+use crate::{Error, SchemaText, metadata};
 
 impl Decoder {
     /// Keeps the columns as they are, and has this decoder opened anew if others have added some.
@@ -58,29 +58,6 @@ impl Decoder {
             let columns = SchemaText::print(added).map_or_else(|_| added.to_string(), |text| text.to_string());
             tracing::info!("columns added to the schema of {}: {columns}", self.factory.name());
         }
-    }
-}
-
-impl DecoderSpec {
-    /// Whether columns may be added while its decoders run.
-    #[must_use]
-    pub fn evolves(&self) -> bool {
-        match self {
-            Self::Native(native) => native.evolves(),
-            Self::Plugin(_) => false,
-        }
-    }
-}
-
-impl NativeDecoder {
-    pub(super) fn evolves(&self) -> bool {
-        let evolve = match self {
-            Self::Json(spec) => spec.evolve,
-            Self::Influx(spec) => spec.evolve,
-            Self::Graphite(spec) => spec.evolve,
-            _ => Evolve::None,
-        };
-        evolve.adds()
     }
 }
 

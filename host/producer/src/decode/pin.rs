@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, RwLock};
 
-use super::{evolve::with_added, is_settled};
+use super::{evolve::with_added, native::is_settled};
 
 /// The schema that every partition's decoder keeps to: declared, taken from the head, or settled by the first rows.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,48 @@
+//! `csv`: one record a message, or a whole document, by the decoder of the core.
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use spout_codec::csv::{Csv, Header, Settings};
+
+use super::{DecoderKind, Opening};
+use crate::{
+    CsvStyle, SchemaText,
+    decode::{
+        Native,
+        core::{self, Core},
+    },
+};
+
+/// Settings of the native `csv` decoder.
+pub(super) type CsvSpec = Settings<SchemaText>;
+
+impl DecoderKind for CsvSpec {
+    fn declared(&self) -> Option<&SchemaText> {
+        self.schema.as_ref()
+    }
+
+    fn schema(&self) -> Option<SchemaRef> {
+        core::captured(self.unknown, &self.unknown_column, self.declared())
+    }
+
+    fn infers(&self) -> bool {
+        true
+    }
+
+    fn csv(&self) -> Option<CsvStyle> {
+        let header = match self.header {
+            Header::Given(given) => Some(given),
+            Header::Names(_) => None,
+        };
+        Some(CsvStyle { delimiter: self.delimiter, quote: self.quote, header })
+    }
+
+    fn open(&self, opening: &Opening<'_>) -> Result<Box<dyn Native>, String> {
+        let declared = core::columns(opening.declared.as_ref())?;
+        Core::open("csv", opening.settled, |settled| Csv::new(self, declared, settled))
+    }
+}
+
+/// Whether columns are named and not yet typed.
+pub(super) fn is_open(schema: &Schema) -> bool {
+    schema.fields().iter().any(|field| *field.data_type() == DataType::Null)
+}
