@@ -11,7 +11,10 @@ use arrow::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::terminal;
+use spout_base::{
+    counted::{counted, grouped},
+    terminal,
+};
 use spout_data::{Batch, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -93,8 +96,8 @@ impl PrintConsumer {
         }
         let shown: usize = self.kept.iter().map(RecordBatch::num_rows).sum();
         let count = match self.seen - shown {
-            0 => counted(shown, "row"),
-            _ => format!("{} of {}", grouped(shown), counted(self.seen, "row")),
+            0 => counted(shown as u64, "row"),
+            _ => format!("{} of {}", grouped(shown as u64), counted(self.seen as u64, "row")),
         };
         let mut text = format!("{} · {of} · {count}\n", self.pipeline);
         // Rows of different schemas stand in tables of their own.
@@ -192,7 +195,7 @@ fn table(rows: &[RecordBatch], width: usize) -> Result<String, ArrowError> {
         text += &line(&|column| column.cells.get(row).cloned().unwrap_or_default());
     }
     if !hidden.is_empty() {
-        text += &shortened(&format!("and {}: {}", counted(hidden.len(), "column"), hidden.join(", ")), width);
+        text += &shortened(&format!("and {}: {}", counted(hidden.len() as u64, "column"), hidden.join(", ")), width);
         text.push('\n');
     }
     Ok(text)
@@ -252,24 +255,6 @@ fn shortened(text: &str, width: usize) -> String {
         fits
     };
     text.chars().take_while(fits).chain(['…']).collect()
-}
-
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(number))
-}
-
-/// Thousands apart.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]

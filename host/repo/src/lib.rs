@@ -61,4 +61,6 @@ pub fn fail_points() -> impl Iterator<Item = &'static str> {
 }
 
 #[cfg(test)]
+extern crate self as spout_repo;
+#[cfg(test)]
 mod tests;

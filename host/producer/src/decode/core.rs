@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
 };
-use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open, record_batch};
+use spout_codec::{Attribute, Decode, Input, UnknownField, csv::is_open, record_batch};
 use spout_data::{Messages, Origins};
 use spout_plugin::RowFault;
 
 use super::{Native, Rows};
-use crate::{Error, SchemaText};
+use crate::Error;
 
 /// Messages of one call. More are decoded in slices, so that no column grows beyond what its offsets reach.
 const SLICE: usize = 8192;
@@ -91,16 +91,6 @@ impl Native for Core {
 pub(super) fn columns(schema: Option<&SchemaRef>) -> Result<Option<spout_codec::Schema>, String> {
     let columns = schema.map(|schema| spout_codec::Schema::try_from(&**schema)).transpose();
     columns.map_err(|error| error.to_string())
-}
-
-/// The columns of rows where `declared` are given: also the one that captures what has no column.
-pub(super) fn captured(unknown: Unknown, name: &str, declared: Option<&SchemaText>) -> Option<SchemaRef> {
-    let declared = declared?.parse().ok()?;
-    if unknown != Unknown::Capture || declared.column_with_name(name).is_some() {
-        return Some(Arc::new(declared));
-    }
-    let capture = Field::new(name, DataType::Utf8, true);
-    Some(Arc::new(Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())))
 }
 
 /// What the slices of one run of messages came to.

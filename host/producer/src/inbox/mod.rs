@@ -79,11 +79,6 @@ impl Inbox {
         }
     }
 
-    /// Cancelled when nothing more is taken from outside.
-    pub(crate) fn stopping(&self) -> CancellationToken {
-        self.stop.clone()
-    }
-
     /// What takes messages out; `keys` of clients are remembered.
     pub(crate) fn fetcher(&mut self, found: Found, keys: usize) -> Box<dyn Fetcher> {
         // A second fetcher of the one partition would find nothing.

@@ -1,15 +1,85 @@
-//! What sources share to which others send: how they are treated, their ports, and checks of what is written of them.
+//! What sources share to which others send: the producer around their inbox, their ports, and checks of what is written of them.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Debug, net::SocketAddr, time::Duration};
 
-use spout_data::{ByteSize, Period};
+use async_trait::async_trait;
+use spout_data::{ByteSize, Marker, Period};
 use tokio::net::TcpListener;
 
-use crate::{Error, ProducerTraits};
+use crate::{Durable, Error, Fetcher, Found, Producer, ProducerTraits, inbox::Inbox};
 
-/// How producers are treated to which somebody sends.
-pub(super) const LISTENS: ProducerTraits =
-    ProducerTraits { discover_every: Duration::from_secs(3600), drains: true, finite: false, readers: None };
+/// Fills an inbox with what others send.
+#[async_trait]
+pub(super) trait Receive: Debug + Send {
+    /// The name of its one partition.
+    const LABEL: &'static str;
+
+    /// Whether it may end, after which the pipeline is done.
+    fn ends(&self) -> bool {
+        false
+    }
+
+    /// How many keys of clients are remembered.
+    fn keys(&self) -> usize {
+        0
+    }
+
+    /// Opens what it receives from, and begins to fill `inbox`; the address it listens at, if it does.
+    async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error>;
+}
+
+/// Reads what others send.
+#[derive(Debug)]
+pub(super) struct Receiving<R> {
+    receive: R,
+    inbox: Inbox,
+    opened: bool,
+    address: Option<SocketAddr>,
+}
+
+impl<R: Receive> Receiving<R> {
+    /// Will read what `receive` receives: at most `queue` bytes at once, for clients that wait no longer than `answer_within`.
+    pub(super) fn new(receive: R, queue: ByteSize, answer_within: Period) -> Self {
+        Self { receive, inbox: Inbox::new(queue, answer_within.0), opened: false, address: None }
+    }
+}
+
+#[async_trait]
+impl<R: Receive> Producer for Receiving<R> {
+    fn traits(&self) -> ProducerTraits {
+        let discover_every = Duration::from_secs(3600);
+        ProducerTraits { discover_every, drains: true, finite: self.receive.ends(), readers: None }
+    }
+
+    async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
+        if self.opened {
+            return Ok(Vec::new());
+        }
+        self.address = self.receive.open(&mut self.inbox).await?;
+        self.opened = true;
+        Ok(vec![Found::only(marker, R::LABEL)])
+    }
+
+    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
+        self.inbox.fetcher(found, self.receive.keys())
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        self.address.into_iter().collect()
+    }
+
+    fn committed(&mut self, durable: &Durable) {
+        self.inbox.committed(durable);
+    }
+
+    fn drain(&mut self) {
+        self.inbox.drain();
+    }
+
+    async fn close(&mut self) {
+        self.inbox.close().await;
+    }
+}
 
 /// How long a client waits at most for the commit, by default.
 pub(super) fn answer_within() -> Period {

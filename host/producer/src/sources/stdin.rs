@@ -2,6 +2,7 @@
 
 use std::{
     io::{ErrorKind, Read, stdin},
+    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
@@ -10,14 +11,13 @@ use std::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_data::{Blobs, ByteSize, Marker};
+use spout_data::{Blobs, ByteSize, Period};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::listen::{LISTENS, queue, zero};
+use super::listen::{Receive, Receiving, queue, zero};
 use crate::{
-    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, MetadataColumn, Producer, ProducerTraits,
-    Promise, SourceContext, SourceSpec,
+    Class, Error, Framer, FramingSpec, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox, Sent},
 };
 
@@ -58,7 +58,9 @@ impl SourceSpec for StdinSpec {
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
-        Ok(Box::new(StdinProducer::new(self.clone(), context.decoder)))
+        let heeds_first = context.decoder.heeds_first() && self.framing.kind.has_records();
+        let stdin = Stdin { framing: self.framing.clone(), heeds_first };
+        Ok(Box::new(Receiving::new(stdin, self.queue, Period(Duration::ZERO))))
     }
 
     fn promise(&self) -> Promise {
@@ -75,57 +77,28 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Reads standard input.
 #[derive(Debug)]
-struct StdinProducer {
-    spec: StdinSpec,
+struct Stdin {
+    framing: FramingSpec,
     heeds_first: bool,
-    inbox: Inbox,
-    found: bool,
-}
-
-impl StdinProducer {
-    /// Will read as `spec` says what `decoder` can make rows of.
-    fn new(spec: StdinSpec, decoder: &DecoderSpec) -> Self {
-        let inbox = Inbox::new(spec.queue, Duration::ZERO);
-        let heeds_first = decoder.heeds_first() && spec.framing.kind.has_records();
-        Self { spec, heeds_first, inbox, found: false }
-    }
 }
 
 #[async_trait]
-impl Producer for StdinProducer {
-    fn traits(&self) -> ProducerTraits {
-        ProducerTraits { finite: true, ..LISTENS }
+impl Receive for Stdin {
+    const LABEL: &'static str = "stdin";
+
+    fn ends(&self) -> bool {
+        true
     }
 
-    async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
-        if self.found {
-            return Ok(Vec::new());
-        }
-        self.found = true;
-        let framer = Framer::new(&self.spec.framing)?;
+    async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
+        let framer = Framer::new(&self.framing)?;
         // A pipeline that starts again after trouble must not go on behind what it has lost.
         if TAKEN.swap(true, Ordering::Relaxed) {
             return Err(Error::StdinTaken);
         }
         let heeds_first = self.heeds_first;
-        self.inbox.fill(move |letterbox, stop| relay(stdin(), framer, heeds_first, letterbox, stop));
-        Ok(vec![Found::only(marker, "stdin")])
-    }
-
-    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        self.inbox.fetcher(found, 0)
-    }
-
-    fn committed(&mut self, durable: &Durable) {
-        self.inbox.committed(durable);
-    }
-
-    fn drain(&mut self) {
-        self.inbox.drain();
-    }
-
-    async fn close(&mut self) {
-        self.inbox.close().await;
+        inbox.fill(move |letterbox, stop| relay(stdin(), framer, heeds_first, letterbox, stop));
+        Ok(None)
     }
 }
 
@@ -195,7 +168,10 @@ async fn read(mut input: impl Read, mut framer: Framer, heeds_first: bool, piece
 
 #[cfg(test)]
 mod tests {
+    use spout_data::Marker;
+
     use super::*;
+    use crate::{Durable, Found};
 
     /// Gives one byte at a time, then fails or ends.
     struct Slow(Vec<u8>, bool);

@@ -1,20 +1,20 @@
 //! Receives what a ZeroMQ publisher sends: another program, or another pipeline of the same run.
 
-use std::time::Duration;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_data::{Blobs, ByteSize, Marker};
+use spout_data::{Blobs, ByteSize, Period};
 use spout_wire::{Endpoint, Heard, Subscriber, SubscriberOptions};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::listen::{LISTENS, queue, zero};
+use super::listen::{Receive, Receiving, queue, zero};
 use crate::{
-    ArrowSpec, Class, DecoderSpec, Durable, Error, Fetcher, Found, MetadataColumn, NativeDecoder, Producer,
-    ProducerTraits, Promise, SourceContext, SourceSpec, Upstream,
+    ArrowSpec, Class, DecoderSpec, Error, MetadataColumn, NativeDecoder, Producer, Promise, SourceContext, SourceSpec,
+    Upstream,
     inbox::{Closed, Inbox, Letterbox, Sent},
 };
 
@@ -90,7 +90,7 @@ impl SourceSpec for SubscribeSpec {
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
-        Ok(Box::new(SubscribeProducer::new(self, context.base, context.publisher)))
+        Ok(Box::new(Subscription::producer(self, context.base, context.publisher)))
     }
 
     fn reads(&self) -> String {
@@ -147,19 +147,16 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Receives what a publisher sends.
 #[derive(Debug)]
-struct SubscribeProducer {
+struct Subscription {
     options: Result<SubscriberOptions, String>,
     linked: Option<CancellationToken>,
     ends: bool,
-    inbox: Inbox,
-    found: bool,
 }
 
-impl SubscribeProducer {
-    /// Will listen as `spec` says; `linked` is where the named pipeline speaks, if the spec names one.
-    fn new(spec: &SubscribeSpec, base: &std::path::Path, linked: Option<LinkedPublisher>) -> Self {
+impl Subscription {
+    /// Will listen as `spec` says; `linked` is where the named pipeline sends, if the spec names one.
+    fn producer(spec: &SubscribeSpec, base: &Path, linked: Option<LinkedPublisher>) -> Receiving<Self> {
         let (topics, cap) = (spec.topics.clone(), spec.message.0);
-        let inbox = Inbox::new(spec.queue, Duration::ZERO);
         let (data, sync, over) = match linked {
             Some(LinkedPublisher { data, sync, over }) => (Some(data), Some(sync), Some(over)),
             None => {
@@ -172,25 +169,24 @@ impl SubscribeProducer {
             None => Err(spec.pipeline.clone().unwrap_or_default()),
         };
         let ends = spec.on_end == OnEnd::Stop || over.is_some();
-        Self { options, linked: over, ends, inbox, found: false }
+        Receiving::new(Self { options, linked: over, ends }, spec.queue, Period(Duration::ZERO))
     }
 }
 
 #[async_trait]
-impl Producer for SubscribeProducer {
-    fn traits(&self) -> ProducerTraits {
-        ProducerTraits { finite: self.ends, ..LISTENS }
+impl Receive for Subscription {
+    const LABEL: &'static str = "subscription";
+
+    fn ends(&self) -> bool {
+        self.ends
     }
 
-    async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
-        if std::mem::replace(&mut self.found, true) {
-            return Ok(Vec::new());
-        }
+    async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
         let options = self.options.clone().map_err(|pipeline| Error::NotLinked { pipeline })?;
         let opened = Subscriber::open(&options).await;
         let subscriber = opened.map_err(|source| Error::Subscribe { address: options.data.to_string(), source })?;
         let (linked, ends) = (self.linked.clone(), self.ends);
-        self.inbox.fill(|letterbox, stop| async move {
+        inbox.fill(|letterbox, stop| async move {
             let listening = Listening { subscriber, letterbox, ends };
             match linked {
                 // A pipeline that stops says so; until then it is heard out.
@@ -198,23 +194,7 @@ impl Producer for SubscribeProducer {
                 None => drop(stop.run_until_cancelled(listening.forever()).await),
             }
         });
-        Ok(vec![Found::only(marker, "subscription")])
-    }
-
-    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        self.inbox.fetcher(found, 0)
-    }
-
-    fn committed(&mut self, durable: &Durable) {
-        self.inbox.committed(durable);
-    }
-
-    fn drain(&mut self) {
-        self.inbox.drain();
-    }
-
-    async fn close(&mut self) {
-        self.inbox.close().await;
+        Ok(None)
     }
 }
 
@@ -295,6 +275,8 @@ impl Listening {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Fetcher;
+    use spout_data::Marker;
     use spout_plugin::Progress;
     use spout_wire::{Publisher, PublisherOptions};
 
@@ -327,7 +309,7 @@ mod tests {
     async fn a_linked_pipeline_is_heard_to_its_end_also_while_draining() {
         let dir = tempfile::tempdir().unwrap();
         let (mut publisher, linked) = publisher(dir.path()).await;
-        let mut producer = SubscribeProducer::new(&spec(), dir.path(), Some(linked));
+        let mut producer = Subscription::producer(&spec(), dir.path(), Some(linked));
         let found = producer.partitions(&Marker::default(), true).await.unwrap().remove(0);
         let mut fetcher = producer.fetcher(found);
         timeout(PATIENCE, publisher.wait_for(1)).await.unwrap().unwrap();
@@ -343,7 +325,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut publisher, linked) = publisher(dir.path()).await;
         let over = linked.over.clone();
-        let mut producer = SubscribeProducer::new(&spec(), dir.path(), Some(linked));
+        let mut producer = Subscription::producer(&spec(), dir.path(), Some(linked));
         let found = producer.partitions(&Marker::default(), true).await.unwrap().remove(0);
         let mut fetcher = producer.fetcher(found);
         timeout(PATIENCE, publisher.wait_for(1)).await.unwrap().unwrap();

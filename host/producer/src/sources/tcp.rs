@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_data::{Blobs, ByteSize, Marker, Period};
+use spout_data::{Blobs, ByteSize, Period};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -17,10 +17,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::listen::{LISTENS, answer_within, listen, no_address, queue, zero};
+use super::listen::{Receive, Receiving, answer_within, listen, no_address, queue, zero};
 use crate::{
-    Class, DecoderSpec, Durable, Error, Fetcher, Found, Framer, FramingSpec, Guarantee, MetadataColumn, Producer,
-    ProducerTraits, Promise, SourceContext, SourceSpec,
+    Class, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox, Receipt, Sent},
 };
 
@@ -88,7 +87,9 @@ impl SourceSpec for TcpSpec {
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
-        Ok(Box::new(TcpProducer::new(self.clone(), context.pipeline, context.decoder)))
+        let heeds_first = context.decoder.heeds_first() && self.framing.kind.has_records();
+        let port = TcpPort { spec: Arc::new(self.clone()), pipeline: context.pipeline.to_owned(), heeds_first };
+        Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
     }
 
     fn promise(&self) -> Promise {
@@ -114,58 +115,21 @@ const RECEIPTS: usize = 1024;
 
 /// Listens on a TCP port.
 #[derive(Debug)]
-struct TcpProducer {
+struct TcpPort {
     spec: Arc<TcpSpec>,
     pipeline: String,
     heeds_first: bool,
-    inbox: Inbox,
-    address: Option<SocketAddr>,
-}
-
-impl TcpProducer {
-    /// Will listen as `spec` says, and take what `decoder` can make rows of.
-    fn new(spec: TcpSpec, pipeline: &str, decoder: &DecoderSpec) -> Self {
-        let heeds_first = decoder.heeds_first() && spec.framing.kind.has_records();
-        let inbox = Inbox::new(spec.queue, spec.answer_within.0);
-        Self { spec: Arc::new(spec), pipeline: pipeline.to_owned(), heeds_first, inbox, address: None }
-    }
 }
 
 #[async_trait]
-impl Producer for TcpProducer {
-    fn traits(&self) -> ProducerTraits {
-        LISTENS
-    }
+impl Receive for TcpPort {
+    const LABEL: &'static str = "tcp";
 
-    async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
-        if self.address.is_some() {
-            return Ok(Vec::new());
-        }
+    async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
         let (listener, address) = listen("tcp", &self.spec.listen).await?;
-        self.address = Some(address);
         let (spec, pipeline, heeds_first) = (Arc::clone(&self.spec), self.pipeline.clone(), self.heeds_first);
-        self.inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, heeds_first, letterbox, stop }));
-        Ok(vec![Found::only(marker, "tcp")])
-    }
-
-    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        self.inbox.fetcher(found, 0)
-    }
-
-    fn addresses(&self) -> Vec<SocketAddr> {
-        self.address.into_iter().collect()
-    }
-
-    fn committed(&mut self, durable: &Durable) {
-        self.inbox.committed(durable);
-    }
-
-    fn drain(&mut self) {
-        self.inbox.drain();
-    }
-
-    async fn close(&mut self) {
-        self.inbox.close().await;
+        inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, heeds_first, letterbox, stop }));
+        Ok(Some(address))
     }
 }
 

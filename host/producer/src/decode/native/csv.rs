@@ -1,9 +1,12 @@
 //! `csv`: one record a message, or a whole document, by the decoder of the core.
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
-use spout_codec::csv::{Csv, Header, Settings};
+use arrow::datatypes::{DataType, Schema};
+use spout_codec::{
+    Evolve,
+    csv::{Csv, Header, Settings},
+};
 
-use super::{DecoderKind, Opening};
+use super::{DecoderKind, Named, Opening};
 use crate::{
     CsvStyle, SchemaText,
     decode::{
@@ -16,16 +19,9 @@ use crate::{
 pub(super) type CsvSpec = Settings<SchemaText>;
 
 impl DecoderKind for CsvSpec {
-    fn declared(&self) -> Option<&SchemaText> {
-        self.schema.as_ref()
-    }
-
-    fn schema(&self) -> Option<SchemaRef> {
-        core::captured(self.unknown, &self.unknown_column, self.declared())
-    }
-
-    fn infers(&self) -> bool {
-        true
+    fn named(&self) -> Option<Named<'_>> {
+        let (schema, capture) = (self.schema.as_ref(), self.unknown_column.as_str());
+        Some(Named { schema, unknown: self.unknown, capture, evolve: Evolve::None })
     }
 
     fn csv(&self) -> Option<CsvStyle> {

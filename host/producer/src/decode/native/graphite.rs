@@ -1,35 +1,20 @@
 //! `graphite`: Graphite's plaintext lines, by the decoder of the core.
 
-use arrow::datatypes::SchemaRef;
 use spout_codec::graphite::Graphite;
 
-use super::{DecoderKind, Opening};
+use super::{DecoderKind, Named, Opening};
 use crate::{
     SchemaText,
-    decode::{
-        Native,
-        core::{self, Core},
-    },
+    decode::{Native, core::Core},
 };
 
 /// Settings of the native `graphite` decoder.
 pub(super) type GraphiteSpec = spout_codec::graphite::Settings<SchemaText>;
 
 impl DecoderKind for GraphiteSpec {
-    fn declared(&self) -> Option<&SchemaText> {
-        self.schema.as_ref()
-    }
-
-    fn schema(&self) -> Option<SchemaRef> {
-        core::captured(self.unknown, &self.unknown_column, self.declared())
-    }
-
-    fn infers(&self) -> bool {
-        true
-    }
-
-    fn evolves(&self) -> bool {
-        self.evolve.adds()
+    fn named(&self) -> Option<Named<'_>> {
+        let (schema, capture) = (self.schema.as_ref(), self.unknown_column.as_str());
+        Some(Named { schema, unknown: self.unknown, capture, evolve: self.evolve })
     }
 
     fn open(&self, opening: &Opening<'_>) -> Result<Box<dyn Native>, String> {

@@ -18,7 +18,8 @@ use std::{
     sync::Arc,
 };
 
-use ::arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use ::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use spout_codec::{Evolve, Unknown};
 
 pub use self::{arrow::ArrowSpec, json::JsonSpec};
 use self::{csv::is_open, raw::RawSpec};
@@ -30,29 +31,28 @@ use crate::{CsvStyle, SchemaText};
 /// All of a decoder is in its own file: what can be written of it, this, and how it runs ([`Native`]). Besides, it has a line
 /// in the list below.
 pub(crate) trait DecoderKind: Debug + Sync {
+    /// What its settings say of named fields, where it infers a column from what messages have in each.
+    fn named(&self) -> Option<Named<'_>> {
+        None
+    }
+
     /// The columns that its settings name.
     fn declared(&self) -> Option<&SchemaText> {
-        None
+        self.named()?.schema
     }
 
     /// The columns of its rows, where the settings say.
     fn schema(&self) -> Option<SchemaRef> {
-        self.declared()?.parse().ok().map(Arc::new)
+        let declared = self.declared()?.parse().ok()?;
+        Some(Arc::new(match self.named() {
+            Some(Named { unknown: Unknown::Capture, capture, .. }) => with_capture(declared, capture),
+            _ => declared,
+        }))
     }
 
     /// The columns of its rows where neither the settings nor an earlier commit say.
     fn usual(&self) -> Option<SchemaRef> {
         None
-    }
-
-    /// Whether more messages make for a better schema, where the settings do not name the columns.
-    fn infers(&self) -> bool {
-        false
-    }
-
-    /// As [`NativeDecoder::evolves`].
-    fn evolves(&self) -> bool {
-        false
     }
 
     /// As [`NativeDecoder::nests`].
@@ -75,6 +75,19 @@ pub(crate) trait DecoderKind: Debug + Sync {
     /// # Errors
     /// What is wrong with the settings, and what to do.
     fn open(&self, opening: &Opening<'_>) -> Result<Box<dyn Native>, String>;
+}
+
+/// What settings say of named fields.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    /// The columns that have a type.
+    schema: Option<&'a SchemaText>,
+    /// What becomes of fields that have no column.
+    unknown: Unknown,
+    /// The column that captures them.
+    capture: &'a str,
+    /// Whether they become columns.
+    evolve: Evolve,
 }
 
 /// What a decoder is opened with.
@@ -157,7 +170,7 @@ impl NativeDecoder {
     /// Whether columns may be added while it runs.
     #[must_use]
     pub fn evolves(&self) -> bool {
-        self.kind().evolves()
+        self.kind().named().is_some_and(|named| named.evolve.adds())
     }
 
     /// Whether the columns that it adds may be lists and structs.
@@ -182,7 +195,7 @@ impl NativeDecoder {
 
     /// Whether more messages make for a better schema.
     pub(super) fn infers(&self) -> bool {
-        self.kind().infers() && self.kind().declared().is_none()
+        self.kind().named().is_some_and(|named| named.schema.is_none())
     }
 
     /// The file that the settings name.
@@ -207,6 +220,15 @@ impl NativeDecoder {
 /// Whether later messages have a schema to keep to. Columns can be named before they are typed.
 pub(super) fn is_settled(schema: Option<&SchemaRef>) -> bool {
     schema.is_some_and(|schema| !is_open(schema))
+}
+
+/// The columns that are declared, and the one that captures what has none.
+fn with_capture(declared: Schema, capture: &str) -> Schema {
+    if declared.column_with_name(capture).is_some() {
+        return declared;
+    }
+    let capture = Field::new(capture, DataType::Utf8, true);
+    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
 }
 
 fn is_null(field: &&FieldRef) -> bool {

@@ -13,16 +13,15 @@ use axum::Router;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use spout_base::secret::{Secret, SecretSpec};
-use spout_data::{ByteSize, Marker, Period};
+use spout_base::secret::SecretSpec;
+use spout_data::{ByteSize, Period};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::answer::handle;
-use super::listen::{LISTENS, answer_within, listen, no_address, zero};
+use super::listen::{Receive, Receiving, answer_within, listen, no_address, zero};
 use crate::{
-    Class, DecoderSpec, Durable, Error, Fetcher, Found, FramingSpec, Guarantee, MetadataColumn, Producer,
-    ProducerTraits, Promise, SourceContext, SourceSpec,
+    Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox},
 };
 
@@ -149,7 +148,13 @@ impl SourceSpec for HttpSpec {
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
-        Ok(Box::new(HttpProducer::new(self.clone(), context.pipeline, context.secret, context.decoder.clone())))
+        let port = HttpPort {
+            spec: self.clone(),
+            pipeline: context.pipeline.to_owned(),
+            decoder: context.decoder.clone(),
+            token: context.secret.map(|token| digest(token.reveal().as_bytes())),
+        };
+        Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
     }
 
     fn promise(&self) -> Promise {
@@ -168,12 +173,13 @@ impl SourceSpec for HttpSpec {
     }
 }
 
-/// Takes messages by HTTP.
+/// Listens on an HTTP port.
 #[derive(Debug)]
-struct HttpProducer {
-    service: Arc<Service>,
-    inbox: Inbox,
-    address: Option<SocketAddr>,
+struct HttpPort {
+    spec: HttpSpec,
+    pipeline: String,
+    decoder: DecoderSpec,
+    token: Option<[u8; 32]>,
 }
 
 /// What every request needs.
@@ -189,72 +195,42 @@ struct Service {
     letterbox: Mutex<Option<Letterbox>>,
 }
 
-impl HttpProducer {
-    /// Will listen as `spec` says, and take what `decoder` can make rows of.
-    fn new(spec: HttpSpec, pipeline: &str, token: Option<&Secret>, decoder: DecoderSpec) -> Self {
-        let inbox = Inbox::new(spec.queue, spec.answer_within.0);
-        let service = Service {
-            pipeline: pipeline.to_owned(),
-            decoder,
-            requests: Semaphore::new(spec.max_requests as usize),
-            stop: inbox.stopping(),
-            token: token.map(|token| digest(token.reveal().as_bytes())),
-            letterbox: Mutex::new(None),
-            spec,
-        };
-        Self { service: Arc::new(service), inbox, address: None }
-    }
-}
-
 #[async_trait]
-impl Producer for HttpProducer {
-    fn traits(&self) -> ProducerTraits {
-        LISTENS
+impl Receive for HttpPort {
+    const LABEL: &'static str = "http";
+
+    fn keys(&self) -> usize {
+        self.spec.keys as usize
     }
 
-    async fn partitions(&mut self, marker: &Marker, _initial: bool) -> Result<Vec<Found>, Error> {
-        if self.address.is_some() {
-            return Ok(Vec::new());
-        }
-        let (listener, address) = listen("http", &self.service.spec.listen).await?;
-        self.address = Some(address);
-        if self.service.token.is_none() && !address.ip().is_loopback() {
-            let pipeline = &self.service.pipeline;
+    async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
+        let Self { spec, pipeline, decoder, token } = self;
+        let (listener, address) = listen("http", &spec.listen).await?;
+        if token.is_none() && !address.ip().is_loopback() {
             tracing::warn!(pipeline, %address, "anyone who can reach this port can write; set `token`");
         }
-        let service = Arc::clone(&self.service);
-        self.inbox.fill(|letterbox, stop| serve(listener, service, letterbox, stop));
-        Ok(vec![Found::only(marker, "http")])
-    }
-
-    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
-        self.inbox.fetcher(found, self.service.spec.keys as usize)
-    }
-
-    fn addresses(&self) -> Vec<SocketAddr> {
-        self.address.into_iter().collect()
-    }
-
-    fn committed(&mut self, durable: &Durable) {
-        self.inbox.committed(durable);
-    }
-
-    fn drain(&mut self) {
-        self.inbox.drain();
-    }
-
-    async fn close(&mut self) {
-        self.inbox.close().await;
+        inbox.fill(|letterbox, stop| {
+            let service = Service {
+                requests: Semaphore::new(spec.max_requests as usize),
+                spec: spec.clone(),
+                pipeline: pipeline.clone(),
+                decoder: decoder.clone(),
+                token: *token,
+                letterbox: Mutex::new(Some(letterbox)),
+                stop,
+            };
+            serve(listener, Arc::new(service))
+        });
+        Ok(Some(address))
     }
 }
 
-async fn serve(listener: TcpListener, service: Arc<Service>, letterbox: Letterbox, stop: CancellationToken) {
-    service.open(Some(letterbox));
+async fn serve(listener: TcpListener, service: Arc<Service>) {
     let app = Router::new().fallback(handle).with_state(Arc::clone(&service));
-    let serving = axum::serve(listener, app).with_graceful_shutdown(stop.clone().cancelled_owned());
+    let serving = axum::serve(listener, app).with_graceful_shutdown(service.stop.clone().cancelled_owned());
     let closing = async {
-        stop.cancelled().await;
-        service.open(None);
+        service.stop.cancelled().await;
+        *service.letterbox.lock().unwrap_or_else(PoisonError::into_inner) = None;
     };
     let (served, ()) = tokio::join!(std::future::IntoFuture::into_future(serving), closing);
     if let Err(error) = served {
@@ -263,10 +239,6 @@ async fn serve(listener: TcpListener, service: Arc<Service>, letterbox: Letterbo
 }
 
 impl Service {
-    fn open(&self, letterbox: Option<Letterbox>) {
-        *self.letterbox.lock().unwrap_or_else(PoisonError::into_inner) = letterbox;
-    }
-
     /// Where messages are put, unless the pipeline stops.
     fn letterbox(&self) -> Option<Letterbox> {
         self.letterbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
