@@ -98,7 +98,7 @@ fn commits_are_named_in_many_ways() -> Result<()> {
     check("r@master{2999-01-01T00:00:00Z}", "3")?;
     check("r{2999-01-01}~1", "2")?;
     let middle = site.json(&["inspect", "commit", "r~1"])?.remove(0);
-    let at = middle.pointer("/finished_ms").and_then(Value::as_i64).context("a time")?;
+    let at = middle.pointer("/at_ms").and_then(Value::as_i64).context("a time")?;
     let at = format!("{}.{:03}", at / 1000, at % 1000);
     ensure!(!at.is_empty(), "a moment");
     site.fails(&["get", "file", "r{2000-01-01}:/n"], 2, &["error[E0512]"])?;

@@ -119,7 +119,7 @@ async fn repo(global: &Global, name: &str, description: &str, printer: &mut Prin
 }
 
 fn told(repo: &Repo, what: &str, name: &str, head: Option<&Commit>, printer: &mut Printer) -> Result<()> {
-    let (repo, id) = (repo.name(), head.map(|head| head.id.as_str()));
+    let (repo, id) = (repo.name(), head.map(|head| head.header.id.as_str()));
     if printer.json() {
         printer.value(&json!({"repo": repo, what: name, "head": id}))
     } else {

@@ -66,6 +66,11 @@ pub(crate) trait HandlerSpec: Debug + Sync {
     async fn open(&self, builder: &Builder, parts: &mut Parts) -> Result<Box<dyn Handler>, Error>;
 }
 
+/// ` of each host, port`, where rows are told apart by columns.
+pub(crate) fn of_each(columns: &[String]) -> String {
+    if columns.is_empty() { String::new() } else { format!(" of each {}", columns.join(", ")) }
+}
+
 /// Something that a handler cannot do without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {

@@ -150,6 +150,11 @@ impl EventTime {
         self.nanoseconds(column, &kind).map_err(Error::kernel(&self.handler, batch.num_rows()))
     }
 
+    /// The same of rows that were held, of which each has a time.
+    pub(crate) fn of_held(&self, batch: &RecordBatch) -> Result<Vec<i64>, Error> {
+        Ok(self.of(batch)?.iter().map(Option::unwrap_or_default).collect())
+    }
+
     fn nanoseconds(&self, column: &ArrayRef, kind: &DataType) -> Result<Int64Array, ArrowError> {
         let stamp = match kind {
             DataType::Timestamp(_, zone) => cast(column, &DataType::Timestamp(TimeUnit::Nanosecond, zone.clone()))?,

@@ -17,7 +17,7 @@ use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
-    spec::{HandlerSpec, Parts},
+    spec::{HandlerSpec, Parts, of_each},
     state::{RowStore, Seen},
     time::nanoseconds,
 };
@@ -55,8 +55,7 @@ pub struct ThrottleSpec {
 impl HandlerSpec for ThrottleSpec {
     fn describe(&self) -> String {
         let keep = if self.keep == Keep::Last { "last" } else { "first" };
-        let group =
-            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        let group = of_each(&self.group_by);
         format!("the {keep} {} rows in {}{group}", self.rows, self.per)
     }
 

@@ -44,7 +44,7 @@ impl Run<'_> {
         self.parts.reset_done.store(true, Ordering::Relaxed);
         dead.sort_unstable();
         let positions = advance.steps.into_iter().map(|(partition, step)| (partition, step.to.position)).collect();
-        let durable = Durable { commit: commit.id.clone(), sequence: commit.sequence, positions, dead };
+        let durable = Durable { commit: commit.header.id.clone(), sequence: commit.header.sequence, positions, dead };
         self.producer.committed(&durable);
         for (partition, position) in &durable.positions {
             if let Some(lane) = self.lanes.get(&self.producer.lane(*partition)) {
@@ -55,8 +55,8 @@ impl Run<'_> {
         self.publishing.moved();
         drop(self.updates.send(Update::Committed {
             pipeline: self.parts.name.clone(),
-            commit: commit.id.clone(),
-            sequence: commit.sequence,
+            commit: commit.header.id.clone(),
+            sequence: commit.header.sequence,
             counts: commit.counts.clone(),
             reason: commit.reason.clone(),
             took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -233,7 +233,7 @@ impl Publisher {
             let Some(table) = state.tables.get_mut(&name) else { continue };
             let done = match table.sequence() {
                 // Another publisher was here while we were on our way.
-                Some(sequence) if sequence >= commit.sequence => Err(table.race()),
+                Some(sequence) if sequence >= commit.header.sequence => Err(table.race()),
                 _ => table.follow(&mut self.commits, stamp, commit).await,
             };
             state.settle(&name, done)?;

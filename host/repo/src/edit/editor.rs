@@ -81,7 +81,7 @@ impl Repo {
         self.known(branch).await?;
         let base = self.state_at(to).await?.snapshot().await?;
         let mut editor = self.edit(branch).await?;
-        let edit = Edit::new(&format!("revert to {}", to.id.get(..12).unwrap_or(&to.id)));
+        let edit = Edit::new(&format!("revert to {}", to.header.id.get(..12).unwrap_or(&to.header.id)));
         editor.publish(self.open_commit_on(branch), edit, base).await
     }
 }
@@ -135,10 +135,10 @@ impl Editor {
                 }
             };
             self.settled = false;
-            match slot::take(self.repo.place(), Step::Record, &branch, commit.sequence, &commit).await? {
+            match slot::take(self.repo.place(), Step::Record, &branch, commit.header.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
                     commit.checksum = checksum;
-                    let object = self.repo.objects.shown(&self.repo.layout.record(&branch, commit.sequence));
+                    let object = self.repo.objects.shown(&self.repo.layout.record(&branch, commit.header.sequence));
                     let commit = self.state.accept_commit(&object, commit)?;
                     self.settled = true;
                     follow::announce();

@@ -222,7 +222,7 @@ impl BranchWriter {
                 },
             };
             self.settled = false;
-            match slot::take(self.repo.place(), Step::Record, &branch, commit.sequence, &commit).await? {
+            match slot::take(self.repo.place(), Step::Record, &branch, commit.header.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
                     commit.checksum = checksum;
                     return self.follow(commit).await.map(Finished::Committed);
@@ -253,7 +253,7 @@ impl BranchWriter {
 
     /// Takes a commit that is durable as the head.
     async fn follow(&mut self, commit: Commit<Moved>) -> Result<Commit, Error> {
-        let object = self.repo.objects.shown(&self.repo.layout.record(self.branch(), commit.sequence));
+        let object = self.repo.objects.shown(&self.repo.layout.record(self.branch(), commit.header.sequence));
         let commit = self.state.accept_commit(&object, commit)?;
         self.stated = hashes(&commit.state);
         self.settled = true;

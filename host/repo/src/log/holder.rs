@@ -71,8 +71,8 @@ impl Holder {
 
     /// Learns of a commit, maybe of somebody else.
     pub(crate) fn see(&mut self, commit: &Commit) {
-        if commit.nonce == self.nonce {
-            self.seen_ms = commit.finished_ms;
+        if commit.header.nonce == self.nonce {
+            self.seen_ms = commit.header.at_ms;
             self.left = LAST.contains(&commit.reason.as_str());
         }
     }

@@ -25,7 +25,7 @@ pub use holder::{Holder, Process};
 pub(crate) use index::Segment;
 pub use moved::{Moved, Recorded};
 pub(crate) use pack::Pack;
-pub use record::{Blob, Commit, FileAdded, Piece, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
+pub use record::{Blob, Commit, FileAdded, Header, Piece, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
 pub(crate) use record::{Claim, Point, Record, Squash, Sweep, VERSION};
 pub(crate) use slot::Taken;
 pub use snapshot::Snapshot;

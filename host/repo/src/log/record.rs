@@ -128,37 +128,45 @@ pub enum RecordKind {
     Sweep,
 }
 
-/// A version of a branch: files, the position in every source partition, and the state of every handler.
-///
-/// `M` is what it says of the marker: the whole, or in a record only what moved.
+/// What every record begins with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Commit<M = Marker> {
+pub struct Header {
     /// Format version.
     pub version: u32,
-    /// Always `Commit`.
+    /// Which record it is.
     pub kind: RecordKind,
     /// 32 hexadecimal digits, unique in the world.
     pub id: String,
-    /// The commit before it; `None` for the first of a branch.
-    pub parent: Option<String>,
     /// The repo.
     pub repo: String,
     /// The branch.
     pub branch: String,
     /// Place in the branch, counting records of every kind.
     pub sequence: u64,
-    /// How many commits lead to it, itself included.
-    pub number: u64,
-    /// Epoch of the writer.
+    /// Epoch of the branch. A claim and a point raise it, a squash and a sweep do not.
     pub epoch: u64,
     /// The writer.
     pub nonce: String,
     /// Checksum of the record before it.
     pub previous: String,
+    /// When it was made; for people.
+    pub at_ms: i64,
+}
+
+/// A version of a branch: files, the position in every source partition, and the state of every handler.
+///
+/// `M` is what it says of the marker: the whole, or in a record only what moved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Commit<M = Marker> {
+    /// What every record begins with.
+    #[serde(flatten)]
+    pub header: Header,
+    /// The commit before it; `None` for the first of a branch.
+    pub parent: Option<String>,
+    /// How many commits lead to it, itself included.
+    pub number: u64,
     /// When its first row was taken; for people.
     pub started_ms: i64,
-    /// When the record was made; for people.
-    pub finished_ms: i64,
     /// The pipeline that made it.
     pub pipeline: String,
     /// Digest of the pipeline's spec.
@@ -197,31 +205,6 @@ pub struct Commit<M = Marker> {
     pub global: String,
     /// SHA-256 of the record with this field empty.
     pub checksum: String,
-}
-
-/// What every record but a commit begins with. A commit has the same fields, one by one: it is read often, and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Header {
-    /// Format version.
-    pub(crate) version: u32,
-    /// Which record it is.
-    pub(crate) kind: RecordKind,
-    /// 32 hexadecimal digits.
-    pub(crate) id: String,
-    /// The repo.
-    pub(crate) repo: String,
-    /// The branch.
-    pub(crate) branch: String,
-    /// Place in the branch.
-    pub(crate) sequence: u64,
-    /// Epoch of the branch. A claim and a point raise it, a squash and a sweep do not.
-    pub(crate) epoch: u64,
-    /// The writer.
-    pub(crate) nonce: String,
-    /// Checksum of the record before it.
-    pub(crate) previous: String,
-    /// When; for people.
-    pub(crate) at_ms: i64,
 }
 
 /// A writer taking over a branch: every writer of a lower epoch is fenced from here on.
@@ -283,38 +266,15 @@ pub(crate) enum Record<M = Moved> {
     Sweep(Sweep),
 }
 
-/// One field that commits and headers have.
-macro_rules! common {
-    ($self:ident, $holder:ident => $field:expr) => {
-        match $self {
-            Record::Commit($holder) => $field,
-            Record::Claim(Claim { header: $holder, .. })
-            | Record::Point(Point { header: $holder, .. })
-            | Record::Squash(Squash { header: $holder, .. })
-            | Record::Sweep(Sweep { header: $holder, .. }) => $field,
-        }
-    };
-}
-
 impl<M> Record<M> {
-    pub(crate) fn branch(&self) -> &str {
-        common!(self, header => &header.branch)
-    }
-
-    pub(crate) fn sequence(&self) -> u64 {
-        common!(self, header => header.sequence)
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        common!(self, header => header.epoch)
-    }
-
-    pub(crate) fn previous(&self) -> &str {
-        common!(self, header => &header.previous)
-    }
-
-    pub(crate) fn id(&self) -> &str {
-        common!(self, header => &header.id)
+    pub(crate) fn header(&self) -> &Header {
+        match self {
+            Self::Commit(commit) => &commit.header,
+            Self::Claim(Claim { header, .. })
+            | Self::Point(Point { header, .. })
+            | Self::Squash(Squash { header, .. })
+            | Self::Sweep(Sweep { header, .. }) => header,
+        }
     }
 
     pub(crate) fn checksum(&self) -> &str {
@@ -350,7 +310,7 @@ impl<M> Commit<M> {
     /// Where its record is.
     #[must_use]
     pub fn slot(&self) -> Slot {
-        Slot { branch: self.branch.clone(), sequence: self.sequence }
+        Slot { branch: self.header.branch.clone(), sequence: self.header.sequence }
     }
 
     /// Bytes in the files this commit added.

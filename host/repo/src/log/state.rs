@@ -101,7 +101,7 @@ impl State {
 
     /// A branch that was just set to `snapshot`, with nothing after it.
     pub(crate) fn of_snapshot(objects: &Objects, layout: &Layout, snapshot: Snapshot) -> Self {
-        let mut state = Self::empty(objects, layout, &snapshot.commit.repo, &snapshot.commit.branch);
+        let mut state = Self::empty(objects, layout, &snapshot.commit.header.repo, &snapshot.commit.header.branch);
         state.set_to(snapshot);
         state
     }
@@ -196,8 +196,8 @@ impl State {
     }
 
     fn apply(&mut self, record: Record<Marker>) {
-        self.head.sequence = record.sequence();
-        self.head.epoch = record.epoch();
+        self.head.sequence = record.header().sequence;
+        self.head.epoch = record.header().epoch;
         record.checksum().clone_into(&mut self.head.checksum);
         self.since += 1;
         match record {
@@ -246,8 +246,8 @@ impl State {
     /// Remembers which record has the head.
     fn locate(&mut self, slot: Slot) {
         let Some(commit) = &self.head.commit else { return };
-        let located = Located { id: commit.id.clone(), slot, number: commit.number };
-        self.ids.put(commit.id.clone(), located.clone());
+        let located = Located { id: commit.header.id.clone(), slot, number: commit.number };
+        self.ids.put(commit.header.id.clone(), located.clone());
         self.ids.put(by_number(commit.number), located);
     }
 
@@ -381,20 +381,21 @@ fn hide(hidden: &mut Vec<(u64, u64)>, run: (u64, u64)) {
 
 /// Whether a record is in the slot it was made for.
 pub(crate) fn placed<M>(record: &Record<M>, branch: &str, sequence: u64) -> Result<(), String> {
-    if (record.branch(), record.sequence()) == (branch, sequence) {
+    let header = record.header();
+    if (header.branch.as_str(), header.sequence) == (branch, sequence) {
         Ok(())
     } else {
-        Err(format!("it belongs to branch `{}`, sequence {}", record.branch(), record.sequence()))
+        Err(format!("it belongs to branch `{}`, sequence {}", header.branch, header.sequence))
     }
 }
 
 /// Whether a record was made to follow the one before it.
 pub(crate) fn follows<M>(before: &Head, after: &Record<M>) -> Result<(), String> {
-    if after.previous() != before.checksum {
+    if after.header().previous != before.checksum {
         return Err(format!("it was made to follow another record than sequence {}", before.sequence));
     }
-    if after.epoch() < before.epoch {
-        return Err(format!("its epoch {} is lower than the one before it, {}", after.epoch(), before.epoch));
+    if after.header().epoch < before.epoch {
+        return Err(format!("its epoch {} is lower than the one before it, {}", after.header().epoch, before.epoch));
     }
     Ok(())
 }

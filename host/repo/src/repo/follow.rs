@@ -238,7 +238,7 @@ impl Run<'_> {
             // The same rows in other files.
             return Ok(());
         }
-        let id = commit.id.clone();
+        let id = commit.header.id.clone();
         if commit.base.is_some() {
             self.files.clear();
             self.rewritten.push(Rewritten { path: "/".into(), how: "reverted", commit: id.clone() });

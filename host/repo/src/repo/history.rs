@@ -51,7 +51,7 @@ impl Repo {
     async fn all_whole(&self, commits: Vec<Commit<Recorded>>) -> Result<Vec<Commit>, Error> {
         let mut whole: Vec<Commit> = Vec::with_capacity(commits.len());
         for commit in commits.into_iter().rev() {
-            let before = whole.last().filter(|before| commit.parent.as_ref() == Some(&before.id));
+            let before = whole.last().filter(|before| commit.parent.as_ref() == Some(&before.header.id));
             let commit = match commit.marker_after(before.map(|before| &before.marker)) {
                 Some(marker) => commit.with(marker),
                 None => self.whole(commit).await?,
@@ -157,7 +157,7 @@ impl Repo {
                 if is_hidden(&state, commit.number) {
                     Err(Error::Collected {
                         repo: self.name().to_owned(),
-                        commit: commit.id,
+                        commit: commit.header.id,
                         why: "it was squashed into the commit after it",
                     })
                 } else {
@@ -210,7 +210,7 @@ impl Repo {
             let path = self.layout.record(&located.slot.branch, located.slot.sequence);
             let Some(bytes) = self.objects.find(&path).await? else { continue };
             match seal::parse(&self.objects.shown(&path), &bytes)? {
-                Record::Point(Point { target: Some(target), .. }) if target.commit.id == id => {
+                Record::Point(Point { target: Some(target), .. }) if target.commit.header.id == id => {
                     return Ok(Some(*target));
                 }
                 _ => {}
@@ -237,8 +237,8 @@ impl Repo {
         let object = self.objects.shown(&path);
         let found = match self.objects.find(&path).await? {
             Some(bytes) => match seal::parse(&object, &bytes)? {
-                Record::Commit(commit) if commit.id == located.id => return Ok(Some(commit.light().recorded())),
-                Record::Point(Point { target: Some(target), .. }) if target.commit.id == located.id => {
+                Record::Commit(commit) if commit.header.id == located.id => return Ok(Some(commit.light().recorded())),
+                Record::Point(Point { target: Some(target), .. }) if target.commit.header.id == located.id => {
                     return Ok(Some(target.commit.recorded()));
                 }
                 _ => Error::BadRecord { object, reason: "it is not the commit that the index says".to_owned() },
@@ -278,12 +278,12 @@ impl Repo {
         head: Commit<Recorded>,
         at_ms: i64,
     ) -> Result<Commit<Recorded>, Error> {
-        if head.finished_ms <= at_ms {
+        if head.header.at_ms <= at_ms {
             return Ok(head);
         }
         let mut line = Line::new(self, state, head.number);
         while let Some((_, commit)) = line.next().await? {
-            if commit.finished_ms <= at_ms {
+            if commit.header.at_ms <= at_ms {
                 return Ok(commit);
             }
         }

@@ -7,7 +7,6 @@ use spout_base::clock;
 use super::repository::Repo;
 use crate::{
     error::Error,
-    layout::Layout,
     log::{Attempts, Commit, Point, RecordKind, Snapshot, Squash, State, Taken, VERSION, seal, slot},
     object::{Created, PARALLEL, Step},
     path,
@@ -100,12 +99,12 @@ impl Repo {
     /// # Errors
     /// [`Error::NotSquashable`] for the head, and those of writing.
     pub async fn squash(&self, branch: &str, first: &Commit, last: &Commit) -> Result<(), Error> {
-        let refused = |commit: &Commit, reason| Err(Error::NotSquashable { commit: commit.id.clone(), reason });
+        let refused = |commit: &Commit, reason| Err(Error::NotSquashable { commit: commit.header.id.clone(), reason });
         let mut state = self.known(branch).await?;
         let mut attempts = Attempts::new();
         while attempts.another() {
             for commit in [first, last] {
-                let here = state.ids.get(&commit.id).await?.is_some_and(|there| there.number == commit.number);
+                let here = state.ids.get(&commit.header.id).await?.is_some_and(|there| there.number == commit.number);
                 if !here {
                     return refused(commit, "the branch does not lead to it");
                 }
@@ -156,7 +155,7 @@ impl Repo {
     /// The snapshot of a tag that is at the commit `id`.
     pub(crate) async fn tagged(&self, id: &str) -> Result<Option<Snapshot>, Error> {
         for name in self.objects.directories(&self.layout.tags()).await? {
-            if let Some(snapshot) = self.tag(&name).await?.filter(|snapshot| snapshot.commit.id == id) {
+            if let Some(snapshot) = self.tag(&name).await?.filter(|snapshot| snapshot.commit.header.id == id) {
                 return Ok(Some(snapshot));
             }
         }
@@ -167,14 +166,7 @@ impl Repo {
         if path::tag_name(name).is_err() {
             return Ok(None);
         }
-        let listed = self.objects.list(&self.layout.tag(name)).await?;
-        let newest = listed.into_iter().rfind(|(path, _)| Layout::sequence(path).is_some());
-        let Some((path, _)) = newest else { return Ok(None) };
-        let object = self.objects.shown(&path);
-        match self.objects.find(&path).await? {
-            Some(bytes) => seal::read(&object, &bytes).map(Some),
-            None => Ok(None),
-        }
+        seal::newest(&self.objects, &self.layout.tag(name)).await
     }
 
     /// Sets the tag to `commit`, making it if there is none; moves one that exists only if `anew`.
@@ -244,7 +236,7 @@ impl Repo {
     /// before it looks at branches and tags for the last time, so that either it sees ours, or we see its list.
     async fn unswept(&self, commit: Option<&Commit>, snapshot: Option<&Snapshot>) -> Result<(), Error> {
         let Some((commit, snapshot)) = commit.zip(snapshot) else { return Ok(()) };
-        let lost = || Error::Swept { branch: commit.branch.clone() };
+        let lost = || Error::Swept { branch: commit.header.branch.clone() };
         for (path, _) in self.objects.list(&self.layout.sweeps()).await? {
             let list = self.objects.find(&path).await?.unwrap_or_default();
             let list = String::from_utf8_lossy(&list).into_owned();
@@ -252,7 +244,9 @@ impl Repo {
                 return Err(lost());
             }
         }
-        if self.boundary(&commit.branch).await? > commit.sequence && self.held(&commit.id).await?.is_none() {
+        if self.boundary(&commit.header.branch).await? > commit.header.sequence
+            && self.held(&commit.header.id).await?.is_none()
+        {
             return Err(lost());
         }
         Ok(())

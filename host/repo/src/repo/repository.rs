@@ -10,7 +10,7 @@ use spout_format::{Format, TableWriter, adapt, csv_header, decode, sha256};
 use crate::{
     error::Error,
     layout::Layout,
-    log::{Blob, Commit, Piece, Place, Record, State, pack, seal, slot},
+    log::{Blob, Commit, Header, Piece, Place, Record, State, pack, seal, slot},
     object::{Objects, PARALLEL},
     tree::{FileEntry, Tree},
 };
@@ -93,9 +93,9 @@ impl Repo {
 
     /// What the branch of `commit` was right after it.
     pub(crate) async fn state_at<M: Sync>(&self, commit: &Commit<M>) -> Result<State, Error> {
-        let Commit { branch, sequence, .. } = commit;
+        let Header { branch, sequence, .. } = &commit.header;
         match Box::pin(State::at(&self.objects, &self.layout, &self.name, branch, *sequence)).await {
-            Err(Error::MissingRecord { object }) => match self.held(&commit.id).await? {
+            Err(Error::MissingRecord { object }) => match self.held(&commit.header.id).await? {
                 Some(snapshot) => Ok(State::of_snapshot(&self.objects, &self.layout, snapshot)),
                 None if self.boundary(branch).await? > *sequence => Err(self.collected(commit)),
                 None => Err(Error::MissingRecord { object }),
@@ -106,7 +106,7 @@ impl Repo {
 
     fn collected<M>(&self, commit: &Commit<M>) -> Error {
         let why = "its branch keeps newer commits only";
-        Error::Collected { repo: self.name.clone(), commit: commit.id.clone(), why }
+        Error::Collected { repo: self.name.clone(), commit: commit.header.id.clone(), why }
     }
 
     /// The first sequence of `branch` that is kept; 0 if all are.

@@ -51,10 +51,10 @@ impl Reach {
     pub(crate) fn commit<M>(&mut self, commit: &Commit<M>) {
         self.schemas.extend(commit.schemas.clone());
         for file in &commit.files {
-            self.blob(&file.blob, file.table.as_ref(), || format!("{} of commit {}", file.path, commit.id));
+            self.blob(&file.blob, file.table.as_ref(), || format!("{} of commit {}", file.path, commit.header.id));
         }
         for (key, blob) in &commit.state {
-            self.blob(blob, None, || format!("the state of handler `{key}` of commit {}", commit.id));
+            self.blob(blob, None, || format!("the state of handler `{key}` of commit {}", commit.header.id));
         }
     }
 
@@ -71,7 +71,7 @@ impl Reach {
     }
 
     async fn files(&mut self, state: &State) -> Result<(), Error> {
-        let commit = state.head.commit.as_ref().map(|commit| commit.id.clone()).unwrap_or_default();
+        let commit = state.head.commit.as_ref().map(|commit| commit.header.id.clone()).unwrap_or_default();
         let mut files = state.files.scan("");
         while let Some((_, entry)) = files.next().await? {
             for piece in &entry.pieces {

@@ -15,8 +15,8 @@ use arrow::{
     datatypes::{DataType, Field, Schema},
 };
 use spout_format::{Encoded, Format, TableWriter};
-use tempfile::TempDir;
 use spout_repo::{BranchWriter, Commit, CommitMeta, Finished, PutMode, Repo};
+use tempfile::TempDir;
 
 use self::records::{committed, encode, local, meta, rows};
 use super::*;

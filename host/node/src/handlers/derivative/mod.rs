@@ -306,8 +306,7 @@ impl Steps for Derivative {
     fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
         self.store.restore(&mut parts)?;
         for (ids, rows) in self.store.all()? {
-            let times = self.time.as_ref().map(|time| time.of(&rows)).transpose()?;
-            let times: Vec<i64> = times.iter().flat_map(|times| times.iter()).map(Option::unwrap_or_default).collect();
+            let times = self.time.as_ref().map(|time| time.of_held(&rows)).transpose()?.unwrap_or_default();
             for (id, (group, point)) in ids.into_iter().zip(self.read(&rows, &times)?) {
                 let row = Row { id, time: point.time, group };
                 let out = self.spec.no_wait || self.store.marked(id);

@@ -264,8 +264,7 @@ impl Steps for Merge {
         self.store.restore(&mut parts)?;
         for (ids, rows) in self.store.all()? {
             self.learn(&rows.schema())?;
-            let times = self.time.as_ref().map(|time| time.of(&rows)).transpose()?;
-            let times: Vec<i64> = times.iter().flat_map(|times| times.iter()).map(Option::unwrap_or_default).collect();
+            let times = self.time.as_ref().map(|time| time.of_held(&rows)).transpose()?.unwrap_or_default();
             self.merge(&rows, &ids, &times)?;
         }
         Ok(())

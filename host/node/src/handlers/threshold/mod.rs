@@ -21,7 +21,7 @@ use self::{levels::Levels, machine::Machine};
 use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
     sequence::{Sequence, Steps},
-    spec::{HandlerSpec, Parts},
+    spec::{HandlerSpec, Parts, of_each},
     time::nanoseconds,
 };
 
@@ -72,8 +72,7 @@ pub struct ThresholdSpec {
 #[async_trait]
 impl HandlerSpec for ThresholdSpec {
     fn describe(&self) -> String {
-        let group =
-            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        let group = of_each(&self.group_by);
         format!("{} follows {}{group}", self.r#as, self.watch)
     }
 

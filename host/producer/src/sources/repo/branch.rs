@@ -50,7 +50,7 @@ impl Branch {
                 let Some(repo) = self.repo().await? else { return Ok(begun) };
                 let mut follower = repo.follow(&self.spec.branch);
                 let head = follower.refresh().await.map_err(|error| self.failed("opening", error))?;
-                let after = |head: &Commit| Token { after: head.id.clone(), ..Token::default() }.at(head.number);
+                let after = |head: &Commit| Token { after: head.header.id.clone(), ..Token::default() }.at(head.number);
                 Ok(head.map_or(begun, after))
             }
             RepoStart::Commit(id) => {
@@ -60,7 +60,7 @@ impl Branch {
                 let mut follower = repo.follow(&self.spec.branch);
                 follower.refresh().await.map_err(|error| self.failed("opening", error))?;
                 let there = follower.commit(commit.number).await.map_err(|error| self.failed("opening", error))?;
-                match there.filter(|there| there.id == commit.id) {
+                match there.filter(|there| there.header.id == commit.header.id) {
                     Some(there) => Ok(before(there.number)),
                     None => Err(self.gone(format!("its branch does not lead to commit {id}"))),
                 }

@@ -89,7 +89,7 @@ impl Cursor {
         };
         let head = follower.refresh().await.map_err(failed)?;
         let number = head.map_or(0, |head| head.number);
-        let sound = (head.map(|head| head.id.clone()).unwrap_or_default(), self.number);
+        let sound = (head.map(|head| head.header.id.clone()).unwrap_or_default(), self.number);
         let over = self.branch.ends && !runs && head.is_some_and(|head| has_ended(&head.marker));
         if self.sound.as_ref() != Some(&sound) {
             if let Some(what) = self.lost(number).await? {
@@ -118,9 +118,9 @@ impl Cursor {
         }
         if !self.token.after.is_empty()
             && let Some(there) = follower.commit(self.number).await.map_err(failed)?
-            && there.id != self.token.after
+            && there.header.id != self.token.after
         {
-            let (ours, theirs) = (short(&self.token.after), short(&there.id));
+            let (ours, theirs) = (short(&self.token.after), short(&there.header.id));
             return Ok(Some(format!("commit number {} was {ours} and is now {theirs}", self.number)));
         }
         // At the beginning, what the first commit that is kept holds takes the place of what is gone.
@@ -186,9 +186,9 @@ impl Cursor {
         };
         let files = files.into_iter().map(wanted).collect::<Result<_, _>>()?;
         let (repo, branch) = (self.branch.spec.repo.clone(), self.branch.spec.branch.clone());
-        let upstream = Upstream { repo, branch, commit: commit.id };
+        let upstream = Upstream { repo, branch, commit: commit.header.id };
         let provenance = Provenance { upstream, global: commit.global };
-        Ok(Reading::new(provenance, commit.finished_ms, files, part))
+        Ok(Reading::new(provenance, commit.header.at_ms, files, part))
     }
 }
 

@@ -189,13 +189,14 @@ impl<'a> Check<'a> {
         if let Some(what) = before.and_then(|before| follows(&before, &record).err()) {
             self.report.find(Severity::Error, object.clone(), what, affects.clone());
         }
-        let (sequence, epoch, checksum) = (record.sequence(), record.epoch(), record.checksum().to_owned());
+        let (sequence, epoch, checksum) =
+            (record.header().sequence, record.header().epoch, record.checksum().to_owned());
         match &record {
             Record::Commit(commit) => self.commit(commit, &object, depth),
             Record::Claim(_) => self.report.claims += 1,
             Record::Point(point) => {
                 let target = point.target.as_ref().map(|target| &target.commit);
-                self.before = target.map(|commit| commit.id.clone());
+                self.before = target.map(|commit| commit.header.id.clone());
                 self.marker = Some(target.map(|commit| commit.marker.clone()).unwrap_or_default());
             }
             Record::Squash(_) | Record::Sweep(_) => {}
@@ -209,7 +210,7 @@ impl<'a> Check<'a> {
     fn commit(&mut self, commit: &Commit<Moved>, object: &str, depth: Depth) {
         self.report.commits += 1;
         self.seen.reach.schemas.extend(commit.schemas.clone());
-        let affects = format!("commit {}", commit.id);
+        let affects = format!("commit {}", commit.header.id);
         if let Some(before) =
             self.before.as_ref().filter(|before| !self.broken && commit.parent.as_ref() != Some(before))
         {
@@ -222,13 +223,13 @@ impl<'a> Check<'a> {
         if let Some(what) = what {
             self.report.find(Severity::Error, object.to_owned(), what, format!("the marker from {affects} on"));
         }
-        self.before = Some(commit.id.clone());
+        self.before = Some(commit.header.id.clone());
         self.marker = commit.start(self.marker.as_ref()).map(|start| commit.marker.over(start));
         let files = commit.files.iter().map(|file| (file.path.clone(), &file.blob, file.table.as_ref()));
         let state = commit.state.iter().map(|(key, blob)| (format!("the state of handler `{key}`"), blob, None));
         for (what, blob, table) in files.chain(state) {
             self.report.blobs += 1;
-            self.inline(commit, (blob, table), (object, &format!("{what} of commit {}", commit.id)), depth);
+            self.inline(commit, (blob, table), (object, &format!("{what} of commit {}", commit.header.id)), depth);
         }
     }
 
