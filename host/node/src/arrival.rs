@@ -93,7 +93,7 @@ impl Arrivals {
                 row: row as u32,
                 code: "time.missing".into(),
                 reason: format!(
-                    "column \"{}\" gives no event time between the years 1677 and 2262",
+                    "column `{}` has no event time between the years 1677 and 2262",
                     self.event.column()
                 ),
             };

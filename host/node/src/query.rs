@@ -132,7 +132,7 @@ impl Query {
                 handler: self.handler.clone(),
                 held: format!("what a query over {count} rows needs"),
                 limit: self.memory.to_string(),
-                remedy: "raise `limits.bytes`, or look at fewer rows at a time".into(),
+                remedy: "raise `limits.bytes`, or process fewer rows at a time".into(),
             },
             _ => words.no_value(&error),
         })?;
@@ -297,7 +297,7 @@ impl Words<'_> {
         for field in plan.schema().fields() {
             if !names.insert(field.name().as_str()) {
                 let name = field.name();
-                return Err(self.no(format!("two columns of its answer are called \"{name}\"; name one with `as`")));
+                return Err(self.no(format!("two columns of its result are called `{name}`; rename one with `as`")));
             }
         }
         let settled = |kind: &DataType| match kind {

@@ -216,7 +216,7 @@ mod tests {
                 json!({"type": "join", "on": {"id": "auction", "x": "x"}, "left": "a", "right": "b"}),
                 "pairs of left and right by id = auction, x",
             ),
-            (json!({"type": "log"}), "logs the columns, and up to 5 rows of each batch"),
+            (json!({"type": "log"}), "logs the columns and up to 5 rows of each batch"),
             (json!({"type": "map", "columns": {"a": "b + 1"}, "drop": ["b"]}), "computes a; drops b"),
             (json!({"type": "map", "select": ["a", "c"]}), "keeps a, c"),
             (json!({"type": "plugin", "plugin": "redact@sha256:00"}), "plugin redact"),

@@ -133,7 +133,7 @@ impl EventTime {
             other => Err(Error::spec(
                 &self.handler,
                 format!(
-                    "the event time needs a timestamp or whole numbers, but column \"{}\" is {other}; make one with a map, as in `{}: \"to_timestamp({})\"`",
+                    "the event time must be a timestamp or a whole number, but column `{}` is {other}; convert it with a map, as in `{}: \"to_timestamp({})\"`",
                     self.column, self.column, self.column
                 ),
             )),

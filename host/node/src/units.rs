@@ -63,7 +63,7 @@ pub(super) fn way(handler: &str, per: Option<Per>, input: &Shape) -> Result<Way,
         (Some(Per::Window), Unit::Window) | (Some(Per::Commit), Unit::Commit) | (None, _) => Ok(Way::Given),
         (Some(Per::Commit), _) => Ok(Way::Held),
         (Some(Per::Window), _) => {
-            let reason = "it is to look at one window at a time (`per: window`), but no window comes before it; put it behind a `window`, or say `per: commit`";
+            let reason = "it works on one window at a time (`per: window`), but there is no window before it; put it after a `window`, or set `per: commit`";
             Err(Error::spec(handler, reason))
         }
     }
@@ -101,7 +101,7 @@ impl CommitRows {
         if let Some(wider) = wider(schema, batch.schema_ref()) {
             *schema = Arc::clone(wider);
         } else {
-            let reason = "the columns changed in the middle of a commit, so that its rows do not fit together; give them the same columns with a `map` (select) before it";
+            let reason = "the columns changed in the middle of a commit, so its rows do not have the same columns; select them with a `map` before it";
             return Err(Error::spec(&self.handler, reason));
         }
         self.bytes += batch.get_array_memory_size() as u64;

@@ -68,7 +68,7 @@ impl Plan<'_> {
         let outer = self.take_calls(coerced, &table, calls)?;
         if calls.len() == before {
             return Err(self.refused(
-                "it has no aggregate function, so it has no one value for many rows; write it as in `max(price)`"
+                "it has no aggregate function, so it has no single value for many rows; write it like `max(price)`"
                     .into(),
             ));
         }
@@ -147,7 +147,7 @@ impl Plan<'_> {
         if self.schema.field_with_name(TIME).is_err() {
             return if call.params.order_by.is_empty() && !self.aggregates.timed {
                 Err(self.refused(
-                    "what comes first or last goes by event time, but rows have none; set `time`, or say `order by` in the call"
+                    "`first` and `last` go by event time, but rows have none; set `time`, or add `order by` to the call"
                         .into(),
                 ))
             } else {
@@ -186,7 +186,7 @@ impl Plan<'_> {
     fn outside(&self, error: &DataFusionError) -> Error {
         let keys: Vec<&str> = self.keys.iter().map(|key| key.name().as_str()).collect();
         self.refused(format!(
-            "outside of aggregate functions it can only name what is grouped by ({}): {}",
+            "outside aggregate functions it can only use the columns that rows are grouped by ({}): {}",
             keys.join(", "),
             error.strip_backtrace()
         ))

@@ -151,7 +151,7 @@ impl Aggregate {
         if let Some(name) = name {
             if let Some((taken, _)) = wanted.iter().find(|(wanted, _)| wanted == name) {
                 let reason =
-                    format!("\"{taken}\" is the column of the last time; give one of the two another name (`timeAs`)");
+                    format!("`{taken}` is the column of the last time; rename one of them (`timeAs`)");
                 return Err(Error::spec(&self.spec.id, reason));
             }
             wanted.push((LAST.to_owned(), format!("max({TIME})")));
@@ -233,7 +233,7 @@ impl Handler for Aggregate {
         if self.spec.per.is_none() && input.unit == Unit::Piece {
             return Err(Error::spec(
                 &self.spec.id,
-                "a batch is any cut of the stream here, so one row for it would mean nothing; put a `window` before it, or say \
+                "a batch is an arbitrary piece of the stream, so one row for it would mean nothing; put a `window` before it, or set \
                  `per: commit`",
             ));
         }
@@ -372,6 +372,6 @@ mod tests {
         let (lines, aside) = aggregated(json!({"s": "sum(bytes + 1)", "n": "count(*)"})).await.unwrap();
         assert_eq!((lines, aside), (vec!["n=1 s=4".to_owned()], vec![0, 1]));
         let error = aggregated(json!({"x": "max(bytes) + count(*)"})).await.unwrap_err().to_string();
-        assert!(error.contains("handler \"a\"") && error.contains("max(bytes) + count(*)"), "{error}");
+        assert!(error.contains("handler `a`") && error.contains("max(bytes) + count(*)"), "{error}");
     }
 }

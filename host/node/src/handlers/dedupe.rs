@@ -106,7 +106,7 @@ impl Within {
 impl Steps for Within {
     fn shape(&mut self, input: &Shape, _: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.within.is_none() {
-            let reason = "say for how long a key is remembered, or how many are: `within: 10m` or `last: 100000`";
+            let reason = "set how long keys are remembered, or how many: `within: 10m` or `last: 100000`";
             return Err(Error::spec(&self.spec.id, reason));
         }
         self.digests.also(group);
@@ -229,7 +229,7 @@ impl Handler for Recent {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.last == 0 {
-            let reason = "`last` has to be 1 or more";
+            let reason = "`last` must be at least 1";
             return Err(Error::spec(&self.spec.id, reason));
         }
         if self.within.is_some() {

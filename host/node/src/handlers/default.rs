@@ -101,12 +101,12 @@ impl Defaults {
                     // Types are compared also while there is no null, so that the check at start sees what a run would.
                     let given = expression.data_type(&schema)?;
                     if !can_cast_types(&given, kind) {
-                        return Err(refused(format!("it gives {given}, but column \"{name}\" is {kind}")));
+                        return Err(refused(format!("it returns {given}, but column `{name}` is {kind}")));
                     }
                     if arrays[at].null_count() > 0 {
                         let value = expression.evaluate(batch)?;
                         arrays[at] = filled(&arrays[at], &value, kind).map_err(|error| {
-                            expression.no_value(format!("it does not fit column \"{name}\", which is {kind}: {error}"))
+                            expression.no_value(format!("it does not fit column `{name}`, which is {kind}: {error}"))
                         })?;
                     }
                 }
@@ -184,7 +184,7 @@ mod tests {
         check(json!({"columns": {"n": "7"}}), &[None, Some(1)], Ok(&["n=null s=null", "n=1 s=null"]));
         check(json!({"columns": {"n": "7"}, "fillNulls": true}), &[None, Some(1)], Ok(&["n=7 s=null", "n=1 s=null"]));
         check(json!({"columns": {"s": "n"}, "fillNulls": true}), &[Some(5)], Ok(&["n=5 s=5"]));
-        check(json!({"columns": {"n": "'x'"}, "fillNulls": true}), &[Some(1)], Err("column \"n\", which is Int64"));
+        check(json!({"columns": {"n": "'x'"}, "fillNulls": true}), &[Some(1)], Err("column `n`, which is Int64"));
         check(json!({"columns": {"dc": "eu1"}}), &[Some(1)], Err("columns: n, s"));
         check(json!({"columns": {"dc": "random()"}}), &[Some(1)], Err("random()"));
     }
@@ -198,7 +198,7 @@ mod tests {
         let handled = Defaults::new(&spec).handle(batch, Source::Merged).await.unwrap();
         assert_eq!(lines(&handled.outputs[0].0), ["n=7 s=7", "n=2 s=x"]);
         assert_eq!(handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [2]);
-        assert!(handled.faults[0].reason.contains("column \"n\", which is Int64"), "{:?}", handled.faults);
+        assert!(handled.faults[0].reason.contains("column `n`, which is Int64"), "{:?}", handled.faults);
     }
 
     #[tokio::test]

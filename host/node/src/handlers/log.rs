@@ -37,7 +37,7 @@ impl HandlerSpec for LogSpec {
     fn describe(&self) -> String {
         match self.rows {
             0 => "logs the columns".to_owned(),
-            rows => format!("logs the columns, and up to {rows} rows of each batch"),
+            rows => format!("logs the columns and up to {rows} rows of each batch"),
         }
     }
 

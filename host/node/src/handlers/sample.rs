@@ -93,9 +93,9 @@ impl Sample {
         let wrong = match (self.spec.fraction, self.spec.every) {
             (Some(fraction), None) if (0.0..=1.0).contains(&fraction) => return Ok(()),
             (None, Some(1..)) => return Ok(()),
-            (Some(_), None) => "`fraction` has to be a number from 0 to 1",
-            (None, Some(_)) => "`every` has to be 1 or more",
-            _ => "say how much passes, with either `fraction: 0.1` or `every: 10`",
+            (Some(_), None) => "`fraction` must be a number from 0 to 1",
+            (None, Some(_)) => "`every` must be at least 1",
+            _ => "set how much passes, with either `fraction: 0.1` or `every: 10`",
         };
         Err(Error::spec(&self.spec.id, wrong))
     }

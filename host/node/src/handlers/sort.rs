@@ -162,7 +162,7 @@ impl Sort {
             let kind = columns::field(&self.id, schema, &key.column, "to sort by")?.data_type();
             let ordered = RowConverter::supports_fields(&[SortField::new(kind.clone())]);
             if !ordered || matches!(kind, DataType::Null) {
-                return Err(Error::spec(&self.id, format!("column \"{}\" is {kind}, which has no order", key.column)));
+                return Err(Error::spec(&self.id, format!("column `{}` is {kind}, which has no order", key.column)));
             }
         }
         self.checked = Some(Arc::clone(schema));
@@ -200,7 +200,7 @@ impl Handler for Sort {
         if self.per.is_none() && input.unit == Unit::Piece {
             return Err(Error::spec(
                 &self.id,
-                "rows come in batches that are no whole, so they have no order; say `per: commit`, or put it behind a `window`",
+                "rows arrive in arbitrary batches, so there is nothing whole to sort; set `per: commit`, or put it after a `window`",
             ));
         }
         self.way = way(&self.id, self.per, input)?;
@@ -272,8 +272,8 @@ mod tests {
         check(json!({"by": ["n"], "per": "batch"}), Unit::Piece, Ok(&["n=1 s=b", "n=2 s=a", "n=2 s=c", "n=null s=b"]))
             .await;
         check(json!({"by": ["n"]}), Unit::Piece, Err("say `per: commit`")).await;
-        check(json!({"by": ["n"], "per": "window"}), Unit::Piece, Err("no window comes before it")).await;
-        check(json!({"by": ["m"]}), window, Err("no column \"m\" to sort by; the columns are n, s")).await;
+        check(json!({"by": ["n"], "per": "window"}), Unit::Piece, Err("there is no window before it")).await;
+        check(json!({"by": ["m"]}), window, Err("no column `m` to sort by; the columns are n, s")).await;
     }
 
     #[tokio::test]

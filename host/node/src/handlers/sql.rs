@@ -111,7 +111,7 @@ impl Sql {
             None => Ok(query),
             Some(column) => Err(Error::spec(
                 &self.spec.id,
-                format!("rows are grouped by \"{column}\", which the query leaves out; select it too"),
+                format!("rows are grouped by `{column}`, which the query leaves out; select it too"),
             )),
         }
     }
@@ -227,7 +227,7 @@ mod tests {
         refused("select n from input union all select n from input", "", "UNION");
         refused("select n from input where n in (select n from input)", "", "a subquery");
         refused("select 1 as one", "", "without FROM");
-        refused("select n from input order by n", "window", "no window comes before it");
+        refused("select n from input order by n", "window", "there is no window before it");
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         );
         let grouped = Shape { group: vec!["host".into()], ..piece(Unit::Piece) };
         let error = sql("select max(n) as n from input", "commit").shape(&grouped).unwrap_err();
-        assert!(error.to_string().contains("\"host\", which the query leaves out"), "{error}");
+        assert!(error.to_string().contains("`host`, which the query leaves out"), "{error}");
     }
 
     /// The answers over two windows, one after the other, with one plan.
@@ -328,7 +328,7 @@ mod tests {
         );
         let error = ask("select max(n) + max(n) as m from input", "window").await.unwrap_err().to_string();
         assert!(
-            error.contains("handler \"q\"") && error.contains("9223372036854775807 + 9223372036854775807"),
+            error.contains("handler `q`") && error.contains("9223372036854775807 + 9223372036854775807"),
             "{error}"
         );
     }

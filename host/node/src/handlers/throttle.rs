@@ -161,7 +161,7 @@ impl Throttle {
 impl Steps for Throttle {
     fn shape(&mut self, input: &Shape, time: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.rows == 0 || self.per == 0 {
-            let reason = "`rows` and `per` have to be more than nothing; leave rows out with a filter";
+            let reason = "`rows` and `per` must be more than 0; to drop rows, use a filter";
             return Err(Error::spec(&self.spec.id, reason));
         }
         self.time = Some(time.clone());

@@ -91,9 +91,9 @@ impl Crashes {
         self.count += 1;
         let (row, rows, error) = (part.start, part.len(), &self.last);
         if self.count <= SAID {
-            tracing::warn!(handler, row, rows, %error, "the handler crashed and is opened anew")
+            tracing::warn!(handler, row, rows, %error, "the handler crashed and was restarted")
         } else {
-            tracing::debug!(handler, row, rows, %error, "the handler crashed and is opened anew")
+            tracing::debug!(handler, row, rows, %error, "the handler crashed and was restarted")
         }
     }
 }

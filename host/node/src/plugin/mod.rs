@@ -117,7 +117,7 @@ impl PluginHandler {
             }
         }
         if !parts.is_empty() {
-            let what = "its rows came in order of event time, now they have no `time`".to_owned();
+            let what = "its rows used to come in order of event time, and now have no `time`".to_owned();
             return Err(Error::Changed { handler: spec.id.clone(), what });
         }
         let mut handler = Self { spec: spec.clone(), running, health: Health::default(), order, ticks };
@@ -207,11 +207,11 @@ impl Handler for PluginHandler {
         let whole =
             |period: Period| period.0 >= Duration::from_millis(1) && period.0.subsec_nanos().is_multiple_of(1_000_000);
         if self.spec.tick.is_some_and(|tick| !whole(tick)) {
-            return Err(self.refused("`tick` is counted in whole milliseconds, of which it needs at least one"));
+            return Err(self.refused("`tick` must be at least 1 ms, in whole milliseconds"));
         }
         match &mut self.order {
             Some(_) if self.spec.stateless => Err(self.refused(
-                "rows come in order of event time only to a handler with state; remove `stateless: true`, or `time` and `tick`",
+                "only a handler with state gets rows in order of event time; remove `stateless: true`, or `time` and `tick`",
             )),
             Some(order) => {
                 order.shape(input)?;

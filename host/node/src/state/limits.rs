@@ -12,9 +12,9 @@ const BYTES: u64 = 1 << 30;
 /// What to do about too much.
 const FEWER: &str = "group by fewer columns, or raise `limits.groups`";
 const SHORTER_ROWS: &str =
-    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.rows`";
+    "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.rows`";
 const SHORTER_BYTES: &str =
-    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.bytes`";
+    "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.bytes`";
 
 /// How much a handler may hold: the pipeline stops with an error, and nothing of the commit becomes visible, when it holds more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -97,7 +97,7 @@ mod tests {
         limits.groups(2).unwrap();
         limits.bytes(1024).unwrap();
         let text = limits.groups(3).unwrap_err().to_string();
-        assert!(text.contains("\"w\" holds 3 groups") && text.contains("limits.groups"), "{text}");
+        assert!(text.contains("`w` holds 3 groups") && text.contains("limits.groups"), "{text}");
         assert!(limits.bytes(1025).unwrap_err().to_string().contains("1KiB"));
     }
 }

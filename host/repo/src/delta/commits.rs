@@ -148,7 +148,7 @@ impl Commits {
         }
         self.schemas.get(key).cloned().ok_or_else(|| Error::BadRecord {
             object: self.repo.objects.shown(&self.repo.layout.record(&self.branch, sequence)),
-            reason: format!("no record of the branch holds the schema {key}"),
+            reason: format!("no record of the branch has the schema {key}"),
         })
     }
 

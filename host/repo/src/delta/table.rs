@@ -132,7 +132,7 @@ impl Table {
             None if commits.is_collected(tip.sequence).await? => {}
             Some(record) if said.is_none_or(|said| said == record.id) => {}
             _ => {
-                let reason = format!("version {} is no commit of sequence {}", tip.version, tip.sequence);
+                let reason = format!("version {} is not a commit of sequence {}", tip.version, tip.sequence);
                 return Err(wrong(&self.log, commits, reason));
             }
         }

@@ -99,7 +99,7 @@ fn epoch_is_not_lower(Following { commit, head, .. }: Following<'_>) -> Result<(
 
 /// Who took a branch over, for people.
 pub(crate) fn taker(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| "somebody who set it to another commit".to_owned(), |holder| holder.process.to_string())
+    holder.map_or_else(|| "another process that moved the branch".to_owned(), |holder| holder.process.to_string())
 }
 
 fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>) -> Result<(), Error> {

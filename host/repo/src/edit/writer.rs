@@ -56,7 +56,7 @@ pub struct CommitMeta {
 }
 
 /// What became of a commit. Only `Committed` may be reported to the source.
-#[must_use = "a commit is only there if this says so"]
+#[must_use = "dropping this outcome would hide whether the commit exists"]
 #[derive(Debug)]
 pub enum Finished {
     /// It is durable, and the head.
@@ -328,7 +328,7 @@ impl BranchWriter {
             match task.await {
                 Ok(Ok((checkpoint, generations))) => self.state.install(checkpoint, generations),
                 Ok(Err(error)) => {
-                    tracing::warn!(code = spout_base::error::Coded::code(&error), "no checkpoint was written: {error}");
+                    tracing::warn!(code = spout_base::error::Coded::code(&error), "could not write a checkpoint: {error}");
                     self.state.since = 0;
                 }
                 Err(_) => self.state.since = 0,

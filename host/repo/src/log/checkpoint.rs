@@ -104,7 +104,7 @@ async fn read(
         if (checkpoint.branch.as_str(), checkpoint.sequence) == (branch, sequence) {
             Ok(checkpoint)
         } else {
-            Err(Error::BadRecord { object: object.clone(), reason: "it is of another branch".to_owned() })
+            Err(Error::BadRecord { object: object.clone(), reason: "it belongs to another branch".to_owned() })
         }
     });
     match checkpoint {

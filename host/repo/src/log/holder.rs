@@ -45,7 +45,7 @@ fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     match name.trim() {
-        "" => "a machine without a name".to_owned(),
+        "" => "an unnamed machine".to_owned(),
         name => name.to_owned(),
     }
 }

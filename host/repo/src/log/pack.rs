@@ -105,9 +105,9 @@ async fn table(objects: &Objects, path: &Path, size: u64) -> Result<Option<(Tabl
     let damaged = |reason: &str| Error::BadIndex { object: objects.shown(path), reason: reason.to_owned() };
     let end = size.checked_sub(END as u64).ok_or_else(|| damaged("it is cut short"))?;
     let Some(bytes) = objects.read_range(path, end..size).await? else { return Ok(None) };
-    let End { table: at } = serde_json::from_slice(&bytes).map_err(|_| damaged("it has no end"))?;
+    let End { table: at } = serde_json::from_slice(&bytes).map_err(|_| damaged("it has no trailer"))?;
     if at >= end {
-        return Err(damaged("its table is not where its end says"));
+        return Err(damaged("its table is not where its trailer says"));
     }
     let Some(bytes) = objects.read_range(path, at..end).await? else { return Ok(None) };
     let table = serde_json::from_slice(&bytes).map_err(|source| damaged(&source.to_string()))?;

@@ -79,7 +79,7 @@ pub(crate) async fn newest<T: DeserializeOwned>(objects: &Objects, prefix: &Path
 pub(crate) fn parse(object: &str, bytes: &[u8]) -> Result<Record, Error> {
     let wrong = |reason: String| Error::BadRecord { object: object.to_owned(), reason };
     let (text, header) = opened(object, bytes)?;
-    let kind = header.kind.ok_or_else(|| wrong("it is no record".to_owned()))?;
+    let kind = header.kind.ok_or_else(|| wrong("it is not a record".to_owned()))?;
     let wrong = |source: serde_json::Error| wrong(source.to_string());
     Ok(match kind {
         RecordKind::Commit => Record::Commit(Box::new(serde_json::from_str(text).map_err(wrong)?)),

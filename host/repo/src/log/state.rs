@@ -392,7 +392,7 @@ pub(crate) fn placed<M>(record: &Record<M>, branch: &str, sequence: u64) -> Resu
 /// Whether a record was made to follow the one before it.
 pub(crate) fn follows<M>(before: &Head, after: &Record<M>) -> Result<(), String> {
     if after.header().previous != before.checksum {
-        return Err(format!("it was made to follow another record than sequence {}", before.sequence));
+        return Err(format!("it does not follow the record at sequence {}", before.sequence));
     }
     if after.header().epoch < before.epoch {
         return Err(format!("its epoch {} is lower than the one before it, {}", after.header().epoch, before.epoch));

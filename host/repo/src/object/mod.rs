@@ -76,7 +76,7 @@ impl Objects {
         }
         let synced = std::env::var_os(UNSAFE).is_none();
         if !synced {
-            tracing::warn!("{UNSAFE} is set: whatever is committed to {shown} can be lost when the power goes");
+            tracing::warn!("{UNSAFE} is set: commits to {shown} can be lost in a power failure");
         }
         let inner =
             LocalFileSystem::new_with_prefix(path).map_err(|source| Error::read(shown, source))?.with_fsync(synced);
@@ -167,7 +167,7 @@ impl Objects {
             Created::Ours => Ok(()),
             Created::Nothing(source) | Created::Unknown(source) => Err(Error::write(self.shown(path), source)),
             Created::Others => {
-                let source = io::Error::new(io::ErrorKind::AlreadyExists, "the name is taken by other bytes");
+                let source = io::Error::new(io::ErrorKind::AlreadyExists, "the name is taken by different content");
                 Err(Error::write(self.shown(path), generic(source)))
             }
         }

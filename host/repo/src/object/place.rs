@@ -57,7 +57,7 @@ impl Place {
             "s3" | "s3a" => Cloud::Amazon,
             "gs" => Cloud::Google,
             "az" | "azure" | "abfs" | "abfss" => Cloud::Azure,
-            other => return Err(wrong(&format!("no store of scheme `{other}` is built in"))),
+            other => return Err(wrong(&format!("the scheme `{other}` is not supported"))),
         };
         Bucket::of(url, cloud).map(Self::Bucket).map_err(wrong)
     }
@@ -73,17 +73,17 @@ impl Bucket {
         let parsed = Url::parse(url).map_err(|_| "it is not a URL")?;
         let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or("it names no bucket")?;
         if parsed.query().is_some() || parsed.fragment().is_some() || parsed.password().is_some() {
-            return Err("it carries a key or a setting, which belong into the environment");
+            return Err("it contains a key or a setting; put those into the environment");
         }
         if parsed.port().is_some() {
-            return Err("it has a port; the endpoint belongs into the environment");
+            return Err("it contains a port; set the endpoint in the environment");
         }
         let (name, account) = match (parsed.username(), cloud) {
             ("", _) => (host, None),
             (container, Cloud::Azure) => (container, host.split('.').next().map(str::to_owned)),
-            _ => return Err("it carries a user, which belongs into the environment"),
+            _ => return Err("it contains a user; put credentials into the environment"),
         };
-        let prefix = Path::from_url_path(parsed.path()).map_err(|_| "its path has an empty or odd segment")?;
+        let prefix = Path::from_url_path(parsed.path()).map_err(|_| "its path has an empty or invalid segment")?;
         Ok(Self { cloud, name: name.to_owned(), account, prefix, url: url.trim_end_matches('/').to_owned() })
     }
 }

@@ -202,7 +202,7 @@ impl Follower {
         self.commit(number).await?.ok_or_else(|| Error::Collected {
             repo: self.repo.name().to_owned(),
             commit: format!("number {number} of branch {}", self.branch),
-            why: "its branch keeps newer commits only",
+            why: "its branch keeps only newer commits",
         })
     }
 

@@ -187,7 +187,7 @@ impl Repo {
     }
 
     fn lost(&self, commit: &str) -> Error {
-        let why = "its branch keeps newer commits only";
+        let why = "its branch keeps only newer commits";
         Error::Collected { repo: self.name().to_owned(), commit: commit.to_owned(), why }
     }
 
@@ -241,7 +241,7 @@ impl Repo {
                 Record::Point(Point { target: Some(target), .. }) if target.commit.header.id == located.id => {
                     return Ok(Some(target.commit.recorded()));
                 }
-                _ => Error::BadRecord { object, reason: "it is not the commit that the index says".to_owned() },
+                _ => Error::BadRecord { object, reason: "it is not the commit that the index names".to_owned() },
             },
             None => Error::MissingRecord { object },
         };
@@ -287,7 +287,7 @@ impl Repo {
                 return Ok(commit);
             }
         }
-        let reason = "all commits that are kept are younger".to_owned();
+        let reason = "all kept commits are newer".to_owned();
         Err(Error::UnknownCommit { reference: reference.to_string(), reason })
     }
 }

@@ -110,12 +110,12 @@ impl Repo {
                 }
             }
             if first.number > last.number {
-                return refused(first, "it is younger than the last one to squash");
+                return refused(first, "it is newer than the last one to squash");
             }
             if state.head.commit.as_ref().is_none_or(|head| head.number <= last.number) {
                 return refused(
                     last,
-                    "it is the head, and no commit after it could take over its changes; use `spout drop commit`",
+                    "it is the head, so no later commit can take over its changes; use `spout drop commit`",
                 );
             }
             let squash = Squash {

@@ -105,7 +105,7 @@ impl Repo {
     }
 
     fn collected<M>(&self, commit: &Commit<M>) -> Error {
-        let why = "its branch keeps newer commits only";
+        let why = "its branch keeps only newer commits";
         Error::Collected { repo: self.name.clone(), commit: commit.header.id.clone(), why }
     }
 
@@ -243,7 +243,7 @@ impl Repo {
         };
         let bytes = bytes.ok_or_else(|| damaged("it is missing"))?;
         if bytes.len() as u64 != blob.size {
-            return Err(damaged(&format!("it has {} bytes, {} were committed", bytes.len(), blob.size)));
+            return Err(damaged(&format!("it has {} bytes, but {} were committed", bytes.len(), blob.size)));
         }
         if sha256(&bytes) == blob.sha256 { Ok(bytes) } else { Err(damaged("its bytes do not match their hash")) }
     }

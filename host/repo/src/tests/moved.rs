@@ -244,11 +244,11 @@ async fn fsck_finds_a_marker_that_does_not_go_on() {
         assert!(matches!(&found[..], [(Severity::Error, what)] if what.contains(expected)), "{expected}: {found:?}");
     };
     let back = |text: String| text.replace("\"offset\":12", "\"offset\":6");
-    check(&back, "partition 4 moves back, or moves without saying so").await;
+    check(&back, "partition 4 moves back, or moves without an advance").await;
     let silent = |text: String| text.replace("\"advance\":{\"4\":7}", "\"advance\":{}");
-    check(&silent, "partition 4 moves back, or moves without saying so").await;
+    check(&silent, "partition 4 moves back, or moves without an advance").await;
     let other = |text: String| text.replace("\"moved\":{\"4\":", "\"moved\":{\"5\":");
-    check(&other, "partition 5 moves back, or moves without saying so").await;
+    check(&other, "partition 5 moves back, or moves without an advance").await;
     let gap = |text: String| text.replace("\"advance\":{\"4\":7}", "\"advance\":{\"4\":8}");
     check(&gap, "partition 4 starts at 8, but the commit before ends at 7").await;
     let new = |text: String| text.replace("\"advance\":{\"4\":7}", "\"advance\":{\"4\":7,\"11\":3}");
@@ -269,7 +269,7 @@ async fn fsck_finds_and_removes_a_checkpoint_with_another_marker() {
     let (label, other) = ("\"label\":\"topic-00003\"", "\"label\":\"topic-99999\"");
     forge(&newest, &|text| text.replace(label, other));
     let report = repair(&line.store, None, Depth::Structure).await.unwrap();
-    let what = "its marker is not the one that the records lead to";
+    let what = "its marker differs from the one that the records add up to";
     assert!(report.findings.iter().any(|finding| finding.what == what), "{report:#?}");
     assert!(!newest.exists());
     same(line.writer("master").await.marker(), &line.model, "a writer after the repair");

@@ -74,7 +74,7 @@ impl Repo {
     /// [`Error::BadRetention`], and those of writing.
     pub async fn retain(&self, rules: Retention) -> Result<(), Error> {
         if rules.commits == Some(0) {
-            let reason = "the head is always kept; the least is 1".to_owned();
+            let reason = "the head is always kept; write at least 1".to_owned();
             return Err(Error::BadRetention { text: "keep 0".to_owned(), reason });
         }
         let mut attempts = Attempts::new();

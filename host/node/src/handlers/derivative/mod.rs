@@ -150,11 +150,11 @@ impl Derivative {
     fn check(&self) -> Result<(), Error> {
         let orders = || self.spec.columns.values().map(|derived| derived.order);
         let wrong = if self.spec.columns.is_empty() {
-            "it adds nothing; give it `columns`, as in `{speed: {column: place}}`".to_owned()
+            "it adds nothing; set `columns`, as in `{speed: {column: place}}`".to_owned()
         } else if self.spec.unit.0.is_zero() || self.near == 0 {
-            "`unit` and `neighbourhood` have to be more than nothing".to_owned()
+            "`unit` and `neighbourhood` must be more than 0".to_owned()
         } else if orders().any(|order| order == 0) {
-            "`order` has to be 1 or more".to_owned()
+            "`order` must be at least 1".to_owned()
         } else if let Some(order) = orders().find(|order| *order >= self.spec.points) {
             format!("a derivative of order {order} needs more than {} `points`", self.spec.points)
         } else {

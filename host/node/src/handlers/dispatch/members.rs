@@ -104,7 +104,7 @@ impl Members {
                 handler: self.handler.clone(),
                 held: format!("{} groups", groups + 1),
                 limit: format!("{limit} groups"),
-                remedy: "let idle ones go with `evictAfter` or `keep`, or raise `limits.groups`".into(),
+                remedy: "drop idle ones with `evictAfter` or `keep`, or raise `limits.groups`".into(),
             }),
             Entry::Vacant(place) => {
                 let mut chain = self.builder.chain(&self.nodes, &mut States::new()).await?;

@@ -133,15 +133,15 @@ impl Threshold {
         let ThresholdSpec { default, increase, decrease, min, max, .. } = &self.spec;
         let (min, max) = (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY));
         let wrong = if increase.is_none() && decrease.is_none() {
-            "the level never moves; give it `increase`, `decrease` or both"
+            "the level never changes; set `increase`, `decrease` or both"
         } else if !default.is_finite() || *default < min || *default > max {
-            "`default` has to be a number from `min` to `max`"
+            "`default` must be a number from `min` to `max`"
         } else if increase.is_some_and(|increase| !(increase.scale.is_finite() && increase.scale > 1.0)) {
-            "`increase.scale` has to be a number above 1"
+            "`increase.scale` must be above 1"
         } else if decrease.is_some_and(|decrease| !(decrease.scale > 0.0 && decrease.scale < 1.0)) {
-            "`decrease.scale` has to be a number between 0 and 1"
+            "`decrease.scale` must be between 0 and 1"
         } else if decrease.is_some_and(|decrease| !(decrease.below > 0.0 && decrease.below <= 1.0)) {
-            "`decrease.below` has to be a part of the level: a number above 0 and not above 1"
+            "`decrease.below` is a fraction of the level: it must be above 0 and at most 1"
         } else {
             return Ok(());
         };
@@ -282,12 +282,12 @@ mod tests {
             assert!(error.contains(part), "{error}");
         };
         check(json!({"watch": "x"}), "the columns are time, host, value, n");
-        check(json!({"watch": "host"}), "\"host\" is Utf8, but numbers are needed");
+        check(json!({"watch": "host"}), "`host` is Utf8, but it must be a number");
         check(json!({"as": "n"}), "another name");
         check(json!({"max": 5}), "from `min` to `max`");
         check(json!({"increase": null}), "never moves");
         check(json!({"increase": {"scale": 0.5, "after": "1s"}}), "above 1");
         check(json!({"time": null}), "`time`");
-        check(json!({"groupBy": ["x"]}), "no column \"x\"");
+        check(json!({"groupBy": ["x"]}), "no column `x`");
     }
 }

@@ -128,7 +128,7 @@ impl DynamicWindow {
             let kind = columns::field(&self.spec.id, schema, name, "for the length of windows")?.data_type();
             if !kind.is_integer() && !matches!(kind, DataType::Duration(_)) {
                 let reason =
-                    format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations");
+                    format!("column `{name}` is {kind}, but the length of a window needs whole numbers or durations");
                 return Err(Error::spec(&self.spec.id, reason));
             }
         }
@@ -215,7 +215,7 @@ impl DynamicWindow {
         let faults = unsound.map(|row| RowFault {
             row: row as u32,
             code: "window.length".into(),
-            reason: format!("columns \"{}\" and \"{}\" give no length above zero", self.spec.period, self.spec.every),
+            reason: format!("columns `{}` and `{}` do not give a length above zero", self.spec.period, self.spec.every),
         });
         arrived.set_aside(faults.collect()).map_err(Error::kernel(&self.spec.id, rows))
     }
@@ -271,7 +271,7 @@ impl Handler for DynamicWindow {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let Some(mut arrivals) = self.arrivals.take() else {
-            let reason = "its rows came before their columns";
+            let reason = "its rows arrived before their columns were known; this is a bug in the host";
             return Err(Error::spec(&self.spec.id, reason));
         };
         let mut arrived = arrivals.take(batch, from)?;

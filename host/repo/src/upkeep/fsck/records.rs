@@ -108,7 +108,7 @@ impl<'a> Check<'a> {
         for (path, _) in objects.list(&layout.branch(self.branch)).await? {
             match Layout::sequence(&path) {
                 Some(sequence) => drop(sequences.insert(sequence)),
-                None => self.report.find(Severity::Warning, objects.shown(&path), "it is no record", "nothing"),
+                None => self.report.find(Severity::Warning, objects.shown(&path), "it is not a record", "nothing"),
             }
         }
         let boundary = self.repo.boundary(self.branch).await?;
@@ -263,18 +263,18 @@ impl<'a> Check<'a> {
                 Some(bytes) => match seal::read::<Checkpoint>(&object, &bytes) {
                     Err(error) => Some(reason(error)),
                     Ok(checkpoint) if sequence < boundary || checkpoint.sequence > newest => {
-                        Some("it is of no record that is there".to_owned()).filter(|_| sequence > newest)
+                        Some("it belongs to no existing record".to_owned()).filter(|_| sequence > newest)
                     }
                     Ok(checkpoint)
                         if self.markers.get(&sequence).is_some_and(|it| *it != hash(&marker_of(&checkpoint))) =>
                     {
-                        Some("its marker is not the one that the records lead to".to_owned())
+                        Some("its marker differs from the one that the records add up to".to_owned())
                     }
                     Ok(checkpoint) => self.index(checkpoint, depth).await.err().map(reason),
                 },
             };
             if let Some(wrong) = wrong {
-                self.report.find(Severity::Warning, object, wrong, "how fast the branch is opened, nothing else");
+                self.report.find(Severity::Warning, object, wrong, "only how fast the branch opens");
                 self.report.remedy(Remedy::Remove(Removed::Object(path)));
             }
         }
@@ -318,7 +318,7 @@ fn marker_break(before: &Marker, commit: &Commit<Moved>) -> Option<String> {
             let (there, to) = (at(partition), entry.position.offset);
             let back = there.is_some_and(|there| to < there) && !commit.jumped.contains_key(partition);
             (back || there != Some(to) && !commit.advance.contains_key(partition))
-                .then(|| format!("partition {partition} moves back, or moves without saying so"))
+                .then(|| format!("partition {partition} moves back, or moves without an advance"))
         })
     };
     starts.or_else(moves)
@@ -327,7 +327,7 @@ fn marker_break(before: &Marker, commit: &Commit<Moved>) -> Option<String> {
 /// Where the first commit that is kept says something else than the boundary, which has the whole marker.
 fn boundary_break(whole: &Marker, commit: &Commit<Moved>) -> Option<String> {
     let other = commit.marker.moved.iter().find(|(partition, entry)| whole.partitions.get(partition) != Some(entry));
-    other.map(|(partition, _)| format!("partition {partition} is elsewhere in the boundary"))
+    other.map(|(partition, _)| format!("partition {partition} has another position in the boundary"))
 }
 
 fn marker_of(checkpoint: &Checkpoint) -> Marker {

@@ -26,7 +26,7 @@ pub(super) async fn apply(store: &Store, remedy: &Remedy) -> Result<Option<Strin
     match remedy {
         Remedy::Remove(Place::Object(path)) => {
             store.objects().delete(Step::Delete, path).await?;
-            Ok(Some("removed; it is made anew from the records".to_owned()))
+            Ok(Some("removed; it is rebuilt from the records".to_owned()))
         }
         Remedy::Remove(Place::File(path)) => Ok(std::fs::remove_file(path).ok().map(|()| "removed".to_owned())),
         Remedy::Describe(name) => {
@@ -41,7 +41,7 @@ pub(super) async fn apply(store: &Store, remedy: &Remedy) -> Result<Option<Strin
             };
             let (bytes, _) = seal::seal(&store.objects().shown(&path), &info)?;
             store.objects().overwrite(Step::Create, &path, bytes).await?;
-            Ok(Some("written again, without its description".to_owned()))
+            Ok(Some("rewritten without its description".to_owned()))
         }
     }
 }
