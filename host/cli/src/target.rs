@@ -101,11 +101,11 @@ impl Target {
     ) -> Result<()> {
         if let Some(started) = &self.started {
             self.repo.stage(started, &open).await?;
-            return self.told(&started.id, false, changes, printer);
+            return self.report(&started.id, false, changes, printer);
         }
         let mut editor = self.repo.edit(&self.branch).await?;
         match editor.finish(open, edit).await? {
-            Finished::Committed(commit) => self.told(&commit.header.id, true, changes, printer),
+            Finished::Committed(commit) => self.report(&commit.header.id, true, changes, printer),
             Finished::Lost(winner) => {
                 let branch = format!("{}@{}", self.repo.name(), self.branch);
                 Err(Error::ChangedMeanwhile { branch, commit: short(&winner.header.id) }.into())
@@ -114,7 +114,7 @@ impl Target {
         }
     }
 
-    fn told(&self, commit: &str, finished: bool, changes: &Changes, printer: &mut Printer) -> Result<()> {
+    fn report(&self, commit: &str, finished: bool, changes: &Changes, printer: &mut Printer) -> Result<()> {
         let (repo, branch, Changes { put, deleted }) = (self.repo.name(), self.branch.as_str(), changes);
         if printer.json() {
             return printer.value(&Done { repo, branch, commit, finished, put, deleted });

@@ -165,8 +165,8 @@ impl PublishConsumer {
         let told = gone.is_none();
         let addresses = addresses.into_iter().flatten().filter(|_| told).map(ToString::to_string).collect();
         let gone = gone.unwrap_or_default();
-        let speaker = Speaker { publisher, awaited: spec.awaited(), place: spec.address.to_string(), gone };
-        let outbox = Outbox::new("publish", &spec.queue, context.stop.clone(), speaker);
+        let posting = Posting { publisher, awaited: spec.awaited(), place: spec.address.to_string(), gone };
+        let outbox = Outbox::new("publish", &spec.queue, context.stop.clone(), posting);
         Ok(Self { payload: spec.payload, message: spec.message.0, outbox, addresses })
     }
 }
@@ -204,21 +204,21 @@ impl Consumer for PublishConsumer {
 }
 
 /// Says what waits, once as many as are awaited have said hello.
-struct Speaker {
+struct Posting {
     publisher: Publisher,
     awaited: usize,
     place: String,
     gone: CancellationToken,
 }
 
-impl Speaker {
+impl Posting {
     fn failed(&self, source: std::io::Error) -> Error {
         Error::Unreachable { consumer: "publish", place: self.place.clone(), source }
     }
 }
 
 #[async_trait]
-impl Deliver for Speaker {
+impl Deliver for Posting {
     type Parcel = Bytes;
 
     async fn begin(&mut self) -> Result<(), Error> {
@@ -250,7 +250,7 @@ mod tests {
 
     use super::*;
     use crate::tests::{batch, context};
-    use spout_wire::{Heard, Subscriber, SubscriberOptions};
+    use spout_wire::{Received, Subscriber, SubscriberOptions};
 
     async fn open(spec: &PublishSpec) -> PublishConsumer {
         PublishConsumer::open(spec, &context(), Some(CancellationToken::new())).await.unwrap()
@@ -272,7 +272,7 @@ mod tests {
         let mut subscriber = Subscriber::open(&options).await.unwrap();
         let hearing = tokio::spawn(async move {
             let mut rows = 0;
-            while let Heard::Message { payload, .. } = subscriber.recv().await.unwrap() {
+            while let Received::Message { payload, .. } = subscriber.recv().await.unwrap() {
                 rows += StreamReader::try_new(Cursor::new(payload), None)
                     .unwrap()
                     .map(|b| b.unwrap().num_rows())

@@ -46,9 +46,10 @@ pub(super) fn free(handler: &str, schema: &Schema, name: &str) -> Result<(), Err
     match schema.index_of(name) {
         Err(_) if !name.is_empty() => Ok(()),
         Err(_) => Err(Error::spec(handler, "its new column needs a name")),
-        Ok(_) => {
-            Err(Error::spec(handler, format!("there is a column `{name}` already; choose another name for the new one")))
-        }
+        Ok(_) => Err(Error::spec(
+            handler,
+            format!("there is a column `{name}` already; choose another name for the new one"),
+        )),
     }
 }
 

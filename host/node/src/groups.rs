@@ -24,7 +24,7 @@ pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
     columns
 }
 
-/// Checks that rows of `schema` can be told apart by `columns`.
+/// Checks that rows of `schema` can be grouped by `columns`.
 ///
 /// # Errors
 /// [`Error::Spec`] of the handler `handler` that names the column.

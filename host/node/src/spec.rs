@@ -66,7 +66,7 @@ pub(crate) trait HandlerSpec: Debug + Sync {
     async fn open(&self, builder: &Builder, parts: &mut Parts) -> Result<Box<dyn Handler>, Error>;
 }
 
-/// ` of each host, port`, where rows are told apart by columns.
+/// ` of each host, port`, where rows are grouped by columns.
 pub(crate) fn of_each(columns: &[String]) -> String {
     if columns.is_empty() { String::new() } else { format!(" of each {}", columns.join(", ")) }
 }
@@ -153,7 +153,7 @@ impl NodeSpec {
         self.spec().stateful()
     }
 
-    /// Whether it tells rows apart by all their columns, so that with one more a row counts as another.
+    /// Whether it compares rows by all their columns, so that a row with one more counts as a different one.
     #[must_use]
     pub fn by_all_columns(&self) -> bool {
         self.spec().by_all_columns()

@@ -53,7 +53,7 @@ pub(super) enum Way {
     Held,
 }
 
-/// How a handler that was told `per` gets its units from rows of the shape `input`; `needs` says what for, as in `sort`.
+/// How a handler with `per` gets its units from rows of the shape `input`; `needs` says what for, as in `sort`.
 ///
 /// # Errors
 /// [`Error::Spec`] if it cannot, with what to do.

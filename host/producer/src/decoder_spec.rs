@@ -17,9 +17,9 @@ pub enum DecoderSpec {
 }
 
 impl DecoderSpec {
-    /// Whether the first record of a file, body or stream may tell it what is in all others.
+    /// Whether the first record of a file, body or stream may describe all others.
     #[must_use]
-    pub fn heeds_first(&self) -> bool {
+    pub fn uses_first_record(&self) -> bool {
         match self {
             Self::Native(native) => native.csv().is_some_and(|csv| csv.header == Some(true)),
             Self::Plugin(_) => true,

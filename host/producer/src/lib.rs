@@ -25,7 +25,9 @@ mod sources;
 
 pub use self::{
     class::{Class, Guarantee, Promise},
-    decode::{ArrowSpec, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaPin, Steady, Union},
+    decode::{
+        ArrowSpec, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaGuard, SchemaPin, Union,
+    },
     decoder_spec::{DecoderSpec, PluginDecoder, UnknownFields},
     error::Error,
     framing::{Compression, CsvStyle, Framer, FramingSpec, FramingType},

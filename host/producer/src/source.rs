@@ -19,7 +19,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// What the decoder is told that the messages belong to.
+    /// What the messages belong to, for the decoder.
     #[must_use]
     pub fn topic(&self) -> &str {
         self.spec.topic().unwrap_or(self.key)
@@ -58,7 +58,7 @@ pub trait SourceSpec: Debug + Send + Sync {
         None
     }
 
-    /// What the decoder is told that the messages belong to, where that is not its key.
+    /// What the messages belong to, for the decoder, where that is not its key.
     fn topic(&self) -> Option<&str> {
         None
     }

@@ -45,7 +45,9 @@ pub enum Error {
     #[error("there is no bucket or container for {url}; create it, or check the name, the region and the endpoint")]
     NoBucket { url: String, source: Cause },
     /// Somebody else's files are where repos would be.
-    #[error("{object} does not belong to a store: {what}; give --store a directory or prefix of its own. Nothing was changed")]
+    #[error(
+        "{object} does not belong to a store: {what}; give --store a directory or prefix of its own. Nothing was changed"
+    )]
     Foreign { object: String, what: &'static str },
     /// What was to be written could not be read to its end.
     #[error("the input for {object} could not be read to its end; nothing was written, so put it again")]
@@ -141,9 +143,7 @@ pub enum Error {
     )]
     BranchExists { repo: String, branch: String },
     /// The name is taken by a tag or branch.
-    #[error(
-        "repo `{repo}` already has a {what} `{name}`; choose another name, or delete that one first"
-    )]
+    #[error("repo `{repo}` already has a {what} `{name}`; choose another name, or delete that one first")]
     NameTaken { repo: String, what: &'static str, name: String },
     /// No such tag.
     #[error("repo `{repo}` has no tag `{tag}`{nearest}; `spout list tag {repo}` shows what there is")]
@@ -319,7 +319,7 @@ impl Coded for Error {
 }
 
 impl Error {
-    /// The error of a write to `object` that left nothing behind, told apart by what the user has to do.
+    /// The error of a write to `object` that left nothing behind, by what the user has to do.
     pub(super) fn write(object: String, source: object_store::Error) -> Self {
         let source = Cause::from(source);
         match io_kind(source.as_ref()) {

@@ -108,7 +108,7 @@ impl Plan<'_> {
         }
     }
 
-    /// A call that runs, and the type its result is to be cast to.
+    /// A call that runs, and the type to cast its result to.
     fn call(&self, mut call: AggregateFunction, table: &DFSchema) -> Result<(Call, Option<DataType>), Error> {
         let name = call.func.name().to_owned();
         let kind = call.params.args.first().map(|argument| argument.get_type(table)).transpose();
@@ -142,7 +142,7 @@ impl Plan<'_> {
         Ok((self.lower(call, table, order_free)?, result))
     }
 
-    /// The first and the last go by event time where they are not told otherwise; whether each row has a place of its own.
+    /// The first and the last go by event time unless the call says otherwise; whether each row has a place of its own.
     fn order_by_time(&self, call: &mut AggregateFunction) -> Result<bool, Error> {
         if self.schema.field_with_name(TIME).is_err() {
             return if call.params.order_by.is_empty() && !self.aggregates.timed {

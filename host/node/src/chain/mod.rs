@@ -72,7 +72,7 @@ impl Chain {
         (shapes, None)
     }
 
-    /// Whether what comes out is one stream, in which sources can no longer be told apart.
+    /// Whether what comes out is one stream, in which sources can no longer be distinguished.
     #[must_use]
     pub fn merges(&self) -> bool {
         self.handlers.iter().any(|handler| handler.merges())
@@ -117,7 +117,7 @@ impl Chain {
         Ok(passing.handled())
     }
 
-    /// Tells the handlers events of the partitions; the rows they release, each passed through the handlers after it.
+    /// Passes the handlers events of the partitions; the rows they release, each passed through the handlers after it.
     ///
     /// # Errors
     /// The first error of a handler.

@@ -150,8 +150,7 @@ impl Aggregate {
         }
         if let Some(name) = name {
             if let Some((taken, _)) = wanted.iter().find(|(wanted, _)| wanted == name) {
-                let reason =
-                    format!("`{taken}` is the column of the last time; rename one of them (`timeAs`)");
+                let reason = format!("`{taken}` is the column of the last time; rename one of them (`timeAs`)");
                 return Err(Error::spec(&self.spec.id, reason));
             }
             wanted.push((LAST.to_owned(), format!("max({TIME})")));

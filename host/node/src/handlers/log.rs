@@ -84,7 +84,7 @@ impl Log {
         Self { spec: spec.clone(), seen: None }
     }
 
-    fn say(&self, what: &str, text: &str) {
+    fn log(&self, what: &str, text: &str) {
         let handler = self.spec.id.as_str();
         match self.spec.level {
             Level::Trace => tracing::trace!(handler, "{what}\n{text}"),
@@ -100,7 +100,7 @@ impl Log {
         if self.seen.as_ref() != Some(schema) {
             self.seen = Some(Arc::clone(schema));
             let columns = schema.fields().iter().map(|field| format!("  {}: {}", field.name(), field.data_type()));
-            self.say("columns", &columns.collect::<Vec<_>>().join("\n"));
+            self.log("columns", &columns.collect::<Vec<_>>().join("\n"));
         }
         let shown = batch.num_rows().min(self.spec.rows);
         if shown > 0 {
@@ -109,8 +109,8 @@ impl Log {
                 Source::Merged => "all partitions".into(),
             };
             match pretty_format_batches(&[batch.slice(0, shown)]) {
-                Ok(table) => self.say(&format!("{shown} of {} rows of {of}", batch.num_rows()), &table.to_string()),
-                Err(error) => self.say("rows that cannot be shown", &error.to_string()),
+                Ok(table) => self.log(&format!("{shown} of {} rows of {of}", batch.num_rows()), &table.to_string()),
+                Err(error) => self.log("rows that cannot be shown", &error.to_string()),
             }
         }
     }

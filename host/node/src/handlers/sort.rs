@@ -38,7 +38,7 @@ pub struct SortSpec {
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
     /// What is ordered: `window`, `commit`, or `batch`. Behind a window it can be left out. `batch` is cosmetic: it orders
-    /// what happens to be in one batch, and the next one starts anew.
+    /// what happens to be in one batch, and the next one starts afresh.
     #[serde(default)]
     pub per: Option<Per>,
     /// What it may hold until a commit is cut, as in `{bytes: 1GiB}`.

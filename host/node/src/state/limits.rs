@@ -11,10 +11,8 @@ const BYTES: u64 = 1 << 30;
 
 /// What to do about too much.
 const FEWER: &str = "group by fewer columns, or raise `limits.groups`";
-const SHORTER_ROWS: &str =
-    "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.rows`";
-const SHORTER_BYTES: &str =
-    "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.bytes`";
+const SHORTER_ROWS: &str = "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.rows`";
+const SHORTER_BYTES: &str = "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.bytes`";
 
 /// How much a handler may hold: the pipeline stops with an error, and nothing of the commit becomes visible, when it holds more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

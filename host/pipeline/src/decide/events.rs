@@ -62,7 +62,7 @@ pub(crate) enum Event {
     Widened(PartitionId),
     /// What handlers held back came after the last commit was cut: so many rows and bytes, in any batch or none.
     Released { rows: u64, bytes: u64, any: bool },
-    /// All partitions that the source has were told.
+    /// All partitions of the source are known.
     Discovered,
     /// The commit that was cut is finished.
     Committed,
@@ -113,7 +113,7 @@ impl Reason {
 /// What to do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Tell the handlers that a partition has had nothing for so long.
+    /// Notify the handlers that a partition has had nothing for so long.
     Quiet(PartitionId, Duration),
     /// Let handlers give the rows they hold back; no message will follow.
     Finish,

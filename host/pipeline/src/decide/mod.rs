@@ -72,7 +72,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// `drains` if the lanes go on after the order to stop until each is drained; handlers are told of a partition that has
+    /// `drains` if the lanes go on after the order to stop until each is drained; handlers are notified of a partition that has
     /// had nothing for `idle_after`.
     pub(super) fn new(thresholds: Thresholds, until: Until, drains: bool, idle_after: Option<Duration>) -> Self {
         Self {
@@ -139,7 +139,7 @@ impl State {
         }
     }
 
-    /// Partitions that have had nothing for as long as handlers wait, and were not told of.
+    /// Partitions that have had nothing for as long as handlers wait, and were not reported.
     fn quiet(&mut self, now: Instant, actions: &mut Vec<Action>) {
         if let Some((after, until)) = self.idle_after.and_then(|after| Some((after, now.checked_sub(after)?))) {
             actions.extend(self.partitions.quiet(until).into_iter().map(|partition| Action::Quiet(partition, after)));

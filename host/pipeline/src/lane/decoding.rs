@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use spout_codec::UnknownField;
 use spout_data::{Batch, Counts};
 use spout_node::Chain;
-use spout_producer::{Decoder, Member, Steady};
+use spout_producer::{Decoder, Member, SchemaGuard};
 use tokio::sync::mpsc;
 
 use super::{About, LaneEvent, Shared};
@@ -56,15 +56,15 @@ impl Decoding {
                 Ok(Raw::Ended(partition)) => Ok((LaneEvent::Ended(partition), None)),
                 Ok(Raw::Run(fetched, room)) => match self.take((fetched, room), &mut waiting).await {
                     Ok(None) => continue,
-                    Ok(Some((event, steady))) => Ok((event, Some(steady))),
+                    Ok(Some((event, guard))) => Ok((event, Some(guard))),
                     Err(error) => Err(error),
                 },
                 Err(error) => Err(error),
             };
-            // The columns stay as they are until it is told: what is told later has no fewer.
-            let (event, _steady) = event.unwrap_or_else(|error| (LaneEvent::Failed(Box::new(error)), None));
+            // The columns stay as they are until the event is sent: later events have no fewer.
+            let (event, _guard) = event.unwrap_or_else(|error| (LaneEvent::Failed(Box::new(error)), None));
             let over = matches!(event, LaneEvent::Failed(_));
-            // Nobody hears it where the pipeline is over.
+            // Nobody receives it once the pipeline is over.
             if self.shared.events.send(event).is_err() || over {
                 return;
             }
@@ -90,8 +90,8 @@ impl Decoding {
         &mut self,
         (mut fetched, room): Run,
         waiting: &mut VecDeque<Raw>,
-    ) -> Result<Option<(LaneEvent, Steady)>, Error> {
-        let steady = self.decoder.steady().await;
+    ) -> Result<Option<(LaneEvent, SchemaGuard)>, Error> {
+        let guard = self.decoder.hold_schema().await;
         let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
         let span = fetched.span.clone();
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
@@ -108,20 +108,20 @@ impl Decoding {
         if let Some(added) = self.decoder.added(&batch).map_err(|error| self.failed(error))? {
             let Batch { messages, unknown, .. } = batch;
             fetched.messages = Arc::unwrap_or_clone(messages);
-            drop(steady);
+            drop(guard);
             self.widen((fetched, room), added, &unknown, waiting).await?;
             return Ok(None);
         }
-        let steady = match &mut self.member {
-            // Its own columns need not stay: what is told is as the union has it.
+        let guard = match &mut self.member {
+            // Its own columns need not stay: the union determines the columns.
             Some(member) => {
-                drop(steady);
+                drop(guard);
                 member.join(&mut batch).await.map_err(|error| self.failed(error))?
             }
-            None => steady,
+            None => guard,
         };
         let provenance = std::mem::take(&mut fetched.provenance);
-        let about = About { jumped, moved, awaited, provenance, edition: steady.edition() };
+        let about = About { jumped, moved, awaited, provenance, edition: guard.edition() };
         let batches = self.chain.handle(batch).await.map_err(|error| Error::Node {
             pipeline: self.shared.pipeline.clone(),
             partition,
@@ -129,7 +129,7 @@ impl Decoding {
             next,
             source: Box::new(error),
         })?;
-        Ok(Some((LaneEvent::Batches { partition, batches, about, room }, steady)))
+        Ok(Some((LaneEvent::Batches { partition, batches, about, room }, guard)))
     }
 
     /// Adds columns for the fields of `first` that have none, `added`, and of the messages that follow it soon: these are typed

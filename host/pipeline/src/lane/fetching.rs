@@ -33,7 +33,7 @@ impl Fetching {
     }
 
     async fn fetch_all(&mut self) -> Result<(), spout_producer::Error> {
-        // Partitions that have nothing for now, with what was told of that.
+        // Partitions that have nothing for now, with what was reported about that.
         let mut idle = BTreeMap::new();
         let mut reading = 1_usize;
         // Messages until as many have come as make a commit: where there is one lane, and one row a message, it is cut there.
@@ -62,7 +62,7 @@ impl Fetching {
             if fetched.replaced && !moved && !self.pass(Raw::Place(partition, fetched.span.next.clone())).await {
                 return Ok(());
             }
-            // Who waits is heard of also where nothing new came.
+            // Waiting clients are reported even if nothing new arrived.
             if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
                 return Ok(());
             }

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::{decoding::Decoding, fetching::Fetching};
 use super::Error;
 
-/// What a lane tells the place where lanes meet.
+/// What a lane reports to the place where lanes meet.
 #[derive(Debug)]
 pub(super) enum LaneEvent {
     /// Batches of one run; they are taken together.
@@ -45,7 +45,7 @@ pub(super) enum LaneEvent {
 /// What is known of a run besides its rows.
 #[derive(Debug, Default)]
 pub(super) struct About {
-    /// The source was entered anew here.
+    /// The source was re-entered here.
     pub(super) jumped: Option<u64>,
     /// Whether the position is another after it.
     pub(super) moved: bool,
@@ -53,7 +53,7 @@ pub(super) struct About {
     pub(super) awaited: Option<Duration>,
     /// The commits of other repos that it comes from.
     pub(super) provenance: Vec<Provenance>,
-    /// How often columns had been added to the schema when it was decoded; never less than of what was told before.
+    /// How often columns had been added to the schema when it was decoded; never less than that of an earlier run.
     pub(super) edition: u64,
 }
 
@@ -155,7 +155,7 @@ pub(super) struct Lane {
     committed: Hints,
 }
 
-/// Positions before which everything is durable, until the source is told.
+/// Positions before which everything is durable, until the source is notified.
 type Hints = Arc<Mutex<BTreeMap<PartitionId, Position>>>;
 
 impl Lane {
@@ -177,7 +177,7 @@ impl Lane {
 
     /// Reads this partition too.
     pub(super) fn add(&self, found: Found) {
-        // Nobody hears it where the pipeline is over.
+        // Nobody receives it once the pipeline is over.
         drop(self.found.send(found));
     }
 

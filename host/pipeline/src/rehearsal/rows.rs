@@ -98,7 +98,7 @@ async fn union(rehearsal: &Rehearsal, test: &TestSpec, factories: &[DecoderFacto
     let union = Union::new(names.zip(factories.iter().cloned()).collect(), SchemaPin::default()).await;
     for index in 0..factories.len() {
         // What has no row in the test is waited for by nobody.
-        union.told(index, []).await;
+        union.declare(index, []).await;
     }
     Some(union)
 }

@@ -1,4 +1,4 @@
-//! The commits of a run: each is cut from what was taken, and told to those who wait for it.
+//! The commits of a run: each is cut from what was taken, and announced to those who wait for it.
 
 use std::sync::atomic::Ordering;
 

@@ -45,7 +45,7 @@ impl Run<'_> {
         if let Some(union) = self.columns.union() {
             for (&number, &index) in &self.indices {
                 let own = found.iter().map(|found| found.partition).filter(|partition| partition.producer == number);
-                union.told(index, own).await;
+                union.declare(index, own).await;
             }
         }
         for found in found {

@@ -66,7 +66,7 @@ struct Run<'a> {
     state: State,
     producer: Box<dyn Producer>,
     traits: ProducerTraits,
-    /// The source was told to take no more.
+    /// The source takes no more.
     drained: bool,
     listening: bool,
     columns: Columns,
@@ -115,7 +115,7 @@ pub(super) async fn run(
     let start = Box::pin(Run::start(parts, store, config, totals, updates));
     let (mut run, events) = unless_overdue(&parts.name, "its start", &config.stop, start).await??;
     let over = Box::pin(run.until_stopped(events, orders)).await;
-    // What is still queued will not be taken; only then can those who wait be told.
+    // What is still queued will not be taken; only then can waiting clients be notified.
     run.shared.stop.cancel();
     run.producer.close().await;
     over?;

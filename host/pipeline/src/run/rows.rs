@@ -86,7 +86,7 @@ impl Run<'_> {
         Ok(Event::Released { rows, bytes, any })
     }
 
-    /// Lets consumers end in order. Everything is committed already, so what goes wrong here is told and no more.
+    /// Lets consumers end in order. Everything is committed already, so errors here are only logged.
     pub(super) async fn end_consumers(&mut self) {
         for consumer in &mut self.consumers {
             if let Err(error) = consumer.finish().await {

@@ -72,7 +72,7 @@ impl<U: Unpack> Native for Conforming<U> {
             match self.message(messages.values.get(index)) {
                 Ok((conforming, broken)) => {
                     let piece = |(value, reason): (Vec<u8>, String)| Piece {
-                        fault: told::<U>(message, "syntax", &reason),
+                        fault: fault_of::<U>(message, "syntax", &reason),
                         value,
                     };
                     self.pieces.extend(broken.into_iter().map(piece));
@@ -81,7 +81,7 @@ impl<U: Unpack> Native for Conforming<U> {
                     origins.extend(std::iter::repeat_n(message, rows));
                     batches.extend(conforming);
                 }
-                Err((kind, reason)) => faults.push(told::<U>(message, kind, &reason)),
+                Err((kind, reason)) => faults.push(fault_of::<U>(message, kind, &reason)),
             }
         }
         let unknown = left_out.into_iter().map(|(name, count)| UnknownField { name, count }).collect();
@@ -135,7 +135,7 @@ impl<U> Conforming<U> {
 
 type Broken = Vec<(Vec<u8>, String)>;
 
-fn told<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
+fn fault_of<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
     fault(message, &format!("{}.{kind}", U::NAME), reason)
 }
 

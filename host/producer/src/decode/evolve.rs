@@ -6,18 +6,18 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use spout_codec::UnknownField;
 use spout_data::{Batch, Messages};
 
-use super::{Decoder, Running, Steady, set_aside};
+use super::{Decoder, Running, SchemaGuard, set_aside};
 use crate::{Error, SchemaText, metadata};
 
 impl Decoder {
     /// Keeps the columns as they are, and has this decoder opened anew if others have added some.
-    pub async fn steady(&mut self) -> Steady {
-        let steady = self.factory.pin.steady().await;
-        if self.edition != steady.edition() {
-            self.edition = steady.edition();
+    pub async fn hold_schema(&mut self) -> SchemaGuard {
+        let guard = self.factory.pin.hold_schema().await;
+        if self.edition != guard.edition() {
+            self.edition = guard.edition();
             self.running = None;
         }
-        steady
+        guard
     }
 
     /// Columns for the fields that were left out of the rows of `batch`, if the spec wants them added.
@@ -52,7 +52,7 @@ impl Decoder {
     }
 
     /// Adds columns to the schema of all decoders, unless another one has added some meanwhile: then what is still missing is
-    /// found again. Waits for all that are [`Steady`].
+    /// found again. Waits for all that are [`SchemaGuard`].
     pub async fn widen(&mut self, added: &SchemaRef) {
         if self.factory.pin.widen(self.edition, added).await {
             let columns = SchemaText::print(added).map_or_else(|_| added.to_string(), |text| text.to_string());

@@ -27,7 +27,7 @@ pub(crate) use self::cells::map_of;
 use self::{evolve::with_added, native::is_settled, plugin::PluginDecoding};
 pub use self::{
     native::{ArrowSpec, JsonSpec, NativeDecoder},
-    pin::{SchemaPin, Steady},
+    pin::{SchemaGuard, SchemaPin},
     union::{Member, PRODUCER, Union},
 };
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};

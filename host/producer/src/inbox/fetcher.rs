@@ -17,7 +17,7 @@ use crate::{Error, Fetched, Fetcher, Found};
 
 /// Longest wait of one fetch.
 const WAIT: Duration = Duration::from_millis(250);
-/// How soon to look again whether everything is durable before an error is told.
+/// How soon to look again whether everything is durable before an error is reported.
 const SOON: Duration = Duration::from_millis(20);
 /// Messages and bytes of one fetch.
 const MESSAGES: usize = 8192;

@@ -51,7 +51,7 @@ pub(crate) struct Sent {
     pub(crate) values: Blobs,
     /// The first record of the body or stream, where the decoder heeds it; else empty.
     pub(crate) first: Vec<u8>,
-    /// Told by the client so that the same messages, sent again, are stored once.
+    /// Sent by the client so that the same messages, sent again, are stored once.
     pub(crate) key: Option<Key>,
     pub(crate) wants_receipt: bool,
 }

@@ -35,7 +35,7 @@ pub(crate) use self::{
 };
 use super::{Durable, Fetcher, Found};
 
-/// What those who wait get at a stop to be told how it ended.
+/// How long waiting clients have at a stop to learn how it ended.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What all producers have in common to which somebody sends: a queue, a task that fills it, and those who wait.
@@ -106,7 +106,7 @@ impl Inbox {
         self.stop.cancel();
     }
 
-    /// Those who still wait are told that it came to nothing.
+    /// Tells clients that still wait that nothing was stored.
     pub(crate) async fn close(&mut self) {
         self.stop.cancel();
         let messages = self.answers.close();

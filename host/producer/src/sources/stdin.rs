@@ -58,8 +58,8 @@ impl SourceSpec for StdinSpec {
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
-        let heeds_first = context.decoder.heeds_first() && self.framing.kind.has_records();
-        let stdin = Stdin { framing: self.framing.clone(), heeds_first };
+        let uses_first_record = context.decoder.uses_first_record() && self.framing.kind.has_records();
+        let stdin = Stdin { framing: self.framing.clone(), uses_first_record };
         Ok(Box::new(Receiving::new(stdin, self.queue, Period(Duration::ZERO))))
     }
 
@@ -79,7 +79,7 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 struct Stdin {
     framing: FramingSpec,
-    heeds_first: bool,
+    uses_first_record: bool,
 }
 
 #[async_trait]
@@ -96,8 +96,8 @@ impl Receive for Stdin {
         if TAKEN.swap(true, Ordering::Relaxed) {
             return Err(Error::StdinTaken);
         }
-        let heeds_first = self.heeds_first;
-        inbox.fill(move |letterbox, stop| relay(stdin(), framer, heeds_first, letterbox, stop));
+        let uses_first_record = self.uses_first_record;
+        inbox.fill(move |letterbox, stop| relay(stdin(), framer, uses_first_record, letterbox, stop));
         Ok(None)
     }
 }
@@ -106,13 +106,13 @@ impl Receive for Stdin {
 async fn relay(
     input: impl Read + Send + 'static,
     framer: Framer,
-    heeds_first: bool,
+    uses_first_record: bool,
     letterbox: Letterbox,
     stop: CancellationToken,
 ) {
     let (pieces, mut framed) = mpsc::channel(1);
     let runtime = Handle::current();
-    thread::spawn(move || runtime.block_on(read(input, framer, heeds_first, pieces)));
+    thread::spawn(move || runtime.block_on(read(input, framer, uses_first_record, pieces)));
     loop {
         let piece = tokio::select! {
             // What is in the channel was read, and is taken too.
@@ -136,7 +136,12 @@ async fn relay(
 type Piece = (Blobs, Vec<u8>);
 
 /// Reads and frames until the end, on a thread of its own.
-async fn read(mut input: impl Read, mut framer: Framer, heeds_first: bool, pieces: mpsc::Sender<Result<Piece, Error>>) {
+async fn read(
+    mut input: impl Read,
+    mut framer: Framer,
+    uses_first_record: bool,
+    pieces: mpsc::Sender<Result<Piece, Error>>,
+) {
     let mut buffer = vec![0; READ];
     loop {
         let count = match input.read(&mut buffer) {
@@ -152,7 +157,7 @@ async fn read(mut input: impl Read, mut framer: Framer, heeds_first: bool, piece
             None | Some([]) => framer.finish(&mut values),
             Some(bytes) => framer.push(bytes, &mut values),
         };
-        let first = framer.first().filter(|_| heeds_first).unwrap_or_default().to_vec();
+        let first = framer.first().filter(|_| uses_first_record).unwrap_or_default().to_vec();
         if !values.is_empty() && pieces.send(Ok((values, first))).await.is_err() {
             return;
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::{Blobs, ByteSize, Period};
-use spout_wire::{Endpoint, Heard, Subscriber, SubscriberOptions};
+use spout_wire::{Endpoint, Received, Subscriber, SubscriberOptions};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -132,15 +132,15 @@ impl SubscribeSpec {
 /// The other end of a link between two pipelines of one run.
 #[derive(Clone, Debug)]
 pub struct LinkedPublisher {
-    /// Where it speaks.
+    /// Where it publishes.
     pub data: Endpoint,
-    /// Where it wants to hear a hello.
+    /// Where it expects the handshake.
     pub sync: Endpoint,
     /// Cancelled when its pipeline is over and will not come again.
     pub over: CancellationToken,
 }
 
-/// Silence after which a publisher that has spoken counts as idle.
+/// Silence after which a publisher counts as idle.
 const SILENCE: Duration = Duration::from_secs(1);
 /// Silence after which nothing more comes from a pipeline that is over, although it has said no `end`.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -189,7 +189,7 @@ impl Receive for Subscription {
         inbox.fill(|letterbox, stop| async move {
             let listening = Listening { subscriber, letterbox, ends };
             match linked {
-                // A pipeline that stops says so; until then it is heard out.
+                // A pipeline that stops says so; until then it is read to its end.
                 Some(over) => listening.until_over(over).await,
                 None => drop(stop.run_until_cancelled(listening.forever()).await),
             }
@@ -198,7 +198,7 @@ impl Receive for Subscription {
     }
 }
 
-/// Puts what is heard into the inbox.
+/// Puts what is received into the inbox.
 struct Listening {
     subscriber: Subscriber,
     letterbox: Letterbox,
@@ -253,9 +253,9 @@ impl Listening {
     async fn recv(&mut self) -> Option<Bytes> {
         loop {
             match self.subscriber.recv().await {
-                Ok(Heard::Message { payload, .. }) => return Some(payload),
-                Ok(Heard::End) if self.ends => return None,
-                Ok(Heard::End) => tracing::info!("the publisher sent `end`; waiting for it to return"),
+                Ok(Received::Message { payload, .. }) => return Some(payload),
+                Ok(Received::End) if self.ends => return None,
+                Ok(Received::End) => tracing::info!("the publisher sent `end`; waiting for it to return"),
                 Err(error) => {
                     tracing::warn!(%error, "the subscription failed");
                     return None;

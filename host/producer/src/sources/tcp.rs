@@ -87,8 +87,8 @@ impl SourceSpec for TcpSpec {
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
-        let heeds_first = context.decoder.heeds_first() && self.framing.kind.has_records();
-        let port = TcpPort { spec: Arc::new(self.clone()), pipeline: context.pipeline.to_owned(), heeds_first };
+        let uses_first_record = context.decoder.uses_first_record() && self.framing.kind.has_records();
+        let port = TcpPort { spec: Arc::new(self.clone()), pipeline: context.pipeline.to_owned(), uses_first_record };
         Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
     }
 
@@ -118,7 +118,7 @@ const RECEIPTS: usize = 1024;
 struct TcpPort {
     spec: Arc<TcpSpec>,
     pipeline: String,
-    heeds_first: bool,
+    uses_first_record: bool,
 }
 
 #[async_trait]
@@ -127,8 +127,9 @@ impl Receive for TcpPort {
 
     async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
         let (listener, address) = listen("tcp", &self.spec.listen).await?;
-        let (spec, pipeline, heeds_first) = (Arc::clone(&self.spec), self.pipeline.clone(), self.heeds_first);
-        inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, heeds_first, letterbox, stop }));
+        let (spec, pipeline, uses_first_record) =
+            (Arc::clone(&self.spec), self.pipeline.clone(), self.uses_first_record);
+        inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, uses_first_record, letterbox, stop }));
         Ok(Some(address))
     }
 }
@@ -138,7 +139,7 @@ impl Receive for TcpPort {
 struct Clients {
     spec: Arc<TcpSpec>,
     pipeline: String,
-    heeds_first: bool,
+    uses_first_record: bool,
     letterbox: Letterbox,
     stop: CancellationToken,
 }
@@ -169,7 +170,7 @@ async fn accept(listener: TcpListener, clients: Clients) {
             }
         }
     }
-    // Nothing is heard any more at a port that is let go, and the queue ends with the last connection.
+    // The port is closed, and the queue ends with the last connection.
     drop((listener, clients));
     while connections.join_next().await.is_some() {}
 }
@@ -192,21 +193,21 @@ async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients) {
     // The queue has to end even while this client still waits for a commit.
     drop(clients);
     if reply.is_some() {
-        drop(receipts.send(Telling::End(ending)).await);
+        drop(receipts.send(Answer::End(ending)).await);
     }
     drop(receipts);
     drop(replying.await);
 }
 
-/// What the replying half of a connection is told.
-enum Telling {
+/// What the replying half of a connection sends.
+enum Answer {
     Receipt(Receipt),
     /// The last one: no more messages come, and why, if it is the client's fault.
     End(Option<String>),
 }
 
 /// Reads messages until the client ends, or it is stopped.
-async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Sender<Telling>) -> Result<(), String> {
+async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
     let mut framer = Framer::new(&clients.spec.framing).map_err(|error| error.to_string())?;
     let mut buffer = vec![0; READ];
     loop {
@@ -224,10 +225,10 @@ async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Se
             let wants_receipt = clients.spec.reply.is_some();
             let stopping = || "the pipeline stops".to_owned();
             let room = clients.letterbox.room(values.bytes.len()).await.map_err(|_| stopping())?;
-            let first = framer.first().filter(|_| clients.heeds_first).unwrap_or_default().to_vec();
+            let first = framer.first().filter(|_| clients.uses_first_record).unwrap_or_default().to_vec();
             let receipt = clients.letterbox.put(Sent { values, first, key: None, wants_receipt }, room);
             if let Some(receipt) = receipt.map_err(|_| stopping())? {
-                drop(receipts.send(Telling::Receipt(receipt)).await);
+                drop(receipts.send(Answer::Receipt(receipt)).await);
             }
         }
         framed.map_err(|error| error.to_string())?;
@@ -237,12 +238,12 @@ async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Se
     }
 }
 
-/// Tells the client what is stored, in the order in which it was sent.
-async fn answer(mut write: OwnedWriteHalf, mut tellings: mpsc::Receiver<Telling>) {
+/// Reports to the client what is stored, in the order in which it was sent.
+async fn answer(mut write: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) {
     let mut stored = 0;
-    while let Some(telling) = tellings.recv().await {
-        let line = match telling {
-            Telling::Receipt(receipt) => match receipt.await {
+    while let Some(answer) = answers.recv().await {
+        let line = match answer {
+            Answer::Receipt(receipt) => match receipt.await {
                 Ok(receipt) => {
                     stored += receipt.messages;
                     let commit = receipt.commit.unwrap_or_default();
@@ -257,8 +258,8 @@ async fn answer(mut write: OwnedWriteHalf, mut tellings: mpsc::Receiver<Telling>
                     break;
                 }
             },
-            Telling::End(Some(why)) => format!("error {stored} {}\n", why.replace('\n', " ")),
-            Telling::End(None) => break,
+            Answer::End(Some(why)) => format!("error {stored} {}\n", why.replace('\n', " ")),
+            Answer::End(None) => break,
         };
         if write.write_all(line.as_bytes()).await.is_err() {
             // It is gone, and what it sent is stored all the same.

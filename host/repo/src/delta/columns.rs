@@ -63,7 +63,9 @@ fn check(table: &str, fields: &[DeltaField], live: &Live, partition: &[String]) 
         ));
     }
     match live.too_long(partition) {
-        Some(segment) => refuse(format!("the directory `{segment}` would have a name that is too long; use a shorter value")),
+        Some(segment) => {
+            refuse(format!("the directory `{segment}` would have a name that is too long; use a shorter value"))
+        }
         None => Ok(()),
     }
 }

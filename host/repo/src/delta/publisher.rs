@@ -102,7 +102,7 @@ impl Publisher {
         }
     }
 
-    /// Makes the logs of all tables anew from the commits. What is there and right stays; from the first version that is
+    /// Rebuilds the logs of all tables from the commits. What is there and right stays; from the first version that is
     /// not, later ones are taken away, newest first, before it is written again: readers see earlier states meanwhile.
     ///
     /// # Errors
@@ -216,7 +216,7 @@ impl Publisher {
             state.sequence = stamp.sequence;
         }
         let failures = std::mem::take(&mut state.failures);
-        let tables = state.tables.values_mut().map(Table::told).collect();
+        let tables = state.tables.values_mut().map(Table::take_published).collect();
         self.state = Some(state);
         Ok(Publication { tables, failures })
     }

@@ -367,8 +367,8 @@ impl Table {
         self.log.truncate(self.tip.as_ref().map_or(0, |tip| tip.version + 1)).await
     }
 
-    /// How it is now; the versions that were written are told once.
-    pub(super) fn told(&mut self) -> PublishedTable {
+    /// Its current state; versions written since the last call are reported once.
+    pub(super) fn take_published(&mut self) -> PublishedTable {
         let written = std::mem::take(&mut self.written);
         let tip = self.tip.as_ref();
         PublishedTable {

@@ -114,7 +114,7 @@ fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>)
     }
 }
 
-/// Except where the source was entered anew or the branch was reverted, which the record says.
+/// Except where the source was re-entered or the branch was reverted, which the record says.
 fn offsets_never_go_down(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
     if commit.base.is_some() {
         return Ok(());

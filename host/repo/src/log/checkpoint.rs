@@ -27,7 +27,7 @@ pub(crate) struct Checkpoint {
     pub(crate) holder: Option<Holder>,
     pub(crate) deleted: bool,
     pub(crate) snapshot: Option<Snapshot>,
-    /// Where history began when the index that this one stands on was written anew. Pages of an older one may still tell of
+    /// Where history began when the index that this one builds on was rewritten. Pages of an older one may still refer to
     /// files that were gone by a later boundary, so that a collection replaces it.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) floor: u64,

@@ -1,4 +1,4 @@
-//! Who writes a branch: told to people, so that they find the process; nothing is decided by it.
+//! Who writes a branch: shown to people so that they find the process; nothing is decided by it.
 
 use std::{fmt, fs, path::Path, sync::OnceLock};
 

@@ -98,7 +98,7 @@ impl Commit {
 }
 
 impl Commit<Recorded> {
-    /// Its whole marker, if that can be told from its record and, where it is known, the marker of the commit before it.
+    /// Its whole marker, if its record determines it, and, where it is known, the marker of the commit before it.
     pub(crate) fn marker_after(&self, before: Option<&Marker>) -> Option<Marker> {
         match &self.marker {
             Recorded::Whole(marker) => Some(marker.clone()),

@@ -1,7 +1,7 @@
 //! Packs: small files that lived inside records which were collected, and are still part of a commit that is kept.
 //!
 //! A pack holds the bytes one after the other, then a table of where each is. It is named after the branch and the first
-//! record that was kept when it was made, so that whoever misses a record finds the pack by its name.
+//! record that was kept when it was made, so that a reader that misses a record finds the pack by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 

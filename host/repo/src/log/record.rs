@@ -186,7 +186,7 @@ pub struct Commit<M = Marker> {
     pub marker: M,
     /// Where each partition that moved came from; null for a new one.
     pub advance: BTreeMap<PartitionId, Option<u64>>,
-    /// Where a partition was entered anew because the source no longer had its offset: rows may be missing before it.
+    /// Where a partition was re-entered because the source no longer had its offset: rows may be missing before it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub jumped: BTreeMap<PartitionId, u64>,
     /// Handler snapshots, by handler.
@@ -245,7 +245,7 @@ pub(crate) struct Squash {
     pub(crate) checksum: String,
 }
 
-/// Said before objects are deleted: whoever is about to publish a commit that names one of them loses this slot and sees it.
+/// Written before objects are deleted: a writer about to publish a commit that names one of them loses this slot and sees why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sweep {
     #[serde(flatten)]

@@ -9,7 +9,7 @@ use super::record::{Record, RecordKind, VERSION};
 use crate::{error::Error, layout::Layout, object::Objects};
 
 /// Every record ends with this, 64 digits, and [`TAIL_END`]. That rule is the same for all versions, so that a newer
-/// record can be told from a damaged one.
+/// record can be distinguished from a damaged one.
 const TAIL: &str = r#""checksum":""#;
 const TAIL_END: &str = "\"}";
 const DIGITS: usize = 64;

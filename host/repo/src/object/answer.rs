@@ -77,7 +77,8 @@ fn said(error: &Error, text: &str) -> String {
     };
     let again = if text.contains(REPEATED) { ", even after retries" } else { "" };
     let ours = METADATA.iter().any(|server| host.starts_with(server));
-    let none = if ours { "there are no credentials in the environment, and this machine has none of its own: " } else { "" };
+    let none =
+        if ours { "there are no credentials in the environment, and this machine has none of its own: " } else { "" };
     format!("{none}{what}{again}")
 }
 

@@ -173,7 +173,7 @@ impl Objects {
         }
     }
 
-    /// Writes over whatever is there. Only for what saves time and decides nothing: two writers of it are not told apart.
+    /// Overwrites the object. Only for what saves time and decides nothing: two writers of it are not kept apart.
     pub(super) async fn overwrite(&self, step: Step, path: &Path, bytes: Bytes) -> Result<(), Error> {
         let (before, after) = step.points();
         let written = async {

@@ -1,4 +1,4 @@
-//! A store is tried out before it is trusted: a name can be created once, whoever asks at the same time, and nothing of
+//! A store is tried out before it is trusted: only one of several concurrent writers can create a name, and nothing of
 //! somebody else is where repos will be.
 //!
 //! A proof is left in the store, so that opening it again costs one look. It is named after the place it was gained at:
@@ -65,7 +65,9 @@ async fn foreign(objects: &Objects) -> Result<(), Error> {
     let ours = stream::iter(&directories).map(|name| is_repo(objects, name)).buffered(PARALLEL);
     let ours: Vec<bool> = ours.try_collect().await?;
     match directories.iter().zip(ours).find(|(_, ours)| !ours) {
-        Some((name, _)) => alien(&Layout::repos().join(name.as_str()), "`repos` may contain only repos, and this is not one"),
+        Some((name, _)) => {
+            alien(&Layout::repos().join(name.as_str()), "`repos` may contain only repos, and this is not one")
+        }
         None => Ok(()),
     }
 }
@@ -132,7 +134,7 @@ async fn race(objects: &Objects) -> Result<(), Error> {
 
 /// How one race ended.
 enum Heat {
-    /// One writer was told that the name is its own, all others that it is taken.
+    /// One writer got the name, all others were told that it is taken.
     Won,
     /// Answers were lost, so that it proves nothing.
     Unclear(Option<Error>),

@@ -204,7 +204,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::UnknownRepo`], [`Error::StillUsed`], and those of deleting; the repo is gone once this has begun, and is
-    /// removed whole by the next attempt or by whoever makes one of its name.
+    /// removed whole by the next attempt, or when a repo of its name is created.
     pub async fn delete_repo(&self, name: &str, force: bool) -> Result<(), Error> {
         if self.described(name).await?.is_some_and(|info| info.deleted) {
             return self.remove(name).await;

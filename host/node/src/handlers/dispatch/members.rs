@@ -89,7 +89,7 @@ impl Members {
         self.template.rows(batch, from).await
     }
 
-    /// The chain of the group `key`, whose rows are `part`; a new one first hears what was said so far.
+    /// The chain of the group `key`, whose rows are `part`; a new one first gets the events so far.
     pub(super) async fn get_or_open(
         &mut self,
         key: &Key,

@@ -38,7 +38,7 @@ use crate::{
 /// Runs a chain of handlers for each group of rows, so that each group has a state of its own.
 ///
 /// Rows keep their order. A group that was idle for `evictAfter` of event time, or that has to make room in `keep`, is
-/// finished: what its handlers hold back comes out, and should it come back, it starts anew. Both are decided by the rows
+/// finished: what its handlers hold back comes out, and if it comes back, it starts afresh. Both are decided by the rows
 /// before; with several partitions and no handler before it that merges them, who came first is chance.
 ///
 /// A handler within that waits for event time, such as `window`, knows the rows of its group alone: of several partitions it
@@ -112,7 +112,7 @@ impl Default for DispatchLimits {
 #[derive(Debug)]
 struct Dispatch {
     spec: DispatchSpec,
-    /// What groups are told apart by: outer columns first.
+    /// The columns that define a group, outer ones first.
     columns: Vec<String>,
     unit: Unit,
     time: Option<EventTime>,

@@ -54,7 +54,7 @@ struct Open {
     sides: HashSet<Digest>,
 }
 
-/// A row that is to be merged with others.
+/// A row to merge with others.
 struct Next<'a> {
     id: u64,
     time: i64,

@@ -41,7 +41,7 @@ use crate::{
 ///
 /// Without them, rows of one key that are within `tolerance` of the first of them become one row, at its time: each column has the
 /// first value that is not null. Rows that both have a value in a column are taken to be of the same side and stay apart; where
-/// sides share columns, `side` tells them apart. `full` gives every row, `inner` those made of two or more.
+/// sides share columns, `side` distinguishes them. `full` gives every row, `inner` those made of two or more.
 ///
 /// A key with a null matches nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -185,7 +185,7 @@ impl DynamicWindow {
             for (place, row) in rows.iter().enumerate().skip(before).take_while(|(_, row)| row.time < until) {
                 let value = |of: &[Int64Array]| of[row.batch as usize].value(row.row as usize);
                 running.close(row.time, &mut group);
-                running.told(row.time, value(&periods), value(&everies), fill);
+                running.length_at(row.time, value(&periods), value(&everies), fill);
                 running.close(row.time.saturating_add(1), &mut group);
                 group.open.end = place + 1;
             }

@@ -160,10 +160,7 @@ impl LengthUnit {
 /// A length of time in nanoseconds.
 fn nanoseconds(handler: &str, what: &str, period: Period) -> Result<i64, Error> {
     i64::try_from(period.0.as_nanos()).ok().filter(|length| *length > 0).ok_or_else(|| {
-        Error::spec(
-            handler,
-            format!("`{what}: {period}` cannot be the length of a window; write it like 5s or 10m"),
-        )
+        Error::spec(handler, format!("`{what}: {period}` cannot be the length of a window; write it like 5s or 10m"))
     })
 }
 

@@ -266,7 +266,9 @@ impl Window {
     /// Takes rows; late ones are in the answer.
     fn accept(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let closed = self.closed;
-        let unready = || Error::spec(&self.spec.id, "its rows arrived before their columns were known; this is a bug in the host");
+        let unready = || {
+            Error::spec(&self.spec.id, "its rows arrived before their columns were known; this is a bug in the host")
+        };
         let (Some(arrivals), Some(engine)) = (&mut self.arrivals, &mut self.engine) else { return Err(unready()) };
         let mut arrived = arrivals.take(batch, from)?;
         self.output.set_aside(&mut arrived)?;

@@ -77,7 +77,10 @@ impl Output {
             if let Some(taken) = fields.iter().find(|field| [START, END].contains(&field.name().as_str())) {
                 return Err(Error::spec(
                     &self.handler,
-                    format!("`bounds` adds a column `{}`, but there is one already; rename it with a map", taken.name()),
+                    format!(
+                        "`bounds` adds a column `{}`, but there is one already; rename it with a map",
+                        taken.name()
+                    ),
                 ));
             }
             fields.extend(bound_fields(&kind));

@@ -67,7 +67,7 @@ pub(super) async fn handle(State(service): State<Arc<Service>>, request: Request
     match *request.method() {
         Method::GET if path == "/health" => health(&service),
         Method::POST if path == spec.path => match take(&service, request).await {
-            Ok(Some(stored)) => answer(StatusCode::OK, &told(&stored)),
+            Ok(Some(stored)) => answer(StatusCode::OK, &receipt(&stored)),
             Ok(None) => answer(StatusCode::OK, &json!({"commit": null, "messages": 0, "deadLetters": 0})),
             Err(refusal) => refusal.into_response(),
         },
@@ -89,7 +89,7 @@ fn health(service: &Service) -> Response {
     answer(status, &json!({"pipeline": service.pipeline, "status": word}))
 }
 
-fn told(stored: &Stored) -> Value {
+fn receipt(stored: &Stored) -> Value {
     json!({
         "commit": stored.commit,
         "sequence": stored.sequence,
@@ -161,8 +161,8 @@ async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> R
     let room = letterbox.room(length.filter(|_| !grows).unwrap_or(most)).await.map_err(|_| Refusal::stopping())?;
     let mut framer = Framer::new(&framing).map_err(|error| broken(&error))?;
     let values = collect(service, &mut framer, request.into_body(), most).await?;
-    let heeds_first = framing.kind.has_records() && service.decoder.heeds_first();
-    let first = framer.first().filter(|_| heeds_first).unwrap_or_default().to_vec();
+    let uses_first_record = framing.kind.has_records() && service.decoder.uses_first_record();
+    let first = framer.first().filter(|_| uses_first_record).unwrap_or_default().to_vec();
     Ok(Arrived { values, first, key, room })
 }
 

@@ -14,8 +14,9 @@ pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut R
             let name = repo.layout.name(&path).to_owned();
             let known = seen.reach.objects.contains_key(&name) || seen.reach.segments.contains_key(&name);
             if !known && !Layout::is_ours(&name) && !delta::is_published(&name) {
-                let what =
-                    format!("it does not belong to a repo ({size} bytes); nothing reads it, and `spout gc` leaves it alone");
+                let what = format!(
+                    "it does not belong to a repo ({size} bytes); nothing reads it, and `spout gc` leaves it alone"
+                );
                 report.find(Severity::Note, repo.objects.shown(&path), what, "nothing");
             } else if !known && name.starts_with("index/") {
                 (replaced, replaced_bytes) = (replaced + 1, replaced_bytes + size);

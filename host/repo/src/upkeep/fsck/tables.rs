@@ -43,7 +43,7 @@ struct Seen {
 struct Column {
     name: String,
     nulls: u64,
-    /// Whether its least and greatest value can be told.
+    /// Whether its least and greatest value can be determined.
     ordered: bool,
     extremes: Option<(Value, Value)>,
 }
@@ -112,7 +112,7 @@ impl Column {
     }
 }
 
-/// The least and the greatest value as a record has them; `None` for types of which it tells none.
+/// The least and the greatest value as a record has them; `None` for types without any.
 fn extremes(array: &ArrayRef) -> Option<Option<(Value, Value)>> {
     use DataType as T;
     use TimeUnit as U;
