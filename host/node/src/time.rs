@@ -18,7 +18,7 @@ use super::{Error, columns};
 const RANGE: RangeInclusive<i64> = i64::MIN + MARGIN..=i64::MAX - MARGIN;
 const MARGIN: i64 = 101 * 86_400 * 1_000_000_000;
 
-/// The event time of rows: the name of a column, or a map that says more.
+/// The event time of rows: the name of a column, or a map with more settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum TimeSpec {
@@ -32,18 +32,18 @@ pub enum TimeSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TimeSettings {
-    /// A timestamp column, or one of whole numbers.
+    /// A timestamp column, or an integer column.
     pub column: String,
-    /// What a column of whole numbers counts since 1970.
+    /// What an integer column counts since 1970.
     #[serde(default)]
     pub unit: Unit,
     /// How far out of order rows of one partition may be.
     #[serde(default = "none")]
     pub lateness: Period,
-    /// A partition that has nothing for so long does not hold the others up. Without it they wait for it.
+    /// A partition without rows for this long does not hold up the others. Without it, they wait.
     #[serde(default, alias = "idle_after")]
     pub idle_after: Option<Period>,
-    /// What becomes of rows that are later than that.
+    /// What happens to rows that are later than that.
     #[serde(default)]
     pub late: Late,
 }
@@ -52,7 +52,7 @@ fn none() -> Period {
     Period(Duration::ZERO)
 }
 
-/// What a column of whole numbers counts.
+/// What an integer column counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Unit {
     /// Seconds.
@@ -70,11 +70,11 @@ pub enum Unit {
     Nanosecond,
 }
 
-/// What becomes of rows that are too late. They are counted in every case.
+/// What happens to rows that are too late. They are counted in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Late {
-    /// They are committed beside the others, under `/late/<handler>/`.
+    /// They are committed separately, under `/late/<handler>/`.
     #[default]
     Side,
     /// They are left out.

@@ -16,7 +16,7 @@ use super::{
     state::{level, wider},
 };
 
-/// Which rows are looked at together.
+/// Which rows are processed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
@@ -24,11 +24,11 @@ pub enum Per {
     Batch,
     /// All rows of one commit.
     Commit,
-    /// All rows of one window; for handlers behind a `window`.
+    /// All rows of one window; for handlers after a `window`.
     Window,
 }
 
-/// What a handler may hold in memory until a commit is cut.
+/// How much a handler may hold in memory until a commit is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HoldSpec {

@@ -26,17 +26,17 @@ use crate::{
     written::Written,
 };
 
-/// Adds columns that are missing; with `fillNulls`, gives values to nulls of those that are there.
+/// Adds columns that are missing; with `fillNulls`, also replaces nulls in those that exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DefaultSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// SQL expressions by column, in order, as in `{dc: "'eu1'", load: 0.5, n: "cast(0 as int)"}`: a text stands in
-    /// quotes of its own, a name without them is another column.
+    /// SQL expressions by column, in order, as in `{dc: "'eu1'", load: 0.5, n: "cast(0 as int)"}`: a string needs quotes of
+    /// its own, a name without them is another column.
     pub columns: Columns,
-    /// Whether nulls in columns that are there get the value too; it is brought to the type of the column.
+    /// Whether nulls in existing columns get the value too, cast to the column's type.
     #[serde(default, alias = "fill_nulls")]
     pub fill_nulls: bool,
 }

@@ -16,7 +16,7 @@ use crate::{
     spec::{HandlerSpec, Parts},
 };
 
-/// Writes the columns, and the first rows of every batch, to the host's log. What is logged depends on how rows come in
+/// Writes the columns, and the first rows of every batch, to the host's log. What is logged depends on how rows are cut into
 /// batches; what is passed on does not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -24,7 +24,7 @@ pub struct LogSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// How loud, as in `debug`; `info` is shown by `spout run`, the others with `SPOUT_LOG`.
+    /// The level, as in `debug`; `spout run` shows `info`, and others if `SPOUT_LOG` says so.
     #[serde(default)]
     pub level: Level,
     /// How many rows of each batch, as in `3`; 0 for the columns alone.
@@ -54,20 +54,20 @@ fn five() -> usize {
     5
 }
 
-/// How loud something is logged.
+/// The level that is logged at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// For those who look for a bug in the host.
+    /// For debugging the host.
     Trace,
-    /// For those who look for a bug in a pipeline.
+    /// For debugging a pipeline.
     Debug,
     /// For everybody.
     #[default]
     Info,
-    /// For something that should not be.
+    /// For something that should not happen.
     Warn,
-    /// For something that must not be.
+    /// For something that must not happen.
     Error,
 }
 

@@ -23,9 +23,9 @@ use crate::{
     units::{CommitRows, HoldSpec, Per, Way, way},
 };
 
-/// Orders rows by columns; rows that are equal stay in their order, nulls are kept.
+/// Sorts rows by columns; equal rows keep their order, and rows with nulls are kept.
 ///
-/// There is an order only of something whole: of each window behind a `window`, of each commit with `per: commit`.
+/// Only something whole can be sorted: each window after a `window`, each commit with `per: commit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SortSpec {
@@ -34,11 +34,11 @@ pub struct SortSpec {
     pub id: String,
     /// The columns, the first one first, as in `[time, {column: load, order: desc}]`.
     pub by: Vec<KeySpec>,
-    /// Orders each group by itself; these columns and those of `group` handlers before it. Groups come by value.
+    /// Sorts each group by itself, by these columns and those of `group` handlers before it. Groups come by value.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
-    /// What is ordered: `window`, `commit`, or `batch`. Behind a window it can be left out. `batch` is cosmetic: it orders
-    /// what happens to be in one batch, and the next one starts afresh.
+    /// What is sorted: `window`, `commit`, or `batch`. After a window it can be left out. `batch` is cosmetic: it sorts what
+    /// happens to be in one batch.
     #[serde(default)]
     pub per: Option<Per>,
     /// What it may hold until a commit is cut, as in `{bytes: 1GiB}`.
@@ -68,7 +68,7 @@ impl HandlerSpec for SortSpec {
     }
 }
 
-/// A column to order by: its name, or a map that says more.
+/// A column to sort by: its name, or a map with more settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum KeySpec {

@@ -24,8 +24,8 @@ use crate::{
 
 /// Passes at most `rows` rows in each interval of event time, for each group by itself.
 ///
-/// Intervals begin at multiples of `per` since 1970: with `per: 1m`, at every full minute. Rows beyond are left out, and counted
-/// in the log.
+/// Intervals begin at multiples of `per` since 1970: with `per: 1m`, at every full minute. Further rows are left out, and
+/// counted in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ThrottleSpec {
@@ -40,7 +40,7 @@ pub struct ThrottleSpec {
     /// Which rows pass: the first ones of each interval, or the last ones, which come out when it is over.
     #[serde(default)]
     pub keep: Keep,
-    /// Columns whose values are counted apart, as in `[host]`.
+    /// Columns to group by, each group counted by itself, as in `[host]`.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
     /// The event time, if it is not that of the pipeline.

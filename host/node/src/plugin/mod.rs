@@ -48,16 +48,16 @@ pub struct PluginSpec {
     /// The handler keeps nothing between batches, so it may run in each partition's lane, in parallel.
     #[serde(default)]
     pub stateless: bool,
-    /// The event time, if rows of all partitions are to come in its order. Without it, and without `tick`, they come as they
+    /// The event time, if rows of all partitions should come in its order. Without it, and without `tick`, they come as they
     /// arrive.
     #[serde(default)]
     pub time: Option<TimeSpec>,
-    /// Tells the plugin at multiples of this length of event time, as in `1m`, that time has come so far. Rows then come in
-    /// order of event time: of `time`, or of the pipeline's. Rows go to the plugin in runs no longer than this: the shorter
-    /// it is, the more calls.
+    /// Calls the plugin at multiples of this length of event time, as in `1m`. Rows then come in order of event time: of
+    /// `time`, or of the pipeline's. Rows are passed to the plugin in runs no longer than this: the shorter it is, the more
+    /// calls.
     #[serde(default)]
     pub tick: Option<Period>,
-    /// How many rows may wait for their turn.
+    /// How many rows may wait to be put in order.
     #[serde(default)]
     pub limits: LimitsSpec,
 }

@@ -14,15 +14,16 @@ const FEWER: &str = "group by fewer columns, or raise `limits.groups`";
 const SHORTER_ROWS: &str = "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.rows`";
 const SHORTER_BYTES: &str = "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.bytes`";
 
-/// How much a handler may hold: the pipeline stops with an error, and nothing of the commit becomes visible, when it holds more.
+/// How much a handler may hold. If it holds more, the pipeline stops with an error, and nothing of the commit becomes
+/// visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LimitsSpec {
-    /// Different groups, as in `100000`; a million if nothing is said.
+    /// Distinct groups, as in `100000`; 1,000,000 by default.
     pub groups: u64,
-    /// Rows held, as in `100000`; any number if nothing is said.
+    /// Rows, as in `100000`; no limit by default.
     pub rows: Option<u64>,
-    /// Memory for rows and groups, as in `256MiB`; 1GiB if nothing is said.
+    /// Memory for rows and groups, as in `256MiB`; 1GiB by default.
     pub bytes: ByteSize,
 }
 

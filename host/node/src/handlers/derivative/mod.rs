@@ -33,9 +33,9 @@ use crate::{
 /// Adds columns that say how fast others change over event time, for each group by itself.
 ///
 /// Each is the derivative, at the row's time, of the curve through the rows of its group that are no further than
-/// `neighbourhood` away, before and after. A row comes out when all of these are known; with `noWait` at once, and only those
-/// before it count. Where fewer than `order` + 1 of them have a value, the derivative is null. Rows of the same time count as
-/// one, with their mean.
+/// `neighbourhood` away, before and after. A row comes out when all of these are known; with `noWait`, at once, and only
+/// those before it count. Where fewer than `order` + 1 of them have a value, the derivative is null. Rows of the same time
+/// count as one, with their mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DerivativeSpec {
@@ -47,16 +47,16 @@ pub struct DerivativeSpec {
     /// What the change is counted by, as in `1m` for a change per minute.
     #[serde(default = "second")]
     pub unit: Period,
-    /// How far the rows around may be, as in `2s`.
+    /// How far away rows may be to count, as in `2s`.
     #[serde(alias = "neighborhood")]
     pub neighbourhood: Period,
     /// Whether rows come out at once, so that only those before count.
     #[serde(default, alias = "no_wait")]
     pub no_wait: bool,
-    /// At most so many of the rows around count, the nearest ones, as in `5`: a curve through many points swings.
+    /// How many of the nearest rows count at most, as in `5`: a curve through many points oscillates.
     #[serde(default = "nine")]
     pub points: u32,
-    /// Columns whose values have a curve each, as in `[host]`.
+    /// Columns to group by, each group with its own curve, as in `[host]`.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
     /// The event time, if it is not that of the pipeline.
@@ -85,7 +85,7 @@ impl HandlerSpec for DerivativeSpec {
 pub struct Derived {
     /// A column of numbers.
     pub column: String,
-    /// Which derivative, as in `2` for the change of the change.
+    /// Which derivative, as in `2` for the second.
     #[serde(default = "first")]
     pub order: u32,
 }

@@ -25,12 +25,12 @@ use crate::{
     time::nanoseconds,
 };
 
-/// Adds a level to every row that follows the column `watch`, for each group by itself.
+/// Adds a level that follows the column `watch` to every row, for each group by itself.
 ///
 /// The level begins as `default`. When values stay above it for longer than `increase.after`, it is multiplied by
 /// `increase.scale`; when they stay at or below `decrease.below` times the level for longer than `decrease.after`, by
-/// `decrease.scale`. A value between ends the wait. The row that moves the level already has the new one; a row whose value is
-/// null has the level as it is. Rows go by event time.
+/// `decrease.scale`. A value in between ends the wait. The row that changes the level already has the new one; a row whose
+/// value is null has the current level. Rows are taken in order of event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ThresholdSpec {
@@ -55,10 +55,10 @@ pub struct ThresholdSpec {
     /// It never rises above this, as in `70`.
     #[serde(default)]
     pub max: Option<f64>,
-    /// A group that has had no row for so long, as in `1d`, starts again as `default`; its level is not held for ever.
+    /// A group without a row for this long, as in `1d`, starts again at `default`; its level is not kept forever.
     #[serde(default)]
     pub forget_after: Option<Period>,
-    /// Columns whose values have a level each, as in `[host]`.
+    /// Columns to group by, each group with its own level, as in `[host]`.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
     /// The event time, if it is not that of the pipeline.
@@ -87,7 +87,7 @@ impl HandlerSpec for ThresholdSpec {
 pub struct Increase {
     /// What the level is multiplied by, as in `2`.
     pub scale: f64,
-    /// For how long values have to be above it, as in `5s`.
+    /// How long values must be above it, as in `5s`.
     pub after: Period,
 }
 
@@ -95,11 +95,11 @@ pub struct Increase {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Decrease {
-    /// The part of the level that values have to be at or below, as in `0.4`.
+    /// The fraction of the level that values must be at or below, as in `0.4`.
     pub below: f64,
     /// What the level is multiplied by, as in `0.5`.
     pub scale: f64,
-    /// For how long they have to be there, as in `5s`.
+    /// How long they must stay there, as in `5s`.
     pub after: Period,
 }
 
