@@ -47,8 +47,8 @@ pub use delta::{Differences, Publication, PublishedTable, Publisher, TreeTable, 
 pub use edit::{BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Started};
 pub use error::Error;
 pub use log::{
-    Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
-    Snapshot, TableInfo, Upstream,
+    Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
+    TableInfo, Upstream,
 };
 pub use repo::{Added, AddedFile, BranchInfo, Follower, MASTER, Reference, Repo, RepoInfo, Rewritten, Store, TagInfo};
 pub use tree::{Change, Changed, FileEntry, Tree, diff};

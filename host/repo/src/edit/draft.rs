@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    log::{Blob, Commit, Header, Moved, RecordKind, Snapshot, State},
+    log::{Base, Blob, Commit, Header, Moved, RecordKind, State},
     tree::Tree,
 };
 
@@ -21,7 +21,7 @@ pub(crate) struct Contents {
     /// What its maker says of it; the parts of its state are in `state`.
     pub(crate) meta: CommitMeta,
     pub(crate) state: BTreeMap<String, Blob>,
-    pub(crate) base: Option<Snapshot>,
+    pub(crate) base: Option<Base>,
     pub(crate) compaction: bool,
 }
 

@@ -4,7 +4,7 @@
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::{holder::Holder, index::Segment, seal, snapshot::Snapshot};
+use super::{base::Base, holder::Holder, index::Segment, seal};
 use crate::{
     error::Error,
     layout::Layout,
@@ -26,7 +26,7 @@ pub(crate) struct Checkpoint {
     /// The writer that claimed it last.
     pub(crate) holder: Option<Holder>,
     pub(crate) deleted: bool,
-    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) base: Option<Base>,
     /// Where history began when the index that this one builds on was rewritten. Pages of an older one may still refer to
     /// files that were gone by a later boundary, so that a collection replaces it.
     #[serde(default, skip_serializing_if = "is_none")]
@@ -52,7 +52,7 @@ impl Checkpoint {
 
     /// The segments it needs.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.snapshot.iter().flat_map(Snapshot::segments)
+        self.base.iter().flat_map(Base::segments)
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spout_format::{ColumnStatistics, Format};
 
-use super::{holder::Process, moved::Moved, snapshot::Snapshot};
+use super::{base::Base, holder::Process, moved::Moved};
 pub use spout_data::Upstream;
 use spout_data::{Counts, Marker, PartitionId};
 
@@ -175,7 +175,7 @@ pub struct Commit<M = Marker> {
     pub plugins: BTreeMap<String, String>,
     /// What the files were before `removed` and `files`, where that is not what the parent left: a branch that was reverted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<Box<Snapshot>>,
+    pub base: Option<Box<Base>>,
     /// Puts, in order.
     pub files: Vec<FileAdded>,
     /// Files deleted before the puts.
@@ -226,7 +226,7 @@ pub(crate) struct Point {
     #[serde(flatten)]
     pub(crate) header: Header,
     /// The commit the branch is at from here on; `None` for a branch without commits.
-    pub(crate) target: Option<Box<Snapshot>>,
+    pub(crate) target: Option<Box<Base>>,
     /// The branch does not exist from here on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) deleted: bool,

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{reference::Reference, repository::Repo};
 use crate::{
     error::Error,
-    log::{Commit, Located, Point, Record, Recorded, Slot, Snapshot, State, by_number, seal},
+    log::{Base, Commit, Located, Point, Record, Recorded, Slot, State, by_number, seal},
     object::PARALLEL,
 };
 use spout_base::near::did_you_mean;
@@ -117,9 +117,9 @@ impl Repo {
             let head = head.ok_or_else(|| unknown(format!("branch {target} has no commit yet")))?;
             return Ok((state, head.recorded()));
         }
-        if let Some(snapshot) = self.tag(target).await? {
-            let commit = snapshot.commit.clone();
-            return Ok((State::of_snapshot(&self.objects, &self.layout, snapshot), commit.recorded()));
+        if let Some(base) = self.tag(target).await? {
+            let commit = base.commit.clone();
+            return Ok((State::of_base(&self.objects, &self.layout, base), commit.recorded()));
         }
         self.by_id(target).await
     }
@@ -183,7 +183,7 @@ impl Repo {
                 return Ok(Some(commit));
             }
         }
-        Ok(self.held(id).await?.map(|snapshot| snapshot.commit.recorded()))
+        Ok(self.held(id).await?.map(|base| base.commit.recorded()))
     }
 
     fn lost(&self, commit: &str) -> Error {
@@ -200,10 +200,10 @@ impl Repo {
         }
     }
 
-    /// The snapshot of a commit whose own record is gone, if a tag or a branch was set to it.
-    pub(crate) async fn held(&self, id: &str) -> Result<Option<Snapshot>, Error> {
-        if let Some(snapshot) = self.tagged(id).await? {
-            return Ok(Some(snapshot));
+    /// The base of a commit whose own record is gone, if a tag or a branch was set to it.
+    pub(crate) async fn held(&self, id: &str) -> Result<Option<Base>, Error> {
+        if let Some(base) = self.tagged(id).await? {
+            return Ok(Some(base));
         }
         for branch in self.branch_names().await? {
             let Some(located) = self.state(&branch).await?.ids.get(id).await? else { continue };
@@ -225,8 +225,8 @@ impl Repo {
         let mut states: Vec<State> = of_branches.buffered(PARALLEL).try_collect().await?;
         states.sort_by_key(|state| state.deleted);
         for tag in self.tags().await? {
-            let snapshot: Option<Snapshot> = self.tag(&tag.name).await?;
-            states.extend(snapshot.map(|snapshot| State::of_snapshot(&self.objects, &self.layout, snapshot)));
+            let base: Option<Base> = self.tag(&tag.name).await?;
+            states.extend(base.map(|base| State::of_base(&self.objects, &self.layout, base)));
         }
         Ok(states)
     }

@@ -96,7 +96,7 @@ impl Repo {
         let Header { branch, sequence, .. } = &commit.header;
         match Box::pin(State::at(&self.objects, &self.layout, &self.name, branch, *sequence)).await {
             Err(Error::MissingRecord { object }) => match self.held(&commit.header.id).await? {
-                Some(snapshot) => Ok(State::of_snapshot(&self.objects, &self.layout, snapshot)),
+                Some(base) => Ok(State::of_base(&self.objects, &self.layout, base)),
                 None if self.boundary(branch).await? > *sequence => Err(self.collected(commit)),
                 None => Err(Error::MissingRecord { object }),
             },

@@ -51,7 +51,7 @@ pub(super) async fn check(repo: &Repo, depth: Depth, report: &mut Report) -> Res
     }
     for tag in repo.objects.directories(&repo.layout.tags()).await? {
         let damaged = match repo.tag(&tag).await {
-            Ok(Some(snapshot)) => seen.reach.snapshot(repo, &snapshot).await.err(),
+            Ok(Some(base)) => seen.reach.base(repo, &base).await.err(),
             Ok(None) => None,
             Err(error) => Some(error),
         };
@@ -144,8 +144,8 @@ impl<'a> Check<'a> {
         let (objects, layout) = (&self.repo.objects, &self.repo.layout);
         let wrong = match checkpoint::newest(objects, layout, self.branch, boundary).await? {
             Some(checkpoint) => {
-                if let Some(snapshot) = &checkpoint.snapshot {
-                    self.seen.reach.snapshot(self.repo, snapshot).await?;
+                if let Some(base) = &checkpoint.base {
+                    self.seen.reach.base(self.repo, base).await?;
                 }
                 // Where the boundary cannot be read, an earlier one takes its place.
                 self.first = (checkpoint.sequence == boundary).then(|| marker_of(&checkpoint));
@@ -291,8 +291,8 @@ impl<'a> Check<'a> {
             }
             self.seen.reach.segments.insert(segment.object.clone(), segment.clone());
         }
-        let Some(snapshot) = checkpoint.snapshot.filter(|_| depth >= Depth::Everything) else { return Ok(()) };
-        let state = State::of_snapshot(objects, layout, snapshot);
+        let Some(base) = checkpoint.base.filter(|_| depth >= Depth::Everything) else { return Ok(()) };
+        let state = State::of_base(objects, layout, base);
         drop(Tree::of(&state).await?);
         let mut ids = state.ids.scan("");
         while ids.next().await?.is_some() {}
@@ -331,7 +331,7 @@ fn boundary_break(whole: &Marker, commit: &Commit<Moved>) -> Option<String> {
 }
 
 fn marker_of(checkpoint: &Checkpoint) -> Marker {
-    checkpoint.snapshot.as_ref().map(|snapshot| snapshot.commit.marker.clone()).unwrap_or_default()
+    checkpoint.base.as_ref().map(|base| base.commit.marker.clone()).unwrap_or_default()
 }
 
 fn hash(marker: &Marker) -> String {

@@ -11,7 +11,7 @@ use super::{
 
 /// Everything that a commit stands for, in a size that does not depend on how many files it has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
+pub struct Base {
     /// The commit, without inline bytes.
     pub(crate) commit: Commit,
     /// Its files, by folded path.
@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub(crate) hidden: Vec<(u64, u64)>,
 }
 
-impl Snapshot {
+impl Base {
     /// The segments it needs.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.files.iter().chain(&self.ids)
