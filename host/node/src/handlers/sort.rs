@@ -49,7 +49,7 @@ pub struct SortSpec {
 #[async_trait]
 impl HandlerSpec for SortSpec {
     fn describe(&self) -> String {
-        let key = |key: SortKey| key.column + if key.order == Order::Desc { " desc" } else { "" };
+        let key = |key: SortKey| key.column + if key.order == SortOrder::Desc { " desc" } else { "" };
         let keys: Vec<String> = self.by.iter().map(KeySpec::key).map(key).collect();
         format!("sorts by {}", keys.join(", "))
     }
@@ -82,7 +82,7 @@ impl KeySpec {
     fn key(&self) -> SortKey {
         match self {
             Self::Column(column) => {
-                SortKey { column: column.clone(), order: Order::default(), nulls: Nulls::default() }
+                SortKey { column: column.clone(), order: SortOrder::default(), nulls: Nulls::default() }
             }
             Self::Key(key) => key.clone(),
         }
@@ -97,7 +97,7 @@ pub struct SortKey {
     pub column: String,
     /// `asc` or `desc`.
     #[serde(default)]
-    pub order: Order,
+    pub order: SortOrder,
     /// Where nulls go: `first` or `last`.
     #[serde(default)]
     pub nulls: Nulls,
@@ -106,7 +106,7 @@ pub struct SortKey {
 /// Which value comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
+pub enum SortOrder {
     /// The lowest.
     #[default]
     Asc,
@@ -180,7 +180,8 @@ impl Sort {
 
     fn sorted_part(&self, part: &RecordBatch, rows: &UInt32Array) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
         let keys = self.keys.iter().filter_map(|key| {
-            let options = SortOptions { descending: key.order == Order::Desc, nulls_first: key.nulls == Nulls::First };
+            let options =
+                SortOptions { descending: key.order == SortOrder::Desc, nulls_first: key.nulls == Nulls::First };
             Some((Arc::clone(part.column_by_name(&key.column)?), options))
         });
         let order = groups::stable_order(keys, part.num_rows())?;

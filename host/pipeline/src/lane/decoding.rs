@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::{About, LaneEvent, Shared};
 use crate::{
     Error,
-    sample::{PATIENCE, Raw, Run, Sample},
+    sample::{FetchedRun, PATIENCE, Raw, Sample},
 };
 
 /// Decodes what the other task fetches.
@@ -74,7 +74,7 @@ impl Decoding {
     /// Waits a little for more messages to infer a schema from: a slow source would otherwise settle it with its first one.
     /// They are decoded together, unless that were more than a commit may hold: then it is settled with what the decoder makes
     /// of them all, and they are decoded one by one.
-    async fn settle(&mut self, first: Run, waiting: &mut VecDeque<Raw>) -> Result<(), Error> {
+    async fn settle(&mut self, first: FetchedRun, waiting: &mut VecDeque<Raw>) -> Result<(), Error> {
         let sample = Sample::gather(first, waiting, &mut self.fetched, PATIENCE).await;
         if let Some(first) = sample.first().filter(|_| sample.is_more() && !sample.fits(self.shared.most)) {
             let decoded = self.decoder.decode(sample.messages(), first.span.clone()).await;
@@ -88,7 +88,7 @@ impl Decoding {
     /// back to be decoded with them.
     async fn take(
         &mut self,
-        (mut fetched, room): Run,
+        (mut fetched, room): FetchedRun,
         waiting: &mut VecDeque<Raw>,
     ) -> Result<Option<(LaneEvent, SchemaGuard)>, Error> {
         let guard = self.decoder.hold_schema().await;
@@ -136,7 +136,7 @@ impl Decoding {
     /// together, as first messages are.
     async fn widen(
         &mut self,
-        first: Run,
+        first: FetchedRun,
         added: SchemaRef,
         unknown: &[UnknownField],
         waiting: &mut VecDeque<Raw>,

@@ -133,14 +133,14 @@ async fn relay(
 }
 
 /// Messages, and the first one of the stream where the decoder heeds it.
-type Piece = (Blobs, Vec<u8>);
+type Framed = (Blobs, Vec<u8>);
 
 /// Reads and frames until the end, on a thread of its own.
 async fn read(
     mut input: impl Read,
     mut framer: Framer,
     uses_first_record: bool,
-    pieces: mpsc::Sender<Result<Piece, Error>>,
+    pieces: mpsc::Sender<Result<Framed, Error>>,
 ) {
     let mut buffer = vec![0; READ];
     loop {

@@ -12,7 +12,7 @@ use object_store::{
 };
 use spout_format::sha256;
 
-use super::place::{Bucket, Cloud};
+use super::store_url::{Bucket, Cloud};
 use super::{Objects, answer};
 use crate::error::Error;
 

@@ -20,13 +20,13 @@ use super::fault;
 mod answer;
 mod bucket;
 mod multipart;
-mod place;
 pub(crate) mod probe;
 mod read;
 mod step;
+mod store_url;
 
-pub(super) use place::Place;
 pub(super) use step::Step;
+pub(super) use store_url::StoreUrl;
 
 /// How many objects are read at once.
 pub(super) const PARALLEL: usize = 32;

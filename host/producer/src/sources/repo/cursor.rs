@@ -10,7 +10,7 @@ use super::{
     RepoMode, Rewritten,
     branch::Branch,
     reading::{Content, Reading},
-    token::{Part, Token},
+    token::{Place, Token},
 };
 use crate::{Error, Fetched, OutOfRange};
 
@@ -155,7 +155,7 @@ impl Cursor {
     async fn open(&self) -> Result<Reading, Error> {
         let failed = |error| self.branch.failed("reading", error);
         let follower = self.follower()?;
-        let begin = |last, whole| Part { last, whole, file: 0, done: 0 };
+        let begin = |last, whole| Place { last, whole, file: 0, done: 0 };
         let part = match self.token.part {
             Some(part) => part,
             None if self.number > 0 => begin(follower.run_from(self.number + 1), false),

@@ -8,7 +8,7 @@ use spout_data::{Blobs, Messages, Provenance};
 use spout_format::Batches;
 use spout_repo::{AddedFile, Follower};
 
-use super::{RepoMode, branch::Branch, token::Part};
+use super::{RepoMode, branch::Branch, token::Place};
 use crate::{Error, Framer};
 
 /// Messages and bytes of one fetch.
@@ -29,13 +29,13 @@ pub(super) struct Reading {
     at_ms: i64,
     /// `None` for those that are not read.
     files: Vec<Option<AddedFile>>,
-    pub(super) part: Part,
+    pub(super) part: Place,
     open: Option<Open>,
 }
 
 impl Reading {
     /// The run whose `files` are read from `part` on.
-    pub(super) fn new(provenance: Provenance, at_ms: i64, files: Vec<Option<AddedFile>>, part: Part) -> Self {
+    pub(super) fn new(provenance: Provenance, at_ms: i64, files: Vec<Option<AddedFile>>, part: Place) -> Self {
         let mut reading = Self { provenance, at_ms, files, part, open: None };
         reading.pass_over();
         reading

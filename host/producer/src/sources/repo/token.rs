@@ -11,7 +11,7 @@ pub(super) struct Token {
     pub(super) after: String,
     /// How far the run of commits behind it was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) part: Option<Part>,
+    pub(super) part: Option<Place>,
     /// It began at a branch without commits: `latest` must not mean a later one after a crash.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) begun: bool,
@@ -19,7 +19,7 @@ pub(super) struct Token {
 
 /// A place within a run of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Part {
+pub(super) struct Place {
     /// Number of the last commit of the run.
     pub(super) last: u64,
     /// Everything that this commit holds is read, because the history before it is gone.

@@ -42,7 +42,7 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// It is made from the records, or left by a broken write: it can go.
-    Remove(super::fsck::repair::Place),
+    Remove(super::fsck::repair::Removed),
     /// `repo.json` can be written again.
     Describe(String),
 }

@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use spout_data::Marker;
 use spout_format::sha256;
 
-use super::{Depth, Remedy, Report, Severity, mismatch, reason, repair::Place as Removed, tables};
+use super::{Depth, Remedy, Report, Severity, mismatch, reason, repair::Removed, tables};
 use crate::{
     error::Error,
     layout::Layout,

@@ -9,7 +9,7 @@ use crate::error::Error;
 
 /// A place that can hold a store.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum StoreUrl {
     Memory,
     Directory(PathBuf),
     Bucket(Bucket),
@@ -37,7 +37,7 @@ pub(crate) enum Cloud {
     Azure,
 }
 
-impl Place {
+impl StoreUrl {
     /// Reads a URL. One that carries a secret is refused, because it would be in logs, records and the list of processes.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_url_names_a_place() {
         let check = |url: &str, cloud, name: &str, account: Option<&str>, prefix: &str| {
-            let Place::Bucket(found) = Place::of(url).unwrap() else { panic!("{url} is no bucket") };
+            let StoreUrl::Bucket(found) = StoreUrl::of(url).unwrap() else { panic!("{url} is no bucket") };
             let found = (found.cloud, found.name.as_str(), found.account.as_deref(), found.prefix.as_ref());
             assert_eq!(found, (cloud, name, account, prefix), "{url}");
         };
@@ -126,15 +126,15 @@ mod tests {
         check("gs://bucket/p", Cloud::Google, "bucket", None, "p");
         check("az://box/p", Cloud::Azure, "box", None, "p");
         check("abfss://box@acme.dfs.core.windows.net/p", Cloud::Azure, "box", Some("acme"), "p");
-        assert_eq!(Place::of("memory://").unwrap(), Place::Memory);
-        assert_eq!(Place::of("file:///a/b").unwrap(), Place::Directory("/a/b".into()));
-        assert_eq!(Place::of("a/b").unwrap(), Place::Directory("a/b".into()));
+        assert_eq!(StoreUrl::of("memory://").unwrap(), StoreUrl::Memory);
+        assert_eq!(StoreUrl::of("file:///a/b").unwrap(), StoreUrl::Directory("/a/b".into()));
+        assert_eq!(StoreUrl::of("a/b").unwrap(), StoreUrl::Directory("a/b".into()));
     }
 
     #[test]
     fn a_url_that_is_not_one_is_refused_and_its_secrets_are_not_repeated() {
         let check = |url: &str| {
-            let error = Place::of(url).unwrap_err();
+            let error = StoreUrl::of(url).unwrap_err();
             assert!(matches!(error, Error::StoreUrl { .. }), "{url}");
             assert!(!format!("{error} {error:?}").contains("geheim"), "{error}");
         };
