@@ -272,7 +272,7 @@ mod tests {
         check(groups, window, Ok(&["n=2 s=a", "n=1 s=b", "n=null s=b", "n=2 s=c"])).await;
         check(json!({"by": ["n"], "per": "batch"}), Unit::Piece, Ok(&["n=1 s=b", "n=2 s=a", "n=2 s=c", "n=null s=b"]))
             .await;
-        check(json!({"by": ["n"]}), Unit::Piece, Err("say `per: commit`")).await;
+        check(json!({"by": ["n"]}), Unit::Piece, Err("set `per: commit`")).await;
         check(json!({"by": ["n"], "per": "window"}), Unit::Piece, Err("there is no window before it")).await;
         check(json!({"by": ["m"]}), window, Err("no column `m` to sort by; the columns are n, s")).await;
     }

@@ -285,7 +285,7 @@ mod tests {
         check(json!({"watch": "host"}), "`host` is Utf8, but it must be a number");
         check(json!({"as": "n"}), "another name");
         check(json!({"max": 5}), "from `min` to `max`");
-        check(json!({"increase": null}), "never moves");
+        check(json!({"increase": null}), "never changes");
         check(json!({"increase": {"scale": 0.5, "after": "1s"}}), "above 1");
         check(json!({"time": null}), "`time`");
         check(json!({"groupBy": ["x"]}), "no column `x`");
