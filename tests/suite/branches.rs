@@ -216,7 +216,7 @@ fn what_is_made_from_records_is_repaired() -> Result<()> {
     fs::write(&about, "{")?;
     site.fails(&["fsck"], 1, &["error[E0809]"])?;
     let said = site.ok(&["fsck", "--repair"])?;
-    ensure!(said.contains("written again") && said.contains("all intact after 1 repair"), "{said}");
+    ensure!(said.contains("rewritten") && said.contains("all intact after 1 repair"), "{said}");
     ensure!(site.ok(&["fsck"])?.contains("all intact") && number(&site, "r")? == "3", "it is repaired");
     let record = site.path().join("store/repos/r/branches/master/00000000000000000002.json");
     fs::write(&record, "{}")?;
