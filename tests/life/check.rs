@@ -92,7 +92,7 @@ async fn goes_on(store: &Store) -> Result<()> {
     }
     store.repo_or_create(OTHER, "").await?;
     publish(&repo).await.context("publishing")?;
-    let head = head.sequence;
+    let head = head.header.sequence;
     for table in published(&repo, MASTER).await?.tables {
         ensure!(table.sequence.is_none_or(|sequence| sequence <= head), "a table is ahead of its branch: {table:?}");
     }

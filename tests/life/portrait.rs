@@ -43,7 +43,7 @@ impl Painter {
             let mut line = Vec::new();
             for commit in repo.log(&branch.name).await? {
                 line.push(self.of_commit(repo, &commit).await?);
-                ids.push(commit.id);
+                ids.push(commit.header.id);
             }
             seen.branches.insert(branch.name, line);
         }
@@ -57,7 +57,7 @@ impl Painter {
     }
 
     async fn of_commit(&mut self, repo: &Repo, commit: &Commit) -> Result<String> {
-        if let Some(known) = self.known.get(&commit.id) {
+        if let Some(known) = self.known.get(&commit.header.id) {
             return Ok(known.clone());
         }
         let mut hash = Sha256::new();
@@ -72,7 +72,7 @@ impl Painter {
         let what = if commit.reason.starts_with("revert") { "revert" } else { &commit.reason };
         let hash = format!("{:x}", hash.finalize());
         let seen = format!("{} {what}: {} files, {}", commit.number, tree.len(), hash.get(..16).unwrap_or(&hash));
-        self.known.insert(commit.id.clone(), seen.clone());
+        self.known.insert(commit.header.id.clone(), seen.clone());
         Ok(seen)
     }
 }

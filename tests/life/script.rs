@@ -76,7 +76,7 @@ fn committed(finished: Finished) -> Result<Commit> {
     match finished {
         Finished::Committed(commit) => Ok(commit),
         Finished::Unknown(error) => Err((*error).into()),
-        Finished::Lost(winner) => bail!("commit {} was first, and nobody else is here", winner.id),
+        Finished::Lost(winner) => bail!("commit {} was first, and nobody else is here", winner.header.id),
     }
 }
 

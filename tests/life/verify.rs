@@ -45,7 +45,7 @@ pub(crate) async fn verify(url: &str, files: &[&str], exact: bool) -> Result<()>
     let store = Store::open(url).await?;
     let repo = store.repo_or_create(REPO, "").await?;
     let log = if repo.branches().await?.is_empty() { Vec::new() } else { repo.log(MASTER).await? };
-    let visible: BTreeSet<String> = log.iter().map(|commit| commit.id.clone()).collect();
+    let visible: BTreeSet<String> = log.iter().map(|commit| commit.header.id.clone()).collect();
     let gone: Vec<_> = told.acknowledged.difference(&visible).collect();
     ensure!(gone.is_empty(), "{} acknowledged commits are gone: {gone:?}", gone.len());
     let more: Vec<_> = visible.iter().filter(|id| !told.acknowledged.contains(*id)).collect();
@@ -56,7 +56,7 @@ pub(crate) async fn verify(url: &str, files: &[&str], exact: bool) -> Result<()>
         let tree = repo.tree(head).await?;
         for (path, reason) in [("/log", "rows"), ("/edits", "edit")] {
             let expected: Vec<_> =
-                log.iter().rev().filter(|commit| commit.reason == reason).map(|commit| &commit.id).collect();
+                log.iter().rev().filter(|commit| commit.reason == reason).map(|commit| &commit.header.id).collect();
             let text = match tree.get(path) {
                 Some(_) => String::from_utf8(repo.read_file(&tree, path).await?.to_vec())?,
                 None => String::new(),

@@ -67,7 +67,7 @@ fn told(id: &str, n: u64, finished: std::result::Result<Finished, Error>) -> Res
             Outcome::Committed
         }
         Ok(Finished::Lost(winner)) => {
-            println!("lost {id} {}", winner.id);
+            println!("lost {id} {}", winner.header.id);
             Outcome::Reclaim
         }
         Ok(Finished::Unknown(error)) => {

@@ -98,7 +98,7 @@ fn commits_are_named_in_many_ways() -> Result<()> {
     check("r@master{2999-01-01T00:00:00Z}", "3")?;
     check("r{2999-01-01}~1", "2")?;
     let middle = site.json(&["inspect", "commit", "r~1"])?.remove(0);
-    let at = middle.pointer("/finished_ms").and_then(Value::as_i64).context("a time")?;
+    let at = middle.pointer("/at_ms").and_then(Value::as_i64).context("a time")?;
     let at = format!("{}.{:03}", at / 1000, at % 1000);
     ensure!(!at.is_empty(), "a moment");
     site.fails(&["get", "file", "r{2000-01-01}:/n"], 2, &["error[E0512]"])?;
@@ -216,7 +216,7 @@ fn what_is_made_from_records_is_repaired() -> Result<()> {
     fs::write(&about, "{")?;
     site.fails(&["fsck"], 1, &["error[E0809]"])?;
     let said = site.ok(&["fsck", "--repair"])?;
-    ensure!(said.contains("written again") && said.contains("all intact after 1 repair"), "{said}");
+    ensure!(said.contains("rewritten") && said.contains("all intact after 1 repair"), "{said}");
     ensure!(site.ok(&["fsck"])?.contains("all intact") && number(&site, "r")? == "3", "it is repaired");
     let record = site.path().join("store/repos/r/branches/master/00000000000000000002.json");
     fs::write(&record, "{}")?;

@@ -1,8 +1,9 @@
-//! What every room stands on: error kinds and codes, time and dice, secrets, near names, and which untrusted text may reach a terminal.
+//! What every room stands on: error kinds and codes, time and dice, secrets, near names, numbers for people, and which untrusted text may reach a terminal.
 //!
 //! **Invariant**: nothing here knows a stream, a plugin or a repo.
 
 pub mod clock;
+pub mod counted;
 pub mod error;
 pub mod near;
 pub mod secret;

@@ -42,7 +42,7 @@ impl SecretSpec {
 }
 
 impl Secret {
-    /// The secret, for whoever has to send it.
+    /// The secret, for the code that sends it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0

@@ -119,7 +119,7 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         digest: loaded.digest.clone(),
         writes: format!("{}@{}:{}", spec.pipeline.name, spec.commit.branch, spec.commit.path),
         guarantee: guarantee(loaded),
-        reads: each(loaded, |producer| producer.source().map(|source| source.reads()).unwrap_or_default()),
+        reads: each(loaded, |producer| producer.source().map(|source| source.spec.reads()).unwrap_or_default()),
         decoder: each(loaded, decoder),
         node: spec.node.iter().map(NodeSpec::describe).collect(),
         columns: typed.into_iter().filter_map(columns).collect(),
@@ -139,7 +139,7 @@ pub(super) fn joined(worlds: &[World]) -> String {
 /// What can be said of every message, here and in each consumer.
 fn guarantee(loaded: &Loaded) -> String {
     // Nothing can be said of all but what can be said of the weakest.
-    let promises = loaded.spec.sources().map(|(_, source)| source.promise());
+    let promises = loaded.spec.sources().map(|(_, source)| source.spec.promise());
     let weakest = promises.min_by_key(|promise| promise.guarantee).map(|promise| promise.to_string());
     let others = if loaded.spec.consumers.is_empty() {
         ""

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 use spout_data::{Marker, UnknownKeys};
-use spout_repo::{Commit, Repo};
+use spout_repo::{Commit, Header, Repo};
 
 use super::print::{Printer, Table, count, grouped, local_time, short, size};
 
@@ -16,7 +16,7 @@ pub(super) type Tags = BTreeMap<String, Vec<String>>;
 pub(super) async fn tags_of(repo: &Repo) -> Result<Tags> {
     let mut tags = Tags::new();
     for tag in repo.tags().await? {
-        tags.entry(tag.commit.id).or_default().push(tag.name);
+        tags.entry(tag.commit.header.id).or_default().push(tag.name);
     }
     Ok(tags)
 }
@@ -30,7 +30,7 @@ pub(super) fn shown(commit: &Commit, tags: &Tags) -> Result<Value> {
         if let Some(Value::Object(counts)) = fields.remove("counts") {
             fields.extend(counts);
         }
-        fields.insert("tags".into(), json!(tags.get(&commit.id).cloned().unwrap_or_default()));
+        fields.insert("tags".into(), json!(tags.get(&commit.header.id).cloned().unwrap_or_default()));
         if let Some(base) = base {
             fields.insert("base".into(), base.into());
         }
@@ -48,11 +48,11 @@ pub(super) fn print_made(commit: &Commit, what: &str, printer: &mut Printer) -> 
     if printer.json() {
         return printer.value(&shown(commit, &Tags::new())?);
     }
-    let Commit { repo, branch, files, removed, .. } = commit;
+    let Commit { header: Header { repo, branch, .. }, files, removed, .. } = commit;
     let changes = [(files.len(), "put"), (removed.len(), "deleted")];
     let changes = changes.iter().filter(|(files, _)| *files > 0);
     let changes: String = changes.map(|(files, verb)| format!(", {} {verb}", count(*files as u64, "file"))).collect();
-    printer.line(format!("{repo}@{branch}: {what} in commit {}{changes}", short(&commit.id)))
+    printer.line(format!("{repo}@{branch}: {what} in commit {}{changes}", short(&commit.header.id)))
 }
 
 /// `{"inline": "…base64…"}` says where bytes are and holds them; where they are is enough.
@@ -108,15 +108,15 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
     let counts = &commit.counts;
     let some = |number: u64| if number > 0 { count(number, "message") } else { String::new() };
     printer.facts(&[
-        ("commit", commit.id.clone()),
-        ("tags", tags.get(&commit.id).map(|tags| tags.join(" ")).unwrap_or_default()),
-        ("repo", format!("{}@{}", commit.repo, commit.branch)),
+        ("commit", commit.header.id.clone()),
+        ("tags", tags.get(&commit.header.id).map(|tags| tags.join(" ")).unwrap_or_default()),
+        ("repo", format!("{}@{}", commit.header.repo, commit.header.branch)),
         ("parent", commit.parent.clone().unwrap_or_else(|| "none, it is the first".into())),
         ("base", base.unwrap_or_default()),
         ("number", grouped(commit.number)),
-        ("sequence", format!("{} (epoch {})", commit.sequence, commit.epoch)),
+        ("sequence", format!("{} (epoch {})", commit.header.sequence, commit.header.epoch)),
         ("started", local_time(commit.started_ms)),
-        ("finished", local_time(commit.finished_ms)),
+        ("finished", local_time(commit.header.at_ms)),
         ("pipeline", pipeline),
         ("plugins", list(plugins.collect())),
         ("cut by", commit.reason.clone()),
@@ -132,7 +132,7 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
         ("state", list(state.collect())),
         ("removed", list(commit.removed.clone())),
         ("made from", list(provenance.collect())),
-        ("global id", if commit.global == commit.id { String::new() } else { short(&commit.global) }),
+        ("global id", if commit.global == commit.header.id { String::new() } else { short(&commit.global) }),
     ])
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
 use spout_format::Encoded;
-use spout_repo::{Commit, Edit, FileEntry, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
+use spout_repo::{Commit, Edit, FileEntry, Header, OpenCommit, PutMode, Reference, Repo, Store, Tree, Upstream};
 
 use super::{
     Global,
@@ -82,7 +82,7 @@ impl Copy {
         let mut edit = Edit::new("copy file");
         edit.rows = changes.put.iter().filter_map(|file| file.rows).sum();
         if from.repo.name() != target.repo.name() {
-            let Commit { repo, branch, id, global, .. } = from.commit;
+            let Commit { header: Header { repo, branch, id, .. }, global, .. } = from.commit;
             edit.provenance = vec![Upstream { repo, branch, commit: id }];
             edit.global = Some(global);
         }

@@ -88,7 +88,7 @@ impl Create {
                     None => None,
                 };
                 repo.create_branch(name, head.as_ref(), *anew).await?;
-                told(&repo, "branch", name, head.as_ref(), printer)
+                report(&repo, "branch", name, head.as_ref(), printer)
             }
             What::Tag { tag, head, anew } => {
                 let (repo, name) = pair(tag, "create tag", "tag")?;
@@ -96,7 +96,7 @@ impl Create {
                 let repo = store.repo(repo).await?;
                 let head = repo.resolve(&within(repo.name(), MASTER, head, "create tag")?).await?;
                 repo.create_tag(name, &head, *anew).await?;
-                told(&repo, "tag", name, Some(&head), printer)
+                report(&repo, "tag", name, Some(&head), printer)
             }
         }
     }
@@ -118,8 +118,8 @@ async fn repo(global: &Global, name: &str, description: &str, printer: &mut Prin
     }
 }
 
-fn told(repo: &Repo, what: &str, name: &str, head: Option<&Commit>, printer: &mut Printer) -> Result<()> {
-    let (repo, id) = (repo.name(), head.map(|head| head.id.as_str()));
+fn report(repo: &Repo, what: &str, name: &str, head: Option<&Commit>, printer: &mut Printer) -> Result<()> {
+    let (repo, id) = (repo.name(), head.map(|head| head.header.id.as_str()));
     if printer.json() {
         printer.value(&json!({"repo": repo, what: name, "head": id}))
     } else {

@@ -78,17 +78,17 @@ impl Delete {
         match &self.what {
             What::Repo { name, force } => {
                 store.delete_repo(name, *force).await?;
-                told("repo", name, printer)
+                report("repo", name, printer)
             }
             What::Branch { branch } => {
                 let (repo, name) = pair(branch, "delete branch", "branch")?;
                 store.repo(repo).await?.delete_branch(name).await?;
-                told("branch", branch, printer)
+                report("branch", branch, printer)
             }
             What::Tag { tag } => {
                 let (repo, name) = pair(tag, "delete tag", "tag")?;
                 store.repo(repo).await?.delete_tag(name).await?;
-                told("tag", tag, printer)
+                report("tag", tag, printer)
             }
             What::File { references, recursive } => {
                 let references = references.iter().map(|text| text.parse()).collect::<Result<Vec<Reference>, _>>()?;
@@ -99,7 +99,7 @@ impl Delete {
     }
 }
 
-fn told(what: &str, name: &str, printer: &mut Printer) -> Result<()> {
+fn report(what: &str, name: &str, printer: &mut Printer) -> Result<()> {
     if printer.json() {
         printer.value(&json!({"deleted": what, "name": name}))
     } else {

@@ -68,7 +68,7 @@ impl Diff {
             (None, None) => (Tree::default(), "nothing, it is the first commit".to_owned()),
             (old, _) => {
                 let (repo, older) = store.resolve(&old.unwrap_or_else(|| before(&new))).await?;
-                let shown = format!("{}@{}", repo.name(), short(&older.id));
+                let shown = format!("{}@{}", repo.name(), short(&older.header.id));
                 (repo.tree(&older).await?, shown)
             }
         };
@@ -80,7 +80,7 @@ impl Diff {
         if *name_only && !printer.json() {
             return changes.iter().try_for_each(|changed| printer.line(&changed.path));
         }
-        let now = format!("{}@{}", repo.name(), short(&commit.id));
+        let now = format!("{}@{}", repo.name(), short(&commit.header.id));
         printer.list(&changes, table, &format!("no file differs between {since} and {now}"))?;
         if printer.json() || changes.is_empty() {
             Ok(())

@@ -71,8 +71,8 @@ async fn head(repo: &Repo, reference: &Reference, printer: &mut Printer) -> Resu
     let branches = repo.branches().await?;
     let branch = branch_of(&branches, reference, &commit);
     let head = branches.iter().find(|there| there.name == branch).and_then(|branch| branch.head.as_ref());
-    let (shown, at) = (short(&commit.id), format!("{}@{branch}", repo.name()));
-    if head.is_none_or(|head| head.id != commit.id) {
+    let (shown, at) = (short(&commit.header.id), format!("{}@{branch}", repo.name()));
+    if head.is_none_or(|head| head.header.id != commit.header.id) {
         return usage(format!(
             "commit {shown} is not the head of {at}; `spout squash commit` merges it into the one after it, and \
              `spout revert branch {at} --to COMMIT` goes back further"
@@ -83,5 +83,5 @@ async fn head(repo: &Repo, reference: &Reference, printer: &mut Printer) -> Resu
     }
     let parent = repo.resolve(&Reference { back: 1, ..Reference::head(repo.name(), &branch) }).await?;
     let made = committed(repo.revert(&branch, &parent).await?)?;
-    print_made(&made, &format!("undid {shown}; {at} is as {} left it,", short(&parent.id)), printer)
+    print_made(&made, &format!("undid {shown}; {at} is as {} left it,", short(&parent.header.id)), printer)
 }

@@ -136,13 +136,13 @@ impl Get {
                         bytes.len() as u64
                     }
                 };
-                told(&path, file, size, printer)
+                report(&path, file, size, printer)
             }
         }
     }
 }
 
-fn told(path: &str, file: &Path, bytes: u64, printer: &mut Printer) -> Result<()> {
+fn report(path: &str, file: &Path, bytes: u64, printer: &mut Printer) -> Result<()> {
     if printer.json() {
         printer.value(&serde_json::json!({"path": path, "file": file, "size": bytes}))
     } else {
@@ -200,7 +200,7 @@ async fn below(repo: &Repo, tree: &Tree, path: &str, directory: &Path, printer: 
         busy.say(format!("{}, {}: {}", count(files, "file"), size(bytes), entry.path));
         let size = saved(repo, tree, entry, &file).await?;
         if printer.json() {
-            told(&entry.path, &file, size, printer)?;
+            report(&entry.path, &file, size, printer)?;
         }
         (files, bytes) = (files + 1, bytes + size);
     }

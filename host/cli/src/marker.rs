@@ -46,10 +46,10 @@ impl Marker {
         let reference: Reference = reference.parse()?;
         let (repo, commit) = global.store().await?.resolve(&reference).await?;
         if printer.json() {
-            let (repo, branch) = (repo.name(), commit.branch.as_str());
-            return printer.value(&Shown { repo, branch, commit: &commit.id, marker: &commit.marker });
+            let (repo, branch) = (repo.name(), commit.header.branch.as_str());
+            return printer.value(&Shown { repo, branch, commit: &commit.header.id, marker: &commit.marker });
         }
-        printer.line(format!("{}@{} at commit {}", repo.name(), commit.branch, short(&commit.id)))?;
+        printer.line(format!("{}@{} at commit {}", repo.name(), commit.header.branch, short(&commit.header.id)))?;
         if commit.marker.partitions.is_empty() {
             printer.line("the marker names no partition: the commit was not made from a stream")
         } else {

@@ -37,7 +37,7 @@ pub(super) fn within(repo: &str, branch: &str, text: &str, verb: &'static str) -
 /// The branch that a command on `commit` is about: the one that was named, or the one it was made on.
 pub(super) fn branch_of(branches: &[BranchInfo], reference: &Reference, commit: &Commit) -> String {
     let named = branches.iter().any(|branch| branch.name == reference.target);
-    if named { reference.target.clone() } else { commit.branch.clone() }
+    if named { reference.target.clone() } else { commit.header.branch.clone() }
 }
 
 /// Whether `target` could be the start of a commit's id.

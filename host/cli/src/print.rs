@@ -1,5 +1,6 @@
 //! Standard output: lines, aligned tables, JSON lines. A reader that has gone away is not an error.
 
+pub(super) use spout_base::counted::{counted as count, grouped};
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use anyhow::{Context as _, Result};
@@ -154,25 +155,6 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
-/// `1 row`, `2 rows`, `1,234 rows`.
-pub(super) fn count(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(number))
-}
-
-/// Thousands apart.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,14 +169,13 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_counts_read_well() {
+    fn sizes_read_well() {
         let check = |bytes: u64, expected: &str| assert_eq!(size(bytes), expected);
         check(0, "0 B");
         check(1023, "1023 B");
         check(1536, "1.5 KiB");
         check((1 << 20) - 1, "1.0 MiB");
         check(u64::MAX, "16384.0 PiB");
-        assert_eq!((count(1, "row"), count(1_234_567, "row")), ("1 row".into(), "1,234,567 rows".into()));
         assert_eq!(short("sha256:0123456789abcdef"), "0123456789ab");
     }
 

@@ -48,6 +48,6 @@ impl Revert {
         let repo = global.store_to_write().await?.repo(repo).await?;
         let to = repo.resolve(&within(repo.name(), branch, to, "revert branch")?).await?;
         let commit = committed(repo.revert(branch, &to).await?)?;
-        print_made(&commit, &format!("reverted to {}", short(&to.id)), printer)
+        print_made(&commit, &format!("reverted to {}", short(&to.header.id)), printer)
     }
 }

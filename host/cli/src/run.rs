@@ -110,7 +110,7 @@ impl Run {
 
     /// Refuses to wait for an end that cannot come.
     fn can_end(&self, specs: &[Loaded]) -> Result<(), Error> {
-        let endless = |loaded: &&Loaded| loaded.spec.sources().any(|(_, source)| !source.may_end());
+        let endless = |loaded: &&Loaded| loaded.spec.sources().any(|(_, source)| !source.spec.may_end());
         match specs.iter().find(endless).filter(|_| matches!(self.until, Some(When::Ended))) {
             None => Ok(()),
             Some(loaded) => Err(Error::Usage {
@@ -227,7 +227,7 @@ impl Watch<'_> {
 }
 
 fn prints(loaded: &Loaded) -> bool {
-    loaded.spec.consumers.iter().any(|consumer| matches!(consumer, ConsumerSpec::Print(_)))
+    loaded.spec.consumers.iter().any(ConsumerSpec::prints)
 }
 
 enum Wish {

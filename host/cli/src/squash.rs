@@ -55,14 +55,14 @@ impl Squash {
         let at = format!("{}@{branch}", repo.name());
         if printer.json() {
             printer.value(&json!({
-                "repo": repo.name(), "branch": branch, "first": first.id, "last": last.id, "commits": squashed,
+                "repo": repo.name(), "branch": branch, "first": first.header.id, "last": last.header.id, "commits": squashed,
             }))
         } else {
             printer.line(format!(
                 "{at}: {} from {} to {} squashed",
                 count(squashed, "commit"),
-                short(&first.id),
-                short(&last.id)
+                short(&first.header.id),
+                short(&last.header.id)
             ))
         }
     }

@@ -68,7 +68,9 @@ impl Target {
             Err(other) => return Err(other.into()),
         };
         match repo.resolve(&Reference::head(repo.name(), target)).await {
-            Ok(commit) => Err(fixed(format!("commit {} is finished, and commits never change", commit.id)).into()),
+            Ok(commit) => {
+                Err(fixed(format!("commit {} is finished, and commits never change", commit.header.id)).into())
+            }
             Err(RepoError::UnknownBranch { .. }) if target.len() == 32 => Err(unknown.into()),
             // `beef` is a name as good as others.
             Err(RepoError::UnknownBranch { .. }) => Ok(branch(None)),
@@ -99,20 +101,20 @@ impl Target {
     ) -> Result<()> {
         if let Some(started) = &self.started {
             self.repo.stage(started, &open).await?;
-            return self.told(&started.id, false, changes, printer);
+            return self.report(&started.id, false, changes, printer);
         }
         let mut editor = self.repo.edit(&self.branch).await?;
         match editor.finish(open, edit).await? {
-            Finished::Committed(commit) => self.told(&commit.id, true, changes, printer),
+            Finished::Committed(commit) => self.report(&commit.header.id, true, changes, printer),
             Finished::Lost(winner) => {
                 let branch = format!("{}@{}", self.repo.name(), self.branch);
-                Err(Error::ChangedMeanwhile { branch, commit: short(&winner.id) }.into())
+                Err(Error::ChangedMeanwhile { branch, commit: short(&winner.header.id) }.into())
             }
             Finished::Unknown(error) => Err((*error).into()),
         }
     }
 
-    fn told(&self, commit: &str, finished: bool, changes: &Changes, printer: &mut Printer) -> Result<()> {
+    fn report(&self, commit: &str, finished: bool, changes: &Changes, printer: &mut Printer) -> Result<()> {
         let (repo, branch, Changes { put, deleted }) = (self.repo.name(), self.branch.as_str(), changes);
         if printer.json() {
             return printer.value(&Done { repo, branch, commit, finished, put, deleted });
@@ -141,8 +143,8 @@ pub(super) fn committed(finished: Finished) -> Result<spout_repo::Commit> {
     match finished {
         Finished::Committed(commit) => Ok(commit),
         Finished::Lost(winner) => {
-            let branch = format!("{}@{}", winner.repo, winner.branch);
-            Err(Error::ChangedMeanwhile { branch, commit: short(&winner.id) }.into())
+            let branch = format!("{}@{}", winner.header.repo, winner.header.branch);
+            Err(Error::ChangedMeanwhile { branch, commit: short(&winner.header.id) }.into())
         }
         Finished::Unknown(error) => Err((*error).into()),
     }

@@ -5,6 +5,8 @@
 //! bounded, and a commit waits until it is empty. [`RepoConsumer`] writes the files of the next commit; it alone is exactly
 //! once, because its files become visible with the marker or not at all.
 //!
+//! To add one, write its file with its `ConsumerKind` (`spec.rs`) and name it here.
+//!
 //! **Invariant**: only `repo.rs` touches the repo, and no consumer decides when a commit is cut.
 
 mod dead_letters;
@@ -13,7 +15,6 @@ mod error;
 mod file;
 mod fit;
 mod http;
-mod http_post;
 mod offsets;
 mod outbox;
 mod print;
@@ -32,16 +33,20 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     error::Error,
-    file::{FileCompression, FileConsumer, FileSpec, RotateSpec},
-    http::{HttpConsumer, HttpFormat, HttpSpec, OnRefusal, Per},
+    http::Per,
     outbox::{QueueSpec, WhenFull},
-    print::{PrintConsumer, PrintSpec},
-    publish::{PublishConsumer, PublishPayload, PublishSpec},
+    publish::{PublishConsumer, PublishSpec},
     repo::{Pending, RepoConsumer, Target, Written},
-    spec::ConsumerSpec,
-    tcp::{TcpConsumer, TcpFormat, TcpFraming, TcpSpec},
 };
 use spout_data::Batch;
+
+spec::consumers! {
+    "print" => Print(print::PrintSpec), "Prints rows as a table.",
+    "file" => File(file::FileSpec), "Writes rows to files outside the repo.",
+    "tcp" => Tcp(tcp::TcpSpec), "Sends rows to a port.",
+    "publish" => Publish(publish::PublishSpec), "Publishes rows over ZeroMQ.",
+    "http" => Http(http::HttpSpec), "Posts rows to a web address.",
+}
 
 /// What a consumer knows of where it runs.
 #[derive(Clone, Debug)]

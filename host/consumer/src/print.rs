@@ -11,11 +11,14 @@ use arrow::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::terminal;
+use spout_base::{
+    counted::{counted, grouped},
+    terminal,
+};
 use spout_data::{Batch, Span};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::{Consumer, ConsumerContext, Error, Per, encode};
+use super::{Consumer, ConsumerContext, Error, Per, encode, spec::ConsumerKind};
 
 /// Prints the first rows of each commit as a table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -40,18 +43,36 @@ fn commit() -> Per {
     Per::Commit
 }
 
-impl PrintSpec {
-    pub(super) fn describe(&self) -> String {
+#[async_trait]
+impl ConsumerKind for PrintSpec {
+    #[cfg(test)]
+    fn example() -> &'static str {
+        r#"{"type": "print", "rows": 5, "per": "batch", "width": 100}"#
+    }
+
+    fn describe(&self) -> String {
         match self.per {
             Per::Commit => format!("print, {} rows a commit", self.rows),
             Per::Batch => format!("print, {} rows a batch", self.rows),
         }
     }
+
+    fn guarantee(&self) -> &'static str {
+        "at least once: after a crash some rows are printed again"
+    }
+
+    fn prints(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
+        Ok(Box::new(PrintConsumer::new(self, context)))
+    }
 }
 
 /// A running `print`.
 #[derive(Debug)]
-pub struct PrintConsumer {
+pub(crate) struct PrintConsumer {
     pipeline: String,
     spec: PrintSpec,
     json: bool,
@@ -62,11 +83,10 @@ pub struct PrintConsumer {
 }
 
 impl PrintConsumer {
-    /// Prints rows: as tables, or as NDJSON where the surroundings say so.
-    #[must_use]
-    pub fn new(spec: &PrintSpec, around: &ConsumerContext) -> Self {
-        let pipeline = around.pipeline.clone();
-        Self { pipeline, spec: spec.clone(), json: around.json, kept: Vec::new(), seen: 0, number: 0 }
+    /// Prints rows: as tables, or as NDJSON where the context says so.
+    fn new(spec: &PrintSpec, context: &ConsumerContext) -> Self {
+        let pipeline = context.pipeline.clone();
+        Self { pipeline, spec: spec.clone(), json: context.json, kept: Vec::new(), seen: 0, number: 0 }
     }
 
     fn text(&self, of: &str, width: usize) -> Result<String, ArrowError> {
@@ -76,8 +96,8 @@ impl PrintConsumer {
         }
         let shown: usize = self.kept.iter().map(RecordBatch::num_rows).sum();
         let count = match self.seen - shown {
-            0 => counted(shown, "row"),
-            _ => format!("{} of {}", grouped(shown), counted(self.seen, "row")),
+            0 => counted(shown as u64, "row"),
+            _ => format!("{} of {}", grouped(shown as u64), counted(self.seen as u64, "row")),
         };
         let mut text = format!("{} · {of} · {count}\n", self.pipeline);
         // Rows of different schemas stand in tables of their own.
@@ -175,7 +195,7 @@ fn table(rows: &[RecordBatch], width: usize) -> Result<String, ArrowError> {
         text += &line(&|column| column.cells.get(row).cloned().unwrap_or_default());
     }
     if !hidden.is_empty() {
-        text += &shortened(&format!("and {}: {}", counted(hidden.len(), "column"), hidden.join(", ")), width);
+        text += &shortened(&format!("and {}: {}", counted(hidden.len() as u64, "column"), hidden.join(", ")), width);
         text.push('\n');
     }
     Ok(text)
@@ -236,28 +256,6 @@ fn shortened(text: &str, width: usize) -> String {
     };
     text.chars().take_while(fits).chain(['…']).collect()
 }
-
-fn counted(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", grouped(number))
-}
-
-/// Thousands apart.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// An example, which a test reads.
-#[cfg(test)]
-pub(super) const EXAMPLE: &str = r#"{"type": "print", "rows": 5, "per": "batch", "width": 100}"#;
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ use super::{
     Consumer, ConsumerContext, Error,
     encode::{self, failed, pieces},
     outbox::{Deliver, Outbox, QueueSpec, Room},
+    spec::ConsumerKind,
 };
 
 /// Publishes rows over ZeroMQ (PUB). Subscribers that have completed the handshake get every row at least once while they
@@ -78,22 +79,30 @@ impl PublishSpec {
     fn awaited(&self) -> usize {
         self.subscribers.unwrap_or(usize::from(self.sync.is_some()))
     }
+}
 
-    /// What contradicts what.
-    pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
+#[async_trait]
+impl ConsumerKind for PublishSpec {
+    #[cfg(test)]
+    fn example() -> &'static str {
+        r#"{"type": "publish", "address": "tcp://*:5556", "sync": "tcp://*:5557", "subscribers": 2, "topic": "rows"}"#
+    }
+
+    fn problem(&self) -> Option<(&'static str, String)> {
         if self.sync.is_none() && self.subscribers.is_some_and(|subscribers| subscribers > 0) {
             return Some((
                 "subscribers",
-                "waiting for subscribers needs a second socket; set `sync` to an address like tcp://*:5557",
+                "waiting for subscribers needs a second socket; set `sync` to an address like tcp://*:5557".into(),
             ));
         }
         if self.topic.as_ref().is_some_and(String::is_empty) {
-            return Some(("topic", "an empty topic selects nothing; leave it out"));
+            return Some(("topic", "an empty topic selects nothing; leave it out".into()));
         }
-        (self.message.0 == 0).then_some(("message", "a message must be larger than 0 bytes; leave it out for 8MiB"))
+        (self.message.0 == 0)
+            .then(|| ("message", "a message must be larger than 0 bytes; leave it out for 8MiB".into()))
     }
 
-    pub(super) fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let payload = match self.payload {
             PublishPayload::Arrow => "arrow",
             PublishPayload::Ndjson => "ndjson",
@@ -104,6 +113,22 @@ impl PublishSpec {
             many => format!("after the handshakes of {many} subscribers"),
         };
         format!("publish {}, {payload}, {waits}", self.address)
+    }
+
+    fn guarantee(&self) -> &'static str {
+        if self.sync.is_some() {
+            "at least once after the handshake, while a subscriber stays connected: after a crash some rows are sent again"
+        } else {
+            "at least once for subscribers that are connected, none for others: after a crash some rows are sent again"
+        }
+    }
+
+    fn queue(&self) -> Option<&QueueSpec> {
+        Some(&self.queue)
+    }
+
+    async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
+        Ok(Box::new(PublishConsumer::open(self, context, None).await?))
     }
 }
 
@@ -124,12 +149,12 @@ impl PublishConsumer {
     /// If it cannot listen there.
     pub async fn open(
         spec: &PublishSpec,
-        around: &ConsumerContext,
+        context: &ConsumerContext,
         gone: Option<CancellationToken>,
     ) -> Result<Self, Error> {
         let options = PublisherOptions {
-            data: spec.address.within(&around.base),
-            sync: spec.sync.as_ref().map(|sync| sync.within(&around.base)),
+            data: spec.address.within(&context.base),
+            sync: spec.sync.as_ref().map(|sync| sync.within(&context.base)),
             topic: spec.topic.clone(),
         };
         let place = options.data.to_string();
@@ -140,8 +165,8 @@ impl PublishConsumer {
         let told = gone.is_none();
         let addresses = addresses.into_iter().flatten().filter(|_| told).map(ToString::to_string).collect();
         let gone = gone.unwrap_or_default();
-        let speaker = Speaker { publisher, awaited: spec.awaited(), place: spec.address.to_string(), gone };
-        let outbox = Outbox::new("publish", &spec.queue, around.stop.clone(), speaker);
+        let posting = Posting { publisher, awaited: spec.awaited(), place: spec.address.to_string(), gone };
+        let outbox = Outbox::new("publish", &spec.queue, context.stop.clone(), posting);
         Ok(Self { payload: spec.payload, message: spec.message.0, outbox, addresses })
     }
 }
@@ -179,21 +204,21 @@ impl Consumer for PublishConsumer {
 }
 
 /// Says what waits, once as many as are awaited have said hello.
-struct Speaker {
+struct Posting {
     publisher: Publisher,
     awaited: usize,
     place: String,
     gone: CancellationToken,
 }
 
-impl Speaker {
+impl Posting {
     fn failed(&self, source: std::io::Error) -> Error {
         Error::Unreachable { consumer: "publish", place: self.place.clone(), source }
     }
 }
 
 #[async_trait]
-impl Deliver for Speaker {
+impl Deliver for Posting {
     type Parcel = Bytes;
 
     async fn begin(&mut self) -> Result<(), Error> {
@@ -217,11 +242,6 @@ impl Deliver for Speaker {
     }
 }
 
-/// An example, which a test reads.
-#[cfg(test)]
-pub(super) const EXAMPLE: &str =
-    r#"{"type": "publish", "address": "tcp://*:5556", "sync": "tcp://*:5557", "subscribers": 2, "topic": "rows"}"#;
-
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -230,7 +250,7 @@ mod tests {
 
     use super::*;
     use crate::tests::{batch, context};
-    use spout_wire::{Heard, Subscriber, SubscriberOptions};
+    use spout_wire::{Received, Subscriber, SubscriberOptions};
 
     async fn open(spec: &PublishSpec) -> PublishConsumer {
         PublishConsumer::open(spec, &context(), Some(CancellationToken::new())).await.unwrap()
@@ -252,7 +272,7 @@ mod tests {
         let mut subscriber = Subscriber::open(&options).await.unwrap();
         let hearing = tokio::spawn(async move {
             let mut rows = 0;
-            while let Heard::Message { payload, .. } = subscriber.recv().await.unwrap() {
+            while let Received::Message { payload, .. } = subscriber.recv().await.unwrap() {
                 rows += StreamReader::try_new(Cursor::new(payload), None)
                     .unwrap()
                     .map(|b| b.unwrap().num_rows())

@@ -1,42 +1,91 @@
-//! What one entry of a spec's `consumers` list can say.
+//! What one entry of a spec's `consumers` list is, and all that the host asks of it before it runs.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
-use super::{
-    Consumer, ConsumerContext, Error, FileConsumer, FileSpec, HttpConsumer, HttpSpec, OnRefusal, PrintConsumer,
-    PrintSpec, PublishConsumer, PublishSpec, QueueSpec, TcpConsumer, TcpSpec, WhenFull,
-};
+use async_trait::async_trait;
 
-/// Where batches go besides the repo. All of these are at least once or less; only the repo is exactly once.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "kebab-case")]
-pub enum ConsumerSpec {
-    /// Prints rows as a table.
-    Print(PrintSpec),
-    /// Writes rows to files outside the repo.
-    File(FileSpec),
-    /// Sends rows to a port.
-    Tcp(TcpSpec),
-    /// Publishes rows over ZeroMQ.
-    Publish(PublishSpec),
-    /// Posts rows to a web address.
-    Http(HttpSpec),
+use super::{Consumer, ConsumerContext, ConsumerSpec, Error, QueueSpec, WhenFull};
+
+/// What users write of one kind of consumer.
+///
+/// All of a consumer is in its own file: what can be written of it, this, and how it runs ([`Consumer`]). Besides, it has a
+/// line in the list of the [crate](crate).
+#[async_trait]
+pub(crate) trait ConsumerKind: Debug + Sync {
+    /// An example, which a test reads.
+    #[cfg(test)]
+    fn example() -> &'static str
+    where
+        Self: Sized;
+
+    /// What this one does, in a few words, for `spout check`.
+    fn describe(&self) -> String;
+
+    /// How often whoever gets the rows sees each of them, as long as its queue drops nothing.
+    fn guarantee(&self) -> &'static str;
+
+    /// The first key whose value cannot work, and what to do about it.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Where rows wait, if it has a queue.
+    fn queue(&self) -> Option<&QueueSpec> {
+        None
+    }
+
+    /// As [`ConsumerSpec::prints`].
+    fn prints(&self) -> bool {
+        false
+    }
+
+    /// As [`ConsumerSpec::fixed_columns`].
+    fn fixed_columns(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
+    /// The running consumer.
+    ///
+    /// # Errors
+    /// What it cannot be opened for: a file, a port, a secret.
+    async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error>;
 }
 
+/// The kinds of consumers by their word in a spec, each with a sentence for those who choose one: it goes into the JSON schema.
+macro_rules! consumers {
+    ($($word:literal => $kind:ident($spec:ty), $sentence:literal,)*) => {
+        /// Where batches go besides the repo. All of these are at least once or less; only the repo is exactly once.
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+        #[serde(tag = "type")]
+        pub enum ConsumerSpec {
+            $(
+                #[doc = $sentence]
+                #[serde(rename = $word)]
+                $kind($spec),
+            )*
+        }
+
+        impl ConsumerSpec {
+            fn kind(&self) -> &dyn $crate::spec::ConsumerKind {
+                match self {
+                    $(Self::$kind(spec) => spec,)*
+                }
+            }
+        }
+
+        /// An example of each.
+        #[cfg(test)]
+        const EXAMPLES: &[fn() -> &'static str] = &[$(<$spec as $crate::spec::ConsumerKind>::example,)*];
+    };
+}
+pub(crate) use consumers;
+
 impl ConsumerSpec {
-    /// What cannot be, as the key and what to do about it.
+    /// The first key whose value cannot work, and what to do about it.
     #[must_use]
     pub fn problem(&self) -> Option<(&'static str, String)> {
-        let problem = match self {
-            Self::Print(_) => None,
-            Self::File(file) => file.problem(),
-            Self::Tcp(tcp) => tcp.problem(),
-            Self::Publish(publish) => publish.problem().map(|(key, what)| (key, what.to_owned())),
-            Self::Http(http) => http.problem(),
-        };
-        problem.or_else(|| {
-            let queue = self.queue()?;
+        self.kind().problem().or_else(|| {
+            let queue = self.kind().queue()?;
             let zero = queue.bytes.0 == 0 || queue.timeout.0.is_zero();
             zero.then(|| {
                 ("queue", "its `bytes` and `timeout` must be more than 0; leave them out for the defaults".into())
@@ -48,73 +97,47 @@ impl ConsumerSpec {
     ///
     /// # Errors
     /// What it cannot be opened for: a file, a port, a secret.
-    pub async fn open(&self, around: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
-        Ok(match self {
-            Self::Print(spec) => Box::new(PrintConsumer::new(spec, around)),
-            Self::File(spec) => Box::new(FileConsumer::open(spec, around).await?),
-            Self::Tcp(spec) => Box::new(TcpConsumer::open(spec, around)),
-            Self::Publish(spec) => Box::new(PublishConsumer::open(spec, around, None).await?),
-            Self::Http(spec) => Box::new(HttpConsumer::open(spec, around)?),
-        })
+    pub async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
+        self.kind().open(context).await
     }
 
     /// What it does, for people.
     #[must_use]
     pub fn describe(&self) -> String {
-        match self {
-            Self::Print(print) => print.describe(),
-            Self::File(file) => file.describe(),
-            Self::Tcp(tcp) => tcp.describe(),
-            Self::Publish(publish) => publish.describe(),
-            Self::Http(http) => http.describe(),
-        }
+        self.kind().describe()
     }
 
     /// How often whoever gets the rows sees each of them.
     #[must_use]
     pub fn guarantee(&self) -> &'static str {
-        if self.queue().is_some_and(|queue| queue.when_full == WhenFull::Drop) {
+        if self.kind().queue().is_some_and(|queue| queue.when_full == WhenFull::Drop) {
             return "none: rows that do not fit into the queue are counted and dropped";
         }
-        match self {
-            Self::Print(_) => "at least once: after a crash some rows are printed again",
-            Self::File(_) => "at least once: after a crash some rows are written again",
-            Self::Tcp(_) => {
-                "at least once, up to the operating system's buffer: rows are sent again after a crash or a lost connection, but what the other side had not read when its machine died is lost"
-            }
-            Self::Publish(publish) if publish.sync.is_none() => {
-                "at least once for subscribers that are connected, none for others: after a crash some rows are sent again"
-            }
-            Self::Publish(_) => {
-                "at least once after the handshake, while a subscriber stays connected: after a crash some rows are sent again"
-            }
-            Self::Http(http) if http.on_error == OnRefusal::Drop => {
-                "at least once for rows that are not rejected: after a crash some rows are sent again, with the same Idempotency-Key where they are the same rows; rejected rows are counted and dropped"
-            }
-            Self::Http(_) => {
-                "at least once: after a crash some rows are sent again, with the same Idempotency-Key where they are the same rows"
-            }
-        }
+        self.kind().guarantee()
     }
 
-    fn queue(&self) -> Option<&QueueSpec> {
-        match self {
-            Self::Print(_) | Self::File(_) => None,
-            Self::Tcp(tcp) => Some(&tcp.queue),
-            Self::Publish(publish) => Some(&publish.queue),
-            Self::Http(http) => Some(&http.queue),
-        }
+    /// Whether it writes to standard output.
+    #[must_use]
+    pub fn prints(&self) -> bool {
+        self.kind().prints()
+    }
+
+    /// Where it cannot take rows with more columns than the first ones had: the key that causes it, and why, with what to do.
+    #[must_use]
+    pub fn fixed_columns(&self) -> Option<(&'static str, &'static str)> {
+        self.kind().fixed_columns()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{file, http, print, publish, tcp};
+    use crate::EXAMPLES;
 
     #[test]
     fn every_example_can_be_read_and_has_no_problem() {
-        for example in [print::EXAMPLE, file::EXAMPLE, tcp::EXAMPLE, publish::EXAMPLE, http::EXAMPLE] {
+        for example in EXAMPLES {
+            let example = example();
             let spec: ConsumerSpec = serde_json::from_str(example).unwrap();
             assert_eq!(spec.problem(), None, "{example}");
             assert!(!spec.describe().is_empty() && !spec.guarantee().is_empty());

@@ -147,7 +147,7 @@ pub(super) fn with_nanos(micros: &ArrayRef, rest: &ArrayRef, to: &DataType) -> R
         return convert(micros, to);
     }
     let rest = rest.as_primitive_opt::<Int16Type>();
-    let rest = rest.ok_or_else(|| ArrowError::SchemaError("nanoseconds are not kept as int16".to_owned()))?;
+    let rest = rest.ok_or_else(|| ArrowError::SchemaError("nanoseconds cannot be stored as int16".to_owned()))?;
     let whole = |(micros, rest): (Option<i64>, Option<i16>)| {
         let Some(micros) = micros else { return Ok(None) };
         // The microsecond in which the least time is begins before it, and beyond what 64 bits hold.

@@ -11,11 +11,11 @@ pub enum Error {
     Encode { format: &'static str, source: Cause },
     /// A column does not fit the format.
     #[error(
-        "column `{column}` of type {data_type} cannot be kept in {format} files; commit in another format, parquet for most, or map the column to another type"
+        "column `{column}` of type {data_type} cannot be stored in {format} files; commit in another format (parquet takes most), or map the column to another type"
     )]
     NotStorable { column: String, data_type: String, format: &'static str },
     /// A value does not fit the format.
-    #[error("row {row} cannot be kept in {format} files: {reason}; change the value, or leave the row out")]
+    #[error("row {row} cannot be stored in {format} files: {reason}; change the value, or leave the row out")]
     Misfit { format: &'static str, row: usize, reason: String },
     /// Bytes are not of the format.
     #[error("{path} cannot be read as {format}")]

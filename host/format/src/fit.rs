@@ -151,8 +151,8 @@ where
         return Entries::new();
     }
     let what = match days.end {
-        1 => "no time of day",
-        _ => "in none of the years 1 to 9999, so that no calendar has it",
+        1 => "not a time of day",
+        _ => "outside the years 1 to 9999",
     };
     let values = there.iter().enumerate().filter_map(|(at, value)| Some((at, value?.into())));
     values
@@ -170,7 +170,7 @@ fn beyond_micros(array: &ArrayRef) -> Entries {
         code: "commit.nanoseconds",
         path: String::new(),
         what: format!(
-            "{value} ns, and Parquet keeps microseconds within lists, structs and maps; map it to a column of its own, or commit as arrow"
+            "{value} ns, but Parquet stores microseconds within lists, structs and maps; map it to a column of its own, or commit as arrow"
         ),
     };
     values.filter(|(_, value)| value.rem_euclid(1000) != 0).map(|(at, value)| (at, wrong(value))).collect()
@@ -204,7 +204,7 @@ mod tests {
     fn times_are_within_the_calendar() {
         let (first, last) = (-62_135_596_800_i64, 253_402_300_799);
         let seconds = vec![Some(first), Some(first - 1), None, Some(last), Some(last + 1), Some(i64::MIN)];
-        let wrong = [(1, "`c` is -62135596801 s, in none of the years"), (4, "253402300800 s"), (5, "-92233720368")];
+        let wrong = [(1, "`c` is -62135596801 s, outside the years"), (4, "253402300800 s"), (5, "-92233720368")];
         check(Arc::new(TimestampSecondArray::from(seconds)), Format::Parquet, &wrong);
         let ms = TimestampMillisecondArray::from(vec![i64::MAX, first * 1000, last * 1000 + 999]).with_timezone("UTC");
         check(Arc::new(ms), Format::Ndjson, &[(0, "9223372036854775807 ms")]);
@@ -216,7 +216,7 @@ mod tests {
         check(
             Arc::new(Time32SecondArray::from(vec![0, 86_399, 86_400, -1])),
             Format::Arrow,
-            &[(2, "86400 s, no time of day"), (3, "-1 s")],
+            &[(2, "86400 s, not a time of day"), (3, "-1 s")],
         );
         check(Arc::new(TimestampNanosecondArray::from(vec![i64::MIN, i64::MAX])), Format::Parquet, &[]);
     }

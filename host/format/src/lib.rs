@@ -93,7 +93,7 @@ pub struct Encoded {
 pub struct TableWriter {
     format: Format,
     schema: SchemaRef,
-    /// None where the types are those of the rows, whoever lacks them.
+    /// `None` where the types are those of the rows, even if some readers lack them.
     stored: Option<Stored>,
     extremes: columns::Extremes,
     rows: u64,

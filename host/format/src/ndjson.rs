@@ -1,7 +1,7 @@
 //! NDJSON: one object a line; a null column is left out.
 //!
 //! What JSON has no word for is a text: `"NaN"`, `"Infinity"` and `"-Infinity"`. Where there are maps, nulls are written, so
-//! that an entry that is null is told from one that is not there.
+//! that a null entry differs from a missing one.
 
 use std::{borrow::Cow, io::Cursor, sync::Arc};
 

@@ -107,7 +107,7 @@ impl Stored {
         for (&index, field) in wanted.iter().zip(schema.fields()) {
             let named = self.in_file.fields().get(index).and_then(|field| batch.column_by_name(field.name()));
             let column = named.or_else(|| batch.column_by_name(field.name())).ok_or_else(|| {
-                ArrowError::SchemaError(format!("the file has no column `{}`, which was committed", field.name()))
+                ArrowError::SchemaError(format!("the file has no column `{}`, although it was committed", field.name()))
             })?;
             let rest = match (field.data_type(), column.data_type()) {
                 (DataType::Timestamp(TimeUnit::Nanosecond, _), DataType::Timestamp(TimeUnit::Microsecond, _)) => {

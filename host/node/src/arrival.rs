@@ -92,10 +92,7 @@ impl Arrivals {
             let fault = |row: usize| RowFault {
                 row: row as u32,
                 code: "time.missing".into(),
-                reason: format!(
-                    "column \"{}\" gives no event time between the years 1677 and 2262",
-                    self.event.column()
-                ),
+                reason: format!("column `{}` has no event time between the years 1677 and 2262", self.event.column()),
             };
             arrived.faults = (0..rows).filter(|&row| !timed.value(row)).map(fault).collect();
             arrived.records = filter_record_batch(&arrived.records, &timed).map_err(kernel)?;

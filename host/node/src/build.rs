@@ -41,7 +41,7 @@ impl Builder {
     /// Checks that no state is left that no handler took.
     ///
     /// # Errors
-    /// [`Error::Gone`], unless it is to be let go of.
+    /// [`Error::Gone`], unless it is to be discarded.
     pub fn nothing_left(&self, states: &States) -> Result<(), Error> {
         let left = states.keys().map(|key| key.split('/').next().unwrap_or(key));
         match left.into_iter().find(|id| !self.reset.contains(*id)) {

@@ -33,7 +33,7 @@ pub(super) fn number(handler: &str, schema: &Schema, name: &str) -> Result<usize
     Err(Error::spec(
         handler,
         format!(
-            "column \"{name}\" is {kind}, but numbers are needed; make some with a map before it, as in `{name}: \"cast({name} as double)\"`"
+            "column `{name}` is {kind}, but it must be a number; cast it in a map first, as in `{name}: \"cast({name} as double)\"`"
         ),
     ))
 }
@@ -46,14 +46,15 @@ pub(super) fn free(handler: &str, schema: &Schema, name: &str) -> Result<(), Err
     match schema.index_of(name) {
         Err(_) if !name.is_empty() => Ok(()),
         Err(_) => Err(Error::spec(handler, "its new column needs a name")),
-        Ok(_) => {
-            Err(Error::spec(handler, format!("there is a column \"{name}\" already; give the new one another name")))
-        }
+        Ok(_) => Err(Error::spec(
+            handler,
+            format!("there is a column `{name}` already; choose another name for the new one"),
+        )),
     }
 }
 
 fn missing(handler: &str, schema: &Schema, name: &str, purpose: &str) -> Error {
-    let reason = format!("there is no column \"{name}\"{purpose}; the columns are {}", names(schema));
+    let reason = format!("there is no column `{name}`{purpose}; the columns are {}", names(schema));
     Error::spec(handler, reason)
 }
 

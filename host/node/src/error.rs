@@ -8,7 +8,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum Error {
     /// The user's expression does not fit the rows.
-    #[error("handler \"{handler}\": cannot use the expression `{expression}`: {reason}")]
+    #[error("handler `{handler}`: cannot use the expression `{expression}`: {reason}")]
     Expression {
         /// Id of the handler.
         handler: String,
@@ -19,7 +19,7 @@ pub enum Error {
     },
     /// An expression has no value for rows that were looked at together, such as those of a commit or a window.
     #[error(
-        "handler \"{handler}\": the expression `{expression}` has no value: {reason}; cast to a wider type, as in `cast(… as decimal(38, 0))`, or leave such rows out before it"
+        "handler `{handler}`: the expression `{expression}` has no value: {reason}; cast to a wider type, as in `cast(… as decimal(38, 0))`, or filter such rows out first"
     )]
     Value {
         /// Id of the handler.
@@ -30,7 +30,7 @@ pub enum Error {
         reason: String,
     },
     /// The spec of the handler does not fit the rows.
-    #[error("handler \"{handler}\": {reason}")]
+    #[error("handler `{handler}`: {reason}")]
     Spec {
         /// Id of the handler.
         handler: String,
@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// What the last commit stores of a handler's state is not what the handler gave.
     #[error(
-        "handler \"{handler}\": its state of the last commit cannot be read: {reason}; `spout run --reset-node {handler}` starts it empty"
+        "handler `{handler}`: cannot read its state from the last commit: {reason}; `spout run --reset-node {handler}` starts it empty"
     )]
     State {
         /// Id of the handler.
@@ -49,7 +49,7 @@ pub enum Error {
     },
     /// The state of the last commit was made under another spec.
     #[error(
-        "handler \"{handler}\": its state was made under another spec ({what}); put the spec back, or start it empty with `spout run --reset-node {handler}`"
+        "handler `{handler}`: its state was written with a different spec ({what}); restore the spec, or start it empty with `spout run --reset-node {handler}`"
     )]
     Changed {
         /// Id of the handler.
@@ -59,14 +59,14 @@ pub enum Error {
     },
     /// The last commit holds state of a handler that the spec no longer has.
     #[error(
-        "the last commit holds state of handler \"{handler}\", which the spec no longer has; put it back, or let go of its state with `spout run --reset-node {handler}`"
+        "the last commit holds state of handler `{handler}`, which the spec no longer has; restore it, or discard its state with `spout run --reset-node {handler}`"
     )]
     Gone {
         /// Id of the handler.
         handler: String,
     },
     /// A handler holds more than it may.
-    #[error("handler \"{handler}\" holds {held}, which is more than its limit of {limit}; {remedy}")]
+    #[error("handler `{handler}` holds {held}, which is more than its limit of {limit}; {remedy}")]
     Limit {
         /// Id of the handler.
         handler: String,
@@ -79,7 +79,7 @@ pub enum Error {
     },
     /// A query over batches asks for something that depends on how rows were cut into them.
     #[error(
-        "handler \"{handler}\": {operator} looks at several rows, and batches are cut anywhere; say `per: commit`, or put the query behind a `window`"
+        "handler `{handler}`: {operator} needs several rows at once, but batches can be cut anywhere; set `per: commit`, or put the query after a `window`"
     )]
     Across {
         /// Id of the handler.
@@ -89,7 +89,7 @@ pub enum Error {
     },
     /// Rows came too late, and the spec says to stop then.
     #[error(
-        "handler \"{handler}\": {rows} rows of a batch came too late, the first at {time}; raise the lateness, or say what to do with them: `late: side` or `late: drop`"
+        "handler `{handler}`: {rows} rows of a batch arrived too late, the first at {time}; raise the lateness, or choose what to do with them: `late: side` or `late: drop`"
     )]
     Late {
         /// Id of the handler.
@@ -100,7 +100,7 @@ pub enum Error {
         time: String,
     },
     /// A kernel refused the rows.
-    #[error("handler \"{handler}\" cannot process a batch of {rows} rows")]
+    #[error("handler `{handler}` cannot process a batch of {rows} rows")]
     Kernel {
         /// Id of the handler.
         handler: String,
@@ -111,7 +111,7 @@ pub enum Error {
         source: ArrowError,
     },
     /// The plugin behind a handler failed.
-    #[error("handler \"{handler}\" failed")]
+    #[error("handler `{handler}` failed")]
     Plugin {
         /// Id of the handler.
         handler: String,
@@ -121,7 +121,7 @@ pub enum Error {
     },
     /// The plugin fails on everything, so there is no single row to set aside.
     #[error(
-        "handler \"{handler}\": the plugin failed {failures} times in a row over {rows} rows, also on single rows; mend the plugin, nothing of this batch was committed"
+        "handler `{handler}`: the plugin failed {failures} times in a row over {rows} rows, even on single rows; fix the plugin. Nothing of this batch was committed"
     )]
     Hopeless {
         /// Id of the handler.

@@ -122,7 +122,7 @@ impl Expression {
     }
 
     fn no_condition(&self, kind: &DataType, user: &str) -> Error {
-        self.refused(&format!("it gives {kind}, but {user} needs true or false; compare it with something"))
+        self.refused(&format!("it returns {kind}, but {user} needs true or false; compare it with something"))
     }
 
     /// Says that a row has no value.
@@ -220,7 +220,7 @@ pub(super) fn unstable(expression: &Expr) -> Option<String> {
         {
             let name = call.func.name();
             found = Some(format!(
-                "`{name}()` gives another answer when the same messages are read again; use a column of the message instead"
+                "`{name}()` returns something else when the same messages are read again; use a column of the message instead"
             ));
             return Ok(TreeNodeRecursion::Stop);
         }

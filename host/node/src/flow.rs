@@ -19,10 +19,10 @@ pub enum Source {
     Merged,
 }
 
-/// What is told to handlers besides rows.
+/// What handlers are notified of besides rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceEvent {
-    /// Rows of this source will come. Told before the first of them, so that nobody runs ahead of a source that is slow.
+    /// Rows of this source will come. Comes before the first of them, so that nothing runs ahead of a slow source.
     Opened(Source),
     /// The source has had nothing for this long by the wall clock, while we were waiting for it.
     Idle(Source, Duration),

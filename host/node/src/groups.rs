@@ -24,7 +24,7 @@ pub(super) fn nested(outer: &[String], own: &[String]) -> Vec<String> {
     columns
 }
 
-/// Checks that rows of `schema` can be told apart by `columns`.
+/// Checks that rows of `schema` can be grouped by `columns`.
 ///
 /// # Errors
 /// [`Error::Spec`] of the handler `handler` that names the column.
@@ -32,7 +32,7 @@ pub(super) fn check(handler: &str, schema: &Schema, columns: &[String]) -> Resul
     for column in columns {
         let field = columns::field(handler, schema, column, "to group by")?;
         if !RowConverter::supports_fields(&[SortField::new(field.data_type().clone())]) {
-            let reason = format!("rows cannot be grouped by column \"{column}\", which is {}", field.data_type());
+            let reason = format!("rows cannot be grouped by column `{column}`, which is {}", field.data_type());
             return Err(Error::spec(handler, reason));
         }
     }
@@ -62,7 +62,7 @@ pub(super) fn split(batch: &RecordBatch, columns: &[String]) -> Result<Vec<(Reco
     let keys: Vec<ArrayRef> = columns
         .iter()
         .map(|name| {
-            let missing = || ArrowError::SchemaError(format!("column \"{name}\" is gone"));
+            let missing = || ArrowError::SchemaError(format!("column `{name}` is gone"));
             batch.column_by_name(name).cloned().ok_or_else(missing)
         })
         .collect::<Result<_, _>>()?;

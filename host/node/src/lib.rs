@@ -71,7 +71,7 @@ pub enum Kept {
     Fresh,
 }
 
-/// An input row that a handler could not bear.
+/// An input row that a handler could not process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowFault {
     /// Index of the input row.
@@ -157,7 +157,7 @@ pub trait Handler: Send {
     /// Whatever stops the pipeline; rows that are merely bad come back as faults.
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error>;
 
-    /// Whether its output is one stream of its own order, in which sources can no longer be told apart.
+    /// Whether its output is one stream of its own order, in which sources can no longer be distinguished.
     fn merges(&self) -> bool {
         false
     }

@@ -127,7 +127,7 @@ impl Order {
     pub(super) fn take(&mut self, batch: RecordBatch, from: Source) -> Result<(Handled, Vec<Ready>), Error> {
         let rows = batch.num_rows();
         let Some(arrivals) = &mut self.arrivals else {
-            let reason = "its rows came before their columns";
+            let reason = "its rows arrived before their columns were known; this is a bug in the host";
             return Err(Error::spec(&self.handler, reason));
         };
         let mut arrived = arrivals.take(batch, from)?;
@@ -283,7 +283,7 @@ mod tests {
         let (handled, _) = order("drop").take(rows.clone(), A).unwrap();
         assert_eq!((handled.late_rows, handled.late.len()), (1, 0));
         let error = order("fail").take(rows, A).unwrap_err().to_string();
-        assert!(error.contains("1 rows of a batch came too late, the first at 1970-01-01"), "{error}");
+        assert!(error.contains("1 rows of a batch arrived too late, the first at 1970-01-01"), "{error}");
     }
 
     #[test]

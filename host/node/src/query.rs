@@ -1,7 +1,7 @@
 //! A SQL query over one table `input`, planned once and run over many units.
 //!
 //! The plan reads a slot that the rows of a unit are put into. Operators that keep something of a run (the build side of a
-//! join, a table made once) are made anew before the next one; those that cannot be are refused or switched off.
+//! join, a table made once) are rebuilt before the next one; those that cannot be are refused or switched off.
 
 use std::{
     collections::BTreeSet,
@@ -42,7 +42,7 @@ const INPUT: &str = "input";
 /// Rows that operators are given at a time.
 const CHUNK: usize = 8192;
 
-/// What a query is to be.
+/// How a query is run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Terms {
     /// Whether each row has to be answered by itself, so that batches do not matter.
@@ -121,7 +121,7 @@ impl Query {
     /// The answer over `rows`.
     ///
     /// # Errors
-    /// What the query says about rows that it cannot bear; more memory than allowed.
+    /// What the query reports about rows it cannot process; more memory than allowed.
     pub(super) async fn run(&mut self, rows: &RecordBatch) -> Result<RecordBatch, Error> {
         let count = rows.num_rows();
         let answer = self.answer(rows).await;
@@ -132,7 +132,7 @@ impl Query {
                 handler: self.handler.clone(),
                 held: format!("what a query over {count} rows needs"),
                 limit: self.memory.to_string(),
-                remedy: "raise `limits.bytes`, or look at fewer rows at a time".into(),
+                remedy: "raise `limits.bytes`, or process fewer rows at a time".into(),
             },
             _ => words.no_value(&error),
         })?;
@@ -297,7 +297,7 @@ impl Words<'_> {
         for field in plan.schema().fields() {
             if !names.insert(field.name().as_str()) {
                 let name = field.name();
-                return Err(self.no(format!("two columns of its answer are called \"{name}\"; name one with `as`")));
+                return Err(self.no(format!("two columns of its result are called `{name}`; rename one with `as`")));
             }
         }
         let settled = |kind: &DataType| match kind {

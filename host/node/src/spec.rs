@@ -66,6 +66,11 @@ pub(crate) trait HandlerSpec: Debug + Sync {
     async fn open(&self, builder: &Builder, parts: &mut Parts) -> Result<Box<dyn Handler>, Error>;
 }
 
+/// ` of each host, port`, where rows are grouped by columns.
+pub(crate) fn of_each(columns: &[String]) -> String {
+    if columns.is_empty() { String::new() } else { format!(" of each {}", columns.join(", ")) }
+}
+
 /// Something that a handler cannot do without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -148,7 +153,7 @@ impl NodeSpec {
         self.spec().stateful()
     }
 
-    /// Whether it tells rows apart by all their columns, so that with one more a row counts as another.
+    /// Whether it compares rows by all their columns, so that a row with one more counts as a different one.
     #[must_use]
     pub fn by_all_columns(&self) -> bool {
         self.spec().by_all_columns()
@@ -211,7 +216,7 @@ mod tests {
                 json!({"type": "join", "on": {"id": "auction", "x": "x"}, "left": "a", "right": "b"}),
                 "pairs of left and right by id = auction, x",
             ),
-            (json!({"type": "log"}), "logs the columns, and up to 5 rows of each batch"),
+            (json!({"type": "log"}), "logs the columns and up to 5 rows of each batch"),
             (json!({"type": "map", "columns": {"a": "b + 1"}, "drop": ["b"]}), "computes a; drops b"),
             (json!({"type": "map", "select": ["a", "c"]}), "keeps a, c"),
             (json!({"type": "plugin", "plugin": "redact@sha256:00"}), "plugin redact"),

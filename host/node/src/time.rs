@@ -18,7 +18,7 @@ use super::{Error, columns};
 const RANGE: RangeInclusive<i64> = i64::MIN + MARGIN..=i64::MAX - MARGIN;
 const MARGIN: i64 = 101 * 86_400 * 1_000_000_000;
 
-/// The event time of rows: the name of a column, or a map that says more.
+/// The event time of rows: the name of a column, or a map with more settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum TimeSpec {
@@ -32,18 +32,18 @@ pub enum TimeSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TimeSettings {
-    /// A timestamp column, or one of whole numbers.
+    /// A timestamp column, or an integer column.
     pub column: String,
-    /// What a column of whole numbers counts since 1970.
+    /// What an integer column counts since 1970.
     #[serde(default)]
     pub unit: Unit,
     /// How far out of order rows of one partition may be.
     #[serde(default = "none")]
     pub lateness: Period,
-    /// A partition that has nothing for so long does not hold the others up. Without it they wait for it.
+    /// A partition without rows for this long does not hold up the others. Without it, they wait.
     #[serde(default, alias = "idle_after")]
     pub idle_after: Option<Period>,
-    /// What becomes of rows that are later than that.
+    /// What happens to rows that are later than that.
     #[serde(default)]
     pub late: Late,
 }
@@ -52,7 +52,7 @@ fn none() -> Period {
     Period(Duration::ZERO)
 }
 
-/// What a column of whole numbers counts.
+/// What an integer column counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Unit {
     /// Seconds.
@@ -70,11 +70,11 @@ pub enum Unit {
     Nanosecond,
 }
 
-/// What becomes of rows that are too late. They are counted in every case.
+/// What happens to rows that are too late. They are counted in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Late {
-    /// They are committed beside the others, under `/late/<handler>/`.
+    /// They are committed separately, under `/late/<handler>/`.
     #[default]
     Side,
     /// They are left out.
@@ -133,7 +133,7 @@ impl EventTime {
             other => Err(Error::spec(
                 &self.handler,
                 format!(
-                    "the event time needs a timestamp or whole numbers, but column \"{}\" is {other}; make one with a map, as in `{}: \"to_timestamp({})\"`",
+                    "the event time must be a timestamp or a whole number, but column `{}` is {other}; convert it with a map, as in `{}: \"to_timestamp({})\"`",
                     self.column, self.column, self.column
                 ),
             )),
@@ -148,6 +148,11 @@ impl EventTime {
         let kind = self.check(batch.schema_ref())?;
         let column = batch.column(columns::at(&self.handler, batch.schema_ref(), &self.column)?);
         self.nanoseconds(column, &kind).map_err(Error::kernel(&self.handler, batch.num_rows()))
+    }
+
+    /// The same of rows that were held, of which each has a time.
+    pub(crate) fn of_held(&self, batch: &RecordBatch) -> Result<Vec<i64>, Error> {
+        Ok(self.of(batch)?.iter().map(Option::unwrap_or_default).collect())
     }
 
     fn nanoseconds(&self, column: &ArrayRef, kind: &DataType) -> Result<Int64Array, ArrowError> {

@@ -16,7 +16,7 @@ use super::{
     state::{level, wider},
 };
 
-/// Which rows are looked at together.
+/// Which rows are processed together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Per {
@@ -24,11 +24,11 @@ pub enum Per {
     Batch,
     /// All rows of one commit.
     Commit,
-    /// All rows of one window; for handlers behind a `window`.
+    /// All rows of one window; for handlers after a `window`.
     Window,
 }
 
-/// What a handler may hold in memory until a commit is cut.
+/// How much a handler may hold in memory until a commit is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HoldSpec {
@@ -53,7 +53,7 @@ pub(super) enum Way {
     Held,
 }
 
-/// How a handler that was told `per` gets its units from rows of the shape `input`; `needs` says what for, as in `sort`.
+/// How a handler with `per` gets its units from rows of the shape `input`; `needs` says what for, as in `sort`.
 ///
 /// # Errors
 /// [`Error::Spec`] if it cannot, with what to do.
@@ -63,7 +63,7 @@ pub(super) fn way(handler: &str, per: Option<Per>, input: &Shape) -> Result<Way,
         (Some(Per::Window), Unit::Window) | (Some(Per::Commit), Unit::Commit) | (None, _) => Ok(Way::Given),
         (Some(Per::Commit), _) => Ok(Way::Held),
         (Some(Per::Window), _) => {
-            let reason = "it is to look at one window at a time (`per: window`), but no window comes before it; put it behind a `window`, or say `per: commit`";
+            let reason = "it works on one window at a time (`per: window`), but there is no window before it; put it after a `window`, or set `per: commit`";
             Err(Error::spec(handler, reason))
         }
     }
@@ -101,7 +101,7 @@ impl CommitRows {
         if let Some(wider) = wider(schema, batch.schema_ref()) {
             *schema = Arc::clone(wider);
         } else {
-            let reason = "the columns changed in the middle of a commit, so that its rows do not fit together; give them the same columns with a `map` (select) before it";
+            let reason = "the columns changed in the middle of a commit, so its rows do not have the same columns; select them with a `map` before it";
             return Err(Error::spec(&self.handler, reason));
         }
         self.bytes += batch.get_array_memory_size() as u64;

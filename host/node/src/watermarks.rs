@@ -39,7 +39,7 @@ impl Watermarks {
         self.lateness = Self::new(lateness).lateness;
     }
 
-    /// Takes what is told of a source: nobody runs ahead of one that was opened until it has had rows, and one that has had
+    /// Takes an event of a source: nobody runs ahead of one that was opened until it has had rows, and one that has had
     /// nothing for `idle_after`, or has ended, holds nobody up.
     pub fn on_event(&mut self, event: SourceEvent, idle_after: Option<Duration>) {
         match event {

@@ -69,7 +69,9 @@ impl Cut {
                 let took = clock::now().duration_since(at);
                 Ok(Done { writer, commit, advance, dead, faults, took })
             }
-            Finished::Lost(winner) => Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.id }),
+            Finished::Lost(winner) => {
+                Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.header.id })
+            }
             Finished::Unknown(source) => Err(failed(*source)),
         }
     }

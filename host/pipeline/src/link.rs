@@ -8,7 +8,7 @@ use std::{
 };
 
 use spout_consumer::PublishSpec;
-use spout_producer::{LinkedPublisher, Source};
+use spout_producer::{LinkedPublisher, Source, Upstream};
 use spout_spec::{Loaded, advice};
 use spout_wire::Endpoint;
 use tempfile::TempDir;
@@ -133,15 +133,14 @@ impl Links {
         let sources: Vec<Reads<'_>> = all.iter().flat_map(of).collect();
         let names: BTreeSet<&str> = all.iter().map(name).collect();
         for Reads { loaded, at, source } in &sources {
-            if let Source::Subscribe(spec) = source
-                && let Some(upstream) = &spec.pipeline
-                && !names.contains(upstream.as_str())
+            if let Some(Upstream::Link(upstream)) = source.spec.upstream()
+                && !names.contains(upstream)
             {
                 let others = names.iter().copied().filter(|other| *other != name(loaded));
                 return Err(Error::NoUpstream {
-                    at: loaded.place(&format!("{at}.subscribe.pipeline")).to_string(),
+                    at: loaded.place(&format!("{at}.{}.pipeline", source.key)).to_string(),
                     pipeline: name(loaded).to_owned(),
-                    upstream: upstream.clone(),
+                    upstream: upstream.to_owned(),
                     advice: advice(upstream, others),
                 });
             }
@@ -171,8 +170,8 @@ impl Links {
     fn connect(names: &BTreeSet<&str>, sources: &[Reads<'_>]) -> Result<Self, Error> {
         let lifecycles: BTreeMap<String, Lifecycle> =
             names.iter().map(|name| ((*name).to_owned(), Lifecycle::default())).collect();
-        let linked = |Reads { loaded, source, .. }: &Reads<'_>| match source {
-            Source::Subscribe(spec) => Some((spec.pipeline.clone()?, name(loaded).to_owned())),
+        let linked = |Reads { loaded, source, .. }: &Reads<'_>| match source.spec.upstream() {
+            Some(Upstream::Link(from)) => Some((from.to_owned(), name(loaded).to_owned())),
             _ => None,
         };
         let pairs: Vec<(String, String)> = sources.iter().filter_map(linked).collect();
@@ -215,10 +214,9 @@ fn name(loaded: &Loaded) -> &str {
 
 /// The pipeline that a source waits for: by subscribing, or by reading the branch that it `writes`.
 fn upstream<'a>(source: &'a Source, writes: impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
-    match source {
-        Source::Subscribe(spec) => spec.pipeline.as_deref(),
-        Source::Repo(spec) => (writes(&spec.repo) == Some(spec.branch.as_str())).then_some(spec.repo.as_str()),
-        Source::Stream(_) | Source::Tcp(_) | Source::Http(_) | Source::Stdin(_) => None,
+    match source.spec.upstream()? {
+        Upstream::Link(pipeline) => Some(pipeline),
+        Upstream::Branch(repo, branch) => (writes(repo) == Some(branch)).then_some(repo),
     }
 }
 

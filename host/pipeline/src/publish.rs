@@ -1,4 +1,4 @@
-//! Publishing beside the commits: told that the branch moved, never waited for by a commit.
+//! Publishing beside the commits: notified that the branch moved, never waited for by a commit.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Publishing {
         }
     }
 
-    /// Waits for what was told so far, but not forever.
+    /// Waits until all commits so far are published, but not forever.
     pub(super) async fn finish(&mut self) {
         let Some((moved, task)) = self.task.take() else { return };
         drop(moved);
@@ -64,7 +64,7 @@ async fn follow(pipeline: String, mut publisher: Publisher, mut told: watch::Rec
     told.mark_changed();
     while told.changed().await.is_ok() {
         match publisher.publish().await {
-            Ok(publication) => told_of(&pipeline, &publication),
+            Ok(publication) => log_publication(&pipeline, &publication),
             Err(error) => tracing::warn!(
                 pipeline,
                 code = error.code(),
@@ -75,7 +75,7 @@ async fn follow(pipeline: String, mut publisher: Publisher, mut told: watch::Rec
     }
 }
 
-fn told_of(pipeline: &str, publication: &Publication) {
+fn log_publication(pipeline: &str, publication: &Publication) {
     for (table, error) in &publication.failures {
         let (code, error) = (error.code(), chain(error));
         tracing::warn!(pipeline, table, code, error, "the Delta table stays as it was");

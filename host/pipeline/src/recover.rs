@@ -41,7 +41,7 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     let columns = columns.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
     Ok(Recovered {
         marker: writer.marker().clone(),
-        head: writer.head().map(|head| head.id.clone()),
+        head: writer.head().map(|head| head.header.id.clone()),
         took_over: writer
             .took_over()
             .map(|holder| TookOver { from: holder.process.to_string(), last_seen_ms: holder.seen_ms }),
@@ -102,7 +102,7 @@ fn directory(path: &str) -> &str {
 pub async fn settled(repo: &Repo, commit: &Commit) -> Result<Option<SchemaRef>, Error> {
     let text = repo.state_part(commit, SCHEMA).await.map_err(|source| Error::Repo {
         pipeline: commit.pipeline.clone(),
-        branch: commit.branch.clone(),
+        branch: commit.header.branch.clone(),
         doing: "read",
         source: Box::new(source),
     })?;

@@ -24,11 +24,11 @@ pub(super) enum Raw {
 }
 
 /// A run, and its share of the room that all runs have.
-pub(super) type Run = (Box<Fetched>, OwnedSemaphorePermit);
+pub(super) type FetchedRun = (Box<Fetched>, OwnedSemaphorePermit);
 
 /// Runs that follow each other.
 pub(super) struct Sample {
-    runs: Vec<Run>,
+    runs: Vec<FetchedRun>,
     /// What ended it.
     next: Option<Raw>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Sample {
 impl Sample {
     /// `first` and what comes after it, of `waiting` and then of `fetched`, until that is enough or `patience` is over.
     pub(super) async fn gather(
-        first: Run,
+        first: FetchedRun,
         waiting: &mut VecDeque<Raw>,
         fetched: &mut mpsc::Receiver<Raw>,
         patience: Duration,
@@ -85,7 +85,7 @@ impl Sample {
 
     /// Whether it can be one run of `most` messages: a commit can be cut only between two runs, and a run is of one partition.
     pub(super) fn fits(&self, most: u32) -> bool {
-        let partition = |run: &Run| run.0.span.partition;
+        let partition = |run: &FetchedRun| run.0.span.partition;
         self.runs.is_sorted_by(|a, b| partition(a) == partition(b))
             && self.runs.iter().map(|(run, _)| run.messages.len()).sum::<usize>() <= most as usize
     }
@@ -103,7 +103,7 @@ impl Sample {
 }
 
 /// Two runs that follow each other as one.
-fn together((mut run, mut room): Run, (next, more): Run) -> Run {
+fn together((mut run, mut room): FetchedRun, (next, more): FetchedRun) -> FetchedRun {
     run.messages.append(next.messages);
     run.span.next = next.span.next;
     run.awaited = run.awaited.into_iter().chain(next.awaited).min();

@@ -4,10 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_plugin::Settings;
 
-use super::{
-    decode::{ArrowSpec, AvroSpec, CsvSpec, GraphiteSpec, InfluxSpec, ProtobufSpec, SyslogSpec},
-    schema_text::SchemaText,
-};
+use spout_plugin::PluginRef;
+
+use super::{CsvStyle, NativeDecoder};
 
 /// What turns messages into rows: a native decoder, or a plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,43 +19,34 @@ pub enum DecoderSpec {
 }
 
 impl DecoderSpec {
-    /// Whether the first record of a file, body or stream may tell it what is in all others.
+    /// Whether the first record of a file, body or stream may describe all others.
     #[must_use]
-    pub fn heeds_first(&self) -> bool {
+    pub fn uses_first_record(&self) -> bool {
         match self {
-            Self::Native(NativeDecoder::Csv(csv)) => csv.header == spout_codec::csv::Header::Given(true),
-            Self::Native(_) => false,
+            Self::Native(native) => native.csv().is_some_and(|csv| csv.header == Some(true)),
             Self::Plugin(_) => true,
         }
     }
-}
 
-/// Native decoders.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
-pub enum NativeDecoder {
-    /// One JSON object a message.
-    Json(JsonSpec),
-    /// CSV: one record a message, or a whole document.
-    Csv(CsvSpec),
-    /// Graphite's plaintext lines, taken apart by templates.
-    Graphite(GraphiteSpec),
-    /// InfluxDB's line protocol.
-    Influx(InfluxSpec),
-    /// One Arrow IPC stream a message.
-    Arrow(ArrowSpec),
-    /// Avro: containers, or single records.
-    Avro(AvroSpec),
-    /// One Protobuf message a message.
-    Protobuf(ProtobufSpec),
-    /// Syslog, RFC 5424 and RFC 3164.
-    Syslog(SyslogSpec),
-    /// Payloads as they are: columns `value` (Binary) and `key` (Binary).
-    Raw,
-}
+    /// Whether columns may be added while its decoders run.
+    #[must_use]
+    pub fn evolves(&self) -> bool {
+        match self {
+            Self::Native(native) => native.evolves(),
+            Self::Plugin(_) => false,
+        }
+    }
 
-/// Settings of the native `json` decoder: those of the plugin `json`.
-pub type JsonSpec = spout_codec::json::Settings<SchemaText>;
+    /// How it tells CSV fields apart, if it reads CSV.
+    #[must_use]
+    pub fn csv(&self) -> Option<CsvStyle> {
+        match self {
+            Self::Native(native) => native.csv(),
+            Self::Plugin(plugin) if PluginRef::parse(&plugin.plugin).plugin == "csv" => CsvStyle::of(&plugin.settings),
+            Self::Plugin(_) => None,
+        }
+    }
+}
 
 /// What a field outside the schema does to its message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

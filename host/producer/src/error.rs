@@ -201,6 +201,12 @@ pub enum Error {
         /// The pipeline.
         pipeline: String,
     },
+    /// The plugin of a source was not loaded before it is read: a bug in the host.
+    #[error("plugin `{plugin}` was not loaded before its source was opened; this is a bug in the host")]
+    NotLoaded {
+        /// The plugin.
+        plugin: String,
+    },
     /// The commits of another repo cannot be read.
     #[error("repo `{repo}`, branch `{branch}`: {doing} it failed")]
     Upstream {
@@ -290,7 +296,7 @@ impl Coded for Error {
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
-            Self::Kernel { .. } => Kind::Internal,
+            Self::Kernel { .. } | Self::NotLoaded { .. } => Kind::Internal,
         }
     }
 
@@ -310,6 +316,7 @@ impl Coded for Error {
             Self::Listen { .. } => "E0330",
             Self::Subscribe { .. } => "E0350",
             Self::NotLinked { .. } => "E0351",
+            Self::NotLoaded { .. } => "E0704",
             Self::Secret { .. } => "E0331",
             Self::StdinTaken => "E0332",
             Self::Stdin { .. } => "E0333",

@@ -10,9 +10,25 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Schema, TimeUnit},
     error::ArrowError,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use spout_data::{Messages, Origins};
 
-use super::MetadataColumn;
+/// A column added to every row from the message it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MetadataColumn {
+    /// `__partition`, UInt32.
+    Partition,
+    /// `__offset`, UInt64.
+    Offset,
+    /// `__timestamp`, Timestamp(ms, UTC), null where the source gives none.
+    Timestamp,
+    /// `__key`, Binary, null where the source gives none.
+    Key,
+    /// `__file`, Utf8: the name of the file that the message is from, null if the source reads no files.
+    File,
+}
 
 /// The name of its column.
 pub(super) fn name(column: MetadataColumn) -> &'static str {

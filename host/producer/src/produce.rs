@@ -1,9 +1,11 @@
-//! What every producer does: tells partitions, brings their messages, hears what is durable.
+//! What every producer does: finds partitions, fetches their messages, learns what is durable.
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use spout_data::{Marker, Messages, PartitionId, Position, Provenance, Span};
 use spout_plugin::Progress;
 
@@ -53,7 +55,7 @@ pub struct Fetched {
     pub replaced: bool,
     /// There is nothing for now, and yet somebody is there who may send: `--until idle` goes on.
     pub expects: bool,
-    /// The source was entered anew at this offset, because it no longer had the one asked for.
+    /// The source was re-entered at this offset, because it no longer had the one asked for.
     pub jump: Option<u64>,
     /// Somebody waits until these messages are durable, and should not wait longer than this.
     pub awaited: Option<Duration>,
@@ -94,7 +96,7 @@ impl Fetched {
     }
 }
 
-/// A finished commit, as a producer hears of it.
+/// A finished commit, as producers are notified of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Durable {
     /// Its id.
@@ -112,7 +114,7 @@ pub struct Durable {
 pub struct ProducerTraits {
     /// How often to ask for new partitions.
     pub discover_every: Duration,
-    /// What it has taken and not yet handed over would be lost: before a stop it is told to [`Producer::drain`], and its
+    /// What it has taken and not yet handed over would be lost: before a stop, [`Producer::drain`] is called, and its
     /// fetchers are asked until each says [`Progress::Ended`].
     pub drains: bool,
     /// When all partitions have ended there will never be another, and the pipeline is done.
@@ -127,7 +129,7 @@ pub trait Producer: fmt::Debug + Send {
     /// How it has to be treated.
     fn traits(&self) -> ProducerTraits;
 
-    /// The partitions not told before. Those that `marker` knows start there; others start as the spec says if `initial`
+    /// The partitions not returned before. Those that `marker` knows start there; others start as the spec says if `initial`
     /// (nothing was ever committed), and at the earliest message otherwise, so that nothing is left out.
     ///
     /// # Errors
@@ -140,21 +142,21 @@ pub trait Producer: fmt::Debug + Send {
         PartitionId { number, ..partition }
     }
 
-    /// Brings the messages of a partition that was told, and of those that are added to the fetcher.
+    /// Fetches the messages of a partition that was returned, and of those that are added to the fetcher.
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher>;
 
-    /// The addresses it listens at, once partitions were told.
+    /// The addresses it listens at, once partitions were returned.
     fn addresses(&self) -> Vec<SocketAddr> {
         Vec::new()
     }
 
-    /// Hears at once of every commit, whatever its fetchers do meanwhile: who waits for it is answered here.
+    /// Notified at once of every commit, whatever its fetchers are doing: clients that wait for it are answered here.
     fn committed(&mut self, _durable: &Durable) {}
 
     /// Takes no more from outside; see [`ProducerTraits::drains`].
     fn drain(&mut self) {}
 
-    /// Lets those who still wait know how it ended. Nothing is fetched any more.
+    /// Tells clients that still wait how it ended. Nothing is fetched any more.
     async fn close(&mut self) {}
 }
 
@@ -175,6 +177,19 @@ pub trait Fetcher: fmt::Debug + Send {
     /// Trouble that does not pass.
     async fn fetch(&mut self, most: u32) -> Result<Fetched, Error>;
 
-    /// Told between two fetches that everything before these positions is durable: a hint for sources that keep a position.
+    /// Notified between two fetches that everything before these positions is durable: a hint for sources that keep a position.
     async fn committed(&mut self, _upto: &BTreeMap<PartitionId, Position>) {}
+}
+
+/// What to do when the source no longer has the offset to go on at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OutOfRange {
+    /// Stop and say which messages are gone.
+    #[default]
+    Fail,
+    /// Continue at the oldest message available.
+    Earliest,
+    /// Continue with what arrives from now on.
+    Latest,
 }

@@ -1,151 +1,159 @@
-//! What a pipeline reads, as its spec says: one of the kinds of producer.
+//! What a pipeline reads: what users write of one kind of source, and all that the host asks of it before it runs.
 
-use spout_plugin::PluginRef;
+use std::{fmt::Debug, path::Path, sync::Arc};
 
-use super::{
-    ConsumerType, HttpSpec, MetadataColumn, Promise, RepoMode, RepoSpec, RepoStart, Start, StdinSpec, StreamSpec,
-    SubscribeSpec, TcpSpec,
-};
+use spout_base::secret::{Secret, SecretSpec};
+use spout_plugin::{Settings, Task, World};
+use spout_repo::Store;
+use tokio_util::sync::CancellationToken;
 
-/// What a pipeline reads.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Source {
-    /// A stream, fetched through a plugin.
-    Stream(StreamSpec),
-    /// A TCP port.
-    Tcp(TcpSpec),
-    /// An HTTP port.
-    Http(HttpSpec),
-    /// Standard input.
-    Stdin(StdinSpec),
-    /// A ZeroMQ publisher, or another pipeline.
-    Subscribe(SubscribeSpec),
-    /// The commits of another repo.
-    Repo(RepoSpec),
+use super::{CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, Producer, Promise};
+
+/// What a producer reads.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its key in a spec.
+    pub key: &'static str,
+    /// What is written there.
+    pub spec: Arc<dyn SourceSpec>,
 }
 
 impl Source {
-    /// Its key in a spec.
-    #[must_use]
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Stream(_) => "stream",
-            Self::Tcp(_) => "tcp",
-            Self::Http(_) => "http",
-            Self::Stdin(_) => "stdin",
-            Self::Subscribe(_) => "subscribe",
-            Self::Repo(_) => "repo",
-        }
-    }
-
-    /// What it can promise.
-    #[must_use]
-    pub fn promise(&self) -> Promise {
-        match self {
-            Self::Stream(_) | Self::Repo(_) => Promise::REPLAYABLE,
-            Self::Tcp(spec) => spec.promise(),
-            Self::Http(spec) => spec.promise(),
-            Self::Stdin(spec) => spec.promise(),
-            Self::Subscribe(spec) => spec.promise(),
-        }
-    }
-
-    /// Whether it brings messages that a decoder has to make rows of.
-    #[must_use]
-    pub fn decodes(&self) -> bool {
-        match self {
-            Self::Stream(_) | Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => true,
-            Self::Repo(spec) => spec.mode != RepoMode::Rows,
-        }
-    }
-
-    /// What the decoder is told that the messages belong to.
+    /// What the messages belong to, for the decoder.
     #[must_use]
     pub fn topic(&self) -> &str {
-        match self {
-            Self::Stream(spec) => &spec.topic,
-            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => self.key(),
-            Self::Repo(spec) => &spec.repo,
-        }
-    }
-
-    /// Columns added to every row from the message it came from.
-    #[must_use]
-    pub fn metadata(&self) -> &[MetadataColumn] {
-        match self {
-            Self::Stream(spec) => &spec.metadata,
-            Self::Tcp(spec) => &spec.metadata,
-            Self::Http(spec) => &spec.metadata,
-            Self::Stdin(spec) => &spec.metadata,
-            Self::Subscribe(spec) => &spec.metadata,
-            Self::Repo(spec) => &spec.metadata,
-        }
-    }
-
-    /// Whether it may say one day that nothing will ever follow. Who listens waits for senders for ever.
-    #[must_use]
-    pub fn may_end(&self) -> bool {
-        match self {
-            Self::Tcp(_) | Self::Http(_) => false,
-            Self::Stream(_) | Self::Stdin(_) | Self::Subscribe(_) | Self::Repo(_) => true,
-        }
+        self.spec.topic().unwrap_or(self.key)
     }
 
     /// What can be done where it has nothing for now and its end is waited for.
     #[must_use]
     pub fn how_to_end(&self) -> String {
-        let how = match self {
-            Self::Stream(spec) => format!(
-                "plugin `{}` has not reported the end of its partitions; see its settings (`files` follows its files unless `follow: false`)",
-                PluginRef::parse(&spec.plugin).label
-            ),
-            Self::Repo(spec) => format!("the pipeline that writes {}@{} has not ended", spec.repo, spec.branch),
-            Self::Tcp(_) | Self::Http(_) | Self::Stdin(_) | Self::Subscribe(_) => "its source has not ended".into(),
-        };
-        format!("{how}; `--until idle` stops when there is nothing to read")
-    }
-
-    /// What it reads, for people.
-    #[must_use]
-    pub fn reads(&self) -> String {
-        match self {
-            Self::Stream(spec) => stream(spec),
-            Self::Tcp(spec) => format!("what clients send to TCP port {}", spec.listen),
-            Self::Http(spec) => format!("what is posted to http://{}{}", spec.listen, spec.path),
-            Self::Stdin(_) => "standard input".into(),
-            Self::Subscribe(spec) => spec.reads(),
-            Self::Repo(spec) => repo(spec),
-        }
+        format!("{}; `--until idle` stops when there is nothing to read", self.spec.unended())
     }
 }
 
-fn repo(spec: &RepoSpec) -> String {
-    let what = match spec.mode {
-        RepoMode::Rows => "rows",
-        RepoMode::Files => "files",
-        RepoMode::Lines => "lines",
-    };
-    let start = match &spec.start {
-        RepoStart::Earliest => "the first commit".into(),
-        RepoStart::Latest => "the next commit".into(),
-        RepoStart::Commit(id) => format!("commit {id}"),
-    };
-    let path = spec.path.as_deref().map(|path| format!(":{path}")).unwrap_or_default();
-    format!("{what} of the commits of {}@{}{path}, from {start} or the last one read", spec.repo, spec.branch)
+/// What users write of one kind of source.
+///
+/// All of a source is in its own file or folder: what can be written of it, this, and how it is read ([`Producer`]). Besides,
+/// it has a line in the list of [`sources`](super::sources).
+pub trait SourceSpec: Debug + Send + Sync {
+    /// What this one reads, in a few words, for `spout check`.
+    fn reads(&self) -> String;
+
+    /// What it can promise.
+    fn promise(&self) -> Promise;
+
+    /// The first key whose value cannot work, and what to do about it.
+    fn problem(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Whether it brings messages that a decoder has to make rows of.
+    fn decodes(&self) -> bool {
+        true
+    }
+
+    /// The decoder where the spec names none.
+    fn usual_decoder(&self) -> Option<DecoderSpec> {
+        None
+    }
+
+    /// What the messages belong to, for the decoder, where that is not its key.
+    fn topic(&self) -> Option<&str> {
+        None
+    }
+
+    /// Columns added to every row from the message it came from.
+    fn metadata(&self) -> &[MetadataColumn];
+
+    /// Where messages end in its bytes, where that is for the host to find.
+    fn framing(&self) -> Option<&FramingSpec> {
+        None
+    }
+
+    /// How it tells CSV records apart, if it does, and the key that says so.
+    fn csv(&self) -> Option<(&'static str, CsvStyle)> {
+        Some(("framing", self.framing()?.csv()?))
+    }
+
+    /// Whether it may say one day that nothing will ever follow.
+    fn may_end(&self) -> bool {
+        true
+    }
+
+    /// Why it has not ended, where it has nothing for now.
+    fn unended(&self) -> String {
+        "its source has not ended".into()
+    }
+
+    /// The plugin that it is read through, if it is.
+    fn plugin(&self) -> Option<SourcePlugin<'_>> {
+        None
+    }
+
+    /// The secret that it needs, and its key.
+    fn secret(&self) -> Option<(&'static str, &SecretSpec)> {
+        None
+    }
+
+    /// What it may read of another pipeline of the same run.
+    fn upstream(&self) -> Option<Upstream<'_>> {
+        None
+    }
+
+    /// What of the process it takes for itself, so that it can be read once only.
+    fn exclusive(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// What reads it while a pipeline runs. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// What `context` lacks.
+    fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error>;
 }
 
-fn stream(spec: &StreamSpec) -> String {
-    let how = match spec.consumer_type {
-        ConsumerType::Lowlevel => "by partition",
-        ConsumerType::Highlevel => "as one stream",
-    };
-    let start = match &spec.start {
-        Start::Earliest => "earliest".into(),
-        Start::Latest => "latest".into(),
-        Start::Time(time) => time.to_string(),
-        Start::Ago(period) => format!("{period} ago"),
-        Start::Offset(offsets) => format!("the offsets of {} partitions", offsets.len()),
-    };
-    let plugin = PluginRef::parse(&spec.plugin).label;
-    format!("topic `{}` of {plugin}, {how}, from {start} or the last commit", spec.topic)
+/// How a spec uses the plugin that a source is read through.
+#[derive(Clone, Copy, Debug)]
+pub struct SourcePlugin<'a> {
+    /// Its name, perhaps with its digest; the key is `plugin`.
+    pub reference: &'a str,
+    /// What it is used as.
+    pub world: World,
+    /// Its settings; the key is `settings`.
+    pub settings: &'a Settings,
+    /// What it reads.
+    pub topic: &'a str,
+}
+
+/// What a source may read of another pipeline of the same run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upstream<'a> {
+    /// What the pipeline of this name consumes, over a link between the two; the key is `pipeline`.
+    Link(&'a str),
+    /// The branch of a repo that it may write.
+    Branch(&'a str, &'a str),
+}
+
+/// Where a source is read.
+#[derive(Debug)]
+pub struct SourceContext<'a> {
+    /// Name of the pipeline.
+    pub pipeline: &'a str,
+    /// Where relative paths of the spec start.
+    pub base: &'a Path,
+    /// What makes rows of its messages.
+    pub decoder: &'a DecoderSpec,
+    /// Its [plugin](SourceSpec::plugin).
+    pub task: Option<&'a Task>,
+    /// Its [secret](SourceSpec::secret).
+    pub secret: Option<&'a Secret>,
+    /// Where repos are.
+    pub store: &'a Store,
+    /// The other end, where it reads another pipeline over a link.
+    pub publisher: Option<LinkedPublisher>,
+    /// Cancelled when the pipeline that writes the branch it reads is over; `None` where none of this run does.
+    pub writer_over: Option<CancellationToken>,
+    /// Whether the pipeline stops when everything that it reads has ended.
+    pub until_ended: bool,
 }

@@ -9,7 +9,7 @@ use spout_data::PartitionId;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The URL is of no store this build knows.
+    /// The URL names a store this build does not know.
     #[error(
         "store `{url}` cannot be opened: {reason}; give a directory, s3://BUCKET/PREFIX, gs://, az://, or memory:// for a trial"
     )]
@@ -21,11 +21,11 @@ pub enum Error {
     #[error("cannot read {object}; check that the store is reachable and that this user may read it")]
     Read { object: String, source: Cause },
     /// The disk is full or a quota is reached.
-    #[error("no space left for {object}; free some space and start the pipeline again, earlier commits are intact")]
+    #[error("no space left for {object}; free some space and restart the pipeline. Earlier commits are intact")]
     NoSpace { object: String, source: Cause },
     /// The store may not be written.
     #[error(
-        "{object} may not be written; give this user write permission or choose another --store, earlier commits are intact"
+        "{object} may not be written; give this user write permission or choose another --store. Earlier commits are intact"
     )]
     ReadOnly { object: String, source: Cause },
     /// Writing failed below us, and nothing was written.
@@ -38,21 +38,23 @@ pub enum Error {
     NotExclusive { store: String, what: String },
     /// The bucket does not accept who we are, or does not let us.
     #[error(
-        "the bucket does not let these credentials read {object}; check the credentials in the environment, and that they may list, read, write and delete there"
+        "these credentials may not read {object}; check the credentials in the environment, and that they allow listing, reading, writing and deleting"
     )]
     Refused { object: String, source: Cause },
     /// There is no such bucket.
     #[error("there is no bucket or container for {url}; create it, or check the name, the region and the endpoint")]
     NoBucket { url: String, source: Cause },
     /// Somebody else's files are where repos would be.
-    #[error("{object} is not of a store: {what}; give --store a directory or prefix of its own, nothing was changed")]
+    #[error(
+        "{object} does not belong to a store: {what}; give --store a directory or prefix of its own. Nothing was changed"
+    )]
     Foreign { object: String, what: &'static str },
     /// What was to be written could not be read to its end.
-    #[error("what was to become {object} could not be read to its end; nothing was written, so put it again")]
+    #[error("the input for {object} could not be read to its end; nothing was written, so put it again")]
     Input { object: String, source: io::Error },
     /// Whether a record was written is not known.
     #[error(
-        "it is not known whether {object} was written; open the branch again, its head tells, and delete nothing before that"
+        "it is unknown whether {object} was written; reopen the branch to find out, and delete nothing before that"
     )]
     Unconfirmed { object: String, source: Cause },
 
@@ -88,12 +90,12 @@ pub enum Error {
     UnknownFile { path: String, commit: String, nearest: String },
     /// A path would be both a file and a directory.
     #[error(
-        "{path} cannot be put because {other} is a file already, and a path is a file or a directory; delete one of them"
+        "{path} cannot be put because {other} is a file, and a path cannot be both a file and a directory; delete one of them"
     )]
     PathClash { path: String, other: String },
     /// Two paths would be one on some systems.
     #[error(
-        "{path} cannot be put because {other} is there, which differs in upper and lower case or in Unicode form alone; use the same spelling or another name"
+        "{path} cannot be put because {other} exists, which differs only in case or Unicode form; use the same spelling or another name"
     )]
     PathDouble { path: String, other: String },
     /// Not a pattern of paths.
@@ -112,12 +114,12 @@ pub enum Error {
     MissingRecord { object: String },
     /// A handler keeps a part of its state that the head does not have.
     #[error(
-        "branch \"{branch}\": the part `{key}` of a handler's state is to be kept, and the newest commit has none; this is a bug of the host"
+        "branch `{branch}`: the part `{key}` of a handler's state should be kept, but the newest commit does not have it; this is a bug in the host"
     )]
     NoState { key: String, branch: String },
     /// A part of the index is torn or was altered.
     #[error(
-        "{object}, a part of the index, is damaged: {reason}; run `spout fsck`, which says what it is about; `--repair` makes anew what the records that are there tell"
+        "{object}, a part of the index, is damaged: {reason}; run `spout fsck` to see what it affects; `--repair` rebuilds it from the records"
     )]
     BadIndex { object: String, reason: String },
     /// Written by a newer spout.
@@ -137,13 +139,11 @@ pub enum Error {
     Swept { branch: String },
     /// The branch is there already.
     #[error(
-        "branch `{branch}` of repo `{repo}` exists; use `spout create branch {repo}@{branch} --head COMMIT --move` to set it elsewhere"
+        "branch `{branch}` of repo `{repo}` already exists; use `spout create branch {repo}@{branch} --head COMMIT --move` to move it"
     )]
     BranchExists { repo: String, branch: String },
     /// The name is taken by a tag or branch.
-    #[error(
-        "repo `{repo}` has a {what} `{name}` already, and one name means one thing; choose another or delete that first"
-    )]
+    #[error("repo `{repo}` already has a {what} `{name}`; choose another name, or delete that one first")]
     NameTaken { repo: String, what: &'static str, name: String },
     /// No such tag.
     #[error("repo `{repo}` has no tag `{tag}`{nearest}; `spout list tag {repo}` shows what there is")]
@@ -160,11 +160,11 @@ pub enum Error {
     )]
     UnknownStarted { repo: String, id: String },
     /// Not a rule.
-    #[error("`{text}` is no retention rule: {reason}; write it like `keep 100`, `keep 30d` or `keep tags`")]
+    #[error("`{text}` is not a retention rule: {reason}; write it like `keep 100`, `keep 30d` or `keep tags`")]
     BadRetention { text: String, reason: String },
     /// A newer writer owns the branch.
     #[error(
-        "branch `{branch}` of repo `{repo}` was taken over by {by} (epoch {theirs}, ours was {ours}); this writer is fenced: it stops, and has committed nothing since"
+        "branch `{branch}` of repo `{repo}` was taken over by {by} (epoch {theirs}, ours was {ours}); this writer is fenced: it stops, and nothing it wrote since was committed"
     )]
     Fenced { repo: String, branch: String, ours: u64, theirs: u64, by: String },
     /// The branch belongs to another pipeline.
@@ -179,7 +179,7 @@ pub enum Error {
     Contended { repo: String, branch: String, attempts: u32 },
     /// The writer does not know its head any more.
     #[error(
-        "the outcome of an earlier commit to branch `{branch}` of repo `{repo}` is open; open the branch again before committing"
+        "the outcome of an earlier commit to branch `{branch}` of repo `{repo}` is unknown; reopen the branch before committing"
     )]
     Unsettled { repo: String, branch: String },
     /// The record does not follow the head.
@@ -205,7 +205,7 @@ pub enum Error {
     #[error("{path} cannot be deleted from branch `{branch}` because it is not there")]
     NotThere { branch: String, path: String },
     /// A file grows by another format.
-    #[error("{path} is {there} and cannot grow by {new}; overwrite it or choose another path")]
+    #[error("{path} is {there}, so {new} cannot be appended; overwrite it or choose another path")]
     MixedFormats { path: String, there: String, new: String },
 
     /// Rows and the bytes of a file do not fit.
@@ -213,7 +213,7 @@ pub enum Error {
     Format(#[from] spout_format::Error),
     /// Tables do not fit together.
     #[error(
-        "column `{column}` is {left} in {left_file} and {right} in {right_file}, so they are not one table; query one directory or an earlier commit"
+        "column `{column}` is {left} in {left_file} and {right} in {right_file}, so they are not one table; query a single directory or an earlier commit"
     )]
     MixedTypes { column: String, left: String, left_file: String, right: String, right_file: String },
 
@@ -224,7 +224,7 @@ pub enum Error {
     DeltaTypes { table: String, column: String, left: String, left_file: String, right: String, right_file: String },
     /// A log that we did not write, or not so.
     #[error(
-        "the Delta log {log} is not what was published there: {reason}; `spout publish {repo}@{branch} --rebuild` makes it anew"
+        "the Delta log {log} is not what was published there: {reason}; `spout publish {repo}@{branch} --rebuild` rebuilds it"
     )]
     DeltaLog { log: String, repo: String, branch: String, reason: String },
     /// A table that no reader could take.
@@ -319,7 +319,7 @@ impl Coded for Error {
 }
 
 impl Error {
-    /// The error of a write to `object` that left nothing behind, told apart by what the user has to do.
+    /// The error of a write to `object` that left nothing behind, by what the user has to do.
     pub(super) fn write(object: String, source: object_store::Error) -> Self {
         let source = Cause::from(source);
         match io_kind(source.as_ref()) {

@@ -47,7 +47,7 @@ pub use delta::{Differences, Publication, PublishedTable, Publisher, TreeTable, 
 pub use edit::{BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Started};
 pub use error::Error;
 pub use log::{
-    Blob, Commit, FileAdded, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot, Snapshot,
+    Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
     TableInfo, Upstream,
 };
 pub use repo::{Added, AddedFile, BranchInfo, Follower, MASTER, Reference, Repo, RepoInfo, Rewritten, Store, TagInfo};
@@ -60,5 +60,7 @@ pub fn fail_points() -> impl Iterator<Item = &'static str> {
     object::Step::ALL.iter().flat_map(|step| <[_; 2]>::from(step.points()))
 }
 
+#[cfg(test)]
+extern crate self as spout_repo;
 #[cfg(test)]
 mod tests;

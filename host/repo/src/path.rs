@@ -116,7 +116,7 @@ pub fn tag_name(name: &str) -> Result<&str, Error> {
 
 fn reference_name<'a>(what: &'static str, name: &'a str) -> Result<&'a str, Error> {
     if name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Error::BadName { what, name: name.to_owned(), reason: "it reads as a commit id" });
+        return Err(Error::BadName { what, name: name.to_owned(), reason: "it looks like a commit id" });
     }
     named(what, name)
 }
@@ -128,7 +128,7 @@ fn named<'a>(what: &'static str, name: &'a str) -> Result<&'a str, Error> {
         [] => wrong("it is empty"),
         [first, ..] if !first.is_ascii_alphanumeric() => wrong("it does not start with a letter or digit"),
         bytes if bytes.len() > LONGEST_NAME => wrong("it is too long"),
-        bytes if !bytes.iter().all(|&byte| plain(byte)) => wrong("it has another character"),
+        bytes if !bytes.iter().all(|&byte| plain(byte)) => wrong("it has an invalid character"),
         bytes if bytes.ends_with(b".") => wrong("it ends with a dot"),
         _ => segment_ok(name).map_or_else(wrong, |()| Ok(name)),
     }

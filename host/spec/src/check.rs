@@ -45,13 +45,18 @@ pub(super) fn alone(loaded: &mut Loaded) -> Vec<Error> {
 pub fn together(all: &[Loaded]) -> Vec<Error> {
     let mut names: BTreeMap<&str, &Loaded> = BTreeMap::new();
     let mut wrong = Vec::new();
-    let mut reads_stdin = all.iter().flat_map(|loaded| {
-        let producers = loaded.spec.producers().filter(|(_, producer)| producer.stdin.is_some());
-        producers.map(move |(at, _)| (loaded, format!("{at}.stdin")))
-    });
-    if let Some((first, at)) = reads_stdin.next() {
-        let what = format!("{} already reads standard input, and there is only one", first.place(&at));
-        wrong.extend(reads_stdin.map(|(second, at)| contradiction(second, &at, what.as_str())));
+    let mut taken: BTreeMap<&str, (&Loaded, String)> = BTreeMap::new();
+    for (loaded, (at, source)) in
+        all.iter().flat_map(|loaded| loaded.spec.sources().map(move |source| (loaded, source)))
+    {
+        let Some(exclusive) = source.spec.exclusive() else { continue };
+        let at = format!("{at}.{}", source.key);
+        if let Some((first, place)) = taken.get(exclusive) {
+            let what = format!("{} already reads {exclusive}, and there is only one", first.place(place));
+            wrong.push(contradiction(loaded, &at, what));
+        } else {
+            taken.insert(exclusive, (loaded, at));
+        }
     }
     for loaded in all {
         let PipelineSpec { pipeline, commit, .. } = &loaded.spec;
@@ -218,7 +223,7 @@ fn handlers(loaded: &Loaded) -> Vec<Error> {
 fn positive(loaded: &Loaded) -> Vec<Error> {
     let spec = &loaded.spec;
     let (flush, limits) = (&spec.commit.flush, &spec.limits);
-    let mut zero: Vec<(String, bool)> = [
+    let zero = [
         ("commit.flush.rows", flush.rows == 0),
         ("commit.flush.bytes", flush.bytes.0 == 0),
         ("commit.flush.time", flush.time.0.is_zero()),
@@ -229,18 +234,10 @@ fn positive(loaded: &Loaded) -> Vec<Error> {
         ("limits.columns", limits.columns == 0),
         ("limits.depth", limits.depth == 0),
         ("limits.tableElements", limits.table_elements == 0),
-    ]
-    .map(|(path, is_zero)| (path.to_owned(), is_zero))
-    .into();
-    for (at, producer) in spec.producers() {
-        let Some(stream) = &producer.stream else { continue };
-        zero.push((format!("{at}.stream.fetch.messages"), stream.fetch.messages == 0));
-        zero.push((format!("{at}.stream.fetch.bytes"), stream.fetch.bytes.0 == 0));
-        zero.push((format!("{at}.stream.discoverEvery"), stream.discover_every.0.is_zero()));
-    }
+    ];
     let wrong = zero.into_iter().filter(|(_, is_zero)| *is_zero).map(|(path, _)| Error::WrongValue {
-        at: loaded.place(&path),
-        path,
+        at: loaded.place(path),
+        path: path.to_owned(),
         found: "0".into(),
         expected: "it must be more than 0; leave it out for the default".into(),
     });

@@ -1,23 +1,11 @@
 //! Whether what frames CSV records and what reads them mean the same characters.
 
-use spout_codec::csv::Style;
-use spout_plugin::{PluginRef, Setting, Settings};
-use spout_producer::{DecoderSpec, FramingSpec, FramingType, NativeDecoder};
-
-use super::ProducerSpec;
-
-/// The two characters, and whether the first record is a header.
-#[derive(Clone, Copy, Debug)]
-struct Marks {
-    delimiter: char,
-    quote: char,
-    header: Option<bool>,
-}
+use spout_producer::{DecoderSpec, Source};
 
 /// The setting in which a source that frames CSV records and the `csv` decoder differ, and what to do.
-pub(super) fn problem(producer: &ProducerSpec) -> Option<(&'static str, String)> {
-    let decoder = decoder(producer.decoder.as_ref()?)?;
-    let (at, source) = source(producer)?;
+pub(super) fn problem(source: &Source, decoder: &DecoderSpec) -> Option<(&'static str, String)> {
+    let decoder = decoder.csv()?;
+    let (at, source) = source.spec.csv()?;
     let differ = |name: &str, source: char, decoder: char| {
         let (source, decoder) = (source.escape_debug(), decoder.escape_debug());
         let what =
@@ -34,54 +22,6 @@ pub(super) fn problem(producer: &ProducerSpec) -> Option<(&'static str, String)>
         let what = "the source takes the first record of each file as its header, but the decoder has `header: false`; set both to the same value";
         (at, what.to_owned())
     })
-}
-
-fn decoder(decoder: &DecoderSpec) -> Option<Marks> {
-    match decoder {
-        DecoderSpec::Native(NativeDecoder::Csv(csv)) => {
-            let header = match csv.header {
-                spout_codec::csv::Header::Given(given) => Some(given),
-                spout_codec::csv::Header::Names(_) => None,
-            };
-            Some(Marks { delimiter: csv.delimiter, quote: csv.quote, header })
-        }
-        DecoderSpec::Plugin(plugin) if PluginRef::parse(&plugin.plugin).plugin == "csv" => marks(&plugin.settings),
-        _ => None,
-    }
-}
-
-fn source(producer: &ProducerSpec) -> Option<(&'static str, Marks)> {
-    let framed = |at, framing: &FramingSpec| {
-        let (delimiter, quote) = (framing.delimiter.unwrap_or(','), framing.quote.unwrap_or('"'));
-        (framing.kind == FramingType::Csv).then_some((at, Marks { delimiter, quote, header: None }))
-    };
-    if let Some(stream) = &producer.stream {
-        let is_csv = text(&stream.settings, "framing").is_some_and(|framing| framing == "csv");
-        let marks =
-            (PluginRef::parse(&stream.plugin).plugin == "files" && is_csv).then(|| marks(&stream.settings)).flatten();
-        return marks.map(|marks| ("stream.settings", marks));
-    }
-    let stdin = producer.stdin.as_ref().and_then(|spec| framed("stdin.framing", &spec.framing));
-    let tcp = || producer.tcp.as_ref().and_then(|spec| framed("tcp.framing", &spec.framing));
-    let http = || {
-        let framing = producer.http.as_ref()?.framing.as_ref()?;
-        framed("http.framing", framing)
-    };
-    stdin.or_else(tcp).or_else(http)
-}
-
-fn text(settings: &Settings, name: &str) -> Option<String> {
-    settings.0.get(name).map(Setting::to_string)
-}
-
-/// What settings of a plugin say; `None` if that is nothing the plugin takes, which it says itself.
-fn marks(settings: &Settings) -> Option<Marks> {
-    let delimiter = match text(settings, "delimiter") {
-        Some(delimiter) => Style::delimiter_of(&delimiter).ok()?,
-        None => ',',
-    };
-    let quote = text(settings, "quote").map_or(Some('"'), |quote| quote.parse().ok())?;
-    Some(Marks { delimiter, quote, header: text(settings, "header").and_then(|header| header.parse().ok()) })
 }
 
 #[cfg(test)]

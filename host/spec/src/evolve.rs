@@ -1,8 +1,7 @@
 //! What cannot be together with a schema that gets more columns while the pipeline runs.
 
-use spout_consumer::{ConsumerSpec, FileSpec};
 use spout_format::Format;
-use spout_producer::{DecoderSpec, NativeDecoder};
+use spout_producer::DecoderSpec;
 
 use super::{
     Loaded,
@@ -18,15 +17,15 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
         return Vec::new();
     }
     let mut wrong = Vec::new();
-    let nests = evolving.iter().any(|decoder| matches!(decoder, DecoderSpec::Native(NativeDecoder::Json(_))));
+    let nests = evolving.iter().any(|decoder| matches!(decoder, DecoderSpec::Native(native) if native.nests()));
     if nests && loaded.spec.commit.format == Format::Csv {
         let what = "the decoder adds columns (`evolve: add-columns`), also of objects and lists, which CSV files cannot hold; choose another format, or leave `evolve` out";
         wrong.push(contradiction(loaded, "commit.format", what));
     }
     for (index, consumer) in loaded.spec.consumers.iter().enumerate() {
-        if let ConsumerSpec::File(FileSpec { format: Format::Csv, rotate: None, .. }) = consumer {
-            let what = "the decoder adds columns (`evolve: add-columns`), but a CSV file that only grows keeps the header it started with; set `rotate` to start new files, or choose `format: ndjson`";
-            wrong.push(contradiction(loaded, &format!("consumers[{index}].format"), what));
+        if let Some((key, why)) = consumer.fixed_columns() {
+            let what = format!("the decoder adds columns (`evolve: add-columns`), but {why}");
+            wrong.push(contradiction(loaded, &format!("consumers[{index}].{key}"), what));
         }
     }
     for (path, node) in all_handlers(&loaded.spec.node, "node") {

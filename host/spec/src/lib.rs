@@ -29,7 +29,6 @@ mod producers;
 mod schema;
 mod settings;
 mod shape;
-mod sources;
 mod stream_configs;
 mod test_spec;
 #[cfg(test)]
@@ -40,10 +39,9 @@ pub use error::{Error, Place};
 pub use example::EXAMPLE;
 pub use load::{Loaded, load, load_all, load_every, parse, parse_every};
 pub use near::{advice, nearest};
-pub use pipeline::{
-    CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, ProducerSpec, Publish, SpoutSpec,
-};
+pub use pipeline::{CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, Publish, SpoutSpec};
 pub use plugins::{PluginUse, plugins};
 pub use schema::spec_schema;
 pub use settings::check_settings;
+pub use spout_producer::ProducerSpec;
 pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, digits};

@@ -9,9 +9,7 @@ use spout_data::{ByteSize, Period};
 use spout_format::Format;
 use spout_node::{NodeSpec, TimeSpec};
 use spout_plugin::{GrantSpec, LimitsSpec};
-use spout_producer::{
-    DecoderSpec, Guarantee, HttpSpec, RepoSpec, Source, StdinSpec, StreamSpec, SubscribeSpec, TcpSpec,
-};
+use spout_producer::{Guarantee, ProducerSpec, Source};
 
 use super::TestSpec;
 
@@ -92,62 +90,6 @@ impl PipelineSpec {
     /// What it reads, each with where the producer is written.
     pub fn sources(&self) -> impl Iterator<Item = (String, Source)> {
         self.producers().filter_map(|(at, producer)| Some((at, producer.source()?)))
-    }
-}
-
-/// Where messages come from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ProducerSpec {
-    /// Its name within `producers`, as in `orders`: commits know its partitions by it, and rows have it in `__producer`.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub name: String,
-    /// A stream fetched through a plugin.
-    #[serde(default)]
-    pub stream: Option<StreamSpec>,
-    /// The same in Apache Pinot's terms: a flat map of strings.
-    #[serde(default, alias = "stream_configs")]
-    pub stream_configs: Option<BTreeMap<String, String>>,
-    /// A TCP port: clients send streams of messages.
-    #[serde(default)]
-    pub tcp: Option<TcpSpec>,
-    /// An HTTP port: clients post messages and are answered after the commit.
-    #[serde(default)]
-    pub http: Option<HttpSpec>,
-    /// Standard input, until it ends.
-    #[serde(default)]
-    pub stdin: Option<StdinSpec>,
-    /// A ZeroMQ publisher, or another pipeline of the same run.
-    #[serde(default)]
-    pub subscribe: Option<SubscribeSpec>,
-    /// The commits of another repo of the same store.
-    #[serde(default)]
-    pub repo: Option<RepoSpec>,
-    /// What turns messages into rows.
-    #[serde(default)]
-    pub decoder: Option<DecoderSpec>,
-    /// What its plugins may reach, by plugin name, instead of what the pipeline grants them.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub grants: BTreeMap<String, GrantSpec>,
-}
-
-impl ProducerSpec {
-    /// What it reads. A sound spec has exactly one source.
-    #[must_use]
-    pub fn sources(&self) -> Vec<Source> {
-        let stream = self.stream.clone().map(Source::Stream);
-        let tcp = self.tcp.clone().map(Source::Tcp);
-        let http = self.http.clone().map(Source::Http);
-        let stdin = self.stdin.clone().map(Source::Stdin);
-        let subscribe = self.subscribe.clone().map(Source::Subscribe);
-        let repo = self.repo.clone().map(Source::Repo);
-        [stream, tcp, http, stdin, subscribe, repo].into_iter().flatten().collect()
-    }
-
-    /// The source of a sound spec.
-    #[must_use]
-    pub fn source(&self) -> Option<Source> {
-        self.sources().pop()
     }
 }
 

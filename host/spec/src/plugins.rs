@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use spout_node::PluginSpec;
 use spout_plugin::{GrantSpec, Settings, World};
-use spout_producer::{ConsumerType, DecoderSpec, PluginDecoder, StreamSpec};
+use spout_producer::{DecoderSpec, PluginDecoder, SourcePlugin};
 
 use super::{PipelineSpec, all_handlers};
 
@@ -26,13 +26,9 @@ pub struct PluginUse<'a> {
 impl<'a> PluginUse<'a> {
     /// As a source.
     #[must_use]
-    pub fn stream(spec: &'a StreamSpec, grants: &'a BTreeMap<String, GrantSpec>) -> Self {
-        let world = match spec.consumer_type {
-            ConsumerType::Lowlevel => World::Source,
-            ConsumerType::Highlevel => World::StreamSource,
-        };
-        let (settings, topic) = (&spec.settings, Some(spec.topic.as_str()));
-        Self { reference: &spec.plugin, world, settings, topic, grants: Some(grants) }
+    pub fn source(spec: SourcePlugin<'a>, grants: &'a BTreeMap<String, GrantSpec>) -> Self {
+        let SourcePlugin { reference, world, settings, topic } = spec;
+        Self { reference, world, settings, topic: Some(topic), grants: Some(grants) }
     }
 
     /// As a decoder.
@@ -55,8 +51,8 @@ impl<'a> PluginUse<'a> {
 pub fn plugins(spec: &PipelineSpec) -> Vec<(String, PluginUse<'_>)> {
     let mut out = Vec::new();
     for (at, producer) in spec.producers() {
-        if let Some(stream) = &producer.stream {
-            out.push((format!("{at}.stream"), PluginUse::stream(stream, &producer.grants)));
+        for (key, plugin) in producer.written().into_iter().filter_map(|(key, spec)| Some((key, spec.plugin()?))) {
+            out.push((format!("{at}.{key}"), PluginUse::source(plugin, &producer.grants)));
         }
         if let Some(DecoderSpec::Plugin(decoder)) = &producer.decoder {
             out.push((format!("{at}.decoder"), PluginUse::decoder(decoder, &producer.grants)));

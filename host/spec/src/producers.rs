@@ -2,14 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use spout_producer::{ConsumerType, DecoderSpec, Source, Start};
+use spout_producer::{DecoderSpec, ProducerSpec, Upstream};
 
 use super::{
-    Loaded, PipelineSpec, ProducerSpec,
+    Loaded, PipelineSpec,
     check::{contradiction, name},
     csv,
     error::Error,
-    sources,
 };
 
 /// Everything that is wrong with the producers of a pipeline.
@@ -62,8 +61,8 @@ fn names(loaded: &Loaded) -> Vec<Error> {
 /// Producers that subscribe to a pipeline to which another one of them does: each row would come twice.
 fn linked_twice(loaded: &Loaded) -> Vec<Error> {
     let mut seen = BTreeSet::new();
-    let linked = loaded.spec.sources().filter_map(|(at, source)| match source {
-        Source::Subscribe(subscribe) => Some((format!("{at}.subscribe.pipeline"), subscribe.pipeline?)),
+    let linked = loaded.spec.sources().filter_map(|(at, source)| match source.spec.upstream() {
+        Some(Upstream::Link(pipeline)) => Some((format!("{at}.{}.pipeline", source.key), pipeline.to_owned())),
         _ => None,
     });
     let twice: Vec<(String, String)> = linked.filter(|(_, pipeline)| !seen.insert(pipeline.clone())).collect();
@@ -88,28 +87,24 @@ fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> 
     let source = match sources.as_slice() {
         [source] => source,
         [] => {
-            return Err(missing(
-                "source",
-                "add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`",
-            ));
+            let keys = ProducerSpec::SOURCES.join("`, `");
+            return Err(missing("source", &format!("add one of `{keys}`, or Pinot's `streamConfigs`")));
         }
         [first, second, ..] => {
             let what = format!(
                 "a producer reads one source, but this one has `{}` and `{}`; keep one of them, or write both as `producers`",
-                first.key(),
-                second.key()
+                first.key, second.key
             );
-            return Err(contradiction(loaded, &format!("{at}.{}", second.key()), what));
+            return Err(contradiction(loaded, &format!("{at}.{}", second.key), what));
         }
     };
-    let linked = matches!(source, Source::Subscribe(subscribe) if subscribe.pipeline.is_some());
-    if source.decodes() && producer.decoder.is_none() && !linked {
+    if source.spec.decodes() && producer.decoder.is_none() && source.spec.usual_decoder().is_none() {
         return Err(missing("`decoder`", "add `decoder: {type: json}`, `{type: raw}` or `{plugin: …}`"));
     }
-    if !source.decodes() && producer.decoder.is_some() {
+    if !source.spec.decodes() && producer.decoder.is_some() {
         let what = format!(
             "`{}` delivers rows as it is set up here, so there is nothing to decode; leave `decoder` out",
-            source.key()
+            source.key
         );
         return Err(contradiction(loaded, &format!("{at}.decoder"), what));
     }
@@ -122,18 +117,13 @@ fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> 
         let what = format!("the decoder {} cannot work: {reason}", native.name());
         return Err(contradiction(loaded, path.as_deref().unwrap_or(&decoder), what));
     }
-    if let Some((key, what)) = sources::problem(source) {
-        return Err(contradiction(loaded, &format!("{at}.{}.{key}", source.key()), what));
+    if let Some((key, what)) = source.spec.problem() {
+        return Err(contradiction(loaded, &format!("{at}.{}.{key}", source.key), what));
     }
-    if let Some((key, what)) = csv::problem(producer) {
-        return Err(contradiction(loaded, &format!("{at}.{key}"), what));
-    }
-    let Some(stream) = &producer.stream else { return Ok(()) };
-    let by_time = matches!(stream.start, Start::Time(_) | Start::Ago(_) | Start::Offset(_));
-    if stream.consumer_type == ConsumerType::Highlevel && by_time {
-        let what = "a stream read as a whole (consumerType: highlevel) can start at earliest or latest only; \
-                    read it by partition (lowlevel) to start at a time or an offset";
-        return Err(contradiction(loaded, &format!("{at}.stream.start"), what));
+    if let Some(decoder) = &producer.decoder
+        && let Some((key, what)) = csv::problem(source, decoder)
+    {
+        return Err(contradiction(loaded, &format!("{at}.{}.{key}", source.key), what));
     }
     Ok(())
 }
@@ -141,13 +131,13 @@ fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> 
 /// Compares the guarantee that the spec demands with what each source can promise.
 fn guarantee(loaded: &Loaded) -> Vec<Error> {
     let Some(wanted) = loaded.spec.guarantee else { return Vec::new() };
-    let less = loaded.spec.sources().filter(|(_, source)| !source.promise().keeps(wanted));
+    let less = loaded.spec.sources().filter(|(_, source)| !source.spec.promise().keeps(wanted));
     less.map(|(at, source)| {
-        let promise = source.promise();
+        let promise = source.spec.promise();
         let what = format!(
             "`guarantee` demands {wanted}, but the {} `{}` promises {promise}; demand less, or read a source that promises more",
             if at == "producer" { at } else { format!("source of {at},") },
-            source.key()
+            source.key
         );
         contradiction(loaded, "guarantee", what)
     })
@@ -158,7 +148,7 @@ fn guarantee(loaded: &Loaded) -> Vec<Error> {
 mod tests {
     use std::path::Path;
 
-    use crate::parse_every;
+    use crate::{parse, parse_every};
 
     #[test]
     fn what_is_wrong_with_several_producers_is_said_where_it_is() {
@@ -187,5 +177,59 @@ mod tests {
             "",
             &["s.yaml:4: pipeline `p`: another producer subscribes to `events` already"],
         );
+    }
+
+    fn check(producer: &str, rest: &str, expected: &str) {
+        let text = format!("pipeline: {{name: p}}\nproducer:\n  {producer}\n{rest}");
+        let said = parse(&text, Path::new("s.yaml"), Path::new("/")).err().map(|error| error.to_string());
+        let said = said.unwrap_or_else(|| "nothing".into());
+        assert!(said.contains(expected), "{producer}: {said}");
+    }
+
+    const RAW: &str = "  decoder: {type: raw}\n";
+
+    #[test]
+    fn sources_are_checked_before_they_are_opened() {
+        check("tcp: {listen: 'localhost:0', reply: line}", RAW, "nothing");
+        check("tcp: {listen: '9000'}", RAW, "s.yaml:3: pipeline `p`: `9000` is not a host and port");
+        check("tcp: {listen: 'a:1', maxClients: 0}", RAW, "`maxClients` is 0");
+        check("tcp: {listen: 'a:1', framing: {prefix: u16}}", RAW, "`prefix` belongs to type length");
+        check("http: {listen: 'a:1', token: {env: TOKEN}}", RAW, "nothing");
+        check("http: {listen: 'a:1', token: secret}", RAW, "`producer.http.token`");
+        check("http: {listen: 'a:1', path: events}", RAW, "begins with a slash");
+        check("http: {listen: 'a:1', path: /health}", RAW, "choose another path");
+        check("http: {listen: 'a:1', keys: 0, requireKey: true}", RAW, "raise `keys`");
+        check("http: {listen: 'a:1'}", "", "has no `decoder`");
+        check("stdin: {}", RAW, "nothing");
+        check("repo: {repo: events}", "", "nothing");
+        check("repo: {repo: events}", RAW, "leave `decoder` out");
+        check("repo: {repo: events, mode: lines}", RAW, "nothing");
+        check("repo: {repo: events, mode: lines}", "", "has no `decoder`");
+        check("repo: {repo: ../x}", "", "`../x`");
+        check("repo: {repo: events, path: '/[a'}", "", "s.yaml:3");
+        check("repo: {repo: events, start: {commit: x}}", "", "at least four digits");
+        check("repo: {repo: events, metadata: [key]}", "", "committed rows have no messages");
+        check("stdin: {}\n  tcp: {listen: 'a:1'}", RAW, "this one has `tcp` and `stdin`; keep one");
+    }
+
+    #[test]
+    fn a_guarantee_is_compared_with_what_the_source_can_promise() {
+        let with = |guarantee: &str| format!("{RAW}guarantee: {guarantee}\n");
+        check("stream: {plugin: files}", &with("exactly-once"), "nothing");
+        check(
+            "tcp: {listen: 'a:1'}",
+            &with("at-least-once"),
+            "demands at-least-once, but the producer `tcp` promises none",
+        );
+        check("tcp: {listen: 'a:1', reply: line}", &with("at-least-once"), "nothing");
+        check(
+            "http: {listen: 'a:1'}",
+            &with("exactly-once"),
+            "promises at-least-once (push source: exactly once after",
+        );
+        check("http: {listen: 'a:1'}", &with("effectively-once"), "set `requireKey: true`");
+        check("http: {listen: 'a:1', requireKey: true}", &with("effectively-once"), "nothing");
+        check("stdin: {}", &with("at-least-once"), "a pipe cannot be read again");
+        check("repo: {repo: events}", "guarantee: exactly-once\n", "nothing");
     }
 }

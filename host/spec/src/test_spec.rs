@@ -25,8 +25,8 @@ pub struct TestSpec {
     /// The handler whose output is compared, by id; the last one by default.
     #[serde(default)]
     pub to: Option<String>,
-    /// Columns of the input rows and their types, as in `{id: int64, at: "timestamp(ms)"}`. Without it they are what the
-    /// decoder declares, or else what the rows look like.
+    /// Columns of the input rows and their types, as in `{id: int64, at: "timestamp(ms)"}`. By default what the decoder
+    /// declares, or else what the rows suggest.
     #[serde(default)]
     pub schema: Option<SchemaText>,
     /// Rows as the first handler sees them, as in `[{id: 1, kind: push}]`; a column left out is null.
@@ -68,7 +68,7 @@ pub struct TestSpec {
     /// By how much a floating-point number may differ, as in `1e-9`.
     #[serde(default)]
     pub tolerance: f64,
-    /// Whether it runs a second time with every message or row going into the decoder alone, which has to give the same rows
+    /// Whether it runs a second time with every message or row going into the decoder alone, which must give the same rows
     /// and set the same aside.
     #[serde(default = "yes", alias = "one_by_one")]
     pub one_by_one: bool,

@@ -207,7 +207,7 @@ fn missing_keys_say_what_they_are() {
     );
     assert_eq!(
         complaint("pipeline: {name: p}\nproducer: {}\n"),
-        "E0105 s.yaml:2: `producer` has no source; add one of `stream` (or Pinot's `streamConfigs`), `tcp`, `http`, `stdin`, `repo` or `subscribe`"
+        "E0105 s.yaml:2: `producer` has no source; add one of `stream`, `tcp`, `http`, `stdin`, `subscribe`, `repo`, or Pinot's `streamConfigs`"
     );
     assert_eq!(
         complaint("# nothing\n"),

@@ -1,6 +1,6 @@
 //! `diff('repo@a', 'repo@b')`: the rows that one commit has and the other has not.
 //!
-//! **Invariant**: a piece that both commits have is not read; rows that were only written anew, into other files, are no
+//! **Invariant**: a piece that both commits have is not read; rows that were only rewritten, into other files, are no
 //! difference, and a row that is there twice in one and once in the other is one.
 
 use std::{collections::HashMap, sync::Arc};

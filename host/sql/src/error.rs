@@ -16,7 +16,7 @@ pub enum Error {
     #[error("there is no table `{table}`{nearest}; tables are named after repos, with `_` for `-` and `.`")]
     UnknownTable { table: String, nearest: String },
     /// A table name fits several repos.
-    #[error("table `{table}` could be repo {repos}; write the repo's own name in double quotes")]
+    #[error("table `{table}` could be repo {repos}; write the repo's name in double quotes")]
     AmbiguousTable { table: String, repos: String },
     /// Nothing tabular in the commit.
     #[error("{reference} holds no table files; `spout list file {reference}` shows what it holds")]
@@ -27,7 +27,7 @@ pub enum Error {
     )]
     OnlyDeadLetters { reference: String, letters: u64, table: String },
     /// A query met an error of ours on its way.
-    #[error("the query cannot be answered: {what}")]
+    #[error("the query failed: {what}")]
     Query {
         /// What the error says.
         what: String,
@@ -37,17 +37,17 @@ pub enum Error {
         code: &'static str,
     },
     /// The statement failed.
-    #[error("the statement cannot be run as it is written; what is wrong follows")]
+    #[error("the statement cannot be run as written")]
     Sql { source: Cause },
     /// The statement would change something.
-    #[error("only queries can be run on a repo, and this is `{what}`; commits are made by pipelines")]
+    #[error("only queries can be run on a repo, but this is `{what}`; pipelines make commits")]
     NotAQuery { what: String },
     /// A table function cannot do with what it is given.
     #[error("`{function}` cannot be called like this: {what}; write {usage}")]
     FunctionArguments { function: &'static str, what: String, usage: &'static str },
     /// The rows of a diff would have two columns of one name.
     #[error(
-        "the rows of {reference} have a column `{column}`, which a diff needs itself; compare the files, or select around it"
+        "the rows of {reference} have a column `{column}`, which `diff` adds itself; compare the files, or leave that column out"
     )]
     ChangeColumn { reference: String, column: &'static str },
 }

@@ -73,8 +73,8 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
     let mut commits: Vec<Commit<Recorded>> = Vec::new();
     if text.contains(['@', '~', '^']) {
         let (repo, from) = store.recorded(&reference).await?;
-        let log = repo.recorded_log(&from.branch).await?;
-        commits.extend(log.into_iter().skip_while(|commit| commit.id != from.id));
+        let log = repo.recorded_log(&from.header.branch).await?;
+        commits.extend(log.into_iter().skip_while(|commit| commit.header.id != from.header.id));
     } else {
         let repo = store.repo(&reference.repo).await?;
         for branch in repo.branches().await? {
@@ -91,12 +91,12 @@ async fn commits(store: &Store, text: &str) -> Result<Arc<dyn TableProvider>, Er
         Arc::new(TimestampMillisecondArray::from_iter_values(commits.iter().map(of)).with_timezone("+00:00"))
     };
     memory(RecordBatch::try_from_iter_with_nullable([
-        ("commit", strings(|commit| Some(&commit.id)), false),
+        ("commit", strings(|commit| Some(&commit.header.id)), false),
         ("number", numbers(|commit| commit.number), false),
-        ("branch", strings(|commit| Some(&commit.branch)), false),
+        ("branch", strings(|commit| Some(&commit.header.branch)), false),
         ("parent", strings(|commit| commit.parent.as_deref()), true),
         ("started", times(|commit| commit.started_ms), false),
-        ("finished", times(|commit| commit.finished_ms), false),
+        ("finished", times(|commit| commit.header.at_ms), false),
         ("pipeline", strings(|commit| Some(&commit.pipeline)), false),
         ("messages", numbers(|commit| commit.counts.messages), false),
         ("rows", numbers(|commit| commit.counts.rows), false),

@@ -27,7 +27,7 @@ mod tests;
 pub use self::{
     endpoint::Endpoint,
     publisher::{Publisher, PublisherOptions},
-    subscriber::{Heard, Subscriber, SubscriberOptions},
+    subscriber::{Received, Subscriber, SubscriberOptions},
 };
 
 /// What a publisher says until its subscribers are there.

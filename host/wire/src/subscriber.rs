@@ -40,7 +40,7 @@ pub struct SubscriberOptions {
 
 /// What was heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum Received {
     /// A message.
     Message {
         /// Its first frame, if it had several.
@@ -102,7 +102,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// If the socket is broken.
-    pub async fn recv(&mut self) -> io::Result<Heard> {
+    pub async fn recv(&mut self) -> io::Result<Received> {
         loop {
             let message = match self.socket.recv().await {
                 Ok(message) => message,
@@ -116,8 +116,8 @@ impl Subscriber {
             let (topic, payload) = parts(message);
             match (&self.sync, payload.as_ref()) {
                 (Some(sync), CONNECT) => self.greet(sync.clone()),
-                (Some(_), END) => return Ok(Heard::End),
-                _ => return Ok(Heard::Message { topic, payload }),
+                (Some(_), END) => return Ok(Received::End),
+                _ => return Ok(Received::Message { topic, payload }),
             }
         }
     }

@@ -30,8 +30,8 @@ async fn received(mut subscriber: Subscriber) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     loop {
         match timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap() {
-            Heard::End => return all,
-            Heard::Message { payload, .. } => all.push(payload.to_vec()),
+            Received::End => return all,
+            Received::Message { payload, .. } => all.push(payload.to_vec()),
         }
     }
 }
@@ -84,9 +84,9 @@ async fn a_subscriber_may_be_there_first_and_finds_its_publisher_again() {
             publisher.send(Bytes::from(vec![round]), ()).await.unwrap();
             publisher.finish(PATIENCE).await.unwrap();
         });
-        let message = Heard::Message { topic: None, payload: Bytes::from(vec![round]) };
+        let message = Received::Message { topic: None, payload: Bytes::from(vec![round]) };
         assert_eq!(timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap(), message);
-        assert_eq!(timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap(), Heard::End);
+        assert_eq!(timeout(PATIENCE, subscriber.recv()).await.unwrap().unwrap(), Received::End);
         speaking.await.unwrap();
         assert!(!dir.path().join("a").exists(), "the socket file goes with its publisher");
     }
@@ -127,5 +127,5 @@ async fn without_a_second_socket_nothing_is_special() {
         publisher.send(Bytes::from_static(END), guard).await.unwrap();
         assert!(gone.await.is_err());
     }
-    assert_eq!(hearing.await.unwrap(), Heard::Message { topic: None, payload: Bytes::from_static(END) });
+    assert_eq!(hearing.await.unwrap(), Received::Message { topic: None, payload: Bytes::from_static(END) });
 }

@@ -99,7 +99,7 @@ async fn commit(repo: &Repo, writer: &mut BranchWriter, rows: &RecordBatch) -> R
 
 /// Bytes of the objects that a commit made: its files that are not in the record, and the record.
 fn objects(store: &Path, commit: &Commit) -> Result<Vec<u64>> {
-    let record = format!("repos/{REPO}/branches/{MASTER}/{:020}.json", commit.sequence);
+    let record = format!("repos/{REPO}/branches/{MASTER}/{:020}.json", commit.header.sequence);
     let record = fs::metadata(store.join(record))?.len();
     Ok(commit
         .files

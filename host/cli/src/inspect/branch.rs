@@ -55,7 +55,7 @@ pub(super) async fn inspect(global: &Global, reference: &str, printer: &mut Prin
     let shown = Shown {
         repo: repo.name(),
         branch: &info.name,
-        head: info.head.as_ref().map(|head| head.id.as_str()),
+        head: info.head.as_ref().map(|head| head.header.id.as_str()),
         commits: info.commits,
         epoch: info.epoch,
         pipeline: &info.pipeline,
@@ -90,7 +90,8 @@ fn line(table: TreeTable) -> TableLine {
 }
 
 fn print(shown: &Shown<'_>, branch: &BranchInfo, printer: &mut Printer) -> Result<()> {
-    let head = branch.head.as_ref().map(|head| format!("{} at {}", short(&head.id), local_time(head.finished_ms)));
+    let head =
+        branch.head.as_ref().map(|head| format!("{} at {}", short(&head.header.id), local_time(head.header.at_ms)));
     printer.facts(&[
         ("branch", format!("{}@{}", shown.repo, shown.branch)),
         ("head", head.unwrap_or_else(|| "nothing is committed yet".to_owned())),

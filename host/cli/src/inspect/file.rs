@@ -60,8 +60,8 @@ fn show(tree: &Tree, commit: &Commit, path: &str, printer: &mut Printer) -> Resu
 fn of_file<'a>(tree: &Tree, commit: &'a Commit, file: &'a FileEntry) -> Shown<'a> {
     let schema = file.pieces.last().and_then(|piece| tree.schema(piece));
     Shown {
-        repo: &commit.repo,
-        commit: &commit.id,
+        repo: &commit.header.repo,
+        commit: &commit.header.id,
         path: &file.path,
         r#type: "file",
         files: 1,
@@ -77,8 +77,8 @@ fn of_file<'a>(tree: &Tree, commit: &'a Commit, file: &'a FileEntry) -> Shown<'a
 fn of_directory<'a>(tree: &'a Tree, commit: &'a Commit, path: &'a str) -> Shown<'a> {
     let rows: Vec<u64> = tree.below(path).filter_map(|file| file.rows).collect();
     Shown {
-        repo: &commit.repo,
-        commit: &commit.id,
+        repo: &commit.header.repo,
+        commit: &commit.header.id,
         path,
         r#type: "dir",
         files: tree.below(path).count(),
@@ -105,7 +105,7 @@ fn print(shown: &Shown<'_>, commit: &Commit, printer: &mut Printer) -> Result<()
     let files = if shown.r#type == "dir" { grouped(shown.files as u64) } else { String::new() };
     printer.facts(&[
         ("path", shown.path.to_owned()),
-        ("commit", format!("{}@{} {}", shown.repo, commit.branch, short(shown.commit))),
+        ("commit", format!("{}@{} {}", shown.repo, commit.header.branch, short(shown.commit))),
         ("type", shown.format.unwrap_or(shown.r#type).to_owned()),
         ("files", files),
         ("size", size(shown.size)),

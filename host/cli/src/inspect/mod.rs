@@ -93,7 +93,7 @@ async fn commit(global: &Global, reference: &Reference, printer: &mut Printer) -
     match repo.resolve(reference).await {
         Ok(commit) => {
             // A head is known without the commit that came back in it; its record, which is found by id, says it.
-            let whole = repo.resolve(&Reference::head(repo.name(), &commit.id)).await.unwrap_or(commit);
+            let whole = repo.resolve(&Reference::head(repo.name(), &commit.header.id)).await.unwrap_or(commit);
             print_commit(&whole, &tags_of(&repo).await?, printer)
         }
         Err(error @ RepoError::UnknownBranch { .. }) => match repo.started_commit(&reference.target).await {

@@ -82,7 +82,7 @@ fn print_branch(repo: &str, branch: &BranchInfo, printer: &mut Printer) -> Resul
         ("branch", format!("{repo}@{}", branch.name)),
         ("pipeline", format!("{} sha256:{}", branch.pipeline, short(&head.spec_digest))),
         ("plugins", plugins.collect::<Vec<_>>().join("\n")),
-        ("commits", format!("{commits}, the last {} at {}", short(&head.id), local_time(head.finished_ms))),
+        ("commits", format!("{commits}, the last {} at {}", short(&head.header.id), local_time(head.header.at_ms))),
         ("writers", writers),
     ])?;
     if head.marker.partitions.is_empty() { Ok(()) } else { printer.table(&table_of_marker(&head.marker)) }

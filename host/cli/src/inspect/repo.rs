@@ -28,12 +28,12 @@ pub(super) async fn inspect(store: &Store, name: &str, printer: &mut Printer) ->
             .zip(&settled)
             .map(|(branch, settled)| {
                 json!({
-                    "name": branch.name, "head": branch.head.as_ref().map(|head| &head.id), "commits": branch.commits,
+                    "name": branch.name, "head": branch.head.as_ref().map(|head| &head.header.id), "commits": branch.commits,
                     "epoch": branch.epoch, "pipeline": branch.pipeline, "settled": settled,
                 })
             })
             .collect();
-        let tags: Vec<_> = tags.iter().map(|tag| json!({"name": tag.name, "commit": tag.commit.id})).collect();
+        let tags: Vec<_> = tags.iter().map(|tag| json!({"name": tag.name, "commit": tag.commit.header.id})).collect();
         let started: Vec<_> = started.iter().map(|started| &started.id).collect();
         return printer.value(&json!({
             "name": name, "description": description, "created_ms": created_ms, "retention": retention,

@@ -67,11 +67,11 @@ fn table(commits: &[Commit], tags: &Tags) -> Table {
         &heads,
         commits.iter().map(|commit| {
             let counts = &commit.counts;
-            let mut line = vec![short(&commit.id), local_time(commit.finished_ms)];
+            let mut line = vec![short(&commit.header.id), local_time(commit.header.at_ms)];
             line.extend([counts.rows, counts.dead_letters].map(grouped));
             line.extend(fates.iter().map(|(_, of)| grouped(of(counts))));
             line.extend([grouped(commit.files.len() as u64), size(commit.size()), commit.reason.clone()]);
-            line.push(tags.get(&commit.id).map(|tags| tags.join(" ")).unwrap_or_default());
+            line.push(tags.get(&commit.header.id).map(|tags| tags.join(" ")).unwrap_or_default());
             line
         }),
     )

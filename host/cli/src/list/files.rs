@@ -36,13 +36,13 @@ pub(super) async fn list(global: &Global, reference: &str, recursive: bool, prin
         return Err(nearest
             .unwrap_or_else(|| RepoError::UnknownFile {
                 path: prefix.to_owned(),
-                commit: commit.id.clone(),
+                commit: commit.header.id.clone(),
                 nearest: String::new(),
             })
             .into());
     }
     let lines = if recursive { below.into_iter().map(file_line).collect() } else { one_level(prefix, &below) };
-    let none = format!("no files in commit {} of {}@{}", short(&commit.id), repo.name(), commit.branch);
+    let none = format!("no files in commit {} of {}@{}", short(&commit.header.id), repo.name(), commit.header.branch);
     print_files(&lines, &none, printer)
 }
 

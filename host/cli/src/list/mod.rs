@@ -146,7 +146,7 @@ async fn branches(repo: &Repo, printer: &mut Printer) -> Result<()> {
         for branch in &branches {
             let mut line = serde_json::to_value(branch)?;
             if let (Some(fields), Some(head)) = (line.as_object_mut(), &branch.head) {
-                fields.insert("head".into(), head.id.clone().into());
+                fields.insert("head".into(), head.header.id.clone().into());
             }
             printer.value(&line)?;
         }
@@ -162,7 +162,7 @@ pub(super) fn table_of_branches(branches: &[BranchInfo]) -> Table {
         &["name", "head", ">commits", "finished", "pipeline"],
         branches.iter().map(|branch| {
             let head = branch.head.as_ref();
-            let (id, at) = (head.map(|head| short(&head.id)), head.map(|head| local_time(head.finished_ms)));
+            let (id, at) = (head.map(|head| short(&head.header.id)), head.map(|head| local_time(head.header.at_ms)));
             let (id, at) = (id.unwrap_or_else(|| "-".into()), at.unwrap_or_else(|| "-".into()));
             vec![branch.name.clone(), id, grouped(branch.commits), at, branch.pipeline.clone()]
         }),
@@ -205,5 +205,11 @@ async fn tags(repo: &Repo, printer: &mut Printer) -> Result<()> {
 
 fn tag_line(tag: &TagInfo) -> TagLine<'_> {
     let TagInfo { name, commit, at_ms } = tag;
-    TagLine { name, branch: &commit.branch, commit: &commit.id, finished_ms: commit.finished_ms, tagged_ms: *at_ms }
+    TagLine {
+        name,
+        branch: &commit.header.branch,
+        commit: &commit.header.id,
+        finished_ms: commit.header.at_ms,
+        tagged_ms: *at_ms,
+    }
 }

@@ -20,6 +20,7 @@ use self::{name::Name, part::Part};
 use super::{
     Consumer, ConsumerContext, Error,
     encode::{self, failed},
+    spec::ConsumerKind,
 };
 
 /// Writes rows to files outside the repo. At least once: after a crash some rows are written again.
@@ -78,9 +79,17 @@ impl FileSpec {
     fn several(&self) -> bool {
         self.whole() || self.rotate.is_some()
     }
+}
 
-    /// What cannot be, by key.
-    pub(super) fn problem(&self) -> Option<(&'static str, String)> {
+#[async_trait]
+impl ConsumerKind for FileSpec {
+    #[cfg(test)]
+    fn example() -> &'static str {
+        r#"{"type": "file", "path": "out/{pipeline}-{time}-{n}.ndjson.gz", "compression": "gzip",
+    "rotate": {"size": "64MiB", "time": "1h"}}"#
+    }
+
+    fn problem(&self) -> Option<(&'static str, String)> {
         let path = self.path.to_string_lossy();
         if let Err(reason) = name::check(&path, self.several()) {
             return Some(("path", reason));
@@ -100,7 +109,7 @@ impl FileSpec {
         }
     }
 
-    pub(super) fn describe(&self) -> String {
+    fn describe(&self) -> String {
         let mut text = format!("file {}, {}", self.path.display(), self.format);
         text += match self.compression {
             FileCompression::None => "",
@@ -117,11 +126,27 @@ impl FileSpec {
         }
         text
     }
+
+    fn guarantee(&self) -> &'static str {
+        "at least once: after a crash some rows are written again"
+    }
+
+    fn fixed_columns(&self) -> Option<(&'static str, &'static str)> {
+        let grows = self.format == Format::Csv && self.rotate.is_none();
+        grows.then_some((
+            "format",
+            "a CSV file that only grows keeps the header it started with; set `rotate` to start new files, or choose `format: ndjson`",
+        ))
+    }
+
+    async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
+        Ok(Box::new(FileConsumer::open(self, context).await?))
+    }
 }
 
 /// A running `file` consumer.
 #[derive(Debug)]
-pub struct FileConsumer {
+pub(crate) struct FileConsumer {
     files: Arc<Mutex<Files>>,
     /// Ends a file that is old enough although no row comes.
     timer: Option<JoinHandle<()>>,
@@ -132,12 +157,12 @@ impl FileConsumer {
     ///
     /// # Errors
     /// If the spec says what cannot be, or the file cannot be opened.
-    pub async fn open(spec: &FileSpec, around: &ConsumerContext) -> Result<Self, Error> {
+    async fn open(spec: &FileSpec, context: &ConsumerContext) -> Result<Self, Error> {
         if let Some((_, reason)) = spec.problem() {
             return Err(Error::Spec { consumer: "file", reason });
         }
-        let path = around.base.join(&spec.path);
-        let name = Name::new(&path, &around.pipeline, spec.several());
+        let path = context.base.join(&spec.path);
+        let name = Name::new(&path, &context.pipeline, spec.several());
         let mut files = Files { spec: spec.clone(), name, current: None };
         files.recover().await?;
         let files = Arc::new(Mutex::new(files));
@@ -330,8 +355,3 @@ impl Files {
         size.is_some_and(|size| written >= size.0)
     }
 }
-
-/// An example, which a test reads.
-#[cfg(test)]
-pub(super) const EXAMPLE: &str = r#"{"type": "file", "path": "out/{pipeline}-{time}-{n}.ndjson.gz", "compression": "gzip",
-    "rotate": {"size": "64MiB", "time": "1h"}}"#;

@@ -10,8 +10,8 @@ fn spec(text: &str) -> FileSpec {
 }
 
 async fn open(dir: &Path, text: &str) -> FileConsumer {
-    let around = ConsumerContext { base: dir.to_owned(), ..context() };
-    FileConsumer::open(&spec(text), &around).await.unwrap()
+    let context = ConsumerContext { base: dir.to_owned(), ..context() };
+    FileConsumer::open(&spec(text), &context).await.unwrap()
 }
 
 /// Names and contents below `dir`, sorted.

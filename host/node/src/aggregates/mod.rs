@@ -110,7 +110,7 @@ impl Aggregates {
         let mut names: BTreeSet<&str> = keys.iter().map(|key| key.name().as_str()).collect();
         for (name, sql) in &self.columns.0 {
             if !names.insert(name) {
-                return Err(self.refused(sql, format!("there is a column \"{name}\" already; give it another name")));
+                return Err(self.refused(sql, format!("there is a column `{name}` already; give it another name")));
             }
             let plan = plan::Plan { aggregates: self, schema, keys, sql };
             outputs.push(plan.output(name, &mut calls)?);

@@ -68,7 +68,7 @@ impl Plan<'_> {
         let outer = self.take_calls(coerced, &table, calls)?;
         if calls.len() == before {
             return Err(self.refused(
-                "it has no aggregate function, so it has no one value for many rows; write it as in `max(price)`"
+                "it has no aggregate function, so it has no single value for many rows; write it like `max(price)`"
                     .into(),
             ));
         }
@@ -108,7 +108,7 @@ impl Plan<'_> {
         }
     }
 
-    /// A call that runs, and the type its result is to be cast to.
+    /// A call that runs, and the type to cast its result to.
     fn call(&self, mut call: AggregateFunction, table: &DFSchema) -> Result<(Call, Option<DataType>), Error> {
         let name = call.func.name().to_owned();
         let kind = call.params.args.first().map(|argument| argument.get_type(table)).transpose();
@@ -142,12 +142,12 @@ impl Plan<'_> {
         Ok((self.lower(call, table, order_free)?, result))
     }
 
-    /// The first and the last go by event time where they are not told otherwise; whether each row has a place of its own.
+    /// The first and the last go by event time unless the call says otherwise; whether each row has a place of its own.
     fn order_by_time(&self, call: &mut AggregateFunction) -> Result<bool, Error> {
         if self.schema.field_with_name(TIME).is_err() {
             return if call.params.order_by.is_empty() && !self.aggregates.timed {
                 Err(self.refused(
-                    "what comes first or last goes by event time, but rows have none; set `time`, or say `order by` in the call"
+                    "`first` and `last` go by event time, but rows have none; set `time`, or add `order by` to the call"
                         .into(),
                 ))
             } else {
@@ -186,7 +186,7 @@ impl Plan<'_> {
     fn outside(&self, error: &DataFusionError) -> Error {
         let keys: Vec<&str> = self.keys.iter().map(|key| key.name().as_str()).collect();
         self.refused(format!(
-            "outside of aggregate functions it can only name what is grouped by ({}): {}",
+            "outside aggregate functions it can only use the columns that rows are grouped by ({}): {}",
             keys.join(", "),
             error.strip_backtrace()
         ))

@@ -37,30 +37,30 @@ pub enum Per {
     Commit,
 }
 
-/// Makes one row of each group: of a window, behind a `window`, or of a commit.
+/// Turns each group into one row: per window, after a `window`, or per commit.
 ///
-/// A row of which an argument has no value, as where whole numbers overflow, is set aside; `sum` of whole numbers is
-/// `decimal(38, 0)`. Rows come out by group, nulls first, with their last event time, what they are grouped by, and the aggregates.
+/// A row for which an argument has no value, such as an integer overflow, is set aside; `sum` of integers is
+/// `decimal(38, 0)`. Rows come out by group, nulls first, with the group's last event time, its columns, and the aggregates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AggregateSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// SQL aggregates by the name of their column, as in `{top: "max(price)", first: "first(price)", n: "count(*)"}`. `first` and
-    /// `last` go by event time. `filter (where …)`, `distinct` and expressions around are allowed.
+    /// SQL aggregates by the name of their column, as in `{top: "max(price)", first: "first(price)", n: "count(*)"}`.
+    /// `first` and `last` go by event time. `filter (where …)`, `distinct` and expressions around them are allowed.
     #[serde(alias = "aggregate")]
     pub columns: Columns,
-    /// Columns to group by, as in `[host]`; those that rows are grouped by already if nothing is said.
+    /// Columns to group by, as in `[host]`; by default those that rows are already grouped by.
     #[serde(default, alias = "group_by")]
     pub group_by: Option<Vec<String>>,
-    /// `commit`: a group's rows are all of a commit. If nothing is said, they are those of a window.
+    /// `commit`: a group has all rows of a commit. By default, those of a window.
     #[serde(default)]
     pub per: Option<Per>,
-    /// The event time, as in `at`; that of the pipeline if nothing is said.
+    /// The event time, as in `at`; by default that of the pipeline.
     #[serde(default)]
     pub time: Option<TimeSpec>,
-    /// Name of the column with the last event time of a group, as in `until`; that of the time itself if nothing is said.
+    /// Name of the column with the last event time of a group, as in `until`; by default that of the event time.
     #[serde(default, alias = "time_as")]
     pub time_as: Option<String>,
     /// How much may be held, as in `{groups: 100000, bytes: 256MiB}`.
@@ -150,8 +150,7 @@ impl Aggregate {
         }
         if let Some(name) = name {
             if let Some((taken, _)) = wanted.iter().find(|(wanted, _)| wanted == name) {
-                let reason =
-                    format!("\"{taken}\" is the column of the last time; give one of the two another name (`timeAs`)");
+                let reason = format!("`{taken}` is the column of the last time; rename one of them (`timeAs`)");
                 return Err(Error::spec(&self.spec.id, reason));
             }
             wanted.push((LAST.to_owned(), format!("max({TIME})")));
@@ -233,7 +232,7 @@ impl Handler for Aggregate {
         if self.spec.per.is_none() && input.unit == Unit::Piece {
             return Err(Error::spec(
                 &self.spec.id,
-                "a batch is any cut of the stream here, so one row for it would mean nothing; put a `window` before it, or say \
+                "a batch is an arbitrary piece of the stream, so one row for it would mean nothing; put a `window` before it, or set \
                  `per: commit`",
             ));
         }
@@ -372,6 +371,6 @@ mod tests {
         let (lines, aside) = aggregated(json!({"s": "sum(bytes + 1)", "n": "count(*)"})).await.unwrap();
         assert_eq!((lines, aside), (vec!["n=1 s=4".to_owned()], vec![0, 1]));
         let error = aggregated(json!({"x": "max(bytes) + count(*)"})).await.unwrap_err().to_string();
-        assert!(error.contains("handler \"a\"") && error.contains("max(bytes) + count(*)"), "{error}");
+        assert!(error.contains("handler `a`") && error.contains("max(bytes) + count(*)"), "{error}");
     }
 }

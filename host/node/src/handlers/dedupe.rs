@@ -24,10 +24,10 @@ use crate::{
 
 /// Passes the first row of each key and leaves out those that repeat it.
 ///
-/// With `within` alone rows of all partitions are brought into the order of event time, and a row is left out if the last one
-/// that passed with its key is no older than that. With `last` rows stay where they are, and each partition is looked at by
-/// itself, as what comes before what in different partitions is chance: a row is left out if its key is among the last so many
-/// different ones that passed (and, with `within` too, if its time is no further than that from theirs).
+/// With `within` alone, rows of all partitions are put in order of event time, and a row is left out if the last one that
+/// passed with its key is no older than that. With `last`, rows keep their order, and each partition is handled by itself,
+/// because the order between partitions is chance: a row is left out if its key is among the last so many distinct ones that
+/// passed (and, with `within` too, if their times are no further apart than that).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DedupeSpec {
@@ -106,7 +106,7 @@ impl Within {
 impl Steps for Within {
     fn shape(&mut self, input: &Shape, _: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.within.is_none() {
-            let reason = "say for how long a key is remembered, or how many are: `within: 10m` or `last: 100000`";
+            let reason = "set how long keys are remembered, or how many: `within: 10m` or `last: 100000`";
             return Err(Error::spec(&self.spec.id, reason));
         }
         self.digests.also(group);
@@ -229,7 +229,7 @@ impl Handler for Recent {
 
     fn shape(&mut self, input: &Shape) -> Result<Shape, Error> {
         if self.last == 0 {
-            let reason = "`last` has to be 1 or more";
+            let reason = "`last` must be at least 1";
             return Err(Error::spec(&self.spec.id, reason));
         }
         if self.within.is_some() {

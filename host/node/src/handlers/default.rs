@@ -26,17 +26,17 @@ use crate::{
     written::Written,
 };
 
-/// Adds columns that are missing; with `fillNulls`, gives values to nulls of those that are there.
+/// Adds columns that are missing; with `fillNulls`, also replaces nulls in those that exist.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DefaultSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// SQL expressions by column, in order, as in `{dc: "'eu1'", load: 0.5, n: "cast(0 as int)"}`: a text stands in
-    /// quotes of its own, a name without them is another column.
+    /// SQL expressions by column, in order, as in `{dc: "'eu1'", load: 0.5, n: "cast(0 as int)"}`: a string needs quotes of
+    /// its own, a name without them is another column.
     pub columns: Columns,
-    /// Whether nulls in columns that are there get the value too; it is brought to the type of the column.
+    /// Whether nulls in existing columns get the value too, cast to the column's type.
     #[serde(default, alias = "fill_nulls")]
     pub fill_nulls: bool,
 }
@@ -101,12 +101,12 @@ impl Defaults {
                     // Types are compared also while there is no null, so that the check at start sees what a run would.
                     let given = expression.data_type(&schema)?;
                     if !can_cast_types(&given, kind) {
-                        return Err(refused(format!("it gives {given}, but column \"{name}\" is {kind}")));
+                        return Err(refused(format!("it returns {given}, but column `{name}` is {kind}")));
                     }
                     if arrays[at].null_count() > 0 {
                         let value = expression.evaluate(batch)?;
                         arrays[at] = filled(&arrays[at], &value, kind).map_err(|error| {
-                            expression.no_value(format!("it does not fit column \"{name}\", which is {kind}: {error}"))
+                            expression.no_value(format!("it does not fit column `{name}`, which is {kind}: {error}"))
                         })?;
                     }
                 }
@@ -184,7 +184,7 @@ mod tests {
         check(json!({"columns": {"n": "7"}}), &[None, Some(1)], Ok(&["n=null s=null", "n=1 s=null"]));
         check(json!({"columns": {"n": "7"}, "fillNulls": true}), &[None, Some(1)], Ok(&["n=7 s=null", "n=1 s=null"]));
         check(json!({"columns": {"s": "n"}, "fillNulls": true}), &[Some(5)], Ok(&["n=5 s=5"]));
-        check(json!({"columns": {"n": "'x'"}, "fillNulls": true}), &[Some(1)], Err("column \"n\", which is Int64"));
+        check(json!({"columns": {"n": "'x'"}, "fillNulls": true}), &[Some(1)], Err("column `n`, which is Int64"));
         check(json!({"columns": {"dc": "eu1"}}), &[Some(1)], Err("columns: n, s"));
         check(json!({"columns": {"dc": "random()"}}), &[Some(1)], Err("random()"));
     }
@@ -198,7 +198,7 @@ mod tests {
         let handled = Defaults::new(&spec).handle(batch, Source::Merged).await.unwrap();
         assert_eq!(lines(&handled.outputs[0].0), ["n=7 s=7", "n=2 s=x"]);
         assert_eq!(handled.faults.iter().map(|fault| fault.row).collect::<Vec<_>>(), [2]);
-        assert!(handled.faults[0].reason.contains("column \"n\", which is Int64"), "{:?}", handled.faults);
+        assert!(handled.faults[0].reason.contains("column `n`, which is Int64"), "{:?}", handled.faults);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ use crate::{
 
 /// Keeps the rows for which `where` is true; null counts as not true.
 ///
-/// A row for which it has no value, as where whole numbers overflow or something is divided by zero, is set aside.
+/// A row for which it has no value, such as an integer overflow or a division by zero, is set aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FilterSpec {

@@ -14,11 +14,11 @@ use crate::{
     spec::{Gap, HandlerSpec, Parts},
 };
 
-/// Groups rows by columns for the handlers behind it; groups nest.
+/// Groups rows by columns for the handlers after it; groups nest.
 ///
-/// A window or commit is split into one batch for each distinct tuple, ordered by value, nulls being a value. Elsewhere
-/// batches mean nothing: rows pass as they are, and the handlers behind keep the groups apart by their columns, so that
-/// the result does not depend on how rows came in batches.
+/// A window or commit is split into one batch per distinct tuple, ordered by value; null is a value. Elsewhere batches mean
+/// nothing: rows pass unchanged, and the handlers after it keep the groups apart by their columns, so that the result does
+/// not depend on batches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct GroupSpec {

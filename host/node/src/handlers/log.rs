@@ -16,7 +16,7 @@ use crate::{
     spec::{HandlerSpec, Parts},
 };
 
-/// Writes the columns, and the first rows of every batch, to the host's log. What is logged depends on how rows come in
+/// Writes the columns, and the first rows of every batch, to the host's log. What is logged depends on how rows are cut into
 /// batches; what is passed on does not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -24,7 +24,7 @@ pub struct LogSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// How loud, as in `debug`; `info` is shown by `spout run`, the others with `SPOUT_LOG`.
+    /// The level, as in `debug`; `spout run` shows `info`, and others if `SPOUT_LOG` says so.
     #[serde(default)]
     pub level: Level,
     /// How many rows of each batch, as in `3`; 0 for the columns alone.
@@ -37,7 +37,7 @@ impl HandlerSpec for LogSpec {
     fn describe(&self) -> String {
         match self.rows {
             0 => "logs the columns".to_owned(),
-            rows => format!("logs the columns, and up to {rows} rows of each batch"),
+            rows => format!("logs the columns and up to {rows} rows of each batch"),
         }
     }
 
@@ -54,20 +54,20 @@ fn five() -> usize {
     5
 }
 
-/// How loud something is logged.
+/// The level that is logged at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// For those who look for a bug in the host.
+    /// For debugging the host.
     Trace,
-    /// For those who look for a bug in a pipeline.
+    /// For debugging a pipeline.
     Debug,
     /// For everybody.
     #[default]
     Info,
-    /// For something that should not be.
+    /// For something that should not happen.
     Warn,
-    /// For something that must not be.
+    /// For something that must not happen.
     Error,
 }
 
@@ -84,7 +84,7 @@ impl Log {
         Self { spec: spec.clone(), seen: None }
     }
 
-    fn say(&self, what: &str, text: &str) {
+    fn log(&self, what: &str, text: &str) {
         let handler = self.spec.id.as_str();
         match self.spec.level {
             Level::Trace => tracing::trace!(handler, "{what}\n{text}"),
@@ -100,7 +100,7 @@ impl Log {
         if self.seen.as_ref() != Some(schema) {
             self.seen = Some(Arc::clone(schema));
             let columns = schema.fields().iter().map(|field| format!("  {}: {}", field.name(), field.data_type()));
-            self.say("columns", &columns.collect::<Vec<_>>().join("\n"));
+            self.log("columns", &columns.collect::<Vec<_>>().join("\n"));
         }
         let shown = batch.num_rows().min(self.spec.rows);
         if shown > 0 {
@@ -109,8 +109,8 @@ impl Log {
                 Source::Merged => "all partitions".into(),
             };
             match pretty_format_batches(&[batch.slice(0, shown)]) {
-                Ok(table) => self.say(&format!("{shown} of {} rows of {of}", batch.num_rows()), &table.to_string()),
-                Err(error) => self.say("rows that cannot be shown", &error.to_string()),
+                Ok(table) => self.log(&format!("{shown} of {} rows of {of}", batch.num_rows()), &table.to_string()),
+                Err(error) => self.log("rows that cannot be shown", &error.to_string()),
             }
         }
     }

@@ -69,15 +69,15 @@ impl<'de> Deserialize<'de> for Columns {
     }
 }
 
-/// Adds or replaces columns; every expression sees the input columns only. A row for which one has no value, as where whole
-/// numbers overflow, is set aside.
+/// Adds or replaces columns; every expression sees the input columns only. A row for which one has no value, such as an
+/// integer overflow, is set aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct MapSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// SQL expressions by the name of the column they make, in order.
+    /// SQL expressions by the name of their column, in order.
     #[serde(default)]
     pub columns: Columns,
     /// Columns to leave out afterwards.

@@ -19,15 +19,15 @@ use crate::{
 
 /// Passes a part of the rows.
 ///
-/// Which ones is decided by a digest of the columns `by`, or of the whole row: the same rows pass in every run, and all rows of
-/// one key pass or none does. `every` without `by` counts the rows of each partition instead.
+/// A digest of the columns `by`, or of the whole row, decides which: the same rows pass in every run, and either all rows of
+/// a key pass or none. `every` without `by` counts the rows of each partition instead.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SampleSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// The part that passes, as in `0.1` for a tenth.
+    /// The fraction that passes, as in `0.1` for a tenth.
     #[serde(default)]
     pub fraction: Option<f64>,
     /// One in so many passes, as in `100`: with `by` one key in so many, otherwise the first, the 101st … row of each partition.
@@ -36,7 +36,7 @@ pub struct SampleSpec {
     /// Columns that decide, as in `[user]`; the whole row if none are given.
     #[serde(default)]
     pub by: Vec<String>,
-    /// Another word chooses other rows, so that two samples have nothing to do with each other.
+    /// A different word selects different rows, so that two samples are independent.
     #[serde(default)]
     pub salt: String,
 }
@@ -93,9 +93,9 @@ impl Sample {
         let wrong = match (self.spec.fraction, self.spec.every) {
             (Some(fraction), None) if (0.0..=1.0).contains(&fraction) => return Ok(()),
             (None, Some(1..)) => return Ok(()),
-            (Some(_), None) => "`fraction` has to be a number from 0 to 1",
-            (None, Some(_)) => "`every` has to be 1 or more",
-            _ => "say how much passes, with either `fraction: 0.1` or `every: 10`",
+            (Some(_), None) => "`fraction` must be a number from 0 to 1",
+            (None, Some(_)) => "`every` must be at least 1",
+            _ => "set how much passes, with either `fraction: 0.1` or `every: 10`",
         };
         Err(Error::spec(&self.spec.id, wrong))
     }

@@ -23,9 +23,9 @@ use crate::{
     units::{CommitRows, HoldSpec, Per, Way, way},
 };
 
-/// Orders rows by columns; rows that are equal stay in their order, nulls are kept.
+/// Sorts rows by columns; equal rows keep their order, and rows with nulls are kept.
 ///
-/// There is an order only of something whole: of each window behind a `window`, of each commit with `per: commit`.
+/// Only something whole can be sorted: each window after a `window`, each commit with `per: commit`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SortSpec {
@@ -34,11 +34,11 @@ pub struct SortSpec {
     pub id: String,
     /// The columns, the first one first, as in `[time, {column: load, order: desc}]`.
     pub by: Vec<KeySpec>,
-    /// Orders each group by itself; these columns and those of `group` handlers before it. Groups come by value.
+    /// Sorts each group by itself, by these columns and those of `group` handlers before it. Groups come by value.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
-    /// What is ordered: `window`, `commit`, or `batch`. Behind a window it can be left out. `batch` is cosmetic: it orders
-    /// what happens to be in one batch, and the next one starts anew.
+    /// What is sorted: `window`, `commit`, or `batch`. After a window it can be left out. `batch` is cosmetic: it sorts what
+    /// happens to be in one batch.
     #[serde(default)]
     pub per: Option<Per>,
     /// What it may hold until a commit is cut, as in `{bytes: 1GiB}`.
@@ -49,7 +49,7 @@ pub struct SortSpec {
 #[async_trait]
 impl HandlerSpec for SortSpec {
     fn describe(&self) -> String {
-        let key = |key: SortKey| key.column + if key.order == Order::Desc { " desc" } else { "" };
+        let key = |key: SortKey| key.column + if key.order == SortOrder::Desc { " desc" } else { "" };
         let keys: Vec<String> = self.by.iter().map(KeySpec::key).map(key).collect();
         format!("sorts by {}", keys.join(", "))
     }
@@ -68,7 +68,7 @@ impl HandlerSpec for SortSpec {
     }
 }
 
-/// A column to order by: its name, or a map that says more.
+/// A column to sort by: its name, or a map with more settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum KeySpec {
@@ -82,7 +82,7 @@ impl KeySpec {
     fn key(&self) -> SortKey {
         match self {
             Self::Column(column) => {
-                SortKey { column: column.clone(), order: Order::default(), nulls: Nulls::default() }
+                SortKey { column: column.clone(), order: SortOrder::default(), nulls: Nulls::default() }
             }
             Self::Key(key) => key.clone(),
         }
@@ -97,7 +97,7 @@ pub struct SortKey {
     pub column: String,
     /// `asc` or `desc`.
     #[serde(default)]
-    pub order: Order,
+    pub order: SortOrder,
     /// Where nulls go: `first` or `last`.
     #[serde(default)]
     pub nulls: Nulls,
@@ -106,7 +106,7 @@ pub struct SortKey {
 /// Which value comes first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
+pub enum SortOrder {
     /// The lowest.
     #[default]
     Asc,
@@ -162,7 +162,7 @@ impl Sort {
             let kind = columns::field(&self.id, schema, &key.column, "to sort by")?.data_type();
             let ordered = RowConverter::supports_fields(&[SortField::new(kind.clone())]);
             if !ordered || matches!(kind, DataType::Null) {
-                return Err(Error::spec(&self.id, format!("column \"{}\" is {kind}, which has no order", key.column)));
+                return Err(Error::spec(&self.id, format!("column `{}` is {kind}, which has no order", key.column)));
             }
         }
         self.checked = Some(Arc::clone(schema));
@@ -180,7 +180,8 @@ impl Sort {
 
     fn sorted_part(&self, part: &RecordBatch, rows: &UInt32Array) -> Result<(RecordBatch, Vec<u32>), ArrowError> {
         let keys = self.keys.iter().filter_map(|key| {
-            let options = SortOptions { descending: key.order == Order::Desc, nulls_first: key.nulls == Nulls::First };
+            let options =
+                SortOptions { descending: key.order == SortOrder::Desc, nulls_first: key.nulls == Nulls::First };
             Some((Arc::clone(part.column_by_name(&key.column)?), options))
         });
         let order = groups::stable_order(keys, part.num_rows())?;
@@ -200,7 +201,7 @@ impl Handler for Sort {
         if self.per.is_none() && input.unit == Unit::Piece {
             return Err(Error::spec(
                 &self.id,
-                "rows come in batches that are no whole, so they have no order; say `per: commit`, or put it behind a `window`",
+                "rows arrive in arbitrary batches, so there is nothing whole to sort; set `per: commit`, or put it after a `window`",
             ));
         }
         self.way = way(&self.id, self.per, input)?;
@@ -271,9 +272,9 @@ mod tests {
         check(groups, window, Ok(&["n=2 s=a", "n=1 s=b", "n=null s=b", "n=2 s=c"])).await;
         check(json!({"by": ["n"], "per": "batch"}), Unit::Piece, Ok(&["n=1 s=b", "n=2 s=a", "n=2 s=c", "n=null s=b"]))
             .await;
-        check(json!({"by": ["n"]}), Unit::Piece, Err("say `per: commit`")).await;
-        check(json!({"by": ["n"], "per": "window"}), Unit::Piece, Err("no window comes before it")).await;
-        check(json!({"by": ["m"]}), window, Err("no column \"m\" to sort by; the columns are n, s")).await;
+        check(json!({"by": ["n"]}), Unit::Piece, Err("set `per: commit`")).await;
+        check(json!({"by": ["n"], "per": "window"}), Unit::Piece, Err("there is no window before it")).await;
+        check(json!({"by": ["m"]}), window, Err("no column `m` to sort by; the columns are n, s")).await;
     }
 
     #[tokio::test]

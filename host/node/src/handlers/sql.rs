@@ -21,12 +21,13 @@ use crate::{
     written::Written,
 };
 
-/// Answers a SQL query over each unit of rows, which is the table `input`.
+/// Runs a SQL query over each unit of rows, which is the table `input`.
 ///
-/// Over batches only what answers each row by itself is taken: projections, filters, aliases, `unnest`. Everything that looks
-/// at several rows (aggregates, ORDER BY, JOIN, LIMIT, window functions) needs a unit that means something: a commit or
-/// a window. There a row whose answer has no value, as where whole numbers overflow, is set aside; over a commit or a window the
-/// pipeline stops instead, before it commits. Rows are in the order of the query's ORDER BY; where it leaves the order open, they are ordered by all columns.
+/// Over batches, only what works row by row is accepted: projections, filters, aliases, `unnest`. Everything that needs
+/// several rows (aggregates, ORDER BY, JOIN, LIMIT, window functions) needs a unit that means something: a commit or a
+/// window. Over batches, a row for which an expression has no value, such as an integer overflow, is set aside; over a
+/// commit or a window the pipeline stops before it commits. Rows are in the order of the query's ORDER BY; where that leaves
+/// the order open, they are sorted by all columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SqlSpec {
@@ -35,14 +36,14 @@ pub struct SqlSpec {
     pub id: String,
     /// The query, as in `select host, max(load) as load from input group by host`.
     pub query: String,
-    /// What it is asked of: `batch`, `commit` or `window`. Left out, it is the windows of a `window` before it, and batches
-    /// otherwise.
+    /// What it runs over: `batch`, `commit` or `window`. By default the windows of a `window` before it, otherwise batches.
     #[serde(default)]
     pub per: Option<Per>,
-    /// Asks it of each group by itself; these columns and those of `group` handlers before it, which the answer has to keep.
+    /// Runs it for each group by itself, by these columns and those of `group` handlers before it, which the result must
+    /// keep.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
-    /// What it may hold until a commit is cut, and again while it is answered, as in `{bytes: 1GiB}`.
+    /// How much it may hold until a commit is cut, and again while the query runs, as in `{bytes: 1GiB}`.
     #[serde(default)]
     pub limits: HoldSpec,
 }
@@ -111,7 +112,7 @@ impl Sql {
             None => Ok(query),
             Some(column) => Err(Error::spec(
                 &self.spec.id,
-                format!("rows are grouped by \"{column}\", which the query leaves out; select it too"),
+                format!("rows are grouped by `{column}`, which the query leaves out; select it too"),
             )),
         }
     }
@@ -227,7 +228,7 @@ mod tests {
         refused("select n from input union all select n from input", "", "UNION");
         refused("select n from input where n in (select n from input)", "", "a subquery");
         refused("select 1 as one", "", "without FROM");
-        refused("select n from input order by n", "window", "no window comes before it");
+        refused("select n from input order by n", "window", "there is no window before it");
     }
 
     #[test]
@@ -249,7 +250,7 @@ mod tests {
         );
         let grouped = Shape { group: vec!["host".into()], ..piece(Unit::Piece) };
         let error = sql("select max(n) as n from input", "commit").shape(&grouped).unwrap_err();
-        assert!(error.to_string().contains("\"host\", which the query leaves out"), "{error}");
+        assert!(error.to_string().contains("`host`, which the query leaves out"), "{error}");
     }
 
     /// The answers over two windows, one after the other, with one plan.
@@ -328,7 +329,7 @@ mod tests {
         );
         let error = ask("select max(n) + max(n) as m from input", "window").await.unwrap_err().to_string();
         assert!(
-            error.contains("handler \"q\"") && error.contains("9223372036854775807 + 9223372036854775807"),
+            error.contains("handler `q`") && error.contains("9223372036854775807 + 9223372036854775807"),
             "{error}"
         );
     }

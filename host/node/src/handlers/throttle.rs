@@ -17,15 +17,15 @@ use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec,
     digest::{Digest, Digests},
     sequence::{Sequence, Steps},
-    spec::{HandlerSpec, Parts},
+    spec::{HandlerSpec, Parts, of_each},
     state::{RowStore, Seen},
     time::nanoseconds,
 };
 
 /// Passes at most `rows` rows in each interval of event time, for each group by itself.
 ///
-/// Intervals begin at multiples of `per` since 1970: with `per: 1m`, at every full minute. Rows beyond are left out, and counted
-/// in the log.
+/// Intervals begin at multiples of `per` since 1970: with `per: 1m`, at every full minute. Further rows are left out, and
+/// counted in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ThrottleSpec {
@@ -40,7 +40,7 @@ pub struct ThrottleSpec {
     /// Which rows pass: the first ones of each interval, or the last ones, which come out when it is over.
     #[serde(default)]
     pub keep: Keep,
-    /// Columns whose values are counted apart, as in `[host]`.
+    /// Columns to group by, each group counted by itself, as in `[host]`.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
     /// The event time, if it is not that of the pipeline.
@@ -55,8 +55,7 @@ pub struct ThrottleSpec {
 impl HandlerSpec for ThrottleSpec {
     fn describe(&self) -> String {
         let keep = if self.keep == Keep::Last { "last" } else { "first" };
-        let group =
-            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        let group = of_each(&self.group_by);
         format!("the {keep} {} rows in {}{group}", self.rows, self.per)
     }
 
@@ -162,7 +161,7 @@ impl Throttle {
 impl Steps for Throttle {
     fn shape(&mut self, input: &Shape, time: &EventTime, group: &[String]) -> Result<Shape, Error> {
         if self.spec.rows == 0 || self.per == 0 {
-            let reason = "`rows` and `per` have to be more than nothing; leave rows out with a filter";
+            let reason = "`rows` and `per` must be more than 0; to drop rows, use a filter";
             return Err(Error::spec(&self.spec.id, reason));
         }
         self.time = Some(time.clone());

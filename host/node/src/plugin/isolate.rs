@@ -16,7 +16,7 @@ impl PluginHandler {
     pub(super) async fn isolate(&mut self, batch: &RecordBatch, crash: spout_plugin::Error) -> Result<Handled, Error> {
         let (mut search, mut handled) = (Search::new(batch.num_rows()), Handled::default());
         let mut crashes = Crashes { count: 0, last: crash };
-        crashes.say(&self.spec.id, &(0..batch.num_rows()));
+        crashes.log(&self.spec.id, &(0..batch.num_rows()));
         loop {
             let (part, answer) = match search.step() {
                 Step::Done => break,
@@ -42,7 +42,7 @@ impl PluginHandler {
                 Err(error) if error.is_crash() => {
                     search.crashed(error.is_slow(), &mut self.health);
                     crashes.last = error;
-                    crashes.say(&self.spec.id, &part);
+                    crashes.log(&self.spec.id, &part);
                 }
                 Err(error) => return Err(self.failed(error)),
             }
@@ -87,13 +87,13 @@ struct Crashes {
 
 impl Crashes {
     /// Counts the last one, and logs it in one line.
-    fn say(&mut self, handler: &str, part: &Range<usize>) {
+    fn log(&mut self, handler: &str, part: &Range<usize>) {
         self.count += 1;
         let (row, rows, error) = (part.start, part.len(), &self.last);
         if self.count <= SAID {
-            tracing::warn!(handler, row, rows, %error, "the handler crashed and is opened anew")
+            tracing::warn!(handler, row, rows, %error, "the handler crashed and was restarted")
         } else {
-            tracing::debug!(handler, row, rows, %error, "the handler crashed and is opened anew")
+            tracing::debug!(handler, row, rows, %error, "the handler crashed and was restarted")
         }
     }
 }

@@ -46,16 +46,16 @@ pub struct PluginSpec {
     /// The handler keeps nothing between batches, so it may run in each partition's lane, in parallel.
     #[serde(default)]
     pub stateless: bool,
-    /// The event time, if rows of all partitions are to come in its order. Without it, and without `tick`, they come as they
+    /// The event time, if rows of all partitions should come in its order. Without it, and without `tick`, they come as they
     /// arrive.
     #[serde(default)]
     pub time: Option<TimeSpec>,
-    /// Tells the plugin at multiples of this length of event time, as in `1m`, that time has come so far. Rows then come in
-    /// order of event time: of `time`, or of the pipeline's. Rows go to the plugin in runs no longer than this: the shorter
-    /// it is, the more calls.
+    /// Calls the plugin at multiples of this length of event time, as in `1m`. Rows then come in order of event time: of
+    /// `time`, or of the pipeline's. Rows are passed to the plugin in runs no longer than this: the shorter it is, the more
+    /// calls.
     #[serde(default)]
     pub tick: Option<Period>,
-    /// How many rows may wait for their turn.
+    /// How many rows may wait to be put in order.
     #[serde(default)]
     pub limits: LimitsSpec,
 }
@@ -133,7 +133,7 @@ impl PluginHandler {
             }
         }
         if !parts.is_empty() {
-            let what = "its rows came in order of event time, now they have no `time`".to_owned();
+            let what = "its rows used to come in order of event time, and now have no `time`".to_owned();
             return Err(Error::Changed { handler: spec.id.clone(), what });
         }
         let mut handler = Self {
@@ -246,11 +246,11 @@ impl Handler for PluginHandler {
         let whole =
             |period: Period| period.0 >= Duration::from_millis(1) && period.0.subsec_nanos().is_multiple_of(1_000_000);
         if self.spec.tick.is_some_and(|tick| !whole(tick)) {
-            return Err(self.refused("`tick` is counted in whole milliseconds, of which it needs at least one"));
+            return Err(self.refused("`tick` must be at least 1 ms, in whole milliseconds"));
         }
         match &mut self.order {
             Some(_) if self.spec.stateless => Err(self.refused(
-                "rows come in order of event time only to a handler with state; remove `stateless: true`, or `time` and `tick`",
+                "only a handler with state gets rows in order of event time; remove `stateless: true`, or `time` and `tick`",
             )),
             Some(order) => {
                 order.shape(input)?;

@@ -118,7 +118,7 @@ async fn what_cannot_be_told_of_time_is_refused() {
     for (more, part) in [
         (json!({"tick": "1s"}), "`time`"),
         (json!({"time": "at", "tick": "0.5ms"}), "whole milliseconds"),
-        (json!({"time": "user"}), "needs a timestamp"),
+        (json!({"time": "user"}), "must be a timestamp"),
         (json!({"time": "at", "stateless": true}), "`stateless: true`"),
     ] {
         let trial = trial("sessions", json!({"gap": 1}), more, &[]).await;

@@ -1,4 +1,4 @@
-//! When a handler plugin is told of event time: instants that depend on the times of rows alone.
+//! When a handler plugin is called by event time: at instants that depend only on the times of rows.
 
 use serde::{Deserialize, Serialize};
 use spout_data::Period;

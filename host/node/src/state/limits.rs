@@ -11,20 +11,19 @@ const BYTES: u64 = 1 << 30;
 
 /// What to do about too much.
 const FEWER: &str = "group by fewer columns, or raise `limits.groups`";
-const SHORTER_ROWS: &str =
-    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.rows`";
-const SHORTER_BYTES: &str =
-    "set `idleAfter` of its time if one partition stands still, shorten its times, or raise `limits.bytes`";
+const SHORTER_ROWS: &str = "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.rows`";
+const SHORTER_BYTES: &str = "set `time.idleAfter` if a partition is idle, shorten its periods, or raise `limits.bytes`";
 
-/// How much a handler may hold: the pipeline stops with an error, and nothing of the commit becomes visible, when it holds more.
+/// How much a handler may hold. If it holds more, the pipeline stops with an error, and nothing of the commit becomes
+/// visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct LimitsSpec {
-    /// Different groups, as in `100000`; a million if nothing is said.
+    /// Distinct groups, as in `100000`; 1,000,000 by default.
     pub groups: u64,
-    /// Rows held, as in `100000`; any number if nothing is said.
+    /// Rows, as in `100000`; no limit by default.
     pub rows: Option<u64>,
-    /// Memory for rows and groups, as in `256MiB`; 1GiB if nothing is said.
+    /// Memory for rows and groups, as in `256MiB`; 1GiB by default.
     pub bytes: ByteSize,
 }
 
@@ -97,7 +96,7 @@ mod tests {
         limits.groups(2).unwrap();
         limits.bytes(1024).unwrap();
         let text = limits.groups(3).unwrap_err().to_string();
-        assert!(text.contains("\"w\" holds 3 groups") && text.contains("limits.groups"), "{text}");
+        assert!(text.contains("`w` holds 3 groups") && text.contains("limits.groups"), "{text}");
         assert!(limits.bytes(1025).unwrap_err().to_string().contains("1KiB"));
     }
 }

@@ -28,7 +28,7 @@ pub(super) struct Segment {
     pub(super) flags: Flags,
 }
 
-/// What is to be stored of a segment's flags.
+/// What to store of a segment's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flags {
     None,

@@ -184,7 +184,7 @@ impl RowStore {
         let wrong = |reason: String| Error::state(&self.handler, reason);
         let next = parts.remove(&format!("{}/next", self.name));
         let next = next.as_deref().map(std::str::from_utf8).transpose().map_err(|error| wrong(error.to_string()))?;
-        self.next = next.unwrap_or("0").parse().map_err(|_| wrong("its next id is no number".into()))?;
+        self.next = next.unwrap_or("0").parse().map_err(|_| wrong("its next id is not a number".into()))?;
         let below = format!("{}/rows/", self.name);
         let names: Vec<String> = parts.keys().filter(|name| name.starts_with(&below)).cloned().collect();
         for name in names {

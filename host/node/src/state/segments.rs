@@ -25,8 +25,8 @@ pub(crate) type Merge<'a> = &'a mut dyn FnMut(Vec<RecordBatch>) -> Result<Record
 
 /// Batches of which a snapshot writes those that came since the last one.
 ///
-/// A segment is written under `<name>-<number>` and never changed; rows that go are left out in memory only, so whoever
-/// restores leaves them out again. Segments without rows are dropped, those that are mostly gone are written anew, and
+/// A segment is written under `<name>-<number>` and never changed; rows that go are left out in memory only, so a
+/// restore leaves them out again. Segments without rows are dropped, those that are mostly gone are rewritten, and
 /// [`FAN`] of like size are merged: a row is written again at most once for each size there is.
 #[derive(Debug)]
 pub(crate) struct Segments {
@@ -167,7 +167,7 @@ impl Segments {
         self.next += 1;
     }
 
-    /// What tells the segments that should become one.
+    /// The segments that should be merged into one.
     fn alike(&self) -> Option<impl Fn(&Segment) -> bool + use<>> {
         let mut counts: Vec<(SchemaRef, u32, usize)> = Vec::new();
         for segment in &self.segments {

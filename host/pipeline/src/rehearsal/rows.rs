@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde_json::Value;
-use spout_codec::{Attribute, csv::Style};
+use spout_codec::Attribute;
 use spout_data::{Batch, Blobs, Messages, PartitionId, Position, Span};
 use spout_producer::{
-    Compression, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec, Member,
-    MetadataColumn, NativeDecoder, SchemaPin, Union,
+    CsvStyle, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec, Member, MetadataColumn,
+    NativeDecoder, SchemaPin, Union,
 };
 use spout_spec::{ProducerSpec, StepSpec, TestSpec};
 
@@ -98,7 +98,7 @@ async fn union(rehearsal: &Rehearsal, test: &TestSpec, factories: &[DecoderFacto
     let union = Union::new(names.zip(factories.iter().cloned()).collect(), SchemaPin::default()).await;
     for index in 0..factories.len() {
         // What has no row in the test is waited for by nobody.
-        union.told(index, []).await;
+        union.declare(index, []).await;
     }
     Some(union)
 }
@@ -129,14 +129,14 @@ async fn settle<'a>(
 async fn decoders(rehearsal: &Rehearsal, test: &TestSpec, index: usize) -> DecoderFactory {
     let declared = test.schema.as_ref().and_then(|schema| schema.parse().ok()).map(Arc::new);
     let producer = rehearsal.spec.producers().nth(index).map(|(_, producer)| producer);
-    let stream = producer.and_then(|producer| producer.stream.as_ref());
+    let source = producer.and_then(ProducerSpec::source);
     let (spec, task) = rehearsal.decoders[index].clone();
     let mut factory = DecoderFactory {
         spec,
         task,
         decodes: true,
-        topic: stream.map(|stream| stream.topic.clone()).unwrap_or_default(),
-        metadata: stream.map(|stream| stream.metadata.clone()).unwrap_or_default(),
+        topic: source.as_ref().map(|source| source.topic().to_owned()).unwrap_or_default(),
+        metadata: source.as_ref().map(|source| source.spec.metadata().to_vec()).unwrap_or_default(),
         pin: SchemaPin::new(declared.clone()),
         base: rehearsal.base.clone(),
     };
@@ -166,19 +166,10 @@ struct Records {
 impl Records {
     /// That of the pipeline's source, if it tells CSV records apart.
     fn of(producer: &ProducerSpec) -> Option<Self> {
-        let framing = producer.stdin.as_ref().map(|stdin| &stdin.framing);
-        if let Some(framing) = framing.or(producer.tcp.as_ref().map(|tcp| &tcp.framing)) {
-            let framing = FramingSpec { compression: Compression::None, ..framing.clone() };
-            return (framing.kind == FramingType::Csv).then_some(Self { framing, header: false });
-        }
-        let settings = &producer.stream.as_ref()?.settings.0;
-        let said = |key: &str| settings.get(key).map(ToString::to_string);
-        let sign = |key: &str| said(key).and_then(|text| Style::delimiter_of(&text).ok());
-        let (delimiter, quote) = (sign("delimiter"), sign("quote"));
-        (said("framing").as_deref() == Some("csv")).then(|| Self {
-            framing: FramingSpec { kind: FramingType::Csv, delimiter, quote, ..FramingSpec::default() },
-            header: said("header").as_deref() == Some("true"),
-        })
+        let (_, CsvStyle { delimiter, quote, header }) = producer.source()?.spec.csv()?;
+        let (delimiter, quote) = (Some(delimiter), Some(quote));
+        let framing = FramingSpec { kind: FramingType::Csv, delimiter, quote, ..FramingSpec::default() };
+        Some(Self { framing, header: header == Some(true) })
     }
 
     /// The messages of `text`, which stands for a file.

@@ -46,13 +46,13 @@ impl From<Vec<RecordBatch>> for Unpacked {
 /// A decoder whose messages are batches.
 #[derive(Debug)]
 pub(super) struct Conforming<U> {
-    pub(super) unpack: U,
-    pub(super) schema: Option<SchemaRef>,
-    pub(super) unknown: UnknownFields,
+    unpack: U,
+    schema: Option<SchemaRef>,
+    unknown: UnknownFields,
     /// Parts of the last messages that were set aside.
-    pub(super) pieces: Vec<Piece>,
+    pieces: Vec<Piece>,
     /// Columns of the last message that are not in the schema.
-    pub(super) strange: Vec<String>,
+    strange: Vec<String>,
 }
 
 impl<U: Unpack> Native for Conforming<U> {
@@ -72,7 +72,7 @@ impl<U: Unpack> Native for Conforming<U> {
             match self.message(messages.values.get(index)) {
                 Ok((conforming, broken)) => {
                     let piece = |(value, reason): (Vec<u8>, String)| Piece {
-                        fault: told::<U>(message, "syntax", &reason),
+                        fault: fault_of::<U>(message, "syntax", &reason),
                         value,
                     };
                     self.pieces.extend(broken.into_iter().map(piece));
@@ -81,7 +81,7 @@ impl<U: Unpack> Native for Conforming<U> {
                     origins.extend(std::iter::repeat_n(message, rows));
                     batches.extend(conforming);
                 }
-                Err((kind, reason)) => faults.push(told::<U>(message, kind, &reason)),
+                Err((kind, reason)) => faults.push(fault_of::<U>(message, kind, &reason)),
             }
         }
         let unknown = left_out.into_iter().map(|(name, count)| UnknownField { name, count }).collect();
@@ -93,6 +93,11 @@ impl<U: Unpack> Native for Conforming<U> {
 }
 
 impl<U: Unpack> Conforming<U> {
+    /// Brings what `unpack` makes to `schema`, or else to that of the first message.
+    pub(super) fn new(unpack: U, schema: Option<SchemaRef>, unknown: UnknownFields) -> Self {
+        Self { unpack, schema, unknown, pieces: Vec::new(), strange: Vec::new() }
+    }
+
     /// The batches of one message, and what of it cannot be read; the first sound one settles the schema.
     fn message(&mut self, value: &[u8]) -> Result<(Vec<RecordBatch>, Broken), (&'static str, String)> {
         // What a sender made up may trip over an assertion in a library: then the sender is at fault.
@@ -130,7 +135,7 @@ impl<U> Conforming<U> {
 
 type Broken = Vec<(Vec<u8>, String)>;
 
-fn told<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
+fn fault_of<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
     fault(message, &format!("{}.{kind}", U::NAME), reason)
 }
 

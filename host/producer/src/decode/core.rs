@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, Field, Schema, SchemaRef},
+    datatypes::{Schema, SchemaRef},
 };
-use spout_codec::{Attribute, Decode, Input, Unknown, UnknownField, csv::is_open, record_batch};
+use spout_codec::{Attribute, Decode, Input, UnknownField, csv::is_open, record_batch};
 use spout_data::{Messages, Origins};
 use spout_plugin::RowFault;
 
@@ -26,8 +26,21 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(name: &'static str, decoder: impl Decode + 'static) -> Self {
+    fn new(name: &'static str, decoder: impl Decode + 'static) -> Self {
         Self { name, decoder: Box::new(decoder), columns: None }
+    }
+
+    /// Opens what `make` makes for rows of `schema`, or of what the first messages suggest.
+    ///
+    /// # Errors
+    /// A setting that cannot work, a column of a type that no value has.
+    pub(super) fn open<D: Decode + 'static>(
+        name: &'static str,
+        schema: Option<&SchemaRef>,
+        make: impl FnOnce(Option<spout_codec::Schema>) -> spout_codec::Result<D>,
+    ) -> Result<Box<dyn Native>, String> {
+        let decoder = make(columns(schema)?).map_err(|error| error.to_string())?;
+        Ok(Box::new(Self::new(name, decoder)))
     }
 
     fn kernel(&self, rows: usize, error: impl std::fmt::Display) -> Error {
@@ -74,13 +87,10 @@ impl Native for Core {
     }
 }
 
-/// The columns of rows where `declared` are given: also the one that captures what has no column.
-pub(super) fn captured(unknown: Unknown, name: &str, declared: Schema) -> Schema {
-    if unknown != Unknown::Capture || declared.column_with_name(name).is_some() {
-        return declared;
-    }
-    let capture = Field::new(name, DataType::Utf8, true);
-    Schema::new(declared.fields().iter().cloned().chain([capture.into()]).collect::<Vec<_>>())
+/// The columns of `schema` in the core's words.
+pub(super) fn columns(schema: Option<&SchemaRef>) -> Result<Option<spout_codec::Schema>, String> {
+    let columns = schema.map(|schema| spout_codec::Schema::try_from(&**schema)).transpose();
+    columns.map_err(|error| error.to_string())
 }
 
 /// What the slices of one run of messages came to.

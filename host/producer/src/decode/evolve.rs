@@ -3,21 +3,21 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use spout_codec::{Evolve, UnknownField};
+use spout_codec::UnknownField;
 use spout_data::{Batch, Messages};
 
-use super::{Decoder, Running, Steady, set_aside};
-use crate::{DecoderSpec, Error, NativeDecoder, SchemaText, metadata};
+use super::{Decoder, Running, SchemaGuard, set_aside};
+use crate::{Error, SchemaText, metadata};
 
 impl Decoder {
     /// Keeps the columns as they are, and has this decoder opened anew if others have added some.
-    pub async fn steady(&mut self) -> Steady {
-        let steady = self.factory.pin.steady().await;
-        if self.edition != steady.edition() {
-            self.edition = steady.edition();
+    pub async fn hold_schema(&mut self) -> SchemaGuard {
+        let guard = self.factory.pin.hold_schema().await;
+        if self.edition != guard.edition() {
+            self.edition = guard.edition();
             self.running = None;
         }
-        steady
+        guard
     }
 
     /// Columns for the fields that were left out of the rows of `batch`, if the spec wants them added.
@@ -52,35 +52,12 @@ impl Decoder {
     }
 
     /// Adds columns to the schema of all decoders, unless another one has added some meanwhile: then what is still missing is
-    /// found again. Waits for all that are [`Steady`].
+    /// found again. Waits for all that are [`SchemaGuard`].
     pub async fn widen(&mut self, added: &SchemaRef) {
         if self.factory.pin.widen(self.edition, added).await {
             let columns = SchemaText::print(added).map_or_else(|_| added.to_string(), |text| text.to_string());
             tracing::info!("columns added to the schema of {}: {columns}", self.factory.name());
         }
-    }
-}
-
-impl DecoderSpec {
-    /// Whether columns may be added while its decoders run.
-    #[must_use]
-    pub fn evolves(&self) -> bool {
-        match self {
-            Self::Native(native) => native.evolves(),
-            Self::Plugin(_) => false,
-        }
-    }
-}
-
-impl NativeDecoder {
-    pub(super) fn evolves(&self) -> bool {
-        let evolve = match self {
-            Self::Json(spec) => spec.evolve,
-            Self::Influx(spec) => spec.evolve,
-            Self::Graphite(spec) => spec.evolve,
-            _ => Evolve::None,
-        };
-        evolve.adds()
     }
 }
 

@@ -3,25 +3,16 @@
 //! **Invariant**: a message either has a row, or a fault, or was a tombstone that the decoder chose to leave out; it never
 //! takes a neighbour down.
 
-mod arrow_ipc;
-mod avro;
-mod avro_blocks;
-mod avro_shape;
 mod branches;
 mod cells;
 mod conform;
 mod core;
-mod csv;
 mod decimals;
 mod evolve;
 mod exact;
-mod json;
-mod lines;
 mod native;
 mod pin;
 mod plugin;
-mod protobuf;
-mod raw;
 mod rows;
 mod set_aside;
 #[cfg(test)]
@@ -33,16 +24,12 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use spout_codec::UnknownField;
 
 pub(crate) use self::cells::map_of;
+use self::{evolve::with_added, native::is_settled, plugin::PluginDecoding};
 pub use self::{
-    arrow_ipc::ArrowSpec,
-    avro::{AvroEncoding, AvroFile, AvroSpec, AvroWriter},
-    csv::CsvSpec,
-    lines::{GraphiteSpec, InfluxSpec, Precision, StructuredData, SyslogFormat, SyslogSpec},
-    pin::{SchemaPin, Steady},
-    protobuf::ProtobufSpec,
+    native::{ArrowSpec, JsonSpec, NativeDecoder},
+    pin::{SchemaGuard, SchemaPin},
     union::{Member, PRODUCER, Union},
 };
-use self::{evolve::with_added, plugin::PluginDecoding};
 use super::{DecoderSpec, Error, MetadataColumn, SchemaText, metadata};
 use spout_data::{Batch, Counts, DeadLetter, Letters, Messages, Origins, Span, Wrong};
 use spout_plugin::{Decoding, Health, RowFault, Task};
@@ -84,7 +71,7 @@ enum Running {
 }
 
 /// A running native decoder.
-trait Native: Send + std::fmt::Debug {
+pub(crate) trait Native: Send + std::fmt::Debug {
     /// The rows of `messages`; what is wrong with one of them is a fault of that one.
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error>;
 
@@ -103,7 +90,7 @@ trait Native: Send + std::fmt::Debug {
 
 /// A part of a message that is set aside by itself.
 #[derive(Debug)]
-struct Piece {
+pub(crate) struct Piece {
     fault: RowFault,
     /// Its bytes.
     value: Vec<u8>,
@@ -111,7 +98,7 @@ struct Piece {
 
 /// Rows of one run of messages.
 #[derive(Debug)]
-struct Rows {
+pub(crate) struct Rows {
     records: RecordBatch,
     origins: Origins,
     faults: Vec<RowFault>,
@@ -325,11 +312,6 @@ impl Rows {
         }
         said.iter().filter(|said| !**said).count() as u64
     }
-}
-
-/// Whether later messages have a schema to keep to. Columns can be named before they are typed.
-fn is_settled(schema: Option<&SchemaRef>) -> bool {
-    schema.is_some_and(|schema| !csv::is_open(schema))
 }
 
 fn fault(message: u32, code: &str, reason: &str) -> RowFault {

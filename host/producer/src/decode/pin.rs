@@ -1,6 +1,6 @@
 //! The schema that all decoders of a pipeline keep to, and how it becomes wider while they run.
 //!
-//! Rows are decoded and passed on under [`Steady`], of which any number are held at once. Columns are added when none is: so
+//! Rows are decoded and passed on under [`SchemaGuard`], of which any number are held at once. Columns are added when none is: so
 //! whoever gets rows from all decoders has got everything of one edition before anything of the next.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedRwLockReadGuard, RwLock};
 
-use super::{evolve::with_added, is_settled};
+use super::{evolve::with_added, native::is_settled};
 
 /// The schema that every partition's decoder keeps to: declared, taken from the head, or settled by the first rows.
 #[derive(Clone, Debug, Default)]
@@ -20,9 +20,9 @@ pub struct SchemaPin {
 
 /// As long as it is held, no column is added.
 #[derive(Debug)]
-pub struct Steady(OwnedRwLockReadGuard<u64>);
+pub struct SchemaGuard(OwnedRwLockReadGuard<u64>);
 
-impl Steady {
+impl SchemaGuard {
     /// How often columns were added since the start.
     #[must_use]
     pub fn edition(&self) -> u64 {
@@ -53,8 +53,8 @@ impl SchemaPin {
     }
 
     /// Keeps the columns as they are.
-    pub(super) async fn steady(&self) -> Steady {
-        Steady(Arc::clone(&self.edition).read_owned().await)
+    pub(super) async fn hold_schema(&self) -> SchemaGuard {
+        SchemaGuard(Arc::clone(&self.edition).read_owned().await)
     }
 
     /// Adds columns to the schema of `edition`, once nobody decodes with that any more; whether nobody else was first.

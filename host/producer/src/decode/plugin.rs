@@ -73,7 +73,7 @@ impl PluginDecoding {
     async fn isolate(&mut self, messages: &Messages, span: &Span, crash: spout_plugin::Error) -> Result<Rows, Error> {
         let (mut search, mut gathered) = (Search::new(messages.len()), Gathered::default());
         let mut crashes = Crashes { count: 0, last: crash };
-        crashes.say(messages, &(0..messages.len()), span);
+        crashes.log(messages, &(0..messages.len()), span);
         loop {
             let (part, answer) = match search.step() {
                 Step::Done => break,
@@ -100,7 +100,7 @@ impl PluginDecoding {
                 Err(error) if error.is_crash() => {
                     search.crashed(error.is_slow(), &mut self.health);
                     crashes.last = error;
-                    crashes.say(messages, &part, span);
+                    crashes.log(messages, &part, span);
                 }
                 Err(error) => return Err(failed(&self.spec, span, error)),
             }
@@ -141,7 +141,7 @@ struct Crashes {
 
 impl Crashes {
     /// Counts the last one, and logs it in one line.
-    fn say(&mut self, messages: &Messages, part: &Range<usize>, span: &Span) {
+    fn log(&mut self, messages: &Messages, part: &Range<usize>, span: &Span) {
         self.count += 1;
         let start = messages.offsets.get(part.start).copied().unwrap_or(span.start);
         let (partition, messages, error) = (span.partition, part.len(), &self.last);

@@ -12,7 +12,7 @@ use arrow::{
 use spout_data::{Batch, PartitionId};
 use tokio::sync::{Mutex, watch};
 
-use super::{DecoderFactory, SchemaPin, Steady, evolve::with_added};
+use super::{DecoderFactory, SchemaGuard, SchemaPin, evolve::with_added};
 use crate::Error;
 
 /// The column that names the producer of a row.
@@ -72,8 +72,8 @@ impl Union {
         Member { union: self.clone(), index, names: Arc::new(StringArray::from(Vec::<&str>::new())) }
     }
 
-    /// Its partitions are these, besides those told before: when all of them have nothing, nobody waits for it.
-    pub async fn told(&self, index: usize, partitions: impl IntoIterator<Item = PartitionId>) {
+    /// Its partitions are these, besides those declared before: when all of them have nothing, nobody waits for it.
+    pub async fn declare(&self, index: usize, partitions: impl IntoIterator<Item = PartitionId>) {
         self.settle_if(|unsettled| {
             if let Some(waited) = unsettled.get_mut(&index) {
                 let waited = waited.get_or_insert_default();
@@ -165,20 +165,20 @@ impl Member {
     ///
     /// # Errors
     /// [`Error::Differ`] if another producer has a column of one name and another type.
-    pub async fn join(&mut self, batch: &mut Batch) -> Result<Steady, Error> {
+    pub async fn join(&mut self, batch: &mut Batch) -> Result<SchemaGuard, Error> {
         self.wait_for_all().await;
         loop {
-            let steady = self.union.pin.steady().await;
+            let guard = self.union.pin.hold_schema().await;
             let all = self.union.pin.get().await.unwrap_or_else(first_column);
             let name = &self.union.members[self.index].0;
             match self.union.lacks(&all, batch.records.schema_ref(), name)? {
                 None => {
                     batch.records = self.fitted(&batch.records, all)?;
-                    return Ok(steady);
+                    return Ok(guard);
                 }
                 Some(added) => {
-                    let edition = steady.edition();
-                    drop(steady);
+                    let edition = guard.edition();
+                    drop(guard);
                     self.union.pin.widen(edition, &added).await;
                 }
             }

@@ -77,7 +77,7 @@ impl Unpack {
             State::Plain => plain(bytes),
             State::Unsure(first) => {
                 first.extend_from_slice(bytes);
-                let Some(state) = State::told(first) else { return Ok(()) };
+                let Some(state) = State::detect(first) else { return Ok(()) };
                 let first = std::mem::take(first);
                 self.state = state;
                 self.push(&first, plain)
@@ -146,7 +146,7 @@ impl State {
     }
 
     /// What a stream that begins with `first` is, once that is certain.
-    fn told(first: &[u8]) -> Option<Self> {
+    fn detect(first: &[u8]) -> Option<Self> {
         match first {
             _ if first.starts_with(&GZIP) => Some(Self::gzip()),
             _ if first.starts_with(&ZSTD) => Some(Self::zstd()),

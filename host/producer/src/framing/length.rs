@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use super::{ByteOrder, Cut, FramingSpec, LengthPrefix, Step, cut_short, too_large};
+use super::{
+    Cut, FramingSpec, Step, cut_short,
+    spec::{ByteOrder, LengthPrefix},
+    too_large,
+};
 
 /// Length-prefixed messages.
 #[derive(Debug)]

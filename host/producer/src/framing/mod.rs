@@ -18,7 +18,7 @@ mod tests;
 use std::ops::Range;
 
 use self::compression::Unpack;
-pub use self::spec::{ByteOrder, Compression, FramingSpec, FramingType, LengthPrefix};
+pub use self::spec::{Compression, CsvStyle, FramingSpec, FramingType};
 use super::Error;
 use spout_data::Blobs;
 

@@ -2,7 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_codec::csv::Style;
 use spout_data::ByteSize;
+use spout_plugin::{Setting, Settings};
 
 /// Where messages end in a stream of bytes, as in `{type: lines}` or `{type: length, prefix: u32, compression: zstd}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -126,7 +128,44 @@ pub enum ByteOrder {
     Little,
 }
 
+/// How CSV is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CsvStyle {
+    /// What is between fields.
+    pub delimiter: char,
+    /// What quotes a field.
+    pub quote: char,
+    /// Whether the first record names the columns, where the settings say so or otherwise.
+    pub header: Option<bool>,
+}
+
+impl CsvStyle {
+    /// What settings of a plugin say; `None` if that is nothing the plugin takes, which it says itself.
+    #[must_use]
+    pub fn of(settings: &Settings) -> Option<Self> {
+        let text = |name: &str| settings.0.get(name).map(Setting::to_string);
+        let delimiter = match text("delimiter") {
+            Some(delimiter) => Style::delimiter_of(&delimiter).ok()?,
+            None => ',',
+        };
+        let quote = text("quote").map_or(Some('"'), |quote| quote.parse().ok())?;
+        Some(Self { delimiter, quote, header: text("header").and_then(|header| header.parse().ok()) })
+    }
+}
+
 impl FramingSpec {
+    /// How records are told apart, if messages are CSV records.
+    #[must_use]
+    pub fn csv(&self) -> Option<CsvStyle> {
+        let (delimiter, quote) = (self.delimiter.unwrap_or(','), self.quote.unwrap_or('"'));
+        (self.kind == FramingType::Csv).then_some(CsvStyle { delimiter, quote, header: None })
+    }
+
+    /// What is wrong with the settings of a source that has this as `framing`.
+    pub(crate) fn problem(&self) -> Option<(&'static str, String)> {
+        self.check().err().map(|why| ("framing", why))
+    }
+
     /// Whether the settings go together.
     ///
     /// # Errors

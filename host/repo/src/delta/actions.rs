@@ -1,4 +1,4 @@
-//! The actions of a log, one JSON object a line. Their bytes are a function of the commit, whoever writes them.
+//! The actions of a log, one JSON object a line. Their bytes depend only on the commit.
 
 use std::collections::BTreeMap;
 
@@ -195,7 +195,7 @@ pub(super) struct CommitInfo {
     pub(super) spout: Origin,
 }
 
-/// What a publisher that starts anew compares with the repo.
+/// What a restarted publisher compares with the repo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Origin {
     /// Id of the record.
@@ -293,7 +293,7 @@ fn unwritable(source: impl Into<Cause>) -> Error {
     Error::encode("a Delta log", source)
 }
 
-/// An id that is the same whoever makes it, in the form of a UUID.
+/// A deterministic id in the form of a UUID.
 fn uuid(identity: &str) -> String {
     let digits = sha256_of([identity]);
     let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();

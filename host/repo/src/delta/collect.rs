@@ -1,6 +1,6 @@
 //! Collection of what the publisher keeps: copies that no version names, and versions of a history that is gone.
 //!
-//! A log tells the least and greatest values of files, and copies are files; so who deletes rows needs both to go with the
+//! A log has the least and greatest values of files, and copies are files; so deleted rows are only gone when both go with the
 //! commits that had them. Order makes it safe. (1) Copies are listed. (2) Tables are brought up to date: whatever copy was
 //! listed belongs to a commit that is a version now. (3) Boundaries become durable, which is not done here. (4) The version
 //! that a boundary's commit is gets a checkpoint, then the versions before it go, oldest first: readers see the same table

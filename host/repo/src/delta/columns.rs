@@ -34,7 +34,7 @@ pub(super) async fn describe(
     let before = old.map(MetaData::columns).unwrap_or_default();
     if let Some((one, other)) = all.as_ref().and_then(|(shape, _)| shape.alike()) {
         let reason = format!(
-            "the names of its columns `{one}` and `{other}`, which are in different files, differ only by case, and readers take one for the other; give one of them another name with a map, or overwrite the files"
+            "the names of its columns `{one}` and `{other}`, which are in different files, differ only by case, and readers confuse the two; rename one of them with a map, or overwrite the files"
         );
         return Err(Error::DeltaTable { table, reason });
     }
@@ -54,16 +54,18 @@ fn clash(table: &str, left_file: &str, right_file: &str) -> impl FnOnce(Clash) -
 fn check(table: &str, fields: &[DeltaField], live: &Live, partition: &[String]) -> Result<(), Error> {
     let refuse = |reason: String| Err(Error::DeltaTable { table: table.to_owned(), reason });
     if fields.is_empty() {
-        return refuse("its files have no column of a type that readers take; map one to such a type".to_owned());
+        return refuse("its files have no column of a type that readers support; map one to such a type".to_owned());
     }
     let mut names: HashSet<String> = fields.iter().map(|field| field.name.to_lowercase()).collect();
     if let Some(key) = partition.iter().find(|key| !names.insert(key.to_lowercase())) {
         return refuse(format!(
-            "`{key}=` is part of a path, and there is a column or another key of that name; call one of the two otherwise"
+            "`{key}=` is part of a path, and there is a column or another key of that name; rename one of them"
         ));
     }
     match live.too_long(partition) {
-        Some(segment) => refuse(format!("the directory `{segment}` would have too long a name; use a shorter value")),
+        Some(segment) => {
+            refuse(format!("the directory `{segment}` would have a name that is too long; use a shorter value"))
+        }
         None => Ok(()),
     }
 }

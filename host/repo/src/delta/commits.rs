@@ -100,7 +100,7 @@ impl Commits {
 
     /// The files of a record; `whole` if what was before it is not known.
     async fn files(&self, record: Record, whole: bool) -> Result<Files, Error> {
-        let sequence = record.sequence();
+        let sequence = record.header().sequence;
         match record {
             Record::Commit(commit) if commit.base.is_none() && (!whole || commit.parent.is_none()) => {
                 Ok(Files::Changed(Box::new(commit.light())))
@@ -112,13 +112,13 @@ impl Commits {
     fn stamp(&self, record: &Record) -> Option<Stamp> {
         let named = |id: &str| format!("{}@{id}", self.repo.name());
         let (at_ms, commit, compaction) = match record {
-            Record::Commit(commit) => (commit.finished_ms, Some(named(&commit.id)), commit.compaction),
+            Record::Commit(commit) => (commit.header.at_ms, Some(named(&commit.header.id)), commit.compaction),
             Record::Point(point) => {
-                (point.header.at_ms, point.target.as_ref().map(|target| named(&target.commit.id)), false)
+                (point.header.at_ms, point.target.as_ref().map(|target| named(&target.commit.header.id)), false)
             }
             Record::Claim(_) | Record::Squash(_) | Record::Sweep(_) => return None,
         };
-        Some(Stamp { id: record.id().to_owned(), sequence: record.sequence(), at_ms, commit, compaction })
+        Some(Stamp { id: record.header().id.clone(), sequence: record.header().sequence, at_ms, commit, compaction })
     }
 
     async fn record(&self, sequence: u64) -> Result<Option<Record>, Error> {
@@ -148,7 +148,7 @@ impl Commits {
         }
         self.schemas.get(key).cloned().ok_or_else(|| Error::BadRecord {
             object: self.repo.objects.shown(&self.repo.layout.record(&self.branch, sequence)),
-            reason: format!("no record of the branch holds the schema {key}"),
+            reason: format!("no record of the branch has the schema {key}"),
         })
     }
 

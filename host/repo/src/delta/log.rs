@@ -44,7 +44,7 @@ pub(super) struct Tip {
 /// What became of a version.
 #[derive(Debug)]
 pub(super) enum Added {
-    /// It says what it was to say, whoever wrote it.
+    /// It has the expected content, whoever wrote it.
     Done,
     /// It says something else.
     Taken,

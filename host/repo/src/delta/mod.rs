@@ -10,7 +10,7 @@
 //! as they are; all others, which are in records or elsewhere, are put there as copies, and on a disk these are links.
 //!
 //! **Invariant**: publishing follows commits and decides nothing. All that it knows is in the logs, and their bytes are a
-//! function of the commits: whoever publishes, and how often, the tables are the same.
+//! function of the commits: no matter who publishes, and how often, the tables are the same.
 
 mod actions;
 mod checkpoint;

@@ -35,12 +35,12 @@ pub struct Publisher {
     known: u64,
     /// Columns left out that need not be warned of.
     said: Option<String>,
-    state: Option<State>,
+    state: Option<Published>,
 }
 
 /// How far the tables are.
 #[derive(Debug)]
-struct State {
+struct Published {
     mode: Mode,
     sequence: u64,
     tables: BTreeMap<String, Table>,
@@ -102,14 +102,14 @@ impl Publisher {
         }
     }
 
-    /// Makes the logs of all tables anew from the commits. What is there and right stays; from the first version that is
+    /// Rebuilds the logs of all tables from the commits. What is there and right stays; from the first version that is
     /// not, later ones are taken away, newest first, before it is written again: readers see earlier states meanwhile.
     ///
     /// # Errors
     /// As [`Publisher::publish`].
     pub async fn rebuild(&mut self) -> Result<Publication, Error> {
         self.state = None;
-        let state = State::new(Mode::Rebuild, 0);
+        let state = Published::new(Mode::Rebuild, 0);
         let done = self.follow(state).await?;
         if let Some(state) = self.state.take() {
             for table in state.tables.values() {
@@ -121,7 +121,7 @@ impl Publisher {
     }
 
     /// Takes away logs of tables that the branch never had.
-    async fn sweep(&self, state: &State) -> Result<(), Error> {
+    async fn sweep(&self, state: &Published) -> Result<(), Error> {
         let repo = &self.commits.repo;
         let all = home::tables(&repo.layout, &self.commits.branch);
         let listed = repo.objects.list(&all).await?;
@@ -146,7 +146,7 @@ impl Publisher {
     }
 
     /// Where publishing goes on.
-    async fn start(&mut self) -> Result<State, Error> {
+    async fn start(&mut self) -> Result<Published, Error> {
         let (newest, tree) = self.commits.head().await?;
         let mut at = self.known;
         for name in tables_of(&tree) {
@@ -155,7 +155,7 @@ impl Publisher {
         }
         let Some(stamp) = self.commits.at(at).await? else { return self.start_at_boundary(at).await };
         let tree = self.commits.tree(at).await?;
-        let mut state = State::new(Mode::Follow, at);
+        let mut state = Published::new(Mode::Follow, at);
         let mut names = tables_of(&tree);
         if let Some((_, Files::Changed(commit))) = self.commits.after(at - 1).await? {
             names.extend(touched(&commit));
@@ -173,13 +173,13 @@ impl Publisher {
 
     /// Where publishing goes on if the commit `at` was collected: a collection brings tables up to date, so that they are
     /// what they were where history begins.
-    async fn start_at_boundary(&mut self, at: u64) -> Result<State, Error> {
+    async fn start_at_boundary(&mut self, at: u64) -> Result<Published, Error> {
         let boundary = self.commits.boundary().await?;
         if at == 0 || boundary <= at {
-            return Ok(State::new(Mode::Follow, 0));
+            return Ok(Published::new(Mode::Follow, 0));
         }
         let tree = self.commits.tree(boundary).await?;
-        let mut state = State::new(Mode::Follow, boundary);
+        let mut state = Published::new(Mode::Follow, boundary);
         let stamp = self.commits.at(boundary).await?;
         for name in tables_of(&tree) {
             let live = self.live(&name, &tree)?;
@@ -192,7 +192,7 @@ impl Publisher {
         Ok(state)
     }
 
-    async fn open(&self, state: &mut State, name: &str, live: Live, at: u64) -> Result<(), Error> {
+    async fn open(&self, state: &mut Published, name: &str, live: Live, at: u64) -> Result<(), Error> {
         match Table::open(&self.commits, name, live, at, (state.mode, self.every)).await {
             Ok(mut table) => {
                 table.left_out = table.left_out.or_else(|| self.said.clone());
@@ -207,7 +207,7 @@ impl Publisher {
         }
     }
 
-    async fn follow(&mut self, mut state: State) -> Result<Publication, Error> {
+    async fn follow(&mut self, mut state: Published) -> Result<Publication, Error> {
         while let Some((stamp, files)) = self.commits.after(state.sequence).await? {
             match files {
                 Files::Changed(commit) => self.apply(&mut state, &stamp, &commit).await?,
@@ -216,13 +216,13 @@ impl Publisher {
             state.sequence = stamp.sequence;
         }
         let failures = std::mem::take(&mut state.failures);
-        let tables = state.tables.values_mut().map(Table::told).collect();
+        let tables = state.tables.values_mut().map(Table::take_published).collect();
         self.state = Some(state);
         Ok(Publication { tables, failures })
     }
 
     /// Publishes a commit that puts and deletes.
-    async fn apply(&mut self, state: &mut State, stamp: &Stamp, commit: &Commit<Moved>) -> Result<(), Error> {
+    async fn apply(&mut self, state: &mut Published, stamp: &Stamp, commit: &Commit<Moved>) -> Result<(), Error> {
         let mut names = touched(commit);
         names.retain(|name| !state.broken.contains(name));
         for name in names {
@@ -233,7 +233,7 @@ impl Publisher {
             let Some(table) = state.tables.get_mut(&name) else { continue };
             let done = match table.sequence() {
                 // Another publisher was here while we were on our way.
-                Some(sequence) if sequence >= commit.sequence => Err(table.race()),
+                Some(sequence) if sequence >= commit.header.sequence => Err(table.race()),
                 _ => table.follow(&mut self.commits, stamp, commit).await,
             };
             state.settle(&name, done)?;
@@ -242,7 +242,7 @@ impl Publisher {
     }
 
     /// Publishes a record whose files are not made of those before it.
-    async fn replace(&mut self, state: &mut State, stamp: &Stamp, tree: &Tree) -> Result<(), Error> {
+    async fn replace(&mut self, state: &mut Published, stamp: &Stamp, tree: &Tree) -> Result<(), Error> {
         let mut names = tables_of(tree);
         names.extend(state.tables.keys().cloned());
         names.retain(|name| !state.broken.contains(name));
@@ -263,7 +263,7 @@ impl Publisher {
     }
 }
 
-impl State {
+impl Published {
     fn new(mode: Mode, sequence: u64) -> Self {
         Self { mode, sequence, tables: BTreeMap::new(), broken: BTreeSet::new(), failures: Vec::new() }
     }

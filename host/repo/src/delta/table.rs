@@ -132,7 +132,7 @@ impl Table {
             None if commits.is_collected(tip.sequence).await? => {}
             Some(record) if said.is_none_or(|said| said == record.id) => {}
             _ => {
-                let reason = format!("version {} is no commit of sequence {}", tip.version, tip.sequence);
+                let reason = format!("version {} is not a commit of sequence {}", tip.version, tip.sequence);
                 return Err(wrong(&self.log, commits, reason));
             }
         }
@@ -367,8 +367,8 @@ impl Table {
         self.log.truncate(self.tip.as_ref().map_or(0, |tip| tip.version + 1)).await
     }
 
-    /// How it is now; the versions that were written are told once.
-    pub(super) fn told(&mut self) -> PublishedTable {
+    /// Its current state; versions written since the last call are reported once.
+    pub(super) fn take_published(&mut self) -> PublishedTable {
         let written = std::mem::take(&mut self.written);
         let tip = self.tip.as_ref();
         PublishedTable {

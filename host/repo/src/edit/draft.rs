@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use spout_base::clock;
-
 use super::{
     invariants::{self, Following},
     open_commit::OpenCommit,
@@ -11,7 +9,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    log::{Blob, Commit, Moved, RecordKind, Snapshot, State, VERSION},
+    log::{Base, Blob, Commit, Header, Moved, RecordKind, State},
     tree::Tree,
 };
 
@@ -23,7 +21,7 @@ pub(crate) struct Contents {
     /// What its maker says of it; the parts of its state are in `state`.
     pub(crate) meta: CommitMeta,
     pub(crate) state: BTreeMap<String, Blob>,
-    pub(crate) base: Option<Snapshot>,
+    pub(crate) base: Option<Base>,
     pub(crate) compaction: bool,
 }
 
@@ -43,19 +41,10 @@ pub(crate) async fn draft(state: &State, open: &OpenCommit, contents: Contents) 
     let marker = Moved::of(&contents.meta.advance, before);
     let Contents { nonce, epoch, meta, state: parts, base, compaction } = contents;
     let commit = Commit {
-        version: VERSION,
-        kind: RecordKind::Commit,
-        id: open.id().to_owned(),
-        parent: state.head.commit.as_ref().map(|head| head.id.clone()),
-        repo: state.repo.clone(),
-        branch: state.branch.clone(),
-        sequence: state.head.sequence + 1,
+        header: Header { id: open.id().to_owned(), ..state.next(RecordKind::Commit, epoch, nonce) },
+        parent: state.head.commit.as_ref().map(|head| head.header.id.clone()),
         number: state.head.commit.as_ref().map_or(0, |head| head.number) + 1,
-        epoch,
-        nonce,
-        previous: state.head.checksum.clone(),
         started_ms: meta.started_ms,
-        finished_ms: clock::wall_ms(),
         pipeline: meta.pipeline,
         spec_digest: meta.spec_digest,
         plugins: meta.plugins,

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    log::{Attempts, Commit, Moved, Record, Snapshot, State, Taken, Upstream, slot},
+    log::{Attempts, Base, Commit, Moved, Record, State, Taken, Upstream, slot},
     object::Step,
     path,
     repo::{Repo, follow},
@@ -79,9 +79,9 @@ impl Repo {
     /// [`Error::UnknownBranch`], [`Error::Collected`], and those of writing.
     pub async fn revert(&self, branch: &str, to: &Commit) -> Result<Finished, Error> {
         self.known(branch).await?;
-        let base = self.state_at(to).await?.snapshot().await?;
+        let base = self.state_at(to).await?.base().await?;
         let mut editor = self.edit(branch).await?;
-        let edit = Edit::new(&format!("revert to {}", to.id.get(..12).unwrap_or(&to.id)));
+        let edit = Edit::new(&format!("revert to {}", to.header.id.get(..12).unwrap_or(&to.header.id)));
         editor.publish(self.open_commit_on(branch), edit, base).await
     }
 }
@@ -112,7 +112,7 @@ impl Editor {
     }
 
     /// The same on top of the files of `base`, whose marker and state come back with them.
-    async fn publish(&mut self, open: OpenCommit, edit: Edit, base: Option<Snapshot>) -> Result<Finished, Error> {
+    async fn publish(&mut self, open: OpenCommit, edit: Edit, base: Option<Base>) -> Result<Finished, Error> {
         let (repo, branch) = (self.repo.name().to_owned(), self.state.branch.clone());
         if !self.settled {
             return Err(Error::Unsettled { repo, branch });
@@ -135,10 +135,10 @@ impl Editor {
                 }
             };
             self.settled = false;
-            match slot::take(self.repo.place(), Step::Record, &branch, commit.sequence, &commit).await? {
+            match slot::take(self.repo.place(), Step::Record, &branch, commit.header.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
                     commit.checksum = checksum;
-                    let object = self.repo.objects.shown(&self.repo.layout.record(&branch, commit.sequence));
+                    let object = self.repo.objects.shown(&self.repo.layout.record(&branch, commit.header.sequence));
                     let commit = self.state.accept_commit(&object, commit)?;
                     self.settled = true;
                     follow::announce();
@@ -198,7 +198,7 @@ impl Editor {
         Ok(None)
     }
 
-    fn contents(&self, nonce: &str, started_ms: i64, edit: &Edit, base: Option<Snapshot>) -> Contents {
+    fn contents(&self, nonce: &str, started_ms: i64, edit: &Edit, base: Option<Base>) -> Contents {
         let kept = base.as_ref().map(|base| &base.commit).or(self.head());
         Contents {
             nonce: nonce.to_owned(),

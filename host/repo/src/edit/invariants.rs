@@ -44,19 +44,24 @@ pub(crate) fn check(following: Following<'_>) -> Result<(), Error> {
 }
 
 fn not_next(commit: &Commit<Moved>, what: &'static str, expected: impl ToString, found: impl ToString) -> Error {
-    Error::NotNext { branch: commit.branch.clone(), what, expected: expected.to_string(), found: found.to_string() }
+    Error::NotNext {
+        branch: commit.header.branch.clone(),
+        what,
+        expected: expected.to_string(),
+        found: found.to_string(),
+    }
 }
 
 fn sequence_is_next(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    if commit.sequence == head.sequence + 1 {
+    if commit.header.sequence == head.sequence + 1 {
         Ok(())
     } else {
-        Err(not_next(commit, "its sequence", head.sequence + 1, commit.sequence))
+        Err(not_next(commit, "its sequence", head.sequence + 1, commit.header.sequence))
     }
 }
 
 fn parent_is_head(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    let head = head.commit.as_ref().map(|head| &head.id);
+    let head = head.commit.as_ref().map(|head| &head.header.id);
     let shown = |id: Option<&String>| id.cloned().unwrap_or_else(|| "none".to_owned());
     if commit.parent.as_ref() == head {
         Ok(())
@@ -71,21 +76,21 @@ fn number_is_next(Following { commit, head, .. }: Following<'_>) -> Result<(), E
 }
 
 fn follows_newest_record(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    if commit.previous == head.checksum {
+    if commit.header.previous == head.checksum {
         Ok(())
     } else {
-        Err(not_next(commit, "the checksum before it", &head.checksum, &commit.previous))
+        Err(not_next(commit, "the checksum before it", &head.checksum, &commit.header.previous))
     }
 }
 
 fn epoch_is_not_lower(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
-    if commit.epoch >= head.epoch {
+    if commit.header.epoch >= head.epoch {
         Ok(())
     } else {
         Err(Error::Fenced {
-            repo: commit.repo.clone(),
-            branch: commit.branch.clone(),
-            ours: commit.epoch,
+            repo: commit.header.repo.clone(),
+            branch: commit.header.branch.clone(),
+            ours: commit.header.epoch,
             theirs: head.epoch,
             by: taker(head.holder.as_ref()),
         })
@@ -94,7 +99,7 @@ fn epoch_is_not_lower(Following { commit, head, .. }: Following<'_>) -> Result<(
 
 /// Who took a branch over, for people.
 pub(crate) fn taker(holder: Option<&Holder>) -> String {
-    holder.map_or_else(|| "somebody who set it to another commit".to_owned(), |holder| holder.process.to_string())
+    holder.map_or_else(|| "another process that moved the branch".to_owned(), |holder| holder.process.to_string())
 }
 
 fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>) -> Result<(), Error> {
@@ -104,12 +109,12 @@ fn marker_starts_at_head(Following { commit, advance, head, .. }: Following<'_>)
     match advance.gap(head.marker()) {
         None => Ok(()),
         Some((partition, expected, found)) => {
-            Err(Error::MarkerGap { branch: commit.branch.clone(), partition, expected, found })
+            Err(Error::MarkerGap { branch: commit.header.branch.clone(), partition, expected, found })
         }
     }
 }
 
-/// Except where the source was entered anew or the branch was reverted, which the record says.
+/// Except where the source was re-entered or the branch was reverted, which the record says.
 fn offsets_never_go_down(Following { commit, head, .. }: Following<'_>) -> Result<(), Error> {
     if commit.base.is_some() {
         return Ok(());
@@ -121,7 +126,9 @@ fn offsets_never_go_down(Following { commit, head, .. }: Following<'_>) -> Resul
     });
     match back {
         None => Ok(()),
-        Some((partition, from, to)) => Err(Error::MarkerBack { branch: commit.branch.clone(), partition, from, to }),
+        Some((partition, from, to)) => {
+            Err(Error::MarkerBack { branch: commit.header.branch.clone(), partition, from, to })
+        }
     }
 }
 
@@ -138,14 +145,14 @@ fn paths_are_valid(Following { commit, .. }: Following<'_>) -> Result<(), Error>
 fn removed_is_there(Following { commit, tree, .. }: Following<'_>) -> Result<(), Error> {
     match commit.removed.iter().find(|path| tree.get(path).is_none()) {
         None => Ok(()),
-        Some(path) => Err(Error::NotThere { branch: commit.branch.clone(), path: path.clone() }),
+        Some(path) => Err(Error::NotThere { branch: commit.header.branch.clone(), path: path.clone() }),
     }
 }
 
 /// No path is both file and directory, no file grows by another format, and what is named has a place.
 fn puts_fit(Following { commit, tree, .. }: Following<'_>) -> Result<(), Error> {
     let removed: HashSet<_> = commit.removed.iter().map(String::as_str).collect();
-    let mut new = Tree::new(&commit.repo);
+    let mut new = Tree::new(&commit.header.repo);
     for file in &commit.files {
         let gone = |path: &str| removed.contains(path);
         let clash = new.clash(&file.path, |_| false).or_else(|| tree.clash(&file.path, gone));
@@ -200,7 +207,7 @@ fn something_moves(Following { commit, head, .. }: Following<'_>) -> Result<(), 
     let same_state = hashes(Some(&commit.state)) == hashes(head.commit.as_ref().map(|head| &head.state));
     let same_as_head = commit.marker.moved.is_empty() && same_state;
     if same_as_head && commit.base.is_none() && commit.files.is_empty() && commit.removed.is_empty() {
-        Err(Error::NothingMoved { branch: commit.branch.clone() })
+        Err(Error::NothingMoved { branch: commit.header.branch.clone() })
     } else {
         Ok(())
     }

@@ -56,7 +56,7 @@ pub struct CommitMeta {
 }
 
 /// What became of a commit. Only `Committed` may be reported to the source.
-#[must_use = "a commit is only there if this says so"]
+#[must_use = "dropping this outcome would hide whether the commit exists"]
 #[derive(Debug)]
 pub enum Finished {
     /// It is durable, and the head.
@@ -101,7 +101,7 @@ impl Repo {
 }
 
 impl BranchWriter {
-    /// Reading the head and claiming the next slot together are safe: whoever writes in between takes the slot, and we
+    /// Reading the head and claiming the next slot together are safe: another writer in between takes the slot, and we
     /// read again. The sync of the directory that makes the claim durable also covers the entries of records that a
     /// killed writer had linked and not synced.
     pub(crate) async fn claim(repo: &Repo, branch: &str, pipeline: &str) -> Result<Self, Error> {
@@ -222,7 +222,7 @@ impl BranchWriter {
                 },
             };
             self.settled = false;
-            match slot::take(self.repo.place(), Step::Record, &branch, commit.sequence, &commit).await? {
+            match slot::take(self.repo.place(), Step::Record, &branch, commit.header.sequence, &commit).await? {
                 Taken::Ours(checksum) => {
                     commit.checksum = checksum;
                     return self.follow(commit).await.map(Finished::Committed);
@@ -253,7 +253,7 @@ impl BranchWriter {
 
     /// Takes a commit that is durable as the head.
     async fn follow(&mut self, commit: Commit<Moved>) -> Result<Commit, Error> {
-        let object = self.repo.objects.shown(&self.repo.layout.record(self.branch(), commit.sequence));
+        let object = self.repo.objects.shown(&self.repo.layout.record(self.branch(), commit.header.sequence));
         let commit = self.state.accept_commit(&object, commit)?;
         self.stated = hashes(&commit.state);
         self.settled = true;
@@ -307,7 +307,7 @@ impl BranchWriter {
         Ok(None)
     }
 
-    /// Where the slot of this writer was collected, nothing follows it; whoever wrote on is further ahead.
+    /// Where the slot of this writer was collected, nothing follows it; other writers are further ahead.
     async fn fenced(&self) -> Result<Error, Error> {
         let Head { epoch: theirs, holder, .. } = if self.state.head.epoch > self.epoch {
             self.state.head.clone()
@@ -328,7 +328,10 @@ impl BranchWriter {
             match task.await {
                 Ok(Ok((checkpoint, generations))) => self.state.install(checkpoint, generations),
                 Ok(Err(error)) => {
-                    tracing::warn!(code = spout_base::error::Coded::code(&error), "no checkpoint was written: {error}");
+                    tracing::warn!(
+                        code = spout_base::error::Coded::code(&error),
+                        "could not write a checkpoint: {error}"
+                    );
                     self.state.since = 0;
                 }
                 Err(_) => self.state.since = 0,

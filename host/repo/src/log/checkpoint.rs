@@ -4,7 +4,7 @@
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::{holder::Holder, index::Segment, seal, snapshot::Snapshot};
+use super::{base::Base, holder::Holder, index::Segment, seal};
 use crate::{
     error::Error,
     layout::Layout,
@@ -26,8 +26,8 @@ pub(crate) struct Checkpoint {
     /// The writer that claimed it last.
     pub(crate) holder: Option<Holder>,
     pub(crate) deleted: bool,
-    pub(crate) snapshot: Option<Snapshot>,
-    /// Where history began when the index that this one stands on was written anew. Pages of an older one may still tell of
+    pub(crate) base: Option<Base>,
+    /// Where history began when the index that this one builds on was rewritten. Pages of an older one may still refer to
     /// files that were gone by a later boundary, so that a collection replaces it.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) floor: u64,
@@ -52,7 +52,7 @@ impl Checkpoint {
 
     /// The segments it needs.
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.snapshot.iter().flat_map(Snapshot::segments)
+        self.base.iter().flat_map(Base::segments)
     }
 }
 
@@ -104,7 +104,7 @@ async fn read(
         if (checkpoint.branch.as_str(), checkpoint.sequence) == (branch, sequence) {
             Ok(checkpoint)
         } else {
-            Err(Error::BadRecord { object: object.clone(), reason: "it is of another branch".to_owned() })
+            Err(Error::BadRecord { object: object.clone(), reason: "it belongs to another branch".to_owned() })
         }
     });
     match checkpoint {

@@ -1,4 +1,4 @@
-//! Who writes a branch: told to people, so that they find the process; nothing is decided by it.
+//! Who writes a branch: shown to people so that they find the process; nothing is decided by it.
 
 use std::{fmt, fs, path::Path, sync::OnceLock};
 
@@ -45,7 +45,7 @@ fn host() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = name.or_else(|| std::env::var("HOSTNAME").ok()).unwrap_or_default();
     match name.trim() {
-        "" => "a machine without a name".to_owned(),
+        "" => "an unnamed machine".to_owned(),
         name => name.to_owned(),
     }
 }
@@ -71,8 +71,8 @@ impl Holder {
 
     /// Learns of a commit, maybe of somebody else.
     pub(crate) fn see(&mut self, commit: &Commit) {
-        if commit.nonce == self.nonce {
-            self.seen_ms = commit.finished_ms;
+        if commit.header.nonce == self.nonce {
+            self.seen_ms = commit.header.at_ms;
             self.left = LAST.contains(&commit.reason.as_str());
         }
     }

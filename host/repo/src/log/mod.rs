@@ -6,6 +6,7 @@
 //! **Invariant**: nothing here knows a tree, a repo or a writer.
 
 mod attempts;
+mod base;
 pub(crate) mod checkpoint;
 mod head;
 mod holder;
@@ -15,19 +16,18 @@ pub(crate) mod pack;
 mod record;
 pub(crate) mod seal;
 pub(crate) mod slot;
-mod snapshot;
 mod state;
 
 pub(crate) use attempts::Attempts;
+pub use base::Base;
+pub(crate) use base::{Entry, Located};
 pub(crate) use checkpoint::Checkpoint;
 pub(crate) use head::Head;
 pub use holder::{Holder, Process};
 pub(crate) use index::Segment;
 pub use moved::{Moved, Recorded};
 pub(crate) use pack::Pack;
-pub use record::{Blob, Commit, FileAdded, Piece, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
+pub use record::{Blob, Commit, FileAdded, Header, Piece, Place, PutMode, RecordKind, Slot, TableInfo, Upstream};
 pub(crate) use record::{Claim, Point, Record, Squash, Sweep, VERSION};
 pub(crate) use slot::Taken;
-pub use snapshot::Snapshot;
-pub(crate) use snapshot::{Entry, Located};
 pub(crate) use state::{State, by_number, follows, placed};

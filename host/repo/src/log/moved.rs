@@ -50,19 +50,10 @@ impl<M> Commit<M> {
     /// The same with another marker.
     pub(crate) fn with<N>(self, marker: N) -> Commit<N> {
         Commit {
-            version: self.version,
-            kind: self.kind,
-            id: self.id,
+            header: self.header,
             parent: self.parent,
-            repo: self.repo,
-            branch: self.branch,
-            sequence: self.sequence,
             number: self.number,
-            epoch: self.epoch,
-            nonce: self.nonce,
-            previous: self.previous,
             started_ms: self.started_ms,
-            finished_ms: self.finished_ms,
             pipeline: self.pipeline,
             spec_digest: self.spec_digest,
             plugins: self.plugins,
@@ -107,7 +98,7 @@ impl Commit {
 }
 
 impl Commit<Recorded> {
-    /// Its whole marker, if that can be told from its record and, where it is known, the marker of the commit before it.
+    /// Its whole marker, if its record determines it, and, where it is known, the marker of the commit before it.
     pub(crate) fn marker_after(&self, before: Option<&Marker>) -> Option<Marker> {
         match &self.marker {
             Recorded::Whole(marker) => Some(marker.clone()),

@@ -1,7 +1,7 @@
 //! Packs: small files that lived inside records which were collected, and are still part of a commit that is kept.
 //!
 //! A pack holds the bytes one after the other, then a table of where each is. It is named after the branch and the first
-//! record that was kept when it was made, so that whoever misses a record finds the pack by its name.
+//! record that was kept when it was made, so that a reader that misses a record finds the pack by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,9 +105,9 @@ async fn table(objects: &Objects, path: &Path, size: u64) -> Result<Option<(Tabl
     let damaged = |reason: &str| Error::BadIndex { object: objects.shown(path), reason: reason.to_owned() };
     let end = size.checked_sub(END as u64).ok_or_else(|| damaged("it is cut short"))?;
     let Some(bytes) = objects.read_range(path, end..size).await? else { return Ok(None) };
-    let End { table: at } = serde_json::from_slice(&bytes).map_err(|_| damaged("it has no end"))?;
+    let End { table: at } = serde_json::from_slice(&bytes).map_err(|_| damaged("it has no trailer"))?;
     if at >= end {
-        return Err(damaged("its table is not where its end says"));
+        return Err(damaged("its table is not where its trailer says"));
     }
     let Some(bytes) = objects.read_range(path, at..end).await? else { return Ok(None) };
     let table = serde_json::from_slice(&bytes).map_err(|source| damaged(&source.to_string()))?;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spout_format::{ColumnStatistics, Format};
 
-use super::{holder::Process, moved::Moved, snapshot::Snapshot};
+use super::{base::Base, holder::Process, moved::Moved};
 pub use spout_data::Upstream;
 use spout_data::{Counts, Marker, PartitionId};
 
@@ -128,37 +128,45 @@ pub enum RecordKind {
     Sweep,
 }
 
-/// A version of a branch: files, the position in every source partition, and the state of every handler.
-///
-/// `M` is what it says of the marker: the whole, or in a record only what moved.
+/// What every record begins with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Commit<M = Marker> {
+pub struct Header {
     /// Format version.
     pub version: u32,
-    /// Always `Commit`.
+    /// Which record it is.
     pub kind: RecordKind,
     /// 32 hexadecimal digits, unique in the world.
     pub id: String,
-    /// The commit before it; `None` for the first of a branch.
-    pub parent: Option<String>,
     /// The repo.
     pub repo: String,
     /// The branch.
     pub branch: String,
     /// Place in the branch, counting records of every kind.
     pub sequence: u64,
-    /// How many commits lead to it, itself included.
-    pub number: u64,
-    /// Epoch of the writer.
+    /// Epoch of the branch. A claim and a point raise it, a squash and a sweep do not.
     pub epoch: u64,
     /// The writer.
     pub nonce: String,
     /// Checksum of the record before it.
     pub previous: String,
+    /// When it was made; for people.
+    pub at_ms: i64,
+}
+
+/// A version of a branch: files, the position in every source partition, and the state of every handler.
+///
+/// `M` is what it says of the marker: the whole, or in a record only what moved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Commit<M = Marker> {
+    /// What every record begins with.
+    #[serde(flatten)]
+    pub header: Header,
+    /// The commit before it; `None` for the first of a branch.
+    pub parent: Option<String>,
+    /// How many commits lead to it, itself included.
+    pub number: u64,
     /// When its first row was taken; for people.
     pub started_ms: i64,
-    /// When the record was made; for people.
-    pub finished_ms: i64,
     /// The pipeline that made it.
     pub pipeline: String,
     /// Digest of the pipeline's spec.
@@ -167,7 +175,7 @@ pub struct Commit<M = Marker> {
     pub plugins: BTreeMap<String, String>,
     /// What the files were before `removed` and `files`, where that is not what the parent left: a branch that was reverted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<Box<Snapshot>>,
+    pub base: Option<Box<Base>>,
     /// Puts, in order.
     pub files: Vec<FileAdded>,
     /// Files deleted before the puts.
@@ -178,7 +186,7 @@ pub struct Commit<M = Marker> {
     pub marker: M,
     /// Where each partition that moved came from; null for a new one.
     pub advance: BTreeMap<PartitionId, Option<u64>>,
-    /// Where a partition was entered anew because the source no longer had its offset: rows may be missing before it.
+    /// Where a partition was re-entered because the source no longer had its offset: rows may be missing before it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub jumped: BTreeMap<PartitionId, u64>,
     /// Handler snapshots, by handler.
@@ -197,31 +205,6 @@ pub struct Commit<M = Marker> {
     pub global: String,
     /// SHA-256 of the record with this field empty.
     pub checksum: String,
-}
-
-/// What every record but a commit begins with. A commit has the same fields, one by one: it is read often, and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Header {
-    /// Format version.
-    pub(crate) version: u32,
-    /// Which record it is.
-    pub(crate) kind: RecordKind,
-    /// 32 hexadecimal digits.
-    pub(crate) id: String,
-    /// The repo.
-    pub(crate) repo: String,
-    /// The branch.
-    pub(crate) branch: String,
-    /// Place in the branch.
-    pub(crate) sequence: u64,
-    /// Epoch of the branch. A claim and a point raise it, a squash and a sweep do not.
-    pub(crate) epoch: u64,
-    /// The writer.
-    pub(crate) nonce: String,
-    /// Checksum of the record before it.
-    pub(crate) previous: String,
-    /// When; for people.
-    pub(crate) at_ms: i64,
 }
 
 /// A writer taking over a branch: every writer of a lower epoch is fenced from here on.
@@ -243,7 +226,7 @@ pub(crate) struct Point {
     #[serde(flatten)]
     pub(crate) header: Header,
     /// The commit the branch is at from here on; `None` for a branch without commits.
-    pub(crate) target: Option<Box<Snapshot>>,
+    pub(crate) target: Option<Box<Base>>,
     /// The branch does not exist from here on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) deleted: bool,
@@ -262,7 +245,7 @@ pub(crate) struct Squash {
     pub(crate) checksum: String,
 }
 
-/// Said before objects are deleted: whoever is about to publish a commit that names one of them loses this slot and sees it.
+/// Written before objects are deleted: a writer about to publish a commit that names one of them loses this slot and sees why.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sweep {
     #[serde(flatten)]
@@ -283,38 +266,15 @@ pub(crate) enum Record<M = Moved> {
     Sweep(Sweep),
 }
 
-/// One field that commits and headers have.
-macro_rules! common {
-    ($self:ident, $holder:ident => $field:expr) => {
-        match $self {
-            Record::Commit($holder) => $field,
-            Record::Claim(Claim { header: $holder, .. })
-            | Record::Point(Point { header: $holder, .. })
-            | Record::Squash(Squash { header: $holder, .. })
-            | Record::Sweep(Sweep { header: $holder, .. }) => $field,
-        }
-    };
-}
-
 impl<M> Record<M> {
-    pub(crate) fn branch(&self) -> &str {
-        common!(self, header => &header.branch)
-    }
-
-    pub(crate) fn sequence(&self) -> u64 {
-        common!(self, header => header.sequence)
-    }
-
-    pub(crate) fn epoch(&self) -> u64 {
-        common!(self, header => header.epoch)
-    }
-
-    pub(crate) fn previous(&self) -> &str {
-        common!(self, header => &header.previous)
-    }
-
-    pub(crate) fn id(&self) -> &str {
-        common!(self, header => &header.id)
+    pub(crate) fn header(&self) -> &Header {
+        match self {
+            Self::Commit(commit) => &commit.header,
+            Self::Claim(Claim { header, .. })
+            | Self::Point(Point { header, .. })
+            | Self::Squash(Squash { header, .. })
+            | Self::Sweep(Sweep { header, .. }) => header,
+        }
     }
 
     pub(crate) fn checksum(&self) -> &str {
@@ -350,7 +310,7 @@ impl<M> Commit<M> {
     /// Where its record is.
     #[must_use]
     pub fn slot(&self) -> Slot {
-        Slot { branch: self.branch.clone(), sequence: self.sequence }
+        Slot { branch: self.header.branch.clone(), sequence: self.header.sequence }
     }
 
     /// Bytes in the files this commit added.

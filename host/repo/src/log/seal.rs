@@ -1,14 +1,15 @@
 //! The form that records and checkpoints are stored in: JSON that ends with a checksum of itself.
 
 use bytes::Bytes;
+use object_store::path::Path;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spout_format::{sha256, sha256_of};
 
 use super::record::{Record, RecordKind, VERSION};
-use crate::error::Error;
+use crate::{error::Error, layout::Layout, object::Objects};
 
 /// Every record ends with this, 64 digits, and [`TAIL_END`]. That rule is the same for all versions, so that a newer
-/// record can be told from a damaged one.
+/// record can be distinguished from a damaged one.
 const TAIL: &str = r#""checksum":""#;
 const TAIL_END: &str = "\"}";
 const DIGITS: usize = 64;
@@ -29,7 +30,7 @@ pub(crate) fn seal<T: Serialize>(object: &str, record: &T) -> Result<(Bytes, Str
 
 /// What a reader needs to know before it reads the rest.
 #[derive(Deserialize)]
-struct Header {
+struct Begins {
     version: u32,
     kind: Option<RecordKind>,
 }
@@ -39,7 +40,7 @@ pub(crate) fn unseal<'a>(object: &str, bytes: &'a [u8]) -> Result<&'a str, Error
     opened(object, bytes).map(|(text, _)| text)
 }
 
-fn opened<'a>(object: &str, bytes: &'a [u8]) -> Result<(&'a str, Header), Error> {
+fn opened<'a>(object: &str, bytes: &'a [u8]) -> Result<(&'a str, Begins), Error> {
     let wrong = |reason: &str| Error::BadRecord { object: object.to_owned(), reason: reason.to_owned() };
     if bytes.is_empty() {
         return Err(wrong("it is empty"));
@@ -54,7 +55,7 @@ fn opened<'a>(object: &str, bytes: &'a [u8]) -> Result<(&'a str, Header), Error>
     if sha256_of([head, TAIL_END]) != digits {
         return Err(wrong("its bytes do not match its checksum"));
     }
-    let header: Header = serde_json::from_str(text).map_err(|_| wrong("it has no format version"))?;
+    let header: Begins = serde_json::from_str(text).map_err(|_| wrong("it has no format version"))?;
     if header.version > VERSION {
         Err(Error::NewerFormat { object: object.to_owned(), found: header.version, known: VERSION })
     } else {
@@ -62,11 +63,23 @@ fn opened<'a>(object: &str, bytes: &'a [u8]) -> Result<(&'a str, Header), Error>
     }
 }
 
+/// The newest of the numbered objects below `prefix`, if there is one.
+pub(crate) async fn newest<T: DeserializeOwned>(objects: &Objects, prefix: &Path) -> Result<Option<T>, Error> {
+    let listed = objects.list(prefix).await?;
+    let Some((path, _)) = listed.into_iter().rfind(|(path, _)| Layout::sequence(path).is_some()) else {
+        return Ok(None);
+    };
+    match objects.find(&path).await? {
+        Some(bytes) => read(&objects.shown(&path), &bytes).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Reads a record, its checksum verified.
 pub(crate) fn parse(object: &str, bytes: &[u8]) -> Result<Record, Error> {
     let wrong = |reason: String| Error::BadRecord { object: object.to_owned(), reason };
     let (text, header) = opened(object, bytes)?;
-    let kind = header.kind.ok_or_else(|| wrong("it is no record".to_owned()))?;
+    let kind = header.kind.ok_or_else(|| wrong("it is not a record".to_owned()))?;
     let wrong = |source: serde_json::Error| wrong(source.to_string());
     Ok(match kind {
         RecordKind::Commit => Record::Commit(Box::new(serde_json::from_str(text).map_err(wrong)?)),

@@ -7,6 +7,7 @@ use spout_base::clock;
 use spout_data::Marker;
 
 use super::{
+    base::{Base, Entry, Located},
     checkpoint::{Checkpoint, hinted, newest},
     head::Head,
     holder::Holder,
@@ -14,7 +15,6 @@ use super::{
     moved::Moved,
     record::{Claim, Commit, FileAdded, Header, Piece, PutMode, Record, RecordKind, Slot, VERSION},
     seal,
-    snapshot::{Entry, Located, Snapshot},
 };
 use crate::{error::Error, layout::Layout, object::Objects, path};
 
@@ -99,10 +99,10 @@ impl State {
         }
     }
 
-    /// A branch that was just set to `snapshot`, with nothing after it.
-    pub(crate) fn of_snapshot(objects: &Objects, layout: &Layout, snapshot: Snapshot) -> Self {
-        let mut state = Self::empty(objects, layout, &snapshot.commit.repo, &snapshot.commit.branch);
-        state.set_to(snapshot);
+    /// A branch that was just set to `base`, with nothing after it.
+    pub(crate) fn of_base(objects: &Objects, layout: &Layout, base: Base) -> Self {
+        let mut state = Self::empty(objects, layout, &base.commit.header.repo, &base.commit.header.branch);
+        state.set_to(base);
         state
     }
 
@@ -119,22 +119,22 @@ impl State {
     }
 
     fn resume(&mut self, checkpoint: Checkpoint) {
-        let Checkpoint { sequence, epoch, record, owner, holder, deleted, snapshot, floor, .. } = checkpoint;
+        let Checkpoint { sequence, epoch, record, owner, holder, deleted, base, floor, .. } = checkpoint;
         self.floor = floor;
         self.head = Head { sequence, epoch, checksum: record, holder, commit: None };
         (self.owner, self.deleted, self.since) = (owner, deleted, 0);
-        if let Some(snapshot) = snapshot {
-            self.set_to(snapshot);
+        if let Some(base) = base {
+            self.set_to(base);
         }
     }
 
-    /// Head and files become those of `snapshot`; what is known of commits and schemas is kept.
-    fn set_to(&mut self, snapshot: Snapshot) {
-        self.head.commit = Some(snapshot.commit);
-        self.files.reset(snapshot.files);
-        self.ids.reset(snapshot.ids);
-        self.schemas.extend(snapshot.schemas);
-        self.hidden = snapshot.hidden;
+    /// Head and files become those of `base`; what is known of commits and schemas is kept.
+    fn set_to(&mut self, base: Base) {
+        self.head.commit = Some(base.commit);
+        self.files.reset(base.files);
+        self.ids.reset(base.ids);
+        self.schemas.extend(base.schemas);
+        self.hidden = base.hidden;
     }
 
     /// Reads the records up to `upto`. Records are created in order and never change; a gap is looked up once more before
@@ -196,8 +196,8 @@ impl State {
     }
 
     fn apply(&mut self, record: Record<Marker>) {
-        self.head.sequence = record.sequence();
-        self.head.epoch = record.epoch();
+        self.head.sequence = record.header().sequence;
+        self.head.epoch = record.header().epoch;
         record.checksum().clone_into(&mut self.head.checksum);
         self.since += 1;
         match record {
@@ -246,8 +246,8 @@ impl State {
     /// Remembers which record has the head.
     fn locate(&mut self, slot: Slot) {
         let Some(commit) = &self.head.commit else { return };
-        let located = Located { id: commit.id.clone(), slot, number: commit.number };
-        self.ids.put(commit.id.clone(), located.clone());
+        let located = Located { id: commit.header.id.clone(), slot, number: commit.number };
+        self.ids.put(commit.header.id.clone(), located.clone());
         self.ids.put(by_number(commit.number), located);
     }
 
@@ -273,7 +273,7 @@ impl State {
     }
 
     /// The state with the files of `base` in the place of its own.
-    pub(crate) fn reverted(&self, base: &Snapshot) -> Self {
+    pub(crate) fn reverted(&self, base: &Base) -> Self {
         let mut state = self.clone();
         state.files.reset(base.files.clone());
         state.schemas.extend(base.schemas.clone());
@@ -281,14 +281,14 @@ impl State {
     }
 
     /// The head as something that others can start from, which may outlive the branch: nothing is in it that is gone.
-    pub(crate) async fn snapshot(&self) -> Result<Option<Snapshot>, Error> {
-        self.snapshot_of(dense(self.files.segments(), self.files.pending()).await?).await
+    pub(crate) async fn base(&self) -> Result<Option<Base>, Error> {
+        self.base_of(dense(self.files.segments(), self.files.pending()).await?).await
     }
 
     /// The head, with everything that is not in objects yet written there.
-    async fn snapshot_of(&self, files: Vec<Segment>) -> Result<Option<Snapshot>, Error> {
+    async fn base_of(&self, files: Vec<Segment>) -> Result<Option<Base>, Error> {
         let Some(commit) = &self.head.commit else { return Ok(None) };
-        Ok(Some(Snapshot {
+        Ok(Some(Base {
             commit: Commit { base: None, ..commit.clone() },
             files,
             ids: merged(self.ids.segments(), self.ids.pending()).await?,
@@ -300,15 +300,15 @@ impl State {
     /// The checkpoint of this state, its segments written.
     pub(crate) async fn checkpoint(&self) -> Result<Checkpoint, Error> {
         let files = merged(self.files.segments(), self.files.pending()).await?;
-        Ok(self.checkpoint_of(self.snapshot_of(files).await?, self.floor))
+        Ok(self.checkpoint_of(self.base_of(files).await?, self.floor))
     }
 
     /// The same where history begins at `floor`: what was gone by then is in no page of its index.
     pub(crate) async fn dense_checkpoint(&self, floor: u64) -> Result<Checkpoint, Error> {
-        Ok(self.checkpoint_of(self.snapshot().await?, floor))
+        Ok(self.checkpoint_of(self.base().await?, floor))
     }
 
-    fn checkpoint_of(&self, snapshot: Option<Snapshot>, floor: u64) -> Checkpoint {
+    fn checkpoint_of(&self, base: Option<Base>, floor: u64) -> Checkpoint {
         Checkpoint {
             version: VERSION,
             repo: self.repo.clone(),
@@ -319,7 +319,7 @@ impl State {
             owner: self.owner.clone(),
             holder: self.head.holder.clone(),
             deleted: self.deleted,
-            snapshot,
+            base,
             floor,
             checksum: String::new(),
         }
@@ -342,9 +342,9 @@ impl State {
     /// Takes over what [`State::write_checkpoint`] of the `frozen` copy has written.
     pub(crate) fn install(&mut self, checkpoint: Checkpoint, frozen: (u64, u64)) {
         self.since = self.head.sequence.saturating_sub(checkpoint.sequence);
-        if let Some(snapshot) = checkpoint.snapshot {
-            self.files.install(snapshot.files, frozen.0);
-            self.ids.install(snapshot.ids, frozen.1);
+        if let Some(base) = checkpoint.base {
+            self.files.install(base.files, frozen.0);
+            self.ids.install(base.ids, frozen.1);
         }
     }
 
@@ -381,20 +381,21 @@ fn hide(hidden: &mut Vec<(u64, u64)>, run: (u64, u64)) {
 
 /// Whether a record is in the slot it was made for.
 pub(crate) fn placed<M>(record: &Record<M>, branch: &str, sequence: u64) -> Result<(), String> {
-    if (record.branch(), record.sequence()) == (branch, sequence) {
+    let header = record.header();
+    if (header.branch.as_str(), header.sequence) == (branch, sequence) {
         Ok(())
     } else {
-        Err(format!("it belongs to branch `{}`, sequence {}", record.branch(), record.sequence()))
+        Err(format!("it belongs to branch `{}`, sequence {}", header.branch, header.sequence))
     }
 }
 
 /// Whether a record was made to follow the one before it.
 pub(crate) fn follows<M>(before: &Head, after: &Record<M>) -> Result<(), String> {
-    if after.previous() != before.checksum {
-        return Err(format!("it was made to follow another record than sequence {}", before.sequence));
+    if after.header().previous != before.checksum {
+        return Err(format!("it does not follow the record at sequence {}", before.sequence));
     }
-    if after.epoch() < before.epoch {
-        return Err(format!("its epoch {} is lower than the one before it, {}", after.epoch(), before.epoch));
+    if after.header().epoch < before.epoch {
+        return Err(format!("its epoch {} is lower than the one before it, {}", after.header().epoch, before.epoch));
     }
     Ok(())
 }

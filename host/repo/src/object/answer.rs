@@ -75,9 +75,10 @@ fn said(error: &Error, text: &str) -> String {
         Some((_, answer)) => answered(answer),
         None => format!("no answer from {host}, {}", innermost(error)),
     };
-    let again = if text.contains(REPEATED) { ", also when it was asked again" } else { "" };
+    let again = if text.contains(REPEATED) { ", even after retries" } else { "" };
     let ours = METADATA.iter().any(|server| host.starts_with(server));
-    let none = if ours { "the environment holds no credentials, and this machine has none of its own: " } else { "" };
+    let none =
+        if ours { "there are no credentials in the environment, and this machine has none of its own: " } else { "" };
     format!("{none}{what}{again}")
 }
 
@@ -151,7 +152,7 @@ mod tests {
         check(
             "Error performing list request: Error performing GET http://h:1/b in 21s, after 9 retries, max_retries: 10, \
              retry_timeout: 20s  - Server returned non-2xx status code: 503 Service Unavailable: ",
-            "the answer was 503 Service Unavailable, also when it was asked again",
+            "the answer was 503 Service Unavailable, even after retries",
         );
         check("the disk is on fire", "the disk is on fire");
         let none =

@@ -12,7 +12,7 @@ use object_store::{
 };
 use spout_format::sha256;
 
-use super::place::{Bucket, Cloud};
+use super::store_url::{Bucket, Cloud};
 use super::{Objects, answer};
 use crate::error::Error;
 
@@ -31,7 +31,7 @@ impl Objects {
         let wrong = |reason: String| Error::StoreUrl { url: bucket.url.clone(), reason };
         let unusable = |source: object_store::Error| {
             let said = answer::scrubbed(&source.to_string());
-            wrong(format!("the settings in the environment ({}*) cannot be used: {said}", bucket.cloud.settings()))
+            wrong(format!("the settings in the environment ({}*) are invalid: {said}", bucket.cloud.settings()))
         };
         let client = match bucket.cloud {
             Cloud::Amazon => amazon(bucket),
@@ -41,7 +41,7 @@ impl Objects {
         let (inner, endpoint, plain) = client.map_err(unusable)?;
         if endpoint.starts_with("http://") && !plain {
             let setting = bucket.cloud.settings();
-            return Err(wrong(format!("its endpoint is http://, which is only used with {setting}ALLOW_HTTP=true")));
+            return Err(wrong(format!("its endpoint is http://, which needs {setting}ALLOW_HTTP=true")));
         }
         let place = sha256(format!("{:?} {endpoint} {}", bucket.cloud, bucket.name).as_bytes());
         Ok((Self::over(inner, &bucket.url, false), place))

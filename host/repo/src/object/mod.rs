@@ -20,13 +20,13 @@ use super::fault;
 mod answer;
 mod bucket;
 mod multipart;
-mod place;
 pub(crate) mod probe;
 mod read;
 mod step;
+mod store_url;
 
-pub(super) use place::Place;
 pub(super) use step::Step;
+pub(super) use store_url::StoreUrl;
 
 /// How many objects are read at once.
 pub(super) const PARALLEL: usize = 32;
@@ -76,7 +76,7 @@ impl Objects {
         }
         let synced = std::env::var_os(UNSAFE).is_none();
         if !synced {
-            tracing::warn!("{UNSAFE} is set: whatever is committed to {shown} can be lost when the power goes");
+            tracing::warn!("{UNSAFE} is set: commits to {shown} can be lost in a power failure");
         }
         let inner =
             LocalFileSystem::new_with_prefix(path).map_err(|source| Error::read(shown, source))?.with_fsync(synced);
@@ -167,13 +167,13 @@ impl Objects {
             Created::Ours => Ok(()),
             Created::Nothing(source) | Created::Unknown(source) => Err(Error::write(self.shown(path), source)),
             Created::Others => {
-                let source = io::Error::new(io::ErrorKind::AlreadyExists, "the name is taken by other bytes");
+                let source = io::Error::new(io::ErrorKind::AlreadyExists, "the name is taken by different content");
                 Err(Error::write(self.shown(path), generic(source)))
             }
         }
     }
 
-    /// Writes over whatever is there. Only for what saves time and decides nothing: two writers of it are not told apart.
+    /// Overwrites the object. Only for what saves time and decides nothing: two writers of it are not kept apart.
     pub(super) async fn overwrite(&self, step: Step, path: &Path, bytes: Bytes) -> Result<(), Error> {
         let (before, after) = step.points();
         let written = async {

@@ -168,7 +168,7 @@ impl Upload {
     async fn abort(mut self) {
         self.parts.shutdown().await;
         if let Err(error) = self.inner.abort().await {
-            tracing::debug!(%error, "an upload that failed could not be taken back");
+            tracing::debug!(%error, "could not undo a failed upload");
         }
     }
 }

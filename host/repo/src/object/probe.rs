@@ -1,4 +1,4 @@
-//! A store is tried out before it is trusted: a name can be created once, whoever asks at the same time, and nothing of
+//! A store is tried out before it is trusted: only one of several concurrent writers can create a name, and nothing of
 //! somebody else is where repos will be.
 //!
 //! A proof is left in the store, so that opening it again costs one look. It is named after the place it was gained at:
@@ -43,7 +43,7 @@ pub(crate) async fn admit(objects: &Objects, proof: &Path) -> Result<(), Error> 
         Some(root) => alone(objects, &root).await?,
         None => race(objects).await?,
     }
-    let text = json!({"version": 1, "what": "a name was created once here, whoever asked", "at_ms": clock::wall_ms()});
+    let text = json!({"version": 1, "what": "a name could be created only once here, whoever asked", "at_ms": clock::wall_ms()});
     match objects.create(Step::Probe, proof, text.to_string().into()).await? {
         // Another host that opens the store for the first time at this moment has come to the same result.
         Created::Ours | Created::Others => Ok(()),
@@ -56,16 +56,18 @@ async fn foreign(objects: &Objects) -> Result<(), Error> {
     let alien = |path: &Path, what| Err(Error::Foreign { object: objects.shown(path), what });
     let own = Path::from("repo.json");
     if objects.size(&own).await?.is_some() {
-        return alien(&own, "it describes a repo, so this place is inside of a store");
+        return alien(&own, "it describes a repo, so this place is inside a store");
     }
     let (directories, files) = objects.entries(&Layout::repos()).await?;
     if let Some(file) = files.first() {
-        return alien(&Layout::repos().join(file.as_str()), "only repos are in `repos`, and this is a file");
+        return alien(&Layout::repos().join(file.as_str()), "`repos` may contain only repos, and this is a file");
     }
     let ours = stream::iter(&directories).map(|name| is_repo(objects, name)).buffered(PARALLEL);
     let ours: Vec<bool> = ours.try_collect().await?;
     match directories.iter().zip(ours).find(|(_, ours)| !ours) {
-        Some((name, _)) => alien(&Layout::repos().join(name.as_str()), "only repos are in `repos`, and this is none"),
+        Some((name, _)) => {
+            alien(&Layout::repos().join(name.as_str()), "`repos` may contain only repos, and this is not one")
+        }
         None => Ok(()),
     }
 }
@@ -126,13 +128,13 @@ async fn race(objects: &Objects) -> Result<(), Error> {
     match (proved, unclear) {
         (1.., _) => Ok(()),
         (0, Some(error)) => Err(error),
-        (0, None) => Err(not_exclusive(objects, "no writer was given a name that was free".to_owned())),
+        (0, None) => Err(not_exclusive(objects, "no writer could take a free name".to_owned())),
     }
 }
 
 /// How one race ended.
 enum Heat {
-    /// One writer was told that the name is its own, all others that it is taken.
+    /// One writer got the name, all others were told that it is taken.
     Won,
     /// Answers were lost, so that it proves nothing.
     Unclear(Option<Error>),
@@ -150,14 +152,14 @@ async fn heat(objects: &Objects, round: usize) -> Result<Heat, Error> {
     let winners: Vec<usize> = (0..WRITERS).filter(|&at| answers[at].is_ok()).collect();
     match winners.as_slice() {
         [only] if there.as_ref() == Some(&bodies[*only]) => Ok(Heat::Won),
-        [_] => Err(not_exclusive(objects, "a name that one writer was given holds something else".to_owned())),
+        [_] => Err(not_exclusive(objects, "a name that one writer took holds something else".to_owned())),
         [] => {
             let failed = answers.into_iter().filter_map(Result::err);
             let mut failed = failed.filter(|error| !matches!(error, object_store::Error::AlreadyExists { .. }));
             Ok(Heat::Unclear(failed.next().map(|source| objects.unwritten(&path, source))))
         }
         many => {
-            let what = format!("{} of {WRITERS} writers were given one name at the same time", many.len());
+            let what = format!("{} of {WRITERS} writers took the same name at the same time", many.len());
             Err(not_exclusive(objects, what))
         }
     }
@@ -170,6 +172,6 @@ fn not_exclusive(objects: &Objects, what: String) -> Error {
 /// What cannot be removed is a few bytes that nobody looks at.
 async fn clear(objects: &Objects, path: &Path) {
     if let Err(error) = objects.delete(Step::Delete, path).await {
-        tracing::debug!(%error, "a probe was left");
+        tracing::debug!(%error, "a probe was left behind");
     }
 }

@@ -157,13 +157,13 @@ impl Follower {
     /// # Errors
     /// [`Error::Collected`] if one of them is not kept any more, and those of reading records.
     pub async fn added(&self, first: u64, last: u64) -> Result<Added, Error> {
-        let mut run = Run { follower: self, first, before: None, files: Vec::new(), rewritten: Vec::new() };
+        let mut run = CommitRun { follower: self, first, before: None, files: Vec::new(), rewritten: Vec::new() };
         for number in first..last {
             run.take(&self.known(number).await?).await?;
         }
         let commit = self.known(last).await?;
         run.take(&commit).await?;
-        let Run { files, rewritten, .. } = run;
+        let CommitRun { files, rewritten, .. } = run;
         let files = files.iter().map(|file| self.file(&file.path, &file.blob, file.table.as_ref()));
         Ok(Added { files: files.collect::<Result<_, _>>()?, rewritten, commit })
     }
@@ -202,7 +202,7 @@ impl Follower {
         self.commit(number).await?.ok_or_else(|| Error::Collected {
             repo: self.repo.name().to_owned(),
             commit: format!("number {number} of branch {}", self.branch),
-            why: "its branch keeps newer commits only",
+            why: "its branch keeps only newer commits",
         })
     }
 
@@ -223,7 +223,7 @@ impl Follower {
 }
 
 /// Puts and deletes of a run of commits, as they add up.
-struct Run<'a> {
+struct CommitRun<'a> {
     follower: &'a Follower,
     first: u64,
     /// The branch before the run, once it was needed.
@@ -232,13 +232,13 @@ struct Run<'a> {
     rewritten: Vec<Rewritten>,
 }
 
-impl Run<'_> {
+impl CommitRun<'_> {
     async fn take(&mut self, commit: &Commit<Recorded>) -> Result<(), Error> {
         if commit.compaction {
             // The same rows in other files.
             return Ok(());
         }
-        let id = commit.id.clone();
+        let id = commit.header.id.clone();
         if commit.base.is_some() {
             self.files.clear();
             self.rewritten.push(Rewritten { path: "/".into(), how: "reverted", commit: id.clone() });

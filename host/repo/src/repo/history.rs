@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{reference::Reference, repository::Repo};
 use crate::{
     error::Error,
-    log::{Commit, Located, Point, Record, Recorded, Slot, Snapshot, State, by_number, seal},
+    log::{Base, Commit, Located, Point, Record, Recorded, Slot, State, by_number, seal},
     object::PARALLEL,
 };
 use spout_base::near::did_you_mean;
@@ -51,7 +51,7 @@ impl Repo {
     async fn all_whole(&self, commits: Vec<Commit<Recorded>>) -> Result<Vec<Commit>, Error> {
         let mut whole: Vec<Commit> = Vec::with_capacity(commits.len());
         for commit in commits.into_iter().rev() {
-            let before = whole.last().filter(|before| commit.parent.as_ref() == Some(&before.id));
+            let before = whole.last().filter(|before| commit.parent.as_ref() == Some(&before.header.id));
             let commit = match commit.marker_after(before.map(|before| &before.marker)) {
                 Some(marker) => commit.with(marker),
                 None => self.whole(commit).await?,
@@ -117,9 +117,9 @@ impl Repo {
             let head = head.ok_or_else(|| unknown(format!("branch {target} has no commit yet")))?;
             return Ok((state, head.recorded()));
         }
-        if let Some(snapshot) = self.tag(target).await? {
-            let commit = snapshot.commit.clone();
-            return Ok((State::of_snapshot(&self.objects, &self.layout, snapshot), commit.recorded()));
+        if let Some(base) = self.tag(target).await? {
+            let commit = base.commit.clone();
+            return Ok((State::of_base(&self.objects, &self.layout, base), commit.recorded()));
         }
         self.by_id(target).await
     }
@@ -157,7 +157,7 @@ impl Repo {
                 if is_hidden(&state, commit.number) {
                     Err(Error::Collected {
                         repo: self.name().to_owned(),
-                        commit: commit.id,
+                        commit: commit.header.id,
                         why: "it was squashed into the commit after it",
                     })
                 } else {
@@ -183,11 +183,11 @@ impl Repo {
                 return Ok(Some(commit));
             }
         }
-        Ok(self.held(id).await?.map(|snapshot| snapshot.commit.recorded()))
+        Ok(self.held(id).await?.map(|base| base.commit.recorded()))
     }
 
     fn lost(&self, commit: &str) -> Error {
-        let why = "its branch keeps newer commits only";
+        let why = "its branch keeps only newer commits";
         Error::Collected { repo: self.name().to_owned(), commit: commit.to_owned(), why }
     }
 
@@ -200,17 +200,17 @@ impl Repo {
         }
     }
 
-    /// The snapshot of a commit whose own record is gone, if a tag or a branch was set to it.
-    pub(crate) async fn held(&self, id: &str) -> Result<Option<Snapshot>, Error> {
-        if let Some(snapshot) = self.tagged(id).await? {
-            return Ok(Some(snapshot));
+    /// The base of a commit whose own record is gone, if a tag or a branch was set to it.
+    pub(crate) async fn held(&self, id: &str) -> Result<Option<Base>, Error> {
+        if let Some(base) = self.tagged(id).await? {
+            return Ok(Some(base));
         }
         for branch in self.branch_names().await? {
             let Some(located) = self.state(&branch).await?.ids.get(id).await? else { continue };
             let path = self.layout.record(&located.slot.branch, located.slot.sequence);
             let Some(bytes) = self.objects.find(&path).await? else { continue };
             match seal::parse(&self.objects.shown(&path), &bytes)? {
-                Record::Point(Point { target: Some(target), .. }) if target.commit.id == id => {
+                Record::Point(Point { target: Some(target), .. }) if target.commit.header.id == id => {
                     return Ok(Some(*target));
                 }
                 _ => {}
@@ -225,8 +225,8 @@ impl Repo {
         let mut states: Vec<State> = of_branches.buffered(PARALLEL).try_collect().await?;
         states.sort_by_key(|state| state.deleted);
         for tag in self.tags().await? {
-            let snapshot: Option<Snapshot> = self.tag(&tag.name).await?;
-            states.extend(snapshot.map(|snapshot| State::of_snapshot(&self.objects, &self.layout, snapshot)));
+            let base: Option<Base> = self.tag(&tag.name).await?;
+            states.extend(base.map(|base| State::of_base(&self.objects, &self.layout, base)));
         }
         Ok(states)
     }
@@ -237,11 +237,11 @@ impl Repo {
         let object = self.objects.shown(&path);
         let found = match self.objects.find(&path).await? {
             Some(bytes) => match seal::parse(&object, &bytes)? {
-                Record::Commit(commit) if commit.id == located.id => return Ok(Some(commit.light().recorded())),
-                Record::Point(Point { target: Some(target), .. }) if target.commit.id == located.id => {
+                Record::Commit(commit) if commit.header.id == located.id => return Ok(Some(commit.light().recorded())),
+                Record::Point(Point { target: Some(target), .. }) if target.commit.header.id == located.id => {
                     return Ok(Some(target.commit.recorded()));
                 }
-                _ => Error::BadRecord { object, reason: "it is not the commit that the index says".to_owned() },
+                _ => Error::BadRecord { object, reason: "it is not the commit that the index names".to_owned() },
             },
             None => Error::MissingRecord { object },
         };
@@ -278,16 +278,16 @@ impl Repo {
         head: Commit<Recorded>,
         at_ms: i64,
     ) -> Result<Commit<Recorded>, Error> {
-        if head.finished_ms <= at_ms {
+        if head.header.at_ms <= at_ms {
             return Ok(head);
         }
         let mut line = Line::new(self, state, head.number);
         while let Some((_, commit)) = line.next().await? {
-            if commit.finished_ms <= at_ms {
+            if commit.header.at_ms <= at_ms {
                 return Ok(commit);
             }
         }
-        let reason = "all commits that are kept are younger".to_owned();
+        let reason = "all kept commits are newer".to_owned();
         Err(Error::UnknownCommit { reference: reference.to_string(), reason })
     }
 }

@@ -66,7 +66,7 @@ impl FromStr for Reference {
         let at_ms = moment
             .map(|moment| {
                 milliseconds(moment)
-                    .ok_or_else(|| wrong("between the braces stands a moment like 2026-01-31T12:00:00Z or 2026-01-31"))
+                    .ok_or_else(|| wrong("write a time between the braces, like 2026-01-31T12:00:00Z or 2026-01-31"))
             })
             .transpose()?;
         let target = if target.is_empty() { MASTER } else { target };
@@ -74,7 +74,7 @@ impl FromStr for Reference {
         if !target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
             return Err(wrong("a branch or commit id has only letters, digits, `-`, `_` and `.`"));
         }
-        let back = back(steps).ok_or_else(|| wrong("after the branch may follow ~, ^, ~2 or ^2"))?;
+        let back = back(steps).ok_or_else(|| wrong("only ~, ^, ~2 or ^2 may follow the branch"))?;
         let file = match file {
             None => None,
             Some("" | "/") => Some("/".to_owned()),

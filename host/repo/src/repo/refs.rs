@@ -7,8 +7,7 @@ use spout_base::clock;
 use super::repository::Repo;
 use crate::{
     error::Error,
-    layout::Layout,
-    log::{Attempts, Commit, Point, RecordKind, Snapshot, Squash, State, Taken, VERSION, seal, slot},
+    log::{Attempts, Base, Commit, Point, RecordKind, Squash, State, Taken, VERSION, seal, slot},
     object::{Created, PARALLEL, Step},
     path,
 };
@@ -23,7 +22,7 @@ struct TagVersion {
     number: u64,
     at_ms: i64,
     /// What it is at; `None` once it is deleted.
-    snapshot: Option<Snapshot>,
+    base: Option<Base>,
     checksum: String,
 }
 
@@ -52,12 +51,12 @@ impl Repo {
         if !state.is_new() && !state.deleted && !anew {
             return Err(Error::BranchExists { repo: self.name().to_owned(), branch: branch.to_owned() });
         }
-        let snapshot = match commit {
-            Some(commit) => self.state_at(commit).await?.snapshot().await?,
+        let base = match commit {
+            Some(commit) => self.state_at(commit).await?.base().await?,
             None => None,
         };
-        self.point(state, snapshot.clone(), false).await?;
-        match self.unswept(commit, snapshot.as_ref()).await {
+        self.point(state, base.clone(), false).await?;
+        match self.unswept(commit, base.as_ref()).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let state = self.state(branch).await?;
@@ -76,7 +75,7 @@ impl Repo {
         self.point(state, None, true).await
     }
 
-    async fn point(&self, mut state: State, target: Option<Snapshot>, deleted: bool) -> Result<(), Error> {
+    async fn point(&self, mut state: State, target: Option<Base>, deleted: bool) -> Result<(), Error> {
         let mut attempts = Attempts::new();
         while attempts.another() {
             let point = Point {
@@ -100,23 +99,23 @@ impl Repo {
     /// # Errors
     /// [`Error::NotSquashable`] for the head, and those of writing.
     pub async fn squash(&self, branch: &str, first: &Commit, last: &Commit) -> Result<(), Error> {
-        let refused = |commit: &Commit, reason| Err(Error::NotSquashable { commit: commit.id.clone(), reason });
+        let refused = |commit: &Commit, reason| Err(Error::NotSquashable { commit: commit.header.id.clone(), reason });
         let mut state = self.known(branch).await?;
         let mut attempts = Attempts::new();
         while attempts.another() {
             for commit in [first, last] {
-                let here = state.ids.get(&commit.id).await?.is_some_and(|there| there.number == commit.number);
+                let here = state.ids.get(&commit.header.id).await?.is_some_and(|there| there.number == commit.number);
                 if !here {
                     return refused(commit, "the branch does not lead to it");
                 }
             }
             if first.number > last.number {
-                return refused(first, "it is younger than the last one to squash");
+                return refused(first, "it is newer than the last one to squash");
             }
             if state.head.commit.as_ref().is_none_or(|head| head.number <= last.number) {
                 return refused(
                     last,
-                    "it is the head, and no commit after it could take over its changes; use `spout drop commit`",
+                    "it is the head, so no later commit can take over its changes; use `spout drop commit`",
                 );
             }
             let squash = Squash {
@@ -142,22 +141,22 @@ impl Repo {
         let versions = stream::iter(names).map(|name| async move { self.newest_version(&name).await });
         let versions: Vec<Option<TagVersion>> = versions.buffered(PARALLEL).try_collect().await?;
         let info = |version: TagVersion| {
-            let TagVersion { name, at_ms, snapshot, .. } = version;
-            snapshot.map(|snapshot| TagInfo { name, commit: snapshot.commit, at_ms })
+            let TagVersion { name, at_ms, base, .. } = version;
+            base.map(|base| TagInfo { name, commit: base.commit, at_ms })
         };
         Ok(versions.into_iter().flatten().filter_map(info).collect())
     }
 
     /// What the tag is at; `None` if there is no such tag.
-    pub(crate) async fn tag(&self, name: &str) -> Result<Option<Snapshot>, Error> {
-        Ok(self.newest_version(name).await?.and_then(|version| version.snapshot))
+    pub(crate) async fn tag(&self, name: &str) -> Result<Option<Base>, Error> {
+        Ok(self.newest_version(name).await?.and_then(|version| version.base))
     }
 
-    /// The snapshot of a tag that is at the commit `id`.
-    pub(crate) async fn tagged(&self, id: &str) -> Result<Option<Snapshot>, Error> {
+    /// The base of a tag that is at the commit `id`.
+    pub(crate) async fn tagged(&self, id: &str) -> Result<Option<Base>, Error> {
         for name in self.objects.directories(&self.layout.tags()).await? {
-            if let Some(snapshot) = self.tag(&name).await?.filter(|snapshot| snapshot.commit.id == id) {
-                return Ok(Some(snapshot));
+            if let Some(base) = self.tag(&name).await?.filter(|base| base.commit.header.id == id) {
+                return Ok(Some(base));
             }
         }
         Ok(None)
@@ -167,14 +166,7 @@ impl Repo {
         if path::tag_name(name).is_err() {
             return Ok(None);
         }
-        let listed = self.objects.list(&self.layout.tag(name)).await?;
-        let newest = listed.into_iter().rfind(|(path, _)| Layout::sequence(path).is_some());
-        let Some((path, _)) = newest else { return Ok(None) };
-        let object = self.objects.shown(&path);
-        match self.objects.find(&path).await? {
-            Some(bytes) => seal::read(&object, &bytes).map(Some),
-            None => Ok(None),
-        }
+        seal::newest(&self.objects, &self.layout.tag(name)).await
     }
 
     /// Sets the tag to `commit`, making it if there is none; moves one that exists only if `anew`.
@@ -191,9 +183,9 @@ impl Repo {
         if !anew && self.tag(name).await?.is_some() {
             return Err(taken("tag"));
         }
-        let snapshot = self.state_at(commit).await?.snapshot().await?;
-        self.write_tag(name, snapshot.clone()).await?;
-        match self.unswept(Some(commit), snapshot.as_ref()).await {
+        let base = self.state_at(commit).await?.base().await?;
+        self.write_tag(name, base.clone()).await?;
+        match self.unswept(Some(commit), base.as_ref()).await {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.write_tag(name, None).await?;
@@ -215,7 +207,7 @@ impl Repo {
         self.write_tag(name, None).await
     }
 
-    async fn write_tag(&self, name: &str, snapshot: Option<Snapshot>) -> Result<(), Error> {
+    async fn write_tag(&self, name: &str, base: Option<Base>) -> Result<(), Error> {
         let mut attempts = Attempts::new();
         while attempts.another() {
             let number = self.newest_version(name).await?.map_or(0, |version| version.number) + 1;
@@ -224,7 +216,7 @@ impl Repo {
                 name: name.to_owned(),
                 number,
                 at_ms: clock::wall_ms(),
-                snapshot: snapshot.clone(),
+                base: base.clone(),
                 checksum: String::new(),
             };
             let path = self.layout.tag_version(name, number);
@@ -242,17 +234,19 @@ impl Repo {
 
     /// Whether nothing that a new branch or tag needs is about to be collected. A collection lists what it will delete
     /// before it looks at branches and tags for the last time, so that either it sees ours, or we see its list.
-    async fn unswept(&self, commit: Option<&Commit>, snapshot: Option<&Snapshot>) -> Result<(), Error> {
-        let Some((commit, snapshot)) = commit.zip(snapshot) else { return Ok(()) };
-        let lost = || Error::Swept { branch: commit.branch.clone() };
+    async fn unswept(&self, commit: Option<&Commit>, base: Option<&Base>) -> Result<(), Error> {
+        let Some((commit, base)) = commit.zip(base) else { return Ok(()) };
+        let lost = || Error::Swept { branch: commit.header.branch.clone() };
         for (path, _) in self.objects.list(&self.layout.sweeps()).await? {
             let list = self.objects.find(&path).await?.unwrap_or_default();
             let list = String::from_utf8_lossy(&list).into_owned();
-            if snapshot.segments().any(|segment| list.lines().any(|gone| gone == segment.object)) {
+            if base.segments().any(|segment| list.lines().any(|gone| gone == segment.object)) {
                 return Err(lost());
             }
         }
-        if self.boundary(&commit.branch).await? > commit.sequence && self.held(&commit.id).await?.is_none() {
+        if self.boundary(&commit.header.branch).await? > commit.header.sequence
+            && self.held(&commit.header.id).await?.is_none()
+        {
             return Err(lost());
         }
         Ok(())

@@ -10,7 +10,7 @@ use spout_format::{Format, TableWriter, adapt, csv_header, decode, sha256};
 use crate::{
     error::Error,
     layout::Layout,
-    log::{Blob, Commit, Piece, Place, Record, State, pack, seal, slot},
+    log::{Blob, Commit, Header, Piece, Place, Record, State, pack, seal, slot},
     object::{Objects, PARALLEL},
     tree::{FileEntry, Tree},
 };
@@ -93,10 +93,10 @@ impl Repo {
 
     /// What the branch of `commit` was right after it.
     pub(crate) async fn state_at<M: Sync>(&self, commit: &Commit<M>) -> Result<State, Error> {
-        let Commit { branch, sequence, .. } = commit;
+        let Header { branch, sequence, .. } = &commit.header;
         match Box::pin(State::at(&self.objects, &self.layout, &self.name, branch, *sequence)).await {
-            Err(Error::MissingRecord { object }) => match self.held(&commit.id).await? {
-                Some(snapshot) => Ok(State::of_snapshot(&self.objects, &self.layout, snapshot)),
+            Err(Error::MissingRecord { object }) => match self.held(&commit.header.id).await? {
+                Some(base) => Ok(State::of_base(&self.objects, &self.layout, base)),
                 None if self.boundary(branch).await? > *sequence => Err(self.collected(commit)),
                 None => Err(Error::MissingRecord { object }),
             },
@@ -105,8 +105,8 @@ impl Repo {
     }
 
     fn collected<M>(&self, commit: &Commit<M>) -> Error {
-        let why = "its branch keeps newer commits only";
-        Error::Collected { repo: self.name.clone(), commit: commit.id.clone(), why }
+        let why = "its branch keeps only newer commits";
+        Error::Collected { repo: self.name.clone(), commit: commit.header.id.clone(), why }
     }
 
     /// The first sequence of `branch` that is kept; 0 if all are.
@@ -243,7 +243,7 @@ impl Repo {
         };
         let bytes = bytes.ok_or_else(|| damaged("it is missing"))?;
         if bytes.len() as u64 != blob.size {
-            return Err(damaged(&format!("it has {} bytes, {} were committed", bytes.len(), blob.size)));
+            return Err(damaged(&format!("it has {} bytes, but {} were committed", bytes.len(), blob.size)));
         }
         if sha256(&bytes) == blob.sha256 { Ok(bytes) } else { Err(damaged("its bytes do not match their hash")) }
     }

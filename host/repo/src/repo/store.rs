@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     layout::Layout,
     log::{Commit, Recorded, VERSION, seal},
-    object::{Created, Objects, PARALLEL, Place, Step, probe},
+    object::{Created, Objects, PARALLEL, Step, StoreUrl, probe},
     path,
 };
 use spout_base::near::did_you_mean;
@@ -51,10 +51,10 @@ impl Store {
     /// [`Error::NotExclusive`] where two writers are not kept apart, [`Error::Foreign`] where something else is in the
     /// place of repos, [`Error::Refused`] and [`Error::NoBucket`] for a bucket that cannot be used.
     pub async fn open(url: &str) -> Result<Self, Error> {
-        let (objects, proof) = match Place::of(url)? {
-            Place::Memory => return Ok(Self { objects: Objects::memory() }),
-            Place::Directory(path) => (Objects::directory(url, &path, true)?, probe::proof("directory")),
-            Place::Bucket(bucket) => {
+        let (objects, proof) = match StoreUrl::of(url)? {
+            StoreUrl::Memory => return Ok(Self { objects: Objects::memory() }),
+            StoreUrl::Directory(path) => (Objects::directory(url, &path, true)?, probe::proof("directory")),
+            StoreUrl::Bucket(bucket) => {
                 let (objects, place) = Objects::bucket(&bucket)?;
                 (objects, probe::proof(&place))
             }
@@ -66,8 +66,8 @@ impl Store {
     /// The directory of the store at `url`, where it is one; nothing is opened.
     #[must_use]
     pub fn local(url: &str) -> Option<PathBuf> {
-        match Place::of(url) {
-            Ok(Place::Directory(path)) => Some(path),
+        match StoreUrl::of(url) {
+            Ok(StoreUrl::Directory(path)) => Some(path),
             _ => None,
         }
     }
@@ -77,10 +77,10 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], and [`Error::NoStore`] if the directory is not there or nothing is at that place of the bucket.
     pub async fn open_existing(url: &str) -> Result<Self, Error> {
-        let objects = match Place::of(url)? {
-            Place::Memory => Objects::memory(),
-            Place::Directory(path) => Objects::directory(url, &path, false)?,
-            Place::Bucket(bucket) => {
+        let objects = match StoreUrl::of(url)? {
+            StoreUrl::Memory => Objects::memory(),
+            StoreUrl::Directory(path) => Objects::directory(url, &path, false)?,
+            StoreUrl::Bucket(bucket) => {
                 let (objects, place) = Objects::bucket(&bucket)?;
                 let known = objects.find(&probe::proof(&place)).await?.is_some();
                 if !known && objects.directories(&Layout::repos()).await?.is_empty() {
@@ -204,7 +204,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::UnknownRepo`], [`Error::StillUsed`], and those of deleting; the repo is gone once this has begun, and is
-    /// removed whole by the next attempt or by whoever makes one of its name.
+    /// removed whole by the next attempt, or when a repo of its name is created.
     pub async fn delete_repo(&self, name: &str, force: bool) -> Result<(), Error> {
         if self.described(name).await?.is_some_and(|info| info.deleted) {
             return self.remove(name).await;

@@ -51,8 +51,11 @@ async fn every_commit_can_be_read_back_as_it_was() {
             assert!(error.to_string().contains("did you mean `/big`?"), "{error}");
         }
         let log = again.log("master").await.unwrap();
-        assert_eq!(log.iter().map(|commit| &commit.id).collect::<Vec<_>>(), [&d.id, &c.id, &b.id, &a.id]);
-        assert_eq!(log[0].parent.as_ref(), Some(&c.id));
+        assert_eq!(
+            log.iter().map(|commit| &commit.header.id).collect::<Vec<_>>(),
+            [&d.header.id, &c.header.id, &b.header.id, &a.header.id]
+        );
+        assert_eq!(log[0].parent.as_ref(), Some(&c.header.id));
     }
 }
 
@@ -63,14 +66,14 @@ async fn references_find_commits() {
         let mut ids = Vec::new();
         for n in 0..4u64 {
             let from = n.checked_sub(1);
-            ids.push(committed(writer.finish(repo.open_commit(), meta(from, n)).await).id);
+            ids.push(committed(writer.finish(repo.open_commit(), meta(from, n)).await).header.id);
             // Claims in between do not count.
             writer = repo.writer("master", "events").await.unwrap();
         }
         let check = async |text: &str, expected: Result<usize, &str>| {
             let found = repo.resolve(&text.parse().unwrap()).await;
             match expected {
-                Ok(index) => assert_eq!(found.unwrap().id, ids[index], "{text}"),
+                Ok(index) => assert_eq!(found.unwrap().header.id, ids[index], "{text}"),
                 Err(expected) => assert_eq!(code(&found.unwrap_err()), expected, "{text}"),
             }
         };
@@ -110,7 +113,7 @@ async fn state_and_marker_come_back_and_unchanged_state_is_not_written_again() {
         assert_eq!(writer.state().await.unwrap(), state());
         assert_eq!(writer.marker().partitions.get(&0.into()).unwrap().position.offset, 9);
         assert_eq!(writer.marker().partitions.get(&0.into()).unwrap().label, "p");
-        assert_eq!(writer.head().unwrap().id, second.id);
+        assert_eq!(writer.head().unwrap().header.id, second.header.id);
     }
 }
 

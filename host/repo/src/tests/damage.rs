@@ -130,7 +130,7 @@ async fn records_that_were_swapped_or_copied_are_found() {
     let (_other, other_dir, _) = three().await;
     std::fs::copy(other_dir.path().join(NEWEST), name(4)).unwrap();
     assert_eq!(code(&repo.log("master").await.unwrap_err()), "E0520");
-    assert!(found(&store, Depth::Structure, &name(4)).await.what.contains("follow another record"));
+    assert!(found(&store, Depth::Structure, &name(4)).await.what.contains("does not follow the record"));
 }
 
 #[tokio::test]

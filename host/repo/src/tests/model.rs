@@ -133,9 +133,9 @@ impl Life {
 
     fn committed(&mut self, branch: &str, commit: &Commit, files: Files, places: Places) {
         assert!(commit.marker.partitions.iter().eq(&places), "{:?}, not {places:?}", commit.marker);
-        self.model.commits.insert(commit.id.clone(), (files, places));
-        self.model.order.push(commit.id.clone());
-        self.model.lines.entry(branch.to_owned()).or_default().push(commit.id.clone());
+        self.model.commits.insert(commit.header.id.clone(), (files, places));
+        self.model.order.push(commit.header.id.clone());
+        self.model.lines.entry(branch.to_owned()).or_default().push(commit.header.id.clone());
     }
 
     /// One of all commits that can be seen.
@@ -249,8 +249,8 @@ impl Life {
         drop(line);
         // What comes before it is what the store says; that it is made of known commits is checked below.
         let seen = self.repo.log(branch).await.unwrap();
-        assert_eq!(seen[0].id, id);
-        self.model.lines.insert(branch.to_owned(), seen.into_iter().rev().map(|commit| commit.id).collect());
+        assert_eq!(seen[0].header.id, id);
+        self.model.lines.insert(branch.to_owned(), seen.into_iter().rev().map(|commit| commit.header.id).collect());
     }
 
     async fn squash(&mut self, branch: &str, at: u8, more: u8) {
@@ -258,7 +258,7 @@ impl Life {
         let first = usize::from(at) % (line.len() - 1);
         let last = (first + usize::from(more)).min(line.len() - 2);
         let log = self.repo.log(branch).await.unwrap();
-        let find = |id: &String| log.iter().find(|commit| commit.id == *id).unwrap();
+        let find = |id: &String| log.iter().find(|commit| commit.header.id == *id).unwrap();
         self.repo.squash(branch, find(&line[first]), find(&line[last])).await.unwrap();
         self.model.lines.get_mut(branch).unwrap().drain(first..=last);
         let head = log[0].clone();
@@ -270,7 +270,7 @@ impl Life {
         let Some(line) = self.model.lines.get(branch).filter(|line| !line.is_empty()).cloned() else { return };
         let id = &line[usize::from(at) % line.len()];
         let log = self.repo.log(branch).await.unwrap();
-        let to = log.iter().find(|commit| commit.id == *id).unwrap();
+        let to = log.iter().find(|commit| commit.header.id == *id).unwrap();
         let commit = committed(self.repo.revert(branch, to).await);
         let (files, places) = self.model.commits[id].clone();
         self.committed(branch, &commit, files, places);
@@ -290,7 +290,7 @@ impl Life {
             let (mut files, places) = self.head(branch);
             apply(&mut files, puts);
             let commit = committed(self.repo.finish_commit(&started).await);
-            assert_eq!(commit.id, started.id);
+            assert_eq!(commit.header.id, started.id);
             self.committed(branch, &commit, files, places);
         }
         assert!(self.repo.started().await.unwrap().is_empty());
@@ -314,16 +314,16 @@ impl Life {
         assert_eq!(names, self.model.lines.keys().cloned().collect::<Vec<_>>());
         for (branch, line) in &self.model.lines {
             let log = self.repo.log(branch).await.unwrap();
-            let ids: Vec<_> = log.iter().rev().map(|commit| commit.id.clone()).collect();
+            let ids: Vec<_> = log.iter().rev().map(|commit| commit.header.id.clone()).collect();
             assert_eq!(ids, *line, "{branch}");
             for (back, commit) in log.iter().enumerate() {
                 let found = self.repo.resolve(&format!("r@{branch}~{back}").parse().unwrap()).await.unwrap();
-                assert_eq!((&found.id, &found.marker), (&commit.id, &commit.marker), "{branch}~{back}");
+                assert_eq!((&found.header.id, &found.marker), (&commit.header.id, &commit.marker), "{branch}~{back}");
                 self.same(commit).await;
             }
         }
         let tags = self.repo.tags().await.unwrap();
-        let tags: BTreeMap<_, _> = tags.into_iter().map(|tag| (tag.name, tag.commit.id)).collect();
+        let tags: BTreeMap<_, _> = tags.into_iter().map(|tag| (tag.name, tag.commit.header.id)).collect();
         assert_eq!(tags, self.model.tags);
         for tag in tags.keys() {
             let commit = self.repo.resolve(&format!("r@{tag}").parse().unwrap()).await.unwrap();
@@ -334,13 +334,13 @@ impl Life {
     }
 
     async fn same(&self, commit: &Commit) {
-        let (files, places) = &self.model.commits[&commit.id];
+        let (files, places) = &self.model.commits[&commit.header.id];
         assert!(commit.marker.partitions.iter().eq(places), "{:?}, not {places:?}", commit.marker);
         let tree = self.repo.tree(commit).await.unwrap();
         let paths: Vec<_> = tree.files().map(|file| &file.path).collect();
-        assert_eq!(paths, files.keys().collect::<Vec<_>>(), "{}", commit.id);
+        assert_eq!(paths, files.keys().collect::<Vec<_>>(), "{}", commit.header.id);
         for (path, bytes) in files {
-            assert_eq!(self.repo.read_file(&tree, path).await.unwrap(), *bytes, "{path} of {}", commit.id);
+            assert_eq!(self.repo.read_file(&tree, path).await.unwrap(), *bytes, "{path} of {}", commit.header.id);
         }
     }
 }

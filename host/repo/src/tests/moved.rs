@@ -36,7 +36,7 @@ fn same(marker: &Marker, model: &Model, what: &str) {
 }
 
 fn record_of(dir: &Path, commit: &Commit) -> PathBuf {
-    dir.join(format!("repos/events/branches/{}/{:020}.json", commit.branch, commit.sequence))
+    dir.join(format!("repos/events/branches/{}/{:020}.json", commit.header.branch, commit.header.sequence))
 }
 
 /// A branch with many partitions, and commits that each move three of them.
@@ -91,12 +91,12 @@ impl Line {
     async fn check(&self, branch: &str) {
         let log = self.repo.log(branch).await.unwrap();
         for listed in &log {
-            let (_, model) = self.commits.iter().find(|(commit, _)| commit.id == listed.id).unwrap();
+            let (_, model) = self.commits.iter().find(|(commit, _)| commit.header.id == listed.header.id).unwrap();
             same(&listed.marker, model, &format!("number {} in the log of {branch}", listed.number));
         }
         for listed in log.iter().step_by(5) {
-            let found = self.at(&format!("events@{}", listed.id)).await;
-            assert_eq!((&found.id, &found.marker), (&listed.id, &listed.marker));
+            let found = self.at(&format!("events@{}", listed.header.id)).await;
+            assert_eq!((&found.header.id, &found.marker), (&listed.header.id, &listed.marker));
         }
         let report = fsck(&self.store, None, Depth::Everything).await.unwrap();
         // Space that nothing uses is no damage.
@@ -123,7 +123,7 @@ async fn a_record_has_what_moved_and_a_commit_the_whole_marker() {
     for back in [0, 1, 4, 5, 6, 17, 29, 30] {
         let found = line.at(&format!("events~{back}")).await;
         let (commit, model) = &line.commits[line.commits.len() - 1 - back];
-        assert_eq!(found.id, commit.id);
+        assert_eq!(found.header.id, commit.header.id);
         same(&found.marker, model, &format!("~{back}"));
     }
     line.check("master").await;
@@ -154,7 +154,10 @@ async fn reverts_squashes_branches_and_tags_keep_markers_right() {
     same(&line.at("events~5").await.marker, &line.commits[2].1, "the commit before those that were squashed");
     same(&line.at("events~4").await.marker, &line.commits[10].1, "the commit after them");
     line.check("master").await;
-    assert_eq!(code(&line.repo.resolve(&format!("events@{}", old.id).parse().unwrap()).await.unwrap_err()), "E0526");
+    assert_eq!(
+        code(&line.repo.resolve(&format!("events@{}", old.header.id).parse().unwrap()).await.unwrap_err()),
+        "E0526"
+    );
 
     // Squashed commits are still something to go back to, for whoever holds them.
     let reverted = committed(line.repo.revert("master", &old).await);
@@ -241,11 +244,11 @@ async fn fsck_finds_a_marker_that_does_not_go_on() {
         assert!(matches!(&found[..], [(Severity::Error, what)] if what.contains(expected)), "{expected}: {found:?}");
     };
     let back = |text: String| text.replace("\"offset\":12", "\"offset\":6");
-    check(&back, "partition 4 moves back, or moves without saying so").await;
+    check(&back, "partition 4 moves back, or moves without an advance").await;
     let silent = |text: String| text.replace("\"advance\":{\"4\":7}", "\"advance\":{}");
-    check(&silent, "partition 4 moves back, or moves without saying so").await;
+    check(&silent, "partition 4 moves back, or moves without an advance").await;
     let other = |text: String| text.replace("\"moved\":{\"4\":", "\"moved\":{\"5\":");
-    check(&other, "partition 5 moves back, or moves without saying so").await;
+    check(&other, "partition 5 moves back, or moves without an advance").await;
     let gap = |text: String| text.replace("\"advance\":{\"4\":7}", "\"advance\":{\"4\":8}");
     check(&gap, "partition 4 starts at 8, but the commit before ends at 7").await;
     let new = |text: String| text.replace("\"advance\":{\"4\":7}", "\"advance\":{\"4\":7,\"11\":3}");
@@ -266,7 +269,7 @@ async fn fsck_finds_and_removes_a_checkpoint_with_another_marker() {
     let (label, other) = ("\"label\":\"topic-00003\"", "\"label\":\"topic-99999\"");
     forge(&newest, &|text| text.replace(label, other));
     let report = repair(&line.store, None, Depth::Structure).await.unwrap();
-    let what = "its marker is not the one that the records lead to";
+    let what = "its marker differs from the one that the records add up to";
     assert!(report.findings.iter().any(|finding| finding.what == what), "{report:#?}");
     assert!(!newest.exists());
     same(line.writer("master").await.marker(), &line.model, "a writer after the repair");

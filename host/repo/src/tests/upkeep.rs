@@ -120,10 +120,10 @@ async fn a_moment_names_the_newest_commit_that_is_not_younger() {
     let commits = tables(&repo, &mut writer, 3).await;
     let at = |at_ms: i64| Reference { at_ms: Some(at_ms), ..Reference::head("events", "master") };
     let newest = commits.last().unwrap();
-    assert_eq!(repo.resolve(&at(newest.finished_ms)).await.unwrap().id, newest.id);
-    let earlier = commits.iter().rev().find(|commit| commit.finished_ms < newest.finished_ms);
+    assert_eq!(repo.resolve(&at(newest.header.at_ms)).await.unwrap().header.id, newest.header.id);
+    let earlier = commits.iter().rev().find(|commit| commit.header.at_ms < newest.header.at_ms);
     if let Some(earlier) = earlier {
-        assert_eq!(repo.resolve(&at(newest.finished_ms - 1)).await.unwrap().id, earlier.id);
+        assert_eq!(repo.resolve(&at(newest.header.at_ms - 1)).await.unwrap().header.id, earlier.header.id);
     }
     assert_eq!(code(&repo.resolve(&at(0)).await.unwrap_err()), "E0512");
 }
@@ -263,6 +263,6 @@ async fn a_commit_is_found_where_it_is_kept() {
     }
     repo.retain(Retention { commits: Some(1), for_ms: None }).await.unwrap();
     repo.collect(EVERYTHING).await.unwrap();
-    let found = repo.resolve(&format!("events@{}", head.id).parse().unwrap()).await.unwrap();
-    assert_eq!(found.id, head.id);
+    let found = repo.resolve(&format!("events@{}", head.header.id).parse().unwrap()).await.unwrap();
+    assert_eq!(found.header.id, head.header.id);
 }

@@ -58,7 +58,7 @@ impl Tree {
             tree.insert(entry);
         }
         if let Some(commit) = &state.head.commit {
-            tree.commit.clone_from(&commit.id);
+            tree.commit.clone_from(&commit.header.id);
         }
         Ok(tree)
     }

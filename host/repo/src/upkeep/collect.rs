@@ -92,7 +92,7 @@ impl Repo {
         Ok(doomed.report(records.len() as u64).with(gone))
     }
 
-    /// What broken writes left. Nothing but its age tells it from a write that is on its way.
+    /// What broken writes left behind. Only its age distinguishes it from a write in progress.
     fn leftovers(&self, how: Collect) -> Collected {
         let young_from = clock::wall_ms().saturating_sub(how.min_age_ms.max(LEFT_MS));
         let mut gone = Collected::default();

@@ -65,12 +65,12 @@ impl Repo {
             replace(&mut open, &group, number, table).await?;
         }
         match editor.finish(open, edit).await? {
-            Finished::Committed(commit) => Ok(Compacted { commit: Some(commit.id), ..done }),
+            Finished::Committed(commit) => Ok(Compacted { commit: Some(commit.header.id), ..done }),
             Finished::Lost(head) => Err(Error::NotNext {
                 branch: branch.to_owned(),
                 what: "a file that was compacted",
                 expected: "as it was".to_owned(),
-                found: format!("another one in commit {}", head.id),
+                found: format!("another one in commit {}", head.header.id),
             }),
             Finished::Unknown(error) => Err(*error),
         }

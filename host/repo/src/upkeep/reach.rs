@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     error::Error,
     layout::Layout,
-    log::{Blob, Checkpoint, Commit, Place, Record, Segment, Slot, Snapshot, State, TableInfo, checkpoint, seal},
+    log::{Base, Blob, Checkpoint, Commit, Place, Record, Segment, Slot, State, TableInfo, checkpoint, seal},
     object::PARALLEL,
     repo::Repo,
 };
@@ -51,10 +51,10 @@ impl Reach {
     pub(crate) fn commit<M>(&mut self, commit: &Commit<M>) {
         self.schemas.extend(commit.schemas.clone());
         for file in &commit.files {
-            self.blob(&file.blob, file.table.as_ref(), || format!("{} of commit {}", file.path, commit.id));
+            self.blob(&file.blob, file.table.as_ref(), || format!("{} of commit {}", file.path, commit.header.id));
         }
         for (key, blob) in &commit.state {
-            self.blob(blob, None, || format!("the state of handler `{key}` of commit {}", commit.id));
+            self.blob(blob, None, || format!("the state of handler `{key}` of commit {}", commit.header.id));
         }
     }
 
@@ -62,16 +62,16 @@ impl Reach {
         self.segments.extend(segments.map(|segment| (segment.object.clone(), segment.clone())));
     }
 
-    /// All files of a snapshot.
-    pub(crate) async fn snapshot(&mut self, repo: &Repo, snapshot: &Snapshot) -> Result<(), Error> {
-        self.segments(snapshot.segments());
-        self.schemas.extend(snapshot.schemas.clone());
-        self.commit(&snapshot.commit);
-        self.files(&State::of_snapshot(&repo.objects, &repo.layout, snapshot.clone())).await
+    /// All files of a base.
+    pub(crate) async fn base(&mut self, repo: &Repo, base: &Base) -> Result<(), Error> {
+        self.segments(base.segments());
+        self.schemas.extend(base.schemas.clone());
+        self.commit(&base.commit);
+        self.files(&State::of_base(&repo.objects, &repo.layout, base.clone())).await
     }
 
     async fn files(&mut self, state: &State) -> Result<(), Error> {
-        let commit = state.head.commit.as_ref().map(|commit| commit.id.clone()).unwrap_or_default();
+        let commit = state.head.commit.as_ref().map(|commit| commit.header.id.clone()).unwrap_or_default();
         let mut files = state.files.scan("");
         while let Some((_, entry)) = files.next().await? {
             for piece in &entry.pieces {
@@ -88,8 +88,8 @@ impl Reach {
             reach.branch(repo, &branch, stale).await?;
         }
         for tag in repo.objects.directories(&repo.layout.tags()).await? {
-            if let Some(snapshot) = repo.tag(&tag).await? {
-                reach.snapshot(repo, &snapshot).await?;
+            if let Some(base) = repo.tag(&tag).await? {
+                reach.base(repo, &base).await?;
             }
         }
         for started in repo.started().await? {
@@ -133,8 +133,8 @@ impl Reach {
     }
 
     async fn checkpoint(&mut self, repo: &Repo, checkpoint: &Checkpoint) -> Result<(), Error> {
-        match &checkpoint.snapshot {
-            Some(snapshot) => self.snapshot(repo, snapshot).await,
+        match &checkpoint.base {
+            Some(base) => self.base(repo, base).await,
             None => Ok(()),
         }
     }
@@ -143,13 +143,13 @@ impl Reach {
         match record.light() {
             Record::Commit(commit) => {
                 if let Some(base) = &commit.base {
-                    self.snapshot(repo, base).await?;
+                    self.base(repo, base).await?;
                 }
                 self.commit(&commit);
                 Ok(())
             }
             Record::Point(point) => match &point.target {
-                Some(target) => self.snapshot(repo, target).await,
+                Some(target) => self.base(repo, target).await,
                 None => Ok(()),
             },
             Record::Claim(_) | Record::Squash(_) | Record::Sweep(_) => Ok(()),

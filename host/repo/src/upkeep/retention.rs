@@ -7,7 +7,6 @@ use spout_base::clock;
 
 use crate::{
     error::Error,
-    layout::Layout,
     log::{Attempts, Slot, State, VERSION, by_number, seal},
     object::{Created, Step},
     repo::{Line, Repo},
@@ -66,14 +65,7 @@ impl Repo {
     }
 
     async fn rules(&self) -> Result<Option<Rules>, Error> {
-        let listed = self.objects.list(&self.layout.retentions()).await?;
-        let newest = listed.into_iter().rfind(|(path, _)| Layout::sequence(path).is_some());
-        let Some((path, _)) = newest else { return Ok(None) };
-        let object = self.objects.shown(&path);
-        match self.objects.find(&path).await? {
-            Some(bytes) => seal::read(&object, &bytes).map(Some),
-            None => Ok(None),
-        }
+        seal::newest(&self.objects, &self.layout.retentions()).await
     }
 
     /// Sets the rules. Nothing is removed before the next collection.
@@ -82,7 +74,7 @@ impl Repo {
     /// [`Error::BadRetention`], and those of writing.
     pub async fn retain(&self, rules: Retention) -> Result<(), Error> {
         if rules.commits == Some(0) {
-            let reason = "the head is always kept; the least is 1".to_owned();
+            let reason = "the head is always kept; write at least 1".to_owned();
             return Err(Error::BadRetention { text: "keep 0".to_owned(), reason });
         }
         let mut attempts = Attempts::new();
@@ -126,13 +118,13 @@ pub(crate) async fn keep(
         }
         return Ok(());
     }
-    let now = clock::wall_ms().min(head.finished_ms);
+    let now = clock::wall_ms().min(head.header.at_ms);
     let oldest = rules.for_ms.map(|ms| now.saturating_sub(i64::try_from(ms).unwrap_or(i64::MAX)));
     let mut count = 1;
     let mut line = Line::new(repo, state, head.number);
     while let Some((slot, commit)) = line.next().await? {
         let by_count = rules.commits.is_some_and(|commits| count < commits);
-        let by_age = oldest.is_some_and(|oldest| commit.finished_ms >= oldest);
+        let by_age = oldest.is_some_and(|oldest| commit.header.at_ms >= oldest);
         if !by_count && !by_age {
             break;
         }

@@ -81,7 +81,7 @@ async fn a_repo_is_read_as_of_any_commit() {
     check("select count(*) from e_v as of 'master~1'", "20").await;
     check("select count(*) from e_v as of '~2'", "10").await;
     check("select count(*) from e_v AS OF 'e_v@master^'", "20").await;
-    check(&format!("select count(*) from e_v as of '{}'", &commits[0].id[..12]), "10").await;
+    check(&format!("select count(*) from e_v as of '{}'", &commits[0].header.id[..12]), "10").await;
     check("select count(*) from \"e-v@master~1\"", "20").await;
     check("select count(*) from \"e_v@~1:/a\"", "15").await;
     check("select count(*) from \"e_v_dead_letter@~1\"", "3").await;
@@ -113,7 +113,7 @@ async fn commits_are_rows() {
     .await;
     check("select branch, count(*), count(parent) from commits('e-v') c group by c.branch", "master,3,2").await;
     check("select count(*) from commits('e-v@master~1')", "2").await;
-    check(&format!("select commit = '{}' from commits('e-v@~2')", commits[0].id), "true").await;
+    check(&format!("select commit = '{}' from commits('e-v@~2')", commits[0].header.id), "true").await;
     check("select count(*) from commits('e-v') where started <= finished and finished > '2020-01-01'", "3").await;
     check("select arrow_typeof(finished) from commits('e-v~2')", "Timestamp(ms,\"+00:00\")").await;
     let pairs = "select count(*) from commits('e-v') a join commits('e-v@master') b on a.commit = b.parent";

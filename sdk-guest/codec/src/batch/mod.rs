@@ -4,13 +4,15 @@
 //! conversion; [`ArrayBuilder`] makes them, and `i64(row)`, `str(row)` and the like read them.
 
 mod array;
+mod bits;
 mod builder;
 mod fit;
 mod schema;
 pub mod schema_text;
 
 pub use self::{
-    array::{Array, Bits, Data},
+    array::{Array, Data},
+    bits::Bits,
     builder::ArrayBuilder,
     schema::{DataType, Field, Schema, TimeUnit},
 };

@@ -33,9 +33,9 @@ use crate::{
 /// Adds columns that say how fast others change over event time, for each group by itself.
 ///
 /// Each is the derivative, at the row's time, of the curve through the rows of its group that are no further than
-/// `neighbourhood` away, before and after. A row comes out when all of these are known; with `noWait` at once, and only those
-/// before it count. Where fewer than `order` + 1 of them have a value, the derivative is null. Rows of the same time count as
-/// one, with their mean.
+/// `neighbourhood` away, before and after. A row comes out when all of these are known; with `noWait`, at once, and only
+/// those before it count. Where fewer than `order` + 1 of them have a value, the derivative is null. Rows of the same time
+/// count as one, with their mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DerivativeSpec {
@@ -47,16 +47,16 @@ pub struct DerivativeSpec {
     /// What the change is counted by, as in `1m` for a change per minute.
     #[serde(default = "second")]
     pub unit: Period,
-    /// How far the rows around may be, as in `2s`.
+    /// How far away rows may be to count, as in `2s`.
     #[serde(alias = "neighborhood")]
     pub neighbourhood: Period,
     /// Whether rows come out at once, so that only those before count.
     #[serde(default, alias = "no_wait")]
     pub no_wait: bool,
-    /// At most so many of the rows around count, the nearest ones, as in `5`: a curve through many points swings.
+    /// How many of the nearest rows count at most, as in `5`: a curve through many points oscillates.
     #[serde(default = "nine")]
     pub points: u32,
-    /// Columns whose values have a curve each, as in `[host]`.
+    /// Columns to group by, each group with its own curve, as in `[host]`.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
     /// The event time, if it is not that of the pipeline.
@@ -85,7 +85,7 @@ impl HandlerSpec for DerivativeSpec {
 pub struct Derived {
     /// A column of numbers.
     pub column: String,
-    /// Which derivative, as in `2` for the change of the change.
+    /// Which derivative, as in `2` for the second.
     #[serde(default = "first")]
     pub order: u32,
 }
@@ -150,11 +150,11 @@ impl Derivative {
     fn check(&self) -> Result<(), Error> {
         let orders = || self.spec.columns.values().map(|derived| derived.order);
         let wrong = if self.spec.columns.is_empty() {
-            "it adds nothing; give it `columns`, as in `{speed: {column: place}}`".to_owned()
+            "it adds nothing; set `columns`, as in `{speed: {column: place}}`".to_owned()
         } else if self.spec.unit.0.is_zero() || self.near == 0 {
-            "`unit` and `neighbourhood` have to be more than nothing".to_owned()
+            "`unit` and `neighbourhood` must be more than 0".to_owned()
         } else if orders().any(|order| order == 0) {
-            "`order` has to be 1 or more".to_owned()
+            "`order` must be at least 1".to_owned()
         } else if let Some(order) = orders().find(|order| *order >= self.spec.points) {
             format!("a derivative of order {order} needs more than {} `points`", self.spec.points)
         } else {
@@ -306,8 +306,7 @@ impl Steps for Derivative {
     fn restore(&mut self, mut parts: BTreeMap<String, Bytes>) -> Result<(), Error> {
         self.store.restore(&mut parts)?;
         for (ids, rows) in self.store.all()? {
-            let times = self.time.as_ref().map(|time| time.of(&rows)).transpose()?;
-            let times: Vec<i64> = times.iter().flat_map(|times| times.iter()).map(Option::unwrap_or_default).collect();
+            let times = self.time.as_ref().map(|time| time.of_held(&rows)).transpose()?.unwrap_or_default();
             for (id, (group, point)) in ids.into_iter().zip(self.read(&rows, &times)?) {
                 let row = Row { id, time: point.time, group };
                 let out = self.spec.no_wait || self.store.marked(id);

@@ -89,7 +89,7 @@ fn what_cannot_be_derived_is_refused() {
     check(&[("columns", json!({}))], "`columns`");
     check(&[("columns", json!({"d": {"column": "y"}}))], "the columns are time, x");
     check(&[("columns", json!({"x": {"column": "x"}}))], "another name");
-    check(&[("columns", json!({"d": {"column": "time"}}))], "numbers are needed");
+    check(&[("columns", json!({"d": {"column": "time"}}))], "it must be a number");
     check(&[("points", json!(1))], "more than 1 `points`");
-    check(&[("groupBy", json!(["y"]))], "no column \"y\"");
+    check(&[("groupBy", json!(["y"]))], "no column `y`");
 }

@@ -97,7 +97,7 @@ impl Members {
         self.template.rows(batch, from).await
     }
 
-    /// The chain of the group `key`, whose rows are `part`; a new one first hears what was said so far.
+    /// The chain of the group `key`, whose rows are `part`; a new one first gets the events so far.
     pub(super) async fn get_or_open(
         &mut self,
         key: &Key,
@@ -112,7 +112,7 @@ impl Members {
                 handler: self.handler.clone(),
                 held: format!("{} groups", groups + 1),
                 limit: format!("{limit} groups"),
-                remedy: "let idle ones go with `evictAfter` or `keep`, or raise `limits.groups`".into(),
+                remedy: "drop idle ones with `evictAfter` or `keep`, or raise `limits.groups`".into(),
             }),
             Entry::Vacant(place) => {
                 let mut chain = self.builder.chain(&self.nodes, &mut States::new()).await?;

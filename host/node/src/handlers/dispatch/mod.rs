@@ -37,30 +37,30 @@ use crate::{
 
 /// Runs a chain of handlers for each group of rows, so that each group has a state of its own.
 ///
-/// Rows keep their order. A group that was idle for `evictAfter` of event time, or that has to make room in `keep`, is
-/// finished: what its handlers hold back comes out, and should it come back, it starts anew. Both are decided by the rows
-/// before; with several partitions and no handler before it that merges them, who came first is chance.
+/// Rows keep their order. A group that was idle for `evictAfter` of event time, or that makes room for another in `keep`, is
+/// finished: what its handlers hold back comes out, and if it returns, it starts afresh. Both depend on the rows before;
+/// with several partitions and no handler before it that merges them, their order is chance.
 ///
-/// A handler within that waits for event time, such as `window`, knows the rows of its group alone: of several partitions it
-/// waits for each until one gives a row of the group, is idle or ends. Its own `groupBy`, without `dispatch`, does not.
+/// A handler within that waits for event time, such as `window`, sees only the rows of its group: it waits for every
+/// partition until that brings a row of the group, is idle or ends. Its own `groupBy`, without `dispatch`, does not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DispatchSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// The columns that tell groups apart, as in `[host]`, besides those of `group` handlers before it.
+    /// The columns that define groups, as in `[host]`, besides those of `group` handlers before it.
     #[serde(alias = "group_by")]
     pub group_by: Vec<String>,
     /// The handlers of each group, in order.
     pub nodes: Vec<NodeSpec>,
-    /// For how long of event time a group may have no row before it is finished, as in `1h`. Without it groups stay.
+    /// How long, in event time, a group may have no rows before it is finished, as in `1h`. Without it, groups stay.
     #[serde(default, alias = "evict_after")]
     pub evict_after: Option<Period>,
-    /// How many groups are kept, as in `1000`: a new one more finishes the one whose last row is the oldest.
+    /// How many groups are kept, as in `1000`: one more finishes the group whose last row is the oldest.
     #[serde(default)]
     pub keep: Option<usize>,
-    /// What it may hold at most, as in `{groups: 1000000}`.
+    /// How much it may hold, as in `{groups: 1000000}`.
     #[serde(default)]
     pub limits: DispatchLimits,
 }
@@ -112,7 +112,7 @@ impl Default for DispatchLimits {
 #[derive(Debug)]
 struct Dispatch {
     spec: DispatchSpec,
-    /// What groups are told apart by: outer columns first.
+    /// The columns that define a group, outer ones first.
     columns: Vec<String>,
     unit: Unit,
     time: Option<EventTime>,

@@ -54,7 +54,7 @@ struct Open {
     sides: HashSet<Digest>,
 }
 
-/// A row that is to be merged with others.
+/// A row to merge with others.
 struct Next<'a> {
     id: u64,
     time: i64,
@@ -86,13 +86,13 @@ impl Merge {
     fn check(&self) -> Result<(), Error> {
         let spec = &self.spec;
         let wrong = if matches!(spec.on, On::Names(_)) {
-            "`on` names columns of two sides; give it `left` and `right`, or name the columns alone, as in `on: [host]`"
+            "`on` names columns of two sides; set `left` and `right`, or name the columns alone, as in `on: [host]`"
         } else if spec.kind == Some(JoinKind::Left) {
-            "`kind: left` needs two sides; give it `left` and `right`"
+            "`kind: left` needs two sides; set `left` and `right`"
         } else if spec.within.is_some() {
             "`within` is for two sides; rows of one stream are merged within a `tolerance`"
         } else if spec.before.is_some() || spec.after.is_some() || spec.r#where.is_some() {
-            "`before`, `after` and `where` need two sides; give it `left` and `right`"
+            "`before`, `after` and `where` need two sides; set `left` and `right`"
         } else {
             return Ok(());
         };
@@ -264,8 +264,7 @@ impl Steps for Merge {
         self.store.restore(&mut parts)?;
         for (ids, rows) in self.store.all()? {
             self.learn(&rows.schema())?;
-            let times = self.time.as_ref().map(|time| time.of(&rows)).transpose()?;
-            let times: Vec<i64> = times.iter().flat_map(|times| times.iter()).map(Option::unwrap_or_default).collect();
+            let times = self.time.as_ref().map(|time| time.of_held(&rows)).transpose()?.unwrap_or_default();
             self.merge(&rows, &ids, &times)?;
         }
         Ok(())

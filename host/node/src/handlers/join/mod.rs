@@ -31,17 +31,17 @@ use crate::{
     written::Written,
 };
 
-/// Puts rows together that have the same key and are near in time.
+/// Joins rows that have the same key and are near in time.
 ///
-/// With `left` and `right`, every row of the one is paired with every row of the other that has the same key and is near enough,
-/// as in SQL. The new row has the event time of the later of both, under its name; then the columns of `on` that are called the
-/// same on both sides; then the other columns of the left, and those of the right. `inner` gives pairs only, `left` also rows of
-/// the left that found no partner, once none can come any more, and `full` those of both. A row that is of neither side goes
-/// nowhere; one that is of both is paired with itself, too.
+/// With `left` and `right`, every row of the one is paired with every row of the other that has the same key and is near
+/// enough, as in SQL. The new row has the later of both event times, under its name; then the columns of `on` with the same
+/// name on both sides; then the other columns of the left, and those of the right. `inner` gives pairs only, `left` also
+/// rows of the left without a partner, once none can come any more, and `full` those of both sides. A row that belongs to
+/// neither side is left out; one that belongs to both is paired with itself, too.
 ///
-/// Without them, rows of one key that are within `tolerance` of the first of them become one row, at its time: each column has the
-/// first value that is not null. Rows that both have a value in a column are taken to be of the same side and stay apart; where
-/// sides share columns, `side` tells them apart. `full` gives every row, `inner` those made of two or more.
+/// Without them, rows of one key within `tolerance` of the first of them become one row, at its time: each column has the
+/// first value that is not null. Two rows with a value in the same column count as the same side and are not merged; where
+/// sides share columns, `side` distinguishes them. `full` gives every row, `inner` those merged from two or more.
 ///
 /// A key with a null matches nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -53,30 +53,30 @@ pub struct JoinSpec {
     /// Which rows come out: `inner`, `left` or `full`; `inner` if there are two sides, otherwise `full`.
     #[serde(default)]
     pub kind: Option<JoinKind>,
-    /// The columns of the key, as in `[host]`, or where they are called differently on both sides, `{id: auction}`.
+    /// The columns of the key, as in `[host]`, or where their names differ between the sides, `{id: auction}`.
     pub on: On,
-    /// Which rows are of the left side, as in `kind = 'auction'`, or a map that says more.
+    /// Which rows belong to the left side, as in `kind = 'auction'`, or a map with more settings.
     #[serde(default)]
     pub left: Option<SideSpec>,
-    /// Which rows are of the right side, as in `kind = 'bid'`, or a map that says more.
+    /// Which rows belong to the right side, as in `kind = 'bid'`, or a map with more settings.
     #[serde(default)]
     pub right: Option<SideSpec>,
-    /// Without `left` and `right`: how far from the first of them rows may be, as in `5s`; not at all if not given.
+    /// Without `left` and `right`: how far apart from the first row others may be, as in `5s`; 0 by default.
     #[serde(default)]
     pub tolerance: Option<Period>,
     /// How far apart the two may be, as in `10m`.
     #[serde(default)]
     pub within: Option<Period>,
-    /// How much earlier than the left one the right one may be, if not `within`.
+    /// How much earlier than the left row the right one may be, instead of `within`.
     #[serde(default)]
     pub before: Option<Period>,
-    /// How much later than the left one the right one may be, if not `within`.
+    /// How much later than the left row the right one may be, instead of `within`.
     #[serde(default)]
     pub after: Option<Period>,
-    /// What else has to be true of a pair, over the columns that come out, as in `price > reserve`.
+    /// A further condition on pairs, over the output columns, as in `price > reserve`.
     #[serde(default)]
     pub r#where: Option<String>,
-    /// Without `left` and `right`: rows of which this is the same are of one side, as in `sensor`.
+    /// Without `left` and `right`: rows with the same value of this belong to one side, as in `sensor`.
     #[serde(default)]
     pub side: Option<String>,
     /// The event time, if it is not that of the pipeline.
@@ -145,7 +145,7 @@ impl On {
     }
 }
 
-/// Which rows are of a side: an expression, or a map that says more.
+/// Which rows belong to a side: an expression, or a map with more settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum SideSpec {
@@ -155,7 +155,7 @@ pub enum SideSpec {
     Settings(SideSettings),
 }
 
-/// Which rows are of a side, and what of them is used.
+/// Which rows belong to a side, and which of their columns are used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SideSettings {
@@ -164,8 +164,7 @@ pub struct SideSettings {
     /// Its columns by name, as in `{auction: "bid['auction']", price: "bid['price']"}`; all if none are given. Only these are held.
     #[serde(default)]
     pub columns: Columns,
-    /// What stands before the names of columns that the other side has, too, as in `bid_`; `right_` on the right, nothing on the
-    /// left, if it is not given.
+    /// Prefix for columns that the other side has, too, as in `bid_`; by default `right_` on the right and none on the left.
     #[serde(default)]
     pub prefix: Option<String>,
 }

@@ -60,7 +60,7 @@ impl Output {
         for (index, field) in fields.iter().enumerate() {
             if fields[..index].iter().any(|other| other.name() == field.name()) {
                 let reason = format!(
-                    "two columns would be called \"{}\"; give one side another `prefix`, or name its `columns`",
+                    "two columns would be called `{}`; give one side a different `prefix`, or name its `columns`",
                     field.name()
                 );
                 return Err(Error::spec(handler, reason));
@@ -111,7 +111,7 @@ fn check_kinds(handler: &str, on: &[(String, String)], left: &Schema, right: &Sc
         let (one, other) = (left.field(one).data_type(), right.field(other).data_type());
         if kind(one) != kind(other) && *one != DataType::Null && *other != DataType::Null {
             let reason = format!(
-                "`on` compares \"{ours}\" of the left, {one}, with \"{theirs}\" of the right, {other}; cast one of them in `columns`"
+                "`on` compares `{ours}` of the left, {one}, with `{theirs}` of the right, {other}; cast one of them in `columns`"
             );
             return Err(Error::spec(handler, reason));
         }

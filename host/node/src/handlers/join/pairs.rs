@@ -80,13 +80,13 @@ impl Pairs {
     fn check(&self) -> Result<(), Error> {
         let spec = &self.spec;
         let wrong = if self.settings.is_none() {
-            "it has one side; give it both `left` and `right`, or neither"
+            "it has only one side; set both `left` and `right`, or neither"
         } else if self.on.is_empty() {
-            "`on` names no column; without a key every row would meet every other"
+            "`on` names no column; without a key every row would be paired with every other"
         } else if spec.side.is_some() || spec.tolerance.is_some() {
-            "`side` and `tolerance` are for a join without `left` and `right`; here it is `within`"
+            "`side` and `tolerance` are for a join without `left` and `right`; use `within` here"
         } else if spec.within.is_none() && spec.before.is_none() && spec.after.is_none() {
-            "say how far apart rows may be, as in `within: 10m`; it is how long they are held"
+            "set how far apart rows may be, as in `within: 10m`; rows are held for that long"
         } else {
             return Ok(());
         };

@@ -180,8 +180,8 @@ fn what_cannot_be_joined_is_refused() {
     check(json!({"left": "true", "within": "1s"}), "both `left` and `right`");
     check(json!({"left": "true", "right": "true"}), "`within: 10m`");
     check(json!({"left": "a", "right": "true", "within": "1s"}), "needs true or false");
-    check(json!({"left": "true", "right": "true", "within": "1s", "on": {"tag": "a"}}), "\"tag\" of the left, Utf8");
-    check(json!({"left": "true", "right": {"where": "true", "prefix": ""}, "within": "1s"}), "would be called \"a\"");
+    check(json!({"left": "true", "right": "true", "within": "1s", "on": {"tag": "a"}}), "`tag` of the left, Utf8");
+    check(json!({"left": "true", "right": {"where": "true", "prefix": ""}, "within": "1s"}), "would be called `a`");
     check(json!({"left": "true", "right": "true", "within": "1s", "where": "right_x"}), "right_a");
     check(json!({"left": "true", "right": "true", "within": "1s", "where": "a"}), "needs true or false");
 }

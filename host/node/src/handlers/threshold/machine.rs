@@ -47,7 +47,7 @@ impl Machine {
         Level { level: self.default, phase: Phase::Calm }
     }
 
-    /// The level once `value` has been seen at `time`: that is the one that the value is to be measured by.
+    /// The level once `value` has been seen at `time`: the one to measure the value by.
     pub(super) fn step(&self, before: Level, value: f64, time: i64) -> Level {
         let level = before.level;
         let moved = match before.phase {

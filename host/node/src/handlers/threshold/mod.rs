@@ -21,16 +21,16 @@ use self::{levels::Levels, machine::Machine};
 use crate::{
     Builder, Error, EventTime, Handler, LimitsSpec, Shape, TimeSpec, columns,
     sequence::{Sequence, Steps},
-    spec::{HandlerSpec, Parts},
+    spec::{HandlerSpec, Parts, of_each},
     time::nanoseconds,
 };
 
-/// Adds a level to every row that follows the column `watch`, for each group by itself.
+/// Adds a level that follows the column `watch` to every row, for each group by itself.
 ///
 /// The level begins as `default`. When values stay above it for longer than `increase.after`, it is multiplied by
 /// `increase.scale`; when they stay at or below `decrease.below` times the level for longer than `decrease.after`, by
-/// `decrease.scale`. A value between ends the wait. The row that moves the level already has the new one; a row whose value is
-/// null has the level as it is. Rows go by event time.
+/// `decrease.scale`. A value in between ends the wait. The row that changes the level already has the new one; a row whose
+/// value is null has the current level. Rows are taken in order of event time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ThresholdSpec {
@@ -55,10 +55,10 @@ pub struct ThresholdSpec {
     /// It never rises above this, as in `70`.
     #[serde(default)]
     pub max: Option<f64>,
-    /// A group that has had no row for so long, as in `1d`, starts again as `default`; its level is not held for ever.
+    /// A group without a row for this long, as in `1d`, starts again at `default`; its level is not kept forever.
     #[serde(default)]
     pub forget_after: Option<Period>,
-    /// Columns whose values have a level each, as in `[host]`.
+    /// Columns to group by, each group with its own level, as in `[host]`.
     #[serde(default, alias = "group_by")]
     pub group_by: Vec<String>,
     /// The event time, if it is not that of the pipeline.
@@ -72,8 +72,7 @@ pub struct ThresholdSpec {
 #[async_trait]
 impl HandlerSpec for ThresholdSpec {
     fn describe(&self) -> String {
-        let group =
-            if self.group_by.is_empty() { String::new() } else { format!(" of each {}", self.group_by.join(", ")) };
+        let group = of_each(&self.group_by);
         format!("{} follows {}{group}", self.r#as, self.watch)
     }
 
@@ -88,7 +87,7 @@ impl HandlerSpec for ThresholdSpec {
 pub struct Increase {
     /// What the level is multiplied by, as in `2`.
     pub scale: f64,
-    /// For how long values have to be above it, as in `5s`.
+    /// How long values must be above it, as in `5s`.
     pub after: Period,
 }
 
@@ -96,11 +95,11 @@ pub struct Increase {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Decrease {
-    /// The part of the level that values have to be at or below, as in `0.4`.
+    /// The fraction of the level that values must be at or below, as in `0.4`.
     pub below: f64,
     /// What the level is multiplied by, as in `0.5`.
     pub scale: f64,
-    /// For how long they have to be there, as in `5s`.
+    /// How long they must stay there, as in `5s`.
     pub after: Period,
 }
 
@@ -134,15 +133,15 @@ impl Threshold {
         let ThresholdSpec { default, increase, decrease, min, max, .. } = &self.spec;
         let (min, max) = (min.unwrap_or(f64::NEG_INFINITY), max.unwrap_or(f64::INFINITY));
         let wrong = if increase.is_none() && decrease.is_none() {
-            "the level never moves; give it `increase`, `decrease` or both"
+            "the level never changes; set `increase`, `decrease` or both"
         } else if !default.is_finite() || *default < min || *default > max {
-            "`default` has to be a number from `min` to `max`"
+            "`default` must be a number from `min` to `max`"
         } else if increase.is_some_and(|increase| !(increase.scale.is_finite() && increase.scale > 1.0)) {
-            "`increase.scale` has to be a number above 1"
+            "`increase.scale` must be above 1"
         } else if decrease.is_some_and(|decrease| !(decrease.scale > 0.0 && decrease.scale < 1.0)) {
-            "`decrease.scale` has to be a number between 0 and 1"
+            "`decrease.scale` must be between 0 and 1"
         } else if decrease.is_some_and(|decrease| !(decrease.below > 0.0 && decrease.below <= 1.0)) {
-            "`decrease.below` has to be a part of the level: a number above 0 and not above 1"
+            "`decrease.below` is a fraction of the level: it must be above 0 and at most 1"
         } else {
             return Ok(());
         };
@@ -283,12 +282,12 @@ mod tests {
             assert!(error.contains(part), "{error}");
         };
         check(json!({"watch": "x"}), "the columns are time, host, value, n");
-        check(json!({"watch": "host"}), "\"host\" is Utf8, but numbers are needed");
+        check(json!({"watch": "host"}), "`host` is Utf8, but it must be a number");
         check(json!({"as": "n"}), "another name");
         check(json!({"max": 5}), "from `min` to `max`");
-        check(json!({"increase": null}), "never moves");
+        check(json!({"increase": null}), "never changes");
         check(json!({"increase": {"scale": 0.5, "after": "1s"}}), "above 1");
         check(json!({"time": null}), "`time`");
-        check(json!({"groupBy": ["x"]}), "no column \"x\"");
+        check(json!({"groupBy": ["x"]}), "no column `x`");
     }
 }

@@ -33,11 +33,11 @@ use crate::{
 const MARKS: &str = "time";
 const GROUPS: &str = "windows";
 
-/// Puts rows into windows of event time whose length and pace are columns, and may change from row to row.
+/// Puts rows into windows of event time whose length and interval are columns, and may change from row to row.
 ///
-/// The windows of a group begin with its first row. A row's values apply from its time on: another pace moves the end of the
-/// window that is open, unless that end would then be before the row; another length does so before the first window has
-/// ended, with `fillPeriod`. A window whose end a group's time has passed is closed, whatever later rows say.
+/// The windows of a group begin with its first row. A row's values apply from its time on: a different interval moves the
+/// end of the open window, unless that end would then be before the row; a different length does so before the first window
+/// has ended, with `fillPeriod`. A window whose end has passed in its group is closed, whatever later rows say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DynamicWindowSpec {
@@ -51,16 +51,16 @@ pub struct DynamicWindowSpec {
     /// What whole numbers in them count, as in `s`.
     #[serde(default)]
     pub unit: LengthUnit,
-    /// Whether the first window is a whole period long, not only as long as the pace, as in `true`.
+    /// Whether the first window is a whole period long, not only one interval, as in `true`.
     #[serde(default, alias = "fill_period")]
     pub fill_period: bool,
-    /// Columns to group by, as in `[host]`; those that rows are grouped by already if nothing is said.
+    /// Columns to group by, as in `[host]`; by default those that rows are already grouped by.
     #[serde(default, alias = "group_by")]
     pub group_by: Option<Vec<String>>,
-    /// The event time, as in `{column: at, lateness: 5s}`; that of the pipeline if nothing is said.
+    /// The event time, as in `{column: at, lateness: 5s}`; by default that of the pipeline.
     #[serde(default)]
     pub time: Option<TimeSpec>,
-    /// Aggregates by the name of their column, as in `{busy: "mean(busy)"}`: a window gives one row a group.
+    /// Aggregates by the name of their column, as in `{busy: "mean(busy)"}`: a window gives one row per group.
     #[serde(default)]
     pub aggregate: Columns,
     /// Adds `window_start` and `window_end` to the rows of a window, as in `true`.
@@ -128,7 +128,7 @@ impl DynamicWindow {
             let kind = columns::field(&self.spec.id, schema, name, "for the length of windows")?.data_type();
             if !kind.is_integer() && !matches!(kind, DataType::Duration(_)) {
                 let reason =
-                    format!("column \"{name}\" is {kind}, but the length of a window needs whole numbers or durations");
+                    format!("column `{name}` is {kind}, but the length of a window needs whole numbers or durations");
                 return Err(Error::spec(&self.spec.id, reason));
             }
         }
@@ -185,7 +185,7 @@ impl DynamicWindow {
             for (place, row) in rows.iter().enumerate().skip(before).take_while(|(_, row)| row.time < until) {
                 let value = |of: &[Int64Array]| of[row.batch as usize].value(row.row as usize);
                 running.close(row.time, &mut group);
-                running.told(row.time, value(&periods), value(&everies), fill);
+                running.length_at(row.time, value(&periods), value(&everies), fill);
                 running.close(row.time.saturating_add(1), &mut group);
                 group.open.end = place + 1;
             }
@@ -215,7 +215,7 @@ impl DynamicWindow {
         let faults = unsound.map(|row| RowFault {
             row: row as u32,
             code: "window.length".into(),
-            reason: format!("columns \"{}\" and \"{}\" give no length above zero", self.spec.period, self.spec.every),
+            reason: format!("columns `{}` and `{}` do not give a length above zero", self.spec.period, self.spec.every),
         });
         arrived.set_aside(faults.collect()).map_err(Error::kernel(&self.spec.id, rows))
     }
@@ -271,7 +271,7 @@ impl Handler for DynamicWindow {
 
     async fn handle(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let Some(mut arrivals) = self.arrivals.take() else {
-            let reason = "its rows came before their columns";
+            let reason = "its rows arrived before their columns were known; this is a bug in the host";
             return Err(Error::spec(&self.spec.id, reason));
         };
         let mut arrived = arrivals.take(batch, from)?;

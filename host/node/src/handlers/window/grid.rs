@@ -88,7 +88,7 @@ impl Kind {
                 refused("`period` and `session` cannot both be the length of a window; leave one out")
             }
             (None, None) => {
-                refused("it has no length; say `period: 1m`, or `session: 30s` for windows that end after a pause")
+                refused("it has no length; set `period: 1m`, or `session: 30s` for windows that end after a pause")
             }
             (None, Some(_)) if spec.every.is_some() || spec.align == Align::First || spec.fill_period => {
                 refused("`every`, `align` and `fillPeriod` are for windows with a `period`, not for sessions")
@@ -160,10 +160,7 @@ impl LengthUnit {
 /// A length of time in nanoseconds.
 fn nanoseconds(handler: &str, what: &str, period: Period) -> Result<i64, Error> {
     i64::try_from(period.0.as_nanos()).ok().filter(|length| *length > 0).ok_or_else(|| {
-        Error::spec(
-            handler,
-            format!("`{what}: {period}` is not a length that windows can have; write it like 5s or 10m"),
-        )
+        Error::spec(handler, format!("`{what}: {period}` cannot be the length of a window; write it like 5s or 10m"))
     })
 }
 

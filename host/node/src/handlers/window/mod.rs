@@ -53,10 +53,10 @@ pub enum Align {
     First,
 }
 
-/// Puts rows into windows of event time, one record batch a window and group, or one row with `aggregate`.
+/// Puts rows into windows of event time: one record batch per window and group, or one row with `aggregate`.
 ///
-/// A window holds the times from its start up to before its end, and comes out when all partitions have passed its end; windows
-/// come in order of their end, then of the group. A window without rows does not come out.
+/// A window has the times from its start up to, not including, its end, and comes out when all partitions have passed its
+/// end; windows come in order of their end, then of the group. A window without rows does not come out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WindowSpec {
@@ -66,8 +66,8 @@ pub struct WindowSpec {
     /// How long a window is, as in `10m`.
     #[serde(default)]
     pub period: Option<Period>,
-    /// How often one ends, as in `1m`; every `period` if nothing is said. With less, windows overlap; with more, rows between
-    /// them are left out.
+    /// How often one ends, as in `1m`; every `period` by default. With less, windows overlap; with more, rows between them
+    /// are left out.
     #[serde(default)]
     pub every: Option<Period>,
     /// Where windows begin: `epoch` or `first`.
@@ -76,27 +76,27 @@ pub struct WindowSpec {
     /// With `align: first`: whether the first window is a whole `period` long, not only the first `every` of it.
     #[serde(default, alias = "fill_period")]
     pub fill_period: bool,
-    /// Instead of `period`: a window goes on while rows of its group are less than this apart, as in `30s`. Rows that are out
-    /// of order by more than the `lateness` of the time are late.
+    /// Instead of `period`: a window continues while rows of its group are less than this apart, as in `30s`. Rows that are
+    /// out of order by more than the `lateness` of the time are late.
     #[serde(default)]
     pub session: Option<Period>,
-    /// Columns to group by, as in `[host, type]`; those that rows are grouped by already if nothing is said.
+    /// Columns to group by, as in `[host, type]`; by default those that rows are already grouped by.
     #[serde(default, alias = "group_by")]
     pub group_by: Option<Vec<String>>,
-    /// The event time, as in `at` or `{column: at, lateness: 5s}`; that of the pipeline if nothing is said.
+    /// The event time, as in `at` or `{column: at, lateness: 5s}`; by default that of the pipeline.
     #[serde(default)]
     pub time: Option<TimeSpec>,
-    /// How far out of order rows of one partition may be, as in `5s`; as the time says if nothing is said.
+    /// How far out of order rows of one partition may be, as in `5s`; by default that of the event time.
     #[serde(default)]
     pub lateness: Option<Period>,
-    /// A partition that has nothing for so long does not hold the others up, as in `1m`; as the time says if nothing is said.
+    /// A partition without rows for this long does not hold up the others, as in `1m`; by default that of the event time.
     #[serde(default, alias = "idle_after")]
     pub idle_after: Option<Period>,
-    /// What becomes of late rows: `side`, `drop` or `fail`; as the time says if nothing is said.
+    /// What happens to late rows: `side`, `drop` or `fail`; by default that of the event time.
     #[serde(default)]
     pub late: Option<Late>,
-    /// Aggregates by the name of their column, as in `{busy: "mean(100 - idle)", last: "last(idle)"}`: a window gives one row a
-    /// group, with `window_start`, `window_end`, what it is grouped by, and these.
+    /// Aggregates by the name of their column, as in `{busy: "mean(100 - idle)", last: "last(idle)"}`: a window gives one
+    /// row per group, with `window_start`, `window_end`, the columns it is grouped by, and these.
     #[serde(default)]
     pub aggregate: Columns,
     /// Adds `window_start` and `window_end` to the rows of a window, as in `true`.
@@ -266,7 +266,9 @@ impl Window {
     /// Takes rows; late ones are in the answer.
     fn accept(&mut self, batch: RecordBatch, from: Source) -> Result<Handled, Error> {
         let closed = self.closed;
-        let unready = || Error::spec(&self.spec.id, "its rows came before their columns");
+        let unready = || {
+            Error::spec(&self.spec.id, "its rows arrived before their columns were known; this is a bug in the host")
+        };
         let (Some(arrivals), Some(engine)) = (&mut self.arrivals, &mut self.engine) else { return Err(unready()) };
         let mut arrived = arrivals.take(batch, from)?;
         self.output.set_aside(&mut arrived)?;

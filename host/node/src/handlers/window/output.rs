@@ -77,7 +77,10 @@ impl Output {
             if let Some(taken) = fields.iter().find(|field| [START, END].contains(&field.name().as_str())) {
                 return Err(Error::spec(
                     &self.handler,
-                    format!("`bounds` adds a column \"{}\", but there is one; rename it with a map", taken.name()),
+                    format!(
+                        "`bounds` adds a column `{}`, but there is one already; rename it with a map",
+                        taken.name()
+                    ),
                 ));
             }
             fields.extend(bound_fields(&kind));
@@ -242,7 +245,7 @@ impl Output {
         if let Some(name) = self.names.iter().find(|name| [START, END].contains(&name.as_str())) {
             return Err(Error::spec(
                 &self.handler,
-                format!("\"{name}\" is the window's own column; give the aggregate another name"),
+                format!("`{name}` is the window's own column; give the aggregate another name"),
             ));
         }
         self.plan = Some(Arc::clone(&plan));

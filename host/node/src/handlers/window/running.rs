@@ -36,7 +36,7 @@ impl Default for Running {
 
 impl Running {
     /// A row at `time` says how long windows are, and how often they end.
-    pub(super) fn told(&mut self, time: i64, period: i64, every: i64, fill: bool) {
+    pub(super) fn length_at(&mut self, time: i64, period: i64, every: i64, fill: bool) {
         let next = match self.next {
             None => time.saturating_add(if fill { period } else { every }),
             Some(next) => {

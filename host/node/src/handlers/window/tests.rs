@@ -139,9 +139,9 @@ async fn wrong_specs_are_refused_with_what_to_do() {
         let error = made.and_then(|mut window| window.shape(&shape).map(drop)).unwrap_err().to_string();
         assert!(error.contains(part), "{spec}: {error}");
     };
-    check(json!({}), "say `period: 1m`");
+    check(json!({}), "set `period: 1m`");
     check(json!({"period": "5s", "session": "1s"}), "leave one out");
-    check(json!({"period": "0s"}), "not a length");
+    check(json!({"period": "0s"}), "cannot be the length");
     check(json!({"period": "5s", "fillPeriod": true}), "align: first");
     check(json!({"period": "5s", "groupBy": ["nope"]}), "to group by");
     check(json!({"period": "5s", "aggregate": {"n": "max(nope)"}}), "columns: t");

@@ -15,7 +15,7 @@ fn json(more: &str) -> DecoderFactory {
 /// What a lane does with one run: decodes it, once more if columns are added.
 async fn take(decoder: &mut Decoder, lines: &[&str]) -> Batch {
     loop {
-        let steady = decoder.steady().await;
+        let steady = decoder.hold_schema().await;
         let span = Span { partition: 1.into(), start: 10, next: Position::at(10 + lines.len() as u64) };
         let batch = decoder.decode(messages(lines, None), span).await.unwrap();
         match decoder.added(&batch).unwrap() {
@@ -43,7 +43,7 @@ async fn a_new_field_becomes_a_column_of_all_decoders() {
     assert!(wider.unknown.is_empty(), "nothing was left out");
     let after = take(&mut other, &[r#"{"a":6}"#]).await;
     assert_eq!(after.records.schema(), wider.records.schema());
-    assert_eq!((one.steady().await.edition(), other.steady().await.edition()), (1, 1));
+    assert_eq!((one.hold_schema().await.edition(), other.hold_schema().await.edition()), (1, 1));
     assert_eq!(names(&factory.schema().await.unwrap()), ["a", "b"]);
     // A value that does not fit it is a dead letter, as in any column.
     let (rows, dead) = told(&take(&mut one, &[r#"{"a":7,"c":1}"#, r#"{"a":8,"c":2}"#]).await);
@@ -95,7 +95,7 @@ async fn points_of_nothing_but_new_fields_are_no_dead_letters() {
         take(&mut decoder, &[first]).await;
         let (rows, dead) = told(&take(&mut decoder, &[second]).await);
         assert!(dead.is_empty() && rows[0].contains("used"), "{rows:?} {dead:?}");
-        assert_eq!(decoder.steady().await.edition(), 1);
+        assert_eq!(decoder.hold_schema().await.edition(), 1);
     }
 }
 
@@ -104,7 +104,7 @@ async fn nothing_is_added_while_rows_are_passed_on() {
     let factory = json("");
     let (mut one, mut other) = (factory.decoder(), factory.decoder());
     take(&mut one, &[r#"{"a":1}"#]).await;
-    let steady = other.steady().await;
+    let steady = other.hold_schema().await;
     let widening = tokio::spawn(async move { take(&mut one, &[r#"{"b":1}"#]).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(!widening.is_finished(), "the other one still has rows of before");
@@ -118,7 +118,7 @@ async fn of_two_that_add_columns_at_once_none_is_lost() {
     let factory = json("");
     let (mut one, mut other) = (factory.decoder(), factory.decoder());
     take(&mut one, &[r#"{"a":1}"#]).await;
-    let steady = factory.decoder().steady().await;
+    let steady = factory.decoder().hold_schema().await;
     let first = tokio::spawn(async move { take(&mut one, &[r#"{"b":1}"#]).await });
     let second = tokio::spawn(async move { take(&mut other, &[r#"{"c":1}"#]).await });
     tokio::time::sleep(Duration::from_millis(50)).await;

@@ -78,12 +78,12 @@ async fn of_a_deleted_row_nothing_is_left() {
         let state = published(&repo, "master").await.unwrap();
         assert!(state.failures.is_empty(), "{state:?}");
         assert_eq!(state.tables.iter().map(|table| table.table.as_str()).collect::<Vec<_>>(), ["/t"]);
-        assert_eq!(state.tables[0].commit.as_deref(), Some(last.id.as_str()));
+        assert_eq!(state.tables[0].commit.as_deref(), Some(last.header.id.as_str()));
         assert_eq!(collect(&repo).await.objects, 0);
         let next = commit(&repo, w, vec![Do::Put("/t/d.parquet", rows(500, 510))]).await;
         let told = publish(&repo).await;
         let table = told.tables.iter().find(|table| table.table == "/t").unwrap();
-        assert!(told.failures.is_empty() && table.commit.as_deref() == Some(next.id.as_str()), "{told:?}");
+        assert!(told.failures.is_empty() && table.commit.as_deref() == Some(next.header.id.as_str()), "{told:?}");
         assert!(fsck(&repo_over(Arc::clone(&store) as _), None, Depth::Decoded).await.unwrap().is_clean());
     }
 }

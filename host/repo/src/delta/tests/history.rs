@@ -161,7 +161,7 @@ async fn a_moved_branch_is_a_version() {
     let ids = async |version: usize| versions(store.as_ref(), "t").await[version].ids(store.as_ref(), "t").await;
     assert_eq!(ids(1).await, (0..9).collect::<Vec<_>>());
     assert_eq!(ids(2).await, [0, 1, 2]);
-    assert_eq!(versions(store.as_ref(), "t").await[2].commit, first.id);
+    assert_eq!(versions(store.as_ref(), "t").await[2].commit, first.header.id);
     assert!(versions(store.as_ref(), "u").await[1].files.is_empty());
     let mut writer = repo.writer("master", "events").await.unwrap();
     let third = commit(&repo, &mut writer, vec![Do::Put("/t/c.parquet", rows(20, 21))]).await;
@@ -171,7 +171,7 @@ async fn a_moved_branch_is_a_version() {
     repo.create_branch("side", Some(&third), false).await.unwrap();
     let side = Publisher::new(&repo, "side").publish().await.unwrap();
     assert_eq!((side.tables[0].version, side.tables[0].files), (Some(0), Some(2)));
-    assert_eq!(side.tables[0].commit.as_deref(), Some(third.id.as_str()));
+    assert_eq!(side.tables[0].commit.as_deref(), Some(third.header.id.as_str()));
     let rebuilt = super::publisher(&repo).rebuild().await.unwrap();
     assert_eq!(rebuilt.tables.iter().map(|table| table.written).sum::<u64>(), 0, "{rebuilt:?}");
 }

@@ -110,7 +110,7 @@ async fn a_log_of_an_earlier_branch_is_not_gone_on_with() {
     // A branch that is shorter than its log.
     commit(&repo, &mut writer, vec![Do::Put("/t/a.parquet", rows(0, 1))]).await;
     publish(&repo).await;
-    let newest = repo.log("master").await.unwrap()[0].sequence;
+    let newest = repo.log("master").await.unwrap()[0].header.sequence;
     store.delete(&repo.layout.record("master", newest)).await.unwrap();
     assert_eq!(codes(&publish(&repo).await), [("/t", "E0566")]);
 }

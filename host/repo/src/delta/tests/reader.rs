@@ -165,11 +165,16 @@ pub(super) async fn agrees(store: &dyn ObjectStore, repo: &Repo, directory: &str
     let mut left = versions.iter().peekable();
     let mut shown: Option<Vec<i64>> = None;
     for commit in &commits {
-        if let Some(version) = left.next_if(|version| version.commit == commit.id) {
-            assert_eq!(version.sequence, commit.sequence);
+        if let Some(version) = left.next_if(|version| version.commit == commit.header.id) {
+            assert_eq!(version.sequence, commit.header.sequence);
             shown = Some(version.ids(store, directory).await);
         }
-        assert_eq!(shown.clone().unwrap_or_default(), ids_of(repo, commit, directory).await, "{}", commit.sequence);
+        assert_eq!(
+            shown.clone().unwrap_or_default(),
+            ids_of(repo, commit, directory).await,
+            "{}",
+            commit.header.sequence
+        );
     }
     assert!(left.next().is_none(), "a version is no commit: {left:?}");
     versions

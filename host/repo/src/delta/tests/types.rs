@@ -188,7 +188,7 @@ async fn types_that_do_not_meet_stop_their_table_and_no_other() {
     }
     let versions = versions(store.as_ref(), "t").await;
     assert_eq!(versions.len(), 2);
-    assert_eq!((&versions[1].commit, versions[1].files.len()), (&last.id, 2));
+    assert_eq!((&versions[1].commit, versions[1].files.len()), (&last.header.id, 2));
 }
 
 #[tokio::test]

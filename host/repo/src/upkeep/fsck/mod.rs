@@ -42,7 +42,7 @@ pub enum Severity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Remedy {
     /// It is made from the records, or left by a broken write: it can go.
-    Remove(super::fsck::repair::Place),
+    Remove(super::fsck::repair::Removed),
     /// `repo.json` can be written again.
     Describe(String),
 }
@@ -167,7 +167,7 @@ async fn about(repo: &Repo, report: &mut Report) -> Result<(), Error> {
 /// What is wrong with bytes of this length, and maybe content.
 fn mismatch(blob: &Blob, size: u64, bytes: Option<&[u8]>) -> Option<String> {
     if size != blob.size {
-        return Some(format!("it has {size} bytes, {} were committed", blob.size));
+        return Some(format!("it has {size} bytes, but {} were committed", blob.size));
     }
     let same = bytes.is_none_or(|bytes| sha256(bytes) == blob.sha256);
     (!same).then(|| "its bytes do not match their hash".to_owned())

@@ -14,14 +14,15 @@ pub(super) async fn check(repo: &Repo, depth: Depth, seen: &Seen, report: &mut R
             let name = repo.layout.name(&path).to_owned();
             let known = seen.reach.objects.contains_key(&name) || seen.reach.segments.contains_key(&name);
             if !known && !Layout::is_ours(&name) && !delta::is_published(&name) {
-                let what =
-                    format!("it is not of a repo ({size} bytes); nothing reads it, and `spout gc` leaves it alone");
+                let what = format!(
+                    "it does not belong to a repo ({size} bytes); nothing reads it, and `spout gc` leaves it alone"
+                );
                 report.find(Severity::Note, repo.objects.shown(&path), what, "nothing");
             } else if !known && name.starts_with("index/") {
                 (replaced, replaced_bytes) = (replaced + 1, replaced_bytes + size);
             } else if !known && !delta::is_published(&name) {
                 let what = format!(
-                    "no commit names it ({size} bytes): one that was not finished left it, or is being written now; `spout gc` removes it"
+                    "no commit refers to it ({size} bytes): an unfinished commit left it behind, or one is being written now; `spout gc` removes it"
                 );
                 report.find(Severity::Note, repo.objects.shown(&path), what, "nothing");
             }

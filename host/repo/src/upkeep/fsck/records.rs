@@ -6,7 +6,7 @@ use futures::{StreamExt, stream};
 use spout_data::Marker;
 use spout_format::sha256;
 
-use super::{Depth, Remedy, Report, Severity, mismatch, reason, repair::Place as Removed, tables};
+use super::{Depth, Remedy, Report, Severity, mismatch, reason, repair::Removed, tables};
 use crate::{
     error::Error,
     layout::Layout,
@@ -51,7 +51,7 @@ pub(super) async fn check(repo: &Repo, depth: Depth, report: &mut Report) -> Res
     }
     for tag in repo.objects.directories(&repo.layout.tags()).await? {
         let damaged = match repo.tag(&tag).await {
-            Ok(Some(snapshot)) => seen.reach.snapshot(repo, &snapshot).await.err(),
+            Ok(Some(base)) => seen.reach.base(repo, &base).await.err(),
             Ok(None) => None,
             Err(error) => Some(error),
         };
@@ -108,7 +108,7 @@ impl<'a> Check<'a> {
         for (path, _) in objects.list(&layout.branch(self.branch)).await? {
             match Layout::sequence(&path) {
                 Some(sequence) => drop(sequences.insert(sequence)),
-                None => self.report.find(Severity::Warning, objects.shown(&path), "it is no record", "nothing"),
+                None => self.report.find(Severity::Warning, objects.shown(&path), "it is not a record", "nothing"),
             }
         }
         let boundary = self.repo.boundary(self.branch).await?;
@@ -144,8 +144,8 @@ impl<'a> Check<'a> {
         let (objects, layout) = (&self.repo.objects, &self.repo.layout);
         let wrong = match checkpoint::newest(objects, layout, self.branch, boundary).await? {
             Some(checkpoint) => {
-                if let Some(snapshot) = &checkpoint.snapshot {
-                    self.seen.reach.snapshot(self.repo, snapshot).await?;
+                if let Some(base) = &checkpoint.base {
+                    self.seen.reach.base(self.repo, base).await?;
                 }
                 // Where the boundary cannot be read, an earlier one takes its place.
                 self.first = (checkpoint.sequence == boundary).then(|| marker_of(&checkpoint));
@@ -189,13 +189,14 @@ impl<'a> Check<'a> {
         if let Some(what) = before.and_then(|before| follows(&before, &record).err()) {
             self.report.find(Severity::Error, object.clone(), what, affects.clone());
         }
-        let (sequence, epoch, checksum) = (record.sequence(), record.epoch(), record.checksum().to_owned());
+        let (sequence, epoch, checksum) =
+            (record.header().sequence, record.header().epoch, record.checksum().to_owned());
         match &record {
             Record::Commit(commit) => self.commit(commit, &object, depth),
             Record::Claim(_) => self.report.claims += 1,
             Record::Point(point) => {
                 let target = point.target.as_ref().map(|target| &target.commit);
-                self.before = target.map(|commit| commit.id.clone());
+                self.before = target.map(|commit| commit.header.id.clone());
                 self.marker = Some(target.map(|commit| commit.marker.clone()).unwrap_or_default());
             }
             Record::Squash(_) | Record::Sweep(_) => {}
@@ -209,7 +210,7 @@ impl<'a> Check<'a> {
     fn commit(&mut self, commit: &Commit<Moved>, object: &str, depth: Depth) {
         self.report.commits += 1;
         self.seen.reach.schemas.extend(commit.schemas.clone());
-        let affects = format!("commit {}", commit.id);
+        let affects = format!("commit {}", commit.header.id);
         if let Some(before) =
             self.before.as_ref().filter(|before| !self.broken && commit.parent.as_ref() != Some(before))
         {
@@ -222,13 +223,13 @@ impl<'a> Check<'a> {
         if let Some(what) = what {
             self.report.find(Severity::Error, object.to_owned(), what, format!("the marker from {affects} on"));
         }
-        self.before = Some(commit.id.clone());
+        self.before = Some(commit.header.id.clone());
         self.marker = commit.start(self.marker.as_ref()).map(|start| commit.marker.over(start));
         let files = commit.files.iter().map(|file| (file.path.clone(), &file.blob, file.table.as_ref()));
         let state = commit.state.iter().map(|(key, blob)| (format!("the state of handler `{key}`"), blob, None));
         for (what, blob, table) in files.chain(state) {
             self.report.blobs += 1;
-            self.inline(commit, (blob, table), (object, &format!("{what} of commit {}", commit.id)), depth);
+            self.inline(commit, (blob, table), (object, &format!("{what} of commit {}", commit.header.id)), depth);
         }
     }
 
@@ -262,18 +263,18 @@ impl<'a> Check<'a> {
                 Some(bytes) => match seal::read::<Checkpoint>(&object, &bytes) {
                     Err(error) => Some(reason(error)),
                     Ok(checkpoint) if sequence < boundary || checkpoint.sequence > newest => {
-                        Some("it is of no record that is there".to_owned()).filter(|_| sequence > newest)
+                        Some("it belongs to no existing record".to_owned()).filter(|_| sequence > newest)
                     }
                     Ok(checkpoint)
                         if self.markers.get(&sequence).is_some_and(|it| *it != hash(&marker_of(&checkpoint))) =>
                     {
-                        Some("its marker is not the one that the records lead to".to_owned())
+                        Some("its marker differs from the one that the records add up to".to_owned())
                     }
                     Ok(checkpoint) => self.index(checkpoint, depth).await.err().map(reason),
                 },
             };
             if let Some(wrong) = wrong {
-                self.report.find(Severity::Warning, object, wrong, "how fast the branch is opened, nothing else");
+                self.report.find(Severity::Warning, object, wrong, "only how fast the branch opens");
                 self.report.remedy(Remedy::Remove(Removed::Object(path)));
             }
         }
@@ -290,8 +291,8 @@ impl<'a> Check<'a> {
             }
             self.seen.reach.segments.insert(segment.object.clone(), segment.clone());
         }
-        let Some(snapshot) = checkpoint.snapshot.filter(|_| depth >= Depth::Everything) else { return Ok(()) };
-        let state = State::of_snapshot(objects, layout, snapshot);
+        let Some(base) = checkpoint.base.filter(|_| depth >= Depth::Everything) else { return Ok(()) };
+        let state = State::of_base(objects, layout, base);
         drop(Tree::of(&state).await?);
         let mut ids = state.ids.scan("");
         while ids.next().await?.is_some() {}
@@ -317,7 +318,7 @@ fn marker_break(before: &Marker, commit: &Commit<Moved>) -> Option<String> {
             let (there, to) = (at(partition), entry.position.offset);
             let back = there.is_some_and(|there| to < there) && !commit.jumped.contains_key(partition);
             (back || there != Some(to) && !commit.advance.contains_key(partition))
-                .then(|| format!("partition {partition} moves back, or moves without saying so"))
+                .then(|| format!("partition {partition} moves back, or moves without an advance"))
         })
     };
     starts.or_else(moves)
@@ -326,11 +327,11 @@ fn marker_break(before: &Marker, commit: &Commit<Moved>) -> Option<String> {
 /// Where the first commit that is kept says something else than the boundary, which has the whole marker.
 fn boundary_break(whole: &Marker, commit: &Commit<Moved>) -> Option<String> {
     let other = commit.marker.moved.iter().find(|(partition, entry)| whole.partitions.get(partition) != Some(entry));
-    other.map(|(partition, _)| format!("partition {partition} is elsewhere in the boundary"))
+    other.map(|(partition, _)| format!("partition {partition} has another position in the boundary"))
 }
 
 fn marker_of(checkpoint: &Checkpoint) -> Marker {
-    checkpoint.snapshot.as_ref().map(|snapshot| snapshot.commit.marker.clone()).unwrap_or_default()
+    checkpoint.base.as_ref().map(|base| base.commit.marker.clone()).unwrap_or_default()
 }
 
 fn hash(marker: &Marker) -> String {

@@ -14,7 +14,7 @@ use crate::{
 
 /// Something that can go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Removed {
     /// An object.
     Object(Path),
     /// A file that the store's own listings leave out.
@@ -24,11 +24,11 @@ pub(crate) enum Place {
 /// Does it, and says what was done; `None` where it could not be.
 pub(super) async fn apply(store: &Store, remedy: &Remedy) -> Result<Option<String>, Error> {
     match remedy {
-        Remedy::Remove(Place::Object(path)) => {
+        Remedy::Remove(Removed::Object(path)) => {
             store.objects().delete(Step::Delete, path).await?;
-            Ok(Some("removed; it is made anew from the records".to_owned()))
+            Ok(Some("removed; it is rebuilt from the records".to_owned()))
         }
-        Remedy::Remove(Place::File(path)) => Ok(std::fs::remove_file(path).ok().map(|()| "removed".to_owned())),
+        Remedy::Remove(Removed::File(path)) => Ok(std::fs::remove_file(path).ok().map(|()| "removed".to_owned())),
         Remedy::Describe(name) => {
             let path = Layout::of(name).about();
             let info = RepoInfo {
@@ -41,7 +41,7 @@ pub(super) async fn apply(store: &Store, remedy: &Remedy) -> Result<Option<Strin
             };
             let (bytes, _) = seal::seal(&store.objects().shown(&path), &info)?;
             store.objects().overwrite(Step::Create, &path, bytes).await?;
-            Ok(Some("written again, without its description".to_owned()))
+            Ok(Some("rewritten without its description".to_owned()))
         }
     }
 }

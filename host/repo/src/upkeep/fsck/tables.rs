@@ -20,11 +20,11 @@ use crate::{error::Error, log::TableInfo};
 
 /// What is wrong with a table file, if anything is. `bytes` are those that were committed.
 pub(super) fn check(path: &str, table: &TableInfo, schema: Option<&SchemaRef>, bytes: Bytes) -> Option<String> {
-    let Some(schema) = schema else { return Some(format!("no record holds its schema {}", table.schema)) };
+    let Some(schema) = schema else { return Some(format!("no record has its schema {}", table.schema)) };
     match read(path, table, schema, bytes) {
         Ok(seen) => seen.differs(table),
         Err(error) => {
-            Some(format!("its bytes are those that were committed, and cannot be decoded: {}", chain(&error)))
+            Some(format!("its bytes are those that were committed, but cannot be decoded: {}", chain(&error)))
         }
     }
 }
@@ -43,7 +43,7 @@ struct Seen {
 struct Column {
     name: String,
     nulls: u64,
-    /// Whether its least and greatest value can be told.
+    /// Whether its least and greatest value can be determined.
     ordered: bool,
     extremes: Option<(Value, Value)>,
 }
@@ -81,11 +81,11 @@ fn read(path: &str, table: &TableInfo, schema: &SchemaRef, bytes: Bytes) -> Resu
 impl Seen {
     fn differs(&self, table: &TableInfo) -> Option<String> {
         if self.rows != table.rows {
-            return Some(format!("it has {} rows, {} were committed", self.rows, table.rows));
+            return Some(format!("it has {} rows, but {} were committed", self.rows, table.rows));
         }
         table.columns.iter().find_map(|told| {
             let Some(column) = self.columns.iter().find(|column| column.name == told.name) else {
-                return Some(format!("its record tells of a column `{}`, which it does not have", told.name));
+                return Some(format!("its record lists a column `{}`, which it does not have", told.name));
             };
             column.differs(told)
         })
@@ -96,7 +96,7 @@ impl Column {
     fn differs(&self, told: &ColumnStatistics) -> Option<String> {
         let name = &self.name;
         if let Some(nulls) = told.nulls.filter(|nulls| *nulls != self.nulls) {
-            return Some(format!("column `{name}` has {} nulls, its record says {nulls}", self.nulls));
+            return Some(format!("column `{name}` has {} nulls, but its record says {nulls}", self.nulls));
         }
         if !self.ordered {
             return None;
@@ -107,12 +107,12 @@ impl Column {
             let told = told.as_ref()?;
             let same = found.as_ref().is_some_and(|found| !less(found, told) && !less(told, found));
             let found = found.map_or_else(|| "null".to_owned(), |found| found.to_string());
-            (!same).then(|| format!("the {which} value of column `{name}` is {found}, its record says {told}"))
+            (!same).then(|| format!("the {which} value of column `{name}` is {found}, but its record says {told}"))
         })
     }
 }
 
-/// The least and the greatest value as a record has them; `None` for types of which it tells none.
+/// The least and the greatest value as a record has them; `None` for types without any.
 fn extremes(array: &ArrayRef) -> Option<Option<(Value, Value)>> {
     use DataType as T;
     use TimeUnit as U;
@@ -216,8 +216,8 @@ mod tests {
             change(told.columns.iter_mut().find(|column| column.name == name).unwrap());
         };
         check(&|_| {}, &bytes, "");
-        check(&|told| told.rows = 4, &bytes, "it has 3 rows, 4 were committed");
-        check(&|told| column(told, "u", &|u| u.nulls = Some(0)), &bytes, "`u` has 1 nulls, its record says 0");
+        check(&|told| told.rows = 4, &bytes, "it has 3 rows, but 4 were committed");
+        check(&|told| column(told, "u", &|u| u.nulls = Some(0)), &bytes, "`u` has 1 nulls, but its record says 0");
         check(&|told| column(told, "u", &|u| u.max = Some(7.into())), &bytes, "of column `u` is 18446744073709551615");
         check(
             &|told| column(told, "at", &|at| at.min = Some(0.into())),
@@ -227,6 +227,6 @@ mod tests {
         check(&|told| column(told, "t", &|t| t.min = Some("A".into())), &bytes, "least value of column `t`");
         check(&|_| {}, &bytes.slice(..bytes.len() - 9), "cannot be decoded");
         check(&|told| told.format = Format::Ndjson, &"{\"at\":\"+99999999-01-01\"}\n".into(), "cannot be decoded");
-        assert!(super::check("/t", &table, None, bytes).unwrap().contains("no record holds its schema"));
+        assert!(super::check("/t", &table, None, bytes).unwrap().contains("no record has its schema"));
     }
 }

@@ -1,0 +1,217 @@
+//! Runs handlers in order and keeps each row's offset attached to it.
+
+mod passing;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arrow::array::RecordBatch;
+use spout_data::{Batch, Origins, Part};
+
+use self::passing::{Passing, add, pass};
+use super::{Error, Handled, Handler, Shape, Source, SourceEvent, build::CONFIG};
+
+/// What leaves each handler, by its id.
+type Shapes = Vec<(String, Shape)>;
+
+/// Handlers in order.
+#[derive(Default)]
+pub struct Chain {
+    handlers: Vec<Box<dyn Handler>>,
+    /// What flows in, and out, as far as it is known.
+    shapes: (Shape, Shape),
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.handlers.iter().map(|handler| handler.id())).finish()
+    }
+}
+
+impl Chain {
+    /// A chain of these handlers.
+    #[must_use]
+    pub fn new(handlers: Vec<Box<dyn Handler>>) -> Self {
+        Self { handlers, shapes: Default::default() }
+    }
+
+    /// Asks the plugins in it for what [`Chain::shape`] will say of `input`.
+    ///
+    /// # Errors
+    /// A plugin that cannot be asked, or refuses such rows.
+    pub async fn prepare(&mut self, input: &Shape) -> Result<(), Error> {
+        let mut shape = input.clone();
+        for handler in &mut self.handlers {
+            handler.prepare(&shape).await?;
+            // What else is wrong is said where the shape is asked for.
+            let Ok(next) = handler.shape(&shape) else { break };
+            shape = next;
+        }
+        Ok(())
+    }
+
+    /// What comes out when rows of the shape `input` go in.
+    ///
+    /// # Errors
+    /// The first handler that such rows are not for.
+    pub fn shape(&mut self, input: Shape) -> Result<Shape, Error> {
+        let last = self.shapes_of(input.clone())?.pop().map_or(input, |(_, shape)| shape);
+        Ok(last)
+    }
+
+    /// What comes out of each handler, by id, when rows of the shape `input` go in.
+    ///
+    /// # Errors
+    /// As [`Chain::shape`].
+    pub fn shapes_of(&mut self, input: Shape) -> Result<Vec<(String, Shape)>, Error> {
+        let mut shapes = Vec::with_capacity(self.handlers.len());
+        let mut shape = input.clone();
+        for handler in &mut self.handlers {
+            shape = handler.shape(&shape)?;
+            shapes.push((handler.id().to_owned(), shape.clone()));
+        }
+        self.shapes = (input, shape);
+        Ok(shapes)
+    }
+
+    /// As [`Chain::shapes_of`], as far as the handlers take such rows; and the number of the first that does not, with why.
+    pub async fn shapes_until(&mut self, input: Shape) -> (Shapes, Option<(usize, Error)>) {
+        let mut shapes: Vec<(String, Shape)> = Vec::with_capacity(self.handlers.len());
+        for (number, handler) in self.handlers.iter_mut().enumerate() {
+            let input = shapes.last().map_or(&input, |(_, shape)| shape);
+            match handler.prepare(input).await.and_then(|()| handler.shape(input)) {
+                Ok(shape) => shapes.push((handler.id().to_owned(), shape)),
+                Err(error) => return (shapes, Some((number, error))),
+            }
+        }
+        (shapes, None)
+    }
+
+    /// Whether what comes out is one stream, in which sources can no longer be distinguished.
+    #[must_use]
+    pub fn merges(&self) -> bool {
+        self.handlers.iter().any(|handler| handler.merges())
+    }
+
+    /// The shortest time after which a handler no longer waits for a source that has nothing.
+    #[must_use]
+    pub fn idle_after(&self) -> Option<Duration> {
+        self.handlers.iter().filter_map(|handler| handler.idle_after()).min()
+    }
+
+    /// Passes one batch through all handlers. The last batch of the answer carries the whole span, those before it an
+    /// empty run at its start; together they are one unit that must not be cut apart.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
+        self.learn(&batch.records).await?;
+        let Batch { records, span, origins, messages, dead, late, unknown, counts } = batch;
+        let parts = if records.num_columns() == 0 { Vec::new() } else { vec![(records, origins)] };
+        let mut passing = Passing::of(parts, Source::Partition(span.partition)).with(late, counts);
+        for handler in &mut self.handlers {
+            pass(handler.as_mut(), &mut passing).await?;
+        }
+        let mut batches = passing.join(span, &messages, dead);
+        if let Some(last) = batches.last_mut() {
+            last.unknown = unknown;
+        }
+        Ok(batches)
+    }
+
+    /// Passes rows through all handlers where this chain is within a handler: they have no span of their own, and what
+    /// is kept or set aside is said by their indices.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub(super) async fn rows(&mut self, records: RecordBatch, from: Source) -> Result<Handled, Error> {
+        let mut passing = Passing::of(vec![(records, Origins::Each)], from);
+        for handler in &mut self.handlers {
+            pass(handler.as_mut(), &mut passing).await?;
+        }
+        Ok(passing.handled())
+    }
+
+    /// Passes the handlers events of the partitions; the rows they release, each passed through the handlers after it.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub async fn on_event(&mut self, event: SourceEvent) -> Result<Vec<Batch>, Error> {
+        Ok(self.pass_event(event).await?.join_held())
+    }
+
+    /// The same where this chain is within a handler.
+    pub(super) async fn on_event_within(&mut self, event: SourceEvent) -> Result<Handled, Error> {
+        Ok(self.pass_event(event).await?.handled())
+    }
+
+    async fn pass_event(&mut self, event: SourceEvent) -> Result<Passing, Error> {
+        let mut held = Passing::of(Vec::new(), Source::Merged);
+        let mut merged = false;
+        for handler in &mut self.handlers {
+            pass(handler.as_mut(), &mut held).await?;
+            // Behind a handler that merges there are no partitions any more.
+            if !merged || event == SourceEvent::Cut {
+                let handled = handler.on_event(event).await?;
+                add(handler.as_ref(), &mut held, handled);
+            }
+            merged |= handler.merges();
+        }
+        Ok(held)
+    }
+
+    /// The rows that handlers still hold back, each passed through the handlers after it.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub async fn finish(&mut self) -> Result<Vec<Batch>, Error> {
+        Ok(self.finished().await?.join_held())
+    }
+
+    /// The same where this chain is within a handler.
+    pub(super) async fn finish_within(&mut self) -> Result<Handled, Error> {
+        Ok(self.finished().await?.handled())
+    }
+
+    async fn finished(&mut self) -> Result<Passing, Error> {
+        let mut held = Passing::of(Vec::new(), Source::Merged);
+        for handler in &mut self.handlers {
+            pass(handler.as_mut(), &mut held).await?;
+            let last = handler.finish().await?;
+            add(handler.as_ref(), &mut held, last);
+        }
+        Ok(held)
+    }
+
+    /// The state of every handler that has any: `<handler>` or `<handler>/<part>`.
+    ///
+    /// # Errors
+    /// The first error of a handler.
+    pub async fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Error> {
+        let mut states = BTreeMap::new();
+        for handler in &mut self.handlers {
+            let parts = handler.snapshot().await?;
+            if let Some(config) = handler.config().filter(|_| !parts.is_empty()) {
+                states.insert(format!("{}/{CONFIG}", handler.id()), Part::from(config.to_string().into_bytes()));
+            }
+            states.extend(parts.into_iter().map(|(name, part)| match name.as_str() {
+                "" => (handler.id().to_owned(), part),
+                _ => (format!("{}/{name}", handler.id()), part),
+            }));
+        }
+        Ok(states)
+    }
+
+    /// Checks the handlers against the columns of rows when these are seen for the first time, or are others.
+    async fn learn(&mut self, records: &RecordBatch) -> Result<(), Error> {
+        let schema = records.schema_ref();
+        let known = self.shapes.0.schema.as_ref();
+        if records.num_columns() == 0 || known.is_some_and(|known| Arc::ptr_eq(known, schema) || known == schema) {
+            return Ok(());
+        }
+        let input = self.shapes.0.with_schema(Some(Arc::clone(schema)));
+        self.prepare(&input).await?;
+        self.shape(input).map(drop)
+    }
+}

@@ -1,0 +1,105 @@
+//! The first task of a lane: fetches while there is room for what comes.
+
+use std::collections::BTreeMap;
+
+use spout_plugin::Progress;
+use spout_producer::{Fetched, Fetcher, Found};
+use tokio::sync::mpsc;
+
+use super::{Hints, LaneEvent, Shared, locked};
+use crate::{Error, sample::Raw};
+
+/// Fetches the messages of a lane's partitions.
+pub(super) struct Fetching {
+    pub(super) fetcher: Box<dyn Fetcher>,
+    pub(super) found: mpsc::UnboundedReceiver<Found>,
+    pub(super) hints: Hints,
+    pub(super) raw: mpsc::Sender<Raw>,
+    pub(super) shared: Shared,
+}
+
+impl Fetching {
+    pub(super) async fn run(mut self) {
+        let stop = self.shared.stop.clone();
+        // Dropping a fetch half way is fine: its store goes with it, and nothing of it was taken.
+        if let Some(Err(error)) = stop.run_until_cancelled(self.fetch_all()).await {
+            let pipeline = self.shared.pipeline.clone();
+            drop(
+                self.shared
+                    .events
+                    .send(LaneEvent::Failed(Box::new(Error::Producer { pipeline, source: Box::new(error) }))),
+            );
+        }
+    }
+
+    async fn fetch_all(&mut self) -> Result<(), spout_producer::Error> {
+        // Partitions that have nothing for now, with what was reported about that.
+        let mut idle = BTreeMap::new();
+        let mut reading = 1_usize;
+        // Messages until as many have come as make a commit: where there is one lane, and one row a message, it is cut there.
+        let mut left = self.shared.most;
+        loop {
+            tokio::select! {
+                biased;
+                found = self.found.recv() => {
+                    let Some(found) = found else { return Ok(()) };
+                    self.fetcher.add(found);
+                    reading += 1;
+                    continue;
+                }
+                () = self.fetcher.ready(), if reading > 0 => {}
+            }
+            let upto = std::mem::take(&mut *locked(&self.hints));
+            if !upto.is_empty() {
+                self.fetcher.committed(&upto).await;
+            }
+            let fetched = self.fetcher.fetch(left).await?;
+            let came = u32::try_from(fetched.count()).unwrap_or(u32::MAX);
+            left = left.checked_sub(came).filter(|left| *left > 0).unwrap_or(self.shared.most);
+            let (progress, expects, partition) = (fetched.progress, fetched.expects, fetched.span.partition);
+            self.shared.meter.behind(partition, fetched.high_watermark, fetched.span.next.offset);
+            let moved = fetched.moves();
+            if fetched.replaced && !moved && !self.pass(Raw::Place(partition, fetched.span.next.clone())).await {
+                return Ok(());
+            }
+            // Waiting clients are reported even if nothing new arrived.
+            if (moved || fetched.awaited.is_some()) && !self.pass_on(fetched).await {
+                return Ok(());
+            }
+            let event = match progress {
+                Progress::Ended => Some(Raw::Ended(partition)),
+                Progress::Idle if idle.insert(partition, expects) != Some(expects) || moved => {
+                    Some(Raw::Idle(partition, expects))
+                }
+                Progress::More | Progress::Idle => None,
+            };
+            if progress != Progress::Idle {
+                idle.remove(&partition);
+            }
+            if let Some(event) = event
+                && !self.pass(event).await
+            {
+                return Ok(());
+            }
+            reading -= usize::from(progress == Progress::Ended);
+            if !moved && progress == Progress::More {
+                // A source that has more and gives nothing must not keep the others from running.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Whether the decoding task took it.
+    async fn pass(&mut self, raw: Raw) -> bool {
+        self.raw.send(raw).await.is_ok()
+    }
+
+    /// Whether the decoding task took it.
+    async fn pass_on(&mut self, fetched: Fetched) -> bool {
+        let bytes = self.shared.meter.count(&fetched);
+        match self.shared.room.take(bytes).await {
+            Some(room) => self.pass(Raw::Run(Box::new(fetched), room)).await,
+            None => false,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! A lane fetches the messages of its partitions, decodes them and passes them through the stateless handlers, in two tasks
+//! so that they overlap.
+
+mod decoding;
+mod fetching;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arrow::array::RecordBatch;
+use spout_data::{Batch, PartitionId, Position, Provenance};
+use spout_node::Chain;
+use spout_producer::{Decoder, Fetched, Fetcher, Found, Member};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use self::{decoding::Decoding, fetching::Fetching};
+use super::Error;
+
+/// What a lane reports to the place where lanes meet.
+#[derive(Debug)]
+pub(super) enum LaneEvent {
+    /// Batches of one run; they are taken together.
+    Batches { partition: PartitionId, batches: Vec<Batch>, about: About, room: OwnedSemaphorePermit },
+    /// Nothing for now.
+    Idle {
+        partition: PartitionId,
+        /// And yet somebody is there who may send, or somebody is waited for.
+        expects: bool,
+    },
+    /// The source's own place is another one now, at the same offset: where it goes on after a restart.
+    Place(PartitionId, Position),
+    /// Nothing ever again.
+    Ended(PartitionId),
+    /// The lane is over.
+    Failed(Box<Error>),
+}
+
+/// What is known of a run besides its rows.
+#[derive(Debug, Default)]
+pub(super) struct About {
+    /// The source was re-entered here.
+    pub(super) jumped: Option<u64>,
+    /// Whether the position is another after it.
+    pub(super) moved: bool,
+    /// Somebody waits until it is durable, and should not wait longer than this.
+    pub(super) awaited: Option<Duration>,
+    /// The commits of other repos that it comes from.
+    pub(super) provenance: Vec<Provenance>,
+    /// How often columns had been added to the schema when it was decoded; never less than that of an earlier run.
+    pub(super) edition: u64,
+}
+
+/// What was fetched, kept up to date by each lane for whoever shows progress.
+#[derive(Debug)]
+pub(super) struct Meter {
+    pub(super) messages: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    /// Offsets between what was fetched of a partition and what the source has, where it says so.
+    behind: Mutex<BTreeMap<PartitionId, Option<u64>>>,
+}
+
+impl Meter {
+    /// Counts what was fetched; how many bytes that is.
+    fn count(&self, fetched: &Fetched) -> usize {
+        let rows = fetched.rows.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        let bytes = fetched.messages.bytes() + rows;
+        self.messages.fetch_add(fetched.count() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        bytes
+    }
+
+    /// Notes that `partition` was fetched up to `next`, and that the source has it up to `end`.
+    fn behind(&self, partition: PartitionId, end: Option<u64>, next: u64) {
+        locked(&self.behind).insert(partition, end.map(|end| end.saturating_sub(next)));
+    }
+
+    /// Offsets between what was fetched and what the source has, over all partitions; `None` if one does not say so.
+    pub(super) fn lag(&self) -> Option<u64> {
+        let behind = locked(&self.behind);
+        if behind.is_empty() { None } else { behind.values().copied().sum() }
+    }
+}
+
+/// Bytes fetched and not yet taken by the consumers, over all lanes of a pipeline.
+const ROOM: usize = 48 << 20;
+
+/// What of that one producer has: it never waits for bytes of another, whose rows may be waiting for its own.
+#[derive(Clone, Debug)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    whole: usize,
+}
+
+impl Room {
+    /// Waits for room for `bytes`, or for all of it if that is less; `None` at the end.
+    async fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let size = u32::try_from(bytes.clamp(1, self.whole)).unwrap_or(u32::MAX);
+        Arc::clone(&self.free).acquire_many_owned(size).await.ok()
+    }
+}
+
+/// The room of each producer, by number.
+pub(super) fn rooms<T>(producers: &BTreeMap<u16, T>) -> BTreeMap<u16, Room> {
+    let whole = ROOM / producers.len().max(1);
+    producers.keys().map(|&number| (number, Room { free: Arc::new(Semaphore::new(whole)), whole })).collect()
+}
+
+/// What all lanes of a pipeline share.
+#[derive(Clone, Debug)]
+pub(super) struct Shared {
+    pub(super) pipeline: String,
+    pub(super) events: mpsc::UnboundedSender<LaneEvent>,
+    pub(super) room: Room,
+    pub(super) meter: Arc<Meter>,
+    /// Most messages of one fetch: a commit can be cut only between two.
+    pub(super) most: u32,
+    pub(super) stop: CancellationToken,
+}
+
+impl Shared {
+    /// What lanes of `pipeline` share, which has fetched `messages` before and makes a commit of about `rows`.
+    pub(super) fn new(
+        pipeline: &str,
+        events: mpsc::UnboundedSender<LaneEvent>,
+        messages: u64,
+        rows: u64,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            events,
+            room: Room { free: Arc::new(Semaphore::new(ROOM)), whole: ROOM },
+            meter: Arc::new(Meter {
+                messages: AtomicU64::new(messages),
+                bytes: AtomicU64::new(0),
+                behind: Mutex::default(),
+            }),
+            most: u32::try_from(rows).unwrap_or(u32::MAX).max(1),
+            stop: stop.clone(),
+        }
+    }
+}
+
+/// The handle that the meeting place keeps of a lane.
+#[derive(Debug)]
+pub(super) struct Lane {
+    found: mpsc::UnboundedSender<Found>,
+    committed: Hints,
+}
+
+/// Positions before which everything is durable, until the source is notified.
+type Hints = Arc<Mutex<BTreeMap<PartitionId, Position>>>;
+
+impl Lane {
+    /// Starts the tasks of a lane, whose `fetcher` has one partition. They end when `shared.stop` is cancelled, or by failing.
+    pub(super) fn start(
+        fetcher: Box<dyn Fetcher>,
+        (decoder, member): (Decoder, Option<Member>),
+        chain: Chain,
+        shared: &Shared,
+    ) -> Self {
+        let (found, more) = mpsc::unbounded_channel();
+        let (raw, fetched) = mpsc::channel(2);
+        let committed = Hints::default();
+        let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
+        tokio::spawn(fetching.run());
+        tokio::spawn(Decoding { decoder, member, chain, fetched, shared: shared.clone() }.run());
+        Self { found, committed }
+    }
+
+    /// Reads this partition too.
+    pub(super) fn add(&self, found: Found) {
+        // Nobody receives it once the pipeline is over.
+        drop(self.found.send(found));
+    }
+
+    /// Tells the source, between two fetches, that everything before `upto` is durable.
+    pub(super) fn committed(&self, partition: PartitionId, upto: &Position) {
+        locked(&self.committed).insert(partition, upto.clone());
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,83 @@
+//! The commits of a run: each is cut from what was taken, and announced to those who wait for it.
+
+use std::sync::atomic::Ordering;
+
+use spout_base::clock;
+use spout_node::SourceEvent;
+use spout_producer::Durable;
+use tokio::task::JoinHandle;
+
+use super::{Run, rows::consumer_failed};
+use crate::{
+    Error, Update,
+    commit::{Cut, Done},
+    decide::{Event, Reason},
+};
+
+impl Run<'_> {
+    /// Everything taken so far becomes a commit; writing it goes on beside the rows to come.
+    pub(super) async fn cut(&mut self, reason: Reason) -> Result<(), Error> {
+        self.deliver(SourceEvent::Cut).await?;
+        for consumer in &mut self.consumers {
+            consumer.flush().await.map_err(|source| consumer_failed(&self.parts, source))?;
+        }
+        let mut states = self.meeting.snapshot().await?;
+        states.extend(self.columns.snapshot().await);
+        let cut = Cut {
+            pending: self.repo.cut(),
+            writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
+            advance: self.offsets.cut(),
+            provenance: std::mem::take(&mut self.provenance),
+            dead: std::mem::take(&mut self.dead),
+            states,
+            reason: reason.word(),
+            faults: std::mem::take(&mut self.faults),
+            at: clock::now(),
+        };
+        self.committing = Some(tokio::spawn(cut.commit(self.parts.clone())));
+        Ok(())
+    }
+
+    pub(super) async fn committed(&mut self, done: Done) -> Result<bool, Error> {
+        let Done { writer, commit, advance, mut dead, faults, took } = done;
+        self.writer = Some(writer);
+        self.parts.reset_done.store(true, Ordering::Relaxed);
+        dead.sort_unstable();
+        let positions = advance.steps.into_iter().map(|(partition, step)| (partition, step.to.position)).collect();
+        let durable = Durable { commit: commit.header.id.clone(), sequence: commit.header.sequence, positions, dead };
+        self.producer.committed(&durable);
+        for (partition, position) in &durable.positions {
+            if let Some(lane) = self.lanes.get(&self.producer.lane(*partition)) {
+                lane.committed(*partition, position);
+            }
+        }
+        self.totals.commit(&commit.counts, faults);
+        self.publishing.moved();
+        drop(self.updates.send(Update::Committed {
+            pipeline: self.parts.name.clone(),
+            commit: commit.header.id.clone(),
+            sequence: commit.header.sequence,
+            counts: commit.counts.clone(),
+            reason: commit.reason.clone(),
+            took_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        }));
+        let plugins = self.parts.metrics();
+        if plugins != self.reported {
+            self.reported.clone_from(&plugins);
+            drop(self.updates.send(Update::Metrics { pipeline: self.parts.name.clone(), plugins, last: false }));
+        }
+        self.step(Event::Committed).await
+    }
+}
+
+/// The answer of the commit on its way; never if there is none.
+pub(super) async fn finished(committing: &mut Option<JoinHandle<Result<Done, Error>>>) -> Result<Done, Error> {
+    let Some(task) = committing else { return std::future::pending().await };
+    let answer = task.await;
+    *committing = None;
+    match answer {
+        Ok(done) => done,
+        // A panic there is a bug; it goes on here, where the pipeline's task is watched.
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

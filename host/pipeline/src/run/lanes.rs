@@ -1,0 +1,148 @@
+//! The lanes of a run: which partitions there are, and what each of them brings.
+
+use spout_data::{PartitionId, Position};
+use spout_node::{Chain, Source, SourceEvent};
+use spout_producer::{Fetcher, Found};
+
+use super::Run;
+use crate::{
+    Error, Update,
+    build::Parts,
+    decide::{Event, Took},
+    host::chain,
+    lane::{About, Lane, LaneEvent, Room, Shared},
+    overdue::unless_overdue,
+};
+
+impl Run<'_> {
+    /// Looks for new partitions and starts their lanes.
+    pub(super) async fn discover(&mut self) -> Result<bool, Error> {
+        let initial = Parts::initial(self.offsets.marker());
+        let looking = self.producer.partitions(self.offsets.marker(), initial);
+        let found =
+            if self.traits.drains { Some(looking.await) } else { self.config.stop.run_until_cancelled(looking).await };
+        // What is not found by now is for the next run.
+        let Some(found) = found else { return Ok(false) };
+        let pipeline = || self.parts.name.clone();
+        let found = match found {
+            // Whatever it is, no partition is needed any more: what was taken is committed all the same.
+            Err(error) if self.config.stop.is_cancelled() => {
+                tracing::warn!(
+                    pipeline = self.parts.name,
+                    error = chain(&error),
+                    "no partitions were found before the stop"
+                );
+                return Ok(false);
+            }
+            found => found.map_err(|error| Error::Producer { pipeline: pipeline(), source: Box::new(error) })?,
+        };
+        if !std::mem::replace(&mut self.listening, true) {
+            let consumers = self.consumers.iter().flat_map(|consumer| consumer.addresses());
+            for address in self.producer.addresses().iter().map(ToString::to_string).chain(consumers) {
+                drop(self.updates.send(Update::Listening { pipeline: pipeline(), address }));
+            }
+        }
+        if let Some(union) = self.columns.union() {
+            for (&number, &index) in &self.indices {
+                let own = found.iter().map(|found| found.partition).filter(|partition| partition.producer == number);
+                union.declare(index, own).await;
+            }
+        }
+        for found in found {
+            self.open_lane(found).await?;
+        }
+        self.step(Event::Discovered).await
+    }
+
+    async fn open_lane(&mut self, found: Found) -> Result<(), Error> {
+        let partition = found.partition;
+        self.offsets.name(partition, found.label.clone());
+        // Where a new partition starts is progress too: `latest` must not mean something later after a crash.
+        let starts_late = found.committed.is_none() && found.start != Position::default();
+        if starts_late {
+            self.offsets.move_on(partition, found.start.clone(), false, None);
+        }
+        self.deliver(SourceEvent::Opened(Source::Partition(partition))).await?;
+        let id = self.producer.lane(partition);
+        if let Some(lane) = self.lanes.get(&id) {
+            lane.add(found);
+        } else {
+            let fetcher = self.producer.fetcher(found);
+            let chain = self.parts.lane_chain();
+            let chain = unless_overdue(&self.parts.name, "opening a handler", &self.config.stop, chain).await??;
+            let lane = self.lane(partition.producer, fetcher, chain)?;
+            self.lanes.insert(id, lane);
+        }
+        self.step(Event::Opened(partition)).await?;
+        if starts_late {
+            self.step(moved(partition)).await?;
+        }
+        Ok(())
+    }
+
+    /// A lane of the producer that has this number.
+    fn lane(&self, producer: u16, fetcher: Box<dyn Fetcher>, chain: Chain) -> Result<Lane, Error> {
+        let lost = || Error::Task { pipeline: self.parts.name.clone() };
+        let index = *self.indices.get(&producer).ok_or_else(lost)?;
+        let decoder = self.columns.decoders(index).ok_or_else(lost)?.decoder();
+        let member = self.columns.union().map(|union| union.member(index));
+        let room = Room::clone(self.rooms.get(&producer).ok_or_else(lost)?);
+        Ok(Lane::start(fetcher, (decoder, member), chain, &Shared { room, ..self.shared.clone() }))
+    }
+
+    pub(super) async fn on_lane_event(&mut self, event: LaneEvent) -> Result<bool, Error> {
+        match event {
+            LaneEvent::Failed(error) => Err(*error),
+            LaneEvent::Idle { partition, expects } => self.step(Event::Idle(partition, expects)).await,
+            LaneEvent::Place(partition, position) => {
+                self.offsets.move_on(partition, position, false, None);
+                self.step(Event::Placed).await
+            }
+            LaneEvent::Ended(partition) if self.traits.drains && self.drained => {
+                self.step(Event::Drained(partition)).await
+            }
+            LaneEvent::Ended(partition) => {
+                let (rows, bytes) = self.deliver(SourceEvent::Ended(Source::Partition(partition))).await?;
+                let known = self.offsets.of(partition).cloned();
+                if !known.as_ref().is_some_and(|known| known.ended) {
+                    let position = known.map(|known| known.position).unwrap_or_default();
+                    self.offsets.move_on(partition, position, true, None);
+                    // In one step: should these rows fill a commit, it also has what handlers still hold back.
+                    let took = Took { partition, rows, bytes, moved: true, ended: true, ..Took::default() };
+                    self.step(Event::Took(took)).await?;
+                }
+                self.step(Event::Ended(partition)).await
+            }
+            LaneEvent::Batches { partition, about: About { edition, .. }, .. } if edition > self.edition => {
+                (self.edition, self.unsaid) = (edition, true);
+                self.wider = Some(event);
+                self.step(Event::Widened(partition)).await
+            }
+            LaneEvent::Batches { partition, batches, about, room } => {
+                let (mut rows, mut bytes, moved) = (0, 0, about.moved);
+                for batch in batches {
+                    if moved {
+                        self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
+                    }
+                    for batch in self.meeting.handle(batch).await? {
+                        let (more_rows, more_bytes) = self.take(batch).await?;
+                        (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+                    }
+                }
+                drop(room);
+                for from in about.provenance {
+                    if !self.provenance.contains(&from) {
+                        self.provenance.push(from);
+                    }
+                }
+                let (awaited, upstream) = (about.awaited, self.provenance.len());
+                self.step(Event::Took(Took { partition, rows, bytes, moved, ended: false, awaited, upstream })).await
+            }
+        }
+    }
+}
+
+/// The partition moved on, without a row.
+fn moved(partition: PartitionId) -> Event {
+    Event::Took(Took { partition, moved: true, ..Took::default() })
+}

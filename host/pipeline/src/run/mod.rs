@@ -1,0 +1,288 @@
+//! Runs one pipeline from its head until it stops: performs what `decide` says.
+
+mod commits;
+mod lanes;
+mod rows;
+
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+
+use spout_base::clock;
+use spout_consumer::{Consumer, RepoConsumer};
+use spout_data::{Counts, PartitionId, Provenance};
+use spout_node::{Source, SourceEvent};
+use spout_producer::{Producer, ProducerTraits};
+use spout_repo::{BranchWriter, Store};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, sleep_until},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use self::{
+    commits::finished,
+    rows::{consumer_failed, warn_of},
+};
+use super::{
+    Error, PluginMetrics, Update,
+    build::{Parts, Reading},
+    columns::Columns,
+    commit::Done,
+    decide::{Action, Event, State, Until},
+    lane::{Lane, LaneEvent, Room, Shared, rooms},
+    meeting::Meeting,
+    offsets::Offsets,
+    overdue::unless_overdue,
+    publish::Publishing,
+    recover::{self, Recovered},
+    totals::{Reasons, Totals},
+};
+
+/// What comes from outside while a pipeline runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Cut a commit now.
+    Commit,
+    /// Stop: commit what was taken, and end.
+    Stop,
+}
+
+/// How a pipeline is run.
+#[derive(Clone, Debug)]
+pub(super) struct RunConfig {
+    pub(super) until: Until,
+    pub(super) json: bool,
+    /// Resident bytes above which a commit is cut early.
+    pub(super) memory_high: Option<u64>,
+    /// Cancelled with the order to stop: it is seen also where an order would not be.
+    pub(super) stop: CancellationToken,
+}
+
+/// A running pipeline.
+struct Run<'a> {
+    parts: Parts,
+    config: RunConfig,
+    updates: mpsc::UnboundedSender<Update>,
+    state: State,
+    producer: Box<dyn Producer>,
+    traits: ProducerTraits,
+    /// The source takes no more.
+    drained: bool,
+    listening: bool,
+    columns: Columns,
+    /// Which producer of the spec is behind each number.
+    indices: BTreeMap<u16, usize>,
+    shared: Shared,
+    /// What of the room for fetched bytes each producer has.
+    rooms: BTreeMap<u16, Room>,
+    /// By [`Producer::lane`].
+    lanes: BTreeMap<PartitionId, Lane>,
+    /// How often columns were added before what was taken last, and the first rows that have more.
+    edition: u64,
+    wider: Option<LaneEvent>,
+    /// Whether columns were added since it was said what readers of the table will not see.
+    unsaid: bool,
+    meeting: Meeting,
+    consumers: Vec<Box<dyn Consumer>>,
+    repo: RepoConsumer,
+    offsets: Offsets,
+    /// Where the rows of the open commit come from, and its messages that were set aside.
+    provenance: Vec<Provenance>,
+    dead: Vec<(PartitionId, u64)>,
+    /// Why some of its messages could not be processed.
+    faults: Reasons,
+    committing: Option<JoinHandle<Result<Done, Error>>>,
+    writer: Option<BranchWriter>,
+    publishing: Publishing,
+    totals: &'a mut Totals,
+    /// What became of everything that was taken, committed or not.
+    seen: Counts,
+    shown: Option<Update>,
+    /// What was last said of the plugins' own metrics.
+    reported: PluginMetrics,
+    _stop_lanes: DropGuard,
+}
+
+/// Runs `parts` from the head of its branch until it stops by itself or by order; adds to `totals` what it commits.
+pub(super) async fn run(
+    parts: &Parts,
+    store: &Store,
+    config: &RunConfig,
+    orders: &mut mpsc::UnboundedReceiver<Order>,
+    totals: &mut Totals,
+    updates: &mpsc::UnboundedSender<Update>,
+) -> Result<(), Error> {
+    let start = Box::pin(Run::start(parts, store, config, totals, updates));
+    let (mut run, events) = unless_overdue(&parts.name, "its start", &config.stop, start).await??;
+    let over = Box::pin(run.until_stopped(events, orders)).await;
+    // What is still queued will not be taken; only then can waiting clients be notified.
+    run.shared.stop.cancel();
+    run.producer.close().await;
+    over?;
+    run.end_consumers().await;
+    run.publishing.finish().await;
+    Ok(())
+}
+
+type LaneEvents = mpsc::UnboundedReceiver<LaneEvent>;
+
+impl<'a> Run<'a> {
+    async fn start(
+        parts: &Parts,
+        store: &Store,
+        config: &RunConfig,
+        totals: &'a mut Totals,
+        updates: &mpsc::UnboundedSender<Update>,
+    ) -> Result<(Self, LaneEvents), Error> {
+        let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
+            recover::recover(parts, store).await?;
+        let reason = writer.head().map(|head| head.reason.clone());
+        let mut meeting = parts.meeting_chain(&mut states).await?;
+        let shape = parts.shape(&columns, &mut meeting).await?;
+        recover::fits(parts, (&repo, writer.head()), &columns, shape.schema.as_ref()).await?;
+        let differences = parts.differences(&shape)?;
+        warn_of(&parts.name, &differences);
+        let meeting = Meeting::new(&parts.name, meeting, &config.stop);
+        let consumers = parts.consumers(config.json, &config.stop).await;
+        let consumers = consumers.map_err(|source| consumer_failed(parts, source))?;
+        let (sender, events) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        let Reading { producer, names, indices } = parts.producer(store, config, &marker)?;
+        let traits = producer.traits();
+        let until = match config.until {
+            Until::Stopped if traits.finite => Until::Ended,
+            until => until,
+        };
+        let partitions = marker.partitions.len();
+        drop(updates.send(Update::Started { pipeline: parts.name.clone(), head, took_over, partitions }));
+        let run = Self {
+            publishing: Publishing::start(parts, &repo, &differences),
+            state: State::new(parts.thresholds(), until, traits.drains, meeting.idle_after()).after(reason.as_deref()),
+            producer,
+            traits,
+            drained: false,
+            listening: false,
+            repo: RepoConsumer::new(repo, parts.target(), names.clone()),
+            parts: parts.clone(),
+            config: config.clone(),
+            updates: updates.clone(),
+            columns,
+            shared: Shared::new(&parts.name, sender, totals.counts.messages, parts.thresholds().rows, &stop),
+            rooms: rooms(&indices),
+            indices,
+            lanes: BTreeMap::new(),
+            edition: 0,
+            wider: None,
+            unsaid: false,
+            meeting,
+            consumers,
+            offsets: Offsets::new(marker, names),
+            provenance: Vec::new(),
+            dead: Vec::new(),
+            faults: Reasons::default(),
+            committing: None,
+            writer: Some(writer),
+            seen: totals.counts.clone(),
+            reported: PluginMetrics::new(),
+            totals,
+            shown: None,
+            _stop_lanes: stop.drop_guard(),
+        };
+        Ok((run, events))
+    }
+
+    async fn until_stopped(
+        &mut self,
+        mut events: LaneEvents,
+        orders: &mut mpsc::UnboundedReceiver<Order>,
+    ) -> Result<(), Error> {
+        let mut discover = interval(self.traits.discover_every);
+        discover.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut show = interval(Duration::from_millis(250));
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if let Some(event) = self.wider.take_if(|_| !self.state.parting()) {
+                if self.on_lane_event(event).await? { return Ok(()) } else { continue }
+            }
+            let due = self.state.due_at();
+            let takes = !self.state.full() && self.wider.is_none();
+            let stop = tokio::select! {
+                Some(event) = events.recv(), if takes => self.on_lane_event(event).await?,
+                done = finished(&mut self.committing) => { self.committed(done?).await? }
+                Some(order) = orders.recv() => self.obey(order).await?,
+                _ = discover.tick() => self.discover().await?,
+                () = sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => self.step(Event::Tick).await?,
+                _ = show.tick() => self.show().await?,
+            };
+            if stop {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes an event and performs the actions; whether the pipeline is over.
+    async fn step(&mut self, event: Event) -> Result<bool, Error> {
+        let (mut stop, mut released) = (false, None);
+        for action in self.state.step(event, clock::now()) {
+            match action {
+                Action::Finish => drop(self.finish().await?),
+                Action::Release => released = Some(self.finish().await?),
+                Action::Quiet(partition, after) => {
+                    // What it releases counts for the next commit, and cannot be the reason for one.
+                    self.deliver(SourceEvent::Idle(Source::Partition(partition), after)).await?;
+                }
+                Action::Cut(reason) => self.cut(reason).await?,
+                Action::Drain => {
+                    self.parts.draining.cancel();
+                    self.drained = true;
+                    if self.traits.drains { self.producer.drain() } else { self.shared.stop.cancel() }
+                }
+                Action::Abandon => {
+                    let pipeline = &self.parts.name;
+                    tracing::warn!(
+                        pipeline,
+                        "a plugin hangs on the last messages; abandoning it so that the pipeline can stop"
+                    );
+                    self.shared.stop.cancel();
+                }
+                Action::Hint => drop(
+                    self.updates
+                        .send(Update::Waiting { pipeline: self.parts.name.clone(), advice: self.parts.how_to_end() }),
+                ),
+                Action::Stop => stop = true,
+            }
+        }
+        match released {
+            Some(released) => Box::pin(self.step(released)).await,
+            None => Ok(stop),
+        }
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<bool, Error> {
+        match order {
+            Order::Commit => self.step(Event::Forced).await,
+            Order::Stop => self.step(Event::Shutdown).await,
+        }
+    }
+
+    async fn show(&mut self) -> Result<bool, Error> {
+        let bytes = self.shared.meter.bytes.load(Ordering::Relaxed);
+        if bytes > 0 {
+            let messages = self.shared.meter.messages.load(Ordering::Relaxed);
+            let now = Update::Progress {
+                pipeline: self.parts.name.clone(),
+                counts: Counts { messages, ..self.seen.clone() },
+                bytes,
+                lag: self.shared.meter.lag(),
+            };
+            if self.shown.as_ref() != Some(&now) {
+                drop(self.updates.send(now.clone()));
+                self.shown = Some(now);
+            }
+        }
+        match (self.config.memory_high, super::memory::resident()) {
+            (Some(high), Some(now)) if now > high => self.step(Event::MemoryHigh).await,
+            _ => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Rows on their last way: through the handlers where lanes meet, to the consumers.
+
+use spout_base::error::Coded as _;
+use spout_data::Batch;
+use spout_node::{Shape, SourceEvent};
+use spout_repo::Differences;
+use spout_spec::OnError;
+
+use super::Run;
+use crate::{Error, build::Parts, decide::Event, host::chain};
+
+impl Run<'_> {
+    /// Passes `event` to the handlers; rows and Arrow bytes of what they release.
+    pub(super) async fn deliver(&mut self, event: SourceEvent) -> Result<(u64, u64), Error> {
+        let released = self.meeting.on_event(event).await?;
+        let (mut rows, mut bytes) = (0, 0);
+        for batch in released {
+            let (more_rows, more_bytes) = self.take(batch).await?;
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+        }
+        Ok((rows, bytes))
+    }
+
+    /// Hands a batch to the consumers; rows and Arrow bytes of it.
+    pub(super) async fn take(&mut self, mut batch: Batch) -> Result<(u64, u64), Error> {
+        self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
+        self.apply_error_policy(&mut batch)?;
+        self.count(&batch);
+        if self.unsaid && batch.records.num_rows() > 0 {
+            self.unsaid = false;
+            let shape = Shape { schema: Some(batch.records.schema()), ..Shape::default() };
+            warn_of(&self.parts.name, &self.parts.differences(&shape)?);
+        }
+        for consumer in &mut self.consumers {
+            consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
+        }
+        self.repo.consume(&mut batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
+        Ok((batch.records.num_rows() as u64, batch.records.get_array_memory_size() as u64))
+    }
+
+    /// What the spec says about messages that could not be processed.
+    fn apply_error_policy(&mut self, batch: &mut Batch) -> Result<(), Error> {
+        let errors = self.parts.errors();
+        let policy = |stage: &str| if stage == "decode" { errors.decode } else { errors.node };
+        if let Some(letter) = batch.dead.iter().find(|letter| policy(&letter.stage) == OnError::Fail) {
+            return Err(Error::Message {
+                pipeline: self.parts.name.clone(),
+                partition: letter.partition,
+                offset: letter.offset,
+                stage: letter.stage.clone(),
+                code: letter.code.clone(),
+                reason: letter.reason.clone(),
+            });
+        }
+        for letter in &batch.dead {
+            self.faults.count(letter, &self.offsets.label(letter.partition));
+        }
+        let before = batch.dead.len();
+        batch.dead.retain(|letter| policy(&letter.stage) == OnError::DeadLetter);
+        batch.counts.dropped += (before - batch.dead.len()) as u64;
+        self.dead.extend(batch.dead.iter().map(|letter| (letter.partition, letter.offset)));
+        Ok(())
+    }
+
+    fn count(&mut self, batch: &Batch) {
+        let counts = batch.counts();
+        for key in self.totals.new_keys(&counts.unknown) {
+            let pipeline = &self.parts.name;
+            tracing::warn!(
+                pipeline,
+                key,
+                "messages have a key without a column; the decoder's `unknown` setting decides what happens to its values"
+            );
+        }
+        self.seen.add(&counts);
+    }
+
+    /// Rows that handlers still hold back, now that no message will follow.
+    pub(super) async fn finish(&mut self) -> Result<Event, Error> {
+        let batches = self.meeting.finish().await?;
+        let (mut rows, mut bytes, any) = (0, 0, !batches.is_empty());
+        for batch in batches {
+            let (more_rows, more_bytes) = self.take(batch).await?;
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+        }
+        Ok(Event::Released { rows, bytes, any })
+    }
+
+    /// Lets consumers end in order. Everything is committed already, so errors here are only logged.
+    pub(super) async fn end_consumers(&mut self) {
+        for consumer in &mut self.consumers {
+            if let Err(error) = consumer.finish().await {
+                let (pipeline, code, consumer) = (&self.parts.name, error.code(), consumer.name());
+                tracing::warn!(pipeline, code, consumer, error = chain(&error), "cannot close a consumer cleanly");
+            }
+        }
+    }
+}
+
+/// A table without a column is no surprise later.
+pub(super) fn warn_of(pipeline: &str, differences: &Differences) {
+    if !differences.left_out.is_empty() {
+        let columns = differences.left_out.join(", ");
+        tracing::warn!(
+            pipeline,
+            columns,
+            "the Delta table will be published without columns that readers do not support"
+        );
+    }
+}
+
+pub(super) fn consumer_failed(parts: &Parts, source: spout_consumer::Error) -> Error {
+    Error::Consumer { pipeline: parts.name.clone(), source: Box::new(source) }
+}

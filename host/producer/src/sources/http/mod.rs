@@ -1,0 +1,257 @@
+//! Takes messages by HTTP: a POST is answered when the commit that holds it is durable.
+
+mod answer;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use axum::Router;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use spout_base::secret::SecretSpec;
+use spout_data::{ByteSize, Period};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use self::answer::handle;
+use super::listen::{Receive, Receiving, answer_within, listen, no_address, zero};
+use crate::{
+    Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
+    inbox::{Inbox, Letterbox},
+};
+
+/// A port that accepts messages over HTTP, as in `{listen: "0.0.0.0:8080", token: {env: TOKEN}}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpSpec {
+    /// Host and port to listen on, as in `127.0.0.1:8080`; with port 0 the system chooses one, and `spout run` prints it.
+    pub listen: String,
+    /// The path that accepts POSTs, as in `/events`; `GET /health` says whether the pipeline runs.
+    #[serde(default = "path")]
+    pub path: String,
+    /// What clients must send as `Authorization: Bearer …`, as in `{env: TOKEN}`. Without it, anyone may post.
+    #[serde(default)]
+    pub token: Option<SecretSpec>,
+    /// Where messages end in a body, as in `{type: none}` for one message a body. Without it, the content type says so:
+    /// NDJSON and text by line, CSV by record, everything else whole.
+    #[serde(default)]
+    pub framing: Option<FramingSpec>,
+    /// The largest body, as in `16MiB`, packed and unpacked.
+    #[serde(default = "max_body", alias = "max_body")]
+    pub max_body: ByteSize,
+    /// Maximum concurrent requests, as in `256`; others are told to retry.
+    #[serde(default = "max_requests", alias = "max_requests")]
+    pub max_requests: u32,
+    /// How long a body may take to arrive, as in `30s`.
+    #[serde(default = "body_time", alias = "body_time")]
+    pub body_time: Period,
+    /// How long a client waits for the commit at most, as in `50ms`; requests that arrive meanwhile share it.
+    #[serde(default = "answer_within", alias = "answer_within")]
+    pub answer_within: Period,
+    /// Bytes received but not yet decoded, as in `64MiB`; when full, clients have to wait.
+    #[serde(default = "queue")]
+    pub queue: ByteSize,
+    /// How many of the last `Idempotency-Key`s are remembered in the commit, as in `256`: a request with one of them is
+    /// answered without storing it again.
+    #[serde(default = "keys")]
+    pub keys: u32,
+    /// Whether every request must have an `Idempotency-Key`, as in `true`; `guarantee: effectively-once` needs this.
+    #[serde(default, alias = "require_key")]
+    pub require_key: bool,
+    /// Columns added to every row, as in `[offset, timestamp]`; the timestamp is the time of arrival.
+    #[serde(default)]
+    pub metadata: Vec<MetadataColumn>,
+}
+
+fn path() -> String {
+    "/".into()
+}
+
+fn max_body() -> ByteSize {
+    ByteSize(16 << 20)
+}
+
+fn max_requests() -> u32 {
+    256
+}
+
+fn body_time() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+fn queue() -> ByteSize {
+    ByteSize(64 << 20)
+}
+
+fn keys() -> u32 {
+    256
+}
+
+impl HttpSpec {
+    /// What is wrong with the path, if anything is.
+    fn no_path(&self) -> Option<(&'static str, String)> {
+        let why = match self.path.as_str() {
+            "/health" => "`/health` says whether the pipeline runs; choose another path",
+            path if !path.starts_with('/') || path.contains(['?', '#', ' ']) => {
+                "the path of a URL begins with a slash and has no `?`, `#` or blank, as in `/events`"
+            }
+            _ => return None,
+        };
+        Some(("path", why.to_owned()))
+    }
+
+    /// What is wrong with how many keys are remembered, if anything is.
+    fn wrong_keys(&self) -> Option<(&'static str, String)> {
+        let why = match self.keys {
+            0 if self.require_key => "`requireKey` needs at least one remembered key; raise `keys`",
+            4097.. => "every commit holds the keys; remember at most 4096",
+            _ => return None,
+        };
+        Some(("keys", why.to_owned()))
+    }
+}
+
+impl SourceSpec for HttpSpec {
+    fn reads(&self) -> String {
+        format!("what is posted to http://{}{}", self.listen, self.path)
+    }
+
+    fn problem(&self) -> Option<(&'static str, String)> {
+        no_address(&self.listen)
+            .or_else(|| self.no_path())
+            .or_else(|| self.framing.as_ref().and_then(FramingSpec::problem))
+            .or_else(|| zero("maxBody", self.max_body.0))
+            .or_else(|| zero("maxRequests", u64::from(self.max_requests)))
+            .or_else(|| zero("queue", self.queue.0))
+            .or_else(|| self.wrong_keys())
+    }
+
+    fn metadata(&self) -> &[MetadataColumn] {
+        &self.metadata
+    }
+
+    fn framing(&self) -> Option<&FramingSpec> {
+        self.framing.as_ref()
+    }
+
+    fn may_end(&self) -> bool {
+        false
+    }
+
+    fn secret(&self) -> Option<(&'static str, &SecretSpec)> {
+        self.token.as_ref().map(|token| ("token", token))
+    }
+
+    fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
+        let port = HttpPort {
+            spec: self.clone(),
+            pipeline: context.pipeline.to_owned(),
+            decoder: context.decoder.clone(),
+            token: context.secret.map(|token| digest(token.reveal().as_bytes())),
+        };
+        Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
+    }
+
+    fn promise(&self) -> Promise {
+        let (guarantee, but) = if self.require_key && self.keys > 0 {
+            (
+                Guarantee::EffectivelyOnce,
+                "exactly once after the response; a repeated request is recognized by its Idempotency-Key, as long as that is one of the last `keys`",
+            )
+        } else {
+            (
+                Guarantee::AtLeastOnce,
+                "exactly once after the response; a client that gets no response sends again, and both may be stored: set `requireKey: true` and have clients send an Idempotency-Key",
+            )
+        };
+        Promise { class: Class::Push, guarantee: Some(guarantee), but }
+    }
+}
+
+/// Listens on an HTTP port.
+#[derive(Debug)]
+struct HttpPort {
+    spec: HttpSpec,
+    pipeline: String,
+    decoder: DecoderSpec,
+    token: Option<[u8; 32]>,
+}
+
+/// What every request needs.
+#[derive(Debug)]
+struct Service {
+    spec: HttpSpec,
+    pipeline: String,
+    decoder: DecoderSpec,
+    requests: Semaphore,
+    stop: CancellationToken,
+    token: Option<[u8; 32]>,
+    /// Gone when nothing is taken any more.
+    letterbox: Mutex<Option<Letterbox>>,
+}
+
+#[async_trait]
+impl Receive for HttpPort {
+    const LABEL: &'static str = "http";
+
+    fn keys(&self) -> usize {
+        self.spec.keys as usize
+    }
+
+    async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
+        let Self { spec, pipeline, decoder, token } = self;
+        let (listener, address) = listen("http", &spec.listen).await?;
+        if token.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(pipeline, %address, "anyone who can reach this port can write; set `token`");
+        }
+        inbox.fill(|letterbox, stop| {
+            let service = Service {
+                requests: Semaphore::new(spec.max_requests as usize),
+                spec: spec.clone(),
+                pipeline: pipeline.clone(),
+                decoder: decoder.clone(),
+                token: *token,
+                letterbox: Mutex::new(Some(letterbox)),
+                stop,
+            };
+            serve(listener, Arc::new(service))
+        });
+        Ok(Some(address))
+    }
+}
+
+async fn serve(listener: TcpListener, service: Arc<Service>) {
+    let app = Router::new().fallback(handle).with_state(Arc::clone(&service));
+    let serving = axum::serve(listener, app).with_graceful_shutdown(service.stop.clone().cancelled_owned());
+    let closing = async {
+        service.stop.cancelled().await;
+        *service.letterbox.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    };
+    let (served, ()) = tokio::join!(std::future::IntoFuture::into_future(serving), closing);
+    if let Err(error) = served {
+        tracing::warn!(pipeline = service.pipeline, %error, "the HTTP port was closed");
+    }
+}
+
+impl Service {
+    /// Where messages are put, unless the pipeline stops.
+    fn letterbox(&self) -> Option<Letterbox> {
+        self.letterbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether `sent` is the token. How long this takes says nothing about it: digests are compared, to the end.
+    fn lets_in(&self, sent: Option<&[u8]>) -> bool {
+        let Some(token) = &self.token else { return true };
+        let sent = digest(sent.unwrap_or_default());
+        token.iter().zip(sent).fold(0, |different, (ours, theirs)| different | (ours ^ theirs)) == 0
+    }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}

@@ -1,0 +1,86 @@
+//! The branch that is read: where reading begins, and which of its files are read.
+
+use std::sync::Arc;
+
+use spout_base::error::Coded;
+use spout_data::Position;
+use spout_repo::{Commit, Reference, Repo, Store, path};
+use tokio_util::sync::CancellationToken;
+
+use super::{RepoSpec, RepoStart, token::Token};
+use crate::Error;
+
+/// Files that are read only if the spec says so: they are not what a pipeline was run for.
+const ASIDE: [&str; 2] = ["/dead-letter/", "/late/"];
+
+/// Which branch is read, and how.
+#[derive(Clone)]
+pub(super) struct Branch {
+    pub(super) spec: RepoSpec,
+    pub(super) store: Store,
+    /// Cancelled when the pipeline that writes it is over; `None` where none of this run does.
+    pub(super) writer_over: Option<CancellationToken>,
+    /// Whether a branch whose own sources have all ended is taken to have ended too.
+    pub(super) ends: bool,
+}
+
+impl Branch {
+    pub(super) fn failed(&self, doing: &'static str, source: spout_repo::Error) -> Error {
+        let (repo, branch) = (self.spec.repo.clone(), self.spec.branch.clone());
+        let source: Arc<dyn Coded> = Arc::new(source);
+        Error::Upstream { repo, branch, doing, source }
+    }
+
+    /// The upstream repo, if it is there.
+    pub(super) async fn repo(&self) -> Result<Option<Repo>, Error> {
+        match self.store.repo(&self.spec.repo).await {
+            Ok(repo) => Ok(Some(repo)),
+            Err(spout_repo::Error::UnknownRepo { .. }) => Ok(None),
+            Err(error) => Err(self.failed("opening", error)),
+        }
+    }
+
+    /// Where a first run begins.
+    pub(super) async fn start(&self) -> Result<Position, Error> {
+        let before = |number: u64| Token::default().at(number.saturating_sub(1));
+        match &self.spec.start {
+            RepoStart::Earliest => Ok(Position::default()),
+            RepoStart::Latest => {
+                let begun = Token { begun: true, ..Token::default() }.at(0);
+                let Some(repo) = self.repo().await? else { return Ok(begun) };
+                let mut follower = repo.follow(&self.spec.branch);
+                let head = follower.refresh().await.map_err(|error| self.failed("opening", error))?;
+                let after = |head: &Commit| Token { after: head.header.id.clone(), ..Token::default() }.at(head.number);
+                Ok(head.map_or(begun, after))
+            }
+            RepoStart::Commit(id) => {
+                let repo = self.store.repo(&self.spec.repo).await.map_err(|error| self.failed("opening", error))?;
+                let commit = repo.resolve(&Reference::head(&self.spec.repo, id)).await;
+                let commit = commit.map_err(|error| self.failed("finding the start of", error))?;
+                let mut follower = repo.follow(&self.spec.branch);
+                follower.refresh().await.map_err(|error| self.failed("opening", error))?;
+                let there = follower.commit(commit.number).await.map_err(|error| self.failed("opening", error))?;
+                match there.filter(|there| there.header.id == commit.header.id) {
+                    Some(there) => Ok(before(there.number)),
+                    None => Err(self.gone(format!("its branch does not lead to commit {id}"))),
+                }
+            }
+        }
+    }
+
+    pub(super) fn gone(&self, what: String) -> Error {
+        Error::Gone { repo: self.spec.repo.clone(), branch: self.spec.branch.clone(), what }
+    }
+
+    /// Whether the file at `path` is read.
+    pub(super) fn wants(&self, path: &str) -> Result<bool, Error> {
+        let Some(wanted) = &self.spec.path else { return Ok(!ASIDE.iter().any(|aside| path.starts_with(aside))) };
+        let wanted = if wanted.ends_with('/') { format!("{wanted}**") } else { wanted.clone() };
+        Ok(path::pattern(&wanted).map_err(|error| self.failed("reading", error))?.is_match(path))
+    }
+
+    /// Whether the pipeline that writes it still runs in this process.
+    pub(super) fn is_written(&self) -> bool {
+        self.writer_over.as_ref().is_some_and(|over| !over.is_cancelled())
+    }
+}

@@ -1,0 +1,132 @@
+//! Reads a stream through a plugin: which partitions its topic has, and where those start that no commit has seen.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use spout_base::clock;
+use spout_data::{Marker, Position};
+use spout_plugin::{Criteria, Provider, Task};
+
+use super::{ConsumerType, Start, StreamSpec, partitions::PartitionFetcher, whole::StreamFetcher};
+use crate::{Error, Fetcher, Found, Producer, ProducerTraits};
+
+/// Reads a stream through a plugin.
+#[derive(Debug)]
+pub(super) struct StreamProducer {
+    spec: StreamSpec,
+    task: Task,
+    provider: Provider,
+    seen: BTreeMap<u32, String>,
+}
+
+impl StreamProducer {
+    /// The partition that the whole stream counts as when it is read at once.
+    const STREAM: u32 = 0;
+
+    /// Reads the topic of `spec`.
+    pub(super) fn new(spec: StreamSpec, task: Task) -> Self {
+        let provider = Provider::new(task.clone(), &spec.topic);
+        Self { spec, task, provider, seen: BTreeMap::new() }
+    }
+
+    async fn discover_now(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
+        if self.spec.consumer_type == ConsumerType::Highlevel {
+            return Ok(self.whole_stream(marker));
+        }
+        let timeout = self.spec.fetch.timeout.0.max(std::time::Duration::from_secs(1));
+        let told = self.provider.partitions(marker, timeout).await;
+        let told = told.map_err(|source| self.failed("listing partitions", None, source))?;
+        let mut found = Vec::new();
+        for info in told {
+            match self.seen.get(&info.id) {
+                Some(label) if *label == info.label => continue,
+                Some(label) => return Err(self.ambiguous(info.id, label, &info.label)),
+                None => {}
+            }
+            let entry = marker.partitions.get(&info.id.into());
+            if let Some(entry) = entry.filter(|entry| !entry.label.is_empty() && entry.label != info.label) {
+                return Err(self.ambiguous(info.id, &entry.label, &info.label));
+            }
+            let start = match entry {
+                Some(entry) => entry.position.clone(),
+                None => self.resolve(info.id, initial).await?,
+            };
+            let committed = entry.map(|entry| entry.position.offset);
+            self.seen.insert(info.id, info.label.clone());
+            found.push(Found { partition: info.id.into(), label: info.label, start, committed });
+        }
+        Ok(found)
+    }
+
+    fn whole_stream(&mut self, marker: &Marker) -> Vec<Found> {
+        if self.seen.insert(Self::STREAM, "stream".into()).is_some() {
+            return Vec::new();
+        }
+        vec![Found::only(marker, "stream")]
+    }
+
+    async fn resolve(&mut self, partition: u32, initial: bool) -> Result<Position, Error> {
+        let start = if initial { self.spec.start.clone() } else { Start::Earliest };
+        let criteria = match &start {
+            Start::Earliest => Criteria::Earliest,
+            Start::Latest => Criteria::Latest,
+            Start::Time(time) => Criteria::AtTimeMs(u64::try_from(time.as_millisecond()).unwrap_or(0)),
+            Start::Ago(age) => {
+                let now = u64::try_from(clock::wall_ms()).unwrap_or(0);
+                Criteria::AtTimeMs(now.saturating_sub(u64::try_from(age.0.as_millis()).unwrap_or(u64::MAX)))
+            }
+            Start::Offset(offsets) => offsets.get(&partition).map_or(Criteria::Earliest, |&at| Criteria::AtOffset(at)),
+        };
+        let timeout = self.spec.fetch.timeout.0.max(std::time::Duration::from_secs(1));
+        let resolved = self.provider.resolve(partition, criteria, timeout).await;
+        resolved.map_err(|source| self.failed("finding the start", Some((partition, 0)), source))?.ok_or_else(|| {
+            Error::Start {
+                plugin: self.spec.plugin.clone(),
+                topic: self.spec.topic.clone(),
+                partition,
+                start: serde_json::to_string(&start).unwrap_or_default(),
+            }
+        })
+    }
+
+    fn ambiguous(&self, partition: u32, first: &str, second: &str) -> Error {
+        Error::Ambiguous {
+            plugin: self.spec.plugin.clone(),
+            topic: self.spec.topic.clone(),
+            partition,
+            first: first.to_owned(),
+            second: second.to_owned(),
+        }
+    }
+
+    fn failed(&self, doing: &'static str, partition: Option<(u32, u64)>, source: spout_plugin::Error) -> Error {
+        Error::Stream {
+            plugin: self.spec.plugin.clone(),
+            topic: self.spec.topic.clone(),
+            partition,
+            doing,
+            source: Box::new(source),
+        }
+    }
+}
+
+#[async_trait]
+impl Producer for StreamProducer {
+    fn traits(&self) -> ProducerTraits {
+        let discover_every = self.spec.discover_every.0.max(Duration::from_millis(10));
+        let readers = (self.spec.consumer_type == ConsumerType::Lowlevel).then(|| self.spec.readers());
+        ProducerTraits { discover_every, drains: false, finite: false, readers }
+    }
+
+    async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
+        self.discover_now(marker, initial).await
+    }
+
+    fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {
+        let (spec, task) = (self.spec.clone(), self.task.clone());
+        match spec.consumer_type {
+            ConsumerType::Lowlevel => Box::new(PartitionFetcher::new(spec, task, found)),
+            ConsumerType::Highlevel => Box::new(StreamFetcher::new(spec, task, found)),
+        }
+    }
+}

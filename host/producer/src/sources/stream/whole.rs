@@ -1,0 +1,167 @@
+//! Brings the messages of a whole stream, which keeps its own place and says where that is.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use spout_data::{Messages, PartitionId, Position, Span};
+use spout_plugin::{Backoff, Checkpoint, FetchLimits, Progress, StreamConsumer, StreamStart, Task};
+
+use super::{
+    Start, StreamSpec,
+    out_of_range::{self, Lost},
+};
+use crate::{Error, Fetched, Fetcher, Found};
+
+/// Crashes in a row after which a source is given up.
+const CRASHES: u32 = 3;
+
+/// Fetches a stream.
+#[derive(Debug)]
+pub(super) struct StreamFetcher {
+    spec: StreamSpec,
+    task: Task,
+    found: Found,
+    position: Position,
+    consumer: Option<Box<StreamConsumer>>,
+    backoff: Backoff,
+    crashes: u32,
+}
+
+#[async_trait]
+impl Fetcher for StreamFetcher {
+    async fn fetch(&mut self, most: u32) -> Result<Fetched, Error> {
+        loop {
+            match self.attempt(most).await {
+                Ok(fetched) => {
+                    self.crashes = 0;
+                    self.position = fetched.span.next.clone();
+                    return Ok(fetched);
+                }
+                Err(spout_plugin::Error::OutOfRange { range, .. }) => {
+                    return self.reenter(range.map(|range| *range)).await;
+                }
+                Err(error) => self.wait_out(error).await?,
+            }
+        }
+    }
+
+    /// What goes wrong here is logged, no more.
+    async fn committed(&mut self, upto: &BTreeMap<PartitionId, Position>) {
+        let upto = upto.get(&self.found.partition).and_then(|upto| StreamToken::read(upto).ok());
+        if let (Some(consumer), Some(checkpoint)) = (&mut self.consumer, upto)
+            && let Err(error) = consumer.committed(&checkpoint).await
+        {
+            tracing::warn!(plugin = self.spec.plugin, %error, "cannot notify the source of a finished commit");
+        }
+    }
+}
+
+impl StreamFetcher {
+    /// A fetcher that starts where `found` says.
+    #[must_use]
+    pub(super) fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
+        let position = found.start.clone();
+        Self { spec, task, found, position, consumer: None, backoff: Backoff::default(), crashes: 0 }
+    }
+
+    async fn attempt(&mut self, most: u32) -> Result<Fetched, spout_plugin::Error> {
+        let limits = FetchLimits {
+            messages: self.spec.fetch.messages.min(most),
+            bytes: u32::try_from(self.spec.fetch.bytes.0).unwrap_or(u32::MAX),
+            timeout: self.spec.fetch.timeout.0,
+        };
+        let partition = self.found.partition;
+        let start = self.position.clone();
+        let consumer = self.consumer().await?;
+        let (messages, progress) = consumer.next(&limits).await?;
+        let next = if messages.is_empty() {
+            start.clone()
+        } else {
+            StreamToken::write(start.offset + messages.len() as u64, &consumer.checkpoint().await?)
+        };
+        Ok(Fetched::new(messages, Span { partition, start: start.offset, next }, progress))
+    }
+
+    async fn consumer(&mut self) -> Result<&mut StreamConsumer, spout_plugin::Error> {
+        if self.consumer.is_none() {
+            let (task, group) = (self.task.clone(), &self.task.pipeline);
+            let consumer = StreamConsumer::open(task, &self.spec.topic, group, self.stream_start()?).await?;
+            self.consumer = Some(Box::new(consumer));
+        }
+        self.consumer.as_deref_mut().ok_or(spout_plugin::Error::Closed)
+    }
+
+    fn stream_start(&self) -> Result<StreamStart, spout_plugin::Error> {
+        if self.position.token.is_some() {
+            return StreamToken::read(&self.position).map(StreamStart::Checkpoint);
+        }
+        Ok(match self.spec.start {
+            Start::Latest => StreamStart::Latest,
+            _ => StreamStart::Earliest,
+        })
+    }
+
+    /// Waits before another try, or gives up.
+    async fn wait_out(&mut self, error: spout_plugin::Error) -> Result<(), Error> {
+        let pause = match &error {
+            spout_plugin::Error::Retriable { retry_after, .. } => {
+                self.crashes = 0;
+                retry_after.unwrap_or_else(|| self.backoff.delay())
+            }
+            crash if crash.is_crash() && self.crashes + 1 < CRASHES => {
+                self.crashes += 1;
+                // The stream-level consumer goes on from the checkpoint of what it has handed over.
+                self.consumer = None;
+                self.backoff.delay()
+            }
+            _ => return Err(self.failed("fetching", error)),
+        };
+        let partition = self.found.partition.number;
+        tracing::warn!(plugin = self.spec.plugin, partition, offset = self.position.offset, ?pause, %error, "fetch failed; retrying");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// The source no longer has our offset: stops, or goes on where the spec says.
+    async fn reenter(&mut self, range: Option<(Position, Position)>) -> Result<Fetched, Error> {
+        let partition = self.found.partition;
+        let lost = Lost { partition: partition.number, label: &self.found.label, offset: self.position.offset };
+        let to = out_of_range::enter(&self.spec, lost, range)?;
+        let span = Span { partition, start: to.offset, next: to.clone() };
+        let jump = Some(to.offset);
+        self.position = to;
+        Ok(Fetched { jump, ..Fetched::new(Messages::default(), span, Progress::More) })
+    }
+
+    fn failed(&self, doing: &'static str, source: spout_plugin::Error) -> Error {
+        Error::Stream {
+            plugin: self.spec.plugin.clone(),
+            topic: self.spec.topic.clone(),
+            partition: Some((self.found.partition.number, self.position.offset)),
+            doing,
+            source: Box::new(source),
+        }
+    }
+}
+
+/// A stream-level checkpoint as the token of a position: the offset counts messages, the token says where to go on.
+#[derive(Serialize, Deserialize)]
+struct StreamToken {
+    positions: Vec<(u32, Position)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    extra: Option<Vec<u8>>,
+}
+
+impl StreamToken {
+    fn write(offset: u64, checkpoint: &Checkpoint) -> Position {
+        let token = Self { positions: checkpoint.positions.clone(), extra: checkpoint.extra.clone() };
+        Position { offset, token: Some(serde_json::to_vec(&token).unwrap_or_default()) }
+    }
+
+    fn read(position: &Position) -> Result<Checkpoint, spout_plugin::Error> {
+        let token: Self = serde_json::from_slice(position.token.as_deref().unwrap_or_default())
+            .map_err(|error| spout_plugin::Error::token(&error.to_string()))?;
+        Ok(Checkpoint { positions: token.positions, extra: token.extra })
+    }
+}

@@ -1,0 +1,270 @@
+//! Listens on a TCP port: each client sends a stream of messages, and may be told what is stored.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use spout_data::{Blobs, ByteSize, Period};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::listen::{Receive, Receiving, answer_within, listen, no_address, queue, zero};
+use crate::{
+    Class, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
+    inbox::{Inbox, Letterbox, Receipt, Sent},
+};
+
+/// A port that accepts messages over TCP, as in `{listen: "0.0.0.0:9000", framing: {type: lines}, reply: line}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TcpSpec {
+    /// Host and port to listen on, as in `127.0.0.1:9000`; with port 0 the system chooses one, and `spout run` prints it.
+    pub listen: String,
+    /// Where messages end in what a client sends, as in `{type: lines}`.
+    #[serde(default)]
+    pub framing: FramingSpec,
+    /// How a client is answered after the commit, as in `line`. Without it, clients get no reply.
+    #[serde(default)]
+    pub reply: Option<Reply>,
+    /// How long a client waits at most for the commit of its messages, as in `50ms`, if `reply` is set.
+    #[serde(default = "answer_within", alias = "answer_within")]
+    pub answer_within: Period,
+    /// Maximum concurrent clients, as in `1024`; others are refused.
+    #[serde(default = "max_clients", alias = "max_clients")]
+    pub max_clients: u32,
+    /// Bytes read but not yet decoded, as in `16MiB`; when full, clients have to wait.
+    #[serde(default = "queue")]
+    pub queue: ByteSize,
+    /// Columns added to every row, as in `[offset, timestamp]`; the timestamp is the time of arrival.
+    #[serde(default)]
+    pub metadata: Vec<MetadataColumn>,
+}
+
+/// How a client is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// `ok <messages> <commit>` when the first so many messages of the connection are stored; `error <messages> <why>` when
+    /// what follows them is not, and has to be sent again.
+    Line,
+}
+
+fn max_clients() -> u32 {
+    1024
+}
+
+impl SourceSpec for TcpSpec {
+    fn reads(&self) -> String {
+        format!("what clients send to TCP port {}", self.listen)
+    }
+
+    fn problem(&self) -> Option<(&'static str, String)> {
+        no_address(&self.listen)
+            .or_else(|| self.framing.problem())
+            .or_else(|| zero("maxClients", u64::from(self.max_clients)))
+            .or_else(|| zero("queue", self.queue.0))
+    }
+
+    fn metadata(&self) -> &[MetadataColumn] {
+        &self.metadata
+    }
+
+    fn framing(&self) -> Option<&FramingSpec> {
+        Some(&self.framing)
+    }
+
+    fn may_end(&self) -> bool {
+        false
+    }
+
+    fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
+        let uses_first_record = context.decoder.uses_first_record() && self.framing.kind.has_records();
+        let port = TcpPort { spec: Arc::new(self.clone()), pipeline: context.pipeline.to_owned(), uses_first_record };
+        Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
+    }
+
+    fn promise(&self) -> Promise {
+        match self.reply {
+            Some(Reply::Line) => Promise {
+                class: Class::Push,
+                guarantee: Some(Guarantee::AtLeastOnce),
+                but: "exactly once after the reply; a client that gets no reply sends again, and both may be stored",
+            },
+            None => Promise {
+                class: Class::Push,
+                guarantee: None,
+                but: "what was received but not committed is lost if the host dies; set `reply: line` and have clients resend what was not acknowledged",
+            },
+        }
+    }
+}
+
+/// Bytes read at once.
+const READ: usize = 64 << 10;
+/// Receipts of one client that are waited for; more, and it is read no further.
+const RECEIPTS: usize = 1024;
+
+/// Listens on a TCP port.
+#[derive(Debug)]
+struct TcpPort {
+    spec: Arc<TcpSpec>,
+    pipeline: String,
+    uses_first_record: bool,
+}
+
+#[async_trait]
+impl Receive for TcpPort {
+    const LABEL: &'static str = "tcp";
+
+    async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
+        let (listener, address) = listen("tcp", &self.spec.listen).await?;
+        let (spec, pipeline, uses_first_record) =
+            (Arc::clone(&self.spec), self.pipeline.clone(), self.uses_first_record);
+        inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, uses_first_record, letterbox, stop }));
+        Ok(Some(address))
+    }
+}
+
+/// What every connection needs.
+#[derive(Clone, Debug)]
+struct Clients {
+    spec: Arc<TcpSpec>,
+    pipeline: String,
+    uses_first_record: bool,
+    letterbox: Letterbox,
+    stop: CancellationToken,
+}
+
+/// Takes clients until it is stopped, and then waits until each of them knows how it ended.
+async fn accept(listener: TcpListener, clients: Clients) {
+    let most = clients.spec.max_clients as usize;
+    let mut connections = JoinSet::new();
+    let stop = clients.stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((mut stream, peer)) if connections.len() >= most => {
+                tracing::warn!(pipeline = clients.pipeline, %peer, most, "refused a client; raise `maxClients`");
+                if clients.spec.reply.is_some() {
+                    drop(stream.try_write(b"error 0 too many clients; try again later\n"));
+                }
+                drop(stream.shutdown().await);
+            }
+            Ok((stream, peer)) => drop(connections.spawn(serve(stream, peer, clients.clone()))),
+            Err(error) => {
+                tracing::warn!(pipeline = clients.pipeline, %error, "cannot accept a client");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    // The port is closed, and the queue ends with the last connection.
+    drop((listener, clients));
+    while connections.join_next().await.is_some() {}
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients) {
+    let _present = clients.letterbox.enter();
+    // Replies are short and waited for.
+    drop(stream.set_nodelay(true));
+    let (read, write) = stream.into_split();
+    let (receipts, replies) = mpsc::channel(RECEIPTS);
+    let replying = tokio::spawn(answer(write, replies));
+    let (pipeline, reply) = (clients.pipeline.clone(), clients.spec.reply);
+    let ending = match receive(read, &clients, &receipts).await {
+        Ok(()) => None,
+        Err(why) => {
+            tracing::warn!(pipeline, %peer, why, "closing a client's connection");
+            Some(why)
+        }
+    };
+    // The queue has to end even while this client still waits for a commit.
+    drop(clients);
+    if reply.is_some() {
+        drop(receipts.send(Answer::End(ending)).await);
+    }
+    drop(receipts);
+    drop(replying.await);
+}
+
+/// What the replying half of a connection sends.
+enum Answer {
+    Receipt(Receipt),
+    /// The last one: no more messages come, and why, if it is the client's fault.
+    End(Option<String>),
+}
+
+/// Reads messages until the client ends, or it is stopped.
+async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
+    let mut framer = Framer::new(&clients.spec.framing).map_err(|error| error.to_string())?;
+    let mut buffer = vec![0; READ];
+    loop {
+        let read = tokio::select! {
+            () = clients.stop.cancelled() => return Ok(()),
+            read = read.read(&mut buffer) => read.map_err(|error| error.to_string())?,
+        };
+        let mut values = Blobs::default();
+        let framed = match buffer.get(..read) {
+            None | Some([]) => framer.finish(&mut values),
+            Some(bytes) => framer.push(bytes, &mut values),
+        };
+        // What came before a bad byte is sound.
+        if !values.is_empty() {
+            let wants_receipt = clients.spec.reply.is_some();
+            let stopping = || "the pipeline stops".to_owned();
+            let room = clients.letterbox.room(values.bytes.len()).await.map_err(|_| stopping())?;
+            let first = framer.first().filter(|_| clients.uses_first_record).unwrap_or_default().to_vec();
+            let receipt = clients.letterbox.put(Sent { values, first, key: None, wants_receipt }, room);
+            if let Some(receipt) = receipt.map_err(|_| stopping())? {
+                drop(receipts.send(Answer::Receipt(receipt)).await);
+            }
+        }
+        framed.map_err(|error| error.to_string())?;
+        if read == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Reports to the client what is stored, in the order in which it was sent.
+async fn answer(mut write: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) {
+    let mut stored = 0;
+    while let Some(answer) = answers.recv().await {
+        let line = match answer {
+            Answer::Receipt(receipt) => match receipt.await {
+                Ok(receipt) => {
+                    stored += receipt.messages;
+                    let commit = receipt.commit.unwrap_or_default();
+                    match receipt.dead {
+                        0 => format!("ok {stored} {commit}\n"),
+                        dead => format!("ok {stored} {commit} {dead} set aside\n"),
+                    }
+                }
+                Err(_) => {
+                    let line = format!("error {stored} the pipeline stopped before the commit; send the rest again\n");
+                    drop(write.write_all(line.as_bytes()).await);
+                    break;
+                }
+            },
+            Answer::End(Some(why)) => format!("error {stored} {}\n", why.replace('\n', " ")),
+            Answer::End(None) => break,
+        };
+        if write.write_all(line.as_bytes()).await.is_err() {
+            // It is gone, and what it sent is stored all the same.
+            break;
+        }
+    }
+    drop(write.shutdown().await);
+}
