@@ -24,8 +24,6 @@ const MESSAGES: usize = 8192;
 const BYTES: usize = 4 << 20;
 /// A first line that is longer does not go with the others of its file.
 const FIRST: usize = 64 << 10;
-/// Files that are read only if the spec says so: they are not what a pipeline was run for.
-const ASIDE: [&str; 2] = ["/dead-letter/", "/late/"];
 
 /// Says whether the pipeline that writes the upstream branch still runs in this process.
 pub type Runs = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -179,9 +177,8 @@ impl Source {
 
     /// Whether the file at `path` is read.
     fn wants(&self, path: &str) -> Result<bool, Error> {
-        let Some(wanted) = &self.spec.path else { return Ok(!ASIDE.iter().any(|aside| path.starts_with(aside))) };
-        let wanted = if wanted.ends_with('/') { format!("{wanted}**") } else { wanted.clone() };
-        Ok(path::pattern(&wanted).map_err(|error| self.failed("reading", error))?.is_match(path))
+        let selection = path::Selection::new(self.spec.path.as_deref());
+        Ok(selection.map_err(|error| self.failed("reading", error))?.contains(path))
     }
 }
 
@@ -408,7 +405,7 @@ impl Cursor {
         };
         let files = files.into_iter().map(wanted).collect::<Result<_, _>>()?;
         let (repo, branch) = (self.source.spec.repo.clone(), self.source.spec.branch.clone());
-        let upstream = Upstream { repo, branch, commit: commit.id };
+        let upstream = Upstream { repo, branch, commit: commit.id, lookup: false };
         let provenance = Provenance { upstream, global: commit.global };
         let mut reading = Reading { provenance, at_ms: commit.finished_ms, files, part, open: None };
         reading.pass_over();
@@ -468,7 +465,7 @@ impl Cursor {
         let mut values = Blobs::default();
         match self.source.spec.mode {
             RepoMode::Rows => {
-                let rows = follower.rows(file).await.map_err(failed)?;
+                let rows = follower.rows(file, None).await.map_err(failed)?;
                 let rows = rows.unwrap_or_else(|| Box::new(std::iter::empty()));
                 return Ok(Open::Rows(skipping(rows, done).peekable(), None));
             }
