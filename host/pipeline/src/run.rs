@@ -129,6 +129,7 @@ impl<'a> Run<'a> {
         totals: &'a mut Totals,
         updates: &mpsc::UnboundedSender<Update>,
     ) -> Result<(Self, LaneEvents), Error> {
+        let parts = &parts.running(store, config);
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
             recover::recover(parts, store).await?;
         let reason = writer.head().map(|head| head.reason.clone());
@@ -485,6 +486,7 @@ impl<'a> Run<'a> {
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
             advance: self.offsets.cut(),
             provenance: std::mem::take(&mut self.provenance),
+            tables: self.parts.tables.cut().await,
             dead: std::mem::take(&mut self.dead),
             states,
             reason: reason.word(),

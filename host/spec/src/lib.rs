@@ -44,4 +44,4 @@ pub use pipeline::{
 };
 pub use schema::spec_schema;
 pub use settings::check_settings;
-pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, digits};
+pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, TestTable, digits};
