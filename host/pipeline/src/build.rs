@@ -266,6 +266,7 @@ impl Parts {
     async fn chain(&self, nodes: &[NodeSpec], states: &mut States) -> Result<Chain, Error> {
         self.builder().chain(nodes, states).await.map_err(|source| match source {
             spout_node::Error::NoTable { .. } | spout_node::Error::Table { .. } => self.no_table(source),
+            spout_node::Error::Spec { .. } => Error::Chain { pipeline: self.name.clone(), source: Box::new(source) },
             source => self.not_restored(source),
         })
     }
