@@ -183,16 +183,15 @@ impl Table {
         for tried in 1.. {
             let Some(new) = &version else { return Ok(()) };
             let error = match self.read(state, new).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+                Err(error @ Error::Table { .. }) if tried < TRIES => error,
+                read => return read,
             };
             let failed = new.commit.clone();
             if let Some(reader) = &mut state.reader {
                 reader.forget();
             }
             version = self.newer(state, false).await?;
-            let same = version.as_ref().is_none_or(|version| version.commit == failed);
-            if same || tried == TRIES || !matches!(error, Error::Table { .. }) {
+            if version.as_ref().is_none_or(|version| version.commit == failed) {
                 return Err(error);
             }
         }
@@ -257,14 +256,19 @@ impl Table {
             })?;
             Ok::<_, Error>(Arc::new(schema.field(at).clone().with_nullable(true)))
         };
-        let mut read: Vec<FieldRef> = keys.iter().map(of).collect::<Result<_, _>>()?;
-        let (mut given, mut from) = (Vec::<FieldRef>::new(), Vec::new());
-        for (new, name) in self.picked.of(schema, keys) {
-            let field = of(&name)?;
-            given.push(Arc::new(field.as_ref().clone().with_name(new)));
-            if read.iter().all(|known| known.name() != field.name()) {
-                read.push(field);
+        let (mut read, mut given, mut from) = (Vec::<FieldRef>::new(), Vec::<FieldRef>::new(), Vec::new());
+        let mut use_of = |name: &String| {
+            let field = of(name)?;
+            if read.iter().all(|known| known.name() != name) {
+                read.push(Arc::clone(&field));
             }
+            Ok::<_, Error>(field)
+        };
+        for name in keys {
+            use_of(name)?;
+        }
+        for (new, name) in self.picked.of(schema, keys) {
+            given.push(Arc::new(use_of(&name)?.as_ref().clone().with_name(new)));
             from.push(name);
         }
         Ok(TableColumns { read: Schema::new(read).into(), given: Schema::new(given).into(), from })
