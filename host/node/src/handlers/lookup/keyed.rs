@@ -89,7 +89,7 @@ impl Keyed {
             return Ok(());
         }
         let Holding { handler, table, limit, .. } = &self.holding;
-        let (bytes, rows) = (ByteSize(self.bytes()), self.store.rows());
+        let (bytes, rows) = (about(self.bytes()), self.store.rows());
         Err(Error::Limit {
             handler: handler.clone(),
             held: format!(
@@ -131,6 +131,12 @@ impl Keyed {
     fn bytes(&self) -> u64 {
         (self.store.bytes() + self.store.rows() * PER_ROW + self.rows.capacity() * PER_KEY) as u64
     }
+}
+
+/// As many bytes in a unit that people read.
+fn about(bytes: u64) -> ByteSize {
+    let unit = if bytes < 1 << 20 { 1 << 10 } else { 1 << 20 };
+    ByteSize(bytes.next_multiple_of(unit))
 }
 
 /// How far a version was read.
