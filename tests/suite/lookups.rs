@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use spout_tests::{Site, root};
+use spout_tests::{Running, Site, root};
 
 const ORDERS: u64 = 20_000;
 const CUSTOMERS: u64 = 50;
@@ -29,7 +29,7 @@ fn spec(more: &str, follow: bool) -> String {
     format!(
         "pipeline: {{name: shop}}
 producer:
-  stream: {{plugin: files, topic: orders, settings: {{pattern: '*.ndjson', follow: {follow}}}, fetch: {{timeout: 20ms}}}}
+  stream: {{plugin: files, topic: orders, settings: {{pattern: '*.ndjson', follow: {follow}}}, fetch: {{timeout: 20ms}}, discoverEvery: 200ms}}
   decoder: {{type: json, schema: {{n: int64, customer: int32}}}}
 node: [{{id: who, type: lookup, repo: customers, on: {{customer: id}}, {more}}}]
 commit: {{path: '/orders/{{commit}}.ndjson', format: ndjson, flush: {{rows: 1000, time: 300ms}}}}
@@ -40,6 +40,8 @@ grants: {{files: {{dirs: {{orders: ./orders}}}}}}
 
 /// Puts a table in which each customer has this tier.
 fn put(site: &Site, tier: u64, mode: &[&str]) -> Result<()> {
+    // It is there already but for the first time.
+    site.run(&["create", "repo", "customers"])?;
     let rows: String = (0..CUSTOMERS).map(|id| format!("{id},{tier}\n")).collect();
     site.write("customers.csv", format!("id,tier\n{rows}"))?;
     let put = ["put", "file", "customers@master:/customers.parquet", "--table", "-f", "customers.csv"];
@@ -176,25 +178,29 @@ fn kills_change_nothing_where_the_table_stays() -> Result<()> {
     Ok(())
 }
 
+/// Waits until this many orders from `from` on are committed.
+fn until(running: &mut Running, site: &Site, from: u64, rows: u64) -> Result<()> {
+    loop {
+        running.wait_for("committed")?.context("it runs on")?;
+        if site.number(&format!("select count(*) from shop where n >= {from}"), None)? == rows {
+            return Ok(());
+        }
+    }
+}
+
 #[test]
 fn a_newer_version_is_met_by_a_later_commit() -> Result<()> {
     let site = shop()?;
     put(&site, 1, &[])?;
     site.write("spec.yaml", spec("every: 10ms", true))?;
     let mut running = site.start(&["run", "spec.yaml"])?;
-    running.wait_for("committed")?;
+    until(&mut running, &site, 0, ORDERS)?;
     for tier in 2..6 {
         // Added to the file, or in its place.
         put(&site, tier, if tier % 2 == 0 { &["-a"] } else { &[] })?;
         let from = ORDERS + tier * 1000;
         orders(&site, &format!("b{tier}"), from..from + 1000)?;
-        loop {
-            running.wait_for("committed")?.context("it runs on")?;
-            let found = site.number(&format!("select count(*) from shop where n >= {from}"), None)?;
-            if found == 1000 {
-                break;
-            }
-        }
+        until(&mut running, &site, from, 1000)?;
         let tiers =
             site.rows(&format!("select distinct tier from shop where n >= {from} and tier is not null"), None)?;
         ensure!(tiers == [format!("{{\"tier\":{tier}}}")], "{tiers:?}");
@@ -256,7 +262,6 @@ fn what_cannot_be_looked_in_is_refused() -> Result<()> {
         2,
         &["error[E0402]", "\"customer\" of the rows, Int32, with \"id\" of the table customers@master, Utf8"],
     )?;
-    ensure!(site.run(&["list", "commit", "shop@master"])?.stdout.is_empty(), "something was committed");
     // Nobody can wait for himself, nor two for each other.
     site.write("spec.yaml", spec("", false).replace("repo: customers", "repo: shop"))?;
     site.fails(&["run", "spec.yaml", "--until", "ended"], 2, &["error[E0731]", "shop reads shop"])?;
