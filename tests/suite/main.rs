@@ -17,6 +17,7 @@ mod exactly_once;
 mod files;
 mod first_plugin;
 mod json_core;
+mod lookups;
 mod nexmark;
 mod offers;
 mod partitions;

@@ -11,7 +11,7 @@ use spout_node::{NodeSpec, Shape};
 use spout_pipeline::Links;
 use spout_plugin::{PluginRef, Plugins, World};
 use spout_producer::{DecoderSpec, SchemaText};
-use spout_repo::Differences;
+use spout_repo::{Differences, Store};
 use spout_spec::{Loaded, ProducerSpec, load_every};
 
 use super::{
@@ -84,8 +84,11 @@ impl Check {
                 None
             }
         };
+        // One that is not there yet has no tables to look in.
+        let store = global.store().await.ok();
         for (loaded, broken) in specs.iter().zip(broken) {
-            match planned(loaded, plugins.as_ref(), links.as_ref().filter(|_| !broken)).await {
+            let links = links.as_ref().filter(|_| !broken);
+            match planned(loaded, plugins.as_ref(), links, store.as_ref()).await {
                 Ok(plan) => plan.print(printer, global.verbose)?,
                 Err(wrong) => findings.extend(wrong),
             }
@@ -99,8 +102,9 @@ pub(super) async fn planned(
     loaded: &Loaded,
     plugins: Option<&Plugins>,
     links: Option<&Links>,
+    store: Option<&Store>,
 ) -> Result<Plan, Vec<Finding>> {
-    let examined = examine(loaded, plugins, links).await;
+    let examined = examine(loaded, plugins, links, store).await;
     match examined.typed {
         Some(typed) if examined.findings.is_empty() => Ok(plan(loaded, examined.plugins, typed, examined.differences)),
         _ => Err(examined.findings),

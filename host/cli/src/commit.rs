@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 use spout_data::{Marker, UnknownKeys};
-use spout_repo::{Commit, Header, Repo};
+use spout_repo::{Commit, Header, Repo, Upstream};
 
 use super::print::{Printer, Table, count, grouped, local_time, short, size};
 
@@ -97,8 +97,8 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
     let list = |pairs: Vec<String>| pairs.join("\n");
     let plugins = commit.plugins.iter().map(|(name, digest)| format!("{name} sha256:{}", short(digest)));
     let state = commit.state.iter().map(|(name, blob)| format!("{name} ({})", size(blob.size)));
-    let provenance = commit.provenance.iter();
-    let provenance = provenance.map(|from| format!("{}@{} commit {}", from.repo, from.branch, short(&from.commit)));
+    let shown = |from: &Upstream| format!("{}@{} commit {}", from.repo, from.branch, short(&from.commit));
+    let from = |lookup: bool| commit.provenance.iter().filter(move |from| from.lookup == lookup).map(shown);
     let base =
         base(&serde_json::to_value(commit)?).map(|base| format!("the files, marker and state of {}", short(&base)));
     let pipeline = match commit.pipeline.as_str() {
@@ -131,7 +131,8 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
         ("unknown keys", list(unknown(&counts.unknown))),
         ("state", list(state.collect())),
         ("removed", list(commit.removed.clone())),
-        ("made from", list(provenance.collect())),
+        ("made from", list(from(false).collect())),
+        ("looked up in", list(from(true).collect())),
         ("global id", if commit.global == commit.header.id { String::new() } else { short(&commit.global) }),
     ])
 }

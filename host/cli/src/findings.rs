@@ -6,7 +6,7 @@ use anyhow::Result;
 use spout_node::{NodeSpec, Shape};
 use spout_pipeline::{Links, Parts};
 use spout_plugin::{Offer, Plugin, PluginRef, Plugins};
-use spout_repo::Differences;
+use spout_repo::{Differences, Store};
 use spout_spec::{Loaded, PluginUse, all_handlers};
 
 use super::{
@@ -90,8 +90,13 @@ pub(super) struct Examined {
 }
 
 /// Looks at everything that can be looked at without running: plugins, grants, settings, expressions. Without `links` it cannot be
-/// built, and expressions are only read.
-pub(super) async fn examine(loaded: &Loaded, plugins: Option<&Plugins>, links: Option<&Links>) -> Examined {
+/// built, and expressions are only read; without `store` nothing is known of the tables that handlers look in.
+pub(super) async fn examine(
+    loaded: &Loaded,
+    plugins: Option<&Plugins>,
+    links: Option<&Links>,
+    store: Option<&Store>,
+) -> Examined {
     let mut examined = Examined::default();
     if let Some(plugins) = plugins {
         for (key, error) in Parts::lacks(loaded, plugins).await {
@@ -105,7 +110,10 @@ pub(super) async fn examine(loaded: &Loaded, plugins: Option<&Plugins>, links: O
     }
     let built = match (plugins, links) {
         (Some(plugins), Some(links)) if examined.findings.is_empty() => {
-            let built = Parts::build(loaded, plugins, links).await;
+            let built = Parts::build(loaded, plugins, links).await.map(|built| match store {
+                Some(store) => built.with_tables_of(store),
+                None => built,
+            });
             built.map_err(|error| examined.findings.push(Finding::of(error.into()))).ok()
         }
         _ => None,

@@ -11,6 +11,9 @@ pub struct Upstream {
     pub branch: String,
     /// Its id.
     pub commit: String,
+    /// Whether rows were only looked up in it: it is not what led to the commit.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lookup: bool,
 }
 
 /// Where rows come from, when they come from a commit.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value;
 use spout_plugin::Task;
 
-use super::{Chain, Error, Handler, NodeSpec};
+use super::{Chain, Error, Handler, NodeSpec, Tables};
 
 /// Part of a state that says what spec it was made under.
 pub(super) const CONFIG: &str = "config";
@@ -19,6 +19,8 @@ pub type States = BTreeMap<String, Bytes>;
 pub struct Builder {
     /// The tasks of plugin handlers, by handler id.
     pub tasks: BTreeMap<String, Task>,
+    /// The tables that handlers look in.
+    pub tables: Tables,
     /// Handlers that start empty, whatever the last commit holds of them.
     pub reset: BTreeSet<String>,
 }

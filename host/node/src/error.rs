@@ -1,5 +1,7 @@
 //! What can go wrong between a batch and the next.
 
+use std::sync::Arc;
+
 use arrow::error::ArrowError;
 use spout_base::error::{Coded, Kind};
 use thiserror::Error;
@@ -87,6 +89,53 @@ pub enum Error {
         /// The operator, in SQL's words.
         operator: String,
     },
+    /// The table that rows are looked up in is not there.
+    #[error("handler \"{handler}\": the table {table} cannot be looked in: {advice}")]
+    NoTable {
+        /// Id of the handler.
+        handler: String,
+        /// The table, as in `customers@master`.
+        table: String,
+        /// What is missing, and what to do.
+        advice: String,
+    },
+    /// The table that rows are looked up in cannot be read.
+    #[error("handler \"{handler}\" cannot read the table {table}")]
+    Table {
+        /// Id of the handler.
+        handler: String,
+        /// The table.
+        table: String,
+        /// What reading says.
+        #[source]
+        source: Arc<dyn Coded>,
+    },
+    /// The table has two rows of one key, and the spec says that it must not.
+    #[error(
+        "handler \"{handler}\": the table {table} has two rows with {key}; remove one of them, or let the last one count with `duplicates: last`"
+    )]
+    Duplicate {
+        /// Id of the handler.
+        handler: String,
+        /// The table.
+        table: String,
+        /// The key, as in `id = 7`.
+        key: String,
+    },
+    /// The columns of the table are others than at the start.
+    #[error(
+        "handler \"{handler}\": in commit {commit} of the table {table} {what}; start the pipeline again to use it as it is now, or put the table right"
+    )]
+    TableChanged {
+        /// Id of the handler.
+        handler: String,
+        /// The table.
+        table: String,
+        /// The commit that has other columns.
+        commit: String,
+        /// What differs.
+        what: String,
+    },
     /// Rows came too late, and the spec says to stop then.
     #[error(
         "handler `{handler}`: {rows} rows of a batch arrived too late, the first at {time}; raise the lateness, or choose what to do with them: `late: side` or `late: drop`"
@@ -159,6 +208,9 @@ impl Coded for Error {
             Self::Expression { .. } | Self::Spec { .. } | Self::Across { .. } => Kind::Spec,
             Self::State { .. } => Kind::Corrupt,
             Self::Changed { .. } | Self::Gone { .. } | Self::Limit { .. } => Kind::Spec,
+            Self::Duplicate { .. } | Self::TableChanged { .. } => Kind::Spec,
+            Self::NoTable { .. } => Kind::Unavailable,
+            Self::Table { source, .. } => source.kind(),
             Self::Value { .. } | Self::Late { .. } => Kind::Message,
             Self::Kernel { .. } => Kind::Internal,
             Self::Plugin { source, .. } => source.kind(),
@@ -180,6 +232,10 @@ impl Coded for Error {
             Self::Late { .. } => "E0409",
             Self::Across { .. } => "E0410",
             Self::Value { .. } => "E0411",
+            Self::NoTable { .. } => "E0412",
+            Self::Duplicate { .. } => "E0413",
+            Self::TableChanged { .. } => "E0414",
+            Self::Table { source, .. } => source.code(),
         }
     }
 }

@@ -22,6 +22,7 @@ mod flow;
 mod groups;
 mod halving;
 mod handlers;
+mod keys;
 mod order;
 mod plugin;
 mod query;
@@ -49,7 +50,10 @@ pub use self::{
     chain::Chain,
     error::Error,
     flow::{Shape, Source, SourceEvent, Unit},
-    handlers::NodeSpec,
+    handlers::{
+        NodeSpec,
+        lookup::{TableError, TableFuture, TableName, TableReader, TableStore, TableVersion, Tables},
+    },
     plugin::{PluginHandler, PluginSpec},
     spec::Gap,
     state::LimitsSpec,

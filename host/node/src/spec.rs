@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Builder, Error, Handler, NodeSpec, plugin::PluginSpec, written::Written};
+use super::{Builder, Error, Handler, NodeSpec, TableName, plugin::PluginSpec, written::Written};
 
 /// The parts of a handler's state, by name.
 pub(crate) type Parts = BTreeMap<String, Bytes>;
@@ -56,6 +56,11 @@ pub(crate) trait HandlerSpec: Debug + Sync {
 
     /// As [`NodeSpec::plugin`].
     fn plugin(&self) -> Option<&PluginSpec> {
+        None
+    }
+
+    /// As [`NodeSpec::table`].
+    fn table(&self) -> Option<TableName> {
         None
     }
 
@@ -165,6 +170,12 @@ impl NodeSpec {
         self.spec().plugin()
     }
 
+    /// The table of a repo that it looks in, if it does.
+    #[must_use]
+    pub fn table(&self) -> Option<TableName> {
+        self.spec().table()
+    }
+
     /// The plugins it runs: its own, and those of handlers within it.
     #[must_use]
     pub fn plugins(&self) -> Vec<&PluginSpec> {
@@ -192,7 +203,7 @@ mod tests {
 
     #[test]
     fn every_handler_says_in_a_line_what_it_does() {
-        let cases: [(Value, &str); 24] = [
+        let cases: [(Value, &str); 26] = [
             (json!({"type": "aggregate", "columns": {"n": "count(*)", "top": "max(price)"}}), "aggregate n, top"),
             (json!({"type": "dedupe", "within": "30s"}), "the first of equal rows within 30s"),
             (
@@ -217,6 +228,11 @@ mod tests {
                 "pairs of left and right by id = auction, x",
             ),
             (json!({"type": "log"}), "logs the columns and up to 5 rows of each batch"),
+            (json!({"type": "lookup", "repo": "zones", "on": "zone"}), "all columns of zones@master by zone"),
+            (
+                json!({"type": "lookup", "repo": "people", "at": "v1", "on": {"who": "id"}, "columns": {"name": "full"}}),
+                "name of people@v1 by who = id",
+            ),
             (json!({"type": "map", "columns": {"a": "b + 1"}, "drop": ["b"]}), "computes a; drops b"),
             (json!({"type": "map", "select": ["a", "c"]}), "keeps a, c"),
             (json!({"type": "plugin", "plugin": "redact@sha256:00"}), "plugin redact"),

@@ -28,7 +28,7 @@ pub enum Per {
     Window,
 }
 
-/// How much a handler may hold in memory until a commit is cut.
+/// How much a handler may hold in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct HoldSpec {

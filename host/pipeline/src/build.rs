@@ -12,7 +12,7 @@ use std::{
 use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
 use spout_format::Format;
-use spout_node::{Builder, Chain, NodeSpec, Shape, States};
+use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
 use spout_plugin::{DirGrant, GrantSpec, Metrics, PluginRef, Plugins, Task, check_grants};
 use spout_producer::{Producer, Producers};
 use spout_repo::{Differences, Store};
@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, link::Place, run::RunConfig,
+    tables::RepoTables,
 };
 
 /// What leaves the decoder and each handler, by id; and the number of the first handler that such rows are not for, with why.
@@ -36,6 +37,8 @@ pub struct Parts {
     /// Its producers, in the order of the spec.
     pub(super) inputs: Vec<Input>,
     pub(super) handler_tasks: BTreeMap<String, Task>,
+    /// What handlers look in; nothing is known of them before it runs.
+    pub(super) tables: Tables,
     pub(super) digests: BTreeMap<String, String>,
     /// What each plugin reports about itself.
     metrics: BTreeMap<String, Metrics>,
@@ -67,6 +70,7 @@ impl Parts {
             base: loaded.base_dir.clone(),
             inputs,
             handler_tasks,
+            tables: Tables::default(),
             digests,
             metrics,
             draining,
@@ -82,6 +86,19 @@ impl Parts {
     pub fn with_reset(mut self, handlers: &[String]) -> Self {
         self.reset = handlers.iter().cloned().collect();
         self
+    }
+
+    /// The same with the tables of `store`, as they are now.
+    #[must_use]
+    pub fn with_tables_of(mut self, store: &Store) -> Self {
+        self.tables = Tables::new(Arc::new(RepoTables::lenient(store)));
+        self
+    }
+
+    /// The same for a run on `store`, which has the tables to itself.
+    pub(super) fn running(&self, store: &Store, config: &RunConfig) -> Self {
+        let tables = RepoTables::new(store, &self.place, &config.stop);
+        Self { tables: Tables::new(Arc::new(tables)), ..self.clone() }
     }
 
     /// Name of the pipeline.
@@ -157,7 +174,8 @@ impl Parts {
         Ok(chain)
     }
 
-    /// What leaves the last handler, as far as it is known before any row: errors in the spec show here.
+    /// What leaves the last handler, as far as it is known before any row: errors in the spec, and in the tables that handlers
+    /// look in, show here.
     pub(super) async fn shape(&self, columns: &Columns, meeting: &mut Chain) -> Result<Shape, Error> {
         let mut lane = self.lane_chain().await?;
         let input = self.input(columns).await?;
@@ -170,7 +188,9 @@ impl Parts {
         lane.prepare(&input).await.map_err(refused)?;
         let between = lane.shape(input).map_err(refused)?;
         meeting.prepare(&between).await.map_err(refused)?;
-        meeting.shape(between).map_err(refused)
+        let shape = meeting.shape(between).map_err(refused)?;
+        self.tables.load().await.map_err(|source| self.no_table(source))?;
+        Ok(shape)
     }
 
     /// What leaves the decoder and then each handler, by id, as far as it is known before any row and without a repo; and the
@@ -236,11 +256,19 @@ impl Parts {
     fn builder(&self) -> Builder {
         // A pipeline that starts again after trouble goes on with what was committed since.
         let reset = if self.reset_done.load(Ordering::Relaxed) { BTreeSet::new() } else { self.reset.clone() };
-        Builder { tasks: self.handler_tasks.clone(), reset }
+        Builder { tasks: self.handler_tasks.clone(), tables: self.tables.clone(), reset }
     }
 
     async fn chain(&self, nodes: &[NodeSpec], states: &mut States) -> Result<Chain, Error> {
-        self.builder().chain(nodes, states).await.map_err(|source| self.not_restored(source))
+        self.builder().chain(nodes, states).await.map_err(|source| match source {
+            spout_node::Error::NoTable { .. } | spout_node::Error::Table { .. } => self.no_table(source),
+            spout_node::Error::Spec { .. } => Error::Chain { pipeline: self.name.clone(), source: Box::new(source) },
+            source => self.not_restored(source),
+        })
+    }
+
+    fn no_table(&self, source: spout_node::Error) -> Error {
+        Error::Table { pipeline: self.name.clone(), source: Box::new(source) }
     }
 
     fn not_restored(&self, source: spout_node::Error) -> Error {

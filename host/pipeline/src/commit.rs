@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use spout_base::clock::{self, Instant};
 use spout_consumer::Pending;
-use spout_data::{Advance, Part, PartitionId, Provenance};
+use spout_data::{Advance, Part, PartitionId, Provenance, Upstream};
 use spout_repo::{BranchWriter, Commit, CommitMeta, Finished};
 
 use super::{Error, build::Parts, totals::Reasons};
@@ -16,6 +16,8 @@ pub(super) struct Cut {
     pub(super) writer: BranchWriter,
     pub(super) advance: Advance,
     pub(super) provenance: Vec<Provenance>,
+    /// The commits of tables that its rows were looked up in.
+    pub(super) tables: Vec<Upstream>,
     /// Messages set aside, for those who wait for the commit.
     pub(super) dead: Vec<(PartitionId, u64)>,
     pub(super) states: BTreeMap<String, Part>,
@@ -39,7 +41,7 @@ pub(super) struct Done {
 impl Cut {
     /// Writes the files, then creates the record.
     pub(super) async fn commit(self, parts: Parts) -> Result<Done, Error> {
-        let Self { pending, mut writer, advance, provenance, dead, states, reason, faults, at } = self;
+        let Self { pending, mut writer, advance, provenance, tables, dead, states, reason, faults, at } = self;
         let branch = parts.spec.commit.branch.clone();
         let failed = |source| Error::Repo {
             pipeline: parts.name.clone(),
@@ -62,7 +64,7 @@ impl Cut {
             marker_file: parts.spec.spout.marker.clone(),
             // Of several the newest: what led to it led to this commit.
             global: provenance.last().map(|from| from.global.clone()),
-            provenance: provenance.into_iter().map(|from| from.upstream).collect(),
+            provenance: provenance.into_iter().map(|from| from.upstream).chain(tables).collect(),
         };
         match writer.finish(written.open, meta).await.map_err(failed)? {
             Finished::Committed(commit) => {

@@ -71,6 +71,15 @@ pub enum Error {
         #[source]
         source: Box<spout_node::Error>,
     },
+    /// A table that a handler looks in cannot be used.
+    #[error("pipeline `{pipeline}` cannot use a table that it looks in")]
+    Table {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the handler said.
+        #[source]
+        source: Box<spout_node::Error>,
+    },
     /// A consumer failed.
     #[error("pipeline `{pipeline}` stopped at its consumers")]
     Consumer {
@@ -206,7 +215,8 @@ impl Coded for Error {
             Self::Upstream { .. } | Self::Sockets { .. } => Kind::Unavailable,
             Self::Plugin { source, .. } => source.kind(),
             Self::Producer { source, .. } => source.kind(),
-            Self::Node { source, .. } | Self::Chain { source, .. } | Self::State { source, .. } => source.kind(),
+            Self::Node { source, .. } | Self::Chain { source, .. } => source.kind(),
+            Self::State { source, .. } | Self::Table { source, .. } => source.kind(),
             Self::Consumer { source, .. } => source.kind(),
             Self::Repo { source, .. } => source.kind(),
             Self::Lost { .. } => Kind::Conflict,
@@ -221,7 +231,8 @@ impl Coded for Error {
             Self::Spec { .. } => "E0701",
             Self::Plugin { source, .. } => source.code(),
             Self::Producer { source, .. } => source.code(),
-            Self::Node { source, .. } | Self::Chain { source, .. } | Self::State { source, .. } => source.code(),
+            Self::Node { source, .. } | Self::Chain { source, .. } => source.code(),
+            Self::State { source, .. } | Self::Table { source, .. } => source.code(),
             Self::Consumer { source, .. } => source.code(),
             Self::Repo { source, .. } => source.code(),
             Self::Lost { .. } => "E0702",

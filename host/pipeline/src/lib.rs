@@ -26,6 +26,7 @@ mod recover;
 mod rehearsal;
 mod run;
 mod sample;
+mod tables;
 mod totals;
 mod update;
 

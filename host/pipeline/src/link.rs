@@ -9,7 +9,7 @@ use std::{
 
 use spout_consumer::PublishSpec;
 use spout_producer::{LinkedPublisher, Source, Upstream};
-use spout_spec::{Loaded, advice};
+use spout_spec::{Loaded, advice, all_handlers};
 use spout_wire::Endpoint;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -153,6 +153,14 @@ impl Links {
         for Reads { loaded, source, .. } in &sources {
             if let Some(from) = upstream(source, writes) {
                 edges.entry(name(loaded)).or_default().push(from);
+            }
+        }
+        for loaded in all {
+            let tables = all_handlers(&loaded.spec.node, "node").into_iter().filter_map(|(_, node)| node.table());
+            for table in tables.filter(|table| !table.pinned) {
+                let writer =
+                    all.iter().find(|other| name(other) == table.repo && other.spec.commit.branch == table.point);
+                edges.entry(name(loaded)).or_default().extend(writer.map(name));
             }
         }
         if let Some(cycle) = cycle(&edges) {
@@ -310,6 +318,18 @@ mod tests {
                        - {name: y, subscribe: {pipeline: b}}\n---\npipeline: {name: b}\nproducer: {subscribe: {pipeline: a}}\n";
         let error = Links::between(&parse(several, Path::new("s.yaml"), Path::new("/")).unwrap()).unwrap_err();
         assert!(error.to_string().contains("a reads b reads a"), "{error}");
+        let lookup = |at: &str| {
+            format!(
+                "pipeline: {{name: a}}\nproducer: {{{SOURCE}, decoder: {{type: raw}}}}\n\
+                 node: [{{type: lookup, repo: b, on: key{at}}}]\n---\n\
+                 pipeline: {{name: b}}\nproducer: {{repo: {{repo: a}}}}\n"
+            )
+        };
+        let links = |at: &str| Links::between(&parse(&lookup(at), Path::new("s.yaml"), Path::new("/")).unwrap());
+        let error = links("").unwrap_err();
+        assert!(error.to_string().contains("a reads b reads a"), "{error}");
+        // A version that is there already is waited for by nobody.
+        assert!(links(", at: v1").unwrap().place("a").upstream_over("b").is_none());
         check(
             &[("a", to("a"))],
             Some("s.yaml:2: pipelines read each other in a cycle: a reads a; let one of them read something else"),

@@ -90,6 +90,34 @@ pub fn pattern(text: &str) -> Result<GlobMatcher, Error> {
     })
 }
 
+/// Files that are read only where they are asked for: they are not what a pipeline was run for.
+const ASIDE: [&str; 2] = ["/dead-letter/", "/late/"];
+
+/// Files of a branch that are read: those below a directory, as in `/clean/`, or of a pattern; all but those set aside where
+/// neither is named.
+#[derive(Clone, Debug)]
+pub struct Selection(Option<GlobMatcher>);
+
+impl Selection {
+    /// The files that `text` names, if it is there.
+    ///
+    /// # Errors
+    /// [`Error::BadPattern`].
+    pub fn new(text: Option<&str>) -> Result<Self, Error> {
+        let whole = |text: &str| if text.ends_with('/') { format!("{text}**") } else { text.to_owned() };
+        text.map(|text| pattern(&whole(text))).transpose().map(Self)
+    }
+
+    /// Whether the file at `path` is one of them.
+    #[must_use]
+    pub fn contains(&self, path: &str) -> bool {
+        match &self.0 {
+            Some(pattern) => pattern.is_match(path),
+            None => !ASIDE.iter().any(|aside| path.starts_with(aside)),
+        }
+    }
+}
+
 /// The name of a repo, unchanged.
 ///
 /// # Errors

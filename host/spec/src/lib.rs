@@ -44,4 +44,4 @@ pub use plugins::{PluginUse, plugins};
 pub use schema::spec_schema;
 pub use settings::check_settings;
 pub use spout_producer::ProducerSpec;
-pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, digits};
+pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, TestTable, digits};

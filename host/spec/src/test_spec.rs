@@ -1,6 +1,6 @@
 //! The `tests:` of a spec: rows that go in, and the rows that have to come out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use spout_data::Period;
 use spout_producer::SchemaText;
 
-use super::{Error, Loaded, near::advice};
+use super::{Error, Loaded, check::all_handlers, near::advice};
 
 /// A row as it is written in a test: values by column.
 pub type Row = Map<String, Value>;
@@ -42,6 +42,9 @@ pub struct TestSpec {
     /// Where there are `producers`: the name of the one that the messages or rows come from.
     #[serde(default)]
     pub producer: Option<String>,
+    /// The tables that handlers look in, by repo, as in `{customers: [{id: 1, name: ann}]}`.
+    #[serde(default)]
+    pub tables: BTreeMap<String, TestTable>,
     /// Instead of all these: input in steps, where partitions, commits or quiet sources matter.
     #[serde(default)]
     pub steps: Vec<StepSpec>,
@@ -76,6 +79,38 @@ pub struct TestSpec {
 
 fn yes() -> bool {
     true
+}
+
+/// A table of a test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum TestTable {
+    /// Its rows, oldest first; its columns are what they look like.
+    Rows(Vec<Row>),
+    /// Its rows, and what its columns are.
+    Typed(TypedTable),
+}
+
+/// A table of a test whose columns are declared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TypedTable {
+    /// Its columns and their types, as in `{id: int64, since: date}`.
+    pub schema: SchemaText,
+    /// Its rows, oldest first; a column left out is null.
+    #[serde(default)]
+    pub rows: Vec<Row>,
+}
+
+impl TestTable {
+    /// Its columns, where they are declared, and its rows.
+    #[must_use]
+    pub fn parts(&self) -> (Option<&SchemaText>, &[Row]) {
+        match self {
+            Self::Rows(rows) => (None, rows),
+            Self::Typed(table) => (Some(&table.schema), &table.rows),
+        }
+    }
 }
 
 /// One step of a test: rows of one partition, then what happens after them.
@@ -222,6 +257,9 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Error> {
         if let Err(what) = check_producers(loaded, test) {
             wrong("", what);
         }
+        for (key, what) in check_tables(loaded, test) {
+            wrong(&key, what);
+        }
         if let Err((key, what)) = check_ends(loaded, test) {
             wrong(key, what);
         }
@@ -270,6 +308,26 @@ fn check_producers(loaded: &Loaded, test: &TestSpec) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Every table is one that a handler looks in.
+fn check_tables(loaded: &Loaded, test: &TestSpec) -> Vec<(String, String)> {
+    let handlers = all_handlers(&loaded.spec.node, "node").into_iter();
+    let repos: Vec<String> = handlers.filter_map(|(_, node)| Some(node.table()?.repo)).collect();
+    let mut wrong = Vec::new();
+    for (name, table) in &test.tables {
+        let key = format!(".tables.{name}");
+        if !repos.contains(name) {
+            let what = match repos.as_slice() {
+                [] => "no handler looks in a table; leave `tables` out".to_owned(),
+                repos => format!("no handler looks in `{name}`; {}", advice(name, repos.iter().map(String::as_str))),
+            };
+            wrong.push((key, what));
+        } else if let Some(Err(reason)) = table.parts().0.map(SchemaText::parse) {
+            wrong.push((format!("{key}.schema"), reason.to_string()));
+        }
+    }
+    wrong
 }
 
 fn check_ends(loaded: &Loaded, test: &TestSpec) -> Result<(), (&'static str, String)> {

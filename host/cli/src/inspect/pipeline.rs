@@ -18,7 +18,7 @@ pub(super) async fn of_spec(path: &str, global: &Global, printer: &mut Printer) 
     let plugins = global.open_plugins()?;
     let store = global.store().await.ok();
     for loaded in load_all(&[path])? {
-        match check::planned(&loaded, Some(&plugins), Some(&Links::default())).await {
+        match check::planned(&loaded, Some(&plugins), Some(&Links::default()), store.as_ref()).await {
             Ok(plan) => plan.print(printer, global.verbose)?,
             Err(wrong) => findings::all(&wrong, printer.json())?,
         }

@@ -13,6 +13,7 @@ pub(super) mod filter;
 mod group;
 mod join;
 mod log;
+pub(super) mod lookup;
 mod map;
 mod sample;
 mod sort;
@@ -34,6 +35,7 @@ crate::spec::handlers! {
     "group" => Group(group::GroupSpec), "Names the columns that the handlers behind it group by.",
     "join" => Join(join::JoinSpec), "Puts rows together that belong together.",
     "log" => Log(log::LogSpec), "Writes columns and rows to the host's log.",
+    "lookup" => Lookup(lookup::LookupSpec), "Adds columns of a table that is kept in a repo.",
     "map" => Map(map::MapSpec), "Adds or replaces columns by expressions.",
     "plugin" => Plugin(crate::plugin::PluginSpec), "A handler from the plugins directory.",
     "sample" => Sample(sample::SampleSpec), "Passes a part of the rows.",

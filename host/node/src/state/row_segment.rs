@@ -15,7 +15,7 @@ use super::segments::{decode, encode};
 /// Segments of like size that become one.
 pub(super) const FAN: usize = 8;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Segment {
     /// Of its rows, ascending.
     pub(super) ids: Vec<u64>,

@@ -22,7 +22,7 @@ use super::row_segment::{FAN, Flags, Segment};
 use crate::Error;
 
 /// Rows that are held, each with an id.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RowStore {
     handler: String,
     /// What the names of its parts begin with.
@@ -200,13 +200,35 @@ impl RowStore {
 
     /// Brings the segments to where a snapshot can store them.
     fn settle(&mut self) -> Result<(), ArrowError> {
-        for segment in &mut self.segments {
-            if segment.alive * 2 < segment.ids.len() || (!segment.stored && segment.alive < segment.ids.len()) {
-                *segment = segment.compacted()?;
-            }
-        }
+        let half_gone = |segment: &Segment| segment.alive * 2 < segment.ids.len();
+        self.compact_where(|segment| half_gone(segment) || (!segment.stored && segment.alive < segment.ids.len()))?;
         let new = self.segments.iter().rev().take_while(|segment| !segment.stored).count();
         self.merge_last(new)?;
+        self.merge_tiers()
+    }
+
+    /// Keeps segments few and mostly alive, for rows of which no snapshot is taken; a snapshot does the same.
+    pub(crate) fn tidy(&mut self) -> Result<(), Error> {
+        let half_gone = |segment: &Segment| segment.alive * 2 < segment.ids.len();
+        let tidied = self.compact_where(half_gone).and_then(|()| self.merge_tiers());
+        tidied.map_err(Error::kernel(&self.handler, self.rows))
+    }
+
+    /// Frees what rows that are gone still take.
+    pub(crate) fn compact(&mut self) -> Result<(), Error> {
+        let compacted = self.compact_where(|segment| segment.alive < segment.ids.len());
+        compacted.map_err(Error::kernel(&self.handler, self.rows))
+    }
+
+    fn compact_where(&mut self, wanted: impl Fn(&Segment) -> bool) -> Result<(), ArrowError> {
+        for segment in self.segments.iter_mut().filter(|segment| wanted(segment)) {
+            *segment = segment.compacted()?;
+        }
+        Ok(())
+    }
+
+    /// Makes one segment of those of like size at the end.
+    fn merge_tiers(&mut self) -> Result<(), ArrowError> {
         while let Some(last) = self.segments.last() {
             let (tier, schema) = (last.tier(), last.records.schema());
             let alike = |segment: &&Segment| segment.tier() <= tier && segment.records.schema() == schema;

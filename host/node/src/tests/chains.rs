@@ -31,6 +31,8 @@ fn handlers() -> Vec<Value> {
         json!({"type": "default", "columns": {"value": "0.5", "place": "'here'"}, "fillNulls": true}),
         json!({"type": "group", "columns": ["host"]}),
         json!({"type": "log", "level": "trace"}),
+        json!({"type": "lookup", "repo": "hosts", "on": "host", "columns": {"zone": "place"}}),
+        json!({"type": "lookup", "repo": "hosts", "at": "v1", "on": "host", "columns": [], "unmatched": "reject"}),
         json!({"type": "sample", "fraction": 0.7}),
         json!({"type": "sample", "every": 2}),
         json!({"type": "sql", "per": "batch", "query": "select time, host, value * 2 as value, n from input where n % 3 <> 0"}),

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use spout_data::{Batch, Counts, Origins, Part, Position, Span};
 
-use crate::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec};
+use crate::{Builder, Chain, NodeSpec, Shape, Source, SourceEvent, TimeSpec, handlers::lookup::hosts};
 
 /// A chain, and the rows of each source in their order.
 #[derive(Clone, Debug)]
@@ -56,7 +56,7 @@ impl Trial {
                 *id = format!("{kind}-{index}");
             }
         }
-        let (sources, builder) = (sources.to_vec(), Builder::default());
+        let (sources, builder) = (sources.to_vec(), Builder { tables: hosts(), ..Builder::default() });
         Self { nodes, time: None, sources, commits_count: false, ordered: true, added: None, builder }
     }
 

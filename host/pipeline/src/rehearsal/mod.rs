@@ -10,6 +10,7 @@ mod cell;
 mod compare;
 mod performance;
 mod rows;
+mod tables;
 
 use std::path::PathBuf;
 
@@ -157,7 +158,8 @@ mod tests {
     #[tokio::test]
     async fn the_cases_and_the_example_pass() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let mut files = vec![root.join("examples/tested.yaml"), root.join("examples/join.yaml")];
+        let mut files =
+            vec![root.join("examples/tested.yaml"), root.join("examples/join.yaml"), root.join("examples/lookup.yaml")];
         for entry in std::fs::read_dir(root.join("tests/cases")).unwrap() {
             let file = entry.unwrap().path().join("spec.yaml");
             // A plugin is for the suite, which has them built.

@@ -1,19 +1,20 @@
 //! One run of a test: what came out of the handlers, step by step.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
-use spout_base::error::Coded;
+use spout_base::error::{Coded, Kind};
 use spout_data::{Aside, Batch, DeadLetter, PartitionId};
-use spout_node::{Chain, Shape, Source, SourceEvent, States};
+use spout_node::{Builder, Chain, Shape, Source, SourceEvent, States, Tables};
 use spout_spec::{FaultSpec, LateSpec, StepSpec, TestSpec};
 
 use super::{
     Error, Problem, Rehearsal, compare,
     rows::{self, Given},
+    tables::TestTables,
 };
 
 /// How the messages or rows of a step are cut before they go into the decoder.
@@ -49,11 +50,17 @@ pub(super) struct Performance {
 impl Performance {
     pub(super) async fn of(rehearsal: &Rehearsal, test: &TestSpec, cutting: Cutting) -> Result<Self, Error> {
         let mut performance = Self::default();
-        let nodes = rehearsal.nodes(test);
-        let built = rehearsal.builder.chain(nodes, &mut States::new()).await;
+        let (tables, wrong) = TestTables::of(test, &rehearsal.spec.pipeline.name, &rehearsal.base).await?;
+        if !wrong.is_empty() {
+            performance.wrong = wrong;
+            return Ok(performance);
+        }
+        let builder = Builder { tables: Tables::new(Arc::new(tables)), ..rehearsal.builder.clone() };
+        let built = builder.chain(rehearsal.nodes(test), &mut States::new()).await;
         let mut chain = match built {
             Ok(chain) => chain,
-            Err(source) if matches!(source.kind(), spout_base::error::Kind::Spec) => {
+            // A table that the test does not give is not there.
+            Err(source) if matches!(source.kind(), Kind::Spec | Kind::Unavailable) => {
                 performance.fail(&source);
                 return Ok(performance);
             }

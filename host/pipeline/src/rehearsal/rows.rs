@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde_json::Value;
 use spout_codec::Attribute;
-use spout_data::{Batch, Blobs, Messages, PartitionId, Position, Span};
+use spout_data::{Batch, Blobs, DeadLetter, Messages, PartitionId, Position, Span};
 use spout_producer::{
     CsvStyle, Decoder, DecoderFactory, DecoderSpec, Framer, FramingSpec, FramingType, JsonSpec, Member, MetadataColumn,
     NativeDecoder, SchemaPin, Union,
 };
-use spout_spec::{ProducerSpec, StepSpec, TestSpec};
+use spout_spec::{ProducerSpec, Row, StepSpec, TestSpec};
 
 use super::{Problem, Rehearsal, performance::Cutting};
 
@@ -38,7 +38,7 @@ pub(super) async fn given(
     let specs: Vec<&ProducerSpec> = rehearsal.spec.producers().map(|(_, producer)| producer).collect();
     let messages = |step: &StepSpec| match (test.decodes(), Records::of(specs[rehearsal.producer_of(step)]), &step.text)
     {
-        (false, ..) => Ok(objects(step)),
+        (false, ..) => Ok(objects(&step.input)),
         (true, Some(records), Some(text)) => records.messages(text),
         (true, ..) => Ok(lines(step)),
     };
@@ -68,10 +68,7 @@ pub(super) async fn given(
             *start = after;
         }
         if !test.decodes() {
-            given.wrong.extend(batches.iter().flat_map(|batch| &batch.dead).map(|letter| {
-                let row = String::from_utf8_lossy(&letter.value);
-                Problem::of(format!("the test's own row {row} does not fit its columns: {}", letter.reason))
-            }));
+            given.wrong.extend(batches.iter().flat_map(|batch| &batch.dead).map(misfit));
         }
         given.batches.push(batches);
     }
@@ -147,13 +144,15 @@ async fn decoders(rehearsal: &Rehearsal, test: &TestSpec, index: usize) -> Decod
         (None, None) => factory.schema().await,
         (declared, _) => declared,
     };
-    factory.spec = DecoderSpec::Native(NativeDecoder::Json(JsonSpec {
-        unknown: spout_codec::Unknown::Fail,
-        ..JsonSpec::default()
-    }));
+    factory.spec = of_objects();
     (factory.task, factory.metadata) = (None, Vec::<MetadataColumn>::new());
     factory.pin = SchemaPin::new(schema);
     factory
+}
+
+/// The decoder of rows that a test gives.
+pub(super) fn of_objects() -> DecoderSpec {
+    DecoderSpec::Native(NativeDecoder::Json(JsonSpec { unknown: spout_codec::Unknown::Fail, ..JsonSpec::default() }))
 }
 
 /// How a source that reads CSV makes messages of a text.
@@ -186,12 +185,18 @@ impl Records {
     }
 }
 
+/// What is wrong with a row that a test gives.
+pub(super) fn misfit(letter: &DeadLetter) -> Problem {
+    let row = String::from_utf8_lossy(&letter.value);
+    Problem::of(format!("the test's own row {row} does not fit its columns: {}", letter.reason))
+}
+
 fn lines(step: &StepSpec) -> Messages {
     messages(step.messages().iter().map(String::as_bytes))
 }
 
-fn objects(step: &StepSpec) -> Messages {
-    let rows: Vec<String> = step.input.iter().map(|row| Value::Object(row.clone()).to_string()).collect();
+pub(super) fn objects(rows: &[Row]) -> Messages {
+    let rows: Vec<String> = rows.iter().map(|row| Value::Object(row.clone()).to_string()).collect();
     messages(rows.iter().map(String::as_bytes))
 }
 

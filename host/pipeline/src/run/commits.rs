@@ -28,6 +28,7 @@ impl Run<'_> {
             writer: self.writer.take().ok_or_else(|| Error::Task { pipeline: self.parts.name.clone() })?,
             advance: self.offsets.cut(),
             provenance: std::mem::take(&mut self.provenance),
+            tables: self.parts.tables.cut().await,
             dead: std::mem::take(&mut self.dead),
             states,
             reason: reason.word(),

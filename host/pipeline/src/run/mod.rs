@@ -134,6 +134,7 @@ impl<'a> Run<'a> {
         totals: &'a mut Totals,
         updates: &mpsc::UnboundedSender<Update>,
     ) -> Result<(Self, LaneEvents), Error> {
+        let parts = &parts.running(store, config);
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
             recover::recover(parts, store).await?;
         let reason = writer.head().map(|head| head.reason.clone());

@@ -52,6 +52,8 @@ pub struct AddedFile {
     pub format: Option<Format>,
     /// Columns, for table files.
     pub schema: Option<SchemaRef>,
+    /// Rows, for table files.
+    pub rows: u64,
     /// Bytes.
     pub size: u64,
     blob: Blob,
@@ -187,15 +189,14 @@ impl Follower {
         self.repo.blob(&file.path, &file.blob).await
     }
 
-    /// The rows of a put of a table; none for other files.
+    /// The rows of a put of a table; none for other files. `columns` are those that are wanted, by index and rising; all, if it
+    /// does not say.
     ///
     /// # Errors
     /// As [`Follower::read`], and [`Error::Format`].
-    pub async fn rows(&self, file: &AddedFile) -> Result<Option<Batches>, Error> {
-        match (file.format, &file.schema) {
-            (Some(format), Some(schema)) => Ok(Some(decode(&file.path, format, schema, self.read(file).await?, None)?)),
-            _ => Ok(None),
-        }
+    pub async fn rows(&self, file: &AddedFile, columns: Option<&[usize]>) -> Result<Option<Batches>, Error> {
+        let (Some(format), Some(schema)) = (file.format, &file.schema) else { return Ok(None) };
+        Ok(Some(decode(&file.path, format, schema, self.read(file).await?, columns)?))
     }
 
     async fn known(&self, number: u64) -> Result<Commit<Recorded>, Error> {
@@ -216,6 +217,7 @@ impl Follower {
             path: path.to_owned(),
             format: table.map(|table| table.format),
             schema,
+            rows: table.map_or(0, |table| table.rows),
             size: blob.size,
             blob: blob.clone(),
         })

@@ -55,7 +55,8 @@ pub(super) struct Members {
 
 impl Members {
     pub(super) async fn open(handler: &str, nodes: &[NodeSpec], builder: &Builder) -> Result<Self, Error> {
-        let builder = Builder { tasks: builder.tasks.clone(), ..Builder::default() };
+        let (tasks, tables) = (builder.tasks.clone(), builder.tables.clone());
+        let builder = Builder { tasks, tables, ..Builder::default() };
         Ok(Self {
             handler: handler.to_owned(),
             nodes: nodes.to_vec(),

@@ -14,8 +14,6 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,6 +24,7 @@ use self::{merge::Merge, pairs::Pairs};
 use super::Columns;
 use crate::{
     Builder, Error, Handler, LimitsSpec, TimeSpec,
+    keys::On,
     sequence::Sequence,
     spec::{HandlerSpec, Parts},
     written::Written,
@@ -90,9 +89,7 @@ pub struct JoinSpec {
 #[async_trait]
 impl HandlerSpec for JoinSpec {
     fn describe(&self) -> String {
-        let on = self.on.pairs().into_iter();
-        let on = on.map(|(left, right)| if left == right { left } else { format!("{left} = {right}") });
-        let on = on.collect::<Vec<_>>().join(", ");
+        let on = self.on.describe();
         if self.left.is_some() || self.right.is_some() {
             format!("pairs of left and right by {on}")
         } else {
@@ -123,26 +120,6 @@ pub enum JoinKind {
     Left,
     /// And those of the right that found none.
     Full,
-}
-
-/// The columns of a key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub enum On {
-    /// Called the same on both sides.
-    Same(Vec<String>),
-    /// The name on the left, and the name on the right.
-    Names(BTreeMap<String, String>),
-}
-
-impl On {
-    /// The names on both sides.
-    fn pairs(&self) -> Vec<(String, String)> {
-        match self {
-            Self::Same(names) => names.iter().map(|name| (name.clone(), name.clone())).collect(),
-            Self::Names(names) => names.iter().map(|(left, right)| (left.clone(), right.clone())).collect(),
-        }
-    }
 }
 
 /// Which rows belong to a side: an expression, or a map with more settings.

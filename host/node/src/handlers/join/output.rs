@@ -9,7 +9,11 @@ use arrow::{
 };
 
 use super::side::Side;
-use crate::{Error, EventTime, columns, state::TIME};
+use crate::{
+    Error, EventTime,
+    keys::{self, KeySide},
+    state::TIME,
+};
 
 /// What makes rows of pairs.
 #[derive(Debug)]
@@ -38,7 +42,9 @@ impl Output {
     ) -> Result<Self, Error> {
         let shared = on.iter().filter(|(left, right)| left == right).map(|(name, _)| name);
         let shared: Vec<&String> = shared.collect();
-        check_kinds(handler, on, left.0, right.0)?;
+        let sides =
+            (KeySide { schema: left.0, name: "of the left" }, KeySide { schema: right.0, name: "of the right" });
+        keys::check(handler, on, sides.0, sides.1, "cast one of them in `columns`")?;
         let without = |schema: &Schema| {
             let fields = schema.fields().iter().filter(|field| !shared.contains(&field.name())).cloned();
             Schema::new(fields.collect::<Vec<FieldRef>>())
@@ -102,32 +108,4 @@ impl Output {
 fn field(schema: &Schema, name: &str) -> Option<FieldRef> {
     let field = schema.field_with_name(name).ok()?;
     Some(Arc::new(field.clone().with_nullable(true)))
-}
-
-/// Keys of different kinds would never be the same.
-fn check_kinds(handler: &str, on: &[(String, String)], left: &Schema, right: &Schema) -> Result<(), Error> {
-    for (ours, theirs) in on {
-        let (one, other) = (columns::at(handler, left, ours)?, columns::at(handler, right, theirs)?);
-        let (one, other) = (left.field(one).data_type(), right.field(other).data_type());
-        if kind(one) != kind(other) && *one != DataType::Null && *other != DataType::Null {
-            let reason = format!(
-                "`on` compares `{ours}` of the left, {one}, with `{theirs}` of the right, {other}; cast one of them in `columns`"
-            );
-            return Err(Error::spec(handler, reason));
-        }
-    }
-    Ok(())
-}
-
-/// What of a type decides whether values can be the same.
-fn kind(of: &DataType) -> DataType {
-    match of {
-        whole if whole.is_integer() => DataType::Int64,
-        float if float.is_floating() => DataType::Float64,
-        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
-        DataType::LargeBinary | DataType::BinaryView => DataType::Binary,
-        DataType::Dictionary(_, values) => kind(values),
-        DataType::Timestamp(..) => DataType::Timestamp(arrow::datatypes::TimeUnit::Nanosecond, None),
-        other => other.clone(),
-    }
 }

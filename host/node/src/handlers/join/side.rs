@@ -6,8 +6,8 @@ use std::{
 };
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
-    compute::{filter_record_batch, kernels::boolean::is_null},
+    array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch},
+    compute::filter_record_batch,
     datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef},
 };
 use bytes::Bytes;
@@ -16,9 +16,10 @@ use spout_data::Part;
 use super::SideSettings;
 use crate::{
     Error, RowFault, columns,
-    digest::{Digest, Digests},
+    digest::Digest,
     expression::Expression,
     halving::each,
+    keys,
     state::{RowStore, TIME},
 };
 
@@ -115,7 +116,7 @@ impl Side {
         }
         let own = filter_record_batch(rows, mask).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
         let own = self.records(&own)?;
-        let keys = self.keys(&own)?;
+        let keys = keys::digests(&self.handler, &own, &self.on)?;
         let failed = || Error::kernel(&self.handler, rows.num_rows());
         let useful: BooleanArray = keys.iter().map(|key| Some(self.lonely || key.is_some())).collect();
         let time: ArrayRef = Arc::new(places.iter().map(|&place| Some(times[place])).collect::<Int64Array>());
@@ -178,7 +179,7 @@ impl Side {
         for (ids, rows) in self.store.all()? {
             let times = rows.column_by_name(TIME).and_then(|times| times.as_primitive_opt::<Int64Type>());
             let times = times.ok_or_else(damaged)?;
-            let keys = self.keys(&rows)?.into_iter().zip(times.values());
+            let keys = keys::digests(&self.handler, &rows, &self.on)?.into_iter().zip(times.values());
             waiting.extend(ids.into_iter().zip(keys).map(|(id, (key, &time))| Row { id, time, key }));
         }
         waiting.into_iter().for_each(|row| self.wait(row));
@@ -204,24 +205,5 @@ impl Side {
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
             .map_err(Error::kernel(&self.handler, rows.num_rows()))
-    }
-
-    /// The keys of rows of this side; none where one of the columns is null.
-    fn keys(&self, rows: &RecordBatch) -> Result<Vec<Option<Digest>>, Error> {
-        let mut fields = Vec::new();
-        let mut arrays = Vec::new();
-        let mut null = vec![false; rows.num_rows()];
-        for (place, name) in self.on.iter().enumerate() {
-            let array = rows.column(columns::at(&self.handler, rows.schema_ref(), name)?);
-            let mask = is_null(array).map_err(Error::kernel(&self.handler, rows.num_rows()))?;
-            mask.values().set_indices().for_each(|row| null[row] = true);
-            // By place, as the other side has other names.
-            fields.push(Field::new(format!("{place:04}"), array.data_type().clone(), true));
-            arrays.push(Arc::clone(array));
-        }
-        let keys = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays);
-        let keys = keys.map_err(Error::kernel(&self.handler, rows.num_rows()))?;
-        let digests = Digests::over_all(&self.handler, &[], "").of(&keys)?;
-        Ok(digests.into_iter().zip(null).map(|(digest, null)| (!null).then_some(digest)).collect())
     }
 }

@@ -10,9 +10,6 @@ use tokio_util::sync::CancellationToken;
 use super::{RepoSpec, RepoStart, token::Token};
 use crate::Error;
 
-/// Files that are read only if the spec says so: they are not what a pipeline was run for.
-const ASIDE: [&str; 2] = ["/dead-letter/", "/late/"];
-
 /// Which branch is read, and how.
 #[derive(Clone)]
 pub(super) struct Branch {
@@ -74,9 +71,8 @@ impl Branch {
 
     /// Whether the file at `path` is read.
     pub(super) fn wants(&self, path: &str) -> Result<bool, Error> {
-        let Some(wanted) = &self.spec.path else { return Ok(!ASIDE.iter().any(|aside| path.starts_with(aside))) };
-        let wanted = if wanted.ends_with('/') { format!("{wanted}**") } else { wanted.clone() };
-        Ok(path::pattern(&wanted).map_err(|error| self.failed("reading", error))?.is_match(path))
+        let selection = path::Selection::new(self.spec.path.as_deref());
+        Ok(selection.map_err(|error| self.failed("reading", error))?.contains(path))
     }
 
     /// Whether the pipeline that writes it still runs in this process.

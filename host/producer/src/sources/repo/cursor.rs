@@ -186,7 +186,7 @@ impl Cursor {
         };
         let files = files.into_iter().map(wanted).collect::<Result<_, _>>()?;
         let (repo, branch) = (self.branch.spec.repo.clone(), self.branch.spec.branch.clone());
-        let upstream = Upstream { repo, branch, commit: commit.header.id };
+        let upstream = Upstream { repo, branch, commit: commit.header.id, lookup: false };
         let provenance = Provenance { upstream, global: commit.global };
         Ok(Reading::new(provenance, commit.header.at_ms, files, part))
     }

@@ -113,7 +113,7 @@ async fn opened(branch: &Branch, follower: &Follower, file: &AddedFile, done: u6
     let mut values = Blobs::default();
     match branch.spec.mode {
         RepoMode::Rows => {
-            let rows = follower.rows(file).await.map_err(failed)?;
+            let rows = follower.rows(file, None).await.map_err(failed)?;
             let rows = rows.unwrap_or_else(|| Box::new(std::iter::empty()));
             return Ok(Open::Rows(skipping(rows, done).peekable(), None));
         }
