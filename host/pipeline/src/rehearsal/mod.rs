@@ -20,6 +20,7 @@ use spout_plugin::{Plugins, Task};
 use spout_producer::{DecoderSpec, NativeDecoder};
 use spout_spec::{Loaded, PipelineSpec, ProducerSpec, Row, StepSpec, TestSpec};
 
+pub(crate) use self::compare::as_rows;
 use self::performance::{Cutting, Performance};
 use super::{Error, build::Loading};
 
