@@ -19,6 +19,10 @@ pub(super) enum Shipped {
     PythonBoundary,
     /// The header, and what is compiled with it.
     C,
+    /// The generated bindings of handlers in C.
+    CHandler,
+    /// The generated bindings of decoders in C.
+    CDecoder,
     /// The interfaces.
     Wit,
 }
@@ -29,6 +33,8 @@ impl Shipped {
             Self::Python => PYTHON.get_dir("spout"),
             Self::PythonBoundary => PYTHON.get_dir("boundary"),
             Self::C => Some(&C),
+            Self::CHandler => C.get_dir("bindings/handler"),
+            Self::CDecoder => C.get_dir("bindings/decoder"),
             Self::Wit => Some(&WIT),
         }
     }

@@ -70,12 +70,14 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
         let text = fs::read_to_string(&path).map_err(|source| Error::ReadFile { path, source })?;
         serde_json::from_str(&text).map_err(|error| failed(format!("its spout.json: {error}")))?
     };
+    let handler = matches!(project.kind, Kind::Handler);
     shipped::write(Shipped::C, place)?;
+    shipped::write(if handler { Shipped::CHandler } else { Shipped::CDecoder }, place)?;
     let header = place.join("spout_project.h");
     fs::write(&header, project.header()).map_err(|source| Error::WriteFile { path: header, source })?;
-    let bindings = project.bindings();
-    let mut objects = vec![place.join(format!("{bindings}_component_type.o"))];
-    let mut sources = vec![place.join("spout.c"), place.join(project.glue()), place.join(format!("{bindings}.c"))];
+    let glue = if handler { "handler.c" } else { "decoder.c" };
+    let mut objects = vec![place.join("plugin_component_type.o")];
+    let mut sources = ["plugin.c", "spout.c", glue].map(|name| place.join(name)).to_vec();
     sources.extend(own_sources(dir)?);
     let (compiler, args) = find(cache)?;
     for source in sources {
@@ -98,22 +100,6 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
 }
 
 impl Project {
-    /// The stem of the generated bindings.
-    fn bindings(&self) -> &'static str {
-        match self.kind {
-            Kind::Handler => "handling",
-            Kind::Decoder => "decoding",
-        }
-    }
-
-    /// What stands between the bindings and the author's functions.
-    fn glue(&self) -> &'static str {
-        match self.kind {
-            Kind::Handler => "handler.c",
-            Kind::Decoder => "decoder.c",
-        }
-    }
-
     /// What the C library has to know, as macros.
     fn header(&self) -> String {
         // A JSON string is a C string, but for the escapes of other than ASCII, which are none here.
