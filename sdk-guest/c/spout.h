@@ -58,7 +58,7 @@ void spout_keep_all(spout_rows *rows);
 void spout_add_columns(spout_rows *rows);
 void spout_new_rows(spout_rows *rows);
 
-/* A message without rows, which becomes a dead letter: `return spout_fault("syntax", "no `:` in the line");`. */
+/* A message without rows, which becomes a dead letter, before its first spout_row: `return spout_fault("syntax", "no `:` in the line");`. */
 bool spout_fault(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What a plugin defines.

@@ -160,11 +160,11 @@ mod tests {
             }
         };
         let good = offer("decoder", "lines", r#"{"type":"object"}"#);
-        check(&[World::Decoder], &[good.clone()], &[]);
+        check(&[World::Decoder], std::slice::from_ref(&good), &[]);
         check(&[World::SelfDriven], &[], &[]);
-        check(&[World::Decoder, World::Handler], &[good.clone()], &["exports handler"]);
+        check(&[World::Decoder, World::Handler], std::slice::from_ref(&good), &["exports handler"]);
         check(&[World::Decoder], &[good.clone(), good.clone()], &["twice"]);
-        check(&[World::Source], &[good.clone()], &["exports partition-consumer", "offers decoder"]);
+        check(&[World::Source], std::slice::from_ref(&good), &["exports partition-consumer", "offers decoder"]);
         check(&[World::Decoder], &[offer("decoder", " ", "true")], &["no summary", "not one of an object"]);
         check(&[World::Decoder], &[offer("decoder", "lines", "{")], &["not JSON"]);
     }

@@ -153,7 +153,7 @@ impl Trial {
 fn fates(decoded: &Decoded, messages: usize) -> Vec<Fate> {
     let mut fates = vec![Fate::Rows(Vec::new()); messages];
     for (row, text) in as_rows(std::slice::from_ref(&decoded.records)).into_iter().enumerate() {
-        let origin = decoded.origins.message(row).and_then(|origin| fates.get_mut(origin as usize));
+        let origin = decoded.origins.message(row).and_then(|origin| fates.get_mut(origin));
         if let Some(Fate::Rows(rows)) = origin {
             rows.push(Value::Object(text).to_string());
         }

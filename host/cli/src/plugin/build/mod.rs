@@ -22,6 +22,9 @@ use crate::{
     print::{Printer, short, size},
 };
 
+/// A component of more bytes takes seconds to compile.
+const LARGE: usize = 4 << 20;
+
 /// Build plugin projects and put them into the plugins directory.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -147,6 +150,13 @@ async fn install(artifact: Artifact, global: &Global) -> Result<Built> {
         bytes = with_manifest(&bytes, manifest, &file)?;
     }
     crate::get::save(&file, &bytes)?;
+    if bytes.len() > LARGE {
+        eprintln!(
+            "{}: compiling {} of WebAssembly, once; the result is cached",
+            artifact.plugin,
+            size(bytes.len() as u64)
+        );
+    }
     let plugin = global.open_plugins()?.get(&artifact.plugin).await?;
     Ok(Built {
         digest: plugin.digest().to_owned(),
