@@ -22,6 +22,8 @@ void spout_offer(exports_spout_plugin_about_list_offer_t *offers, const char *in
 void spout_out_begin(spout_out *out);
 /* The schema of spout_columns. */
 void spout_out_schema(spout_plugin_types_schema_t *schema);
+/* Leaves the first `rows` rows. */
+void spout_out_cut(spout_out *out, size_t rows);
 /* The rows, and nothing is left in `out`. */
 void spout_out_parts(spout_out *out, spout_plugin_types_parts_t *parts);
 

@@ -64,9 +64,10 @@ bool exports_spout_plugin_decoder_method_decoding_decode(exports_spout_plugin_de
     uint32_t from = input->values.bounds.ptr[at], to = input->values.bounds.ptr[at + 1];
     size_t before = out.rows;
     spout_text message = {(const char *)input->values.bytes.ptr + from, to - from};
-    if (!spout_decode(self->self, message, &out)) {
+    snprintf(fault_code, sizeof fault_code, "%s.column", SPOUT_NAME);
+    if (!spout_decode(self->self, message, &out) || spout_failure[0]) {
       /* Rows before a fault would be rows of a dead letter. */
-      if (out.rows != before) abort();
+      spout_out_cut(&out, before);
       ret->faults.ptr[ret->faults.len++] = (exports_spout_plugin_decoder_row_fault_t){
           (uint32_t)at, spout_owned(fault_code), spout_owned(spout_failure)};
       spout_failure[0] = 0;

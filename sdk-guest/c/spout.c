@@ -201,13 +201,47 @@ void spout_put_bool(spout_out *out, size_t column, bool value) {
   made->data[row / 8] = (uint8_t)(value ? made->data[row / 8] | bit : made->data[row / 8] & ~bit);
 }
 
+/* The first byte that is not of UTF-8, or `length`. */
+static size_t wrong_at(const uint8_t *text, size_t length) {
+  size_t at = 0;
+  while (at < length) {
+    uint8_t first = text[at];
+    size_t more = first < 0x80 ? 0 : first < 0xc2 ? 4 : first < 0xe0 ? 1 : first < 0xf0 ? 2 : first < 0xf5 ? 3 : 4;
+    if (more == 4 || more >= length - at) return at;
+    uint8_t second = more ? text[at + 1] : 0;
+    uint8_t low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80, high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    if (more && (second < low || second > high)) return at;
+    for (size_t next = 2; next <= more; next++)
+      if ((text[at + next] & 0xc0) != 0x80) return at;
+    at += more + 1;
+  }
+  return length;
+}
+
 void spout_put_text(spout_out *out, size_t column, const char *text, size_t length) {
   struct spout_made *made = put(out, column);
+  size_t wrong = spout_columns[column].type == SPOUT_UTF8 ? wrong_at((const uint8_t *)text, length) : length;
+  if (wrong < length) spout_fail("column `%s`: byte %zu is not UTF-8", spout_columns[column].name, wrong);
   made->bytes = (size_t)made->bounds[out->rows - 1]; /* A second text replaces the first. */
   grow(made, made->bytes + length);
   memcpy(made->data + made->bytes, text, length);
   made->bytes += length;
   made->bounds[out->rows] = (int32_t)made->bytes;
+}
+
+void spout_out_cut(spout_out *out, size_t rows) {
+  for (size_t column = 0; column < out->columns; column++) {
+    struct spout_made *made = &out->made[column];
+    spout_type type = spout_columns[column].type;
+    for (size_t row = rows; row < out->rows; row++) {
+      uint8_t bit = (uint8_t)(1 << row % 8);
+      if (made->valid[row / 8] & bit) made->set--;
+      made->valid[row / 8] &= (uint8_t)~bit;
+      if (type == SPOUT_BOOL) made->data[row / 8] &= (uint8_t)~bit;
+    }
+    if (out->rows > rows) made->bytes = is_text(type) ? (size_t)made->bounds[rows] : type == SPOUT_BOOL ? (rows + 7) / 8 : rows * 8;
+  }
+  out->rows = rows;
 }
 
 void spout_out_schema(spout_plugin_types_schema_t *schema) {

@@ -33,7 +33,8 @@ typedef struct {
 } spout_field;
 extern const spout_field spout_columns[];
 
-/* Rows that a plugin makes: spout_row begins one, spout_put_… sets a column of it by its place; what is not set is null. */
+/* Rows that a plugin makes: spout_row begins one, spout_put_… sets a column of it by its place; what is not set is null. A text
+   that is not UTF-8 is a fault of its message, or fails the call of a handler. */
 typedef struct spout_out spout_out;
 void spout_row(spout_out *out);
 void spout_put_int(spout_out *out, size_t column, int64_t value);
@@ -58,7 +59,7 @@ void spout_keep_all(spout_rows *rows);
 void spout_add_columns(spout_rows *rows);
 void spout_new_rows(spout_rows *rows);
 
-/* A message without rows, which becomes a dead letter, before its first spout_row: `return spout_fault("syntax", "no `:` in the line");`. */
+/* A message without rows, which becomes a dead letter: `return spout_fault("syntax", "no `:` in the line");`. */
 bool spout_fault(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What a plugin defines.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -185,7 +186,11 @@ fn a_mistake_in_a_python_project_is_said_before_anything_takes_long() -> Result<
     let project = "[project]\nname = \"x\"\n\n[tool.spout]\n";
     let cases = [
         (project, "from spout import Decoder\n", "has no class derived from"),
-        (project, "from spout import Decoder\n\nclass X(Decoder):\n    columns = {'n': 'int'}\n", "unknown type 'int'"),
+        (
+            project,
+            "from spout import Decoder\n\nclass X(Decoder):\n    columns = {'n': 'int'}\n",
+            "columns of X: unknown type 'int'",
+        ),
         (project, "import nothing_there\n", "No module named 'nothing_there'"),
         ("[tool.spout]\n", "", "no [project] name"),
         ("[project]\nname = \"x\"\n[tool.spout]\nmodule = \"handler\"\n", "", "a module cannot be called handler"),
@@ -195,6 +200,32 @@ fn a_mistake_in_a_python_project_is_said_before_anything_takes_long() -> Result<
         site.write("x/plugin.py", module)?;
         site.fails(&["plugin", "build", "x"], 1, &["E0806", part])?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_toolchain_that_cannot_be_had_is_named() -> Result<()> {
+    let mut site = site()?;
+    let python =
+        Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().context("python3")?;
+    let python = String::from_utf8(python.stdout)?;
+    // A Python that can make no environments, and nothing else on the path.
+    let script = format!(
+        "#!/bin/sh\n[ \"$2\" = venv ] && {{ echo no venv here >&2; exit 1; }}\nexec {} \"$@\"\n",
+        python.trim()
+    );
+    let program = site.write("bin/python3", script)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let path = format!("{}:/usr/bin:/bin", program.parent().context("a directory")?.display());
+    site.environment.extend([("PATH", path), ("SPOUT_CACHE", site.path().join("cache").display().to_string())]);
+    site.ok(&["plugin", "new", "x", "--decoder", "--lang", "python", "--dir", "x"])?;
+    let said = site.fails(
+        &["plugin", "build", "x"],
+        1,
+        &["E0833", "componentize-py 0.25.1", "no venv here", "COMPONENTIZE_PY"],
+    )?;
+    ensure!(said.contains("installing componentize-py 0.25.1 from PyPI into"), "{said}");
+    ensure!(!site.plugins.join("x.wasm").exists(), "something was built");
     Ok(())
 }
 

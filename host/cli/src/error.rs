@@ -86,7 +86,7 @@ pub(super) enum Error {
     },
     /// A plugin that does not hold what the host relies on.
     #[error(
-        "{broken} of {promises} broken; the differences are above, and a pipeline with this plugin may lose, repeat or change rows"
+        "{promises} tried, {broken} broken; the differences are above, and a pipeline with this plugin may lose, repeat or change rows"
     )]
     PromisesBroken {
         /// How many are broken.

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import Decoder, Handler, Source, Stream
+from . import Decoder, Handler, Source, Stream, types
 from .settings import declare, schema
 
 KINDS = [("partition-consumer", Source), ("stream-consumer", Stream), ("decoder", Decoder), ("handler", Handler)]
@@ -24,8 +24,11 @@ def offers(module, name):
             one.name = offer
             told = one.summary() or f"the {interface} of {name}"
             found.append((interface, one, offer, told, schema(declare(one.Settings))))
-            if "columns" in vars(one) and isinstance(one.columns, dict):
-                importlib.import_module("spout.types").columns(one.columns)
+            if isinstance(getattr(one, "columns", None), dict):
+                try:
+                    types.columns(one.columns)
+                except (TypeError, ValueError) as error:
+                    raise SystemExit(f"columns of {one.__name__}: {error}") from None
     return found
 
 

@@ -30,7 +30,7 @@ This runs the plugin in its sandbox, without any grants.")]
 pub(super) struct Check {
     /// Names of plugins, or files. Default: every one of the plugins directory.
     #[arg(value_name = "PLUGIN")]
-    plugins: Vec<String>,
+    named: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,7 +47,7 @@ struct Checked {
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let mut checked = Vec::new();
-        if self.plugins.is_empty() {
+        if self.named.is_empty() {
             for listed in global.open_plugins()?.list().await? {
                 checked.push(match listed.plugin {
                     Ok(plugin) => check(&plugin).await,
@@ -55,7 +55,7 @@ impl Check {
                 });
             }
         }
-        for named in &self.plugins {
+        for named in &self.named {
             checked.push(match located::plugin(named, global).await {
                 Ok(plugin) => check(&plugin).await,
                 Err(error) => match error.downcast::<spout_plugin::Error>() {
