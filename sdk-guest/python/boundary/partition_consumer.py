@@ -5,7 +5,7 @@ import time
 from componentize_py_types import Err, Ok
 from spout import Fetched, Limits, pause
 from spout.source import fetch_all
-from spout_boundary import lower_error, lower_messages, open_plugin, position, told
+from spout_boundary import crash, lower_error, lower_messages, open_plugin, position, told
 from wit_world.exports import partition_consumer as export
 from wit_world.imports.types import Progress
 
@@ -36,7 +36,7 @@ class Consumer(export.Consumer):
         if isinstance(answer, Exception):
             lowered = lower_error(answer)
             if lowered is None:
-                raise answer
+                crash(answer)
             return Err(lowered)
         progress = Progress[answer.progress.upper()]
         return Ok(export.Fetched(lower_messages(answer.messages), position(answer.next), answer.high_watermark, progress))

@@ -4,6 +4,9 @@ import _strptime  # noqa: F401 (strptime imports it when first called, too late 
 import encodings.idna  # noqa: F401
 import encodings.latin_1  # noqa: F401
 import importlib
+import os
+import sys
+import traceback
 from itertools import accumulate
 
 import spout.host
@@ -27,14 +30,29 @@ def open_plugin(interface, name, settings):
 
 
 class told:
-    """`with told():` what an author raises reaches the host as the error it stands for; anything else is a trap."""
+    """`with told():` what an author raises reaches the host as the error it stands for; anything else is a crash."""
 
     def __enter__(self):
         return self
 
     def __exit__(self, kind, error, trace):
-        if error is not None and (lowered := lower_error(error)):
+        if error is None:
+            return
+        if lowered := lower_error(error):
             raise Err(lowered) from None
+        crash(error)
+
+
+def crash(error):
+    """Ends the instance as a panic does, whose last words the host tells: what was raised, and where in the author's files."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here = os.path.dirname(__file__)
+    own = [frame for frame in frames if "/spout/" not in frame.filename and os.path.dirname(frame.filename) != here]
+    at = (own or frames)[-1]
+    traceback.print_exception(error)
+    place = f"{at.filename.rsplit('/', 1)[-1]}:{at.lineno}"
+    print(f"thread 'plugin' panicked at {place}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    os.abort()
 
 
 def lower_error(error):
