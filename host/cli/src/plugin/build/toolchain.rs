@@ -1,7 +1,8 @@
 //! Programs from PyPI that builds need: found, or installed into the cache, pinned.
 
 use std::{
-    fs::{self, File},
+    fs::{self, DirBuilder, File},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -40,7 +41,8 @@ pub(super) fn installed(package: Package, cache: &Path) -> Result<PathBuf, Error
     let dir = cache.join("tools").join(format!("{name}-{version}"));
     let (file, stamp) = (dir.join(program), dir.join("complete"));
     let failed = |source| Error::WriteFile { path: dir.clone(), source };
-    fs::create_dir_all(&dir).map_err(failed)?;
+    // Programs that are run, beside compiled code that must be nobody else's.
+    DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
     // Several builds may run at a time; the lock goes with the file.
     let lock = File::create(dir.with_extension("lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
