@@ -112,10 +112,10 @@ fn the_python_plugin_works_as_it_stands(readme: &str, tree: &Path) -> Result<()>
     let Some(python) = venv::python(&["componentize-py==0.25.1"])? else { return Ok(()) };
     let componentize = python.with_file_name("componentize-py");
     ok(tree, "spout plugin new at-least-py --handler --lang python")?;
-    let written = fs::read_to_string(tree.join("plugins/at-least-py/plugin.py"))?;
-    let shown = block(readme, "`plugins/at-least-py/plugin.py`\n", "python")?;
+    let written = fs::read_to_string(tree.join("at-least-py/plugin.py"))?;
+    let shown = block(readme, "`at-least-py/plugin.py`\n", "python")?;
     ensure!(written == shown, "the README shows another plugin than `spout plugin new` writes:\n{written}");
-    let commands = block(readme, "`plugins/at-least-py/plugin.py`\n", "sh")?;
+    let commands = block(readme, "`at-least-py/plugin.py`\n", "sh")?;
     let (told, _) = ok(tree, &format!("export COMPONENTIZE_PY={}\n{commands}", componentize.display()))?;
     ensure!(told.contains("ok      at-least-py (handler)"), "{told}");
     fs::write(tree.join("rows.ndjson"), (0..1000).map(|size| format!("{{\"size\":{size}}}\n")).collect::<String>())?;

@@ -37,7 +37,7 @@ pub(super) struct New {
     /// Language to write it in.
     #[arg(long, value_enum, default_value_t = Lang::Rust)]
     lang: Lang,
-    /// Directory to create. Default: `plugins/NAME` where there is a `plugins` directory, else `NAME`.
+    /// Directory to create. Default: `plugins/NAME` for Rust where there is a `plugins` directory, else `NAME`.
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Directory of the SDK for Rust, `sdk-guest`.
@@ -68,7 +68,8 @@ impl New {
         check_name(&self.name)?;
         let dir = self.dir.clone().unwrap_or_else(|| {
             let beside = Path::new("plugins");
-            if beside.is_dir() { beside.join(&self.name) } else { PathBuf::from(&self.name) }
+            // A workspace that takes in `plugins/*` wants crates there.
+            if self.lang == Lang::Rust && beside.is_dir() { beside.join(&self.name) } else { PathBuf::from(&self.name) }
         });
         if dir.exists() {
             let what = format!("{} exists; choose another name, or a directory with --dir", dir.display());
