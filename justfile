@@ -48,6 +48,11 @@ room name *filter:
 guests:
     plugins/build.sh --guests
 
+# The C bindings of the WIT, generated anew; installs wit-bindgen into target/tools where it is missing.
+[group('check')]
+c-bindings:
+    sdk-guest/c/bindings.sh
+
 # Everything that CI checks.
 [group('check')]
 ci:

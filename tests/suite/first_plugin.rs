@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use spout_tests::{root, spout};
+use spout_tests::{root, spout, venv};
 
 /// The first code block of `language` behind `after`.
 fn block(readme: &str, after: &str, language: &str) -> Result<String> {
@@ -103,7 +103,26 @@ producer:
     ok(&tree, "spout check spec.yaml && spout run spec.yaml --until ended")?;
     let (rows, _) = ok(&tree, "spout sql 'select count(*) as n, min(size) as least from sizes' --format ndjson")?;
     ensure!(rows == "{\"n\":500,\"least\":500}\n", "{rows}");
-    new_plugins_work_as_they_are(&tree)
+    new_plugins_work_as_they_are(&tree)?;
+    the_python_plugin_works_as_it_stands(&readme, &tree)
+}
+
+/// The README's plugin in Python is the one that `spout plugin new` writes; its commands work, and so does the trial of it.
+fn the_python_plugin_works_as_it_stands(readme: &str, tree: &Path) -> Result<()> {
+    let Some(python) = venv::python(&["componentize-py==0.25.1"])? else { return Ok(()) };
+    let componentize = python.with_file_name("componentize-py");
+    ok(tree, "spout plugin new at-least-py --handler --lang python")?;
+    let written = fs::read_to_string(tree.join("at-least-py/plugin.py"))?;
+    let shown = block(readme, "`at-least-py/plugin.py`\n", "python")?;
+    ensure!(written == shown, "the README shows another plugin than `spout plugin new` writes:\n{written}");
+    let commands = block(readme, "`at-least-py/plugin.py`\n", "sh")?;
+    let (told, _) = ok(tree, &format!("export COMPONENTIZE_PY={}\n{commands}", componentize.display()))?;
+    ensure!(told.contains("ok      at-least-py (handler)"), "{told}");
+    fs::write(tree.join("rows.ndjson"), (0..1000).map(|size| format!("{{\"size\":{size}}}\n")).collect::<String>())?;
+    let (tried, _) = ok(tree, &block(readme, "**Before you rely on it**", "sh")?)?;
+    ensure!(tried.contains("1000 rows in, 500 out") && tried.ends_with("promises kept\n"), "{tried}");
+    // A project in another language does not disturb the workspace.
+    ok(tree, "cargo metadata --offline --no-deps --format-version 1 >/dev/null").map(drop)
 }
 
 /// `spout plugin new` of every kind, built, tested and run without an edit. In the same tree: the SDK is built once.

@@ -60,11 +60,39 @@ pub(super) enum Error {
         /// What went wrong, and what to do.
         what: String,
     },
-    /// A directory without plugin crates.
-    #[error("{} contains no plugin crate; name a directory with a Cargo.toml, or one whose subdirectories have one", dir.display())]
-    NoCrate {
+    /// A toolchain that is neither there nor can be installed.
+    #[error("{tool} cannot be installed from PyPI: {why}; {instead}")]
+    Toolchain {
+        /// The package.
+        tool: String,
+        /// What the installer said.
+        why: String,
+        /// How else to get it.
+        instead: &'static str,
+    },
+    /// A directory without plugin projects.
+    #[error("{} contains no plugin project; name a directory with one, or one whose subdirectories have some; `spout plugin build --help` says what a project is", dir.display())]
+    NoProject {
         /// The directory.
         dir: PathBuf,
+    },
+    /// Plugins that cannot be used as they are.
+    #[error("{failed} of {plugins} failed; what to change is above")]
+    PluginsFailed {
+        /// How many failed.
+        failed: u64,
+        /// How many there are.
+        plugins: String,
+    },
+    /// A plugin that does not hold what the host relies on.
+    #[error(
+        "{promises} tried, {broken} broken; the differences are above, and a pipeline with this plugin may lose, repeat or change rows"
+    )]
+    PromisesBroken {
+        /// How many are broken.
+        broken: u64,
+        /// How many there are.
+        promises: String,
     },
     /// A file that is not a table was to be converted.
     #[error("cannot write {file} as {format}: {why}")]
@@ -196,7 +224,7 @@ pub(super) enum Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoCrate { .. } | Self::Convert { .. } => Kind::Spec,
+            Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } | Self::Convert { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } | Self::Import { .. } => Kind::Spec,
             Self::NotWritable { .. } | Self::RepoExists { .. } | Self::NotAFile { .. } => Kind::Spec,
             Self::NoTests { .. } => Kind::Spec,
@@ -205,9 +233,11 @@ impl Coded for Error {
             Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::NoTool { .. }
+            | Self::Toolchain { .. }
             | Self::Runtime { .. }
             | Self::Interrupted => Kind::Unavailable,
             Self::Build { .. } | Self::SettingsSchema { .. } => Kind::Plugin,
+            Self::PluginsFailed { .. } | Self::PromisesBroken { .. } => Kind::Plugin,
             Self::Damaged { .. } | Self::Unpublished { .. } => Kind::Corrupt,
         }
     }
@@ -220,7 +250,10 @@ impl Coded for Error {
             Self::ReadFile { .. } => "E0804",
             Self::NoTool { .. } => "E0805",
             Self::Build { .. } => "E0806",
-            Self::NoCrate { .. } => "E0807",
+            Self::Toolchain { .. } => "E0833",
+            Self::PluginsFailed { .. } => "E0834",
+            Self::PromisesBroken { .. } => "E0835",
+            Self::NoProject { .. } => "E0807",
             Self::Convert { .. } => "E0808",
             Self::Damaged { .. } => "E0809",
             Self::SettingsSchema { .. } => "E0810",

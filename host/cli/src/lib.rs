@@ -140,6 +140,14 @@ impl Global {
         let store = Store::local(&self.store).map(|dir| ("the store", dir));
         Ok(Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?)
     }
+
+    /// The cache, for what a build cannot do without.
+    pub(crate) fn cache_dir(&self) -> Result<PathBuf, Error> {
+        self.cache.clone().or_else(user_cache).ok_or_else(|| Error::Usage {
+            verb: "plugin build",
+            what: "there is no home directory to keep toolchains in; name a directory with --cache".into(),
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]

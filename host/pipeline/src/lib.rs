@@ -3,7 +3,7 @@
 //! [`Parts`] is a spec whose plugins are loaded, [`Host`] runs any number of them and tells what happens as [`Update`]s.
 //! Inside, `decide` says when, `run` does it: one lane a partition (`lane`), lanes meet in `run`, cut commits go their way
 //! in `commit`, `publish` makes them known to other programs, and a restart begins in `recover`. [`Rehearsal`] runs the tests of
-//! a spec through the same decoder and handlers.
+//! a spec through the same decoder and handlers, [`Trial`] checks what a plugin promises.
 //!
 //! **Invariant**: no threshold is compared outside `decide`, and no error is judged by its text.
 
@@ -28,6 +28,7 @@ mod run;
 mod sample;
 mod tables;
 mod totals;
+mod trial;
 mod update;
 
 pub use self::{
@@ -39,5 +40,6 @@ pub use self::{
     recover::settled,
     rehearsal::{Problem, Rehearsal, Verdict},
     totals::Reason,
+    trial::{Finding, Trial},
     update::{PluginMetrics, TookOver, Update},
 };

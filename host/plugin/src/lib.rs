@@ -8,6 +8,7 @@
 //! **Invariant**: nothing a guest returned leaves this room unchecked, and nothing here knows what plugins are for.
 
 mod apart;
+mod apply;
 mod backoff;
 mod batch;
 mod bindings;
@@ -52,7 +53,7 @@ pub use self::{
     isolation::{Health, Search, Step},
     keyed::KeyedState,
     limits::LimitsSpec,
-    manifest::Manifest,
+    manifest::{Asks, Manifest, with_manifest},
     metrics::{Metric, Metrics},
     offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},

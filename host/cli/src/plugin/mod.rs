@@ -1,22 +1,30 @@
 //! `spout plugin`: what is in the plugins directory, and how it gets there.
 
 mod build;
+mod check;
 mod inspect;
+mod kind;
 mod list;
+mod located;
 mod new;
+mod pack;
+mod shipped;
+mod test;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::{Global, print::Printer};
 
-/// List, inspect, create and build plugins.
+/// List, inspect, create, build, check and test plugins.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout plugin list
   spout plugin inspect files
-  spout plugin new my-plugin --handler
-  spout plugin build my-plugin/")]
+  spout plugin new my-plugin --handler --lang python
+  spout plugin build my-plugin/
+  spout plugin check my-plugin
+  spout plugin test my-plugin --input rows.ndjson")]
 pub(super) struct PluginVerb {
     #[command(subcommand)]
     what: What,
@@ -26,8 +34,11 @@ pub(super) struct PluginVerb {
 enum What {
     List(list::List),
     Inspect(inspect::Inspect),
-    Build(build::Build),
     New(new::New),
+    Build(build::Build),
+    Check(check::Check),
+    Test(test::Test),
+    Pack(pack::Pack),
 }
 
 impl PluginVerb {
@@ -37,6 +48,9 @@ impl PluginVerb {
             What::Inspect(verb) => verb.run(global, printer).await,
             What::Build(verb) => verb.run(global, printer).await,
             What::New(verb) => verb.run(printer),
+            What::Check(verb) => verb.run(global, printer).await,
+            What::Test(verb) => verb.run(global, printer).await,
+            What::Pack(verb) => verb.run(global, printer).await,
         }
     }
 }

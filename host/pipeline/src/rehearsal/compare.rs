@@ -132,7 +132,7 @@ fn only(row: &Row, names: &[String]) -> Row {
 }
 
 /// Batches as rows for people.
-pub(super) fn as_rows(batches: &[RecordBatch]) -> Vec<Row> {
+pub(crate) fn as_rows(batches: &[RecordBatch]) -> Vec<Row> {
     let names: Vec<String> = columns(batches, None).iter().map(|column| column.name().clone()).collect();
     Side::of(batches, &names).shown
 }

@@ -1,26 +1,19 @@
-//! `spout plugin build`: from a Rust crate to a `.wasm` in the plugins directory.
+//! From a Rust crate to components, with cargo.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{self, BufRead as _, BufReader},
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use anyhow::Result;
-use clap::Args;
-use serde::{Deserialize, Serialize};
-use spout_plugin::World;
+use serde::Deserialize;
 
-use crate::{
-    Global,
-    check::joined,
-    error::Error,
-    print::{Printer, short, size},
-};
+use super::{Artifact, no_tool};
+use crate::error::Error;
 
-const TARGET: &str = "wasm32-wasip2";
+pub(super) const TARGET: &str = "wasm32-wasip2";
 /// The profile of plugins, on top of what the crate's own workspace says of `release`: small and fast, a panic is a trap.
 const PROFILE: &str = "plugin";
 const SETTINGS: [&str; 5] = [
@@ -35,87 +28,14 @@ const LISTED: usize = 5;
 /// Rust flags for the target, which a user may have set otherwise.
 const FLAGS: &str = "CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS";
 
-/// Build plugin crates for wasm32-wasip2 and put them into the plugins directory.
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
-  spout plugin build                     the crate in this directory
-  spout plugin build my-plugin/ other/   several
-  spout plugin build plugins/            every crate directly below
-
-Needs cargo; the target wasm32-wasip2 is added through rustup if it is missing. A plugin is named after its crate, without
-the prefix `plugin-`. A crate that is new in a workspace is added to its Cargo.lock, and the command says so.")]
-pub(super) struct Build {
-    /// Directories with a plugin crate, or with several directly below.
-    #[arg(value_name = "DIR", default_value = ".")]
-    dirs: Vec<PathBuf>,
-}
-
-#[derive(Debug, Serialize)]
-struct Built {
-    plugin: String,
-    file: PathBuf,
-    size: u64,
-    digest: String,
-    worlds: Vec<World>,
-}
-
-impl Build {
-    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let mut crates = Vec::new();
-        for dir in &self.dirs {
-            crates.extend(crates_of(dir)?);
-        }
-        // Compiling takes a while; the runtime has other threads, but a build is all this process does.
-        if let Some(told) = tokio::task::block_in_place(add_target)? {
-            eprintln!("{told}");
-        }
-        fs::create_dir_all(&global.plugins)
-            .map_err(|source| Error::WriteFile { path: global.plugins.clone(), source })?;
-        for dir in crates {
-            for artifact in tokio::task::block_in_place(|| compile(&dir))? {
-                let built = install(artifact, global).await?;
-                let worlds = joined(&built.worlds);
-                let (plugin, file) = (&built.plugin, built.file.display());
-                if printer.json() {
-                    printer.value(&built)?
-                } else {
-                    printer.line(format!(
-                        "{plugin}: {file}, {}, sha256:{} ({worlds})",
-                        size(built.size),
-                        short(&built.digest)
-                    ))?
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The crate in `dir`, or the crates directly below.
-fn crates_of(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    if is_crate(dir) {
-        return Ok(vec![dir.to_owned()]);
-    }
-    let entries = fs::read_dir(dir).map_err(|source| Error::ReadFile { path: dir.to_owned(), source })?;
-    let mut crates: Vec<PathBuf> =
-        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|dir| is_crate(dir)).collect();
-    crates.sort();
-    if crates.is_empty() { Err(Error::NoCrate { dir: dir.to_owned() }) } else { Ok(crates) }
-}
-
 /// Whether `dir` is a package; a workspace without one has nothing to build itself.
-fn is_crate(dir: &Path) -> bool {
+pub(super) fn is_crate(dir: &Path) -> bool {
     let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
     manifest.lines().any(|line| line.trim() == "[package]")
 }
 
-fn no_tool(tool: &str, advice: &'static str) -> impl FnOnce(io::Error) -> Error {
-    let tool = tool.to_owned();
-    move |source| Error::NoTool { tool, advice, source }
-}
-
 /// Adds the target where it is missing; what to tell the user about that.
-fn add_target() -> Result<Option<String>, Error> {
+pub(super) fn add_target() -> Result<Option<String>, Error> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let libraries = Command::new(&rustc)
         .args(["--print", "target-libdir", "--target", TARGET])
@@ -140,13 +60,6 @@ fn add_target() -> Result<Option<String>, Error> {
             what: format!("`rustup target add {TARGET}` failed; run it by hand to see why, a network is needed once"),
         })
     }
-}
-
-/// A compiled component.
-#[derive(Debug)]
-struct Artifact {
-    plugin: String,
-    file: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -180,7 +93,8 @@ struct Target {
     kind: Vec<String>,
 }
 
-fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
+/// The components of the crate in `dir`.
+pub(super) fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let advice = "install Rust from https://rustup.rs";
     let failed = |what: String| Error::Build { crate_dir: dir.to_owned(), what };
@@ -268,22 +182,8 @@ fn artifact(line: &str, names: &BTreeMap<&str, &str>) -> Option<Artifact> {
     let is_program = target.kind.iter().any(|kind| kind == "bin");
     let name = if is_program { target.name } else { package.to_owned() };
     let plugin = name.strip_prefix("plugin-").unwrap_or(&name).to_owned();
-    (is_program || target.kind.iter().any(|kind| kind == "cdylib")).then_some(Artifact { plugin, file })
-}
-
-/// Copies a component into the plugins directory and loads it, as a pipeline would.
-async fn install(artifact: Artifact, global: &Global) -> Result<Built> {
-    let file = global.plugins.join(format!("{}.wasm", artifact.plugin));
-    let bytes = fs::read(&artifact.file).map_err(|source| Error::ReadFile { path: artifact.file, source })?;
-    crate::get::save(&file, &bytes)?;
-    let plugin = global.open_plugins()?.get(&artifact.plugin).await?;
-    Ok(Built {
-        digest: plugin.digest().to_owned(),
-        worlds: plugin.worlds().to_vec(),
-        plugin: artifact.plugin,
-        size: bytes.len() as u64,
-        file,
-    })
+    let is_library = target.kind.iter().any(|kind| kind == "cdylib");
+    (is_program || is_library).then_some(Artifact { plugin, file, manifest: None })
 }
 
 #[cfg(test)]
@@ -330,21 +230,5 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let told = "added p0 1.0.0, p1 1.0.0, p2 1.0.0, p3 1.0.0, p4 1.0.0 and 4 more";
         check(&[], &many, Some(told));
-    }
-
-    #[test]
-    fn crates_are_found_in_a_directory_or_below() {
-        let dir = tempfile::tempdir().unwrap();
-        let package = |name: &str| {
-            fs::create_dir_all(dir.path().join(name)).unwrap();
-            fs::write(dir.path().join(name).join("Cargo.toml"), "[package]\nname = \"x\"\n").unwrap();
-        };
-        let error = crates_of(dir.path()).unwrap_err().to_string();
-        assert!(error.contains("contains no plugin crate"), "{error}");
-        package("b");
-        package("a");
-        fs::create_dir(dir.path().join("c")).unwrap();
-        assert_eq!(crates_of(dir.path()).unwrap(), [dir.path().join("a"), dir.path().join("b")]);
-        assert_eq!(crates_of(&dir.path().join("a")).unwrap(), [dir.path().join("a")]);
     }
 }

@@ -1,0 +1,171 @@
+//! `spout plugin check`: whether plugins can be loaded and say what they have to say about themselves.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use spout_base::error::Coded as _;
+use spout_plugin::{LimitsSpec, Offer, Plugin, World};
+
+use super::located;
+use crate::{
+    Global,
+    check::joined,
+    error::Error,
+    print::{Printer, count},
+};
+
+/// Check that plugins load, and that what they say about themselves is complete.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout plugin check                     every plugin of the plugins directory
+  spout plugin check at-least
+  spout plugin check target/my.wasm --json
+
+A plugin fails that is no component for this host, imports what the host does not provide, has no summary, or a settings schema
+that is not one. `spout plugin inspect` shows what it offers, `spout plugin test` tries it.
+This runs the plugin in its sandbox, without any grants.")]
+pub(super) struct Check {
+    /// Names of plugins, or files. Default: every one of the plugins directory.
+    #[arg(value_name = "PLUGIN")]
+    named: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    plugin: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    worlds: Vec<World>,
+    /// What has to be changed.
+    problems: Vec<String>,
+    /// What could be better.
+    notes: Vec<String>,
+}
+
+impl Check {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let mut checked = Vec::new();
+        if self.named.is_empty() {
+            for listed in global.open_plugins()?.list().await? {
+                checked.push(match listed.plugin {
+                    Ok(plugin) => check(&plugin).await,
+                    Err(error) => broken(listed.name, &error),
+                });
+            }
+        }
+        for named in &self.named {
+            checked.push(match located::plugin(named, global).await {
+                Ok(plugin) => check(&plugin).await,
+                Err(error) => match error.downcast::<spout_plugin::Error>() {
+                    Ok(error) => broken(named.clone(), &error),
+                    Err(other) => return Err(other),
+                },
+            });
+        }
+        let failed = checked.iter().filter(|checked| !checked.problems.is_empty()).count() as u64;
+        for checked in &checked {
+            print(checked, printer)?;
+        }
+        match failed {
+            0 => Ok(()),
+            _ => Err(Error::PluginsFailed { failed, plugins: count(checked.len() as u64, "plugin") }.into()),
+        }
+    }
+}
+
+fn print(checked: &Checked, printer: &mut Printer) -> Result<()> {
+    if printer.json() {
+        return printer.value(checked);
+    }
+    let word = if checked.problems.is_empty() { "ok    " } else { "FAILED" };
+    let worlds = if checked.worlds.is_empty() { String::new() } else { format!(" ({})", joined(&checked.worlds)) };
+    printer.line(format!("{word}  {}{worlds}", checked.plugin))?;
+    checked.problems.iter().try_for_each(|problem| printer.line(format!("        {problem}")))?;
+    checked.notes.iter().try_for_each(|note| printer.line(format!("        note: {note}")))
+}
+
+fn broken(plugin: String, error: &spout_plugin::Error) -> Checked {
+    let problem = format!("error[{}]: {error}", error.code());
+    Checked { plugin, worlds: Vec::new(), problems: vec![problem], notes: Vec::new() }
+}
+
+async fn check(plugin: &Plugin) -> Checked {
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    match plugin.describe(&LimitsSpec::default()).await {
+        Ok(offers) => problems.extend(about(plugin.worlds(), &offers)),
+        Err(error) => problems.push(format!("it cannot say what it offers: error[{}]: {error}", error.code())),
+    }
+    if plugin.manifest().is_none_or(|manifest| manifest.name.is_empty()) {
+        notes.push("it has no manifest, so nobody knows its version; `spout plugin pack` puts one in".into());
+    }
+    Checked { plugin: plugin.name().to_owned(), worlds: plugin.worlds().to_vec(), problems, notes }
+}
+
+/// The interface that `about` names for a world.
+pub(super) fn interface(world: World) -> Option<&'static str> {
+    match world {
+        World::Source => Some("partition-consumer"),
+        World::StreamSource => Some("stream-consumer"),
+        World::Decoder => Some("decoder"),
+        World::Handler => Some("handler"),
+        World::SelfDriven => None,
+    }
+}
+
+/// What is wrong with what a plugin says about itself.
+fn about(worlds: &[World], offers: &[Offer]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let has: BTreeSet<&str> = worlds.iter().filter_map(|world| interface(*world)).collect();
+    let told: BTreeSet<&str> = offers.iter().map(|offer| offer.interface.as_str()).collect();
+    problems
+        .extend(has.difference(&told).map(|missing| format!("it exports {missing}, and `about` has no offer of it")));
+    problems.extend(told.difference(&has).map(|extra| format!("`about` offers {extra}, which it does not export")));
+    let mut names = BTreeSet::new();
+    for offer in offers {
+        let Offer { interface, name, summary, settings_schema } = offer;
+        if !names.insert((interface, name)) {
+            problems.push(format!("it offers {interface} `{name}` twice"));
+        }
+        if summary.trim().is_empty() {
+            problems.push(format!("the offer {interface} `{name}` has no summary"));
+        }
+        match serde_json::from_str::<Value>(settings_schema) {
+            Ok(Value::Object(schema)) if schema.get("type").is_some_and(|kind| kind == "object") => {}
+            Ok(_) => problems.push(format!("the settings schema of {interface} `{name}` is not one of an object")),
+            Err(error) => problems.push(format!("the settings schema of {interface} `{name}` is not JSON: {error}")),
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_says_has_to_fit_what_it_has() {
+        let offer = |interface: &str, summary: &str, schema: &str| Offer {
+            interface: interface.into(),
+            name: "x".into(),
+            summary: summary.into(),
+            settings_schema: schema.into(),
+        };
+        let check = |worlds: &[World], offers: &[Offer], expected: &[&str]| {
+            let problems = about(worlds, offers);
+            assert_eq!(problems.len(), expected.len(), "{problems:?}");
+            for (problem, part) in problems.iter().zip(expected) {
+                assert!(problem.contains(part), "{problem}");
+            }
+        };
+        let good = offer("decoder", "lines", r#"{"type":"object"}"#);
+        check(&[World::Decoder], std::slice::from_ref(&good), &[]);
+        check(&[World::SelfDriven], &[], &[]);
+        check(&[World::Decoder, World::Handler], std::slice::from_ref(&good), &["exports handler"]);
+        check(&[World::Decoder], &[good.clone(), good.clone()], &["twice"]);
+        check(&[World::Source], std::slice::from_ref(&good), &["exports partition-consumer", "offers decoder"]);
+        check(&[World::Decoder], &[offer("decoder", " ", "true")], &["no summary", "not one of an object"]);
+        check(&[World::Decoder], &[offer("decoder", "lines", "{")], &["not JSON"]);
+    }
+}

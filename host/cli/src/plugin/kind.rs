@@ -1,0 +1,36 @@
+//! What a plugin is, as flags.
+
+use clap::Args;
+use spout_plugin::World;
+
+/// What a plugin is.
+#[derive(Clone, Copy, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "one flag a kind")]
+pub(super) struct Kind {
+    /// A source read by partition.
+    #[arg(long, group = "kind")]
+    pub(super) source: bool,
+    /// A source read as one stream.
+    #[arg(long, group = "kind")]
+    pub(super) stream: bool,
+    /// Messages into rows.
+    #[arg(long, group = "kind")]
+    pub(super) decoder: bool,
+    /// Rows into rows.
+    #[arg(long, group = "kind")]
+    pub(super) handler: bool,
+}
+
+impl Kind {
+    /// Whether the flags name `world`, or none.
+    pub(super) fn wants(&self, world: World) -> bool {
+        let named = match world {
+            World::Source => self.source,
+            World::StreamSource => self.stream,
+            World::Decoder => self.decoder,
+            World::Handler => self.handler,
+            World::SelfDriven => false,
+        };
+        named || !(self.source || self.stream || self.decoder || self.handler)
+    }
+}

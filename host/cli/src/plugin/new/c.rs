@@ -1,0 +1,41 @@
+//! A plugin in C: a file, and what it cannot say about itself.
+
+use super::{Written, usage};
+use crate::{error::Error, plugin::kind::Kind};
+
+const HANDLER: &str = r#"{
+  "name": "__NAME__",
+  "version": "0.1.0",
+  "kind": "handler",
+  "summary": "keeps rows whose column has at least a given value",
+  "settings": {
+    "column": {"type": "string", "description": "Column to look at."},
+    "least": {"type": "integer", "description": "Smallest value that passes."}
+  }
+}
+"#;
+
+const DECODER: &str = r#"{
+  "name": "__NAME__",
+  "version": "0.1.0",
+  "kind": "decoder",
+  "summary": "decodes lines of a level and a text",
+  "settings": {}
+}
+"#;
+
+/// The files of a project.
+///
+/// # Errors
+/// A kind that C has no library for.
+pub(super) fn files(kind: Kind) -> Result<Written, Error> {
+    let (about, code) = if kind.decoder {
+        (DECODER, include_str!("c/decoder.c.txt"))
+    } else if kind.handler {
+        (HANDLER, include_str!("c/handler.c.txt"))
+    } else {
+        return Err(usage("plugins in C are handlers and decoders; write a source in Rust or Python".into()));
+    };
+    let files = vec![("spout.json", about.to_owned()), ("plugin.c", code.to_owned())];
+    Ok(Written { files, change: "plugin.c", test: None })
+}

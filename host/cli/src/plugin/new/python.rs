@@ -1,0 +1,32 @@
+//! A plugin in Python: a module, a test, and the package that both import.
+
+use std::path::Path;
+
+use super::Written;
+use crate::{
+    error::Error,
+    plugin::{
+        kind::Kind,
+        shipped::{self, Shipped},
+    },
+};
+
+const PROJECT: &str = "[project]\nname = \"__NAME__\"\nversion = \"0.1.0\"\n\n[tool.spout]\nmodule = \"plugin\"\n";
+
+/// The files of a project in `dir`, into which the package is written.
+pub(super) fn files(kind: Kind, dir: &Path) -> Result<Written, Error> {
+    let (code, test) = if kind.source {
+        (include_str!("python/source.py.txt"), include_str!("python/source_test.py.txt"))
+    } else if kind.stream {
+        (include_str!("python/stream.py.txt"), include_str!("python/stream_test.py.txt"))
+    } else if kind.decoder {
+        (include_str!("python/decoder.py.txt"), include_str!("python/decoder_test.py.txt"))
+    } else {
+        (include_str!("python/handler.py.txt"), include_str!("python/handler_test.py.txt"))
+    };
+    shipped::write(Shipped::Python, &dir.join("spout"))?;
+    let files = [("pyproject.toml", PROJECT), ("plugin.py", code), ("test_plugin.py", test)];
+    let files = files.map(|(name, text)| (name, text.to_owned())).to_vec();
+    let test = format!("cd {} && python3 -m unittest", dir.display());
+    Ok(Written { files, change: "plugin.py", test: Some(test) })
+}

@@ -1,0 +1,225 @@
+//! `spout plugin test`: tries the promises of a plugin over its author's own input.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use anyhow::Result;
+use arrow::{array::RecordBatch, compute::concat_batches};
+use clap::Args;
+use serde::Serialize;
+use serde_json::Value;
+use spout_data::Blobs;
+use spout_pipeline::{Finding, Trial};
+use spout_plugin::{DirGrant, GrantSpec, LimitsSpec, Offer, Plugin, World, check_grants};
+use spout_spec::nearest;
+
+use super::{check, kind::Kind, located};
+use crate::{
+    Global,
+    error::Error,
+    import::{Import, by_name},
+    print::{Printer, count},
+};
+
+/// Messages or rows of the input that are tried.
+const MOST: usize = 10_000;
+
+/// Try what a plugin promises over input of your own.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout plugin test at-least --input rows.ndjson --settings column=size --settings least=5
+  spout plugin test ./my.wasm --decoder --input access.log
+  spout plugin test scan --decoder --input picture.raw --whole
+  spout plugin test files --source --topic logs --grant logs=./logs --settings pattern='*.log'
+
+Everything the plugin is gets tried, or what the flags name:
+  a decoder   over the lines of the input (or the whole of it): the same rows however they are cut into calls and after a
+              restart; empty, huge and binary messages that do not affect their neighbours
+  a handler   over the rows of the input (.ndjson, .csv, .parquet, .arrow), or over what the plugin itself decodes of it: the
+              same rows and the same bytes of state however they are cut, with restarts from the state
+  a source    over its own topic: the same messages at any position that it returned before, a few or many at a time,
+              alone or with other partitions
+  a stream    the same from its checkpoints
+Whatever breaks is shown with the smallest difference that was found, and the exit code is 1.")]
+pub(super) struct Test {
+    /// The plugin: its name, or a file.
+    plugin: String,
+    #[command(flatten)]
+    kinds: Kind,
+    /// The input: lines for a decoder, a table for a handler.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// The input is one message.
+    #[arg(long)]
+    whole: bool,
+    /// A setting; can be repeated. Each goes to what knows it.
+    #[arg(long = "settings", value_name = "KEY=VALUE", value_parser = pair)]
+    settings: Vec<(String, String)>,
+    /// The topic that a source reads.
+    #[arg(long, default_value = "trial")]
+    topic: String,
+    /// A directory that the plugin may read, as NAME=DIR; can be repeated.
+    #[arg(long, value_name = "NAME=DIR", value_parser = pair)]
+    grant: Vec<(String, String)>,
+}
+
+/// A finding as a JSON line.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    plugin: &'a str,
+    interface: &'a str,
+    offer: &'a str,
+    #[serde(flatten)]
+    finding: &'a Finding,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn usage(what: String) -> Error {
+    Error::Usage { verb: "plugin test", what }
+}
+
+impl Test {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let plugin = located::plugin(&self.plugin, global).await?;
+        let offers = plugin.describe(&LimitsSpec::default()).await?;
+        let mut tried: Vec<(World, &Offer)> = Vec::new();
+        for world in plugin.worlds().iter().filter(|world| self.kinds.wants(**world)) {
+            tried.extend(
+                offers
+                    .iter()
+                    .filter(|offer| Some(offer.interface.as_str()) == check::interface(*world))
+                    .map(|o| (*world, o)),
+            );
+        }
+        if tried.is_empty() {
+            return Err(usage(format!(
+                "{} is nothing of that kind; it is a {}",
+                plugin.name(),
+                crate::check::joined(plugin.worlds())
+            ))
+            .into());
+        }
+        self.check_settings(&tried)?;
+        let grants = self.grants()?;
+        let (mut broken, mut total) = (0, 0);
+        for (world, offer) in &tried {
+            let trial = self.trial(&plugin, &grants, offer)?;
+            let findings = match world {
+                World::Decoder => trial.decoder(&self.messages()?).await,
+                World::Handler => trial.handler(&self.rows(&plugin, &grants, &offers).await?).await,
+                World::Source => trial.source().await,
+                World::StreamSource => trial.stream().await,
+                World::SelfDriven => continue,
+            };
+            total += findings.len() as u64;
+            broken += findings.iter().filter(|finding| !finding.kept).count() as u64;
+            print(plugin.name(), offer, &findings, printer)?;
+        }
+        match broken {
+            0 if printer.json() => Ok(()),
+            0 => printer.line(format!("{} kept", count(total, "promise"))),
+            _ => Err(Error::PromisesBroken { broken, promises: count(total, "promise") }.into()),
+        }
+    }
+
+    fn trial(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, offer: &Offer) -> Result<Trial> {
+        let topic = Some(self.topic.as_str()).filter(|_| offer.interface.ends_with("consumer"));
+        check_grants(plugin, grants, topic)?;
+        let known = properties(offer);
+        let settings = self.settings.iter().filter(|(name, _)| known.as_ref().is_none_or(|known| known.contains(name)));
+        let mut settings: Vec<(String, String)> = settings.cloned().collect();
+        settings.sort();
+        let mut trial = Trial::new(Arc::clone(plugin), settings, grants.clone());
+        (trial.offer, trial.topic) = (offer.name.clone(), self.topic.clone());
+        Ok(trial)
+    }
+
+    /// Refuses settings that nothing of the plugin knows.
+    fn check_settings(&self, tried: &[(World, &Offer)]) -> Result<(), Error> {
+        let Some(known) = tried.iter().map(|(_, offer)| properties(offer)).collect::<Option<Vec<_>>>() else {
+            return Ok(());
+        };
+        let known: Vec<String> = known.into_iter().flatten().collect();
+        let Some((name, _)) = self.settings.iter().find(|(name, _)| !known.contains(name)) else { return Ok(()) };
+        let near = nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
+        Err(usage(format!("{} has no setting `{name}`{}", self.plugin, near.unwrap_or_default())))
+    }
+
+    fn grants(&self) -> Result<GrantSpec, Error> {
+        let mut grants = GrantSpec::default();
+        for (name, dir) in &self.grant {
+            let path = std::path::absolute(dir).map_err(|source| Error::ReadFile { path: dir.into(), source })?;
+            grants.dirs.insert(name.clone(), DirGrant::Path(path));
+        }
+        Ok(grants)
+    }
+
+    fn input(&self) -> Result<&PathBuf, Error> {
+        self.input.as_ref().ok_or_else(|| usage("name the messages or rows to try with --input FILE".into()))
+    }
+
+    fn messages(&self) -> Result<Blobs, Error> {
+        let path = self.input()?;
+        let bytes = fs::read(path).map_err(|source| Error::ReadFile { path: path.clone(), source })?;
+        let mut messages = Blobs::default();
+        if self.whole {
+            messages.push(&bytes);
+        } else {
+            let lines = bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n');
+            lines.take(MOST).for_each(|line| messages.push(line.strip_suffix(b"\r").unwrap_or(line)));
+        }
+        Ok(messages)
+    }
+
+    /// The rows of a table, or those that the plugin itself decodes.
+    async fn rows(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, offers: &[Offer]) -> Result<RecordBatch> {
+        let path = self.input()?;
+        let name = path.display().to_string();
+        let decoder = offers.iter().find(|offer| offer.interface == "decoder");
+        if let (None, Some(decoder)) = (by_name(&name), decoder) {
+            let rows = self.trial(plugin, grants, decoder)?.decode(&self.messages()?).await?;
+            return Ok(rows.slice(0, rows.num_rows().min(MOST)));
+        }
+        let format = crate::import::TableFormat::Auto.of(&name)?;
+        let file = fs::File::open(path).map_err(|source| Error::ReadFile { path: path.clone(), source })?;
+        let mut import = Import::open(file, &name, format, None)?;
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        while rows < MOST
+            && let Some(batch) = import.next()
+        {
+            let batch = batch?;
+            rows += batch.num_rows();
+            batches.push(batch);
+        }
+        let joined = concat_batches(&import.schema, &batches)?;
+        Ok(joined.slice(0, joined.num_rows().min(MOST)))
+    }
+}
+
+/// Names of the settings that an offer knows; none if its schema does not say.
+fn properties(offer: &Offer) -> Option<Vec<String>> {
+    let schema: Value = serde_json::from_str(&offer.settings_schema).ok()?;
+    let known = schema.get("properties").and_then(Value::as_object).map(|known| known.keys().cloned().collect());
+    known.or_else(|| schema.is_object().then(Vec::new))
+}
+
+fn print(plugin: &str, offer: &Offer, findings: &[Finding], printer: &mut Printer) -> Result<()> {
+    let (interface, name) = (offer.interface.as_str(), offer.name.as_str());
+    if printer.json() {
+        return findings
+            .iter()
+            .try_for_each(|finding| printer.value(&Answer { plugin, interface, offer: name, finding }));
+    }
+    printer.line(format!("{interface} `{name}`"))?;
+    for Finding { promise, kept, seen } in findings {
+        match (kept, seen.is_empty()) {
+            (true, true) => printer.line(format!("  ok      {promise}"))?,
+            (true, false) => printer.line(format!("  ok      {promise}: {seen}"))?,
+            (false, _) => printer.line(format!("  BROKEN  {promise}: {seen}"))?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+/* Everything a spout plugin in C needs. A plugin is a spout.json and a plugin.c with the functions at the end of this file. */
+#ifndef SPOUT_H
+#define SPOUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes that are not ended by a nought. */
+typedef struct {
+  const char *at;
+  size_t length;
+} spout_text;
+
+/* Settings, as spout.json declares them and the spec sets them; checked before spout_open is called. */
+const char *spout_setting(const char *name);
+int64_t spout_setting_int(const char *name);
+double spout_setting_float(const char *name);
+bool spout_setting_bool(const char *name);
+
+/* What went wrong with a call, which stops the pipeline: `return spout_fail("no column %s", name);`. Of spout_open, it is the
+   settings that are wrong. Returns NULL, which is false. */
+void *spout_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+typedef enum { SPOUT_DEBUG = 1, SPOUT_INFO, SPOUT_WARN, SPOUT_ERROR } spout_level;
+void spout_log(spout_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The columns that a plugin makes, ended by {0}: `const spout_field spout_columns[] = {{"host", SPOUT_UTF8}, {0}};`. */
+typedef enum { SPOUT_INT64, SPOUT_FLOAT64, SPOUT_BOOL, SPOUT_UTF8, SPOUT_BINARY, SPOUT_TIMESTAMP_MS } spout_type;
+typedef struct {
+  const char *name;
+  spout_type type;
+} spout_field;
+extern const spout_field spout_columns[];
+
+/* Rows that a plugin makes: spout_row begins one, spout_put_… sets a column of it by its place; what is not set is null. A text
+   that is not UTF-8 is a fault of its message, or fails the call of a handler. */
+typedef struct spout_out spout_out;
+void spout_row(spout_out *out);
+void spout_put_int(spout_out *out, size_t column, int64_t value);
+void spout_put_float(spout_out *out, size_t column, double value);
+void spout_put_bool(spout_out *out, size_t column, bool value);
+void spout_put_text(spout_out *out, size_t column, const char *text, size_t length);
+
+/* Rows that a handler gets. Only the columns that are asked for are copied. NULL, and the call fails: there is none of that name,
+   or it is of lists, structs or decimals. */
+typedef struct spout_rows spout_rows;
+typedef struct spout_column spout_column;
+size_t spout_count(const spout_rows *rows);
+const spout_column *spout_column_of(spout_rows *rows, const char *name);
+bool spout_is_null(const spout_column *column, size_t row);
+int64_t spout_int(const spout_column *column, size_t row);
+double spout_float(const spout_column *column, size_t row);
+spout_text spout_text_of(const spout_column *column, size_t row);
+
+/* The answer of a handler: rows that are kept; or all rows with the columns of `out` added or replaced; or new rows. */
+void spout_keep(spout_rows *rows, size_t row);
+void spout_keep_all(spout_rows *rows);
+void spout_add_columns(spout_rows *rows);
+void spout_new_rows(spout_rows *rows);
+
+/* A message without rows, which becomes a dead letter: `return spout_fault("syntax", "no `:` in the line");`. */
+bool spout_fault(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What a plugin defines.
+
+   Both kinds: opens the plugin; `state` is what spout_snapshot returned for the last commit, if anything. NULL after spout_fail. */
+void *spout_open(const void *state, size_t length);
+
+/* A decoder: the rows of one message, which depend on the message alone. False after spout_fault. */
+bool spout_decode(void *self, spout_text message, spout_out *out);
+
+/* A handler: looks at rows and answers, by what it calls; an answer depends on the rows it has seen, never on how they were cut into
+   calls. False after spout_fail. */
+bool spout_process(void *self, spout_rows *rows, spout_out *out);
+/* A handler, if it has any: the rows still held back; its state as bytes, equal ones for equal states. */
+bool spout_finish(void *self, spout_out *out);
+spout_text spout_snapshot(void *self);
+
+#endif

@@ -1,0 +1,10 @@
+"""The component: what it offers. Its resources live in modules named after their interfaces, as componentize-py wants."""
+
+import wit_world
+from spout_boundary import OFFERS
+from wit_world.exports import about
+
+
+class About(wit_world.exports.About):
+    def describe(self):
+        return [about.Offer(interface, offer, summary, schema) for interface, _, offer, summary, schema in OFFERS]

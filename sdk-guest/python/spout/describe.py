@@ -1,0 +1,63 @@
+"""`python -m spout.describe PROJECT`: what a project offers, as JSON, for `spout plugin build`."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from . import Decoder, Handler, Source, Stream, types
+from .settings import declare, schema
+
+KINDS = [("partition-consumer", Source), ("stream-consumer", Stream), ("decoder", Decoder), ("handler", Handler)]
+#: Modules that the component brings itself.
+TAKEN = {"about", "decoder", "handler", "metadata_provider", "partition_consumer", "stream_consumer", "spout", "wit_world"}
+
+
+def offers(module, name):
+    """The offers of a module: interface, class, name, summary and settings schema. One of a kind has the plugin's name."""
+    found = []
+    for interface, base in KINDS:
+        classes = [value for value in vars(module).values()
+                   if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__]
+        for one in classes:
+            offer = name if len(classes) == 1 and not one.name else one.offer()
+            one.name = offer
+            told = one.summary() or f"the {interface} of {name}"
+            found.append((interface, one, offer, told, schema(declare(one.Settings))))
+            if isinstance(getattr(one, "columns", None), dict):
+                try:
+                    types.columns(one.columns)
+                except (TypeError, ValueError) as error:
+                    raise SystemExit(f"columns of {one.__name__}: {error}") from None
+    return found
+
+
+def project(directory):
+    """Name, version and module of the project: `[project]` and `[tool.spout]` of its pyproject.toml."""
+    try:
+        import tomllib
+    except ImportError:
+        from pip._vendor import tomli as tomllib
+    text = tomllib.loads((Path(directory) / "pyproject.toml").read_text())
+    about = text.get("project", {})
+    module = text.get("tool", {}).get("spout", {}).get("module", "plugin")
+    if "name" not in about:
+        raise SystemExit("pyproject.toml has no [project] name")
+    if module in TAKEN:
+        raise SystemExit(f"a module cannot be called {module}, which the component needs itself; call it plugin")
+    return about["name"], about.get("version", "0.1.0"), module
+
+
+def main(directory):
+    name, version, module_name = project(directory)
+    sys.path.insert(0, directory)
+    found = offers(importlib.import_module(module_name), name)
+    if not found:
+        raise SystemExit(f"{module_name}.py has no class derived from Decoder, Handler, Source or Stream")
+    asks = sorted({ask for _, one, *_ in found for ask in getattr(one, "asks", ())})
+    print(json.dumps({"name": name, "version": version, "module": module_name, "asks": asks,
+                      "interfaces": sorted({interface for interface, *_ in found})}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,162 @@
+"""The package in plain Python: columns there and back, settings, faults, state."""
+
+import datetime as dt
+import unittest
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from spout import ConfigError, Decoder, Fault, Fetched, Handler, Limits, Message, Source, add, new, take, testing, types
+from spout.columns import bits, decode, flags, table
+from spout.source import fetch_all
+
+UTC = dt.timezone.utc
+
+
+class Columns(unittest.TestCase):
+    def test_values_come_back_as_they_were(self):
+        cases = [
+            ("int8", [1, None, -128]), ("uint64", [2**64 - 1, 0]), ("float64", [1.5, None]), ("float16", [0.5, None]),
+            ("boolean", [True, None, False] * 5), ("utf8", ["", None, "é"]), ("large-utf8", ["a", "bc"]),
+            ("binary", [b"\0", None]), ("fixed-binary(2)", [b"ab", None]), ("decimal128(5, 2)", [Decimal("-1.20"), None]),
+            ("date32", [dt.date(1969, 12, 31), None]), ("date64", [dt.date(2026, 1, 2)]),
+            ("time(ms)", [dt.time(23, 59, 59, 999000), None]), ("time(us)", [dt.time(0, 0, 0, 1)]),
+            ("timestamp(ms, UTC)", [dt.datetime(1969, 1, 1, 0, 0, 0, 1000, tzinfo=UTC), None]),
+            ("timestamp(s)", [dt.datetime(2026, 1, 1)]), ("timestamp(ns)", [1_700_000_000_123_456_789]),
+            ("duration(us)", [dt.timedelta(days=-1, microseconds=1)]), (["int64"], [[1, None], [], None]),
+            ({"a": "int32", "b": ["utf8"]}, [{"a": 1, "b": ["x"]}, None, {"a": None, "b": None}]),
+            ("map(utf8, int64)", [{"a": 1, "b": None}, {}, None]), ("null", [None, None]),
+        ]
+        for declared, values in cases:
+            for column in (values, []):
+                kind = types.parse(declared)
+                stored = [types.stored(kind, value) for value in column]
+                rows, nodes, buffers = table({"x": kind}, {"x": stored})
+                again = decode(kind, iter(nodes), iter(buffers))
+                self.assertEqual(([types.python(kind, value) for value in again], rows), (column, len(column)), declared)
+
+    def test_a_value_that_does_not_fit_is_refused(self):
+        cases = [
+            ("int8", 128), ("int64", "1"), ("int64", True), ("int64", 1.0), ("uint8", -1), ("utf8", 1), ("utf8", b""),
+            ("boolean", 1), ("decimal128(3, 1)", Decimal("100")), ("decimal128(3, 1)", "0.25"), ("decimal128(3, 1)", "x"),
+            ("decimal128(3, 1)", 0.5), ("fixed-binary(2)", b"a"), ("date32", "2026-01-01"), (["int64"], "ab"),
+            ("timestamp(ms, UTC)", dt.datetime(2026, 1, 1)), ({"a": "int64"}, {"b": 1}), ("null", 1),
+        ]
+        for declared, value in cases:
+            with self.assertRaises(ValueError, msg=f"{declared} {value!r}"):
+                types.stored(types.parse(declared), value)
+        for declared in ("int", "timestamp(days)", ["int64", "utf8"], "decimal128"):
+            with self.assertRaises(TypeError, msg=declared):
+                types.parse(declared)
+
+    def test_bitmaps(self):
+        for count in (0, 1, 8, 9):
+            given = [at % 3 == 0 for at in range(count)]
+            self.assertEqual(flags(bits(given), count), given)
+
+
+class Words(Decoder):
+    columns = {"word": "utf8", "n": "int8"}
+
+    def decode(self, message):
+        if not message:
+            return None
+        if message == b"bad":
+            raise Fault("not that one", "word")
+        words = message.decode().split()
+        return [{"word": word, "n": len(words) if word != "many" else 1000} for word in words]
+
+
+class Decoders(unittest.TestCase):
+    def test_each_message_becomes_rows_or_a_fault(self):
+        values, origins, faults = Words().decode_batch([b"a b", b"bad", b"", b"\xff", b"c many", b"d"])
+        self.assertEqual((values["word"], origins), ([b"a", b"b", b"d"], [0, 0, 5]))
+        self.assertEqual([(at, code) for at, code, _ in faults],
+                         [(1, "words.word"), (3, "words.UnicodeDecodeError"), (4, "words.column")])
+        self.assertIn("column `n`: 1000 does not fit int8", faults[2][2])
+
+    def test_a_message_is_bytes_with_more(self):
+        message = Message(b"x")
+        message.key = b"k"
+        self.assertEqual((message + b"y", message.key, message.offset, message.headers), (b"xy", b"k", None, ()))
+
+
+class Settings(unittest.TestCase):
+    class Plugin(Handler):
+        class Settings:
+            column: Annotated[str, "Which."]
+            least: int = 1
+            rate: float | None = None
+            mode: Literal["a", "b"] = "a"
+            names: list[int] = ()
+            deep: bool = False
+
+    def test_texts_become_what_the_fields_want(self):
+        texts = [("column", "5"), ("rate", "0.5"), ("mode", "b"), ("names", "1, 2"), ("deep", "true")]
+        got = self.Plugin(texts).settings
+        self.assertEqual((got.column, got.least, got.rate, got.mode, got.names, got.deep), ("5", 1, 0.5, "b", [1, 2], True))
+        for texts, part in [([], "missing setting `column`"), ([("colum", "x")], "did you mean `column`?"),
+                            ([("column", "x"), ("least", "y")], "must be a number"),
+                            ([("column", "x"), ("mode", "c")], "one of a, b")]:
+            with self.assertRaises(ConfigError) as caught:
+                self.Plugin(texts)
+            self.assertIn(part, str(caught.exception))
+
+
+class Count(Handler):
+    columns = {"n": "int64", "key": "utf8"}
+
+    def process(self, rows):
+        self.state.load(rows["key"])
+        for key in rows["key"]:
+            self.state.put(key, self.state.get(key, 0) + 1)
+        return add(n=[self.state.get(key) for key in rows["key"]])
+
+    def finish(self):
+        return [{"key": key, "n": n} for key, n in self.state.scan()]
+
+
+class Handlers(unittest.TestCase):
+    def test_state_lasts_from_call_to_call(self):
+        count = testing.open(Count)
+        for expected in ([1, 2, 2], [2, 4, 4]):
+            rows = testing.process(count, {"key": "utf8"}, [{"key": key} for key in ("b", "a", "a")])
+            self.assertEqual([row["n"] for row in rows], expected)
+        self.assertEqual(count.finish(), [{"key": "a", "n": 4}, {"key": "b", "n": 2}])
+
+    def test_every_answer_means_what_it_says(self):
+        class One(Handler):
+            columns = {"x": "int64"}
+            given = None
+
+            def process(self, rows):
+                return self.given
+
+        rows = [{"x": 1}, {"x": 2}]
+        for given, expected in [(None, []), (True, rows), ([True, False], rows[:1]), (take([1, 0]), rows[::-1]),
+                                (add(x=[3, None]), [{"x": 3}, {"x": None}]), (new([{"x": 9}]), [{"x": 9}]), (new([]), [])]:
+            one = testing.open(One)
+            one.given = given
+            self.assertEqual(testing.process(one, {"x": "int64"}, rows), expected)
+        for given in ([True], add(x=[1]), add(y=[1, 2]), new([{"y": 1}]), add(x=["a", "b"])):
+            one = testing.open(One)
+            one.given = given
+            with self.assertRaises(ValueError):
+                testing.process(one, {"x": "int64"}, rows)
+        with self.assertRaises(ConfigError):
+            testing.process(testing.open(Count), {"x": "int64"}, rows)
+
+
+class Sources(unittest.TestCase):
+    def test_partitions_share_the_limits_and_one_error_is_its_own(self):
+        class Numbers(Source):
+            def fetch(self, partition, start, limits):
+                if partition == 1:
+                    raise OSError("gone")
+                return Fetched([(start + at, b"x") for at in range(limits.messages)], start + limits.messages)
+
+        answers = fetch_all(Numbers(), [(0, 5), (1, 0), (2, 7)], Limits(9, 1000))
+        self.assertEqual((answers[0].next, str(answers[1]), answers[2].next), (8, "gone", 13))
+
+
+if __name__ == "__main__":
+    unittest.main()
