@@ -47,6 +47,13 @@ bool exports_spout_plugin_decoder_static_decoding_open(plugin_string_t *name, pl
   return true;
 }
 
+bool exports_spout_plugin_decoder_method_decoding_output(exports_spout_plugin_decoder_borrow_decoding_t self,
+    exports_spout_plugin_decoder_option_schema_t *ret, exports_spout_plugin_decoder_error_t *err) {
+  (void)self, (void)err;
+  ret->is_some = false;
+  return true;
+}
+
 bool exports_spout_plugin_decoder_method_decoding_decode(exports_spout_plugin_decoder_borrow_decoding_t self,
     exports_spout_plugin_decoder_messages_t *input, exports_spout_plugin_decoder_decoded_t *ret,
     exports_spout_plugin_decoder_error_t *err) {

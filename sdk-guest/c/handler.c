@@ -180,6 +180,15 @@ bool exports_spout_plugin_handler_static_node_open(plugin_string_t *name, export
   return true;
 }
 
+bool exports_spout_plugin_handler_method_node_output(exports_spout_plugin_handler_borrow_node_t self,
+    exports_spout_plugin_handler_borrow_batch_t input, exports_spout_plugin_handler_option_schema_t *ret,
+    exports_spout_plugin_handler_error_t *err) {
+  (void)self, (void)err;
+  spout_plugin_data_batch_drop_borrow(input);
+  ret->is_some = false;
+  return true;
+}
+
 bool exports_spout_plugin_handler_method_node_process(exports_spout_plugin_handler_borrow_node_t self,
     exports_spout_plugin_handler_borrow_batch_t input, exports_spout_plugin_handler_option_rows_t *ret,
     exports_spout_plugin_handler_error_t *err) {

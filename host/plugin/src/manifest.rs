@@ -134,7 +134,7 @@ mod tests {
         for wasm in [empty, other] {
             assert_eq!(read(&wasm), None);
             let asks = Asks { dirs: (0..40).map(|n| format!("directory-{n}")).collect() };
-            let first = Manifest { name: "web-log".into(), version: "1.0.0".into(), sdk: String::new(), asks };
+            let first = Manifest { name: "web-log".into(), version: "1.0.0".into(), asks, ..Manifest::default() };
             let packed = with_manifest(&wasm, &first, Path::new("x.wasm")).unwrap();
             assert_eq!((read(&packed), packed.starts_with(&wasm)), (Some(first), true));
             let second = Manifest { version: "2.0.0".into(), ..Manifest::default() };

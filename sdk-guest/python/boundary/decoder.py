@@ -15,6 +15,10 @@ class Decoding(decoder.Decoding):
             decoding.plugin.types()
         return decoding
 
+    def output(self):
+        types = self.plugin.types()
+        return lower_schema(types) if types else None
+
     def decode(self, input):
         messages = raise_messages(input)
         sound = [at for at, message in enumerate(messages) if message is not None]

@@ -39,6 +39,9 @@ class Node(handler.Node):
                 node.plugin.restore(snapshot)
         return node
 
+    def output(self, input):
+        return None
+
     def process(self, input):
         if input.schema_id() != self.input[0]:
             self.input = input.schema_id(), raise_schema(input.schema())

@@ -6,10 +6,10 @@ from wit_world.exports import metadata_provider as export
 
 class Provider(export.Provider):
     @classmethod
-    def open(cls, topic, settings):
+    def open(cls, name, topic, settings):
         provider = cls()
         with told():
-            provider.plugin = open_plugin("partition-consumer", "", settings)
+            provider.plugin = open_plugin("partition-consumer", name, settings)
             provider.plugin.topic = topic
             provider.plugin.open()
         return provider

@@ -12,10 +12,10 @@ from wit_world.imports.types import Progress
 
 class Consumer(export.Consumer):
     @classmethod
-    def open(cls, topic, settings):
+    def open(cls, name, topic, settings):
         consumer = cls()
         with told():
-            consumer.plugin = open_plugin("partition-consumer", "", settings)
+            consumer.plugin = open_plugin("partition-consumer", name, settings)
             consumer.plugin.topic = topic
             consumer.plugin.open()
         return consumer

@@ -8,10 +8,10 @@ from wit_world.imports.types import Progress
 
 class Consumer(export.Consumer):
     @classmethod
-    def open(cls, topic, group, at, settings):
+    def open(cls, name, topic, group, at, settings):
         consumer = cls()
         with told():
-            consumer.plugin = open_plugin("stream-consumer", "", settings)
+            consumer.plugin = open_plugin("stream-consumer", name, settings)
             consumer.plugin.topic = topic
             consumer.plugin.open()
             match at:

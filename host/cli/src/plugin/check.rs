@@ -93,8 +93,8 @@ fn broken(plugin: String, error: &spout_plugin::Error) -> Checked {
 
 async fn check(plugin: &Plugin) -> Checked {
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
-    match plugin.describe(&LimitsSpec::default()).await {
-        Ok(offers) => problems.extend(about(plugin.worlds(), &offers)),
+    match plugin.offers(&LimitsSpec::default()).await {
+        Ok(offers) => problems.extend(about(plugin.worlds(), offers)),
         Err(error) => problems.push(format!("it cannot say what it offers: error[{}]: {error}", error.code())),
     }
     if plugin.manifest().is_none_or(|manifest| manifest.name.is_empty()) {
@@ -103,21 +103,11 @@ async fn check(plugin: &Plugin) -> Checked {
     Checked { plugin: plugin.name().to_owned(), worlds: plugin.worlds().to_vec(), problems, notes }
 }
 
-/// The interface that `about` names for a world.
-pub(super) fn interface(world: World) -> Option<&'static str> {
-    match world {
-        World::Source => Some("partition-consumer"),
-        World::StreamSource => Some("stream-consumer"),
-        World::Decoder => Some("decoder"),
-        World::Handler => Some("handler"),
-        World::SelfDriven => None,
-    }
-}
-
 /// What is wrong with what a plugin says about itself.
 fn about(worlds: &[World], offers: &[Offer]) -> Vec<String> {
     let mut problems = Vec::new();
-    let has: BTreeSet<&str> = worlds.iter().filter_map(|world| interface(*world)).collect();
+    let has: BTreeSet<&str> =
+        worlds.iter().filter(|world| **world != World::SelfDriven).map(|world| world.interface()).collect();
     let told: BTreeSet<&str> = offers.iter().map(|offer| offer.interface.as_str()).collect();
     problems
         .extend(has.difference(&told).map(|missing| format!("it exports {missing}, and `about` has no offer of it")));

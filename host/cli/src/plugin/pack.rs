@@ -38,7 +38,7 @@ impl Pack {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let wasm = fs::read(&self.file).map_err(|source| Error::ReadFile { path: self.file.clone(), source })?;
         let (name, version, asks) = (self.name.clone(), self.plugin_version.clone(), Asks { dirs: self.ask.clone() });
-        let manifest = Manifest { name, version, sdk: String::new(), asks };
+        let manifest = Manifest { name, version, asks, ..Manifest::default() };
         let packed = with_manifest(&wasm, &manifest, &self.file)?;
         let output = self.output.as_ref().unwrap_or(&self.file);
         crate::get::save(output, &packed)?;

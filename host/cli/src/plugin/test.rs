@@ -12,7 +12,7 @@ use spout_pipeline::{Finding, Trial};
 use spout_plugin::{DirGrant, GrantSpec, LimitsSpec, Offer, Plugin, World, check_grants};
 use spout_spec::nearest;
 
-use super::{check, kind::Kind, located};
+use super::{kind::Kind, located};
 use crate::{
     Global,
     error::Error,
@@ -84,15 +84,10 @@ fn usage(what: String) -> Error {
 impl Test {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let plugin = located::plugin(&self.plugin, global).await?;
-        let offers = plugin.describe(&LimitsSpec::default()).await?;
+        let offers = plugin.offers(&LimitsSpec::default()).await?;
         let mut tried: Vec<(World, &Offer)> = Vec::new();
         for world in plugin.worlds().iter().filter(|world| self.kinds.wants(**world)) {
-            tried.extend(
-                offers
-                    .iter()
-                    .filter(|offer| Some(offer.interface.as_str()) == check::interface(*world))
-                    .map(|o| (*world, o)),
-            );
+            tried.extend(offers.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, o)));
         }
         if tried.is_empty() {
             return Err(usage(format!(
@@ -105,11 +100,11 @@ impl Test {
         self.check_settings(&tried)?;
         let grants = self.grants()?;
         let (mut broken, mut total) = (0, 0);
-        for (world, offer) in &tried {
-            let trial = self.trial(&plugin, &grants, offer)?;
+        for &(world, offer) in &tried {
+            let trial = self.trial(&plugin, &grants, (world, offer))?;
             let findings = match world {
                 World::Decoder => trial.decoder(&self.messages()?).await,
-                World::Handler => trial.handler(&self.rows(&plugin, &grants, &offers).await?).await,
+                World::Handler => trial.handler(&self.rows(&plugin, &grants, offers).await?).await,
                 World::Source => trial.source().await,
                 World::StreamSource => trial.stream().await,
                 World::SelfDriven => continue,
@@ -125,15 +120,15 @@ impl Test {
         }
     }
 
-    fn trial(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, offer: &Offer) -> Result<Trial> {
+    fn trial(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, (world, offer): (World, &Offer)) -> Result<Trial> {
         let topic = Some(self.topic.as_str()).filter(|_| offer.interface.ends_with("consumer"));
-        check_grants(plugin, grants, topic)?;
+        check_grants(plugin, (world, &offer.name), grants, topic)?;
         let known = properties(offer);
         let settings = self.settings.iter().filter(|(name, _)| known.as_ref().is_none_or(|known| known.contains(name)));
         let mut settings: Vec<(String, String)> = settings.cloned().collect();
         settings.sort();
-        let mut trial = Trial::new(Arc::clone(plugin), settings, grants.clone());
-        (trial.offer, trial.topic) = (offer.name.clone(), self.topic.clone());
+        let mut trial = Trial::new(Arc::clone(plugin), offer.name.clone(), settings, grants.clone());
+        trial.topic.clone_from(&self.topic);
         Ok(trial)
     }
 
@@ -180,7 +175,7 @@ impl Test {
         let name = path.display().to_string();
         let decoder = offers.iter().find(|offer| offer.interface == "decoder");
         if let (None, Some(decoder)) = (by_name(&name), decoder) {
-            let rows = self.trial(plugin, grants, decoder)?.decode(&self.messages()?).await?;
+            let rows = self.trial(plugin, grants, (World::Decoder, decoder))?.decode(&self.messages()?).await?;
             return Ok(rows.slice(0, rows.num_rows().min(MOST)));
         }
         let format = crate::import::TableFormat::Auto.of(&name)?;

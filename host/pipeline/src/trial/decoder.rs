@@ -82,7 +82,7 @@ impl Trial {
     pub async fn decode(&self, values: &Blobs) -> Result<RecordBatch, Error> {
         let messages =
             Messages { values: values.clone(), offsets: (0..values.len() as u64).collect(), ..Messages::default() };
-        Ok(self.opened(None).await?.decode(&messages).await?.records)
+        Ok(self.opened(None).await?.decode(&messages, 0).await?.records)
     }
 
     /// Puts `odd` between the first messages: what those become is known.
@@ -133,7 +133,7 @@ impl Trial {
             }
             let offsets = (from as u64..to as u64).collect();
             let messages = Messages { values: values.slice(from..to), offsets, ..Messages::default() };
-            let decoded = decoding.decode(&messages).await?;
+            let decoded = decoding.decode(&messages, 0).await?;
             let schema = decoded.records.schema();
             if answers.schema.is_none() && decoded.records.num_rows() > 0 {
                 let text = SchemaText::print(&schema).ok().and_then(|text| serde_json::to_string(&text).ok());
@@ -145,7 +145,7 @@ impl Trial {
     }
 
     async fn opened(&self, settled: Option<String>) -> Result<Decoding, Error> {
-        Decoding::open(self.task.clone(), &self.offer, &self.topic, settled).await
+        Decoding::open(self.task.clone(), &self.topic, settled).await
     }
 }
 

@@ -101,7 +101,7 @@ impl Trial {
         }
         let keyed = KeyedState::restore(&mut parts).map_err(|reason| Error::Runtime { reason })?;
         let snapshot = Some(saved.snapshot.as_slice()).filter(|snapshot| !snapshot.is_empty());
-        let instance = HandlerInstance::open(self.task.clone(), &self.offer, snapshot, Some(keyed.clone())).await?;
+        let instance = HandlerInstance::open(self.task.clone(), snapshot, Some(keyed.clone())).await?;
         Ok(Running { instance, keyed })
     }
 

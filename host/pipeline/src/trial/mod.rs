@@ -27,8 +27,6 @@ const SHOWN: usize = 120;
 #[derive(Debug)]
 pub struct Trial {
     task: Task,
-    /// Which of several offers; empty if there is only one.
-    pub offer: String,
     /// The topic, as a spec would name it.
     pub topic: String,
 }
@@ -57,19 +55,20 @@ impl Finding {
 }
 
 impl Trial {
-    /// A use of `plugin` with these settings and grants; the paths are absolute.
+    /// A use of what `plugin` offers by this name, with these settings and grants; the paths are absolute.
     #[must_use]
-    pub fn new(plugin: Arc<Plugin>, settings: Vec<(String, String)>, grants: GrantSpec) -> Self {
+    pub fn new(plugin: Arc<Plugin>, offer: String, settings: Vec<(String, String)>, grants: GrantSpec) -> Self {
         let task = Task {
             pipeline: "trial".into(),
             plugin,
+            offer,
             grants,
             limits: LimitsSpec::default(),
             settings,
             draining: CancellationToken::new(),
             metrics: Metrics::default(),
         };
-        Self { task, offer: String::new(), topic: "trial".into() }
+        Self { task, topic: "trial".into() }
     }
 }
 

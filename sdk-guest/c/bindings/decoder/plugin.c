@@ -118,6 +118,244 @@ void __wasm_export_exports_spout_plugin_decoder_static_decoding_open_post_return
     }
   }
 }
+__attribute__((__weak__, __export_name__("cabi_post_spout:plugin/decoder@0.1.0#[method]decoding.output")))
+void __wasm_export_exports_spout_plugin_decoder_method_decoding_output_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 8))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          size_t len0 = *((size_t*) (arg0 + (8+2*sizeof(void*))));
+          if (len0 > 0) {
+            uint8_t *ptr1 = *((uint8_t **) (arg0 + (8+1*sizeof(void*))));
+            for (size_t i2 = 0; i2 < len0; i2++) {
+              uint8_t *base = ptr1 + i2 * (8+9*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (2*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  break;
+                }
+                case 2: {
+                  break;
+                }
+                case 3: {
+                  break;
+                }
+                case 4: {
+                  break;
+                }
+                case 5: {
+                  break;
+                }
+                case 6: {
+                  break;
+                }
+                case 7: {
+                  break;
+                }
+                case 8: {
+                  break;
+                }
+                case 9: {
+                  break;
+                }
+                case 10: {
+                  break;
+                }
+                case 11: {
+                  break;
+                }
+                case 12: {
+                  break;
+                }
+                case 13: {
+                  break;
+                }
+                case 14: {
+                  break;
+                }
+                case 15: {
+                  break;
+                }
+                case 16: {
+                  break;
+                }
+                case 17: {
+                  break;
+                }
+                case 18: {
+                  switch ((int32_t) (int32_t) *((uint8_t*) (base + (4*sizeof(void*))))) {
+                    case 0: {
+                      break;
+                    }
+                    case 1: {
+                      if ((*((size_t*) (base + (6*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (5*sizeof(void*)))));
+                      }
+                      break;
+                    }
+                  }
+                  break;
+                }
+                case 19: {
+                  break;
+                }
+                case 20: {
+                  break;
+                }
+                case 21: {
+                  break;
+                }
+                case 22: {
+                  break;
+                }
+                case 23: {
+                  break;
+                }
+                case 24: {
+                  break;
+                }
+                case 25: {
+                  break;
+                }
+                case 26: {
+                  break;
+                }
+                case 27: {
+                  break;
+                }
+                case 28: {
+                  break;
+                }
+                case 29: {
+                  break;
+                }
+              }
+              size_t len = *((size_t*) (base + (8+8*sizeof(void*))));
+              if (len > 0) {
+                uint8_t *ptr = *((uint8_t **) (base + (8+7*sizeof(void*))));
+                for (size_t i = 0; i < len; i++) {
+                  uint8_t *base = ptr + i * (4*sizeof(void*));
+                  (void) base;
+                  if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                    free(*((uint8_t **) (base + 0)));
+                  }
+                  if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (2*sizeof(void*)))));
+                  }
+                }
+                free(ptr);
+              }
+            }
+            free(ptr1);
+          }
+          break;
+        }
+      }
+      break;
+    }
+    case 1: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 8))) {
+        case 0: {
+          if ((*((size_t*) (arg0 + (16+1*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + 16)));
+          }
+          if ((*((size_t*) (arg0 + (16+3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (16+2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (16+1*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + 16)));
+          }
+          if ((*((size_t*) (arg0 + (16+3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (16+2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 2: {
+          if ((*((size_t*) (arg0 + (16+1*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + 16)));
+          }
+          if ((*((size_t*) (arg0 + (16+3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (16+2*sizeof(void*)))));
+          }
+          break;
+        }
+        case 3: {
+          switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 16))) {
+            case 0: {
+              break;
+            }
+            case 1: {
+              switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 32))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  size_t len3 = *((size_t*) (arg0 + (32+2*sizeof(void*))));
+                  if (len3 > 0) {
+                    uint8_t *ptr4 = *((uint8_t **) (arg0 + (32+1*sizeof(void*))));
+                    for (size_t i5 = 0; i5 < len3; i5++) {
+                      uint8_t *base = ptr4 + i5 * 1;
+                      (void) base;
+                    }
+                    free(ptr4);
+                  }
+                  break;
+                }
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (48+2*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  size_t len6 = *((size_t*) (arg0 + (48+4*sizeof(void*))));
+                  if (len6 > 0) {
+                    uint8_t *ptr7 = *((uint8_t **) (arg0 + (48+3*sizeof(void*))));
+                    for (size_t i8 = 0; i8 < len6; i8++) {
+                      uint8_t *base = ptr7 + i8 * 1;
+                      (void) base;
+                    }
+                    free(ptr7);
+                  }
+                  break;
+                }
+              }
+              break;
+            }
+          }
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          if ((*((size_t*) (arg0 + (16+1*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + 16)));
+          }
+          if ((*((size_t*) (arg0 + (16+3*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (16+2*sizeof(void*)))));
+          }
+          break;
+        }
+      }
+      break;
+    }
+  }
+}
 __attribute__((__weak__, __export_name__("cabi_post_spout:plugin/decoder@0.1.0#[method]decoding.decode")))
 void __wasm_export_exports_spout_plugin_decoder_method_decoding_decode_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
@@ -785,6 +1023,13 @@ void exports_spout_plugin_decoder_result_own_decoding_error_free(exports_spout_p
     exports_spout_plugin_decoder_error_free(&ptr->val.err);
   }
 }
+void exports_spout_plugin_decoder_result_option_schema_error_free(exports_spout_plugin_decoder_result_option_schema_error_t *ptr) {
+  if (!ptr->is_err) {
+    exports_spout_plugin_decoder_option_schema_free(&ptr->val.ok);
+  } else {
+    exports_spout_plugin_decoder_error_free(&ptr->val.err);
+  }
+}
 void exports_spout_plugin_decoder_result_decoded_error_free(exports_spout_plugin_decoder_result_decoded_error_t *ptr) {
   if (!ptr->is_err) {
     exports_spout_plugin_decoder_decoded_free(&ptr->val.ok);
@@ -1021,6 +1266,137 @@ uint8_t * __wasm_export_exports_spout_plugin_decoder_static_decoding_open(uint8_
   } else {
     const exports_spout_plugin_decoder_own_decoding_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
     *((int32_t*)(ptr + 8)) = (*payload).__handle;
+  }
+  return ptr;
+}
+__attribute__((__export_name__("spout:plugin/decoder@0.1.0#[method]decoding.output")))
+uint8_t * __wasm_export_exports_spout_plugin_decoder_method_decoding_output(uint8_t * arg) {
+  exports_spout_plugin_decoder_result_option_schema_error_t ret;
+  exports_spout_plugin_decoder_option_schema_t ok;
+  exports_spout_plugin_decoder_error_t err;
+  ret.is_err = !exports_spout_plugin_decoder_method_decoding_output(((exports_spout_plugin_decoder_decoding_t*) arg), &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const exports_spout_plugin_decoder_error_t *payload34 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    switch ((int32_t) (*payload34).tag) {
+      case 0: {
+        const spout_plugin_types_fault_t *payload35 = &(*payload34).val.retriable;
+        *((int8_t*)(ptr + 8)) = 0;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload35).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload35).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload35).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload35).message).ptr;
+        if (((*payload35).retry_after_ms).is_some) {
+          const uint32_t *payload37 = &((*payload35).retry_after_ms).val;
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload37);
+        } else {
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
+        }
+        break;
+      }
+      case 1: {
+        const spout_plugin_types_fault_t *payload38 = &(*payload34).val.fatal;
+        *((int8_t*)(ptr + 8)) = 1;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload38).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload38).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload38).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload38).message).ptr;
+        if (((*payload38).retry_after_ms).is_some) {
+          const uint32_t *payload40 = &((*payload38).retry_after_ms).val;
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload40);
+        } else {
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
+        }
+        break;
+      }
+      case 2: {
+        const spout_plugin_types_fault_t *payload41 = &(*payload34).val.invalid_config;
+        *((int8_t*)(ptr + 8)) = 2;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload41).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload41).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload41).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload41).message).ptr;
+        if (((*payload41).retry_after_ms).is_some) {
+          const uint32_t *payload43 = &((*payload41).retry_after_ms).val;
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload43);
+        } else {
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
+        }
+        break;
+      }
+      case 3: {
+        const spout_plugin_types_option_range_t *payload44 = &(*payload34).val.out_of_range;
+        *((int8_t*)(ptr + 8)) = 3;
+        if ((*payload44).is_some) {
+          const spout_plugin_types_range_t *payload46 = &(*payload44).val;
+          *((int8_t*)(ptr + 16)) = 1;
+          *((int64_t*)(ptr + 24)) = (int64_t) (((*payload46).earliest).offset);
+          if ((((*payload46).earliest).token).is_some) {
+            const plugin_list_u8_t *payload48 = &(((*payload46).earliest).token).val;
+            *((int8_t*)(ptr + 32)) = 1;
+            *((size_t*)(ptr + (32+2*sizeof(void*)))) = (*payload48).len;
+            *((uint8_t **)(ptr + (32+1*sizeof(void*)))) = (uint8_t *) (*payload48).ptr;
+          } else {
+            *((int8_t*)(ptr + 32)) = 0;
+          }
+          *((int64_t*)(ptr + (40+2*sizeof(void*)))) = (int64_t) (((*payload46).latest).offset);
+          if ((((*payload46).latest).token).is_some) {
+            const plugin_list_u8_t *payload50 = &(((*payload46).latest).token).val;
+            *((int8_t*)(ptr + (48+2*sizeof(void*)))) = 1;
+            *((size_t*)(ptr + (48+4*sizeof(void*)))) = (*payload50).len;
+            *((uint8_t **)(ptr + (48+3*sizeof(void*)))) = (uint8_t *) (*payload50).ptr;
+          } else {
+            *((int8_t*)(ptr + (48+2*sizeof(void*)))) = 0;
+          }
+        } else {
+          *((int8_t*)(ptr + 16)) = 0;
+        }
+        break;
+      }
+      case 4: {
+        *((int8_t*)(ptr + 8)) = 4;
+        break;
+      }
+      case 5: {
+        *((int8_t*)(ptr + 8)) = 5;
+        break;
+      }
+      case 6: {
+        const spout_plugin_types_fault_t *payload53 = &(*payload34).val.other;
+        *((int8_t*)(ptr + 8)) = 6;
+        *((size_t*)(ptr + (16+1*sizeof(void*)))) = ((*payload53).code).len;
+        *((uint8_t **)(ptr + 16)) = (uint8_t *) ((*payload53).code).ptr;
+        *((size_t*)(ptr + (16+3*sizeof(void*)))) = ((*payload53).message).len;
+        *((uint8_t **)(ptr + (16+2*sizeof(void*)))) = (uint8_t *) ((*payload53).message).ptr;
+        if (((*payload53).retry_after_ms).is_some) {
+          const uint32_t *payload55 = &((*payload53).retry_after_ms).val;
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 1;
+          *((int32_t*)(ptr + (20+4*sizeof(void*)))) = (int32_t) (*payload55);
+        } else {
+          *((int8_t*)(ptr + (16+4*sizeof(void*)))) = 0;
+        }
+        break;
+      }
+    }
+  } else {
+    const exports_spout_plugin_decoder_option_schema_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    if ((*payload).is_some) {
+      const exports_spout_plugin_decoder_schema_t *payload1 = &(*payload).val;
+      *((int8_t*)(ptr + 8)) = 1;
+      *((size_t*)(ptr + (8+2*sizeof(void*)))) = (*payload1).len;
+      *((uint8_t **)(ptr + (8+1*sizeof(void*)))) = (uint8_t *) (*payload1).ptr;
+    } else {
+      *((int8_t*)(ptr + 8)) = 0;
+    }
   }
   return ptr;
 }

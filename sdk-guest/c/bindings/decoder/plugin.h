@@ -284,6 +284,13 @@ typedef struct {
 typedef struct {
   bool is_err;
   union {
+    exports_spout_plugin_decoder_option_schema_t ok;
+    exports_spout_plugin_decoder_error_t err;
+  } val;
+} exports_spout_plugin_decoder_result_option_schema_error_t;
+typedef struct {
+  bool is_err;
+  union {
     exports_spout_plugin_decoder_decoded_t ok;
     exports_spout_plugin_decoder_error_t err;
   } val;
@@ -307,6 +314,7 @@ extern void spout_plugin_metrics_observe(plugin_string_t *histogram, double valu
 extern spout_plugin_control_signal_t spout_plugin_control_pause(uint32_t ms);
 extern bool spout_plugin_control_draining(void);
 bool exports_spout_plugin_decoder_static_decoding_open(plugin_string_t *name, plugin_string_t *topic, plugin_list_string_t *maybe_fields, plugin_string_t *maybe_schema, exports_spout_plugin_decoder_settings_t *settings, exports_spout_plugin_decoder_own_decoding_t *ret, exports_spout_plugin_decoder_error_t *err);
+bool exports_spout_plugin_decoder_method_decoding_output(exports_spout_plugin_decoder_borrow_decoding_t self, exports_spout_plugin_decoder_option_schema_t *ret, exports_spout_plugin_decoder_error_t *err);
 bool exports_spout_plugin_decoder_method_decoding_decode(exports_spout_plugin_decoder_borrow_decoding_t self, exports_spout_plugin_decoder_messages_t *input, exports_spout_plugin_decoder_decoded_t *ret, exports_spout_plugin_decoder_error_t *err);
 void exports_spout_plugin_about_describe(exports_spout_plugin_about_list_offer_t *ret);
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr);
@@ -357,6 +365,7 @@ void exports_spout_plugin_decoder_decoding_destructor(exports_spout_plugin_decod
 void plugin_list_string_free(plugin_list_string_t *ptr);
 void plugin_option_list_string_free(plugin_option_list_string_t *ptr);
 void exports_spout_plugin_decoder_result_own_decoding_error_free(exports_spout_plugin_decoder_result_own_decoding_error_t *ptr);
+void exports_spout_plugin_decoder_result_option_schema_error_free(exports_spout_plugin_decoder_result_option_schema_error_t *ptr);
 void exports_spout_plugin_decoder_result_decoded_error_free(exports_spout_plugin_decoder_result_decoded_error_t *ptr);
 void exports_spout_plugin_about_offer_free(exports_spout_plugin_about_offer_t *ptr);
 void exports_spout_plugin_about_list_offer_free(exports_spout_plugin_about_list_offer_t *ptr);

@@ -297,6 +297,13 @@ typedef struct {
 } exports_spout_plugin_handler_result_own_node_error_t;
 typedef spout_plugin_data_borrow_batch_t exports_spout_plugin_handler_borrow_batch_t;
 typedef struct {
+  bool is_err;
+  union {
+    exports_spout_plugin_handler_option_schema_t ok;
+    exports_spout_plugin_handler_error_t err;
+  } val;
+} exports_spout_plugin_handler_result_option_schema_error_t;
+typedef struct {
   bool is_some;
   exports_spout_plugin_handler_rows_t val;
 } exports_spout_plugin_handler_option_rows_t;
@@ -356,6 +363,7 @@ extern void spout_plugin_metrics_observe(plugin_string_t *histogram, double valu
 extern spout_plugin_control_signal_t spout_plugin_control_pause(uint32_t ms);
 extern bool spout_plugin_control_draining(void);
 bool exports_spout_plugin_handler_static_node_open(plugin_string_t *name, exports_spout_plugin_handler_settings_t *settings, plugin_list_u8_t *maybe_state, exports_spout_plugin_handler_own_node_t *ret, exports_spout_plugin_handler_error_t *err);
+bool exports_spout_plugin_handler_method_node_output(exports_spout_plugin_handler_borrow_node_t self, exports_spout_plugin_handler_borrow_batch_t input, exports_spout_plugin_handler_option_schema_t *ret, exports_spout_plugin_handler_error_t *err);
 bool exports_spout_plugin_handler_method_node_process(exports_spout_plugin_handler_borrow_node_t self, exports_spout_plugin_handler_borrow_batch_t input, exports_spout_plugin_handler_option_rows_t *ret, exports_spout_plugin_handler_error_t *err);
 bool exports_spout_plugin_handler_method_node_tick(exports_spout_plugin_handler_borrow_node_t self, int64_t watermark_ms, exports_spout_plugin_handler_ticked_t *ret, exports_spout_plugin_handler_error_t *err);
 bool exports_spout_plugin_handler_method_node_finish(exports_spout_plugin_handler_borrow_node_t self, exports_spout_plugin_handler_option_table_t *ret, exports_spout_plugin_handler_error_t *err);
@@ -414,6 +422,7 @@ extern exports_spout_plugin_handler_own_node_t exports_spout_plugin_handler_node
 extern exports_spout_plugin_handler_node_t* exports_spout_plugin_handler_node_rep(exports_spout_plugin_handler_own_node_t handle);
 void exports_spout_plugin_handler_node_destructor(exports_spout_plugin_handler_node_t *rep);
 void exports_spout_plugin_handler_result_own_node_error_free(exports_spout_plugin_handler_result_own_node_error_t *ptr);
+void exports_spout_plugin_handler_result_option_schema_error_free(exports_spout_plugin_handler_result_option_schema_error_t *ptr);
 void exports_spout_plugin_handler_option_rows_free(exports_spout_plugin_handler_option_rows_t *ptr);
 void exports_spout_plugin_handler_result_option_rows_error_free(exports_spout_plugin_handler_result_option_rows_error_t *ptr);
 void exports_spout_plugin_handler_result_ticked_error_free(exports_spout_plugin_handler_result_ticked_error_t *ptr);

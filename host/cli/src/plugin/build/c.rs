@@ -95,7 +95,7 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
     link(&objects, &file).and_then(|done| done.map_err(failed))?;
     let asks = Asks { dirs: project.asks };
     let sdk = env!("CARGO_PKG_VERSION").to_owned();
-    let manifest = Manifest { name: project.name.clone(), version: project.version, sdk, asks };
+    let manifest = Manifest { name: project.name.clone(), version: project.version, sdk, asks, offers: Vec::new() };
     Ok(Artifact { plugin: project.name, file, manifest: Some(manifest) })
 }
 
