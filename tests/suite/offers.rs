@@ -50,8 +50,8 @@ fn keys_headers_times_and_partitions_reach_the_decoder() -> Result<()> {
         let site = site(text)?;
         site.ok(&["run", "spec.yaml", "--until", "ended"])?;
         carried(&site, None)?;
-        let same = "select count(*) from trial where key is not distinct from cast(__key as varchar) \
-                    and sent is not distinct from cast(__timestamp as bigint)";
+        let same = "select count(*) from trial where (key is not distinct from cast(__key as varchar)) \
+                    and (sent is not distinct from cast(__timestamp as bigint))";
         ensure!(site.number(same, None)? == 24, "{how}: columns and decoder do not agree");
     }
     Ok(())

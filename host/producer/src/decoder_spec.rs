@@ -63,8 +63,7 @@ pub enum UnknownFields {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PluginDecoder {
-    /// Name of the plugin, `json`; one of several decoders that it offers, `weblog/access`; or with its digest,
-    /// `json@sha256:…`.
+    /// Name of the plugin, `json`, or of one of its decoders, `weblog/access`; `json@sha256:…` pins its digest too.
     pub plugin: String,
     /// Settings of the plugin; `spout plugin inspect NAME` lists them.
     #[serde(default)]

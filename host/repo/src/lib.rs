@@ -21,7 +21,7 @@
 //! let mut open = repo.open_commit();
 //! open.put_file("/hello.txt", PutMode::Append, "hello\n".into()).await?;
 //! match writer.finish(open, CommitMeta { pipeline: "events".into(), ..CommitMeta::default() }).await? {
-//!     Finished::Committed(commit) => println!("{}", commit.id),
+//!     Finished::Committed(commit) => println!("{}", commit.header.id),
 //!     Finished::Lost(winner) => println!("{} was first", winner.id),
 //!     Finished::Unknown(why) => println!("{why}"),
 //! }

@@ -184,7 +184,7 @@ fn missing_keys_say_what_they_are() {
     changed(
         "    plugin: files\n",
         "",
-        "E0105 s.yaml:4: `producer.stream` has no `plugin`; add `plugin: …` (name of the plugin, `files`, or with its digest, `files@sha256:…`)",
+        "E0105 s.yaml:4: `producer.stream` has no `plugin`; add `plugin: …` (name of the plugin, `files`, or of one of its sources, `weblog/gzipped`; `files@sha256:…` pins its digest too)",
     );
     changed(
         "pipeline: {name: p}\n",

@@ -25,6 +25,9 @@ const RECORD: u64 = 64 << 20;
 const RECORDS: usize = 8192;
 const BYTES: usize = 4 << 20;
 
+/// A byte order mark, with which a file may begin.
+const MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Rows on their way out of a text.
 #[derive(Debug)]
 pub(super) struct Rows {
@@ -195,7 +198,7 @@ impl Records {
     fn record(&mut self) -> Result<Option<Vec<u8>>, String> {
         let mut record = Vec::new();
         while self.read(&mut record)? {
-            if !record.trim_ascii().is_empty() {
+            if !record.strip_prefix(MARK).unwrap_or(&record).trim_ascii().is_empty() {
                 return Ok(Some(record));
             }
             record.clear();

@@ -166,6 +166,9 @@ mod tests {
         check("random() > 0.5", Err("random()")).await;
         check("now() > to_timestamp(0)", Err("now()")).await;
         check("userId >", Err("f")).await;
+        // A deep tree, where frames are large.
+        let deep = (3..1000).map(|n| format!("userId = {n}")).collect::<Vec<_>>().join(" or ");
+        check(&deep, Ok(&[2])).await;
     }
 
     /// The rows that pass, and those that are set aside.

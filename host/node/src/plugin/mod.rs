@@ -37,8 +37,7 @@ pub struct PluginSpec {
     /// Name of this handler within the chain.
     #[serde(default)]
     pub id: String,
-    /// Name of the plugin, `redact`; one of several handlers that it offers, `weblog/sessions`; or with its digest,
-    /// `redact@sha256:…`.
+    /// Name of the plugin, `redact`, or of one of its handlers, `weblog/sessions`; `redact@sha256:…` pins its digest too.
     pub plugin: String,
     /// Settings of the plugin; `spout plugin inspect NAME` lists them.
     #[serde(default)]

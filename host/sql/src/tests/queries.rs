@@ -54,6 +54,15 @@ async fn tables_are_found_by_name() {
     check("select id from git_events_pushes order by id desc limit 1", "1999").await;
 }
 
+/// Where code is built for compile time frames are large.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deep_condition_does_not_overflow_the_stack() {
+    let (store, _dir) = filled().await;
+    let deep = (0..1000).map(|n| format!("id = {n}")).collect::<Vec<_>>().join(" or ");
+    let sql = format!("select count(*) from git_events_pushes where {deep}");
+    assert_eq!(shown(&store, &sql, &At::new()).await.unwrap(), "1000");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_commit_can_be_asked() {
     let (store, _dir) = filled().await;

@@ -233,7 +233,7 @@ impl Lookup {
             let field = self.named(field, input);
             if fields.iter().any(|known| known.name() == field.name()) {
                 let reason = format!(
-                    "two columns would be called \"{}\"; set a `prefix` for those of the table, or name its `columns`",
+                    "two columns would be called `{}`; set a `prefix` for those of the table, or name its `columns`",
                     field.name()
                 );
                 return Err(Error::spec(&self.spec.id, reason));

@@ -235,10 +235,8 @@ impl Table {
         };
         let changed = known.read.fields().iter().find_map(|field| match schema.field_with_name(field.name()) {
             Ok(now) if now.data_type() == field.data_type() => None,
-            Ok(now) => {
-                Some(format!("column \"{}\" is {}, and was {}", field.name(), now.data_type(), field.data_type()))
-            }
-            Err(_) => Some(format!("column \"{}\" is gone", field.name())),
+            Ok(now) => Some(format!("column `{}` is {}, and was {}", field.name(), now.data_type(), field.data_type())),
+            Err(_) => Some(format!("column `{}` is gone", field.name())),
         });
         changed.map_or(Ok(()), |what| {
             let (handler, table, commit) =
@@ -252,7 +250,7 @@ impl Table {
         let of = |name: &String| {
             let at = schema.index_of(name).map_err(|_| {
                 let there = columns::names(schema);
-                Error::spec(handler, format!("the table {table} has no column \"{name}\"; its columns are {there}"))
+                Error::spec(handler, format!("the table {table} has no column `{name}`; its columns are {there}"))
             })?;
             Ok::<_, Error>(Arc::new(schema.field(at).clone().with_nullable(true)))
         };

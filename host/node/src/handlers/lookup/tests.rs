@@ -227,15 +227,10 @@ async fn what_cannot_be_looked_up_is_refused() {
         assert!(error.code() == code && error.to_string().contains(part), "{}: {error}", error.code());
     };
     let at = || vec![Look::At("c1", true, people(&PEOPLE))];
-    check(json!({"on": {"y": "id"}}), at(), "E0402", "there is no column \"y\"; the columns are id, x").await;
-    check(
-        json!({"on": {"id": "y"}}),
-        at(),
-        "E0402",
-        "people@master has no column \"y\"; its columns are id, name, tier",
-    )
-    .await;
-    check(json!({"columns": ["y"]}), at(), "E0402", "has no column \"y\"").await;
+    check(json!({"on": {"y": "id"}}), at(), "E0402", "there is no column `y`; the columns are id, x").await;
+    check(json!({"on": {"id": "y"}}), at(), "E0402", "people@master has no column `y`; its columns are id, name, tier")
+        .await;
+    check(json!({"columns": ["y"]}), at(), "E0402", "has no column `y`").await;
     check(
         json!({"on": {"x": "id"}}),
         at(),
@@ -243,7 +238,7 @@ async fn what_cannot_be_looked_up_is_refused() {
         "\"x\" of the rows, Utf8, with \"id\" of the table people@master, Int64",
     )
     .await;
-    check(json!({"columns": {"x": "name"}}), at(), "E0402", "two columns would be called \"x\"; set a `prefix`").await;
+    check(json!({"columns": {"x": "name"}}), at(), "E0402", "two columns would be called `x`; set a `prefix`").await;
     check(json!({"branch": "b", "at": "v1"}), at(), "E0402", "name one of them").await;
     check(json!({"repo": "person"}), at(), "E0412", "the table person@master").await;
     check(json!({}), vec![], "E0412", "nobody writes it").await;
@@ -316,8 +311,8 @@ async fn columns_stay_as_they_are_while_it_runs() {
         }
     };
     check(people(&[(Some(1), "new", 7)]), None).await;
-    check(records(r#"{"id":1,"name":"new"}"#), Some("column \"tier\" is gone")).await;
-    check(records(r#"{"id":"1","name":"new","tier":7}"#), Some("column \"id\" is Utf8, and was Int64")).await;
+    check(records(r#"{"id":1,"name":"new"}"#), Some("column `tier` is gone")).await;
+    check(records(r#"{"id":"1","name":"new","tier":7}"#), Some("column `id` is Utf8, and was Int64")).await;
 }
 
 #[tokio::test]

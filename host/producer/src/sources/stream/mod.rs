@@ -19,8 +19,7 @@ use crate::{CsvStyle, Error, MetadataColumn, OutOfRange, Producer, Promise, Sour
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StreamSpec {
-    /// Name of the plugin, `files`; one of several sources that it offers, `weblog/gzipped`; or with its digest,
-    /// `files@sha256:…`.
+    /// Name of the plugin, `files`, or of one of its sources, `weblog/gzipped`; `files@sha256:…` pins its digest too.
     pub plugin: String,
     /// The topic, as the plugin defines it: a granted directory, a queue, a table.
     #[serde(default)]

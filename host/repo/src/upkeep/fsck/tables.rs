@@ -222,7 +222,7 @@ mod tests {
         check(
             &|told| column(told, "at", &|at| at.min = Some(0.into())),
             &bytes,
-            "of column `at` is -1, its record says 0",
+            "of column `at` is -1, but its record says 0",
         );
         check(&|told| column(told, "t", &|t| t.min = Some("A".into())), &bytes, "least value of column `t`");
         check(&|_| {}, &bytes.slice(..bytes.len() - 9), "cannot be decoded");
