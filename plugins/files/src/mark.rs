@@ -17,6 +17,9 @@ pub(crate) const HEAD: usize = 16;
 /// Bytes before the place that are hashed.
 pub(crate) const TAIL: usize = 4096;
 
+/// Instead of the number of a name: it had the log's when it was read, and has one by now that is not known.
+pub(crate) const MOVED: u32 = 0;
+
 /// Something that can be read at any place.
 pub(crate) trait Content {
     /// `length` bytes from `from` on, fewer at the end.
@@ -41,7 +44,7 @@ pub(crate) struct Mark {
     pub(crate) seen: u64,
     /// Where to look first.
     pub(crate) hints: Hints,
-    /// The number of the name it had last: of two files with one inode after the other, only one has it.
+    /// The number of the name it had last, or [`MOVED`]: of two files with one inode after the other, only one has it.
     pub(crate) named: u32,
     /// The place is in the middle of a line that is passed over.
     pub(crate) skipping: bool,

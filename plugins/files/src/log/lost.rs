@@ -8,7 +8,7 @@ use super::Log;
 use crate::{
     family::{Member, UNPACK, unreadable},
     listing::Age,
-    mark::{Content as _, Mark, Places},
+    mark::{Content as _, MOVED, Mark, Places},
     names::{Packing, number},
     reading::Reading,
     text::Text,
@@ -85,8 +85,8 @@ impl Log {
 
     /// Whether there is a copy that ends before the place: it is done then.
     fn shorter_copy(&mut self, mark: &Mark, recent: Option<&[u8]>) -> Result<bool> {
-        // Only what is live is cut.
-        if mark.named != number(&self.family.log) {
+        // Only what is live is cut, maybe before it was moved.
+        if ![number(&self.family.log), MOVED].contains(&mark.named) {
             return Ok(false);
         }
         let taken = self.inodes();
