@@ -96,32 +96,44 @@ fn what_was_not_read_before_the_cut_is_read_from_the_copy() {
 
 #[test]
 fn a_copy_before_a_cut_is_known_although_the_log_was_renamed_after_the_cut() {
-    for (restarted, packed) in [(false, false), (true, false), (true, true)] {
-        let place = Place::following("app.log*");
-        let (mut log, mut position) = (place.log("app.log"), Position::at(0));
-        place.append("app.log", "1\n2\n");
-        assert_eq!(rest(&mut log, &mut position), ["1", "2"]);
-        fs::copy(place.path("app.log"), place.path("app.log.2")).unwrap();
-        place.append("app.log", "3\n");
-        assert_eq!(rest(&mut log, &mut position), ["3"]);
-        log.rest(true);
-        fs::write(place.path("app.log"), "4\n").unwrap();
-        place.rename("app.log", "app.log.1");
-        place.append("app.log", "5\n");
-        // No file has the three lines, and what they were in may be between two names for an hour.
-        log.tempo.look = Duration::from_secs(3600);
-        log.scan_now();
-        assert_eq!(rest(&mut log, &mut position), ["5"]);
-        if packed {
-            pack(&place, "app.log.1", "app.log.1.gz");
+    let line = |n: u32| format!("{n} {}", "x".repeat(90));
+    for banner in ["", &format!("{}\n", "#".repeat(5000))] {
+        // As many bytes stand between the copy and the cut.
+        for between in [1, 20, 40] {
+            for (restarted, packed) in [(false, false), (true, false), (true, true)] {
+                let place = Place::following("app.log*");
+                let (mut log, mut position) = (place.log("app.log"), Position::at(0));
+                place.append("app.log", format!("{banner}{}\n", line(1)));
+                rest(&mut log, &mut position);
+                fs::copy(place.path("app.log"), place.path("app.log.2")).unwrap();
+                (0..between).for_each(|n| place.append("app.log", format!("{}\n", line(n))));
+                assert_eq!(rest(&mut log, &mut position).len(), between as usize);
+                log.rest(true);
+                fs::write(place.path("app.log"), format!("{banner}{}\n", line(100))).unwrap();
+                place.rename("app.log", "app.log.1");
+                place.append("app.log", "live\n");
+                // No file has what was read, and the one that had it may be between two names for an hour.
+                log.tempo.look = Duration::from_secs(3600);
+                log.scan_now();
+                assert_eq!(rest(&mut log, &mut position), ["live"]);
+                if packed {
+                    pack(&place, "app.log.1", "app.log.1.gz");
+                }
+                if restarted {
+                    log = place.log("app.log");
+                }
+                log.tempo.look = Duration::ZERO;
+                let read = wait(&mut log, &mut position);
+                let case = format!("{} {between} {restarted} {packed}", banner.len());
+                assert_eq!(
+                    read.into_iter().filter(|line| !line.starts_with('#')).collect::<Vec<_>>(),
+                    [line(100)],
+                    "{case}"
+                );
+                assert!(logged().contains("app.log was cut after it was copied"), "{case}");
+                assert!(rest(&mut place.log("app.log"), &mut position).is_empty(), "{case}");
+            }
         }
-        if restarted {
-            log = place.log("app.log");
-        }
-        log.tempo.look = Duration::ZERO;
-        assert_eq!(wait(&mut log, &mut position), ["4"], "{restarted} {packed}");
-        assert!(logged().contains("app.log was cut after it was copied"), "{restarted} {packed}");
-        assert!(rest(&mut place.log("app.log"), &mut position).is_empty());
     }
 }
 
