@@ -242,6 +242,25 @@ fn a_file_that_is_put_in_place_with_more_lines_is_read_on() {
 }
 
 #[test]
+fn a_file_that_is_replaced_and_moved_before_anybody_looks_is_read_on() {
+    let place = Place::following("a*");
+    let (mut log, mut position) = (place.log("a"), Position::at(0));
+    log.tempo.look = Duration::ZERO;
+    place.append("a", "1\n");
+    assert_eq!(rest(&mut log, &mut position), ["1"]);
+    place.append("tmp", "1\n2\n");
+    place.rename("tmp", "a");
+    place.rename("a", "a.1");
+    let mut read = Vec::new();
+    for _ in 0..3 {
+        read.extend(rest(&mut log, &mut position));
+    }
+    log.scan_now();
+    read.extend(rest(&mut log, &mut position));
+    assert_eq!(read, ["2"]);
+}
+
+#[test]
 fn deleted_and_made_again_with_the_same_beginning() {
     let place = Place::following("a*");
     let (mut log, mut position) = (place.log("a"), Position::at(0));
