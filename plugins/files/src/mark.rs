@@ -46,6 +46,8 @@ pub(crate) struct Mark {
     pub(crate) hints: Hints,
     /// The number of the name it had last, or [`MOVED`]: of two files with one inode after the other, only one has it.
     pub(crate) named: u32,
+    /// It was packed. Nothing is packed in place: a number that a packed file has and a plain one had was given again.
+    pub(crate) packed: bool,
     /// The place is in the middle of a line that is passed over.
     pub(crate) skipping: bool,
     /// Nothing of the file can be read: it is passed over.
@@ -271,7 +273,6 @@ impl Places {
         for mark in &self.open {
             mark.write(&mut out);
             out.extend(mark.seen.to_le_bytes());
-            out.push(u8::from(mark.skipping) | u8::from(mark.refused) << 1);
             mark.trail.windows().for_each(|window| out.extend(window.to_le_bytes()));
         }
         self.closed.iter().for_each(|mark| mark.write(&mut out));
@@ -291,8 +292,6 @@ impl Places {
         for _ in 0..count {
             let mut mark = Mark::read(&mut rest)?;
             mark.seen = u64::from_le_bytes(take(&mut rest)?);
-            let [flags] = take(&mut rest)?;
-            (mark.skipping, mark.refused) = (flags & 1 != 0, flags & 2 != 0);
             for window in mark.trail.windows_mut() {
                 *window = u32::from_le_bytes(take(&mut rest)?);
             }
@@ -311,6 +310,7 @@ impl Mark {
             out.extend(number.to_le_bytes());
         }
         out.extend(self.named.to_le_bytes());
+        out.push(u8::from(self.skipping) | u8::from(self.refused) << 1 | u8::from(self.packed) << 2);
         out.extend(self.head);
     }
 
@@ -318,8 +318,10 @@ impl Mark {
         let mut number = || take(from).map(u64::from_le_bytes);
         let (at, tail, inode, modified) = (number()?, number()?, number()?, number()?);
         let named = u32::from_le_bytes(take(from)?);
-        let head = take(from)?;
-        Some(Self { at, seen: at, tail, head, named, hints: Hints { inode, modified }, ..Self::default() })
+        let [flags] = take(from)?;
+        let (skipping, refused, packed) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+        let (head, hints) = (take(from)?, Hints { inode, modified });
+        Some(Self { at, seen: at, tail, head, named, skipping, refused, packed, hints, ..Self::default() })
     }
 }
 
@@ -408,7 +410,7 @@ mod tests {
         let file = content(9_000, 1);
         let hints = Hints { inode: 7, modified: 1 << 60 };
         let mut one = Mark::of(&mut &file[..], 8_000, hints).unwrap();
-        (one.seen, one.skipping, one.named) = (9_000, true, 3);
+        (one.seen, one.skipping, one.named, one.packed) = (9_000, true, 3, true);
         let mut two = Mark::of(&mut &file[..], 10, hints).unwrap();
         two.trail = Trail::default();
         let places = Places { log: "a.log".into(), open: vec![one], closed: vec![two.clone(), two] };

@@ -11,7 +11,7 @@ use super::{Closed, Log, look::Scan};
 use crate::{
     family::{Family, Member, TELLING, UNPACK, at_end, holds, is_closed, unreadable},
     mark::{Content as _, HEAD, Mark},
-    names::{Packing, matches, number},
+    names::{Packing, matches},
     reading::{Reading, age},
     text::Text,
 };
@@ -89,7 +89,7 @@ impl Log {
                 let length = text.length().ok().flatten().unwrap_or_default();
                 let failed = |error| unreadable(&member.path, &error);
                 let mut mark = Mark::of(&mut text, length, member.stat.hints).map_err(failed)?;
-                mark.named = number(&member.path);
+                mark.note_name(&member.path, &member.name);
                 self.closed.push(Closed::from(mark));
                 scan.found.push(true);
             }
@@ -119,7 +119,8 @@ impl Log {
         let grown = self.closed.get(index).is_some_and(|one| !at_end(&one.mark, &mut text));
         if !grown {
             let Some(mut mark) = self.closed.get(index).map(|one| one.mark.clone()) else { return Ok(()) };
-            (mark.hints, mark.named) = (member.stat.hints, number(&member.path));
+            mark.hints = member.stat.hints;
+            mark.note_name(&member.path, &member.name);
             if found.get(index) == Some(&true) {
                 self.closed.push(Closed::from(mark));
                 found.push(true);

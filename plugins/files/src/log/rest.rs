@@ -150,7 +150,7 @@ impl Log {
         let age = Age::Since(self.since(false));
         let mut members = self.family.members(age)?;
         members.retain(|one| !self.has_done(one));
-        let same = |one: &&Member| one.stat.hints.inode == mark.hints.inode;
+        let same = |one: &&Member| mark.is_of(one);
         let strangers = self.family.strangers(mark.hints.inode, age)?;
         let mut found = None;
         for member in members.iter().filter(same).chain(&strangers) {

@@ -227,7 +227,7 @@ impl Log {
     pub(super) fn stand(&mut self, member: &Member, text: Text, mark: Mark, closed: bool) -> Result<()> {
         if closed {
             let mut mark = mark;
-            mark.named = number(&member.path);
+            mark.note_name(&member.path, &member.name);
             self.closed.push(Closed::from(mark));
             return Ok(());
         }
