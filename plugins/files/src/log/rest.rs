@@ -9,7 +9,7 @@ use crate::{
     family::{Member, holds, unreadable},
     listing::Age,
     mark::Mark,
-    names::Packing,
+    names::{Packing, number},
     reading::Reading,
     text::Text,
 };
@@ -171,14 +171,22 @@ impl Log {
             let others: BTreeSet<u64> = self.inodes().into_iter().filter(|inode| *inode != mark.hints.inode).collect();
             return self.family.find(mark, members.iter(), &others);
         };
-        let named = members.iter().find(|one| one.path == reading.path && one.stat.hints.inode != mark.hints.inode);
-        if let Some(named) = named
-            && let Ok(Some((mut original, stat))) = self.family.try_open(named)
-            && holds(mark, &mut original)
-            && is_copy(&mut original, &mut text, member.stat.length)
-        {
-            return Ok(Some((Member { stat, ..named.clone() }, original)));
-        }
-        Ok(Some((member, text)))
+        let original = self.original(mark, &member, &mut text, &members);
+        Ok(Some(original.unwrap_or((member, text))))
+    }
+
+    /// What has the name of the file now, where the one that has its number is a copy of that.
+    pub(super) fn original(
+        &self,
+        mark: &Mark,
+        copy: &Member,
+        text: &mut Text,
+        members: &[Member],
+    ) -> Option<(Member, Text)> {
+        let replaced = |one: &&Member| number(&one.path) == mark.named && one.stat.hints.inode != mark.hints.inode;
+        let named = members.iter().find(replaced).filter(|one| one.stat.length >= copy.stat.length)?;
+        let (mut original, stat) = self.family.try_open(named).ok()??;
+        let same = holds(mark, &mut original) && is_copy(&mut original, text, copy.stat.length);
+        same.then(|| (Member { stat, ..named.clone() }, original))
     }
 }

@@ -143,12 +143,16 @@ impl Log {
             // What was read to its end may begin as this one did, with a banner.
             let free = |one: &&Member| one.stat.hints.inode == mark.hints.inode || !self.has_done(one);
             match self.family.find(&mark, members.iter().filter(free).chain(&strangers), &taken)? {
-                Some((member, text)) => {
+                Some((member, mut text)) => {
                     let mut mark = mark;
+                    // A number that was given again.
+                    let other = mark.hints.inode == member.stat.hints.inode && mark.hints != member.stat.hints;
+                    let original = other.then(|| self.original(&mark, &member, &mut text, &members)).flatten();
+                    let (member, text) = original.unwrap_or((member, text));
                     // Also where it was replaced first: it is one of the log's other files now, and was not just renamed.
-                    let copy = !member.name.live && member.name.packing == Packing::Plain;
-                    let moved = copy && mark.named == number(&self.family.log);
-                    if member.stat.hints.inode != mark.hints.inode && (moved || self.is_there(&mark, &members)) {
+                    let moved = member.name.packing == Packing::Plain && mark.named == number(&self.family.log);
+                    let copy = !member.name.live && member.stat.hints.inode != mark.hints.inode;
+                    if copy && (moved || self.is_there(&mark, &members)) {
                         copied(&self.family.log, &member, mark.seen);
                         mark.saw_at_most(&member);
                     }

@@ -41,6 +41,27 @@ fn what_was_not_read_before_the_cut_is_read_from_the_copy() {
 }
 
 #[test]
+fn a_copy_that_has_the_number_of_the_log_is_not_the_log() {
+    let place = Place::following("app.log*");
+    place.append("app.log", "1\n2\n3\n");
+    let mut position = place.log("app.log").fetch(&Position::at(0), Limits { messages: 1, ..NOW }).unwrap().next;
+    // It is replaced by a file with more lines, and a copy of that gets the number that is free.
+    place.append("app.log", "4\n");
+    fs::copy(place.path("app.log"), place.path("tmp")).unwrap();
+    place.rename("app.log", "app.log.1");
+    place.rename("tmp", "app.log");
+    place.append("app.log", "5\n");
+    let mut log = place.log("app.log");
+    assert_eq!(rest(&mut log, &mut position), ["2", "3", "4", "5"]);
+    log.scan_now();
+    assert!(rest(&mut log, &mut position).is_empty());
+    assert_eq!(logged(), "");
+    fs::write(place.path("app.log"), "6\n").unwrap();
+    assert_eq!(wait(&mut log, &mut position), ["6"]);
+    assert!(logged().contains("app.log was cut after it was copied"));
+}
+
+#[test]
 fn a_copy_before_a_cut_is_known_although_the_log_was_renamed_after_the_cut() {
     let line = |n: u32| format!("{n} {}", "x".repeat(90));
     for banner in ["", &format!("{}\n", "#".repeat(5000))] {
