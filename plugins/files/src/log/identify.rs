@@ -7,7 +7,7 @@ use std::{
 
 use spout_guest::{Error, Result, now, warn};
 
-use super::{Closed, Log, look::Scan};
+use super::{Closed, Log, look::Scan, lost::copied};
 use crate::{
     family::{Family, Member, TELLING, UNPACK, at_end, holds, is_closed, unreadable},
     mark::{Content as _, HEAD, Mark},
@@ -143,7 +143,11 @@ impl Log {
 
     /// The file of a reading was replaced by one that has the same and maybe more, as `rsync` does.
     fn take_over(&mut self, index: usize, member: Member, text: Text) -> Result<()> {
-        let Some(mark) = self.readings.get(index).map(Reading::mark) else { return Ok(()) };
+        let Some(mut mark) = self.readings.get(index).map(Reading::mark) else { return Ok(()) };
+        if self.may_be_cut(&mark, &member) {
+            copied(&self.family.log, &member, mark.seen);
+            mark.saw_at_most(&member);
+        }
         let resumed = Reading::resume(member.path.clone(), member.name, text, member.stat.hints, &mark);
         let resumed = resumed.map_err(|error| unreadable(&member.path, &error))?;
         if let Some(reading) = self.readings.get_mut(index) {

@@ -83,6 +83,13 @@ impl Log {
         Ok(Error::OutOfRange { earliest, latest })
     }
 
+    /// Whether a file that holds what was read of the live one may be a copy before a cut, also where that was replaced first:
+    /// it is one of the log's other files now, and was not just renamed.
+    pub(super) fn may_be_cut(&self, mark: &Mark, member: &Member) -> bool {
+        let other = !member.name.live && member.stat.hints.inode != mark.hints.inode;
+        other && member.name.packing == Packing::Plain && mark.named == number(&self.family.log)
+    }
+
     /// Whether there is a copy that ends before the place: it is done then.
     fn shorter_copy(&mut self, mark: &Mark, recent: Option<&[u8]>) -> Result<bool> {
         // Only what is live is cut, maybe before it was moved.

@@ -105,13 +105,14 @@ impl Log {
         let Some(reading) = self.readings.get(index) else { return Ok(Woken::Gone) };
         let mark = reading.mark();
         let found = self.whereabouts(index, &mark)?;
+        let cut = found.as_ref().is_some_and(|(member, _)| self.may_be_cut(&mark, member));
         let Some(reading) = self.readings.get_mut(index) else { return Ok(Woken::Gone) };
         let recent = reading.recent().to_vec();
         if let Some((member, text)) = found {
-            if member.stat.hints.inode != mark.hints.inode
+            let less = member.stat.hints.inode != mark.hints.inode
                 && member.name.packing == Packing::Plain
-                && member.stat.length < mark.seen
-            {
+                && member.stat.length < mark.seen;
+            if less || cut {
                 copied(&reading.path, &member, mark.seen);
                 reading.forget_seen();
             }

@@ -10,7 +10,7 @@ use crate::{
     family::{Member, UNPACK, unreadable},
     listing::Age,
     mark::{Content as _, Mark, Places},
-    names::{Packing, matches, number},
+    names::matches,
     reading::Reading,
     text::Text,
 };
@@ -149,10 +149,8 @@ impl Log {
                     let other = mark.hints.inode == member.stat.hints.inode && mark.hints != member.stat.hints;
                     let original = other.then(|| self.original(&mark, &member, &mut text, &members)).flatten();
                     let (member, text) = original.unwrap_or((member, text));
-                    // Also where it was replaced first: it is one of the log's other files now, and was not just renamed.
-                    let moved = member.name.packing == Packing::Plain && mark.named == number(&self.family.log);
-                    let copy = !member.name.live && member.stat.hints.inode != mark.hints.inode;
-                    if copy && (moved || self.is_there(&mark, &members)) {
+                    let other = !member.name.live && member.stat.hints.inode != mark.hints.inode;
+                    if self.may_be_cut(&mark, &member) || other && self.is_there(&mark, &members) {
                         copied(&self.family.log, &member, mark.seen);
                         mark.saw_at_most(&member);
                     }

@@ -62,6 +62,29 @@ fn a_copy_that_has_the_number_of_the_log_is_not_the_log() {
 }
 
 #[test]
+fn a_cut_after_the_log_was_replaced_is_said() {
+    for closed in [false, true] {
+        let place = Place::following("app.log*");
+        let (mut log, mut position) = (place.log("app.log"), Position::at(0));
+        place.append("app.log", "1\n");
+        assert_eq!(rest(&mut log, &mut position), ["1"]);
+        if closed {
+            log.rest(true);
+        }
+        // Its number is not given again.
+        let _kept = fs::File::open(place.path("app.log")).unwrap();
+        place.append("tmp", "1\n2\n");
+        place.rename("tmp", "app.log");
+        fs::copy(place.path("app.log"), place.path("app.log.1")).unwrap();
+        place.append("app.log", "gone\n");
+        fs::write(place.path("app.log"), "3\n").unwrap();
+        log.scan_now();
+        assert_eq!(wait_for(&mut log, &mut position, 2), ["2", "3"], "{closed}");
+        assert!(logged().contains("app.log was copied to app.log.1 and cut"), "{closed}");
+    }
+}
+
+#[test]
 fn a_copy_before_a_cut_is_known_although_the_log_was_renamed_after_the_cut() {
     let line = |n: u32| format!("{n} {}", "x".repeat(90));
     for banner in ["", &format!("{}\n", "#".repeat(5000))] {
