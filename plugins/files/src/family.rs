@@ -93,12 +93,11 @@ impl Family {
     ) -> Result<Option<(Member, Text)>> {
         let mut candidates: Vec<&Member> = members.filter(|one| !others.contains(&one.stat.hints.inode)).collect();
         let packed = |one: &Member| one.name.packing != Packing::Plain;
-        candidates.sort_by_key(|one| (one.stat.hints.inode != mark.hints.inode, packed(one)));
+        candidates.sort_by_key(|one| (!mark.is_of(one), packed(one)));
         for member in candidates {
             // One that is damaged may be a file in the making; not the one that was read itself.
-            let itself = member.stat.hints.inode == mark.hints.inode;
             if let Ok(Some((mut text, stat))) = self.open(member)
-                && (!packed(member) || itself || text.reach(u64::MAX, now() + UNPACK).is_ok())
+                && (!packed(member) || mark.is_of(member) || text.reach(u64::MAX, now() + UNPACK).is_ok())
                 && holds(mark, &mut text)
             {
                 return Ok(Some((Member { stat, ..member.clone() }, text)));
@@ -128,6 +127,16 @@ impl Family {
 }
 
 impl Mark {
+    /// Whether a file can be the one that was read itself.
+    pub(crate) fn is_of(&self, member: &Member) -> bool {
+        self.hints.inode == member.stat.hints.inode && self.packed == (member.name.packing != Packing::Plain)
+    }
+
+    /// Notes the name of the file.
+    pub(crate) fn note_name(&mut self, path: &str, name: &Name) {
+        (self.named, self.packed) = (number(path), name.packing != Packing::Plain);
+    }
+
     /// Reading goes on in another file: what the first one had more is gone, and that was said.
     pub(crate) fn saw_at_most(&mut self, member: &Member) {
         if member.name.packing == Packing::Plain {
@@ -145,7 +154,7 @@ pub(crate) fn holds(mark: &Mark, text: &mut Text) -> bool {
 /// grown since. Bytes alone do not tell: two files of a log may well say the same. `gone`: no other file holds them any more.
 pub(crate) fn is_closed(mark: &Mark, text: &mut Text, member: &Member, gone: impl FnOnce() -> bool) -> bool {
     let stat = &member.stat;
-    let same = mark.hints.inode == stat.hints.inode;
+    let same = mark.is_of(member);
     let moved = mark.at >= TELLING;
     let likely = match stat.length.cmp(&mark.at) {
         _ if text.plain().is_none() => return holds(mark, text) && (same || at_end(mark, text) || moved && gone()),

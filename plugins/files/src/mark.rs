@@ -17,6 +17,9 @@ pub(crate) const HEAD: usize = 16;
 /// Bytes before the place that are hashed.
 pub(crate) const TAIL: usize = 4096;
 
+/// Instead of the number of a name: it had the log's when it was read, and has one by now that is not known.
+pub(crate) const MOVED: u32 = 0;
+
 /// Something that can be read at any place.
 pub(crate) trait Content {
     /// `length` bytes from `from` on, fewer at the end.
@@ -41,8 +44,10 @@ pub(crate) struct Mark {
     pub(crate) seen: u64,
     /// Where to look first.
     pub(crate) hints: Hints,
-    /// The number of the name it had last: of two files with one inode after the other, only one has it.
+    /// The number of the name it had last, or [`MOVED`]: of two files with one inode after the other, only one has it.
     pub(crate) named: u32,
+    /// It was packed. Nothing is packed in place: a number that a packed file has and a plain one had was given again.
+    pub(crate) packed: bool,
     /// The place is in the middle of a line that is passed over.
     pub(crate) skipping: bool,
     /// Nothing of the file can be read: it is passed over.
@@ -254,10 +259,7 @@ pub(crate) struct Places {
 }
 
 /// The form of tokens.
-const VERSION: u8 = 2;
-
-/// Their form before they had the log's name.
-const NAMELESS: u8 = 1;
+const VERSION: u8 = 3;
 
 impl Places {
     /// As a token.
@@ -271,7 +273,6 @@ impl Places {
         for mark in &self.open {
             mark.write(&mut out);
             out.extend(mark.seen.to_le_bytes());
-            out.push(u8::from(mark.skipping) | u8::from(mark.refused) << 1);
             mark.trail.windows().for_each(|window| out.extend(window.to_le_bytes()));
         }
         self.closed.iter().for_each(|mark| mark.write(&mut out));
@@ -281,22 +282,16 @@ impl Places {
     /// From a token; `None` if it is none.
     pub(crate) fn read(token: &[u8]) -> Option<Self> {
         let (&version, mut rest) = token.split_first()?;
-        let mut places = Self::default();
-        match version {
-            VERSION => {
-                let length = u16::from_le_bytes(take(&mut rest)?);
-                let (log, behind) = rest.split_at_checked(length.into())?;
-                (places.log, rest) = (String::from_utf8(log.to_vec()).ok()?, behind);
-            }
-            NAMELESS => {}
-            _ => return None,
+        if version != VERSION {
+            return None;
         }
+        let length = u16::from_le_bytes(take(&mut rest)?);
+        let (log, mut rest) = rest.split_at_checked(length.into())?;
+        let mut places = Self { log: String::from_utf8(log.to_vec()).ok()?, ..Self::default() };
         let count = u32::from_le_bytes(take(&mut rest)?);
         for _ in 0..count {
             let mut mark = Mark::read(&mut rest)?;
             mark.seen = u64::from_le_bytes(take(&mut rest)?);
-            let [flags] = take(&mut rest)?;
-            (mark.skipping, mark.refused) = (flags & 1 != 0, flags & 2 != 0);
             for window in mark.trail.windows_mut() {
                 *window = u32::from_le_bytes(take(&mut rest)?);
             }
@@ -315,6 +310,7 @@ impl Mark {
             out.extend(number.to_le_bytes());
         }
         out.extend(self.named.to_le_bytes());
+        out.push(u8::from(self.skipping) | u8::from(self.refused) << 1 | u8::from(self.packed) << 2);
         out.extend(self.head);
     }
 
@@ -322,8 +318,10 @@ impl Mark {
         let mut number = || take(from).map(u64::from_le_bytes);
         let (at, tail, inode, modified) = (number()?, number()?, number()?, number()?);
         let named = u32::from_le_bytes(take(from)?);
-        let head = take(from)?;
-        Some(Self { at, seen: at, tail, head, named, hints: Hints { inode, modified }, ..Self::default() })
+        let [flags] = take(from)?;
+        let (skipping, refused, packed) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+        let (head, hints) = (take(from)?, Hints { inode, modified });
+        Some(Self { at, seen: at, tail, head, named, skipping, refused, packed, hints, ..Self::default() })
     }
 }
 
@@ -386,10 +384,11 @@ mod tests {
         for at in [10, 500, 9_000, 700_000_usize] {
             let file = content(at, 1);
             let mark = Mark::of(&mut &file[..], at as u64, Hints::default()).unwrap();
-            for length in [at, at - 1, at - at / 50] {
+            for length in [at, at - 1, at - at / 50, at.saturating_sub(4000).max(1)] {
                 let copy = &file[..length];
+                let coarse = if at - length > 4000 { at - length } else { 0 };
                 assert!(
-                    matches!(mark.covers(&mut &copy[..], length as u64).unwrap(), Common::Until { end, .. } if length < 64 || end + 64 + (at as u64 - length as u64) > length as u64),
+                    matches!(mark.covers(&mut &copy[..], length as u64).unwrap(), Common::Until { end, .. } if length < 64 || end as usize + 64 + coarse > length),
                     "{length} of {at}"
                 );
                 let other = content(length, 9);
@@ -411,12 +410,12 @@ mod tests {
         let file = content(9_000, 1);
         let hints = Hints { inode: 7, modified: 1 << 60 };
         let mut one = Mark::of(&mut &file[..], 8_000, hints).unwrap();
-        (one.seen, one.skipping, one.named) = (9_000, true, 3);
+        (one.seen, one.skipping, one.named, one.packed) = (9_000, true, 3, true);
         let mut two = Mark::of(&mut &file[..], 10, hints).unwrap();
         two.trail = Trail::default();
         let places = Places { log: "a.log".into(), open: vec![one], closed: vec![two.clone(), two] };
         let token = places.write();
-        assert!(token.len() < 550, "{}", token.len());
+        assert!(token.len() < 700, "{}", token.len());
         assert_eq!(Places::read(&token), Some(places));
         assert_eq!(Places::read(&token[..token.len() - 1]), None);
         assert_eq!(Places::read(b""), None);

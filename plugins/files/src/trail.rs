@@ -1,21 +1,31 @@
 //! Hashes of what stands before a place in a file: they tell whether a shorter file is the beginning of what was read. No IO.
 
-use std::io;
+use std::{io, ops::Range};
 
 use crate::{mark::Content, names::hash};
 
-/// Windows of a step end at its multiples.
-const STEPS: [u64; 5] = [64, 256, 1 << 10, 8 << 10, 64 << 10];
+/// Windows of a step end at its multiples. Kept of each step are the last before the place, the last first. The finest reach
+/// back for 4 KiB: of a copy that ends there, less than [`crate::family::TELLING`] bytes are not compared.
+const STEPS: [(u64, Range<usize>); 4] = [(64, 0..64), (1 << 10, 64..80), (8 << 10, 80..96), (64 << 10, 96..KEPT)];
 
-/// Windows kept of each step: the last before the place.
-const KEPT: usize = 16;
+/// Windows kept of all steps.
+const KEPT: usize = 112;
 
 /// Longest window; longer steps hash the bytes before their multiples.
 const WINDOW: u64 = 512;
 
-/// The last windows of each step before a place, the last first; 0 where there is none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trail([[u32; KEPT]; STEPS.len()]);
+/// Of a shorter file that has no window the first bytes have to do.
+const SHORT: u64 = 256;
+
+/// The windows before a place, by step; 0 where there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trail([u32; KEPT]);
+
+impl Default for Trail {
+    fn default() -> Self {
+        Self([0; KEPT])
+    }
+}
 
 /// What a shorter file has in common with what was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,21 +39,21 @@ pub(crate) enum Common {
 impl Trail {
     /// The trail of `file` before `at`.
     pub(crate) fn of(file: &mut impl Content, at: u64) -> io::Result<Self> {
-        let mut windows: Vec<(u64, u64, usize, usize)> = Vec::new();
-        for (step, size) in STEPS.into_iter().enumerate() {
-            for back in 0..KEPT {
+        let mut windows: Vec<(u64, u64, usize)> = Vec::new();
+        for (size, kept) in STEPS {
+            for (back, index) in kept.enumerate() {
                 if let Some(end) = (at / size).checked_sub(back as u64).map(|count| count * size).filter(|end| *end > 0)
                 {
-                    windows.push((end, size.min(WINDOW), step, back));
+                    windows.push((end, size.min(WINDOW), index));
                 }
             }
         }
         // In the order of the file, so that a packed one is unpacked once.
         windows.sort_unstable();
         let mut trail = Self::default();
-        for (end, length, step, back) in windows {
+        for (end, length, index) in windows {
             let bytes = file.bytes(end - length, length as usize)?;
-            if let Some(window) = trail.0.get_mut(step).and_then(|windows| windows.get_mut(back)) {
+            if let Some(window) = trail.0.get_mut(index) {
                 *window = short(&bytes);
             }
         }
@@ -52,8 +62,9 @@ impl Trail {
 
     /// Moves from `before` on to `at`; `between` gives the bytes of a range that ends behind `before`.
     pub(crate) fn advance(&mut self, before: u64, at: u64, between: impl Fn(u64, u64) -> Vec<u8>) {
-        for (windows, size) in self.0.iter_mut().zip(STEPS) {
-            let new = usize::try_from(at / size - before / size).unwrap_or(usize::MAX).min(KEPT);
+        for (size, kept) in STEPS {
+            let windows = self.0.get_mut(kept).unwrap_or_default();
+            let new = usize::try_from(at / size - before / size).unwrap_or(usize::MAX).min(windows.len());
             windows.rotate_right(new);
             for (back, window) in windows.iter_mut().enumerate().take(new) {
                 let end = (at / size).saturating_sub(back as u64) * size;
@@ -65,10 +76,11 @@ impl Trail {
     /// What `file`, whose `length` bytes are fewer than the `at` that were read and begin as they do with `head` bytes, has in
     /// common with them.
     pub(crate) fn common(&self, at: u64, head: u64, file: &mut impl Content, length: u64) -> io::Result<Common> {
-        for (windows, size) in self.0.iter().zip(STEPS) {
+        for (size, kept) in STEPS {
+            let windows = self.0.get(kept).unwrap_or_default();
             let end = length / size * size;
             let first = usize::try_from(at / size - length / size).unwrap_or(usize::MAX);
-            if end == 0 || first >= KEPT {
+            if end == 0 || first >= windows.len() {
                 continue;
             }
             let mut from = end;
@@ -87,18 +99,17 @@ impl Trail {
             }
             return Ok(Common::Until { from, end });
         }
-        // Too short for a window: its first bytes have to do.
-        Ok(if length < STEPS[1] { Common::Until { from: 0, end: length.min(head) } } else { Common::No })
+        Ok(if length < SHORT { Common::Until { from: 0, end: length.min(head) } } else { Common::No })
     }
 
     /// All windows, for a token.
     pub(crate) fn windows(&self) -> impl Iterator<Item = u32> {
-        self.0.iter().flatten().copied()
+        self.0.iter().copied()
     }
 
     /// All windows, from a token.
     pub(crate) fn windows_mut(&mut self) -> impl Iterator<Item = &mut u32> {
-        self.0.iter_mut().flatten()
+        self.0.iter_mut()
     }
 }
 

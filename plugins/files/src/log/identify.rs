@@ -7,11 +7,11 @@ use std::{
 
 use spout_guest::{Error, Result, now, warn};
 
-use super::{Closed, Log, look::Scan};
+use super::{Closed, Log, look::Scan, lost::copied};
 use crate::{
     family::{Family, Member, TELLING, UNPACK, at_end, holds, is_closed, unreadable},
     mark::{Content as _, HEAD, Mark},
-    names::{Packing, matches, number},
+    names::{Packing, matches},
     reading::{Reading, age},
     text::Text,
 };
@@ -89,7 +89,7 @@ impl Log {
                 let length = text.length().ok().flatten().unwrap_or_default();
                 let failed = |error| unreadable(&member.path, &error);
                 let mut mark = Mark::of(&mut text, length, member.stat.hints).map_err(failed)?;
-                mark.named = number(&member.path);
+                mark.note_name(&member.path, &member.name);
                 self.closed.push(Closed::from(mark));
                 scan.found.push(true);
             }
@@ -119,7 +119,8 @@ impl Log {
         let grown = self.closed.get(index).is_some_and(|one| !at_end(&one.mark, &mut text));
         if !grown {
             let Some(mut mark) = self.closed.get(index).map(|one| one.mark.clone()) else { return Ok(()) };
-            (mark.hints, mark.named) = (member.stat.hints, number(&member.path));
+            mark.hints = member.stat.hints;
+            mark.note_name(&member.path, &member.name);
             if found.get(index) == Some(&true) {
                 self.closed.push(Closed::from(mark));
                 found.push(true);
@@ -142,7 +143,11 @@ impl Log {
 
     /// The file of a reading was replaced by one that has the same and maybe more, as `rsync` does.
     fn take_over(&mut self, index: usize, member: Member, text: Text) -> Result<()> {
-        let Some(mark) = self.readings.get(index).map(Reading::mark) else { return Ok(()) };
+        let Some(mut mark) = self.readings.get(index).map(Reading::mark) else { return Ok(()) };
+        if self.may_be_cut(&mark, &member) {
+            copied(&self.family.log, &member, mark.seen);
+            mark.saw_at_most(&member);
+        }
         let resumed = Reading::resume(member.path.clone(), member.name, text, member.stat.hints, &mark);
         let resumed = resumed.map_err(|error| unreadable(&member.path, &error))?;
         if let Some(reading) = self.readings.get_mut(index) {

@@ -40,15 +40,19 @@ impl Log {
         }
         self.looked = Some(now());
         let live = self.family.stat(&self.family.log);
+        let mut moved = false;
         for reading in &mut self.readings {
+            let before = reading.rotated;
             reading.rotated = live.is_none_or(|live| live.hints.inode != reading.hints().inode);
+            moved |= reading.rotated && !before;
         }
         let read = |inode| self.readings.iter().any(|one| one.hints().inode == inode);
         let unknown = match live.filter(|live| live.length > 0).map(|live| live.hints) {
             Some(hints) => !read(hints.inode) && !self.closed.iter().any(|one| one.mark.hints == hints),
             None => !self.is_same_blank(live.as_ref()),
         };
-        if due || unknown || self.waiting { self.scan() } else { Ok(false) }
+        // What became of a file shows before it counts as complete.
+        if due || unknown || moved || self.waiting { self.scan() } else { Ok(false) }
     }
 
     /// Whether it is time to look at all files again.

@@ -8,7 +8,7 @@ use super::Log;
 use crate::{
     family::{Member, UNPACK, unreadable},
     listing::Age,
-    mark::{Content as _, Mark, Places},
+    mark::{Content as _, MOVED, Mark, Places},
     names::{Packing, number},
     reading::Reading,
     text::Text,
@@ -83,10 +83,17 @@ impl Log {
         Ok(Error::OutOfRange { earliest, latest })
     }
 
+    /// Whether a file that holds what was read of the live one may be a copy before a cut, also where that was replaced first:
+    /// it is one of the log's other files now, and was not just renamed.
+    pub(super) fn may_be_cut(&self, mark: &Mark, member: &Member) -> bool {
+        let other = !member.name.live && member.stat.hints.inode != mark.hints.inode;
+        other && member.name.packing == Packing::Plain && mark.named == number(&self.family.log)
+    }
+
     /// Whether there is a copy that ends before the place: it is done then.
     fn shorter_copy(&mut self, mark: &Mark, recent: Option<&[u8]>) -> Result<bool> {
-        // Only what is live is cut.
-        if mark.named != number(&self.family.log) {
+        // Only what is live is cut, maybe before it was moved.
+        if ![number(&self.family.log), MOVED].contains(&mark.named) {
             return Ok(false);
         }
         let taken = self.inodes();

@@ -24,7 +24,7 @@ use crate::{
     disk::Stat,
     family::Family,
     listing::{Age, Catalog},
-    mark::{Mark, Places},
+    mark::{MOVED, Mark, Places},
     reading::{ReadOptions, Reading},
     text::Text,
 };
@@ -144,9 +144,8 @@ impl Log {
     pub(crate) fn position(&mut self) -> Position {
         let open = self.readings.iter().filter(|one| one.at() > 0 || self.is_kept_blank(one)).map(|one| {
             let mut mark = one.mark();
-            // Its new name is not known yet.
             if one.rotated && one.path == self.family.log {
-                mark.named = 0;
+                mark.named = MOVED;
             }
             mark
         });

@@ -9,7 +9,7 @@ use crate::{
     family::{Member, holds, unreadable},
     listing::Age,
     mark::Mark,
-    names::Packing,
+    names::{Packing, number},
     reading::Reading,
     text::Text,
 };
@@ -105,13 +105,14 @@ impl Log {
         let Some(reading) = self.readings.get(index) else { return Ok(Woken::Gone) };
         let mark = reading.mark();
         let found = self.whereabouts(index, &mark)?;
+        let cut = found.as_ref().is_some_and(|(member, _)| self.may_be_cut(&mark, member));
         let Some(reading) = self.readings.get_mut(index) else { return Ok(Woken::Gone) };
         let recent = reading.recent().to_vec();
         if let Some((member, text)) = found {
-            if member.stat.hints.inode != mark.hints.inode
+            let less = member.stat.hints.inode != mark.hints.inode
                 && member.name.packing == Packing::Plain
-                && member.stat.length < mark.seen
-            {
+                && member.stat.length < mark.seen;
+            if less || cut {
                 copied(&reading.path, &member, mark.seen);
                 reading.forget_seen();
             }
@@ -150,7 +151,7 @@ impl Log {
         let age = Age::Since(self.since(false));
         let mut members = self.family.members(age)?;
         members.retain(|one| !self.has_done(one));
-        let same = |one: &&Member| one.stat.hints.inode == mark.hints.inode;
+        let same = |one: &&Member| mark.is_of(one);
         let strangers = self.family.strangers(mark.hints.inode, age)?;
         let mut found = None;
         for member in members.iter().filter(same).chain(&strangers) {
@@ -171,14 +172,22 @@ impl Log {
             let others: BTreeSet<u64> = self.inodes().into_iter().filter(|inode| *inode != mark.hints.inode).collect();
             return self.family.find(mark, members.iter(), &others);
         };
-        let named = members.iter().find(|one| one.path == reading.path && one.stat.hints.inode != mark.hints.inode);
-        if let Some(named) = named
-            && let Ok(Some((mut original, stat))) = self.family.try_open(named)
-            && holds(mark, &mut original)
-            && is_copy(&mut original, &mut text, member.stat.length)
-        {
-            return Ok(Some((Member { stat, ..named.clone() }, original)));
-        }
-        Ok(Some((member, text)))
+        let original = self.original(mark, &member, &mut text, &members);
+        Ok(Some(original.unwrap_or((member, text))))
+    }
+
+    /// What has the name of the file now, where the one that has its number is a copy of that.
+    pub(super) fn original(
+        &self,
+        mark: &Mark,
+        copy: &Member,
+        text: &mut Text,
+        members: &[Member],
+    ) -> Option<(Member, Text)> {
+        let replaced = |one: &&Member| number(&one.path) == mark.named && one.stat.hints.inode != mark.hints.inode;
+        let named = members.iter().find(replaced).filter(|one| one.stat.length >= copy.stat.length)?;
+        let (mut original, stat) = self.family.try_open(named).ok()??;
+        let same = holds(mark, &mut original) && is_copy(&mut original, text, copy.stat.length);
+        same.then(|| (Member { stat, ..named.clone() }, original))
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     family::{Member, UNPACK, unreadable},
     listing::Age,
     mark::{Content as _, Mark, Places},
-    names::{Packing, matches, number},
+    names::matches,
     reading::Reading,
     text::Text,
 };
@@ -143,12 +143,14 @@ impl Log {
             // What was read to its end may begin as this one did, with a banner.
             let free = |one: &&Member| one.stat.hints.inode == mark.hints.inode || !self.has_done(one);
             match self.family.find(&mark, members.iter().filter(free).chain(&strangers), &taken)? {
-                Some((member, text)) => {
+                Some((member, mut text)) => {
                     let mut mark = mark;
-                    // Also where it was replaced first: it is one of the log's other files now, and was not just renamed.
-                    let copy = !member.name.live && member.name.packing == Packing::Plain;
-                    let moved = copy && mark.named == number(&self.family.log);
-                    if member.stat.hints.inode != mark.hints.inode && (moved || self.is_there(&mark, &members)) {
+                    // A number that was given again.
+                    let other = mark.hints.inode == member.stat.hints.inode && mark.hints != member.stat.hints;
+                    let original = other.then(|| self.original(&mark, &member, &mut text, &members)).flatten();
+                    let (member, text) = original.unwrap_or((member, text));
+                    let other = !member.name.live && member.stat.hints.inode != mark.hints.inode;
+                    if self.may_be_cut(&mark, &member) || other && self.is_there(&mark, &members) {
                         copied(&self.family.log, &member, mark.seen);
                         mark.saw_at_most(&member);
                     }
@@ -227,7 +229,7 @@ impl Log {
     pub(super) fn stand(&mut self, member: &Member, text: Text, mark: Mark, closed: bool) -> Result<()> {
         if closed {
             let mut mark = mark;
-            mark.named = number(&member.path);
+            mark.note_name(&member.path, &member.name);
             self.closed.push(Closed::from(mark));
             return Ok(());
         }

@@ -15,7 +15,7 @@ use spout_guest::{Limits, now};
 use crate::{
     framing::{Framer, Out, Piece, State, foreign},
     mark::{Hints, Mark, Moving, TAIL},
-    names::{Name, number},
+    names::Name,
     text::Text,
 };
 
@@ -137,7 +137,8 @@ impl Reading {
 
     pub(crate) fn mark(&self) -> Mark {
         let mut mark = self.place.mark(self.hints);
-        (mark.named, mark.skipping, mark.refused) = (number(&self.path), self.state.skipping, self.refused);
+        mark.note_name(&self.path, &self.name);
+        (mark.skipping, mark.refused) = (self.state.skipping, self.refused);
         if self.is_done() {
             mark.seen = mark.at;
         }

@@ -14,12 +14,6 @@ fn settle(place: &Place, name: &str, seconds: u64) {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)).unwrap();
 }
 
-fn gzip(text: &str) -> Vec<u8> {
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packer.write_all(text.as_bytes()).unwrap();
-    packer.finish().unwrap()
-}
-
 /// What a run reads of one log: lines and faults.
 fn run(place: &mut Place, log: &str) -> (Vec<String>, Vec<String>) {
     let mut reader = place.log(log);

@@ -2,6 +2,7 @@
 
 mod again;
 mod blank;
+mod cut;
 mod many;
 mod odd;
 mod rotation;
@@ -130,6 +131,22 @@ fn one(reader: &mut Lines, id: u32, start: Position) -> Result<Fetched> {
 fn append(path: &Path, text: impl AsRef<[u8]>) {
     let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     file.write_all(text.as_ref()).unwrap();
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(text.as_bytes()).unwrap();
+    packer.finish().unwrap()
+}
+
+/// As `gzip` or `zstd --rm` does.
+fn pack(place: &Place, from: &str, to: &str) {
+    let text = fs::read_to_string(place.path(from)).unwrap();
+    let packed = if to.ends_with(".gz") { gzip(&text) } else { zstd::encode_all(text.as_bytes(), 1).unwrap() };
+    fs::write(place.path(to), packed).unwrap();
+    let file = fs::File::open(place.path(to)).unwrap();
+    file.set_modified(fs::metadata(place.path(from)).unwrap().modified().unwrap()).unwrap();
+    fs::remove_file(place.path(from)).unwrap();
 }
 
 fn texts(messages: &Messages) -> Vec<String> {

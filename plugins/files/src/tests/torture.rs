@@ -55,7 +55,18 @@ struct Torture {
     did: Vec<String>,
     /// Files are closed whenever there is a chance.
     closing: bool,
+    tempo: Tempo,
 }
+
+/// As in life, what happens to files takes less time than one takes to settle, and what was read is remembered for longer,
+/// however slow the machine is.
+const BUSY: Tempo = Tempo {
+    look: Duration::from_millis(1),
+    scan: Duration::from_millis(5),
+    settled: Duration::from_secs(60 * 60),
+    away: Duration::from_millis(20),
+    forget: Duration::from_secs(24 * 60 * 60),
+};
 
 impl Torture {
     fn new(seed: u64, closing: bool) -> Self {
@@ -94,6 +105,7 @@ impl Torture {
             came: BTreeMap::new(),
             did: Vec::new(),
             closing,
+            tempo: BUSY,
         }
     }
 
@@ -235,13 +247,9 @@ impl Torture {
             if self.closing {
                 catalog.room.set(1);
             }
-            let mut log = Log::new(catalog, "app.log".into(), &Rc::new(self.settings.clone()));
-            let quick = Duration::from_millis(1);
-            // As in life, what was read is remembered for longer than a copy takes to be one.
-            log.tempo =
-                Tempo { look: quick, scan: quick * 5, settled: quick * 400, away: quick * 20, forget: quick * 2000 };
-            log
+            Log::new(catalog, "app.log".into(), &Rc::new(self.settings.clone()))
         });
+        log.tempo = self.tempo;
         let fetched = match log.fetch(&self.position, limits) {
             Ok(fetched) => fetched,
             Err(Error::OutOfRange { earliest, .. }) => {
@@ -335,11 +343,14 @@ impl Torture {
         for _ in 0..20 + self.dice.below(60) {
             self.act();
         }
+        // Nothing happens any more, and all files are settled.
+        self.tempo.settled = Duration::ZERO;
         // What a file system cannot date is looked at again after half a second.
-        let mut quiet = now();
-        while quiet.elapsed() < Duration::from_millis(700) {
+        let (mut quiet, mut nothing) = (now(), 0);
+        while nothing < 50 || quiet.elapsed() < Duration::from_millis(700) {
+            nothing += 1;
             if self.read(Duration::from_millis(5)) {
-                quiet = now();
+                (quiet, nothing) = (now(), 0);
             }
         }
         self.safe.append(&mut self.fresh);
