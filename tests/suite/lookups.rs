@@ -110,7 +110,7 @@ fn all_as_named(site: &Site) -> Result<BTreeSet<String>> {
 #[test]
 fn a_pipeline_looks_in_what_another_of_the_same_run_writes() -> Result<()> {
     let site = shop()?;
-    // In one file, whose order is that of the table.
+    // In one file, and into one, whose order is that of the table.
     let row = |n: u64| format!("{{\"id\":{},\"tier\":{}}}\n", n % CUSTOMERS, n / CUSTOMERS);
     site.write("customers/all.ndjson", (0..40 * CUSTOMERS).map(row).collect::<String>())?;
     let customers = "---
@@ -118,7 +118,7 @@ pipeline: {name: customers}
 producer:
   stream: {plugin: files, topic: customers, settings: {pattern: '*.ndjson', follow: false}}
   decoder: {type: json, schema: {id: int64, tier: int64}}
-commit: {flush: {rows: 100}}
+commit: {path: /customers.parquet, flush: {rows: 100}}
 grants: {files: {dirs: {customers: ./customers}}}
 ";
     site.write("spec.yaml", spec("every: 0s", false) + customers)?;

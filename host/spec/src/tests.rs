@@ -203,7 +203,7 @@ fn missing_keys_say_what_they_are() {
     );
     added(
         "node:\n- {where: a}\n",
-        "E0105 s.yaml:8: `node[0]` has no key that says what it is; add `type: …` (aggregate, dedupe, default, derivative, dispatch, dynamic-window, filter, group, join, log, map, plugin, sample, sort, sql, threshold, throttle, window)",
+        "E0105 s.yaml:8: `node[0]` has no key that says what it is; add `type: …` (aggregate, dedupe, default, derivative, dispatch, dynamic-window, filter, group, join, log, lookup, map, plugin, sample, sort, sql, threshold, throttle, window)",
     );
     assert_eq!(
         complaint("pipeline: {name: p}\nproducer: {}\n"),

@@ -55,6 +55,8 @@ impl Rows {
                     ..Default::default()
                 };
                 let mut inference = csv::Inference::new(&settings).map_err(text)?;
+                // A table without rows has columns too.
+                inference.add(&Input::default()).map_err(text)?;
                 while let Some(piece) = records.piece()? {
                     inference.add(&piece.input()).map_err(text)?;
                 }

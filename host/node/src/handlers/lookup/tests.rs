@@ -235,7 +235,7 @@ async fn what_cannot_be_looked_up_is_refused() {
         json!({"on": {"x": "id"}}),
         at(),
         "E0402",
-        "\"x\" of the rows, Utf8, with \"id\" of the table people@master, Int64",
+        "`x` of the rows, Utf8, with `id` of the table people@master, Int64",
     )
     .await;
     check(json!({"columns": {"x": "name"}}), at(), "E0402", "two columns would be called `x`; set a `prefix`").await;
