@@ -22,7 +22,7 @@
 //! open.put_file("/hello.txt", PutMode::Append, "hello\n".into()).await?;
 //! match writer.finish(open, CommitMeta { pipeline: "events".into(), ..CommitMeta::default() }).await? {
 //!     Finished::Committed(commit) => println!("{}", commit.header.id),
-//!     Finished::Lost(winner) => println!("{} was first", winner.id),
+//!     Finished::Lost(winner) => println!("{} was first", winner.header.id),
 //!     Finished::Unknown(why) => println!("{why}"),
 //! }
 //! # Ok(())
