@@ -35,7 +35,8 @@ pub struct Written {
     pub open: OpenCommit,
     /// What became of the messages that its offsets cover.
     pub counts: Counts,
-    /// When its first row arrived, or it was cut; milliseconds since 1970.
+    /// When its first row arrived, or it was cut; milliseconds since 1970, and later than for the commit before, whatever the
+    /// clock says: files are named by it, and their names sort as their commits do.
     pub started_ms: i64,
 }
 
@@ -55,6 +56,8 @@ pub struct RepoConsumer {
     late: Vec<Aside>,
     counts: Counts,
     started_ms: Option<i64>,
+    /// What that was for the commit before.
+    before_ms: i64,
 }
 
 /// The thread that encodes the rows of one commit; it ends its files when no more can come.
@@ -78,9 +81,10 @@ impl Encoding {
 }
 
 impl RepoConsumer {
-    /// A consumer that writes to `repo`; `producers` are the names of several by number, none where there is one only.
+    /// A consumer that writes to `repo`, where the newest commit was started at `before_ms`; `producers` are the names of
+    /// several by number, none where there is one only.
     #[must_use]
-    pub fn new(repo: Repo, target: Target, producers: Names) -> Self {
+    pub fn new(repo: Repo, target: Target, producers: Names, before_ms: i64) -> Self {
         Self {
             repo,
             target,
@@ -91,6 +95,7 @@ impl RepoConsumer {
             late: Vec::new(),
             counts: Counts::default(),
             started_ms: None,
+            before_ms,
         }
     }
 
@@ -125,6 +130,7 @@ impl RepoConsumer {
 
     /// Ends the files of this commit and starts those of the next. The answer is waited for apart from the rows to come.
     pub fn cut(&mut self) -> Pending {
+        self.before_ms = self.started_ms.take().unwrap_or_else(clock::wall_ms).max(self.before_ms.saturating_add(1));
         Pending {
             open: self.repo.open_commit_on(&self.target.branch),
             target: self.target.clone(),
@@ -134,7 +140,7 @@ impl RepoConsumer {
             dead: std::mem::take(&mut self.dead),
             late: std::mem::take(&mut self.late),
             counts: std::mem::take(&mut self.counts),
-            started_ms: self.started_ms.take().unwrap_or_else(clock::wall_ms),
+            started_ms: self.before_ms,
         }
     }
 }
@@ -291,5 +297,17 @@ mod tests {
         check("/events", "/events/0000000000007-01234567-1.csv");
         check("/a/{commit}/{part}.csv", "/a/0123456789abcdef/1.csv");
         check("/all.csv", "/all.csv");
+    }
+
+    #[tokio::test]
+    async fn names_sort_as_commits_do_whatever_the_clock_says() {
+        let place = tempfile::tempdir().unwrap();
+        let store = spout_repo::Store::open(&place.path().display().to_string()).await.unwrap();
+        let repo = store.repo_or_create("r", "").await.unwrap();
+        let target = Target { branch: "master".into(), path: "/".into(), format: Format::Csv, overwrite: false };
+        let later = clock::wall_ms() + 60_000;
+        let mut consumer = RepoConsumer::new(repo, target, Names::default(), later);
+        let started: Vec<i64> = (0..3).map(|_| consumer.cut().started_ms).collect();
+        assert_eq!(started, [later + 1, later + 2, later + 3]);
     }
 }

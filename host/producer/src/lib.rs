@@ -32,7 +32,7 @@ pub use self::{
     error::Error,
     framing::{Compression, CsvStyle, Framer, FramingSpec, FramingType},
     metadata::MetadataColumn,
-    produce::{Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
+    produce::{Boundary, Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
     schema_text::SchemaText,
     several::{Producers, numbers},
     source::{Source, SourceContext, SourcePlugin, SourceSpec, Upstream},

@@ -61,6 +61,20 @@ pub struct Fetched {
     pub awaited: Option<Duration>,
     /// The commits of other repos that they come from.
     pub provenance: Vec<Provenance>,
+    /// Where it stands in a commit of the source's own.
+    pub boundary: Boundary,
+}
+
+/// Whether the pipeline may cut a commit after a run, for sources that have commits of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Boundary {
+    /// It may.
+    #[default]
+    Free,
+    /// It may not: the rest of the source's commit follows. If the pipeline stops before that, nothing of it is committed.
+    Inside,
+    /// It must, before anything else is taken: the source's commit ends here.
+    End,
 }
 
 impl Fetched {
@@ -78,6 +92,7 @@ impl Fetched {
             jump: None,
             awaited: None,
             provenance: Vec::new(),
+            boundary: Boundary::Free,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use spout_data::PartitionId;
+use spout_producer::Boundary;
 
 /// Flush thresholds; the first one reached cuts the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(crate) struct Took {
     pub(crate) awaited: Option<Duration>,
     /// Commits of other repos that the open commit comes from, this included.
     pub(crate) upstream: usize,
+    /// Where it stands in a commit of the source's own.
+    pub(crate) boundary: Boundary,
 }
 
 /// What happened.
@@ -84,6 +87,7 @@ pub(crate) enum Reason {
     Time,
     Awaited,
     Upstream,
+    Source,
     Schema,
     Ended,
     Idle,
@@ -100,6 +104,7 @@ impl Reason {
             Self::Time => "time",
             Self::Awaited => "awaited",
             Self::Upstream => "upstream",
+            Self::Source => "source",
             Self::Schema => "schema",
             Self::Ended => "ended",
             Self::Idle => "idle",

@@ -7,6 +7,7 @@ mod tests;
 use std::time::Duration;
 
 use spout_base::clock::Instant;
+use spout_producer::Boundary;
 
 use super::{
     overdue::GRACE,
@@ -16,12 +17,13 @@ pub use events::Until;
 pub(super) use events::{Action, Event, Reason, Thresholds, Took};
 
 /// Why commits are cut before the end.
-const CUTS: [Reason; 10] = [
+const CUTS: [Reason; 11] = [
     Reason::Rows,
     Reason::Bytes,
     Reason::Time,
     Reason::Awaited,
     Reason::Upstream,
+    Reason::Source,
     Reason::Schema,
     Reason::Idle,
     Reason::Forced,
@@ -53,6 +55,10 @@ pub(super) struct State {
     committing: bool,
     /// A source's own place moved on since the last commit.
     placed: bool,
+    /// Where what was taken last stands in a commit of the source's own.
+    boundary: Boundary,
+    /// What was taken of such a commit is not all of it, and no more will come.
+    torn: bool,
     /// What is taken next belongs into another commit.
     widened: bool,
     forced: bool,
@@ -88,6 +94,8 @@ impl State {
             upstream: 0,
             committing: false,
             placed: false,
+            boundary: Boundary::Free,
+            torn: false,
             widened: false,
             forced: false,
             memory_high: false,
@@ -110,7 +118,7 @@ impl State {
 
     /// When something is due by time: the open commit, or word of a partition that has nothing.
     pub(super) fn due_at(&self) -> Option<Instant> {
-        let commit = self.since.filter(|_| !self.committing).map(|since| {
+        let commit = self.since.filter(|_| !self.committing && self.boundary != Boundary::Inside).map(|since| {
             let since = since + self.thresholds.time;
             self.awaited.map_or(since, |awaited| awaited.min(since))
         });
@@ -149,7 +157,14 @@ impl State {
     /// Whether the next commit is full while the one before is still being written: no row is taken until it is.
     pub(super) fn full(&self) -> bool {
         let Thresholds { rows, bytes, .. } = self.thresholds;
-        self.committing && (self.rows >= rows || self.bytes >= bytes || self.upstream >= UPSTREAM)
+        let full = self.rows >= rows || self.bytes >= bytes || self.upstream >= UPSTREAM;
+        self.committing
+            && match self.boundary {
+                Boundary::Free => full,
+                // Nothing can be cut before the rest has come.
+                Boundary::Inside => false,
+                Boundary::End => true,
+            }
     }
 
     /// Whether rows with columns that were added wait until those before them are cut.
@@ -163,6 +178,7 @@ impl State {
         self.take(event, now, &mut actions);
         self.quiet(now, &mut actions);
         self.lose_patience(now, &mut actions);
+        self.tear();
         if self.stopped {
             return actions;
         }
@@ -184,6 +200,7 @@ impl State {
             self.committing = true;
             (self.rows, self.bytes, self.since) = (0, 0, None);
             (self.awaited, self.upstream, self.placed) = (None, 0, false);
+            self.boundary = Boundary::Free;
             (self.widened, self.forced, self.memory_high) = (false, false, false);
             actions.push(Action::Cut(reason));
         } else if self.since.is_none() && self.wants_to_stop(over) {
@@ -196,7 +213,8 @@ impl State {
     fn take(&mut self, event: Event, now: Instant, actions: &mut Vec<Action>) {
         match event {
             Event::Opened(partition) => self.partitions.set(partition, Standing::Reading),
-            Event::Took(Took { partition, rows, bytes, moved, ended, awaited, upstream }) => {
+            Event::Took(Took { partition, rows, bytes, moved, ended, awaited, upstream, boundary }) => {
+                self.boundary = boundary;
                 self.partitions.set(partition, if ended { Standing::Ended } else { Standing::Reading });
                 self.draining = self.draining.map(|_| now);
                 self.rows += rows;
@@ -215,7 +233,7 @@ impl State {
             Event::Widened(partition) => {
                 // It has something, whatever it said last.
                 self.partitions.set(partition, Standing::Reading);
-                self.widened = self.since.is_some();
+                self.widened = self.since.is_some() && self.boundary != Boundary::Inside;
             }
             Event::Released { rows, bytes, any } => {
                 self.rows += rows;
@@ -242,7 +260,11 @@ impl State {
     fn due(&self, now: Instant, over: bool) -> Option<Reason> {
         // What only the source's own place says is not worth a commit of its own until nothing else can follow.
         let since = self.since.or_else(|| (self.placed && self.wants_to_stop(over)).then_some(now))?;
+        if self.torn || self.boundary == Boundary::Inside {
+            return None;
+        }
         let reasons = [
+            (self.boundary == Boundary::End, Reason::Source),
             (over, Reason::Ended),
             (self.rows >= self.thresholds.rows, Reason::Rows),
             (self.bytes >= self.thresholds.bytes, Reason::Bytes),
@@ -258,8 +280,21 @@ impl State {
         reasons.iter().find(|(due, _)| *due).map(|(_, reason)| *reason)
     }
 
+    /// A commit of the source's own that has not come to its end before the stop is left to the next run, whole.
+    fn tear(&mut self) {
+        if self.boundary == Boundary::Inside && self.draining.is_some() && self.gives_no_more() {
+            self.torn = true;
+            (self.since, self.placed) = (None, false);
+        }
+    }
+
+    /// After the order to stop: whether lanes have nothing more to hand over.
+    fn gives_no_more(&self) -> bool {
+        !self.drains || self.abandoned || self.is_drained()
+    }
+
     fn wants_to_stop(&self, over: bool) -> bool {
-        self.draining.is_some() && (!self.drains || self.abandoned || self.is_drained())
+        self.draining.is_some() && self.gives_no_more()
             || match self.until {
                 Until::Stopped => false,
                 Until::Ended => over,

@@ -14,6 +14,7 @@ const MOVED: Took = Took {
     ended: false,
     awaited: None,
     upstream: 0,
+    boundary: Boundary::Free,
 };
 
 fn took(rows: u64) -> Event {
@@ -357,6 +358,51 @@ fn what_was_taken_is_drained_before_stopping() {
             (0, took(2), &[Action::Cut(Reason::Shutdown)]),
             (0, Event::Drained(0.into()), &[]),
             (0, Event::Committed, &[Action::Stop]),
+        ],
+    );
+}
+
+#[test]
+fn a_commit_of_the_source_is_cut_at_its_end_and_nowhere_else() {
+    let of = |rows, boundary| Event::Took(Took { rows, boundary, ..MOVED });
+    let (inside, end) = (of(20, Boundary::Inside), of(1, Boundary::End));
+    check(
+        Until::Stopped,
+        &[
+            (0, inside, &[]),
+            (99, Event::Tick, &[]),
+            (99, Event::Forced, &[]),
+            (99, end, &[Action::Cut(Reason::Source)]),
+            (99, end, &[]),
+            (99, Event::Committed, &[Action::Cut(Reason::Source)]),
+        ],
+    );
+    let mut state = State::new(THRESHOLDS, Until::Stopped, false, None);
+    let now = Instant::now();
+    state.step(end, now);
+    state.step(inside, now);
+    assert!(!state.full(), "the rest of a commit has to come before it can be cut");
+    state.step(end, now);
+    assert!(state.full(), "nothing may follow the end of a commit before it is cut");
+}
+
+#[test]
+fn a_commit_of_the_source_that_is_not_whole_at_the_stop_is_left() {
+    let inside = Event::Took(Took { rows: 20, boundary: Boundary::Inside, ..MOVED });
+    check(Until::Stopped, &[(0, inside, &[]), (1, Event::Shutdown, &[Action::Drain, Action::Stop])]);
+    let drains = State::new(THRESHOLDS, Until::Stopped, true, None);
+    let end = Event::Took(Took { rows: 1, boundary: Boundary::End, ..MOVED });
+    check_state(
+        drains,
+        &[
+            (0, Event::Opened(0.into()), &[]),
+            (0, Event::Discovered, &[]),
+            (0, inside, &[]),
+            (1, Event::Shutdown, &[Action::Drain]),
+            (1, end, &[Action::Cut(Reason::Source)]),
+            (1, inside, &[]),
+            (2, Event::Committed, &[]),
+            (2, Event::Drained(0.into()), &[Action::Stop]),
         ],
     );
 }

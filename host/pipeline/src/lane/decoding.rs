@@ -93,6 +93,7 @@ impl Decoding {
     ) -> Result<Option<(LaneEvent, SchemaGuard)>, Error> {
         let guard = self.decoder.hold_schema().await;
         let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
+        let boundary = fetched.boundary;
         let span = fetched.span.clone();
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
         let mut batch = match fetched.rows.take() {
@@ -121,7 +122,7 @@ impl Decoding {
             None => guard,
         };
         let provenance = std::mem::take(&mut fetched.provenance);
-        let about = About { jumped, moved, awaited, provenance, edition: guard.edition() };
+        let about = About { jumped, moved, awaited, provenance, boundary, edition: guard.edition() };
         let batches = self.chain.handle(batch).await.map_err(|error| Error::Node {
             pipeline: self.shared.pipeline.clone(),
             partition,

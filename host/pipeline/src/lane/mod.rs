@@ -16,7 +16,7 @@ use std::{
 use arrow::array::RecordBatch;
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
-use spout_producer::{Decoder, Fetched, Fetcher, Found, Member};
+use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +53,8 @@ pub(super) struct About {
     pub(super) awaited: Option<Duration>,
     /// The commits of other repos that it comes from.
     pub(super) provenance: Vec<Provenance>,
+    /// Where it stands in a commit of the source's own.
+    pub(super) boundary: Boundary,
     /// How often columns had been added to the schema when it was decoded; never less than that of an earlier run.
     pub(super) edition: u64,
 }

@@ -135,8 +135,10 @@ impl Run<'_> {
                         self.provenance.push(from);
                     }
                 }
-                let (awaited, upstream) = (about.awaited, self.provenance.len());
-                self.step(Event::Took(Took { partition, rows, bytes, moved, ended: false, awaited, upstream })).await
+                let About { awaited, boundary, .. } = about;
+                let upstream = self.provenance.len();
+                let took = Took { partition, rows, bytes, moved, ended: false, awaited, upstream, boundary };
+                self.step(Event::Took(took)).await
             }
         }
     }

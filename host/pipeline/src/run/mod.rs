@@ -138,6 +138,7 @@ impl<'a> Run<'a> {
         let Recovered { repo, writer, marker, head, took_over, mut states, columns } =
             recover::recover(parts, store).await?;
         let reason = writer.head().map(|head| head.reason.clone());
+        let before_ms = writer.head().map_or(0, |head| head.started_ms);
         let mut meeting = parts.meeting_chain(&mut states).await?;
         let shape = parts.shape(&columns, &mut meeting).await?;
         recover::fits(parts, (&repo, writer.head()), &columns, shape.schema.as_ref()).await?;
@@ -163,7 +164,7 @@ impl<'a> Run<'a> {
             traits,
             drained: false,
             listening: false,
-            repo: RepoConsumer::new(repo, parts.target(), names.clone()),
+            repo: RepoConsumer::new(repo, parts.target(), names.clone(), before_ms),
             parts: parts.clone(),
             config: config.clone(),
             updates: updates.clone(),
