@@ -35,4 +35,5 @@ mod store_trouble;
 mod tidy;
 mod types;
 mod user_cases;
+mod waiting;
 mod words;

@@ -209,6 +209,14 @@ pub(super) enum Error {
         /// How many may be.
         allowed: u64,
     },
+    /// A commit that was waited for is not there.
+    #[error("there is no such commit of {reference} after {waited}; `spout list commit` shows what there is")]
+    NoCommit {
+        /// What was waited for.
+        reference: String,
+        /// How long.
+        waited: String,
+    },
     /// Stopped for the second time.
     #[error("stopped before everything that was read was committed; the next run reads it again")]
     Interrupted,
@@ -235,6 +243,7 @@ impl Coded for Error {
             | Self::NoTool { .. }
             | Self::Toolchain { .. }
             | Self::Runtime { .. }
+            | Self::NoCommit { .. }
             | Self::Interrupted => Kind::Unavailable,
             Self::Build { .. } | Self::SettingsSchema { .. } => Kind::Plugin,
             Self::PluginsFailed { .. } | Self::PromisesBroken { .. } => Kind::Plugin,
@@ -270,6 +279,7 @@ impl Coded for Error {
             Self::TestsFailed { .. } => "E0830",
             Self::NoTests { .. } => "E0831",
             Self::DeadLetters { .. } => "E0832",
+            Self::NoCommit { .. } => "E0836",
         }
     }
 }

@@ -45,10 +45,13 @@ mod sources;
 mod sql;
 mod squash;
 mod start;
+mod subscribe;
+mod tabular;
 mod target;
 pub mod telemetry;
 mod test;
 mod update;
+mod wait;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -156,6 +159,7 @@ enum Verb {
     Check(check::Check),
     Test(test::Test),
     Schema(schema::Schema),
+    Import(import::Import),
     Plugin(plugin::PluginVerb),
     List(list::List),
     Inspect(inspect::Inspect),
@@ -170,6 +174,8 @@ enum Verb {
     Update(update::Update),
     Start(start::Start),
     Finish(finish::Finish),
+    Wait(wait::Wait),
+    Subscribe(subscribe::Subscribe),
     Drop(drop::Drop),
     Squash(squash::Squash),
     Revert(revert::Revert),
@@ -246,6 +252,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Check(verb) => verb.run(global, printer).await,
         Verb::Test(verb) => verb.run(global, printer).await,
         Verb::Schema(verb) => verb.run(printer),
+        Verb::Import(verb) => verb.run(global, printer),
         Verb::Plugin(verb) => verb.run(global, printer).await,
         Verb::List(verb) => verb.run(global, printer).await,
         Verb::Inspect(verb) => verb.run(global, printer).await,
@@ -260,6 +267,8 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Update(verb) => verb.run(global, printer).await,
         Verb::Start(verb) => verb.run(global, printer).await,
         Verb::Finish(verb) => verb.run(global, printer).await,
+        Verb::Wait(verb) => verb.run(global, printer).await,
+        Verb::Subscribe(verb) => verb.run(global, printer).await,
         Verb::Drop(verb) => verb.run(global, printer).await,
         Verb::Squash(verb) => verb.run(global, printer).await,
         Verb::Revert(verb) => verb.run(global, printer).await,

@@ -17,9 +17,9 @@ use super::{
     Global,
     busy::Busy,
     error::Error,
-    import::{Import, TableFormat, by_name, opened, renamed},
     print::{Printer, count},
     sources::{Item, Source, To, apart, plan},
+    tabular::{Import, TableFormat, by_name, opened, renamed},
     target::{Changes, Put as Told, Target, how},
 };
 

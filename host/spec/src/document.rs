@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, path::Path};
 
+use serde::{Serialize, Serializer};
 use serde_json::Number;
 use serde_saphyr::granit_parser::{self, Event, Parser, ScalarStyle, StrInput, Tag};
 use spout_plugin::Setting;
@@ -51,6 +52,19 @@ pub(super) struct Entry {
     pub key: String,
     pub line: usize,
     pub value: Node,
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &self.tree {
+            Tree::Null => to.serialize_unit(),
+            Tree::Bool(value) => to.serialize_bool(*value),
+            Tree::Number(number, _) => number.serialize(to),
+            Tree::Text(text) => to.serialize_str(text),
+            Tree::List(list) => to.collect_seq(list),
+            Tree::Map(entries) => to.collect_map(entries.iter().map(|entry| (&entry.key, &entry.value))),
+        }
+    }
 }
 
 impl Node {

@@ -20,6 +20,7 @@ mod document;
 mod error;
 mod evolve;
 mod example;
+pub mod foreign;
 mod keyword;
 mod load;
 mod near;

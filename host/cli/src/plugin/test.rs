@@ -16,8 +16,8 @@ use super::{kind::Kind, located};
 use crate::{
     Global,
     error::Error,
-    import::{Import, by_name},
     print::{Printer, count},
+    tabular::{Import, by_name},
 };
 
 /// Messages or rows of the input that are tried.
@@ -178,7 +178,7 @@ impl Test {
             let rows = self.trial(plugin, grants, (World::Decoder, decoder))?.decode(&self.messages()?).await?;
             return Ok(rows.slice(0, rows.num_rows().min(MOST)));
         }
-        let format = crate::import::TableFormat::Auto.of(&name)?;
+        let format = crate::tabular::TableFormat::Auto.of(&name)?;
         let file = fs::File::open(path).map_err(|source| Error::ReadFile { path: path.clone(), source })?;
         let mut import = Import::open(file, &name, format, None)?;
         let (mut batches, mut rows) = (Vec::new(), 0);
