@@ -15,6 +15,7 @@ mod copy;
 mod create;
 mod delete;
 mod diff;
+mod draw;
 mod drop;
 mod error;
 mod explain;
@@ -170,6 +171,7 @@ enum Verb {
     Move(relocate::Move),
     Glob(glob::Glob),
     Diff(diff::Diff),
+    Draw(draw::Draw),
     Create(create::Create),
     Update(update::Update),
     Start(start::Start),
@@ -263,6 +265,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Move(verb) => verb.run(global, printer).await,
         Verb::Glob(verb) => verb.run(global, printer).await,
         Verb::Diff(verb) => verb.run(global, printer).await,
+        Verb::Draw(verb) => verb.run(global, printer).await,
         Verb::Create(verb) => verb.run(global, printer).await,
         Verb::Update(verb) => verb.run(global, printer).await,
         Verb::Start(verb) => verb.run(global, printer).await,
