@@ -17,7 +17,8 @@ use super::{
 /// Make a pipeline spec of another system's.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  spout import pinot meetup_realtime_table_config.json -o meetup.yaml")]
+  spout import pinot meetup_realtime_table_config.json -o meetup.yaml
+  spout import pachyderm spout.json -o my-spout.yaml")]
 pub(super) struct Import {
     #[command(subcommand)]
     what: What,
@@ -34,6 +35,21 @@ enum What {
 Its stream configs are kept in Pinot's words, which specs understand. What has no equal is named with its line, in comments
 at the top of the spec.")]
     Pinot(Source),
+    /// Make a spec of the spec of a Pachyderm spout, of either generation.
+    #[command(after_help = "Examples:
+  spout import pachyderm spout.json
+  spout import pachyderm spout.json --image myaccount/myimage:0.1=my-plugin -o my-spout.yaml
+  spout import pachyderm spout.json --image myaccount/myimage:0.1=native     its command runs as it is, in no sandbox
+
+What runs in an image there is a plugin here: the one that the image is named after, unless --image says otherwise. What
+follows the name of the command becomes its arguments.")]
+    Pachyderm {
+        #[command(flatten)]
+        source: Source,
+        /// The plugin that stands for an image, or `native`; may be repeated.
+        #[arg(long = "image", value_name = "IMAGE=PLUGIN", value_parser = pair)]
+        images: Vec<(String, String)>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -48,14 +64,28 @@ struct Source {
 
 impl Import {
     pub(super) fn run(&self, _: &Global, printer: &mut Printer) -> Result<()> {
-        let What::Pinot(source) = &self.what;
-        let text = fs::read_to_string(&source.file);
-        let text = text.map_err(|error| Error::ReadFile { path: source.file.clone(), source: error })?;
-        source.write(foreign::pinot(&text, &source.file)?, printer)
+        match &self.what {
+            What::Pinot(source) => source.write(foreign::pinot(&source.text()?, &source.file)?, printer),
+            What::Pachyderm { source, images } => {
+                let images = images.iter().cloned().collect();
+                source.write(foreign::pachyderm(&source.text()?, &source.file, &images)?, printer)
+            }
+        }
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.rsplit_once('=') {
+        Some((image, plugin)) if !image.is_empty() && !plugin.is_empty() => Ok((image.to_owned(), plugin.to_owned())),
+        _ => Err("expected IMAGE=PLUGIN, or IMAGE=native".into()),
     }
 }
 
 impl Source {
+    fn text(&self) -> Result<String, Error> {
+        fs::read_to_string(&self.file).map_err(|source| Error::ReadFile { path: self.file.clone(), source })
+    }
+
     fn write(&self, Imported { spec, remarks }: Imported, printer: &mut Printer) -> Result<()> {
         let Some(output) = &self.output else {
             return if printer.json() {

@@ -5,7 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use spout_base::clock;
@@ -101,6 +101,14 @@ impl Plugins {
             listed.push(Listed { name, path, size, digest, plugin });
         }
         Ok(listed)
+    }
+
+    /// What tells one version of a plugin's file from another without reading it: when it was written, and its size. `None` if
+    /// there is no such file.
+    #[must_use]
+    pub fn stamp(&self, name: &str) -> Option<(SystemTime, u64)> {
+        let file = fs::metadata(self.inner.dir.join(format!("{name}.wasm"))).ok()?;
+        Some((file.modified().ok()?, file.len()))
     }
 
     /// The plugin that `reference` names. Says in the log if it is new, or another one than at the start before.

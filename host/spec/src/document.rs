@@ -54,6 +54,15 @@ pub(super) struct Entry {
     pub value: Node,
 }
 
+/// The YAML of a tree, without comments.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn yaml(node: &Node) -> Result<String, Error> {
+    serde_saphyr::to_string(node)
+        .map_err(|error| Error::Syntax { at: Place::new(Path::new("a new spec"), 0), what: error.to_string() })
+}
+
 impl Serialize for Node {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         match &self.tree {

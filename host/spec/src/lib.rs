@@ -38,7 +38,7 @@ mod tests;
 pub use check::{all_handlers, together};
 pub use error::{Error, Place};
 pub use example::EXAMPLE;
-pub use load::{Loaded, load, load_all, load_every, parse, parse_every};
+pub use load::{Loaded, documents, load, load_all, load_every, parse, parse_every};
 pub use near::{advice, nearest};
 pub use pipeline::{CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, PipelineSpec, Publish, SpoutSpec};
 pub use plugins::{PluginUse, plugins};

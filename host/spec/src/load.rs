@@ -131,6 +131,17 @@ fn text(path: &Path) -> Result<(String, PathBuf), Error> {
     Ok((text, absolute.parent().unwrap_or(Path::new("/")).to_owned()))
 }
 
+/// The texts of the pipelines of a text, one each: as it is if there is one, else each without its comments.
+///
+/// # Errors
+/// The text is neither YAML nor JSON.
+pub fn documents(text: &str, path: &Path) -> Result<Vec<String>, Error> {
+    match document::read(text, path)?.as_slice() {
+        [_] => Ok(vec![text.to_owned()]),
+        several => several.iter().map(document::yaml).collect(),
+    }
+}
+
 /// Reads the pipelines of a text as if it came from the file `path`.
 ///
 /// # Errors

@@ -1,10 +1,14 @@
 //! Specs of other systems in the words of this one. What has no equal is named, with its line, and never left out silently.
 
+mod pachyderm;
 mod pinot;
 
 use std::path::Path;
 
-pub use self::pinot::pinot;
+pub use self::{
+    pachyderm::{NATIVE, pachyderm},
+    pinot::pinot,
+};
 use super::{
     document::{self, Entry, Node, Tree},
     error::{Error, Place},
@@ -119,7 +123,5 @@ fn yaml(spec: &Node, from: &str, remarks: &[Remark]) -> Result<String, Error> {
     for Remark { line, key, what } in remarks {
         out += &format!("# line {line}: {key} {what}\n");
     }
-    let body = serde_saphyr::to_string(spec)
-        .map_err(|error| Error::Syntax { at: Place::new(Path::new("the new spec"), 0), what: error.to_string() })?;
-    Ok(out + &body)
+    Ok(out + &document::yaml(spec)?)
 }

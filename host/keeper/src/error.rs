@@ -1,0 +1,80 @@
+//! What can go wrong with the pipelines of a store, besides what their rooms say.
+
+use spout_base::error::{Coded, Kind};
+
+/// An error of this room.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A spec that cannot be used.
+    #[error(transparent)]
+    Spec(#[from] spout_spec::Error),
+    /// A pipeline that cannot run.
+    #[error(transparent)]
+    Pipeline(#[from] Box<spout_pipeline::Error>),
+    /// The store.
+    #[error(transparent)]
+    Repo(#[from] spout_repo::Error),
+    /// A pipeline that is to be new is there.
+    #[error(
+        "there is a pipeline `{name}` already; `spout update pipeline` changes it, `spout delete pipeline {name}` removes it"
+    )]
+    Exists {
+        /// Its name.
+        name: String,
+    },
+    /// A pipeline that is to be there is not.
+    #[error(
+        "there is no pipeline `{name}` in this store; `spout list pipeline` lists them, `spout create pipeline` makes one"
+    )]
+    Unknown {
+        /// Its name.
+        name: String,
+    },
+    /// A file of the repo of specs that was not written by us.
+    #[error(
+        "{}:{path} does not say what is to become of the pipeline: {reason}; delete the file, and the pipeline runs",
+        spout_repo::SPECS
+    )]
+    Wish {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A spec under another name than its own.
+    #[error("{}:/{name}.yaml has to hold one pipeline, of the name `{name}`", spout_repo::SPECS)]
+    Misnamed {
+        /// What the file is named after.
+        name: String,
+    },
+    /// Others kept changing the same pipelines.
+    #[error("the pipeline {name} was changed by somebody else meanwhile; look at it, and try again")]
+    Changed {
+        /// Its name, or several.
+        name: String,
+    },
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Spec(inner) => inner.kind(),
+            Self::Pipeline(inner) => inner.kind(),
+            Self::Repo(inner) => inner.kind(),
+            Self::Exists { .. } | Self::Unknown { .. } | Self::Wish { .. } | Self::Misnamed { .. } => Kind::Spec,
+            Self::Changed { .. } => Kind::Conflict,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Spec(inner) => inner.code(),
+            Self::Pipeline(inner) => inner.code(),
+            Self::Repo(inner) => inner.code(),
+            Self::Exists { .. } => "E0951",
+            Self::Unknown { .. } => "E0952",
+            Self::Wish { .. } | Self::Misnamed { .. } => "E0953",
+            Self::Changed { .. } => "E0954",
+        }
+    }
+}

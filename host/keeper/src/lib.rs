@@ -1,0 +1,25 @@
+//! The pipelines of a store: what is to run, kept as commits of a repo of its own, and what runs.
+//!
+//! [`Specs`] changes the first: each change of a pipeline is a commit of the repo [`REPO`](spout_repo::SPECS), so that history
+//! says who ran what and when. [`Keeper`] follows that repo and makes the second like it: it starts, stops and replaces
+//! pipelines, tries again what failed, and goes back to the plugins that worked where new ones do not.
+//!
+//! **Invariant**: nothing but that repo says what is to run; a keeper that is killed starts again from it.
+
+mod error;
+mod group;
+mod keeper;
+mod specs;
+mod status;
+mod wanted;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    error::Error,
+    keeper::Keeper,
+    specs::Specs,
+    status::{Phase, Status, Statuses},
+    wanted::{Wanted, Wish},
+};

@@ -1,0 +1,98 @@
+//! One pipeline as the repo of specs holds it: two files, `/NAME.yaml` and `/NAME.json`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use spout_repo::{Repo, Tree};
+use spout_spec::Loaded;
+
+use super::Error;
+
+/// A pipeline that somebody created.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Its spec, as it was written.
+    pub text: String,
+    /// What is to become of it.
+    pub wish: Wish,
+    /// Why that is not known: then it does not run.
+    damage: Option<String>,
+}
+
+/// What is to become of a pipeline. Without the file it is to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Wish {
+    /// Whether it is to run.
+    pub running: bool,
+    /// The directory where relative paths of its spec start.
+    pub base: PathBuf,
+}
+
+impl Default for Wish {
+    fn default() -> Self {
+        Self { running: true, base: PathBuf::from(".") }
+    }
+}
+
+impl Wanted {
+    /// Where the spec of a pipeline is.
+    pub(super) fn spec_path(name: &str) -> String {
+        format!("/{name}.yaml")
+    }
+
+    /// Where it says what is to become of it.
+    pub(super) fn wish_path(name: &str) -> String {
+        format!("/{name}.json")
+    }
+
+    /// All pipelines of a commit, by name. What is no spec is left alone.
+    pub(super) async fn all(repo: &Repo, tree: &Tree) -> Result<Vec<Self>, Error> {
+        let mut all = Vec::new();
+        for file in tree.below("/") {
+            let Some(name) = file.path.strip_prefix('/').and_then(|path| path.strip_suffix(".yaml")) else { continue };
+            let text = String::from_utf8_lossy(&repo.read_file(tree, &file.path).await?).into_owned();
+            let wish = match tree.get(&Self::wish_path(name)) {
+                Some(file) => serde_json::from_slice(&repo.read_file(tree, &file.path).await?),
+                None => Ok(Wish::default()),
+            };
+            let damage = wish.as_ref().err().map(ToString::to_string);
+            all.push(Self { name: name.to_owned(), text, wish: wish.unwrap_or_default(), damage });
+        }
+        Ok(all)
+    }
+
+    /// Its spec, read and checked.
+    ///
+    /// # Errors
+    /// What is wrong with it; or it is of another pipeline than its file is named after, or of several.
+    pub fn load(&self) -> Result<Loaded, Error> {
+        if let Some(reason) = &self.damage {
+            return Err(Error::Wish { path: Self::wish_path(&self.name), reason: reason.clone() });
+        }
+        let shown = PathBuf::from(format!("{}:{}", spout_repo::SPECS, Self::spec_path(&self.name)));
+        let mut all = spout_spec::parse(&self.text, &shown, &self.wish.base)?;
+        match (all.pop(), all.len()) {
+            (Some(only), 0) if only.spec.pipeline.name == self.name => Ok(only),
+            _ => Err(Error::Misnamed { name: self.name.clone() }),
+        }
+    }
+
+    /// The pipelines of a spec file, to be created or updated: each with its own document, to run from `file`'s directory.
+    ///
+    /// # Errors
+    /// What is wrong with one of them.
+    pub fn of_file(text: &str, file: &Path, base: &Path) -> Result<Vec<Self>, Error> {
+        let documents = spout_spec::documents(text, file)?;
+        let loaded = spout_spec::parse(text, file, base)?;
+        let wanted = |(loaded, text): (Loaded, String)| Self {
+            name: loaded.spec.pipeline.name,
+            text,
+            wish: Wish { running: true, base: base.to_owned() },
+            damage: None,
+        };
+        Ok(loaded.into_iter().zip(documents).map(wanted).collect())
+    }
+}

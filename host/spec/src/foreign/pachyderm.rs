@@ -1,0 +1,251 @@
+//! Pachyderm's spec of a spout, of either generation, as a pipeline spec.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{Imported, Original, Remark, map, text, yaml};
+use crate::{
+    document::{Entry, Node, Tree},
+    error::{Error, Place},
+};
+
+/// Keys that the spec has under the same or another name.
+const TAKEN: &[&str] = &[
+    "pipeline.name",
+    "description",
+    "transform.cmd",
+    "transform.env",
+    "transform.image",
+    "transform.stdin",
+    "spout",
+    "spout.overwrite",
+    "spout.marker",
+    "spout.service.internal_port",
+    "spout.service.external_port",
+    "output_branch",
+];
+
+/// What the others mean here.
+const SAID: &[(&str, &str)] = &[
+    ("pipeline.project", "is a group of repos: each project can have a store of its own, `--store`"),
+    (
+        "transform.secrets",
+        "are values that only the plugin sees: `grants: {NAME: {env: {KEY: {env: …}}}}`, or `{file: …}`",
+    ),
+    ("transform.image_pull_secrets", "fetch an image: plugins are files"),
+    ("transform.err_cmd", "runs where a datum fails: a spout that fails runs again from its marker"),
+    ("transform.err_stdin", "goes with err_cmd"),
+    ("transform.accept_return_code", "is about datums: what follows an exit, `spout.onExit` says"),
+    ("transform.user", "is whom code runs as: a plugin runs as nobody, in a sandbox"),
+    ("transform.working_dir", "is where code runs: a plugin has the directories that `grants` names"),
+    ("transform.dockerfile", "builds an image: `spout plugin build` builds a plugin"),
+    ("transform.debug", "logs more: `--verbose`"),
+    ("transform.memory_volume", "is scratch space in memory: a plugin has its own memory, `limits.memory`"),
+    ("transform.datum_batching", "is about datums, which spouts have none of"),
+    ("spout.service.ip", "is an address: write it before the port"),
+    ("spout.service.type", "is how Kubernetes exposes a port"),
+    ("spout.service.annotations", "are for Kubernetes"),
+    ("service", "makes a pipeline of its own of a service: `spout.service` is one for a spout"),
+    ("parallelism_spec", "starts several copies: a spout runs once, and stream plugins read in `readers` lanes"),
+    ("resource_requests", "is for a scheduler: what a plugin may use is `limits`"),
+    ("resource_limits", "is for a container: what a plugin may use is `limits`"),
+    ("sidecar_resource_limits", "is for a container: there is no sidecar"),
+    ("sidecar_resource_requests", "is for a container: there is no sidecar"),
+    ("scheduling_spec", "is for Kubernetes"),
+    ("pod_spec", "is for Kubernetes"),
+    ("pod_patch", "is for Kubernetes"),
+    ("tolerations", "are for Kubernetes"),
+    ("metadata", "is for Kubernetes"),
+    ("autoscaling", "stops idle workers: an idle spout costs next to nothing"),
+    ("egress", "copies output elsewhere: the store can be a bucket, and every table is a Delta table too"),
+    ("s3_out", "writes over S3, which spouts cannot do in Pachyderm either"),
+    ("reprocess_spec", "is about datums: `spout update pipeline --reprocess` starts from the beginning"),
+    ("salt", "is about datums"),
+    ("datum_set_spec", "is about datums"),
+    ("datum_timeout", "is about datums"),
+    ("datum_tries", "is about datums: a spout that fails runs again from its marker"),
+    ("job_timeout", "is about jobs, which spouts have none of"),
+    ("update", "says whether the pipeline may exist: `spout update pipeline` does"),
+    ("spec_commit", "is of Pachyderm's own making"),
+];
+
+/// Keys whose entries are the user's own names.
+const FREE: &[&str] = &["env", "annotations", "labels"];
+
+/// Makes a spec of that of a spout; `images` says which plugin stands for an image, or that its command runs as it is
+/// ([`NATIVE`]). An image without such a word stands for the plugin that its own name names.
+///
+/// # Errors
+/// It is no spec of a spout.
+pub fn pachyderm(source: &str, file: &Path, images: &BTreeMap<String, String>) -> Result<Imported, Error> {
+    let mut original = Original::read(source, file)?;
+    snake_case(&mut original.node);
+    let name = original.text("pipeline.name")?.to_owned();
+    let missing = |missing: &str, advice: &str| Error::Missing {
+        at: Place::new(file, original.node.line),
+        within: format!("pipeline `{name}`"),
+        missing: missing.into(),
+        advice: advice.into(),
+    };
+    if original.at("spout").is_none() {
+        let advice = "only spouts can be imported; a pipeline with `input` is a spec with `producer: {repo: …}`";
+        return Err(missing("`spout`", advice));
+    }
+    if original.at("transform").is_none() {
+        return Err(missing("`transform`", "it says what runs"));
+    }
+    let mut remarks = original.left(TAKEN, SAID);
+    let mut spec = vec![("pipeline", map([("name", text(&name))]))];
+    spec.extend(kept(&original, "description", "description"));
+    spec.push(("spout", spout(&original)));
+    spec.push(("transform", transform(&original, images, &mut remarks)));
+    if let Some(branch) = original.at("output_branch") {
+        spec.push(("commit", map([("branch", branch.clone())])));
+    }
+    remarks.sort_by_key(|remark| remark.line);
+    let from = format!("From {}, a spout of Pachyderm.", file.display());
+    Ok(Imported { spec: yaml(&map(spec), &from, &remarks)?, remarks })
+}
+
+/// What stands for an image whose command is to run outside of any sandbox.
+pub const NATIVE: &str = "native";
+
+fn spout(original: &Original<'_>) -> Node {
+    let mut spout = Vec::new();
+    spout.extend(kept(original, "spout.overwrite", "overwrite"));
+    spout.extend(kept(original, "spout.marker", "marker"));
+    if original.at("spout.service").is_some() {
+        let ports = [("spout.service.internal_port", "internalPort"), ("spout.service.external_port", "externalPort")];
+        spout.push(("service", map(ports.into_iter().flat_map(|(path, key)| kept(original, path, key)))));
+    }
+    map(spout)
+}
+
+/// What runs: a plugin that gets what follows the command as its arguments, or the command itself.
+fn transform(original: &Original<'_>, images: &BTreeMap<String, String>, remarks: &mut Vec<Remark>) -> Node {
+    let mut transform = Vec::new();
+    let cmd = match original.at("transform.cmd") {
+        Some(Node { tree: Tree::List(words), .. }) => words.clone(),
+        _ => Vec::new(),
+    };
+    let image = match original.at("transform.image") {
+        Some(Node { tree: Tree::Text(image), line }) => Some((image.as_str(), *line)),
+        _ => None,
+    };
+    let chosen = image.and_then(|(image, _)| images.get(image)).map(String::as_str);
+    match (image, chosen) {
+        (Some(_), Some(NATIVE)) | (None, _) => {
+            transform.push(("cmd", Node { line: 0, tree: Tree::List(cmd) }));
+            transform.push(("trusted", Node { line: 0, tree: Tree::Bool(true) }));
+        }
+        (Some((image, line)), chosen) => {
+            let plugin = chosen.unwrap_or_else(|| own_name(image));
+            if chosen.is_none() {
+                let what = format!(
+                    "is taken for the plugin `{plugin}`; `--image {image}=NAME` names another, and =native runs its command as it is"
+                );
+                remarks.push(Remark { line, key: "transform.image".into(), what });
+            }
+            transform.push(("plugin", text(plugin)));
+            let args: Vec<Node> = cmd.into_iter().skip(1).collect();
+            if !args.is_empty() {
+                transform.push(("args", Node { line: 0, tree: Tree::List(args) }));
+            }
+        }
+    }
+    transform.extend(kept(original, "transform.stdin", "stdin"));
+    transform.extend(kept(original, "transform.env", "env"));
+    map(transform)
+}
+
+/// `myaccount/myimage:0.1` is called `myimage`.
+fn own_name(image: &str) -> &str {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    last.split(['@', ':']).next().unwrap_or(last)
+}
+
+fn kept(original: &Original<'_>, path: &str, key: &'static str) -> Option<(&'static str, Node)> {
+    original.at(path).map(|node| (key, node.clone()))
+}
+
+/// Pachyderm reads `internalPort` and `internal_port` alike.
+fn snake_case(node: &mut Node) {
+    match &mut node.tree {
+        Tree::Map(entries) => {
+            for Entry { key, value, .. } in entries {
+                let mut snake = String::with_capacity(key.len());
+                for letter in key.chars() {
+                    if letter.is_ascii_uppercase() {
+                        snake.push('_');
+                    }
+                    snake.push(letter.to_ascii_lowercase());
+                }
+                *key = snake;
+                if !FREE.contains(&key.as_str()) {
+                    snake_case(value);
+                }
+            }
+        }
+        Tree::List(list) => list.iter_mut().for_each(snake_case),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn imported(text: &str, images: &[(&str, &str)]) -> Result<Imported, String> {
+        let images = images.iter().map(|(image, name)| ((*image).to_owned(), (*name).to_owned())).collect();
+        pachyderm(text, Path::new("spout.json"), &images).map_err(|error| error.to_string())
+    }
+
+    /// The documented one of 1.x.
+    const OLD: &str = r#"{"pipeline":{"name":"my-spout"},
+"transform":{"cmd":["go","run","./main.go"],"image":"myaccount/myimage:0.1","env":{"HOST":"kafkahost","TOPIC":"mytopic","PORT":"9092"}},
+"spout":{"overwrite":false,"marker":"offset"}}"#;
+
+    #[test]
+    fn both_generations_become_specs() {
+        let body = |imported: &Imported| -> String {
+            imported.spec.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect()
+        };
+        let old = imported(OLD, &[]).unwrap();
+        assert_eq!(
+            body(&old),
+            "pipeline:\n  name: my-spout\nspout:\n  overwrite: false\n  marker: offset\ntransform:\n  plugin: myimage\n  args:\n    - run\n    - ./main.go\n  env:\n    HOST: kafkahost\n    TOPIC: mytopic\n    PORT: \"9092\"\n"
+        );
+        assert_eq!(old.remarks.len(), 1, "{:?}", old.remarks);
+        let new = r#"{"pipeline":{"name":"s"},"transform":{"image":"i:1","cmd":["./run.sh","-v"]},
+"spout":{"service":{"internalPort":8000,"externalPort":31800}},
+"parallelismSpec":{"constant":1},"output_branch":"staging"}"#;
+        let new = imported(new, &[("i:1", NATIVE)]).unwrap();
+        assert_eq!(
+            body(&new),
+            "pipeline:\n  name: s\nspout:\n  service:\n    internalPort: 8000\n    externalPort: 31800\ntransform:\n  cmd:\n    - ./run.sh\n    - \"-v\"\n  trusted: true\ncommit:\n  branch: staging\n"
+        );
+        let said: Vec<(usize, &str)> = new.remarks.iter().map(|remark| (remark.line, remark.key.as_str())).collect();
+        assert_eq!(said, [(3, "parallelism_spec")]);
+        assert!(new.spec.contains("# line 3: parallelism_spec starts several copies"), "{}", new.spec);
+    }
+
+    #[test]
+    fn what_is_no_spout_is_refused() {
+        let check = |text: &str, part: &str| {
+            let error = imported(text, &[]).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        };
+        check(
+            r#"{"pipeline":{"name":"p"},"transform":{"cmd":["x"]},"input":{"pfs":{"repo":"r","glob":"/*"}}}"#,
+            "no `spout`",
+        );
+        check(r#"{"pipeline":{"name":"p"},"spout":{}}"#, "no `transform`");
+        check(r#"{"spout":{},"transform":{}}"#, "`pipeline.name` is missing");
+    }
+
+    #[test]
+    fn an_image_has_a_name_of_its_own() {
+        for (image, name) in [("a/b:1", "b"), ("b", "b"), ("host:5000/a/b@sha256:00", "b"), ("b:latest", "b")] {
+            assert_eq!(own_name(image), name);
+        }
+    }
+}
