@@ -77,6 +77,7 @@ fn done(pfs: &Pfs) -> Result<u64> {
     text.parse().map_err(|_| Error::fatal("marker", text))
 }
 
+#[expect(clippy::panic, reason = "it is to crash")]
 fn grow(settings: &Settings, pfs: &Pfs) -> Result<()> {
     for number in done(pfs)?..settings.commits {
         if draining() {
