@@ -12,6 +12,8 @@ mod guest_commit;
 mod plugin;
 mod producer;
 mod supervise;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 
