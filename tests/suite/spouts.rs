@@ -242,6 +242,7 @@ fn a_pipeline_has_a_producer_or_drives_itself() -> Result<()> {
     )?;
     check("pipeline: {name: feed}\ntransform: {plugin: driven, setings: {}}\n".into(), &["wrong.yaml:2", "settings"])?;
     check(spec("tusk: grow", ""), &["wrong.yaml:2", "task"])?;
+    check(spec("task: grow", "commit: {flush: {rows: 5}}"), &["wrong.yaml:3", "leave `flush` out"])?;
     site.write("feed.yaml", spec("task: grow", "guarantee: exactly-once"))?;
     let said = site.ok(&["check", "feed.yaml", "-v"])?;
     ensure!(said.contains("self-driven") && said.contains("marker"), "{said}");

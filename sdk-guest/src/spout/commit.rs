@@ -59,7 +59,7 @@ impl Commit {
     /// with dead letters and handler state, in this commit.
     ///
     /// # Errors
-    /// The rows of all open commits take more than 256 MiB.
+    /// Open commits hold more than 256 MiB: rows, markers, and a kibibyte for each file.
     pub fn put_rows(&mut self, rows: Batch) -> Result<()> {
         self.0.put_batch(None, None, rows)
     }
