@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use spout_data::Blobs;
+use spout_format::Format;
 use spout_pipeline::{Finding, Trial};
 use spout_plugin::{DirGrant, GrantSpec, LimitsSpec, Offer, Plugin, World, check_grants};
 use spout_spec::nearest;
@@ -17,7 +18,7 @@ use crate::{
     Global,
     error::Error,
     print::{Printer, count},
-    tabular::{Import, by_name},
+    tabular::Import,
 };
 
 /// Messages or rows of the input that are tried.
@@ -86,12 +87,13 @@ impl Test {
         let plugin = located::plugin(&self.plugin, global).await?;
         let offers = plugin.offers(&LimitsSpec::default()).await?;
         let mut tried: Vec<(World, &Offer)> = Vec::new();
-        for world in plugin.worlds().iter().filter(|world| self.kinds.wants(**world)) {
+        let worlds = plugin.worlds().iter().filter(|world| **world != World::SelfDriven);
+        for world in worlds.filter(|world| self.kinds.wants(**world)) {
             tried.extend(offers.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, o)));
         }
         if tried.is_empty() {
             return Err(usage(format!(
-                "{} is nothing of that kind; it is a {}",
+                "{} is nothing of that kind that can be tried; it is a {} (a spout has its tests in its own code)",
                 plugin.name(),
                 crate::check::joined(plugin.worlds())
             ))
@@ -174,7 +176,7 @@ impl Test {
         let path = self.input()?;
         let name = path.display().to_string();
         let decoder = offers.iter().find(|offer| offer.interface == "decoder");
-        if let (None, Some(decoder)) = (by_name(&name), decoder) {
+        if let (None, Some(decoder)) = (Format::of_path(&name), decoder) {
             let rows = self.trial(plugin, grants, (World::Decoder, decoder))?.decode(&self.messages()?).await?;
             return Ok(rows.slice(0, rows.num_rows().min(MOST)));
         }
