@@ -106,8 +106,8 @@ async fn check(plugin: &Plugin) -> Checked {
 /// What is wrong with what a plugin says about itself.
 fn about(worlds: &[World], offers: &[Offer]) -> Vec<String> {
     let mut problems = Vec::new();
-    let has: BTreeSet<&str> =
-        worlds.iter().filter(|world| **world != World::SelfDriven).map(|world| world.interface()).collect();
+    let offered = |world: &&World| !matches!(world, World::SelfDriven | World::Command);
+    let has: BTreeSet<&str> = worlds.iter().filter(offered).map(|world| world.interface()).collect();
     let told: BTreeSet<&str> = offers.iter().map(|offer| offer.interface.as_str()).collect();
     problems
         .extend(has.difference(&told).map(|missing| format!("it exports {missing}, and `about` has no offer of it")));

@@ -29,7 +29,7 @@ impl Kind {
             World::StreamSource => self.stream,
             World::Decoder => self.decoder,
             World::Handler => self.handler,
-            World::SelfDriven => false,
+            World::SelfDriven | World::Command => false,
         };
         named || !(self.source || self.stream || self.decoder || self.handler)
     }
