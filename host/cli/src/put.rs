@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
-use spout_format::TableWriter;
+use spout_format::{Format, TableWriter};
 use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
@@ -17,7 +17,7 @@ use super::{
     Global,
     busy::Busy,
     error::Error,
-    import::{Import, TableFormat, by_name, opened, renamed},
+    import::{Import, TableFormat, opened, renamed},
     print::{Printer, count},
     sources::{Item, Source, To, apart, plan},
     target::{Changes, Put as Told, Target, how},
@@ -152,7 +152,7 @@ impl Putting<'_> {
         let mut told = Told { path: item.to.clone(), size: 0, rows: Some(0) };
         let mut how = self.how;
         loop {
-            let stored = by_name(&item.to).unwrap_or_default();
+            let stored = Format::of_path(&item.to).unwrap_or_default();
             let mut writer = TableWriter::new(stored, SchemaRef::clone(&import.schema))?;
             let ended = fill(&mut writer, &mut import)?;
             let table = writer.finish()?;

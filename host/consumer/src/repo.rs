@@ -51,6 +51,8 @@ pub struct RepoConsumer {
     producers: Names,
     /// Once the open commit has rows.
     encoding: Option<Encoding>,
+    /// The files of the source's own commit, which the open one is.
+    files: Option<OpenCommit>,
     room: Arc<Semaphore>,
     dead: Vec<DeadLetter>,
     late: Vec<Aside>,
@@ -90,6 +92,7 @@ impl RepoConsumer {
             target,
             producers,
             encoding: None,
+            files: None,
             room: Arc::new(Semaphore::new(kib(QUEUE.0) as usize)),
             dead: Vec::new(),
             late: Vec::new(),
@@ -128,11 +131,16 @@ impl RepoConsumer {
         encoding.rows.send((batch.records.clone(), permit)).map_err(|_| Error::Gone)
     }
 
+    /// Makes `files`, which a source has put itself, part of this commit.
+    pub fn join(&mut self, files: OpenCommit) {
+        self.files = Some(files);
+    }
+
     /// Ends the files of this commit and starts those of the next. The answer is waited for apart from the rows to come.
     pub fn cut(&mut self) -> Pending {
         self.before_ms = self.started_ms.take().unwrap_or_else(clock::wall_ms).max(self.before_ms.saturating_add(1));
         Pending {
-            open: self.repo.open_commit_on(&self.target.branch),
+            open: self.files.take().unwrap_or_else(|| self.repo.open_commit_on(&self.target.branch)),
             target: self.target.clone(),
             producers: self.producers.clone(),
             // With this the thread has all rows.

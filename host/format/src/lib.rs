@@ -52,6 +52,19 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format that a file's name says.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        let (_, ending) = path.rsplit_once('.')?;
+        match ending.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "arrow" => Some(Self::Arrow),
+            "ndjson" | "jsonl" => Some(Self::Ndjson),
+            "csv" => Some(Self::Csv),
+            _ => None,
+        }
+    }
+
     /// What file names of the format end with, and what people call it.
     #[must_use]
     pub fn extension(self) -> &'static str {

@@ -14,9 +14,9 @@ use spout_data::Marker;
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
 use spout_plugin::{DirGrant, GrantSpec, Metrics, PluginRef, Plugins, Task, check_grants};
-use spout_producer::{Producer, Producers};
+use spout_producer::{Output, Producer, Producers};
 use spout_repo::{Differences, Store};
-use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, all_handlers};
+use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec, all_handlers};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -143,9 +143,11 @@ impl Parts {
         let names: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
         let numbers = spout_producer::numbers(&names, marker)
             .map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?;
+        let SpoutSpec { overwrite, marker, on_exit } = self.spec.spout.clone();
+        let output = Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit };
         let mut all = BTreeMap::new();
         for (input, &number) in self.inputs.iter().zip(&numbers) {
-            all.insert(number, input.producer(&self.place, store, config)?);
+            all.insert(number, input.producer(&self.place, store, config, &output)?);
         }
         let several = names != [""];
         let producer = match all.pop_first() {

@@ -61,7 +61,8 @@ impl Cut {
             started_ms: written.started_ms,
             reason: reason.to_owned(),
             counts: written.counts,
-            marker_file: parts.spec.spout.marker.clone(),
+            // A spout that drives itself has a marker of its own, and its commit has that already.
+            marker_file: parts.spec.spout.marker.clone().filter(|_| parts.spec.transform.is_none()),
             // Of several the newest: what led to it led to this commit.
             global: provenance.last().map(|from| from.global.clone()),
             provenance: provenance.into_iter().map(|from| from.upstream).chain(tables).collect(),

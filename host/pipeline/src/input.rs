@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use spout_base::secret::Secret;
 use spout_plugin::Task;
 use spout_producer::{
-    DecoderFactory, DecoderSpec, NativeDecoder, Producer, ProducerSpec, SchemaPin, Source, SourceContext, Upstream,
+    DecoderFactory, DecoderSpec, NativeDecoder, Output, Producer, ProducerSpec, SchemaPin, Source, SourceContext,
+    Upstream,
 };
 use spout_repo::Store;
 use spout_spec::PluginUse;
@@ -67,6 +68,7 @@ impl Input {
         place: &Place,
         store: &Store,
         config: &RunConfig,
+        output: &Output,
     ) -> Result<Box<dyn Producer>, Error> {
         let upstream = self.source.spec.upstream();
         let context = SourceContext {
@@ -85,6 +87,7 @@ impl Input {
                 _ => None,
             },
             until_ended: config.until == Until::Ended,
+            output,
         };
         self.source
             .spec

@@ -13,13 +13,23 @@ world all {
     world: "spout:host/all",
     ownership: Borrowing { duplicate_if_necessary: true },
     imports: {
-        // The only import that waits; the others answer at once and are spared a fiber switch.
+        // The imports that wait; the others answer at once and are spared a fiber switch.
         "spout:plugin/control.pause": async | trappable,
+        "spout:plugin/pfs.list": async | trappable,
+        "spout:plugin/pfs.inspect": async | trappable,
+        "spout:plugin/pfs.read": async | trappable,
+        "spout:plugin/pfs.[method]commit.put-file": async | trappable,
+        "spout:plugin/pfs.[method]commit.put-batch": async | trappable,
+        "spout:plugin/pfs.[method]commit.delete-file": async | trappable,
+        "spout:plugin/pfs.[static]commit.finish": async | trappable,
+        "spout:plugin/pfs.[method]writer.write": async | trappable,
+        "spout:plugin/pfs.[static]writer.close": async | trappable,
         default: trappable,
     },
     exports: { default: async },
     with: {
         "spout:plugin/data.batch": super::batch::StoredBatch,
-        "spout:plugin/pfs.commit": super::denied::NoCommit,
+        "spout:plugin/pfs.commit": super::pfs::imports::Begun,
+        "spout:plugin/pfs.writer": super::pfs::imports::Writing,
     },
 });

@@ -10,13 +10,14 @@ use wasmtime::{
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
-    DirGrant, Error, Metrics,
+    DirGrant, Error, LimitsSpec, Metrics,
     batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
     command::{self, Outputs},
     grants::check_reserved,
     keyed::View,
     log::{LastWords, Level, Lines, Log},
+    pfs::Drive,
     task::Task,
 };
 
@@ -46,6 +47,9 @@ pub(super) struct Held {
     metrics: Metrics,
     /// The keyed state of a handler.
     pub(super) keyed: Option<View>,
+    /// What a self-driven spout has.
+    pub(super) drive: Option<Drive>,
+    pub(super) limits: LimitsSpec,
     memory: usize,
     memory_used: usize,
     table_elements: usize,
@@ -95,6 +99,8 @@ impl Held {
             draining: task.draining.clone(),
             metrics: task.metrics.clone(),
             keyed: None,
+            drive: None,
+            limits: task.limits.clone(),
             memory_used: 0,
             memory: usize::try_from(task.limits.memory.0).unwrap_or(usize::MAX),
             table_elements: task.limits.table_elements as usize,
@@ -103,6 +109,13 @@ impl Held {
             allowance: 0,
             outputs: None,
         })
+    }
+
+    /// A self-driven spout has called the host: from here on it may compute for a while again.
+    pub(super) fn breathe(&mut self) {
+        if let Some(drive) = &self.drive {
+            self.ticks = drive.ticks;
+        }
     }
 
     pub(super) fn lend(&mut self, batch: StoredBatch) -> wasmtime::Result<Resource<StoredBatch>> {
@@ -145,6 +158,8 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
 
 impl WasiView for Held {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        // Every call of WASI passes here.
+        self.breathe();
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
@@ -234,7 +249,10 @@ impl wit::metrics::Host for Held {
 impl wit::control::Host for Held {
     async fn pause(&mut self, ms: u32) -> wasmtime::Result<wit::control::Signal> {
         let time = Duration::from_millis(u64::from(ms));
-        Ok(match tokio::time::timeout(time, self.draining.cancelled()).await {
+        let _resting = self.drive.as_ref().map(Drive::rest);
+        let over = tokio::time::timeout(time, self.draining.cancelled()).await;
+        self.breathe();
+        Ok(match over {
             Ok(()) => wit::control::Signal::Drain,
             Err(_) => wit::control::Signal::Proceed,
         })

@@ -1,18 +1,22 @@
 //! One store with one instance in it, and the guard around every call.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use wasmtime::{Store, Trap, UpdateDeadline, component::Instance as Linked};
 use wasmtime_wasi::I32Exit;
 
 use super::{
-    Error,
+    Error, Pfs,
     bindings::spout::plugin::types as wit,
     convert::messages::raise_position,
     engine::TICK,
     host::{Held, Hit},
     leash::{Leash, Overrun},
     log::clean,
+    pfs::Drive,
     task::Task,
 };
 
@@ -115,6 +119,15 @@ impl Instance {
         self.store.data_mut().hit = None;
         self.store.data_mut().words.say();
         Leash::new(self.limit + GRACE, &self.task.draining)
+    }
+
+    /// As `begin`, for a call that goes on until the pipeline wants to stop. Only what it computes from one call to the host to
+    /// the next is limited.
+    pub(super) fn begin_driving(&mut self, pfs: Arc<dyn Pfs>, resting: Arc<AtomicBool>) -> Leash {
+        drop(self.begin());
+        let ticks = ticks(self.limit);
+        self.store.data_mut().drive = Some(Drive { pfs, resting, ticks });
+        Leash::endless(&self.task.draining)
     }
 
     /// What a call that cannot answer with an error came to.

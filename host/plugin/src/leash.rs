@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 /// What a call that runs has left when the pipeline wants to stop.
 const RUNNING: Duration = Duration::from_secs(1);
 
-/// What a call has that begins only then, to bring things to an end: a snapshot, held-back rows.
+/// What a call has to bring things to an end: one that begins only then, or one that has run all the time, a self-driven spout.
 const LAST: Duration = Duration::from_secs(3);
 
 /// Why a call was given up from outside. A guest that computes is stopped too: it gives way at every tick of the epoch.
@@ -22,13 +22,18 @@ pub(super) enum Overrun {
 /// What bounds one call.
 #[derive(Clone, Debug)]
 pub(super) struct Leash {
-    limit: Duration,
+    /// `None` for a call that goes on until the pipeline wants to stop.
+    limit: Option<Duration>,
     draining: CancellationToken,
 }
 
 impl Leash {
     pub(super) fn new(limit: Duration, draining: &CancellationToken) -> Self {
-        Self { limit, draining: draining.clone() }
+        Self { limit: Some(limit), draining: draining.clone() }
+    }
+
+    pub(super) fn endless(draining: &CancellationToken) -> Self {
+        Self { limit: None, draining: draining.clone() }
     }
 
     /// What `call` answers, if it does so in time. Whoever gets none drops the store: the call stands still half way in it.
@@ -36,8 +41,15 @@ impl Leash {
         tokio::select! {
             biased;
             answer = call => Ok(answer),
-            () = tokio::time::sleep(self.limit) => Err(Overrun::Limit),
+            () = self.over() => Err(Overrun::Limit),
             () = self.stop() => Err(Overrun::Stop),
+        }
+    }
+
+    async fn over(&self) {
+        match self.limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
         }
     }
 
@@ -46,6 +58,6 @@ impl Leash {
             return tokio::time::sleep(LAST).await;
         }
         self.draining.cancelled().await;
-        tokio::time::sleep(RUNNING).await;
+        tokio::time::sleep(if self.limit.is_some() { RUNNING } else { LAST }).await;
     }
 }

@@ -1,8 +1,8 @@
 //! Loads sandboxed plugins and talks to them. The only room that knows wasmtime.
 //!
-//! [`Plugins`] finds and compiles, [`Task`] says who runs what with which grants, and five clients make calls:
+//! [`Plugins`] finds and compiles, [`Task`] says who runs what with which grants, and six clients make calls:
 //! [`Provider`] and [`PartitionConsumer`] (a source by partition), [`StreamConsumer`] (a whole stream), [`Decoding`],
-//! [`HandlerInstance`]. Each client owns one store. After a crash the store is gone, and the next call opens a new one where
+//! [`HandlerInstance`], [`SelfDriven`] (a source that makes its own commits, in a repo that it reaches through [`Pfs`]). Each client owns one store. After a crash the store is gone, and the next call opens a new one where
 //! nothing is lost by that.
 //!
 //! **Invariant**: nothing a guest returned leaves this room unchecked, and nothing here knows what plugins are for.
@@ -17,7 +17,6 @@ mod command;
 mod component;
 mod convert;
 mod decoding;
-mod denied;
 mod engine;
 mod error;
 mod grants;
@@ -33,12 +32,14 @@ mod manifest;
 mod metrics;
 mod offers;
 mod partition_consumer;
+mod pfs;
 mod provider;
 mod reference;
 mod registry;
 mod reserved;
 #[cfg(test)]
 mod sandbox;
+mod self_driven;
 mod settings;
 mod stream_consumer;
 mod task;
@@ -59,9 +60,11 @@ pub use self::{
     metrics::{Metric, Metrics},
     offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
+    pfs::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsWriter, Refused},
     provider::{Criteria, PartitionInfo, Provider},
     reference::PluginRef,
     registry::{Listed, Plugins},
+    self_driven::SelfDriven,
     settings::{Setting, Settings},
     stream_consumer::{Checkpoint, StreamConsumer, StreamStart},
     task::Task,

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// What a source does about messages that no commit holds yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// Any earlier position can be asked for again.
     Replayable,
     /// Somebody sends to us, and may be told that it arrived.
     Push,
+    /// It makes its own commits, each with the marker that it continues from.
+    SelfDriven,
 }
 
 impl fmt::Display for Class {
@@ -20,6 +22,7 @@ impl fmt::Display for Class {
         f.write_str(match self {
             Self::Replayable => "replayable",
             Self::Push => "push",
+            Self::SelfDriven => "self-driven",
         })
     }
 }

@@ -248,6 +248,83 @@ pub enum Error {
         /// What is not as it was.
         what: String,
     },
+    /// A spout that drives itself failed.
+    #[error("spout `{spout}` failed")]
+    Spout {
+        /// Its name.
+        spout: String,
+        /// What the plugin room said.
+        #[source]
+        source: Box<spout_plugin::Error>,
+    },
+    /// The repo refused something of a commit of a spout, or could not do it.
+    #[error("{doing} a commit of the spout failed")]
+    Commit {
+        /// The step.
+        doing: &'static str,
+        /// What the repo said.
+        #[source]
+        source: Box<spout_repo::Error>,
+    },
+    /// A spout has begun too many commits.
+    #[error("the spout has {most} open commits, and may not have more; finish or drop some before it begins another")]
+    ManyCommits {
+        /// How many it may have.
+        most: usize,
+    },
+    /// A spout has put too many rows.
+    #[error(
+        "the rows of the spout's open commits take more than {} MiB; finish a commit before it puts more, or put them as a file, which needs no memory",
+        most >> 20
+    )]
+    ManyRows {
+        /// Bytes that they may take.
+        most: usize,
+    },
+    /// A spout writes too many files at once.
+    #[error("the spout is writing {most} files at once, and may not write more; close some before it opens another")]
+    ManyFiles {
+        /// How many it may write.
+        most: usize,
+    },
+    /// A spout finishes a commit while it writes a file of it.
+    #[error("a file of the commit is still being written; close it, or drop it, before the commit is finished")]
+    Unclosed,
+    /// The marker of a spout is too large.
+    #[error(
+        "the marker has {size} bytes, and may have {most}; put what it refers to as a file, and that file's name into the marker"
+    )]
+    LargeMarker {
+        /// Its bytes.
+        size: usize,
+        /// Bytes that it may have.
+        most: usize,
+    },
+    /// A spout puts a file where the host puts its own.
+    #[error("the spout cannot put or delete {path}: {why}")]
+    OwnFile {
+        /// The path.
+        path: String,
+        /// Whose it is, and what to do.
+        why: &'static str,
+    },
+    /// A spout puts rows as a file whose name says no format.
+    #[error(
+        "rows cannot become the file {path}, whose name says no format; let it end with .parquet, .arrow, .ndjson or .csv, or leave the path out to put them through the pipeline's handlers"
+    )]
+    NoTable {
+        /// The path.
+        path: String,
+    },
+    /// A spout reads a file that is not there.
+    #[error("the newest commit has no file {path}; look with `inspect` or `list` first")]
+    NoSuchFile {
+        /// The path.
+        path: String,
+    },
+    /// The pipeline of a spout is over.
+    #[error("the pipeline stopped before the commit was made; the next run continues from the marker of the last one")]
+    SpoutOver,
     /// Settings of a framing contradict each other.
     #[error("framing: {reason}")]
     Framing {
@@ -280,6 +357,13 @@ fn at(partition: &Option<(u32, u64)>) -> String {
     partition.map(|(partition, offset)| format!(", partition {partition}, offset {offset}")).unwrap_or_default()
 }
 
+impl Error {
+    /// What the repo said to a commit of a spout.
+    pub(crate) fn commit(doing: &'static str, source: spout_repo::Error) -> Self {
+        Self::Commit { doing, source: Box::new(source) }
+    }
+}
+
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
@@ -293,7 +377,18 @@ impl Coded for Error {
             Self::Subscribe { .. } => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
+            Self::Spout { source, .. } => source.kind(),
+            Self::Commit { source, .. } => source.kind(),
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
+            Self::ManyCommits { .. }
+            | Self::ManyRows { .. }
+            | Self::ManyFiles { .. }
+            | Self::Unclosed
+            | Self::LargeMarker { .. }
+            | Self::OwnFile { .. }
+            | Self::NoTable { .. }
+            | Self::NoSuchFile { .. }
+            | Self::SpoutOver => Kind::Plugin,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
             Self::Kernel { .. } | Self::NotLoaded { .. } => Kind::Internal,
@@ -323,6 +418,13 @@ impl Coded for Error {
             Self::Upstream { source, .. } => source.code(),
             Self::Rewritten { .. } => "E0334",
             Self::Gone { .. } => "E0335",
+            Self::Spout { source, .. } => source.code(),
+            Self::Commit { source, .. } => source.code(),
+            Self::ManyCommits { .. } | Self::ManyRows { .. } | Self::ManyFiles { .. } => "E0336",
+            Self::Unclosed => "E0337",
+            Self::LargeMarker { .. } => "E0338",
+            Self::OwnFile { .. } | Self::NoTable { .. } | Self::NoSuchFile { .. } => "E0339",
+            Self::SpoutOver => "E0340",
         }
     }
 }

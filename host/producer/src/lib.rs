@@ -36,6 +36,6 @@ pub use self::{
     produce::{Boundary, Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
     schema_text::SchemaText,
     several::{Producers, numbers},
-    source::{Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
-    sources::{ConsumerType, FetchSpec, LinkedPublisher, ProducerSpec, Start, StreamSpec},
+    source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
+    sources::{ConsumerType, FetchSpec, LinkedPublisher, OnExit, ProducerSpec, Start, StreamSpec, TransformSpec},
 };

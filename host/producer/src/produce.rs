@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::{Marker, Messages, PartitionId, Position, Provenance, Span};
 use spout_plugin::Progress;
+use spout_repo::OpenCommit;
 
 use super::Error;
 
@@ -63,6 +64,8 @@ pub struct Fetched {
     pub provenance: Vec<Provenance>,
     /// Where it stands in a commit of the source's own.
     pub boundary: Boundary,
+    /// The files of that commit, where it ends here.
+    pub files: Option<OpenCommit>,
 }
 
 /// Whether the pipeline may cut a commit after a run, for sources that have commits of their own.
@@ -93,6 +96,7 @@ impl Fetched {
             awaited: None,
             provenance: Vec::new(),
             boundary: Boundary::Free,
+            files: None,
         }
     }
 

@@ -181,7 +181,7 @@ impl Fetcher for Numbered {
 
 /// Fetches nothing.
 #[derive(Debug)]
-struct Nobody;
+pub(crate) struct Nobody;
 
 #[async_trait]
 impl Fetcher for Nobody {

@@ -7,7 +7,7 @@ use spout_plugin::{Settings, Task, World};
 use spout_repo::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::{CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, Producer, Promise};
+use super::{CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, Producer, Promise};
 
 /// What a producer reads.
 #[derive(Clone, Debug)]
@@ -135,6 +135,19 @@ pub enum Upstream<'a> {
     Branch(&'a str, &'a str),
 }
 
+/// Where a pipeline commits, for a source that makes commits of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The branch of the repo that has the pipeline's name.
+    pub branch: String,
+    /// Whether a put that does not say so takes the place of what the file has.
+    pub overwrite: bool,
+    /// The file that shows the marker.
+    pub marker: Option<String>,
+    /// What to do when the source has ended by itself.
+    pub on_exit: OnExit,
+}
+
 /// Where a source is read.
 #[derive(Debug)]
 pub struct SourceContext<'a> {
@@ -156,4 +169,6 @@ pub struct SourceContext<'a> {
     pub writer_over: Option<CancellationToken>,
     /// Whether the pipeline stops when everything that it reads has ended.
     pub until_ended: bool,
+    /// Where the pipeline commits.
+    pub output: &'a Output,
 }

@@ -12,6 +12,7 @@ use super::{
     PipelineSpec, check, decoder,
     document::{self, MAX_BYTES, Node, Tree},
     error::{Error, Place},
+    producers,
     schema::spec_schema,
     shape::Shape,
     stream_configs,
@@ -57,6 +58,18 @@ impl Loaded {
     #[must_use]
     pub fn says(&self, path: &str) -> bool {
         self.lines.0.contains_key(path)
+    }
+
+    /// Takes everything within `path` to be written where the same is within `source`.
+    pub(super) fn note_all(&mut self, path: &str, source: &str) {
+        let within = |known: &String| {
+            known
+                .strip_prefix(source)
+                .filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                .map(|rest| format!("{path}{rest}"))
+        };
+        let all: Vec<_> = self.lines.0.iter().filter_map(|(known, &line)| Some((within(known)?, line))).collect();
+        self.lines.0.extend(all);
     }
 
     /// Takes `path` to be written where `source` is, which it was translated from.
@@ -201,6 +214,7 @@ fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<E
         digest: String::new(),
         lines,
     };
+    producers::drive(&mut loaded);
     stream_configs::apply(&mut loaded).map_err(|error| vec![error])?;
     let problems = settings.into_iter().chain(check::alone(&mut loaded)).collect();
     loaded.digest = digest(&loaded.spec);

@@ -9,7 +9,7 @@ use spout_data::{ByteSize, Period};
 use spout_format::Format;
 use spout_node::{NodeSpec, TimeSpec};
 use spout_plugin::{GrantSpec, LimitsSpec};
-use spout_producer::{Guarantee, ProducerSpec, Source};
+use spout_producer::{Guarantee, OnExit, ProducerSpec, Source, TransformSpec};
 
 use super::TestSpec;
 
@@ -28,6 +28,9 @@ pub struct PipelineSpec {
     /// Where messages come from.
     #[serde(default)]
     pub producer: ProducerSpec,
+    /// Instead of `producer`: a spout that drives itself. It decides what belongs into a commit, and when one is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transform: Option<TransformSpec>,
     /// Instead of `producer`: several, each with a name. Their rows go through one chain, with the columns of all of them and
     /// `__producer`, which says where a row comes from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -77,6 +80,13 @@ pub struct SpoutSpec {
     pub overwrite: bool,
     /// Shows the marker as a file of this name in every commit.
     pub marker: Option<String>,
+    /// What to do when the `transform` has ended by itself: `end` the pipeline, or `restart` it.
+    #[serde(alias = "on_exit", skip_serializing_if = "is_default")]
+    pub on_exit: OnExit,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl PipelineSpec {

@@ -11,6 +11,14 @@ use super::{
     error::Error,
 };
 
+/// A `transform` is the source of the only producer.
+pub(super) fn drive(loaded: &mut Loaded) {
+    if let Some(transform) = loaded.spec.transform.clone() {
+        loaded.spec.producer.transform = Some(transform);
+        loaded.note_all("producer.transform", "transform");
+    }
+}
+
 /// Everything that is wrong with the producers of a pipeline.
 pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
     let mut wrong = names(loaded);
@@ -24,6 +32,15 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
 fn names(loaded: &Loaded) -> Vec<Error> {
     let PipelineSpec { producer, producers, .. } = &loaded.spec;
     let mut wrong = Vec::new();
+    if loaded.spec.transform.is_some() {
+        for key in ["producer", "producers"].into_iter().filter(|key| loaded.says(key)) {
+            let what = "a pipeline has either a `transform`, which drives itself, or a `producer`; remove one of them";
+            wrong.push(contradiction(loaded, key, what));
+        }
+    } else if loaded.says("spout.onExit") {
+        let what = "only a `transform` ends by itself and can be run again; leave `onExit` out";
+        wrong.push(contradiction(loaded, "spout.onExit", what));
+    }
     if producers.is_empty() {
         if !producer.name.is_empty() {
             let what = "the only producer has no name; leave `name` out, or write a list of `producers`";
@@ -88,7 +105,10 @@ fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> 
         [source] => source,
         [] => {
             let keys = ProducerSpec::SOURCES.join("`, `");
-            return Err(missing("source", &format!("add one of `{keys}`, or Pinot's `streamConfigs`")));
+            return Err(missing(
+                "source",
+                &format!("add one of `{keys}`, or Pinot's `streamConfigs`; or write a `transform` instead of it"),
+            ));
         }
         [first, second, ..] => {
             let what = format!(

@@ -51,24 +51,12 @@ impl TableFormat {
                     .into(),
         };
         match self {
-            Self::Auto => by_name(name).ok_or_else(unknown),
+            Self::Auto => Format::of_path(name).ok_or_else(unknown),
             Self::Csv => Ok(Format::Csv),
             Self::Ndjson => Ok(Format::Ndjson),
             Self::Parquet => Ok(Format::Parquet),
             Self::Arrow => Ok(Format::Arrow),
         }
-    }
-}
-
-/// The format that the end of a name says.
-pub(super) fn by_name(name: &str) -> Option<Format> {
-    let (_, extension) = name.rsplit_once('.')?;
-    match extension.to_ascii_lowercase().as_str() {
-        "csv" => Some(Format::Csv),
-        "ndjson" | "jsonl" => Some(Format::Ndjson),
-        "parquet" => Some(Format::Parquet),
-        "arrow" => Some(Format::Arrow),
-        _ => None,
     }
 }
 
@@ -114,7 +102,7 @@ impl Import {
 
 /// The name that a table has which is taken out of the file `path`: what it is from then on is Parquet.
 pub(super) fn renamed(path: &str) -> String {
-    match by_name(path).zip(path.rsplit_once('.')) {
+    match Format::of_path(path).zip(path.rsplit_once('.')) {
         Some((_, (stem, _))) => format!("{stem}.parquet"),
         None => format!("{path}.parquet"),
     }

@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use spout_data::Blobs;
+use spout_format::Format;
 use spout_pipeline::{Finding, Trial};
 use spout_plugin::{DirGrant, GrantSpec, LimitsSpec, Offer, Plugin, World, check_grants};
 use spout_spec::nearest;
@@ -16,7 +17,7 @@ use super::{kind::Kind, located};
 use crate::{
     Global,
     error::Error,
-    import::{Import, by_name},
+    import::Import,
     print::{Printer, count},
 };
 
@@ -174,7 +175,7 @@ impl Test {
         let path = self.input()?;
         let name = path.display().to_string();
         let decoder = offers.iter().find(|offer| offer.interface == "decoder");
-        if let (None, Some(decoder)) = (by_name(&name), decoder) {
+        if let (None, Some(decoder)) = (Format::of_path(&name), decoder) {
             let rows = self.trial(plugin, grants, (World::Decoder, decoder))?.decode(&self.messages()?).await?;
             return Ok(rows.slice(0, rows.num_rows().min(MOST)));
         }

@@ -93,7 +93,7 @@ impl Decoding {
     ) -> Result<Option<(LaneEvent, SchemaGuard)>, Error> {
         let guard = self.decoder.hold_schema().await;
         let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
-        let boundary = fetched.boundary;
+        let (boundary, files) = (fetched.boundary, fetched.files.take());
         let span = fetched.span.clone();
         let (partition, start, next) = (span.partition, span.start, span.next.offset);
         let mut batch = match fetched.rows.take() {
@@ -122,7 +122,7 @@ impl Decoding {
             None => guard,
         };
         let provenance = std::mem::take(&mut fetched.provenance);
-        let about = About { jumped, moved, awaited, provenance, boundary, edition: guard.edition() };
+        let about = About { jumped, moved, awaited, provenance, boundary, files, edition: guard.edition() };
         let batches = self.chain.handle(batch).await.map_err(|error| Error::Node {
             pipeline: self.shared.pipeline.clone(),
             partition,

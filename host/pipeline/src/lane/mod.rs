@@ -17,6 +17,7 @@ use arrow::array::RecordBatch;
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
 use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member};
+use spout_repo::OpenCommit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +56,8 @@ pub(super) struct About {
     pub(super) provenance: Vec<Provenance>,
     /// Where it stands in a commit of the source's own.
     pub(super) boundary: Boundary,
+    /// The files of that commit, where it ends here.
+    pub(super) files: Option<OpenCommit>,
     /// How often columns had been added to the schema when it was decoded; never less than that of an earlier run.
     pub(super) edition: u64,
 }

@@ -135,7 +135,10 @@ impl Run<'_> {
                         self.provenance.push(from);
                     }
                 }
-                let About { awaited, boundary, .. } = about;
+                let About { awaited, boundary, files, .. } = about;
+                if let Some(files) = files {
+                    self.repo.join(files);
+                }
                 let upstream = self.provenance.len();
                 let took = Took { partition, rows, bytes, moved, ended: false, awaited, upstream, boundary };
                 self.step(Event::Took(took)).await

@@ -9,10 +9,12 @@ mod stdin;
 mod stream;
 mod subscribe;
 mod tcp;
+mod transform;
 
 pub use self::{
     stream::{ConsumerType, FetchSpec, Start, StreamSpec},
     subscribe::LinkedPublisher,
+    transform::{OnExit, TransformSpec},
 };
 
 /// What a producer's spec can say: a key for each source, with a sentence for those who choose one, and what all have in common.
@@ -30,6 +32,9 @@ macro_rules! sources {
                 #[serde(default)]
                 pub $key: Option<$spec>,
             )*
+            /// A spout that drives itself, which a spec has as `transform` beside `producer`.
+            #[serde(skip)]
+            pub transform: Option<TransformSpec>,
             /// `stream` in Apache Pinot's terms: a flat map of strings.
             #[serde(default, alias = "stream_configs")]
             pub stream_configs: Option<std::collections::BTreeMap<String, String>>,
@@ -42,7 +47,7 @@ macro_rules! sources {
         }
 
         impl ProducerSpec {
-            /// The keys of all sources.
+            /// The keys of all sources that are written in a producer.
             pub const SOURCES: &'static [&'static str] = &[$(stringify!($key)),*];
 
             /// What is written of sources, by key.
@@ -54,6 +59,9 @@ macro_rules! sources {
                         all.push((stringify!($key), spec));
                     }
                 )*
+                if let Some(spec) = &self.transform {
+                    all.push(("transform", spec));
+                }
                 all
             }
 
@@ -66,6 +74,9 @@ macro_rules! sources {
                         all.push(crate::Source { key: stringify!($key), spec: std::sync::Arc::new(spec.clone()) });
                     }
                 )*
+                if let Some(spec) = &self.transform {
+                    all.push(crate::Source { key: "transform", spec: std::sync::Arc::new(spec.clone()) });
+                }
                 all
             }
         }

@@ -6,9 +6,11 @@ mod editor;
 mod invariants;
 mod open_commit;
 mod started;
+mod upload;
 mod writer;
 
 pub use editor::{Edit, Editor};
 pub use open_commit::OpenCommit;
 pub use started::Started;
+pub use upload::{Upload, Uploaded};
 pub use writer::{BranchWriter, CommitMeta, Finished};

@@ -3,18 +3,20 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
 use spout_format::{Encoded, Format, sha256};
 use tokio::io::AsyncRead;
 
+use super::draft::{Contents, draft};
 use crate::{
     error::Error,
     layout::Layout,
     log::{Blob, FileAdded, Place, PutMode, Sweep, TableInfo},
     object::{Objects, Step},
     path,
-    repo::{MASTER, Repo},
+    repo::{Follower, MASTER, Repo},
     tree::{FileEntry, Tree, encode_schema},
 };
 
@@ -105,7 +107,8 @@ impl OpenCommit {
         Ok(())
     }
 
-    /// Puts a file of any bytes as they come, holding a few megabytes of them at a time. It is durable when this returns.
+    /// Puts a file of any bytes as they come, holding a few megabytes of them at a time. A large one is durable when this
+    /// returns.
     ///
     /// # Errors
     /// [`Error::BadPath`], what reading `from` ends with, and what writing can end with.
@@ -115,10 +118,9 @@ impl OpenCommit {
         how: PutMode,
         from: impl AsyncRead + Unpin + Send,
     ) -> Result<u64, Error> {
-        let path = path::file_path(path)?;
-        let name = self.fresh("data", "bin");
-        let (size, sha256) = self.objects.create_streamed(Step::Data, &self.layout.object(&name), from).await?;
-        self.add(FileAdded { path, how, blob: Blob { place: Place::Object(name), size, sha256 }, table: None });
+        let uploaded = self.begin_upload(path, how)?.write(from).await?;
+        let size = uploaded.size();
+        self.add_uploaded(uploaded).await?;
         Ok(size)
     }
 
@@ -183,7 +185,7 @@ impl OpenCommit {
     }
 
     /// What an overwrite replaces within this commit was never visible, so the record does not mention it.
-    fn add(&mut self, file: FileAdded) {
+    pub(super) fn add(&mut self, file: FileAdded) {
         if file.how == PutMode::Overwrite {
             self.files.retain(|there| there.path != file.path);
         }
@@ -209,6 +211,13 @@ impl OpenCommit {
         Ok(Blob { place: Place::Object(name), size, sha256 })
     }
 
+    /// Where objects are, and the name and path of one that holds the bytes of a file.
+    pub(super) fn fresh_object(&mut self) -> (Objects, String, Path) {
+        let name = self.fresh("data", "bin");
+        let object = self.layout.object(&name);
+        (self.objects.clone(), name, object)
+    }
+
     fn fresh(&mut self, directory: &str, extension: &str) -> String {
         let name = format!("{directory}/{}-{}.{extension}", self.id, self.objects_made);
         self.objects_made += 1;
@@ -225,6 +234,21 @@ impl OpenCommit {
             Err(swept)
         } else {
             Ok(())
+        }
+    }
+
+    /// Whether its files could follow the newest commit that `head` has seen.
+    ///
+    /// # Errors
+    /// Why not: a deleted file that is not there, a path that is also a directory.
+    pub async fn check(&self, head: &Follower) -> Result<(), Error> {
+        match head.state() {
+            Some(state) if !self.is_empty() => {
+                let state_of_head = state.head.commit.as_ref().map(|commit| commit.state.clone()).unwrap_or_default();
+                let contents = Contents { epoch: state.head.epoch, state: state_of_head, ..Contents::default() };
+                draft(state, self, contents).await.map(drop)
+            }
+            _ => Ok(()),
         }
     }
 

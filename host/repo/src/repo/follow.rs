@@ -26,7 +26,7 @@ pub(crate) fn announce() {
 /// Follows a branch.
 #[derive(Debug)]
 pub struct Follower {
-    repo: Repo,
+    pub(super) repo: Repo,
     branch: String,
     state: Option<State>,
     commits: watch::Receiver<u64>,
@@ -113,7 +113,12 @@ impl Follower {
     /// The newest commit of the last look.
     #[must_use]
     pub fn head(&self) -> Option<&Commit> {
-        self.state.as_ref().filter(|state| !state.deleted).and_then(|state| state.head.commit.as_ref())
+        self.state().and_then(|state| state.head.commit.as_ref())
+    }
+
+    /// What the branch was at the last look; `None` where it does not exist.
+    pub(crate) fn state(&self) -> Option<&State> {
+        self.state.as_ref().filter(|state| !state.deleted)
     }
 
     /// The commit of that number, as it is recorded; `None` if there is none, or it is not kept any more.
@@ -166,7 +171,7 @@ impl Follower {
         let commit = self.known(last).await?;
         run.take(&commit).await?;
         let CommitRun { files, rewritten, .. } = run;
-        let files = files.iter().map(|file| self.file(&file.path, &file.blob, file.table.as_ref()));
+        let files = files.iter().map(|file| self.added_file(&file.path, &file.blob, file.table.as_ref()));
         Ok(Added { files: files.collect::<Result<_, _>>()?, rewritten, commit })
     }
 
@@ -177,7 +182,7 @@ impl Follower {
     pub async fn whole(&self, commit: Commit<Recorded>) -> Result<Added, Error> {
         let tree = self.repo.tree(&commit).await?;
         let pieces = tree.files().flat_map(|file| file.pieces.iter().map(|piece| (&file.path, piece)));
-        let files = pieces.map(|(path, piece)| self.file(path, &piece.blob, piece.table.as_ref()));
+        let files = pieces.map(|(path, piece)| self.added_file(path, &piece.blob, piece.table.as_ref()));
         Ok(Added { files: files.collect::<Result<_, _>>()?, rewritten: Vec::new(), commit })
     }
 
@@ -207,7 +212,7 @@ impl Follower {
         })
     }
 
-    fn file(&self, path: &str, blob: &Blob, table: Option<&TableInfo>) -> Result<AddedFile, Error> {
+    fn added_file(&self, path: &str, blob: &Blob, table: Option<&TableInfo>) -> Result<AddedFile, Error> {
         let text = table.and_then(|table| self.state.as_ref()?.schemas.get(&table.schema));
         let schema = text.map(|text| decode_schema(text)).transpose().map_err(|source| Error::BadRecord {
             object: format!("branch {} of repo {}", self.branch, self.repo.name()),

@@ -3,6 +3,7 @@
 //! **Invariant**: only names of commits are written here, never a commit.
 
 pub(crate) mod follow;
+mod head_files;
 mod history;
 mod reference;
 mod refs;

@@ -14,6 +14,8 @@ const SMALLEST: u64 = if cfg!(test) { 8 } else { 256 };
 #[derive(Debug)]
 pub(crate) struct Scan<'a, V: Value> {
     prefix: String,
+    /// No entry before it comes out.
+    from: String,
     segments: &'a Segments<V>,
     /// Oldest first.
     sources: Vec<Source<'a, V>>,
@@ -57,9 +59,21 @@ impl<V: Value> Cursor<'_, V> {
 
 impl<'a, V: Value> Scan<'a, V> {
     pub(super) fn new(layers: impl Iterator<Item = &'a Layer<V>>, segments: &'a Segments<V>, prefix: &str) -> Self {
+        Self::starting(layers, segments, prefix, prefix)
+    }
+
+    /// As `new`, of the entries at `from` and behind it.
+    pub(super) fn starting(
+        layers: impl Iterator<Item = &'a Layer<V>>,
+        segments: &'a Segments<V>,
+        prefix: &str,
+        from: &str,
+    ) -> Self {
+        let from = prefix.max(from).to_owned();
         let of_segments = segments.list().iter().map(Source::at_start);
-        let of_layers = layers.map(|layer| Source::Layer(layer.range(prefix.to_owned()..).peekable()));
-        Self { prefix: prefix.to_owned(), segments, sources: of_segments.chain(of_layers).collect(), with_gone: false }
+        let of_layers = layers.map(|layer| Source::Layer(layer.range(from.clone()..).peekable()));
+        let sources = of_segments.chain(of_layers).collect();
+        Self { prefix: prefix.to_owned(), from, segments, sources, with_gone: false }
     }
 
     /// The next entry.
@@ -75,7 +89,7 @@ impl<'a, V: Value> Scan<'a, V> {
     async fn step(&mut self) -> Result<Option<(String, V)>, Error> {
         let mut least: Option<String> = None;
         for source in &mut self.sources {
-            let key = source.key(self.segments, &self.prefix).await?;
+            let key = source.key(self.segments, &self.from).await?;
             if let Some(key) = key.filter(|key| least.as_deref().is_none_or(|least| *key < least)) {
                 least = Some(key.to_owned());
             }

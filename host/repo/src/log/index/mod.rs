@@ -107,6 +107,11 @@ impl<V: Value> Index<V> {
         merge::Scan::new(self.layers().map(Arc::as_ref), &self.segments, prefix)
     }
 
+    /// The same, of those at `from` and behind it.
+    pub(crate) fn scan_from(&self, prefix: &str, from: &str) -> merge::Scan<'_, V> {
+        merge::Scan::starting(self.layers().map(Arc::as_ref), &self.segments, prefix, from)
+    }
+
     /// Everything in segments from here on: what a checkpoint writes down. `None` where nothing is above the segments.
     pub(crate) fn pending(&self) -> Option<Layer<V>> {
         let mut sum = Layer::new();

@@ -1,0 +1,242 @@
+//! One commit of a spout while it is being filled.
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use spout_format::{Format, TableWriter};
+use spout_repo::{OpenCommit, PutMode, Uploaded, path};
+use tokio::{
+    io::{AsyncRead, AsyncWriteExt as _, DuplexStream},
+    sync::OwnedSemaphorePermit,
+    task::JoinHandle,
+};
+
+use super::commits::{Commits, Committed};
+use crate::Error;
+
+/// Bytes of a marker: it is part of every commit.
+const MARKER: usize = 1 << 20;
+/// Bytes of a file between who writes it and who uploads it.
+const PIPE: usize = 256 << 10;
+/// Where the host itself puts files.
+const OWN: [&str; 2] = ["/dead-letter/", "/late/"];
+
+/// The rows of a commit, in order, with the room that they take.
+pub(super) type Rows = VecDeque<(RecordBatch, OwnedSemaphorePermit)>;
+
+/// A commit that is being filled. Dropping it aborts it.
+#[derive(Debug)]
+pub(super) struct GuestCommit {
+    commits: Commits,
+    files: OpenCommit,
+    /// Files that were written piece by piece, in the order in which they were closed.
+    written: Written,
+    /// How many are being written.
+    writing: Arc<()>,
+    rows: Rows,
+    marker: Option<Bytes>,
+    _permit: OwnedSemaphorePermit,
+}
+
+type Written = Arc<Mutex<Vec<Uploaded>>>;
+
+impl GuestCommit {
+    pub(super) fn new(commits: Commits, files: OpenCommit, permit: OwnedSemaphorePermit) -> Self {
+        let (written, writing, rows) = (Written::default(), Arc::default(), Rows::new());
+        Self { commits, files, written, writing, rows, marker: None, _permit: permit }
+    }
+
+    /// Puts a file, of which a few megabytes are in memory at a time; its size. Without a mode, `spout.overwrite` decides.
+    ///
+    /// # Errors
+    /// A path that is none or not the spout's, and those of reading and writing.
+    pub(super) async fn put_file(
+        &mut self,
+        path: &str,
+        how: Option<PutMode>,
+        from: impl AsyncRead + Unpin + Send,
+    ) -> Result<u64, Error> {
+        self.take_written().await?;
+        let path = self.path(path)?;
+        let how = how.unwrap_or_else(|| self.commits.usual());
+        self.files.put_stream(&path, how, from).await.map_err(|source| Error::commit("putting a file into", source))
+    }
+
+    /// Begins a file whose bytes are to come. The commit has it once it is closed.
+    ///
+    /// # Errors
+    /// As for [`GuestCommit::put_file`], and [`Error::ManyFiles`].
+    pub(super) fn open_file(&mut self, path: &str, how: Option<PutMode>) -> Result<FileWriter, Error> {
+        let path = self.path(path)?;
+        let permit = self.commits.writing()?;
+        let how = how.unwrap_or_else(|| self.commits.usual());
+        let upload =
+            self.files.begin_upload(&path, how).map_err(|source| Error::commit("putting a file into", source))?;
+        let (to, from) = tokio::io::duplex(PIPE);
+        let upload = Uploading(tokio::spawn(async move {
+            let _permit = permit;
+            upload.write(from).await
+        }));
+        Ok(FileWriter { to, upload, written: Arc::clone(&self.written), _writing: Arc::clone(&self.writing) })
+    }
+
+    /// Deletes a file of the newest commit, or takes back what this one has put there.
+    ///
+    /// # Errors
+    /// A path that is none or not the spout's. That there is no such file is found when the commit is finished.
+    pub(super) async fn delete_file(&mut self, path: &str) -> Result<(), Error> {
+        self.take_written().await?;
+        let path = self.path(path)?;
+        self.files.delete_file(&path).map_err(|source| Error::commit("deleting a file in", source))
+    }
+
+    /// Sets the marker that the commit leaves.
+    ///
+    /// # Errors
+    /// [`Error::LargeMarker`].
+    pub(super) fn set_marker(&mut self, marker: Vec<u8>) -> Result<(), Error> {
+        if marker.len() > MARKER {
+            return Err(Error::LargeMarker { size: marker.len(), most: MARKER });
+        }
+        self.marker = Some(marker.into());
+        Ok(())
+    }
+
+    /// Puts rows of the pipeline: they pass its handlers and consumers.
+    ///
+    /// # Errors
+    /// [`Error::ManyRows`].
+    pub(super) fn put_rows(&mut self, rows: RecordBatch) -> Result<(), Error> {
+        if rows.num_rows() > 0 {
+            let room = self.commits.room(rows.get_array_memory_size())?;
+            self.rows.push_back((rows, room));
+        }
+        Ok(())
+    }
+
+    /// Puts rows as a file, in the format that its name says. They pass nothing.
+    ///
+    /// # Errors
+    /// As for [`GuestCommit::put_file`]; a name that says no format, and rows that it cannot hold.
+    pub(super) async fn put_table(
+        &mut self,
+        path: &str,
+        how: Option<PutMode>,
+        rows: &RecordBatch,
+    ) -> Result<(), Error> {
+        self.take_written().await?;
+        let path = self.path(path)?;
+        let how = how.unwrap_or_else(|| self.commits.usual());
+        let format = Format::of_path(&path).ok_or_else(|| Error::NoTable { path: path.clone() })?;
+        let failed = |source: spout_format::Error| Error::commit("putting rows into", source.into());
+        let mut table = TableWriter::new(format, rows.schema()).map_err(failed)?;
+        table.write(rows).map_err(failed)?;
+        let table = table.finish().map_err(failed)?;
+        self.files.put_table(&path, how, table).await.map_err(|source| Error::commit("putting rows into", source))
+    }
+
+    /// Makes the commit; it, once it is durable. Of one that has nothing in it nothing is made, and the newest one is the answer.
+    ///
+    /// # Errors
+    /// Why it cannot be made; nothing of it is then.
+    pub(super) async fn finish(mut self) -> Result<Committed, Error> {
+        if Arc::strong_count(&self.writing) > 1 {
+            return Err(Error::Unclosed);
+        }
+        self.take_written().await?;
+        if self.files.is_empty() && self.rows.is_empty() && self.marker.is_none() {
+            return self.commits.newest().await;
+        }
+        self.commits.make(self.files, self.rows, self.marker).await
+    }
+
+    /// Puts what was written piece by piece since the last put.
+    async fn take_written(&mut self) -> Result<(), Error> {
+        let written = std::mem::take(&mut *self.written.lock().unwrap_or_else(PoisonError::into_inner));
+        for uploaded in written {
+            let put = self.files.add_uploaded(uploaded).await;
+            put.map_err(|source| Error::commit("putting a file into", source))?;
+        }
+        Ok(())
+    }
+
+    /// The canonical form of a path, if the file there is the spout's.
+    fn path(&self, path: &str) -> Result<String, Error> {
+        let path = path::file_path(path).map_err(|source| Error::commit("putting a file into", source))?;
+        let marker = self.commits.output().marker.as_deref().map(|marker| marker.trim_start_matches('/'));
+        let why = match marker {
+            Some(marker) if path.trim_start_matches('/').eq_ignore_ascii_case(marker) => {
+                "it shows the marker; set that"
+            }
+            _ if OWN.iter().any(|own| path.to_ascii_lowercase().starts_with(own)) => {
+                "the host keeps what was set aside there; choose another directory"
+            }
+            _ => return Ok(path),
+        };
+        Err(Error::OwnFile { path, why })
+    }
+}
+
+/// A file that is written piece by piece. Dropping it abandons the file.
+#[derive(Debug)]
+pub(super) struct FileWriter {
+    to: DuplexStream,
+    upload: Uploading,
+    written: Written,
+    _writing: Arc<()>,
+}
+
+/// An upload that ends with who writes it.
+#[derive(Debug)]
+struct Uploading(JoinHandle<Result<Uploaded, spout_repo::Error>>);
+
+impl Drop for Uploading {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl FileWriter {
+    /// Adds bytes to the file.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        match self.to.write_all(bytes).await {
+            Ok(()) => Ok(()),
+            Err(closed) => Err(self.uploaded().await.err().unwrap_or_else(|| unread(closed))),
+        }
+    }
+
+    /// Ends the file, which the commit has then; its size.
+    ///
+    /// # Errors
+    /// Those of writing.
+    pub(super) async fn close(mut self) -> Result<u64, Error> {
+        // That its other end is gone is said by the upload.
+        drop(self.to.shutdown().await);
+        let uploaded = self.uploaded().await?;
+        let size = uploaded.size();
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(uploaded);
+        Ok(size)
+    }
+
+    async fn uploaded(&mut self) -> Result<Uploaded, Error> {
+        match (&mut self.upload.0).await {
+            Ok(uploaded) => uploaded.map_err(|source| Error::commit("writing a file of", source)),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(Error::SpoutOver),
+            },
+        }
+    }
+}
+
+fn unread(source: io::Error) -> Error {
+    Error::commit("writing a file of", spout_repo::Error::Input { object: "a file".into(), source })
+}
