@@ -56,8 +56,6 @@ pub(super) struct Held {
     pub(super) hit: Option<Hit>,
     /// Epoch ticks that the running call may still take.
     pub(super) ticks: u64,
-    /// What it starts with, and gets again where only the time between calls to the host counts.
-    pub(super) allowance: u64,
     /// Where a command writes.
     pub(super) outputs: Option<Outputs>,
 }
@@ -106,15 +104,17 @@ impl Held {
             table_elements: task.limits.table_elements as usize,
             hit: None,
             ticks: 0,
-            allowance: 0,
             outputs: None,
         })
     }
 
-    /// A self-driven spout has called the host: from here on it may compute for a while again.
+    /// A self-driven spout or a command has called the host: from here on it may compute for a while again.
     pub(super) fn breathe(&mut self) {
         if let Some(drive) = &self.drive {
             self.ticks = drive.ticks;
+        }
+        if let Some(outputs) = &self.outputs {
+            self.ticks = outputs.ticks;
         }
     }
 

@@ -56,14 +56,13 @@ impl Instance {
         store.set_hostcall_fuel(fuel(task));
         let limit = task.limits.call.0;
         store.data_mut().ticks = ticks(limit);
-        store.data_mut().allowance = ticks(limit);
+        if let Some(outputs) = &mut store.data_mut().outputs {
+            outputs.ticks = ticks(limit);
+        }
         store.set_epoch_deadline(1);
         // Ticks are counted by callbacks, so that time spent waiting for the host costs nothing here.
         store.epoch_deadline_callback(|mut store| {
             let held = store.data_mut();
-            if held.called() {
-                held.ticks = held.allowance;
-            }
             match held.ticks.checked_sub(1) {
                 Some(left) => {
                     held.ticks = left;
@@ -103,10 +102,10 @@ impl Instance {
         self.begin_waiting(Duration::ZERO)
     }
 
-    /// As `begin`, for a call that goes on until the pipeline wants to stop.
+    /// The same for a command, which knows nothing of the pipeline.
     pub(super) fn begin_endless(&mut self) -> Leash {
         drop(self.begin());
-        Leash::new(Duration::MAX, &self.task.draining)
+        Leash::endless(&self.task.draining)
     }
 
     /// As `begin`, for a call that may wait on top of its time.

@@ -1,8 +1,6 @@
-//! The few functions of WASI that differ for a command: those that meet `/pfs/out`, and those that wait.
+//! The few functions of WASI that differ for a command: those that meet `/pfs/out`.
 //!
 //! Each does for everything else what `wasmtime-wasi` does.
-
-use std::sync::atomic::Ordering;
 
 use wasmtime::{
     StoreContextMut,
@@ -11,13 +9,9 @@ use wasmtime::{
 use wasmtime_wasi::{
     filesystem::{Descriptor, WasiFilesystemView as _},
     p2::{
-        DynInputStream, DynOutputStream, DynPollable, FsError, FsResult, StreamResult,
-        bindings::{
-            filesystem::types::{DescriptorFlags, ErrorCode, Host as _, HostDescriptor as _, OpenFlags, PathFlags},
-            io::{
-                poll::{Host as _, HostPollable as _},
-                streams::{Host as _, HostInputStream as _, StreamError},
-            },
+        DynOutputStream, FsError, FsResult,
+        bindings::filesystem::types::{
+            DescriptorFlags, ErrorCode, Host as _, HostDescriptor as _, OpenFlags, PathFlags,
         },
     },
 };
@@ -25,10 +19,8 @@ use wasmtime_wasi::{
 use super::output::Outputs;
 use crate::host::Held;
 
-/// The version in which `wasmtime-wasi` links its interfaces; what has another name would not take their place.
+/// The version in which `wasmtime-wasi` links it; what has another name would not take its place.
 const FILES: &str = "wasi:filesystem/types@0.2.12";
-const POLL: &str = "wasi:io/poll@0.2.12";
-const STREAMS: &str = "wasi:io/streams@0.2.12";
 
 type Store<'a> = StoreContextMut<'a, Held>;
 type File = Resource<Descriptor>;
@@ -39,7 +31,6 @@ type Streamed = wasmtime::Result<(Result<Resource<DynOutputStream>, ErrorCode>,)
 pub(crate) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     files(linker)?;
-    waits(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -133,7 +124,6 @@ async fn begin(held: &mut Held, file: File, open: OpenFlags) -> Opened {
         None
     };
     let Some(outputs) = held.outputs.as_mut() else { return Ok((Ok(file),)) };
-    outputs.calls.store(true, Ordering::Relaxed);
     let begun = match refused {
         Some(code) => Err(code),
         None => outputs.begin().await.map_err(ErrorCode::from),
@@ -164,42 +154,6 @@ fn into_output(
     }
 }
 
-fn waits(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
-    let mut poll = linker.instance(POLL)?;
-    poll.func_wrap_async("poll", |mut store: Store<'_>, (pollables,): (Vec<Resource<DynPollable>>,)| {
-        Box::new(async move {
-            let held = store.data_mut();
-            waited(held);
-            Ok((held.table.poll(pollables).await?,))
-        })
-    })?;
-    poll.func_wrap_async("[method]pollable.block", |mut store: Store<'_>, (pollable,): (Resource<DynPollable>,)| {
-        Box::new(async move {
-            let held = store.data_mut();
-            waited(held);
-            held.table.block(pollable).await
-        })
-    })?;
-    let mut streams = linker.instance(STREAMS)?;
-    streams.func_wrap_async(
-        "[method]input-stream.blocking-read",
-        |mut store: Store<'_>, (stream, most): (Resource<DynInputStream>, u64)| {
-            Box::new(async move {
-                let held = store.data_mut();
-                waited(held);
-                let read = held.table.blocking_read(stream, most).await;
-                streamed(held, read)
-            })
-        },
-    )
-}
-
-fn waited(held: &mut Held) {
-    if let Some(outputs) = &held.outputs {
-        outputs.calls.store(true, Ordering::Relaxed);
-    }
-}
-
 fn outputs<T>(held: &Held, look: impl FnOnce(&Outputs) -> Option<T>) -> Option<T> {
     look(held.outputs.as_ref()?)
 }
@@ -209,12 +163,5 @@ fn settle<T>(held: &mut Held, answer: Result<T, FsError>) -> wasmtime::Result<(R
     match answer {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(held.filesystem().convert_error_code(error)?),)),
-    }
-}
-
-fn streamed<T>(held: &mut Held, answer: StreamResult<T>) -> wasmtime::Result<(Result<T, StreamError>,)> {
-    match answer {
-        Ok(value) => Ok((Ok(value),)),
-        Err(error) => Ok((Err(held.table.convert_stream_error(error)?),)),
     }
 }

@@ -9,13 +9,13 @@ mod imports;
 mod output;
 mod pipe;
 
-use std::{path::PathBuf, sync::atomic::Ordering};
+use std::path::PathBuf;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use wasmtime_wasi::{FsPerms, I32Exit, p2::pipe::MemoryInputPipe};
 
-use self::output::{Calls, Standard};
+use self::output::Standard;
 pub use self::pipe::Output;
 pub(crate) use self::{imports::link, output::Outputs};
 use super::{Error, World, host::Held, instance::Instance, task::Task};
@@ -93,14 +93,13 @@ impl Command {
 
 /// The data of a command's store.
 fn held(task: &Task, start: Start, to: mpsc::Sender<Output>) -> Result<Held, Error> {
-    let calls = Calls::default();
     let failed = |reason: String| Error::Grant {
         plugin: task.plugin.name().to_owned(),
         name: "pfs".into(),
         path: start.pfs.clone(),
         reason,
     };
-    let outputs = Outputs::new(to.clone(), &start.pfs.join(OUT), &calls).map_err(|error| failed(error.to_string()))?;
+    let outputs = Outputs::new(to.clone(), &start.pfs.join(OUT)).map_err(|error| failed(error.to_string()))?;
     let mut held = Held::with(task, false, |wasi| {
         wasi.arg(task.plugin.name()).args(&start.args).envs(&start.env);
         wasi.stdin(MemoryInputPipe::new(start.stdin.clone()));
@@ -109,17 +108,10 @@ fn held(task: &Task, start: Start, to: mpsc::Sender<Output>) -> Result<Held, Err
             let (writer, output) = pipe::pipe();
             // There is room: it is the first.
             to.try_send(output).map_err(|_| Error::Closed)?;
-            wasi.stdout(Standard { writer, calls: calls.clone() });
+            wasi.stdout(Standard(writer));
         }
         Ok(())
     })?;
     held.outputs = Some(outputs);
     Ok(held)
-}
-
-impl Held {
-    /// Whether the guest has called the host since this was asked the last time.
-    pub(super) fn called(&self) -> bool {
-        self.outputs.as_ref().is_some_and(|outputs| outputs.calls.swap(false, Ordering::Relaxed))
-    }
 }

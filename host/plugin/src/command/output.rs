@@ -8,10 +8,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::Path,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Weak},
 };
 
 use bytes::Bytes;
@@ -23,9 +20,6 @@ use wasmtime_wasi::{
 
 use super::pipe::{Output, Writer, WritingEnd, pipe};
 
-/// Set whenever the guest calls the host: only what computes in between counts against its time.
-pub(in crate::command) type Calls = Arc<AtomicBool>;
-
 /// The outputs of one command, and who may write them.
 #[derive(Debug)]
 pub(crate) struct Outputs {
@@ -36,13 +30,14 @@ pub(crate) struct Outputs {
     open: HashMap<u32, Writer>,
     /// The file that stands in the place of `/pfs/out`.
     stand_in: (u64, u64),
-    pub(in crate::command) calls: Calls,
+    /// What the guest may compute from one call to the host to the next.
+    pub(crate) ticks: u64,
 }
 
 impl Outputs {
-    pub(super) fn new(to: mpsc::Sender<Output>, stand_in: &Path, calls: &Calls) -> std::io::Result<Self> {
+    pub(super) fn new(to: mpsc::Sender<Output>, stand_in: &Path) -> std::io::Result<Self> {
         let stand_in = identity(&fs::metadata(stand_in)?);
-        Ok(Self { to, current: Weak::new(), open: HashMap::new(), stand_in, calls: Arc::clone(calls) })
+        Ok(Self { to, current: Weak::new(), open: HashMap::new(), stand_in, ticks: 0 })
     }
 
     /// Whether `file` stands in the place of the output.
@@ -72,7 +67,7 @@ impl Outputs {
     /// A stream into the output that `descriptor` has open, if it is one.
     pub(super) fn stream(&self, descriptor: u32) -> Option<Box<dyn OutputStream>> {
         let writer = self.open.get(&descriptor)?.clone();
-        Some(Box::new(Stream { writer, calls: Arc::clone(&self.calls) }))
+        Some(Box::new(Stream(writer)))
     }
 
     pub(super) fn writer(&self, descriptor: u32) -> Option<Writer> {
@@ -85,15 +80,11 @@ fn identity(about: &fs::Metadata) -> (u64, u64) {
 }
 
 /// A guest's stream into an output.
-struct Stream {
-    writer: Writer,
-    calls: Calls,
-}
+struct Stream(Writer);
 
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.calls.store(true, Ordering::Relaxed);
-        self.writer.write(bytes).map_err(|error| StreamError::LastOperationFailed(error.into()))
+        self.0.write(bytes).map_err(|error| StreamError::LastOperationFailed(error.into()))
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -101,23 +92,19 @@ impl OutputStream for Stream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.calls.store(true, Ordering::Relaxed);
-        self.writer.room().map_err(|error| StreamError::LastOperationFailed(error.into()))
+        self.0.room().map_err(|error| StreamError::LastOperationFailed(error.into()))
     }
 }
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for Stream {
     async fn ready(&mut self) {
-        self.writer.ready().await;
+        self.0.ready().await;
     }
 }
 
 /// Standard output as the one output that there is.
-pub(super) struct Standard {
-    pub(super) writer: Writer,
-    pub(super) calls: Calls,
-}
+pub(super) struct Standard(pub(super) Writer);
 
 impl IsTerminal for Standard {
     fn is_terminal(&self) -> bool {
@@ -132,6 +119,6 @@ impl StdoutStream for Standard {
     }
 
     fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Stream { writer: self.writer.clone(), calls: Arc::clone(&self.calls) })
+        Box::new(Stream(self.0.clone()))
     }
 }

@@ -1,11 +1,13 @@
 //! What can be wrong with an archive, and where.
 
-use thiserror::Error;
+use thiserror::Error as ThisError;
+
+use crate::Error;
 
 /// Why an archive cannot be read any further. Nothing of it is committed.
-#[derive(Debug, Error)]
-#[error("archive {archive} of {origin}, byte {at}{}: {fault}", named(.entry))]
-pub(crate) struct ArchiveError {
+#[derive(Debug, ThisError)]
+#[error("archive {archive} of {origin}, byte {at}{}", named(.entry))]
+pub struct ArchiveError {
     /// Where the bytes come from.
     pub origin: String,
     /// Which archive of the stream, from 1.
@@ -15,12 +17,13 @@ pub(crate) struct ArchiveError {
     /// The entry, where it has a name already.
     pub entry: Option<String>,
     /// What is wrong.
+    #[source]
     pub fault: Fault,
 }
 
 /// What is wrong with an archive.
-#[derive(Debug, Error)]
-pub(crate) enum Fault {
+#[derive(Debug, ThisError)]
+pub enum Fault {
     /// The stream ends within it.
     #[error("it is cut off; an archive is complete with its two zero blocks, so write them before closing")]
     Cut,
@@ -30,12 +33,19 @@ pub(crate) enum Fault {
     /// It holds what cannot be a file of a repo, or more than an archive may.
     #[error("{0}")]
     Refused(String),
+    /// It cannot be committed, or an entry cannot be put.
+    #[error("it cannot be committed")]
+    Uncommitted(#[source] Box<Error>),
     /// Its bytes cannot be read.
     #[error("it cannot be read")]
     Unread(#[source] std::io::Error),
 }
 
 impl Fault {
+    pub(crate) fn uncommitted(error: Error) -> Self {
+        Self::Uncommitted(Box::new(error))
+    }
+
     pub(super) fn broken(what: impl Into<String>) -> Self {
         Self::Broken(what.into())
     }

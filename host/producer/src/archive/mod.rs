@@ -19,5 +19,5 @@ mod tests;
 
 pub(crate) use self::{
     error::{ArchiveError, Fault},
-    stream::{Archives, Content, Entry, Step},
+    stream::{Archives, Entry, Step},
 };

@@ -43,6 +43,8 @@ pub(crate) struct Archives<R> {
     left: u64,
     padding: u64,
     holes: Option<Holes>,
+    /// Its content ended before it should.
+    cut: bool,
 }
 
 /// What comes next.
@@ -87,6 +89,7 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
             left: 0,
             padding: 0,
             holes: None,
+            cut: false,
         }
     }
 
@@ -104,6 +107,11 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
     /// The content of the entry.
     pub(crate) fn content(&mut self) -> Content<'_, R> {
         Content(self)
+    }
+
+    /// That the stream was cut off while the content was read.
+    pub(crate) fn broken(&self) -> Option<ArchiveError> {
+        self.cut.then(|| self.error(Fault::Cut))
     }
 
     /// `fault`, with where it was met.
@@ -310,7 +318,7 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
     }
 }
 
-/// The content of an entry, holes and all. An error of it is an [`ArchiveError`].
+/// The content of an entry, holes and all. Where the stream is cut off, [`Archives::broken`] says so.
 #[derive(Debug)]
 pub(crate) struct Content<'a, R>(&'a mut Archives<R>);
 
@@ -337,7 +345,8 @@ impl<R: AsyncRead + Unpin + Send> AsyncRead for Content<'_, R> {
             Err(error) => return Poll::Ready(Err(error)),
         };
         if there.is_empty() {
-            return Poll::Ready(Err(io::Error::other(archives.error(Fault::Cut))));
+            archives.cut = true;
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         let count = there.len().min(into.remaining()).min(usize::try_from(stored).unwrap_or(usize::MAX));
         into.put_slice(&there[..count]);

@@ -20,11 +20,8 @@ struct Found {
     fault: Option<String>,
 }
 
-impl Found {
-    fn files(&self) -> Vec<(&str, &str)> {
-        let all = self.archives.iter().flatten();
-        all.map(|(path, content)| (path.as_str(), std::str::from_utf8(content).unwrap())).collect()
-    }
+fn said(error: ArchiveError) -> String {
+    format!("{error}: {}", error.fault)
 }
 
 /// Bytes that arrive so many at a time.
@@ -47,8 +44,8 @@ async fn read(bytes: &[u8], at_once: usize) -> Found {
         match archives.next().await {
             Ok(Step::Entry(entry)) => {
                 let mut content = Vec::new();
-                if let Err(error) = archives.content().read_to_end(&mut content).await {
-                    found.fault = Some(error.to_string());
+                if archives.content().read_to_end(&mut content).await.is_err() {
+                    found.fault = archives.broken().map(said);
                     return found;
                 }
                 assert_eq!(content.len() as u64, entry.size, "{entry:?}");
@@ -57,7 +54,7 @@ async fn read(bytes: &[u8], at_once: usize) -> Found {
             Ok(Step::End) => found.archives.push(std::mem::take(&mut files)),
             Ok(Step::Over) => return found,
             Err(error) => {
-                found.fault = Some(error.to_string());
+                found.fault = Some(said(error));
                 return found;
             }
         }
