@@ -32,6 +32,7 @@ mod sandbox;
 mod settled;
 mod several;
 mod store_trouble;
+mod tars;
 mod tidy;
 mod types;
 mod user_cases;

@@ -66,7 +66,6 @@ impl Kind {
 impl Header {
     pub(super) fn parse(block: &Block) -> Result<Self, Fault> {
         check(block)?;
-        let letter = block[156];
         let mut name = text(&block[..100]).to_vec();
         let prefix = text(&block[345..500]);
         // GNU's magic is `ustar` and two spaces, and it has other fields where POSIX has the prefix.
@@ -77,12 +76,7 @@ impl Header {
         if size > LARGEST {
             return Err(Fault::broken(format!("the header says {size} bytes, more than any file has")));
         }
-        // In the oldest format a directory is a file whose name ends with a slash.
-        let kind = match Kind::new(letter) {
-            Kind::File if name.ends_with(b"/") && size == 0 => Kind::Directory,
-            kind => kind,
-        };
-        Ok(Self { name, size, kind })
+        Ok(Self { name, size, kind: Kind::new(block[156]) })
     }
 }
 

@@ -202,6 +202,11 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
             return Err(Fault::refused("an entry to which its PAX header and its long name give two names"));
         }
         let name = sparse.name.or(path).or(long_name).unwrap_or(header.name);
+        self.left = size.unwrap_or(header.size);
+        self.padding = padding(self.left);
+        // In the oldest format a directory is a file whose name ends with a slash.
+        let slash = name.ends_with(b"/") && self.left == 0;
+        let directory = header.kind == Kind::Directory || header.kind == Kind::File && slash;
         let name = named(name)?;
         self.entry = Some(name.clone());
         self.entries += 1;
@@ -209,17 +214,18 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
             return Err(Fault::refused(format!("more than {MOST_ENTRIES} entries in one archive")));
         }
         match header.kind {
+            _ if directory => {
+                // Its size is a hint to file systems: nothing of it is in the archive.
+                (self.left, self.padding) = (0, 0);
+                return Ok(None);
+            }
             Kind::File | Kind::OldSparse => {}
-            // The size of a directory is a hint to file systems: nothing of it is in the archive.
-            Kind::Directory => return Ok(None),
             Kind::Refused(what) => return Err(Fault::refused(format!("it is {what}"))),
             Kind::Unknown(letter) => {
                 return Err(Fault::refused(format!("it is of the unknown type {:?}", char::from(letter))));
             }
             _ => return Ok(None),
         }
-        self.left = size.unwrap_or(header.size);
-        self.padding = padding(self.left);
         let (pieces, real) = match header.kind {
             Kind::OldSparse => self.old_map(block).await?,
             _ => match sparse.real {
