@@ -31,8 +31,8 @@ impl Extended {
     /// Takes the records of one header. Later ones win.
     pub(super) fn add(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
-            let (key, value, rest) = record(bytes)?;
-            self.take(key, value)?;
+            let (record, rest) = record(bytes)?;
+            self.take(record.key, record.value)?;
             bytes = rest;
         }
         Ok(())
@@ -84,14 +84,19 @@ impl SparseKeys {
     }
 }
 
+struct Record<'a> {
+    key: &'a [u8],
+    value: &'a [u8],
+}
+
 /// The first record, `LENGTH KEY=VALUE\n`, and what follows it.
-fn record(bytes: &[u8]) -> Result<(&[u8], &[u8], &[u8]), Fault> {
+fn record(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), Fault> {
     let broken = || Fault::broken("a PAX record that does not read `LENGTH KEY=VALUE` and ends with a line feed");
     let space = bytes.iter().take(20).position(|&byte| byte == b' ').ok_or_else(broken)?;
     let length = usize::try_from(decimal(&bytes[..space]).ok_or_else(broken)?).map_err(|_| broken())?;
     let record = bytes.get(space + 1..length).ok_or_else(broken)?.strip_suffix(b"\n").ok_or_else(broken)?;
     let equals = record.iter().position(|&byte| byte == b'=').filter(|&at| at > 0).ok_or_else(broken)?;
-    Ok((&record[..equals], &record[equals + 1..], &bytes[length..]))
+    Ok((Record { key: &record[..equals], value: &record[equals + 1..] }, &bytes[length..]))
 }
 
 fn number(key: &[u8], value: &[u8]) -> Result<u64, Fault> {

@@ -205,8 +205,8 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
         self.left = size.unwrap_or(header.size);
         self.padding = padding(self.left);
         // In the oldest format a directory is a file whose name ends with a slash.
-        let slash = name.ends_with(b"/") && self.left == 0;
-        let directory = header.kind == Kind::Directory || header.kind == Kind::File && slash;
+        let slash = name.ends_with(b"/");
+        let directory = header.kind == Kind::Directory || header.kind == Kind::File && slash && self.left == 0;
         let name = named(name)?;
         self.entry = Some(name.clone());
         self.entries += 1;
@@ -218,6 +218,9 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
                 // Its size is a hint to file systems: nothing of it is in the archive.
                 (self.left, self.padding) = (0, 0);
                 return Ok(None);
+            }
+            Kind::File | Kind::OldSparse if slash || name.is_empty() => {
+                return Err(Fault::refused("a file without a name, or with one that ends with a slash"));
             }
             Kind::File | Kind::OldSparse => {}
             Kind::Refused(what) => return Err(Fault::refused(format!("it is {what}"))),

@@ -8,6 +8,7 @@ import io
 import json
 import pathlib
 import random
+import re
 import sys
 import tarfile
 
@@ -22,7 +23,7 @@ def name(dice):
 def archive(dice):
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=dice.choice(FORMATS)) as tar:
-        for _ in range(dice.randrange(6)):
+        for _ in range(dice.randrange(1, 6)):
             info = tarfile.TarInfo(name(dice))
             content = dice.randbytes(dice.choice([0, 1, 511, 512, 513, dice.randrange(5000)]))
             info.size = len(content)
@@ -38,9 +39,11 @@ def archive(dice):
 
 def damaged(dice, whole):
     bytes_ = bytearray(whole)
+    used = len(whole.rstrip(b"\0")) // 512 + 1
     for _ in range(dice.randrange(1, 4)):
-        block = dice.randrange(len(bytes_) // 512) * 512
-        at = block + dice.choice([0, 100, 124, 135, 148, 156, 257, 345, dice.randrange(512)])
+        block = dice.randrange(used) * 512
+        # Not in the prefix, which tarfile takes for a part of the name in GNU's format too.
+        at = block + dice.choice([0, 100, 124, 135, 148, 156, dice.randrange(257)])
         bytes_[at] = dice.choice([0, 32, 0x30, 0x37, 0x80, 0xFF, dice.randrange(256)])
         if dice.randrange(2):  # with a checksum that is right again
             header = bytes_[block : block + 512]
@@ -55,8 +58,10 @@ def read(bytes_):
         with tarfile.open(fileobj=io.BytesIO(bytes_), mode="r:", errorlevel=2) as tar:
             found = []
             for info in tar:
+                info.name.encode()  # which fails where it is not UTF-8
                 if info.isreg():
-                    found.append([info.name, hashlib.sha256(tar.extractfile(info).read()).hexdigest(), info.size])
+                    name = re.sub(r"^(\./+)+", "", info.name)
+                    found.append([name, hashlib.sha256(tar.extractfile(info).read()).hexdigest(), info.size])
             return found
     except Exception:
         return None

@@ -74,7 +74,7 @@ impl Drop for Group {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use spout_base::clock;
 
     use super::*;
 
@@ -84,7 +84,7 @@ mod tests {
     }
 
     async fn gone(pid: &str) {
-        let begun = Instant::now();
+        let begun = clock::now();
         while alive(pid) {
             assert!(begun.elapsed() < Duration::from_secs(10), "process {pid} is still there");
             tokio::time::sleep(Duration::from_millis(10)).await;
