@@ -32,7 +32,7 @@ pub struct Start {
     pub env: Vec<(String, String)>,
     /// Its standard input.
     pub stdin: Bytes,
-    /// What it sees as `/pfs`; an empty file [`OUT`] in it stands in the place of the output.
+    /// What it sees as `/pfs`; an empty file [`OUT`] in it stands in the place of the output, unless that is `standard`.
     pub pfs: PathBuf,
     /// Whether archives come on standard output, and not through [`OUT`].
     pub standard: bool,
@@ -99,7 +99,8 @@ fn held(task: &Task, start: Start, to: mpsc::Sender<Output>) -> Result<Held, Err
         path: start.pfs.clone(),
         reason,
     };
-    let outputs = Outputs::new(to.clone(), &start.pfs.join(OUT)).map_err(|error| failed(error.to_string()))?;
+    let stand_in = (!start.standard).then(|| start.pfs.join(OUT));
+    let outputs = Outputs::new(to.clone(), stand_in.as_deref()).map_err(|error| failed(error.to_string()))?;
     let mut held = Held::with(task, false, |wasi| {
         wasi.arg(task.plugin.name()).args(&start.args).envs(&start.env);
         wasi.stdin(MemoryInputPipe::new(start.stdin.clone()));

@@ -3,7 +3,12 @@
 //! All of it is one process group. Its leader is a shell that does nothing but wait for the end of a pipe, whose other end the
 //! host has: when the host is gone, killed or not, the pipe ends, and the shell kills the group.
 
-use std::{io, path::Path, process::Stdio, time::Duration};
+use std::{
+    io,
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
@@ -13,6 +18,9 @@ use tokio::{
 
 /// Waits for the end of its input, and then kills its group.
 const GUARD: &str = "trap '' HUP INT TERM; read -r _; kill -KILL 0";
+
+/// The number of the signal that asks a program to end.
+pub(super) const TERM: i32 = Signal::TERM.as_raw();
 
 #[derive(Debug)]
 pub(super) struct Group {
@@ -42,11 +50,10 @@ impl Group {
         Ok(Self { id, guard, _alive: alive, program })
     }
 
-    /// Asks it to end, and waits so long for the program to do so.
-    pub(super) async fn stop(&mut self, grace: Duration) {
+    /// Asks it to end, and waits so long for the program to do so; how it ended, if it did.
+    pub(super) async fn stop(&mut self, grace: Duration) -> Option<io::Result<ExitStatus>> {
         self.signal(Signal::TERM);
-        // Whoever has not ended by then is killed.
-        drop(timeout(grace, self.program.wait()).await);
+        timeout(grace, self.program.wait()).await.ok()
     }
 
     /// Kills all that is left of it, and waits for that.

@@ -72,6 +72,11 @@ enum Read {
     Stopped,
 }
 
+/// Whether that an archive is cut off is all that is wrong: then how the command ended says why.
+fn is_cut(fault: &Error) -> bool {
+    matches!(fault, Error::Archive { source } if matches!(source.fault, Fault::Cut))
+}
+
 /// What to do about an error that came of a command's archives.
 fn failed(why: Error) -> Failed {
     let again = match &why {

@@ -5,7 +5,7 @@ use spout_plugin::{Command, Output, Start, Task};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{GRACE, Invocation, Read, archiver::commit_archives, failed, pfs::Pfs};
+use super::{GRACE, Invocation, Read, archiver::commit_archives, failed, is_cut, pfs::Pfs};
 use crate::{
     Error,
     sources::transform::{Again, Failed, Spout, commits::Commits},
@@ -55,7 +55,9 @@ impl SandboxedCommand {
 impl Spout for SandboxedCommand {
     async fn run(&self, commits: &Commits, drained: &CancellationToken) -> Result<(), Failed> {
         let pfs = Pfs::open(commits).await.map_err(failed)?;
-        pfs.stand_in().map_err(failed)?;
+        if !self.invocation.standard {
+            pfs.stand_in().map_err(failed)?;
+        }
         let (mut running, mut outputs) = self.start(&pfs).await?;
         let read = async {
             // One output after the other: each is read to its end before the next one.
@@ -78,7 +80,7 @@ impl Spout for SandboxedCommand {
         // What it writes from here on meets a broken pipe.
         drop(outputs);
         match (timeout(GRACE, &mut running.0).await, read) {
-            // How it ended explains why its last archive is not complete.
+            (_, Err(fault)) if !is_cut(&fault) => Err(failed(fault)),
             (Ok(Ok(Err(crash))), _) => Err(self.crashed(crash)),
             (_, Err(fault)) => Err(failed(fault)),
             (Ok(Ok(Ok(()))), Ok(_)) => Ok(()),

@@ -3,15 +3,17 @@
 use std::{
     env,
     ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    process::Command,
+    process::{ChildStdout, Command},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +22,8 @@ use super::{
     archiver::commit_archives,
     failed,
     fifo::Fifo,
-    group::Group,
+    group::{Group, TERM},
+    is_cut,
     pfs::{COMMIT, Pfs},
 };
 use crate::{
@@ -30,6 +33,9 @@ use crate::{
 
 /// What a program has to end by itself when the pipeline wants to stop.
 const LAST: Duration = Duration::from_secs(3);
+
+/// What it takes at most to commit what a program has written when it is gone.
+const REST: Duration = Duration::from_secs(60);
 
 /// Longest line of a program in the log.
 const LINE: usize = 4096;
@@ -77,7 +83,7 @@ impl TrustedCommand {
     }
 
     /// Passes on what it reads and says until it has ended.
-    fn attend(&self, group: &mut Group) -> Option<tokio::process::ChildStdout> {
+    fn attend(&self, group: &mut Group) -> Option<ChildStdout> {
         if let Some(mut stdin) = group.program.stdin.take() {
             let input = self.invocation.input();
             // It may have closed its input.
@@ -94,11 +100,56 @@ impl TrustedCommand {
         None
     }
 
+    /// Reads what the program writes until it has ended, or its archives are refused, or it was asked to end and has had its
+    /// time; nothing is left of it then. How it ended, if it did so by itself, and how reading did.
+    async fn attend_to_its_end(
+        &self,
+        group: &mut Group,
+        fifo: Fifo,
+        stdout: Option<ChildStdout>,
+        place: (&Commits, &Pfs),
+        drained: &CancellationToken,
+    ) -> (Option<io::Result<ExitStatus>>, Result<(), Error>) {
+        let ended = CancellationToken::new();
+        let reading = self.read(fifo, stdout, place, &ended);
+        tokio::pin!(reading);
+        let (mut status, mut read) = (None, None);
+        while status.is_none() && !matches!(read, Some(Err(_))) {
+            tokio::select! {
+                over = group.program.wait() => status = Some(over),
+                over = &mut reading, if read.is_none() => read = Some(over),
+                () = drained.cancelled() => break,
+            }
+        }
+        if status.is_none() {
+            // While it ends, what it writes is read.
+            let stop = group.stop(if drained.is_cancelled() { LAST } else { GRACE });
+            tokio::pin!(stop);
+            loop {
+                tokio::select! {
+                    over = &mut stop => break status = over,
+                    over = &mut reading, if read.is_none() => read = Some(over),
+                }
+            }
+        }
+        // Children that it left behind could go on writing for ever.
+        group.kill().await;
+        ended.cancel();
+        let read = match read {
+            Some(read) => read,
+            None => tokio::time::timeout(REST, reading).await.unwrap_or_else(|_| {
+                let how = "a process that has left its group and still has the output open".to_owned();
+                Err(Error::Ended { command: self.invocation.label.clone(), how })
+            }),
+        };
+        (status, read)
+    }
+
     /// Reads all that it writes until `ended`.
     async fn read(
         &self,
         mut fifo: Fifo,
-        stdout: Option<tokio::process::ChildStdout>,
+        stdout: Option<ChildStdout>,
         (commits, pfs): (&Commits, &Pfs),
         ended: &CancellationToken,
     ) -> Result<(), Error> {
@@ -129,44 +180,23 @@ impl Spout for TrustedCommand {
             Failed { why, again: Again::Never }
         })?;
         let stdout = self.attend(&mut group);
-        let ended = CancellationToken::new();
-        let (mut status, mut read) = (None, None);
-        {
-            let reading = self.read(fifo, stdout, (commits, &pfs), &ended);
-            tokio::pin!(reading);
-            tokio::select! {
-                over = group.program.wait() => status = Some(over),
-                over = &mut reading => read = Some(over),
-                () = drained.cancelled() => {
-                    // While it ends, what it writes is read.
-                    tokio::select! {
-                        () = group.stop(LAST) => {}
-                        over = &mut reading => read = Some(over),
-                    }
-                }
-            }
-            if status.is_none() {
-                status = tokio::time::timeout(GRACE, group.program.wait()).await.ok();
-            }
-            // Children that it left behind could go on writing for ever.
-            group.kill().await;
-            ended.cancel();
-            if read.is_none() {
-                read = Some(reading.await);
-            }
+        let over = self.attend_to_its_end(&mut group, fifo, stdout, (commits, &pfs), drained).await;
+        if drained.is_cancelled() {
+            // It was asked to end: what it had not finished is left to the next run.
+            return Ok(());
         }
-        match (status, read) {
-            (Some(Ok(status)), _) if !status.success() => {
+        match over {
+            (_, Err(fault)) if !is_cut(&fault) => Err(failed(fault)),
+            // Unless that was because it was asked to.
+            (Some(Ok(status)), _) if !status.success() && status.signal() != Some(TERM) => {
                 let why = Error::Ended { command: self.invocation.label.clone(), how: status.to_string() };
                 Err(Failed { why, again: Again::Later(None) })
             }
-            (_, Some(Err(fault))) => Err(failed(fault)),
-            (Some(Ok(_)), _) => Ok(()),
-            (Some(Err(source)), _) => Err(failed(Error::Launch { command: self.invocation.label.clone(), source })),
-            (None, _) => {
-                let how = "no answer to the request to end".to_owned();
-                Err(failed(Error::Ended { command: self.invocation.label.clone(), how }))
+            (_, Err(fault)) => Err(failed(fault)),
+            (Some(Err(source)), Ok(())) => {
+                Err(failed(Error::Launch { command: self.invocation.label.clone(), source }))
             }
+            (_, Ok(())) => Ok(()),
         }
     }
 
