@@ -33,6 +33,7 @@ mod settled;
 mod several;
 mod spouts;
 mod store_trouble;
+mod tars;
 mod tidy;
 mod types;
 mod user_cases;

@@ -13,6 +13,7 @@ use wasmtime::{
     Engine,
     component::{Component, InstancePre, Linker},
 };
+use wasmtime_wasi::p2::bindings::exports::wasi::cli::run;
 
 use super::{
     Error, Manifest, Offer,
@@ -40,6 +41,8 @@ pub enum World {
     Handler,
     /// Drives itself and writes its own commits.
     SelfDriven,
+    /// A plain command of WASI, which knows nothing of this host.
+    Command,
 }
 
 impl fmt::Display for World {
@@ -50,6 +53,7 @@ impl fmt::Display for World {
             Self::Decoder => "decoder",
             Self::Handler => "handler",
             Self::SelfDriven => "self-driven spout",
+            Self::Command => "command",
         })
     }
 }
@@ -64,6 +68,7 @@ pub(super) struct Interfaces {
     pub(super) decoder: Option<exports::decoder::GuestIndices>,
     pub(super) handler: Option<exports::handler::GuestIndices>,
     pub(super) spout: Option<exports::spout::GuestIndices>,
+    pub(super) command: Option<run::GuestIndices>,
 }
 
 /// A plugin, compiled and linked; every task opens instances of its own.
@@ -202,6 +207,7 @@ fn probe(pre: &InstancePre<Held>) -> Interfaces {
         decoder: exports::decoder::GuestIndices::new(pre).ok(),
         handler: exports::handler::GuestIndices::new(pre).ok(),
         spout: exports::spout::GuestIndices::new(pre).ok(),
+        command: run::GuestIndices::new(pre).ok(),
     }
 }
 
@@ -212,6 +218,7 @@ fn worlds(interfaces: &Interfaces) -> Vec<World> {
         (interfaces.decoder.is_some(), World::Decoder),
         (interfaces.handler.is_some(), World::Handler),
         (interfaces.spout.is_some(), World::SelfDriven),
+        (interfaces.command.is_some(), World::Command),
     ]
     .into_iter()
     .filter_map(|(has, world)| has.then_some(world))

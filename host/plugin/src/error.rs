@@ -128,6 +128,14 @@ pub enum Error {
         /// The status.
         status: i32,
     },
+    /// A command exited with a status other than 0.
+    #[error("{at}: the command exited with status {status}; what it said before is in the log")]
+    Exited {
+        /// Who was called.
+        at: Box<At>,
+        /// The status.
+        status: i32,
+    },
     /// What the guest returned breaks the interface's rules.
     #[error("{at}: the answer violates the interface: {what}; fix the plugin (the answer was discarded)")]
     Contract {
@@ -320,7 +328,10 @@ impl Error {
     /// Whether it cost the instance, so that another one, or fewer messages, may succeed.
     #[must_use]
     pub fn is_crash(&self) -> bool {
-        matches!(self, Self::Trap { .. } | Self::TimedOut { .. } | Self::Limit { .. } | Self::Exit { .. })
+        matches!(
+            self,
+            Self::Trap { .. } | Self::TimedOut { .. } | Self::Limit { .. } | Self::Exit { .. } | Self::Exited { .. }
+        )
     }
 
     /// Whether the guest used up all the time it had.
@@ -401,6 +412,7 @@ impl Coded for Error {
             Self::Column { .. } => "E0223",
             Self::StateFull { .. } | Self::Stateless { .. } => "E0224",
             Self::Several { .. } | Self::NoOffer { .. } => "E0225",
+            Self::Exited { .. } => "E0226",
         }
     }
 }

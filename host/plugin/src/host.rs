@@ -13,6 +13,7 @@ use super::{
     DirGrant, Error, LimitsSpec, Metrics,
     batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
+    command::{self, Outputs},
     grants::check_reserved,
     keyed::View,
     log::{LastWords, Level, Lines, Log},
@@ -55,11 +56,22 @@ pub(super) struct Held {
     pub(super) hit: Option<Hit>,
     /// Epoch ticks that the running call may still take.
     pub(super) ticks: u64,
+    /// Where a command writes.
+    pub(super) outputs: Option<Outputs>,
 }
 
 impl Held {
     /// `blocks` if its calls may block their thread on files.
     pub(super) fn new(task: &Task, blocks: bool) -> Result<Self, Error> {
+        Self::with(task, blocks, |_| Ok(()))
+    }
+
+    /// As `new`, with what `more` makes of WASI.
+    pub(super) fn with(
+        task: &Task,
+        blocks: bool,
+        more: impl FnOnce(&mut WasiCtxBuilder) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let log = Log::new(&task.pipeline, task.plugin.name(), task.limits.log.0);
         let words = LastWords::new(log.clone());
         let mut wasi = WasiCtxBuilder::new();
@@ -73,6 +85,7 @@ impl Held {
         for (name, grant) in &task.grants.dirs {
             open(&mut wasi, task, name, grant)?;
         }
+        more(&mut wasi)?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(task.limits.handles as usize);
         Ok(Self {
@@ -91,13 +104,17 @@ impl Held {
             table_elements: task.limits.table_elements as usize,
             hit: None,
             ticks: 0,
+            outputs: None,
         })
     }
 
-    /// A self-driven spout has called the host: from here on it may compute for a while again.
+    /// A self-driven spout or a command has called the host: from here on it may compute for a while again.
     pub(super) fn breathe(&mut self) {
         if let Some(drive) = &self.drive {
             self.ticks = drive.ticks;
+        }
+        if let Some(outputs) = &self.outputs {
+            self.ticks = outputs.ticks;
         }
     }
 
@@ -127,6 +144,7 @@ fn open(wasi: &mut WasiCtxBuilder, task: &Task, name: &str, grant: &DirGrant) ->
 /// Links everything that a guest may import: all of WASI 0.2 (granting nothing) and the host's own interfaces.
 pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    command::link(linker)?;
     wit::types::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::log::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::config::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;

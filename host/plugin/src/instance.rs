@@ -39,22 +39,26 @@ impl std::fmt::Debug for Instance {
 impl Instance {
     /// Opens a store with the task's grants and limits, and instantiates the plugin in it.
     pub(super) async fn open(task: &Task) -> Result<Self, Error> {
-        Self::instantiate(task, false).await
+        Self::open_with(task, Held::new(task, false)?).await
     }
 
     /// As `open`, for calls that are made [apart](super::apart): they may block their thread on files.
     pub(super) async fn open_apart(task: &Task) -> Result<Self, Error> {
-        Self::instantiate(task, true).await
+        Self::open_with(task, Held::new(task, true)?).await
     }
 
-    async fn instantiate(task: &Task, blocks: bool) -> Result<Self, Error> {
+    /// As `open`, in a store with this data.
+    pub(super) async fn open_with(task: &Task, held: Held) -> Result<Self, Error> {
         let pre = &task.plugin.pre;
-        let mut store = Store::new(pre.engine(), Held::new(task, blocks)?);
+        let mut store = Store::new(pre.engine(), held);
         store.limiter(|held| held);
         store.set_max_component_handles(task.limits.handles as usize);
         store.set_hostcall_fuel(fuel(task));
         let limit = task.limits.call.0;
         store.data_mut().ticks = ticks(limit);
+        if let Some(outputs) = &mut store.data_mut().outputs {
+            outputs.ticks = ticks(limit);
+        }
         store.set_epoch_deadline(1);
         // Ticks are counted by callbacks, so that time spent waiting for the host costs nothing here.
         store.epoch_deadline_callback(|mut store| {
@@ -96,6 +100,12 @@ impl Instance {
     /// Gives the next call its time and its bytes; what to hold it with.
     pub(super) fn begin(&mut self) -> Leash {
         self.begin_waiting(Duration::ZERO)
+    }
+
+    /// The same for a command, which knows nothing of the pipeline.
+    pub(super) fn begin_endless(&mut self) -> Leash {
+        drop(self.begin());
+        Leash::endless(&self.task.draining)
     }
 
     /// As `begin`, for a call that may wait on top of its time.

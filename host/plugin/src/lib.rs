@@ -13,6 +13,7 @@ mod backoff;
 mod batch;
 mod bindings;
 mod cache;
+mod command;
 mod component;
 mod convert;
 mod decoding;
@@ -46,6 +47,7 @@ mod task;
 pub use self::{
     backoff::Backoff,
     cache::user_cache,
+    command::{Command, OUT, Output, Start},
     component::{Plugin, World},
     decoding::{Decoded, Decoding, RowFault},
     error::{At, Error},

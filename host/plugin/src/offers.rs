@@ -32,6 +32,7 @@ impl World {
             Self::Decoder => "decoder",
             Self::Handler => "handler",
             Self::SelfDriven => "spout",
+            Self::Command => "wasi:cli/run",
         }
     }
 }
@@ -51,6 +52,10 @@ impl Plugin {
     /// # Errors
     /// It offers no such thing, or several.
     pub async fn offer(&self, world: World, name: Option<&str>, limits: &LimitsSpec) -> Result<String, Error> {
+        if world == World::SelfDriven && self.worlds().contains(&World::Command) {
+            // A command drives itself too, and has no name but the plugin's.
+            return choose(self.name(), World::Command, name, &[]);
+        }
         if !self.worlds().contains(&world) {
             return Err(self.lacks(world));
         }

@@ -7,6 +7,8 @@ use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
 use thiserror::Error;
 
+use super::archive::{ArchiveError, Fault};
+
 /// An error of a producer or a decoder.
 #[derive(Debug, Error)]
 pub enum Error {
@@ -322,6 +324,47 @@ pub enum Error {
         /// The path.
         path: String,
     },
+    /// What a command wrote cannot be committed.
+    #[error("the archive is refused, and nothing of it is committed")]
+    Archive {
+        /// Where, and why.
+        #[source]
+        source: Box<ArchiveError>,
+    },
+    /// A command ended other than by success.
+    #[error("the command `{command}` ended with {how}; what it said before is in the log")]
+    Ended {
+        /// The command.
+        command: String,
+        /// How.
+        how: String,
+    },
+    /// A command cannot be started.
+    #[error(
+        "the command `{command}` cannot be started; a path is taken from the spec's own directory, a name from PATH"
+    )]
+    Launch {
+        /// The command.
+        command: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory that a command sees as /pfs cannot be made or kept.
+    #[error("cannot write {}, which the command sees as /pfs; make room there, or let TMPDIR name another directory", path.display())]
+    Pfs {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A transform says what does not go together.
+    #[error("`transform`: {reason}")]
+    Transform {
+        /// What, and what to do.
+        reason: String,
+    },
     /// The pipeline of a spout is over.
     #[error("the pipeline stopped before the commit was made; the next run continues from the marker of the last one")]
     SpoutOver,
@@ -358,6 +401,11 @@ fn at(partition: &Option<(u32, u64)>) -> String {
 }
 
 impl Error {
+    /// What a command wrote.
+    pub(crate) fn archive(source: ArchiveError) -> Self {
+        Self::Archive { source: Box::new(source) }
+    }
+
     /// What the repo said to a commit of a spout.
     pub(crate) fn commit(doing: &'static str, source: spout_repo::Error) -> Self {
         Self::Commit { doing, source: Box::new(source) }
@@ -388,7 +436,15 @@ impl Coded for Error {
             | Self::OwnFile { .. }
             | Self::NoTable { .. }
             | Self::NoSuchFile { .. }
+            | Self::Ended { .. }
             | Self::SpoutOver => Kind::Plugin,
+            Self::Archive { source } => match &source.fault {
+                Fault::Uncommitted(error) => error.kind(),
+                Fault::Unread(_) => Kind::Unavailable,
+                _ => Kind::Plugin,
+            },
+            Self::Launch { .. } | Self::Transform { .. } => Kind::Spec,
+            Self::Pfs { .. } => Kind::Unavailable,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
             Self::Kernel { .. } | Self::NotLoaded { .. } => Kind::Internal,
@@ -425,6 +481,15 @@ impl Coded for Error {
             Self::LargeMarker { .. } => "E0338",
             Self::OwnFile { .. } | Self::NoTable { .. } | Self::NoSuchFile { .. } => "E0339",
             Self::SpoutOver => "E0340",
+            Self::Archive { source } => match &source.fault {
+                Fault::Uncommitted(error) => error.code(),
+                Fault::Refused(_) => "E0342",
+                _ => "E0341",
+            },
+            Self::Ended { .. } => "E0343",
+            Self::Launch { .. } => "E0344",
+            Self::Transform { .. } => "E0345",
+            Self::Pfs { .. } => "E0346",
         }
     }
 }

@@ -33,6 +33,7 @@ impl Kind {
             World::Decoder => self.decoder,
             World::Handler => self.handler,
             World::SelfDriven => self.spout,
+            World::Command => false,
         };
         named || !(self.source || self.stream || self.spout || self.decoder || self.handler)
     }

@@ -84,6 +84,19 @@ impl GuestCommit {
         self.files.put_stream(&path, how, from).await.map_err(|source| Error::commit("putting a file into", source))
     }
 
+    /// Puts a file that is the marker, or part of it where that is a directory. It takes the place of the one before; its size.
+    ///
+    /// # Errors
+    /// A path that is none, and those of reading and writing.
+    pub(super) async fn put_marker_file(
+        &mut self,
+        path: &str,
+        from: impl AsyncRead + Unpin + Send,
+    ) -> Result<u64, Error> {
+        let put = self.files.put_stream(path, PutMode::Overwrite, from).await;
+        put.map_err(|source| Error::commit("putting the marker into", source))
+    }
+
     /// Begins a file whose bytes are to come. The commit has it once it is closed.
     ///
     /// # Errors

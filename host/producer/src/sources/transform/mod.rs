@@ -6,6 +6,7 @@
 //!
 //! There is one partition, 0. Its offset counts the commits of the spout; the token of its position is the marker.
 
+mod command;
 mod commits;
 mod fetcher;
 mod guest_commit;
@@ -15,25 +16,71 @@ mod supervise;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Debug;
+use std::{collections::BTreeMap, fmt::Debug};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_plugin::{PluginRef, Settings, World};
+use tokio_util::sync::CancellationToken;
 
-use self::{commits::Commits, plugin::PluginSpout, producer::SpoutProducer};
+use self::{
+    command::{Invocation, SandboxedCommand, TrustedCommand},
+    commits::Commits,
+    plugin::PluginSpout,
+    producer::{Make, SpoutProducer},
+};
 use crate::{Class, Error, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourcePlugin, SourceSpec};
 
 /// A spout that drives itself, as in `{plugin: my-spout, settings: {topic: orders}}`. It stands in a spec instead of a `producer`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TransformSpec {
-    /// Name of the plugin, `my-spout`, or of one of its spouts, `feeds/orders`; `my-spout@sha256:…` pins its digest too.
-    pub plugin: String,
-    /// Settings of the plugin; `spout plugin inspect NAME` lists them.
-    #[serde(default)]
+    /// Name of the plugin, `my-spout`, or of one of its spouts, `feeds/orders`; `my-spout@sha256:…` pins its digest too. A plugin
+    /// that is a plain command of WASI writes tar archives, each of which is a commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// Settings of a plugin that is no plain command; `spout plugin inspect NAME` lists them.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub settings: Settings,
+    /// Instead of a plugin: a program of this machine with its arguments, which writes tar archives. It is not sandboxed, so it
+    /// runs only if it is `trusted`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cmd: Vec<String>,
+    /// Whether the program of `cmd` may do everything that this process may.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trusted: bool,
+    /// Arguments of a command.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    /// Environment of a command.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Lines that a command reads on standard input.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stdin: Vec<String>,
+    /// Where a command writes its archives.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub output: CommandOutput,
+}
+
+/// Where a command writes its archives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CommandOutput {
+    /// To `/pfs/out`, or the path in PFS_OUT; what is on standard output goes to the log.
+    #[default]
+    Pfs,
+    /// To its standard output.
+    Stdout,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What to do when a spout has ended by itself.
@@ -50,8 +97,8 @@ pub enum OnExit {
 /// What runs: one spout, to its end.
 #[async_trait]
 trait Spout: Debug + Send + Sync {
-    /// Runs it from the marker of `commits` until it ends, or does so soon after the order to stop.
-    async fn run(&self, commits: &Commits) -> Result<(), Failed>;
+    /// Runs it from the marker of `commits` until it ends, or does so soon after `drained` gives the order to stop.
+    async fn run(&self, commits: &Commits, drained: &CancellationToken) -> Result<(), Failed>;
 
     /// Whether it waits because it has nothing for now.
     fn resting(&self) -> bool;
@@ -76,17 +123,67 @@ enum Again {
     Never,
 }
 
+impl TransformSpec {
+    /// What it is called.
+    fn label(&self) -> String {
+        match &self.plugin {
+            Some(plugin) => PluginRef::parse(plugin).label.to_owned(),
+            None => self.cmd.join(" "),
+        }
+    }
+
+    /// Whether it says something that only a command can mean.
+    fn speaks_of_a_command(&self) -> bool {
+        !(self.args.is_empty() && self.env.is_empty() && self.stdin.is_empty() && is_default(&self.output))
+    }
+
+    fn invocation(&self, args: &[String]) -> Invocation {
+        Invocation {
+            label: self.label(),
+            args: args.iter().chain(&self.args).cloned().collect(),
+            env: self.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            stdin: self.stdin.clone(),
+            standard: self.output == CommandOutput::Stdout,
+        }
+    }
+}
+
 impl SourceSpec for TransformSpec {
     fn reads(&self) -> String {
-        format!(
-            "the spout {}, which makes its own commits, from the marker of the last",
-            PluginRef::parse(&self.plugin).label
-        )
+        let label = self.label();
+        match &self.plugin {
+            Some(_) => format!("the spout {label}, which makes its own commits, from the marker of the last"),
+            None => format!(
+                "tar archives of the command {label}, each a commit. IT IS NOT SANDBOXED: it can do whatever this process can, \
+                 because the spec says `trusted: true`"
+            ),
+        }
     }
 
     fn promise(&self) -> Promise {
-        let but = "if the plugin continues from its marker, which is committed with its data";
+        let but = match self.plugin {
+            Some(_) => "if the plugin continues from its marker, which is committed with its data",
+            None => "if the command continues from its marker, which is committed with its data",
+        };
         Promise { class: Class::SelfDriven, guarantee: Some(Guarantee::ExactlyOnce), but }
+    }
+
+    fn problem(&self) -> Option<(&'static str, String)> {
+        let problem = |key, what: &str| Some((key, what.to_owned()));
+        match (&self.plugin, self.cmd.as_slice()) {
+            (Some(_), [_, ..]) => problem("cmd", "a transform is a `plugin` or a `cmd`; remove one of them"),
+            (None, []) => problem("plugin", "a transform needs the name of a `plugin`, or a `cmd`"),
+            (None, [program, ..]) if program.is_empty() => problem("cmd", "the first word names the program"),
+            (None, _) if !self.trusted => problem(
+                "cmd",
+                "a `cmd` is a program of this machine and is not sandboxed; add `trusted: true` if it may do everything that this process may, or build it for wasm32-wasip2 and name it as `plugin`",
+            ),
+            (None, _) if !is_default(&self.settings) => {
+                problem("settings", "a command has no settings; use `args`, `env` or `stdin`")
+            }
+            (Some(_), _) if self.trusted => problem("trusted", "a plugin is sandboxed; only a `cmd` has to be trusted"),
+            _ => None,
+        }
     }
 
     fn decodes(&self) -> bool {
@@ -98,19 +195,48 @@ impl SourceSpec for TransformSpec {
     }
 
     fn unended(&self) -> String {
-        format!("the spout {} has not ended by itself", PluginRef::parse(&self.plugin).label)
+        format!("the spout {} has not ended by itself", self.label())
     }
 
     fn plugin(&self) -> Option<SourcePlugin<'_>> {
-        let (reference, settings) = (self.plugin.as_str(), &self.settings);
+        let (reference, settings) = (self.plugin.as_deref()?, &self.settings);
         Some(SourcePlugin { reference, world: World::SelfDriven, settings, topic: "" })
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
-        let task = context.task.cloned().ok_or_else(|| Error::NotLoaded { plugin: self.plugin.clone() })?;
         let (pipeline, store, output) = (context.pipeline, context.store, context.output);
-        Ok(Box::new(SpoutProducer::new(pipeline, store, output, move |commits| {
-            Box::new(PluginSpout::new(task.clone(), commits))
-        })))
+        let task = context.task.cloned();
+        let make: Box<Make> = match (&self.plugin, task, self.cmd.split_first()) {
+            (Some(_), Some(task), _) if task.plugin.worlds().contains(&World::Command) => {
+                if !is_default(&self.settings) {
+                    let reason = format!(
+                        "the plugin `{}` is a plain command, which has no settings; use `args`, `env` or `stdin`",
+                        self.label()
+                    );
+                    return Err(Error::Transform { reason });
+                }
+                command::check_marker(output)?;
+                let invocation = self.invocation(&[]);
+                Box::new(move |_| Box::new(SandboxedCommand::new(task.clone(), invocation.clone())))
+            }
+            (Some(_), Some(task), _) => {
+                if self.speaks_of_a_command() {
+                    let reason = format!(
+                        "the plugin `{}` is no plain command: it has `settings`, and neither `args`, `env`, `stdin` nor `output`",
+                        self.label()
+                    );
+                    return Err(Error::Transform { reason });
+                }
+                Box::new(move |commits| Box::new(PluginSpout::new(task.clone(), commits)))
+            }
+            (None, _, Some((program, args))) => {
+                command::check_marker(output)?;
+                let (program, invocation) = (program.clone(), self.invocation(args));
+                let (pipeline, base) = (pipeline.to_owned(), context.base.to_owned());
+                Box::new(move |_| Box::new(TrustedCommand::new(&pipeline, &program, &base, invocation.clone())))
+            }
+            _ => return Err(Error::NotLoaded { plugin: self.label() }),
+        };
+        Ok(Box::new(SpoutProducer::new(pipeline, store, output, make)))
     }
 }

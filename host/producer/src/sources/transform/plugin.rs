@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use spout_plugin::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsWriter, PluginRef, Refused, SelfDriven, Task};
 use spout_repo::{FileEntry, PutMode};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Again, Failed, Spout,
@@ -32,7 +33,7 @@ impl PluginSpout {
 
 #[async_trait]
 impl Spout for PluginSpout {
-    async fn run(&self, _: &Commits) -> Result<(), Failed> {
+    async fn run(&self, _: &Commits, _: &CancellationToken) -> Result<(), Failed> {
         self.driven.run().await.map_err(|source| {
             let again = match &source {
                 spout_plugin::Error::Retriable { retry_after, .. } => Again::Later(*retry_after),

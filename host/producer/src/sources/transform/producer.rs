@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{Durable, Error, Fetcher, Found, Producer, ProducerTraits, several::Nobody, source::Output};
 
-type Make = dyn Fn(&Commits) -> Box<dyn Spout> + Send;
+/// Makes the spout whose commits are these.
+pub(super) type Make = dyn Fn(&Commits) -> Box<dyn Spout> + Send;
 
 /// Reads a spout that drives itself.
 pub(super) struct SpoutProducer {
@@ -52,17 +53,12 @@ impl Drop for Running {
 
 impl SpoutProducer {
     /// Reads what `make` makes, for `pipeline` of `store`.
-    pub(super) fn new(
-        pipeline: &str,
-        store: &Store,
-        output: &Output,
-        make: impl Fn(&Commits) -> Box<dyn Spout> + Send + 'static,
-    ) -> Self {
+    pub(super) fn new(pipeline: &str, store: &Store, output: &Output, make: Box<Make>) -> Self {
         Self {
             pipeline: pipeline.to_owned(),
             store: store.clone(),
             output: output.clone(),
-            make: Box::new(make),
+            make,
             running: None,
             drained: CancellationToken::new(),
             on_its_way: OnItsWay::default(),

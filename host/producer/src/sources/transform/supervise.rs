@@ -21,7 +21,7 @@ async fn run(spout: &dyn Spout, commits: &Commits, on_exit: OnExit, drained: &Ca
     let (mut backoff, mut crashes) = (Backoff::default(), 0);
     loop {
         let before = commits.count();
-        let over = spout.run(commits).await;
+        let over = spout.run(commits, drained).await;
         // Where it goes on is what all of its commits have left.
         commits.settled().await;
         if commits.count() > before {

@@ -16,6 +16,7 @@ use spout_base::error::Coded as _;
 use spout_data::{Advance, Marker, PartitionId, PartitionMarker, Step};
 use spout_plugin::Progress;
 use spout_repo::{CommitMeta, Finished, PutMode, Reference, Repo, Store};
+use tokio_util::sync::CancellationToken;
 
 use super::{Again, Commits, Failed, OnExit, Spout, producer::SpoutProducer};
 use crate::{Boundary, Durable, Error, Producer as _, source::Output};
@@ -33,7 +34,7 @@ impl std::fmt::Debug for Scripted {
 
 #[async_trait]
 impl Spout for Scripted {
-    async fn run(&self, commits: &Commits) -> Result<(), Failed> {
+    async fn run(&self, commits: &Commits, _: &CancellationToken) -> Result<(), Failed> {
         let act = self.0.lock().unwrap().pop_front();
         match act {
             Some(act) => act(commits.clone()).await,
@@ -78,7 +79,7 @@ async fn run(acts: Vec<Act>) -> Ran {
     let mut writer = repo.writer("master", "feed").await.unwrap();
     let script = Mutex::new(Some(Scripted(Mutex::new(acts.into()))));
     let make = move |_: &Commits| Box::new(script.lock().unwrap().take().unwrap()) as Box<dyn Spout>;
-    let mut producer = SpoutProducer::new("feed", &store, &output(), make);
+    let mut producer = SpoutProducer::new("feed", &store, &output(), Box::new(make));
     let found = producer.partitions(&Marker::default(), true).await.unwrap().remove(0);
     let (partition, mut from) = (found.partition, None);
     let mut fetcher = producer.fetcher(found);

@@ -1,0 +1,60 @@
+//! What can be wrong with an archive, and where.
+
+use thiserror::Error as ThisError;
+
+use crate::Error;
+
+/// Why an archive cannot be read any further. Nothing of it is committed.
+#[derive(Debug, ThisError)]
+#[error("archive {archive} of {origin}, byte {at}{}", named(.entry))]
+pub struct ArchiveError {
+    /// Where the bytes come from.
+    pub origin: String,
+    /// Which archive of the stream, from 1.
+    pub archive: u64,
+    /// How many bytes of the stream were sound.
+    pub at: u64,
+    /// The entry, where it has a name already.
+    pub entry: Option<String>,
+    /// What is wrong.
+    #[source]
+    pub fault: Fault,
+}
+
+/// What is wrong with an archive.
+#[derive(Debug, ThisError)]
+pub enum Fault {
+    /// The stream ends within it.
+    #[error("it is cut off; an archive is complete with its two zero blocks, so write them before closing")]
+    Cut,
+    /// It is not what an archive looks like.
+    #[error("{0}")]
+    Broken(String),
+    /// It holds what cannot be a file of a repo, or more than an archive may.
+    #[error("{0}")]
+    Refused(String),
+    /// It cannot be committed, or an entry cannot be put.
+    #[error("it cannot be committed")]
+    Uncommitted(#[source] Box<Error>),
+    /// Its bytes cannot be read.
+    #[error("it cannot be read")]
+    Unread(#[source] std::io::Error),
+}
+
+impl Fault {
+    pub(crate) fn uncommitted(error: Error) -> Self {
+        Self::Uncommitted(Box::new(error))
+    }
+
+    pub(super) fn broken(what: impl Into<String>) -> Self {
+        Self::Broken(what.into())
+    }
+
+    pub(super) fn refused(what: impl Into<String>) -> Self {
+        Self::Refused(what.into())
+    }
+}
+
+fn named(entry: &Option<String>) -> String {
+    entry.as_ref().map(|name| format!(", entry `{}`", spout_base::terminal::plain(name))).unwrap_or_default()
+}

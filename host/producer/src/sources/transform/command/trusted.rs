@@ -1,0 +1,236 @@
+//! A command that is a program of this machine, which the spec trusts: it is not sandboxed.
+
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt as _,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{ChildStdout, Command},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    GRACE, Invocation,
+    archiver::commit_archives,
+    failed,
+    fifo::Fifo,
+    group::{Group, TERM},
+    is_cut,
+    pfs::{COMMIT, Pfs},
+};
+use crate::{
+    Error,
+    sources::transform::{Again, Failed, Spout, commits::Commits},
+};
+
+/// What a program has to end by itself when the pipeline wants to stop.
+const LAST: Duration = Duration::from_secs(3);
+
+/// What it takes at most to commit what a program has written when it is gone.
+const REST: Duration = Duration::from_secs(60);
+
+/// Longest line of a program in the log.
+const LINE: usize = 4096;
+
+/// A program with what its spec says.
+#[derive(Debug)]
+pub(in crate::sources::transform) struct TrustedCommand {
+    pipeline: String,
+    program: String,
+    /// The spec's own directory, in which it runs.
+    base: PathBuf,
+    invocation: Invocation,
+}
+
+impl TrustedCommand {
+    pub(in crate::sources::transform) fn new(
+        pipeline: &str,
+        program: &str,
+        base: &Path,
+        invocation: Invocation,
+    ) -> Self {
+        Self { pipeline: pipeline.to_owned(), program: program.to_owned(), base: base.to_owned(), invocation }
+    }
+
+    fn command(&self, pfs: &Pfs) -> Command {
+        // A path starts at the spec's directory, a name is looked for on PATH.
+        let program =
+            if self.program.contains('/') { self.base.join(&self.program) } else { PathBuf::from(&self.program) };
+        let mut command = Command::new(program);
+        command.args(&self.invocation.args).current_dir(if self.base.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            &self.base
+        });
+        command.env("PFS", pfs.path()).env("PFS_OUT", pfs.out()).env("PFS_COMMIT", pfs.path().join(COMMIT));
+        if let Some(marker) = pfs.marker() {
+            command.env("PFS_MARKER", marker);
+        }
+        if let Some(path) = with_ourselves() {
+            command.env("PATH", path);
+        }
+        command.envs(self.invocation.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Passes on what it reads and says until it has ended.
+    fn attend(&self, group: &mut Group) -> Option<ChildStdout> {
+        if let Some(mut stdin) = group.program.stdin.take() {
+            let input = self.invocation.input();
+            // It may have closed its input.
+            tokio::spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
+        }
+        if let Some(stderr) = group.program.stderr.take() {
+            tokio::spawn(log(stderr, self.pipeline.clone(), self.program.clone()));
+        }
+        let stdout = group.program.stdout.take()?;
+        if self.invocation.standard {
+            return Some(stdout);
+        }
+        tokio::spawn(log(stdout, self.pipeline.clone(), self.program.clone()));
+        None
+    }
+
+    /// Reads what the program writes until it has ended, or its archives are refused, or it was asked to end and has had its
+    /// time; nothing is left of it then. How it ended, if it did so by itself, and how reading did.
+    async fn attend_to_its_end(
+        &self,
+        group: &mut Group,
+        fifo: Fifo,
+        stdout: Option<ChildStdout>,
+        place: (&Commits, &Pfs),
+        drained: &CancellationToken,
+    ) -> (Option<io::Result<ExitStatus>>, Result<(), Error>) {
+        let ended = CancellationToken::new();
+        let reading = self.read(fifo, stdout, place, &ended);
+        tokio::pin!(reading);
+        let (mut status, mut read) = (None, None);
+        while status.is_none() && !matches!(read, Some(Err(_))) {
+            tokio::select! {
+                over = group.program.wait() => status = Some(over),
+                over = &mut reading, if read.is_none() => read = Some(over),
+                () = drained.cancelled() => break,
+            }
+        }
+        if status.is_none() {
+            // While it ends, what it writes is read.
+            let stop = group.stop(if drained.is_cancelled() { LAST } else { GRACE });
+            tokio::pin!(stop);
+            loop {
+                tokio::select! {
+                    over = &mut stop => break status = over,
+                    over = &mut reading, if read.is_none() => read = Some(over),
+                }
+            }
+        }
+        // Children that it left behind could go on writing for ever.
+        group.kill().await;
+        ended.cancel();
+        let read = match read {
+            Some(read) => read,
+            None => tokio::time::timeout(REST, reading).await.unwrap_or_else(|_| {
+                let how = "a process that has left its group and still has the output open".to_owned();
+                Err(Error::Ended { command: self.invocation.label.clone(), how })
+            }),
+        };
+        (status, read)
+    }
+
+    /// Reads all that it writes until `ended`.
+    async fn read(
+        &self,
+        mut fifo: Fifo,
+        stdout: Option<ChildStdout>,
+        (commits, pfs): (&Commits, &Pfs),
+        ended: &CancellationToken,
+    ) -> Result<(), Error> {
+        // A program is asked to end when the pipeline wants to stop, and finishes its archive: nothing is left out here.
+        let never = CancellationToken::new();
+        if let Some(stdout) = stdout {
+            return commit_archives(stdout, self.invocation.origin(), commits, pfs, &never).await.map(drop);
+        }
+        loop {
+            let last = ended.is_cancelled();
+            let failed = |source| Error::Pfs { path: pfs.out(), source };
+            let stream = fifo.stream(ended.cancelled()).await.map_err(failed)?;
+            commit_archives(stream, "PFS_OUT", commits, pfs, &never).await?;
+            if last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Spout for TrustedCommand {
+    async fn run(&self, commits: &Commits, drained: &CancellationToken) -> Result<(), Failed> {
+        let pfs = Pfs::open(commits).await.map_err(failed)?;
+        let fifo = Fifo::make(&pfs.out()).map_err(|source| failed(Error::Pfs { path: pfs.out(), source }))?;
+        let mut group = Group::start(&mut self.command(&pfs)).map_err(|source| {
+            let why = Error::Launch { command: self.invocation.label.clone(), source };
+            Failed { why, again: Again::Never }
+        })?;
+        let stdout = self.attend(&mut group);
+        let over = self.attend_to_its_end(&mut group, fifo, stdout, (commits, &pfs), drained).await;
+        if drained.is_cancelled() {
+            // It was asked to end: what it had not finished is left to the next run.
+            return Ok(());
+        }
+        match over {
+            (_, Err(fault)) if !is_cut(&fault) => Err(failed(fault)),
+            // Unless that was because it was asked to.
+            (Some(Ok(status)), _) if !status.success() && status.signal() != Some(TERM) => {
+                let why = Error::Ended { command: self.invocation.label.clone(), how: status.to_string() };
+                Err(Failed { why, again: Again::Later(None) })
+            }
+            (_, Err(fault)) => Err(failed(fault)),
+            (Some(Err(source)), Ok(())) => {
+                Err(failed(Error::Launch { command: self.invocation.label.clone(), source }))
+            }
+            (_, Ok(())) => Ok(()),
+        }
+    }
+
+    fn resting(&self) -> bool {
+        // It may be about to write.
+        false
+    }
+}
+
+/// PATH with the directory of this program in front, so that `spout` is found.
+fn with_ourselves() -> Option<OsString> {
+    let own = env::current_exe().ok()?.parent()?.to_owned();
+    let others = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(own).chain(env::split_paths(&others))).ok()
+}
+
+/// Writes what a program says into the log, line by line.
+async fn log(from: impl AsyncRead + Unpin, pipeline: String, program: String) {
+    let mut from = BufReader::new(from);
+    let mut line = Vec::new();
+    while let Ok(byte) = from.read_u8().await {
+        if byte != b'\n' {
+            line.push(byte);
+        }
+        if byte == b'\n' || line.len() >= LINE {
+            say(&std::mem::take(&mut line), &pipeline, &program);
+        }
+    }
+    say(&line, &pipeline, &program);
+}
+
+fn say(line: &[u8], pipeline: &str, program: &str) {
+    if !line.is_empty() {
+        let line = String::from_utf8_lossy(line);
+        tracing::info!(pipeline, command = program, "{}", spout_base::terminal::plain(&line));
+    }
+}

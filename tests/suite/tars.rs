@@ -1,0 +1,338 @@
+//! Commands that write tar archives: each archive is one commit with its marker, whatever they do and whenever they die.
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
+use spout_tests::{Site, guests, root};
+
+/// A place with the command that writes archives, in the sandbox.
+fn site() -> Result<Site> {
+    let mut site = Site::new()?;
+    let dir = site.path().join("plugins");
+    fs::create_dir(&dir)?;
+    let from = guests().join("tars.wasm");
+    fs::copy(&from, dir.join("tars.wasm"))
+        .with_context(|| format!("{} is missing; `just guests` builds it", from.display()))?;
+    site.plugins = dir;
+    Ok(site)
+}
+
+/// A spec of that command with these arguments, and more of the spec.
+fn spec(args: &str, rest: &str) -> String {
+    format!("pipeline: {{name: t}}\ntransform: {{plugin: tars, args: [{args}]}}\n{rest}\n")
+}
+
+/// A place where it has run to its end.
+fn ran(args: &str, rest: &str) -> Result<Site> {
+    let site = site()?;
+    site.write("spec.yaml", spec(args, rest))?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    site.ok(&["fsck"])?;
+    Ok(site)
+}
+
+fn commits(site: &Site) -> Result<Vec<String>> {
+    let id = |commit: Value| commit.get("id").and_then(Value::as_str).map(str::to_owned);
+    site.json(&["list", "commit", "t@master"])?.into_iter().map(|commit| id(commit).context("an id")).collect()
+}
+
+fn file(site: &Site, at: &str, path: &str) -> Result<String> {
+    site.ok(&["get", "file", &format!("t@{at}:/{path}")])
+}
+
+/// The numbers below `end`, each on a line.
+fn lines(end: usize) -> String {
+    (0..end).map(|n| format!("{n}\n")).collect()
+}
+
+#[test]
+fn opened_and_closed_rapidly_it_loses_nothing_and_what_is_empty_is_no_commit() -> Result<()> {
+    let site = ran("rapid, '10'", "")?;
+    ensure!(commits(&site)?.len() == 10, "{:?}", commits(&site)?);
+    ensure!(file(&site, "master", "all")? == lines(10), "a file that is put again grows");
+    for n in 0..10 {
+        ensure!(file(&site, "master", &format!("file{n}"))? == "x\n");
+    }
+    // All of one version of the spec.
+    let specs = site.json(&["list", "commit", "t@master"])?;
+    let specs: std::collections::BTreeSet<String> =
+        specs.iter().map(|commit| commit.get("spec").map(Value::to_string).unwrap_or_default()).collect();
+    ensure!(specs.len() == 1, "{specs:?}");
+    let site = ran("rapid, '10'", "spout: {overwrite: true}")?;
+    ensure!(file(&site, "master", "all")? == "9\n", "a file that is put again takes the place of the one before");
+    Ok(())
+}
+
+#[test]
+fn several_archives_come_on_one_handle_and_on_standard_output() -> Result<()> {
+    let site = ran("one-handle, '7'", "")?;
+    ensure!(commits(&site)?.len() == 7 && file(&site, "master", "all")? == lines(7));
+    let site = site_with_output("stdout, '7'")?;
+    ensure!(commits(&site)?.len() == 7 && file(&site, "master", "all")? == lines(7));
+    Ok(())
+}
+
+fn site_with_output(args: &str) -> Result<Site> {
+    let site = site()?;
+    site.write("spec.yaml", spec(args, "").replace("args:", "output: stdout, args:"))?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    Ok(site)
+}
+
+#[test]
+fn a_command_gets_what_the_spec_says_and_the_marker_and_can_change_nothing_else() -> Result<()> {
+    let site = site()?;
+    let text = spec("show, a, 'b c'", "spout: {marker: place}")
+        .replace("args:", "env: {COLOUR: green}, stdin: [one, two], args:");
+    site.write("spec.yaml", text)?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    ensure!(file(&site, "master", "shown")? == "a,b c|green|one\ntwo\n|");
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    ensure!(file(&site, "master", "shown")? == "a,b c|green|one\ntwo\n|a,b c|green|one\ntwo\n|here");
+    // The marker takes the place of the one before; a name that only begins like it is a file like any other.
+    ensure!(file(&site, "master", "place/at")? == "here" && file(&site, "master", "places")? == "not herenot here");
+    Ok(())
+}
+
+#[test]
+fn the_marker_is_committed_with_the_data_and_a_run_goes_on_there() -> Result<()> {
+    let marker = "spout: {marker: offset}";
+    let site = ran("count, '5', '1'", marker)?;
+    site.write("spec.yaml", spec("count, '9', '1'", marker))?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    let all = commits(&site)?;
+    ensure!(all.len() == 9, "{all:?}");
+    for commit in all {
+        together(&site, &commit)?;
+    }
+    ensure!(file(&site, "master", "offset")? == "9");
+    // Where the branch goes back, the marker does too.
+    site.ok(&["revert", "branch", "t@master", "--to", "t@master~4"])?;
+    site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+    ensure!(file(&site, "master", "numbers")? == lines(9));
+    Ok(())
+}
+
+/// That the numbers of a commit are those before its marker.
+fn together(site: &Site, commit: &str) -> Result<usize> {
+    let marker: usize = file(site, commit, "offset")?.trim().parse()?;
+    ensure!(file(site, commit, "numbers")? == lines(marker), "commit {commit} has the marker {marker} and other data");
+    Ok(marker)
+}
+
+#[test]
+fn large_entries_and_many_entries_pass_through() -> Result<()> {
+    let size = 64 << 20;
+    let site = ran(&format!("large, '{size}'"), "limits: {memory: 16MiB}")?;
+    let about = site.json(&["inspect", "file", "t@master:/large"])?;
+    ensure!(about[0].get("size").and_then(Value::as_u64) == Some(size), "{about:?}");
+    let site = ran("many, '100000'", "")?;
+    ensure!(commits(&site)?.len() == 1);
+    ensure!(site.json(&["list", "file", "t@master:/d99/"])?.len() == 1000);
+    Ok(())
+}
+
+#[test]
+fn what_is_no_archive_is_refused_with_its_place_and_what_was_before_stays() -> Result<()> {
+    for (how, parts) in [
+        ("cut", ["error[E0341]", "entry `bad`", "cut off"]),
+        ("text", ["error[E0341]", "byte 512", "no tar header"]),
+        ("link", ["error[E0342]", "entry `bad`", "a symbolic link"]),
+        ("above", ["error[E0516]", "entry `../bad`", "`..`"]),
+        ("clash", ["error[E0518]", "archive 1 of /pfs/out", "good"]),
+        ("case", ["error[E0518]", "archive 1 of /pfs/out", "GOOD"]),
+        ("marker", ["error[E0339]", "entry `OFFSET`", "it shows the marker"]),
+    ] {
+        let site = site()?;
+        site.write("spec.yaml", spec(&format!("broken, {how}"), "spout: {marker: offset}"))?;
+        let said = site.fails(&["run", "spec.yaml", "--until", "ended"], 1, &parts).with_context(|| how.to_owned())?;
+        if how != "cut" {
+            ensure!(said.contains("the pipe: BrokenPipe"), "{how}: the command does not see a broken pipe:\n{said}");
+            ensure!(said.contains("opened again: Err(BrokenPipe)"), "{how}:\n{said}");
+        }
+        ensure!(commits(&site)?.len() == 1 && file(&site, "master", "good")? == "1\n", "{how}");
+        site.ok(&["fsck"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_command_that_only_computes_is_stopped_and_one_that_waits_is_not() -> Result<()> {
+    let site = site()?;
+    site.write("spec.yaml", spec("spin", "limits: {call: 300ms}"))?;
+    site.fails(&["run", "spec.yaml"], 1, &["error[E0206]", "limits.call"])?;
+    site.write("spec.yaml", spec("wait", "limits: {call: 300ms}"))?;
+    let mut running = site.start(&["run", "spec.yaml"])?;
+    running.wait_for("started")?;
+    // Not a wait for something to happen: the time that would have been too long for one call.
+    let until = Instant::now() + Duration::from_millis(1500);
+    while Instant::now() < until {
+        ensure!(running.child.try_wait()?.is_none(), "it was stopped: {:?}", running.end()?);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    running.signal("INT")?;
+    let begun = Instant::now();
+    let (fine, said) = running.end()?;
+    ensure!(fine && begun.elapsed() < Duration::from_secs(8), "{:?}\n{said}", begun.elapsed());
+    Ok(())
+}
+
+#[test]
+fn a_command_that_exits_otherwise_than_by_success_is_run_again() -> Result<()> {
+    for (args, rest, expected) in
+        [("exit, '3'", "", "exited with status 3"), ("rapid, '1'", "spout: {onExit: restart}", "")]
+    {
+        let site = site()?;
+        site.write("spec.yaml", spec(args, rest))?;
+        let mut running = site.start(&["run", "spec.yaml"])?;
+        running.wait_for("started")?;
+        if rest.is_empty() {
+            let until = Instant::now() + Duration::from_millis(1200);
+            while Instant::now() < until {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        } else {
+            (0..3).try_for_each(|_| running.wait_for("commit").map(drop))?;
+        }
+        running.signal("INT")?;
+        let (fine, said) = running.end()?;
+        ensure!(fine && said.matches(expected).count() > 1, "{args}: {said}");
+    }
+    Ok(())
+}
+
+/// Counts in a shell, as a program of this machine.
+const SHELL: &str = r#"
+pipeline: {name: t}
+spout: {marker: offset}
+transform:
+  trusted: true
+  env: {END: "4000"}
+  cmd:
+    - sh
+    - -c
+    - |
+      cd "$(mktemp -d -p "$PFS/..")" || exit 1
+      trap 'rm -rf "$PWD"' EXIT
+      n=$(cat "$PFS_MARKER" 2>/dev/null || echo 0)
+      while [ "$n" -lt "$END" ]; do
+        echo "$n" > numbers; n=$((n + 1)); echo "$n" > offset
+        tar -c numbers offset > "$PFS_OUT" || exit 1
+      done
+"#;
+
+#[test]
+fn killed_anywhere_marker_and_data_are_never_apart() -> Result<()> {
+    let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("seed {seed}; SPOUT_SEED={seed} repeats it");
+    let kills: usize = std::env::var("SPOUT_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(25);
+    let sandboxed = spec("count, '1000000', '0'", "spout: {marker: offset}");
+    for (what, text) in [("sandboxed", sandboxed.as_str()), ("trusted", SHELL)] {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let site = site()?;
+        site.write("spec.yaml", text)?;
+        let mut before = 0;
+        for kill in 0..kills {
+            let mut running = site.start(&["run", "spec.yaml"])?;
+            running.wait_for("started")?;
+            let until = Instant::now() + Duration::from_millis(dice.random_range(0..400));
+            // Not a wait for something to happen: the moment of death is what the test draws by lot.
+            while Instant::now() < until {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            running.child.kill()?;
+            running.end()?;
+            if kill % 5 == 4 {
+                let now = together(&site, "master").with_context(|| format!("{what}, kill {kill}"))?;
+                ensure!(now >= before, "{what}: the marker went back from {before} to {now}");
+                before = now;
+            }
+        }
+        ensure!(before > kills / 5, "{what}: {before} commits in {kills} lives: the kills come too fast");
+        site.ok(&["fsck"])?;
+        println!("{what}: {kills} kills, {before} commits");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_program_of_this_machine_runs_only_if_it_is_trusted_and_check_says_what_that_means() -> Result<()> {
+    let site = site()?;
+    site.write("spec.yaml", SHELL.replace("  trusted: true\n", ""))?;
+    site.fails(&["run", "spec.yaml"], 2, &["error[E0", "spec.yaml:", "not sandboxed", "trusted: true"])?;
+    site.write("spec.yaml", SHELL)?;
+    let said = site.ok(&["check", "spec.yaml"])?;
+    ensure!(said.contains("IT IS NOT SANDBOXED"), "{said}");
+    site.write("spec.yaml", SHELL.replace("- sh\n", "- ./nowhere\n"))?;
+    site.fails(&["run", "spec.yaml"], 1, &["error[E0344]", "nowhere"])?;
+    for (spec, parts) in [
+        (spec("show", "spout: {marker: out}"), ["error[E0345]", "`spout.marker` is out"]),
+        (spec("show", "").replace("args:", "settings: {a: b}, args:"), ["error[E0345]", "no settings"]),
+    ] {
+        site.write("spec.yaml", spec)?;
+        site.fails(&["run", "spec.yaml"], 1, &parts)?;
+    }
+    Ok(())
+}
+
+/// A program that leaves a child behind, of which nothing is left either.
+const PARENT: &str = r#"
+pipeline: {name: t}
+transform:
+  trusted: true
+  cmd: [sh, -c, 'sleep 987 & echo $! > "$CHILD.new"; mv "$CHILD.new" "$CHILD"; trap "exit 0" TERM; wait; wait']
+"#;
+
+fn alive(pid: &str) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn nothing_of_a_program_is_left_whatever_becomes_of_the_host() -> Result<()> {
+    for signal in ["INT", "KILL"] {
+        let mut site = site()?;
+        let child = site.path().join("child");
+        site.environment.push(("CHILD", child.display().to_string()));
+        site.write("spec.yaml", PARENT)?;
+        let running = site.start(&["run", "spec.yaml"])?;
+        let wait = |what: &str, done: &dyn Fn() -> bool| {
+            let begun = Instant::now();
+            while !done() {
+                ensure!(begun.elapsed() < Duration::from_secs(20), "{signal}: waited in vain for {what}");
+                std::thread::park_timeout(Duration::from_millis(10));
+            }
+            Ok(())
+        };
+        wait("the child", &|| child.exists())?;
+        let pid = fs::read_to_string(&child)?.trim().to_owned();
+        running.signal(signal)?;
+        let (fine, said) = running.end()?;
+        ensure!(fine == (signal == "INT"), "{signal}: {said}");
+        wait("its end", &|| !alive(&pid))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_example_runs_as_it_stands() -> Result<()> {
+    if !Command::new("tar").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: the_example_runs_as_it_stands needs tar");
+        return Ok(());
+    }
+    let site = Site::new()?;
+    let spec = root().join("examples/tar.yaml").display().to_string();
+    site.ok(&["run", &spec, "--until", "ended"])?;
+    ensure!(site.ok(&["get", "file", "dates@master:/dates"])?.lines().count() == 5);
+    ensure!(site.ok(&["get", "file", "dates@master:/offset"])?.trim() == "5");
+    // It has nothing more to do.
+    site.ok(&["run", &spec, "--until", "ended"])?;
+    ensure!(site.json(&["list", "commit", "dates@master"])?.len() == 5);
+    site.ok(&["fsck"])?;
+    Ok(())
+}
