@@ -13,7 +13,7 @@ use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
-use spout_plugin::{DirGrant, GrantSpec, Metrics, PluginRef, Plugins, Task, check_grants};
+use spout_plugin::{Metrics, PluginRef, Plugins, Task, check_grants};
 use spout_producer::{Producer, Producers};
 use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, all_handlers};
@@ -364,7 +364,7 @@ impl<'a> Loading<'a> {
         let PluginRef { offer, label, .. } = PluginRef::parse(reference);
         let offer = plugin.offer(world, offer, &self.spec.limits).await.map_err(failed)?;
         let grant = own.and_then(|own| own.get(plugin.name())).or_else(|| self.spec.grants.get(plugin.name()));
-        let grants = grant.map(|grant| self.absolute(grant)).unwrap_or_default();
+        let grants = grant.map(|grant| grant.absolute(self.base)).unwrap_or_default();
         check_grants(&plugin, (world, &offer), &grants, topic).map_err(failed)?;
         self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
         Ok(Task {
@@ -377,13 +377,5 @@ impl<'a> Loading<'a> {
             draining: self.draining.clone(),
             metrics: self.metrics.entry(label.to_owned()).or_default().clone(),
         })
-    }
-
-    fn absolute(&self, grant: &GrantSpec) -> GrantSpec {
-        let dir = |(name, dir): (&String, &DirGrant)| {
-            let (path, write) = (self.base.join(dir.path()), dir.writable());
-            (name.clone(), DirGrant::Access { path, write })
-        };
-        GrantSpec { dirs: grant.dirs.iter().map(dir).collect() }
     }
 }

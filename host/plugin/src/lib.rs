@@ -30,6 +30,7 @@ mod limits;
 mod log;
 mod manifest;
 mod metrics;
+mod net;
 mod offers;
 mod partition_consumer;
 mod provider;
@@ -53,8 +54,9 @@ pub use self::{
     isolation::{Health, Search, Step},
     keyed::KeyedState,
     limits::LimitsSpec,
-    manifest::{Asks, Manifest, with_manifest},
+    manifest::{Asks, Manifest, Needs, with_manifest},
     metrics::{Metric, Metrics},
+    net::{EnvGrant, ListenAddress, ListenGrant, NetGrant},
     offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
     provider::{Criteria, PartitionInfo, Provider},
