@@ -5,6 +5,7 @@ mod columns;
 mod deeds;
 mod files;
 mod keyed;
+mod network;
 
 use std::{
     path::PathBuf,
