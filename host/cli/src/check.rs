@@ -51,6 +51,9 @@ pub(super) struct Plan {
     flush: String,
     plugins: Vec<PlannedPlugin>,
     grants: Vec<String>,
+    /// The port whose connections reach the plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
 }
 
 /// The columns that leave one part of the chain.
@@ -135,6 +138,7 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         flush: format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
         plugins,
         grants: grants(loaded),
+        service: spec.spout.service.as_ref().map(ToString::to_string),
     }
 }
 
@@ -256,6 +260,7 @@ impl Plan {
             ("plugins", self.plugins.iter().map(plugin).collect::<Vec<_>>().join("\n")),
             ("asks for", asks.join("\n")),
             ("grants", self.grants.join("\n")),
+            ("service", self.service.clone().unwrap_or_default()),
             ("spec", format!("sha256:{}", short(&self.digest))),
         ])?;
         printer.line("")

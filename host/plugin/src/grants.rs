@@ -80,7 +80,7 @@ impl DirGrant {
 
 /// Checks that everything is granted that `plugin` asks for where its offer of `world` named `offer` is used, that nothing of the
 /// host's own is, and that secrets are there; paths are absolute. Where it asks for the directory `{topic}`, that is the one of
-/// `topic`, which it is used to read.
+/// `topic`, which it is used to read; the port `exposed` is granted by being the service's.
 ///
 /// # Errors
 /// What is missing, and what to add to the spec; a directory that nobody may be granted; a secret that cannot be read.
@@ -88,12 +88,13 @@ pub fn check_grants(
     plugin: &Plugin,
     (world, offer): (World, &str),
     grants: &GrantSpec,
-    topic: Option<&str>,
+    (topic, exposed): (Option<&str>, Option<u16>),
 ) -> Result<(), Error> {
     grants.dirs.iter().try_for_each(|(name, grant)| check_reserved(plugin, name, grant))?;
     environment(plugin, grants)?;
     let Some(manifest) = plugin.manifest() else { return Ok(()) };
-    let needs = manifest.needs(world.interface(), offer, topic);
+    let mut needs = manifest.needs(world.interface(), offer, topic);
+    needs.listen.retain(|port| Some(*port) != exposed);
     let (missing, add) = lacking(&needs, grants);
     if missing.is_empty() {
         return Ok(());

@@ -56,7 +56,7 @@ pub use self::{
     limits::LimitsSpec,
     manifest::{Asks, Manifest, Needs, with_manifest},
     metrics::{Metric, Metrics},
-    net::{EnvGrant, ListenAddress, ListenGrant, NetGrant},
+    net::{EnvGrant, Exposed, ListenAddress, ListenGrant, NetGrant},
     offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
     provider::{Criteria, PartitionInfo, Provider},

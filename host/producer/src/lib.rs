@@ -19,6 +19,7 @@ mod inbox;
 mod metadata;
 mod produce;
 mod schema_text;
+mod service;
 mod several;
 mod source;
 mod sources;
@@ -34,6 +35,7 @@ pub use self::{
     metadata::MetadataColumn,
     produce::{Boundary, Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
     schema_text::SchemaText,
+    service::{Service, ServiceSpec},
     several::{Producers, numbers},
     source::{Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
     sources::{ConsumerType, FetchSpec, LinkedPublisher, ProducerSpec, Start, StreamSpec},

@@ -9,7 +9,7 @@ use spout_data::{ByteSize, Period};
 use spout_format::Format;
 use spout_node::{NodeSpec, TimeSpec};
 use spout_plugin::{GrantSpec, LimitsSpec};
-use spout_producer::{Guarantee, ProducerSpec, Source};
+use spout_producer::{Guarantee, ProducerSpec, ServiceSpec, Source};
 
 use super::TestSpec;
 
@@ -77,6 +77,9 @@ pub struct SpoutSpec {
     pub overwrite: bool,
     /// Shows the marker as a file of this name in every commit.
     pub marker: Option<String>,
+    /// A port of this host whose connections reach the plugin that is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSpec>,
 }
 
 impl PipelineSpec {

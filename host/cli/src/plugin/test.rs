@@ -122,7 +122,7 @@ impl Test {
 
     fn trial(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, (world, offer): (World, &Offer)) -> Result<Trial> {
         let topic = Some(self.topic.as_str()).filter(|_| offer.interface.ends_with("consumer"));
-        check_grants(plugin, (world, &offer.name), grants, topic)?;
+        check_grants(plugin, (world, &offer.name), grants, (topic, None))?;
         let known = properties(offer);
         let settings = self.settings.iter().filter(|(name, _)| known.as_ref().is_none_or(|known| known.contains(name)));
         let mut settings: Vec<(String, String)> = settings.cloned().collect();

@@ -6,6 +6,7 @@
 //!
 //! **Invariant**: every address passes [`policy`] right before it is used; nothing here trusts what a guest or a name server says.
 
+mod exposed;
 mod grant;
 mod names;
 mod policy;
@@ -17,12 +18,15 @@ use std::sync::Arc;
 use wasmtime::component::Linker;
 use wasmtime_wasi::WasiCtxBuilder;
 
-pub use self::grant::{EnvGrant, ListenAddress, ListenGrant, NetGrant};
+pub use self::{
+    exposed::Exposed,
+    grant::{EnvGrant, ListenAddress, ListenGrant, NetGrant},
+};
+use self::{exposed::Listening, names::Names, policy::Policy};
 pub(crate) use self::{
     grant::misnamed,
     names::{Resolver, System},
 };
-use self::{names::Names, policy::Policy};
 use crate::{host::Held, task::Task};
 
 /// The network as one instance may use it.
@@ -31,6 +35,10 @@ pub(crate) struct Net {
     policy: Arc<Policy>,
     /// Sockets it may have open.
     sockets: usize,
+    /// The port that it gets connections from outside at.
+    exposed: Option<Exposed>,
+    /// Where it listens for them.
+    listening: Vec<Listening>,
 }
 
 impl Net {
@@ -44,7 +52,8 @@ impl Net {
             let allowed = asked.may_use(address, how).map_err(|denial| asked.log(denial)).is_ok();
             Box::pin(std::future::ready(allowed))
         });
-        Self { names, policy, sockets: task.limits.sockets as usize }
+        let (sockets, exposed) = (task.limits.sockets as usize, task.exposed.clone());
+        Self { names, policy, sockets, exposed, listening: Vec::new() }
     }
 }
 

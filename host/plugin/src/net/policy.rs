@@ -16,6 +16,9 @@ use super::{
 /// Addresses that are remembered of lookups; the oldest go first.
 const REMEMBERED: usize = 1024;
 
+/// Listeners of an instance that connections from outside are led to; the oldest go first.
+pub(super) const LISTENERS: usize = 8;
+
 /// Denials that are told apart in the log; further ones are not logged.
 const SAID: usize = 16;
 
@@ -31,6 +34,8 @@ pub(super) struct Policy {
     listen: Vec<ListenGrant>,
     /// What lookups were answered with: each address may be dialled at these ports.
     given: Mutex<VecDeque<(IpAddr, Ports)>>,
+    /// Where it listens for connections from outside, and the one it is about to have.
+    exposed: Mutex<Vec<SocketAddr>>,
     said: Mutex<HashSet<Denial>>,
 }
 
@@ -61,6 +66,7 @@ impl Policy {
             net: net.to_vec(),
             listen: listen.to_vec(),
             given: Mutex::default(),
+            exposed: Mutex::default(),
             said: Mutex::default(),
         }
     }
@@ -131,8 +137,26 @@ impl Policy {
         Err(Denial::new(format!("connecting to {address}{kind}"), format!("net: [\"{address}\"]")))
     }
 
+    /// Allows the guest to listen at `address`, whatever its grants are.
+    pub(super) fn expose(&self, address: SocketAddr) {
+        let mut exposed = self.exposed.lock().unwrap_or_else(PoisonError::into_inner);
+        exposed.push(address);
+        let spare = exposed.len().saturating_sub(LISTENERS);
+        exposed.drain(..spare);
+    }
+
+    /// Whether the guest was allowed to listen at `address` so.
+    pub(super) fn exposes(&self, address: SocketAddr) -> bool {
+        self.exposed.lock().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    }
+
+    /// No longer allows it.
+    pub(super) fn conceal(&self, address: SocketAddr) {
+        self.exposed.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| *known != address);
+    }
+
     fn may_listen(&self, address: SocketAddr) -> Result<(), Denial> {
-        if self.listen.iter().any(|grant| grant.allows(address)) {
+        if self.exposes(address) || self.listen.iter().any(|grant| grant.allows(address)) {
             return Ok(());
         }
         let add = match address.ip().is_loopback() {

@@ -162,7 +162,7 @@ async fn what_is_asked_for_is_granted_or_named() {
     let plugin = PLUGINS.get("network").await.unwrap();
     let check = |grants: &str, expected: Option<&str>| {
         let grants: GrantSpec = serde_json::from_str(grants).unwrap();
-        match (check_grants(&plugin, (World::StreamSource, "asking"), &grants, None), expected) {
+        match (check_grants(&plugin, (World::StreamSource, "asking"), &grants, (None, None)), expected) {
             (Ok(()), None) => {}
             (Err(error), Some(part)) => assert!(error.to_string().contains(part), "{error}"),
             (got, expected) => panic!("{got:?}, not {expected:?}"),
