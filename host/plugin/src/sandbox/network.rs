@@ -119,9 +119,8 @@ async fn what_is_granted_is_reached() {
     check(granting(&[address.to_string()]), &[(&by_number, "hello")]).await;
     check(granting(&[format!("127.0.0.0/8:{port}")]), &[(&by_number, "hello")]).await;
     check(granting(&[address.to_string(), format!("self.example:{port}")]), &[(&by_name, "hello")]).await;
-    let mut grants = GrantSpec::default();
-    grants.listen = serde_json::from_str(&format!("[{port}]")).unwrap();
-    grants.env = serde_json::from_str(r#"{"TOPIC": "events", "PORT": 9092}"#).unwrap();
+    let grants = format!(r#"{{"listen": [{port}], "env": {{"TOPIC": "events", "PORT": 9092}}}}"#);
+    let grants = serde_json::from_str(&grants).unwrap();
     let listen = format!("listen 127.0.0.1:{port}");
     check(grants, &[(&listen, "AddrInUse"), ("env TOPIC", "events"), ("env PORT", "9092")]).await;
 }

@@ -70,7 +70,6 @@ fn outcome(deed: &str) -> String {
         "sockets" => sockets(rest.parse().unwrap_or(0)),
         "mapped" => mapped(),
         "env" => std::env::var(rest).unwrap_or_else(|_| "not set".to_owned()),
-        "crash" => panic!("as ordered"),
         _ => "unknown".to_owned(),
     }
 }
