@@ -377,7 +377,7 @@ impl<'a> Loading<'a> {
         let offer = plugin.offer(world, offer, &self.spec.limits).await.map_err(failed)?;
         let grant = own.and_then(|own| own.get(plugin.name())).or_else(|| self.spec.grants.get(plugin.name()));
         let grants = grant.map(|grant| grant.absolute(self.base)).unwrap_or_default();
-        let is_source = matches!(world, World::Source | World::StreamSource);
+        let is_source = matches!(world, World::Source | World::StreamSource | World::SelfDriven);
         let exposed = self.exposed.clone().filter(|_| is_source);
         let port = exposed.as_ref().map(Exposed::port);
         check_grants(&plugin, (world, &offer), &grants, (topic, port)).map_err(failed)?;

@@ -1,7 +1,4 @@
-//! Sockets are counted where they come to be: each is a file descriptor of the host. UDP has none. Where a guest listens at the port
-//! that is exposed, it gets one of loopback in its place.
-
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+//! Sockets are counted where they come to be: each is a file descriptor of the host. UDP has none.
 
 use wasmtime::{
     StoreContextMut,
@@ -19,7 +16,7 @@ use wasmtime_wasi::{
     sockets::WasiSocketsView as _,
 };
 
-use super::policy::{Denial, LISTENERS};
+use super::policy::Denial;
 use crate::host::Held;
 
 type Accepted = (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>);
@@ -29,52 +26,6 @@ impl Held {
     fn has_room(&mut self) -> Result<(), ErrorCode> {
         let open = self.table.iter_mut().filter(|entry| entry.is::<TcpSocket>()).count();
         if open < self.net.sockets { Ok(()) } else { Err(ErrorCode::NewSocketLimit) }
-    }
-}
-
-/// Any free port of loopback.
-fn any(family: SocketAddr) -> SocketAddr {
-    let ip: IpAddr = if family.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-    SocketAddr::new(ip, 0)
-}
-
-impl Held {
-    /// Binds `socket` to `address`, or to a port of the system's choice if connections from outside are led there.
-    async fn bind(
-        &mut self,
-        socket: Resource<TcpSocket>,
-        network: Resource<Network>,
-        address: IpSocketAddress,
-    ) -> SocketResult<()> {
-        let (asked, rep) = (SocketAddr::from(address), socket.rep());
-        let meant = |port: u16| asked.port() == port && (asked.ip().is_loopback() || asked.ip().is_unspecified());
-        if !self.net.exposed.as_ref().is_some_and(|exposed| meant(exposed.port())) {
-            return self.sockets().start_bind(socket, network, address).await;
-        }
-        let (policy, any) = (std::sync::Arc::clone(&self.net.policy), any(asked));
-        policy.expose(any);
-        let bound = self.sockets().start_bind(socket, network, any.into()).await;
-        policy.conceal(any);
-        bound?;
-        let bound = self.sockets().local_address(Resource::new_borrow(rep))?;
-        policy.expose(bound.into());
-        Ok(())
-    }
-
-    /// Listens with `socket`, and says so if connections from outside are led there.
-    async fn listen(&mut self, socket: Resource<TcpSocket>) -> SocketResult<()> {
-        let rep = socket.rep();
-        self.sockets().start_listen(socket).await?;
-        let address = SocketAddr::from(self.sockets().local_address(Resource::new_borrow(rep))?);
-        if let Some(exposed) = &self.net.exposed
-            && self.net.policy.exposes(address)
-        {
-            let listening = exposed.open(address);
-            self.net.listening.push(listening);
-            let spare = self.net.listening.len().saturating_sub(LISTENERS);
-            self.net.listening.drain(..spare);
-        }
-        Ok(())
     }
 }
 
