@@ -93,7 +93,8 @@ pub fn check_grants(
     grants.dirs.iter().try_for_each(|(name, grant)| check_reserved(plugin, name, grant))?;
     environment(plugin, grants)?;
     let Some(manifest) = plugin.manifest() else { return Ok(()) };
-    let mut needs = manifest.needs(world.interface(), offer, topic);
+    // What is read by no topic has no directory of that name.
+    let mut needs = manifest.needs(world.interface(), offer, Some(topic.unwrap_or_default()));
     needs.listen.retain(|port| Some(*port) != exposed);
     let (missing, add) = lacking(&needs, grants);
     if missing.is_empty() {

@@ -126,6 +126,22 @@ async fn what_is_granted_is_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_an_answer_and_not_a_way() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let moved = "HTTP/1.1 301 Moved\r\nLocation: http://169.254.169.254/\r\nTransfer-Encoding: chunked\r\n\r\n4\r\naway\r\n0\r\n\r\n";
+            drop(stream.read(&mut [0; 1024]).await);
+            drop(stream.write_all(moved.as_bytes()).await);
+        }
+    });
+    let get = format!("get http://{address}/");
+    let deeds = [(get.as_str(), "301 away"), ("get http://169.254.169.254/", "PermissionDenied")];
+    check(granting(&[address.to_string()]), &deeds).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_leads_only_outside() {
     let port = echo().await.port();
     let all: Vec<String> = ["self", "cloud", "mapped", "six", "zero", "flip", "gone"]
