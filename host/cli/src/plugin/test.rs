@@ -7,9 +7,12 @@ use arrow::{array::RecordBatch, compute::concat_batches};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
+use spout_base::secret::SecretSpec;
 use spout_data::Blobs;
 use spout_pipeline::{Finding, Trial};
-use spout_plugin::{DirGrant, GrantSpec, LimitsSpec, Offer, Plugin, World, check_grants};
+use spout_plugin::{
+    DirGrant, EnvGrant, GrantSpec, LimitsSpec, ListenGrant, NetGrant, Offer, Plugin, World, check_grants,
+};
 use spout_spec::nearest;
 
 use super::{kind::Kind, located};
@@ -30,6 +33,7 @@ const MOST: usize = 10_000;
   spout plugin test ./my.wasm --decoder --input access.log
   spout plugin test scan --decoder --input picture.raw --whole
   spout plugin test files --source --topic logs --grant logs=./logs --settings pattern='*.log'
+  spout plugin test quotes --stream --net api.example.com:80 --env KEY
 
 Everything the plugin is gets tried, or what the flags name:
   a decoder   over the lines of the input (or the whole of it): the same rows however they are cut into calls and after a
@@ -60,6 +64,15 @@ pub(super) struct Test {
     /// A directory that the plugin may read, as NAME=DIR; can be repeated.
     #[arg(long, value_name = "NAME=DIR", value_parser = pair)]
     grant: Vec<(String, String)>,
+    /// An address that the plugin may connect to, as in a spec's `net`; can be repeated.
+    #[arg(long, value_name = "HOST:PORT")]
+    net: Vec<NetGrant>,
+    /// A port of loopback that the plugin may listen at; can be repeated.
+    #[arg(long, value_name = "PORT")]
+    listen: Vec<u16>,
+    /// An environment variable of the plugin, which it gets from this command's own; can be repeated.
+    #[arg(long, value_name = "NAME")]
+    env: Vec<String>,
 }
 
 /// A finding as a JSON line.
@@ -144,7 +157,13 @@ impl Test {
     }
 
     fn grants(&self) -> Result<GrantSpec, Error> {
-        let mut grants = GrantSpec::default();
+        let secret = |name: &String| (name.clone(), EnvGrant::Secret(SecretSpec::Env(name.clone())));
+        let mut grants = GrantSpec {
+            net: self.net.clone(),
+            listen: self.listen.iter().copied().map(ListenGrant::Port).collect(),
+            env: self.env.iter().map(secret).collect(),
+            ..GrantSpec::default()
+        };
         for (name, dir) in &self.grant {
             let path = std::path::absolute(dir).map_err(|source| Error::ReadFile { path: dir.into(), source })?;
             grants.dirs.insert(name.clone(), DirGrant::Path(path));
