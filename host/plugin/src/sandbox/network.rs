@@ -153,7 +153,7 @@ async fn a_name_leads_only_outside() {
     deeds[6].1 = "NotFound";
     // Where the name flips to is not reached, however often it is tried.
     let flip = format!("flip flip.example:{port}");
-    deeds[5] = (&flip, "0 of 1000, PermissionDenied");
+    deeds[5] = (&flip, "0 of 1000, 500 denied");
     check(granting(&all), &deeds).await;
 }
 

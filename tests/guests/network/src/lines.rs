@@ -79,7 +79,7 @@ impl Client {
         self.open.extend_from_slice(&buffer[..read]);
         while let Some(end) = self.open.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = self.open.drain(..=end).collect();
-            messages.push(*next, &line[..end]);
+            messages.add(*next, &line[..end]).partition(0);
             *next += 1;
             self.stream.write_all(format!("{next}\n").as_bytes())?;
         }
