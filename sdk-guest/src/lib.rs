@@ -78,7 +78,7 @@
 //! event time has come.
 //!
 //! A directory that the spec grants as `grants: {PLUGIN: {dirs: {NAME: PATH}}}` is mounted at `/NAME`: `std::fs` works there and
-//! nowhere else. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
+//! nowhere else. [`net`] has TCP and HTTP to what `net` and `listen` grant; what `env` grants is in `std::env`. [`metrics`] reports numbers to the host, [`info!`] and [`warn!`] write to its log.
 //!
 //! Plugin logic is plain Rust: test it natively with `cargo test` and [`testing`].
 
@@ -94,6 +94,7 @@ mod keyed;
 pub mod log;
 mod messages;
 pub mod metrics;
+pub mod net;
 mod register;
 mod settings;
 mod shared_source;

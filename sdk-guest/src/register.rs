@@ -15,9 +15,10 @@ use crate::{Error, Result, wit::base::exports::spout::plugin::about::Offer};
 /// }
 /// ```
 ///
-/// A spec says which one it means, `plugin: weblog/access`, unless there is one of the kind only. `asks` names directories
-/// that a spec has to grant if it uses this part; NAME is mounted at `/NAME`, and `{topic}` stands for the directory that the
-/// topic names.
+/// A spec says which one it means, `plugin: weblog/access`, unless there is one of the kind only. `asks` names what a spec has to
+/// grant if it uses this part. A list is one of directories: NAME is mounted at `/NAME`, and `{topic}` stands for the directory that
+/// the topic names. All there is to ask for is `asks: {dirs: ["{topic}"], net: ["api.example.com:80"], listen: [8000], env: ["KEY"]}`;
+/// `net: ["*"]` asks for an address that only the user knows.
 ///
 /// Where one name and one line fit all parts, they are said once:
 ///
@@ -32,7 +33,7 @@ macro_rules! register {
     (name: $name:literal, summary: $summary:literal $(, $kind:ident: $part:ty)+ $(,)?) => {
         $crate::register! { $($kind $name: $part, $summary);+ }
     };
-    ($($kind:ident $name:literal: $part:ty, $summary:literal $(, asks: [$($dir:literal),* $(,)?])?);+ $(;)?) => {
+    ($($kind:ident $name:literal: $part:ty, $summary:literal $(, asks: $asks:tt)?);+ $(;)?) => {
         // Elsewhere the parts are only checked to be what they are said to be.
         #[cfg(not(target_arch = "wasm32"))]
         const _: () = {
@@ -52,7 +53,7 @@ macro_rules! register {
 
             const MANIFEST: &str = concat!(
                 "{\"name\":\"", env!("CARGO_PKG_NAME"), "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
-                "\",\"sdk\":\"0.1.0\",\"offers\":[", $crate::__offers!($(($kind, $name, [$($($dir),*)?]))+), "]}"
+                "\",\"sdk\":\"0.1.0\",\"offers\":[", $crate::__offers!($(($kind, $name, [$($asks)?]))+), "]}"
             );
 
             #[used]
@@ -114,9 +115,9 @@ macro_rules! __export {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __offers {
-    (($kind:ident, $name:literal, $dirs:tt)) => {
+    (($kind:ident, $name:literal, $asks:tt)) => {
         concat!("{\"interface\":\"", $crate::__interface!($kind), "\",\"name\":\"", $name,
-            "\",\"asks\":{\"dirs\":[", $crate::__list! $dirs, "]}}")
+            "\",\"asks\":{", $crate::__asks!($asks), "}}")
     };
     ($first:tt $($rest:tt)+) => { concat!($crate::__offers!($first), $(",", $crate::__offers!($rest)),+) };
 }
@@ -142,12 +143,22 @@ macro_rules! __interface {
     };
 }
 
-/// `"a","b"` from literals, for the manifest.
+/// What a part asks for, as members of a JSON object: literals of texts and numbers are written alike in both languages.
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __list {
-    [] => { "" };
-    [$first:literal $(, $rest:literal)*] => { concat!("\"", $first, "\"" $(, ",\"", $rest, "\"")*) };
+macro_rules! __asks {
+    ([]) => { "" };
+    ([[$($dir:literal),* $(,)?]]) => { concat!("\"dirs\":", stringify!([$($dir),*])) };
+    ([{$($key:ident: [$($item:literal),* $(,)?]),+ $(,)?}]) => {
+        $crate::__members!($($key [$($item),*])+)
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __members {
+    ($key:ident $items:tt) => { concat!("\"", stringify!($key), "\":", stringify!($items)) };
+    ($key:ident $items:tt $($rest:tt)+) => { concat!($crate::__members!($key $items), ",", $crate::__members!($($rest)+)) };
 }
 
 /// What a plugin offers of one kind: by name, how to open it.
@@ -199,12 +210,26 @@ mod tests {
 
     #[test]
     fn the_manifest_lists_the_offers_with_what_each_asks_for() {
-        let list = concat!("[", crate::__offers!((stream, "gz", ["logs", "more"])(decoder, "access", [])), "]");
-        let list: serde_json::Value = serde_json::from_str(list).unwrap();
-        let offer = |interface: &str, name: &str, dirs: &[&str]| serde_json::json!({"interface": interface, "name": name, "asks": {"dirs": dirs}});
-        assert_eq!(
-            list,
-            serde_json::json!([offer("stream-consumer", "gz", &["logs", "more"]), offer("decoder", "access", &[])])
+        let list = concat!(
+            "[",
+            crate::__offers!((stream, "gz", [["logs", "more"]])(
+                source,
+                "quotes",
+                [{net: ["a.example:80", "*"], listen: [8000], env: ["KEY"]}]
+            )(decoder, "access", [])),
+            "]"
         );
+        let list: serde_json::Value = serde_json::from_str(list).unwrap();
+        let offer = |interface: &str, name: &str, asks: serde_json::Value| serde_json::json!({"interface": interface, "name": name, "asks": asks});
+        let expected = serde_json::json!([
+            offer("stream-consumer", "gz", serde_json::json!({"dirs": ["logs", "more"]})),
+            offer(
+                "partition-consumer",
+                "quotes",
+                serde_json::json!({"net": ["a.example:80", "*"], "listen": [8000], "env": ["KEY"]})
+            ),
+            offer("decoder", "access", serde_json::json!({})),
+        ]);
+        assert_eq!(list, expected);
     }
 }

@@ -120,6 +120,7 @@ async fn plugin(dir: &Path, settings: &[(&str, &str)]) -> Result<Decoding> {
         plugin: plugins.get("json").await?,
         offer: String::new(),
         grants: GrantSpec::default(),
+        exposed: None,
         limits: LimitsSpec::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         draining: Default::default(),

@@ -19,6 +19,7 @@ mod files;
 mod first_plugin;
 mod json_core;
 mod lookups;
+mod network;
 mod nexmark;
 mod offers;
 mod partitions;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use spout_consumer::ConsumerSpec;
 use spout_node::{NodeSpec, Shape};
 use spout_pipeline::Links;
-use spout_plugin::{PluginRef, Plugins, World};
+use spout_plugin::{GrantSpec, PluginRef, Plugins, World};
 use spout_producer::{DecoderSpec, SchemaText};
 use spout_repo::{Differences, Store};
 use spout_spec::{Loaded, ProducerSpec, load_every};
@@ -51,6 +51,9 @@ pub(super) struct Plan {
     flush: String,
     plugins: Vec<PlannedPlugin>,
     grants: Vec<String>,
+    /// The port whose connections reach the plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<String>,
 }
 
 /// The columns that leave one part of the chain.
@@ -66,6 +69,9 @@ pub(super) struct PlannedPlugin {
     pub(super) name: String,
     pub(super) digest: String,
     pub(super) worlds: Vec<World>,
+    /// What it asks for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) asks: Vec<String>,
 }
 
 impl Check {
@@ -135,6 +141,7 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         },
         plugins,
         grants: grants(loaded),
+        service: spec.spout.service.as_ref().map(ToString::to_string),
     }
 }
 
@@ -213,13 +220,23 @@ fn consumer(consumer: &ConsumerSpec) -> String {
     format!("{} ({})", consumer.describe(), consumer.guarantee())
 }
 
+/// What each plugin is granted, a line each; of secrets only where they are.
 fn grants(loaded: &Loaded) -> Vec<String> {
-    let dirs = loaded.spec.grants.iter().flat_map(|(plugin, grant)| grant.dirs.iter().map(move |dir| (plugin, dir)));
-    dirs.map(|(plugin, (inside, dir))| {
+    let own = loaded.spec.producers().map(|(_, producer)| &producer.grants);
+    let all = std::iter::once(&loaded.spec.grants).chain(own).flatten();
+    all.flat_map(|(plugin, grant)| granted(loaded, grant).into_iter().map(move |what| format!("{plugin}: {what}")))
+        .collect()
+}
+
+fn granted(loaded: &Loaded, grant: &GrantSpec) -> Vec<String> {
+    let dirs = grant.dirs.iter().map(|(inside, dir)| {
         let how = if dir.writable() { "read and write" } else { "read" };
-        format!("{plugin}: {} as /{inside}, {how}", loaded.resolve(dir.path()).display())
-    })
-    .collect()
+        format!("{} as /{inside}, {how}", loaded.resolve(dir.path()).display())
+    });
+    let net = grant.net.iter().map(|net| format!("connections to {net}"));
+    let listen = grant.listen.iter().map(|listen| format!("listening at {listen}"));
+    let env = grant.env.iter().map(|(name, value)| format!("the environment variable {name}, {value}"));
+    dirs.chain(net).chain(listen).chain(env).collect()
 }
 
 impl Plan {
@@ -230,6 +247,8 @@ impl Plan {
         let plugin = |plugin: &PlannedPlugin| {
             format!("{} sha256:{} ({})", plugin.name, short(&plugin.digest), joined(&plugin.worlds))
         };
+        let asks = self.plugins.iter().filter(|plugin| !plugin.asks.is_empty());
+        let asks: Vec<String> = asks.map(|plugin| format!("{}: {}", plugin.name, plugin.asks.join(", "))).collect();
         printer.facts(&[
             ("pipeline", format!("{} ({}:{})", self.pipeline, self.file, self.line)),
             ("reads", self.reads.clone()),
@@ -242,7 +261,9 @@ impl Plan {
             ("Delta table", self.delta.join("\n")),
             ("guarantee", self.guarantee.clone()),
             ("plugins", self.plugins.iter().map(plugin).collect::<Vec<_>>().join("\n")),
+            ("asks for", asks.join("\n")),
             ("grants", self.grants.join("\n")),
+            ("service", self.service.clone().unwrap_or_default()),
             ("spec", format!("sha256:{}", short(&self.digest))),
         ])?;
         printer.line("")

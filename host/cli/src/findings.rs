@@ -166,17 +166,23 @@ impl Examined {
     async fn part(&mut self, loaded: &Loaded, plugins: &Plugins, path: &str, used: PluginUse<'_>) {
         let Ok(plugin) = plugins.get(used.reference).await else { return };
         let offer = PluginRef::parse(used.reference).offer;
-        if plugin.offer(used.world, offer, &loaded.spec.limits).await.is_err() {
-            return;
-        }
+        let Ok(offer) = plugin.offer(used.world, offer, &loaded.spec.limits).await else { return };
+        let needs = plugin.manifest().map(|about| about.needs(used.world.interface(), &offer, used.topic));
+        let asks: Vec<String> = needs.unwrap_or_default().lines().into_iter().map(|(what, _)| what).collect();
         match settings(loaded, &plugin, path, used).await {
             Ok(wrong) => self.findings.extend(wrong.into_iter().map(Finding::from)),
             Err(error) => self.findings.push(Finding::at(loaded, &format!("{path}.plugin"), error)),
         }
         let name = plugin.name().to_owned();
-        if self.plugins.iter().all(|known| known.name != name) {
-            let (digest, worlds) = (plugin.digest().to_owned(), plugin.worlds().to_vec());
-            self.plugins.push(PlannedPlugin { name, digest, worlds });
+        match self.plugins.iter_mut().find(|known| known.name == name) {
+            Some(known) => {
+                let new: Vec<String> = asks.into_iter().filter(|ask| !known.asks.contains(ask)).collect();
+                known.asks.extend(new);
+            }
+            None => {
+                let (digest, worlds) = (plugin.digest().to_owned(), plugin.worlds().to_vec());
+                self.plugins.push(PlannedPlugin { name, digest, worlds, asks });
+            }
         }
     }
 }

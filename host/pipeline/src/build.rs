@@ -13,8 +13,8 @@ use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
-use spout_plugin::{DirGrant, GrantSpec, Metrics, PluginRef, Plugins, Task, check_grants};
-use spout_producer::{Output, Producer, Producers};
+use spout_plugin::{Exposed, Metrics, PluginRef, Plugins, Task, World, check_grants};
+use spout_producer::{Output, Producer, Producers, Service};
 use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec, all_handlers};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,8 @@ pub struct Parts {
     /// What each plugin reports about itself.
     metrics: BTreeMap<String, Metrics>,
     pub(super) draining: CancellationToken,
+    /// The plugin's port that connections of the service are led to.
+    pub(super) exposed: Option<Exposed>,
     /// Where it stands between the other pipelines of the run.
     pub(super) place: Place,
     /// Handlers that start empty, and whether a commit since then holds their new state.
@@ -63,7 +65,7 @@ impl Parts {
             inputs.push(Input::build(&mut loading, &at, producer).await?);
         }
         let handler_tasks = loading.handler_tasks(&spec.node).await?;
-        let (draining, digests, metrics) = (loading.draining, loading.digests, loading.metrics);
+        let Loading { draining, digests, metrics, exposed, .. } = loading;
         Ok(Self {
             name: spec.pipeline.name.clone(),
             digest: loaded.digest.clone(),
@@ -74,6 +76,7 @@ impl Parts {
             digests,
             metrics,
             draining,
+            exposed,
             place: links.place(&spec.pipeline.name),
             reset: BTreeSet::new(),
             reset_done: Arc::default(),
@@ -143,7 +146,7 @@ impl Parts {
         let names: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
         let numbers = spout_producer::numbers(&names, marker)
             .map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?;
-        let SpoutSpec { overwrite, marker, on_exit } = self.spec.spout.clone();
+        let SpoutSpec { overwrite, marker, on_exit, .. } = self.spec.spout.clone();
         let output = Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit };
         let mut all = BTreeMap::new();
         for (input, &number) in self.inputs.iter().zip(&numbers) {
@@ -160,6 +163,13 @@ impl Parts {
             names: named.map(|(&number, &name)| (number, name.to_owned())).collect(),
             indices: numbers.iter().enumerate().map(|(index, &number)| (number, index)).collect(),
         })
+    }
+
+    /// Opens the service, if it is one; it takes no more connections once `drain` is cancelled.
+    pub(super) async fn service(&self, drain: &CancellationToken) -> Result<Option<Service>, Error> {
+        let (Some(spec), Some(exposed)) = (&self.spec.spout.service, &self.exposed) else { return Ok(None) };
+        let opened = spec.open(&self.name, exposed.clone(), drain).await;
+        opened.map(Some).map_err(|source| Error::Producer { pipeline: self.name.clone(), source: Box::new(source) })
     }
 
     /// The handlers that run in each lane: those before the first that has state.
@@ -325,12 +335,14 @@ pub(super) struct Loading<'a> {
     draining: CancellationToken,
     digests: BTreeMap<String, String>,
     metrics: BTreeMap<String, Metrics>,
+    exposed: Option<Exposed>,
 }
 
 impl<'a> Loading<'a> {
     pub(super) fn new(spec: &'a PipelineSpec, base: &'a Path, plugins: &'a Plugins) -> Self {
         let (draining, digests, metrics) = (CancellationToken::new(), BTreeMap::new(), BTreeMap::new());
-        Self { spec, base, plugins, draining, digests, metrics }
+        let exposed = spec.spout.service.as_ref().map(|service| Exposed::new(service.internal_port));
+        Self { spec, base, plugins, draining, digests, metrics, exposed }
     }
 
     /// The tasks of all plugin handlers, also of those within handlers.
@@ -366,26 +378,22 @@ impl<'a> Loading<'a> {
         let PluginRef { offer, label, .. } = PluginRef::parse(reference);
         let offer = plugin.offer(world, offer, &self.spec.limits).await.map_err(failed)?;
         let grant = own.and_then(|own| own.get(plugin.name())).or_else(|| self.spec.grants.get(plugin.name()));
-        let grants = grant.map(|grant| self.absolute(grant)).unwrap_or_default();
-        check_grants(&plugin, (world, &offer), &grants, topic).map_err(failed)?;
+        let grants = grant.map(|grant| grant.absolute(self.base)).unwrap_or_default();
+        let is_source = matches!(world, World::Source | World::StreamSource | World::SelfDriven);
+        let exposed = self.exposed.clone().filter(|_| is_source);
+        let port = exposed.as_ref().map(Exposed::port);
+        check_grants(&plugin, (world, &offer), &grants, (topic, port)).map_err(failed)?;
         self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
         Ok(Task {
             pipeline: pipeline.clone(),
             plugin,
             offer,
             grants,
+            exposed,
             limits: self.spec.limits.clone(),
             settings: settings.to_list(),
             draining: self.draining.clone(),
             metrics: self.metrics.entry(label.to_owned()).or_default().clone(),
         })
-    }
-
-    fn absolute(&self, grant: &GrantSpec) -> GrantSpec {
-        let dir = |(name, dir): (&String, &DirGrant)| {
-            let (path, write) = (self.base.join(dir.path()), dir.writable());
-            (name.clone(), DirGrant::Access { path, write })
-        };
-        GrantSpec { dirs: grant.dirs.iter().map(dir).collect() }
     }
 }

@@ -21,6 +21,7 @@ use super::{
     cache::Cache,
     host::{self, Held},
     manifest,
+    net::{Resolver, System},
     reserved::Reserved,
 };
 
@@ -81,6 +82,8 @@ pub struct Plugin {
     manifest: Option<Manifest>,
     worlds: Vec<World>,
     pub(super) reserved: Arc<Reserved>,
+    /// Where its instances have addresses of names from.
+    pub(super) resolver: Arc<dyn Resolver>,
     pub(super) pre: InstancePre<Held>,
     pub(super) interfaces: Interfaces,
     /// Once it was asked.
@@ -150,8 +153,8 @@ impl Plugin {
         }
         let (size, manifest) = (wasm.len() as u64, manifest::read(wasm));
         let (name, path, reserved) = (name.to_owned(), path.to_path_buf(), Arc::clone(reserved));
-        let offers = Arc::default();
-        Ok(Self { name, path, digest, size, manifest, worlds, reserved, pre, interfaces, offers })
+        let (offers, resolver) = (Arc::default(), Arc::new(System));
+        Ok(Self { name, path, digest, size, manifest, worlds, reserved, resolver, pre, interfaces, offers })
     }
 
     /// Its name: the file's, without `.wasm`.

@@ -268,6 +268,16 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// An environment variable of a plugin has no value.
+    #[error("plugin `{plugin}` is granted the environment variable `{name}`, which has no value: {reason}")]
+    Env {
+        /// The plugin.
+        plugin: String,
+        /// The variable.
+        name: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A granted directory is the host's own.
     #[error(
         "plugin `{plugin}` is granted the directory {} as `{name}`, which overlaps {what}, {}; grant a directory that neither contains it nor lies inside it",
@@ -377,6 +387,7 @@ impl Coded for Error {
             | Self::WrongVersion { .. }
             | Self::Ungranted { .. }
             | Self::Grant { .. }
+            | Self::Env { .. }
             | Self::Reserved { .. }
             | Self::DigestMismatch { .. }
             | Self::Compile { .. } => Kind::Spec,
@@ -413,6 +424,7 @@ impl Coded for Error {
             Self::StateFull { .. } | Self::Stateless { .. } => "E0224",
             Self::Several { .. } | Self::NoOffer { .. } => "E0225",
             Self::Exited { .. } => "E0226",
+            Self::Env { .. } => "E0231",
         }
     }
 }

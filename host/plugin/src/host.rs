@@ -1,4 +1,4 @@
-//! What a guest can reach of the host: log, config, metrics, control, its input batch, and WASI with nothing granted.
+//! What a guest can reach of the host: log, config, metrics, control, its input batch, and WASI with what is granted.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,9 +14,10 @@ use super::{
     batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
     command::{self, Outputs},
-    grants::check_reserved,
+    grants::{check_reserved, environment},
     keyed::View,
     log::{LastWords, Level, Lines, Log},
+    net::{self, Net},
     pfs::Drive,
     task::Task,
 };
@@ -39,6 +40,7 @@ pub(super) enum Hit {
 pub(super) struct Held {
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
+    pub(super) net: Net,
     log: Log,
     /// What the guest said of a panic, until a crash or another call follows.
     pub(super) words: LastWords,
@@ -78,10 +80,9 @@ impl Held {
         wasi.stdout(Lines::output(log.clone()))
             .stderr(Lines::error(log.clone(), words.clone()))
             .max_random_size(1 << 20)
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
+            .envs(&environment(&task.plugin, &task.grants)?)
             .allow_blocking_current_thread(blocks);
+        let net = Net::new(task, &mut wasi);
         for (name, grant) in &task.grants.dirs {
             open(&mut wasi, task, name, grant)?;
         }
@@ -91,6 +92,7 @@ impl Held {
         Ok(Self {
             wasi: wasi.build(),
             table,
+            net,
             log,
             words,
             settings: task.settings.iter().cloned().collect(),
@@ -141,10 +143,11 @@ fn open(wasi: &mut WasiCtxBuilder, task: &Task, name: &str, grant: &DirGrant) ->
     })
 }
 
-/// Links everything that a guest may import: all of WASI 0.2 (granting nothing) and the host's own interfaces.
+/// Links everything that a guest may import: all of WASI 0.2 and the host's own interfaces.
 pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     command::link(linker)?;
+    net::link(linker)?;
     wit::types::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::log::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::config::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;

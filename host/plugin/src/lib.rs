@@ -30,6 +30,7 @@ mod limits;
 mod log;
 mod manifest;
 mod metrics;
+mod net;
 mod offers;
 mod partition_consumer;
 mod pfs;
@@ -56,8 +57,9 @@ pub use self::{
     isolation::{Health, Search, Step},
     keyed::KeyedState,
     limits::LimitsSpec,
-    manifest::{Asks, Manifest, with_manifest},
+    manifest::{Asks, Manifest, Needs, with_manifest},
     metrics::{Metric, Metrics},
+    net::{EnvGrant, Exposed, ListenAddress, ListenGrant, NetGrant},
     offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
     pfs::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsWriter, Refused},

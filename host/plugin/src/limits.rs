@@ -21,6 +21,8 @@ pub struct LimitsSpec {
     pub answer: ByteSize,
     /// Resource handles one instance may hold.
     pub handles: u32,
+    /// Sockets one instance may have open, connections and listeners.
+    pub sockets: u32,
     /// Keyed state of one handler, in the memory of the host; at most 4GiB.
     pub state: ByteSize,
     /// Log bytes a second; what is over is dropped and counted.
@@ -39,6 +41,7 @@ impl Default for LimitsSpec {
             table_elements: 100_000,
             answer: ByteSize(64 << 20),
             handles: 4096,
+            sockets: 256,
             state: ByteSize(1 << 30),
             log: ByteSize(1 << 20),
             columns: 4096,

@@ -1,6 +1,6 @@
 //! What a plugin says about itself in a custom section, readable without running it.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde::{Deserialize, Serialize};
 use wasmparser::{Parser, Payload};
@@ -45,16 +45,82 @@ pub struct OfferAsks {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Asks {
-    /// Names of directories.
+    /// Names of directories; `{topic}` is the one that the topic names.
     pub dirs: Vec<String>,
+    /// Where it connects to, as in `api.example.com:443`; `*` is an address that the user knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub net: Vec<String>,
+    /// Ports it listens at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub listen: Vec<u16>,
+    /// Environment variables it reads.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+}
+
+/// What a use of a plugin needs granted, each thing once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Needs<'a> {
+    /// Names of directories.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub dirs: BTreeSet<&'a str>,
+    /// Where it connects to.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub net: BTreeSet<&'a str>,
+    /// Ports it listens at.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub listen: BTreeSet<u16>,
+    /// Environment variables it reads.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub env: BTreeSet<&'a str>,
+}
+
+impl<'a> Needs<'a> {
+    fn add(&mut self, asks: &'a Asks) {
+        self.dirs.extend(asks.dirs.iter().map(String::as_str));
+        self.net.extend(asks.net.iter().map(String::as_str));
+        self.listen.extend(&asks.listen);
+        self.env.extend(asks.env.iter().map(String::as_str));
+    }
+
+    /// Each of them in words, with the grant that it asks for.
+    #[must_use]
+    pub fn lines(&self) -> Vec<(String, String)> {
+        let dirs = self.dirs.iter().map(|dir| (format!("the directory `{dir}`"), format!("dirs: {{{dir}: …}}")));
+        let net = self.net.iter().map(|address| match *address {
+            "*" => ("connections".to_owned(), "net: [\"HOST:PORT\"]".to_owned()),
+            address => (format!("connections to `{address}`"), format!("net: [\"{address}\"]")),
+        });
+        let listen = self.listen.iter().map(|port| (format!("listening at port {port}"), format!("listen: [{port}]")));
+        let env =
+            self.env.iter().map(|name| (format!("the environment variable `{name}`"), format!("env: {{{name}: …}}")));
+        dirs.chain(net).chain(listen).chain(env).collect()
+    }
+}
+
+impl Asks {
+    /// The same as sets.
+    #[must_use]
+    pub fn needs(&self) -> Needs<'_> {
+        let mut needs = Needs::default();
+        needs.add(self);
+        needs
+    }
 }
 
 impl Manifest {
-    /// The directories that a spec must grant if it uses this offer.
-    pub fn dirs(&self, interface: &str, name: &str) -> impl Iterator<Item = &str> {
-        let used = self.offers.iter().filter(move |offer| offer.interface == interface && offer.name == name);
-        let asks = std::iter::once(&self.asks).chain(used.map(|offer| &offer.asks));
-        asks.flat_map(|asks| asks.dirs.iter().map(String::as_str))
+    /// What a spec must grant if it uses this offer, to read `topic` where that is known.
+    #[must_use]
+    pub fn needs<'a>(&'a self, interface: &str, name: &str, topic: Option<&'a str>) -> Needs<'a> {
+        let mut needs = self.asks.needs();
+        let used = self.offers.iter().filter(|offer| offer.interface == interface && offer.name == name);
+        used.for_each(|offer| needs.add(&offer.asks));
+        if let Some(topic) = topic
+            && needs.dirs.remove("{topic}")
+        {
+            needs.dirs.extend(topic.split('/').find(|part| !part.is_empty()));
+        }
+        needs
     }
 }
 
@@ -133,7 +199,7 @@ mod tests {
         let other = [&empty[..], b"\0\x05\x04name"].concat();
         for wasm in [empty, other] {
             assert_eq!(read(&wasm), None);
-            let asks = Asks { dirs: (0..40).map(|n| format!("directory-{n}")).collect() };
+            let asks = Asks { dirs: (0..40).map(|n| format!("directory-{n}")).collect(), ..Asks::default() };
             let first = Manifest { name: "web-log".into(), version: "1.0.0".into(), asks, ..Manifest::default() };
             let packed = with_manifest(&wasm, &first, Path::new("x.wasm")).unwrap();
             assert_eq!((read(&packed), packed.starts_with(&wasm)), (Some(first), true));

@@ -71,6 +71,7 @@ impl Plugin {
             plugin: Arc::new(self.clone()),
             offer: String::new(),
             grants: GrantSpec::default(),
+            exposed: None,
             limits: limits.clone(),
             settings: Vec::new(),
             draining: CancellationToken::new(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
-use super::{At, Error, GrantSpec, LimitsSpec, Metrics, Plugin, convert::schema::same_columns};
+use super::{At, Error, Exposed, GrantSpec, LimitsSpec, Metrics, Plugin, convert::schema::same_columns};
 
 /// One use of a plugin in a pipeline. Every instance opened for it gets the same.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Task {
     pub offer: String,
     /// What it may reach; paths are absolute.
     pub grants: GrantSpec,
+    /// The port that it gets connections from outside at, if it is a service.
+    pub exposed: Option<Exposed>,
     /// What it may use up.
     pub limits: LimitsSpec,
     /// Its settings, sorted by name.

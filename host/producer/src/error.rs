@@ -157,7 +157,7 @@ pub enum Error {
     },
     /// Nobody can be heard at the address of the spec.
     #[error(
-        "producer `{producer}` cannot listen on {address}; choose another `listen`, or stop the process that uses the port"
+        "producer `{producer}` cannot listen on {address}; choose another address or port, or stop the process that uses the port"
     )]
     Listen {
         /// Its key in the spec.

@@ -20,6 +20,7 @@ mod inbox;
 mod metadata;
 mod produce;
 mod schema_text;
+mod service;
 mod several;
 mod source;
 mod sources;
@@ -35,6 +36,7 @@ pub use self::{
     metadata::MetadataColumn,
     produce::{Boundary, Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
     schema_text::SchemaText,
+    service::{Service, ServiceSpec},
     several::{Producers, numbers},
     source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
     sources::{ConsumerType, FetchSpec, LinkedPublisher, OnExit, ProducerSpec, Start, StreamSpec, TransformSpec},

@@ -30,6 +30,7 @@ pub(super) fn alone(loaded: &mut Loaded) -> Vec<Error> {
     }
     wrong.extend(paths(loaded).err());
     wrong.extend(producers::problems(loaded));
+    wrong.extend(service(loaded));
     wrong.extend(references(loaded));
     wrong.extend(handlers(loaded));
     wrong.extend(positive(loaded));
@@ -242,6 +243,25 @@ fn positive(loaded: &Loaded) -> Vec<Error> {
         expected: "it must be more than 0; leave it out for the default".into(),
     });
     wrong.collect()
+}
+
+/// What keeps `spout.service` from reaching a plugin.
+fn service(loaded: &Loaded) -> Option<Error> {
+    let service = loaded.spec.spout.service.as_ref()?;
+    if let Some((key, what)) = service.problem() {
+        return Some(contradiction(loaded, &format!("spout.service.{key}"), what));
+    }
+    let plugins = loaded.spec.sources().filter(|(_, source)| source.spec.plugin().is_some()).count();
+    let what = match plugins {
+        0 => {
+            "there is no plugin that its connections could reach; read a plugin with `producer: {stream: {plugin: …}}`"
+        }
+        1 => return None,
+        _ => {
+            "several producers read a plugin, and its connections can reach only one; put the others into pipelines of their own"
+        }
+    };
+    Some(contradiction(loaded, "spout.service", what))
 }
 
 fn consumers(loaded: &Loaded) -> Vec<Error> {

@@ -9,7 +9,7 @@ use spout_data::{ByteSize, Period};
 use spout_format::Format;
 use spout_node::{NodeSpec, TimeSpec};
 use spout_plugin::{GrantSpec, LimitsSpec};
-use spout_producer::{Guarantee, OnExit, ProducerSpec, Source, TransformSpec};
+use spout_producer::{Guarantee, OnExit, ProducerSpec, ServiceSpec, Source, TransformSpec};
 
 use super::TestSpec;
 
@@ -83,6 +83,9 @@ pub struct SpoutSpec {
     /// What to do when the `transform` has ended by itself: `end` the pipeline, or `restart` it.
     #[serde(alias = "on_exit", skip_serializing_if = "is_default")]
     pub on_exit: OnExit,
+    /// A port of this host whose connections reach the plugin that is read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceSpec>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -104,6 +104,23 @@ fn wrong_types_and_values_say_what_is_expected() {
         "{type: jsn}",
         "E0104 s.yaml:6: `producer.decoder.type` is the string `jsn`; did you mean `json`?",
     );
+    for (net, how) in [
+        ("broker", "write it like broker:9092, *.example.com:443, 10.0.0.0/8:5432 or [2001:db8::1]:9092"),
+        ("10.0.0.1/8:80", "write the first address of the range"),
+    ] {
+        added(
+            &format!("grants: {{files: {{net: ['{net}']}}}}\n"),
+            &format!("E0104 s.yaml:7: `grants.files.net[0]` is the string `{net}`; {how}"),
+        );
+    }
+    added(
+        "grants: {files: {listen: [8000, localhost]}}\n",
+        "E0104 s.yaml:7: `grants.files.listen[1]` is the string `localhost`; write it like 8000 or 0.0.0.0:8000",
+    );
+    added(
+        "grants: {files: {listen: [70000]}}\n",
+        "E0104 s.yaml:7: `grants.files.listen[0]` is the number 70000; it must be at most 65535",
+    );
     changed(
         "topic: events",
         "start: earlist",
@@ -316,6 +333,10 @@ fn contradictions_are_found_before_anything_runs() {
     added(
         "commit: {flush: {time: 0s}}\n",
         "E0104 s.yaml:7: `commit.flush.time` is 0; it must be more than 0; leave it out for the default",
+    );
+    added(
+        "spout: {service: {internalPort: 0, externalPort: 31800}}\n",
+        "E0110 s.yaml:7: pipeline `p`: `internalPort` is 0, so no plugin can listen at it; write the port that the plugin listens at",
     );
     added(
         "grants: {file: {dirs: {a: b}}}\n",

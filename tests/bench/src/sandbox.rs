@@ -13,6 +13,7 @@ pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> R
         plugin: plugins.get(name).await?,
         offer: String::new(),
         grants: GrantSpec::default(),
+        exposed: None,
         limits: LimitsSpec::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         draining: Default::default(),

@@ -1,12 +1,10 @@
 //! `spout plugin inspect`: what a plugin offers, which settings it takes, and what it asks for.
 
-use std::collections::BTreeSet;
-
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use spout_plugin::{LimitsSpec, Manifest, World};
+use spout_plugin::{LimitsSpec, Manifest, Needs, World};
 
 use crate::{
     Global,
@@ -41,9 +39,8 @@ struct Offered<'a> {
     interface: &'a str,
     name: &'a str,
     summary: &'a str,
-    /// Directories that a spec has to grant if it uses this.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    dirs: Vec<&'a str>,
+    /// What a spec has to grant if it uses this.
+    asks: Needs<'a>,
     /// Its JSON schema; a text if it is not JSON.
     settings: Value,
 }
@@ -65,9 +62,9 @@ impl Inspect {
                     interface: &offer.interface,
                     name: &offer.name,
                     summary: &offer.summary,
-                    dirs: plugin
+                    asks: plugin
                         .manifest()
-                        .map(|manifest| manifest.dirs(&offer.interface, &offer.name).collect())
+                        .map(|manifest| manifest.needs(&offer.interface, &offer.name, None))
                         .unwrap_or_default(),
                 })
                 .collect(),
@@ -79,24 +76,22 @@ impl Inspect {
 
 fn print(shown: &Shown<'_>, printer: &mut Printer) -> Result<()> {
     let about = shown.manifest.map(|about| format!("{} {}", about.name, about.version)).unwrap_or_default();
-    let asks = |dirs: &[&str]| {
-        let ask = |dir: &&str| format!("the directory `{dir}`: grants: {{{}: {{dirs: {{{dir}: …}}}}}}", shown.name);
-        dirs.iter().map(ask).collect::<Vec<_>>()
+    let asks = |needs: &Needs<'_>| {
+        let ask = |(what, grant)| format!("{what}: grants: {{{}: {{{grant}}}}}", shown.name);
+        needs.lines().into_iter().map(ask).collect::<Vec<_>>()
     };
-    let all: BTreeSet<&str> = shown.manifest.iter().flat_map(|about| &about.asks.dirs).map(String::as_str).collect();
-    let all: Vec<&str> = all.into_iter().collect();
+    let all = shown.manifest.map(|about| asks(&about.asks.needs())).unwrap_or_default();
     printer.facts(&[
         ("plugin", shown.name.to_owned()),
         ("crate", about),
         ("digest", shown.digest.to_owned()),
         ("worlds", joined(shown.worlds)),
-        ("asks for", asks(&all).join("\n")),
+        ("asks for", all.join("\n")),
     ])?;
     for offer in &shown.offers {
         let name = if offer.name.is_empty() { String::new() } else { format!(" `{}`", offer.name) };
         printer.line(format!("\n{}{name}: {}", offer.interface, offer.summary))?;
-        let own: Vec<&str> = offer.dirs.iter().filter(|dir| !all.contains(dir)).copied().collect();
-        for ask in asks(&own) {
+        for ask in asks(&offer.asks).iter().filter(|ask| !all.contains(ask)) {
             printer.line(format!("  asks for {ask}"))?;
         }
         let rows = settings(&offer.settings);

@@ -14,8 +14,9 @@ use crate::{Global, error::Error, print::Printer};
 #[command(after_help = "Examples:
   spout plugin pack my.wasm --name web-log --version 1.2.0
   spout plugin pack my.wasm --name web-log --ask events -o plugins/web-log.wasm
+  spout plugin pack my.wasm --name quotes --ask-net api.example.com:443 --ask-env TOKEN
 
-A manifest says what a plugin is called and which directories it asks for, readable without running it. It becomes the last
+A manifest says what a plugin is called and what it asks for, readable without running it. It becomes the last
 section of the file, in place of one that this command has put there before. `spout plugin build` does this for all languages.")]
 pub(super) struct Pack {
     /// The component.
@@ -29,6 +30,15 @@ pub(super) struct Pack {
     /// A directory that a spec must grant; can be repeated.
     #[arg(long, value_name = "DIR")]
     ask: Vec<String>,
+    /// An address that a spec must grant; `*` for one that only the user knows; can be repeated.
+    #[arg(long, value_name = "HOST:PORT")]
+    ask_net: Vec<String>,
+    /// A port to listen at that a spec must grant; can be repeated.
+    #[arg(long, value_name = "PORT")]
+    ask_listen: Vec<u16>,
+    /// An environment variable that a spec must grant; can be repeated.
+    #[arg(long, value_name = "NAME")]
+    ask_env: Vec<String>,
     /// Where to write it. Default: the file itself.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -37,7 +47,13 @@ pub(super) struct Pack {
 impl Pack {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let wasm = fs::read(&self.file).map_err(|source| Error::ReadFile { path: self.file.clone(), source })?;
-        let (name, version, asks) = (self.name.clone(), self.plugin_version.clone(), Asks { dirs: self.ask.clone() });
+        let asks = Asks {
+            dirs: self.ask.clone(),
+            net: self.ask_net.clone(),
+            listen: self.ask_listen.clone(),
+            env: self.ask_env.clone(),
+        };
+        let (name, version) = (self.name.clone(), self.plugin_version.clone());
         let manifest = Manifest { name, version, asks, ..Manifest::default() };
         let packed = with_manifest(&wasm, &manifest, &self.file)?;
         let output = self.output.as_ref().unwrap_or(&self.file);

@@ -7,10 +7,13 @@ use arrow::{array::RecordBatch, compute::concat_batches};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
+use spout_base::secret::SecretSpec;
 use spout_data::Blobs;
 use spout_format::Format;
 use spout_pipeline::{Finding, Trial};
-use spout_plugin::{DirGrant, GrantSpec, LimitsSpec, Offer, Plugin, World, check_grants};
+use spout_plugin::{
+    DirGrant, EnvGrant, GrantSpec, LimitsSpec, ListenGrant, NetGrant, Offer, Plugin, World, check_grants,
+};
 use spout_spec::nearest;
 
 use super::{kind::Kind, located};
@@ -31,6 +34,7 @@ const MOST: usize = 10_000;
   spout plugin test ./my.wasm --decoder --input access.log
   spout plugin test scan --decoder --input picture.raw --whole
   spout plugin test files --source --topic logs --grant logs=./logs --settings pattern='*.log'
+  spout plugin test quotes --stream --net api.example.com:80 --env KEY
 
 Everything the plugin is gets tried, or what the flags name:
   a decoder   over the lines of the input (or the whole of it): the same rows however they are cut into calls and after a
@@ -61,6 +65,15 @@ pub(super) struct Test {
     /// A directory that the plugin may read, as NAME=DIR; can be repeated.
     #[arg(long, value_name = "NAME=DIR", value_parser = pair)]
     grant: Vec<(String, String)>,
+    /// An address that the plugin may connect to, as in a spec's `net`; can be repeated.
+    #[arg(long, value_name = "HOST:PORT")]
+    net: Vec<NetGrant>,
+    /// A port of loopback that the plugin may listen at; can be repeated.
+    #[arg(long, value_name = "PORT")]
+    listen: Vec<u16>,
+    /// An environment variable of the plugin, which it gets from this command's own; can be repeated.
+    #[arg(long, value_name = "NAME")]
+    env: Vec<String>,
 }
 
 /// A finding as a JSON line.
@@ -124,7 +137,7 @@ impl Test {
 
     fn trial(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, (world, offer): (World, &Offer)) -> Result<Trial> {
         let topic = Some(self.topic.as_str()).filter(|_| offer.interface.ends_with("consumer"));
-        check_grants(plugin, (world, &offer.name), grants, topic)?;
+        check_grants(plugin, (world, &offer.name), grants, (topic, None))?;
         let known = properties(offer);
         let settings = self.settings.iter().filter(|(name, _)| known.as_ref().is_none_or(|known| known.contains(name)));
         let mut settings: Vec<(String, String)> = settings.cloned().collect();
@@ -146,7 +159,13 @@ impl Test {
     }
 
     fn grants(&self) -> Result<GrantSpec, Error> {
-        let mut grants = GrantSpec::default();
+        let secret = |name: &String| (name.clone(), EnvGrant::Secret(SecretSpec::Env(name.clone())));
+        let mut grants = GrantSpec {
+            net: self.net.clone(),
+            listen: self.listen.iter().copied().map(ListenGrant::Port).collect(),
+            env: self.env.iter().map(secret).collect(),
+            ..GrantSpec::default()
+        };
         for (name, dir) in &self.grant {
             let path = std::path::absolute(dir).map_err(|source| Error::ReadFile { path: dir.into(), source })?;
             grants.dirs.insert(name.clone(), DirGrant::Path(path));

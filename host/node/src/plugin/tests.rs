@@ -25,6 +25,7 @@ async fn trial(plugin: &str, settings: Value, more: Value, sources: &[RecordBatc
         plugin: plugins.get(plugin).await.expect("`just guests` builds it"),
         offer: String::new(),
         grants: GrantSpec::default(),
+        exposed: None,
         limits: LimitsSpec::default(),
         settings: settings.as_object().expect("a map").iter().map(setting).collect(),
         draining: Default::default(),

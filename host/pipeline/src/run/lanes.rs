@@ -2,7 +2,7 @@
 
 use spout_data::{PartitionId, Position};
 use spout_node::{Chain, Source, SourceEvent};
-use spout_producer::{Fetcher, Found};
+use spout_producer::{Fetcher, Found, Service};
 
 use super::Run;
 use crate::{
@@ -38,7 +38,9 @@ impl Run<'_> {
         };
         if !std::mem::replace(&mut self.listening, true) {
             let consumers = self.consumers.iter().flat_map(|consumer| consumer.addresses());
-            for address in self.producer.addresses().iter().map(ToString::to_string).chain(consumers) {
+            let service = self.service.iter().map(Service::address);
+            let producer = self.producer.addresses().into_iter().chain(service);
+            for address in producer.map(|address| address.to_string()).chain(consumers) {
                 drop(self.updates.send(Update::Listening { pipeline: pipeline(), address }));
             }
         }

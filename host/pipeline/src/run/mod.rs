@@ -10,7 +10,7 @@ use spout_base::clock;
 use spout_consumer::{Consumer, RepoConsumer};
 use spout_data::{Counts, PartitionId, Provenance};
 use spout_node::{Source, SourceEvent};
-use spout_producer::{Producer, ProducerTraits};
+use spout_producer::{Producer, ProducerTraits, Service};
 use spout_repo::{BranchWriter, Store};
 use tokio::{
     sync::mpsc,
@@ -69,6 +69,8 @@ struct Run<'a> {
     /// The source takes no more.
     drained: bool,
     listening: bool,
+    /// What leads connections to the plugin, if it is a service.
+    service: Option<Service>,
     columns: Columns,
     /// Which producer of the spec is behind each number.
     indices: BTreeMap<u16, usize>,
@@ -150,6 +152,7 @@ impl<'a> Run<'a> {
         let (sender, events) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
         let Reading { producer, names, indices } = parts.producer(store, config, &marker)?;
+        let service = parts.service(&config.stop).await?;
         let traits = producer.traits();
         let until = match config.until {
             Until::Stopped if traits.finite => Until::Ended,
@@ -164,6 +167,7 @@ impl<'a> Run<'a> {
             traits,
             drained: false,
             listening: false,
+            service,
             repo: RepoConsumer::new(repo, parts.target(), names.clone(), before_ms),
             parts: parts.clone(),
             config: config.clone(),

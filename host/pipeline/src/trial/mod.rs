@@ -63,6 +63,7 @@ impl Trial {
             plugin,
             offer,
             grants,
+            exposed: None,
             limits: LimitsSpec::default(),
             settings,
             draining: CancellationToken::new(),

@@ -5,6 +5,7 @@ mod columns;
 mod deeds;
 mod files;
 mod keyed;
+mod network;
 
 use std::{
     path::PathBuf,
@@ -42,6 +43,7 @@ async fn task(mode: &str, call: &str) -> Task {
         plugin: PLUGINS.get("hostile").await.expect("a plugin"),
         offer: String::new(),
         grants: GrantSpec::default(),
+        exposed: None,
         limits: LimitsSpec {
             memory: ByteSize(64 << 20),
             call: Period(Duration::from_millis(300)),

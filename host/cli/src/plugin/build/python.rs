@@ -73,7 +73,7 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
         eprint!("{said}");
         return Err(failed(format!("componentize-py failed: {}", toolchain::last_line(&said))));
     }
-    let asks = Asks { dirs: project.asks };
+    let asks = Asks { dirs: project.asks, ..Asks::default() };
     let sdk = env!("CARGO_PKG_VERSION").to_owned();
     let manifest = Manifest { name: project.name.clone(), version: project.version, sdk, asks, offers: Vec::new() };
     Ok(Artifact { plugin: project.name, file, manifest: Some(manifest) })

@@ -1,0 +1,67 @@
+//! What a guest reaches of the network: WASI's sockets, held to the grants of its task.
+//!
+//! A guest looks up a name that is granted ([`names`]), gets the addresses that it may have, and dials one of exactly these
+//! ([`policy`]): no name is resolved twice, so DNS cannot be turned between the check and the connection. Addresses that are
+//! dialled by number need a grant by number. Those in [`range`] that lead back to the host, its link or its cloud always do.
+//!
+//! **Invariant**: every address passes [`policy`] right before it is used; nothing here trusts what a guest or a name server says.
+
+mod exposed;
+mod grant;
+mod names;
+mod policy;
+mod range;
+mod sockets;
+
+use std::sync::Arc;
+
+use wasmtime::component::Linker;
+use wasmtime_wasi::WasiCtxBuilder;
+
+pub use self::{
+    exposed::Exposed,
+    grant::{EnvGrant, ListenAddress, ListenGrant, NetGrant},
+};
+use self::{exposed::Listening, names::Names, policy::Policy};
+pub(crate) use self::{
+    grant::misnamed,
+    names::{Resolver, System},
+};
+use crate::{host::Held, task::Task};
+
+/// The network as one instance may use it.
+pub(crate) struct Net {
+    names: Names,
+    policy: Arc<Policy>,
+    /// Sockets it may have open.
+    sockets: usize,
+    /// The port that it gets connections from outside at.
+    exposed: Option<Exposed>,
+    /// Where it listens for them.
+    listening: Vec<Listening>,
+}
+
+impl Net {
+    /// What `task` grants, for the instance that `wasi` is built for.
+    pub(crate) fn new(task: &Task, wasi: &mut WasiCtxBuilder) -> Self {
+        let grants = &task.grants;
+        let policy = Arc::new(Policy::new(&task.pipeline, task.plugin.name(), &grants.net, &grants.listen));
+        let names = Names::new(&task.plugin.resolver, &policy);
+        let asked = Arc::clone(&policy);
+        wasi.allow_tcp(true).allow_udp(false).allow_ip_name_lookup(false).socket_addr_check(move |address, how| {
+            let allowed = asked.may_use(address, how).map_err(|denial| asked.log(denial)).is_ok();
+            Box::pin(std::future::ready(allowed))
+        });
+        let (sockets, exposed) = (task.limits.sockets as usize, task.exposed.clone());
+        Self { names, policy, sockets, exposed, listening: Vec::new() }
+    }
+}
+
+/// Puts what is held to grants and limits in the place of WASI's own.
+pub(crate) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    names::link(linker)?;
+    sockets::link(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! Sockets are counted where they come to be: each is a file descriptor of the host. UDP has none.
+
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtime_wasi::{
+    p2::{
+        DynInputStream, DynOutputStream, SocketResult, TcpSocket, UdpSocket,
+        bindings::sockets::{
+            network::{ErrorCode, IpAddressFamily, IpSocketAddress, Network},
+            tcp::HostTcpSocket,
+            tcp_create_socket::Host as _,
+        },
+    },
+    sockets::WasiSocketsView as _,
+};
+
+use super::policy::Denial;
+use crate::host::Held;
+
+type Accepted = (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutputStream>);
+
+impl Held {
+    /// Whether it may have one more socket.
+    fn has_room(&mut self) -> Result<(), ErrorCode> {
+        let open = self.table.iter_mut().filter(|entry| entry.is::<TcpSocket>()).count();
+        if open < self.net.sockets { Ok(()) } else { Err(ErrorCode::NewSocketLimit) }
+    }
+}
+
+/// What the guest is told of `result`; what is no error of a socket traps.
+fn told<T>(result: SocketResult<T>) -> wasmtime::Result<Result<T, ErrorCode>> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(error) => error.downcast().map(Err),
+    }
+}
+
+/// Puts these in the place of WASI's own.
+pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
+    linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
+        "create-tcp-socket",
+        |mut store: StoreContextMut<'_, Held>, (family,): (IpAddressFamily,)| {
+            let held = store.data_mut();
+            Ok((match held.has_room() {
+                Ok(()) => told(held.sockets().create_tcp_socket(family))?,
+                Err(code) => Err(code),
+            },))
+        },
+    )?;
+    let mut tcp = linker.instance("wasi:sockets/tcp@0.2.12")?;
+    tcp.func_wrap_async(
+        "[method]tcp-socket.start-bind",
+        |mut store: StoreContextMut<'_, Held>,
+         (socket, network, address): (Resource<TcpSocket>, Resource<Network>, IpSocketAddress)| {
+            Box::new(async move { Ok((told(store.data_mut().bind(socket, network, address).await)?,)) })
+        },
+    )?;
+    tcp.func_wrap_async(
+        "[method]tcp-socket.start-listen",
+        |mut store: StoreContextMut<'_, Held>, (socket,): (Resource<TcpSocket>,)| {
+            Box::new(async move { Ok((told(store.data_mut().listen(socket).await)?,)) })
+        },
+    )?;
+    tcp.func_wrap(
+        "[method]tcp-socket.accept",
+        |mut store: StoreContextMut<'_, Held>,
+         (socket,): (Resource<TcpSocket>,)|
+         -> wasmtime::Result<(Result<Accepted, ErrorCode>,)> {
+            let held = store.data_mut();
+            Ok((match held.has_room() {
+                Ok(()) => told(held.sockets().accept(socket))?,
+                Err(code) => Err(code),
+            },))
+        },
+    )?;
+    linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap(
+        "create-udp-socket",
+        |mut store: StoreContextMut<'_, Held>,
+         (_,): (IpAddressFamily,)|
+         -> wasmtime::Result<(Result<Resource<UdpSocket>, ErrorCode>,)> {
+            let policy = &store.data_mut().net.policy;
+            policy.log(Denial::udp());
+            Ok((Err(ErrorCode::AccessDenied),))
+        },
+    )
+}

@@ -1,0 +1,176 @@
+//! `spout.service`: a port of this host whose connections reach the plugin, byte for byte.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use spout_plugin::Exposed;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Error;
+
+/// A port whose connections reach the plugin, as in `{internalPort: 8000, externalPort: 31800}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServiceSpec {
+    /// Port that the plugin listens at. It is the plugin's own: other pipelines may use the same.
+    #[serde(alias = "internal_port")]
+    pub internal_port: u16,
+    /// Port of this host that others connect to; with 0 the system chooses one, and `spout run` prints it.
+    #[serde(alias = "external_port")]
+    pub external_port: u16,
+    /// Address of this host that they connect to, as in `0.0.0.0` for all. Whoever reaches it can talk to the plugin.
+    #[serde(default = "loopback")]
+    pub address: String,
+    /// Maximum concurrent connections, as in `128`; others are closed at once.
+    #[serde(default = "max_clients", alias = "max_clients")]
+    pub max_clients: u32,
+}
+
+fn loopback() -> String {
+    "127.0.0.1".to_owned()
+}
+
+fn max_clients() -> u32 {
+    128
+}
+
+/// How long a client waits for a plugin that does not listen: it may be starting.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes under way in each direction of a connection.
+const BUFFER: usize = 16 << 10;
+
+/// An open service. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Service {
+    address: SocketAddr,
+    _stop: DropGuard,
+}
+
+/// What each connection needs.
+#[derive(Clone, Debug)]
+struct Clients {
+    pipeline: Arc<str>,
+    exposed: Exposed,
+    most: usize,
+    turn: Arc<AtomicUsize>,
+}
+
+impl ServiceSpec {
+    /// Opens the port, for connections to `exposed`. It takes no more once `drain` is cancelled.
+    ///
+    /// # Errors
+    /// If nobody can listen there.
+    pub async fn open(&self, pipeline: &str, exposed: Exposed, drain: &CancellationToken) -> Result<Service, Error> {
+        let asked = format!("{}:{}", self.address, self.external_port);
+        let failed = |source| Error::Listen { producer: "service", address: asked.clone(), source };
+        let listener = TcpListener::bind((self.address.as_str(), self.external_port)).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let stop = CancellationToken::new();
+        let (pipeline, most, turn) = (pipeline.into(), self.max_clients as usize, Arc::default());
+        let clients = Clients { pipeline, exposed, most, turn };
+        tokio::spawn(accept(listener, clients, drain.clone(), stop.clone()));
+        Ok(Service { address, _stop: stop.drop_guard() })
+    }
+
+    /// What is wrong with it, if anything is: the key, and what to do.
+    #[must_use]
+    pub fn problem(&self) -> Option<(&'static str, String)> {
+        let zero = |key, what: &str| Some((key, format!("`{key}` is 0, so {what}")));
+        match (self.internal_port, self.max_clients) {
+            (0, _) => zero("internalPort", "no plugin can listen at it; write the port that the plugin listens at"),
+            (_, 0) => zero("maxClients", "nobody could connect; leave it out for the default"),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ServiceSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { internal_port, external_port, address, max_clients } = self;
+        write!(
+            f,
+            "connections to {address}, port {external_port}, reach port {internal_port} of the plugin, {max_clients} at once"
+        )
+    }
+}
+
+impl Service {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Takes connections until it is to drain; those that are open go on until `stop`.
+async fn accept(listener: TcpListener, clients: Clients, drain: CancellationToken, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            () = drain.cancelled() => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) if connections.len() >= clients.most => {
+                let (pipeline, most) = (&*clients.pipeline, clients.most);
+                tracing::warn!(pipeline, %peer, most, "refused a client of the service; raise `maxClients`");
+                drop(stream);
+            }
+            Ok((stream, peer)) => drop(connections.spawn(serve(stream, peer, clients.clone()))),
+            Err(error) => {
+                tracing::warn!(pipeline = &*clients.pipeline, %error, "cannot accept a client of the service");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+    drop(listener);
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = async { while connections.join_next().await.is_some() {} } => {}
+    }
+}
+
+/// Passes on what a client and the plugin send to each other, as fast as the slower one takes it, until both have ended.
+async fn serve(mut outside: TcpStream, peer: SocketAddr, clients: Clients) {
+    let passed = async {
+        let mut inside = clients.dial().await?;
+        drop((outside.set_nodelay(true), inside.set_nodelay(true)));
+        tokio::io::copy_bidirectional_with_sizes(&mut outside, &mut inside, BUFFER, BUFFER).await.map(drop)
+    };
+    if let Err(error) = passed.await {
+        tracing::debug!(pipeline = &*clients.pipeline, %peer, %error, "a connection to the service broke");
+    }
+}
+
+impl Clients {
+    async fn dial(&self) -> io::Result<TcpStream> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        match self.exposed.listener(turn, PATIENCE).await {
+            Some(address) => TcpStream::connect(address).await,
+            None => {
+                let (pipeline, port) = (&*self.pipeline, self.exposed.port());
+                tracing::warn!(
+                    pipeline,
+                    "closed a client of the service: the plugin does not listen at its port {port}"
+                );
+                Err(io::ErrorKind::NotConnected.into())
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A small HTTP/1.1 client: one request a connection, the answer whole in memory, within bounds of size and time.
+
+use std::{
+    fmt, io,
+    io::{Read, Write as _},
+    time::{Duration, Instant},
+};
+
+use super::{PATIENCE, TcpStream, body, head, url::Url};
+use crate::Error;
+
+/// Makes requests. What it was told holds for each of them.
+///
+/// Redirects are not followed: a response with status 301 and its like comes back as it is, with its `location`. Whoever follows
+/// it makes a new request, which needs a grant like any other. There is no TLS.
+#[derive(Clone, Debug)]
+pub struct Client {
+    timeout: Duration,
+    max_body: usize,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// The method, as in `GET`.
+    pub method: &'a str,
+    /// Where to, as in `http://api.example.com/quotes?n=3`.
+    pub url: &'a str,
+    /// Headers besides `Host`, `Connection` and `Content-Length`, which are the client's.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The body; none is sent if it is empty and the method is `GET`.
+    pub body: &'a [u8],
+}
+
+/// A response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The status, as in 200.
+    pub status: u16,
+    /// The headers in their order; names are in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no response.
+#[derive(Debug)]
+pub enum HttpError {
+    /// The request cannot be sent as it is.
+    Url(String),
+    /// The connection failed, or took too long.
+    Io(io::Error),
+    /// The server does not speak HTTP as it should.
+    Protocol(String),
+    /// The response has more bytes than it may have.
+    TooLarge(usize),
+    /// The status is not one of success.
+    Status(u16),
+}
+
+impl Client {
+    /// A client that waits for [`PATIENCE`] for a whole response of at most 8 MiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { timeout: PATIENCE, max_body: 8 << 20 }
+    }
+
+    /// How long a request may take, from the connection to the last byte.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Self { timeout, ..self }
+    }
+
+    /// How many bytes a body may have.
+    #[must_use]
+    pub fn max_body(self, max_body: usize) -> Self {
+        Self { max_body, ..self }
+    }
+
+    /// Gets `url`.
+    ///
+    /// # Errors
+    /// As for [`Client::send`].
+    pub fn get(&self, url: &str) -> Result<Response, HttpError> {
+        self.send(&Request { method: "GET", url, headers: &[], body: &[] })
+    }
+
+    /// Posts `body` of this type, as in `application/json`, to `url`.
+    ///
+    /// # Errors
+    /// As for [`Client::send`].
+    pub fn post(&self, url: &str, content_type: &str, body: &[u8]) -> Result<Response, HttpError> {
+        self.send(&Request { method: "POST", url, headers: &[("Content-Type", content_type)], body })
+    }
+
+    /// Makes any request.
+    ///
+    /// # Errors
+    /// If the URL is none, the server cannot be reached, answers too late, too much, or something other than HTTP. What status
+    /// the response has does not matter here.
+    pub fn send(&self, request: &Request<'_>) -> Result<Response, HttpError> {
+        let url = Url::parse(request.url)?;
+        let head = written(request, &url)?;
+        let until = Instant::now() + self.timeout;
+        let stream = TcpStream::connect_within(&url.address, self.timeout)?;
+        let mut stream = Until { stream, until };
+        stream.send(&head)?;
+        // A server may refuse a body before it has read all of it, and then its answer says more than this error.
+        let sent = stream.send(request.body);
+        match (self.receive(stream, request.method), sent) {
+            (Err(HttpError::Io(_)), Err(error)) => Err(error.into()),
+            (received, _) => received,
+        }
+    }
+
+    /// Reads a response to a request of this method.
+    pub(super) fn receive(&self, from: impl Read, method: &str) -> Result<Response, HttpError> {
+        let mut from = io::BufReader::with_capacity(8 << 10, from);
+        let (status, headers) = head::read(&mut from)?;
+        let framing = body::framing(status, &headers, method)?;
+        let body = body::read(&mut from, framing, self.max_body)?;
+        Ok(Response { status, headers, body })
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Response {
+    /// The first header of this name, which is written in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The response, if its status is one of success (200 to 299).
+    ///
+    /// # Errors
+    /// Its status, if it is another one.
+    pub fn success(self) -> Result<Self, HttpError> {
+        if (200..300).contains(&self.status) { Ok(self) } else { Err(HttpError::Status(self.status)) }
+    }
+}
+
+/// The head of a request, in which nothing but the request can stand.
+fn written(request: &Request<'_>, url: &Url<'_>) -> Result<Vec<u8>, HttpError> {
+    let token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    if !token(request.method) {
+        return Err(HttpError::Url(format!("`{}` is not a method", request.method.escape_debug())));
+    }
+    let mut head =
+        format!("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", request.method, url.target, url.authority);
+    for (name, value) in request.headers {
+        let own = ["host", "connection", "content-length", "transfer-encoding"];
+        let sound =
+            token(name) && !value.contains(['\r', '\n', '\0']) && !own.contains(&name.to_ascii_lowercase().as_str());
+        if !sound {
+            return Err(HttpError::Url(format!("the header `{}` cannot be sent", name.escape_debug())));
+        }
+        head += &format!("{name}: {value}\r\n");
+    }
+    if !(request.body.is_empty() && matches!(request.method, "GET" | "HEAD")) {
+        head += &format!("Content-Length: {}\r\n", request.body.len());
+    }
+    head += "\r\n";
+    Ok(head.into_bytes())
+}
+
+/// A connection until a point in time, however slowly the peer sends.
+struct Until {
+    stream: TcpStream,
+    until: Instant,
+}
+
+impl Until {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.stream.set_write_timeout(self.left()?);
+            let count = self.stream.write(bytes)?;
+            bytes = bytes.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+impl Read for Until {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(self.left()?);
+        self.stream.read(into)
+    }
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(what) => f.write_str(what),
+            Self::Io(error) => error.fmt(f),
+            Self::Protocol(what) => write!(f, "the server's answer is not HTTP: {what}"),
+            Self::TooLarge(most) => write!(f, "the answer has more than the {most} bytes it may have"),
+            Self::Status(status) => write!(f, "the server answered with status {status}"),
+        }
+    }
+}
+
+impl std::error::Error for HttpError {}
+
+impl From<io::Error> for HttpError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Trouble of the server or the way there passes; a wrong URL, an answer that is too large, or a status below 500 does not.
+impl From<HttpError> for Error {
+    fn from(error: HttpError) -> Self {
+        let message = error.to_string();
+        match error {
+            HttpError::Url(_) => Self::fatal("http.url", message),
+            HttpError::Io(_) => Self::retriable("http.io", message),
+            HttpError::Protocol(_) => Self::retriable("http.protocol", message),
+            HttpError::TooLarge(_) => Self::fatal("http.large", message),
+            HttpError::Status(408 | 429 | 500..) => Self::retriable("http.status", message),
+            HttpError::Status(_) => Self::fatal("http.status", message),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! TCP and HTTP, to and from what the spec grants.
+//!
+//! A plugin reaches nothing of the network by itself. A spec grants it where it may connect to, by name or by number, and at which
+//! ports it may listen; anything else fails with [`std::io::ErrorKind::PermissionDenied`], and the host's log says what to grant.
+//!
+//! ```yaml
+//! grants:
+//!   quotes: {net: ["api.example.com:80", "10.0.0.0/8:5432"], listen: [8000]}
+//! ```
+//!
+//! ```no_run
+//! use std::io::{BufRead, BufReader, Write};
+//! use spout_guest::net::{Client, TcpStream};
+//!
+//! # fn main() -> spout_guest::Result<()> {
+//! let mut stream = TcpStream::connect("broker:9092")?;
+//! stream.write_all(b"hello\n")?;
+//! let mut answer = String::new();
+//! BufReader::new(stream).read_line(&mut answer)?;
+//!
+//! let page = Client::new().get("http://api.example.com/quotes")?.success()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A call into a plugin has a limit (`limits.call`), and who waits beyond it is stopped as if it had crashed. So everything here
+//! waits for [`PATIENCE`] unless told otherwise, and then says [`std::io::ErrorKind::TimedOut`].
+
+mod body;
+mod client;
+mod head;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod url;
+
+#[cfg_attr(target_arch = "wasm32", path = "wasi.rs")]
+#[cfg_attr(not(target_arch = "wasm32"), path = "native.rs")]
+mod sys;
+
+use std::time::Duration;
+
+pub use self::{
+    client::{Client, HttpError, Request, Response},
+    tcp::{TcpListener, TcpStream},
+};
+
+/// How long a connection, a read or a write may take, unless it is told otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(5);

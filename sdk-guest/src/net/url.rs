@@ -1,0 +1,43 @@
+//! The URLs that the client takes.
+
+use super::HttpError;
+
+/// What of a URL a request needs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Url<'a> {
+    /// Host and port as written, for the header.
+    pub(super) authority: &'a str,
+    /// Host and port to connect to.
+    pub(super) address: String,
+    /// Path and query.
+    pub(super) target: String,
+}
+
+impl<'a> Url<'a> {
+    pub(super) fn parse(url: &'a str) -> Result<Self, HttpError> {
+        let wrong = |what: &str| HttpError::Url(format!("`{}` {what}", url.escape_debug()));
+        if url.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+            return Err(wrong("has a space or a control character in it; encode it as %20"));
+        }
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| wrong("is not a URL; write http://host:port/path"))?;
+        match scheme.to_ascii_lowercase().as_str() {
+            "http" => {}
+            "https" => return Err(wrong("needs TLS, which this client does not have; go through a proxy that does")),
+            _ => return Err(wrong("has another scheme than http")),
+        }
+        let rest = rest.split('#').next().unwrap_or_default();
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(end);
+        if authority.is_empty() || authority.contains(['@', '\\']) {
+            return Err(wrong("has no plain host; write http://host:port/path"));
+        }
+        let port = authority.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+        let address = match port {
+            Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
+            Some(_) => return Err(wrong("has a port that is none")),
+            None => format!("{authority}:80"),
+        };
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        Ok(Self { authority, address, target })
+    }
+}

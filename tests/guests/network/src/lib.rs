@@ -1,0 +1,13 @@
+//! Tries whatever the network has, and says what came of it; a service of lines.
+
+mod deeds;
+mod lines;
+
+use spout_guest::register;
+
+register! {
+    stream "deeds": deeds::Deeds, "one message for each deed: what came of it";
+    stream "lines": lines::Lines, "lines of whoever connects";
+    stream "asking": deeds::Deeds, "the deeds, for whoever has everything granted",
+        asks: {dirs: ["data"], net: ["api.example.com:443", "*"], listen: [8000], env: ["KEY"]};
+}
