@@ -21,6 +21,10 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// The time that a rate is about: over less, one batch more or less would make it jump.
 const WINDOW: Duration = Duration::from_millis(500);
 
+/// Commits that have a line of their own within [`TOGETHER`]; more are told in one.
+const LINES: u32 = 10;
+const TOGETHER: Duration = Duration::from_secs(1);
+
 /// Shows updates as they come.
 #[derive(Debug)]
 pub(super) struct Progress {
@@ -40,9 +44,45 @@ struct Shown {
     bytes: u64,
     lag: Option<u64>,
     last_commit: String,
+    commits: Commits,
     /// When something was last said in a plain line, and whether something happened since.
     said: Instant,
     changed: bool,
+}
+
+/// Commits that were told lately, and those that were not.
+#[derive(Debug)]
+struct Commits {
+    since: Instant,
+    told: u32,
+    left: u64,
+    rows: u64,
+}
+
+impl Commits {
+    /// Whether a commit of so many `rows` has a line of its own.
+    fn tells(&mut self, rows: u64, now: Instant) -> bool {
+        if self.left == 0 && now.duration_since(self.since) >= TOGETHER {
+            (self.since, self.told) = (now, 0);
+        }
+        let tells = self.left == 0 && self.told < LINES;
+        if tells {
+            self.told += 1;
+        } else {
+            (self.left, self.rows) = (self.left + 1, self.rows + rows);
+        }
+        tells
+    }
+
+    /// The line of those that had none, if there are any and it is time, or `over`.
+    fn rest(&mut self, now: Instant, over: bool) -> Option<String> {
+        if self.left == 0 || !over && now.duration_since(self.since) < TOGETHER {
+            return None;
+        }
+        let line = format!("{}, {}", count(self.left, "more commit"), count(self.rows, "row"));
+        *self = Self { since: now, told: LINES, left: 0, rows: 0 };
+        Some(line)
+    }
 }
 
 impl Progress {
@@ -61,13 +101,20 @@ impl Progress {
         if printer.json() {
             return printer.value(update);
         }
+        let over = matches!(update, Update::Stopped { .. } | Update::Failed { .. });
+        self.tell_rest(now, over.then_some(update.pipeline()), printer)?;
         let shown = self.of(update.pipeline(), now);
         match update {
             Update::Progress { counts, bytes, lag, .. } => {
                 (shown.counts, shown.bytes, shown.lag, shown.changed) = (counts.clone(), *bytes, *lag, true);
                 return self.tick(now, printer);
             }
-            Update::Committed { commit, .. } => shown.last_commit = short(commit),
+            Update::Committed { commit, counts, .. } => {
+                shown.last_commit = short(commit);
+                if !shown.commits.tells(counts.rows, now) {
+                    return Ok(());
+                }
+            }
             Update::Stopped { .. } | Update::Failed { .. } => {
                 shown.bar.iter().for_each(ProgressBar::finish_and_clear);
                 self.pipelines.remove(update.pipeline());
@@ -97,7 +144,18 @@ impl Progress {
         if printer.json() {
             return Ok(());
         }
+        self.tell_rest(now, None, printer)?;
         plain.into_iter().try_for_each(|line| self.say(line, printer))
+    }
+
+    /// Tells of commits that had no line of their own, where it is time, or the pipeline is `over`.
+    fn tell_rest(&mut self, now: Instant, over: Option<&str>, printer: &mut Printer) -> Result<()> {
+        let mut lines = Vec::new();
+        for (pipeline, shown) in &mut self.pipelines {
+            let line = shown.commits.rest(now, over == Some(pipeline));
+            lines.extend(line.map(|line| format!("{pipeline}: {line}, the last one {}", shown.last_commit)));
+        }
+        lines.into_iter().try_for_each(|line| self.say(line, printer))
     }
 
     /// Does what writes beside the live lines.
@@ -145,6 +203,7 @@ impl Shown {
             bytes: 0,
             lag: None,
             last_commit: "none yet".into(),
+            commits: Commits { since: now, told: 0, left: 0, rows: 0 },
             said: now,
             changed: false,
         }
@@ -276,6 +335,19 @@ mod tests {
         assert_eq!(at(1100, Some(rows(1010))), 1000.0, "too soon to say");
         assert_eq!(at(2000, Some(rows(1500))), 500.0);
         assert_eq!(at(3000, None), 0.0, "nothing came for a second");
+    }
+
+    #[test]
+    fn commits_that_come_fast_are_told_together() {
+        let start = spout_base::clock::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut commits = Commits { since: start, told: 0, left: 0, rows: 0 };
+        let told = (0..100).filter(|ms| commits.tells(2, at(*ms))).count();
+        assert_eq!((told, commits.rest(at(500), false)), (10, None));
+        assert_eq!(commits.rest(at(1000), false).as_deref(), Some("90 more commits, 180 rows"));
+        assert!(!commits.tells(2, at(1500)), "they still come fast");
+        assert_eq!(commits.rest(at(1600), true).as_deref(), Some("1 more commit, 2 rows"));
+        assert!(commits.tells(2, at(2600)));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub(super) fn branch(text: &str, verb: &'static str) -> Result<Reference> {
 
 /// Prints the tables, then what failed.
 pub(super) fn show(publication: Publication, what: &str, printer: &mut Printer) -> Result<()> {
-    let Publication { tables, failures } = publication;
+    let Publication { tables, failures, .. } = publication;
     printer.list(&tables, table, &format!("{what} has no Parquet files, and so no Delta tables"))?;
     let left_out = tables.iter().filter_map(|table| Some((&table.table, table.left_out.as_ref()?)));
     for (table, columns) in left_out {

@@ -1,4 +1,4 @@
-//! The repo consumer: encodes the rows of a commit on a thread while they arrive, and hands over the files at a cut.
+//! The repo consumer: encodes the rows of a commit while they arrive, on a thread if they are many, and hands over the files at a cut.
 
 use std::{sync::Arc, thread};
 
@@ -42,6 +42,8 @@ pub struct Written {
 
 /// Batches waiting to be encoded, in memory.
 const QUEUE: ByteSize = ByteSize(32 << 20);
+/// Arrow bytes of a commit that are encoded in less time than it takes to start a thread for them.
+const FEW: usize = 64 << 10;
 
 /// Takes batches for the next commit.
 #[derive(Debug)]
@@ -49,8 +51,7 @@ pub struct RepoConsumer {
     repo: Repo,
     target: Target,
     producers: Names,
-    /// Once the open commit has rows.
-    encoding: Option<Encoding>,
+    encoding: Encoding,
     /// The files of the source's own commit, which the open one is.
     files: Option<OpenCommit>,
     room: Arc<Semaphore>,
@@ -62,23 +63,73 @@ pub struct RepoConsumer {
     before_ms: i64,
 }
 
-/// The thread that encodes the rows of one commit; it ends its files when no more can come.
+/// The rows of the open commit on their way into files.
 #[derive(Debug)]
-struct Encoding {
-    rows: mpsc::UnboundedSender<(RecordBatch, OwnedSemaphorePermit)>,
-    files: Files,
+enum Encoding {
+    /// So few that they are encoded at the cut, with their Arrow bytes.
+    Few(Vec<RecordBatch>, usize),
+    /// They are encoded while more come.
+    Thread(Thread),
 }
 
-/// The encoded files of a commit, to come.
-type Files = oneshot::Receiver<Result<Vec<Encoded>, spout_format::Error>>;
+/// The thread that encodes the rows of one commit; it ends its files when no more can come.
+#[derive(Debug)]
+struct Thread {
+    rows: mpsc::UnboundedSender<(RecordBatch, OwnedSemaphorePermit)>,
+    files: oneshot::Receiver<Result<Vec<Encoded>, spout_format::Error>>,
+}
 
-impl Encoding {
+impl Thread {
     fn start(format: Format) -> Self {
         let (rows, queue) = mpsc::unbounded_channel();
         let (answer, files) = oneshot::channel();
         // Nobody waits for the answer if the pipeline stopped meanwhile.
         thread::spawn(move || drop(answer.send(encode(queue, format))));
         Self { rows, files }
+    }
+
+    /// Passes rows on; waits while too much is still to be encoded.
+    async fn pass(&self, rows: RecordBatch, room: &Arc<Semaphore>) -> Result<(), Error> {
+        let size = kib(rows.get_array_memory_size() as u64).min(kib(QUEUE.0));
+        let permit = Arc::clone(room).acquire_many_owned(size).await.map_err(|_| Error::Gone)?;
+        self.rows.send((rows, permit)).map_err(|_| Error::Gone)
+    }
+}
+
+impl Encoding {
+    /// Takes rows that go into files of `format`.
+    async fn take(&mut self, rows: RecordBatch, format: Format, room: &Arc<Semaphore>) -> Result<(), Error> {
+        match self {
+            Self::Thread(thread) => thread.pass(rows, room).await,
+            Self::Few(held, bytes) => {
+                *bytes += rows.get_array_memory_size();
+                held.push(rows);
+                if *bytes <= FEW {
+                    return Ok(());
+                }
+                let (held, thread) = (std::mem::take(held), Thread::start(format));
+                for rows in held {
+                    thread.pass(rows, room).await?;
+                }
+                *self = Self::Thread(thread);
+                Ok(())
+            }
+        }
+    }
+
+    /// The files, when no more rows come.
+    async fn files(self, format: Format) -> Result<Vec<Encoded>, Error> {
+        let files = match self {
+            Self::Few(rows, _) => {
+                let mut tables = Vec::new();
+                rows.iter().try_for_each(|rows| add(&mut tables, rows, format)).and_then(|()| finish(tables))
+            }
+            Self::Thread(Thread { rows, files }) => {
+                drop(rows);
+                files.await.map_err(|_| Error::Gone)?
+            }
+        };
+        files.map_err(failed)
     }
 }
 
@@ -91,7 +142,7 @@ impl RepoConsumer {
             repo,
             target,
             producers,
-            encoding: None,
+            encoding: Encoding::Few(Vec::new(), 0),
             files: None,
             room: Arc::new(Semaphore::new(kib(QUEUE.0) as usize)),
             dead: Vec::new(),
@@ -124,11 +175,7 @@ impl RepoConsumer {
         if batch.records.num_rows() == 0 {
             return Ok(());
         }
-        let size = kib(batch.records.get_array_memory_size() as u64).min(kib(QUEUE.0));
-        let permit = Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| Error::Gone)?;
-        let format = self.target.format;
-        let encoding = self.encoding.get_or_insert_with(|| Encoding::start(format));
-        encoding.rows.send((batch.records.clone(), permit)).map_err(|_| Error::Gone)
+        self.encoding.take(batch.records.clone(), self.target.format, &self.room).await
     }
 
     /// Makes `files`, which a source has put itself, part of this commit.
@@ -143,8 +190,7 @@ impl RepoConsumer {
             open: self.files.take().unwrap_or_else(|| self.repo.open_commit_on(&self.target.branch)),
             target: self.target.clone(),
             producers: self.producers.clone(),
-            // With this the thread has all rows.
-            files: self.encoding.take().map(|encoding| encoding.files),
+            encoding: std::mem::replace(&mut self.encoding, Encoding::Few(Vec::new(), 0)),
             dead: std::mem::take(&mut self.dead),
             late: std::mem::take(&mut self.late),
             counts: std::mem::take(&mut self.counts),
@@ -159,7 +205,7 @@ pub struct Pending {
     open: OpenCommit,
     target: Target,
     producers: Names,
-    files: Option<Files>,
+    encoding: Encoding,
     dead: Vec<DeadLetter>,
     late: Vec<Aside>,
     counts: Counts,
@@ -172,10 +218,7 @@ impl Pending {
     /// # Errors
     /// Rows that the format cannot hold, and what the store says.
     pub async fn written(mut self) -> Result<Written, Error> {
-        let tables = match self.files {
-            Some(files) => files.await.map_err(|_| Error::Gone)?.map_err(failed)?,
-            None => Vec::new(),
-        };
+        let tables = self.encoding.files(self.target.format).await?;
         let how = if self.target.overwrite { PutMode::Overwrite } else { PutMode::Append };
         for (part, table) in tables.into_iter().enumerate() {
             // Parts of one commit that go to one file follow each other, also where older content is replaced.
@@ -247,6 +290,10 @@ fn encode(
         drop((rows, permit));
     }
     outcome?;
+    finish(tables)
+}
+
+fn finish(tables: Vec<(SchemaRef, TableWriter)>) -> Result<Vec<Encoded>, spout_format::Error> {
     tables.into_iter().map(|(_, table)| table.finish()).collect()
 }
 

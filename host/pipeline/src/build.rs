@@ -50,6 +50,8 @@ pub struct Parts {
     /// Handlers that start empty, and whether a commit since then holds their new state.
     pub(super) reset: BTreeSet<String>,
     pub(super) reset_done: Arc<AtomicBool>,
+    /// Whether its branch begins anew when it starts next.
+    pub(super) reprocess: Arc<AtomicBool>,
 }
 
 impl Parts {
@@ -80,6 +82,7 @@ impl Parts {
             place: links.place(&spec.pipeline.name),
             reset: BTreeSet::new(),
             reset_done: Arc::default(),
+            reprocess: Arc::default(),
             spec,
         })
     }
@@ -88,6 +91,13 @@ impl Parts {
     #[must_use]
     pub fn with_reset(mut self, handlers: &[String]) -> Self {
         self.reset = handlers.iter().cloned().collect();
+        self
+    }
+
+    /// The same, from the first message of its sources on, without anything that it committed before.
+    #[must_use]
+    pub fn reprocessing(self) -> Self {
+        self.reprocess.store(true, Ordering::Relaxed);
         self
     }
 
@@ -379,7 +389,7 @@ impl<'a> Loading<'a> {
         let offer = plugin.offer(world, offer, &self.spec.limits).await.map_err(failed)?;
         let grant = own.and_then(|own| own.get(plugin.name())).or_else(|| self.spec.grants.get(plugin.name()));
         let grants = grant.map(|grant| grant.absolute(self.base)).unwrap_or_default();
-        let is_source = matches!(world, World::Source | World::StreamSource | World::SelfDriven);
+        let is_source = matches!(world, World::Source | World::StreamSource | World::SelfDriven | World::Command);
         let exposed = self.exposed.clone().filter(|_| is_source);
         let port = exposed.as_ref().map(Exposed::port);
         check_grants(&plugin, (world, &offer), &grants, (topic, port)).map_err(failed)?;

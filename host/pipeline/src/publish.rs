@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use spout_base::error::Coded;
+use spout_base::{clock, error::Coded};
 use spout_repo::{Differences, Publication, Publisher, Repo};
 use spout_spec::Publish;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{build::Parts, host::chain};
+
+/// Commits come first: while they come faster than they are published, publishing rests so many times as long as it works.
+const REST: u32 = 3;
 
 /// What a pipeline that stops allows its tables to come up to date.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -63,14 +66,29 @@ async fn follow(pipeline: String, mut publisher: Publisher, mut told: watch::Rec
     // What a run before this one left to do.
     told.mark_changed();
     while told.changed().await.is_ok() {
-        match publisher.publish().await {
-            Ok(publication) => log_publication(&pipeline, &publication),
-            Err(error) => tracing::warn!(
-                pipeline,
-                code = error.code(),
-                error = chain(&error),
-                "cannot publish the Delta tables; retrying at the next commit"
-            ),
+        loop {
+            let begun = clock::now();
+            match publisher.publish_some().await {
+                Ok(publication) => {
+                    log_publication(&pipeline, &publication);
+                    if !publication.behind {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    let (code, error) = (error.code(), chain(&error));
+                    tracing::warn!(
+                        pipeline,
+                        code,
+                        error,
+                        "cannot publish the Delta tables; retrying at the next commit"
+                    );
+                    break;
+                }
+            }
+            let rest = clock::now().duration_since(begun) * REST;
+            // A pipeline that stops makes no more commits.
+            drop(timeout(rest, async { while told.changed().await.is_ok() {} }).await);
         }
     }
 }

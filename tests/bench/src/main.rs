@@ -1,4 +1,4 @@
-//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
+//! `just bench [decode|handler|state|nodes|commits|pipeline|partitions|serve|repo]`: ratios in one run, with medians; `repo` also takes `--commits N`.
 
 mod commits;
 mod decode;
@@ -11,6 +11,7 @@ mod pipeline;
 mod process;
 mod repo;
 mod sandbox;
+mod serve;
 mod state;
 mod timing;
 
@@ -19,7 +20,7 @@ use anyhow::{Result, bail};
 fn main() -> Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let all = ["decode", "handler", "state", "nodes", "commits", "pipeline", "partitions", "repo"];
+    let all = ["decode", "handler", "state", "nodes", "commits", "pipeline", "partitions", "serve", "repo"];
     if let [first, rest @ ..] = wanted.as_slice()
         && first == "repo"
     {
@@ -40,6 +41,7 @@ fn main() -> Result<()> {
             "commits" => runtime.block_on(commits::run())?,
             "repo" => runtime.block_on(repo::run(&[]))?,
             "partitions" => partitions::run()?,
+            "serve" => serve::run()?,
             _ => pipeline::run()?,
         }
     }

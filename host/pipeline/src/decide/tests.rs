@@ -198,6 +198,17 @@ fn who_waits_gets_a_commit_soon() {
             (4, Event::Committed, &[]),
         ],
     );
+    // Without a time to wait, those who come while a commit is written share the next, and nobody waits for a clock.
+    check(
+        Until::Stopped,
+        &[
+            (0, awaited(0), cut),
+            (0, awaited(0), &[]),
+            (0, awaited(0), &[]),
+            (0, Event::Committed, cut),
+            (0, Event::Committed, &[]),
+        ],
+    );
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(super) struct Receiving<R> {
 }
 
 impl<R: Receive> Receiving<R> {
-    /// Will read what `receive` receives: at most `queue` bytes at once, for clients that wait no longer than `answer_within`.
+    /// Will read what `receive` receives: at most `queue` bytes at once, for clients that wait `answer_within` for others.
     pub(super) fn new(receive: R, queue: ByteSize, answer_within: Period) -> Self {
         Self { receive, inbox: Inbox::new(queue, answer_within.0), opened: false, address: None }
     }
@@ -81,9 +81,9 @@ impl<R: Receive> Producer for Receiving<R> {
     }
 }
 
-/// How long a client waits at most for the commit, by default.
+/// How long clients wait for others to share their commit, by default: no longer than the commit before takes.
 pub(super) fn answer_within() -> Period {
-    Period(Duration::from_millis(50))
+    Period(Duration::ZERO)
 }
 
 /// Bytes received but not yet decoded, by default.

@@ -35,7 +35,8 @@ pub struct TcpSpec {
     /// How a client is answered after the commit, as in `line`. Without it, clients get no reply.
     #[serde(default)]
     pub reply: Option<Reply>,
-    /// How long a client waits at most for the commit of its messages, as in `50ms`, if `reply` is set.
+    /// How long messages wait for others to share their commit, as in `50ms`, if `reply` is set. Without it, a commit is cut
+    /// as soon as the one before it is written, with all that arrived meanwhile.
     #[serde(default = "answer_within", alias = "answer_within")]
     pub answer_within: Period,
     /// Maximum concurrent clients, as in `1024`; others are refused.

@@ -4,7 +4,7 @@
 //! newest commit that any log names is where all of them are, but for those that the same commit touches and a crash kept
 //! it from, and those that could not be published: their logs show it, see [`Table::open`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use spout_base::error::{Coded, Kind};
 use spout_format::Format;
@@ -25,6 +25,8 @@ use crate::{
 
 /// How often publishing starts again because another publisher was faster.
 const ATTEMPTS: u32 = 5;
+/// Commits that one version takes along where publishing is at least so many behind.
+const TOGETHER: usize = if cfg!(test) { 4 } else { 128 };
 
 /// Publishes the tables of one branch. Everything it knows it can read again, so that dropping it at any time is fine.
 #[derive(Debug)]
@@ -47,6 +49,17 @@ struct Published {
     /// Tables whose log cannot be gone on with.
     broken: BTreeSet<String>,
     failures: Vec<(String, Error)>,
+    /// What comes next, as far as it was read.
+    next: VecDeque<(Stamp, Files)>,
+}
+
+/// How much is published by one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grain {
+    /// All there is, each commit as a version of its own.
+    Commit,
+    /// One version.
+    Some,
 }
 
 /// What came of publishing.
@@ -56,6 +69,8 @@ pub struct Publication {
     pub tables: Vec<PublishedTable>,
     /// Tables that could not be published, and why not; they stay as they were.
     pub failures: Vec<(String, Error)>,
+    /// Whether commits are left that were not published.
+    pub behind: bool,
 }
 
 impl Publisher {
@@ -84,6 +99,18 @@ impl Publisher {
     /// # Errors
     /// What reading the branch and writing can end with. The next call goes on where this one stopped.
     pub async fn publish(&mut self) -> Result<Publication, Error> {
+        self.publish_by(Grain::Commit).await
+    }
+
+    /// Publishes the next commit; or many as one version, where publishing is far behind and they only put files.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn publish_some(&mut self) -> Result<Publication, Error> {
+        self.publish_by(Grain::Some).await
+    }
+
+    async fn publish_by(&mut self, grain: Grain) -> Result<Publication, Error> {
         let mut attempt = 1;
         loop {
             let state = match self.state.take() {
@@ -91,7 +118,7 @@ impl Publisher {
                 None => self.start().await,
             };
             let done = match state {
-                Ok(state) => self.follow(state).await,
+                Ok(state) => self.follow(state, grain).await,
                 Err(error) => Err(error),
             };
             match done {
@@ -110,7 +137,7 @@ impl Publisher {
     pub async fn rebuild(&mut self) -> Result<Publication, Error> {
         self.state = None;
         let state = Published::new(Mode::Rebuild, 0);
-        let done = self.follow(state).await?;
+        let done = self.follow(state, Grain::Commit).await?;
         if let Some(state) = self.state.take() {
             for table in state.tables.values() {
                 table.end().await?;
@@ -207,18 +234,37 @@ impl Publisher {
         }
     }
 
-    async fn follow(&mut self, mut state: Published) -> Result<Publication, Error> {
-        while let Some((stamp, files)) = self.commits.after(state.sequence).await? {
+    async fn follow(&mut self, mut state: Published, grain: Grain) -> Result<Publication, Error> {
+        let together = if grain == Grain::Some { TOGETHER } else { 1 };
+        loop {
+            self.read(&mut state, together).await?;
+            let Some((stamp, files)) = state.take(together) else { break };
             match files {
                 Files::Changed(commit) => self.apply(&mut state, &stamp, &commit).await?,
                 Files::All(tree) => self.replace(&mut state, &stamp, &tree).await?,
             }
             state.sequence = stamp.sequence;
+            if grain == Grain::Some {
+                self.read(&mut state, 1).await?;
+                break;
+            }
         }
-        let failures = std::mem::take(&mut state.failures);
+        let (failures, behind) = (std::mem::take(&mut state.failures), !state.next.is_empty());
         let tables = state.tables.values_mut().map(Table::take_published).collect();
         self.state = Some(state);
-        Ok(Publication { tables, failures })
+        Ok(Publication { tables, failures, behind })
+    }
+
+    /// Reads what comes next, up to `count` of them.
+    async fn read(&self, state: &mut Published, count: usize) -> Result<(), Error> {
+        while state.next.len() < count {
+            let after = state.next.back().map_or(state.sequence, |(stamp, _)| stamp.sequence);
+            match self.commits.after(after).await? {
+                Some(next) => state.next.push_back(next),
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// Publishes a commit that puts and deletes.
@@ -265,7 +311,26 @@ impl Publisher {
 
 impl Published {
     fn new(mode: Mode, sequence: u64) -> Self {
-        Self { mode, sequence, tables: BTreeMap::new(), broken: BTreeSet::new(), failures: Vec::new() }
+        let (tables, broken, failures, next) = Default::default();
+        Self { mode, sequence, tables, broken, failures, next }
+    }
+
+    /// What is published next: one commit, or as one all that follow each other and only put files, if `together` are there.
+    fn take(&mut self, together: usize) -> Option<(Stamp, Files)> {
+        let many = self.next.len() >= together;
+        let (mut stamp, mut files) = self.next.pop_front()?;
+        while many
+            && let Some((next, Files::Changed(more))) = self.next.front_mut()
+            && let Files::Changed(commit) = &mut files
+            && only_puts(&stamp, commit)
+            && only_puts(next, more)
+        {
+            let mut puts = std::mem::take(&mut commit.files);
+            puts.append(&mut more.files);
+            more.files = puts;
+            (stamp, files) = self.next.pop_front()?;
+        }
+        Some((stamp, files))
     }
 
     /// Keeps the error of one table; one of the store or the branch ends all.
@@ -283,6 +348,11 @@ impl Published {
             }
         }
     }
+}
+
+/// Whether a commit can be one with another: it takes nothing away, and its rows are new.
+fn only_puts(stamp: &Stamp, commit: &Commit<Moved>) -> bool {
+    commit.removed.is_empty() && !stamp.compaction
 }
 
 /// The tables that have files in `tree`.

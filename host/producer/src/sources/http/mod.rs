@@ -50,7 +50,8 @@ pub struct HttpSpec {
     /// How long a body may take to arrive, as in `30s`.
     #[serde(default = "body_time", alias = "body_time")]
     pub body_time: Period,
-    /// How long a client waits for the commit at most, as in `50ms`; requests that arrive meanwhile share it.
+    /// How long a request waits for others to share its commit, as in `50ms`. Without it, a commit is cut as soon as the one
+    /// before it is written, with all requests that arrived meanwhile.
     #[serde(default = "answer_within", alias = "answer_within")]
     pub answer_within: Period,
     /// Bytes received but not yet decoded, as in `64MiB`; when full, clients have to wait.

@@ -72,6 +72,37 @@ async fn the_same_publisher_goes_on_after_a_failure() {
 }
 
 #[tokio::test]
+async fn who_died_in_a_version_of_several_commits_is_gone_on_with() {
+    let (store, repo) = repo().await;
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    for n in 0..9 {
+        let puts = ["/t/a.parquet", "/u/x.parquet"].map(|path| Do::Put(path, rows(n, n + 1)));
+        commit(&repo, &mut writer, puts.into()).await;
+    }
+    for stops in 0.. {
+        let stopping = Stopping::after(&store, stops, true);
+        let mut publisher = publisher(&over(Arc::clone(&stopping) as _).await);
+        let died = loop {
+            match publisher.publish_some().await {
+                Ok(publication) if publication.behind => {}
+                done => break done.is_err(),
+            }
+        };
+        let after = Arc::new(stopping.store().fork());
+        let repo = over(Arc::clone(&after) as _).await;
+        let publication = publish(&repo).await;
+        assert!(publication.failures.is_empty(), "stop {stops}: {publication:?}");
+        for table in ["t", "u"] {
+            leads_up(after.as_ref(), &repo, table).await;
+        }
+        if !died {
+            assert!(stops > 15, "only {stops} changes");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
 async fn publishers_at_once_write_one_table() {
     let history = history().await;
     let whole = Arc::new(history.fork());

@@ -49,6 +49,36 @@ async fn each_call_publishes_what_is_new() {
 }
 
 #[tokio::test]
+async fn far_behind_one_version_takes_commits_along_that_only_put() {
+    let (store, repo) = repo().await;
+    let mut writer = repo.writer("master", "events").await.unwrap();
+    let w = &mut writer;
+    for n in 0..5 {
+        commit(&repo, w, vec![Do::Put("/t/a.parquet", rows(n, n + 1)), Do::Put("/u/x.parquet", rows(n, n + 1))]).await;
+    }
+    commit(&repo, w, vec![Do::Over("/t/a.parquet", rows(7, 9))]).await;
+    commit(&repo, w, vec![Do::Delete("/u/x.parquet"), Do::Put("/t/b.parquet", rows(0, 1))]).await;
+    for n in 0..3 {
+        commit(&repo, w, vec![Do::Put("/t/c.parquet", rows(n, n + 1))]).await;
+    }
+    let mut publisher = publisher(&repo);
+    let mut behind = 0;
+    while publisher.publish_some().await.unwrap().behind {
+        behind += 1;
+    }
+    // Four together, two together, the one that deletes, and the last three one by one.
+    leads_up(store.as_ref(), &repo, "u").await;
+    let versions = leads_up(store.as_ref(), &repo, "t").await;
+    let sequences: Vec<_> = versions.iter().map(|version| version.sequence).collect();
+    assert_eq!((sequences, behind), (vec![5, 7, 8, 9, 10, 11], 5));
+    // Who goes on finds nothing to do.
+    assert_eq!(publish(&repo).await.tables.iter().map(|table| table.written).sum::<u64>(), 0);
+    let rebuilt = super::publisher(&repo).rebuild().await.unwrap();
+    assert!(rebuilt.failures.is_empty(), "{rebuilt:?}");
+    assert_eq!(agrees(store.as_ref(), &repo, "t").await.len(), 10, "made anew, each commit is a version");
+}
+
+#[tokio::test]
 async fn files_in_the_root_are_a_table_and_names_may_be_odd() {
     let (store, repo) = repo().await;
     let mut writer = repo.writer("master", "events").await.unwrap();

@@ -180,6 +180,20 @@ pub(super) async fn agrees(store: &dyn ObjectStore, repo: &Repo, directory: &str
     versions
 }
 
+/// The same where a version may take several commits along: each is the commit that it names, and the last one is the head.
+pub(super) async fn leads_up(store: &dyn ObjectStore, repo: &Repo, directory: &str) -> Vec<Seen> {
+    let versions = versions(store, directory).await;
+    let commits = repo.log("master").await.unwrap();
+    for version in &versions {
+        let commit = commits.iter().find(|commit| commit.header.id == version.commit).unwrap();
+        assert_eq!(version.sequence, commit.header.sequence);
+        assert_eq!(version.ids(store, directory).await, ids_of(repo, commit, directory).await, "{}", version.sequence);
+    }
+    let shown = versions.last().unwrap().ids(store, directory).await;
+    assert_eq!(shown, ids_of(repo, commits.first().unwrap(), directory).await);
+    versions
+}
+
 /// Names of everything in the tables, with the text or the hash of what is there.
 pub(super) async fn everything(store: &dyn ObjectStore) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
