@@ -2,16 +2,14 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
-use spout_repo::{Error as RepoError, Reference, Repo};
+use spout_api::{CommitInfo, branch_of, committed, is_id};
+use spout_repo::{Reference, Repo};
 
 use super::{
     Global,
     commit::print_made,
     error::Error,
-    names::{branch_of, is_id},
     print::{Printer, short},
-    target::committed,
 };
 
 /// Discard a started commit, or undo the newest one.
@@ -45,22 +43,17 @@ impl Drop {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Commit { commit } = &self.what;
         let reference: Reference = commit.parse()?;
-        let repo = global.store_to_write().await?.repo(&reference.repo).await?;
         if is_id(&reference.target) && reference.back == 0 {
-            match repo.started_commit(&reference.target).await {
-                Ok(started) => {
-                    repo.drop_commit(&started).await?;
-                    let told = format!("dropped started commit {} of {}@{}", started.id, repo.name(), started.branch);
-                    return if printer.json() {
-                        printer.value(&json!({"repo": repo.name(), "branch": started.branch, "dropped": started.id}))
-                    } else {
-                        printer.line(told)
-                    };
-                }
-                Err(RepoError::UnknownStarted { .. }) => {}
-                Err(other) => return Err(other.into()),
+            let dropped = global.api_to_write().await?.drop_started(&reference.repo, &reference.target).await?;
+            if let Some(gone) = dropped {
+                return if printer.json() {
+                    printer.value(&gone)
+                } else {
+                    printer.line(format!("dropped started commit {} of {}@{}", gone.dropped, gone.repo, gone.branch))
+                };
             }
         }
+        let repo = global.store_to_write().await?.repo(&reference.repo).await?;
         head(&repo, &reference, printer).await
     }
 }
@@ -83,5 +76,9 @@ async fn head(repo: &Repo, reference: &Reference, printer: &mut Printer) -> Resu
     }
     let parent = repo.resolve(&Reference { back: 1, ..Reference::head(repo.name(), &branch) }).await?;
     let made = committed(repo.revert(&branch, &parent).await?)?;
-    print_made(&made, &format!("undid {shown}; {at} is as {} left it,", short(&parent.header.id)), printer)
+    print_made(
+        &CommitInfo::of(&made)?,
+        &format!("undid {shown}; {at} is as {} left it,", short(&parent.header.id)),
+        printer,
+    )
 }

@@ -2,14 +2,13 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_api::{CommitInfo, branch, committed, within};
 use spout_repo::MASTER;
 
 use super::{
     Global,
     commit::print_made,
-    names::{branch, within},
     print::{Printer, short},
-    target::committed,
 };
 
 /// Restore a branch to an earlier commit.
@@ -48,6 +47,6 @@ impl Revert {
         let repo = global.store_to_write().await?.repo(repo).await?;
         let to = repo.resolve(&within(repo.name(), branch, to, "revert branch")?).await?;
         let commit = committed(repo.revert(branch, &to).await?)?;
-        print_made(&commit, &format!("reverted to {}", short(&to.header.id)), printer)
+        print_made(&CommitInfo::of(&commit)?, &format!("reverted to {}", short(&to.header.id)), printer)
     }
 }

@@ -13,7 +13,6 @@ use spout_base::terminal;
 use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
 use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
-use spout_repo::Store;
 use spout_spec::{Loaded, load_all};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -89,7 +88,7 @@ impl Run {
         for loaded in &specs {
             pipelines.push(Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node));
         }
-        let store = Store::open(&global.store).await?;
+        let store = global.store_to_make().await?;
         let options = RunOptions {
             until: match self.until {
                 None => Until::Stopped,
@@ -226,23 +225,23 @@ impl Watch<'_> {
     }
 }
 
-fn prints(loaded: &Loaded) -> bool {
+pub(super) fn prints(loaded: &Loaded) -> bool {
     loaded.spec.consumers.iter().any(ConsumerSpec::prints)
 }
 
-enum Wish {
+pub(super) enum Wish {
     Stop,
     Commit,
 }
 
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    pub(super) fn new() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(|source| Error::Runtime { source });
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -251,7 +250,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wish {
+    pub(super) async fn next(&mut self) -> Wish {
         tokio::select! {
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.terminate.recv() => Wish::Stop,

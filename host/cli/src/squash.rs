@@ -3,11 +3,11 @@
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
+use spout_api::{branch_of, within};
 use spout_repo::Reference;
 
 use super::{
     Global,
-    names::{branch_of, within},
     print::{Printer, count, short},
 };
 
