@@ -29,6 +29,7 @@ mod readers;
 mod real_input;
 mod rotation;
 mod sandbox;
+mod server;
 mod settled;
 mod several;
 mod store_trouble;

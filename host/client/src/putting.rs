@@ -8,7 +8,7 @@ use futures::{SinkExt as _, StreamExt as _, channel::mpsc};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::Method;
-use spout_api::{Body, Changes, CommitInfo, Opened, Put, PutMode, Putting, Result, unreadable};
+use spout_api::{Body, Changes, CommitInfo, Error, Opened, Put, PutMode, Putting, Result, Started, unreadable};
 use tokio::io::AsyncReadExt as _;
 
 use crate::{
@@ -71,7 +71,13 @@ impl Putting for RemotePutting<'_> {
         let Opened { started, fresh } = self.opened;
         if fresh {
             let here = ["repos", &started.repo, "puts", &started.commit, "finish"];
-            self.link.json::<CommitInfo>(self.link.request(Method::POST, here, &[])).await?;
+            let closed = self.link.json::<CommitInfo>(self.link.request(Method::POST, here, &[])).await;
+            if let Err(error @ Error::Remote { .. }) = closed {
+                // Where there was no answer, it may have been made.
+                forget(self.link, &started).await;
+                return Err(error);
+            }
+            closed?;
         }
         let (repo, branch, commit) = (started.repo, started.branch, started.commit);
         Ok(Changes { repo, branch, commit, finished: fresh, put: self.put, deleted: Vec::new() })
@@ -79,10 +85,13 @@ impl Putting for RemotePutting<'_> {
 
     async fn abandon(self: Box<Self>) {
         if self.opened.fresh {
-            let started = &self.opened.started;
-            let here = ["repos", &started.repo, "started", &started.commit];
-            // Where this fails too, the commit stays among the started ones, and a collection takes its files.
-            drop(self.link.send(self.link.request(Method::DELETE, here, &[])).await);
+            forget(self.link, &self.opened.started).await;
         }
     }
+}
+
+/// Where this fails too, the commit stays among the started ones.
+async fn forget(link: &Link, started: &Started) {
+    let here = ["repos", &started.repo, "started", &started.commit];
+    drop(link.send(link.request(Method::DELETE, here, &[])).await);
 }

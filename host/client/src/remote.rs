@@ -57,8 +57,9 @@ impl Remote {
     }
 
     async fn bytes_of(&self, reference: &Reference, query: &[(&str, &str)], range: Option<&str>) -> Result<Response> {
-        let (at, path) = (at(reference), reference.path.as_deref().unwrap_or("/"));
-        let here = ["repos", &reference.repo, "files", &at].into_iter().chain(segments(path));
+        let at = at(reference);
+        let path = reference.path.as_deref().filter(|path| *path != "/").into_iter().flat_map(segments);
+        let here = ["repos", &reference.repo, "files", &at].into_iter().chain(path);
         let mut request = self.link.request(Method::GET, here, query);
         if let Some(range) = range {
             request = request.header("range", range);
@@ -195,7 +196,7 @@ impl Api for Remote {
 
     async fn put<'a>(&'a self, to: &Reference) -> Result<Box<dyn Putting + 'a>> {
         let request = self.link.request(Method::POST, ["repos", &to.repo, "puts"], &[]);
-        let opened: Opened = self.link.post(request, &json!({"to": at(to)})).await?;
+        let opened: Opened = self.link.post(request, &json!({"to": to.to_string()})).await?;
         Ok(Box::new(RemotePutting::new(&self.link, opened)))
     }
 

@@ -11,13 +11,16 @@ use std::{
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_util::io::StreamReader;
 
 use crate::{Error, answer::Answer};
 
 /// A body that stops coming for so long is given up.
 const IDLE: Duration = Duration::from_secs(30);
+/// So long, and so much, is read of a body that is not wanted any more.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
 
 /// A body as it comes, and why it did not come to its end.
 pub(crate) struct Parts {
@@ -60,13 +63,36 @@ pub(crate) fn reader(body: Body, limit: u64) -> (StreamReader<Parts, Bytes>, Why
 
 /// All of `body`.
 pub(crate) async fn whole(body: Body, limit: u64) -> Answer<Vec<u8>> {
-    let (parts, why) = parts(body, limit);
-    let read = parts.try_fold(Vec::new(), |mut all, part| async move {
-        all.extend_from_slice(&part);
-        Ok(all)
-    });
-    let cut = |error: io::Error| Error::Request { why: format!("its body broke off: {error}") };
-    Ok(read.await.map_err(|error| why.taken().unwrap_or_else(|| cut(error)))?)
+    let (mut parts, why) = parts(body, limit);
+    let mut all = Vec::new();
+    loop {
+        match parts.try_next().await {
+            Ok(Some(part)) => all.extend_from_slice(&part),
+            Ok(None) => return Ok(all),
+            Err(error) => {
+                parts.linger().await;
+                let cut = || Error::Request { why: format!("its body broke off: {error}") };
+                return Err(why.taken().unwrap_or_else(cut).into());
+            }
+        }
+    }
+}
+
+impl Parts {
+    /// Reads on for a while, so that a client that is still sending gets to see the answer instead of a closed connection.
+    pub(crate) async fn linger(mut self) {
+        let rest = async {
+            let mut left = LINGER_BYTES;
+            while let Some(Ok(part)) = self.body.next().await {
+                left = left.saturating_sub(part.len());
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        // Whoever still sends after that is cut off.
+        drop(timeout(LINGER, rest).await);
+    }
 }
 
 impl Stream for Parts {

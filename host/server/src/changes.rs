@@ -8,7 +8,7 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_api::{Api as _, Changes, Deletion, Error as ApiError, PutMode, Reference, at_path};
+use spout_api::{Api as _, Changes, Deletion, Error as ApiError, PutMode, at_path};
 
 use crate::{
     Error, Service,
@@ -16,7 +16,7 @@ use crate::{
     body,
     endpoint::Endpoint,
     guard::Caller,
-    request::{Asked, Names, Sent},
+    request::{Asked, Names, Sent, within},
 };
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -86,16 +86,6 @@ fn how(append: bool) -> PutMode {
     if append { PutMode::Append } else { PutMode::Overwrite }
 }
 
-/// A reference to the repo that the caller was let into.
-fn within(repo: &str, text: &str) -> Answer<Reference> {
-    let reference: Reference = text.parse().map_err(ApiError::from)?;
-    if reference.repo == repo {
-        Ok(reference)
-    } else {
-        Err(Error::Request { why: format!("`{text}` names the repo {} instead of {repo}", reference.repo) }.into())
-    }
-}
-
 async fn put(
     State(service): State<Arc<Service>>,
     caller: Caller,
@@ -105,18 +95,25 @@ async fn put(
     request: Request,
 ) -> Answer<Json<Changes>> {
     let limit = service.max_body;
+    let (mut reader, why) = body::reader(request.into_body(), limit);
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > limit) {
-        return Err(Error::TooLarge { limit }.into());
+    let put = async {
+        if length.is_some_and(|length| length > limit) {
+            return Err(Error::TooLarge { limit }.into());
+        }
+        let to = at_path(&repo, &at, Some(&path))?;
+        let mut putting = caller.local.put(&to).await?;
+        let path = to.path.as_deref().unwrap_or_default();
+        if let Err(error) = putting.file(path, how(asked.append), Box::new(&mut reader)).await {
+            return Err(why.taken().map_or_else(|| Failure::from(error), Failure::from));
+        }
+        Ok(putting.finish().await?)
+    };
+    let put = put.await;
+    if put.is_err() {
+        reader.into_inner().linger().await;
     }
-    let to = at_path(&repo, &at, Some(&path))?;
-    let mut putting = caller.local.put(&to).await?;
-    let (reader, why) = body::reader(request.into_body(), limit);
-    let path = to.path.as_deref().unwrap_or_default();
-    if let Err(error) = putting.file(path, how(asked.append), Box::new(reader)).await {
-        return Err(why.taken().map_or_else(|| Failure::from(error), Failure::from));
-    }
-    Ok(Json(putting.finish().await?))
+    put.map(Json)
 }
 
 async fn delete_one(
@@ -130,7 +127,8 @@ async fn delete_one(
 }
 
 async fn delete(caller: Caller, Names(repo): Names<String>, Sent(deletion): Sent<Deletion>) -> Answer<Json<Changes>> {
-    deletion.files.iter().try_for_each(|file| within(&repo, file).map(drop))?;
+    // All others have to be of the same branch.
+    deletion.files.first().map(|file| within(&repo, file)).transpose()?;
     Ok(Json(caller.local.delete_files(&deletion).await?))
 }
 

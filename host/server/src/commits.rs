@@ -8,7 +8,7 @@ use crate::{
     answer::{Answer, Json},
     endpoint::Endpoint,
     guard::Caller,
-    request::{Asked, Names, Sent},
+    request::{Asked, Names, Sent, within},
 };
 
 /// Commits that are listed at most, where a request does not say.
@@ -77,7 +77,7 @@ struct NewCommit {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Open {
-    /// A branch, or the id of a started commit.
+    /// A branch, or the id of a started commit; or either with its repo, as in `repo@master`.
     #[serde(default = "master")]
     to: String,
 }
@@ -118,7 +118,8 @@ async fn forget(caller: Caller, Names((repo, id)): Names<(String, String)>) -> A
 }
 
 async fn open(caller: Caller, Names(repo): Names<String>, Sent(open): Sent<Open>) -> Answer<Json<Opened>> {
-    Ok(Json(caller.local.open(&at_path(&repo, &open.to, None)?).await?))
+    let to = if open.to.contains('@') { within(&repo, &open.to)? } else { at_path(&repo, &open.to, None)? };
+    Ok(Json(caller.local.open(&to).await?))
 }
 
 async fn close(caller: Caller, Names((repo, id)): Names<(String, String)>) -> Answer<Json<CommitInfo>> {

@@ -95,7 +95,8 @@ async fn commits(
 ) -> Answer<Response> {
     let named = caller.local.store().repo(&repo).await.map_err(ApiError::from)?;
     let mut follower = named.follow(&at_path(&repo, &branch, None)?.target);
-    let head = follower.refresh().await.map_err(ApiError::from)?.map_or(0, |head| head.number);
+    let head = follower.refresh().await.map_err(ApiError::from)?;
+    let (head, id) = head.map_or((0, None), |head| (head.number, Some(head.header.id.clone())));
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let next = match last.or(asked.after) {
         Some(after) => named.resolve(&at_path(&repo, &after, None)?).await.map_err(ApiError::from)?.number + 1,
@@ -103,7 +104,9 @@ async fn commits(
         None => head + 1,
     };
     let following = Following { local: caller.local, repo, follower, next };
-    let first = stream::once(async { Ok(quiet()) });
+    // One whose connection breaks before the first commit goes on after this one.
+    let from = id.filter(|_| next == head + 1).map_or_else(quiet, |id| format!("id: {id}\n\n").into());
+    let first = stream::once(async { Ok(from) });
     let events = stream::try_unfold(following, |mut following| async move {
         let bytes = following.next().await?;
         Ok(Some((bytes, following)))

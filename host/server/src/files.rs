@@ -39,6 +39,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::get("/v1/repos/{repo}/diff", "The files that differ between two commits.", diff)
             .asks::<Two>()
             .gives::<Differences>(),
+        Endpoint::get("/v1/repos/{repo}/files/{at}", "Says that a file has to be named.", no_content),
         Endpoint::get("/v1/repos/{repo}/files/{at}/{*path}", "The bytes of a file, or a range of them.", content)
             .asks::<As>()
             .gives_bytes("application/octet-stream"),
@@ -117,6 +118,11 @@ async fn diff(caller: Caller, Names(repo): Names<String>, Asked(asked): Asked<Tw
         return Err(Error::Request { why: format!("`new` names the repo {} instead of {repo}", new.repo) }.into());
     }
     Ok(Json(caller.local.diff(&new, old.as_ref()).await?))
+}
+
+async fn no_content(caller: Caller, Names((repo, at)): Names<(String, String)>) -> Answer<Response> {
+    // It says which files there are to name.
+    sent(caller.local.content(&at_path(&repo, &at, None)?, None).await?, false).await
 }
 
 async fn content(

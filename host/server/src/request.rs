@@ -7,10 +7,26 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{Error, answer::Failure, body};
+use spout_api::{Error as ApiError, Reference};
+
+use crate::{
+    Error,
+    answer::{Answer, Failure},
+    body,
+};
 
 /// JSON of requests is at most this long.
 const MAX_JSON: u64 = 1 << 20;
+
+/// A reference to the repo that the caller was let into.
+pub(crate) fn within(repo: &str, text: &str) -> Answer<Reference> {
+    let reference: Reference = text.parse().map_err(ApiError::from)?;
+    if reference.repo == repo {
+        Ok(reference)
+    } else {
+        Err(Error::Request { why: format!("`{text}` names the repo {} instead of {repo}", reference.repo) }.into())
+    }
+}
 
 /// The names in the path of a request.
 #[derive(Debug)]
