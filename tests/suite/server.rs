@@ -148,6 +148,17 @@ const VERBS: &[&str] = &[
     "sql 'select * from nowhere'",
     "sql 'select 1 / 0'",
     "sql 'drop table r'",
+    "revert branch r@try --to '~1'",
+    "revert branch r@try --to 'nowhere'",
+    "drop commit r@try",
+    "drop commit r@try~1",
+    "drop commit r@0123456789abcdef0123456789abcdef",
+    "squash commit r@try~1",
+    "squash commit r@try~3..try~2",
+    "squash commit r@try",
+    "update repo r --keep 3 --keep-for 30d",
+    "update repo r --keep-all",
+    "list commit r@try",
     "delete tag r@v2",
     "delete tag r@v2",
     "delete branch r@try",
@@ -254,9 +265,6 @@ fn what_needs_the_machine_says_so_to_one_who_asks_a_server() -> Result<()> {
         &["fsck"],
         &["compact", "r"],
         &["publish", "r"],
-        &["update", "repo", "r", "--keep-all"],
-        &["squash", "commit", "r~1"],
-        &["revert", "branch", "r", "--to", "~1"],
         &["put", "file", "r@master:/a.parquet", "--table", "-f", "a.csv"],
     ] {
         check(args, "error[E0843]")?;
@@ -415,6 +423,31 @@ fn parts_of_files_come_as_they_are_asked_for() -> Result<()> {
     ensure!(get("large", &[("range", "bytes=0-1"), ("if-range", "\"other\"")])?.status == 200, "it is another");
     let head = request(&served.address, "HEAD /v1/repos/r/files/master/large", &[], b"")?;
     ensure!(head.status == 200 && head.header("content-length") == Some("20000000"), "{head:?}");
+    served.stop()
+}
+
+#[test]
+fn a_directory_comes_as_an_archive() -> Result<()> {
+    let site = filled()?;
+    let deep = format!("d/{}/größe.txt", "long".repeat(40));
+    site.write(&deep, "deep")?;
+    site.write("d/empty", "")?;
+    site.ok(&["create", "repo", "r"])?;
+    site.ok(&["put", "file", "r@master:/in/d", "-r", "-f", "d"])?;
+    let served = serve(&site, &[])?;
+    for path in ["", "/in/d"] {
+        let out = site.path().join(format!("out{}", path.len()));
+        std::fs::create_dir(&out)?;
+        let answer = served.get(&format!("/v1/repos/r/tar/master{path}"))?;
+        ensure!(answer.header("content-type") == Some("application/x-tar"), "{:?}", answer.headers);
+        std::fs::write(out.join("all.tar"), &answer.body)?;
+        let tar = Command::new("tar").args(["-xf", "all.tar"]).current_dir(&out).output()?;
+        ensure!(tar.status.success(), "{}", String::from_utf8_lossy(&tar.stderr));
+        for file in ["d/x/c.txt", "d/large.bin", "d/empty", &deep] {
+            ensure!(std::fs::read(out.join("in").join(file))? == std::fs::read(site.path().join(file))?, "{file}");
+        }
+    }
+    ensure!(served.get("/v1/repos/r/tar/master/nowhere")?.code() == "E0517", "no such directory");
     served.stop()
 }
 

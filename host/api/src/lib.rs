@@ -16,6 +16,7 @@ mod diff;
 mod encode;
 mod error;
 mod files;
+mod history;
 mod local;
 mod marker;
 mod names;
@@ -30,7 +31,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub use spout_repo::{PutMode, Reference};
+pub use spout_repo::{PutMode, Reference, Retention};
 
 pub use self::{
     branches::{Branch, BranchMade, NewBranch},
@@ -42,6 +43,7 @@ pub use self::{
     encode::{Encoder, Format},
     error::Error,
     files::{Column, FileInfo, FileLine, Files, PieceLine, columns},
+    history::{Kept, Squashed, Undone},
     local::Local,
     marker::MarkerInfo,
     names::{branch, branch_of, is_id, join, pair, within},
@@ -97,6 +99,15 @@ pub trait Api: Debug + Send + Sync {
     async fn finish_commit(&self, repo: &str, id: &str) -> Result<CommitInfo>;
     /// Forgets a started commit; `None` if the id is not that of one.
     async fn drop_started(&self, repo: &str, id: &str) -> Result<Option<Dropped>>;
+
+    /// Makes a branch what it was at an earlier commit, by a new one.
+    async fn revert(&self, repo: &str, branch: &str, to: &str) -> Result<Undone>;
+    /// Takes back the head of a branch, by a new commit that is as the one before it.
+    async fn drop_head(&self, reference: &Reference) -> Result<Undone>;
+    /// Merges a commit, or `repo@older..newer`, into the one after it.
+    async fn squash(&self, commits: &str) -> Result<Squashed>;
+    /// Sets how much history a repo keeps.
+    async fn retain(&self, repo: &str, retention: Retention) -> Result<Kept>;
 
     /// The files of a commit: all, or those directly in a directory and its directories.
     async fn files(&self, reference: &Reference, recursive: bool) -> Result<Files>;

@@ -12,9 +12,9 @@ use spout_repo::{Commit, PutMode, Reference, Repo as OpenRepo, Store, Tree};
 
 use crate::{
     Api, Branch, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences, Dropped,
-    FileInfo, Files, Inspected, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting, Query, Repo, RepoMade, Result,
-    Rows, Started, Tag, TagMade, TextFormat, branches, commits, content, convert, copying, deleting, diff, files,
-    marker, putting, repos, rows, tags,
+    FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting, Query, Repo, RepoMade,
+    Result, Retention, Rows, Squashed, Started, Tag, TagMade, TextFormat, Undone, branches, commits, content, convert,
+    copying, deleting, diff, files, history, marker, putting, repos, rows, tags,
 };
 
 /// How long the files of a commit that was named by its whole id are known without looking again.
@@ -156,6 +156,22 @@ impl Api for Local {
 
     async fn drop_started(&self, repo: &str, id: &str) -> Result<Option<Dropped>> {
         commits::drop_started(&self.store, repo, id).await
+    }
+
+    async fn revert(&self, repo: &str, branch: &str, to: &str) -> Result<Undone> {
+        history::revert(&self.store, repo, branch, to).await
+    }
+
+    async fn drop_head(&self, reference: &Reference) -> Result<Undone> {
+        history::drop_head(&self.store, reference).await
+    }
+
+    async fn squash(&self, commits: &str) -> Result<Squashed> {
+        history::squash(&self.store, commits).await
+    }
+
+    async fn retain(&self, repo: &str, retention: Retention) -> Result<Kept> {
+        history::retain(&self.store, repo, retention).await
     }
 
     async fn files(&self, reference: &Reference, recursive: bool) -> Result<Files> {

@@ -2,13 +2,11 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_api::{CommitInfo, branch_of, committed, is_id};
-use spout_repo::{Reference, Repo};
+use spout_api::{Reference, is_id};
 
 use super::{
     Global,
     commit::print_made,
-    error::Error,
     print::{Printer, short},
 };
 
@@ -53,32 +51,10 @@ impl Drop {
                 };
             }
         }
-        let repo = global.store_to_write().await?.repo(&reference.repo).await?;
-        head(&repo, &reference, printer).await
+        let gone = global.api_to_write().await?.drop_head(&reference).await?;
+        let (repo, branch) = (&reference.repo, &gone.branch);
+        let undone = short(gone.undone.as_deref().unwrap_or_default());
+        let what = format!("undid {undone}; {repo}@{branch} is as {} left it,", short(&gone.restored));
+        print_made(&gone.made, &what, printer)
     }
-}
-
-async fn head(repo: &Repo, reference: &Reference, printer: &mut Printer) -> Result<()> {
-    let usage = |what: String| Err(Error::Usage { verb: "drop commit", what }.into());
-    let commit = repo.resolve(reference).await?;
-    let branches = repo.branches().await?;
-    let branch = branch_of(&branches, reference, &commit);
-    let head = branches.iter().find(|there| there.name == branch).and_then(|branch| branch.head.as_ref());
-    let (shown, at) = (short(&commit.header.id), format!("{}@{branch}", repo.name()));
-    if head.is_none_or(|head| head.header.id != commit.header.id) {
-        return usage(format!(
-            "commit {shown} is not the head of {at}; `spout squash commit` merges it into the one after it, and \
-             `spout revert branch {at} --to COMMIT` goes back further"
-        ));
-    }
-    if commit.parent.is_none() {
-        return usage(format!("commit {shown} is the first of {at}; `spout delete branch {at}` deletes all"));
-    }
-    let parent = repo.resolve(&Reference { back: 1, ..Reference::head(repo.name(), &branch) }).await?;
-    let made = committed(repo.revert(&branch, &parent).await?)?;
-    print_made(
-        &CommitInfo::of(&made)?,
-        &format!("undid {shown}; {at} is as {} left it,", short(&parent.header.id)),
-        printer,
-    )
 }

@@ -7,8 +7,8 @@ use reqwest::{Method, Response};
 use serde_json::json;
 use spout_api::{
     Api, Branch, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences, Dropped, Error,
-    FileInfo, Files, Inspected, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, PutMode, Putting, Query, Reference,
-    Repo, RepoMade, Result, Rows, Started, Tag, TagMade, TextFormat,
+    FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, PutMode, Putting, Query,
+    Reference, Repo, RepoMade, Result, Retention, Rows, Squashed, Started, Tag, TagMade, TextFormat, Undone,
 };
 use spout_base::secret::Secret;
 
@@ -140,6 +140,26 @@ impl Api for Remote {
             Err(Error::Remote { code: "E0549", .. }) => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    async fn revert(&self, repo: &str, branch: &str, to: &str) -> Result<Undone> {
+        let request = self.link.request(Method::POST, ["repos", repo, "branches", branch, "revert"], &[]);
+        self.link.post(request, &json!({"to": to})).await
+    }
+
+    async fn drop_head(&self, reference: &Reference) -> Result<Undone> {
+        let request = self.link.request(Method::DELETE, ["repos", &reference.repo, "commits", &at(reference)], &[]);
+        self.link.json(request).await
+    }
+
+    async fn squash(&self, commits: &str) -> Result<Squashed> {
+        let first: Reference = commits.split_once("..").map_or(commits, |(first, _)| first).parse()?;
+        let request = self.link.request(Method::POST, ["repos", &first.repo, "squash"], &[]);
+        self.link.post(request, &json!({"commits": commits})).await
+    }
+
+    async fn retain(&self, repo: &str, retention: Retention) -> Result<Kept> {
+        self.link.post(self.link.request(Method::PUT, ["repos", repo, "retention"], &[]), &retention).await
     }
 
     async fn files(&self, reference: &Reference, recursive: bool) -> Result<Files> {

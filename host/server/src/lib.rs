@@ -1,7 +1,7 @@
 //! The HTTP API of a store, and of the pipelines that run beside it.
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
-//! they may see; a route (`repos`, `refs`, `commits`, `files`, `changes`, `sql`, `pipelines`, `events`) does a verb of
+//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `changes`, `history`, `sql`, `pipelines`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has.
@@ -17,6 +17,7 @@ mod error;
 mod events;
 mod files;
 mod guard;
+mod history;
 mod listen;
 mod openapi;
 mod pipelines;
@@ -24,6 +25,7 @@ mod refs;
 mod repos;
 mod request;
 mod sql;
+mod tar;
 mod tls;
 mod tokens;
 
@@ -82,6 +84,8 @@ fn endpoints() -> Vec<Endpoint> {
         commits::endpoints(),
         files::endpoints(),
         changes::endpoints(),
+        tar::endpoints(),
+        history::endpoints(),
         sql::endpoints(),
         pipelines::endpoints(),
         events::endpoints(),
