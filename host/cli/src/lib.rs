@@ -183,11 +183,16 @@ impl Global {
 
     /// Refuses what a server cannot be asked for.
     pub(crate) fn only_local(&self, what: &'static str) -> Result<(), ApiError> {
-        if self.server.is_some() { Err(ApiError::OnlyLocal { what }) } else { Ok(()) }
+        if self.server().is_some() { Err(ApiError::OnlyLocal { what }) } else { Ok(()) }
+    }
+
+    /// The server, where one is named; an empty variable names none.
+    fn server(&self) -> Option<&str> {
+        self.server.as_deref().filter(|server| !server.is_empty())
     }
 
     fn remote(&self) -> Result<Option<Remote>> {
-        let Some(server) = &self.server else { return Ok(None) };
+        let Some(server) = self.server() else { return Ok(None) };
         Ok(Some(Remote::new(server, self.secret()?)?))
     }
 

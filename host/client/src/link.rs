@@ -1,6 +1,6 @@
 //! Requests and answers: addresses, the token, errors.
 
-use std::sync::Once;
+use std::{sync::Once, time::Duration};
 
 use reqwest::{
     Client, Method, RequestBuilder, Response,
@@ -12,6 +12,12 @@ use spout_api::{Error, Problem, Result};
 use spout_base::secret::Secret;
 use url::Url;
 
+/// A server that is not reached within this time is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A query may find nothing for as long as the server lets it.
+const SILENT: Duration = Duration::from_secs(330);
+/// The server closes a connection that is idle for a minute; one that might be closed at this moment is not used again.
+const IDLE: Duration = Duration::from_secs(30);
 /// How much of an answer that is no JSON is shown.
 const SHOWN: usize = 200;
 
@@ -43,7 +49,13 @@ impl Link {
             headers.insert(AUTHORIZATION, value);
         }
         // A token must not follow a redirect to somebody else.
-        let client = Client::builder().default_headers(headers).redirect(Policy::none()).build();
+        let client = Client::builder()
+            .default_headers(headers)
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENT)
+            .pool_idle_timeout(IDLE)
+            .build();
         let client = client.map_err(|error| wrong(format!("no HTTP client can be made: {error}")))?;
         Ok(Self { client, shown: server.trim_end_matches('/').to_owned(), base })
     }

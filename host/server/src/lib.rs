@@ -113,3 +113,16 @@ impl Endpoint {
 pub fn document() -> serde_json::Value {
     openapi::document(&endpoints())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn routes_do_not_clash() {
+        let store = Store::open("memory://").await.unwrap();
+        let limits = Limits { connections: 1, max_body: 1 };
+        let board = Arc::new(Board::new([]));
+        drop(router(Arc::new(Service::new(store, None, board, &limits, CancellationToken::new()))));
+    }
+}
