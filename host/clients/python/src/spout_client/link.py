@@ -7,7 +7,8 @@ import json
 import ssl
 import threading
 import time
-from typing import Any, BinaryIO, Dict, Iterable, Mapping, Optional, Union
+from contextlib import contextmanager
+from typing import Any, BinaryIO, Dict, Iterable, Iterator, Mapping, Optional, Union
 from urllib.parse import quote, urlencode, urlsplit
 
 from .errors import SpoutError
@@ -40,6 +41,7 @@ class Link:
             return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._context)
         return http.client.HTTPConnection(host, port, timeout=timeout)
 
+    @contextmanager
     def send(
         self,
         method: str,
@@ -48,25 +50,32 @@ class Link:
         body: Optional[Data] = None,
         headers: Optional[Mapping[str, str]] = None,
         endless: bool = False,
-    ) -> http.client.HTTPResponse:
-        """The answer of a request that succeeded; its body is still to be read. One that is ``endless`` has a connection
-        of its own and may be silent for long."""
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer of a request that succeeded; its body is read within the ``with`` block. One that is ``endless`` has a
+        connection of its own and may be silent for long."""
         url = self._parts.path.rstrip("/") + "/v1/" + "/".join(quote(segment, safe="") for segment in path)
         said = {name: _word(value) for name, value in (query or {}).items() if value is not None}
         if said:
             url += "?" + urlencode(said)
-        if endless:
-            connection = self._connect(max(self._timeout, 60.0))
-        else:
-            connection = self._connection()
+        connection = self._connect(max(self._timeout, 60.0)) if endless else self._connection()
+        whole = False
         try:
             answer = self._exchange(connection, method, url, body, {**self._headers, **(headers or {})})
+            if answer.status >= 300:
+                raise SpoutError.of_answer(answer.status, answer.read())
+            yield answer
+            whole = answer.isclosed()
         except (OSError, http.client.HTTPException) as error:
-            self.close()
             raise SpoutError(0, "E0841", f"no answer from {self._parts.geturl()}: {error}", []) from error
-        if answer.status >= 300:
-            raise SpoutError.of_answer(answer.status, answer.read())
-        return answer
+        except SpoutError:
+            whole = True
+            raise
+        finally:
+            if endless:
+                connection.close()
+            elif not whole:
+                # What is left of this answer would be taken for the next one.
+                self.close()
 
     def json(self, method: str, path: Iterable[str], query: Optional[Mapping[str, object]] = None, body: Any = None) -> Any:
         """The JSON that answers a request, which may send some."""
@@ -91,12 +100,16 @@ class Link:
         if isinstance(body, str):
             body = body.encode()
         headers = dict(headers)
-        if body is None or isinstance(body, (bytes, bytearray, memoryview)):
-            connection.request(method, url, None if body is None else bytes(body), headers)
-        else:
-            # Of unknown length: sent in chunks, while it is read.
-            headers["transfer-encoding"] = "chunked"
-            connection.request(method, url, _parts(body), headers, encode_chunked=True)
+        try:
+            if body is None or isinstance(body, (bytes, bytearray, memoryview)):
+                connection.request(method, url, None if body is None else bytes(body), headers)
+            else:
+                # Of unknown length: sent in chunks, while it is read.
+                headers["transfer-encoding"] = "chunked"
+                connection.request(method, url, _parts(body), headers, encode_chunked=True)
+        except (BrokenPipeError, ConnectionResetError):
+            # A server that wants no more of the body may have said why.
+            return connection.getresponse()
         return connection.getresponse()
 
     def close(self) -> None:
