@@ -31,6 +31,7 @@ mod readers;
 mod real_input;
 mod rotation;
 mod sandbox;
+mod server;
 mod settled;
 mod several;
 mod spouts;

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod http;
 pub mod life;
 pub mod moto;
 pub mod venv;

@@ -11,27 +11,23 @@ use arrow::{
     array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
     datatypes::{DataType, Field, Schema},
     error::ArrowError,
-    ipc::writer::FileWriter,
     util::{
         display::{ArrayFormatter, FormatOptions},
         pretty::pretty_format_batches,
     },
 };
 use clap::ValueEnum;
-use parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use spout_api::{Encoder, Format as Encoded, Rows};
 use spout_base::terminal;
-use spout_sql::Answer;
 
 use super::{
     error::Error,
-    get::{TextFormat, persist, temporary},
+    get::{persist, temporary},
     print::{Printer, count},
 };
 
 /// Rows a table shows before it only counts.
 const SHOWN: usize = 1000;
-/// A row group ends here, so that memory does not grow with the answer.
-const ROW_GROUP: usize = 1 << 18;
 
 /// Output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -61,13 +57,13 @@ impl Format {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// What rows are written as; a table is not.
+    fn encoded(self) -> Encoded {
         match self {
-            Self::Table => "table",
-            Self::Csv => TextFormat::Csv.name(),
-            Self::Ndjson => TextFormat::Ndjson.name(),
-            Self::Parquet => "parquet",
-            Self::Arrow => "arrow",
+            Self::Table | Self::Ndjson => Encoded::Ndjson,
+            Self::Csv => Encoded::Csv,
+            Self::Parquet => Encoded::Parquet,
+            Self::Arrow => Encoded::Arrow,
         }
     }
 
@@ -78,14 +74,14 @@ impl Format {
 }
 
 /// Prints `answer`.
-pub(super) async fn print(mut answer: Answer, format: Format, printer: &mut Printer) -> Result<()> {
+pub(super) async fn print(mut answer: Rows, format: Format, printer: &mut Printer) -> Result<()> {
     if format == Format::Table {
         return table(answer, printer).await;
     }
     if format.is_binary() && io::stdout().is_terminal() {
-        return Err(Error::Terminal { format: format.name() }.into());
+        return Err(Error::Terminal { format: format.encoded().name() }.into());
     }
-    let mut encoder = Encoder::new(format, &answer)?;
+    let mut encoder = Encoder::new(format.encoded(), answer.schema())?;
     shown(printer, format, &encoder.taken())?;
     while let Some(batch) = answer.next().await {
         encoder.write(&batch?)?;
@@ -106,10 +102,10 @@ fn shown(printer: &mut Printer, format: Format, bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes `answer` so that `file` is there in full or as it was before; gives its rows and bytes.
-pub(super) async fn save(mut answer: Answer, format: Format, file: &Path) -> Result<(u64, u64)> {
+pub(super) async fn save(mut answer: Rows, format: Format, file: &Path) -> Result<(u64, u64)> {
     let failed = |source| Error::WriteFile { path: PathBuf::from(file), source };
     let mut to = temporary(file)?;
-    let mut encoder = Encoder::new(format, &answer)?;
+    let mut encoder = Encoder::new(format.encoded(), answer.schema())?;
     let (mut rows, mut bytes) = (0, 0);
     while let Some(batch) = answer.next().await {
         let batch = batch?;
@@ -125,91 +121,7 @@ pub(super) async fn save(mut answer: Answer, format: Format, file: &Path) -> Res
     Ok((rows, bytes + encoded.len() as u64))
 }
 
-/// Turns batches into bytes, which are taken from it as they come.
-struct Encoder {
-    format: Format,
-    kind: Kind,
-}
-
-enum Kind {
-    Text(TextFormat, Vec<u8>),
-    Parquet(Box<ArrowWriter<Vec<u8>>>),
-    Arrow(Box<FileWriter<Vec<u8>>>),
-}
-
-impl Encoder {
-    fn new(format: Format, answer: &Answer) -> Result<Self, Error> {
-        let schema = answer.schema();
-        let wrong = |why: String| cannot(format, why);
-        let kind = match format {
-            Format::Csv => Self::text(TextFormat::Csv, answer)?,
-            Format::Table | Format::Ndjson => Self::text(TextFormat::Ndjson, answer)?,
-            Format::Parquet => {
-                let properties = WriterProperties::builder()
-                    .set_compression(Compression::SNAPPY)
-                    .set_max_row_group_row_count(Some(ROW_GROUP))
-                    .set_created_by(concat!("spout ", env!("CARGO_PKG_VERSION")).to_owned())
-                    .build();
-                let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties));
-                Kind::Parquet(Box::new(writer.map_err(|error| wrong(error.to_string()))?))
-            }
-            Format::Arrow => {
-                let writer = FileWriter::try_new(Vec::new(), schema);
-                Kind::Arrow(Box::new(writer.map_err(|error| wrong(error.to_string()))?))
-            }
-        };
-        Ok(Self { format, kind })
-    }
-
-    /// A header is written even if there are no rows.
-    fn text(format: TextFormat, answer: &Answer) -> Result<Kind, Error> {
-        let wrong = |why: String| Error::Convert { file: "the answer".into(), format: format.name(), why };
-        format.check(answer.schema()).map_err(wrong)?;
-        let mut bytes = Vec::new();
-        if format == TextFormat::Csv {
-            let empty = RecordBatch::new_empty(answer.schema().clone());
-            let written = format.write(std::iter::once(Ok::<_, ArrowError>(empty)), true, &mut bytes);
-            written.map_err(|error| wrong(error.to_string()))?;
-        }
-        Ok(Kind::Text(format, bytes))
-    }
-
-    fn write(&mut self, batch: &RecordBatch) -> Result<(), Error> {
-        let written = match &mut self.kind {
-            Kind::Text(format, bytes) => format
-                .write(std::iter::once(Ok::<_, ArrowError>(batch.clone())), false, bytes)
-                .map_err(|error| error.to_string()),
-            Kind::Parquet(writer) => writer.write(batch).map_err(|error| error.to_string()),
-            Kind::Arrow(writer) => writer.write(batch).map_err(|error| error.to_string()),
-        };
-        written.map_err(|why| cannot(self.format, why))
-    }
-
-    /// What was written since this was last asked.
-    fn taken(&mut self) -> Vec<u8> {
-        std::mem::take(match &mut self.kind {
-            Kind::Text(_, bytes) => bytes,
-            Kind::Parquet(writer) => writer.inner_mut(),
-            Kind::Arrow(writer) => writer.get_mut(),
-        })
-    }
-
-    fn finish(mut self) -> Result<Vec<u8>, Error> {
-        let finished = match &mut self.kind {
-            Kind::Text(..) => Ok(()),
-            Kind::Parquet(writer) => writer.finish().map(drop).map_err(|error| error.to_string()),
-            Kind::Arrow(writer) => writer.finish().map_err(|error| error.to_string()),
-        };
-        finished.map_err(|why| cannot(self.format, why))?;
-        Ok(self.taken())
-    }
-}
-
-fn cannot(format: Format, why: String) -> Error {
-    Error::Convert { file: "the answer".into(), format: format.name(), why }
-}
-
-async fn table(mut answer: Answer, printer: &mut Printer) -> Result<()> {
+async fn table(mut answer: Rows, printer: &mut Printer) -> Result<()> {
     let (mut kept, mut rows) = (Vec::new(), 0);
     let schema = answer.schema().clone();
     while let Some(batch) = answer.next().await {
@@ -252,18 +164,16 @@ fn readable(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use arrow::compute::concat_batches;
 
     use super::*;
+    use spout_api::{Api as _, Local, Query};
     use spout_format::{Format as Stored, decode};
     use spout_repo::Store;
-    use spout_sql::query;
 
-    async fn asked(sql: &str) -> Answer {
+    async fn asked(sql: &str) -> Rows {
         let store = Store::open("memory://").await.unwrap();
-        query(&store, sql, &BTreeMap::new()).await.unwrap()
+        Local::new(store).sql(&Query { query: sql.into(), ..Query::default() }).await.unwrap()
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,13 +3,13 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
+use spout_api::branch;
 use spout_data::ByteSize;
 use spout_repo::{MASTER, TARGET};
 
 use super::{
     Global,
     busy::Busy,
-    names::branch,
     print::{Printer, count, short},
 };
 

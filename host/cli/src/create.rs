@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
-use spout_repo::{Commit, Error as RepoError, MASTER, Repo, Store};
+use serde::Serialize;
+use spout_api::{NewBranch, NewRepo, NewTag, RepoMade, pair};
+use spout_repo::MASTER;
 
 use super::{
     Global,
-    error::Error,
-    names::{pair, within},
     print::{Printer, short},
 };
 
@@ -78,54 +77,41 @@ What a tag is at is never collected, whatever the repo keeps.")]
 impl Create {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
-            What::Repo { name, description } => repo(global, name, description, printer).await,
+            What::Repo { name, description } => {
+                let new = NewRepo { name: name.clone(), description: description.clone() };
+                repo(&global.api_to_make().await?.create_repo(&new).await?, printer)
+            }
             What::Branch { branch, head, anew } => {
                 let (repo, name) = pair(branch, "create branch", "branch")?;
-                let store = global.store_to_write().await?;
-                let repo = store.repo(repo).await?;
-                let head = match head {
-                    Some(head) => Some(repo.resolve(&within(repo.name(), MASTER, head, "create branch")?).await?),
-                    None => None,
-                };
-                repo.create_branch(name, head.as_ref(), *anew).await?;
-                report(&repo, "branch", name, head.as_ref(), printer)
+                let new = NewBranch { name: name.to_owned(), head: head.clone(), anew: *anew };
+                let made = global.api_to_write().await?.create_branch(repo, &new).await?;
+                report(&made, "branch", branch, made.head.as_deref(), printer)
             }
             What::Tag { tag, head, anew } => {
                 let (repo, name) = pair(tag, "create tag", "tag")?;
-                let store = global.store_to_write().await?;
-                let repo = store.repo(repo).await?;
-                let head = repo.resolve(&within(repo.name(), MASTER, head, "create tag")?).await?;
-                repo.create_tag(name, &head, *anew).await?;
-                report(&repo, "tag", name, Some(&head), printer)
+                let new = NewTag { name: name.to_owned(), head: head.clone(), anew: *anew };
+                let made = global.api_to_write().await?.create_tag(repo, &new).await?;
+                report(&made, "tag", tag, Some(&made.head), printer)
             }
         }
     }
 }
 
-async fn repo(global: &Global, name: &str, description: &str, printer: &mut Printer) -> Result<()> {
-    let store = Store::open(&global.store).await?;
-    match store.repo(name).await {
-        Ok(_) => return Err(Error::RepoExists { repo: name.to_owned() }.into()),
-        Err(RepoError::UnknownRepo { .. }) => {}
-        Err(other) => return Err(other.into()),
-    }
-    store.repo_or_create(name, description).await?;
+fn repo(made: &RepoMade, printer: &mut Printer) -> Result<()> {
+    let RepoMade { repo, store } = made;
     if printer.json() {
-        printer.value(&json!({"repo": name, "store": store.url()}))
+        printer.value(made)
     } else {
-        printer
-            .line(format!("repo {name} is in {}; `spout put file {name}@master:/path -f FILE` fills it", store.url()))
+        printer.line(format!("repo {repo} is in {store}; `spout put file {repo}@master:/path -f FILE` fills it"))
     }
 }
 
-fn report(repo: &Repo, what: &str, name: &str, head: Option<&Commit>, printer: &mut Printer) -> Result<()> {
-    let (repo, id) = (repo.name(), head.map(|head| head.header.id.as_str()));
+fn report(made: &impl Serialize, what: &str, name: &str, id: Option<&str>, printer: &mut Printer) -> Result<()> {
     if printer.json() {
-        printer.value(&json!({"repo": repo, what: name, "head": id}))
-    } else {
-        printer.line(match id {
-            Some(id) => format!("{what} {repo}@{name} is at commit {}", short(id)),
-            None => format!("{what} {repo}@{name} is empty"),
-        })
+        return printer.value(made);
     }
+    printer.line(match id {
+        Some(id) => format!("{what} {name} is at commit {}", short(id)),
+        None => format!("{what} {name} is empty"),
+    })
 }

@@ -1,16 +1,13 @@
 //! `spout diff file`: what became of the files, or of the rows, between two commits.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_repo::{Changed, Reference, Store, Tree, diff};
-use spout_sql::query;
+use spout_api::{Differences, Older, Query, Reference, diff_path};
+use spout_repo::Changed;
 
 use super::{
     Global, answer,
     answer::Format,
-    error::Error,
     print::{Printer, Table, count, grouped, short, size},
 };
 
@@ -57,30 +54,16 @@ impl Diff {
         let What::File { new, old, name_only, rows } = &self.what;
         let new: Reference = new.parse()?;
         let old: Option<Reference> = old.as_ref().map(|old| old.parse()).transpose()?;
-        let store = global.store().await?;
-        let path = path(&new, old.as_ref())?.to_owned();
         if *rows {
-            return of_rows(&store, &new, old, &path, printer).await;
+            return of_rows(global, &new, old.as_ref(), printer).await;
         }
-        let (repo, commit) = store.resolve(&new).await?;
-        let after = repo.tree(&commit).await?;
-        let (before, since) = match (old, &commit.parent) {
-            (None, None) => (Tree::default(), "nothing, it is the first commit".to_owned()),
-            (old, _) => {
-                let (repo, older) = store.resolve(&old.unwrap_or_else(|| before(&new))).await?;
-                let shown = format!("{}@{}", repo.name(), short(&older.header.id));
-                (repo.tree(&older).await?, shown)
-            }
-        };
-        let below = |changed: &Changed| {
-            let rest = changed.path.strip_prefix(path.trim_end_matches('/'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let changes: Vec<Changed> = diff(&before, &after).into_iter().filter(below).collect();
+        let Differences { repo, commit, older, changes } = global.api().await?.diff(&new, old.as_ref()).await?;
         if *name_only && !printer.json() {
             return changes.iter().try_for_each(|changed| printer.line(&changed.path));
         }
-        let now = format!("{}@{}", repo.name(), short(&commit.header.id));
+        let since = older.map(|Older { repo, commit }| format!("{repo}@{}", short(&commit)));
+        let since = since.unwrap_or_else(|| "nothing, it is the first commit".to_owned());
+        let now = format!("{repo}@{}", short(&commit));
         printer.list(&changes, table, &format!("no file differs between {since} and {now}"))?;
         if printer.json() || changes.is_empty() {
             Ok(())
@@ -90,37 +73,20 @@ impl Diff {
     }
 }
 
-/// The path that is compared, which is one.
-fn path<'a>(new: &'a Reference, old: Option<&'a Reference>) -> Result<&'a str, Error> {
-    match (new.path.as_deref(), old.and_then(|old| old.path.as_deref())) {
-        (Some(a), Some(b)) if a != b => {
-            let what = format!("{a} and {b} are different paths; two commits are compared at one path");
-            Err(Error::Usage { verb: "diff file", what })
-        }
-        (Some(path), _) | (None, Some(path)) => Ok(path),
-        (None, None) => Ok("/"),
-    }
-}
-
 fn before(new: &Reference) -> Reference {
     Reference { back: new.back + 1, path: None, ..new.clone() }
 }
 
-async fn of_rows(
-    store: &Store,
-    new: &Reference,
-    old: Option<Reference>,
-    path: &str,
-    printer: &mut Printer,
-) -> Result<()> {
-    let old = old.unwrap_or_else(|| before(new));
+async fn of_rows(global: &Global, new: &Reference, old: Option<&Reference>, printer: &mut Printer) -> Result<()> {
+    let path = diff_path(new, old)?;
+    let before = before(new);
     let quoted = |reference: &Reference| Reference { path: None, ..reference.clone() }.to_string();
     let directory = match path {
         "/" => String::new(),
         path => format!(", '{}'", path.replace('\'', "''")),
     };
-    let sql = format!("select * from diff('{}', '{}'{directory})", quoted(&old), quoted(new));
-    let found = query(store, &sql, &BTreeMap::new()).await?;
+    let sql = format!("select * from diff('{}', '{}'{directory})", quoted(old.unwrap_or(&before)), quoted(new));
+    let found = global.api().await?.sql(&Query { query: sql, ..Query::default() }).await?;
     answer::print(found, if printer.json() { Format::Ndjson } else { Format::Table }, printer).await
 }
 

@@ -94,16 +94,6 @@ pub(super) enum Error {
         /// How many there are.
         promises: String,
     },
-    /// A file that is not a table was to be converted.
-    #[error("cannot write {file} as {format}: {why}")]
-    Convert {
-        /// The file in the repo.
-        file: String,
-        /// The format asked for.
-        format: &'static str,
-        /// Why not.
-        why: String,
-    },
     /// Bytes that no person can read were to be shown to one.
     #[error(
         "{format} is binary, and standard output is a terminal; write to a file with -o, or pipe the output into a program"
@@ -143,19 +133,11 @@ pub(super) enum Error {
         #[source]
         source: serde_json::Error,
     },
-    /// What was named cannot change.
-    #[error("cannot write to `{reference}`: {why}; name a branch as repo@branch, or a started commit as repo@<id>")]
-    NotWritable {
-        /// What was named.
-        reference: String,
+    /// The token cannot be read.
+    #[error("there is no token for the server: {why}")]
+    Token {
         /// Why not.
         why: String,
-    },
-    /// The repo is there.
-    #[error("the repo `{repo}` already exists; use it, or choose another name")]
-    RepoExists {
-        /// Its name.
-        repo: String,
     },
     /// Something outside the store that is no file to put.
     #[error("cannot put {}: {why}", path.display())]
@@ -164,16 +146,6 @@ pub(super) enum Error {
         path: PathBuf,
         /// Why not, and what to do.
         why: &'static str,
-    },
-    /// Somebody else changed the same.
-    #[error(
-        "nothing was changed: commit {commit} changed the same files of {branch} in the meantime; look at it, then try again"
-    )]
-    ChangedMeanwhile {
-        /// The branch.
-        branch: String,
-        /// The commit that was first.
-        commit: String,
     },
     /// A file from outside is no table.
     #[error("cannot read {file} as {what}: {why}")]
@@ -232,12 +204,11 @@ pub(super) enum Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } | Self::Convert { .. } => Kind::Spec,
+            Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } | Self::Import { .. } => Kind::Spec,
-            Self::NotWritable { .. } | Self::RepoExists { .. } | Self::NotAFile { .. } => Kind::Spec,
+            Self::NotAFile { .. } | Self::Token { .. } => Kind::Spec,
             Self::NoTests { .. } => Kind::Spec,
             Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
-            Self::ChangedMeanwhile { .. } => Kind::Conflict,
             Self::WriteFile { .. }
             | Self::ReadFile { .. }
             | Self::NoTool { .. }
@@ -263,7 +234,6 @@ impl Coded for Error {
             Self::PluginsFailed { .. } => "E0834",
             Self::PromisesBroken { .. } => "E0835",
             Self::NoProject { .. } => "E0807",
-            Self::Convert { .. } => "E0808",
             Self::Damaged { .. } => "E0809",
             Self::SettingsSchema { .. } => "E0810",
             Self::Runtime { .. } => "E0811",
@@ -271,10 +241,8 @@ impl Coded for Error {
             Self::Terminal { .. } => "E0820",
             Self::OutputFormat { .. } => "E0821",
             Self::Unpublished { .. } => "E0823",
-            Self::NotWritable { .. } => "E0825",
-            Self::RepoExists { .. } => "E0826",
             Self::NotAFile { .. } => "E0827",
-            Self::ChangedMeanwhile { .. } => "E0828",
+            Self::Token { .. } => "E0844",
             Self::Import { .. } => "E0829",
             Self::TestsFailed { .. } => "E0830",
             Self::NoTests { .. } => "E0831",

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_api::pair;
 
-use super::{Global, commit::print_made, names::pair, print::Printer, target::committed};
+use super::{Global, commit::print_made, print::Printer};
 
 /// Make a started commit visible.
 #[derive(Debug, Args)]
@@ -32,9 +33,6 @@ impl Finish {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Commit { commit } = &self.what;
         let (repo, id) = pair(commit, "finish commit", "id")?;
-        let repo = global.store_to_write().await?.repo(repo).await?;
-        let started = repo.started_commit(id).await?;
-        let commit = committed(repo.finish_commit(&started).await?)?;
-        print_made(&commit, "finished", printer)
+        print_made(&global.api_to_write().await?.finish_commit(repo, id).await?, "finished", printer)
     }
 }

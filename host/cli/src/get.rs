@@ -6,11 +6,8 @@ use std::{
 };
 
 use anyhow::Result;
-use arrow::{array::RecordBatch, datatypes::Schema, error::ArrowError, json::LineDelimitedWriter};
-use bytes::Bytes;
 use clap::{Args, Subcommand, ValueEnum};
-use spout_format::{csv_text, decode, json_options, json_rows};
-use spout_repo::{FileEntry, Reference, Repo, Tree};
+use spout_api::{Api, Content, Reference, TextFormat};
 use tempfile::NamedTempFile;
 
 use super::{
@@ -49,7 +46,7 @@ Existing files at the output paths are replaced, each atomically; other files st
         output: Option<PathBuf>,
         /// Convert a table (Parquet, Arrow, NDJSON, CSV).
         #[arg(long, value_enum)]
-        format: Option<TextFormat>,
+        format: Option<Format>,
         /// Get every file below a directory.
         #[arg(short, long, requires = "output", conflicts_with = "format")]
         recursive: bool,
@@ -58,85 +55,49 @@ Existing files at the output paths are replaced, each atomically; other files st
 
 /// Text formats that tables can be converted to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum TextFormat {
+pub(super) enum Format {
     /// One JSON object a line.
     Ndjson,
     /// Comma-separated values with a header.
     Csv,
 }
 
-impl TextFormat {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Ndjson => "ndjson",
-            Self::Csv => "csv",
+impl From<Format> for TextFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Ndjson => Self::Ndjson,
+            Format::Csv => Self::Csv,
         }
-    }
-
-    /// Says which column the format cannot hold, if there is one.
-    pub(super) fn check(self, schema: &Schema) -> Result<(), String> {
-        match schema.fields().iter().find(|field| self == Self::Csv && field.data_type().is_nested()) {
-            Some(field) => {
-                Err(format!("the column `{}` is nested; use --format ndjson, or select its parts", field.name()))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Writes `batches`; CSV with one header, if any.
-    pub(super) fn write(
-        self,
-        batches: impl Iterator<Item = Result<RecordBatch, ArrowError>>,
-        header: bool,
-        to: &mut dyn Write,
-    ) -> Result<(), ArrowError> {
-        match self {
-            Self::Ndjson => {
-                for batch in batches {
-                    let batch = batch?;
-                    let batch = json_rows(&batch)?;
-                    let mut writer: LineDelimitedWriter<_> = json_options(batch.schema_ref()).build(&mut *to);
-                    writer.write(&batch)?;
-                    writer.finish()?;
-                }
-            }
-            Self::Csv => {
-                for (index, batch) in batches.enumerate() {
-                    to.write_all(&csv_text(&batch?, header && index == 0)?)?;
-                }
-            }
-        }
-        Ok(())
     }
 }
 
 impl Get {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::File { reference, output, format, recursive } = &self.what;
-        let (repo, commit, path) = {
-            let reference: Reference = reference.parse()?;
-            let (repo, commit) = global.store().await?.resolve(&reference).await?;
-            (repo, commit, reference.path)
-        };
-        let tree = repo.tree(&commit).await?;
+        let named: Reference = reference.parse()?;
+        let api = global.api().await?;
         if let (true, Some(directory)) = (recursive, output) {
-            return below(&repo, &tree, path.as_deref().unwrap_or("/"), directory, printer).await;
+            return below(&*api, &named, directory, printer).await;
         }
-        let path = file_path(path.as_deref(), reference, &tree)?;
-        let entry = tree.file(&path)?;
         match (output, format) {
-            (None, None) => printed(&repo, &tree, entry, printer).await,
-            (None, Some(format)) => printer.bytes(&converted(&repo, &tree, entry, *format).await?),
+            (None, None) => {
+                let mut content = api.content(&named, None).await?;
+                while let Some(bytes) = content.next().await? {
+                    printer.bytes(&bytes)?;
+                }
+                Ok(())
+            }
+            (None, Some(format)) => printer.bytes(&api.converted(&named, (*format).into()).await?),
             (Some(file), format) => {
                 let size = match format {
-                    None => saved(&repo, &tree, entry, file).await?,
+                    None => saved(api.content(&named, None).await?, file).await?,
                     Some(format) => {
-                        let bytes = converted(&repo, &tree, entry, *format).await?;
+                        let bytes = api.converted(&named, (*format).into()).await?;
                         save(file, &bytes)?;
                         bytes.len() as u64
                     }
                 };
-                report(&path, file, size, printer)
+                report(named.path.as_deref().unwrap_or_default(), file, size, printer)
             }
         }
     }
@@ -150,44 +111,23 @@ fn report(path: &str, file: &Path, bytes: u64, printer: &mut Printer) -> Result<
     }
 }
 
-/// Whether a file is its pieces one after the other, so that it need not be held as a whole.
-fn is_plain(entry: &FileEntry) -> bool {
-    entry.format.is_none() || entry.pieces.len() == 1
-}
-
-async fn printed(repo: &Repo, tree: &Tree, entry: &FileEntry, printer: &mut Printer) -> Result<()> {
-    if !is_plain(entry) {
-        return printer.bytes(&repo.read_file(tree, &entry.path).await?);
-    }
-    for piece in &entry.pieces {
-        printer.bytes(&repo.piece(entry, piece).await?)?;
-    }
-    Ok(())
-}
-
-async fn saved(repo: &Repo, tree: &Tree, entry: &FileEntry, file: &Path) -> Result<u64> {
-    if !is_plain(entry) {
-        let bytes = repo.read_file(tree, &entry.path).await?;
-        save(file, &bytes)?;
-        return Ok(bytes.len() as u64);
-    }
+/// Writes `content` so that `file` is never half of it; how many bytes it has.
+async fn saved(mut content: Content, file: &Path) -> Result<u64> {
     let mut to = temporary(file)?;
-    for piece in &entry.pieces {
-        let written = to.write_all(&repo.piece(entry, piece).await?);
-        written.map_err(|source| Error::WriteFile { path: file.to_owned(), source })?;
+    while let Some(bytes) = content.next().await? {
+        to.write_all(&bytes).map_err(|source| Error::WriteFile { path: file.to_owned(), source })?;
     }
     persist(to, file)?;
-    Ok(entry.size)
+    Ok(content.size)
 }
 
-/// All files below `path`, below `directory`.
-async fn below(repo: &Repo, tree: &Tree, path: &str, directory: &Path, printer: &mut Printer) -> Result<()> {
-    if path != "/" && tree.below(path).next().is_none() {
-        tree.file(path)?;
-    }
+/// All files below a path, below `directory`.
+async fn below(api: &dyn Api, named: &Reference, directory: &Path, printer: &mut Printer) -> Result<()> {
+    let found = api.files(named, true).await?;
+    let path = named.path.as_deref().unwrap_or("/");
     let (mut files, mut bytes) = (0, 0);
     let busy = Busy::new(printer);
-    for entry in tree.below(path) {
+    for entry in &found.files {
         let inner = entry.path.strip_prefix(path.trim_end_matches('/')).unwrap_or(&entry.path);
         let inner = match inner.trim_start_matches('/') {
             // The path is a file: it keeps its name.
@@ -198,7 +138,8 @@ async fn below(repo: &Repo, tree: &Tree, path: &str, directory: &Path, printer: 
         let parent = file.parent().unwrap_or(directory);
         std::fs::create_dir_all(parent).map_err(|source| Error::WriteFile { path: parent.to_owned(), source })?;
         busy.say(format!("{}, {}: {}", count(files, "file"), size(bytes), entry.path));
-        let size = saved(repo, tree, entry, &file).await?;
+        let one = Reference { path: Some(entry.path.clone()), ..Reference::head(&found.repo, &found.commit) };
+        let size = saved(api.content(&one, None).await?, &file).await?;
         if printer.json() {
             report(&entry.path, &file, size, printer)?;
         }
@@ -210,50 +151,6 @@ async fn below(repo: &Repo, tree: &Tree, path: &str, directory: &Path, printer: 
     } else {
         printer.line(format!("{} ({}) in {}", count(files, "file"), size(bytes), directory.display()))
     }
-}
-
-/// The path of the one file that is meant.
-fn file_path(path: Option<&str>, reference: &str, tree: &Tree) -> Result<String, Error> {
-    let usage = |what| Error::Usage { verb: "get file", what };
-    let Some(path) = path.filter(|path| *path != "/") else {
-        return Err(usage(format!(
-            "`{reference}` names no file; add :/path (`spout list file {reference}` lists the files)"
-        )));
-    };
-    let below = tree.below(path).count();
-    if tree.get(path).is_none() && below > 0 {
-        let files = count(below as u64, "file");
-        Err(usage(format!(
-            "`{path}` is a directory with {files}; add -r -o DIR for all, or name one: `spout list file {reference}`"
-        )))
-    } else {
-        Ok(path.to_owned())
-    }
-}
-
-async fn converted(repo: &Repo, tree: &Tree, entry: &FileEntry, format: TextFormat) -> Result<Bytes> {
-    let cannot = |why: String| Error::Convert { file: entry.path.clone(), format: format.name(), why };
-    let Some(stored) = entry.format else {
-        return Err(cannot("it is not a table; leave out --format to get its bytes".into()).into());
-    };
-    let schema = tree.columns([entry])?;
-    format.check(&schema).map_err(cannot)?;
-    let bytes = repo.read_file(tree, &entry.path).await?;
-    let mut failed = None;
-    let batches = decode(&entry.path, stored, &schema, bytes, None)?.map_while(|batch| match batch {
-        Ok(batch) => Some(Ok(batch)),
-        Err(error) => {
-            failed = Some(error);
-            None
-        }
-    });
-    let mut out = Vec::new();
-    let written = format.write(batches, true, &mut out);
-    if let Some(error) = failed {
-        return Err(error.into());
-    }
-    written.map_err(|error| cannot(error.to_string()))?;
-    Ok(out.into())
 }
 
 /// Writes `bytes` so that `file` is never half of them.
@@ -282,27 +179,7 @@ pub(super) fn persist(temporary: NamedTempFile, file: &Path) -> Result<(), Error
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::{ArrayRef, Int64Array, StringArray};
-
     use super::*;
-
-    #[test]
-    fn csv_has_one_header_however_many_batches() {
-        let batch = || {
-            let columns: [(&str, ArrayRef); 2] =
-                [("a", Arc::new(Int64Array::from(vec![1]))), ("b", Arc::new(StringArray::from(vec!["x,y"])))];
-            RecordBatch::try_from_iter(columns)
-        };
-        let check = |format: TextFormat, expected: &str| {
-            let mut out = Vec::new();
-            format.write([batch(), batch()].into_iter(), true, &mut out).unwrap();
-            assert_eq!(String::from_utf8(out).unwrap(), expected);
-        };
-        check(TextFormat::Csv, "a,b\n1,\"x,y\"\n1,\"x,y\"\n");
-        check(TextFormat::Ndjson, "{\"a\":1,\"b\":\"x,y\"}\n{\"a\":1,\"b\":\"x,y\"}\n");
-    }
 
     #[test]
     fn saving_names_the_file_that_cannot_be_written() {

@@ -2,13 +2,9 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_repo::Reference;
+use spout_api::Reference;
 
-use super::{
-    Global,
-    list::{file_line, print_files},
-    print::Printer,
-};
+use super::{Global, list::print_files, print::Printer};
 
 /// List files by a pattern.
 #[derive(Debug, Args)]
@@ -40,9 +36,7 @@ impl Glob {
         // A pattern has braces and what else no path has, so that it is not read as a part of the reference.
         let (commit, pattern) = text.split_once(":/").unwrap_or((text, "**"));
         let reference: Reference = commit.parse()?;
-        let (repo, commit) = global.store().await?.resolve(&reference).await?;
-        let tree = repo.tree(&commit).await?;
-        let lines: Vec<_> = tree.glob(pattern)?.into_iter().map(file_line).collect();
-        print_files(&lines, &format!("no file of {reference} matches /{pattern}"), printer)
+        let found = global.api().await?.glob(&reference, pattern).await?;
+        print_files(&found.files, &format!("no file of {reference} matches /{pattern}"), printer)
     }
 }

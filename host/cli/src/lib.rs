@@ -8,6 +8,7 @@
 
 mod answer;
 mod busy;
+mod changes;
 mod check;
 mod commit;
 mod compact;
@@ -30,7 +31,6 @@ mod import;
 mod inspect;
 mod list;
 mod marker;
-mod names;
 mod open_files;
 mod plugin;
 mod print;
@@ -42,22 +42,30 @@ mod report;
 mod revert;
 mod run;
 mod schema;
+mod serve;
 mod sources;
 mod sql;
 mod squash;
 mod start;
 mod subscribe;
 mod tabular;
-mod target;
 pub mod telemetry;
 mod test;
+mod token;
 mod update;
 mod wait;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use spout_api::{Api, Error as ApiError, Local};
+use spout_base::secret::{Secret, SecretSpec};
+use spout_client::Remote;
 use spout_plugin::{Plugins, user_cache};
 use spout_repo::Store;
 
@@ -84,6 +92,8 @@ use crate::telemetry::Volume;
   spout sql 'select count(*) from \"github-events\"'
   spout create repo pictures            a repo for files of your own
   spout put file pictures@master:/a.jpg -f a.jpg
+  spout serve pipelines/                the store and these pipelines over HTTP
+  spout --server URL list repo          any command on a server
   spout explain E0103                   what an error means
 
 A commit is named by REPO@WHICH, where WHICH is
@@ -111,6 +121,12 @@ pub(crate) struct Global {
     /// Where the repos are: a directory, or a bucket prefix as s3://BUCKET/PREFIX, gs:// or az://.
     #[arg(long, global = true, env = "SPOUT_STORE", value_name = "URL", default_value = ".spout/store")]
     store: String,
+    /// Ask a server (`spout serve`) at this address, as in https://HOST:1653, instead of a store.
+    #[arg(long, global = true, env = "SPOUT_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// File with the token that the server asks for; or set `SPOUT_TOKEN` to the token itself.
+    #[arg(long, global = true, value_name = "FILE")]
+    token: Option<PathBuf>,
     /// Directory of the plugins.
     #[arg(long, global = true, env = "SPOUT_PLUGINS", value_name = "DIR", default_value = "plugins")]
     plugins: PathBuf,
@@ -129,13 +145,69 @@ pub(crate) struct Global {
 impl Global {
     /// The store, which has to be there.
     pub(crate) async fn store(&self) -> Result<Store> {
+        self.only_local("this command")?;
         Ok(Store::open_existing(&self.store).await?)
     }
 
     /// The store, which has to be there, to change it: one that is new to us is tried out first.
     pub(crate) async fn store_to_write(&self) -> Result<Store> {
-        Store::open_existing(&self.store).await?;
+        self.store().await?;
+        self.store_to_make().await
+    }
+
+    /// The store, which is made where there is none.
+    pub(crate) async fn store_to_make(&self) -> Result<Store> {
+        self.only_local("this command")?;
         Ok(Store::open(&self.store).await?)
+    }
+
+    /// The server, or the store, which has to be there.
+    pub(crate) async fn api(&self) -> Result<Box<dyn Api>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(Box::new(Local::new(self.store().await?))),
+        }
+    }
+
+    /// The server, or the store, to change it.
+    pub(crate) async fn api_to_write(&self) -> Result<Box<dyn Api>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(Box::new(Local::new(self.store_to_write().await?))),
+        }
+    }
+
+    /// The server, or the store, which is made where there is none.
+    pub(crate) async fn api_to_make(&self) -> Result<Box<dyn Api>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(Box::new(Local::new(self.store_to_make().await?))),
+        }
+    }
+
+    /// Refuses what a server cannot be asked for.
+    pub(crate) fn only_local(&self, what: &'static str) -> Result<(), ApiError> {
+        if self.server().is_some() { Err(ApiError::OnlyLocal { what }) } else { Ok(()) }
+    }
+
+    /// The server, where one is named; an empty variable names none.
+    fn server(&self) -> Option<&str> {
+        self.server.as_deref().filter(|server| !server.is_empty())
+    }
+
+    fn remote(&self) -> Result<Option<Remote>> {
+        let Some(server) = self.server() else { return Ok(None) };
+        Ok(Some(Remote::new(server, self.secret()?)?))
+    }
+
+    /// What the server asks for. It has no place on a command line, which everyone on the machine can read.
+    fn secret(&self) -> Result<Option<Secret>, Error> {
+        let spec = match &self.token {
+            Some(file) => SecretSpec::File(file.clone()),
+            None if std::env::var_os("SPOUT_TOKEN").is_some() => SecretSpec::Env("SPOUT_TOKEN".into()),
+            None => return Ok(None),
+        };
+        spec.read(Path::new("")).map(Some).map_err(|why| Error::Token { why })
     }
 
     /// The plugins, none of which is granted what the host keeps for itself.
@@ -157,6 +229,7 @@ impl Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Run),
+    Serve(serve::Serve),
     Check(check::Check),
     Test(test::Test),
     Schema(schema::Schema),
@@ -187,7 +260,22 @@ enum Verb {
     Compact(compact::Compact),
     Gc(gc::Gc),
     Fsck(fsck::Fsck),
+    Token(token::Token),
     Explain(explain::Explain),
+}
+
+impl Verb {
+    /// Its name, where it is about files and plugins of this machine.
+    fn only_local(&self) -> Option<&'static str> {
+        match self {
+            Self::Run(_) => Some("`spout run`"),
+            Self::Serve(_) => Some("`spout serve`"),
+            Self::Check(_) => Some("`spout check`"),
+            Self::Test(_) => Some("`spout test`"),
+            Self::Plugin(_) => Some("`spout plugin`"),
+            _ => None,
+        }
+    }
 }
 
 /// Runs the command line of this process.
@@ -202,7 +290,7 @@ pub fn main() -> ExitCode {
         json,
         match (cli.global.verbose, &cli.verb) {
             (true, _) => Volume::Verbose,
-            (false, Verb::Run(_)) => Volume::Normal,
+            (false, Verb::Run(_) | Verb::Serve(_)) => Volume::Normal,
             (false, _) => Volume::Quiet,
         },
     );
@@ -249,8 +337,12 @@ fn start(cli: Cli) -> Result<()> {
 async fn run(cli: Cli) -> Result<()> {
     let mut printer = Printer::new(cli.global.json);
     let (global, printer) = (&cli.global, &mut printer);
+    if let Some(what) = cli.verb.only_local() {
+        global.only_local(what)?;
+    }
     match cli.verb {
         Verb::Run(verb) => verb.run(global, printer).await,
+        Verb::Serve(verb) => verb.run(global, printer).await,
         Verb::Check(verb) => verb.run(global, printer).await,
         Verb::Test(verb) => verb.run(global, printer).await,
         Verb::Schema(verb) => verb.run(printer),
@@ -281,6 +373,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Compact(verb) => verb.run(global, printer).await,
         Verb::Gc(verb) => verb.run(global, printer).await,
         Verb::Fsck(verb) => verb.run(global, printer).await,
+        Verb::Token(verb) => verb.run(printer),
         Verb::Explain(verb) => verb.run(printer),
     }
 }

@@ -2,9 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde::Serialize;
-use spout_data::Marker as RepoMarker;
-use spout_repo::Reference;
+use spout_api::Reference;
 
 use super::{
     Global,
@@ -32,28 +30,19 @@ enum What {
     },
 }
 
-#[derive(Debug, Serialize)]
-struct Shown<'a> {
-    repo: &'a str,
-    branch: &'a str,
-    commit: &'a str,
-    marker: &'a RepoMarker,
-}
-
 impl Marker {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Show { reference } = &self.what;
         let reference: Reference = reference.parse()?;
-        let (repo, commit) = global.store().await?.resolve(&reference).await?;
+        let shown = global.api().await?.marker(&reference).await?;
         if printer.json() {
-            let (repo, branch) = (repo.name(), commit.header.branch.as_str());
-            return printer.value(&Shown { repo, branch, commit: &commit.header.id, marker: &commit.marker });
+            return printer.value(&shown);
         }
-        printer.line(format!("{}@{} at commit {}", repo.name(), commit.header.branch, short(&commit.header.id)))?;
-        if commit.marker.partitions.is_empty() {
+        printer.line(format!("{}@{} at commit {}", shown.repo, shown.branch, short(&shown.commit)))?;
+        if shown.marker.partitions.is_empty() {
             printer.line("the marker names no partition: the commit was not made from a stream")
         } else {
-            printer.table(&table_of_marker(&commit.marker))
+            printer.table(&table_of_marker(&shown.marker))
         }
     }
 }

@@ -2,29 +2,27 @@
 
 use std::{
     fs,
-    io::{self, Cursor, Seek as _},
+    io::{self, Seek as _},
     path::PathBuf,
 };
 
 use anyhow::{Context as _, Result};
 use arrow::datatypes::SchemaRef;
 use clap::{Args, Subcommand};
+use spout_api::{Body, Changes, Put as Told, PutMode, Reference, Target};
 use spout_format::{Format, TableWriter};
-use spout_repo::{Edit, Error as RepoError, OpenCommit, PutMode, Reference};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use spout_repo::{Edit, Error as RepoError, OpenCommit};
 
 use super::{
     Global,
     busy::Busy,
+    changes::print_changes,
     error::Error,
     print::{Printer, count},
     sources::{Item, Source, To, apart, plan},
     tabular::{Import, TableFormat, opened, renamed},
-    target::{Changes, Put as Told, Target, how},
 };
 
-/// A file up to this size is put whole, so that it can live in the commit itself; a larger one is streamed.
-const WHOLE: u64 = 256 << 10;
 /// A table is put in pieces of about this size, so that memory does not grow with it.
 const PIECE: usize = 64 << 20;
 
@@ -85,13 +83,22 @@ running and continues on top of the new commit.")]
     },
 }
 
-/// A put on its way.
+/// Tables on their way.
 struct Putting<'a> {
     target: &'a Target,
     open: OpenCommit,
     how: PutMode,
-    busy: Busy,
+    busy: &'a Busy,
     rows: u64,
+}
+
+/// Whether files grow or are replaced, as `-a` and `-o` say.
+pub(super) fn how(append: bool) -> PutMode {
+    if append { PutMode::Append } else { PutMode::Overwrite }
+}
+
+fn not_put(item: &Item) -> String {
+    format!("{} was not put", item.source.shown())
 }
 
 impl Put {
@@ -106,40 +113,63 @@ impl Put {
         if !append {
             apart(&items)?;
         }
-        let target = Target::of(global, &reference).await?;
-        let (open, how) = (target.open(), how(*append));
-        let mut putting = Putting { target: &target, open, how, busy: Busy::new(printer), rows: 0 };
-        let mut changes = Changes::default();
-        for item in &items {
-            putting.busy.say(format!("reading {}", item.source.shown()));
-            let put = match table {
-                Some(format) => putting.table(item, *format).await,
-                None => putting.bytes(item).await,
-            };
-            changes.put.push(put.with_context(|| format!("{} was not put", item.source.shown()))?);
-        }
-        let Putting { open, rows, busy, .. } = putting;
+        let (how, busy) = (how(*append), Busy::new(printer));
+        let changes = match table {
+            Some(format) => tables(global, &reference, &items, how, *format, &busy).await,
+            None => bytes(global, &reference, &items, how, &busy).await,
+        };
         drop(busy);
-        let mut edit = Edit::new("put file");
-        edit.rows = rows;
-        target.finish(open, edit, &changes, printer).await
+        print_changes(&changes?, printer)
     }
 }
 
-impl Putting<'_> {
-    async fn bytes(&mut self, item: &Item) -> Result<Told> {
-        let to = &item.to;
-        let size = match &item.source {
-            Source::Stdin => put(&mut self.open, to, self.how, self.busy.reading(to, tokio::io::stdin())).await?,
-            Source::File(path) => {
-                let unreadable = |source| Error::ReadFile { path: path.clone(), source };
-                let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-                put(&mut self.open, to, self.how, self.busy.reading(to, file)).await?
-            }
+async fn bytes(global: &Global, to: &Reference, items: &[Item], how: PutMode, busy: &Busy) -> Result<Changes> {
+    let api = global.api_to_write().await?;
+    let mut putting = api.put(to).await?;
+    for item in items {
+        busy.say(format!("reading {}", item.source.shown()));
+        let body: Result<Body<'_>> = match &item.source {
+            Source::Stdin => Ok(Box::new(busy.reading(&item.to, tokio::io::stdin()))),
+            Source::File(path) => match tokio::fs::File::open(path).await {
+                Ok(file) => Ok(Box::new(busy.reading(&item.to, file))),
+                Err(source) => Err(Error::ReadFile { path: path.clone(), source }.into()),
+            },
         };
-        Ok(Told { path: to.clone(), size, rows: None })
+        let put = match body {
+            Ok(body) => putting.file(&item.to, how, body).await.map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = put {
+            putting.abandon().await;
+            return Err(error).with_context(|| not_put(item));
+        }
     }
+    Ok(putting.finish().await?)
+}
 
+async fn tables(
+    global: &Global,
+    to: &Reference,
+    items: &[Item],
+    how: PutMode,
+    format: TableFormat,
+    busy: &Busy,
+) -> Result<Changes> {
+    global.only_local("`spout put file --table`")?;
+    let target = Target::of(&global.store_to_write().await?, to).await?;
+    let mut putting = Putting { target: &target, open: target.open(), how, busy, rows: 0 };
+    let mut put = Vec::new();
+    for item in items {
+        busy.say(format!("reading {}", item.source.shown()));
+        put.push(putting.table(item, format).await.with_context(|| not_put(item))?);
+    }
+    let Putting { open, rows, .. } = putting;
+    let mut edit = Edit::new("put file");
+    edit.rows = rows;
+    Ok(target.finish(open, edit, put, Vec::new()).await?)
+}
+
+impl Putting<'_> {
     async fn table(&mut self, item: &Item, format: TableFormat) -> Result<Told> {
         let shown = item.source.shown();
         let format = format.of(&shown)?;
@@ -202,16 +232,4 @@ fn spooled() -> Result<fs::File, Error> {
     let mut file = tempfile::tempfile().map_err(unreadable)?;
     io::copy(&mut io::stdin().lock(), &mut file).and_then(|_| file.rewind()).map_err(unreadable)?;
     Ok(file)
-}
-
-/// Puts bytes, whole if they are few.
-async fn put(open: &mut OpenCommit, to: &str, how: PutMode, mut from: impl AsyncRead + Unpin + Send) -> Result<u64> {
-    let mut first = Vec::new();
-    (&mut from).take(WHOLE + 1).read_to_end(&mut first).await.context("cannot read it to its end")?;
-    let size = first.len() as u64;
-    if size <= WHOLE {
-        open.put_file(to, how, first.into()).await?;
-        return Ok(size);
-    }
-    Ok(open.put_stream(to, how, Cursor::new(first).chain(from)).await?)
 }

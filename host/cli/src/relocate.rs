@@ -2,15 +2,9 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_repo::{Edit, PutMode, Reference};
+use spout_api::Reference;
 
-use super::{
-    Global,
-    copy::From,
-    error::Error,
-    print::Printer,
-    target::{Changes, Put, Target},
-};
+use super::{Global, changes::print_changes, print::Printer};
 
 /// Move or rename files.
 #[derive(Debug, Args)]
@@ -41,33 +35,8 @@ command says so.")]
 
 impl Move {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let What::File { from, to: text } = &self.what;
-        let usage = |what: String| Error::Usage { verb: "move file", what };
-        let reference: Reference = from.parse()?;
-        let to: Reference = format!("{}@{}:{text}", reference.repo, reference.target).parse()?;
-        let store = global.store_to_write().await?;
-        let target = Target::in_store(&store, &reference).await?;
-        if target.started.is_some() {
-            let why = "files can be moved only in a branch; in a started commit, put and delete them".to_owned();
-            return Err(Error::NotWritable { reference: from.clone(), why }.into());
-        }
-        let from = From::of(&store, &reference, "move file").await?;
-        let pairs = from.pairs(to.path.as_deref(), text.ends_with('/'))?;
-        if pairs.iter().any(|(file, to)| file.path == *to) {
-            return Err(usage(format!("{} already exists", from.path)).into());
-        }
-        let (mut open, mut changes, mut edit) = (target.open(), Changes::default(), Edit::new("move file"));
-        // All deletes first: a directory may move into itself, where one file takes the place of another.
-        for (file, _) in &pairs {
-            open.delete_file(&file.path)?;
-            edit.unchanged.push((file.path.clone(), Some(file.sha256.clone())));
-            changes.deleted.push(file.path.clone());
-        }
-        for (file, to) in pairs {
-            open.copy_file(&from.tree, file, &to, PutMode::Overwrite)?;
-            edit.rows += file.rows.unwrap_or_default();
-            changes.put.push(Put { path: to, size: file.size, rows: file.rows });
-        }
-        target.finish(open, edit, &changes, printer).await
+        let What::File { from, to } = &self.what;
+        let from: Reference = from.parse()?;
+        print_changes(&global.api_to_write().await?.move_file(&from, to).await?, printer)
     }
 }

@@ -2,14 +2,13 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_api::branch;
 use spout_repo::MASTER;
 
 use super::{
     Global,
     commit::print_made,
-    names::{branch, within},
     print::{Printer, short},
-    target::committed,
 };
 
 /// Restore a branch to an earlier commit.
@@ -45,9 +44,7 @@ impl Revert {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Branch { branch: text, to } = &self.what;
         let (repo, branch) = branch(text, MASTER);
-        let repo = global.store_to_write().await?.repo(repo).await?;
-        let to = repo.resolve(&within(repo.name(), branch, to, "revert branch")?).await?;
-        let commit = committed(repo.revert(branch, &to).await?)?;
-        print_made(&commit, &format!("reverted to {}", short(&to.header.id)), printer)
+        let gone = global.api_to_write().await?.revert(repo, branch, to).await?;
+        print_made(&gone.made, &format!("reverted to {}", short(&gone.restored)), printer)
     }
 }

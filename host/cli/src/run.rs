@@ -14,7 +14,6 @@ use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
 use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
 use spout_producer::Class;
-use spout_repo::Store;
 use spout_spec::{Loaded, load_all};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -97,7 +96,7 @@ impl Run {
             let parts = Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node);
             pipelines.push(if self.reprocess { parts.reprocessing() } else { parts });
         }
-        let store = Store::open(&global.store).await?;
+        let store = global.store_to_make().await?;
         let options = RunOptions {
             until: match self.until {
                 None => Until::Stopped,
@@ -250,23 +249,23 @@ impl Watch<'_> {
     }
 }
 
-fn prints(loaded: &Loaded) -> bool {
+pub(super) fn prints(loaded: &Loaded) -> bool {
     loaded.spec.consumers.iter().any(ConsumerSpec::prints)
 }
 
-enum Wish {
+pub(super) enum Wish {
     Stop,
     Commit,
 }
 
-struct Signals {
+pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Error> {
+    pub(super) fn new() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(|source| Error::Runtime { source });
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -275,7 +274,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wish {
+    pub(super) async fn next(&mut self) -> Wish {
         tokio::select! {
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.terminate.recv() => Wish::Stop,

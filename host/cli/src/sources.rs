@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use spout_api::join;
 use spout_repo::path;
 
-use super::{error::Error, names::join};
+use super::error::Error;
 
 /// Bytes from outside.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,11 +1,10 @@
 //! `spout sql`: a query over commits.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use spout_repo::Reference;
-use spout_sql::{Verify, query_verified};
+use spout_api::Query;
 
 use super::{
     Global, answer,
@@ -59,9 +58,8 @@ pub(super) struct Sql {
 impl Sql {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let format = self.format(printer)?;
-        let store = global.store().await?;
-        let verify = if self.verify { Verify::Whole } else { Verify::Parts };
-        let found = query_verified(&store, &self.query, &self.at()?, verify).await?;
+        let query = Query { query: self.query.clone(), at: self.at.clone(), verify: self.verify };
+        let found = global.api().await?.sql(&query).await?;
         let Some(file) = &self.output else { return answer::print(found, format, printer).await };
         let (rows, bytes) = answer::save(found, format, file).await?;
         if printer.json() {
@@ -82,20 +80,5 @@ impl Sql {
             (None, Some(file)) => Format::of(file),
             (None, None) => Ok(if printer.json() { Format::Ndjson } else { Format::Table }),
         }
-    }
-
-    fn at(&self) -> Result<BTreeMap<String, Reference>> {
-        let mut at: BTreeMap<String, Reference> = BTreeMap::new();
-        for text in &self.at {
-            let reference: Reference = text.parse()?;
-            let repo = reference.repo.clone();
-            if at.insert(repo.clone(), reference).is_some() {
-                let what = format!(
-                    "--at names the repo {repo} twice; to read it at two commits, name them in the query, `{repo} as of '~1'`"
-                );
-                return Err(Error::Usage { verb: "sql", what }.into());
-            }
-        }
-        Ok(at)
     }
 }

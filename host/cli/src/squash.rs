@@ -2,12 +2,9 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
-use spout_repo::Reference;
 
 use super::{
     Global,
-    names::{branch_of, within},
     print::{Printer, count, short},
 };
 
@@ -41,29 +38,17 @@ No file changes, and the head, which cannot be squashed, stays the same. The ids
 impl Squash {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Commit { commits } = &self.what;
-        let (first, last) = commits.split_once("..").unwrap_or((commits, ""));
-        let reference: Reference = first.parse()?;
-        let repo = global.store_to_write().await?.repo(&reference.repo).await?;
-        let first = repo.resolve(&reference).await?;
-        let branch = branch_of(&repo.branches().await?, &reference, &first);
-        let last = match last {
-            "" => first.clone(),
-            last => repo.resolve(&within(repo.name(), &branch, last, "squash commit")?).await?,
-        };
-        repo.squash(&branch, &first, &last).await?;
-        let squashed = last.number - first.number + 1;
-        let at = format!("{}@{branch}", repo.name());
+        let gone = global.api_to_write().await?.squash(commits).await?;
         if printer.json() {
-            printer.value(&json!({
-                "repo": repo.name(), "branch": branch, "first": first.header.id, "last": last.header.id, "commits": squashed,
-            }))
-        } else {
-            printer.line(format!(
-                "{at}: {} from {} to {} squashed",
-                count(squashed, "commit"),
-                short(&first.header.id),
-                short(&last.header.id)
-            ))
+            return printer.value(&gone);
         }
+        printer.line(format!(
+            "{}@{}: {} from {} to {} squashed",
+            gone.repo,
+            gone.branch,
+            count(gone.commits, "commit"),
+            short(&gone.first),
+            short(&gone.last)
+        ))
     }
 }

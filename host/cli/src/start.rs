@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use spout_api::branch;
 use spout_repo::MASTER;
 
-use super::{Global, error::Error, names::branch, print::Printer};
+use super::{Global, print::Printer};
 
 /// Start a commit to be filled by several commands.
 #[derive(Debug, Args)]
@@ -38,16 +38,8 @@ impl Start {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Commit { branch: text } = &self.what;
         let (repo, branch) = branch(text, MASTER);
-        let repo = global.store_to_write().await?.repo(repo).await?;
-        if repo.tags().await?.iter().any(|tag| tag.name == branch) {
-            let why = "it is a tag, and commits go to a branch".to_owned();
-            return Err(Error::NotWritable { reference: text.clone(), why }.into());
-        }
-        let started = repo.start_commit(branch).await?;
-        match printer.json() {
-            true => printer.value(&json!({"repo": repo.name(), "branch": started.branch, "commit": started.id})),
-            // Alone on its line, so that a script can take it.
-            false => printer.line(&started.id),
-        }
+        let started = global.api_to_write().await?.start_commit(repo, branch).await?;
+        // Alone on its line, so that a script can take it.
+        if printer.json() { printer.value(&started) } else { printer.line(&started.commit) }
     }
 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_repo::{Commit, Follower, MASTER, Reference, Repo};
+use spout_api::{Api, CommitInfo, Reference, branch, within};
+use spout_repo::MASTER;
 
 use super::{
     Global,
-    commit::{shown, tags_of},
-    names::{branch, within},
     print::{Printer, count, local_time, short},
 };
 
@@ -56,47 +55,54 @@ impl Subscribe {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Commit { reference, from, new, number } = &self.what;
         let (repo, branch) = branch(reference, MASTER);
-        let repo = global.store().await?.repo(repo).await?;
-        let mut follower = repo.follow(branch);
-        let head = follower.refresh().await?.map_or(0, |head| head.number);
+        let (api, of) = (global.api().await?, Reference::head(repo, branch));
         let mut seen = match from {
-            Some(from) => repo.resolve(&within(repo.name(), branch, from, "subscribe commit")?).await?.number,
-            None if *new => head,
-            None => follower.first().await? - 1,
+            Some(from) => {
+                let from = within(repo, branch, from, "subscribe commit")?;
+                api.commits(&from, 1).await?.pop().map_or(0, |commit| commit.number)
+            }
+            None if *new => newest(api.as_ref(), &of).await?,
+            None => 0,
         };
         let mut left = number.unwrap_or(u64::MAX);
         loop {
-            let head = follower.refresh().await?.map_or(0, |head| head.number);
+            let head = newest(api.as_ref(), &of).await?;
             // A branch that was set back goes on from where it is now.
             seen = seen.min(head);
-            while seen < head && left > 0 {
-                seen += 1;
-                if let Some(commit) = commit(&repo, &follower, seen).await? {
-                    print(&repo, &commit, printer).await?;
+            if seen < head {
+                let many = usize::try_from(head - seen).unwrap_or(usize::MAX);
+                let mut commits = api.commits(&of, many).await?;
+                commits.retain(|commit| commit.number > seen);
+                for commit in commits.iter().rev() {
+                    print(commit, printer)?;
+                    seen = commit.number;
                     left -= 1;
+                    if left == 0 {
+                        return Ok(());
+                    }
                 }
             }
-            if left == 0 {
-                return Ok(());
-            }
-            follower.wait(LOOK).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 }
 
-/// The commit of that number with all it says, if it is kept.
-async fn commit(repo: &Repo, follower: &Follower, number: u64) -> Result<Option<Commit>> {
-    match follower.commit(number).await? {
-        Some(recorded) => Ok(Some(repo.resolve(&Reference::head(repo.name(), &recorded.header.id)).await?)),
-        None => Ok(None),
+/// The number of the newest commit of a branch; 0 if it has none, or does not exist.
+async fn newest(api: &dyn Api, of: &Reference) -> Result<u64> {
+    match api.commits(of, 1).await {
+        Ok(mut commits) => Ok(commits.pop().map_or(0, |head| head.number)),
+        Err(error) => match api.branches(&of.repo).await?.iter().any(|branch| branch.name == of.target) {
+            true => Err(error.into()),
+            false => Ok(0),
+        },
     }
 }
 
-async fn print(repo: &Repo, commit: &Commit, printer: &mut Printer) -> Result<()> {
+fn print(commit: &CommitInfo, printer: &mut Printer) -> Result<()> {
     if printer.json() {
-        return printer.value(&shown(commit, &tags_of(repo).await?)?);
+        return printer.value(commit);
     }
     let (rows, files) = (count(commit.counts.rows, "row"), count(commit.files.len() as u64, "file"));
-    let (id, at, reason) = (short(&commit.header.id), local_time(commit.header.at_ms), &commit.reason);
+    let (id, at, reason) = (short(&commit.id), local_time(commit.at_ms), &commit.reason);
     printer.line(format!("{id}  {at}  {rows}, {files}, cut by {reason}"))
 }

@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde_json::json;
+use spout_api::Retention;
 use spout_data::Period;
-use spout_repo::Retention;
 
 use super::{Global, print::Printer};
 
@@ -46,14 +45,13 @@ the earlier ones.")]
 impl Update {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Repo { repo, keep, keep_for, .. } = &self.what;
-        let repo = global.store_to_write().await?.repo(repo).await?;
         let for_ms = keep_for.map(|period| u64::try_from(period.0.as_millis()).unwrap_or(u64::MAX));
         let rules = Retention { commits: *keep, for_ms };
-        repo.retain(rules).await?;
+        let kept = global.api_to_write().await?.retain(repo, rules).await?;
         if printer.json() {
-            printer.value(&json!({"repo": repo.name(), "retention": rules}))
+            printer.value(&kept)
         } else {
-            printer.line(format!("{} keeps {rules}; `spout gc {}` removes the rest", repo.name(), repo.name()))
+            printer.line(format!("{repo} keeps {rules}; `spout gc {repo}` removes the rest"))
         }
     }
 }

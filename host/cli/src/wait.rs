@@ -4,17 +4,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use spout_api::{Api, CommitInfo, Inspected, Reference, within};
 use spout_base::clock;
 use spout_data::Period;
-use spout_repo::{Commit, Error as RepoError, Reference, Repo};
 
-use super::{
-    Global,
-    commit::{print_commit, tags_of},
-    error::Error,
-    names::{is_id, within},
-    print::Printer,
-};
+use super::{Global, commit::print_commit, error::Error, print::Printer};
 
 /// How soon to look again at what another process may have written.
 const LOOK: Duration = Duration::from_millis(200);
@@ -55,19 +49,20 @@ impl Wait {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Commit { reference: text, after, timeout } = &self.what;
         let reference: Reference = text.parse()?;
-        let repo = global.store().await?.repo(&reference.repo).await?;
+        let api = global.api().await?;
         let after = match after {
             Some(after) => {
-                let after = within(repo.name(), &reference.target, after, "wait commit")?;
-                Some(repo.resolve(&after).await?.number)
+                let after = within(&reference.repo, &reference.target, after, "wait commit")?;
+                Some(finished(api.as_ref(), &after).await?.map_or(0, |commit| commit.number))
             }
             None => None,
         };
         let longest = timeout.map_or(Duration::MAX, |timeout| timeout.0);
         let begun = clock::now();
         loop {
-            if let Some(commit) = finished(&repo, &reference, after).await? {
-                return print_commit(&commit, &tags_of(&repo).await?, printer);
+            let commit = finished(api.as_ref(), &reference).await?;
+            if let Some(commit) = commit.filter(|commit| after.is_none_or(|after| commit.number > after)) {
+                return print_commit(&commit, printer);
             }
             let left = longest.saturating_sub(clock::now().duration_since(begun));
             if left.is_zero() {
@@ -79,15 +74,13 @@ impl Wait {
     }
 }
 
-/// The commit that is waited for, if it is there.
-async fn finished(repo: &Repo, reference: &Reference, after: Option<u64>) -> Result<Option<Commit>> {
-    let started = is_id(&reference.target) && repo.started_commit(&reference.target).await.is_ok();
-    let newer = |commit: &Commit| after.is_none_or(|after| commit.number > after);
-    match repo.resolve(reference).await {
-        Ok(commit) => Ok(Some(commit).filter(newer)),
-        Err(RepoError::UnknownBranch { .. } | RepoError::UnknownCommit { .. }) if started => Ok(None),
-        // A branch without a commit yet; one that nobody has made is a mistake.
-        Err(error) => match repo.branches().await?.iter().any(|branch| branch.name == reference.target) {
+/// The commit that a reference names, unless it is started only, or the branch has none yet.
+async fn finished(api: &dyn Api, reference: &Reference) -> Result<Option<CommitInfo>> {
+    match api.commit(reference).await {
+        Ok(Inspected::Commit(commit)) => Ok(Some(*commit)),
+        Ok(Inspected::Pending(_)) => Ok(None),
+        // A branch without a commit; one that nobody has made is a mistake.
+        Err(error) => match api.branches(&reference.repo).await?.iter().any(|branch| branch.name == reference.target) {
             true => Ok(None),
             false => Err(error.into()),
         },

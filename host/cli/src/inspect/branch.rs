@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_api::{Column, columns};
 use spout_pipeline::settled;
 use spout_repo::{BranchInfo, Repo, TreeTable};
 
@@ -12,7 +13,7 @@ use super::{
         print::{Printer, count, grouped, local_time, short},
         publish,
     },
-    columns::{Column, columns, table_of_columns},
+    columns::table_of_columns,
 };
 
 #[derive(Debug, Serialize)]

@@ -1,29 +1,11 @@
 //! The columns of a file, a table or a decoder, as they are shown.
 
-use arrow::datatypes::{DataType, Field, Schema};
-use serde::Serialize;
+use arrow::datatypes::DataType;
+use spout_api::Column;
 
 use super::super::print::Table;
 
-/// One column.
-#[derive(Debug, Serialize)]
-pub(super) struct Column {
-    name: String,
-    r#type: String,
-    nullable: bool,
-}
-
-/// The columns of `schema`, in order.
-pub(super) fn columns(schema: &Schema) -> Vec<Column> {
-    let column = |field: &Field| Column {
-        name: field.name().clone(),
-        r#type: field.data_type().to_string(),
-        nullable: field.is_nullable(),
-    };
-    schema.fields().iter().map(|field| column(field)).collect()
-}
-
-/// The same as a table.
+/// Columns as a table.
 pub(super) fn table_of_columns(columns: &[Column]) -> Table {
     let row = |column: &Column| {
         let open = column.r#type == DataType::Null.to_string();
@@ -35,6 +17,9 @@ pub(super) fn table_of_columns(columns: &[Column]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::{Field, Schema};
+    use spout_api::columns;
+
     use super::*;
 
     #[test]

@@ -10,13 +10,9 @@ use std::path::Path;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use spout_repo::{Error as RepoError, Reference};
+use spout_api::{Inspected, Reference};
 
-use super::{
-    Global,
-    commit::{print_commit, tags_of},
-    print::Printer,
-};
+use super::{Global, commit::print_commit, print::Printer};
 
 /// Show everything about one repo, branch, commit, file or pipeline.
 #[derive(Debug, Args)]
@@ -89,17 +85,8 @@ impl Inspect {
 }
 
 async fn commit(global: &Global, reference: &Reference, printer: &mut Printer) -> Result<()> {
-    let repo = global.store().await?.repo(&reference.repo).await?;
-    match repo.resolve(reference).await {
-        Ok(commit) => {
-            // A head is known without the commit that came back in it; its record, which is found by id, says it.
-            let whole = repo.resolve(&Reference::head(repo.name(), &commit.header.id)).await.unwrap_or(commit);
-            print_commit(&whole, &tags_of(&repo).await?, printer)
-        }
-        Err(error @ RepoError::UnknownBranch { .. }) => match repo.started_commit(&reference.target).await {
-            Ok(started) => repo::started(&repo, &started, printer).await,
-            Err(_) => Err(error.into()),
-        },
-        Err(error) => Err(error.into()),
+    match global.api().await?.commit(reference).await? {
+        Inspected::Commit(commit) => print_commit(&commit, printer),
+        Inspected::Pending(pending) => repo::pending(&pending, printer),
     }
 }

@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_api::CommitInfo;
 use spout_pipeline::Links;
 use spout_repo::{BranchInfo, Store};
 use spout_spec::load_all;
 
 use super::super::{
     Global, check,
-    commit::{Tags, shown, table_of_marker},
+    commit::table_of_marker,
     findings,
     print::{Printer, count, local_time, short},
 };
@@ -42,7 +43,7 @@ struct Done<'a> {
     branch: &'a str,
     commits: u64,
     epoch: u64,
-    head: Option<serde_json::Value>,
+    head: Option<CommitInfo>,
 }
 
 pub(super) async fn of_name(store: &Store, name: &str, printer: &mut Printer) -> Result<()> {
@@ -57,7 +58,7 @@ pub(super) async fn of_name(store: &Store, name: &str, printer: &mut Printer) ->
                 branch: &branch.name,
                 commits: branch.commits,
                 epoch: branch.epoch,
-                head: branch.head.as_ref().map(|head| shown(head, &Tags::new())).transpose()?,
+                head: branch.head.as_ref().map(CommitInfo::of).transpose()?,
             })?
         } else {
             print_branch(name, branch, printer)?

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use serde_json::json;
-use spout_repo::{Repo, Started, Store};
+use spout_api::Pending;
+use spout_repo::Store;
 
 use super::{
     super::{
@@ -53,7 +54,8 @@ pub(super) async fn inspect(store: &Store, name: &str, printer: &mut Printer) ->
         return printer.line("nothing is committed yet");
     }
     printer.line("")?;
-    printer.table(&table_of_branches(&branches))?;
+    let lines: Vec<_> = branches.iter().cloned().map(Into::into).collect();
+    printer.table(&table_of_branches(&lines))?;
     for (branch, settled) in branches.iter().zip(&settled) {
         print_settled(&branch.name, settled.as_deref(), printer)?;
     }
@@ -61,18 +63,14 @@ pub(super) async fn inspect(store: &Store, name: &str, printer: &mut Printer) ->
 }
 
 /// What was put into a started commit and deleted from it so far.
-pub(super) async fn started(repo: &Repo, started: &Started, printer: &mut Printer) -> Result<()> {
-    let (put, deleted) = repo.pending(started).await?;
+pub(super) fn pending(pending: &Pending, printer: &mut Printer) -> Result<()> {
     if printer.json() {
-        let put: Vec<_> = put.iter().map(|file| json!({"path": file.path, "size": file.blob.size})).collect();
-        return printer.value(&json!({
-            "repo": repo.name(), "branch": started.branch, "commit": started.id, "at_ms": started.at_ms,
-            "finished": false, "put": put, "deleted": deleted,
-        }));
+        return printer.value(pending);
     }
+    let Pending { started, put, deleted, .. } = pending;
     printer.facts(&[
-        ("started commit", started.id.clone()),
-        ("repo", format!("{}@{}", repo.name(), started.branch)),
+        ("started commit", started.commit.clone()),
+        ("repo", format!("{}@{}", started.repo, started.branch)),
         ("started", local_time(started.at_ms)),
         ("removed", deleted.join("\n")),
     ])?;
@@ -83,9 +81,7 @@ pub(super) async fn started(repo: &Repo, started: &Started, printer: &mut Printe
     printer.table(&Table::new(
         &["file put", "how", ">rows", ">size"],
         put.iter().map(|file| {
-            let how = format!("{:?}", file.how).to_lowercase();
-            let rows = file.table.as_ref().map(|table| grouped(table.rows)).unwrap_or_default();
-            vec![file.path.clone(), how, rows, size(file.blob.size)]
+            vec![file.path.clone(), file.how.clone(), file.rows.map(grouped).unwrap_or_default(), size(file.size)]
         }),
     ))
 }

@@ -1,13 +1,11 @@
 //! `spout list commit`: the line of commits that leads to one, and commits that wait to be finished.
 
 use anyhow::Result;
-use serde::Serialize;
+use spout_api::{CommitInfo, Reference, Started};
 use spout_data::Counts;
-use spout_repo::{Commit, Error as RepoError, Reference, Repo, Started};
 
 use super::super::{
     Global,
-    commit::{Tags, shown, tags_of},
     print::{Printer, Table, grouped, local_time, short, size},
 };
 
@@ -16,31 +14,13 @@ const ON_A_TERMINAL: usize = 50;
 
 pub(super) async fn list(global: &Global, reference: &str, number: Option<usize>, printer: &mut Printer) -> Result<()> {
     let reference: Reference = reference.parse()?;
-    let repo = global.store().await?.repo(&reference.repo).await?;
     let limit = number.unwrap_or(if printer.is_terminal() { ON_A_TERMINAL } else { usize::MAX });
-    let commits = match repo.history(&reference, limit).await {
-        Ok(commits) => commits,
-        Err(error) => return nothing_yet(&repo, &reference, error, printer).await,
-    };
-    let tags = tags_of(&repo).await?;
-    if printer.json() {
-        return commits.iter().try_for_each(|commit| printer.value(&shown(commit, &tags)?));
-    }
-    printer.table(&table(&commits, &tags))?;
-    match commits.last().map(|last| last.number - 1).filter(|before| *before > 0 && commits.len() == limit) {
+    let commits = global.api().await?.commits(&reference, limit).await?;
+    printer.list(&commits, table, "no commits yet")?;
+    let more = commits.last().map(|last| last.number - 1).filter(|before| *before > 0 && commits.len() == limit);
+    match more.filter(|_| !printer.json()) {
         Some(before) => printer.line(format!("{} earlier not shown; -n COUNT shows more", grouped(before))),
         None => Ok(()),
-    }
-}
-
-/// A branch without a commit is there, and is no error.
-async fn nothing_yet(repo: &Repo, reference: &Reference, error: RepoError, printer: &mut Printer) -> Result<()> {
-    let branches = repo.branches().await.unwrap_or_default();
-    let fresh = branches.iter().any(|branch| branch.name == reference.target && branch.head.is_none());
-    if fresh && reference.back == 0 && reference.at_ms.is_none() {
-        printer.list(&[] as &[Commit], |commits| table(commits, &Tags::new()), "no commits yet")
-    } else {
-        Err(error.into())
     }
 }
 
@@ -57,7 +37,7 @@ const FATES: [(&str, Count); 5] = [
 ];
 
 /// Commits as a table; of what else became of messages only what there is.
-fn table(commits: &[Commit], tags: &Tags) -> Table {
+fn table(commits: &[CommitInfo]) -> Table {
     let met = |(_, of): &&(&str, fn(&Counts) -> u64)| commits.iter().any(|commit| of(&commit.counts) > 0);
     let fates: Vec<_> = FATES.iter().filter(met).collect();
     let mut heads = vec!["commit", "finished", ">rows", ">dead"];
@@ -67,35 +47,21 @@ fn table(commits: &[Commit], tags: &Tags) -> Table {
         &heads,
         commits.iter().map(|commit| {
             let counts = &commit.counts;
-            let mut line = vec![short(&commit.header.id), local_time(commit.header.at_ms)];
+            let mut line = vec![short(&commit.id), local_time(commit.at_ms)];
             line.extend([counts.rows, counts.dead_letters].map(grouped));
             line.extend(fates.iter().map(|(_, of)| grouped(of(counts))));
             line.extend([grouped(commit.files.len() as u64), size(commit.size()), commit.reason.clone()]);
-            line.push(tags.get(&commit.header.id).map(|tags| tags.join(" ")).unwrap_or_default());
+            line.push(commit.tags.join(" "));
             line
         }),
     )
 }
 
-#[derive(Debug, Serialize)]
-struct StartedLine {
-    commit: String,
-    branch: String,
-    at_ms: i64,
-}
-
 pub(super) async fn started(global: &Global, reference: &str, printer: &mut Printer) -> Result<()> {
     let read: Reference = reference.parse()?;
-    let repo = global.store().await?.repo(&read.repo).await?;
-    let here = |started: &Started| !reference.contains('@') || started.branch == read.target;
-    let lines: Vec<StartedLine> = repo
-        .started()
-        .await?
-        .into_iter()
-        .filter(here)
-        .map(|started| StartedLine { commit: started.id, branch: started.branch, at_ms: started.at_ms })
-        .collect();
-    let table = |lines: &[StartedLine]| {
+    let branch = reference.contains('@').then_some(read.target.as_str());
+    let lines = global.api().await?.started(&read.repo, branch).await?;
+    let table = |lines: &[Started]| {
         Table::new(
             &["commit", "branch", "started"],
             lines.iter().map(|line| vec![line.commit.clone(), line.branch.clone(), local_time(line.at_ms)]),

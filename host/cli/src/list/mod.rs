@@ -5,15 +5,15 @@ mod files;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use serde::Serialize;
+use spout_api::{Api, Branch, Repo, Tag};
 
-pub(super) use self::files::{file_line, print_files};
+pub(super) use self::files::print_files;
 use super::{
     Global,
     print::{Printer, Table, grouped, local_time, short},
     publish,
 };
-use spout_repo::{BranchInfo, Repo, TagInfo, published};
+use spout_repo::published;
 
 /// List repos, branches, tags, commits, files or Delta tables.
 #[derive(Debug, Args)]
@@ -90,9 +90,9 @@ A terminal shows the newest 50, or as many as -n says; a pipe gets all.")]
 impl List {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
-            What::Repo => repos(global, printer).await,
-            What::Branch { repo } => branches(&global.store().await?.repo(repo).await?, printer).await,
-            What::Tag { repo } => tags(&global.store().await?.repo(repo).await?, printer).await,
+            What::Repo => repos(&*global.api().await?, printer).await,
+            What::Branch { repo } => branches(&*global.api().await?, repo, printer).await,
+            What::Tag { repo } => tags(&*global.api().await?, repo, printer).await,
             What::Commit { reference, started: true, .. } => commits::started(global, reference, printer).await,
             What::Commit { reference, number, .. } => commits::list(global, reference, *number, printer).await,
             What::Table { reference } => tables(global, reference, printer).await,
@@ -101,29 +101,8 @@ impl List {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct RepoLine {
-    name: String,
-    description: String,
-    created_ms: i64,
-    branches: usize,
-    commits: u64,
-}
-
-async fn repos(global: &Global, printer: &mut Printer) -> Result<()> {
-    let store = global.store().await?;
-    let mut lines = Vec::new();
-    for info in store.repos().await? {
-        let branches = store.repo(&info.name).await?.branches().await?;
-        lines.push(RepoLine {
-            name: info.name,
-            description: info.description,
-            created_ms: info.created_ms,
-            branches: branches.len(),
-            commits: branches.iter().map(|branch| branch.commits).sum(),
-        });
-    }
-    let table = |lines: &[RepoLine]| {
+async fn repos(api: &dyn Api, printer: &mut Printer) -> Result<()> {
+    let table = |lines: &[Repo]| {
         Table::new(
             &["name", "created", ">branches", ">commits", "description"],
             lines.iter().map(|line| {
@@ -135,35 +114,23 @@ async fn repos(global: &Global, printer: &mut Printer) -> Result<()> {
     };
     let none = format!(
         "no repos in {}; `spout run SPEC` creates one for each pipeline, `spout create repo` one for files",
-        store.url()
+        api.place()
     );
-    printer.list(&lines, table, &none)
+    printer.list(&api.repos().await?, table, &none)
 }
 
-async fn branches(repo: &Repo, printer: &mut Printer) -> Result<()> {
-    let branches = repo.branches().await?;
-    if printer.json() {
-        for branch in &branches {
-            let mut line = serde_json::to_value(branch)?;
-            if let (Some(fields), Some(head)) = (line.as_object_mut(), &branch.head) {
-                fields.insert("head".into(), head.header.id.clone().into());
-            }
-            printer.value(&line)?;
-        }
-        return Ok(());
-    }
-    let none = format!("no branches in the repo {}; the first commit of a pipeline creates one", repo.name());
-    printer.list(&branches, table_of_branches, &none)
+async fn branches(api: &dyn Api, repo: &str, printer: &mut Printer) -> Result<()> {
+    let none = format!("no branches in the repo {repo}; the first commit of a pipeline creates one");
+    printer.list(&api.branches(repo).await?, table_of_branches, &none)
 }
 
 /// Branches as a table.
-pub(super) fn table_of_branches(branches: &[BranchInfo]) -> Table {
+pub(super) fn table_of_branches(branches: &[Branch]) -> Table {
     Table::new(
         &["name", "head", ">commits", "finished", "pipeline"],
         branches.iter().map(|branch| {
-            let head = branch.head.as_ref();
-            let (id, at) = (head.map(|head| short(&head.header.id)), head.map(|head| local_time(head.header.at_ms)));
-            let (id, at) = (id.unwrap_or_else(|| "-".into()), at.unwrap_or_else(|| "-".into()));
+            let id = branch.head.as_deref().map_or_else(|| "-".to_owned(), short);
+            let at = branch.finished_ms.map_or_else(|| "-".to_owned(), local_time);
             vec![branch.name.clone(), id, grouped(branch.commits), at, branch.pipeline.clone()]
         }),
     )
@@ -175,41 +142,16 @@ async fn tables(global: &Global, reference: &str, printer: &mut Printer) -> Resu
     publish::show(published(&repo, &branch.target).await?, reference, printer)
 }
 
-#[derive(Debug, Serialize)]
-struct TagLine<'a> {
-    name: &'a str,
-    branch: &'a str,
-    commit: &'a str,
-    finished_ms: i64,
-    tagged_ms: i64,
-}
-
-async fn tags(repo: &Repo, printer: &mut Printer) -> Result<()> {
-    let tags = repo.tags().await?;
-    let lines: Vec<TagLine<'_>> = tags.iter().map(tag_line).collect();
-    let table = |lines: &[TagLine<'_>]| {
+async fn tags(api: &dyn Api, repo: &str, printer: &mut Printer) -> Result<()> {
+    let table = |lines: &[Tag]| {
         Table::new(
             &["name", "commit", "made on", "finished", "tagged"],
             lines.iter().map(|line| {
                 let (finished, tagged) = (local_time(line.finished_ms), local_time(line.tagged_ms));
-                vec![line.name.to_owned(), short(line.commit), line.branch.to_owned(), finished, tagged]
+                vec![line.name.clone(), short(&line.commit), line.branch.clone(), finished, tagged]
             }),
         )
     };
-    printer.list(
-        &lines,
-        table,
-        &format!("no tags in the repo {0}; `spout create tag {0}@NAME` creates one", repo.name()),
-    )
-}
-
-fn tag_line(tag: &TagInfo) -> TagLine<'_> {
-    let TagInfo { name, commit, at_ms } = tag;
-    TagLine {
-        name,
-        branch: &commit.header.branch,
-        commit: &commit.header.id,
-        finished_ms: commit.header.at_ms,
-        tagged_ms: *at_ms,
-    }
+    let none = format!("no tags in the repo {repo}; `spout create tag {repo}@NAME` creates one");
+    printer.list(&api.tags(repo).await?, table, &none)
 }

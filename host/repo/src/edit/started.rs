@@ -158,13 +158,21 @@ impl Repo {
     /// # Errors
     /// As [`Editor::finish`](super::Editor::finish); the started commit then stays as it is.
     pub async fn finish_commit(&self, started: &Started) -> Result<Finished, Error> {
+        self.finish_commit_by(started, Edit::new("finish commit")).await
+    }
+
+    /// The same, said to be done by `edit`.
+    ///
+    /// # Errors
+    /// As [`Repo::finish_commit`].
+    pub async fn finish_commit_by(&self, started: &Started, edit: Edit) -> Result<Finished, Error> {
         // A finish that was killed after the commit is repeated without making it twice.
         if let Some(commit) = self.known_commit(&started.branch, &started.id).await? {
             self.drop_commit(started).await?;
             return Ok(Finished::Committed(commit));
         }
         let open = self.filled(started).await?;
-        let finished = self.edit(&started.branch).await?.finish(open, Edit::new("finish commit")).await?;
+        let finished = self.edit(&started.branch).await?.finish(open, edit).await?;
         if matches!(finished, Finished::Committed(_)) {
             self.drop_commit(started).await?;
         }

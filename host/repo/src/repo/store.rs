@@ -1,6 +1,6 @@
 //! A store: where repos are, and how they are found and made.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStore;
@@ -36,9 +36,19 @@ pub struct RepoInfo {
 }
 
 /// A directory, or a part of a bucket, that holds repos.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     objects: Objects,
+    shows: Option<Shows>,
+}
+
+/// Whether a repo of this name is shown.
+type Shows = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("url", &self.url()).field("limited", &self.shows.is_some()).finish()
+    }
 }
 
 impl Store {
@@ -52,7 +62,7 @@ impl Store {
     /// place of repos, [`Error::Refused`] and [`Error::NoBucket`] for a bucket that cannot be used.
     pub async fn open(url: &str) -> Result<Self, Error> {
         let (objects, proof) = match StoreUrl::of(url)? {
-            StoreUrl::Memory => return Ok(Self { objects: Objects::memory() }),
+            StoreUrl::Memory => return Ok(Self { objects: Objects::memory(), shows: None }),
             StoreUrl::Directory(path) => (Objects::directory(url, &path, true)?, probe::proof("directory")),
             StoreUrl::Bucket(bucket) => {
                 let (objects, place) = Objects::bucket(&bucket)?;
@@ -60,7 +70,7 @@ impl Store {
             }
         };
         probe::admit(&objects, &proof).await?;
-        Ok(Self { objects })
+        Ok(Self { objects, shows: None })
     }
 
     /// The directory of the store at `url`, where it is one; nothing is opened.
@@ -89,18 +99,29 @@ impl Store {
                 objects
             }
         };
-        Ok(Self { objects })
+        Ok(Self { objects, shows: None })
     }
 
     #[cfg(test)]
     pub(crate) fn of(objects: Objects) -> Self {
-        Self { objects }
+        Self { objects, shows: None }
     }
 
     /// A store over `inner`, which must keep two writers apart; messages call it `name`.
     #[must_use]
     pub fn over(inner: Arc<dyn ObjectStore>, name: &str) -> Self {
-        Self { objects: Objects::over(inner, name, false) }
+        Self { objects: Objects::over(inner, name, false), shows: None }
+    }
+
+    /// The same store for somebody who sees only the repos whose names `shows` lets through: the others are not there, and
+    /// cannot be created.
+    #[must_use]
+    pub fn limited(&self, shows: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self { objects: self.objects.clone(), shows: Some(Arc::new(shows)) }
+    }
+
+    fn shows(&self, name: &str) -> bool {
+        self.shows.as_ref().is_none_or(|shows| shows(name))
     }
 
     /// The URL it was opened by.
@@ -118,7 +139,9 @@ impl Store {
     /// # Errors
     /// [`Error::Read`].
     pub async fn names(&self) -> Result<Vec<String>, Error> {
-        self.objects.directories(&Layout::repos()).await
+        let mut names = self.objects.directories(&Layout::repos()).await?;
+        names.retain(|name| self.shows(name));
+        Ok(names)
     }
 
     /// All repos, sorted by name.
@@ -144,6 +167,9 @@ impl Store {
     }
 
     async fn described(&self, name: &str) -> Result<Option<RepoInfo>, Error> {
+        if !self.shows(name) {
+            return Ok(None);
+        }
         let path = Layout::of(name).about();
         let Some(bytes) = self.objects.find(&path).await? else { return Ok(None) };
         let object = self.objects.shown(&path);
@@ -160,12 +186,13 @@ impl Store {
         path::repo_name(name)?;
         match self.info(name).await? {
             Some(_) => Ok(Repo::new(self.objects.clone(), name)),
-            None => Err(Error::UnknownRepo {
-                repo: name.to_owned(),
-                store: self.url().to_owned(),
-                nearest: did_you_mean(name, self.names().await?.iter().map(String::as_str)),
-            }),
+            None => Err(self.unknown(name).await?),
         }
+    }
+
+    async fn unknown(&self, name: &str) -> Result<Error, Error> {
+        let nearest = did_you_mean(name, self.names().await?.iter().map(String::as_str));
+        Ok(Error::UnknownRepo { repo: name.to_owned(), store: self.url().to_owned(), nearest })
     }
 
     /// The repo `name`, made with this description if it does not exist.
@@ -174,6 +201,9 @@ impl Store {
     /// [`Error::BadName`], or what writing can end with.
     pub async fn repo_or_create(&self, name: &str, description: &str) -> Result<Repo, Error> {
         path::repo_name(name)?;
+        if !self.shows(name) {
+            return Err(self.unknown(name).await?);
+        }
         let described = self.described(name).await?;
         if described.as_ref().is_some_and(|info| info.deleted) {
             // A deletion that was killed is ended before anything new takes the name.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::clock;
 
@@ -14,7 +15,7 @@ use crate::{
 
 /// The rules of a repo. A commit is kept if one of them wants it; with no rule, all are. The head of a branch and
 /// whatever has a tag are always kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Retention {
     /// The newest so many commits of each branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]

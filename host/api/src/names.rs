@@ -1,12 +1,14 @@
-//! Names on the command line that are not whole references: `repo@branch`, and a commit where its repo is known.
+//! Names that are not whole references: `repo@branch`, and a commit where its repo is known.
 
-use anyhow::Result;
 use spout_repo::{BranchInfo, Commit, Reference};
 
-use super::error::Error;
+use crate::{Error, Result};
 
 /// The two parts of `repo@name`.
-pub(super) fn pair<'a>(text: &'a str, verb: &'static str, what: &str) -> Result<(&'a str, &'a str), Error> {
+///
+/// # Errors
+/// [`Error::Usage`].
+pub fn pair<'a>(text: &'a str, verb: &'static str, what: &str) -> Result<(&'a str, &'a str)> {
     match text.split_once('@') {
         Some((repo, name)) if !repo.is_empty() && !name.is_empty() => Ok((repo, name)),
         _ => Err(Error::Usage { verb, what: format!("`{text}` names no {what}; write it like repo@{what}") }),
@@ -14,19 +16,23 @@ pub(super) fn pair<'a>(text: &'a str, verb: &'static str, what: &str) -> Result<
 }
 
 /// The branch of `repo` or `repo@branch`.
-pub(super) fn branch<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
+#[must_use]
+pub fn branch<'a>(text: &'a str, otherwise: &'a str) -> (&'a str, &'a str) {
     text.split_once('@').unwrap_or((text, otherwise))
 }
 
 /// The commit that `text` names within `repo`: `dev`, `~2` of `branch`, an id, or a whole reference.
-pub(super) fn within(repo: &str, branch: &str, text: &str, verb: &'static str) -> Result<Reference> {
+///
+/// # Errors
+/// [`Error::Usage`], or that of a wrong reference.
+pub fn within(repo: &str, branch: &str, text: &str, verb: &'static str) -> Result<Reference> {
     let whole = match text {
         relative if relative.starts_with(['~', '^', '{']) => format!("{repo}@{branch}{relative}"),
         whole if whole.contains('@') => whole.to_owned(),
         target => format!("{repo}@{target}"),
     };
     let reference: Reference = whole.parse()?;
-    let usage = |what| Err(Error::Usage { verb, what }.into());
+    let usage = |what| Err(Error::Usage { verb, what });
     match &reference {
         other if other.repo != repo => usage(format!("`{text}` is a commit of a repo other than {repo}")),
         other if other.path.is_some() => usage(format!("`{text}` names a file; a commit is meant here")),
@@ -35,18 +41,21 @@ pub(super) fn within(repo: &str, branch: &str, text: &str, verb: &'static str) -
 }
 
 /// The branch that a command on `commit` is about: the one that was named, or the one it was made on.
-pub(super) fn branch_of(branches: &[BranchInfo], reference: &Reference, commit: &Commit) -> String {
+#[must_use]
+pub fn branch_of(branches: &[BranchInfo], reference: &Reference, commit: &Commit) -> String {
     let named = branches.iter().any(|branch| branch.name == reference.target);
     if named { reference.target.clone() } else { commit.header.branch.clone() }
 }
 
 /// Whether `target` could be the start of a commit's id.
-pub(super) fn is_id(target: &str) -> bool {
+#[must_use]
+pub fn is_id(target: &str) -> bool {
     target.len() >= 4 && target.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// `directory` and `name`, one below the other.
-pub(super) fn join(directory: &str, name: &str) -> String {
+#[must_use]
+pub fn join(directory: &str, name: &str) -> String {
     format!("{}/{}", directory.trim_end_matches('/'), name.trim_start_matches('/'))
 }
 

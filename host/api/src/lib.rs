@@ -1,0 +1,139 @@
+//! The verbs on repos as typed functions: what the command line prints and what the server sends.
+//!
+//! [`Api`] is the list of verbs. [`Local`] does them on a store, a file a noun; a client of a server does them over HTTP and
+//! gives the same answers. Answers are plain structs whose JSON is what `--json` prints; [`Problem`] is an error on its way.
+//! Bytes of files are [`Content`], rows of queries [`Rows`], which [`Encoder`] writes in any format.
+//!
+//! **Invariant**: nothing here prints, listens, or knows who asks; whoever may see less is given a store that shows less.
+
+mod branches;
+mod commits;
+mod content;
+mod convert;
+mod copying;
+mod deleting;
+mod diff;
+mod encode;
+mod error;
+mod files;
+mod history;
+mod local;
+mod marker;
+mod names;
+mod problem;
+mod putting;
+mod repos;
+mod rows;
+mod tags;
+mod target;
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+pub use spout_repo::{PutMode, Reference, Retention};
+
+pub use self::{
+    branches::{Branch, BranchMade, NewBranch},
+    commits::{CommitInfo, Dropped, FilePut, Inspected, Opened, Pending, PendingFile, Started, StateBlob},
+    content::{ByteRange, Content, at_path},
+    convert::TextFormat,
+    deleting::Deletion,
+    diff::{Differences, Older, diff_path},
+    encode::{Encoder, Format},
+    error::Error,
+    files::{Column, FileInfo, FileLine, Files, PieceLine, columns},
+    history::{Kept, Squashed, Undone},
+    local::Local,
+    marker::MarkerInfo,
+    names::{branch, branch_of, is_id, join, pair, within},
+    problem::Problem,
+    putting::{Body, Putting, unreadable},
+    repos::{Deleted, NewRepo, Repo, RepoMade},
+    rows::{Query, Rows},
+    tags::{NewTag, Tag, TagMade},
+    target::{Changes, Put, Target, committed},
+};
+
+/// A result of this room.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can be asked of a store, or of a server that has one.
+///
+/// Every function fails with [`Error`]: what the rooms below said, or [`Error::Remote`] with the same code and text.
+#[async_trait]
+pub trait Api: Debug + Send + Sync {
+    /// Where the repos are, for people.
+    fn place(&self) -> &str;
+
+    /// All repos.
+    async fn repos(&self) -> Result<Vec<Repo>>;
+    /// Creates a repo.
+    async fn create_repo(&self, new: &NewRepo) -> Result<RepoMade>;
+    /// Deletes a repo; one that holds commits only by `force`.
+    async fn delete_repo(&self, name: &str, force: bool) -> Result<Deleted>;
+
+    /// The branches of a repo.
+    async fn branches(&self, repo: &str) -> Result<Vec<Branch>>;
+    /// Creates or moves a branch.
+    async fn create_branch(&self, repo: &str, new: &NewBranch) -> Result<BranchMade>;
+    /// Deletes a branch.
+    async fn delete_branch(&self, repo: &str, branch: &str) -> Result<Deleted>;
+
+    /// The tags of a repo.
+    async fn tags(&self, repo: &str) -> Result<Vec<Tag>>;
+    /// Creates or moves a tag.
+    async fn create_tag(&self, repo: &str, new: &NewTag) -> Result<TagMade>;
+    /// Deletes a tag.
+    async fn delete_tag(&self, repo: &str, tag: &str) -> Result<Deleted>;
+
+    /// A commit and those before it, newest first, at most `limit`; none for a branch without commits.
+    async fn commits(&self, reference: &Reference, limit: usize) -> Result<Vec<CommitInfo>>;
+    /// Commits that were started and not finished, of one branch or of all.
+    async fn started(&self, repo: &str, branch: Option<&str>) -> Result<Vec<Started>>;
+    /// Everything about a commit, or what a started one holds so far.
+    async fn commit(&self, reference: &Reference) -> Result<Inspected>;
+    /// Starts a commit.
+    async fn start_commit(&self, repo: &str, branch: &str) -> Result<Started>;
+    /// Makes a started commit the head of its branch.
+    async fn finish_commit(&self, repo: &str, id: &str) -> Result<CommitInfo>;
+    /// Forgets a started commit; `None` if the id is not that of one.
+    async fn drop_started(&self, repo: &str, id: &str) -> Result<Option<Dropped>>;
+
+    /// Makes a branch what it was at an earlier commit, by a new one.
+    async fn revert(&self, repo: &str, branch: &str, to: &str) -> Result<Undone>;
+    /// Takes back the head of a branch, by a new commit that is as the one before it.
+    async fn drop_head(&self, reference: &Reference) -> Result<Undone>;
+    /// Merges a commit, or `repo@older..newer`, into the one after it.
+    async fn squash(&self, commits: &str) -> Result<Squashed>;
+    /// Sets how much history a repo keeps.
+    async fn retain(&self, repo: &str, retention: Retention) -> Result<Kept>;
+
+    /// The files of a commit: all, or those directly in a directory and its directories.
+    async fn files(&self, reference: &Reference, recursive: bool) -> Result<Files>;
+    /// The files of a commit whose paths fit a pattern.
+    async fn glob(&self, reference: &Reference, pattern: &str) -> Result<Files>;
+    /// What is known of a file or directory without reading it.
+    async fn file(&self, reference: &Reference) -> Result<FileInfo>;
+    /// The bytes of a file, or some of them.
+    async fn content(&self, reference: &Reference, range: Option<ByteRange>) -> Result<Content>;
+    /// The rows of a table as text.
+    async fn converted(&self, reference: &Reference, format: TextFormat) -> Result<Bytes>;
+
+    /// Opens a branch, or a started commit, for files to be put into; all of them become visible together.
+    async fn put<'a>(&'a self, to: &Reference) -> Result<Box<dyn Putting + 'a>>;
+    /// Deletes files in one commit.
+    async fn delete_files(&self, deletion: &Deletion) -> Result<Changes>;
+    /// Copies a file or directory to a path, or `into` a directory.
+    async fn copy_file(&self, from: &Reference, to: &Reference, into: bool, how: PutMode) -> Result<Changes>;
+
+    /// Gives a file or directory another path in its branch; one that ends with a slash is a directory to move into.
+    async fn move_file(&self, from: &Reference, to: &str) -> Result<Changes>;
+
+    /// The files that differ between a commit and an older one, or the one before it.
+    async fn diff(&self, new: &Reference, old: Option<&Reference>) -> Result<Differences>;
+    /// The marker of a commit.
+    async fn marker(&self, reference: &Reference) -> Result<MarkerInfo>;
+    /// The rows of a query.
+    async fn sql(&self, query: &Query) -> Result<Rows>;
+}

@@ -1,0 +1,214 @@
+//! `spout serve`: the HTTP API of a store, and the pipelines of a directory, until somebody stops them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use spout_base::clock;
+use spout_data::ByteSize;
+use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
+use spout_server::{Board, Identity, Limits, Listening, Service, Tokens, listen};
+use spout_spec::load_all;
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Global,
+    error::Error,
+    print::Printer,
+    progress::Progress,
+    report::Report,
+    run::{Signals, Wish, prints},
+};
+
+/// Serve a store over HTTP, and run pipelines beside it.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout serve                                  the store, on http://127.0.0.1:1653
+  spout serve pipelines/                       and every pipeline whose spec is in that directory
+  spout token create --tokens tokens.json --name ada --scope write:pictures --scope 'read:*'
+  spout serve --tokens tokens.json --listen 0.0.0.0:1653 --cert chain.pem --key key.pem
+  spout --server http://127.0.0.1:1653 list repo
+  curl http://127.0.0.1:1653/v1/repos/pictures/files/master/a.jpg -o a.jpg
+
+/openapi.json describes every route. Without --tokens, everyone on this machine may do everything, and only this machine is
+answered. Other machines are answered over TLS, with a token.
+
+Ctrl-C or SIGTERM: pipelines commit what they have read, requests that were begun are answered, and the server ends. A second
+one ends it at once. A pipeline that fails is reported, and `/v1/pipelines` says why; the others and the API go on.")]
+pub(super) struct Serve {
+    /// Spec files, or directories of them (.yaml, .yml, .json).
+    #[arg(value_name = "SPEC|DIR")]
+    specs: Vec<PathBuf>,
+    /// Host and port; with port 0 the system chooses one, and it is printed.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:1653")]
+    listen: String,
+    /// File of the tokens that let callers in, as `spout token create` makes it. A change counts at once.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// Certificate chain in PEM; with --key, answers are given over TLS.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Key of the certificate in PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Connections at the same time; others are told to come back.
+    #[arg(long, value_name = "COUNT", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..1_000_000))]
+    max_connections: u32,
+    /// The largest file that can be put by one request.
+    #[arg(long, value_name = "SIZE", default_value = "64GiB")]
+    max_body: ByteSize,
+    /// Cut commits early when the process uses more memory than this.
+    #[arg(long, value_name = "SIZE")]
+    memory_high: Option<ByteSize>,
+}
+
+impl Serve {
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let paths = specs_of(&self.specs)?;
+        let specs = load_all(&paths)?;
+        let links = Links::between(&specs)?;
+        let store = global.store_to_make().await?;
+        let tokens = self.tokens.as_deref().map(Tokens::at);
+        // A file that is wrong is said at the start, not to the first who calls.
+        tokens.as_ref().map(Tokens::list).transpose()?;
+        let limits = Limits { connections: self.max_connections as usize, max_body: self.max_body.0 };
+        let identity = self.cert.as_deref().zip(self.key.as_deref());
+        let identity = identity.map(|(chain, key)| Identity::read(chain, key)).transpose()?;
+        let listening = listen(&self.listen, identity, tokens.is_some(), limits).await?;
+        let mut pipelines = Vec::with_capacity(specs.len());
+        if !specs.is_empty() {
+            let plugins = global.open_plugins()?;
+            for loaded in &specs {
+                pipelines.push(Parts::build(loaded, &plugins, &links).await?);
+            }
+        }
+        let memory_high = self.memory_high.map(|size| size.0);
+        let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high };
+        let signals = Signals::new()?;
+        if tokens.is_none() {
+            tracing::warn!("everyone on this machine may do everything here; --tokens FILE asks for tokens");
+        }
+        say(&listening, specs.len(), printer)?;
+        let board = Arc::new(Board::new(specs.iter().map(|loaded| loaded.spec.pipeline.name.as_str())));
+        let (host, updates) = Host::start(pipelines, &store, &options);
+        let stop = CancellationToken::new();
+        let service = Service::new(store, tokens, Arc::clone(&board), &limits, stop.clone());
+        let answering = tokio::spawn(listening.serve(service));
+        let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
+        let mut watch = Watch { host, board, progress, printer, stop };
+        watch.until_over(updates, signals).await?;
+        answering.await.map_err(|error| Error::Runtime { source: error.into() })?;
+        Ok(())
+    }
+}
+
+/// Spec files, and those of directories by their names.
+fn specs_of(given: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
+    let is_spec = |path: &Path| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|extension| ["yaml", "yml", "json"].contains(&extension)) && path.is_file()
+    };
+    let mut paths = Vec::new();
+    for path in given {
+        if !path.is_dir() {
+            paths.push(path.clone());
+            continue;
+        }
+        let unreadable = |source| Error::ReadFile { path: path.clone(), source };
+        let mut below = Vec::new();
+        for entry in fs::read_dir(path).map_err(unreadable)? {
+            below.push(entry.map_err(unreadable)?.path());
+        }
+        below.retain(|path| is_spec(path));
+        below.sort();
+        paths.extend(below);
+    }
+    Ok(paths)
+}
+
+fn say(listening: &Listening, pipelines: usize, printer: &mut Printer) -> Result<()> {
+    let url = format!("{}://{}", if listening.is_secure() { "https" } else { "http" }, listening.address);
+    if printer.json() {
+        printer.value(&json!({"event": "serving", "url": url, "address": listening.address, "pipelines": pipelines}))
+    } else {
+        printer.line(format!("serving {url}"))
+    }
+}
+
+/// What runs beside the API.
+struct Watch<'a> {
+    host: Host,
+    board: Arc<Board>,
+    progress: Progress,
+    printer: &'a mut Printer,
+    stop: CancellationToken,
+}
+
+impl Watch<'_> {
+    /// Until it was stopped, and every pipeline is over.
+    async fn until_over(
+        &mut self,
+        mut updates: mpsc::UnboundedReceiver<Update>,
+        mut signals: Signals,
+    ) -> Result<(), Error> {
+        let mut tick = interval(Duration::from_millis(250));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut told, mut over) = (false, false);
+        while !(told && over && self.stop.is_cancelled()) {
+            tokio::select! {
+                update = updates.recv(), if !told => match update {
+                    Some(update) => {
+                        self.board.note(&update);
+                        let shown = self.progress.show(&update, clock::now(), self.printer);
+                        self.seen(shown);
+                    }
+                    None => told = true,
+                },
+                failure = self.host.failure(), if !over => match failure {
+                    Some(error) => {
+                        let json = self.printer.json();
+                        if let Some(report) = Report::of(&error.into()) {
+                            self.progress.aside(|| report.say(json));
+                        }
+                    }
+                    None => over = true,
+                },
+                wish = signals.next() => match wish {
+                    Wish::Commit => self.host.commit(),
+                    Wish::Stop if self.stop.is_cancelled() => return Err(Error::Interrupted),
+                    Wish::Stop => {
+                        tracing::info!("stopping: pipelines commit what they have read, requests are answered; a second signal stops at once");
+                        self.end();
+                    }
+                },
+                _ = tick.tick() => {
+                    let shown = self.progress.tick(clock::now(), self.printer);
+                    self.seen(shown);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&self) {
+        self.host.stop();
+        self.stop.cancel();
+    }
+
+    /// A server whose output nobody reads goes on.
+    fn seen(&self, shown: Result<()>) {
+        if let Err(error) = shown {
+            tracing::debug!(%error, "nobody reads what is printed");
+        }
+    }
+}

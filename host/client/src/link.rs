@@ -1,0 +1,131 @@
+//! Requests and answers: addresses, the token, errors.
+
+use std::{sync::Once, time::Duration};
+
+use reqwest::{
+    Client, Method, RequestBuilder, Response,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+    redirect::Policy,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use spout_api::{Error, Problem, Result};
+use spout_base::secret::Secret;
+use url::Url;
+
+/// A server that is not reached within this time is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A query may find nothing for as long as the server lets it.
+const SILENT: Duration = Duration::from_secs(330);
+/// The server closes a connection that is idle for a minute; one that might be closed at this moment is not used again.
+const IDLE: Duration = Duration::from_secs(30);
+/// How much of an answer that is no JSON is shown.
+const SHOWN: usize = 200;
+
+/// A server, and what lets us in.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    client: Client,
+    base: Url,
+    shown: String,
+}
+
+impl Link {
+    pub(crate) fn new(server: &str, token: Option<&Secret>) -> Result<Self> {
+        static RING: Once = Once::new();
+        RING.call_once(|| {
+            // Only fails where somebody else has chosen a provider, which is as good.
+            drop(rustls::crypto::ring::default_provider().install_default());
+        });
+        let wrong = |what: String| Error::Foreign { server: server.to_owned(), what };
+        let base: Url = server.parse().map_err(|error| wrong(format!("the address is no URL: {error}")))?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+            return Err(wrong("its address does not begin with http:// or https://".into()));
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(token) = token {
+            let value = HeaderValue::try_from(format!("Bearer {}", token.reveal()));
+            let mut value = value.map_err(|_| wrong("the token has characters that no header may have".into()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        // A token must not follow a redirect to somebody else.
+        let client = Client::builder()
+            .default_headers(headers)
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENT)
+            .pool_idle_timeout(IDLE)
+            .build();
+        let client = client.map_err(|error| wrong(format!("no HTTP client can be made: {error}")))?;
+        Ok(Self { client, shown: server.trim_end_matches('/').to_owned(), base })
+    }
+
+    /// The address of the server as it was given.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// A request to `/v1/` and the segments that follow.
+    pub(crate) fn request<'a>(
+        &self,
+        method: Method,
+        segments: impl IntoIterator<Item = &'a str>,
+        query: &[(&str, &str)],
+    ) -> RequestBuilder {
+        let mut url = self.base.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().push("v1").extend(segments);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        self.client.request(method, url)
+    }
+
+    /// The answer of a request that succeeded.
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        let answer = request.send().await.map_err(|error| self.broken(&error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let text = answer.bytes().await.map_err(|error| self.broken(&error))?;
+        match serde_json::from_slice::<Problem>(&text) {
+            Ok(problem) => Err(problem.into_error()),
+            Err(_) => {
+                let text: String = String::from_utf8_lossy(&text).chars().take(SHOWN).collect();
+                Err(self.foreign(format!("{status} {text}")))
+            }
+        }
+    }
+
+    /// The JSON that answers a request.
+    pub(crate) async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T> {
+        let bytes = self.send(request).await?.bytes().await.map_err(|error| self.broken(&error))?;
+        serde_json::from_slice(&bytes).map_err(|error| self.foreign(error.to_string()))
+    }
+
+    /// The same for a request with a body.
+    pub(crate) async fn post<T: DeserializeOwned>(&self, request: RequestBuilder, body: &impl Serialize) -> Result<T> {
+        let body = serde_json::to_vec(body).map_err(|error| self.foreign(error.to_string()))?;
+        self.json(request.header("content-type", "application/json").body(body)).await
+    }
+
+    /// The connection failed, or was cut.
+    pub(crate) fn broken(&self, error: &reqwest::Error) -> Error {
+        let mut what = error.to_string();
+        let mut cause = std::error::Error::source(error);
+        while let Some(inner) = cause {
+            let said = inner.to_string();
+            if !what.contains(&said) {
+                what = format!("{what}: {said}");
+            }
+            cause = inner.source();
+        }
+        Error::Unreachable { server: self.shown.clone(), what }
+    }
+
+    pub(crate) fn foreign(&self, what: String) -> Error {
+        Error::Foreign { server: self.shown.clone(), what }
+    }
+}

@@ -1,0 +1,257 @@
+"""The verbs of a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import time
+from types import TracebackType
+from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
+
+from .errors import SpoutError
+from .link import PART, Data, Link
+from .types import Branch, Changes, Commit, Event, File, Pipeline, Repo, Tag, of
+
+
+def _segments(path: str) -> List[str]:
+    return path.lstrip("/").split("/")
+
+
+class Client:
+    """A server. Threads may share one."""
+
+    def __init__(
+        self,
+        url: Optional[str] = None,
+        token: Optional[str] = None,
+        timeout: float = 60.0,
+        context: Optional[ssl.SSLContext] = None,
+    ) -> None:
+        """The server at ``url``; without it, what ``SPOUT_SERVER`` and ``SPOUT_TOKEN`` say."""
+        url = url or os.environ.get("SPOUT_SERVER") or "http://127.0.0.1:1653"
+        self._link = Link(url, token or os.environ.get("SPOUT_TOKEN"), timeout, context)
+
+    def close(self) -> None:
+        """Closes the connection of this thread."""
+        self._link.close()
+
+    # Repos, branches, tags
+
+    def create_repo(self, repo: str, description: str = "") -> None:
+        """Creates a repo."""
+        self._link.json("POST", ["repos"], body={"name": repo, "description": description})
+
+    def delete_repo(self, repo: str, force: bool = False) -> None:
+        """Deletes a repo; one that holds commits only by ``force``."""
+        self._link.json("DELETE", ["repos", repo], {"force": force})
+
+    def list_repo(self) -> List[Repo]:
+        """All repos."""
+        return [of(Repo, one) for one in self._link.json("GET", ["repos"])]
+
+    def create_branch(self, repo: str, branch: str, head: Optional[str] = None, move: bool = False) -> None:
+        """Creates a branch at a commit, or empty; moves one that exists if ``move``."""
+        self._link.json("POST", ["repos", repo, "branches"], body={"name": branch, "head": head, "move": move})
+
+    def delete_branch(self, repo: str, branch: str) -> None:
+        """Deletes a branch."""
+        self._link.json("DELETE", ["repos", repo, "branches", branch])
+
+    def list_branch(self, repo: str) -> List[Branch]:
+        """The branches of a repo."""
+        return [of(Branch, one) for one in self._link.json("GET", ["repos", repo, "branches"])]
+
+    def create_tag(self, repo: str, tag: str, head: str = "master", move: bool = False) -> None:
+        """Creates a tag that keeps a commit; moves one that exists if ``move``."""
+        self._link.json("POST", ["repos", repo, "tags"], body={"name": tag, "head": head, "move": move})
+
+    def delete_tag(self, repo: str, tag: str) -> None:
+        """Deletes a tag."""
+        self._link.json("DELETE", ["repos", repo, "tags", tag])
+
+    def list_tag(self, repo: str) -> List[Tag]:
+        """The tags of a repo."""
+        return [of(Tag, one) for one in self._link.json("GET", ["repos", repo, "tags"])]
+
+    # Commits
+
+    def commit(self, repo: str, branch: str = "master") -> "OpenCommit":
+        """A commit to fill in a ``with`` block: it is finished at the end of the block, and dropped where that raises."""
+        return OpenCommit(self, repo, branch)
+
+    def list_commit(self, repo: str, at: str = "master", limit: Optional[int] = None) -> List[Commit]:
+        """A commit and those before it, newest first."""
+        return [Commit.of(one) for one in self._link.json("GET", ["repos", repo, "commits"], {"at": at, "limit": limit})]
+
+    def inspect_commit(self, repo: str, at: str = "master") -> Commit:
+        """A commit: the head of a branch, a tag, an id, ``master~2``."""
+        return Commit.of(self._link.json("GET", ["repos", repo, "commits", at]))
+
+    def subscribe_commit(
+        self, repo: str, branch: str = "master", after: Optional[str] = None, all: bool = False
+    ) -> Iterator[Commit]:
+        """Commits of a branch as they are made, without end: those after a commit, all of them, or those from now on.
+        It goes on where it was after the connection breaks."""
+        path = ["repos", repo, "branches", branch, "events"]
+        for event in self._events(path, {"after": after, "all": all}):
+            if event.name == "commit":
+                yield Commit.of(event.data)
+
+    def marker(self, repo: str, at: str = "master") -> Dict[str, Any]:
+        """How far the partitions of a pipeline were at a commit."""
+        marker: Dict[str, Any] = self._link.json("GET", ["repos", repo, "marker"], {"at": at})["marker"]
+        return marker
+
+    # Files
+
+    def put_file(self, repo: str, to: str, path: str, data: Data, append: bool = False) -> Changes:
+        """Puts a file into a branch, in a commit of its own, or into a started commit. It is sent while it is read."""
+        where = ["repos", repo, "files", to, *_segments(path)]
+        with self._link.send("PUT", where, {"append": append}, data) as answer:
+            return Changes.of(json.loads(answer.read()))
+
+    def delete_file(self, repo: str, to: str, path: str, recursive: bool = False) -> Changes:
+        """Deletes a file, or a directory with everything below it."""
+        where = ["repos", repo, "files", to, *_segments(path)]
+        return Changes.of(self._link.json("DELETE", where, {"recursive": recursive}))
+
+    def copy_file(self, source: str, to: str, append: bool = False) -> Changes:
+        """Copies ``repo@branch:/path`` to another; within a repo no byte is copied."""
+        repo = to.split("@")[0]
+        return Changes.of(
+            self._link.json("POST", ["repos", repo, "copy"], body={"from": source, "to": to, "append": append})
+        )
+
+    def list_file(self, repo: str, at: str = "master", path: str = "/", recursive: bool = False) -> List[File]:
+        """The files of a commit, or of a directory of it."""
+        query = {"at": at, "path": path, "recursive": recursive}
+        return [of(File, one) for one in self._link.json("GET", ["repos", repo, "files"], query)["files"]]
+
+    def glob_file(self, repo: str, pattern: str, at: str = "master") -> List[File]:
+        """The files of a commit whose paths fit a pattern."""
+        query = {"at": at, "pattern": pattern}
+        return [of(File, one) for one in self._link.json("GET", ["repos", repo, "glob"], query)["files"]]
+
+    def get_file(
+        self, repo: str, at: str, path: str, start: Optional[int] = None, stop: Optional[int] = None
+    ) -> bytes:
+        """The bytes of a file, or those from ``start`` up to ``stop``."""
+        return b"".join(self.stream_file(repo, at, path, start, stop))
+
+    def stream_file(
+        self, repo: str, at: str, path: str, start: Optional[int] = None, stop: Optional[int] = None
+    ) -> Iterator[bytes]:
+        """The same in parts, for a file that does not fit in memory."""
+        headers = {}
+        if start is not None or stop is not None:
+            headers["range"] = f"bytes={start or 0}-{'' if stop is None else stop - 1}"
+        with self._link.send("GET", ["repos", repo, "files", at, *_segments(path)], headers=headers) as answer:
+            while True:
+                part = answer.read(PART)
+                if not part:
+                    return
+                yield part
+
+    # Queries and pipelines
+
+    def sql(self, query: str, at: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:
+        """The rows of a query as they are found; ``at`` names commits, as in ``["events@master~2"]``."""
+        body = json.dumps({"query": query, "at": at or []}).encode()
+        headers = {"content-type": "application/json"}
+        with self._link.send("POST", ["sql"], {"format": "ndjson"}, body, headers) as answer:
+            for line in answer:
+                yield json.loads(line)
+
+    def list_pipeline(self) -> List[Pipeline]:
+        """The pipelines that run on the server."""
+        return [of(Pipeline, one) for one in self._link.json("GET", ["pipelines"])]
+
+    def inspect_pipeline(self, name: str) -> Pipeline:
+        """A pipeline."""
+        return of(Pipeline, self._link.json("GET", ["pipelines", name]))
+
+    def events(self, pipeline: Optional[str] = None) -> Iterator[Event]:
+        """What pipelines do from now on, without end."""
+        path = ["events"] if pipeline is None else ["pipelines", pipeline, "events"]
+        for event in self._events(path, {}):
+            yield event
+
+    def _events(self, path: List[str], query: Dict[str, object]) -> Iterator[Event]:
+        last: Optional[str] = None
+        pause = 0.1
+        while True:
+            try:
+                headers = {} if last is None else {"last-event-id": last}
+                with self._link.send("GET", path, query, headers=headers, endless=True) as answer:
+                    for id, event in _read(answer):
+                        pause, last = 0.1, id or last
+                        if event is not None:
+                            yield event
+            except SpoutError as error:
+                # What is wrong with the request stays wrong.
+                if error.status != 0 and error.status < 500:
+                    raise
+            except OSError:
+                pass
+            time.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+def _read(lines: Any) -> Iterator[Tuple[Optional[str], Optional[Event]]]:
+    """Events, each with the id to go on after, which may come alone."""
+    id: Optional[str] = None
+    name, data = "", ""
+    for raw in lines:
+        line = raw.decode().rstrip("\r\n")
+        key, _, value = line.partition(": ")
+        if line == "":
+            if id or data:
+                yield id, Event(name, json.loads(data)) if data else None
+            id, name, data = None, "", ""
+        elif key == "id":
+            id = value
+        elif key == "event":
+            name = value
+        elif key == "data":
+            data += value
+
+
+class OpenCommit:
+    """A commit that is being filled. Nothing of it can be seen before it is finished."""
+
+    def __init__(self, client: Client, repo: str, branch: str) -> None:
+        self._client = client
+        self.repo = repo
+        self.branch = branch
+        self.id = ""
+        """The id that it has, from the beginning of the block on."""
+
+    def __enter__(self) -> "OpenCommit":
+        started = self._client._link.json("POST", ["repos", self.repo, "started"], body={"branch": self.branch})
+        self.id = started["commit"]
+        return self
+
+    def __exit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        here = ["repos", self.repo, "started", self.id]
+        if kind is None:
+            self._client._link.json("POST", [*here, "finish"])
+            return
+        try:
+            self._client._link.json("DELETE", here)
+        except SpoutError:
+            # It stays among the started commits; what went wrong first is what counts.
+            pass
+
+    def put_file(self, path: str, data: Data, append: bool = False) -> Changes:
+        """Puts a file."""
+        return self._client.put_file(self.repo, self.id, path, data, append)
+
+    def delete_file(self, path: str, recursive: bool = False) -> Changes:
+        """Deletes a file, or a directory with everything below it."""
+        return self._client.delete_file(self.repo, self.id, path, recursive)

@@ -1,0 +1,140 @@
+"""Answers of the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Dict, List, Mapping, Optional, Type, TypeVar
+
+T = TypeVar("T")
+
+
+def of(kind: Type[T], answer: Mapping[str, Any]) -> T:
+    """The fields of ``kind`` that an answer has; a newer server may say more."""
+    known = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in answer.items() if name in known})
+
+
+@dataclass(frozen=True)
+class Repo:
+    """A repo."""
+
+    name: str
+    description: str = ""
+    created_ms: int = 0
+    branches: int = 0
+    commits: int = 0
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A branch; ``head`` is the id of its newest commit."""
+
+    name: str
+    head: Optional[str] = None
+    commits: int = 0
+    pipeline: str = ""
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A name that keeps one commit."""
+
+    name: str
+    commit: str
+    branch: str = ""
+
+
+@dataclass(frozen=True)
+class FilePut:
+    """A file that a commit put."""
+
+    path: str
+    how: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A version of a branch."""
+
+    id: str
+    repo: str
+    branch: str
+    number: int
+    parent: Optional[str] = None
+    started_ms: int = 0
+    at_ms: int = 0
+    pipeline: str = ""
+    reason: str = ""
+    rows: int = 0
+    messages: int = 0
+    tags: List[str] = field(default_factory=list)
+    files: List[FilePut] = field(default_factory=list)
+    removed: List[str] = field(default_factory=list)
+    marker: Dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> "Commit":
+        """The commit in an answer."""
+        files = [FilePut(one["path"], one["how"], one["blob"]["size"]) for one in answer.get("files", [])]
+        return of(cls, {**answer, "files": files})
+
+
+@dataclass(frozen=True)
+class File:
+    """A file or, with ``type == "dir"``, a directory."""
+
+    path: str
+    type: str
+    size: int
+    rows: Optional[int] = None
+    format: Optional[str] = None
+    sha256: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Put:
+    """A file that was put."""
+
+    path: str
+    size: int
+    rows: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was changed, and by which commit; it can be seen once it is ``finished``."""
+
+    repo: str
+    branch: str
+    commit: str
+    finished: bool
+    put: List[Put] = field(default_factory=list)
+    deleted: List[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> "Changes":
+        """The changes in an answer."""
+        return of(cls, {**answer, "put": [of(Put, one) for one in answer.get("put", [])]})
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A pipeline that runs on the server."""
+
+    name: str
+    state: str
+    commits: int = 0
+    head: Optional[str] = None
+    address: Optional[str] = None
+    error: Optional[str] = None
+    code: Optional[str] = None
+    counts: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a pipeline did."""
+
+    name: str
+    data: Dict[str, Any]

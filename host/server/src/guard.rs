@@ -1,0 +1,156 @@
+//! Who asks, and what of the store they are shown.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{
+    extract::{FromRequestParts, RawPathParams, Request, State},
+    http::{
+        HeaderMap,
+        header::{AUTHORIZATION, HOST, ORIGIN},
+        request::Parts,
+    },
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use futures::FutureExt as _;
+use spout_api::Local;
+use spout_repo::path::repo_name;
+
+use crate::{Access, Error, Service, Token, answer::Failure};
+
+/// What a route asks of its callers.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    pub(crate) service: Arc<Service>,
+    /// `None` lets in everyone.
+    pub(crate) access: Option<Access>,
+}
+
+/// Somebody who was let in.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The verbs on what they may see.
+    pub(crate) local: Arc<Local>,
+    token: Option<Token>,
+}
+
+impl Caller {
+    fn new(service: &Service, token: Option<Token>) -> Self {
+        let local = match &token {
+            None => service.local.limited(|_| true),
+            Some(token) => {
+                let token = token.clone();
+                service.local.limited(move |repo| token.allows(Access::Read, Some(repo)))
+            }
+        };
+        Self { local: Arc::new(local), token }
+    }
+
+    /// Refuses what the token does not allow.
+    pub(crate) fn may(&self, access: Access, repo: Option<&str>) -> Result<(), Error> {
+        match &self.token {
+            Some(token) if !token.allows(access, repo) => Err(Error::Forbidden { access }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the caller may know of the repo.
+    pub(crate) fn sees(&self, repo: &str) -> bool {
+        self.may(Access::Read, Some(repo)).is_ok()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        // The guard has put it there; a route without one has no callers.
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Error::Unauthorized { why: "nobody has asked who calls" }.into())
+    }
+}
+
+/// Lets a request through to its route, or says why not.
+pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match admitted(&guard, &mut parts).await {
+        Ok(caller) => {
+            caller.map(|caller| parts.extensions.insert(caller));
+        }
+        Err(failure) => return failure.into_response(),
+    }
+    let answer = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind().await;
+    answer.unwrap_or_else(|_| Failure::from(Error::Panicked).into_response())
+}
+
+async fn admitted(guard: &Guard, parts: &mut Parts) -> Result<Option<Caller>, Failure> {
+    let Some(access) = guard.access else { return Ok(None) };
+    let token = match &guard.service.tokens {
+        Some(tokens) => Some(tokens.find(bearer(&parts.headers)?)?),
+        None => {
+            ours(&parts.headers)?;
+            None
+        }
+    };
+    let caller = Caller::new(&guard.service, token);
+    let names = RawPathParams::from_request_parts(parts, &()).await;
+    let names = names.map_err(|error| Error::Request { why: error.to_string() })?;
+    let repo = names.iter().find(|(name, _)| *name == "repo").map(|(_, repo)| repo);
+    if let Some(repo) = repo {
+        // A name that is none must not be read as another one further on.
+        repo_name(repo).map_err(spout_api::Error::from)?;
+    }
+    match repo {
+        // What a caller may not know of is not there; the store says so.
+        Some(repo) if !caller.sees(repo) => {}
+        repo => caller.may(access, repo)?,
+    }
+    Ok(Some(caller))
+}
+
+/// The token that was sent.
+fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+    let sent = headers.get(AUTHORIZATION).ok_or(Error::Unauthorized { why: "this server asks for a token" })?;
+    let sent = sent.to_str().ok().and_then(|sent| sent.split_once(' '));
+    match sent {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(token.trim()),
+        _ => Err(Error::Unauthorized { why: "the Authorization header has no bearer token" }),
+    }
+}
+
+/// Refuses the browser of somebody on this machine that a foreign page sends here: where there are no tokens, that the request
+/// comes from this machine is all that lets it in.
+fn ours(headers: &HeaderMap) -> Result<(), Error> {
+    if headers.contains_key(ORIGIN) {
+        return Err(Error::CrossSite { why: "the request has an Origin header" });
+    }
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).trim_matches(['[', ']']);
+    let local = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if local { Ok(()) } else { Err(Error::CrossSite { why: "the Host header does not name this machine" }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_answered_without_tokens() {
+        let check = |host: &str, expected: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            assert_eq!(ours(&headers).is_ok(), expected, "{host}");
+            headers.insert(ORIGIN, "http://localhost".parse().unwrap());
+            assert!(ours(&headers).is_err(), "{host}");
+        };
+        check("127.0.0.1:1653", true);
+        check("localhost:1653", true);
+        check("[::1]:1653", true);
+        check("127.0.0.1", true);
+        check("evil.example:1653", false);
+        check("127.0.0.1.evil.example", false);
+        check("192.168.0.1:1653", false);
+        check("", false);
+    }
+}

@@ -1,0 +1,128 @@
+//! The HTTP API of a store, and of the pipelines that run beside it.
+//!
+//! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
+//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `changes`, `history`, `sql`, `pipelines`, `events`) does a verb of
+//! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
+//! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
+//! out what the other has.
+//!
+//! **Invariant**: a route never decides what a caller may see: it is given a store that shows no more.
+
+mod answer;
+mod body;
+mod changes;
+mod commits;
+mod endpoint;
+mod error;
+mod events;
+mod files;
+mod guard;
+mod history;
+mod listen;
+mod openapi;
+mod pipelines;
+mod refs;
+mod repos;
+mod request;
+mod sql;
+mod tar;
+mod tls;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use spout_api::Local;
+use spout_repo::Store;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use self::{endpoint::Endpoint, guard::Guard};
+pub use self::{
+    error::Error,
+    listen::{Limits, Listening, listen},
+    pipelines::Board,
+    tls::Identity,
+    tokens::{Access, Scope, Token, Tokens},
+};
+
+/// Queries that run at the same time; others wait.
+const QUERIES: usize = 8;
+
+/// What the API is about.
+#[derive(Debug)]
+pub struct Service {
+    local: Local,
+    tokens: Option<Tokens>,
+    board: Arc<Board>,
+    queries: Arc<Semaphore>,
+    max_body: u64,
+    stop: CancellationToken,
+}
+
+impl Service {
+    /// An API of `store` and of the pipelines on `board`; without `tokens` everyone on this machine may do everything.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        tokens: Option<Tokens>,
+        board: Arc<Board>,
+        limits: &Limits,
+        stop: CancellationToken,
+    ) -> Self {
+        let (local, queries) = (Local::new(store), Arc::new(Semaphore::new(QUERIES)));
+        Self { local, tokens, board, queries, max_body: limits.max_body, stop }
+    }
+}
+
+/// Every route there is.
+fn endpoints() -> Vec<Endpoint> {
+    let rooms = [
+        openapi::endpoints(),
+        repos::endpoints(),
+        refs::endpoints(),
+        commits::endpoints(),
+        files::endpoints(),
+        changes::endpoints(),
+        tar::endpoints(),
+        history::endpoints(),
+        sql::endpoints(),
+        pipelines::endpoints(),
+        events::endpoints(),
+    ];
+    rooms.into_iter().flatten().collect()
+}
+
+fn router(service: Arc<Service>) -> Router {
+    let mut router = Router::new();
+    for endpoint in endpoints() {
+        router = router.route(endpoint.path, endpoint.guarded(&service));
+    }
+    router.fallback(answer::no_route).method_not_allowed_fallback(answer::no_method).with_state(service)
+}
+
+impl Endpoint {
+    fn guarded(self, service: &Arc<Service>) -> axum::routing::MethodRouter<Arc<Service>> {
+        let guard = Guard { service: Arc::clone(service), access: self.access };
+        self.handler.route_layer(axum::middleware::from_fn_with_state(guard, guard::check))
+    }
+}
+
+/// The OpenAPI document of the routes, as `/openapi.json` sends it.
+#[must_use]
+pub fn document() -> serde_json::Value {
+    openapi::document(&endpoints())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn routes_do_not_clash() {
+        let store = Store::open("memory://").await.unwrap();
+        let limits = Limits { connections: 1, max_body: 1 };
+        let board = Arc::new(Board::new([]));
+        drop(router(Arc::new(Service::new(store, None, board, &limits, CancellationToken::new()))));
+    }
+}

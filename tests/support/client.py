@@ -1,0 +1,68 @@
+"""What a user of the Python client does, against the server that SPOUT_SERVER names."""
+
+import io
+import threading
+
+from spout_client import Client, SpoutError
+
+client = Client()
+client.create_repo("r", "of Python")
+assert [(repo.name, repo.description) for repo in client.list_repo()] == [("r", "of Python")]
+
+put = client.put_file("r", "master", "/text.txt", "one")
+assert put.finished and put.put[0].size == 3, put
+client.put_file("r", "master", "/text.txt", io.BytesIO(b"two"), append=True)
+assert client.get_file("r", "master", "/text.txt") == b"onetwo"
+assert client.get_file("r", "master", "/text.txt", 2, 4) == b"et"
+large = bytes(range(256)) * 40000
+client.put_file("r", "master", "/dir/large file%.bin", (large[at : at + 100000] for at in range(0, len(large), 100000)))
+assert client.get_file("r", "master", "/dir/large file%.bin") == large
+
+with client.commit("r", "master") as commit:
+    commit.put_file("/a", b"a")
+    commit.put_file("/b", b"b")
+    commit.delete_file("/b")
+    assert [file.path for file in client.list_file("r", "master")] == ["/dir/", "/text.txt"]
+assert client.inspect_commit("r").id == commit.id
+assert [file.path for file in client.list_file("r", recursive=True)] == ["/a", "/dir/large file%.bin", "/text.txt"]
+assert [file.path for file in client.glob_file("r", "**/*.txt")] == ["/text.txt"]
+
+try:
+    with client.commit("r") as dropped:
+        dropped.put_file("/never", b"never")
+        raise KeyError("mine")
+except KeyError:
+    pass
+try:
+    client.get_file("r", "master", "/never")
+    raise AssertionError("it can be seen")
+except SpoutError as error:
+    assert (error.status, error.code) == (404, "E0517"), error
+assert client.get_file("r", "master", "/a") == b"a", "the connection is good for more"
+
+client.create_tag("r", "v1", "master~1")
+client.create_branch("r", "try", "v1")
+assert [tag.name for tag in client.list_tag("r")] == ["v1"]
+assert sorted(branch.name for branch in client.list_branch("r")) == ["master", "try"]
+client.copy_file("r@master:/a", "r@try:/copied")
+client.delete_file("r", "try", "/copied")
+client.delete_branch("r", "try")
+client.delete_tag("r", "v1")
+
+assert list(client.sql("select count(*) as n from commits('r')")) == [{"n": 4}]
+history = client.list_commit("r")
+assert [commit.number for commit in history] == [4, 3, 2, 1] and len(client.list_commit("r", "master~1", 2)) == 2
+assert client.marker("r") == {}
+
+told = [commit.id for commit, _ in zip(client.subscribe_commit("r", all=True), range(4))]
+assert told == [commit.id for commit in reversed(history)], told
+after = client.subscribe_commit("r", after=told[1])
+assert next(after).id == told[2]
+assert next(after).id == told[3]
+threading.Timer(0.3, lambda: Client().put_file("r", "master", "/late", b"late")).start()
+late = next(after)
+assert late.number == 5 and [file.path for file in late.files] == ["/late"], late
+after.close()
+client.delete_file("r", "master", "/dir", recursive=True)
+assert client.list_pipeline() == []
+print("done")
