@@ -1,7 +1,7 @@
 //! Makes what runs like what is to run.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +13,10 @@ use spout_pipeline::{Error as PipelineError, Host, Links, Parts, RunOptions, Upd
 use spout_plugin::Plugins;
 use spout_repo::{Follower, MASTER, Store};
 use spout_spec::Loaded;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -35,8 +38,11 @@ pub struct Keeper {
     store: Store,
     specs: Specs,
     plugins: Plugins,
+    fixed: Vec<Loaded>,
     options: RunOptions,
     statuses: Statuses,
+    /// Changes when everything that was read is to be committed now.
+    commit: watch::Sender<()>,
     updates: mpsc::UnboundedSender<Update>,
     running: BTreeMap<Group, Running>,
     /// Groups that have ended, as long as they are made of the same.
@@ -79,22 +85,26 @@ struct Resting {
 }
 
 impl Keeper {
-    /// A keeper of the pipelines of `store`; what they say goes to `updates` too.
+    /// A keeper of the pipelines of `store`, and of those of the files `fixed`, which run whatever the store says; what they
+    /// say goes to `updates` too.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn open(
         store: &Store,
         plugins: &Plugins,
+        fixed: Vec<Loaded>,
         options: RunOptions,
         updates: mpsc::UnboundedSender<Update>,
     ) -> Result<Self, Error> {
         Ok(Self {
+            fixed,
             store: store.clone(),
             specs: Specs::open(store).await?,
             plugins: plugins.clone(),
             options,
             statuses: Statuses::default(),
+            commit: watch::Sender::new(()),
             updates,
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
@@ -105,6 +115,12 @@ impl Keeper {
     #[must_use]
     pub fn statuses(&self) -> Statuses {
         self.statuses.clone()
+    }
+
+    /// What is sent here has every pipeline commit what it has read.
+    #[must_use]
+    pub fn committer(&self) -> watch::Sender<()> {
+        self.commit.clone()
     }
 
     /// Keeps pipelines running until `stop` is cancelled; then each commits what it has read.
@@ -191,8 +207,10 @@ impl Keeper {
 
     /// Starts, replaces and stops groups until what runs is what is wanted.
     async fn match_up(&mut self, wanted: &[Wanted]) {
-        let mut specs = Vec::new();
-        for one in wanted {
+        let mut specs = self.fixed.clone();
+        let names: BTreeSet<String> = self.fixed.iter().map(|loaded| loaded.spec.pipeline.name.clone()).collect();
+        let fixed = |name: &str| names.contains(name);
+        for one in wanted.iter().filter(|one| !fixed(&one.name)) {
             match one.load() {
                 Ok(loaded) if one.wish.running => specs.push(loaded),
                 Ok(_) => {}
@@ -204,8 +222,8 @@ impl Keeper {
             self.stop(&group).await;
         }
         self.resting.retain(|group, _| to_run.contains_key(group));
-        self.statuses.forget(|name| wanted.iter().any(|wanted| wanted.name == name));
-        for stopped in wanted.iter().filter(|wanted| !wanted.wish.running) {
+        self.statuses.forget(|name| fixed(name) || wanted.iter().any(|wanted| wanted.name == name));
+        for stopped in wanted.iter().filter(|wanted| !wanted.wish.running && !fixed(&wanted.name)) {
             self.statuses.set(&stopped.name, Phase::Stopped);
         }
         while let Some((group, specs)) = to_run.pop_first() {
@@ -272,12 +290,12 @@ impl Keeper {
 
     fn start(&mut self, group: Group, made_of: MadeOf, parts: Vec<Parts>, before: Option<(MadeOf, Vec<Parts>)>) {
         for one in &parts {
-            self.statuses.set(one.name(), Phase::Starting);
-            self.statuses.runs_with(one.name(), one.digests());
+            self.statuses.starts_with(one.name(), one.digests());
         }
         let stop = CancellationToken::new();
         let started = Host::start(parts.clone(), &self.store, &self.options);
-        let task = tokio::spawn(watch(started, self.statuses.clone(), self.updates.clone(), stop.clone()));
+        let (statuses, updates) = (self.statuses.clone(), self.updates.clone());
+        let task = tokio::spawn(watch_over(started, (statuses, updates), self.commit.subscribe(), stop.clone()));
         self.running.insert(group, Running { made_of, parts, before, stop, task });
     }
 
@@ -294,10 +312,10 @@ impl Keeper {
 }
 
 /// Passes on what running pipelines say, until they are over.
-async fn watch(
+async fn watch_over(
     (mut host, mut said): (Host, mpsc::UnboundedReceiver<Update>),
-    statuses: Statuses,
-    updates: mpsc::UnboundedSender<Update>,
+    (statuses, updates): (Statuses, mpsc::UnboundedSender<Update>),
+    mut commit: watch::Receiver<()>,
     stop: CancellationToken,
 ) -> Ended {
     let mut ended = Ended { error: None, committed: false };
@@ -317,6 +335,7 @@ async fn watch(
                 Some(error) => drop(ended.error.get_or_insert(error)),
                 None => over = true,
             },
+            Ok(()) = commit.changed() => host.commit(),
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 host.stop();

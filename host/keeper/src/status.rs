@@ -5,29 +5,44 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use spout_base::{clock, error::Coded};
 use spout_pipeline::Update;
 
 /// What a pipeline is doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
+    /// Its name, which is that of its repo.
+    pub name: String,
     /// What it is doing.
-    pub phase: Phase,
+    pub state: Phase,
     /// Since when, in milliseconds since 1970.
     pub since_ms: i64,
+    /// Where it listens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Its newest commit.
+    pub head: Option<String>,
     /// What is wrong, or was wrong last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// The code of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Its newest commit in this run.
-    pub commit: Option<String>,
     /// The digests of its plugins, by name.
+    #[serde(default)]
     pub plugins: BTreeMap<String, String>,
+    /// Counts since the start.
+    #[serde(default)]
+    pub counts: Map<String, Value>,
 }
 
 /// What a pipeline is doing, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// It is being opened.
@@ -62,21 +77,21 @@ impl Statuses {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn set(&self, name: &str, phase: Phase) {
-        self.with(|all| {
-            let status = all.entry(name.to_owned()).or_insert_with(|| Status::new(phase));
-            if status.phase != phase {
-                (status.phase, status.since_ms) = (phase, clock::wall_ms());
+    fn of<T>(&self, name: &str, act: impl FnOnce(&mut Status) -> T) -> T {
+        self.with(|all| act(all.entry(name.to_owned()).or_insert_with(|| Status::new(name))))
+    }
+
+    pub(super) fn set(&self, name: &str, state: Phase) {
+        self.of(name, |status| {
+            if status.state != state {
+                (status.state, status.since_ms) = (state, clock::wall_ms());
             }
         });
     }
 
     /// What is wrong with it, whatever it is doing.
     pub(super) fn fault(&self, name: &str, code: &str, error: &str) {
-        self.with(|all| {
-            let status = all.entry(name.to_owned()).or_insert_with(|| Status::new(Phase::Starting));
-            (status.error, status.code) = (Some(error.to_owned()), Some(code.to_owned()));
-        });
+        self.of(name, |status| (status.error, status.code) = (Some(error.to_owned()), Some(code.to_owned())));
     }
 
     pub(super) fn failed(&self, name: &str, error: &dyn Coded) {
@@ -84,12 +99,9 @@ impl Statuses {
         self.fault(name, error.code(), &error.to_string());
     }
 
-    pub(super) fn runs_with(&self, name: &str, plugins: &BTreeMap<String, String>) {
-        self.with(|all| {
-            if let Some(status) = all.get_mut(name) {
-                status.plugins.clone_from(plugins);
-            }
-        });
+    pub(super) fn starts_with(&self, name: &str, plugins: &BTreeMap<String, String>) {
+        self.set(name, Phase::Starting);
+        self.of(name, |status| status.plugins.clone_from(plugins));
     }
 
     pub(super) fn forget(&self, known: impl Fn(&str) -> bool) {
@@ -100,12 +112,25 @@ impl Statuses {
     pub(super) fn hear(&self, update: &Update) {
         let name = update.pipeline();
         match update {
-            Update::Started { .. } | Update::Progress { .. } => self.set(name, Phase::Running),
-            Update::Committed { commit, .. } => self.with(|all| {
-                if let Some(status) = all.get_mut(name) {
-                    (status.commit, status.error, status.code) = (Some(commit.clone()), None, None);
+            Update::Started { head, .. } => {
+                self.set(name, Phase::Running);
+                self.of(name, |status| status.head.clone_from(head));
+            }
+            Update::Listening { address, .. } => self.of(name, |status| status.address = Some(address.clone())),
+            Update::Progress { .. } => {
+                self.set(name, Phase::Running);
+                if let Ok(Value::Object(mut said)) = serde_json::to_value(update) {
+                    said.retain(|key, _| key != "event" && key != "pipeline");
+                    self.of(name, |status| status.counts = said);
                 }
-            }),
+            }
+            Update::Committed { commit, .. } => {
+                self.set(name, Phase::Running);
+                self.of(name, |status| {
+                    (status.head, status.error, status.code) = (Some(commit.clone()), None, None);
+                    status.commits += 1;
+                });
+            }
             Update::Retrying { error, code, .. } => {
                 self.set(name, Phase::Retrying);
                 self.fault(name, code, error);
@@ -115,13 +140,24 @@ impl Statuses {
                 self.fault(name, code, error);
             }
             Update::Stopped { .. } => self.set(name, Phase::Finished),
-            Update::Listening { .. } | Update::Metrics { .. } | Update::Waiting { .. } => {}
+            Update::Metrics { .. } | Update::Waiting { .. } => {}
         }
     }
 }
 
 impl Status {
-    fn new(phase: Phase) -> Self {
-        Self { phase, since_ms: clock::wall_ms(), error: None, code: None, commit: None, plugins: BTreeMap::new() }
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: Phase::Starting,
+            since_ms: clock::wall_ms(),
+            address: None,
+            commits: 0,
+            head: None,
+            error: None,
+            code: None,
+            plugins: BTreeMap::new(),
+            counts: Map::new(),
+        }
     }
 }

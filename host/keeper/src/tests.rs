@@ -26,7 +26,7 @@ impl Site {
         let store = Store::open(&place.path().join("store").display().to_string()).await.unwrap();
         let plugins = Plugins::open(place.path(), None).unwrap();
         let (sender, updates) = mpsc::unbounded_channel();
-        let keeper = Keeper::open(&store, &plugins, Default::default(), sender).await.unwrap();
+        let keeper = Keeper::open(&store, &plugins, Vec::new(), Default::default(), sender).await.unwrap();
         let (statuses, stop) = (keeper.statuses(), CancellationToken::new());
         tokio::spawn(keeper.run(stop.clone()));
         let specs = Specs::open(&store).await.unwrap();
@@ -39,7 +39,7 @@ impl Site {
 
     /// Waits until a pipeline is doing that.
     async fn reach(&mut self, name: &str, phase: Option<Phase>) {
-        let now = || self.statuses.all().get(name).map(|status| status.phase);
+        let now = || self.statuses.all().get(name).map(|status| status.state);
         for _ in 0..3_000 {
             if now() == phase {
                 return;
