@@ -1,4 +1,6 @@
-//! `spout create`: repos, branches, tags.
+//! `spout create`: repos, branches, tags, pipelines.
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -7,16 +9,17 @@ use spout_api::{NewBranch, NewRepo, NewTag, RepoMade, pair};
 use spout_repo::MASTER;
 
 use super::{
-    Global,
+    Global, managed,
     print::{Printer, short},
 };
 
-/// Create a repo, a branch or a tag.
+/// Create a repo, a branch, a tag or a pipeline.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout create repo pictures --description 'what the cameras saw'
   spout create branch github-events@try --head master~2
-  spout create tag github-events@v1 --head 0123456789ab")]
+  spout create tag github-events@v1 --head 0123456789ab
+  spout create pipeline -f my.yaml")]
 pub(super) struct Create {
     #[command(subcommand)]
     what: What,
@@ -72,11 +75,26 @@ What a tag is at is never collected, whatever the repo keeps.")]
         #[arg(long = "move")]
         anew: bool,
     },
+    /// Create the pipelines of specs in the store: `spout serve` runs them, now and after each restart.
+    #[command(after_help = "Examples:
+  spout create pipeline -f my.yaml
+  spout create pipeline -f one.yaml -f two.yaml      all of them or none
+  spout list pipeline
+  spout list commit _specs                           who changed which pipeline, and when
+
+The specs are kept as a commit of the repo `_specs`. Relative paths in them start at the directory of their file, on the
+machine where `spout serve` runs.")]
+    Pipeline {
+        /// Spec file; may be repeated.
+        #[arg(short = 'f', long = "file", required = true, value_name = "SPEC")]
+        files: Vec<PathBuf>,
+    },
 }
 
 impl Create {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
+            What::Pipeline { files } => managed::create(files, global, printer).await,
             What::Repo { name, description } => {
                 let new = NewRepo { name: name.clone(), description: description.clone() };
                 repo(&global.api_to_make().await?.create_repo(&new).await?, printer)

@@ -1,18 +1,19 @@
-//! `spout delete`: repos, branches, tags, files.
+//! `spout delete`: repos, branches, tags, files, pipelines.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use spout_api::{Deletion, pair};
 
-use super::{Global, changes::print_changes, print::Printer};
+use super::{Global, changes::print_changes, managed, print::Printer};
 
-/// Delete a repo, a branch, a tag or files.
+/// Delete a repo, a branch, a tag, files or a pipeline.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout delete file pictures@master:/2026/01/a.jpg
   spout delete branch github-events@try
   spout delete tag github-events@v1
-  spout delete repo pictures --force")]
+  spout delete repo pictures --force
+  spout delete pipeline github-events")]
 pub(super) struct Delete {
     #[command(subcommand)]
     what: What,
@@ -61,25 +62,33 @@ A pipeline that writes to the branch stops.")]
         #[arg(short, long)]
         recursive: bool,
     },
+    /// Delete a pipeline of the store: it commits what it has read, and does not run any more. Its repo stays.
+    #[command(after_help = "Examples:
+  spout delete pipeline github-events
+  spout delete repo github-events --force      what it has committed")]
+    Pipeline {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Delete {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let api = global.api_to_write().await?;
         let deleted = match &self.what {
-            What::Repo { name, force } => api.delete_repo(name, *force).await?,
+            What::Repo { name, force } => global.api_to_write().await?.delete_repo(name, *force).await?,
             What::Branch { branch } => {
                 let (repo, name) = pair(branch, "delete branch", "branch")?;
-                api.delete_branch(repo, name).await?
+                global.api_to_write().await?.delete_branch(repo, name).await?
             }
             What::Tag { tag } => {
                 let (repo, name) = pair(tag, "delete tag", "tag")?;
-                api.delete_tag(repo, name).await?
+                global.api_to_write().await?.delete_tag(repo, name).await?
             }
             What::File { references, recursive } => {
                 let deletion = Deletion { files: references.clone(), recursive: *recursive };
-                return print_changes(&api.delete_files(&deletion).await?, printer);
+                return print_changes(&global.api_to_write().await?.delete_files(&deletion).await?, printer);
             }
+            What::Pipeline { name } => return managed::delete(name, global, printer).await,
         };
         if printer.json() {
             printer.value(&deleted)

@@ -30,6 +30,7 @@ mod glob;
 mod import;
 mod inspect;
 mod list;
+mod managed;
 mod marker;
 mod open_files;
 mod plugin;
@@ -47,6 +48,7 @@ mod sources;
 mod sql;
 mod squash;
 mod start;
+mod stop;
 mod subscribe;
 mod tabular;
 pub mod telemetry;
@@ -248,6 +250,7 @@ enum Verb {
     Create(create::Create),
     Update(update::Update),
     Start(start::Start),
+    Stop(stop::Stop),
     Finish(finish::Finish),
     Wait(wait::Wait),
     Subscribe(subscribe::Subscribe),
@@ -361,6 +364,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Create(verb) => verb.run(global, printer).await,
         Verb::Update(verb) => verb.run(global, printer).await,
         Verb::Start(verb) => verb.run(global, printer).await,
+        Verb::Stop(verb) => verb.run(global, printer).await,
         Verb::Finish(verb) => verb.run(global, printer).await,
         Verb::Wait(verb) => verb.run(global, printer).await,
         Verb::Subscribe(verb) => verb.run(global, printer).await,

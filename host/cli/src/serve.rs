@@ -12,11 +12,12 @@ use clap::Args;
 use serde_json::json;
 use spout_base::clock;
 use spout_data::ByteSize;
-use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
+use spout_keeper::Keeper;
+use spout_pipeline::{Links, RunOptions, Until, Update};
 use spout_server::{Board, Identity, Limits, Listening, Service, Tokens, listen};
 use spout_spec::load_all;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -26,14 +27,14 @@ use super::{
     error::Error,
     print::Printer,
     progress::Progress,
-    report::Report,
     run::{Signals, Wish, prints},
 };
 
 /// Serve a store over HTTP, and run pipelines beside it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  spout serve                                  the store, on http://127.0.0.1:1653
+  spout serve                                  the store and its pipelines, on http://127.0.0.1:1653
+  spout create pipeline -f my.yaml             one more pipeline of the store; a server that runs starts it
   spout serve pipelines/                       and every pipeline whose spec is in that directory
   spout token create --tokens tokens.json --name ada --scope write:pictures --scope 'read:*'
   spout serve --tokens tokens.json --listen 0.0.0.0:1653 --cert chain.pem --key key.pem
@@ -76,7 +77,8 @@ impl Serve {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let paths = specs_of(&self.specs)?;
         let specs = load_all(&paths)?;
-        let links = Links::between(&specs)?;
+        // Said at the start, as what is wrong with each.
+        Links::between(&specs)?;
         let store = global.store_to_make().await?;
         let tokens = self.tokens.as_deref().map(Tokens::at);
         // A file that is wrong is said at the start, not to the first who calls.
@@ -85,13 +87,6 @@ impl Serve {
         let identity = self.cert.as_deref().zip(self.key.as_deref());
         let identity = identity.map(|(chain, key)| Identity::read(chain, key)).transpose()?;
         let listening = listen(&self.listen, identity, tokens.is_some(), limits).await?;
-        let mut pipelines = Vec::with_capacity(specs.len());
-        if !specs.is_empty() {
-            let plugins = global.open_plugins()?;
-            for loaded in &specs {
-                pipelines.push(Parts::build(loaded, &plugins, &links).await?);
-            }
-        }
         let memory_high = self.memory_high.map(|size| size.0);
         let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high };
         let signals = Signals::new()?;
@@ -99,15 +94,20 @@ impl Serve {
             tracing::warn!("everyone on this machine may do everything here; --tokens FILE asks for tokens");
         }
         say(&listening, specs.len(), printer)?;
-        let board = Arc::new(Board::new(specs.iter().map(|loaded| loaded.spec.pipeline.name.as_str())));
-        let (host, updates) = Host::start(pipelines, &store, &options);
-        let stop = CancellationToken::new();
+        let (sender, updates) = mpsc::unbounded_channel();
+        let plain = !specs.iter().any(prints);
+        let keeper = Keeper::open(&store, &global.open_plugins()?, specs, options, sender).await?;
+        let board = Arc::new(Board::new(keeper.statuses()));
+        let (stop, commit) = (CancellationToken::new(), keeper.committer());
         let service = Service::new(store, tokens, Arc::clone(&board), &limits, stop.clone());
         let answering = tokio::spawn(listening.serve(service));
-        let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
-        let mut watch = Watch { host, board, progress, printer, stop };
+        let keeping = tokio::spawn(keeper.run(stop.clone()));
+        let progress = Progress::new(printer.is_terminal() && plain);
+        let mut watch = Watch { commit, board, progress, printer, stop };
         watch.until_over(updates, signals).await?;
-        answering.await.map_err(|error| Error::Runtime { source: error.into() })?;
+        for task in [answering, keeping] {
+            task.await.map_err(|error| Error::Runtime { source: error.into() })?;
+        }
         Ok(())
     }
 }
@@ -147,7 +147,8 @@ fn say(listening: &Listening, pipelines: usize, printer: &mut Printer) -> Result
 
 /// What runs beside the API.
 struct Watch<'a> {
-    host: Host,
+    /// Has pipelines commit what they have read.
+    commit: watch::Sender<()>,
     board: Arc<Board>,
     progress: Progress,
     printer: &'a mut Printer,
@@ -163,32 +164,23 @@ impl Watch<'_> {
     ) -> Result<(), Error> {
         let mut tick = interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut told, mut over) = (false, false);
-        while !(told && over && self.stop.is_cancelled()) {
+        loop {
             tokio::select! {
-                update = updates.recv(), if !told => match update {
+                update = updates.recv() => match update {
                     Some(update) => {
                         self.board.note(&update);
                         let shown = self.progress.show(&update, clock::now(), self.printer);
                         self.seen(shown);
                     }
-                    None => told = true,
-                },
-                failure = self.host.failure(), if !over => match failure {
-                    Some(error) => {
-                        let json = self.printer.json();
-                        if let Some(report) = Report::of(&error.into()) {
-                            self.progress.aside(|| report.say(json));
-                        }
-                    }
-                    None => over = true,
+                    // The keeper is gone, and so is every pipeline.
+                    None => return Ok(()),
                 },
                 wish = signals.next() => match wish {
-                    Wish::Commit => self.host.commit(),
+                    Wish::Commit => drop(self.commit.send(())),
                     Wish::Stop if self.stop.is_cancelled() => return Err(Error::Interrupted),
                     Wish::Stop => {
                         tracing::info!("stopping: pipelines commit what they have read, requests are answered; a second signal stops at once");
-                        self.end();
+                        self.stop.cancel();
                     }
                 },
                 _ = tick.tick() => {
@@ -197,12 +189,6 @@ impl Watch<'_> {
                 }
             }
         }
-        Ok(())
-    }
-
-    fn end(&self) {
-        self.host.stop();
-        self.stop.cancel();
     }
 
     /// A server whose output nobody reads goes on.

@@ -1,17 +1,20 @@
-//! `spout update repo`: how much history a repo keeps.
+//! `spout update`: how much history a repo keeps; the specs of pipelines.
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use spout_api::Retention;
 use spout_data::Period;
 
-use super::{Global, print::Printer};
+use super::{Global, managed, print::Printer};
 
-/// Change how much history a repo keeps.
+/// Change how much history a repo keeps, or what a pipeline does.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout update repo github-events --keep 100 --keep-for 30d
-  spout update repo github-events --keep-all")]
+  spout update repo github-events --keep-all
+  spout update pipeline -f my.yaml")]
 pub(super) struct Update {
     #[command(subcommand)]
     what: What,
@@ -40,11 +43,24 @@ the earlier ones.")]
         #[arg(long, conflicts_with_all = ["keep", "keep_for"], required_unless_present_any = ["keep", "keep_for"])]
         keep_all: bool,
     },
+    /// Give pipelines of the store another spec.
+    #[command(after_help = "Examples:
+  spout update pipeline -f my.yaml
+
+A pipeline that runs commits what it has read, and goes on from there with the new spec. One that is stopped stays so.")]
+    Pipeline {
+        /// Spec file; may be repeated.
+        #[arg(short = 'f', long = "file", required = true, value_name = "SPEC")]
+        files: Vec<PathBuf>,
+    },
 }
 
 impl Update {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let What::Repo { repo, keep, keep_for, .. } = &self.what;
+        let (repo, keep, keep_for) = match &self.what {
+            What::Pipeline { files } => return managed::update(files, global, printer).await,
+            What::Repo { repo, keep, keep_for, .. } => (repo, keep, keep_for),
+        };
         let for_ms = keep_for.map(|period| u64::try_from(period.0.as_millis()).unwrap_or(u64::MAX));
         let rules = Retention { commits: *keep, for_ms };
         let kept = global.api_to_write().await?.retain(repo, rules).await?;

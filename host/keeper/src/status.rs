@@ -95,8 +95,13 @@ impl Statuses {
     }
 
     pub(super) fn failed(&self, name: &str, error: &dyn Coded) {
-        self.set(name, Phase::Failed);
-        self.fault(name, error.code(), &error.to_string());
+        let text = error.to_string();
+        let known = self.of(name, |status| status.state == Phase::Failed && status.error.as_ref() == Some(&text));
+        if !known {
+            tracing::error!(pipeline = name, code = error.code(), "{text}");
+            self.set(name, Phase::Failed);
+            self.fault(name, error.code(), &text);
+        }
     }
 
     pub(super) fn starts_with(&self, name: &str, plugins: &BTreeMap<String, String>) {

@@ -122,7 +122,7 @@ mod tests {
     async fn routes_do_not_clash() {
         let store = Store::open("memory://").await.unwrap();
         let limits = Limits { connections: 1, max_body: 1 };
-        let board = Arc::new(Board::new([]));
+        let board = Arc::new(Board::new(Default::default()));
         drop(router(Arc::new(Service::new(store, None, board, &limits, CancellationToken::new()))));
     }
 }

@@ -1,4 +1,4 @@
-//! `spout list`: repos, branches, tags, commits, files, in pachctl's words; and Delta tables.
+//! `spout list`: repos, branches, tags, commits, files, pipelines, in pachctl's words; and Delta tables.
 
 mod commits;
 mod files;
@@ -9,13 +9,13 @@ use spout_api::{Api, Branch, Repo, Tag};
 
 pub(super) use self::files::print_files;
 use super::{
-    Global,
+    Global, managed,
     print::{Printer, Table, grouped, local_time, short},
     publish,
 };
 use spout_repo::published;
 
-/// List repos, branches, tags, commits, files or Delta tables.
+/// List repos, branches, tags, commits, files, Delta tables or pipelines.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout list repo
@@ -24,7 +24,8 @@ use spout_repo::published;
   spout list commit github-events@master
   spout list table github-events
   spout list file github-events@master:/events
-  spout list file github-events@master~1 --recursive")]
+  spout list file github-events@master~1 --recursive
+  spout list pipeline")]
 pub(super) struct List {
     #[command(subcommand)]
     what: What,
@@ -85,11 +86,19 @@ A terminal shows the newest 50, or as many as -n says; a pipe gets all.")]
         #[arg(short, long)]
         recursive: bool,
     },
+    /// The pipelines of the store: those that `spout create pipeline` made.
+    #[command(after_help = "Examples:
+  spout list pipeline
+  spout list pipeline --json | jq -r .name
+
+What each is doing, the server says that runs them: /v1/pipelines.")]
+    Pipeline,
 }
 
 impl List {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
+            What::Pipeline => managed::list(global, printer).await,
             What::Repo => repos(&*global.api().await?, printer).await,
             What::Branch { repo } => branches(&*global.api().await?, repo, printer).await,
             What::Tag { repo } => tags(&*global.api().await?, repo, printer).await,
