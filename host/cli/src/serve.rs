@@ -94,7 +94,7 @@ impl Serve {
         }
         let memory_high = self.memory_high.map(|size| size.0);
         let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high };
-        let signals = Signals::new()?;
+        let mut signals = Signals::new()?;
         if tokens.is_none() {
             tracing::warn!("everyone on this machine may do everything here; --tokens FILE asks for tokens");
         }
@@ -105,9 +105,14 @@ impl Serve {
         let service = Service::new(store, tokens, Arc::clone(&board), &limits, stop.clone());
         let answering = tokio::spawn(listening.serve(service));
         let progress = Progress::new(printer.is_terminal() && !specs.iter().any(prints));
-        let mut watch = Watch { host, board, progress, printer, stop };
-        watch.until_over(updates, signals).await?;
-        answering.await.map_err(|error| Error::Runtime { source: error.into() })?;
+        let mut watch = Watch { host, board, progress, printer, stopping: false };
+        watch.until_over(updates, &mut signals).await?;
+        // Whoever listens has heard how pipelines ended.
+        stop.cancel();
+        tokio::select! {
+            over = answering => over.map_err(|error| Error::Runtime { source: error.into() })?,
+            () = stopped(&mut signals) => return Err(Error::Interrupted.into()),
+        }
         Ok(())
     }
 }
@@ -151,7 +156,12 @@ struct Watch<'a> {
     board: Arc<Board>,
     progress: Progress,
     printer: &'a mut Printer,
-    stop: CancellationToken,
+    stopping: bool,
+}
+
+/// Waits for the signal to stop.
+async fn stopped(signals: &mut Signals) {
+    while !matches!(signals.next().await, Wish::Stop) {}
 }
 
 impl Watch<'_> {
@@ -159,12 +169,12 @@ impl Watch<'_> {
     async fn until_over(
         &mut self,
         mut updates: mpsc::UnboundedReceiver<Update>,
-        mut signals: Signals,
+        signals: &mut Signals,
     ) -> Result<(), Error> {
         let mut tick = interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut told, mut over) = (false, false);
-        while !(told && over && self.stop.is_cancelled()) {
+        while !(told && over && self.stopping) {
             tokio::select! {
                 update = updates.recv(), if !told => match update {
                     Some(update) => {
@@ -185,10 +195,11 @@ impl Watch<'_> {
                 },
                 wish = signals.next() => match wish {
                     Wish::Commit => self.host.commit(),
-                    Wish::Stop if self.stop.is_cancelled() => return Err(Error::Interrupted),
+                    Wish::Stop if self.stopping => return Err(Error::Interrupted),
                     Wish::Stop => {
                         tracing::info!("stopping: pipelines commit what they have read, requests are answered; a second signal stops at once");
-                        self.end();
+                        self.stopping = true;
+                        self.host.stop();
                     }
                 },
                 _ = tick.tick() => {
@@ -198,11 +209,6 @@ impl Watch<'_> {
             }
         }
         Ok(())
-    }
-
-    fn end(&self) {
-        self.host.stop();
-        self.stop.cancel();
     }
 
     /// A server whose output nobody reads goes on.

@@ -58,9 +58,8 @@ struct After {
     all: bool,
 }
 
-fn answer(events: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static, service: &Service) -> Response {
-    let stop = service.stop.clone().cancelled_owned();
-    let mut response = Response::new(Body::from_stream(events.take_until(Box::pin(stop))));
+fn answer(events: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static) -> Response {
+    let mut response = Response::new(Body::from_stream(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -111,7 +110,8 @@ async fn commits(
         let bytes = following.next().await?;
         Ok(Some((bytes, following)))
     });
-    Ok(answer(first.chain(events), &service))
+    let stop = service.stop.clone().cancelled_owned();
+    Ok(answer(first.chain(events).take_until(Box::pin(stop))))
 }
 
 impl Following {
@@ -155,8 +155,15 @@ async fn of_pipeline(
 /// What pipelines say from now on, as far as it is `wanted`.
 fn said(service: &Service, wanted: impl Fn(&Said) -> bool + Send + Sync + 'static) -> Response {
     let first = stream::once(async { Ok(quiet()) });
-    let events = stream::unfold((service.board.listen(), wanted), |(mut listening, wanted)| async move {
-        let bytes = match timeout(QUIET, listening.recv()).await {
+    let from = (service.board.listen(), service.stop.clone(), wanted);
+    let events = stream::unfold(from, |(mut listening, stop, wanted)| async move {
+        let heard = tokio::select! {
+            // What was said before the stop is told.
+            biased;
+            heard = timeout(QUIET, listening.recv()) => heard,
+            () = stop.cancelled() => return None,
+        };
+        let bytes = match heard {
             Ok(Ok(said)) if wanted(&said) => event(&said.event, None, &said.text),
             Ok(Ok(_)) => Bytes::new(),
             Ok(Err(broadcast::error::RecvError::Lagged(missed))) => {
@@ -165,11 +172,11 @@ fn said(service: &Service, wanted: impl Fn(&Said) -> bool + Send + Sync + 'stati
             Ok(Err(broadcast::error::RecvError::Closed)) => return None,
             Err(_) => quiet(),
         };
-        Some((Ok(bytes), (listening, wanted)))
+        Some((Ok(bytes), (listening, stop, wanted)))
     });
     let events = events.filter(|bytes| {
         let some = bytes.as_ref().is_ok_and(|bytes| !bytes.is_empty());
         async move { some }
     });
-    answer(first.chain(events), service)
+    answer(first.chain(events))
 }
