@@ -16,6 +16,7 @@ use futures::{Stream, StreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_api::{Api as _, Error as ApiError, Inspected, Local, at_path};
+use spout_base::error::{Coded as _, Kind};
 use spout_repo::{Follower, Reference};
 use tokio::{sync::broadcast, time::timeout};
 
@@ -122,20 +123,33 @@ impl Following {
                 let head = self.follower.refresh().await?.map_or(0, |head| head.number);
                 while self.next <= head {
                     let found = self.follower.commit(self.next).await?;
+                    let told = match found {
+                        Some(commit) => self.told(&commit.header.id).await?,
+                        None => None,
+                    };
+                    // Only now: what is waited for before may be given up, and begun anew.
                     self.next += 1;
-                    // One that was squashed or collected is passed over.
-                    let Some(commit) = found else { continue };
-                    let id = commit.header.id;
-                    let known = self.local.commit(&Reference::head(&self.repo, &id)).await;
-                    if let Ok(Inspected::Commit(info)) = known {
-                        let text = serde_json::to_string(&info).unwrap_or_default();
-                        return Ok::<_, ApiError>(event("commit", Some(&id), &text));
+                    if let Some(bytes) = told {
+                        return Ok::<_, ApiError>(bytes);
                     }
                 }
                 self.follower.wait(LOOK).await;
             }
         };
         timeout(QUIET, commit).await.unwrap_or_else(|_| Ok(quiet()))
+    }
+
+    /// The event of a commit; none for one that was squashed or collected meanwhile.
+    async fn told(&self, id: &str) -> Result<Option<Bytes>, ApiError> {
+        match self.local.commit(&Reference::head(&self.repo, id)).await {
+            Ok(Inspected::Commit(info)) => {
+                let text = serde_json::to_string(&info).unwrap_or_default();
+                Ok(Some(event("commit", Some(id), &text)))
+            }
+            Ok(Inspected::Pending(_)) => Ok(None),
+            Err(error) if error.kind() == Kind::Spec => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
