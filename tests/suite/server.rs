@@ -479,8 +479,10 @@ fn bodies_that_are_cut_off_or_too_large_leave_nothing() -> Result<()> {
     let too_large = read(send("transfer-encoding: chunked", &chunks)?, true)?;
     ensure!(too_large.status == 413 && too_large.code() == "E0905", "{too_large:?}");
     let long = "x".repeat(100_000);
-    let head = request(&served.address, "GET /v1/repos", &[("long", &long)], b"")?;
-    ensure!(head.status == 431 || head.status == 400, "a long header: {}", head.status);
+    // The connection may be closed before all of it was sent.
+    if let Ok(head) = request(&served.address, "GET /v1/repos", &[("long", &long)], b"") {
+        ensure!(head.status == 431, "a long header: {}", head.status);
+    }
     let sql = json!({"query": "x".repeat(2 << 20)}).to_string();
     ensure!(request(&served.address, "POST /v1/sql", &[], sql.as_bytes())?.status == 413, "long JSON");
     ensure!(site.json(&["list", "branch", "r"])?.is_empty(), "no branch was made");
@@ -604,7 +606,15 @@ fn pipelines_of_a_directory_run_beside_the_api() -> Result<()> {
     );
     let all = served.get("/v1/pipelines")?.json()?;
     ensure!(all.as_array().map(Vec::len) == Some(2), "{all}");
-    let about = served.get("/v1/pipelines/one")?.json()?;
+    // What a pipeline says arrives a moment after its commit.
+    let started = Instant::now();
+    let about = loop {
+        let about = served.get("/v1/pipelines/one")?.json()?;
+        if about["commits"] == 1 || started.elapsed() > Duration::from_secs(10) {
+            break about;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
     ensure!(about["commits"] == 1 && about["state"] == "running" && about["address"] == port, "{about}");
     ensure!(served.get("/v1/pipelines/three")?.code() == "E0910", "no third one");
     let mut sql = site.command(&["--server", &served.url(), "sql", "select count(*) as n from one", "--json"]);

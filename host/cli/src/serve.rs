@@ -89,7 +89,7 @@ impl Serve {
         let listening = listen(&self.listen, identity, tokens.is_some(), limits).await?;
         let memory_high = self.memory_high.map(|size| size.0);
         let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high };
-        let signals = Signals::new()?;
+        let mut signals = Signals::new()?;
         if tokens.is_none() {
             tracing::warn!("everyone on this machine may do everything here; --tokens FILE asks for tokens");
         }
@@ -98,15 +98,19 @@ impl Serve {
         let plain = !specs.iter().any(prints);
         let keeper = Keeper::open(&store, &global.open_plugins()?, specs, options, sender).await?;
         let board = Arc::new(Board::new(keeper.statuses()));
-        let (stop, commit) = (CancellationToken::new(), keeper.committer());
-        let service = Service::new(store, tokens, Arc::clone(&board), &limits, stop.clone());
+        let (stop, close, commit) = (CancellationToken::new(), CancellationToken::new(), keeper.committer());
+        let service = Service::new(store, tokens, Arc::clone(&board), &limits, close.clone());
         let answering = tokio::spawn(listening.serve(service));
         let keeping = tokio::spawn(keeper.run(stop.clone()));
         let progress = Progress::new(printer.is_terminal() && plain);
         let mut watch = Watch { commit, board, progress, printer, stop };
-        watch.until_over(updates, signals).await?;
-        for task in [answering, keeping] {
-            task.await.map_err(|error| Error::Runtime { source: error.into() })?;
+        watch.until_over(updates, &mut signals).await?;
+        keeping.await.map_err(|error| Error::Runtime { source: error.into() })?;
+        // Whoever listens has heard how pipelines ended.
+        close.cancel();
+        tokio::select! {
+            over = answering => over.map_err(|error| Error::Runtime { source: error.into() })?,
+            () = stopped(&mut signals) => return Err(Error::Interrupted.into()),
         }
         Ok(())
     }
@@ -152,7 +156,13 @@ struct Watch<'a> {
     board: Arc<Board>,
     progress: Progress,
     printer: &'a mut Printer,
+    /// Has pipelines commit what they have read and stop.
     stop: CancellationToken,
+}
+
+/// Waits for the signal to stop.
+async fn stopped(signals: &mut Signals) {
+    while !matches!(signals.next().await, Wish::Stop) {}
 }
 
 impl Watch<'_> {
@@ -160,7 +170,7 @@ impl Watch<'_> {
     async fn until_over(
         &mut self,
         mut updates: mpsc::UnboundedReceiver<Update>,
-        mut signals: Signals,
+        signals: &mut Signals,
     ) -> Result<(), Error> {
         let mut tick = interval(Duration::from_millis(250));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

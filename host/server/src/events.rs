@@ -16,6 +16,7 @@ use futures::{Stream, StreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_api::{Api as _, Error as ApiError, Inspected, Local, at_path};
+use spout_base::error::{Coded as _, Kind};
 use spout_repo::{Follower, Reference};
 use tokio::{sync::broadcast, time::timeout};
 
@@ -58,9 +59,8 @@ struct After {
     all: bool,
 }
 
-fn answer(events: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static, service: &Service) -> Response {
-    let stop = service.stop.clone().cancelled_owned();
-    let mut response = Response::new(Body::from_stream(events.take_until(Box::pin(stop))));
+fn answer(events: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static) -> Response {
+    let mut response = Response::new(Body::from_stream(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -111,7 +111,8 @@ async fn commits(
         let bytes = following.next().await?;
         Ok(Some((bytes, following)))
     });
-    Ok(answer(first.chain(events), &service))
+    let stop = service.stop.clone().cancelled_owned();
+    Ok(answer(first.chain(events).take_until(Box::pin(stop))))
 }
 
 impl Following {
@@ -122,20 +123,33 @@ impl Following {
                 let head = self.follower.refresh().await?.map_or(0, |head| head.number);
                 while self.next <= head {
                     let found = self.follower.commit(self.next).await?;
+                    let told = match found {
+                        Some(commit) => self.told(&commit.header.id).await?,
+                        None => None,
+                    };
+                    // Only now: what is waited for before may be given up, and begun anew.
                     self.next += 1;
-                    // One that was squashed or collected is passed over.
-                    let Some(commit) = found else { continue };
-                    let id = commit.header.id;
-                    let known = self.local.commit(&Reference::head(&self.repo, &id)).await;
-                    if let Ok(Inspected::Commit(info)) = known {
-                        let text = serde_json::to_string(&info).unwrap_or_default();
-                        return Ok::<_, ApiError>(event("commit", Some(&id), &text));
+                    if let Some(bytes) = told {
+                        return Ok::<_, ApiError>(bytes);
                     }
                 }
                 self.follower.wait(LOOK).await;
             }
         };
         timeout(QUIET, commit).await.unwrap_or_else(|_| Ok(quiet()))
+    }
+
+    /// The event of a commit; none for one that was squashed or collected meanwhile.
+    async fn told(&self, id: &str) -> Result<Option<Bytes>, ApiError> {
+        match self.local.commit(&Reference::head(&self.repo, id)).await {
+            Ok(Inspected::Commit(info)) => {
+                let text = serde_json::to_string(&info).unwrap_or_default();
+                Ok(Some(event("commit", Some(id), &text)))
+            }
+            Ok(Inspected::Pending(_)) => Ok(None),
+            Err(error) if error.kind() == Kind::Spec => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -155,8 +169,15 @@ async fn of_pipeline(
 /// What pipelines say from now on, as far as it is `wanted`.
 fn said(service: &Service, wanted: impl Fn(&Said) -> bool + Send + Sync + 'static) -> Response {
     let first = stream::once(async { Ok(quiet()) });
-    let events = stream::unfold((service.board.listen(), wanted), |(mut listening, wanted)| async move {
-        let bytes = match timeout(QUIET, listening.recv()).await {
+    let from = (service.board.listen(), service.stop.clone(), wanted);
+    let events = stream::unfold(from, |(mut listening, stop, wanted)| async move {
+        let heard = tokio::select! {
+            // What was said before the stop is told.
+            biased;
+            heard = timeout(QUIET, listening.recv()) => heard,
+            () = stop.cancelled() => return None,
+        };
+        let bytes = match heard {
             Ok(Ok(said)) if wanted(&said) => event(&said.event, None, &said.text),
             Ok(Ok(_)) => Bytes::new(),
             Ok(Err(broadcast::error::RecvError::Lagged(missed))) => {
@@ -165,11 +186,11 @@ fn said(service: &Service, wanted: impl Fn(&Said) -> bool + Send + Sync + 'stati
             Ok(Err(broadcast::error::RecvError::Closed)) => return None,
             Err(_) => quiet(),
         };
-        Some((Ok(bytes), (listening, wanted)))
+        Some((Ok(bytes), (listening, stop, wanted)))
     });
     let events = events.filter(|bytes| {
         let some = bytes.as_ref().is_ok_and(|bytes| !bytes.is_empty());
         async move { some }
     });
-    answer(first.chain(events), service)
+    answer(first.chain(events))
 }
