@@ -43,6 +43,13 @@ fn changed(from: &str, to: &str, expected: &str) {
 fn the_good_spec_is_good() {
     added("", "nothing");
     assert_eq!(complaint(EXAMPLE), "nothing");
+    added("spout: {service: {internalPort: 8000, externalPort: 31800}}\n", "nothing");
+    added("spout: {service: {internal_port: 8000, external_port: 31800, address: 0.0.0.0}}\n", "nothing");
+    let env = "env: {TOPIC: events, PORT: 9092, KEY: {env: KAFKA_KEY}, CERT: {file: ./cert}}";
+    added(
+        &format!("grants: {{files: {{net: ['*.example.com:443'], listen: [8000, '0.0.0.0:81'], {env}}}}}\n"),
+        "nothing",
+    );
 }
 
 #[test]

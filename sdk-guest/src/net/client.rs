@@ -220,12 +220,17 @@ impl From<io::Error> for HttpError {
     }
 }
 
-/// Trouble of the server or the way there passes; a wrong URL, an answer that is too large, or a status below 500 does not.
+/// Trouble of the server or the way there passes; a wrong URL, a missing grant, an answer that is too large, or a status below 500
+/// does not.
 impl From<HttpError> for Error {
     fn from(error: HttpError) -> Self {
         let message = error.to_string();
         match error {
             HttpError::Url(_) => Self::fatal("http.url", message),
+            // No grant comes while the pipeline runs.
+            HttpError::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Self::fatal("http.denied", message)
+            }
             HttpError::Io(_) => Self::retriable("http.io", message),
             HttpError::Protocol(_) => Self::retriable("http.protocol", message),
             HttpError::TooLarge(_) => Self::fatal("http.large", message),

@@ -172,6 +172,43 @@ async fn sockets_and_silence_cost_only_who_meets_them() {
     check(granting(&[address.to_string()]), &[(&slow, "TimedOut, soon")]).await;
 }
 
+/// A guest that listens at port 8000, which `exposed` leads to.
+async fn serving(exposed: &Exposed) -> StreamConsumer {
+    let mut task = task("", "").await;
+    task.plugin = PLUGINS.get("network").await.expect("a plugin");
+    (task.offer, task.settings) = ("lines".into(), vec![("port".into(), "8000".into())]);
+    task.exposed = Some(exposed.clone());
+    task.limits = LimitsSpec { call: Period(Duration::from_secs(60)), ..LimitsSpec::default() };
+    StreamConsumer::open(task, "t", "g", StreamStart::Earliest).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exposed_port_is_the_guests_own() {
+    let (left, right) = (Exposed::new(8000), Exposed::new(8000));
+    assert!(left.listener(0, Duration::ZERO).await.is_none(), "nobody listens yet");
+    for exposed in [&left, &right] {
+        let mut guest = serving(exposed).await;
+        let address = exposed.listener(7, Duration::from_secs(5)).await.expect("a guest that listens");
+        assert!(address.ip().is_loopback() && address.port() != 8000, "{address}");
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"there\n").await.unwrap();
+        let mut got = Vec::new();
+        while got.is_empty() {
+            got = guest.next(&LIMITS).await.unwrap().0.values.bytes.to_vec();
+        }
+        assert_eq!(got, b"there");
+        let mut answer = [0; 2];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"1\n");
+        // Both listen at the port that each knows as 8000; when one has gone, so has its address.
+        let second = serving(exposed).await;
+        drop(guest);
+        assert_ne!(exposed.listener(0, Duration::ZERO).await, Some(address));
+        drop(second);
+        assert!(exposed.listener(0, Duration::ZERO).await.is_none());
+    }
+}
+
 #[tokio::test]
 async fn what_is_asked_for_is_granted_or_named() {
     let plugin = PLUGINS.get("network").await.unwrap();
