@@ -7,6 +7,7 @@
 //! | [`Source`] with its [`Reader`] | a source read by partition |
 //! | [`SharedSource`] with its [`SharedReader`] | the same, several partitions at once |
 //! | [`StreamConsumer`] | a source read as a whole |
+//! | [`Spout`] | a source that drives itself and makes its own commits |
 //! | [`Decoder`] | messages into rows |
 //! | [`Handler`] | rows into rows |
 //!
@@ -97,6 +98,7 @@ mod register;
 mod settings;
 mod shared_source;
 mod source;
+mod spout;
 mod stream_consumer;
 pub mod testing;
 #[doc(hidden)]
@@ -113,6 +115,7 @@ pub use self::{
     settings::{NoSettings, parse as parse_settings},
     shared_source::{Answered, Each, Pauses, SharedReader, SharedSource},
     source::{Criteria, Known, Partition, Reader, Source},
+    spout::{Commit, Mode, Pfs, PfsFile, Spout, Writer},
     stream_consumer::{Checkpoint, Start, StreamConsumer},
 };
 #[doc(hidden)]
@@ -127,7 +130,7 @@ pub mod shim {
 
     pub use crate::{
         decoder::shim as decoder, handler::shim as handler, register::Offers, source::shim as source,
-        stream_consumer::shim as stream,
+        spout::shim as spout, stream_consumer::shim as stream,
     };
 }
 
@@ -135,6 +138,19 @@ pub mod shim {
 #[must_use]
 pub fn now() -> std::time::Instant {
     std::time::Instant::now()
+}
+
+/// Whether the host wants the plugin to finish.
+#[must_use]
+pub fn draining() -> bool {
+    #[cfg(target_arch = "wasm32")]
+    {
+        wit::base::spout::plugin::control::draining()
+    }
+    #[cfg(not(target_arch = "wasm32"))]
+    {
+        false
+    }
 }
 
 /// Sleeps up to `time`, or less when the host wants the plugin to finish; returns whether to continue.

@@ -88,3 +88,20 @@ world handler {
         generate_all,
     });
 }
+
+/// A source that drives itself.
+pub mod spout {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-spout;
+world driven {
+    import spout:plugin/marker@0.1.0;
+    import spout:plugin/pfs@0.1.0;
+    export spout:plugin/spout@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-spout/driven",
+        pub_export_macro: true,
+        with: { "spout:plugin/types@0.1.0": crate::wit::base::spout::plugin::types },
+        generate_all,
+    });
+}

@@ -31,6 +31,7 @@ mod rotation;
 mod sandbox;
 mod settled;
 mod several;
+mod spouts;
 mod store_trouble;
 mod tars;
 mod tidy;

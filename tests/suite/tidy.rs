@@ -19,10 +19,12 @@ const OWNED: [(&str, &[&str]); 5] = [
     ("anyhow", &["cli"]),
 ];
 
-/// In these rooms, only these files and folders may name the repo: the one that is there for it, what it is opened with, and the
-/// error that carries its own.
-const BRIDGES: [(&str, &[&str]); 2] =
-    [("producer", &["sources/repo/", "source.rs"]), ("consumer", &["repo.rs", "error.rs"])];
+/// In these rooms, only these files and folders may name the repo: those that are there for it, what they are opened with and hand
+/// on, and the error that carries its own.
+const BRIDGES: [(&str, &[&str]); 2] = [
+    ("producer", &["sources/repo/", "sources/transform/", "source.rs", "produce.rs", "error.rs"]),
+    ("consumer", &["repo.rs", "error.rs"]),
+];
 
 /// The folders of the repo, each of which imports only from those before it.
 const FOLDERS: [&str; 7] = ["object", "log", "tree", "repo", "edit", "delta", "upkeep"];

@@ -129,7 +129,10 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
         delta: delta(differences),
-        flush: format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
+        flush: match spec.transform {
+            Some(_) => "where the spout finishes one".into(),
+            None => format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
+        },
         plugins,
         grants: grants(loaded),
     }

@@ -159,7 +159,7 @@ pub(super) fn table_of_marker(marker: &Marker) -> Table {
     Table::new(
         &headers[usize::from(!several)..],
         marker.partitions.iter().map(|(id, entry)| {
-            let token = entry.position.token.as_ref().map(|token| format!("{} bytes", token.len())).unwrap_or_default();
+            let token = entry.position.token.as_deref().map(token).unwrap_or_default();
             let ended = if entry.ended { "ended" } else { "" };
             let producer = several.then(|| entry.producer.clone());
             let offset = entry.position.offset.to_string();
@@ -167,6 +167,13 @@ pub(super) fn table_of_marker(marker: &Marker) -> Table {
             producer.into_iter().chain(cells).collect()
         }),
     )
+}
+
+/// A token that people can read, or how long it is.
+fn token(token: &[u8]) -> String {
+    const LONGEST: usize = 40;
+    let text = str::from_utf8(token).ok().filter(|text| text.len() <= LONGEST && !text.contains(char::is_control));
+    text.map_or_else(|| format!("{} bytes", token.len()), str::to_owned)
 }
 
 #[cfg(test)]

@@ -274,13 +274,13 @@ pub enum Error {
         /// How many it may have.
         most: usize,
     },
-    /// A spout has put too many rows.
+    /// The open commits of a spout hold too much.
     #[error(
-        "the rows of the spout's open commits take more than {} MiB; finish a commit before it puts more, or put them as a file, which needs no memory",
+        "the spout's open commits hold more than {} MiB in memory: their rows, their markers, and a kibibyte for each file; finish a commit before it puts more, or put rows as a file, which needs no memory",
         most >> 20
     )]
-    ManyRows {
-        /// Bytes that they may take.
+    ManyHeld {
+        /// Bytes that they may hold.
         most: usize,
     },
     /// A spout writes too many files at once.
@@ -429,7 +429,7 @@ impl Coded for Error {
             Self::Commit { source, .. } => source.kind(),
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::ManyCommits { .. }
-            | Self::ManyRows { .. }
+            | Self::ManyHeld { .. }
             | Self::ManyFiles { .. }
             | Self::Unclosed
             | Self::LargeMarker { .. }
@@ -476,7 +476,7 @@ impl Coded for Error {
             Self::Gone { .. } => "E0335",
             Self::Spout { source, .. } => source.code(),
             Self::Commit { source, .. } => source.code(),
-            Self::ManyCommits { .. } | Self::ManyRows { .. } | Self::ManyFiles { .. } => "E0336",
+            Self::ManyCommits { .. } | Self::ManyHeld { .. } | Self::ManyFiles { .. } => "E0336",
             Self::Unclosed => "E0337",
             Self::LargeMarker { .. } => "E0338",
             Self::OwnFile { .. } | Self::NoTable { .. } | Self::NoSuchFile { .. } => "E0339",

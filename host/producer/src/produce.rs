@@ -65,7 +65,7 @@ pub struct Fetched {
     /// Where it stands in a commit of the source's own.
     pub boundary: Boundary,
     /// The files of that commit, where it ends here.
-    pub files: Option<OpenCommit>,
+    pub files: Option<Box<OpenCommit>>,
 }
 
 /// Whether the pipeline may cut a commit after a run, for sources that have commits of their own.

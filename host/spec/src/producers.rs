@@ -37,6 +37,10 @@ fn names(loaded: &Loaded) -> Vec<Error> {
             let what = "a pipeline has either a `transform`, which drives itself, or a `producer`; remove one of them";
             wrong.push(contradiction(loaded, key, what));
         }
+        if loaded.says("commit.flush") {
+            let what = "a `transform` decides itself when a commit is made; leave `flush` out";
+            wrong.push(contradiction(loaded, "commit.flush", what));
+        }
     } else if loaded.says("spout.onExit") {
         let what = "only a `transform` ends by itself and can be run again; leave `onExit` out";
         wrong.push(contradiction(loaded, "spout.onExit", what));

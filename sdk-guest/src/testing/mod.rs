@@ -4,6 +4,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 mod conformance;
 #[cfg(not(target_arch = "wasm32"))]
+mod repo;
+#[cfg(not(target_arch = "wasm32"))]
 mod running;
 
 use std::cell::RefCell;
@@ -13,6 +15,7 @@ use serde::de::DeserializeOwned;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::{
     conformance::conformance,
+    repo::Repo,
     running::{Running, Saved},
 };
 use crate::{Answer, Batch, Error, Handler, Messages, Result, log::Level, parse_settings};

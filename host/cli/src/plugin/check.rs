@@ -106,8 +106,9 @@ async fn check(plugin: &Plugin) -> Checked {
 /// What is wrong with what a plugin says about itself.
 fn about(worlds: &[World], offers: &[Offer]) -> Vec<String> {
     let mut problems = Vec::new();
-    let offered = |world: &&World| !matches!(world, World::SelfDriven | World::Command);
-    let has: BTreeSet<&str> = worlds.iter().filter(offered).map(|world| world.interface()).collect();
+    // A plain command knows nothing of `about`.
+    let ours = worlds.iter().filter(|world| **world != World::Command);
+    let has: BTreeSet<&str> = ours.map(|world| world.interface()).collect();
     let told: BTreeSet<&str> = offers.iter().map(|offer| offer.interface.as_str()).collect();
     problems
         .extend(has.difference(&told).map(|missing| format!("it exports {missing}, and `about` has no offer of it")));
@@ -151,7 +152,8 @@ mod tests {
         };
         let good = offer("decoder", "lines", r#"{"type":"object"}"#);
         check(&[World::Decoder], std::slice::from_ref(&good), &[]);
-        check(&[World::SelfDriven], &[], &[]);
+        check(&[World::SelfDriven], &[], &["exports spout"]);
+        check(&[World::SelfDriven], &[offer("spout", "orders", r#"{"type":"object"}"#)], &[]);
         check(&[World::Decoder, World::Handler], std::slice::from_ref(&good), &["exports handler"]);
         check(&[World::Decoder], &[good.clone(), good.clone()], &["twice"]);
         check(&[World::Source], std::slice::from_ref(&good), &["exports partition-consumer", "offers decoder"]);

@@ -13,6 +13,9 @@ pub(super) struct Kind {
     /// A source read as one stream.
     #[arg(long, group = "kind")]
     pub(super) stream: bool,
+    /// A source that drives itself and makes its own commits.
+    #[arg(long, group = "kind")]
+    pub(super) spout: bool,
     /// Messages into rows.
     #[arg(long, group = "kind")]
     pub(super) decoder: bool,
@@ -29,8 +32,9 @@ impl Kind {
             World::StreamSource => self.stream,
             World::Decoder => self.decoder,
             World::Handler => self.handler,
-            World::SelfDriven | World::Command => false,
+            World::SelfDriven => self.spout,
+            World::Command => false,
         };
-        named || !(self.source || self.stream || self.decoder || self.handler)
+        named || !(self.source || self.stream || self.spout || self.decoder || self.handler)
     }
 }

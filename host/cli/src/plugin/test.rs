@@ -87,12 +87,13 @@ impl Test {
         let plugin = located::plugin(&self.plugin, global).await?;
         let offers = plugin.offers(&LimitsSpec::default()).await?;
         let mut tried: Vec<(World, &Offer)> = Vec::new();
-        for world in plugin.worlds().iter().filter(|world| self.kinds.wants(**world)) {
+        let worlds = plugin.worlds().iter().filter(|world| **world != World::SelfDriven);
+        for world in worlds.filter(|world| self.kinds.wants(**world)) {
             tried.extend(offers.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, o)));
         }
         if tried.is_empty() {
             return Err(usage(format!(
-                "{} is nothing of that kind; it is a {}",
+                "{} is nothing of that kind that can be tried; it is a {} (a spout has its tests in its own code)",
                 plugin.name(),
                 crate::check::joined(plugin.worlds())
             ))

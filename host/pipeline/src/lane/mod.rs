@@ -57,7 +57,7 @@ pub(super) struct About {
     /// Where it stands in a commit of the source's own.
     pub(super) boundary: Boundary,
     /// The files of that commit, where it ends here.
-    pub(super) files: Option<OpenCommit>,
+    pub(super) files: Option<Box<OpenCommit>>,
     /// How often columns had been added to the schema when it was decoded; never less than that of an earlier run.
     pub(super) edition: u64,
 }

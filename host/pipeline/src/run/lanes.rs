@@ -137,7 +137,7 @@ impl Run<'_> {
                 }
                 let About { awaited, boundary, files, .. } = about;
                 if let Some(files) = files {
-                    self.repo.join(files);
+                    self.repo.join(*files);
                 }
                 let upstream = self.provenance.len();
                 let took = Took { partition, rows, bytes, moved, ended: false, awaited, upstream, boundary };

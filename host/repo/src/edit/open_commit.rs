@@ -237,7 +237,7 @@ impl OpenCommit {
         }
     }
 
-    /// Whether its files could follow the newest commit that `head` has seen.
+    /// Whether its files could follow the newest commit that `head` has seen, with a marker that moves.
     ///
     /// # Errors
     /// Why not: a deleted file that is not there, a path that is also a directory.
@@ -246,7 +246,11 @@ impl OpenCommit {
             Some(state) if !self.is_empty() => {
                 let state_of_head = state.head.commit.as_ref().map(|commit| commit.state.clone()).unwrap_or_default();
                 let contents = Contents { epoch: state.head.epoch, state: state_of_head, ..Contents::default() };
-                draft(state, self, contents).await.map(drop)
+                match draft(state, self, contents).await {
+                    // Its marker moves.
+                    Ok(_) | Err(Error::NothingMoved { .. }) => Ok(()),
+                    Err(error) => Err(error),
+                }
             }
             _ => Ok(()),
         }

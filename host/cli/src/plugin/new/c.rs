@@ -34,7 +34,9 @@ pub(super) fn files(kind: Kind) -> Result<Written, Error> {
     } else if kind.handler {
         (HANDLER, include_str!("c/handler.c.txt"))
     } else {
-        return Err(usage("plugins in C are handlers and decoders; write a source in Rust or Python".into()));
+        return Err(usage(
+            "plugins in C are handlers and decoders; write a source in Rust or Python, a spout in Rust".into(),
+        ));
     };
     let files = vec![("spout.json", about.to_owned()), ("plugin.c", code.to_owned())];
     Ok(Written { files, change: "plugin.c", test: None })

@@ -18,9 +18,10 @@ use crate::{error::Error, print::Printer};
 /// Create a plugin project to start from: a small working example with a test.
 #[derive(Debug, Args)]
 #[command(
-    group(ArgGroup::new("what").required(true).args(["source", "stream", "decoder", "handler"])),
+    group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "decoder", "handler"])),
     after_help = "Examples:
   spout plugin new at-least --handler                       in plugins/at-least, next to the others of this tree
+  spout plugin new feed --spout                             a source that makes its own commits; in Rust
   spout plugin new weblog --decoder --dir weblog            elsewhere
   spout plugin new weblog --decoder --lang python           a plugin.py, with everything it imports
   spout plugin new checksum --handler --lang c              a plugin.c; handlers and decoders
@@ -101,6 +102,8 @@ fn line(kind: Kind, name: &str) -> String {
         format!("stream: {{plugin: {name}, topic: t, settings: {{partitions: 2, lines: 1000}}}}")
     } else if kind.stream {
         format!("stream: {{plugin: {name}, topic: t, consumerType: highlevel, settings: {{lines: 1000}}}}")
+    } else if kind.spout {
+        format!("transform: {{plugin: {name}, settings: {{upto: 10}}}}")
     } else if kind.decoder {
         format!("decoder: {{plugin: {name}}}")
     } else {
@@ -128,12 +131,13 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// What the examples import or declare.
-const TAKEN: [&str; 34] = [
+const TAKEN: [&str; 37] = [
     "Annotated",
     "Answer",
     "Array",
     "Batch",
     "Checkpoint",
+    "Commit",
     "DataType",
     "Decoded",
     "Decoder",
@@ -148,6 +152,7 @@ const TAKEN: [&str; 34] = [
     "Messages",
     "Opening",
     "Partition",
+    "Pfs",
     "Position",
     "Progress",
     "Reader",
@@ -158,6 +163,7 @@ const TAKEN: [&str; 34] = [
     "Self",
     "Settings",
     "Source",
+    "Spout",
     "Start",
     "State",
     "Stream",

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Written;
+use super::{Written, usage};
 use crate::{
     error::Error,
     plugin::{
@@ -14,7 +14,13 @@ use crate::{
 const PROJECT: &str = "[project]\nname = \"__NAME__\"\nversion = \"0.1.0\"\n\n[tool.spout]\nmodule = \"plugin\"\n";
 
 /// The files of a project in `dir`, into which the package is written.
+///
+/// # Errors
+/// A kind that Python has no class for.
 pub(super) fn files(kind: Kind, dir: &Path) -> Result<Written, Error> {
+    if kind.spout {
+        return Err(usage("there are no spouts in Python yet; write it in Rust".into()));
+    }
     let (code, test) = if kind.source {
         (include_str!("python/source.py.txt"), include_str!("python/source_test.py.txt"))
     } else if kind.stream {

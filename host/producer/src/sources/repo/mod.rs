@@ -1,4 +1,4 @@
-//! `repo`: the commits of another repo, each read exactly once. Only this folder reads the repo.
+//! `repo`: the commits of another repo, each read exactly once.
 //!
 //! The offset is the number of the newest commit that was read whole; where a large one is read in parts, the token says
 //! which part is next. The token also names the newest commit, so that a branch that was set to others is noticed.

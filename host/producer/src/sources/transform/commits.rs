@@ -17,8 +17,8 @@ use crate::{Error, source::Output};
 
 /// Commits that may be open at once.
 pub(super) const OPEN: usize = 1000;
-/// Bytes of rows in open commits, all together.
-pub(super) const ROWS: usize = 256 << 20;
+/// Bytes that open commits hold in memory, all together.
+pub(super) const HELD: usize = 256 << 20;
 /// Files that may be on their way into open commits at once: each holds a few megabytes.
 pub(super) const WRITING: usize = 16;
 
@@ -39,7 +39,7 @@ struct Shared {
     /// How many have become durable.
     count: AtomicU64,
     open: Arc<Semaphore>,
-    rows: Arc<Semaphore>,
+    held: Arc<Semaphore>,
     writing: Arc<Semaphore>,
 }
 
@@ -99,7 +99,7 @@ impl Commits {
             marker: SyncMutex::new(marker),
             count: AtomicU64::new(0),
             open: Arc::new(Semaphore::new(OPEN)),
-            rows: Arc::new(Semaphore::new(ROWS >> 10)),
+            held: Arc::new(Semaphore::new(HELD >> 10)),
             writing: Arc::new(Semaphore::new(WRITING)),
         };
         Ok((Self { shared: Arc::new(shared) }, finished))
@@ -108,12 +108,12 @@ impl Commits {
     /// Begins a commit. Several may be open at once.
     ///
     /// # Errors
-    /// [`Error::ManyCommits`].
+    /// [`Error::ManyCommits`], [`Error::ManyHeld`].
     pub(super) fn begin(&self) -> Result<GuestCommit, Error> {
         let permit = Arc::clone(&self.shared.open).try_acquire_owned();
         let permit = permit.map_err(|_| Error::ManyCommits { most: OPEN })?;
         let files = self.shared.repo.open_commit_on(&self.shared.output.branch);
-        Ok(GuestCommit::new(self.clone(), files, permit))
+        Ok(GuestCommit::new(self.clone(), files, self.room(1)?, permit))
     }
 
     /// The marker that the newest finished commit left.
@@ -178,13 +178,19 @@ impl Commits {
         }
     }
 
-    /// Room for `bytes` of rows in an open commit.
+    /// Room for `bytes` that an open commit holds.
+    ///
+    /// # Errors
+    /// [`Error::ManyHeld`].
     pub(super) fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
         let size = u32::try_from(bytes.div_ceil(1024).max(1)).unwrap_or(u32::MAX);
-        Arc::clone(&self.shared.rows).try_acquire_many_owned(size).map_err(|_| Error::ManyRows { most: ROWS })
+        Arc::clone(&self.shared.held).try_acquire_many_owned(size).map_err(|_| Error::ManyHeld { most: HELD })
     }
 
     /// Leave to put one more file piece by piece.
+    ///
+    /// # Errors
+    /// [`Error::ManyFiles`].
     pub(super) fn writing(&self) -> Result<OwnedSemaphorePermit, Error> {
         Arc::clone(&self.shared.writing).try_acquire_owned().map_err(|_| Error::ManyFiles { most: WRITING })
     }
@@ -197,15 +203,15 @@ impl Commits {
         marker: Option<Bytes>,
     ) -> Result<Committed, Error> {
         let turn = Arc::clone(&self.shared.turn).lock_owned().await;
+        if let (Some(path), Some(marker)) = (&self.shared.output.marker, &marker) {
+            let put = files.put_file(path, PutMode::Overwrite, marker.clone()).await;
+            put.map_err(|source| Error::commit("putting the marker into", source))?;
+        }
         if !files.is_empty() {
             let failed = |source| Error::commit("checking", source);
             let mut head = self.shared.head.lock().await;
             head.refresh().await.map_err(failed)?;
             files.check(&head).await.map_err(failed)?;
-        }
-        if let (Some(path), Some(marker)) = (&self.shared.output.marker, &marker) {
-            let put = files.put_file(path, PutMode::Overwrite, marker.clone()).await;
-            put.map_err(|source| Error::commit("putting the marker into", source))?;
         }
         let (answer, durable) = oneshot::channel();
         let waiting = Waiting { marker: marker.clone(), answer, _turn: turn };

@@ -59,7 +59,7 @@ impl Fetcher for SpoutFetcher {
             self.position.token = Some(marker.into());
         }
         fetched.span.next = self.position.clone();
-        (fetched.boundary, fetched.files) = (Boundary::End, Some(files));
+        (fetched.boundary, fetched.files) = (Boundary::End, Some(Box::new(files)));
         // The one before was answered before this one could be finished.
         *self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.position.offset, waiting));
         Ok(fetched)

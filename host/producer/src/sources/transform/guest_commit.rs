@@ -21,6 +21,8 @@ use crate::Error;
 
 /// Bytes of a marker: it is part of every commit.
 const MARKER: usize = 1 << 20;
+/// What is known of a file until its commit is made.
+const PUT: usize = 1 << 10;
 /// Bytes of a file between who writes it and who uploads it.
 const PIPE: usize = 256 << 10;
 /// Where the host itself puts files.
@@ -40,15 +42,29 @@ pub(super) struct GuestCommit {
     writing: Arc<()>,
     rows: Rows,
     marker: Option<Bytes>,
+    /// Room for the marker, and for what is known of each file.
+    held: OwnedSemaphorePermit,
     _permit: OwnedSemaphorePermit,
 }
 
 type Written = Arc<Mutex<Vec<Uploaded>>>;
 
 impl GuestCommit {
-    pub(super) fn new(commits: Commits, files: OpenCommit, permit: OwnedSemaphorePermit) -> Self {
+    /// One that takes `held` before anything is put.
+    pub(super) fn new(
+        commits: Commits,
+        files: OpenCommit,
+        held: OwnedSemaphorePermit,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         let (written, writing, rows) = (Written::default(), Arc::default(), Rows::new());
-        Self { commits, files, written, writing, rows, marker: None, _permit: permit }
+        Self { commits, files, written, writing, rows, marker: None, held, _permit: permit }
+    }
+
+    /// Holds so many bytes more in memory.
+    fn hold(&mut self, bytes: usize) -> Result<(), Error> {
+        self.held.merge(self.commits.room(bytes)?);
+        Ok(())
     }
 
     /// Puts a file, of which a few megabytes are in memory at a time; its size. Without a mode, `spout.overwrite` decides.
@@ -63,6 +79,7 @@ impl GuestCommit {
     ) -> Result<u64, Error> {
         self.take_written().await?;
         let path = self.path(path)?;
+        self.hold(PUT)?;
         let how = how.unwrap_or_else(|| self.commits.usual());
         self.files.put_stream(&path, how, from).await.map_err(|source| Error::commit("putting a file into", source))
     }
@@ -87,6 +104,7 @@ impl GuestCommit {
     pub(super) fn open_file(&mut self, path: &str, how: Option<PutMode>) -> Result<FileWriter, Error> {
         let path = self.path(path)?;
         let permit = self.commits.writing()?;
+        self.hold(PUT)?;
         let how = how.unwrap_or_else(|| self.commits.usual());
         let upload =
             self.files.begin_upload(&path, how).map_err(|source| Error::commit("putting a file into", source))?;
@@ -105,17 +123,19 @@ impl GuestCommit {
     pub(super) async fn delete_file(&mut self, path: &str) -> Result<(), Error> {
         self.take_written().await?;
         let path = self.path(path)?;
+        self.hold(PUT)?;
         self.files.delete_file(&path).map_err(|source| Error::commit("deleting a file in", source))
     }
 
     /// Sets the marker that the commit leaves.
     ///
     /// # Errors
-    /// [`Error::LargeMarker`].
+    /// [`Error::LargeMarker`], [`Error::ManyHeld`].
     pub(super) fn set_marker(&mut self, marker: Vec<u8>) -> Result<(), Error> {
         if marker.len() > MARKER {
             return Err(Error::LargeMarker { size: marker.len(), most: MARKER });
         }
+        self.hold(marker.len())?;
         self.marker = Some(marker.into());
         Ok(())
     }
@@ -123,7 +143,7 @@ impl GuestCommit {
     /// Puts rows of the pipeline: they pass its handlers and consumers.
     ///
     /// # Errors
-    /// [`Error::ManyRows`].
+    /// [`Error::ManyHeld`].
     pub(super) fn put_rows(&mut self, rows: RecordBatch) -> Result<(), Error> {
         if rows.num_rows() > 0 {
             let room = self.commits.room(rows.get_array_memory_size())?;
@@ -144,6 +164,7 @@ impl GuestCommit {
     ) -> Result<(), Error> {
         self.take_written().await?;
         let path = self.path(path)?;
+        self.hold(PUT)?;
         let how = how.unwrap_or_else(|| self.commits.usual());
         let format = Format::of_path(&path).ok_or_else(|| Error::NoTable { path: path.clone() })?;
         let failed = |source: spout_format::Error| Error::commit("putting rows into", source.into());
@@ -183,9 +204,7 @@ impl GuestCommit {
         let path = path::file_path(path).map_err(|source| Error::commit("putting a file into", source))?;
         let marker = self.commits.output().marker.as_deref().map(|marker| marker.trim_start_matches('/'));
         let why = match marker {
-            Some(marker) if path.trim_start_matches('/').eq_ignore_ascii_case(marker) => {
-                "it shows the marker; set that"
-            }
+            Some(marker) if is_at(&path, marker) => "it shows the marker; set that",
             _ if OWN.iter().any(|own| path.to_ascii_lowercase().starts_with(own)) => {
                 "the host keeps what was set aside there; choose another directory"
             }
@@ -248,6 +267,13 @@ impl FileWriter {
             },
         }
     }
+}
+
+/// Whether `path` is `file`, or below it.
+fn is_at(path: &str, file: &str) -> bool {
+    let path = path.trim_start_matches('/').to_ascii_lowercase();
+    let rest = path.strip_prefix(&file.to_ascii_lowercase());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn unread(source: io::Error) -> Error {

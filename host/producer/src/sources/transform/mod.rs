@@ -13,6 +13,8 @@ mod guest_commit;
 mod plugin;
 mod producer;
 mod supervise;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::BTreeMap, fmt::Debug};
 
