@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use spout_tests::{Site, guests, root};
+use spout_tests::{Site, guests, root, venv};
 
 /// A place with the command that writes archives, in the sandbox.
 fn site() -> Result<Site> {
@@ -205,6 +205,25 @@ fn a_command_that_exits_otherwise_than_by_success_is_run_again() -> Result<()> {
         ensure!(fine && said.matches(expected).count() > 1, "{args}: {said}");
     }
     Ok(())
+}
+
+#[test]
+fn a_command_in_c_is_built_and_counts() -> Result<()> {
+    let Some(python) = venv::python(&["ziglang==0.17.1"])? else { return Ok(()) };
+    let mut site = site()?;
+    site.environment.push(("SPOUT_CC", format!("{} -m ziglang cc -target wasm32-wasi", python.display())));
+    for name in ["plugin.c", "spout.json"] {
+        site.write(&format!("count-c/{name}"), fs::read(root().join("examples/plugins/count-c").join(name))?)?;
+    }
+    site.ok(&["plugin", "build", "count-c"])?;
+    let marker = "spout: {marker: offset}";
+    for end in [4, 7] {
+        site.write("spec.yaml", spec(&format!("'{end}'"), marker).replace("plugin: tars", "plugin: count-c"))?;
+        site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+        ensure!(together(&site, "master")? == end);
+    }
+    ensure!(commits(&site)?.len() == 7);
+    site.ok(&["fsck"]).map(drop)
 }
 
 /// Counts in a shell, as a program of this machine.
