@@ -141,16 +141,23 @@ grants:
 #[test]
 fn new_projects_in_python_work_as_they_are() -> Result<()> {
     let Some(site) = with_python()? else { return Ok(()) };
-    for (name, kind) in
-        [("py-source", "source"), ("py-stream", "stream"), ("py-levels", "decoder"), ("py-filter", "handler")]
-    {
+    for (name, kind) in [
+        ("py-source", "source"),
+        ("py-stream", "stream"),
+        ("py-feed", "spout"),
+        ("py-levels", "decoder"),
+        ("py-filter", "handler"),
+    ] {
         let told = site.ok(&["plugin", "new", name, &format!("--{kind}"), "--lang", "python", "--dir", name])?;
         ensure!(told.contains(&format!("spout plugin build {name}")), "{told}");
         unittest(&site.path().join(name))?;
     }
     // All of them in one component: what is compiled is mostly Python itself.
     let text = |name: &str| fs::read_to_string(site.path().join(name).join("plugin.py"));
-    let all = ["py-stream", "py-levels", "py-filter"].iter().map(|name| text(name)).collect::<Result<Vec<_>, _>>()?;
+    let all = ["py-stream", "py-feed", "py-levels", "py-filter"]
+        .iter()
+        .map(|name| text(name))
+        .collect::<Result<Vec<_>, _>>()?;
     site.write("py-source/plugin.py", text("py-source")? + "\n\n" + &all.join("\n\n"))?;
     site.ok(&["plugin", "build", "py-source"])?;
     let spec = |name: &str, stream: &str| {
@@ -167,9 +174,12 @@ node:
     };
     site.write("a.yaml", spec("a", "settings: {partitions: 2, lines: 1000}"))?;
     site.write("b.yaml", spec("b", "consumerType: highlevel, settings: {lines: 1000}"))?;
-    site.ok(&["run", "a.yaml", "b.yaml", "--until", "ended"])?;
+    site.write("c.yaml", "pipeline: {name: c}\ntransform: {plugin: py-source, settings: {upto: 10}}\n")?;
+    site.ok(&["run", "a.yaml", "b.yaml", "c.yaml", "--until", "ended"])?;
     let rows = site.rows("select (select count(*) from a) as a, (select count(*) from b) as b", None)?;
     ensure!(rows == [r#"{"a":1800,"b":900}"#], "{rows:?}");
+    let lines = site.ok(&["get", "file", "c@master:/lines.txt"])?;
+    ensure!(lines == (0..10).map(|line| format!("line {line}\n")).collect::<String>(), "{lines}");
     for settings in [
         &["--source", "--settings", "partitions=3", "--settings", "lines=500"][..],
         &["--stream", "--settings", "lines=500"],

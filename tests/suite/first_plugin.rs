@@ -127,8 +127,13 @@ fn the_python_plugin_works_as_it_stands(readme: &str, tree: &Path) -> Result<()>
 
 /// `spout plugin new` of every kind, built, tested and run without an edit. In the same tree: the SDK is built once.
 fn new_plugins_work_as_they_are(tree: &Path) -> Result<()> {
-    let kinds =
-        [("new-lines", "source"), ("new-stream", "stream"), ("new-levels", "decoder"), ("new-filter", "handler")];
+    let kinds = [
+        ("new-lines", "source"),
+        ("new-stream", "stream"),
+        ("new-feed", "spout"),
+        ("new-levels", "decoder"),
+        ("new-filter", "handler"),
+    ];
     for (name, kind) in kinds {
         let (told, _) = ok(tree, &format!("spout plugin new {name} --{kind}"))?;
         ensure!(told.contains(&format!("spout plugin build plugins/{name}")), "{told}");
@@ -136,8 +141,11 @@ fn new_plugins_work_as_they_are(tree: &Path) -> Result<()> {
     let refused = shell(tree, "spout plugin new new-lines --source")?;
     let said = String::from_utf8_lossy(&refused.stderr);
     ensure!(!refused.status.success() && said.contains("plugins/new-lines exists"), "{said}");
-    ok(tree, "spout plugin build plugins/new-lines plugins/new-stream plugins/new-levels plugins/new-filter")?;
-    ok(tree, "cargo test --offline -p new-lines -p new-stream -p new-levels -p new-filter")?;
+    ok(
+        tree,
+        "spout plugin build plugins/new-lines plugins/new-stream plugins/new-feed plugins/new-levels plugins/new-filter",
+    )?;
+    ok(tree, "cargo test --offline -p new-lines -p new-stream -p new-feed -p new-levels -p new-filter")?;
     let spec = |name: &str, stream: &str| {
         format!(
             "pipeline: {{name: {name}}}
@@ -158,7 +166,14 @@ node:
         tree.join("new-b.yaml"),
         spec("new-b", "plugin: new-stream, topic: t, consumerType: highlevel, settings: {lines: 1000}"),
     )?;
-    ok(tree, "spout check new-a.yaml new-b.yaml && spout run new-a.yaml new-b.yaml --until ended")?;
+    fs::write(
+        tree.join("new-c.yaml"),
+        "pipeline: {name: new-c}\ntransform: {plugin: new-feed, settings: {upto: 10}}\n",
+    )?;
+    let all = "new-a.yaml new-b.yaml new-c.yaml";
+    ok(tree, &format!("spout check {all} && spout run {all} --until ended"))?;
+    let (lines, _) = ok(tree, "spout get file new-c@master:/lines.txt")?;
+    ensure!(lines == (0..10).map(|line| format!("line {line}\n")).collect::<String>(), "{lines}");
     let query = "select (select count(*) from \"new-a\") as a, (select count(*) from \"new-b\") as b";
     let (rows, _) = ok(tree, &format!("spout sql '{query}' --format ndjson"))?;
     ensure!(rows == "{\"a\":1800,\"b\":900}\n", "{rows}");

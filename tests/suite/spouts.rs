@@ -167,7 +167,7 @@ fn after_a_crash_it_goes_on_from_its_marker() -> Result<()> {
 #[test]
 fn a_spout_that_computes_without_end_is_given_up() -> Result<()> {
     let site = site()?;
-    site.write("feed.yaml", spec("task: burn", "limits: {call: 200ms}"))?;
+    site.write("feed.yaml", spec("task: burn", "limits: {call: 500ms}"))?;
     site.fails(&["run", "feed.yaml"], 1, &["E0206", "feed", "driven", "limits.call"])?;
     ensure!(commits(&site)?.len() == 1 && marker(&site, "feed")? == "burning", "what it had finished is there");
     site.ok(&["fsck"]).map(drop)

@@ -203,6 +203,7 @@ def connect():
     spout.host.metrics.add = metrics.add
     spout.host.metrics.set = lambda gauge, to: metrics.set(gauge, float(to))
     spout.host.metrics.observe = lambda histogram, value: metrics.observe(histogram, float(value))
+    spout.host._draining = control.draining
     spout.host._sleep = lambda seconds: control.pause(int(seconds * 1000))
 
 

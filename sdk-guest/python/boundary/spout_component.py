@@ -8,3 +8,11 @@ from wit_world.exports import about
 class About(wit_world.exports.About):
     def describe(self):
         return [about.Offer(interface, offer, summary, schema) for interface, _, offer, summary, schema in OFFERS]
+
+
+if hasattr(wit_world.exports, "Spout"):
+    from spout_driven import run as run_spout
+
+    class Spout(wit_world.exports.Spout):
+        def run(self, name, settings):
+            run_spout(name, settings)

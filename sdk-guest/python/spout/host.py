@@ -42,8 +42,14 @@ class _Metrics:
 
 log, metrics = _Log(), _Metrics()
 _sleep = time.sleep
+_draining = bool
 
 
 def pause(seconds):
     """Sleeps, or less when the host wants the plugin to finish."""
     _sleep(seconds)
+
+
+def draining():
+    """Whether the host wants the plugin to finish."""
+    return _draining()

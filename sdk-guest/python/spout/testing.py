@@ -2,6 +2,7 @@
 
 from . import types
 from .handler import Rows
+from .repo import Repo  # noqa: F401 (a spout under test has one)
 from .source import Limits
 from .state import Memory, State
 

@@ -5,7 +5,9 @@ import unittest
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from spout import ConfigError, Decoder, Fault, Fetched, Handler, Limits, Message, Source, add, new, take, testing, types
+from spout import (
+    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Source, add, new, take, testing, types,
+)
 from spout.columns import bits, decode, flags, table
 from spout.source import fetch_all
 
@@ -156,6 +158,38 @@ class Sources(unittest.TestCase):
 
         answers = fetch_all(Numbers(), [(0, 5), (1, 0), (2, 7)], Limits(9, 1000))
         self.assertEqual((answers[0].next, str(answers[1]), answers[2].next), (8, "gone", 13))
+
+
+class Commits(unittest.TestCase):
+    def test_a_commit_is_whole_or_not_there(self):
+        repo = testing.Repo()
+        pfs = repo.pfs()
+        one, two, three = pfs.begin(), pfs.begin(), pfs.begin()
+        one.append("/a", "one ")
+        two.append("a", b"two ")
+        three.overwrite("/a", "three")
+        two.set_marker("2")
+        self.assertEqual((two.finish(), one.finish(), pfs.begin().finish()), ("1", "2", "2"))
+        three.abort()
+        self.assertEqual((repo.files, pfs.marker()), ({"/a": b"two one "}, b"2"))
+        with self.assertRaises(ZeroDivisionError), pfs.begin() as commit:
+            commit.put("/b", "lost")
+            1 / 0
+        with pfs.begin() as commit:
+            with commit.open_file("/large") as file:
+                file.write(b"x" * (3 << 20))
+            with self.assertRaises(ZeroDivisionError), commit.open_file("/abandoned") as file:
+                1 / 0
+            commit.put_rows({"n": "int64"}, [{"n": 1}, {"n": None}])
+            commit.put_table("/t.csv", {"n": "int64"}, [{"n": 3}])
+            commit.delete_file("/a")
+        self.assertEqual([file.path for file in pfs.list()], ["/large"])
+        self.assertEqual((len(pfs.read("/large")), pfs.read("/large", 5, 2), pfs.inspect("/large").size), (3 << 20, b"xx", 3 << 20))
+        self.assertEqual((repo.rows, repo.tables), ([{"n": 1}, {"n": None}], {"/t.csv": [{"n": 3}]}))
+        for wrong in (lambda: pfs.begin().put("../x", ""), lambda: pfs.read("/nowhere")):
+            self.assertRaises(Fatal, wrong)
+        with self.assertRaises(ValueError):
+            pfs.begin().put_rows({"n": "int64"}, [{"n": "text"}])
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ pub(super) fn world(interfaces: &[String]) -> String {
     let world = |interface: &String| match interface.as_str() {
         "partition-consumer" => "source",
         "stream-consumer" => "stream-source",
+        "spout" => "self-driven",
         "decoder" => "decoding",
         _ => "handling",
     };

@@ -21,7 +21,7 @@ use crate::{error::Error, print::Printer};
     group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "decoder", "handler"])),
     after_help = "Examples:
   spout plugin new at-least --handler                       in plugins/at-least, next to the others of this tree
-  spout plugin new feed --spout                             a source that makes its own commits; in Rust
+  spout plugin new feed --spout                             a source that makes its own commits
   spout plugin new weblog --decoder --dir weblog            elsewhere
   spout plugin new weblog --decoder --lang python           a plugin.py, with everything it imports
   spout plugin new checksum --handler --lang c              a plugin.c; handlers and decoders

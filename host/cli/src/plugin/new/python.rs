@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Written, usage};
+use super::Written;
 use crate::{
     error::Error,
     plugin::{
@@ -14,17 +14,13 @@ use crate::{
 const PROJECT: &str = "[project]\nname = \"__NAME__\"\nversion = \"0.1.0\"\n\n[tool.spout]\nmodule = \"plugin\"\n";
 
 /// The files of a project in `dir`, into which the package is written.
-///
-/// # Errors
-/// A kind that Python has no class for.
 pub(super) fn files(kind: Kind, dir: &Path) -> Result<Written, Error> {
-    if kind.spout {
-        return Err(usage("there are no spouts in Python yet; write it in Rust".into()));
-    }
     let (code, test) = if kind.source {
         (include_str!("python/source.py.txt"), include_str!("python/source_test.py.txt"))
     } else if kind.stream {
         (include_str!("python/stream.py.txt"), include_str!("python/stream_test.py.txt"))
+    } else if kind.spout {
+        (include_str!("python/spout.py.txt"), include_str!("python/spout_test.py.txt"))
     } else if kind.decoder {
         (include_str!("python/decoder.py.txt"), include_str!("python/decoder_test.py.txt"))
     } else {
