@@ -84,10 +84,11 @@ fuzz target="all" executions="1000000" first="0":
     cargo run --release --locked --target-dir target/fuzz --config profile.release.overflow-checks=true \
         -p spout-codec --features fuzz --bin spout-fuzz -- {{ target }} {{ executions }} {{ first }}
 
-# What takes long: logs rotated and hosts killed, from so many seeds.
+# What takes long: logs rotated from so many seeds, and hosts killed so often.
 [group('check')]
-soak seeds="500": build plugins
-    SPOUT_SEEDS={{ seeds }} cargo test --release --workspace --locked --test suite -- --nocapture rotation_loses
+soak seeds="500" kills="200": build plugins guests
+    SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} cargo test --release --workspace --locked --test suite -- --nocapture \
+        rotation_loses tars::killed_anywhere
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]

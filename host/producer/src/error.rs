@@ -439,7 +439,11 @@ impl Coded for Error {
             | Self::Ended { .. }
             | Self::SpoutOver => Kind::Plugin,
             Self::Archive { source } => match &source.fault {
-                Fault::Uncommitted(error) => error.kind(),
+                Fault::Uncommitted(error) => match error.kind() {
+                    // What cannot be put is not what the user wrote, but what the command did.
+                    Kind::Spec | Kind::Message => Kind::Plugin,
+                    other => other,
+                },
                 Fault::Unread(_) => Kind::Unavailable,
                 _ => Kind::Plugin,
             },

@@ -106,9 +106,9 @@ async fn check(plugin: &Plugin) -> Checked {
 /// What is wrong with what a plugin says about itself.
 fn about(worlds: &[World], offers: &[Offer]) -> Vec<String> {
     let mut problems = Vec::new();
-    // A command is no plugin of ours, and says nothing of itself.
-    let offered = |world: &&World| !matches!(world, World::Command);
-    let has: BTreeSet<&str> = worlds.iter().filter(offered).map(|world| world.interface()).collect();
+    // A plain command knows nothing of `about`.
+    let ours = worlds.iter().filter(|world| **world != World::Command);
+    let has: BTreeSet<&str> = ours.map(|world| world.interface()).collect();
     let told: BTreeSet<&str> = offers.iter().map(|offer| offer.interface.as_str()).collect();
     problems
         .extend(has.difference(&told).map(|missing| format!("it exports {missing}, and `about` has no offer of it")));

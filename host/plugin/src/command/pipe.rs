@@ -145,3 +145,40 @@ impl Drop for Output {
 pub(super) fn broken() -> io::Error {
     rustix::io::Errno::PIPE.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_ends_with_its_last_writer_and_holds_so_much() {
+        let (writer, mut output) = pipe();
+        let other = writer.clone();
+        writer.write(Bytes::from(vec![7; ROOM])).unwrap();
+        assert_eq!(other.room().unwrap(), 0);
+        let waiting = tokio::spawn(async move {
+            other.ready().await;
+            other.write(Bytes::from_static(b"end")).unwrap();
+        });
+        drop(writer);
+        let mut bytes = Vec::new();
+        output.read_to_end(&mut bytes).await.unwrap();
+        waiting.await.unwrap();
+        assert_eq!((bytes.len(), &bytes[ROOM..]), (ROOM + 3, &b"end"[..]));
+    }
+
+    #[tokio::test]
+    async fn it_breaks_when_nobody_reads() {
+        let (writer, output) = pipe();
+        writer.write(Bytes::from(vec![7; ROOM])).unwrap();
+        let other = writer.clone();
+        let waiting = tokio::spawn(async move { other.ready().await });
+        drop(output);
+        waiting.await.unwrap();
+        for error in [writer.room().unwrap_err(), writer.write(Bytes::new()).unwrap_err()] {
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        }
+    }
+}

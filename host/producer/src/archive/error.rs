@@ -12,7 +12,7 @@ pub struct ArchiveError {
     pub origin: String,
     /// Which archive of the stream, from 1.
     pub archive: u64,
-    /// How many bytes of the stream were sound.
+    /// Up to which byte the stream was read.
     pub at: u64,
     /// The entry, where it has a name already.
     pub entry: Option<String>,

@@ -9,6 +9,7 @@
 //!
 //! **Invariant**: nothing that a header says is allocated before it is compared with a limit, and nothing is unpacked to disk.
 
+mod content;
 mod error;
 mod header;
 mod pax;

@@ -1,18 +1,15 @@
 //! A stream of archives, step by step: an entry, the end of an archive, the end of the stream.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::io;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader, ReadBuf};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 use super::{
+    content::Content,
     error::{ArchiveError, Fault},
     header::{self, BLOCK, Block, Header, Kind},
     pax::{self, Extended},
-    sparse::{Holes, MOST_PIECES, Next, Piece, many_pieces},
+    sparse::{Holes, MOST_PIECES, Piece, many_pieces},
 };
 
 /// Bytes that are read at once.
@@ -30,21 +27,21 @@ const MOST_ENTRIES: u32 = 100_000;
 /// Reads archives from `R`.
 #[derive(Debug)]
 pub(crate) struct Archives<R> {
-    from: BufReader<R>,
+    pub(super) from: BufReader<R>,
     origin: String,
     /// Bytes taken so far.
-    at: u64,
+    pub(super) at: u64,
     archive: u64,
     /// Within an archive: something but zeros was read of it.
     begun: bool,
     entries: u32,
     entry: Option<String>,
     /// Stored bytes of the entry that are to come, and those that fill its last block.
-    left: u64,
+    pub(super) left: u64,
     padding: u64,
-    holes: Option<Holes>,
+    pub(super) holes: Option<Holes>,
     /// Its content ended before it should.
-    cut: bool,
+    pub(super) cut: bool,
 }
 
 /// What comes next.
@@ -324,54 +321,6 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
             count -= taken as u64;
         }
         Ok(())
-    }
-}
-
-/// The content of an entry, holes and all. Where the stream is cut off, [`Archives::broken`] says so.
-#[derive(Debug)]
-pub(crate) struct Content<'a, R>(&'a mut Archives<R>);
-
-impl<R: AsyncRead + Unpin + Send> AsyncRead for Content<'_, R> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let archives = &mut *self.get_mut().0;
-        let stored = match archives.holes.as_mut().map(Holes::next) {
-            None => archives.left,
-            Some(Next::Stored(most)) => most,
-            Some(Next::Over) => 0,
-            Some(Next::Zeros(zeros)) => {
-                let count = into.remaining().min(usize::try_from(zeros).unwrap_or(usize::MAX));
-                into.initialize_unfilled_to(count).fill(0);
-                into.advance(count);
-                archives.advance(count);
-                return Poll::Ready(Ok(()));
-            }
-        };
-        if stored == 0 || into.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let there = match ready!(Pin::new(&mut archives.from).poll_fill_buf(cx)) {
-            Ok(there) => there,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        if there.is_empty() {
-            archives.cut = true;
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        let count = there.len().min(into.remaining()).min(usize::try_from(stored).unwrap_or(usize::MAX));
-        into.put_slice(&there[..count]);
-        Pin::new(&mut archives.from).consume(count);
-        archives.left -= count as u64;
-        archives.at += count as u64;
-        archives.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<R> Archives<R> {
-    fn advance(&mut self, count: usize) {
-        if let Some(holes) = &mut self.holes {
-            holes.advance(count as u64);
-        }
     }
 }
 

@@ -51,6 +51,8 @@ struct Project {
 enum Kind {
     Handler,
     Decoder,
+    /// A program with a `main`, which knows nothing of the host.
+    Command,
 }
 
 fn first_version() -> String {
@@ -70,14 +72,20 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
         let text = fs::read_to_string(&path).map_err(|source| Error::ReadFile { path, source })?;
         serde_json::from_str(&text).map_err(|error| failed(format!("its spout.json: {error}")))?
     };
-    let handler = matches!(project.kind, Kind::Handler);
-    shipped::write(Shipped::C, place)?;
-    shipped::write(if handler { Shipped::CHandler } else { Shipped::CDecoder }, place)?;
+    let (mut objects, mut sources) = (Vec::new(), Vec::new());
+    let glue = match project.kind {
+        Kind::Handler => Some((Shipped::CHandler, "handler.c")),
+        Kind::Decoder => Some((Shipped::CDecoder, "decoder.c")),
+        Kind::Command => None,
+    };
+    if let Some((world, glue)) = glue {
+        shipped::write(Shipped::C, place)?;
+        shipped::write(world, place)?;
+        objects.push(place.join("plugin_component_type.o"));
+        sources.extend(["plugin.c", "spout.c", glue].map(|name| place.join(name)));
+    }
     let header = place.join("spout_project.h");
     fs::write(&header, project.header()).map_err(|source| Error::WriteFile { path: header, source })?;
-    let glue = if handler { "handler.c" } else { "decoder.c" };
-    let mut objects = vec![place.join("plugin_component_type.o")];
-    let mut sources = ["plugin.c", "spout.c", glue].map(|name| place.join(name)).to_vec();
     sources.extend(own_sources(dir)?);
     let (compiler, args) = find(cache)?;
     for source in sources {
@@ -92,7 +100,7 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
         objects.push(object);
     }
     let file = place.join("plugin.wasm");
-    link(&objects, &file).and_then(|done| done.map_err(failed))?;
+    link(&objects, glue.is_none(), &file).and_then(|done| done.map_err(failed))?;
     let asks = Asks { dirs: project.asks, ..Asks::default() };
     let sdk = env!("CARGO_PKG_VERSION").to_owned();
     let manifest = Manifest { name: project.name.clone(), version: project.version, sdk, asks, offers: Vec::new() };
@@ -151,8 +159,8 @@ fn find(cache: &Path) -> Result<(PathBuf, Vec<String>), Error> {
     Ok((toolchain::installed(ZIG, cache)?, args.collect()))
 }
 
-/// Links `objects` to a component: the libc for WASI 0.2 and the linker are Rust's.
-fn link(objects: &[PathBuf], file: &Path) -> Result<Result<(), String>, Error> {
+/// Links `objects` to a component, which begins with its `main` if it is a `program`: the libc for WASI 0.2 and the linker are Rust's.
+fn link(objects: &[PathBuf], program: bool, file: &Path) -> Result<Result<(), String>, Error> {
     let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
     let printed = |args: &[&str]| -> Result<String, Error> {
         let output = Command::new(&rustc).args(args).output().map_err(no_tool(&rustc, LINKER))?;
@@ -165,7 +173,8 @@ fn link(objects: &[PathBuf], file: &Path) -> Result<Result<(), String>, Error> {
     let linker = tools.join("wasm-component-ld");
     let mut command = Command::new(&linker);
     command.arg("--wasm-ld-path").arg(tools.join("gcc-ld/wasm-ld")).args(["--wasi-adapter", "none", "--strip-debug"]);
-    command.arg("--no-entry").arg("-o").arg(file).arg(libc.join("crt1-reactor.o")).args(objects);
+    let start = if program { &["crt1-command.o"][..] } else { &["crt1-reactor.o", "--no-entry"] };
+    command.arg("-o").arg(file).arg(libc.join(start[0])).args(&start[1..]).args(objects);
     command.arg("-L").arg(&libc).args(["-l", "c"]).args(builtins(&libraries));
     let output = command.output().map_err(no_tool(&linker.display().to_string(), LINKER))?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -93,6 +93,7 @@ impl GuestCommit {
         path: &str,
         from: impl AsyncRead + Unpin + Send,
     ) -> Result<u64, Error> {
+        self.hold(PUT)?;
         let put = self.files.put_stream(path, PutMode::Overwrite, from).await;
         put.map_err(|source| Error::commit("putting the marker into", source))
     }

@@ -79,6 +79,8 @@ impl Drop for Group {
     }
 }
 
+// It asks /proc who is alive.
+#[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests {
     use spout_base::clock;

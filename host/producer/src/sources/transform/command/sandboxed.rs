@@ -67,8 +67,13 @@ impl Spout for SandboxedCommand {
                     output = outputs.recv() => output,
                     () = drained.cancelled() => return Ok(Read::Stopped),
                 };
-                let Some(output) = output else { return Ok(Read::Over) };
-                if commit_archives(output, self.invocation.origin(), commits, &pfs, drained).await? == Read::Stopped {
+                let Some(mut output) = output else { return Ok(Read::Over) };
+                let read = commit_archives(&mut output, self.invocation.origin(), commits, &pfs, drained).await;
+                if read.is_err() {
+                    // Before this output breaks: who opens it again is refused too.
+                    outputs.close();
+                }
+                if read? == Read::Stopped {
                     return Ok(Read::Stopped);
                 }
             }

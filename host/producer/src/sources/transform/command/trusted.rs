@@ -57,6 +57,11 @@ impl TrustedCommand {
         base: &Path,
         invocation: Invocation,
     ) -> Self {
+        tracing::warn!(
+            pipeline,
+            command = program,
+            "the command is not sandboxed: it can do whatever this process can"
+        );
         Self { pipeline: pipeline.to_owned(), program: program.to_owned(), base: base.to_owned(), invocation }
     }
 
