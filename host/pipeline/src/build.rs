@@ -13,7 +13,7 @@ use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
-use spout_plugin::{Exposed, Metrics, PluginRef, Plugins, Task, World, check_grants};
+use spout_plugin::{EnvGrant, Exposed, Metrics, PluginRef, Plugins, Task, World, check_grants};
 use spout_producer::{Output, Producer, Producers, Service};
 use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec, all_handlers};
@@ -381,14 +381,17 @@ impl<'a> Loading<'a> {
 
     /// The plugin and which of its offers are meant, with what the producer grants it, or else the pipeline.
     pub(super) async fn task(&mut self, used: PluginUse<'_>) -> Result<Task, Error> {
-        let PluginUse { reference, world, settings, topic, grants: own } = used;
+        let PluginUse { reference, world, settings, topic, grants: own, env } = used;
         let pipeline = self.spec.pipeline.name.clone();
         let failed = |source| Error::Plugin { pipeline: pipeline.clone(), source: Box::new(source) };
         let plugin = self.plugins.get(reference).await.map_err(failed)?;
         let PluginRef { offer, label, .. } = PluginRef::parse(reference);
         let offer = plugin.offer(world, offer, &self.spec.limits).await.map_err(failed)?;
         let grant = own.and_then(|own| own.get(plugin.name())).or_else(|| self.spec.grants.get(plugin.name()));
-        let grants = grant.map(|grant| grant.absolute(self.base)).unwrap_or_default();
+        let mut grants = grant.map(|grant| grant.absolute(self.base)).unwrap_or_default();
+        for (name, value) in env.into_iter().flatten() {
+            grants.env.entry(name.clone()).or_insert_with(|| EnvGrant::Text(value.clone()));
+        }
         let is_source = matches!(world, World::Source | World::StreamSource | World::SelfDriven | World::Command);
         let exposed = self.exposed.clone().filter(|_| is_source);
         let port = exposed.as_ref().map(Exposed::port);

@@ -1,6 +1,6 @@
 //! What a pipeline reads: what users write of one kind of source, and all that the host asks of it before it runs.
 
-use std::{fmt::Debug, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc};
 
 use spout_base::secret::{Secret, SecretSpec};
 use spout_plugin::{Settings, Task, World};
@@ -124,6 +124,8 @@ pub struct SourcePlugin<'a> {
     pub settings: &'a Settings,
     /// What it reads.
     pub topic: &'a str,
+    /// Environment variables that it has besides those that are granted.
+    pub env: Option<&'a BTreeMap<String, String>>,
 }
 
 /// What a source may read of another pipeline of the same run.

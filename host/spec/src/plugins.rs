@@ -21,28 +21,30 @@ pub struct PluginUse<'a> {
     pub topic: Option<&'a str>,
     /// What its producer grants, rather than the pipeline.
     pub grants: Option<&'a BTreeMap<String, GrantSpec>>,
+    /// Environment variables that it has besides those that are granted.
+    pub env: Option<&'a BTreeMap<String, String>>,
 }
 
 impl<'a> PluginUse<'a> {
     /// As a source.
     #[must_use]
     pub fn source(spec: SourcePlugin<'a>, grants: &'a BTreeMap<String, GrantSpec>) -> Self {
-        let SourcePlugin { reference, world, settings, topic } = spec;
-        Self { reference, world, settings, topic: Some(topic), grants: Some(grants) }
+        let SourcePlugin { reference, world, settings, topic, env } = spec;
+        Self { reference, world, settings, topic: Some(topic), grants: Some(grants), env }
     }
 
     /// As a decoder.
     #[must_use]
     pub fn decoder(spec: &'a PluginDecoder, grants: &'a BTreeMap<String, GrantSpec>) -> Self {
         let (world, settings) = (World::Decoder, &spec.settings);
-        Self { reference: &spec.plugin, world, settings, topic: None, grants: Some(grants) }
+        Self { reference: &spec.plugin, world, settings, topic: None, grants: Some(grants), env: None }
     }
 
     /// As a handler.
     #[must_use]
     pub fn handler(spec: &'a PluginSpec) -> Self {
         let (world, settings) = (World::Handler, &spec.settings);
-        Self { reference: &spec.plugin, world, settings, topic: None, grants: None }
+        Self { reference: &spec.plugin, world, settings, topic: None, grants: None, env: None }
     }
 }
 

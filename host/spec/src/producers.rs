@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spout_producer::{DecoderSpec, ProducerSpec, Upstream};
+use spout_producer::{DecoderSpec, ProducerSpec, TransformSpec, Upstream};
 
 use super::{
     Loaded, PipelineSpec,
@@ -13,7 +13,8 @@ use super::{
 
 /// A `transform` is the source of the only producer.
 pub(super) fn drive(loaded: &mut Loaded) {
-    if let Some(transform) = loaded.spec.transform.clone() {
+    if let Some(transform) = loaded.spec.transform.take().map(TransformSpec::without_image) {
+        loaded.spec.transform = Some(transform.clone());
         loaded.spec.producer.transform = Some(transform);
         loaded.note_all("producer.transform", "transform");
     }

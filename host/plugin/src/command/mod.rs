@@ -28,8 +28,6 @@ pub const OUT: &str = "out";
 pub struct Start {
     /// Its arguments, without its name.
     pub args: Vec<String>,
-    /// Its environment.
-    pub env: Vec<(String, String)>,
     /// Its standard input.
     pub stdin: Bytes,
     /// What it sees as `/pfs`; an empty file [`OUT`] in it stands in the place of the output, unless that is `standard`.
@@ -102,7 +100,7 @@ fn held(task: &Task, start: Start, to: mpsc::Sender<Output>) -> Result<Held, Err
     let stand_in = (!start.standard).then(|| start.pfs.join(OUT));
     let outputs = Outputs::new(to.clone(), stand_in.as_deref()).map_err(|error| failed(error.to_string()))?;
     let mut held = Held::with(task, false, |wasi| {
-        wasi.arg(task.plugin.name()).args(&start.args).envs(&start.env);
+        wasi.arg(task.plugin.name()).args(&start.args);
         wasi.stdin(MemoryInputPipe::new(start.stdin.clone()));
         wasi.preopened_dir(&start.pfs, "/pfs", FsPerms::ReadOnly).map_err(|error| failed(format!("{error:#}")))?;
         if start.standard {

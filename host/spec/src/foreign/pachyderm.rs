@@ -193,6 +193,7 @@ fn snake_case(node: &mut Node) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parse;
 
     fn imported(text: &str, images: &[(&str, &str)]) -> Result<Imported, String> {
         let images = images.iter().map(|(image, name)| ((*image).to_owned(), (*name).to_owned())).collect();
@@ -226,6 +227,33 @@ mod tests {
         let said: Vec<(usize, &str)> = new.remarks.iter().map(|remark| (remark.line, remark.key.as_str())).collect();
         assert_eq!(said, [(3, "parallelism_spec")]);
         assert!(new.spec.contains("# line 3: parallelism_spec starts several copies"), "{}", new.spec);
+    }
+
+    /// Specs of spouts run as they are; imported, they mean the same.
+    #[test]
+    fn documented_specs_are_specs() {
+        let parsed =
+            |text: &str| parse(text, Path::new("spout.json"), Path::new("/")).map_err(|error| error.to_string());
+        let old = parsed(OLD).unwrap().remove(0).spec;
+        let transform = old.transform.clone().unwrap();
+        assert_eq!(
+            (transform.plugin.as_deref(), transform.args.as_slice()),
+            (Some("myimage"), ["run", "./main.go"].map(str::to_owned).as_slice())
+        );
+        assert_eq!(transform.env.get("PORT").map(String::as_str), Some("9092"));
+        assert_eq!(old.spout.marker.as_deref(), Some("offset"));
+        let imported = parsed(&imported(OLD, &[]).unwrap().spec).unwrap().remove(0).spec;
+        assert_eq!((imported.spout, imported.pipeline), (old.spout, old.pipeline));
+        for spout in [
+            "{}",
+            r#"{"service":{"internalPort":8000,"externalPort":31800}}"#,
+            r#"{"service":{"internal_port":8000,"external_port":31800}}"#,
+        ] {
+            let new =
+                format!(r#"{{"pipeline":{{"name":"s"}},"transform":{{"cmd":["x"],"image":"i:1"}},"spout":{spout}}}"#);
+            let new = parsed(&new).unwrap().remove(0).spec;
+            assert_eq!(new.transform.unwrap().plugin.as_deref(), Some("i"), "{spout}");
+        }
     }
 
     #[test]

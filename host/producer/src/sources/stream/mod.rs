@@ -124,7 +124,7 @@ impl SourceSpec for StreamSpec {
             ConsumerType::Lowlevel => World::Source,
             ConsumerType::Highlevel => World::StreamSource,
         };
-        Some(SourcePlugin { reference: &self.plugin, world, settings: &self.settings, topic: &self.topic })
+        Some(SourcePlugin { reference: &self.plugin, world, settings: &self.settings, topic: &self.topic, env: None })
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {

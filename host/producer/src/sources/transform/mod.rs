@@ -53,9 +53,13 @@ pub struct TransformSpec {
     /// Arguments of a command.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Environment of a command.
+    /// Environment variables, as in `{HOST: kafka, PORT: "9092"}`; those of `grants` come on top.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// In Pachyderm, what `cmd` runs in: the plugin that is named after it stands for it, as `feed` for `me/feed:1.2`, and what
+    /// follows the name of the command are its arguments, if it is a command. A `trusted` program needs no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// Lines that a command reads on standard input.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub stdin: Vec<String>,
@@ -124,6 +128,17 @@ enum Again {
 }
 
 impl TransformSpec {
+    /// The same with a plugin in the place of an image.
+    #[must_use]
+    pub fn without_image(mut self) -> Self {
+        if let (Some(image), None, false) = (&self.image, &self.plugin, self.trusted) {
+            let last = image.rsplit('/').next().unwrap_or(image);
+            self.plugin = Some(last.split(['@', ':']).next().unwrap_or(last).to_owned());
+            self.args = std::mem::take(&mut self.cmd).into_iter().skip(1).chain(self.args).collect();
+        }
+        self
+    }
+
     /// What it is called.
     fn label(&self) -> String {
         match &self.plugin {
@@ -134,7 +149,7 @@ impl TransformSpec {
 
     /// Whether it says something that only a command can mean.
     fn speaks_of_a_command(&self) -> bool {
-        !(self.args.is_empty() && self.env.is_empty() && self.stdin.is_empty() && is_default(&self.output))
+        self.image.is_none() && !(self.args.is_empty() && self.stdin.is_empty() && is_default(&self.output))
     }
 
     fn invocation(&self, args: &[String]) -> Invocation {
@@ -200,7 +215,7 @@ impl SourceSpec for TransformSpec {
 
     fn plugin(&self) -> Option<SourcePlugin<'_>> {
         let (reference, settings) = (self.plugin.as_deref()?, &self.settings);
-        Some(SourcePlugin { reference, world: World::SelfDriven, settings, topic: "" })
+        Some(SourcePlugin { reference, world: World::SelfDriven, settings, topic: "", env: Some(&self.env) })
     }
 
     fn producer(&self, context: SourceContext<'_>) -> Result<Box<dyn Producer>, Error> {
@@ -222,7 +237,7 @@ impl SourceSpec for TransformSpec {
             (Some(_), Some(task), _) => {
                 if self.speaks_of_a_command() {
                     let reason = format!(
-                        "the plugin `{}` is no plain command: it has `settings`, and neither `args`, `env`, `stdin` nor `output`",
+                        "the plugin `{}` is no plain command: it has `settings`, and neither `args`, `stdin` nor `output`",
                         self.label()
                     );
                     return Err(Error::Transform { reason });

@@ -43,9 +43,9 @@ impl SandboxedCommand {
     }
 
     async fn start(&self, pfs: &Pfs) -> Result<(Running, mpsc::Receiver<Output>), Failed> {
-        let Invocation { args, env, standard, .. } = self.invocation.clone();
+        let Invocation { args, standard, .. } = self.invocation.clone();
         let (stdin, pfs) = (self.invocation.input().into(), pfs.path().to_owned());
-        let opened = Command::open(self.task.clone(), Start { args, env, stdin, pfs, standard }).await;
+        let opened = Command::open(self.task.clone(), Start { args, stdin, pfs, standard }).await;
         let (command, outputs) = opened.map_err(|error| self.crashed(error))?;
         Ok((Running(tokio::spawn(command.run())), outputs))
     }
