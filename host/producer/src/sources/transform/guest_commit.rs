@@ -110,11 +110,14 @@ impl GuestCommit {
         let upload =
             self.files.begin_upload(&path, how).map_err(|source| Error::commit("putting a file into", source))?;
         let (to, from) = tokio::io::duplex(PIPE);
-        let upload = Uploading(tokio::spawn(async move {
-            let _permit = permit;
-            upload.write(from).await
-        }));
-        Ok(FileWriter { to, upload, written: Arc::clone(&self.written), _writing: Arc::clone(&self.writing) })
+        let upload = Uploading(tokio::spawn(upload.write(from)));
+        Ok(FileWriter {
+            to,
+            upload,
+            written: Arc::clone(&self.written),
+            _writing: Arc::clone(&self.writing),
+            _permit: permit,
+        })
     }
 
     /// Deletes a file of the newest commit, or takes back what this one has put there.
@@ -222,6 +225,7 @@ pub(super) struct FileWriter {
     upload: Uploading,
     written: Written,
     _writing: Arc<()>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// An upload that ends with who writes it.
