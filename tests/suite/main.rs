@@ -13,6 +13,7 @@ mod crash_matrix;
 mod cuts;
 mod decoders;
 mod deleting;
+mod downstream;
 mod evolve;
 mod exactly_once;
 mod files;

@@ -450,7 +450,7 @@ fn files_of_a_repo_are_lines_or_whole_and_what_is_rewritten_stops_the_pipeline()
 }
 
 #[test]
-fn a_large_commit_is_read_in_parts_and_each_part_once() -> Result<()> {
+fn a_large_commit_may_be_split_and_each_part_is_read_once() -> Result<()> {
     let mut site = Site::new()?;
     let lines: String = (0..60_000).map(|id| format!("{{\"id\":{id}}}\n")).collect();
     site.write("a.yaml", spec("a", "stdin: {}", &format!("  {JSON}\ncommit: {{path: /all.parquet}}")))?;
@@ -460,8 +460,8 @@ fn a_large_commit_is_read_in_parts_and_each_part_once() -> Result<()> {
     site.write("lines", &lines)?;
     site.ok(&["put", "file", "notes@master:/lines", "-f", "lines"])?;
     let flush = "commit: {flush: {rows: 5000}}";
-    site.write("b.yaml", spec("b", "repo: {repo: a}", flush))?;
-    site.write("c.yaml", spec("c", "repo: {repo: notes, mode: lines}", &format!("  {JSON}\n{flush}")))?;
+    site.write("b.yaml", spec("b", "repo: {repo: a, split: true}", flush))?;
+    site.write("c.yaml", spec("c", "repo: {repo: notes, mode: lines, split: true}", &format!("  {JSON}\n{flush}")))?;
     for name in ["b", "c"] {
         let run = ["run", &format!("{name}.yaml"), "--until", "idle"];
         for point in ["before", "after"] {

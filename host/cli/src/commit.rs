@@ -97,10 +97,16 @@ fn facts(commit: &Commit, tags: &Tags, printer: &mut Printer) -> Result<()> {
     let list = |pairs: Vec<String>| pairs.join("\n");
     let plugins = commit.plugins.iter().map(|(name, digest)| format!("{name} sha256:{}", short(digest)));
     let state = commit.state.iter().map(|(name, blob)| format!("{name} ({})", size(blob.size)));
-    let shown = |from: &Upstream| format!("{}@{} commit {}", from.repo, from.branch, short(&from.commit));
+    let before = |from: &Upstream| match from.commits {
+        0 | 1 => String::new(),
+        commits => format!(", with the {} before it", grouped(commits - 1)),
+    };
+    let shown =
+        |from: &Upstream| format!("{}@{} commit {}{}", from.repo, from.branch, short(&from.commit), before(from));
     let from = |lookup: bool| commit.provenance.iter().filter(move |from| from.lookup == lookup).map(shown);
     let base =
         base(&serde_json::to_value(commit)?).map(|base| format!("the files, marker and state of {}", short(&base)));
+    let base = base.map(|of| if commit.reason == "begin anew" { "no file, marker or state".into() } else { of });
     let pipeline = match commit.pipeline.as_str() {
         "" => String::new(),
         pipeline => format!("{pipeline} sha256:{}", short(&commit.spec_digest)),

@@ -83,7 +83,7 @@ impl Copy {
         edit.rows = changes.put.iter().filter_map(|file| file.rows).sum();
         if from.repo.name() != target.repo.name() {
             let Commit { header: Header { repo, branch, id, .. }, global, .. } = from.commit;
-            edit.provenance = vec![Upstream { repo, branch, commit: id, lookup: false }];
+            edit.provenance = vec![Upstream::of(repo, branch, id)];
             edit.global = Some(global);
         }
         target.finish(open, edit, &changes, printer).await

@@ -13,6 +13,7 @@ use spout_base::terminal;
 use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
 use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
+use spout_producer::Class;
 use spout_repo::Store;
 use spout_spec::{Loaded, load_all};
 use tokio::{
@@ -39,6 +40,7 @@ use super::{
   spout run my.yaml --until ended --fail-on-dead-letters=10   exit 1 if there are more than 10 dead letters
   journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops at the end of input
   spout run my.yaml --reset-node w      discard what handler w held back in the last commit
+  spout run my.yaml --reprocess --until idle   make everything anew, after a handler was changed
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
 Ctrl-C or SIGTERM: every pipeline commits what it has read and stops, with exit code 0. A second one stops at once; the next
@@ -69,6 +71,10 @@ pub(super) struct Run {
     /// Start this handler empty, whatever its state in the last commit; may be repeated.
     #[arg(long, value_name = "HANDLER")]
     reset_node: Vec<String>,
+    /// Read every source from its beginning again: files, marker and handlers' state of the branches begin anew, and history
+    /// keeps what was there.
+    #[arg(long)]
+    reprocess: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -83,11 +89,13 @@ impl Run {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let specs = load_all(&self.specs)?;
         self.can_end(&specs)?;
+        self.can_reread(&specs)?;
         let links = Links::between(&specs)?;
         let plugins = global.open_plugins()?;
         let mut pipelines = Vec::with_capacity(specs.len());
         for loaded in &specs {
-            pipelines.push(Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node));
+            let parts = Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node);
+            pipelines.push(if self.reprocess { parts.reprocessing() } else { parts });
         }
         let store = Store::open(&global.store).await?;
         let options = RunOptions {
@@ -106,6 +114,22 @@ impl Run {
         let mut watch = Watch { host, progress, printer, stopping: false, gone: None, failed: None, dead_letters: 0 };
         watch.until_over(updates, signals).await?;
         watch.outcome(self.fail_on_dead_letters)
+    }
+
+    /// Refuses to begin anew where nothing can be read again.
+    fn can_reread(&self, specs: &[Loaded]) -> Result<(), Error> {
+        let gone =
+            |loaded: &&Loaded| loaded.spec.sources().any(|(_, source)| source.spec.promise().class == Class::Push);
+        match specs.iter().find(gone).filter(|_| self.reprocess) {
+            None => Ok(()),
+            Some(loaded) => Err(Error::Usage {
+                verb: "run",
+                what: format!(
+                    "`--reprocess` would lose rows: pipeline `{}` takes what others send, which cannot be read again; run the others alone",
+                    loaded.spec.pipeline.name
+                ),
+            }),
+        }
     }
 
     /// Refuses to wait for an end that cannot come.

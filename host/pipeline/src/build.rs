@@ -48,6 +48,8 @@ pub struct Parts {
     /// Handlers that start empty, and whether a commit since then holds their new state.
     pub(super) reset: BTreeSet<String>,
     pub(super) reset_done: Arc<AtomicBool>,
+    /// Whether its branch begins anew when it starts next.
+    pub(super) reprocess: Arc<AtomicBool>,
 }
 
 impl Parts {
@@ -77,6 +79,7 @@ impl Parts {
             place: links.place(&spec.pipeline.name),
             reset: BTreeSet::new(),
             reset_done: Arc::default(),
+            reprocess: Arc::default(),
             spec,
         })
     }
@@ -85,6 +88,13 @@ impl Parts {
     #[must_use]
     pub fn with_reset(mut self, handlers: &[String]) -> Self {
         self.reset = handlers.iter().cloned().collect();
+        self
+    }
+
+    /// The same, from the first message of its sources on, without anything that it committed before.
+    #[must_use]
+    pub fn reprocessing(self) -> Self {
+        self.reprocess.store(true, Ordering::Relaxed);
         self
     }
 

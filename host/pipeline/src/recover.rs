@@ -1,10 +1,12 @@
 //! Where a pipeline goes on: the head's marker, the handlers' state, the schema all partitions keep to.
 
+use std::sync::atomic::Ordering;
+
 use arrow::datatypes::SchemaRef;
 use spout_data::Marker;
 use spout_format::Clash;
 use spout_node::States;
-use spout_repo::{BranchWriter, Commit, Repo, Store};
+use spout_repo::{BranchWriter, Commit, Finished, Repo, Store};
 
 use super::{
     Error, TookOver,
@@ -35,6 +37,15 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
         source: Box::new(source),
     };
     let repo = store.repo_or_create(&parts.name, &parts.spec.description).await.map_err(failed)?;
+    if parts.reprocess.load(Ordering::Relaxed) {
+        match repo.begin_anew(&branch).await.map_err(failed)? {
+            None | Some(Finished::Committed(_)) => parts.reprocess.store(false, Ordering::Relaxed),
+            Some(Finished::Lost(winner)) => {
+                return Err(Error::Lost { pipeline: parts.name.clone(), branch, winner: winner.header.id });
+            }
+            Some(Finished::Unknown(source)) => return Err(failed(*source)),
+        }
+    }
     let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
     let mut states: States = writer.state().await.map_err(failed)?;
     let columns = Columns::restore(&parts.inputs, &mut states).await;

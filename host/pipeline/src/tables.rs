@@ -283,7 +283,7 @@ impl RepoTable {
         self.held = Some(Held { id: id.clone(), number: commit.number, last, schema: Arc::clone(&schema) });
         let branch = if self.name.pinned { commit.header.branch.clone() } else { self.name.point.clone() };
         let repo = commit.header.repo.clone();
-        TableVersion { commit: Upstream { repo, branch, commit: id, lookup: true }, schema, whole, rows }
+        TableVersion { commit: Upstream::looked_up(repo, branch, id), schema, whole, rows }
     }
 }
 

@@ -10,7 +10,7 @@ use spout_data::{Marker, Messages, PartitionId, Position, Span};
 use spout_plugin::Progress;
 use tokio_util::sync::CancellationToken;
 
-use super::{Durable, Error, Fetched, Fetcher, Found, Producer, ProducerTraits};
+use super::{Boundary, Durable, Error, Fetched, Fetcher, Found, Producer, ProducerTraits};
 
 /// Several producers as one.
 ///
@@ -160,6 +160,8 @@ impl Fetcher for Numbered {
                 self.open.insert(partition, fetched.span.next.clone());
             }
             fetched.span.partition = of(partition, self.number);
+            // Their rows meet in commits of the pipeline's own.
+            fetched.boundary = Boundary::Free;
             return Ok(fetched);
         }
         self.ended.extend(std::mem::take(&mut self.open));

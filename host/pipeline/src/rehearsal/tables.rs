@@ -76,7 +76,7 @@ impl TableReader for Once {
             return Box::pin(async move { Err(TableError::Missing(advice)) });
         };
         let first = !std::mem::replace(&mut self.given, true);
-        let commit = Upstream { repo, branch: point, commit: "test".into(), lookup: true };
+        let commit = Upstream::looked_up(repo, point, "test".into());
         let version = TableVersion { commit, schema: rows.schema(), whole: true, rows: rows.num_rows() as u64 };
         Box::pin(async move { Ok(first.then_some(version)) })
     }

@@ -84,6 +84,20 @@ impl Repo {
         let edit = Edit::new(&format!("revert to {}", to.header.id.get(..12).unwrap_or(&to.header.id)));
         editor.publish(self.open_commit_on(branch), edit, base).await
     }
+
+    /// Makes the head of `branch` what it was before its first commit: no file, no marker, no state. History keeps what was in
+    /// between. `None` if there is no commit.
+    ///
+    /// # Errors
+    /// Those of reading the branch and of writing.
+    pub async fn begin_anew(&self, branch: &str) -> Result<Option<Finished>, Error> {
+        let mut editor = self.edit(branch).await?;
+        let Some(Base { commit, ids, schemas, hidden, .. }) = editor.state.base().await? else { return Ok(None) };
+        let (files, removed, marker, state) = Default::default();
+        let commit = Commit { files, removed, marker, state, ..commit };
+        let base = Base { commit, files: Vec::new(), ids, schemas, hidden };
+        editor.publish(self.open_commit_on(branch), Edit::new("begin anew"), Some(base)).await.map(Some)
+    }
 }
 
 impl Editor {

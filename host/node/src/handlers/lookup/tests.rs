@@ -65,12 +65,7 @@ impl TableStore for Script {
 impl TableReader for Scripted {
     fn newer(&mut self, wait: bool) -> TableFuture<'_, Option<TableVersion>> {
         let look = self.script.0.lock().unwrap().get_mut(&self.repo).map(VecDeque::pop_front);
-        let at = |commit: &str| Upstream {
-            repo: self.repo.clone(),
-            branch: "master".into(),
-            commit: commit.into(),
-            lookup: true,
-        };
+        let at = |commit: &str| Upstream::looked_up(self.repo.clone(), "master".into(), commit.into());
         let said = match look {
             None => Err(TableError::Missing("there is no such repo".into())),
             Some(None) if wait => Err(TableError::Missing("nobody writes it".into())),

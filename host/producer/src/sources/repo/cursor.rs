@@ -1,7 +1,8 @@
 //! Where reading stands in a branch: which run of commits is next, and why it cannot go on, if it cannot.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
+use spout_base::clock;
 use spout_data::{Marker, Messages, PartitionId, Position, Provenance, Span, Upstream};
 use spout_plugin::Progress;
 use spout_repo::{Added, AddedFile, Follower};
@@ -11,8 +12,12 @@ use super::{
     branch::Branch,
     reading::{Content, Reading},
     token::{Place, Token},
+    trigger::{Counted, Waiting},
 };
 use crate::{Error, Fetched, OutOfRange};
+
+/// Commits with nothing to read after which one says how far it is read: they may be collected before anything else does.
+const PASSED: u64 = 1000;
 
 /// Where it is in the branch.
 pub(super) struct Cursor {
@@ -20,9 +25,13 @@ pub(super) struct Cursor {
     /// Number of the newest commit that was read whole.
     number: u64,
     token: Token,
+    /// Number of the newest commit that a commit of ours was, or will be, made for.
+    marked: u64,
     follower: Option<Follower>,
     /// The head and the number that were last found to belong together.
     sound: Option<(String, u64)>,
+    /// Commits behind the newest that was read, which wait for others.
+    waiting: Waiting,
 }
 
 /// What comes next.
@@ -37,12 +46,27 @@ pub(super) enum Next {
 impl Cursor {
     /// Goes on in `branch` at `start`.
     pub(super) fn new(branch: Branch, start: &Position) -> Self {
-        Self { branch, number: start.offset, token: Token::read(start), follower: None, sound: None }
+        let (number, token, waiting) = (start.offset, Token::read(start), Waiting::default());
+        Self { branch, number, token, marked: number, follower: None, sound: None, waiting }
     }
 
     /// Number of the newest commit that was read whole.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether nothing is said of commits with nothing to read, which were just passed over.
+    pub(super) fn stays_silent(&mut self) -> bool {
+        let silent = !self.splits() && self.number.saturating_sub(self.marked) < PASSED;
+        if !silent {
+            self.marked = self.number;
+        }
+        silent
+    }
+
+    /// Whether commits need not stay what they are.
+    pub(super) fn splits(&self) -> bool {
+        self.branch.spec.split
     }
 
     /// The next rows or messages of a run, `most` at once; `None` if it has no more.
@@ -65,7 +89,10 @@ impl Cursor {
     /// Goes behind what was read of a run.
     pub(super) fn pass(&mut self, reading: &Reading, over: bool) {
         if over {
-            self.number = reading.part.last;
+            (self.number, self.waiting) = (reading.part.last, Waiting::default());
+            if reading.begun {
+                self.marked = self.number;
+            }
             self.token = Token { after: reading.provenance.upstream.commit.clone(), ..Token::default() };
         } else {
             self.token.part = Some(reading.part)
@@ -97,16 +124,69 @@ impl Cursor {
             }
             self.sound = Some(sound);
         }
-        if number <= self.number {
-            if over {
-                return Ok(Next::Nothing(Progress::Ended, false));
-            }
-            if let Some(follower) = &mut self.follower {
-                follower.wait(self.branch.spec.every.0).await;
-            }
-            return Ok(Next::Nothing(Progress::Idle, runs));
+        if let Some(part) = self.part(number, over).await? {
+            return self.open(part).await.map(|open| Next::Run(Box::new(open)));
         }
-        self.open().await.map(|open| Next::Run(Box::new(open)))
+        if over {
+            return Ok(Next::Nothing(Progress::Ended, false));
+        }
+        let every = self.branch.spec.every.0;
+        let due = self.waiting.due_ms.map(|due| u64::try_from(due.saturating_sub(clock::wall_ms())).unwrap_or(0));
+        if let Some(follower) = &mut self.follower {
+            follower.wait(due.map_or(every, |due| every.min(Duration::from_millis(due)))).await;
+        }
+        Ok(Next::Nothing(Progress::Idle, runs))
+    }
+
+    /// The run of commits that is read next, if it is there; no commit follows the one of number `head` if that is `over`.
+    async fn part(&mut self, head: u64, over: bool) -> Result<Option<Place>, Error> {
+        let begin = |last, whole| Some(Place { last, whole, file: 0, done: 0 });
+        if head <= self.number {
+            return Ok(None);
+        }
+        if self.token.part.is_some() {
+            return Ok(self.token.part);
+        }
+        let follower = self.follower()?;
+        if self.number == 0 {
+            let first = follower.first().await.map_err(|error| self.branch.failed("reading", error))?;
+            if first > 1 {
+                return Ok(begin(first, true));
+            }
+        }
+        let Some(trigger) = &self.branch.spec.trigger else {
+            return Ok(begin(follower.run_from(self.number + 1), false));
+        };
+        let mut waiting = self.waiting;
+        loop {
+            let before = waiting.last.max(self.number);
+            if before >= head {
+                break;
+            }
+            let last = follower.run_from(before + 1);
+            let added = follower.added(before + 1, last).await;
+            let Added { commit, files, .. } = added.map_err(|error| self.branch.failed("reading", error))?;
+            let files = self.wanted(files)?;
+            let (mut rows, mut bytes) = (0, 0);
+            for file in files.iter().flatten() {
+                (rows, bytes) = (rows + file.rows, bytes + file.size);
+            }
+            if files.iter().all(Option::is_none) {
+                if waiting.is_empty() {
+                    return Ok(begin(last, false));
+                }
+                waiting.last = last;
+                continue;
+            }
+            let next = Counted { number: last, at_ms: commit.header.at_ms, rows, bytes };
+            if let Some(last) = waiting.add(trigger, next) {
+                return Ok(begin(last, false));
+            }
+        }
+        self.waiting = waiting;
+        // What follows nothing waits for nothing.
+        let due = over || waiting.is_due(clock::wall_ms());
+        Ok(begin(waiting.last, false).filter(|_| due && !waiting.is_empty()))
     }
 
     /// Why it cannot go on where it is, if it cannot.
@@ -147,23 +227,15 @@ impl Cursor {
         };
         let (repo, branch) = (&self.branch.spec.repo, &self.branch.spec.branch);
         tracing::warn!(repo, branch, what, to, "continuing after another commit, as `onOutOfRange` says");
-        (self.number, self.token) = (to, Token::default());
+        (self.number, self.marked) = (to, to);
+        (self.token, self.waiting) = (Token::default(), Waiting::default());
         Ok(Next::Jump(to))
     }
 
-    /// Opens the run of commits behind the newest that was read, where it was left.
-    async fn open(&self) -> Result<Reading, Error> {
+    /// Opens the run of commits behind the newest that was read, at `part`.
+    async fn open(&self, part: Place) -> Result<Reading, Error> {
         let failed = |error| self.branch.failed("reading", error);
         let follower = self.follower()?;
-        let begin = |last, whole| Place { last, whole, file: 0, done: 0 };
-        let part = match self.token.part {
-            Some(part) => part,
-            None if self.number > 0 => begin(follower.run_from(self.number + 1), false),
-            None => match follower.first().await.map_err(failed)? {
-                0 | 1 => begin(follower.run_from(1), false),
-                first => begin(first, true),
-            },
-        };
         let added = if part.whole {
             let commit = follower.commit(part.last).await.map_err(failed)?;
             let commit = commit.ok_or_else(|| self.branch.gone("the repo is gone".into()))?;
@@ -172,6 +244,17 @@ impl Cursor {
             follower.added(self.number + 1, part.last).await
         };
         let Added { commit, files, rewritten } = added.map_err(failed)?;
+        self.heed(rewritten)?;
+        let files = self.wanted(files)?;
+        let (repo, branch) = (self.branch.spec.repo.clone(), self.branch.spec.branch.clone());
+        let commits = if part.whole { 1 } else { part.last - self.number };
+        let upstream = Upstream { commits, ..Upstream::of(repo, branch, commit.header.id) };
+        let provenance = Provenance { upstream, global: commit.global };
+        Ok(Reading::new(provenance, commit.header.at_ms, files, part))
+    }
+
+    /// Stops where something that may have been read is not what it was, unless the spec says otherwise.
+    fn heed(&self, rewritten: Vec<spout_repo::Rewritten>) -> Result<(), Error> {
         for file in rewritten {
             let counts = file.how == "reverted" || self.branch.wants(&file.path)?;
             if counts && self.branch.spec.rewritten == Rewritten::Fail {
@@ -180,15 +263,16 @@ impl Cursor {
                 return Err(Error::Rewritten { repo, branch, commit, how, path });
             }
         }
+        Ok(())
+    }
+
+    /// The files that are read; `None` for others.
+    fn wanted(&self, files: Vec<AddedFile>) -> Result<Vec<Option<AddedFile>>, Error> {
         let wanted = |file: AddedFile| {
             let fits = self.branch.spec.mode != RepoMode::Rows || file.format.is_some();
             Ok((fits && self.branch.wants(&file.path)?).then_some(file))
         };
-        let files = files.into_iter().map(wanted).collect::<Result<_, _>>()?;
-        let (repo, branch) = (self.branch.spec.repo.clone(), self.branch.spec.branch.clone());
-        let upstream = Upstream { repo, branch, commit: commit.header.id, lookup: false };
-        let provenance = Provenance { upstream, global: commit.global };
-        Ok(Reading::new(provenance, commit.header.at_ms, files, part))
+        files.into_iter().map(wanted).collect()
     }
 }
 

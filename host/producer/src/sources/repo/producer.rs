@@ -14,7 +14,7 @@ use super::{
     cursor::{Cursor, Next},
     reading::{Content, Reading},
 };
-use crate::{Error, Fetched, Fetcher, Found, Producer, ProducerTraits};
+use crate::{Boundary, Error, Fetched, Fetcher, Found, Producer, ProducerTraits};
 
 /// Reads the commits of another repo.
 pub(super) struct RepoProducer {
@@ -78,14 +78,22 @@ impl Fetcher for RepoFetcher {
         let start = cursor.number();
         let content = cursor.content(&mut open, most as usize).await?;
         let over = open.is_over();
+        open.begun |= content.is_some();
         cursor.pass(&open, over);
+        if over && !open.begun && cursor.stays_silent() {
+            return Ok(cursor.fetched(cursor.number(), Progress::More));
+        }
         let mut fetched = cursor.fetched(start, Progress::More);
-        if let Some(content) = content {
+        if !cursor.splits() {
+            fetched.boundary = if over { Boundary::End } else { Boundary::Inside };
+        }
+        if content.is_some() || !cursor.splits() {
             fetched.provenance.push(open.provenance.clone());
-            match content {
-                Content::Rows(rows) => fetched.rows = Some(rows),
-                Content::Messages(messages) => fetched.messages = messages,
-            }
+        }
+        match content {
+            Some(Content::Rows(rows)) => fetched.rows = Some(rows),
+            Some(Content::Messages(messages)) => fetched.messages = messages,
+            None => {}
         }
         *reading = (!over).then_some(open);
         Ok(fetched)

@@ -30,13 +30,15 @@ pub(super) struct Reading {
     /// `None` for those that are not read.
     files: Vec<Option<AddedFile>>,
     pub(super) part: Place,
+    /// Whether something of it was handed over.
+    pub(super) begun: bool,
     open: Option<Open>,
 }
 
 impl Reading {
     /// The run whose `files` are read from `part` on.
     pub(super) fn new(provenance: Provenance, at_ms: i64, files: Vec<Option<AddedFile>>, part: Place) -> Self {
-        let mut reading = Self { provenance, at_ms, files, part, open: None };
+        let mut reading = Self { provenance, at_ms, files, part, begun: false, open: None };
         reading.pass_over();
         reading
     }
