@@ -59,21 +59,24 @@ fn each_commit_that_is_read_becomes_one_whatever_is_killed() -> Result<()> {
     println!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let mut site = Site::new()?;
-    site.write("a.yaml", spec("a", "stdin: {}", &format!("  {JSON}\ncommit: {{flush: {{rows: 40}}}}")))?;
+    site.write("a.yaml", spec("a", "stdin: {}", &format!("  {JSON}")))?;
     let odd = "node: [{id: odd, type: filter, where: 'id % 2 = 1'}]";
     // Thresholds that would cut within a commit, and join several, if they counted.
     site.write("b.yaml", spec("b", "repo: {repo: a}", &format!("{odd}\ncommit: {{flush: {{rows: 7}}}}")))?;
     site.write("c.yaml", spec("c", "repo: {repo: b, every: 50ms}", "guarantee: exactly-once"))?;
     let kills = std::env::var("SPOUT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(KILLS);
     for round in 0..kills {
-        feed(&site, u64::from(round) * 100..u64::from(round) * 100 + 100)?;
+        for part in 0..3 {
+            let first = u64::from(round) * 60 + part * 20;
+            feed(&site, first..first + 20)?;
+        }
         let point = ["before", "after"][dice.random_range(0..2)];
-        site.environment = vec![("SPOUT_FAULT", format!("repo.record.{point}=kill@{}", dice.random_range(1..9)))];
+        site.environment = vec![("SPOUT_FAULT", format!("repo.record.{point}=kill@{}", dice.random_range(1..6)))];
         drop(site.run(&["run", "b.yaml", "c.yaml", "--until", "idle"])?);
         site.environment.clear();
     }
     site.ok(&["run", "b.yaml", "c.yaml", "--until", "idle"])?;
-    let rows = u64::from(kills) * 50;
+    let rows = u64::from(kills) * 30;
     for repo in ["b", "c"] {
         let count = |what: &str| site.number(&format!("select {what} from {repo}"), None);
         ensure!((count("count(*)")?, count("count(distinct id)")?) == (rows, rows), "{repo}");
@@ -162,7 +165,7 @@ fn a_large_commit_is_one_and_small_ones_are_not_joined() -> Result<()> {
     feed(&site, 0..60_000)?;
     site.write("b.yaml", spec("b", "repo: {repo: a}", "commit: {flush: {rows: 5000, time: 1ms}}"))?;
     for point in ["before", "after"] {
-        site.environment = vec![("SPOUT_FAULT", format!("repo.record.{point}=kill@2"))];
+        site.environment = vec![("SPOUT_FAULT", format!("repo.record.{point}=kill@1"))];
         ensure!(!site.run(&["run", "b.yaml", "--until", "idle"])?.status.success(), "it was to be killed");
     }
     site.environment.clear();

@@ -71,7 +71,7 @@ impl Branch {
 
     /// Whether the file at `path` is read.
     pub(super) fn wants(&self, path: &str) -> Result<bool, Error> {
-        let selection = path::Selection::new(self.spec.path.as_deref());
+        let selection = path::Selection::new(self.spec.files());
         Ok(selection.map_err(|error| self.failed("reading", error))?.contains(path))
     }
 

@@ -1,4 +1,4 @@
-//! `repo`: the commits of another repo, each read exactly once.
+//! `repo`: the commits of another repo, each read exactly once. Only this folder reads the repo.
 //!
 //! The offset is the number of the newest commit that was read whole; where a large one may be split, the token says
 //! which part is next. The token also names the newest commit, so that a branch that was set to others is noticed.
@@ -36,8 +36,11 @@ pub struct RepoSpec {
     pub branch: String,
     /// Files that are read: a directory as in `/clean/`, or a pattern as in `/clean/**/*.parquet`. Without it, all but those
     /// below `/dead-letter/` and `/late/`. A commit without any of them leads to no commit here.
-    #[serde(default, alias = "glob")]
+    #[serde(default)]
     pub path: Option<String>,
+    /// The same as `path`, by Pachyderm's name.
+    #[serde(default)]
+    pub glob: Option<String>,
     /// When commits are read as one, as in `{time: 1h}`. Without it, each is read by itself.
     #[serde(default)]
     pub trigger: Option<Trigger>,
@@ -88,7 +91,7 @@ impl SourceSpec for RepoSpec {
             RepoStart::Latest => "the next commit".into(),
             RepoStart::Commit(id) => format!("commit {id}"),
         };
-        let path = self.path.as_deref().map(|path| format!(":{path}")).unwrap_or_default();
+        let path = self.files().map(|path| format!(":{path}")).unwrap_or_default();
         format!("{what} of the commits of {}@{}{path}, from {start} or the last one read", self.repo, self.branch)
     }
 
@@ -101,6 +104,7 @@ impl SourceSpec for RepoSpec {
         refused("repo", path::repo_name(&self.repo).err())
             .or_else(|| refused("branch", path::branch_name(&self.branch).err()))
             .or_else(|| refused("path", path::pattern(self.path.as_deref()?).err()))
+            .or_else(|| refused("glob", path::pattern(self.glob.as_deref()?).err()))
             .or_else(|| self.trigger.as_ref()?.problem(self.mode == RepoMode::Rows).map(|why| ("trigger", why)))
             .or_else(|| self.contradiction())
     }
@@ -132,6 +136,11 @@ impl SourceSpec for RepoSpec {
 }
 
 impl RepoSpec {
+    /// The files that are read, where the spec names any.
+    fn files(&self) -> Option<&str> {
+        self.path.as_deref().or(self.glob.as_deref())
+    }
+
     /// The first key that contradicts the mode, or cannot be, and what to do.
     fn contradiction(&self) -> Option<(&'static str, String)> {
         match self.mode {
@@ -148,6 +157,9 @@ impl RepoSpec {
                 return Some(("metadata", why.into()));
             }
             RepoMode::Rows | RepoMode::Files => {}
+        }
+        if self.path.is_some() && self.glob.is_some() {
+            return Some(("glob", "`glob` and `path` are the same; leave out one of them".into()));
         }
         if self.split && self.trigger.is_some() {
             let why = "`flush` decides about commits where `split` is set; leave out one of `split` and `trigger`";

@@ -25,7 +25,7 @@ pub struct Trigger {
     #[serde(default)]
     pub time: Option<Period>,
     /// At the next such minute after the first of them was made, as in `0 * * * *`, in UTC.
-    #[serde(default, alias = "cronSpec", alias = "cron_spec")]
+    #[serde(default)]
     pub cron: Option<Cron>,
 }
 
@@ -170,6 +170,6 @@ mod tests {
         check(r#"{"commits": 0}"#, true, Some("reached at 0"));
         check(r#"{"time": "0s", "rows": 5}"#, true, Some("reached at 0"));
         check(r#"{"rows": 5}"#, false, Some("mode: rows"));
-        check(r#"{"rows": 5, "cron_spec": "@hourly"}"#, true, None);
+        check(r#"{"rows": 5, "cron": "@hourly"}"#, true, None);
     }
 }
