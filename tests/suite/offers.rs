@@ -81,9 +81,14 @@ fn a_spec_says_which_of_several_it_means() -> Result<()> {
             TAGGED,
             "several",
             node,
-            ["E0225", "spec.yaml:4", "several decoders: `plain`, `envelope`; write `plugin: several/plain`"],
+            ["E0225", "spec.yaml:4", "several decoders: `plain`, `envelope`, `shaped`; write `plugin: several/plain`"],
         ),
-        (TAGGED, "several/plane", node, ["E0225", "spec.yaml:4", "no decoder `plane`; it offers `plain`, `envelope`"]),
+        (
+            TAGGED,
+            "several/plane",
+            node,
+            ["E0225", "spec.yaml:4", "no decoder `plane`; it offers `plain`, `envelope`, `shaped`"],
+        ),
         (TAGGED, "several/double", node, ["E0225", "spec.yaml:4", "no decoder `double`"]),
         (
             "plugin: several, settings: {total: 1}",

@@ -4,6 +4,7 @@ use arrow::datatypes::SchemaRef;
 use spout_data::Marker;
 use spout_format::Clash;
 use spout_node::States;
+use spout_producer::SchemaText;
 use spout_repo::{BranchWriter, Commit, Repo, Store};
 
 use super::{
@@ -37,8 +38,11 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     let repo = store.repo_or_create(&parts.name, &parts.spec.description).await.map_err(failed)?;
     let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
     let mut states: States = writer.state().await.map_err(failed)?;
-    let columns = Columns::restore(&parts.inputs, &mut states).await;
-    let columns = columns.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
+    let columns = Columns::restore(&parts.name, &parts.inputs, &mut states).await?;
+    for (decoder, added) in columns.added() {
+        let text = SchemaText::print(added).map_or_else(|_| added.to_string(), |text| text.to_string());
+        tracing::info!("columns added to the schema of {decoder}: {text}");
+    }
     Ok(Recovered {
         marker: writer.marker().clone(),
         head: writer.head().map(|head| head.header.id.clone()),
@@ -50,6 +54,41 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
         states,
         columns,
     })
+}
+
+/// What a run would go on with.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) repo: Repo,
+    pub(super) head: Commit,
+    pub(super) columns: Columns,
+}
+
+/// What a run on `store` would go on with, for those who only look: no branch is taken over. None if nothing is committed yet.
+pub(super) async fn before(parts: &Parts, store: &Store) -> Result<Option<Before>, Error> {
+    let branch = &parts.spec.commit.branch;
+    let failed = |source| Error::Repo {
+        pipeline: parts.name.clone(),
+        branch: branch.clone(),
+        doing: "read",
+        source: Box::new(source),
+    };
+    if !store.names().await.map_err(failed)?.contains(&parts.name) {
+        return Ok(None);
+    }
+    let repo = store.repo(&parts.name).await.map_err(failed)?;
+    let branches = repo.branches().await.map_err(failed)?;
+    let Some(head) = branches.into_iter().find(|info| info.name == *branch).and_then(|info| info.head) else {
+        return Ok(None);
+    };
+    let mut states = States::new();
+    for key in Columns::keys(&parts.inputs) {
+        if let Some(text) = repo.state_part(&head, &key).await.map_err(failed)? {
+            states.insert(key, text);
+        }
+    }
+    let columns = Columns::restore(&parts.name, &parts.inputs, &mut states).await?;
+    Ok(Some(Before { repo, head, columns }))
 }
 
 /// Whether the rows to come go together with those that are committed. They are compared where the decoder's columns are not

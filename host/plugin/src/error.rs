@@ -219,13 +219,13 @@ pub enum Error {
         example: String,
     },
     /// There is no offer of that name.
-    #[error("plugin `{plugin}` has no {world} `{wanted}`; it offers {offers}")]
+    #[error("plugin `{plugin}` has no {what} `{wanted}`; it offers {offers}")]
     NoOffer {
         /// The plugin.
         plugin: String,
-        /// What it is used as.
-        world: World,
-        /// The name in the spec.
+        /// What it is used as, or `offer`.
+        what: String,
+        /// The name that was asked for.
         wanted: String,
         /// The names of all.
         offers: String,

@@ -27,6 +27,7 @@ const MOST: usize = 10_000;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout plugin test at-least --input rows.ndjson --settings column=size --settings least=5
+  spout plugin test weblog/access --input access.log
   spout plugin test ./my.wasm --decoder --input access.log
   spout plugin test scan --decoder --input picture.raw --whole
   spout plugin test files --source --topic logs --grant logs=./logs --settings pattern='*.log'
@@ -41,7 +42,7 @@ Everything the plugin is gets tried, or what the flags name:
   a stream    the same from its checkpoints
 Whatever breaks is shown with the smallest difference that was found, and the exit code is 1.")]
 pub(super) struct Test {
-    /// The plugin: its name, or a file.
+    /// The plugin: its name, the name of one of its offers, NAME/OFFER, or a file.
     plugin: String,
     #[command(flatten)]
     kinds: Kind,
@@ -83,15 +84,17 @@ fn usage(what: String) -> Error {
 
 impl Test {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let plugin = located::plugin(&self.plugin, global).await?;
+        let located = located::plugin(&self.plugin, global).await?;
+        let (plugin, parts) = (Arc::clone(&located.plugin), located.offers().await?);
         let offers = plugin.offers(&LimitsSpec::default()).await?;
         let mut tried: Vec<(World, &Offer)> = Vec::new();
         for world in plugin.worlds().iter().filter(|world| self.kinds.wants(**world)) {
-            tried.extend(offers.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, o)));
+            tried.extend(parts.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, *o)));
         }
         if tried.is_empty() {
             return Err(usage(format!(
-                "{} is nothing of that kind; it is a {}",
+                "{} is nothing of that kind; {} is a {}",
+                self.plugin,
                 plugin.name(),
                 crate::check::joined(plugin.worlds())
             ))
