@@ -150,7 +150,7 @@ pub(super) async fn examine(
     };
     let (typed, refused) = match &built {
         None => (Vec::new(), None),
-        Some(built) => match built.typed(store).await {
+        Some(built) => match Box::pin(built.typed(store)).await {
             Ok(typed) => typed,
             Err(error) => {
                 examined.findings.push(Finding::of(error.into()));

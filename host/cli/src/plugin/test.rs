@@ -181,7 +181,10 @@ impl Test {
             let rows = self.trial(plugin, grants, (World::Decoder, decoder))?.decode(&self.messages()?).await?;
             return Ok(rows.slice(0, rows.num_rows().min(MOST)));
         }
-        let format = crate::tabular::TableFormat::Auto.of(&name)?;
+        let format = by_name(&name).ok_or_else(|| {
+            let what = format!("a handler is tried over rows, and the name of {name} is not that of a table; rename it to end in .csv, .ndjson, .jsonl, .parquet or .arrow");
+            usage(what)
+        })?;
         let file = fs::File::open(path).map_err(|source| Error::ReadFile { path: path.clone(), source })?;
         let mut import = Import::open(file, &name, format, None)?;
         let (mut batches, mut rows) = (Vec::new(), 0);
