@@ -254,6 +254,8 @@ grants:
   files: {dirs: {in: ./in}}
 ";
     site.write("spec.yaml", spec)?;
+    let shown = site.ok(&["check", "spec.yaml", "-v"])?;
+    ensure!(shown.contains("decoder: level: utf8, text: utf8"), "{shown}");
     site.ok(&["run", "spec.yaml", "--until", "ended"])?;
     let rows = site.rows("select count(*) as n, max(text) as last from levels", None)?;
     ensure!(rows == [r#"{"n":900,"last":"line 999"}"#], "{rows:?}");
