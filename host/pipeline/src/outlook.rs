@@ -22,9 +22,8 @@ impl Parts {
     /// A handler that cannot be opened, and rows that do not go with those that are committed.
     pub async fn typed(&self, store: Option<&Store>) -> Result<Typed, Error> {
         let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
-        // What a store has that cannot be read, a run will say, which waits where that helps.
         let before = match store {
-            Some(store) => lenient(recover::before(self, store).await)?.flatten(),
+            Some(store) => recover::before(self, store).await?,
             None => None,
         };
         let columns = match &before {
@@ -35,16 +34,11 @@ impl Parts {
         let (shapes, refused) = chain.shapes_until(input.clone()).await;
         let all: Vec<(String, Shape)> = std::iter::once(("decoder".to_owned(), input)).chain(shapes).collect();
         if let (Some(Before { repo, head, .. }), None, Some((_, last))) = (&before, &refused, all.last()) {
-            lenient(recover::fits(self, (repo, Some(head)), &columns, last.schema.as_ref()).await)?;
+            match recover::fits(self, (repo, Some(head)), &columns, last.schema.as_ref()).await {
+                Err(Error::Repo { .. }) | Ok(()) => {}
+                Err(refused) => return Err(refused),
+            }
         }
         Ok((all, refused))
-    }
-}
-
-/// `looked`, or nothing where the repo could not be read.
-fn lenient<T>(looked: Result<T, Error>) -> Result<Option<T>, Error> {
-    match looked {
-        Err(Error::Repo { .. }) => Ok(None),
-        looked => looked.map(Some),
     }
 }

@@ -64,27 +64,20 @@ pub(super) struct Before {
     pub(super) columns: Columns,
 }
 
-/// What a run on `store` would go on with, for those who only look: no branch is taken over. None if nothing is committed yet.
+/// What a run on `store` would go on with, for those who only look: no branch is taken over. None if nothing is committed yet, or
+/// it cannot be read: that is for a run to say, which waits where waiting helps.
+///
+/// # Errors
+/// A decoder that declares other columns than the branch has settled.
 pub(super) async fn before(parts: &Parts, store: &Store) -> Result<Option<Before>, Error> {
-    let branch = &parts.spec.commit.branch;
-    let failed = |source| Error::Repo {
-        pipeline: parts.name.clone(),
-        branch: branch.clone(),
-        doing: "read",
-        source: Box::new(source),
-    };
-    if !store.names().await.map_err(failed)?.contains(&parts.name) {
-        return Ok(None);
-    }
-    let repo = store.repo(&parts.name).await.map_err(failed)?;
-    let branches = repo.branches().await.map_err(failed)?;
-    let Some(head) = branches.into_iter().find(|info| info.name == *branch).and_then(|info| info.head) else {
-        return Ok(None);
-    };
+    let Ok(reference) = format!("{}@{}", parts.name, parts.spec.commit.branch).parse() else { return Ok(None) };
+    let Ok((repo, head)) = store.resolve(&reference).await else { return Ok(None) };
     let mut states = States::new();
     for key in Columns::keys(&parts.inputs) {
-        if let Some(text) = repo.state_part(&head, &key).await.map_err(failed)? {
-            states.insert(key, text);
+        match repo.state_part(&head, &key).await {
+            Ok(Some(text)) => drop(states.insert(key, text)),
+            Ok(None) => {}
+            Err(_) => return Ok(None),
         }
     }
     let columns = Columns::restore(&parts.name, &parts.inputs, &mut states).await?;
