@@ -177,3 +177,22 @@ fn declared_columns_are_known_before_any_row_and_kept_to() -> Result<()> {
     site.fails(&["run", "spec.yaml", "--until", "ended"], 1, &parts)?;
     Ok(())
 }
+
+#[test]
+fn a_part_is_inspected_checked_and_tried_alone() -> Result<()> {
+    let site = site(String::new())?;
+    site.write("lines", "1\n2\n")?;
+    let shown = site.ok(&["plugin", "inspect", "several/plain"])?;
+    ensure!(shown.contains("decoder `plain`") && !shown.contains("`envelope`"), "{shown}");
+    let checked = site.ok(&["plugin", "check", "several/plain"])?;
+    ensure!(checked.starts_with("ok      several/plain "), "{checked}");
+    let tried = site.ok(&["plugin", "test", "several/plain", "--input", "lines"])?;
+    ensure!(tried.contains("decoder `plain`") && tried.matches('`').count() == 2, "{tried}");
+    let parts = ["E0225", "has no offer `plane`; it offers", "`plain`"];
+    site.fails(&["plugin", "inspect", "several/plane"], 2, &parts)?;
+    site.fails(&["plugin", "test", "several/plane", "--input", "lines"], 2, &parts)?;
+    let output = site.run(&["plugin", "check", "several/plane"])?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1) && parts.iter().all(|part| told.contains(part)), "{told}");
+    Ok(())
+}
