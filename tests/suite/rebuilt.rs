@@ -79,6 +79,24 @@ fn a_column_that_is_declared_may_come() -> Result<()> {
 }
 
 #[test]
+fn a_column_of_a_handler_keeps_its_type_too() -> Result<()> {
+    let site = site()?;
+    let mapped = |total: u32, size: &str| {
+        spec(total, "line, length", true) + &format!("node: [{{id: m, type: map, columns: {{size: \"{size}\"}}}}]\n")
+    };
+    site.write("spec.yaml", mapped(5, "length"))?;
+    site.ok(&RUN)?;
+    site.write("spec.yaml", mapped(9, "cast(length as varchar)"))?;
+    for verb in [&["check", "spec.yaml"][..], &RUN] {
+        site.fails(verb, 2, &["E0705", "column `size` is now Utf8", "Int64 in the rows already below"])?;
+    }
+    site.write("spec.yaml", mapped(9, "cast(length as int)"))?;
+    site.ok(&RUN)?;
+    ensure!(site.number("select sum(size) from r", None)? == 18);
+    Ok(())
+}
+
+#[test]
 fn run_refuses_what_check_refuses() -> Result<()> {
     let site = site()?;
     let sound = spec(5, "line", true);

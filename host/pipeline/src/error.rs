@@ -121,7 +121,7 @@ pub enum Error {
     },
     /// The rows to come do not go together with those that are committed.
     #[error(
-        "pipeline `{pipeline}`: column `{column}` is now {new}, but {there} in the rows already below {path} on branch `{branch}`, and no query could read both; declare it as before, or set another `branch` or `path` under `commit`"
+        "pipeline `{pipeline}`: column `{column}` is now {new}, but {there} in the rows already below {path} on branch `{branch}`, and no query could read both; declare or cast it as before, or set another `branch` or `path` under `commit`"
     )]
     Types {
         /// Name of the pipeline.

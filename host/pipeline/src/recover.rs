@@ -84,8 +84,8 @@ pub(super) async fn before(parts: &Parts, store: &Store) -> Result<Option<Before
     Ok(Some(Before { repo, head, columns }))
 }
 
-/// Whether the rows to come go together with those that are committed. They are compared where the decoder's columns are not
-/// those it had; what an unchanged decoder makes was compared before.
+/// Whether the rows to come go together with those that are committed. They are compared where the decoder's columns, the spec or a
+/// plugin are not what they were; what the same pipeline makes was compared before.
 ///
 /// # Errors
 /// [`Error::Types`] names the first column that does not; and those of reading the head.
@@ -96,7 +96,8 @@ pub(super) async fn fits(
     rows: Option<&SchemaRef>,
 ) -> Result<(), Error> {
     let (Some(head), Some(rows)) = (head, rows) else { return Ok(()) };
-    if columns.unchanged().await {
+    let same = head.spec_digest == parts.digest && head.plugins == parts.digests;
+    if same && columns.unchanged().await {
         return Ok(());
     }
     let target = parts.target();
