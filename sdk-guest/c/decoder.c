@@ -50,7 +50,8 @@ bool exports_spout_plugin_decoder_static_decoding_open(plugin_string_t *name, pl
 bool exports_spout_plugin_decoder_method_decoding_output(exports_spout_plugin_decoder_borrow_decoding_t self,
     exports_spout_plugin_decoder_option_schema_t *ret, exports_spout_plugin_decoder_error_t *err) {
   (void)self, (void)err;
-  ret->is_some = false;
+  ret->is_some = true;
+  spout_out_schema(&ret->val);
   return true;
 }
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Bytes that are not ended by a nought. */
+/* Bytes with a length, without a zero at the end. */
 typedef struct {
   const char *at;
   size_t length;
@@ -18,14 +18,14 @@ int64_t spout_setting_int(const char *name);
 double spout_setting_float(const char *name);
 bool spout_setting_bool(const char *name);
 
-/* What went wrong with a call, which stops the pipeline: `return spout_fail("no column %s", name);`. Of spout_open, it is the
-   settings that are wrong. Returns NULL, which is false. */
+/* Says what went wrong with a call, which stops the pipeline: `return spout_fail("no column %s", name);`. In spout_open it says
+   what is wrong with the settings. Returns NULL, which is false. */
 void *spout_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 typedef enum { SPOUT_DEBUG = 1, SPOUT_INFO, SPOUT_WARN, SPOUT_ERROR } spout_level;
 void spout_log(spout_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* The columns that a plugin makes, ended by {0}: `const spout_field spout_columns[] = {{"host", SPOUT_UTF8}, {0}};`. */
+/* The columns that a plugin makes, with {0} at the end: `const spout_field spout_columns[] = {{"host", SPOUT_UTF8}, {0}};`. */
 typedef enum { SPOUT_INT64, SPOUT_FLOAT64, SPOUT_BOOL, SPOUT_UTF8, SPOUT_BINARY, SPOUT_TIMESTAMP_MS } spout_type;
 typedef struct {
   const char *name;
@@ -33,8 +33,9 @@ typedef struct {
 } spout_field;
 extern const spout_field spout_columns[];
 
-/* Rows that a plugin makes: spout_row begins one, spout_put_… sets a column of it by its place; what is not set is null. A text
-   that is not UTF-8 is a fault of its message, or fails the call of a handler. */
+/* Rows that a plugin makes: spout_row begins one, spout_put_… sets a column of it by its place; what is not set is null.
+   spout_put_int also puts a SPOUT_TIMESTAMP_MS, in milliseconds since 1970-01-01 UTC. A text that is not UTF-8 is a fault of its
+   message, or fails the call of a handler. */
 typedef struct spout_out spout_out;
 void spout_row(spout_out *out);
 void spout_put_int(spout_out *out, size_t column, int64_t value);
@@ -42,8 +43,8 @@ void spout_put_float(spout_out *out, size_t column, double value);
 void spout_put_bool(spout_out *out, size_t column, bool value);
 void spout_put_text(spout_out *out, size_t column, const char *text, size_t length);
 
-/* Rows that a handler gets. Only the columns that are asked for are copied. NULL, and the call fails: there is none of that name,
-   or it is of lists, structs or decimals. */
+/* Rows that a handler gets. Only the columns that are asked for are copied. spout_column_of returns NULL, and the call fails, if
+   there is no column of that name, or if it has lists, structs or decimals. */
 typedef struct spout_rows spout_rows;
 typedef struct spout_column spout_column;
 size_t spout_count(const spout_rows *rows);
@@ -59,7 +60,7 @@ void spout_keep_all(spout_rows *rows);
 void spout_add_columns(spout_rows *rows);
 void spout_new_rows(spout_rows *rows);
 
-/* A message without rows, which becomes a dead letter: `return spout_fault("syntax", "no `:` in the line");`. */
+/* Makes the message a dead letter; rows that it has begun are dropped: `return spout_fault("syntax", "no `:` in the line");`. */
 bool spout_fault(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* What a plugin defines.

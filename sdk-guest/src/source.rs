@@ -56,7 +56,8 @@ pub enum Criteria {
 
 /// A source read by partition, each of which has a [`Reader`].
 ///
-/// A source that can read several partitions at once, over one connection say, implements [`SharedSource`] instead.
+/// A source that can read several partitions at once, over one connection say, implements [`SharedSource`](crate::SharedSource)
+/// instead.
 pub trait Source: Sized + 'static {
     /// The spec's `settings`.
     type Settings: DeserializeOwned + JsonSchema;

@@ -127,13 +127,13 @@ grants:
     let tried = site.ok(&test)?;
     ensure!(tried.contains("1001 messages, 1000 rows, 1 faults") && tried.contains("1000 rows in, 250 out"), "{tried}");
     site.fails(&["plugin", "test", "pyaccess", "--settings", "colum=x"], 2, &["did you mean `column`?"])?;
-    // Wrong settings are the author's own words.
+    // Wrong settings are found before anything runs, at their line.
     let wrong = spec.replace("least: 150", "least: many");
     site.write("wrong.yaml", wrong.replace("name: access", "name: wrong"))?;
     site.fails(
         &["run", "wrong.yaml", "--until", "ended"],
         2,
-        &["E0203", "setting `least` is `many`: it must be a number"],
+        &["E0104", "wrong.yaml:6", "`many`; expected a whole number"],
     )?;
     Ok(())
 }
@@ -264,6 +264,8 @@ grants:
   files: {dirs: {in: ./in}}
 ";
     site.write("spec.yaml", spec)?;
+    let shown = site.ok(&["check", "spec.yaml", "-v"])?;
+    ensure!(shown.contains("decoder: level: utf8, text: utf8"), "{shown}");
     site.ok(&["run", "spec.yaml", "--until", "ended"])?;
     let rows = site.rows("select count(*) as n, max(text) as last from levels", None)?;
     ensure!(rows == [r#"{"n":900,"last":"line 999"}"#], "{rows:?}");

@@ -86,21 +86,10 @@ fn the_first_plugin_works_as_it_stands_and_so_do_new_ones() -> Result<()> {
     let (_, again) = ok(&tree, "spout plugin build plugins/at-least")?;
     ensure!(!again.contains("Cargo.lock"), "{again}");
 
-    let node = block(&readme, "Build it, look at it, use it:", "yaml")?;
-    let spec = format!(
-        r#"
-pipeline: {{name: sizes}}
-producer:
-  stream: {{plugin: files, topic: in, settings: {{follow: false, pattern: "*.ndjson"}}}}
-  decoder: {{type: json, schema: {{size: int64}}}}
-{node}grants:
-  files: {{dirs: {{in: ./in}}}}
-"#
-    );
     fs::create_dir(tree.join("in"))?;
     fs::write(tree.join("in/a.ndjson"), (0..1000).map(|size| format!("{{\"size\":{size}}}\n")).collect::<String>())?;
-    fs::write(tree.join("spec.yaml"), spec)?;
-    ok(&tree, "spout check spec.yaml && spout run spec.yaml --until ended")?;
+    fs::write(tree.join("sizes.yaml"), block(&readme, "`sizes.yaml`\n", "yaml")?)?;
+    ok(&tree, &block(&readme, "`sizes.yaml`\n", "sh")?)?;
     let (rows, _) = ok(&tree, "spout sql 'select count(*) as n, min(size) as least from sizes' --format ndjson")?;
     ensure!(rows == "{\"n\":500,\"least\":500}\n", "{rows}");
     new_plugins_work_as_they_are(&tree)?;

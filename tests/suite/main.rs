@@ -29,6 +29,7 @@ mod producers;
 mod races;
 mod readers;
 mod real_input;
+mod rebuilt;
 mod rotation;
 mod sandbox;
 mod server;

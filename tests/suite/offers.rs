@@ -81,9 +81,14 @@ fn a_spec_says_which_of_several_it_means() -> Result<()> {
             TAGGED,
             "several",
             node,
-            ["E0225", "spec.yaml:4", "several decoders: `plain`, `envelope`; write `plugin: several/plain`"],
+            ["E0225", "spec.yaml:4", "several decoders: `plain`, `envelope`, `shaped`; write `plugin: several/plain`"],
         ),
-        (TAGGED, "several/plane", node, ["E0225", "spec.yaml:4", "no decoder `plane`; it offers `plain`, `envelope`"]),
+        (
+            TAGGED,
+            "several/plane",
+            node,
+            ["E0225", "spec.yaml:4", "no decoder `plane`; it offers `plain`, `envelope`, `shaped`"],
+        ),
         (TAGGED, "several/double", node, ["E0225", "spec.yaml:4", "no decoder `double`"]),
         (
             "plugin: several, settings: {total: 1}",
@@ -170,5 +175,24 @@ fn declared_columns_are_known_before_any_row_and_kept_to() -> Result<()> {
     site.write("spec.yaml", spec(TAGGED, "several/envelope", &node("several/renamed", "")).replace("trial", "other"))?;
     let parts = ["E0209", "`output` declared `thrice` (Int64) as column 6, but the rows have `twice` (Int64)"];
     site.fails(&["run", "spec.yaml", "--until", "ended"], 1, &parts)?;
+    Ok(())
+}
+
+#[test]
+fn a_part_is_inspected_checked_and_tried_alone() -> Result<()> {
+    let site = site(String::new())?;
+    site.write("lines", "1\n2\n")?;
+    let shown = site.ok(&["plugin", "inspect", "several/plain"])?;
+    ensure!(shown.contains("decoder `plain`") && !shown.contains("`envelope`"), "{shown}");
+    let checked = site.ok(&["plugin", "check", "several/plain"])?;
+    ensure!(checked.starts_with("ok      several/plain "), "{checked}");
+    let tried = site.ok(&["plugin", "test", "several/plain", "--input", "lines"])?;
+    ensure!(tried.contains("decoder `plain`") && tried.matches('`').count() == 2, "{tried}");
+    let parts = ["E0225", "has no offer `plane`; it offers", "`plain`"];
+    site.fails(&["plugin", "inspect", "several/plane"], 2, &parts)?;
+    site.fails(&["plugin", "test", "several/plane", "--input", "lines"], 2, &parts)?;
+    let output = site.run(&["plugin", "check", "several/plane"])?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.code() == Some(1) && parts.iter().all(|part| told.contains(part)), "{told}");
     Ok(())
 }

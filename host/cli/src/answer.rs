@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::Result;
 use arrow::{
-    array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray},
+    array::{Array as _, ArrayRef, AsArray as _, RecordBatch, RecordBatchOptions, StringArray},
+    compute::cast,
     datatypes::{DataType, Field, Schema},
     error::ArrowError,
     util::{
@@ -147,13 +148,23 @@ async fn table(mut answer: Rows, printer: &mut Printer) -> Result<()> {
     }
 }
 
-/// The same rows as texts without anything that misleads, so that a cell stays one line of its column.
+/// The same rows as texts without anything that misleads, so that a cell stays one line of its column. Bytes are text where they
+/// are UTF-8, else hexadecimal.
 fn readable(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     let options = FormatOptions::new();
     let (mut fields, mut columns) = (Vec::new(), Vec::new());
     for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
         let formatter = ArrayFormatter::try_new(column, &options)?;
-        let cell = |row| Ok::<_, ArrowError>(terminal::plain(&formatter.value(row).try_to_string()?).into_owned());
+        let bytes = column.data_type().is_binary().then(|| cast(column, &DataType::LargeBinary)).transpose()?;
+        let bytes = bytes.as_ref().map(|bytes| bytes.as_binary::<i64>());
+        let cell = |row| {
+            let text = bytes.filter(|bytes| bytes.is_valid(row)).map(|bytes| std::str::from_utf8(bytes.value(row)));
+            Ok::<_, ArrowError>(match text {
+                Some(Ok(text)) => terminal::plain(text).into_owned(),
+                Some(Err(_)) => format!("0x{}", formatter.value(row).try_to_string()?),
+                None => terminal::plain(&formatter.value(row).try_to_string()?).into_owned(),
+            })
+        };
         let cells = (0..rows.num_rows()).map(|row| cell(row).map(Some)).collect::<Result<StringArray, _>>()?;
         fields.push(Field::new(terminal::plain(field.name()), DataType::Utf8, true));
         columns.push(Arc::new(cells) as ArrayRef);
@@ -223,6 +234,15 @@ mod tests {
         let text = pretty_format_batches(&[readable(&rows[0]).unwrap()]).unwrap().to_string();
         assert!(text.lines().count() == 5 && !text.chars().any(|c| c != '\n' && terminal::misleads(c)), "{text}");
         assert!(text.contains(r"| \u{1b}[2J\nx | 1.5 |   |") && text.contains(r"a\u{202e}b"), "{text}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn bytes_are_shown_as_text_where_they_are_text() {
+        let sql = "select v from (values (x'4a6f'), (x'1b5b'), (x'4aff'), (null)) as t(v)";
+        let rows = asked(sql).await.collect().await.unwrap();
+        let text = pretty_format_batches(&[readable(&rows[0]).unwrap()]).unwrap().to_string();
+        let cells: Vec<&str> = text.lines().skip(3).filter_map(|line| Some(line.split('|').nth(1)?.trim())).collect();
+        assert_eq!(cells, ["Jo", r"\u{1b}[", "0x4aff", ""], "{text}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

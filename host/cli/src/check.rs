@@ -12,11 +12,11 @@ use spout_pipeline::Links;
 use spout_plugin::{GrantSpec, PluginRef, Plugins, World};
 use spout_producer::{DecoderSpec, SchemaText};
 use spout_repo::{Differences, Store};
-use spout_spec::{Loaded, ProducerSpec, load_every};
+use spout_spec::{Loaded, ProducerSpec};
 
 use super::{
     Global,
-    findings::{self, Finding, examine},
+    findings::{self, Finding, examine, examine_all},
     print::{Printer, grouped, short},
 };
 
@@ -76,27 +76,10 @@ pub(super) struct PlannedPlugin {
 
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let (specs, wrong) = load_every(&self.specs);
-        let broken: Vec<bool> = specs.iter().map(|loaded| findings::broken(loaded, &specs, &wrong)).collect();
-        let mut findings: Vec<Finding> = wrong.into_iter().map(Finding::from).collect();
-        let plugins = global.open_plugins().map_err(|error| findings.push(Finding::of(error))).ok();
-        let links = match Links::between(&specs) {
-            Ok(links) => Some(links),
-            Err(error) => {
-                // Of specs that could not be read it is not known what they publish.
-                if findings.is_empty() {
-                    findings.push(Finding::of(error.into()));
-                }
-                None
-            }
-        };
-        // One that is not there yet has no tables to look in.
-        let store = global.store().await.ok();
-        for (loaded, broken) in specs.iter().zip(broken) {
-            let links = links.as_ref().filter(|_| !broken);
-            match planned(loaded, plugins.as_ref(), links, store.as_ref()).await {
-                Ok(plan) => plan.print(printer, global.verbose)?,
-                Err(wrong) => findings.extend(wrong),
+        let (specs, findings) = examine_all(&self.specs, global).await;
+        for (loaded, examined) in specs {
+            if let Some(typed) = examined.typed {
+                plan(&loaded, examined.plugins, typed, examined.differences).print(printer, global.verbose)?;
             }
         }
         findings::all(&findings, printer.json())

@@ -122,17 +122,6 @@ pub(super) enum Error {
         /// How many.
         tables: String,
     },
-    /// A plugin said something about itself that cannot be used.
-    #[error("the plugin `{plugin}` offers {interface} with a settings schema that is not JSON; tell its author")]
-    SettingsSchema {
-        /// The plugin.
-        plugin: String,
-        /// The interface.
-        interface: String,
-        /// What the parser said.
-        #[source]
-        source: serde_json::Error,
-    },
     /// The token cannot be read.
     #[error("there is no token for the server: {why}")]
     Token {
@@ -216,7 +205,7 @@ impl Coded for Error {
             | Self::Runtime { .. }
             | Self::NoCommit { .. }
             | Self::Interrupted => Kind::Unavailable,
-            Self::Build { .. } | Self::SettingsSchema { .. } => Kind::Plugin,
+            Self::Build { .. } => Kind::Plugin,
             Self::PluginsFailed { .. } | Self::PromisesBroken { .. } => Kind::Plugin,
             Self::Damaged { .. } | Self::Unpublished { .. } => Kind::Corrupt,
         }
@@ -235,7 +224,6 @@ impl Coded for Error {
             Self::PromisesBroken { .. } => "E0835",
             Self::NoProject { .. } => "E0807",
             Self::Damaged { .. } => "E0809",
-            Self::SettingsSchema { .. } => "E0810",
             Self::Runtime { .. } => "E0811",
             Self::Interrupted => "E0812",
             Self::Terminal { .. } => "E0820",

@@ -40,7 +40,10 @@ pub(super) fn closing(pipeline: &str, counts: &Counts, commits: u64, reasons: &[
         lines.push(format!("{pipeline}: and {}", count(more as u64, "other reason")));
     }
     if counts.dead_letters > 0 {
-        lines.push(format!("{pipeline}: {} shows the dead letters", query(pipeline)));
+        lines.push(format!(
+            "{pipeline}: {} shows the dead letters; `text(value)` makes text of their bytes, whatever they are",
+            query(pipeline)
+        ));
     }
     lines
 }
@@ -105,7 +108,7 @@ mod tests {
             [
                 "a-b: stopped, 5 rows, 2 dead letters, 1 dropped message, 1 empty message in 1 commit from 9 messages; everything read is committed",
                 "a-b: 2 by decode, json.type: field n: \"x\" is no number (the first: x.csv, offset 7)",
-                "a-b: `spout sql \"select * from a_b_dead_letter\"` shows the dead letters",
+                "a-b: `spout sql \"select * from a_b_dead_letter\"` shows the dead letters; `text(value)` makes text of their bytes, whatever they are",
             ]
         );
         let nothing = closing("p", &Counts::default(), 0, &[]);

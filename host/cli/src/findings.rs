@@ -1,17 +1,17 @@
 //! Everything that is wrong with specs, each with its place.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, path::PathBuf};
 
 use anyhow::Result;
 use spout_node::{NodeSpec, Shape};
-use spout_pipeline::{Links, Parts};
-use spout_plugin::{Offer, Plugin, PluginRef, Plugins};
+use spout_pipeline::{Links, Parts, misfits};
+use spout_plugin::{PluginRef, Plugins};
 use spout_repo::{Differences, Store};
-use spout_spec::{Loaded, PluginUse, all_handlers};
+use spout_spec::{Loaded, PluginUse, all_handlers, load_every};
 
 use super::{
+    Global,
     check::PlannedPlugin,
-    error::Error,
     report::{Report, Reported},
 };
 
@@ -71,7 +71,7 @@ pub(super) fn all(findings: &[Finding], json: bool) -> Result<()> {
 }
 
 /// Whether something of `wrong` is within the document of `loaded`, so that it cannot be built.
-pub(super) fn broken(loaded: &Loaded, all: &[Loaded], wrong: &[spout_spec::Error]) -> bool {
+fn broken(loaded: &Loaded, all: &[Loaded], wrong: &[spout_spec::Error]) -> bool {
     let others = all.iter().filter(|other| other.path == loaded.path).map(|other| other.line);
     let end = others.filter(|line| *line > loaded.line).min().unwrap_or(usize::MAX);
     let within = |place: &spout_spec::Place| place.file == loaded.path && (loaded.line..end).contains(&place.line);
@@ -87,6 +87,36 @@ pub(super) struct Examined {
     pub(super) typed: Option<Vec<(String, Shape)>>,
     /// How its Delta table will differ from its rows.
     pub(super) differences: Differences,
+    /// What can run, if it can.
+    pub(super) parts: Option<Parts>,
+}
+
+/// Reads specs and looks at each, as `check` and `run` do before anything starts; what is wrong comes by itself.
+pub(super) async fn examine_all(paths: &[PathBuf], global: &Global) -> (Vec<(Loaded, Examined)>, Vec<Finding>) {
+    let (specs, wrong) = load_every(paths);
+    let broken: Vec<bool> = specs.iter().map(|loaded| broken(loaded, &specs, &wrong)).collect();
+    let mut findings: Vec<Finding> = wrong.into_iter().map(Finding::from).collect();
+    let plugins = global.open_plugins().map_err(|error| findings.push(Finding::of(error))).ok();
+    let links = match Links::between(&specs) {
+        Ok(links) => Some(links),
+        Err(error) => {
+            // Of specs that could not be read it is not known what they publish.
+            if findings.is_empty() {
+                findings.push(Finding::of(error.into()));
+            }
+            None
+        }
+    };
+    // One that is not there yet has no tables to look in.
+    let store = global.store().await.ok();
+    let mut all = Vec::with_capacity(specs.len());
+    for (loaded, broken) in specs.into_iter().zip(broken) {
+        let links = links.as_ref().filter(|_| !broken);
+        let mut examined = examine(&loaded, plugins.as_ref(), links, store.as_ref()).await;
+        findings.append(&mut examined.findings);
+        all.push((loaded, examined));
+    }
+    (all, findings)
 }
 
 /// Looks at everything that can be looked at without running: plugins, grants, settings, expressions. Without `links` it cannot be
@@ -120,7 +150,7 @@ pub(super) async fn examine(
     };
     let (typed, refused) = match &built {
         None => (Vec::new(), None),
-        Some(built) => match built.typed().await {
+        Some(built) => match Box::pin(built.typed(store)).await {
             Ok(typed) => typed,
             Err(error) => {
                 examined.findings.push(Finding::of(error.into()));
@@ -142,7 +172,9 @@ pub(super) async fn examine(
             Err(error) => examined.findings.push(Finding::of(error.into())),
         }
     }
+    let sound = sound && examined.findings.is_empty();
     examined.typed = sound.then_some(typed);
+    examined.parts = built.filter(|_| sound);
     examined
 }
 
@@ -169,7 +201,7 @@ impl Examined {
         let Ok(offer) = plugin.offer(used.world, offer, &loaded.spec.limits).await else { return };
         let needs = plugin.manifest().map(|about| about.needs(used.world.interface(), &offer, used.topic));
         let asks: Vec<String> = needs.unwrap_or_default().lines().into_iter().map(|(what, _)| what).collect();
-        match settings(loaded, &plugin, path, used).await {
+        match misfits(loaded, plugins, path, used).await {
             Ok(wrong) => self.findings.extend(wrong.into_iter().map(Finding::from)),
             Err(error) => self.findings.push(Finding::at(loaded, &format!("{path}.plugin"), error)),
         }
@@ -211,26 +243,4 @@ fn directories(loaded: &Loaded) -> Vec<Finding> {
         }
     }
     wrong
-}
-
-/// What of the settings of one plugin does not fit the schema that it offers for them.
-async fn settings(
-    loaded: &Loaded,
-    plugin: &Arc<Plugin>,
-    path: &str,
-    used: PluginUse<'_>,
-) -> Result<Vec<spout_spec::Error>> {
-    let limits = &loaded.spec.limits;
-    let name = plugin.offer(used.world, PluginRef::parse(used.reference).offer, limits).await?;
-    let fitting = |offer: &&Offer| offer.interface == used.world.interface() && offer.name == name;
-    let offer = plugin.offers(limits).await?.iter().find(fitting);
-    let Some(offer) = offer.filter(|offer| !offer.settings_schema.trim().is_empty()) else {
-        return Ok(Vec::new());
-    };
-    let schema = serde_json::from_str(&offer.settings_schema).map_err(|source| Error::SettingsSchema {
-        plugin: plugin.name().to_owned(),
-        interface: offer.interface.clone(),
-        source,
-    })?;
-    Ok(spout_spec::check_settings(loaded, &format!("{path}.settings"), used.settings, &schema))
 }

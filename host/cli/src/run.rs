@@ -12,9 +12,9 @@ use spout_base::clock;
 use spout_base::terminal;
 use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
-use spout_pipeline::{Host, Links, Parts, RunOptions, Until, Update};
+use spout_pipeline::{Host, RunOptions, Until, Update};
 use spout_producer::Class;
-use spout_spec::{Loaded, load_all};
+use spout_spec::Loaded;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -25,6 +25,7 @@ use super::{
     Global,
     error::Error,
     fates,
+    findings::{self, Examined, examine_all},
     print::Printer,
     progress::Progress,
     report::{Report, Reported},
@@ -86,16 +87,14 @@ enum When {
 
 impl Run {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let specs = load_all(&self.specs)?;
+        let (examined, findings) = examine_all(&self.specs, global).await;
+        findings::all(&findings, printer.json())?;
+        let (specs, examined): (Vec<Loaded>, Vec<Examined>) = examined.into_iter().unzip();
         self.can_end(&specs)?;
         self.can_reread(&specs)?;
-        let links = Links::between(&specs)?;
-        let plugins = global.open_plugins()?;
-        let mut pipelines = Vec::with_capacity(specs.len());
-        for loaded in &specs {
-            let parts = Parts::build(loaded, &plugins, &links).await?.with_reset(&self.reset_node);
-            pipelines.push(if self.reprocess { parts.reprocessing() } else { parts });
-        }
+        let parts = examined.into_iter().filter_map(|examined| examined.parts);
+        let parts = parts.map(|parts| parts.with_reset(&self.reset_node));
+        let pipelines = parts.map(|parts| if self.reprocess { parts.reprocessing() } else { parts }).collect();
         let store = global.store_to_make().await?;
         let options = RunOptions {
             until: match self.until {

@@ -18,7 +18,7 @@ use super::{
 #[command(after_help = "Examples:
   spout sql 'select count(*) from github_events'
   spout sql 'select type, count(*) as n from github_events group by type order by n desc' --format csv
-  spout sql 'select code, reason from github_events_dead_letter'
+  spout sql 'select code, reason, text(value) from github_events_dead_letter'
   spout sql 'select * from github_events' -o events.parquet
 
 A repo is a table of all its table files at the head of master: `github_events` or `\"github-events\"` for the repo

@@ -25,7 +25,13 @@ Tests are part of the spec:
   tests:
     - name: only pushes remain
       input: [{id: 1, kind: push}, {id: 2, kind: star}]
-      expect: [{id: 1}]")]
+      expect: [{id: 1}]
+    - name: broken lines are set aside        messages as they arrive, one a line
+      text: |
+        {\"id\": 1, \"kind\": \"push\"}
+        broken
+      expect: [{id: 1}]
+      expectErrors: [{code: json.syntax}]")]
 pub(super) struct Test {
     /// Spec files, YAML or JSON, with one or more pipelines each.
     #[arg(required = true, value_name = "SPEC")]

@@ -21,11 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, Links, PluginMetrics, columns::Columns, decide::Thresholds, input::Input, link::Place, run::RunConfig,
-    tables::RepoTables,
+    settings, tables::RepoTables,
 };
-
-/// What leaves the decoder and each handler, by id; and the number of the first handler that such rows are not for, with why.
-pub type Typed = (Vec<(String, Shape)>, Option<(usize, spout_node::Error)>);
 
 /// The parts of one pipeline. Building them reads plugins and nothing else: no source, no repo.
 #[derive(Clone, Debug)]
@@ -58,7 +55,7 @@ impl Parts {
     /// The parts of `loaded`, which runs beside the others that `links` is about.
     ///
     /// # Errors
-    /// What the spec lacks, a plugin that cannot be loaded, a grant that is missing.
+    /// What the spec lacks, a plugin that cannot be loaded or take its settings, a grant that is missing.
     pub async fn build(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
         let mut loading = Loading::new(&spec, &loaded.base_dir, plugins);
@@ -67,6 +64,7 @@ impl Parts {
             inputs.push(Input::build(&mut loading, &at, producer).await?);
         }
         let handler_tasks = loading.handler_tasks(&spec.node).await?;
+        settings::check(loaded, plugins).await?;
         let Loading { draining, digests, metrics, exposed, .. } = loading;
         Ok(Self {
             name: spec.pipeline.name.clone(),
@@ -215,19 +213,6 @@ impl Parts {
         Ok(shape)
     }
 
-    /// What leaves the decoder and then each handler, by id, as far as it is known before any row and without a repo; and the
-    /// number of the first handler that such rows are not for, with why.
-    ///
-    /// # Errors
-    /// A handler that cannot be opened.
-    pub async fn typed(&self) -> Result<Typed, Error> {
-        let mut chain = self.chain(&self.spec.node, &mut States::new()).await?;
-        let input = self.input(&Columns::initial(&self.inputs).await).await?;
-        let (shapes, refused) = chain.shapes_until(input.clone()).await;
-        let all = std::iter::once(("decoder".to_owned(), input)).chain(shapes).collect();
-        Ok((all, refused))
-    }
-
     /// The plugins of `loaded` that cannot be loaded or lack a grant, by their key of the spec.
     pub async fn lacks(loaded: &Loaded, plugins: &Plugins) -> Vec<(String, Error)> {
         let mut loading = Loading::new(&loaded.spec, &loaded.base_dir, plugins);
@@ -262,7 +247,7 @@ impl Parts {
     }
 
     /// What reaches the first handler.
-    async fn input(&self, columns: &Columns) -> Result<Shape, Error> {
+    pub(super) async fn input(&self, columns: &Columns) -> Result<Shape, Error> {
         let schema = columns.schema().await.map_err(|source| self.refused(source))?;
         Ok(Shape { schema, time: self.spec.time.clone(), ..Shape::default() })
     }
@@ -281,7 +266,7 @@ impl Parts {
         Builder { tasks: self.handler_tasks.clone(), tables: self.tables.clone(), reset }
     }
 
-    async fn chain(&self, nodes: &[NodeSpec], states: &mut States) -> Result<Chain, Error> {
+    pub(super) async fn chain(&self, nodes: &[NodeSpec], states: &mut States) -> Result<Chain, Error> {
         self.builder().chain(nodes, states).await.map_err(|source| match source {
             spout_node::Error::NoTable { .. } | spout_node::Error::Table { .. } => self.no_table(source),
             spout_node::Error::Spec { .. } => Error::Chain { pipeline: self.name.clone(), source: Box::new(source) },

@@ -6,9 +6,9 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use spout_data::Part;
 use spout_node::States;
-use spout_producer::{DecoderFactory, Error, SchemaPin, SchemaText, Union};
+use spout_producer::{DecoderFactory, SchemaPin, SchemaText, Union};
 
-use super::input::Input;
+use super::{Error, input::Input};
 
 /// Name that the columns of what enters the chain are stored under, beside the handlers' states.
 pub(super) const SCHEMA: &str = "decoder/schema";
@@ -22,25 +22,30 @@ pub(super) struct Columns {
     union: Option<Union>,
     /// Where those of producers are stored that the spec no longer has: they may come back.
     gone: Vec<String>,
+    /// Columns that a decoder has beyond those of earlier commits, by its name.
+    added: Vec<(String, SchemaRef)>,
 }
 
 impl Columns {
-    /// The columns of `inputs` at the start of a run; those that commits had are taken out of `states`.
+    /// The columns of `inputs` at the start of a run of `pipeline`; those that commits had are taken out of `states`.
     ///
     /// # Errors
-    /// A stored schema that cannot be read.
-    pub(super) async fn restore(inputs: &[Input], states: &mut States) -> Result<Self, String> {
+    /// A stored schema that cannot be read, and a decoder that declares other columns.
+    pub(super) async fn restore(pipeline: &str, inputs: &[Input], states: &mut States) -> Result<Self, Error> {
         let mut pins = Vec::new();
         let mut pin = |key: String| {
-            let schema = states.remove(&key).map(|text| pinned(&text)).transpose()?;
-            let pin = SchemaPin::new(schema);
+            let schema = states.remove(&key).map(|text| pinned(&text)).transpose();
+            let pin = SchemaPin::new(schema.map_err(|reason| Error::Spec { pipeline: pipeline.to_owned(), reason })?);
             pins.push((key, pin.clone()));
-            Ok::<_, String>(pin)
+            Ok::<_, Error>(pin)
         };
-        let key = |name: &str| if name.is_empty() { SCHEMA.to_owned() } else { format!("decoder/{name}/schema") };
-        let mut decoders = Vec::with_capacity(inputs.len());
+        let (mut decoders, mut added) = (Vec::with_capacity(inputs.len()), Vec::new());
         for input in inputs {
-            decoders.push(input.decoders(pin(key(&input.name))?));
+            let decoder = input.decoders(pin(key(&input.name))?);
+            let refused = |source| Error::Producer { pipeline: pipeline.to_owned(), source: Box::new(source) };
+            let more = decoder.add_declared().await.map_err(refused)?;
+            added.extend(more.map(|more| (decoder.name().to_owned(), more)));
+            decoders.push(decoder);
         }
         let several = inputs.iter().any(|input| !input.name.is_empty());
         let union = if several {
@@ -51,7 +56,13 @@ impl Columns {
         };
         let gone: Vec<String> = states.keys().filter(|key| key.starts_with("decoder/")).cloned().collect();
         gone.iter().for_each(|key| drop(states.remove(key)));
-        Ok(Self { decoders, pins, union, gone })
+        Ok(Self { decoders, pins, union, gone, added })
+    }
+
+    /// Names that the columns of `inputs` are stored under.
+    pub(super) fn keys(inputs: &[Input]) -> Vec<String> {
+        let several = inputs.iter().any(|input| !input.name.is_empty()).then(|| SCHEMA.to_owned());
+        inputs.iter().map(|input| key(&input.name)).chain(several).collect()
     }
 
     /// The columns of `inputs` if nothing was ever committed.
@@ -59,8 +70,9 @@ impl Columns {
     /// # Errors
     /// None: nothing stored is read.
     pub(super) async fn initial(inputs: &[Input]) -> Self {
-        let restored = Self::restore(inputs, &mut States::new()).await;
-        restored.unwrap_or_else(|_| Self { decoders: Vec::new(), pins: Vec::new(), union: None, gone: Vec::new() })
+        let restored = Self::restore("", inputs, &mut States::new()).await;
+        let (decoders, pins, gone, added) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        restored.unwrap_or(Self { decoders, pins, union: None, gone, added })
     }
 
     /// The decoders of a producer.
@@ -77,12 +89,17 @@ impl Columns {
     ///
     /// # Errors
     /// Producers whose columns do not go together.
-    pub(super) async fn schema(&self) -> Result<Option<SchemaRef>, Error> {
+    pub(super) async fn schema(&self) -> Result<Option<SchemaRef>, spout_producer::Error> {
         match (&self.union, self.decoders.as_slice()) {
             (Some(union), _) => union.schema().await,
             (None, [decoder, ..]) => Ok(decoder.schema().await),
             (None, []) => Ok(None),
         }
+    }
+
+    /// Columns that decoders have beyond those of earlier commits, by their names.
+    pub(super) fn added(&self) -> &[(String, SchemaRef)] {
+        &self.added
     }
 
     /// What commits store of them. A schema with a type that has no word is not stored: its decoder settles it by itself each
@@ -100,10 +117,18 @@ impl Columns {
     /// Whether the only decoder has the columns that it had in earlier commits, or had none.
     pub(super) async fn unchanged(&self) -> bool {
         let ([decoder], [(_, pin)]) = (self.decoders.as_slice(), self.pins.as_slice()) else { return false };
+        if !self.added.is_empty() {
+            return false;
+        }
         let (Some(pinned), Some(decoded)) = (pin.get().await, decoder.schema().await) else { return true };
         let kept = pinned.fields().iter().all(|before| decoded.fields().iter().any(|now| same(before, now)));
         kept && decoded.fields().len() == pinned.fields().len() + decoder.metadata.len()
     }
+}
+
+/// Where the columns of the producer `name` are stored.
+fn key(name: &str) -> String {
+    if name.is_empty() { SCHEMA.to_owned() } else { format!("decoder/{name}/schema") }
 }
 
 fn same(before: &Field, now: &Field) -> bool {

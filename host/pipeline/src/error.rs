@@ -102,9 +102,26 @@ pub enum Error {
         #[source]
         source: Box<spout_repo::Error>,
     },
+    /// A plugin cannot take a setting of the spec.
+    #[error(transparent)]
+    Settings {
+        /// What is wrong, and where.
+        source: Box<spout_spec::Error>,
+    },
+    /// A plugin said something about itself that cannot be used.
+    #[error("the plugin `{plugin}` offers {interface} with a settings schema that is not JSON; tell its author")]
+    SettingsSchema {
+        /// The plugin.
+        plugin: String,
+        /// The interface.
+        interface: String,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The rows to come do not go together with those that are committed.
     #[error(
-        "pipeline `{pipeline}`: column `{column}` is now {new}, but {there} in the rows already below {path} on branch `{branch}`, and no query could read both; declare it as before, or set another `branch` or `path` under `commit`"
+        "pipeline `{pipeline}`: column `{column}` is now {new}, but {there} in the rows already below {path} on branch `{branch}`, and no query could read both; declare or cast it as before, or set another `branch` or `path` under `commit`"
     )]
     Types {
         /// Name of the pipeline.
@@ -213,6 +230,8 @@ impl Coded for Error {
         match self {
             Self::Spec { .. } | Self::Types { .. } | Self::NoUpstream { .. } | Self::Cycle { .. } => Kind::Spec,
             Self::Upstream { .. } | Self::Sockets { .. } => Kind::Unavailable,
+            Self::Settings { source } => source.kind(),
+            Self::SettingsSchema { .. } => Kind::Plugin,
             Self::Plugin { source, .. } => source.kind(),
             Self::Producer { source, .. } => source.kind(),
             Self::Node { source, .. } | Self::Chain { source, .. } => source.kind(),
@@ -229,6 +248,8 @@ impl Coded for Error {
     fn code(&self) -> &'static str {
         match self {
             Self::Spec { .. } => "E0701",
+            Self::Settings { source } => source.code(),
+            Self::SettingsSchema { .. } => "E0810",
             Self::Plugin { source, .. } => source.code(),
             Self::Producer { source, .. } => source.code(),
             Self::Node { source, .. } | Self::Chain { source, .. } => source.code(),

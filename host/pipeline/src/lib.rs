@@ -19,6 +19,7 @@ mod link;
 mod meeting;
 mod memory;
 mod offsets;
+mod outlook;
 mod overdue;
 mod partitions;
 mod publish;
@@ -26,19 +27,22 @@ mod recover;
 mod rehearsal;
 mod run;
 mod sample;
+mod settings;
 mod tables;
 mod totals;
 mod trial;
 mod update;
 
 pub use self::{
-    build::{Parts, Typed},
+    build::Parts,
     decide::Until,
     error::Error,
     host::{Host, RunOptions},
     link::Links,
+    outlook::Typed,
     recover::settled,
     rehearsal::{Problem, Rehearsal, Verdict},
+    settings::misfits,
     totals::Reason,
     trial::{Finding, Trial},
     update::{PluginMetrics, TookOver, Update},

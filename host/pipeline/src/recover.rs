@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use spout_data::Marker;
 use spout_format::Clash;
 use spout_node::States;
+use spout_producer::SchemaText;
 use spout_repo::{BranchWriter, Commit, Finished, Repo, Store};
 
 use super::{
@@ -48,8 +49,11 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     }
     let writer = repo.writer(&branch, &parts.name).await.map_err(failed)?;
     let mut states: States = writer.state().await.map_err(failed)?;
-    let columns = Columns::restore(&parts.inputs, &mut states).await;
-    let columns = columns.map_err(|reason| Error::Spec { pipeline: parts.name.clone(), reason })?;
+    let columns = Columns::restore(&parts.name, &parts.inputs, &mut states).await?;
+    for (decoder, added) in columns.added() {
+        let text = SchemaText::print(added).map_or_else(|_| added.to_string(), |text| text.to_string());
+        tracing::info!("columns added to the schema of {decoder}: {text}");
+    }
     Ok(Recovered {
         marker: writer.marker().clone(),
         head: writer.head().map(|head| head.header.id.clone()),
@@ -63,8 +67,36 @@ pub(super) async fn recover(parts: &Parts, store: &Store) -> Result<Recovered, E
     })
 }
 
-/// Whether the rows to come go together with those that are committed. They are compared where the decoder's columns are not
-/// those it had; what an unchanged decoder makes was compared before.
+/// What a run would go on with.
+#[derive(Debug)]
+pub(super) struct Before {
+    pub(super) repo: Repo,
+    pub(super) head: Commit,
+    pub(super) columns: Columns,
+}
+
+/// What a run on `store` would go on with, for those who only look: no branch is taken over. None if nothing is committed yet, or
+/// it cannot be read: that is for a run to say, which waits where waiting helps.
+///
+/// # Errors
+/// A decoder that declares other columns than the branch has settled.
+pub(super) async fn before(parts: &Parts, store: &Store) -> Result<Option<Before>, Error> {
+    let Ok(reference) = format!("{}@{}", parts.name, parts.spec.commit.branch).parse() else { return Ok(None) };
+    let Ok((repo, head)) = store.resolve(&reference).await else { return Ok(None) };
+    let mut states = States::new();
+    for key in Columns::keys(&parts.inputs) {
+        match repo.state_part(&head, &key).await {
+            Ok(Some(text)) => drop(states.insert(key, text)),
+            Ok(None) => {}
+            Err(_) => return Ok(None),
+        }
+    }
+    let columns = Columns::restore(&parts.name, &parts.inputs, &mut states).await?;
+    Ok(Some(Before { repo, head, columns }))
+}
+
+/// Whether the rows to come go together with those that are committed. They are compared where the decoder's columns, the spec or a
+/// plugin are not what they were; what the same pipeline makes was compared before.
 ///
 /// # Errors
 /// [`Error::Types`] names the first column that does not; and those of reading the head.
@@ -75,7 +107,8 @@ pub(super) async fn fits(
     rows: Option<&SchemaRef>,
 ) -> Result<(), Error> {
     let (Some(head), Some(rows)) = (head, rows) else { return Ok(()) };
-    if columns.unchanged().await {
+    let same = head.spec_digest == parts.digest && head.plugins == parts.digests;
+    if same && columns.unchanged().await {
         return Ok(());
     }
     let target = parts.target();

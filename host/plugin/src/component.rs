@@ -145,11 +145,8 @@ impl Plugin {
         let interfaces = probe(&pre);
         let worlds = worlds(&interfaces);
         if worlds.is_empty() {
-            return Err(Error::WrongWorld {
-                plugin: name.to_owned(),
-                wanted: "plugin".into(),
-                has: exported(engine, &component),
-            });
+            let (plugin, has) = (name.to_owned(), exported(engine, &component));
+            return Err(Error::NoInterface { plugin, has });
         }
         let (size, manifest) = (wasm.len() as u64, manifest::read(wasm));
         let (name, path, reserved) = (name.to_owned(), path.to_path_buf(), Arc::clone(reserved));

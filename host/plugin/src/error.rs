@@ -51,7 +51,7 @@ pub enum Error {
         message: String,
     },
     /// The guest cannot work with its settings.
-    #[error("{at}: invalid settings: {code}: {message}; `spout plugin inspect {}` lists them", .at.plugin)]
+    #[error("{at}: invalid settings: {code}: {message}; `spout plugin inspect {}` lists the settings it takes", .at.plugin)]
     InvalidConfig {
         /// Who was called.
         at: Box<At>,
@@ -181,12 +181,14 @@ pub enum Error {
         source: io::Error,
     },
     /// There is no plugin of that name.
-    #[error("there is no plugin `{name}` in {}{}", dir.display(), nearest(.near))]
+    #[error("there is no plugin `{name}` in {}{}", dir.display(), nearest(.project, .near))]
     NotFound {
         /// The name asked for.
         name: String,
         /// Where it was looked for.
         dir: PathBuf,
+        /// The project that it is built from, where it lies beside.
+        project: Option<PathBuf>,
         /// A name that is close.
         near: Option<String>,
     },
@@ -214,6 +216,16 @@ pub enum Error {
         /// What it is.
         has: String,
     },
+    /// It is a component, and nothing that a pipeline knows.
+    #[error(
+        "`{plugin}` is a component, but no plugin: it has {has}; export a part of it with `register!` (in Python, derive a class from Decoder, Handler, Source or Stream)"
+    )]
+    NoInterface {
+        /// The plugin.
+        plugin: String,
+        /// What it is.
+        has: String,
+    },
     /// The spec does not say which of several things it means.
     #[error("plugin `{plugin}` offers several {world}s: {offers}; write `plugin: {example}`, or another one of them")]
     Several {
@@ -227,13 +239,13 @@ pub enum Error {
         example: String,
     },
     /// There is no offer of that name.
-    #[error("plugin `{plugin}` has no {world} `{wanted}`; it offers {offers}")]
+    #[error("plugin `{plugin}` has no {what} `{wanted}`; it offers {offers}")]
     NoOffer {
         /// The plugin.
         plugin: String,
-        /// What it is used as.
-        world: World,
-        /// The name in the spec.
+        /// What it is used as, or `offer`.
+        what: String,
+        /// The name that was asked for.
         wanted: String,
         /// The names of all.
         offers: String,
@@ -328,10 +340,12 @@ fn shown(range: &Option<Box<(Position, Position)>>) -> String {
     range.as_ref().map_or_else(|| "other offsets".to_owned(), |range| format!("{}..{}", range.0.offset, range.1.offset))
 }
 
-fn nearest(near: &Option<String>) -> String {
-    near.as_ref()
-        .map(|near| format!("; did you mean `{near}`?"))
-        .unwrap_or_else(|| "; `spout plugin list` lists them".into())
+fn nearest(project: &Option<PathBuf>, near: &Option<String>) -> String {
+    match (project, near) {
+        (Some(project), _) => format!("; build it first: `spout plugin build {}`", project.display()),
+        (None, Some(near)) => format!("; did you mean `{near}`?"),
+        (None, None) => "; `spout plugin list` lists them".into(),
+    }
 }
 
 impl Error {
@@ -382,6 +396,7 @@ impl Coded for Error {
             | Self::Broken { .. }
             | Self::NotAComponent { .. }
             | Self::WrongWorld { .. }
+            | Self::NoInterface { .. }
             | Self::Several { .. }
             | Self::NoOffer { .. }
             | Self::WrongVersion { .. }
@@ -411,7 +426,7 @@ impl Coded for Error {
             Self::NotFound { .. } => "E0211",
             Self::Broken { .. } => "E0212",
             Self::NotAComponent { .. } => "E0213",
-            Self::WrongWorld { .. } => "E0214",
+            Self::WrongWorld { .. } | Self::NoInterface { .. } => "E0214",
             Self::WrongVersion { .. } => "E0215",
             Self::Ungranted { .. } => "E0216",
             Self::Grant { .. } => "E0217",

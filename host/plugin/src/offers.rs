@@ -64,6 +64,23 @@ impl Plugin {
         choose(self.name(), world, name, &names)
     }
 
+    /// Everything that the plugin offers by the name `part`, of any kind, or all that it offers.
+    ///
+    /// # Errors
+    /// It offers no such thing.
+    pub async fn parts(&self, part: Option<&str>, limits: &LimitsSpec) -> Result<Vec<&Offer>, Error> {
+        let offers = self.offers(limits).await?;
+        let Some(wanted) = part else { return Ok(offers.iter().collect()) };
+        let parts: Vec<&Offer> = offers.iter().filter(|offer| offer.name == wanted).collect();
+        if parts.is_empty() {
+            let names: BTreeSet<&str> = offers.iter().map(|offer| offer.name.as_str()).collect();
+            let names: Vec<&str> = names.into_iter().collect();
+            let (plugin, what) = (self.name().to_owned(), "offer".to_owned());
+            return Err(Error::NoOffer { plugin, what, wanted: wanted.to_owned(), offers: listed(&names) });
+        }
+        Ok(parts)
+    }
+
     async fn describe(&self, limits: &LimitsSpec) -> Result<Vec<Offer>, Error> {
         let Some(indices) = &self.interfaces.about else { return Ok(Vec::new()) };
         let task = Task {
@@ -113,7 +130,10 @@ fn choose(plugin: &str, world: World, wanted: Option<&str>, names: &[&str]) -> R
             Err(Error::Several { plugin, world, offers: listed(names), example })
         }
         (Some(wanted), _) if names.contains(&wanted) => Ok(wanted.to_owned()),
-        (Some(wanted), _) => Err(Error::NoOffer { plugin, world, wanted: wanted.to_owned(), offers: listed(names) }),
+        (Some(wanted), _) => {
+            let what = world.to_string();
+            Err(Error::NoOffer { plugin, what, wanted: wanted.to_owned(), offers: listed(names) })
+        }
     }
 }
 

@@ -122,7 +122,9 @@ impl Plugins {
             let near =
                 files.keys().map(|known| (strsim::jaro_winkler(known, name), known)).max_by(|a, b| a.0.total_cmp(&b.0));
             let near = near.filter(|(score, _)| *score > 0.7).map(|(_, known)| known.clone());
-            return Err(Error::NotFound { name: name.to_owned(), dir: self.inner.dir.clone(), near });
+            let (name, dir) = (name.to_owned(), self.inner.dir.clone());
+            let project = Some(dir.join(&name)).filter(|project| is_project(project));
+            return Err(Error::NotFound { name, dir, project, near });
         };
         let wasm = component::read(path)?;
         let found = component::digest(&wasm);
@@ -195,6 +197,11 @@ async fn patiently<T>(
             }
         }
     }
+}
+
+/// Whether `dir` holds what a plugin is built from.
+fn is_project(dir: &Path) -> bool {
+    ["Cargo.toml", "pyproject.toml", "spout.json"].iter().any(|file| dir.join(file).is_file())
 }
 
 #[cfg(test)]

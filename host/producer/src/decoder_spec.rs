@@ -69,3 +69,10 @@ pub struct PluginDecoder {
     #[serde(default)]
     pub settings: Settings,
 }
+
+impl PluginDecoder {
+    /// Whether its settings say the columns, as those of `json` and `csv` may.
+    pub(crate) fn says_columns(&self) -> bool {
+        self.settings.0.contains_key("schema")
+    }
+}

@@ -8,6 +8,7 @@ use spout_data::PartitionId;
 use thiserror::Error;
 
 use super::archive::{ArchiveError, Fault};
+use crate::Change;
 
 /// An error of a producer or a decoder.
 #[derive(Debug, Error)]
@@ -108,6 +109,14 @@ pub enum Error {
         here: DataType,
         /// Its type in the others.
         there: DataType,
+    },
+    /// The columns of a decoder are not those that its branch has settled.
+    #[error("decoder `{decoder}`: {change}, or commit to another `branch`")]
+    Unsettled {
+        /// Name of the decoder.
+        decoder: String,
+        /// The first difference.
+        change: Box<Change>,
     },
     /// The declared schema cannot be read.
     #[error("decoder `{decoder}`: {reason}")]
@@ -420,6 +429,7 @@ impl Coded for Error {
             Self::Start { .. }
             | Self::Schema { .. }
             | Self::Differ { .. }
+            | Self::Unsettled { .. }
             | Self::File { .. }
             | Self::Framing { .. } => Kind::Spec,
             Self::Subscribe { .. } => Kind::Unavailable,
@@ -462,6 +472,7 @@ impl Coded for Error {
             Self::Start { .. } => "E0302",
             Self::Schema { .. } => "E0304",
             Self::Differ { .. } => "E0307",
+            Self::Unsettled { .. } => "E0308",
             Self::Kernel { .. } => "E0305",
             Self::Ambiguous { .. } => "E0306",
             Self::Framing { .. } => "E0310",

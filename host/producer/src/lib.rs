@@ -28,7 +28,8 @@ mod sources;
 pub use self::{
     class::{Class, Guarantee, Promise},
     decode::{
-        ArrowSpec, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaGuard, SchemaPin, Union,
+        ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaGuard, SchemaPin,
+        Union,
     },
     decoder_spec::{DecoderSpec, PluginDecoder, UnknownFields},
     error::Error,

@@ -213,7 +213,7 @@ pub enum Error {
     Format(#[from] spout_format::Error),
     /// Tables do not fit together.
     #[error(
-        "column `{column}` is {left} in {left_file} and {right} in {right_file}, so they are not one table; query a single directory or an earlier commit"
+        "column `{column}` is {left} in {left_file} and {right} in {right_file}, so they are not one table; query a single directory or an earlier commit, or go back to that commit with `spout revert branch`"
     )]
     MixedTypes { column: String, left: String, left_file: String, right: String, right_file: String },
 

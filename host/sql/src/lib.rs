@@ -22,6 +22,7 @@ mod read;
 mod scan;
 mod statement;
 mod table;
+mod text;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -111,6 +112,7 @@ pub async fn query_verified(
 async fn answer(store: &Store, sql: &str, at: &BTreeMap<String, Reference>, verify: Verify) -> Result<Answer, Error> {
     let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(false));
     spout_arithmetic::install(&context);
+    context.register_udf(text::text());
     let state = context.state();
     let asked = statement::read(&state, sql)?;
     for (reference, table) in Box::pin(tables(store, &state, &asked, at, verify)).await? {

@@ -234,7 +234,7 @@ pub fn time_of_day(text: &[u8], unit: TimeUnit, rounding: Option<Rounding>) -> R
     if count < day { Ok(count) } else { Err(TimeFault::Range) }
 }
 
-/// Days from 1970-01-01 to `2026-01-31`.
+/// The days from 1970-01-01 to the date in `text`, written as in `2026-01-31`; `None` if it is not a date.
 #[must_use]
 pub fn days(text: &[u8]) -> Option<i32> {
     let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };

@@ -3,6 +3,7 @@
 import importlib
 import json
 import sys
+import traceback
 from pathlib import Path
 
 from . import Decoder, Handler, Source, Spout, Stream, types
@@ -24,7 +25,11 @@ def offers(module, name):
             offer = name if len(classes) == 1 and not one.name else one.offer()
             one.name = offer
             told = one.summary() or f"the {interface} of {name}"
-            found.append((interface, one, offer, told, schema(declare(one.Settings))))
+            try:
+                settings = schema(declare(one.Settings))
+            except (NameError, TypeError, ValueError) as error:
+                raise SystemExit(f"settings of {one.__name__}: {error}") from None
+            found.append((interface, one, offer, told, settings))
             if isinstance(getattr(one, "columns", None), dict):
                 try:
                     types.columns(one.columns)
@@ -49,10 +54,22 @@ def project(directory):
     return about["name"], about.get("version", "0.1.0"), module
 
 
+def imported(directory, module_name):
+    """The module of a project. What it raises is told with the lines of the project alone, not those that led there."""
+    try:
+        return importlib.import_module(module_name)
+    except Exception as error:
+        below = Path(directory).resolve()
+        own = [frame for frame in traceback.extract_tb(error.__traceback__)
+               if Path(frame.filename).resolve().is_relative_to(below) and ".venv" not in Path(frame.filename).parts]
+        said = traceback.format_list(own) + traceback.format_exception_only(type(error), error)
+        raise SystemExit("".join(said).rstrip()) from None
+
+
 def main(directory):
     name, version, module_name = project(directory)
     sys.path.insert(0, directory)
-    found = offers(importlib.import_module(module_name), name)
+    found = offers(imported(directory, module_name), name)
     if not found:
         raise SystemExit(f"{module_name}.py has no class derived from Decoder, Handler, Source, Stream or Spout")
     asks = sorted({ask for _, one, *_ in found for ask in getattr(one, "asks", ())})

@@ -56,6 +56,8 @@ class Handler(Plugin):
     """
 
     columns = {}
+    #: "add" or "new", where every answer is that, with all of `columns`: what it makes is then known before any row.
+    answers = None
     #: The keyed state; None in a spec with `stateless: true`.
     state = None
 
@@ -96,6 +98,15 @@ class Handler(Plugin):
         if len(mask) != len(rows):
             raise ValueError(f"{len(mask)} answers for {len(rows)} rows; return one truth a row, or take, add or new")
         return Answer("masked", [bool(keep) for keep in mask])
+
+    def output(self, columns):
+        """The types of every answer to rows with `columns`, which are types by name; None where `answers` does not say."""
+        if self.answers is None:
+            return None
+        if self.answers not in ("add", "new"):
+            raise ConfigError(f"`answers` of {type(self).__name__} is {self.answers!r}; write 'add' or 'new', or leave it out")
+        made = types.columns(self.columns)
+        return {**columns, **made} if self.answers == "add" else made
 
     def stored(self, rows):
         """Types and stored values, by column, of dicts."""

@@ -1,5 +1,6 @@
 """Settings: an author's class of annotated fields, filled from texts, and as a JSON schema."""
 
+import copy
 import dataclasses
 import difflib
 import json
@@ -12,8 +13,14 @@ _NAMES = {str: "string", int: "integer", float: "number", bool: "boolean", list:
 
 
 def declare(settings):
-    """`settings` as a dataclass; a class with annotations alone becomes one."""
-    return settings if dataclasses.is_dataclass(settings) else dataclasses.dataclass(settings)
+    """`settings` as a dataclass; a class with annotations alone becomes one, whose lists and dicts each instance has for itself."""
+    if dataclasses.is_dataclass(settings):
+        return settings
+    annotated = getattr(settings, "__annotations__", {})
+    for name, default in list(vars(settings).items()):
+        if name in annotated and isinstance(default, (list, dict)):
+            setattr(settings, name, dataclasses.field(default_factory=lambda default=default: copy.deepcopy(default)))
+    return dataclasses.dataclass(settings)
 
 
 def parse(settings, pairs):
@@ -48,6 +55,8 @@ def schema(settings):
             required.append(field.name)
         elif field.default is not dataclasses.MISSING:
             told["default"] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            told["default"] = field.default_factory()
         properties[field.name] = told
     return json.dumps({"type": "object", "properties": properties, "required": required, "additionalProperties": False})
 

@@ -1,12 +1,16 @@
 """The package in plain Python: columns there and back, settings, faults, state."""
 
 import datetime as dt
+import json
+import subprocess
+import sys
+import tempfile
 import unittest
 from decimal import Decimal
 from typing import Annotated, Literal
 
 from spout import (
-    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Source, add, new, take, testing, types,
+    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Source, add, new, settings, take, testing, types,
 )
 from spout.columns import bits, decode, flags, table
 from spout.source import fetch_all
@@ -91,6 +95,15 @@ class Settings(unittest.TestCase):
             mode: Literal["a", "b"] = "a"
             names: list[int] = ()
             deep: bool = False
+            paths: list[str] = ["/"]
+            limits: dict = {}
+
+    def test_lists_and_dicts_are_defaults_that_nobody_shares(self):
+        one, other = (self.Plugin([("column", "x")]).settings for _ in range(2))
+        one.paths.append("/more")
+        self.assertEqual((other.paths, other.limits), (["/"], {}))
+        shown = json.loads(settings.schema(self.Plugin.Settings))["properties"]
+        self.assertEqual((shown["paths"]["default"], shown["limits"]["default"], shown["least"]["default"]), (["/"], {}, 1))
 
     def test_texts_become_what_the_fields_want(self):
         texts = [("column", "5"), ("rate", "0.5"), ("mode", "b"), ("names", "1, 2"), ("deep", "true")]
@@ -146,6 +159,34 @@ class Handlers(unittest.TestCase):
                 testing.process(one, {"x": "int64"}, rows)
         with self.assertRaises(ConfigError):
             testing.process(testing.open(Count), {"x": "int64"}, rows)
+
+
+    def test_columns_are_known_where_every_answer_is_of_one_kind(self):
+        text, number = types.parse("utf8"), types.parse("int64")
+        for answers, expected in [(None, None), ("new", {"n": number, "key": text}),
+                                  ("add", {"key": text, "a": number, "n": number})]:
+            count = testing.open(type("Count", (Count,), {"answers": answers}))
+            self.assertEqual(count.output({"key": text, "a": number}), expected)
+        with self.assertRaises(ConfigError):
+            testing.open(type("Count", (Count,), {"answers": "both"})).output({})
+
+
+class Mistakes(unittest.TestCase):
+    def test_a_mistake_is_told_with_the_lines_of_its_author_alone(self):
+        for text, parts in [("import nothing_there\n", ["plugin.py\", line 1", "No module named 'nothing_there'"]),
+                            ("def f():\n    return 1 / 0\n\nf()\n", ["line 4", "line 2", "ZeroDivisionError"]),
+                            ("from spout import Handler\nclass X(Handler):\n    class Settings:\n        a: set = ()\n",
+                             ["settings of X: a setting cannot be a"])]:
+            with tempfile.TemporaryDirectory() as project:
+                with open(f"{project}/pyproject.toml", "w") as about, open(f"{project}/plugin.py", "w") as plugin:
+                    about.write("[project]\nname = 'x'\n")
+                    plugin.write(text)
+                done = subprocess.run([sys.executable, "-m", "spout.describe", project], capture_output=True, text=True)
+            self.assertNotEqual(done.returncode, 0)
+            for part in parts:
+                self.assertIn(part, done.stderr)
+            for part in ("importlib", "describe.py", "settings.py"):
+                self.assertNotIn(part, done.stderr)
 
 
 class Sources(unittest.TestCase):

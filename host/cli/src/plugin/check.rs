@@ -7,9 +7,9 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
 use spout_base::error::Coded as _;
-use spout_plugin::{LimitsSpec, Offer, Plugin, World};
+use spout_plugin::{Offer, World};
 
-use super::located;
+use super::located::{self, Located};
 use crate::{
     Global,
     check::joined,
@@ -28,7 +28,7 @@ A plugin fails that is no component for this host, imports what the host does no
 that is not one. `spout plugin inspect` shows what it offers, `spout plugin test` tries it.
 This runs the plugin in its sandbox, without any grants.")]
 pub(super) struct Check {
-    /// Names of plugins, or files. Default: every one of the plugins directory.
+    /// Names of plugins, of one of their offers (NAME/OFFER), or files. Default: every one of the plugins directory.
     #[arg(value_name = "PLUGIN")]
     named: Vec<String>,
 }
@@ -50,14 +50,14 @@ impl Check {
         if self.named.is_empty() {
             for listed in global.open_plugins()?.list().await? {
                 checked.push(match listed.plugin {
-                    Ok(plugin) => check(&plugin).await,
+                    Ok(plugin) => check(&Located { plugin, part: None }).await,
                     Err(error) => broken(listed.name, &error),
                 });
             }
         }
         for named in &self.named {
             checked.push(match located::plugin(named, global).await {
-                Ok(plugin) => check(&plugin).await,
+                Ok(located) => check(&located).await,
                 Err(error) => match error.downcast::<spout_plugin::Error>() {
                     Ok(error) => broken(named.clone(), &error),
                     Err(other) => return Err(other),
@@ -91,20 +91,30 @@ fn broken(plugin: String, error: &spout_plugin::Error) -> Checked {
     Checked { plugin, worlds: Vec::new(), problems: vec![problem], notes: Vec::new() }
 }
 
-async fn check(plugin: &Plugin) -> Checked {
+async fn check(located: &Located) -> Checked {
+    let Located { plugin, part } = located;
     let (mut problems, mut notes) = (Vec::new(), Vec::new());
-    match plugin.offers(&LimitsSpec::default()).await {
-        Ok(offers) => problems.extend(about(plugin.worlds(), offers)),
+    match located.offers().await {
+        Ok(offers) => {
+            if part.is_none() {
+                problems.extend(whole(plugin.worlds(), &offers));
+            }
+            problems.extend(each(&offers));
+        }
+        Err(error) if matches!(error, spout_plugin::Error::NoOffer { .. }) => {
+            problems.push(format!("error[{}]: {error}", error.code()));
+        }
         Err(error) => problems.push(format!("it cannot say what it offers: error[{}]: {error}", error.code())),
     }
     if plugin.manifest().is_none_or(|manifest| manifest.name.is_empty()) {
         notes.push("it has no manifest, so nobody knows its version; `spout plugin pack` puts one in".into());
     }
-    Checked { plugin: plugin.name().to_owned(), worlds: plugin.worlds().to_vec(), problems, notes }
+    let name = part.as_ref().map_or_else(|| plugin.name().to_owned(), |part| format!("{}/{part}", plugin.name()));
+    Checked { plugin: name, worlds: plugin.worlds().to_vec(), problems, notes }
 }
 
-/// What is wrong with what a plugin says about itself.
-fn about(worlds: &[World], offers: &[Offer]) -> Vec<String> {
+/// Whether a plugin offers what it exports.
+fn whole(worlds: &[World], offers: &[&Offer]) -> Vec<String> {
     let mut problems = Vec::new();
     // A plain command knows nothing of `about`.
     let ours = worlds.iter().filter(|world| **world != World::Command);
@@ -113,7 +123,12 @@ fn about(worlds: &[World], offers: &[Offer]) -> Vec<String> {
     problems
         .extend(has.difference(&told).map(|missing| format!("it exports {missing}, and `about` has no offer of it")));
     problems.extend(told.difference(&has).map(|extra| format!("`about` offers {extra}, which it does not export")));
-    let mut names = BTreeSet::new();
+    problems
+}
+
+/// What is wrong with what a plugin says about each of these.
+fn each(offers: &[&Offer]) -> Vec<String> {
+    let (mut problems, mut names) = (Vec::new(), BTreeSet::new());
     for offer in offers {
         let Offer { interface, name, summary, settings_schema } = offer;
         if !names.insert((interface, name)) {
@@ -144,7 +159,8 @@ mod tests {
             settings_schema: schema.into(),
         };
         let check = |worlds: &[World], offers: &[Offer], expected: &[&str]| {
-            let problems = about(worlds, offers);
+            let offers: Vec<&Offer> = offers.iter().collect();
+            let problems = [whole(worlds, &offers), each(&offers)].concat();
             assert_eq!(problems.len(), expected.len(), "{problems:?}");
             for (problem, part) in problems.iter().zip(expected) {
                 assert!(problem.contains(part), "{problem}");

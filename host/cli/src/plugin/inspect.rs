@@ -4,8 +4,9 @@ use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
-use spout_plugin::{LimitsSpec, Manifest, Needs, World};
+use spout_plugin::{Manifest, Needs, World};
 
+use super::located;
 use crate::{
     Global,
     check::joined,
@@ -16,11 +17,12 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout plugin inspect files
+  spout plugin inspect weblog/access      one of several things that it offers
   spout plugin inspect files --json | jq '.offers[].settings'
 
 This runs the plugin in its sandbox, without any grants.")]
 pub(super) struct Inspect {
-    /// Name of the plugin, or with its digest, name@sha256:….
+    /// Name of the plugin, of one of its offers, NAME/OFFER, or with its digest, NAME@sha256:…; or a file.
     name: String,
 }
 
@@ -47,9 +49,8 @@ struct Offered<'a> {
 
 impl Inspect {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let plugins = global.open_plugins()?;
-        let plugin = plugins.get(&self.name).await?;
-        let offers = plugin.offers(&LimitsSpec::default()).await?;
+        let located = located::plugin(&self.name, global).await?;
+        let (plugin, offers) = (&located.plugin, located.offers().await?);
         let shown = Shown {
             name: plugin.name(),
             digest: plugin.digest(),

@@ -59,7 +59,7 @@ impl Pack {
         let output = self.output.as_ref().unwrap_or(&self.file);
         crate::get::save(output, &packed)?;
         // What was written is a plugin, or it is said here why not.
-        let plugin = located::plugin(&output.display().to_string(), global).await?;
+        let plugin = located::plugin(&output.display().to_string(), global).await?.plugin;
         if printer.json() {
             return printer
                 .value(&serde_json::json!({"file": output, "digest": plugin.digest(), "manifest": manifest}));

@@ -31,6 +31,7 @@ const MOST: usize = 10_000;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout plugin test at-least --input rows.ndjson --settings column=size --settings least=5
+  spout plugin test weblog/access --input access.log
   spout plugin test ./my.wasm --decoder --input access.log
   spout plugin test scan --decoder --input picture.raw --whole
   spout plugin test files --source --topic logs --grant logs=./logs --settings pattern='*.log'
@@ -46,7 +47,7 @@ Everything the plugin is gets tried, or what the flags name:
   a stream    the same from its checkpoints
 Whatever breaks is shown with the smallest difference that was found, and the exit code is 1.")]
 pub(super) struct Test {
-    /// The plugin: its name, or a file.
+    /// The plugin: its name, the name of one of its offers, NAME/OFFER, or a file.
     plugin: String,
     #[command(flatten)]
     kinds: Kind,
@@ -97,16 +98,18 @@ fn usage(what: String) -> Error {
 
 impl Test {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let plugin = located::plugin(&self.plugin, global).await?;
+        let located = located::plugin(&self.plugin, global).await?;
+        let (plugin, parts) = (Arc::clone(&located.plugin), located.offers().await?);
         let offers = plugin.offers(&LimitsSpec::default()).await?;
         let mut tried: Vec<(World, &Offer)> = Vec::new();
         let worlds = plugin.worlds().iter().filter(|world| **world != World::SelfDriven);
         for world in worlds.filter(|world| self.kinds.wants(**world)) {
-            tried.extend(offers.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, o)));
+            tried.extend(parts.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, *o)));
         }
         if tried.is_empty() {
             return Err(usage(format!(
-                "{} is nothing of that kind that can be tried; it is a {} (a spout has its tests in its own code)",
+                "{} is nothing of that kind that can be tried; {} is a {} (a spout has its tests in its own code)",
+                self.plugin,
                 plugin.name(),
                 crate::check::joined(plugin.worlds())
             ))
@@ -199,7 +202,10 @@ impl Test {
             let rows = self.trial(plugin, grants, (World::Decoder, decoder))?.decode(&self.messages()?).await?;
             return Ok(rows.slice(0, rows.num_rows().min(MOST)));
         }
-        let format = crate::tabular::TableFormat::Auto.of(&name)?;
+        let format = Format::of_path(&name).ok_or_else(|| {
+            let what = format!("a handler is tried over rows, and the name of {name} is not that of a table; rename it to end in .csv, .ndjson, .jsonl, .parquet or .arrow");
+            usage(what)
+        })?;
         let file = fs::File::open(path).map_err(|source| Error::ReadFile { path: path.clone(), source })?;
         let mut import = Import::open(file, &name, format, None)?;
         let (mut batches, mut rows) = (Vec::new(), 0);

@@ -42,7 +42,7 @@ async fn every_broken_file_has_its_own_error_and_harms_no_other() {
     assert!(matches!(by("torn"), Err(Error::Compile { .. })), "{:?}", by("torn"));
     assert!(matches!(by("huge"), Err(Error::Broken { .. })));
     assert!(matches!(by("directory"), Err(Error::Directory { .. } | Error::Broken { .. })));
-    assert!(matches!(by("other-world"), Err(Error::WrongWorld { .. })), "{:?}", by("other-world"));
+    assert!(matches!(by("other-world"), Err(Error::NoInterface { .. })), "{:?}", by("other-world"));
     let version = by("other-version").as_ref().unwrap_err().to_string();
     assert!(version.contains("spout:plugin@0.9.0") && version.contains("spout:plugin@0.1"), "{version}");
     let missing = plugins.get("hostil").await.unwrap_err().to_string();

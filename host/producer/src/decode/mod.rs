@@ -10,6 +10,7 @@ mod core;
 mod decimals;
 mod evolve;
 mod exact;
+mod keep;
 mod native;
 mod pin;
 mod plugin;
@@ -20,12 +21,16 @@ mod tests;
 mod union;
 use std::{path::PathBuf, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use spout_codec::UnknownField;
 
 pub(crate) use self::cells::map_of;
 use self::{evolve::with_added, native::is_settled, plugin::PluginDecoding};
 pub use self::{
+    keep::Change,
     native::{ArrowSpec, JsonSpec, NativeDecoder},
     pin::{SchemaGuard, SchemaPin},
     union::{Member, PRODUCER, Union},
@@ -60,6 +65,8 @@ pub struct Decoder {
     running: Option<Running>,
     /// The edition of the schema that it keeps to.
     edition: u64,
+    /// The columns that its rows have to have, once they are settled and unless the spec says them.
+    kept: Option<SchemaRef>,
     /// How a plugin has done, over all instances.
     health: Health,
 }
@@ -112,7 +119,7 @@ impl DecoderFactory {
     /// A decoder for one partition; what it needs is opened when the first messages arrive.
     #[must_use]
     pub fn decoder(&self) -> Decoder {
-        Decoder { factory: self.clone(), running: None, edition: 0, health: Health::default() }
+        Decoder { factory: self.clone(), running: None, edition: 0, kept: None, health: Health::default() }
     }
 
     /// Whether columns may be added while decoders run.
@@ -121,7 +128,9 @@ impl DecoderFactory {
         self.spec.evolves()
     }
 
-    fn name(&self) -> &str {
+    /// What the spec calls its decoder.
+    #[must_use]
+    pub fn name(&self) -> &str {
         match &self.spec {
             DecoderSpec::Native(native) => native.name(),
             DecoderSpec::Plugin(spec) => &spec.plugin,
@@ -140,22 +149,61 @@ impl DecoderFactory {
         let schema = match declared {
             Some(declared) if self.evolves() => with_added(declared, self.pin.get().await.as_ref()),
             Some(declared) => declared,
-            // Columns that are named and not yet typed say nothing of what comes.
-            None => match (self.pin.get().await.filter(|schema| is_settled(Some(schema))), &self.spec) {
-                (Some(pinned), _) => pinned,
-                (None, DecoderSpec::Native(native)) => native.usual()?,
-                (None, DecoderSpec::Plugin(_)) => self.declared().await?,
-            },
+            None => {
+                // Columns that are named and not yet typed say nothing of what comes.
+                let pinned = self.pin.get().await.filter(|schema| is_settled(Some(schema)));
+                match (&self.spec, pinned) {
+                    (DecoderSpec::Plugin(spec), pinned) if spec.says_columns() => self.output(None).await.or(pinned)?,
+                    (_, Some(pinned)) => pinned,
+                    (DecoderSpec::Native(native), None) => native.usual()?,
+                    (DecoderSpec::Plugin(_), None) => self.output(None).await?,
+                }
+            }
         };
         let empty = RecordBatch::new_empty(schema);
         let attached = metadata::attach(empty, &self.metadata, 0, &Messages::default(), &Origins::Each);
         attached.ok().map(|records| records.schema())
     }
 
-    /// The columns that the plugin declares; where it cannot be opened, its first messages will say why.
-    async fn declared(&self) -> Option<SchemaRef> {
-        let decoding = Decoding::open(self.task.clone()?, &self.topic, None).await.ok()?;
+    /// The columns that the plugin declares when it is opened with `settled`; where it cannot be opened, its first messages will
+    /// say why.
+    async fn output(&self, settled: Option<&SchemaRef>) -> Option<SchemaRef> {
+        let settled = settled.and_then(|schema| SchemaText::print(schema).ok()).map(|text| text.to_string());
+        let decoding = Decoding::open(self.task.clone()?, &self.topic, settled).await.ok()?;
         decoding.output().cloned()
+    }
+
+    /// Adds to the schema of earlier commits, before any message, the columns that a plugin has and declares beyond it; those
+    /// columns.
+    ///
+    /// # Errors
+    /// [`Error::Unsettled`] if it declares others than those that are settled.
+    pub async fn add_declared(&self) -> Result<Option<SchemaRef>, Error> {
+        if !matches!(self.spec, DecoderSpec::Plugin(_)) || !self.decodes || self.says_columns() {
+            return Ok(None);
+        }
+        let mut pin = self.pin.hold().await;
+        let Some(settled) = pin.as_ref().filter(|schema| is_settled(Some(schema))) else { return Ok(None) };
+        let Some(declared) = self.output(Some(settled)).await else { return Ok(None) };
+        let added = keep::added(settled, &declared).map_err(|change| self.unsettled(change))?;
+        if added.is_empty() {
+            return Ok(None);
+        }
+        let added: SchemaRef = Arc::new(Schema::new(added));
+        *pin = Some(with_added(Arc::clone(settled), Some(&added)));
+        Ok(Some(added))
+    }
+
+    /// Whether the spec itself says the columns, so that other columns are what its author wants.
+    fn says_columns(&self) -> bool {
+        match &self.spec {
+            DecoderSpec::Native(native) => native.schema().is_some(),
+            DecoderSpec::Plugin(spec) => spec.says_columns(),
+        }
+    }
+
+    fn unsettled(&self, change: Change) -> Error {
+        Error::Unsettled { decoder: self.name().to_owned(), change: Box::new(change) }
     }
 
     fn refused(&self, reason: String) -> Error {
@@ -195,7 +243,7 @@ impl Decoder {
     pub fn infers(&self) -> bool {
         let declared = match &self.factory.spec {
             DecoderSpec::Native(native) => !native.infers(),
-            DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
+            DecoderSpec::Plugin(spec) => spec.says_columns(),
         };
         self.running.is_none() && !declared && !self.factory.pin.is_settled()
     }
@@ -216,6 +264,7 @@ impl Decoder {
             Some(aside) => aside.restore(rows),
             None => rows,
         };
+        let rows = self.kept(rows)?;
         let empty = rows.empty(messages.len());
         let attached =
             metadata::attach(rows.records, &self.factory.metadata, span.partition.number, &messages, &rows.origins);
@@ -232,13 +281,20 @@ impl Decoder {
         Ok(Batch { records, span, origins, messages: Arc::new(messages), dead, late: Vec::new(), unknown, counts })
     }
 
+    /// The same rows, if they have the settled columns.
+    fn kept(&self, rows: Rows) -> Result<Rows, Error> {
+        match &self.kept {
+            Some(settled) if rows.records.num_columns() > 0 => {
+                let records = keep::kept(settled, rows.records).map_err(|change| self.factory.unsettled(change))?;
+                Ok(Rows { records, ..rows })
+            }
+            _ => Ok(rows),
+        }
+    }
+
     /// Says once what the first messages have settled, unless the spec says it.
     fn announce(&self, schema: &SchemaRef) {
-        let declared = match &self.factory.spec {
-            DecoderSpec::Native(native) => native.schema().is_some(),
-            DecoderSpec::Plugin(spec) => spec.settings.0.contains_key("schema"),
-        };
-        if !declared {
+        if !self.factory.says_columns() {
             let columns = SchemaText::print(schema).map_or_else(|_| schema.to_string(), |text| text.to_string());
             tracing::info!("schema of {} settled: {columns}", self.factory.name());
         }
@@ -262,15 +318,7 @@ impl Decoder {
             }
             *pin = typed.or(rows.open.clone()).or(pin.take());
         }
-        if let (Some(pinned), DecoderSpec::Plugin(_)) = (pin.as_ref(), &self.factory.spec)
-            && rows.records.num_columns() > 0
-            && pinned.fields() != rows.records.schema_ref().fields()
-        {
-            tracing::debug!(
-                decoder = self.factory.name(),
-                "the plugin's schema differs from the one of earlier commits"
-            );
-        }
+        self.kept = pin.clone().filter(|schema| is_settled(Some(schema)) && !self.factory.says_columns());
         // A decoder that has seen no sound message has settled nothing: it is opened anew for the next ones.
         self.running = is_settled(pin.as_ref()).then_some(running);
         Ok(rows)

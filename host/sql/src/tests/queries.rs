@@ -140,3 +140,13 @@ async fn files_with_other_columns_are_one_table() {
     let at = At::from([("t".to_owned(), "t~1".parse().unwrap())]);
     assert_eq!(shown(&store, "select count(*) from t", &at).await.unwrap(), "2");
 }
+
+#[tokio::test]
+async fn bytes_become_text_whatever_they_are() {
+    let (store, _dir) = local().await;
+    let sql =
+        "select text(v), text(w), text(null) from (values (x'4a6f', 'Jo'), (x'4aff', null)) as t(v, w) order by v";
+    assert_eq!(shown(&store, sql, &At::new()).await.unwrap(), "Jo,Jo,;J\u{fffd},,");
+    let error = shown(&store, "select text(5)", &At::new()).await.unwrap_err().to_string();
+    assert!(error.contains("`text` takes bytes") && error.contains("cast(… as varchar)"), "{error}");
+}

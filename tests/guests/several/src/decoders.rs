@@ -61,3 +61,55 @@ impl Decoder for Envelope {
         messages.decode(row, columns)
     }
 }
+
+/// What its rows have, so that a spec can say what a rebuilt decoder would.
+#[derive(Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Shape {
+    /// Columns of each row.
+    rows: Vec<Column>,
+    /// Whether they are declared.
+    #[serde(default)]
+    declared: bool,
+}
+
+#[derive(Clone, Copy, Debug, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Column {
+    /// `line`, the payload as text.
+    Line,
+    /// `line`, the payload as a number.
+    Number,
+    /// `length`, the bytes of the payload.
+    Length,
+}
+
+/// Payloads in the columns that its settings name, whatever was settled.
+#[derive(Debug)]
+pub(crate) struct Shaped(Shape);
+
+impl Shaped {
+    fn columns(&self, lines: &[&str]) -> Columns {
+        self.0.rows.iter().fold(Columns::new(), |columns, column| match column {
+            Column::Line => columns.str("line", lines.iter().copied()),
+            Column::Number => columns.i64("line", lines.iter().map(|line| line.parse::<i64>().ok())),
+            Column::Length => columns.i64("length", lines.iter().map(|line| line.len() as i64)),
+        })
+    }
+}
+
+impl Decoder for Shaped {
+    type Settings = Shape;
+
+    fn open(shape: Shape, _: Opening) -> Result<Self> {
+        Ok(Self(shape))
+    }
+
+    fn output(&self) -> Option<Schema> {
+        self.0.declared.then(|| self.columns(&[]).schema())
+    }
+
+    fn decode(&mut self, messages: &Messages) -> Result<Decoded> {
+        messages.decode(|message| message.text(), |lines| self.columns(lines))
+    }
+}

@@ -6,7 +6,7 @@ mod handlers;
 mod sources;
 
 use self::{
-    decoders::{Envelope, Plain},
+    decoders::{Envelope, Plain, Shaped},
     handlers::{Double, Renamed},
     sources::{Tagged, Tags},
 };
@@ -17,6 +17,7 @@ spout_guest::register! {
     stream "tagged": Tagged, "the same as one stream";
     decoder "plain": Plain, "payloads as text";
     decoder "envelope": Envelope, "payloads and all that comes with them";
+    decoder "shaped": Shaped, "payloads in columns of choice";
     handler "double": Double, "adds `twice` to rows with a number `n`";
     handler "renamed": Renamed, "declares one name and answers with another";
 }

@@ -32,6 +32,8 @@ const LARGE: usize = 4 << 20;
   spout plugin build my-plugin/ other/   several
   spout plugin build plugins/            every project directly below
 
+What is built goes into `plugins` here, or in the nearest directory above that has one; --plugins names another.
+
 A project is one of
   Rust     a Cargo.toml with a [package]. Needs cargo; the target wasm32-wasip2 is added through rustup if it is missing.
            A plugin is named after its crate, without the prefix `plugin-`. A crate that is new in a workspace is added to

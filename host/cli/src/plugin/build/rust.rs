@@ -136,7 +136,7 @@ pub(super) fn compile(dir: &Path) -> Result<Vec<Artifact>, Error> {
         return Err(failed(format!("cargo ended with {status}; its messages are above")));
     }
     if artifacts.is_empty() {
-        Err(failed("it produces no .wasm; add `crate-type = [\"cdylib\"]` to [lib] of its Cargo.toml".into()))
+        Err(failed("it produces no .wasm; add `crate-type = [\"cdylib\", \"rlib\"]` to [lib] of its Cargo.toml".into()))
     } else {
         Ok(artifacts)
     }
