@@ -20,6 +20,7 @@ mod files;
 mod first_plugin;
 mod json_core;
 mod lookups;
+mod managed;
 mod network;
 mod nexmark;
 mod offers;

@@ -10,44 +10,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use spout_tests::{
-    Running, Site,
+    Site,
     http::{Answer, connect, read, request},
     root,
+    served::Served,
 };
-
-/// A server on a site.
-struct Served {
-    running: Running,
-    address: String,
-}
-
-fn serve(site: &Site, args: &[&str]) -> Result<Served> {
-    let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
-    all.extend(args);
-    let mut running = site.start(&all)?;
-    let said = running.wait_for("serving")?;
-    let Some(said) = said else { anyhow::bail!("it did not start: {}", running.end()?.1) };
-    let address = said.get("address").and_then(Value::as_str).context("an address")?.to_owned();
-    Ok(Served { running, address })
-}
-
-impl Served {
-    fn get(&self, path: &str) -> Result<Answer> {
-        request(&self.address, &format!("GET {path}"), &[], b"")
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Stops it, which has to succeed.
-    fn stop(self) -> Result<()> {
-        self.running.signal("TERM")?;
-        let (success, err) = self.running.end()?;
-        ensure!(success, "the server failed at its end: {err}");
-        Ok(())
-    }
-}
 
 /// `text` without what differs between two stores: ids, times, places.
 fn masked(text: &str, site: &Site) -> String {
@@ -200,7 +167,7 @@ fn every_verb_says_the_same_of_a_store_and_of_a_server() -> Result<()> {
     let (here, mut there) = (filled()?, filled()?);
     here.ok(&["create", "repo", "first"])?;
     there.ok(&["create", "repo", "first"])?;
-    let served = serve(&there, &[])?;
+    let served = Served::start(&there, &[])?;
     there.environment = vec![("SPOUT_SERVER", served.url())];
     for verb in VERBS {
         let mut args = words(verb);
@@ -229,7 +196,7 @@ fn every_verb_says_the_same_of_a_store_and_of_a_server() -> Result<()> {
 fn a_commit_is_filled_by_several_commands_of_a_client() -> Result<()> {
     let mut site = filled()?;
     site.ok(&["create", "repo", "r"])?;
-    let served = serve(&site, &[])?;
+    let served = Served::start(&site, &[])?;
     site.environment = vec![("SPOUT_SERVER", served.url())];
     let id = site.ok(&["start", "commit", "r"])?;
     let to = |path: &str| format!("r@{}:{path}", id.trim());
@@ -301,7 +268,7 @@ fn every_route_lets_in_those_whose_scope_allows_it_and_nobody_else() -> Result<(
         (create(&["write:mine", "read:m*"], &[])?, 1),
         (create(&["admin:mi*"], &[])?, 2),
     ];
-    let served = serve(&site, &["--tokens", "tokens.json"])?;
+    let served = Served::start(&site, &["--tokens", "tokens.json"])?;
     let document = served.get("/openapi.json")?.json()?;
     let history = |repo: &str| -> Result<usize> { Ok(site.json(&["list", "commit", repo])?.len()) };
     let mut routes = Vec::new();
@@ -391,7 +358,7 @@ fn parts_of_files_come_as_they_are_asked_for() -> Result<()> {
     site.ok(&["put", "file", "r@master:/large", "-f", "large"])?;
     site.ok(&["put", "file", "r@master:/grown", "-f", "a.txt"])?;
     site.ok(&["put", "file", "r@master:/grown", "-a", "-f", "b.txt"])?;
-    let served = serve(&site, &[])?;
+    let served = Served::start(&site, &[])?;
     let get = |path: &str, headers: &[(&str, &str)]| {
         request(&served.address, &format!("GET /v1/repos/r/files/master/{path}"), headers, b"")
     };
@@ -434,7 +401,7 @@ fn a_directory_comes_as_an_archive() -> Result<()> {
     site.write("d/empty", "")?;
     site.ok(&["create", "repo", "r"])?;
     site.ok(&["put", "file", "r@master:/in/d", "-r", "-f", "d"])?;
-    let served = serve(&site, &[])?;
+    let served = Served::start(&site, &[])?;
     for path in ["", "/in/d"] {
         let out = site.path().join(format!("out{}", path.len()));
         std::fs::create_dir(&out)?;
@@ -455,7 +422,7 @@ fn a_directory_comes_as_an_archive() -> Result<()> {
 fn bodies_that_are_cut_off_or_too_large_leave_nothing() -> Result<()> {
     let site = filled()?;
     site.ok(&["create", "repo", "r"])?;
-    let served = serve(&site, &["--max-body", "100KiB"])?;
+    let served = Served::start(&site, &["--max-body", "100KiB"])?;
     let send = |head: &str, body: &[u8]| -> Result<TcpStream> {
         let mut stream = connect(&served.address)?;
         let line = "PUT /v1/repos/r/files/master/a HTTP/1.1";
@@ -496,7 +463,7 @@ fn bodies_that_are_cut_off_or_too_large_leave_nothing() -> Result<()> {
 #[test]
 fn connections_have_a_cap_and_the_next_one_is_told() -> Result<()> {
     let site = Site::new()?;
-    let served = serve(&site, &["--max-connections", "300"])?;
+    let served = Served::start(&site, &["--max-connections", "300"])?;
     let idle = (0..300).map(|_| connect(&served.address)).collect::<Result<Vec<_>>>()?;
     let told = |expected: u16| -> Result<bool> {
         let started = Instant::now();
@@ -518,7 +485,7 @@ fn connections_have_a_cap_and_the_next_one_is_told() -> Result<()> {
 #[test]
 fn a_web_page_of_somebody_else_is_not_answered() -> Result<()> {
     let site = Site::new()?;
-    let served = serve(&site, &[])?;
+    let served = Served::start(&site, &[])?;
     let origin = request(&served.address, "POST /v1/repos", &[("origin", "http://evil.example")], b"{\"name\":\"x\"}")?;
     ensure!(origin.status == 403 && origin.code() == "E0916", "{origin:?}");
     let mut stream = connect(&served.address)?;
@@ -562,7 +529,7 @@ fn tls_is_spoken_where_there_is_a_certificate() -> Result<()> {
     let args = ["token", "create", "--tokens", "tokens.json", "--name", "ada", "--scope", "admin:*"];
     let token = site.ok(&args)?;
     let secure = ["--tokens", "tokens.json", "--cert", "chain.pem", "--key", "key.pem"];
-    let served = serve(&site, &secure)?;
+    let served = Served::start(&site, &secure)?;
     let url = format!("https://localhost:{}/v1/repos", served.address.rsplit(':').next().unwrap_or_default());
     let curl = |rest: &[&str]| -> Result<String> {
         let output =
@@ -593,7 +560,7 @@ fn pipelines_of_a_directory_run_beside_the_api() -> Result<()> {
     site.write("pipelines/one.yaml", posted("one"))?;
     site.write("pipelines/two.yml", posted("two"))?;
     site.write("pipelines/notes.txt", "no spec")?;
-    let mut served = serve(&site, &["pipelines"])?;
+    let mut served = Served::start(&site, &["pipelines"])?;
     let mut events = connect(&served.address)?;
     events.write_all(format!("GET /v1/events HTTP/1.1\r\nhost: {}\r\n\r\n", served.address).as_bytes())?;
     let listening = (0..2).map(|_| served.running.wait_for("listening")?.context("two pipelines listen"));
@@ -607,14 +574,7 @@ fn pipelines_of_a_directory_run_beside_the_api() -> Result<()> {
     let all = served.get("/v1/pipelines")?.json()?;
     ensure!(all.as_array().map(Vec::len) == Some(2), "{all}");
     // What a pipeline says arrives a moment after its commit.
-    let started = Instant::now();
-    let about = loop {
-        let about = served.get("/v1/pipelines/one")?.json()?;
-        if about["commits"] == 1 || started.elapsed() > Duration::from_secs(10) {
-            break about;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let about = served.reach("one", |about| about["commits"] == 1)?;
     ensure!(about["commits"] == 1 && about["state"] == "running" && about["address"] == port, "{about}");
     ensure!(served.get("/v1/pipelines/three")?.code() == "E0910", "no third one");
     let mut sql = site.command(&["--server", &served.url(), "sql", "select count(*) as n from one", "--json"]);
@@ -631,7 +591,7 @@ fn pipelines_of_a_directory_run_beside_the_api() -> Result<()> {
 #[test]
 fn the_python_client_does_what_the_command_line_does() -> Result<()> {
     let site = filled()?;
-    let served = serve(&site, &[])?;
+    let served = Served::start(&site, &[])?;
     let python = |program: &str| -> Result<String> {
         let output = Command::new("python3")
             .args(["-c", program])

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 pub mod http;
 pub mod life;
 pub mod moto;
+pub mod served;
 pub mod venv;
 
 /// A place with a store and specs of its own.

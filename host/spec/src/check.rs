@@ -254,7 +254,7 @@ fn service(loaded: &Loaded) -> Option<Error> {
     let plugins = loaded.spec.sources().filter(|(_, source)| source.spec.plugin().is_some()).count();
     let what = match plugins {
         0 => {
-            "there is no plugin that its connections could reach; read a plugin with `producer: {stream: {plugin: …}}`"
+            "there is no plugin that its connections could reach; name one as `transform: {plugin: …}` or `producer: {stream: {plugin: …}}`"
         }
         1 => return None,
         _ => {

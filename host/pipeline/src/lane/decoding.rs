@@ -28,7 +28,7 @@ pub(super) struct Decoding {
 impl Decoding {
     pub(super) async fn run(mut self) {
         let stop = self.shared.stop.clone();
-        stop.run_until_cancelled(self.decode_all()).await;
+        Box::pin(stop.run_until_cancelled(self.decode_all())).await;
     }
 
     async fn decode_all(&mut self) {
