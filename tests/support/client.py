@@ -54,7 +54,7 @@ history = client.list_commit("r")
 assert [commit.number for commit in history] == [4, 3, 2, 1] and len(client.list_commit("r", "master~1", 2)) == 2
 assert client.marker("r") == {}
 
-told = [commit.id for commit, _ in zip(client.subscribe_commit("r", all=True), range(4))]
+told = [commit.id for _, commit in zip(range(4), client.subscribe_commit("r", all=True))]
 assert told == [commit.id for commit in reversed(history)], told
 after = client.subscribe_commit("r", after=told[1])
 assert next(after).id == told[2]
