@@ -65,7 +65,7 @@ fn the_rows_of_a_commit_that_is_read_are_cut_as_flush_says() -> Result<()> {
     site.ok(&["run", "spec.yaml", "--until", "ended"])?;
     site.write(
         "copy.yaml",
-        "pipeline: {name: copy}\nproducer: {repo: {repo: e}}\ncommit: {flush: {rows: 100, time: 1h}}\n",
+        "pipeline: {name: copy}\nproducer: {repo: {repo: e, split: true}}\ncommit: {flush: {rows: 100, time: 1h}}\n",
     )?;
     site.ok(&["run", "copy.yaml", "--until", "idle"])?;
     let full: Vec<u64> = commits(&site, "copy")?.into_iter().filter(|rows| *rows > 0).collect();

@@ -24,8 +24,9 @@ fn post(served: &Served, pipeline: &str, id: u64) -> Result<u16> {
     Ok(request(port, "POST /", &[("content-type", "application/x-ndjson")], body.as_bytes())?.status)
 }
 
-fn ids(site: &Site, repo: &str) -> Result<Vec<String>> {
-    site.rows(&format!("select id from {repo} order by id"), None)
+fn ids(site: &Site, repo: &str) -> Result<Vec<u64>> {
+    let rows = site.json(&["sql", &format!("select id from {repo} order by id")])?;
+    rows.iter().map(|row| row["id"].as_u64().context("an id")).collect()
 }
 
 #[test]
@@ -62,7 +63,7 @@ fn what_was_created_runs_until_it_is_deleted_whatever_is_killed() -> Result<()> 
     site.ok(&["delete", "pipeline", "two"])?;
     served.reach("two", |about| about["code"] == "E0910")?;
     served.stop()?;
-    ensure!(ids(&site, "one")? == ["1", "2", "12", "13"], "{:?}", ids(&site, "one")?);
+    ensure!(ids(&site, "one")? == [1, 2, 12, 13], "{:?}", ids(&site, "one")?);
     let listed = site.json(&["list", "pipeline"])?;
     ensure!(listed.len() == 1 && listed[0]["name"] == "one" && listed[0]["wanted"] == "running", "{listed:?}");
     let history = site.json(&["list", "commit", "_specs"])?;
@@ -113,7 +114,7 @@ fn a_replaced_plugin_takes_over_between_two_commits_and_one_that_fails_is_taken_
     served.reach("good", |about| about["code"] == "E0214")?;
     ensure!(post(&served, "good", 8)? == 200);
     served.stop()?;
-    ensure!(ids(&site, "good")? == ["1", "7", "8"], "{:?}", ids(&site, "good")?);
-    ensure!(ids(&site, "bad")? == ["1", "3"], "{:?}", ids(&site, "bad")?);
+    ensure!(ids(&site, "good")? == [1, 7, 8], "{:?}", ids(&site, "good")?);
+    ensure!(ids(&site, "bad")? == [1, 3], "{:?}", ids(&site, "bad")?);
     Ok(())
 }

@@ -351,7 +351,8 @@ fn the_example_runs_as_it_stands() -> Result<()> {
     ensure!(site.ok(&["get", "file", "dates@master:/offset"])?.trim() == "5");
     // It has nothing more to do.
     site.ok(&["run", &spec, "--until", "ended"])?;
-    ensure!(site.json(&["list", "commit", "dates@master"])?.len() == 5);
+    let commits = site.json(&["list", "commit", "dates@master"])?;
+    ensure!(commits.iter().filter(|commit| commit["reason"] == "source").count() == 5, "{commits:?}");
     site.ok(&["fsck"])?;
     Ok(())
 }

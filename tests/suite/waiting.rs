@@ -58,7 +58,7 @@ fn a_started_commit_is_waited_for_until_it_is_finished() -> Result<()> {
     ensure!(waiting.0.wait()?.success());
     site.ok(&["wait", "commit", "r"])?;
     site.fails(&["wait", "commit", "r", "--after", "~0", "--timeout", "50ms"], 1, &["E0836"])?;
-    site.fails(&["wait", "commit", "r@nowhere"], 1, &["nowhere"]).map(drop)
+    site.fails(&["wait", "commit", "r@nowhere"], 2, &["nowhere"]).map(drop)
 }
 
 #[test]

@@ -106,6 +106,9 @@ impl Put {
         let What::File { reference: text, files, append, recursive, table, .. } = &self.what;
         let reference: Reference = text.parse()?;
         let to = To { path: reference.path.as_deref(), directory: text.ends_with('/'), recursive: *recursive };
+        if table.is_some() {
+            global.only_local("`spout put file --table`")?;
+        }
         let mut items = plan(files, to)?;
         if table.is_some() {
             items.iter_mut().filter(|item| item.named_after).for_each(|item| item.to = renamed(&item.to));
@@ -155,7 +158,6 @@ async fn tables(
     format: TableFormat,
     busy: &Busy,
 ) -> Result<Changes> {
-    global.only_local("`spout put file --table`")?;
     let target = Target::of(&global.store_to_write().await?, to).await?;
     let mut putting = Putting { target: &target, open: target.open(), how, busy, rows: 0 };
     let mut put = Vec::new();

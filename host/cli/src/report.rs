@@ -117,6 +117,7 @@ fn coded<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a dyn Cod
     of::<error::Error>(cause)
         .or_else(|| of::<spout_api::Error>(cause))
         .or_else(|| of::<spout_server::Error>(cause))
+        .or_else(|| of::<spout_keeper::Error>(cause))
         .or_else(|| of::<spout_spec::Error>(cause))
         .or_else(|| of::<spout_pipeline::Error>(cause))
         .or_else(|| of::<spout_plugin::Error>(cause))

@@ -96,7 +96,7 @@ impl Serve {
         say(&listening, specs.len(), printer)?;
         let (sender, updates) = mpsc::unbounded_channel();
         let plain = !specs.iter().any(prints);
-        let keeper = Keeper::open(&store, &global.open_plugins()?, specs, options, sender).await?;
+        let keeper = Keeper::new(&store, &global.open_plugins()?, specs, options, sender);
         let board = Arc::new(Board::new(keeper.statuses()));
         let (stop, close, commit) = (CancellationToken::new(), CancellationToken::new(), keeper.committer());
         let service = Service::new(store, tokens, Arc::clone(&board), &limits, close.clone());

@@ -36,7 +36,8 @@ const LAST_TRY: Duration = Duration::from_secs(600);
 #[derive(Debug)]
 pub struct Keeper {
     store: Store,
-    specs: Specs,
+    /// Once somebody has created a pipeline.
+    specs: Option<(Specs, Follower)>,
     plugins: Plugins,
     fixed: Vec<Loaded>,
     options: RunOptions,
@@ -87,20 +88,18 @@ struct Resting {
 impl Keeper {
     /// A keeper of the pipelines of `store`, and of those of the files `fixed`, which run whatever the store says; what they
     /// say goes to `updates` too.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn open(
+    #[must_use]
+    pub fn new(
         store: &Store,
         plugins: &Plugins,
         fixed: Vec<Loaded>,
         options: RunOptions,
         updates: mpsc::UnboundedSender<Update>,
-    ) -> Result<Self, Error> {
-        Ok(Self {
+    ) -> Self {
+        Self {
             fixed,
             store: store.clone(),
-            specs: Specs::open(store).await?,
+            specs: None,
             plugins: plugins.clone(),
             options,
             statuses: Statuses::default(),
@@ -108,7 +107,7 @@ impl Keeper {
             updates,
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
-        })
+        }
     }
 
     /// What the pipelines are doing, as it changes.
@@ -125,11 +124,10 @@ impl Keeper {
 
     /// Keeps pipelines running until `stop` is cancelled; then each commits what it has read.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut follower = self.specs.repo().follow(MASTER);
         let mut wanted = Vec::new();
         let mut seen = None;
         while !stop.is_cancelled() {
-            match self.look(&mut follower, &mut seen).await {
+            match self.look(&mut seen).await {
                 Ok(Some(new)) => wanted = new,
                 Ok(None) => {}
                 // What runs, runs on.
@@ -137,9 +135,15 @@ impl Keeper {
             }
             self.reap().await;
             self.match_up(&wanted).await;
+            let rest = async {
+                match &mut self.specs {
+                    Some((_, follower)) => follower.wait(LOOK).await,
+                    None => tokio::time::sleep(LOOK).await,
+                }
+            };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = follower.wait(LOOK) => {}
+                () = rest => {}
             }
         }
         for group in self.running.keys().cloned().collect::<Vec<_>>() {
@@ -148,12 +152,17 @@ impl Keeper {
     }
 
     /// What is to run, if that is another than at the last look.
-    async fn look(&self, follower: &mut Follower, seen: &mut Option<u64>) -> Result<Option<Vec<Wanted>>, Error> {
+    async fn look(&mut self, seen: &mut Option<u64>) -> Result<Option<Vec<Wanted>>, Error> {
+        if self.specs.is_none() {
+            let specs = Specs::existing(&self.store).await?;
+            self.specs = specs.map(|specs| (specs.clone(), specs.repo().follow(MASTER)));
+        }
+        let Some((specs, follower)) = &mut self.specs else { return Ok(None) };
         let Some(head) = follower.refresh().await? else { return Ok(None) };
         if *seen == Some(head.header.sequence) {
             return Ok(None);
         }
-        let repo = self.specs.repo();
+        let repo = specs.repo();
         let wanted = Wanted::all(repo, &repo.tree(head).await?).await?;
         *seen = Some(head.header.sequence);
         Ok(Some(wanted))

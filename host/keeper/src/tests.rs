@@ -26,7 +26,7 @@ impl Site {
         let store = Store::open(&place.path().join("store").display().to_string()).await.unwrap();
         let plugins = Plugins::open(place.path(), None).unwrap();
         let (sender, updates) = mpsc::unbounded_channel();
-        let keeper = Keeper::open(&store, &plugins, Vec::new(), Default::default(), sender).await.unwrap();
+        let keeper = Keeper::new(&store, &plugins, Vec::new(), Default::default(), sender);
         let (statuses, stop) = (keeper.statuses(), CancellationToken::new());
         tokio::spawn(keeper.run(stop.clone()));
         let specs = Specs::open(&store).await.unwrap();
@@ -100,10 +100,10 @@ async fn one_that_cannot_run_does_not_touch_the_others() {
     let mut editor = repo.edit(MASTER).await.unwrap();
     let mut open = repo.open_commit();
     for (path, text) in [
-        ("/c.yaml", http("other", "")),
+        ("/c.yaml", http("other", "x")),
         ("/d.yaml", "[".into()),
-        ("/e.yaml", http("e", "")),
-        ("/f.yaml", http("f", "")),
+        ("/e.yaml", http("e", "x")),
+        ("/f.yaml", http("f", "x")),
         ("/e.json", "{".into()),
     ] {
         open.put_file(path, PutMode::Overwrite, text.into_bytes().into()).await.unwrap();

@@ -254,11 +254,11 @@ fn service(loaded: &Loaded) -> Option<Error> {
     let plugins = loaded.spec.sources().filter(|(_, source)| source.spec.plugin().is_some()).count();
     let what = match plugins {
         0 => {
-            "there is no plugin that its connections could reach; name one as `transform: {plugin: …}` or `producer: {stream: {plugin: …}}`"
+            "`spout.service` has no plugin that its connections could reach; name one as `transform: {plugin: …}` or `producer: {stream: {plugin: …}}`"
         }
         1 => return None,
         _ => {
-            "several producers read a plugin, and its connections can reach only one; put the others into pipelines of their own"
+            "several producers read a plugin, and connections of `spout.service` can reach only one; put the others into pipelines of their own"
         }
     };
     Some(contradiction(loaded, "spout.service", what))

@@ -231,7 +231,7 @@ fn missing_keys_say_what_they_are() {
     );
     assert_eq!(
         complaint("pipeline: {name: p}\nproducer: {}\n"),
-        "E0105 s.yaml:2: `producer` has no source; add one of `stream`, `tcp`, `http`, `stdin`, `subscribe`, `repo`, or Pinot's `streamConfigs`"
+        "E0105 s.yaml:2: `producer` has no source; add one of `stream`, `tcp`, `http`, `stdin`, `subscribe`, `repo`, or Pinot's `streamConfigs`; or write a `transform` instead of it"
     );
     assert_eq!(
         complaint("# nothing\n"),

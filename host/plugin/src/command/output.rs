@@ -84,7 +84,8 @@ struct Stream(Writer);
 
 impl OutputStream for Stream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.write(bytes).map_err(|error| StreamError::LastOperationFailed(error.into()))
+        // A guest knows a closed stream as a broken pipe.
+        self.0.write(bytes).map_err(|_| StreamError::Closed)
     }
 
     fn flush(&mut self) -> StreamResult<()> {
@@ -92,7 +93,7 @@ impl OutputStream for Stream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        self.0.room().map_err(|error| StreamError::LastOperationFailed(error.into()))
+        self.0.room().map_err(|_| StreamError::Closed)
     }
 }
 

@@ -62,7 +62,7 @@ async fn a_pinned_plugin_is_that_file_and_no_other() {
     // Another file under the same name, while the host runs.
     fs::copy(guests().join("other-world.wasm"), dir.join("hostile.wasm")).unwrap();
     assert!(matches!(plugins.get(&pinned).await, Err(Error::DigestMismatch { .. })));
-    assert!(matches!(plugins.get("hostile").await, Err(Error::WrongWorld { .. })));
+    assert!(matches!(plugins.get("hostile").await, Err(Error::NoInterface { .. })));
 }
 
 #[tokio::test]

@@ -147,6 +147,7 @@ async fn bytes_become_text_whatever_they_are() {
     let sql =
         "select text(v), text(w), text(null) from (values (x'4a6f', 'Jo'), (x'4aff', null)) as t(v, w) order by v";
     assert_eq!(shown(&store, sql, &At::new()).await.unwrap(), "Jo,Jo,;J\u{fffd},,");
-    let error = shown(&store, "select text(5)", &At::new()).await.unwrap_err().to_string();
+    let error = shown(&store, "select text(5)", &At::new()).await.unwrap_err();
+    let error = std::error::Error::source(&error).unwrap().to_string();
     assert!(error.contains("`text` takes bytes") && error.contains("cast(… as varchar)"), "{error}");
 }

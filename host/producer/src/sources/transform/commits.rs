@@ -241,6 +241,12 @@ impl Commits {
         drop(self.shared.turn.lock().await);
     }
 
+    /// Whether a commit is on its way.
+    #[cfg(test)]
+    pub(super) fn on_its_way(&self) -> bool {
+        self.shared.turn.try_lock().is_err()
+    }
+
     /// Says that the spout has ended, or why it has failed; behind what was finished before.
     pub(super) fn end(&self, how: Result<(), Error>) {
         let event = how.map_or_else(SpoutEvent::Failed, |()| SpoutEvent::Ended);
