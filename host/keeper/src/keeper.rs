@@ -179,6 +179,8 @@ impl Keeper {
         for group in over {
             let Some(Running { made_of, before, task, .. }) = self.running.remove(&group) else { continue };
             let Ok(Ended { error, committed }) = task.await else {
+                // A panic, which was reported where it happened.
+                group.iter().for_each(|name| self.statuses.set(name, Phase::Failed));
                 self.give_up(group, made_of, None);
                 continue;
             };

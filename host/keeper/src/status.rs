@@ -106,7 +106,10 @@ impl Statuses {
 
     pub(super) fn starts_with(&self, name: &str, plugins: &BTreeMap<String, String>) {
         self.set(name, Phase::Starting);
-        self.of(name, |status| status.plugins.clone_from(plugins));
+        self.of(name, |status| {
+            status.address = None;
+            status.plugins.clone_from(plugins);
+        });
     }
 
     pub(super) fn forget(&self, known: impl Fn(&str) -> bool) {

@@ -117,6 +117,11 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
         ArchiveError { origin, archive, at, entry: self.entry.clone(), fault }
     }
 
+    /// `fault` of the archive that has just ended.
+    pub(crate) fn error_of_ended(&self, fault: Fault) -> ArchiveError {
+        ArchiveError { archive: self.archive.saturating_sub(1), ..self.error(fault) }
+    }
+
     async fn step(&mut self) -> Result<Step, Fault> {
         self.skip(self.left + self.padding).await?;
         (self.left, self.padding, self.holes, self.entry) = (0, 0, None, None);

@@ -222,7 +222,7 @@ mod tests {
         let new = imported(new, &[("i:1", NATIVE)]).unwrap();
         assert_eq!(
             body(&new),
-            "pipeline:\n  name: s\nspout:\n  service:\n    internalPort: 8000\n    externalPort: 31800\ntransform:\n  cmd:\n  - ./run.sh\n  - \"-v\"\n  trusted: true\ncommit:\n  branch: staging\n"
+            "pipeline:\n  name: s\nspout:\n  service:\n    internalPort: 8000\n    externalPort: 31800\ntransform:\n  cmd:\n  - ./run.sh\n  - -v\n  trusted: true\ncommit:\n  branch: staging\n"
         );
         let said: Vec<(usize, &str)> = new.remarks.iter().map(|remark| (remark.line, remark.key.as_str())).collect();
         assert_eq!(said, [(3, "parallelism_spec")]);

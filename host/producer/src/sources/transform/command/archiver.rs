@@ -48,7 +48,7 @@ pub(super) async fn commit_archives(
                     Ok(committed) => committed,
                     // The pipeline stopped: that is not the archive's fault.
                     Err(Error::SpoutOver) => return Err(Error::SpoutOver),
-                    Err(error) => return Err(Error::archive(archives.error(Fault::uncommitted(error)))),
+                    Err(error) => return Err(Error::archive(archives.error_of_ended(Fault::uncommitted(error)))),
                 };
                 pfs.committed(commits, &committed, &markers).await?;
             }
