@@ -146,7 +146,7 @@ fn what_is_no_archive_is_refused_with_its_place_and_what_was_before_stays() -> R
         ("link", ["error[E0342]", "entry `bad`", "a symbolic link"]),
         ("above", ["error[E0516]", "entry `../bad`", "`..`"]),
         ("clash", ["error[E0518]", "archive 1 of /pfs/out", "good"]),
-        ("case", ["error[E0518]", "archive 1 of /pfs/out", "GOOD"]),
+        ("case", ["error[E0519]", "archive 1 of /pfs/out", "GOOD"]),
         ("marker", ["error[E0339]", "entry `OFFSET`", "it shows the marker"]),
     ] {
         let site = site()?;

@@ -89,13 +89,15 @@ impl Subscribe {
 
 /// The number of the newest commit of a branch; 0 if it has none, or does not exist.
 async fn newest(api: &dyn Api, of: &Reference) -> Result<u64> {
-    match api.commits(of, 1).await {
-        Ok(mut commits) => Ok(commits.pop().map_or(0, |head| head.number)),
-        Err(error) => match api.branches(&of.repo).await?.iter().any(|branch| branch.name == of.target) {
-            true => Err(error.into()),
-            false => Ok(0),
+    let mut commits = match api.commits(of, 1).await {
+        Ok(commits) => commits,
+        // Where the branch is there by now, it was made since.
+        Err(_) => match api.branches(&of.repo).await?.iter().any(|branch| branch.name == of.target) {
+            true => api.commits(of, 1).await?,
+            false => Vec::new(),
         },
-    }
+    };
+    Ok(commits.pop().map_or(0, |head| head.number))
 }
 
 fn print(commit: &CommitInfo, printer: &mut Printer) -> Result<()> {
