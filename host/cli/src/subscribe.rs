@@ -92,10 +92,11 @@ async fn newest(api: &dyn Api, of: &Reference) -> Result<u64> {
     let mut commits = match api.commits(of, 1).await {
         Ok(commits) => commits,
         // Where the branch is there by now, it was made since.
-        Err(_) => match api.branches(&of.repo).await?.iter().any(|branch| branch.name == of.target) {
-            true => api.commits(of, 1).await?,
-            false => Vec::new(),
-        },
+        Err(_) => {
+            let branches = api.branches(&of.repo).await?;
+            let made = branches.iter().any(|branch| branch.name == of.target);
+            if made { api.commits(of, 1).await? } else { Vec::new() }
+        }
     };
     Ok(commits.pop().map_or(0, |head| head.number))
 }

@@ -80,9 +80,9 @@ async fn finished(api: &dyn Api, reference: &Reference) -> Result<Option<CommitI
         Ok(Inspected::Commit(commit)) => Ok(Some(*commit)),
         Ok(Inspected::Pending(_)) => Ok(None),
         // A branch without a commit; one that nobody has made is a mistake.
-        Err(error) => match api.branches(&reference.repo).await?.iter().any(|branch| branch.name == reference.target) {
-            true => Ok(None),
-            false => Err(error.into()),
-        },
+        Err(error) => {
+            let branches = api.branches(&reference.repo).await?;
+            if branches.iter().any(|branch| branch.name == reference.target) { Ok(None) } else { Err(error.into()) }
+        }
     }
 }
