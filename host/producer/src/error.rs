@@ -7,8 +7,8 @@ use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
 use thiserror::Error;
 
-use super::archive::{ArchiveError, Fault};
 use crate::Change;
+use spout_archive::{ArchiveError, Fault};
 
 /// An error of a producer or a decoder.
 #[derive(Debug, Error)]
@@ -333,12 +333,21 @@ pub enum Error {
         /// The path.
         path: String,
     },
-    /// What a command wrote cannot be committed.
+    /// What a command wrote is no sound archive.
     #[error("the archive is refused, and nothing of it is committed")]
     Archive {
         /// Where, and why.
         #[source]
         source: Box<ArchiveError>,
+    },
+    /// A sound archive cannot be committed.
+    #[error("{archive} cannot be committed")]
+    Uncommitted {
+        /// Which one, and the entry that could not be put.
+        archive: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
     },
     /// A command ended other than by success.
     #[error("the command `{command}` ended with {how}; what it said before is in the log")]
@@ -415,6 +424,11 @@ impl Error {
         Self::Archive { source: Box::new(source) }
     }
 
+    /// What came of putting or committing what a command wrote.
+    pub(crate) fn uncommitted(archive: String, source: Self) -> Self {
+        Self::Uncommitted { archive, source: Box::new(source) }
+    }
+
     /// What the repo said to a commit of a spout.
     pub(crate) fn commit(doing: &'static str, source: spout_repo::Error) -> Self {
         Self::Commit { doing, source: Box::new(source) }
@@ -449,13 +463,13 @@ impl Coded for Error {
             | Self::Ended { .. }
             | Self::SpoutOver => Kind::Plugin,
             Self::Archive { source } => match &source.fault {
-                Fault::Uncommitted(error) => match error.kind() {
-                    // What cannot be put is not what the user wrote, but what the command did.
-                    Kind::Spec | Kind::Message => Kind::Plugin,
-                    other => other,
-                },
                 Fault::Unread(_) => Kind::Unavailable,
                 _ => Kind::Plugin,
+            },
+            Self::Uncommitted { source, .. } => match source.kind() {
+                // What cannot be put is not what the user wrote, but what the command did.
+                Kind::Spec | Kind::Message => Kind::Plugin,
+                other => other,
             },
             Self::Launch { .. } | Self::Transform { .. } => Kind::Spec,
             Self::Pfs { .. } => Kind::Unavailable,
@@ -497,10 +511,10 @@ impl Coded for Error {
             Self::OwnFile { .. } | Self::NoTable { .. } | Self::NoSuchFile { .. } => "E0339",
             Self::SpoutOver => "E0340",
             Self::Archive { source } => match &source.fault {
-                Fault::Uncommitted(error) => error.code(),
                 Fault::Refused(_) => "E0342",
                 _ => "E0341",
             },
+            Self::Uncommitted { source, .. } => source.code(),
             Self::Ended { .. } => "E0343",
             Self::Launch { .. } => "E0344",
             Self::Transform { .. } => "E0345",

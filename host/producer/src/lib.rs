@@ -10,7 +10,6 @@
 //!
 //! **Invariant**: nothing here commits, and nothing here decides when a commit is cut.
 
-mod archive;
 mod class;
 mod decode;
 mod decoder_spec;

@@ -13,13 +13,6 @@ use spout_api::{Api as _, Content, Error as ApiError, FileLine, Inspected, Local
 
 use crate::{answer::Answer, endpoint::Endpoint, guard::Caller, request::Names};
 
-/// Archives are made of blocks of this size.
-const BLOCK: usize = 512;
-/// Names in a header are at most this long; longer ones are in a PAX record before it.
-const NAME: usize = 100;
-/// Sizes from here on do not fit into the digits of a header.
-const LARGE: u64 = 0o77_777_777_777;
-
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/v1/repos/{repo}/tar/{at}", "All files of a commit as a tar archive.", all)
@@ -73,7 +66,7 @@ impl Packing {
             if let Some(bytes) = content.next().await? {
                 return Ok(Some(bytes));
             }
-            let padding = padding(content.size);
+            let padding = spout_archive::padding(content.size);
             self.content = None;
             if padding > 0 {
                 return Ok(Some(vec![0; padding].into()));
@@ -83,90 +76,15 @@ impl Packing {
             Some(file) => {
                 let one = Reference { path: Some(file.path.clone()), ..self.commit.clone() };
                 let content = self.local.content(&one, None).await?;
-                let heads = heads(file.path.trim_start_matches('/'), content.size, self.mtime);
+                let head = spout_archive::head(file.path.trim_start_matches('/'), content.size, self.mtime);
                 self.content = Some(content);
-                Ok(Some(heads.into()))
+                Ok(Some(head.into()))
             }
             None if self.ended => Ok(None),
             None => {
                 self.ended = true;
-                Ok(Some(vec![0; 2 * BLOCK].into()))
+                Ok(Some(spout_archive::end().into()))
             }
         }
-    }
-}
-
-/// Zeros behind so many bytes, up to the end of a block.
-fn padding(size: u64) -> usize {
-    let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
-    if over == 0 { 0 } else { BLOCK - over }
-}
-
-/// The header of a file, behind a PAX record of what it cannot hold.
-fn heads(path: &str, size: u64, mtime: u64) -> Vec<u8> {
-    let mut records = String::new();
-    if path.len() > NAME || !path.is_ascii() {
-        records += &record("path", path);
-    }
-    if size > LARGE {
-        records += &record("size", &size.to_string());
-    }
-    let mut heads = Vec::new();
-    if !records.is_empty() {
-        heads.extend(head("pax", records.len() as u64, mtime, b'x'));
-        heads.extend(records.as_bytes());
-        heads.resize(heads.len() + padding(records.len() as u64), 0);
-    }
-    heads.extend(head(path, size.min(LARGE), mtime, b'0'));
-    heads
-}
-
-/// `LENGTH KEY=VALUE\n`, where the length counts its own digits.
-fn record(key: &str, value: &str) -> String {
-    let rest = key.len() + value.len() + 3;
-    let mut length = rest + 1;
-    while length != rest + length.to_string().len() {
-        length = rest + length.to_string().len();
-    }
-    format!("{length} {key}={value}\n")
-}
-
-fn head(path: &str, size: u64, mtime: u64, kind: u8) -> Vec<u8> {
-    let mut head = vec![0; BLOCK];
-    let mut put = |at: usize, bytes: &[u8]| head[at..at + bytes.len()].copy_from_slice(bytes);
-    put(0, &path.as_bytes()[..path.len().min(NAME)]);
-    put(100, b"0000644\0");
-    put(108, b"0000000\0");
-    put(116, b"0000000\0");
-    put(124, format!("{size:011o}\0").as_bytes());
-    put(136, format!("{:011o}\0", mtime.min(LARGE)).as_bytes());
-    put(148, b"        ");
-    put(156, &[kind]);
-    put(257, b"ustar\x0000");
-    let sum: u32 = head.iter().map(|byte| u32::from(*byte)).sum();
-    head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    head
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_counts_itself() {
-        assert_eq!(record("path", "a"), "9 path=a\n");
-        for length in [80, 90, 91, 92, 93, 94, 990, 991, 992] {
-            let text = record("path", &"x".repeat(length));
-            assert_eq!(text.split(' ').next().unwrap(), text.len().to_string());
-        }
-    }
-
-    #[test]
-    fn headers_are_whole_blocks() {
-        for (path, size) in [("a", 1), (&*"long/".repeat(60), 0), ("größe", LARGE + 1)] {
-            let heads = heads(path, size, 1);
-            assert_eq!(heads.len() % BLOCK, 0, "{path}");
-        }
-        assert_eq!((padding(0), padding(1), padding(512), padding(513)), (0, 511, 0, 511));
     }
 }

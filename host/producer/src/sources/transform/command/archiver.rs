@@ -1,12 +1,12 @@
 //! From archives to commits.
 
+use spout_archive::{Archives, Entry, Step};
 use tokio::io::AsyncRead;
 use tokio_util::sync::CancellationToken;
 
 use super::{Read, pfs::Pfs};
 use crate::{
     Error,
-    archive::{Archives, Entry, Fault, Step},
     sources::transform::{commits::Commits, guest_commit::GuestCommit},
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn commit_archives(
                     Ok(committed) => committed,
                     // The pipeline stopped: that is not the archive's fault.
                     Err(Error::SpoutOver) => return Err(Error::SpoutOver),
-                    Err(error) => return Err(Error::archive(archives.error_of_ended(Fault::uncommitted(error)))),
+                    Err(error) => return Err(Error::uncommitted(archives.place_of_ended(), error)),
                 };
                 pfs.committed(commits, &committed, &markers).await?;
             }
@@ -78,7 +78,7 @@ impl Filling {
         };
         match (put, archives.broken()) {
             (_, Some(error)) => Err(Error::archive(error)),
-            (Err(error), None) => Err(Error::archive(archives.error(Fault::uncommitted(error)))),
+            (Err(error), None) => Err(Error::uncommitted(archives.place(), error)),
             (Ok(_), None) => Ok(()),
         }
     }

@@ -16,10 +16,11 @@ mod trusted;
 
 use std::time::Duration;
 
+use spout_archive::Fault;
 use spout_plugin::OUT;
 
 use super::{Again, Failed};
-use crate::{Error, archive::Fault, source::Output};
+use crate::{Error, source::Output};
 
 pub(super) use self::{sandboxed::SandboxedCommand, trusted::TrustedCommand};
 

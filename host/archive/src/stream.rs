@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 
 use super::{
     content::Content,
-    error::{ArchiveError, Fault},
+    error::{self, ArchiveError, Fault},
     header::{self, BLOCK, Block, Header, Kind},
     pax::{self, Extended},
     sparse::{Holes, MOST_PIECES, Piece, many_pieces},
@@ -26,7 +26,7 @@ const MOST_ENTRIES: u32 = 100_000;
 
 /// Reads archives from `R`.
 #[derive(Debug)]
-pub(crate) struct Archives<R> {
+pub struct Archives<R> {
     pub(super) from: BufReader<R>,
     origin: String,
     /// Bytes taken so far.
@@ -46,7 +46,7 @@ pub(crate) struct Archives<R> {
 
 /// What comes next.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// A file. Its [content](Archives::content) follows; what is not read of it is skipped.
     Entry(Entry),
     /// The archive is complete.
@@ -57,11 +57,11 @@ pub(crate) enum Step {
 
 /// A file in an archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// As the archive has it, without a leading `./`.
-    pub(crate) path: String,
+    pub path: String,
     /// Bytes of its content.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
 /// What extension headers said of the entry that follows them.
@@ -74,7 +74,7 @@ struct Said {
 
 impl<R: AsyncRead + Unpin + Send> Archives<R> {
     /// Reads `from`, which errors call `origin`.
-    pub(crate) fn new(from: R, origin: impl Into<String>) -> Self {
+    pub fn new(from: R, origin: impl Into<String>) -> Self {
         Self {
             from: BufReader::with_capacity(BUFFER, from),
             origin: origin.into(),
@@ -94,7 +94,7 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
     ///
     /// # Errors
     /// What makes the stream no sequence of archives. Nothing can be read after it.
-    pub(crate) async fn next(&mut self) -> Result<Step, ArchiveError> {
+    pub async fn next(&mut self) -> Result<Step, ArchiveError> {
         match self.step().await {
             Ok(step) => Ok(step),
             Err(fault) => Err(self.error(fault)),
@@ -102,24 +102,29 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
     }
 
     /// The content of the entry.
-    pub(crate) fn content(&mut self) -> Content<'_, R> {
+    pub fn content(&mut self) -> Content<'_, R> {
         Content(self)
     }
 
     /// That the stream was cut off while the content was read.
-    pub(crate) fn broken(&self) -> Option<ArchiveError> {
+    pub fn broken(&self) -> Option<ArchiveError> {
         self.cut.then(|| self.error(Fault::Cut))
     }
 
-    /// `fault`, with where it was met.
-    pub(crate) fn error(&self, fault: Fault) -> ArchiveError {
-        let (origin, archive, at) = (self.origin.clone(), self.archive, self.at);
-        ArchiveError { origin, archive, at, entry: self.entry.clone(), fault }
+    /// Which archive is being read, and which entry of it: where an error of what is done with it was met.
+    pub fn place(&self) -> String {
+        error::place(&self.origin, self.archive, self.entry.as_deref())
     }
 
-    /// `fault` of the archive that has just ended.
-    pub(crate) fn error_of_ended(&self, fault: Fault) -> ArchiveError {
-        ArchiveError { archive: self.archive.saturating_sub(1), ..self.error(fault) }
+    /// The archive that has just ended.
+    pub fn place_of_ended(&self) -> String {
+        error::place(&self.origin, self.archive.saturating_sub(1), None)
+    }
+
+    /// `fault`, with where it was met.
+    fn error(&self, fault: Fault) -> ArchiveError {
+        let (origin, archive, at) = (self.origin.clone(), self.archive, self.at);
+        ArchiveError { origin, archive, at, entry: self.entry.clone(), fault }
     }
 
     async fn step(&mut self) -> Result<Step, Fault> {

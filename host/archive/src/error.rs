@@ -2,11 +2,9 @@
 
 use thiserror::Error as ThisError;
 
-use crate::Error;
-
 /// Why an archive cannot be read any further. Nothing of it is committed.
 #[derive(Debug, ThisError)]
-#[error("archive {archive} of {origin}, byte {at}{}", named(.entry))]
+#[error("{}, byte {at}", place(.origin, *.archive, .entry.as_deref()))]
 pub struct ArchiveError {
     /// Where the bytes come from.
     pub origin: String,
@@ -33,19 +31,19 @@ pub enum Fault {
     /// It holds what cannot be a file of a repo, or more than an archive may.
     #[error("{0}")]
     Refused(String),
-    /// It cannot be committed, or an entry cannot be put.
-    #[error("it cannot be committed")]
-    Uncommitted(#[source] Box<Error>),
     /// Its bytes cannot be read.
     #[error("it cannot be read")]
     Unread(#[source] std::io::Error),
 }
 
-impl Fault {
-    pub(crate) fn uncommitted(error: Error) -> Self {
-        Self::Uncommitted(Box::new(error))
+impl ArchiveError {
+    /// The archive, where it comes from, and the entry in it.
+    pub fn place(&self) -> String {
+        place(&self.origin, self.archive, self.entry.as_deref())
     }
+}
 
+impl Fault {
     pub(super) fn broken(what: impl Into<String>) -> Self {
         Self::Broken(what.into())
     }
@@ -55,6 +53,7 @@ impl Fault {
     }
 }
 
-fn named(entry: &Option<String>) -> String {
-    entry.as_ref().map(|name| format!(", entry `{}`", spout_base::terminal::plain(name))).unwrap_or_default()
+pub(super) fn place(origin: &str, archive: u64, entry: Option<&str>) -> String {
+    let entry = entry.map(|name| format!(", entry `{}`", spout_base::terminal::plain(name))).unwrap_or_default();
+    format!("archive {archive} of {origin}{entry}")
 }

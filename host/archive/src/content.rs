@@ -15,7 +15,7 @@ use super::{
 
 /// Reads it. Where the stream is cut off, [`Archives::broken`] says so.
 #[derive(Debug)]
-pub(crate) struct Content<'a, R>(pub(super) &'a mut Archives<R>);
+pub struct Content<'a, R>(pub(super) &'a mut Archives<R>);
 
 impl<R: AsyncRead + Unpin + Send> AsyncRead for Content<'_, R> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

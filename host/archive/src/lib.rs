@@ -1,4 +1,4 @@
-//! Tar archives out of a stream of bytes, entry by entry, none of them whole in memory.
+//! Tar archives out of a stream of bytes and into one, entry by entry, none of them whole in memory.
 //!
 //! [`Archives`] reads one stream, which may hold several archives, one after the other, with any number of zero blocks between
 //! them. What it says of each [`Step`] is final: an archive has ended only after its two zero blocks, and whatever is not a
@@ -17,8 +17,11 @@ mod sparse;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod write;
 
-pub(crate) use self::{
+pub use self::{
+    content::Content,
     error::{ArchiveError, Fault},
     stream::{Archives, Entry, Step},
+    write::{end, head, padding},
 };
