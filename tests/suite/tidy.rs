@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result, ensure};
 use spout_tests::root;
 
 /// Crates that only these rooms may name, besides development.
-const OWNED: [(&str, &[&str]); 5] = [
+const OWNED: [(&str, &[&str]); 6] = [
+    ("memmap2", &["base"]),
     ("wasmtime", &["plugin"]),
     ("zeromq", &["wire"]),
     ("object_store", &["repo"]),

@@ -1,4 +1,5 @@
-//! What every room stands on: error kinds and codes, time and dice, secrets, near names, numbers for people, and which untrusted text may reach a terminal.
+//! What every room stands on: error kinds and codes, time and dice, secrets, near names, numbers for people,
+//! bytes that lie in files, and which untrusted text may reach a terminal.
 //!
 //! **Invariant**: nothing here knows a stream, a plugin or a repo.
 
@@ -7,4 +8,5 @@ pub mod counted;
 pub mod error;
 pub mod near;
 pub mod secret;
+pub mod spill;
 pub mod terminal;

@@ -2,7 +2,10 @@
 
 use std::{fmt, io, path::PathBuf, time::Duration};
 
-use spout_base::error::{Coded, Kind};
+use spout_base::{
+    error::{Coded, Kind},
+    spill::Unspilled,
+};
 use spout_data::Position;
 use thiserror::Error;
 
@@ -168,6 +171,9 @@ pub enum Error {
         /// Who was called.
         at: Box<At>,
     },
+    /// There is no room for keyed state.
+    #[error(transparent)]
+    Unspilled(Unspilled),
     /// The instance is gone.
     #[error("the plugin's instance is gone; this is a bug in the host")]
     Closed,
@@ -387,6 +393,7 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Retriable { .. } => Kind::Unavailable,
+            Self::Unspilled(error) => error.kind(),
             Self::InvalidConfig { .. }
             | Self::Column { .. }
             | Self::StateFull { .. }
@@ -439,6 +446,7 @@ impl Coded for Error {
             Self::StateFull { .. } | Self::Stateless { .. } => "E0224",
             Self::Several { .. } | Self::NoOffer { .. } => "E0225",
             Self::Exited { .. } => "E0226",
+            Self::Unspilled(error) => error.code(),
             Self::Env { .. } => "E0231",
         }
     }

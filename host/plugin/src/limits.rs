@@ -23,7 +23,7 @@ pub struct LimitsSpec {
     pub handles: u32,
     /// Sockets one instance may have open, connections and listeners.
     pub sockets: u32,
-    /// Keyed state of one handler, in the memory of the host; at most 4GiB.
+    /// Keyed state of one handler: keys and values, most of them in temporary files of the host.
     pub state: ByteSize,
     /// Log bytes a second; what is over is dropped and counted.
     pub log: ByteSize,

@@ -2,7 +2,10 @@
 
 use std::{error::Error as StdError, io};
 
-use spout_base::error::{Cause, Coded, Kind};
+use spout_base::{
+    error::{Cause, Coded, Kind},
+    spill::Unspilled,
+};
 use spout_data::PartitionId;
 
 /// An error of the repo room.
@@ -23,6 +26,9 @@ pub enum Error {
     /// The disk is full or a quota is reached.
     #[error("no space left for {object}; free some space and restart the pipeline. Earlier commits are intact")]
     NoSpace { object: String, source: Cause },
+    /// There is no room for state that was read.
+    #[error(transparent)]
+    Unspilled(#[from] Unspilled),
     /// The store may not be written.
     #[error(
         "{object} may not be written; give this user write permission or choose another --store. Earlier commits are intact"
@@ -245,6 +251,7 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Format(error) => error.kind(),
+            Self::Unspilled(error) => error.kind(),
             Self::Read { .. } | Self::NoSpace { .. } | Self::ReadOnly { .. } | Self::Write { .. } => Kind::Unavailable,
             Self::Refused { .. } | Self::Input { .. } => Kind::Unavailable,
             Self::Unconfirmed { .. } | Self::Unsettled { .. } | Self::Contended { .. } => Kind::Conflict,
@@ -264,6 +271,7 @@ impl Coded for Error {
             Self::NoStore { .. } => "E0502",
             Self::Read { .. } => "E0503",
             Self::NoSpace { .. } => "E0504",
+            Self::Unspilled(error) => error.code(),
             Self::ReadOnly { .. } => "E0505",
             Self::Write { .. } => "E0506",
             Self::Unconfirmed { .. } => "E0507",

@@ -153,7 +153,7 @@ impl Running {
         }
         self.settle().await?;
         let mut parts = self.chunks.parts(&self.snapshot);
-        parts.extend(self.keyed.snapshot());
+        parts.extend(self.keyed.snapshot().map_err(Error::Unspilled)?);
         if let Some(instance) = &mut self.instance {
             instance.rebase(&self.keyed);
         }

@@ -1,13 +1,12 @@
 //! What a handler promises: its rows depend on the rows it got, and equal states are equal bytes.
 
-use std::collections::BTreeMap;
-
 use arrow::{
     array::{ArrayRef, RecordBatch, new_null_array},
     compute::concat_batches,
     datatypes::{Field, Schema},
 };
 use serde_json::Value;
+use spout_node::States;
 use spout_plugin::{Error, HandlerInstance, KeyedState};
 
 use super::{Finding, Trial, Verdict, shown};
@@ -24,7 +23,7 @@ struct Outcome {
 struct Saved {
     snapshot: Vec<u8>,
     /// All of it, as one run.
-    keyed: Vec<u8>,
+    keyed: States,
 }
 
 /// A running handler, and the keyed state that it works on.
@@ -95,11 +94,7 @@ impl Trial {
     }
 
     async fn restore(&self, saved: &Saved) -> Result<Running, Error> {
-        let mut parts = BTreeMap::new();
-        if !saved.keyed.is_empty() {
-            parts.insert("keyed-0".into(), saved.keyed.clone().into());
-        }
-        let keyed = KeyedState::restore(&mut parts).map_err(|reason| Error::Runtime { reason })?;
+        let keyed = KeyedState::restore(&mut saved.keyed.clone()).map_err(|reason| Error::Runtime { reason })?;
         let snapshot = Some(saved.snapshot.as_slice()).filter(|snapshot| !snapshot.is_empty());
         let instance = HandlerInstance::open(self.task.clone(), snapshot, Some(keyed.clone())).await?;
         Ok(Running { instance, keyed })
@@ -128,7 +123,7 @@ impl Running {
     async fn save(&mut self) -> Result<Saved, Error> {
         let snapshot = self.instance.snapshot().await?;
         self.instance.keep_changes(&mut self.keyed);
-        Ok(Saved { snapshot, keyed: self.keyed.clone().whole().to_vec() })
+        Ok(Saved { snapshot, keyed: self.keyed.clone().whole().map_err(Error::Unspilled)? })
     }
 }
 
@@ -163,7 +158,8 @@ fn same_state(once: &Saved, again: &Saved) -> Verdict {
         return Err(format!("the snapshots ({one} and {other} bytes) differ from byte {at} on; {advice}"));
     }
     if once.keyed != again.keyed {
-        let (one, other) = (once.keyed.len(), again.keyed.len());
+        let bytes = |saved: &Saved| saved.keyed.values().map(|part| part.len()).sum::<usize>();
+        let (one, other) = (bytes(once), bytes(again));
         return Err(format!("the keyed states ({one} and {other} bytes) differ; {advice}"));
     }
     Ok(String::new())

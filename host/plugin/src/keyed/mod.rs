@@ -1,6 +1,7 @@
 //! Keyed state of handler plugins: a sorted map held by the host, whose snapshot costs what changed.
 //!
-//! [`KeyedState`] is what snapshots hold: immutable sorted [runs](run), the newest last, and the changes since. A [`View`] is
+//! [`KeyedState`] is what snapshots hold: immutable sorted [runs](run), the newest last, and the changes since. Large runs lie
+//! in files, so it may be larger than memory. A [`View`] is
 //! what one instance sees of it: that state, what its answered calls changed, and what the running call changes. A crash
 //! drops the view; its owner opens another instance on the same state and repeats the calls since.
 //!
@@ -13,6 +14,7 @@
 mod filter;
 mod imports;
 mod merge;
+mod piece;
 mod run;
 mod state;
 mod view;

@@ -1,182 +1,85 @@
-//! A sorted run: entries in one piece of bytes, written once and found by binary search where they lie.
-//!
-//! ```text
-//! "run" 1 │ count │ end of each key │ end of each value │ a bit for each removed key │ keys │ values
-//! ```
-//!
-//! Numbers are 32 bits, little-endian. Given entries have one form only.
+//! A sorted run: pieces one behind the other, each small enough to be written, read and checked at once.
 
-use bytes::Bytes;
+use std::sync::Arc;
+
+use spout_base::spill::Unspilled;
 
 use super::{
     Entry,
-    filter::{Filter, Hash},
+    filter::Hash,
+    piece::{Columns, Piece},
 };
 
-const MAGIC: &[u8; 4] = b"run\x01";
-const HEAD: usize = MAGIC.len() + WORD;
-const WORD: usize = 4;
-
-/// The most bytes that all runs of a state may have together, so that 32 bits count those of any one.
-pub(super) const MOST: usize = u32::MAX as usize;
-
-/// Entries that never change.
-#[derive(Debug)]
+/// Entries that never change. Copies share their pieces.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Run {
-    bytes: Bytes,
-    count: usize,
-    filter: Filter,
+    /// None is empty, and the keys rise from each to the next.
+    pieces: Vec<Arc<Piece>>,
 }
 
 impl Run {
-    /// A run of these entries, whose keys rise.
-    pub(super) fn of<'a>(entries: impl Iterator<Item = Entry<'a>>) -> Self {
-        let mut parts = Columns::default();
-        entries.for_each(|entry| parts.push(entry));
-        Self::filtered(parts.bytes(), parts.key_ends.len() / WORD)
-    }
-
-    /// The run that `bytes` are.
+    /// A run of these entries, whose keys rise, in pieces that are full at so many bytes.
     ///
     /// # Errors
-    /// What is wrong with them.
-    pub(super) fn open(bytes: Bytes) -> Result<Self, String> {
-        let count = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk()).ok_or("it is not a run")?;
-        let count = u32::from_le_bytes(*count) as usize;
-        let fixed = count.checked_mul(2 * WORD).and_then(|ends| ends.checked_add(HEAD + count.div_ceil(8)));
-        if fixed.is_none_or(|fixed| fixed > bytes.len()) {
-            return Err(format!("it is too short for {count} entries"));
+    /// [`Unspilled`] if there is no room for it.
+    pub(super) fn of<'a>(entries: impl Iterator<Item = Entry<'a>>, full: usize) -> Result<Self, Unspilled> {
+        let (mut run, mut columns) = (Self::default(), Columns::default());
+        for entry in entries {
+            columns.push(entry);
+            if columns.size() >= full {
+                run.pieces.push(Arc::new(std::mem::take(&mut columns).piece()?));
+            }
         }
-        let run = Self { bytes, count, filter: Filter::new(0) };
-        let rising = |end: fn(&Self, usize) -> usize| (1..count).all(|at| end(&run, at - 1) <= end(&run, at));
-        if !rising(Self::key_end) || !rising(Self::value_end) || run.values_at() + run.values() != run.bytes.len() {
-            return Err("the ends of its entries do not fit its bytes".into());
+        if columns.count() > 0 {
+            run.pieces.push(Arc::new(columns.piece()?));
         }
-        if (1..count).any(|at| run.key(at - 1) >= run.key(at)) {
-            return Err("its keys do not rise".into());
-        }
-        Ok(Self::filtered(run.bytes, count))
+        Ok(run)
     }
 
-    fn filtered(bytes: Bytes, count: usize) -> Self {
-        let mut run = Self { bytes, count, filter: Filter::new(count) };
-        for at in 0..count {
-            let hash = Hash::of(run.key(at));
-            run.filter.add(hash);
+    /// Adds the next piece.
+    ///
+    /// # Errors
+    /// Why it is not that.
+    pub(super) fn push(&mut self, piece: Piece) -> Result<(), String> {
+        if self.pieces.last().is_some_and(|before| before.last() >= piece.first()) {
+            return Err("its keys are not behind those of the piece before it".into());
         }
-        run
+        self.pieces.push(Arc::new(piece));
+        Ok(())
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
+        self.pieces.is_empty()
     }
 
-    /// As it is stored.
-    pub(super) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    pub(super) fn pieces(&self) -> &[Arc<Piece>] {
+        &self.pieces
     }
 
-    /// What it takes in memory.
+    /// Bytes as it is stored.
+    pub(super) fn stored(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.bytes().len()).sum()
+    }
+
+    /// What it takes, in memory or not.
     pub(super) fn size(&self) -> usize {
-        self.bytes.len() + self.filter.bytes()
+        self.pieces.iter().map(|piece| piece.size()).sum()
     }
 
     /// The value of `key`, whose hash is `hash`: `None` if this run does not have the key, `Some(None)` if it was removed.
     pub(super) fn get(&self, key: &[u8], hash: Hash) -> Option<Option<&[u8]>> {
-        if !self.filter.may_have(hash) {
-            return None;
-        }
-        let at = self.first_from(key);
-        (at < self.count && self.key(at) == key).then(|| self.value(at))
+        self.pieces.get(self.piece_of(key))?.get(key, hash)
     }
 
     /// Its entries from `key` on.
-    pub(super) fn from(&self, key: &[u8]) -> impl Iterator<Item = Entry<'_>> + use<'_> {
-        (self.first_from(key)..self.count).map(|at| (self.key(at), self.value(at)))
+    pub(super) fn from<'a>(&'a self, key: &[u8]) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        let mut pieces = self.pieces.get(self.piece_of(key)..).unwrap_or_default().iter();
+        let first = pieces.next().map(|piece| piece.from(key));
+        first.into_iter().flatten().chain(pieces.flat_map(|piece| piece.from(&[])))
     }
 
-    /// Index of the first entry whose key is not before `key`.
-    fn first_from(&self, key: &[u8]) -> usize {
-        let (mut low, mut high) = (0, self.count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.key(middle) < key {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low
-    }
-
-    fn key(&self, at: usize) -> &[u8] {
-        let from = at.checked_sub(1).map_or(0, |before| self.key_end(before));
-        self.slice(self.keys_at() + from, self.keys_at() + self.key_end(at))
-    }
-
-    fn value(&self, at: usize) -> Option<&[u8]> {
-        let gone = self.bytes.get(HEAD + 2 * WORD * self.count + at / 8).is_some_and(|bits| bits >> (at % 8) & 1 == 1);
-        let from = at.checked_sub(1).map_or(0, |before| self.value_end(before));
-        (!gone).then(|| self.slice(self.values_at() + from, self.values_at() + self.value_end(at)))
-    }
-
-    fn key_end(&self, at: usize) -> usize {
-        self.word(HEAD + WORD * at)
-    }
-
-    fn value_end(&self, at: usize) -> usize {
-        self.word(HEAD + WORD * (self.count + at))
-    }
-
-    fn keys_at(&self) -> usize {
-        HEAD + 2 * WORD * self.count + self.count.div_ceil(8)
-    }
-
-    fn values_at(&self) -> usize {
-        self.keys_at() + self.count.checked_sub(1).map_or(0, |last| self.key_end(last))
-    }
-
-    fn values(&self) -> usize {
-        self.count.checked_sub(1).map_or(0, |last| self.value_end(last))
-    }
-
-    fn word(&self, at: usize) -> usize {
-        self.bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |word| u32::from_le_bytes(*word) as usize)
-    }
-
-    fn slice(&self, from: usize, to: usize) -> &[u8] {
-        self.bytes.get(from..to).unwrap_or_default()
-    }
-}
-
-/// A run that is being put together.
-#[derive(Default)]
-struct Columns {
-    key_ends: Vec<u8>,
-    value_ends: Vec<u8>,
-    gone: Vec<u8>,
-    keys: Vec<u8>,
-    values: Vec<u8>,
-}
-
-impl Columns {
-    fn push(&mut self, (key, value): Entry<'_>) {
-        let at = self.key_ends.len() / WORD;
-        self.keys.extend_from_slice(key);
-        self.values.extend_from_slice(value.unwrap_or_default());
-        self.key_ends.extend_from_slice(&(self.keys.len() as u32).to_le_bytes());
-        self.value_ends.extend_from_slice(&(self.values.len() as u32).to_le_bytes());
-        if at.is_multiple_of(8) {
-            self.gone.push(0);
-        }
-        if let (None, Some(bits)) = (value, self.gone.last_mut()) {
-            *bits |= 1 << (at % 8);
-        }
-    }
-
-    fn bytes(&self) -> Bytes {
-        let count = (self.key_ends.len() / WORD) as u32;
-        let parts = [MAGIC.as_slice(), &count.to_le_bytes(), &self.key_ends, &self.value_ends, &self.gone, &self.keys];
-        parts.into_iter().chain([self.values.as_slice()]).collect::<Vec<&[u8]>>().concat().into()
+    /// The first piece that does not end before `key`.
+    fn piece_of(&self, key: &[u8]) -> usize {
+        self.pieces.partition_point(|piece| piece.last() < key)
     }
 }

@@ -1,36 +1,51 @@
 //! The durable side of keyed state: runs that snapshots share, and how they are merged.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use spout_base::spill::Unspilled;
 use spout_data::Part;
 
-use super::{Changes, Entry, filter::Hash, merge::Merged, run::Run};
+use super::{Changes, Entry, filter::Hash, merge::Merged, piece::Piece, run::Run};
 
 /// So many runs of like size become one.
 const FAN: usize = 8;
 /// Runs of fewer bytes than this are all of one size.
 const SMALL: usize = 16 << 10;
-/// What its parts are called, before a number that rises with age: the newest run has the greatest.
+/// A piece of a run is written, read and checked at once.
+const FULL: usize = 64 << 20;
+/// What its parts are called, before the number of the run, of which the newest has the greatest, and that of the piece of it.
 const PART: &str = "keyed-";
 
 /// Keyed state as of some point: runs, the oldest first, and the changes since the last snapshot. Copies share both.
 ///
 /// [`FAN`] runs of like size become one, and all of them once those above the oldest weigh as much as it does: an entry is
-/// written again about once for each size there is, and nothing is kept much more than twice.
-#[derive(Clone, Debug, Default)]
+/// written again about once for each size there is, and nothing is kept much more than twice. What is in memory of it are the
+/// changes, small runs, and a few bits a key: the rest lies in files.
+#[derive(Clone, Debug)]
 pub struct KeyedState {
     runs: Vec<Stored>,
     changes: Arc<Changes>,
     next: u64,
+    /// Bytes from which on a piece of a run is full.
+    pub(super) full: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Stored {
     number: u64,
-    run: Arc<Run>,
+    run: Run,
     /// Whether the last snapshot has it.
     written: bool,
+}
+
+impl Default for KeyedState {
+    fn default() -> Self {
+        Self { runs: Vec::new(), changes: Arc::default(), next: 0, full: FULL }
+    }
 }
 
 impl KeyedState {
@@ -39,46 +54,60 @@ impl KeyedState {
     /// # Errors
     /// Which part is damaged, and how.
     pub fn restore(parts: &mut BTreeMap<String, Bytes>) -> Result<Self, String> {
-        let number = |name: &String| name.strip_prefix(PART)?.parse::<u64>().ok();
-        let mut own: Vec<(u64, String)> = parts.keys().filter_map(|name| Some((number(name)?, name.clone()))).collect();
-        own.sort_unstable();
+        let own: BTreeSet<(u64, u64, String)> =
+            parts.keys().filter_map(|name| numbers(name).map(|(run, piece)| (run, piece, name.clone()))).collect();
         let mut state = Self::default();
-        for (number, name) in own {
-            let Some(bytes) = parts.remove(&name) else { continue };
-            let run = Run::open(bytes).map_err(|what| format!("its part `{name}`: {what}"))?;
-            state.runs.push(Stored { number, run: Arc::new(run), written: true });
+        for (number, piece, name) in own {
+            let wrong = |what: String| format!("its part `{name}`: {what}");
+            if state.runs.last().is_none_or(|last| last.number != number) {
+                state.runs.push(Stored { number, run: Run::default(), written: true });
+            }
+            let (Some(bytes), Some(stored)) = (parts.remove(&name), state.runs.last_mut()) else { continue };
+            if stored.run.pieces().len() as u64 != piece {
+                return Err(wrong("the piece before it is missing".into()));
+            }
+            stored.run.push(Piece::open(bytes).map_err(wrong)?).map_err(wrong)?;
             state.next = number + 1;
         }
         Ok(state)
     }
 
     /// Its parts: the changes since the last time as a run, and the runs that stay.
-    #[must_use]
-    pub fn snapshot(&mut self) -> BTreeMap<String, Part> {
-        let changes = std::mem::take(&mut self.changes);
-        if !changes.is_empty() {
-            self.add(&[], Some(&changes));
+    ///
+    /// # Errors
+    /// [`Unspilled`] if there is no room for what is merged; the state is as before.
+    pub fn snapshot(&mut self) -> Result<BTreeMap<String, Part>, Unspilled> {
+        if !self.changes.is_empty() {
+            let changes = Arc::clone(&self.changes);
+            self.add(self.runs.len(), Some(&changes))?;
+            self.changes = Arc::default();
         }
-        let sizes: Vec<usize> = self.runs.iter().map(|stored| stored.run.bytes().len()).collect();
+        let sizes: Vec<usize> = self.runs.iter().map(|stored| stored.run.stored()).collect();
         if let Some(from) = merge_from(&sizes) {
-            let merged = self.runs.split_off(from);
-            self.add(&merged, None);
+            self.add(from, None)?;
         }
-        let part = |stored: &mut Stored| {
-            let kept = std::mem::replace(&mut stored.written, true);
-            let part = if kept { Part::Kept } else { Part::from(stored.run.bytes().clone()) };
-            (format!("{PART}{}", stored.number), part)
-        };
-        self.runs.iter_mut().map(part).collect()
+        let mut parts = BTreeMap::new();
+        for Stored { number, run, written } in &mut self.runs {
+            let kept = std::mem::replace(written, true);
+            for (at, piece) in run.pieces().iter().enumerate() {
+                let new = || Part::from(piece.bytes().clone());
+                parts.insert(part(*number, at), if kept { Part::Kept } else { new() });
+            }
+        }
+        Ok(parts)
     }
 
-    /// All of it as one run. Equal states give equal bytes, however they came about; the parts of their snapshots do not, because
-    /// they are cut where commits were.
-    #[must_use]
-    pub fn whole(mut self) -> Bytes {
-        let (runs, changes) = (std::mem::take(&mut self.runs), std::mem::take(&mut self.changes));
-        self.add(&runs, Some(&changes));
-        self.runs.pop().map(|stored| stored.run.bytes().clone()).unwrap_or_default()
+    /// The parts of all of it as one run. Those of equal states are equal, however they came about; those of their snapshots are
+    /// not, because they are cut where commits were.
+    ///
+    /// # Errors
+    /// [`Unspilled`] if there is no room for it.
+    pub fn whole(mut self) -> Result<BTreeMap<String, Bytes>, Unspilled> {
+        let changes = std::mem::take(&mut self.changes);
+        self.next = 0;
+        self.add(0, Some(&changes))?;
+        let pieces = self.runs.iter().flat_map(|stored| stored.run.pieces()).enumerate();
+        Ok(pieces.map(|(at, piece)| (part(0, at), piece.bytes().clone())).collect())
     }
 
     /// Takes changes that are to survive a crash.
@@ -86,7 +115,7 @@ impl KeyedState {
         Arc::make_mut(&mut self.changes).append(changes);
     }
 
-    /// Bytes it takes in memory.
+    /// Bytes it takes, in memory and in files.
     pub(super) fn bytes(&self) -> usize {
         self.changes.bytes + self.runs.iter().map(|stored| stored.run.size()).sum::<usize>()
     }
@@ -103,18 +132,31 @@ impl KeyedState {
         std::iter::once(Box::new(self.changes.from(key)) as _).chain(runs).collect()
     }
 
-    /// Adds one run of `runs` and `changes`, which are newer than all it has. At the bottom, removed keys are forgotten.
-    fn add(&mut self, runs: &[Stored], changes: Option<&Changes>) {
-        let runs = runs.iter().rev().map(|stored| Box::new(stored.run.from(&[])) as _);
+    /// Makes one run of those from `from` on and of `changes`, which are newer. At the bottom, removed keys are forgotten.
+    fn add(&mut self, from: usize, changes: Option<&Changes>) -> Result<(), Unspilled> {
+        let runs = self.runs.iter().skip(from).rev().map(|stored| Box::new(stored.run.from(&[])) as _);
         let changes = changes.map(|changes| Box::new(changes.from(&[])) as _);
-        let bottom = self.runs.is_empty();
+        let bottom = from == 0;
         let merged = Merged::new(changes.into_iter().chain(runs).collect());
-        let run = Run::of(merged.filter(|(_, value)| !bottom || value.is_some()));
-        if !(bottom && run.is_empty()) {
-            self.runs.push(Stored { number: self.next, run: Arc::new(run), written: false });
+        let run = Run::of(merged.filter(|(_, value)| !bottom || value.is_some()), self.full)?;
+        self.runs.truncate(from);
+        if !run.is_empty() {
+            self.runs.push(Stored { number: self.next, run, written: false });
             self.next += 1;
         }
+        Ok(())
     }
+}
+
+/// What the part is called that a piece of a run is.
+fn part(run: u64, piece: usize) -> String {
+    format!("{PART}{run}.{piece}")
+}
+
+/// The run and the piece of it that a part of this name is.
+fn numbers(part: &str) -> Option<(u64, u64)> {
+    let (run, piece) = part.strip_prefix(PART)?.split_once('.')?;
+    Some((run.parse().ok()?, piece.parse().ok()?))
 }
 
 /// From which run on, of runs of these sizes, all are merged into one.

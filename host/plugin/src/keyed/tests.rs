@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use spout_base::spill::LEAST;
 use spout_data::Part;
 
 use super::*;
@@ -22,7 +23,7 @@ fn save(state: &mut KeyedState, stored: &mut BTreeMap<String, Bytes>) -> usize {
         }
         Part::Kept => (name.clone(), stored[&name].clone()),
     };
-    *stored = state.snapshot().into_iter().map(part).collect();
+    *stored = state.snapshot().unwrap().into_iter().map(part).collect();
     written
 }
 
@@ -31,6 +32,11 @@ fn restored(stored: &BTreeMap<String, Bytes>) -> KeyedState {
     parts.insert("marks".into(), Bytes::new());
     let state = KeyedState::restore(&mut parts).unwrap();
     assert_eq!(parts.keys().collect::<Vec<_>>(), ["marks"]);
+    state
+}
+
+fn in_pieces(full: usize, mut state: KeyedState) -> KeyedState {
+    state.full = full;
     state
 }
 
@@ -70,7 +76,9 @@ fn it_is_the_map_that_a_plain_one_is() {
     for seed in 0..30 {
         println!("seed {seed}");
         let mut dice = StdRng::seed_from_u64(seed);
-        let (mut state, mut stored) = (KeyedState::default(), BTreeMap::new());
+        // Runs of one piece, and of many.
+        let full = [300, 3_000, MOST][seed as usize % 3];
+        let (mut state, mut stored) = (in_pieces(full, KeyedState::default()), BTreeMap::new());
         let (mut committed, mut kept, mut now) = (Model::new(), Model::new(), Model::new());
         let mut view = View::new(state.clone(), MOST, MOST);
         for _ in 0..150 {
@@ -110,7 +118,7 @@ fn it_is_the_map_that_a_plain_one_is() {
                 }
                 // A crash of the host.
                 4 => {
-                    state = restored(&stored);
+                    state = in_pieces(full, restored(&stored));
                     view = View::new(state.clone(), MOST, MOST);
                     (kept, now) = (committed.clone(), committed.clone());
                 }
@@ -155,6 +163,21 @@ fn a_snapshot_costs_what_changed_however_many_came_before() {
 }
 
 #[test]
+fn large_runs_lie_in_files_and_are_found_there() {
+    let (mut state, mut stored) = (in_pieces(2 * LEAST, KeyedState::default()), BTreeMap::new());
+    let mut changes = Changes::default();
+    let value = |key: u32| vec![key as u8; 500];
+    (0..10_000).for_each(|key: u32| changes.put(&key.to_be_bytes(), Some(&value(key))));
+    state.absorb(changes);
+    assert!(save(&mut state, &mut stored) > 5 * LEAST);
+    assert_eq!(stored.len(), 3, "pieces");
+    for state in [&state, &restored(&stored)] {
+        assert!((0..10_000).all(|key: u32| state.get(&key.to_be_bytes()) == Some(&value(key))));
+        assert!(state.get(&10_000_u32.to_be_bytes()).is_none());
+    }
+}
+
+#[test]
 fn a_state_larger_than_it_may_be_and_damaged_runs_are_refused() {
     let mut view = View::new(KeyedState::default(), 10_000, 100);
     let entry = |size: usize| [(b"k".as_slice(), Some(vec![1; size]))];
@@ -170,9 +193,15 @@ fn a_state_larger_than_it_may_be_and_damaged_runs_are_refused() {
     let (mut state, mut stored) = (KeyedState::default(), BTreeMap::new());
     state.absorb(view.take_changes());
     save(&mut state, &mut stored);
-    let bytes = stored["keyed-0"].clone();
+    let bytes = stored["keyed-0.0"].clone();
+    let refused = |parts: &[(&str, Bytes)], what: &str| {
+        let mut parts = parts.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect();
+        let error = KeyedState::restore(&mut parts).unwrap_err();
+        assert!(error.contains(what), "{error}");
+    };
     for cut in 0..bytes.len() {
-        let error = KeyedState::restore(&mut [("keyed-0".to_owned(), bytes.slice(..cut))].into()).unwrap_err();
-        assert!(error.contains("`keyed-0`"), "{error}");
+        refused(&[("keyed-0.0", bytes.slice(..cut))], "`keyed-0.0`");
     }
+    refused(&[("keyed-3.1", bytes.clone())], "`keyed-3.1`: the piece before it is missing");
+    refused(&[("keyed-3.0", bytes.clone()), ("keyed-3.1", bytes)], "`keyed-3.1`: its keys are not behind");
 }

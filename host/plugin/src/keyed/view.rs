@@ -2,7 +2,7 @@
 
 use spout_data::Blobs;
 
-use super::{Changes, KeyedState, merge::Merged, run};
+use super::{Changes, KeyedState, merge::Merged};
 
 /// Bytes of one page of a scan, about.
 const PAGE: usize = 1 << 20;
@@ -32,13 +32,7 @@ impl View {
     /// `state`, which may grow to `most` bytes and answer with `answer` bytes at once.
     pub(crate) fn new(state: KeyedState, most: usize, answer: usize) -> Self {
         let base = state.bytes();
-        Self {
-            state,
-            fresh: Changes::default(),
-            pending: Changes::default(),
-            base,
-            limits: (most.min(run::MOST), answer),
-        }
+        Self { state, fresh: Changes::default(), pending: Changes::default(), base, limits: (most, answer) }
     }
 
     /// The running call has answered, or not: whether its changes count.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use spout_base::clock;
+use spout_base::{clock, spill};
 use spout_data::{Advance, Counts, Marker, Part};
 use spout_format::sha256;
 use tokio::task::JoinHandle;
@@ -174,12 +174,13 @@ impl BranchWriter {
     /// Handler snapshots of the head, by handler.
     ///
     /// # Errors
-    /// [`Error::DamagedFile`] if one is not what was written.
+    /// [`Error::DamagedFile`] if one is not what was written; [`Error::Unspilled`] if there is no room for one that is large.
     pub async fn state(&self) -> Result<BTreeMap<String, Bytes>, Error> {
         let mut state = BTreeMap::new();
         for (key, blob) in self.head().iter().flat_map(|commit| &commit.state) {
             let what = format!("the state of handler `{key}`");
-            state.insert(key.clone(), self.repo.blob(&what, blob).await?);
+            let bytes = self.repo.blob(&what, blob).await?;
+            state.insert(key.clone(), if bytes.len() < spill::LEAST { bytes } else { spill::spilled(&[&bytes])? });
         }
         Ok(state)
     }
