@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    error::Error as StdError,
     sync::{Mutex, PoisonError},
 };
 
@@ -45,15 +44,7 @@ impl Problem {
     #[must_use]
     pub fn of(error: &impl Coded) -> Self {
         let message = error.to_string();
-        let (mut causes, mut said, mut next) = (Vec::new(), message.clone(), error.source());
-        while let Some(cause) = next {
-            let text = cause.to_string();
-            if !said.ends_with(&text) {
-                causes.push(text.clone());
-                said = text;
-            }
-            next = StdError::source(cause);
-        }
+        let causes = spout_base::error::causes(error);
         let kind = KINDS.iter().find(|(kind, _)| *kind == error.kind()).map_or("internal", |(_, word)| word);
         let code = error.code().to_owned();
         Self { advice: format!("spout explain {code}"), code, kind: kind.to_owned(), message, causes }

@@ -34,3 +34,24 @@ pub trait Coded: StdError + Send + Sync + 'static {
     /// `E` and four digits, such as `E0203`. Never reused.
     fn code(&self) -> &'static str;
 }
+
+/// The causes of `error`, the nearest first, each said once: many messages end with that of their cause.
+#[must_use]
+pub fn causes(error: &dyn StdError) -> Vec<String> {
+    let (mut causes, mut said, mut next) = (Vec::new(), error.to_string(), error.source());
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !said.ends_with(&text) {
+            causes.push(text.clone());
+            said = text;
+        }
+        next = cause.source();
+    }
+    causes
+}
+
+/// `error` and its [`causes`] in one line.
+#[must_use]
+pub fn chain(error: &dyn StdError) -> String {
+    std::iter::once(error.to_string()).chain(causes(error)).collect::<Vec<_>>().join(": ")
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use spout_base::error::{Coded, Kind};
+use spout_base::error::{Coded, Kind, chain};
 use spout_plugin::Backoff;
 use spout_repo::Store;
 use tokio::{sync::mpsc, task::JoinSet};
@@ -183,18 +183,4 @@ async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Or
         std::future::pending::<()>().await;
     };
     tokio::time::timeout(pause, stop).await.is_ok()
-}
-
-/// An error with its causes, each said once.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.ends_with(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = inner.source();
-    }
-    text
 }

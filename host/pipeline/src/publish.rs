@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use spout_base::{clock, error::Coded};
+use spout_base::{
+    clock,
+    error::{Coded, chain},
+};
 use spout_repo::{Differences, Publication, Publisher, Repo};
 use spout_spec::Publish;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use super::{build::Parts, host::chain};
+use super::build::Parts;
 
 /// Commits come first: while they come faster than they are published, publishing rests so many times as long as it works.
 const REST: u32 = 3;

@@ -19,6 +19,9 @@ use super::{
     near::{advice, nearest},
 };
 
+/// Where a property's schema has other words for it.
+const ALSO: &str = "x-also";
+
 /// A JSON schema to fit documents to.
 #[derive(Debug)]
 pub(super) struct Shape<'a> {
@@ -91,10 +94,17 @@ impl<'a> Shape<'a> {
         schema
     }
 
-    /// The property a key means: its own name, or the same in snake case.
+    /// The property a key means: its own name, the same in snake case, or another word for it ([`ALSO`]).
     fn property<'s>(&self, properties: &'s Map<String, Value>, key: &str) -> Option<(&'s String, &'s Value)> {
+        let also = |value: &Value| {
+            value.get(ALSO).and_then(Value::as_array).is_some_and(|words| words.iter().any(|word| word == key))
+        };
         let exact = properties.get_key_value(key);
-        if self.texts { exact } else { exact.or_else(|| properties.get_key_value(camel(key).as_ref())) }
+        if self.texts {
+            return exact;
+        }
+        let camel = || properties.get_key_value(camel(key).as_ref());
+        exact.or_else(camel).or_else(|| properties.iter().find(|(_, value)| also(value)))
     }
 
     fn wrong(&self, node: &Node, path: &str, expected: &str) -> Error {

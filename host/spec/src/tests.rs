@@ -391,6 +391,17 @@ fn yaml_json_camel_and_snake_mean_the_same() {
 }
 
 #[test]
+fn other_words_for_a_key_mean_the_same() {
+    let spec = |near: &str, columns: &str| {
+        let derivative = format!("{{id: d, type: derivative, columns: {{v: {{column: p}}}}, {near}: 2s}}");
+        let aggregate = format!("{{id: a, type: aggregate, per: commit, {columns}: {{n: count(*)}}}}");
+        let text = format!("{GOOD}node: [{derivative}, {aggregate}]\n");
+        all(&text).unwrap().remove(0).digest
+    };
+    assert_eq!(spec("neighbourhood", "columns"), spec("neighborhood", "aggregate"));
+}
+
+#[test]
 fn what_users_name_keeps_its_spelling_and_its_order() {
     let text =
         format!("{GOOD}node:\n- {{type: map, columns: {{z_z: a, a_a: 1, m: 'true'}}}}\n- {{type: filter, where: a}}\n");

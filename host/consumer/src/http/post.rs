@@ -8,7 +8,7 @@ use reqwest::{
     Client, StatusCode,
     header::{HeaderMap, RETRY_AFTER},
 };
-use spout_base::clock;
+use spout_base::{clock, error::chain};
 use spout_data::Period;
 
 use crate::{
@@ -138,16 +138,6 @@ async fn said(mut response: reqwest::Response) -> String {
     }
     let text = String::from_utf8_lossy(bytes.get(..MOST).unwrap_or(&bytes)).into_owned();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

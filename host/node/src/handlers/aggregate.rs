@@ -49,7 +49,7 @@ pub struct AggregateSpec {
     pub id: String,
     /// SQL aggregates by the name of their column, as in `{top: "max(price)", first: "first(price)", n: "count(*)"}`.
     /// `first` and `last` go by event time. `filter (where …)`, `distinct` and expressions around them are allowed.
-    #[serde(alias = "aggregate")]
+    #[schemars(extend("x-also" = ["aggregate"]))]
     pub columns: Columns,
     /// Columns to group by, as in `[host]`; by default those that rows are already grouped by.
     #[serde(default, alias = "group_by")]

@@ -6,7 +6,7 @@ use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
-use spout_base::error::{Coded, Kind};
+use spout_base::error::{Coded, Kind, chain};
 use spout_data::{Aside, Batch, DeadLetter, PartitionId};
 use spout_node::{Builder, Chain, Shape, Source, SourceEvent, States, Tables};
 use spout_spec::{FaultSpec, LateSpec, StepSpec, TestSpec};
@@ -303,14 +303,5 @@ impl Performance {
 }
 
 fn failure<E: Coded>(error: &E) -> Failure {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.ends_with(&inner_text) {
-            text += &format!(": {inner_text}");
-        }
-        cause = inner.source();
-    }
-    Failure { code: error.code(), text }
+    Failure { code: error.code(), text: chain(error) }
 }

@@ -1,5 +1,6 @@
 //! The lanes of a run: which partitions there are, and what each of them brings.
 
+use spout_base::error::chain;
 use spout_data::{PartitionId, Position};
 use spout_node::{Chain, Source, SourceEvent};
 use spout_producer::{Fetcher, Found, Service};
@@ -9,7 +10,6 @@ use crate::{
     Error, Update,
     build::Parts,
     decide::{Event, Took},
-    host::chain,
     lane::{About, Lane, LaneEvent, Room, Shared},
     overdue::unless_overdue,
 };

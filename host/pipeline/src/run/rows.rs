@@ -1,13 +1,13 @@
 //! Rows on their last way: through the handlers where lanes meet, to the consumers.
 
-use spout_base::error::Coded as _;
+use spout_base::error::{Coded as _, chain};
 use spout_data::Batch;
 use spout_node::{Shape, SourceEvent};
 use spout_repo::Differences;
 use spout_spec::OnError;
 
 use super::Run;
-use crate::{Error, build::Parts, decide::Event, host::chain};
+use crate::{Error, build::Parts, decide::Event};
 
 impl Run<'_> {
     /// Passes `event` to the handlers; rows and Arrow bytes of what they release.

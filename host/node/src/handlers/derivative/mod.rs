@@ -48,7 +48,7 @@ pub struct DerivativeSpec {
     #[serde(default = "second")]
     pub unit: Period,
     /// How far away rows may be to count, as in `2s`.
-    #[serde(alias = "neighborhood")]
+    #[schemars(extend("x-also" = ["neighborhood"]))]
     pub neighbourhood: Period,
     /// Whether rows come out at once, so that only those before count.
     #[serde(default, alias = "no_wait")]

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use spout_base::error::chain;
 use spout_plugin::Backoff;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +33,7 @@ async fn run(spout: &dyn Spout, commits: &Commits, on_exit: OnExit, drained: &Ca
             Ok(()) => backoff.delay(),
             Err(Failed { why, .. }) if drained.is_cancelled() => {
                 tracing::warn!(
-                    error = said(&why),
+                    error = chain(&why),
                     "the spout did not end by itself before the stop; what it had not finished is left to the next run"
                 );
                 return Ok(());
@@ -45,7 +46,7 @@ async fn run(spout: &dyn Spout, commits: &Commits, on_exit: OnExit, drained: &Ca
                     Again::Crashed | Again::Later(None) => backoff.delay(),
                     Again::Later(Some(pause)) => pause,
                 };
-                tracing::warn!(error = said(&why), ?pause, "the spout failed; running it again from its marker");
+                tracing::warn!(error = chain(&why), ?pause, "the spout failed; running it again from its marker");
                 pause
             }
         };
@@ -58,15 +59,4 @@ async fn run(spout: &dyn Spout, commits: &Commits, on_exit: OnExit, drained: &Ca
 /// Whether the order to stop came before `pause` was over.
 async fn paused(pause: Duration, drained: &CancellationToken) -> bool {
     tokio::time::timeout(pause, drained.cancelled()).await.is_ok()
-}
-
-/// An error with its causes.
-fn said(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
