@@ -58,17 +58,21 @@ fn keys_headers_times_and_partitions_reach_the_decoder() -> Result<()> {
 }
 
 #[test]
-fn a_crash_costs_one_message_and_its_letter_has_key_and_time() -> Result<()> {
+fn a_crash_costs_one_message_and_its_letter_has_key_headers_and_time() -> Result<()> {
     for how in ["lowlevel", "highlevel"] {
         let stream = TAGGED.replace("total: 12", "total: 12, poison: 5");
         let site = site(spec(&format!("{stream}, consumerType: {how}"), "several/envelope", ""))?;
         site.ok(&["run", "spec.yaml", "--until", "ended"])?;
         carried(&site, Some(5))?;
-        let letters = "select code, cast(key as varchar) as key, cast(\"timestamp\" as bigint) as sent, cast(value as varchar) as value \
-                       from trial_dead_letter";
+        let letters = "select code, cast(key as varchar) as key, cast(\"timestamp\" as bigint) as sent, cast(value as varchar) as value, \
+                       headers[1]['name'] || '=' || text(headers[1]['value']) as header from trial_dead_letter order by partition";
         let letters = site.rows(letters, None)?;
-        let one = r#"{"code":"plugin.trap","key":"k5","sent":1005,"value":"crash"}"#;
-        ensure!(letters == [one, one], "{how}: {letters:?}");
+        let one = |partition: u8| {
+            format!(
+                r#"{{"code":"plugin.trap","key":"k5","sent":1005,"value":"crash","header":"partition={partition}"}}"#
+            )
+        };
+        ensure!(letters == [one(0), one(1)], "{how}: {letters:?}");
     }
     Ok(())
 }

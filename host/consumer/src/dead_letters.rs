@@ -7,8 +7,12 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, BinaryArray, RecordBatch, StringArray, TimestampMillisecondArray, UInt32Array, UInt64Array},
-    datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit},
+    array::{
+        ArrayRef, BinaryArray, ListArray, RecordBatch, StringArray, StructArray, TimestampMillisecondArray,
+        UInt32Array, UInt64Array,
+    },
+    buffer::OffsetBuffer,
+    datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
 use spout_data::DeadLetter;
@@ -19,8 +23,8 @@ const CALENDAR_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_0
 /// Names of the producers by number; none where there is one only.
 pub(super) type Names = BTreeMap<u16, String>;
 
-/// `partition, offset, timestamp, file, key, value, stage, code, reason`: the message as it arrived, and what was wrong. Where there
-/// are several producers, `producer` comes first.
+/// `partition, offset, timestamp, file, key, headers, value, stage, code, reason`: the message as it arrived, and what was wrong.
+/// Where there are several producers, `producer` comes first.
 pub(super) fn schema(producers: &Names) -> SchemaRef {
     let field = |name, data_type, nullable| Field::new(name, data_type, nullable);
     let producer = (!producers.is_empty()).then(|| field("producer", DataType::Utf8, true));
@@ -30,6 +34,7 @@ pub(super) fn schema(producers: &Names) -> SchemaRef {
         field("timestamp", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), true),
         field("file", DataType::Utf8, true),
         field("key", DataType::Binary, true),
+        field("headers", DataType::List(header()), true),
         field("value", DataType::Binary, false),
         field("stage", DataType::Utf8, false),
         field("code", DataType::Utf8, false),
@@ -38,8 +43,30 @@ pub(super) fn schema(producers: &Names) -> SchemaRef {
     Arc::new(Schema::new(producer.into_iter().chain(fields).collect::<Vec<_>>()))
 }
 
-/// `dead` as rows of that table. The bytes of a message several rows of which were set aside are in the first of its rows;
-/// the others say so, and have none.
+/// What a list of headers has.
+fn header() -> FieldRef {
+    let fields = [Field::new("name", DataType::Utf8, false), Field::new("value", DataType::Binary, false)];
+    Arc::new(Field::new_list_field(DataType::Struct(Vec::from(fields).into()), false))
+}
+
+/// A list of headers for each of `dead`; none where it `repeats` a message, or has no headers.
+fn headers(dead: &[DeadLetter], repeats: &[bool]) -> Result<ListArray, ArrowError> {
+    let own = |(letter, repeats): (&DeadLetter, &bool)| if *repeats { 0 } else { letter.headers.len() };
+    let lengths: Vec<usize> = dead.iter().zip(repeats).map(own).collect();
+    let all = || dead.iter().zip(&lengths).flat_map(|(letter, length)| letter.headers.iter().take(*length));
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values(all().map(|(name, _)| name)));
+    let values: ArrayRef = Arc::new(BinaryArray::from_iter_values(all().map(|(_, value)| value)));
+    let header = header();
+    let DataType::Struct(fields) = header.data_type() else {
+        return Err(ArrowError::SchemaError("a header is a struct".into()));
+    };
+    let headers = Arc::new(StructArray::try_new(fields.clone(), vec![names, values], None)?);
+    let there = lengths.iter().map(|length| *length > 0).collect();
+    ListArray::try_new(header, OffsetBuffer::from_lengths(lengths), headers, Some(there))
+}
+
+/// `dead` as rows of that table. The bytes and headers of a message several rows of which were set aside are in the first
+/// of its rows; the others say so, and have none.
 ///
 /// # Errors
 /// If together they are larger than an array can be (2 GiB).
@@ -61,12 +88,13 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names) -> Result<RecordBatch
     let name = |letter: &DeadLetter| producers.get(&letter.partition.producer).map(String::as_str);
     let producer: StringArray = dead.iter().map(name).collect();
     let producer = (!producers.is_empty()).then(|| Arc::new(producer) as ArrayRef);
-    let columns: [ArrayRef; 9] = [
+    let columns: [ArrayRef; 10] = [
         Arc::new(UInt32Array::from_iter_values(dead.iter().map(|letter| letter.partition.number))),
         Arc::new(UInt64Array::from_iter_values(dead.iter().map(|letter| letter.offset))),
         Arc::new(times.with_timezone("UTC")),
         Arc::new(files),
         Arc::new(keys),
+        Arc::new(headers(dead, &repeats)?),
         Arc::new(BinaryArray::from_iter_values(values)),
         text(|letter| &letter.stage),
         text(|letter| &letter.code),
@@ -97,6 +125,7 @@ mod tests {
             timestamp_ms: None,
             file: None,
             key: None,
+            headers: vec![("trace".into(), b"t1".to_vec())],
             value: value.clone(),
             stage: "time".into(),
             code: "time.missing".into(),
@@ -118,6 +147,9 @@ mod tests {
         let (values, reasons) = (rows["value"].as_binary::<i32>(), rows["reason"].as_string::<i32>());
         let sizes: Vec<usize> = values.iter().flatten().map(<[u8]>::len).collect();
         assert_eq!(sizes, [1000, 0, 1000, 0, 0]);
+        let headers = rows["headers"].as_list::<i32>();
+        assert_eq!((0..5).map(|row| headers.value_length(row)).collect::<Vec<_>>(), [1, 0, 1, 1, 1]);
+        assert_eq!(headers.value(3).as_struct()["value"].as_binary::<i32>().value(0), b"t1");
         let reasons: Vec<&str> = reasons.iter().flatten().collect();
         assert!(reasons[1].starts_with("b; ") && reasons[1].contains("partition 3, offset 7"), "{reasons:?}");
         assert_eq!([reasons[0], reasons[2], reasons[3], reasons[4]], ["a", "c", "d", "e"]);

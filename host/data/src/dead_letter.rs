@@ -19,6 +19,8 @@ pub struct DeadLetter {
     pub file: Option<String>,
     /// Raw key, where the source gave one.
     pub key: Option<Vec<u8>>,
+    /// Headers, where the source gave any: names and raw values.
+    pub headers: Vec<(String, Vec<u8>)>,
     /// Raw payload. Letters of rows of one message share it.
     pub value: Bytes,
     /// `decode`, or the id of the handler.
@@ -87,11 +89,17 @@ impl<'a> Letters<'a> {
                 .and_then(|at| self.messages.attribute(at, "file"))
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
             key: message.and_then(|at| self.messages.key(at)).map(<[u8]>::to_vec),
+            headers: message.map(|at| self.headers(at)).unwrap_or_default(),
             value,
             stage,
             code,
             reason,
         }
+    }
+
+    fn headers(&self, message: usize) -> Vec<(String, Vec<u8>)> {
+        let headers = self.messages.headers_of(message);
+        headers.iter().map(|header| (header.name.clone(), header.value.clone())).collect()
     }
 
     fn value(&mut self, message: usize) -> Bytes {

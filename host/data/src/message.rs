@@ -130,6 +130,15 @@ impl Messages {
         self.keys.as_ref().map(|keys| keys.get(index)).filter(|key| !key.is_empty())
     }
 
+    /// The headers of one message.
+    #[must_use]
+    pub fn headers_of(&self, index: usize) -> &[Header] {
+        let from = self.headers.partition_point(|header| (header.message as usize) < index);
+        let behind = self.headers.get(from..).unwrap_or_default();
+        let count = behind.partition_point(|header| header.message as usize == index);
+        behind.get(..count).unwrap_or_default()
+    }
+
     /// When one message was sent, if that is known.
     #[must_use]
     pub fn timestamp_ms(&self, index: usize) -> Option<i64> {
@@ -272,6 +281,7 @@ mod tests {
         let mut full = Messages { timestamps_ms: vec![5], keys: Some(Blobs::default()), ..plain(1) };
         full.keys.as_mut().unwrap().push(b"k");
         full.headers.push(Header { message: 0, name: "h".into(), value: b"xyz".to_vec() });
+        assert_eq!([full.headers_of(0).len(), full.headers_of(1).len()], [1, 0]);
         for order in [[0, 1], [1, 0]] {
             let mut all = Messages::default();
             order.iter().for_each(|&at| all.append(if at == 0 { plain(0) } else { full.clone() }));

@@ -118,6 +118,7 @@ mod tests {
             timestamp_ms: None,
             file: None,
             key: None,
+            headers: Vec::new(),
             value: Default::default(),
             stage: "decode".into(),
             code: code.into(),
