@@ -24,14 +24,22 @@ impl Seen {
             self.cpu = (user + system) / 100.0;
         }
         let status = fs::read_to_string(format!("{proc}/status")).unwrap_or_default();
-        let number = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|line| line.split_whitespace().next()).and_then(|word| word.parse::<u64>().ok())
-        };
+        let number = |name: &str| number(&status, name);
         self.peak_mib = self.peak_mib.max(number("VmHWM:").unwrap_or(0) / 1024);
         self.resident_mib = number("VmRSS:").map_or(self.resident_mib, |kib| kib / 1024);
         self.threads = self.threads.max(number("Threads:").unwrap_or(0));
     }
+}
+
+/// What `name` says of this process, `RssAnon:` for one, in MiB; 0 where the kernel does not tell.
+pub(crate) fn own_mib(name: &str) -> f64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    number(&status, name).unwrap_or(0) as f64 / 1024.0
+}
+
+fn number(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Looks at `child` until it ends.

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,7 +15,10 @@ use spout_data::{Advance, Counts, PartitionId, PartitionMarker, Position, Step};
 use spout_format::{Format, TableWriter};
 use spout_repo::{BranchWriter, Commit, CommitMeta, Finished, MASTER, PutMode, Reference, Repo, Store};
 
-use crate::timing::{at_percent, median, rate};
+use crate::{
+    process,
+    timing::{at_percent, median, rate},
+};
 
 const REPO: &str = "bench";
 /// Rows of a commit, and how many such commits are timed.
@@ -269,7 +272,7 @@ async fn look(dir: &Path) -> Result<()> {
     for times in [&mut resolving, &mut claiming, &mut listing, &mut history, &mut commits, &mut bares] {
         print!("{} ", ms(median(times)));
     }
-    println!("{}", resident()?);
+    println!("{}", process::own_mib("VmRSS:"));
     Ok(())
 }
 
@@ -279,12 +282,4 @@ async fn only_commits(dir: &Path, count: u64) -> Result<()> {
     grow(dir, 0, count).await?;
     println!("{:.0} commits a second", rate(count as f64, begun.elapsed()));
     Ok(())
-}
-
-/// Memory of this process in MiB; 0 where the kernel does not tell.
-fn resident() -> Result<f64> {
-    let status = fs::read_to_string(PathBuf::from("/proc/self/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: f64 = line.and_then(|line| line.split_whitespace().next()).unwrap_or("0").parse()?;
-    Ok(kib / 1024.0)
 }

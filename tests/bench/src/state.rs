@@ -11,7 +11,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use spout_data::Part;
 use spout_node::{Handler as _, NodeSpec, PluginHandler, Source};
 
-use crate::sandbox;
+use crate::{process, sandbox};
 
 const KEYS: i64 = 1_000_000;
 /// One key in a hundred changes in a commit.
@@ -65,6 +65,10 @@ pub(crate) async fn run() -> Result<()> {
             span.iter().map(|cost| cost.parts).max().unwrap_or_default(),
         );
     }
+    let [own, mapped] = ["RssAnon:", "RssFile:"].map(process::own_mib);
+    println!(
+        "  memory at the end {own:.0} MiB, and {mapped:.0} MiB of files, which the system takes back when it is short"
+    );
     ensure!(full.bytes > 0, "nothing was written");
     Ok(())
 }
