@@ -138,6 +138,13 @@ grants:
     Ok(())
 }
 
+/// A message with all that a source can say of it.
+const TAGGED: &str = r#"
+
+def tagged(offset):
+    return Message(f"INFO line {offset}".encode(), key=f"k{offset}".encode(), timestamp_ms=offset, headers=[("n", b"%d" % offset)])
+"#;
+
 #[test]
 fn new_projects_in_python_work_as_they_are() -> Result<()> {
     let Some(site) = with_python()? else { return Ok(()) };
@@ -158,7 +165,13 @@ fn new_projects_in_python_work_as_they_are() -> Result<()> {
         .iter()
         .map(|name| text(name))
         .collect::<Result<Vec<_>, _>>()?;
-    site.write("py-source/plugin.py", text("py-source")? + "\n\n" + &all.join("\n\n"))?;
+    // The source has keys, times, headers, and a place of its own in each partition.
+    let source = text("py-source")?
+        .replace("import Fetched, Partition, Source", "import Fetched, Message, Partition, Position, Source")
+        .replace("f\"INFO line {offset}\".encode())", "tagged(offset))")
+        .replace("        end = min(", "        assert start.token in (None, b\"at %d\" % start), start.token\n        end = min(")
+        .replace("Fetched(messages, end,", "Fetched(messages, Position(end, b\"at %d\" % end),");
+    site.write("py-source/plugin.py", source + TAGGED + "\n\n" + &all.join("\n\n"))?;
     site.ok(&["plugin", "build", "py-source"])?;
     let spec = |name: &str, stream: &str| {
         format!(
@@ -172,12 +185,16 @@ node:
 "
         )
     };
-    site.write("a.yaml", spec("a", "settings: {partitions: 2, lines: 1000}"))?;
+    site.write("a.yaml", spec("a", "metadata: [key, timestamp], settings: {partitions: 2, lines: 1000}"))?;
     site.write("b.yaml", spec("b", "consumerType: highlevel, settings: {lines: 1000}"))?;
     site.write("c.yaml", "pipeline: {name: c}\ntransform: {plugin: py-source, settings: {upto: 10}}\n")?;
     site.ok(&["run", "a.yaml", "b.yaml", "c.yaml", "--until", "ended"])?;
     let rows = site.rows("select (select count(*) from a) as a, (select count(*) from b) as b", None)?;
     ensure!(rows == [r#"{"a":1800,"b":900}"#], "{rows:?}");
+    let tagged = "select count(*) from a where text(__key) = 'k' || cast(__timestamp as bigint) and text = 'line ' || cast(__timestamp as bigint)";
+    ensure!(site.number(tagged, None)? == 1800, "keys and times are those of their lines");
+    let commit = site.ok(&["inspect", "commit", "a@master", "--json"])?;
+    ensure!(commit.contains("\"token\""), "{commit}");
     let lines = site.ok(&["get", "file", "c@master:/lines.txt"])?;
     ensure!(lines == (0..10).map(|line| format!("line {line}\n")).collect::<String>(), "{lines}");
     for settings in [

@@ -29,4 +29,7 @@ class Provider(export.Provider):
                 case export.OffsetCriteria_Latest():
                     latest = self.plugin.latest(partition)
                     return None if latest is None else position(latest)
+                case export.OffsetCriteria_AtTimeMs(time_ms):
+                    found = self.plugin.at(partition, time_ms)
+                    return None if found is None else position(found)
         return None

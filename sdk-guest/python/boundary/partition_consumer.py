@@ -5,7 +5,7 @@ import time
 from componentize_py_types import Err, Ok
 from spout import Fetched, Limits, pause
 from spout.source import fetch_all
-from spout_boundary import crash, lower_error, lower_messages, open_plugin, position, told
+from spout_boundary import crash, lower_error, lower_messages, open_plugin, position, raise_position, told
 from wit_world.exports import partition_consumer as export
 from wit_world.imports.types import Progress
 
@@ -22,7 +22,7 @@ class Consumer(export.Consumer):
 
     def fetch(self, wanted, limits):
         until = time.monotonic() + limits.timeout_ms / 1000
-        places = [(partition, start.offset) for partition, start in wanted]
+        places = [(partition, raise_position(start)) for partition, start in wanted]
         while True:
             answers = fetch_all(self.plugin, places, Limits(limits.max_messages, limits.max_bytes))
             idle = all(isinstance(one, Fetched) and one.progress == "idle" and not one.messages for one in answers.values())
@@ -44,4 +44,4 @@ class Consumer(export.Consumer):
     def committed(self, upto):
         with told():
             for partition, place in upto:
-                self.plugin.committed(partition, place.offset)
+                self.plugin.committed(partition, raise_position(place))

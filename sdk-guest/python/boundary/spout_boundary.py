@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import spout.host
 from componentize_py_types import Err
-from spout import Message, describe, errors
+from spout import Message, Position, describe, errors, message
 from spout.columns import table
 from spout.types import Type
 from spout_project import MODULE, NAME
@@ -75,7 +75,11 @@ def lower_error(error):
 
 
 def position(offset):
-    return t.Position(offset, None)
+    return t.Position(int(offset), getattr(offset, "token", None))
+
+
+def raise_position(told):
+    return Position(told.offset, told.token)
 
 
 def blobs(values):
@@ -91,9 +95,10 @@ def lower_messages(entries):
     """Messages as (offset, payload) or (partition, offset, payload)."""
     entries = list(entries)
     whole = bool(entries) and len(entries[0]) == 3
+    values, nulls, keys, times, headers = message.parts([entry[-1] for entry in entries])
     return t.Messages(
-        blobs(entry[-1] for entry in entries), [], None, [entry[-2] for entry in entries],
-        [entry[0] for entry in entries] if whole else [], [], [], [])
+        blobs(values), nulls, None if keys is None else blobs(keys), [int(entry[-2]) for entry in entries],
+        [entry[0] for entry in entries] if whole else [], times, [t.Header(*header) for header in headers], [])
 
 
 def raise_messages(told):
@@ -102,18 +107,18 @@ def raise_messages(told):
     for at, key in enumerate(unblobs(told.keys) if told.keys else []):
         messages[at].key = key
     for name, values in (("offset", told.offsets), ("partition", told.partitions), ("timestamp_ms", told.timestamps_ms)):
-        for message, value in zip(messages, values):
-            setattr(message, name, value)
+        for one, value in zip(messages, values):
+            setattr(one, name, value)
     for header in told.headers:
         messages[header.message].headers += ((header.name, header.value),)
     starts, current = iter(told.attributes), {}
     coming = next(starts, None)
-    for at, message in enumerate(messages):
+    for at, one in enumerate(messages):
         while coming and coming.first <= at:
             current = {**current, coming.name: coming.value}
             coming = next(starts, None)
-        message.attributes = current
-    return [None if at in set(told.nulls) else message for at, message in enumerate(messages)] if told.nulls else messages
+        one.attributes = current
+    return [None if at in set(told.nulls) else one for at, one in enumerate(messages)] if told.nulls else messages
 
 
 UNITS = dict(zip(("s", "ms", "us", "ns"), t.TimeUnit))

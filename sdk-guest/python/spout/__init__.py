@@ -4,15 +4,16 @@ A plugin is a module with classes derived from `Decoder`, `Handler`, `Source`, `
 component of them. The first line of a class's documentation is what users read about it.
 """
 
-from .decoder import Decoder, Message
+from .decoder import Decoder
 from .driven import Commit, File, Pfs, Spout, Writer
 from .errors import ConfigError, EndOfStream, Fatal, Fault, OutOfRange, Retriable
 from .handler import Handler, Rows, add, new, take
 from .host import draining, log, metrics, pause
+from .message import Message, Position
 from .source import Fetched, Limits, Partition, Source, Stream
 
 __all__ = [
     "Commit", "ConfigError", "Decoder", "EndOfStream", "Fatal", "Fault", "Fetched", "File", "Handler", "Limits", "Message",
-    "OutOfRange", "Partition", "Pfs", "Retriable", "Rows", "Source", "Spout", "Stream", "Writer", "add", "draining", "log",
+    "OutOfRange", "Partition", "Pfs", "Position", "Retriable", "Rows", "Source", "Spout", "Stream", "Writer", "add", "draining", "log",
     "metrics", "new", "pause", "take",
 ]

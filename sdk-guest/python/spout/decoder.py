@@ -5,13 +5,6 @@ from .errors import ConfigError, Fault
 from .plugin import Plugin
 
 
-class Message(bytes):
-    """A message's payload, with what came along: `key`, `offset`, `partition`, `timestamp_ms`, `headers`, `attributes`."""
-
-    key = offset = partition = timestamp_ms = None
-    headers, attributes = (), {}
-
-
 class Decoder(Plugin):
     """Messages into rows, each message by itself.
 

@@ -24,9 +24,13 @@ class Limits:
 
 @dataclass
 class Fetched:
-    """Messages as (offset, payload), offsets rising; where the next fetch starts; and "more", "idle" or "ended"."""
+    """Messages as (offset, payload), offsets rising; where the next fetch starts; and "more", "idle" or "ended".
+
+    A payload is `bytes`, a `Message` with key, time or headers, or None for a tombstone.
+    """
 
     messages: list = field(default_factory=list)
+    #: A `Position`, for a source whose own place in a partition is more than an offset.
     next: int = 0
     progress: str = "more"
     #: Offset after the newest message, if known.
@@ -47,11 +51,15 @@ class Source(Plugin):
         raise NotImplementedError
 
     def fetch(self, partition, start, limits):
-        """The messages of a partition from offset `start` on, without waiting for more."""
+        """The messages of a partition from `start` on, without waiting for more; `start` is an offset, and a `Position`."""
         raise NotImplementedError
 
     def latest(self, partition):
         """The offset after the newest message, if the source can tell."""
+        return None
+
+    def at(self, partition, time_ms):
+        """The offset of the first message that is not older than `time_ms` (since 1970), if the source can tell."""
         return None
 
     def committed(self, partition, offset):
@@ -97,6 +105,6 @@ def fetch_all(source, wanted, limits):
             answers[partition] = error
             continue
         messages -= len(fetched.messages)
-        bytes_left -= sum(len(payload) for _, payload in fetched.messages)
+        bytes_left -= sum(len(payload or b"") for _, payload in fetched.messages)
         answers[partition] = fetched
     return answers

@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from spout import (
-    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Source, add, new, settings, take, testing, types,
+    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Position, Source, add, new, settings, take, testing, types,
 )
 from spout.columns import bits, decode, flags, table
+from spout.message import parts
 from spout.source import fetch_all
 
 UTC = dt.timezone.utc
@@ -199,6 +200,15 @@ class Sources(unittest.TestCase):
 
         answers = fetch_all(Numbers(), [(0, 5), (1, 0), (2, 7)], Limits(9, 1000))
         self.assertEqual((answers[0].next, str(answers[1]), answers[2].next), (8, "gone", 13))
+
+
+    def test_messages_carry_what_the_source_has_of_them(self):
+        both = [Message(b"a", key=b"k", headers=[("h", b"v")]), b"b", None, Message(b"c", timestamp_ms=5)]
+        self.assertEqual(parts(both), (
+            [b"a", b"b", b"", b"c"], [2], [b"k", b"", b"", b""], [-2**63, -2**63, -2**63, 5], [(0, "h", b"v")]))
+        self.assertEqual(parts([b"a"]), ([b"a"], [], None, [], []))
+        place = Position(7, b"cursor")
+        self.assertEqual((place, place + 1, place.token, Position(7).token), (7, 8, b"cursor", None))
 
 
 class Commits(unittest.TestCase):
