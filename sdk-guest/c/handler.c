@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "boundary.h"
+#include "keyed.h"
 
 struct exports_spout_plugin_handler_node_t {
   void *self;
@@ -33,6 +34,11 @@ __attribute__((weak)) bool spout_finish(void *self, spout_out *out) {
 __attribute__((weak)) spout_text spout_snapshot(void *self) {
   (void)self;
   return (spout_text){NULL, 0};
+}
+
+__attribute__((weak)) bool spout_tick(void *self, int64_t watermark_ms, spout_out *out, int64_t *next_ms) {
+  (void)self, (void)watermark_ms, (void)out, (void)next_ms;
+  return true;
 }
 
 size_t spout_count(const spout_rows *rows) { return rows->count; }
@@ -220,15 +226,27 @@ bool exports_spout_plugin_handler_method_node_process(exports_spout_plugin_handl
     table(self, &out, &ret->val.val.fresh);
   else
     drop(&out);
+  spout_state_release();
   if (!sound) spout_error(err, SPOUT_PLUGIN_TYPES_ERROR_FATAL, "handler");
   return sound;
 }
 
 bool exports_spout_plugin_handler_method_node_tick(exports_spout_plugin_handler_borrow_node_t self, int64_t watermark_ms,
     exports_spout_plugin_handler_ticked_t *ret, exports_spout_plugin_handler_error_t *err) {
-  (void)self, (void)watermark_ms, (void)err;
   memset(ret, 0, sizeof *ret);
-  return true;
+  spout_out out;
+  spout_out_begin(&out);
+  ret->next_ms.val = INT64_MAX;
+  bool sound = spout_tick(self->self, watermark_ms, &out, &ret->next_ms.val) && !spout_failure[0];
+  ret->next_ms.is_some = ret->next_ms.val != INT64_MAX;
+  ret->rows.is_some = sound && out.rows > 0;
+  if (ret->rows.is_some)
+    table(self, &out, &ret->rows.val);
+  else
+    drop(&out);
+  spout_state_release();
+  if (!sound) spout_error(err, SPOUT_PLUGIN_TYPES_ERROR_FATAL, "handler");
+  return sound;
 }
 
 bool exports_spout_plugin_handler_method_node_finish(exports_spout_plugin_handler_borrow_node_t self,
@@ -241,6 +259,7 @@ bool exports_spout_plugin_handler_method_node_finish(exports_spout_plugin_handle
     table(self, &out, &ret->val);
   else
     drop(&out);
+  spout_state_release();
   if (!sound) spout_error(err, SPOUT_PLUGIN_TYPES_ERROR_FATAL, "handler");
   return sound;
 }

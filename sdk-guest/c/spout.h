@@ -60,6 +60,16 @@ void spout_keep_all(spout_rows *rows);
 void spout_add_columns(spout_rows *rows);
 void spout_new_rows(spout_rows *rows);
 
+/* Keyed state of a handler, held by the host: a sorted map from bytes to bytes, of which a commit stores what changed. A call costs
+   far more than a key, so each takes many. What they return is valid until the next of them, or until the handler returns.
+
+   Keys of one call are different ones. spout_state_get: the values of keys; `at` is NULL for a key without one. spout_state_put: sets values, and removes the keys
+   whose value has NULL as `at`. spout_state_scan: entries whose keys begin with `prefix` and come after `after` (from the first if
+   its `at` is NULL), in the order of their bytes; how many there are, at most `room` and about a mebibyte; 0 at the end. */
+void spout_state_get(const spout_text *keys, spout_text *values, size_t count);
+void spout_state_put(const spout_text *keys, const spout_text *values, size_t count);
+size_t spout_state_scan(spout_text prefix, spout_text after, spout_text *keys, spout_text *values, size_t room);
+
 /* Makes the message a dead letter; rows that it has begun are dropped: `return spout_fault("syntax", "no `:` in the line");`. */
 bool spout_fault(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -77,5 +87,8 @@ bool spout_process(void *self, spout_rows *rows, spout_out *out);
 /* A handler, if it has any: the rows still held back; its state as bytes, equal ones for equal states. */
 bool spout_finish(void *self, spout_out *out);
 spout_text spout_snapshot(void *self);
+/* A handler with `tick` in the spec: event time has reached `watermark_ms`; rows that this releases, and in `next_ms` when there is
+   something to do even if no row comes before (untouched: not until then). */
+bool spout_tick(void *self, int64_t watermark_ms, spout_out *out, int64_t *next_ms);
 
 #endif

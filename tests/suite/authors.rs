@@ -263,8 +263,9 @@ fn plugins_in_c_are_built_checked_and_tried() -> Result<()> {
     site.ok(&["plugin", "new", "c-levels", "--decoder", "--lang", "c", "--dir", "c-levels"])?;
     site.ok(&["plugin", "new", "c-filter", "--handler", "--lang", "c", "--dir", "c-filter"])?;
     site.fails(&["plugin", "new", "c-source", "--source", "--lang", "c"], 2, &["handlers and decoders"])?;
-    site.ok(&["plugin", "build", "at-least-c", "c-levels", "c-filter"])?;
-    let checked = site.ok(&["plugin", "check", "at-least-c", "c-levels", "c-filter"])?;
+    copied(&site, "per-minute-c")?;
+    site.ok(&["plugin", "build", "at-least-c", "c-levels", "c-filter", "per-minute-c"])?;
+    let checked = site.ok(&["plugin", "check", "at-least-c", "c-levels", "c-filter", "per-minute-c"])?;
     ensure!(!checked.contains("note:"), "{checked}");
 
     let levels: String = (0..1000).map(|n| format!("INFO line {n}\n")).collect();
@@ -298,6 +299,41 @@ grants:
     site.ok(&["plugin", "test", "c-levels", "--input", "in/a.log"])?;
     let wrong = [&handler[..], &["--settings", "column=nope"]].concat();
     site.fails(&wrong, 1, &["E0835"])?;
+    Ok(())
+}
+
+#[test]
+fn a_plugin_in_c_counts_in_keyed_state_from_tick_to_tick() -> Result<()> {
+    let Some(site) = with_c()? else { return Ok(()) };
+    copied(&site, "per-minute-c")?;
+    site.ok(&["plugin", "build", "per-minute-c"])?;
+    // Ten minutes of two rows a second of 300 hosts, more than one call scans, and a quarter of a minute more.
+    let line = |n: u64| format!("{{\"at\":{},\"host\":\"h{}\"}}\n", n * 500, n % 300);
+    site.write("in/a.ndjson", (0..1230).map(line).collect::<String>())?;
+    let spec = |name: &str, rows: u32| {
+        format!(
+            "pipeline: {{name: {name}}}
+producer:
+  stream: {{plugin: files, topic: in, settings: {{follow: false}}}}
+  decoder: {{type: json, schema: {{at: 'timestamp(ms, UTC)', host: utf8}}}}
+node:
+  - {{id: counts, type: plugin, plugin: per-minute-c, time: {{column: at, lateness: 0s}}, tick: 5m, settings: {{column: host}}}}
+commit: {{rows: {rows}}}
+grants:
+  files: {{dirs: {{in: ./in}}}}
+"
+        )
+    };
+    // However it is cut into commits.
+    site.write("one.yaml", spec("one", 1_000_000))?;
+    site.write("many.yaml", spec("many", 100))?;
+    site.ok(&["run", "one.yaml", "many.yaml", "--until", "ended"])?;
+    let all = |name: &str| site.rows(&format!("select until, key, n from {name} order by until nulls last, key"), None);
+    let rows = all("one")?;
+    ensure!(rows == all("many")?, "they differ");
+    let told = "select count(*) as rows, sum(n) as sum, count(distinct until) as ticks from one";
+    let told = site.rows(told, None)?;
+    ensure!(told == [r#"{"rows":630,"sum":1230,"ticks":2}"#], "{told:?}");
     Ok(())
 }
 

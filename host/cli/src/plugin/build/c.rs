@@ -74,15 +74,15 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
     };
     let (mut objects, mut sources) = (Vec::new(), Vec::new());
     let glue = match project.kind {
-        Kind::Handler => Some((Shipped::CHandler, "handler.c")),
-        Kind::Decoder => Some((Shipped::CDecoder, "decoder.c")),
+        Kind::Handler => Some((Shipped::CHandler, &["handler.c", "keyed.c"][..])),
+        Kind::Decoder => Some((Shipped::CDecoder, &["decoder.c"][..])),
         Kind::Command => None,
     };
     if let Some((world, glue)) = glue {
         shipped::write(Shipped::C, place)?;
         shipped::write(world, place)?;
         objects.push(place.join("plugin_component_type.o"));
-        sources.extend(["plugin.c", "spout.c", glue].map(|name| place.join(name)));
+        sources.extend(["plugin.c", "spout.c"].iter().chain(glue).map(|name| place.join(name)));
     }
     let header = place.join("spout_project.h");
     fs::write(&header, project.header()).map_err(|source| Error::WriteFile { path: header, source })?;
