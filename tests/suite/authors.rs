@@ -169,7 +169,10 @@ fn new_projects_in_python_work_as_they_are() -> Result<()> {
     let source = text("py-source")?
         .replace("import Fetched, Partition, Source", "import Fetched, Message, Partition, Position, Source")
         .replace("f\"INFO line {offset}\".encode())", "tagged(offset))")
-        .replace("        end = min(", "        assert start.token in (None, b\"at %d\" % start), start.token\n        end = min(")
+        .replace(
+            "        end = min(",
+            "        assert start.token in (None, b\"at %d\" % start), start.token\n        end = min(",
+        )
         .replace("Fetched(messages, end,", "Fetched(messages, Position(end, b\"at %d\" % end),");
     site.write("py-source/plugin.py", source + TAGGED + "\n\n" + &all.join("\n\n"))?;
     site.ok(&["plugin", "build", "py-source"])?;

@@ -81,6 +81,18 @@ pub enum Error {
         /// Beginning of the answer.
         said: String,
     },
+    /// A receiver is somewhere else.
+    #[error(
+        "consumer `http`: {url} redirects to {to} (status {status}), and rows are not sent after it; name that address if it is the right one"
+    )]
+    Redirected {
+        /// Where they were posted.
+        url: String,
+        /// Status of the answer.
+        status: u16,
+        /// Where it points.
+        to: String,
+    },
     /// A receiver does not answer as it should, again and again.
     #[error(
         "consumer `http`: {url} has not accepted rows for {tried} ({what}); check that it is running, or raise `retryFor`"
@@ -120,7 +132,11 @@ impl Coded for Error {
             Self::File { .. } | Self::Unreachable { .. } | Self::Slow { .. } | Self::Unanswered { .. } => {
                 Kind::Unavailable
             }
-            Self::Encode { .. } | Self::Spec { .. } | Self::Refused { .. } | Self::Secret { .. } => Kind::Spec,
+            Self::Encode { .. }
+            | Self::Spec { .. }
+            | Self::Refused { .. }
+            | Self::Redirected { .. }
+            | Self::Secret { .. } => Kind::Spec,
             Self::Gone | Self::Lost { .. } => Kind::Internal,
         }
     }
@@ -139,6 +155,7 @@ impl Coded for Error {
             Self::Unanswered { .. } => "E0613",
             Self::Secret { .. } => "E0614",
             Self::Lost { .. } => "E0615",
+            Self::Redirected { .. } => "E0616",
         }
     }
 }

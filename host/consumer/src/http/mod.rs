@@ -295,7 +295,8 @@ fn client(spec: &HttpSpec) -> Result<Client, Error> {
         // Only fails where somebody else has chosen a provider, which is as good.
         drop(rustls::crypto::ring::default_provider().install_default());
     });
-    let client = Client::builder().timeout(spec.timeout.0).redirect(Policy::limited(3));
+    // A redirected request may come as another, without its rows, or take the token to somebody else.
+    let client = Client::builder().timeout(spec.timeout.0).redirect(Policy::none());
     client
         .build()
         .map_err(|source| Error::Spec { consumer: "http", reason: format!("cannot create an HTTP client: {source}") })

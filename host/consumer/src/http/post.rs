@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::{
     Client, StatusCode,
-    header::{HeaderMap, RETRY_AFTER},
+    header::{HeaderMap, LOCATION, RETRY_AFTER},
 };
-use spout_base::{clock, error::chain};
+use spout_base::{clock, error::chain, terminal::plain};
 use spout_data::Period;
 
 use crate::{
@@ -42,6 +42,7 @@ pub(super) struct Poster {
 enum Answer {
     Taken,
     Refused(StatusCode, String),
+    Redirected(StatusCode, String),
     Later(String, Option<Duration>),
 }
 
@@ -64,6 +65,11 @@ impl Poster {
         let status = response.status();
         if status.is_success() {
             return Answer::Taken;
+        }
+        if status.is_redirection() {
+            let to =
+                response.headers().get(LOCATION).map_or("nowhere".into(), |to| String::from_utf8_lossy(to.as_bytes()));
+            return Answer::Redirected(status, plain(&to).into_owned());
         }
         let after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(retry_after);
         let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY];
@@ -91,6 +97,9 @@ impl Deliver for Poster {
                     let (url, dropped) = (&self.url, self.dropped);
                     tracing::warn!(url, %status, said, dropped, "the receiver rejected rows; dropping them, as `onError` says");
                     return Ok(());
+                }
+                Answer::Redirected(status, to) => {
+                    return Err(Error::Redirected { url: self.url.clone(), status: status.as_u16(), to });
                 }
                 Answer::Refused(status, said) => {
                     return Err(Error::Refused { url: self.url.clone(), status: status.as_u16(), said });

@@ -10,6 +10,7 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
+use spout_base::error::Coded as _;
 use tokio::net::TcpListener;
 
 use super::*;
@@ -27,7 +28,7 @@ async fn take(State(desk): State<Desk>, headers: Headers, body: Body) -> impl In
     let body = String::from_utf8_lossy(&body).into_owned();
     desk.posted.lock().unwrap().push((header("idempotency-key"), header("authorization"), body));
     let answer = desk.answers.lock().unwrap().pop().unwrap_or(200);
-    (StatusCode::from_u16(answer).unwrap(), [("retry-after", "0")], "because \n of this")
+    (StatusCode::from_u16(answer).unwrap(), [("retry-after", "0"), ("location", "/elsewhere")], "because \n of this")
 }
 
 async fn desk(answers: &[u16]) -> (Desk, String) {
@@ -67,6 +68,17 @@ async fn rows_are_posted_by_batch_or_by_commit() {
         let mut keys: Vec<_> = posted.iter().map(|(key, ..)| key.clone()).collect();
         keys.dedup();
         assert_eq!(keys.len(), expected.len(), "{keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_redirects_gets_nothing_more() {
+    for status in [301, 302, 303, 304, 307, 308] {
+        let (desk, url) = desk(&[status]).await;
+        let error = run(&spec(&url, r#", "onError": "drop", "retryFor": "1m""#)).await.unwrap_err();
+        assert_eq!(error.code(), "E0616");
+        assert!(error.to_string().contains("redirects to /elsewhere"), "{error}");
+        assert_eq!(desk.posted.lock().unwrap().len(), 1);
     }
 }
 
