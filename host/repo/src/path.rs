@@ -37,6 +37,58 @@ pub fn file_path(path: &str) -> Result<String, Error> {
     Ok(format!("/{inner}"))
 }
 
+pub(super) mod stored {
+    //! Paths and names that are read from a store, which anybody may have written: held to the same rules as those that are put.
+
+    use serde::{Deserialize, Deserializer, de::Error as _};
+
+    use super::{branch_name, file_path, segment_ok};
+
+    /// The path of a file.
+    pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        let path = String::deserialize(from)?;
+        sound(&path).map_err(D::Error::custom)?;
+        Ok(path)
+    }
+
+    /// Paths of files.
+    pub(crate) fn paths<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+        let paths = Vec::<String>::deserialize(from)?;
+        paths.iter().try_for_each(|path| sound(path)).map_err(D::Error::custom)?;
+        Ok(paths)
+    }
+
+    /// The name of an object, below the repo.
+    pub(crate) fn object<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        let name = String::deserialize(from)?;
+        let sound = name.split('/').try_for_each(|segment| match segment {
+            // Delta tables lie among the objects.
+            "_delta_log" => Ok(()),
+            other => segment_ok(other),
+        });
+        sound.map_err(|reason| {
+            D::Error::custom(format!("`{}` is no name of an object: {reason}", name.escape_debug()))
+        })?;
+        Ok(name)
+    }
+
+    /// The name of a branch.
+    pub(crate) fn branch<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+        let name = String::deserialize(from)?;
+        branch_name(&name).map_err(D::Error::custom)?;
+        Ok(name)
+    }
+
+    fn sound(path: &str) -> Result<(), String> {
+        let shown = || path.chars().take(200).collect::<String>().escape_debug().to_string();
+        match file_path(path) {
+            Ok(canonical) if canonical == path => Ok(()),
+            Ok(_) => Err(format!("the path `{}` does not begin with a slash", shown())),
+            Err(error) => Err(format!("`{}` is no path of a file: {error}", shown())),
+        }
+    }
+}
+
 fn segment_ok(segment: &str) -> Result<(), &'static str> {
     let stem = segment.split('.').next().unwrap_or(segment).to_ascii_lowercase();
     let numbered = |name: &str| {

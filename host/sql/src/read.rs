@@ -29,6 +29,8 @@ use super::{
 pub(super) const AHEAD: usize = 2;
 /// Smaller files are read whole: one request costs more than their bytes, and what is read whole is verified.
 const SMALL: u64 = 256 << 10;
+/// Rows of one batch whose columns are not in the file.
+const ROWS: u64 = 64 << 10;
 
 /// The columns a query needs.
 pub(super) struct Wanted {
@@ -258,8 +260,14 @@ impl Reader {
 
     fn send(&self, piece: &TablePiece, mut room: Room, batches: Result<Batches, Error>) -> DataFusionResult<Room> {
         if self.wanted.in_files.fields().is_empty() {
-            let rows = usize::try_from(piece.info.rows).unwrap_or(usize::MAX);
-            return self.send_one(room, rows, None, piece);
+            // That many rows are in the record's word alone: nothing is allocated for all of them.
+            let mut left = piece.info.rows;
+            while left > 0 && room.is_some_and(|room| room > 0) {
+                let rows = left.min(ROWS);
+                left -= rows;
+                room = self.send_one(room, rows as usize, None, piece)?;
+            }
+            return Ok(room);
         }
         for batch in batches.map_err(external)? {
             let batch = batch.map_err(|error| external(error.into()))?;

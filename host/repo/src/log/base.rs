@@ -8,6 +8,7 @@ use super::{
     index::{Segment, Value},
     record::{Commit, Piece, Slot},
 };
+use crate::path::stored;
 
 /// Everything that a commit stands for, in a size that does not depend on how many files it has.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ impl Base {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Path as it was put; the key is its folded form.
+    #[serde(deserialize_with = "stored::path")]
     pub(crate) path: String,
     /// Whether it takes the place of what was there.
     pub(crate) fresh: bool,

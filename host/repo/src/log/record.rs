@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use spout_format::{ColumnStatistics, Format};
 
 use super::{base::Base, holder::Process, moved::Moved};
+use crate::path::stored;
 pub use spout_data::Upstream;
 use spout_data::{Counts, Marker, PartitionId};
 
@@ -32,7 +33,7 @@ pub enum PutMode {
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// An object, named from the repo's root: `data/…` or `tables/<branch>/<table>/…`.
-    Object(String),
+    Object(#[serde(deserialize_with = "stored::object")] String),
     /// In the record itself.
     #[serde(with = "base64_text")]
     Inline(Bytes),
@@ -44,6 +45,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Slot {
     /// The branch whose record it is.
+    #[serde(deserialize_with = "stored::branch")]
     pub branch: String,
     /// Its sequence there.
     pub sequence: u64,
@@ -102,6 +104,7 @@ pub struct Piece {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileAdded {
     /// Path in the repo.
+    #[serde(deserialize_with = "stored::path")]
     pub path: String,
     /// What it does to a file of that path.
     pub how: PutMode,
@@ -179,6 +182,7 @@ pub struct Commit<M = Marker> {
     /// Puts, in order.
     pub files: Vec<FileAdded>,
     /// Files deleted before the puts.
+    #[serde(deserialize_with = "stored::paths")]
     pub removed: Vec<String>,
     /// Arrow schemas (IPC, base64) that no earlier record of the branch has, by key.
     pub schemas: BTreeMap<String, String>,

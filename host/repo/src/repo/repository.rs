@@ -149,7 +149,8 @@ impl Repo {
     }
 
     async fn joined(&self, tree: &Tree, file: &FileEntry) -> Result<Bytes, Error> {
-        let mut whole = BytesMut::with_capacity(usize::try_from(file.size).unwrap_or(0));
+        // What the record says of its size is compared with what is there, not allocated.
+        let mut whole = BytesMut::new();
         for (index, piece) in file.pieces.iter().enumerate() {
             let bytes = self.piece(file, piece).await?;
             let header = match (index, file.format, tree.schema(piece)) {

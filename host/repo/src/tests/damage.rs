@@ -60,13 +60,48 @@ async fn a_damaged_record_is_refused_and_named() {
     check(&|bytes| Some(bytes[..bytes.len() - 1].to_vec()), "E0520", Kind::Corrupt).await;
     check(&|_| None, "E0521", Kind::Corrupt).await;
     check(&|bytes| Some([bytes.as_slice(), b" "].concat()), "E0520", Kind::Corrupt).await;
-    let newer = |bytes: Vec<u8>| {
-        let text = String::from_utf8(bytes).unwrap().replacen("\"version\":1", "\"version\":2", 1);
-        let (body, _) = text.rsplit_once("\"checksum\":\"").unwrap();
-        let sum = spout_format::sha256(format!("{body}\"checksum\":\"\"}}").as_bytes());
-        Some(format!("{body}\"checksum\":\"{sum}\"}}").into_bytes())
-    };
+    let newer = |bytes: Vec<u8>| Some(forged(bytes, "\"version\":1", "\"version\":2"));
     check(&newer, "E0522", Kind::Spec).await;
+}
+
+/// A record with something else in it, and a checksum that fits.
+fn forged(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    let text = text.replacen(from, to, 1);
+    let (body, _) = text.rsplit_once("\"checksum\":\"").unwrap();
+    let sum = spout_format::sha256(format!("{body}\"checksum\":\"\"}}").as_bytes());
+    format!("{body}\"checksum\":\"{sum}\"}}").into_bytes()
+}
+
+#[tokio::test]
+async fn whoever_can_write_the_store_cannot_reach_beyond_a_repo() {
+    let (store, dir, repo) = three().await;
+    let path = dir.path().join(NEWEST);
+    let good = std::fs::read(&path).unwrap();
+    let paths = ["/../../etc/x", "a", "//a", "/a/./b", "/a\\\\b", "/\\u001b[2Ja", "/.spout/x"];
+    let paths = paths.map(|to| (r#""path":"/a""#, format!(r#""path":"{to}""#)));
+    let removed = (r#""removed":[]"#, r#""removed":["/a","/../b"]"#.to_owned());
+    let inline = r#""place":{"inline":"dHdv"}"#;
+    let places = [
+        r#"{"object":"../../other/data/x"}"#,
+        r#"{"object":"/etc/passwd"}"#,
+        r#"{"record":{"branch":"../x","sequence":1}}"#,
+    ];
+    let places = places.map(|to| (inline, format!(r#""place":{to}"#)));
+    for (from, to) in paths.into_iter().chain([removed]).chain(places) {
+        std::fs::write(&path, forged(good.clone(), from, &to)).unwrap();
+        let error = repo.resolve(&"events".parse().unwrap()).await.unwrap_err();
+        assert_eq!((code(&error), error.kind()), ("E0520", Kind::Corrupt), "{to}: {error}");
+        assert!(!error.to_string().contains('\u{1b}'), "{error:?}");
+        assert_eq!(found(&store, Depth::Structure, &path).await.severity, Severity::Error, "{to}");
+    }
+    // A size that nobody has is no reason to reserve that much.
+    std::fs::write(&path, forged(good, r#""size":3"#, &format!(r#""size":{}"#, u64::MAX / 4))).unwrap();
+    let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
+    let tree = repo.tree(&head).await.unwrap();
+    let error = repo.read_file(&tree, "/a").await.unwrap_err();
+    assert_eq!(code(&error), "E0523", "{error}");
 }
 
 #[tokio::test]
