@@ -109,15 +109,15 @@ pub enum Error {
         source: Box<spout_spec::Error>,
     },
     /// A plugin said something about itself that cannot be used.
-    #[error("the plugin `{plugin}` offers {interface} with a settings schema that is not JSON; tell its author")]
+    #[error("the plugin `{plugin}` offers {interface} with a settings schema that cannot be used; tell its author")]
     SettingsSchema {
         /// The plugin.
         plugin: String,
         /// The interface.
         interface: String,
-        /// What the parser said.
+        /// What is wrong with it.
         #[source]
-        source: serde_json::Error,
+        source: spout_spec::SchemaError,
     },
     /// The rows to come do not go together with those that are committed.
     #[error(

@@ -1,7 +1,7 @@
 //! Settings that a spec gives to plugins, against the schema that each plugin offers for its own.
 
 use spout_plugin::{Offer, PluginRef, Plugins};
-use spout_spec::{Loaded, PluginUse, check_settings};
+use spout_spec::{Loaded, PluginUse, SettingsSchema, check_settings};
 
 use super::Error;
 
@@ -25,7 +25,7 @@ pub async fn misfits(
     let Some(offer) = offer.filter(|offer| !offer.settings_schema.trim().is_empty()) else {
         return Ok(Vec::new());
     };
-    let schema = serde_json::from_str(&offer.settings_schema).map_err(|source| Error::SettingsSchema {
+    let schema = SettingsSchema::parse(&offer.settings_schema).map_err(|source| Error::SettingsSchema {
         plugin: plugin.name().to_owned(),
         interface: offer.interface.clone(),
         source,

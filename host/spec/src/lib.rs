@@ -29,6 +29,7 @@ mod plugins;
 mod producers;
 mod schema;
 mod settings;
+mod settings_schema;
 mod shape;
 mod stream_configs;
 mod test_spec;
@@ -44,5 +45,6 @@ pub use pipeline::{CommitSpec, ErrorsSpec, FlushSpec, NameSpec, OnError, Pipelin
 pub use plugins::{PluginUse, plugins};
 pub use schema::spec_schema;
 pub use settings::check_settings;
+pub use settings_schema::{SchemaError, SettingsSchema};
 pub use spout_producer::ProducerSpec;
 pub use test_spec::{FaultSpec, LateSpec, Row, StepSpec, TestSpec, TestTable, digits};

@@ -1,22 +1,22 @@
 //! Settings of a plugin against the schema the plugin offers for them.
 
-use serde_json::Value;
 use spout_plugin::Settings;
 
 use super::{
     Loaded,
     document::{Node, Tree},
     error::Error,
+    settings_schema::SettingsSchema,
     shape::Shape,
 };
 
 /// Fits `settings`, which are at `path` of the spec, to the plugin's own schema: every setting that the plugin does not know,
 /// lacks, or cannot take, at its line of the spec.
 #[must_use]
-pub fn check_settings(loaded: &Loaded, path: &str, settings: &Settings, schema: &Value) -> Vec<Error> {
+pub fn check_settings(loaded: &Loaded, path: &str, settings: &Settings, schema: &SettingsSchema) -> Vec<Error> {
     let mut node = Node { line: 0, tree: Tree::Map(Node::entries(settings.0.iter())) };
     place(&mut node, path, loaded);
-    Shape::new(schema, &loaded.path, true).fit(&mut node, path)
+    Shape::new(schema.value(), &loaded.path, true).fit(&mut node, path)
 }
 
 /// Gives every node the line its path has in the spec.
@@ -60,6 +60,7 @@ mod tests {
                 "batch_size": {"type": ["integer", "null"]},
             }
         });
+        let schema = SettingsSchema::parse(&schema.to_string()).unwrap();
         let loaded = parse(&text, Path::new("s.yaml"), Path::new("/")).unwrap().remove(0);
         let settings = &loaded.spec.producer.stream.as_ref().unwrap().settings;
         let said = check_settings(&loaded, "producer.stream.settings", settings, &schema);

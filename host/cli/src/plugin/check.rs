@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use clap::Args;
 use serde::Serialize;
-use serde_json::Value;
-use spout_base::error::Coded as _;
+use spout_base::error::{Coded as _, chain};
 use spout_plugin::{Offer, World};
+use spout_spec::SettingsSchema;
 
 use super::located::{self, Located};
 use crate::{
@@ -137,10 +137,11 @@ fn each(offers: &[&Offer]) -> Vec<String> {
         if summary.trim().is_empty() {
             problems.push(format!("the offer {interface} `{name}` has no summary"));
         }
-        match serde_json::from_str::<Value>(settings_schema) {
-            Ok(Value::Object(schema)) if schema.get("type").is_some_and(|kind| kind == "object") => {}
-            Ok(_) => problems.push(format!("the settings schema of {interface} `{name}` is not one of an object")),
-            Err(error) => problems.push(format!("the settings schema of {interface} `{name}` is not JSON: {error}")),
+        let of = format!("the settings schema of {interface} `{name}`");
+        match SettingsSchema::parse(settings_schema) {
+            Ok(schema) if schema.value().get("type").is_some_and(|kind| kind == "object") => {}
+            Ok(_) => problems.push(format!("{of} is not one of an object")),
+            Err(error) => problems.push(format!("{of} cannot be used: {}", chain(&error))),
         }
     }
     problems
