@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Generates the C bindings of the WIT anew, into handler/ and decoder/, and notes which WIT they are of. `just c-bindings` runs it.
+# Generates the C bindings of the WIT anew, a folder a kind, and notes which WIT they are of. `just c-bindings` runs it.
 set -euo pipefail
 cd "$(dirname "$0")"
 version=0.61.1
 root=$PWD/../../target/tools
 tool=${WIT_BINDGEN:-$root/bin/wit-bindgen}
 [ -x "$tool" ] || cargo install --quiet --locked --root "$root" wit-bindgen-cli --version "$version" --no-default-features --features c
-for kind in handler:handling decoder:decoding; do
+for kind in handler:handling decoder:decoding source:source stream:stream-source; do
   dir=bindings/${kind%:*}
   mkdir -p "$dir"
   "$tool" c ../../wit/since-v0.1 --world "${kind#*:}" --rename-world plugin --out-dir "$dir" >/dev/null

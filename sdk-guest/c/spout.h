@@ -73,9 +73,35 @@ size_t spout_state_scan(spout_text prefix, spout_text after, spout_text *keys, s
 /* Makes the message a dead letter; rows that it has begun are dropped: `return spout_fault("syntax", "no `:` in the line");`. */
 bool spout_fault(const char *code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Sources. What a source calls the topic in the spec. */
+const char *spout_topic(void);
+/* How much a call may return. */
+typedef struct {
+  size_t messages, bytes;
+} spout_limits;
+/* Whether there is more at once, later, or never; SPOUT_FAILED after spout_fail or spout_retry. */
+typedef enum { SPOUT_FAILED, SPOUT_MORE, SPOUT_IDLE, SPOUT_ENDED } spout_progress;
+typedef enum { SPOUT_EARLIEST, SPOUT_LATEST, SPOUT_AT_TIME_MS, SPOUT_AT_OFFSET } spout_start;
+/* Says why a call failed that may work later: `return spout_retry("%s does not answer", host);`. */
+spout_progress spout_retry(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Sleeps up to `ms`; false if the host wants the plugin to finish. */
+bool spout_pause(uint32_t ms);
+
+/* Messages that a source makes, offsets rising; spout_message_… says more of the last one. */
+typedef struct spout_messages spout_messages;
+void spout_message(spout_messages *messages, uint64_t offset, const void *payload, size_t length);
+void spout_message_key(spout_messages *messages, const void *key, size_t length);
+void spout_message_time(spout_messages *messages, int64_t ms);
+void spout_message_header(spout_messages *messages, const char *name, const void *value, size_t length);
+void spout_message_partition(spout_messages *messages, uint32_t partition); /* Of a stream; 0 otherwise. */
+
+typedef struct spout_partitions spout_partitions;
+void spout_partition(spout_partitions *partitions, uint32_t id, const char *label, bool ended);
+
 /* What a plugin defines.
 
-   Both kinds: opens the plugin; `state` is what spout_snapshot returned for the last commit, if anything. NULL after spout_fail. */
+   All kinds: opens the plugin; `state` is what spout_snapshot, or spout_checkpoint, returned for the last commit, if anything. NULL
+   after spout_fail. */
 void *spout_open(const void *state, size_t length);
 
 /* A decoder: the rows of one message, which depend on the message alone. False after spout_fault. */
@@ -90,5 +116,22 @@ spout_text spout_snapshot(void *self);
 /* A handler with `tick` in the spec: event time has reached `watermark_ms`; rows that this releases, and in `next_ms` when there is
    something to do even if no row comes before (untouched: not until then). */
 bool spout_tick(void *self, int64_t watermark_ms, spout_out *out, int64_t *next_ms);
+
+/* A source by partition: all current partitions, whose numbers mean the same forever; and the messages of one from offset `start` on,
+   without waiting for more, and in `next` where the next fetch starts. Any offset may be asked for again, and must give the same
+   messages. spout_list is false after spout_fail or spout_retry. */
+bool spout_list(void *self, spout_partitions *partitions);
+spout_progress spout_fetch(
+    void *self, uint32_t partition, uint64_t start, spout_limits limits, spout_messages *messages, uint64_t *next);
+/* If it can tell: the offset of a place that the spec names, false for one that it does not know (without this function, only
+   the earliest, 0, and offsets are known); and that everything before an offset is durable, a hint. */
+bool spout_resolve(void *self, uint32_t partition, spout_start at, uint64_t value, uint64_t *offset);
+void spout_committed(void *self, uint32_t partition, uint64_t offset);
+
+/* A source read as one stream: the next messages, and bytes that say where it goes on after exactly those, which spout_open gets back.
+   spout_from_latest, if it can: leaves out what is there already. */
+spout_progress spout_next(void *self, spout_limits limits, spout_messages *messages);
+spout_text spout_checkpoint(void *self);
+bool spout_from_latest(void *self);
 
 #endif

@@ -265,7 +265,7 @@ fn plugins_in_c_are_built_checked_and_tried() -> Result<()> {
     copied(&site, "at-least-c")?;
     site.ok(&["plugin", "new", "c-levels", "--decoder", "--lang", "c", "--dir", "c-levels"])?;
     site.ok(&["plugin", "new", "c-filter", "--handler", "--lang", "c", "--dir", "c-filter"])?;
-    site.fails(&["plugin", "new", "c-source", "--source", "--lang", "c"], 2, &["handlers and decoders"])?;
+    site.fails(&["plugin", "new", "c-feed", "--spout", "--lang", "c"], 2, &["docs/tar.md"])?;
     copied(&site, "per-minute-c")?;
     site.ok(&["plugin", "build", "at-least-c", "c-levels", "c-filter", "per-minute-c"])?;
     let checked = site.ok(&["plugin", "check", "at-least-c", "c-levels", "c-filter", "per-minute-c"])?;
@@ -302,6 +302,44 @@ grants:
     site.ok(&["plugin", "test", "c-levels", "--input", "in/a.log"])?;
     let wrong = [&handler[..], &["--settings", "column=nope"]].concat();
     site.fails(&wrong, 1, &["E0835"])?;
+    Ok(())
+}
+
+#[test]
+fn sources_in_c_are_read_by_partition_and_as_a_stream() -> Result<()> {
+    let Some(site) = with_c()? else { return Ok(()) };
+    for kind in ["source", "stream"] {
+        let name = format!("c-{kind}");
+        site.ok(&["plugin", "new", &name, &format!("--{kind}"), "--lang", "c", "--dir", &name])?;
+    }
+    let source = fs::read_to_string(site.path().join("c-source/plugin.c"))?;
+    let more = "spout_message(messages, *next, line, (size_t)length);
+    if (*next % 2) spout_message_key(messages, line + 5, 4);
+    spout_message_time(messages, (int64_t)*next);
+    spout_message_header(messages, \"n\", line, 4);";
+    site.write("c-source/plugin.c", source.replace("spout_message(messages, *next, line, (size_t)length);", more))?;
+    site.ok(&["plugin", "build", "c-source", "c-stream"])?;
+    let checked = site.ok(&["plugin", "check", "c-source", "c-stream"])?;
+    ensure!(!checked.contains("note:"), "{checked}");
+    let spec = |name: &str, stream: &str| {
+        format!("pipeline: {{name: {name}}}\nproducer:\n  stream: {{plugin: {stream}}}\n  decoder: {{type: raw}}\n")
+    };
+    let by_partition = "c-source, topic: t, metadata: [key, timestamp], settings: {partitions: 3, lines: 1000}";
+    site.write("parts.yaml", spec("parts", by_partition))?;
+    site.write("whole.yaml", spec("whole", "c-stream, topic: t, consumerType: highlevel, settings: {lines: 1000}"))?;
+    site.ok(&["run", "parts.yaml", "whole.yaml", "--until", "ended"])?;
+    let told = "select (select count(*) from parts) as parts, (select count(*) from whole) as whole, \
+                (select count(*) from parts where text(__key) = 'line') as keyed, \
+                (select count(*) from parts where text(value) = 'INFO line ' || cast(__timestamp as bigint)) as timed";
+    let told = site.rows(told, None)?;
+    ensure!(told == [r#"{"parts":3000,"whole":1000,"keyed":1500,"timed":3000}"#], "{told:?}");
+    for settings in [
+        &["c-source", "--settings", "partitions=3", "--settings", "lines=500"][..],
+        &["c-stream", "--settings", "lines=500"],
+    ] {
+        let tried = site.ok(&[&["plugin", "test"], settings].concat())?;
+        ensure!(tried.contains("kept") && !tried.contains("BROKEN"), "{tried}");
+    }
     Ok(())
 }
 
@@ -463,7 +501,7 @@ fn the_c_bindings_are_of_this_wit() -> Result<()> {
     let noted = fs::read_to_string(root().join("sdk-guest/c/bindings/wit.sha256"))?;
     ensure!(
         String::from_utf8_lossy(&output.stdout) == noted,
-        "sdk-guest/c/bindings are of another WIT; run `just c-bindings`, and see whether handler.c and decoder.c still fit"
+        "sdk-guest/c/bindings are of another WIT; run `just c-bindings`, and see whether the files beside them still fit"
     );
     Ok(())
 }

@@ -19,10 +19,8 @@ pub(super) enum Shipped {
     PythonBoundary,
     /// The header, and what is compiled with it.
     C,
-    /// The generated bindings of handlers in C.
-    CHandler,
-    /// The generated bindings of decoders in C.
-    CDecoder,
+    /// The generated bindings of a kind of plugins in C, such as `handler`.
+    CBindings(&'static str),
     /// The interfaces.
     Wit,
 }
@@ -33,8 +31,7 @@ impl Shipped {
             Self::Python => PYTHON.get_dir("spout"),
             Self::PythonBoundary => PYTHON.get_dir("boundary"),
             Self::C => Some(&C),
-            Self::CHandler => C.get_dir("bindings/handler"),
-            Self::CDecoder => C.get_dir("bindings/decoder"),
+            Self::CBindings(kind) => C.get_dir(format!("bindings/{kind}")),
             Self::Wit => Some(&WIT),
         }
     }

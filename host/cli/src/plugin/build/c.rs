@@ -51,6 +51,8 @@ struct Project {
 enum Kind {
     Handler,
     Decoder,
+    Source,
+    Stream,
     /// A program with a `main`, which knows nothing of the host.
     Command,
 }
@@ -74,13 +76,15 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
     };
     let (mut objects, mut sources) = (Vec::new(), Vec::new());
     let glue = match project.kind {
-        Kind::Handler => Some((Shipped::CHandler, &["handler.c", "keyed.c"][..])),
-        Kind::Decoder => Some((Shipped::CDecoder, &["decoder.c"][..])),
+        Kind::Handler => Some(("handler", &["handler.c", "keyed.c"][..])),
+        Kind::Decoder => Some(("decoder", &["decoder.c"][..])),
+        Kind::Source => Some(("source", &["source.c", "messages.c"][..])),
+        Kind::Stream => Some(("stream", &["stream.c", "messages.c"][..])),
         Kind::Command => None,
     };
-    if let Some((world, glue)) = glue {
+    if let Some((bindings, glue)) = glue {
         shipped::write(Shipped::C, place)?;
-        shipped::write(world, place)?;
+        shipped::write(Shipped::CBindings(bindings), place)?;
         objects.push(place.join("plugin_component_type.o"));
         sources.extend(["plugin.c", "spout.c"].iter().chain(glue).map(|name| place.join(name)));
     }

@@ -24,6 +24,29 @@ const DECODER: &str = r#"{
 }
 "#;
 
+const SOURCE: &str = r#"{
+  "name": "__NAME__",
+  "version": "0.1.0",
+  "kind": "source",
+  "summary": "gives numbered lines, by partition",
+  "settings": {
+    "partitions": {"type": "integer", "description": "Number of partitions."},
+    "lines": {"type": "integer", "description": "Lines in each of them."}
+  }
+}
+"#;
+
+const STREAM: &str = r#"{
+  "name": "__NAME__",
+  "version": "0.1.0",
+  "kind": "stream",
+  "summary": "gives numbered lines, as one stream",
+  "settings": {
+    "lines": {"type": "integer", "description": "Number of lines."}
+  }
+}
+"#;
+
 /// The files of a project.
 ///
 /// # Errors
@@ -33,9 +56,13 @@ pub(super) fn files(kind: Kind) -> Result<Written, Error> {
         (DECODER, include_str!("c/decoder.c.txt"))
     } else if kind.handler {
         (HANDLER, include_str!("c/handler.c.txt"))
+    } else if kind.source {
+        (SOURCE, include_str!("c/source.c.txt"))
+    } else if kind.stream {
+        (STREAM, include_str!("c/stream.c.txt"))
     } else {
         return Err(usage(
-            "plugins in C are handlers and decoders; write a source or a spout in Rust or Python".into(),
+            "a spout in C is a program that writes tar archives (docs/tar.md); one that makes its commits itself is written in Rust or Python".into(),
         ));
     };
     let files = vec![("spout.json", about.to_owned()), ("plugin.c", code.to_owned())];

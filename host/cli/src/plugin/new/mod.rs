@@ -24,7 +24,7 @@ use crate::{error::Error, print::Printer};
   spout plugin new feed --spout                             a source that makes its own commits
   spout plugin new weblog --decoder --dir weblog            elsewhere
   spout plugin new weblog --decoder --lang python           a plugin.py, with everything it imports
-  spout plugin new checksum --handler --lang c              a plugin.c; handlers and decoders
+  spout plugin new checksum --handler --lang c              a plugin.c; everything but spouts
   spout plugin build plugins/at-least                       then build it
 
 For Rust, the SDK is the sdk-guest directory in the nearest parent directory that has one; --sdk names another. What the other
