@@ -3,6 +3,7 @@
 //!
 //! **Invariant**: nothing here knows a stream, a plugin or a repo.
 
+pub mod bounded;
 pub mod clock;
 pub mod counted;
 pub mod error;

@@ -1,9 +1,14 @@
 //! Secrets: named in specs, read when they are needed, never shown, logged or stored.
 
-use std::{env, fmt, fs, path::Path};
+use std::{env, fmt, path::Path};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::bounded;
+
+/// Bytes that the file of a secret may have.
+const LONGEST: u64 = 64 << 10;
 
 /// Where a secret is, as in `{env: TOKEN}` or `{file: /run/secrets/token}`. The secret itself has no place in a spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,7 +36,9 @@ impl SecretSpec {
             })?,
             Self::File(path) => {
                 let path = base.join(path);
-                fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?
+                let bytes = bounded::read(&path, LONGEST)
+                    .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+                String::from_utf8(bytes).map_err(|_| format!("{} is not UTF-8 text", path.display()))?
             }
         };
         match found.trim_end() {
@@ -57,6 +64,8 @@ impl fmt::Debug for Secret {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

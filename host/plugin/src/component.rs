@@ -1,13 +1,14 @@
 //! One plugin: its file, its digest, and the worlds it was found to have without running it.
 
 use std::{
-    fmt, fs,
+    fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
+use spout_base::bounded;
 use tokio::sync::OnceCell;
 use wasmtime::{
     Engine,
@@ -108,13 +109,12 @@ pub(super) fn digest(wasm: &[u8]) -> String {
 
 /// The content of a plugin's file, if it is not too large to be one.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |source| Error::Directory { path: path.to_path_buf(), source };
-    let bytes = fs::metadata(path).map_err(failed)?.len();
-    if bytes > LARGEST {
-        let reason = format!("the file has {bytes} bytes, more than the {LARGEST} that a plugin may have");
-        return Err(Error::Broken { path: path.to_path_buf(), reason });
-    }
-    fs::read(path).map_err(failed)
+    bounded::read_regular(path, LARGEST).map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge | io::ErrorKind::Other => {
+            Error::Broken { path: path.to_path_buf(), reason: source.to_string() }
+        }
+        _ => Error::Directory { path: path.to_path_buf(), source },
+    })
 }
 
 impl Plugin {

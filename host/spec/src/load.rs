@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest, Sha256};
+use spout_base::bounded;
 
 use super::{
     PipelineSpec, check, decoder,
@@ -129,12 +130,13 @@ fn every(path: &Path) -> (Vec<Loaded>, Vec<Error>) {
 /// The text of a file, and the directory it is in.
 fn text(path: &Path) -> Result<(String, PathBuf), Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
-    let length = fs::metadata(path).map_err(read)?.len();
-    if length > MAX_BYTES {
-        let what = format!("the file has {length} bytes, and a spec can have {MAX_BYTES}");
-        return Err(Error::TooMuch { at: Place::new(path, 0), what });
-    }
-    let bytes = fs::read(path).map_err(read)?;
+    let bytes = bounded::read(path, MAX_BYTES).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => {
+            let what = format!("the file has more than the {MAX_BYTES} bytes that a spec can have");
+            Error::TooMuch { at: Place::new(path, 0), what }
+        }
+        _ => read(error),
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let line =
             error.as_bytes().iter().take(error.utf8_error().valid_up_to()).filter(|&&byte| byte == b'\n').count();

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt, io,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -133,8 +134,9 @@ impl Listener {
                 TcpListener::bind((host, *port)).await.map(Self::Tcp)
             }
             Endpoint::Ipc(path) => {
-                // What a killed process left behind; a socket that somebody still listens at stays.
-                if path.exists() && UnixStream::connect(path).await.is_err() {
+                // What a killed process left behind; a socket that somebody still listens at stays, and so does what is none.
+                let is_socket = std::fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket());
+                if is_socket && UnixStream::connect(path).await.is_err() {
                     std::fs::remove_file(path)?;
                 }
                 UnixListener::bind(path).map(|listener| Self::Ipc(listener, path.clone()))

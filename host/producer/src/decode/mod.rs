@@ -25,6 +25,7 @@ use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
+use spout_base::bounded;
 use spout_codec::UnknownField;
 
 pub(crate) use self::cells::map_of;
@@ -218,7 +219,7 @@ impl DecoderFactory {
                     None => None,
                     Some(path) => {
                         let path = self.base.join(path);
-                        let read = tokio::fs::read(&path).await;
+                        let read = bounded::read_regular(&path, native::LARGEST_FILE);
                         Some(read.map_err(|source| Error::File { decoder: self.name().into(), path, source })?)
                     }
                 };

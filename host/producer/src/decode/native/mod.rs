@@ -19,12 +19,16 @@ use std::{
 };
 
 use ::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use spout_base::bounded;
 use spout_codec::{Evolve, Unknown};
 
 pub use self::{arrow::ArrowSpec, json::JsonSpec};
 use self::{csv::is_open, raw::RawSpec};
 use super::{Native, evolve::with_added};
 use crate::{CsvStyle, SchemaText};
+
+/// Bytes that a file of a schema or of descriptors may have.
+pub(super) const LARGEST_FILE: u64 = 64 << 20;
 
 /// What users write of one kind of native decoder.
 ///
@@ -161,7 +165,10 @@ impl NativeDecoder {
             None => None,
             Some(path) => {
                 let path = base.join(path);
-                Some(std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?)
+                Some(
+                    bounded::read_regular(&path, LARGEST_FILE)
+                        .map_err(|error| format!("cannot read {}: {error}", path.display()))?,
+                )
             }
         };
         self.open(file.as_deref(), None).map(|_| ())
