@@ -28,8 +28,13 @@ pub(crate) struct Stored {
     pub(crate) repeated: bool,
 }
 
+/// The key of messages came before with others; nothing of them is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyTaken;
+
 /// Comes when the messages are durable; closed if they will not be.
-pub(crate) type Receipt = oneshot::Receiver<Stored>;
+pub(crate) type Receipt = oneshot::Receiver<Result<Stored, KeyTaken>>;
+pub(super) type Answer = oneshot::Sender<Result<Stored, KeyTaken>>;
 
 /// Those who wait, by the offset after their messages.
 #[derive(Debug, Default)]
@@ -48,7 +53,7 @@ struct Waiting {
 pub(super) struct Waiter {
     pub(super) run: Range<u64>,
     pub(super) repeated: bool,
-    pub(super) answer: oneshot::Sender<Stored>,
+    pub(super) answer: Answer,
 }
 
 impl Answers {
@@ -112,6 +117,6 @@ impl Waiter {
             repeated: self.repeated,
         };
         // Who has gone away does not need to know.
-        drop(self.answer.send(stored));
+        drop(self.answer.send(Ok(stored)));
     }
 }

@@ -9,9 +9,9 @@ use spout_plugin::Progress;
 use tokio::time::timeout;
 
 use super::{
-    answers::{Answers, Waiter},
+    answers::{Answers, KeyTaken, Waiter},
     letterbox::{Activity, Parcel, Parcels},
-    recent::Recent,
+    recent::{Known, Recent},
 };
 use crate::{Error, Fetched, Fetcher, Found};
 
@@ -82,9 +82,17 @@ impl InboxFetcher {
                 return true;
             }
         };
-        let repeated = key.and_then(|key| self.recent.find(key));
-        let run = repeated.clone().unwrap_or(self.position..self.position + values.len() as u64);
-        if repeated.is_none() {
+        let known = key.map_or(Known::New, |key| self.recent.find(key));
+        let (repeated, run) = match known {
+            Known::New => (false, self.position..self.position + values.len() as u64),
+            Known::Repeated(run) => (true, run),
+            Known::Taken => {
+                // Who has gone away does not need to know.
+                drop(answer.map(|answer| answer.send(Err(KeyTaken))));
+                return false;
+            }
+        };
+        if !repeated {
             messages.offsets.extend(run.clone());
             messages.timestamps_ms.extend(std::iter::repeat_n(arrived_ms, values.len()));
             // Bodies that begin alike share it: a sender may send thousands between two fetches.
@@ -105,7 +113,7 @@ impl InboxFetcher {
         }
         let awaited = answer.is_some();
         if let Some(answer) = answer {
-            self.answers.wait(Waiter { run, repeated: repeated.is_some(), answer });
+            self.answers.wait(Waiter { run, repeated, answer });
         }
         awaited
     }

@@ -10,7 +10,7 @@ use spout_data::{Blobs, ByteSize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
-    answers::{Receipt, Stored},
+    answers::{Answer, Receipt},
     recent::Key,
 };
 use crate::Error;
@@ -25,7 +25,7 @@ pub(super) struct Parcel {
     pub(super) first: Vec<u8>,
     pub(super) arrived_ms: i64,
     pub(super) key: Option<Key>,
-    pub(super) answer: Option<oneshot::Sender<Stored>>,
+    pub(super) answer: Option<Answer>,
     _room: OwnedSemaphorePermit,
 }
 

@@ -29,9 +29,9 @@ use self::{
     recent::Recent,
 };
 pub(crate) use self::{
-    answers::{Receipt, Stored},
+    answers::{KeyTaken, Receipt, Stored},
     letterbox::{Closed, Letterbox, Room, Sent},
-    recent::{Key, key},
+    recent::Key,
 };
 use super::{Durable, Fetcher, Found};
 

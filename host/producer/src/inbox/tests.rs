@@ -27,7 +27,7 @@ fn found(offset: u64) -> Found {
 async fn put(letterbox: &Letterbox, texts: &[&str], key: Option<&str>) -> Receipt {
     let values = blobs(texts);
     let room = letterbox.room(values.bytes.len()).await.unwrap();
-    let key = key.map(|text| super::key(text.as_bytes()));
+    let key = key.map(|text| Key::of(text.as_bytes(), &[], &values));
     letterbox.put(Sent { values, first: Vec::new(), key, wants_receipt: true }, room).unwrap().unwrap()
 }
 
@@ -53,9 +53,9 @@ async fn a_receipt_comes_with_the_commit_and_not_before() {
     inbox.committed(&durable(8, &[]));
     assert!(first.try_recv().is_err(), "half of it is not all of it");
     inbox.committed(&durable(10, &[8, 9]));
-    let stored = first.await.unwrap();
+    let stored = first.await.unwrap().unwrap();
     assert_eq!((stored.first, stored.messages, stored.dead, stored.repeated), (7, 2, 1, false));
-    assert_eq!(second.await.unwrap().dead, 1);
+    assert_eq!(second.await.unwrap().unwrap().dead, 1);
 }
 
 #[tokio::test]
@@ -112,9 +112,14 @@ async fn a_key_that_is_repeated_stores_nothing_again() {
     let fetched = fetcher.fetch(u32::MAX).await.unwrap();
     assert_eq!(fetched.messages.len(), 2);
     inbox.committed(&durable(2, &[]));
-    assert!(!first.await.unwrap().repeated);
-    let again = again.await.unwrap();
+    assert!(!first.await.unwrap().unwrap().repeated);
+    let again = again.await.unwrap().unwrap();
     assert_eq!((again.first, again.messages, again.repeated), (0, 2, true));
+
+    // The same key with other messages is a mistake that must not pass for a repetition.
+    let other = put(&letterbox, &["a", "c"], Some("k")).await;
+    assert_eq!(fetcher.fetch(u32::MAX).await.unwrap().messages.len(), 0);
+    assert_eq!(other.await.unwrap(), Err(KeyTaken));
 
     // After a restart the key comes back with the position.
     let (mut later, letterbox) = self::inbox(100);
@@ -122,7 +127,7 @@ async fn a_key_that_is_repeated_stores_nothing_again() {
     let again = put(&letterbox, &["a", "b"], Some("k")).await;
     let fetched = fetcher.fetch(u32::MAX).await.unwrap();
     assert_eq!((fetched.messages.len(), fetched.span.next.offset), (0, 2));
-    assert_eq!(again.await.unwrap().commit, None, "the commit of an earlier run has no name any more");
+    assert_eq!(again.await.unwrap().unwrap().commit, None, "the commit of an earlier run has no name any more");
 }
 
 #[tokio::test]

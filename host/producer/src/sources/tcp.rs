@@ -245,7 +245,7 @@ async fn answer(mut write: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) 
     while let Some(answer) = answers.recv().await {
         let line = match answer {
             Answer::Receipt(receipt) => match receipt.await {
-                Ok(receipt) => {
+                Ok(Ok(receipt)) => {
                     stored += receipt.messages;
                     let commit = receipt.commit.unwrap_or_default();
                     match receipt.dead {
@@ -253,7 +253,8 @@ async fn answer(mut write: OwnedWriteHalf, mut answers: mpsc::Receiver<Answer>) 
                         dead => format!("ok {stored} {commit} {dead} set aside\n"),
                     }
                 }
-                Err(_) => {
+                // No line has a key.
+                Ok(Err(_)) | Err(_) => {
                     let line = format!("error {stored} the pipeline stopped before the commit; send the rest again\n");
                     drop(write.write_all(line.as_bytes()).await);
                     break;

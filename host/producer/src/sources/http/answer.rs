@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::Service;
 use crate::{
     Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType,
-    inbox::{self, Letterbox, Room, Sent, Stored},
+    inbox::{self, KeyTaken, Letterbox, Room, Sent, Stored},
 };
 
 /// Bytes that are unpacked at once, so that a bomb is noticed before it is large.
@@ -123,7 +123,11 @@ async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Ref
     };
     let Some(receipt) = receipt else { return Err(Refusal::stopping()) };
     let unsaid = "the pipeline stopped before the commit; the messages may or may not be stored, so send them again";
-    receipt.await.map(Some).map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, unsaid))
+    let stored = receipt.await.map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, unsaid))?;
+    stored.map(Some).map_err(|KeyTaken| {
+        let why = "this Idempotency-Key came before with other messages; nothing was stored, send them with a key of their own";
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+    })
 }
 
 fn late(service: &Service) -> Refusal {
@@ -150,7 +154,7 @@ async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> R
         let why = "send an Idempotency-Key: a string that identifies these messages, the same each time you send them";
         return Err(Refusal::new(StatusCode::BAD_REQUEST, why));
     }
-    let key = key.map(inbox::key);
+    let key = key.map(<[u8]>::to_vec);
     let framing = framing(service, headers)?;
     let most = usize::try_from(spec.max_body.0).unwrap_or(usize::MAX);
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
@@ -163,6 +167,7 @@ async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> R
     let values = collect(service, &mut framer, request.into_body(), most).await?;
     let uses_first_record = framing.kind.has_records() && service.decoder.uses_first_record();
     let first = framer.first().filter(|_| uses_first_record).unwrap_or_default().to_vec();
+    let key = key.map(|key| inbox::Key::of(&key, &first, &values));
     Ok(Arrived { values, first, key, room })
 }
 

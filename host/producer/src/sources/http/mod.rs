@@ -58,7 +58,7 @@ pub struct HttpSpec {
     #[serde(default = "queue")]
     pub queue: ByteSize,
     /// How many of the last `Idempotency-Key`s are remembered in the commit, as in `256`: a request with one of them is
-    /// answered without storing it again.
+    /// answered without storing it again, or refused (422) if its messages are others.
     #[serde(default = "keys")]
     pub keys: u32,
     /// Whether every request must have an `Idempotency-Key`, as in `true`; `guarantee: effectively-once` needs this.
