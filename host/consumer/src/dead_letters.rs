@@ -54,8 +54,8 @@ fn headers(dead: &[DeadLetter], repeats: &[bool]) -> Result<ListArray, ArrowErro
     let own = |(letter, repeats): (&DeadLetter, &bool)| if *repeats { 0 } else { letter.headers.len() };
     let lengths: Vec<usize> = dead.iter().zip(repeats).map(own).collect();
     let all = || dead.iter().zip(&lengths).flat_map(|(letter, length)| letter.headers.iter().take(*length));
-    let names: ArrayRef = Arc::new(StringArray::from_iter_values(all().map(|(name, _)| name)));
-    let values: ArrayRef = Arc::new(BinaryArray::from_iter_values(all().map(|(_, value)| value)));
+    let names: ArrayRef = Arc::new(all().map(|(name, _)| Some(name)).collect::<StringArray>());
+    let values: ArrayRef = Arc::new(all().map(|(_, value)| Some(value)).collect::<BinaryArray>());
     let header = header();
     let DataType::Struct(fields) = header.data_type() else {
         return Err(ArrowError::SchemaError("a header is a struct".into()));

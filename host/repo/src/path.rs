@@ -43,6 +43,7 @@ pub(super) mod stored {
     use serde::{Deserialize, Deserializer, de::Error as _};
 
     use super::{branch_name, file_path, segment_ok};
+    use crate::error::Error;
 
     /// The path of a file.
     pub(crate) fn path<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -84,7 +85,8 @@ pub(super) mod stored {
         match file_path(path) {
             Ok(canonical) if canonical == path => Ok(()),
             Ok(_) => Err(format!("the path `{}` does not begin with a slash", shown())),
-            Err(error) => Err(format!("`{}` is no path of a file: {error}", shown())),
+            Err(Error::BadPath { reason, .. }) => Err(format!("`{}` is no path of a file: {reason}", shown())),
+            Err(error) => Err(error.to_string()),
         }
     }
 }
