@@ -359,7 +359,7 @@ producer:
   decoder: {{type: json, schema: {{at: 'timestamp(ms, UTC)', host: utf8}}}}
 node:
   - {{id: counts, type: plugin, plugin: per-minute-c, time: {{column: at, lateness: 0s}}, tick: 5m, settings: {{column: host}}}}
-commit: {{rows: {rows}}}
+commit: {{flush: {{rows: {rows}}}}}
 grants:
   files: {{dirs: {{in: ./in}}}}
 "
