@@ -24,8 +24,11 @@ mod problem;
 mod putting;
 mod repos;
 mod rows;
+mod split;
+mod table;
 mod tags;
 mod target;
+mod untar;
 
 use std::fmt::Debug;
 
@@ -51,8 +54,11 @@ pub use self::{
     putting::{Body, Putting, unreadable},
     repos::{Deleted, NewRepo, Repo, RepoMade},
     rows::{Query, Rows},
+    split::{Split, SplitBy},
+    table::{Import, Table},
     tags::{NewTag, Tag, TagMade},
     target::{Changes, Put, Target, committed},
+    untar::Untar,
 };
 
 /// A result of this room.

@@ -1,7 +1,7 @@
 //! The HTTP API of a store, and of the pipelines that run beside it.
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
-//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `changes`, `history`, `sql`, `pipelines`, `events`) does a verb of
+//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has.
@@ -16,8 +16,10 @@ mod endpoint;
 mod error;
 mod events;
 mod files;
+mod form;
 mod guard;
 mod history;
+mod incoming;
 mod listen;
 mod openapi;
 mod pipelines;
@@ -28,6 +30,7 @@ mod sql;
 mod tar;
 mod tls;
 mod tokens;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -83,6 +86,7 @@ fn endpoints() -> Vec<Endpoint> {
         refs::endpoints(),
         commits::endpoints(),
         files::endpoints(),
+        uploads::endpoints(),
         changes::endpoints(),
         tar::endpoints(),
         history::endpoints(),

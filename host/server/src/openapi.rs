@@ -66,7 +66,7 @@ fn operation(endpoint: &Endpoint, problem: &Schema, schemas: &mut SchemaGenerato
             json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}, "description": named(name)})
         })
         .collect();
-    if let Some(query) = endpoint.query {
+    for query in &endpoint.query {
         parameters.extend(of_query(&query(schemas)));
     }
     let mut content = |content: Content| match content {
