@@ -94,6 +94,16 @@ pub enum Error {
         /// What happened.
         what: String,
     },
+    /// What a commit says of its decoder's columns cannot be read.
+    #[error(
+        "commit {commit} does not say which columns its decoder keeps to: {reason}; run `spout fsck`, and restore the store from a copy"
+    )]
+    Settled {
+        /// The commit.
+        commit: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// There is nothing to put.
     #[error("{origin} holds no files, and a repo holds files only; leave it out")]
     NoFiles {
@@ -196,6 +206,7 @@ impl Coded for Error {
             Self::Archive { source } if matches!(source.fault, Fault::Unread(_)) => Kind::Unavailable,
             Self::Entry { source, .. } => source.kind(),
             Self::ChangedMeanwhile { .. } => Kind::Conflict,
+            Self::Settled { .. } => Kind::Corrupt,
             Self::Unreachable { .. } | Self::Foreign { .. } | Self::Download { .. } => Kind::Unavailable,
             _ => Kind::Spec,
         }
@@ -215,6 +226,7 @@ impl Coded for Error {
             Self::Entry { source, .. } => source.code(),
             Self::Import { .. } => "E0829",
             Self::Download { .. } => "E0847",
+            Self::Settled { .. } => "E0520",
             Self::NoFiles { .. } => "E0845",
             Self::Split { .. } => "E0846",
             Self::Usage { .. } => "E0801",

@@ -31,6 +31,7 @@ mod tar;
 mod tls;
 mod tokens;
 mod uploads;
+mod veil;
 
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use spout_repo::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::{endpoint::Endpoint, guard::Guard};
+use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 pub use self::{
     error::Error,
     listen::{Limits, Listening, listen},
@@ -56,6 +57,7 @@ const QUERIES: usize = 8;
 #[derive(Debug)]
 pub struct Service {
     local: Local,
+    veil: Veil,
     tokens: Option<Tokens>,
     board: Arc<Board>,
     queries: Arc<Semaphore>,
@@ -73,8 +75,9 @@ impl Service {
         limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
+        let veil = Veil::over(&store);
         let (local, queries) = (Local::new(store), Arc::new(Semaphore::new(QUERIES)));
-        Self { local, tokens, board, queries, max_body: limits.max_body, stop }
+        Self { local, veil, tokens, board, queries, max_body: limits.max_body, stop }
     }
 }
 

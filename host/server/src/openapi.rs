@@ -63,7 +63,7 @@ fn operation(endpoint: &Endpoint, problem: &Schema, schemas: &mut SchemaGenerato
     let mut parameters: Vec<Value> = names
         .map(|name| {
             let name = name.trim_start_matches('*');
-            json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}, "description": named(name)})
+            json!({"name": name, "in": "path", "required": true, "schema": shaped(name), "description": named(name)})
         })
         .collect();
     for query in &endpoint.query {
@@ -87,6 +87,16 @@ fn operation(endpoint: &Endpoint, problem: &Schema, schemas: &mut SchemaGenerato
         operation["security"] = json!([{"token": [access.to_string()]}]);
     }
     operation
+}
+
+/// What a name in a path looks like.
+fn shaped(name: &str) -> Value {
+    match name {
+        "repo" => json!({"type": "string", "pattern": "^(_specs|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$"}),
+        "branch" | "tag" | "name" => json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}),
+        "id" => json!({"type": "string", "pattern": "^[0-9a-f]{4,32}$"}),
+        _ => json!({"type": "string", "minLength": 1}),
+    }
 }
 
 fn named(name: &str) -> &'static str {
