@@ -105,10 +105,12 @@ pub enum Error {
         reason: String,
     },
     /// There is nothing to put.
-    #[error("{origin} holds no files, and a repo holds files only; leave it out")]
+    #[error("{origin} holds no {what}, so there is nothing to put; leave it out")]
     NoFiles {
         /// What holds none.
         origin: String,
+        /// What it should hold.
+        what: &'static str,
     },
     /// What is to be put cannot be cut into files.
     #[error("what is to be split below {below} cannot be: {why}")]

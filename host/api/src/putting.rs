@@ -129,7 +129,8 @@ impl Putting for LocalPutting {
     }
 
     async fn split(&mut self, below: &str, how: PutMode, split: Split, body: Body<'_>) -> Result<()> {
-        let mut number = self.first_number(below, how).await?;
+        let first = self.first_number(below, how).await?;
+        let mut number = first;
         let mut cutter = Cutter::new(body, split, below);
         cutter.header().await?;
         let mut size = 0;
@@ -144,6 +145,9 @@ impl Putting for LocalPutting {
                 self.put.push(Put { path, size, rows: None });
                 number += 1;
             }
+        }
+        if number == first {
+            return Err(Error::NoFiles { origin: format!("the input for {below}"), what: "records" });
         }
         self.next.insert(below.to_owned(), number);
         Ok(())

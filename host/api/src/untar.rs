@@ -48,7 +48,7 @@ pub(crate) async fn untar(into: &mut dyn Putting, to: Untar<'_>, body: Body<'_>)
                 }
             }
             Step::End => {}
-            Step::Over if files == 0 => return Err(Error::NoFiles { origin: origin.to_owned() }),
+            Step::Over if files == 0 => return Err(Error::NoFiles { origin: origin.to_owned(), what: "files" }),
             Step::Over => return Ok(()),
         }
     }

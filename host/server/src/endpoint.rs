@@ -20,6 +20,8 @@ pub(crate) enum Content {
     Json(Described),
     /// Bytes of this media type.
     Bytes(&'static str),
+    /// A form whose parts are files.
+    Form,
 }
 
 /// A route.
@@ -112,6 +114,11 @@ impl Endpoint {
     /// The bytes that it takes.
     pub(crate) fn takes_bytes(self, media: &'static str) -> Self {
         Self { body: Some(Content::Bytes(media)), ..self }
+    }
+
+    /// That it takes a form of files.
+    pub(crate) fn takes_form(self) -> Self {
+        Self { body: Some(Content::Form), ..self }
     }
 
     /// The JSON that it gives.

@@ -71,6 +71,12 @@ fn operation(endpoint: &Endpoint, problem: &Schema, schemas: &mut SchemaGenerato
     }
     let mut content = |content: Content| match content {
         Content::Json(schema) => json!({"application/json": {"schema": schema(schemas)}}),
+        Content::Form => json!({"multipart/form-data": {"schema": {
+            "type": "object",
+            "minProperties": 1,
+            "description": "Files by their paths.",
+            "additionalProperties": {"type": "string", "format": "binary"},
+        }}}),
         Content::Bytes(media) => json!({media: {"schema": {"type": "string", "format": "binary"}}}),
     };
     let mut operation = json!({"summary": endpoint.summary, "parameters": parameters});

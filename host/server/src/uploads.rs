@@ -34,7 +34,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             several,
         )
         .asks::<How>()
-        .takes_bytes("multipart/form-data")
+        .takes_form()
         .gives::<Changes>(),
         Endpoint::put("/v1/repos/{repo}/tar/{at}", "Puts the files of a tar archive in one commit.", archive)
             .asks::<How>()
@@ -163,7 +163,7 @@ async fn parts(putting: &mut dyn Putting, how: PutMode, form: Result<Form<spout_
         put?;
         files += 1;
     }
-    if files == 0 { Err(spout_api::Error::NoFiles { origin: "the form".into() }.into()) } else { Ok(()) }
+    if files == 0 { Err(spout_api::Error::NoFiles { origin: "the form".into(), what: "files" }.into()) } else { Ok(()) }
 }
 
 async fn archive(
