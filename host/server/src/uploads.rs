@@ -17,7 +17,6 @@ use crate::{
 };
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
-    let tar = "application/x-tar";
     vec![
         Endpoint::put(
             "/v1/repos/{repo}/files/{at}/{*path}",
@@ -39,7 +38,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::put("/v1/repos/{repo}/tar/{at}", "Puts the files of a tar archive in one commit.", archive)
             .asks::<How>()
             .asks::<Called>()
-            .takes_bytes(tar)
+            .takes_bytes("application/octet-stream")
             .gives::<Changes>(),
         Endpoint::put(
             "/v1/repos/{repo}/tar/{at}/{*path}",
@@ -48,7 +47,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         )
         .asks::<How>()
         .asks::<Called>()
-        .takes_bytes(tar)
+        .takes_bytes("application/octet-stream")
         .gives::<Changes>(),
         Endpoint::put(
             "/v1/repos/{repo}/split/{at}/{*path}",
@@ -117,6 +116,11 @@ async fn one(
         let (path, how) = (self::path(&to), how(asked.append));
         let put = match r#as.table {
             None => putting.file(path, how, body.bytes()).await.map(drop),
+            // Its footer can ask for more memory than there is, which ends the process.
+            Some(Format::Arrow) => {
+                let why = "a server reads no Arrow files; send Parquet, CSV or NDJSON".to_owned();
+                return Err(Error::Request { why }.into());
+            }
             Some(format) => {
                 let file = body.spooled().await.map_err(|source| spout_api::unreadable(path, source))?;
                 putting.table(path, how, Table { file, name: &r#as.name, format }).await

@@ -6,7 +6,7 @@ use spout_repo::{OpenCommit, PutMode};
 use tokio::task::spawn_blocking;
 
 use super::{Import, Table};
-use crate::{Put, Result};
+use crate::{Error, Put, Result};
 
 /// A table is put in pieces of about this size, so that memory does not grow with it.
 const PIECE: usize = 64 << 20;
@@ -20,12 +20,11 @@ pub(crate) async fn put(
     known: Option<SchemaRef>,
 ) -> Result<Put> {
     let Table { file, name, format } = table;
-    let name = name.to_owned();
-    let stored = Format::of_path(path).unwrap_or_default();
-    let mut import = blocking(move || Import::open(file, &name, format, known.as_deref())).await?;
+    let (stored, called) = (Format::of_path(path).unwrap_or_default(), name.to_owned());
+    let mut import = blocking((name, format), move || Import::open(file, &called, format, known.as_deref())).await?;
     let mut put = Put { path: path.to_owned(), size: 0, rows: Some(0) };
     loop {
-        let (piece, rest) = blocking(move || next(import, stored)).await?;
+        let (piece, rest) = blocking((name, format), move || next(import, stored)).await?;
         put.size += piece.bytes.len() as u64;
         put.rows = put.rows.map(|rows| rows + piece.rows);
         open.put_table(path, how, piece).await?;
@@ -37,12 +36,17 @@ pub(crate) async fn put(
     }
 }
 
-/// Runs what reads a file and computes on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
+/// Runs what reads the file `name` on a thread that may wait. Libraries panic over some damaged files, and such a file is refused.
+async fn blocking<T: Send + 'static>(
+    (name, format): (&str, Format),
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let damaged = |_| Error::Import {
+        file: name.to_owned(),
+        what: format.extension(),
+        why: "its bytes are damaged, or its format is used in a way that is not known".to_owned(),
+    };
+    spawn_blocking(work).await.map_err(damaged)?
 }
 
 /// The next piece, and what is to come after it.
