@@ -49,7 +49,9 @@ impl Incoming {
 
     /// All of them, in a file without a name.
     pub(crate) async fn spooled(&mut self) -> io::Result<std::fs::File> {
-        let mut file = tokio::fs::File::from_std(tempfile::tempfile()?);
+        // Its own error says where on this machine it was to be.
+        let file = tempfile::tempfile().map_err(|error| io::Error::from(error.kind()))?;
+        let mut file = tokio::fs::File::from_std(file);
         tokio::io::copy(&mut self.reader, &mut file).await?;
         file.flush().await?;
         file.rewind().await?;
