@@ -16,6 +16,9 @@ use crate::{
     request::{Asked, Names},
 };
 
+/// Files that one form may have.
+const MOST: u64 = 10_000;
+
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::put(
@@ -155,6 +158,9 @@ async fn parts(putting: &mut dyn Putting, how: PutMode, form: Result<Form<spout_
     let mut form = form.map_err(wrong)?;
     let mut files = 0_u64;
     while let Some(part) = form.next().await.map_err(wrong)? {
+        if files == MOST {
+            return Err(wrong(format!("the form has more than {MOST} parts; send several, or an archive")));
+        }
         let name = match part.file.filter(|_| part.name.ends_with('/')) {
             Some(file) => join(&part.name, &file),
             None => part.name,
