@@ -84,11 +84,11 @@ fuzz target="all" executions="1000000" first="0":
     cargo run --release --locked --target-dir target/fuzz --config profile.release.overflow-checks=true \
         -p spout-codec --features fuzz --bin spout-fuzz -- {{ target }} {{ executions }} {{ first }}
 
-# What takes long: logs rotated from so many seeds, and hosts killed so often.
+# What takes long: logs rotated from so many seeds, hosts killed so often, so many requests for each route of the API.
 [group('check')]
 soak seeds="500" kills="200": build plugins guests
     SPOUT_SEEDS={{ seeds }} SPOUT_KILLS={{ kills }} cargo test --release --workspace --locked --test suite -- --nocapture \
-        rotation_loses tars::killed_anywhere
+        rotation_loses tars::killed_anywhere openapi::
 
 # Benchmarks as ratios in one run: `./justw bench`, `./justw bench decode`, `./justw bench repo --commits 10000`.
 [group('check')]

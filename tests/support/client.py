@@ -1,6 +1,7 @@
 """What a user of the Python client does, against the server that SPOUT_SERVER names."""
 
 import io
+import tarfile
 import threading
 
 from spout_client import Client, SpoutError
@@ -64,5 +65,22 @@ late = next(after)
 assert late.number == 5 and [file.path for file in late.files] == ["/late"], late
 after.close()
 client.delete_file("r", "master", "/dir", recursive=True)
+
+several = client.put_files("r", "master", {"/many/a": b"a", "/many/b \"%": "b", "/many/c": io.BytesIO(b"c"), "/many/d": iter([b"d"] * 3)})
+assert [(put.path, put.size) for put in several.put] == [("/many/a", 1), ('/many/b "%', 1), ("/many/c", 1), ("/many/d", 3)], several
+assert client.get_file("r", "master", '/many/b "%') == b"b"
+packed = io.BytesIO()
+with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+    for name in ("x", "y/z"):
+        entry = tarfile.TarInfo(name)
+        entry.size = len(large)
+        archive.addfile(entry, io.BytesIO(large))
+assert [put.path for put in client.put_tar("r", "master", packed.getvalue(), "/tar/").put] == ["/tar/x", "/tar/y/z"]
+with tarfile.open(fileobj=io.BytesIO(b"".join(client.get_tar("r", path="/tar")))) as archive:
+    member = archive.extractfile("tar/y/z")
+    assert archive.getnames() == ["tar/x", "tar/y/z"] and member and member.read() == large
+cut = client.split_file("r", "master", "/cut", "h\n1\n2\n3\n", header_records=1, target_file_datums=2)
+assert [put.path for put in cut.put] == ["/cut/0000000000000000", "/cut/0000000000000001"], cut
+assert client.get_file("r", "master", "/cut/0000000000000001") == b"h\n3\n"
 assert client.list_pipeline() == []
 print("done")

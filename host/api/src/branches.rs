@@ -2,9 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_repo::{BranchInfo, MASTER, Store};
+use spout_data::SchemaText;
+use spout_repo::{BranchInfo as Found, Commit, MASTER, Reference, Repo, Store, TreeTable};
 
-use crate::{Deleted, Result, within};
+use crate::{Column, Deleted, Error, Result, columns, within};
 
 /// A branch in a listing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,8 +49,58 @@ pub struct BranchMade {
     pub head: Option<String>,
 }
 
-impl From<BranchInfo> for Branch {
-    fn from(info: BranchInfo) -> Self {
+/// Everything about a branch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BranchInfo {
+    /// Its repo.
+    pub repo: String,
+    /// Its name.
+    pub branch: String,
+    /// Id of its newest commit.
+    pub head: Option<String>,
+    /// When that was finished, in milliseconds since 1970.
+    pub finished_ms: Option<i64>,
+    /// Commits that lead to it, itself included.
+    pub commits: u64,
+    /// Writers that have claimed it so far.
+    pub epoch: u64,
+    /// The pipeline that writes it; empty where none does.
+    pub pipeline: String,
+    /// The columns that its decoder keeps to; null where there is none, or nothing is settled.
+    pub settled: Option<Vec<Column>>,
+    /// Its tables.
+    pub tables: Vec<TableLine>,
+}
+
+/// A table of a branch: what a directory of data files holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TableLine {
+    /// Its directory.
+    pub table: String,
+    /// Its files.
+    pub files: usize,
+    /// Their rows.
+    pub rows: u64,
+    /// Their columns.
+    pub columns: Vec<Column>,
+    /// Why its files have no columns in common.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mixed: Option<String>,
+}
+
+impl From<TreeTable> for TableLine {
+    fn from(table: TreeTable) -> Self {
+        let TreeTable { name, files, rows, columns: of_table } = table;
+        let (columns, mixed) = match of_table {
+            Ok(schema) => (columns(&schema), None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        Self { table: name, files, rows, columns, mixed }
+    }
+}
+
+impl From<Found> for Branch {
+    fn from(info: Found) -> Self {
         let header = info.head.map(|head| head.header);
         Self {
             name: info.name,
@@ -80,4 +131,34 @@ pub(crate) async fn create(store: &Store, repo: &str, new: &NewBranch) -> Result
 pub(crate) async fn delete(store: &Store, repo: &str, branch: &str) -> Result<Deleted> {
     store.repo(repo).await?.delete_branch(branch).await?;
     Ok(Deleted { deleted: "branch".into(), name: format!("{repo}@{branch}") })
+}
+
+/// Everything about the branch that `reference` names.
+pub(crate) async fn inspect(store: &Store, reference: &Reference) -> Result<BranchInfo> {
+    let repo = store.repo(&reference.repo).await?;
+    let found = repo.branches().await?.into_iter().find(|info| info.name == reference.target);
+    let Some(found) = found.filter(|_| reference.back == 0 && reference.at_ms.is_none() && reference.path.is_none())
+    else {
+        // It may be a tag or a commit; where it is nothing at all, the repo says so.
+        repo.resolve(reference).await?;
+        let what = format!("`{reference}` is not a branch; `spout inspect commit {reference}` shows a tag or a commit");
+        return Err(Error::Usage { verb: "inspect branch", what });
+    };
+    let (tables, settled) = match &found.head {
+        Some(head) => (repo.tree(head).await?.tables(), settled(&repo, head).await?),
+        None => (Vec::new(), None),
+    };
+    let tables = tables.into_iter().map(Into::into).collect();
+    let Branch { name, head, finished_ms, commits, epoch, pipeline } = found.into();
+    let repo = repo.name().to_owned();
+    Ok(BranchInfo { repo, branch: name, head, finished_ms, commits, epoch, pipeline, settled, tables })
+}
+
+/// The columns that the decoder of a branch keeps to since `commit`: declared, or settled by what it met first.
+pub(crate) async fn settled(repo: &Repo, commit: &Commit) -> Result<Option<Vec<Column>>> {
+    let Some(text) = repo.state_part(commit, SchemaText::PART).await? else { return Ok(None) };
+    match SchemaText::stored(&text) {
+        Ok(schema) => Ok(Some(columns(&schema))),
+        Err(reason) => Err(Error::Settled { commit: commit.header.id.clone(), reason }),
+    }
 }

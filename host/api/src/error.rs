@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, fmt};
 
+use spout_archive::{ArchiveError, Fault};
 use spout_base::error::{Coded, Kind};
 
 /// An error of a verb.
@@ -58,6 +59,66 @@ pub enum Error {
         branch: String,
         /// The commit that was first.
         commit: String,
+    },
+    /// What is to be put is no archive, or has what no file of a repo can be.
+    #[error("the archive is refused, and nothing of it is put")]
+    Archive {
+        /// Where, and why.
+        #[source]
+        source: Box<ArchiveError>,
+    },
+    /// A file of an archive cannot be put.
+    #[error("{place} cannot be put")]
+    Entry {
+        /// Which one.
+        place: String,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// A file from outside is no table.
+    #[error("cannot read {file} as {what}: {why}")]
+    Import {
+        /// The file outside.
+        file: String,
+        /// The format.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// A URL cannot be read.
+    #[error("cannot get {url}: {what}; nothing was put")]
+    Download {
+        /// Its address.
+        url: String,
+        /// What happened.
+        what: String,
+    },
+    /// What a commit says of its decoder's columns cannot be read.
+    #[error(
+        "commit {commit} does not say which columns its decoder keeps to: {reason}; run `spout fsck`, and restore the store from a copy"
+    )]
+    Settled {
+        /// The commit.
+        commit: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is nothing to put.
+    #[error("{origin} holds no {what}, so there is nothing to put; leave it out")]
+    NoFiles {
+        /// What holds none.
+        origin: String,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// What is to be put cannot be cut into files.
+    #[error("what is to be split below {below} cannot be: {why}")]
+    Split {
+        /// The directory.
+        below: String,
+        /// Why not.
+        why: String,
     },
     /// The file has no such bytes.
     #[error("{path} has {size} bytes, and none of them are in the range that was asked for; ask for less")]
@@ -131,6 +192,12 @@ impl StdError for Causes {
     }
 }
 
+impl From<ArchiveError> for Error {
+    fn from(source: ArchiveError) -> Self {
+        Self::Archive { source: Box::new(source) }
+    }
+}
+
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
@@ -138,8 +205,11 @@ impl Coded for Error {
             Self::Format(error) => error.kind(),
             Self::Sql(error) => error.kind(),
             Self::Remote { kind, .. } => *kind,
+            Self::Archive { source } if matches!(source.fault, Fault::Unread(_)) => Kind::Unavailable,
+            Self::Entry { source, .. } => source.kind(),
             Self::ChangedMeanwhile { .. } => Kind::Conflict,
-            Self::Unreachable { .. } | Self::Foreign { .. } => Kind::Unavailable,
+            Self::Settled { .. } => Kind::Corrupt,
+            Self::Unreachable { .. } | Self::Foreign { .. } | Self::Download { .. } => Kind::Unavailable,
             _ => Kind::Spec,
         }
     }
@@ -150,6 +220,17 @@ impl Coded for Error {
             Self::Format(error) => error.code(),
             Self::Sql(error) => error.code(),
             Self::Remote { code, .. } => code,
+            Self::Archive { source } => match source.fault {
+                Fault::Cut | Fault::Broken(_) => "E0341",
+                Fault::Refused(_) => "E0342",
+                Fault::Unread(_) => "E0559",
+            },
+            Self::Entry { source, .. } => source.code(),
+            Self::Import { .. } => "E0829",
+            Self::Download { .. } => "E0847",
+            Self::Settled { .. } => "E0520",
+            Self::NoFiles { .. } => "E0845",
+            Self::Split { .. } => "E0846",
             Self::Usage { .. } => "E0801",
             Self::Convert { .. } => "E0808",
             Self::NotWritable { .. } => "E0825",

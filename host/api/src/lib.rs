@@ -24,8 +24,12 @@ mod problem;
 mod putting;
 mod repos;
 mod rows;
+mod split;
+mod table;
+mod tables;
 mod tags;
 mod target;
+mod untar;
 
 use std::fmt::Debug;
 
@@ -34,7 +38,7 @@ use bytes::Bytes;
 pub use spout_repo::{PutMode, Reference, Retention};
 
 pub use self::{
-    branches::{Branch, BranchMade, NewBranch},
+    branches::{Branch, BranchInfo, BranchMade, NewBranch, TableLine},
     commits::{CommitInfo, Dropped, FilePut, Inspected, Opened, Pending, PendingFile, Started, StateBlob},
     content::{ByteRange, Content, at_path},
     convert::TextFormat,
@@ -49,10 +53,14 @@ pub use self::{
     names::{branch, branch_of, is_id, join, pair, within},
     problem::Problem,
     putting::{Body, Putting, unreadable},
-    repos::{Deleted, NewRepo, Repo, RepoMade},
+    repos::{BranchOfRepo, Deleted, NewRepo, Repo, RepoInfo, RepoMade, TagOfRepo},
     rows::{Query, Rows},
+    split::{Split, SplitBy},
+    table::{Import, Table},
+    tables::Tables,
     tags::{NewTag, Tag, TagMade},
     target::{Changes, Put, Target, committed},
+    untar::Untar,
 };
 
 /// A result of this room.
@@ -68,6 +76,8 @@ pub trait Api: Debug + Send + Sync {
 
     /// All repos.
     async fn repos(&self) -> Result<Vec<Repo>>;
+    /// Everything about a repo.
+    async fn repo(&self, name: &str) -> Result<RepoInfo>;
     /// Creates a repo.
     async fn create_repo(&self, new: &NewRepo) -> Result<RepoMade>;
     /// Deletes a repo; one that holds commits only by `force`.
@@ -75,6 +85,10 @@ pub trait Api: Debug + Send + Sync {
 
     /// The branches of a repo.
     async fn branches(&self, repo: &str) -> Result<Vec<Branch>>;
+    /// Everything about a branch.
+    async fn branch(&self, branch: &Reference) -> Result<BranchInfo>;
+    /// The Delta tables of a branch.
+    async fn tables(&self, branch: &Reference) -> Result<Tables>;
     /// Creates or moves a branch.
     async fn create_branch(&self, repo: &str, new: &NewBranch) -> Result<BranchMade>;
     /// Deletes a branch.

@@ -11,10 +11,10 @@ use spout_base::clock::{Instant, now};
 use spout_repo::{Commit, PutMode, Reference, Repo as OpenRepo, Store, Tree};
 
 use crate::{
-    Api, Branch, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences, Dropped,
-    FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting, Query, Repo, RepoMade,
-    Result, Retention, Rows, Squashed, Started, Tag, TagMade, TextFormat, Undone, branches, commits, content, convert,
-    copying, deleting, diff, files, history, marker, putting, repos, rows, tags,
+    Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences,
+    Dropped, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting, Query, Repo,
+    RepoInfo, RepoMade, Result, Retention, Rows, Squashed, Started, Tables, Tag, TagMade, TextFormat, Undone, branches,
+    commits, content, convert, copying, deleting, diff, files, history, marker, putting, repos, rows, tables, tags,
 };
 
 /// How long the files of a commit that was named by its whole id are known without looking again.
@@ -102,6 +102,10 @@ impl Api for Local {
         repos::list(&self.store).await
     }
 
+    async fn repo(&self, name: &str) -> Result<RepoInfo> {
+        repos::inspect(&self.store, name).await
+    }
+
     async fn create_repo(&self, new: &NewRepo) -> Result<RepoMade> {
         repos::create(&self.store, new).await
     }
@@ -112,6 +116,14 @@ impl Api for Local {
 
     async fn branches(&self, repo: &str) -> Result<Vec<Branch>> {
         branches::list(&self.store, repo).await
+    }
+
+    async fn branch(&self, branch: &Reference) -> Result<BranchInfo> {
+        branches::inspect(&self.store, branch).await
+    }
+
+    async fn tables(&self, branch: &Reference) -> Result<Tables> {
+        tables::list(&self.store, branch).await
     }
 
     async fn create_branch(&self, repo: &str, new: &NewBranch) -> Result<BranchMade> {

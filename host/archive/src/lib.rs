@@ -5,7 +5,8 @@
 //! sound archive is an [`ArchiveError`] that says where.
 //!
 //! It reads what GNU tar, Python, Go and libarchive write: ustar, PAX and GNU headers, long names, sizes of any length, sparse
-//! files of every format. What has no place in a repo (links, devices) is an error, not a file left out.
+//! files of every format; [`Unpacked`] unpacks what is packed with gzip. What has no place in a repo (links, devices) is an error,
+//! not a file left out.
 //!
 //! **Invariant**: nothing that a header says is allocated before it is compared with a limit, and nothing is unpacked to disk.
 
@@ -17,11 +18,13 @@ mod sparse;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod unpacked;
 mod write;
 
 pub use self::{
     content::Content,
     error::{ArchiveError, Fault},
     stream::{Archives, Entry, Step},
+    unpacked::Unpacked,
     write::{end, head, padding},
 };

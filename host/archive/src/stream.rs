@@ -121,6 +121,11 @@ impl<R: AsyncRead + Unpin + Send> Archives<R> {
         error::place(&self.origin, self.archive.saturating_sub(1), None)
     }
 
+    /// The refusal of the entry that is being read, for what only the caller knows to be wrong with it.
+    pub fn refused(&self, why: impl Into<String>) -> ArchiveError {
+        self.error(Fault::refused(why))
+    }
+
     /// `fault`, with where it was met.
     fn error(&self, fault: Fault) -> ArchiveError {
         let (origin, archive, at) = (self.origin.clone(), self.archive, self.at);

@@ -97,7 +97,8 @@ impl Create {
             What::Pipeline { files } => managed::create(files, global, printer).await,
             What::Repo { name, description } => {
                 let new = NewRepo { name: name.clone(), description: description.clone() };
-                repo(&global.api_to_make().await?.create_repo(&new).await?, printer)
+                let api = global.api_to_make().await?;
+                repo(&api.create_repo(&new).await?, api.place(), printer)
             }
             What::Branch { branch, head, anew } => {
                 let (repo, name) = pair(branch, "create branch", "branch")?;
@@ -115,12 +116,12 @@ impl Create {
     }
 }
 
-fn repo(made: &RepoMade, printer: &mut Printer) -> Result<()> {
-    let RepoMade { repo, store } = made;
+fn repo(made: &RepoMade, place: &str, printer: &mut Printer) -> Result<()> {
+    let RepoMade { repo } = made;
     if printer.json() {
         printer.value(made)
     } else {
-        printer.line(format!("repo {repo} is in {store}; `spout put file {repo}@master:/path -f FILE` fills it"))
+        printer.line(format!("repo {repo} is in {place}; `spout put file {repo}@master:/path -f FILE` fills it"))
     }
 }
 

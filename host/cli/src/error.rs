@@ -136,16 +136,6 @@ pub(super) enum Error {
         /// Why not, and what to do.
         why: &'static str,
     },
-    /// A file from outside is no table.
-    #[error("cannot read {file} as {what}: {why}")]
-    Import {
-        /// The file outside.
-        file: String,
-        /// The format.
-        what: &'static str,
-        /// Why not.
-        why: String,
-    },
     /// Tests of specs that did not pass.
     #[error("{failed} of {tests} failed; the differences are above: `-` was expected and is missing, `+` came instead")]
     TestsFailed {
@@ -194,7 +184,7 @@ impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } => Kind::Spec,
-            Self::Terminal { .. } | Self::OutputFormat { .. } | Self::Import { .. } => Kind::Spec,
+            Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
             Self::NotAFile { .. } | Self::Token { .. } => Kind::Spec,
             Self::NoTests { .. } => Kind::Spec,
             Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
@@ -231,7 +221,6 @@ impl Coded for Error {
             Self::Unpublished { .. } => "E0823",
             Self::NotAFile { .. } => "E0827",
             Self::Token { .. } => "E0844",
-            Self::Import { .. } => "E0829",
             Self::TestsFailed { .. } => "E0830",
             Self::NoTests { .. } => "E0831",
             Self::DeadLetters { .. } => "E0832",

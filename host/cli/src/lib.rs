@@ -50,7 +50,7 @@ mod squash;
 mod start;
 mod stop;
 mod subscribe;
-mod tabular;
+mod table_format;
 pub mod telemetry;
 mod test;
 mod token;

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use clap::Args;
-use spout_repo::{Publication, PublishedTable, Publisher, Reference};
+use spout_api::Tables;
+use spout_repo::{PublishedTable, Publisher, Reference};
 
 use super::{
     Global,
@@ -35,7 +36,7 @@ impl Publish {
         let repo = store.repo(&reference.repo).await?;
         let mut publisher = Publisher::new(&repo, &reference.target);
         let publication = if self.rebuild { publisher.rebuild().await? } else { publisher.publish().await? };
-        show(publication, &self.reference, printer)
+        show(publication.into(), &self.reference, printer)
     }
 }
 
@@ -50,8 +51,8 @@ pub(super) fn branch(text: &str, verb: &'static str) -> Result<Reference> {
 }
 
 /// Prints the tables, then what failed.
-pub(super) fn show(publication: Publication, what: &str, printer: &mut Printer) -> Result<()> {
-    let Publication { tables, failures, .. } = publication;
+pub(super) fn show(published: Tables, what: &str, printer: &mut Printer) -> Result<()> {
+    let Tables { tables, failures } = published;
     printer.list(&tables, table, &format!("{what} has no Parquet files, and so no Delta tables"))?;
     let left_out = tables.iter().filter_map(|table| Some((&table.table, table.left_out.as_ref()?)));
     for (table, columns) in left_out {
@@ -60,7 +61,7 @@ pub(super) fn show(publication: Publication, what: &str, printer: &mut Printer) 
         }
     }
     let failed = count(failures.len() as u64, "Delta table");
-    for report in failures.into_iter().filter_map(|(_, error)| Report::of(&error.into())) {
+    for report in failures.into_iter().filter_map(|problem| Report::of(&problem.into_error().into())) {
         report.print(printer.json());
     }
     if failed.starts_with("0 ") { Ok(()) } else { Err(Error::Unpublished { tables: failed }.into()) }

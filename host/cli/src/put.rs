@@ -1,36 +1,27 @@
-//! `spout put file`: files from outside, as they are or as tables, in one commit.
+//! `spout put file`: files from outside in one commit, as they are, as tables, unpacked or split.
 
-use std::{
-    fs,
-    io::{self, Seek as _},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use arrow::datatypes::SchemaRef;
-use clap::{Args, Subcommand};
-use spout_api::{Body, Changes, Put as Told, PutMode, Reference, Target};
-use spout_format::{Format, TableWriter};
-use spout_repo::{Edit, Error as RepoError, OpenCommit};
+use clap::{Args, Subcommand, ValueEnum};
+use spout_api::{Changes, PutMode, Putting, Reference, Split, SplitBy, Table, Untar};
+use spout_data::ByteSize;
 
 use super::{
     Global,
     busy::Busy,
     changes::print_changes,
-    error::Error,
-    print::{Printer, count},
-    sources::{Item, Source, To, apart, plan},
-    tabular::{Import, TableFormat, opened, renamed},
+    print::Printer,
+    sources::{Item, To, apart, archives, plan, seekable},
+    table_format::{TableFormat, renamed},
 };
-
-/// A table is put in pieces of about this size, so that memory does not grow with it.
-const PIECE: usize = 64 << 20;
 
 /// Put files into a repo.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout put file pictures@master:/a.jpg -f a.jpg
-  spout put file sales@master:/sales.parquet --table -f sales.csv")]
+  spout put file sales@master:/sales.parquet --table -f sales.csv
+  spout put file pictures@master:/2026 --untar -f photos.tar.gz")]
 pub(super) struct Put {
     #[command(subcommand)]
     what: What,
@@ -48,17 +39,25 @@ enum What {
   spout put file sales@master:/sales.parquet --table -f sales.csv
   spout put file sales@master:/2026/ --table=csv -f jan.txt -f feb.txt
   spout put file pictures@0123456789ab:/a.jpg -f a.jpg     into a started commit; `spout start commit` gives its id
+  spout put file pictures@master:/cats/ -f https://example.com/tom.jpg
+  tar -c photos | spout put file pictures@master:/2026 --untar -f -
+  spout put file users@master:/users --split json -f users.json
+  spout put file sales@master:/sales --split csv --header-records 1 --target-file-datums 1000 -f sales.csv
 
 Bytes are stored as they are, and `spout sql` does not see them. With --table, the rows of CSV, NDJSON, Parquet or Arrow
 files become a table that it does see, stored as Parquet or by the extension of the path (.csv, .ndjson, .arrow). Columns get
 types that fit every row or, when appending, the types of the table.
+
+With --untar, the files of tar archives, also packed with gzip, are put below the path. With --split, each record, or as many as
+the targets say, becomes a file below the path, named by 16 hex digits; files that were split before are replaced or, with -a,
+followed. Either way all of it is one commit, and none of it where something is wrong.
 
 The repo must exist (`spout create repo`); the branch is created if it does not. A pipeline that writes to the branch keeps
 running and continues on top of the new commit.")]
     File {
         /// `repo@branch:/path`, or `repo@<started commit>:/path`. A path that ends with / is a directory.
         reference: String,
-        /// A file or directory, or - for standard input; may be repeated.
+        /// A file, directory or http(s) URL, or - for standard input; may be repeated.
         #[arg(short, long = "file", value_name = "FILE", default_value = "-")]
         files: Vec<PathBuf>,
         /// Append to existing files.
@@ -80,16 +79,56 @@ running and continues on top of the new commit.")]
             default_missing_value = "auto"
         )]
         table: Option<TableFormat>,
+        /// Put the files of tar archives below the path.
+        #[arg(long, conflicts_with_all = ["table", "recursive", "split"])]
+        untar: bool,
+        /// Put the records of a file as files of their own below the path.
+        #[arg(long, value_enum, value_name = "BY", conflicts_with_all = ["table", "recursive"])]
+        split: Option<By>,
+        /// So many records at the beginning are a header, with which each file begins.
+        #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "split")]
+        header_records: u64,
+        /// End a file after so many records.
+        #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "split")]
+        target_file_datums: u64,
+        /// End a file with the record that brings it to so many bytes, as in 1MiB.
+        #[arg(long, value_name = "BYTES", default_value = "0", requires = "split")]
+        target_file_bytes: ByteSize,
     },
 }
 
-/// Tables on their way.
-struct Putting<'a> {
-    target: &'a Target,
-    open: OpenCommit,
-    how: PutMode,
-    busy: &'a Busy,
-    rows: u64,
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// A line.
+    Line,
+    /// A JSON value, however many lines it has.
+    Json,
+    /// A record of CSV, whose quoted values may have line ends.
+    Csv,
+}
+
+impl From<By> for SplitBy {
+    fn from(by: By) -> Self {
+        match by {
+            By::Line => Self::Line,
+            By::Json => Self::Json,
+            By::Csv => Self::Csv,
+        }
+    }
+}
+
+/// What becomes of what is put.
+#[derive(Clone, Copy, Debug)]
+enum As {
+    /// Itself.
+    Bytes,
+    /// Its rows, as a table.
+    Table(TableFormat),
+    /// The files of the archive that it is.
+    Archive,
+    /// Files with some of its records each.
+    Split(Split),
 }
 
 /// Whether files grow or are replaced, as `-a` and `-o` say.
@@ -97,141 +136,75 @@ pub(super) fn how(append: bool) -> PutMode {
     if append { PutMode::Append } else { PutMode::Overwrite }
 }
 
-fn not_put(item: &Item) -> String {
-    format!("{} was not put", item.source.shown())
-}
-
 impl Put {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let What::File { reference: text, files, append, recursive, table, .. } = &self.what;
+        let What::File { reference: text, files, append, recursive, .. } = &self.what;
         let reference: Reference = text.parse()?;
         let to = To { path: reference.path.as_deref(), directory: text.ends_with('/'), recursive: *recursive };
-        if table.is_some() {
-            global.only_local("`spout put file --table`")?;
-        }
-        let mut items = plan(files, to)?;
-        if table.is_some() {
-            items.iter_mut().filter(|item| item.named_after).for_each(|item| item.to = renamed(&item.to));
-        }
-        if !append {
+        let what = self.what();
+        let items = match what {
+            As::Archive => archives(files, to),
+            As::Table(_) => {
+                let mut items = plan(files, to)?;
+                items.iter_mut().filter(|item| item.named_after).for_each(|item| item.to = renamed(&item.to));
+                items
+            }
+            As::Bytes | As::Split(_) => plan(files, to)?,
+        };
+        if !append && !matches!(what, As::Archive) {
             apart(&items)?;
         }
-        let (how, busy) = (how(*append), Busy::new(printer));
-        let changes = match table {
-            Some(format) => tables(global, &reference, &items, how, *format, &busy).await,
-            None => bytes(global, &reference, &items, how, &busy).await,
-        };
+        let busy = Busy::new(printer);
+        let changes = all(global, &reference, &items, what, how(*append), &busy).await;
         drop(busy);
         print_changes(&changes?, printer)
     }
+
+    fn what(&self) -> As {
+        let What::File { table, untar, split, header_records, target_file_datums, target_file_bytes, .. } = &self.what;
+        match (table, split) {
+            (Some(format), _) => As::Table(*format),
+            (None, Some(by)) => As::Split(Split {
+                by: (*by).into(),
+                header_records: *header_records,
+                target_file_datums: *target_file_datums,
+                target_file_bytes: target_file_bytes.0,
+            }),
+            (None, None) if *untar => As::Archive,
+            (None, None) => As::Bytes,
+        }
+    }
 }
 
-async fn bytes(global: &Global, to: &Reference, items: &[Item], how: PutMode, busy: &Busy) -> Result<Changes> {
+/// Puts all of them in one commit, or none.
+async fn all(global: &Global, to: &Reference, items: &[Item], what: As, how: PutMode, busy: &Busy) -> Result<Changes> {
     let api = global.api_to_write().await?;
     let mut putting = api.put(to).await?;
     for item in items {
         busy.say(format!("reading {}", item.source.shown()));
-        let body: Result<Body<'_>> = match &item.source {
-            Source::Stdin => Ok(Box::new(busy.reading(&item.to, tokio::io::stdin()))),
-            Source::File(path) => match tokio::fs::File::open(path).await {
-                Ok(file) => Ok(Box::new(busy.reading(&item.to, file))),
-                Err(source) => Err(Error::ReadFile { path: path.clone(), source }.into()),
-            },
-        };
-        let put = match body {
-            Ok(body) => putting.file(&item.to, how, body).await.map_err(Into::into),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = put {
+        if let Err(error) = one(&mut *putting, item, what, how, busy).await {
             putting.abandon().await;
-            return Err(error).with_context(|| not_put(item));
+            return Err(error).with_context(|| format!("{} was not put", item.source.shown()));
         }
     }
     Ok(putting.finish().await?)
 }
 
-async fn tables(
-    global: &Global,
-    to: &Reference,
-    items: &[Item],
-    how: PutMode,
-    format: TableFormat,
-    busy: &Busy,
-) -> Result<Changes> {
-    let target = Target::of(&global.store_to_write().await?, to).await?;
-    let mut putting = Putting { target: &target, open: target.open(), how, busy, rows: 0 };
-    let mut put = Vec::new();
-    for item in items {
-        busy.say(format!("reading {}", item.source.shown()));
-        put.push(putting.table(item, format).await.with_context(|| not_put(item))?);
-    }
-    let Putting { open, rows, .. } = putting;
-    let mut edit = Edit::new("put file");
-    edit.rows = rows;
-    Ok(target.finish(open, edit, put, Vec::new()).await?)
-}
-
-impl Putting<'_> {
-    async fn table(&mut self, item: &Item, format: TableFormat) -> Result<Told> {
-        let shown = item.source.shown();
-        let format = format.of(&shown)?;
-        let file = match &item.source {
-            Source::File(path) => opened(path)?,
-            Source::Stdin => spooled()?,
-        };
-        let known = self.known(&item.to).await?;
-        let mut import = Import::open(file, &shown, format, known.as_deref())?;
-        let mut told = Told { path: item.to.clone(), size: 0, rows: Some(0) };
-        let mut how = self.how;
-        loop {
-            let stored = Format::of_path(&item.to).unwrap_or_default();
-            let mut writer = TableWriter::new(stored, SchemaRef::clone(&import.schema))?;
-            let ended = fill(&mut writer, &mut import)?;
-            let table = writer.finish()?;
-            told.size += table.bytes.len() as u64;
-            told.rows = told.rows.map(|rows| rows + table.rows);
-            self.rows += table.rows;
-            self.busy.say(format!("{}: {}", item.to, count(told.rows.unwrap_or_default(), "row")));
-            self.open.put_table(&item.to, how, table).await?;
-            if ended {
-                return Ok(told);
-            }
-            how = PutMode::Append;
+async fn one(putting: &mut dyn Putting, item: &Item, what: As, how: PutMode, busy: &Busy) -> Result<()> {
+    let Item { source, to, .. } = item;
+    let body = busy.reading(to, source.body().await?);
+    match what {
+        As::Bytes => putting.file(to, how, Box::new(body)).await.map(drop)?,
+        As::Table(format) => {
+            let name = source.shown();
+            let format = format.of(&name)?;
+            putting.table(to, how, Table { file: seekable(source, body).await?, name: &name, format }).await?;
         }
-    }
-
-    /// The columns of the table that is about to grow.
-    async fn known(&self, path: &str) -> Result<Option<SchemaRef>> {
-        if self.how == PutMode::Overwrite {
-            return Ok(None);
+        As::Archive => {
+            let untar = Untar { origin: &source.shown(), below: to, how, most: u64::MAX };
+            putting.archive(untar, Box::new(body)).await?;
         }
-        let head = Reference::head(self.target.repo.name(), &self.target.branch);
-        let head = match self.target.repo.resolve(&head).await {
-            Ok(head) => head,
-            Err(RepoError::UnknownBranch { .. } | RepoError::UnknownCommit { .. }) => return Ok(None),
-            Err(other) => return Err(other.into()),
-        };
-        let tree = self.target.repo.tree(&head).await?;
-        let piece = tree.get(path).and_then(|file| file.pieces.last());
-        Ok(piece.and_then(|piece| tree.schema(piece)).cloned())
+        As::Split(split) => putting.split(to, how, split, Box::new(body)).await?,
     }
-}
-
-/// Writes rows until there are enough for a piece; whether all are written.
-fn fill(writer: &mut TableWriter, import: &mut Import) -> Result<bool> {
-    while writer.bytes_buffered() < PIECE {
-        match import.next() {
-            Some(batch) => writer.write(&batch?)?,
-            None => return Ok(true),
-        }
-    }
-    Ok(false)
-}
-
-/// Columns are known after all rows were seen, and standard input is read once only.
-fn spooled() -> Result<fs::File, Error> {
-    let unreadable = |source| Error::ReadFile { path: "-".into(), source };
-    let mut file = tempfile::tempfile().map_err(unreadable)?;
-    io::copy(&mut io::stdin().lock(), &mut file).and_then(|_| file.rewind()).map_err(unreadable)?;
-    Ok(file)
+    Ok(())
 }

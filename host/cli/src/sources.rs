@@ -1,4 +1,4 @@
-//! The local files that a put takes, and where in the repo each of them goes.
+//! What a put takes, and where in the repo each of it goes.
 
 use std::{
     collections::BTreeMap,
@@ -6,8 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spout_api::join;
+use spout_api::{Body, join};
+use spout_client::{download, is_url, name_of_url, shown_url};
 use spout_repo::path;
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 
 use super::error::Error;
 
@@ -16,6 +18,7 @@ use super::error::Error;
 pub(super) enum Source {
     Stdin,
     File(PathBuf),
+    Url(String),
 }
 
 /// A source and its path in the repo.
@@ -40,7 +43,11 @@ pub(super) struct To<'a> {
 
 impl Source {
     fn of(text: &Path) -> Self {
-        if text == Path::new("-") { Self::Stdin } else { Self::File(text.to_owned()) }
+        match text.to_str() {
+            Some("-") => Self::Stdin,
+            Some(url) if is_url(url) => Self::Url(url.to_owned()),
+            _ => Self::File(text.to_owned()),
+        }
     }
 
     /// How it is called in messages.
@@ -48,6 +55,19 @@ impl Source {
         match self {
             Self::Stdin => "standard input".to_owned(),
             Self::File(path) => path.display().to_string(),
+            Self::Url(url) => shown_url(url),
+        }
+    }
+
+    /// Its bytes, as they come.
+    pub(super) async fn body(&self) -> anyhow::Result<Body<'static>> {
+        match self {
+            Self::Stdin => Ok(Box::new(tokio::io::stdin())),
+            Self::File(path) => match tokio::fs::File::open(path).await {
+                Ok(file) => Ok(Box::new(file)),
+                Err(source) => Err(unreadable(path, source).into()),
+            },
+            Self::Url(url) => Ok(download(url).await?),
         }
     }
 }
@@ -72,10 +92,11 @@ pub(super) fn plan(sources: &[PathBuf], to: To<'_>) -> anyhow::Result<Vec<Item>>
             }),
             Source::File(file) if metadata(&file)?.is_dir() => directory(&file, single, to, &mut items)?,
             Source::File(file) => {
-                let exact = to.exact().filter(|_| single);
-                let named_after = exact.is_none();
-                let to = exact.map_or_else(|| Ok(join(to.base(), name(&file)?)), Ok::<_, Error>)?;
-                items.push(Item { source: Source::File(file), to, named_after });
+                items.push(to.item(single, || name(&file).map(str::to_owned), Source::File(file.clone()))?);
+            }
+            Source::Url(url) => {
+                let nameless = || usage("the URL does not end with a name; add the whole :/path");
+                items.push(to.item(single, || name_of_url(&url).ok_or_else(nameless), Source::Url(url.clone()))?);
             }
         }
     }
@@ -83,6 +104,29 @@ pub(super) fn plan(sources: &[PathBuf], to: To<'_>) -> anyhow::Result<Vec<Item>>
         item.to = path::file_path(&item.to)?;
     }
     Ok(items)
+}
+
+/// The archives, whose entries go below the path.
+pub(super) fn archives(sources: &[PathBuf], to: To<'_>) -> Vec<Item> {
+    let below = to.path.unwrap_or("/");
+    sources.iter().map(|source| Item { source: Source::of(source), to: below.to_owned(), named_after: false }).collect()
+}
+
+/// The file to read rows from, which has to be read twice: what cannot be is copied into one.
+///
+/// # Errors
+/// [`Error::ReadFile`], and those of getting a URL.
+pub(super) async fn seekable(source: &Source, body: impl AsyncRead + Unpin) -> anyhow::Result<fs::File> {
+    if let Source::File(path) = source {
+        return Ok(fs::File::open(path).map_err(|source| unreadable(path, source))?);
+    }
+    let shown = source.shown();
+    let failed = |source| unreadable(Path::new(&shown), source);
+    let mut file = tokio::fs::File::from_std(tempfile::tempfile().map_err(failed)?);
+    let mut body = body;
+    tokio::io::copy(&mut body, &mut file).await.map_err(failed)?;
+    file.flush().await.map_err(failed)?;
+    Ok(file.into_std().await)
 }
 
 /// Two sources with one path would leave only the last of them there.
@@ -111,6 +155,16 @@ impl To<'_> {
     /// The path of a single file; `None` where it is a directory.
     fn exact(&self) -> Option<String> {
         self.path.filter(|path| !self.directory && *path != "/").map(str::to_owned)
+    }
+}
+
+impl To<'_> {
+    /// Where a source with a name of its own goes.
+    fn item(self, single: bool, name: impl FnOnce() -> Result<String, Error>, source: Source) -> Result<Item, Error> {
+        match self.exact().filter(|_| single) {
+            Some(to) => Ok(Item { source, to, named_after: false }),
+            None => Ok(Item { to: join(self.base(), &name()?), source, named_after: true }),
+        }
     }
 }
 
@@ -203,6 +257,10 @@ mod tests {
         check(&["a.txt", "d/e/b.txt"], to(Some("/x"), false), &["/x/a.txt", "/x/b.txt"]);
         check(&["d"], to(Some("/x"), false), &["/x/a.txt", "/x/e/b.txt"]);
         check(&["d"], to(None, false), &["/a.txt", "/e/b.txt"]);
+        let urls = |urls: &[&str], to| plan(&urls.iter().map(PathBuf::from).collect::<Vec<_>>(), to);
+        assert_eq!(urls(&["https://h/a/b.csv?x"], to(Some("/x"), true)).unwrap()[0].to, "/x/b.csv");
+        assert_eq!(urls(&["https://h/"], to(Some("/x"), false)).unwrap()[0].to, "/x");
+        assert!(urls(&["https://h/"], to(Some("/x"), true)).is_err());
         check(&["d", "f"], to(Some("/x"), false), &["/x/d/a.txt", "/x/d/e/b.txt", "/x/f/c.txt"]);
 
         let refused = |sources: &[&str], to: To<'_>, says: &str| {

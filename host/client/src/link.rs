@@ -21,6 +21,29 @@ const IDLE: Duration = Duration::from_secs(30);
 /// How much of an answer that is no JSON is shown.
 const SHOWN: usize = 200;
 
+/// Makes TLS possible, once a process.
+pub(crate) fn use_ring() {
+    static RING: Once = Once::new();
+    RING.call_once(|| {
+        // Only fails where somebody else has chosen a provider, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
+    });
+}
+
+/// An error with its causes, each said once.
+pub(crate) fn said(error: &reqwest::Error) -> String {
+    let mut what = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !what.contains(&said) {
+            what = format!("{what}: {said}");
+        }
+        cause = inner.source();
+    }
+    what
+}
+
 /// A server, and what lets us in.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -31,11 +54,7 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) fn new(server: &str, token: Option<&Secret>) -> Result<Self> {
-        static RING: Once = Once::new();
-        RING.call_once(|| {
-            // Only fails where somebody else has chosen a provider, which is as good.
-            drop(rustls::crypto::ring::default_provider().install_default());
-        });
+        use_ring();
         let wrong = |what: String| Error::Foreign { server: server.to_owned(), what };
         let base: Url = server.parse().map_err(|error| wrong(format!("the address is no URL: {error}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
@@ -113,16 +132,7 @@ impl Link {
 
     /// The connection failed, or was cut.
     pub(crate) fn broken(&self, error: &reqwest::Error) -> Error {
-        let mut what = error.to_string();
-        let mut cause = std::error::Error::source(error);
-        while let Some(inner) = cause {
-            let said = inner.to_string();
-            if !what.contains(&said) {
-                what = format!("{what}: {said}");
-            }
-            cause = inner.source();
-        }
-        Error::Unreachable { server: self.shown.clone(), what }
+        Error::Unreachable { server: self.shown.clone(), what: said(error) }
     }
 
     pub(crate) fn foreign(&self, what: String) -> Error {

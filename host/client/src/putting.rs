@@ -8,7 +8,9 @@ use futures::{SinkExt as _, StreamExt as _, channel::mpsc};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use reqwest::Method;
-use spout_api::{Body, Changes, CommitInfo, Error, Opened, Put, PutMode, Putting, Result, Started, unreadable};
+use spout_api::{
+    Body, Changes, CommitInfo, Error, Opened, Put, PutMode, Putting, Result, Split, Started, Table, Untar, unreadable,
+};
 use tokio::io::AsyncReadExt as _;
 
 use crate::{
@@ -31,14 +33,15 @@ impl<'a> RemotePutting<'a> {
     }
 }
 
-#[async_trait]
-impl Putting for RemotePutting<'_> {
-    async fn file(&mut self, path: &str, mode: PutMode, mut body: Body<'_>) -> Result<u64> {
+impl RemotePutting<'_> {
+    /// Sends `body` while it is read to a route of the commit, and takes in what was put by it; how many bytes were sent.
+    async fn send(&mut self, (route, path): (&str, &str), query: &[(&str, &str)], mut body: Body<'_>) -> Result<u64> {
         let started = &self.opened.started;
         let (mut sender, receiver) = mpsc::channel::<io::Result<Bytes>>(1);
         let frames = receiver.map(|part| part.map(Frame::data));
-        let here = ["repos", &started.repo, "files", &started.commit].into_iter().chain(segments(path));
-        let request = self.link.request(Method::PUT, here, &[("append", how(mode))]);
+        let below = (path != "/").then(|| segments(path));
+        let here = ["repos", &started.repo, route, &started.commit].into_iter().chain(below.into_iter().flatten());
+        let request = self.link.request(Method::PUT, here, query);
         let request = request.body(reqwest::Body::wrap(StreamBody::new(frames)));
         let read = async move {
             let mut size = 0;
@@ -62,9 +65,39 @@ impl Putting for RemotePutting<'_> {
         };
         let (answer, size) = tokio::join!(self.link.json::<Changes>(request), read);
         let size = size.map_err(|source| unreadable(path, source))?;
-        answer?;
-        self.put.push(Put { path: path.to_owned(), size, rows: None });
+        self.put.extend(answer?.put);
         Ok(size)
+    }
+}
+
+#[async_trait]
+impl Putting for RemotePutting<'_> {
+    async fn file(&mut self, path: &str, mode: PutMode, body: Body<'_>) -> Result<u64> {
+        self.send(("files", path), &[("append", how(mode))], body).await
+    }
+
+    async fn table(&mut self, path: &str, mode: PutMode, table: Table<'_>) -> Result<()> {
+        let query = [("append", how(mode)), ("table", table.format.extension()), ("name", table.name)];
+        let file = tokio::fs::File::from_std(table.file);
+        self.send(("files", path), &query, Box::new(file)).await.map(drop)
+    }
+
+    async fn archive(&mut self, to: Untar<'_>, body: Body<'_>) -> Result<()> {
+        let query = [("append", how(to.how)), ("origin", to.origin)];
+        self.send(("tar", to.below), &query, body).await.map(drop)
+    }
+
+    async fn split(&mut self, below: &str, mode: PutMode, split: Split, body: Body<'_>) -> Result<()> {
+        let [header, datums, bytes] =
+            [split.header_records, split.target_file_datums, split.target_file_bytes].map(|number| number.to_string());
+        let query = [
+            ("append", how(mode)),
+            ("by", split.by.name()),
+            ("header_records", &header),
+            ("target_file_datums", &datums),
+            ("target_file_bytes", &bytes),
+        ];
+        self.send(("split", below), &query, body).await.map(drop)
     }
 
     async fn finish(self: Box<Self>) -> Result<Changes> {

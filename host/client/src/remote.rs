@@ -6,9 +6,10 @@ use futures::{StreamExt as _, stream};
 use reqwest::{Method, Response};
 use serde_json::json;
 use spout_api::{
-    Api, Branch, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences, Dropped, Error,
-    FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, PutMode, Putting, Query,
-    Reference, Repo, RepoMade, Result, Retention, Rows, Squashed, Started, Tag, TagMade, TextFormat, Undone,
+    Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences,
+    Dropped, Error, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, PutMode, Putting,
+    Query, Reference, Repo, RepoInfo, RepoMade, Result, Retention, Rows, Squashed, Started, Tables, Tag, TagMade,
+    TextFormat, Undone,
 };
 use spout_base::secret::Secret;
 
@@ -78,6 +79,10 @@ impl Api for Remote {
         self.get(["repos"], &[]).await
     }
 
+    async fn repo(&self, name: &str) -> Result<RepoInfo> {
+        self.get(["repos", name], &[]).await
+    }
+
     async fn create_repo(&self, new: &NewRepo) -> Result<RepoMade> {
         self.link.post(self.link.request(Method::POST, ["repos"], &[]), new).await
     }
@@ -89,6 +94,14 @@ impl Api for Remote {
 
     async fn branches(&self, repo: &str) -> Result<Vec<Branch>> {
         self.get(["repos", repo, "branches"], &[]).await
+    }
+
+    async fn branch(&self, branch: &Reference) -> Result<BranchInfo> {
+        self.get(["repos", &branch.repo, "branches", &at(branch)], &[]).await
+    }
+
+    async fn tables(&self, branch: &Reference) -> Result<Tables> {
+        self.get(["repos", &branch.repo, "branches", &branch.target, "tables"], &[]).await
     }
 
     async fn create_branch(&self, repo: &str, new: &NewBranch) -> Result<BranchMade> {

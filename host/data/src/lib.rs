@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`Position`] and [`Span`] say where in a partition something is, [`Messages`] is what a stream
 //! consumer fetched, [`Batch`] is what a decoder made of it, [`Marker`] is what a commit stores about progress,
-//! [`Part`] what it stores of a handler's state, [`Counts`] what became of the messages.
+//! [`Part`] what it stores of a handler's state, [`Counts`] what became of the messages, [`SchemaText`] columns as users write them.
 //!
 //! **Invariant**: nothing here does IO, is async, or knows who produced or consumes it.
 
@@ -16,6 +16,7 @@ mod offset;
 mod part;
 mod partitions;
 mod quantity;
+mod schema_text;
 mod upstream;
 
 pub use aside::Aside;
@@ -28,4 +29,5 @@ pub use offset::{PartitionId, Position, Span};
 pub use part::Part;
 pub use partitions::Partitions;
 pub use quantity::{ByteSize, Period};
+pub use schema_text::{SchemaText, map_of};
 pub use upstream::{Provenance, Upstream};

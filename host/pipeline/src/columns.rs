@@ -2,16 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Field, SchemaRef};
 
 use spout_data::Part;
 use spout_node::States;
 use spout_producer::{DecoderFactory, SchemaPin, SchemaText, Union};
 
 use super::{Error, input::Input};
-
-/// Name that the columns of what enters the chain are stored under, beside the handlers' states.
-pub(super) const SCHEMA: &str = "decoder/schema";
 
 /// The columns of what enters the chain.
 #[derive(Clone, Debug)]
@@ -34,7 +31,7 @@ impl Columns {
     pub(super) async fn restore(pipeline: &str, inputs: &[Input], states: &mut States) -> Result<Self, Error> {
         let mut pins = Vec::new();
         let mut pin = |key: String| {
-            let schema = states.remove(&key).map(|text| pinned(&text)).transpose();
+            let schema = states.remove(&key).map(|text| SchemaText::stored(&text).map(Arc::new)).transpose();
             let pin = SchemaPin::new(schema.map_err(|reason| Error::Spec { pipeline: pipeline.to_owned(), reason })?);
             pins.push((key, pin.clone()));
             Ok::<_, Error>(pin)
@@ -50,7 +47,7 @@ impl Columns {
         let several = inputs.iter().any(|input| !input.name.is_empty());
         let union = if several {
             let members = inputs.iter().map(|input| input.name.clone()).zip(decoders.iter().cloned());
-            Some(Union::new(members.collect(), pin(SCHEMA.to_owned())?).await)
+            Some(Union::new(members.collect(), pin(SchemaText::PART.to_owned())?).await)
         } else {
             None
         };
@@ -61,7 +58,7 @@ impl Columns {
 
     /// Names that the columns of `inputs` are stored under.
     pub(super) fn keys(inputs: &[Input]) -> Vec<String> {
-        let several = inputs.iter().any(|input| !input.name.is_empty()).then(|| SCHEMA.to_owned());
+        let several = inputs.iter().any(|input| !input.name.is_empty()).then(|| SchemaText::PART.to_owned());
         inputs.iter().map(|input| key(&input.name)).chain(several).collect()
     }
 
@@ -128,20 +125,9 @@ impl Columns {
 
 /// Where the columns of the producer `name` are stored.
 fn key(name: &str) -> String {
-    if name.is_empty() { SCHEMA.to_owned() } else { format!("decoder/{name}/schema") }
+    if name.is_empty() { SchemaText::PART.to_owned() } else { format!("decoder/{name}/schema") }
 }
 
 fn same(before: &Field, now: &Field) -> bool {
     before.name() == now.name() && before.data_type() == now.data_type()
-}
-
-/// A schema as it is stored.
-///
-/// # Errors
-/// A text that is none.
-pub(super) fn pinned(text: &[u8]) -> Result<SchemaRef, String> {
-    let text: SchemaText =
-        serde_json::from_slice(text).map_err(|error| format!("cannot read the stored schema: {error}"))?;
-    let schema: Schema = text.parse()?;
-    Ok(Arc::new(schema))
 }

@@ -40,7 +40,6 @@ pub use self::{
     host::{Host, RunOptions},
     link::Links,
     outlook::Typed,
-    recover::settled,
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
     totals::Reason,

@@ -9,11 +9,7 @@ use spout_node::States;
 use spout_producer::SchemaText;
 use spout_repo::{BranchWriter, Commit, Finished, Repo, Store};
 
-use super::{
-    Error, TookOver,
-    build::Parts,
-    columns::{Columns, SCHEMA, pinned},
-};
+use super::{Error, TookOver, build::Parts, columns::Columns};
 
 /// What a restart begins with.
 #[derive(Debug)]
@@ -137,21 +133,6 @@ fn directory(path: &str) -> &str {
     let fixed = path.split('{').next().unwrap_or_default();
     let is_file = path.contains('{') || fixed.rsplit('/').next().is_some_and(|name| name.contains('.'));
     if is_file { fixed.rfind('/').and_then(|at| fixed.get(..at)).unwrap_or_default() } else { fixed }
-}
-
-/// The columns that the decoder keeps to since `commit`: declared, or settled by what it met first.
-///
-/// # Errors
-/// A commit whose state cannot be read.
-pub async fn settled(repo: &Repo, commit: &Commit) -> Result<Option<SchemaRef>, Error> {
-    let text = repo.state_part(commit, SCHEMA).await.map_err(|source| Error::Repo {
-        pipeline: commit.pipeline.clone(),
-        branch: commit.header.branch.clone(),
-        doing: "read",
-        source: Box::new(source),
-    })?;
-    let schema = text.map(|text| pinned(&text)).transpose();
-    schema.map_err(|reason| Error::Spec { pipeline: commit.pipeline.clone(), reason })
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ mod framing;
 mod inbox;
 mod metadata;
 mod produce;
-mod schema_text;
 mod service;
 mod several;
 mod source;
 mod sources;
+
+pub use spout_data::SchemaText;
 
 pub use self::{
     class::{Class, Guarantee, Promise},
@@ -35,7 +36,6 @@ pub use self::{
     framing::{Compression, CsvStyle, Framer, FramingSpec, FramingType},
     metadata::MetadataColumn,
     produce::{Boundary, Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
-    schema_text::SchemaText,
     service::{Service, ServiceSpec},
     several::{Producers, numbers},
     source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},

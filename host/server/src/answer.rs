@@ -13,7 +13,7 @@ use serde::Serialize;
 use spout_api::Problem;
 use spout_base::error::{Coded, Kind};
 
-use crate::Error;
+use crate::{Error, veil::Veil};
 
 /// What a route ends with.
 pub(crate) type Answer<T> = Result<T, Failure>;
@@ -59,7 +59,13 @@ impl From<Error> for Failure {
             Error::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, problem: Problem::of(&error) }
+        let mut problem = Problem::of(&error);
+        if matches!(error, Error::TokenFile { .. }) {
+            tracing::warn!("{}", problem.message);
+            problem.message = "the server cannot read its tokens; its log says why".to_owned();
+            problem.causes = Vec::new();
+        }
+        Self { status, problem }
     }
 }
 
@@ -91,12 +97,24 @@ impl IntoResponse for Failure {
         if status.is_server_error() {
             tracing::warn!(code = problem.code, causes = ?problem.causes, "a request failed: {}", problem.message);
         }
-        let mut response = json(status, serde_json::to_vec(&problem).unwrap_or_default());
+        let mut response = refusal(status, &problem);
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(problem);
         response
     }
+}
+
+fn refusal(status: StatusCode, problem: &Problem) -> Response {
+    json(status, serde_json::to_vec(problem).unwrap_or_default())
+}
+
+/// The answer without what it says of this machine.
+pub(crate) fn covered(mut response: Response, veil: &Veil) -> Response {
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else { return response };
+    *response.body_mut() = refusal(response.status(), &veil.cover(problem)).into_body();
+    response
 }
 
 pub(crate) async fn no_route(request: Request) -> Failure {

@@ -1,19 +1,11 @@
-//! Routes that put, delete, copy and move files.
+//! Routes that delete, copy and move files.
 
-use std::sync::Arc;
-
-use axum::{
-    extract::{Request, State},
-    http::{HeaderMap, header::CONTENT_LENGTH},
-};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_api::{Api as _, Changes, Deletion, Error as ApiError, PutMode, at_path};
 
 use crate::{
-    Error, Service,
-    answer::{Answer, Failure, Json},
-    body,
+    answer::{Answer, Json},
     endpoint::Endpoint,
     guard::Caller,
     request::{Asked, Names, Sent, within},
@@ -21,14 +13,6 @@ use crate::{
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
-        Endpoint::put(
-            "/v1/repos/{repo}/files/{at}/{*path}",
-            "Puts a file, in a commit of its own or a started one.",
-            put,
-        )
-        .asks::<How>()
-        .takes_bytes("application/octet-stream")
-        .gives::<Changes>(),
         Endpoint::delete("/v1/repos/{repo}/files/{at}/{*path}", "Deletes a file, or a directory.", delete_one)
             .asks::<Deeply>()
             .gives::<Changes>(),
@@ -42,13 +26,6 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .takes::<Moving>()
             .gives::<Changes>(),
     ]
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-struct How {
-    /// Whether the bytes are added behind those that are there, instead of taking their place.
-    #[serde(default)]
-    append: bool,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -84,36 +61,6 @@ struct Moving {
 
 fn how(append: bool) -> PutMode {
     if append { PutMode::Append } else { PutMode::Overwrite }
-}
-
-async fn put(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-    Names((repo, at, path)): Names<(String, String, String)>,
-    Asked(asked): Asked<How>,
-    headers: HeaderMap,
-    request: Request,
-) -> Answer<Json<Changes>> {
-    let limit = service.max_body;
-    let (mut reader, why) = body::reader(request.into_body(), limit);
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    let put = async {
-        if length.is_some_and(|length| length > limit) {
-            return Err(Error::TooLarge { limit }.into());
-        }
-        let to = at_path(&repo, &at, Some(&path))?;
-        let mut putting = caller.local.put(&to).await?;
-        let path = to.path.as_deref().unwrap_or_default();
-        if let Err(error) = putting.file(path, how(asked.append), Box::new(&mut reader)).await {
-            return Err(why.taken().map_or_else(|| Failure::from(error), Failure::from));
-        }
-        Ok(putting.finish().await?)
-    };
-    let put = put.await;
-    if put.is_err() {
-        reader.into_inner().linger().await;
-    }
-    put.map(Json)
 }
 
 async fn delete_one(

@@ -20,6 +20,8 @@ pub(crate) enum Content {
     Json(Described),
     /// Bytes of this media type.
     Bytes(&'static str),
+    /// A form whose parts are files.
+    Form,
 }
 
 /// A route.
@@ -30,7 +32,7 @@ pub(crate) struct Endpoint {
     pub(crate) summary: &'static str,
     /// What its callers need; `None` lets in everyone.
     pub(crate) access: Option<Access>,
-    pub(crate) query: Option<Described>,
+    pub(crate) query: Vec<Described>,
     pub(crate) body: Option<Content>,
     pub(crate) answer: Option<Content>,
     pub(crate) handler: MethodRouter<Arc<Service>>,
@@ -54,7 +56,7 @@ impl Endpoint {
         handler: H,
     ) -> Self {
         let handler = on(filter, handler);
-        Self { method, path, summary, access: Some(access), query: None, body: None, answer: None, handler }
+        Self { method, path, summary, access: Some(access), query: Vec::new(), body: None, answer: None, handler }
     }
 
     /// A route for those who read.
@@ -98,9 +100,10 @@ impl Endpoint {
         Self { access, ..self }
     }
 
-    /// What its query may say.
-    pub(crate) fn asks<T: JsonSchema>(self) -> Self {
-        Self { query: Some(inlined::<T>), ..self }
+    /// What its query may say, with what else was said.
+    pub(crate) fn asks<T: JsonSchema>(mut self) -> Self {
+        self.query.push(inlined::<T>);
+        self
     }
 
     /// The JSON that it takes.
@@ -111,6 +114,11 @@ impl Endpoint {
     /// The bytes that it takes.
     pub(crate) fn takes_bytes(self, media: &'static str) -> Self {
         Self { body: Some(Content::Bytes(media)), ..self }
+    }
+
+    /// That it takes a form of files.
+    pub(crate) fn takes_form(self) -> Self {
+        Self { body: Some(Content::Form), ..self }
     }
 
     /// The JSON that it gives.

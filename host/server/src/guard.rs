@@ -16,7 +16,10 @@ use futures::FutureExt as _;
 use spout_api::Local;
 use spout_repo::path::repo_name;
 
-use crate::{Access, Error, Service, Token, answer::Failure};
+use crate::{
+    Access, Error, Service, Token,
+    answer::{Failure, covered},
+};
 
 /// What a route asks of its callers.
 #[derive(Clone, Debug)]
@@ -77,10 +80,11 @@ pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Ne
         Ok(caller) => {
             caller.map(|caller| parts.extensions.insert(caller));
         }
-        Err(failure) => return failure.into_response(),
+        Err(failure) => return covered(failure.into_response(), &guard.service.veil),
     }
     let answer = AssertUnwindSafe(next.run(Request::from_parts(parts, body))).catch_unwind().await;
-    answer.unwrap_or_else(|_| Failure::from(Error::Panicked).into_response())
+    let answer = answer.unwrap_or_else(|_| Failure::from(Error::Panicked).into_response());
+    covered(answer, &guard.service.veil)
 }
 
 async fn admitted(guard: &Guard, parts: &mut Parts) -> Result<Option<Caller>, Failure> {

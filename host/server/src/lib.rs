@@ -1,7 +1,7 @@
 //! The HTTP API of a store, and of the pipelines that run beside it.
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
-//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `changes`, `history`, `sql`, `pipelines`, `events`) does a verb of
+//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has.
@@ -16,8 +16,10 @@ mod endpoint;
 mod error;
 mod events;
 mod files;
+mod form;
 mod guard;
 mod history;
+mod incoming;
 mod listen;
 mod openapi;
 mod pipelines;
@@ -28,6 +30,8 @@ mod sql;
 mod tar;
 mod tls;
 mod tokens;
+mod uploads;
+mod veil;
 
 use std::sync::Arc;
 
@@ -37,7 +41,7 @@ use spout_repo::Store;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use self::{endpoint::Endpoint, guard::Guard};
+use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 pub use self::{
     error::Error,
     listen::{Limits, Listening, listen},
@@ -53,6 +57,7 @@ const QUERIES: usize = 8;
 #[derive(Debug)]
 pub struct Service {
     local: Local,
+    veil: Veil,
     tokens: Option<Tokens>,
     board: Arc<Board>,
     queries: Arc<Semaphore>,
@@ -70,8 +75,9 @@ impl Service {
         limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
+        let veil = Veil::over(&store);
         let (local, queries) = (Local::new(store), Arc::new(Semaphore::new(QUERIES)));
-        Self { local, tokens, board, queries, max_body: limits.max_body, stop }
+        Self { local, veil, tokens, board, queries, max_body: limits.max_body, stop }
     }
 }
 
@@ -83,6 +89,7 @@ fn endpoints() -> Vec<Endpoint> {
         refs::endpoints(),
         commits::endpoints(),
         files::endpoints(),
+        uploads::endpoints(),
         changes::endpoints(),
         tar::endpoints(),
         history::endpoints(),

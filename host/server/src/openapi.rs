@@ -63,14 +63,20 @@ fn operation(endpoint: &Endpoint, problem: &Schema, schemas: &mut SchemaGenerato
     let mut parameters: Vec<Value> = names
         .map(|name| {
             let name = name.trim_start_matches('*');
-            json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}, "description": named(name)})
+            json!({"name": name, "in": "path", "required": true, "schema": shaped(name), "description": named(name)})
         })
         .collect();
-    if let Some(query) = endpoint.query {
+    for query in &endpoint.query {
         parameters.extend(of_query(&query(schemas)));
     }
     let mut content = |content: Content| match content {
         Content::Json(schema) => json!({"application/json": {"schema": schema(schemas)}}),
+        Content::Form => json!({"multipart/form-data": {"schema": {
+            "type": "object",
+            "minProperties": 1,
+            "description": "Files by their paths.",
+            "additionalProperties": {"type": "string", "format": "binary"},
+        }}}),
         Content::Bytes(media) => json!({media: {"schema": {"type": "string", "format": "binary"}}}),
     };
     let mut operation = json!({"summary": endpoint.summary, "parameters": parameters});
@@ -87,6 +93,16 @@ fn operation(endpoint: &Endpoint, problem: &Schema, schemas: &mut SchemaGenerato
         operation["security"] = json!([{"token": [access.to_string()]}]);
     }
     operation
+}
+
+/// What a name in a path looks like.
+fn shaped(name: &str) -> Value {
+    match name {
+        "repo" => json!({"type": "string", "pattern": "^(_specs|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$"}),
+        "branch" | "tag" | "name" => json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}),
+        "id" => json!({"type": "string", "pattern": "^[0-9a-f]{4,32}$"}),
+        _ => json!({"type": "string", "minLength": 1}),
+    }
 }
 
 fn named(name: &str) -> &'static str {

@@ -1,9 +1,12 @@
 //! Routes of branches and tags.
 
-use spout_api::{Api as _, Branch, BranchMade, Deleted, NewBranch, NewTag, Tag, TagMade};
+use std::sync::Arc;
+
+use axum::extract::State;
+use spout_api::{Api as _, Branch, BranchInfo, BranchMade, Deleted, NewBranch, NewTag, Tables, Tag, TagMade, at_path};
 
 use crate::{
-    Access,
+    Access, Service,
     answer::{Answer, Json},
     endpoint::Endpoint,
     guard::Caller,
@@ -17,6 +20,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post("/v1/repos/{repo}/branches", "Creates or moves a branch.", create_branch)
             .takes::<NewBranch>()
             .gives::<BranchMade>(),
+        Endpoint::get("/v1/repos/{repo}/branches/{branch}", "Everything about a branch.", branch).gives::<BranchInfo>(),
+        Endpoint::get("/v1/repos/{repo}/branches/{branch}/tables", "The Delta tables of a branch.", tables)
+            .gives::<Tables>(),
         Endpoint::delete("/v1/repos/{repo}/branches/{branch}", "Deletes a branch.", delete_branch)
             .needs(admin)
             .gives::<Deleted>(),
@@ -30,6 +36,21 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 
 async fn branches(caller: Caller, Names(repo): Names<String>) -> Answer<Json<Vec<Branch>>> {
     Ok(Json(caller.local.branches(&repo).await?))
+}
+
+async fn branch(caller: Caller, Names((repo, branch)): Names<(String, String)>) -> Answer<Json<BranchInfo>> {
+    Ok(Json(caller.local.branch(&at_path(&repo, &branch, None)?).await?))
+}
+
+async fn tables(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Names((repo, branch)): Names<(String, String)>,
+) -> Answer<Json<Tables>> {
+    let Tables { mut tables, failures } = caller.local.tables(&at_path(&repo, &branch, None)?).await?;
+    // Where they are in the store is all that a caller learns.
+    tables.iter_mut().for_each(|table| table.root = service.veil.text(&table.root));
+    Ok(Json(Tables { tables, failures: failures.into_iter().map(|problem| service.veil.cover(problem)).collect() }))
 }
 
 async fn create_branch(

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_api::{Api as _, Deleted, NewRepo, Repo, RepoMade};
+use spout_api::{Api as _, Deleted, NewRepo, Repo, RepoInfo, RepoMade};
 
 use crate::{
     Access,
@@ -17,6 +17,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     vec![
         Endpoint::get("/v1/repos", "The repos.", list).gives::<Vec<Repo>>(),
         Endpoint::post("/v1/repos", "Creates a repo.", create).needs(admin).takes::<NewRepo>().gives::<RepoMade>(),
+        Endpoint::get("/v1/repos/{repo}", "Everything about a repo.", inspect).gives::<RepoInfo>(),
         Endpoint::delete("/v1/repos/{repo}", "Deletes a repo with its whole history.", delete)
             .needs(admin)
             .asks::<Force>()
@@ -33,6 +34,10 @@ struct Force {
 
 async fn list(caller: Caller) -> Answer<Json<Vec<Repo>>> {
     Ok(Json(caller.local.repos().await?))
+}
+
+async fn inspect(caller: Caller, Names(repo): Names<String>) -> Answer<Json<RepoInfo>> {
+    Ok(Json(caller.local.repo(&repo).await?))
 }
 
 async fn create(caller: Caller, Sent(new): Sent<NewRepo>) -> Answer<Json<RepoMade>> {

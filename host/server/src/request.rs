@@ -67,6 +67,10 @@ impl<T: DeserializeOwned + 'static, S: Send + Sync> FromRequest<S> for Sent<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Failure> {
         let text = body::whole(request.into_body(), MAX_JSON).await?;
+        if !text.trim_ascii_start().starts_with(b"{") {
+            // Serde would take the fields of a list in order.
+            return Err(Error::Request { why: "its JSON is no object".into() }.into());
+        }
         let read = serde_json::from_slice(&text);
         read.map(Self).map_err(|error| Error::Request { why: format!("its JSON is wrong: {error}") }.into())
     }

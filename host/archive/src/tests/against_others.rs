@@ -40,7 +40,7 @@ async fn what_tarfile_writes_is_read_as_tarfile_reads_it() {
     }
     const COUNT: usize = 600;
     let place = tempfile::tempdir().unwrap();
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/archive/tests/others.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/others.py");
     let seed = std::env::var("SPOUT_SEED").unwrap_or_else(|_| "7".into());
     run("python3", &[script, place.path().to_str().unwrap(), &seed, &COUNT.to_string()], place.path());
     let mut accepted = 0;

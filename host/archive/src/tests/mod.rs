@@ -139,7 +139,7 @@ async fn what_is_no_sound_archive_is_refused_with_its_place() {
         check(&sound[..cut], 0, "cut off").await;
         check(&[&sound, &sound[..cut]].concat(), 1, "archive 2 of a test").await;
     }
-    check(&sound[..513], 0, "byte 513, entry `a`: it is cut off").await;
+    check(&sound[..513], 0, "entry `a`, byte 513: it is cut off").await;
     check(&[file.as_slice(), &[0; 512], &sound].concat(), 0, "one zero block").await;
     let mut flipped = sound.clone();
     flipped[3] ^= 1;

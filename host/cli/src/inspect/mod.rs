@@ -72,8 +72,8 @@ enum What {
 impl Inspect {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
-            What::Repo { name } => repo::inspect(&global.store().await?, name, printer).await,
-            What::Branch { reference } => branch::inspect(global, reference, printer).await,
+            What::Repo { name } => repo::inspect(&*global.api().await?, name, printer).await,
+            What::Branch { reference } => branch::inspect(&*global.api().await?, reference, printer).await,
             What::Commit { reference } => commit(global, &reference.parse()?, printer).await,
             What::File { reference } => file::inspect(global, &reference.parse()?, printer).await,
             What::Pipeline { pipeline } if Path::new(pipeline).is_file() => {

@@ -13,7 +13,6 @@ use super::{
     print::{Printer, Table, grouped, local_time, short},
     publish,
 };
-use spout_repo::published;
 
 /// List repos, branches, tags, commits, files, Delta tables or pipelines.
 #[derive(Debug, Args)]
@@ -147,8 +146,7 @@ pub(super) fn table_of_branches(branches: &[Branch]) -> Table {
 
 async fn tables(global: &Global, reference: &str, printer: &mut Printer) -> Result<()> {
     let branch = publish::branch(reference, "list table")?;
-    let repo = global.store().await?.repo(&branch.repo).await?;
-    publish::show(published(&repo, &branch.target).await?, reference, printer)
+    publish::show(global.api().await?.tables(&branch).await?, reference, printer)
 }
 
 async fn tags(api: &dyn Api, repo: &str, printer: &mut Printer) -> Result<()> {

@@ -7,6 +7,7 @@ use arrow::{array::RecordBatch, compute::concat_batches};
 use clap::Args;
 use serde::Serialize;
 use serde_json::Value;
+use spout_api::Import;
 use spout_base::secret::SecretSpec;
 use spout_data::Blobs;
 use spout_format::Format;
@@ -21,7 +22,6 @@ use crate::{
     Global,
     error::Error,
     print::{Printer, count},
-    tabular::Import,
 };
 
 /// Messages or rows of the input that are tried.

@@ -263,14 +263,10 @@ fn map(entry: &FieldRef, cells: &[Cell]) -> Result<ArrayRef, ArrowError> {
     Ok(Arc::new(MapArray::try_new(Arc::clone(entry), offsets, entries, Some(nulls), false)?))
 }
 
-/// The type of a map.
-pub(crate) fn map_of(key: DataType, value: DataType) -> DataType {
-    let fields = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
-    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(fields), false)), false)
-}
-
 #[cfg(test)]
 mod tests {
+    use spout_data::map_of;
+
     use super::*;
 
     fn check(cell: Cell, to: DataType, expected: Result<Cell, &str>) {

@@ -177,10 +177,9 @@ fn settle_type(data_type: &DataType, name: &str) -> Result<DataType, String> {
             DataType::List(Arc::new(Field::new_list_field(settle_type(item.data_type(), name)?, true)))
         }
         DataType::Map(entry, _) => match entry.data_type() {
-            DataType::Struct(fields) if fields.len() == 2 => super::cells::map_of(
-                settle_type(fields[0].data_type(), name)?,
-                settle_type(fields[1].data_type(), name)?,
-            ),
+            DataType::Struct(fields) if fields.len() == 2 => {
+                spout_data::map_of(settle_type(fields[0].data_type(), name)?, settle_type(fields[1].data_type(), name)?)
+            }
             other => return Err(format!("the entries of the map `{name}` are {other}")),
         },
         DataType::Union(..) => {

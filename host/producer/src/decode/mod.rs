@@ -28,7 +28,6 @@ use arrow::{
 use spout_base::bounded;
 use spout_codec::UnknownField;
 
-pub(crate) use self::cells::map_of;
 use self::{evolve::with_added, native::is_settled, plugin::PluginDecoding};
 pub use self::{
     keep::Change,

@@ -3,7 +3,8 @@
 //! **Invariant**: a version is in the log only after every file it adds is durably there.
 
 use object_store::path::Path;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use spout_base::error::{Coded, Kind};
 
 use super::{
@@ -63,7 +64,7 @@ struct Written {
 }
 
 /// What people see of a table.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PublishedTable {
     /// The directory of its files.
     pub table: String,

@@ -172,6 +172,8 @@ impl Repo {
             return Ok(Finished::Committed(commit));
         }
         let open = self.filled(started).await?;
+        let rows = open.files.iter().filter_map(|file| Some(file.table.as_ref()?.rows)).sum();
+        let edit = Edit { rows, ..edit };
         let finished = self.edit(&started.branch).await?.finish(open, edit).await?;
         if matches!(finished, Finished::Committed(_)) {
             self.drop_commit(started).await?;

@@ -6,16 +6,29 @@ import json
 import os
 import ssl
 import time
+import uuid
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Optional, Tuple, Type
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 from .errors import SpoutError
-from .link import PART, Data, Link
+from .link import PART, Data, Link, form_of
 from .types import Branch, Changes, Commit, Event, File, Pipeline, Repo, Tag, of
 
 
 def _segments(path: str) -> List[str]:
     return path.lstrip("/").split("/")
+
+
+def _below(where: List[str], path: str) -> List[str]:
+    return where if path in ("", "/") else [*where, *_segments(path.rstrip("/"))]
+
+
+def _read_parts(answer: Any) -> Iterator[bytes]:
+    while True:
+        part = answer.read(PART)
+        if not part:
+            return
+        yield part
 
 
 class Client:
@@ -111,6 +124,43 @@ class Client:
         with self._link.send("PUT", where, {"append": append}, data) as answer:
             return Changes.of(json.loads(answer.read()))
 
+    def put_files(self, repo: str, to: str, files: Mapping[str, Data], append: bool = False) -> Changes:
+        """Puts files, by their paths, in one commit: all of them or none. They are sent while they are read."""
+        boundary = uuid.uuid4().hex
+        headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
+        where, form = ["repos", repo, "files", to], form_of(files, boundary)
+        with self._link.send("POST", where, {"append": append}, form, headers) as answer:
+            return Changes.of(json.loads(answer.read()))
+
+    def put_tar(self, repo: str, to: str, data: Data, path: str = "/", append: bool = False) -> Changes:
+        """Puts the files of a tar archive, which may be packed with gzip, below a directory: all of them or none."""
+        with self._link.send("PUT", _below(["repos", repo, "tar", to], path), {"append": append}, data) as answer:
+            return Changes.of(json.loads(answer.read()))
+
+    def split_file(
+        self,
+        repo: str,
+        to: str,
+        path: str,
+        data: Data,
+        by: str = "line",
+        header_records: int = 0,
+        target_file_datums: int = 0,
+        target_file_bytes: int = 0,
+        append: bool = False,
+    ) -> Changes:
+        """Puts the records of ``data`` (``line``, ``json`` or ``csv``) as files of their own below a directory, in one commit.
+        Each has one record, or as many as the targets say, and begins with the header records."""
+        query = {
+            "append": append,
+            "by": by,
+            "header_records": header_records,
+            "target_file_datums": target_file_datums,
+            "target_file_bytes": target_file_bytes,
+        }
+        with self._link.send("PUT", ["repos", repo, "split", to, *_segments(path)], query, data) as answer:
+            return Changes.of(json.loads(answer.read()))
+
     def delete_file(self, repo: str, to: str, path: str, recursive: bool = False) -> Changes:
         """Deletes a file, or a directory with everything below it."""
         where = ["repos", repo, "files", to, *_segments(path)]
@@ -147,11 +197,12 @@ class Client:
         if start is not None or stop is not None:
             headers["range"] = f"bytes={start or 0}-{'' if stop is None else stop - 1}"
         with self._link.send("GET", ["repos", repo, "files", at, *_segments(path)], headers=headers) as answer:
-            while True:
-                part = answer.read(PART)
-                if not part:
-                    return
-                yield part
+            yield from _read_parts(answer)
+
+    def get_tar(self, repo: str, at: str = "master", path: str = "/") -> Iterator[bytes]:
+        """The files of a commit, or of a directory of it, as a tar archive, in parts."""
+        with self._link.send("GET", _below(["repos", repo, "tar", at], path)) as answer:
+            yield from _read_parts(answer)
 
     # Queries and pipelines
 
@@ -251,6 +302,14 @@ class OpenCommit:
     def put_file(self, path: str, data: Data, append: bool = False) -> Changes:
         """Puts a file."""
         return self._client.put_file(self.repo, self.id, path, data, append)
+
+    def put_files(self, files: Mapping[str, Data], append: bool = False) -> Changes:
+        """Puts files, by their paths."""
+        return self._client.put_files(self.repo, self.id, files, append)
+
+    def put_tar(self, data: Data, path: str = "/", append: bool = False) -> Changes:
+        """Puts the files of a tar archive below a directory."""
+        return self._client.put_tar(self.repo, self.id, data, path, append)
 
     def delete_file(self, path: str, recursive: bool = False) -> Changes:
         """Deletes a file, or a directory with everything below it."""

@@ -126,8 +126,23 @@ def _word(value: object) -> str:
     return str(value)
 
 
+def form_of(files: Mapping[str, Data], boundary: str) -> Iterator[bytes]:
+    """The files as a form, each part named by its path."""
+    for path, data in files.items():
+        name = path.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        head = f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n'
+        yield head.encode()
+        yield from _parts(data)
+        yield b"\r\n"
+    yield f"--{boundary}--\r\n".encode()
+
+
 def _parts(body: Any) -> Iterable[bytes]:
-    if hasattr(body, "read"):
+    if isinstance(body, str):
+        yield body.encode()
+    elif isinstance(body, (bytes, bytearray, memoryview)):
+        yield bytes(body)
+    elif hasattr(body, "read"):
         while True:
             part = body.read(PART)
             if not part:

@@ -17,7 +17,7 @@ use crate::{
     Error, SchemaText, UnknownFields,
     decode::{
         Native, Rows,
-        cells::{Cell, map_of},
+        cells::Cell,
         rows::{Parsed, Row, buildable},
     },
 };
@@ -132,7 +132,7 @@ fn columns(message: &MessageDescriptor, within: &mut Vec<String>) -> Fields {
 
 fn column(field: &FieldDescriptor, within: &mut Vec<String>) -> DataType {
     match field.kind() {
-        Kind::Message(entry) if field.is_map() => map_of(
+        Kind::Message(entry) if field.is_map() => spout_data::map_of(
             scalar(&entry.map_entry_key_field().kind(), within),
             scalar(&entry.map_entry_value_field().kind(), within),
         ),

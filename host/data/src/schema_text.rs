@@ -12,8 +12,6 @@ use serde::{
     de::{MapAccess, SeqAccess, Visitor},
 };
 
-use super::decode::map_of;
-
 /// Columns and their types, in the order they were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SchemaText(Vec<(String, TypeText)>);
@@ -26,6 +24,19 @@ enum TypeText {
 }
 
 impl SchemaText {
+    /// The part of a commit's state that holds the columns which the decoder of its pipeline keeps to.
+    pub const PART: &str = "decoder/schema";
+
+    /// The schema that such a part holds.
+    ///
+    /// # Errors
+    /// A text that is none.
+    pub fn stored(text: &[u8]) -> Result<Schema, String> {
+        let text: Self =
+            serde_json::from_slice(text).map_err(|error| format!("cannot read the stored schema: {error}"))?;
+        text.parse()
+    }
+
     /// The schema it describes; every field is nullable.
     ///
     /// # Errors
@@ -287,6 +298,13 @@ impl<'de> Visitor<'de> for Written {
         }
         Ok(TypeText::Struct(SchemaText(fields)))
     }
+}
+
+/// The type of a map.
+#[must_use]
+pub fn map_of(key: DataType, value: DataType) -> DataType {
+    let fields = Fields::from(vec![Field::new("key", key, false), Field::new("value", value, true)]);
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(fields), false)), false)
 }
 
 impl JsonSchema for SchemaText {

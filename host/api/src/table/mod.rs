@@ -1,8 +1,9 @@
-//! Tables from outside: CSV, NDJSON, Parquet or Arrow, read as rows a batch at a time.
+//! Tables from outside: CSV, NDJSON, Parquet or Arrow, read as rows a batch at a time, and put piece by piece.
 
+mod put;
 mod text;
 
-use std::{fs::File, io::BufReader, path::Path, sync::Arc};
+use std::{fmt, fs::File, io::BufReader, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
@@ -10,53 +11,37 @@ use arrow::{
     error::ArrowError,
     ipc::reader::FileReader,
 };
-use clap::ValueEnum;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use spout_format::Format;
 
-use super::error::Error;
-use text::Rows;
+pub(crate) use self::put::put;
+use self::text::Rows;
+use crate::Error;
 
-/// The format of a file to import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum TableFormat {
-    /// By the file extension.
-    Auto,
-    /// Comma-separated values with a header.
-    Csv,
-    /// One JSON object a line.
-    Ndjson,
-    /// Apache Parquet.
-    Parquet,
-    /// An Arrow IPC file.
-    Arrow,
+/// A file whose rows become a table.
+#[derive(Debug)]
+pub struct Table<'a> {
+    /// The file, which is read from its start.
+    pub file: File,
+    /// How errors call it.
+    pub name: &'a str,
+    /// Its format.
+    pub format: Format,
 }
 
 /// Rows on their way in.
-pub(super) struct Import {
+pub struct Import {
     name: String,
     format: Format,
-    pub(super) schema: SchemaRef,
+    /// Its columns.
+    pub schema: SchemaRef,
     batches: Box<dyn Iterator<Item = Result<RecordBatch, String>> + Send>,
 }
 
-impl TableFormat {
-    /// The format of the file of this name.
-    pub(super) fn of(self, name: &str) -> Result<Format, Error> {
-        let unknown = || Error::Import {
-            file: name.to_owned(),
-            what: "a table",
-            why:
-                "its name does not end in .csv, .ndjson, .jsonl, .parquet or .arrow; name the format, as in --table=csv"
-                    .into(),
-        };
-        match self {
-            Self::Auto => Format::of_path(name).ok_or_else(unknown),
-            Self::Csv => Ok(Format::Csv),
-            Self::Ndjson => Ok(Format::Ndjson),
-            Self::Parquet => Ok(Format::Parquet),
-            Self::Arrow => Ok(Format::Arrow),
-        }
+impl fmt::Debug for Import {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, format, schema, .. } = self;
+        f.debug_struct("Import").field("name", name).field("format", format).field("schema", schema).finish()
     }
 }
 
@@ -66,7 +51,7 @@ impl Import {
     ///
     /// # Errors
     /// [`Error::Import`].
-    pub(super) fn open(file: File, name: &str, format: Format, known: Option<&Schema>) -> Result<Self, Error> {
+    pub fn open(file: File, name: &str, format: Format, known: Option<&Schema>) -> Result<Self, Error> {
         let wrong = |why: String| Error::Import { file: name.to_owned(), what: format.extension(), why };
         let failed = |source: ArrowError| source.to_string();
         let (schema, batches): (SchemaRef, Box<dyn Iterator<Item = _> + Send>) = match format {
@@ -93,27 +78,12 @@ impl Import {
     ///
     /// # Errors
     /// [`Error::Import`], which names the line where the format has lines.
-    pub(super) fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
+    #[expect(clippy::should_implement_trait, reason = "an iterator would hide that an error is the end")]
+    pub fn next(&mut self) -> Option<Result<RecordBatch, Error>> {
         let batch = self.batches.next()?;
         let (file, what) = (self.name.clone(), self.format.extension());
         Some(batch.map_err(|why| Error::Import { file, what, why }))
     }
-}
-
-/// The name that a table has which is taken out of the file `path`: what it is from then on is Parquet.
-pub(super) fn renamed(path: &str) -> String {
-    match Format::of_path(path).zip(path.rsplit_once('.')) {
-        Some((_, (stem, _))) => format!("{stem}.parquet"),
-        None => format!("{path}.parquet"),
-    }
-}
-
-/// The file at `path`.
-///
-/// # Errors
-/// [`Error::ReadFile`].
-pub(super) fn opened(path: &Path) -> Result<File, Error> {
-    File::open(path).map_err(|source| Error::ReadFile { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -204,7 +174,5 @@ mod tests {
         check("a,b\n1,\"2\n", Format::Csv, "line 2: ");
         check("PAR1", Format::Parquet, "cannot read in as parquet");
         check("x", Format::Arrow, "cannot read in as arrow");
-        assert!(TableFormat::Auto.of("a.txt").is_err_and(|error| error.to_string().contains("--table=csv")));
-        assert_eq!((renamed("/a/x.csv"), renamed("/a/x")), ("/a/x.parquet".to_owned(), "/a/x.parquet".to_owned()));
     }
 }
