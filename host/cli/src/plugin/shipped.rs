@@ -72,6 +72,7 @@ pub(super) fn world(interfaces: &[String]) -> String {
         "partition-consumer" => "source",
         "stream-consumer" => "stream-source",
         "spout" => "self-driven",
+        "transformer" => "transforming",
         "decoder" => "decoding",
         _ => "handling",
     };

@@ -22,7 +22,13 @@ use serde::{Deserialize, Serialize};
 use spout_data::Period;
 use spout_repo::path;
 
-use self::{producer::RepoProducer, trigger::Trigger};
+use self::producer::RepoProducer;
+pub(super) use self::{
+    branch::Branch,
+    cursor::{CommitRun, Cursor, Next},
+    token::Place,
+    trigger::Trigger,
+};
 use crate::{Error, FramingSpec, MetadataColumn, OutOfRange, Producer, Promise, SourceContext, SourceSpec, Upstream};
 
 /// The commits of another repo of the same store, as in `{repo: events, path: /clean/}`; each is read once.

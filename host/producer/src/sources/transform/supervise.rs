@@ -61,7 +61,7 @@ async fn paused(pause: Duration, drained: &CancellationToken) -> bool {
 }
 
 /// An error with its causes.
-fn said(error: &dyn std::error::Error) -> String {
+pub(super) fn said(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
