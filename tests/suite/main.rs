@@ -25,6 +25,7 @@ mod network;
 mod nexmark;
 mod offers;
 mod partitions;
+mod per_file;
 mod power_loss;
 mod producers;
 mod races;

@@ -7,7 +7,7 @@ use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
 use thiserror::Error;
 
-use crate::Change;
+use crate::{Change, PerFileError};
 use spout_archive::{ArchiveError, Fault};
 
 /// An error of a producer or a decoder.
@@ -377,68 +377,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    /// Nothing could be made of a file of the input.
-    #[error(
-        "nothing could be made of {path} of repo `{repo}`, so its commit leads to none; repair or remove the file, or set `errors.file: dead-letter` to go on without it"
-    )]
-    Datum {
-        /// The repo.
-        repo: String,
-        /// The file.
-        path: String,
-        /// Why.
-        #[source]
-        source: Box<Error>,
-    },
-    /// A plugin that is run for each file failed.
-    #[error("transformer `{plugin}` failed")]
-    Transformer {
-        /// Its name.
-        plugin: String,
-        /// What the plugin room said.
-        #[source]
-        source: Box<spout_plugin::Error>,
-    },
-    /// Two files of the input are made into one of the output.
-    #[error(
-        "{path} was already made of {other}, and each file of the output is made of one of the input; let the plugin make its name from the path of its input"
-    )]
-    SharedOutput {
-        /// The file of the output.
-        path: String,
-        /// The other file of the input.
-        other: String,
-    },
-    /// A transformer does what only a spout can.
-    #[error("a plugin that is run for each file cannot {what}")]
-    NotASpout {
-        /// What.
-        what: &'static str,
-    },
-    /// A transformer deletes a file that it has not put.
-    #[error("{path} was not put for this file of the input, so it cannot be deleted for it")]
-    NotPut {
-        /// The file of the output.
-        path: String,
-    },
-    /// What the host noted of the files of an output cannot be read.
-    #[error(
-        "{path} does not say what was made of which file: {reason}; restore it from an older commit, or make everything anew with --reprocess"
-    )]
-    Datums {
-        /// Where it is noted.
-        path: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The marker of the branch is not that of a pipeline that runs file by file.
-    #[error(
-        "the branch was written by a pipeline that did not read `{repo}` file by file; begin anew with --reprocess, or write to another branch"
-    )]
-    ForeignMarker {
-        /// The repo of the input.
-        repo: String,
-    },
+    /// A pipeline that runs its plugin for each file.
+    #[error(transparent)]
+    PerFile(#[from] PerFileError),
     /// A transform says what does not go together.
     #[error("`transform`: {reason}")]
     Transform {
@@ -511,8 +452,8 @@ impl Coded for Error {
             Self::Subscribe { .. } => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
-            Self::Spout { source, .. } | Self::Transformer { source, .. } => source.kind(),
-            Self::Datum { source, .. } => source.kind(),
+            Self::Spout { source, .. } => source.kind(),
+            Self::PerFile(source) => source.kind(),
             Self::Commit { source, .. } => source.kind(),
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::ManyCommits { .. }
@@ -523,9 +464,6 @@ impl Coded for Error {
             | Self::OwnFile { .. }
             | Self::NoTable { .. }
             | Self::NoSuchFile { .. }
-            | Self::SharedOutput { .. }
-            | Self::NotASpout { .. }
-            | Self::NotPut { .. }
             | Self::Ended { .. }
             | Self::SpoutOver => Kind::Plugin,
             Self::Archive { source } => match &source.fault {
@@ -537,8 +475,7 @@ impl Coded for Error {
                 Kind::Spec | Kind::Message => Kind::Plugin,
                 other => other,
             },
-            Self::Launch { .. } | Self::Transform { .. } | Self::ForeignMarker { .. } => Kind::Spec,
-            Self::Datums { .. } => Kind::Corrupt,
+            Self::Launch { .. } | Self::Transform { .. } => Kind::Spec,
             Self::Pfs { .. } => Kind::Unavailable,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
@@ -570,11 +507,8 @@ impl Coded for Error {
             Self::Upstream { source, .. } => source.code(),
             Self::Rewritten { .. } => "E0334",
             Self::Gone { .. } => "E0335",
-            Self::Spout { source, .. } | Self::Transformer { source, .. } => source.code(),
-            Self::Datum { source, .. } => source.code(),
-            Self::SharedOutput { .. } => "E0353",
-            Self::NotASpout { .. } | Self::NotPut { .. } => "E0354",
-            Self::Datums { .. } | Self::ForeignMarker { .. } => "E0355",
+            Self::Spout { source, .. } => source.code(),
+            Self::PerFile(source) => source.code(),
             Self::Commit { source, .. } => source.code(),
             Self::ManyCommits { .. } | Self::ManyHeld { .. } | Self::ManyFiles { .. } => "E0336",
             Self::Unclosed => "E0337",

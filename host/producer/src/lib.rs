@@ -40,7 +40,7 @@ pub use self::{
     several::{Producers, numbers},
     source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
     sources::{
-        ConsumerType, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileSpec, ProducerSpec, Start,
-        StreamSpec, TransformSpec,
+        ConsumerType, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
+        ProducerSpec, Start, StreamSpec, TransformSpec,
     },
 };

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from spout import (
-    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Source, add, new, settings, take, testing, types,
+    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Source, Transformer, add, new, settings,
+    take, testing, types,
 )
 from spout.columns import bits, decode, flags, table
 from spout.source import fetch_all
@@ -199,6 +200,25 @@ class Sources(unittest.TestCase):
 
         answers = fetch_all(Numbers(), [(0, 5), (1, 0), (2, 7)], Limits(9, 1000))
         self.assertEqual((answers[0].next, str(answers[1]), answers[2].next), (8, "gone", 13))
+
+
+class Transformers(unittest.TestCase):
+    def test_a_file_is_read_as_any_other_and_what_is_made_of_it_is_there(self):
+        class Halves(Transformer):
+            def transform(self, input, output):
+                first = input.readline()
+                input.seek(-3, 2)
+                output.put("/first", first)
+                output.append("/first", input.read())
+                output.put_table("/t.csv", {"size": "int64"}, [{"size": input.size}])
+                with output.open_file(input.path) as file:
+                    file.write("written")
+                output.put("/gone", "")
+                output.delete_file("/gone")
+
+        repo = testing.transform(testing.open(Halves), "/a", b"one\ntwo\nend")
+        self.assertEqual(repo.files, {"/first": b"one\nend", "/a": b"written"})
+        self.assertEqual(repo.tables, {"/t.csv": [{"size": 11}]})
 
 
 class Commits(unittest.TestCase):

@@ -14,7 +14,7 @@ mod transform;
 pub use self::{
     stream::{ConsumerType, FetchSpec, Start, StreamSpec},
     subscribe::LinkedPublisher,
-    transform::{InputSpec, OnExit, OnFailedFile, PerFileSpec, TransformSpec},
+    transform::{InputSpec, OnExit, OnFailedFile, PerFileError, PerFileSpec, TransformSpec},
 };
 
 /// What a producer's spec can say: a key for each source, with a sentence for those who choose one, and what all have in common.

@@ -35,7 +35,7 @@ pub(super) fn files(kind: Kind) -> Result<Written, Error> {
         (HANDLER, include_str!("c/handler.c.txt"))
     } else {
         return Err(usage(
-            "plugins in C are handlers and decoders; write a source or a spout in Rust or Python".into(),
+            "plugins in C are handlers and decoders; write a source, a spout or a transformer in Rust or Python".into(),
         ));
     };
     let files = vec![("spout.json", about.to_owned()), ("plugin.c", code.to_owned())];

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use spout_data::Provenance;
-use spout_repo::{FileEntry, Follower, OpenCommit, PutMode, Repo, Store};
+use spout_repo::{CommitFiles, FileEntry, Follower, OpenCommit, PutMode, Repo, Store};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::guest_commit::{GuestCommit, Rows};
@@ -145,6 +145,19 @@ impl Commits {
             id: newest.header.id.clone(),
             sequence: newest.header.sequence,
         }))
+    }
+
+    /// The files of the newest commit; none before the first.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) async fn files(&self) -> Result<Option<CommitFiles>, Error> {
+        let failed = |source| Error::commit("reading", source);
+        let mut head = self.shared.head.lock().await;
+        match head.refresh().await.map_err(failed)? {
+            Some(newest) => self.shared.repo.files_of(newest).await.map(Some).map_err(failed),
+            None => Ok(None),
+        }
     }
 
     /// At most `limit` files of the newest commit below a directory, those after `after`.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::commits::{Commits, Committed};
-use crate::Error;
+use crate::{Error, PerFileError};
 
 /// Bytes of a marker: it is part of every commit.
 const MARKER: usize = 1 << 20;
@@ -94,12 +94,12 @@ impl GuestCommit {
     /// Takes back what was put at `path` since `point`.
     ///
     /// # Errors
-    /// [`Error::NoSuchFile`] if nothing was.
+    /// [`PerFileError::NotPut`] if nothing was.
     pub(super) async fn take_back(&mut self, path: &str, point: Point) -> Result<(), Error> {
         self.take_written().await?;
         let path = self.path(path)?;
         if !self.files.put_since(point.files).any(|put| put == path) {
-            return Err(Error::NotPut { path });
+            return Err(PerFileError::NotPut { path }.into());
         }
         self.files.delete_file(&path).map_err(|source| Error::commit("deleting a file in", source))
     }

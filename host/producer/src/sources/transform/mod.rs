@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use spout_plugin::{PluginRef, Settings, World};
 use tokio_util::sync::CancellationToken;
 
-pub use self::datums::{InputSpec, OnFailedFile, PerFileSpec};
+pub use self::datums::{InputSpec, OnFailedFile, PerFileError, PerFileSpec};
 use self::{
     command::{Invocation, SandboxedCommand, TrustedCommand},
     commits::Commits,

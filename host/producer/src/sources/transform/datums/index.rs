@@ -2,13 +2,16 @@
 //!
 //! Inputs are spread over 256 files by the hash of their paths, so that a commit writes those alone whose inputs have changed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use spout_repo::path::DATUMS;
 
-use super::super::{commits::Commits, guest_commit::GuestCommit};
+use super::{super::guest_commit::GuestCommit, error::PerFileError, head::Head};
 use crate::Error;
 
 /// What was made of one file of the input.
@@ -24,7 +27,7 @@ pub(super) struct Datum {
 
 /// What was made of which input, as far as it was asked for.
 pub(super) struct Index {
-    commits: Commits,
+    head: Arc<Head>,
     shards: BTreeMap<String, Shard>,
 }
 
@@ -39,8 +42,8 @@ struct Shard {
 
 impl Index {
     /// That of the newest commit.
-    pub(super) fn new(commits: Commits) -> Self {
-        Self { commits, shards: BTreeMap::new() }
+    pub(super) fn new(head: Arc<Head>) -> Self {
+        Self { head, shards: BTreeMap::new() }
     }
 
     /// What was made of `input`.
@@ -104,8 +107,8 @@ impl Index {
     async fn shard(&mut self, name: String) -> Result<&mut Shard, Error> {
         if !self.shards.contains_key(&name) {
             let path = file(&name);
-            let shard = match self.commits.inspect(&path).await? {
-                Some(there) => read(&path, &self.commits.read(&path, 0, there.size).await?)?,
+            let shard = match self.head.read(&path).await? {
+                Some(text) => read(&path, &text)?,
                 None => Shard::default(),
             };
             self.shards.insert(name.clone(), shard);
@@ -122,7 +125,7 @@ fn read(path: &str, text: &Bytes) -> Result<Shard, Error> {
 }
 
 fn damaged(path: &str, source: &serde_json::Error) -> Error {
-    Error::Datums { path: path.to_owned(), reason: source.to_string() }
+    PerFileError::Index { path: path.to_owned(), reason: source.to_string() }.into()
 }
 
 /// The shard that an input is in.

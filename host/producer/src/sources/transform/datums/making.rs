@@ -13,6 +13,8 @@ use spout_repo::{CommitFiles, FileEntry};
 use super::{
     super::{commits::Commits, guest_commit::GuestCommit, supervise::said},
     OnFailedFile,
+    error::PerFileError,
+    head::Head,
     index::{Datum, Index},
     output::{DatumInput, LentOutput, Output},
     per_file::PerFile,
@@ -30,6 +32,7 @@ pub(super) struct Making<'a> {
     per_file: &'a PerFile,
     commits: &'a Commits,
     run: &'a CommitRun,
+    head: Arc<Head>,
     index: Index,
     output: Output,
     /// What was made before, and is made anew or gone.
@@ -37,11 +40,12 @@ pub(super) struct Making<'a> {
 }
 
 impl<'a> Making<'a> {
-    pub(super) fn new(per_file: &'a PerFile, commits: &'a Commits, run: &'a CommitRun) -> Result<Self, Error> {
+    pub(super) async fn new(per_file: &'a PerFile, commits: &'a Commits, run: &'a CommitRun) -> Result<Self, Error> {
         let commit = commits.begin()?;
         let output = Output { before: commit.point(), commit, owners: BTreeMap::new(), clash: None };
-        let (index, released) = (Index::new(commits.clone()), BTreeSet::new());
-        Ok(Self { per_file, commits, run, index, output, released })
+        let head = Arc::new(Head::of(commits).await?);
+        let (index, released) = (Index::new(Arc::clone(&head)), BTreeSet::new());
+        Ok(Self { per_file, commits, run, head, index, output, released })
     }
 
     /// Makes it; nothing, if the run has none of the files that are chosen.
@@ -110,7 +114,7 @@ impl<'a> Making<'a> {
                 continue;
             }
             for output in before.into_iter().flat_map(|before| before.output) {
-                if self.commits.inspect(&output).await?.is_some() {
+                if self.head.file(&output).await?.is_some() {
                     self.output.commit.delete_own_file(&output)?;
                     self.released.insert(output);
                 }
@@ -125,9 +129,9 @@ impl<'a> Making<'a> {
     async fn made_of(&mut self, input: &str) -> Result<BTreeSet<String>, Error> {
         let made = self.output.commit.put_since(self.output.before).await?;
         for path in &made {
-            if !self.released.contains(path) && self.commits.inspect(path).await?.is_some() {
+            if !self.released.contains(path) && self.head.file(path).await?.is_some() {
                 let other = self.index.owner(path).await?.unwrap_or_else(|| "no file of the input".into());
-                return Err(Error::SharedOutput { path: path.clone(), other });
+                return Err(PerFileError::Shared { path: path.clone(), other }.into());
             }
         }
         self.output.owners.extend(made.iter().map(|path| (path.clone(), input.to_owned())));
@@ -137,7 +141,7 @@ impl<'a> Making<'a> {
     /// Puts the reason why nothing was made of `file`, if the spec says so; where it is.
     async fn set_aside(&mut self, file: &FileEntry, why: Error) -> Result<String, Error> {
         let (repo, path) = (&self.per_file.branch.spec.repo, &file.path);
-        let why = Error::Datum { repo: repo.clone(), path: path.clone(), source: Box::new(why) };
+        let why: Error = PerFileError::Datum { repo: repo.clone(), path: path.clone(), source: Box::new(why) }.into();
         if self.commits.output().on_failed_file == OnFailedFile::Fail {
             return Err(why);
         }
@@ -172,7 +176,7 @@ async fn transform(
         if let Some((path, other)) = output.clash.take() {
             // Whatever the plugin made of the refusal.
             transformer.renew();
-            return Ok((output, Err(Error::SharedOutput { path, other })));
+            return Ok((output, Err(PerFileError::Shared { path, other }.into())));
         }
         let Err(source) = answer else { return Ok((output, Ok(()))) };
         transformer.renew();

@@ -6,6 +6,8 @@
 //!
 //! **Invariant**: each file of the output belongs to one file of the input, and is there as long as what it was made of.
 
+mod error;
+mod head;
 mod index;
 mod making;
 mod output;
@@ -17,6 +19,7 @@ use spout_data::Period;
 use spout_plugin::World;
 use spout_repo::path;
 
+pub use self::error::PerFileError;
 use self::per_file::PerFile;
 use super::{
     TransformSpec, is_default,

@@ -10,9 +10,12 @@ use bytes::Bytes;
 use spout_plugin::{Answer, Overwrite, PfsCommit, PfsInput, PfsWriter, Refused};
 use spout_repo::{CommitFiles, FileEntry, path};
 
-use super::super::{
-    guest_commit::{GuestCommit, Point},
-    plugin::{mode, refused},
+use super::{
+    super::{
+        guest_commit::{GuestCommit, Point},
+        plugin::{mode, refused},
+    },
+    error::PerFileError,
 };
 use crate::Error;
 
@@ -77,7 +80,7 @@ impl LentOutput {
         let output = self.output()?;
         if let Some(other) = output.owners.get(&path) {
             output.clash = Some((path.clone(), other.clone()));
-            return Err(Error::SharedOutput { path, other: other.clone() });
+            return Err(PerFileError::Shared { path, other: other.clone() }.into());
         }
         Ok(&mut output.commit)
     }
@@ -91,7 +94,7 @@ impl Drop for LentOutput {
 
 /// What only a spout that drives itself can do.
 fn not_a_spout(what: &'static str) -> Refused {
-    refused(Error::NotASpout { what })
+    refused(PerFileError::NotASpout { what }.into())
 }
 
 impl PfsCommit for LentOutput {

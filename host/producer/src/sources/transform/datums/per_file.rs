@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{Again, Failed, Spout, commits::Commits},
+    error::PerFileError,
     making::Making,
 };
 use crate::{
@@ -47,7 +48,7 @@ impl PerFile {
 
     /// What the plugin failed with.
     pub(super) fn failed(&self, source: spout_plugin::Error) -> Error {
-        Error::Transformer { plugin: self.task.plugin.name().to_owned(), source: Box::new(source) }
+        PerFileError::Transformer { plugin: self.task.plugin.name().to_owned(), source: Box::new(source) }.into()
     }
 
     async fn follow(&self, commits: &Commits) -> Result<(), Error> {
@@ -74,7 +75,7 @@ impl PerFile {
         transformer: &mut Transformer,
         commits: &Commits,
     ) -> Result<(), Error> {
-        let made = Making::new(self, commits, run)?.make(cursor, transformer).await?;
+        let made = Making::new(self, commits, run).await?.make(cursor, transformer).await?;
         cursor.pass_run(run, made.is_some());
         let mut commit = match made {
             Some(commit) => commit,
@@ -106,14 +107,18 @@ impl PerFile {
         Ok(Cursor::behind(self.branch.clone(), number, commit))
     }
 
+    fn foreign(&self) -> Error {
+        PerFileError::ForeignMarker { repo: self.branch.spec.repo.clone() }.into()
+    }
+
     fn read_upto(&self, marker: &Bytes) -> Result<ReadUpto, Error> {
-        serde_json::from_slice(marker).map_err(|_| Error::ForeignMarker { repo: self.branch.spec.repo.clone() })
+        serde_json::from_slice(marker).map_err(|_| self.foreign())
     }
 
     fn marker(&self, cursor: &Cursor) -> Result<Vec<u8>, Error> {
         let (commit, glob) = (cursor.after().to_owned(), self.branch.spec.glob.clone());
         let upto = ReadUpto { number: cursor.number(), commit, glob };
-        serde_json::to_vec(&upto).map_err(|_| Error::ForeignMarker { repo: self.branch.spec.repo.clone() })
+        serde_json::to_vec(&upto).map_err(|_| self.foreign())
     }
 }
 
