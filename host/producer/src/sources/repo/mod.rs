@@ -41,7 +41,7 @@ pub struct RepoSpec {
     #[serde(default = "branch")]
     pub branch: String,
     /// Files that are read: a directory as in `/clean/`, or a pattern as in `/clean/**/*.parquet`. Without it, all but those
-    /// below `/dead-letter/` and `/late/`. A commit without any of them leads to no commit here.
+    /// below `/dead-letter/`, `/late/` and `/.datums/`. A commit without any of them leads to no commit here.
     #[serde(default)]
     pub path: Option<String>,
     /// The same as `path`, by Pachyderm's name.

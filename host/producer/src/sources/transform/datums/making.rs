@@ -48,13 +48,17 @@ impl<'a> Making<'a> {
         Ok(Self { per_file, commits, run, head, index, output, released })
     }
 
-    /// Makes it; nothing, if the run has none of the files that are chosen.
+    /// Makes it of the files that the run has `touched`, or of all; nothing, if there is none.
     pub(super) async fn make(
         mut self,
+        touched: Option<BTreeSet<String>>,
         cursor: &Cursor,
         transformer: &mut Transformer,
     ) -> Result<Option<GuestCommit>, Error> {
-        let touched = self.touched(cursor).await?;
+        let touched = match touched {
+            Some(touched) => touched,
+            None => self.all(cursor).await?,
+        };
         if touched.is_empty() {
             return Ok(None);
         }
@@ -83,19 +87,14 @@ impl<'a> Making<'a> {
         Ok(Some(self.output.commit))
     }
 
-    /// Paths of the input that may have changed: all of them, where the run does not say which.
-    async fn touched(&mut self, cursor: &Cursor) -> Result<BTreeSet<String>, Error> {
-        let CommitRun { added, part, .. } = self.run;
-        let chosen = |path: &String| self.per_file.files.contains(path);
-        if !part.whole && !added.rewritten.iter().any(|file| file.how == "reverted") {
-            let paths = added.files.iter().map(|file| &file.path).chain(added.rewritten.iter().map(|file| &file.path));
-            return Ok(paths.filter(|path| chosen(path)).cloned().collect());
-        }
+    /// All paths of the input that are chosen, and those of which something was made.
+    async fn all(&mut self, cursor: &Cursor) -> Result<BTreeSet<String>, Error> {
         let failed = |error| self.per_file.branch.failed("reading", error);
-        let all = cursor.follower()?.whole(added.commit.clone()).await.map_err(failed)?;
-        let mut touched: BTreeSet<String> = all.files.into_iter().map(|file| file.path).filter(chosen).collect();
-        touched.extend(self.index.inputs().await?);
-        Ok(touched)
+        let all = cursor.follower()?.whole(self.run.added.commit.clone()).await.map_err(failed)?;
+        let paths = all.files.into_iter().map(|file| file.path);
+        let mut all: BTreeSet<String> = paths.filter(|path| self.per_file.files.contains(path)).collect();
+        all.extend(self.index.inputs().await?);
+        Ok(all)
     }
 
     /// The files of `touched` that are there and are not what they were. What was made of them, or of those that are gone, goes.
@@ -155,6 +154,16 @@ impl<'a> Making<'a> {
         self.output.owners.insert(to.clone(), path.clone());
         Ok(to)
     }
+}
+
+/// Paths that a run has touched, of those that are chosen; none, if it does not say which.
+pub(super) fn touched(per_file: &PerFile, run: &CommitRun) -> Option<BTreeSet<String>> {
+    let CommitRun { added, part, .. } = run;
+    if part.whole || added.rewritten.iter().any(|file| file.how == "reverted") {
+        return None;
+    }
+    let paths = added.files.iter().map(|file| &file.path).chain(added.rewritten.iter().map(|file| &file.path));
+    Some(paths.filter(|path| per_file.files.contains(path)).cloned().collect())
 }
 
 /// Gives a file to the plugin, again where that may help; the output, and why nothing was made if nothing was.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{Again, Failed, Spout, commits::Commits},
     error::PerFileError,
-    making::Making,
+    making::{Making, touched},
 };
 use crate::{
     Error,
@@ -75,7 +75,10 @@ impl PerFile {
         transformer: &mut Transformer,
         commits: &Commits,
     ) -> Result<(), Error> {
-        let made = Making::new(self, commits, run).await?.make(cursor, transformer).await?;
+        let made = match touched(self, run) {
+            Some(none) if none.is_empty() => None,
+            touched => Making::new(self, commits, run).await?.make(touched, cursor, transformer).await?,
+        };
         cursor.pass_run(run, made.is_some());
         let mut commit = match made {
             Some(commit) => commit,
