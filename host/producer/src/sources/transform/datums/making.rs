@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use spout_base::error::Coded as _;
+use spout_base::error::{Coded as _, Kind};
 use spout_plugin::{Backoff, Transformer};
 use spout_repo::{CommitFiles, FileEntry};
 
@@ -141,7 +141,8 @@ impl<'a> Making<'a> {
     async fn set_aside(&mut self, file: &FileEntry, why: Error) -> Result<String, Error> {
         let (repo, path) = (&self.per_file.branch.spec.repo, &file.path);
         let why: Error = PerFileError::Datum { repo: repo.clone(), path: path.clone(), source: Box::new(why) }.into();
-        if self.commits.output().on_failed_file == OnFailedFile::Fail {
+        // What is the store's own trouble is not about this file.
+        if self.commits.output().on_failed_file == OnFailedFile::Fail || why.kind() != Kind::Plugin {
             return Err(why);
         }
         self.output.commit.go_back(self.output.before);
