@@ -77,11 +77,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A transient failure, code `io`: the host repeats the call of a source. Turn errors that are permanent into
-/// [`Error::fatal`].
+/// A transient failure, code `io`: the host repeats the call of a source. Data that is wrong
+/// ([`InvalidData`](std::io::ErrorKind::InvalidData), as from lines that are no UTF-8) stays so and is fatal; turn other errors that are
+/// permanent into [`Error::fatal`].
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
-        Self::retriable("io", error.to_string())
+        // What this crate has put there is what it was.
+        match error.downcast::<Self>() {
+            Ok(own) => own,
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Self::fatal("io", error.to_string()),
+            Err(error) => Self::retriable("io", error.to_string()),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 //! | [`SharedSource`] with its [`SharedReader`] | the same, several partitions at once |
 //! | [`StreamConsumer`] | a source read as a whole |
 //! | [`Spout`] | a source that drives itself and makes its own commits |
+//! | [`Transformer`] | files into files |
 //! | [`Decoder`] | messages into rows |
 //! | [`Handler`] | rows into rows |
 //!
@@ -102,6 +103,7 @@ mod source;
 mod spout;
 mod stream_consumer;
 pub mod testing;
+mod transformer;
 #[doc(hidden)]
 pub mod wit;
 
@@ -118,6 +120,7 @@ pub use self::{
     source::{Criteria, Known, Partition, Reader, Source},
     spout::{Commit, Mode, Pfs, PfsFile, Spout, Writer},
     stream_consumer::{Checkpoint, Start, StreamConsumer},
+    transformer::{InputFile, Output, Transformer},
 };
 #[doc(hidden)]
 pub use schemars;
@@ -131,7 +134,7 @@ pub mod shim {
 
     pub use crate::{
         decoder::shim as decoder, handler::shim as handler, register::Offers, source::shim as source,
-        spout::shim as spout, stream_consumer::shim as stream,
+        spout::shim as spout, stream_consumer::shim as stream, transformer::shim as transformer,
     };
 }
 

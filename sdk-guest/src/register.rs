@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 
 use crate::{Error, Result, wit::base::exports::spout::plugin::about::Offer};
 
-/// Exports a plugin's parts: each a `source`, `stream`, `spout`, `decoder` or `handler`, with its name and a line about it.
+/// Exports a plugin's parts: each a `source`, `stream`, `spout`, `transformer`, `decoder` or `handler`, with its name and a line about it.
 ///
 /// ```ignore
 /// register! {
@@ -49,7 +49,7 @@ macro_rules! register {
                 }
             }
             $crate::wit::base::export!(Plugin with_types_in $crate::wit::base);
-            $crate::__sort!(Plugin [] [] [] [] [] $(($kind, $name, $part))+);
+            $crate::__sort!(Plugin [] [] [] [] [] [] $(($kind, $name, $part))+);
 
             const MANIFEST: &str = concat!(
                 "{\"name\":\"", env!("CARGO_PKG_NAME"), "\",\"version\":\"", env!("CARGO_PKG_VERSION"),
@@ -71,27 +71,31 @@ macro_rules! register {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __sort {
-    ($to:ident [$($a:tt)*] $b:tt $c:tt $d:tt $e:tt (source, $($part:tt)*) $($rest:tt)*) => {
-        $crate::__sort!($to [$($a)* ($($part)*)] $b $c $d $e $($rest)*);
+    ($to:ident [$($a:tt)*] $b:tt $c:tt $d:tt $e:tt $f:tt (source, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to [$($a)* ($($part)*)] $b $c $d $e $f $($rest)*);
     };
-    ($to:ident $a:tt [$($b:tt)*] $c:tt $d:tt $e:tt (stream, $($part:tt)*) $($rest:tt)*) => {
-        $crate::__sort!($to $a [$($b)* ($($part)*)] $c $d $e $($rest)*);
+    ($to:ident $a:tt [$($b:tt)*] $c:tt $d:tt $e:tt $f:tt (stream, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a [$($b)* ($($part)*)] $c $d $e $f $($rest)*);
     };
-    ($to:ident $a:tt $b:tt [$($c:tt)*] $d:tt $e:tt (decoder, $($part:tt)*) $($rest:tt)*) => {
-        $crate::__sort!($to $a $b [$($c)* ($($part)*)] $d $e $($rest)*);
+    ($to:ident $a:tt $b:tt [$($c:tt)*] $d:tt $e:tt $f:tt (decoder, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a $b [$($c)* ($($part)*)] $d $e $f $($rest)*);
     };
-    ($to:ident $a:tt $b:tt $c:tt [$($d:tt)*] $e:tt (handler, $($part:tt)*) $($rest:tt)*) => {
-        $crate::__sort!($to $a $b $c [$($d)* ($($part)*)] $e $($rest)*);
+    ($to:ident $a:tt $b:tt $c:tt [$($d:tt)*] $e:tt $f:tt (handler, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a $b $c [$($d)* ($($part)*)] $e $f $($rest)*);
     };
-    ($to:ident $a:tt $b:tt $c:tt $d:tt [$($e:tt)*] (spout, $($part:tt)*) $($rest:tt)*) => {
-        $crate::__sort!($to $a $b $c $d [$($e)* ($($part)*)] $($rest)*);
+    ($to:ident $a:tt $b:tt $c:tt $d:tt [$($e:tt)*] $f:tt (spout, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a $b $c $d [$($e)* ($($part)*)] $f $($rest)*);
     };
-    ($to:ident $a:tt $b:tt $c:tt $d:tt $e:tt) => {
+    ($to:ident $a:tt $b:tt $c:tt $d:tt $e:tt [$($f:tt)*] (transformer, $($part:tt)*) $($rest:tt)*) => {
+        $crate::__sort!($to $a $b $c $d $e [$($f)* ($($part)*)] $($rest)*);
+    };
+    ($to:ident $a:tt $b:tt $c:tt $d:tt $e:tt $f:tt) => {
         $crate::__export!($to source $a);
         $crate::__export!($to stream $b);
         $crate::__export!($to decoder $c);
         $crate::__export!($to handler $d);
         $crate::__export!($to spout $e);
+        $crate::__export!($to transformer $f);
     };
 }
 
@@ -140,6 +144,9 @@ macro_rules! __interface {
     };
     (spout) => {
         "spout"
+    };
+    (transformer) => {
+        "transformer"
     };
 }
 

@@ -105,3 +105,23 @@ world driven {
         generate_all,
     });
 }
+
+/// A maker of files.
+pub mod transformer {
+    wit_bindgen::generate!({
+        inline: "package spout:guest-transformer;
+world transformer {
+    import spout:plugin/datum@0.1.0;
+    import spout:plugin/pfs@0.1.0;
+    export spout:plugin/transformer@0.1.0;
+}",
+        path: "../wit/since-v0.1",
+        world: "spout:guest-transformer/transformer",
+        pub_export_macro: true,
+        with: {
+            "spout:plugin/types@0.1.0": crate::wit::base::spout::plugin::types,
+            "spout:plugin/pfs@0.1.0": crate::wit::spout::spout::plugin::pfs,
+        },
+        generate_all,
+    });
+}

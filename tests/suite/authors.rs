@@ -146,12 +146,40 @@ def tagged(offset):
 "#;
 
 #[test]
+fn the_python_example_of_a_transformer_runs_as_it_stands() -> Result<()> {
+    let Some(site) = with_python()? else { return Ok(()) };
+    copied(&site, "wordcount")?;
+    site.ok(&["plugin", "build", "wordcount"])?;
+    unittest(&site.path().join("wordcount"))?;
+    let checked = site.ok(&["plugin", "check", "wordcount"])?;
+    ensure!(checked == "ok      wordcount (transformer)\n", "{checked}");
+    site.ok(&["create", "repo", "notes"])?;
+    site.write("in/a.md", "one two two three three three\n".repeat(2))?;
+    site.write("in/dir/b.md", "b".repeat(1 << 20) + &" b".repeat(100_000))?;
+    site.write("in/c.txt", "not chosen")?;
+    site.ok(&["put", "file", "notes@master:/", "-r", "-f", "in"])?;
+    let spec = root().join("examples/per-file.yaml").display().to_string();
+    site.ok(&["run", &spec, "--until", "idle"])?;
+    let counted = |path: &str| site.ok(&["get", "file", &format!("counted@master:{path}.csv")]);
+    ensure!(counted("/a.md")? == "word,times\nthree,6\ntwo,4\n", "{}", counted("/a.md")?);
+    ensure!(counted("/dir/b.md")? == "word,times\nb,100000\n", "{}", counted("/dir/b.md")?);
+    ensure!(site.fails(&["get", "file", "counted@master:/c.txt.csv"], 1, &["c.txt"]).is_ok());
+    // What a method refuses is an error like any other.
+    site.write("wordcount/plugin.py", "from spout import Transformer\n\n\nclass Bad(Transformer):\n    \"\"\"Bad.\"\"\"\n\n    def transform(self, input, output):\n        output.put('/.datums/x', 'y')\n")?;
+    site.ok(&["plugin", "build", "wordcount"])?;
+    let bad = "pipeline: {name: bad}\ninput: {pfs: {repo: notes}}\ntransform: {plugin: wordcount}\n";
+    site.write("bad.yaml", bad)?;
+    site.fails(&["run", "bad.yaml", "--until", "idle"], 1, &["/a.md", "E0339"]).map(drop)
+}
+
+#[test]
 fn new_projects_in_python_work_as_they_are() -> Result<()> {
     let Some(site) = with_python()? else { return Ok(()) };
     for (name, kind) in [
         ("py-source", "source"),
         ("py-stream", "stream"),
         ("py-feed", "spout"),
+        ("py-upper", "transform"),
         ("py-levels", "decoder"),
         ("py-filter", "handler"),
     ] {
@@ -161,7 +189,7 @@ fn new_projects_in_python_work_as_they_are() -> Result<()> {
     }
     // All of them in one component: what is compiled is mostly Python itself.
     let text = |name: &str| fs::read_to_string(site.path().join(name).join("plugin.py"));
-    let all = ["py-stream", "py-feed", "py-levels", "py-filter"]
+    let all = ["py-stream", "py-feed", "py-upper", "py-levels", "py-filter"]
         .iter()
         .map(|name| text(name))
         .collect::<Result<Vec<_>, _>>()?;
@@ -200,6 +228,9 @@ node:
     ensure!(commit.contains("\"token\""), "{commit}");
     let lines = site.ok(&["get", "file", "c@master:/lines.txt"])?;
     ensure!(lines == (0..10).map(|line| format!("line {line}\n")).collect::<String>(), "{lines}");
+    site.write("d.yaml", "pipeline: {name: d}\ninput: {pfs: {repo: c}}\ntransform: {plugin: py-source}\n")?;
+    site.ok(&["run", "d.yaml", "--until", "idle"])?;
+    ensure!(site.ok(&["get", "file", "d@master:/lines.txt"])? == lines.to_uppercase());
     for settings in [
         &["--source", "--settings", "partitions=3", "--settings", "lines=500"][..],
         &["--stream", "--settings", "lines=500"],

@@ -120,6 +120,7 @@ fn new_plugins_work_as_they_are(tree: &Path) -> Result<()> {
         ("new-lines", "source"),
         ("new-stream", "stream"),
         ("new-feed", "spout"),
+        ("new-upper", "transform"),
         ("new-levels", "decoder"),
         ("new-filter", "handler"),
     ];
@@ -132,9 +133,9 @@ fn new_plugins_work_as_they_are(tree: &Path) -> Result<()> {
     ensure!(!refused.status.success() && said.contains("plugins/new-lines exists"), "{said}");
     ok(
         tree,
-        "spout plugin build plugins/new-lines plugins/new-stream plugins/new-feed plugins/new-levels plugins/new-filter",
+        "spout plugin build plugins/new-lines plugins/new-stream plugins/new-feed plugins/new-upper plugins/new-levels plugins/new-filter",
     )?;
-    ok(tree, "cargo test --offline -p new-lines -p new-stream -p new-feed -p new-levels -p new-filter")?;
+    ok(tree, "cargo test --offline -p new-lines -p new-stream -p new-feed -p new-upper -p new-levels -p new-filter")?;
     let spec = |name: &str, stream: &str| {
         format!(
             "pipeline: {{name: {name}}}
@@ -163,6 +164,12 @@ node:
     ok(tree, &format!("spout check {all} && spout run {all} --until ended"))?;
     let (lines, _) = ok(tree, "spout get file new-c@master:/lines.txt")?;
     ensure!(lines == (0..10).map(|line| format!("line {line}\n")).collect::<String>(), "{lines}");
+    fs::write(
+        tree.join("new-d.yaml"),
+        "pipeline: {name: new-d}\ninput: {pfs: {repo: new-c}}\ntransform: {plugin: new-upper}\n",
+    )?;
+    ok(tree, "spout check new-d.yaml && spout run new-d.yaml --until idle")?;
+    ensure!(ok(tree, "spout get file new-d@master:/lines.txt")?.0 == lines.to_uppercase());
     let query = "select (select count(*) from \"new-a\") as a, (select count(*) from \"new-b\") as b";
     let (rows, _) = ok(tree, &format!("spout sql '{query}' --format ndjson"))?;
     ensure!(rows == "{\"a\":1800,\"b\":900}\n", "{rows}");

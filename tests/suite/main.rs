@@ -26,6 +26,7 @@ mod nexmark;
 mod offers;
 mod openapi;
 mod partitions;
+mod per_file;
 mod power_loss;
 mod producers;
 mod races;

@@ -118,9 +118,10 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         columns: typed.into_iter().filter_map(columns).collect(),
         consumers: spec.consumers.iter().map(consumer).collect(),
         delta: delta(differences),
-        flush: match spec.transform {
-            Some(_) => "where the spout finishes one".into(),
-            None => format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
+        flush: match (&spec.input, &spec.transform) {
+            (Some(_), _) => "one for each commit of the input, or for those that its trigger takes as one".into(),
+            (None, Some(_)) => "where the spout finishes one".into(),
+            (None, None) => format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
         },
         plugins,
         grants: grants(loaded),

@@ -35,7 +35,7 @@ enum What {
 Its stream configs are kept in Pinot's words, which specs understand. What has no equal is named with its line, in comments
 at the top of the spec.")]
     Pinot(Source),
-    /// Make a spec of the spec of a Pachyderm spout, of either generation.
+    /// Make a spec of the spec of a Pachyderm spout, of either generation, or of a pipeline over the files of one repo.
     #[command(after_help = "Examples:
   spout import pachyderm spout.json
   spout import pachyderm spout.json --image myaccount/myimage:0.1=my-plugin -o my-spout.yaml

@@ -155,7 +155,8 @@ impl Parts {
         let numbers = spout_producer::numbers(&names, marker)
             .map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?;
         let SpoutSpec { overwrite, marker, on_exit, .. } = self.spec.spout.clone();
-        let output = Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit };
+        let on_failed_file = self.spec.errors.file;
+        let output = Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit, on_failed_file };
         let mut all = BTreeMap::new();
         for (input, &number) in self.inputs.iter().zip(&numbers) {
             all.insert(number, input.producer(&self.place, store, config, &output)?);

@@ -8,6 +8,7 @@ world all {
     include spout:plugin/decoding@0.1.0;
     include spout:plugin/handling@0.1.0;
     include spout:plugin/self-driven@0.1.0;
+    include spout:plugin/transforming@0.1.0;
 }",
     path: "../../wit/since-v0.1",
     world: "spout:host/all",
@@ -18,6 +19,7 @@ world all {
         "spout:plugin/pfs.list": async | trappable,
         "spout:plugin/pfs.inspect": async | trappable,
         "spout:plugin/pfs.read": async | trappable,
+        "spout:plugin/datum.[method]input.read": async | trappable,
         "spout:plugin/pfs.[method]commit.put-file": async | trappable,
         "spout:plugin/pfs.[method]commit.put-batch": async | trappable,
         "spout:plugin/pfs.[method]commit.delete-file": async | trappable,
@@ -29,6 +31,7 @@ world all {
     exports: { default: async },
     with: {
         "spout:plugin/data.batch": super::batch::StoredBatch,
+        "spout:plugin/datum.input": super::pfs::datum::Lent,
         "spout:plugin/pfs.commit": super::pfs::imports::Begun,
         "spout:plugin/pfs.writer": super::pfs::imports::Writing,
     },

@@ -43,6 +43,8 @@ pub enum World {
     Handler,
     /// Drives itself and writes its own commits.
     SelfDriven,
+    /// Makes files of a file.
+    Transformer,
     /// A plain command of WASI, which knows nothing of this host.
     Command,
 }
@@ -55,6 +57,7 @@ impl fmt::Display for World {
             Self::Decoder => "decoder",
             Self::Handler => "handler",
             Self::SelfDriven => "self-driven spout",
+            Self::Transformer => "transformer",
             Self::Command => "command",
         })
     }
@@ -70,6 +73,7 @@ pub(super) struct Interfaces {
     pub(super) decoder: Option<exports::decoder::GuestIndices>,
     pub(super) handler: Option<exports::handler::GuestIndices>,
     pub(super) spout: Option<exports::spout::GuestIndices>,
+    pub(super) transformer: Option<exports::transformer::GuestIndices>,
     pub(super) command: Option<run::GuestIndices>,
 }
 
@@ -207,6 +211,7 @@ fn probe(pre: &InstancePre<Held>) -> Interfaces {
         decoder: exports::decoder::GuestIndices::new(pre).ok(),
         handler: exports::handler::GuestIndices::new(pre).ok(),
         spout: exports::spout::GuestIndices::new(pre).ok(),
+        transformer: exports::transformer::GuestIndices::new(pre).ok(),
         command: run::GuestIndices::new(pre).ok(),
     }
 }
@@ -218,6 +223,7 @@ fn worlds(interfaces: &Interfaces) -> Vec<World> {
         (interfaces.decoder.is_some(), World::Decoder),
         (interfaces.handler.is_some(), World::Handler),
         (interfaces.spout.is_some(), World::SelfDriven),
+        (interfaces.transformer.is_some(), World::Transformer),
         (interfaces.command.is_some(), World::Command),
     ]
     .into_iter()

@@ -49,7 +49,7 @@ pub(super) struct Held {
     metrics: Metrics,
     /// The keyed state of a handler.
     pub(super) keyed: Option<View>,
-    /// What a self-driven spout has.
+    /// What a self-driven spout or a transformer has.
     pub(super) drive: Option<Drive>,
     pub(super) limits: LimitsSpec,
     memory: usize,
@@ -110,7 +110,7 @@ impl Held {
         })
     }
 
-    /// A self-driven spout or a command has called the host: from here on it may compute for a while again.
+    /// A self-driven spout, a transformer or a command has called the host: from here on it may compute for a while again.
     pub(super) fn breathe(&mut self) {
         if let Some(drive) = &self.drive {
             self.ticks = drive.ticks;
@@ -155,6 +155,7 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     wit::control::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::marker::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::state::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
+    wit::datum::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     wit::pfs::add_to_linker::<_, HasSelf<Held>>(linker, |held| held)?;
     batch::link(linker)
 }

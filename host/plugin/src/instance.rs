@@ -122,7 +122,7 @@ impl Instance {
 
     /// As `begin`, for a call that goes on until the pipeline wants to stop. Only what it computes from one call to the host to
     /// the next is limited.
-    pub(super) fn begin_driving(&mut self, pfs: Arc<dyn Pfs>, resting: Arc<AtomicBool>) -> Leash {
+    pub(super) fn begin_driving(&mut self, pfs: Option<Arc<dyn Pfs>>, resting: Arc<AtomicBool>) -> Leash {
         drop(self.begin());
         let ticks = ticks(self.limit);
         self.store.data_mut().drive = Some(Drive { pfs, resting, ticks });

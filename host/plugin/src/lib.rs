@@ -1,9 +1,10 @@
 //! Loads sandboxed plugins and talks to them. The only room that knows wasmtime.
 //!
-//! [`Plugins`] finds and compiles, [`Task`] says who runs what with which grants, and six clients make calls:
+//! [`Plugins`] finds and compiles, [`Task`] says who runs what with which grants, and seven clients make calls:
 //! [`Provider`] and [`PartitionConsumer`] (a source by partition), [`StreamConsumer`] (a whole stream), [`Decoding`],
-//! [`HandlerInstance`], [`SelfDriven`] (a source that makes its own commits, in a repo that it reaches through [`Pfs`]). Each client owns one store. After a crash the store is gone, and the next call opens a new one where
-//! nothing is lost by that.
+//! [`HandlerInstance`], [`SelfDriven`] (a source that makes its own commits, in a repo that it reaches through [`Pfs`]),
+//! [`Transformer`] (files of a file). Each client owns one store. After a crash the store is gone, and the next call opens a new one
+//! where nothing is lost by that.
 //!
 //! **Invariant**: nothing a guest returned leaves this room unchecked, and nothing here knows what plugins are for.
 
@@ -44,6 +45,7 @@ mod self_driven;
 mod settings;
 mod stream_consumer;
 mod task;
+mod transformer;
 
 pub use self::{
     backoff::Backoff,
@@ -62,7 +64,7 @@ pub use self::{
     net::{EnvGrant, Exposed, ListenAddress, ListenGrant, NetGrant},
     offers::Offer,
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
-    pfs::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsWriter, Refused},
+    pfs::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsInput, PfsWriter, Refused},
     provider::{Criteria, PartitionInfo, Provider},
     reference::PluginRef,
     registry::{Listed, Plugins},
@@ -70,4 +72,5 @@ pub use self::{
     settings::{Setting, Settings},
     stream_consumer::{Checkpoint, StreamConsumer, StreamStart},
     task::Task,
+    transformer::Transformer,
 };

@@ -32,6 +32,7 @@ impl World {
             Self::Decoder => "decoder",
             Self::Handler => "handler",
             Self::SelfDriven => "spout",
+            Self::Transformer => "transformer",
             Self::Command => "wasi:cli/run",
         }
     }

@@ -40,7 +40,7 @@ impl SelfDriven {
         let indices = task.plugin.interfaces.spout.clone().ok_or_else(|| task.plugin.lacks(World::SelfDriven))?;
         let mut instance = Instance::open(task).await?;
         let guest: wit::Guest = instance.load(|store, linked| indices.load(store, linked))?;
-        let leash = instance.begin_driving(Arc::clone(&self.pfs), Arc::clone(&self.resting));
+        let leash = instance.begin_driving(Some(Arc::clone(&self.pfs)), Arc::clone(&self.resting));
         let settings = task.settings();
         let answer = leash.hold(guest.call_run(&mut instance.store, &task.offer, &settings)).await;
         instance.settle(RUN, answer)

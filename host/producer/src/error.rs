@@ -7,7 +7,7 @@ use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
 use thiserror::Error;
 
-use crate::Change;
+use crate::{Change, PerFileError};
 use spout_archive::{ArchiveError, Fault};
 
 /// An error of a producer or a decoder.
@@ -377,6 +377,9 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A pipeline that runs its plugin for each file.
+    #[error(transparent)]
+    PerFile(#[from] PerFileError),
     /// A transform says what does not go together.
     #[error("`transform`: {reason}")]
     Transform {
@@ -450,6 +453,7 @@ impl Coded for Error {
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
             Self::Spout { source, .. } => source.kind(),
+            Self::PerFile(source) => source.kind(),
             Self::Commit { source, .. } => source.kind(),
             Self::Rewritten { .. } | Self::Gone { .. } => Kind::Plugin,
             Self::ManyCommits { .. }
@@ -504,6 +508,7 @@ impl Coded for Error {
             Self::Rewritten { .. } => "E0334",
             Self::Gone { .. } => "E0335",
             Self::Spout { source, .. } => source.code(),
+            Self::PerFile(source) => source.code(),
             Self::Commit { source, .. } => source.code(),
             Self::ManyCommits { .. } | Self::ManyHeld { .. } | Self::ManyFiles { .. } => "E0336",
             Self::Unclosed => "E0337",

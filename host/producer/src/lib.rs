@@ -39,5 +39,8 @@ pub use self::{
     service::{Service, ServiceSpec},
     several::{Producers, numbers},
     source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
-    sources::{ConsumerType, FetchSpec, LinkedPublisher, OnExit, ProducerSpec, Start, StreamSpec, TransformSpec},
+    sources::{
+        ConsumerType, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
+        ProducerSpec, Start, StreamSpec, TransformSpec,
+    },
 };

@@ -7,7 +7,9 @@ use spout_plugin::{Settings, Task, World};
 use spout_repo::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::{CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, Producer, Promise};
+use super::{
+    CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, OnFailedFile, Producer, Promise,
+};
 
 /// What a producer reads.
 #[derive(Clone, Debug)]
@@ -148,6 +150,8 @@ pub struct Output {
     pub marker: Option<String>,
     /// What to do when the source has ended by itself.
     pub on_exit: OnExit,
+    /// What becomes of a file of its input that a plugin fails at.
+    pub on_failed_file: OnFailedFile,
 }
 
 /// Where a source is read.

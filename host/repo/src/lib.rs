@@ -44,14 +44,16 @@ mod upkeep;
 
 pub use collected::{Collect, Collected};
 pub use delta::{Differences, Publication, PublishedTable, Publisher, TreeTable, differences, published};
-pub use edit::{BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Started, Upload, Uploaded};
+pub use edit::{BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Savepoint, Started, Upload, Uploaded};
 pub use error::Error;
 pub use log::{
     Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
     TableInfo, Upstream,
 };
 pub use path::SPECS;
-pub use repo::{Added, AddedFile, BranchInfo, Follower, MASTER, Reference, Repo, RepoInfo, Rewritten, Store, TagInfo};
+pub use repo::{
+    Added, AddedFile, BranchInfo, CommitFiles, Follower, MASTER, Reference, Repo, RepoInfo, Rewritten, Store, TagInfo,
+};
 pub use tree::{Change, Changed, FileEntry, Tree, diff};
 pub use upkeep::{Compacted, Depth, Finding, Report, Retention, Severity, TARGET, fsck, repair};
 

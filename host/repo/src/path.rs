@@ -145,7 +145,10 @@ pub fn pattern(text: &str) -> Result<GlobMatcher, Error> {
 }
 
 /// Files that are read only where they are asked for: they are not what a pipeline was run for.
-const ASIDE: [&str; 2] = ["/dead-letter/", "/late/"];
+const ASIDE: [&str; 3] = ["/dead-letter/", "/late/", DATUMS];
+
+/// Where the output of a pipeline that runs file by file says what was made of which file of its input.
+pub const DATUMS: &str = "/.datums/";
 
 /// Files of a branch that are read: those below a directory, as in `/clean/`, or of a pattern; all but those set aside where
 /// neither is named.

@@ -9,7 +9,7 @@ use spout_data::{ByteSize, Period};
 use spout_format::Format;
 use spout_node::{NodeSpec, TimeSpec};
 use spout_plugin::{GrantSpec, LimitsSpec};
-use spout_producer::{Guarantee, OnExit, ProducerSpec, ServiceSpec, Source, TransformSpec};
+use spout_producer::{Guarantee, InputSpec, OnExit, OnFailedFile, ProducerSpec, ServiceSpec, Source, TransformSpec};
 
 use super::TestSpec;
 
@@ -28,6 +28,9 @@ pub struct PipelineSpec {
     /// Where messages come from.
     #[serde(default)]
     pub producer: ProducerSpec,
+    /// With a `transform`: files of another repo. Its plugin is run for each that was added or changed, and makes files of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputSpec>,
     /// Instead of `producer`: a spout that drives itself. It decides what belongs into a commit, and when one is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transform: Option<TransformSpec>,
@@ -173,6 +176,9 @@ pub struct ErrorsSpec {
     pub decode: OnError,
     /// Rows that a handler cannot process.
     pub node: OnError,
+    /// Files of the `input` that the plugin fails at.
+    #[serde(skip_serializing_if = "is_default")]
+    pub file: OnFailedFile,
 }
 
 /// What happens to a message that cannot be processed.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spout_producer::{DecoderSpec, ProducerSpec, TransformSpec, Upstream};
+use spout_producer::{DecoderSpec, PerFileSpec, ProducerSpec, TransformSpec, Upstream};
 
 use super::{
     Loaded, PipelineSpec,
@@ -11,12 +11,18 @@ use super::{
     error::Error,
 };
 
-/// A `transform` is the source of the only producer.
+/// A `transform` is the source of the only producer, with the `input` that it is run for.
 pub(super) fn drive(loaded: &mut Loaded) {
     if let Some(transform) = loaded.spec.transform.take().map(TransformSpec::without_image) {
         loaded.spec.transform = Some(transform.clone());
-        loaded.spec.producer.transform = Some(transform);
         loaded.note_all("producer.transform", "transform");
+        match loaded.spec.input.clone() {
+            Some(input) => {
+                loaded.spec.producer.per_file = Some(PerFileSpec { input, transform });
+                loaded.note_all("producer.transform.input", "input");
+            }
+            None => loaded.spec.producer.transform = Some(transform),
+        }
     }
 }
 
@@ -26,7 +32,30 @@ pub(super) fn problems(loaded: &Loaded) -> Vec<Error> {
     wrong.extend(linked_twice(loaded));
     wrong.extend(loaded.spec.producers().filter_map(|(at, producer)| one(loaded, &at, producer).err()));
     wrong.extend(guarantee(loaded));
+    wrong.extend(per_file(loaded));
     wrong
+}
+
+/// What does not go together with an `input`, or without one.
+fn per_file(loaded: &Loaded) -> Vec<Error> {
+    let why = if loaded.spec.input.is_none() {
+        [("errors.file", "only a pipeline with an `input` is given files; leave `file` out")].as_slice()
+    } else if loaded.spec.transform.is_none() {
+        [("input", "files of an `input` are given to a plugin; name it as `transform: {plugin: NAME}`, or read rows with `producer: {repo: …}`")].as_slice()
+    } else {
+        &[
+            (
+                "node",
+                "a pipeline with an `input` makes files and has no rows; let another one read its files with `producer: {repo: …}`",
+            ),
+            (
+                "consumers",
+                "a pipeline with an `input` makes files and has no rows; let another one read its files with `producer: {repo: …}`",
+            ),
+            ("spout.onExit", "a pipeline with an `input` goes on as long as its input does; leave `onExit` out"),
+        ]
+    };
+    why.iter().filter(|(key, _)| loaded.says(key)).map(|&(key, what)| contradiction(loaded, key, what)).collect()
 }
 
 /// `producer` or `producers`, and in the latter a name each.

@@ -16,3 +16,11 @@ if hasattr(wit_world.exports, "Spout"):
     class Spout(wit_world.exports.Spout):
         def run(self, name, settings):
             run_spout(name, settings)
+
+
+if hasattr(wit_world.exports, "Transformer"):
+    from spout_transformer import transform
+
+    class Transformer(wit_world.exports.Transformer):
+        def transform(self, name, file, output, settings):
+            transform(name, file, output, settings)

@@ -1,6 +1,6 @@
 """Everything a spout plugin in Python needs; plain Python, so that its logic runs and is tested anywhere.
 
-A plugin is a module with classes derived from `Decoder`, `Handler`, `Source`, `Stream` or `Spout`. `spout plugin build` makes a
+A plugin is a module with classes derived from `Decoder`, `Handler`, `Source`, `Stream`, `Spout` or `Transformer`. `spout plugin build` makes a
 component of them. The first line of a class's documentation is what users read about it.
 """
 
@@ -11,9 +11,10 @@ from .handler import Handler, Rows, add, new, take
 from .host import draining, log, metrics, pause
 from .message import Message, Position
 from .source import Fetched, Limits, Partition, Source, Stream
+from .transformer import InputFile, Output, Transformer
 
 __all__ = [
-    "Commit", "ConfigError", "Decoder", "EndOfStream", "Fatal", "Fault", "Fetched", "File", "Handler", "Limits", "Message",
-    "OutOfRange", "Partition", "Pfs", "Position", "Retriable", "Rows", "Source", "Spout", "Stream", "Writer", "add", "draining", "log",
-    "metrics", "new", "pause", "take",
+    "Commit", "ConfigError", "Decoder", "EndOfStream", "Fatal", "Fault", "Fetched", "File", "Handler", "InputFile", "Limits",
+    "Message", "OutOfRange", "Output", "Partition", "Pfs", "Position", "Retriable", "Rows", "Source", "Spout", "Stream", "Transformer",
+    "Writer", "add", "draining", "log", "metrics", "new", "pause", "take",
 ]

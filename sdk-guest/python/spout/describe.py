@@ -6,13 +6,14 @@ import sys
 import traceback
 from pathlib import Path
 
-from . import Decoder, Handler, Source, Spout, Stream, types
+from . import Decoder, Handler, Source, Spout, Stream, Transformer, types
 from .settings import declare, schema
 
-KINDS = [("partition-consumer", Source), ("stream-consumer", Stream), ("spout", Spout), ("decoder", Decoder),
-         ("handler", Handler)]
+KINDS = [("partition-consumer", Source), ("stream-consumer", Stream), ("spout", Spout),
+         ("transformer", Transformer), ("decoder", Decoder), ("handler", Handler)]
 #: Modules that the component brings itself.
-TAKEN = {"about", "decoder", "handler", "metadata_provider", "partition_consumer", "stream_consumer", "spout", "wit_world"}
+TAKEN = {"about", "decoder", "handler", "metadata_provider", "partition_consumer", "stream_consumer", "spout", "transformer",
+         "wit_world"}
 
 
 def offers(module, name):
@@ -71,7 +72,7 @@ def main(directory):
     sys.path.insert(0, directory)
     found = offers(imported(directory, module_name), name)
     if not found:
-        raise SystemExit(f"{module_name}.py has no class derived from Decoder, Handler, Source, Stream or Spout")
+        raise SystemExit(f"{module_name}.py has no class derived from Decoder, Handler, Source, Stream, Spout or Transformer")
     asks = sorted({ask for _, one, *_ in found for ask in getattr(one, "asks", ())})
     print(json.dumps({"name": name, "version": version, "module": module_name, "asks": asks,
                       "interfaces": sorted({interface for interface, *_ in found})}))

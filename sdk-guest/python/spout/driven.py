@@ -76,6 +76,13 @@ def _bytes(data):
     return data.encode() if isinstance(data, str) else bytes(data)
 
 
+def _table(columns, rows):
+    """The types and the stored values of rows, dicts of `columns`."""
+    kinds = types.columns(columns)
+    rows = list(rows)
+    return kinds, {name: [types.stored(kind, row.get(name)) for row in rows] for name, kind in kinds.items()}
+
+
 class Commit:
     """One atomic commit: files, rows and marker become visible together or not at all."""
 
@@ -107,10 +114,7 @@ class Commit:
         self._put_batch(path, how, columns, rows)
 
     def _put_batch(self, path, how, columns, rows):
-        kinds = types.columns(columns)
-        rows = list(rows)
-        values = {name: [types.stored(kind, row.get(name)) for row in rows] for name, kind in kinds.items()}
-        self._commit.put_batch(path, how, kinds, values)
+        self._commit.put_batch(path, how, *_table(columns, rows))
 
     def delete_file(self, path):
         """Deletes a file that the newest commit has, or takes back what this one has put there."""

@@ -5,6 +5,7 @@ from .handler import Rows
 from .repo import Repo  # noqa: F401 (a spout under test has one)
 from .source import Limits
 from .state import Memory, State
+from .transformer import InputFile, Output
 
 
 def open(plugin, **settings):
@@ -55,3 +56,20 @@ def as_dicts(kinds, values):
 def fetch(source, partition=0, start=0, messages=100):
     """One fetch."""
     return source.fetch(partition, start, Limits(messages, 1 << 20))
+
+
+def transform(transformer, path, data):
+    """The repo with what a transformer makes of a file, and nothing else."""
+    repo = Repo()
+    commit = repo.begin()
+    transformer.transform(InputFile(_Whole(path, bytes(data))), Output(commit))
+    commit.finish()
+    return repo
+
+
+class _Whole:
+    def __init__(self, path, data):
+        self.path, self.size, self._data = path, len(data), data
+
+    def read(self, start, length):
+        return self._data[start:start + length]

@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Annotated, Literal
 
 from spout import (
-    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Position, Source, add, new, settings, take, testing, types,
+    ConfigError, Decoder, Fatal, Fault, Fetched, Handler, Limits, Message, Position, Source, Transformer, add, new,
+    settings, take, testing, types,
 )
 from spout.columns import bits, decode, flags, table
 from spout.message import parts
@@ -209,6 +210,25 @@ class Sources(unittest.TestCase):
         self.assertEqual(parts([b"a"]), ([b"a"], [], None, [], []))
         place = Position(7, b"cursor")
         self.assertEqual((place, place + 1, place.token, Position(7).token), (7, 8, b"cursor", None))
+
+
+class Transformers(unittest.TestCase):
+    def test_a_file_is_read_as_any_other_and_what_is_made_of_it_is_there(self):
+        class Halves(Transformer):
+            def transform(self, input, output):
+                first = input.readline()
+                input.seek(-3, 2)
+                output.put("/first", first)
+                output.append("/first", input.read())
+                output.put_table("/t.csv", {"size": "int64"}, [{"size": input.size}])
+                with output.open_file(input.path) as file:
+                    file.write("written")
+                output.put("/gone", "")
+                output.delete_file("/gone")
+
+        repo = testing.transform(testing.open(Halves), "/a", b"one\ntwo\nend")
+        self.assertEqual(repo.files, {"/first": b"one\nend", "/a": b"written"})
+        self.assertEqual(repo.tables, {"/t.csv": [{"size": 11}]})
 
 
 class Commits(unittest.TestCase):

@@ -3,7 +3,7 @@
 use std::{fmt, io};
 
 use super::repo::{RepoCommit, RepoWriter};
-use crate::{Batch, Error, Result};
+use crate::{Batch, Result};
 
 /// What a put does with a file that is already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Mode {
 pub struct Commit(Box<dyn RepoCommit>);
 
 impl Commit {
-    pub(super) fn new(commit: Box<dyn RepoCommit>) -> Self {
+    pub(crate) fn new(commit: Box<dyn RepoCommit>) -> Self {
         Self(commit)
     }
 
@@ -52,7 +52,7 @@ impl Commit {
     /// # Errors
     /// As for [`Commit::put`]; 16 files are being written.
     pub fn open_file(&mut self, path: &str, how: Option<Mode>) -> Result<Writer> {
-        self.0.open_file(path, how).map(Writer)
+        self.0.open_file(path, how).map(Writer::new)
     }
 
     /// Puts rows of the pipeline: they pass the handlers and consumers of the spec, and are committed where `commit.path` says,
@@ -109,6 +109,10 @@ impl fmt::Debug for Commit {
 pub struct Writer(Box<dyn RepoWriter>);
 
 impl Writer {
+    pub(crate) fn new(writer: Box<dyn RepoWriter>) -> Self {
+        Self(writer)
+    }
+
     /// Ends the file; its size.
     ///
     /// # Errors
@@ -121,7 +125,7 @@ impl Writer {
 impl io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.0.write(bytes);
-        written.map(|()| bytes.len()).map_err(|error: Error| io::Error::other(error.to_string()))
+        written.map(|()| bytes.len()).map_err(io::Error::other)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Mode, PfsFile,
-    repo::{Repo, RepoCommit, RepoWriter},
+    repo::{Repo, RepoCommit, RepoFiles, RepoWriter},
 };
 use crate::{
     Batch, Error, Result, boundary,
@@ -18,7 +18,8 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Host;
 
-fn failed(error: wit::Error) -> Error {
+/// What the host refused.
+pub(crate) fn failed(error: wit::Error) -> Error {
     match error {
         wit::Error::Retriable(wit::Fault { code, message, retry_after_ms }) => {
             Error::Retriable { code, message, after: retry_after_ms.map(u64::from).map(Duration::from_millis) }
@@ -67,25 +68,27 @@ impl Repo for Host {
     }
 }
 
-impl RepoCommit for pfs::Commit {
-    fn put_file(&mut self, path: &str, how: Option<Mode>, bytes: &[u8]) -> Result<()> {
+impl RepoFiles for pfs::Commit {
+    fn put_file(&self, path: &str, how: Option<Mode>, bytes: &[u8]) -> Result<()> {
         Self::put_file(self, path, how.map(lowered), bytes).map_err(failed)
     }
 
-    fn open_file(&mut self, path: &str, how: Option<Mode>) -> Result<Box<dyn RepoWriter>> {
+    fn open_file(&self, path: &str, how: Option<Mode>) -> Result<Box<dyn RepoWriter>> {
         Ok(Box::new(Self::open_file(self, path, how.map(lowered)).map_err(failed)?))
     }
 
-    fn put_batch(&mut self, path: Option<&str>, how: Option<Mode>, batch: Batch) -> Result<()> {
+    fn put_batch(&self, path: Option<&str>, how: Option<Mode>, batch: Batch) -> Result<()> {
         let (schema, parts) = boundary::parts::lower(batch);
         let schema = boundary::schema::lower(&schema);
         Self::put_batch(self, path, how.map(lowered), &schema, &parts).map_err(failed)
     }
 
-    fn delete_file(&mut self, path: &str) -> Result<()> {
+    fn delete_file(&self, path: &str) -> Result<()> {
         Self::delete_file(self, path).map_err(failed)
     }
+}
 
+impl RepoCommit for pfs::Commit {
     fn set_marker(&mut self, marker: &[u8]) -> Result<()> {
         Self::set_marker(self, marker).map_err(failed)
     }

@@ -1,7 +1,7 @@
 //! A source that drives itself, and its output repo.
 
 mod commit;
-mod host;
+pub(crate) mod host;
 pub(crate) mod repo;
 
 use std::{fmt, rc::Rc};

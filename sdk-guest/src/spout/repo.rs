@@ -12,12 +12,16 @@ pub(crate) trait Repo {
     fn read(&self, path: &str, start: u64, length: u32) -> Result<Vec<u8>>;
 }
 
+/// Files on their way into a commit.
+pub(crate) trait RepoFiles {
+    fn put_file(&self, path: &str, how: Option<Mode>, bytes: &[u8]) -> Result<()>;
+    fn open_file(&self, path: &str, how: Option<Mode>) -> Result<Box<dyn RepoWriter>>;
+    fn put_batch(&self, path: Option<&str>, how: Option<Mode>, batch: Batch) -> Result<()>;
+    fn delete_file(&self, path: &str) -> Result<()>;
+}
+
 /// A commit that is being filled.
-pub(crate) trait RepoCommit {
-    fn put_file(&mut self, path: &str, how: Option<Mode>, bytes: &[u8]) -> Result<()>;
-    fn open_file(&mut self, path: &str, how: Option<Mode>) -> Result<Box<dyn RepoWriter>>;
-    fn put_batch(&mut self, path: Option<&str>, how: Option<Mode>, batch: Batch) -> Result<()>;
-    fn delete_file(&mut self, path: &str) -> Result<()>;
+pub(crate) trait RepoCommit: RepoFiles {
     fn set_marker(&mut self, marker: &[u8]) -> Result<()>;
     fn finish(self: Box<Self>) -> Result<String>;
 }

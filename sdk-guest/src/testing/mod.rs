@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 #[cfg(not(target_arch = "wasm32"))]
 pub use self::{
     conformance::conformance,
-    repo::Repo,
+    repo::{Repo, transform},
     running::{Running, Saved},
 };
 use crate::{Answer, Batch, Error, Handler, Messages, Result, log::Level, parse_settings};

@@ -11,8 +11,9 @@ use crate::{
     Batch, Error, Result,
     spout::{
         Mode, Pfs, PfsFile,
-        repo::{Repo as Kept, RepoCommit, RepoWriter},
+        repo::{Repo as Kept, RepoCommit, RepoFiles, RepoWriter},
     },
+    transformer::{Given, InputFile, Output, Transformer},
 };
 
 /// Commits that may be open at once, as in a pipeline.
@@ -79,6 +80,40 @@ impl Repo {
     #[must_use]
     pub fn marker(&self) -> Option<Vec<u8>> {
         self.0.borrow().marker.clone()
+    }
+}
+
+/// What a transformer makes of a file: a repo with its output, and nothing else. Rows that became a file are in [`Repo::table`].
+///
+/// # Errors
+/// Those of the transformer.
+pub fn transform<T: Transformer>(settings: T::Settings, path: &str, bytes: &[u8]) -> Result<Repo> {
+    let repo = Repo::default();
+    let commit = repo.begin()?;
+    let file = Whole { path: canonical(path)?, bytes };
+    T::transform(settings, InputFile::new(&file), &Output::new(commit.as_ref()))?;
+    commit.finish()?;
+    Ok(repo)
+}
+
+/// The file that a transformer is tried with.
+struct Whole<'a> {
+    path: String,
+    bytes: &'a [u8],
+}
+
+impl Given for Whole<'_> {
+    fn path(&self) -> String {
+        self.path.clone()
+    }
+
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn read(&self, start: u64, length: u32) -> Result<Vec<u8>> {
+        let from = usize::try_from(start).unwrap_or(usize::MAX).min(self.bytes.len());
+        Ok(self.bytes.iter().skip(from).take(length as usize).copied().collect())
     }
 }
 
@@ -158,19 +193,19 @@ impl Drop for Open {
     }
 }
 
-impl RepoCommit for Open {
-    fn put_file(&mut self, path: &str, how: Option<Mode>, bytes: &[u8]) -> Result<()> {
+impl RepoFiles for Open {
+    fn put_file(&self, path: &str, how: Option<Mode>, bytes: &[u8]) -> Result<()> {
         let put = Put::File(canonical(path)?, how.unwrap_or(Mode::Append), bytes.to_vec());
         self.puts.borrow_mut().push(put);
         Ok(())
     }
 
-    fn open_file(&mut self, path: &str, how: Option<Mode>) -> Result<Box<dyn RepoWriter>> {
+    fn open_file(&self, path: &str, how: Option<Mode>) -> Result<Box<dyn RepoWriter>> {
         let (path, how) = (canonical(path)?, how.unwrap_or(Mode::Append));
         Ok(Box::new(Writing { puts: Rc::clone(&self.puts), path, how, bytes: Vec::new() }))
     }
 
-    fn put_batch(&mut self, path: Option<&str>, how: Option<Mode>, batch: Batch) -> Result<()> {
+    fn put_batch(&self, path: Option<&str>, how: Option<Mode>, batch: Batch) -> Result<()> {
         let put = match path {
             Some(path) => Put::Table(canonical(path)?, how.unwrap_or(Mode::Append), batch),
             None => Put::Rows(batch),
@@ -179,11 +214,13 @@ impl RepoCommit for Open {
         Ok(())
     }
 
-    fn delete_file(&mut self, path: &str) -> Result<()> {
+    fn delete_file(&self, path: &str) -> Result<()> {
         self.puts.borrow_mut().push(Put::Delete(canonical(path)?));
         Ok(())
     }
+}
 
+impl RepoCommit for Open {
     fn set_marker(&mut self, marker: &[u8]) -> Result<()> {
         self.marker = Some(marker.to_vec());
         Ok(())

@@ -16,6 +16,9 @@ pub(super) struct Kind {
     /// A source that drives itself and makes its own commits.
     #[arg(long, group = "kind")]
     pub(super) spout: bool,
+    /// Files into files.
+    #[arg(long, group = "kind")]
+    pub(super) transform: bool,
     /// Messages into rows.
     #[arg(long, group = "kind")]
     pub(super) decoder: bool,
@@ -33,8 +36,9 @@ impl Kind {
             World::Decoder => self.decoder,
             World::Handler => self.handler,
             World::SelfDriven => self.spout,
+            World::Transformer => self.transform,
             World::Command => false,
         };
-        named || !(self.source || self.stream || self.spout || self.decoder || self.handler)
+        named || !(self.source || self.stream || self.spout || self.transform || self.decoder || self.handler)
     }
 }

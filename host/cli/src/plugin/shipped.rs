@@ -69,6 +69,7 @@ pub(super) fn world(interfaces: &[String]) -> String {
         "partition-consumer" => "source",
         "stream-consumer" => "stream-source",
         "spout" => "self-driven",
+        "transformer" => "transforming",
         "decoder" => "decoding",
         _ => "handling",
     };

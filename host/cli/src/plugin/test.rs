@@ -102,13 +102,13 @@ impl Test {
         let (plugin, parts) = (Arc::clone(&located.plugin), located.offers().await?);
         let offers = plugin.offers(&LimitsSpec::default()).await?;
         let mut tried: Vec<(World, &Offer)> = Vec::new();
-        let worlds = plugin.worlds().iter().filter(|world| **world != World::SelfDriven);
+        let worlds = plugin.worlds().iter().filter(|world| !matches!(world, World::SelfDriven | World::Transformer));
         for world in worlds.filter(|world| self.kinds.wants(**world)) {
             tried.extend(parts.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, *o)));
         }
         if tried.is_empty() {
             return Err(usage(format!(
-                "{} is nothing of that kind that can be tried; {} is a {} (a spout has its tests in its own code)",
+                "{} is nothing of that kind that can be tried; {} is a {} (spouts and transformers have their tests in their own code)",
                 self.plugin,
                 plugin.name(),
                 crate::check::joined(plugin.worlds())
@@ -125,7 +125,7 @@ impl Test {
                 World::Handler => trial.handler(&self.rows(&plugin, &grants, offers).await?).await,
                 World::Source => trial.source().await,
                 World::StreamSource => trial.stream().await,
-                World::SelfDriven | World::Command => continue,
+                World::SelfDriven | World::Transformer | World::Command => continue,
             };
             total += findings.len() as u64;
             broken += findings.iter().filter(|finding| !finding.kept).count() as u64;

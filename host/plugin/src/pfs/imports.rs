@@ -23,13 +23,14 @@ use crate::{
 };
 
 /// Bytes and files of one answer to a guest.
-const READ: usize = 1 << 20;
+pub(super) const READ: usize = 1 << 20;
 const LISTED: usize = 1000;
 
-/// What a plugin that drives itself has, and no other.
+/// What a plugin has that puts files, and no other.
 #[derive(Debug)]
 pub(crate) struct Drive {
-    pub(crate) pfs: Arc<dyn Pfs>,
+    /// The repo of a plugin that drives itself; a transformer has the commit that it is given.
+    pub(crate) pfs: Option<Arc<dyn Pfs>>,
     /// Whether it waits in `control.pause`: it has nothing for now.
     pub(crate) resting: Arc<AtomicBool>,
     /// Ticks that it has from one call to the host to the next.
@@ -57,7 +58,7 @@ impl Drop for Resting {
 /// A commit that the guest has begun.
 #[derive(Debug)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
-pub struct Begun(Box<dyn PfsCommit>);
+pub struct Begun(pub(crate) Box<dyn PfsCommit>);
 
 /// A file that the guest is writing.
 #[derive(Debug)]
@@ -67,14 +68,14 @@ pub struct Writing(Box<dyn PfsWriter>);
 fn denied() -> Error {
     Error::Fatal(Fault {
         code: "pfs.denied".to_owned(),
-        message: "only a self-driven spout has a repo of its own; rows of other plugins leave through their answers"
+        message: "only a self-driven spout has a repo of its own; other plugins answer with rows, or put files into the commit they get"
             .into(),
         retry_after_ms: None,
     })
 }
 
 /// In words for the guest. What passes is worth another try.
-fn refused(why: Refused) -> Error {
+pub(super) fn refused(why: Refused) -> Error {
     let mut message = why.to_string();
     let mut cause = why.source();
     while let Some(inner) = cause {
@@ -97,7 +98,7 @@ fn told(file: PfsFile) -> File {
 impl Held {
     /// The repo of the guest, if it has one.
     fn pfs(&self) -> Result<Arc<dyn Pfs>, Error> {
-        self.drive.as_ref().map(|drive| Arc::clone(&drive.pfs)).ok_or_else(denied)
+        self.drive.as_ref().and_then(|drive| drive.pfs.clone()).ok_or_else(denied)
     }
 
     fn begun(&mut self, commit: &Resource<Begun>) -> wasmtime::Result<&mut dyn PfsCommit> {
@@ -108,7 +109,7 @@ impl Held {
 impl marker::Host for Held {
     fn load(&mut self) -> wasmtime::Result<Option<Vec<u8>>> {
         self.breathe();
-        Ok(self.drive.as_ref().and_then(|drive| drive.pfs.marker()).map(Vec::from))
+        Ok(self.drive.as_ref().and_then(|drive| drive.pfs.as_ref()?.marker()).map(Vec::from))
     }
 }
 

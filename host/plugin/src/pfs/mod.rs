@@ -1,6 +1,8 @@
-//! `pfs` and `marker`: what a self-driven spout does with its output repo. Whoever runs it is the repo's keeper, [`Pfs`]; this
-//! room knows none. Any other plugin links too, and is refused.
+//! `pfs`, `marker` and `datum`: what a self-driven spout does with its output repo, and what a transformer reads and writes of
+//! one file. Whoever runs it is the repo's keeper, [`Pfs`] or [`PfsInput`]; this room knows none. Any other plugin links too, and
+//! is refused.
 
+pub(super) mod datum;
 pub(super) mod imports;
 
 use arrow::array::RecordBatch;
@@ -8,6 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use spout_base::error::Coded;
 
+pub use self::datum::PfsInput;
 pub(super) use self::imports::Drive;
 
 /// Why something was refused, for the guest.

@@ -14,7 +14,7 @@ mod transform;
 pub use self::{
     stream::{ConsumerType, FetchSpec, Start, StreamSpec},
     subscribe::LinkedPublisher,
-    transform::{OnExit, TransformSpec},
+    transform::{InputSpec, OnExit, OnFailedFile, PerFileError, PerFileSpec, TransformSpec},
 };
 
 /// What a producer's spec can say: a key for each source, with a sentence for those who choose one, and what all have in common.
@@ -35,6 +35,9 @@ macro_rules! sources {
             /// A spout that drives itself, which a spec has as `transform` beside `producer`.
             #[serde(skip)]
             pub transform: Option<TransformSpec>,
+            /// A plugin that is run for each file, which a spec has as `input` and `transform` beside `producer`.
+            #[serde(skip)]
+            pub per_file: Option<PerFileSpec>,
             /// `stream` in Apache Pinot's terms: a flat map of strings.
             #[serde(default, alias = "stream_configs")]
             pub stream_configs: Option<std::collections::BTreeMap<String, String>>,
@@ -62,6 +65,9 @@ macro_rules! sources {
                 if let Some(spec) = &self.transform {
                     all.push(("transform", spec));
                 }
+                if let Some(spec) = &self.per_file {
+                    all.push(("transform", spec));
+                }
                 all
             }
 
@@ -75,6 +81,9 @@ macro_rules! sources {
                     }
                 )*
                 if let Some(spec) = &self.transform {
+                    all.push(crate::Source { key: "transform", spec: std::sync::Arc::new(spec.clone()) });
+                }
+                if let Some(spec) = &self.per_file {
                     all.push(crate::Source { key: "transform", spec: std::sync::Arc::new(spec.clone()) });
                 }
                 all

@@ -2,14 +2,15 @@
 //!
 //! **Invariant**: only names of commits are written here, never a commit.
 
+mod commit_files;
 pub(crate) mod follow;
-mod head_files;
 mod history;
 mod reference;
 mod refs;
 mod repository;
 mod store;
 
+pub use commit_files::CommitFiles;
 pub use follow::{Added, AddedFile, Follower, Rewritten};
 pub(crate) use history::Line;
 pub use reference::{MASTER, Reference};

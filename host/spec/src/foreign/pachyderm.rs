@@ -1,4 +1,4 @@
-//! Pachyderm's spec of a spout, of either generation, as a pipeline spec.
+//! Pachyderm's spec of a spout, of either generation, or of a pipeline over the files of a repo, as a pipeline spec.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -21,6 +21,9 @@ const TAKEN: &[&str] = &[
     "spout.marker",
     "spout.service.internal_port",
     "spout.service.external_port",
+    "input.pfs.repo",
+    "input.pfs.branch",
+    "input.pfs.glob",
     "output_branch",
 ];
 
@@ -41,6 +44,14 @@ const SAID: &[(&str, &str)] = &[
     ("transform.debug", "logs more: `--verbose`"),
     ("transform.memory_volume", "is scratch space in memory: a plugin has its own memory, `limits.memory`"),
     ("transform.datum_batching", "is about datums, which spouts have none of"),
+    ("input.pfs.name", "is the directory in /pfs: a plugin is given the file itself, with its path in the repo"),
+    ("input.pfs.lazy", "says when a file is copied: a plugin reads it as it goes"),
+    ("input.pfs.empty_files", "leaves the bytes out: a plugin that does not read them gets none"),
+    (
+        "input.pfs.trigger",
+        "says when commits are read: `input: {pfs: {trigger: {commits: 10, size: 64MiB, time: 1h}}}`",
+    ),
+    ("input.pfs.project", "is a group of repos: each project can have a store of its own, `--store`"),
     ("spout.service.ip", "is an address: write it before the port"),
     ("spout.service.type", "is how Kubernetes exposes a port"),
     ("spout.service.annotations", "are for Kubernetes"),
@@ -86,9 +97,10 @@ pub fn pachyderm(source: &str, file: &Path, images: &BTreeMap<String, String>) -
         missing: missing.into(),
         advice: advice.into(),
     };
-    if original.at("spout").is_none() {
-        let advice = "only spouts can be imported; a pipeline with `input` is a spec with `producer: {repo: …}`";
-        return Err(missing("`spout`", advice));
+    let per_file = original.at("input.pfs").is_some();
+    if original.at("spout").is_none() && !per_file {
+        let advice = "only spouts, and pipelines over the files of one repo (`input: {pfs: …}`), can be imported; others read rows, with `producer: {repo: …}`";
+        return Err(missing("`spout` and no `input.pfs`", advice));
     }
     if original.at("transform").is_none() {
         return Err(missing("`transform`", "it says what runs"));
@@ -96,13 +108,20 @@ pub fn pachyderm(source: &str, file: &Path, images: &BTreeMap<String, String>) -
     let mut remarks = original.left(TAKEN, SAID);
     let mut spec = vec![("pipeline", map([("name", text(&name))]))];
     spec.extend(kept(&original, "description", "description"));
-    spec.push(("spout", spout(&original)));
-    spec.push(("transform", transform(&original, images, &mut remarks)));
+    if per_file {
+        let files = ["repo", "branch", "glob"].into_iter();
+        let files = files.filter_map(|key| Some((key, original.at(&format!("input.pfs.{key}"))?.clone())));
+        spec.push(("input", map([("pfs", map(files))])));
+    } else {
+        spec.push(("spout", spout(&original)));
+    }
+    spec.push(("transform", transform(&original, images, per_file, &mut remarks)));
     if let Some(branch) = original.at("output_branch") {
         spec.push(("commit", map([("branch", branch.clone())])));
     }
     remarks.sort_by_key(|remark| remark.line);
-    let from = format!("From {}, a spout of Pachyderm.", file.display());
+    let what = if per_file { "pipeline" } else { "spout" };
+    let from = format!("From {}, a {what} of Pachyderm.", file.display());
     Ok(Imported { spec: yaml(&map(spec), &from, &remarks)?, remarks })
 }
 
@@ -120,8 +139,13 @@ fn spout(original: &Original<'_>) -> Node {
     map(spout)
 }
 
-/// What runs: a plugin that gets what follows the command as its arguments, or the command itself.
-fn transform(original: &Original<'_>, images: &BTreeMap<String, String>, remarks: &mut Vec<Remark>) -> Node {
+/// What runs: a plugin that gets what follows the command as its arguments, unless it is given files, or the command itself.
+fn transform(
+    original: &Original<'_>,
+    images: &BTreeMap<String, String>,
+    per_file: bool,
+    remarks: &mut Vec<Remark>,
+) -> Node {
     let mut transform = Vec::new();
     let cmd = match original.at("transform.cmd") {
         Some(Node { tree: Tree::List(words), .. }) => words.clone(),
@@ -147,7 +171,11 @@ fn transform(original: &Original<'_>, images: &BTreeMap<String, String>, remarks
             }
             transform.push(("plugin", text(plugin)));
             let args: Vec<Node> = cmd.into_iter().skip(1).collect();
-            if !args.is_empty() {
+            if per_file {
+                let line = original.at("transform.cmd").map_or(line, |cmd| cmd.line);
+                let what = "is what ran over /pfs: the plugin gets each file instead, and its `settings`".into();
+                remarks.push(Remark { line, key: "transform.cmd".into(), what });
+            } else if !args.is_empty() {
                 transform.push(("args", Node { line: 0, tree: Tree::List(args) }));
             }
         }
@@ -227,6 +255,23 @@ mod tests {
         let said: Vec<(usize, &str)> = new.remarks.iter().map(|remark| (remark.line, remark.key.as_str())).collect();
         assert_eq!(said, [(3, "parallelism_spec")]);
         assert!(new.spec.contains("# line 3: parallelism_spec starts several copies"), "{}", new.spec);
+    }
+
+    #[test]
+    fn a_pipeline_over_files_becomes_a_spec() {
+        let edges = r#"{"pipeline":{"name":"edges"},"input":{"pfs":{"repo":"images","glob":"/*","lazy":true}},
+"transform":{"image":"pachyderm/opencv:1.0","cmd":["python3","/edges.py"]}}"#;
+        let edges = imported(edges, &[]).unwrap();
+        let body: Vec<&str> = edges.spec.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            body.join("\n"),
+            "pipeline:\n  name: edges\ninput:\n  pfs:\n    repo: images\n    glob: /*\ntransform:\n  plugin: opencv"
+        );
+        let said: Vec<(usize, &str)> = edges.remarks.iter().map(|remark| (remark.line, remark.key.as_str())).collect();
+        assert_eq!(said, [(1, "input.pfs.lazy"), (2, "transform.image"), (2, "transform.cmd")]);
+        assert!(parse(&edges.spec, Path::new("edges.yaml"), Path::new("/")).is_ok(), "{}", edges.spec);
+        let other = r#"{"pipeline":{"name":"c"},"input":{"cron":{"spec":"@daily"}},"transform":{"image":"i"}}"#;
+        assert!(imported(other, &[]).unwrap_err().contains("input.pfs"));
     }
 
     /// Specs of spouts run as they are; imported, they mean the same.

@@ -62,7 +62,7 @@ pub(super) fn files(kind: Kind) -> Result<Written, Error> {
         (STREAM, include_str!("c/stream.c.txt"))
     } else {
         return Err(usage(
-            "a spout in C is a program that writes tar archives (docs/tar.md); one that makes its commits itself is written in Rust or Python".into(),
+            "a spout in C is a program that writes tar archives (docs/tar.md); one that makes its commits itself, or a transformer, is written in Rust or Python".into(),
         ));
     };
     let files = vec![("spout.json", about.to_owned()), ("plugin.c", code.to_owned())];

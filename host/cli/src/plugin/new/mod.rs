@@ -18,10 +18,11 @@ use crate::{error::Error, print::Printer};
 /// Create a plugin project to start from: a small working example with a test.
 #[derive(Debug, Args)]
 #[command(
-    group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "decoder", "handler"])),
+    group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "transform", "decoder", "handler"])),
     after_help = "Examples:
   spout plugin new at-least --handler                       in plugins/at-least, next to the others of this tree
   spout plugin new feed --spout                             a source that makes its own commits
+  spout plugin new upper --transform                        makes files of each file of another repo
   spout plugin new weblog --decoder --dir weblog            elsewhere
   spout plugin new weblog --decoder --lang python           a plugin.py, with everything it imports
   spout plugin new checksum --handler --lang c              a plugin.c; everything but spouts
@@ -104,6 +105,8 @@ fn line(kind: Kind, name: &str) -> String {
         format!("stream: {{plugin: {name}, topic: t, consumerType: highlevel, settings: {{lines: 1000}}}}")
     } else if kind.spout {
         format!("transform: {{plugin: {name}, settings: {{upto: 10}}}}")
+    } else if kind.transform {
+        format!("input: {{pfs: {{repo: notes}}}}\n  transform: {{plugin: {name}}}")
     } else if kind.decoder {
         format!("decoder: {{plugin: {name}}}")
     } else {
@@ -131,7 +134,7 @@ fn check_name(name: &str) -> Result<(), Error> {
 }
 
 /// What the examples import or declare.
-const TAKEN: [&str; 37] = [
+const TAKEN: [&str; 40] = [
     "Annotated",
     "Answer",
     "Array",
@@ -147,10 +150,12 @@ const TAKEN: [&str; 37] = [
     "Field",
     "Handler",
     "Input",
+    "InputFile",
     "Known",
     "Limits",
     "Messages",
     "Opening",
+    "Output",
     "Partition",
     "Pfs",
     "Position",
@@ -169,6 +174,7 @@ const TAKEN: [&str; 37] = [
     "Stream",
     "StreamConsumer",
     "Tests",
+    "Transformer",
 ];
 
 /// `web-log` as `WebLog`.

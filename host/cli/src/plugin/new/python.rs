@@ -21,6 +21,8 @@ pub(super) fn files(kind: Kind, dir: &Path) -> Result<Written, Error> {
         (include_str!("python/stream.py.txt"), include_str!("python/stream_test.py.txt"))
     } else if kind.spout {
         (include_str!("python/spout.py.txt"), include_str!("python/spout_test.py.txt"))
+    } else if kind.transform {
+        (include_str!("python/transform.py.txt"), include_str!("python/transform_test.py.txt"))
     } else if kind.decoder {
         (include_str!("python/decoder.py.txt"), include_str!("python/decoder_test.py.txt"))
     } else {

@@ -20,6 +20,8 @@ pub(super) fn files(kind: Kind, name: &str, dir: &Path, sdk: Option<&PathBuf>) -
         include_str!("rust/stream.rs.txt")
     } else if kind.spout {
         include_str!("rust/spout.rs.txt")
+    } else if kind.transform {
+        include_str!("rust/transform.rs.txt")
     } else if kind.decoder {
         include_str!("rust/decoder.rs.txt")
     } else {

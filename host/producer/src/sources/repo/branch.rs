@@ -11,25 +11,27 @@ use super::{RepoSpec, RepoStart, token::Token};
 use crate::Error;
 
 /// Which branch is read, and how.
-#[derive(Clone)]
-pub(super) struct Branch {
-    pub(super) spec: RepoSpec,
-    pub(super) store: Store,
+#[derive(Clone, Debug)]
+pub(in crate::sources) struct Branch {
+    pub(in crate::sources) spec: RepoSpec,
+    pub(in crate::sources) store: Store,
     /// Cancelled when the pipeline that writes it is over; `None` where none of this run does.
-    pub(super) writer_over: Option<CancellationToken>,
+    pub(in crate::sources) writer_over: Option<CancellationToken>,
     /// Whether a branch whose own sources have all ended is taken to have ended too.
-    pub(super) ends: bool,
+    pub(in crate::sources) ends: bool,
+    /// Whether files that are removed or overwritten count as something to read.
+    pub(in crate::sources) tracks: bool,
 }
 
 impl Branch {
-    pub(super) fn failed(&self, doing: &'static str, source: spout_repo::Error) -> Error {
+    pub(in crate::sources) fn failed(&self, doing: &'static str, source: spout_repo::Error) -> Error {
         let (repo, branch) = (self.spec.repo.clone(), self.spec.branch.clone());
         let source: Arc<dyn Coded> = Arc::new(source);
         Error::Upstream { repo, branch, doing, source }
     }
 
     /// The upstream repo, if it is there.
-    pub(super) async fn repo(&self) -> Result<Option<Repo>, Error> {
+    pub(in crate::sources) async fn repo(&self) -> Result<Option<Repo>, Error> {
         match self.store.repo(&self.spec.repo).await {
             Ok(repo) => Ok(Some(repo)),
             Err(spout_repo::Error::UnknownRepo { .. }) => Ok(None),
@@ -38,7 +40,7 @@ impl Branch {
     }
 
     /// Where a first run begins.
-    pub(super) async fn start(&self) -> Result<Position, Error> {
+    pub(in crate::sources) async fn start(&self) -> Result<Position, Error> {
         let before = |number: u64| Token::default().at(number.saturating_sub(1));
         match &self.spec.start {
             RepoStart::Earliest => Ok(Position::default()),
@@ -65,18 +67,18 @@ impl Branch {
         }
     }
 
-    pub(super) fn gone(&self, what: String) -> Error {
+    pub(in crate::sources) fn gone(&self, what: String) -> Error {
         Error::Gone { repo: self.spec.repo.clone(), branch: self.spec.branch.clone(), what }
     }
 
     /// Whether the file at `path` is read.
-    pub(super) fn wants(&self, path: &str) -> Result<bool, Error> {
+    pub(in crate::sources) fn wants(&self, path: &str) -> Result<bool, Error> {
         let selection = path::Selection::new(self.spec.files());
         Ok(selection.map_err(|error| self.failed("reading", error))?.contains(path))
     }
 
     /// Whether the pipeline that writes it still runs in this process.
-    pub(super) fn is_written(&self) -> bool {
+    pub(in crate::sources) fn is_written(&self) -> bool {
         self.writer_over.as_ref().is_some_and(|over| !over.is_cancelled())
     }
 }

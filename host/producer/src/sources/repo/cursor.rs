@@ -20,7 +20,7 @@ use crate::{Error, Fetched, OutOfRange};
 const PASSED: u64 = 1000;
 
 /// Where it is in the branch.
-pub(super) struct Cursor {
+pub(in crate::sources) struct Cursor {
     branch: Branch,
     /// Number of the newest commit that was read whole.
     number: u64,
@@ -34,9 +34,16 @@ pub(super) struct Cursor {
     waiting: Waiting,
 }
 
+/// A run of commits that is to be read.
+pub(in crate::sources) struct CommitRun {
+    pub(in crate::sources) added: Added,
+    pub(in crate::sources) provenance: Provenance,
+    pub(in crate::sources) part: Place,
+}
+
 /// What comes next.
-pub(super) enum Next {
-    Run(Box<Reading>),
+pub(in crate::sources) enum Next {
+    Run(Box<CommitRun>),
     /// Nothing of it is read.
     Jump(u64),
     /// Nothing; and whether more is expected, because the upstream pipeline still runs.
@@ -45,18 +52,28 @@ pub(super) enum Next {
 
 impl Cursor {
     /// Goes on in `branch` at `start`.
-    pub(super) fn new(branch: Branch, start: &Position) -> Self {
+    pub(in crate::sources) fn new(branch: Branch, start: &Position) -> Self {
         let (number, token, waiting) = (start.offset, Token::read(start), Waiting::default());
         Self { branch, number, token, marked: number, follower: None, sound: None, waiting }
     }
 
+    /// Goes on in `branch` behind the commit of that number and id.
+    pub(in crate::sources) fn behind(branch: Branch, number: u64, commit: String) -> Self {
+        Self::new(branch, &Token { after: commit, ..Token::default() }.at(number))
+    }
+
+    /// Goes on in `branch` behind the commit of that number, with the run that ends at `part`.
+    pub(in crate::sources) fn anew(branch: Branch, number: u64, part: Place) -> Self {
+        Self::new(branch, &Token { part: Some(part), ..Token::default() }.at(number))
+    }
+
     /// Number of the newest commit that was read whole.
-    pub(super) fn number(&self) -> u64 {
+    pub(in crate::sources) fn number(&self) -> u64 {
         self.number
     }
 
     /// Whether nothing is said of commits with nothing to read, which were just passed over.
-    pub(super) fn stays_silent(&mut self) -> bool {
+    pub(in crate::sources) fn stays_silent(&mut self) -> bool {
         let silent = !self.splits() && self.number.saturating_sub(self.marked) < PASSED;
         if !silent {
             self.marked = self.number;
@@ -74,7 +91,7 @@ impl Cursor {
         reading.next(&self.branch, self.follower()?, most).await
     }
 
-    fn follower(&self) -> Result<&Follower, Error> {
+    pub(in crate::sources) fn follower(&self) -> Result<&Follower, Error> {
         self.follower.as_ref().ok_or_else(|| self.branch.gone("the repo is gone".into()))
     }
 
@@ -86,21 +103,35 @@ impl Cursor {
         Fetched { high_watermark, ..Fetched::new(Messages::default(), span, progress) }
     }
 
+    /// Id of the newest commit that was read whole; empty where it is not known.
+    pub(in crate::sources) fn after(&self) -> &str {
+        &self.token.after
+    }
+
+    /// Goes behind a run that was read whole; `made` if a commit of ours is made for it.
+    pub(in crate::sources) fn pass_run(&mut self, run: &CommitRun, made: bool) {
+        self.pass_whole(run.part.last, run.provenance.upstream.commit.clone(), made);
+    }
+
+    fn pass_whole(&mut self, last: u64, after: String, made: bool) {
+        (self.number, self.waiting) = (last, Waiting::default());
+        if made {
+            self.marked = last;
+        }
+        self.token = Token { after, ..Token::default() };
+    }
+
     /// Goes behind what was read of a run.
     pub(super) fn pass(&mut self, reading: &Reading, over: bool) {
         if over {
-            (self.number, self.waiting) = (reading.part.last, Waiting::default());
-            if reading.begun {
-                self.marked = self.number;
-            }
-            self.token = Token { after: reading.provenance.upstream.commit.clone(), ..Token::default() };
+            self.pass_whole(reading.part.last, reading.provenance.upstream.commit.clone(), reading.begun);
         } else {
             self.token.part = Some(reading.part)
         }
     }
 
     /// The next run of commits, or nothing after a while.
-    pub(super) async fn next(&mut self) -> Result<Next, Error> {
+    pub(in crate::sources) async fn next(&mut self) -> Result<Next, Error> {
         // Looked at first: what its pipeline committed before it stopped is then seen.
         let runs = self.branch.is_written();
         let failed = |error| self.branch.failed("reading", error);
@@ -165,13 +196,14 @@ impl Cursor {
             }
             let last = follower.run_from(before + 1);
             let added = follower.added(before + 1, last).await;
-            let Added { commit, files, .. } = added.map_err(|error| self.branch.failed("reading", error))?;
+            let Added { commit, files, rewritten } = added.map_err(|error| self.branch.failed("reading", error))?;
+            let changes = self.branch.tracks && self.any_wanted(&rewritten)?;
             let files = self.wanted(files)?;
             let (mut rows, mut bytes) = (0, 0);
             for file in files.iter().flatten() {
                 (rows, bytes) = (rows + file.rows, bytes + file.size);
             }
-            if files.iter().all(Option::is_none) {
+            if files.iter().all(Option::is_none) && !changes {
                 if waiting.is_empty() {
                     return Ok(begin(last, false));
                 }
@@ -226,14 +258,20 @@ impl Cursor {
             }
         };
         let (repo, branch) = (&self.branch.spec.repo, &self.branch.spec.branch);
+        // What became of files in commits that are gone is seen by looking at all of them.
+        let (to, part) = match self.branch.tracks {
+            true if to < head => (to, Some(Place::whole(to + 1))),
+            true => (to.saturating_sub(1), Some(Place::whole(to)).filter(|_| to > 0)),
+            false => (to, None),
+        };
         tracing::warn!(repo, branch, what, to, "continuing after another commit, as `onOutOfRange` says");
         (self.number, self.marked) = (to, to);
-        (self.token, self.waiting) = (Token::default(), Waiting::default());
+        (self.token, self.waiting) = (Token { part, ..Token::default() }, Waiting::default());
         Ok(Next::Jump(to))
     }
 
-    /// Opens the run of commits behind the newest that was read, at `part`.
-    async fn open(&self, part: Place) -> Result<Reading, Error> {
+    /// The run of commits behind the newest that was read, up to `part`.
+    async fn open(&self, part: Place) -> Result<CommitRun, Error> {
         let failed = |error| self.branch.failed("reading", error);
         let follower = self.follower()?;
         let added = if part.whole {
@@ -243,14 +281,32 @@ impl Cursor {
         } else {
             follower.added(self.number + 1, part.last).await
         };
-        let Added { commit, files, rewritten } = added.map_err(failed)?;
-        self.heed(rewritten)?;
-        let files = self.wanted(files)?;
+        let added = added.map_err(failed)?;
         let (repo, branch) = (self.branch.spec.repo.clone(), self.branch.spec.branch.clone());
         let commits = if part.whole { 1 } else { part.last - self.number };
-        let upstream = Upstream { commits, ..Upstream::of(repo, branch, commit.header.id) };
-        let provenance = Provenance { upstream, global: commit.global };
-        Ok(Reading::new(provenance, commit.header.at_ms, files, part))
+        let upstream = Upstream { commits, ..Upstream::of(repo, branch, added.commit.header.id.clone()) };
+        let provenance = Provenance { upstream, global: added.commit.global.clone() };
+        Ok(CommitRun { added, provenance, part })
+    }
+
+    /// The rows or messages of a run.
+    ///
+    /// # Errors
+    /// Something that may have been read is not what it was.
+    pub(super) fn reading(&self, run: CommitRun) -> Result<Reading, Error> {
+        let CommitRun { added: Added { commit, files, rewritten }, provenance, part } = run;
+        self.heed(rewritten)?;
+        Ok(Reading::new(provenance, commit.header.at_ms, self.wanted(files)?, part))
+    }
+
+    /// Whether a file that is read was removed, overwritten or reverted.
+    fn any_wanted(&self, rewritten: &[spout_repo::Rewritten]) -> Result<bool, Error> {
+        for file in rewritten {
+            if file.how == "reverted" || self.branch.wants(&file.path)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Stops where something that may have been read is not what it was, unless the spec says otherwise.

@@ -22,7 +22,13 @@ use serde::{Deserialize, Serialize};
 use spout_data::Period;
 use spout_repo::path;
 
-use self::{producer::RepoProducer, trigger::Trigger};
+use self::producer::RepoProducer;
+pub(super) use self::{
+    branch::Branch,
+    cursor::{CommitRun, Cursor, Next},
+    token::Place,
+    trigger::Trigger,
+};
 use crate::{Error, FramingSpec, MetadataColumn, OutOfRange, Producer, Promise, SourceContext, SourceSpec, Upstream};
 
 /// The commits of another repo of the same store, as in `{repo: events, path: /clean/}`; each is read once.
@@ -35,7 +41,7 @@ pub struct RepoSpec {
     #[serde(default = "branch")]
     pub branch: String,
     /// Files that are read: a directory as in `/clean/`, or a pattern as in `/clean/**/*.parquet`. Without it, all but those
-    /// below `/dead-letter/` and `/late/`. A commit without any of them leads to no commit here.
+    /// below `/dead-letter/`, `/late/` and `/.datums/`. A commit without any of them leads to no commit here.
     #[serde(default)]
     pub path: Option<String>,
     /// The same as `path`, by Pachyderm's name.

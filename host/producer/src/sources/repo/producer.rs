@@ -26,7 +26,7 @@ impl RepoProducer {
     /// Reads a branch of `store`, which is idle only when `writer_over`, and has ended, if `ends`, when everything that its own
     /// pipeline reads has.
     pub(super) fn new(spec: RepoSpec, store: Store, writer_over: Option<CancellationToken>, ends: bool) -> Self {
-        Self { branch: Branch { spec, store, writer_over, ends }, told: false }
+        Self { branch: Branch { spec, store, writer_over, ends, tracks: false }, told: false }
     }
 }
 
@@ -66,7 +66,7 @@ impl Fetcher for RepoFetcher {
         let mut open = match reading.take() {
             Some(open) => open,
             None => match cursor.next().await? {
-                Next::Run(open) => *open,
+                Next::Run(run) => cursor.reading(*run)?,
                 Next::Jump(to) => {
                     return Ok(Fetched { jump: Some(to), ..cursor.fetched(to, Progress::More) });
                 }

@@ -19,16 +19,23 @@ pub(super) struct Token {
 
 /// A place within a run of commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Place {
+pub(in crate::sources) struct Place {
     /// Number of the last commit of the run.
-    pub(super) last: u64,
+    pub(in crate::sources) last: u64,
     /// Everything that this commit holds is read, because the history before it is gone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) whole: bool,
+    pub(in crate::sources) whole: bool,
     /// The file that is next.
     pub(super) file: usize,
     /// Rows or messages of it that were read.
     pub(super) done: u64,
+}
+
+impl Place {
+    /// The beginning of everything that the commit `last` holds.
+    pub(in crate::sources) fn whole(last: u64) -> Self {
+        Self { last, whole: true, file: 0, done: 0 }
+    }
 }
 
 impl Token {

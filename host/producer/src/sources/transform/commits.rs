@@ -9,7 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use spout_repo::{FileEntry, Follower, OpenCommit, PutMode, Repo, Store};
+use spout_data::Provenance;
+use spout_repo::{CommitFiles, FileEntry, Follower, OpenCommit, PutMode, Repo, Store};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::guest_commit::{GuestCommit, Rows};
@@ -69,6 +70,8 @@ pub(super) struct Finishing {
     pub(super) files: OpenCommit,
     pub(super) rows: Rows,
     pub(super) marker: Option<Bytes>,
+    /// The commits of the input that it is made from.
+    pub(super) provenance: Vec<Provenance>,
     pub(super) waiting: Waiting,
 }
 
@@ -144,6 +147,19 @@ impl Commits {
         }))
     }
 
+    /// The files of the newest commit; none before the first.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub(super) async fn files(&self) -> Result<Option<CommitFiles>, Error> {
+        let failed = |source| Error::commit("reading", source);
+        let mut head = self.shared.head.lock().await;
+        match head.refresh().await.map_err(failed)? {
+            Some(newest) => self.shared.repo.files_of(newest).await.map(Some).map_err(failed),
+            None => Ok(None),
+        }
+    }
+
     /// At most `limit` files of the newest commit below a directory, those after `after`.
     ///
     /// # Errors
@@ -201,6 +217,7 @@ impl Commits {
         mut files: OpenCommit,
         rows: Rows,
         marker: Option<Bytes>,
+        provenance: Vec<Provenance>,
     ) -> Result<Committed, Error> {
         let turn = Arc::clone(&self.shared.turn).lock_owned().await;
         if let (Some(path), Some(marker)) = (&self.shared.output.marker, &marker) {
@@ -215,7 +232,7 @@ impl Commits {
         }
         let (answer, durable) = oneshot::channel();
         let waiting = Waiting { marker: marker.clone(), answer, _turn: turn };
-        let finishing = Box::new(Finishing { files, rows, marker, waiting });
+        let finishing = Box::new(Finishing { files, rows, marker, provenance, waiting });
         let handed = self.shared.queue.send(SpoutEvent::Finished(finishing));
         handed.map_err(|_| Error::SpoutOver)?;
         durable.await.map_err(|_| Error::SpoutOver)

@@ -1,15 +1,16 @@
 //! One commit of a spout while it is being filled.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use spout_data::Provenance;
 use spout_format::{Format, TableWriter};
-use spout_repo::{OpenCommit, PutMode, Uploaded, path};
+use spout_repo::{OpenCommit, PutMode, Savepoint, Uploaded, path};
 use tokio::{
     io::{AsyncRead, AsyncWriteExt as _, DuplexStream},
     sync::OwnedSemaphorePermit,
@@ -17,7 +18,7 @@ use tokio::{
 };
 
 use super::commits::{Commits, Committed};
-use crate::Error;
+use crate::{Error, PerFileError};
 
 /// Bytes of a marker: it is part of every commit.
 const MARKER: usize = 1 << 20;
@@ -26,7 +27,7 @@ const PUT: usize = 1 << 10;
 /// Bytes of a file between who writes it and who uploads it.
 const PIPE: usize = 256 << 10;
 /// Where the host itself puts files.
-const OWN: [&str; 2] = ["/dead-letter/", "/late/"];
+const OWN: [&str; 3] = ["/dead-letter/", "/late/", path::DATUMS];
 
 /// The rows of a commit, in order, with the room that they take.
 pub(super) type Rows = VecDeque<(RecordBatch, OwnedSemaphorePermit)>;
@@ -42,9 +43,17 @@ pub(super) struct GuestCommit {
     writing: Arc<()>,
     rows: Rows,
     marker: Option<Bytes>,
+    provenance: Vec<Provenance>,
     /// Room for the marker, and for what is known of each file.
     held: OwnedSemaphorePermit,
     _permit: OwnedSemaphorePermit,
+}
+
+/// What a commit had at some time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Point {
+    files: Savepoint,
+    held: usize,
 }
 
 type Written = Arc<Mutex<Vec<Uploaded>>>;
@@ -58,7 +67,46 @@ impl GuestCommit {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let (written, writing, rows) = (Written::default(), Arc::default(), Rows::new());
-        Self { commits, files, written, writing, rows, marker: None, held, _permit: permit }
+        Self { commits, files, written, writing, rows, marker: None, provenance: Vec::new(), held, _permit: permit }
+    }
+
+    /// What it has now.
+    pub(super) fn point(&self) -> Point {
+        Point { files: self.files.savepoint(), held: self.held.num_permits() }
+    }
+
+    /// Forgets what was put since `point`, when it was not being written.
+    pub(super) fn go_back(&mut self, point: Point) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.files.go_back(point.files);
+        drop(self.held.split(self.held.num_permits().saturating_sub(point.held)));
+    }
+
+    /// The paths that were put since `point`.
+    ///
+    /// # Errors
+    /// [`Error::Unclosed`], and those of writing.
+    pub(super) async fn put_since(&mut self, point: Point) -> Result<BTreeSet<String>, Error> {
+        self.settle().await?;
+        Ok(self.files.put_since(point.files).map(str::to_owned).collect())
+    }
+
+    /// Takes back what was put at `path` since `point`.
+    ///
+    /// # Errors
+    /// [`PerFileError::NotPut`] if nothing was.
+    pub(super) async fn take_back(&mut self, path: &str, point: Point) -> Result<(), Error> {
+        self.take_written().await?;
+        let path = self.path(path)?;
+        if !self.files.put_since(point.files).any(|put| put == path) {
+            return Err(PerFileError::NotPut { path }.into());
+        }
+        self.files.delete_file(&path).map_err(|source| Error::commit("deleting a file in", source))
+    }
+
+    /// Notes a commit that it is made from.
+    pub(super) fn made_from(&mut self, commit: Provenance) {
+        self.provenance.push(commit);
     }
 
     /// Holds so many bytes more in memory.
@@ -84,18 +132,24 @@ impl GuestCommit {
         self.files.put_stream(&path, how, from).await.map_err(|source| Error::commit("putting a file into", source))
     }
 
-    /// Puts a file that is the marker, or part of it where that is a directory. It takes the place of the one before; its size.
+    /// Puts a file that is the host's to put: the marker or part of it, or what it notes in places of its own. It takes the place of
+    /// the one before; its size.
     ///
     /// # Errors
     /// A path that is none, and those of reading and writing.
-    pub(super) async fn put_marker_file(
-        &mut self,
-        path: &str,
-        from: impl AsyncRead + Unpin + Send,
-    ) -> Result<u64, Error> {
+    pub(super) async fn put_own_file(&mut self, path: &str, from: impl AsyncRead + Unpin + Send) -> Result<u64, Error> {
         self.hold(PUT)?;
         let put = self.files.put_stream(path, PutMode::Overwrite, from).await;
-        put.map_err(|source| Error::commit("putting the marker into", source))
+        put.map_err(|source| Error::commit("putting a file of the host into", source))
+    }
+
+    /// Deletes a file of the newest commit, whoever put it.
+    ///
+    /// # Errors
+    /// A path that is none.
+    pub(super) fn delete_own_file(&mut self, path: &str) -> Result<(), Error> {
+        self.hold(PUT)?;
+        self.files.delete_file(path).map_err(|source| Error::commit("deleting a file in", source))
     }
 
     /// Begins a file whose bytes are to come. The commit has it once it is closed.
@@ -183,14 +237,20 @@ impl GuestCommit {
     /// # Errors
     /// Why it cannot be made; nothing of it is then.
     pub(super) async fn finish(mut self) -> Result<Committed, Error> {
-        if Arc::strong_count(&self.writing) > 1 {
-            return Err(Error::Unclosed);
-        }
-        self.take_written().await?;
+        self.settle().await?;
         if self.files.is_empty() && self.rows.is_empty() && self.marker.is_none() {
             return self.commits.newest().await;
         }
-        self.commits.make(self.files, self.rows, self.marker).await
+        let Self { commits, files, rows, marker, provenance, .. } = self;
+        commits.make(files, rows, marker, provenance).await
+    }
+
+    /// Puts all that was written; nothing may be on its way any more.
+    async fn settle(&mut self) -> Result<(), Error> {
+        if Arc::strong_count(&self.writing) > 1 {
+            return Err(Error::Unclosed);
+        }
+        self.take_written().await
     }
 
     /// Puts what was written piece by piece since the last put.
@@ -210,7 +270,7 @@ impl GuestCommit {
         let why = match marker {
             Some(marker) if is_at(&path, marker) => "it shows the marker; set that",
             _ if OWN.iter().any(|own| path.to_ascii_lowercase().starts_with(own)) => {
-                "the host keeps what was set aside there; choose another directory"
+                "the host keeps files of its own there; choose another directory"
             }
             _ => return Ok(path),
         };

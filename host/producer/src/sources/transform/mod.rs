@@ -8,6 +8,7 @@
 
 mod command;
 mod commits;
+mod datums;
 mod fetcher;
 mod guest_commit;
 mod plugin;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use spout_plugin::{PluginRef, Settings, World};
 use tokio_util::sync::CancellationToken;
 
+pub use self::datums::{InputSpec, OnFailedFile, PerFileError, PerFileSpec};
 use self::{
     command::{Invocation, SandboxedCommand, TrustedCommand},
     commits::Commits,

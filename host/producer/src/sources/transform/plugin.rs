@@ -51,11 +51,12 @@ impl Spout for PluginSpout {
 }
 
 /// As the repo has it.
-fn mode(how: Overwrite) -> Option<PutMode> {
+pub(super) fn mode(how: Overwrite) -> Option<PutMode> {
     how.map(|overwrite| if overwrite { PutMode::Overwrite } else { PutMode::Append })
 }
 
-fn refused(error: Error) -> Refused {
+/// For the guest.
+pub(super) fn refused(error: Error) -> Refused {
     Box::new(error)
 }
 

@@ -29,6 +29,8 @@ pub(super) struct SpoutProducer {
     store: Store,
     output: Output,
     make: Box<Make>,
+    /// The branch that it follows, if it reads one.
+    follows: Option<String>,
     running: Option<Running>,
     /// Cancelled when the pipeline wants to stop.
     drained: CancellationToken,
@@ -59,25 +61,32 @@ impl SpoutProducer {
             store: store.clone(),
             output: output.clone(),
             make,
+            follows: None,
             running: None,
             drained: CancellationToken::new(),
             on_its_way: OnItsWay::default(),
         }
+    }
+
+    /// The same for one that reads a branch: it can be stopped anywhere, and begins what was not finished again.
+    pub(super) fn following(self, branch: String) -> Self {
+        Self { follows: Some(branch), ..self }
     }
 }
 
 #[async_trait]
 impl Producer for SpoutProducer {
     fn traits(&self) -> ProducerTraits {
-        let finite = self.output.on_exit == OnExit::End;
-        ProducerTraits { discover_every: Duration::from_secs(3600), drains: true, finite, readers: None }
+        let drives = self.follows.is_none();
+        let finite = drives && self.output.on_exit == OnExit::End;
+        ProducerTraits { discover_every: Duration::from_secs(3600), drains: drives, finite, readers: None }
     }
 
     async fn partitions(&mut self, marker: &Marker, _: bool) -> Result<Vec<Found>, Error> {
         if self.running.is_some() {
             return Ok(Vec::new());
         }
-        let found = Found::only(marker, "spout");
+        let found = Found::only(marker, self.follows.as_deref().unwrap_or("spout"));
         let token = found.start.token.clone().map(Into::into);
         let (commits, finished) = Commits::open(&self.pipeline, &self.store, &self.output, token).await?;
         self.running = Some(Running { commits, finished: Some(finished), task: None });

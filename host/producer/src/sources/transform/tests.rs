@@ -17,7 +17,7 @@ use spout_plugin::Progress;
 use spout_repo::{CommitMeta, Finished, PutMode, Reference, Repo, Store};
 use tokio_util::sync::CancellationToken;
 
-use super::{Again, Commits, Failed, OnExit, Spout, producer::SpoutProducer};
+use super::{Again, Commits, Failed, OnExit, OnFailedFile, Spout, producer::SpoutProducer};
 use crate::{Boundary, Durable, Error, Producer as _, source::Output};
 
 type Act = Box<dyn FnOnce(Commits) -> BoxFuture<'static, Result<(), Failed>> + Send>;
@@ -59,7 +59,8 @@ fn crash() -> Failed {
 }
 
 fn output() -> Output {
-    Output { branch: "master".into(), overwrite: false, marker: Some("place".into()), on_exit: OnExit::End }
+    let (marker, on_failed_file) = (Some("place".into()), OnFailedFile::Fail);
+    Output { branch: "master".into(), overwrite: false, marker, on_exit: OnExit::End, on_failed_file }
 }
 
 /// What became of a run: the commits' rows, in order, and how it ended.

@@ -72,7 +72,7 @@ impl Filling {
     ) -> Result<(), Error> {
         let put = if pfs.is_marker(&entry.path) {
             self.markers.push(entry.path.clone());
-            self.commit.put_marker_file(&entry.path, archives.content()).await
+            self.commit.put_own_file(&entry.path, archives.content()).await
         } else {
             self.commit.put_file(&entry.path, None, archives.content()).await
         };
