@@ -154,8 +154,7 @@ impl Parts {
         let names: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
         let numbers = spout_producer::numbers(&names, marker)
             .map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?;
-        let SpoutSpec { overwrite, marker, on_exit, .. } = self.spec.spout.clone();
-        let output = Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit };
+        let output = self.output();
         let mut all = BTreeMap::new();
         for (input, &number) in self.inputs.iter().zip(&numbers) {
             all.insert(number, input.producer(&self.place, store, config, &output)?);
@@ -171,6 +170,12 @@ impl Parts {
             names: named.map(|(&number, &name)| (number, name.to_owned())).collect(),
             indices: numbers.iter().enumerate().map(|(index, &number)| (number, index)).collect(),
         })
+    }
+
+    /// Where it commits, for sources that make commits of their own.
+    pub(super) fn output(&self) -> Output {
+        let SpoutSpec { overwrite, marker, on_exit, .. } = self.spec.spout.clone();
+        Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit }
     }
 
     /// Opens the service, if it is one; it takes no more connections once `drain` is cancelled.

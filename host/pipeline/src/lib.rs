@@ -27,6 +27,7 @@ mod recover;
 mod rehearsal;
 mod run;
 mod sample;
+mod seek;
 mod settings;
 mod tables;
 mod totals;

@@ -62,6 +62,12 @@ pub enum Error {
         /// What the spec asked for.
         start: String,
     },
+    /// The source cannot go on at another place.
+    #[error("the source cannot be moved there: {why}; `spout marker seek --help` has what can be")]
+    Unseekable {
+        /// Why not.
+        why: String,
+    },
     /// The plugin behind the decoder failed.
     #[error("decoder `{decoder}` failed at partition {partition}, offsets {start}..{next}")]
     Decoder {
@@ -441,6 +447,7 @@ impl Coded for Error {
             Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
             Self::Start { .. }
+            | Self::Unseekable { .. }
             | Self::Schema { .. }
             | Self::Differ { .. }
             | Self::Unsettled { .. }
@@ -484,6 +491,7 @@ impl Coded for Error {
             Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.code(),
             Self::OutOfRange { .. } => "E0301",
             Self::Start { .. } => "E0302",
+            Self::Unseekable { .. } => "E0360",
             Self::Schema { .. } => "E0304",
             Self::Differ { .. } => "E0307",
             Self::Unsettled { .. } => "E0308",

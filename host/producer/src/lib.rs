@@ -34,7 +34,7 @@ pub use self::{
     error::Error,
     framing::{Compression, CsvStyle, Framer, FramingSpec, FramingType},
     metadata::MetadataColumn,
-    produce::{Boundary, Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
+    produce::{Boundary, Durable, Fetched, Fetcher, Found, Goal, OutOfRange, Producer, ProducerTraits},
     schema_text::SchemaText,
     service::{Service, ServiceSpec},
     several::{Producers, numbers},

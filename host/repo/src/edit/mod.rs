@@ -5,12 +5,14 @@ mod draft;
 mod editor;
 mod invariants;
 mod open_commit;
+mod seek;
 mod started;
 mod upload;
 mod writer;
 
 pub use editor::{Edit, Editor};
 pub use open_commit::OpenCommit;
+pub use seek::{Seek, Writer};
 pub use started::Started;
 pub use upload::{Upload, Uploaded};
 pub use writer::{BranchWriter, CommitMeta, Finished};
