@@ -356,3 +356,65 @@ fn the_example_runs_as_it_stands() -> Result<()> {
     site.ok(&["fsck"])?;
     Ok(())
 }
+
+/// Puts files by `spout put file` beside its archives, and says what its environment lets it see.
+const PUTS: &str = r#"
+pipeline: {name: t}
+spout: {marker: seen, onExit: restart}
+transform:
+  trusted: true
+  cmd:
+    - sh
+    - -ec
+    - |
+      cd "$(mktemp -d -p "$PFS/..")"
+      trap 'rm -rf "$PWD"' EXIT
+      if [ -e "$PFS_MARKER" ]; then
+        SPOUT_TOKEN=$(cat "$PFS_MARKER") spout get file "$PFS_REPO:/note" > refused 2>&1 && exit 1
+        spout list repo > repos
+        spout put file "$PFS_REPO:/refused" -f refused
+        spout put file "$PFS_REPO:/repos" -f repos
+        sleep 600
+      fi
+      echo hello > note
+      spout put file "$PFS_REPO:/note" -f note
+      spout get file "$PFS_REPO:/note" > read
+      echo "$SPOUT_TOKEN" > seen
+      tar -c read seen > "$PFS_OUT"
+"#;
+
+#[test]
+fn a_program_puts_and_gets_files_of_its_repo_without_any_set_up_and_sees_no_other() -> Result<()> {
+    for server in [false, true] {
+        let site = site()?;
+        site.ok(&["create", "repo", "others"])?;
+        site.write("specs/spec.yaml", PUTS)?;
+        let mut running = match server {
+            false => site.start(&["run", "specs/spec.yaml"])?,
+            // Its own tokens are none of the program's business.
+            true => {
+                let made = ["token", "create", "--tokens", "tokens.json", "--name", "ada", "--scope", "read:*"];
+                site.ok(&made)?;
+                site.start(&["serve", "specs", "--listen", "127.0.0.1:0", "--tokens", "tokens.json"])?
+            }
+        };
+        running.wait_for("committed")?;
+        let begun = Instant::now();
+        while site.run(&["inspect", "file", "t@master:/repos"])?.status.code() != Some(0) {
+            ensure!(begun.elapsed() < Duration::from_secs(60), "it did not come so far: {:?}", running.end()?);
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        running.signal("TERM")?;
+        let (fine, said) = running.end()?;
+        ensure!(fine, "{said}");
+        ensure!(file(&site, "master", "note")? == "hello\n" && file(&site, "master", "read")? == "hello\n");
+        let repos = file(&site, "master", "repos")?;
+        ensure!(repos.contains('t') && !repos.contains("others"), "{repos}");
+        ensure!(file(&site, "master", "refused")?.contains("E0901"), "the token of a program that has ended is good");
+        let token = file(&site, "master", "seen")?;
+        ensure!(!said.contains(token.trim()), "the log has the token: {said}");
+        ensure!(commits(&site)?.len() == 1, "one archive; what is put beside it is no part of it");
+        site.ok(&["fsck"])?;
+    }
+    Ok(())
+}

@@ -181,7 +181,7 @@ impl Parts {
     /// Opens the service, if it is one; it takes no more connections once `drain` is cancelled.
     pub(super) async fn service(&self, drain: &CancellationToken) -> Result<Option<Service>, Error> {
         let (Some(spec), Some(exposed)) = (&self.spec.spout.service, &self.exposed) else { return Ok(None) };
-        let opened = spec.open(&self.name, exposed.clone(), drain).await;
+        let opened = spec.open(&self.name, &self.base, exposed.clone(), drain).await;
         opened.map(Some).map_err(|source| Error::Producer { pipeline: self.name.clone(), source: Box::new(source) })
     }
 

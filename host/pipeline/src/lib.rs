@@ -48,3 +48,4 @@ pub use self::{
     trial::{Finding, Trial},
     update::{PluginMetrics, TookOver, Update},
 };
+pub use spout_producer::{Pass, StoreAccess};

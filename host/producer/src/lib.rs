@@ -10,6 +10,7 @@
 //!
 //! **Invariant**: nothing here commits, and nothing here decides when a commit is cut.
 
+mod access;
 mod class;
 mod decode;
 mod decoder_spec;
@@ -17,6 +18,7 @@ mod error;
 mod framing;
 mod inbox;
 mod metadata;
+mod password;
 mod produce;
 mod schema_text;
 mod service;
@@ -25,6 +27,7 @@ mod source;
 mod sources;
 
 pub use self::{
+    access::{Pass, StoreAccess},
     class::{Class, Guarantee, Promise},
     decode::{
         ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaGuard, SchemaPin,

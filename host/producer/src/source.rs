@@ -7,7 +7,9 @@ use spout_plugin::{Settings, Task, World};
 use spout_repo::Store;
 use tokio_util::sync::CancellationToken;
 
-use super::{CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, Producer, Promise};
+use super::{
+    CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, Producer, Promise, StoreAccess,
+};
 
 /// What a producer reads.
 #[derive(Clone, Debug)]
@@ -173,4 +175,6 @@ pub struct SourceContext<'a> {
     pub until_ended: bool,
     /// Where the pipeline commits.
     pub output: &'a Output,
+    /// What lets programs of this machine into the API of the store, if anything does.
+    pub access: Option<&'a Arc<dyn StoreAccess>>,
 }

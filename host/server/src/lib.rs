@@ -18,6 +18,7 @@ mod events;
 mod files;
 mod guard;
 mod history;
+mod inside;
 mod listen;
 mod openapi;
 mod pipelines;
@@ -26,7 +27,6 @@ mod repos;
 mod request;
 mod sql;
 mod tar;
-mod tls;
 mod tokens;
 
 use std::sync::Arc;
@@ -34,15 +34,16 @@ use std::sync::Arc;
 use axum::Router;
 use spout_api::Local;
 use spout_repo::Store;
+pub use spout_wire::Identity;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::{endpoint::Endpoint, guard::Guard};
 pub use self::{
     error::Error,
+    inside::Inside,
     listen::{Limits, Listening, listen},
     pipelines::Board,
-    tls::Identity,
     tokens::{Access, Scope, Token, Tokens},
 };
 
@@ -53,7 +54,7 @@ const QUERIES: usize = 8;
 #[derive(Debug)]
 pub struct Service {
     local: Local,
-    tokens: Option<Tokens>,
+    tokens: Option<Arc<Tokens>>,
     board: Arc<Board>,
     queries: Arc<Semaphore>,
     max_body: u64,
@@ -65,7 +66,7 @@ impl Service {
     #[must_use]
     pub fn new(
         store: Store,
-        tokens: Option<Tokens>,
+        tokens: Option<Arc<Tokens>>,
         board: Arc<Board>,
         limits: &Limits,
         stop: CancellationToken,

@@ -25,7 +25,7 @@ use spout_plugin::{PluginRef, Settings, World};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    command::{Invocation, SandboxedCommand, TrustedCommand},
+    command::{Invocation, Place, SandboxedCommand, TrustedCommand},
     commits::Commits,
     plugin::PluginSpout,
     producer::{Make, SpoutProducer},
@@ -247,8 +247,13 @@ impl SourceSpec for TransformSpec {
             (None, _, Some((program, args))) => {
                 command::check_marker(output)?;
                 let (program, invocation) = (program.clone(), self.invocation(args));
-                let (pipeline, base) = (pipeline.to_owned(), context.base.to_owned());
-                Box::new(move |_| Box::new(TrustedCommand::new(&pipeline, &program, &base, invocation.clone())))
+                let place = Place {
+                    pipeline: pipeline.to_owned(),
+                    base: context.base.to_owned(),
+                    branch: output.branch.clone(),
+                    access: context.access.cloned(),
+                };
+                Box::new(move |_| Box::new(TrustedCommand::new(place.clone(), &program, invocation.clone())))
             }
             _ => return Err(Error::NotLoaded { plugin: self.label() }),
         };
