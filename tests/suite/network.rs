@@ -328,8 +328,13 @@ fn a_service_talks_tls_and_asks_for_its_token_and_the_plugin_sees_neither() -> R
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        client.stdin.take().context("standard input")?.write_all(input.as_bytes())?;
-        Ok(String::from_utf8_lossy(&client.wait_with_output()?.stdout).into_owned())
+        let mut stdin = client.stdin.take().context("standard input")?;
+        stdin.write_all(input.as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(client.stdout.take().context("standard output")?).read_line(&mut answer)?;
+        client.kill()?;
+        client.wait()?;
+        Ok(answer)
     };
     ensure!(over_tls("s3cret\n{\"n\": 4}\n")? == "1\n", "over TLS");
     ensure!(over_tls("{\"n\": 5}\n")?.is_empty(), "over TLS, without the token");

@@ -80,6 +80,8 @@ fn what_cannot_be_moved_is_refused_and_nothing_changes() -> Result<()> {
     let site = Site::new()?;
     nexmark(&site, 100)?;
     run(&site)?;
+    // A source that had ended is read again.
+    seek(&site, &["e", "--to", "50"])?;
     let head = || -> Result<Value> { Ok(site.json(&["list", "commit", "e@master"])?.remove(0)) };
     let before = head()?;
     for (args, code, parts) in [
@@ -104,16 +106,27 @@ fn what_cannot_be_moved_is_refused_and_nothing_changes() -> Result<()> {
 #[test]
 fn a_pipeline_that_runs_is_not_moved_unless_it_is_fenced() -> Result<()> {
     let site = Site::new()?;
-    nexmark(&site, 100)?;
+    site.write("in/a.ndjson", "{\"id\":1}\n{\"id\":2}\n")?;
+    let spec = "pipeline: {name: e}
+producer:
+  stream: {plugin: files, topic: t, settings: {pattern: '*.ndjson'}}
+  decoder: {type: json}
+commit: {flush: {rows: 2}}
+grants: {files: {dirs: {t: ./in}}}
+";
+    site.write("e.yaml", spec)?;
     let mut running = site.start(&["run", "e.yaml"])?;
     running.wait_for("committed")?.context("a commit")?;
-    site.fails(&["marker", "seek", "e", "--to", "10"], 1, &["error[E0870]", "process", "--force"])?;
-    let sought = seek(&site, &["e", "--to", "10", "--force"])?;
-    ensure!(offset(&sought, "after", 0) == Some(10), "{sought}");
-    running.signal("KILL")?;
-    running.end()?;
+    site.fails(&["marker", "seek", "e", "--to", "0"], 1, &["error[E0870]", "process", "--force"])?;
+    let sought = seek(&site, &["e", "--to", "0", "--force"])?;
+    ensure!(offset(&sought, "after", 0) == Some(0), "{sought}");
+    // Nothing that the fenced one goes on to read is committed by it.
+    site.write("in/a.ndjson", "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n{\"id\":4}\n")?;
+    let (fine, said) = running.end()?;
+    ensure!(!fine && said.contains("E0530"), "{said}");
+    ensure!(site.number("select count(*) from e", None)? == 2);
     run(&site)?;
-    ensure!(rows(&site)? == [90, 90], "{:?}", rows(&site)?);
+    ensure!(site.number("select count(*) from e", None)? == 6, "all of it once more");
     site.ok(&["fsck", "--deep"]).map(drop)
 }
 
@@ -138,15 +151,15 @@ fn a_spout_gets_another_marker_or_none() -> Result<()> {
     };
     let again = |site: &Site| site.ok(&["run", "e.yaml", "--until", "ended"]).map(drop);
     let specs = [
-        ("driven.wasm", "log.txt", "transform: {plugin: driven, settings: {task: grow, commits: 5}}"),
-        ("tars.wasm", "numbers", "transform: {plugin: tars, args: [count, '5', '1']}"),
+        ("driven.wasm", "log.txt", "place", "transform: {plugin: driven, settings: {task: grow, commits: 5}}"),
+        ("tars.wasm", "numbers", "offset", "transform: {plugin: tars, args: [count, '5', '1']}"),
     ];
-    for (guest, data, transform) in specs {
-        let site = spout(guest, &format!("pipeline: {{name: e}}\n{transform}\nspout: {{marker: place}}\n"))?;
+    for (guest, data, marker, transform) in specs {
+        let site = spout(guest, &format!("pipeline: {{name: e}}\n{transform}\nspout: {{marker: {marker}}}\n"))?;
         ensure!(file(&site, data)? == lines(&[0..5]), "{guest}");
         site.write("three", "3")?;
         seek(&site, &["e", "--to-file", "three", "--spec", "e.yaml"])?;
-        ensure!(file(&site, "place")? == "3", "{guest}: the file that shows it");
+        ensure!(file(&site, marker)? == "3", "{guest}: the file that shows it");
         again(&site)?;
         ensure!(file(&site, data)? == lines(&[0..5, 3..5]), "{guest}: {}", file(&site, data)?);
         // Back to where it was when it had made one commit.
@@ -155,7 +168,7 @@ fn a_spout_gets_another_marker_or_none() -> Result<()> {
         again(&site)?;
         ensure!(file(&site, data)? == lines(&[0..5, 3..5, 1..5]), "{guest}: {}", file(&site, data)?);
         seek(&site, &["e", "--to", "earliest", "--spec", "e.yaml"])?;
-        site.fails(&["get", "file", "e@master:/place"], 2, &["place"])?;
+        site.fails(&["get", "file", &format!("e@master:/{marker}")], 2, &["error[E0517]", marker])?;
         again(&site)?;
         ensure!(file(&site, data)? == lines(&[0..5, 3..5, 1..5, 0..5]), "{guest}: {}", file(&site, data)?);
         site.fails(&["marker", "seek", "e", "--to", "latest", "--spec", "e.yaml"], 2, &["error[E0360]"])?;

@@ -14,6 +14,7 @@ use spout_tests::{
     http::{Answer, connect, read, request},
     root,
     served::Served,
+    tls::certificate,
 };
 
 /// `text` without what differs between two stores: ids, times, places.

@@ -103,7 +103,11 @@ impl Seek {
             return printer.value(&sought);
         }
         print_made(&sought.made, "marker moved", printer)?;
-        printer.table(&before_and_after(&sought))
+        match moved(&sought).next() {
+            Some(_) => printer.table(&before_and_after(&sought)),
+            // That of a command is files.
+            None => Ok(()),
+        }
     }
 
     /// Where partitions are to go on, and what becomes of the file that shows it.
@@ -216,8 +220,11 @@ fn read(file: &Path) -> Result<Vec<u8>> {
 }
 
 /// The partitions that moved.
+fn moved(sought: &Sought) -> impl Iterator<Item = (&PartitionId, &PartitionMarker)> {
+    sought.after.partitions.iter().filter(|(id, entry)| sought.before.partitions.get(id) != Some(entry))
+}
+
 fn before_and_after(sought: &Sought) -> Table {
-    let moved = sought.after.partitions.iter().filter(|(id, entry)| sought.before.partitions.get(id) != Some(entry));
     let shown = |entry: Option<&PartitionMarker>| match entry {
         None => "-".to_owned(),
         Some(PartitionMarker { position, ended, .. }) => {
@@ -227,7 +234,7 @@ fn before_and_after(sought: &Sought) -> Table {
     };
     Table::new(
         &["producer", ">partition", "label", ">before", ">after"],
-        moved.map(|(id, entry)| {
+        moved(sought).map(|(id, entry)| {
             let before = shown(sought.before.partitions.get(id));
             vec![entry.producer.clone(), id.number.to_string(), entry.label.clone(), before, shown(Some(entry))]
         }),

@@ -16,6 +16,9 @@ pub(super) struct Kind {
     /// A source that drives itself and makes its own commits.
     #[arg(long, group = "kind")]
     pub(super) spout: bool,
+    /// A program that writes tar archives, each of which is a commit.
+    #[arg(long, group = "kind")]
+    pub(super) command: bool,
     /// Messages into rows.
     #[arg(long, group = "kind")]
     pub(super) decoder: bool,
@@ -33,8 +36,8 @@ impl Kind {
             World::Decoder => self.decoder,
             World::Handler => self.handler,
             World::SelfDriven => self.spout,
-            World::Command => false,
+            World::Command => self.command,
         };
-        named || !(self.source || self.stream || self.spout || self.decoder || self.handler)
+        named || !(self.source || self.stream || self.spout || self.command || self.decoder || self.handler)
     }
 }

@@ -24,6 +24,14 @@ const DECODER: &str = r#"{
 }
 "#;
 
+const COMMAND: &str = r#"{
+  "name": "__NAME__",
+  "version": "0.1.0",
+  "kind": "command",
+  "summary": "counts, a tar archive and so a commit for each number"
+}
+"#;
+
 /// The files of a project.
 ///
 /// # Errors
@@ -33,9 +41,11 @@ pub(super) fn files(kind: Kind) -> Result<Written, Error> {
         (DECODER, include_str!("c/decoder.c.txt"))
     } else if kind.handler {
         (HANDLER, include_str!("c/handler.c.txt"))
+    } else if kind.command {
+        (COMMAND, include_str!("c/command.c.txt"))
     } else {
         return Err(usage(
-            "plugins in C are handlers and decoders; write a source or a spout in Rust or Python".into(),
+            "plugins in C are handlers, decoders and commands; write a source or a spout in Rust or Python".into(),
         ));
     };
     let files = vec![("spout.json", about.to_owned()), ("plugin.c", code.to_owned())];

@@ -18,13 +18,14 @@ use crate::{error::Error, print::Printer};
 /// Create a plugin project to start from: a small working example with a test.
 #[derive(Debug, Args)]
 #[command(
-    group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "decoder", "handler"])),
+    group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "command", "decoder", "handler"])),
     after_help = "Examples:
   spout plugin new at-least --handler                       in plugins/at-least, next to the others of this tree
   spout plugin new feed --spout                             a source that makes its own commits
+  spout plugin new count --command --lang python            a program that writes tar archives
   spout plugin new weblog --decoder --dir weblog            elsewhere
   spout plugin new weblog --decoder --lang python           a plugin.py, with everything it imports
-  spout plugin new checksum --handler --lang c              a plugin.c; handlers and decoders
+  spout plugin new checksum --handler --lang c              a plugin.c; handlers, decoders, commands
   spout plugin build plugins/at-least                       then build it
 
 For Rust, the SDK is the sdk-guest directory in the nearest parent directory that has one; --sdk names another. What the other
@@ -104,6 +105,8 @@ fn line(kind: Kind, name: &str) -> String {
         format!("stream: {{plugin: {name}, topic: t, consumerType: highlevel, settings: {{lines: 1000}}}}")
     } else if kind.spout {
         format!("transform: {{plugin: {name}, settings: {{upto: 10}}}}")
+    } else if kind.command {
+        format!("transform: {{plugin: {name}, args: ['10']}}, and beside it, spout: {{marker: offset}}")
     } else if kind.decoder {
         format!("decoder: {{plugin: {name}}}")
     } else {
