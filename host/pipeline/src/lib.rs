@@ -45,7 +45,7 @@ pub use self::{
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
     totals::Reason,
-    trial::{Finding, Trial},
+    trial::{Finding, SpoutTrial, Trial},
     update::{PluginMetrics, TookOver, Update},
 };
 pub use spout_producer::{Pass, StoreAccess};
