@@ -104,6 +104,12 @@ pub(crate) async fn seek(store: &Store, seek: &Seek) -> Result<Sought> {
             None
         }
     };
+    let head = repo.resolve(&Reference::head(repo.name(), &seek.branch)).await?;
+    let there = |(partition, entry): (_, &_)| head.marker.partitions.get(partition) == Some(entry);
+    if files.is_empty() && seek.entries.partitions.iter().all(there) {
+        let what = format!("{branch} goes on there already; `spout marker show {branch}` shows where");
+        return Err(Error::Usage { verb: "marker seek", what });
+    }
     let entries = seek.entries.partitions.iter().map(|(&partition, entry)| (partition, entry.clone())).collect();
     let asked = RepoSeek { entries, files, marker_file, why: seek.why.clone() };
     let (finished, before) = repo.seek(&seek.branch, &pipeline, asked).await?;
