@@ -35,6 +35,7 @@ mod real_input;
 mod rebuilt;
 mod rotation;
 mod sandbox;
+mod seeking;
 mod server;
 mod settled;
 mod several;

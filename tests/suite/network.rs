@@ -5,13 +5,14 @@ use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
     path::Path,
+    process::{Command, Stdio},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use spout_tests::{Running, Site, guests};
+use spout_tests::{Running, Site, guests, tls::certificate};
 
 /// A place with the guest that tries whatever the network has.
 fn site() -> Result<Site> {
@@ -262,4 +263,88 @@ fn a_service_needs_a_plugin_and_a_free_port() -> Result<()> {
     site.ok(&["check", "spec.yaml"])?;
     site.fails(&["run", "spec.yaml", "--until", "ended"], 2, &["E0330", "service", &format!("127.0.0.1:{port}")])?;
     Ok(())
+}
+
+/// A service whose answer names the commit that holds what it answers.
+const LEDGER: &str = "pipeline: {name: kept}
+transform: {plugin: network/ledger}
+spout: {service: {internalPort: 8000, externalPort: 0}}
+";
+
+#[test]
+fn what_a_spout_answers_after_it_has_finished_is_there_whatever_happens_then() -> Result<()> {
+    let site = site()?;
+    site.write("spec.yaml", LEDGER)?;
+    for line in ["one", "two"] {
+        let mut run = site.start(&["run", "spec.yaml"])?;
+        let address = addresses(&mut run, &["kept"])?.remove(0);
+        let mut client = BufReader::new(TcpStream::connect(&address)?);
+        client.get_mut().set_read_timeout(Some(Duration::from_secs(30)))?;
+        client.get_mut().write_all(format!("{line}\n").as_bytes())?;
+        let mut answer = String::new();
+        client.read_line(&mut answer)?;
+        run.child.kill()?;
+        let at = format!("kept@{}:/lines.txt", answer.trim());
+        let kept = site.ok(&["get", "file", &at])?;
+        ensure!(kept.lines().last() == Some(line), "{answer}: {kept}");
+        run.end()?;
+    }
+    ensure!(site.ok(&["get", "file", "kept@master:/lines.txt"])? == "one\ntwo\n");
+    site.ok(&["fsck"]).map(drop)
+}
+
+#[test]
+fn a_service_talks_tls_and_asks_for_its_token_and_the_plugin_sees_neither() -> Result<()> {
+    let mut site = site()?;
+    certificate(site.path())?;
+    site.environment.push(("DOOR", "s3cret".to_owned()));
+    let (tls, token) = (", cert: chain.pem, key: key.pem", ", token: {env: DOOR}");
+    site.write("spec.yaml", format!("{}---\n{}", service("left", token), service("right", &format!("{tls}{token}"))))?;
+    let said = site.ok(&["check", "spec.yaml"])?;
+    ensure!(said.contains("over TLS, with the token"), "{said}");
+    let mut run = site.start(&["run", "spec.yaml"])?;
+    let found = addresses(&mut run, &["left", "right"])?;
+    let ask = |text: &str| -> Result<String> {
+        let mut stream = TcpStream::connect(&found[0])?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        stream.write_all(text.as_bytes())?;
+        let mut answer = String::new();
+        // One that is refused may be told by a reset.
+        stream
+            .shutdown(Shutdown::Write)
+            .and_then(|()| stream.read_to_string(&mut answer))
+            .map(drop)
+            .unwrap_or_default();
+        Ok(answer)
+    };
+    ensure!(ask("{\"n\": 1}\n{\"n\": 2}\n")?.is_empty(), "a client without the token was served");
+    ensure!(ask("GET / HTTP/1.1\r\nhost: a\r\n\r\n")?.starts_with("HTTP/1.1 401 "));
+    ensure!(ask("s3cret\n{\"n\": 3}\n")? == "1\n", "the line after the token is the first message");
+    let over_tls = |input: &str| -> Result<String> {
+        let mut client = Command::new("openssl")
+            .args(["s_client", "-quiet", "-verify_return_error", "-CAfile", "chain.pem", "-connect", &found[1]])
+            .current_dir(site.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut stdin = client.stdin.take().context("standard input")?;
+        stdin.write_all(input.as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(client.stdout.take().context("standard output")?).read_line(&mut answer)?;
+        client.kill()?;
+        client.wait()?;
+        Ok(answer)
+    };
+    ensure!(over_tls("s3cret\n{\"n\": 4}\n")? == "1\n", "over TLS");
+    ensure!(over_tls("{\"n\": 5}\n")?.is_empty(), "over TLS, without the token");
+    committed(&site, "left", 1)?;
+    committed(&site, "right", 1)?;
+    run.signal("TERM")?;
+    let (fine, errors) = run.end()?;
+    ensure!(fine && !errors.contains("s3cret"), "{errors}");
+    site.write("spec.yaml", service("left", ", cert: chain.pem"))?;
+    site.fails(&["check", "spec.yaml"], 2, &["spout.service.cert", "`key`"])?;
+    site.write("spec.yaml", service("left", ", cert: key.pem, key: chain.pem"))?;
+    site.fails(&["run", "spec.yaml"], 2, &["error[E0915]", "key.pem"]).map(drop)
 }

@@ -14,6 +14,7 @@ use spout_tests::{
     http::{Answer, connect, read, request},
     root,
     served::Served,
+    tls::certificate,
 };
 
 /// `text` without what differs between two stores: ids, times, places.
@@ -533,25 +534,7 @@ fn a_web_page_of_somebody_else_is_not_answered() -> Result<()> {
 #[test]
 fn tls_is_spoken_where_there_is_a_certificate() -> Result<()> {
     let site = filled()?;
-    let subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "chain.pem",
-            "-days",
-            "2",
-        ])
-        .args(subject)
-        .current_dir(site.path())
-        .output()?;
-    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    certificate(site.path())?;
     let args = ["token", "create", "--tokens", "tokens.json", "--name", "ada", "--scope", "admin:*"];
     let token = site.ok(&args)?;
     let secure = ["--tokens", "tokens.json", "--cert", "chain.pem", "--key", "key.pem"];

@@ -279,3 +279,53 @@ fn killed_anywhere_marker_and_data_are_never_apart() -> Result<()> {
     ensure!(commits(&site)?.len() as u64 == last, "a commit of each");
     site.ok(&["fsck", "--deep"]).map(drop)
 }
+
+/// Commits a number in each archive, and begins at 0 whatever its marker is.
+const FORGETFUL: &str = r#"
+pipeline: {name: feed}
+spout: {marker: offset}
+transform:
+  trusted: true
+  cmd:
+    - sh
+    - -c
+    - |
+      cd "$(mktemp -d -p "$PFS/..")" || exit 1
+      trap 'rm -rf "$PWD"' EXIT
+      for n in 1 2 3 4 5 6 7 8; do
+        echo "$n" > numbers; echo "$n" > offset
+        tar -c numbers offset > "$PFS_OUT" || exit 1
+        while [ "$(cat "$PFS/offset" 2>/dev/null)" != "$n" ]; do sleep 0.01; done
+      done
+"#;
+
+#[test]
+fn plugin_test_kills_a_spout_between_and_within_its_commits_and_says_what_it_loses() -> Result<()> {
+    let site = site()?;
+    let test = ["plugin", "test", "--spec", "feed.yaml", "--commits", "8", "--kills", "3"];
+    for transform in
+        ["{plugin: driven, settings: {task: grow, commits: 100, pause: 2}}", "{plugin: tars, args: [count, '8', '1']}"]
+    {
+        let from = guests().join("tars.wasm");
+        fs::copy(from, site.plugins.join("tars.wasm"))?;
+        site.write(
+            "feed.yaml",
+            format!("pipeline: {{name: feed}}\nspout: {{marker: offset}}\ntransform: {transform}\n"),
+        )?;
+        let said = site.ok(&test)?;
+        for promise in ["killed 3 times between its commits", "killed 3 times within its commits", "4 promises kept"] {
+            ensure!(said.contains(promise), "{transform}: {said}");
+        }
+    }
+    site.write("feed.yaml", FORGETFUL)?;
+    let said = site.fails(&test, 1, &["error[E0835]"])?;
+    let shown = String::from_utf8(site.run(&test)?.stdout)?;
+    ensure!(shown.contains("BROKEN") && shown.contains("something is there twice"), "{said}{shown}");
+    // Without a marker, or without a spout, that is all there is to say.
+    site.write("feed.yaml", FORGETFUL.replace("spout: {marker: offset}\n", ""))?;
+    let shown = String::from_utf8(site.run(&[&test[..6], &["--kills", "0"]].concat())?.stdout)?;
+    ensure!(shown.contains("commit 1 leaves none"), "{shown}");
+    site.fails(&["plugin", "test", "driven"], 2, &["error[E0801]", "--spec FILE"])?;
+    ensure!(!site.path().join("store").exists(), "it has a store of its own");
+    Ok(())
+}

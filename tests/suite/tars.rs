@@ -207,23 +207,90 @@ fn a_command_that_exits_otherwise_than_by_success_is_run_again() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_command_in_c_is_built_and_counts() -> Result<()> {
-    let Some(python) = venv::python(&["ziglang==0.17.1"])? else { return Ok(()) };
-    let mut site = site()?;
+/// Builds the command in `dir` of the site, and has it count; it goes on where its marker says, and each commit is whole.
+fn built_it_counts(site: &Site, dir: &str) -> Result<()> {
+    site.ok(&["plugin", "build", dir])?;
+    let marker = "spout: {marker: offset}";
+    for end in [4, 7] {
+        site.write("spec.yaml", spec(&format!("'{end}'"), marker).replace("plugin: tars", &format!("plugin: {dir}")))?;
+        site.ok(&["run", "spec.yaml", "--until", "ended"])?;
+        ensure!(together(site, "master")? == end, "{dir}");
+    }
+    let all = commits(site)?;
+    ensure!(all.len() == 7, "{dir}: {all:?}");
+    all.iter().try_for_each(|commit| together(site, commit).map(drop))?;
+    site.ok(&["fsck"]).map(drop)
+}
+
+/// A C compiler for commands, if PyPI has one.
+fn with_c(site: &mut Site) -> Result<bool> {
+    let Some(python) = venv::python(&["ziglang==0.17.1"])? else { return Ok(false) };
     site.environment.push(("SPOUT_CC", format!("{} -m ziglang cc -target wasm32-wasi", python.display())));
+    Ok(true)
+}
+
+#[test]
+fn the_command_in_c_is_built_and_counts() -> Result<()> {
+    let mut site = site()?;
+    if !with_c(&mut site)? {
+        return Ok(());
+    }
     for name in ["plugin.c", "spout.json"] {
         site.write(&format!("count-c/{name}"), fs::read(root().join("examples/plugins/count-c").join(name))?)?;
     }
-    site.ok(&["plugin", "build", "count-c"])?;
-    let marker = "spout: {marker: offset}";
-    for end in [4, 7] {
-        site.write("spec.yaml", spec(&format!("'{end}'"), marker).replace("plugin: tars", "plugin: count-c"))?;
-        site.ok(&["run", "spec.yaml", "--until", "ended"])?;
-        ensure!(together(&site, "master")? == end);
+    built_it_counts(&site, "count-c")
+}
+
+#[test]
+fn new_commands_count_as_they_are_in_c_and_rust() -> Result<()> {
+    for (lang, needs_c) in [("rust", false), ("c", true)] {
+        let mut site = site()?;
+        if needs_c && !with_c(&mut site)? {
+            continue;
+        }
+        site.ok(&["plugin", "new", "fresh", "--command", "--lang", lang, "--dir", "fresh"])?;
+        built_it_counts(&site, "fresh").with_context(|| lang)?;
     }
-    ensure!(commits(&site)?.len() == 7);
-    site.ok(&["fsck"]).map(drop)
+    Ok(())
+}
+
+#[test]
+fn a_new_command_in_python_counts_as_it_is_and_what_it_raises_is_told() -> Result<()> {
+    let Some(python) = venv::python(&["componentize-py==0.25.1"])? else { return Ok(()) };
+    let mut site = site()?;
+    site.environment.push(("COMPONENTIZE_PY", python.with_file_name("componentize-py").display().to_string()));
+    site.ok(&["plugin", "new", "fresh", "--command", "--lang", "python"])?;
+    let tested = Command::new("python3")
+        .args(["-m", "unittest"])
+        .current_dir(site.path().join("fresh"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()?;
+    ensure!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stderr));
+    built_it_counts(&site, "fresh")?;
+    // On standard output, with its environment; and a failure is one.
+    let text = "import io, os, sys, tarfile
+
+def main():
+    with tarfile.open(fileobj=sys.stdout.buffer, mode='w|') as archive:
+        entry = tarfile.TarInfo('said')
+        entry.size = 5
+        archive.addfile(entry, io.BytesIO(os.environ['COLOUR'].encode()))
+    sys.stdout.flush()
+    raise ValueError('no more of it')
+";
+    site.write("fresh/plugin.py", text)?;
+    site.ok(&["plugin", "build", "fresh"])?;
+    let transform = "transform: {plugin: fresh, output: stdout, env: {COLOUR: green}}";
+    site.write("spec.yaml", format!("pipeline: {{name: s}}\n{transform}\n"))?;
+    let mut running = site.start(&["run", "spec.yaml"])?;
+    running.wait_for("committed")?;
+    running.wait_for("committed")?;
+    running.signal("INT")?;
+    let (fine, said) = running.end()?;
+    ensure!(fine && said.contains("ValueError: no more of it") && said.contains("running it again"), "{said}");
+    ensure!(site.ok(&["get", "file", "s@master:/said"])?.starts_with("greengreen"), "an archive of each run");
+    site.write("fresh/plugin.py", "start = 1\n")?;
+    site.fails(&["plugin", "build", "fresh"], 1, &["error[E0806]", "no main()"]).map(drop)
 }
 
 /// Counts in a shell, as a program of this machine.
@@ -354,5 +421,67 @@ fn the_example_runs_as_it_stands() -> Result<()> {
     let commits = site.json(&["list", "commit", "dates@master"])?;
     ensure!(commits.iter().filter(|commit| commit["reason"] == "source").count() == 5, "{commits:?}");
     site.ok(&["fsck"])?;
+    Ok(())
+}
+
+/// Puts files by `spout put file` beside its archives, and says what its environment lets it see.
+const PUTS: &str = r#"
+pipeline: {name: t}
+spout: {marker: seen, onExit: restart}
+transform:
+  trusted: true
+  cmd:
+    - sh
+    - -ec
+    - |
+      cd "$(mktemp -d -p "$PFS/..")"
+      trap 'rm -rf "$PWD"' EXIT
+      if [ -e "$PFS_MARKER" ]; then
+        SPOUT_TOKEN=$(cat "$PFS_MARKER") spout get file "$PFS_REPO:/note" > refused 2>&1 && exit 1
+        spout list repo > repos
+        spout put file "$PFS_REPO:/refused" -f refused
+        spout put file "$PFS_REPO:/repos" -f repos
+        sleep 600
+      fi
+      echo hello > note
+      spout put file "$PFS_REPO:/note" -f note
+      spout get file "$PFS_REPO:/note" > read
+      echo "$SPOUT_TOKEN" > seen
+      tar -c read seen > "$PFS_OUT"
+"#;
+
+#[test]
+fn a_program_puts_and_gets_files_of_its_repo_without_any_set_up_and_sees_no_other() -> Result<()> {
+    for server in [false, true] {
+        let site = site()?;
+        site.ok(&["create", "repo", "others"])?;
+        site.write("specs/spec.yaml", PUTS)?;
+        let mut running = match server {
+            false => site.start(&["run", "specs/spec.yaml"])?,
+            // Its own tokens are none of the program's business.
+            true => {
+                let made = ["token", "create", "--tokens", "tokens.json", "--name", "ada", "--scope", "read:*"];
+                site.ok(&made)?;
+                site.start(&["serve", "specs", "--listen", "127.0.0.1:0", "--tokens", "tokens.json"])?
+            }
+        };
+        running.wait_for("committed")?;
+        let begun = Instant::now();
+        while site.run(&["inspect", "file", "t@master:/repos"])?.status.code() != Some(0) {
+            ensure!(begun.elapsed() < Duration::from_secs(60), "it did not come so far: {:?}", running.end()?);
+            std::thread::park_timeout(Duration::from_millis(50));
+        }
+        running.signal("TERM")?;
+        let (fine, said) = running.end()?;
+        ensure!(fine, "{said}");
+        ensure!(file(&site, "master", "note")? == "hello\n" && file(&site, "master", "read")? == "hello\n");
+        let repos = file(&site, "master", "repos")?;
+        ensure!(repos.contains('t') && !repos.contains("others"), "{repos}");
+        ensure!(file(&site, "master", "refused")?.contains("E0901"), "the token of a program that has ended is good");
+        let token = file(&site, "master", "seen")?;
+        ensure!(!said.contains(token.trim()), "the log has the token: {said}");
+        ensure!(commits(&site)?.len() == 1, "one archive; what is put beside it is no part of it");
+        site.ok(&["fsck"])?;
+    }
     Ok(())
 }

@@ -17,6 +17,7 @@ pub mod http;
 pub mod life;
 pub mod moto;
 pub mod served;
+pub mod tls;
 pub mod venv;
 
 /// A place with a store and specs of its own.

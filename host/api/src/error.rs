@@ -120,6 +120,24 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// A pipeline still writes the branch, as far as anybody can know.
+    #[error(
+        "nothing was changed: {by} writes {branch} and may still run (it wrote {seconds} s ago); stop the pipeline first, or add --force, which takes the branch away from it"
+    )]
+    InUse {
+        /// The branch.
+        branch: String,
+        /// The process.
+        by: String,
+        /// How long ago it wrote.
+        seconds: i64,
+    },
+    /// No pipeline has written the branch.
+    #[error("{branch} has no marker to move: no pipeline has written it; name the output of one as REPO@BRANCH")]
+    NoMarker {
+        /// The branch.
+        branch: String,
+    },
     /// The file has no such bytes.
     #[error("{path} has {size} bytes, and none of them are in the range that was asked for; ask for less")]
     NoSuchRange {
@@ -207,7 +225,7 @@ impl Coded for Error {
             Self::Remote { kind, .. } => *kind,
             Self::Archive { source } if matches!(source.fault, Fault::Unread(_)) => Kind::Unavailable,
             Self::Entry { source, .. } => source.kind(),
-            Self::ChangedMeanwhile { .. } => Kind::Conflict,
+            Self::ChangedMeanwhile { .. } | Self::InUse { .. } => Kind::Conflict,
             Self::Settled { .. } => Kind::Corrupt,
             Self::Unreachable { .. } | Self::Foreign { .. } | Self::Download { .. } => Kind::Unavailable,
             _ => Kind::Spec,
@@ -236,6 +254,8 @@ impl Coded for Error {
             Self::NotWritable { .. } => "E0825",
             Self::RepoExists { .. } => "E0826",
             Self::ChangedMeanwhile { .. } => "E0828",
+            Self::InUse { .. } => "E0870",
+            Self::NoMarker { .. } => "E0871",
             Self::NoSuchRange { .. } => "E0840",
             Self::Unreachable { .. } => "E0841",
             Self::Foreign { .. } => "E0842",

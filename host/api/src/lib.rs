@@ -49,7 +49,7 @@ pub use self::{
     files::{Column, FileInfo, FileLine, Files, PieceLine, columns},
     history::{Kept, Squashed, Undone},
     local::Local,
-    marker::MarkerInfo,
+    marker::{MarkerInfo, OwnMarker, Seek, ShownMarker, Sought},
     names::{branch, branch_of, is_id, join, pair, within},
     problem::Problem,
     putting::{Body, Putting, unreadable},

@@ -13,8 +13,9 @@ use spout_repo::{Commit, PutMode, Reference, Repo as OpenRepo, Store, Tree};
 use crate::{
     Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences,
     Dropped, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting, Query, Repo,
-    RepoInfo, RepoMade, Result, Retention, Rows, Squashed, Started, Tables, Tag, TagMade, TextFormat, Undone, branches,
-    commits, content, convert, copying, deleting, diff, files, history, marker, putting, repos, rows, tables, tags,
+    RepoInfo, RepoMade, Result, Retention, Rows, Seek, Sought, Squashed, Started, Tables, Tag, TagMade, TextFormat,
+    Undone, branches, commits, content, convert, copying, deleting, diff, files, history, marker, putting, repos, rows,
+    tables, tags,
 };
 
 /// How long the files of a commit that was named by its whole id are known without looking again.
@@ -68,6 +69,14 @@ impl Local {
     /// As [`Api::finish_commit`].
     pub async fn close(&self, repo: &str, id: &str) -> Result<CommitInfo> {
         commits::close(&self.store, repo, id).await
+    }
+
+    /// Moves where a pipeline goes on, by a commit.
+    ///
+    /// # Errors
+    /// [`Error::InUse`](crate::Error::InUse), [`Error::NoMarker`](crate::Error::NoMarker), and those of writing.
+    pub async fn seek(&self, seek: &Seek) -> Result<Sought> {
+        marker::seek(&self.store, seek).await
     }
 
     /// The commit that `reference` names, and its files.

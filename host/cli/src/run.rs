@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write as _},
     path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use spout_consumer::ConsumerSpec;
 use spout_data::ByteSize;
 use spout_pipeline::{Host, RunOptions, Until, Update};
 use spout_producer::Class;
+use spout_server::Inside;
 use spout_spec::Loaded;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -104,6 +106,7 @@ impl Run {
             },
             json: printer.json(),
             memory_high: self.memory_high.map(|size| size.0),
+            access: Some(Arc::new(Inside::new(&store))),
         };
         let signals = Signals::new()?;
         let (host, updates) = Host::start(pipelines, &store, &options);

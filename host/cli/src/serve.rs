@@ -14,7 +14,7 @@ use spout_base::clock;
 use spout_data::ByteSize;
 use spout_keeper::Keeper;
 use spout_pipeline::{Links, RunOptions, Until, Update};
-use spout_server::{Board, Identity, Limits, Listening, Service, Tokens, listen};
+use spout_server::{Board, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen};
 use spout_spec::load_all;
 use tokio::{
     sync::{mpsc, watch},
@@ -80,15 +80,17 @@ impl Serve {
         // Said at the start, as what is wrong with each.
         Links::between(&specs)?;
         let store = global.store_to_make().await?;
-        let tokens = self.tokens.as_deref().map(Tokens::at);
+        let tokens = self.tokens.as_deref().map(|file| Arc::new(Tokens::at(file)));
         // A file that is wrong is said at the start, not to the first who calls.
-        tokens.as_ref().map(Tokens::list).transpose()?;
+        tokens.as_ref().map(|tokens| tokens.list()).transpose()?;
         let limits = Limits { connections: self.max_connections as usize, max_body: self.max_body.0 };
         let identity = self.cert.as_deref().zip(self.key.as_deref());
-        let identity = identity.map(|(chain, key)| Identity::read(chain, key)).transpose()?;
+        let identity =
+            identity.map(|(chain, key)| Identity::read(chain, key)).transpose().map_err(ServerError::from)?;
         let listening = listen(&self.listen, identity, tokens.is_some(), limits).await?;
         let memory_high = self.memory_high.map(|size| size.0);
-        let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high };
+        let access = Some(Arc::new(Inside::new(&store)) as _);
+        let options = RunOptions { until: Until::Stopped, json: printer.json(), memory_high, access };
         let mut signals = Signals::new()?;
         if tokens.is_none() {
             tracing::warn!("everyone on this machine may do everything here; --tokens FILE asks for tokens");

@@ -154,9 +154,7 @@ impl Parts {
         let names: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
         let numbers = spout_producer::numbers(&names, marker)
             .map_err(|reason| Error::Spec { pipeline: self.name.clone(), reason })?;
-        let SpoutSpec { overwrite, marker, on_exit, .. } = self.spec.spout.clone();
-        let on_failed_file = self.spec.errors.file;
-        let output = Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit, on_failed_file };
+        let output = self.output();
         let mut all = BTreeMap::new();
         for (input, &number) in self.inputs.iter().zip(&numbers) {
             all.insert(number, input.producer(&self.place, store, config, &output)?);
@@ -174,10 +172,17 @@ impl Parts {
         })
     }
 
+    /// Where it commits, for sources that make commits of their own.
+    pub(super) fn output(&self) -> Output {
+        let SpoutSpec { overwrite, marker, on_exit, .. } = self.spec.spout.clone();
+        let on_failed_file = self.spec.errors.file;
+        Output { branch: self.spec.commit.branch.clone(), overwrite, marker, on_exit, on_failed_file }
+    }
+
     /// Opens the service, if it is one; it takes no more connections once `drain` is cancelled.
     pub(super) async fn service(&self, drain: &CancellationToken) -> Result<Option<Service>, Error> {
         let (Some(spec), Some(exposed)) = (&self.spec.spout.service, &self.exposed) else { return Ok(None) };
-        let opened = spec.open(&self.name, exposed.clone(), drain).await;
+        let opened = spec.open(&self.name, &self.base, exposed.clone(), drain).await;
         opened.map(Some).map_err(|source| Error::Producer { pipeline: self.name.clone(), source: Box::new(source) })
     }
 

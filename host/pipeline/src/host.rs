@@ -1,9 +1,10 @@
 //! Runs any number of pipelines side by side; one that fails does not touch the others.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use spout_base::error::{Coded, Kind, chain};
 use spout_plugin::Backoff;
+use spout_producer::StoreAccess;
 use spout_repo::Store;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,8 @@ pub struct RunOptions {
     pub json: bool,
     /// Resident bytes above which commits are cut early.
     pub memory_high: Option<u64>,
+    /// What lets programs that pipelines run on this machine into the API of the store; without it they are not.
+    pub access: Option<Arc<dyn StoreAccess>>,
 }
 
 /// Tries of a pipeline that runs `until` something, before passing trouble counts as failure.
@@ -57,8 +60,8 @@ impl Host {
             host.draining.push(parts.draining.clone());
             let (order, orders) = mpsc::unbounded_channel();
             host.orders.insert(parts.name.clone(), order);
-            let RunOptions { until, json, memory_high } = *options;
-            let config = RunConfig { until, json, memory_high, stop: stop.clone() };
+            let RunOptions { until, json, memory_high, access } = options.clone();
+            let config = RunConfig { until, json, memory_high, stop: stop.clone(), access };
             host.tasks.spawn(guard(parts, store.clone(), config, orders, updates.clone()));
         }
         (host, told)

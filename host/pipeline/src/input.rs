@@ -88,6 +88,7 @@ impl Input {
             },
             until_ended: config.until == Until::Ended,
             output,
+            access: config.access.as_ref(),
         };
         self.source
             .spec

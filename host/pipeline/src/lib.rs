@@ -27,6 +27,7 @@ mod recover;
 mod rehearsal;
 mod run;
 mod sample;
+mod seek;
 mod settings;
 mod tables;
 mod totals;
@@ -43,6 +44,7 @@ pub use self::{
     rehearsal::{Problem, Rehearsal, Verdict},
     settings::misfits,
     totals::Reason,
-    trial::{Finding, Trial},
+    trial::{Finding, SpoutTrial, Trial},
     update::{PluginMetrics, TookOver, Update},
 };
+pub use spout_producer::{Pass, StoreAccess};

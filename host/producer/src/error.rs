@@ -62,6 +62,15 @@ pub enum Error {
         /// What the spec asked for.
         start: String,
     },
+    /// The certificate of a port, or its key.
+    #[error(transparent)]
+    Tls(#[from] spout_wire::IdentityError),
+    /// The source cannot go on at another place.
+    #[error("the source cannot be moved there: {why}; `spout marker seek --help` has what can be")]
+    Unseekable {
+        /// Why not.
+        why: String,
+    },
     /// The plugin behind the decoder failed.
     #[error("decoder `{decoder}` failed at partition {partition}, offsets {start}..{next}")]
     Decoder {
@@ -349,6 +358,15 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A program cannot be let into the API of its store.
+    #[error("the command `{command}` cannot be given access to its repo: no port of this machine can be opened for it")]
+    Access {
+        /// The command.
+        command: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// A command ended other than by success.
     #[error("the command `{command}` ended with {how}; what it said before is in the log")]
     Ended {
@@ -443,13 +461,15 @@ impl Coded for Error {
         match self {
             Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.kind(),
             Self::OutOfRange { .. } | Self::Ambiguous { .. } => Kind::Plugin,
+            Self::Tls(error) => error.kind(),
             Self::Start { .. }
+            | Self::Unseekable { .. }
             | Self::Schema { .. }
             | Self::Differ { .. }
             | Self::Unsettled { .. }
             | Self::File { .. }
             | Self::Framing { .. } => Kind::Spec,
-            Self::Subscribe { .. } => Kind::Unavailable,
+            Self::Subscribe { .. } | Self::Access { .. } => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
             Self::Spout { source, .. } => source.kind(),
@@ -487,7 +507,9 @@ impl Coded for Error {
         match self {
             Self::Stream { source, .. } | Self::Decoder { source, .. } | Self::GivenUp { source, .. } => source.code(),
             Self::OutOfRange { .. } => "E0301",
+            Self::Tls(error) => error.code(),
             Self::Start { .. } => "E0302",
+            Self::Unseekable { .. } => "E0360",
             Self::Schema { .. } => "E0304",
             Self::Differ { .. } => "E0307",
             Self::Unsettled { .. } => "E0308",
@@ -522,6 +544,7 @@ impl Coded for Error {
             Self::Uncommitted { source, .. } => source.code(),
             Self::Ended { .. } => "E0343",
             Self::Launch { .. } => "E0344",
+            Self::Access { .. } => "E0361",
             Self::Transform { .. } => "E0345",
             Self::Pfs { .. } => "E0346",
         }

@@ -10,6 +10,7 @@
 //!
 //! **Invariant**: nothing here commits, and nothing here decides when a commit is cut.
 
+mod access;
 mod class;
 mod decode;
 mod decoder_spec;
@@ -17,6 +18,7 @@ mod error;
 mod framing;
 mod inbox;
 mod metadata;
+mod password;
 mod produce;
 mod service;
 mod several;
@@ -26,6 +28,7 @@ mod sources;
 pub use spout_data::SchemaText;
 
 pub use self::{
+    access::{Pass, StoreAccess},
     class::{Class, Guarantee, Promise},
     decode::{
         ArrowSpec, Change, Decoder, DecoderFactory, JsonSpec, Member, NativeDecoder, PRODUCER, SchemaGuard, SchemaPin,
@@ -35,7 +38,7 @@ pub use self::{
     error::Error,
     framing::{Compression, CsvStyle, Framer, FramingSpec, FramingType},
     metadata::MetadataColumn,
-    produce::{Boundary, Durable, Fetched, Fetcher, Found, OutOfRange, Producer, ProducerTraits},
+    produce::{Boundary, Durable, Fetched, Fetcher, Found, Goal, OutOfRange, Producer, ProducerTraits},
     service::{Service, ServiceSpec},
     several::{Producers, numbers},
     source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},

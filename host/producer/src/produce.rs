@@ -142,6 +142,17 @@ pub struct ProducerTraits {
     pub readers: Option<u32>,
 }
 
+/// Where partitions are to go on, whatever was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// At the oldest message that the source has.
+    Earliest,
+    /// With what arrives from now on.
+    Latest,
+    /// At this offset.
+    Offset(u64),
+}
+
 /// Reads a [`Source`](super::Source) while a pipeline runs.
 #[async_trait]
 pub trait Producer: fmt::Debug + Send {
@@ -154,6 +165,14 @@ pub trait Producer: fmt::Debug + Send {
     /// # Errors
     /// What the source answers.
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error>;
+
+    /// Where each partition would go on at `goal`: those that `marker` knows, and those that are new. Nothing is read.
+    ///
+    /// # Errors
+    /// [`Error::Unseekable`], and what the source answers.
+    async fn seek(&mut self, _marker: &Marker, _goal: Goal) -> Result<Vec<Found>, Error> {
+        Err(Error::Unseekable { why: "it takes what others send, and cannot ask for a message again".into() })
+    }
 
     /// The lane that reads `partition`, named after the first partition that it may read.
     fn lane(&self, partition: PartitionId) -> PartitionId {

@@ -8,7 +8,8 @@ use spout_repo::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, OnFailedFile, Producer, Promise,
+    CsvStyle, DecoderSpec, Error, FramingSpec, LinkedPublisher, MetadataColumn, OnExit, OnFailedFile, Producer,
+    Promise, StoreAccess,
 };
 
 /// What a producer reads.
@@ -177,4 +178,6 @@ pub struct SourceContext<'a> {
     pub until_ended: bool,
     /// Where the pipeline commits.
     pub output: &'a Output,
+    /// What lets programs of this machine into the API of the store, if anything does.
+    pub access: Option<&'a Arc<dyn StoreAccess>>,
 }

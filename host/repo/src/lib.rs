@@ -44,7 +44,9 @@ mod upkeep;
 
 pub use collected::{Collect, Collected};
 pub use delta::{Differences, Publication, PublishedTable, Publisher, TreeTable, differences, published};
-pub use edit::{BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Savepoint, Started, Upload, Uploaded};
+pub use edit::{
+    BranchWriter, CommitMeta, Edit, Editor, Finished, OpenCommit, Savepoint, Seek, Started, Upload, Uploaded, Writer,
+};
 pub use error::Error;
 pub use log::{
     Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,

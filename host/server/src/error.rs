@@ -92,12 +92,12 @@ pub enum Error {
         why: String,
     },
     /// No such token.
-    #[error("there is no token `{id}` in {}; `spout token list` shows them", path.display())]
+    #[error("there is no token `{id}` in {place}; `spout token list` shows them")]
     NoToken {
         /// What was asked for.
         id: String,
         /// The file.
-        path: PathBuf,
+        place: String,
     },
     /// The address would let others in.
     #[error("{address} can be reached from other machines, and {why}; or listen on 127.0.0.1")]
@@ -117,13 +117,8 @@ pub enum Error {
         source: io::Error,
     },
     /// The certificate or its key.
-    #[error("{} cannot be used for TLS: {why}", path.display())]
-    Tls {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        why: String,
-    },
+    #[error(transparent)]
+    Tls(#[from] spout_wire::IdentityError),
 }
 
 impl Coded for Error {
@@ -151,7 +146,7 @@ impl Coded for Error {
             Self::NoToken { .. } => "E0912",
             Self::Exposed { .. } => "E0913",
             Self::Listen { .. } => "E0914",
-            Self::Tls { .. } => "E0915",
+            Self::Tls(error) => error.code(),
             Self::CrossSite { .. } => "E0916",
         }
     }

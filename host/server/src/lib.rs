@@ -20,6 +20,7 @@ mod form;
 mod guard;
 mod history;
 mod incoming;
+mod inside;
 mod listen;
 mod openapi;
 mod pipelines;
@@ -28,7 +29,6 @@ mod repos;
 mod request;
 mod sql;
 mod tar;
-mod tls;
 mod tokens;
 mod uploads;
 mod veil;
@@ -38,15 +38,16 @@ use std::sync::Arc;
 use axum::Router;
 use spout_api::Local;
 use spout_repo::Store;
+pub use spout_wire::Identity;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use self::{endpoint::Endpoint, guard::Guard, veil::Veil};
 pub use self::{
     error::Error,
+    inside::Inside,
     listen::{Limits, Listening, listen},
     pipelines::Board,
-    tls::Identity,
     tokens::{Access, Scope, Token, Tokens},
 };
 
@@ -58,7 +59,7 @@ const QUERIES: usize = 8;
 pub struct Service {
     local: Local,
     veil: Veil,
-    tokens: Option<Tokens>,
+    tokens: Option<Arc<Tokens>>,
     board: Arc<Board>,
     queries: Arc<Semaphore>,
     max_body: u64,
@@ -70,7 +71,7 @@ impl Service {
     #[must_use]
     pub fn new(
         store: Store,
-        tokens: Option<Tokens>,
+        tokens: Option<Arc<Tokens>>,
         board: Arc<Board>,
         limits: &Limits,
         stop: CancellationToken,

@@ -28,8 +28,6 @@ use crate::{Error, Identity, Service, router};
 
 /// The head of a request has to come within this time; a connection without requests is closed after it.
 const HEAD: Duration = Duration::from_secs(60);
-/// A TLS handshake has to be over within this time.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Requests that are being answered at a stop may take so much longer.
 const LAST: Duration = Duration::from_secs(30);
 /// The heads of requests may be as long as this, and have as many headers.
@@ -146,10 +144,9 @@ impl Connection {
         drop(stream.set_nodelay(true));
         match identity {
             None => self.answer(stream).await,
-            Some(identity) => match timeout(HANDSHAKE, identity.acceptor().accept(stream)).await {
-                Ok(Ok(stream)) => self.answer(stream).await,
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
+            Some(identity) => match identity.accept(stream).await {
+                Ok(stream) => self.answer(stream).await,
+                Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
             },
         }
     }

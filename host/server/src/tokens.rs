@@ -1,4 +1,4 @@
-//! Who may come in: tokens with scopes, kept as hashes in a file.
+//! Who may come in: tokens with scopes, kept as hashes in a file, or in memory.
 
 use std::{
     fmt, fs,
@@ -126,16 +126,24 @@ impl Token {
     }
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Kept {
     tokens: Vec<Token>,
 }
 
-/// A file of tokens. A server sees at once what is changed in it.
+/// Who may come in. A server sees at once what is changed.
 #[derive(Debug)]
-pub struct Tokens {
-    path: PathBuf,
-    read: Mutex<Option<(Stamp, Arc<Kept>)>>,
+pub struct Tokens(Place);
+
+/// Where tokens are kept.
+#[derive(Debug)]
+enum Place {
+    File {
+        path: PathBuf,
+        read: Mutex<Option<(Stamp, Arc<Kept>)>>,
+    },
+    /// As long as the process runs.
+    Memory(Mutex<Arc<Kept>>),
 }
 
 /// What tells a file from its next version.
@@ -146,26 +154,31 @@ impl Tokens {
     /// The tokens in the file at `path`.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), read: Mutex::new(None) }
+        Self(Place::File { path: path.to_owned(), read: Mutex::new(None) })
     }
 
-    fn wrong(&self, why: impl fmt::Display) -> Error {
-        Error::TokenFile { path: self.path.clone(), why: why.to_string() }
+    /// Tokens that are kept nowhere.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self(Place::Memory(Mutex::default()))
     }
 
     fn kept(&self) -> Result<Arc<Kept>, Error> {
-        let about = fs::metadata(&self.path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => self.wrong("it is not there; `spout token create` makes it"),
-            _ => self.wrong(error),
+        let (path, read) = match &self.0 {
+            Place::Memory(kept) => return Ok(Arc::clone(&kept.lock().unwrap_or_else(PoisonError::into_inner))),
+            Place::File { path, read } => (path, read),
+        };
+        let about = fs::metadata(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => wrong(path, "it is not there; `spout token create` makes it"),
+            _ => wrong(path, error),
         })?;
         let stamp = Stamp(about.modified().ok(), about.len(), std::os::unix::fs::MetadataExt::ino(&about));
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, kept)) = read.as_ref().filter(|(there, _)| *there == stamp) {
             return Ok(Arc::clone(kept));
         }
-        let text = fs::read_to_string(&self.path).map_err(|error| self.wrong(error))?;
-        let kept: Kept = serde_json::from_str(&text).map_err(|error| self.wrong(error))?;
-        let kept = Arc::new(kept);
+        let text = fs::read_to_string(path).map_err(|error| wrong(path, error))?;
+        let kept = Arc::new(parse(path, &text)?);
         *read = Some((stamp, Arc::clone(&kept)));
         Ok(kept)
     }
@@ -200,14 +213,16 @@ impl Tokens {
     /// # Errors
     /// [`Error::TokenFile`].
     pub fn create(&self, name: &str, scopes: Vec<Scope>, expires_ms: Option<i64>) -> Result<(Token, String), Error> {
-        let mut kept = self.or_none()?;
         let id = clock::nonce().chars().take(8).collect::<String>();
         let text = format!("spout_{id}_{}{}", clock::nonce(), clock::nonce());
         let token =
             Token { id, name: name.to_owned(), scopes, created_ms: clock::wall_ms(), expires_ms, hash: hash(&text) };
-        kept.tokens.push(token.clone());
-        self.write(&kept)?;
-        Ok((token.shown(), text))
+        let shown = token.shown();
+        self.change(|kept| {
+            kept.tokens.push(token);
+            Ok(())
+        })?;
+        Ok((shown, text))
     }
 
     /// Removes a token; a running server refuses it from then on.
@@ -215,35 +230,58 @@ impl Tokens {
     /// # Errors
     /// [`Error::NoToken`], [`Error::TokenFile`].
     pub fn revoke(&self, id: &str) -> Result<Token, Error> {
-        let mut kept = self.or_none()?;
-        let at = kept.tokens.iter().position(|token| token.id == id);
-        let at = at.ok_or_else(|| Error::NoToken { id: id.to_owned(), path: self.path.clone() })?;
-        let gone = kept.tokens.remove(at);
-        self.write(&kept)?;
-        Ok(gone.shown())
+        self.change(|kept| match kept.tokens.iter().position(|token| token.id == id) {
+            Some(at) => Ok(kept.tokens.remove(at).shown()),
+            None => Err(Error::NoToken { id: id.to_owned(), place: self.to_string() }),
+        })
     }
 
-    /// What is there, or nothing where there is no file yet.
-    fn or_none(&self) -> Result<Kept, Error> {
-        match fs::read_to_string(&self.path) {
-            Ok(text) => serde_json::from_str(&text).map_err(|error| self.wrong(error)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Kept::default()),
-            Err(error) => Err(self.wrong(error)),
+    /// Changes what is kept, as a whole or not at all.
+    fn change<T>(&self, change: impl FnOnce(&mut Kept) -> Result<T, Error>) -> Result<T, Error> {
+        match &self.0 {
+            Place::Memory(kept) => change(Arc::make_mut(&mut kept.lock().unwrap_or_else(PoisonError::into_inner))),
+            Place::File { path, .. } => {
+                let mut kept = match fs::read_to_string(path) {
+                    Ok(text) => parse(path, &text)?,
+                    Err(error) if error.kind() == ErrorKind::NotFound => Kept::default(),
+                    Err(error) => return Err(wrong(path, error)),
+                };
+                let changed = change(&mut kept)?;
+                replace(path, &kept)?;
+                Ok(changed)
+            }
         }
     }
+}
 
-    /// Replaces the file, which only its owner may read, as a whole.
-    fn write(&self, kept: &Kept) -> Result<(), Error> {
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let text = serde_json::to_string_pretty(kept).map_err(|error| self.wrong(error))?;
-        let written = || {
-            let mut file = tempfile::Builder::new().tempfile_in(parent)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&self.path).map(drop).map_err(|error| error.error)
-        };
-        written().map_err(|error| self.wrong(error))
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::File { path, .. } => path.display().fmt(f),
+            Place::Memory(_) => f.write_str("the memory of this process"),
+        }
     }
+}
+
+fn wrong(path: &Path, why: impl fmt::Display) -> Error {
+    Error::TokenFile { path: path.to_owned(), why: why.to_string() }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Kept, Error> {
+    serde_json::from_str(text).map_err(|error| wrong(path, error))
+}
+
+/// Replaces the file, which only its owner may read, as a whole.
+fn replace(path: &Path, kept: &Kept) -> Result<(), Error> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let text = serde_json::to_string_pretty(kept).map_err(|error| wrong(path, error))?;
+    let written = || {
+        let mut file = tempfile::Builder::new().tempfile_in(parent)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|error| error.error)
+    };
+    written().map_err(|error| wrong(path, error))
 }
 
 fn hash(text: &str) -> String {

@@ -1,4 +1,5 @@
-//! How programs talk ZeroMQ with each other: sockets that do not trust their peers, and the hello that comes before data.
+//! Sockets that do not trust their peers. [`Identity`] is what a listener of any kind shows over TLS; the rest is how programs talk
+//! ZeroMQ with each other, and the hello that comes before data.
 //!
 //! [`Publisher`] is PUB with a REP socket beside it, [`Subscriber`] is SUB with a REQ. Before data the publisher says
 //! `connect` each second, until as many subscribers as it expects have said hello on the other socket; at the end it says
@@ -23,11 +24,13 @@ mod relay;
 mod subscriber;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub use self::{
     endpoint::Endpoint,
     publisher::{Publisher, PublisherOptions},
     subscriber::{Received, Subscriber, SubscriberOptions},
+    tls::{Identity, IdentityError},
 };
 
 /// What a publisher says until its subscribers are there.

@@ -40,7 +40,7 @@ def offers(module, name):
 
 
 def project(directory):
-    """Name, version and module of the project: `[project]` and `[tool.spout]` of its pyproject.toml."""
+    """Name, version, module and kind of the project: `[project]` and `[tool.spout]` of its pyproject.toml."""
     try:
         import tomllib
     except ImportError:
@@ -52,7 +52,10 @@ def project(directory):
         raise SystemExit("pyproject.toml has no [project] name")
     if module in TAKEN:
         raise SystemExit(f"a module cannot be called {module}, which the component needs itself; call it plugin")
-    return about["name"], about.get("version", "0.1.0"), module
+    kind = text.get("tool", {}).get("spout", {}).get("kind", "plugin")
+    if kind not in ("plugin", "command"):
+        raise SystemExit(f"[tool.spout] kind is {kind}; leave it out, or write command for a program with a main()")
+    return about["name"], about.get("version", "0.1.0"), module, kind
 
 
 def imported(directory, module_name):
@@ -68,8 +71,13 @@ def imported(directory, module_name):
 
 
 def main(directory):
-    name, version, module_name = project(directory)
+    name, version, module_name, kind = project(directory)
     sys.path.insert(0, directory)
+    if kind == "command":
+        if not callable(getattr(imported(directory, module_name), "main", None)):
+            raise SystemExit(f"{module_name}.py has no main(), which is what a command runs")
+        print(json.dumps({"name": name, "version": version, "module": module_name, "asks": [], "interfaces": [kind]}))
+        return
     found = offers(imported(directory, module_name), name)
     if not found:
         raise SystemExit(f"{module_name}.py has no class derived from Decoder, Handler, Source, Stream, Spout or Transformer")

@@ -19,6 +19,9 @@ pub(super) struct Kind {
     /// Files into files.
     #[arg(long, group = "kind")]
     pub(super) transform: bool,
+    /// A program that writes tar archives, each of which is a commit.
+    #[arg(long, group = "kind")]
+    pub(super) command: bool,
     /// Messages into rows.
     #[arg(long, group = "kind")]
     pub(super) decoder: bool,
@@ -37,8 +40,9 @@ impl Kind {
             World::Handler => self.handler,
             World::SelfDriven => self.spout,
             World::Transformer => self.transform,
-            World::Command => false,
+            World::Command => self.command,
         };
-        named || !(self.source || self.stream || self.spout || self.transform || self.decoder || self.handler)
+        let all = [self.source, self.stream, self.spout, self.transform, self.command, self.decoder, self.handler];
+        named || !all.contains(&true)
     }
 }

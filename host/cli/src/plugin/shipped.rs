@@ -10,6 +10,9 @@ static WIT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../wit/since-v0.
 static PYTHON: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sdk-guest/python");
 static C: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sdk-guest/c");
 
+/// What a project offers that is a program and nothing else.
+pub(super) const COMMAND: &str = "command";
+
 /// A set of files.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shipped {
@@ -65,6 +68,9 @@ pub(super) fn write(what: Shipped, to: &Path) -> Result<(), Error> {
 
 /// The world `plugin` of a component with these interfaces.
 pub(super) fn world(interfaces: &[String]) -> String {
+    if interfaces == [COMMAND] {
+        return include_str!("build/command.wit").to_owned();
+    }
     let world = |interface: &String| match interface.as_str() {
         "partition-consumer" => "source",
         "stream-consumer" => "stream-source",

@@ -1,6 +1,10 @@
 //! `spout plugin test`: tries the promises of a plugin over its author's own input.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Result;
 use arrow::{array::RecordBatch, compute::concat_batches};
@@ -11,11 +15,12 @@ use spout_api::Import;
 use spout_base::secret::SecretSpec;
 use spout_data::Blobs;
 use spout_format::Format;
-use spout_pipeline::{Finding, Trial};
+use spout_pipeline::{Finding, SpoutTrial, Trial};
 use spout_plugin::{
     DirGrant, EnvGrant, GrantSpec, LimitsSpec, ListenGrant, NetGrant, Offer, Plugin, World, check_grants,
 };
-use spout_spec::nearest;
+use spout_producer::Class;
+use spout_spec::{Loaded, load_all, nearest};
 
 use super::{kind::Kind, located};
 use crate::{
@@ -36,6 +41,7 @@ const MOST: usize = 10_000;
   spout plugin test scan --decoder --input picture.raw --whole
   spout plugin test files --source --topic logs --grant logs=./logs --settings pattern='*.log'
   spout plugin test quotes --stream --net api.example.com:80 --env KEY
+  spout plugin test --spec feed.yaml --commits 50 --kills 20
 
 Everything the plugin is gets tried, or what the flags name:
   a decoder   over the lines of the input (or the whole of it): the same rows however they are cut into calls and after a
@@ -45,10 +51,22 @@ Everything the plugin is gets tried, or what the flags name:
   a source    over its own topic: the same messages at any position that it returned before, a few or many at a time,
               alone or with other partitions
   a stream    the same from its checkpoints
+  a spout     or a command, as the spec runs it, on stores in memory: whole, then killed between its commits, and within them;
+              each time it goes on from its marker, and at each marker there are the files of the whole run
 Whatever breaks is shown with the smallest difference that was found, and the exit code is 1.")]
 pub(super) struct Test {
     /// The plugin: its name, the name of one of its offers, NAME/OFFER, or a file.
+    #[arg(required_unless_present = "spec", default_value = "", hide_default_value = true)]
     plugin: String,
+    /// The spec of a spout: its `transform` is tried, with its settings, grants and marker.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["plugin", "kind"])]
+    spec: Option<PathBuf>,
+    /// Commits of a spout after which a run is over; it may end before.
+    #[arg(long, value_name = "COUNT", default_value = "20", requires = "spec", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    commits: u64,
+    /// How often a spout is killed between its commits, and as often within them.
+    #[arg(long, value_name = "COUNT", default_value = "5", requires = "spec", value_parser = clap::value_parser!(u64).range(0..=1000))]
+    kills: u64,
     #[command(flatten)]
     kinds: Kind,
     /// The input: lines for a decoder, a table for a handler.
@@ -98,17 +116,21 @@ fn usage(what: String) -> Error {
 
 impl Test {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        if let Some(spec) = &self.spec {
+            return self.spouts(spec, global, printer).await;
+        }
         let located = located::plugin(&self.plugin, global).await?;
         let (plugin, parts) = (Arc::clone(&located.plugin), located.offers().await?);
         let offers = plugin.offers(&LimitsSpec::default()).await?;
         let mut tried: Vec<(World, &Offer)> = Vec::new();
-        let worlds = plugin.worlds().iter().filter(|world| !matches!(world, World::SelfDriven | World::Transformer));
+        let by_spec = [World::SelfDriven, World::Command, World::Transformer];
+        let worlds = plugin.worlds().iter().filter(|world| !by_spec.contains(world));
         for world in worlds.filter(|world| self.kinds.wants(**world)) {
             tried.extend(parts.iter().filter(|offer| offer.interface == world.interface()).map(|o| (*world, *o)));
         }
         if tried.is_empty() {
             return Err(usage(format!(
-                "{} is nothing of that kind that can be tried; {} is a {} (spouts and transformers have their tests in their own code)",
+                "{} is nothing of that kind that can be tried; {} is a {}; a spout or a command is tried as a spec runs it, with --spec FILE, and a transformer has its tests in its own code",
                 self.plugin,
                 plugin.name(),
                 crate::check::joined(plugin.worlds())
@@ -129,13 +151,29 @@ impl Test {
             };
             total += findings.len() as u64;
             broken += findings.iter().filter(|finding| !finding.kept).count() as u64;
-            print(plugin.name(), offer, &findings, printer)?;
+            print(plugin.name(), &offer.interface, &offer.name, &findings, printer)?;
         }
-        match broken {
-            0 if printer.json() => Ok(()),
-            0 => printer.line(format!("{} kept", count(total, "promise"))),
-            _ => Err(Error::PromisesBroken { broken, promises: count(total, "promise") }.into()),
+        verdict(broken, total, printer)
+    }
+
+    /// Tries each spout of a spec file.
+    async fn spouts(&self, spec: &Path, global: &Global, printer: &mut Printer) -> Result<()> {
+        let self_driven =
+            |loaded: &Loaded| loaded.spec.sources().any(|(_, source)| source.spec.promise().class == Class::SelfDriven);
+        let loaded: Vec<Loaded> = load_all(&[spec])?.into_iter().filter(self_driven).collect();
+        if loaded.is_empty() {
+            return Err(usage(format!("{} has no `transform`; try other plugins by their name", spec.display())).into());
         }
+        let plugins = global.open_plugins()?;
+        let (mut broken, mut total) = (0, 0);
+        for loaded in loaded {
+            let name = loaded.spec.pipeline.name.clone();
+            let findings = SpoutTrial::new(loaded, &plugins, self.commits, self.kills).run().await?;
+            total += findings.len() as u64;
+            broken += findings.iter().filter(|finding| !finding.kept).count() as u64;
+            print(&name, "pipeline", &name, &findings, printer)?;
+        }
+        verdict(broken, total, printer)
     }
 
     fn trial(&self, plugin: &Arc<Plugin>, grants: &GrantSpec, (world, offer): (World, &Offer)) -> Result<Trial> {
@@ -228,8 +266,15 @@ fn properties(offer: &Offer) -> Option<Vec<String>> {
     known.or_else(|| schema.is_object().then(Vec::new))
 }
 
-fn print(plugin: &str, offer: &Offer, findings: &[Finding], printer: &mut Printer) -> Result<()> {
-    let (interface, name) = (offer.interface.as_str(), offer.name.as_str());
+fn verdict(broken: u64, total: u64, printer: &mut Printer) -> Result<()> {
+    match broken {
+        0 if printer.json() => Ok(()),
+        0 => printer.line(format!("{} kept", count(total, "promise"))),
+        _ => Err(Error::PromisesBroken { broken, promises: count(total, "promise") }.into()),
+    }
+}
+
+fn print(plugin: &str, interface: &str, name: &str, findings: &[Finding], printer: &mut Printer) -> Result<()> {
     if printer.json() {
         return findings
             .iter()

@@ -4,13 +4,17 @@ mod commits;
 mod lanes;
 mod rows;
 
-use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use spout_base::clock;
 use spout_consumer::{Consumer, RepoConsumer};
 use spout_data::{Counts, PartitionId, Provenance};
 use spout_node::{Source, SourceEvent};
-use spout_producer::{Producer, ProducerTraits, Service};
+use spout_producer::{Producer, ProducerTraits, Service, StoreAccess};
 use spout_repo::{BranchWriter, Store};
 use tokio::{
     sync::mpsc,
@@ -56,6 +60,8 @@ pub(super) struct RunConfig {
     pub(super) memory_high: Option<u64>,
     /// Cancelled with the order to stop: it is seen also where an order would not be.
     pub(super) stop: CancellationToken,
+    /// What lets programs of this machine into the API of the store, if anything does.
+    pub(super) access: Option<Arc<dyn StoreAccess>>,
 }
 
 /// A running pipeline.

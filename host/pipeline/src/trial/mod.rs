@@ -4,12 +4,17 @@
 //! promise holds and which breaks, with the smallest difference that was found. `spout_guest::testing::conformance` checks the
 //! same of handlers natively, in the same words.
 //!
-//! **Invariant**: nothing is written, and only what the author grants is reached.
+//! A spout is tried as a spec runs it, by [`SpoutTrial`]: whole, and killed over and over, on stores in memory.
+//!
+//! **Invariant**: nothing is written but by a trusted program, and only what the author grants is reached.
 
 mod decoder;
 mod handler;
 mod source;
+mod spout;
 mod stream;
+
+pub use self::spout::SpoutTrial;
 
 use std::{fmt::Display, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Who writes a branch: shown to people so that they find the process; nothing is decided by it.
+//! Who writes a branch: shown to people so that they find the process. Nothing is decided by it but whether to ask them first.
 
 use std::{fmt, fs, path::Path, sync::OnceLock};
 
@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Commit;
 
-/// Reasons of commits after which a pipeline stops.
-const LAST: [&str; 3] = ["ended", "idle", "shutdown"];
+/// What the reason of a commit begins with that moves a marker while no pipeline runs.
+pub(crate) const LEFT_BY_SEEK: &str = "seek";
+
+/// Reasons of commits after which a writer stops; what follows a colon is a remark.
+const LAST: [&str; 4] = ["ended", "idle", "shutdown", LEFT_BY_SEEK];
 
 /// A process on a machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +76,7 @@ impl Holder {
     pub(crate) fn see(&mut self, commit: &Commit) {
         if commit.header.nonce == self.nonce {
             self.seen_ms = commit.header.at_ms;
-            self.left = LAST.contains(&commit.reason.as_str());
+            self.left = LAST.contains(&commit.reason.split(':').next().unwrap_or_default());
         }
     }
 }

@@ -23,6 +23,7 @@ pub use base::Base;
 pub(crate) use base::{Entry, Located};
 pub(crate) use checkpoint::Checkpoint;
 pub(crate) use head::Head;
+pub(crate) use holder::LEFT_BY_SEEK;
 pub use holder::{Holder, Process};
 pub(crate) use index::Segment;
 pub use moved::{Moved, Recorded};

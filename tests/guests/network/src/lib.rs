@@ -1,6 +1,7 @@
 //! Tries whatever the network has, and says what came of it; a service of lines.
 
 mod deeds;
+mod ledger;
 mod lines;
 
 use spout_guest::register;
@@ -8,6 +9,7 @@ use spout_guest::register;
 register! {
     stream "deeds": deeds::Deeds, "one message for each deed: what came of it";
     stream "lines": lines::Lines, "lines of whoever connects";
+    spout "ledger": ledger::Ledger, "keeps the lines of whoever connects, and answers with the commit";
     stream "asking": deeds::Deeds, "the deeds, for whoever has everything granted",
         asks: {dirs: ["data"], net: ["api.example.com:443", "*"], listen: [8000], env: ["KEY"]};
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    plugin::shipped::{self, Shipped},
+    plugin::shipped::{self, COMMAND, Shipped},
 };
 
 const COMPONENTIZE: Package = Package {
@@ -43,15 +43,25 @@ pub(super) fn is_project(dir: &Path) -> bool {
     manifest.lines().any(|line| line.trim() == "[tool.spout]")
 }
 
+/// Whether it is a program that knows nothing of us.
+fn is_command(dir: &Path) -> bool {
+    let manifest = fs::read_to_string(dir.join("pyproject.toml")).unwrap_or_default();
+    manifest.lines().any(|line| line.trim() == "kind = \"command\"")
+}
+
 /// The component of the project in `dir`, made in `place`.
 pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact, Error> {
     let failed = |what: String| Error::Build { crate_dir: dir.to_owned(), what };
-    // The package stays in the project: editors complete it, and tests of the project import it.
-    shipped::write(Shipped::Python, &dir.join("spout"))?;
-    let project = describe(dir)?;
+    let project = describe(dir, place)?;
     let componentize = find(dir, cache)?;
     shipped::write(Shipped::PythonBoundary, place)?;
-    shipped::write(Shipped::Wit, &place.join("wit/deps/spout-plugin"))?;
+    let is_command = project.interfaces == [COMMAND];
+    let (entry, file) = (if is_command { "spout_command" } else { "spout_component" }, place.join("plugin.wasm"));
+    if is_command {
+        fs::create_dir_all(place.join("wit")).map_err(|source| Error::WriteFile { path: place.join("wit"), source })?;
+    } else {
+        shipped::write(Shipped::Wit, &place.join("wit/deps/spout-plugin"))?;
+    }
     let write = |name: &str, text: &str| {
         let path = place.join(name);
         fs::write(&path, text).map_err(|source| Error::WriteFile { path, source })
@@ -59,10 +69,9 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
     write("wit/world.wit", &shipped::world(&project.interfaces))?;
     write("spout_project.py", &format!("MODULE = {:?}\nNAME = {:?}\n", project.module, project.name))?;
     eprintln!("{}: making a component of Python and {}.py, which takes some seconds", project.name, project.module);
-    let file = place.join("plugin.wasm");
     let mut command = Command::new(&componentize);
     command.args(["--quiet", "--wit-path"]).arg(place.join("wit")).args(["--world", "plugin", "componentize"]);
-    command.arg("spout_component").arg("--output").arg(&file);
+    command.arg(entry).arg("--output").arg(&file);
     for path in [Some(place.to_owned()), Some(dir.to_owned()), site_packages(dir)].into_iter().flatten() {
         command.arg("--python-path").arg(path);
     }
@@ -80,12 +89,15 @@ pub(super) fn compile(dir: &Path, place: &Path, cache: &Path) -> Result<Artifact
 }
 
 /// Asks the project what it offers, in plain Python: a mistake shows here, with its line, before anything takes long.
-fn describe(dir: &Path) -> Result<Project, Error> {
+fn describe(dir: &Path, place: &Path) -> Result<Project, Error> {
+    // The package stays in the project: editors complete it, and tests of the project import it. A command has no use for it.
+    let kept = if is_command(dir) { place } else { dir };
+    shipped::write(Shipped::Python, &kept.join("spout"))?;
     let own = dir.join(".venv/bin/python");
     let python = if own.exists() { own } else { PYTHON.into() };
     let here = std::path::absolute(dir).map_err(|source| Error::ReadFile { path: dir.to_owned(), source })?;
     let mut command = Command::new(&python);
-    command.args(["-m", "spout.describe"]).arg(&here).current_dir(&here).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.args(["-m", "spout.describe"]).arg(&here).current_dir(kept).env("PYTHONDONTWRITEBYTECODE", "1");
     let output = command.output().map_err(no_tool(&python.display().to_string(), ADVICE))?;
     let failed = |what: String| Error::Build { crate_dir: dir.to_owned(), what };
     if !output.status.success() {

@@ -47,6 +47,14 @@ const STREAM: &str = r#"{
 }
 "#;
 
+const COMMAND: &str = r#"{
+  "name": "__NAME__",
+  "version": "0.1.0",
+  "kind": "command",
+  "summary": "counts, a tar archive and so a commit for each number"
+}
+"#;
+
 /// The files of a project.
 ///
 /// # Errors
@@ -60,9 +68,11 @@ pub(super) fn files(kind: Kind) -> Result<Written, Error> {
         (SOURCE, include_str!("c/source.c.txt"))
     } else if kind.stream {
         (STREAM, include_str!("c/stream.c.txt"))
+    } else if kind.command {
+        (COMMAND, include_str!("c/command.c.txt"))
     } else {
         return Err(usage(
-            "a spout in C is a program that writes tar archives (docs/tar.md); one that makes its commits itself, or a transformer, is written in Rust or Python".into(),
+            "a spout in C is a command that writes tar archives (--command); one that makes its commits itself, or a transformer, is written in Rust or Python".into(),
         ));
     };
     let files = vec![("spout.json", about.to_owned()), ("plugin.c", code.to_owned())];

@@ -18,11 +18,12 @@ use crate::{error::Error, print::Printer};
 /// Create a plugin project to start from: a small working example with a test.
 #[derive(Debug, Args)]
 #[command(
-    group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "transform", "decoder", "handler"])),
+    group(ArgGroup::new("what").required(true).args(["source", "stream", "spout", "transform", "command", "decoder", "handler"])),
     after_help = "Examples:
   spout plugin new at-least --handler                       in plugins/at-least, next to the others of this tree
   spout plugin new feed --spout                             a source that makes its own commits
   spout plugin new upper --transform                        makes files of each file of another repo
+  spout plugin new count --command --lang python            a program that writes tar archives
   spout plugin new weblog --decoder --dir weblog            elsewhere
   spout plugin new weblog --decoder --lang python           a plugin.py, with everything it imports
   spout plugin new checksum --handler --lang c              a plugin.c; everything but spouts
@@ -107,6 +108,8 @@ fn line(kind: Kind, name: &str) -> String {
         format!("transform: {{plugin: {name}, settings: {{upto: 10}}}}")
     } else if kind.transform {
         format!("input: {{pfs: {{repo: notes}}}}\n  transform: {{plugin: {name}}}")
+    } else if kind.command {
+        format!("transform: {{plugin: {name}, args: ['10']}}, and beside it, spout: {{marker: offset}}")
     } else if kind.decoder {
         format!("decoder: {{plugin: {name}}}")
     } else {

@@ -13,6 +13,12 @@ const SDK: &str = "spout-guest";
 
 /// The files of a crate in `dir`.
 pub(super) fn files(kind: Kind, name: &str, dir: &Path, sdk: Option<&PathBuf>) -> Result<Written, Error> {
+    let test = Some(format!("cargo test --manifest-path {}/Cargo.toml", dir.display()));
+    if kind.command {
+        let code = include_str!("rust/command.rs.txt").to_owned();
+        let files = vec![("Cargo.toml", program(name, is_apart(dir))), ("src/main.rs", code)];
+        return Ok(Written { files, change: "src/main.rs", test });
+    }
     let sdk = sdk_from(dir, sdk)?;
     let code = if kind.source {
         include_str!("rust/source.rs.txt")
@@ -28,11 +34,7 @@ pub(super) fn files(kind: Kind, name: &str, dir: &Path, sdk: Option<&PathBuf>) -
         include_str!("rust/handler.rs.txt")
     };
     let files = vec![("Cargo.toml", manifest(name, &sdk, is_apart(dir))), ("src/lib.rs", code.to_owned())];
-    Ok(Written {
-        files,
-        change: "src/lib.rs",
-        test: Some(format!("cargo test --manifest-path {}/Cargo.toml", dir.display())),
-    })
+    Ok(Written { files, change: "src/lib.rs", test })
 }
 
 /// The path to the SDK from `dir`.
@@ -67,6 +69,12 @@ fn is_apart(dir: &Path) -> bool {
     workspace.is_some_and(|root| {
         dir.parent() != Some(root.join("plugins").as_path()) || !manifest(root).contains("\"plugins/*\"")
     })
+}
+
+/// The manifest of a program, which needs nothing.
+fn program(name: &str, apart: bool) -> String {
+    let workspace = if apart { "\n[workspace]\n" } else { "" };
+    format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{workspace}")
 }
 
 fn manifest(name: &str, sdk: &str, apart: bool) -> String {

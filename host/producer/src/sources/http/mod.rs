@@ -12,7 +12,6 @@ use async_trait::async_trait;
 use axum::Router;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use spout_base::secret::SecretSpec;
 use spout_data::{ByteSize, Period};
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -23,6 +22,7 @@ use super::listen::{Receive, Receiving, answer_within, listen, no_address, zero}
 use crate::{
     Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox},
+    password::Password,
 };
 
 /// A port that accepts messages over HTTP, as in `{listen: "0.0.0.0:8080", token: {env: TOKEN}}`.
@@ -153,7 +153,7 @@ impl SourceSpec for HttpSpec {
             spec: self.clone(),
             pipeline: context.pipeline.to_owned(),
             decoder: context.decoder.clone(),
-            token: context.secret.map(|token| digest(token.reveal().as_bytes())),
+            token: context.secret.map(Password::of),
         };
         Ok(Box::new(Receiving::new(port, self.queue, self.answer_within)))
     }
@@ -180,7 +180,7 @@ struct HttpPort {
     spec: HttpSpec,
     pipeline: String,
     decoder: DecoderSpec,
-    token: Option<[u8; 32]>,
+    token: Option<Password>,
 }
 
 /// What every request needs.
@@ -191,7 +191,7 @@ struct Service {
     decoder: DecoderSpec,
     requests: Semaphore,
     stop: CancellationToken,
-    token: Option<[u8; 32]>,
+    token: Option<Password>,
     /// Gone when nothing is taken any more.
     letterbox: Mutex<Option<Letterbox>>,
 }
@@ -245,14 +245,8 @@ impl Service {
         self.letterbox.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether `sent` is the token. How long this takes says nothing about it: digests are compared, to the end.
+    /// Whether `sent` is the token, if there is one.
     fn lets_in(&self, sent: Option<&[u8]>) -> bool {
-        let Some(token) = &self.token else { return true };
-        let sent = digest(sent.unwrap_or_default());
-        token.iter().zip(sent).fold(0, |different, (ours, theirs)| different | (ours ^ theirs)) == 0
+        self.token.is_none_or(|token| token.is(sent.unwrap_or_default()))
     }
-}
-
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
 }

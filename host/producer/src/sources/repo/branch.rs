@@ -39,10 +39,10 @@ impl Branch {
         }
     }
 
-    /// Where a first run begins.
-    pub(in crate::sources) async fn start(&self) -> Result<Position, Error> {
+    /// Where a run begins that nothing was committed before.
+    pub(in crate::sources) async fn start(&self, start: &RepoStart) -> Result<Position, Error> {
         let before = |number: u64| Token::default().at(number.saturating_sub(1));
-        match &self.spec.start {
+        match start {
             RepoStart::Earliest => Ok(Position::default()),
             RepoStart::Latest => {
                 let begun = Token { begun: true, ..Token::default() }.at(0);

@@ -3,18 +3,18 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use spout_data::Marker;
+use spout_data::{Marker, Position};
 use spout_plugin::Progress;
 use spout_repo::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    RepoSpec,
+    RepoSpec, RepoStart,
     branch::Branch,
     cursor::{Cursor, Next},
     reading::{Content, Reading},
 };
-use crate::{Boundary, Error, Fetched, Fetcher, Found, Producer, ProducerTraits};
+use crate::{Boundary, Error, Fetched, Fetcher, Found, Goal, Producer, ProducerTraits};
 
 /// Reads the commits of another repo.
 pub(super) struct RepoProducer {
@@ -43,9 +43,20 @@ impl Producer for RepoProducer {
         let spec = &self.branch.spec;
         let mut found = Found::only(marker, &format!("{}@{}", spec.repo, spec.branch));
         if found.committed.is_none() && initial {
-            found.start = self.branch.start().await?;
+            found.start = self.branch.start(&spec.start).await?;
         }
         Ok(vec![found])
+    }
+
+    async fn seek(&mut self, marker: &Marker, goal: Goal) -> Result<Vec<Found>, Error> {
+        let spec = &self.branch.spec;
+        let found = Found::only(marker, &format!("{}@{}", spec.repo, spec.branch));
+        let start = match goal {
+            Goal::Earliest => Position::default(),
+            Goal::Latest => self.branch.start(&RepoStart::Latest).await?,
+            Goal::Offset(number) => Position::at(number),
+        };
+        Ok(vec![Found { start, ..found }])
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {

@@ -8,7 +8,7 @@ use spout_data::{Marker, Position};
 use spout_plugin::{Criteria, Provider, Task};
 
 use super::{ConsumerType, Start, StreamSpec, partitions::PartitionFetcher, whole::StreamFetcher};
-use crate::{Error, Fetcher, Found, Producer, ProducerTraits};
+use crate::{Error, Fetcher, Found, Goal, Producer, ProducerTraits};
 
 /// Reads a stream through a plugin.
 #[derive(Debug)]
@@ -49,13 +49,39 @@ impl StreamProducer {
             }
             let start = match entry {
                 Some(entry) => entry.position.clone(),
-                None => self.resolve(info.id, initial).await?,
+                None if initial => self.resolve(info.id, &self.spec.start.clone()).await?,
+                None => self.resolve(info.id, &Start::Earliest).await?,
             };
             let committed = entry.map(|entry| entry.position.offset);
             self.seen.insert(info.id, info.label.clone());
             found.push(Found { partition: info.id.into(), label: info.label, start, committed });
         }
         Ok(found)
+    }
+
+    /// Where each partition would go on at `goal`.
+    async fn sought(&mut self, marker: &Marker, goal: Goal) -> Result<Vec<Found>, Error> {
+        if self.spec.consumer_type == ConsumerType::Highlevel {
+            let found = Found::only(marker, "stream");
+            return match goal {
+                Goal::Earliest => Ok(vec![Found { start: Position::default(), ..found }]),
+                Goal::Latest | Goal::Offset(_) => Err(Error::Unseekable {
+                    why: "a stream that is read as a whole (consumerType: highlevel) can be moved to earliest only"
+                        .into(),
+                }),
+            };
+        }
+        let mut all = self.discover_now(marker, false).await?;
+        for found in &mut all {
+            let number = found.partition.number;
+            let start = match goal {
+                Goal::Earliest => Start::Earliest,
+                Goal::Latest => Start::Latest,
+                Goal::Offset(offset) => Start::Offset(BTreeMap::from([(number, offset)])),
+            };
+            found.start = self.resolve(number, &start).await?;
+        }
+        Ok(all)
     }
 
     fn whole_stream(&mut self, marker: &Marker) -> Vec<Found> {
@@ -65,9 +91,8 @@ impl StreamProducer {
         vec![Found::only(marker, "stream")]
     }
 
-    async fn resolve(&mut self, partition: u32, initial: bool) -> Result<Position, Error> {
-        let start = if initial { self.spec.start.clone() } else { Start::Earliest };
-        let criteria = match &start {
+    async fn resolve(&mut self, partition: u32, start: &Start) -> Result<Position, Error> {
+        let criteria = match start {
             Start::Earliest => Criteria::Earliest,
             Start::Latest => Criteria::Latest,
             Start::Time(time) => Criteria::AtTimeMs(u64::try_from(time.as_millisecond()).unwrap_or(0)),
@@ -84,7 +109,7 @@ impl StreamProducer {
                 plugin: self.spec.plugin.clone(),
                 topic: self.spec.topic.clone(),
                 partition,
-                start: serde_json::to_string(&start).unwrap_or_default(),
+                start: serde_json::to_string(start).unwrap_or_default(),
             }
         })
     }
@@ -120,6 +145,10 @@ impl Producer for StreamProducer {
 
     async fn partitions(&mut self, marker: &Marker, initial: bool) -> Result<Vec<Found>, Error> {
         self.discover_now(marker, initial).await
+    }
+
+    async fn seek(&mut self, marker: &Marker, goal: Goal) -> Result<Vec<Found>, Error> {
+        self.sought(marker, goal).await
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {

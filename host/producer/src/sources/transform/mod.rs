@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::datums::{InputSpec, OnFailedFile, PerFileError, PerFileSpec};
 use self::{
-    command::{Invocation, SandboxedCommand, TrustedCommand},
+    command::{Invocation, Place, SandboxedCommand, TrustedCommand},
     commits::Commits,
     plugin::PluginSpout,
     producer::{Make, SpoutProducer},
@@ -249,8 +249,13 @@ impl SourceSpec for TransformSpec {
             (None, _, Some((program, args))) => {
                 command::check_marker(output)?;
                 let (program, invocation) = (program.clone(), self.invocation(args));
-                let (pipeline, base) = (pipeline.to_owned(), context.base.to_owned());
-                Box::new(move |_| Box::new(TrustedCommand::new(&pipeline, &program, &base, invocation.clone())))
+                let place = Place {
+                    pipeline: pipeline.to_owned(),
+                    base: context.base.to_owned(),
+                    branch: output.branch.clone(),
+                    access: context.access.cloned(),
+                };
+                Box::new(move |_| Box::new(TrustedCommand::new(place.clone(), &program, invocation.clone())))
             }
             _ => return Err(Error::NotLoaded { plugin: self.label() }),
         };

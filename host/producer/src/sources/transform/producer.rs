@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use spout_data::{Marker, PartitionId};
+use spout_data::{Marker, PartitionId, Position};
 use spout_repo::Store;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use super::{
     fetcher::{OnItsWay, SpoutFetcher},
     supervise::supervise,
 };
-use crate::{Durable, Error, Fetcher, Found, Producer, ProducerTraits, several::Nobody, source::Output};
+use crate::{Durable, Error, Fetcher, Found, Goal, Producer, ProducerTraits, several::Nobody, source::Output};
 
 /// Makes the spout whose commits are these.
 pub(super) type Make = dyn Fn(&Commits) -> Box<dyn Spout> + Send;
@@ -91,6 +91,18 @@ impl Producer for SpoutProducer {
         let (commits, finished) = Commits::open(&self.pipeline, &self.store, &self.output, token).await?;
         self.running = Some(Running { commits, finished: Some(finished), task: None });
         Ok(vec![found])
+    }
+
+    async fn seek(&mut self, marker: &Marker, goal: Goal) -> Result<Vec<Found>, Error> {
+        let found = Found::only(marker, "spout");
+        match goal {
+            // Its offset counts the commits that there are, whatever it has forgotten of them.
+            Goal::Earliest => Ok(vec![Found { start: Position::at(found.start.offset), ..found }]),
+            Goal::Latest | Goal::Offset(_) => {
+                let why = "a spout decides itself where it goes on; give it another marker, or none by `--to earliest`";
+                Err(Error::Unseekable { why: why.into() })
+            }
+        }
     }
 
     fn fetcher(&mut self, found: Found) -> Box<dyn Fetcher> {

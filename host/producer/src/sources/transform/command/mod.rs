@@ -22,7 +22,10 @@ use spout_plugin::OUT;
 use super::{Again, Failed};
 use crate::{Error, source::Output};
 
-pub(super) use self::{sandboxed::SandboxedCommand, trusted::TrustedCommand};
+pub(super) use self::{
+    sandboxed::SandboxedCommand,
+    trusted::{Place, TrustedCommand},
+};
 
 /// What a command has left to end by itself, when its archive is refused or the pipeline wants to stop.
 const GRACE: Duration = Duration::from_secs(1);

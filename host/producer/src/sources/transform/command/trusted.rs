@@ -7,6 +7,7 @@ use std::{
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ use super::{
     pfs::{COMMIT, Pfs},
 };
 use crate::{
-    Error,
+    Error, Pass, StoreAccess,
     sources::transform::{Again, Failed, Spout, commits::Commits},
 };
 
@@ -40,41 +41,45 @@ const REST: Duration = Duration::from_secs(60);
 /// Longest line of a program in the log.
 const LINE: usize = 4096;
 
+/// Where a program runs.
+#[derive(Clone, Debug)]
+pub(in crate::sources::transform) struct Place {
+    pub(in crate::sources::transform) pipeline: String,
+    /// The spec's own directory, in which it runs.
+    pub(in crate::sources::transform) base: PathBuf,
+    /// The branch that its pipeline writes.
+    pub(in crate::sources::transform) branch: String,
+    pub(in crate::sources::transform) access: Option<Arc<dyn StoreAccess>>,
+}
+
 /// A program with what its spec says.
 #[derive(Debug)]
 pub(in crate::sources::transform) struct TrustedCommand {
-    pipeline: String,
+    place: Place,
     program: String,
-    /// The spec's own directory, in which it runs.
-    base: PathBuf,
     invocation: Invocation,
 }
 
 impl TrustedCommand {
-    pub(in crate::sources::transform) fn new(
-        pipeline: &str,
-        program: &str,
-        base: &Path,
-        invocation: Invocation,
-    ) -> Self {
+    pub(in crate::sources::transform) fn new(place: Place, program: &str, invocation: Invocation) -> Self {
         tracing::warn!(
-            pipeline,
+            pipeline = place.pipeline,
             command = program,
             "the command is not sandboxed: it can do whatever this process can"
         );
-        Self { pipeline: pipeline.to_owned(), program: program.to_owned(), base: base.to_owned(), invocation }
+        Self { place, program: program.to_owned(), invocation }
     }
 
-    fn command(&self, pfs: &Pfs) -> Command {
+    fn command(&self, pfs: &Pfs, pass: Option<&Pass>) -> Command {
+        let Place { base, pipeline, branch, .. } = &self.place;
         // A path starts at the spec's directory, a name is looked for on PATH.
-        let program =
-            if self.program.contains('/') { self.base.join(&self.program) } else { PathBuf::from(&self.program) };
+        let program = if self.program.contains('/') { base.join(&self.program) } else { PathBuf::from(&self.program) };
         let mut command = Command::new(program);
-        command.args(&self.invocation.args).current_dir(if self.base.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            &self.base
-        });
+        let dir = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+        command.args(&self.invocation.args).current_dir(dir).env("PFS_REPO", format!("{pipeline}@{branch}"));
+        if let Some(pass) = pass {
+            command.env("SPOUT_SERVER", &pass.server).env("SPOUT_TOKEN", pass.token.reveal());
+        }
         command.env("PFS", pfs.path()).env("PFS_OUT", pfs.out()).env("PFS_COMMIT", pfs.path().join(COMMIT));
         if let Some(marker) = pfs.marker() {
             command.env("PFS_MARKER", marker);
@@ -95,13 +100,13 @@ impl TrustedCommand {
             tokio::spawn(async move { drop(stdin.write_all(input.as_bytes()).await) });
         }
         if let Some(stderr) = group.program.stderr.take() {
-            tokio::spawn(log(stderr, self.pipeline.clone(), self.program.clone()));
+            tokio::spawn(log(stderr, self.place.pipeline.clone(), self.program.clone()));
         }
         let stdout = group.program.stdout.take()?;
         if self.invocation.standard {
             return Some(stdout);
         }
-        tokio::spawn(log(stdout, self.pipeline.clone(), self.program.clone()));
+        tokio::spawn(log(stdout, self.place.pipeline.clone(), self.program.clone()));
         None
     }
 
@@ -180,7 +185,14 @@ impl Spout for TrustedCommand {
     async fn run(&self, commits: &Commits, drained: &CancellationToken) -> Result<(), Failed> {
         let pfs = Pfs::open(commits).await.map_err(failed)?;
         let fifo = Fifo::make(&pfs.out()).map_err(|source| failed(Error::Pfs { path: pfs.out(), source }))?;
-        let mut group = Group::start(&mut self.command(&pfs)).map_err(|source| {
+        let pass = match &self.place.access {
+            Some(access) => Some(access.grant(&self.place.pipeline).await.map_err(|source| {
+                let why = Error::Access { command: self.invocation.label.clone(), source };
+                Failed { why, again: Again::Later(None) }
+            })?),
+            None => None,
+        };
+        let mut group = Group::start(&mut self.command(&pfs, pass.as_ref())).map_err(|source| {
             let why = Error::Launch { command: self.invocation.label.clone(), source };
             Failed { why, again: Again::Never }
         })?;

@@ -93,7 +93,7 @@ impl PerFile {
     /// Where reading goes on.
     async fn cursor(&self, commits: &Commits) -> Result<Cursor, Error> {
         let Some(marker) = commits.marker() else {
-            let cursor = Cursor::new(self.branch.clone(), &self.branch.start().await?);
+            let cursor = Cursor::new(self.branch.clone(), &self.branch.start(&self.branch.spec.start).await?);
             if self.branch.spec.start != RepoStart::Earliest {
                 // After a crash it must not mean a later commit.
                 let mut commit = commits.begin()?;

@@ -1,8 +1,12 @@
-//! `spout.service`: a port of this host whose connections reach the plugin, byte for byte.
+//! `spout.service`: a port of this host whose connections reach the plugin, byte for byte. The host ends TLS and asks for the
+//! token, where the spec says so; the plugin sees neither.
+
+mod gate;
 
 use std::{
     fmt, io,
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,14 +16,17 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::secret::SecretSpec;
 use spout_plugin::Exposed;
+use spout_wire::Identity;
 use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::Error;
+use super::{Error, password::Password};
 
 /// A port whose connections reach the plugin, as in `{internalPort: 8000, externalPort: 31800}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -37,6 +44,16 @@ pub struct ServiceSpec {
     /// Maximum concurrent connections, as in `128`; others are closed at once.
     #[serde(default = "max_clients", alias = "max_clients")]
     pub max_clients: u32,
+    /// Chain of certificates in PEM, as in `chain.pem`; with `key`, clients talk TLS to the host, and the plugin sees plain bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cert: Option<PathBuf>,
+    /// Key of the certificate in PEM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// What clients have to begin with, as in `{env: TOKEN}`: a line that is the token, or an HTTP request with
+    /// `Authorization: Bearer TOKEN`. Others are closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretSpec>,
 }
 
 fn loopback() -> String {
@@ -67,21 +84,34 @@ struct Clients {
     exposed: Exposed,
     most: usize,
     turn: Arc<AtomicUsize>,
+    identity: Option<Identity>,
+    password: Option<Password>,
 }
 
 impl ServiceSpec {
-    /// Opens the port, for connections to `exposed`. It takes no more once `drain` is cancelled.
+    /// Opens the port, for connections to `exposed`; relative paths start at `base`. It takes no more once `drain` is cancelled.
     ///
     /// # Errors
-    /// If nobody can listen there.
-    pub async fn open(&self, pipeline: &str, exposed: Exposed, drain: &CancellationToken) -> Result<Service, Error> {
+    /// If nobody can listen there, or the certificate or the token cannot be read.
+    pub async fn open(
+        &self,
+        pipeline: &str,
+        base: &Path,
+        exposed: Exposed,
+        drain: &CancellationToken,
+    ) -> Result<Service, Error> {
+        let identity = self.cert.as_deref().zip(self.key.as_deref());
+        let identity = identity.map(|(chain, key)| Identity::read(&base.join(chain), &base.join(key))).transpose()?;
+        let secret = self.token.as_ref().map(|token| token.read(base)).transpose();
+        let secret = secret.map_err(|reason| Error::Secret { key: "spout.service.token".into(), reason })?;
+        let password = secret.as_ref().map(Password::of);
         let asked = format!("{}:{}", self.address, self.external_port);
         let failed = |source| Error::Listen { producer: "service", address: asked.clone(), source };
         let listener = TcpListener::bind((self.address.as_str(), self.external_port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
         let (pipeline, most, turn) = (pipeline.into(), self.max_clients as usize, Arc::default());
-        let clients = Clients { pipeline, exposed, most, turn };
+        let clients = Clients { pipeline, exposed, most, turn, identity, password };
         tokio::spawn(accept(listener, clients, drain.clone(), stop.clone()));
         Ok(Service { address, _stop: stop.drop_guard() })
     }
@@ -93,17 +123,27 @@ impl ServiceSpec {
         match (self.internal_port, self.max_clients) {
             (0, _) => zero("internalPort", "no plugin can listen at it; write the port that the plugin listens at"),
             (_, 0) => zero("maxClients", "nobody could connect; leave it out for the default"),
-            _ => None,
+            _ => match (&self.cert, &self.key) {
+                (Some(_), None) => {
+                    Some(("cert", "`cert` without `key` is no TLS; add the `key` of the certificate".into()))
+                }
+                (None, Some(_)) => {
+                    Some(("key", "`key` without `cert` is no TLS; add the `cert` that it is the key of".into()))
+                }
+                _ => None,
+            },
         }
     }
 }
 
 impl fmt::Display for ServiceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { internal_port, external_port, address, max_clients } = self;
+        let Self { internal_port, external_port, address, max_clients, cert, token, .. } = self;
+        let tls = if cert.is_some() { ", over TLS" } else { "" };
+        let token = if token.is_some() { ", with the token" } else { "" };
         write!(
             f,
-            "connections to {address}, port {external_port}, reach port {internal_port} of the plugin, {max_clients} at once"
+            "connections to {address}, port {external_port}{tls}{token}, reach port {internal_port} of the plugin, {max_clients} at once"
         )
     }
 }
@@ -147,18 +187,41 @@ async fn accept(listener: TcpListener, clients: Clients, drain: CancellationToke
 }
 
 /// Passes on what a client and the plugin send to each other, as fast as the slower one takes it, until both have ended.
-async fn serve(mut outside: TcpStream, peer: SocketAddr, clients: Clients) {
-    let passed = async {
-        let mut inside = clients.dial().await?;
-        drop((outside.set_nodelay(true), inside.set_nodelay(true)));
-        tokio::io::copy_bidirectional_with_sizes(&mut outside, &mut inside, BUFFER, BUFFER).await.map(drop)
+async fn serve(outside: TcpStream, peer: SocketAddr, clients: Clients) {
+    drop(outside.set_nodelay(true));
+    let passed = match &clients.identity {
+        None => clients.pass(outside, peer).await,
+        Some(identity) => match identity.accept(outside).await {
+            Ok(outside) => clients.pass(outside, peer).await,
+            Err(error) => Err(error),
+        },
     };
-    if let Err(error) = passed.await {
+    if let Err(error) = passed {
         tracing::debug!(pipeline = &*clients.pipeline, %peer, %error, "a connection to the service broke");
     }
 }
 
 impl Clients {
+    async fn pass<S>(&self, mut outside: S, peer: SocketAddr) -> io::Result<()>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let first = match &self.password {
+            None => Vec::new(),
+            Some(password) => match gate::admit(&mut outside, password).await? {
+                Some(first) => first,
+                None => {
+                    tracing::warn!(pipeline = &*self.pipeline, %peer, "refused a client of the service, which did not begin with the token");
+                    return Ok(());
+                }
+            },
+        };
+        let mut inside = self.dial().await?;
+        drop(inside.set_nodelay(true));
+        inside.write_all(&first).await?;
+        tokio::io::copy_bidirectional_with_sizes(&mut outside, &mut inside, BUFFER, BUFFER).await.map(drop)
+    }
+
     async fn dial(&self) -> io::Result<TcpStream> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         match self.exposed.listener(turn, PATIENCE).await {

@@ -1,0 +1,20 @@
+//! A certificate for tests.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// Makes `chain.pem` and `key.pem` in `dir`, for `localhost`.
+///
+/// # Errors
+/// If there is no `openssl`.
+pub fn certificate(dir: &Path) -> Result<()> {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "chain.pem"])
+        .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+        .current_dir(dir)
+        .output()
+        .context("start openssl")?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok(())
+}
