@@ -1,4 +1,4 @@
-//! What every room stands on: error kinds and codes, time and dice, secrets, near names, numbers for people, and which untrusted text may reach a terminal.
+//! What every room stands on: error kinds and codes, time and dice, secrets, what a spec may reach, near names, numbers for people, and which untrusted text may reach a terminal.
 //!
 //! **Invariant**: nothing here knows a stream, a plugin or a repo.
 
@@ -6,5 +6,6 @@ pub mod clock;
 pub mod counted;
 pub mod error;
 pub mod near;
+pub mod reach;
 pub mod secret;
 pub mod terminal;

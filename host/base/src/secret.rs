@@ -5,6 +5,8 @@ use std::{env, fmt, fs, path::Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::reach::Reach;
+
 /// Where a secret is, as in `{env: TOKEN}` or `{file: /run/secrets/token}`. The secret itself has no place in a spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -20,6 +22,15 @@ pub enum SecretSpec {
 pub struct Secret(String);
 
 impl SecretSpec {
+    /// What of the machine it is read from.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match self {
+            Self::Env(_) => Reach::Environment,
+            Self::File(_) => Reach::Files,
+        }
+    }
+
     /// Reads the secret; a relative path starts at `base`.
     ///
     /// # Errors
