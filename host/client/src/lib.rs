@@ -6,6 +6,7 @@
 //! **Invariant**: nothing is decided here: what is wrong with a request is said by the server, in its words.
 
 mod link;
+mod pipelines;
 mod putting;
 mod remote;
 mod rows;

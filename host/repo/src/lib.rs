@@ -50,8 +50,11 @@ pub use log::{
     Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
     TableInfo, Upstream,
 };
-pub use path::SPECS;
-pub use repo::{Added, AddedFile, BranchInfo, Follower, MASTER, Reference, Repo, RepoInfo, Rewritten, Store, TagInfo};
+pub use path::{PLUGINS, SPECS};
+pub use repo::{
+    Added, AddedFile, Beat, BranchInfo, Follower, MASTER, Presence, Reference, Repo, RepoInfo, Rewritten, Store,
+    TagInfo,
+};
 pub use tree::{Change, Changed, FileEntry, Tree, diff};
 pub use upkeep::{Compacted, Depth, Finding, Report, Retention, Severity, TARGET, fsck, repair};
 
