@@ -112,12 +112,12 @@ impl Plugins {
         Self { pins: Arc::new(digests.clone()), ..self.clone() }
     }
 
-    /// What `wasm` is as a plugin, compiled, without running any of it.
+    /// What `wasm` is as a plugin, compiled, without running any of it. It is not remembered.
     ///
     /// # Errors
     /// Why it is none.
-    pub async fn examine(&self, name: &str, place: &Path, wasm: Vec<u8>) -> Result<Arc<Plugin>, Error> {
-        self.load(name, place.to_owned(), wasm).await
+    pub async fn examine(&self, name: &str, place: &Path, wasm: Vec<u8>) -> Result<Plugin, Error> {
+        self.compile(name, place.to_owned(), wasm).await
     }
 
     /// Every `.wasm` file of the directory, sorted by name; broken ones with their error.
@@ -214,6 +214,12 @@ impl Plugins {
         if let Some(plugin) = lock().get(name).filter(|plugin| plugin.digest() == digest) {
             return Ok(Arc::clone(plugin));
         }
+        let plugin = Arc::new(self.compile(name, path, wasm).await?);
+        lock().insert(name.to_owned(), Arc::clone(&plugin));
+        Ok(plugin)
+    }
+
+    async fn compile(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Plugin, Error> {
         let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() as f64 / 1e6);
         let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
         let begun = clock::now();
@@ -225,9 +231,7 @@ impl Plugins {
             }
         };
         let compiled = patiently(tokio::task::spawn_blocking(compile), (PATIENCE, AGAIN), say).await;
-        let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
-        lock().insert(name.to_owned(), Arc::clone(&plugin));
-        Ok(plugin)
+        compiled.map_err(|error| Error::Runtime { reason: error.to_string() })?
     }
 
     fn files(&self) -> Result<BTreeMap<String, PathBuf>, Error> {

@@ -55,6 +55,8 @@ pub use self::{
 
 /// Queries that run at the same time; others wait.
 const QUERIES: usize = 8;
+/// Plugins that are taken in, and compiled, at the same time; others wait.
+const PLUGINS: usize = 2;
 
 /// The pipelines beside a server, and what callers may do with them.
 #[derive(Debug)]
@@ -82,7 +84,7 @@ pub struct Service {
     plugins: Plugins,
     /// Where relative paths start in specs that are sent.
     base: PathBuf,
-    compiling: Semaphore,
+    taking_in: Semaphore,
     queries: Arc<Semaphore>,
     max_body: u64,
     stop: CancellationToken,
@@ -94,9 +96,10 @@ impl Service {
     pub fn new(store: Store, tokens: Option<Tokens>, beside: Beside, limits: &Limits, stop: CancellationToken) -> Self {
         let Beside { board, shelf, plugins, allowed, base } = beside;
         let managed = Managed::new(store.clone(), &allowed);
-        let (local, queries, compiling) = (Local::new(store), Arc::new(Semaphore::new(QUERIES)), Semaphore::new(1));
+        let (local, queries, taking_in) =
+            (Local::new(store), Arc::new(Semaphore::new(QUERIES)), Semaphore::new(PLUGINS));
         let max_body = limits.max_body;
-        Self { local, tokens, board, managed, shelf, plugins, base, compiling, queries, max_body, stop }
+        Self { local, tokens, board, managed, shelf, plugins, base, taking_in, queries, max_body, stop }
     }
 }
 

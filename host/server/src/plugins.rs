@@ -70,11 +70,11 @@ async fn put(
     Names(name): Names<String>,
     request: Request,
 ) -> Answer<Json<PluginPut>> {
+    // It is closed by nobody.
+    let _permit = service.taking_in.acquire().await.ok();
     let wasm = body::whole(request.into_body(), LARGEST.min(service.max_body)).await?;
-    // One at a time: compiling takes a processor. It is closed by nobody.
-    let _permit = service.compiling.acquire().await.ok();
     let about = service.plugins.examine(&name, Path::new(&format!("{name}.wasm")), wasm.clone()).await;
-    let about: Arc<Plugin> = about.map_err(|error| Failure::of_what_was_sent(&error))?;
+    let about: Plugin = about.map_err(|error| Failure::of_what_was_sent(&error))?;
     service.shelf.put(&name, about.digest(), &wasm).await?;
     let worlds = about.worlds().iter().map(ToString::to_string).collect();
     Ok(Json(PluginPut { name, digest: about.digest().to_owned(), size: about.size(), worlds }))
