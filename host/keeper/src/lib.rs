@@ -24,7 +24,7 @@ mod tests;
 pub use self::{
     error::Error,
     keeper::Keeper,
-    managed::Managed,
+    managed::{Managed, Sent},
     shelf::{KeptPlugin, PluginShelf, PluginVersion},
     specs::Specs,
     status::{Phase, Status, Statuses},

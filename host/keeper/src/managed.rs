@@ -22,6 +22,15 @@ pub struct Managed {
     allowed: Vec<Reach>,
 }
 
+/// A pipeline whose spec was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its name.
+    pub name: String,
+    /// The repos that it reads, each with the key of the spec that says so.
+    pub reads: Vec<(String, String)>,
+}
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         Problem::of(&error).into_error()
@@ -35,13 +44,13 @@ impl Managed {
         Self { store, allowed: allowed.to_vec() }
     }
 
-    /// The pipelines of these texts by name, each with the repos that it reads, and the keys that say so.
+    /// The pipelines of these texts.
     ///
     /// # Errors
     /// What is wrong with one of them.
-    pub fn named(&self, specs: &[SpecText]) -> Result<Vec<(String, Vec<(String, String)>)>> {
+    pub fn sent(&self, specs: &[SpecText]) -> Result<Vec<Sent>> {
         let all = self.read(specs)?.into_iter();
-        Ok(all.map(|(wanted, loaded)| (wanted.name, spout_spec::reads(&loaded.spec))).collect())
+        Ok(all.map(|(wanted, loaded)| Sent { name: wanted.name, reads: spout_spec::reads(&loaded.spec) }).collect())
     }
 
     /// What a pipeline of the store is about to do, if there is one of this name.

@@ -85,7 +85,7 @@ fn allowed(service: &Service, caller: &Caller, specs: Vec<SpecText>) -> Answer<V
         return Err(Error::Request { why: "`specs` has none".into() }.into());
     }
     let specs: Vec<SpecText> = specs.into_iter().map(|spec| SpecText { base: service.base.clone(), ..spec }).collect();
-    for (pipeline, reads) in service.managed.named(&specs)? {
+    for spout_keeper::Sent { name: pipeline, reads } in service.managed.sent(&specs)? {
         caller.may(Access::Run, Some(&pipeline))?;
         if let Some((key, repo)) = reads.into_iter().find(|(_, repo)| !caller.sees(repo)) {
             return Err(Error::Unseen { pipeline, key, repo }.into());
