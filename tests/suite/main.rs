@@ -33,6 +33,7 @@ mod races;
 mod readers;
 mod real_input;
 mod rebuilt;
+mod remote;
 mod rotation;
 mod sandbox;
 mod seeking;

@@ -1,8 +1,10 @@
 """What a user of the Python client does, against the server that SPOUT_SERVER names."""
 
 import io
+import os
 import tarfile
 import threading
+import time
 
 from spout_client import Client, SpoutError
 
@@ -83,4 +85,60 @@ cut = client.split_file("r", "master", "/cut", "h\n1\n2\n3\n", header_records=1,
 assert [put.path for put in cut.put] == ["/cut/0000000000000000", "/cut/0000000000000001"], cut
 assert client.get_file("r", "master", "/cut/0000000000000001") == b"h\n3\n"
 assert client.list_pipeline() == []
+
+
+def until(what):
+    """Waits until something is so, and gives it."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it does not become so")
+
+
+with open(os.environ["PLUGIN"], "rb") as wasm:
+    plugin = client.put_plugin("large", wasm)
+assert plugin.name == "large" and plugin.digest.startswith("sha256:") and "handler" in plugin.worlds, plugin
+assert [version.digest for version in client.inspect_plugin("large").versions] == [plugin.digest]
+client.create_repo("numbers")
+client.put_file("numbers", "master", "/n.ndjson", "".join('{"number": %d}\n' % number for number in (1, 2, 3)))
+spec = """
+pipeline: {name: p}
+producer: {repo: {repo: numbers, mode: lines}, decoder: {type: json, schema: {number: int64}}}
+node: [{id: n, type: plugin, plugin: large@DIGEST, settings: {column: number, least: LEAST}}]
+""".replace("DIGEST", plugin.digest)
+made = client.create_pipeline(spec.replace("LEAST", "2"))
+assert (made.pipelines, made.done) == (["p"], "created") and made.commit, made
+try:
+    client.create_pipeline(spec.replace("LEAST", "2"))
+    raise AssertionError("there are two")
+except SpoutError as error:
+    assert (error.status, error.code) == (409, "E0951"), error
+until(lambda: client.inspect_pipeline("p").commits == 1)
+count = "select count(*) as n from p"
+assert list(client.sql(count)) == [{"n": 2}], list(client.sql(count))
+assert client.inspect_pipeline("p").plugins == {"large": plugin.digest}
+assert client.update_pipeline(spec.replace("LEAST", "3"), reprocess=True).done == "updated, to begin anew"
+until(lambda: list(client.sql(count)) == [{"n": 1}])
+assert client.stop_pipeline("p").done == "stopped"
+assert client.stop_pipeline("p").done == "stopped already"
+until(lambda: client.inspect_pipeline("p").state == "stopped")
+assert [(one.name, one.wanted) for one in client.list_spec()] == [("p", "stopped")]
+assert client.start_pipeline("p").done == "started"
+said = [line.text for line in client.logs("p") if line.level == "state"]
+assert any(text.startswith("committed") for text in said), said
+follow = client.logs("p", recent=0, follow=True)
+threading.Timer(0.3, lambda: Client().stop_pipeline("p")).start()
+until(lambda: next(follow).text.startswith("stopped"))
+follow.close()
+try:
+    client.delete_plugin("large")
+    raise AssertionError("it is used")
+except SpoutError as error:
+    assert error.code == "E0958", error
+assert client.delete_pipeline("p").done == "deleted"
+assert client.delete_plugin("large").name == "large"
+assert client.list_plugin() == [] and client.list_spec() == []
 print("done")

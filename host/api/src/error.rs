@@ -146,7 +146,7 @@ pub enum Error {
         /// Its size.
         size: u64,
     },
-    /// A server said so.
+    /// A server said so, or a room above this one.
     #[error("{message}")]
     Remote {
         /// What it said.
@@ -173,6 +173,12 @@ pub enum Error {
         /// Its address.
         server: String,
         /// What is wrong with the answer.
+        what: String,
+    },
+    /// What only whoever runs pipelines knows.
+    #[error("{what} is known to the server that runs it, not to the store; name the server with --server")]
+    OnlyServer {
+        /// What was asked for.
         what: String,
     },
     /// A verb or an option that works on a store only.
@@ -260,6 +266,7 @@ impl Coded for Error {
             Self::Unreachable { .. } => "E0841",
             Self::Foreign { .. } => "E0842",
             Self::OnlyLocal { .. } => "E0843",
+            Self::OnlyServer { .. } => "E0848",
         }
     }
 }

@@ -4,6 +4,8 @@
 //! gives the same answers. Answers are plain structs whose JSON is what `--json` prints; [`Problem`] is an error on its way.
 //! Bytes of files are [`Content`], rows of queries [`Rows`], which [`Encoder`] writes in any format.
 //!
+//! [`Pipelines`] is the list of verbs on pipelines that a store has by name, which rooms above do.
+//!
 //! **Invariant**: nothing here prints, listens, or knows who asks; whoever may see less is given a store that shows less.
 
 mod branches;
@@ -20,6 +22,7 @@ mod history;
 mod local;
 mod marker;
 mod names;
+mod pipelines;
 mod problem;
 mod putting;
 mod repos;
@@ -51,6 +54,7 @@ pub use self::{
     local::Local,
     marker::{MarkerInfo, OwnMarker, Seek, ShownMarker, Sought},
     names::{branch, branch_of, is_id, join, pair, within},
+    pipelines::{LogLine, PipelineLine, Pipelines, PipelinesChanged, SpecText},
     problem::Problem,
     putting::{Body, Putting, unreadable},
     repos::{BranchOfRepo, Deleted, NewRepo, Repo, RepoInfo, RepoMade, TagOfRepo},

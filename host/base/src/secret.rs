@@ -5,7 +5,7 @@ use std::{env, fmt, path::Path};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::bounded;
+use super::{bounded, reach::Reach};
 
 /// Bytes that the file of a secret may have.
 const LONGEST: u64 = 64 << 10;
@@ -25,6 +25,15 @@ pub enum SecretSpec {
 pub struct Secret(String);
 
 impl SecretSpec {
+    /// What of the machine it is read from.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        match self {
+            Self::Env(_) => Reach::Environment,
+            Self::File(_) => Reach::Files,
+        }
+    }
+
     /// Reads the secret; a relative path starts at `base`.
     ///
     /// # Errors

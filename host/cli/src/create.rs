@@ -83,7 +83,8 @@ What a tag is at is never collected, whatever the repo keeps.")]
   spout list commit _specs                           who changed which pipeline, and when
 
 The specs are kept as a commit of the repo `_specs`. Relative paths in them start at the directory of their file, on the
-machine where `spout serve` runs.")]
+machine where `spout serve` runs. With --server the specs are sent to the server: relative paths in them start where its --base
+says, and they may reach of its machine what its --allow says.")]
     Pipeline {
         /// Spec file; may be repeated.
         #[arg(short = 'f', long = "file", required = true, value_name = "SPEC")]

@@ -30,6 +30,7 @@ mod glob;
 mod import;
 mod inspect;
 mod list;
+mod logs;
 mod managed;
 mod marker;
 mod open_files;
@@ -65,9 +66,13 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use spout_api::{Api, Error as ApiError, Local};
-use spout_base::secret::{Secret, SecretSpec};
+use spout_api::{Api, Error as ApiError, Local, Pipelines};
+use spout_base::{
+    reach::Reach,
+    secret::{Secret, SecretSpec},
+};
 use spout_client::Remote;
+use spout_keeper::Managed;
 use spout_plugin::{Plugins, user_cache};
 use spout_repo::Store;
 
@@ -187,6 +192,30 @@ impl Global {
         }
     }
 
+    /// The pipelines of the server, or of the store, which has to be there.
+    pub(crate) async fn pipelines(&self) -> Result<Box<dyn Pipelines>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(managed(self.store().await?)),
+        }
+    }
+
+    /// The same, to change them.
+    pub(crate) async fn pipelines_to_write(&self) -> Result<Box<dyn Pipelines>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(managed(self.store_to_write().await?)),
+        }
+    }
+
+    /// The same of a store that is made where there is none.
+    pub(crate) async fn pipelines_to_make(&self) -> Result<Box<dyn Pipelines>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(managed(self.store_to_make().await?)),
+        }
+    }
+
     /// Refuses what a server cannot be asked for.
     pub(crate) fn only_local(&self, what: &'static str) -> Result<(), ApiError> {
         if self.server().is_some() { Err(ApiError::OnlyLocal { what }) } else { Ok(()) }
@@ -228,6 +257,11 @@ impl Global {
     }
 }
 
+/// The pipelines of a store, to one who may have them do anything on this machine.
+fn managed(store: Store) -> Box<dyn Pipelines> {
+    Box::new(Managed::new(store, &Reach::ALL))
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Run),
@@ -239,6 +273,7 @@ enum Verb {
     Plugin(plugin::PluginVerb),
     List(list::List),
     Inspect(inspect::Inspect),
+    Logs(logs::Logs),
     Get(get::Get),
     Put(put::Put),
     Delete(delete::Delete),
@@ -353,6 +388,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Plugin(verb) => verb.run(global, printer).await,
         Verb::List(verb) => verb.run(global, printer).await,
         Verb::Inspect(verb) => verb.run(global, printer).await,
+        Verb::Logs(verb) => verb.run(global, printer).await,
         Verb::Get(verb) => verb.run(global, printer).await,
         Verb::Put(verb) => verb.run(global, printer).await,
         Verb::Delete(verb) => verb.run(global, printer).await,

@@ -1,4 +1,4 @@
-//! Pipelines that a store has by name: what the verbs `create`, `update`, `start`, `stop`, `delete` and `list` do with them.
+//! Pipelines that a store has by name: what the verbs `create`, `update`, `start`, `stop`, `delete`, `list` and `logs` do with them.
 
 use std::{
     fs,
@@ -6,134 +6,87 @@ use std::{
 };
 
 use anyhow::Result;
-use serde::Serialize;
-use spout_keeper::{Specs, Wanted};
-use spout_repo::Commit;
-use spout_spec::Loaded;
+use futures::StreamExt as _;
+use spout_api::{LogLine, PipelineLine, PipelinesChanged, SpecText};
 
 use super::{
     Global,
     error::Error,
-    print::{Printer, Table, short},
+    print::{Printer, Table, local_time, short},
 };
 
-/// What was done to pipelines.
-#[derive(Debug, Serialize)]
-struct Done<'a> {
-    pipelines: Vec<&'a str>,
-    done: &'a str,
-    /// The commit of the repo of specs that says so; none where it was so already.
-    commit: Option<&'a str>,
-}
-
-/// A pipeline of a store, as it is listed.
-#[derive(Debug, Serialize)]
-struct Line {
-    name: String,
-    /// What is to become of it: `running` or `stopped`.
-    wanted: &'static str,
-    /// Its newest commit.
-    head: Option<String>,
-    commits: u64,
-    description: String,
-}
-
 pub(super) async fn create(files: &[PathBuf], global: &Global, printer: &mut Printer) -> Result<()> {
-    let (specs, wanted) = (Specs::open(&global.store_to_make().await?).await?, read(files)?);
-    let commit = specs.create(&wanted).await?;
-    said(&names(&wanted), "created", Some(&commit), printer)
+    let specs = read(files)?;
+    said(&global.pipelines_to_make().await?.create_pipelines(&specs).await?, printer)
 }
 
-pub(super) async fn update(files: &[PathBuf], global: &Global, printer: &mut Printer) -> Result<()> {
-    let (specs, wanted) = (Specs::open(&global.store_to_write().await?).await?, read(files)?);
-    let commit = specs.update(&wanted).await?;
-    said(&names(&wanted), "updated", Some(&commit), printer)
+pub(super) async fn update(files: &[PathBuf], reprocess: bool, global: &Global, printer: &mut Printer) -> Result<()> {
+    let specs = read(files)?;
+    said(&global.pipelines_to_write().await?.update_pipelines(&specs, reprocess).await?, printer)
 }
 
 pub(super) async fn set_running(name: &str, running: bool, global: &Global, printer: &mut Printer) -> Result<()> {
-    let specs = Specs::open(&global.store_to_write().await?).await?;
-    let commit = specs.set_running(name, running).await?;
-    let done = match (running, &commit) {
-        (true, Some(_)) => "started",
-        (true, None) => "running already",
-        (false, Some(_)) => "stopped",
-        (false, None) => "stopped already",
-    };
-    said(&[name], done, commit.as_ref(), printer)
+    said(&global.pipelines_to_write().await?.set_running(name, running).await?, printer)
 }
 
 pub(super) async fn delete(name: &str, global: &Global, printer: &mut Printer) -> Result<()> {
-    let specs = Specs::open(&global.store_to_write().await?).await?;
-    let commit = specs.delete(name).await?;
-    said(&[name], "deleted", Some(&commit), printer)
+    said(&global.pipelines_to_write().await?.delete_pipeline(name).await?, printer)
 }
 
 pub(super) async fn list(global: &Global, printer: &mut Printer) -> Result<()> {
-    let store = global.store().await?;
-    let wanted = match Specs::existing(&store).await? {
-        Some(specs) => specs.all().await?,
-        None => Vec::new(),
-    };
-    let mut lines = Vec::new();
-    for wanted in wanted {
-        let loaded = wanted.load().ok();
-        let branch = loaded.as_ref().map_or("master", |loaded| loaded.spec.commit.branch.as_str());
-        let branches = match store.repo(&wanted.name).await {
-            Ok(repo) => repo.branches().await?,
-            // It has not run yet.
-            Err(_) => Vec::new(),
-        };
-        let branch = branches.into_iter().find(|there| there.name == branch);
-        let description = loaded.map(|Loaded { spec, .. }| spec.description).unwrap_or_default();
-        lines.push(Line {
-            wanted: if wanted.wish.running { "running" } else { "stopped" },
-            head: branch.as_ref().and_then(|branch| branch.head.as_ref()).map(|head| head.header.id.clone()),
-            commits: branch.map_or(0, |branch| branch.commits),
-            name: wanted.name,
-            description,
-        });
-    }
-    let table = |lines: &[Line]| {
+    let table = |lines: &[PipelineLine]| {
         Table::new(
             &["name", "wanted", "head", ">commits", "description"],
             lines.iter().map(|line| {
                 let head = line.head.as_deref().map_or_else(|| "-".to_owned(), short);
-                vec![
-                    line.name.clone(),
-                    line.wanted.to_owned(),
-                    head,
-                    line.commits.to_string(),
-                    line.description.clone(),
-                ]
+                vec![line.name.clone(), line.wanted.clone(), head, line.commits.to_string(), line.description.clone()]
             }),
         )
     };
-    printer.list(&lines, table, "no pipelines in this store; `spout create pipeline -f SPEC` makes one")
+    let none = "no pipelines in this store; `spout create pipeline -f SPEC` makes one";
+    printer.list(&global.pipelines().await?.pipelines().await?, table, none)
 }
 
-/// The pipelines of files, each checked on its own.
-fn read(files: &[PathBuf]) -> Result<Vec<Wanted>> {
-    let mut all = Vec::new();
-    for file in files {
+/// Prints what a pipeline has said, and with `follow` what it says, until the server or whoever reads is gone.
+pub(super) async fn logs(
+    name: &str,
+    recent: usize,
+    follow: bool,
+    global: &Global,
+    printer: &mut Printer,
+) -> Result<()> {
+    let mut lines = global.pipelines().await?.log(name, recent, follow).await?;
+    while let Some(line) = lines.next().await {
+        let line = line?;
+        if printer.json() {
+            printer.value(&line)?;
+        } else {
+            let LogLine { at_ms, level, text } = line;
+            printer.line(format!("{} {level:<5} {text}", local_time(at_ms)))?;
+        }
+    }
+    Ok(())
+}
+
+/// The texts of files, each with the directory where its relative paths start.
+fn read(files: &[PathBuf]) -> Result<Vec<SpecText>, Error> {
+    let read = |file: &PathBuf| {
         let unreadable = |source| Error::ReadFile { path: file.clone(), source };
         let text = fs::read_to_string(file).map_err(unreadable)?;
         let absolute = std::path::absolute(file).map_err(unreadable)?;
-        all.extend(Wanted::of_file(&text, file, absolute.parent().unwrap_or(Path::new("/")))?);
-    }
-    Ok(all)
+        let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(SpecText { text, file: file.clone(), base })
+    };
+    files.iter().map(read).collect()
 }
 
-fn names(all: &[Wanted]) -> Vec<&str> {
-    all.iter().map(|wanted| wanted.name.as_str()).collect()
-}
-
-fn said(names: &[&str], done: &str, commit: Option<&Commit>, printer: &mut Printer) -> Result<()> {
-    let id = commit.map(|commit| commit.header.id.as_str());
+fn said(changed: &PipelinesChanged, printer: &mut Printer) -> Result<()> {
     if printer.json() {
-        return printer.value(&Done { pipelines: names.to_vec(), done, commit: id });
+        return printer.value(changed);
     }
-    let all = names.join(", ");
-    printer.line(match id {
+    let PipelinesChanged { pipelines, done, commit } = changed;
+    let all = pipelines.join(", ");
+    printer.line(match commit {
         Some(id) => {
             format!("{all}: {done} in commit {} of {}; `spout serve` makes it so", short(id), spout_repo::SPECS)
         }

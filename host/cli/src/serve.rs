@@ -10,11 +10,11 @@ use std::{
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use spout_base::clock;
+use spout_base::{clock, reach::Reach};
 use spout_data::ByteSize;
 use spout_keeper::Keeper;
 use spout_pipeline::{Links, RunOptions, Until, Update};
-use spout_server::{Board, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen};
+use spout_server::{Beside, Board, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen};
 use spout_spec::load_all;
 use tokio::{
     sync::{mpsc, watch},
@@ -29,12 +29,14 @@ use super::{
     progress::Progress,
     run::{Signals, Wish, prints},
 };
+use crate::telemetry;
 
 /// Serve a store over HTTP, and run pipelines beside it.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout serve                                  the store and its pipelines, on http://127.0.0.1:1653
   spout create pipeline -f my.yaml             one more pipeline of the store; a server that runs starts it
+  spout serve --allow ports --tokens tokens.json   what is sent by HTTP may listen at ports, and reach nothing else of this machine
   spout serve pipelines/                       and every pipeline whose spec is in that directory
   spout token create --tokens tokens.json --name ada --scope write:pictures --scope 'read:*'
   spout serve --tokens tokens.json --listen 0.0.0.0:1653 --cert chain.pem --key key.pem
@@ -68,6 +70,14 @@ pub(super) struct Serve {
     /// The largest file that can be put by one request.
     #[arg(long, value_name = "SIZE", default_value = "64GiB")]
     max_body: ByteSize,
+    /// What specs that are sent by HTTP may reach of this machine, as far as their senders' tokens let them create pipelines at
+    /// all: commands (programs outside the sandbox), files, environment, network (connections to others), ports; may be repeated.
+    /// Nothing, unless it is named here.
+    #[arg(long = "allow", value_name = "WHAT")]
+    allowed: Vec<Reach>,
+    /// Where relative paths start in specs that are sent by HTTP.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    base: PathBuf,
     /// Cut commits early when the process uses more memory than this.
     #[arg(long, value_name = "SIZE")]
     memory_high: Option<ByteSize>,
@@ -100,8 +110,14 @@ impl Serve {
         let plain = !specs.iter().any(prints);
         let keeper = Keeper::new(&store, &global.open_plugins()?, specs, options, sender);
         let board = Arc::new(Board::new(keeper.statuses()));
+        let journal = Arc::clone(&board);
+        telemetry::tell(move |pipeline, level, text| journal.log(pipeline, level, text));
+        let unreadable = |source| Error::ReadFile { path: self.base.clone(), source };
+        let base = fs::canonicalize(&self.base).map_err(unreadable)?;
+        let (shelf, allowed) = (keeper.shelf(), self.allowed.clone());
+        let beside = Beside { board: Arc::clone(&board), plugins: keeper.plugins(), shelf, allowed, base };
         let (stop, close, commit) = (CancellationToken::new(), CancellationToken::new(), keeper.committer());
-        let service = Service::new(store, tokens, Arc::clone(&board), &limits, close.clone());
+        let service = Service::new(store, tokens, beside, &limits, close.clone());
         let answering = tokio::spawn(listening.serve(service));
         let keeping = tokio::spawn(keeper.run(stop.clone()));
         let progress = Progress::new(printer.is_terminal() && plain);

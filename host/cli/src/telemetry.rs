@@ -1,12 +1,21 @@
 //! Where log lines go: standard error, as text or as JSON, filtered by `SPOUT_LOG`.
 
 use std::{
+    fmt,
     io::{self, IsTerminal as _, Write},
     sync::{Mutex, PoisonError},
 };
 
 use spout_base::terminal;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    layer::{Context, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
 
 /// How much is logged where `SPOUT_LOG` does not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +44,17 @@ pub fn start(json: bool, volume: Volume) {
     } else {
         Written::Plain
     };
-    let lines = fmt().with_env_filter(filter).with_writer(move || Lines(written)).with_ansi(colours).with_target(false);
-    let started = if json { lines.json().try_init() } else { lines.compact().try_init() };
-    drop(started);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Lines(written))
+        .with_ansi(colours)
+        .with_target(false);
+    // Only the first of a process counts.
+    drop(if json {
+        lines.json().finish().with(Told).try_init()
+    } else {
+        lines.compact().finish().with(Told).try_init()
+    });
 }
 
 type Around = Box<dyn Fn(&mut dyn FnMut()) + Send>;
@@ -47,6 +64,57 @@ static AROUND: Mutex<Option<Around>> = Mutex::new(None);
 /// From now on each log line is written by calling what `around` is given: whoever draws on the terminal makes room first.
 pub fn around(around: impl Fn(&mut dyn FnMut()) + Send + 'static) {
     *AROUND.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(around));
+}
+
+type Tell = Box<dyn Fn(&str, &str, &str) + Send>;
+
+static TELL: Mutex<Option<Tell>> = Mutex::new(None);
+
+/// From now on `tell` is called with what is logged about a pipeline too: its name, the level, the text. It must not log.
+pub fn tell(tell: impl Fn(&str, &str, &str) + Send + 'static) {
+    *TELL.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+}
+
+/// Passes on what is logged about pipelines.
+struct Told;
+
+impl<S: Subscriber> Layer<S> for Told {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let tell = TELL.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tell) = tell.as_ref() else { return };
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if let Some(pipeline) = fields.pipeline {
+            let level = event.metadata().level().as_str().to_ascii_lowercase();
+            tell(&pipeline, &level, &format!("{}{}", fields.message, fields.rest));
+        }
+    }
+}
+
+/// What an event says.
+#[derive(Default)]
+struct Fields {
+    pipeline: Option<String>,
+    message: String,
+    rest: String,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "pipeline" {
+            self.pipeline = Some(value.to_owned());
+        } else {
+            self.record_debug(field, &format_args!("{value}"));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            "pipeline" => self.pipeline = Some(format!("{value:?}")),
+            name => self.rest += &format!(" {name}={value:?}"),
+        }
+    }
 }
 
 /// How log lines are written.
@@ -92,6 +160,20 @@ impl Write for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_logged_about_a_pipeline_is_told() {
+        let (told, all) = std::sync::mpsc::channel();
+        tell(move |pipeline, level, text| told.send(format!("{pipeline} {level} {text}")).unwrap());
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(Told), || {
+            let name = String::from("p");
+            tracing::warn!(pipeline = name, plugin = "x", rows = 3, "slow {}", "today");
+            tracing::info!(pipeline = %name, "fine");
+            tracing::error!("nobody's");
+        });
+        *TELL.lock().unwrap() = None;
+        assert_eq!(all.iter().collect::<Vec<_>>(), ["p warn slow today plugin=x rows=3", "p info fine"]);
+    }
 
     #[test]
     fn a_log_line_misleads_no_terminal() {

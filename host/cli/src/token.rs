@@ -28,10 +28,13 @@ enum What {
     #[command(after_help = "Examples:
   spout token create --tokens tokens.json --name ada --scope write:pictures --scope 'read:*'
   spout token create --tokens tokens.json --name night --scope 'read:sales-*' --for 30d > token
+  spout token create --tokens tokens.json --name ci --scope 'run:clean-*' --scope 'plugin:*' --scope 'read:events'
 
 A scope is read, write or admin, and the names of repos, in which * is anything. write includes read: it puts, copies, moves
 and deletes files, and creates branches and tags. admin includes write: it creates and deletes repos, and deletes branches and
-tags. A repo that no scope names is not there. A running server knows the token at once.")]
+tags. run includes read: it creates, updates, starts, stops and deletes the pipelines of these names, which write the repos of
+these names. plugin puts and deletes plugins. Neither is part of any other scope. A repo that no scope names is not there. A
+running server knows the token at once.")]
     Create {
         /// The file of tokens; made if it is not there.
         #[arg(long, env = "SPOUT_TOKENS", value_name = "FILE")]
@@ -39,7 +42,7 @@ tags. A repo that no scope names is not there. A running server knows the token 
         /// Whose token it is.
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// What it allows: `read:REPO`, `write:REPO` or `admin:REPO`; may be repeated.
+        /// What it allows: `read:REPO`, `write:REPO`, `admin:REPO`, `run:PIPELINE` or `plugin:PLUGIN`; may be repeated.
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<Scope>,
         /// How long it is good for: `12h`, `30d`. Without it, until it is revoked.

@@ -47,18 +47,26 @@ the earlier ones.")]
     #[command(after_help = "Examples:
   spout update pipeline -f my.yaml
 
-A pipeline that runs commits what it has read, and goes on from there with the new spec. One that is stopped stays so.")]
+  spout update pipeline -f my.yaml --reprocess      and makes everything anew
+
+A pipeline that runs commits what it has read, and goes on from there with the new spec. One that is stopped stays so. With
+--reprocess it begins anew: every source is read again from its beginning, files, marker and handlers' state of its branch begin
+anew with one commit, and history keeps what was there. To keep the old results beside the new ones instead, give the spec another
+`commit.branch`: a new branch begins at the beginning by itself.")]
     Pipeline {
         /// Spec file; may be repeated.
         #[arg(short = 'f', long = "file", required = true, value_name = "SPEC")]
         files: Vec<PathBuf>,
+        /// Read every source from its beginning again.
+        #[arg(long)]
+        reprocess: bool,
     },
 }
 
 impl Update {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let (repo, keep, keep_for) = match &self.what {
-            What::Pipeline { files } => return managed::update(files, global, printer).await,
+            What::Pipeline { files, reprocess } => return managed::update(files, *reprocess, global, printer).await,
             What::Repo { repo, keep, keep_for, .. } => (repo, keep, keep_for),
         };
         let for_ms = keep_for.map(|period| u64::try_from(period.0.as_millis()).unwrap_or(u64::MAX));

@@ -9,6 +9,7 @@
 
 mod download;
 mod link;
+mod pipelines;
 mod putting;
 mod remote;
 mod rows;

@@ -18,7 +18,7 @@ use crate::{link::Link, putting::RemotePutting, rows};
 /// A server.
 #[derive(Debug)]
 pub struct Remote {
-    link: Link,
+    pub(crate) link: Link,
 }
 
 /// The commit that is meant, without its repo and path.
@@ -27,7 +27,7 @@ fn at(reference: &Reference) -> String {
     whole.split_once('@').map(|(_, at)| at.to_owned()).unwrap_or_default()
 }
 
-fn word(yes: bool) -> &'static str {
+pub(crate) fn word(yes: bool) -> &'static str {
     if yes { "true" } else { "false" }
 }
 
@@ -49,7 +49,7 @@ impl Remote {
         Ok(Self { link: Link::new(server, token.as_ref())? })
     }
 
-    async fn get<'a, T: serde::de::DeserializeOwned>(
+    pub(crate) async fn get<'a, T: serde::de::DeserializeOwned>(
         &self,
         path: impl IntoIterator<Item = &'a str>,
         query: &[(&str, &str)],

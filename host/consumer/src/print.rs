@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::{
     counted::{counted, grouped},
+    reach::Reach,
     terminal,
 };
 use spout_data::{Batch, Span};
@@ -55,6 +56,10 @@ impl ConsumerKind for PrintSpec {
             Per::Commit => format!("print, {} rows a commit", self.rows),
             Per::Batch => format!("print, {} rows a batch", self.rows),
         }
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Files
     }
 
     fn guarantee(&self) -> &'static str {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::{Batch, ByteSize};
 use spout_wire::{Endpoint, Publisher, PublisherOptions};
 use tokio_util::sync::CancellationToken;
@@ -113,6 +114,10 @@ impl ConsumerKind for PublishSpec {
             many => format!("after the handshakes of {many} subscribers"),
         };
         format!("publish {}, {payload}, {waits}", self.address)
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Ports
     }
 
     fn guarantee(&self) -> &'static str {

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use spout_base::{reach::Reach, secret::SecretSpec};
 
 use super::{Consumer, ConsumerContext, ConsumerSpec, Error, QueueSpec, WhenFull};
 
@@ -20,6 +21,14 @@ pub(crate) trait ConsumerKind: Debug + Sync {
 
     /// What this one does, in a few words, for `spout check`.
     fn describe(&self) -> String;
+
+    /// What of the machine the rows go to.
+    fn reach(&self) -> Reach;
+
+    /// The secret that it needs.
+    fn secret(&self) -> Option<&SecretSpec> {
+        None
+    }
 
     /// How often whoever gets the rows sees each of them, as long as its queue drops nothing.
     fn guarantee(&self) -> &'static str;
@@ -99,6 +108,13 @@ impl ConsumerSpec {
     /// What it cannot be opened for: a file, a port, a secret.
     pub async fn open(&self, context: &ConsumerContext) -> Result<Box<dyn Consumer>, Error> {
         self.kind().open(context).await
+    }
+
+    /// What it reaches beyond the store.
+    #[must_use]
+    pub fn reach(&self) -> Vec<Reach> {
+        let secret = self.kind().secret().map(SecretSpec::reach);
+        [self.kind().reach()].into_iter().chain(secret).collect()
     }
 
     /// What it does, for people.

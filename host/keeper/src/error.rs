@@ -2,6 +2,9 @@
 
 use spout_base::error::{Coded, Kind};
 
+/// The code of a pipeline that another server runs.
+pub(super) const ELSEWHERE: &str = "E0956";
+
 /// An error of this room.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -47,6 +50,36 @@ pub enum Error {
         /// What the file is named after.
         name: String,
     },
+    /// It would begin anew without what it has been sent.
+    #[error(
+        "the pipeline {name} would lose rows: it takes what others send, which cannot be read again; update it without --reprocess, or with another `commit.branch`"
+    )]
+    NotRead {
+        /// Its name.
+        name: String,
+    },
+    /// Another server runs it.
+    #[error("{holder} runs it for this store; this server takes it over when that one is gone")]
+    Elsewhere {
+        /// The process and its machine.
+        holder: String,
+    },
+    /// No such plugin is kept.
+    #[error(
+        "the store keeps no plugin `{name}`; `/v1/plugins` lists those it does, and PUT `/v1/plugins/{name}` puts one"
+    )]
+    NoPlugin {
+        /// Its name.
+        name: String,
+    },
+    /// A plugin that a pipeline needs.
+    #[error("the plugin `{name}` is used by the pipeline {pipeline}; delete that, or update it, before")]
+    PluginUsed {
+        /// Its name.
+        name: String,
+        /// Who uses it.
+        pipeline: String,
+    },
     /// Others kept changing the same pipelines.
     #[error("the pipeline {name} was changed by somebody else meanwhile; look at it, and try again")]
     Changed {
@@ -61,8 +94,14 @@ impl Coded for Error {
             Self::Spec(inner) => inner.kind(),
             Self::Pipeline(inner) => inner.kind(),
             Self::Repo(inner) => inner.kind(),
-            Self::Exists { .. } | Self::Unknown { .. } | Self::Wish { .. } | Self::Misnamed { .. } => Kind::Spec,
-            Self::Changed { .. } => Kind::Conflict,
+            Self::Exists { .. }
+            | Self::Unknown { .. }
+            | Self::Wish { .. }
+            | Self::Misnamed { .. }
+            | Self::NoPlugin { .. }
+            | Self::PluginUsed { .. }
+            | Self::NotRead { .. } => Kind::Spec,
+            Self::Elsewhere { .. } | Self::Changed { .. } => Kind::Conflict,
         }
     }
 
@@ -75,6 +114,10 @@ impl Coded for Error {
             Self::Unknown { .. } => "E0952",
             Self::Wish { .. } | Self::Misnamed { .. } => "E0953",
             Self::Changed { .. } => "E0954",
+            Self::NotRead { .. } => "E0955",
+            Self::Elsewhere { .. } => ELSEWHERE,
+            Self::NoPlugin { .. } => "E0957",
+            Self::PluginUsed { .. } => "E0958",
         }
     }
 }

@@ -2,32 +2,35 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use spout_base::{
     clock::{self, Instant},
     error::{Coded as _, Kind},
 };
-use spout_pipeline::{Error as PipelineError, Host, Links, Parts, RunOptions, Update};
+use spout_pipeline::{Error as PipelineError, Host, Parts, RunOptions, Update};
 use spout_plugin::Plugins;
-use spout_repo::{Follower, MASTER, Store};
+use spout_repo::{Follower, MASTER, Process, Store};
 use spout_spec::Loaded;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Error, Specs,
+    Error, PluginShelf, Specs,
+    building::Building,
+    error::ELSEWHERE,
     group::{Group, groups},
+    peers::Peers,
+    running::{Ended, MadeOf, Resting, Running, watch_over},
     status::{Phase, Statuses},
     wanted::Wanted,
 };
 
 /// How soon to look again at what another process may have changed.
 const LOOK: Duration = Duration::from_millis(500);
+/// How soon to look again at what other servers run.
+const LOOK_AROUND: Duration = Duration::from_secs(3);
 /// Pauses before a pipeline that failed is started again; they double.
 const FIRST_TRY: Duration = Duration::from_secs(10);
 const LAST_TRY: Duration = Duration::from_secs(600);
@@ -38,7 +41,10 @@ pub struct Keeper {
     store: Store,
     /// Once somebody has created a pipeline.
     specs: Option<(Specs, Follower)>,
-    plugins: Plugins,
+    building: Building,
+    peers: Peers,
+    /// When they were looked at.
+    looked: Option<Instant>,
     fixed: Vec<Loaded>,
     options: RunOptions,
     statuses: Statuses,
@@ -48,41 +54,6 @@ pub struct Keeper {
     running: BTreeMap<Group, Running>,
     /// Groups that have ended, as long as they are made of the same.
     resting: BTreeMap<Group, Resting>,
-}
-
-/// A group that runs.
-#[derive(Debug)]
-struct Running {
-    made_of: MadeOf,
-    parts: Vec<Parts>,
-    /// What ran before with other plugins, until this one has committed something.
-    before: Option<(MadeOf, Vec<Parts>)>,
-    stop: CancellationToken,
-    task: JoinHandle<Ended>,
-}
-
-/// How a group ended by itself: what failed, if anything did, and whether something was committed before.
-#[derive(Debug)]
-struct Ended {
-    error: Option<PipelineError>,
-    committed: bool,
-}
-
-/// What a group is made of: another one has to be started where this is another.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct MadeOf {
-    /// Digests of the specs, by pipeline.
-    specs: BTreeMap<String, String>,
-    /// The files of the plugins, by name.
-    plugins: BTreeMap<String, Option<(SystemTime, u64)>>,
-}
-
-/// A group that has ended.
-#[derive(Debug)]
-struct Resting {
-    made_of: MadeOf,
-    /// After a failure: how long it rests, and until when.
-    until: Option<(Duration, Instant)>,
 }
 
 impl Keeper {
@@ -100,7 +71,9 @@ impl Keeper {
             fixed,
             store: store.clone(),
             specs: None,
-            plugins: plugins.clone(),
+            building: Building::new(store, plugins, PluginShelf::new(store)),
+            peers: Peers::new(store),
+            looked: None,
             options,
             statuses: Statuses::default(),
             commit: watch::Sender::new(()),
@@ -114,6 +87,18 @@ impl Keeper {
     #[must_use]
     pub fn statuses(&self) -> Statuses {
         self.statuses.clone()
+    }
+
+    /// The plugins that the store keeps.
+    #[must_use]
+    pub fn shelf(&self) -> PluginShelf {
+        self.building.shelf.clone()
+    }
+
+    /// What loads plugins, also those that the store keeps.
+    #[must_use]
+    pub fn plugins(&self) -> Plugins {
+        self.building.plugins.clone()
     }
 
     /// What is sent here has every pipeline commit what it has read.
@@ -133,7 +118,11 @@ impl Keeper {
                 // What runs, runs on.
                 Err(error) => tracing::warn!(code = error.code(), %error, "cannot read what is to run"),
             }
+            if let Err(error) = self.building.shelf.look().await {
+                tracing::warn!(code = error.code(), %error, "cannot read which plugins are kept");
+            }
             self.reap().await;
+            self.confirm().await;
             self.match_up(&wanted).await;
             let rest = async {
                 match &mut self.specs {
@@ -146,8 +135,8 @@ impl Keeper {
                 () = rest => {}
             }
         }
-        for group in self.running.keys().cloned().collect::<Vec<_>>() {
-            self.stop(&group).await;
+        for group in self.running.keys().chain(self.resting.keys()).cloned().collect::<Vec<_>>() {
+            self.retire(&group).await;
         }
     }
 
@@ -177,42 +166,78 @@ impl Keeper {
             .map(|(group, _)| group.clone())
             .collect();
         for group in over {
-            let Some(Running { made_of, before, task, .. }) = self.running.remove(&group) else { continue };
+            let Some(Running { made_of, before, orders, task, .. }) = self.running.remove(&group) else { continue };
             let Ok(Ended { error, committed }) = task.await else {
                 // A panic, which was reported where it happened.
                 group.iter().for_each(|name| self.statuses.set(name, Phase::Failed));
-                self.give_up(group, made_of, None);
+                self.give_up(group, made_of, None).await;
                 continue;
             };
             let Some(error) = error else {
+                // No other server is to run it again either.
                 self.resting.insert(group, Resting { made_of, until: None });
                 continue;
             };
             match before {
                 // A plugin that never worked: the one before did.
-                Some((old, parts)) if !committed && matches!(error.kind(), Kind::Plugin | Kind::Spec) => {
+                Some(parts) if !committed && matches!(error.kind(), Kind::Plugin | Kind::Spec) => {
                     for name in &group {
                         let code = error.code();
                         tracing::warn!(pipeline = name, code, %error, "a new plugin does not work; the one before runs again");
                         self.statuses.fault(name, code, &format!("a new plugin was taken back: {error}"));
                     }
-                    // Tried again when the file is another one.
-                    let made_of = MadeOf { plugins: made_of.plugins, ..old };
-                    self.start(group, made_of, parts, None);
+                    // The new one is tried again when its file is another one.
+                    self.start(group, made_of, parts, None, orders);
                 }
-                _ => self.give_up(group, made_of, Some(&error)),
+                _ => self.give_up(group, made_of, Some(&error)).await,
+            }
+        }
+    }
+
+    /// Finds out what other servers run, now and then.
+    async fn look_around(&mut self) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_AROUND) {
+            return;
+        }
+        match self.peers.look().await {
+            Ok(()) => self.looked = Some(clock::now()),
+            Err(error) => tracing::warn!(code = error.code(), %error, "cannot read what other servers run"),
+        }
+    }
+
+    /// Tells other servers that a group does not run here any more.
+    async fn left(&mut self, group: &Group) {
+        if let Err(error) = self.peers.leave(group).await {
+            tracing::warn!(code = error.code(), %error, "other servers cannot be told what this one runs");
+        }
+    }
+
+    /// Writes down which orders to begin anew have been followed.
+    async fn confirm(&mut self) {
+        let Some((specs, _)) = &self.specs else { return };
+        for Running { parts, orders, .. } in self.running.values_mut() {
+            for begun in parts.iter().filter(|parts| !parts.begins_anew()) {
+                let Some(order) = orders.get(begun.name()) else { continue };
+                match specs.begun_anew(begun.name(), order).await {
+                    Ok(()) | Err(Error::Unknown { .. }) => drop(orders.remove(begun.name())),
+                    // Told again soon; until then a restart begins anew once more.
+                    Err(error) => {
+                        tracing::warn!(code = error.code(), %error, "cannot write that a pipeline began anew")
+                    }
+                }
             }
         }
     }
 
     /// Lets a group that failed rest, longer each time.
-    fn give_up(&mut self, group: Group, made_of: MadeOf, error: Option<&PipelineError>) {
+    async fn give_up(&mut self, group: Group, made_of: MadeOf, error: Option<&PipelineError>) {
         let before =
             self.resting.get(&group).filter(|resting| resting.made_of == made_of).and_then(|resting| resting.until);
         let pause = before.map_or(FIRST_TRY, |(pause, _)| (pause * 2).min(LAST_TRY));
         if let (Some(error), [name]) = (error, group.as_slice()) {
             self.statuses.failed(name, error);
         }
+        self.left(&group).await;
         self.resting.insert(group, Resting { made_of, until: Some((pause, clock::now() + pause)) });
     }
 
@@ -229,22 +254,35 @@ impl Keeper {
             }
         }
         let mut to_run = groups(specs);
-        for group in self.running.keys().filter(|group| !to_run.contains_key(*group)).cloned().collect::<Vec<_>>() {
-            self.stop(&group).await;
+        let known = self.running.keys().chain(self.resting.keys());
+        for group in known.filter(|group| !to_run.contains_key(*group)).cloned().collect::<Vec<_>>() {
+            self.resting.remove(&group);
+            self.retire(&group).await;
         }
-        self.resting.retain(|group, _| to_run.contains_key(group));
         self.statuses.forget(|name| fixed(name) || wanted.iter().any(|wanted| wanted.name == name));
         for stopped in wanted.iter().filter(|wanted| !wanted.wish.running && !fixed(&wanted.name)) {
             self.statuses.set(&stopped.name, Phase::Stopped);
         }
+        if !to_run.is_empty() {
+            self.look_around().await;
+        }
         while let Some((group, specs)) = to_run.pop_first() {
-            self.keep(group, &specs).await;
+            self.keep(group, &specs, wanted).await;
         }
     }
 
-    /// Has a group run that is made of these specs and the plugins that are there.
-    async fn keep(&mut self, group: Group, specs: &[Loaded]) {
-        let made_of = self.made_of(specs);
+    /// Has a group run that is made of these specs and the plugins that are there, unless another server runs it.
+    async fn keep(&mut self, group: Group, specs: &[Loaded], wanted: &[Wanted]) {
+        if let Some(holder) = self.peers.holder(&group).await {
+            self.retire(&group).await;
+            self.elsewhere(&group, &holder);
+            return;
+        }
+        let of_group = || wanted.iter().filter(|wanted| group.contains(&wanted.name));
+        let orders = of_group().filter_map(|one| Some((one.name.clone(), one.wish.reprocess.clone()?))).collect();
+        let due = of_group().filter_map(|one| Some((one.name.clone(), one.wish.due()?.to_owned())));
+        let due: BTreeMap<String, String> = due.collect();
+        let made_of = MadeOf::now(specs, &orders, &self.building.plugins);
         if self.running.get(&group).is_some_and(|running| running.made_of == made_of) {
             return;
         }
@@ -254,60 +292,88 @@ impl Keeper {
         if self.resting.get(&group).is_some_and(rests) {
             return;
         }
-        let parts = match self.build(specs).await {
+        let parts = match self.building.now(specs).await {
             Ok(parts) => parts,
-            Err(error) => {
-                for name in &group {
-                    match self.running.get_mut(&group) {
-                        // What runs, runs on; it is tried again when something else has changed.
-                        Some(running) => {
-                            running.made_of = made_of.clone();
-                            self.statuses.fault(name, error.code(), &error.to_string());
-                        }
-                        None => self.statuses.failed(name, &error),
-                    }
-                }
-                if !self.running.contains_key(&group) {
-                    self.give_up(group, made_of, None);
-                }
+            Err(error) => return self.cannot_build(group, specs, made_of, (&error, due)).await,
+        };
+        let before = match self.stop(&group).await {
+            Some((old, before)) => Some(before).filter(|_| old.specs == made_of.specs),
+            None => self.building.before(specs, &parts).await,
+        };
+        if self.take(&group).await {
+            self.start(group, made_of, parts, before, due);
+        }
+    }
+
+    /// What runs, runs on; what does not, runs with the plugins that it had before, if those are kept. It is tried again when
+    /// something else has changed.
+    async fn cannot_build(
+        &mut self,
+        group: Group,
+        specs: &[Loaded],
+        made_of: MadeOf,
+        (error, due): (&Error, BTreeMap<String, String>),
+    ) {
+        if let Some(running) = self.running.get_mut(&group) {
+            running.made_of = made_of;
+        } else if let Some(before) = self.building.before(specs, &[]).await {
+            if !self.take(&group).await {
                 return;
             }
-        };
-        let before = self.stop(&group).await.filter(|(old, _)| old.specs == made_of.specs);
-        self.start(group, made_of, parts, before);
+            self.start(group.clone(), made_of, before, None, due);
+        } else {
+            group.iter().for_each(|name| self.statuses.failed(name, error));
+            return self.give_up(group, made_of, None).await;
+        }
+        group.iter().for_each(|name| self.statuses.fault(name, error.code(), &error.to_string()));
     }
 
-    fn made_of(&self, specs: &[Loaded]) -> MadeOf {
-        let plugin = |used: &str| {
-            let name = spout_plugin::PluginRef::parse(used).plugin.to_owned();
-            let stamp = self.plugins.stamp(&name);
-            (name, stamp)
-        };
-        let used = specs.iter().flat_map(|loaded| spout_spec::plugins(&loaded.spec));
-        MadeOf {
-            specs: specs.iter().map(|loaded| (loaded.spec.pipeline.name.clone(), loaded.digest.clone())).collect(),
-            plugins: used.map(|(_, used)| plugin(used.reference)).collect(),
+    /// Tells other servers that this one runs a group; whether none of them does.
+    async fn take(&mut self, group: &Group) -> bool {
+        match self.peers.take(group).await {
+            Ok(None) => {
+                group.iter().for_each(|name| self.statuses.heal(name, ELSEWHERE));
+                return true;
+            }
+            Ok(Some(holder)) => self.elsewhere(group, &holder),
+            Err(error) => group.iter().for_each(|name| self.statuses.failed(name, &error)),
+        }
+        false
+    }
+
+    fn elsewhere(&self, group: &Group, holder: &Process) {
+        let error = Error::Elsewhere { holder: holder.to_string() };
+        for name in group {
+            self.statuses.set(name, Phase::Elsewhere);
+            self.statuses.fault(name, error.code(), &error.to_string());
         }
     }
 
-    async fn build(&self, specs: &[Loaded]) -> Result<Vec<Parts>, Error> {
-        let links = Links::between(specs).map_err(Box::new)?;
-        let mut parts = Vec::new();
-        for loaded in specs {
-            parts.push(Parts::build(loaded, &self.plugins, &links).await.map_err(Box::new)?);
-        }
-        Ok(parts)
-    }
-
-    fn start(&mut self, group: Group, made_of: MadeOf, parts: Vec<Parts>, before: Option<(MadeOf, Vec<Parts>)>) {
+    fn start(
+        &mut self,
+        group: Group,
+        made_of: MadeOf,
+        parts: Vec<Parts>,
+        before: Option<Vec<Parts>>,
+        orders: BTreeMap<String, String>,
+    ) {
+        let ordered = |parts: Parts| if orders.contains_key(parts.name()) { parts.reprocessing() } else { parts };
+        let parts: Vec<Parts> = parts.into_iter().map(ordered).collect();
         for one in &parts {
             self.statuses.starts_with(one.name(), one.digests());
         }
+        self.building.keep(&parts);
         let stop = CancellationToken::new();
         let started = Host::start(parts.clone(), &self.store, &self.options);
         let (statuses, updates) = (self.statuses.clone(), self.updates.clone());
         let task = tokio::spawn(watch_over(started, (statuses, updates), self.commit.subscribe(), stop.clone()));
-        self.running.insert(group, Running { made_of, parts, before, stop, task });
+        self.running.insert(group, Running { made_of, parts, before, orders, stop, task });
+    }
+
+    /// Has a group stop, so that other servers may run it.
+    async fn retire(&mut self, group: &Group) {
+        self.stop(group).await;
+        self.left(group).await;
     }
 
     /// Has a group commit what it has read and stop; what it was.
@@ -320,38 +386,4 @@ impl Keeper {
         group.iter().for_each(|name| self.statuses.set(name, Phase::Stopped));
         Some((made_of, parts))
     }
-}
-
-/// Passes on what running pipelines say, until they are over.
-async fn watch_over(
-    (mut host, mut said): (Host, mpsc::UnboundedReceiver<Update>),
-    (statuses, updates): (Statuses, mpsc::UnboundedSender<Update>),
-    mut commit: watch::Receiver<()>,
-    stop: CancellationToken,
-) -> Ended {
-    let mut ended = Ended { error: None, committed: false };
-    let (mut told, mut over, mut stopping) = (false, false, false);
-    while !(told && over) {
-        tokio::select! {
-            update = said.recv(), if !told => match update {
-                Some(update) => {
-                    ended.committed |= matches!(update, Update::Committed { .. });
-                    statuses.hear(&update);
-                    // Whoever listened may have gone away.
-                    drop(updates.send(update));
-                }
-                None => told = true,
-            },
-            failure = host.failure(), if !over => match failure {
-                Some(error) => drop(ended.error.get_or_insert(error)),
-                None => over = true,
-            },
-            Ok(()) = commit.changed() => host.commit(),
-            () = stop.cancelled(), if !stopping => {
-                stopping = true;
-                host.stop();
-            }
-        }
-    }
-    ended
 }

@@ -6,9 +6,14 @@
 //!
 //! **Invariant**: nothing but that repo says what is to run; a keeper that is killed starts again from it.
 
+mod building;
 mod error;
 mod group;
 mod keeper;
+mod managed;
+mod peers;
+mod running;
+mod shelf;
 mod specs;
 mod status;
 mod wanted;
@@ -19,6 +24,8 @@ mod tests;
 pub use self::{
     error::Error,
     keeper::Keeper,
+    managed::{Managed, Sent},
+    shelf::{KeptPlugin, PluginShelf, PluginVersion},
     specs::Specs,
     status::{Phase, Status, Statuses},
     wanted::{Wanted, Wish},

@@ -1,5 +1,6 @@
 //! Changes of what is to run: each is one commit of the repo of specs.
 
+use spout_base::clock;
 use spout_repo::{Commit, Edit, Editor, Finished, MASTER, OpenCommit, PutMode, Repo, SPECS, Store};
 
 use super::{
@@ -18,6 +19,46 @@ pub struct Specs {
 
 /// Files that a change takes to be as it found them, by path and hash.
 type Unchanged = Vec<(String, Option<String>)>;
+
+/// A change of what is to run.
+#[derive(Debug)]
+enum Change<'a> {
+    /// Pipelines that are not there yet.
+    Create(&'a [Wanted]),
+    /// Other specs, and maybe an order to begin anew.
+    Update(&'a [Wanted], Option<String>),
+    /// Whether a pipeline is to run.
+    Run(&'a str, bool),
+    /// The order to begin anew that a pipeline has followed.
+    Begun(&'a str, &'a str),
+    /// A pipeline that is to be there no more.
+    Delete(&'a str),
+}
+
+impl Change<'_> {
+    /// What is done, as the history of specs shows it.
+    fn said(&self) -> String {
+        let verb = match self {
+            Self::Create(_) => "create",
+            Self::Update(_, None) => "update",
+            Self::Update(_, Some(_)) => "reprocess",
+            Self::Run(_, true) => "start",
+            Self::Run(_, false) => "stop",
+            Self::Begun(..) => "begin anew",
+            Self::Delete(_) => "delete",
+        };
+        format!("{verb} pipeline {}", self.names())
+    }
+
+    fn names(&self) -> String {
+        match self {
+            Self::Create(all) | Self::Update(all, _) => {
+                all.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ")
+            }
+            Self::Run(name, _) | Self::Begun(name, _) | Self::Delete(name) => (*name).to_owned(),
+        }
+    }
+}
 
 impl Specs {
     /// The specs of `store`, which gets the repo for them if it has none.
@@ -69,35 +110,16 @@ impl Specs {
     /// # Errors
     /// [`Error::Exists`], and those of writing.
     pub async fn create(&self, new: &[Wanted]) -> Result<Commit, Error> {
-        self.change("create pipeline", &names(new), async |editor, open| {
-            let mut unchanged = Unchanged::new();
-            for wanted in new {
-                let path = Wanted::spec_path(&wanted.name);
-                if editor.file(&path).await?.is_some() {
-                    return Err(Error::Exists { name: wanted.name.clone() });
-                }
-                put(open, wanted, true).await?;
-                unchanged.push((path, None));
-            }
-            Ok(unchanged)
-        })
-        .await
+        self.change(&Change::Create(new)).await
     }
 
-    /// Gives pipelines another spec; those that are stopped stay so. All of them or none.
+    /// Gives pipelines another spec; those that are stopped stay so. All of them or none. With `reprocess` each begins anew when
+    /// it starts next.
     ///
     /// # Errors
     /// [`Error::Unknown`], and those of writing.
-    pub async fn update(&self, changed: &[Wanted]) -> Result<Commit, Error> {
-        self.change("update pipeline", &names(changed), async |editor, open| {
-            let mut unchanged = Unchanged::new();
-            for wanted in changed {
-                unchanged.push(known(editor, &wanted.name).await?);
-                put(open, wanted, self.get(&wanted.name).await?.wish.running).await?;
-            }
-            Ok(unchanged)
-        })
-        .await
+    pub async fn update(&self, changed: &[Wanted], reprocess: bool) -> Result<Commit, Error> {
+        self.change(&Change::Update(changed, reprocess.then(clock::nonce))).await
     }
 
     /// Has a pipeline run or stop. Nothing is written where that is so already.
@@ -105,16 +127,18 @@ impl Specs {
     /// # Errors
     /// [`Error::Unknown`], and those of writing.
     pub async fn set_running(&self, name: &str, running: bool) -> Result<Option<Commit>, Error> {
-        let wanted = self.get(name).await?;
-        if wanted.wish.running == running {
+        if self.get(name).await?.wish.running == running {
             return Ok(None);
         }
-        let verb = if running { "start pipeline" } else { "stop pipeline" };
-        let change = async |editor: &Editor, open: &mut OpenCommit| {
-            put_wish(open, name, &Wish { running, ..wanted.wish.clone() }).await?;
-            Ok(vec![known(editor, name).await?])
-        };
-        self.change(verb, name, change).await.map(Some)
+        self.change(&Change::Run(name, running)).await.map(Some)
+    }
+
+    /// Takes note that a pipeline has begun anew, as it was ordered to.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], and those of writing.
+    pub(super) async fn begun_anew(&self, name: &str, order: &str) -> Result<(), Error> {
+        self.change(&Change::Begun(name, order)).await.map(drop)
     }
 
     /// Removes a pipeline. Its output repo stays.
@@ -122,41 +146,66 @@ impl Specs {
     /// # Errors
     /// [`Error::Unknown`], and those of writing.
     pub async fn delete(&self, name: &str) -> Result<Commit, Error> {
-        self.change("delete pipeline", name, async |editor, open| {
-            let known = known(editor, name).await?;
-            open.delete_file(&Wanted::spec_path(name))?;
-            if editor.file(&Wanted::wish_path(name)).await?.is_some() {
-                open.delete_file(&Wanted::wish_path(name))?;
-            }
-            Ok(vec![known])
-        })
-        .await
+        self.change(&Change::Delete(name)).await
     }
 
-    /// Commits what `fill` puts on top of a head that it has looked at.
-    async fn change(
-        &self,
-        verb: &str,
-        names: &str,
-        fill: impl AsyncFn(&Editor, &mut OpenCommit) -> Result<Unchanged, Error>,
-    ) -> Result<Commit, Error> {
+    /// Commits a change on top of a head that it has looked at.
+    async fn change(&self, change: &Change<'_>) -> Result<Commit, Error> {
         for _ in 0..TRIES {
             let mut editor = self.repo.edit(MASTER).await?;
             let mut open = self.repo.open_commit();
-            let unchanged = fill(&editor, &mut open).await?;
-            let edit = Edit { unchanged, ..Edit::new(&format!("{verb} {names}")) };
-            match editor.finish(open, edit).await? {
+            let unchanged = self.fill(&editor, &mut open, change).await?;
+            match editor.finish(open, Edit { unchanged, ..Edit::new(&change.said()) }).await? {
                 Finished::Committed(commit) => return Ok(commit),
                 Finished::Lost(_) => {}
                 Finished::Unknown(error) => return Err((*error).into()),
             }
         }
-        Err(Error::Changed { name: names.to_owned() })
+        Err(Error::Changed { name: change.names() })
     }
-}
 
-fn names(all: &[Wanted]) -> String {
-    all.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ")
+    async fn fill(&self, editor: &Editor, open: &mut OpenCommit, change: &Change<'_>) -> Result<Unchanged, Error> {
+        let mut unchanged = Unchanged::new();
+        match change {
+            Change::Create(new) => {
+                for wanted in *new {
+                    let path = Wanted::spec_path(&wanted.name);
+                    if editor.file(&path).await?.is_some() {
+                        return Err(Error::Exists { name: wanted.name.clone() });
+                    }
+                    put_spec(open, wanted).await?;
+                    put_wish(open, &wanted.name, &wanted.wish).await?;
+                    unchanged.push((path, None));
+                }
+            }
+            Change::Update(changed, order) => {
+                for wanted in *changed {
+                    unchanged.push(known(editor, &wanted.name).await?);
+                    let before = self.get(&wanted.name).await?.wish;
+                    let reprocess = order.clone().or(before.reprocess);
+                    put_spec(open, wanted).await?;
+                    put_wish(open, &wanted.name, &Wish { base: wanted.wish.base.clone(), reprocess, ..before }).await?;
+                }
+            }
+            Change::Run(name, running) => {
+                unchanged.push(known(editor, name).await?);
+                put_wish(open, name, &Wish { running: *running, ..self.get(name).await?.wish }).await?;
+            }
+            Change::Begun(name, order) => {
+                unchanged.push(known(editor, name).await?);
+                let reprocessed = Some((*order).to_owned());
+                put_wish(open, name, &Wish { reprocessed, ..self.get(name).await?.wish }).await?;
+            }
+            Change::Delete(name) => {
+                unchanged.push(known(editor, name).await?);
+                open.delete_file(&Wanted::spec_path(name))?;
+                if editor.file(&Wanted::wish_path(name)).await?.is_some() {
+                    open.delete_file(&Wanted::wish_path(name))?;
+                }
+            }
+        }
+        Ok(unchanged)
+    }
 }
 
 /// The spec of a pipeline, as it is.
@@ -168,10 +217,9 @@ async fn known(editor: &Editor, name: &str) -> Result<(String, Option<String>), 
     }
 }
 
-async fn put(open: &mut OpenCommit, wanted: &Wanted, running: bool) -> Result<(), Error> {
+async fn put_spec(open: &mut OpenCommit, wanted: &Wanted) -> Result<(), Error> {
     let text = wanted.text.clone().into_bytes().into();
-    open.put_file(&Wanted::spec_path(&wanted.name), PutMode::Overwrite, text).await?;
-    put_wish(open, &wanted.name, &Wish { running, ..wanted.wish.clone() }).await
+    Ok(open.put_file(&Wanted::spec_path(&wanted.name), PutMode::Overwrite, text).await?)
 }
 
 async fn put_wish(open: &mut OpenCommit, name: &str, wish: &Wish) -> Result<(), Error> {

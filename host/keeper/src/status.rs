@@ -53,6 +53,8 @@ pub enum Phase {
     Retrying,
     /// It commits what it has read, and stops.
     Stopping,
+    /// Another server of the store runs it.
+    Elsewhere,
     /// It is not to run.
     Stopped,
     /// Its source has ended.
@@ -78,7 +80,7 @@ impl Statuses {
     }
 
     fn of<T>(&self, name: &str, act: impl FnOnce(&mut Status) -> T) -> T {
-        self.with(|all| act(all.entry(name.to_owned()).or_insert_with(|| Status::new(name))))
+        self.with(|all| act(all.entry(name.to_owned()).or_insert_with(|| Status::new(name, Phase::Starting))))
     }
 
     pub(super) fn set(&self, name: &str, state: Phase) {
@@ -92,6 +94,15 @@ impl Statuses {
     /// What is wrong with it, whatever it is doing.
     pub(super) fn fault(&self, name: &str, code: &str, error: &str) {
         self.of(name, |status| (status.error, status.code) = (Some(error.to_owned()), Some(code.to_owned())));
+    }
+
+    /// What was wrong by this code is so no more.
+    pub(super) fn heal(&self, name: &str, code: &str) {
+        self.of(name, |status| {
+            if status.code.as_deref() == Some(code) {
+                (status.error, status.code) = (None, None);
+            }
+        });
     }
 
     pub(super) fn failed(&self, name: &str, error: &dyn Coded) {
@@ -154,10 +165,10 @@ impl Statuses {
 }
 
 impl Status {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str, state: Phase) -> Self {
         Self {
             name: name.to_owned(),
-            state: Phase::Starting,
+            state,
             since_ms: clock::wall_ms(),
             address: None,
             commits: 0,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use spout_base::reach::Reach;
 use spout_pipeline::Update;
 use spout_plugin::Plugins;
 use spout_repo::{Edit, MASTER, PutMode, SPECS, Store};
@@ -34,7 +35,8 @@ impl Site {
     }
 
     fn wanted(&self, text: &str) -> Vec<Wanted> {
-        Wanted::of_file(text, Path::new("s.yaml"), self.place.path()).unwrap()
+        let all = Wanted::of_text(text, Path::new("s.yaml"), self.place.path(), &Reach::ALL).unwrap();
+        all.into_iter().map(|(wanted, _)| wanted).collect()
     }
 
     /// Waits until a pipeline is doing that.
@@ -66,12 +68,12 @@ async fn pipelines_are_made_changed_stopped_and_removed() {
     epoch(&site).await;
     site.updates.close();
     while site.updates.try_recv().is_ok() {}
-    site.specs.update(&site.wanted(&http("a", "two"))).await.unwrap();
+    site.specs.update(&site.wanted(&http("a", "two")), false).await.unwrap();
     site.reach("a", Some(Phase::Running)).await;
     assert!(site.specs.set_running("a", false).await.unwrap().is_some());
     site.reach("a", Some(Phase::Stopped)).await;
     assert!(site.specs.set_running("a", false).await.unwrap().is_none(), "it is stopped already");
-    site.specs.update(&site.wanted(&http("a", "three"))).await.unwrap();
+    site.specs.update(&site.wanted(&http("a", "three")), false).await.unwrap();
     assert!(!site.specs.get("a").await.unwrap().wish.running, "an update starts nothing");
     site.specs.set_running("a", true).await.unwrap();
     site.reach("a", Some(Phase::Running)).await;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_repo::{Repo, Tree};
 use spout_spec::Loaded;
 
@@ -29,11 +30,24 @@ pub struct Wish {
     pub running: bool,
     /// The directory where relative paths of its spec start.
     pub base: PathBuf,
+    /// Names the last order to begin anew, from the first message of its sources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reprocess: Option<String>,
+    /// The last such order that was followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reprocessed: Option<String>,
+}
+
+impl Wish {
+    /// The order to begin anew, if it is still to be followed.
+    pub(super) fn due(&self) -> Option<&str> {
+        self.reprocess.as_deref().filter(|order| self.reprocessed.as_deref() != Some(order))
+    }
 }
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { running: true, base: PathBuf::from(".") }
+        Self { running: true, base: PathBuf::from("."), reprocess: None, reprocessed: None }
     }
 }
 
@@ -80,19 +94,18 @@ impl Wanted {
         }
     }
 
-    /// The pipelines of a spec file, to be created or updated: each with its own document, to run from `file`'s directory.
+    /// The pipelines of a text, to be created or updated: each with its own document, to run from `base`, and what it says. It
+    /// may reach no more of the machine than `allowed`.
     ///
     /// # Errors
     /// What is wrong with one of them.
-    pub fn of_file(text: &str, file: &Path, base: &Path) -> Result<Vec<Self>, Error> {
+    pub fn of_text(text: &str, file: &Path, base: &Path, allowed: &[Reach]) -> Result<Vec<(Self, Loaded)>, Error> {
         let documents = spout_spec::documents(text, file)?;
-        let loaded = spout_spec::parse(text, file, base)?;
-        let wanted = |(loaded, text): (Loaded, String)| Self {
-            name: loaded.spec.pipeline.name,
-            text,
-            wish: Wish { running: true, base: base.to_owned() },
-            damage: None,
+        let all = spout_spec::parse_within(text, file, base, allowed)?;
+        let wanted = |(loaded, text): (Loaded, String)| {
+            let wish = Wish { base: base.to_owned(), ..Wish::default() };
+            (Self { name: loaded.spec.pipeline.name.clone(), text, wish, damage: None }, loaded)
         };
-        Ok(loaded.into_iter().zip(documents).map(wanted).collect())
+        Ok(all.into_iter().zip(documents).map(wanted).collect())
     }
 }

@@ -92,13 +92,6 @@ impl Parts {
         self
     }
 
-    /// The same, from the first message of its sources on, without anything that it committed before.
-    #[must_use]
-    pub fn reprocessing(self) -> Self {
-        self.reprocess.store(true, Ordering::Relaxed);
-        self
-    }
-
     /// The same with the tables of `store`, as they are now.
     #[must_use]
     pub fn with_tables_of(mut self, store: &Store) -> Self {

@@ -11,6 +11,21 @@ use spout_repo::{BranchWriter, Commit, Finished, Repo, Store};
 
 use super::{Error, TookOver, build::Parts, columns::Columns};
 
+impl Parts {
+    /// The same, from the first message of its sources on, without anything that it committed before.
+    #[must_use]
+    pub fn reprocessing(self) -> Self {
+        self.reprocess.store(true, Ordering::Relaxed);
+        self
+    }
+
+    /// Whether it is still to begin anew.
+    #[must_use]
+    pub fn begins_anew(&self) -> bool {
+        self.reprocess.load(Ordering::Relaxed)
+    }
+}
+
 /// What a restart begins with.
 #[derive(Debug)]
 pub(super) struct Recovered {

@@ -106,7 +106,8 @@ impl fmt::Debug for Plugin {
 }
 
 /// `sha256:…` of a file's content.
-pub(super) fn digest(wasm: &[u8]) -> String {
+#[must_use]
+pub fn digest(wasm: &[u8]) -> String {
     let hash: String = Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hash}")
 }

@@ -7,6 +7,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 
 use super::{
     Error, Plugin, World,
@@ -34,6 +35,19 @@ pub struct GrantSpec {
 }
 
 impl GrantSpec {
+    /// What of the machine it opens.
+    #[must_use]
+    pub fn reach(&self) -> Vec<Reach> {
+        let Self { dirs, net, listen, env } = self;
+        let open =
+            [(!dirs.is_empty(), Reach::Files), (!net.is_empty(), Reach::Network), (!listen.is_empty(), Reach::Ports)];
+        let secrets = env.values().filter_map(|value| match value {
+            EnvGrant::Secret(secret) => Some(secret.reach()),
+            EnvGrant::Text(_) | EnvGrant::Number(_) => None,
+        });
+        open.into_iter().filter_map(|(opens, what)| opens.then_some(what)).chain(secrets).collect()
+    }
+
     /// The same with paths that start at `base` where they are relative.
     #[must_use]
     pub fn absolute(&self, base: &Path) -> Self {

@@ -1,6 +1,7 @@
 //! Loads sandboxed plugins and talks to them. The only room that knows wasmtime.
 //!
-//! [`Plugins`] finds and compiles, [`Task`] says who runs what with which grants, and seven clients make calls:
+//! [`Plugins`] finds and compiles (what has no file may be on a [`Shelf`]), [`Task`] says who runs what with which grants, and seven
+//! clients make calls:
 //! [`Provider`] and [`PartitionConsumer`] (a source by partition), [`StreamConsumer`] (a whole stream), [`Decoding`],
 //! [`HandlerInstance`], [`SelfDriven`] (a source that makes its own commits, in a repo that it reaches through [`Pfs`]),
 //! [`Transformer`] (files of a file). Each client owns one store. After a crash the store is gone, and the next call opens a new one
@@ -43,6 +44,7 @@ mod reserved;
 mod sandbox;
 mod self_driven;
 mod settings;
+mod shelf;
 mod stream_consumer;
 mod task;
 mod transformer;
@@ -51,7 +53,7 @@ pub use self::{
     backoff::Backoff,
     cache::user_cache,
     command::{Command, OUT, Output, Start},
-    component::{Plugin, World},
+    component::{Plugin, World, digest},
     decoding::{Decoded, Decoding, RowFault},
     error::{At, Error},
     grants::{DirGrant, GrantSpec, check_grants},
@@ -67,9 +69,10 @@ pub use self::{
     pfs::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsInput, PfsWriter, Refused},
     provider::{Criteria, PartitionInfo, Provider},
     reference::PluginRef,
-    registry::{Listed, Plugins},
+    registry::{Listed, Plugins, Stamp},
     self_driven::SelfDriven,
     settings::{Setting, Settings},
+    shelf::Shelf,
     stream_consumer::{Checkpoint, StreamConsumer, StreamStart},
     task::Task,
     transformer::Transformer,

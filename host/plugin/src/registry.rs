@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -16,12 +16,17 @@ use super::{
     cache::{Cache, Change},
     component, engine,
     reserved::Reserved,
+    shelf::Shelf,
 };
 
 /// The plugins of one directory. Clones share compiled code.
 #[derive(Clone)]
 pub struct Plugins {
     inner: Arc<Inner>,
+    /// What the directory does not have.
+    shelf: Option<Arc<dyn Shelf>>,
+    /// Digests of plugins that are named without one.
+    pins: Arc<BTreeMap<String, String>>,
 }
 
 struct Inner {
@@ -51,6 +56,15 @@ pub struct Listed {
     pub digest: String,
     /// The plugin, or why it is not one.
     pub plugin: Result<Arc<Plugin>, Error>,
+}
+
+/// What tells one version of a plugin from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stamp {
+    /// When its file was written, and its size.
+    File(SystemTime, u64),
+    /// Its digest, where there is no file.
+    Kept(String),
 }
 
 /// How long a plugin may compile before the log says that it does, and how often the log repeats it.
@@ -83,7 +97,27 @@ impl Plugins {
             reserved: Arc::new(Reserved::new(reserved)),
             loaded: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), shelf: None, pins: Arc::default() })
+    }
+
+    /// The same with those of `shelf` where the directory has no file of a name or a digest.
+    #[must_use]
+    pub fn with_shelf(self, shelf: Arc<dyn Shelf>) -> Self {
+        Self { shelf: Some(shelf), ..self }
+    }
+
+    /// The same where the plugins of these names are those of these digests, if no other is asked for.
+    #[must_use]
+    pub fn pinned(&self, digests: &BTreeMap<String, String>) -> Self {
+        Self { pins: Arc::new(digests.clone()), ..self.clone() }
+    }
+
+    /// What `wasm` is as a plugin, compiled, without running any of it. It is not remembered.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub async fn examine(&self, name: &str, place: &Path, wasm: Vec<u8>) -> Result<Plugin, Error> {
+        self.compile(name, place.to_owned(), wasm).await
     }
 
     /// Every `.wasm` file of the directory, sorted by name; broken ones with their error.
@@ -103,12 +137,13 @@ impl Plugins {
         Ok(listed)
     }
 
-    /// What tells one version of a plugin's file from another without reading it: when it was written, and its size. `None` if
-    /// there is no such file.
+    /// What tells one version of a plugin from another without reading it. `None` if there is no such plugin.
     #[must_use]
-    pub fn stamp(&self, name: &str) -> Option<(SystemTime, u64)> {
-        let file = fs::metadata(self.inner.dir.join(format!("{name}.wasm"))).ok()?;
-        Some((file.modified().ok()?, file.len()))
+    pub fn stamp(&self, name: &str) -> Option<Stamp> {
+        match fs::metadata(self.inner.dir.join(format!("{name}.wasm"))) {
+            Ok(file) => Some(Stamp::File(file.modified().ok()?, file.len())),
+            Err(_) => self.shelf.as_ref()?.newest(name).map(Stamp::Kept),
+        }
     }
 
     /// The plugin that `reference` names. Says in the log if it is new, or another one than at the start before.
@@ -117,29 +152,60 @@ impl Plugins {
     /// There is no such file, it is not a plugin, or not the pinned one.
     pub async fn get(&self, reference: &str) -> Result<Arc<Plugin>, Error> {
         let PluginRef { plugin: name, digest: pinned, .. } = PluginRef::parse(reference);
+        let pinned = pinned.or_else(|| self.pins.get(name).map(String::as_str));
         let files = self.files()?;
-        let Some(path) = files.get(name) else {
-            let near =
-                files.keys().map(|known| (strsim::jaro_winkler(known, name), known)).max_by(|a, b| a.0.total_cmp(&b.0));
-            let near = near.filter(|(score, _)| *score > 0.7).map(|(_, known)| known.clone());
-            let (name, dir) = (name.to_owned(), self.inner.dir.clone());
-            let project = Some(dir.join(&name)).filter(|project| is_project(project));
-            return Err(Error::NotFound { name, dir, project, near });
-        };
-        let wasm = component::read(path)?;
-        let found = component::digest(&wasm);
-        if let Some(pinned) = pinned.filter(|pinned| *pinned != found) {
-            return Err(Error::DigestMismatch { plugin: name.to_owned(), found, pinned: pinned.to_owned() });
-        }
-        let plugin = self.load(name, path.clone(), wasm).await?;
-        match self.inner.cache.change(&self.inner.dir, name, &found) {
-            Some(Change::Replaced) => {
-                tracing::info!(plugin = name, digest = found, "plugin was replaced since the last start");
+        let mut found = None;
+        if let Some(path) = files.get(name) {
+            let wasm = component::read(path)?;
+            let digest = component::digest(&wasm);
+            if pinned.is_none_or(|pinned| pinned == digest) {
+                return self.of_file(name, path, (wasm, digest)).await;
             }
-            Some(Change::New) => tracing::info!(plugin = name, digest = found, "plugin is new"),
+            found = Some(digest);
+        }
+        if let Some(plugin) = self.of_shelf(name, pinned).await? {
+            return Ok(plugin);
+        }
+        Err(match (found, pinned) {
+            (Some(found), Some(pinned)) => {
+                Error::DigestMismatch { plugin: name.to_owned(), found, pinned: pinned.to_owned() }
+            }
+            _ => self.not_found(name, files.into_keys()),
+        })
+    }
+
+    async fn of_file(&self, name: &str, path: &Path, (wasm, digest): (Vec<u8>, String)) -> Result<Arc<Plugin>, Error> {
+        let plugin = self.load(name, path.to_owned(), wasm).await?;
+        match self.inner.cache.change(&self.inner.dir, name, &digest) {
+            Some(Change::Replaced) => {
+                tracing::info!(plugin = name, digest, "plugin was replaced since the last start");
+            }
+            Some(Change::New) => tracing::info!(plugin = name, digest, "plugin is new"),
             None => {}
         }
         Ok(plugin)
+    }
+
+    /// The version of this digest, or the newest one, if it is kept.
+    async fn of_shelf(&self, name: &str, pinned: Option<&str>) -> Result<Option<Arc<Plugin>>, Error> {
+        let Some(shelf) = &self.shelf else { return Ok(None) };
+        let Some(digest) = pinned.map(str::to_owned).or_else(|| shelf.newest(name)) else { return Ok(None) };
+        let path = PathBuf::from(shelf.place(name, &digest));
+        let broken = |reason| Error::Broken { path: path.clone(), reason };
+        let Some(wasm) = shelf.read(name, &digest).await.map_err(broken)? else { return Ok(None) };
+        if component::digest(&wasm) != digest {
+            return Err(broken("it is not what its digest says".into()));
+        }
+        self.load(name, path, wasm).await.map(Some)
+    }
+
+    fn not_found(&self, name: &str, files: impl Iterator<Item = String>) -> Error {
+        let known: Vec<String> = files.chain(self.shelf.iter().flat_map(|shelf| shelf.names())).collect();
+        let near = known.iter().map(|known| (strsim::jaro_winkler(known, name), known));
+        let near = near.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
+        let (near, dir) = (near.map(|(_, known)| known.clone()), self.inner.dir.clone());
+        let project = Some(dir.join(name)).filter(|project| is_project(project));
+        Error::NotFound { name: name.to_owned(), dir, project, near }
     }
 
     async fn load(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Arc<Plugin>, Error> {
@@ -148,6 +214,12 @@ impl Plugins {
         if let Some(plugin) = lock().get(name).filter(|plugin| plugin.digest() == digest) {
             return Ok(Arc::clone(plugin));
         }
+        let plugin = Arc::new(self.compile(name, path, wasm).await?);
+        lock().insert(name.to_owned(), Arc::clone(&plugin));
+        Ok(plugin)
+    }
+
+    async fn compile(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Plugin, Error> {
         let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() as f64 / 1e6);
         let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
         let begun = clock::now();
@@ -159,15 +231,18 @@ impl Plugins {
             }
         };
         let compiled = patiently(tokio::task::spawn_blocking(compile), (PATIENCE, AGAIN), say).await;
-        let plugin = Arc::new(compiled.map_err(|error| Error::Runtime { reason: error.to_string() })??);
-        lock().insert(name.to_owned(), Arc::clone(&plugin));
-        Ok(plugin)
+        compiled.map_err(|error| Error::Runtime { reason: error.to_string() })?
     }
 
     fn files(&self) -> Result<BTreeMap<String, PathBuf>, Error> {
         let failed = |source| Error::Directory { path: self.inner.dir.clone(), source };
         let mut files = BTreeMap::new();
-        for entry in fs::read_dir(&self.inner.dir).map_err(failed)? {
+        let entries = match fs::read_dir(&self.inner.dir) {
+            // A store that keeps plugins needs no directory of them.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.shelf.is_some() => return Ok(files),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
             let path = entry.map_err(failed)?.path();
             if path.extension().is_some_and(|extension| extension == "wasm")
                 && let Some(name) = path.file_stem().and_then(|name| name.to_str())

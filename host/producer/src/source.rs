@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Debug, path::Path, sync::Arc};
 
-use spout_base::secret::{Secret, SecretSpec};
+use spout_base::{
+    reach::Reach,
+    secret::{Secret, SecretSpec},
+};
 use spout_plugin::{Settings, Task, World};
 use spout_repo::Store;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +45,9 @@ impl Source {
 pub trait SourceSpec: Debug + Send + Sync {
     /// What this one reads, in a few words, for `spout check`.
     fn reads(&self) -> String;
+
+    /// What it reaches beyond the store, the sandbox of its plugin, and its secret.
+    fn reach(&self) -> Option<Reach>;
 
     /// What it can promise.
     fn promise(&self) -> Promise;

@@ -52,9 +52,10 @@ pub use log::{
     Base, Blob, Commit, FileAdded, Header, Holder, Moved, Piece, Place, Process, PutMode, RecordKind, Recorded, Slot,
     TableInfo, Upstream,
 };
-pub use path::SPECS;
+pub use path::{PLUGINS, SPECS};
 pub use repo::{
-    Added, AddedFile, BranchInfo, CommitFiles, Follower, MASTER, Reference, Repo, RepoInfo, Rewritten, Store, TagInfo,
+    Added, AddedFile, Beat, BranchInfo, CommitFiles, Follower, MASTER, Presence, Reference, Repo, RepoInfo, Rewritten,
+    Store, TagInfo,
 };
 pub use tree::{Change, Changed, FileEntry, Tree, diff};
 pub use upkeep::{Compacted, Depth, Finding, Report, Retention, Severity, TARGET, fsck, repair};

@@ -175,15 +175,19 @@ impl Selection {
     }
 }
 
-/// The repo of the pipelines of a store. No other name begins with an underscore, so that no pipeline can be called so.
+/// The repo of the pipelines of a store. No other name but this and the next begins with an underscore, so that no pipeline can
+/// be called so.
 pub const SPECS: &str = "_specs";
+
+/// The repo of the plugins of a store.
+pub const PLUGINS: &str = "_plugins";
 
 /// The name of a repo, unchanged.
 ///
 /// # Errors
 /// [`Error::BadName`] with the reason.
 pub fn repo_name(name: &str) -> Result<&str, Error> {
-    if name == SPECS { Ok(name) } else { named("repo", name) }
+    if [SPECS, PLUGINS].contains(&name) { Ok(name) } else { named("repo", name) }
 }
 
 /// The name of a branch, unchanged. What reads as a commit id is refused, so that `repo@x` has one meaning.

@@ -49,7 +49,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match &error {
             Error::Unauthorized { .. } => StatusCode::UNAUTHORIZED,
-            Error::Forbidden { .. } | Error::CrossSite { .. } => StatusCode::FORBIDDEN,
+            Error::Forbidden { .. } | Error::CrossSite { .. } | Error::OwnRepo { .. } => StatusCode::FORBIDDEN,
             Error::NoRoute { .. } | Error::NoPipeline { .. } => StatusCode::NOT_FOUND,
             Error::NoMethod { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Error::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -69,9 +69,25 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<spout_keeper::Error> for Failure {
+    fn from(error: spout_keeper::Error) -> Self {
+        spout_api::Error::from(error).into()
+    }
+}
+
+impl Failure {
+    /// Something that was sent is wrong, whatever that would mean elsewhere.
+    pub(crate) fn of_what_was_sent(error: &impl Coded) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, problem: Problem::of(error) }
+    }
+}
+
 impl From<spout_api::Error> for Failure {
     fn from(error: spout_api::Error) -> Self {
         let status = match error.code() {
+            "E0115" => StatusCode::FORBIDDEN,
+            "E0952" | "E0957" => StatusCode::NOT_FOUND,
+            "E0951" | "E0958" => StatusCode::CONFLICT,
             "E0510" | "E0511" | "E0512" | "E0517" | "E0546" | "E0549" | "E0550" | "E0552" => StatusCode::NOT_FOUND,
             "E0526" => StatusCode::GONE,
             // In the way of each other: a name that is taken, what is still used, a commit that would change nothing.

@@ -22,6 +22,26 @@ pub enum Error {
         /// What it would take.
         access: Access,
     },
+    /// What stands there runs.
+    #[error(
+        "the repo {repo} is not changed as others are: use the routes of pipelines and plugins, or a command on the store itself"
+    )]
+    OwnRepo {
+        /// Its name.
+        repo: String,
+    },
+    /// A spec reads a repo that its sender may not.
+    #[error(
+        "`{key}` of pipeline {pipeline} reads the repo {repo}, which is not there for this token; ask for one with the scope read:{repo}"
+    )]
+    Unseen {
+        /// The pipeline.
+        pipeline: String,
+        /// What says so.
+        key: String,
+        /// The repo.
+        repo: String,
+    },
     /// A web page of somebody else asks.
     #[error("a server without tokens does not answer web pages: {why}; start it with --tokens")]
     CrossSite {
@@ -148,6 +168,8 @@ impl Coded for Error {
             Self::Listen { .. } => "E0914",
             Self::Tls(error) => error.code(),
             Self::CrossSite { .. } => "E0916",
+            Self::OwnRepo { .. } => "E0917",
+            Self::Unseen { .. } => "E0918",
         }
     }
 }

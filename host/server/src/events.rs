@@ -162,7 +162,7 @@ async fn of_pipeline(
     caller: Caller,
     Names(name): Names<String>,
 ) -> Answer<Response> {
-    service.board.find(&name, &caller)?;
+    service.find(&name, &caller).await?;
     Ok(said(&service, move |said| *said.pipeline == *name))
 }
 

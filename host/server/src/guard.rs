@@ -14,7 +14,7 @@ use axum::{
 };
 use futures::FutureExt as _;
 use spout_api::Local;
-use spout_repo::path::repo_name;
+use spout_repo::{PLUGINS, SPECS, path::repo_name};
 
 use crate::{
     Access, Error, Service, Token,
@@ -49,12 +49,23 @@ impl Caller {
         Self { local: Arc::new(local), token }
     }
 
-    /// Refuses what the token does not allow.
-    pub(crate) fn may(&self, access: Access, repo: Option<&str>) -> Result<(), Error> {
+    /// Refuses what the token does not allow. What stands in the repos of pipelines and plugins runs, so that nobody changes them
+    /// but by the routes that are made for it.
+    pub(crate) fn may(&self, access: Access, name: Option<&str>) -> Result<(), Error> {
+        if let Some(repo @ (SPECS | PLUGINS)) = name
+            && matches!(access, Access::Write | Access::Admin)
+        {
+            return Err(Error::OwnRepo { repo: repo.to_owned() });
+        }
         match &self.token {
-            Some(token) if !token.allows(access, repo) => Err(Error::Forbidden { access }),
+            Some(token) if !token.allows(access, name) => Err(Error::Forbidden { access }),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a pipeline that the caller may not know of.
+    pub(crate) fn knows(&self, pipeline: &str) -> Result<(), Error> {
+        if self.sees(pipeline) { Ok(()) } else { Err(Error::NoPipeline { name: pipeline.to_owned() }) }
     }
 
     /// Whether the caller may know of the repo.
@@ -99,15 +110,15 @@ async fn admitted(guard: &Guard, parts: &mut Parts) -> Result<Option<Caller>, Fa
     let caller = Caller::new(&guard.service, token);
     let names = RawPathParams::from_request_parts(parts, &()).await;
     let names = names.map_err(|error| Error::Request { why: error.to_string() })?;
-    let repo = names.iter().find(|(name, _)| *name == "repo").map(|(_, repo)| repo);
-    if let Some(repo) = repo {
+    let named = names.iter().find(|(name, _)| ["repo", "name", "plugin"].contains(name));
+    if let Some((_, name)) = named {
         // A name that is none must not be read as another one further on.
-        repo_name(repo).map_err(spout_api::Error::from)?;
+        repo_name(name).map_err(spout_api::Error::from)?;
     }
-    match repo {
-        // What a caller may not know of is not there; the store says so.
-        Some(repo) if !caller.sees(repo) => {}
-        repo => caller.may(access, repo)?,
+    match named {
+        // What a caller may not know of is not there; the store says so, or the route.
+        Some(("repo" | "name", name)) if !caller.sees(name) => {}
+        named => caller.may(access, named.map(|(_, name)| name))?,
     }
     Ok(Some(caller))
 }

@@ -1,15 +1,20 @@
 //! The API for programs that pipelines of this process run: on loopback, for tokens that are in memory only.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
-use spout_keeper::Statuses;
+use spout_keeper::{PluginShelf, Statuses};
 use spout_pipeline::{Pass, StoreAccess};
+use spout_plugin::Plugins;
 use spout_repo::Store;
 use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{Access, Board, Error, Limits, Scope, Service, Tokens, listen};
+use crate::{Access, Beside, Board, Limits, Scope, Service, Tokens, listen};
 
 /// Programs have few connections; what they put may be large.
 const LIMITS: Limits = Limits { connections: 256, max_body: 1 << 40 };
@@ -45,12 +50,15 @@ impl Inside {
         Self { store: store.clone(), tokens, url, stop, _closes: closes }
     }
 
-    async fn open(&self) -> Result<String, Error> {
-        let listening = listen("127.0.0.1:0", None, true, LIMITS).await?;
+    async fn open(&self) -> io::Result<String> {
+        let listening = listen("127.0.0.1:0", None, true, LIMITS).await.map_err(io::Error::other)?;
         let url = format!("http://{}", listening.address);
-        let board = Arc::new(Board::new(Statuses::default()));
+        // Its tokens are for files: nothing is allowed to the specs, and no plugin is found.
+        let plugins = Plugins::open(Path::new("/dev/null"), None).map_err(io::Error::other)?;
+        let (board, shelf) = (Arc::new(Board::new(Statuses::default())), PluginShelf::new(&self.store));
+        let beside = Beside { board, shelf, plugins, allowed: Vec::new(), base: PathBuf::from("/") };
         let tokens = Some(Arc::clone(&self.tokens));
-        tokio::spawn(listening.serve(Service::new(self.store.clone(), tokens, board, &LIMITS, self.stop.clone())));
+        tokio::spawn(listening.serve(Service::new(self.store.clone(), tokens, beside, &LIMITS, self.stop.clone())));
         Ok(url)
     }
 }
@@ -58,7 +66,7 @@ impl Inside {
 #[async_trait]
 impl StoreAccess for Inside {
     async fn grant(&self, repo: &str) -> io::Result<Pass> {
-        let url = self.url.get_or_try_init(|| self.open()).await.map_err(io::Error::other)?;
+        let url = self.url.get_or_try_init(|| self.open()).await?;
         let scope = Scope { access: Access::Write, repos: repo.to_owned() };
         let made = self.tokens.create(repo, vec![scope], None).map_err(io::Error::other)?;
         let (token, text) = made;

@@ -1,7 +1,8 @@
 //! The HTTP API of a store, and of the pipelines that run beside it.
 //!
 //! A request comes in through `listen`, which holds back who is slow, large or too many. `guard` finds out who asks and what
-//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `events`) does a verb of
+//! they may see; a route (`repos`, `refs`, `commits`, `files`, `tar`, `uploads`, `changes`, `history`, `sql`, `pipelines`, `managing`,
+//! `plugins`, `logs`, `events`) does a verb of
 //! [`spout_api::Local`] and sends its answer, `answer` an error as JSON with the status that fits it. [`Tokens`] are who may
 //! come in. Every route is one [`endpoint`], from which the router and the OpenAPI document are made, so that neither can leave
 //! out what the other has.
@@ -21,9 +22,13 @@ mod guard;
 mod history;
 mod incoming;
 mod inside;
+mod journal;
 mod listen;
+mod logs;
+mod managing;
 mod openapi;
 mod pipelines;
+mod plugins;
 mod refs;
 mod repos;
 mod request;
@@ -33,10 +38,13 @@ mod tokens;
 mod uploads;
 mod veil;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use axum::Router;
 use spout_api::Local;
+use spout_base::reach::Reach;
+use spout_keeper::{Managed, PluginShelf};
+use spout_plugin::Plugins;
 use spout_repo::Store;
 pub use spout_wire::Identity;
 use tokio::sync::Semaphore;
@@ -53,6 +61,23 @@ pub use self::{
 
 /// Queries that run at the same time; others wait.
 const QUERIES: usize = 8;
+/// Plugins that are taken in, and compiled, at the same time; others wait.
+const PLUGINS: usize = 2;
+
+/// The pipelines beside a server, and what callers may do with them.
+#[derive(Debug)]
+pub struct Beside {
+    /// What they do, and say.
+    pub board: Arc<Board>,
+    /// The plugins that the store keeps.
+    pub shelf: PluginShelf,
+    /// What loads plugins.
+    pub plugins: Plugins,
+    /// What specs that are sent may reach of this machine.
+    pub allowed: Vec<Reach>,
+    /// Where relative paths in them start.
+    pub base: PathBuf,
+}
 
 /// What the API is about.
 #[derive(Debug)]
@@ -61,24 +86,34 @@ pub struct Service {
     veil: Veil,
     tokens: Option<Arc<Tokens>>,
     board: Arc<Board>,
+    managed: Managed,
+    shelf: PluginShelf,
+    plugins: Plugins,
+    /// Where relative paths start in specs that are sent.
+    base: PathBuf,
+    taking_in: Semaphore,
     queries: Arc<Semaphore>,
     max_body: u64,
     stop: CancellationToken,
 }
 
 impl Service {
-    /// An API of `store` and of the pipelines on `board`; without `tokens` everyone on this machine may do everything.
+    /// An API of `store` and of the pipelines beside it; without `tokens` everyone on this machine may do everything.
     #[must_use]
     pub fn new(
         store: Store,
         tokens: Option<Arc<Tokens>>,
-        board: Arc<Board>,
+        beside: Beside,
         limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
+        let Beside { board, shelf, plugins, allowed, base } = beside;
+        let managed = Managed::new(store.clone(), &allowed);
         let veil = Veil::over(&store);
-        let (local, queries) = (Local::new(store), Arc::new(Semaphore::new(QUERIES)));
-        Self { local, veil, tokens, board, queries, max_body: limits.max_body, stop }
+        let (local, queries, taking_in) =
+            (Local::new(store), Arc::new(Semaphore::new(QUERIES)), Semaphore::new(PLUGINS));
+        let max_body = limits.max_body;
+        Self { local, veil, tokens, board, managed, shelf, plugins, base, taking_in, queries, max_body, stop }
     }
 }
 
@@ -96,6 +131,9 @@ fn endpoints() -> Vec<Endpoint> {
         history::endpoints(),
         sql::endpoints(),
         pipelines::endpoints(),
+        managing::endpoints(),
+        plugins::endpoints(),
+        logs::endpoints(),
         events::endpoints(),
     ];
     rooms.into_iter().flatten().collect()
@@ -130,7 +168,13 @@ mod tests {
     async fn routes_do_not_clash() {
         let store = Store::open("memory://").await.unwrap();
         let limits = Limits { connections: 1, max_body: 1 };
-        let board = Arc::new(Board::new(Default::default()));
-        drop(router(Arc::new(Service::new(store, None, board, &limits, CancellationToken::new()))));
+        let beside = Beside {
+            board: Arc::new(Board::new(Default::default())),
+            shelf: PluginShelf::new(&store),
+            plugins: Plugins::open(std::path::Path::new("nowhere"), None).unwrap(),
+            allowed: Vec::new(),
+            base: PathBuf::new(),
+        };
+        drop(router(Arc::new(Service::new(store, None, beside, &limits, CancellationToken::new()))));
     }
 }

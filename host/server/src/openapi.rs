@@ -114,6 +114,8 @@ fn named(name: &str) -> &'static str {
         "at" => "A commit: a branch, a tag, an id, `master~2`, `master{2026-01-31}`.",
         "to" => "A branch, or the id of a started commit.",
         "path" => "Path of a file.",
+        "name" => "Name of the pipeline.",
+        "plugin" => "Name of the plugin.",
         _ => "A name.",
     }
 }

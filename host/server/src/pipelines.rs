@@ -13,6 +13,7 @@ use crate::{
     answer::{Answer, Json},
     endpoint::Endpoint,
     guard::Caller,
+    journal::Journal,
     request::Names,
 };
 
@@ -24,6 +25,7 @@ const BEHIND: usize = 1024;
 pub struct Board {
     statuses: Statuses,
     updates: broadcast::Sender<Said>,
+    pub(crate) journal: Journal,
 }
 
 /// An update of a pipeline, as JSON.
@@ -38,16 +40,22 @@ impl Board {
     /// A board for pipelines whose statuses somebody else keeps.
     #[must_use]
     pub fn new(statuses: Statuses) -> Self {
-        Self { statuses, updates: broadcast::channel(BEHIND).0 }
+        Self { statuses, updates: broadcast::channel(BEHIND).0, journal: Journal::default() }
     }
 
     /// Passes on what a pipeline has said.
     pub fn note(&self, update: &Update) {
+        self.journal.note(update);
         let Ok(said) = serde_json::to_value(update) else { return };
         let event = said.get("event").and_then(Value::as_str).unwrap_or_default().into();
         let text = said.to_string().into();
         // Nobody may be listening.
         drop(self.updates.send(Said { pipeline: update.pipeline().into(), event, text }));
+    }
+
+    /// Takes down what was logged about a pipeline.
+    pub fn log(&self, pipeline: &str, level: &str, text: &str) {
+        self.journal.write(pipeline, level, text);
     }
 
     /// What pipelines say from now on.
@@ -58,11 +66,17 @@ impl Board {
     fn all(&self) -> Vec<Status> {
         self.statuses.all().into_values().collect()
     }
+}
 
-    /// The pipeline of this name, to one who may see it.
-    pub(crate) fn find(&self, name: &str, caller: &Caller) -> Result<Status, Error> {
-        let found = self.all().into_iter().find(|pipeline| pipeline.name == name && caller.sees(name));
-        found.ok_or_else(|| Error::NoPipeline { name: name.to_owned() })
+impl Service {
+    /// What the pipeline of this name is doing, to one who may see it. One that was only just created is starting.
+    pub(crate) async fn find(&self, name: &str, caller: &Caller) -> Answer<Status> {
+        caller.knows(name)?;
+        if let Some(known) = self.board.statuses.all().remove(name) {
+            return Ok(known);
+        }
+        let wanted = self.managed.status(name).await?;
+        wanted.ok_or_else(|| Error::NoPipeline { name: name.to_owned() }.into())
     }
 }
 
@@ -82,5 +96,5 @@ async fn inspect(
     caller: Caller,
     Names(name): Names<String>,
 ) -> Answer<Json<Status>> {
-    Ok(Json(service.board.find(&name, &caller)?))
+    Ok(Json(service.find(&name, &caller).await?))
 }

@@ -14,24 +14,43 @@ use spout_base::clock;
 
 use crate::Error;
 
-/// What a caller may do; each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// What a caller may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     /// Look: lists, files, queries, events.
     Read,
-    /// Put, copy, move and delete files; create branches and tags.
+    /// Read, and put, copy, move and delete files; create branches and tags.
     Write,
-    /// Create and delete repos; delete branches and tags.
+    /// Write, and create and delete repos; delete branches and tags.
     Admin,
+    /// Read, and create, change, start, stop and delete pipelines, which write the repo of their name.
+    Run,
+    /// Put, look at and delete plugins.
+    Plugin,
 }
 
 impl Access {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Admin, Self::Run, Self::Plugin];
+
+    /// Whether who may do this may do the other too. That somebody runs code here is never included in anything else.
+    fn includes(self, other: Self) -> bool {
+        match self {
+            Self::Read | Self::Plugin => other == self,
+            Self::Write => matches!(other, Self::Read | Self::Write),
+            Self::Admin => matches!(other, Self::Read | Self::Write | Self::Admin),
+            Self::Run => matches!(other, Self::Read | Self::Run),
+        }
+    }
+
     fn word(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
             Self::Admin => "admin",
+            Self::Run => "run",
+            Self::Plugin => "plugin",
         }
     }
 }
@@ -42,12 +61,12 @@ impl fmt::Display for Access {
     }
 }
 
-/// What may be done in which repos: `write:pictures`, `read:*`.
+/// What may be done in which repos, or with which pipelines or plugins: `write:pictures`, `read:*`, `run:clean-*`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
     /// What may be done.
     pub access: Access,
-    /// Names of repos, in which `*` is any run of characters.
+    /// Their names, in which `*` is any run of characters.
     pub repos: String,
 }
 
@@ -55,10 +74,13 @@ impl FromStr for Scope {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is no scope; write read:REPO, write:REPO or admin:REPO, where * is any name");
+        let wrong = || {
+            format!(
+                "`{text}` is no scope; write read:REPO, write:REPO, admin:REPO, run:PIPELINE or plugin:PLUGIN, where * is any name"
+            )
+        };
         let (access, repos) = text.split_once(':').ok_or_else(wrong)?;
-        let all = [Access::Read, Access::Write, Access::Admin];
-        let access = *all.iter().find(|all| all.word() == access).ok_or_else(wrong)?;
+        let access = Access::ALL.into_iter().find(|all| all.word() == access).ok_or_else(wrong)?;
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.*".contains(c);
         if repos.is_empty() || !repos.chars().all(plain) {
             return Err(wrong());
@@ -108,11 +130,11 @@ pub struct Token {
 }
 
 impl Token {
-    /// Whether it allows `access` to the repo, or to some repo where none is named.
+    /// Whether it allows `access` to what is called so, or to something where nothing is named.
     #[must_use]
-    pub fn allows(&self, access: Access, repo: Option<&str>) -> bool {
-        let fitting = |scope: &&Scope| repo.is_none_or(|repo| fits(&scope.repos, repo));
-        self.scopes.iter().filter(fitting).any(|scope| scope.access >= access)
+    pub fn allows(&self, access: Access, name: Option<&str>) -> bool {
+        let fitting = |scope: &&Scope| name.is_none_or(|name| fits(&scope.repos, name));
+        self.scopes.iter().filter(fitting).any(|scope| scope.access.includes(access))
     }
 
     /// The same without its hash, to be shown.
@@ -310,7 +332,7 @@ mod tests {
 
     #[test]
     fn scopes_are_written_as_they_are_read() {
-        for text in ["read:*", "write:pictures", "admin:team-a.*"] {
+        for text in ["read:*", "write:pictures", "admin:team-a.*", "run:clean", "plugin:*"] {
             assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
         }
         for wrong in ["", "read", "read:", "own:a", "read:a b", "read:a/b"] {

@@ -5,7 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use spout_base::error::{Coded, Kind};
+use spout_base::{
+    error::{Coded, Kind},
+    reach::Reach,
+};
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,6 +172,20 @@ pub enum Error {
         /// The nearest plugin in use, or all of them.
         advice: String,
     },
+    /// It reaches more of the machine than its sender may.
+    #[error(
+        "{at}: pipeline `{pipeline}`: `{key}` reaches {reach} of the machine that runs it, which is not allowed to specs that are sent there; leave it out, or start the server with `--allow {reach}`"
+    )]
+    Reaches {
+        /// Where.
+        at: Place,
+        /// The pipeline.
+        pipeline: String,
+        /// The key.
+        key: String,
+        /// What it reaches.
+        reach: Reach,
+    },
     /// Two pipelines have the same name.
     #[error("{at}: the pipeline name `{pipeline}` is already taken by {first}; give each pipeline its own name")]
     TwicePipeline {
@@ -212,6 +229,7 @@ impl Error {
             | Self::StreamConfigs { at, .. }
             | Self::Contradiction { at, .. }
             | Self::TwiceHandler { at, .. }
+            | Self::Reaches { at, .. }
             | Self::StrayGrant { at, .. }
             | Self::TwicePipeline { at, .. }
             | Self::TwiceBranch { at, .. } => Some(at),
@@ -237,7 +255,7 @@ impl Error {
             Self::Missing { within, .. } => Some(within.trim_matches('`').to_owned()),
             Self::TwiceKey { key, .. } => Some(key.clone()),
             Self::StreamConfigs { key, .. } => Some(format!("producer.streamConfigs.{key}")),
-            Self::Contradiction { key, .. } => Some(key.clone()),
+            Self::Contradiction { key, .. } | Self::Reaches { key, .. } => Some(key.clone()),
             Self::StrayGrant { plugin, .. } => Some(format!("grants.{plugin}")),
             Self::TwiceHandler { .. } => Some("node".into()),
             Self::TwicePipeline { .. } | Self::TwiceBranch { .. } => Some("pipeline.name".into()),
@@ -267,6 +285,7 @@ impl Coded for Error {
             Self::TwiceBranch { .. } => "E0112",
             Self::TwiceHandler { .. } => "E0113",
             Self::StrayGrant { .. } => "E0114",
+            Self::Reaches { .. } => "E0115",
         }
     }
 }

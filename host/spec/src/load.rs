@@ -7,13 +7,13 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
-use spout_base::bounded;
+use spout_base::{bounded, reach::Reach};
 
 use super::{
     PipelineSpec, check, decoder,
     document::{self, MAX_BYTES, Node, Tree},
     error::{Error, Place},
-    producers,
+    producers, reach,
     schema::spec_schema,
     shape::Shape,
     stream_configs,
@@ -165,9 +165,22 @@ pub fn parse(text: &str, path: &Path, base_dir: &Path) -> Result<Vec<Loaded>, Er
     first(parse_every(text, path, base_dir))
 }
 
+/// The same for a text of somebody who may reach no more of this machine than `allowed`: of what else it names, nothing is
+/// looked at.
+///
+/// # Errors
+/// As [`load`], and [`Error::Reaches`].
+pub fn parse_within(text: &str, path: &Path, base_dir: &Path, allowed: &[Reach]) -> Result<Vec<Loaded>, Error> {
+    first(parse_each(text, path, base_dir, allowed))
+}
+
 /// Reads the pipelines of a text: those that can be read, and everything that is wrong with them and the others.
 #[must_use]
 pub fn parse_every(text: &str, path: &Path, base_dir: &Path) -> (Vec<Loaded>, Vec<Error>) {
+    parse_each(text, path, base_dir, &Reach::ALL)
+}
+
+fn parse_each(text: &str, path: &Path, base_dir: &Path, allowed: &[Reach]) -> (Vec<Loaded>, Vec<Error>) {
     let nodes = match document::read(text, path) {
         Ok(nodes) if nodes.is_empty() => return (Vec::new(), vec![Error::Empty { path: path.to_owned() }]),
         Ok(nodes) => nodes,
@@ -175,7 +188,7 @@ pub fn parse_every(text: &str, path: &Path, base_dir: &Path) -> (Vec<Loaded>, Ve
     };
     let (mut all, mut wrong) = (Vec::new(), Vec::new());
     for node in nodes {
-        match loaded(node, path, base_dir) {
+        match loaded(node, path, base_dir, allowed) {
             Ok((loaded, problems)) => {
                 all.push(loaded);
                 wrong.extend(problems);
@@ -187,7 +200,7 @@ pub fn parse_every(text: &str, path: &Path, base_dir: &Path) -> (Vec<Loaded>, Ve
 }
 
 /// One document as a pipeline, with what is wrong with it; or, if it is none, why not.
-fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<Error>), Vec<Error>> {
+fn loaded(mut node: Node, path: &Path, base_dir: &Path, allowed: &[Reach]) -> Result<(Loaded, Vec<Error>), Vec<Error>> {
     let mut misfits = Shape::new(spec_schema(), path, false).fit(&mut node, "");
     if misfits
         .iter()
@@ -229,6 +242,8 @@ fn loaded(mut node: Node, path: &Path, base_dir: &Path) -> Result<(Loaded, Vec<E
     };
     producers::drive(&mut loaded);
     stream_configs::apply(&mut loaded).map_err(|error| vec![error])?;
+    // Before anything that it names is read.
+    reach::within(&loaded, allowed).map_err(|error| vec![error])?;
     let problems = settings.into_iter().chain(check::alone(&mut loaded)).collect();
     loaded.digest = digest(&loaded.spec);
     Ok((loaded, problems))

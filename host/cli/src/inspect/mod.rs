@@ -79,7 +79,7 @@ impl Inspect {
             What::Pipeline { pipeline } if Path::new(pipeline).is_file() => {
                 pipeline::of_spec(pipeline, global, printer).await
             }
-            What::Pipeline { pipeline } => pipeline::of_name(&global.store().await?, pipeline, printer).await,
+            What::Pipeline { pipeline } => pipeline::of_name(&*global.api().await?, pipeline, printer).await,
         }
     }
 }

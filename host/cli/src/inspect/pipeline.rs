@@ -2,9 +2,8 @@
 
 use anyhow::Result;
 use serde::Serialize;
-use spout_api::CommitInfo;
+use spout_api::{Api, Branch, CommitInfo, Inspected, Local, Reference};
 use spout_pipeline::Links;
-use spout_repo::{BranchInfo, Store};
 use spout_spec::load_all;
 
 use super::super::{
@@ -29,7 +28,9 @@ pub(super) async fn of_spec(path: &str, global: &Global, printer: &mut Printer) 
             None => Vec::new(),
         };
         match &store {
-            Some(store) if repos.iter().any(|repo| repo.name == *name) => of_name(store, name, printer).await?,
+            Some(store) if repos.iter().any(|repo| repo.name == *name) => {
+                of_name(&Local::new(store.clone()), name, printer).await?
+            }
             _ if printer.json() => {}
             _ => printer.line(format!("{name} has not run on this store; `spout run {path}` starts it"))?,
         }
@@ -46,31 +47,33 @@ struct Done<'a> {
     head: Option<CommitInfo>,
 }
 
-pub(super) async fn of_name(store: &Store, name: &str, printer: &mut Printer) -> Result<()> {
-    let branches = store.repo(name).await?.branches().await?;
+pub(super) async fn of_name(api: &dyn Api, name: &str, printer: &mut Printer) -> Result<()> {
+    let branches = api.branches(name).await?;
     if branches.is_empty() && !printer.json() {
         return printer.line(format!("{name} has committed nothing yet"));
     }
     for branch in &branches {
+        let head = match &branch.head {
+            Some(id) => match api.commit(&Reference::head(name, id)).await? {
+                Inspected::Commit(commit) => Some(*commit),
+                Inspected::Pending(_) => None,
+            },
+            None => None,
+        };
         if printer.json() {
-            printer.value(&Done {
-                pipeline: &branch.pipeline,
-                branch: &branch.name,
-                commits: branch.commits,
-                epoch: branch.epoch,
-                head: branch.head.as_ref().map(CommitInfo::of).transpose()?,
-            })?
+            let Branch { pipeline, name: branch, commits, epoch, .. } = branch;
+            printer.value(&Done { pipeline, branch, commits: *commits, epoch: *epoch, head })?
         } else {
-            print_branch(name, branch, printer)?
+            print_branch(name, branch, head.as_ref(), printer)?
         }
     }
     Ok(())
 }
 
-fn print_branch(repo: &str, branch: &BranchInfo, printer: &mut Printer) -> Result<()> {
+fn print_branch(repo: &str, branch: &Branch, head: Option<&CommitInfo>, printer: &mut Printer) -> Result<()> {
     let commits = count(branch.commits, "commit");
     let writers = format!("{} so far", count(branch.epoch, "writer"));
-    let Some(head) = &branch.head else {
+    let Some(head) = head else {
         let nothing = "nothing is committed yet".to_owned();
         return printer.facts(&[
             ("branch", format!("{repo}@{}", branch.name)),
@@ -83,7 +86,7 @@ fn print_branch(repo: &str, branch: &BranchInfo, printer: &mut Printer) -> Resul
         ("branch", format!("{repo}@{}", branch.name)),
         ("pipeline", format!("{} sha256:{}", branch.pipeline, short(&head.spec_digest))),
         ("plugins", plugins.collect::<Vec<_>>().join("\n")),
-        ("commits", format!("{commits}, the last {} at {}", short(&head.header.id), local_time(head.header.at_ms))),
+        ("commits", format!("{commits}, the last {} at {}", short(&head.id), local_time(head.at_ms))),
         ("writers", writers),
     ])?;
     if head.marker.partitions.is_empty() { Ok(()) } else { printer.table(&table_of_marker(&head.marker)) }

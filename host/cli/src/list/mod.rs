@@ -90,7 +90,7 @@ A terminal shows the newest 50, or as many as -n says; a pipe gets all.")]
   spout list pipeline
   spout list pipeline --json | jq -r .name
 
-What each is doing, the server says that runs them: /v1/pipelines.")]
+What each is doing, the server says that runs them: /v1/pipelines, and `spout logs pipeline`.")]
     Pipeline,
 }
 

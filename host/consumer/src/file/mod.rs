@@ -11,7 +11,10 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::clock::{self, Instant};
+use spout_base::{
+    clock::{self, Instant},
+    reach::Reach,
+};
 use spout_data::{Batch, ByteSize, Period};
 use spout_format::{Format, TableWriter};
 use tokio::{sync::Mutex, task::JoinHandle};
@@ -125,6 +128,10 @@ impl ConsumerKind for FileSpec {
             text += &format!(", the next one after {}", limits.join(" or "));
         }
         text
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Files
     }
 
     fn guarantee(&self) -> &'static str {

@@ -16,7 +16,7 @@ use reqwest::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::secret::SecretSpec;
+use spout_base::{reach::Reach, secret::SecretSpec};
 use spout_data::{Batch, ByteSize, Period};
 
 use self::post::{Poster, Request};
@@ -175,6 +175,14 @@ impl ConsumerKind for HttpSpec {
             Per::Commit => "commit",
         };
         format!("http POST {}, {}, a request a {per}", self.url, self.format.word())
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Network
+    }
+
+    fn secret(&self) -> Option<&SecretSpec> {
+        self.token.as_ref()
     }
 
     fn guarantee(&self) -> &'static str {

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::{Batch, Period};
 
 use self::sender::{Parcel, Sender};
@@ -112,6 +113,10 @@ impl ConsumerKind for TcpSpec {
             Some(TcpFraming::U32) => ", framed by four bytes",
         };
         format!("tcp {}, {format}{framed}", self.address)
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Network
     }
 
     fn guarantee(&self) -> &'static str {

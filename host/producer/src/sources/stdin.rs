@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::{Blobs, ByteSize, Period};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,10 @@ pub struct StdinSpec {
 }
 
 impl SourceSpec for StdinSpec {
+    fn reach(&self) -> Option<Reach> {
+        Some(Reach::Files)
+    }
+
     fn reads(&self) -> String {
         "standard input".into()
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::{Blobs, ByteSize, Period};
 use spout_wire::{Endpoint, Received, Subscriber, SubscriberOptions};
 use tokio::time::timeout;
@@ -67,6 +68,10 @@ pub enum OnEnd {
 }
 
 impl SourceSpec for SubscribeSpec {
+    fn reach(&self) -> Option<Reach> {
+        self.pipeline.is_none().then_some(Reach::Network)
+    }
+
     fn promise(&self) -> Promise {
         let but = "what was received but not committed is lost if the host dies, and so is what is published while this pipeline is not connected; a pipeline that reads another's repo (`repo: {repo: …}`) loses nothing";
         Promise { class: Class::Push, guarantee: None, but }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::{Blobs, ByteSize, Period};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -64,6 +65,10 @@ fn max_clients() -> u32 {
 }
 
 impl SourceSpec for TcpSpec {
+    fn reach(&self) -> Option<Reach> {
+        Some(Reach::Ports)
+    }
+
     fn reads(&self) -> String {
         format!("what clients send to TCP port {}", self.listen)
     }

@@ -30,7 +30,7 @@ impl Process {
     }
 
     /// Whether it certainly runs no more, as far as that can be seen from here.
-    fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         let own = Self::own();
         let seen = |id: u32| Path::new(&format!("/proc/{id}")).exists();
         // Where we ourselves cannot be seen, nobody can.

@@ -1,10 +1,11 @@
-//! A store and its repos as readers see them: references, history, branches and tags, and followers of new commits.
+//! A store and its repos as readers see them: references, history, branches and tags, followers of new commits, and who serves a store.
 //!
 //! **Invariant**: only names of commits are written here, never a commit.
 
 mod commit_files;
 pub(crate) mod follow;
 mod history;
+mod presence;
 mod reference;
 mod refs;
 mod repository;
@@ -13,6 +14,7 @@ mod store;
 pub use commit_files::CommitFiles;
 pub use follow::{Added, AddedFile, Follower, Rewritten};
 pub(crate) use history::Line;
+pub use presence::{Beat, Presence};
 pub use reference::{MASTER, Reference};
 pub use refs::TagInfo;
 pub use repository::{BranchInfo, Repo};

@@ -2,7 +2,24 @@
 
 from .client import Client, OpenCommit
 from .errors import SpoutError
-from .types import Branch, Changes, Commit, Event, File, FilePut, Pipeline, Put, Repo, Tag
+from .types import (
+    Branch,
+    Changes,
+    Commit,
+    Event,
+    File,
+    FilePut,
+    LogLine,
+    Pipeline,
+    PipelinesChanged,
+    Plugin,
+    PluginPut,
+    PluginVersion,
+    Put,
+    Repo,
+    Spec,
+    Tag,
+)
 
 __all__ = [
     "Branch",
@@ -12,10 +29,16 @@ __all__ = [
     "Event",
     "File",
     "FilePut",
+    "LogLine",
     "OpenCommit",
     "Pipeline",
+    "PipelinesChanged",
+    "Plugin",
+    "PluginPut",
+    "PluginVersion",
     "Put",
     "Repo",
+    "Spec",
     "SpoutError",
     "Tag",
 ]

@@ -12,7 +12,22 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
 
 from .errors import SpoutError
 from .link import PART, Data, Link, form_of
-from .types import Branch, Changes, Commit, Event, File, Pipeline, Repo, Tag, of
+from .types import (
+    Branch,
+    Changes,
+    Commit,
+    Event,
+    File,
+    LogLine,
+    Pipeline,
+    PipelinesChanged,
+    Plugin,
+    PluginPut,
+    Repo,
+    Spec,
+    Tag,
+    of,
+)
 
 
 def _segments(path: str) -> List[str]:
@@ -215,12 +230,67 @@ class Client:
                 yield json.loads(line)
 
     def list_pipeline(self) -> List[Pipeline]:
-        """The pipelines that run on the server."""
+        """What the pipelines of the server are doing."""
         return [of(Pipeline, one) for one in self._link.json("GET", ["pipelines"])]
 
     def inspect_pipeline(self, name: str) -> Pipeline:
-        """A pipeline."""
+        """What a pipeline is doing."""
         return of(Pipeline, self._link.json("GET", ["pipelines", name]))
+
+    def list_spec(self) -> List[Spec]:
+        """The pipelines that the store has by name, also those that are not to run."""
+        return [of(Spec, one) for one in self._link.json("GET", ["specs"])]
+
+    def create_pipeline(self, *specs: str) -> PipelinesChanged:
+        """Creates the pipelines of these specs, which are YAML or JSON; all of them or none."""
+        body = {"specs": [{"text": spec} for spec in specs]}
+        return of(PipelinesChanged, self._link.json("POST", ["pipelines"], body=body))
+
+    def update_pipeline(self, *specs: str, reprocess: bool = False) -> PipelinesChanged:
+        """Gives pipelines another spec; all of them or none. With ``reprocess`` they read their sources anew."""
+        body = {"specs": [{"text": spec} for spec in specs], "reprocess": reprocess}
+        return of(PipelinesChanged, self._link.json("PUT", ["pipelines"], body=body))
+
+    def start_pipeline(self, name: str) -> PipelinesChanged:
+        """Has a pipeline run again that was stopped; it goes on where it was."""
+        return of(PipelinesChanged, self._link.json("POST", ["pipelines", name, "start"]))
+
+    def stop_pipeline(self, name: str) -> PipelinesChanged:
+        """Has a pipeline commit what it has read, and stop."""
+        return of(PipelinesChanged, self._link.json("POST", ["pipelines", name, "stop"]))
+
+    def delete_pipeline(self, name: str) -> PipelinesChanged:
+        """Removes a pipeline; its repo stays."""
+        return of(PipelinesChanged, self._link.json("DELETE", ["pipelines", name]))
+
+    def logs(self, name: str, recent: int = 100, follow: bool = False) -> Iterator[LogLine]:
+        """What a pipeline has said lately, oldest first; with ``follow`` also what it says from then on, without end."""
+        query = {"recent": recent, "follow": follow}
+        with self._link.send("GET", ["pipelines", name, "log"], query, endless=follow) as answer:
+            for line in answer:
+                # Without anything, it only says that the server is still there.
+                if line.strip():
+                    yield of(LogLine, json.loads(line))
+
+    # Plugins
+
+    def put_plugin(self, name: str, data: Data) -> PluginPut:
+        """Puts a version of a plugin, which its name stands for from now on; ``NAME@digest`` in a spec is this version for ever."""
+        headers = {"content-type": "application/wasm"}
+        with self._link.send("PUT", ["plugins", name], body=data, headers=headers) as answer:
+            return of(PluginPut, json.loads(answer.read()))
+
+    def list_plugin(self) -> List[Plugin]:
+        """The plugins that the store keeps."""
+        return [Plugin.of(one) for one in self._link.json("GET", ["plugins"])]
+
+    def inspect_plugin(self, name: str) -> Plugin:
+        """A plugin that the store keeps."""
+        return Plugin.of(self._link.json("GET", ["plugins", name]))
+
+    def delete_plugin(self, name: str) -> Plugin:
+        """Removes all versions of a plugin that no pipeline uses."""
+        return Plugin.of(self._link.json("DELETE", ["plugins", name]))
 
     def events(self, pipeline: Optional[str] = None) -> Iterator[Event]:
         """What pipelines do from now on, without end."""

@@ -120,7 +120,7 @@ class Changes:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A pipeline that runs on the server."""
+    """What a pipeline is doing."""
 
     name: str
     state: str
@@ -129,7 +129,69 @@ class Pipeline:
     address: Optional[str] = None
     error: Optional[str] = None
     code: Optional[str] = None
+    plugins: Dict[str, str] = field(default_factory=dict)
     counts: Dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A pipeline that the store has by name; ``wanted`` is what is to become of it: ``running`` or ``stopped``."""
+
+    name: str
+    wanted: str
+    head: Optional[str] = None
+    commits: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class PipelinesChanged:
+    """What was done to pipelines, in a word, and the commit that says so; none where it was so already."""
+
+    pipelines: List[str]
+    done: str
+    commit: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """Something that a pipeline said; ``level`` is ``state`` where it does something else than before."""
+
+    at_ms: int
+    level: str
+    text: str
+
+
+@dataclass(frozen=True)
+class PluginVersion:
+    """A version of a plugin."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plugin that the store keeps; ``newest`` is what its name stands for."""
+
+    name: str
+    newest: Optional[str] = None
+    versions: List[PluginVersion] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, answer: Mapping[str, Any]) -> "Plugin":
+        """The plugin in an answer."""
+        return of(cls, {**answer, "versions": [of(PluginVersion, one) for one in answer.get("versions", [])]})
+
+
+@dataclass(frozen=True)
+class PluginPut:
+    """A plugin that was put, and what it can be used as."""
+
+    name: str
+    digest: str
+    size: int
+    worlds: List[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

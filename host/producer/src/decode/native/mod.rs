@@ -206,7 +206,8 @@ impl NativeDecoder {
     }
 
     /// The file that the settings name.
-    pub(super) fn file(&self) -> Option<&PathBuf> {
+    #[must_use]
+    pub fn file(&self) -> Option<&PathBuf> {
         self.kind().file()
     }
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use axum::Router;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::secret::SecretSpec;
+use spout_base::{reach::Reach, secret::SecretSpec};
 use spout_data::{ByteSize, Period};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -118,6 +118,10 @@ impl HttpSpec {
 }
 
 impl SourceSpec for HttpSpec {
+    fn reach(&self) -> Option<Reach> {
+        Some(Reach::Ports)
+    }
+
     fn reads(&self) -> String {
         format!("what is posted to http://{}{}", self.listen, self.path)
     }

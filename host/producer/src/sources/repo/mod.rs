@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::Period;
 use spout_repo::path;
 
@@ -86,6 +87,10 @@ fn every() -> Period {
 }
 
 impl SourceSpec for RepoSpec {
+    fn reach(&self) -> Option<Reach> {
+        None
+    }
+
     fn reads(&self) -> String {
         let what = match self.mode {
             RepoMode::Rows => "rows",

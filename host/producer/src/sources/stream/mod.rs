@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::{ByteSize, Period};
 use spout_plugin::{PluginRef, Settings, World};
 
@@ -60,6 +61,10 @@ impl StreamSpec {
 }
 
 impl SourceSpec for StreamSpec {
+    fn reach(&self) -> Option<Reach> {
+        None
+    }
+
     fn reads(&self) -> String {
         let how = match self.consumer_type {
             ConsumerType::Lowlevel => "by partition",

@@ -22,6 +22,7 @@ use std::{collections::BTreeMap, fmt::Debug};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_plugin::{PluginRef, Settings, World};
 use tokio_util::sync::CancellationToken;
 
@@ -166,6 +167,10 @@ impl TransformSpec {
 }
 
 impl SourceSpec for TransformSpec {
+    fn reach(&self) -> Option<Reach> {
+        (!self.cmd.is_empty()).then_some(Reach::Commands)
+    }
+
     fn reads(&self) -> String {
         let label = self.label();
         match &self.plugin {

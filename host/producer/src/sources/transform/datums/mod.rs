@@ -15,6 +15,7 @@ mod per_file;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::reach::Reach;
 use spout_data::Period;
 use spout_plugin::World;
 use spout_repo::path;
@@ -122,6 +123,10 @@ impl PfsSpec {
 }
 
 impl SourceSpec for PerFileSpec {
+    fn reach(&self) -> Option<Reach> {
+        self.transform.reach()
+    }
+
     fn reads(&self) -> String {
         let PfsSpec { repo, branch, glob, .. } = &self.input.pfs;
         let files = glob.as_ref().map(|glob| format!(":{glob}")).unwrap_or_default();

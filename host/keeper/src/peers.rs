@@ -1,0 +1,89 @@
+//! Other servers of the same store: what one of them runs, this one leaves alone until that one is gone.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use spout_base::error::Coded as _;
+use spout_repo::{Beat, Presence, Process, Store};
+use tokio::sync::Mutex;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Error, group::Group};
+
+/// How often a server says what it runs.
+const BEAT: Duration = Duration::from_secs(3);
+/// One that is silent for so long is gone, wherever it runs.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A keeper among those of other servers.
+#[derive(Debug)]
+pub(super) struct Peers {
+    presence: Arc<Mutex<Presence>>,
+    /// Those that were there at the last look.
+    others: Vec<Beat>,
+    _beating: DropGuard,
+}
+
+impl Peers {
+    /// Nobody else is known before the first [look](Self::look).
+    pub(super) fn new(store: &Store) -> Self {
+        let presence = Arc::new(Mutex::new(store.presence(PATIENCE)));
+        let stop = CancellationToken::new();
+        tokio::spawn(beat(Arc::clone(&presence), stop.clone()));
+        Self { presence, others: Vec::new(), _beating: stop.drop_guard() }
+    }
+
+    /// Finds out who is there, unless this server has nothing to run that others could.
+    pub(super) async fn look(&mut self) -> Result<(), Error> {
+        self.others = self.presence.lock().await.others().await?;
+        Ok(())
+    }
+
+    /// Who else runs one of these pipelines, and is to go on with it.
+    pub(super) async fn holder(&self, group: &Group) -> Option<Process> {
+        let presence = self.presence.lock().await;
+        let own = presence.own();
+        let ours = group.iter().any(|name| own.runs.contains(name));
+        // Two that have begun at the same time: the lesser one stays.
+        let holds = |beat: &&Beat| group.iter().any(|name| beat.runs.contains(name)) && (!ours || beat.id < own.id);
+        self.others.iter().find(holds).map(|beat| beat.process.clone())
+    }
+
+    /// Says that this server runs these pipelines; who holds them all the same.
+    pub(super) async fn take(&mut self, group: &Group) -> Result<Option<Process>, Error> {
+        let own = self.presence.lock().await.own().runs.clone();
+        self.say(own.into_iter().chain(group.iter().cloned()).collect()).await?;
+        self.look().await?;
+        let holder = self.holder(group).await;
+        if holder.is_some() {
+            self.leave(group).await?;
+        }
+        Ok(holder)
+    }
+
+    /// Says that this server does not run these pipelines any more.
+    pub(super) async fn leave(&mut self, group: &Group) -> Result<(), Error> {
+        let mut own = self.presence.lock().await.own().runs.clone();
+        let before = own.len();
+        own.retain(|name| !group.contains(name));
+        if own.len() < before { self.say(own).await } else { Ok(()) }
+    }
+
+    async fn say(&self, runs: BTreeSet<String>) -> Result<(), Error> {
+        Ok(self.presence.lock().await.say(runs).await?)
+    }
+}
+
+/// Says again and again what is run, also while a pipeline takes long to stop.
+async fn beat(presence: Arc<Mutex<Presence>>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(BEAT) => {}
+        }
+        let mut presence = presence.lock().await;
+        let runs = presence.own().runs.clone();
+        if let Err(error) = presence.say(runs).await {
+            tracing::warn!(code = error.code(), %error, "other servers cannot be told what this one runs, and may take it over");
+        }
+    }
+}
