@@ -30,7 +30,7 @@ pub struct Unpacked<R> {
 enum State {
     Unsure,
     Plain,
-    Gzip(MultiGzDecoder<Vec<u8>>),
+    Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     Over,
 }
 
@@ -78,7 +78,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for Unpacked<R> {
         let this = self.get_mut();
         if matches!(this.state, State::Unsure) {
             let first = ready!(Pin::new(&mut this.from).poll_fill_buf(cx))?.first().copied();
-            this.state = if first == Some(GZIP) { State::Gzip(MultiGzDecoder::new(Vec::new())) } else { State::Plain };
+            this.state =
+                if first == Some(GZIP) { State::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))) } else { State::Plain };
         }
         if matches!(this.state, State::Plain) {
             let there = ready!(Pin::new(&mut this.from).poll_fill_buf(cx))?;
