@@ -118,7 +118,7 @@ fn usage(what: String) -> Error {
 impl Test {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         if let Some(spec) = &self.spec {
-            return self.spouts(spec, global, printer).await;
+            return Box::pin(self.spouts(spec, global, printer)).await;
         }
         let located = located::plugin(&self.plugin, global).await?;
         let (plugin, parts) = (Arc::clone(&located.plugin), located.offers().await?);
