@@ -344,7 +344,7 @@ fn a_service_talks_tls_and_asks_for_its_token_and_the_plugin_sees_neither() -> R
     let (fine, errors) = run.end()?;
     ensure!(fine && !errors.contains("s3cret"), "{errors}");
     site.write("spec.yaml", service("left", ", cert: chain.pem"))?;
-    site.fails(&["check", "spec.yaml"], 2, &["spout.service.cert", "`key`"])?;
+    site.fails(&["check", "spec.yaml"], 2, &["error[E0110]", "`cert` without `key`"])?;
     site.write("spec.yaml", service("left", ", cert: key.pem, key: chain.pem"))?;
-    site.fails(&["run", "spec.yaml"], 2, &["error[E0915]", "key.pem"]).map(drop)
+    site.fails(&["run", "spec.yaml"], 2, &["error[E0915]", "chain.pem"]).map(drop)
 }

@@ -141,8 +141,7 @@ impl Parts {
         }
     }
 
-    /// What reads the sources, and the name of each by number, where there are several; `marker` says by what number commits
-    /// know each.
+    /// What reads the sources; `marker` says by what number commits know each, where there are several.
     pub(super) fn producer(&self, store: &Store, config: &RunConfig, marker: &Marker) -> Result<Reading, Error> {
         let names: Vec<&str> = self.inputs.iter().map(|input| input.name.as_str()).collect();
         let numbers = spout_producer::numbers(&names, marker)
@@ -193,8 +192,7 @@ impl Parts {
         Ok(chain)
     }
 
-    /// What leaves the last handler, as far as it is known before any row: errors in the spec, and in the tables that handlers
-    /// look in, show here.
+    /// What leaves the last handler, as far as it is known before any row; errors in the spec and in tables show here.
     pub(super) async fn shape(&self, columns: &Columns, meeting: &mut Chain) -> Result<Shape, Error> {
         let mut lane = self.lane_chain().await?;
         let input = self.input(columns).await?;

@@ -39,7 +39,7 @@ impl Marker {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
             What::Show { reference } => show(reference, global, printer).await,
-            What::Seek(seek) => seek.run(global, printer).await,
+            What::Seek(seek) => Box::pin(seek.run(global, printer)).await,
         }
     }
 }

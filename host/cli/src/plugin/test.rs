@@ -52,7 +52,8 @@ Everything the plugin is gets tried, or what the flags name:
               alone or with other partitions
   a stream    the same from its checkpoints
   a spout     or a command, as the spec runs it, on stores in memory: whole, then killed between its commits, and within them;
-              each time it goes on from its marker, and at each marker there are the files of the whole run
+              each time it goes on from its marker, and at each marker there are the files of the whole run; a trusted program has
+              no SPOUT_SERVER there
 Whatever breaks is shown with the smallest difference that was found, and the exit code is 1.")]
 pub(super) struct Test {
     /// The plugin: its name, the name of one of its offers, NAME/OFFER, or a file.
@@ -117,7 +118,7 @@ fn usage(what: String) -> Error {
 impl Test {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         if let Some(spec) = &self.spec {
-            return self.spouts(spec, global, printer).await;
+            return Box::pin(self.spouts(spec, global, printer)).await;
         }
         let located = located::plugin(&self.plugin, global).await?;
         let (plugin, parts) = (Arc::clone(&located.plugin), located.offers().await?);
