@@ -200,7 +200,7 @@ fn what_the_plugin_fails_at_stops_the_pipeline_or_is_set_aside() -> Result<()> {
         ("fail", "scripted.fail"),
         ("crash", "as /bad says"),
         ("leak /x", "E0337"),
-        ("burn", "time"),
+        ("burn", "no response"),
         ("put /.datums/x 1", "E0339"),
         ("put /dead-letter/x 1", "E0339"),
         ("put ../x 1", "E0516"),
