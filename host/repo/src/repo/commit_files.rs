@@ -1,13 +1,17 @@
 //! The files of one commit, the newest that a follower has seen or an older one, without reading the whole tree.
 
-use std::ops::Range;
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{Follower, Repo};
 use crate::{
     error::Error,
-    log::{Commit, Place, State},
+    log::{Blob, Commit, Piece, Place, Record, Slot, State, seal},
     path,
     tree::FileEntry,
 };
@@ -17,6 +21,8 @@ use crate::{
 pub struct CommitFiles {
     repo: Repo,
     state: State,
+    /// The small files of the record that was read last, by hash: many files of a commit are in one.
+    small: Mutex<Option<(Slot, HashMap<String, Bytes>)>>,
 }
 
 impl Repo {
@@ -25,7 +31,22 @@ impl Repo {
     /// # Errors
     /// Those of reading records; [`Error::Collected`] if it is no longer kept.
     pub async fn files_of<M: Sync>(&self, commit: &Commit<M>) -> Result<CommitFiles, Error> {
-        Ok(CommitFiles { repo: self.clone(), state: self.state_at(commit).await? })
+        Ok(CommitFiles { repo: self.clone(), state: self.state_at(commit).await?, small: Mutex::default() })
+    }
+
+    /// The files that are in the record at `at` itself and are sound, by hash.
+    async fn small_files(&self, at: &Slot) -> Result<HashMap<String, Bytes>, Error> {
+        let (objects, layout) = self.place();
+        let path = layout.record(&at.branch, at.sequence);
+        let Some(bytes) = objects.find(&path).await? else { return Ok(HashMap::new()) };
+        let Record::Commit(commit) = seal::parse(&objects.shown(&path), &bytes)? else { return Ok(HashMap::new()) };
+        let small = commit.files.into_iter().filter_map(|file| match file.blob {
+            Blob { place: Place::Inline(bytes), sha256, .. } if spout_format::sha256(&bytes) == sha256 => {
+                Some((sha256, bytes))
+            }
+            _ => None,
+        });
+        Ok(small.collect())
     }
 }
 
@@ -43,7 +64,29 @@ impl CommitFiles {
     /// # Errors
     /// As there.
     pub async fn range(&self, file: &FileEntry, range: Range<u64>) -> Result<Bytes, Error> {
-        range_of(&self.repo, file, range).await
+        match self.small(file).await? {
+            Some(bytes) => {
+                let within = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(bytes.slice(within(range.start)..within(range.end.max(range.start))))
+            }
+            None => range_of(&self.repo, file, range).await,
+        }
+    }
+
+    /// The bytes of a file that is in a record itself.
+    async fn small(&self, file: &FileEntry) -> Result<Option<Bytes>, Error> {
+        let [Piece { blob: Blob { place: Place::Record(at), sha256, .. }, .. }] = file.pieces.as_slice() else {
+            return Ok(None);
+        };
+        if let Some((slot, small)) = &*self.small.lock().unwrap_or_else(PoisonError::into_inner)
+            && slot == at
+        {
+            return Ok(small.get(sha256).cloned());
+        }
+        let small = self.repo.small_files(at).await?;
+        let bytes = small.get(sha256).cloned();
+        *self.small.lock().unwrap_or_else(PoisonError::into_inner) = Some((at.clone(), small));
+        Ok(bytes)
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
             assert!(error.contains(part), "{error}");
         };
         check(
-            r#"{"pipeline":{"name":"p"},"transform":{"cmd":["x"]},"input":{"pfs":{"repo":"r","glob":"/*"}}}"#,
+            r#"{"pipeline":{"name":"p"},"transform":{"cmd":["x"]},"input":{"cross":[{"pfs":{"repo":"r","glob":"/*"}}]}}"#,
             "no `spout`",
         );
         check(r#"{"pipeline":{"name":"p"},"spout":{}}"#, "no `transform`");

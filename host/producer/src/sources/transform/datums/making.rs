@@ -140,14 +140,14 @@ impl<'a> Making<'a> {
     /// Puts the reason why nothing was made of `file`, if the spec says so; where it is.
     async fn set_aside(&mut self, file: &FileEntry, why: Error) -> Result<String, Error> {
         let (repo, path) = (&self.per_file.branch.spec.repo, &file.path);
-        let why: Error = PerFileError::Datum { repo: repo.clone(), path: path.clone(), source: Box::new(why) }.into();
         // What is the store's own trouble is not about this file.
         if self.commits.output().on_failed_file == OnFailedFile::Fail || why.kind() != Kind::Plugin {
-            return Err(why);
+            let (repo, path) = (repo.clone(), path.clone());
+            return Err(PerFileError::Datum { repo, path, source: Box::new(why) }.into());
         }
         self.output.commit.go_back(self.output.before);
         let (reason, code) = (chain(&why), why.code());
-        tracing::warn!(code, error = reason, "a file is set aside");
+        tracing::warn!(path, code, error = reason, "a file is set aside");
         let commit = &self.run.provenance.upstream.commit;
         let letter = json!({"repo": repo, "commit": commit, "path": path, "code": code, "reason": reason});
         let to = format!("/dead-letter{path}.json");

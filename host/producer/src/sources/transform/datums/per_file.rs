@@ -128,7 +128,7 @@ impl PerFile {
 #[async_trait]
 impl Spout for PerFile {
     async fn run(&self, commits: &Commits, _: &CancellationToken) -> Result<(), Failed> {
-        self.follow(commits).await.map_err(|why| Failed { why, again: Again::Never })
+        Box::pin(self.follow(commits)).await.map_err(|why| Failed { why, again: Again::Never })
     }
 
     fn resting(&self) -> bool {
