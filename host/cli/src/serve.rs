@@ -109,7 +109,7 @@ impl Serve {
         let (sender, updates) = mpsc::unbounded_channel();
         let plain = !specs.iter().any(prints);
         let keeper = Keeper::new(&store, &global.open_plugins()?, specs, options, sender);
-        let board = Arc::new(Board::new(keeper.statuses()));
+        let board = Arc::new(Board::new(&store, keeper.statuses()));
         let journal = Arc::clone(&board);
         telemetry::tell(move |pipeline, level, text| journal.log(pipeline, level, text));
         let unreadable = |source| Error::ReadFile { path: self.base.clone(), source };

@@ -55,7 +55,7 @@ impl Inside {
         let url = format!("http://{}", listening.address);
         // Its tokens are for files: nothing is allowed to the specs, and no plugin is found.
         let plugins = Plugins::open(Path::new("/dev/null"), None).map_err(io::Error::other)?;
-        let (board, shelf) = (Arc::new(Board::new(Statuses::default())), PluginShelf::new(&self.store));
+        let (board, shelf) = (Arc::new(Board::new(&self.store, Statuses::default())), PluginShelf::new(&self.store));
         let beside = Beside { board, shelf, plugins, allowed: Vec::new(), base: PathBuf::from("/") };
         let tokens = Some(Arc::clone(&self.tokens));
         tokio::spawn(listening.serve(Service::new(self.store.clone(), tokens, beside, &LIMITS, self.stop.clone())));

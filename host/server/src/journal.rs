@@ -10,6 +10,8 @@ use spout_base::clock;
 use spout_pipeline::Update;
 use tokio::sync::broadcast;
 
+use crate::veil::Veil;
+
 /// So many lines, and bytes of them, are kept of each pipeline.
 const LINES: usize = 1000;
 const BYTES: usize = 256 << 10;
@@ -32,6 +34,7 @@ pub(crate) struct Spoken {
 pub(crate) struct Journal {
     recent: Mutex<BTreeMap<Arc<str>, Recent>>,
     now: broadcast::Sender<Spoken>,
+    veil: Veil,
 }
 
 #[derive(Debug, Default)]
@@ -40,20 +43,17 @@ struct Recent {
     bytes: usize,
 }
 
-impl Default for Journal {
-    fn default() -> Self {
-        Self { recent: Mutex::default(), now: broadcast::channel(BEHIND).0 }
-    }
-}
-
 impl Journal {
+    /// Takes down what may be told.
+    pub(crate) fn new(veil: Veil) -> Self {
+        Self { recent: Mutex::default(), now: broadcast::channel(BEHIND).0, veil }
+    }
+
     /// Takes down a line.
     pub(crate) fn write(&self, pipeline: &str, level: &str, text: &str) {
-        let text: String = if text.len() > LONGEST {
-            text.chars().take(LONGEST / 4).chain(['…']).collect()
-        } else {
-            text.to_owned()
-        };
+        let text = self.veil.text(text);
+        let text: String =
+            if text.len() > LONGEST { text.chars().take(LONGEST / 4).chain(['…']).collect() } else { text };
         let line = LogLine { at_ms: clock::wall_ms(), level: level.to_owned(), text };
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         let pipeline: Arc<str> = pipeline.into();
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_newest_lines_are_kept_and_no_more_of_them_than_fit() {
-        let journal = Journal::default();
+        let journal = Journal::new(Veil::default());
         for number in 0..LINES + 5 {
             journal.write("a", "info", &number.to_string());
         }

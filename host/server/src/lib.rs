@@ -169,7 +169,7 @@ mod tests {
         let store = Store::open("memory://").await.unwrap();
         let limits = Limits { connections: 1, max_body: 1 };
         let beside = Beside {
-            board: Arc::new(Board::new(Default::default())),
+            board: Arc::new(Board::new(&store, Default::default())),
             shelf: PluginShelf::new(&store),
             plugins: Plugins::open(std::path::Path::new("nowhere"), None).unwrap(),
             allowed: Vec::new(),

@@ -6,6 +6,7 @@ use axum::extract::State;
 use serde_json::Value;
 use spout_keeper::{Status, Statuses};
 use spout_pipeline::Update;
+use spout_repo::Store;
 use tokio::sync::broadcast;
 
 use crate::{
@@ -15,6 +16,7 @@ use crate::{
     guard::Caller,
     journal::Journal,
     request::Names,
+    veil::Veil,
 };
 
 /// Updates that a slow listener may be behind.
@@ -26,6 +28,7 @@ pub struct Board {
     statuses: Statuses,
     updates: broadcast::Sender<Said>,
     pub(crate) journal: Journal,
+    veil: Veil,
 }
 
 /// An update of a pipeline, as JSON.
@@ -37,10 +40,11 @@ pub(crate) struct Said {
 }
 
 impl Board {
-    /// A board for pipelines whose statuses somebody else keeps.
+    /// A board for pipelines of `store` whose statuses somebody else keeps.
     #[must_use]
-    pub fn new(statuses: Statuses) -> Self {
-        Self { statuses, updates: broadcast::channel(BEHIND).0, journal: Journal::default() }
+    pub fn new(store: &Store, statuses: Statuses) -> Self {
+        let veil = Veil::over(store);
+        Self { statuses, updates: broadcast::channel(BEHIND).0, journal: Journal::new(veil.clone()), veil }
     }
 
     /// Passes on what a pipeline has said.
@@ -48,7 +52,7 @@ impl Board {
         self.journal.note(update);
         let Ok(said) = serde_json::to_value(update) else { return };
         let event = said.get("event").and_then(Value::as_str).unwrap_or_default().into();
-        let text = said.to_string().into();
+        let text = self.veil.text(&said.to_string()).into();
         // Nobody may be listening.
         drop(self.updates.send(Said { pipeline: update.pipeline().into(), event, text }));
     }
@@ -64,7 +68,12 @@ impl Board {
     }
 
     fn all(&self) -> Vec<Status> {
-        self.statuses.all().into_values().collect()
+        self.statuses.all().into_values().map(|status| self.shown(status)).collect()
+    }
+
+    /// As callers may see it.
+    fn shown(&self, status: Status) -> Status {
+        Status { error: status.error.map(|error| self.veil.text(&error)), ..status }
     }
 }
 
@@ -73,7 +82,7 @@ impl Service {
     pub(crate) async fn find(&self, name: &str, caller: &Caller) -> Answer<Status> {
         caller.knows(name)?;
         if let Some(known) = self.board.statuses.all().remove(name) {
-            return Ok(known);
+            return Ok(self.board.shown(known));
         }
         let wanted = self.managed.status(name).await?;
         wanted.ok_or_else(|| Error::NoPipeline { name: name.to_owned() }.into())
@@ -97,4 +106,24 @@ async fn inspect(
     Names(name): Names<String>,
 ) -> Answer<Json<Status>> {
     Ok(Json(service.find(&name, &caller).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_pipelines_say_does_not_tell_where_the_store_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().to_str().unwrap();
+        let store = Store::open(place).await.unwrap();
+        let board = Board::new(&store, Statuses::default());
+        let (mut events, (_, mut lines)) = (board.listen(), board.journal.listen("p", 10));
+        let error = format!("cannot read {place}/repos/p/repo.json");
+        board.note(&Update::Failed { pipeline: "p".into(), error, code: "E0503".into() });
+        let (event, line) = (events.recv().await.unwrap().text, lines.recv().await.unwrap().line.text);
+        for text in [&*event, &line] {
+            assert!(text.contains("cannot read repos/p/repo.json"), "{text}");
+        }
+    }
 }
