@@ -147,8 +147,9 @@ fn spout(guest: &str, spec: &str) -> Result<Site> {
 #[test]
 fn a_spout_gets_another_marker_or_none() -> Result<()> {
     let file = |site: &Site, path: &str| site.ok(&["get", "file", &format!("e@master:/{path}")]);
-    let lines = |all: &[std::ops::Range<u32>]| -> String {
-        all.iter().cloned().flatten().map(|number| format!("{number}\n")).collect()
+    // Runs of numbers, each a line.
+    let lines = |all: &[(u32, u32)]| -> String {
+        all.iter().flat_map(|&(from, to)| from..to).map(|number| format!("{number}\n")).collect()
     };
     let again = |site: &Site| site.ok(&["run", "e.yaml", "--until", "ended"]).map(drop);
     let specs = [
@@ -157,21 +158,21 @@ fn a_spout_gets_another_marker_or_none() -> Result<()> {
     ];
     for (guest, data, marker, transform) in specs {
         let site = spout(guest, &format!("pipeline: {{name: e}}\n{transform}\nspout: {{marker: {marker}}}\n"))?;
-        ensure!(file(&site, data)? == lines(&[0..5]), "{guest}");
+        ensure!(file(&site, data)? == lines(&[(0, 5)]), "{guest}");
         site.write("three", "3")?;
         seek(&site, &["e", "--to-file", "three", "--spec", "e.yaml"])?;
         ensure!(file(&site, marker)? == "3", "{guest}: the file that shows it");
         again(&site)?;
-        ensure!(file(&site, data)? == lines(&[0..5, 3..5]), "{guest}: {}", file(&site, data)?);
+        ensure!(file(&site, data)? == lines(&[(0, 5), (3, 5)]), "{guest}: {}", file(&site, data)?);
         // Back to where it was when it had made one commit.
         let first = site.json(&["list", "commit", "e@master"])?.pop().context("a commit")?;
         seek(&site, &["e", "--to-commit", first["id"].as_str().context("an id")?, "--spec", "e.yaml"])?;
         again(&site)?;
-        ensure!(file(&site, data)? == lines(&[0..5, 3..5, 1..5]), "{guest}: {}", file(&site, data)?);
+        ensure!(file(&site, data)? == lines(&[(0, 5), (3, 5), (1, 5)]), "{guest}: {}", file(&site, data)?);
         seek(&site, &["e", "--to", "earliest", "--spec", "e.yaml"])?;
         site.fails(&["get", "file", &format!("e@master:/{marker}")], 2, &["error[E0517]", marker])?;
         again(&site)?;
-        ensure!(file(&site, data)? == lines(&[0..5, 3..5, 1..5, 0..5]), "{guest}: {}", file(&site, data)?);
+        ensure!(file(&site, data)? == lines(&[(0, 5), (3, 5), (1, 5), (0, 5)]), "{guest}: {}", file(&site, data)?);
         site.fails(&["marker", "seek", "e", "--to", "latest", "--spec", "e.yaml"], 2, &["error[E0360]"])?;
     }
     Ok(())
