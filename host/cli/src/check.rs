@@ -76,7 +76,7 @@ pub(super) struct PlannedPlugin {
 
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let (specs, findings) = examine_all(&self.specs, global).await;
+        let (specs, findings) = Box::pin(examine_all(&self.specs, global)).await;
         for (loaded, examined) in specs {
             if let Some(typed) = examined.typed {
                 plan(&loaded, examined.plugins, typed, examined.differences).print(printer, global.verbose)?;

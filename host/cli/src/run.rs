@@ -89,7 +89,7 @@ enum When {
 
 impl Run {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let (examined, findings) = examine_all(&self.specs, global).await;
+        let (examined, findings) = Box::pin(examine_all(&self.specs, global)).await;
         findings::all(&findings, printer.json())?;
         let (specs, examined): (Vec<Loaded>, Vec<Examined>) = examined.into_iter().unzip();
         self.can_end(&specs)?;

@@ -18,7 +18,7 @@ pub(super) fn drive(loaded: &mut Loaded) {
         loaded.note_all("producer.transform", "transform");
         match loaded.spec.input.clone() {
             Some(input) => {
-                loaded.spec.producer.per_file = Some(PerFileSpec { input, transform });
+                loaded.spec.producer.per_file = Some(Box::new(PerFileSpec { input, transform }));
                 loaded.note_all("producer.transform.input", "input");
             }
             None => loaded.spec.producer.transform = Some(transform),

@@ -77,7 +77,7 @@ impl Inspect {
             What::Commit { reference } => commit(global, &reference.parse()?, printer).await,
             What::File { reference } => file::inspect(global, &reference.parse()?, printer).await,
             What::Pipeline { pipeline } if Path::new(pipeline).is_file() => {
-                pipeline::of_spec(pipeline, global, printer).await
+                Box::pin(pipeline::of_spec(pipeline, global, printer)).await
             }
             What::Pipeline { pipeline } => pipeline::of_name(&*global.api().await?, pipeline, printer).await,
         }

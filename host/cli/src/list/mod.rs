@@ -97,7 +97,7 @@ What each is doing, the server says that runs them: /v1/pipelines, and `spout lo
 impl List {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
-            What::Pipeline => managed::list(global, printer).await,
+            What::Pipeline => Box::pin(managed::list(global, printer)).await,
             What::Repo => repos(&*global.api().await?, printer).await,
             What::Branch { repo } => branches(&*global.api().await?, repo, printer).await,
             What::Tag { repo } => tags(&*global.api().await?, repo, printer).await,

@@ -37,7 +37,7 @@ macro_rules! sources {
             pub transform: Option<TransformSpec>,
             /// A plugin that is run for each file, which a spec has as `input` and `transform` beside `producer`.
             #[serde(skip)]
-            pub per_file: Option<PerFileSpec>,
+            pub per_file: Option<Box<PerFileSpec>>,
             /// `stream` in Apache Pinot's terms: a flat map of strings.
             #[serde(default, alias = "stream_configs")]
             pub stream_configs: Option<std::collections::BTreeMap<String, String>>,
@@ -66,7 +66,7 @@ macro_rules! sources {
                     all.push(("transform", spec));
                 }
                 if let Some(spec) = &self.per_file {
-                    all.push(("transform", spec));
+                    all.push(("transform", spec.as_ref()));
                 }
                 all
             }
@@ -84,7 +84,7 @@ macro_rules! sources {
                     all.push(crate::Source { key: "transform", spec: std::sync::Arc::new(spec.clone()) });
                 }
                 if let Some(spec) = &self.per_file {
-                    all.push(crate::Source { key: "transform", spec: std::sync::Arc::new(spec.clone()) });
+                    all.push(crate::Source { key: "transform", spec: std::sync::Arc::new(PerFileSpec::clone(spec)) });
                 }
                 all
             }
