@@ -70,6 +70,29 @@ fn opened_and_closed_rapidly_it_loses_nothing_and_what_is_empty_is_no_commit() -
 }
 
 #[test]
+fn pachyderms_documented_spouts_run_as_they_are() -> Result<()> {
+    let site = site()?;
+    let first = r#"{"pipeline":{"name":"my-spout"},"transform":{"cmd":["go","run","./main.go"],"image":"myaccount/myimage:0.1","env":{"HOST":"kafkahost","TOPIC":"mytopic","PORT":"9092"}},
+"spout":{"overwrite":false,"marker":"offset"}}"#;
+    let second = r#"{"pipeline":{"name":"my-second"},"transform":{"cmd":["go","run","./main.go"],"image":"myaccount/myimage:0.1","env":{"HOST":"kafkahost","TOPIC":"mytopic","PORT":"9092"}},"spout":{}}"#;
+    site.write("first.json", first)?;
+    site.write("second.json", second)?;
+    // What an image is, a file of its name says, or a link to another plugin.
+    site.fails(&["check", "first.json"], 2, &["E0211", "`myimage`"])?;
+    std::os::unix::fs::symlink("tars.wasm", site.plugins.join("myimage.wasm"))?;
+    site.ok(&["check", "first.json", "second.json"])?;
+    for _ in 0..2 {
+        site.ok(&["run", "first.json", "--until", "ended"])?;
+    }
+    let all = site.ok(&["get", "file", "my-spout@master:/mytopic"])?;
+    ensure!(all == "message 1 from kafkahost:9092\nmessage 2 from kafkahost:9092\n", "{all}");
+    site.ok(&["run", "second.json", "--until", "ended"])?;
+    let one = site.ok(&["get", "file", "my-second@master:/mytopic"])?;
+    ensure!(one == "message 1 from kafkahost:9092\n", "{one}");
+    site.ok(&["fsck"]).map(drop)
+}
+
+#[test]
 fn several_archives_come_on_one_handle_and_on_standard_output() -> Result<()> {
     let site = ran("one-handle, '7'", "")?;
     ensure!(commits(&site)?.len() == 7 && file(&site, "master", "all")? == lines(7));

@@ -54,6 +54,13 @@ fn main() -> io::Result<()> {
             sleep(Duration::from_millis(50));
         },
         "exit" => std::process::exit(number(1) as i32),
+        // As Pachyderm's documented spout: `go run ./main.go`, which reads a topic of a broker and goes on at its marker.
+        "run" => {
+            let [host, topic, port] = ["HOST", "TOPIC", "PORT"].map(|name| env::var(name).unwrap_or_default());
+            let next = fs::read_to_string("/pfs/offset").ok().map_or(0, |text| text.trim().parse().unwrap_or(0)) + 1;
+            let messages = format!("message {next} from {host}:{port}\n");
+            File::create(OUT)?.write_all(&archive(&[(&topic, &messages), ("offset", &format!("{next}\n"))]))
+        }
         // What it was started with.
         "show" => {
             let mut stdin = String::new();
