@@ -176,6 +176,14 @@ const VERBS: &[&str] = &[
     "delete pipeline p",
     "delete pipeline p",
     "list pipeline",
+    "list plugin",
+    "put plugin json -f json.wasm",
+    "put plugin json -f a.txt",
+    "put plugin ../json -f json.wasm",
+    "put plugin json -f nowhere.wasm",
+    "list plugin",
+    "delete plugin json",
+    "delete plugin json",
 ];
 
 fn words(text: &str) -> Vec<String> {
@@ -205,6 +213,8 @@ fn filled() -> Result<Site> {
     site.write("t.csv", "id,name\n1,a\n2,b\n")?;
     let tar = Command::new("tar").args(["-cf", "d.tar", "d"]).current_dir(site.path()).status()?;
     ensure!(tar.success(), "tar failed");
+    let plugin = root().join("plugins/json.wasm");
+    site.write("json.wasm", std::fs::read(&plugin).with_context(|| plugin.display().to_string())?)?;
     // It never has anything to read.
     site.write("p.yaml", "pipeline: {name: p}\ndescription: waits\nproducer: {repo: {repo: first}}\n")?;
     site.write("q.yaml", "pipeline: {name: q}\nproducer: {repo: {repo: first}}\n")?;

@@ -23,6 +23,7 @@ mod local;
 mod marker;
 mod names;
 mod pipelines;
+mod plugins;
 mod problem;
 mod putting;
 mod repos;
@@ -55,6 +56,7 @@ pub use self::{
     marker::{MarkerInfo, OwnMarker, Seek, ShownMarker, Sought},
     names::{branch, branch_of, is_id, join, pair, within},
     pipelines::{LogLine, PipelineLine, Pipelines, PipelinesChanged, SpecText},
+    plugins::{KeptPlugin, PluginPut, PluginVersion, Plugins},
     problem::Problem,
     putting::{Body, Putting, unreadable},
     repos::{BranchOfRepo, Deleted, NewRepo, Repo, RepoInfo, RepoMade, TagOfRepo},

@@ -1,12 +1,12 @@
-//! `spout delete`: repos, branches, tags, files, pipelines.
+//! `spout delete`: repos, branches, tags, files, pipelines, plugins.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use spout_api::{Deletion, pair};
 
-use super::{Global, changes::print_changes, managed, print::Printer};
+use super::{Global, changes::print_changes, kept, managed, print::Printer};
 
-/// Delete a repo, a branch, a tag, files or a pipeline.
+/// Delete a repo, a branch, a tag, files, a pipeline or a plugin.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout delete file pictures@master:/2026/01/a.jpg
@@ -70,6 +70,12 @@ A pipeline that writes to the branch stops.")]
         /// Its name.
         name: String,
     },
+    /// Delete a plugin that the store keeps, with all its versions; one that a pipeline uses stays.
+    #[command(after_help = "Examples:\n  spout delete plugin weblog")]
+    Plugin {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl Delete {
@@ -88,6 +94,7 @@ impl Delete {
                 let deletion = Deletion { files: references.clone(), recursive: *recursive };
                 return print_changes(&global.api_to_write().await?.delete_files(&deletion).await?, printer);
             }
+            What::Plugin { name } => return kept::delete(name, global, printer).await,
             What::Pipeline { name } => return managed::delete(name, global, printer).await,
         };
         if printer.json() {

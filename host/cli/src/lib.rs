@@ -29,6 +29,7 @@ mod get;
 mod glob;
 mod import;
 mod inspect;
+mod kept;
 mod list;
 mod logs;
 mod managed;
@@ -66,13 +67,13 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
-use spout_api::{Api, Error as ApiError, Local, Pipelines};
+use spout_api::{Api, Error as ApiError, Local, Pipelines, Plugins as KeptPlugins};
 use spout_base::{
     reach::Reach,
     secret::{Secret, SecretSpec},
 };
 use spout_client::Remote;
-use spout_keeper::Managed;
+use spout_keeper::{Kept, Managed};
 use spout_plugin::{Plugins, user_cache};
 use spout_repo::Store;
 
@@ -213,6 +214,30 @@ impl Global {
         match self.remote()? {
             Some(server) => Ok(Box::new(server)),
             None => Ok(managed(self.store_to_make().await?)),
+        }
+    }
+
+    /// The plugins that the store, or that of the server, keeps.
+    pub(crate) async fn kept_plugins(&self) -> Result<Box<dyn KeptPlugins>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(Box::new(Kept::new(&self.store().await?, self.open_plugins()?))),
+        }
+    }
+
+    /// The same, to change them.
+    pub(crate) async fn kept_plugins_to_write(&self) -> Result<Box<dyn KeptPlugins>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(Box::new(Kept::new(&self.store_to_write().await?, self.open_plugins()?))),
+        }
+    }
+
+    /// The same of a store that is made where there is none.
+    pub(crate) async fn kept_plugins_to_make(&self) -> Result<Box<dyn KeptPlugins>> {
+        match self.remote()? {
+            Some(server) => Ok(Box::new(server)),
+            None => Ok(Box::new(Kept::new(&self.store_to_make().await?, self.open_plugins()?))),
         }
     }
 

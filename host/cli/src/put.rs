@@ -1,4 +1,4 @@
-//! `spout put file`: files from outside in one commit, as they are, as tables, unpacked or split.
+//! `spout put`: files from outside in one commit, as they are, as tables, unpacked or split; and plugins.
 
 use std::path::PathBuf;
 
@@ -11,17 +11,19 @@ use super::{
     Global,
     busy::Busy,
     changes::print_changes,
+    kept,
     print::Printer,
     sources::{Item, To, apart, archives, plan, seekable},
     table_format::{TableFormat, renamed},
 };
 
-/// Put files into a repo.
+/// Put files into a repo, or a plugin into the store.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout put file pictures@master:/a.jpg -f a.jpg
   spout put file sales@master:/sales.parquet --table -f sales.csv
-  spout put file pictures@master:/2026 --untar -f photos.tar.gz")]
+  spout put file pictures@master:/2026 --untar -f photos.tar.gz
+  spout put plugin weblog -f target/weblog.wasm")]
 pub(super) struct Put {
     #[command(subcommand)]
     what: What,
@@ -54,47 +56,65 @@ followed. Either way all of it is one commit, and none of it where something is 
 
 The repo must exist (`spout create repo`); the branch is created if it does not. A pipeline that writes to the branch keeps
 running and continues on top of the new commit.")]
-    File {
-        /// `repo@branch:/path`, or `repo@<started commit>:/path`. A path that ends with / is a directory.
-        reference: String,
-        /// A file, directory or http(s) URL, or - for standard input; may be repeated.
-        #[arg(short, long = "file", value_name = "FILE", default_value = "-")]
-        files: Vec<PathBuf>,
-        /// Append to existing files.
-        #[arg(short, long)]
-        append: bool,
-        /// Replace existing files (the default).
-        #[arg(short, long, conflicts_with = "append")]
-        overwrite: bool,
-        /// Put all files below a directory.
-        #[arg(short, long)]
-        recursive: bool,
-        /// Put rows as a table; the format comes from the file names, or is given here.
-        #[arg(
-            long,
-            value_enum,
-            value_name = "FORMAT",
-            num_args = 0..=1,
-            require_equals = true,
-            default_missing_value = "auto"
-        )]
-        table: Option<TableFormat>,
-        /// Put the files of tar archives below the path.
-        #[arg(long, conflicts_with_all = ["table", "recursive", "split"])]
-        untar: bool,
-        /// Put the records of a file as files of their own below the path.
-        #[arg(long, value_enum, value_name = "BY", conflicts_with_all = ["table", "recursive"])]
-        split: Option<By>,
-        /// So many records at the beginning are a header, with which each file begins.
-        #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "split")]
-        header_records: u64,
-        /// End a file after so many records.
-        #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "split")]
-        target_file_datums: u64,
-        /// End a file with the record that brings it to so many bytes, as in 1MiB.
-        #[arg(long, value_name = "BYTES", default_value = "0", requires = "split")]
-        target_file_bytes: ByteSize,
+    File(Files),
+    /// Put a version of a plugin into the store, for specs of servers that have no file of it.
+    #[command(after_help = "Examples:
+  spout put plugin weblog -f target/weblog.wasm
+  spout --server https://spout.example.com put plugin weblog -f weblog.wasm
+
+From now on `plugin: weblog` in specs is this version, where the plugins directory of the server has no weblog.wasm;
+`weblog@sha256:…` is this version whatever is put later. Versions are files of the repo _plugins.")]
+    Plugin {
+        /// What specs call it.
+        name: String,
+        /// The component.
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
     },
+}
+
+/// What is put, and where.
+#[derive(Debug, Args)]
+struct Files {
+    /// `repo@branch:/path`, or `repo@<started commit>:/path`. A path that ends with / is a directory.
+    reference: String,
+    /// A file, directory or http(s) URL, or - for standard input; may be repeated.
+    #[arg(short, long = "file", value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+    /// Append to existing files.
+    #[arg(short, long)]
+    append: bool,
+    /// Replace existing files (the default).
+    #[arg(short, long, conflicts_with = "append")]
+    overwrite: bool,
+    /// Put all files below a directory.
+    #[arg(short, long)]
+    recursive: bool,
+    /// Put rows as a table; the format comes from the file names, or is given here.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto"
+    )]
+    table: Option<TableFormat>,
+    /// Put the files of tar archives below the path.
+    #[arg(long, conflicts_with_all = ["table", "recursive", "split"])]
+    untar: bool,
+    /// Put the records of a file as files of their own below the path.
+    #[arg(long, value_enum, value_name = "BY", conflicts_with_all = ["table", "recursive"])]
+    split: Option<By>,
+    /// So many records at the beginning are a header, with which each file begins.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "split")]
+    header_records: u64,
+    /// End a file after so many records.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, requires = "split")]
+    target_file_datums: u64,
+    /// End a file with the record that brings it to so many bytes, as in 1MiB.
+    #[arg(long, value_name = "BYTES", default_value = "0", requires = "split")]
+    target_file_bytes: ByteSize,
 }
 
 /// What a record is.
@@ -138,7 +158,16 @@ pub(super) fn how(append: bool) -> PutMode {
 
 impl Put {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let What::File { reference: text, files, append, recursive, .. } = &self.what;
+        match &self.what {
+            What::File(files) => files.run(global, printer).await,
+            What::Plugin { name, file } => kept::put(name, file, global, printer).await,
+        }
+    }
+}
+
+impl Files {
+    async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        let Self { reference: text, files, append, recursive, .. } = self;
         let reference: Reference = text.parse()?;
         let to = To { path: reference.path.as_deref(), directory: text.ends_with('/'), recursive: *recursive };
         let what = self.what();
@@ -161,7 +190,7 @@ impl Put {
     }
 
     fn what(&self) -> As {
-        let What::File { table, untar, split, header_records, target_file_datums, target_file_bytes, .. } = &self.what;
+        let Self { table, untar, split, header_records, target_file_datums, target_file_bytes, .. } = self;
         match (table, split) {
             (Some(format), _) => As::Table(*format),
             (None, Some(by)) => As::Split(Split {

@@ -10,6 +10,7 @@
 mod download;
 mod link;
 mod pipelines;
+mod plugins;
 mod putting;
 mod remote;
 mod rows;

@@ -10,6 +10,7 @@ mod building;
 mod error;
 mod group;
 mod keeper;
+mod kept;
 mod managed;
 mod peers;
 mod running;
@@ -24,8 +25,9 @@ mod tests;
 pub use self::{
     error::Error,
     keeper::Keeper,
+    kept::Kept,
     managed::{Managed, Sent},
-    shelf::{KeptPlugin, PluginShelf, PluginVersion},
+    shelf::PluginShelf,
     specs::Specs,
     status::{Phase, Status, Statuses},
     wanted::{Wanted, Wish},

@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_api::{KeptPlugin, PluginVersion};
 use spout_plugin::Shelf;
 use spout_repo::{Edit, Finished, Follower, MASTER, PLUGINS, PutMode, Repo, Store, Tree, path};
 use tokio::sync::Mutex as AsyncMutex;
@@ -33,26 +33,6 @@ pub struct PluginShelf {
 struct Known {
     follower: AsyncMutex<Option<(Follower, Option<u64>)>>,
     newest: Mutex<BTreeMap<String, String>>,
-}
-
-/// A plugin of a store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct KeptPlugin {
-    /// Its name.
-    pub name: String,
-    /// What the name stands for without a digest, where somebody has put it here.
-    pub newest: Option<String>,
-    /// All that is kept.
-    pub versions: Vec<PluginVersion>,
-}
-
-/// A version of a plugin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PluginVersion {
-    /// `sha256:…` of its bytes.
-    pub digest: String,
-    /// How many.
-    pub size: u64,
 }
 
 /// What `/NAME.json` says.

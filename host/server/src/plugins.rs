@@ -3,9 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use axum::extract::{Request, State};
-use schemars::JsonSchema;
-use serde::Serialize;
-use spout_keeper::KeptPlugin;
+use spout_api::{KeptPlugin, PluginPut};
 use spout_plugin::Plugin;
 
 use crate::{
@@ -41,19 +39,6 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .needs(plugin)
             .gives::<KeptPlugin>(),
     ]
-}
-
-/// A plugin that was put.
-#[derive(Debug, Serialize, JsonSchema)]
-struct PluginPut {
-    /// Its name.
-    name: String,
-    /// `sha256:…` of its bytes: `NAME@sha256:…` in a spec is this version, whatever is put later.
-    digest: String,
-    /// How many bytes it has.
-    size: u64,
-    /// What it can be used as: `handler`, `decoder`.
-    worlds: Vec<String>,
 }
 
 async fn list(State(service): State<Arc<Service>>, caller: Caller) -> Answer<Json<Vec<KeptPlugin>>> {

@@ -1,4 +1,4 @@
-//! `spout list`: repos, branches, tags, commits, files, pipelines, in pachctl's words; and Delta tables.
+//! `spout list`: repos, branches, tags, commits, files, pipelines, plugins, in pachctl's words; and Delta tables.
 
 mod commits;
 mod files;
@@ -9,12 +9,12 @@ use spout_api::{Api, Branch, Repo, Tag};
 
 pub(super) use self::files::print_files;
 use super::{
-    Global, managed,
+    Global, kept, managed,
     print::{Printer, Table, grouped, local_time, short},
     publish,
 };
 
-/// List repos, branches, tags, commits, files, Delta tables or pipelines.
+/// List repos, branches, tags, commits, files, Delta tables, pipelines or plugins.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spout list repo
@@ -24,7 +24,8 @@ use super::{
   spout list table github-events
   spout list file github-events@master:/events
   spout list file github-events@master~1 --recursive
-  spout list pipeline")]
+  spout list pipeline
+  spout list plugin")]
 pub(super) struct List {
     #[command(subcommand)]
     what: What,
@@ -92,12 +93,20 @@ A terminal shows the newest 50, or as many as -n says; a pipe gets all.")]
 
 What each is doing, the server says that runs them: /v1/pipelines, and `spout logs pipeline`.")]
     Pipeline,
+    /// The plugins that the store keeps: those that `spout put plugin` put there, and those that pipelines of a server run.
+    #[command(after_help = "Examples:
+  spout list plugin
+  spout list plugin --json | jq -r '.versions[].digest'
+
+`spout plugin list` shows those of the plugins directory.")]
+    Plugin,
 }
 
 impl List {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         match &self.what {
             What::Pipeline => Box::pin(managed::list(global, printer)).await,
+            What::Plugin => kept::list(global, printer).await,
             What::Repo => repos(&*global.api().await?, printer).await,
             What::Branch { repo } => branches(&*global.api().await?, repo, printer).await,
             What::Tag { repo } => tags(&*global.api().await?, repo, printer).await,
