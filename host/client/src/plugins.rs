@@ -14,7 +14,7 @@ impl Plugins for Remote {
 
     async fn put_plugin(&self, name: &str, wasm: Vec<u8>) -> Result<PluginPut> {
         let request = self.link.request(Method::PUT, ["plugins", name], &[]);
-        self.link.json(request.header("content-type", "application/wasm").body(wasm)).await
+        self.link.json(request.header("content-type", "application/octet-stream").body(wasm)).await
     }
 
     async fn delete_plugin(&self, name: &str) -> Result<KeptPlugin> {

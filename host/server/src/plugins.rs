@@ -33,7 +33,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             put,
         )
         .needs(plugin)
-        .takes_bytes("application/wasm")
+        .takes_bytes("application/octet-stream")
         .gives::<PluginPut>(),
         Endpoint::delete("/v1/plugins/{plugin}", "Removes all versions of a plugin that no pipeline uses.", delete)
             .needs(plugin)
