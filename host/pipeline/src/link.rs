@@ -70,6 +70,9 @@ pub(super) struct Place {
     upstream: Vec<Link>,
     /// The pipelines that it waits for, through a link or by reading their repos, and what becomes of each.
     waits_for: Vec<(String, Lifecycle)>,
+    /// The same pipelines, each with what becomes of those before it: who ends because of one of them is told to have failed
+    /// only later, when whoever reads it may have seen its end.
+    before: Vec<(String, Vec<Lifecycle>)>,
     downstream: Vec<Link>,
     lifecycle: Lifecycle,
 }
@@ -94,9 +97,10 @@ impl Place {
         &self.lifecycle
     }
 
-    /// A pipeline that it waits for and that has failed.
+    /// A pipeline that it waits for and that has failed, or has to because of one before it.
     pub(super) fn failed_upstream(&self) -> Option<&str> {
-        self.waits_for.iter().find(|(_, lifecycle)| *lifecycle.failed.borrow()).map(|(name, _)| name.as_str())
+        let failed = |lifecycles: &[Lifecycle]| lifecycles.iter().any(|lifecycle| *lifecycle.failed.borrow());
+        self.before.iter().find(|(_, all)| failed(all)).map(|(name, _)| name.as_str())
     }
 
     /// Cancelled when `pipeline`, which it waits for, is over; `None` if that is not of this run.
@@ -197,10 +201,19 @@ impl Links {
         Ok(Self { links, lifecycles, ..Self::default() })
     }
 
+    /// What becomes of a pipeline and of all those before it. There are no circles.
+    fn up_to(&self, name: &str) -> Vec<Lifecycle> {
+        let own = self.lifecycles.get(name).cloned();
+        let before = self.waits.get(name).into_iter().flatten().flat_map(|from| self.up_to(from));
+        own.into_iter().chain(before).collect()
+    }
+
     /// Where the pipeline of this name stands.
     pub(super) fn place(&self, name: &str) -> Place {
         let waits = self.waits.get(name).into_iter().flatten();
+        let before = waits.clone().map(|from| (from.clone(), self.up_to(from))).collect();
         Place {
+            before,
             upstream: self.links.iter().filter(|link| link.to == name).cloned().collect(),
             waits_for: waits.filter_map(|from| Some((from.clone(), self.lifecycles.get(from)?.clone()))).collect(),
             downstream: self.links.iter().filter(|link| link.from == name).cloned().collect(),
@@ -299,6 +312,24 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "s.yaml:8: pipeline `b` subscribes to `event`, which is not in this run; did you mean `events`?"
+        );
+    }
+
+    #[test]
+    fn a_failure_is_known_to_all_behind_it_before_those_between_are_told_to_have_failed() {
+        let all = specs(&[
+            ("first", SOURCE),
+            ("second", "subscribe: {pipeline: first}"),
+            ("third", "subscribe: {pipeline: second}"),
+            ("other", SOURCE),
+        ]);
+        let links = Links::between(&all).unwrap();
+        let place = |name| links.place(name);
+        assert_eq!(place("third").failed_upstream(), None);
+        place("first").lifecycle().end(true);
+        assert_eq!(
+            ["second", "third", "other"].map(|name| place(name).failed_upstream().map(str::to_owned)),
+            [Some("first".to_owned()), Some("second".to_owned()), None]
         );
     }
 
