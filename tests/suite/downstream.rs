@@ -5,12 +5,9 @@ use std::{io::Write as _, process::Stdio};
 use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
-use spout_tests::Site;
+use spout_tests::{Site, kills};
 
 const JSON: &str = "decoder: {type: json, schema: {id: int64}}";
-/// Kills of a run of the chain; `SPOUT_SEEDS` says how many, for `just soak`.
-const KILLS: u32 = 25;
-
 fn spec(name: &str, producer: &str, rest: &str) -> String {
     format!("pipeline: {{name: {name}}}\nproducer:\n  {producer}\n{rest}\n")
 }
@@ -64,7 +61,7 @@ fn each_commit_that_is_read_becomes_one_whatever_is_killed() -> Result<()> {
     // Thresholds that would cut within a commit, and join several, if they counted.
     site.write("b.yaml", spec("b", "repo: {repo: a}", &format!("{odd}\ncommit: {{flush: {{rows: 7}}}}")))?;
     site.write("c.yaml", spec("c", "repo: {repo: b, every: 50ms}", "guarantee: exactly-once"))?;
-    let kills = std::env::var("SPOUT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(KILLS);
+    let kills = kills();
     for round in 0..kills {
         for part in 0..3 {
             let first = u64::from(round) * 60 + part * 20;

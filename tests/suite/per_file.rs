@@ -6,10 +6,8 @@ use std::{collections::BTreeMap, fs, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
-use spout_tests::{Site, guests};
+use spout_tests::{Site, guests, kills};
 
-/// Kills of a run; `SPOUT_SEEDS` says how many, for `just soak`.
-const KILLS: u32 = 25;
 const IDLE: [&str; 4] = ["run", "made.yaml", "--until", "idle"];
 
 /// A place with the input repo `notes`, and a pipeline `made` whose plugin does what the lines of each file say.
@@ -313,7 +311,7 @@ fn killed_anywhere_each_commit_is_made_once() -> Result<()> {
     println!("seed {seed}");
     let mut dice = StdRng::seed_from_u64(seed);
     let mut site = site(", every: 20ms", "", "")?;
-    let kills = std::env::var("SPOUT_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(KILLS);
+    let kills = kills();
     let mut model: BTreeMap<String, String> = BTreeMap::new();
     let mut expected: Vec<BTreeMap<String, String>> = Vec::new();
     for kill in 0..kills {

@@ -6,9 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
-use spout_tests::{Site, guests};
-
-const KILLS: usize = 25;
+use spout_tests::{Site, guests, kills};
 
 /// A place whose plugin is the spout that does as it is told.
 fn site() -> Result<Site> {
@@ -259,7 +257,7 @@ fn killed_anywhere_marker_and_data_are_never_apart() -> Result<()> {
     let site = site()?;
     site.write("feed.yaml", spec("task: grow, commits: 1000000, pause: 1", ""))?;
     let mut last = 0;
-    for kill in 0..KILLS {
+    for kill in 0..kills() {
         let mut run = site.start(&["run", "feed.yaml"])?;
         if kill % 3 > 0 {
             run.wait_for("committed")?;

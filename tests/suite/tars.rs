@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use spout_tests::{Site, guests, root, venv};
+use spout_tests::{Site, guests, kills, root, venv};
 
 /// A place with the command that writes archives, in the sandbox.
 fn site() -> Result<Site> {
@@ -340,14 +340,13 @@ transform:
 fn killed_anywhere_marker_and_data_are_never_apart() -> Result<()> {
     let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
     println!("seed {seed}; SPOUT_SEED={seed} repeats it");
-    let kills: usize = std::env::var("SPOUT_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(25);
     let sandboxed = spec("count, '1000000', '0'", "spout: {marker: offset}");
     for (what, text) in [("sandboxed", sandboxed.as_str()), ("trusted", SHELL)] {
         let mut dice = StdRng::seed_from_u64(seed);
         let site = site()?;
         site.write("spec.yaml", text)?;
         let mut before = 0;
-        for kill in 0..kills {
+        for kill in 0..kills() {
             let mut running = site.start(&["run", "spec.yaml"])?;
             running.wait_for("started")?;
             let until = Instant::now() + Duration::from_millis(dice.random_range(0..400));
@@ -363,9 +362,10 @@ fn killed_anywhere_marker_and_data_are_never_apart() -> Result<()> {
                 before = now;
             }
         }
-        ensure!(before > kills / 5, "{what}: {before} commits in {kills} lives: the kills come too fast");
+        let lives = kills() as usize;
+        ensure!(before > lives / 5, "{what}: {before} commits in {lives} lives: the kills come too fast");
         site.ok(&["fsck"])?;
-        println!("{what}: {kills} kills, {before} commits");
+        println!("{what}: {lives} lives, {before} commits");
     }
     Ok(())
 }

@@ -45,6 +45,12 @@ pub fn spout() -> PathBuf {
     std::env::var_os("SPOUT_TEST_BIN").map_or_else(|| target().join("release/spout"), PathBuf::from)
 }
 
+/// How often a test kills what it tests: 25 times, or as `SPOUT_KILLS` says, for `just soak`.
+#[must_use]
+pub fn kills() -> u32 {
+    std::env::var("SPOUT_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(25)
+}
+
 /// The misbehaving guests, as `just guests` builds them.
 #[must_use]
 pub fn guests() -> PathBuf {
