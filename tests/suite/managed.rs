@@ -2,32 +2,13 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
-use spout_tests::{Site, guests, http::request, root, served::Served};
-
-fn http(name: &str, more: &str) -> String {
-    format!(
-        "pipeline: {{name: {name}}}\nproducer:\n  http: {{listen: '127.0.0.1:0'}}\n  decoder: {{type: json, schema: {{id: int64}}}}\n{more}"
-    )
-}
-
-fn running(about: &Value) -> bool {
-    about["state"] == "running" && about["address"].is_string()
-}
-
-/// Posts a row to a pipeline; the status of the answer.
-fn post(served: &Served, pipeline: &str, id: u64) -> Result<u16> {
-    let about = served.reach(pipeline, running)?;
-    let port = about["address"].as_str().context("an address")?;
-    let body = format!("{{\"id\":{id}}}\n");
-    Ok(request(port, "POST /", &[("content-type", "application/x-ndjson")], body.as_bytes())?.status)
-}
-
-fn ids(site: &Site, repo: &str) -> Result<Vec<u64>> {
-    let rows = site.json(&["sql", &format!("select id from {repo} order by id")])?;
-    rows.iter().map(|row| row["id"].as_u64().context("an id")).collect()
-}
+use anyhow::{Result, ensure};
+use spout_tests::{
+    Site, guests,
+    posted::{http, ids, post, running},
+    root,
+    served::Served,
+};
 
 #[test]
 fn what_was_created_runs_until_it_is_deleted_whatever_is_killed() -> Result<()> {

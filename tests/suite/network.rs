@@ -91,9 +91,10 @@ fn what_a_plugin_asks_for_stands_beside_what_it_is_granted() -> Result<()> {
 fn holds(dir: &Path, text: &str) -> Result<bool> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
-        let found = match path.is_dir() {
-            true => holds(&path, text)?,
-            false => fs::read(&path)?.windows(text.len()).any(|bytes| bytes == text.as_bytes()),
+        let found = if path.is_dir() {
+            holds(&path, text)?
+        } else {
+            fs::read(&path)?.windows(text.len()).any(|bytes| bytes == text.as_bytes())
         };
         if found {
             return Ok(true);

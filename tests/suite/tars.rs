@@ -479,14 +479,12 @@ fn a_program_puts_and_gets_files_of_its_repo_without_any_set_up_and_sees_no_othe
         let site = site()?;
         site.ok(&["create", "repo", "others"])?;
         site.write("specs/spec.yaml", PUTS)?;
-        let mut running = match server {
-            false => site.start(&["run", "specs/spec.yaml"])?,
+        let mut running = if server {
             // Its own tokens are none of the program's business.
-            true => {
-                let made = ["token", "create", "--tokens", "tokens.json", "--name", "ada", "--scope", "read:*"];
-                site.ok(&made)?;
-                site.start(&["serve", "specs", "--listen", "127.0.0.1:0", "--tokens", "tokens.json"])?
-            }
+            site.ok(&["token", "create", "--tokens", "tokens.json", "--name", "ada", "--scope", "read:*"])?;
+            site.start(&["serve", "specs", "--listen", "127.0.0.1:0", "--tokens", "tokens.json"])?
+        } else {
+            site.start(&["run", "specs/spec.yaml"])?
         };
         running.wait_for("committed")?;
         let begun = Instant::now();

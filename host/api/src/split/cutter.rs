@@ -114,9 +114,10 @@ mod tests {
         let mut files: Vec<String> = Vec::new();
         while let Some(part) = cutter.next().await.unwrap() {
             let text = String::from_utf8(part.bytes).unwrap();
-            match part.first {
-                true => files.push(text),
-                false => files.last_mut().unwrap().push_str(&text),
+            if part.first {
+                files.push(text);
+            } else {
+                files.last_mut().unwrap().push_str(&text);
             }
         }
         files

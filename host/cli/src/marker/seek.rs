@@ -160,15 +160,15 @@ impl Seek {
                         bytes.len()
                     ));
                 }
-                let entries = match pipeline.keeps_files(global).await? {
-                    true if pipeline.marker_file().is_none() => {
-                        return usage("a command has a marker only where `spout.marker` of its spec names the file");
-                    }
-                    true => Marker::default(),
-                    false => {
-                        let position = Position { offset: 0, token: Some(bytes.clone()) };
-                        with_token(now, Some(&PartitionMarker { position, ..PartitionMarker::default() }))
-                    }
+                let keeps_files = pipeline.keeps_files(global).await?;
+                if keeps_files && pipeline.marker_file().is_none() {
+                    return usage("a command has a marker only where `spout.marker` of its spec names the file");
+                }
+                let entries = if keeps_files {
+                    Marker::default()
+                } else {
+                    let position = Position { offset: 0, token: Some(bytes.clone()) };
+                    with_token(now, Some(&PartitionMarker { position, ..PartitionMarker::default() }))
                 };
                 Ok((entries, own(OwnMarker::Bytes(bytes.into()))))
             }

@@ -259,10 +259,12 @@ impl Cursor {
         };
         let (repo, branch) = (&self.branch.spec.repo, &self.branch.spec.branch);
         // What became of files in commits that are gone is seen by looking at all of them.
-        let (to, part) = match self.branch.tracks {
-            true if to < head => (to, Some(Place::whole(to + 1))),
-            true => (to.saturating_sub(1), Some(Place::whole(to)).filter(|_| to > 0)),
-            false => (to, None),
+        let (to, part) = if !self.branch.tracks {
+            (to, None)
+        } else if to < head {
+            (to, Some(Place::whole(to + 1)))
+        } else {
+            (to.saturating_sub(1), Some(Place::whole(to)).filter(|_| to > 0))
         };
         tracing::warn!(repo, branch, what, to, "continuing after another commit, as `onOutOfRange` says");
         (self.number, self.marked) = (to, to);

@@ -102,10 +102,8 @@ impl<'a> Making<'a> {
         let mut changed = Vec::new();
         for path in touched {
             let failed = |error| self.per_file.branch.failed("reading", error);
-            let file = match self.per_file.files.contains(&path) {
-                true => files.file(&path).await.map_err(failed)?,
-                false => None,
-            };
+            let wanted = self.per_file.files.contains(&path);
+            let file = if wanted { files.file(&path).await.map_err(failed)? } else { None };
             let before = self.index.get(&path).await?.cloned();
             if let (Some(file), Some(before)) = (&file, &before)
                 && file.sha256 == before.sha256
