@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use spout_tests::{Site, guests};
+use spout_tests::{Site, guests, served::Served};
 
 /// A hundred events in two partitions.
 fn nexmark(site: &Site, total: u32) -> Result<()> {
@@ -103,9 +103,8 @@ fn what_cannot_be_moved_is_refused_and_nothing_changes() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_pipeline_that_runs_is_not_moved_unless_it_is_fenced() -> Result<()> {
-    let site = Site::new()?;
+/// A pipeline that follows a file, which has two rows.
+fn followed(site: &Site) -> Result<()> {
     site.write("in/a.ndjson", "{\"id\":1}\n{\"id\":2}\n")?;
     let spec = "pipeline: {name: e}
 producer:
@@ -114,13 +113,23 @@ producer:
 commit: {flush: {rows: 2}}
 grants: {files: {dirs: {t: ./in}}}
 ";
-    site.write("e.yaml", spec)?;
+    site.write("e.yaml", spec).map(drop)
+}
+
+/// Where its one partition goes on.
+fn begins(sought: &Value) -> Option<u64> {
+    sought["after"].as_object()?.values().next()?["offset"].as_u64()
+}
+
+#[test]
+fn a_pipeline_that_runs_is_not_moved_unless_it_is_fenced() -> Result<()> {
+    let site = Site::new()?;
+    followed(&site)?;
     let mut running = site.start(&["run", "e.yaml"])?;
     running.wait_for("committed")?.context("a commit")?;
     site.fails(&["marker", "seek", "e", "--to", "0"], 1, &["error[E0870]", "process", "--force"])?;
     let sought = seek(&site, &["e", "--to", "0", "--force"])?;
-    let after = sought["after"].as_object().and_then(|after| after.values().next()).context("a partition")?;
-    ensure!(after["offset"] == 0, "{sought}");
+    ensure!(begins(&sought) == Some(0), "{sought}");
     // Nothing that the fenced one goes on to read is committed by it.
     site.write("in/a.ndjson", "{\"id\":1}\n{\"id\":2}\n{\"id\":3}\n{\"id\":4}\n")?;
     let (fine, said) = running.end()?;
@@ -129,6 +138,36 @@ grants: {files: {dirs: {t: ./in}}}
     run(&site)?;
     ensure!(site.number("select count(*) from e", None)? == 6, "all of it once more");
     site.ok(&["fsck", "--deep"]).map(drop)
+}
+
+#[test]
+fn a_pipeline_of_a_server_is_moved_over_http() -> Result<()> {
+    let site = Site::new()?;
+    followed(&site)?;
+    site.ok(&["create", "pipeline", "-f", "e.yaml"])?;
+    let served = Served::start(&site, &[])?;
+    let url = served.url();
+    let asked = |args: &[&'static str]| -> Vec<&str> { args.iter().copied().chain(["--server", &*url]).collect() };
+    let has = |rows: u64| move |about: &Value| about["state"] == "running" && about["counts"]["rows"] == rows;
+    served.reach("e", has(2))?;
+    site.fails(&asked(&["marker", "seek", "e", "--to", "0"]), 1, &["error[E0870]", "--force"])?;
+    let stop = || {
+        site.ok(&asked(&["stop", "pipeline", "e"]))?;
+        served.reach("e", |about| about["state"] == "stopped")
+    };
+    stop()?;
+    let sought = seek(&site, &asked(&["e", "--to", "0", "--partition", "a.ndjson", "--why", "so"]))?;
+    ensure!(begins(&sought) == Some(0) && sought["made"]["reason"] == "seek: so", "{sought}");
+    site.ok(&asked(&["start", "pipeline", "e"]))?;
+    served.reach("e", has(2))?;
+    ensure!(site.number("select count(*) from e", None)? == 4, "both once more");
+    stop()?;
+    // The server has the spec, asks the source itself, and says what is wrong in the words of the command line.
+    let sought = seek(&site, &asked(&["e@master", "--to", "earliest"]))?;
+    ensure!(begins(&sought) == Some(0), "{sought}");
+    site.fails(&asked(&["marker", "seek", "e", "--to-file", "e.yaml"]), 2, &["error[E0801]", "for spouts"])?;
+    site.fails(&asked(&["marker", "seek", "f", "--to", "1"]), 2, &["error[E0510]"])?;
+    served.stop()
 }
 
 /// A place with a spout of the tests.

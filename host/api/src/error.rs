@@ -122,15 +122,13 @@ pub enum Error {
     },
     /// A pipeline still writes the branch, as far as anybody can know.
     #[error(
-        "nothing was changed: {by} writes {branch} and may still run (it wrote {seconds} s ago); stop the pipeline first, or add --force, which takes the branch away from it"
+        "nothing was changed: {by} writes {branch} and may still run; stop the pipeline first, or add --force, which takes the branch away from it"
     )]
     InUse {
         /// The branch.
         branch: String,
-        /// The process.
+        /// The process, and when it was seen.
         by: String,
-        /// How long ago it wrote.
-        seconds: i64,
     },
     /// No pipeline has written the branch.
     #[error("{branch} has no marker to move: no pipeline has written it; name the output of one as REPO@BRANCH")]

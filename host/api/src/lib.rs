@@ -4,7 +4,8 @@
 //! gives the same answers. Answers are plain structs whose JSON is what `--json` prints; [`Problem`] is an error on its way.
 //! Bytes of files are [`Content`], rows of queries [`Rows`], which [`Encoder`] writes in any format.
 //!
-//! [`Pipelines`] is the list of verbs on pipelines that a store has by name, which rooms above do.
+//! [`Pipelines`] is the list of verbs on pipelines that a store has by name, [`Markers`] that on where they go on; rooms above do
+//! them.
 //!
 //! **Invariant**: nothing here prints, listens, or knows who asks; whoever may see less is given a store that shows less.
 
@@ -28,6 +29,7 @@ mod problem;
 mod putting;
 mod repos;
 mod rows;
+mod seeking;
 mod split;
 mod table;
 mod tables;
@@ -61,6 +63,7 @@ pub use self::{
     putting::{Body, Putting, unreadable},
     repos::{BranchOfRepo, Deleted, NewRepo, Repo, RepoInfo, RepoMade, TagOfRepo},
     rows::{Query, Rows},
+    seeking::{Destination, MarkerBytes, Markers, SeekTo},
     split::{Split, SplitBy},
     table::{Import, Table},
     tables::Tables,

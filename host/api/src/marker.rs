@@ -93,7 +93,7 @@ pub(crate) async fn seek(store: &Store, seek: &Seek) -> Result<Sought> {
     };
     if let Some(holder) = running.filter(|_| !seek.force) {
         let seconds = clock::wall_ms().saturating_sub(holder.seen_ms).max(0) / 1000;
-        return Err(Error::InUse { branch, by: holder.process.to_string(), seconds });
+        return Err(Error::InUse { branch, by: format!("{}, seen {seconds} s ago,", holder.process) });
     }
     let mut files = repo.open_commit_on(&seek.branch);
     let marker_file = match &seek.shown {

@@ -68,16 +68,18 @@ pub(super) async fn logs(
     Ok(())
 }
 
-/// The texts of files, each with the directory where its relative paths start.
+/// The texts of files.
 fn read(files: &[PathBuf]) -> Result<Vec<SpecText>, Error> {
-    let read = |file: &PathBuf| {
-        let unreadable = |source| Error::ReadFile { path: file.clone(), source };
-        let text = fs::read_to_string(file).map_err(unreadable)?;
-        let absolute = std::path::absolute(file).map_err(unreadable)?;
-        let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(SpecText { text, file: file.clone(), base })
-    };
-    files.iter().map(read).collect()
+    files.iter().map(|file| read_one(file)).collect()
+}
+
+/// The text of a file, with the directory where its relative paths start.
+pub(super) fn read_one(file: &Path) -> Result<SpecText, Error> {
+    let unreadable = |source| Error::ReadFile { path: file.to_owned(), source };
+    let text = fs::read_to_string(file).map_err(unreadable)?;
+    let absolute = std::path::absolute(file).map_err(unreadable)?;
+    let base = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok(SpecText { text, file: file.to_owned(), base })
 }
 
 fn said(changed: &PipelinesChanged, printer: &mut Printer) -> Result<()> {

@@ -9,6 +9,7 @@
 
 mod download;
 mod link;
+mod markers;
 mod pipelines;
 mod plugins;
 mod putting;

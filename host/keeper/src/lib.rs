@@ -14,6 +14,7 @@ mod kept;
 mod managed;
 mod peers;
 mod running;
+mod seeking;
 mod shelf;
 mod specs;
 mod status;
@@ -27,6 +28,7 @@ pub use self::{
     keeper::Keeper,
     kept::Kept,
     managed::{Managed, Sent},
+    seeking::Seeker,
     shelf::PluginShelf,
     specs::Specs,
     status::{Phase, Status, Statuses},

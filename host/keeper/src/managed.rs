@@ -72,8 +72,7 @@ impl Managed {
     /// # Errors
     /// [`Error::PluginUsed`], and those of reading.
     pub async fn unused(&self, plugin: &str) -> Result<(), Error> {
-        let Some(specs) = Specs::existing(&self.store).await? else { return Ok(()) };
-        for wanted in specs.all().await? {
+        for wanted in self.wanted().await? {
             let Ok(loaded) = wanted.load() else { continue };
             let used = spout_spec::plugins(&loaded.spec);
             if used.iter().any(|(_, used)| PluginRef::parse(used.reference).plugin == plugin) {
@@ -84,7 +83,7 @@ impl Managed {
     }
 
     /// The pipelines of these texts, each checked on its own, and that no two of them have one name.
-    fn read(&self, specs: &[SpecText]) -> Result<Vec<(Wanted, Loaded)>, Error> {
+    pub(crate) fn read(&self, specs: &[SpecText]) -> Result<Vec<(Wanted, Loaded)>, Error> {
         let mut all = Vec::new();
         for SpecText { text, file, base } in specs {
             all.extend(Wanted::of_text(text, file, base, &self.allowed)?);
@@ -93,6 +92,14 @@ impl Managed {
         match spout_spec::together(&loaded).into_iter().next() {
             Some(clash) => Err(clash.into()),
             None => Ok(all),
+        }
+    }
+
+    /// All that the store has by name.
+    pub(crate) async fn wanted(&self) -> Result<Vec<Wanted>, Error> {
+        match Specs::existing(&self.store).await? {
+            Some(specs) => specs.all().await,
+            None => Ok(Vec::new()),
         }
     }
 
@@ -120,9 +127,8 @@ impl Managed {
 #[async_trait]
 impl Pipelines for Managed {
     async fn pipelines(&self) -> Result<Vec<PipelineLine>> {
-        let Some(specs) = Specs::existing(&self.store).await? else { return Ok(Vec::new()) };
         let mut lines = Vec::new();
-        for wanted in specs.all().await? {
+        for wanted in self.wanted().await? {
             lines.push(self.line(wanted).await?);
         }
         Ok(lines)

@@ -43,7 +43,7 @@ use std::{path::PathBuf, sync::Arc};
 use axum::Router;
 use spout_api::Local;
 use spout_base::reach::Reach;
-use spout_keeper::{Managed, PluginShelf};
+use spout_keeper::{Managed, PluginShelf, Seeker};
 use spout_plugin::Plugins;
 use spout_repo::Store;
 pub use spout_wire::Identity;
@@ -87,6 +87,7 @@ pub struct Service {
     tokens: Option<Arc<Tokens>>,
     board: Arc<Board>,
     managed: Managed,
+    seeker: Seeker,
     shelf: PluginShelf,
     plugins: Plugins,
     /// Where relative paths start in specs that are sent.
@@ -109,11 +110,12 @@ impl Service {
     ) -> Self {
         let Beside { board, shelf, plugins, allowed, base } = beside;
         let managed = Managed::new(store.clone(), &allowed);
+        let seeker = Seeker::new(store.clone(), plugins.clone(), &allowed).beside(board.statuses());
         let veil = Veil::over(&store);
         let (local, queries, taking_in) =
             (Local::new(store), Arc::new(Semaphore::new(QUERIES)), Semaphore::new(PLUGINS));
         let max_body = limits.max_body;
-        Self { local, veil, tokens, board, managed, shelf, plugins, base, taking_in, queries, max_body, stop }
+        Self { local, veil, tokens, board, managed, seeker, shelf, plugins, base, taking_in, queries, max_body, stop }
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use spout_api::{PipelineLine, Pipelines as _, PipelinesChanged, SpecText};
+use spout_api::{Markers as _, PipelineLine, Pipelines as _, PipelinesChanged, SeekTo, Sought, SpecText};
 
 use crate::{
     Access, Error, Service,
     answer::{Answer, Json},
     endpoint::Endpoint,
     guard::Caller,
-    request::{Names, Sent},
+    request::{Asked, Names, Sent},
 };
 
 pub(crate) fn endpoints() -> Vec<Endpoint> {
@@ -33,6 +33,11 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post("/v1/pipelines/{name}/stop", "Has a pipeline commit what it has read, and stop.", stop)
             .needs(run)
             .gives::<PipelinesChanged>(),
+        Endpoint::post("/v1/pipelines/{name}/seek", "Makes a pipeline go on somewhere else, by a commit.", seek)
+            .needs(run)
+            .asks::<Output>()
+            .takes::<SeekTo>()
+            .gives::<Sought>(),
         Endpoint::delete("/v1/pipelines/{name}", "Removes a pipeline from the store; its repo stays.", delete)
             .needs(run)
             .gives::<PipelinesChanged>(),
@@ -54,6 +59,13 @@ struct Other {
     /// Whether they begin anew, from the first message of their sources.
     #[serde(default)]
     reprocess: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Output {
+    /// The branch that it writes; that of its spec where nothing is said.
+    branch: Option<String>,
 }
 
 async fn list(State(service): State<Arc<Service>>, caller: Caller) -> Answer<Json<Vec<PipelineLine>>> {
@@ -110,6 +122,21 @@ async fn stop(
 ) -> Answer<Json<PipelinesChanged>> {
     caller.knows(&name)?;
     Ok(Json(service.managed.set_running(&name, false).await?))
+}
+
+async fn seek(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Names(name): Names<String>,
+    Asked(Output { branch }): Asked<Output>,
+    Sent(mut wanted): Sent<SeekTo>,
+) -> Answer<Json<Sought>> {
+    caller.knows(&name)?;
+    if let Some(spec) = wanted.spec.take() {
+        wanted.spec = allowed(&service, &caller, vec![spec])?.pop();
+    }
+    let output = branch.map_or_else(|| name.clone(), |branch| format!("{name}@{branch}"));
+    Ok(Json(service.seeker.seek(&output, &wanted).await?))
 }
 
 async fn delete(

@@ -47,6 +47,10 @@ impl Board {
         Self { statuses, updates: broadcast::channel(BEHIND).0, journal: Journal::new(veil.clone()), veil }
     }
 
+    pub(crate) fn statuses(&self) -> Statuses {
+        self.statuses.clone()
+    }
+
     /// Passes on what a pipeline has said.
     pub fn note(&self, update: &Update) {
         self.journal.note(update);

@@ -15,8 +15,8 @@ use crate::{
     body,
 };
 
-/// JSON of requests is at most this long.
-const MAX_JSON: u64 = 1 << 20;
+/// JSON of requests is at most this long: the marker of a spout, a mebibyte, in base64, and something around it.
+const MAX_JSON: u64 = 2 << 20;
 
 /// A reference to the repo that the caller was let into.
 pub(crate) fn within(repo: &str, text: &str) -> Answer<Reference> {

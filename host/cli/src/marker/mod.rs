@@ -1,6 +1,5 @@
 //! `spout marker`: how far the partitions of a pipeline are, and how to move them.
 
-mod pipeline;
 mod seek;
 
 use anyhow::Result;

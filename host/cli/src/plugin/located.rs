@@ -31,7 +31,7 @@ pub(super) async fn plugin(named: &str, global: &Global) -> Result<Located> {
     let (plugins, name, part) = match (path.extension(), path.file_stem().and_then(|stem| stem.to_str())) {
         (Some(extension), Some(stem)) if extension == "wasm" => {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let elsewhere = Global { plugins: dir.to_owned(), ..global.clone() };
+            let elsewhere = global.with_plugins(dir.to_owned());
             (elsewhere.open_plugins()?, stem.to_owned(), None)
         }
         _ => (global.open_plugins()?, named.to_owned(), PluginRef::parse(named).offer.map(str::to_owned)),

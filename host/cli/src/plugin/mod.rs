@@ -49,7 +49,7 @@ enum What {
 impl PluginVerb {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let here = env::current_dir().unwrap_or_default();
-        let global = &Global { plugins: nearest(&here, &global.plugins), ..global.clone() };
+        let global = &global.with_plugins(nearest(&here, &global.plugins));
         match &self.what {
             What::List(verb) => verb.run(global, printer).await,
             What::Inspect(verb) => verb.run(global, printer).await,

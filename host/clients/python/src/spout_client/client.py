@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import ssl
 import time
 import uuid
 from types import TracebackType
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Type
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Type, Union
 
 from .errors import SpoutError
 from .link import PART, Data, Link, form_of
@@ -130,6 +131,35 @@ class Client:
         """How far the partitions of a pipeline were at a commit."""
         marker: Dict[str, Any] = self._link.json("GET", ["repos", repo, "marker"], {"at": at})["marker"]
         return marker
+
+    def seek_marker(
+        self,
+        pipeline: str,
+        to: Union[str, int, bytes],
+        branch: Optional[str] = None,
+        partitions: Sequence[str] = (),
+        producer: Optional[str] = None,
+        spec: Optional[str] = None,
+        why: str = "",
+        force: bool = False,
+    ) -> Dict[str, Any]:
+        """Makes a stopped pipeline go on somewhere else: at ``"earliest"``, ``"latest"``, an offset, where it was at a commit
+        (``"~2"``, an id), or, for a spout, with these bytes as its marker. Says what was made, the marker before and after."""
+        there: Any
+        if isinstance(to, bytes):
+            there = {"marker": base64.b64encode(to).decode()}
+        elif isinstance(to, int):
+            there = {"offset": to}
+        else:
+            there = to if to in ("earliest", "latest") else {"commit": to}
+        body: Dict[str, Any] = {"to": there, "partitions": list(partitions), "why": why, "force": force}
+        if producer is not None:
+            body["producer"] = producer
+        if spec is not None:
+            body["spec"] = {"text": spec}
+        query = {} if branch is None else {"branch": branch}
+        sought: Dict[str, Any] = self._link.json("POST", ["pipelines", pipeline, "seek"], query, body)
+        return sought
 
     # Files
 

@@ -1,17 +1,15 @@
 //! The pipeline that a marker belongs to, as far as its spec is known.
 
-use std::path::Path;
-
-use anyhow::Result;
+use spout_api::{Problem, Result, SpecText};
 use spout_data::Marker;
-use spout_keeper::Specs;
 use spout_pipeline::{Links, Parts};
-use spout_plugin::World;
+use spout_plugin::{Plugins, World};
 use spout_producer::{Class, Goal, Source};
 use spout_repo::Store;
-use spout_spec::{Loaded, load_all};
+use spout_spec::Loaded;
 
-use crate::{Global, error::Error};
+use super::usage;
+use crate::{Error, Managed};
 
 /// A pipeline whose spec is known.
 #[derive(Debug)]
@@ -24,27 +22,22 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    /// The pipeline `name` of a spec file, or else of the store; `None` where neither has it.
+    /// The pipeline `name` of a spec, or else of the store; `None` where neither has it.
     ///
     /// # Errors
-    /// A file that has no such pipeline, and what is wrong with its spec.
-    pub(super) async fn find(name: &str, file: Option<&Path>, store: &Store) -> Result<Option<Self>> {
-        let wanted = match Specs::existing(store).await? {
-            Some(specs) => specs.all().await?,
-            None => Vec::new(),
-        };
-        let stopped = wanted.iter().any(|wanted| wanted.name == name && !wanted.wish.running);
-        let beside = match file {
-            Some(file) => load_all(&[file])?,
-            None if wanted.iter().any(|wanted| wanted.name == name) => {
-                wanted.iter().filter_map(|wanted| wanted.load().ok()).collect()
-            }
+    /// A spec that has no such pipeline, and what is wrong with it.
+    pub(super) async fn find(name: &str, spec: Option<&SpecText>, managed: &Managed) -> Result<Option<Self>> {
+        let wanted = managed.wanted().await?;
+        let known = wanted.iter().find(|wanted| wanted.name == name);
+        let stopped = known.is_some_and(|wanted| !wanted.wish.running);
+        let beside = match spec {
+            Some(text) => managed.read(std::slice::from_ref(text))?.into_iter().map(|(_, loaded)| loaded).collect(),
+            None if known.is_some() => wanted.iter().filter_map(|wanted| wanted.load().ok()).collect::<Vec<_>>(),
             None => return Ok(None),
         };
         let Some(loaded) = beside.iter().find(|loaded| loaded.spec.pipeline.name == name).cloned() else {
-            let place = file.map_or_else(|| "the store".into(), |file| file.display().to_string());
-            let what = format!("{place} has no pipeline `{name}` that can be read; name its spec file with --spec");
-            return Err(Error::Usage { verb: "marker seek", what }.into());
+            let place = spec.map_or_else(|| "the store".into(), |spec| spec.file.display().to_string());
+            return usage(format!("{place} has no pipeline `{name}` that can be read; name its spec file with --spec"));
         };
         Ok(Some(Self { loaded, beside, stopped }))
     }
@@ -70,12 +63,13 @@ impl Pipeline {
     }
 
     /// Whether its marker is files of the repo, and nothing else: that of a command which writes archives.
-    pub(super) async fn keeps_files(&self, global: &Global) -> Result<bool> {
+    pub(super) async fn keeps_files(&self, plugins: &Plugins) -> Result<bool> {
         let Some(spout) = self.spout() else { return Ok(false) };
         match spout.spec.plugin() {
             None => Ok(true),
             Some(plugin) => {
-                let plugin = global.open_plugins()?.get(plugin.reference).await?;
+                let plugin = plugins.get(plugin.reference).await;
+                let plugin = plugin.map_err(|error| Problem::of(&error).into_error())?;
                 Ok(plugin.worlds().contains(&World::Command))
             }
         }
@@ -87,10 +81,13 @@ impl Pipeline {
         (store, marker): (&Store, &Marker),
         producer: Option<&str>,
         goal: Goal,
-        global: &Global,
+        plugins: &Plugins,
     ) -> Result<Marker> {
-        let links = Links::between(&self.beside)?;
-        let parts = Parts::build(&self.loaded, &global.open_plugins()?, &links).await?;
-        Ok(parts.seek(store, marker, producer, goal).await?)
+        let sought = async {
+            let links = Links::between(&self.beside).map_err(Box::new)?;
+            let parts = Parts::build(&self.loaded, plugins, &links).await.map_err(Box::new)?;
+            Ok::<_, Error>(parts.seek(store, marker, producer, goal).await.map_err(Box::new)?)
+        };
+        Ok(sought.await?)
     }
 }

@@ -1,0 +1,17 @@
+//! The requests that verbs on markers are.
+
+use async_trait::async_trait;
+use reqwest::Method;
+use spout_api::{Markers, Result, SeekTo, Sought};
+
+use crate::Remote;
+
+#[async_trait]
+impl Markers for Remote {
+    async fn seek(&self, output: &str, wanted: &SeekTo) -> Result<Sought> {
+        let (pipeline, branch) = output.split_once('@').map_or((output, None), |(name, branch)| (name, Some(branch)));
+        let query: Vec<(&str, &str)> = branch.map(|branch| ("branch", branch)).into_iter().collect();
+        let request = self.link.request(Method::POST, ["pipelines", pipeline, "seek"], &query);
+        self.link.post(request, wanted).await
+    }
+}
