@@ -104,6 +104,11 @@ fn commits_are_named_in_many_ways() -> Result<()> {
     site.fails(&["get", "file", "r{2000-01-01}:/n"], 2, &["error[E0512]"])?;
     site.fails(&["get", "file", "r~3:/n"], 2, &["error[E0512]"])?;
     site.fails(&["get", "file", "r@mister:/n"], 2, &["error[E0511]", "did you mean `master`"])?;
+    site.ok(&["create", "branch", "r@gone", "--head", "r@master"])?;
+    site.ok(&["delete", "branch", "r@gone"])?;
+    let said = site.fails(&["get", "file", "r@gone:/n"], 2, &["error[E0511]"])?;
+    ensure!(!said.contains("did you mean `gone`"), "{said}");
+    site.fails(&["list", "commit", "r@master:/n"], 2, &["error[E0801]", "names a file"])?;
     site.fails(&["get", "file", "r{yesterday}:/n"], 2, &["error[E0514]"])?;
     let history = site.ok(&["list", "commit", &format!("r@{}", ids[1]), "-n", "1"])?;
     ensure!(history.contains("1 earlier"), "{history}");

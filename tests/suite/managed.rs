@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use spout_tests::{
     Site, guests,
     posted::{http, ids, post, running},
@@ -90,10 +90,17 @@ fn a_replaced_plugin_takes_over_between_two_commits_and_one_that_fails_is_taken_
     let back = served.reach("bad", |about| running(about) && about["plugins"]["p"] == old)?;
     ensure!(back["error"].as_str().is_some_and(|error| error.contains("taken back")), "{back}");
     ensure!(post(&served, "bad", 3)? == 200);
+    let after = served.get("/v1/pipelines/bad")?.json()?;
+    ensure!(after["error"] == back["error"], "a commit does not make the new one better: {after}");
     // One that is no handler at all never starts.
     replace(&site, &root().join("plugins/json.wasm"))?;
     served.reach("good", |about| about["code"] == "E0214")?;
     ensure!(post(&served, "good", 8)? == 200);
+    let listed = site.json(&["list", "pipeline", "--server", &served.url()])?;
+    let good = listed.iter().find(|line| line["name"] == "good").context("the pipeline")?;
+    ensure!(good["state"] == "running" && good["code"] == "E0214", "{good}");
+    let said = site.ok(&["logs", "pipeline", "good", "--server", &served.url()])?;
+    ensure!(said.contains("it runs as it was"), "{said}");
     served.stop()?;
     ensure!(ids(&site, "good")? == [1, 7, 8], "{:?}", ids(&site, "good")?);
     ensure!(ids(&site, "bad")? == [1, 3], "{:?}", ids(&site, "bad")?);

@@ -211,7 +211,8 @@ fn what_the_plugin_fails_at_stops_the_pipeline_or_is_set_aside() -> Result<()> {
         site.fails(&IDLE, 1, &["/bad", "notes", said]).with_context(|| line.to_owned())?;
         ensure!(commits(&site, "made").map_or(0, |all| all.len()) == 0, "{line}: nothing is committed");
         describe(&site, "", "", "limits: {call: 300ms}\nerrors: {file: dead-letter}")?;
-        site.ok(&IDLE)?;
+        let strict = ["run", "made.yaml", "--until", "idle", "--fail-on-dead-letters"];
+        site.fails(&strict, 1, &["set aside 1 dead letter, and --fail-on-dead-letters allows 0"])?;
         let there = made(&site, "master")?;
         let paths: Vec<&str> = there.keys().map(String::as_str).collect();
         ensure!(paths == ["/dead-letter/bad.json", "/g", "/z"], "{line}: {paths:?}");

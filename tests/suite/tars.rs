@@ -407,7 +407,10 @@ fn nothing_of_a_program_is_left_whatever_becomes_of_the_host() -> Result<()> {
     for signal in ["INT", "KILL"] {
         let mut site = site()?;
         let child = site.path().join("child");
+        let temporary = site.path().join("temporary");
+        fs::create_dir(&temporary)?;
         site.environment.push(("CHILD", child.display().to_string()));
+        site.environment.push(("TMPDIR", temporary.display().to_string()));
         site.write("spec.yaml", PARENT)?;
         let running = site.start(&["run", "spec.yaml"])?;
         let wait = |what: &str, done: &dyn Fn() -> bool| {
@@ -424,6 +427,15 @@ fn nothing_of_a_program_is_left_whatever_becomes_of_the_host() -> Result<()> {
         let (fine, said) = running.end()?;
         ensure!(fine == (signal == "INT"), "{signal}: {said}");
         wait("its end", &|| !alive(&pid))?;
+        if signal == "KILL" {
+            ensure!(fs::read_dir(&temporary)?.count() == 1, "the directory of the program, which nobody could remove");
+            fs::remove_file(&child)?;
+            let again = site.start(&["run", "spec.yaml"])?;
+            wait("the next program", &|| child.exists())?;
+            again.signal("INT")?;
+            again.end()?;
+        }
+        ensure!(fs::read_dir(&temporary)?.count() == 0, "{signal}: something is left in the place for temporary files");
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Output, Stdio},
 };
@@ -191,7 +191,7 @@ impl Site {
     }
 }
 
-/// A running `spout`.
+/// A running `spout`. It is killed when this goes.
 #[derive(Debug)]
 pub struct Running {
     /// The process.
@@ -235,7 +235,20 @@ impl Running {
     pub fn end(mut self) -> Result<(bool, String)> {
         let mut rest = String::new();
         while self.lines.read_line(&mut rest)? > 0 {}
-        let output = self.child.wait_with_output()?;
-        Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
+        let mut said = Vec::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            stderr.read_to_end(&mut said)?;
+        }
+        let status = self.child.wait()?;
+        Ok((status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+}
+
+/// A test that fails leaves nothing running.
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended long ago.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }

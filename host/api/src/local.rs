@@ -32,7 +32,7 @@ pub struct Local {
 #[derive(Clone, Debug)]
 struct Looked {
     at: Instant,
-    commit: Commit,
+    commit: Arc<Commit>,
     tree: Arc<Tree>,
 }
 
@@ -80,7 +80,7 @@ impl Local {
     }
 
     /// The commit that `reference` names, and its files.
-    async fn look(&self, reference: &Reference) -> Result<(OpenRepo, Commit, Arc<Tree>)> {
+    async fn look(&self, reference: &Reference) -> Result<(OpenRepo, Arc<Commit>, Arc<Tree>)> {
         let repo = self.store.repo(&reference.repo).await?;
         let fixed = reference.target.len() == 32 && reference.back == 0 && reference.at_ms.is_none();
         let known = |looked: &Looked| {
@@ -91,10 +91,10 @@ impl Local {
         if let Some(Looked { commit, tree, .. }) = last.filter(known).filter(|_| fixed) {
             return Ok((repo, commit, tree));
         }
-        let commit = repo.resolve(reference).await?;
+        let commit = Arc::new(repo.resolve(reference).await?);
         let tree = Arc::new(repo.tree(&commit).await?);
         if fixed {
-            let looked = Looked { at: now(), commit: commit.clone(), tree: Arc::clone(&tree) };
+            let looked = Looked { at: now(), commit: Arc::clone(&commit), tree: Arc::clone(&tree) };
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
         }
         Ok((repo, commit, tree))

@@ -121,7 +121,11 @@ fn plan(loaded: &Loaded, plugins: Vec<PlannedPlugin>, typed: Vec<(String, Shape)
         flush: match (&spec.input, &spec.transform) {
             (Some(_), _) => "one for each commit of the input, or for those that its trigger takes as one".into(),
             (None, Some(_)) => "where the spout finishes one".into(),
-            (None, None) => format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
+            (None, None) => match spec.producer.repo.as_ref().filter(|repo| !repo.split).map(|repo| &repo.trigger) {
+                Some(None) => "one for each commit of the repo that it reads".into(),
+                Some(Some(_)) => "one for the commits that its trigger takes as one".into(),
+                None => format!("{rows} rows, {} or {}, where a fetch ends", flush.bytes, flush.time),
+            },
         },
         plugins,
         grants: grants(loaded),

@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf};
 
-use spout_base::error::{Coded, Kind};
+use spout_base::{
+    counted::counted,
+    error::{Coded, Kind},
+};
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
@@ -152,7 +155,8 @@ pub(super) enum Error {
     },
     /// More messages, or rows of them, were set aside than may be.
     #[error(
-        "there are {dead_letters} dead letters, and --fail-on-dead-letters allows {allowed}; everything is committed, and the reasons are above"
+        "the run set aside {}, and --fail-on-dead-letters allows {allowed}; everything is committed, and the reasons are above",
+        counted(*dead_letters, "dead letter")
     )]
     DeadLetters {
         /// How many were.

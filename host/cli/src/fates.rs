@@ -40,10 +40,8 @@ pub(super) fn closing(pipeline: &str, counts: &Counts, commits: u64, reasons: &[
         lines.push(format!("{pipeline}: and {}", count(more as u64, "other reason")));
     }
     if counts.dead_letters > 0 {
-        lines.push(format!(
-            "{pipeline}: {} shows the dead letters; `text(value)` makes text of their bytes, whatever they are",
-            query(pipeline)
-        ));
+        let how = if are_files(reasons) { "" } else { "; `text(value)` makes text of their bytes, whatever they are" };
+        lines.push(format!("{pipeline}: {} shows the dead letters{how}", query(pipeline, reasons)));
     }
     lines
 }
@@ -69,7 +67,7 @@ pub(super) fn all_failed(pipeline: &str, counts: &Counts, reasons: &[Reason]) ->
     let why = reasons.first().map(|Reason { stage, code, count, first, .. }| {
         format!("; {} of them by {stage}, {code}: {first}", grouped(*count))
     });
-    let shown = if counts.dead_letters > 0 { format!("; {} shows them", query(pipeline)) } else { String::new() };
+    let shown = if counts.dead_letters > 0 { format!("; {} shows them", query(pipeline, reasons)) } else { String::new() };
     Some(format!("pipeline `{pipeline}` produced no rows: {failed}{}{shown}", why.unwrap_or_default()))
 }
 
@@ -78,8 +76,16 @@ fn more_than_messages(counts: &Counts) -> bool {
     counts.dead_letters + counts.dropped > counts.messages
 }
 
+/// Whether dead letters are files that a plugin failed at: each has its reason in a file of its own.
+fn are_files(reasons: &[Reason]) -> bool {
+    reasons.is_empty()
+}
+
 /// The command that shows the dead letters of a pipeline.
-pub(super) fn query(pipeline: &str) -> String {
+fn query(pipeline: &str, reasons: &[Reason]) -> String {
+    if are_files(reasons) {
+        return format!("`spout glob file '{pipeline}:/dead-letter/**'`");
+    }
     let table: String = pipeline.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     format!("`spout sql \"select * from {table}_dead_letter\"`")
 }
@@ -109,6 +115,14 @@ mod tests {
                 "a-b: stopped, 5 rows, 2 dead letters, 1 dropped message, 1 empty message in 1 commit from 9 messages; everything read is committed",
                 "a-b: 2 by decode, json.type: field n: \"x\" is no number (the first: x.csv, offset 7)",
                 "a-b: `spout sql \"select * from a_b_dead_letter\"` shows the dead letters; `text(value)` makes text of their bytes, whatever they are",
+            ]
+        );
+        let files = Counts { messages: 3, dead_letters: 1, ..Counts::default() };
+        assert_eq!(
+            closing("p", &files, 1, &[]),
+            [
+                "p: stopped, 0 rows, 1 dead letter in 1 commit from 3 messages; everything read is committed",
+                "p: `spout glob file 'p:/dead-letter/**'` shows the dead letters",
             ]
         );
         let nothing = closing("p", &Counts::default(), 0, &[]);

@@ -62,6 +62,14 @@ impl Global {
         Ok(Store::open(&self.store).await?)
     }
 
+    /// The same, by its absolute path where it is a directory: answers do not show that.
+    pub(crate) async fn store_to_serve(&self) -> Result<Store> {
+        self.only_local("this command")?;
+        let place = Store::local(&self.store).and_then(|directory| std::path::absolute(directory).ok());
+        let place = place.and_then(|directory| directory.into_os_string().into_string().ok());
+        Ok(Store::open(place.as_deref().unwrap_or(&self.store)).await?)
+    }
+
     /// The server, or the store, which has to be there.
     pub(crate) async fn api(&self) -> Result<Box<dyn Api>> {
         match self.remote()? {

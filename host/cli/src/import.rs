@@ -39,10 +39,11 @@ at the top of the spec.")]
     #[command(after_help = "Examples:
   spout import pachyderm spout.json
   spout import pachyderm spout.json --image myaccount/myimage:0.1=my-plugin -o my-spout.yaml
-  spout import pachyderm spout.json --image myaccount/myimage:0.1=native     its command runs as it is, in no sandbox
+  spout import pachyderm spout.json --image myaccount/myimage:0.1=native
 
-What runs in an image there is a plugin here: the one that the image is named after, unless --image says otherwise. What
-follows the name of the command becomes its arguments.")]
+What runs in an image there is a plugin here: the one that the image is named after, unless --image
+says otherwise; for `native`, its command runs as it is, in no sandbox. What follows the name of the
+command becomes its arguments.")]
     Pachyderm {
         #[command(flatten)]
         source: Source,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use spout_api::Reference;
 
-use super::{Global, changes::print_changes, print::Printer};
+use super::{Global, changes::print_changes, error::Error, print::Printer};
 
 /// Move or rename files.
 #[derive(Debug, Args)]
@@ -37,6 +37,12 @@ impl Move {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::File { from, to } = &self.what;
         let from: Reference = from.parse()?;
+        if let Some((_, path)) = to.split_once(":/").filter(|_| !to.starts_with('/')) {
+            let what = format!(
+                "`{to}` is a reference, and files are moved within a branch: name the new path alone, as in `/{path}`; elsewhere they are copied"
+            );
+            return Err(Error::Usage { verb: "move file", what }.into());
+        }
         print_changes(&global.api_to_write().await?.move_file(&from, to).await?, printer)
     }
 }

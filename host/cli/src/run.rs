@@ -66,7 +66,7 @@ pub(super) struct Run {
     /// Cut commits early when the process uses more memory than this.
     #[arg(long, value_name = "SIZE")]
     memory_high: Option<ByteSize>,
-    /// Exit with 1 if there are more than N dead letters (messages or rows that were set aside); N is 0 by default.
+    /// Exit with 1 if there are more than N dead letters (messages, rows or files that were set aside); N is 0 by default.
     /// Everything is committed regardless.
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "0")]
     fail_on_dead_letters: Option<u64>,

@@ -89,7 +89,7 @@ impl Serve {
         let specs = load_all(&paths)?;
         // Said at the start, as what is wrong with each.
         Links::between(&specs)?;
-        let store = global.store_to_make().await?;
+        let store = global.store_to_serve().await?;
         let tokens = self.tokens.as_deref().map(|file| Arc::new(Tokens::at(file)));
         // A file that is wrong is said at the start, not to the first who calls.
         tokens.as_ref().map(|tokens| tokens.list()).transpose()?;

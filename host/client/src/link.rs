@@ -44,6 +44,16 @@ pub(crate) fn said(error: &reqwest::Error) -> String {
     what
 }
 
+/// What to do where the two sides do not agree about TLS.
+fn about_tls(said: &str) -> &'static str {
+    let advice = [
+        ("CaUsedAsEndEntity", "; a certificate that signs others is none of a server: make one with `basicConstraints=CA:FALSE`"),
+        ("certificate", "; `SSL_CERT_FILE=ca.pem` names the certificates that are to be trusted"),
+        ("invalid HTTP version", "; where a server has a certificate, its address begins with https://"),
+    ];
+    advice.into_iter().find(|(what, _)| said.contains(what)).map(|(_, advice)| advice).unwrap_or_default()
+}
+
 /// A server, and what lets us in.
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
@@ -132,7 +142,8 @@ impl Link {
 
     /// The connection failed, or was cut.
     pub(crate) fn broken(&self, error: &reqwest::Error) -> Error {
-        Error::Unreachable { server: self.shown.clone(), what: said(error) }
+        let said = said(error);
+        Error::Unreachable { server: self.shown.clone(), what: format!("{said}{}", about_tls(&said)) }
     }
 
     pub(crate) fn foreign(&self, what: String) -> Error {

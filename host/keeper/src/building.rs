@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc};
 
-use spout_base::error::Coded as _;
+use spout_base::error::{Coded as _, chain};
 use spout_pipeline::{Links, Parts};
 use spout_plugin::Plugins;
 use spout_repo::Store;
@@ -57,7 +57,7 @@ impl Building {
             let (building, name, digest) = (self.clone(), name.clone(), digest.clone());
             tokio::spawn(async move {
                 if let Err(error) = building.keep_one(&name, &digest).await {
-                    tracing::warn!(plugin = name, code = error.code(), %error, "the plugin is not kept in the store");
+                    tracing::warn!(plugin = name, code = error.code(), error = chain(&error), "the plugin is not kept in the store");
                 }
             });
         }

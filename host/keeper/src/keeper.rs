@@ -7,7 +7,7 @@ use std::{
 
 use spout_base::{
     clock::{self, Instant},
-    error::{Coded as _, Kind},
+    error::{Coded as _, Kind, chain},
 };
 use spout_pipeline::{Error as PipelineError, Host, Parts, RunOptions, Update};
 use spout_plugin::Plugins;
@@ -116,10 +116,10 @@ impl Keeper {
                 Ok(Some(new)) => wanted = new,
                 Ok(None) => {}
                 // What runs, runs on.
-                Err(error) => tracing::warn!(code = error.code(), %error, "cannot read what is to run"),
+                Err(error) => tracing::warn!(code = error.code(), error = chain(&error), "cannot read what is to run"),
             }
             if let Err(error) = self.building.shelf.look().await {
-                tracing::warn!(code = error.code(), %error, "cannot read which plugins are kept");
+                tracing::warn!(code = error.code(), error = chain(&error), "cannot read which plugins are kept");
             }
             self.reap().await;
             self.confirm().await;
@@ -181,13 +181,12 @@ impl Keeper {
             match before {
                 // A plugin that never worked: the one before did.
                 Some(parts) if !committed && matches!(error.kind(), Kind::Plugin | Kind::Spec) => {
-                    for name in &group {
-                        let code = error.code();
-                        tracing::warn!(pipeline = name, code, %error, "a new plugin does not work; the one before runs again");
-                        self.statuses.fault(name, code, &format!("a new plugin was taken back: {error}"));
-                    }
                     // The new one is tried again when its file is another one.
-                    self.start(group, made_of, parts, None, orders);
+                    self.start(group.clone(), made_of, parts, None, orders);
+                    for name in &group {
+                        let why = format!("a new plugin was taken back: {}", chain(&error));
+                        self.statuses.lasting_fault(name, error.code(), &why);
+                    }
                 }
                 _ => self.give_up(group, made_of, Some(&error)).await,
             }
@@ -201,14 +200,14 @@ impl Keeper {
         }
         match self.peers.look().await {
             Ok(()) => self.looked = Some(clock::now()),
-            Err(error) => tracing::warn!(code = error.code(), %error, "cannot read what other servers run"),
+            Err(error) => tracing::warn!(code = error.code(), error = chain(&error), "cannot read what other servers run"),
         }
     }
 
     /// Tells other servers that a group does not run here any more.
     async fn left(&mut self, group: &Group) {
         if let Err(error) = self.peers.leave(group).await {
-            tracing::warn!(code = error.code(), %error, "other servers cannot be told what this one runs");
+            tracing::warn!(code = error.code(), error = chain(&error), "other servers cannot be told what this one runs");
         }
     }
 
@@ -222,7 +221,7 @@ impl Keeper {
                     Ok(()) | Err(Error::Unknown { .. }) => drop(orders.remove(begun.name())),
                     // Told again soon; until then a restart begins anew once more.
                     Err(error) => {
-                        tracing::warn!(code = error.code(), %error, "cannot write that a pipeline began anew")
+                        tracing::warn!(code = error.code(), error = chain(&error), "cannot write that a pipeline began anew")
                     }
                 }
             }
@@ -325,7 +324,7 @@ impl Keeper {
             group.iter().for_each(|name| self.statuses.failed(name, error));
             return self.give_up(group, made_of, None).await;
         }
-        group.iter().for_each(|name| self.statuses.fault(name, error.code(), &error.to_string()));
+        group.iter().for_each(|name| self.statuses.lasting_fault(name, error.code(), &chain(error)));
     }
 
     /// Tells other servers that this one runs a group; whether none of them does.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use spout_base::error::Coded as _;
+use spout_base::error::{Coded as _, chain};
 use spout_repo::{Beat, Presence, Process, Store};
 use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -83,7 +83,7 @@ async fn beat(presence: Arc<Mutex<Presence>>, stop: CancellationToken) {
         let mut presence = presence.lock().await;
         let runs = presence.own().runs.clone();
         if let Err(error) = presence.say(runs).await {
-            tracing::warn!(code = error.code(), %error, "other servers cannot be told what this one runs, and may take it over");
+            tracing::warn!(code = error.code(), error = chain(&error), "other servers cannot be told what this one runs, and may take it over");
         }
     }
 }

@@ -8,7 +8,10 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use spout_base::{clock, error::Coded};
+use spout_base::{
+    clock,
+    error::{Coded, chain},
+};
 use spout_pipeline::Update;
 
 /// What a pipeline is doing.
@@ -39,6 +42,9 @@ pub struct Status {
     /// Counts since the start.
     #[serde(default)]
     pub counts: Map<String, Value>,
+    /// What is wrong is so until it starts anew, however well it runs.
+    #[serde(skip)]
+    pub(super) lasting: bool,
 }
 
 /// What a pipeline is doing, in a word.
@@ -61,6 +67,23 @@ pub enum Phase {
     Finished,
     /// It cannot go on as it is.
     Failed,
+}
+
+impl Phase {
+    /// The word for it, as in JSON.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Stopping => "stopping",
+            Self::Elsewhere => "elsewhere",
+            Self::Stopped => "stopped",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What all pipelines are doing. Clones share it.
@@ -96,6 +119,13 @@ impl Statuses {
         self.of(name, |status| (status.error, status.code) = (Some(error.to_owned()), Some(code.to_owned())));
     }
 
+    /// What is wrong with what was to replace it: it runs as it was, and commits do not change that.
+    pub(super) fn lasting_fault(&self, name: &str, code: &str, error: &str) {
+        tracing::warn!(pipeline = name, code, "it runs as it was: {error}");
+        self.fault(name, code, error);
+        self.of(name, |status| status.lasting = true);
+    }
+
     /// What was wrong by this code is so no more.
     pub(super) fn heal(&self, name: &str, code: &str) {
         self.of(name, |status| {
@@ -106,7 +136,7 @@ impl Statuses {
     }
 
     pub(super) fn failed(&self, name: &str, error: &dyn Coded) {
-        let text = error.to_string();
+        let text = chain(error);
         let known = self.of(name, |status| status.state == Phase::Failed && status.error.as_ref() == Some(&text));
         if !known {
             tracing::error!(pipeline = name, code = error.code(), "{text}");
@@ -118,6 +148,9 @@ impl Statuses {
     pub(super) fn starts_with(&self, name: &str, plugins: &BTreeMap<String, String>) {
         self.set(name, Phase::Starting);
         self.of(name, |status| {
+            if std::mem::take(&mut status.lasting) {
+                (status.error, status.code) = (None, None);
+            }
             status.address = None;
             status.plugins.clone_from(plugins);
         });
@@ -146,8 +179,11 @@ impl Statuses {
             Update::Committed { commit, .. } => {
                 self.set(name, Phase::Running);
                 self.of(name, |status| {
-                    (status.head, status.error, status.code) = (Some(commit.clone()), None, None);
+                    status.head = Some(commit.clone());
                     status.commits += 1;
+                    if !status.lasting {
+                        (status.error, status.code) = (None, None);
+                    }
                 });
             }
             Update::Retrying { error, code, .. } => {
@@ -155,6 +191,7 @@ impl Statuses {
                 self.fault(name, code, error);
             }
             Update::Failed { error, code, .. } => {
+                tracing::error!(pipeline = name, code, "{error}");
                 self.set(name, Phase::Failed);
                 self.fault(name, code, error);
             }
@@ -177,6 +214,7 @@ impl Status {
             code: None,
             plugins: BTreeMap::new(),
             counts: Map::new(),
+            lasting: false,
         }
     }
 }

@@ -218,7 +218,10 @@ impl Parts {
             if let Err(error) = loading.task(used).await
                 && lacks.iter().all(|(_, known)| known.to_string() != error.to_string())
             {
-                lacks.push((format!("{path}.plugin"), error));
+                let image = format!("{path}.image");
+                // As Pachyderm's specs name what runs.
+                let key = if loaded.says(&image) { image } else { format!("{path}.plugin") };
+                lacks.push((key, error));
             }
         }
         lacks

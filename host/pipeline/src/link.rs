@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
+use spout_base::scratch::Scratch;
 use spout_consumer::PublishSpec;
 use spout_producer::{LinkedPublisher, Source, Upstream};
 use spout_spec::{Loaded, advice, all_handlers};
 use spout_wire::Endpoint;
-use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +39,7 @@ pub(super) struct Link {
     /// Of the publishing pipeline, and of the subscribing one.
     upstream: Lifecycle,
     downstream: Lifecycle,
-    _private: Arc<TempDir>,
+    _private: Arc<Scratch>,
 }
 
 /// What has become of a pipeline.
@@ -269,14 +269,9 @@ fn cycle<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
 }
 
 /// A directory that only this user can look into.
-fn private() -> io::Result<TempDir> {
-    let named = || {
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("spout-links-");
-        builder
-    };
+fn private() -> io::Result<Scratch> {
     // Socket files have short paths; some systems have long names for temporary directories.
-    if std::env::temp_dir().as_os_str().len() > LONGEST / 2 { named().tempdir_in("/tmp") } else { named().tempdir() }
+    if std::env::temp_dir().as_os_str().len() > LONGEST / 2 { Scratch::within(Path::new("/tmp")) } else { Scratch::new() }
 }
 
 /// `from_to_to` and `from_to_to_sync`, shorter where that would be too long.

@@ -43,7 +43,7 @@ pub use self::{
     several::{Producers, numbers},
     source::{Output, Source, SourceContext, SourcePlugin, SourceSpec, Upstream},
     sources::{
-        ConsumerType, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
+        ConsumerType, Cron, FetchSpec, InputSpec, LinkedPublisher, OnExit, OnFailedFile, PerFileError, PerFileSpec,
         ProducerSpec, Start, StreamSpec, TransformSpec,
     },
 };

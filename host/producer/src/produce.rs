@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_data::{Marker, Messages, PartitionId, Position, Provenance, Span};
+use spout_data::{Counts, Marker, Messages, PartitionId, Position, Provenance, Span};
 use spout_plugin::Progress;
 use spout_repo::OpenCommit;
 
@@ -66,6 +66,8 @@ pub struct Fetched {
     pub boundary: Boundary,
     /// The files of that commit, where it ends here.
     pub files: Option<Box<OpenCommit>>,
+    /// What became of what a source has processed itself.
+    pub counts: Counts,
 }
 
 /// Whether the pipeline may cut a commit after a run, for sources that have commits of their own.
@@ -97,6 +99,7 @@ impl Fetched {
             provenance: Vec::new(),
             boundary: Boundary::Free,
             files: None,
+            counts: Counts::default(),
         }
     }
 

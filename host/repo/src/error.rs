@@ -24,7 +24,7 @@ pub enum Error {
     #[error("cannot read {object}; check that the store is reachable and that this user may read it")]
     Read { object: String, source: Cause },
     /// The disk is full or a quota is reached.
-    #[error("no space left for {object}; free some space and restart the pipeline. Earlier commits are intact")]
+    #[error("no space left for {object}; free some space and try again; earlier commits are intact")]
     NoSpace { object: String, source: Cause },
     /// There is no room for state that was read.
     #[error(transparent)]

@@ -17,10 +17,15 @@ pub enum Error {
         why: &'static str,
     },
     /// The token does not allow it.
-    #[error("this token does not allow to {access} here; ask for one whose scope does: `spout token create --help`")]
+    #[error(
+        "this token has no scope `{access}:{}`, which that takes; ask for one that has: `spout token create --help`",
+        name.as_deref().unwrap_or("*")
+    )]
     Forbidden {
         /// What it would take.
         access: Access,
+        /// Of which repo, pipeline or plugin; of any, where it is about none.
+        name: Option<String>,
     },
     /// What stands there runs.
     #[error(

@@ -16,6 +16,7 @@ use futures::{StreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_api::{Api as _, ByteRange, Content, Differences, Error as ApiError, FileInfo, Files, TextFormat, at_path};
+use spout_base::error::chain;
 
 use crate::{
     Error,
@@ -170,7 +171,7 @@ async fn sent(mut content: Content, part: bool) -> Answer<Response> {
     let sha256 = content.sha256.clone();
     let rest = content
         .bytes
-        .map(|bytes| bytes.inspect_err(|error| tracing::warn!(%error, "a file was cut off while it was sent")));
+        .map(|bytes| bytes.inspect_err(|error| tracing::warn!(error = chain(error), "a file was cut off while it was sent")));
     let body = Body::from_stream(stream::iter(first.map(Ok)).chain(rest));
     let mut response = typed(body, "application/octet-stream");
     if part {

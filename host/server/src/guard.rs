@@ -58,7 +58,9 @@ impl Caller {
             return Err(Error::OwnRepo { repo: repo.to_owned() });
         }
         match &self.token {
-            Some(token) if !token.allows(access, name) => Err(Error::Forbidden { access }),
+            Some(token) if !token.allows(access, name) => {
+                Err(Error::Forbidden { access, name: name.map(str::to_owned) })
+            }
             _ => Ok(()),
         }
     }

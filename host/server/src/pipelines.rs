@@ -1,6 +1,6 @@
 //! Pipelines that run beside the server: what they said last, and what they say now.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::extract::State;
 use serde_json::Value;
@@ -71,13 +71,19 @@ impl Board {
         self.updates.subscribe()
     }
 
+    /// What all pipelines of this server are doing.
+    pub(crate) fn all_by_name(&self) -> BTreeMap<String, Status> {
+        self.statuses.all()
+    }
+
     fn all(&self) -> Vec<Status> {
         self.statuses.all().into_values().map(|status| self.shown(status)).collect()
     }
 
     /// As callers may see it.
-    fn shown(&self, status: Status) -> Status {
-        Status { error: status.error.map(|error| self.veil.text(&error)), ..status }
+    fn shown(&self, mut status: Status) -> Status {
+        status.error = status.error.map(|error| self.veil.text(&error));
+        status
     }
 }
 

@@ -13,6 +13,7 @@ use futures::{StreamExt as _, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_api::{Api as _, Encoder, Error as ApiError, Format, Query, Rows};
+use spout_base::error::chain;
 use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use crate::{
@@ -81,7 +82,7 @@ async fn ask(
         Ok::<_, std::io::Error>(bytes.map(|bytes| (bytes, asking)))
     });
     let rest =
-        rest.map(|bytes| bytes.inspect_err(|error| tracing::warn!(%error, "a query failed while its rows were sent")));
+        rest.map(|bytes| bytes.inspect_err(|error| tracing::warn!(error = chain(error), "a query failed while its rows were sent")));
     let mut response = Response::new(Body::from_stream(stream::iter(first.map(Ok)).chain(rest)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media(asked.format)));
     Ok(response)

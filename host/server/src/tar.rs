@@ -10,6 +10,7 @@ use axum::{
 use bytes::Bytes;
 use futures::stream;
 use spout_api::{Api as _, Content, Error as ApiError, FileLine, Inspected, Local, Reference, at_path};
+use spout_base::error::chain;
 
 use crate::{answer::Answer, endpoint::Endpoint, guard::Caller, request::Names};
 
@@ -52,7 +53,7 @@ async fn archive(local: Arc<Local>, reference: &Reference) -> Answer<Response> {
     let mtime = u64::try_from(at_ms / 1000).unwrap_or_default();
     let packing = Packing { local, commit, mtime, files: found.files.into(), content: None, ended: false };
     let bytes = stream::try_unfold(packing, |mut packing| async move {
-        let next = packing.next().await.inspect_err(|error| tracing::warn!(%error, "an archive was cut off"))?;
+        let next = packing.next().await.inspect_err(|error| tracing::warn!(error = chain(error), "an archive was cut off"))?;
         Ok::<_, ApiError>(next.map(|bytes| (bytes, packing)))
     });
     let mut response = Response::new(Body::from_stream(bytes));

@@ -51,7 +51,7 @@ pub fn together(all: &[Loaded]) -> Vec<Error> {
         all.iter().flat_map(|loaded| loaded.spec.sources().map(move |source| (loaded, source)))
     {
         let Some(exclusive) = source.spec.exclusive() else { continue };
-        let at = format!("{at}.{}", source.key);
+        let at = PipelineSpec::written_at(&at, source.key);
         if let Some((first, place)) = taken.get(exclusive) {
             let what = format!("{} already reads {exclusive}, and there is only one", first.place(place));
             wrong.push(contradiction(loaded, &at, what));

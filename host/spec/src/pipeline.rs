@@ -103,6 +103,15 @@ impl PipelineSpec {
         only.into_iter().chain(several.map(|(index, producer)| (format!("producers[{index}]"), producer)))
     }
 
+    /// The key of a source in the producer at `at`, as users write it: a `transform` stands beside the producer that is made of it.
+    pub(crate) fn written_at(at: &str, key: &str) -> String {
+        match (at, key.strip_prefix("transform.input")) {
+            ("producer", Some(rest)) => format!("input{rest}"),
+            ("producer", None) if key.split('.').next() == Some("transform") => key.to_owned(),
+            _ => format!("{at}.{key}"),
+        }
+    }
+
     /// What it reads, each with where the producer is written.
     pub fn sources(&self) -> impl Iterator<Item = (String, Source)> {
         self.producers().filter_map(|(at, producer)| Some((at, producer.source()?)))

@@ -54,7 +54,7 @@ pub fn plugins(spec: &PipelineSpec) -> Vec<(String, PluginUse<'_>)> {
     let mut out = Vec::new();
     for (at, producer) in spec.producers() {
         for (key, plugin) in producer.written().into_iter().filter_map(|(key, spec)| Some((key, spec.plugin()?))) {
-            out.push((format!("{at}.{key}"), PluginUse::source(plugin, &producer.grants)));
+            out.push((PipelineSpec::written_at(&at, key), PluginUse::source(plugin, &producer.grants)));
         }
         if let Some(DecoderSpec::Plugin(decoder)) = &producer.decoder {
             out.push((format!("{at}.decoder"), PluginUse::decoder(decoder, &producer.grants)));

@@ -172,7 +172,8 @@ fn one(loaded: &Loaded, at: &str, producer: &ProducerSpec) -> Result<(), Error> 
         return Err(contradiction(loaded, path.as_deref().unwrap_or(&decoder), what));
     }
     if let Some((key, what)) = source.spec.problem() {
-        return Err(contradiction(loaded, &format!("{at}.{}.{key}", source.key), what));
+        let key = PipelineSpec::written_at(at, &format!("{}.{key}", source.key));
+        return Err(contradiction(loaded, &key, what));
     }
     if let Some(decoder) = &producer.decoder
         && let Some((key, what)) = csv::problem(source, decoder)
@@ -202,7 +203,17 @@ fn guarantee(loaded: &Loaded) -> Vec<Error> {
 mod tests {
     use std::path::Path;
 
-    use crate::{parse, parse_every};
+    use crate::{PipelineSpec, parse, parse_every};
+
+    #[test]
+    fn keys_are_said_as_they_are_written() {
+        let check = |at: &str, key: &str, expected: &str| assert_eq!(PipelineSpec::written_at(at, key), expected);
+        check("producer", "transform", "transform");
+        check("producer", "transform.args", "transform.args");
+        check("producer", "transform.input.pfs.repo", "input.pfs.repo");
+        check("producer", "stream.topic", "producer.stream.topic");
+        check("producers[1]", "repo", "producers[1].repo");
+    }
 
     #[test]
     fn what_is_wrong_with_several_producers_is_said_where_it_is() {

@@ -37,7 +37,7 @@ pub fn reaches(spec: &PipelineSpec) -> Vec<(String, Reach)> {
 pub fn reads(spec: &PipelineSpec) -> Vec<(String, String)> {
     let sources = spec.sources().filter_map(|(at, source)| {
         let (Upstream::Link(repo) | Upstream::Branch(repo, _)) = source.spec.upstream()?;
-        Some((format!("{at}.{}", source.key), repo.to_owned()))
+        Some((PipelineSpec::written_at(&at, source.key), repo.to_owned()))
     });
     let tables = all_handlers(&spec.node, "node").into_iter().filter_map(|(at, node)| Some((at, node.table()?.repo)));
     sources.chain(tables).collect()

@@ -8,6 +8,7 @@ use std::{cell::RefCell, path::Path, str::FromStr};
 use serde_json::{Map, Value};
 use spout_data::{ByteSize, Period};
 use spout_plugin::{ListenAddress, NetGrant};
+use spout_producer::Cron;
 use spout_wire::Endpoint;
 
 use super::{
@@ -214,6 +215,7 @@ impl<'a> Shape<'a> {
             Some("byte-size") => ByteSize::from_str(text).err(),
             Some("period") => Period::from_str(text).err(),
             Some("endpoint") => Endpoint::from_str(text).err(),
+            Some("cron") => Cron::from_str(text).err(),
             Some("net-grant") => NetGrant::from_str(text).err(),
             Some("listen-address") => ListenAddress::from_str(text).err(),
             Some("date-time") => text

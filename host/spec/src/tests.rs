@@ -174,6 +174,11 @@ fn wrong_types_and_values_say_what_is_expected() {
         "commit:\n  flush:\n    time: 5\n",
         "E0104 s.yaml:9: `commit.flush.time` is the number 5; expected a length of time like 250ms, 5s or 10m",
     );
+    let daily = "pipeline: {name: p}\nproducer:\n  repo: {repo: r, trigger: {cron: 0 * * *}}\n";
+    assert_eq!(
+        complaint(daily),
+        "E0104 s.yaml:3: `producer.repo.trigger.cron` is the string `0 * * *`; write it like `0 * * * *` or @daily"
+    );
     added(
         "commit:\n  flush:\n    time: soon\n",
         "E0104 s.yaml:9: `commit.flush.time` is the string `soon`; write it like 250ms, 5s, 10m or 1h",

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, io, path::Path, time::Duration};
 
 use bytes::Bytes;
-use tempfile::TempDir;
+use spout_base::scratch::Scratch;
 use tokio::{
     sync::{oneshot, watch},
     time::{sleep, timeout},
@@ -38,7 +38,7 @@ pub struct Publisher {
     greeting: Option<Front>,
     heard: watch::Receiver<usize>,
     _stop_greeting: DropGuard,
-    _private: TempDir,
+    _private: Scratch,
 }
 
 impl fmt::Debug for Publisher {
@@ -68,7 +68,7 @@ impl Publisher {
     /// # Errors
     /// If that is not possible: the port is taken, or there is no such directory.
     pub async fn open(options: &PublisherOptions) -> io::Result<Self> {
-        let private = tempfile::Builder::new().prefix("spout-").tempdir()?;
+        let private = Scratch::new()?;
         let (data, sync) = (private.path().join("pub"), private.path().join("rep"));
         let mut socket = PubSocket::new();
         socket.bind(&address(&data)).await.map_err(said)?;

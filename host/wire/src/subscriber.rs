@@ -3,8 +3,7 @@
 use std::{fmt, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use spout_base::clock;
-use tempfile::TempDir;
+use spout_base::{clock, scratch::Scratch};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
@@ -59,7 +58,7 @@ pub struct Subscriber {
     name: String,
     connected: watch::Receiver<bool>,
     _stop: DropGuard,
-    _private: TempDir,
+    _private: Scratch,
 }
 
 impl fmt::Debug for Subscriber {
@@ -74,7 +73,7 @@ impl Subscriber {
     /// # Errors
     /// If there is no room for a private socket.
     pub async fn open(options: &SubscriberOptions) -> io::Result<Self> {
-        let private = tempfile::Builder::new().prefix("spout-").tempdir()?;
+        let private = Scratch::new()?;
         let inner = private.path().join("sub");
         let mut socket = SubSocket::new();
         socket.bind(&address(&inner)).await.map_err(said)?;
@@ -148,7 +147,7 @@ fn parts(message: ZmqMessage) -> (Option<Bytes>, Bytes) {
 }
 
 async fn hello(sync: &Endpoint, name: String) -> io::Result<()> {
-    let private = tempfile::Builder::new().prefix("spout-").tempdir()?;
+    let private = Scratch::new()?;
     let path = private.path().join("req");
     let listener = UnixListener::bind(&path)?;
     let outer = connect(sync).await?;

@@ -6,6 +6,7 @@ use spout_data::Counts;
 
 use super::super::{
     Global,
+    error::Error,
     print::{Printer, Table, grouped, local_time, short, size},
 };
 
@@ -13,7 +14,12 @@ use super::super::{
 const ON_A_TERMINAL: usize = 50;
 
 pub(super) async fn list(global: &Global, reference: &str, number: Option<usize>, printer: &mut Printer) -> Result<()> {
-    let reference: Reference = reference.parse()?;
+    let named = reference;
+    let reference: Reference = named.parse()?;
+    if reference.path.is_some() {
+        let what = format!("`{named}` names a file where a commit or branch is meant; leave out what follows the colon");
+        return Err(Error::Usage { verb: "list commit", what }.into());
+    }
     let limit = number.unwrap_or(if printer.is_terminal() { ON_A_TERMINAL } else { usize::MAX });
     let commits = global.api().await?.commits(&reference, limit).await?;
     printer.list(&commits, table, "no commits yet")?;

@@ -106,6 +106,7 @@ impl Decoding {
                 decoded.map_err(|error| self.failed(error))?
             }
         };
+        batch.counts.add(&fetched.counts);
         if let Some(added) = self.decoder.added(&batch).map_err(|error| self.failed(error))? {
             let Batch { messages, unknown, .. } = batch;
             fetched.messages = Arc::unwrap_or_clone(messages);

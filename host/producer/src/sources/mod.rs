@@ -12,6 +12,7 @@ mod tcp;
 mod transform;
 
 pub use self::{
+    repo::Cron,
     stream::{ConsumerType, FetchSpec, Start, StreamSpec},
     subscribe::LinkedPublisher,
     transform::{InputSpec, OnExit, OnFailedFile, PerFileError, PerFileSpec, TransformSpec},

@@ -22,9 +22,11 @@ mod bucket;
 mod multipart;
 pub(crate) mod probe;
 mod read;
+mod small;
 mod step;
 mod store_url;
 
+pub(super) use small::{ByHash, SmallFiles};
 pub(super) use step::Step;
 pub(super) use store_url::StoreUrl;
 
@@ -60,6 +62,7 @@ pub(super) struct Objects {
     prompt: bool,
     /// Size of a part of a large object.
     part: usize,
+    small: SmallFiles,
 }
 
 impl Objects {
@@ -87,6 +90,7 @@ impl Objects {
             root: Some(root.into()),
             prompt: true,
             part: multipart::PART,
+            small: SmallFiles::default(),
         })
     }
 
@@ -96,13 +100,18 @@ impl Objects {
 
     /// Any object store; `prompt` where a write that failed cannot take effect later.
     pub(super) fn over(inner: Arc<dyn ObjectStore>, url: &str, prompt: bool) -> Self {
-        Self { inner, url: url.into(), root: None, prompt, part: multipart::PART }
+        Self { inner, url: url.into(), root: None, prompt, part: multipart::PART, small: SmallFiles::default() }
     }
 
     /// The same with smaller parts.
     #[cfg(test)]
     pub(super) fn in_parts_of(self, part: usize) -> Self {
         Self { part, ..self }
+    }
+
+    /// Small files that were read lately with others of their record.
+    pub(super) fn small(&self) -> &SmallFiles {
+        &self.small
     }
 
     pub(super) fn url(&self) -> &str {

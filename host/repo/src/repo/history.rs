@@ -170,7 +170,7 @@ impl Repo {
             (None, _) => Err(Error::UnknownBranch {
                 repo: self.name().to_owned(),
                 branch: prefix.clone(),
-                nearest: did_you_mean(prefix, branches.iter().map(String::as_str)),
+                nearest: did_you_mean(prefix, branches.iter().map(String::as_str).filter(|name| *name != prefix)),
             }),
         }
     }

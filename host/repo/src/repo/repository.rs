@@ -11,7 +11,7 @@ use crate::{
     error::Error,
     layout::Layout,
     log::{Blob, Commit, Header, Piece, Place, Record, State, pack, seal, slot},
-    object::{Objects, PARALLEL},
+    object::{ByHash, Objects, PARALLEL},
     tree::{FileEntry, Tree},
 };
 use arrow::datatypes::SchemaRef;
@@ -221,10 +221,16 @@ impl Repo {
             Place::Record(at) => {
                 let path = self.layout.record(&at.branch, at.sequence);
                 let object = self.objects.shown(&path);
-                let record = self.objects.find(&path).await?;
+                let held = self.objects.small().get(&path, &blob.sha256);
+                let record = if held.is_some() { None } else { self.objects.find(&path).await? };
                 let kept = match &record {
-                    Some(bytes) => inline(&seal::parse(&object, bytes)?, blob),
-                    None => None,
+                    Some(bytes) => {
+                        let small = small_files(&seal::parse(&object, bytes)?);
+                        let kept = small.get(&blob.sha256).cloned();
+                        self.objects.small().hold(&path, small);
+                        kept
+                    }
+                    None => held,
                 };
                 // A writer that slept may have put a record that counts for nothing into a slot that was collected.
                 let inline = match kept {
@@ -250,14 +256,15 @@ impl Repo {
     }
 }
 
-/// The inline bytes of `record` that hash to what `blob` says.
-pub(crate) fn inline(record: &Record, blob: &Blob) -> Option<Bytes> {
-    let Record::Commit(commit) = record else { return None };
-    let mut blobs = commit.files.iter().map(|file| &file.blob).chain(commit.state.values());
-    blobs.find_map(|there| match &there.place {
-        Place::Inline(bytes) if there.sha256 == blob.sha256 => Some(bytes.clone()),
+/// The bytes that are in `record` itself, by the hash that it gives them.
+fn small_files(record: &Record) -> ByHash {
+    let Record::Commit(commit) = record else { return ByHash::new() };
+    let blobs = commit.files.iter().map(|file| &file.blob).chain(commit.state.values());
+    let small = blobs.filter_map(|blob| match &blob.place {
+        Place::Inline(bytes) => Some((blob.sha256.clone(), bytes.clone())),
         _ => None,
-    })
+    });
+    small.collect()
 }
 
 fn same_columns(tree: &Tree, file: &FileEntry) -> bool {

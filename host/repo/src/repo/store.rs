@@ -15,7 +15,7 @@ use crate::{
     object::{Created, Objects, PARALLEL, Step, StoreUrl, probe},
     path,
 };
-use spout_base::near::did_you_mean;
+use spout_base::{counted::counted, near::did_you_mean};
 
 /// What `repo.json` says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -245,7 +245,7 @@ impl Store {
         if commits > 0 {
             let owner = branches.iter().map(|branch| branch.pipeline.as_str()).find(|owner| !owner.is_empty());
             let of = owner.map(|owner| format!(" of pipeline {owner}")).unwrap_or_default();
-            let reason = format!("it holds {commits} commits{of}; add --force to lose them");
+            let reason = format!("it holds {}{of}; add --force to delete it all the same", counted(commits, "commit"));
             return Err(Error::StillUsed { what: format!("repo `{name}`"), reason });
         }
         let path = Layout::of(name).about();

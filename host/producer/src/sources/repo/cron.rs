@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 #[schemars(
     with = "String",
-    description = "Minute, hour, day of the month, month, day of the week, in UTC: 0 * * * *, */15 8-18 * * MON-FRI, @daily"
+    description = "Minute, hour, day of the month, month, day of the week, in UTC: 0 * * * *, */15 8-18 * * MON-FRI, @daily",
+    extend("format" = "cron")
 )]
 pub struct Cron {
     text: String,

@@ -23,6 +23,7 @@ use spout_base::reach::Reach;
 use spout_data::Period;
 use spout_repo::path;
 
+pub use self::cron::Cron;
 use self::producer::RepoProducer;
 pub(super) use self::{
     branch::Branch,

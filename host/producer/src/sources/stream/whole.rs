@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use spout_base::error::chain;
 use spout_data::{Messages, PartitionId, Position, Span};
 use spout_plugin::{Backoff, Checkpoint, FetchLimits, Progress, StreamConsumer, StreamStart, Task};
 
@@ -52,7 +53,7 @@ impl Fetcher for StreamFetcher {
         if let (Some(consumer), Some(checkpoint)) = (&mut self.consumer, upto)
             && let Err(error) = consumer.committed(&checkpoint).await
         {
-            tracing::warn!(plugin = self.spec.plugin, %error, "cannot notify the source of a finished commit");
+            tracing::warn!(plugin = self.spec.plugin, error = chain(&error), "cannot notify the source of a finished commit");
         }
     }
 }
@@ -118,7 +119,7 @@ impl StreamFetcher {
             _ => return Err(self.failed("fetching", error)),
         };
         let partition = self.found.partition.number;
-        tracing::warn!(plugin = self.spec.plugin, partition, offset = self.position.offset, ?pause, %error, "fetch failed; retrying");
+        tracing::warn!(plugin = self.spec.plugin, partition, offset = self.position.offset, ?pause, error = chain(&error), "fetch failed; retrying");
         tokio::time::sleep(pause).await;
         Ok(())
     }

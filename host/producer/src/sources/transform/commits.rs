@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use spout_data::Provenance;
+use spout_data::{Counts, Provenance};
 use spout_repo::{CommitFiles, FileEntry, Follower, OpenCommit, PutMode, Repo, Store};
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -70,8 +70,9 @@ pub(super) struct Finishing {
     pub(super) files: OpenCommit,
     pub(super) rows: Rows,
     pub(super) marker: Option<Bytes>,
-    /// The commits of the input that it is made from.
+    /// The commits of the input that it is made from, and what became of their files.
     pub(super) provenance: Vec<Provenance>,
+    pub(super) counts: Counts,
     pub(super) waiting: Waiting,
 }
 
@@ -217,7 +218,7 @@ impl Commits {
         mut files: OpenCommit,
         rows: Rows,
         marker: Option<Bytes>,
-        provenance: Vec<Provenance>,
+        (provenance, counts): (Vec<Provenance>, Counts),
     ) -> Result<Committed, Error> {
         let turn = Arc::clone(&self.shared.turn).lock_owned().await;
         if let (Some(path), Some(marker)) = (&self.shared.output.marker, &marker) {
@@ -232,7 +233,7 @@ impl Commits {
         }
         let (answer, durable) = oneshot::channel();
         let waiting = Waiting { marker: marker.clone(), answer, _turn: turn };
-        let finishing = Box::new(Finishing { files, rows, marker, provenance, waiting });
+        let finishing = Box::new(Finishing { files, rows, marker, provenance, counts, waiting });
         let handed = self.shared.queue.send(SpoutEvent::Finished(finishing));
         handed.map_err(|_| Error::SpoutOver)?;
         durable.await.map_err(|_| Error::SpoutOver)

@@ -52,7 +52,7 @@ impl Fetcher for SpoutFetcher {
             self.current = Some(current);
             return Ok(Fetched { rows: Some(rows), boundary: Boundary::Inside, ..self.fetched(Progress::More) });
         }
-        let Finishing { files, marker, provenance, waiting, .. } = *current;
+        let Finishing { files, marker, provenance, counts, waiting, .. } = *current;
         let mut fetched = self.fetched(Progress::More);
         self.position.offset += 1;
         if let Some(marker) = marker {
@@ -60,7 +60,7 @@ impl Fetcher for SpoutFetcher {
         }
         fetched.span.next = self.position.clone();
         (fetched.boundary, fetched.files) = (Boundary::End, Some(Box::new(files)));
-        fetched.provenance = provenance;
+        (fetched.provenance, fetched.counts) = (provenance, counts);
         // The one before was answered before this one could be finished.
         *self.on_its_way.lock().unwrap_or_else(PoisonError::into_inner) = Some((self.position.offset, waiting));
         Ok(fetched)

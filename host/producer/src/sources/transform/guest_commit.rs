@@ -8,7 +8,7 @@ use std::{
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
-use spout_data::Provenance;
+use spout_data::{Counts, Provenance};
 use spout_format::{Format, TableWriter};
 use spout_repo::{OpenCommit, PutMode, Savepoint, Uploaded, path};
 use tokio::{
@@ -44,6 +44,7 @@ pub(super) struct GuestCommit {
     rows: Rows,
     marker: Option<Bytes>,
     provenance: Vec<Provenance>,
+    counts: Counts,
     /// Room for the marker, and for what is known of each file.
     held: OwnedSemaphorePermit,
     _permit: OwnedSemaphorePermit,
@@ -67,7 +68,8 @@ impl GuestCommit {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let (written, writing, rows) = (Written::default(), Arc::default(), Rows::new());
-        Self { commits, files, written, writing, rows, marker: None, provenance: Vec::new(), held, _permit: permit }
+        let (marker, provenance, counts) = (None, Vec::new(), Counts::default());
+        Self { commits, files, written, writing, rows, marker, provenance, counts, held, _permit: permit }
     }
 
     /// What it has now.
@@ -107,6 +109,11 @@ impl GuestCommit {
     /// Notes a commit that it is made from.
     pub(super) fn made_from(&mut self, commit: Provenance) {
         self.provenance.push(commit);
+    }
+
+    /// Notes what became of what it is made from.
+    pub(super) fn count(&mut self, counts: &Counts) {
+        self.counts.add(counts);
     }
 
     /// Holds so many bytes more in memory.
@@ -241,8 +248,8 @@ impl GuestCommit {
         if self.files.is_empty() && self.rows.is_empty() && self.marker.is_none() {
             return self.commits.newest().await;
         }
-        let Self { commits, files, rows, marker, provenance, .. } = self;
-        commits.make(files, rows, marker, provenance).await
+        let Self { commits, files, rows, marker, provenance, counts, .. } = self;
+        commits.make(files, rows, marker, (provenance, counts)).await
     }
 
     /// Puts all that was written; nothing may be on its way any more.

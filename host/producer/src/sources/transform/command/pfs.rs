@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use spout_base::scratch::Scratch;
 use spout_plugin::OUT;
 use spout_repo::FileEntry;
-use tempfile::TempDir;
 use tokio::{fs, io::AsyncWriteExt as _};
 
 use crate::{
@@ -26,10 +26,10 @@ const PIECE: u64 = 1 << 20;
 /// Files of a marker that are listed at once.
 const FILES: usize = 1000;
 
-/// A directory of its own for each run of a command; it goes with it.
+/// A directory of its own for each run of a command; it goes with it, or, if the host is killed, with the start of the next one.
 #[derive(Debug)]
 pub(super) struct Pfs {
-    dir: TempDir,
+    dir: Scratch,
     /// Without slashes around it.
     marker: Option<String>,
 }
@@ -37,8 +37,7 @@ pub(super) struct Pfs {
 impl Pfs {
     /// Makes one, with the marker that the newest commit has.
     pub(super) async fn open(commits: &Commits) -> Result<Self, Error> {
-        let made = tempfile::Builder::new().prefix("spout-pfs-").tempdir();
-        let dir = made.map_err(|source| Error::Pfs { path: std::env::temp_dir(), source })?;
+        let dir = Scratch::new().map_err(|source| Error::Pfs { path: std::env::temp_dir(), source })?;
         let marker = commits.output().marker.as_deref().map(|marker| marker.trim_matches('/').to_owned());
         let pfs = Self { dir, marker };
         let newest = commits.newest().await?;

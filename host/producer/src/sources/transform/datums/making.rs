@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::json;
 use spout_base::error::{Coded as _, Kind, chain};
+use spout_data::Counts;
 use spout_plugin::{Backoff, Transformer};
 use spout_repo::{CommitFiles, FileEntry};
 
@@ -37,6 +38,8 @@ pub(super) struct Making<'a> {
     output: Output,
     /// What was made before, and is made anew or gone.
     released: BTreeSet<String>,
+    /// Files that were given to the plugin, as messages, and those that were set aside.
+    counts: Counts,
 }
 
 impl<'a> Making<'a> {
@@ -45,7 +48,7 @@ impl<'a> Making<'a> {
         let output = Output { before: commit.point(), commit, owners: BTreeMap::new(), clash: None };
         let head = Arc::new(Head::of(commits).await?);
         let (index, released) = (Index::new(Arc::clone(&head)), BTreeSet::new());
-        Ok(Self { per_file, commits, run, head, index, output, released })
+        Ok(Self { per_file, commits, run, head, index, output, released, counts: Counts::default() })
     }
 
     /// Makes it of the files that the run has `touched`, or of all; nothing, if there is none.
@@ -69,6 +72,7 @@ impl<'a> Making<'a> {
             let input_file = || DatumInput { files: Arc::clone(&files), file: file.clone() };
             let (output, made) = transform(self.output, self.per_file, transformer, input_file).await?;
             self.output = output;
+            self.counts.messages += 1;
             let made = match made {
                 Ok(()) => self.made_of(&input).await,
                 Err(error) => Err(error),
@@ -83,6 +87,7 @@ impl<'a> Making<'a> {
             };
             self.index.put(Datum { input, sha256, output }).await?;
         }
+        self.output.commit.count(&self.counts);
         self.index.write(&mut self.output.commit).await?;
         Ok(Some(self.output.commit))
     }
@@ -151,6 +156,7 @@ impl<'a> Making<'a> {
         let to = format!("/dead-letter{path}.json");
         self.output.commit.put_own_file(&to, format!("{letter}\n").as_bytes()).await?;
         self.output.owners.insert(to.clone(), path.clone());
+        self.counts.dead_letters += 1;
         Ok(to)
     }
 }
