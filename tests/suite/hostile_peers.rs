@@ -99,7 +99,7 @@ impl Drop for Crowd {
 #[test]
 fn a_crowd_with_half_heads_leaves_the_port_of_another_pipeline_alone() -> Result<()> {
     let site = site()?;
-    let http = "http: {listen: '127.0.0.1:0', maxConnections: 100000}";
+    let http = "http: {listen: '127.0.0.1:0'}";
     site.write("a.yaml", spec("a", http, ""))?;
     site.write("b.yaml", spec("b", http, ""))?;
     let (run, addresses) = listening(&site, &["a", "b"], 2)?;
@@ -171,6 +171,41 @@ fn a_body_is_read_only_of_those_who_may_send_it() -> Result<()> {
     let sent = (0..1000).take_while(|_| again.write_all(&chunk).is_ok()).count();
     ensure!(sent < 1000, "it reads on");
     stopped(run)
+}
+
+#[test]
+fn bodies_that_never_end_hold_up_nobody() -> Result<()> {
+    let site = site()?;
+    site.write("a.yaml", spec("a", "http: {listen: '127.0.0.1:0'}", ""))?;
+    let (run, addresses) = listening(&site, &["a"], 1)?;
+    let mut endless = Vec::new();
+    for _ in 0..300 {
+        let mut one = connect(&addresses[0])?;
+        one.write_all(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n")?;
+        endless.push(one);
+    }
+    for body in 0..20 {
+        let answer = post(&addresses[0], format!("{body}\n").as_bytes())?;
+        ensure!(answer.status == 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
+    drop(endless);
+    stopped(run)
+}
+
+#[test]
+fn a_token_in_the_clear_is_said() -> Result<()> {
+    let mut site = site()?;
+    site.environment.push(("SPOUT_TEST_TOKEN", "s3cret".into()));
+    let check = |listen: &str, expected: bool| -> Result<()> {
+        site.write("a.yaml", spec("a", &format!("http: {{listen: '{listen}', token: {{env: SPOUT_TEST_TOKEN}}}}"), ""))?;
+        let said = site.ok(&["check", "a.yaml"])?;
+        ensure!(said.contains("the token in the clear") == expected, "{listen}: {said}");
+        Ok(())
+    };
+    check("0.0.0.0:0", true)?;
+    check("127.0.0.1:0", false)?;
+    check("[::1]:0", false)?;
+    check("localhost:0", false)
 }
 
 #[test]

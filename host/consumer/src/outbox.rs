@@ -192,7 +192,7 @@ impl<P: Send + 'static> Outbox<P> {
             None => {
                 task.abort();
                 match self.spec.when_full {
-                    WhenFull::Block => Err(self.slow()),
+                    WhenFull::Block => Err(self.slow(self.spec.timeout)),
                     WhenFull::Drop => Ok(()),
                 }
             }
@@ -213,8 +213,8 @@ impl<P: Send + 'static> Outbox<P> {
         };
         tokio::select! {
             room = Arc::clone(&self.room).acquire_many_owned(wanted) => Ok(room.ok()),
-            () = patience => Err(self.slow()),
-            () = self.stalled(self.patience) => Err(self.slow()),
+            () = patience => Err(self.slow(self.spec.timeout)),
+            () = self.stalled(self.patience) => Err(self.slow(Period(self.patience))),
         }
     }
 
@@ -233,10 +233,10 @@ impl<P: Send + 'static> Outbox<P> {
         }
     }
 
-    fn slow(&self) -> Error {
+    fn slow(&self, after: Period) -> Error {
         let waiting = self.places as usize - self.room.available_permits();
         let bytes = waiting as u64 * self.spec.bytes.0 / u64::from(self.places);
-        Error::Slow { consumer: self.consumer, bytes: ByteSize(bytes), after: self.spec.timeout }
+        Error::Slow { consumer: self.consumer, bytes: ByteSize(bytes), after }
     }
 
     /// Why the task has stopped.

@@ -5,7 +5,7 @@ mod gate;
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -162,7 +162,12 @@ impl fmt::Display for ServiceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { internal_port, external_port, address, max_clients, cert, token, .. } = self;
         let tls = if cert.is_some() { ", over TLS" } else { "" };
-        let token = if token.is_some() { ", with the token" } else { "" };
+        let here = address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) || address == "localhost";
+        let token = match (token, here || cert.is_some()) {
+            (None, _) => "",
+            (Some(_), true) => ", with the token",
+            (Some(_), false) => ", with the token in the clear",
+        };
         write!(
             f,
             "connections to {address}, port {external_port}{tls}{token}, reach port {internal_port} of the plugin, {max_clients} at once"

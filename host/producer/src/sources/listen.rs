@@ -1,6 +1,10 @@
 //! What sources share to which others send: the producer around their inbox, their ports, and checks of what is written of them.
 
-use std::{fmt::Debug, net::SocketAddr, time::Duration};
+use std::{
+    fmt::Debug,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use spout_data::{ByteSize, Marker, Period};
@@ -110,6 +114,12 @@ pub(super) fn no_address(listen: &str) -> Option<(&'static str, String)> {
     let sound = listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     let why = || format!("`{listen}` is not a host and port; write it like 127.0.0.1:9000, or 0.0.0.0:9000 for all");
     (!sound).then(|| ("listen", why()))
+}
+
+/// Whether only this machine reaches the address `listen`.
+pub(super) fn is_here(listen: &str) -> bool {
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host).trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Says that with `value` nothing could be received, if so.

@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::answer::{busy, handle};
-use super::listen::{Receive, Receiving, answer_within, crowd, listen, no_address, no_time, zero};
+use super::listen::{Receive, Receiving, answer_within, crowd, is_here, listen, no_address, no_time, zero};
 use crate::{
     Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox},
@@ -144,7 +144,8 @@ impl SourceSpec for HttpSpec {
     }
 
     fn reads(&self) -> String {
-        format!("what is posted to http://{}{}", self.listen, self.path)
+        let clear = if self.token.is_some() && !is_here(&self.listen) { ", with the token in the clear" } else { "" };
+        format!("what is posted to http://{}{}{clear}", self.listen, self.path)
     }
 
     fn problem(&self) -> Option<(&'static str, String)> {
