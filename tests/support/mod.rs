@@ -31,6 +31,8 @@ pub struct Site {
     pub store: String,
     /// What runs here find in their environment besides.
     pub environment: Vec<(&'static str, String)>,
+    /// How many files what runs here may have open; as many as this process if it is not said.
+    pub open_files: Option<u32>,
 }
 
 /// The root of this repository.
@@ -70,7 +72,7 @@ impl Site {
     pub fn new() -> Result<Self> {
         let dir = tempfile::tempdir()?;
         let store = dir.path().join("store").display().to_string();
-        Ok(Self { dir, plugins: root().join("plugins"), store, environment: Vec::new() })
+        Ok(Self { dir, plugins: root().join("plugins"), store, environment: Vec::new(), open_files: None })
     }
 
     /// Its directory.
@@ -93,7 +95,14 @@ impl Site {
     /// `spout ARGS` here, not started.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(spout());
+        let mut command = match self.open_files {
+            None => Command::new(spout()),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]).arg(spout());
+                shell
+            }
+        };
         command
             .args(args)
             .current_dir(self.path())

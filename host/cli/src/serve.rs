@@ -11,14 +11,14 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use spout_base::{clock, reach::Reach};
-use spout_data::ByteSize;
+use spout_data::{ByteSize, Period};
 use spout_keeper::Keeper;
 use spout_pipeline::{Links, RunOptions, Until, Update};
-use spout_server::{Beside, Board, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen};
+use spout_server::{Beside, Board, Crowd, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen};
 use spout_spec::load_all;
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,10 @@ use super::{
     run::{Signals, Wish, prints},
 };
 use crate::telemetry;
+
+/// How long a stop may take, and how long requests have to be answered once pipelines are over, however long those took.
+const STOP: Duration = Duration::from_millis(4500);
+const AT_LEAST: Duration = Duration::from_millis(500);
 
 /// Serve a store over HTTP, and run pipelines beside it.
 #[derive(Debug, Args)]
@@ -67,6 +71,13 @@ pub(super) struct Serve {
     /// Connections at the same time; others are told to come back.
     #[arg(long, value_name = "COUNT", default_value = "1024", value_parser = clap::value_parser!(u32).range(1..1_000_000))]
     max_connections: u32,
+    /// Connections at the same time from one address (one /64 of IPv6); others are told to come back. Half of --max-connections, or
+    /// 32 if that is more, and from this machine as many as there are, unless it is given.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..1_000_000))]
+    max_per_address: Option<u32>,
+    /// How long the head of a request may take; a connection without requests is closed after it.
+    #[arg(long, value_name = "TIME", default_value = "60s")]
+    head_time: Period,
     /// The largest file that can be put by one request.
     #[arg(long, value_name = "SIZE", default_value = "64GiB")]
     max_body: ByteSize,
@@ -93,7 +104,9 @@ impl Serve {
         let tokens = self.tokens.as_deref().map(|file| Arc::new(Tokens::at(file)));
         // A file that is wrong is said at the start, not to the first who calls.
         tokens.as_ref().map(|tokens| tokens.list()).transpose()?;
-        let limits = Limits { connections: self.max_connections as usize, max_body: self.max_body.0 };
+        let per_address = self.max_per_address.map(|most| most as usize);
+        let crowd = Crowd { most: self.max_connections as usize, per_address };
+        let limits = Limits { crowd, head: self.head_time.0, max_body: self.max_body.0 };
         let identity = self.cert.as_deref().zip(self.key.as_deref());
         let identity =
             identity.map(|(chain, key)| Identity::read(chain, key)).transpose().map_err(ServerError::from)?;
@@ -121,13 +134,16 @@ impl Serve {
         let answering = tokio::spawn(listening.serve(service));
         let keeping = tokio::spawn(keeper.run(stop.clone()));
         let progress = Progress::new(printer.is_terminal() && plain);
-        let mut watch = Watch { commit, board, progress, printer, stop };
+        let mut watch = Watch { commit, board, progress, printer, stop, stopping: None };
         watch.until_over(updates, &mut signals).await?;
         keeping.await.map_err(|error| Error::Runtime { source: error.into() })?;
         // Whoever listens has heard how pipelines ended.
         close.cancel();
+        let last = clock::now() + AT_LEAST;
+        let last = watch.stopping.map_or(last, |since| last.max(since + STOP));
         tokio::select! {
             over = answering => over.map_err(|error| Error::Runtime { source: error.into() })?,
+            () = sleep_until(last) => tracing::warn!("some requests were not answered to their end when the server stopped"),
             () = stopped(&mut signals) => return Err(Error::Interrupted.into()),
         }
         Ok(())
@@ -176,6 +192,8 @@ struct Watch<'a> {
     printer: &'a mut Printer,
     /// Has pipelines commit what they have read and stop.
     stop: CancellationToken,
+    /// Since when it is to stop.
+    stopping: Option<Instant>,
 }
 
 /// Waits for the signal to stop.
@@ -209,6 +227,7 @@ impl Watch<'_> {
                     Wish::Stop => {
                         tracing::info!("stopping: pipelines commit what they have read, requests are answered; a second signal stops at once");
                         self.stop.cancel();
+                        self.stopping = Some(clock::now());
                     }
                 },
                 _ = tick.tick() => {

@@ -1,6 +1,13 @@
 //! What a consumer has taken and not yet delivered: a queue bounded by bytes, and a task that delivers in order.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -9,7 +16,7 @@ use spout_data::{ByteSize, Period};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::JoinHandle,
-    time::timeout,
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +31,7 @@ pub struct QueueSpec {
     /// What happens when the queue is full.
     pub when_full: WhenFull,
     /// How long a commit waits until everything before it is delivered, as in `30s`. After that the pipeline restarts from
-    /// its last commit.
+    /// its last commit. Once it is to stop, it waits for no receiver that takes nothing for 2.5 seconds.
     pub timeout: Period,
 }
 
@@ -46,7 +53,21 @@ pub enum WhenFull {
 }
 
 /// A place in the queue; whoever holds it counts as waiting.
-pub(super) type Room = OwnedSemaphorePermit;
+#[derive(Debug)]
+pub(super) struct Room {
+    _places: OwnedSemaphorePermit,
+    delivered: Arc<AtomicU64>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.delivered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// At a stop, a receiver that takes nothing for so long is waited for no longer; with the end itself it has so much time.
+const STALLED: Duration = Duration::from_millis(2500);
+const END: Duration = Duration::from_secs(1);
 
 /// Delivers one thing after the other.
 #[async_trait]
@@ -63,6 +84,11 @@ pub(super) trait Deliver: Send + 'static {
     /// out here.
     async fn deliver(&mut self, parcel: Self::Parcel, room: Room) -> Result<(), Error>;
 
+    /// Whether it delivers to a part of this process. That stops in its own time, so nobody is impatient with it.
+    fn is_ours(&self) -> bool {
+        false
+    }
+
     /// Ends in order: nothing more will be delivered.
     async fn close(self, patience: Duration) -> Result<(), Error>;
 }
@@ -77,6 +103,10 @@ pub(super) struct Outbox<P> {
     places: u32,
     task: Option<JoinHandle<Result<(), Error>>>,
     stop: CancellationToken,
+    /// Where nobody is impatient at a stop.
+    ours: bool,
+    patience: Duration,
+    delivered: Arc<AtomicU64>,
     dropped: u64,
 }
 
@@ -92,8 +122,11 @@ impl<P: Send + 'static> Outbox<P> {
         let places = u32::try_from(spec.bytes.0.div_ceil(1024)).unwrap_or(u32::MAX).clamp(1, PLACES);
         let room = Arc::new(Semaphore::new(places as usize));
         let (queue, parcels) = mpsc::unbounded_channel();
-        let task = tokio::spawn(run(deliver, parcels, Arc::clone(&room), spec.timeout.0));
-        Self { consumer, spec: spec.clone(), queue: Some(queue), room, places, task: Some(task), stop, dropped: 0 }
+        let (ours, delivered) = (deliver.is_ours(), Arc::default());
+        let hurry = if ours { CancellationToken::new() } else { stop.clone() };
+        let task = Some(tokio::spawn(run(deliver, parcels, Arc::clone(&room), (spec.timeout.0, hurry))));
+        let (queue, spec) = (Some(queue), spec.clone());
+        Self { consumer, spec, queue, room, places, task, stop, ours, patience: STALLED, delivered, dropped: 0 }
     }
 
     /// Takes `parcel`, which counts as `bytes` and holds `rows`; waits or drops it when too much waits already.
@@ -116,7 +149,7 @@ impl<P: Send + 'static> Outbox<P> {
             },
         };
         match &self.queue {
-            Some(queue) if queue.send((parcel, room)).is_ok() => Ok(()),
+            Some(queue) if queue.send((parcel, self.place(room))).is_ok() => Ok(()),
             _ => self.failure().await,
         }
     }
@@ -149,36 +182,61 @@ impl<P: Send + 'static> Outbox<P> {
             tracing::warn!(consumer = self.consumer, dropped = self.dropped, "rows were dropped in this run");
         }
         // Time for what waits, and time for the end itself.
-        match timeout(self.spec.timeout.0 * 2, &mut task).await {
-            Ok(done) => done.unwrap_or(Err(Error::Lost { consumer: self.consumer })),
-            Err(_) => {
+        let done = tokio::select! {
+            done = &mut task => Some(done),
+            () = sleep(self.spec.timeout.0 * 2) => None,
+            () = self.stalled(self.patience + END) => None,
+        };
+        match done {
+            Some(done) => done.unwrap_or(Err(Error::Lost { consumer: self.consumer })),
+            None => {
                 task.abort();
                 match self.spec.when_full {
-                    WhenFull::Block => Err(self.slow()),
+                    WhenFull::Block => Err(self.slow(self.spec.timeout)),
                     WhenFull::Drop => Ok(()),
                 }
             }
         }
     }
 
+    fn place(&self, places: OwnedSemaphorePermit) -> Room {
+        Room { _places: places, delivered: Arc::clone(&self.delivered) }
+    }
+
     /// Room for `wanted` places, or `None` if delivery has stopped.
-    async fn wait(&self, wanted: u32, bounded: bool) -> Result<Option<Room>, Error> {
+    async fn wait(&self, wanted: u32, bounded: bool) -> Result<Option<OwnedSemaphorePermit>, Error> {
         let patience = async {
             if !bounded {
                 self.stop.cancelled().await;
             }
-            tokio::time::sleep(self.spec.timeout.0).await;
+            sleep(self.spec.timeout.0).await;
         };
         tokio::select! {
             room = Arc::clone(&self.room).acquire_many_owned(wanted) => Ok(room.ok()),
-            () = patience => Err(self.slow()),
+            () = patience => Err(self.slow(self.spec.timeout)),
+            () = self.stalled(self.patience) => Err(self.slow(Period(self.patience))),
         }
     }
 
-    fn slow(&self) -> Error {
+    /// Ends when the pipeline is to stop, and nothing was delivered for `patience`.
+    async fn stalled(&self, patience: Duration) {
+        if self.ours {
+            return pending().await;
+        }
+        self.stop.cancelled().await;
+        loop {
+            let before = self.delivered.load(Ordering::Relaxed);
+            sleep(patience).await;
+            if self.delivered.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+
+    fn slow(&self, after: Period) -> Error {
         let waiting = self.places as usize - self.room.available_permits();
         let bytes = waiting as u64 * self.spec.bytes.0 / u64::from(self.places);
-        Error::Slow { consumer: self.consumer, bytes: ByteSize(bytes), after: self.spec.timeout }
+        Error::Slow { consumer: self.consumer, bytes: ByteSize(bytes), after }
     }
 
     /// Why the task has stopped.
@@ -215,7 +273,7 @@ async fn run<D: Deliver>(
     mut deliver: D,
     mut parcels: mpsc::UnboundedReceiver<(D::Parcel, Room)>,
     room: Arc<Semaphore>,
-    patience: Duration,
+    (patience, hurry): (Duration, CancellationToken),
 ) -> Result<(), Error> {
     let delivered = async {
         let Begun::With(first) = begun(&mut deliver, &mut parcels).await? else { return Ok(()) };
@@ -232,7 +290,7 @@ async fn run<D: Deliver>(
         room.close();
         return Err(error);
     }
-    deliver.close(patience).await
+    deliver.close(if hurry.is_cancelled() { patience.min(END) } else { patience }).await
 }
 
 /// How a delivery begins.
@@ -265,6 +323,8 @@ async fn begun<D: Deliver>(
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -333,6 +393,20 @@ mod tests {
         scene.stop.cancel();
         assert!(matches!(scene.outbox.put(2, 4096, 1).await, Err(Error::Slow { .. })));
         assert!(matches!(scene.outbox.finish().await, Err(Error::Slow { .. })));
+    }
+
+    #[tokio::test]
+    async fn nobody_who_takes_nothing_is_waited_for_at_a_stop() {
+        let mut scene = scene(WhenFull::Block, 3_600_000);
+        scene.outbox.put(1, 4096, 1).await.unwrap();
+        scene.stop.cancel();
+        scene.outbox.patience = Duration::from_millis(20);
+        let patience = Duration::from_secs(20);
+        let (flushed, stalled) = (timeout(patience, scene.outbox.flush()).await, scene.outbox.delivered.clone());
+        assert!(matches!(flushed, Ok(Err(Error::Slow { .. }))), "{flushed:?}");
+        assert_eq!(stalled.load(Ordering::Relaxed), 0);
+        let finished = timeout(patience, scene.outbox.finish()).await;
+        assert!(matches!(finished, Ok(Err(Error::Slow { .. }))), "{finished:?}");
     }
 
     #[tokio::test]

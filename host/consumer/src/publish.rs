@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::reach::Reach;
 use spout_data::{Batch, ByteSize};
-use spout_wire::{Endpoint, Publisher, PublisherOptions};
+use spout_wire::{Crowd, Endpoint, Publisher, PublisherOptions};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -41,6 +41,9 @@ pub struct PublishSpec {
     /// Maximum bytes of rows in one message, as in `8MiB`; larger batches are split.
     #[serde(default = "message")]
     pub message: ByteSize,
+    /// Maximum concurrent connections at each of the two sockets, as in `256`; others are closed.
+    #[serde(default = "max_peers")]
+    pub max_peers: u32,
     /// Rows queued while subscribers are slow, or not connected yet.
     #[serde(default)]
     pub queue: QueueSpec,
@@ -48,6 +51,10 @@ pub struct PublishSpec {
 
 fn message() -> ByteSize {
     ByteSize(8 << 20)
+}
+
+fn max_peers() -> u32 {
+    256
 }
 
 /// What a message holds.
@@ -72,6 +79,7 @@ impl PublishSpec {
             payload: PublishPayload::Arrow,
             topic: None,
             message: message(),
+            max_peers: max_peers(),
             queue: QueueSpec::default(),
         }
     }
@@ -98,6 +106,9 @@ impl ConsumerKind for PublishSpec {
         }
         if self.topic.as_ref().is_some_and(String::is_empty) {
             return Some(("topic", "an empty topic selects nothing; leave it out".into()));
+        }
+        if self.max_peers == 0 {
+            return Some(("maxPeers", "`maxPeers` is 0, so nobody could subscribe; leave it out for 256".into()));
         }
         (self.message.0 == 0)
             .then(|| ("message", "a message must be larger than 0 bytes; leave it out for 8MiB".into()))
@@ -161,6 +172,7 @@ impl PublishConsumer {
             data: spec.address.within(&context.base),
             sync: spec.sync.as_ref().map(|sync| sync.within(&context.base)),
             topic: spec.topic.clone(),
+            peers: Crowd { most: spec.max_peers as usize, per_address: None },
         };
         let place = options.data.to_string();
         let unreachable = |source| Error::Unreachable { consumer: "publish", place, source };
@@ -169,8 +181,8 @@ impl PublishConsumer {
         // Where two pipelines of a run meet is of no use to anybody else.
         let told = gone.is_none();
         let addresses = addresses.into_iter().flatten().filter(|_| told).map(ToString::to_string).collect();
-        let gone = gone.unwrap_or_default();
-        let posting = Posting { publisher, awaited: spec.awaited(), place: spec.address.to_string(), gone };
+        let (ours, gone) = (gone.is_some(), gone.unwrap_or_default());
+        let posting = Posting { publisher, awaited: spec.awaited(), place: spec.address.to_string(), ours, gone };
         let outbox = Outbox::new("publish", &spec.queue, context.stop.clone(), posting);
         Ok(Self { payload: spec.payload, message: spec.message.0, outbox, addresses })
     }
@@ -213,6 +225,8 @@ struct Posting {
     publisher: Publisher,
     awaited: usize,
     place: String,
+    /// For one pipeline of this run alone.
+    ours: bool,
     gone: CancellationToken,
 }
 
@@ -225,6 +239,10 @@ impl Posting {
 #[async_trait]
 impl Deliver for Posting {
     type Parcel = Bytes;
+
+    fn is_ours(&self) -> bool {
+        self.ours
+    }
 
     async fn begin(&mut self) -> Result<(), Error> {
         let awaited = self.awaited;

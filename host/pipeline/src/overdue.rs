@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::Error;
 
 /// How long one call may take once the order to stop is there. What stops us may kill us ten seconds after it has asked.
-pub(super) const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(4);
 
 /// What `work` gives, which is done by `doing` for `pipeline`, unless it is not done a while after `stop`: it is dropped then.
 pub(super) async fn unless_overdue<T>(

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf, sync::Arc};
 use arrow::{datatypes::DataType, error::ArrowError};
 use spout_base::error::{Coded, Kind};
 use spout_data::PartitionId;
+use spout_wire::Refused;
 use thiserror::Error;
 
 use crate::{Change, PerFileError};
@@ -62,6 +63,19 @@ pub enum Error {
         /// What the spec asked for.
         start: String,
     },
+    /// Somebody too many at a port.
+    #[error("{refused}; try again in a moment, or raise `{limit}` in the spec")]
+    Busy {
+        /// What there are too many of.
+        refused: Refused,
+        /// The key that says how many there may be.
+        limit: &'static str,
+    },
+    /// A client that takes room from others.
+    #[error(
+        "the message came so slowly that others had to wait for its room; nothing of it was stored: send it again, faster or in parts, or raise `queue` in the spec"
+    )]
+    TooSlow,
     /// The certificate of a port, or its key.
     #[error(transparent)]
     Tls(#[from] spout_wire::IdentityError),
@@ -469,7 +483,7 @@ impl Coded for Error {
             | Self::Unsettled { .. }
             | Self::File { .. }
             | Self::Framing { .. } => Kind::Spec,
-            Self::Subscribe { .. } | Self::Access { .. } => Kind::Unavailable,
+            Self::Subscribe { .. } | Self::Access { .. } | Self::Busy { .. } | Self::TooSlow => Kind::Unavailable,
             Self::NotLinked { .. } => Kind::Spec,
             Self::Upstream { source, .. } => source.kind(),
             Self::Spout { source, .. } => source.kind(),
@@ -545,6 +559,8 @@ impl Coded for Error {
             Self::Ended { .. } => "E0343",
             Self::Launch { .. } => "E0344",
             Self::Access { .. } => "E0361",
+            Self::Busy { .. } => "E0362",
+            Self::TooSlow => "E0363",
             Self::Transform { .. } => "E0345",
             Self::Pfs { .. } => "E0346",
         }

@@ -24,6 +24,7 @@ mod service;
 mod several;
 mod source;
 mod sources;
+mod unfinished;
 
 pub use spout_data::SchemaText;
 

@@ -11,13 +11,16 @@ use std::{
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
-use tokio::time::{Sleep, sleep, timeout};
+use spout_base::clock;
+use tokio::time::{Sleep, sleep, timeout, timeout_at};
 use tokio_util::io::StreamReader;
 
 use crate::{Error, answer::Answer};
 
 /// A body that stops coming for so long is given up.
 const IDLE: Duration = Duration::from_secs(30);
+/// One that is held in memory has to have come after so long.
+const WHOLE: Duration = Duration::from_secs(120);
 /// So long, and so much, is read of a body that is not wanted any more.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 << 20;
@@ -65,8 +68,10 @@ pub(crate) fn reader(body: Body, limit: u64) -> (StreamReader<Parts, Bytes>, Why
 pub(crate) async fn whole(body: Body, limit: u64) -> Answer<Vec<u8>> {
     let (mut parts, why) = parts(body, limit);
     let mut all = Vec::new();
+    let end = clock::now() + WHOLE;
     loop {
-        match parts.try_next().await {
+        let next = timeout_at(end, parts.try_next()).await;
+        match next.unwrap_or_else(|_| Err(parts.why.set(Error::Slow { seconds: WHOLE.as_secs() }))) {
             Ok(Some(part)) => all.extend_from_slice(&part),
             Ok(None) => return Ok(all),
             Err(error) => {

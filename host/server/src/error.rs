@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
 use spout_base::error::{Coded, Kind};
+use spout_wire::Refused;
 
 use crate::Access;
 
@@ -82,16 +83,18 @@ pub enum Error {
         limit: u64,
     },
     /// The body does not come.
-    #[error("the body stopped coming for {seconds} s; nothing of it was kept, so send it again")]
+    #[error("the body did not come within {seconds} s; nothing of it was kept, so send it again")]
     Slow {
         /// How long it was waited for.
         seconds: u64,
     },
     /// Too many connections.
-    #[error("all {limit} connections are taken; try again later, or start the server with a larger --max-connections")]
+    #[error(
+        "{refused}; try again later, close connections that are not used, or start the server with a larger --max-connections or --max-per-address"
+    )]
     Busy {
-        /// How many there may be.
-        limit: usize,
+        /// What there are too many of.
+        refused: Refused,
     },
     /// A query takes too long.
     #[error("the query took longer than {seconds} s and was stopped; ask for less")]

@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -11,13 +12,18 @@ use spout_keeper::{PluginShelf, Statuses};
 use spout_pipeline::{Pass, StoreAccess};
 use spout_plugin::Plugins;
 use spout_repo::Store;
+use spout_wire::Crowd;
 use tokio::sync::OnceCell;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{Access, Beside, Board, Limits, Scope, Service, Tokens, listen};
 
 /// Programs have few connections; what they put may be large.
-const LIMITS: Limits = Limits { connections: 256, max_body: 1 << 40 };
+const LIMITS: Limits = Limits {
+    crowd: Crowd { most: 256, per_address: None },
+    head: Duration::from_secs(60),
+    max_body: 1 << 40,
+};
 
 /// An API that opens when the first program needs it, and closes when this is dropped.
 pub struct Inside {

@@ -46,7 +46,7 @@ use spout_base::reach::Reach;
 use spout_keeper::{Managed, PluginShelf, Seeker};
 use spout_plugin::Plugins;
 use spout_repo::Store;
-pub use spout_wire::Identity;
+pub use spout_wire::{Crowd, Identity};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -169,7 +169,8 @@ mod tests {
     #[tokio::test]
     async fn routes_do_not_clash() {
         let store = Store::open("memory://").await.unwrap();
-        let limits = Limits { connections: 1, max_body: 1 };
+        let crowd = Crowd { most: 1, per_address: None };
+        let limits = Limits { crowd, head: std::time::Duration::from_secs(1), max_body: 1 };
         let beside = Beside {
             board: Arc::new(Board::new(&store, Default::default())),
             shelf: PluginShelf::new(&store),

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     fmt, io,
+    net::IpAddr,
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     str::FromStr,
@@ -155,10 +156,11 @@ impl Listener {
         })
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Connection> {
+    /// The next connection, and where it comes from, if that is not this machine.
+    pub(super) async fn accept(&self) -> io::Result<(Connection, Option<IpAddr>)> {
         match self {
-            Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| stream.into()),
-            Self::Ipc(listener, _) => listener.accept().await.map(|(stream, _)| stream.into()),
+            Self::Tcp(listener) => listener.accept().await.map(|(stream, peer)| (stream.into(), Some(peer.ip()))),
+            Self::Ipc(listener, _) => listener.accept().await.map(|(stream, _)| (stream.into(), None)),
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Sockets that do not trust their peers. [`Identity`] is what a listener of any kind shows over TLS; the rest is how programs talk
-//! ZeroMQ with each other, and the hello that comes before data.
+//! Sockets that do not trust their peers. A [`Gate`] is what every listener asks who gets in, an [`Identity`] what it shows over
+//! TLS, and [`Web`] one that speaks HTTP; the rest is how programs talk ZeroMQ with each other, and the hello that comes before
+//! data.
 //!
 //! [`Publisher`] is PUB with a REP socket beside it, [`Subscriber`] is SUB with a REQ. Before data the publisher says
 //! `connect` each second, until as many subscribers as it expects have said hello on the other socket; at the end it says
@@ -19,18 +20,23 @@
 //! **Invariant**: nothing here knows rows, offsets or pipelines.
 
 mod endpoint;
+mod gate;
 mod publisher;
 mod relay;
+mod seldom;
 mod subscriber;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod web;
 
 pub use self::{
     endpoint::Endpoint,
+    gate::{Crowd, Gate, Permit, Refused},
     publisher::{Publisher, PublisherOptions},
     subscriber::{Received, Subscriber, SubscriberOptions},
     tls::{Identity, IdentityError},
+    web::Web,
 };
 
 /// What a publisher says until its subscribers are there.

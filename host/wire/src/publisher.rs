@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zeromq::{PubSocket, RepSocket, Socket as _, SocketRecv as _, SocketSend as _, ZmqError, ZmqMessage};
 
-use super::{CONNECT, END, Endpoint, HELLO, relay::Front};
+use super::{CONNECT, END, Endpoint, HELLO, gate::Crowd, relay::Front};
 
 /// Pauses between two `connect` messages: short at first, for those who come at the same time, then this long.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -28,6 +28,8 @@ pub struct PublisherOptions {
     pub sync: Option<Endpoint>,
     /// First frame of every message, that subscribers can choose by.
     pub topic: Option<String>,
+    /// How many connections each socket takes at once.
+    pub peers: Crowd,
 }
 
 /// Says messages to whoever listens.
@@ -72,7 +74,7 @@ impl Publisher {
         let (data, sync) = (private.path().join("pub"), private.path().join("rep"));
         let mut socket = PubSocket::new();
         socket.bind(&address(&data)).await.map_err(said)?;
-        let front = Front::listen(&options.data, &data, HELLO).await?;
+        let front = Front::listen(&options.data, &data, HELLO, options.peers).await?;
         let (hello, heard) = watch::channel(0);
         let stop = CancellationToken::new();
         let greeting = match &options.sync {
@@ -82,7 +84,7 @@ impl Publisher {
                 socket.bind(&address(&sync)).await.map_err(said)?;
                 let stop = stop.clone();
                 tokio::spawn(async move { stop.run_until_cancelled(greet(socket, hello)).await });
-                Some(Front::listen(endpoint, &sync, HELLO).await?)
+                Some(Front::listen(endpoint, &sync, HELLO, options.peers).await?)
             }
         };
         let topic = options.topic.clone().map(Bytes::from);

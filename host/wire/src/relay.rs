@@ -1,6 +1,7 @@
 //! Passes bytes between a connection and a socket in a private directory, and lets no frame in that is too large.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,7 +15,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::endpoint::{Connection, Endpoint, Listener};
+use super::{
+    endpoint::{Connection, Endpoint, Listener},
+    gate::{Crowd, Gate, Permit},
+};
 
 /// Bytes of ZMTP's greeting, which comes before the first frame.
 const GREETING: u64 = 64;
@@ -22,12 +26,20 @@ const GREETING: u64 = 64;
 const FRAME: u64 = 64;
 const MORE: u8 = 1;
 const LONG: u8 = 2;
+const COMMAND: u8 = 4;
+/// How long each step of the beginning may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// What a connection takes: with the peer, and both ends of the one inside.
+const DESCRIPTORS: usize = 3;
+/// Subscriptions of one peer, and their bytes. Every message is compared with each, and the library keeps them.
+const SUBSCRIPTIONS: usize = 1000;
+const SUBSCRIBED_BYTES: usize = 64 << 10;
 
 /// Relays until either side is done; from `outer` comes no message of more than `cap` bytes.
 ///
 /// # Errors
 /// A message that is larger, and what the system says.
-pub(super) async fn relay(outer: Connection, inner: UnixStream, cap: u64) -> io::Result<()> {
+pub(super) async fn relay(outer: Connection, inner: UnixStream, cap: u64, wishes: Option<Wishes>) -> io::Result<()> {
     let Connection { from, mut to } = outer;
     let (mut inner_from, inner_to) = inner.into_split();
     let outwards = async {
@@ -40,15 +52,20 @@ pub(super) async fn relay(outer: Connection, inner: UnixStream, cap: u64) -> io:
         }
     };
     tokio::select! {
-        done = inwards(from, inner_to, cap) => done,
+        done = inwards(from, inner_to, cap, wishes) => done,
         done = outwards => done,
     }
 }
 
 /// Copies until `from` ends, wherever that is.
-async fn inwards(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, cap: u64) -> io::Result<()> {
+async fn inwards(
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
+    cap: u64,
+    wishes: Option<Wishes>,
+) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::with_capacity(64 << 10, from), BufWriter::with_capacity(64 << 10, to));
-    match frames(&mut from, &mut to, cap).await {
+    match frames(&mut from, &mut to, cap, wishes).await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => to.shutdown().await,
         Err(error) => {
             to.flush().await?;
@@ -59,18 +76,25 @@ async fn inwards(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, cap:
 }
 
 /// Copies frame by frame; a header is passed on only when its frame may follow.
-async fn frames<R, W>(from: &mut BufReader<R>, to: &mut W, cap: u64) -> io::Result<()>
+async fn frames<R, W>(from: &mut BufReader<R>, to: &mut W, cap: u64, mut wishes: Option<Wishes>) -> io::Result<()>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    pass(from, to, GREETING).await?;
-    let mut message = 0_u64;
+    let greeting = timeout(HANDSHAKE, pass(from, to, GREETING)).await;
+    greeting.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no greeting came"))??;
+    let (mut message, mut first) = (0_u64, true);
     loop {
         if from.buffer().is_empty() {
             to.flush().await?;
         }
-        let flags = from.read_u8().await?;
+        // What says who it is comes right after the greeting; after that a peer may be silent.
+        let flags = if std::mem::take(&mut first) {
+            let flags = timeout(HANDSHAKE, from.read_u8()).await;
+            flags.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "a handshake stopped half way"))??
+        } else {
+            from.read_u8().await?
+        };
         let long = flags & LONG != 0;
         let length = if long { from.read_u64().await? } else { u64::from(from.read_u8().await?) };
         message = message.saturating_add(length).saturating_add(FRAME);
@@ -78,15 +102,68 @@ where
             let what = format!("refused a message of at least {message} bytes; the limit is {cap}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
+        let heard = match &mut wishes {
+            // Of a peer that says what it wants to hear, messages are small.
+            Some(wishes) => {
+                let mut payload = vec![0; usize::try_from(length).unwrap_or_default()];
+                from.read_exact(&mut payload).await?;
+                if flags & COMMAND == 0 {
+                    wishes.hear(&payload)?;
+                }
+                Some(payload)
+            }
+            None => None,
+        };
         to.write_u8(flags).await?;
         match u8::try_from(length) {
             Ok(length) if !long => to.write_u8(length).await?,
             _ => to.write_u64(length).await?,
         }
-        pass(from, to, length).await?;
+        match heard {
+            Some(payload) => to.write_all(&payload).await?,
+            None => pass(from, to, length).await?,
+        }
         if flags & MORE == 0 {
             message = 0;
         }
+    }
+}
+
+/// What a subscriber wants to hear.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// Each beginning of messages, and how often it was asked for: it has to be given up as often.
+    topics: HashMap<Vec<u8>, usize>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Wishes {
+    /// Takes a message of the subscriber.
+    fn hear(&mut self, message: &[u8]) -> io::Result<()> {
+        match message.split_first() {
+            Some((1, topic)) => {
+                *self.topics.entry(topic.to_vec()).or_default() += 1;
+                (self.count, self.bytes) = (self.count + 1, self.bytes + topic.len());
+            }
+            Some((0, topic)) => {
+                if let Entry::Occupied(mut times) = self.topics.entry(topic.to_vec()) {
+                    (self.count, self.bytes) = (self.count - 1, self.bytes - topic.len());
+                    *times.get_mut() -= 1;
+                    if *times.get() == 0 {
+                        times.remove();
+                    }
+                }
+            }
+            _ => {}
+        }
+        if self.count > SUBSCRIPTIONS || self.bytes > SUBSCRIBED_BYTES {
+            let what = format!(
+                "refused a subscriber with more than {SUBSCRIPTIONS} subscriptions or {SUBSCRIBED_BYTES} bytes of them"
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        Ok(())
     }
 }
 
@@ -110,12 +187,14 @@ pub(super) struct Front {
 }
 
 impl Front {
-    /// Listens at `endpoint`; every connection is relayed to the socket file `inner`.
-    pub(super) async fn listen(endpoint: &Endpoint, inner: &Path, cap: u64) -> io::Result<Self> {
+    /// Listens at `endpoint` for at most `peers`; every connection is relayed to the socket file `inner`, from which no message of
+    /// more than `cap` bytes comes. Only subscribers subscribe.
+    pub(super) async fn listen(endpoint: &Endpoint, inner: &Path, cap: u64, peers: Crowd) -> io::Result<Self> {
         let listener = Listener::at(endpoint).await?;
         let endpoint = listener.endpoint()?;
         let stop = CancellationToken::new();
-        let accepting = tokio::spawn(accept(listener, inner.to_owned(), cap, stop.clone()));
+        let gate = Gate::new(endpoint.to_string(), "`maxPeers`", peers, DESCRIPTORS);
+        let accepting = tokio::spawn(accept((listener, gate), inner.to_owned(), cap, stop.clone()));
         Ok(Self { endpoint, stop, accepting })
     }
 
@@ -139,19 +218,15 @@ impl Drop for Front {
     }
 }
 
-async fn accept(listener: Listener, inner: PathBuf, cap: u64, stop: CancellationToken) {
+async fn accept((listener, gate): (Listener, Gate), inner: PathBuf, cap: u64, stop: CancellationToken) {
     let mut peers = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
             Some(_) = peers.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok(outer) => drop(peers.spawn(serve(outer, inner.clone(), cap))),
-                Err(error) => {
-                    // Too many open files, most of all; it must not spin until that is over.
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+            (outer, admitted) = gate.next(|| listener.accept()) => match admitted {
+                Ok(permit) => drop(peers.spawn(serve(outer, inner.clone(), cap, permit))),
+                Err(_) => drop(outer),
             },
         }
     }
@@ -159,9 +234,9 @@ async fn accept(listener: Listener, inner: PathBuf, cap: u64, stop: Cancellation
     while peers.join_next().await.is_some() {}
 }
 
-async fn serve(outer: Connection, inner: PathBuf, cap: u64) {
+async fn serve(outer: Connection, inner: PathBuf, cap: u64, _permit: Permit) {
     let done = match UnixStream::connect(&inner).await {
-        Ok(inner) => relay(outer, inner, cap).await,
+        Ok(inner) => relay(outer, inner, cap, Some(Wishes::default())).await,
         Err(error) => Err(error),
     };
     if let Err(error) = done {
@@ -179,8 +254,40 @@ mod tests {
 
     async fn passed(input: &[u8], cap: u64) -> (Vec<u8>, bool) {
         let mut out = Vec::new();
-        let done = inwards(input, &mut out, cap).await;
+        let done = inwards(input, &mut out, cap, None).await;
         (out, done.is_ok())
+    }
+
+    /// What passes of a subscriber's messages, all of them short.
+    async fn heard(messages: impl IntoIterator<Item = Vec<u8>>) -> (usize, bool) {
+        let mut stream = greeting();
+        for message in messages {
+            stream.extend([0, u8::try_from(message.len()).unwrap()]);
+            stream.extend(message);
+        }
+        let mut out = Vec::new();
+        let done = inwards(&stream[..], &mut out, 1 << 12, Some(Wishes::default())).await;
+        assert!(stream.starts_with(&out));
+        (out.len(), done.is_ok())
+    }
+
+    #[tokio::test]
+    async fn a_subscriber_has_a_limited_number_of_subscriptions() {
+        let wish = |index: usize| [&[1][..], index.to_string().as_bytes()].concat();
+        let (all, fine) = heard((0..SUBSCRIPTIONS).map(wish)).await;
+        assert!(fine);
+        let (passed, fine) = heard((0..SUBSCRIPTIONS * 60).map(wish)).await;
+        assert!(!fine && passed == all, "{passed} of {all} bytes");
+        let (_, fine) = heard((0..2000).map(|_| vec![1; 250])).await;
+        assert!(!fine, "nor of bytes");
+        // Who gives up what it had may have others; who gives up what it never had may not.
+        let changing = (0..SUBSCRIPTIONS * 2).flat_map(|index| {
+            let mut gone = wish(index);
+            gone[0] = 0;
+            [wish(index), gone.clone(), gone]
+        });
+        assert!(heard(changing).await.1);
+        assert!(!heard((0..SUBSCRIPTIONS + 1).flat_map(|index| [wish(index), vec![0, b'x']])).await.1);
     }
 
     #[tokio::test]

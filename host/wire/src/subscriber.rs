@@ -153,7 +153,7 @@ async fn hello(sync: &Endpoint, name: String) -> io::Result<()> {
     let outer = connect(sync).await?;
     let relaying = tokio::spawn(async move {
         let (inner, _) = listener.accept().await?;
-        relay(outer, inner, HELLO).await
+        relay(outer, inner, HELLO, None).await
     });
     let mut socket = ReqSocket::new();
     let talking = async {
@@ -188,7 +188,7 @@ async fn dial(publisher: Endpoint, inner: std::path::PathBuf, cap: u64, state: w
         pause = FIRST_PAUSE;
         state.send_replace(true);
         let done = match UnixStream::connect(&inner).await {
-            Ok(inner) => relay(outer, inner, cap).await,
+            Ok(inner) => relay(outer, inner, cap, None).await,
             Err(error) => Err(error),
         };
         state.send_replace(false);

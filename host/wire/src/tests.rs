@@ -8,10 +8,11 @@ use tokio::time::timeout;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+const PEERS: Crowd = Crowd { most: 3, per_address: None };
 
 async fn publisher(sync: bool, topic: Option<&str>) -> Publisher {
     let any = || "tcp://127.0.0.1:0".parse().unwrap();
-    let options = PublisherOptions { data: any(), sync: sync.then(any), topic: topic.map(str::to_owned) };
+    let options = PublisherOptions { data: any(), sync: sync.then(any), topic: topic.map(str::to_owned), peers: PEERS };
     Publisher::open(&options).await.unwrap()
 }
 
@@ -77,7 +78,7 @@ async fn a_subscriber_may_be_there_first_and_finds_its_publisher_again() {
     let options = SubscriberOptions { data: data.clone(), sync: Some(sync.clone()), topics: Vec::new(), cap: 1 << 20 };
     let mut subscriber = Subscriber::open(&options).await.unwrap();
     for round in 0..2_u8 {
-        let options = PublisherOptions { data: data.clone(), sync: Some(sync.clone()), topic: None };
+        let options = PublisherOptions { data: data.clone(), sync: Some(sync.clone()), topic: None, peers: PEERS };
         let mut publisher = Publisher::open(&options).await.unwrap();
         let speaking = tokio::spawn(async move {
             timeout(PATIENCE, publisher.wait_for(1)).await.unwrap().unwrap();
@@ -128,4 +129,25 @@ async fn without_a_second_socket_nothing_is_special() {
         assert!(gone.await.is_err());
     }
     assert_eq!(hearing.await.unwrap(), Received::Message { topic: None, payload: Bytes::from_static(END) });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_are_so_many_and_the_others_hear_everything() {
+    let mut publisher = publisher(true, None).await;
+    let Endpoint::Tcp { host, port } = publisher.endpoint().clone() else { panic!("a port") };
+    let subscriber = subscriber(&publisher, &[]).await;
+    let hearing = tokio::spawn(received(subscriber));
+    timeout(PATIENCE, publisher.wait_for(1)).await.unwrap().unwrap();
+    // Those who come now say nothing, and one of them is too many.
+    let mut silent = Vec::new();
+    for _ in 0..PEERS.most {
+        silent.push(tokio::net::TcpStream::connect((host.as_str(), port)).await.unwrap());
+    }
+    let last = silent.last_mut().unwrap();
+    let closed = timeout(PATIENCE, tokio::io::AsyncReadExt::read(last, &mut [0; 10])).await.unwrap();
+    assert_eq!(closed.unwrap_or(0), 0, "the one too many is closed at once");
+    publisher.send(Bytes::from_static(b"one"), ()).await.unwrap();
+    drop(silent);
+    publisher.finish(PATIENCE).await.unwrap();
+    assert_eq!(timeout(PATIENCE, hearing).await.unwrap().unwrap(), [b"one".to_vec()]);
 }

@@ -4,7 +4,7 @@ mod post;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, sync::Once, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Once, time::Duration};
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -133,6 +133,17 @@ pub enum OnRefusal {
 const OWN: [&str; 6] =
     ["content-type", "content-length", "idempotency-key", "spout-pipeline", "spout-offsets", "transfer-encoding"];
 
+impl HttpSpec {
+    /// Whether a token leaves this machine without TLS.
+    fn token_in_the_clear(&self) -> bool {
+        let here = |url: &Url| match url.host_str().unwrap_or_default().trim_matches(['[', ']']) {
+            "localhost" => true,
+            host => host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()),
+        };
+        self.token.is_some() && Url::parse(&self.url).is_ok_and(|url| url.scheme() == "http" && !here(&url))
+    }
+}
+
 #[async_trait]
 impl ConsumerKind for HttpSpec {
     #[cfg(test)]
@@ -174,7 +185,8 @@ impl ConsumerKind for HttpSpec {
             Per::Batch => "batch",
             Per::Commit => "commit",
         };
-        format!("http POST {}, {}, a request a {per}", self.url, self.format.word())
+        let clear = if self.token_in_the_clear() { ", with the token in the clear" } else { "" };
+        format!("http POST {}, {}, a request a {per}{clear}", self.url, self.format.word())
     }
 
     fn reach(&self) -> Reach {
@@ -225,6 +237,10 @@ impl HttpConsumer {
     fn open(spec: &HttpSpec, context: &ConsumerContext) -> Result<Self, Error> {
         if let Some((_, reason)) = spec.problem() {
             return Err(Error::Spec { consumer: "http", reason });
+        }
+        if spec.token_in_the_clear() {
+            let (pipeline, url) = (&context.pipeline, &spec.url);
+            tracing::warn!(pipeline, url, "the token is sent in the clear, and whoever sees it can use it; post to https://");
         }
         let headers = headers(spec, &context.pipeline, &context.base)?;
         let drops = spec.on_error == OnRefusal::Drop;

@@ -137,3 +137,17 @@ fn what_cannot_be_is_said() {
     check("https://example.com", r#", "headers": {"Content-Type": "c"}"#, Some("headers"));
     check("https://example.com", r#", "body": "0B""#, Some("body"));
 }
+
+#[test]
+fn a_token_in_the_clear_is_said() {
+    let check = |url: &str, expected: bool| {
+        let spec = spec(url, r#", "token": {"env": "T"}"#);
+        assert_eq!(spec.describe().contains("in the clear"), expected, "{url}");
+    };
+    check("http://example.com/hook", true);
+    check("http://10.0.0.1:80", true);
+    check("https://example.com/hook", false);
+    check("http://localhost:8080", false);
+    check("http://127.0.0.1:8080", false);
+    check("http://[::1]:8080", false);
+}

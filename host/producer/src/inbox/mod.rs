@@ -36,7 +36,7 @@ pub(crate) use self::{
 use super::{Durable, Fetcher, Found};
 
 /// How long waiting clients have at a stop to learn how it ended.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What all producers have in common to which somebody sends: a queue, a task that fills it, and those who wait.
 #[derive(Debug)]

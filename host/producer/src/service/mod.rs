@@ -5,7 +5,7 @@ mod gate;
 
 use std::{
     fmt, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::secret::SecretSpec;
 use spout_plugin::Exposed;
-use spout_wire::Identity;
+use spout_wire::{Crowd, Gate, Identity, Permit};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -44,6 +44,10 @@ pub struct ServiceSpec {
     /// Maximum concurrent connections, as in `128`; others are closed at once.
     #[serde(default = "max_clients", alias = "max_clients")]
     pub max_clients: u32,
+    /// How many of them may come from one address (one /64 of IPv6), as in `64`. Without it half of `maxClients`, or 32 if that is
+    /// more, and from this machine as many as there are.
+    #[serde(default, alias = "max_per_address", skip_serializing_if = "Option::is_none")]
+    pub max_per_address: Option<u32>,
     /// Chain of certificates in PEM, as in `chain.pem`; with `key`, clients talk TLS to the host, and the plugin sees plain bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cert: Option<PathBuf>,
@@ -67,6 +71,9 @@ fn max_clients() -> u32 {
 /// How long a client waits for a plugin that does not listen: it may be starting.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What a connection takes: with the client, with the plugin, and at the plugin.
+const DESCRIPTORS: usize = 3;
+
 /// Bytes under way in each direction of a connection.
 const BUFFER: usize = 16 << 10;
 
@@ -82,7 +89,6 @@ pub struct Service {
 struct Clients {
     pipeline: Arc<str>,
     exposed: Exposed,
-    most: usize,
     turn: Arc<AtomicUsize>,
     identity: Option<Identity>,
     password: Option<Password>,
@@ -110,9 +116,22 @@ impl ServiceSpec {
         let listener = TcpListener::bind((self.address.as_str(), self.external_port)).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let stop = CancellationToken::new();
-        let (pipeline, most, turn) = (pipeline.into(), self.max_clients as usize, Arc::default());
-        let clients = Clients { pipeline, exposed, most, turn, identity, password };
-        tokio::spawn(accept(listener, clients, drain.clone(), stop.clone()));
+        if password.is_some() && identity.is_none() && !address.ip().is_loopback() {
+            tracing::warn!(
+                pipeline,
+                %address,
+                "the token is sent in the clear, and whoever sees it can talk to the plugin: set `cert` and `key`"
+            );
+        }
+        let crowd = Crowd {
+            most: self.max_clients as usize,
+            per_address: self.max_per_address.map(|most| most as usize),
+        };
+        let name = format!("the service of pipeline {pipeline}");
+        let gate = Gate::new(name, "`maxClients` or `maxPerAddress`", crowd, DESCRIPTORS);
+        let (pipeline, turn) = (pipeline.into(), Arc::default());
+        let clients = Clients { pipeline, exposed, turn, identity, password };
+        tokio::spawn(accept((listener, gate), clients, drain.clone(), stop.clone()));
         Ok(Service { address, _stop: stop.drop_guard() })
     }
 
@@ -120,6 +139,9 @@ impl ServiceSpec {
     #[must_use]
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let zero = |key, what: &str| Some((key, format!("`{key}` is 0, so {what}")));
+        if self.max_per_address == Some(0) {
+            return zero("maxPerAddress", "nobody could connect; leave it out for the default");
+        }
         match (self.internal_port, self.max_clients) {
             (0, _) => zero("internalPort", "no plugin can listen at it; write the port that the plugin listens at"),
             (_, 0) => zero("maxClients", "nobody could connect; leave it out for the default"),
@@ -140,7 +162,12 @@ impl fmt::Display for ServiceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { internal_port, external_port, address, max_clients, cert, token, .. } = self;
         let tls = if cert.is_some() { ", over TLS" } else { "" };
-        let token = if token.is_some() { ", with the token" } else { "" };
+        let here = address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()) || address == "localhost";
+        let token = match (token, here || cert.is_some()) {
+            (None, _) => "",
+            (Some(_), true) => ", with the token",
+            (Some(_), false) => ", with the token in the clear",
+        };
         write!(
             f,
             "connections to {address}, port {external_port}{tls}{token}, reach port {internal_port} of the plugin, {max_clients} at once"
@@ -157,26 +184,23 @@ impl Service {
 }
 
 /// Takes connections until it is to drain; those that are open go on until `stop`.
-async fn accept(listener: TcpListener, clients: Clients, drain: CancellationToken, stop: CancellationToken) {
+async fn accept(
+    (listener, gate): (TcpListener, Gate),
+    clients: Clients,
+    drain: CancellationToken,
+    stop: CancellationToken,
+) {
     let mut connections = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer, admitted) = tokio::select! {
             () = stop.cancelled() => return,
             () = drain.cancelled() => break,
-            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            accepted = gate.accept(&listener) => accepted,
         };
-        match accepted {
-            Ok((stream, peer)) if connections.len() >= clients.most => {
-                let (pipeline, most) = (&*clients.pipeline, clients.most);
-                tracing::warn!(pipeline, %peer, most, "refused a client of the service; raise `maxClients`");
-                drop(stream);
-            }
-            Ok((stream, peer)) => drop(connections.spawn(serve(stream, peer, clients.clone()))),
-            Err(error) => {
-                tracing::warn!(pipeline = &*clients.pipeline, %error, "cannot accept a client of the service");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+        match admitted {
+            Ok(permit) => drop(connections.spawn(serve(stream, peer, clients.clone(), permit))),
+            Err(_) => drop(stream),
         }
     }
     drop(listener);
@@ -187,7 +211,7 @@ async fn accept(listener: TcpListener, clients: Clients, drain: CancellationToke
 }
 
 /// Passes on what a client and the plugin send to each other, as fast as the slower one takes it, until both have ended.
-async fn serve(outside: TcpStream, peer: SocketAddr, clients: Clients) {
+async fn serve(outside: TcpStream, peer: SocketAddr, clients: Clients, _permit: Permit) {
     drop(outside.set_nodelay(true));
     let passed = match &clients.identity {
         None => clients.pass(outside, peer).await,

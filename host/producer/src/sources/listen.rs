@@ -1,9 +1,14 @@
 //! What sources share to which others send: the producer around their inbox, their ports, and checks of what is written of them.
 
-use std::{fmt::Debug, net::SocketAddr, time::Duration};
+use std::{
+    fmt::Debug,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use spout_data::{ByteSize, Marker, Period};
+use spout_wire::Crowd;
 use tokio::net::TcpListener;
 
 use crate::{Durable, Error, Fetcher, Found, Producer, ProducerTraits, inbox::Inbox};
@@ -99,6 +104,11 @@ pub(super) async fn listen(producer: &'static str, address: &str) -> Result<(Tcp
     Ok((listener, bound))
 }
 
+/// How many connections a port takes, as a spec says it.
+pub(super) fn crowd(most: u32, per_address: Option<u32>) -> Crowd {
+    Crowd { most: most as usize, per_address: per_address.map(|most| most as usize) }
+}
+
 /// What is wrong with the address `listen`, if anything is.
 pub(super) fn no_address(listen: &str) -> Option<(&'static str, String)> {
     let sound = listen.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
@@ -106,7 +116,18 @@ pub(super) fn no_address(listen: &str) -> Option<(&'static str, String)> {
     (!sound).then(|| ("listen", why()))
 }
 
+/// Whether only this machine reaches the address `listen`.
+pub(super) fn is_here(listen: &str) -> bool {
+    let host = listen.rsplit_once(':').map_or(listen, |(host, _)| host).trim_matches(['[', ']']);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Says that with `value` nothing could be received, if so.
 pub(super) fn zero(key: &'static str, value: u64) -> Option<(&'static str, String)> {
     (value == 0).then(|| (key, format!("`{key}` is 0, so nothing could be received; leave it out for the default")))
+}
+
+/// Says that `time` is none, if so.
+pub(super) fn no_time(key: &'static str, time: Period) -> Option<(&'static str, String)> {
+    time.0.is_zero().then(|| (key, format!("`{key}` is 0, so nobody could send anything; leave it out for the default")))
 }

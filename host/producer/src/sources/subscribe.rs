@@ -283,7 +283,7 @@ mod tests {
     use crate::Fetcher;
     use spout_data::Marker;
     use spout_plugin::Progress;
-    use spout_wire::{Publisher, PublisherOptions};
+    use spout_wire::{Crowd, Publisher, PublisherOptions};
 
     fn spec() -> SubscribeSpec {
         serde_json::from_str(r#"{"pipeline": "other"}"#).unwrap()
@@ -293,7 +293,8 @@ mod tests {
 
     async fn publisher(dir: &std::path::Path) -> (Publisher, LinkedPublisher) {
         let (data, sync) = (Endpoint::Ipc(dir.join("a")), Endpoint::Ipc(dir.join("a_sync")));
-        let options = PublisherOptions { data: data.clone(), sync: Some(sync.clone()), topic: None };
+        let peers = Crowd { most: 10, per_address: None };
+        let options = PublisherOptions { data: data.clone(), sync: Some(sync.clone()), topic: None, peers };
         let over = CancellationToken::new();
         (Publisher::open(&options).await.unwrap(), LinkedPublisher { data, sync, over })
     }

@@ -1,12 +1,13 @@
 //! Listens on a TCP port: each client sends a stream of messages, and may be told what is stored.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::reach::Reach;
+use spout_base::{error::Coded as _, reach::Reach};
 use spout_data::{Blobs, ByteSize, Period};
+use spout_wire::{Gate, Permit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -15,13 +16,15 @@ use tokio::{
     },
     sync::mpsc,
     task::JoinSet,
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::listen::{Receive, Receiving, answer_within, listen, no_address, queue, zero};
+use super::listen::{Receive, Receiving, answer_within, crowd, listen, no_address, no_time, queue, zero};
 use crate::{
     Class, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox, Receipt, Sent},
+    unfinished::{Share, Unfinished},
 };
 
 /// A port that accepts messages over TCP, as in `{listen: "0.0.0.0:9000", framing: {type: lines}, reply: line}`.
@@ -43,7 +46,15 @@ pub struct TcpSpec {
     /// Maximum concurrent clients, as in `1024`; others are refused.
     #[serde(default = "max_clients", alias = "max_clients")]
     pub max_clients: u32,
-    /// Bytes read but not yet decoded, as in `16MiB`; when full, clients have to wait.
+    /// How many of them may come from one address (one /64 of IPv6), as in `64`. Without it half of `maxClients`, or 32 if that is
+    /// more, and from this machine as many as there are.
+    #[serde(default, alias = "max_per_address")]
+    pub max_per_address: Option<u32>,
+    /// How long a client may send nothing, as in `10m`, before it is closed. Without it, as long as it likes.
+    #[serde(default, alias = "idle_time")]
+    pub idle_time: Option<Period>,
+    /// Bytes read but not yet decoded, as in `16MiB`; when full, clients have to wait. As many again may be parts of messages that
+    /// are not complete.
     #[serde(default = "queue")]
     pub queue: ByteSize,
     /// Columns added to every row, as in `[offset, timestamp]`; the timestamp is the time of arrival.
@@ -77,6 +88,8 @@ impl SourceSpec for TcpSpec {
         no_address(&self.listen)
             .or_else(|| self.framing.problem())
             .or_else(|| zero("maxClients", u64::from(self.max_clients)))
+            .or_else(|| self.max_per_address.and_then(|most| zero("maxPerAddress", u64::from(most))))
+            .or_else(|| self.idle_time.and_then(|time| no_time("idleTime", time)))
             .or_else(|| zero("queue", self.queue.0))
     }
 
@@ -135,7 +148,13 @@ impl Receive for TcpPort {
         let (listener, address) = listen("tcp", &self.spec.listen).await?;
         let (spec, pipeline, uses_first_record) =
             (Arc::clone(&self.spec), self.pipeline.clone(), self.uses_first_record);
-        inbox.fill(|letterbox, stop| accept(listener, Clients { spec, pipeline, uses_first_record, letterbox, stop }));
+        let name = format!("the tcp port of pipeline {pipeline}");
+        let crowd = crowd(spec.max_clients, spec.max_per_address);
+        let gate = Gate::new(name, "`maxClients` or `maxPerAddress`", crowd, 1);
+        let unfinished = Unfinished::new(spec.queue.0);
+        inbox.fill(|letterbox, stop| {
+            accept(listener, gate, Clients { spec, pipeline, uses_first_record, unfinished, letterbox, stop })
+        });
         Ok(Some(address))
     }
 }
@@ -146,33 +165,28 @@ struct Clients {
     spec: Arc<TcpSpec>,
     pipeline: String,
     uses_first_record: bool,
+    unfinished: Unfinished,
     letterbox: Letterbox,
     stop: CancellationToken,
 }
 
 /// Takes clients until it is stopped, and then waits until each of them knows how it ended.
-async fn accept(listener: TcpListener, clients: Clients) {
-    let most = clients.spec.max_clients as usize;
+async fn accept(listener: TcpListener, gate: Gate, clients: Clients) {
     let mut connections = JoinSet::new();
     let stop = clients.stop.clone();
     loop {
-        let accepted = tokio::select! {
+        let (mut stream, peer, admitted) = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
             Some(_) = connections.join_next() => continue,
+            accepted = gate.accept(&listener) => accepted,
         };
-        match accepted {
-            Ok((mut stream, peer)) if connections.len() >= most => {
-                tracing::warn!(pipeline = clients.pipeline, %peer, most, "refused a client; raise `maxClients`");
+        match admitted {
+            Ok(permit) => drop(connections.spawn(serve(stream, peer, clients.clone(), permit))),
+            Err(_) => {
                 if clients.spec.reply.is_some() {
                     drop(stream.try_write(b"error 0 too many clients; try again later\n"));
                 }
                 drop(stream.shutdown().await);
-            }
-            Ok((stream, peer)) => drop(connections.spawn(serve(stream, peer, clients.clone()))),
-            Err(error) => {
-                tracing::warn!(pipeline = clients.pipeline, %error, "cannot accept a client");
-                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -181,7 +195,7 @@ async fn accept(listener: TcpListener, clients: Clients) {
     while connections.join_next().await.is_some() {}
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients) {
+async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients, _permit: Permit) {
     let _present = clients.letterbox.enter();
     // Replies are short and waited for.
     drop(stream.set_nodelay(true));
@@ -215,11 +229,12 @@ enum Answer {
 /// Reads messages until the client ends, or it is stopped.
 async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
     let mut framer = Framer::new(&clients.spec.framing).map_err(|error| error.to_string())?;
+    let mut share = clients.unfinished.share();
     let mut buffer = vec![0; READ];
     loop {
         let read = tokio::select! {
             () = clients.stop.cancelled() => return Ok(()),
-            read = read.read(&mut buffer) => read.map_err(|error| error.to_string())?,
+            read = next(&mut read, &mut buffer, (&mut share, framer.held()), clients.spec.idle_time) => read?,
         };
         let mut values = Blobs::default();
         let framed = match buffer.get(..read) {
@@ -242,6 +257,31 @@ async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Se
             return Ok(());
         }
     }
+}
+
+/// What comes next, once there is room for the `held` bytes of a message that came before it.
+async fn next(
+    read: &mut OwnedReadHalf,
+    buffer: &mut [u8],
+    (share, held): (&mut Share, usize),
+    idle_time: Option<Period>,
+) -> Result<usize, String> {
+    let too_slow = |_| format!("{} ({})", Error::TooSlow, Error::TooSlow.code());
+    share.hold(held).await.map_err(too_slow)?;
+    let read = tokio::select! {
+        read = read.read(buffer) => read.map_err(|error| error.to_string())?,
+        slow = share.too_slow() => return Err(too_slow(slow)),
+        why = silent(idle_time) => return Err(why),
+    };
+    share.arrived();
+    Ok(read)
+}
+
+/// Ends after `time`, with what a client is told that has sent nothing meanwhile.
+async fn silent(time: Option<Period>) -> String {
+    let Some(time) = time else { return pending().await };
+    sleep(time.0).await;
+    format!("nothing came for {time}, which is `idleTime`")
 }
 
 /// Reports to the client what is stored, in the order in which it was sent.

@@ -14,12 +14,15 @@ use axum::{
 use futures::StreamExt;
 use serde_json::{Value, json};
 use spout_data::Blobs;
-use tokio::time::timeout;
+use spout_base::error::Coded as _;
+use spout_wire::Refused;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::Service;
 use crate::{
     Compression, DecoderSpec, Error, Framer, FramingSpec, FramingType,
     inbox::{self, KeyTaken, Letterbox, Room, Sent, Stored},
+    unfinished::Share,
 };
 
 /// Bytes that are unpacked at once, so that a bomb is noticed before it is large.
@@ -30,11 +33,24 @@ const PIECE: usize = 4096;
 struct Refusal {
     status: StatusCode,
     why: String,
+    code: Option<&'static str>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into() }
+        Self { status, why: why.into(), code: None }
+    }
+
+    /// An error that has a page.
+    fn coded(status: StatusCode, error: &Error) -> Self {
+        Self { status, why: error.to_string(), code: Some(error.code()) }
+    }
+
+    fn body(&self) -> Value {
+        match self.code {
+            None => json!({"error": self.why}),
+            Some(code) => json!({"error": self.why, "code": code}),
+        }
     }
 
     fn stopping() -> Self {
@@ -44,7 +60,7 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = answer(self.status, &json!({"error": self.why}));
+        let mut response = answer(self.status, &self.body());
         let header = match self.status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
             StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "1")),
@@ -58,6 +74,12 @@ impl IntoResponse for Refusal {
 
 fn answer(status: StatusCode, body: &Value) -> Response {
     (status, [(CONTENT_TYPE, "application/json")], format!("{body}\n")).into_response()
+}
+
+/// What one is told for whom there is no connection.
+pub(super) fn busy(refused: Refused) -> String {
+    let error = Error::Busy { refused, limit: "maxConnections" };
+    format!("{}\n", Refusal::coded(StatusCode::SERVICE_UNAVAILABLE, &error).body())
 }
 
 /// Answers one request.
@@ -102,16 +124,15 @@ fn receipt(stored: &Stored) -> Value {
 
 /// Takes the messages of a request and waits for their commit; `None` if there is no message.
 async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Refusal> {
-    let Ok(_turn) = service.requests.try_acquire() else {
-        let why = "too many requests in flight; try again in a moment";
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, why));
-    };
+    if service.requests.available_permits() == 0 {
+        return Err(too_many());
+    }
     // The queue has to end even while requests still wait for a commit.
-    let receipt = {
+    let (receipt, _turn) = {
         let letterbox = service.letterbox().ok_or_else(Refusal::stopping)?;
         let _present = letterbox.enter();
         let arriving = timeout(service.spec.body_time.0, arrive(service, &letterbox, request));
-        let Arrived { values, first, key, room } = tokio::select! {
+        let Arrived { values, first, key, room, turn } = tokio::select! {
             () = service.stop.cancelled() => return Err(Refusal::stopping()),
             arrived = arriving => arrived.map_err(|_| late(service))??,
         };
@@ -119,7 +140,7 @@ async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Ref
             return Ok(None);
         }
         let sent = Sent { values, first, key, wants_receipt: true };
-        letterbox.put(sent, room).map_err(|_| Refusal::stopping())?
+        (letterbox.put(sent, room).map_err(|_| Refusal::stopping())?, turn)
     };
     let Some(receipt) = receipt else { return Err(Refusal::stopping()) };
     let unsaid = "the pipeline stopped before the commit; the messages may or may not be stored, so send them again";
@@ -130,22 +151,33 @@ async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Ref
     })
 }
 
+fn too_many() -> Refusal {
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight; try again in a moment")
+}
+
 fn late(service: &Service) -> Refusal {
     let why = format!("the body did not arrive within {}; send less at a time", service.spec.body_time);
     Refusal::new(StatusCode::REQUEST_TIMEOUT, why)
 }
 
 /// A body, with room for it in the queue.
-struct Arrived {
+struct Arrived<'a> {
     values: Blobs,
     /// Its first record, where the decoder heeds it.
     first: Vec<u8>,
     key: Option<inbox::Key>,
     room: Room,
+    /// One of the requests that may wait for their commit.
+    turn: SemaphorePermit<'a>,
 }
 
-/// The messages of a body, with room for them in the queue.
-async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> Result<Arrived, Refusal> {
+/// The messages of a body, with room for them in the queue. A body is read only for somebody who may send it, and while it comes
+/// it takes of the room for what is unfinished.
+async fn arrive<'a>(
+    service: &'a Service,
+    letterbox: &Letterbox,
+    request: Request,
+) -> Result<Arrived<'a>, Refusal> {
     let headers = request.headers();
     let spec = &service.spec;
     admit(service, headers)?;
@@ -161,14 +193,15 @@ async fn arrive(service: &Service, letterbox: &Letterbox, request: Request) -> R
     if length.is_some_and(|length| length > most) {
         return Err(too_large(service));
     }
-    let grows = framing.compression != Compression::None;
-    let room = letterbox.room(length.filter(|_| !grows).unwrap_or(most)).await.map_err(|_| Refusal::stopping())?;
     let mut framer = Framer::new(&framing).map_err(|error| broken(&error))?;
-    let values = collect(service, &mut framer, request.into_body(), most).await?;
+    let mut share = service.unfinished.share();
+    let values = collect(service, &mut framer, (request.into_body(), &mut share), most).await?;
+    let turn = service.requests.try_acquire().map_err(|_| too_many())?;
+    let room = letterbox.room(values.bytes.len()).await.map_err(|_| Refusal::stopping())?;
     let uses_first_record = framing.kind.has_records() && service.decoder.uses_first_record();
     let first = framer.first().filter(|_| uses_first_record).unwrap_or_default().to_vec();
     let key = key.map(|key| inbox::Key::of(&key, &first, &values));
-    Ok(Arrived { values, first, key, room })
+    Ok(Arrived { values, first, key, room, turn })
 }
 
 fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -185,11 +218,24 @@ fn admit(service: &Service, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-async fn collect(service: &Service, framer: &mut Framer, body: Body, most: usize) -> Result<Blobs, Refusal> {
+async fn collect(
+    service: &Service,
+    framer: &mut Framer,
+    (body, share): (Body, &mut Share),
+    most: usize,
+) -> Result<Blobs, Refusal> {
+    let slow = |_| Refusal::coded(StatusCode::REQUEST_TIMEOUT, &Error::TooSlow);
     let mut values = Blobs::default();
     let mut packed = 0;
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        share.hold(values.bytes.len() + framer.held()).await.map_err(slow)?;
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            too_slow = share.too_slow() => return Err(slow(too_slow)),
+        };
+        share.arrived();
+        let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|error| {
             Refusal::new(StatusCode::BAD_REQUEST, format!("the body ended early: {error}; nothing was stored"))
         })?;

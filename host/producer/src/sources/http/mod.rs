@@ -14,15 +14,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_base::{reach::Reach, secret::SecretSpec};
 use spout_data::{ByteSize, Period};
+use spout_wire::{Gate, Web};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::answer::handle;
-use super::listen::{Receive, Receiving, answer_within, listen, no_address, zero};
+use self::answer::{busy, handle};
+use super::listen::{Receive, Receiving, answer_within, crowd, is_here, listen, no_address, no_time, zero};
 use crate::{
     Class, DecoderSpec, Error, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
     inbox::{Inbox, Letterbox},
     password::Password,
+    unfinished::Unfinished,
 };
 
 /// A port that accepts messages over HTTP, as in `{listen: "0.0.0.0:8080", token: {env: TOKEN}}`.
@@ -47,6 +49,16 @@ pub struct HttpSpec {
     /// Maximum concurrent requests, as in `256`; others are told to retry.
     #[serde(default = "max_requests", alias = "max_requests")]
     pub max_requests: u32,
+    /// Maximum concurrent connections, as in `1024`; others are told to retry.
+    #[serde(default = "max_connections", alias = "max_connections")]
+    pub max_connections: u32,
+    /// How many of them may come from one address (one /64 of IPv6), as in `64`. Without it half of `maxConnections`, or 32 if
+    /// that is more, and from this machine as many as there are.
+    #[serde(default, alias = "max_per_address")]
+    pub max_per_address: Option<u32>,
+    /// How long the head of a request may take to arrive, as in `30s`; a connection without requests is closed after it.
+    #[serde(default = "head_time", alias = "head_time")]
+    pub head_time: Period,
     /// How long a body may take to arrive, as in `30s`.
     #[serde(default = "body_time", alias = "body_time")]
     pub body_time: Period,
@@ -54,7 +66,8 @@ pub struct HttpSpec {
     /// before it is written, with all requests that arrived meanwhile.
     #[serde(default = "answer_within", alias = "answer_within")]
     pub answer_within: Period,
-    /// Bytes received but not yet decoded, as in `64MiB`; when full, clients have to wait.
+    /// Bytes received but not yet decoded, as in `64MiB`; when full, clients have to wait. As many again may be parts of bodies that
+    /// are not complete.
     #[serde(default = "queue")]
     pub queue: ByteSize,
     /// How many of the last `Idempotency-Key`s are remembered in the commit, as in `256`: a request with one of them is
@@ -79,6 +92,14 @@ fn max_body() -> ByteSize {
 
 fn max_requests() -> u32 {
     256
+}
+
+fn max_connections() -> u32 {
+    1024
+}
+
+fn head_time() -> Period {
+    Period(Duration::from_secs(60))
 }
 
 fn body_time() -> Period {
@@ -123,7 +144,8 @@ impl SourceSpec for HttpSpec {
     }
 
     fn reads(&self) -> String {
-        format!("what is posted to http://{}{}", self.listen, self.path)
+        let clear = if self.token.is_some() && !is_here(&self.listen) { ", with the token in the clear" } else { "" };
+        format!("what is posted to http://{}{}{clear}", self.listen, self.path)
     }
 
     fn problem(&self) -> Option<(&'static str, String)> {
@@ -132,6 +154,9 @@ impl SourceSpec for HttpSpec {
             .or_else(|| self.framing.as_ref().and_then(FramingSpec::problem))
             .or_else(|| zero("maxBody", self.max_body.0))
             .or_else(|| zero("maxRequests", u64::from(self.max_requests)))
+            .or_else(|| zero("maxConnections", u64::from(self.max_connections)))
+            .or_else(|| self.max_per_address.and_then(|most| zero("maxPerAddress", u64::from(most))))
+            .or_else(|| no_time("headTime", self.head_time))
             .or_else(|| zero("queue", self.queue.0))
             .or_else(|| self.wrong_keys())
     }
@@ -194,6 +219,7 @@ struct Service {
     pipeline: String,
     decoder: DecoderSpec,
     requests: Semaphore,
+    unfinished: Unfinished,
     stop: CancellationToken,
     token: Option<Password>,
     /// Gone when nothing is taken any more.
@@ -211,12 +237,13 @@ impl Receive for HttpPort {
     async fn open(&mut self, inbox: &mut Inbox) -> Result<Option<SocketAddr>, Error> {
         let Self { spec, pipeline, decoder, token } = self;
         let (listener, address) = listen("http", &spec.listen).await?;
-        if token.is_none() && !address.ip().is_loopback() {
-            tracing::warn!(pipeline, %address, "anyone who can reach this port can write; set `token`");
+        if !address.ip().is_loopback() {
+            warn_of_others(pipeline, address, token.is_some());
         }
         inbox.fill(|letterbox, stop| {
             let service = Service {
                 requests: Semaphore::new(spec.max_requests as usize),
+                unfinished: Unfinished::new(spec.queue.0),
                 spec: spec.clone(),
                 pipeline: pipeline.clone(),
                 decoder: decoder.clone(),
@@ -230,17 +257,32 @@ impl Receive for HttpPort {
     }
 }
 
+/// Says what whoever reaches the port, or what lies between, can do.
+fn warn_of_others(pipeline: &str, address: SocketAddr, token: bool) {
+    if token {
+        tracing::warn!(
+            pipeline,
+            %address,
+            "the token is sent in the clear, and whoever sees it can write: listen on 127.0.0.1, behind a proxy that does TLS"
+        );
+    } else {
+        tracing::warn!(pipeline, %address, "anyone who can reach this port can write; set `token`");
+    }
+}
+
 async fn serve(listener: TcpListener, service: Arc<Service>) {
+    let spec = &service.spec;
+    let crowd = crowd(spec.max_connections, spec.max_per_address);
+    let name = format!("the http port of pipeline {}", service.pipeline);
+    let gate = Gate::new(name, "`maxConnections` or `maxPerAddress`", crowd, 1);
+    let web = Web::new(listener, gate, None, spec.head_time.0, busy);
     let app = Router::new().fallback(handle).with_state(Arc::clone(&service));
-    let serving = axum::serve(listener, app).with_graceful_shutdown(service.stop.clone().cancelled_owned());
     let closing = async {
         service.stop.cancelled().await;
         *service.letterbox.lock().unwrap_or_else(PoisonError::into_inner) = None;
     };
-    let (served, ()) = tokio::join!(std::future::IntoFuture::into_future(serving), closing);
-    if let Err(error) = served {
-        tracing::warn!(pipeline = service.pipeline, %error, "the HTTP port was closed");
-    }
+    // Who waits for the last commit is answered after it; the inbox knows for how long.
+    tokio::join!(web.serve(app, service.stop.clone(), None), closing);
 }
 
 impl Service {

@@ -1,10 +1,10 @@
 //! Brings the messages of a whole stream, which keeps its own place and says where that is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use spout_base::error::chain;
+use spout_base::{clock, error::chain};
 use spout_data::{Messages, PartitionId, Position, Span};
 use spout_plugin::{Backoff, Checkpoint, FetchLimits, Progress, StreamConsumer, StreamStart, Task};
 
@@ -17,6 +17,10 @@ use crate::{Error, Fetched, Fetcher, Found};
 /// Crashes in a row after which a source is given up.
 const CRASHES: u32 = 3;
 
+/// Answers without a message that are taken as they come, and the longest pause after more of them.
+const EMPTY: u32 = 8;
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
 /// Fetches a stream.
 #[derive(Debug)]
 pub(super) struct StreamFetcher {
@@ -27,14 +31,38 @@ pub(super) struct StreamFetcher {
     consumer: Option<Box<StreamConsumer>>,
     backoff: Backoff,
     crashes: u32,
+    lull: Lull,
+}
+
+/// A source that has nothing, again and again, and may say that it has more: it must not burn a core.
+#[derive(Debug, Default)]
+struct Lull {
+    empty: u32,
+    pause: Duration,
+}
+
+impl Lull {
+    /// Takes an answer that came after `took`: what the source waited itself is no longer to be waited.
+    fn heard(&mut self, empty: bool, took: Duration) {
+        self.empty = if empty { self.empty.saturating_add(1) } else { 0 };
+        let doublings = self.empty.saturating_sub(EMPTY);
+        let pause = if doublings == 0 { Duration::ZERO } else { Duration::from_millis(1 << doublings.min(8)) };
+        self.pause = pause.min(LONGEST_PAUSE).saturating_sub(took);
+    }
 }
 
 #[async_trait]
 impl Fetcher for StreamFetcher {
     async fn fetch(&mut self, most: u32) -> Result<Fetched, Error> {
+        let pause = std::mem::take(&mut self.lull.pause);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         loop {
+            let begun = clock::now();
             match self.attempt(most).await {
                 Ok(fetched) => {
+                    self.lull.heard(!fetched.moves(), clock::now().duration_since(begun));
                     self.crashes = 0;
                     self.position = fetched.span.next.clone();
                     return Ok(fetched);
@@ -63,7 +91,7 @@ impl StreamFetcher {
     #[must_use]
     pub(super) fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
         let position = found.start.clone();
-        Self { spec, task, found, position, consumer: None, backoff: Backoff::default(), crashes: 0 }
+        Self { spec, task, found, position, consumer: None, backoff: Backoff::default(), crashes: 0, lull: Lull::default() }
     }
 
     async fn attempt(&mut self, most: u32) -> Result<Fetched, spout_plugin::Error> {
@@ -164,5 +192,27 @@ impl StreamToken {
         let token: Self = serde_json::from_slice(position.token.as_deref().unwrap_or_default())
             .map_err(|error| spout_plugin::Error::token(&error.to_string()))?;
         Ok(Checkpoint { positions: token.positions, extra: token.extra })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_nothing_again_and_again_is_asked_less_often() {
+        let mut lull = Lull::default();
+        let mut pauses = |empty: &[bool], took: Duration| -> Vec<u128> {
+            let pause = |&empty: &bool| {
+                lull.heard(empty, took);
+                lull.pause.as_millis()
+            };
+            empty.iter().map(pause).collect()
+        };
+        assert_eq!(pauses(&[true; 8], Duration::ZERO), [0; 8]);
+        assert_eq!(pauses(&[true; 9], Duration::ZERO), [2, 4, 8, 16, 32, 64, 128, 250, 250]);
+        assert_eq!(pauses(&[true], Duration::from_millis(240)), [10], "what the source waited counts");
+        assert_eq!(pauses(&[true], Duration::from_secs(1)), [0]);
+        assert_eq!(pauses(&[false, true], Duration::ZERO), [0, 0]);
     }
 }
