@@ -73,8 +73,9 @@ use spout_base::{
     secret::{Secret, SecretSpec},
 };
 use spout_client::Remote;
+use spout_data::Period;
 use spout_keeper::{Kept, Managed};
-use spout_plugin::{Plugins, user_cache};
+use spout_plugin::{CompileLimits, Compiler, Plugins, compile_for_parent, user_cache};
 use spout_repo::Store;
 
 use self::{
@@ -142,6 +143,9 @@ pub(crate) struct Global {
     /// or ~/.cache]
     #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Processor time that compiling one plugin may take, in a process of its own.
+    #[arg(long, global = true, env = "SPOUT_COMPILE_TIME", value_name = "TIME", default_value = "60s")]
+    compile_time: Period,
     /// Print JSON, one value a line; errors too.
     #[arg(long, global = true)]
     json: bool,
@@ -270,7 +274,9 @@ impl Global {
     pub(crate) fn open_plugins(&self) -> Result<Plugins> {
         let cache = self.cache.clone().or_else(user_cache);
         let store = Store::local(&self.store).map(|dir| ("the store", dir));
-        Ok(Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?)
+        let limits = CompileLimits { time: self.compile_time.0, ..CompileLimits::default() };
+        let plugins = Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?;
+        Ok(plugins.compiled_by(Compiler::apart(COMPILES, limits)))
     }
 
     /// The cache, for what a build cannot do without.
@@ -341,9 +347,16 @@ impl Verb {
     }
 }
 
+/// What this binary is called with to compile one plugin for another process of it. It is no verb: nobody types it.
+const COMPILES: &str = "compile-plugin";
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == COMPILES) {
+        return compile_for_parent(args);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
