@@ -10,11 +10,12 @@ use spout_base::{
     secret::{Secret, SecretSpec},
 };
 use spout_client::Remote;
+use spout_data::Period;
 use spout_keeper::{Kept, Managed, Seeker};
-use spout_plugin::{Plugins, user_cache};
+use spout_plugin::{CompileLimits, Compiler, Plugins, user_cache};
 use spout_repo::Store;
 
-use crate::error::Error;
+use crate::{COMPILES, error::Error};
 
 /// Options of every verb.
 #[derive(Clone, Debug, Args)]
@@ -35,6 +36,9 @@ pub(crate) struct Global {
     /// or ~/.cache]
     #[arg(long, global = true, env = "SPOUT_CACHE", value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Processor time that compiling one plugin may take, in a process of its own.
+    #[arg(long, global = true, env = "SPOUT_COMPILE_TIME", value_name = "TIME", default_value = "60s")]
+    compile_time: Period,
     /// Print JSON, one value a line; errors too.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -179,7 +183,9 @@ impl Global {
     pub(crate) fn open_plugins(&self) -> Result<Plugins> {
         let cache = self.cache.clone().or_else(user_cache);
         let store = Store::local(&self.store).map(|dir| ("the store", dir));
-        Ok(Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?)
+        let limits = CompileLimits { time: self.compile_time.0, ..CompileLimits::default() };
+        let plugins = Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?;
+        Ok(plugins.compiled_by(Compiler::apart(COMPILES, limits)))
     }
 
     /// The same with another directory of plugins.

@@ -64,6 +64,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, error::ErrorKind};
+use spout_plugin::compile_for_parent;
 
 use self::{
     error::Error,
@@ -166,9 +167,16 @@ impl Verb {
     }
 }
 
+/// What this binary is called with to compile one plugin for another process of it. It is no verb: nobody types it.
+const COMPILES: &str = "compile-plugin";
+
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|first| first == COMPILES) {
+        return compile_for_parent(args);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refused(&error),

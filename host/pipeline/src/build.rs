@@ -58,6 +58,7 @@ impl Parts {
     /// What the spec lacks, a plugin that cannot be loaded or take its settings, a grant that is missing.
     pub async fn build(loaded: &Loaded, plugins: &Plugins, links: &Links) -> Result<Self, Error> {
         let spec = loaded.spec.clone();
+        plugins.prepare(spout_spec::plugins(&spec).iter().map(|(_, used)| used.reference)).await;
         let mut loading = Loading::new(&spec, &loaded.base_dir, plugins);
         let mut inputs = Vec::new();
         for (at, producer) in spec.producers() {
@@ -212,6 +213,7 @@ impl Parts {
 
     /// The plugins of `loaded` that cannot be loaded or lack a grant, by their key of the spec.
     pub async fn lacks(loaded: &Loaded, plugins: &Plugins) -> Vec<(String, Error)> {
+        plugins.prepare(spout_spec::plugins(&loaded.spec).iter().map(|(_, used)| used.reference)).await;
         let mut loading = Loading::new(&loaded.spec, &loaded.base_dir, plugins);
         let mut lacks: Vec<(String, Error)> = Vec::new();
         for (path, used) in spout_spec::plugins(&loaded.spec) {

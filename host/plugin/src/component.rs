@@ -19,7 +19,6 @@ use wasmtime_wasi::p2::bindings::exports::wasi::cli::run;
 use super::{
     Error, Manifest, Offer,
     bindings::exports::spout::plugin as exports,
-    cache::Cache,
     host::{self, Held},
     manifest,
     net::{Resolver, System},
@@ -27,7 +26,7 @@ use super::{
 };
 
 /// Files larger than this are refused before anything is compiled.
-const LARGEST: u64 = 64 << 20;
+pub(super) const LARGEST: u64 = 64 << 20;
 
 /// What a plugin can be used as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -122,35 +121,41 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
+/// Refuses what cannot be a component, before anything looks at more than its size and its first bytes.
+pub(super) fn check_header(path: &Path, wasm: &[u8]) -> Result<(), Error> {
+    let broken = |reason: String| Error::Broken { path: path.to_path_buf(), reason };
+    if wasm.len() as u64 > LARGEST {
+        return Err(broken(format!("it has more than the {LARGEST} bytes it may have")));
+    }
+    if wasmparser::Parser::is_core_wasm(wasm) {
+        return Err(Error::NotAComponent { path: path.to_path_buf() });
+    }
+    if !wasmparser::Parser::is_component(wasm) {
+        return Err(broken("it does not start with a WebAssembly header".into()));
+    }
+    Ok(())
+}
+
 impl Plugin {
-    /// Compiles and links `wasm`, without running any of it.
-    pub(super) fn load(
-        engine: &Engine,
-        cache: &Cache,
+    /// Links `component`, which was compiled of `wasm`, without running any of it.
+    pub(super) fn link(
+        (engine, component): (&Engine, &Component),
         reserved: &Arc<Reserved>,
         name: &str,
         path: &Path,
-        wasm: &[u8],
+        (wasm, digest): (&[u8], String),
     ) -> Result<Self, Error> {
         let broken = |reason: String| Error::Broken { path: path.to_path_buf(), reason };
-        if wasmparser::Parser::is_core_wasm(wasm) {
-            return Err(Error::NotAComponent { path: path.to_path_buf() });
-        }
-        if !wasmparser::Parser::is_component(wasm) {
-            return Err(broken("it does not start with a WebAssembly header".into()));
-        }
-        let digest = digest(wasm);
-        let component = cache.component(engine, path, wasm, &digest)?;
-        check_version(engine, &component, path)?;
+        check_version(engine, component, path)?;
         let mut linker = Linker::new(engine);
         host::link(&mut linker).map_err(|error| Error::Runtime { reason: format!("{error:#}") })?;
         let pre = linker
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .map_err(|error| broken(format!("it imports something that this host does not provide: {error:#}")))?;
         let interfaces = probe(&pre);
         let worlds = worlds(&interfaces);
         if worlds.is_empty() {
-            let (plugin, has) = (name.to_owned(), exported(engine, &component));
+            let (plugin, has) = (name.to_owned(), exported(engine, component));
             return Err(Error::NoInterface { plugin, has });
         }
         let (size, manifest) = (wasm.len() as u64, manifest::read(wasm));

@@ -9,7 +9,7 @@ use spout_base::{
 use spout_data::Position;
 use thiserror::Error;
 
-use super::World;
+use super::{TooMuch, World};
 
 /// Who was called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -364,6 +364,26 @@ impl Error {
         )
     }
 
+    /// Compiling the component takes more than it may.
+    #[error("compiling plugin `{plugin}` ({}) takes more than {much}", path.display())]
+    CompileLimit {
+        /// The plugin.
+        plugin: String,
+        /// The file.
+        path: PathBuf,
+        /// More than what.
+        much: TooMuch,
+    },
+    /// The compiler did not survive the component.
+    #[error("the compiler crashed on plugin `{plugin}` ({}): {reason}", path.display())]
+    CompilerCrash {
+        /// The plugin.
+        plugin: String,
+        /// The file.
+        path: PathBuf,
+        /// How it ended, and what it said.
+        reason: String,
+    },
     /// Whether the guest used up all the time it had.
     #[must_use]
     pub fn is_slow(&self) -> bool {
@@ -412,7 +432,9 @@ impl Coded for Error {
             | Self::Env { .. }
             | Self::Reserved { .. }
             | Self::DigestMismatch { .. }
-            | Self::Compile { .. } => Kind::Spec,
+            | Self::Compile { .. }
+            | Self::CompileLimit { .. }
+            | Self::CompilerCrash { .. } => Kind::Spec,
             Self::Closed | Self::Runtime { .. } => Kind::Internal,
             _ => Kind::Plugin,
         }
@@ -451,3 +473,5 @@ impl Coded for Error {
         }
     }
 }
+            Self::CompileLimit { .. } => "E0232",
+            Self::CompilerCrash { .. } => "E0233",

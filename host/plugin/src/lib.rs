@@ -16,6 +16,7 @@ mod batch;
 mod bindings;
 mod cache;
 mod command;
+mod compile;
 mod component;
 mod convert;
 mod decoding;
@@ -30,6 +31,7 @@ mod keyed;
 mod leash;
 mod limits;
 mod log;
+mod loading;
 mod manifest;
 mod metrics;
 mod net;
@@ -55,6 +57,7 @@ pub use self::{
     command::{Command, OUT, Output, Start},
     component::{Plugin, World, digest},
     decoding::{Decoded, Decoding, RowFault},
+    compile::{CompileLimits, Compiler, TooMuch, compile_for_parent},
     error::{At, Error},
     grants::{DirGrant, GrantSpec, check_grants},
     handler::{HandlerInstance, Rows, Ticked},

@@ -1,10 +1,10 @@
 //! The plugins directory: what is there, what is new, and what was asked for by name.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -12,9 +12,10 @@ use spout_base::clock;
 use wasmtime::Engine;
 
 use super::{
-    Error, Plugin, PluginRef,
+    Compiler, Error, Plugin, PluginRef, TooMuch,
     cache::{Cache, Change},
     component, engine,
+    loading::Loading,
     reserved::Reserved,
     shelf::Shelf,
 };
@@ -27,15 +28,23 @@ pub struct Plugins {
     shelf: Option<Arc<dyn Shelf>>,
     /// Digests of plugins that are named without one.
     pins: Arc<BTreeMap<String, String>>,
+    compiler: Compiler,
 }
 
 struct Inner {
     engine: Engine,
     dir: PathBuf,
-    cache: Cache,
+    cache: Arc<Cache>,
     reserved: Arc<Reserved>,
     loaded: Mutex<BTreeMap<String, Arc<Plugin>>>,
+    /// What keeps two who need the same plugin from compiling it twice, by its digest.
+    turns: Mutex<BTreeMap<String, Weak<Turn>>>,
+    /// What took too much to compile, by its digest: it is not tried again.
+    given_up: Mutex<BTreeMap<String, TooMuch>>,
 }
+
+/// Whoever has it loads a plugin.
+type Turn = tokio::sync::Mutex<()>;
 
 impl std::fmt::Debug for Plugins {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -93,11 +102,19 @@ impl Plugins {
         let inner = Inner {
             engine: engine::start()?,
             dir: dir.to_path_buf(),
-            cache: Cache::new(cache),
+            cache: Arc::new(Cache::new(cache)),
             reserved: Arc::new(Reserved::new(reserved)),
             loaded: Mutex::default(),
+            turns: Mutex::default(),
+            given_up: Mutex::default(),
         };
-        Ok(Self { inner: Arc::new(inner), shelf: None, pins: Arc::default() })
+        Ok(Self { inner: Arc::new(inner), shelf: None, pins: Arc::default(), compiler: Compiler::default() })
+    }
+
+    /// The same, compiled by `compiler`.
+    #[must_use]
+    pub fn compiled_by(self, compiler: Compiler) -> Self {
+        Self { compiler, ..self }
     }
 
     /// The same with those of `shelf` where the directory has no file of a name or a digest.
@@ -174,6 +191,14 @@ impl Plugins {
         })
     }
 
+    /// Loads those that are named, all at once, so that each is there when it is asked for. What cannot be loaded is said then.
+    pub async fn prepare(&self, references: impl IntoIterator<Item = &str>) {
+        let each: BTreeSet<&str> = references.into_iter().collect();
+        if each.len() > 1 {
+            drop(futures::future::join_all(each.into_iter().map(|reference| self.get(reference))).await);
+        }
+    }
+
     async fn of_file(&self, name: &str, path: &Path, (wasm, digest): (Vec<u8>, String)) -> Result<Arc<Plugin>, Error> {
         let plugin = self.load(name, path.to_owned(), wasm).await?;
         match self.inner.cache.change(&self.inner.dir, name, &digest) {
@@ -211,17 +236,38 @@ impl Plugins {
     async fn load(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Arc<Plugin>, Error> {
         let digest = component::digest(&wasm);
         let lock = || self.inner.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(plugin) = lock().get(name).filter(|plugin| plugin.digest() == digest) {
-            return Ok(Arc::clone(plugin));
+        let loaded = || lock().get(name).filter(|plugin| plugin.digest() == digest).map(Arc::clone);
+        if let Some(plugin) = loaded() {
+            return Ok(plugin);
         }
-        let plugin = Arc::new(self.compile(name, path, wasm).await?);
+        let turn = self.inner.turn(&digest);
+        let _mine = turn.lock().await;
+        if let Some(plugin) = loaded() {
+            return Ok(plugin);
+        }
+        let given_up = || self.inner.given_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(much) = given_up().get(&digest).cloned() {
+            return Err(Error::CompileLimit { plugin: name.to_owned(), path, much });
+        }
+        let plugin = self.compile(name, path, wasm).await;
+        if let Err(Error::CompileLimit { much, .. }) = &plugin {
+            given_up().insert(digest, much.clone());
+        }
+        let plugin = Arc::new(plugin?);
         lock().insert(name.to_owned(), Arc::clone(&plugin));
         Ok(plugin)
     }
 
     async fn compile(&self, name: &str, path: PathBuf, wasm: Vec<u8>) -> Result<Plugin, Error> {
-        let (inner, owned, size) = (Arc::clone(&self.inner), name.to_owned(), wasm.len() as f64 / 1e6);
-        let compile = move || Plugin::load(&inner.engine, &inner.cache, &inner.reserved, &owned, &path, &wasm);
+        let (inner, size) = (&self.inner, wasm.len() as f64 / 1e6);
+        let loading = Loading {
+            engine: inner.engine.clone(),
+            cache: Arc::clone(&inner.cache),
+            reserved: Arc::clone(&inner.reserved),
+            name: name.to_owned(),
+            path,
+            wasm: Arc::new(wasm),
+        };
         let begun = clock::now();
         let say = |times| {
             if times == 0 {
@@ -230,8 +276,7 @@ impl Plugins {
                 tracing::info!("still compiling plugin `{name}` after {} s", begun.elapsed().as_secs());
             }
         };
-        let compiled = patiently(tokio::task::spawn_blocking(compile), (PATIENCE, AGAIN), say).await;
-        compiled.map_err(|error| Error::Runtime { reason: error.to_string() })?
+        patiently(Box::pin(loading.load(&self.compiler)), (PATIENCE, AGAIN), say).await
     }
 
     fn files(&self) -> Result<BTreeMap<String, PathBuf>, Error> {
@@ -251,6 +296,20 @@ impl Plugins {
             }
         }
         Ok(files)
+    }
+}
+
+impl Inner {
+    /// The turn of those who load the plugin of this digest.
+    fn turn(&self, digest: &str) -> Arc<Turn> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        if let Some(turn) = turns.get(digest).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::new(Turn::default());
+        turns.insert(digest.to_owned(), Arc::downgrade(&turn));
+        turn
     }
 }
 

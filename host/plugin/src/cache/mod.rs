@@ -1,6 +1,7 @@
 //! Compiled plugins, kept for the next start: native code that runs outside the sandbox, and only if this installation wrote it.
 //!
-//! A [`Cache`] compiles a component, or takes it from the [`vault`] of this user if it was compiled before.
+//! A [`Cache`] has a component whose code lies in the [`vault`] of this user because it was compiled before, and keeps the code of one
+//! that was compiled just now.
 //!
 //! **Invariant**: no byte that is run was read twice: what was authenticated in memory is what is loaded.
 
@@ -46,30 +47,23 @@ impl Cache {
         Self { dir: dir.map(Path::to_path_buf), vault: OnceLock::new() }
     }
 
-    /// The component of `wasm`, whose digest is `digest`.
-    pub(super) fn component(
-        &self,
-        engine: &Engine,
-        path: &Path,
-        wasm: &[u8],
-        digest: &str,
-    ) -> Result<Component, Error> {
-        let kept = self.vault().map(|vault| (vault, Entry::new(engine, digest)));
-        if let Some((vault, entry)) = &kept
-            && let Some(component) = take(vault, entry, engine, path)
-        {
-            return Ok(component);
-        }
-        let compile =
-            |error: wasmtime::Error| Error::Compile { path: path.to_path_buf(), reason: format!("{error:#}") };
-        let code = engine.precompile_component(wasm).map_err(compile)?;
-        if let Some((vault, entry)) = &kept
-            && let Err(reason) = vault.keep(entry, &code)
+    /// The component of this digest, if its code is kept.
+    pub(super) fn kept(&self, engine: &Engine, path: &Path, digest: &str) -> Option<Component> {
+        take(self.vault()?, &Entry::new(engine, digest), engine, path)
+    }
+
+    /// The component of this digest, whose code was made a moment ago by [`Compiler`](super::compile::Compiler).
+    pub(super) fn keep(&self, engine: &Engine, path: &Path, digest: &str, code: &[u8]) -> Result<Component, Error> {
+        // SAFETY: these bytes come from `precompile_component` under the settings of this engine, in this process or in a child of it
+        // that runs the same binary and has handed them over by a pipe; nothing else was between.
+        let component = unsafe { Component::deserialize(engine, code) }
+            .map_err(|error| Error::Compile { path: path.to_path_buf(), reason: format!("{error:#}") })?;
+        if let Some(vault) = self.vault()
+            && let Err(reason) = vault.keep(&Entry::new(engine, digest), code)
         {
             tracing::warn!(dir = %vault.dir().display(), %reason, "cannot cache compiled code; the next start compiles it again");
         }
-        // SAFETY: these bytes come from `precompile_component` of this engine, just now.
-        unsafe { Component::deserialize(engine, &code) }.map_err(compile)
+        Ok(component)
     }
 
     /// Whether the plugin `name` of the directory `of` is another one than at the start before; remembers it.
