@@ -16,13 +16,16 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::secret::SecretSpec;
+use spout_base::{
+    panicked::{Panicked, caught, go_on},
+    secret::SecretSpec,
+};
 use spout_plugin::Exposed;
 use spout_wire::Identity;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -74,6 +77,7 @@ const BUFFER: usize = 16 << 10;
 #[derive(Debug)]
 pub struct Service {
     address: SocketAddr,
+    accepting: Option<JoinHandle<Result<(), Panicked>>>,
     _stop: DropGuard,
 }
 
@@ -112,8 +116,8 @@ impl ServiceSpec {
         let stop = CancellationToken::new();
         let (pipeline, most, turn) = (pipeline.into(), self.max_clients as usize, Arc::default());
         let clients = Clients { pipeline, exposed, most, turn, identity, password };
-        tokio::spawn(accept(listener, clients, drain.clone(), stop.clone()));
-        Ok(Service { address, _stop: stop.drop_guard() })
+        let accepting = Some(tokio::spawn(caught(accept(listener, clients, drain.clone(), stop.clone()))));
+        Ok(Service { address, accepting, _stop: stop.drop_guard() })
     }
 
     /// What is wrong with it, if anything is: the key, and what to do.
@@ -154,6 +158,19 @@ impl Service {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// The panic that ended it; never, if there is none.
+    pub async fn failed(&mut self) -> Error {
+        let ended = match &mut self.accepting {
+            Some(accepting) => accepting.await,
+            None => std::future::pending().await,
+        };
+        self.accepting = None;
+        match ended {
+            Ok(Err(what)) => Error::Panicked { doing: "a connection of the service", what },
+            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// Takes connections until it is to drain; those that are open go on until `stop`.
@@ -164,7 +181,10 @@ async fn accept(listener: TcpListener, clients: Clients, drain: CancellationToke
             () = stop.cancelled() => return,
             () = drain.cancelled() => break,
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                go_on(ended);
+                continue;
+            }
         };
         match accepted {
             Ok((stream, peer)) if connections.len() >= clients.most => {
@@ -182,7 +202,7 @@ async fn accept(listener: TcpListener, clients: Clients, drain: CancellationToke
     drop(listener);
     tokio::select! {
         () = stop.cancelled() => {}
-        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = async { while let Some(ended) = connections.join_next().await { go_on(ended) } } => {}
     }
 }
 
