@@ -1,5 +1,6 @@
 //! What every room stands on: error kinds and codes, time and dice, secrets, what a spec may reach, near names, numbers for
-//! people, bytes that lie in files, directories that go with their process, and which untrusted text may reach a terminal.
+//! people, bytes that lie in files, directories that go with their process, panics of tasks, and which untrusted text may reach a
+//! terminal.
 //!
 //! **Invariant**: nothing here knows a stream, a plugin or a repo.
 
@@ -8,6 +9,7 @@ pub mod clock;
 pub mod counted;
 pub mod error;
 pub mod near;
+pub mod panicked;
 pub mod reach;
 pub mod scratch;
 pub mod secret;

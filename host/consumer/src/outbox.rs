@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use spout_base::panicked::caught;
 use spout_data::{ByteSize, Period};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -124,7 +125,7 @@ impl<P: Send + 'static> Outbox<P> {
         let (queue, parcels) = mpsc::unbounded_channel();
         let (ours, delivered) = (deliver.is_ours(), Arc::default());
         let hurry = if ours { CancellationToken::new() } else { stop.clone() };
-        let task = Some(tokio::spawn(run(deliver, parcels, Arc::clone(&room), (spec.timeout.0, hurry))));
+        let task = Some(tokio::spawn(run(consumer, deliver, parcels, Arc::clone(&room), (spec.timeout.0, hurry))));
         let (queue, spec) = (Some(queue), spec.clone());
         Self { consumer, spec, queue, room, places, task, stop, ours, patience: STALLED, delivered, dropped: 0 }
     }
@@ -270,6 +271,7 @@ impl<P> Drop for Outbox<P> {
 }
 
 async fn run<D: Deliver>(
+    consumer: &'static str,
     mut deliver: D,
     mut parcels: mpsc::UnboundedReceiver<(D::Parcel, Room)>,
     room: Arc<Semaphore>,
@@ -285,8 +287,12 @@ async fn run<D: Deliver>(
         }
         Ok(())
     };
-    if let Err(error) = delivered.await {
-        // Whoever waits for room finds out.
+    // After a panic too, what was not delivered is not: whoever waits for room finds out.
+    let delivered = Box::pin(caught(delivered)).await;
+    if let Err(error) = delivered.unwrap_or_else(|what| {
+        tracing::error!(consumer, %what, "delivering rows panicked");
+        Err(Error::Lost { consumer })
+    }) {
         room.close();
         return Err(error);
     }
@@ -340,6 +346,7 @@ mod tests {
 
         async fn deliver(&mut self, parcel: u32, _room: Room) -> Result<(), Error> {
             self.open.acquire().await.unwrap().forget();
+            assert_ne!(parcel, 14, "unluckier");
             if parcel == 13 {
                 return Err(Error::Spec { consumer: "gate", reason: "unlucky".into() });
             }
@@ -431,5 +438,13 @@ mod tests {
         let told = waiting.and(scene.outbox.flush().await);
         assert!(matches!(told, Err(Error::Spec { .. })), "{told:?}");
         assert!(matches!(scene.outbox.flush().await, Err(Error::Lost { .. })));
+    }
+    #[tokio::test]
+    async fn what_was_not_delivered_for_a_panic_is_not_flushed() {
+        let mut scene = scene(WhenFull::Block, 10_000);
+        scene.outbox.put(14, 1024, 1).await.unwrap();
+        scene.open.add_permits(100);
+        let told = scene.outbox.flush().await;
+        assert!(matches!(told, Err(Error::Lost { consumer: "gate" })), "{told:?}");
     }
 }

@@ -168,8 +168,8 @@ impl Keeper {
         for group in over {
             let Some(Running { made_of, before, orders, task, .. }) = self.running.remove(&group) else { continue };
             let Ok(Ended { error, committed }) = task.await else {
-                // A panic, which was reported where it happened.
-                group.iter().for_each(|name| self.statuses.set(name, Phase::Failed));
+                let died = |name: &String| PipelineError::Task { pipeline: name.clone() };
+                group.iter().for_each(|name| self.statuses.failed(name, &died(name)));
                 self.give_up(group, made_of, None).await;
                 continue;
             };

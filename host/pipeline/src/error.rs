@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use arrow::datatypes::DataType;
-use spout_base::error::{Coded, Kind};
+use spout_base::{
+    error::{Coded, Kind},
+    panicked::Panicked,
+};
 use spout_data::PartitionId;
 use thiserror::Error;
 
@@ -217,6 +220,18 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// A task of the pipeline panicked.
+    #[error(
+        "pipeline `{pipeline}`: {doing} panicked ({what}); this is a bug in the host, and the next run continues from the last commit"
+    )]
+    Panicked {
+        /// Name of the pipeline.
+        pipeline: String,
+        /// What the task was doing.
+        doing: &'static str,
+        /// What it said.
+        what: Panicked,
+    },
     /// A task of the pipeline ended without saying why.
     #[error("pipeline `{pipeline}`: a task ended without a result; this is a bug in the host")]
     Task {
@@ -241,7 +256,7 @@ impl Coded for Error {
             Self::Lost { .. } => Kind::Conflict,
             Self::Message { .. } => Kind::Message,
             Self::Overdue { .. } => Kind::Plugin,
-            Self::Task { .. } => Kind::Internal,
+            Self::Task { .. } | Self::Panicked { .. } => Kind::Internal,
         }
     }
 
@@ -258,7 +273,7 @@ impl Coded for Error {
             Self::Repo { source, .. } => source.code(),
             Self::Lost { .. } => "E0702",
             Self::Message { .. } => "E0703",
-            Self::Task { .. } => "E0704",
+            Self::Task { .. } | Self::Panicked { .. } => "E0704",
             Self::Types { .. } => "E0705",
             Self::NoUpstream { .. } => "E0730",
             Self::Cycle { .. } => "E0731",

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use spout_base::error::{Coded, Kind, chain};
+use spout_base::{
+    error::{Coded, Kind, chain},
+    panicked::caught,
+};
 use spout_plugin::Backoff;
 use spout_producer::StoreAccess;
 use spout_repo::Store;
@@ -94,7 +97,8 @@ impl Host {
             match over {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Some(error),
-                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+                // Nobody aborts a pipeline, and its panics are caught within: it has said how it ended.
+                Err(_) => {}
             }
         }
         None
@@ -110,9 +114,26 @@ async fn guard(
     updates: mpsc::UnboundedSender<Update>,
 ) -> Result<(), Error> {
     let mut guard = LifecycleGuard(parts.place.lifecycle().clone(), true);
-    let over = Box::pin(supervise(parts, store, config, orders, updates)).await;
+    let pipeline = parts.name.clone();
+    let over = Box::pin(supervise(parts, store, config, orders, updates.clone()));
+    let over = unless_panicked(pipeline, over, &updates).await;
     guard.1 = over.is_err();
     over
+}
+
+/// How `pipeline` ended; a panic is an error of it like any other.
+async fn unless_panicked(
+    pipeline: String,
+    running: impl Future<Output = Result<(), Error>>,
+    updates: &mpsc::UnboundedSender<Update>,
+) -> Result<(), Error> {
+    let over = caught(running).await;
+    over.unwrap_or_else(|what| {
+        let error = Error::Panicked { pipeline: pipeline.clone(), doing: "the pipeline itself", what };
+        let (text, code) = (chain(&error), error.code().to_owned());
+        drop(updates.send(Update::Failed { pipeline, error: text, code }));
+        Err(error)
+    })
 }
 
 /// The lifecycle of a pipeline, and whether it is to have failed.
@@ -186,4 +207,21 @@ async fn stopped_within(pause: Duration, orders: &mut mpsc::UnboundedReceiver<Or
         std::future::pending::<()>().await;
     };
     tokio::time::timeout(pause, stop).await.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pipeline_that_panics_has_failed_with_a_code() {
+        let (updates, mut told) = mpsc::unbounded_channel();
+        let panics = async { panic!("offset overflow") };
+        let over = unless_panicked("p".into(), panics, &updates).await.unwrap_err();
+        assert_eq!((over.code(), over.kind()), ("E0704", Kind::Internal));
+        let Some(Update::Failed { pipeline, error, code }) = told.recv().await else { panic!("nothing is said") };
+        assert_eq!((pipeline.as_str(), code.as_str()), ("p", "E0704"));
+        assert!(error.contains("offset overflow"), "{error}");
+        assert!(unless_panicked("p".into(), std::future::ready(Ok(())), &updates).await.is_ok());
+    }
 }

@@ -5,15 +5,19 @@ use std::time::Duration;
 use spout_base::{
     clock,
     error::{Coded, chain},
+    panicked::{Panicked, caught},
 };
 use spout_repo::{Differences, Publication, Publisher, Repo};
 use spout_spec::Publish;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use super::build::Parts;
+use super::{Error, build::Parts};
 
 /// Commits come first: while they come faster than they are published, publishing rests so many times as long as it works.
 const REST: u32 = 3;
+
+/// What the task does.
+const DOING: &str = "the task that publishes tables";
 
 /// What a pipeline that stops allows its tables to come up to date.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Publishing {
     pipeline: String,
-    task: Option<(watch::Sender<()>, JoinHandle<()>)>,
+    task: Option<(watch::Sender<()>, JoinHandle<Result<(), Panicked>>)>,
 }
 
 impl Publishing {
@@ -32,7 +36,7 @@ impl Publishing {
         let task = (parts.spec.commit.publish == Publish::Delta).then(|| {
             let (moved, told) = watch::channel(());
             let publisher = Publisher::new(repo, &parts.spec.commit.branch).after_warning(&known.left_out);
-            (moved, tokio::spawn(follow(pipeline.clone(), publisher, told)))
+            (moved, tokio::spawn(caught(follow(pipeline.clone(), publisher, told))))
         });
         Self { pipeline, task }
     }
@@ -44,15 +48,33 @@ impl Publishing {
         }
     }
 
+    /// Why the task is over although more may come; never, as long as it is not.
+    pub(super) async fn failed(&mut self) -> Error {
+        let ended = match &mut self.task {
+            Some((_, task)) => task.await,
+            None => std::future::pending().await,
+        };
+        self.task = None;
+        let pipeline = self.pipeline.clone();
+        match ended {
+            Ok(Err(what)) => Error::Panicked { pipeline, doing: DOING, what },
+            Ok(Ok(())) | Err(_) => Error::Task { pipeline },
+        }
+    }
+
     /// Waits until all commits so far are published, but not forever.
-    pub(super) async fn finish(&mut self) {
-        let Some((moved, task)) = self.task.take() else { return };
+    ///
+    /// # Errors
+    /// The task panicked.
+    pub(super) async fn finish(&mut self) -> Result<(), Error> {
+        let Some((moved, task)) = self.task.take() else { return Ok(()) };
         drop(moved);
         let abort = task.abort_handle();
         match timeout(PATIENCE, task).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Ok(Err(_)) => {}
+            Ok(Ok(Err(what))) => {
+                return Err(Error::Panicked { pipeline: self.pipeline.clone(), doing: DOING, what });
+            }
+            Ok(Ok(Ok(())) | Err(_)) => {}
             Err(_) => {
                 abort.abort();
                 let pipeline = &self.pipeline;
@@ -62,6 +84,7 @@ impl Publishing {
                 );
             }
         }
+        Ok(())
     }
 }
 

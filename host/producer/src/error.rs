@@ -3,7 +3,10 @@
 use std::{io, path::PathBuf, sync::Arc};
 
 use arrow::{datatypes::DataType, error::ArrowError};
-use spout_base::error::{Coded, Kind};
+use spout_base::{
+    error::{Coded, Kind},
+    panicked::Panicked,
+};
 use spout_data::PartitionId;
 use spout_wire::Refused;
 use thiserror::Error;
@@ -421,6 +424,14 @@ pub enum Error {
     /// The pipeline of a spout is over.
     #[error("the pipeline stopped before the commit was made; the next run continues from the marker of the last one")]
     SpoutOver,
+    /// A task of the source panicked.
+    #[error("{doing} panicked ({what}); this is a bug in the host")]
+    Panicked {
+        /// What the task was doing.
+        doing: &'static str,
+        /// What it said.
+        what: Panicked,
+    },
     /// Settings of a framing contradict each other.
     #[error("framing: {reason}")]
     Framing {
@@ -513,7 +524,7 @@ impl Coded for Error {
             Self::Pfs { .. } => Kind::Unavailable,
             Self::Listen { .. } | Self::Secret { .. } | Self::StdinTaken | Self::Stdin { .. } => Kind::Spec,
             Self::Frame { .. } | Self::Compressed { .. } => Kind::Message,
-            Self::Kernel { .. } | Self::NotLoaded { .. } => Kind::Internal,
+            Self::Kernel { .. } | Self::NotLoaded { .. } | Self::Panicked { .. } => Kind::Internal,
         }
     }
 
@@ -536,7 +547,7 @@ impl Coded for Error {
             Self::Listen { .. } => "E0330",
             Self::Subscribe { .. } => "E0350",
             Self::NotLinked { .. } => "E0351",
-            Self::NotLoaded { .. } => "E0704",
+            Self::NotLoaded { .. } | Self::Panicked { .. } => "E0704",
             Self::Secret { .. } => "E0331",
             Self::StdinTaken => "E0332",
             Self::Stdin { .. } => "E0333",

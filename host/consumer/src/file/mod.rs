@@ -177,6 +177,14 @@ impl FileConsumer {
         let timer = every.filter(|_| !spec.whole()).map(|every| tokio::spawn(watch(Arc::clone(&files), every.0)));
         Ok(Self { files, timer })
     }
+
+    /// Whether files still end when they are old enough.
+    fn watched(&self) -> Result<(), Error> {
+        match &self.timer {
+            Some(timer) if timer.is_finished() => Err(Error::Lost { consumer: "file" }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Drop for FileConsumer {
@@ -208,6 +216,7 @@ impl Consumer for FileConsumer {
     }
 
     async fn consume(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.watched()?;
         match batch.records.num_rows() {
             0 => Ok(()),
             _ => self.files.lock().await.write(&batch.records).await,
@@ -215,6 +224,7 @@ impl Consumer for FileConsumer {
     }
 
     async fn flush(&mut self) -> Result<(), Error> {
+        self.watched()?;
         self.files.lock().await.flush().await
     }
 

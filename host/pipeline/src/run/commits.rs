@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use spout_base::clock;
+use spout_base::{clock, panicked::caught};
 use spout_node::SourceEvent;
 use spout_producer::Durable;
 use tokio::task::JoinHandle;
@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use super::{Run, rows::consumer_failed};
 use crate::{
     Error, Update,
+    build::Parts,
     commit::{Cut, Done},
     decide::{Event, Reason},
 };
@@ -35,7 +36,7 @@ impl Run<'_> {
             faults: std::mem::take(&mut self.faults),
             at: clock::now(),
         };
-        self.committing = Some(tokio::spawn(cut.commit(self.parts.clone())));
+        self.committing = Some(tokio::spawn(commit(cut, self.parts.clone())));
         Ok(())
     }
 
@@ -78,7 +79,17 @@ pub(super) async fn finished(committing: &mut Option<JoinHandle<Result<Done, Err
     *committing = None;
     match answer {
         Ok(done) => done,
-        // A panic there is a bug; it goes on here, where the pipeline's task is watched.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // It goes with the runtime.
+            Err(_) => std::future::pending().await,
+        },
     }
+}
+
+/// Writes a commit; a panic is an error of the pipeline.
+async fn commit(cut: Cut, parts: Parts) -> Result<Done, Error> {
+    let pipeline = parts.name.clone();
+    let done = Box::pin(caught(cut.commit(parts))).await;
+    done.unwrap_or_else(|what| Err(Error::Panicked { pipeline, doing: "the task that writes the commit", what }))
 }

@@ -128,8 +128,7 @@ pub(super) async fn run(
     run.producer.close().await;
     over?;
     run.end_consumers().await;
-    run.publishing.finish().await;
-    Ok(())
+    run.publishing.finish().await
 }
 
 type LaneEvents = mpsc::UnboundedReceiver<LaneEvent>;
@@ -225,6 +224,8 @@ impl<'a> Run<'a> {
                 _ = discover.tick() => self.discover().await?,
                 () = sleep_until(due.unwrap_or_else(clock::now)), if due.is_some() => self.step(Event::Tick).await?,
                 _ = show.tick() => self.show().await?,
+                error = self.publishing.failed() => return Err(error),
+                error = failed(&mut self.service, &self.parts.name) => return Err(error),
             };
             if stop {
                 return Ok(());
@@ -296,5 +297,16 @@ impl<'a> Run<'a> {
             (Some(high), Some(now)) if now > high => self.step(Event::MemoryHigh).await,
             _ => Ok(false),
         }
+    }
+}
+
+/// Why what leads connections to the plugin is over; never, as long as it is not.
+async fn failed(service: &mut Option<Service>, pipeline: &str) -> Error {
+    match service {
+        Some(service) => {
+            let source = Box::new(service.failed().await);
+            Error::Producer { pipeline: pipeline.to_owned(), source }
+        }
+        None => std::future::pending().await,
     }
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use spout_base::clock::{self, Instant};
+use spout_base::{
+    clock::{self, Instant},
+    panicked::go_on,
+};
 use tokio::{sync::Semaphore, task::JoinHandle};
 use wasmtime::{
     StoreContextMut,
@@ -116,7 +119,12 @@ impl Lookup {
     async fn settle(&mut self) {
         let Self::Asked(task, until) = self else { return };
         let answer = match tokio::time::timeout_at(*until, task).await {
-            Ok(answer) => answer.unwrap_or(Err(ErrorCode::PermanentResolverFailure)),
+            Ok(Ok(answer)) => answer,
+            Ok(died) => {
+                // A bug in the host, which ends the call, and the pipeline with it.
+                go_on(died);
+                Err(ErrorCode::PermanentResolverFailure)
+            }
             Err(_) => Err(ErrorCode::TemporaryResolverFailure),
         };
         *self = match answer {

@@ -16,13 +16,16 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::secret::SecretSpec;
+use spout_base::{
+    panicked::{Panicked, caught, go_on},
+    secret::SecretSpec,
+};
 use spout_plugin::Exposed;
 use spout_wire::{Crowd, Gate, Identity, Permit};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -81,6 +84,7 @@ const BUFFER: usize = 16 << 10;
 #[derive(Debug)]
 pub struct Service {
     address: SocketAddr,
+    accepting: Option<JoinHandle<Result<(), Panicked>>>,
     _stop: DropGuard,
 }
 
@@ -131,8 +135,9 @@ impl ServiceSpec {
         let gate = Gate::new(name, "`maxClients` or `maxPerAddress`", crowd, DESCRIPTORS);
         let (pipeline, turn) = (pipeline.into(), Arc::default());
         let clients = Clients { pipeline, exposed, turn, identity, password };
-        tokio::spawn(accept((listener, gate), clients, drain.clone(), stop.clone()));
-        Ok(Service { address, _stop: stop.drop_guard() })
+        let accepting = accept((listener, gate), clients, drain.clone(), stop.clone());
+        let accepting = Some(tokio::spawn(caught(accepting)));
+        Ok(Service { address, accepting, _stop: stop.drop_guard() })
     }
 
     /// What is wrong with it, if anything is: the key, and what to do.
@@ -181,6 +186,19 @@ impl Service {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
+
+    /// The panic that ended it; never, if there is none.
+    pub async fn failed(&mut self) -> Error {
+        let ended = match &mut self.accepting {
+            Some(accepting) => accepting.await,
+            None => std::future::pending().await,
+        };
+        self.accepting = None;
+        match ended {
+            Ok(Err(what)) => Error::Panicked { doing: "a connection of the service", what },
+            Ok(Ok(())) | Err(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// Takes connections until it is to drain; those that are open go on until `stop`.
@@ -195,8 +213,11 @@ async fn accept(
         let (stream, peer, admitted) = tokio::select! {
             () = stop.cancelled() => return,
             () = drain.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
             accepted = gate.accept(&listener) => accepted,
+            Some(ended) = connections.join_next() => {
+                go_on(ended);
+                continue;
+            }
         };
         match admitted {
             Ok(permit) => drop(connections.spawn(serve(stream, peer, clients.clone(), permit))),
@@ -206,7 +227,7 @@ async fn accept(
     drop(listener);
     tokio::select! {
         () = stop.cancelled() => {}
-        () = async { while connections.join_next().await.is_some() {} } => {}
+        () = async { while let Some(ended) = connections.join_next().await { go_on(ended) } } => {}
     }
 }
 

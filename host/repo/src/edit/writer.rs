@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use spout_base::{clock, spill};
+use spout_base::{clock, panicked::go_on, spill};
 use spout_data::{Advance, Counts, Marker, Part};
 use spout_format::sha256;
 use tokio::task::JoinHandle;
@@ -335,7 +335,10 @@ impl BranchWriter {
                     );
                     self.state.since = 0;
                 }
-                Err(_) => self.state.since = 0,
+                Err(ended) => {
+                    self.state.since = 0;
+                    go_on::<()>(Err(ended));
+                }
             }
         }
         if self.checkpoint.is_none() && self.state.since >= EVERY {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use spout_base::error::chain;
+use spout_base::{error::chain, panicked::caught};
 use spout_plugin::Backoff;
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +14,8 @@ const CRASHES: u32 = 3;
 
 /// Runs `spout` until it has ended or `drained` says so, and tells `commits` how that was.
 pub(super) async fn supervise(spout: Arc<dyn Spout>, commits: Commits, on_exit: OnExit, drained: CancellationToken) {
-    let how = run(spout.as_ref(), &commits, on_exit, &drained).await;
-    commits.end(how);
+    let how = caught(run(spout.as_ref(), &commits, on_exit, &drained)).await;
+    commits.end(how.unwrap_or_else(|what| Err(Error::Panicked { doing: "the task that runs the spout", what })));
 }
 
 async fn run(spout: &dyn Spout, commits: &Commits, on_exit: OnExit, drained: &CancellationToken) -> Result<(), Error> {
