@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use spout_tests::{
     Site, guests,
     posted::{http, ids, post, running},
@@ -96,9 +96,8 @@ fn a_replaced_plugin_takes_over_between_two_commits_and_one_that_fails_is_taken_
     replace(&site, &root().join("plugins/json.wasm"))?;
     served.reach("good", |about| about["code"] == "E0214")?;
     ensure!(post(&served, "good", 8)? == 200);
-    let listed = site.json(&["list", "pipeline", "--server", &served.url()])?;
-    let good = listed.iter().find(|line| line["name"] == "good").context("the pipeline")?;
-    ensure!(good["state"] == "running" && good["code"] == "E0214", "{good}");
+    let after = served.get("/v1/pipelines/good")?.json()?;
+    ensure!(running(&after) && after["code"] == "E0214", "a commit does not make the new one better: {after}");
     let said = site.ok(&["logs", "pipeline", "good", "--server", &served.url()])?;
     ensure!(said.contains("it runs as it was"), "{said}");
     served.stop()?;

@@ -65,12 +65,6 @@ pub struct PipelineLine {
     pub name: String,
     /// What is to become of it: `running` or `stopped`.
     pub wanted: String,
-    /// What it is doing, as a server says that runs it: `running`, `retrying`, `failed` and so on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
-    /// The code of what is wrong with it, or was wrong last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
     /// Its newest commit.
     pub head: Option<String>,
     /// Commits that lead to it.

@@ -119,8 +119,6 @@ impl Managed {
             head: branch.as_ref().and_then(|branch| branch.head.as_ref()).map(|head| head.header.id.clone()),
             commits: branch.map_or(0, |branch| branch.commits),
             name: wanted.name,
-            state: None,
-            code: None,
             description: loaded.map(|loaded| loaded.spec.description).unwrap_or_default(),
         })
     }

@@ -69,23 +69,6 @@ pub enum Phase {
     Failed,
 }
 
-impl Phase {
-    /// The word for it, as in JSON.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Retrying => "retrying",
-            Self::Stopping => "stopping",
-            Self::Elsewhere => "elsewhere",
-            Self::Stopped => "stopped",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-        }
-    }
-}
-
 /// What all pipelines are doing. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Statuses(Arc<Mutex<BTreeMap<String, Status>>>);

@@ -6,7 +6,6 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_api::{Markers as _, PipelineLine, Pipelines as _, PipelinesChanged, SeekTo, Sought, SpecText};
-use spout_keeper::Status;
 
 use crate::{
     Access, Error, Service,
@@ -71,12 +70,7 @@ struct Output {
 
 async fn list(State(service): State<Arc<Service>>, caller: Caller) -> Answer<Json<Vec<PipelineLine>>> {
     let all = service.managed.pipelines().await?;
-    let mut known = service.board.all_by_name();
-    let with_state = |line: PipelineLine| match known.remove(&line.name) {
-        Some(Status { state, code, .. }) => PipelineLine { state: Some(state.word().to_owned()), code, ..line },
-        None => line,
-    };
-    Ok(Json(all.into_iter().filter(|line| caller.sees(&line.name)).map(with_state).collect()))
+    Ok(Json(all.into_iter().filter(|line| caller.sees(&line.name)).collect()))
 }
 
 async fn create(

@@ -1,6 +1,6 @@
 //! Pipelines that run beside the server: what they said last, and what they say now.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::extract::State;
 use serde_json::Value;
@@ -69,11 +69,6 @@ impl Board {
     /// What pipelines say from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Said> {
         self.updates.subscribe()
-    }
-
-    /// What all pipelines of this server are doing.
-    pub(crate) fn all_by_name(&self) -> BTreeMap<String, Status> {
-        self.statuses.all()
     }
 
     fn all(&self) -> Vec<Status> {

@@ -204,3 +204,21 @@ async fn objects_are_read_listed_and_deleted_in_part() {
         assert_eq!(objects.list(&data).await.unwrap().len(), 2);
     }
 }
+
+#[tokio::test]
+async fn small_files_of_one_record_are_read_together() {
+    let store = Faulty::creating(Creation::Exclusive);
+    let repo = Store::of(over(&store)).repo_or_create("r", "").await.unwrap();
+    let mut open = repo.open_commit();
+    for number in 0..100_u8 {
+        open.put_file(&format!("/{number}"), PutMode::Overwrite, vec![number].into()).await.unwrap();
+    }
+    let finished = repo.edit(MASTER).await.unwrap().finish(open, Edit::new("put")).await.unwrap();
+    let commit = committed(Ok(finished));
+    let tree = repo.tree(&commit).await.unwrap();
+    let calls = store.calls();
+    for number in 0..100_u8 {
+        assert_eq!(repo.read_file(&tree, &format!("/{number}")).await.unwrap().as_ref(), [number]);
+    }
+    assert_eq!(store.calls() - calls, 1, "the record is read once");
+}

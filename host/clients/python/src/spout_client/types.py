@@ -142,8 +142,6 @@ class Spec:
     head: Optional[str] = None
     commits: int = 0
     description: str = ""
-    state: Optional[str] = None
-    code: Optional[str] = None
 
 
 @dataclass(frozen=True)
