@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::reach::Reach;
+use spout_base::{panicked::go_on, reach::Reach};
 use spout_data::{Blobs, ByteSize, Period};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -116,6 +116,8 @@ impl SourceSpec for TcpSpec {
 
 /// Bytes read at once.
 const READ: usize = 64 << 10;
+/// Messages that take so much are put without waiting for more of what was read.
+const FULL: usize = 4 << 20;
 /// Receipts of one client that are waited for; more, and it is read no further.
 const RECEIPTS: usize = 1024;
 
@@ -159,7 +161,10 @@ async fn accept(listener: TcpListener, clients: Clients) {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                go_on(ended);
+                continue;
+            }
         };
         match accepted {
             Ok((mut stream, peer)) if connections.len() >= most => {
@@ -178,11 +183,13 @@ async fn accept(listener: TcpListener, clients: Clients) {
     }
     // The port is closed, and the queue ends with the last connection.
     drop((listener, clients));
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        go_on(ended);
+    }
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients) {
-    let _present = clients.letterbox.enter();
+    let (_present, _watch) = (clients.letterbox.enter(), clients.letterbox.watch());
     // Replies are short and waited for.
     drop(stream.set_nodelay(true));
     let (read, write) = stream.into_split();
@@ -202,7 +209,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients) {
         drop(receipts.send(Answer::End(ending)).await);
     }
     drop(receipts);
-    drop(replying.await);
+    go_on(replying.await);
 }
 
 /// What the replying half of a connection sends.
@@ -215,32 +222,45 @@ enum Answer {
 /// Reads messages until the client ends, or it is stopped.
 async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
     let mut framer = Framer::new(&clients.spec.framing).map_err(|error| error.to_string())?;
-    let mut buffer = vec![0; READ];
+    let (mut buffer, mut values) = (vec![0; READ], Blobs::default());
     loop {
         let read = tokio::select! {
             () = clients.stop.cancelled() => return Ok(()),
             read = read.read(&mut buffer) => read.map_err(|error| error.to_string())?,
         };
-        let mut values = Blobs::default();
-        let framed = match buffer.get(..read) {
-            None | Some([]) => framer.finish(&mut values),
-            Some(bytes) => framer.push(bytes, &mut values),
-        };
-        // What came before a bad byte is sound.
-        if !values.is_empty() {
-            let wants_receipt = clients.spec.reply.is_some();
-            let stopping = || "the pipeline stops".to_owned();
-            let room = clients.letterbox.room(values.bytes.len()).await.map_err(|_| stopping())?;
-            let first = framer.first().filter(|_| clients.uses_first_record).unwrap_or_default().to_vec();
-            let receipt = clients.letterbox.put(Sent { values, first, key: None, wants_receipt }, room);
-            if let Some(receipt) = receipt.map_err(|_| stopping())? {
-                drop(receipts.send(Answer::Receipt(receipt)).await);
+        // A few bytes may unpack to many.
+        for piece in buffer.get(..read).unwrap_or_default().chunks(framer.at_once()) {
+            let pushed = framer.push(piece, &mut values);
+            // What came before a bad byte is sound.
+            if pushed.is_err() || values.room() >= FULL {
+                clients.put(std::mem::take(&mut values), framer.first(), receipts).await?;
             }
+            pushed.map_err(|error| error.to_string())?;
         }
-        framed.map_err(|error| error.to_string())?;
+        let finished = if read == 0 { framer.finish(&mut values) } else { Ok(()) };
+        clients.put(std::mem::take(&mut values), framer.first(), receipts).await?;
+        finished.map_err(|error| error.to_string())?;
         if read == 0 {
             return Ok(());
         }
+    }
+}
+
+impl Clients {
+    /// Puts what a client has sent, once there is room.
+    async fn put(&self, values: Blobs, first: Option<&[u8]>, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let wants_receipt = self.spec.reply.is_some();
+        let stopping = || "the pipeline stops".to_owned();
+        let room = self.letterbox.room(values.room()).await.map_err(|_| stopping())?;
+        let first = first.filter(|_| self.uses_first_record).unwrap_or_default().to_vec();
+        let receipt = self.letterbox.put(Sent { values, first, key: None, wants_receipt }, room);
+        if let Some(receipt) = receipt.map_err(|_| stopping())? {
+            drop(receipts.send(Answer::Receipt(receipt)).await);
+        }
+        Ok(())
     }
 }
 
