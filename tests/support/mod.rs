@@ -194,7 +194,24 @@ impl Site {
     /// # Errors
     /// If it cannot be started.
     pub fn start(&self, args: &[&str]) -> Result<Running> {
-        let mut child = self.command(args).arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        Self::run_on(self.command(args))
+    }
+
+    /// The same for one that may have no more than `kib` of private memory.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start_within(&self, kib: u64, args: &[&str]) -> Result<Running> {
+        let bare = self.command(args);
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -d \"$0\" && exec \"$@\"", &kib.to_string()]);
+        command.arg(bare.get_program()).args(bare.get_args()).current_dir(self.path()).stdin(Stdio::null());
+        command.envs(bare.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::run_on(command)
+    }
+
+    fn run_on(mut command: Command) -> Result<Running> {
+        let mut child = command.arg("--json").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let lines = BufReader::new(child.stdout.take().context("standard output")?);
         Ok(Running { child, lines })
     }

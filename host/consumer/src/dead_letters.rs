@@ -15,6 +15,7 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
 };
+use bytes::Bytes;
 use spout_data::DeadLetter;
 
 /// The years 1 to 9999, in milliseconds since 1970.
@@ -66,19 +67,20 @@ fn headers(dead: &[DeadLetter], repeats: &[bool]) -> Result<ListArray, ArrowErro
 }
 
 /// `dead` as rows of that table. The bytes and headers of a message several rows of which were set aside are in the first
-/// of its rows; the others say so, and have none.
+/// of its rows; the others say so, and have none. `before` is the message of the letter before these.
 ///
 /// # Errors
 /// If together they are larger than an array can be (2 GiB).
-pub(super) fn rows(dead: &[DeadLetter], producers: &Names) -> Result<RecordBatch, ArrowError> {
+pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes>) -> Result<RecordBatch, ArrowError> {
     // What a source says of time must not keep a message from being set aside.
     let time = |letter: &DeadLetter| letter.timestamp_ms.filter(|time| CALENDAR_MS.contains(time));
     let times: TimestampMillisecondArray = dead.iter().map(time).collect();
     let files: StringArray = dead.iter().map(|letter| letter.file.as_deref()).collect();
     let keys: BinaryArray = dead.iter().map(|letter| letter.key.as_deref()).collect();
-    let mut seen = HashSet::new();
+    let mut seen: HashSet<*const u8> = before.iter().map(|value| value.as_ptr()).collect();
     let mut repeats = |letter: &DeadLetter| !letter.value.is_empty() && !seen.insert(letter.value.as_ptr());
     let repeats: Vec<bool> = dead.iter().map(&mut repeats).collect();
+    within_an_array(dead, &repeats)?;
     let values = dead.iter().zip(&repeats).map(|(letter, repeats)| if *repeats { &[] } else { &letter.value[..] });
     let reasons = dead
         .iter()
@@ -103,6 +105,15 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names) -> Result<RecordBatch
     RecordBatch::try_new(schema(producers), producer.into_iter().chain(columns).collect())
 }
 
+/// Whether each column of `dead` can be one array, whose builders would panic otherwise.
+fn within_an_array(dead: &[DeadLetter], repeats: &[bool]) -> Result<(), ArrowError> {
+    let taken = |(letter, repeats): (&DeadLetter, &bool)| letter.room() - if *repeats { letter.value.len() } else { 0 };
+    match dead.iter().zip(repeats).map(taken).sum::<usize>() {
+        bytes if i32::try_from(bytes).is_err() => Err(ArrowError::OffsetOverflowError(bytes)),
+        _ => Ok(()),
+    }
+}
+
 /// The reason of a letter whose message stands in an earlier one.
 fn elsewhere(letter: &DeadLetter) -> Cow<'_, str> {
     let DeadLetter { partition, offset, reason, .. } = letter;
@@ -111,10 +122,8 @@ fn elsewhere(letter: &DeadLetter) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::AsArray;
-    use bytes::Bytes;
-
     use super::*;
+    use arrow::array::AsArray;
 
     #[test]
     fn a_message_is_written_once_however_many_of_its_rows_are_set_aside() {
@@ -140,9 +149,14 @@ mod tests {
             letter(10, &Bytes::new(), "e"),
         ];
         let named = BTreeMap::from([(0, "orders".to_owned())]);
-        let named = rows(&dead, &named).unwrap();
+        let named = rows(&dead, &named, None).unwrap();
         assert_eq!(named["producer"].as_string::<i32>().value(0), "orders");
-        let rows = rows(&dead, &Names::new()).unwrap();
+        let after = rows(&dead[..2], &Names::new(), Some(&file)).unwrap();
+        assert!(
+            after["value"].as_binary::<i32>().iter().flatten().all(<[u8]>::is_empty),
+            "it stands in the rows before"
+        );
+        let rows = rows(&dead, &Names::new(), None).unwrap();
         assert!(rows.column_by_name("producer").is_none());
         let (values, reasons) = (rows["value"].as_binary::<i32>(), rows["reason"].as_string::<i32>());
         let sizes: Vec<usize> = values.iter().flatten().map(<[u8]>::len).collect();

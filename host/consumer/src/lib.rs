@@ -11,6 +11,7 @@
 
 mod dead_letters;
 mod encode;
+mod encoding;
 mod error;
 mod file;
 mod fit;
@@ -21,6 +22,7 @@ mod print;
 mod publish;
 mod repo;
 mod retry;
+mod set_aside;
 mod spec;
 mod tcp;
 #[cfg(test)]

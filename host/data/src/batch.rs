@@ -30,6 +30,15 @@ impl Origins {
         }
     }
 
+    /// Bytes of the list, where there is one.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Each | Self::Unknown => 0,
+            Self::Taken(list) => size_of_val(&**list),
+        }
+    }
+
     /// The origins after only `rows`, in this order, were kept.
     #[must_use]
     pub fn take(&self, rows: &[u32]) -> Self {

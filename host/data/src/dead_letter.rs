@@ -31,6 +31,20 @@ pub struct DeadLetter {
     pub reason: String,
 }
 
+/// What a letter takes besides its texts and bytes: its place in lists, and what it owns of each.
+const OVERHEAD: usize = 256;
+
+impl DeadLetter {
+    /// About the bytes that it takes.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| OVERHEAD + name.len() + value.len()).sum();
+        let key = self.key.as_ref().map_or(0, Vec::len) + self.file.as_ref().map_or(0, String::len);
+        let said = self.stage.len() + self.code.len() + self.reason.len();
+        OVERHEAD + headers + key + said + self.value.len()
+    }
+}
+
 /// What was wrong with a message, or a row of it.
 #[derive(Clone, Debug)]
 pub struct Wrong {

@@ -4,6 +4,11 @@ use std::ops::Range;
 
 use spout_codec::{Attribute, Input, NO_TIME};
 
+/// What a message takes besides its bytes, at most: its bound, offset, partition and time, and a place in each list that says
+/// which row or dead letter came from it. Whoever counts bytes counts so many for each message, or millions of empty ones
+/// would be nothing.
+pub const OVERHEAD: usize = 64;
+
 /// `n` byte strings: `n + 1` rising bounds, the first 0, over one run of bytes. No entry has an allocation of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blobs {
@@ -44,11 +49,23 @@ impl Blobs {
         self.bounds.push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
     }
 
-    /// Adds all entries of `more` at the end.
+    /// Adds all entries of `more` at the end, as [`Blobs::push`] does.
     pub fn append(&mut self, more: &Self) {
-        for index in 0..more.len() {
-            self.push(more.get(index));
+        if more.is_empty() {
+            return;
         }
+        if self.bounds.is_empty() {
+            self.bounds.push(0);
+        }
+        let before = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(&more.bytes);
+        self.bounds.extend(more.bounds.iter().skip(1).map(|bound| bound.saturating_add(before)));
+    }
+
+    /// What the entries take in a queue, with the overhead of each.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bytes.len().saturating_add(self.len().saturating_mul(OVERHEAD))
     }
 
     /// Adds empty entries until there are `len`.
@@ -61,11 +78,14 @@ impl Blobs {
     /// A copy of the entries in `range`.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> Self {
-        let mut out = Self::default();
-        for index in range {
-            out.push(self.get(index));
+        let bounds = self.bounds.get(range.start..=range.end.min(self.len())).unwrap_or_default();
+        let (Some(&from), Some(&to)) = (bounds.first(), bounds.last()) else { return Self::default() };
+        let bytes = self.bytes.get(from as usize..to as usize).unwrap_or_default().to_vec();
+        if bounds.len() < 2 {
+            Self::default()
+        } else {
+            Self { bounds: bounds.iter().map(|bound| bound - from).collect(), bytes }
         }
-        out
     }
 }
 
@@ -115,7 +135,13 @@ impl Messages {
         self.values.is_empty()
     }
 
-    /// Bytes of payloads, keys, headers and attributes; what queues are bounded by.
+    /// What they take in a queue: their bytes, and the overhead of each.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.bytes().saturating_add(self.len().saturating_mul(OVERHEAD))
+    }
+
+    /// Bytes of payloads, keys, headers and attributes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         let headers = self.headers.iter().map(|header| size_of::<Header>() + header.name.len() + header.value.len());
@@ -204,19 +230,26 @@ impl Messages {
         fn part<T: Clone>(list: &[T], range: &Range<usize>) -> Vec<T> {
             list.get(range.clone()).map(<[T]>::to_vec).unwrap_or_default()
         }
-        let within = |index: u32| range.contains(&(index as usize));
+        // Both lists are sorted: a run that is cut into many slices is not searched whole for each of them.
+        fn within<T>(list: &[T], range: &Range<usize>, message: impl Fn(&T) -> u32) -> Range<usize> {
+            let before = |end: usize| list.partition_point(|one| (message(one) as usize) < end);
+            before(range.start)..before(range.end)
+        }
+        let nulls = within(&self.nulls, &range, |null| *null);
+        let headers = within(&self.headers, &range, |header| header.message);
         let moved = |index: u32| index - u32::try_from(range.start).unwrap_or(u32::MAX);
         Self {
             values: self.values.slice(range.clone()),
-            nulls: self.nulls.iter().copied().filter(|&null| within(null)).map(moved).collect(),
+            nulls: self.nulls.get(nulls).unwrap_or_default().iter().copied().map(moved).collect(),
             keys: self.keys.as_ref().map(|keys| keys.slice(range.clone())),
             offsets: part(&self.offsets, &range),
             partitions: part(&self.partitions, &range),
             timestamps_ms: part(&self.timestamps_ms, &range),
             headers: self
                 .headers
+                .get(headers)
+                .unwrap_or_default()
                 .iter()
-                .filter(|header| within(header.message))
                 .map(|header| Header { message: moved(header.message), ..header.clone() })
                 .collect(),
             attributes: self.attributes_of(&range),
@@ -311,5 +344,7 @@ mod tests {
         assert_eq!((some.nulls, some.offsets), (vec![0], vec![11, 12]));
         assert_eq!(some.headers[0].message, 1);
         assert_eq!(all.values.get(9), b"");
+        assert_eq!((all.values.slice(4..4), all.values.slice(2..9).len()), (Blobs::default(), 2));
+        assert_eq!((all.values.room(), all.room()), (5 + 4 * OVERHEAD, all.bytes() + 4 * OVERHEAD));
     }
 }

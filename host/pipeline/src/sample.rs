@@ -9,6 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Messages that are enough to infer columns from.
 const ENOUGH: usize = 1000;
+/// Messages that are looked at together at most: those of one fetch.
+const MOST: usize = 8192;
 /// How long to wait for them.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -71,10 +73,17 @@ impl Sample {
         self.runs.len() > 1
     }
 
-    /// All its messages.
+    /// All its messages, as far as they are not many more than enough.
     pub(super) fn messages(&self) -> Messages {
         let mut messages = Messages::default();
-        self.runs.iter().for_each(|(run, _)| messages.append(run.messages.clone()));
+        for (run, _) in &self.runs {
+            let left = MOST - messages.len();
+            messages.append(if run.messages.len() <= left {
+                run.messages.clone()
+            } else {
+                run.messages.slice(0..left)
+            });
+        }
         messages
     }
 

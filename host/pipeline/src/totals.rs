@@ -34,42 +34,51 @@ pub struct Reason {
 /// Reasons by stage and code.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Reasons {
-    by_code: BTreeMap<(String, String), Reason>,
+    by_stage: BTreeMap<String, BTreeMap<String, Reason>>,
+    /// How many pairs there are.
+    pairs: usize,
 }
 
 impl Reasons {
     /// Counts a message that could not be processed; `label` is the source's name for its partition.
-    pub(super) fn count(&mut self, letter: &DeadLetter, label: &str) {
+    pub(super) fn count(&mut self, letter: &DeadLetter, label: impl FnOnce() -> String) {
         let DeadLetter { stage, code, reason, partition, offset, .. } = letter;
+        // Of millions of letters most are known: they must not cost a copy of their words.
+        if let Some(known) = self.by_stage.get_mut(stage).and_then(|codes| codes.get_mut(code)) {
+            known.count += 1;
+            return;
+        }
         self.add(Reason {
             stage: stage.clone(),
             code: code.clone(),
             count: 1,
             first: reason.clone(),
             partition: *partition,
-            label: label.to_owned(),
+            label: label(),
             offset: *offset,
         });
     }
 
     fn add(&mut self, more: Reason) {
-        let known = self.by_code.len();
-        let key = (more.stage.clone(), more.code.clone());
-        match self.by_code.get_mut(&key) {
+        let known = self.by_stage.get_mut(&more.stage).and_then(|codes| codes.get_mut(&more.code));
+        match known {
             Some(reason) => reason.count += more.count,
-            None if known < MOST => drop(self.by_code.insert(key, more)),
+            None if self.pairs < MOST => {
+                self.pairs += 1;
+                self.by_stage.entry(more.stage.clone()).or_default().insert(more.code.clone(), more);
+            }
             None => {}
         }
     }
 
     /// Adds those of a later commit.
     fn append(&mut self, more: Self) {
-        more.by_code.into_values().for_each(|reason| self.add(reason));
+        more.by_stage.into_values().flat_map(BTreeMap::into_values).for_each(|reason| self.add(reason));
     }
 
     /// The commonest first.
     pub(super) fn sorted(&self) -> Vec<Reason> {
-        let mut all: Vec<Reason> = self.by_code.values().cloned().collect();
+        let mut all: Vec<Reason> = self.by_stage.values().flat_map(BTreeMap::values).cloned().collect();
         all.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         all
     }
@@ -129,9 +138,9 @@ mod tests {
     #[test]
     fn the_first_of_each_code_is_shown_and_the_commonest_code_first() {
         let mut first = Reasons::default();
-        first.count(&letter("a", 1), "f");
+        first.count(&letter("a", 1), || "f".into());
         let mut second = Reasons::default();
-        [letter("b", 2), letter("a", 3), letter("b", 4)].iter().for_each(|letter| second.count(letter, "f"));
+        [letter("b", 2), letter("a", 3), letter("b", 4)].iter().for_each(|letter| second.count(letter, || "f".into()));
         let mut totals = Totals::default();
         totals.commit(&Counts { messages: 2, dead_letters: 1, ..Counts::default() }, first);
         totals.commit(&Counts { messages: 5, dead_letters: 3, ..Counts::default() }, second);
@@ -144,7 +153,7 @@ mod tests {
     #[test]
     fn a_plugin_cannot_make_the_list_of_reasons_long() {
         let mut reasons = Reasons::default();
-        (0..1000).for_each(|number| reasons.count(&letter(&number.to_string(), number), ""));
+        (0..1000).for_each(|number| reasons.count(&letter(&number.to_string(), number), String::new));
         assert_eq!(reasons.sorted().len(), MOST);
     }
 

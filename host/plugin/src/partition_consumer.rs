@@ -116,6 +116,11 @@ impl PartitionConsumer {
         let call = move |mut live: Live| async move {
             let answers = live.fetch(&wanted, &limits).await;
             let answers = answers.and_then(|answers| raise(&task, &wanted, answers));
+            let answers = answers.and_then(|answers| {
+                let messages = answers.iter().filter_map(|(_, answer)| Some(&answer.as_ref().ok()?.messages));
+                let within = messages::bounded(messages, limits.messages, &task.limits);
+                within.map(|()| answers).map_err(|what| Error::Contract { at: task.at(FETCH), what })
+            });
             (live, answers)
         };
         self.0.make(FETCH, limits.timeout, call).await

@@ -161,11 +161,11 @@ pub enum Publish {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct FlushSpec {
-    /// About how many rows make a commit. It can be cut only where a fetch ends, because only there is the position in the
+    /// About how many rows make a commit; dead letters and late rows count too. It can be cut only where a fetch ends, because only there is the position in the
     /// source known; no fetch returns more messages than this. With one partition and one row per message it is exact,
     /// unless another threshold cuts first.
     pub rows: u64,
-    /// Arrow bytes of one commit, in memory.
+    /// Bytes of one commit, in memory: Arrow's of its rows, and those of what is set aside.
     pub bytes: ByteSize,
     /// Time since the first row of the commit.
     pub time: Period,

@@ -148,6 +148,8 @@ impl Publisher {
     }
 
     async fn say(&mut self, payload: Bytes) -> io::Result<()> {
+        self.front.watched()?;
+        self.greeting.as_ref().map_or(Ok(()), Front::watched)?;
         let message = match &self.topic {
             None => ZmqMessage::from(payload),
             Some(topic) => {

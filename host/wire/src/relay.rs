@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use spout_base::panicked::go_on;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, BufWriter},
     net::UnixStream,
@@ -203,6 +204,17 @@ impl Front {
         &self.endpoint
     }
 
+    /// Whether others can still connect.
+    ///
+    /// # Errors
+    /// The task that accepts them has ended, which it does by a panic alone.
+    pub(super) fn watched(&self) -> io::Result<()> {
+        if self.accepting.is_finished() {
+            return Err(io::Error::other(format!("the task that listens at {} has panicked", self.endpoint)));
+        }
+        Ok(())
+    }
+
     /// Accepts nobody else, and waits until what the inner socket has said, which must be closed, is passed on.
     pub(super) async fn finish(mut self, patience: Duration) {
         self.stop.cancel();
@@ -223,7 +235,7 @@ async fn accept((listener, gate): (Listener, Gate), inner: PathBuf, cap: u64, st
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = peers.join_next() => {}
+            Some(ended) = peers.join_next() => go_on(ended),
             (outer, admitted) = gate.next(|| listener.accept()) => match admitted {
                 Ok(permit) => drop(peers.spawn(serve(outer, inner.clone(), cap, permit))),
                 Err(_) => drop(outer),
@@ -231,7 +243,9 @@ async fn accept((listener, gate): (Listener, Gate), inner: PathBuf, cap: u64, st
         }
     }
     drop(listener);
-    while peers.join_next().await.is_some() {}
+    while let Some(ended) = peers.join_next().await {
+        go_on(ended);
+    }
 }
 
 async fn serve(outer: Connection, inner: PathBuf, cap: u64, _permit: Permit) {

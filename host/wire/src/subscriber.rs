@@ -3,10 +3,11 @@
 use std::{fmt, io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use spout_base::{clock, scratch::Scratch};
+use spout_base::{clock, panicked::go_on, scratch::Scratch};
 use tokio::{
     net::{UnixListener, UnixStream},
     sync::watch,
+    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -56,6 +57,8 @@ pub struct Subscriber {
     socket: SubSocket,
     sync: Option<Endpoint>,
     name: String,
+    /// Connects, as long as this lives.
+    dialling: JoinHandle<()>,
     connected: watch::Receiver<bool>,
     _stop: DropGuard,
     _private: Scratch,
@@ -86,9 +89,9 @@ impl Subscriber {
         let (state, connected) = watch::channel(false);
         let dialling = dial(options.data.clone(), inner, options.cap, state);
         let token = stop.clone();
-        tokio::spawn(async move { token.run_until_cancelled(dialling).await });
+        let dialling = tokio::spawn(async move { token.run_until_cancelled(dialling).await.unwrap_or(()) });
         let (sync, name) = (options.sync.clone(), clock::nonce());
-        Ok(Self { socket, sync, name, connected, _stop: stop.drop_guard(), _private: private })
+        Ok(Self { socket, sync, name, dialling, connected, _stop: stop.drop_guard(), _private: private })
     }
 
     /// Whether the publisher is there now.
@@ -103,7 +106,15 @@ impl Subscriber {
     /// If the socket is broken.
     pub async fn recv(&mut self) -> io::Result<Received> {
         loop {
-            let message = match self.socket.recv().await {
+            let message = tokio::select! {
+                message = self.socket.recv() => message,
+                over = &mut self.dialling => {
+                    // It ends with this, or by a panic: nothing would be heard any more.
+                    go_on(over);
+                    return Err(io::Error::other("the task that connects to the publisher has ended"));
+                }
+            };
+            let message = match message {
                 Ok(message) => message,
                 Err(error) => {
                     // A connection that broke; it is being made anew.

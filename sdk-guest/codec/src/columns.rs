@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     ArrayBuilder, Batch, Coerce, DataType, Decoded, Error, Field, Result, RowFault, Schema,
+    budget::Budget,
     number::{Grammar, Number, float_word},
     reason::{Misfit, Place, quote, wanted},
     text,
@@ -114,6 +115,7 @@ pub(crate) struct Columns {
     capture: Option<usize>,
     /// Its value for the current row, as JSON.
     captured: Vec<u8>,
+    budget: Budget,
 }
 
 impl Columns {
@@ -167,7 +169,13 @@ impl Columns {
             slots: HashMap::new(),
             capture,
             captured: Vec::new(),
+            budget: Budget::default(),
         })
+    }
+
+    /// What the columns of one call may take.
+    pub(crate) fn limit(&mut self, bytes: usize) {
+        self.budget = Budget::of(bytes);
     }
 
     pub(crate) fn schema(&self) -> &Schema {
@@ -197,6 +205,9 @@ impl Columns {
         value: Value<'_>,
         source: Source<'_>,
     ) -> std::result::Result<Placed, Refusal> {
+        if self.budget.is_full() {
+            return Ok(Placed::Column);
+        }
         let at = self.find(name);
         let column = at.and_then(|at| Some((self.schema.fields().get(at)?, self.builders.get_mut(at)?)));
         let Some((field, builder)) = column else {
@@ -254,7 +265,9 @@ impl Columns {
                 return Err(Refusal::Misfit("what has no column is too long to be captured".into()));
             }
         }
-        self.rows += 1;
+        if self.budget.admits((self.rows + 1).saturating_mul(self.builders.len())) {
+            self.rows += 1;
+        }
         Ok(())
     }
 
@@ -282,6 +295,11 @@ impl Columns {
     pub(crate) fn finish(&mut self) -> Result<Decoded> {
         let rows = std::mem::take(&mut self.rows);
         self.before = 0;
+        if let Err(error) = self.budget.settle(&mut self.builders, rows) {
+            (self.origins, self.faults) = (Vec::new(), Vec::new());
+            drop(self.counter.as_mut().map(Counter::take));
+            return Err(error);
+        }
         let column = |builder: &mut ArrayBuilder| {
             builder.fill(rows);
             builder.finish()

@@ -46,6 +46,12 @@ pub trait Decode: std::fmt::Debug + Send {
     /// Only for what has nothing to do with a single message.
     fn decode(&mut self, input: &Input<'_>) -> Result<Decoded>;
 
+    /// The columns of one call take at most about so many bytes, or the call fails with [`TOO_LARGE`](crate::TOO_LARGE) and leaves
+    /// nothing: fewer messages may pass.
+    fn limit(&mut self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// The schema of the rows, once given or settled by the first messages. Columns that are named but not yet typed
     /// have the type null.
     fn schema(&self) -> Option<&Schema>;

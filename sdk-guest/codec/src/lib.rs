@@ -14,6 +14,7 @@
 mod arrow;
 pub mod batch;
 mod binary;
+mod budget;
 pub mod coerce;
 mod columns;
 pub mod csv;
@@ -42,6 +43,7 @@ pub mod unknown;
 pub use self::arrow::record_batch;
 pub use self::{
     batch::{Array, ArrayBuilder, Batch, Bits, Data, DataType, Field, Schema, TimeUnit, schema_text},
+    budget::TOO_LARGE,
     coerce::{BinaryText, Coerce, Epoch, Rounding},
     decoded::{Decode, Decoded, RowFault, UnknownField},
     error::{Error, Result},

@@ -12,6 +12,7 @@ use arrow::{
     ipc::reader::FileReader,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use spout_data::within_limits;
 use spout_format::Format;
 
 pub(crate) use self::put::put;
@@ -71,6 +72,7 @@ impl Import {
                 (Arc::clone(rows.schema()), Box::new(rows))
             }
         };
+        within_limits(&schema).map_err(wrong)?;
         Ok(Self { name: name.to_owned(), format, schema, batches })
     }
 

@@ -4,12 +4,15 @@ use std::{collections::VecDeque, sync::Arc};
 
 use arrow::datatypes::SchemaRef;
 use spout_codec::UnknownField;
-use spout_data::{Batch, Counts};
+use spout_data::{Batch, Counts, Messages, Span};
 use spout_node::Chain;
 use spout_producer::{Decoder, Member, SchemaGuard};
 use tokio::sync::mpsc;
 
-use super::{About, LaneEvent, Shared};
+use super::{
+    About, LaneEvent, Shared, Slice,
+    slices::{KEPT, Slices},
+};
 use crate::{
     Error,
     sample::{FetchedRun, PATIENCE, Raw, Sample},
@@ -23,6 +26,20 @@ pub(super) struct Decoding {
     pub(super) chain: Chain,
     pub(super) fetched: mpsc::Receiver<Raw>,
     pub(super) shared: Shared,
+}
+
+/// What came of decoding a run.
+enum Run {
+    /// Its first batches, and the slices that are left of it.
+    Decoded(Vec<Batch>, Option<Slices>),
+    /// It has fields that become columns: to be decoded again with them.
+    Wider { messages: Messages, added: SchemaRef, unknown: Vec<UnknownField> },
+}
+
+/// What is left to pass on of a run, and what keeps the columns as they are meanwhile.
+struct Rest {
+    guard: SchemaGuard,
+    slices: Option<(Slices, mpsc::Sender<Slice>)>,
 }
 
 impl Decoding {
@@ -56,19 +73,57 @@ impl Decoding {
                 Ok(Raw::Ended(partition)) => Ok((LaneEvent::Ended(partition), None)),
                 Ok(Raw::Run(fetched, room)) => match self.take((fetched, room), &mut waiting).await {
                     Ok(None) => continue,
-                    Ok(Some((event, guard))) => Ok((event, Some(guard))),
+                    Ok(Some((event, rest))) => Ok((event, Some(rest))),
                     Err(error) => Err(error),
                 },
                 Err(error) => Err(error),
             };
             // The columns stay as they are until the event is sent: later events have no fewer.
-            let (event, _guard) = event.unwrap_or_else(|error| (LaneEvent::Failed(Box::new(error)), None));
+            let (event, rest) = event.unwrap_or_else(|error| (LaneEvent::Failed(Box::new(error)), None));
             let over = matches!(event, LaneEvent::Failed(_));
             // Nobody receives it once the pipeline is over.
             if self.shared.events.send(event).is_err() || over {
                 return;
             }
+            if let Some(Rest { guard, slices: Some((slices, more)) }) = rest
+                && !self.pass_on(slices, more, guard).await
+            {
+                return;
+            }
         }
+    }
+
+    /// Passes on what is left of a run, slice by slice; whether that was all of it.
+    async fn pass_on(&mut self, mut slices: Slices, more: mpsc::Sender<Slice>, mut guard: SchemaGuard) -> bool {
+        while let Some((messages, span)) = slices.next() {
+            let slice = match self.slice(messages, span, &mut guard).await {
+                Ok(batches) => Slice::Batches(batches),
+                Err(error) => Slice::Failed(Box::new(error)),
+            };
+            let failed = matches!(slice, Slice::Failed(_));
+            if more.send(slice).await.is_err() || failed {
+                return false;
+            }
+            tokio::task::yield_now().await;
+        }
+        more.send(Slice::End).await.is_ok()
+    }
+
+    /// The batches of one of several slices.
+    async fn slice(&mut self, messages: Messages, span: Span, guard: &mut SchemaGuard) -> Result<Vec<Batch>, Error> {
+        let mut batch = self.decoder.decode(messages, span).await.map_err(|error| self.failed(error))?;
+        if let Some(member) = &mut self.member {
+            let joined = member.join_again(&mut batch, guard).await;
+            joined.map_err(|error| self.failed(error))?;
+        }
+        self.handle(batch).await
+    }
+
+    async fn handle(&mut self, batch: Batch) -> Result<Vec<Batch>, Error> {
+        let Span { partition, start, ref next } = batch.span;
+        let (pipeline, next) = (self.shared.pipeline.clone(), next.offset);
+        let handled = self.chain.handle(batch).await;
+        handled.map_err(|source| Error::Node { pipeline, partition, start, next, source: Box::new(source) })
     }
 
     /// Waits a little for more messages to infer a schema from: a slow source would otherwise settle it with its first one.
@@ -90,48 +145,94 @@ impl Decoding {
         &mut self,
         (mut fetched, room): FetchedRun,
         waiting: &mut VecDeque<Raw>,
-    ) -> Result<Option<(LaneEvent, SchemaGuard)>, Error> {
+    ) -> Result<Option<(LaneEvent, Rest)>, Error> {
         let guard = self.decoder.hold_schema().await;
         let (jumped, awaited, moved) = (fetched.jump, fetched.awaited, fetched.moves());
-        let (boundary, files) = (fetched.boundary, fetched.files.take());
         let span = fetched.span.clone();
-        let (partition, start, next) = (span.partition, span.start, span.next.offset);
-        let mut batch = match fetched.rows.take() {
+        let partition = span.partition;
+        let (decoded, slices) = match fetched.rows.take() {
             Some(records) => {
                 let counts = Counts { messages: records.num_rows() as u64, ..Counts::default() };
-                Batch { span, counts, ..Batch::held(records) }
+                (vec![Batch { span, counts, ..Batch::held(records) }], None)
             }
-            None => {
-                let decoded = self.decoder.decode(std::mem::take(&mut fetched.messages), span).await;
-                decoded.map_err(|error| self.failed(error))?
-            }
+            None => match self.decode(std::mem::take(&mut fetched.messages), span).await? {
+                Run::Decoded(batches, slices) => (batches, slices),
+                Run::Wider { messages, added, unknown } => {
+                    fetched.messages = messages;
+                    drop(guard);
+                    self.widen((fetched, room), added, &unknown, waiting).await?;
+                    return Ok(None);
+                }
+            },
         };
-        batch.counts.add(&fetched.counts);
-        if let Some(added) = self.decoder.added(&batch).map_err(|error| self.failed(error))? {
-            let Batch { messages, unknown, .. } = batch;
-            fetched.messages = Arc::unwrap_or_clone(messages);
-            drop(guard);
-            self.widen((fetched, room), added, &unknown, waiting).await?;
-            return Ok(None);
+        let mut guard = guard;
+        let mut batches = Vec::new();
+        for (at, mut batch) in decoded.into_iter().enumerate() {
+            if at == 0 {
+                batch.counts.add(&fetched.counts);
+            }
+            match &mut self.member {
+                // Its own columns need not stay: the union determines the columns.
+                Some(member) if at == 0 => {
+                    drop(guard);
+                    guard = member.join(&mut batch).await.map_err(|error| self.failed(error))?;
+                }
+                Some(member) => {
+                    let joined = member.join_again(&mut batch, &mut guard).await;
+                    joined.map_err(|error| self.failed(error))?;
+                }
+                None => {}
+            }
+            batches.extend(self.handle(batch).await?);
         }
-        let guard = match &mut self.member {
-            // Its own columns need not stay: the union determines the columns.
-            Some(member) => {
-                drop(guard);
-                member.join(&mut batch).await.map_err(|error| self.failed(error))?
-            }
-            None => guard,
-        };
+        let (boundary, files) = (fetched.boundary, fetched.files.take());
         let provenance = std::mem::take(&mut fetched.provenance);
         let about = About { jumped, moved, awaited, provenance, boundary, files, edition: guard.edition() };
-        let batches = self.chain.handle(batch).await.map_err(|error| Error::Node {
-            pipeline: self.shared.pipeline.clone(),
-            partition,
-            start,
-            next,
-            source: Box::new(error),
-        })?;
-        Ok(Some((LaneEvent::Batches { partition, batches, about, room }, guard)))
+        let (slices, more) = match slices {
+            Some(slices) => {
+                let (sender, more) = mpsc::channel(1);
+                (Some((slices, sender)), Some(more))
+            }
+            None => (None, None),
+        };
+        Ok(Some((LaneEvent::Batches { partition, batches, more, about, room }, Rest { guard, slices })))
+    }
+
+    /// Decodes a run: all of it, or the first slices of a large one. Columns are added before any of it is passed on, so where
+    /// they may be, a large one is looked at whole.
+    async fn decode(&mut self, messages: Messages, span: Span) -> Result<Run, Error> {
+        let columns = self.decoder.width().await;
+        let mut slices = match Slices::cut(messages, &span, columns) {
+            Ok(slices) => slices,
+            Err(messages) => {
+                let batch = self.decoder.decode(messages, span).await.map_err(|error| self.failed(error))?;
+                return Ok(match self.decoder.added(&batch).map_err(|error| self.failed(error))? {
+                    None => Run::Decoded(vec![batch], None),
+                    Some(added) => {
+                        let Batch { messages, unknown, .. } = batch;
+                        Run::Wider { messages: Arc::unwrap_or_clone(messages), added, unknown }
+                    }
+                });
+            }
+        };
+        let mut kept = Vec::new();
+        while let Some((messages, span)) = slices.next() {
+            let batch = self.decoder.decode(messages, span).await.map_err(|error| self.failed(error))?;
+            if let Some(added) = self.decoder.added(&batch).map_err(|error| self.failed(error))? {
+                let all = self.decoder.added_for(slices.messages(), &batch.unknown);
+                let added = all.map_err(|error| self.failed(error))?.unwrap_or(added);
+                return Ok(Run::Wider { messages: slices.into_messages(), added, unknown: batch.unknown });
+            }
+            if kept.len() < KEPT {
+                kept.push(batch);
+            }
+            if kept.len() == KEPT && !self.decoder.evolves() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        let slices = slices.from(kept.len(), columns);
+        Ok(Run::Decoded(kept, Some(slices).filter(|slices| !slices.is_empty())))
     }
 
     /// Adds columns for the fields of `first` that have none, `added`, and of the messages that follow it soon: these are typed

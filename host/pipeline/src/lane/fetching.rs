@@ -96,8 +96,8 @@ impl Fetching {
 
     /// Whether the decoding task took it.
     async fn pass_on(&mut self, fetched: Fetched) -> bool {
-        let bytes = self.shared.meter.count(&fetched);
-        match self.shared.room.take(bytes).await {
+        let size = self.shared.meter.count(&fetched);
+        match self.shared.room.take(size).await {
             Some(room) => self.pass(Raw::Run(Box::new(fetched), room)).await,
             None => false,
         }

@@ -3,6 +3,9 @@
 
 mod decoding;
 mod fetching;
+mod slices;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +17,7 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
+use spout_base::panicked::caught;
 use spout_data::{Batch, PartitionId, Position, Provenance};
 use spout_node::Chain;
 use spout_producer::{Boundary, Decoder, Fetched, Fetcher, Found, Member};
@@ -21,14 +25,21 @@ use spout_repo::OpenCommit;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::slices::{More, Slice};
 use self::{decoding::Decoding, fetching::Fetching};
 use super::Error;
 
 /// What a lane reports to the place where lanes meet.
 #[derive(Debug)]
 pub(super) enum LaneEvent {
-    /// Batches of one run; they are taken together.
-    Batches { partition: PartitionId, batches: Vec<Batch>, about: About, room: OwnedSemaphorePermit },
+    /// Batches of one run; they are taken together, and with those that follow, if there are `more`.
+    Batches {
+        partition: PartitionId,
+        batches: Vec<Batch>,
+        more: Option<More>,
+        about: About,
+        room: OwnedSemaphorePermit,
+    },
     /// Nothing for now.
     Idle {
         partition: PartitionId,
@@ -72,13 +83,13 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Counts what was fetched; how many bytes that is.
+    /// Counts what was fetched; how much room that takes.
     fn count(&self, fetched: &Fetched) -> usize {
         let rows = fetched.rows.as_ref().map_or(0, RecordBatch::get_array_memory_size);
         let bytes = fetched.messages.bytes() + rows;
         self.messages.fetch_add(fetched.count() as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        bytes
+        fetched.messages.room() + rows
     }
 
     /// Notes that `partition` was fetched up to `next`, and that the source has it up to `end`.
@@ -175,8 +186,9 @@ impl Lane {
         let (raw, fetched) = mpsc::channel(2);
         let committed = Hints::default();
         let fetching = Fetching { fetcher, found: more, hints: Arc::clone(&committed), raw, shared: shared.clone() };
-        tokio::spawn(fetching.run());
-        tokio::spawn(Decoding { decoder, member, chain, fetched, shared: shared.clone() }.run());
+        tokio::spawn(watched(shared.clone(), "the task that fetches", fetching.run()));
+        let decoding = Decoding { decoder, member, chain, fetched, shared: shared.clone() };
+        tokio::spawn(watched(shared.clone(), "the task that decodes", decoding.run()));
         Self { found, committed }
     }
 
@@ -189,6 +201,14 @@ impl Lane {
     /// Tells the source, between two fetches, that everything before `upto` is durable.
     pub(super) fn committed(&self, partition: PartitionId, upto: &Position) {
         locked(&self.committed).insert(partition, upto.clone());
+    }
+}
+
+/// Runs a task of a lane to its end; where lanes meet a panic is known at once.
+async fn watched(shared: Shared, doing: &'static str, task: impl Future<Output = ()>) {
+    if let Err(what) = Box::pin(caught(task)).await {
+        let pipeline = shared.pipeline.clone();
+        drop(shared.events.send(LaneEvent::Failed(Box::new(Error::Panicked { pipeline, doing, what }))));
     }
 }
 

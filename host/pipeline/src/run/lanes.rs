@@ -1,7 +1,7 @@
 //! The lanes of a run: which partitions there are, and what each of them brings.
 
 use spout_base::error::chain;
-use spout_data::{PartitionId, Position};
+use spout_data::{Batch, PartitionId, Position};
 use spout_node::{Chain, Source, SourceEvent};
 use spout_producer::{Fetcher, Found, Service};
 
@@ -10,7 +10,7 @@ use crate::{
     Error, Update,
     build::Parts,
     decide::{Event, Took},
-    lane::{About, Lane, LaneEvent, Room, Shared},
+    lane::{About, Lane, LaneEvent, More, Room, Shared, Slice},
     overdue::unless_overdue,
 };
 
@@ -120,16 +120,16 @@ impl Run<'_> {
                 self.wider = Some(event);
                 self.step(Event::Widened(partition)).await
             }
-            LaneEvent::Batches { partition, batches, about, room } => {
-                let (mut rows, mut bytes, moved) = (0, 0, about.moved);
-                for batch in batches {
-                    if moved {
-                        self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
-                    }
-                    for batch in self.meeting.handle(batch).await? {
-                        let (more_rows, more_bytes) = self.take(batch).await?;
-                        (rows, bytes) = (rows + more_rows, bytes + more_bytes);
-                    }
+            LaneEvent::Batches { partition, batches, more, about, room } => {
+                let moved = about.moved;
+                let (mut rows, mut bytes) = self.take_run(partition, batches, &about).await?;
+                if let Some(mut more) = more {
+                    // A run is not cut, so what is left of it comes before anything else; but a stop does not wait long for it.
+                    let (pipeline, stop) = (self.parts.name.clone(), self.config.stop.clone());
+                    let rest = self.take_slices(partition, &mut more, &about);
+                    let rest = unless_overdue(&pipeline, "decoding a large run of messages", &stop, Box::pin(rest));
+                    let (more_rows, more_bytes) = rest.await??;
+                    (rows, bytes) = (rows + more_rows, bytes + more_bytes);
                 }
                 drop(room);
                 for from in about.provenance {
@@ -144,6 +144,50 @@ impl Run<'_> {
                 let upstream = self.provenance.len();
                 let took = Took { partition, rows, bytes, moved, ended: false, awaited, upstream, boundary };
                 self.step(Event::Took(took)).await
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Takes batches of a run; rows and bytes of them.
+    async fn take_run(
+        &mut self,
+        partition: PartitionId,
+        batches: Vec<Batch>,
+        about: &About,
+    ) -> Result<(u64, u64), Error> {
+        let (mut rows, mut bytes) = (0, 0);
+        for batch in batches {
+            if about.moved {
+                self.offsets.move_on(partition, batch.span.next.clone(), false, about.jumped);
+            }
+            for batch in self.meeting.handle(batch).await? {
+                let (more_rows, more_bytes) = self.take(batch).await?;
+                (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+            }
+        }
+        Ok((rows, bytes))
+    }
+
+    /// Takes what follows of a run until its end; rows and bytes of it.
+    async fn take_slices(
+        &mut self,
+        partition: PartitionId,
+        more: &mut More,
+        about: &About,
+    ) -> Result<(u64, u64), Error> {
+        let (mut rows, mut bytes) = (0, 0);
+        loop {
+            match more.recv().await {
+                Some(Slice::Batches(batches)) => {
+                    let (more_rows, more_bytes) = self.take_run(partition, batches, about).await?;
+                    (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+                }
+                Some(Slice::End) => return Ok((rows, bytes)),
+                Some(Slice::Failed(error)) => return Err(*error),
+                // What was taken of it is no run, and is not committed.
+                None => return Err(Error::Task { pipeline: self.parts.name.clone() }),
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Rows on their last way: through the handlers where lanes meet, to the consumers.
 
+use arrow::array::RecordBatch;
 use spout_base::error::{Coded as _, chain};
-use spout_data::Batch;
+use spout_data::{Batch, DeadLetter};
 use spout_node::{Shape, SourceEvent};
 use spout_repo::Differences;
 use spout_spec::OnError;
@@ -10,7 +11,7 @@ use super::Run;
 use crate::{Error, build::Parts, decide::Event};
 
 impl Run<'_> {
-    /// Passes `event` to the handlers; rows and Arrow bytes of what they release.
+    /// Passes `event` to the handlers; rows and bytes of what they release.
     pub(super) async fn deliver(&mut self, event: SourceEvent) -> Result<(u64, u64), Error> {
         let released = self.meeting.on_event(event).await?;
         let (mut rows, mut bytes) = (0, 0);
@@ -21,11 +22,12 @@ impl Run<'_> {
         Ok((rows, bytes))
     }
 
-    /// Hands a batch to the consumers; rows and Arrow bytes of it.
+    /// Hands a batch to the consumers; rows and bytes of it, with those that are set aside.
     pub(super) async fn take(&mut self, mut batch: Batch) -> Result<(u64, u64), Error> {
         self.repo.fit(&mut batch).map_err(|source| consumer_failed(&self.parts, source))?;
         self.apply_error_policy(&mut batch)?;
         self.count(&batch);
+        let size = size(&batch);
         if self.unsaid && batch.records.num_rows() > 0 {
             self.unsaid = false;
             let shape = Shape { schema: Some(batch.records.schema()), ..Shape::default() };
@@ -35,7 +37,7 @@ impl Run<'_> {
             consumer.consume(&batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
         }
         self.repo.consume(&mut batch).await.map_err(|source| consumer_failed(&self.parts, source))?;
-        Ok((batch.records.num_rows() as u64, batch.records.get_array_memory_size() as u64))
+        Ok(size)
     }
 
     /// What the spec says about messages that could not be processed.
@@ -53,7 +55,7 @@ impl Run<'_> {
             });
         }
         for letter in &batch.dead {
-            self.faults.count(letter, &self.offsets.label(letter.partition));
+            self.faults.count(letter, || self.offsets.label(letter.partition));
         }
         let before = batch.dead.len();
         batch.dead.retain(|letter| policy(&letter.stage) == OnError::DeadLetter);
@@ -95,6 +97,23 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Rows and bytes of a batch as thresholds count them: also those of dead letters and late rows, which a commit holds too, and
+/// of where rows came from.
+fn size(batch: &Batch) -> (u64, u64) {
+    let late: u64 = batch.late.iter().map(|aside| aside.rows).sum();
+    let rows = batch.records.num_rows() as u64 + batch.dead.len() as u64 + late;
+    let late = batch.late.iter().filter_map(|aside| aside.records.as_ref());
+    let arrow: usize = std::iter::once(&batch.records).chain(late).map(RecordBatch::get_array_memory_size).sum();
+    let mut before = std::ptr::null();
+    let letter = |letter: &DeadLetter| {
+        // Letters of rows of one message share it.
+        let shares = std::mem::replace(&mut before, letter.value.as_ptr()) == letter.value.as_ptr();
+        letter.room() - if shares { letter.value.len() } else { 0 }
+    };
+    let dead: usize = batch.dead.iter().map(letter).sum();
+    (rows, (arrow + dead + batch.origins.bytes()) as u64)
 }
 
 /// A table without a column is no surprise later.

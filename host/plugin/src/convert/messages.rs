@@ -1,9 +1,9 @@
 //! Messages and positions across the boundary.
 
 use spout_codec::Attribute;
-use spout_data::{Blobs, Header, Messages, Position};
+use spout_data::{Blobs, Header, Messages, OVERHEAD, Position};
 
-use crate::bindings::spout::plugin::types as wit;
+use crate::{LimitsSpec, bindings::spout::plugin::types as wit};
 
 pub(crate) fn lower_position(position: &Position) -> wit::PositionParam<'_> {
     wit::PositionParam { offset: position.offset, token: position.token.as_deref() }
@@ -124,6 +124,22 @@ pub(crate) fn raise_blobs(told: wit::BlobsResult, name: &str) -> Result<Blobs, S
     Ok(Blobs { bounds: told.bounds, bytes: told.bytes })
 }
 
+/// Messages of no bytes cost something too: all that were asked for may come, and others as far as an answer may have bytes.
+pub(crate) fn bounded<'a>(
+    all: impl Iterator<Item = &'a Messages>,
+    asked: u32,
+    limits: &LimitsSpec,
+) -> Result<(), String> {
+    let (count, takes) = all.fold((0, 0), |(count, takes), one| (count + one.len(), takes + one.room() as u64));
+    if takes <= limits.answer.0.saturating_add(u64::from(asked).saturating_mul(OVERHEAD as u64)) {
+        return Ok(());
+    }
+    Err(format!(
+        "{count} messages where {asked} were asked for; they take {takes} bytes, {OVERHEAD} for each besides its own, which is more than `limits.answer` ({})",
+        limits.answer
+    ))
+}
+
 /// Messages of one partition: offsets given, rising, from `start` on and below `next`, which does not go back.
 pub(crate) fn check_partition(
     messages: &Messages,
@@ -213,6 +229,23 @@ mod tests {
         check(
             |messages| messages.headers = vec![wit::HeaderResult { message: 2, name: String::new(), value: vec![] }],
             false,
+        );
+    }
+
+    #[test]
+    fn messages_of_no_bytes_are_not_free() {
+        let empty = |count: u32| raise(told(&vec![0; count as usize + 1], b"")).unwrap();
+        let limits = LimitsSpec { answer: spout_data::ByteSize(6400), ..LimitsSpec::default() };
+        let bounded = |counts: &[u32], asked| {
+            let all: Vec<Messages> = counts.iter().map(|count| empty(*count)).collect();
+            bounded(all.iter(), asked, &limits)
+        };
+        assert_eq!(bounded(&[100], 0), Ok(()));
+        assert_eq!(bounded(&[8192], 8192), Ok(()), "what was asked for may come");
+        let said = bounded(&[8192, 101], 8192).unwrap_err();
+        assert!(
+            said.starts_with("8293 messages where 8192 were asked for") && said.contains("limits.answer"),
+            "{said}"
         );
     }
 

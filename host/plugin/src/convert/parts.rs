@@ -142,14 +142,20 @@ fn run(buffer: &Buffer, from: usize, length: usize) -> Result<Buffer, String> {
     }
 }
 
+/// What a row takes at least, whatever its columns are: where it came from, and its place in each list of rows.
+const ROW: u64 = 8;
+
 /// What a guest says is a batch of `schema`, checked in full.
 pub(crate) fn raise(schema: SchemaRef, told: wit::Parts, limits: &LimitsSpec) -> Result<RecordBatch, String> {
     let bytes: usize = told.buffers.iter().map(Vec::len).sum();
     if bytes as u64 > limits.answer.0 {
         return Err(format!("a batch of {bytes} bytes, more than `limits.answer` ({})", limits.answer));
     }
-    if u64::from(told.rows) > limits.answer.0 {
-        return Err(format!("a batch of {} rows, more than `limits.answer` ({}) has bytes", told.rows, limits.answer));
+    if u64::from(told.rows) > limits.answer.0 / ROW {
+        return Err(format!(
+            "a batch of {} rows, more than one for each {ROW} bytes of `limits.answer` ({})",
+            told.rows, limits.answer
+        ));
     }
     // Validation is meant to return errors; should a kernel panic on something that a guest made up, the guest is at fault.
     match panic::catch_unwind(panic::AssertUnwindSafe(|| build(schema, told))) {

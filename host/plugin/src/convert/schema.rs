@@ -83,10 +83,25 @@ fn lower_type(name: &str, data_type: &DataType) -> Result<wit::DataType, String>
     })
 }
 
+/// Bytes that the name of a column may have, and its metadata together.
+const NAME: usize = 1024;
+const METADATA: usize = 64 << 10;
+
 /// What a guest says is a schema, checked.
 pub(crate) fn raise(told: &[wit::Field], limits: &LimitsSpec) -> Result<Schema, String> {
     if told.len() > limits.columns as usize {
         return Err(format!("a schema of {} columns, more than `limits.columns` ({})", told.len(), limits.columns));
+    }
+    // Names and metadata stand in every commit that has such rows.
+    for field in told {
+        let metadata: usize = field.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+        if field.name.len() > NAME || metadata > METADATA {
+            let name: String = field.name.chars().take(40).collect();
+            return Err(format!(
+                "column `{name}` has a name of {} bytes and metadata of {metadata}; a name may have {NAME}, and metadata {METADATA}",
+                field.name.len()
+            ));
+        }
     }
     let mut rest = told.iter();
     let mut fields = Vec::new();
@@ -275,6 +290,9 @@ mod tests {
         let deep: Vec<_> = (0..40).map(|_| field("d", W::List, 1)).chain([field("i", W::Int8, 0)]).collect();
         check(&deep, Err("limits.depth"));
         check(&vec![field("x", W::Null, 0); 5000], Err("limits.columns"));
+        check(&[field(&"n".repeat(1025), W::Null, 0)], Err("a name of 1025 bytes"));
+        let metadata = vec![("k".to_owned(), "m".repeat(64 << 10))];
+        check(&[wit::Field { metadata, ..field("a", W::Null, 0) }], Err("metadata of 65537"));
     }
 
     fn any_type(dice: &mut StdRng) -> wit::DataType {

@@ -10,13 +10,13 @@ use arrow::{
     datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef},
 };
 use spout_codec::UnknownField;
-use spout_data::{Messages, Origins};
+use spout_data::{Messages, Origins, within_limits};
 use spout_plugin::RowFault;
 
 use super::{
     Native, Piece, Rows, branches,
     exact::{exact, widens},
-    fault,
+    fault, grown,
 };
 use crate::{Error, UnknownFields};
 
@@ -103,6 +103,7 @@ impl<U: Unpack> Conforming<U> {
         // What a sender made up may trip over an assertion in a library: then the sender is at fault.
         let unpacked = panic::catch_unwind(panic::AssertUnwindSafe(|| {
             let Unpacked { batches, broken } = self.unpack.unpack(value)?;
+            grown::bounded(&batches, self.schema.as_deref())?;
             let batches = batches.into_iter().map(branches::plain).collect::<Result<Vec<_>, _>>();
             Ok((batches.map_err(|error| error.to_string())?, broken))
         }));
@@ -141,6 +142,7 @@ fn fault_of<U: Unpack>(message: u32, kind: &str, reason: &str) -> RowFault {
 
 /// `schema` with the types that every format and reader of a repo knows.
 pub(super) fn settle(schema: &Schema) -> Result<Schema, String> {
+    within_limits(schema)?;
     Ok(Schema::new(settle_fields(schema.fields())?))
 }
 

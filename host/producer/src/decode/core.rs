@@ -1,12 +1,12 @@
 //! Native decoders of the decoding core: the same code that plugins run, over the host's messages as they lie.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
     datatypes::{Schema, SchemaRef},
 };
-use spout_codec::{Attribute, Decode, Input, UnknownField, csv::is_open, record_batch};
+use spout_codec::{Attribute, Decode, Input, TOO_LARGE, UnknownField, csv::is_open, record_batch};
 use spout_data::{Messages, Origins};
 use spout_plugin::RowFault;
 
@@ -15,6 +15,10 @@ use crate::Error;
 
 /// Messages of one call. More are decoded in slices, so that no column grows beyond what its offsets reach.
 const SLICE: usize = 8192;
+
+/// Bytes that the rows of one call may take, and how many more for each byte of its messages: nulls take room too.
+const ROOM: usize = 64 << 20;
+const GROWTH: usize = 16;
 
 /// A decoder of the core.
 #[derive(Debug)]
@@ -43,6 +47,15 @@ impl Core {
         Ok(Box::new(Self::new(name, decoder)))
     }
 
+    /// What becomes of one message whose rows take more than `most` bytes.
+    fn too_large(&self, most: usize) -> spout_codec::Decoded {
+        let reason = format!(
+            "the rows of the message would take more than {most} bytes in memory, {GROWTH} times its size and {ROOM} more; send it in parts, or declare fewer columns"
+        );
+        let fault = spout_codec::RowFault { message: 0, code: format!("{}.size", self.name).into(), reason };
+        spout_codec::Decoded { faults: vec![fault], ..Default::default() }
+    }
+
     fn kernel(&self, rows: usize, error: impl std::fmt::Display) -> Error {
         let source = arrow::error::ArrowError::ExternalError(error.to_string().into());
         Error::Kernel { decoder: self.name.into(), rows, source }
@@ -53,8 +66,10 @@ impl Native for Core {
     fn decode(&mut self, messages: &Messages) -> Result<Rows, Error> {
         let input = messages.input();
         let mut slices = Slices::default();
-        for from in (0..messages.len()).step_by(SLICE) {
-            let count = SLICE.min(messages.len() - from);
+        let slice = |from: usize| from..(from + SLICE).min(messages.len());
+        let mut left: Vec<Range<usize>> = (0..messages.len()).step_by(SLICE).map(slice).rev().collect();
+        while let Some(range) = left.pop() {
+            let (from, count) = (range.start, range.len());
             let (nulls, attributes);
             let part = if count == messages.len() {
                 input
@@ -69,10 +84,20 @@ impl Native for Core {
                     attributes: &attributes,
                 }
             };
-            let decoded = self.decoder.decode(&part).map_err(|error| match error {
-                spout_codec::Error::Config(reason) => Error::Schema { decoder: self.name.into(), reason },
-                error => self.kernel(count, error),
-            })?;
+            let most = ROOM.saturating_add(GROWTH.saturating_mul(bytes(&part)));
+            self.decoder.limit(most);
+            let decoded = match self.decoder.decode(&part) {
+                Err(spout_codec::Error::Batch { code: TOO_LARGE, .. }) if count > 1 => {
+                    let middle = from + count / 2;
+                    left.extend([middle..range.end, from..middle]);
+                    continue;
+                }
+                Err(spout_codec::Error::Batch { code: TOO_LARGE, .. }) => self.too_large(most),
+                decoded => decoded.map_err(|error| match error {
+                    spout_codec::Error::Config(reason) => Error::Schema { decoder: self.name.into(), reason },
+                    error => self.kernel(count, error),
+                })?,
+            };
             if let Some(advice) = self.decoder.take_advice() {
                 tracing::warn!(decoder = self.name, "{advice}");
             }
@@ -166,6 +191,12 @@ impl Slices {
         let origins = if self.each { Origins::Each } else { Origins::Taken(self.origins.into()) };
         Ok(Rows { records, origins, faults: self.faults, unknown: self.unknown, open })
     }
+}
+
+/// Bytes of the messages of `input`.
+fn bytes(input: &Input<'_>) -> usize {
+    let at = |bound: Option<&u32>| bound.copied().unwrap_or_default() as usize;
+    at(input.bounds.last()).saturating_sub(at(input.bounds.first()))
 }
 
 /// The nulls among `count` messages from `from` on.

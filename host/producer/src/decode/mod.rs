@@ -10,6 +10,7 @@ mod core;
 mod decimals;
 mod evolve;
 mod exact;
+mod grown;
 mod keep;
 mod native;
 mod pin;
@@ -67,6 +68,8 @@ pub struct Decoder {
     edition: u64,
     /// The columns that its rows have to have, once they are settled and unless the spec says them.
     kept: Option<SchemaRef>,
+    /// The columns of the last rows, and how many there are with nested ones.
+    width: Option<(SchemaRef, usize)>,
     /// How a plugin has done, over all instances.
     health: Health,
 }
@@ -119,7 +122,7 @@ impl DecoderFactory {
     /// A decoder for one partition; what it needs is opened when the first messages arrive.
     #[must_use]
     pub fn decoder(&self) -> Decoder {
-        Decoder { factory: self.clone(), running: None, edition: 0, kept: None, health: Health::default() }
+        Decoder { factory: self.clone(), running: None, edition: 0, kept: None, width: None, health: Health::default() }
     }
 
     /// Whether columns may be added while decoders run.
@@ -248,6 +251,21 @@ impl Decoder {
         self.running.is_none() && !declared && !self.factory.pin.is_settled()
     }
 
+    /// Whether columns may be added while it runs.
+    #[must_use]
+    pub fn evolves(&self) -> bool {
+        self.factory.evolves()
+    }
+
+    /// How many columns its rows have, nested ones included, as far as that is known.
+    pub async fn width(&mut self) -> usize {
+        if self.width.is_none() {
+            self.width =
+                self.factory.schema().await.map(|schema| (Arc::clone(&schema), schema.flattened_fields().len()));
+        }
+        self.width.as_ref().map_or(1, |(_, width)| *width)
+    }
+
     /// The rows of `messages` as a batch of `span`; messages that could not be decoded come as its dead letters.
     ///
     /// # Errors
@@ -269,6 +287,10 @@ impl Decoder {
         let attached =
             metadata::attach(rows.records, &self.factory.metadata, span.partition.number, &messages, &rows.origins);
         let records = attached.map_err(|source| self.factory.refused(source.to_string()))?;
+        let same = |(known, _): &(SchemaRef, usize)| known.fields().len() == records.num_columns();
+        if records.num_columns() > 0 && !self.width.as_ref().is_some_and(same) {
+            self.width = Some((records.schema(), records.schema().flattened_fields().len()));
+        }
         let mut letters = Letters::new(&span, &messages);
         let letter = |fault: RowFault| letters.letter(Some(fault.message as usize), wrong(fault), Vec::new);
         let mut dead: Vec<DeadLetter> = rows.faults.into_iter().map(letter).collect();

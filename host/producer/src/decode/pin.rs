@@ -20,13 +20,21 @@ pub struct SchemaPin {
 
 /// As long as it is held, no column is added.
 #[derive(Debug)]
-pub struct SchemaGuard(OwnedRwLockReadGuard<u64>);
+pub struct SchemaGuard {
+    edition: u64,
+    held: Option<OwnedRwLockReadGuard<u64>>,
+}
 
 impl SchemaGuard {
     /// How often columns were added since the start.
     #[must_use]
     pub fn edition(&self) -> u64 {
-        *self.0
+        self.edition
+    }
+
+    /// Lets columns be added before it is gone.
+    pub(super) fn let_go(&mut self) {
+        self.held = None;
     }
 }
 
@@ -54,7 +62,8 @@ impl SchemaPin {
 
     /// Keeps the columns as they are.
     pub(super) async fn hold_schema(&self) -> SchemaGuard {
-        SchemaGuard(Arc::clone(&self.edition).read_owned().await)
+        let held = Arc::clone(&self.edition).read_owned().await;
+        SchemaGuard { edition: *held, held: Some(held) }
     }
 
     /// Adds columns to the schema of `edition`, once nobody decodes with that any more; whether nobody else was first.

@@ -185,6 +185,23 @@ impl Member {
         }
     }
 
+    /// As [`Member::join`] for more of a run whose first rows are under `guard`; another one is held after it where columns had to
+    /// be added for these.
+    ///
+    /// # Errors
+    /// As for [`Member::join`].
+    pub async fn join_again(&mut self, batch: &mut Batch, guard: &mut SchemaGuard) -> Result<(), Error> {
+        let all = self.union.pin.get().await.unwrap_or_else(first_column);
+        let name = &self.union.members[self.index].0;
+        if self.union.lacks(&all, batch.records.schema_ref(), name)?.is_none() {
+            batch.records = self.fitted(&batch.records, all)?;
+            return Ok(());
+        }
+        guard.let_go();
+        *guard = self.join(batch).await?;
+        Ok(())
+    }
+
     /// Waits until everybody has said what the columns are. Its own are known: it has rows.
     async fn wait_for_all(&self) {
         if *self.union.settled.borrow() {

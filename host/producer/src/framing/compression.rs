@@ -63,6 +63,11 @@ impl Unpack {
         Self { state, growth }
     }
 
+    /// Whether what comes may be packed.
+    pub(super) fn packs(&self) -> bool {
+        !matches!(self.state, State::Plain)
+    }
+
     pub(super) fn name(&self) -> &'static str {
         match self.state {
             State::Plain => "none",

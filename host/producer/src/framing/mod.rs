@@ -101,6 +101,12 @@ impl Framer {
         self.cutting.first.as_deref()
     }
 
+    /// Bytes to push at once: a few that are packed may be many.
+    #[must_use]
+    pub(crate) fn at_once(&self) -> usize {
+        if self.unpack.packs() { 4 << 10 } else { 64 << 10 }
+    }
+
     /// Bytes held back because their frame is not complete.
     #[must_use]
     pub fn held(&self) -> usize {

@@ -1,11 +1,14 @@
 //! Where those who send put their messages: into a queue of so many bytes.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
 };
 
-use spout_base::clock;
+use spout_base::{clock, panicked::Panicked};
 use spout_data::{Blobs, ByteSize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
@@ -26,7 +29,7 @@ pub(super) struct Parcel {
     pub(super) arrived_ms: i64,
     pub(super) key: Option<Key>,
     pub(super) answer: Option<Answer>,
-    _room: OwnedSemaphorePermit,
+    _room: Room,
 }
 
 /// Where parcels come out of a queue; an error is the last.
@@ -43,7 +46,17 @@ pub(crate) struct Letterbox {
 
 /// Room in the queue, held for messages that are still arriving.
 #[derive(Debug)]
-pub(crate) struct Room(OwnedSemaphorePermit);
+pub(crate) struct Room {
+    held: OwnedSemaphorePermit,
+    /// What was taken besides, when it was known how many messages there are.
+    overhead: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.held.semaphore().add_permits(self.overhead);
+    }
+}
 
 /// What a client sent at once.
 #[derive(Debug)]
@@ -67,11 +80,16 @@ impl Letterbox {
     /// Waits for room for `bytes`, or for all of it if that is less.
     pub(crate) async fn room(&self, bytes: usize) -> Result<Room, Closed> {
         let size = u32::try_from(bytes.clamp(1, self.size)).unwrap_or(u32::MAX);
-        Arc::clone(&self.room).acquire_many_owned(size).await.map(Room).map_err(|_| Closed)
+        let held = Arc::clone(&self.room).acquire_many_owned(size).await.map_err(|_| Closed)?;
+        Ok(Room { held, overhead: 0 })
     }
 
     /// Puts messages, at least one, into room that was waited for.
-    pub(crate) fn put(&self, sent: Sent, Room(room): Room) -> Result<Option<Receipt>, Closed> {
+    ///
+    /// The room was for their bytes; what they take besides is not waited for, which could be forever, but others wait for it.
+    pub(crate) fn put(&self, sent: Sent, mut room: Room) -> Result<Option<Receipt>, Closed> {
+        let takes = sent.values.room().min(self.size);
+        room.overhead += self.room.forget_permits(takes.saturating_sub(room.held.num_permits()));
         let (answer, receipt) = if sent.wants_receipt {
             let (answer, receipt) = oneshot::channel();
             (Some(answer), Some(receipt))
@@ -95,12 +113,43 @@ impl Letterbox {
         drop(self.queue.send(Err(error)));
     }
 
+    /// Watches a task that must not hold the letterbox itself, or the queue would not end before it.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch(self.queue.downgrade())
+    }
+
     /// Counts a client, or a request, as long as the answer lives.
     pub(crate) fn enter(&self) -> Present {
         self.activity.served.store(true, Ordering::Relaxed);
         self.activity.present.fetch_add(1, Ordering::Relaxed);
         Present(Arc::clone(&self.activity))
     }
+}
+
+impl Drop for Letterbox {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            say_panicked(&self.queue);
+        }
+    }
+}
+
+/// Whoever holds it takes care of messages, with no letterbox at hand: should it panic, the pipeline ends with that.
+#[derive(Debug)]
+pub(crate) struct Watch(mpsc::WeakUnboundedSender<Result<Parcel, Error>>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(queue) = self.0.upgrade().filter(|_| thread::panicking()) {
+            say_panicked(&queue);
+        }
+    }
+}
+
+/// The end of a queue that is not the end of its source.
+fn say_panicked(queue: &mpsc::UnboundedSender<Result<Parcel, Error>>) {
+    let what = Panicked::of(&"standard error has more");
+    drop(queue.send(Err(Error::Panicked { doing: "a task that receives messages", what })));
 }
 
 /// Who is there: a source that listens is idle when somebody was and nobody is any more.

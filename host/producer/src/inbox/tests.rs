@@ -42,7 +42,7 @@ fn durable(upto: u64, dead: &[u64]) -> Durable {
 
 #[tokio::test]
 async fn a_receipt_comes_with_the_commit_and_not_before() {
-    let (mut inbox, letterbox) = inbox(100);
+    let (mut inbox, letterbox) = inbox(10_000);
     let mut fetcher = inbox.fetcher(found(7), 0);
     let mut first = put(&letterbox, &["a", "b"], None).await;
     let second = put(&letterbox, &["c"], None).await;
@@ -60,7 +60,7 @@ async fn a_receipt_comes_with_the_commit_and_not_before() {
 
 #[tokio::test]
 async fn who_waits_for_nothing_is_told_so() {
-    let (mut inbox, letterbox) = inbox(100);
+    let (mut inbox, letterbox) = inbox(10_000);
     let mut fetcher = inbox.fetcher(found(0), 0);
     let taken = put(&letterbox, &["a"], None).await;
     fetcher.fetch(u32::MAX).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_full_queue_makes_senders_wait() {
 
 #[tokio::test]
 async fn the_first_record_of_a_body_goes_with_its_messages() {
-    let (mut inbox, letterbox) = inbox(100);
+    let (mut inbox, letterbox) = inbox(10_000);
     let mut fetcher = inbox.fetcher(found(0), 0);
     for (texts, first) in [(["a,b", "1,x"], "a,b"), (["b,a", "y,2"], "b,a"), (["3", "4"], "")] {
         let room = letterbox.room(1).await.unwrap();
@@ -105,7 +105,7 @@ async fn the_first_record_of_a_body_goes_with_its_messages() {
 
 #[tokio::test]
 async fn a_key_that_is_repeated_stores_nothing_again() {
-    let (mut inbox, letterbox) = inbox(100);
+    let (mut inbox, letterbox) = inbox(10_000);
     let mut fetcher = inbox.fetcher(found(0), 8);
     let first = put(&letterbox, &["a", "b"], Some("k")).await;
     let again = put(&letterbox, &["a", "b"], Some("k")).await;
@@ -122,7 +122,7 @@ async fn a_key_that_is_repeated_stores_nothing_again() {
     assert_eq!(other.await.unwrap(), Err(KeyTaken));
 
     // After a restart the key comes back with the position.
-    let (mut later, letterbox) = self::inbox(100);
+    let (mut later, letterbox) = self::inbox(10_000);
     let mut fetcher = later.fetcher(Found { start: fetched.span.next, ..found(2) }, 8);
     let again = put(&letterbox, &["a", "b"], Some("k")).await;
     let fetched = fetcher.fetch(u32::MAX).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_key_that_is_repeated_stores_nothing_again() {
 
 #[tokio::test]
 async fn the_queue_ends_with_the_last_letterbox() {
-    let (mut inbox, letterbox) = inbox(100);
+    let (mut inbox, letterbox) = inbox(10_000);
     let mut fetcher = inbox.fetcher(found(0), 0);
     drop(put(&letterbox, &["a"], None).await);
     drop(letterbox);
@@ -143,7 +143,7 @@ async fn the_queue_ends_with_the_last_letterbox() {
 
 #[tokio::test]
 async fn what_came_before_an_error_is_durable_first() {
-    let (mut inbox, letterbox) = inbox(100);
+    let (mut inbox, letterbox) = inbox(10_000);
     let mut fetcher = inbox.fetcher(found(0), 0);
     drop(put(&letterbox, &["a"], None).await);
     letterbox.fail(Error::StdinTaken);
@@ -156,7 +156,7 @@ async fn what_came_before_an_error_is_durable_first() {
 
 #[tokio::test]
 async fn somebody_is_expected_until_somebody_was_there_and_nobody_is() {
-    let (mut inbox, letterbox) = inbox(100);
+    let (mut inbox, letterbox) = inbox(10_000);
     let mut fetcher = inbox.fetcher(found(0), 0);
     let told = |fetched: Fetched| (fetched.progress, fetched.expects);
     assert_eq!(told(fetcher.fetch(u32::MAX).await.unwrap()), (Progress::Idle, true));
@@ -164,4 +164,50 @@ async fn somebody_is_expected_until_somebody_was_there_and_nobody_is() {
     assert_eq!(told(fetcher.fetch(u32::MAX).await.unwrap()), (Progress::Idle, true));
     drop(present);
     assert_eq!(told(fetcher.fetch(u32::MAX).await.unwrap()), (Progress::Idle, false));
+}
+
+#[tokio::test]
+async fn messages_of_no_bytes_fill_the_queue_too() {
+    let (mut inbox, letterbox) = inbox(1000);
+    let mut fetcher = inbox.fetcher(found(0), 0);
+    let empty = vec![""; 20];
+    // The room that was waited for is that of its bytes.
+    let room = letterbox.room(1).await.unwrap();
+    letterbox.put(Sent { values: blobs(&empty), first: Vec::new(), key: None, wants_receipt: false }, room).unwrap();
+    let waiting = tokio::spawn({
+        let letterbox = letterbox.clone();
+        async move { letterbox.room(1).await.map(drop) }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished(), "twenty messages take more than the queue has");
+    assert_eq!(fetcher.fetch(u32::MAX).await.unwrap().messages.len(), 20);
+    waiting.await.unwrap().unwrap();
+    drop(letterbox.room(1000).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_task_that_panics_is_not_the_end_of_the_source() {
+    for holds_the_letterbox in [true, false] {
+        let mut inbox = Inbox::new(ByteSize(100), Duration::from_millis(10));
+        inbox.fill(move |letterbox, _| async move {
+            drop(put(&letterbox, &["a"], None).await);
+            let watch = letterbox.watch();
+            let other = (!holds_the_letterbox).then(|| letterbox.clone());
+            let panics = tokio::spawn(async move {
+                let _held = (watch, holds_the_letterbox.then_some(letterbox));
+                panic!("a task of the source")
+            });
+            drop((panics.await, other));
+        });
+        let mut fetcher = inbox.fetcher(found(0), 0);
+        assert_eq!(fetcher.fetch(u32::MAX).await.unwrap().messages.len(), 1);
+        inbox.committed(&durable(1, &[]));
+        let error = loop {
+            match fetcher.fetch(u32::MAX).await {
+                Ok(fetched) => assert_ne!(fetched.progress, Progress::Ended),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, Error::Panicked { .. }), "{error}");
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::reach::Reach;
+use spout_base::{panicked::caught, reach::Reach};
 use spout_data::{Blobs, ByteSize, Period};
 use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +76,8 @@ impl SourceSpec for StdinSpec {
 
 /// Bytes read at once.
 const READ: usize = 64 << 10;
+/// Messages that take so much are passed on without waiting for more of what was read.
+const FULL: usize = 4 << 20;
 
 /// Whether a pipeline of this process reads standard input, or did.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -117,7 +119,14 @@ async fn relay(
 ) {
     let (pieces, mut framed) = mpsc::channel(1);
     let runtime = Handle::current();
-    thread::spawn(move || runtime.block_on(read(input, framer, uses_first_record, pieces)));
+    thread::spawn(move || {
+        runtime.block_on(async {
+            // Without a word, the end of this thread would be the end of the input.
+            if let Err(what) = caught(read(input, framer, uses_first_record, pieces.clone())).await {
+                drop(pieces.send(Err(Error::Panicked { doing: "the thread that reads standard input", what })).await);
+            }
+        })
+    });
     loop {
         let piece = tokio::select! {
             // What is in the channel was read, and is taken too.
@@ -130,7 +139,7 @@ async fn relay(
             Some(Err(error)) => return letterbox.fail(error),
             None => return,
         };
-        let Ok(room) = letterbox.room(values.bytes.len()).await else { return };
+        let Ok(room) = letterbox.room(values.room()).await else { return };
         if letterbox.put(Sent { values, first, key: None, wants_receipt: false }, room).is_err() {
             return;
         }
@@ -157,18 +166,27 @@ async fn read(
             }
             Ok(count) => count,
         };
+        // A few bytes may unpack to many; and the end is a piece too.
+        let read = buffer.get(..count).unwrap_or_default();
+        let piece = framer.at_once();
+        let parts = read.chunks(piece).map(Some).chain((count == 0).then_some(None));
         let mut values = Blobs::default();
-        let framed = match buffer.get(..count) {
-            None | Some([]) => framer.finish(&mut values),
-            Some(bytes) => framer.push(bytes, &mut values),
-        };
-        let first = framer.first().filter(|_| uses_first_record).unwrap_or_default().to_vec();
-        if !values.is_empty() && pieces.send(Ok((values, first))).await.is_err() {
-            return;
-        }
-        if let Err(error) = framed {
-            drop(pieces.send(Err(error)).await);
-            return;
+        for (left, part) in (0..read.len().div_ceil(piece).max(1)).rev().zip(parts) {
+            let framed = match part {
+                None => framer.finish(&mut values),
+                Some(bytes) => framer.push(bytes, &mut values),
+            };
+            if left > 0 && framed.is_ok() && values.room() < FULL {
+                continue;
+            }
+            let first = framer.first().filter(|_| uses_first_record).unwrap_or_default().to_vec();
+            if !values.is_empty() && pieces.send(Ok((std::mem::take(&mut values), first))).await.is_err() {
+                return;
+            }
+            if let Err(error) = framed {
+                drop(pieces.send(Err(error)).await);
+                return;
+            }
         }
         if count == 0 {
             return;

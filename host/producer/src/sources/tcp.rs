@@ -5,7 +5,7 @@ use std::{future::pending, net::SocketAddr, sync::Arc};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use spout_base::{error::Coded as _, reach::Reach};
+use spout_base::{error::Coded as _, panicked::go_on, reach::Reach};
 use spout_data::{Blobs, ByteSize, Period};
 use spout_wire::{Gate, Permit};
 use tokio::{
@@ -129,6 +129,8 @@ impl SourceSpec for TcpSpec {
 
 /// Bytes read at once.
 const READ: usize = 64 << 10;
+/// Messages that take so much are put without waiting for more of what was read.
+const FULL: usize = 4 << 20;
 /// Receipts of one client that are waited for; more, and it is read no further.
 const RECEIPTS: usize = 1024;
 
@@ -177,8 +179,11 @@ async fn accept(listener: TcpListener, gate: Gate, clients: Clients) {
     loop {
         let (mut stream, peer, admitted) = tokio::select! {
             () = stop.cancelled() => break,
-            Some(_) = connections.join_next() => continue,
             accepted = gate.accept(&listener) => accepted,
+            Some(ended) = connections.join_next() => {
+                go_on(ended);
+                continue;
+            }
         };
         match admitted {
             Ok(permit) => drop(connections.spawn(serve(stream, peer, clients.clone(), permit))),
@@ -192,11 +197,13 @@ async fn accept(listener: TcpListener, gate: Gate, clients: Clients) {
     }
     // The port is closed, and the queue ends with the last connection.
     drop((listener, clients));
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        go_on(ended);
+    }
 }
 
 async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients, _permit: Permit) {
-    let _present = clients.letterbox.enter();
+    let (_present, _watch) = (clients.letterbox.enter(), clients.letterbox.watch());
     // Replies are short and waited for.
     drop(stream.set_nodelay(true));
     let (read, write) = stream.into_split();
@@ -216,7 +223,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, clients: Clients, _permit: P
         drop(receipts.send(Answer::End(ending)).await);
     }
     drop(receipts);
-    drop(replying.await);
+    go_on(replying.await);
 }
 
 /// What the replying half of a connection sends.
@@ -230,29 +237,24 @@ enum Answer {
 async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
     let mut framer = Framer::new(&clients.spec.framing).map_err(|error| error.to_string())?;
     let mut share = clients.unfinished.share();
-    let mut buffer = vec![0; READ];
+    let (mut buffer, mut values) = (vec![0; READ], Blobs::default());
     loop {
         let read = tokio::select! {
             () = clients.stop.cancelled() => return Ok(()),
             read = next(&mut read, &mut buffer, (&mut share, framer.held()), clients.spec.idle_time) => read?,
         };
-        let mut values = Blobs::default();
-        let framed = match buffer.get(..read) {
-            None | Some([]) => framer.finish(&mut values),
-            Some(bytes) => framer.push(bytes, &mut values),
-        };
-        // What came before a bad byte is sound.
-        if !values.is_empty() {
-            let wants_receipt = clients.spec.reply.is_some();
-            let stopping = || "the pipeline stops".to_owned();
-            let room = clients.letterbox.room(values.bytes.len()).await.map_err(|_| stopping())?;
-            let first = framer.first().filter(|_| clients.uses_first_record).unwrap_or_default().to_vec();
-            let receipt = clients.letterbox.put(Sent { values, first, key: None, wants_receipt }, room);
-            if let Some(receipt) = receipt.map_err(|_| stopping())? {
-                drop(receipts.send(Answer::Receipt(receipt)).await);
+        // A few bytes may unpack to many.
+        for piece in buffer.get(..read).unwrap_or_default().chunks(framer.at_once()) {
+            let pushed = framer.push(piece, &mut values);
+            // What came before a bad byte is sound.
+            if pushed.is_err() || values.room() >= FULL {
+                clients.put(std::mem::take(&mut values), framer.first(), receipts).await?;
             }
+            pushed.map_err(|error| error.to_string())?;
         }
-        framed.map_err(|error| error.to_string())?;
+        let finished = if read == 0 { framer.finish(&mut values) } else { Ok(()) };
+        clients.put(std::mem::take(&mut values), framer.first(), receipts).await?;
+        finished.map_err(|error| error.to_string())?;
         if read == 0 {
             return Ok(());
         }
@@ -282,6 +284,24 @@ async fn silent(time: Option<Period>) -> String {
     let Some(time) = time else { return pending().await };
     sleep(time.0).await;
     format!("nothing came for {time}, which is `idleTime`")
+}
+
+impl Clients {
+    /// Puts what a client has sent, once there is room.
+    async fn put(&self, values: Blobs, first: Option<&[u8]>, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let wants_receipt = self.spec.reply.is_some();
+        let stopping = || "the pipeline stops".to_owned();
+        let room = self.letterbox.room(values.room()).await.map_err(|_| stopping())?;
+        let first = first.filter(|_| self.uses_first_record).unwrap_or_default().to_vec();
+        let receipt = self.letterbox.put(Sent { values, first, key: None, wants_receipt }, room);
+        if let Some(receipt) = receipt.map_err(|_| stopping())? {
+            drop(receipts.send(Answer::Receipt(receipt)).await);
+        }
+        Ok(())
+    }
 }
 
 /// Reports to the client what is stored, in the order in which it was sent.

@@ -104,6 +104,21 @@ impl ArrayBuilder {
         room.map_err(|_| crate::Error::batch("batch.memory", format!("no memory for {rows} more rows of a column")))
     }
 
+    /// About the bytes of the column with `rows` rows, of which those that are missing are null.
+    #[must_use]
+    pub fn size(&self, rows: usize) -> usize {
+        let rows = rows.max(self.len);
+        match &self.values {
+            Values::Null => 0,
+            Values::Bits(_) => rows / 8,
+            Values::Fixed { width, .. } => rows.saturating_mul(*width),
+            Values::Bytes { bytes, .. } => bytes.len().saturating_add(rows.saturating_mul(4)),
+            Values::List { items, .. } => items.size(0).saturating_add(rows.saturating_mul(4)),
+            Values::FixedList { length, items } => items.size(rows.saturating_mul(*length)),
+            Values::Struct(fields) => fields.iter().map(|field| field.size(rows)).fold(0, usize::saturating_add),
+        }
+    }
+
     #[inline]
     fn one_more(&mut self) {
         self.len += 1;

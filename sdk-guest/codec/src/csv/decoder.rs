@@ -26,6 +26,8 @@ pub struct Csv {
     /// Files and streams in which another header stands among the records, so that those behind it would land in the wrong
     /// columns.
     foreign: BTreeSet<Vec<u8>>,
+    /// What the columns of one call may take.
+    most: usize,
 }
 
 /// Whether messages ended inside quotes.
@@ -84,6 +86,7 @@ impl Csv {
             document: None,
             torn: Torn::Never,
             foreign: BTreeSet::new(),
+            most: usize::MAX,
         };
         if let Some(schema) = declared.or(settled) {
             csv.take(schema)?;
@@ -191,6 +194,7 @@ impl Csv {
 
     fn decode_all(&mut self, input: &Input<'_>) -> Result<Rows> {
         let texts = Texts::new(input);
+        self.table.limit(self.most);
         self.table.try_reserve(input.len())?;
         let mut rows = Rows { origins: Vec::with_capacity(input.len()), faults: Vec::new(), single: true };
         let mut headers = Attached::new(input);
@@ -247,6 +251,10 @@ impl Decode for Csv {
         }
         let (batch, unknown) = self.table.finish()?;
         Ok(Decoded { batch, origins, faults, unknown })
+    }
+
+    fn limit(&mut self, bytes: usize) {
+        self.most = bytes;
     }
 
     fn schema(&self) -> Option<&Schema> {

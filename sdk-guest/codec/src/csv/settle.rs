@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{
-    Header, Reader, Settings,
+    Header, MAX_COLUMNS, Reader, Settings,
     infer::Facts,
     names::{Likeness, Names},
     record::{Attached, Failure, Shape, Texts, shape},
@@ -22,16 +22,18 @@ struct Suggestion {
 impl Suggestion {
     /// Where each of `names` is among the columns; adds new ones.
     fn places(&mut self, names: &Names) -> Vec<Option<usize>> {
-        let mut place = |name: &str| match self.places.get(name) {
-            Some(&place) => place,
+        let place = |name: &str| match self.places.get(name) {
+            Some(&place) => Some(place),
+            // Each header keeps to the most columns, but many may come.
+            None if self.columns.len() >= MAX_COLUMNS => None,
             None => {
                 let place = self.columns.len();
                 self.places.insert(name.to_owned(), place);
                 self.columns.push((name.to_owned(), Facts::default()));
-                place
+                Some(place)
             }
         };
-        names.iter().map(|name| Some(place(name))).collect()
+        names.iter().map(place).collect()
     }
 
     /// The same for one header among others: adds new columns only to those of other headers. `None` if it names none

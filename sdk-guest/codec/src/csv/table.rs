@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::{Cell, Reader, Settings, Value, names::Names, record::Texts};
 use crate::{
     Array, ArrayBuilder, Batch, DataType, Field, Schema, Unknown, UnknownField,
+    budget::{Budget, RESERVED},
     number::{short_float, short_integer},
     reason::Misfit,
     text,
@@ -23,6 +24,7 @@ pub(super) struct Table {
     counter: Counter,
     /// Counter slots, by name.
     slots: HashMap<String, u32>,
+    budget: Budget,
 }
 
 /// Where the columns of a table are in records of one header.
@@ -56,7 +58,8 @@ impl Table {
         let places = named.map(|(index, field)| (field.name.clone(), index)).collect();
         let builders = ArrayBuilder::all(&fields);
         let (counter, slots) = (Counter::default(), HashMap::new());
-        Self { schema: Schema::new(fields), places, builders, capture, rows: 0, counter, slots }
+        let budget = Budget::default();
+        Self { schema: Schema::new(fields), places, builders, capture, rows: 0, counter, slots, budget }
     }
 
     /// The names of the columns, without the capture column.
@@ -71,6 +74,11 @@ impl Table {
 
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// What the columns of one call may take.
+    pub(super) fn limit(&mut self, bytes: usize) {
+        self.budget = Budget::of(bytes);
     }
 
     /// How records with these names become rows.
@@ -111,6 +119,7 @@ impl Table {
     /// # Errors
     /// Out of memory.
     pub(super) fn try_reserve(&mut self, rows: usize) -> crate::Result<()> {
+        let rows = rows.min(RESERVED / self.builders.len().max(1));
         self.builders.iter_mut().try_for_each(|builder| builder.try_reserve(rows))
     }
 
@@ -126,6 +135,9 @@ impl Table {
         let cells = reader.cells(record);
         if cells.len() != layout.names.len() {
             return Err(Unfit::Width(cells.len()));
+        }
+        if !self.budget.admits((self.rows + 1).saturating_mul(self.builders.len())) {
+            return Ok(());
         }
         let columns = self.schema.fields().iter().zip(&mut self.builders).zip(&layout.sources);
         for (column, ((field, builder), source)) in columns.enumerate() {
@@ -165,6 +177,11 @@ impl Table {
 
     /// The rows since the last call, and the columns outside the schema.
     pub(super) fn finish(&mut self) -> crate::Result<(Batch, Vec<UnknownField>)> {
+        if let Err(error) = self.budget.settle(&mut self.builders, self.rows) {
+            self.rows = 0;
+            drop(self.counter.take());
+            return Err(error);
+        }
         let columns: Vec<Array> = self.builders.iter_mut().map(ArrayBuilder::finish).collect();
         let batch = Batch::new(self.schema.clone(), columns, std::mem::take(&mut self.rows))?;
         Ok((batch, self.counter.take()))

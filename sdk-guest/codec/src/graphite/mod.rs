@@ -83,6 +83,8 @@ pub struct Graphite {
     templates: Templates,
     columns: Option<Columns>,
     settled: Settled,
+    /// What the columns of one call may take.
+    most: usize,
 }
 
 /// What the schema does not say about the columns.
@@ -106,7 +108,7 @@ impl Graphite {
         let (unknown_column, coerce) = (unknown_column.clone(), coerce.clone());
         let settled = Settled { unknown: *unknown, unknown_column, evolve: *evolve, coerce };
         let columns = schema.map(|schema| settled.columns(schema)).transpose()?;
-        Ok(Self { templates, columns, settled })
+        Ok(Self { templates, columns, settled, most: usize::MAX })
     }
 }
 
@@ -126,6 +128,7 @@ impl Decode for Graphite {
         let mut none = Columns::new(Schema::default(), Coerce::default(), Rest::Unwanted)?;
         let capture = self.settled.unknown == Unknown::Capture;
         let columns = self.columns.as_mut().unwrap_or(&mut none);
+        columns.limit(self.most);
         let mut parts = Vec::new();
         messages::each(input, |index, message, value| {
             columns.begin();
@@ -138,6 +141,10 @@ impl Decode for Graphite {
             }
         });
         columns.finish()
+    }
+
+    fn limit(&mut self, bytes: usize) {
+        self.most = bytes;
     }
 
     fn schema(&self) -> Option<&Schema> {

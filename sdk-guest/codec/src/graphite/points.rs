@@ -13,6 +13,9 @@ use crate::{
     reason::{Place, quote},
 };
 
+/// Most values of one message: each is held with all that is known of it until the last one is read.
+const MOST_LINES: usize = 1 << 19;
+
 /// One row under construction.
 #[derive(Debug)]
 pub(super) struct Point<'a> {
@@ -69,6 +72,9 @@ pub(super) fn points<'a>(
         let place = |byte: usize| if index == 0 { Place::Byte(at + byte) } else { Place::Line(index + 1, byte + 1) };
         if let Some(line) = take(line, templates, sent_ms, parts, &place).map_err(|reason| (SYNTAX, reason))? {
             points.add(line);
+        }
+        if points.lines > MOST_LINES {
+            return Err((SYNTAX, format!("there are more than {MOST_LINES} values in one message,{}", place(0))));
         }
         at += line.len() + 1;
     }
@@ -141,10 +147,12 @@ struct Points<'a> {
     of: Vec<Vec<usize>>,
     /// How often a field occurs among the rows of a point.
     counts: HashMap<(usize, Cow<'a, str>), usize>,
+    lines: usize,
 }
 
 impl<'a> Points<'a> {
     fn add(&mut self, line: Line<'a>) {
+        self.lines += 1;
         match (self.first.take(), self.rows.is_empty()) {
             (None, true) => self.first = Some(line),
             (None, false) => self.merge(line),

@@ -7,6 +7,9 @@ use crate::reason::quote;
 /// Names that tags cannot have.
 pub(super) const RESERVED: [&str; 3] = ["time", "measurement", "field"];
 
+/// Most tags of a path: more than any table has columns.
+const MOST_TAGS: usize = 1 << 17;
+
 /// All templates of a decoder.
 #[derive(Clone, Debug)]
 pub(super) struct Templates {
@@ -80,6 +83,9 @@ impl Templates {
         for tag in own.into_iter().flat_map(|own| own.split(';')) {
             let (name, value) = own_tag(tag)?;
             taken.tags.push((name, Cow::Borrowed(value)));
+            if taken.tags.len() > MOST_TAGS {
+                return Err(format!("the path has more than {MOST_TAGS} tags"));
+            }
         }
         taken.tags.sort_unstable();
         if let Some([(name, _), _]) = taken.tags.windows(2).find(|pair| matches!(pair, [(a, _), (b, _)] if a == b)) {

@@ -68,6 +68,9 @@ pub(super) struct Lines<'a> {
     line_start: usize,
 }
 
+/// Most tags and fields of a point.
+pub(super) const MOST_NAMES: usize = 1 << 17;
+
 type Parsed<T> = Result<T, String>;
 
 impl<'a> Lines<'a> {
@@ -142,8 +145,17 @@ impl<'a> Lines<'a> {
                 return Err(self.wrong(&format!("tag {} has no value, near", quote(name.text.as_bytes())), from));
             }
             point.tags.push((name, value));
+            self.within_bounds(point, from)?;
         }
         Ok(())
+    }
+
+    /// A point of more names than any table has columns costs more than it can bring.
+    fn within_bounds(&self, point: &Point<'a>, at: usize) -> Parsed<()> {
+        if point.tags.len() + point.fields.len() <= MOST_NAMES {
+            return Ok(());
+        }
+        Err(self.wrong(&format!("a point has more than {MOST_NAMES} tags and fields, near"), at))
     }
 
     fn fields(&mut self, point: &mut Point<'a>) -> Parsed<()> {
@@ -152,9 +164,11 @@ impl<'a> Lines<'a> {
         }
         self.skip(|byte| byte == b' ');
         loop {
+            let from = self.at;
             let name = self.name("field")?;
             let value = self.value(&name)?;
             point.fields.push((name, value));
+            self.within_bounds(point, from)?;
             match self.peek() {
                 Some(b',') => self.at += 1,
                 _ => return Ok(()),

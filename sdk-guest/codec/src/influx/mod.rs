@@ -112,6 +112,8 @@ pub struct Influx {
     settings: Settings<()>,
     columns: Option<Columns>,
     names: Names,
+    /// What the columns of one call may take.
+    most: usize,
 }
 
 impl Influx {
@@ -122,7 +124,7 @@ impl Influx {
     pub fn new<S>(settings: &Settings<S>, schema: Option<Schema>) -> Result<Self> {
         settings.evolve.check(settings.unknown)?;
         let columns = schema.map(|schema| settings.columns(schema)).transpose()?;
-        Ok(Self { settings: settings.bare(), columns, names: Names::default() })
+        Ok(Self { settings: settings.bare(), columns, names: Names::default(), most: usize::MAX })
     }
 }
 
@@ -132,10 +134,11 @@ impl Decode for Influx {
             let schema = settle::schema(input, self.settings.precision, &mut self.names);
             self.columns = schema.map(|schema| self.settings.columns(schema)).transpose()?;
         }
-        let Self { settings, columns, names } = self;
+        let Self { settings, columns, names, most } = self;
         // Without one sound message there is no schema, and nothing but faults.
         let mut none = Columns::new(Schema::default(), Coerce::default(), Rest::Unwanted)?;
         let columns = columns.as_mut().unwrap_or(&mut none);
+        columns.limit(*most);
         let mut point = Point::default();
         messages::each(input, |index, message, value| {
             columns.begin();
@@ -145,6 +148,10 @@ impl Decode for Influx {
             }
         });
         columns.finish()
+    }
+
+    fn limit(&mut self, bytes: usize) {
+        self.most = bytes;
     }
 
     fn schema(&self) -> Option<&Schema> {

@@ -55,6 +55,8 @@ pub struct Json {
     /// All columns, including unwanted ones.
     schema: Option<Schema>,
     rows: Option<Rows>,
+    /// What the columns of one call may take.
+    most: usize,
 }
 
 impl Json {
@@ -67,7 +69,7 @@ impl Json {
         settings.check()?;
         let settings = settings.bare();
         let rows = schema.clone().map(|schema| Rows::new(schema, &settings, wanted.as_deref())).transpose()?;
-        Ok(Self { settings, wanted, schema, rows })
+        Ok(Self { settings, wanted, schema, rows, most: usize::MAX })
     }
 }
 
@@ -85,6 +87,7 @@ impl Decode for Json {
                 self.rows.insert(Rows::new(schema, &self.settings, self.wanted.as_deref())?)
             }
         };
+        rows.limit(self.most);
         rows.reserve(input.len())?;
         let (mut origins, mut faults) = (Vec::new(), Vec::new());
         let read = |message, from, to| {
@@ -97,6 +100,10 @@ impl Decode for Json {
         };
         each(input, read);
         Ok(Decoded { batch: rows.finish()?, origins, faults, unknown: rows.unknown() })
+    }
+
+    fn limit(&mut self, bytes: usize) {
+        self.most = bytes;
     }
 
     fn schema(&self) -> Option<&Schema> {

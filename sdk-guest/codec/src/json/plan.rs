@@ -51,6 +51,8 @@ pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) data_type: DataType,
     pub(super) nullable: bool,
+    /// How many values one of it has at least, those of the fields of a struct counted each.
+    pub(super) width: usize,
 }
 
 /// How values are read. The common ones come first and have their own paths.
@@ -257,7 +259,16 @@ impl Node {
             },
             _ => Kind::Scalar,
         };
-        Ok(Self { kind, data_type: field.data_type.clone(), nullable: field.nullable })
+        Ok(Self { kind, data_type: field.data_type.clone(), nullable: field.nullable, width: width(&field.data_type) })
+    }
+}
+
+fn width(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::FixedSizeList(item, length) => width(&item.data_type).saturating_mul(*length as usize),
+        DataType::Struct(fields) => fields.iter().map(|field| width(&field.data_type)).fold(0, usize::saturating_add),
+        DataType::Map(_) => 2,
+        _ => 1,
     }
 }
 

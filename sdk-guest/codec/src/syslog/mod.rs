@@ -228,6 +228,10 @@ impl Decode for Syslog {
         self.columns.finish()
     }
 
+    fn limit(&mut self, bytes: usize) {
+        self.columns.limit(bytes);
+    }
+
     fn schema(&self) -> Option<&Schema> {
         Some(self.columns.schema())
     }

@@ -7,6 +7,11 @@ use crate::{
     reason::{Place, quote},
 };
 
+/// Most parameters of one message.
+const MOST_PARAMS: usize = 1 << 16;
+/// Bytes that ids may take in the names of a map.
+const MOST_IDS: usize = 4 << 20;
+
 /// `[id name="value" …]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Element<'a> {
@@ -21,7 +26,7 @@ pub(super) struct Element<'a> {
 /// What is wrong, and where.
 pub(super) fn elements(text: &str, mut at: usize) -> Result<(Vec<Element<'_>>, usize), String> {
     let mut elements: Vec<Element<'_>> = Vec::new();
-    let open = at;
+    let (open, mut count) = (at, 0);
     while text.as_bytes().get(at) == Some(&b'[') {
         let (id, end) = name(text, at + 1)?;
         let mut element = Element { id, params: Vec::new() };
@@ -41,6 +46,11 @@ pub(super) fn elements(text: &str, mut at: usize) -> Result<(Vec<Element<'_>>, u
                     let (value, end) = value_of(text, value + 2, name)?;
                     element.params.push((name, value));
                     at = end;
+                    count += 1;
+                    if count > MOST_PARAMS {
+                        let what = format!("the structured data has more than {MOST_PARAMS} parameters, near");
+                        return Err(wrong(&what, text, at));
+                    }
                 }
                 _ => {
                     return Err(wrong(
@@ -152,6 +162,11 @@ pub(super) fn json(elements: &[Element<'_>], out: &mut Vec<u8>) {
 /// A name repeats, which a map cannot hold.
 pub(super) fn pairs(elements: &[Element<'_>]) -> Result<Vec<(String, String)>, String> {
     let mut pairs = Vec::new();
+    // Each parameter repeats the id of its element.
+    let size: usize = elements.iter().map(|element| element.id.len().saturating_mul(element.params.len())).sum();
+    if size > MOST_IDS {
+        return Err(format!("the names of the structured data, each with its id, take more than {MOST_IDS} bytes"));
+    }
     for element in elements {
         for (name, value) in &element.params {
             pairs.push((format!("{}.{name}", element.id), value.to_string()));

@@ -45,6 +45,8 @@ impl DecoderKind for ArrowSpec {
 const COLUMNS: usize = 4096;
 /// Deepest nesting of columns.
 const DEPTH: usize = 32;
+/// Rows that a batch may have whatever its bytes are; more have a bit at least in one of its columns.
+const ROWS: u64 = 1 << 20;
 /// Most bytes that the buffers of one message unpack to.
 const UNPACKED: u64 = 256 << 20;
 /// Most compressed bytes in LZ4, whose frames do not keep to the size they state; it grows at most 255-fold.
@@ -110,7 +112,12 @@ fn measure(mut rest: &[u8], compression: bool) -> Result<(), String> {
             MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|batch| batch.data()),
             _ => return Err("a message is neither a schema nor a batch nor a dictionary".into()),
         };
-        unpacked += buffers(batch.ok_or("a batch has no content")?, body, compression)?;
+        let batch = batch.ok_or("a batch has no content")?;
+        let (claimed, most) = (batch.length(), ROWS.max(8 * body.len() as u64));
+        if u64::try_from(claimed).map_err(|_| "a batch has a negative number of rows")? > most {
+            return Err(format!("a batch of {} bytes claims {claimed} rows, more than {most}", body.len()));
+        }
+        unpacked += buffers(batch, body, compression)?;
         if unpacked > UNPACKED {
             return Err(format!("its buffers unpack to more than {UNPACKED} bytes; send smaller batches"));
         }

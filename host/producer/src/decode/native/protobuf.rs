@@ -84,7 +84,13 @@ impl Protobuf {
                 .collect();
             format!("the descriptor set has no message `{}`; it has {}", spec.message, known.join(", "))
         })?;
-        let schema = schema.unwrap_or_else(|| Arc::new(Schema::new(columns(&message, &mut Vec::new()))));
+        let schema = match schema {
+            Some(schema) => schema,
+            None => {
+                expands(&message)?;
+                Arc::new(Schema::new(columns(&message, &mut Vec::new())))
+            }
+        };
         Ok(Self { message, schema, unknown: spec.unknown, coerce: spec.coerce.clone() })
     }
 
@@ -165,6 +171,40 @@ fn scalar(kind: &Kind, within: &mut Vec<String>) -> DataType {
             None => DataType::Struct(columns(message, within)),
         },
     }
+}
+
+/// Most columns of a message, with those of the messages in it, as often as they are.
+const COLUMNS: usize = 4096;
+
+/// Checks how many columns `message` has, counting up to the most: types that contain types double with each level.
+fn expands(message: &MessageDescriptor) -> Result<(), String> {
+    fn count(message: &MessageDescriptor, within: &mut Vec<String>, left: &mut usize) -> bool {
+        within.push(message.full_name().to_owned());
+        let fits = message.fields().all(|field| {
+            let Some(less) = left.checked_sub(1) else { return false };
+            *left = less;
+            let inner = match field.kind() {
+                Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind(),
+                kind => kind,
+            };
+            match inner {
+                Kind::Message(inner) if known(&inner).is_none() && !encoded(&inner, within) => {
+                    count(&inner, within, left)
+                }
+                _ => true,
+            }
+        });
+        within.pop();
+        fits
+    }
+    let mut left = COLUMNS;
+    if count(message, &mut Vec::new(), &mut left) {
+        return Ok(());
+    }
+    let name = message.full_name();
+    Err(format!(
+        "the message `{name}` has more than {COLUMNS} columns, with those of the messages in it; declare `schema` with the columns you want"
+    ))
 }
 
 /// Whether a message stays as it is encoded: one that contains itself has no end, one without fields no column.

@@ -27,6 +27,10 @@ use crate::{
 
 /// Bytes that are unpacked at once, so that a bomb is noticed before it is large.
 const PIECE: usize = 4096;
+/// Bytes of `maxBody` for each message that a body may have: bytes alone do not bound messages of none.
+const SMALL: usize = 4;
+/// Messages that a body may have whatever `maxBody` is.
+const MANY: usize = 1 << 16;
 
 /// Why a request is not taken: its status, and what to do.
 #[derive(Debug)]
@@ -85,6 +89,7 @@ pub(super) fn busy(refused: Refused) -> String {
 /// Answers one request.
 pub(super) async fn handle(State(service): State<Arc<Service>>, request: Request) -> Response {
     let spec = &service.spec;
+    let _watch = service.letterbox().map(|letterbox| letterbox.watch());
     let path = request.uri().path();
     match *request.method() {
         Method::GET if path == "/health" => health(&service),
@@ -226,7 +231,7 @@ async fn collect(
 ) -> Result<Blobs, Refusal> {
     let slow = |_| Refusal::coded(StatusCode::REQUEST_TIMEOUT, &Error::TooSlow);
     let mut values = Blobs::default();
-    let mut packed = 0;
+    let (mut packed, many) = (0, (most / SMALL).max(MANY));
     let mut chunks = body.into_data_stream();
     loop {
         share.hold(values.bytes.len() + framer.held()).await.map_err(slow)?;
@@ -249,6 +254,9 @@ async fn collect(
             if packed > most || values.bytes.len() + framer.held() > most {
                 return Err(too_large(service));
             }
+            if values.len() > many {
+                return Err(too_many(service, many));
+            }
         }
     }
     framer.finish(&mut values).map_err(|error| broken(&error))?;
@@ -258,6 +266,14 @@ async fn collect(
 fn too_large(service: &Service) -> Refusal {
     let why =
         format!("the body is larger than {}; send it in parts, or raise `maxBody` in the spec", service.spec.max_body);
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
+}
+
+fn too_many(service: &Service, many: usize) -> Refusal {
+    let why = format!(
+        "the body has more than {many} messages, one for each {SMALL} bytes of `maxBody` ({}); send it in parts, or raise `maxBody` in the spec",
+        service.spec.max_body
+    );
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, why)
 }
 

@@ -43,7 +43,8 @@ pub struct HttpSpec {
     /// NDJSON and text by line, CSV by record, everything else whole.
     #[serde(default)]
     pub framing: Option<FramingSpec>,
-    /// The largest body, as in `16MiB`, packed and unpacked.
+    /// The largest body, as in `16MiB`, packed and unpacked. It may have a message for each four bytes of this, and 65,536 in
+    /// any case.
     #[serde(default = "max_body", alias = "max_body")]
     pub max_body: ByteSize,
     /// Maximum concurrent requests, as in `256`; others are told to retry.

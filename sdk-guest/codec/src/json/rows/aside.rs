@@ -2,6 +2,7 @@
 
 use crate::{
     Coerce,
+    budget::Budget,
     json::settings::Duplicates,
     time::Day,
     unknown::{Counter, Unknown},
@@ -27,6 +28,9 @@ pub(in crate::json) struct Aside {
     pub(super) room: Vec<u8>,
     /// The day of the last time read.
     pub(super) day: Day,
+    /// What the columns of one call may take, and the values that items of lists stand for.
+    pub(super) budget: Budget,
+    pub(super) values: usize,
 }
 
 impl Aside {

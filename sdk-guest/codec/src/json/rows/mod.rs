@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     ArrayBuilder, Batch, DataType, Error, Field, Result, Schema,
+    budget::{Budget, RESERVED},
     time::Day,
     unknown::{Counter, Unknown},
 };
@@ -61,6 +62,8 @@ impl Rows {
             path: Vec::new(),
             room: Vec::new(),
             day: Day::default(),
+            budget: Budget::default(),
+            values: 0,
         };
         let builders = ArrayBuilder::all(&fields);
         Ok(Self { plan, builders, schema: Schema::new(fields), rows: 0, aside, depth: settings.depth as usize })
@@ -75,13 +78,22 @@ impl Rows {
         self.aside.counter.take()
     }
 
+    /// What the columns of one call may take.
+    pub(super) fn limit(&mut self, bytes: usize) {
+        self.aside.budget = Budget::of(bytes);
+    }
+
     /// Reserves space for this many rows.
     pub(super) fn reserve(&mut self, rows: usize) -> Result<()> {
+        let rows = rows.min(RESERVED / self.builders.len().max(1));
         self.builders.iter_mut().try_for_each(|builder| builder.try_reserve(rows))
     }
 
     /// Reads the message at `from..to` of `all` as the next row; on an error, nothing of it is kept.
     pub(super) fn read(&mut self, all: &[u8], from: usize, to: usize) -> Read {
+        if self.aside.budget.is_full() {
+            return Ok(());
+        }
         let mut scanner = Scanner::new(all, from, to, self.depth);
         self.aside.message += 1;
         let read = self.message(&mut scanner);
@@ -134,6 +146,11 @@ impl Rows {
     /// The rows since the last call.
     pub(super) fn finish(&mut self) -> Result<Batch> {
         let rows = std::mem::take(&mut self.rows);
+        self.aside.values = 0;
+        if let Err(error) = self.aside.budget.settle(&mut self.builders, rows) {
+            drop(self.unknown());
+            return Err(error);
+        }
         let column = |builder: &mut ArrayBuilder| {
             builder.fill(rows);
             builder.finish()

@@ -233,6 +233,11 @@ fn read_items(
     let mut index = 0;
     if !scanner.take(b']') {
         loop {
+            // Fields that an item lacks take as much room as those that it has.
+            aside.values += item.width;
+            if !aside.budget.admits(aside.values) {
+                return scanner.wrong("its lists stand for too many values");
+            }
             let before = if item.nests() { aside.descend(b"", Some(index)) } else { 0 };
             item.read(scanner, items, level + 1, aside).map_err(|wrong| wrong.item(index))?;
             if item.nests() {

@@ -24,6 +24,8 @@ use crate::decode::{conform::Unpacked, decimals::in_range};
 
 /// Most bytes that the blocks of one container unpack to.
 const UNPACKED: u64 = 256 << 20;
+/// Most records of one container times their columns: a record may have fields of no bytes.
+const VALUES: usize = 1 << 26;
 /// Rows of one batch.
 const ROWS: usize = 8192;
 /// A container with more broken rows and blocks is set aside whole.
@@ -119,6 +121,9 @@ fn measure(value: &[u8], header: &Header<'_>) -> Result<usize, String> {
             return Err("a block has bytes after its records".into());
         }
         rows = rows.checked_add(block.count).ok_or("there are too many records")?;
+        if rows.saturating_mul(header.shape.columns()) > VALUES {
+            return Err(format!("its records have more than {VALUES} values; send smaller containers"));
+        }
     }
     Ok(rows)
 }

@@ -62,6 +62,14 @@ impl Shape {
         }
     }
 
+    /// How many columns a value has at least.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            Self::Record(fields) | Self::Union(fields) => fields.iter().map(Self::columns).sum(),
+            _ => 1,
+        }
+    }
+
     /// Whether a value may have no byte at all, so that any number of them costs nothing to claim.
     pub(super) fn weightless(&self) -> bool {
         match self {

@@ -1,0 +1,79 @@
+//! How wide, deep and long a schema from outside may be: every row and every commit of its branch pays for it.
+
+use arrow::datatypes::{DataType, FieldRef, Schema};
+
+/// Most columns, nested ones included.
+const COLUMNS: usize = 4096;
+/// Deepest nesting.
+const DEPTH: usize = 32;
+/// Longest name, in bytes.
+const NAME: usize = 1024;
+
+/// Checks that `schema` is within the limits.
+///
+/// # Errors
+/// Which limit it exceeds, and where.
+pub fn within_limits(schema: &Schema) -> Result<(), String> {
+    // Without recursion, which a sender could drive.
+    let mut left: Vec<(usize, &FieldRef)> = schema.fields().iter().map(|field| (1, field)).collect();
+    let mut count = 0;
+    while let Some((depth, field)) = left.pop() {
+        count += 1;
+        let shown = || field.name().chars().take(40).collect::<String>();
+        if field.name().len() > NAME {
+            return Err(format!("column `{}…` has a name of more than {NAME} bytes", shown()));
+        }
+        if depth > DEPTH {
+            return Err(format!("column `{}` is nested deeper than {DEPTH}", shown()));
+        }
+        if count + left.len() > COLUMNS {
+            return Err(format!("there are more than {COLUMNS} columns, nested ones included, at `{}`", shown()));
+        }
+        let children: Vec<&FieldRef> = match field.data_type() {
+            DataType::Struct(fields) => fields.iter().collect(),
+            DataType::Union(fields, _) => fields.iter().map(|(_, field)| field).collect(),
+            DataType::List(item)
+            | DataType::LargeList(item)
+            | DataType::ListView(item)
+            | DataType::LargeListView(item)
+            | DataType::FixedSizeList(item, _)
+            | DataType::Map(item, _) => vec![item],
+            DataType::RunEndEncoded(_, values) => vec![values],
+            _ => Vec::new(),
+        };
+        left.extend(children.into_iter().map(|child| (depth + 1, child)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Field;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_has_an_end_in_each_direction() {
+        let field = |name: &str, kind| Field::new(name, kind, true);
+        let nested = |depth: usize| {
+            (1..depth).fold(field("x", DataType::Int8), |inner, _| field("s", DataType::Struct(vec![inner].into())))
+        };
+        let check = |fields: Vec<Field>, expected: Option<&str>| match (within_limits(&Schema::new(fields)), expected) {
+            (Ok(()), None) => {}
+            (Err(said), Some(part)) => assert!(said.contains(part), "{said}"),
+            (got, _) => panic!("{got:?}"),
+        };
+        check(vec![field("a", DataType::Utf8); 4096], None);
+        check(vec![field("a", DataType::Utf8); 4097], Some("more than 4096 columns"));
+        check(vec![nested(32)], None);
+        check(vec![nested(33)], Some("nested deeper than 32"));
+        let list = |inner| DataType::List(Arc::new(inner));
+        check(
+            vec![field("l", list(field("item", DataType::Struct(vec![field("a", DataType::Utf8); 4096].into()))))],
+            Some("more than 4096"),
+        );
+        check(vec![field(&"n".repeat(1025), DataType::Int8)], Some("more than 1024 bytes"));
+    }
+}
