@@ -46,7 +46,7 @@ pub(super) async fn relay(outer: Connection, inner: UnixStream, cap: u64) -> io:
 }
 
 /// Copies until `from` ends, wherever that is.
-async fn inwards(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, cap: u64) -> io::Result<()> {
+pub(super) async fn inwards(from: impl AsyncRead + Unpin, to: impl AsyncWrite + Unpin, cap: u64) -> io::Result<()> {
     let (mut from, mut to) = (BufReader::with_capacity(64 << 10, from), BufWriter::with_capacity(64 << 10, to));
     match frames(&mut from, &mut to, cap).await {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => to.shutdown().await,
