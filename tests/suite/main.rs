@@ -36,6 +36,7 @@ mod rebuilt;
 mod remote;
 mod rotation;
 mod sandbox;
+mod security;
 mod seeking;
 mod server;
 mod settled;
