@@ -38,6 +38,7 @@ mod rebuilt;
 mod remote;
 mod rotation;
 mod sandbox;
+mod security;
 mod seeking;
 mod server;
 mod settled;

@@ -11,13 +11,14 @@ use anyhow::{Context as _, Result, ensure};
 use spout_tests::root;
 
 /// Crates that only these rooms may name, besides development.
-const OWNED: [(&str, &[&str]); 6] = [
+const OWNED: [(&str, &[&str]); 7] = [
     ("memmap2", &["base"]),
     ("wasmtime", &["plugin"]),
     ("zeromq", &["wire"]),
     ("object_store", &["repo"]),
     ("datafusion", &["arithmetic", "node", "sql"]),
     ("anyhow", &["cli"]),
+    ("landlock", &["cli"]),
 ];
 
 /// In these rooms, only these files and folders may name the repo: those that are there for it, what they are opened with and hand

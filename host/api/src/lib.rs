@@ -19,6 +19,8 @@ mod diff;
 mod encode;
 mod error;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod local;
 mod marker;

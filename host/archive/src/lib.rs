@@ -12,6 +12,8 @@
 
 mod content;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod header;
 mod pax;
 mod sparse;

@@ -172,6 +172,20 @@ pub(super) enum Error {
         /// How long.
         waited: String,
     },
+    /// A program that may do anything was to be held to what the spec names.
+    #[error(
+        "pipeline `{pipeline}` runs a program of this machine (`trusted: true`), which `--harden` would break; run it by itself without `--harden`, or as a plugin"
+    )]
+    HardenedCommand {
+        /// The pipeline.
+        pipeline: String,
+    },
+    /// The system cannot hold a process to what its specs name.
+    #[error("this process cannot be hardened: {why}; without `--harden` it runs with all that its user may do")]
+    NotHardened {
+        /// Why not.
+        why: String,
+    },
     /// Stopped for the second time.
     #[error("stopped before everything that was read was committed; the next run reads it again")]
     Interrupted,
@@ -189,7 +203,7 @@ impl Coded for Error {
         match self {
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
-            Self::NotAFile { .. } | Self::Token { .. } => Kind::Spec,
+            Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } => Kind::Spec,
             Self::NoTests { .. } => Kind::Spec,
             Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
             Self::WriteFile { .. }
@@ -198,6 +212,7 @@ impl Coded for Error {
             | Self::Toolchain { .. }
             | Self::Runtime { .. }
             | Self::NoCommit { .. }
+            | Self::NotHardened { .. }
             | Self::Interrupted => Kind::Unavailable,
             Self::Build { .. } => Kind::Plugin,
             Self::PluginsFailed { .. } | Self::PromisesBroken { .. } => Kind::Plugin,
@@ -229,6 +244,8 @@ impl Coded for Error {
             Self::NoTests { .. } => "E0831",
             Self::DeadLetters { .. } => "E0832",
             Self::NoCommit { .. } => "E0836",
+            Self::HardenedCommand { .. } => "E0959",
+            Self::NotHardened { .. } => "E0960",
         }
     }
 }

@@ -28,6 +28,7 @@ mod gc;
 mod get;
 mod glob;
 mod global;
+mod harden;
 mod import;
 mod inspect;
 mod kept;
@@ -221,6 +222,11 @@ const IDLE: Duration = Duration::from_millis(100);
 
 fn start(cli: Cli) -> Result<()> {
     open_files::raise();
+    if let Verb::Run(run) = &cli.verb
+        && let Some(specs) = run.hardened()
+    {
+        harden::process(specs, &cli.global)?;
+    }
     let runtime =
         // Threads that block are many for a moment only.
         tokio::runtime::Builder::new_multi_thread().enable_all().thread_keep_alive(IDLE).build().map_err(|source| Error::Runtime { source })?;

@@ -43,6 +43,7 @@ use super::{
   journalctl -o json | spout run in.yaml   a spec with `stdin: {}`; stops at the end of input
   spout run my.yaml --reset-node w      discard what handler w held back in the last commit
   spout run my.yaml --reprocess --until idle   make everything anew, after a handler was changed
+  spout run my.yaml --harden            with no files and ports but those that the spec names
   spout run my.yaml --json | jq 'select(.event == \"committed\")'
 
 Ctrl-C or SIGTERM: every pipeline commits what it has read and stops, with exit code 0. A second one stops at once; the next
@@ -77,6 +78,10 @@ pub(super) struct Run {
     /// keeps what was there.
     #[arg(long)]
     reprocess: bool,
+    /// Give this process, before it starts, no files and TCP ports but those that the specs name, for good: a wall behind the
+    /// sandbox of plugins. Needs Linux with landlock; not for specs with `trusted: true`.
+    #[arg(long)]
+    harden: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -88,6 +93,11 @@ enum When {
 }
 
 impl Run {
+    /// The specs, where the process is to be held to what they name.
+    pub(super) fn hardened(&self) -> Option<&[PathBuf]> {
+        self.harden.then_some(self.specs.as_slice())
+    }
+
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let (examined, findings) = Box::pin(examine_all(&self.specs, global)).await;
         findings::all(&findings, printer.json())?;

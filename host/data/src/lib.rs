@@ -10,6 +10,8 @@ mod aside;
 mod batch;
 mod counts;
 mod dead_letter;
+#[cfg(test)]
+mod fuzz;
 mod marker;
 mod message;
 mod offset;

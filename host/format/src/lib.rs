@@ -10,6 +10,8 @@ mod convert;
 mod csv;
 mod error;
 mod fit;
+#[cfg(test)]
+mod fuzz;
 mod merge;
 mod ndjson;
 mod parquet;

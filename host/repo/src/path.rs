@@ -73,6 +73,29 @@ pub(super) mod stored {
         Ok(name)
     }
 
+    /// What no count of records, commits or bytes comes to: sums of them stay numbers.
+    const MOST: u64 = 1 << 53;
+
+    /// How many, or at which place.
+    pub(crate) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let count = u64::deserialize(from)?;
+        if count <= MOST { Ok(count) } else { Err(D::Error::custom(format!("{count} is more than anything here comes to"))) }
+    }
+
+    /// A run of numbers, first and last.
+    pub(crate) fn run<'de, D: Deserializer<'de>>(from: D) -> Result<(u64, u64), D::Error> {
+        whole(<(u64, u64)>::deserialize(from)?)
+    }
+
+    /// Runs of numbers.
+    pub(crate) fn runs<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u64, u64)>, D::Error> {
+        Vec::<(u64, u64)>::deserialize(from)?.into_iter().map(whole).collect()
+    }
+
+    fn whole<E: serde::de::Error>((first, last): (u64, u64)) -> Result<(u64, u64), E> {
+        if first <= last && last <= MOST { Ok((first, last)) } else { Err(E::custom(format!("{first} to {last} is no run of numbers"))) }
+    }
+
     /// The name of a branch.
     pub(crate) fn branch<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         let name = String::deserialize(from)?;

@@ -18,6 +18,8 @@ mod error;
 mod events;
 mod files;
 mod form;
+#[cfg(test)]
+mod fuzz;
 mod guard;
 mod history;
 mod incoming;

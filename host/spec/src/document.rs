@@ -194,13 +194,14 @@ fn json_parts(text: &str) -> Option<Vec<(usize, String)>> {
         return None;
     }
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde::de::IgnoredAny>();
-    let (mut parts, mut from) = (Vec::new(), 0);
+    let (mut parts, mut from, mut lines) = (Vec::new(), 0, 0);
     while let Some(value) = values.next() {
         value.ok()?;
         let to = values.byte_offset();
-        let lines = text.get(..from)?.matches('\n').count();
         // Tabs are white space in JSON and never stand inside its texts; YAML does not take them everywhere.
-        parts.push((lines, join_surrogates(&text.get(from..to)?.replace('\t', " "))));
+        let part = text.get(from..to)?;
+        parts.push((lines, join_surrogates(&part.replace('\t', " "))));
+        lines += part.matches('\n').count();
         from = to;
     }
     Some(parts)

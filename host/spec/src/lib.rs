@@ -21,6 +21,8 @@ mod error;
 mod evolve;
 mod example;
 pub mod foreign;
+#[cfg(test)]
+mod fuzz;
 mod keyword;
 mod load;
 mod near;

@@ -7,6 +7,8 @@ use thiserror::Error as ThisError;
 const LONGEST: usize = 1 << 20;
 /// Alternatives and references of all of it, each counted as often as a value may come to it.
 const MOST: u32 = 100_000;
+/// References and alternatives that may lead from one to the next before there is a value in between.
+const DEEPEST: usize = 100;
 
 /// What is wrong with a schema.
 #[derive(Debug, ThisError)]
@@ -20,6 +22,9 @@ pub enum SchemaError {
     /// No value could ever be compared with it.
     #[error("`{0}` refers to itself with no value in between")]
     Circle(String),
+    /// References lead on and on, each to the next.
+    #[error("more than {DEEPEST} references and alternatives follow each other with no value in between")]
+    Deep,
     /// It takes too long to compare a value with it.
     #[error("it has more than {MOST} alternatives, with those they refer to")]
     Wide,
@@ -73,6 +78,9 @@ impl<'a> Looking<'a> {
     /// What one value is compared with that comes to `schema`.
     fn at(&mut self, schema: &'a Value) -> Result<(), SchemaError> {
         self.left = self.left.checked_sub(1).ok_or(SchemaError::Wide)?;
+        if self.above.len() > DEEPEST {
+            return Err(SchemaError::Deep);
+        }
         if self.above.iter().any(|above| std::ptr::eq(*above, schema)) {
             return Err(SchemaError::Circle(schema.to_string().chars().take(100).collect()));
         }
@@ -114,5 +122,16 @@ mod tests {
             assert_eq!(found.is_some(), expected.is_some(), "{text:.80}: {found:?}");
             assert!(found.unwrap_or_default().contains(expected.unwrap_or_default()), "{text:.80}");
         }
+    }
+
+    #[test]
+    fn a_schema_that_leads_too_deep_is_refused() {
+        let chain = |length: usize| {
+            let links: String = (0..length).map(|n| format!(r##""d{n}":{{"$ref":"#/d{}"}},"##, n + 1)).collect();
+            SettingsSchema::parse(&format!(r##"{{{links}"d{length}":{{"type":"string"}},"$ref":"#/d0"}}"##))
+        };
+        assert!(chain(50).is_ok());
+        // The parent followed these on the stack, which has no room for them.
+        assert!(matches!(chain(30_000).unwrap_err(), SchemaError::Deep));
     }
 }

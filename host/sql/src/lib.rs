@@ -14,6 +14,8 @@ mod bounds;
 mod changes;
 mod error;
 mod functions;
+#[cfg(test)]
+mod fuzz;
 mod names;
 mod partitions;
 mod pieces;

@@ -59,7 +59,7 @@ pub(super) async fn relay(outer: Connection, inner: UnixStream, cap: u64, wishes
 }
 
 /// Copies until `from` ends, wherever that is.
-async fn inwards(
+pub(super) async fn inwards(
     from: impl AsyncRead + Unpin,
     to: impl AsyncWrite + Unpin,
     cap: u64,

@@ -3,76 +3,52 @@
 //! A target panics if a decoder's answer differs from the oracle's or from another cut into calls, or if the decoder
 //! itself panics. Every input comes from its seed alone.
 
-#![expect(clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
-
 use serde_json::Value;
+use spout_fuzz::{Counting, Random, Target};
 
 use crate::{
-    Array, Data, DataType, Decode, Decoded, Input, Schema, fuzz_lines,
+    Array, Data, DataType, Decode, Decoded, Input, Schema,
     json::{Json, Settings},
     schema_text,
 };
 
-/// A target: its name, and what it does with a seed.
-pub type Target = (&'static str, fn(u64));
+#[global_allocator]
+static MEMORY: Counting = Counting;
 
-/// The targets by name.
-pub const TARGETS: [Target; 10] = [
-    ("json-verdict", json_verdict),
-    ("json-values", json_values),
-    ("json-numbers", json_numbers),
-    ("json-cuts", json_cuts),
-    ("csv-records", crate::csv::fuzz::csv_records),
-    ("csv-cuts", crate::csv::fuzz::csv_cuts),
-    ("influx-values", fuzz_lines::influx_values),
-    ("graphite-values", fuzz_lines::graphite_values),
-    ("syslog-values", fuzz_lines::syslog_values),
-    ("lines-cuts", fuzz_lines::cuts),
-];
+/// A message is JSON for us exactly if it is for serde_json.
+#[test]
+fn json_verdict() {
+    Target::new("json-verdict", 20_000).seeds(verdict);
+}
 
-/// Deterministic pseudo-random numbers from a seed (SplitMix64).
-#[derive(Clone, Debug)]
-pub struct Random(u64);
+/// Inferred columns hold what serde_json reads.
+#[test]
+fn json_values() {
+    Target::new("json-values", 8_000).seeds(values);
+}
 
-impl Random {
-    /// From a seed.
-    #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
+/// Numbers are what the standard library reads: floats to the last bit, integers and decimals digit for digit.
+#[test]
+fn json_numbers() {
+    Target::new("json-numbers", 8_000).seeds(numbers);
+}
 
-    /// The next one.
-    #[expect(clippy::should_implement_trait, reason = "there is no end to it")]
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// One below `end`, which is not 0.
-    pub fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % end.max(1) as u64).unwrap_or(0)
-    }
-
-    /// One of these.
-    pub fn pick<'a, T: ?Sized>(&mut self, list: &[&'a T]) -> &'a T {
-        list[self.below(list.len())]
-    }
+/// The verdict on a message, and its row, depend neither on its neighbours nor on how calls were cut.
+#[test]
+fn json_cuts() {
+    Target::new("json-cuts", 1_500).seeds(cuts);
 }
 
 /// Messages as they lie in memory.
 #[derive(Clone, Debug, Default)]
-pub struct Run {
+pub(crate) struct Run {
     bounds: Vec<u32>,
     bytes: Vec<u8>,
 }
 
 impl Run {
     /// These payloads.
-    #[must_use]
-    pub fn new<T: AsRef<[u8]>>(payloads: &[T]) -> Self {
+    pub(crate) fn new<T: AsRef<[u8]>>(payloads: &[T]) -> Self {
         let mut run = Self { bounds: vec![0], bytes: Vec::new() };
         for payload in payloads {
             run.bytes.extend_from_slice(payload.as_ref());
@@ -82,18 +58,16 @@ impl Run {
     }
 
     /// As a decoder sees them.
-    #[must_use]
-    pub fn input(&self) -> Input<'_> {
+    pub(crate) fn input(&self) -> Input<'_> {
         Input { bounds: &self.bounds, bytes: &self.bytes, ..Input::default() }
     }
 }
 
 /// The row of a message, or the code and reason of its fault.
-pub type Verdict = Result<Vec<u8>, (String, String)>;
+pub(crate) type Verdict = Result<Vec<u8>, (String, String)>;
 
 /// Rows and faults, message by message: must be the same natively, in plugins and for any cut.
-#[must_use]
-pub fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
+pub(crate) fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     let mut verdicts: Vec<Option<Verdict>> = vec![None; messages];
     for fault in &decoded.faults {
         verdicts[fault.message as usize] = Some(Err((fault.code.to_string(), fault.reason.clone())));
@@ -200,8 +174,7 @@ fn object(random: &mut Random, depth: usize, out: &mut String) {
 }
 
 /// A message that is mostly an object, and sometimes damaged.
-#[must_use]
-pub fn message(random: &mut Random) -> Vec<u8> {
+pub(crate) fn message(random: &mut Random) -> Vec<u8> {
     let mut text = String::new();
     match random.below(12) {
         0 => document(random, 4, &mut text),
@@ -254,8 +227,7 @@ fn is_json(bytes: &[u8]) -> bool {
     }
 }
 
-/// A message is JSON for us exactly if it is for serde_json.
-pub fn json_verdict(seed: u64) {
+fn verdict(seed: u64) {
     let mut random = Random::new(seed);
     let bytes = message(&mut random);
     let schema = schema_text::parse(r#"{"zz":"utf8"}"#).unwrap();
@@ -273,8 +245,7 @@ pub fn json_verdict(seed: u64) {
     );
 }
 
-/// Inferred columns hold what serde_json reads.
-pub fn json_values(seed: u64) {
+fn values(seed: u64) {
     let mut random = Random::new(seed);
     let count = 1 + random.below(6);
     let messages: Vec<Vec<u8>> = (0..count).map(|_| message(&mut random)).collect();
@@ -339,8 +310,7 @@ fn same(array: &Array, data_type: &DataType, row: usize, expected: &Value) -> bo
     }
 }
 
-/// Numbers are what the standard library reads: floats to the last bit, integers and decimals digit for digit.
-pub fn json_numbers(seed: u64) {
+fn numbers(seed: u64) {
     let mut random = Random::new(seed);
     let digits = |random: &mut Random, most: usize| -> String {
         let count = 1 + random.below(most);
@@ -399,8 +369,7 @@ fn exact(negative: bool, whole: &str, fraction: &str, exponent: i32) -> Option<i
     Some(if negative { -value } else { value })
 }
 
-/// The verdict on a message, and its row, depend neither on its neighbours nor on how calls were cut.
-pub fn json_cuts(seed: u64) {
+fn cuts(seed: u64) {
     let mut random = Random::new(seed);
     let count = 2 + random.below(20);
     let messages: Vec<Vec<u8>> = (0..count).map(|_| message(&mut random)).collect();

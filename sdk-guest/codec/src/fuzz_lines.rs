@@ -1,17 +1,40 @@
 //! Fuzz targets for the line formats: text written by the rules is read back unchanged, and cuts change nothing.
 
-#![expect(clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
-
 use std::{collections::BTreeMap, fmt::Write};
+
+use spout_fuzz::{Random, Target};
 
 use crate::{
     Array, Attribute, Decode, Decoded, Input, Schema,
-    fuzz::Random,
     graphite::{self, Graphite},
     influx::{self, Influx},
     schema_text,
     syslog::{self, Syslog},
 };
+
+/// A point written with escapes is read back value by value.
+#[test]
+fn influx_values() {
+    Target::new("influx-values", 2_000).seeds(influx_point);
+}
+
+/// No value of a message is lost or duplicated, however its lines share points; each is in a row with its own time.
+#[test]
+fn graphite_values() {
+    Target::new("graphite-values", 2_000).seeds(graphite_message);
+}
+
+/// A message written by RFC 5424 is read back part by part; so is one by RFC 3164.
+#[test]
+fn syslog_values() {
+    Target::new("syslog-values", 2_000).seeds(syslog_message);
+}
+
+/// The verdict on a message, and its rows, depend neither on its neighbours nor on how calls were cut.
+#[test]
+fn lines_cuts() {
+    Target::new("lines-cuts", 3_000).seeds(cuts);
+}
 
 /// Names and texts, some of which need escaping.
 const WORDS: [&str; 20] = [
@@ -63,8 +86,7 @@ fn column<'a>(decoded: &'a Decoded, name: &str) -> &'a Array {
     decoded.batch.column_by_name(name).unwrap()
 }
 
-/// A point written with escapes is read back value by value.
-pub(crate) fn influx_values(seed: u64) {
+fn influx_point(seed: u64) {
     let mut random = Random::new(seed);
     let measurement = word(&mut random, "\t");
     let measurement = measurement.trim_start_matches('#').to_owned();
@@ -97,8 +119,7 @@ pub(crate) fn influx_values(seed: u64) {
     assert_eq!(column(&decoded, "b").bool(0), Some(bool), "seed {seed}: {line}");
 }
 
-/// No value of a message is lost or duplicated, however its lines share points; each is in a row with its own time.
-pub(crate) fn graphite_values(seed: u64) {
+fn graphite_message(seed: u64) {
     let mut random = Random::new(seed);
     let (mut message, mut sent) = (String::new(), Vec::new());
     for value in 0..1 + random.below(12) {
@@ -122,8 +143,7 @@ pub(crate) fn graphite_values(seed: u64) {
     assert_eq!(got, sent, "seed {seed}: {message}");
 }
 
-/// A message written by RFC 5424 is read back part by part; so is one by RFC 3164.
-pub(crate) fn syslog_values(seed: u64) {
+fn syslog_message(seed: u64) {
     let mut random = Random::new(seed);
     let header = |random: &mut Random| {
         let text = word(random, "é𝄞 \t");
@@ -231,8 +251,7 @@ fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     verdicts
 }
 
-/// The verdict on a message, and its rows, depend neither on its neighbours nor on how calls were cut.
-pub(crate) fn cuts(seed: u64) {
+fn cuts(seed: u64) {
     let mut random = Random::new(seed);
     let messages = soup(&mut random);
     let count = messages.len();
@@ -286,24 +305,5 @@ pub(crate) fn cuts(seed: u64) {
         for (ours, theirs) in call(&mut *settling, 0, count).iter().zip(&whole) {
             assert_eq!(syntax(ours), syntax(theirs), "seed {seed}");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_by_the_rules_is_read_back() {
-        for seed in 0..2000 {
-            influx_values(seed);
-            graphite_values(seed);
-            syslog_values(seed);
-        }
-    }
-
-    #[test]
-    fn cuts_and_neighbours_change_nothing() {
-        (0..3000).for_each(cuts);
     }
 }

@@ -21,9 +21,9 @@ pub mod csv;
 mod decoded;
 mod error;
 pub mod evolve;
-#[cfg(any(test, feature = "fuzz"))]
-pub mod fuzz;
-#[cfg(any(test, feature = "fuzz"))]
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod fuzz_lines;
 pub mod graphite;
 pub mod influx;

@@ -2,35 +2,35 @@
 
 /// One header with what follows it.
 #[derive(Clone, Debug)]
-pub(super) struct Made<'a> {
-    pub(super) name: &'a str,
+pub(crate) struct Made<'a> {
+    pub(crate) name: &'a str,
     /// In place of the name.
-    pub(super) bytes: Option<Vec<u8>>,
-    pub(super) content: Vec<u8>,
-    pub(super) kind: u8,
-    pub(super) prefix: &'a str,
+    pub(crate) bytes: Option<Vec<u8>>,
+    pub(crate) content: Vec<u8>,
+    pub(crate) kind: u8,
+    pub(crate) prefix: &'a str,
     /// In the header, in place of that of the content.
-    pub(super) size: Option<u64>,
+    pub(crate) size: Option<u64>,
     /// The size is in base 256.
-    pub(super) wide: bool,
+    pub(crate) wide: bool,
     /// The checksum is of signed bytes.
-    pub(super) signed: bool,
+    pub(crate) signed: bool,
     /// Without the magic of ustar, and with the letter NUL.
-    pub(super) old: bool,
+    pub(crate) old: bool,
 }
 
 impl<'a> Made<'a> {
-    pub(super) fn file(name: &'a str, content: &str) -> Self {
+    pub(crate) fn file(name: &'a str, content: &str) -> Self {
         let content = content.as_bytes().to_vec();
         let (prefix, kind) = ("", b'0');
         Self { name, bytes: None, content, kind, prefix, size: None, wide: false, signed: false, old: false }
     }
 
-    pub(super) fn directory(name: &'a str) -> Self {
+    pub(crate) fn directory(name: &'a str) -> Self {
         Self { kind: b'5', ..Self::file(name, "") }
     }
 
-    pub(super) fn pax(records: &[(&str, &str)]) -> Self {
+    pub(crate) fn pax(records: &[(&str, &str)]) -> Self {
         let record = |(key, value): &(&str, &str)| {
             let rest = format!(" {key}={value}\n");
             let digits = (1..).find(|digits| (rest.len() + digits).to_string().len() == *digits).unwrap();
@@ -65,19 +65,19 @@ impl<'a> Made<'a> {
 }
 
 /// An extended header of these bytes.
-pub(super) fn pax(records: &[u8]) -> Made<'static> {
+pub(crate) fn pax(records: &[u8]) -> Made<'static> {
     Made { kind: b'x', content: records.to_vec(), ..Made::file("PaxHeader", "") }
 }
 
 /// Without the two zero blocks.
-pub(super) fn raw(made: &[Made<'_>]) -> Vec<u8> {
+pub(crate) fn raw(made: &[Made<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
     made.iter().for_each(|made| made.write(&mut out));
     out
 }
 
 /// A whole archive.
-pub(super) fn archive(made: &[Made<'_>]) -> Vec<u8> {
+pub(crate) fn archive(made: &[Made<'_>]) -> Vec<u8> {
     let mut out = raw(made);
     out.extend_from_slice(&[0; 1024]);
     out

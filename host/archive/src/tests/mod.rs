@@ -1,7 +1,7 @@
 //! Archives made by hand, field by field, and by other programs.
 
 mod against_others;
-mod builder;
+pub(super) mod builder;
 
 use std::{
     pin::Pin,
@@ -25,7 +25,7 @@ fn said(error: ArchiveError) -> String {
 }
 
 /// Bytes that arrive so many at a time.
-struct Dripping<'a>(&'a [u8], usize);
+pub(super) struct Dripping<'a>(pub(super) &'a [u8], pub(super) usize);
 
 impl AsyncRead for Dripping<'_> {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {

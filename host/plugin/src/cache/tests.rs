@@ -209,3 +209,57 @@ fn the_oldest_code_goes_where_there_is_too_much() {
     let there = |plugin| place.vault.take(&entry(&engine, plugin)).unwrap().is_some();
     assert_eq!([there("a"), there("b"), there("c"), there("ours")], [false, true, true, true]);
 }
+
+#[test]
+fn what_a_killed_process_left_on_its_way_goes_after_a_day() {
+    let place = Place::new();
+    let dir = place.vault.dir();
+    for name in [".left", ".new"] {
+        fs::write(dir.join(name), CODE).unwrap();
+    }
+    let file = fs::File::options().write(true).open(dir.join(".left")).unwrap();
+    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 60 * 60)).unwrap();
+    place.vault.keep(&place.entry, CODE).unwrap();
+    assert_eq!((dir.join(".left").exists(), dir.join(".new").exists(), dir.join("key").exists()), (false, true, true));
+}
+
+#[test]
+fn a_directory_that_is_swapped_while_it_is_used_is_not_met() {
+    let place = Place::new();
+    let dir = place.vault.dir().to_path_buf();
+    let evil = Place::new();
+    evil.vault.keep(&evil.entry, EVIL).unwrap();
+    let aside = dir.with_file_name("aside");
+    let swap: [fn(&Path, &Path); 2] = [
+        |evil, dir| fs::rename(evil, dir).unwrap(),
+        |evil, dir| symlink(evil, dir).unwrap(),
+    ];
+    for put in swap {
+        fs::rename(&dir, &aside).unwrap();
+        let theirs = evil.dir.path().join("theirs");
+        fs::create_dir_all(&theirs).unwrap();
+        fs::copy(evil.file(), theirs.join(place.entry.name())).unwrap();
+        put(&theirs, &dir);
+        assert_eq!(place.vault.take(&place.entry).unwrap().as_deref(), Some(CODE));
+        place.vault.keep(&place.entry, CODE).unwrap();
+        assert_eq!(fs::read(dir.join(place.entry.name())).unwrap(), fs::read(evil.file()).unwrap(), "nothing is written there");
+        if dir.is_symlink() {
+            fs::remove_file(&dir).unwrap();
+        } else {
+            fs::remove_dir_all(&dir).unwrap();
+        }
+        fs::rename(&aside, &dir).unwrap();
+    }
+}
+
+#[test]
+fn a_hard_link_to_code_of_another_plugin_is_not_taken() {
+    let place = Place::new();
+    let other = entry(&engine(), "evil");
+    place.vault.keep(&other, EVIL).unwrap();
+    fs::remove_file(place.file()).unwrap();
+    fs::hard_link(place.vault.dir().join(other.name()), place.file()).unwrap();
+    place.check("a hard link", |refusal| matches!(refusal, Refusal::Foreign));
+    // It was replaced, and what it was linked to is as it was.
+    assert_eq!(place.vault.take(&other).unwrap().as_deref(), Some(EVIL));
+}

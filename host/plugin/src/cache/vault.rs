@@ -13,6 +13,7 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _},
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use ring::{
@@ -35,6 +36,9 @@ const SEAL_BYTES: usize = 32;
 
 /// Bytes of compiled code beyond which the oldest goes.
 const MOST: u64 = 1 << 30;
+
+/// How long a file may be on its way to its name: what is older was left by a process that was killed.
+const STAGED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Others may write.
 const WRITABLE: u32 = 0o022;
@@ -206,17 +210,22 @@ impl Vault {
         why
     }
 
-    /// Removes the code that was kept first where there is more than `most` beside the `newest`.
+    /// Removes the code that was kept first where there is more than `most` beside the `newest`, and what killed processes left.
     pub(super) fn make_room(&self, newest: &str, most: u64) -> Result<(), Refusal> {
+        let abandoned = clock::wall_ms() / 1000 - i64::try_from(STAGED.as_secs()).unwrap_or(i64::MAX);
         let mut kept = Vec::new();
         for entry in rustix::fs::Dir::read_from(&self.dir)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().to_str() else { continue };
-            if !name.ends_with(".cwasm") || name == newest {
+            let staged = name.starts_with('.') && ![".", ".."].contains(&name);
+            if !(staged || name.ends_with(".cwasm")) || name == newest {
                 continue;
             }
-            if let Ok(about) = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+            let Ok(about) = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+            if !staged {
                 kept.push((about.st_mtime, u64::try_from(about.st_size).unwrap_or(0), name.to_owned()));
+            } else if about.st_mtime < abandoned {
+                remove(&self.dir, name);
             }
         }
         kept.sort_unstable_by(|a, b| b.cmp(a));

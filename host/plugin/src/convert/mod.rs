@@ -2,6 +2,8 @@
 //!
 //! **Invariant**: no array is built here without full validation, and nothing is allocated by a length that a guest named.
 
+#[cfg(test)]
+mod fuzz;
 pub(super) mod messages;
 pub(super) mod parts;
 pub(super) mod schema;

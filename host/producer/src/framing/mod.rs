@@ -9,6 +9,8 @@
 mod compression;
 mod counted;
 mod csv;
+#[cfg(test)]
+mod fuzz;
 mod length;
 mod lines;
 mod spec;

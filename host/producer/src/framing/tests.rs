@@ -11,7 +11,7 @@ fn framer(spec: &str) -> Framer {
 }
 
 /// The messages of `pieces`, and the error after them.
-fn frame<'a>(spec: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Option<String>) {
+pub(super) fn frame<'a>(spec: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Vec<u8>>, Option<String>) {
     let (mut framer, mut out) = (framer(spec), Blobs::default());
     let pushed = pieces.into_iter().try_for_each(|piece| framer.push(piece, &mut out));
     let error = pushed.and_then(|()| framer.finish(&mut out)).err().map(|error| error.to_string());

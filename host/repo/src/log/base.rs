@@ -22,6 +22,7 @@ pub struct Base {
     /// Arrow schemas (IPC, base64), by key.
     pub(crate) schemas: BTreeMap<String, String>,
     /// Numbers of commits that were squashed, first and last of each run.
+    #[serde(deserialize_with = "stored::runs")]
     pub(crate) hidden: Vec<(u64, u64)>,
 }
 
@@ -68,6 +69,7 @@ impl Value for Entry {
 pub(crate) struct Located {
     pub(crate) id: String,
     pub(crate) slot: Slot,
+    #[serde(deserialize_with = "stored::count")]
     pub(crate) number: u64,
 }
 

@@ -9,6 +9,7 @@ use crate::{
     error::Error,
     layout::Layout,
     object::{Created, Objects, Step},
+    path::stored,
 };
 
 /// A branch after the record of `sequence`, so that nothing before has to be read.
@@ -17,7 +18,9 @@ pub(crate) struct Checkpoint {
     pub(crate) version: u32,
     pub(crate) repo: String,
     pub(crate) branch: String,
+    #[serde(deserialize_with = "stored::count")]
     pub(crate) sequence: u64,
+    #[serde(deserialize_with = "stored::count")]
     pub(crate) epoch: u64,
     /// Checksum of the record of `sequence`.
     pub(crate) record: String,

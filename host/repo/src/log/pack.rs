@@ -97,7 +97,7 @@ pub(crate) async fn find(objects: &Objects, layout: &Layout, slot: &Slot, blob: 
 async fn within(objects: &Objects, path: &Path, size: u64, slot: &Slot, blob: &Blob) -> Result<Option<Bytes>, Error> {
     let Some((table, _)) = table(objects, path, size).await? else { return Ok(None) };
     let Some(&(at, length)) = table.get(&key(slot, blob)) else { return Ok(None) };
-    objects.read_range(path, at..at + length).await
+    objects.read_range(path, at..at.saturating_add(length)).await
 }
 
 /// The table of a pack, and where it starts.

@@ -48,6 +48,7 @@ pub struct Slot {
     #[serde(deserialize_with = "stored::branch")]
     pub branch: String,
     /// Its sequence there.
+    #[serde(deserialize_with = "stored::count")]
     pub sequence: u64,
 }
 
@@ -57,6 +58,7 @@ pub struct Blob {
     /// Where it is.
     pub place: Place,
     /// How long it is.
+    #[serde(deserialize_with = "stored::count")]
     pub size: u64,
     /// What it must hash to.
     pub sha256: String,
@@ -145,8 +147,10 @@ pub struct Header {
     /// The branch.
     pub branch: String,
     /// Place in the branch, counting records of every kind.
+    #[serde(deserialize_with = "stored::count")]
     pub sequence: u64,
     /// Epoch of the branch. A claim and a point raise it, a squash and a sweep do not.
+    #[serde(deserialize_with = "stored::count")]
     pub epoch: u64,
     /// The writer.
     pub nonce: String,
@@ -167,6 +171,7 @@ pub struct Commit<M = Marker> {
     /// The commit before it; `None` for the first of a branch.
     pub parent: Option<String>,
     /// How many commits lead to it, itself included.
+    #[serde(deserialize_with = "stored::count")]
     pub number: u64,
     /// When its first row was taken; for people.
     pub started_ms: i64,
@@ -244,6 +249,7 @@ pub(crate) struct Squash {
     #[serde(flatten)]
     pub(crate) header: Header,
     /// First and last number of the hidden commits.
+    #[serde(deserialize_with = "stored::run")]
     pub(crate) hidden: (u64, u64),
     /// SHA-256 of the record with this field empty.
     pub(crate) checksum: String,

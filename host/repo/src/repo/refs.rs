@@ -19,6 +19,7 @@ struct TagVersion {
     version: u32,
     name: String,
     /// Counts the versions of this tag.
+    #[serde(deserialize_with = "path::stored::count")]
     number: u64,
     at_ms: i64,
     /// What it is at; `None` once it is deleted.

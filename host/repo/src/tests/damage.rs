@@ -89,7 +89,12 @@ async fn whoever_can_write_the_store_cannot_reach_beyond_a_repo() {
         r#"{"record":{"branch":"../x","sequence":1}}"#,
     ];
     let places = places.map(|to| (inline, format!(r#""place":{to}"#)));
-    for (from, to) in paths.into_iter().chain([removed]).chain(places) {
+    // Numbers that have no next one, or no sum.
+    let numbers = [r#""number":3"#, r#""sequence":4"#, r#""size":3"#].map(|from| {
+        let (name, _) = from.split_once(':').unwrap();
+        (from, format!("{name}:{}", u64::MAX))
+    });
+    for (from, to) in paths.into_iter().chain([removed]).chain(places).chain(numbers) {
         std::fs::write(&path, forged(good.clone(), from, &to)).unwrap();
         let error = repo.resolve(&"events".parse().unwrap()).await.unwrap_err();
         assert_eq!((code(&error), error.kind()), ("E0520", Kind::Corrupt), "{to}: {error}");
@@ -97,7 +102,7 @@ async fn whoever_can_write_the_store_cannot_reach_beyond_a_repo() {
         assert_eq!(found(&store, Depth::Structure, &path).await.severity, Severity::Error, "{to}");
     }
     // A size that nobody has is no reason to reserve that much.
-    std::fs::write(&path, forged(good, r#""size":3"#, &format!(r#""size":{}"#, u64::MAX / 4))).unwrap();
+    std::fs::write(&path, forged(good, r#""size":3"#, &format!(r#""size":{}"#, 1_u64 << 50))).unwrap();
     let head = repo.resolve(&"events".parse().unwrap()).await.unwrap();
     let tree = repo.tree(&head).await.unwrap();
     let error = repo.read_file(&tree, "/a").await.unwrap_err();

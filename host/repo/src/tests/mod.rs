@@ -6,6 +6,7 @@ mod failing;
 mod failing_store;
 mod faults;
 mod faulty_store;
+mod fuzz;
 mod model;
 mod moved;
 mod records;

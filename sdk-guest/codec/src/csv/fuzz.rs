@@ -1,13 +1,21 @@
 //! Fuzz targets for CSV: against a model that reads one character at a time, and against other cuts into calls.
 
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a fuzz target says by a panic what it found")]
+use spout_fuzz::{Random, Target};
 
 use super::{Csv, Reader, RecordFinder, Settings, Style, WrongKind};
-use crate::{
-    Attribute, Decode, Decoded, Input,
-    fuzz::{Random, Run},
-    schema_text,
-};
+use crate::{Attribute, Decode, Decoded, Input, fuzz::Run, schema_text};
+
+/// The reader finds what the model finds, and the finder frames the same records for any cut.
+#[test]
+fn csv_records() {
+    Target::new("csv-records", 4_000).seeds(records);
+}
+
+/// The verdict on a message, and its rows, depend neither on its neighbours nor on how calls were cut.
+#[test]
+fn csv_cuts() {
+    Target::new("csv-cuts", 4_000).seeds(cuts);
+}
 
 const PIECES: [&str; 28] = [
     ",",
@@ -41,8 +49,7 @@ const PIECES: [&str; 28] = [
 ];
 
 /// Text that is mostly CSV.
-#[must_use]
-pub fn text(random: &mut Random, pieces: usize) -> Vec<u8> {
+pub(super) fn text(random: &mut Random, pieces: usize) -> Vec<u8> {
     let mut text = Vec::new();
     for _ in 0..random.below(pieces) {
         match random.below(6) {
@@ -64,8 +71,7 @@ pub fn text(random: &mut Random, pieces: usize) -> Vec<u8> {
 type Cell = (Vec<u8>, bool);
 
 /// The records of `text`, by the rules alone, one byte at a time.
-#[must_use]
-pub fn model(text: &[u8]) -> Option<Vec<Vec<Cell>>> {
+pub(super) fn model(text: &[u8]) -> Option<Vec<Vec<Cell>>> {
     let mut records = Vec::new();
     let mut at = 0;
     while at < text.len() {
@@ -120,8 +126,7 @@ pub fn model(text: &[u8]) -> Option<Vec<Vec<Cell>>> {
     Some(records)
 }
 
-/// The reader finds what the model finds, and the finder frames the same records for any cut.
-pub fn csv_records(seed: u64) {
+fn records(seed: u64) {
     let mut random = Random::new(seed);
     let text = text(&mut random, 24);
     let shown = || format!("seed {seed}: {:?}", String::from_utf8_lossy(&text));
@@ -182,8 +187,7 @@ fn verdicts(decoded: &Decoded, messages: usize) -> Vec<Verdict> {
     verdicts
 }
 
-/// The verdict on a message, and its rows, depend neither on its neighbours nor on how calls were cut.
-pub fn csv_cuts(seed: u64) {
+fn cuts(seed: u64) {
     let mut random = Random::new(seed);
     let count = 2 + random.below(12);
     let messages: Vec<Vec<u8>> = (0..count).map(|_| text(&mut random, 12)).collect();

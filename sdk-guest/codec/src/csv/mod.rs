@@ -29,8 +29,8 @@
 
 mod decoder;
 mod finder;
-#[cfg(any(test, feature = "fuzz"))]
-pub mod fuzz;
+#[cfg(test)]
+mod fuzz;
 mod header;
 mod infer;
 mod names;

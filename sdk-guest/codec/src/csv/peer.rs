@@ -5,8 +5,9 @@ use std::{
     process::{Command, Stdio},
 };
 
+use spout_fuzz::Random;
+
 use super::{Reader, Style, WrongKind, fuzz::text};
-use crate::fuzz::Random;
 
 /// Reads one JSON string per line; writes the records of each, or null on an error.
 const SCRIPT: &str = r#"

@@ -17,7 +17,6 @@ use arrow_avro::{
     compression::CompressionCodec,
     writer::{WriterBuilder, format::AvroOcfFormat},
 };
-use proptest::prelude::*;
 use prost_reflect::{
     DescriptorPool, DynamicMessage, MapKey, Value,
     prost::Message,
@@ -407,44 +406,3 @@ async fn protobuf_messages_are_read_with_their_descriptor() {
     .await;
 }
 
-fn mutated(mut bytes: Vec<u8>, changes: &[(prop::sample::Index, u8)], cut: Option<prop::sample::Index>) -> Vec<u8> {
-    for (at, with) in changes {
-        let at = at.index(bytes.len());
-        bytes[at] = *with;
-    }
-    if let Some(cut) = cut {
-        bytes.truncate(cut.index(bytes.len() + 1));
-    }
-    bytes
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
-    #[test]
-    fn hostile_messages_are_faults_and_nothing_else(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-        cut in prop::option::weighted(0.2, any::<prop::sample::Index>()),
-        noise in prop::collection::vec(any::<u8>(), 0..40),
-    ) {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("shop.pb"), descriptors()).unwrap();
-        let zstd = Some(CompressionType::ZSTD);
-        let cases = [
-            (r#"{"type":"arrow","compression":true}"#.to_owned(), ipc(&[batch(&[0, 1, 2])], None)),
-            (r#"{"type":"arrow","compression":true}"#.to_owned(), ipc(&[batch(&[2; 200])], zstd)),
-            (r#"{"type":"avro"}"#.to_owned(), ocf(&[batch(&[0, 1, 2])], None)),
-            (r#"{"type":"avro"}"#.to_owned(), ocf(&[batch(&[2; 50])], Some(CompressionCodec::Snappy))),
-            (format!(r#"{{"type":"avro","encoding":"record","writer":{ORDER}}}"#), b"\x02\x02\x02\x04hi".to_vec()),
-            (r#"{"type":"protobuf","descriptor":"shop.pb","message":"shop.Order"}"#.to_owned(), order()),
-        ];
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        for (spec, sound) in cases {
-            let bad = mutated(sound.clone(), &changes, cut);
-            let batch = runtime.block_on(decode(&factory(&spec, dir.path()), messages(&[sound, bad, noise.clone()], None)));
-            // The sound message has its rows whatever came after it, and each other has rows or a fault.
-            prop_assert!(batch.records.num_rows() > 0);
-            prop_assert!(batch.dead.iter().all(|dead| dead.offset > 10));
-        }
-    }
-}

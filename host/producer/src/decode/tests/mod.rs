@@ -10,6 +10,7 @@ mod binary;
 mod cuts;
 mod decimals;
 mod evolve;
+mod fuzz;
 mod peer;
 mod text;
 

@@ -2,6 +2,7 @@
 
 mod collecting;
 mod crash;
+mod fuzz;
 mod history;
 mod logs;
 mod reader;

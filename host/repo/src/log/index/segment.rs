@@ -15,6 +15,7 @@ use crate::{
     error::Error,
     layout::Layout,
     object::{Objects, Step},
+    path::stored,
 };
 
 /// Entries of a page; a lookup reads one. Few in tests, so that they meet many.
@@ -26,12 +27,16 @@ const CACHED: usize = 512;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Segment {
     /// The object, named from the repo's root.
+    #[serde(deserialize_with = "stored::object")]
     pub(crate) object: String,
     /// Bytes of the object.
+    #[serde(deserialize_with = "stored::count")]
     pub(crate) size: u64,
     /// Entries in it.
+    #[serde(deserialize_with = "stored::count")]
     pub(crate) entries: u64,
     /// Where the table of pages starts.
+    #[serde(deserialize_with = "stored::count")]
     table: u64,
     /// What the table must hash to.
     sha256: String,
@@ -41,7 +46,9 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct PageAt {
     first: String,
+    #[serde(deserialize_with = "stored::count")]
     at: u64,
+    #[serde(deserialize_with = "stored::count")]
     size: u64,
     sha256: String,
 }

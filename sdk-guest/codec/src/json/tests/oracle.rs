@@ -3,35 +3,6 @@
 use serde_json::Value;
 
 use super::*;
-use crate::fuzz;
-
-#[test]
-fn verdicts_are_those_of_serde_json() {
-    for seed in 0..20_000 {
-        fuzz::json_verdict(seed);
-    }
-}
-
-#[test]
-fn values_are_those_of_serde_json() {
-    for seed in 0..8_000 {
-        fuzz::json_values(seed);
-    }
-}
-
-#[test]
-fn numbers_are_those_of_the_standard_library() {
-    for seed in 0..8_000 {
-        fuzz::json_numbers(seed);
-    }
-}
-
-#[test]
-fn cuts_and_neighbours_change_nothing() {
-    for seed in 0..1_500 {
-        fuzz::json_cuts(seed);
-    }
-}
 
 #[test]
 fn the_oracle_is_asked() {
