@@ -294,7 +294,11 @@ fn wrong_usage_says_what_would_be_right() -> Result<()> {
     site.fails(&["get", "file", "r@master:/x"], 2, &["error[E0801]", "-r -o"])?;
     site.fails(&["glob", "file", "r@master:/[a"], 2, &["error[E0524]"])?;
     site.fails(&["move", "file", "r@master:/x/a", "/x/a"], 2, &["error[E0801]"])?;
-    site.fails(&["move", "file", "r@master:/x/a", "r@master:/y"], 2, &["error[E0801]", "is a reference", "as in `/y`"])?;
+    site.fails(
+        &["move", "file", "r@master:/x/a", "r@master:/y"],
+        2,
+        &["error[E0801]", "is a reference", "as in `/y`"],
+    )?;
     site.fails(&["copy", "file", "r@master", "r@master:/y"], 2, &["error[E0801]"])?;
     let id = site.ok(&["start", "commit", "r"])?.trim().to_owned();
     site.fails(&["move", "file", &format!("r@{id}:/x/a"), "/y"], 2, &["error[E0825]"])?;

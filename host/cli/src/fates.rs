@@ -67,7 +67,8 @@ pub(super) fn all_failed(pipeline: &str, counts: &Counts, reasons: &[Reason]) ->
     let why = reasons.first().map(|Reason { stage, code, count, first, .. }| {
         format!("; {} of them by {stage}, {code}: {first}", grouped(*count))
     });
-    let shown = if counts.dead_letters > 0 { format!("; {} shows them", query(pipeline, reasons)) } else { String::new() };
+    let shown =
+        if counts.dead_letters > 0 { format!("; {} shows them", query(pipeline, reasons)) } else { String::new() };
     Some(format!("pipeline `{pipeline}` produced no rows: {failed}{}{shown}", why.unwrap_or_default()))
 }
 

@@ -47,7 +47,10 @@ pub(crate) fn said(error: &reqwest::Error) -> String {
 /// What to do where the two sides do not agree about TLS.
 fn about_tls(said: &str) -> &'static str {
     let advice = [
-        ("CaUsedAsEndEntity", "; a certificate that signs others is none of a server: make one with `basicConstraints=CA:FALSE`"),
+        (
+            "CaUsedAsEndEntity",
+            "; a certificate that signs others is none of a server: make one with `basicConstraints=CA:FALSE`",
+        ),
         ("certificate", "; `SSL_CERT_FILE=ca.pem` names the certificates that are to be trusted"),
         ("invalid HTTP version", "; where a server has a certificate, its address begins with https://"),
     ];

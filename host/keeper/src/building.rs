@@ -57,7 +57,12 @@ impl Building {
             let (building, name, digest) = (self.clone(), name.clone(), digest.clone());
             tokio::spawn(async move {
                 if let Err(error) = building.keep_one(&name, &digest).await {
-                    tracing::warn!(plugin = name, code = error.code(), error = chain(&error), "the plugin is not kept in the store");
+                    tracing::warn!(
+                        plugin = name,
+                        code = error.code(),
+                        error = chain(&error),
+                        "the plugin is not kept in the store"
+                    );
                 }
             });
         }

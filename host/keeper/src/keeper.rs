@@ -200,14 +200,20 @@ impl Keeper {
         }
         match self.peers.look().await {
             Ok(()) => self.looked = Some(clock::now()),
-            Err(error) => tracing::warn!(code = error.code(), error = chain(&error), "cannot read what other servers run"),
+            Err(error) => {
+                tracing::warn!(code = error.code(), error = chain(&error), "cannot read what other servers run")
+            }
         }
     }
 
     /// Tells other servers that a group does not run here any more.
     async fn left(&mut self, group: &Group) {
         if let Err(error) = self.peers.leave(group).await {
-            tracing::warn!(code = error.code(), error = chain(&error), "other servers cannot be told what this one runs");
+            tracing::warn!(
+                code = error.code(),
+                error = chain(&error),
+                "other servers cannot be told what this one runs"
+            );
         }
     }
 
@@ -221,7 +227,11 @@ impl Keeper {
                     Ok(()) | Err(Error::Unknown { .. }) => drop(orders.remove(begun.name())),
                     // Told again soon; until then a restart begins anew once more.
                     Err(error) => {
-                        tracing::warn!(code = error.code(), error = chain(&error), "cannot write that a pipeline began anew")
+                        tracing::warn!(
+                            code = error.code(),
+                            error = chain(&error),
+                            "cannot write that a pipeline began anew"
+                        )
                     }
                 }
             }

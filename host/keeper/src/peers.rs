@@ -83,7 +83,11 @@ async fn beat(presence: Arc<Mutex<Presence>>, stop: CancellationToken) {
         let mut presence = presence.lock().await;
         let runs = presence.own().runs.clone();
         if let Err(error) = presence.say(runs).await {
-            tracing::warn!(code = error.code(), error = chain(&error), "other servers cannot be told what this one runs, and may take it over");
+            tracing::warn!(
+                code = error.code(),
+                error = chain(&error),
+                "other servers cannot be told what this one runs, and may take it over"
+            );
         }
     }
 }

@@ -271,7 +271,11 @@ fn cycle<'a>(edges: &BTreeMap<&'a str, Vec<&'a str>>) -> Option<Vec<&'a str>> {
 /// A directory that only this user can look into.
 fn private() -> io::Result<Scratch> {
     // Socket files have short paths; some systems have long names for temporary directories.
-    if std::env::temp_dir().as_os_str().len() > LONGEST / 2 { Scratch::within(Path::new("/tmp")) } else { Scratch::new() }
+    if std::env::temp_dir().as_os_str().len() > LONGEST / 2 {
+        Scratch::within(Path::new("/tmp"))
+    } else {
+        Scratch::new()
+    }
 }
 
 /// `from_to_to` and `from_to_to_sync`, shorter where that would be too long.

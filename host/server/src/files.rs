@@ -169,9 +169,9 @@ async fn sent(mut content: Content, part: bool) -> Answer<Response> {
     let first: Option<Bytes> = content.next().await?;
     let (range, size) = (content.range.clone(), content.size);
     let sha256 = content.sha256.clone();
-    let rest = content
-        .bytes
-        .map(|bytes| bytes.inspect_err(|error| tracing::warn!(error = chain(error), "a file was cut off while it was sent")));
+    let rest = content.bytes.map(|bytes| {
+        bytes.inspect_err(|error| tracing::warn!(error = chain(error), "a file was cut off while it was sent"))
+    });
     let body = Body::from_stream(stream::iter(first.map(Ok)).chain(rest));
     let mut response = typed(body, "application/octet-stream");
     if part {

@@ -81,8 +81,9 @@ async fn ask(
         let bytes = timeout(LONGEST, asking.next()).await.map_err(slow)?.map_err(std::io::Error::other)?;
         Ok::<_, std::io::Error>(bytes.map(|bytes| (bytes, asking)))
     });
-    let rest =
-        rest.map(|bytes| bytes.inspect_err(|error| tracing::warn!(error = chain(error), "a query failed while its rows were sent")));
+    let rest = rest.map(|bytes| {
+        bytes.inspect_err(|error| tracing::warn!(error = chain(error), "a query failed while its rows were sent"))
+    });
     let mut response = Response::new(Body::from_stream(stream::iter(first.map(Ok)).chain(rest)));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media(asked.format)));
     Ok(response)

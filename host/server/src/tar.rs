@@ -53,7 +53,8 @@ async fn archive(local: Arc<Local>, reference: &Reference) -> Answer<Response> {
     let mtime = u64::try_from(at_ms / 1000).unwrap_or_default();
     let packing = Packing { local, commit, mtime, files: found.files.into(), content: None, ended: false };
     let bytes = stream::try_unfold(packing, |mut packing| async move {
-        let next = packing.next().await.inspect_err(|error| tracing::warn!(error = chain(error), "an archive was cut off"))?;
+        let next =
+            packing.next().await.inspect_err(|error| tracing::warn!(error = chain(error), "an archive was cut off"))?;
         Ok::<_, ApiError>(next.map(|bytes| (bytes, packing)))
     });
     let mut response = Response::new(Body::from_stream(bytes));

@@ -211,11 +211,18 @@ impl<'a> Shape<'a> {
                 Err(self.wrong(node, path, &advice(text, words)))
             };
         }
-        let problem = match schema.get("format").and_then(Value::as_str) {
+        let format = schema.get("format").and_then(Value::as_str);
+        if format == Some("cron")
+            && let Err(problem) = Cron::from_str(text)
+        {
+            // What is wrong with one is not seen at a glance.
+            let why = problem.split_once(": ").map_or(problem.as_str(), |(_, why)| why);
+            return Err(self.wrong(node, path, why));
+        }
+        let problem = match format {
             Some("byte-size") => ByteSize::from_str(text).err(),
             Some("period") => Period::from_str(text).err(),
             Some("endpoint") => Endpoint::from_str(text).err(),
-            Some("cron") => Cron::from_str(text).err(),
             Some("net-grant") => NetGrant::from_str(text).err(),
             Some("listen-address") => ListenAddress::from_str(text).err(),
             Some("date-time") => text

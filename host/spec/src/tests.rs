@@ -177,7 +177,7 @@ fn wrong_types_and_values_say_what_is_expected() {
     let daily = "pipeline: {name: p}\nproducer:\n  repo: {repo: r, trigger: {cron: 0 * * *}}\n";
     assert_eq!(
         complaint(daily),
-        "E0104 s.yaml:3: `producer.repo.trigger.cron` is the string `0 * * *`; write it like `0 * * * *` or @daily"
+        "E0104 s.yaml:3: `producer.repo.trigger.cron` is the string `0 * * *`; it has 4 fields, not 5; write it like `0 * * * *` or @daily"
     );
     added(
         "commit:\n  flush:\n    time: soon\n",

@@ -17,7 +17,8 @@ pub(super) async fn list(global: &Global, reference: &str, number: Option<usize>
     let named = reference;
     let reference: Reference = named.parse()?;
     if reference.path.is_some() {
-        let what = format!("`{named}` names a file where a commit or branch is meant; leave out what follows the colon");
+        let what =
+            format!("`{named}` names a file where a commit or branch is meant; leave out what follows the colon");
         return Err(Error::Usage { verb: "list commit", what }.into());
     }
     let limit = number.unwrap_or(if printer.is_terminal() { ON_A_TERMINAL } else { usize::MAX });

@@ -107,7 +107,12 @@ impl Fetcher for PartitionFetcher {
         for upto in upto.chunks(MOST) {
             if let Err(error) = self.consumer.committed(upto.to_vec()).await {
                 let partitions = upto.len();
-                tracing::warn!(plugin = self.spec.plugin, partitions, error = chain(&error), "cannot notify the source of a finished commit");
+                tracing::warn!(
+                    plugin = self.spec.plugin,
+                    partitions,
+                    error = chain(&error),
+                    "cannot notify the source of a finished commit"
+                );
             }
         }
     }
@@ -241,7 +246,14 @@ impl PartitionFetcher {
         let pause = retry_after.unwrap_or_else(|| known.backoff.delay());
         known.pause = Duration::ZERO;
         let offset = known.position.offset;
-        tracing::warn!(plugin = self.spec.plugin, partition, offset, ?pause, error = chain(&error), "fetch failed; retrying");
+        tracing::warn!(
+            plugin = self.spec.plugin,
+            partition,
+            offset,
+            ?pause,
+            error = chain(&error),
+            "fetch failed; retrying"
+        );
         self.later.insert((clock::now() + pause, partition));
         Ok(false)
     }
@@ -257,7 +269,13 @@ impl PartitionFetcher {
                 let Some(known) = self.partitions.get_mut(first) else { return Ok(()) };
                 let pause = retry_after.unwrap_or_else(|| known.backoff.delay());
                 let partitions = wanted.len();
-                tracing::warn!(plugin = self.spec.plugin, partitions, ?pause, error = chain(&error), "fetch failed; retrying");
+                tracing::warn!(
+                    plugin = self.spec.plugin,
+                    partitions,
+                    ?pause,
+                    error = chain(&error),
+                    "fetch failed; retrying"
+                );
                 self.queue.extend(wanted);
                 tokio::time::sleep(pause).await;
                 Ok(())
@@ -269,14 +287,26 @@ impl PartitionFetcher {
                     return Err(self.failed(Some(partition), error));
                 }
                 let (pause, offset) = (known.backoff.delay(), known.position.offset);
-                tracing::warn!(plugin = self.spec.plugin, partition, offset, ?pause, error = chain(&error), "fetch failed; retrying");
+                tracing::warn!(
+                    plugin = self.spec.plugin,
+                    partition,
+                    offset,
+                    ?pause,
+                    error = chain(&error),
+                    "fetch failed; retrying"
+                );
                 self.suspects.push(wanted);
                 tokio::time::sleep(pause).await;
                 Ok(())
             }
             (crash, _) if crash.is_crash() => {
                 let partitions = wanted.len();
-                tracing::warn!(plugin = self.spec.plugin, partitions, error = chain(&error), "fetch failed; retrying its partitions one by one");
+                tracing::warn!(
+                    plugin = self.spec.plugin,
+                    partitions,
+                    error = chain(&error),
+                    "fetch failed; retrying its partitions one by one"
+                );
                 self.suspects.extend(wanted.chunks(partitions.div_ceil(SPLIT)).map(<[u32]>::to_vec));
                 Ok(())
             }

@@ -81,7 +81,11 @@ impl Fetcher for StreamFetcher {
         if let (Some(consumer), Some(checkpoint)) = (&mut self.consumer, upto)
             && let Err(error) = consumer.committed(&checkpoint).await
         {
-            tracing::warn!(plugin = self.spec.plugin, error = chain(&error), "cannot notify the source of a finished commit");
+            tracing::warn!(
+                plugin = self.spec.plugin,
+                error = chain(&error),
+                "cannot notify the source of a finished commit"
+            );
         }
     }
 }
@@ -147,7 +151,14 @@ impl StreamFetcher {
             _ => return Err(self.failed("fetching", error)),
         };
         let partition = self.found.partition.number;
-        tracing::warn!(plugin = self.spec.plugin, partition, offset = self.position.offset, ?pause, error = chain(&error), "fetch failed; retrying");
+        tracing::warn!(
+            plugin = self.spec.plugin,
+            partition,
+            offset = self.position.offset,
+            ?pause,
+            error = chain(&error),
+            "fetch failed; retrying"
+        );
         tokio::time::sleep(pause).await;
         Ok(())
     }
