@@ -18,6 +18,7 @@ mod evolve;
 mod exactly_once;
 mod files;
 mod first_plugin;
+mod hostile_plugins;
 mod json_core;
 mod lookups;
 mod managed;
