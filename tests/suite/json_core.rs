@@ -11,7 +11,7 @@ use spout_codec::{
     record_batch, schema_text,
 };
 use spout_data::Messages;
-use spout_plugin::{Decoding, GrantSpec, LimitsSpec, Metrics, Plugins, Task};
+use spout_plugin::{Decoding, GrantSpec, LimitsSpec, Metrics, Plugins, Quotas, Task};
 
 const SCHEMA: &str = r#"{"a":"int64","b":"utf8","c":"float64","at":"timestamp(us, UTC)","d":"decimal128(12, 2)","o":{"x":"uint64","l":["utf8"]},"m":"map(utf8, int64)"}"#;
 
@@ -122,6 +122,7 @@ async fn plugin(dir: &Path, settings: &[(&str, &str)]) -> Result<Decoding> {
         grants: GrantSpec::default(),
         exposed: None,
         limits: LimitsSpec::default(),
+        quotas: Quotas::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         draining: Default::default(),
         metrics: Metrics::default(),

@@ -19,6 +19,7 @@ mod exactly_once;
 mod files;
 mod first_plugin;
 mod hostile_peers;
+mod hostile_plugins;
 mod hostile_senders;
 mod json_core;
 mod lookups;

@@ -13,7 +13,7 @@ use spout_consumer::{Consumer, ConsumerContext, PublishConsumer, Target};
 use spout_data::Marker;
 use spout_format::Format;
 use spout_node::{Builder, Chain, NodeSpec, Shape, States, Tables};
-use spout_plugin::{EnvGrant, Exposed, Metrics, PluginRef, Plugins, Task, World, check_grants};
+use spout_plugin::{EnvGrant, Exposed, Metrics, PluginRef, Plugins, Quotas, Task, World, check_grants};
 use spout_producer::{Output, Producer, Producers, Service};
 use spout_repo::{Differences, Store};
 use spout_spec::{ErrorsSpec, Loaded, PipelineSpec, PluginUse, Publish, SpoutSpec, all_handlers};
@@ -332,14 +332,17 @@ pub(super) struct Loading<'a> {
     draining: CancellationToken,
     digests: BTreeMap<String, String>,
     metrics: BTreeMap<String, Metrics>,
+    /// What each plugin has used up.
+    quotas: BTreeMap<String, Quotas>,
     exposed: Option<Exposed>,
 }
 
 impl<'a> Loading<'a> {
     pub(super) fn new(spec: &'a PipelineSpec, base: &'a Path, plugins: &'a Plugins) -> Self {
         let (draining, digests, metrics) = (CancellationToken::new(), BTreeMap::new(), BTreeMap::new());
+        let quotas = BTreeMap::new();
         let exposed = spec.spout.service.as_ref().map(|service| Exposed::new(service.internal_port));
-        Self { spec, base, plugins, draining, digests, metrics, exposed }
+        Self { spec, base, plugins, draining, digests, metrics, quotas, exposed }
     }
 
     /// The tasks of all plugin handlers, also of those within handlers.
@@ -384,6 +387,7 @@ impl<'a> Loading<'a> {
         let port = exposed.as_ref().map(Exposed::port);
         check_grants(&plugin, (world, &offer), &grants, (topic, port)).map_err(failed)?;
         self.digests.insert(plugin.name().to_owned(), plugin.digest().to_owned());
+        let quotas = self.quotas.entry(plugin.name().to_owned()).or_default().clone();
         Ok(Task {
             pipeline: pipeline.clone(),
             plugin,
@@ -391,6 +395,7 @@ impl<'a> Loading<'a> {
             grants,
             exposed,
             limits: self.spec.limits.clone(),
+            quotas,
             settings: settings.to_list(),
             draining: self.draining.clone(),
             metrics: self.metrics.entry(label.to_owned()).or_default().clone(),

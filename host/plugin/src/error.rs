@@ -123,6 +123,36 @@ pub enum Error {
         /// The spec's name for it.
         setting: &'static str,
     },
+    /// The instances of a plugin wanted more than all of them may have.
+    #[error(
+        "{at}: its instances in this pipeline, {instances} of them, would exceed the limit of {limit} for {what} of one plugin; this one has {mine}; raise `limits.{setting}`, lower `readers`, or make the plugin use less"
+    )]
+    Together {
+        /// Who was called.
+        at: Box<At>,
+        /// Of what.
+        what: &'static str,
+        /// The spec's name for the limit.
+        setting: &'static str,
+        /// How much.
+        limit: String,
+        /// What the instance has that wanted more.
+        mine: String,
+        /// How many there are.
+        instances: u64,
+    },
+    /// The source has more partitions than it may.
+    #[error(
+        "{at}: the source has {count} partitions, more than the {limit} that `limits.partitions` allows; raise it, or read fewer with the settings of the plugin"
+    )]
+    Partitions {
+        /// Who was called.
+        at: Box<At>,
+        /// How many it has.
+        count: usize,
+        /// How many it may have.
+        limit: u32,
+    },
     /// The guest ended its own process.
     #[error("{at}: the guest exited with status {status}; a plugin must return an error instead")]
     Exit {
@@ -334,6 +364,26 @@ pub enum Error {
         /// What the compiler said.
         reason: String,
     },
+    /// Compiling the component takes more than it may.
+    #[error("compiling plugin `{plugin}` ({}) takes more than {much}", path.display())]
+    CompileLimit {
+        /// The plugin.
+        plugin: String,
+        /// The file.
+        path: PathBuf,
+        /// More than what.
+        much: TooMuch,
+    },
+    /// The compiler did not survive the component.
+    #[error("the compiler crashed on plugin `{plugin}` ({}): {reason}", path.display())]
+    CompilerCrash {
+        /// The plugin.
+        plugin: String,
+        /// The file.
+        path: PathBuf,
+        /// How it ended, and what it said.
+        reason: String,
+    },
     /// The runtime itself cannot start.
     #[error("cannot start the WebAssembly runtime: {reason}")]
     Runtime {
@@ -364,26 +414,6 @@ impl Error {
         )
     }
 
-    /// Compiling the component takes more than it may.
-    #[error("compiling plugin `{plugin}` ({}) takes more than {much}", path.display())]
-    CompileLimit {
-        /// The plugin.
-        plugin: String,
-        /// The file.
-        path: PathBuf,
-        /// More than what.
-        much: TooMuch,
-    },
-    /// The compiler did not survive the component.
-    #[error("the compiler crashed on plugin `{plugin}` ({}): {reason}", path.display())]
-    CompilerCrash {
-        /// The plugin.
-        plugin: String,
-        /// The file.
-        path: PathBuf,
-        /// How it ended, and what it said.
-        reason: String,
-    },
     /// Whether the guest used up all the time it had.
     #[must_use]
     pub fn is_slow(&self) -> bool {
@@ -434,7 +464,8 @@ impl Coded for Error {
             | Self::DigestMismatch { .. }
             | Self::Compile { .. }
             | Self::CompileLimit { .. }
-            | Self::CompilerCrash { .. } => Kind::Spec,
+            | Self::CompilerCrash { .. }
+            | Self::Partitions { .. } => Kind::Spec,
             Self::Closed | Self::Runtime { .. } => Kind::Internal,
             _ => Kind::Plugin,
         }
@@ -470,8 +501,10 @@ impl Coded for Error {
             Self::Exited { .. } => "E0226",
             Self::Unspilled(error) => error.code(),
             Self::Env { .. } => "E0231",
+            Self::CompileLimit { .. } => "E0232",
+            Self::CompilerCrash { .. } => "E0233",
+            Self::Together { .. } => "E0234",
+            Self::Partitions { .. } => "E0235",
         }
     }
 }
-            Self::CompileLimit { .. } => "E0232",
-            Self::CompilerCrash { .. } => "E0233",

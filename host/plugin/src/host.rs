@@ -1,6 +1,10 @@
 //! What a guest can reach of the host: log, config, metrics, control, its input batch, and WASI with what is granted.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 use wasmtime::{
@@ -14,19 +18,26 @@ use super::{
     batch::{self, StoredBatch},
     bindings::spout::plugin as wit,
     command::{self, Outputs},
+    files::{Room, Writing},
     grants::{check_reserved, environment},
     keyed::View,
     log::{LastWords, Level, Lines, Log},
     net::{self, Net},
     pfs::Drive,
+    quotas::{Of, Shares},
     task::Task,
 };
+
+/// Bytes of the host that an element of a table takes.
+const ELEMENT: usize = 16;
 
 /// Which limit a guest ran into; decides how the error reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hit {
     Memory,
     Table,
+    /// What all instances have together.
+    Together(Of),
     Time,
     /// Bytes of one answer.
     Answer,
@@ -41,7 +52,9 @@ pub(super) struct Held {
     wasi: WasiCtx,
     pub(super) table: ResourceTable,
     pub(super) net: Net,
-    log: Log,
+    pub(super) log: Log,
+    /// Whether its calls may block their thread on files.
+    pub(super) blocks: bool,
     /// What the guest said of a panic, until a crash or another call follows.
     pub(super) words: LastWords,
     settings: BTreeMap<String, String>,
@@ -55,6 +68,13 @@ pub(super) struct Held {
     memory: usize,
     memory_used: usize,
     table_elements: usize,
+    table_used: usize,
+    /// What it has of what all instances share.
+    pub(super) shares: Shares,
+    /// What it may add to the disk.
+    pub(super) room: Arc<Room>,
+    /// The files that it has open for writing, by descriptor.
+    pub(super) writing: HashMap<u32, Arc<Writing>>,
     pub(super) hit: Option<Hit>,
     /// Epoch ticks that the running call may still take.
     pub(super) ticks: u64,
@@ -74,8 +94,11 @@ impl Held {
         blocks: bool,
         more: impl FnOnce(&mut WasiCtxBuilder) -> Result<(), Error>,
     ) -> Result<Self, Error> {
-        let log = Log::new(&task.pipeline, task.plugin.name(), task.limits.log.0);
+        let log = task.quotas.log(|| Log::new(&task.pipeline, task.plugin.name(), task.limits.log.0));
         let words = LastWords::new(log.clone());
+        let dirs =
+            task.grants.dirs.values().filter(|grant| grant.writable()).map(|grant| grant.path().clone()).collect();
+        let room = Room { most: task.limits.disk.0, dirs, log: log.clone() };
         let mut wasi = WasiCtxBuilder::new();
         wasi.stdout(Lines::output(log.clone()))
             .stderr(Lines::error(log.clone(), words.clone()))
@@ -94,6 +117,7 @@ impl Held {
             table,
             net,
             log,
+            blocks,
             words,
             settings: task.settings.iter().cloned().collect(),
             draining: task.draining.clone(),
@@ -104,6 +128,10 @@ impl Held {
             memory_used: 0,
             memory: usize::try_from(task.limits.memory.0).unwrap_or(usize::MAX),
             table_elements: task.limits.table_elements as usize,
+            table_used: 0,
+            shares: task.quotas.shares(),
+            room: Arc::new(room),
+            writing: HashMap::new(),
             hit: None,
             ticks: 0,
             outputs: None,
@@ -118,6 +146,16 @@ impl Held {
         if let Some(outputs) = &self.outputs {
             self.ticks = outputs.ticks;
         }
+    }
+
+    /// Has so many bytes of memory and so many elements of tables from here on.
+    fn share(&mut self, memory: usize, elements: usize) -> wasmtime::Result<()> {
+        let wanted = memory.saturating_add(elements.saturating_mul(ELEMENT)) as u64;
+        if self.shares.memory.set(wanted, self.limits.together()) {
+            return Ok(());
+        }
+        self.hit = Some(Hit::Together(Of::Memory));
+        Err(wasmtime::Error::msg("memory limit of all instances"))
     }
 
     pub(super) fn lend(&mut self, batch: StoredBatch) -> wasmtime::Result<Resource<StoredBatch>> {
@@ -172,20 +210,24 @@ impl ResourceLimiter for Held {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         // One quota for all memories of the store. They never shrink, so what was added once stays counted.
         let used = self.memory_used.saturating_add(desired.saturating_sub(current));
-        if used <= self.memory {
-            self.memory_used = used;
-            return Ok(true);
+        if used > self.memory {
+            self.hit = Some(Hit::Memory);
+            return Err(wasmtime::Error::msg("memory limit"));
         }
-        self.hit = Some(Hit::Memory);
-        Err(wasmtime::Error::msg("memory limit"))
+        self.share(used, self.table_used)?;
+        self.memory_used = used;
+        Ok(true)
     }
 
-    fn table_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired <= self.table_elements {
-            return Ok(true);
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let used = self.table_used.saturating_add(desired.saturating_sub(current));
+        if used > self.table_elements {
+            self.hit = Some(Hit::Table);
+            return Err(wasmtime::Error::msg("table limit"));
         }
-        self.hit = Some(Hit::Table);
-        Err(wasmtime::Error::msg("table limit"))
+        self.share(self.memory_used, used)?;
+        self.table_used = used;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {

@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
+use spout_data::ByteSize;
 use wasmtime::{Store, Trap, UpdateDeadline, component::Instance as Linked};
 use wasmtime_wasi::I32Exit;
 
 use super::{
-    Error, Pfs,
+    At, Error, Pfs,
     bindings::spout::plugin::types as wit,
     convert::messages::raise_position,
     engine::TICK,
@@ -17,6 +18,7 @@ use super::{
     leash::{Leash, Overrun},
     log::clean,
     pfs::Drive,
+    quotas::Of,
     task::Task,
 };
 
@@ -139,7 +141,11 @@ impl Instance {
         self.calling = answer.is_err();
         match answer {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(failure(&self.task, &self.store, self.limit, call, &error)),
+            Ok(Err(error)) => {
+                // Whatever the error is taken for, the store is spoilt.
+                self.calling = true;
+                Err(failure(&self.task, &self.store, self.limit, call, &error))
+            }
             Err(overrun) => Err(overran(&self.task, call, self.limit, overrun)),
         }
     }
@@ -209,6 +215,7 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
             limit: limits.table_elements.to_string(),
             setting: "tableElements",
         },
+        Some(Hit::Together(of)) => together(task, at, store.data(), of),
         Some(Hit::Time) => Error::TimedOut { at, limit },
         Some(Hit::State) => Error::StateFull { at, limit: limits.state.to_string() },
         Some(Hit::Stateless) => Error::Stateless { at },
@@ -231,6 +238,21 @@ fn failure(task: &Task, store: &Store<Held>, limit: Duration, call: &'static str
             Error::Trap { at, reason: store.data().words.last().unwrap_or_else(cause) }
         }
     }
+}
+
+/// All instances together have what they may have.
+fn together(task: &Task, at: Box<At>, held: &Held, of: Of) -> Error {
+    let instances = task.quotas.all(Of::Instances);
+    let (what, setting, limit, mine) = match of {
+        Of::Memory => (
+            "memory",
+            "totalMemory",
+            ByteSize(task.limits.together()).to_string(),
+            ByteSize(held.shares.memory.mine()).to_string(),
+        ),
+        _ => ("open files", "files", task.limits.open_files().to_string(), held.shares.files.mine().to_string()),
+    };
+    Error::Together { at, what, setting, limit, mine, instances }
 }
 
 /// The guest's own error, in the host's words. Its texts are cut and cleaned: they end on terminals and in logs.

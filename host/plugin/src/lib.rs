@@ -22,6 +22,7 @@ mod convert;
 mod decoding;
 mod engine;
 mod error;
+mod files;
 mod grants;
 mod handler;
 mod host;
@@ -30,8 +31,8 @@ mod isolation;
 mod keyed;
 mod leash;
 mod limits;
-mod log;
 mod loading;
+mod log;
 mod manifest;
 mod metrics;
 mod net;
@@ -39,6 +40,7 @@ mod offers;
 mod partition_consumer;
 mod pfs;
 mod provider;
+mod quotas;
 mod reference;
 mod registry;
 mod reserved;
@@ -55,9 +57,9 @@ pub use self::{
     backoff::Backoff,
     cache::user_cache,
     command::{Command, OUT, Output, Start},
+    compile::{CompileLimits, Compiler, TooMuch, compile_for_parent},
     component::{Plugin, World, digest},
     decoding::{Decoded, Decoding, RowFault},
-    compile::{CompileLimits, Compiler, TooMuch, compile_for_parent},
     error::{At, Error},
     grants::{DirGrant, GrantSpec, check_grants},
     handler::{HandlerInstance, Rows, Ticked},
@@ -71,6 +73,7 @@ pub use self::{
     partition_consumer::{FetchLimits, FetchedPartition, PartitionConsumer, Progress},
     pfs::{Answer, Overwrite, Pfs, PfsCommit, PfsFile, PfsInput, PfsWriter, Refused},
     provider::{Criteria, PartitionInfo, Provider},
+    quotas::Quotas,
     reference::PluginRef,
     registry::{Listed, Plugins, Stamp},
     self_driven::SelfDriven,

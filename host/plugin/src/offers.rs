@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, GrantSpec, LimitsSpec, Metrics, Plugin, World, instance::Instance, log::clean, task::Task};
+use super::{Error, GrantSpec, LimitsSpec, Metrics, Plugin, Quotas, World, instance::Instance, log::clean, task::Task};
 
 const DESCRIBE: &str = "about.describe";
 
@@ -91,6 +91,7 @@ impl Plugin {
             grants: GrantSpec::default(),
             exposed: None,
             limits: limits.clone(),
+            quotas: Quotas::default(),
             settings: Vec::new(),
             draining: CancellationToken::new(),
             metrics: Metrics::default(),

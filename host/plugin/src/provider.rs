@@ -18,9 +18,6 @@ use super::{
 const PARTITIONS: &str = "metadata-provider.partitions";
 const RESOLVE: &str = "metadata-provider.resolve";
 
-/// Partitions a source may have.
-const MOST: usize = 1_000_000;
-
 /// Longest label of a partition.
 const LABEL: usize = 1024;
 
@@ -82,9 +79,9 @@ impl Provider {
             (live, told)
         };
         let told = self.0.make(PARTITIONS, timeout, call).await?;
-        if told.len() > MOST {
-            let what = format!("{} partitions, more than {MOST}", told.len());
-            return Err(Error::Contract { at: self.0.task.at(PARTITIONS), what });
+        let limit = self.0.task.limits.partitions;
+        if told.len() > limit as usize {
+            return Err(Error::Partitions { at: self.0.task.at(PARTITIONS), count: told.len(), limit });
         }
         Ok(told
             .into_iter()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use tokio_util::sync::CancellationToken;
 
-use super::{At, Error, Exposed, GrantSpec, LimitsSpec, Metrics, Plugin, convert::schema::same_columns};
+use super::{At, Error, Exposed, GrantSpec, LimitsSpec, Metrics, Plugin, Quotas, convert::schema::same_columns};
 
 /// One use of a plugin in a pipeline. Every instance opened for it gets the same.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Task {
     pub exposed: Option<Exposed>,
     /// What it may use up.
     pub limits: LimitsSpec,
+    /// What it has used up of what all its instances share, in every use of it in this pipeline.
+    pub quotas: Quotas,
     /// Its settings, sorted by name.
     pub settings: Vec<(String, String)>,
     /// Cancelled when the pipeline wants to stop; `control` tells the guest.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Task};
+use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Quotas, Task};
 
 /// A task of the plugin `name` in `dir`.
 pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> Result<Task> {
@@ -15,6 +15,7 @@ pub(crate) async fn task(dir: &Path, name: &str, settings: &[(&str, &str)]) -> R
         grants: GrantSpec::default(),
         exposed: None,
         limits: LimitsSpec::default(),
+        quotas: Quotas::default(),
         settings: settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         draining: Default::default(),
         metrics: Metrics::default(),

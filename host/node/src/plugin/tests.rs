@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use serde_json::{Value, json};
-use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Task};
+use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugins, Quotas, Task};
 
 use crate::{
     Builder, Error, Handler as _, Shape,
@@ -27,6 +27,7 @@ async fn trial(plugin: &str, settings: Value, more: Value, sources: &[RecordBatc
         grants: GrantSpec::default(),
         exposed: None,
         limits: LimitsSpec::default(),
+        quotas: Quotas::default(),
         settings: settings.as_object().expect("a map").iter().map(setting).collect(),
         draining: Default::default(),
         metrics: Metrics::default(),

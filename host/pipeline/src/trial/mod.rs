@@ -20,7 +20,7 @@ use std::{fmt::Display, sync::Arc};
 
 use serde::Serialize;
 use spout_data::{Messages, Position};
-use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugin, Task};
+use spout_plugin::{GrantSpec, LimitsSpec, Metrics, Plugin, Quotas, Task};
 use tokio_util::sync::CancellationToken;
 
 /// Messages that are read of a partition or stream.
@@ -70,6 +70,7 @@ impl Trial {
             grants,
             exposed: None,
             limits: LimitsSpec::default(),
+            quotas: Quotas::default(),
             settings,
             draining: CancellationToken::new(),
             metrics: Metrics::default(),

@@ -1,4 +1,4 @@
-//! The few functions of WASI that differ for a command: those that meet `/pfs/out`.
+//! The few functions of WASI's files that differ here: those that meet `/pfs/out` of a command, and those that a quota of files holds.
 //!
 //! Each does for everything else what `wasmtime-wasi` does.
 
@@ -17,7 +17,7 @@ use wasmtime_wasi::{
 };
 
 use super::output::Outputs;
-use crate::host::Held;
+use crate::{files, host::Held};
 
 /// The version in which `wasmtime-wasi` links it; what has another name would not take its place.
 const FILES: &str = "wasi:filesystem/types@0.2.12";
@@ -38,10 +38,13 @@ pub(crate) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
 fn files(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     let mut files = linker.instance(FILES)?;
     files.resource("descriptor", ResourceType::host::<Descriptor>(), |mut store: Store<'_>, rep| {
+        store.data_mut().writing.remove(&rep);
         if let Some(outputs) = store.data_mut().outputs.as_mut() {
             outputs.release(rep);
         }
-        store.data_mut().filesystem().drop(Resource::new_own(rep))
+        store.data_mut().filesystem().drop(Resource::new_own(rep))?;
+        store.data_mut().file_closed();
+        Ok(())
     })?;
     files.func_wrap_async(
         "[method]descriptor.open-at",
@@ -66,7 +69,7 @@ fn files(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
             Box::new(async move {
                 let held = store.data_mut();
                 let Some(writer) = outputs(held, |outputs| outputs.writer(file.rep())) else {
-                    let written = held.filesystem().write(file, bytes, offset).await;
+                    let written = files::write(held, file, bytes, offset).await;
                     return settle(held, written);
                 };
                 writer.ready().await;
@@ -77,12 +80,39 @@ fn files(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
     )?;
     files.func_wrap("[method]descriptor.write-via-stream", |mut store: Store<'_>, (file, offset): (File, u64)| {
         let held = store.data_mut();
-        into_output(held, &file, |held| held.filesystem().write_via_stream(Resource::new_borrow(file.rep()), offset))
+        into_output(held, &file, |held| files::stream(held, &file, Some(offset)))
     })?;
     files.func_wrap("[method]descriptor.append-via-stream", |mut store: Store<'_>, (file,): (File,)| {
         let held = store.data_mut();
-        into_output(held, &file, |held| held.filesystem().append_via_stream(Resource::new_borrow(file.rep())))
-    })
+        into_output(held, &file, |held| files::stream(held, &file, None))
+    })?;
+    files.func_wrap_async("[method]descriptor.set-size", |mut store: Store<'_>, (file, size): (File, u64)| {
+        Box::new(async move {
+            let held = store.data_mut();
+            let set = files::set_size(held, file, size).await;
+            settle(held, set)
+        })
+    })?;
+    files.func_wrap_async(
+        "[method]descriptor.create-directory-at",
+        |mut store: Store<'_>, (within, path): (File, String)| {
+            Box::new(async move {
+                let held = store.data_mut();
+                let made = files::create_directory(held, within, path).await;
+                settle(held, made)
+            })
+        },
+    )?;
+    files.func_wrap_async(
+        "[method]descriptor.symlink-at",
+        |mut store: Store<'_>, (within, to, path): (File, String, String)| {
+            Box::new(async move {
+                let held = store.data_mut();
+                let made = files::symlink(held, within, to, path).await;
+                settle(held, made)
+            })
+        },
+    )
 }
 
 /// The output is known by the file that stands in its place, so that it may be opened by any path.
@@ -97,8 +127,7 @@ async fn open_at(
     let writes = flags.contains(DescriptorFlags::WRITE) || open.intersects(OpenFlags::CREATE | OpenFlags::TRUNCATE);
     if writes && held.outputs.is_some() {
         let within = Resource::new_borrow(within.rep());
-        let looked =
-            held.filesystem().open_at(within, how, path.clone(), OpenFlags::empty(), DescriptorFlags::READ).await;
+        let looked = files::open_at(held, within, how, path.clone(), OpenFlags::empty(), DescriptorFlags::READ).await;
         if let Ok(file) = looked {
             let found = match held.table.get(&file)? {
                 Descriptor::File(file) => held.outputs.as_ref().is_some_and(|outputs| outputs.is(&file.file)),
@@ -110,7 +139,7 @@ async fn open_at(
             held.filesystem().drop(file)?;
         }
     }
-    let opened = held.filesystem().open_at(within, how, path, open, flags).await;
+    let opened = files::open_at(held, within, how, path, open, flags).await;
     settle(held, opened)
 }
 

@@ -33,8 +33,8 @@ use crate::{host::Held, task::Task};
 pub(crate) struct Net {
     names: Names,
     policy: Arc<Policy>,
-    /// Sockets it may have open.
-    sockets: usize,
+    /// Sockets that all instances together may have open.
+    sockets: u64,
     /// The port that it gets connections from outside at.
     exposed: Option<Exposed>,
     /// Where it listens for them.
@@ -52,7 +52,7 @@ impl Net {
             let allowed = asked.may_use(address, how).map_err(|denial| asked.log(denial)).is_ok();
             Box::pin(std::future::ready(allowed))
         });
-        let (sockets, exposed) = (task.limits.sockets as usize, task.exposed.clone());
+        let (sockets, exposed) = (u64::from(task.limits.sockets), task.exposed.clone());
         Self { names, policy, sockets, exposed, listening: Vec::new() }
     }
 }

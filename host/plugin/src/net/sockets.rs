@@ -1,8 +1,8 @@
-//! Sockets are counted where they come to be: each is a file descriptor of the host. UDP has none.
+//! Sockets are counted where they come to be, over all instances of a plugin: each is a file descriptor of the host. UDP has none.
 
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, Resource},
+    component::{Linker, Resource, ResourceType},
 };
 use wasmtime_wasi::{
     p2::{
@@ -24,8 +24,18 @@ type Accepted = (Resource<TcpSocket>, Resource<DynInputStream>, Resource<DynOutp
 impl Held {
     /// Whether it may have one more socket.
     fn has_room(&mut self) -> Result<(), ErrorCode> {
-        let open = self.table.iter_mut().filter(|entry| entry.is::<TcpSocket>()).count();
-        if open < self.net.sockets { Ok(()) } else { Err(ErrorCode::NewSocketLimit) }
+        let open = self.sockets_open();
+        if self.shares.sockets.set(open + 1, self.net.sockets) { Ok(()) } else { Err(ErrorCode::NewSocketLimit) }
+    }
+
+    /// Has as many of those that all share as are open.
+    fn count_sockets(&mut self) {
+        let open = self.sockets_open();
+        self.shares.sockets.set(open, u64::MAX);
+    }
+
+    fn sockets_open(&mut self) -> u64 {
+        self.table.iter_mut().filter(|entry| entry.is::<TcpSocket>()).count() as u64
     }
 }
 
@@ -43,13 +53,21 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
         "create-tcp-socket",
         |mut store: StoreContextMut<'_, Held>, (family,): (IpAddressFamily,)| {
             let held = store.data_mut();
-            Ok((match held.has_room() {
+            let made = match held.has_room() {
                 Ok(()) => told(held.sockets().create_tcp_socket(family))?,
                 Err(code) => Err(code),
-            },))
+            };
+            held.count_sockets();
+            Ok((made,))
         },
     )?;
     let mut tcp = linker.instance("wasi:sockets/tcp@0.2.12")?;
+    tcp.resource("tcp-socket", ResourceType::host::<TcpSocket>(), |mut store: StoreContextMut<'_, Held>, rep| {
+        let held = store.data_mut();
+        HostTcpSocket::drop(&mut held.sockets(), Resource::new_own(rep))?;
+        held.count_sockets();
+        Ok(())
+    })?;
     tcp.func_wrap_async(
         "[method]tcp-socket.start-bind",
         |mut store: StoreContextMut<'_, Held>,
@@ -69,10 +87,12 @@ pub(super) fn link(linker: &mut Linker<Held>) -> wasmtime::Result<()> {
          (socket,): (Resource<TcpSocket>,)|
          -> wasmtime::Result<(Result<Accepted, ErrorCode>,)> {
             let held = store.data_mut();
-            Ok((match held.has_room() {
+            let accepted = match held.has_room() {
                 Ok(()) => told(held.sockets().accept(socket))?,
                 Err(code) => Err(code),
-            },))
+            };
+            held.count_sockets();
+            Ok((accepted,))
         },
     )?;
     linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap(

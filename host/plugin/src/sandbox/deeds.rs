@@ -200,22 +200,111 @@ async fn a_granted_directory_is_read_only_and_has_walls() {
     assert!(matches!(&error, Error::Grant { name, .. } if name == "gone"), "{error}");
 }
 
-/// More readers than there are threads open a pipe that nobody writes to.
+fn pipe_at(path: &std::path::Path) {
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+}
+
+/// In calls that may block their thread, and in those that may not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn files_that_hang_stall_nobody_else() {
+async fn what_would_wait_for_somebody_else_is_not_opened() {
     let place = tempfile::tempdir().unwrap();
-    let pipe = place.path().join("pipe");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let mut stuck = task("pipe", "fetch").await;
-    stuck.grants.dirs.insert("data".into(), DirGrant::Path(place.path().to_owned()));
-    let all: Vec<_> = (0..5).map(|_| tokio::spawn(make("fetch", stuck.clone()))).collect();
-    for one in all {
-        let error = one.await.unwrap().unwrap_err();
-        assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    fs::write(place.path().join("in.txt"), "granted").unwrap();
+    pipe_at(&place.path().join("pipe"));
+    std::os::unix::fs::symlink("pipe", place.path().join("to-pipe")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(place.path().join("socket")).unwrap();
+    for call in ["fetch", "decode"] {
+        let mut reader = task("pipe", call).await;
+        reader.grants.dirs.insert("data".into(), DirGrant::Access { path: place.path().to_owned(), write: true });
+        let error = make(call, reader).await.unwrap_err();
+        assert!(matches!(&error, Error::Fatal { code, .. } if code == "pipe.refused"), "{call}: {error}");
     }
-    make("fetch", task("", "").await).await.unwrap();
-    // Lets their threads go, so that the test can end.
-    drop(fs::OpenOptions::new().write(true).open(&pipe));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_that_takes_the_place_of_a_file_stalls_nobody() {
+    let place = tempfile::tempdir().unwrap();
+    let [file, pipe, flip] = ["file", "pipe", "flip"].map(|name| place.path().join(name));
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut reader = task("flip", "fetch").await;
+    reader.limits.call = Period(Duration::from_secs(30));
+    reader.grants.dirs.insert("data".into(), DirGrant::Path(place.path().to_owned()));
+    let over = Arc::clone(&done);
+    let flipping = std::thread::spawn(move || {
+        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            fs::write(&file, "").unwrap();
+            fs::rename(&file, &flip).unwrap();
+            pipe_at(&pipe);
+            fs::rename(&pipe, &flip).unwrap();
+        }
+    });
+    let error = make("fetch", reader).await.unwrap_err();
+    done.store(true, std::sync::atomic::Ordering::Relaxed);
+    flipping.join().unwrap();
+    assert!(matches!(&error, Error::Fatal { code, .. } if code == "flip.done"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_instances_together_have_no_more_than_one_plugin_may() {
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("in.txt"), "granted").unwrap();
+    let mut opening = task("files", "fetch").await;
+    opening.limits.files = Some(20);
+    opening.limits.call = Period(Duration::from_secs(30));
+    opening.grants.dirs.insert("data".into(), DirGrant::Path(place.path().to_owned()));
+    let error = make("fetch", opening).await.unwrap_err();
+    assert!(matches!(&error, Error::Together { setting: "files", instances: 1, .. }), "{error}");
+
+    // Each has less than an instance may have, and the third more than all.
+    let mut hoarding = task("hoard", "consumer-open").await;
+    hoarding.limits.total_memory = Some(ByteSize(100 << 20));
+    hoarding.limits.call = Period(Duration::from_secs(30));
+    let mut readers: Vec<_> = (0..3).map(|_| PartitionConsumer::new(hoarding.clone(), "t")).collect();
+    let mut answers = Vec::new();
+    for reader in &mut readers {
+        answers.push(reader.fetch(vec![(0, Position::at(0))], LIMITS).await);
+    }
+    assert!(answers[0].is_ok() && answers[1].is_ok(), "{answers:?}");
+    let error = answers.remove(2).unwrap_err();
+    assert!(matches!(&error, Error::Together { setting: "totalMemory", instances: 3, .. }), "{error}");
+    assert!(!error.is_crash(), "no message is to blame");
+    assert!(error.to_string().contains("plugin `hostile` of pipeline `trial`"), "{error}");
+    // What one gives back is there for the others.
+    readers.remove(0);
+    readers.pop().unwrap().fetch(vec![(0, Position::at(0))], LIMITS).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_is_filled_so_far_and_no_further() {
+    for call in ["fetch", "decode"] {
+        let place = tempfile::tempdir().unwrap();
+        let mut filling = task("fill", call).await;
+        filling.limits.call = Period(Duration::from_secs(60));
+        filling.limits.disk = ByteSize(10 << 20);
+        filling.grants.dirs.insert("data".into(), DirGrant::Access { path: place.path().to_owned(), write: true });
+        let error = make(call, filling.clone()).await.unwrap_err();
+        assert!(error.to_string().contains("after 9437184 bytes by StorageFull"), "{call}: {error}");
+        assert!(fs::metadata(place.path().join("out.bin")).unwrap().len() <= 10 << 20);
+        // It is used up for its other instances, too, and theirs when the file is gone.
+        fs::rename(place.path().join("out.bin"), place.path().join("old.bin")).unwrap();
+        let error = make(call, filling.clone()).await.unwrap_err();
+        assert!(error.to_string().contains("after 0 bytes by StorageFull"), "{call}: {error}");
+        filling.limits.disk = ByteSize(100 << 20);
+        let error = make(call, filling).await.unwrap_err();
+        assert!(error.to_string().contains("after 67108864 bytes by nothing"), "{call}: {error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_has_so_many_partitions_and_no_more() {
+    let mut wide = task("", "").await;
+    wide.settings.push(("partitions".into(), "10001".into()));
+    wide.limits.call = Period(Duration::from_secs(30));
+    let list =
+        |task: Task| async move { Provider::new(task, "t").partitions(&Marker::default(), LIMITS.timeout).await };
+    let error = list(wide.clone()).await.unwrap_err();
+    assert!(matches!(error, Error::Partitions { count: 10_001, limit: 10_000, .. }), "{error}");
+    wide.limits.partitions = 10_001;
+    assert_eq!(list(wide).await.unwrap().len(), 10_001);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

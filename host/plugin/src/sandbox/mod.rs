@@ -51,6 +51,7 @@ async fn task(mode: &str, call: &str) -> Task {
             handles: 200,
             ..LimitsSpec::default()
         },
+        quotas: Quotas::default(),
         settings: vec![text("mode", mode), text("call", call)],
         draining: CancellationToken::new(),
         metrics: Metrics::default(),

@@ -40,8 +40,11 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
             log::write(log::Level::Warn, "before\u{1b}[2J\u{202e}after", &[("a\nb".into(), "c\rd".into())]);
             eprintln!("error\u{7}\u{1b}]0;title");
         }
-        // Nobody writes to it: opening it takes for ever.
-        "pipe" => drop(std::fs::File::open("/data/pipe")),
+        "pipe" => return pipe(),
+        "flip" => return flip(),
+        "files" => files(),
+        "hoard" => hoard(),
+        "fill" => return fill(),
         "reach" => return reach(),
         "granted" => return granted(),
         "retriable" => return Err(Error::Retriable(fault("test.retriable", "not\u{1b}[31m now"))),
@@ -135,6 +138,67 @@ fn handles() {
     loop {
         all.push(wasip2::clocks::monotonic_clock::subscribe_duration(1));
     }
+}
+
+/// Opens what somebody else would have to answer at: for ever, if it is not refused.
+fn pipe() -> Result<(), Error> {
+    use std::fs::File;
+    for path in ["/data/pipe", "/data/socket", "/data/to-pipe"] {
+        let opened = [File::open(path), File::options().write(true).open(path), File::create(path)];
+        if opened.iter().any(Result::is_ok) {
+            return Err(fatal("pipe.open", path));
+        }
+    }
+    if std::fs::read_to_string("/data/in.txt").map_or(true, |text| text != "granted") {
+        return Err(fatal("pipe.closed", "a file beside cannot be read"));
+    }
+    Err(fatal("pipe.refused", "none was opened"))
+}
+
+/// Opens a name over and over that means a file and a pipe in turn.
+fn flip() -> Result<(), Error> {
+    let (mut opened, mut refused) = (0, 0);
+    while opened < 200 || refused < 200 {
+        match std::fs::File::open("/data/flip") {
+            Ok(_) => opened += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    Err(fatal("flip.done", "it was both"))
+}
+
+/// Opens a file for ever, and lets none go.
+fn files() {
+    while let Ok(file) = std::fs::File::open("/data/in.txt") {
+        std::mem::forget(black_box(file));
+    }
+}
+
+/// Keeps 40 MiB.
+fn hoard() {
+    std::mem::forget(black_box(vec![1_u8; 40 << 20]));
+}
+
+/// Writes 64 MiB to the disk, by all ways in turn, or as much as it may.
+fn fill() -> Result<(), Error> {
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    let piece = vec![b'x'; 1 << 20];
+    let mut written = 0;
+    let mut write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create("/data/out.bin")?;
+        for n in 0..64 {
+            match n % 3 {
+                0 => file.write_all(&piece)?,
+                1 => std::fs::File::options().append(true).open("/data/out.bin")?.write_all(&piece)?,
+                _ => file.set_len(written + piece.len() as u64)?,
+            }
+            written += piece.len() as u64;
+            file.seek(SeekFrom::End(0))?;
+        }
+        Ok(())
+    };
+    let why = write().map_or_else(|error| format!("{:?}", error.kind()), |()| "nothing".into());
+    Err(fatal("fill.stopped", &format!("after {written} bytes by {why}")))
 }
 
 fn flood() {
