@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{Receive, Receiving, answer_within, crowd, listen, no_address, no_time, queue, zero};
 use crate::{
-    Class, Compression, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
+    Class, Compression, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext,
+    SourceSpec,
     inbox::{Inbox, Letterbox, Receipt, Sent},
     unfinished::{Share, Unfinished},
 };
