@@ -181,12 +181,15 @@ fn http_takes_so_many_requests_at_a_time_and_no_more() -> Result<()> {
         return Ok(());
     }
     let site = Site::new()?;
-    site.write("a.yaml", spec("a", "http: {listen: '127.0.0.1:0', maxRequests: 1}", &format!("  {JSON}")))?;
+    site.write(
+        "a.yaml",
+        spec("a", "http: {listen: '127.0.0.1:0', maxRequests: 1, answerWithin: 2s}", &format!("  {JSON}")),
+    )?;
     let (run, address) = listening(&site, &["a.yaml"])?;
     let mut slow = TcpStream::connect(&address)?;
     let line = "{\"id\":1}\n";
-    write!(slow, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{{", line.len())?;
-    // Until the slow one has the only turn, others may have it.
+    write!(slow, "POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{line}", line.len())?;
+    // Until the one that waits for its commit has the only turn, others may have it.
     let mut stored = 0;
     loop {
         let (status, answer) = post(&address, "/", &["-d", "{\"id\":2}"])?;
@@ -197,7 +200,6 @@ fn http_takes_so_many_requests_at_a_time_and_no_more() -> Result<()> {
         ensure!(status == "200" && stored < 100, "{status} {answer}");
         stored += 1;
     }
-    slow.write_all(line.as_bytes().get(1..).unwrap_or_default())?;
     let mut answer = String::new();
     slow.read_to_string(&mut answer)?;
     ensure!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"messages\":1"), "{answer}");

@@ -14,7 +14,9 @@ use spout_base::{clock, reach::Reach};
 use spout_data::{ByteSize, Period};
 use spout_keeper::Keeper;
 use spout_pipeline::{Links, RunOptions, Until, Update};
-use spout_server::{Beside, Board, Crowd, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen};
+use spout_server::{
+    Beside, Board, Crowd, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen,
+};
 use spout_spec::load_all;
 use tokio::{
     sync::{mpsc, watch},

@@ -282,9 +282,8 @@ mod tests {
         turn.hold(1 << 20).await.unwrap();
         turn.arrived();
         let gone = async { slow.too_slow().await };
-        let (gone, held) = timeout(PATIENCE, async { tokio::join!(gone, timeout(SOON * 20, queued.hold(FREE + 1))) })
-            .await
-            .unwrap();
+        let (gone, held) =
+            timeout(PATIENCE, async { tokio::join!(gone, timeout(SOON * 20, queued.hold(FREE + 1))) }).await.unwrap();
         assert_eq!(gone, TooSlow);
         assert!(held.is_err(), "nobody has left yet");
         assert_eq!(slow.hold(1 << 20).await, Err(TooSlow));

@@ -19,11 +19,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{Access, Beside, Board, Limits, Scope, Service, Tokens, listen};
 
 /// Programs have few connections; what they put may be large.
-const LIMITS: Limits = Limits {
-    crowd: Crowd { most: 256, per_address: None },
-    head: Duration::from_secs(60),
-    max_body: 1 << 40,
-};
+const LIMITS: Limits =
+    Limits { crowd: Crowd { most: 256, per_address: None }, head: Duration::from_secs(60), max_body: 1 << 40 };
 
 /// An API that opens when the first program needs it, and closes when this is dropped.
 pub struct Inside {

@@ -240,7 +240,11 @@ impl HttpConsumer {
         }
         if spec.token_in_the_clear() {
             let (pipeline, url) = (&context.pipeline, &spec.url);
-            tracing::warn!(pipeline, url, "the token is sent in the clear, and whoever sees it can use it; post to https://");
+            tracing::warn!(
+                pipeline,
+                url,
+                "the token is sent in the clear, and whoever sees it can use it; post to https://"
+            );
         }
         let headers = headers(spec, &context.pipeline, &context.base)?;
         let drops = spec.on_error == OnRefusal::Drop;

@@ -315,15 +315,16 @@ fn what_hangs_is_not_drained_for_ever() {
         (0, Event::Shutdown, &[Action::Drain]),
         (4, took(2), cut),
         (5, Event::Committed, &[]),
-        (8, Event::Tick, &[]),
-        (9, Event::Tick, &[Action::Abandon, Action::Stop]),
+        (7, Event::Tick, &[]),
+        (8, Event::Tick, &[Action::Abandon, Action::Stop]),
     ]);
     draining(&[
         (0, Event::Opened(0.into()), &[]),
         (0, Event::Discovered, &[]),
         (0, took(2), &[]),
         (0, Event::Shutdown, &[Action::Drain, Action::Cut(Reason::Shutdown)]),
-        (5, Event::Tick, &[Action::Abandon]),
+        (3, Event::Tick, &[]),
+        (4, Event::Tick, &[Action::Abandon]),
         (6, Event::Tick, &[]),
         (7, Event::Committed, &[Action::Stop]),
     ]);

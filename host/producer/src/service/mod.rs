@@ -127,10 +127,8 @@ impl ServiceSpec {
                 "the token is sent in the clear, and whoever sees it can talk to the plugin: set `cert` and `key`"
             );
         }
-        let crowd = Crowd {
-            most: self.max_clients as usize,
-            per_address: self.max_per_address.map(|most| most as usize),
-        };
+        let crowd =
+            Crowd { most: self.max_clients as usize, per_address: self.max_per_address.map(|most| most as usize) };
         let name = format!("the service of pipeline {pipeline}");
         let gate = Gate::new(name, "`maxClients` or `maxPerAddress`", crowd, DESCRIPTORS);
         let (pipeline, turn) = (pipeline.into(), Arc::default());

@@ -129,5 +129,7 @@ pub(super) fn zero(key: &'static str, value: u64) -> Option<(&'static str, Strin
 
 /// Says that `time` is none, if so.
 pub(super) fn no_time(key: &'static str, time: Period) -> Option<(&'static str, String)> {
-    time.0.is_zero().then(|| (key, format!("`{key}` is 0, so nobody could send anything; leave it out for the default")))
+    time.0
+        .is_zero()
+        .then(|| (key, format!("`{key}` is 0, so nobody could send anything; leave it out for the default")))
 }

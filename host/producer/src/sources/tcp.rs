@@ -22,7 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{Receive, Receiving, answer_within, crowd, listen, no_address, no_time, queue, zero};
 use crate::{
-    Class, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext, SourceSpec,
+    Class, Compression, Error, Framer, FramingSpec, Guarantee, MetadataColumn, Producer, Promise, SourceContext,
+    SourceSpec,
     inbox::{Inbox, Letterbox, Receipt, Sent},
     unfinished::{Share, Unfinished},
 };
@@ -127,8 +128,9 @@ impl SourceSpec for TcpSpec {
     }
 }
 
-/// Bytes read at once.
+/// Bytes read at once, and of a compressed stream, of which each may become a thousand before room is asked for them.
 const READ: usize = 64 << 10;
+const PACKED: usize = 2 << 10;
 /// Messages that take so much are put without waiting for more of what was read.
 const FULL: usize = 4 << 20;
 /// Receipts of one client that are waited for; more, and it is read no further.
@@ -237,7 +239,8 @@ enum Answer {
 async fn receive(mut read: OwnedReadHalf, clients: &Clients, receipts: &mpsc::Sender<Answer>) -> Result<(), String> {
     let mut framer = Framer::new(&clients.spec.framing).map_err(|error| error.to_string())?;
     let mut share = clients.unfinished.share();
-    let (mut buffer, mut values) = (vec![0; READ], Blobs::default());
+    let packed = clients.spec.framing.compression != Compression::None;
+    let (mut buffer, mut values) = (vec![0; if packed { PACKED } else { READ }], Blobs::default());
     loop {
         let read = tokio::select! {
             () = clients.stop.cancelled() => return Ok(()),

@@ -13,8 +13,8 @@ use axum::{
 };
 use futures::StreamExt;
 use serde_json::{Value, json};
-use spout_data::Blobs;
 use spout_base::error::Coded as _;
+use spout_data::Blobs;
 use spout_wire::Refused;
 use tokio::{sync::SemaphorePermit, time::timeout};
 
@@ -178,11 +178,7 @@ struct Arrived<'a> {
 
 /// The messages of a body, with room for them in the queue. A body is read only for somebody who may send it, and while it comes
 /// it takes of the room for what is unfinished.
-async fn arrive<'a>(
-    service: &'a Service,
-    letterbox: &Letterbox,
-    request: Request,
-) -> Result<Arrived<'a>, Refusal> {
+async fn arrive<'a>(service: &'a Service, letterbox: &Letterbox, request: Request) -> Result<Arrived<'a>, Refusal> {
     let headers = request.headers();
     let spec = &service.spec;
     admit(service, headers)?;

@@ -47,7 +47,7 @@ pub struct HttpSpec {
     /// any case.
     #[serde(default = "max_body", alias = "max_body")]
     pub max_body: ByteSize,
-    /// Maximum concurrent requests, as in `256`; others are told to retry.
+    /// Maximum concurrent requests, as in `256`, whose bodies have arrived and that wait for their commit; others are told to retry.
     #[serde(default = "max_requests", alias = "max_requests")]
     pub max_requests: u32,
     /// Maximum concurrent connections, as in `1024`; others are told to retry.

@@ -95,7 +95,16 @@ impl StreamFetcher {
     #[must_use]
     pub(super) fn new(spec: StreamSpec, task: Task, found: Found) -> Self {
         let position = found.start.clone();
-        Self { spec, task, found, position, consumer: None, backoff: Backoff::default(), crashes: 0, lull: Lull::default() }
+        Self {
+            spec,
+            task,
+            found,
+            position,
+            consumer: None,
+            backoff: Backoff::default(),
+            crashes: 0,
+            lull: Lull::default(),
+        }
     }
 
     async fn attempt(&mut self, most: u32) -> Result<Fetched, spout_plugin::Error> {
