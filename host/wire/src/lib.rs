@@ -19,6 +19,8 @@
 //! **Invariant**: nothing here knows rows, offsets or pipelines.
 
 mod endpoint;
+#[cfg(test)]
+mod fuzz;
 mod publisher;
 mod relay;
 mod subscriber;
