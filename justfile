@@ -86,7 +86,7 @@ fuzz target="" executions="1000000" first="0":
     checked=$(sed -n 's/^name = "\(spout-.*\)"/\1/p' $(grep -l spout-fuzz host/*/Cargo.toml sdk-guest/codec/Cargo.toml) \
         | sed 's/.*/--config profile.release.package.&.overflow-checks=true/'); \
     SPOUT_FUZZ={{ executions }}:{{ first }} cargo test --release --locked --workspace --lib $checked -- \
-        --nocapture --test-threads 1 "fuzz::{{ replace(target, '-', '_') }}"
+        --nocapture --test-threads 1 {{ if target == "" { "fuzz" } else { "::" + replace(target, "-", "_") } }}
 
 # What takes long: logs rotated from so many seeds, hosts killed so often, so many requests for each route of the API.
 [group('check')]

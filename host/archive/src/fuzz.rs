@@ -108,7 +108,7 @@ fn gzip() {
         now(async {
             let mut plain = Vec::new();
             let read = Unpacked::new(bytes, 100_000).read_to_end(&mut plain).await;
-            assert!(plain.len() <= 100_000);
+            assert!(read.is_err() || plain.len() <= 100_000, "{} bytes", plain.len());
             read.is_ok()
         })
     });

@@ -5,6 +5,7 @@
 //! **Invariant**: nothing here knows paths, commits or the object store.
 
 mod arrow_ipc;
+mod caught;
 mod columns;
 mod convert;
 mod csv;
@@ -29,6 +30,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use caught::{caught, caught_rows};
 pub use columns::{ColumnStatistics, less};
 pub use convert::convert;
 pub use error::Error;
@@ -250,18 +252,24 @@ pub fn decode(
     bytes: Bytes,
     projection: Option<&[usize]>,
 ) -> Result<Batches, Error> {
-    let in_file = match format {
+    let wrong = {
+        let path = path.to_owned();
+        move |why: String| decode_error(&path, format, ArrowError::ParseError(why))
+    };
+    let in_file = caught(|| match format {
         Format::Parquet => parquet::read(path, schema, bytes, projection),
         Format::Arrow => arrow_ipc::read(path, bytes, projection),
         Format::Ndjson => ndjson::read(path, schema, bytes, projection),
         Format::Csv => csv::read(path, schema, bytes, projection),
-    }?;
+    });
+    let in_file = in_file.map_err(&wrong)??;
     // What has no place in files now may be in one of an earlier version, as it is.
-    let Ok(stored) = Stored::new(format, schema) else { return Ok(in_file) };
+    let Ok(stored) = Stored::new(format, schema) else { return Ok(Box::new(caught_rows(in_file, wrong))) };
     let (path, wanted) = (path.to_owned(), projection.map(<[usize]>::to_vec));
-    Ok(Box::new(in_file.map(move |batch| {
+    let restored = in_file.map(move |batch| {
         stored.restore(&batch?, wanted.as_deref()).map_err(|source| decode_error(&path, format, source))
-    })))
+    });
+    Ok(Box::new(caught_rows(restored, wrong)))
 }
 
 /// The header line of a CSV file with these columns, which all but the first piece of a grown file lose when read.

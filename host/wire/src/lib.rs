@@ -20,6 +20,8 @@
 //! **Invariant**: nothing here knows rows, offsets or pipelines.
 
 mod endpoint;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod publisher;
 mod relay;

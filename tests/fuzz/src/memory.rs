@@ -53,7 +53,8 @@ fn take(size: usize) -> bool {
     METER.try_with(|cell| {
         let mut meter = cell.get();
         let held = meter.held.saturating_add(size);
-        if meter.limit > 0 && held > meter.limit {
+        // What says where it panicked is no part of it.
+        if meter.limit > 0 && held > meter.limit && !std::thread::panicking() {
             if meter.said < SAID {
                 meter.said += 1;
                 cell.set(meter);
@@ -69,10 +70,12 @@ fn take(size: usize) -> bool {
 }
 
 fn give(size: usize) {
-    drop(METER.try_with(|cell| {
+    let given = METER.try_with(|cell| {
         let meter = cell.get();
         cell.set(Meter { held: meter.held.saturating_sub(size), ..meter });
-    }));
+    });
+    // A thread that is ending has none.
+    given.unwrap_or_default();
 }
 
 /// Says which execution wanted too much, without allocating.

@@ -11,9 +11,9 @@ use arrow::{
     error::ArrowError,
     ipc::reader::FileReader,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, errors::ParquetError};
 use spout_data::within_limits;
-use spout_format::Format;
+use spout_format::{Format, caught, caught_rows};
 
 pub(crate) use self::put::put;
 use self::text::Rows;
@@ -57,15 +57,18 @@ impl Import {
         let failed = |source: ArrowError| source.to_string();
         let (schema, batches): (SchemaRef, Box<dyn Iterator<Item = _> + Send>) = match format {
             Format::Parquet => {
-                let builder =
-                    ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| wrong(error.to_string()))?;
-                let schema = Arc::clone(builder.schema());
-                let reader = builder.build().map_err(|error| wrong(error.to_string()))?;
-                (schema, Box::new(reader.map(move |batch| batch.map_err(failed))))
+                let opened = caught(|| {
+                    let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
+                    Ok((Arc::clone(builder.schema()), builder.build()?))
+                });
+                let opened = opened.and_then(|opened| opened.map_err(|error: ParquetError| error.to_string()));
+                let (schema, reader) = opened.map_err(wrong)?;
+                (schema, Box::new(caught_rows(reader.map(move |batch| batch.map_err(failed)), |why| why)))
             }
             Format::Arrow => {
-                let reader = FileReader::try_new(BufReader::new(file), None).map_err(failed).map_err(wrong)?;
-                (reader.schema(), Box::new(reader.map(move |batch| batch.map_err(failed))))
+                let opened = caught(|| FileReader::try_new(BufReader::new(file), None).map_err(failed));
+                let reader = opened.and_then(|opened| opened).map_err(wrong)?;
+                (reader.schema(), Box::new(caught_rows(reader.map(move |batch| batch.map_err(failed)), |why| why)))
             }
             Format::Csv | Format::Ndjson => {
                 let rows = Rows::open(file, format, known).map_err(wrong)?;

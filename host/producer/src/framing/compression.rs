@@ -89,9 +89,11 @@ impl Unpack {
             }
             State::Gzip(decoder) => bytes.chunks(PIECE).try_for_each(|piece| {
                 let written = decoder.write_all(piece).and_then(|()| decoder.flush());
-                written.map_err(|error| self.growth.broken(&error))?;
+                let written = written.map_err(|error| self.growth.broken(&error));
                 self.growth.packed += piece.len() as u64;
-                self.growth.give(decoder.get_mut(), plain)
+                // What was unpacked before the bad byte came before it.
+                self.growth.give(decoder.get_mut(), plain)?;
+                written
             }),
             State::Zstd(zstd) => zstd.push(bytes, &mut self.growth, plain),
         }

@@ -14,6 +14,7 @@ use parquet::{
     file::properties::WriterProperties,
 };
 use spout_base::error::Cause;
+use spout_format::caught;
 
 use super::actions::{Action, Add, Line, MetaData, Protocol, Txn};
 use crate::error::Error;
@@ -72,6 +73,10 @@ fn decode(schema: &SchemaRef, rows: &[Action]) -> Result<Option<arrow::array::Re
 
 /// What the table is, and how far it was published, from a checkpoint of ours.
 pub(super) fn state(bytes: Bytes) -> Result<Vec<Line>, String> {
+    caught(|| lines(bytes)).and_then(|lines| lines)
+}
+
+fn lines(bytes: Bytes) -> Result<Vec<Line>, String> {
     let said = |error: &dyn std::error::Error| error.to_string();
     let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|error| said(&error))?;
     let roots = ["protocol", "metaData", "txn"].iter().filter_map(|name| builder.schema().index_of(name).ok());

@@ -107,9 +107,9 @@ fn store_records() {
     static MADE: OnceLock<BTreeMap<String, Bytes>> = OnceLock::new();
     let made = MADE.get_or_init(|| now(made()));
     let names: Vec<&String> = made.keys().collect();
-    let kinds = ["/branches/", "/checkpoints/", "/tags/", "/index/"];
+    let kinds = ["/branches/master/", "/branches/dev/", "/tags/", "/index/"];
     assert!(kinds.iter().all(|kind| names.iter().any(|name| name.contains(kind))), "{names:?}");
-    Target::new("store-records", 500).seeds(|seed| {
+    Target::new("store-records", 200).seeds(|seed| {
         let mut random = Random::new(seed);
         let inner = Arc::new(InMemory::new());
         now(async {

@@ -1,6 +1,6 @@
 //! `protobuf`: one message of a type in a descriptor set.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{panic, path::PathBuf, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use prost_reflect::{
@@ -68,13 +68,15 @@ struct Protobuf {
 
 impl Protobuf {
     fn new(spec: &ProtobufSpec, descriptor: &[u8], schema: Option<SchemaRef>) -> Result<Self, String> {
-        let wrong = |error| {
+        let wrong = |error: String| {
             format!(
                 "{} is not a descriptor set: {error}; write it with `protoc --include_imports --descriptor_set_out`",
                 spec.descriptor.display()
             )
         };
-        let pool = DescriptorPool::decode(descriptor).map_err(wrong)?;
+        // The library is meant to return errors, and panics where it says of an option that is wrong to which of nothing it belongs.
+        let pool = panic::catch_unwind(|| DescriptorPool::decode(descriptor).map_err(|error| error.to_string()));
+        let pool = pool.unwrap_or_else(|_| Err("it contradicts itself".into())).map_err(wrong)?;
         let message = pool.get_message_by_name(spec.message.trim_start_matches('.')).ok_or_else(|| {
             let known: Vec<_> = pool
                 .all_messages()

@@ -39,7 +39,7 @@ fn delta_log() {
     let logs: Vec<&String> = made.keys().filter(|name| name.starts_with(LOG)).collect();
     assert!(logs.iter().any(|name| name.ends_with(".checkpoint.parquet")) && logs.len() > 5, "{logs:?}");
     let words = ["", "events", "../x", "delta", "timestampNtz", "{}", "long", "string", "spoutPublished", "struct"];
-    Target::new("delta-log", 300).seeds(|seed| {
+    Target::new("delta-log", 60).seeds(|seed| {
         let mut random = Random::new(seed);
         now(async {
             let inner = Arc::new(InMemory::new());
