@@ -181,7 +181,7 @@ impl Global {
 
     /// The plugins, none of which is granted what the host keeps for itself.
     pub(crate) fn open_plugins(&self) -> Result<Plugins> {
-        let cache = self.cache.clone().or_else(user_cache);
+        let cache = self.cache();
         let store = Store::local(&self.store).map(|dir| ("the store", dir));
         let limits = CompileLimits { time: self.compile_time.0, ..CompileLimits::default() };
         let plugins = Plugins::open_beside(&self.plugins, cache.as_deref(), store.as_slice())?;
@@ -193,9 +193,14 @@ impl Global {
         Self { plugins, ..self.clone() }
     }
 
+    /// The cache, where there is a place for one.
+    pub(crate) fn cache(&self) -> Option<PathBuf> {
+        self.cache.clone().or_else(user_cache)
+    }
+
     /// The cache, for what a build cannot do without.
     pub(crate) fn cache_dir(&self) -> Result<PathBuf, Error> {
-        self.cache.clone().or_else(user_cache).ok_or_else(|| Error::Usage {
+        self.cache().ok_or_else(|| Error::Usage {
             verb: "plugin build",
             what: "there is no home directory to keep toolchains in; name a directory with --cache".into(),
         })

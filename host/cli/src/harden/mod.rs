@@ -32,7 +32,7 @@ pub(super) fn process(specs: &[PathBuf], global: &Global) -> Result<(), Error> {
         Some(dir) => named.makes(&dir),
         None => named.bucket(&global.store),
     }
-    if let Some(cache) = global.cache.clone().or_else(spout_plugin::user_cache) {
+    if let Some(cache) = global.cache() {
         named.makes(&cache);
     }
     keep(&named)

@@ -130,7 +130,7 @@ fn receipt(stored: &Stored) -> Value {
 /// Takes the messages of a request and waits for their commit; `None` if there is no message.
 async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Refusal> {
     if service.requests.available_permits() == 0 {
-        return Err(too_many());
+        return Err(crowded());
     }
     // The queue has to end even while requests still wait for a commit.
     let (receipt, _turn) = {
@@ -156,7 +156,7 @@ async fn take(service: &Service, request: Request) -> Result<Option<Stored>, Ref
     })
 }
 
-fn too_many() -> Refusal {
+fn crowded() -> Refusal {
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many requests in flight; try again in a moment")
 }
 
@@ -197,8 +197,8 @@ async fn arrive<'a>(service: &'a Service, letterbox: &Letterbox, request: Reques
     let mut framer = Framer::new(&framing).map_err(|error| broken(&error))?;
     let mut share = service.unfinished.share();
     let values = collect(service, &mut framer, (request.into_body(), &mut share), most).await?;
-    let turn = service.requests.try_acquire().map_err(|_| too_many())?;
-    let room = letterbox.room(values.bytes.len()).await.map_err(|_| Refusal::stopping())?;
+    let turn = service.requests.try_acquire().map_err(|_| crowded())?;
+    let room = letterbox.room(values.room()).await.map_err(|_| Refusal::stopping())?;
     let uses_first_record = framing.kind.has_records() && service.decoder.uses_first_record();
     let first = framer.first().filter(|_| uses_first_record).unwrap_or_default().to_vec();
     let key = key.map(|key| inbox::Key::of(&key, &first, &values));
@@ -230,7 +230,7 @@ async fn collect(
     let (mut packed, many) = (0, (most / SMALL).max(MANY));
     let mut chunks = body.into_data_stream();
     loop {
-        share.hold(values.bytes.len() + framer.held()).await.map_err(slow)?;
+        share.hold(values.room() + framer.held()).await.map_err(slow)?;
         let chunk = tokio::select! {
             chunk = chunks.next() => chunk,
             too_slow = share.too_slow() => return Err(slow(too_slow)),
