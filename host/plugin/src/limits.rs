@@ -1,6 +1,6 @@
 //! What a plugin may use up: each instance of it, and all of them in one pipeline together.
 
-use std::{thread, time::Duration};
+use std::{sync::LazyLock, thread, time::Duration};
 
 use rustix::process::{Resource, getrlimit};
 use schemars::JsonSchema;
@@ -66,6 +66,10 @@ impl Default for LimitsSpec {
     }
 }
 
+/// Asked once: a memory that grows asks often, and the system looks into files for it.
+static PROCESSORS: LazyLock<u64> =
+    LazyLock::new(|| thread::available_parallelism().map_or(1, |count| count.get() as u64));
+
 /// Instances whose full memory a plugin may have.
 const FULL: u64 = 4;
 
@@ -80,8 +84,7 @@ impl LimitsSpec {
     /// as many as lanes are by default: so many small plugins always have room, and a hostile one cannot have its own share as
     /// often as it has partitions.
     pub(super) fn together(&self) -> u64 {
-        let processors = thread::available_parallelism().map_or(1, |count| count.get() as u64);
-        let usual = self.memory.0.saturating_mul(FULL).max(A_PROCESSOR.saturating_mul(processors));
+        let usual = self.memory.0.saturating_mul(FULL).max(A_PROCESSOR.saturating_mul(*PROCESSORS));
         self.total_memory.map_or(usual, |total| total.0)
     }
 

@@ -189,9 +189,10 @@ impl State {
                 seen += 1;
                 let Ok(about) = entry.metadata() else { continue };
                 let id = (about.dev(), about.ino());
-                if self.files.contains_key(&id) {
+                if let Some(added) = self.files.get(&id) {
                     found.insert(id);
-                    if about.is_file() {
+                    // What is written to a file that is open may still be on its way.
+                    if about.is_file() && added.open == 0 {
                         self.cut(id, about.len());
                     }
                 }
