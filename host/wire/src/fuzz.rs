@@ -16,7 +16,7 @@ fn zmtp() {
     let ready = b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03SUB".to_vec();
     let long = [vec![2, 0, 0, 0, 0, 0, 0, 1, 0], vec![7; 256]].concat();
     let whole = [greeting.clone(), ready, b"\x01\x03abc\0\x02de".to_vec(), long].concat();
-    let many = [greeting, [vec![1, 0]; 80].concat(), vec![0, 1, b'x']].concat();
+    let many = [greeting, [1_u8, 0].repeat(80), vec![0, 1, b'x']].concat();
     let corpus = Corpus::of_room(env!("CARGO_MANIFEST_DIR"), "zmtp").and([whole, many]);
     Target::new("zmtp", 4_000).within(2 << 20).bytes(&corpus, |bytes| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
