@@ -131,3 +131,36 @@ pub(super) fn warn_of(pipeline: &str, differences: &Differences) {
 pub(super) fn consumer_failed(parts: &Parts, source: spout_consumer::Error) -> Error {
     Error::Consumer { pipeline: parts.name.clone(), source: Box::new(source) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array};
+    use spout_data::{Aside, Letters, Messages, Origins, Wrong};
+
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_counts_toward_a_commit() {
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+        let records = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let held = Batch::held(records.clone());
+        let (rows, bytes) = size(&held);
+        assert_eq!((rows, bytes), (1, records.get_array_memory_size() as u64));
+        let mut messages = Messages { offsets: vec![0, 1], ..Messages::default() };
+        messages.values.push(&[b'x'; 10_000]);
+        messages.values.push(b"");
+        let wrong = || Wrong { stage: "s".into(), code: "c".into(), reason: "r".into() };
+        let mut letters = Letters::new(&held.span, &messages);
+        // Two rows of one message, and a message of no bytes.
+        let dead = [0, 0, 1].map(|message| letters.letter(Some(message), wrong(), Vec::new)).to_vec();
+        let late = vec![Aside { handler: "w".into(), rows: 3, records: Some(records) }];
+        let (more_rows, more) = size(&Batch { dead, late, origins: Origins::Taken([0].into()), ..held.clone() });
+        assert_eq!(more_rows, 1 + 3 + 3);
+        assert!(
+            (2 * bytes + 10_000 + 3 * 256..2 * bytes + 11_000 + 3 * 256).contains(&more),
+            "{more}, with rows of {bytes}"
+        );
+    }
+}

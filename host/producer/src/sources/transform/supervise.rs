@@ -14,7 +14,7 @@ const CRASHES: u32 = 3;
 
 /// Runs `spout` until it has ended or `drained` says so, and tells `commits` how that was.
 pub(super) async fn supervise(spout: Arc<dyn Spout>, commits: Commits, on_exit: OnExit, drained: CancellationToken) {
-    let how = caught(run(spout.as_ref(), &commits, on_exit, &drained)).await;
+    let how = Box::pin(caught(run(spout.as_ref(), &commits, on_exit, &drained))).await;
     commits.end(how.unwrap_or_else(|what| Err(Error::Panicked { doing: "the task that runs the spout", what })));
 }
 
