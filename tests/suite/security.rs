@@ -159,9 +159,9 @@ fn crates_that_read_untrusted_bytes_are_those_of_the_lock_file() -> Result<()> {
             continue;
         }
         let name = quoted(name).next().context("a crate")?;
-        let locked = lock.match_indices(&format!("name = \"{name}\"\nversion = \""));
-        let locked: Vec<&str> =
-            locked.filter_map(|(at, _)| lock[at..].split('"').nth(3)).collect();
+        let wanted = format!("name = \"{name}\"\nversion = \"");
+        let locked = lock.match_indices(&wanted);
+        let locked: Vec<&str> = locked.filter_map(|(at, _)| lock[at..].split('"').nth(3)).collect();
         let fits = |locked: &&str| *locked == *version || locked.starts_with(&format!("{version}."));
         ensure!(locked.iter().any(fits), "SECURITY.md has notes on {name} {version}, and Cargo.lock has {locked:?}");
         checked += 1;
@@ -176,7 +176,10 @@ fn targets_that_are_named_are_run() -> Result<()> {
     let there = tests()?;
     for row in rows(&page).filter(|row| row.len() == 5) {
         for target in quoted(row[4]) {
-            ensure!(there.contains(&target.replace('-', "_")), "SECURITY.md names the target {target}, which is not there");
+            ensure!(
+                there.contains(&target.replace('-', "_")),
+                "SECURITY.md names the target {target}, which is not there"
+            );
         }
     }
     Ok(())

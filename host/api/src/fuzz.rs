@@ -1,6 +1,9 @@
 //! Tables and inputs that are put: whatever they are, they become rows or an error.
 
-use std::{io::{Seek as _, Write as _}, sync::Arc};
+use std::{
+    io::{Seek as _, Write as _},
+    sync::Arc,
+};
 
 use arrow::{
     array::{ArrayRef, DictionaryArray, Int64Array, ListArray, RecordBatch, StringArray},
@@ -79,5 +82,10 @@ fn table_csv() {
 
 #[test]
 fn table_ndjson() {
-    imported("table-ndjson", Format::Ndjson, 1_000, vec![b"{\"a\":1,\"b\":{\"c\":null}}\n\n{\"a\":2.5,\"d\":[1]}\n".to_vec()]);
+    imported(
+        "table-ndjson",
+        Format::Ndjson,
+        1_000,
+        vec![b"{\"a\":1,\"b\":{\"c\":null}}\n\n{\"a\":2.5,\"d\":[1]}\n".to_vec()],
+    );
 }

@@ -35,7 +35,14 @@ fn corpus(target: &str) -> Corpus {
     ];
     let two = [whole[0].clone(), whole[1].clone()].concat();
     Corpus::of_room(env!("CARGO_MANIFEST_DIR"), target).and(whole).and([two]).words(&[
-        "GNU.sparse.map=", "GNU.sparse.major=1\n", "path=../x\n", "size=99999999999999\n", "\0\0\0\0\0\0\0\0", "00000000010\0", "ustar\0", "ustar  ",
+        "GNU.sparse.map=",
+        "GNU.sparse.major=1\n",
+        "path=../x\n",
+        "size=99999999999999\n",
+        "\0\0\0\0\0\0\0\0",
+        "00000000010\0",
+        "ustar\0",
+        "ustar  ",
     ])
 }
 

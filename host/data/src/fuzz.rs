@@ -11,9 +11,25 @@ static MEMORY: Counting = Counting;
 #[test]
 fn schema_text() {
     let words = [
-        "int64", "utf8", "timestamp(us, UTC)", "timestamp(s)", "decimal128(38, 4)", "decimal(5)", "map(utf8, [int64])",
-        "fixed_size_binary(3)", "fixed_size_list(utf8, 3)", "map(utf8, map(utf8, utf8))", "dictionary(int32, utf8)", "(((", "timestamp(us, ",
-        "list(utf8)", "null", "", "decimal128(99, 99)", "time64(ns)", "duration(ms)",
+        "int64",
+        "utf8",
+        "timestamp(us, UTC)",
+        "timestamp(s)",
+        "decimal128(38, 4)",
+        "decimal(5)",
+        "map(utf8, [int64])",
+        "fixed_size_binary(3)",
+        "fixed_size_list(utf8, 3)",
+        "map(utf8, map(utf8, utf8))",
+        "dictionary(int32, utf8)",
+        "(((",
+        "timestamp(us, ",
+        "list(utf8)",
+        "null",
+        "",
+        "decimal128(99, 99)",
+        "time64(ns)",
+        "duration(ms)",
     ];
     let schema = serde_json::json!({
         "id": "int64", "at": "timestamp(us, UTC)", "price": "decimal128(20, 2)", "tags": ["utf8"],

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use ::arrow::{
-    array::{ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray, TimestampNanosecondArray},
+    array::{
+        ArrayRef, BooleanArray, Decimal128Array, Int64Array, ListArray, RecordBatch, StringArray,
+        TimestampNanosecondArray,
+    },
     datatypes::{Int64Type, SchemaRef},
 };
 use bytes::Bytes;
@@ -20,7 +23,10 @@ fn rows(format: Format) -> RecordBatch {
         ("name", Arc::new(StringArray::from(vec![Some("a,\"b\""), None, Some("é\n")]))),
         ("ok", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]))),
         ("at", Arc::new(TimestampNanosecondArray::from(vec![Some(1), None, Some(-1)]))),
-        ("price", Arc::new(Decimal128Array::from(vec![Some(100), None, Some(-5)]).with_precision_and_scale(20, 2).unwrap())),
+        (
+            "price",
+            Arc::new(Decimal128Array::from(vec![Some(100), None, Some(-5)]).with_precision_and_scale(20, 2).unwrap()),
+        ),
     ];
     if format != Format::Csv {
         let lists = [Some(vec![Some(1), None]), None, Some(vec![])];
@@ -35,12 +41,16 @@ fn stored(target: &'static str, format: Format, executions: u64) {
     let mut writer = TableWriter::new(format, whole.schema()).unwrap();
     writer.write(&whole).unwrap();
     let bytes = writer.finish().unwrap().bytes.to_vec();
-    let corpus = Corpus::of_room(env!("CARGO_MANIFEST_DIR"), target).and([bytes]).words(&["null", "1e99", "\"\"", "{", "[", ","]);
+    let corpus = Corpus::of_room(env!("CARGO_MANIFEST_DIR"), target)
+        .and([bytes])
+        .words(&["null", "1e99", "\"\"", "{", "[", ","]);
     let schema: SchemaRef = whole.schema();
     Target::new(target, executions).bytes(&corpus, |bytes| {
         let mut taken = false;
         for projection in [None, Some([0, 2].as_slice())] {
-            let Ok(batches) = decode("fuzz", format, &schema, Bytes::copy_from_slice(bytes), projection) else { continue };
+            let Ok(batches) = decode("fuzz", format, &schema, Bytes::copy_from_slice(bytes), projection) else {
+                continue;
+            };
             for batch in batches.take(100) {
                 let Ok(batch) = batch else { break };
                 batch.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());

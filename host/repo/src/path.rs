@@ -79,7 +79,11 @@ pub(super) mod stored {
     /// How many, or at which place.
     pub(crate) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         let count = u64::deserialize(from)?;
-        if count <= MOST { Ok(count) } else { Err(D::Error::custom(format!("{count} is more than anything here comes to"))) }
+        if count <= MOST {
+            Ok(count)
+        } else {
+            Err(D::Error::custom(format!("{count} is more than anything here comes to")))
+        }
     }
 
     /// A run of numbers, first and last.
@@ -93,7 +97,11 @@ pub(super) mod stored {
     }
 
     fn whole<E: serde::de::Error>((first, last): (u64, u64)) -> Result<(u64, u64), E> {
-        if first <= last && last <= MOST { Ok((first, last)) } else { Err(E::custom(format!("{first} to {last} is no run of numbers"))) }
+        if first <= last && last <= MOST {
+            Ok((first, last))
+        } else {
+            Err(E::custom(format!("{first} to {last} is no run of numbers")))
+        }
     }
 
     /// The name of a branch.

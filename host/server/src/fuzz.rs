@@ -26,7 +26,9 @@ impl tokio::io::AsyncRead for Slow<'_> {
 
 async fn parts(bytes: &[u8], at_once: usize) -> (Vec<String>, Option<String>) {
     let mut parts = Vec::new();
-    let Ok(mut form) = Form::new("multipart/form-data; boundary=xyz", Slow(bytes, at_once)) else { return (parts, None) };
+    let Ok(mut form) = Form::new("multipart/form-data; boundary=xyz", Slow(bytes, at_once)) else {
+        return (parts, None);
+    };
     loop {
         match form.next().await {
             Ok(Some(part)) => {
@@ -46,8 +48,11 @@ async fn parts(bytes: &[u8], at_once: usize) -> (Vec<String>, Option<String>) {
 #[test]
 fn form() {
     let head = "Content-Disposition: form-data; name=";
-    let whole = format!("--xyz\r\n{head}\"/a\"; filename=\"x;\\\"y\\\"\"\r\n\r\none\r\n--xy\r\n--xyz\r\n{head}c\r\n\r\ntwo\r\n--xyz--");
-    let words = ["--xyz", "\r\n", "--", "\"", "%22", "\\", "name=", ";", "é", "Content-Disposition: form-data; name=x\r\n\r\n"];
+    let whole = format!(
+        "--xyz\r\n{head}\"/a\"; filename=\"x;\\\"y\\\"\"\r\n\r\none\r\n--xy\r\n--xyz\r\n{head}c\r\n\r\ntwo\r\n--xyz--"
+    );
+    let words =
+        ["--xyz", "\r\n", "--", "\"", "%22", "\\", "name=", ";", "é", "Content-Disposition: form-data; name=x\r\n\r\n"];
     let corpus = Corpus::of_room(env!("CARGO_MANIFEST_DIR"), "form").and([whole, "--xyz--".into()]).words(&words);
     Target::new("form", 2_000).within(4 << 20).bytes(&corpus, |bytes| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -62,7 +67,8 @@ fn form() {
 /// A scope that was read is written so that it is read again, and a reference names the repo that its caller was let into.
 #[test]
 fn scope_and_reference() {
-    let inputs = ["read:*", "write:pictures", "run:clean-*", "events@master~2:/a/b", "events{2026-01-31}^^:/x", "a@0f3a"];
+    let inputs =
+        ["read:*", "write:pictures", "run:clean-*", "events@master~2:/a/b", "events{2026-01-31}^^:/x", "a@0f3a"];
     let words = ["read:", ":", "*", "@", "~", "^", "{", "}", "/", "..", "9999999999999999999", "-", "é"];
     Target::new("scope-and-reference", 20_000).bytes(&Corpus::of(inputs).words(&words), |bytes| {
         let Ok(text) = std::str::from_utf8(bytes) else { return false };

@@ -25,8 +25,30 @@ fn examples() -> Vec<Vec<u8>> {
 #[test]
 fn spec() {
     let words = [
-        "&a ", "*a", "<<: *a", "- ", ": ", "{", "}", "[", "]", "\n  ", "\n---\n", "|\n", "!!binary ", "1e999", "0x10",
-        "null", "~", "\"\\ud83d\\ude00\"", "9999999999999999999999", "64EiB", "grants", "tests", "producers", "dispatch",
+        "&a ",
+        "*a",
+        "<<: *a",
+        "- ",
+        ": ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\n  ",
+        "\n---\n",
+        "|\n",
+        "!!binary ",
+        "1e999",
+        "0x10",
+        "null",
+        "~",
+        "\"\\ud83d\\ude00\"",
+        "9999999999999999999999",
+        "64EiB",
+        "grants",
+        "tests",
+        "producers",
+        "dispatch",
     ];
     let corpus = Corpus::of_room(ROOM, "spec").and([EXAMPLE]).and(examples()).words(&words);
     Target::new("spec", 400).bytes(&corpus, |bytes| {
@@ -51,7 +73,19 @@ fn spec() {
 #[test]
 fn settings_schema() {
     let words = [
-        "#", "#/properties/a", "#/$defs/b", "#/anyOf/0", "$ref", "anyOf", "oneOf", "object", "array", "integer", "null", "string", "port",
+        "#",
+        "#/properties/a",
+        "#/$defs/b",
+        "#/anyOf/0",
+        "$ref",
+        "anyOf",
+        "oneOf",
+        "object",
+        "array",
+        "integer",
+        "null",
+        "string",
+        "port",
     ];
     let schema = serde_json::json!({
         "type": "object", "additionalProperties": {"$ref": "#/$defs/b"}, "required": ["a"],
@@ -85,7 +119,8 @@ fn foreign_spec() {
     let pachyderm = serde_json::json!({"pipeline": {"name": "p"}, "spout": {"service": {"internalPort": 80, "externalPort": 30080}},
         "transform": {"image": "me/mine:1", "cmd": ["sh", "-c", "x"], "stdin": ["a"], "env": {"A": "b"}, "secrets": [{"name": "s", "mountPath": "/s"}]},
         "input": {"pfs": {"repo": "r", "glob": "/*", "branch": "b"}}, "parallelismSpec": {"constant": "2"}});
-    let words = ["lowlevel", "highlevel", "spout", "pfs", "cross", "cron", "/pfs/out", "1000000d", "-5", "é", "a/b", ""];
+    let words =
+        ["lowlevel", "highlevel", "spout", "pfs", "cross", "cron", "/pfs/out", "1000000d", "-5", "é", "a/b", ""];
     Target::new("foreign-spec", 500).seeds(|seed| {
         let mut random = Random::new(seed);
         let mut source = if random.one_in(2) { pinot.clone() } else { pachyderm.clone() };

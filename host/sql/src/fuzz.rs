@@ -19,12 +19,29 @@ fn sql_text() {
         "select 1 union all select 2; drop table t",
     ];
     let words = [
-        "select ", " from ", "(", ")", " at ", "'", "\"", "--", "/*", ", ", " or not ", "- ", "::int", " as ", "case when ",
-        " in (select ", "1e999", ";", "interval '1'", "array[",
+        "select ",
+        " from ",
+        "(",
+        ")",
+        " at ",
+        "'",
+        "\"",
+        "--",
+        "/*",
+        ", ",
+        " or not ",
+        "- ",
+        "::int",
+        " as ",
+        "case when ",
+        " in (select ",
+        "1e999",
+        ";",
+        "interval '1'",
+        "array[",
     ];
     let corpus = Corpus::of_room(env!("CARGO_MANIFEST_DIR"), "sql-text").and(queries).words(&words);
     let state = SessionContext::new().state();
-    Target::new("sql-text", 1_500).bytes(&corpus, |bytes| {
-        std::str::from_utf8(bytes).is_ok_and(|text| statement::read(&state, text).is_ok())
-    });
+    Target::new("sql-text", 1_500)
+        .bytes(&corpus, |bytes| std::str::from_utf8(bytes).is_ok_and(|text| statement::read(&state, text).is_ok()));
 }

@@ -29,7 +29,9 @@ fn zmtp() {
         while let [flags, after @ ..] = rest {
             let (length, after) = match (flags & 2, after) {
                 (0, [length, after @ ..]) => (u64::from(*length), after),
-                (_, [a, b, c, d, e, f, g, h, after @ ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), after),
+                (_, [a, b, c, d, e, f, g, h, after @ ..]) => {
+                    (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), after)
+                }
                 _ => break,
             };
             message += length;
@@ -49,7 +51,9 @@ fn endpoint() {
     let inputs = ["tcp://127.0.0.1:5556", "tcp://[::1]:0", "tcp://*:70", "ipc:///run/rows.sock", "ipc://a/b"];
     let corpus = Corpus::of(inputs).words(&["tcp://", "ipc://", ":", "[", "]", "*", "@", "/", "65536", "é"]);
     Target::new("endpoint", 20_000).bytes(&corpus, |bytes| {
-        let Some(read) = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<Endpoint>().ok()) else { return false };
+        let Some(read) = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<Endpoint>().ok()) else {
+            return false;
+        };
         assert_eq!(read.to_string().parse::<Endpoint>(), Ok(read));
         true
     });

@@ -24,7 +24,8 @@ impl Corpus {
         let Ok(dir) = fs::read_dir(Path::new(room).join("fuzz").join(target)) else { return Self::default() };
         let mut files: Vec<_> = dir.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.sort();
-        let read = |file: &std::path::PathBuf| fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let read =
+            |file: &std::path::PathBuf| fs::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         Self { inputs: files.iter().map(read).collect(), words: Vec::new() }
     }
 
@@ -119,7 +120,18 @@ impl Corpus {
 /// A number that stands at an edge of something, in some width and order.
 fn number(random: &mut Random) -> Vec<u8> {
     let number: u64 = match random.below(4) {
-        0 => *random.pick(&[&0, &1, &0x7f, &0xff, &0x7fff, &0xffff, &0x7fff_ffff, &0xffff_ffff, &(u64::MAX >> 1), &u64::MAX]),
+        0 => *random.pick(&[
+            &0,
+            &1,
+            &0x7f,
+            &0xff,
+            &0x7fff,
+            &0xffff,
+            &0x7fff_ffff,
+            &0xffff_ffff,
+            &(u64::MAX >> 1),
+            &u64::MAX,
+        ]),
         1 => (1 << random.below(64)) - 1,
         2 => 1 << random.below(64),
         _ => random.next() >> random.below(64),

@@ -13,7 +13,9 @@ pub fn change_json(random: &mut Random, value: &mut Value, words: &[&str]) {
             0 | 1 => number(random),
             2 | 3 if !words.is_empty() => random.pick(words).into(),
             4 => other,
-            5 => random.pick(&[&Value::Null, &Value::Bool(true), &Value::Array(Vec::new()), &Value::Object(Map::new())]).clone(),
+            5 => random
+                .pick(&[&Value::Null, &Value::Bool(true), &Value::Array(Vec::new()), &Value::Object(Map::new())])
+                .clone(),
             6 => Value::Array(vec![other.clone(), other]),
             _ => number(random),
         };
@@ -39,7 +41,19 @@ pub fn change_json(random: &mut Random, value: &mut Value, words: &[&str]) {
 
 fn number(random: &mut Random) -> Value {
     match random.below(5) {
-        0 => (*random.pick(&[&0_u64, &1, &2, &255, &65_535, &(1 << 31), &(1 << 32), &(1 << 53), &(u64::MAX / 2), &u64::MAX])).into(),
+        0 => (*random.pick(&[
+            &0_u64,
+            &1,
+            &2,
+            &255,
+            &65_535,
+            &(1 << 31),
+            &(1 << 32),
+            &(1 << 53),
+            &(u64::MAX / 2),
+            &u64::MAX,
+        ]))
+        .into(),
         1 => (*random.pick(&[&-1_i64, &i64::MIN, &i64::MAX, &-2_147_483_648])).into(),
         2 => (1_u64 << random.below(64)).into(),
         3 => (random.next() as f64).into(),

@@ -20,8 +20,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-pub use self::{corpus::Corpus, json::change_json, memory::Counting, random::Random};
 use self::watch::Watch;
+pub use self::{corpus::Corpus, json::change_json, memory::Counting, random::Random};
 
 /// `EXECUTIONS` or `EXECUTIONS:FIRST`, for longer runs.
 const LONGER: &str = "SPOUT_FUZZ";

@@ -50,23 +50,24 @@ pub(crate) fn metered<T>(target: &'static str, seed: u64, limit: usize, run: imp
 
 /// Whether so many bytes more may be held.
 fn take(size: usize) -> bool {
-    METER.try_with(|cell| {
-        let mut meter = cell.get();
-        let held = meter.held.saturating_add(size);
-        // What says where it panicked is no part of it.
-        if meter.limit > 0 && held > meter.limit && !std::thread::panicking() {
-            if meter.said < SAID {
-                meter.said += 1;
-                cell.set(meter);
-                say(&meter, size);
+    METER
+        .try_with(|cell| {
+            let mut meter = cell.get();
+            let held = meter.held.saturating_add(size);
+            // What says where it panicked is no part of it.
+            if meter.limit > 0 && held > meter.limit && !std::thread::panicking() {
+                if meter.said < SAID {
+                    meter.said += 1;
+                    cell.set(meter);
+                    say(&meter, size);
+                }
+                return false;
             }
-            return false;
-        }
-        meter.held = held;
-        cell.set(meter);
-        true
-    })
-    .unwrap_or(true)
+            meter.held = held;
+            cell.set(meter);
+            true
+        })
+        .unwrap_or(true)
 }
 
 fn give(size: usize) {
@@ -83,7 +84,8 @@ fn say(meter: &Meter, size: usize) {
     let mut line = [0_u8; 256];
     let mut rest = &mut line[..];
     let Meter { target, seed, held, limit, .. } = meter;
-    let written = writeln!(rest, "{target}: seed {seed} was refused {size} bytes: it holds {held} and may hold {limit}");
+    let written =
+        writeln!(rest, "{target}: seed {seed} was refused {size} bytes: it holds {held} and may hold {limit}");
     let left = rest.len();
     if written.is_ok() {
         drop(io::stderr().write_all(&line[..256 - left]));

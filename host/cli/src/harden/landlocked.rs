@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use landlock::{
-    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd, Ruleset,
-    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus,
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus,
 };
 
 use super::named::Named;
@@ -49,7 +49,8 @@ pub(super) fn restrict(named: &Named) -> Result<Kept, String> {
     }
     match status.ruleset {
         RulesetStatus::NotEnforced => {
-            Err("this kernel has no landlock, or it is switched off; it takes Linux 5.13, and `landlock` in its `lsm=`".into())
+            Err("this kernel has no landlock, or it is switched off; it takes Linux 5.13, and `landlock` in its `lsm=`"
+                .into())
         }
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(Kept { ports }),
     }

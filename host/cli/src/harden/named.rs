@@ -171,7 +171,8 @@ impl Named {
     /// A file that is made beside where it is to be, as is the directory that it lies in; its name may be a template.
     fn written(&mut self, file: &Path) {
         let Some(dir) = file.parent() else { return };
-        let plain: PathBuf = dir.components().take_while(|part| !part.as_os_str().to_string_lossy().contains('{')).collect();
+        let plain: PathBuf =
+            dir.components().take_while(|part| !part.as_os_str().to_string_lossy().contains('{')).collect();
         drop(fs::create_dir_all(&plain));
         self.write.insert(plain);
     }
@@ -249,7 +250,8 @@ consumers:
 
     #[test]
     fn ports_stand_at_the_end_of_an_address() {
-        let check = |text: &str, expected: Option<std::ops::RangeInclusive<u16>>| assert_eq!(port(text), expected, "{text}");
+        let check =
+            |text: &str, expected: Option<std::ops::RangeInclusive<u16>>| assert_eq!(port(text), expected, "{text}");
         check("127.0.0.1:80", Some(80..=80));
         check("[::1]:9092-9094", Some(9092..=9094));
         check("tcp://*:0", Some(0..=0));
@@ -261,7 +263,8 @@ consumers:
 
     #[test]
     fn a_program_that_is_trusted_cannot_be_hardened() {
-        let loaded = |spec: &str| spout_spec::parse(spec, Path::new("s.yaml"), Path::new("/nowhere")).unwrap().remove(0);
+        let loaded =
+            |spec: &str| spout_spec::parse(spec, Path::new("s.yaml"), Path::new("/nowhere")).unwrap().remove(0);
         assert!(trusts(&loaded("pipeline: {name: p}\ntransform: {cmd: [./x], trusted: true}\n")));
         assert!(!trusts(&loaded("pipeline: {name: p}\nproducer: {repo: {repo: other}}\n")));
     }

@@ -230,10 +230,8 @@ fn a_directory_that_is_swapped_while_it_is_used_is_not_met() {
     let evil = Place::new();
     evil.vault.keep(&evil.entry, EVIL).unwrap();
     let aside = dir.with_file_name("aside");
-    let swap: [fn(&Path, &Path); 2] = [
-        |evil, dir| fs::rename(evil, dir).unwrap(),
-        |evil, dir| symlink(evil, dir).unwrap(),
-    ];
+    let swap: [fn(&Path, &Path); 2] =
+        [|evil, dir| fs::rename(evil, dir).unwrap(), |evil, dir| symlink(evil, dir).unwrap()];
     for put in swap {
         fs::rename(&dir, &aside).unwrap();
         let theirs = evil.dir.path().join("theirs");
@@ -242,7 +240,11 @@ fn a_directory_that_is_swapped_while_it_is_used_is_not_met() {
         put(&theirs, &dir);
         assert_eq!(place.vault.take(&place.entry).unwrap().as_deref(), Some(CODE));
         place.vault.keep(&place.entry, CODE).unwrap();
-        assert_eq!(fs::read(dir.join(place.entry.name())).unwrap(), fs::read(evil.file()).unwrap(), "nothing is written there");
+        assert_eq!(
+            fs::read(dir.join(place.entry.name())).unwrap(),
+            fs::read(evil.file()).unwrap(),
+            "nothing is written there"
+        );
         if dir.is_symlink() {
             fs::remove_file(&dir).unwrap();
         } else {

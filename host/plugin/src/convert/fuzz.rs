@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::{
     array::{
         Array as _, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
-        FixedSizeListArray, Float16Array, Float64Array, Int8Array, Int64Array, LargeListArray, LargeStringArray, ListArray,
-        MapArray, NullArray, RecordBatch, StringArray, StructArray, TimestampMillisecondArray,
+        FixedSizeListArray, Float16Array, Float64Array, Int8Array, Int64Array, LargeListArray, LargeStringArray,
+        ListArray, MapArray, NullArray, RecordBatch, StringArray, StructArray, TimestampMillisecondArray,
     },
     buffer::OffsetBuffer,
     datatypes::{DataType, Field, Fields, Float16Type, Int64Type, Schema},
@@ -61,7 +61,8 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
         Arc::new(StringArray::from(vec![Some("a"), None, Some("ccc"), Some("")])),
         Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)])),
     ];
-    let entry: Fields = vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Int64, true)].into();
+    let entry: Fields =
+        vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Int64, true)].into();
     let entries: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from(vec!["a", "b", "c"])),
         Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])),
@@ -88,7 +89,13 @@ fn columns() -> Vec<(&'static str, ArrayRef)> {
         ("three", Arc::new(FixedSizeBinaryArray::try_from_iter([b"abc", b"def", b"ghi", b"jkl"].into_iter()).unwrap())),
         ("exact", Arc::new(Decimal128Array::from(vec![Some(1), None, Some(-3), Some(i128::MAX / 10)]))),
         ("day", Arc::new(Date32Array::from(vec![Some(0), None, Some(i32::MIN), Some(i32::MAX)]))),
-        ("half", Arc::new(Float16Array::from_iter(vec![None::<<Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native>; 4]))),
+        (
+            "half",
+            Arc::new(Float16Array::from_iter(vec![
+                None::<<Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native>;
+                4
+            ])),
+        ),
         ("float", Arc::new(Float64Array::from(vec![Some(f64::NAN), None, Some(0.5), Some(f64::INFINITY)]))),
         ("small", Arc::new(Int8Array::from(vec![Some(1), None, Some(-1), Some(i8::MIN)]))),
         ("flag", Arc::new(BooleanArray::from(vec![Some(true), None, Some(false), Some(true)]))),
@@ -169,7 +176,8 @@ fn one_schema(random: &mut Random) -> Option<Schema> {
                 type_,
                 wit::DataType::Struct | wit::DataType::List | wit::DataType::LargeList | wit::DataType::Map
             );
-            let children = if nested || random.one_in(16) { *random.pick(&[&0_u32, &1, &1, &2, &3, &u32::MAX]) } else { 0 };
+            let children =
+                if nested || random.one_in(16) { *random.pick(&[&0_u32, &1, &1, &2, &3, &u32::MAX]) } else { 0 };
             let name = (*random.pick(&["a", "b", "c", "", "é", "a\0"])).to_owned();
             wit::Field { name, type_, nullable: random.one_in(2), children, metadata: Vec::new() }
         })

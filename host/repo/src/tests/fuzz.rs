@@ -19,8 +19,31 @@ static MEMORY: Counting = Counting;
 
 const ROOM: &str = env!("CARGO_MANIFEST_DIR");
 const WORDS: [&str; 26] = [
-    "/../x", "/a/../../x", "a", "/a", "/", "", "..", "/\n", "master", "dev", "../master", "commit", "claim", "point", "squash",
-    "sweep", "object", "inline", "record", "append", "overwrite", "parquet", "0123456789abcdef0123456789abcdef", "/big/x", "QQ==",
+    "/../x",
+    "/a/../../x",
+    "a",
+    "/a",
+    "/",
+    "",
+    "..",
+    "/\n",
+    "master",
+    "dev",
+    "../master",
+    "commit",
+    "claim",
+    "point",
+    "squash",
+    "sweep",
+    "object",
+    "inline",
+    "record",
+    "append",
+    "overwrite",
+    "parquet",
+    "0123456789abcdef0123456789abcdef",
+    "/big/x",
+    "QQ==",
     "data/../../x",
 ];
 
@@ -34,7 +57,13 @@ async fn made() -> BTreeMap<String, Bytes> {
     for n in 0..6_u64 {
         let from = (n > 0).then_some(n);
         let (small, path) = (n.to_string(), format!("/part/{n}"));
-        commit(&repo, &mut writer, &[("/a", PutMode::Append, small.as_bytes()), (&path, PutMode::Overwrite, b"x")], (from, n + 1)).await;
+        commit(
+            &repo,
+            &mut writer,
+            &[("/a", PutMode::Append, small.as_bytes()), (&path, PutMode::Overwrite, b"x")],
+            (from, n + 1),
+        )
+        .await;
     }
     let mut open = repo.open_commit();
     open.put_file("/big", PutMode::Append, big.into()).await.unwrap();
@@ -94,7 +123,11 @@ async fn read_all(store: &Store) -> bool {
     for commit in commits.iter().take(4) {
         let Ok(tree) = repo.tree(commit).await else { continue };
         for file in tree.files() {
-            assert_eq!(file_path(&file.path).ok().as_deref(), Some(file.path.as_str()), "a path that no put would take");
+            assert_eq!(
+                file_path(&file.path).ok().as_deref(),
+                Some(file.path.as_str()),
+                "a path that no put would take"
+            );
             read |= repo.read_file(&tree, &file.path).await.is_ok();
         }
     }
@@ -124,7 +157,9 @@ fn store_records() {
                     0 => Some(made[names[random.below(names.len())]].to_vec()),
                     1 => Some(Corpus::of([bytes.to_vec()]).words(&WORDS).input(random.next() | 1)),
                     2 if random.one_in(3) => None,
-                    _ => Some(forged(&mut random, bytes).unwrap_or_else(|| bytes[..random.below(bytes.len())].to_vec())),
+                    _ => {
+                        Some(forged(&mut random, bytes).unwrap_or_else(|| bytes[..random.below(bytes.len())].to_vec()))
+                    }
                 };
                 match other {
                     Some(bytes) => drop(inner.put(&path, bytes.into()).await.unwrap()),
@@ -161,10 +196,26 @@ fn path() {
 /// A reference that was read is written so that it is read again.
 #[test]
 fn reference() {
-    let inputs = ["events", "events@dev^3~", "events@0f3a:/a/b.txt", "events@dev{2026-01-31T12:00:00Z}~1:/a", "e@{2026-01-31}"];
-    let words = ["@", "~", "^", "{", "}", ":", "/", "..", "18446744073709551615", "9999-12-31", "-009999-01-01", "T00:00:00+14:00"];
+    let inputs =
+        ["events", "events@dev^3~", "events@0f3a:/a/b.txt", "events@dev{2026-01-31T12:00:00Z}~1:/a", "e@{2026-01-31}"];
+    let words = [
+        "@",
+        "~",
+        "^",
+        "{",
+        "}",
+        ":",
+        "/",
+        "..",
+        "18446744073709551615",
+        "9999-12-31",
+        "-009999-01-01",
+        "T00:00:00+14:00",
+    ];
     Target::new("reference", 20_000).bytes(&Corpus::of(inputs).words(&words), |bytes| {
-        let Some(read) = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<Reference>().ok()) else { return false };
+        let Some(read) = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<Reference>().ok()) else {
+            return false;
+        };
         let again: Reference = read.to_string().parse().unwrap();
         assert_eq!(again, read);
         true

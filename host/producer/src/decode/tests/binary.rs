@@ -405,4 +405,3 @@ async fn protobuf_messages_are_read_with_their_descriptor() {
     )
     .await;
 }
-

@@ -45,7 +45,9 @@ fn arrow_stream() {
     let packed = ipc(&[batch(&[2; 200])], Some(CompressionType::ZSTD));
     let corpus = Corpus::of_room(ROOM, "arrow-stream").and([ipc(&[batch(&[0, 1]), batch(&[5])], None), packed]);
     let spec = r#"{"type":"arrow","compression":true}"#;
-    Target::new("arrow-stream", 1_500).within(600 << 20).bytes(&corpus, |bytes| between(spec, Path::new(""), &sound, bytes));
+    Target::new("arrow-stream", 1_500)
+        .within(600 << 20)
+        .bytes(&corpus, |bytes| between(spec, Path::new(""), &sound, bytes));
 }
 
 #[test]
@@ -59,9 +61,19 @@ fn avro_container() {
         ocf(&[batch(&[4; 30])], Some(CompressionCodec::ZStandard)),
         raw_container(&union, &[(2, &[2, 0, 4, 4, 2, b'x']), (1, &[6, 2, 10])]),
     ];
-    let words = ["\"long\"", "\"null\"", "[\"null\",", "\"R\"", "{\"type\":\"array\",\"items\":", "Obj\x01", "avro.codec", "\x02\x02"];
+    let words = [
+        "\"long\"",
+        "\"null\"",
+        "[\"null\",",
+        "\"R\"",
+        "{\"type\":\"array\",\"items\":",
+        "Obj\x01",
+        "avro.codec",
+        "\x02\x02",
+    ];
     let corpus = Corpus::of_room(ROOM, "avro-container").and(inputs).words(&words);
-    Target::new("avro-container", 1_500).bytes(&corpus, |bytes| between(r#"{"type":"avro"}"#, Path::new(""), &sound, bytes));
+    Target::new("avro-container", 1_500)
+        .bytes(&corpus, |bytes| between(r#"{"type":"avro"}"#, Path::new(""), &sound, bytes));
 }
 
 const ORDER: &str = r#"{"type":"record","name":"Order","fields":[{"name":"id","type":"long"},{"name":"kind","type":{"type":"enum","name":"Kind","symbols":["NEW","OLD"]}},{"name":"note","type":["null","string"]},{"name":"l","type":{"type":"array","items":"int"}},{"name":"m","type":{"type":"map","values":"boolean"}}]}"#;
@@ -87,7 +99,17 @@ fn protobuf_message() {
 /// What a spec names as the description of its messages is refused, or messages can be read by it.
 #[test]
 fn descriptions() {
-    let words = ["\"null\"", "\"R\"", "[", "]", "\"Order\"", "\"fixed\"", "\"size\":1000000000000", ".shop.Order", "google.protobuf."];
+    let words = [
+        "\"null\"",
+        "\"R\"",
+        "[",
+        "]",
+        "\"Order\"",
+        "\"fixed\"",
+        "\"size\":1000000000000",
+        ".shop.Order",
+        "google.protobuf.",
+    ];
     let corpus = Corpus::of_room(ROOM, "descriptions").and([descriptors(), ORDER.as_bytes().to_vec()]).words(&words);
     Target::new("descriptions", 1_000).bytes(&corpus, |bytes| {
         let specs = [
@@ -108,7 +130,10 @@ fn descriptions() {
 #[test]
 fn text_messages() {
     let specs = [
-        (r#"{"type":"json","schema":{"a":"int64","b":["utf8"],"c":"timestamp(us, UTC)","d":"decimal128(9, 2)"}}"#, r#"{"a":1,"b":["x"],"c":"2026-01-31T12:00:00Z","d":1.25}"#),
+        (
+            r#"{"type":"json","schema":{"a":"int64","b":["utf8"],"c":"timestamp(us, UTC)","d":"decimal128(9, 2)"}}"#,
+            r#"{"a":1,"b":["x"],"c":"2026-01-31T12:00:00Z","d":1.25}"#,
+        ),
         (r#"{"type":"csv","header":["a","b"],"schema":{"a":"int64","b":"date32"}}"#, "1,2026-01-31"),
         (r#"{"type":"influx","schema":{"time":"timestamp(ns)","m":"utf8","f":"float64"}}"#, "m,t=v f=1.5 17"),
         (r#"{"type":"graphite","schema":{"time":"timestamp(s)","path":"utf8","value":"float64"}}"#, "a.b.c 1.5 17"),
@@ -116,7 +141,9 @@ fn text_messages() {
         (r#"{"type":"raw"}"#, "bytes"),
     ];
     let inputs = specs.iter().map(|(_, sound)| sound.as_bytes().to_vec());
-    let corpus = Corpus::of_room(ROOM, "text-messages").and(inputs.collect::<Vec<_>>()).words(&["\"", "\\u0000", ",", "=", "1e400", "\n", "é"]);
+    let corpus = Corpus::of_room(ROOM, "text-messages")
+        .and(inputs.collect::<Vec<_>>())
+        .words(&["\"", "\\u0000", ",", "=", "1e400", "\n", "é"]);
     Target::new("text-messages", 600).bytes(&corpus, |bytes| {
         let each = specs.map(|(spec, sound)| between(spec, Path::new(""), sound.as_bytes(), bytes));
         each.into_iter().any(|taken| taken)

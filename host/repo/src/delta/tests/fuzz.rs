@@ -49,7 +49,8 @@ fn delta_log() {
             for _ in 0..=random.below(2) {
                 let name = logs[random.below(logs.len())];
                 let bytes = &made[name];
-                let lines = std::str::from_utf8(bytes).ok().map(|text| text.lines().map(serde_json::from_str).collect());
+                let lines =
+                    std::str::from_utf8(bytes).ok().map(|text| text.lines().map(serde_json::from_str).collect());
                 let changed = match lines {
                     Some(Ok(lines)) if !random.one_in(4) => {
                         let mut lines: Vec<serde_json::Value> = lines;
