@@ -10,7 +10,7 @@ use arrow::{
 };
 use bytes::Bytes;
 
-use super::{Batches, Error, Format, batches, decode_error, encode_error};
+use super::{Batches, Error, Format, batches, decode_error, encode_error, measured_arrow};
 
 pub(super) struct Writer {
     inner: FileWriter<Vec<u8>>,
@@ -39,10 +39,12 @@ fn wrong(source: ArrowError) -> Error {
     encode_error(Format::Arrow)(source.into())
 }
 
-/// The file was hashed when it was committed and checked when it was read, so this reader only ever sees what our own
-/// writer made.
+/// The file was hashed when it was committed and checked when it was read; but whoever can write a store can make up both.
 pub(super) fn read(path: &str, bytes: Bytes, projection: Option<&[usize]>) -> Result<Batches, Error> {
-    let reader = FileReader::try_new(Cursor::new(bytes), projection.map(<[usize]>::to_vec))
+    let mut bytes = Cursor::new(bytes);
+    let measured = measured_arrow(&mut bytes).map_err(ArrowError::IpcError);
+    measured.map_err(|source| decode_error(path, Format::Arrow, source))?;
+    let reader = FileReader::try_new(bytes, projection.map(<[usize]>::to_vec))
         .map_err(|source| decode_error(path, Format::Arrow, source))?;
     Ok(batches(path, Format::Arrow, reader))
 }

@@ -4,6 +4,7 @@
 //!
 //! **Invariant**: nothing here knows paths, commits or the object store.
 
+mod arrow_blocks;
 mod arrow_ipc;
 mod caught;
 mod columns;
@@ -30,6 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use arrow_blocks::measured_arrow;
 pub use caught::{caught, caught_rows};
 pub use columns::{ColumnStatistics, less};
 pub use convert::convert;

@@ -19,7 +19,7 @@ fn zmtp() {
     let many = [greeting, [1_u8, 0].repeat(80), vec![0, 1, b'x']].concat();
     let corpus = Corpus::of_room(env!("CARGO_MANIFEST_DIR"), "zmtp").and([whole, many]);
     Target::new("zmtp", 4_000).within(2 << 20).bytes(&corpus, |bytes| {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut out = Vec::new();
         let sound = runtime.block_on(relay::inwards(bytes, &mut out, CAP, None)).is_ok();
         // A length may come as one byte or as eight, and leaves as it came.

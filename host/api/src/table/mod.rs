@@ -13,7 +13,7 @@ use arrow::{
 };
 use parquet::{arrow::arrow_reader::ParquetRecordBatchReaderBuilder, errors::ParquetError};
 use spout_data::within_limits;
-use spout_format::{Format, caught, caught_rows};
+use spout_format::{Format, caught, caught_rows, measured_arrow};
 
 pub(crate) use self::put::put;
 use self::text::Rows;
@@ -66,7 +66,9 @@ impl Import {
                 (schema, Box::new(caught_rows(reader.map(move |batch| batch.map_err(failed)), |why| why)))
             }
             Format::Arrow => {
-                let opened = caught(|| FileReader::try_new(BufReader::new(file), None).map_err(failed));
+                let mut file = BufReader::new(file);
+                caught(|| measured_arrow(&mut file)).and_then(|measured| measured).map_err(wrong)?;
+                let opened = caught(|| FileReader::try_new(file, None).map_err(failed));
                 let reader = opened.and_then(|opened| opened).map_err(wrong)?;
                 (reader.schema(), Box::new(caught_rows(reader.map(move |batch| batch.map_err(failed)), |why| why)))
             }
