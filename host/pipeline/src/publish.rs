@@ -22,11 +22,14 @@ const DOING: &str = "the task that publishes tables";
 /// What a pipeline that stops allows its tables to come up to date.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A task that says whether it has panicked.
+type Caught = JoinHandle<Result<(), Panicked>>;
+
 /// The task that publishes the tables of a branch. It may be left at any time: another one goes on where it stopped.
 #[derive(Debug)]
 pub(super) struct Publishing {
     pipeline: String,
-    task: Option<(watch::Sender<()>, JoinHandle<Result<(), Panicked>>)>,
+    task: Option<(watch::Sender<()>, Caught)>,
 }
 
 impl Publishing {
