@@ -56,6 +56,10 @@ pub fn go_on<T>(ended: Result<T, JoinError>) {
 mod tests {
     use super::*;
 
+    async fn said(panics: impl Future<Output = ()>) -> String {
+        caught(panics).await.unwrap_err().to_string()
+    }
+
     #[tokio::test]
     async fn a_panic_is_what_it_said() {
         assert_eq!(caught(async { 7 }).await, Ok(7));
@@ -63,11 +67,10 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("offset {}", "overflow")
         };
-        assert_eq!(caught::<_>(after_a_wait).await.map(|()| ()).unwrap_err().to_string(), "offset overflow");
-        assert_eq!(caught(async { panic!("plain") }).await.map(|()| ()).unwrap_err().to_string(), "plain");
-        let task = tokio::spawn(async { panic!("in a task") }).await.map(|()| ());
-        assert_eq!(caught(async { go_on(task) }).await.unwrap_err().to_string(), "in a task");
-        let odd = caught(async { std::panic::panic_any(7_u8) }).await.map(|()| ());
-        assert_eq!(odd.unwrap_err().to_string(), "it said nothing");
+        assert_eq!(said(after_a_wait).await, "offset overflow");
+        assert_eq!(said(async { panic!("plain") }).await, "plain");
+        let task: Result<(), _> = tokio::spawn(async { panic!("in a task") }).await;
+        assert_eq!(said(async { go_on(task) }).await, "in a task");
+        assert_eq!(said(async { std::panic::panic_any(7_u8) }).await, "it said nothing");
     }
 }

@@ -103,7 +103,7 @@ mod tests {
         let items = format!("{{\"a\":[{}{{}}]}}", "{},".repeat(99));
         let cases: [(&mut dyn Decode, String, &str); 4] = [
             (&mut influx, lines("m c1=1i\n"), "m c1=1i"),
-            (&mut graphite, lines("a 1 1\n").replace("a 1", "a 1"), "a 1 1"),
+            (&mut graphite, lines("a 1 1\n"), "a 1 1"),
             (&mut csv, format!("c1,x\n{}", lines("1,2\n")), "c1,x\n1,2\n"),
             (&mut json, items, r#"{"a":[{"c1":1}]}"#),
         ];

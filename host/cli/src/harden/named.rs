@@ -124,7 +124,7 @@ impl Named {
     /// What `loaded` names.
     pub(super) fn add(&mut self, loaded: &Loaded) {
         let spec = &loaded.spec;
-        let grants = spec.producers().into_iter().flat_map(|(_, producer)| &producer.grants).chain(&spec.grants);
+        let grants = spec.producers().flat_map(|(_, producer)| &producer.grants).chain(&spec.grants);
         for (_, grant) in grants {
             for dir in grant.dirs.values() {
                 let path = loaded.resolve(dir.path());

@@ -218,7 +218,8 @@ fn what_a_killed_process_left_on_its_way_goes_after_a_day() {
         fs::write(dir.join(name), CODE).unwrap();
     }
     let file = fs::File::options().write(true).open(dir.join(".left")).unwrap();
-    file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(25 * 60 * 60)).unwrap();
+    let now = fs::metadata(dir.join(".new")).unwrap().modified().unwrap();
+    file.set_modified(now - std::time::Duration::from_secs(25 * 60 * 60)).unwrap();
     place.vault.keep(&place.entry, CODE).unwrap();
     assert_eq!((dir.join(".left").exists(), dir.join(".new").exists(), dir.join("key").exists()), (false, true, true));
 }
