@@ -25,7 +25,7 @@ const SERVERS: &str = "servers";
 /// What a server says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
-    /// Tells it from all others; whoever has the lesser one keeps what two have begun at the same time.
+    /// Tells it from all others; of two that ask for the same at the same time, the one with the lesser id gets it.
     pub id: String,
     /// Where it runs.
     pub process: Process,
