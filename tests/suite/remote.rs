@@ -59,6 +59,8 @@ fn a_client_makes_changes_follows_and_removes_a_pipeline() -> Result<()> {
     for id in [3, 12] {
         ensure!(post(&served, "one", id)? == 200);
     }
+    site.fails(&["fsck", "--repair"], 1, &["error[E0919]", "runs one"])?;
+    site.ok(&["fsck", "--deep"])?;
     // What others send cannot be read again.
     site.fails(&["update", "pipeline", "-f", "one.yaml", "--reprocess"], 2, &["error[E0955]"])?;
     site.ok(&["stop", "pipeline", "one"])?;
@@ -107,6 +109,17 @@ fn what_is_sent_reaches_no_more_than_the_server_and_the_token_allow() -> Result<
     }
     let nothing = ask("POST /v1/pipelines", &runner, b"{\"specs\": []}")?;
     ensure!(nothing.status == 400 && nothing.code() == "E0903", "no spec at all");
+    // Who looks after one repo looks after no other.
+    let keeper = token(&["admin:mine"])?;
+    for (repo, status) in [("mine", 200), ("theirs", 403), ("_specs", 403)] {
+        let body = json!({"repo": repo, "min_age_ms": 0}).to_string();
+        let collected = ask("POST /v1/gc", &keeper, body.as_bytes())?;
+        ensure!(collected.status == status, "gc of {repo}: {}", collected.status);
+        let body = json!({"repo": repo, "depth": "decoded"}).to_string();
+        ensure!(ask("POST /v1/fsck", &keeper, body.as_bytes())?.status == status, "fsck of {repo}");
+    }
+    let all = ask("POST /v1/fsck", &keeper, br#"{"depth": "structure"}"#)?;
+    ensure!(all.status == 200 && all.json()?["repos"] == 1, "those that it looks after");
     let twice = specs(&[&reads("clean-1", "mine"), &reads("clean-1", "mine")]).to_string();
     ensure!(ask("POST /v1/pipelines", &runner, twice.as_bytes())?.code() == "E0112", "one name twice");
     // Several are all made or none.
@@ -276,13 +289,17 @@ fn two_servers_that_start_together_share_the_pipelines() -> Result<()> {
     let epochs = || names.map(|name| site.json(&["inspect", "pipeline", name]).map(|all| all[0]["epoch"].clone()).ok());
     let before = epochs();
     for (name, on_first) in names.iter().zip(on_first) {
-        ensure!(post(if on_first? { &first } else { &second }, name, 1)? == 200, "{name}");
+        let on_first = on_first?;
+        let status = post(if on_first { &first } else { &second }, name, 1)?;
+        let now = (first.reach(name, |_| true)?, second.reach(name, |_| true)?);
+        ensure!(status == 200, "{name}, on the first: {on_first}: {status} {now:?}");
     }
     ensure!(epochs() == before, "nobody took one from the other");
     first.running.signal("KILL")?;
     first.running.child.wait()?;
     for name in names {
-        ensure!(post(&second, name, 2)? == 200, "{name}");
+        let status = post(&second, name, 2)?;
+        ensure!(status == 200, "{name}, from the second: {status} {}", second.reach(name, |_| true)?);
     }
     second.stop()?;
     for name in names {

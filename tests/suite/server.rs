@@ -151,6 +151,23 @@ const VERBS: &[&str] = &[
     "update repo r --keep 3 --keep-for 30d",
     "update repo r --keep-all",
     "list commit r@try",
+    "compact r@try",
+    "compact r@nowhere",
+    "compact nowhere",
+    "publish r@try",
+    "publish r@try --rebuild",
+    "publish r@try~1",
+    "publish nowhere",
+    "gc r --dry-run",
+    "gc",
+    "gc nowhere",
+    "fsck",
+    "fsck r --fast",
+    "fsck r --deep",
+    "fsck r --repair",
+    "fsck nowhere",
+    "draw pipeline",
+    "draw pipeline --svg",
     "delete tag r@v2",
     "delete tag r@v2",
     "delete branch r@try",
@@ -282,19 +299,11 @@ fn what_needs_the_machine_says_so_to_one_who_asks_a_server() -> Result<()> {
         all.extend(args);
         site.fails(&all, 2, &[code]).map(drop)
     };
-    for args in [
-        &["run", "a.yaml"] as &[&str],
-        &["serve"],
-        &["check", "a.yaml"],
-        &["test", "a.yaml"],
-        &["plugin", "list"],
-        &["gc"],
-        &["fsck"],
-        &["compact", "r"],
-        &["publish", "r"],
-    ] {
+    for args in [&["run", "a.yaml"] as &[&str], &["serve"], &["check", "a.yaml"], &["test", "a.yaml"]] {
         check(args, "error[E0843]")?;
     }
+    // What is built here is built here, whichever server is meant.
+    site.ok(&["--server", "http://127.0.0.1:1", "plugin", "list"])?;
     site.fails(&["--server", "http://127.0.0.1:1", "list", "repo"], 1, &["error[E0841]", "127.0.0.1:1"])?;
     site.fails(&["--server", "nowhere", "list", "repo"], 1, &["error[E0842]"])?;
     site.fails(&["--server", "http://127.0.0.1:1", "--token", "nowhere", "list", "repo"], 2, &["error[E0844]"])

@@ -152,6 +152,13 @@ try:
     raise AssertionError("it is used")
 except SpoutError as error:
     assert error.code == "E0958", error
+until(lambda: client.inspect_pipeline("p").state == "stopped")
+assert client.compact("p")["commit"] is None
+assert client.publish("p")["failures"] == []
+assert client.gc("p", dry_run=True)["records"] == 0
+report = client.fsck("p", depth="decoded", repair=True)
+assert report["repos"] == 1 and not [one for one in report["findings"] if one["severity"] == "error"], report
+assert client.fsck()["repos"] > 1
 assert client.delete_pipeline("p").done == "deleted"
 assert client.delete_plugin("large").name == "large"
 assert client.list_plugin() == [] and client.list_spec() == []

@@ -38,12 +38,14 @@ mod tables;
 mod tags;
 mod target;
 mod untar;
+mod upkeep;
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-pub use spout_repo::{PutMode, Reference, Retention};
+pub use spout_data::ByteSize;
+pub use spout_repo::{Collect, Collected, Compacted, PutMode, Reference, Report, Retention};
 
 pub use self::{
     branches::{Branch, BranchInfo, BranchMade, NewBranch, TableLine},
@@ -72,6 +74,7 @@ pub use self::{
     tags::{NewTag, Tag, TagMade},
     target::{Changes, Put, Target, committed},
     untar::Untar,
+    upkeep::Check,
 };
 
 /// A result of this room.
@@ -161,4 +164,13 @@ pub trait Api: Debug + Send + Sync {
     async fn marker(&self, reference: &Reference) -> Result<MarkerInfo>;
     /// The rows of a query.
     async fn sql(&self, query: &Query) -> Result<Rows>;
+
+    /// Makes few large Parquet files of many small ones, of about `target` bytes each, as a commit.
+    async fn compact(&self, branch: &Reference, target: ByteSize) -> Result<Compacted>;
+    /// Brings the Delta tables of a branch up to date, or makes their logs anew.
+    async fn publish(&self, branch: &Reference, rebuild: bool) -> Result<Tables>;
+    /// Removes what nothing leads to any more from a repo.
+    async fn collect(&self, repo: &str, how: Collect) -> Result<Collected>;
+    /// Reads what a repo holds, or all do, and names what is wrong.
+    async fn check(&self, check: &Check) -> Result<Report>;
 }

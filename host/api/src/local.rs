@@ -8,14 +8,15 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use spout_base::clock::{Instant, now};
-use spout_repo::{Commit, PutMode, Reference, Repo as OpenRepo, Store, Tree};
+use spout_data::ByteSize;
+use spout_repo::{Collect, Collected, Commit, Compacted, PutMode, Reference, Repo as OpenRepo, Report, Store, Tree};
 
 use crate::{
-    Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences,
-    Dropped, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting, Query, Repo,
-    RepoInfo, RepoMade, Result, Retention, Rows, Seek, Sought, Squashed, Started, Tables, Tag, TagMade, TextFormat,
-    Undone, branches, commits, content, convert, copying, deleting, diff, files, history, marker, putting, repos, rows,
-    tables, tags,
+    Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, Check, CommitInfo, Content, Deleted, Deletion,
+    Differences, Dropped, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, Putting,
+    Query, Repo, RepoInfo, RepoMade, Result, Retention, Rows, Seek, Sought, Squashed, Started, Tables, Tag, TagMade,
+    TextFormat, Undone, branches, commits, content, convert, copying, deleting, diff, files, history, marker, putting,
+    repos, rows, tables, tags, upkeep,
 };
 
 /// How long the files of a commit that was named by its whole id are known without looking again.
@@ -246,5 +247,21 @@ impl Api for Local {
 
     async fn sql(&self, query: &Query) -> Result<Rows> {
         rows::ask(&self.store, query).await
+    }
+
+    async fn compact(&self, branch: &Reference, target: ByteSize) -> Result<Compacted> {
+        upkeep::compact(&self.store, branch, target).await
+    }
+
+    async fn publish(&self, branch: &Reference, rebuild: bool) -> Result<Tables> {
+        upkeep::publish(&self.store, branch, rebuild).await
+    }
+
+    async fn collect(&self, repo: &str, how: Collect) -> Result<Collected> {
+        upkeep::collect(&self.store, repo, how).await
+    }
+
+    async fn check(&self, check: &Check) -> Result<Report> {
+        upkeep::check(&self.store, check).await
     }
 }

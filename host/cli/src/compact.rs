@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
-use spout_api::branch;
+use spout_api::{Reference, branch};
 use spout_data::ByteSize;
 use spout_repo::{MASTER, TARGET};
 
@@ -33,16 +33,16 @@ pub(super) struct Compact {
 impl Compact {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let (repo, branch) = branch(&self.branch, MASTER);
-        let repo = global.store_to_write().await?.repo(repo).await?;
-        let at = format!("{}@{branch}", repo.name());
+        let api = global.api_to_write().await?;
+        let at = format!("{repo}@{branch}");
         let busy = Busy::new(printer);
         busy.say(format!("compacting {at}"));
-        let done = repo.compact(branch, self.target).await?;
+        let done = api.compact(&Reference::head(repo, branch), self.target).await?;
         drop(busy);
         if printer.json() {
             let mut value = serde_json::to_value(&done)?;
             if let Some(fields) = value.as_object_mut() {
-                fields.insert("repo".into(), json!(repo.name()));
+                fields.insert("repo".into(), json!(repo));
                 fields.insert("branch".into(), json!(branch));
             }
             return printer.value(&value);

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use clap::Args;
-use spout_repo::{Depth, Finding, Report, Severity, fsck, repair};
+use spout_api::Check;
+use spout_repo::{Depth, Finding, Report, Severity};
 
 use super::{
     Global,
@@ -40,19 +41,15 @@ pub(super) struct Fsck {
 
 impl Fsck {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let store = if self.repair { global.store_to_write().await? } else { global.store().await? };
+        let api = if self.repair { global.api_to_write().await? } else { global.api().await? };
         let depth = match (self.fast, self.deep) {
             (true, _) => Depth::Structure,
             (false, true) => Depth::Decoded,
             (false, false) => Depth::Everything,
         };
         let busy = Busy::new(printer);
-        busy.say(format!("checking {}", store.url()));
-        let report = if self.repair {
-            repair(&store, self.repo.as_deref(), depth).await?
-        } else {
-            fsck(&store, self.repo.as_deref(), depth).await?
-        };
+        busy.say(format!("checking {}", api.place()));
+        let report = api.check(&Check { repo: self.repo.clone(), depth, repair: self.repair }).await?;
         drop(busy);
         if printer.json() {
             printer.value(&report)?
@@ -62,7 +59,7 @@ impl Fsck {
         if report.is_clean() {
             return Ok(());
         }
-        let place = self.repo.as_ref().map_or_else(|| store.url().to_owned(), |repo| format!("repo `{repo}`"));
+        let place = self.repo.as_ref().map_or_else(|| api.place().to_owned(), |repo| format!("repo `{repo}`"));
         let damaged = report.findings.iter();
         let damaged = damaged.filter(|finding| finding.severity == Severity::Error && finding.repaired.is_none());
         Err(Error::Damaged { problems: count(damaged.count() as u64, "problem"), place }.into())

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
+use spout_api::{Api, Collect, Collected};
 use spout_data::Period;
-use spout_repo::{Collect, Collected, Store};
 
 use super::{
     Global,
@@ -46,10 +46,10 @@ struct Line {
 
 impl Gc {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let store = if self.dry_run { global.store().await? } else { global.store_to_write().await? };
+        let api = if self.dry_run { global.api().await? } else { global.api_to_write().await? };
         let repos = match &self.repo {
-            Some(repo) => vec![store.repo(repo).await?.name().to_owned()],
-            None => store.repos().await?.into_iter().map(|repo| repo.name).collect(),
+            Some(repo) => vec![api.repo(repo).await?.name],
+            None => api.repos().await?.into_iter().map(|repo| repo.name).collect(),
         };
         let min_age_ms = i64::try_from(self.min_age.0.as_millis()).unwrap_or(i64::MAX);
         let how = Collect { min_age_ms, dry_run: self.dry_run };
@@ -57,7 +57,7 @@ impl Gc {
         let busy = Busy::new(printer);
         for repo in repos {
             busy.say(format!("collecting {repo}"));
-            match collect(&store, &repo, how).await {
+            match collect(&*api, &repo, how).await {
                 Ok(collected) => lines.push(Line { repo, dry_run: self.dry_run, collected }),
                 Err(error) => failed = failed.or(Some(error)),
             }
@@ -86,9 +86,8 @@ impl Gc {
 }
 
 /// One repo that is damaged keeps no other from being collected.
-async fn collect(store: &Store, repo: &str, how: Collect) -> Result<Collected> {
-    let collected = async { store.repo(repo).await?.collect(how).await };
-    collected.await.with_context(|| format!("the repo {repo} was not collected"))
+async fn collect(api: &dyn Api, repo: &str, how: Collect) -> Result<Collected> {
+    api.collect(repo, how).await.with_context(|| format!("the repo {repo} was not collected"))
 }
 
 fn table(lines: &[Line]) -> Table {

@@ -155,14 +155,13 @@ enum Verb {
 }
 
 impl Verb {
-    /// Its name, where it is about files and plugins of this machine.
+    /// Its name, where it is about what runs on this machine.
     fn only_local(&self) -> Option<&'static str> {
         match self {
             Self::Run(_) => Some("`spout run`"),
             Self::Serve(_) => Some("`spout serve`"),
             Self::Check(_) => Some("`spout check`"),
             Self::Test(_) => Some("`spout test`"),
-            Self::Plugin(_) => Some("`spout plugin`"),
             _ => None,
         }
     }

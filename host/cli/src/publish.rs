@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use spout_api::Tables;
-use spout_repo::{PublishedTable, Publisher, Reference};
+use spout_repo::{PublishedTable, Reference};
 
 use super::{
     Global,
@@ -32,11 +32,8 @@ pub(super) struct Publish {
 impl Publish {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let reference = branch(&self.reference, "publish")?;
-        let store = global.store().await?;
-        let repo = store.repo(&reference.repo).await?;
-        let mut publisher = Publisher::new(&repo, &reference.target);
-        let publication = if self.rebuild { publisher.rebuild().await? } else { publisher.publish().await? };
-        show(publication.into(), &self.reference, printer)
+        let published = global.api_to_write().await?.publish(&reference, self.rebuild).await?;
+        show(published, &self.reference, printer)
     }
 }
 

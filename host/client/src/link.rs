@@ -18,6 +18,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const SILENT: Duration = Duration::from_secs(330);
 /// The server closes a connection that is idle for a minute; one that might be closed at this moment is not used again.
 const IDLE: Duration = Duration::from_secs(30);
+/// How often TCP asks whether the other side is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// How much of an answer that is no JSON is shown.
 const SHOWN: usize = 200;
 
@@ -61,6 +63,8 @@ fn about_tls(said: &str) -> &'static str {
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     client: Client,
+    /// The same for what may say nothing for long.
+    patient: Client,
     base: Url,
     shown: String,
 }
@@ -80,16 +84,16 @@ impl Link {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        // A token must not follow a redirect to somebody else.
-        let client = Client::builder()
-            .default_headers(headers)
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENT)
-            .pool_idle_timeout(IDLE)
-            .build();
-        let client = client.map_err(|error| wrong(format!("no HTTP client can be made: {error}")))?;
-        Ok(Self { client, shown: server.trim_end_matches('/').to_owned(), base })
+        let builder = || {
+            // A token must not follow a redirect to somebody else.
+            let builder = Client::builder().default_headers(headers.clone()).redirect(Policy::none());
+            builder.connect_timeout(CONNECT).pool_idle_timeout(IDLE).tcp_keepalive(KEEP_ALIVE)
+        };
+        let made = |client: reqwest::Result<Client>| {
+            client.map_err(|error| wrong(format!("no HTTP client can be made: {error}")))
+        };
+        let (client, patient) = (made(builder().read_timeout(SILENT).build())?, made(builder().build())?);
+        Ok(Self { client, patient, shown: server.trim_end_matches('/').to_owned(), base })
     }
 
     /// The address of the server as it was given.
@@ -104,6 +108,19 @@ impl Link {
         segments: impl IntoIterator<Item = &'a str>,
         query: &[(&str, &str)],
     ) -> RequestBuilder {
+        self.client.request(method, self.url(segments, query))
+    }
+
+    /// A POST whose answer may take hours; that the server is still there, TCP finds out.
+    pub(crate) fn long<'a>(
+        &self,
+        segments: impl IntoIterator<Item = &'a str>,
+        query: &[(&str, &str)],
+    ) -> RequestBuilder {
+        self.patient.post(self.url(segments, query))
+    }
+
+    fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>, query: &[(&str, &str)]) -> Url {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().push("v1").extend(segments);
@@ -111,7 +128,7 @@ impl Link {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        self.client.request(method, url)
+        url
     }
 
     /// The answer of a request that succeeded.

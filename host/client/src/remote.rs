@@ -6,10 +6,10 @@ use futures::{StreamExt as _, stream};
 use reqwest::{Method, Response};
 use serde_json::json;
 use spout_api::{
-    Api, Branch, BranchInfo, BranchMade, ByteRange, Changes, CommitInfo, Content, Deleted, Deletion, Differences,
-    Dropped, Error, FileInfo, Files, Inspected, Kept, MarkerInfo, NewBranch, NewRepo, NewTag, Opened, PutMode, Putting,
-    Query, Reference, Repo, RepoInfo, RepoMade, Result, Retention, Rows, Squashed, Started, Tables, Tag, TagMade,
-    TextFormat, Undone,
+    Api, Branch, BranchInfo, BranchMade, ByteRange, ByteSize, Changes, Check, Collect, Collected, CommitInfo,
+    Compacted, Content, Deleted, Deletion, Differences, Dropped, Error, FileInfo, Files, Inspected, Kept, MarkerInfo,
+    NewBranch, NewRepo, NewTag, Opened, PutMode, Putting, Query, Reference, Repo, RepoInfo, RepoMade, Report, Result,
+    Retention, Rows, Squashed, Started, Tables, Tag, TagMade, TextFormat, Undone,
 };
 use spout_base::secret::Secret;
 
@@ -267,5 +267,25 @@ impl Api for Remote {
         let body = serde_json::to_vec(query).map_err(|error| self.link.foreign(error.to_string()))?;
         let answer = self.link.send(request.header("content-type", "application/json").body(body)).await?;
         rows::read(self.link.clone(), answer).await
+    }
+
+    async fn compact(&self, branch: &Reference, target: ByteSize) -> Result<Compacted> {
+        let here = ["repos", &branch.repo, "branches", &branch.target, "compact"];
+        self.link.post(self.link.long(here, &[]), &json!({"target": target.0})).await
+    }
+
+    async fn publish(&self, branch: &Reference, rebuild: bool) -> Result<Tables> {
+        let here = ["repos", &branch.repo, "branches", &branch.target, "publish"];
+        self.link.json(self.link.long(here, &[("rebuild", word(rebuild))])).await
+    }
+
+    async fn collect(&self, repo: &str, how: Collect) -> Result<Collected> {
+        let Collect { min_age_ms, dry_run } = how;
+        let asked = json!({"repo": repo, "min_age_ms": min_age_ms, "dry_run": dry_run});
+        self.link.post(self.link.long(["gc"], &[]), &asked).await
+    }
+
+    async fn check(&self, check: &Check) -> Result<Report> {
+        self.link.post(self.link.long(["fsck"], &[]), check).await
     }
 }

@@ -69,6 +69,14 @@ pub enum Phase {
     Failed,
 }
 
+impl Phase {
+    /// Whether it may write its branch.
+    #[must_use]
+    pub fn is_at_work(self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::Stopping)
+    }
+}
+
 /// What all pipelines are doing. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Statuses(Arc<Mutex<BTreeMap<String, Status>>>);

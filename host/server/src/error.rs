@@ -48,6 +48,14 @@ pub enum Error {
         /// The repo.
         repo: String,
     },
+    /// A repair needs the store to itself.
+    #[error(
+        "nothing was repaired: this server runs {pipelines}, and a repair removes what a running write has not finished; stop them first: `spout stop pipeline NAME`"
+    )]
+    AtWork {
+        /// Their names.
+        pipelines: String,
+    },
     /// A web page of somebody else asks.
     #[error("a server without tokens does not answer web pages: {why}; start it with --tokens")]
     CrossSite {
@@ -154,6 +162,7 @@ impl Coded for Error {
         match self {
             Self::Slow { .. } | Self::Busy { .. } | Self::Listen { .. } => Kind::Unavailable,
             Self::Panicked => Kind::Internal,
+            Self::AtWork { .. } => Kind::Conflict,
             _ => Kind::Spec,
         }
     }
@@ -178,6 +187,7 @@ impl Coded for Error {
             Self::CrossSite { .. } => "E0916",
             Self::OwnRepo { .. } => "E0917",
             Self::Unseen { .. } => "E0918",
+            Self::AtWork { .. } => "E0919",
         }
     }
 }

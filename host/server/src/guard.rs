@@ -65,6 +65,17 @@ impl Caller {
         }
     }
 
+    /// Refuses one who may not look after a repo. That changes nothing of what it holds, so that those of pipelines and plugins are
+    /// looked after as any other.
+    pub(crate) fn tends(&self, repo: &str) -> Result<(), Error> {
+        match &self.token {
+            Some(token) if !token.allows(Access::Admin, Some(repo)) => {
+                Err(Error::Forbidden { access: Access::Admin, name: Some(repo.to_owned()) })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a pipeline that the caller may not know of.
     pub(crate) fn knows(&self, pipeline: &str) -> Result<(), Error> {
         if self.sees(pipeline) { Ok(()) } else { Err(Error::NoPipeline { name: pipeline.to_owned() }) }

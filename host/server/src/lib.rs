@@ -37,6 +37,7 @@ mod request;
 mod sql;
 mod tar;
 mod tokens;
+mod upkeep;
 mod uploads;
 mod veil;
 
@@ -133,6 +134,7 @@ fn endpoints() -> Vec<Endpoint> {
         changes::endpoints(),
         tar::endpoints(),
         history::endpoints(),
+        upkeep::endpoints(),
         sql::endpoints(),
         pipelines::endpoints(),
         managing::endpoints(),

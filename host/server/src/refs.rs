@@ -47,10 +47,13 @@ async fn tables(
     caller: Caller,
     Names((repo, branch)): Names<(String, String)>,
 ) -> Answer<Json<Tables>> {
-    let Tables { mut tables, failures } = caller.local.tables(&at_path(&repo, &branch, None)?).await?;
-    // Where they are in the store is all that a caller learns.
+    Ok(Json(shown(&service, caller.local.tables(&at_path(&repo, &branch, None)?).await?)))
+}
+
+/// Where they are in the store is all that a caller learns.
+pub(crate) fn shown(service: &Service, Tables { mut tables, failures }: Tables) -> Tables {
     tables.iter_mut().for_each(|table| table.root = service.veil.text(&table.root));
-    Ok(Json(Tables { tables, failures: failures.into_iter().map(|problem| service.veil.cover(problem)).collect() }))
+    Tables { tables, failures: failures.into_iter().map(|problem| service.veil.cover(problem)).collect() }
 }
 
 async fn create_branch(

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use serde::Serialize;
+use spout_api::{Api, Reference};
 use spout_producer::Upstream;
-use spout_repo::Store;
 use spout_spec::{Loaded, all_handlers};
 
 /// Nodes by name, and arrows between them.
@@ -81,16 +81,16 @@ impl Graph {
     }
 
     /// What the newest commits of a store say of how they were made.
-    pub(super) async fn of_store(store: &Store) -> Result<Self> {
+    pub(super) async fn of_store(api: &dyn Api) -> Result<Self> {
         let mut graph = Self::default();
-        for name in store.names().await? {
+        for name in api.repos().await?.into_iter().map(|repo| repo.name) {
             graph.nodes.entry(name.clone()).or_insert(Kind::Repo);
-            let branches = store.repo(&name).await?.branches().await?;
-            for head in branches.into_iter().filter_map(|branch| branch.head) {
-                if !head.pipeline.is_empty() {
+            for branch in api.branches(&name).await?.into_iter().filter(|branch| branch.head.is_some()) {
+                if !branch.pipeline.is_empty() {
                     graph.nodes.insert(name.clone(), Kind::Pipeline);
                 }
-                for from in &head.provenance {
+                let head = api.commits(&Reference::head(&name, &branch.name), 1).await?;
+                for from in head.iter().flat_map(|head| &head.provenance) {
                     graph.draw(&from.repo, Kind::Repo, &name, if from.lookup { How::Lookup } else { How::Reads });
                 }
             }

@@ -45,7 +45,7 @@ impl Draw {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let What::Pipeline { specs, svg } = &self.what;
         let graph = match specs.as_slice() {
-            [] => Graph::of_store(&global.store().await?).await?,
+            [] => Graph::of_store(&*global.api().await?).await?,
             specs => Graph::of_specs(&load_all(specs)?),
         };
         match (printer.json(), svg) {

@@ -14,7 +14,7 @@ use spout_producer::Goal;
 use spout_repo::{MASTER, Store};
 
 use self::pipeline::Pipeline;
-use super::{Managed, Phase, Status, Statuses};
+use super::{Managed, Statuses};
 
 const VERB: &str = "marker seek";
 
@@ -50,8 +50,7 @@ impl Seeker {
     /// Refuses a pipeline that this process runs.
     fn at_rest(&self, pipeline: &str, branch: &str) -> Result<()> {
         let status = self.statuses.all().remove(pipeline);
-        let at_work = |status: &Status| matches!(status.state, Phase::Starting | Phase::Running | Phase::Stopping);
-        if status.is_some_and(|status| at_work(&status)) {
+        if status.is_some_and(|status| status.state.is_at_work()) {
             Err(Error::InUse { branch: format!("{pipeline}@{branch}"), by: "this server".to_owned() })
         } else {
             Ok(())

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::SchemaRef;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use spout_data::ByteSize;
 use spout_format::{Encoded, Format, TableWriter, decode};
 
@@ -25,7 +26,7 @@ pub const TARGET: ByteSize = ByteSize(64 << 20);
 const FEWEST: usize = 4;
 
 /// What a compaction did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Compacted {
     /// Files that were there, with pieces counted one by one.
     pub before: u64,
@@ -78,7 +79,9 @@ impl Repo {
 
     async fn together(&self, tree: &Tree, group: &Group<'_>) -> Result<Encoded, Error> {
         let mut writer: Option<TableWriter> = None;
-        for (file, piece) in group.iter().flat_map(|file| file.pieces.iter().map(move |piece| (file, piece))) {
+        let mut pieces = Vec::new();
+        group.iter().for_each(|file| pieces.extend(file.pieces.iter().map(|piece| (*file, piece))));
+        for (file, piece) in pieces {
             let Some(schema) = tree.schema(piece) else { continue };
             let bytes = self.piece(file, piece).await?;
             for batch in decode(&file.path, Format::Parquet, schema, bytes, None)? {

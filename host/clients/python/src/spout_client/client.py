@@ -249,6 +249,37 @@ class Client:
         with self._link.send("GET", _below(["repos", repo, "tar", at], path)) as answer:
             yield from _read_parts(answer)
 
+    # Upkeep
+
+    def compact(self, repo: str, branch: str = "master", target: int = 64 << 20) -> Dict[str, Any]:
+        """Makes few large Parquet files of many small ones, of about ``target`` bytes each, in one commit. Says how many files
+        there were ``before`` and are ``after``, their ``rows``, and the ``commit``, which is ``None`` where nothing was to do."""
+        where = ["repos", repo, "branches", branch, "compact"]
+        done: Dict[str, Any] = self._link.json("POST", where, body={"target": target})
+        return done
+
+    def publish(self, repo: str, branch: str = "master", rebuild: bool = False) -> Dict[str, Any]:
+        """Brings the Delta tables of a branch up to date: the ``tables``, and the ``failures`` of those that are not."""
+        where = ["repos", repo, "branches", branch, "publish"]
+        published: Dict[str, Any] = self._link.json("POST", where, {"rebuild": rebuild})
+        return published
+
+    def gc(self, repo: str, min_age: float = 24 * 3600, dry_run: bool = False) -> Dict[str, Any]:
+        """Removes from a repo what it no longer keeps and nothing leads to, unless that is younger than ``min_age`` seconds. Says
+        how many ``records``, ``objects`` and ``bytes`` went, and how many were too ``young``."""
+        body = {"repo": repo, "min_age_ms": round(min_age * 1000), "dry_run": dry_run}
+        collected: Dict[str, Any] = self._link.json("POST", ["gc"], body=body)
+        return collected
+
+    def fsck(self, repo: Optional[str] = None, depth: str = "everything", repair: bool = False) -> Dict[str, Any]:
+        """Reads what a repo holds, or all do: only its records (``structure``), every byte, or every table too (``decoded``). What
+        is wrong is in ``findings``, the worst first."""
+        body: Dict[str, Any] = {"depth": depth, "repair": repair}
+        if repo is not None:
+            body["repo"] = repo
+        report: Dict[str, Any] = self._link.json("POST", ["fsck"], body=body)
+        return report
+
     # Queries and pipelines
 
     def sql(self, query: str, at: Optional[List[str]] = None) -> Iterator[Dict[str, Any]]:

@@ -6,7 +6,8 @@ mod records;
 mod repair;
 mod tables;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use spout_format::sha256;
 
 use crate::{
@@ -16,7 +17,8 @@ use crate::{
 };
 
 /// How much is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Depth {
     /// Records, and names and sizes of objects.
     Structure,
@@ -27,7 +29,7 @@ pub enum Depth {
 }
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing: space that nothing uses.
@@ -48,7 +50,7 @@ pub(crate) enum Remedy {
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -59,14 +61,14 @@ pub struct Finding {
     /// What cannot be read, or is not to be trusted, because of it.
     pub affects: String,
     /// What was done about it, where it was repaired.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repaired: Option<String>,
     #[serde(skip)]
     remedy: Option<Remedy>,
 }
 
 /// What was looked at and what was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The worst first.
     pub findings: Vec<Finding>,
@@ -91,6 +93,27 @@ impl Report {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.iter().all(|finding| finding.severity < Severity::Error || finding.repaired.is_some())
+    }
+
+    /// Both together, the worst first.
+    #[must_use]
+    pub fn with(mut self, more: Self) -> Self {
+        self.findings.extend(more.findings);
+        self.sort();
+        Self {
+            findings: self.findings,
+            repos: self.repos + more.repos,
+            branches: self.branches + more.branches,
+            commits: self.commits + more.commits,
+            claims: self.claims + more.claims,
+            blobs: self.blobs + more.blobs,
+            bytes: self.bytes + more.bytes,
+            tables: self.tables + more.tables,
+        }
+    }
+
+    fn sort(&mut self) {
+        self.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.object.cmp(&b.object)));
     }
 
     fn find(&mut self, severity: Severity, object: String, what: impl Into<String>, affects: impl Into<String>) {
@@ -130,7 +153,7 @@ pub async fn fsck(store: &Store, only: Option<&str>, depth: Depth) -> Result<Rep
         objects::check(&repo, depth, &named, &mut report).await?;
         leftovers::check(&repo, &mut report);
     }
-    report.findings.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.object.cmp(&b.object)));
+    report.sort();
     Ok(report)
 }
 
