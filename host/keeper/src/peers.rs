@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use spout_base::{
-    clock,
-    error::{Coded as _, chain},
-};
+use spout_base::error::{Coded as _, chain};
 use spout_repo::{Beat, Presence, Process, Store};
 use tokio::sync::Mutex;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -47,36 +44,16 @@ impl Peers {
     pub(super) async fn holder(&self, group: &Group) -> Option<Process> {
         let presence = self.presence.lock().await;
         let ours = group.iter().any(|name| presence.own().runs.contains(name));
-        if ours { None } else { self.claimed(group).map(|beat| beat.process.clone()) }
+        let holds = |beat: &&Beat| group.iter().any(|name| beat.runs.contains(name));
+        if ours { None } else { self.others.iter().find(holds).map(|beat| beat.process.clone()) }
     }
 
-    /// What another said at the last look, if it says that it runs one of these pipelines.
-    fn claimed(&self, group: &Group) -> Option<&Beat> {
-        self.others.iter().find(|beat| group.iter().any(|name| beat.runs.contains(name)))
-    }
-
-    /// Says that this server runs these pipelines; who holds them all the same.
-    ///
-    /// Only who speaks first and then finds that nobody else has spoken may run them: of two, the one that spoke last finds the
-    /// other. Both may find each other; then the greater one leaves, and the lesser one waits for that. It leaves too if the
-    /// other does not: that one had looked before, and runs them.
+    /// Says that this server runs these pipelines; who runs one of them instead.
     pub(super) async fn take(&mut self, group: &Group) -> Result<Option<Process>, Error> {
-        let (own, id) = {
-            let presence = self.presence.lock().await;
-            (presence.own().runs.clone(), presence.own().id.clone())
-        };
-        self.say(own.into_iter().chain(group.iter().cloned()).collect()).await?;
-        let asked = clock::now();
-        loop {
-            self.look().await?;
-            let Some(other) = self.claimed(group) else { return Ok(None) };
-            if other.id < id || asked.elapsed() > YIELD {
-                let holder = other.process.clone();
-                self.leave(group).await?;
-                return Ok(Some(holder));
-            }
-            tokio::time::sleep(YIELD / 20).await;
-        }
+        let names = group.iter().cloned().collect();
+        let holder = self.presence.lock().await.claim(&names, YIELD).await?;
+        self.look().await?;
+        Ok(holder.map(|beat| beat.process))
     }
 
     /// Says that this server does not run these pipelines any more.
@@ -107,28 +84,6 @@ async fn beat(presence: Arc<Mutex<Presence>>, stop: CancellationToken) {
                 error = chain(&error),
                 "other servers cannot be told what this one runs, and may take it over"
             );
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn who_runs_a_pipeline_keeps_it_from_one_that_looked_too_early() {
-        for _ in 0..4 {
-            let place = tempfile::tempdir().unwrap();
-            let store = Store::open(&place.path().display().to_string()).await.unwrap();
-            let (mut first, mut second) = (Peers::new(&store), Peers::new(&store));
-            let group = vec!["a".to_owned()];
-            second.look().await.unwrap();
-            assert_eq!(first.take(&group).await.unwrap(), None);
-            assert!(second.take(&group).await.unwrap().is_some(), "the first runs it, whoever has the lesser id");
-            first.look().await.unwrap();
-            assert_eq!(first.holder(&group).await, None);
-            first.leave(&group).await.unwrap();
-            assert_eq!(second.take(&group).await.unwrap(), None);
         }
     }
 }

@@ -85,6 +85,28 @@ impl Presence {
         self.objects.overwrite(Step::Hint, &path, text.into()).await
     }
 
+    /// Says that it runs these pipelines too, unless another does; what that one said.
+    ///
+    /// Only who speaks first and then finds that nobody else has spoken may run them: of two, the one that spoke last finds the
+    /// other. Both may find each other; then the greater id leaves, and the lesser one waits for that as long as `patience` says. It
+    /// leaves too if the other does not: that one had looked before, and runs them.
+    ///
+    /// # Errors
+    /// Those of reading and writing.
+    pub async fn claim(&mut self, names: &BTreeSet<String>, patience: Duration) -> Result<Option<Beat>, Error> {
+        self.say(self.own.runs.union(names).cloned().collect()).await?;
+        let asked = clock::now();
+        loop {
+            let others = self.others().await?;
+            let Some(other) = others.into_iter().find(|beat| !beat.runs.is_disjoint(names)) else { return Ok(None) };
+            if other.id < self.own.id || asked.elapsed() > patience {
+                self.say(self.own.runs.difference(names).cloned().collect()).await?;
+                return Ok(Some(other));
+            }
+            tokio::time::sleep(patience / 20).await;
+        }
+    }
+
     /// The others that are there, as far as that can be seen from here. What is left of those that are gone is removed.
     ///
     /// # Errors
@@ -121,6 +143,29 @@ mod tests {
         let mut other = store.presence(patience);
         other.own.process.host = "elsewhere".into();
         other
+    }
+
+    #[tokio::test]
+    async fn who_runs_something_keeps_it_from_one_that_looked_too_early() {
+        let store = Store::open("memory://").await.unwrap();
+        let names = BTreeSet::from(["a".to_owned()]);
+        let server = || elsewhere(&store, Duration::from_secs(3600));
+        let patience = Duration::from_millis(20);
+        let (mut lesser, mut greater) = (server(), server());
+        if lesser.own.id > greater.own.id {
+            (lesser, greater) = (greater, lesser);
+        }
+        assert_eq!(lesser.claim(&names, patience).await.unwrap(), None);
+        assert_eq!(greater.claim(&names, patience).await.unwrap().unwrap().id, lesser.own.id);
+        lesser.say(BTreeSet::new()).await.unwrap();
+        assert_eq!(greater.claim(&names, patience).await.unwrap(), None);
+        assert_eq!(lesser.claim(&names, patience).await.unwrap().unwrap().id, greater.own.id, "it was there first");
+        assert!(lesser.own.runs.is_empty());
+        // Of two that speak before either looks, one gets it.
+        greater.say(BTreeSet::new()).await.unwrap();
+        let (one, other) =
+            tokio::join!(lesser.claim(&names, Duration::from_secs(60)), greater.claim(&names, Duration::from_secs(60)));
+        assert_eq!([one.unwrap(), other.unwrap()].iter().filter(|holder| holder.is_none()).count(), 1);
     }
 
     #[tokio::test]
