@@ -37,6 +37,7 @@ mod readers;
 mod real_input;
 mod rebuilt;
 mod remote;
+mod replayed;
 mod rotation;
 mod sandbox;
 mod security;

@@ -12,7 +12,7 @@ use spout_pipeline::Links;
 use spout_plugin::{GrantSpec, PluginRef, Plugins, World};
 use spout_producer::{DecoderSpec, SchemaText};
 use spout_repo::{Differences, Store};
-use spout_spec::{Loaded, ProducerSpec};
+use spout_spec::{Loaded, ProducerSpec, load_every};
 
 use super::{
     Global,
@@ -76,7 +76,8 @@ pub(super) struct PlannedPlugin {
 
 impl Check {
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let (specs, findings) = Box::pin(examine_all(&self.specs, global)).await;
+        let (specs, wrong) = load_every(&self.specs);
+        let (specs, findings) = Box::pin(examine_all(specs, wrong, global)).await;
         for (loaded, examined) in specs {
             if let Some(typed) = examined.typed {
                 plan(&loaded, examined.plugins, typed, examined.differences).print(printer, global.verbose)?;

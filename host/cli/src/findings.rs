@@ -7,7 +7,7 @@ use spout_node::{NodeSpec, Shape};
 use spout_pipeline::{Links, Parts, misfits};
 use spout_plugin::{PluginRef, Plugins};
 use spout_repo::{Differences, Store};
-use spout_spec::{Loaded, PluginUse, all_handlers, load_every};
+use spout_spec::{Loaded, PluginUse, all_handlers};
 
 use super::{
     Global,
@@ -91,9 +91,13 @@ pub(super) struct Examined {
     pub(super) parts: Option<Parts>,
 }
 
-/// Reads specs and looks at each, as `check` and `run` do before anything starts; what is wrong comes by itself.
-pub(super) async fn examine_all(paths: &[PathBuf], global: &Global) -> (Vec<(Loaded, Examined)>, Vec<Finding>) {
-    let (specs, wrong) = load_every(paths);
+/// Looks at each of specs that were read, with what was wrong with them and others, as `check` and `run` do before anything starts;
+/// what is wrong comes by itself.
+pub(super) async fn examine_all(
+    specs: Vec<Loaded>,
+    wrong: Vec<spout_spec::Error>,
+    global: &Global,
+) -> (Vec<(Loaded, Examined)>, Vec<Finding>) {
     let broken: Vec<bool> = specs.iter().map(|loaded| broken(loaded, &specs, &wrong)).collect();
     let mut findings: Vec<Finding> = wrong.into_iter().map(Finding::from).collect();
     let plugins = global.open_plugins().map_err(|error| findings.push(Finding::of(error))).ok();

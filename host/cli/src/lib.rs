@@ -14,6 +14,7 @@ mod commit;
 mod compact;
 mod copy;
 mod create;
+mod dead_letter;
 mod delete;
 mod diff;
 mod draw;
@@ -145,6 +146,8 @@ enum Verb {
     Squash(squash::Squash),
     Revert(revert::Revert),
     Marker(marker::Marker),
+    #[command(name = "deadletter", alias = "dead-letter")]
+    DeadLetter(dead_letter::DeadLetter),
     Sql(sql::Sql),
     Publish(publish::Publish),
     Compact(compact::Compact),
@@ -162,6 +165,7 @@ impl Verb {
             Self::Serve(_) => Some("`spout serve`"),
             Self::Check(_) => Some("`spout check`"),
             Self::Test(_) => Some("`spout test`"),
+            Self::DeadLetter(verb) => verb.only_local(),
             _ => None,
         }
     }
@@ -271,6 +275,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Squash(verb) => verb.run(global, printer).await,
         Verb::Revert(verb) => verb.run(global, printer).await,
         Verb::Marker(verb) => verb.run(global, printer).await,
+        Verb::DeadLetter(verb) => Box::pin(verb.run(global, printer)).await,
         Verb::Sql(verb) => verb.run(global, printer).await,
         Verb::Publish(verb) => verb.run(global, printer).await,
         Verb::Compact(verb) => verb.run(global, printer).await,

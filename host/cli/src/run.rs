@@ -16,7 +16,7 @@ use spout_data::ByteSize;
 use spout_pipeline::{Host, RunOptions, Until, Update};
 use spout_producer::Class;
 use spout_server::Inside;
-use spout_spec::Loaded;
+use spout_spec::{Loaded, load_every};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -98,8 +98,47 @@ impl Run {
         self.harden.then_some(self.specs.as_slice())
     }
 
+    /// One that reads what there is to read for now, and stops.
+    pub(super) fn until_idle(specs: &[PathBuf]) -> Self {
+        Self {
+            specs: specs.to_vec(),
+            until: Some(When::Idle),
+            memory_high: None,
+            fail_on_dead_letters: None,
+            reset_node: Vec::new(),
+            reprocess: false,
+            harden: false,
+        }
+    }
+
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
-        let (examined, findings) = Box::pin(examine_all(&self.specs, global)).await;
+        let (specs, wrong) = load_every(&self.specs);
+        self.loaded(specs, wrong, global, printer).await
+    }
+
+    /// The same with the dead letters of the pipelines in the place of what they read, into the repo `to` or that of each with
+    /// `-replayed` behind its name.
+    pub(super) async fn replay(&self, to: Option<&str>, global: &Global, printer: &mut Printer) -> Result<()> {
+        let (specs, mut wrong) = load_every(&self.specs);
+        let mut replays = Vec::new();
+        for loaded in specs {
+            let name = to.map_or_else(|| format!("{}-replayed", loaded.spec.pipeline.name), str::to_owned);
+            match loaded.replaying(&name) {
+                Ok(loaded) => replays.push(loaded),
+                Err(error) => wrong.push(error),
+            }
+        }
+        self.loaded(replays, wrong, global, printer).await
+    }
+
+    async fn loaded(
+        &self,
+        specs: Vec<Loaded>,
+        wrong: Vec<spout_spec::Error>,
+        global: &Global,
+        printer: &mut Printer,
+    ) -> Result<()> {
+        let (examined, findings) = Box::pin(examine_all(specs, wrong, global)).await;
         findings::all(&findings, printer.json())?;
         let (specs, examined): (Vec<Loaded>, Vec<Examined>) = examined.into_iter().unzip();
         self.can_end(&specs)?;

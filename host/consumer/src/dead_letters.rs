@@ -21,10 +21,13 @@ use spout_data::DeadLetter;
 /// The years 1 to 9999, in milliseconds since 1970.
 const CALENDAR_MS: std::ops::Range<i64> = -62_135_596_800_000..253_402_300_800_000;
 
+/// What a letter holds whose message an earlier one has.
+const ELSEWHERE: &str = "elsewhere";
+
 /// Names of the producers by number; none where there is one only.
 pub(super) type Names = BTreeMap<u16, String>;
 
-/// `partition, offset, timestamp, file, key, headers, value, stage, code, reason`: the message as it arrived, and what was wrong.
+/// `partition, offset, timestamp, file, key, headers, value, holds, stage, code, reason`: the message as it arrived, and what was wrong.
 /// Where there are several producers, `producer` comes first.
 pub(super) fn schema(producers: &Names) -> SchemaRef {
     let field = |name, data_type, nullable| Field::new(name, data_type, nullable);
@@ -37,6 +40,7 @@ pub(super) fn schema(producers: &Names) -> SchemaRef {
         field("key", DataType::Binary, true),
         field("headers", DataType::List(header()), true),
         field("value", DataType::Binary, false),
+        field("holds", DataType::Utf8, false),
         field("stage", DataType::Utf8, false),
         field("code", DataType::Utf8, false),
         field("reason", DataType::Utf8, false),
@@ -81,6 +85,9 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes
     let mut repeats = |letter: &DeadLetter| !letter.value.is_empty() && !seen.insert(letter.value.as_ptr());
     let repeats: Vec<bool> = dead.iter().map(&mut repeats).collect();
     within_an_array(dead, &repeats)?;
+    let holds =
+        dead.iter().zip(&repeats).map(|(letter, repeats)| if *repeats { ELSEWHERE } else { letter.holds.name() });
+    let holds: ArrayRef = Arc::new(StringArray::from_iter_values(holds));
     let values = dead.iter().zip(&repeats).map(|(letter, repeats)| if *repeats { &[] } else { &letter.value[..] });
     let reasons = dead
         .iter()
@@ -90,7 +97,7 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes
     let name = |letter: &DeadLetter| producers.get(&letter.partition.producer).map(String::as_str);
     let producer: StringArray = dead.iter().map(name).collect();
     let producer = (!producers.is_empty()).then(|| Arc::new(producer) as ArrayRef);
-    let columns: [ArrayRef; 10] = [
+    let columns: [ArrayRef; 11] = [
         Arc::new(UInt32Array::from_iter_values(dead.iter().map(|letter| letter.partition.number))),
         Arc::new(UInt64Array::from_iter_values(dead.iter().map(|letter| letter.offset))),
         Arc::new(times.with_timezone("UTC")),
@@ -98,6 +105,7 @@ pub(super) fn rows(dead: &[DeadLetter], producers: &Names, before: Option<&Bytes
         Arc::new(keys),
         Arc::new(headers(dead, &repeats)?),
         Arc::new(BinaryArray::from_iter_values(values)),
+        holds,
         text(|letter| &letter.stage),
         text(|letter| &letter.code),
         Arc::new(StringArray::from_iter_values(reasons)),
@@ -136,6 +144,7 @@ mod tests {
             key: None,
             headers: vec![("trace".into(), b"t1".to_vec())],
             value: value.clone(),
+            holds: spout_data::Holds::Message,
             stage: "time".into(),
             code: "time.missing".into(),
             reason: reason.into(),

@@ -23,12 +23,37 @@ pub struct DeadLetter {
     pub headers: Vec<(String, Vec<u8>)>,
     /// Raw payload. Letters of rows of one message share it.
     pub value: Bytes,
+    /// What that is.
+    pub holds: Holds,
     /// `decode`, or the id of the handler.
     pub stage: String,
     /// Stable and dotted, such as `json.syntax`.
     pub code: String,
     /// What was wrong, for people.
     pub reason: String,
+}
+
+/// What a dead letter holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// The message as it arrived.
+    Message,
+    /// A part of it, whose other parts may have become rows.
+    Part,
+    /// A row that a handler had made, as JSON.
+    Row,
+}
+
+impl Holds {
+    /// As the table of dead letters says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Part => "part",
+            Self::Row => "row",
+        }
+    }
 }
 
 /// What a letter takes besides its texts and bytes: its place in lists, and what it owns of each.
@@ -76,20 +101,26 @@ impl<'a> Letters<'a> {
     /// The letter of the message with this index; where there is none, `row` is what it says was set aside.
     pub fn letter(&mut self, message: Option<usize>, wrong: Wrong, row: impl FnOnce() -> Vec<u8>) -> DeadLetter {
         let message = message.filter(|&message| message < self.messages.len());
-        let value = match message {
-            Some(message) => self.value(message),
-            None => row().into(),
+        let (value, holds) = match message {
+            Some(message) => (self.value(message), Holds::Message),
+            None => (row().into(), Holds::Row),
         };
-        self.with_value(message, wrong, value)
+        self.with_value(message, wrong, value, holds)
     }
 
     /// The letter of a part of a message.
     #[must_use]
     pub fn part(&self, message: usize, wrong: Wrong, part: Vec<u8>) -> DeadLetter {
-        self.with_value(Some(message), wrong, part.into())
+        self.with_value(Some(message), wrong, part.into(), Holds::Part)
     }
 
-    fn with_value(&self, message: Option<usize>, Wrong { stage, code, reason }: Wrong, value: Bytes) -> DeadLetter {
+    fn with_value(
+        &self,
+        message: Option<usize>,
+        Wrong { stage, code, reason }: Wrong,
+        value: Bytes,
+        holds: Holds,
+    ) -> DeadLetter {
         let Messages { partitions, offsets, .. } = self.messages;
         DeadLetter {
             // The messages of a stream-level source come from several partitions, and each has the offset of its own.
@@ -105,6 +136,7 @@ impl<'a> Letters<'a> {
             key: message.and_then(|at| self.messages.key(at)).map(<[u8]>::to_vec),
             headers: message.map(|at| self.headers(at)).unwrap_or_default(),
             value,
+            holds,
             stage,
             code,
             reason,

@@ -25,7 +25,7 @@ mod upstream;
 pub use aside::Aside;
 pub use batch::{Batch, Origins};
 pub use counts::{Counts, UnknownKeys};
-pub use dead_letter::{DeadLetter, Letters, Wrong};
+pub use dead_letter::{DeadLetter, Holds, Letters, Wrong};
 pub use marker::{Advance, Marker, PartitionMarker, Step};
 pub use message::{Blobs, Header, Messages, OVERHEAD};
 pub use offset::{PartitionId, Position, Span};

@@ -30,6 +30,7 @@ mod pipeline;
 mod plugins;
 mod producers;
 mod reach;
+mod replaying;
 mod schema;
 mod settings;
 mod settings_schema;

@@ -108,4 +108,19 @@ impl ProducerSpec {
     pub fn source(&self) -> Option<crate::Source> {
         self.sources().pop()
     }
+
+    /// The same with the dead letters of the branch that its pipeline writes in the place of what it reads, if that is messages.
+    #[must_use]
+    pub fn of_dead_letters(&self, repo: &str, branch: &str) -> Option<Self> {
+        let source = self.source().filter(|source| source.spec.decodes())?;
+        let name = Some(self.name.as_str()).filter(|name| !name.is_empty());
+        let letters = repo::RepoSpec::dead_letters(repo, branch, name, source.spec.metadata());
+        Some(Self {
+            name: self.name.clone(),
+            repo: Some(letters),
+            decoder: self.decoder.clone().or_else(|| source.spec.usual_decoder()),
+            grants: self.grants.clone(),
+            ..Self::default()
+        })
+    }
 }

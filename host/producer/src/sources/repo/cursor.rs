@@ -8,7 +8,7 @@ use spout_plugin::Progress;
 use spout_repo::{Added, AddedFile, Follower};
 
 use super::{
-    RepoMode, Rewritten,
+    Rewritten,
     branch::Branch,
     reading::{Content, Reading},
     token::{Place, Token},
@@ -327,7 +327,7 @@ impl Cursor {
     /// The files that are read; `None` for others.
     fn wanted(&self, files: Vec<AddedFile>) -> Result<Vec<Option<AddedFile>>, Error> {
         let wanted = |file: AddedFile| {
-            let fits = self.branch.spec.mode != RepoMode::Rows || file.format.is_some();
+            let fits = !self.branch.spec.mode.reads_tables() || file.format.is_some();
             Ok((fits && self.branch.wants(&file.path)?).then_some(file))
         };
         files.into_iter().map(wanted).collect()

@@ -8,6 +8,7 @@
 mod branch;
 mod cron;
 mod cursor;
+mod letters;
 mod producer;
 mod reading;
 #[cfg(test)]
@@ -59,7 +60,8 @@ pub struct RepoSpec {
     /// Where to start if this pipeline has not read the repo yet, as in `latest`.
     #[serde(default)]
     pub start: RepoStart,
-    /// How a commit is read: `rows` of its table files, whole `files`, or `lines` (messages by `framing`).
+    /// How a commit is read: `rows` of its table files, whole `files`, `lines` (messages by `framing`), or its `deadLetters`, each
+    /// as the message that it was.
     #[serde(default)]
     pub mode: RepoMode,
     /// `lines` only: where messages end in a file, as in `{type: length}`.
@@ -74,7 +76,11 @@ pub struct RepoSpec {
     /// How often to look for new commits, as in `1s`; commits of this process are seen at once.
     #[serde(default = "every")]
     pub every: Period,
-    /// `files` and `lines` only: columns added to every row, as in `[key, timestamp]`: the path, and the time of the commit.
+    /// `deadLetters` only: those of this one of several producers.
+    #[serde(default)]
+    pub producer: Option<String>,
+    /// Not for `rows`: columns added to every row, as in `[key, timestamp]`: the path, and the time of the commit; of a dead
+    /// letter, those of its message.
     #[serde(default)]
     pub metadata: Vec<MetadataColumn>,
 }
@@ -97,6 +103,7 @@ impl SourceSpec for RepoSpec {
             RepoMode::Rows => "rows",
             RepoMode::Files => "files",
             RepoMode::Lines => "lines",
+            RepoMode::DeadLetters => "dead letters",
         };
         let start = match &self.start {
             RepoStart::Earliest => "the first commit".into(),
@@ -148,9 +155,30 @@ impl SourceSpec for RepoSpec {
 }
 
 impl RepoSpec {
+    /// The dead letters of the branch of a pipeline, those of `producer` only where one is named.
+    pub(super) fn dead_letters(repo: &str, branch: &str, producer: Option<&str>, metadata: &[MetadataColumn]) -> Self {
+        Self {
+            repo: repo.to_owned(),
+            branch: branch.to_owned(),
+            path: None,
+            glob: None,
+            trigger: None,
+            split: true,
+            start: RepoStart::Earliest,
+            mode: RepoMode::DeadLetters,
+            framing: FramingSpec::default(),
+            rewritten: Rewritten::Fail,
+            on_out_of_range: OutOfRange::default(),
+            every: every(),
+            producer: producer.map(str::to_owned),
+            metadata: metadata.to_vec(),
+        }
+    }
+
     /// The files that are read, where the spec names any.
     fn files(&self) -> Option<&str> {
-        self.path.as_deref().or(self.glob.as_deref())
+        let letters = (self.mode == RepoMode::DeadLetters).then_some("/dead-letter/");
+        self.path.as_deref().or(self.glob.as_deref()).or(letters)
     }
 
     /// The first key that contradicts the mode, or cannot be, and what to do.
@@ -168,7 +196,10 @@ impl RepoSpec {
                 let why = "committed rows have no messages; use `mode: lines` or `mode: files`, or leave it out";
                 return Some(("metadata", why.into()));
             }
-            RepoMode::Rows | RepoMode::Files => {}
+            RepoMode::Rows | RepoMode::Files | RepoMode::DeadLetters => {}
+        }
+        if self.producer.is_some() && self.mode != RepoMode::DeadLetters {
+            return Some(("producer", "`producer` is for `mode: deadLetters`; set that, or leave it out".into()));
         }
         if self.path.is_some() && self.glob.is_some() {
             return Some(("glob", "`glob` and `path` are the same; leave out one of them".into()));
@@ -210,6 +241,16 @@ pub enum RepoMode {
     Files,
     /// Each file is cut into messages by `framing`.
     Lines,
+    /// Each dead letter is the message that it was. Those that hold a part of one, or a row that a handler had made, are left out.
+    #[serde(rename = "deadLetters", alias = "dead_letters")]
+    DeadLetters,
+}
+
+impl RepoMode {
+    /// Whether files are read that are tables.
+    fn reads_tables(self) -> bool {
+        matches!(self, Self::Rows | Self::DeadLetters)
+    }
 }
 
 /// What to do about files that may have been read and no longer exist.

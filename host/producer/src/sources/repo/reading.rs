@@ -8,7 +8,7 @@ use spout_data::{Blobs, Messages, Provenance};
 use spout_format::Batches;
 use spout_repo::{AddedFile, Follower};
 
-use super::{RepoMode, branch::Branch, token::Place};
+use super::{RepoMode, branch::Branch, letters, token::Place};
 use crate::{Error, Framer};
 
 /// Messages and bytes of one fetch.
@@ -72,6 +72,24 @@ impl Reading {
                     self.part.done += rows as u64;
                     (batch.filter(|_| rows > 0).map(Content::Rows), rest.is_some() || batches.peek().is_some())
                 }
+                Open::Letters(batches) => {
+                    let batch = batches.next().transpose().map_err(|error| branch.failed("reading", error.into()))?;
+                    let batch = batch.map(|batch| cut(batch, most.min(MESSAGES)));
+                    let producer = branch.spec.producer.as_deref();
+                    let (messages, later) = match batch {
+                        Some((batch, later)) => {
+                            self.part.done += batch.num_rows() as u64;
+                            (letters::messages(&batch, producer), later)
+                        }
+                        None => Default::default(),
+                    };
+                    if let Some(later) = later {
+                        let rest = std::mem::replace(batches, nothing());
+                        *batches = (Box::new(std::iter::once(Ok(later)).chain(rest)) as Batches).peekable();
+                    }
+                    let more = batches.peek().is_some();
+                    ((!messages.is_empty()).then_some(Content::Messages(messages)), more)
+                }
                 Open::Messages(values) => {
                     let first = usize::try_from(self.part.done).unwrap_or(usize::MAX);
                     let mut messages = some(values, first, most, &file.path, self.at_ms);
@@ -106,7 +124,13 @@ impl Reading {
 enum Open {
     /// And the rest of a batch that was more than what was wanted at once.
     Rows(Peekable<Batches>, Option<RecordBatch>),
+    /// Rows that are dead letters.
+    Letters(Peekable<Batches>),
     Messages(Blobs),
+}
+
+fn nothing() -> Peekable<Batches> {
+    (Box::new(std::iter::empty()) as Batches).peekable()
 }
 
 /// Opens a file behind the `done` rows or messages that were read.
@@ -114,10 +138,12 @@ async fn opened(branch: &Branch, follower: &Follower, file: &AddedFile, done: u6
     let failed = |error| branch.failed("reading", error);
     let mut values = Blobs::default();
     match branch.spec.mode {
-        RepoMode::Rows => {
+        RepoMode::Rows | RepoMode::DeadLetters => {
             let rows = follower.rows(file, None).await.map_err(failed)?;
             let rows = rows.unwrap_or_else(|| Box::new(std::iter::empty()));
-            return Ok(Open::Rows(skipping(rows, done).peekable(), None));
+            let rows = skipping(rows, done).peekable();
+            let letters = branch.spec.mode == RepoMode::DeadLetters;
+            return Ok(if letters { Open::Letters(rows) } else { Open::Rows(rows, None) });
         }
         RepoMode::Files => values.push(&follower.read(file).await.map_err(failed)?),
         RepoMode::Lines => {

@@ -113,6 +113,7 @@ impl PfsSpec {
             rewritten: Rewritten::Pass,
             on_out_of_range: self.on_out_of_range,
             every: self.every,
+            producer: None,
             metadata: Vec::new(),
         }
     }

@@ -1,0 +1,138 @@
+//! `spout deadletter`: what was set aside, by reason, one by one, and once more through a pipeline.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use spout_api::{Error as ApiError, Query, Reference};
+use spout_base::error::Coded as _;
+
+use super::{
+    Global,
+    answer::{self, Format},
+    error::Error,
+    print::Printer,
+    run::Run,
+};
+
+/// Show messages that were set aside, and give them to a pipeline once more.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spout deadletter list github-events                     how many, by reason
+  spout deadletter show github-events --code json.syntax  the messages themselves
+  spout deadletter replay mended.yaml                     once more, through a spec that takes them")]
+pub(super) struct DeadLetter {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Count the dead letters of a commit by stage, code and what they hold, with a reason of each.
+    #[command(after_help = "Examples:
+  spout deadletter list github-events
+  spout deadletter list github-events@dev~3 --json")]
+    List {
+        /// `repo`, `repo@branch`, `repo@branch~2` or `repo@<commit id>`.
+        reference: String,
+    },
+    /// Show dead letters, newest first: where each came from, what was wrong, and the message.
+    #[command(after_help = "Examples:
+  spout deadletter show github-events
+  spout deadletter show github-events --stage decode --code json.syntax -n 3
+  spout deadletter show github-events --json | jq -r .value
+
+The bytes of each, as they arrived: spout sql 'select value from github_events_dead_letter' -o letters.parquet")]
+    Show {
+        /// `repo`, `repo@branch`, `repo@branch~2` or `repo@<commit id>`.
+        reference: String,
+        /// Only those of this stage: `decode`, or the id of a handler.
+        #[arg(long)]
+        stage: Option<String>,
+        /// Only those of this code.
+        #[arg(long)]
+        code: Option<String>,
+        /// At most this many.
+        #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+        number: u32,
+    },
+    /// Give the dead letters of pipelines to their specs once more, with a decoder or handlers that were mended.
+    #[command(after_help = "Examples:
+  spout deadletter replay github-events.yaml              into the repo github-events-replayed
+  spout deadletter replay mended.yaml --to events-mended
+  spout sql 'select * from github_events union all select * from github_events_replayed'
+
+Each message is replayed once: the repo of the replay remembers, as any pipeline does, up to which commit it has read, so that the
+next replay takes what was set aside since. What fails again is a dead letter of that repo, and can be replayed from there. Commits say
+which commits their messages were set aside in, rows have key, headers and time of the message. Left out are letters that hold
+only a part of a message or a row that a handler had made: `list` counts them.
+
+A message of which other rows went through makes those rows again, in the repo of the replay. A CSV file's header is a message of its own:
+name the columns in the spec. To replay all the time, write the pipeline: `producer: {repo: {repo: NAME, mode: deadLetters}}`.")]
+    Replay {
+        /// Spec files of the pipelines whose dead letters are meant.
+        #[arg(required = true, value_name = "SPEC")]
+        specs: Vec<PathBuf>,
+        /// Name of the pipeline and repo of the replay, if there is one spec [default: NAME-replayed]
+        #[arg(long, value_name = "REPO")]
+        to: Option<String>,
+    },
+}
+
+impl DeadLetter {
+    /// Its name, where it runs a pipeline.
+    pub(super) fn only_local(&self) -> Option<&'static str> {
+        matches!(self.what, What::Replay { .. }).then_some("`spout deadletter replay`")
+    }
+
+    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+        match &self.what {
+            What::List { reference } => {
+                let columns = "stage, code, holds, count(*) as letters, min(reason) as reason";
+                let query = format!(
+                    "select {columns} from {} group by stage, code, holds order by letters desc",
+                    table(reference)?
+                );
+                rows(query, reference, global, printer).await
+            }
+            What::Show { reference, stage, code, number } => {
+                let only = |column: &str, value: &Option<String>| {
+                    let quoted = value.as_ref().map(|value| value.replace('\'', "''"));
+                    quoted.map(|value| format!("{column} = '{value}'"))
+                };
+                let wanted: Vec<String> = [only("stage", stage), only("code", code)].into_iter().flatten().collect();
+                let wanted = if wanted.is_empty() { String::new() } else { format!(" where {}", wanted.join(" and ")) };
+                let columns = r#"partition, "offset", "timestamp", stage, code, reason, holds, text(key) as key, text(value) as value"#;
+                let query = format!("select {columns} from {}{wanted} limit {number}", table(reference)?);
+                rows(query, reference, global, printer).await
+            }
+            What::Replay { specs, to } => {
+                if let (Some(_), [_, _, ..]) = (to, specs.as_slice()) {
+                    let what = "--to names the repo of one replay, and there are several specs".to_owned();
+                    return Err(Error::Usage { verb: "deadletter replay", what }.into());
+                }
+                Run::until_idle(specs).replay(to.as_deref(), global, printer).await
+            }
+        }
+    }
+}
+
+/// The dead letters of a commit, as a query names them.
+fn table(reference: &str) -> Result<String, ApiError> {
+    let reference: Reference = reference.parse()?;
+    let whole = Reference { path: Some("/dead-letter".to_owned()), ..reference }.to_string();
+    Ok(format!("\"{}\"", whole.replace('"', "\"\"")))
+}
+
+async fn rows(query: String, reference: &str, global: &Global, printer: &mut Printer) -> Result<()> {
+    let format = if printer.json() { Format::Ndjson } else { Format::Table };
+    match global.api().await?.sql(&Query { query, at: Vec::new(), verify: false }).await {
+        Ok(found) => answer::print(found, format, printer).await,
+        // A branch of which nothing was ever set aside.
+        Err(error) if error.code() == "E0552" && !printer.json() => {
+            printer.line(format!("{reference} has no dead letters"))
+        }
+        Err(error) if error.code() == "E0552" => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,70 @@
+//! The spec by which the dead letters of a pipeline are read once more.
+
+use super::{
+    Loaded,
+    check::{self, contradiction},
+    error::Error,
+};
+
+impl Loaded {
+    /// The pipeline `name`, which reads the dead letters of this one instead of its sources, and does the same with them.
+    ///
+    /// # Errors
+    /// [`Error::Contradiction`] if it has no messages: it is a `transform`, or reads rows. Or `name` is its own.
+    pub fn replaying(mut self, name: &str) -> Result<Self, Error> {
+        check::name(&self, "pipeline.name", name, "the name of a pipeline")?;
+        let own = self.spec.pipeline.name.clone();
+        if own == name {
+            let what = "a replay writes a repo of its own, since its commits are made from those of the pipeline";
+            return Err(contradiction(&self, "pipeline.name", what));
+        }
+        let branch = self.spec.commit.branch.clone();
+        let without = self
+            .spec
+            .producers()
+            .find_map(|(at, producer)| producer.of_dead_letters(&own, &branch).is_none().then_some(at));
+        if let Some(at) = without {
+            let what = "it takes no messages that a decoder makes rows of, so that none was set aside";
+            return Err(contradiction(&self, &at, what));
+        }
+        for producer in self.spec.producers.iter_mut().chain([&mut self.spec.producer]) {
+            if let Some(replay) = producer.of_dead_letters(&own, &branch) {
+                *producer = replay;
+            }
+        }
+        self.spec.pipeline.name = name.to_owned();
+        self.spec.guarantee = None;
+        Ok(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::parse;
+
+    #[test]
+    fn each_producer_reads_its_own_dead_letters() {
+        let load = |text: &str| parse(text, Path::new("s.yaml"), Path::new("/specs")).unwrap().remove(0);
+        let one = load(
+            "pipeline: {name: p}\nproducer: {http: {listen: '127.0.0.1:0', metadata: [key]}, decoder: {type: json}}\n",
+        );
+        let one = one.replaying("p-again").unwrap().spec;
+        assert_eq!(one.pipeline.name, "p-again");
+        let source = one.producer.source().unwrap();
+        assert!(source.spec.reads().starts_with("dead letters of the commits of p@master"), "{}", source.spec.reads());
+        assert_eq!(source.spec.metadata().len(), 1);
+        assert!(one.producer.decoder.is_some());
+        let two = load(
+            "pipeline: {name: p}\ncommit: {branch: dev}\nproducers:\n- {name: a, stdin: {}, decoder: {type: json}}\n- {name: b, tcp: {listen: '127.0.0.1:0'}, decoder: {type: csv, columns: {x: int64}}}\n",
+        );
+        let two = two.replaying("q").unwrap().spec;
+        let repos = two.producers.iter().filter_map(|producer| producer.repo.as_ref());
+        let read: Vec<_> = repos.map(|repo| (repo.branch.as_str(), repo.producer.as_deref())).collect();
+        assert_eq!(read, [("dev", Some("a")), ("dev", Some("b"))]);
+        let rows = load("pipeline: {name: p}\nproducer: {repo: {repo: events}}\n");
+        assert!(rows.clone().replaying("q").unwrap_err().to_string().contains("takes no messages"));
+        assert!(rows.replaying("p").unwrap_err().to_string().contains("a repo of its own"));
+    }
+}

@@ -1,0 +1,76 @@
+//! Dead letters that are read once more: listed, shown, and replayed through a spec that takes them, each once.
+
+use std::{fs, process::Stdio};
+
+use anyhow::{Result, ensure};
+use spout_tests::{Site, posted::ids};
+
+const SPEC: &str = "pipeline: {name: in}\nproducer:\n  stdin: {}\n  decoder: {type: json, schema: {id: TYPE}}\ncommit: {flush: {rows: 1000}}\n";
+
+/// Runs the pipeline over `lines`.
+fn feed(site: &Site, lines: &str) -> Result<()> {
+    let input = fs::File::open(site.write("lines", lines)?)?;
+    let output = site.command(&["run", "in.yaml"]).stdin(Stdio::from(input)).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+#[test]
+fn letters_are_listed_shown_and_replayed_once() -> Result<()> {
+    let site = Site::new()?;
+    site.write("in.yaml", SPEC.replace("TYPE", "int64"))?;
+    site.write("mended.yaml", SPEC.replace("TYPE", "string"))?;
+    feed(&site, "{\"id\":1}\n{\"id\":\"x\"}\nnope\n{\"id\":\"x\"}\n")?;
+    let listed = site.json(&["deadletter", "list", "in"])?;
+    let of =
+        |code: &str| listed.iter().find(|line| line["code"] == code).map(|line| (&line["letters"], &line["holds"]));
+    ensure!(of("json.type").is_some_and(|(letters, holds)| *letters == 2 && holds == "message"), "{listed:?}");
+    let shown = site.json(&["deadletter", "show", "in", "--code", "json.syntax"])?;
+    ensure!(shown.len() == 1 && shown[0]["value"] == "nope" && shown[0]["offset"] == 2, "{shown:?}");
+    site.ok(&["deadletter", "replay", "mended.yaml"])?;
+    let count = |repo: &str| -> Result<u64> {
+        let rows = site.json(&["sql", &format!("select id, count(*) as n from {repo} group by id")])?;
+        ensure!(rows.len() == 1 && rows[0]["id"] == "x", "{rows:?}");
+        Ok(rows[0]["n"].as_u64().unwrap_or_default())
+    };
+    ensure!(count("in_replayed")? == 2, "what the mended spec takes");
+    site.ok(&["deadletter", "replay", "mended.yaml"])?;
+    ensure!(count("in_replayed")? == 2, "each once");
+    feed(&site, "{\"id\":\"x\"}\n")?;
+    site.ok(&["deadletter", "replay", "mended.yaml"])?;
+    ensure!(count("in_replayed")? == 3, "and what was set aside since");
+    let made = &site.json(&["list", "commit", "in-replayed", "-n", "1"])?[0];
+    let head = &site.json(&["list", "commit", "in", "-n", "1"])?[0];
+    ensure!(made["provenance"][0]["commit"] == head["id"], "{} {}", made["provenance"], head["id"]);
+    // What fails again is set aside there, and is replayed from there.
+    ensure!(site.json(&["deadletter", "list", "in-replayed"])?[0]["letters"] == 1);
+    site.ok(&["create", "repo", "empty"])?;
+    ensure!(site.ok(&["deadletter", "list", "in-replayed@master~1"])?.contains("json.syntax"));
+    site.fails(&["deadletter", "list", "nowhere"], 2, &["error[E0550]"])?;
+    site.fails(&["deadletter", "replay", "in.yaml", "--to", "in"], 2, &["error[E0110]", "a repo of its own"])?;
+    site.fails(&["deadletter", "replay", "in.yaml", "--to", "a b"], 2, &["the name of a pipeline"])?;
+    site.ok(&["fsck"]).map(drop)
+}
+
+#[test]
+fn a_killed_replay_loses_none_and_makes_none_twice() -> Result<()> {
+    const LETTERS: u64 = 20_000;
+    let site = Site::new()?;
+    site.write("in.yaml", SPEC.replace("TYPE", "int64"))?;
+    site.write(
+        "mended.yaml",
+        SPEC.replace("TYPE", "int64").replace("schema:", "coerce: {numbersFromStrings: true}, schema:"),
+    )?;
+    let lines: String = (0..LETTERS).map(|id| format!("{{\"id\":\"{id}\"}}\n")).collect();
+    feed(&site, &lines)?;
+    for commits in [1, 5, 9] {
+        let mut replay = site.command(&["deadletter", "replay", "mended.yaml"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let made = || site.json(&["list", "commit", "in-replayed"]).map_or(0, |commits| commits.len());
+        while made() < commits && replay.try_wait()?.is_none() {}
+        replay.kill()?;
+        replay.wait()?;
+    }
+    site.ok(&["deadletter", "replay", "mended.yaml"])?;
+    ensure!(ids(&site, "in_replayed")? == (0..LETTERS).collect::<Vec<_>>(), "each once");
+    site.ok(&["fsck"]).map(drop)
+}
