@@ -63,9 +63,18 @@ fn a_client_makes_changes_follows_and_removes_a_pipeline() -> Result<()> {
     site.ok(&["fsck", "--deep"])?;
     // What others send cannot be read again.
     site.fails(&["update", "pipeline", "-f", "one.yaml", "--reprocess"], 2, &["error[E0955]"])?;
-    site.ok(&["stop", "pipeline", "one"])?;
+    let before = served.reach("one", running)?["since_ms"].clone();
+    site.ok(&["pipeline", "restart", "one"])?;
+    served.reach("one", |about| running(about) && about["since_ms"] != before)?;
+    let flushed = site.ok(&["pipeline", "flush", "one"])?;
+    ensure!(flushed.contains("commits what it has read"), "{flushed}");
+    let metrics = request(&served.address, "GET /metrics", &[], b"")?;
+    let metrics = String::from_utf8(metrics.body)?;
+    ensure!(metrics.contains("spout_pipeline_state{pipeline=\"one\",state=\"running\"} 1"), "{metrics}");
+    site.ok(&["pipeline", "pause", "one"])?;
     served.reach("one", |about| about["state"] == "stopped")?;
-    site.ok(&["start", "pipeline", "one"])?;
+    site.fails(&["pipeline", "flush", "one"], 2, &["error[E0910]"])?;
+    site.ok(&["pipeline", "resume", "one"])?;
     ensure!(post(&served, "one", 13)? == 200);
     ensure!(site.ok(&["logs", "pipeline", "one", "-n", "1"])?.contains("committed"), "the last line");
     site.fails(&["logs", "pipeline", "two"], 2, &["error[E0910]"])?;
@@ -74,6 +83,7 @@ fn a_client_makes_changes_follows_and_removes_a_pipeline() -> Result<()> {
     served.stop()?;
     site.environment = Vec::new();
     site.fails(&["logs", "pipeline", "one"], 2, &["error[E0848]", "--server"])?;
+    site.fails(&["pipeline", "flush", "two"], 2, &["error[E0848]", "--server"])?;
     ensure!(ids(&site, "one")? == [1, 2, 12, 13], "{:?}", ids(&site, "one")?);
     site.ok(&["fsck"]).map(drop)
 }

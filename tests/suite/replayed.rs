@@ -64,7 +64,11 @@ fn a_killed_replay_loses_none_and_makes_none_twice() -> Result<()> {
     let lines: String = (0..LETTERS).map(|id| format!("{{\"id\":\"{id}\"}}\n")).collect();
     feed(&site, &lines)?;
     for commits in [1, 5, 9] {
-        let mut replay = site.command(&["deadletter", "replay", "mended.yaml"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut replay = site
+            .command(&["deadletter", "replay", "mended.yaml"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let made = || site.json(&["list", "commit", "in-replayed"]).map_or(0, |commits| commits.len());
         while made() < commits && replay.try_wait()?.is_none() {}
         replay.kill()?;

@@ -141,6 +141,10 @@ sought = client.seek_marker("p", "earliest", why="again")
 assert sought["made"]["reason"] == "seek: again" and sought["after"] != sought["before"], sought
 assert client.start_pipeline("p").done == "started"
 until(lambda: rows() == 2)
+assert client.flush_pipeline("p").done == "commits what it has read"
+before = client.inspect_pipeline("p").since_ms
+assert client.restart_pipeline("p").done == "restarted"
+until(lambda: (lambda now: now.state == "running" and now.since_ms != before)(client.inspect_pipeline("p")))
 said = [line.text for line in client.logs("p") if line.level == "state"]
 assert any(text.startswith("committed") for text in said), said
 follow = client.logs("p", recent=0, follow=True)

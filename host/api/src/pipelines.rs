@@ -23,6 +23,10 @@ pub trait Pipelines: Debug + Send + Sync {
     async fn update_pipelines(&self, specs: &[SpecText], reprocess: bool) -> Result<PipelinesChanged>;
     /// Has a pipeline run, or stop.
     async fn set_running(&self, name: &str, running: bool) -> Result<PipelinesChanged>;
+    /// Has a pipeline commit what it has read, stop, and start again; one that was stopped or has failed starts.
+    async fn restart_pipeline(&self, name: &str) -> Result<PipelinesChanged>;
+    /// Has a running pipeline, and those that are linked with it, commit what they have read now.
+    async fn flush_pipeline(&self, name: &str) -> Result<PipelinesChanged>;
     /// Removes a pipeline. Its output repo stays.
     async fn delete_pipeline(&self, name: &str) -> Result<PipelinesChanged>;
     /// What a pipeline has said lately, oldest first, and with `follow` what it says from then on, without end.

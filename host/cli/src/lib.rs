@@ -38,6 +38,7 @@ mod logs;
 mod managed;
 mod marker;
 mod open_files;
+mod pipeline;
 mod plugin;
 mod print;
 mod progress;
@@ -145,6 +146,7 @@ enum Verb {
     Drop(drop::Drop),
     Squash(squash::Squash),
     Revert(revert::Revert),
+    Pipeline(pipeline::Pipeline),
     Marker(marker::Marker),
     #[command(name = "deadletter", alias = "dead-letter")]
     DeadLetter(dead_letter::DeadLetter),
@@ -274,6 +276,7 @@ async fn run(cli: Cli) -> Result<()> {
         Verb::Drop(verb) => verb.run(global, printer).await,
         Verb::Squash(verb) => verb.run(global, printer).await,
         Verb::Revert(verb) => verb.run(global, printer).await,
+        Verb::Pipeline(verb) => Box::pin(verb.run(global, printer)).await,
         Verb::Marker(verb) => verb.run(global, printer).await,
         Verb::DeadLetter(verb) => Box::pin(verb.run(global, printer)).await,
         Verb::Sql(verb) => verb.run(global, printer).await,

@@ -82,7 +82,7 @@ pub(super) fn read_one(file: &Path) -> Result<SpecText, Error> {
     Ok(SpecText { text, file: file.to_owned(), base })
 }
 
-fn said(changed: &PipelinesChanged, printer: &mut Printer) -> Result<()> {
+pub(super) fn said(changed: &PipelinesChanged, printer: &mut Printer) -> Result<()> {
     if printer.json() {
         return printer.value(changed);
     }

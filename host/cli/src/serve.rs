@@ -12,14 +12,14 @@ use clap::Args;
 use serde_json::json;
 use spout_base::{clock, reach::Reach};
 use spout_data::{ByteSize, Period};
-use spout_keeper::Keeper;
+use spout_keeper::{Committer, Keeper};
 use spout_pipeline::{Links, RunOptions, Until, Update};
 use spout_server::{
     Beside, Board, Crowd, Error as ServerError, Identity, Inside, Limits, Listening, Service, Tokens, listen,
 };
 use spout_spec::load_all;
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -130,7 +130,8 @@ impl Serve {
         let unreadable = |source| Error::ReadFile { path: self.base.clone(), source };
         let base = fs::canonicalize(&self.base).map_err(unreadable)?;
         let (shelf, allowed) = (keeper.shelf(), self.allowed.clone());
-        let beside = Beside { board: Arc::clone(&board), plugins: keeper.plugins(), shelf, allowed, base };
+        let (plugins, committer) = (keeper.plugins(), keeper.committer());
+        let beside = Beside { board: Arc::clone(&board), plugins, shelf, committer, allowed, base };
         let (stop, close, commit) = (CancellationToken::new(), CancellationToken::new(), keeper.committer());
         let service = Service::new(store, tokens, beside, &limits, close.clone());
         let answering = tokio::spawn(listening.serve(service));
@@ -188,7 +189,7 @@ fn say(listening: &Listening, pipelines: usize, printer: &mut Printer) -> Result
 /// What runs beside the API.
 struct Watch<'a> {
     /// Has pipelines commit what they have read.
-    commit: watch::Sender<()>,
+    commit: Committer,
     board: Arc<Board>,
     progress: Progress,
     printer: &'a mut Printer,
@@ -224,7 +225,7 @@ impl Watch<'_> {
                     None => return Ok(()),
                 },
                 wish = signals.next() => match wish {
-                    Wish::Commit => drop(self.commit.send(())),
+                    Wish::Commit => self.commit.all(),
                     Wish::Stop if self.stop.is_cancelled() => return Err(Error::Interrupted),
                     Wish::Stop => {
                         tracing::info!("stopping: pipelines commit what they have read, requests are answered; a second signal stops at once");

@@ -36,6 +36,14 @@ impl Pipelines for Remote {
         self.link.json(self.link.request(Method::POST, ["pipelines", name, verb], &[])).await
     }
 
+    async fn restart_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
+        self.link.json(self.link.request(Method::POST, ["pipelines", name, "restart"], &[])).await
+    }
+
+    async fn flush_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
+        self.link.json(self.link.request(Method::POST, ["pipelines", name, "flush"], &[])).await
+    }
+
     async fn delete_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
         self.link.json(self.link.request(Method::DELETE, ["pipelines", name], &[])).await
     }

@@ -13,12 +13,13 @@ use spout_pipeline::{Error as PipelineError, Host, Parts, RunOptions, Update};
 use spout_plugin::Plugins;
 use spout_repo::{Follower, MASTER, Process, Store};
 use spout_spec::Loaded;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Error, PluginShelf, Specs,
     building::Building,
+    committer::Committer,
     error::ELSEWHERE,
     group::{Group, groups},
     peers::Peers,
@@ -48,8 +49,8 @@ pub struct Keeper {
     fixed: Vec<Loaded>,
     options: RunOptions,
     statuses: Statuses,
-    /// Changes when everything that was read is to be committed now.
-    commit: watch::Sender<()>,
+    /// Has pipelines commit what they have read.
+    committer: Committer,
     updates: mpsc::UnboundedSender<Update>,
     running: BTreeMap<Group, Running>,
     /// Groups that have ended, as long as they are made of the same.
@@ -76,7 +77,7 @@ impl Keeper {
             looked: None,
             options,
             statuses: Statuses::default(),
-            commit: watch::Sender::new(()),
+            committer: Committer::default(),
             updates,
             running: BTreeMap::new(),
             resting: BTreeMap::new(),
@@ -101,10 +102,10 @@ impl Keeper {
         self.building.plugins.clone()
     }
 
-    /// What is sent here has every pipeline commit what it has read.
+    /// What has pipelines commit what they have read.
     #[must_use]
-    pub fn committer(&self) -> watch::Sender<()> {
-        self.commit.clone()
+    pub fn committer(&self) -> Committer {
+        self.committer.clone()
     }
 
     /// Keeps pipelines running until `stop` is cancelled; then each commits what it has read.
@@ -288,7 +289,7 @@ impl Keeper {
             return;
         }
         let of_group = || wanted.iter().filter(|wanted| group.contains(&wanted.name));
-        let orders = of_group().filter_map(|one| Some((one.name.clone(), one.wish.reprocess.clone()?))).collect();
+        let orders = of_group().filter_map(|one| Some((one.name.clone(), one.wish.orders()?))).collect();
         let due = of_group().filter_map(|one| Some((one.name.clone(), one.wish.due()?.to_owned())));
         let due: BTreeMap<String, String> = due.collect();
         let made_of = MadeOf::now(specs, &orders, &self.building.plugins);
@@ -375,7 +376,7 @@ impl Keeper {
         let stop = CancellationToken::new();
         let started = Host::start(parts.clone(), &self.store, &self.options);
         let (statuses, updates) = (self.statuses.clone(), self.updates.clone());
-        let task = tokio::spawn(watch_over(started, (statuses, updates), self.commit.subscribe(), stop.clone()));
+        let task = tokio::spawn(watch_over(started, (statuses, updates), self.committer.orders(&group), stop.clone()));
         self.running.insert(group, Running { made_of, parts, before, orders, stop, task });
     }
 

@@ -7,6 +7,7 @@
 //! **Invariant**: nothing but that repo says what is to run; a keeper that is killed starts again from it.
 
 mod building;
+mod committer;
 mod error;
 mod group;
 mod keeper;
@@ -24,6 +25,7 @@ mod wanted;
 mod tests;
 
 pub use self::{
+    committer::Committer,
     error::Error,
     keeper::Keeper,
     kept::Kept,

@@ -161,6 +161,15 @@ impl Pipelines for Managed {
         Ok(changed(vec![name.to_owned()], done, commit.as_ref()))
     }
 
+    async fn restart_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
+        let commit = Specs::open(&self.store).await?.restart(name).await?;
+        Ok(changed(vec![name.to_owned()], "restarted", Some(&commit)))
+    }
+
+    async fn flush_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
+        Err(ApiError::OnlyServer { what: format!("what the pipeline `{name}` has read") })
+    }
+
     async fn delete_pipeline(&self, name: &str) -> Result<PipelinesChanged> {
         let commit = Specs::open(&self.store).await?.delete(name).await?;
         Ok(changed(vec![name.to_owned()], "deleted", Some(&commit)))

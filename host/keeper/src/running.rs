@@ -6,13 +6,10 @@ use spout_base::clock::Instant;
 use spout_pipeline::{Error as PipelineError, Host, Parts, Update};
 use spout_plugin::{PluginRef, Plugins, Stamp};
 use spout_spec::Loaded;
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::status::Statuses;
+use super::{committer::Orders, status::Statuses};
 
 /// A group that runs.
 #[derive(Debug)]
@@ -79,7 +76,7 @@ impl MadeOf {
 pub(super) async fn watch_over(
     (mut host, mut said): (Host, mpsc::UnboundedReceiver<Update>),
     (statuses, updates): (Statuses, mpsc::UnboundedSender<Update>),
-    mut commit: watch::Receiver<()>,
+    mut commit: Orders,
     stop: CancellationToken,
 ) -> Ended {
     let mut ended = Ended { error: None, committed: false };
@@ -99,7 +96,7 @@ pub(super) async fn watch_over(
                 Some(error) => drop(ended.error.get_or_insert(error)),
                 None => over = true,
             },
-            Ok(()) = commit.changed() => host.commit(),
+            () = commit.next() => host.commit(),
             () = stop.cancelled(), if !stopping => {
                 stopping = true;
                 host.stop();

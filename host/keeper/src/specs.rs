@@ -29,6 +29,8 @@ enum Change<'a> {
     Update(&'a [Wanted], Option<String>),
     /// Whether a pipeline is to run.
     Run(&'a str, bool),
+    /// An order to stop a pipeline and start it again.
+    Restart(&'a str, String),
     /// The order to begin anew that a pipeline has followed.
     Begun(&'a str, &'a str),
     /// A pipeline that is to be there no more.
@@ -44,6 +46,7 @@ impl Change<'_> {
             Self::Update(_, Some(_)) => "reprocess",
             Self::Run(_, true) => "start",
             Self::Run(_, false) => "stop",
+            Self::Restart(..) => "restart",
             Self::Begun(..) => "begin anew",
             Self::Delete(_) => "delete",
         };
@@ -55,7 +58,9 @@ impl Change<'_> {
             Self::Create(all) | Self::Update(all, _) => {
                 all.iter().map(|wanted| wanted.name.as_str()).collect::<Vec<_>>().join(", ")
             }
-            Self::Run(name, _) | Self::Begun(name, _) | Self::Delete(name) => (*name).to_owned(),
+            Self::Run(name, _) | Self::Restart(name, _) | Self::Begun(name, _) | Self::Delete(name) => {
+                (*name).to_owned()
+            }
         }
     }
 }
@@ -133,6 +138,14 @@ impl Specs {
         self.change(&Change::Run(name, running)).await.map(Some)
     }
 
+    /// Has a pipeline commit what it has read, stop, and start again; one that was stopped or has failed starts.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], and those of writing.
+    pub async fn restart(&self, name: &str) -> Result<Commit, Error> {
+        self.change(&Change::Restart(name, clock::nonce())).await
+    }
+
     /// Takes note that a pipeline has begun anew, as it was ordered to.
     ///
     /// # Errors
@@ -190,6 +203,11 @@ impl Specs {
             Change::Run(name, running) => {
                 unchanged.push(known(editor, name).await?);
                 put_wish(open, name, &Wish { running: *running, ..self.get(name).await?.wish }).await?;
+            }
+            Change::Restart(name, order) => {
+                unchanged.push(known(editor, name).await?);
+                let restart = Some(order.clone());
+                put_wish(open, name, &Wish { restart, running: true, ..self.get(name).await?.wish }).await?;
             }
             Change::Begun(name, order) => {
                 unchanged.push(known(editor, name).await?);

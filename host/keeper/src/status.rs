@@ -42,6 +42,9 @@ pub struct Status {
     /// Counts since the start.
     #[serde(default)]
     pub counts: Map<String, Value>,
+    /// What its plugins have said of themselves since the start, by plugin and name.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub metrics: Map<String, Value>,
     /// What is wrong is so until it starts anew, however well it runs.
     #[serde(skip)]
     pub(super) lasting: bool,
@@ -187,7 +190,12 @@ impl Statuses {
                 self.fault(name, code, error);
             }
             Update::Stopped { .. } => self.set(name, Phase::Finished),
-            Update::Metrics { .. } | Update::Waiting { .. } => {}
+            Update::Metrics { plugins, .. } => {
+                if let Ok(Value::Object(said)) = serde_json::to_value(plugins) {
+                    self.of(name, |status| status.metrics = said);
+                }
+            }
+            Update::Waiting { .. } => {}
         }
     }
 }
@@ -205,6 +213,7 @@ impl Status {
             code: None,
             plugins: BTreeMap::new(),
             counts: Map::new(),
+            metrics: Map::new(),
             lasting: false,
         }
     }

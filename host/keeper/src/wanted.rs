@@ -33,12 +33,21 @@ pub struct Wish {
     /// Names the last order to begin anew, from the first message of its sources.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reprocess: Option<String>,
-    /// The last such order that was followed.
+    /// Names the last order to start again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart: Option<String>,
+    /// The last order to begin anew that was followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reprocessed: Option<String>,
 }
 
 impl Wish {
+    /// All orders that were given: what runs is stopped and started where there is another.
+    pub(super) fn orders(&self) -> Option<String> {
+        let all: Vec<&str> = [&self.reprocess, &self.restart].into_iter().flatten().map(String::as_str).collect();
+        (!all.is_empty()).then(|| all.join(" "))
+    }
+
     /// The order to begin anew, if it is still to be followed.
     pub(super) fn due(&self) -> Option<&str> {
         self.reprocess.as_deref().filter(|order| self.reprocessed.as_deref() != Some(order))
@@ -47,7 +56,7 @@ impl Wish {
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { running: true, base: PathBuf::from("."), reprocess: None, reprocessed: None }
+        Self { running: true, base: PathBuf::from("."), reprocess: None, restart: None, reprocessed: None }
     }
 }
 

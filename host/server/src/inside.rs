@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use spout_keeper::{PluginShelf, Statuses};
+use spout_keeper::{Committer, PluginShelf, Statuses};
 use spout_pipeline::{Pass, StoreAccess};
 use spout_plugin::Plugins;
 use spout_repo::Store;
@@ -59,7 +59,8 @@ impl Inside {
         // Its tokens are for files: nothing is allowed to the specs, and no plugin is found.
         let plugins = Plugins::open(Path::new("/dev/null"), None).map_err(io::Error::other)?;
         let (board, shelf) = (Arc::new(Board::new(&self.store, Statuses::default())), PluginShelf::new(&self.store));
-        let beside = Beside { board, shelf, plugins, allowed: Vec::new(), base: PathBuf::from("/") };
+        let committer = Committer::default();
+        let beside = Beside { board, shelf, plugins, committer, allowed: Vec::new(), base: PathBuf::from("/") };
         let tokens = Some(Arc::clone(&self.tokens));
         tokio::spawn(listening.serve(Service::new(self.store.clone(), tokens, beside, &LIMITS, self.stop.clone())));
         Ok(url)

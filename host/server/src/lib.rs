@@ -28,6 +28,7 @@ mod journal;
 mod listen;
 mod logs;
 mod managing;
+mod metrics;
 mod openapi;
 mod pipelines;
 mod plugins;
@@ -46,7 +47,7 @@ use std::{path::PathBuf, sync::Arc};
 use axum::Router;
 use spout_api::Local;
 use spout_base::reach::Reach;
-use spout_keeper::{Managed, PluginShelf, Seeker};
+use spout_keeper::{Committer, Managed, PluginShelf, Seeker};
 use spout_plugin::Plugins;
 use spout_repo::Store;
 pub use spout_wire::{Crowd, Identity};
@@ -76,6 +77,8 @@ pub struct Beside {
     pub shelf: PluginShelf,
     /// What loads plugins.
     pub plugins: Plugins,
+    /// Has them commit what they have read.
+    pub committer: Committer,
     /// What specs that are sent may reach of this machine.
     pub allowed: Vec<Reach>,
     /// Where relative paths in them start.
@@ -93,6 +96,7 @@ pub struct Service {
     seeker: Seeker,
     shelf: PluginShelf,
     plugins: Plugins,
+    committer: Committer,
     /// Where relative paths start in specs that are sent.
     base: PathBuf,
     taking_in: Semaphore,
@@ -111,14 +115,29 @@ impl Service {
         limits: &Limits,
         stop: CancellationToken,
     ) -> Self {
-        let Beside { board, shelf, plugins, allowed, base } = beside;
+        let Beside { board, shelf, plugins, committer, allowed, base } = beside;
         let managed = Managed::new(store.clone(), &allowed);
         let seeker = Seeker::new(store.clone(), plugins.clone(), &allowed).beside(board.statuses());
         let veil = Veil::over(&store);
         let (local, queries, taking_in) =
             (Local::new(store), Arc::new(Semaphore::new(QUERIES)), Semaphore::new(PLUGINS));
         let max_body = limits.max_body;
-        Self { local, veil, tokens, board, managed, seeker, shelf, plugins, base, taking_in, queries, max_body, stop }
+        Self {
+            local,
+            veil,
+            tokens,
+            board,
+            managed,
+            seeker,
+            shelf,
+            plugins,
+            committer,
+            base,
+            taking_in,
+            queries,
+            max_body,
+            stop,
+        }
     }
 }
 
@@ -138,6 +157,7 @@ fn endpoints() -> Vec<Endpoint> {
         sql::endpoints(),
         pipelines::endpoints(),
         managing::endpoints(),
+        metrics::endpoints(),
         plugins::endpoints(),
         logs::endpoints(),
         events::endpoints(),

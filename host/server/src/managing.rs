@@ -33,6 +33,12 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         Endpoint::post("/v1/pipelines/{name}/stop", "Has a pipeline commit what it has read, and stop.", stop)
             .needs(run)
             .gives::<PipelinesChanged>(),
+        Endpoint::post("/v1/pipelines/{name}/restart", "Has a pipeline stop and start again.", restart)
+            .needs(run)
+            .gives::<PipelinesChanged>(),
+        Endpoint::post("/v1/pipelines/{name}/flush", "Has a running pipeline commit what it has read now.", flush)
+            .needs(run)
+            .gives::<PipelinesChanged>(),
         Endpoint::post("/v1/pipelines/{name}/seek", "Makes a pipeline go on somewhere else, by a commit.", seek)
             .needs(run)
             .asks::<Output>()
@@ -122,6 +128,29 @@ async fn stop(
 ) -> Answer<Json<PipelinesChanged>> {
     caller.knows(&name)?;
     Ok(Json(service.managed.set_running(&name, false).await?))
+}
+
+async fn restart(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Answer<Json<PipelinesChanged>> {
+    caller.knows(&name)?;
+    Ok(Json(service.managed.restart_pipeline(&name).await?))
+}
+
+async fn flush(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Names(name): Names<String>,
+) -> Answer<Json<PipelinesChanged>> {
+    caller.knows(&name)?;
+    let running = service.board.statuses().all().remove(&name).filter(|status| status.state.is_at_work());
+    if running.is_none() {
+        return Err(Error::NoPipeline { name }.into());
+    }
+    service.committer.one(&name);
+    Ok(Json(PipelinesChanged { pipelines: vec![name], done: "commits what it has read".into(), commit: None }))
 }
 
 async fn seek(

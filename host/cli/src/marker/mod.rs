@@ -1,6 +1,6 @@
 //! `spout marker`: how far the partitions of a pipeline are, and how to move them.
 
-mod seek;
+pub(super) mod seek;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

@@ -38,7 +38,7 @@ data, state and marker back together. Partitions that are not named go on where 
 --to earliest and latest ask the source, which takes the spec: that of --spec, or of a pipeline that was created with `spout create
 pipeline`. A spout has its own marker: --to earliest removes it, --to-file replaces it, --to-commit brings back what it was."
 )]
-pub(super) struct Seek {
+pub(crate) struct Seek {
     /// The output of the pipeline: `repo`, or `repo@branch`.
     #[arg(value_name = "REPO[@BRANCH]")]
     repo: String,
@@ -81,7 +81,7 @@ fn usage<T>(what: impl Into<String>) -> Result<T> {
 }
 
 impl Seek {
-    pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
+    pub(crate) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let wanted = self.wanted()?;
         let sought = global.markers_to_write().await?.seek(&self.repo, &wanted).await?;
         if printer.json() {

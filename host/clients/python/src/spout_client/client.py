@@ -320,6 +320,14 @@ class Client:
         """Has a pipeline commit what it has read, and stop."""
         return of(PipelinesChanged, self._link.json("POST", ["pipelines", name, "stop"]))
 
+    def restart_pipeline(self, name: str) -> PipelinesChanged:
+        """Has a pipeline commit what it has read, stop, and start again; one that was stopped or has failed starts."""
+        return of(PipelinesChanged, self._link.json("POST", ["pipelines", name, "restart"]))
+
+    def flush_pipeline(self, name: str) -> PipelinesChanged:
+        """Has a running pipeline, and those that are linked with it, commit what they have read now."""
+        return of(PipelinesChanged, self._link.json("POST", ["pipelines", name, "flush"]))
+
     def delete_pipeline(self, name: str) -> PipelinesChanged:
         """Removes a pipeline; its repo stays."""
         return of(PipelinesChanged, self._link.json("DELETE", ["pipelines", name]))

@@ -120,10 +120,11 @@ class Changes:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What a pipeline is doing."""
+    """What a pipeline is doing, since when in milliseconds since 1970, and what its plugins count, by plugin and name."""
 
     name: str
     state: str
+    since_ms: int = 0
     commits: int = 0
     head: Optional[str] = None
     address: Optional[str] = None
@@ -131,6 +132,7 @@ class Pipeline:
     code: Optional[str] = None
     plugins: Dict[str, str] = field(default_factory=dict)
     counts: Dict[str, Any] = field(default_factory=dict)
+    metrics: Dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
