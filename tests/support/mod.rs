@@ -13,6 +13,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod daemon;
+pub mod debian;
 pub mod http;
 pub mod life;
 pub mod moto;
