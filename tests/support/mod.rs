@@ -19,6 +19,7 @@ pub mod http;
 pub mod life;
 pub mod moto;
 pub mod posted;
+pub mod proxy;
 pub mod served;
 pub mod tls;
 pub mod venv;
