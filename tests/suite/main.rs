@@ -25,6 +25,7 @@ mod hostile_senders;
 mod json_core;
 mod lookups;
 mod managed;
+mod nats;
 mod network;
 mod nexmark;
 mod offers;
