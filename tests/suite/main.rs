@@ -22,6 +22,7 @@ mod first_plugin;
 mod hostile_peers;
 mod hostile_plugins;
 mod hostile_senders;
+mod http_poll;
 mod json_core;
 mod lookups;
 mod managed;
