@@ -13,10 +13,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod daemon;
+pub mod debian;
 pub mod http;
 pub mod life;
 pub mod moto;
 pub mod posted;
+pub mod proxy;
 pub mod served;
 pub mod tls;
 pub mod venv;

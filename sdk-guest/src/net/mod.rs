@@ -29,6 +29,7 @@
 //! A call into a plugin has a limit (`limits.call`), and who waits beyond it is stopped as if it had crashed. So everything here
 //! waits for [`PATIENCE`] unless told otherwise, and then says [`std::io::ErrorKind::TimedOut`].
 
+mod backoff;
 mod body;
 mod client;
 pub(crate) mod connection;
@@ -37,6 +38,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod url;
+mod wire;
 
 #[cfg_attr(target_arch = "wasm32", path = "wasi.rs")]
 #[cfg_attr(not(target_arch = "wasm32"), path = "native.rs")]
@@ -49,9 +51,11 @@ pub(crate) mod hosted;
 use std::time::Duration;
 
 pub use self::{
+    backoff::Backoff,
     client::{Client, HttpError, Request, Response},
     connection::Connection,
     tcp::{TcpListener, TcpStream},
+    wire::{Wire, trouble},
 };
 
 /// How long a connection, a read or a write may take, unless it is told otherwise.

@@ -1,0 +1,182 @@
+//! A connection to the server: commands go out together, replies come back in their order, each within bounds.
+
+use std::time::{Duration, Instant};
+
+use spout_guest::{
+    Error, Result,
+    net::{Backoff, Wire, trouble},
+};
+
+use crate::resp::{Parser, Value, Wrong, command};
+
+/// Most bytes of a reply that has no entries.
+const SMALL: usize = 1 << 20;
+/// How long the server may take for an answer, besides what it was asked to wait.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A server, and the connection to it if there is one.
+#[derive(Debug)]
+pub(crate) struct Client {
+    address: String,
+    database: u32,
+    wire: Option<Wire>,
+    backoff: Backoff,
+}
+
+/// Why there is no reply.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// It has more bytes than it may have.
+    TooLarge,
+    Other(Error),
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+/// Bytes of commands that are sent together.
+#[derive(Debug, Default)]
+pub(crate) struct Commands {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Commands {
+    pub(crate) fn add(&mut self, words: &[impl AsRef<[u8]>]) {
+        command(words, &mut self.bytes);
+        self.count += 1;
+    }
+}
+
+impl Client {
+    pub(crate) fn new(address: String, database: u32) -> Self {
+        Self { address, database, wire: None, backoff: Backoff::default() }
+    }
+
+    /// Sends one command; its reply, which is no error.
+    pub(crate) fn ask(&mut self, words: &[impl AsRef<[u8]>], until: Instant) -> Result<Value> {
+        let reply = self.reply(words, SMALL, until).map_err(|failed| match failed {
+            Failed::TooLarge => {
+                Error::fatal("redis.large", format!("{}: a reply has more than {SMALL} bytes", self.address))
+            }
+            Failed::Other(error) => error,
+        })?;
+        self.sound(reply)
+    }
+
+    /// Sends one command; its reply of at most `most` bytes, whatever it says.
+    pub(crate) fn reply(
+        &mut self,
+        words: &[impl AsRef<[u8]>],
+        most: usize,
+        until: Instant,
+    ) -> std::result::Result<Value, Failed> {
+        let mut commands = Commands::default();
+        commands.add(words);
+        let mut replies = self.replies(&commands, most, until)?;
+        replies.pop().ok_or_else(|| Failed::Other(Error::fatal("redis.reply", "there is no reply")))
+    }
+
+    /// Sends commands; the reply to each, of at most `most` bytes. After a failure there is no connection.
+    pub(crate) fn replies(
+        &mut self,
+        commands: &Commands,
+        most: usize,
+        until: Instant,
+    ) -> std::result::Result<Vec<Value>, Failed> {
+        let mut wire = match self.wire.take() {
+            Some(wire) => wire,
+            None => self.connect(until).map_err(Failed::Other)?,
+        };
+        let replies = exchange(&mut wire, commands, most, until).map_err(|error| self.failed(error))?;
+        self.wire = Some(wire);
+        self.backoff.reset();
+        Ok(replies)
+    }
+
+    fn connect(&mut self, until: Instant) -> Result<Wire> {
+        let connected = Wire::connect(&self.address, until);
+        let mut wire = connected.map_err(|error| trouble("redis", &self.address, &error, &mut self.backoff))?;
+        if self.database > 0 {
+            let mut select = Commands::default();
+            select.add(&["SELECT", &self.database.to_string()]);
+            let replies = exchange(&mut wire, &select, SMALL, until).map_err(|error| match self.failed(error) {
+                Failed::TooLarge => Error::fatal("redis.large", "the reply to SELECT is too large"),
+                Failed::Other(error) => error,
+            })?;
+            replies.into_iter().try_for_each(|reply| self.sound(reply).map(drop))?;
+        }
+        Ok(wire)
+    }
+
+    /// A reply that says what was asked for; an error is one here too.
+    pub(crate) fn sound(&mut self, reply: Value) -> Result<Value> {
+        match reply {
+            Value::Error(said) => Err(self.refusal(&said)),
+            reply => Ok(reply),
+        }
+    }
+
+    /// An error that the server replied with.
+    pub(crate) fn refusal(&mut self, said: &str) -> Error {
+        let message = format!("{} says: {said}", self.address);
+        match said.split(' ').next().unwrap_or_default() {
+            "NOAUTH" | "WRONGPASS" | "NOPERM" => Error::fatal("redis.denied", message),
+            "MOVED" | "ASK" | "CROSSSLOT" => Error::fatal(
+                "redis.cluster",
+                format!("{message}; this plugin reads from one server: name the one that has the stream"),
+            ),
+            "WRONGTYPE" => Error::fatal("redis.type", format!("{message}; the topic names a key that is not a stream")),
+            "LOADING" | "BUSY" | "TRYAGAIN" | "MASTERDOWN" | "CLUSTERDOWN" | "UNKILLABLE" | "MISCONF" => {
+                self.unavailable(message)
+            }
+            _ if said.contains("max number of clients") => self.unavailable(message),
+            _ => Error::fatal("redis.refused", message),
+        }
+    }
+
+    fn unavailable(&mut self, message: String) -> Error {
+        Error::Retriable { code: "redis.unavailable".into(), message, after: Some(self.backoff.next()) }
+    }
+
+    fn failed(&mut self, error: Trouble) -> Failed {
+        match error {
+            Trouble::Io(error) => Failed::Other(trouble("redis", &self.address, &error, &mut self.backoff)),
+            Trouble::Wrong(Wrong::TooLarge) => Failed::TooLarge,
+            Trouble::Wrong(Wrong::Garbage(what)) => Failed::Other(Error::Retriable {
+                code: "redis.protocol".into(),
+                message: format!("{} does not speak as Redis does: {what}", self.address),
+                after: Some(self.backoff.next()),
+            }),
+        }
+    }
+}
+
+enum Trouble {
+    Io(std::io::Error),
+    Wrong(Wrong),
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn exchange(
+    wire: &mut Wire,
+    commands: &Commands,
+    most: usize,
+    until: Instant,
+) -> std::result::Result<Vec<Value>, Trouble> {
+    wire.send(&commands.bytes, until)?;
+    let mut replies = Vec::new();
+    for _ in 0..commands.count {
+        let mut parser = Parser::new(most);
+        replies.push(wire.receive(until, |got| parser.advance(got).map_err(Trouble::Wrong))?);
+    }
+    Ok(replies)
+}

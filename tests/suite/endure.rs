@@ -1,0 +1,142 @@
+//! What every connector has to endure: the host and the server are killed at random while messages are written and read, and in the
+//! end every message is there exactly once.
+
+use std::{
+    collections::BTreeMap,
+    process::Command,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde_json::Value;
+use spout_tests::{Site, daemon::Daemon};
+
+/// How often each is killed.
+const KILLS: u64 = 10;
+/// How long a lag may take to go on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Message number `n`: sizes differ, and no two are alike.
+pub(crate) fn message(n: u64) -> String {
+    format!("{{\"n\":{n},\"text\":\"{}\"}}", text(n))
+}
+
+fn text(n: u64) -> String {
+    format!("{n:x}").repeat(usize::try_from(n % 17).unwrap_or(0))
+}
+
+/// Writes messages `from..to` to the server, or as many of them as it takes; how many the server has then, as it says itself.
+pub(crate) type Write = dyn Fn(u64, u64) -> Result<u64> + Send + Sync;
+
+/// Runs `spec.yaml`, whose pipeline is `lines`, over `total` messages that `write` adds meanwhile. The host and the server are killed
+/// in turn; afterwards nothing is missing, nothing is there twice, and there is no lag.
+pub(crate) fn kills(site: &Site, server: Daemon, total: u64, write: Arc<Write>) -> Result<()> {
+    let seed = std::env::var("SPOUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand::random);
+    println!("seed {seed}; SPOUT_SEED={seed} repeats it");
+    let mut dice = StdRng::seed_from_u64(seed);
+    let (server, allowed, stop) =
+        (Arc::new(Mutex::new(server)), Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let writer = {
+        let (allowed, stop) = (Arc::clone(&allowed), Arc::clone(&stop));
+        thread::spawn(move || {
+            let mut written = 0;
+            while written < total && !stop.load(Ordering::SeqCst) {
+                let to = allowed.load(Ordering::SeqCst);
+                // The server may be down just now.
+                match write(written, to.min(written + 500)) {
+                    Ok(now) => written = now,
+                    Err(_) => thread::park_timeout(Duration::from_millis(5)),
+                }
+                if written >= to {
+                    thread::park_timeout(Duration::from_millis(2));
+                }
+            }
+            written
+        })
+    };
+    let rounds = |site: &Site, dice: &mut StdRng| -> Result<()> {
+        for round in 1..=KILLS {
+            // Something is left for the last run.
+            allowed.store(total * round / (KILLS + 1), Ordering::SeqCst);
+            let mut running = site.start(&["run", "spec.yaml"])?;
+            running.wait_for("committed")?.context("a commit in this round")?;
+            wait(dice, 100);
+            let mut server = server.lock().map_err(|_| anyhow::anyhow!("the server is gone"))?;
+            server.kill()?;
+            wait(dice, 100);
+            server.again()?;
+            drop(server);
+            wait(dice, 300);
+            running.child.kill()?;
+            running.end()?;
+        }
+        Ok(())
+    };
+    let killed = rounds(site, &mut dice);
+    allowed.store(total, Ordering::SeqCst);
+    stop.store(killed.is_err(), Ordering::SeqCst);
+    let written = writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))?;
+    killed?;
+    ensure!(written == total, "the server has {written} messages, not {total}");
+    let before = site.number("select count(*) from lines", None)?;
+    ensure!(before > 0 && before < total, "{before} rows before the last run: the kills proved nothing");
+    complete(site, total)?;
+    site.ok(&["fsck"]).map(drop)
+}
+
+/// Not a wait for something to happen: the moment of death is what the test draws by lot.
+fn wait(dice: &mut StdRng, most_ms: u64) {
+    let until = Instant::now() + Duration::from_millis(dice.random_range(0..most_ms));
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        thread::park_timeout(left);
+    }
+}
+
+/// Runs `spec.yaml` until there is nothing more, and compares what is in `lines` with messages `0..total`, byte for byte.
+pub(crate) fn complete(site: &Site, total: u64) -> Result<()> {
+    caught_up(site)?;
+    let (mut found, mut count) = (BTreeMap::new(), 0);
+    for row in site.rows("select n, text from lines", None)? {
+        let row: Value = serde_json::from_str(&row)?;
+        let n = row.get("n").and_then(Value::as_u64).context("a number")?;
+        let said = row.get("text").and_then(Value::as_str).context("a text")?;
+        ensure!(said == text(n), "message {n} says {said}");
+        (*found.entry(n).or_insert(0), count) = (1, count + 1);
+    }
+    ensure!(count == total && found.len() as u64 == total, "{count} rows of {} messages, not {total}", found.len());
+    ensure!(found.keys().next_back().is_none_or(|last| *last == total - 1), "a message that nobody wrote");
+    Ok(())
+}
+
+/// Runs `spec.yaml`, for which there is something to read, until there is no lag.
+pub(crate) fn caught_up(site: &Site) -> Result<()> {
+    let mut running = site.start(&["run", "spec.yaml"])?;
+    let (id, done) = (running.child.id().to_string(), Arc::new(AtomicBool::new(false)));
+    let watched = Arc::clone(&done);
+    // Updates come only while there is something to say: without this, a lag that stays would be waited for without an end.
+    let watchdog = thread::spawn(move || {
+        thread::park_timeout(PATIENCE);
+        if !watched.load(Ordering::SeqCst) {
+            drop(Command::new("kill").args(["-INT", &id]).status());
+        }
+    });
+    let mut lag = None;
+    while lag != Some(0) {
+        let Some(update) = running.wait_for("progress")? else { break };
+        lag = update.get("lag").and_then(Value::as_u64);
+    }
+    done.store(true, Ordering::SeqCst);
+    watchdog.thread().unpark();
+    if lag == Some(0) {
+        running.signal("INT")?;
+    }
+    let (succeeded, said) = running.end()?;
+    ensure!(succeeded && lag == Some(0), "a lag of {lag:?} is left\n{said}");
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! The plugin `redis-streams` against Debian's `redis-server`.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use spout_tests::{
+    Site,
+    daemon::Daemon,
+    debian,
+    proxy::{Proxy, Trick},
+};
+
+use crate::endure::{self, message};
+
+/// A server that has on disk what it answered to.
+fn server(site: &Site) -> Result<Option<Daemon>> {
+    let Some(program) = debian::program("redis-server", "usr/bin/redis-server")? else { return Ok(None) };
+    let dir = site.path().join("redis");
+    fs::create_dir_all(&dir)?;
+    let server = Daemon::start(move |port| {
+        let mut command = program.command();
+        command.current_dir(&dir).args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]);
+        command
+    })?;
+    Ok(Some(server))
+}
+
+/// Sends commands together; the replies, arrays as their parts with blanks between.
+fn redis(address: &str, commands: &[Vec<String>]) -> Result<Vec<String>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let mut bytes = Vec::new();
+    for words in commands {
+        write!(bytes, "*{}\r\n", words.len())?;
+        words.iter().try_for_each(|word| write!(bytes, "${}\r\n{word}\r\n", word.len()))?;
+    }
+    stream.write_all(&bytes)?;
+    let mut replies = BufReader::new(stream);
+    commands.iter().map(|_| reply(&mut replies)).collect()
+}
+
+fn reply(from: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut line = String::new();
+    from.read_line(&mut line)?;
+    let (kind, rest) = line.trim_end().split_at_checked(1).context("a reply")?;
+    Ok(match kind {
+        "$" => {
+            let mut text = vec![0; rest.parse::<usize>().unwrap_or(0) + 2];
+            from.read_exact(&mut text)?;
+            String::from_utf8_lossy(&text[..text.len() - 2]).into_owned()
+        }
+        "*" => {
+            let parts = (0..rest.parse::<i64>()?).map(|_| reply(from)).collect::<Result<Vec<_>>>()?;
+            parts.join(" ")
+        }
+        "-" => bail!("redis says {rest}"),
+        _ => rest.to_owned(),
+    })
+}
+
+fn words(text: &[&str]) -> Vec<String> {
+    text.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Adds messages `from..to` to stream `s`, with ids of their numbers.
+fn add(address: &str, from: u64, to: u64) -> Result<()> {
+    let one = |n: u64| words(&["XADD", "s", &format!("{}-1", n + 1), "v", &message(n)]);
+    redis(address, &(from..to).map(one).collect::<Vec<_>>()).map(drop)
+}
+
+fn spec(address: &str, topic: &str, stream: &str, settings: &str) -> String {
+    format!(
+        "pipeline: {{name: lines}}
+producer:
+  stream:
+    plugin: redis-streams
+    topic: \"{topic}\"
+    discoverEvery: 50ms
+    fetch: {{timeout: 50ms}}
+    settings: {{address: \"{address}\"{settings}}}
+{stream}
+  decoder: {{type: json}}
+commit: {{flush: {{rows: 5000, time: 50ms}}}}
+grants:
+  redis-streams: {{net: [\"{address}\"]}}
+"
+    )
+}
+
+#[test]
+fn every_entry_is_there_once_over_kills_of_both() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    site.write("spec.yaml", spec(&address, "s", "", ", value: v"))?;
+    let write = move |from: u64, to: u64| {
+        // What the server has is what it says: an answer may have been lost with a connection.
+        let length = || -> Result<u64> { Ok(redis(&address, &[words(&["XLEN", "s"])])?.remove(0).parse()?) };
+        let from = from.max(length()?);
+        add(&address, from, to)?;
+        length()
+    };
+    endure::kills(&site, server, 100_000, Arc::new(write))
+}
+
+#[test]
+fn streams_of_a_pattern_are_read_from_the_beginning_the_end_or_a_time() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    let entry =
+        |stream: &str, ms: u64| words(&["XADD", stream, &format!("{ms}-0"), "at", &ms.to_string(), "of", stream]);
+    let all: Vec<_> =
+        (1..=300).flat_map(|ms| [entry("in:a", ms), entry("in:b", ms + 1000), entry("out:c", ms)]).collect();
+    redis(&address, &[all, vec![words(&["SET", "in:text", "no stream"])]].concat())?;
+    for (start, rows) in [("earliest", 600), ("{time: 1970-01-01T00:00:00.251Z}", 350), ("latest", 1)] {
+        let site = Site::new()?;
+        site.write("spec.yaml", spec(&address, "in:*", &format!("    start: {start}"), ""))?;
+        if start == "latest" {
+            site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+            redis(&address, &[entry("in:a", 301)])?;
+        }
+        endure::caught_up(&site)?;
+        let found = site.rows("select \"of\", at from lines", None);
+        let found = found.with_context(|| start.to_owned())?.len();
+        ensure!(found == rows, "{start}: {found} rows, not {rows}");
+    }
+    let (address, net) = (format!("address={address}"), address.as_str());
+    for topic in ["in:*", "in:a,out:c"] {
+        site.ok(&["plugin", "test", "redis-streams", "--topic", topic, "--settings", &address, "--net", net])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn trimmed_entries_stop_the_pipeline_or_are_named() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    let address = server.address();
+    site.write("spec.yaml", spec(&address, "s", "", ", value: v"))?;
+    add(&address, 0, 50)?;
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    // What was read may go.
+    redis(&address, &[words(&["XTRIM", "s", "MAXLEN", "0"])])?;
+    add(&address, 50, 60)?;
+    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    ensure!(site.number("select count(*) from lines", None)? == 60);
+    add(&address, 60, 100)?;
+    redis(&address, &[words(&["XTRIM", "s", "MAXLEN", "30"])])?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["E0301", "onOutOfRange"])?;
+    ensure!(site.number("select count(*) from lines", None)? == 60);
+    site.write("spec.yaml", spec(&address, "s", "    onOutOfRange: earliest", ", value: v"))?;
+    endure::caught_up(&site)?;
+    ensure!(site.number("select count(*) from lines where n >= 70", None)? == 30);
+    ensure!(site.number("select count(*) from lines", None)? == 90);
+    Ok(())
+}
+
+#[test]
+fn a_server_that_hangs_lies_or_breaks_off_is_waited_out() -> Result<()> {
+    let site = Site::new()?;
+    let Some(server) = server(&site)? else { return Ok(()) };
+    add(&server.address(), 0, 1000)?;
+    let tricks = vec![
+        Trick::Say(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        Trick::Answer(b"*1\r\n*2\r\n$1\r\ns\r\n*99999999\r\n".to_vec()),
+        Trick::Answer(b"-LOADING Redis is loading the dataset in memory\r\n".to_vec()),
+        Trick::Cut(5000),
+        Trick::Silence,
+        Trick::Flip(3),
+    ];
+    let count = tricks.len();
+    let proxy = Proxy::start(server.address(), tricks)?;
+    site.write("spec.yaml", spec(&proxy.address(), "s", "", ", value: v"))?;
+    endure::complete(&site, 1000)?;
+    ensure!(proxy.connections() > count, "{} connections", proxy.connections());
+    // What no wait mends ends at once, and says what it was.
+    let proxy =
+        Proxy::start(server.address(), vec![Trick::Answer(b"-NOAUTH Authentication required.\r\n".to_vec()); 9])?;
+    site.write("spec.yaml", spec(&proxy.address(), "s", "", ", value: v"))?;
+    site.fails(&["run", "spec.yaml", "--until", "idle"], 1, &["redis.denied", "NOAUTH"])?;
+    Ok(())
+}
