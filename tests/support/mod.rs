@@ -18,6 +18,7 @@ pub mod debian;
 pub mod http;
 pub mod life;
 pub mod moto;
+pub mod postgres;
 pub mod posted;
 pub mod served;
 pub mod tls;

@@ -18,7 +18,8 @@ impl FromStr for Lsn {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let half = |part: &str| u64::from_str_radix(part, 16).ok().filter(|_| (1..=8).contains(&part.len()));
+        let digits = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let half = |part: &str| u64::from_str_radix(part, 16).ok().filter(|_| digits(part));
         let parts = text.split_once('/').and_then(|(high, low)| Some((half(high)?, half(low)?)));
         parts.map(|(high, low)| Self(high << 32 | low)).ok_or_else(|| format!("`{text}` is no LSN, like 16/B374D848"))
     }

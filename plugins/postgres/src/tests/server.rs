@@ -55,8 +55,17 @@ pub(crate) fn alive(end: u64, answer: bool) -> Vec<u8> {
     message(b'd', &[&b"k"[..], &end.to_be_bytes(), &[0; 8], &[u8::from(answer)]].concat())
 }
 
-/// Serves connections, one after the other, each until its script is over and the peer has gone. Gives what was read.
-pub(crate) fn serve(scripts: Vec<Script>) -> (Settings, JoinHandle<Vec<u8>>) {
+/// What becomes of a connection when its script is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It ends.
+    Close,
+    /// It stays until the peer goes.
+    Wait,
+}
+
+/// Serves connections, one after the other, each until the peer has gone. Gives what was read.
+pub(crate) fn serve(end: End, scripts: Vec<Script>) -> (Settings, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let served = std::thread::spawn(move || {
@@ -73,7 +82,9 @@ pub(crate) fn serve(scripts: Vec<Script>) -> (Settings, JoinHandle<Vec<u8>>) {
                     break;
                 }
             }
-            drop(stream.shutdown(std::net::Shutdown::Write));
+            if end == End::Close {
+                drop(stream.shutdown(std::net::Shutdown::Write));
+            }
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 read.extend_from_slice(&buffer[..count]);
             }

@@ -2,7 +2,7 @@
 
 use spout_guest::{Criteria, Error, Limits, Position, SharedReader as _, SharedSource as _};
 
-use super::server::{Script, alive, done, error, greeting, message, rows, serve};
+use super::server::{End, Script, alive, done, error, greeting, message, rows, serve};
 use crate::{Postgres, place::Place};
 
 fn limits() -> Limits {
@@ -11,7 +11,7 @@ fn limits() -> Limits {
 
 /// What a fetch from `start` fails with.
 fn fails(script: Script, start: &Position) -> (String, bool) {
-    let (settings, served) = serve(vec![script]);
+    let (settings, served) = serve(End::Close, vec![script]);
     let mut reader = Postgres::open("pub", settings).unwrap().into_reader().unwrap();
     let error = reader.fetch(&[(0, start.clone())], limits()).unwrap().remove(0).1.unwrap_err();
     drop(reader);
@@ -105,7 +105,7 @@ fn a_slot_in_use_is_waited_for_a_moment() {
 #[test]
 fn a_position_is_ours_or_refused() {
     let strange = Position { offset: 3, token: Some(b"{}x".to_vec()) };
-    let (settings, _) = serve(vec![]);
+    let (settings, _) = serve(End::Close, vec![]);
     let mut reader = Postgres::open("pub", settings).unwrap().into_reader().unwrap();
     let mut one = |position| reader.fetch(&[(0, position)], limits()).unwrap().remove(0).1;
     assert!(matches!(one(strange), Err(Error::Fatal { code, .. }) if code == "postgres.position"));
@@ -115,7 +115,7 @@ fn a_position_is_ours_or_refused() {
 
 #[test]
 fn latest_is_where_the_log_ends() {
-    let (settings, served) = serve(vec![vec![greeting(), system(), rows(&[])]]);
+    let (settings, served) = serve(End::Close, vec![vec![greeting(), system(), rows(&[])]]);
     let mut source = Postgres::open("pub", settings).unwrap();
     let latest = source.resolve(0, Criteria::Latest, limits().timeout).unwrap().unwrap();
     assert_eq!(latest, Place::slot(crate::Lsn(0x100)).at(0x100));
@@ -145,7 +145,7 @@ fn a_stream_that_breaks_can_be_had_again() {
 
 #[test]
 fn settings_that_cannot_be_meant_are_refused() {
-    let (settings, _) = serve(vec![]);
+    let (settings, _) = serve(End::Close, vec![]);
     for (topic, change) in [("", None), ("pub", Some("Slot")), ("pub", Some("")), ("pub", Some("a-b"))] {
         let mut settings = settings.clone();
         if let Some(slot) = change {

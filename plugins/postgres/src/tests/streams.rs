@@ -4,7 +4,7 @@ use spout_guest::{Error, Fetched, Limits, Position, Progress, Result, SharedRead
 
 use super::{
     bytes::{begin, commit, delete, insert, relation, truncate, update},
-    server::{Script, alive, greeting, message, rows, serve, stream},
+    server::{End, Script, alive, greeting, message, rows, serve, stream},
 };
 use crate::{Postgres, Publication, Settings};
 
@@ -69,7 +69,7 @@ fn all(reader: &mut Publication, from: &Position, messages: usize) -> (Vec<(u64,
 #[test]
 fn offsets_follow_the_log_and_do_not_depend_on_cuts() {
     let script = || connection(&two_transactions(), alive(200, false));
-    let (settings, served) = serve(vec![script(); 2]);
+    let (settings, served) = serve(End::Wait, vec![script(); 2]);
     let (whole, _) = all(&mut reader(settings.clone()), &start(), 100);
     // The second transaction commits where the first one still counts.
     let offsets: Vec<_> = whole.iter().map(|(offset, _)| *offset).collect();
@@ -87,7 +87,7 @@ fn offsets_follow_the_log_and_do_not_depend_on_cuts() {
         let first = String::from_utf8(place.token.clone().unwrap()).unwrap().contains("0/65");
         let messages = two_transactions();
         let messages = if first { [&messages[1..2], &messages[6..]].concat() } else { messages };
-        let (settings, served) = serve(vec![connection(&messages, alive(200, false))]);
+        let (settings, served) = serve(End::Wait, vec![connection(&messages, alive(200, false))]);
         let (again, _) = all(&mut reader(settings), place, 100);
         let expected: Vec<_> = whole.iter().filter(|(offset, _)| *offset >= place.offset).cloned().collect();
         assert_eq!(again, expected, "{place:?}");
@@ -97,7 +97,7 @@ fn offsets_follow_the_log_and_do_not_depend_on_cuts() {
 
 #[test]
 fn what_is_committed_is_confirmed_once_and_a_question_is_answered() {
-    let (settings, served) = serve(vec![[connection(&two_transactions(), alive(200, true)), vec![alive(200, false)]].concat()]);
+    let (settings, served) = serve(End::Wait, vec![[connection(&two_transactions(), alive(200, true)), vec![alive(200, false)]].concat()]);
     let mut reader = reader(settings);
     let (_, places) = all(&mut reader, &start(), 100);
     let end = places.last().unwrap().clone();
@@ -121,7 +121,7 @@ fn a_place_within_a_transaction_that_is_another_now_is_refused() {
         offset: 9,
         token: Some(format!(r#"{{"system":"4711","lsn":"0/64","skip":{skip}}}"#).into_bytes()),
     };
-    let (settings, served) = serve(vec![connection(&two_transactions(), alive(200, false)); 2]);
+    let (settings, served) = serve(End::Wait, vec![connection(&two_transactions(), alive(200, false)); 2]);
     let mut one = reader(settings.clone());
     let error = fetch(&mut one, &within(4), 100).unwrap_err();
     assert!(matches!(&error, Error::Fatal { code, .. } if code == "postgres.position"), "{error}");
@@ -143,7 +143,7 @@ fn messages_out_of_place_end_the_stream() {
         vec![begin(100, 0, 1)[..5].to_vec()],
         vec![b"S".to_vec()],
     ] {
-        let (settings, served) = serve(vec![connection(&wrong, Vec::new())]);
+        let (settings, served) = serve(End::Close, vec![connection(&wrong, Vec::new())]);
         let mut reader = reader(settings);
         let error = fetch(&mut reader, &start(), 100).unwrap_err();
         assert!(matches!(&error, Error::Retriable { code, .. } if code == "postgres.protocol"), "{error}: {wrong:?}");
