@@ -113,7 +113,7 @@ fn truth(server: &Postgres, table: &str, columns: &str) -> Result<Tables> {
 }
 
 fn same(found: &Tables, truth: &Tables) -> Result<()> {
-    let missing = truth.iter().find(|(at, row)| found.get(at) != Some(row));
+    let missing = truth.iter().find(|(at, row)| found.get(*at) != Some(*row));
     ensure!(missing.is_none(), "{missing:?} is {:?}", missing.and_then(|(at, _)| found.get(at)));
     ensure!(found.len() == truth.len(), "{} rows instead of {}", found.len(), truth.len());
     Ok(())
@@ -143,6 +143,11 @@ begin
   end loop;
   commit;
 end $$";
+
+/// Reads what there is.
+fn read_all(site: &Site) -> Result<String> {
+    site.ok(&["run", "spec.yaml", "--until", "idle"])
+}
 
 /// Calls it so often; a call that the server did not survive is not counted.
 fn write(mut psql: Command, calls: u32) -> Result<()> {
@@ -185,7 +190,7 @@ fn kills_of_hosts_and_servers_lose_and_double_nothing() -> Result<()> {
     for _ in 0..4 {
         let mut running = host(&site)?;
         for _ in 0..3 {
-            running.wait_for("commit")?;
+            running.wait_for("committed")?;
         }
         running.child.kill()?;
     }
@@ -197,14 +202,14 @@ fn kills_of_hosts_and_servers_lose_and_double_nothing() -> Result<()> {
         if round % 2 == 1 {
             server.crash()?;
             // The host lives on, and so does its pipeline.
-            running.wait_for("commit")?;
+            running.wait_for("committed")?;
         }
         running.child.kill()?;
     }
     for writer in writers {
         writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
     }
-    site.ok(&["run", "spec.yaml", "--until", "idle"])?;
+    read_all(&site)?;
 
     let all = messages(&site)?;
     same(&replay(&all)?, &truth(&server, "t", "id, seq, v")?)?;
@@ -228,5 +233,266 @@ fn kills_of_hosts_and_servers_lose_and_double_nothing() -> Result<()> {
     let lag = server.one("select pg_current_wal_lsn() - confirmed_flush_lsn from pg_replication_slots where slot_name = 'spout'")?;
     ensure!(lag.parse::<u64>()? < 2 << 20, "the slot is {lag} bytes behind");
     site.ok(&["fsck"])?;
+    Ok(())
+}
+
+/// A value of every type that is one of a kind, and what the server itself makes of them.
+const KINDS: [(&str, &str, &str); 22] = [
+    ("b", "bool", "true"),
+    ("small", "int2", "-32768"),
+    ("large", "int8", "9223372036854775807"),
+    ("f4", "float4", "1.1754944e-38"),
+    ("f8", "float8", "0.1::float8 + 0.2::float8"),
+    ("nan", "float8", "'NaN'"),
+    ("n", "numeric", "0.1234567890123456789012345678901234567890"),
+    ("wide", "numeric(60, 20)", "1234567890123456789012345678901234567890.5"),
+    ("text", "text", "E'\\\\ \" \\t \\n é 😀'"),
+    ("padded", "char(6)", "'ab'"),
+    ("bytes", "bytea", "'\\x00ff5c22'"),
+    ("ts", "timestamp", "'2026-02-28 23:59:59.999999'"),
+    ("tz", "timestamptz", "'1969-12-31 23:59:59.5+09'"),
+    ("day", "date", "'4713-01-01 BC'"),
+    ("tm", "time", "'24:00:00'"),
+    ("iv", "interval", "'1 year -2 days 3.000001 s'"),
+    ("id2", "uuid", "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'"),
+    ("js", "json", "'{\"a\" : 1.0, \"a\": 1e400}'"),
+    ("ints", "int[]", "'{{1,NULL},{3,4}}'"),
+    ("texts", "text[]", "array['a,b', '\"', null, 'NULL']"),
+    ("mood", "mood", "'very sad'"),
+    ("span", "int4range", "'[1,5]'"),
+];
+
+#[test]
+fn values_are_the_servers_own_text_in_rows_and_changes() -> Result<()> {
+    // None of what a server or a role is set to matters.
+    let odd = "timezone = 'Asia/Tokyo'\ndatestyle = 'German'\nbytea_output = 'escape'\nintervalstyle = 'iso_8601'\nextra_float_digits = -5\n";
+    let Some(server) = Postgres::start(odd)? else { return Ok(()) };
+    let columns: Vec<String> = KINDS.iter().map(|(name, kind, _)| format!("{name} {kind}")).collect();
+    let values: Vec<&str> = KINDS.iter().map(|(_, _, value)| *value).collect();
+    let row = |id: u32| format!("insert into kinds values ({id}, {})", values.join(", "));
+    server.sql(&[
+        "create type mood as enum ('very sad')",
+        &format!("create table kinds (id int primary key, {})", columns.join(", ")),
+        "create publication pub for table kinds",
+        &row(1),
+        "insert into kinds values (2)",
+    ])?;
+    let site = Site::new()?;
+    site.write("spec.yaml", spec(&server, "", "timeout: 200ms", QUICK))?;
+    read_all(&site)?;
+    server.sql(&[&row(3), "insert into kinds values (4)"])?;
+    read_all(&site)?;
+
+    let texts = KINDS.iter().map(|(name, kind, _)| match *kind {
+        "bool" | "int2" | "int8" => (*name).to_owned(),
+        _ => format!("{name}::text as {name}"),
+    });
+    let texts = texts.collect::<Vec<_>>().join(", ");
+    let set = ["set timezone = 'UTC'", "set datestyle = 'ISO'", "set bytea_output = 'hex'", "set intervalstyle = 'postgres'", "set extra_float_digits = 3"];
+    let query = format!("select row_to_json(x) from (select id, {texts} from kinds order by id) x");
+    let rows = server.sql(&[&set[..], &[query.as_str()]].concat())?;
+    let messages = messages(&site)?;
+    let ops: Vec<&str> = messages.iter().map(Message::op).collect();
+    ensure!(ops == ["r", "r", "c", "c"], "{ops:?}");
+    for (message, row) in messages.iter().zip(&rows) {
+        let mut row: Value = serde_json::from_str(row)?;
+        // A cast to text is what cuts the blanks of this type.
+        if row["padded"].is_string() {
+            row["padded"] = "ab    ".into();
+        }
+        ensure!(message.value["after"] == row, "{}\ninstead of\n{row}", message.value["after"]);
+        ensure!(message.key.as_deref() == Some(&format!("{{\"id\":{}}}", row["id"])), "{:?}", message.key);
+    }
+    Ok(())
+}
+
+/// The names of the columns of a row.
+fn columns(row: &Value) -> String {
+    row.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(",")
+}
+
+#[test]
+fn tables_change_their_columns_keep_large_values_and_are_emptied() -> Result<()> {
+    let Some(server) = Postgres::start("")? else { return Ok(()) };
+    server.sql(&[
+        "create table big (id int primary key, small text, large text)",
+        "alter table big alter column large set storage external",
+        "create table words (word text collate \"en-x-icu\", id int, n int generated always as (id + 1) stored, primary key (word, id))",
+        "insert into words select chr(97 + i % 26 - 32 * (i % 2)) || i % 700, i from generate_series(1, 9000) i",
+        "insert into big select 1, 'a', string_agg(md5(i::text), '') from generate_series(1, 100000) i",
+        "create publication pub for table big, words where (id % 3 > 0)",
+    ])?;
+    let site = Site::new()?;
+    site.write("spec.yaml", spec(&server, ", maxMessage: 8000000", "timeout: 200ms", "commit: {flush: {rows: 5000, time: 50ms}}"))?;
+    read_all(&site)?;
+    server.sql(&[
+        "update big set small = 'b'",
+        "update big set id = 2, small = 'c'",
+        "alter table big replica identity full",
+        "update big set small = 'd'",
+        "begin; insert into big values (7, 'x', null); alter table big add column more numeric default 1.50; insert into big values (8, 'y', ''); commit",
+        "alter table big rename column small to tiny",
+        "update big set tiny = 'z' where id = 7",
+        "delete from big where id = 8",
+        "alter table big drop column more",
+        "insert into big values (9, 'w', null)",
+    ])?;
+    read_all(&site)?;
+    let all = messages(&site)?;
+    let words: usize = server.one("select count(*) from words where id % 3 > 0")?.parse()?;
+    let table = |name: &'static str| all.iter().filter(move |message| message.table() == name);
+    ensure!(table("words").count() == words, "{} words instead of {words}", table("words").count());
+    ensure!(table("words").all(|word| columns(&word.value["after"]) == "id,word"), "a generated column is read");
+    let steps: Vec<_> = table("big")
+        .map(|big| {
+            let (value, large) = (&big.value, big.value["after"]["large"].as_str().map(str::len));
+            format!("{} {} > {} {:?} {}", big.op(), columns(&value["before"]), columns(&value["after"]), large, value["unchanged"])
+        })
+        .collect();
+    let expected = [
+        "r  > id,large,small Some(3200000) null",
+        "u  > id,small None [\"large\"]",
+        "u id > id,small None [\"large\"]",
+        // A full identity has it.
+        "u id,large,small > id,large,small Some(3200000) null",
+        "c  > id,large,small None null",
+        "c  > id,large,more,small Some(0) null",
+        "u id,large,more,tiny > id,large,more,tiny None null",
+        "d id,large,more,tiny >  None null",
+        "c  > id,large,tiny None null",
+    ];
+    ensure!(steps == expected, "{steps:#?}");
+    ensure!(table("big").all(|big| big.key.is_some()), "a key is missing");
+    server.sql(&["truncate big, words", "insert into big values (1, 'after', 'all')"])?;
+    read_all(&site)?;
+    same(&replay(&messages(&site)?)?, &truth(&server, "big", "id, tiny, large")?)
+}
+
+/// A rows' worth of what a running host does.
+fn commit(running: &mut Running) -> Result<()> {
+    running.wait_for("committed")?.context("it ended").map(drop)
+}
+
+#[test]
+fn the_slot_follows_commits_alone_and_survives_silence_and_restarts() -> Result<()> {
+    let Some(mut server) = Postgres::start("wal_sender_timeout = 1s\n")? else { return Ok(()) };
+    server.sql(&["create table t (id int primary key)", "create publication pub for all tables"])?;
+    let site = Site::new()?;
+    let lazy = "commit: {flush: {time: 1h}}";
+    site.write("spec.yaml", spec(&server, "", "timeout: 100ms", lazy))?;
+    let mut running = host(&site)?;
+    server.until("exists (select from pg_stat_replication where application_name = 'spout' and state = 'streaming')")?;
+    server.sql(&["insert into t select generate_series(1, 100)"])?;
+    let end = server.one("select pg_current_wal_lsn()")?;
+    server.until(&format!("exists (select from pg_stat_replication where write_lsn >= '{end}')"))?;
+    let confirmed = format!("select confirmed_flush_lsn >= '{end}' from pg_replication_slots where slot_name = 'spout'");
+    ensure!(server.one(&confirmed)? == "f", "what is not committed is confirmed");
+    // It answers although nothing happens; and a server that ends does not wait for commits.
+    server.until("exists (select from pg_stat_replication where reply_time > backend_start + interval '2500 ms')")?;
+    let begun = Instant::now();
+    server.restart()?;
+    ensure!(begun.elapsed() < Duration::from_secs(30), "the server waited for {:?}", begun.elapsed());
+    running.signal("TERM")?;
+    let (ended, said) = running.end()?;
+    ensure!(ended, "{said}");
+
+    site.write("spec.yaml", spec(&server, "", "timeout: 100ms", QUICK))?;
+    running = host(&site)?;
+    server.sql(&["insert into t values (101)"])?;
+    commit(&mut running)?;
+    server.until(&format!("({confirmed})"))?;
+    server.restart()?;
+    server.sql(&["insert into t values (102)"])?;
+    commit(&mut running)?;
+    drop(running);
+    read_all(&site)?;
+    same(&replay(&messages(&site)?)?, &truth(&server, "t", "id")?)
+}
+
+#[test]
+fn trouble_has_a_name() -> Result<()> {
+    let Some(server) = Postgres::start("")? else { return Ok(()) };
+    let site = Site::new()?;
+    let write = |settings: &str, more: &str| site.write("spec.yaml", spec(&server, settings, "timeout: 100ms", more)).map(drop);
+    let fails = |parts: &[&str]| -> Result<()> {
+        let output = site.run(&["run", "spec.yaml", "--until", "idle"])?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success(), "it does not fail");
+        parts.iter().try_for_each(|part| Ok(ensure!(said.contains(part), "{part:?} is not in\n{said}")))
+    };
+    write("", QUICK)?;
+    fails(&["postgres.publication", "CREATE PUBLICATION \"pub\""])?;
+    server.sql(&["create table t (id int primary key)", "create table bare (id int)", "insert into t values (1)"])?;
+    server.sql(&["create publication pub for table t, bare"])?;
+    fails(&["public.bare", "no primary key", "snapshot: never"])?;
+    write(", tables: [public.t, public.u]", QUICK)?;
+    fails(&["`public.u` is not in the publication"])?;
+    write(", tables: [public.t]", QUICK)?;
+    read_all(&site)?;
+
+    // Two who read one slot: the second waits, and says why.
+    server.sql(&["insert into t values (2)", "insert into bare values (2)"])?;
+    let options = ["-d", "postgres", "-S", "spout", "--start", "-f", "-", "-o", "proto_version=1", "-o", "publication_names=pub"];
+    let mut other = server.beside("pg_recvlogical").args(options).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn()?;
+    let mut running = server
+        .until("exists (select from pg_stat_replication where application_name = 'pg_recvlogical')")
+        .and_then(|()| host(&site))?;
+    let begun = Instant::now();
+    while !server.log().contains("is active for PID") && begun.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(20));
+    }
+    // It has not confirmed anything.
+    thread::sleep(Duration::from_millis(2200));
+    other.kill()?;
+    other.wait()?;
+    commit(&mut running)?;
+    running.signal("TERM")?;
+    let (ended, said) = running.end()?;
+    ensure!(ended && said.contains("postgres.slot-in-use") && said.contains("a slot belongs to one pipeline"), "{said}");
+    same(&replay(&messages(&site)?)?, &truth(&server, "t", "id")?)?;
+
+    // What was skipped by hand is not there any more.
+    server.sql(&["insert into t values (3)", "select pg_replication_slot_advance('spout', pg_current_wal_lsn())"])?;
+    fails(&["E0301"])?;
+    let text = std::fs::read_to_string(site.path().join("spec.yaml"))?;
+    site.write("spec.yaml", text.replace("    metadata:", "    onOutOfRange: earliest\n    metadata:"))?;
+    read_all(&site)?;
+    let again: Vec<_> = messages(&site)?.iter().rev().take(3).map(|message| format!("{} {}", message.op(), message.value["after"]["id"])).collect();
+    ensure!(again == ["r 3", "r 2", "r 1"], "{again:?}");
+
+    // What the slot needs is removed; then the slot.
+    server.sql(&["alter system set max_slot_wal_keep_size = '1MB'", "select pg_reload_conf()"])?;
+    for _ in 0..4 {
+        server.sql(&["insert into bare values (4)", "select pg_switch_wal()"])?;
+    }
+    server.sql(&["checkpoint"])?;
+    server.until("exists (select from pg_replication_slots where wal_status = 'lost')")?;
+    fails(&["postgres.slot-lost", "max_slot_wal_keep_size"])?;
+    server.sql(&["select pg_drop_replication_slot('spout')"])?;
+    fails(&["postgres.slot-lost", "is gone"])
+}
+
+#[test]
+fn every_promise_of_a_source_is_kept() -> Result<()> {
+    let Some(server) = Postgres::start("")? else { return Ok(()) };
+    server.sql(&[
+        "create table t (id int primary key, v text)",
+        "create publication pub for table t",
+        "select pg_create_logical_replication_slot('spout', 'pgoutput')",
+        "insert into t select i, md5(i::text) from generate_series(1, 300) i",
+        "update t set v = null where id % 3 = 0",
+        "delete from t where id % 5 = 0",
+    ])?;
+    let site = Site::new()?;
+    let address = server.address();
+    let named = ["database=postgres", "user=postgres", "slot=spout"];
+    for snapshot in ["initial", "never"] {
+        let own = [format!("address={address}"), format!("snapshot={snapshot}")];
+        let mut args = vec!["plugin", "test", "postgres", "--source", "--topic", "pub", "--net", &address];
+        args.extend(named.iter().copied().chain(own.iter().map(String::as_str)).flat_map(|setting| ["--settings", setting]));
+        let said = site.ok(&args)?;
+        let count = if snapshot == "initial" { "240 messages" } else { "460 messages" };
+        ensure!(said.contains(count) && !said.contains("failed"), "{said}");
+    }
     Ok(())
 }

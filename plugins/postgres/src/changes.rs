@@ -17,7 +17,7 @@ use crate::{
     pgoutput::{self, Cell, Column, Logical, Old, Relation, Tuple},
     place::Place,
     render::{Deed, Transaction},
-    session::{ANSWER, Session, literal, name, text},
+    session::{Session, literal, name, text},
 };
 
 /// How often the server hears from us, as long as changes are fetched.
@@ -52,6 +52,20 @@ pub(crate) struct Change {
     pub(crate) key_only: bool,
     pub(crate) after: Option<Tuple>,
     pub(crate) transaction: Transaction,
+}
+
+impl Change {
+    fn bytes(&self) -> usize {
+        let one = |cell: &Cell| if let Cell::Text(text) = cell { text.len() } else { 0 };
+        self.before.iter().chain(&self.after).flatten().map(one).sum()
+    }
+}
+
+impl Item {
+    /// How large it is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.change.as_ref().map_or(0, Change::bytes)
+    }
 }
 
 /// What comes out of the slot.
@@ -135,8 +149,8 @@ impl Changes {
     ///
     /// # Errors
     /// The slot does not have it, someone else reads it, or the server cannot be reached.
-    pub(crate) fn open(settings: &Settings, publication: &str, place: &Place, offset: u64) -> Result<Self> {
-        let mut session = Session::open(settings, true)?;
+    pub(crate) fn open(settings: &Settings, publication: &str, place: &Place, offset: u64, call: Instant) -> Result<Self> {
+        let mut session = Session::open(settings, true, call)?;
         let (system, end) = catalog::system(&mut session)?;
         same_system(place, &system)?;
         check(&mut session, settings, place, offset)?;
@@ -177,6 +191,11 @@ impl Changes {
         })
     }
 
+    /// What happens now has to be over by then.
+    pub(crate) fn within(&mut self, call: Instant) {
+        self.session.call = call;
+    }
+
     /// Everything before `lsn` is durable.
     ///
     /// # Errors
@@ -197,7 +216,8 @@ impl Changes {
         if now().saturating_duration_since(self.looked) < LOOK {
             return;
         }
-        let looked = self.aside.take().map_or_else(|| Session::open(&self.settings, false), Ok).and_then(|mut aside| {
+        let looked = self.aside.take().map_or_else(|| Session::open(&self.settings, false, self.session.call), Ok).and_then(|mut aside| {
+            aside.call = self.session.call;
             let rows = aside.query("say how far its log goes", FAR)?;
             Ok((aside, rows.first().and_then(|row| text(row, 0)?.parse().ok())))
         });
@@ -257,7 +277,7 @@ impl Changes {
             match frame.kind {
                 b'd' => self.replicated(frame.body)?,
                 b'E' => return Err(fault::of_server("go on with the stream", &fault::report(frame.body))),
-                b'c' => return Err(Error::retriable("postgres.ended", "the server ended the stream: it shuts down")),
+                b'c' | b'C' => return Err(Error::retriable("postgres.ended", "the server ended the stream: it shuts down")),
                 b'N' | b'S' => {}
                 other => return Err(Wrong(format!("a message of kind {other:#04x} within a stream")).into()),
             }
@@ -342,7 +362,7 @@ impl Changes {
         let flagged = matches!(relation.identity, b'd' | b'i');
         let key = match (flagged, wanted) {
             (true, _) => relation.columns.iter().filter(|column| column.key).map(|column| column.name.clone()).collect(),
-            (false, true) => primary_key(&self.settings, &relation)?,
+            (false, true) => primary_key(&self.settings, &relation, self.session.call)?,
             (false, false) => Vec::new(),
         };
         let id = relation.id;
@@ -384,7 +404,7 @@ fn filled(after: Tuple, before: Option<&Tuple>) -> Tuple {
 /// Starts a stream; what the server says against it.
 fn start(session: &mut Session, sql: &str) -> Result<Option<Report>> {
     session.send(&frame::query(sql))?;
-    let until = now() + ANSWER;
+    let until = session.soon();
     let mut failed = None;
     loop {
         let Some(frame) = session.frame(until)? else {
@@ -401,8 +421,8 @@ fn start(session: &mut Session, sql: &str) -> Result<Option<Report>> {
 }
 
 /// The primary key of a table whose identity is not one of columns. A stream cannot ask, so this is another session.
-fn primary_key(settings: &Settings, relation: &Relation) -> Result<Vec<String>> {
-    let mut session = Session::open(settings, false)?;
+fn primary_key(settings: &Settings, relation: &Relation, call: Instant) -> Result<Vec<String>> {
+    let mut session = Session::open(settings, false, call)?;
     let sql = format!(
         "SELECT a.attname FROM pg_catalog.pg_index i
          JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -31,10 +31,13 @@ mod settings;
 
 use std::time::Duration;
 
-use spout_guest::{Criteria, Known, Partition, Position, Result, SharedSource, register};
+use spout_guest::{Criteria, Known, Partition, Position, Result, SharedSource, now, register};
 
 pub use self::{lsn::Lsn, reader::Publication, settings::Settings};
 use self::{place::Place, session::Session, settings::Snapshot};
+
+/// How long a call may take besides waiting for messages. The host ends it after ten seconds, unless the spec says otherwise.
+const CALL: Duration = Duration::from_secs(8);
 
 /// What can be asked of a publication.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl SharedSource for Postgres {
         Ok(match at {
             Criteria::Earliest | Criteria::AtOffset(0) => Some(self.first().at(0)),
             Criteria::Latest => {
-                let mut session = Session::open(&self.settings, true)?;
+                let mut session = Session::open(&self.settings, true, now() + CALL)?;
                 let (_, end) = catalog::system(&mut session)?;
                 // A slot that was advanced further by hand has nothing before that.
                 let slot = catalog::slot(&mut session, &self.settings)?;

@@ -8,7 +8,7 @@ use std::{
 use spout_guest::{Answered, Error, Fetched, Limits, Messages, Position, Progress, Result, SharedReader, now};
 
 use crate::{
-    Lsn, Settings,
+    CALL, Lsn, Settings,
     changes::{self, Change, Changes, Item, STEP},
     covered,
     place::{Cursor, Place, Rest},
@@ -18,8 +18,8 @@ use crate::{
     settings::Format,
 };
 
-/// Changes that are taken from the stream before they are given.
-const AHEAD: usize = 256;
+/// Changes that are taken from the stream before they are given, and about how many bytes.
+const AHEAD: (usize, usize) = (256, 1 << 20);
 /// How often a server that says nothing is asked how far it is, where rows wait for that.
 const ASK: Duration = Duration::from_millis(50);
 
@@ -47,6 +47,8 @@ struct Answer {
     messages: Messages,
     limits: Limits,
     deadline: Instant,
+    /// When the call has to be over.
+    call: Instant,
 }
 
 /// How an answer goes on.
@@ -161,7 +163,10 @@ impl Publication {
             };
             (self.place, self.offset) = (place, start.offset);
         }
-        let mut answer = Answer { messages: Messages::default(), limits, deadline: now() + limits.timeout };
+        let call = now() + limits.timeout + CALL;
+        let mut answer = Answer { messages: Messages::default(), limits, deadline: now() + limits.timeout, call };
+        self.rows.iter_mut().for_each(|rows| rows.within(call));
+        self.changes.iter_mut().for_each(|changes| changes.within(call));
         let progress = loop {
             let flow = match self.place.rest {
                 Rest::None => self.stream(&mut answer)?,
@@ -194,7 +199,7 @@ impl Publication {
     fn ready(&mut self, answer: &Answer) -> Result<Option<Lsn>> {
         let rows = match &mut self.rows {
             Some(rows) => rows,
-            none => none.insert(Rows::open(&self.settings, &self.publication, &self.place, self.offset)?),
+            none => none.insert(Rows::open(&self.settings, &self.publication, &self.place, self.offset, answer.call)?),
         };
         if !rows.ready(answer.until(), self.place.rest != Rest::Slot)? {
             return Ok(None);
@@ -268,7 +273,7 @@ impl Publication {
 
     /// Gives the changes that covered rows had before `target`.
     fn catch_up(&mut self, cursor: &Cursor, target: Lsn, answer: &mut Answer) -> Result<Flow> {
-        self.connect()?;
+        self.connect(answer)?;
         loop {
             if !self.drain(answer) {
                 return Ok(Flow::Return(Progress::More));
@@ -279,14 +284,17 @@ impl Publication {
                 return Ok(Flow::On);
             }
             let until = answer.until();
-            let mut items = Vec::new();
-            while items.len() < AHEAD {
+            let (mut items, mut bytes) = (Vec::new(), 0);
+            while items.len() < AHEAD.0 && bytes < AHEAD.1 {
                 match changes.next(if items.is_empty() { until.min(now() + ASK) } else { now() })? {
                     Some(item) if item.change.as_ref().is_some_and(|change| change.transaction.commit >= target) => {
                         changes.through = target;
                         break;
                     }
-                    Some(item) => items.push(Item { lsn: item.lsn.min(target), ..item }),
+                    Some(item) => {
+                        bytes += item.bytes();
+                        items.push(Item { lsn: item.lsn.min(target), ..item });
+                    }
                     None => break,
                 }
             }
@@ -302,15 +310,16 @@ impl Publication {
 
     /// Gives changes.
     fn stream(&mut self, answer: &mut Answer) -> Result<Flow> {
-        self.connect()?;
+        self.connect(answer)?;
         loop {
             if !self.drain(answer) {
                 return Ok(Flow::Return(Progress::More));
             }
             let Some(changes) = &mut self.changes else { return Ok(Flow::On) };
-            let mut until = answer.until();
-            while self.queue.len() < AHEAD {
+            let (mut until, mut bytes) = (answer.until(), 0);
+            while self.queue.len() < AHEAD.0 && bytes < AHEAD.1 {
                 let Some(item) = changes.next(until)? else { break };
+                bytes += item.bytes();
                 self.queue.push_back(item);
                 until = now();
             }
@@ -324,11 +333,11 @@ impl Publication {
         }
     }
 
-    fn connect(&mut self) -> Result<()> {
+    fn connect(&mut self, answer: &Answer) -> Result<()> {
         if self.changes.is_some() {
             return Ok(());
         }
-        let changes = Changes::open(&self.settings, &self.publication, &self.place, self.offset)?;
+        let changes = Changes::open(&self.settings, &self.publication, &self.place, self.offset, answer.call)?;
         self.place.system = Some(changes.system.clone());
         self.changes = Some(changes);
         self.confirm()

@@ -70,8 +70,8 @@ impl Rows {
     ///
     /// # Errors
     /// The server refuses, or the place is gone.
-    pub(crate) fn open(settings: &Settings, publication: &str, place: &Place, offset: u64) -> Result<Self> {
-        let mut session = Session::open(settings, true)?;
+    pub(crate) fn open(settings: &Settings, publication: &str, place: &Place, offset: u64, call: Instant) -> Result<Self> {
+        let mut session = Session::open(settings, true, call)?;
         let (system, _) = catalog::system(&mut session)?;
         same_system(place, &system)?;
         let mut rows = Self {
@@ -126,6 +126,11 @@ impl Rows {
         self.session.begin("create a temporary slot", &sql)?;
         self.stage = Stage::Snapshot;
         Ok(())
+    }
+
+    /// What happens now has to be over by then.
+    pub(crate) fn within(&mut self, call: Instant) {
+        self.session.call = call;
     }
 
     /// Whether rows can be read; until then, what is under way goes on.

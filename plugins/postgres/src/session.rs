@@ -17,8 +17,8 @@ use crate::{
 
 /// How long a connection may take. A call has ten seconds.
 const CONNECT: Duration = Duration::from_secs(3);
-/// How long the start of a session, or a statement that reads a catalog, may take.
-pub(crate) const ANSWER: Duration = Duration::from_secs(4);
+/// How long one statement that reads a catalog may take.
+const ANSWER: Duration = Duration::from_secs(4);
 /// How long the server may take nothing of what is written.
 const WRITE: Duration = Duration::from_secs(3);
 
@@ -48,6 +48,8 @@ pub(crate) struct Session {
     stream: TcpStream,
     buffer: BytesMut,
     largest: u32,
+    /// When the call has to be over.
+    pub(crate) call: Instant,
     /// What the running statement is for, in words that go on after "the server does not".
     asked: &'static str,
     running: bool,
@@ -73,12 +75,14 @@ impl Session {
     ///
     /// # Errors
     /// The server cannot be reached or refuses.
-    pub(crate) fn open(settings: &Settings, replicate: bool) -> Result<Self> {
-        let stream = TcpStream::connect_within(&settings.address, CONNECT).map_err(|error| unreached(settings, &error))?;
+    pub(crate) fn open(settings: &Settings, replicate: bool, call: Instant) -> Result<Self> {
+        let left = call.saturating_duration_since(now()).min(CONNECT);
+        let stream = TcpStream::connect_within(&settings.address, left).map_err(|error| unreached(settings, &error))?;
         let mut session = Self {
             stream,
             buffer: BytesMut::new(),
             largest: settings.max_message,
+            call,
             asked: "let us in",
             running: true,
             rows: VecDeque::new(),
@@ -88,7 +92,7 @@ impl Session {
         let own = [("user", settings.user.as_str()), ("database", settings.database.as_str())];
         let replicate: &[_] = if replicate { &[("replication", "database")] } else { &[] };
         session.send(&frame::startup(&[&own, replicate, &PARAMETERS].concat()))?;
-        let until = now() + ANSWER;
+        let until = session.soon();
         loop {
             let Some(frame) = session.frame(until)? else { return Err(slow("let us in")) };
             match frame.kind {
@@ -103,6 +107,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// When an answer that takes no time has to be there.
+    pub(crate) fn soon(&self) -> Instant {
+        self.call.min(now() + ANSWER)
     }
 
     fn parameter(&mut self, mut body: Bytes) -> Result<()> {
@@ -209,7 +218,7 @@ impl Session {
     /// What the server says, or that it says nothing.
     pub(crate) fn query(&mut self, what: &'static str, sql: &str) -> Result<Vec<Row>> {
         self.begin(what, sql)?;
-        let until = now() + ANSWER;
+        let until = self.soon();
         let mut rows = Vec::new();
         loop {
             match self.poll(until)? {
@@ -246,7 +255,7 @@ pub(crate) fn text(row: &Row, column: usize) -> Option<String> {
 }
 
 fn slow(what: &str) -> Error {
-    Error::retriable("postgres.slow", format!("the server did not {what} within {} s", ANSWER.as_secs()))
+    Error::retriable("postgres.slow", format!("the server does not {what} in time"))
 }
 
 fn unreached(settings: &Settings, error: &io::Error) -> Error {

@@ -132,6 +132,7 @@ fn a_stream_that_breaks_can_be_had_again() {
     for (rest, code) in [
         (error("57P01", "terminating connection due to administrator command"), "postgres.unavailable"),
         (message(b'c', b""), "postgres.ended"),
+        (message(b'C', b"COPY 0\0"), "postgres.ended"),
         (message(b'd', b"x"), "postgres.protocol"),
         (message(b'd', b""), "postgres.protocol"),
         (message(b'T', b""), "postgres.protocol"),
