@@ -3,11 +3,16 @@
 use std::{
     collections::BTreeMap,
     process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 use spout_tests::{Running, Site, postgres::Postgres};
@@ -149,12 +154,12 @@ fn read_all(site: &Site) -> Result<String> {
     site.ok(&["run", "spec.yaml", "--until", "idle"])
 }
 
-/// Calls it so often; a call that the server did not survive is not counted.
-fn write(mut psql: Command, calls: u32) -> Result<()> {
-    psql.args(["-c", "call work(500)"]);
+/// Calls it so often, and until it is enough; a call that the server did not survive is not counted.
+fn write(mut psql: Command, calls: u32, enough: &AtomicBool) -> Result<()> {
+    psql.args(["-c", "call work(1000)"]);
     let begun = Instant::now();
     let mut done = 0;
-    while done < calls {
+    while done < calls || !enough.load(Ordering::Relaxed) {
         done += u32::from(psql.output()?.status.success());
         ensure!(begun.elapsed() < Duration::from_secs(300), "{done} of {calls} calls in five minutes");
     }
@@ -165,6 +170,27 @@ fn host(site: &Site) -> Result<Running> {
     let mut running = site.start(&["run", "spec.yaml"])?;
     running.wait_for("started")?;
     Ok(running)
+}
+
+/// Waits for its next commit.
+fn committed(running: &mut Running) -> Result<()> {
+    running.wait_for("committed")?.context("it ended").map(drop)
+}
+
+/// What the last commit says of where it is.
+fn place(site: &Site) -> Result<Value> {
+    let commit = site.json(&["inspect", "commit", "rows@master"])?.remove(0);
+    let token = commit["marker"]["0"]["token"].as_str().context("a token")?;
+    Ok(serde_json::from_slice(&base64::engine::general_purpose::STANDARD.decode(token)?)?)
+}
+
+/// Whether what the server was told is committed.
+fn honest(server: &Postgres, site: &Site) -> Result<()> {
+    let place = place(site)?;
+    let lsn = place["lsn"].as_str().context("a place in the log")?;
+    let told = server.one(&format!("select confirmed_flush_lsn <= '{lsn}' from pg_replication_slots where slot_name = 'spout'"))?;
+    ensure!(told == "t", "the slot is ahead of {place}");
+    Ok(())
 }
 
 /// Rows are read while they change and hosts are killed, then changes come while hosts and servers are killed; and it is all there,
@@ -186,30 +212,48 @@ fn kills_of_hosts_and_servers_lose_and_double_nothing() -> Result<()> {
     ])?;
     let site = Site::new()?;
     site.write("spec.yaml", spec(&server, "", "timeout: 100ms, messages: 300", QUICK))?;
-    let writers: Vec<_> = (0..2).map(|_| (server.psql(), 140)).map(|(psql, calls)| thread::spawn(move || write(psql, calls))).collect();
+    let begun = Instant::now();
+    let enough = Arc::new(AtomicBool::new(false));
+    let writer = |psql: Command| (psql, Arc::clone(&enough));
+    let writers = [writer(server.psql()), writer(server.psql())];
+    let writers = writers.map(|(psql, enough)| thread::spawn(move || write(psql, 55, &enough)));
     for _ in 0..4 {
         let mut running = host(&site)?;
         for _ in 0..3 {
-            running.wait_for("committed")?;
+            committed(&mut running)?;
         }
         running.child.kill()?;
+        running.end()?;
+        honest(&server, &site)?;
     }
     let read = site.number("select count(*) from rows where value like '{\"op\":\"r\"%'", None)?;
     ensure!(read > 1000 && read < rows, "{read} rows were read when the fourth host was killed: not within them");
+    let mut running = host(&site)?;
+    while place(&site)?.get("rest").is_some() {
+        committed(&mut running)?;
+    }
+    println!("{:?}: all rows are read", begun.elapsed());
     for round in 0..8 {
-        let mut running = host(&site)?;
-        thread::sleep(Duration::from_millis(dice.random_range(100..700)));
+        thread::sleep(Duration::from_millis(dice.random_range(50..500)));
         if round % 2 == 1 {
             server.crash()?;
             // The host lives on, and so does its pipeline.
-            running.wait_for("committed")?;
+            committed(&mut running)?;
         }
         running.child.kill()?;
+        running.end()?;
+        honest(&server, &site)?;
+        running = host(&site)?;
     }
+    drop(running);
+    enough.store(true, Ordering::Relaxed);
+    println!("{:?}: twelve hosts and four servers were killed", begun.elapsed());
     for writer in writers {
         writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
     }
+    println!("{:?}: everything is written", begun.elapsed());
     read_all(&site)?;
+    println!("{:?}: everything is read", begun.elapsed());
 
     let all = messages(&site)?;
     same(&replay(&all)?, &truth(&server, "t", "id, seq, v")?)?;
@@ -368,11 +412,6 @@ fn tables_change_their_columns_keep_large_values_and_are_emptied() -> Result<()>
     same(&replay(&messages(&site)?)?, &truth(&server, "big", "id, tiny, large")?)
 }
 
-/// A rows' worth of what a running host does.
-fn commit(running: &mut Running) -> Result<()> {
-    running.wait_for("committed")?.context("it ended").map(drop)
-}
-
 #[test]
 fn the_slot_follows_commits_alone_and_survives_silence_and_restarts() -> Result<()> {
     let Some(mut server) = Postgres::start("wal_sender_timeout = 1s\n")? else { return Ok(()) };
@@ -399,11 +438,11 @@ fn the_slot_follows_commits_alone_and_survives_silence_and_restarts() -> Result<
     site.write("spec.yaml", spec(&server, "", "timeout: 100ms", QUICK))?;
     running = host(&site)?;
     server.sql(&["insert into t values (101)"])?;
-    commit(&mut running)?;
+    committed(&mut running)?;
     server.until(&format!("({confirmed})"))?;
     server.restart()?;
     server.sql(&["insert into t values (102)"])?;
-    commit(&mut running)?;
+    committed(&mut running)?;
     drop(running);
     read_all(&site)?;
     same(&replay(&messages(&site)?)?, &truth(&server, "t", "id")?)
@@ -445,7 +484,7 @@ fn trouble_has_a_name() -> Result<()> {
     thread::sleep(Duration::from_millis(2200));
     other.kill()?;
     other.wait()?;
-    commit(&mut running)?;
+    committed(&mut running)?;
     running.signal("TERM")?;
     let (ended, said) = running.end()?;
     ensure!(ended && said.contains("postgres.slot-in-use") && said.contains("a slot belongs to one pipeline"), "{said}");

@@ -207,21 +207,30 @@ impl Table {
         format!("SELECT {columns} FROM {only}{schema}.{table}{conditions} ORDER BY {keys} LIMIT {most}")
     }
 
-    fn values<'a>(&self, values: impl Iterator<Item = &'a str>) -> String {
-        let typed = |(value, column): (&str, &KeyColumn)| {
-            let collation = column.collation.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
-            format!("{}::{}{collation}", literal(value), column.kind)
-        };
-        values.zip(&self.key).map(typed).collect::<Vec<_>>().join(", ")
+    /// Texts as values of the key, in SQL.
+    fn values<'a>(&self, texts: impl Iterator<Item = &'a str>) -> String {
+        let typed = |(text, column): (&str, &KeyColumn)| column.typed(&literal(text));
+        texts.zip(&self.key).map(typed).collect::<Vec<_>>().join(", ")
     }
 
     /// Asks which of `keys` do not come after the cursor: a row for each.
     pub(crate) fn compare<'a>(&self, keys: impl Iterator<Item = &'a [String]>, cursor: &Cursor) -> String {
         let end = self.values(cursor.key.iter().map(|(_, value)| value.as_str()));
         let one = |(n, key): (usize, &[String])| {
-            format!("SELECT {n} AS n, ROW({}) <= ROW({end}) AS covered", self.values(key.iter().map(String::as_str)))
+            format!("({n}, {})", key.iter().map(|text| literal(text)).collect::<Vec<_>>().join(", "))
         };
-        let all = keys.enumerate().map(one).collect::<Vec<_>>().join(" UNION ALL ");
-        format!("SELECT covered FROM ({all}) k ORDER BY n")
+        let all = keys.enumerate().map(one).collect::<Vec<_>>().join(", ");
+        let named: Vec<String> = (0..self.key.len()).map(|n| format!("k{n}")).collect();
+        let typed = self.key.iter().zip(&named).map(|(column, name)| column.typed(name)).collect::<Vec<_>>().join(", ");
+        let named = named.join(", ");
+        format!("SELECT ROW({typed}) <= ROW({end}) FROM (VALUES {all}) v (n, {named}) ORDER BY n")
+    }
+}
+
+impl KeyColumn {
+    /// A text in SQL as a value of this column.
+    fn typed(&self, text: &str) -> String {
+        let collation = self.collation.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
+        format!("{text}::{}{collation}", self.kind)
     }
 }
