@@ -44,11 +44,15 @@ pub(crate) fn slot(session: &mut Session, settings: &Settings) -> Result<Option<
         && text(row, 1).as_deref() == Some(&settings.database)
         && text(row, 2).as_deref() == Some("f");
     if !ours {
-        let told = format!("the slot `{name}` is not one of `pgoutput` in the database `{}`; name another", settings.database);
+        let told =
+            format!("the slot `{name}` is not one of `pgoutput` in the database `{}`; name another", settings.database);
         return Err(Error::fatal("postgres.slot", told));
     }
     if text(row, 4).as_deref() == Some("lost") {
-        return Err(fault::lost(name, "was invalidated: the server removed log that it needed (`max_slot_wal_keep_size`)"));
+        return Err(fault::lost(
+            name,
+            "was invalidated: the server removed log that it needed (`max_slot_wal_keep_size`)",
+        ));
     }
     match text(row, 3).and_then(|lsn| lsn.parse().ok()) {
         Some(confirmed) => Ok(Some(Slot { confirmed })),
@@ -125,10 +129,14 @@ pub(crate) fn tables(session: &mut Session, settings: &Settings, publication: &s
     }
     tables.sort_by(|one, other| one.place().cmp(&other.place()));
     let missing = settings.tables.iter().find(|wanted| {
-        !tables.iter().any(|table| wanted.strip_prefix(&table.schema).and_then(|rest| rest.strip_prefix('.')) == Some(&table.table))
+        !tables.iter().any(|table| {
+            wanted.strip_prefix(&table.schema).and_then(|rest| rest.strip_prefix('.')) == Some(&table.table)
+        })
     });
     match missing {
-        Some(wanted) => Err(Error::invalid_config(format!("`tables`: `{wanted}` is not in the publication `{publication}`"))),
+        Some(wanted) => {
+            Err(Error::invalid_config(format!("`tables`: `{wanted}` is not in the publication `{publication}`")))
+        }
         None => Ok(tables),
     }
 }
@@ -196,15 +204,29 @@ impl Table {
         let listed = |names: Vec<String>| names.join(", ");
         let columns = listed(self.columns.iter().map(|column| name(&column.name)).collect());
         let keys = listed(self.key.iter().map(|column| name(&column.name)).collect());
-        let only = if self.parted { "" } else { "ONLY " };
         let mut conditions: Vec<String> = self.filter.iter().map(|filter| format!("({filter})")).collect();
         if let Some(cursor) = after {
-            conditions.push(format!("({keys}) > ({})", self.values(cursor.key.iter().map(|(_, value)| value.as_str()))));
+            conditions
+                .push(format!("({keys}) > ({})", self.values(cursor.key.iter().map(|(_, value)| value.as_str()))));
         }
         let conditions =
             if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-        let (schema, table) = (name(&self.schema), name(&self.table));
-        format!("SELECT {columns} FROM {only}{schema}.{table}{conditions} ORDER BY {keys} LIMIT {most}")
+        format!("SELECT {columns} FROM {}{conditions} ORDER BY {keys} LIMIT {most}", self.named())
+    }
+
+    /// These columns of one row.
+    pub(crate) fn one(&self, key: &[String], columns: &[&str]) -> String {
+        let list = |names: Vec<String>| names.join(", ");
+        let columns = list(columns.iter().map(|column| name(column)).collect());
+        let keys = list(self.key.iter().map(|column| name(&column.name)).collect());
+        let values = self.values(key.iter().map(String::as_str));
+        format!("SELECT {columns} FROM {} WHERE ({keys}) = ({values})", self.named())
+    }
+
+    /// It in SQL.
+    fn named(&self) -> String {
+        let only = if self.parted { "" } else { "ONLY " };
+        format!("{only}{}.{}", name(&self.schema), name(&self.table))
     }
 
     /// Texts as values of the key, in SQL.

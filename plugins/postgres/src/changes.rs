@@ -10,8 +10,7 @@ use bytes::Bytes;
 use spout_guest::{Error, Position, Result, now, pause};
 
 use crate::{
-    Lsn, Settings,
-    catalog,
+    Lsn, Settings, catalog,
     fault::{self, Report},
     frame::{self, Replicated, Wrong},
     pgoutput::{self, Cell, Column, Logical, Old, Relation, Tuple},
@@ -138,7 +137,9 @@ pub(crate) fn same_system(place: &Place, system: &str) -> Result<()> {
     match &place.system {
         Some(known) if known != system => Err(Error::fatal(
             "postgres.other-system",
-            format!("the position is one of the database system {known}, and this is {system}: positions in their logs have nothing in common"),
+            format!(
+                "the position is one of the database system {known}, and this is {system}: positions in their logs have nothing in common"
+            ),
         )),
         _ => Ok(()),
     }
@@ -149,7 +150,13 @@ impl Changes {
     ///
     /// # Errors
     /// The slot does not have it, someone else reads it, or the server cannot be reached.
-    pub(crate) fn open(settings: &Settings, publication: &str, place: &Place, offset: u64, call: Instant) -> Result<Self> {
+    pub(crate) fn open(
+        settings: &Settings,
+        publication: &str,
+        place: &Place,
+        offset: u64,
+        call: Instant,
+    ) -> Result<Self> {
         let mut session = Session::open(settings, true, call)?;
         let (system, end) = catalog::system(&mut session)?;
         same_system(place, &system)?;
@@ -212,15 +219,19 @@ impl Changes {
 
     /// Looks how far the server's log goes: the stream says only how far it is itself.
     fn look(&mut self) {
-        const FAR: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
+        const FAR: &str =
+            "SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END";
         if now().saturating_duration_since(self.looked) < LOOK {
             return;
         }
-        let looked = self.aside.take().map_or_else(|| Session::open(&self.settings, false, self.session.call), Ok).and_then(|mut aside| {
-            aside.call = self.session.call;
-            let rows = aside.query("say how far its log goes", FAR)?;
-            Ok((aside, rows.first().and_then(|row| text(row, 0)?.parse().ok())))
-        });
+        let looked =
+            self.aside.take().map_or_else(|| Session::open(&self.settings, false, self.session.call), Ok).and_then(
+                |mut aside| {
+                    aside.call = self.session.call;
+                    let rows = aside.query("say how far its log goes", FAR)?;
+                    Ok((aside, rows.first().and_then(|row| text(row, 0)?.parse().ok())))
+                },
+            );
         // Nothing depends on it but a number to look at.
         if let Ok((aside, Some(end))) = looked {
             (self.aside, self.end) = (Some(aside), self.end.max(end));
@@ -277,7 +288,9 @@ impl Changes {
             match frame.kind {
                 b'd' => self.replicated(frame.body)?,
                 b'E' => return Err(fault::of_server("go on with the stream", &fault::report(frame.body))),
-                b'c' | b'C' => return Err(Error::retriable("postgres.ended", "the server ended the stream: it shuts down")),
+                b'c' | b'C' => {
+                    return Err(Error::retriable("postgres.ended", "the server ended the stream: it shuts down"));
+                }
                 b'N' | b'S' => {}
                 other => return Err(Wrong(format!("a message of kind {other:#04x} within a stream")).into()),
             }
@@ -361,7 +374,9 @@ impl Changes {
         let wanted = self.settings.wants(&relation.schema, &relation.table);
         let flagged = matches!(relation.identity, b'd' | b'i');
         let key = match (flagged, wanted) {
-            (true, _) => relation.columns.iter().filter(|column| column.key).map(|column| column.name.clone()).collect(),
+            (true, _) => {
+                relation.columns.iter().filter(|column| column.key).map(|column| column.name.clone()).collect()
+            }
             (false, true) => primary_key(&self.settings, &relation, self.session.call)?,
             (false, false) => Vec::new(),
         };
@@ -371,7 +386,8 @@ impl Changes {
     }
 
     fn change(&mut self, id: u32, deed: Deed, old: Option<Old>, after: Option<Tuple>) -> Result<()> {
-        let table = self.tables.get(&id).ok_or_else(|| Wrong(format!("a change of a table {id} that it did not describe")))?;
+        let table =
+            self.tables.get(&id).ok_or_else(|| Wrong(format!("a change of a table {id} that it did not describe")))?;
         let Some(transaction) = self.transaction else { return Ok(()) };
         self.count += 1;
         if self.count <= self.skip || !table.wanted {

@@ -28,7 +28,8 @@ enum Side {
 /// The server cannot compare keys.
 pub(crate) fn keep(items: Vec<Item>, cursor: &Cursor, rows: &mut Rows) -> Result<Vec<Item>> {
     let mut keys = Vec::new();
-    let sides: Vec<_> = items.iter().map(|item| item.change.as_ref().map(|change| sides(change, cursor, &mut keys))).collect();
+    let sides: Vec<_> =
+        items.iter().map(|item| item.change.as_ref().map(|change| sides(change, cursor, &mut keys))).collect();
     let covered = rows.covers(cursor, &keys)?;
     let is = |side: &Side| match side {
         Side::Covered => true,
@@ -37,10 +38,33 @@ pub(crate) fn keep(items: Vec<Item>, cursor: &Cursor, rows: &mut Rows) -> Result
     };
     let one = |(item, sides): (Item, Option<(Side, Side)>)| {
         let Item { change, lsn, skip } = item;
-        let change = change.zip(sides).and_then(|(change, (before, after))| kept(change, is(&before), is(&after)));
-        Item { change, lsn, skip }
+        let (change, moved) = match change.zip(sides) {
+            Some((change, (before, after))) => (kept(change, is(&before), is(&after)), !is(&before)),
+            None => (None, false),
+        };
+        let change = match change {
+            Some(change) if moved => Some(whole(change, cursor, rows)?),
+            change => change,
+        };
+        Ok(Item { change, lsn, skip })
     };
-    Ok(items.into_iter().zip(sides).map(one).collect())
+    items.into_iter().zip(sides).map(one).collect()
+}
+
+/// A row that appears has its large values, too, which the server did not send: those that it has now. If it has none by now, a
+/// change that comes says what became of it.
+fn whole(mut change: Change, cursor: &Cursor, rows: &mut Rows) -> Result<Change> {
+    let key = change.after.as_ref().and_then(|row| key(&change, cursor, row));
+    let columns = &change.table.relation.columns;
+    if let (Some(after), Some(key)) = (&mut change.after, key) {
+        let cells = after.iter_mut().zip(columns).filter(|(cell, _)| **cell == Cell::Unchanged);
+        let (cells, names): (Vec<_>, Vec<_>) = cells.map(|(cell, column)| (cell, column.name.as_str())).unzip();
+        let values = if names.is_empty() { None } else { rows.values(cursor, &key, &names)? };
+        for (cell, value) in cells.into_iter().zip(values.unwrap_or_default()) {
+            *cell = value.map_or(Cell::Null, Cell::Text);
+        }
+    }
+    Ok(change)
 }
 
 /// The sides of the row before and after a change.

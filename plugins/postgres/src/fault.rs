@@ -52,7 +52,9 @@ pub(crate) fn of_server(what: &str, report: &Report) -> Error {
         ),
         (_, "53400") => Error::retriable(
             "postgres.slots",
-            format!("{told}. A snapshot needs two slots and two WAL senders: raise `max_replication_slots` and `max_wal_senders`"),
+            format!(
+                "{told}. A snapshot needs two slots and two WAL senders: raise `max_replication_slots` and `max_wal_senders`"
+            ),
         ),
         ("08" | "40" | "53" | "57" | "58", _) => Error::retriable("postgres.unavailable", told),
         ("28", _) => Error::fatal("postgres.refused", told),
@@ -77,7 +79,7 @@ pub(crate) fn lost(slot: &str, why: &str) -> Error {
         "postgres.slot-lost",
         format!(
             "the replication slot `{slot}` {why}; changes since the last commit may be lost. Drop the slot if it is still there, and \
-             begin anew: move the marker of the pipeline to `earliest` (`spout seek`), which reads all rows again, or write into a new repo"
+             begin anew: `spout marker seek NAME --to earliest --spec FILE`, which reads all rows again, or a new repo"
         ),
     )
 }

@@ -42,6 +42,16 @@ pub(crate) fn take(buffer: &mut BytesMut, most: u32) -> Result<Option<Frame>, Wr
     Ok(Some(Frame { kind, body: frame }))
 }
 
+/// Largest message that PostgreSQL makes.
+const LARGEST: u32 = 1 << 30;
+
+/// How long the row is that begins in `buffer`, if one does.
+pub(crate) fn row_length(buffer: &BytesMut) -> Option<u32> {
+    let mut head = buffer.chunk();
+    let (kind, length) = head.try_get_u8().ok().zip(head.try_get_u32().ok())?;
+    Some(length).filter(|length| matches!(kind, b'D' | b'd') && *length <= LARGEST)
+}
+
 /// Reads a text that ends with a zero byte.
 pub(crate) fn text(body: &mut Bytes) -> Result<String, Wrong> {
     let end = body.iter().position(|byte| *byte == 0).ok_or_else(|| Wrong("a text without an end".into()))?;

@@ -29,7 +29,9 @@ fn pgoutput() {
         delete(1, (b'K', &[Some("1"), None, None])),
         truncate(&[1, 2, 3]),
     ]);
-    let columns = match pgoutput::read(relation(1, "s", "t", b'd', &[("id", 23, true), ("b", 16, false), ("c", 25, false)]).into()) {
+    let columns = match pgoutput::read(
+        relation(1, "s", "t", b'd', &[("id", 23, true), ("b", 16, false), ("c", 25, false)]).into(),
+    ) {
         Ok(Logical::Relation(relation)) => relation.columns,
         other => panic!("{other:?}"),
     };
@@ -37,7 +39,9 @@ fn pgoutput() {
         let Ok(message) = pgoutput::read(Bytes::copy_from_slice(bytes)) else { return false };
         let (before, after) = match message {
             Logical::Insert(_, after) => (None, Some(after)),
-            Logical::Update(_, Some(pgoutput::Old::Key(row) | pgoutput::Old::Full(row)), after) => (Some(row), Some(after)),
+            Logical::Update(_, Some(pgoutput::Old::Key(row) | pgoutput::Old::Full(row)), after) => {
+                (Some(row), Some(after))
+            }
             Logical::Update(_, None, after) => (None, Some(after)),
             Logical::Delete(_, pgoutput::Old::Key(row) | pgoutput::Old::Full(row)) => (Some(row), None),
             _ => return true,

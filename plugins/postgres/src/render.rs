@@ -72,7 +72,8 @@ pub(crate) struct Said<'a> {
 }
 
 /// The code of messages whose text is none.
-const NOT_UTF8: &[u8] = b"postgres.not-utf8 a value is not UTF-8: the database does not say in which encoding it is (SQL_ASCII)";
+const NOT_UTF8: &[u8] =
+    b"postgres.not-utf8 a value is not UTF-8: the database does not say in which encoding it is (SQL_ASCII)";
 
 const BOOL: u32 = 16;
 /// `int8`, `int2`, `int4`, `oid`.
@@ -171,9 +172,7 @@ fn transaction(to: &mut Vec<u8>, said: &Said<'_>, prefix: &str) {
     let lsn = tell(of.map(|of| of.commit.0.to_string()));
     let xid = tell(of.map(|of| of.xid.to_string()));
     let time = tell(of.map(|of| of.time_ms.to_string()));
-    to.extend_from_slice(
-        format!(",\"{prefix}lsn\":{lsn},\"{prefix}xid\":{xid},\"{prefix}ts_ms\":{time}").as_bytes(),
-    );
+    to.extend_from_slice(format!(",\"{prefix}lsn\":{lsn},\"{prefix}xid\":{xid},\"{prefix}ts_ms\":{time}").as_bytes());
 }
 
 /// The names of the columns whose values the server did not send, or null.

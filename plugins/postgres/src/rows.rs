@@ -70,7 +70,13 @@ impl Rows {
     ///
     /// # Errors
     /// The server refuses, or the place is gone.
-    pub(crate) fn open(settings: &Settings, publication: &str, place: &Place, offset: u64, call: Instant) -> Result<Self> {
+    pub(crate) fn open(
+        settings: &Settings,
+        publication: &str,
+        place: &Place,
+        offset: u64,
+        call: Instant,
+    ) -> Result<Self> {
         let mut session = Session::open(settings, true, call)?;
         let (system, _) = catalog::system(&mut session)?;
         same_system(place, &system)?;
@@ -105,7 +111,8 @@ impl Rows {
                 rows.snapshot(read)?;
             }
             None => {
-                let sql = format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput NOEXPORT_SNAPSHOT", name(&settings.slot));
+                let sql =
+                    format!("CREATE_REPLICATION_SLOT {} LOGICAL pgoutput NOEXPORT_SNAPSHOT", name(&settings.slot));
                 rows.session.begin("create the slot (`wal_level` has to be `logical`)", &sql)?;
             }
         }
@@ -248,6 +255,21 @@ impl Rows {
         let sql = table.compare(keys.iter().map(Vec::as_slice), cursor);
         let rows = self.session.query("compare keys", &sql)?;
         Ok(rows.iter().map(|row| text(row, 0).as_deref() == Some("t")).collect())
+    }
+
+    /// These columns of one row of the cursor's table, if it is there.
+    ///
+    /// # Errors
+    /// The server does not say.
+    pub(crate) fn values(&mut self, cursor: &Cursor, key: &[String], columns: &[&str]) -> Result<Option<Row>> {
+        let Some(table) = self.tables.iter().find(|table| table.fits(cursor)) else { return Ok(None) };
+        // A column may have gone since.
+        let known = |name: &&&str| table.columns.iter().any(|column| column.name == **name);
+        if columns.iter().filter(known).count() < columns.len() {
+            return Ok(None);
+        }
+        let sql = table.one(key, columns);
+        Ok(self.session.query("show a row", &sql)?.into_iter().next())
     }
 
     /// Ends the session.

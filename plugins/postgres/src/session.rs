@@ -138,6 +138,11 @@ impl Session {
     /// The connection is gone, or what comes is no message.
     pub(crate) fn frame(&mut self, until: Instant) -> Result<Option<Frame>> {
         loop {
+            let long = frame::row_length(&self.buffer).filter(|length| *length > self.largest && self.version > 0);
+            if let Some(length) = long {
+                let told = format!("a row has {length} bytes, more than the {} of `maxMessage`", self.largest);
+                return Err(Error::fatal("postgres.too-large", told));
+            }
             if let Some(frame) = frame::take(&mut self.buffer, self.largest)? {
                 return Ok(Some(frame));
             }
@@ -241,11 +246,16 @@ fn authenticate(mut body: Bytes) -> Result<()> {
     let what = match how {
         0 => return Ok(()),
         3 => "a password in the clear",
-        5 => "an MD5 password, which is not safe: set `password_encryption = 'scram-sha-256'` and the role's password anew",
+        5 => {
+            "an MD5 password, which is not safe: set `password_encryption = 'scram-sha-256'` and the role's password anew"
+        }
         10 => "a password by SCRAM",
         _ => "a way to authenticate that is not known here",
     };
-    Err(Error::fatal("postgres.auth", format!("the server wants {what}; this plugin can only be trusted (`trust`) so far")))
+    Err(Error::fatal(
+        "postgres.auth",
+        format!("the server wants {what}; this plugin can only be trusted (`trust`) so far"),
+    ))
 }
 
 /// A text column of a row; nothing if it is null.

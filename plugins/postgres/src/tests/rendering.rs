@@ -55,8 +55,7 @@ fn rendered(message: Vec<u8>, format: Format) -> (String, Option<String>) {
     (text(messages.value(0)), messages.key(0).map(text))
 }
 
-const SOURCE: &str =
-    r#""source":{"schema":"public","table":"t \"x\"","snapshot":false,"lsn":77,"xid":9,"ts_ms":5}}"#;
+const SOURCE: &str = r#""source":{"schema":"public","table":"t \"x\"","snapshot":false,"lsn":77,"xid":9,"ts_ms":5}}"#;
 
 fn check(message: Vec<u8>, before_source: &str, key: Option<&str>) {
     let (text, found) = rendered(message, Format::Envelope);
@@ -116,7 +115,8 @@ fn changes_are_flat_rows() {
 #[test]
 fn what_is_no_text_is_set_aside() {
     let table = table();
-    let row = vec![Cell::Text(Bytes::from_static(b"1")), Cell::Null, Cell::Null, Cell::Text(Bytes::from_static(b"\xff"))];
+    let row =
+        vec![Cell::Text(Bytes::from_static(b"1")), Cell::Null, Cell::Null, Cell::Text(Bytes::from_static(b"\xff"))];
     let said = Said {
         deed: Deed::Create,
         schema: "s",

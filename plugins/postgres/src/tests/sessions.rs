@@ -86,9 +86,11 @@ fn a_slot_that_is_gone_or_not_ours_is_named() {
     );
     let other = rows(&[&[Some("4712"), Some("1"), Some("0/100"), Some("app")]]);
     check(vec![greeting(), other], &start, "postgres.other-system", false);
-    for (state, code, retriable) in
-        [("55000", "postgres.slot-lost", false), ("58P01", "postgres.slot-lost", false), ("42501", "postgres.permission", false)]
-    {
+    for (state, code, retriable) in [
+        ("55000", "postgres.slot-lost", false),
+        ("58P01", "postgres.slot-lost", false),
+        ("42501", "postgres.permission", false),
+    ] {
         let refused = [error(state, "no"), done()].concat();
         check(vec![greeting(), system(), slot("0/10", "reserved"), refused], &start, code, retriable);
     }
@@ -127,7 +129,8 @@ fn latest_is_where_the_log_ends() {
 
 #[test]
 fn a_stream_that_breaks_can_be_had_again() {
-    let begun = |rest: Vec<u8>| vec![greeting(), system(), slot("0/10", "reserved"), [message(b'W', &[0; 3]), rest].concat()];
+    let begun =
+        |rest: Vec<u8>| vec![greeting(), system(), slot("0/10", "reserved"), [message(b'W', &[0; 3]), rest].concat()];
     let start = streaming("0/50");
     for (rest, code) in [
         (error("57P01", "terminating connection due to administrator command"), "postgres.unavailable"),
@@ -137,11 +140,13 @@ fn a_stream_that_breaks_can_be_had_again() {
         (message(b'd', b""), "postgres.protocol"),
         (message(b'T', b""), "postgres.protocol"),
         (alive(0x60, true)[..9].to_vec(), "postgres.closed"),
-        (b"d\x00\xff\xff\xff".to_vec(), "postgres.protocol"),
+        (b"d\xff\xff\xff\xff".to_vec(), "postgres.protocol"),
     ] {
         let (found, retriable) = fails(begun(rest), &start);
         assert!(retriable && found == code, "{found} instead of {code}");
     }
+    // More than the settings allow, and no more than a server can mean.
+    check(begun(b"d\x00\xff\xff\xff".to_vec()), &start, "postgres.too-large", false);
 }
 
 #[test]

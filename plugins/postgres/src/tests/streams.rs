@@ -97,7 +97,8 @@ fn offsets_follow_the_log_and_do_not_depend_on_cuts() {
 
 #[test]
 fn what_is_committed_is_confirmed_once_and_a_question_is_answered() {
-    let (settings, served) = serve(End::Wait, vec![[connection(&two_transactions(), alive(200, true)), vec![alive(200, false)]].concat()]);
+    let (settings, served) =
+        serve(End::Wait, vec![[connection(&two_transactions(), alive(200, true)), vec![alive(200, false)]].concat()]);
     let mut reader = reader(settings);
     let (_, places) = all(&mut reader, &start(), 100);
     let end = places.last().unwrap().clone();
@@ -108,7 +109,8 @@ fn what_is_committed_is_confirmed_once_and_a_question_is_answered() {
     reader.committed(&[(0, Position::at(999))]).unwrap();
     drop(reader);
     let read = served.join().unwrap();
-    let statuses: Vec<_> = read.windows(6).enumerate().filter(|(_, bytes)| *bytes == b"d\0\0\0\x26r").map(|(at, _)| at).collect();
+    let statuses: Vec<_> =
+        read.windows(6).enumerate().filter(|(_, bytes)| *bytes == b"d\0\0\0\x26r").map(|(at, _)| at).collect();
     let flushed = |at: &usize| u64::from_be_bytes(read[at + 14..at + 22].try_into().unwrap());
     let confirmed: Vec<u64> = statuses.iter().map(flushed).filter(|lsn| *lsn > 0).collect();
     assert_eq!(confirmed, [200]);
