@@ -33,6 +33,7 @@ mod offers;
 mod openapi;
 mod partitions;
 mod per_file;
+mod postgres;
 mod power_loss;
 mod producers;
 mod races;

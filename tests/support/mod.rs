@@ -20,6 +20,7 @@ pub mod life;
 pub mod moto;
 pub mod posted;
 pub mod proxy;
+pub mod postgres;
 pub mod served;
 pub mod tls;
 pub mod venv;
