@@ -16,6 +16,7 @@ use tempfile::TempDir;
 pub mod http;
 pub mod life;
 pub mod moto;
+pub mod paced;
 pub mod posted;
 pub mod served;
 pub mod tls;

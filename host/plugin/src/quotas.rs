@@ -8,7 +8,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::{files::Disk, log::Log};
+use tokio::sync::Semaphore;
+
+use super::{files::Disk, log::Log, turns::Turns};
 
 /// The accounts of one plugin in one pipeline. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +24,7 @@ struct Accounts {
     sockets: AtomicU64,
     disk: Arc<Disk>,
     log: OnceLock<Log>,
+    turns: OnceLock<Arc<Semaphore>>,
 }
 
 /// What is shared.
@@ -68,6 +71,11 @@ impl Quotas {
     /// The way into the log that all take.
     pub(super) fn log(&self, new: impl FnOnce() -> Log) -> Log {
         self.0.log.get_or_init(new).clone()
+    }
+
+    /// The turns of an instance, where all instances together have so many processors.
+    pub(super) fn turns(&self, processors: usize) -> Turns {
+        Turns::new(Arc::clone(self.0.turns.get_or_init(|| Arc::new(Semaphore::new(processors)))))
     }
 
     /// How much of it all have together.

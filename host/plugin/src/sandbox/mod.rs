@@ -6,6 +6,7 @@ mod deeds;
 mod files;
 mod keyed;
 mod network;
+mod often;
 
 use std::{
     path::PathBuf,
