@@ -180,6 +180,11 @@ pub(super) enum Error {
         /// The pipeline.
         pipeline: String,
     },
+    /// Senders were to have programs run by a server that is held to what it needs.
+    #[error(
+        "`--allow commands` lets senders run programs of this machine, which `--harden` would break; leave out one of them"
+    )]
+    HardenedServer,
     /// The system cannot hold a process to what its specs name.
     #[error("this process cannot be hardened: {why}; without `--harden` it runs with all that its user may do")]
     NotHardened {
@@ -203,7 +208,9 @@ impl Coded for Error {
         match self {
             Self::Usage { .. } | Self::UnknownCode { .. } | Self::NoProject { .. } => Kind::Spec,
             Self::Terminal { .. } | Self::OutputFormat { .. } => Kind::Spec,
-            Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } => Kind::Spec,
+            Self::NotAFile { .. } | Self::Token { .. } | Self::HardenedCommand { .. } | Self::HardenedServer => {
+                Kind::Spec
+            }
             Self::NoTests { .. } => Kind::Spec,
             Self::TestsFailed { .. } | Self::DeadLetters { .. } => Kind::Message,
             Self::WriteFile { .. }
@@ -246,6 +253,7 @@ impl Coded for Error {
             Self::NoCommit { .. } => "E0836",
             Self::HardenedCommand { .. } => "E0959",
             Self::NotHardened { .. } => "E0960",
+            Self::HardenedServer => "E0961",
         }
     }
 }

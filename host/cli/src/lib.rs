@@ -227,10 +227,10 @@ const IDLE: Duration = Duration::from_millis(100);
 
 fn start(cli: Cli) -> Result<()> {
     open_files::raise();
-    if let Verb::Run(run) = &cli.verb
-        && let Some(specs) = run.hardened()
-    {
-        harden::process(specs, &cli.global)?;
+    match &cli.verb {
+        Verb::Run(run) => run.hardened().map_or(Ok(()), |specs| harden::process(specs, &cli.global))?,
+        Verb::Serve(serve) => serve.harden(&cli.global)?,
+        _ => {}
     }
     let runtime =
         // Threads that block are many for a moment only.

@@ -28,6 +28,7 @@ use super::{
     error::Error,
     fates,
     findings::{self, Examined, examine_all},
+    harden,
     print::Printer,
     progress::Progress,
     report::{Report, Reported},
@@ -78,8 +79,8 @@ pub(super) struct Run {
     /// keeps what was there.
     #[arg(long)]
     reprocess: bool,
-    /// Give this process, before it starts, no files and TCP ports but those that the specs name, for good: a wall behind the
-    /// sandbox of plugins. Needs Linux with landlock; not for specs with `trusted: true`.
+    /// Give this process, before it starts, no files and TCP ports but those that the specs name, and few system calls, for good: a
+    /// wall behind the sandbox of plugins. Needs Linux with landlock; not for specs with `trusted: true`.
     #[arg(long)]
     harden: bool,
 }
@@ -157,6 +158,9 @@ impl Run {
             memory_high: self.memory_high.map(|size| size.0),
             access: Some(Arc::new(Inside::new(&store))),
         };
+        if self.harden {
+            harden::started()?;
+        }
         let signals = Signals::new()?;
         let (host, updates) = Host::start(pipelines, &store, &options);
         // Tables that a consumer prints and a line that redraws itself would write over each other.

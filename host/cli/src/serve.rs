@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Global,
     error::Error,
+    harden,
     print::Printer,
     progress::Progress,
     run::{Signals, Wish, prints},
@@ -94,9 +95,31 @@ pub(super) struct Serve {
     /// Cut commits early when the process uses more memory than this.
     #[arg(long, value_name = "SIZE")]
     memory_high: Option<ByteSize>,
+    /// Give this process, before it starts, no files and TCP ports but those that this command line and its specs name, and few
+    /// system calls, for good: a wall behind the sandbox of plugins. Pipelines that are sent by HTTP get no more than that, whatever
+    /// --allow says, which opens the directory of --base (files), all ports to listen at (ports) or to connect to (network). Needs
+    /// Linux with landlock; not with `--allow commands`.
+    #[arg(long)]
+    harden: bool,
 }
 
 impl Serve {
+    /// Holds this process to what it needs, if it is to be.
+    pub(super) fn harden(&self, global: &Global) -> Result<(), Error> {
+        if !self.harden {
+            return Ok(());
+        }
+        let server = harden::Server {
+            specs: specs_of(&self.specs)?,
+            reads: [&self.cert, &self.key].into_iter().flatten().map(PathBuf::as_path).collect(),
+            tokens: self.tokens.as_deref(),
+            listen: &self.listen,
+            allowed: &self.allowed,
+            base: &self.base,
+        };
+        harden::server(&server, global)
+    }
+
     pub(super) async fn run(&self, global: &Global, printer: &mut Printer) -> Result<()> {
         let paths = specs_of(&self.specs)?;
         let specs = load_all(&paths)?;

@@ -20,6 +20,7 @@ use super::{
     pfs::Drive,
     quotas::Of,
     task::Task,
+    turns::Turns,
 };
 
 /// A running plugin. After an error that is a crash it must be dropped: the store is spoilt.
@@ -30,6 +31,7 @@ pub(super) struct Instance {
     limit: Duration,
     /// A call has begun and not come back. If its future was dropped, it never will, and the store is spoilt.
     calling: bool,
+    turns: Turns,
 }
 
 impl std::fmt::Debug for Instance {
@@ -62,13 +64,15 @@ impl Instance {
             outputs.ticks = ticks(limit);
         }
         store.set_epoch_deadline(1);
+        let turns = task.quotas.turns(task.limits.processors());
+        let computing = turns.clone();
         // Ticks are counted by callbacks, so that time spent waiting for the host costs nothing here.
-        store.epoch_deadline_callback(|mut store| {
+        store.epoch_deadline_callback(move |mut store| {
             let held = store.data_mut();
             match held.ticks.checked_sub(1) {
                 Some(left) => {
                     held.ticks = left;
-                    Ok(UpdateDeadline::Yield(1))
+                    Ok(UpdateDeadline::YieldCustom(1, Box::pin(computing.next())))
                 }
                 None => {
                     held.hit = Some(Hit::Time);
@@ -76,10 +80,12 @@ impl Instance {
                 }
             }
         });
-        let leash = Leash::new(limit + GRACE, &task.draining);
+        let leash = Leash::new(limit + GRACE, &task.draining, &turns);
         let opened = leash.hold(pre.instantiate_async(&mut store)).await;
         match opened {
-            Ok(Ok(instance)) => Ok(Self { store, instance, task: Arc::new(task.clone()), limit, calling: false }),
+            Ok(Ok(instance)) => {
+                Ok(Self { store, instance, task: Arc::new(task.clone()), limit, calling: false, turns })
+            }
             Ok(Err(error)) => Err(failure(task, &store, limit, "instantiate", &error)),
             Err(overrun) => Err(overran(task, "instantiate", limit, overrun)),
         }
@@ -107,7 +113,7 @@ impl Instance {
     /// The same for a command, which knows nothing of the pipeline.
     pub(super) fn begin_endless(&mut self) -> Leash {
         drop(self.begin());
-        Leash::endless(&self.task.draining)
+        Leash::endless(&self.task.draining, &self.turns)
     }
 
     /// As `begin`, for a call that may wait on top of its time.
@@ -119,7 +125,7 @@ impl Instance {
         self.store.data_mut().ticks = ticks(self.task.limits.call.0);
         self.store.data_mut().hit = None;
         self.store.data_mut().words.say();
-        Leash::new(self.limit + GRACE, &self.task.draining)
+        Leash::new(self.limit + GRACE, &self.task.draining, &self.turns)
     }
 
     /// As `begin`, for a call that goes on until the pipeline wants to stop. Only what it computes from one call to the host to
@@ -128,7 +134,7 @@ impl Instance {
         drop(self.begin());
         let ticks = ticks(self.limit);
         self.store.data_mut().drive = Some(Drive { pfs, resting, ticks });
-        Leash::endless(&self.task.draining)
+        Leash::endless(&self.task.draining, &self.turns)
     }
 
     /// What a call that cannot answer with an error came to.

@@ -4,6 +4,8 @@ use std::{future::Future, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+use super::turns::Turns;
+
 /// What a call that runs has left when the pipeline wants to stop.
 const RUNNING: Duration = Duration::from_secs(1);
 
@@ -25,22 +27,23 @@ pub(super) struct Leash {
     /// `None` for a call that goes on until the pipeline wants to stop.
     limit: Option<Duration>,
     draining: CancellationToken,
+    turns: Turns,
 }
 
 impl Leash {
-    pub(super) fn new(limit: Duration, draining: &CancellationToken) -> Self {
-        Self { limit: Some(limit), draining: draining.clone() }
+    pub(super) fn new(limit: Duration, draining: &CancellationToken, turns: &Turns) -> Self {
+        Self { limit: Some(limit), draining: draining.clone(), turns: turns.clone() }
     }
 
-    pub(super) fn endless(draining: &CancellationToken) -> Self {
-        Self { limit: None, draining: draining.clone() }
+    pub(super) fn endless(draining: &CancellationToken, turns: &Turns) -> Self {
+        Self { limit: None, draining: draining.clone(), turns: turns.clone() }
     }
 
     /// What `call` answers, if it does so in time. Whoever gets none drops the store: the call stands still half way in it.
     pub(super) async fn hold<F: Future>(&self, call: F) -> Result<F::Output, Overrun> {
         tokio::select! {
             biased;
-            answer = call => Ok(answer),
+            answer = self.turns.during(call) => Ok(answer),
             () = self.over() => Err(Overrun::Limit),
             () = self.stop() => Err(Overrun::Stop),
         }

@@ -53,6 +53,7 @@ mod shelf;
 mod stream_consumer;
 mod task;
 mod transformer;
+mod turns;
 
 pub use self::{
     backoff::Backoff,

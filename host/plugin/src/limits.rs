@@ -6,6 +6,7 @@ use rustix::process::{Resource, getrlimit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use spout_data::{ByteSize, Period};
+use tokio::sync::Semaphore;
 
 /// Quotas of every plugin of a pipeline. What exceeds one ends that call, never the host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,9 @@ pub struct LimitsSpec {
     /// Linear memory and tables of all instances of a plugin together; four times `memory`, or 64 MiB a processor if that is more.
     #[serde(alias = "total_memory", skip_serializing_if = "Option::is_none")]
     pub total_memory: Option<ByteSize>,
+    /// Instances of a plugin that compute at the same time, where a call takes longer than 10 ms; as many as there are processors.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processors: Option<u32>,
     /// Longest single call, waiting included; the fetch time-out comes on top for fetches.
     pub call: Period,
     /// Table elements of one instance.
@@ -50,6 +54,7 @@ impl Default for LimitsSpec {
         Self {
             memory: ByteSize(256 << 20),
             total_memory: None,
+            processors: None,
             call: Period(Duration::from_secs(10)),
             table_elements: 100_000,
             answer: ByteSize(64 << 20),
@@ -86,6 +91,12 @@ impl LimitsSpec {
     pub(super) fn together(&self) -> u64 {
         let usual = self.memory.0.saturating_mul(FULL).max(A_PROCESSOR.saturating_mul(*PROCESSORS));
         self.total_memory.map_or(usual, |total| total.0)
+    }
+
+    /// Instances that compute at the same time.
+    pub(super) fn processors(&self) -> usize {
+        let most = self.processors.map_or(*PROCESSORS, u64::from).max(1);
+        usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
     }
 
     /// Files of all instances of a plugin together.

@@ -8,7 +8,9 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::{files::Disk, log::Log, secrets::Masks};
+use tokio::sync::Semaphore;
+
+use super::{files::Disk, log::Log, secrets::Masks, turns::Turns};
 
 /// The accounts of one plugin in one pipeline. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,7 @@ struct Accounts {
     disk: Arc<Disk>,
     log: OnceLock<Log>,
     masks: Masks,
+    turns: OnceLock<Arc<Semaphore>>,
 }
 
 /// What is shared.
@@ -74,6 +77,11 @@ impl Quotas {
     /// What is taken out of what they say.
     pub(super) fn masks(&self) -> &Masks {
         &self.0.masks
+    }
+
+    /// The turns of an instance, where all instances together have so many processors.
+    pub(super) fn turns(&self, processors: usize) -> Turns {
+        Turns::new(Arc::clone(self.0.turns.get_or_init(|| Arc::new(Semaphore::new(processors)))))
     }
 
     /// How much of it all have together.

@@ -233,6 +233,7 @@ fn positive(loaded: &Loaded) -> Vec<Error> {
         ("limits.answer", limits.answer.0 == 0),
         ("limits.handles", limits.handles == 0),
         ("limits.totalMemory", limits.total_memory.is_some_and(|total| total.0 == 0)),
+        ("limits.processors", limits.processors == Some(0)),
         ("limits.files", limits.files == Some(0)),
         ("limits.disk", limits.disk.0 == 0),
         ("limits.partitions", limits.partitions == 0),

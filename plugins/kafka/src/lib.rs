@@ -30,9 +30,9 @@ mod trouble;
 mod wire;
 
 pub use self::{
+    reader::Reader,
     settings::{Isolation, Settings},
     source::Kafka,
-    reader::Reader,
     stream::Stream,
 };
 

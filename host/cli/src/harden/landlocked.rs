@@ -4,13 +4,15 @@ use std::path::Path;
 
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, NetPort, PathBeneath, PathFd,
-    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus,
+    Ruleset, RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
 use super::named::Named;
 
 /// Rights that are taken away where they are not given: all that this version knows. Older kernels take fewer.
 const KNOWN: ABI = ABI::V5;
+/// Signals to others, and sockets that have a name and no file: taken away by kernels since 6.12.
+const SCOPED: ABI = ABI::V6;
 
 /// What is kept.
 #[derive(Debug)]
@@ -25,11 +27,20 @@ pub(super) struct Kept {
 /// Why nothing could be restricted.
 pub(super) fn restrict(named: &Named) -> Result<Kept, String> {
     let said = |error: RulesetError| error.to_string();
-    let net = AccessNet::BindTcp | AccessNet::ConnectTcp;
+    let mut net = AccessNet::BindTcp | AccessNet::ConnectTcp;
     // Asked for alone, so that a kernel which knows no ports is told from one that does.
     let ports = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(net).is_ok();
-    let handled = Ruleset::default().handle_access(AccessFs::from_all(KNOWN)).and_then(|set| set.handle_access(net));
-    let mut rules = handled.and_then(Ruleset::create).map_err(said)?;
+    if named.listens_anywhere {
+        net.remove(AccessNet::BindTcp);
+    }
+    if named.connects_anywhere {
+        net.remove(AccessNet::ConnectTcp);
+    }
+    let mut handled = Ruleset::default().handle_access(AccessFs::from_all(KNOWN)).map_err(said)?;
+    if !net.is_empty() {
+        handled = handled.handle_access(net).map_err(said)?;
+    }
+    let mut rules = handled.scope(Scope::from_all(SCOPED)).and_then(Ruleset::create).map_err(said)?;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     for path in &named.read {
         rules = allow(rules, path, read).map_err(said)?;
@@ -40,7 +51,7 @@ pub(super) fn restrict(named: &Named) -> Result<Kept, String> {
     for path in &named.write {
         rules = allow(rules, path, AccessFs::from_all(KNOWN) & !AccessFs::Execute).map_err(said)?;
     }
-    for port in &named.ports {
+    for port in named.ports.iter().filter(|_| !net.is_empty()) {
         rules = rules.add_rule(NetPort::new(*port, net)).map_err(said)?;
     }
     let status = rules.restrict_self().map_err(said)?;

@@ -1,7 +1,8 @@
 //! The files and ports that a run needs: what the host has to read anywhere, and whatever its specs name.
 //!
-//! Specs are not asked component by component, which would forget one: every text and number of a spec that may be a path or a port
-//! counts as one. So a hardened run has what an author wrote down, and what nobody wrote down it has not.
+//! Specs are not asked component by component, which would forget one: every text and number of a spec that may be a file or a port
+//! counts as one. So a hardened run has what an author wrote down, and what nobody wrote down it has not. Directories are granted, or
+//! they are not there: a text such as `/`, which is a path within a repo, would open everything below it.
 
 use std::{
     collections::BTreeSet,
@@ -64,6 +65,10 @@ pub(super) struct Named {
     pub(super) write: BTreeSet<PathBuf>,
     /// To listen at, and to connect to.
     pub(super) ports: BTreeSet<u16>,
+    /// At any port.
+    pub(super) listens_anywhere: bool,
+    /// To any port.
+    pub(super) connects_anywhere: bool,
 }
 
 /// Whether the spec runs a program of this machine, which needs whatever it needs.
@@ -100,6 +105,13 @@ impl Named {
         }
     }
 
+    /// Reads the file at `path`, if that is one.
+    fn reads_file(&mut self, path: &Path) {
+        if path.is_file() {
+            self.read.insert(path.to_path_buf());
+        }
+    }
+
     /// Writes below `dir`, which is made where it is not there, for this user alone: rules are about what is.
     pub(super) fn makes(&mut self, dir: &Path) {
         // What keeps it from being made is said by whoever needs it.
@@ -119,6 +131,17 @@ impl Named {
         if let Some(home) = env::home_dir() {
             [".aws", ".azure", ".config/gcloud"].iter().for_each(|dir| self.reads(&home.join(dir)));
         }
+    }
+
+    /// Listens at `address`.
+    pub(super) fn listens(&mut self, address: &str) {
+        self.ports.extend(port(address).into_iter().flatten());
+    }
+
+    /// Reads the file at `path`, also when another takes its place.
+    pub(super) fn reads_anew(&mut self, path: &Path) {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        self.reads(dir.unwrap_or(Path::new(".")));
     }
 
     /// What `loaded` names.
@@ -161,7 +184,7 @@ impl Named {
                 self.ports.extend(port(text).into_iter().flatten());
                 match text.strip_prefix("ipc://") {
                     Some(socket) => self.written(&loaded.resolve(Path::new(socket))),
-                    None => self.reads(&loaded.resolve(Path::new(text))),
+                    None => self.reads_file(&loaded.resolve(Path::new(text))),
                 }
             }
             Value::Null | Value::Bool(_) => {}
@@ -233,6 +256,7 @@ producer:
   decoder: {type: raw}
 grants:
   files: {dirs: {t: ./in, o: {path: ./out, write: true}}, net: ['broker:9092-9094'], listen: [8000], env: {A: {file: secret}}}
+commit: {path: /}
 consumers:
   - {type: file, path: 'made/{pipeline}/rows.csv'}
   - {type: http, url: 'https://example.com/x'}
@@ -243,6 +267,8 @@ consumers:
         let at = |name: &str| place.path().join(name);
         assert!(found.read.contains(&at("in")) && found.read.contains(&at("secret")), "{found:?}");
         assert!(["out", "made", "other"].iter().all(|dir| found.write.contains(&at(dir))), "{found:?}");
+        // Paths within repos are no directories of this machine.
+        assert!(found.read.iter().all(|path| *path == at("in") || path.is_file()), "{found:?}");
         assert!(!found.write.contains(&at("in")) && !found.write.contains(&at("")), "{found:?}");
         assert!([9092, 9093, 9094, 8000, 443].iter().all(|port| found.ports.contains(port)), "{:?}", found.ports);
         assert!(found.ports.len() < 100, "{:?}", found.ports);

@@ -7,6 +7,7 @@ mod endpoints;
 mod files;
 mod keyed;
 mod network;
+mod often;
 
 use std::{
     path::PathBuf,

@@ -11,7 +11,7 @@ use crate::{
         config, control, log, state,
         types::{Blobs, Error, Position, Range},
     },
-    fatal, fault,
+    fatal, fault, links, often, wasi,
 };
 
 fn at(offset: u64) -> Position {
@@ -20,6 +20,17 @@ fn at(offset: u64) -> Position {
 
 /// Does what the plan has for `call`; returns if there is nothing, or if it did no harm.
 pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
+    if plan.loud && !plan.mode(call).is_empty() {
+        log::write(log::Level::Warn, "begun", &[]);
+    }
+    often::count(plan.mode(call));
+    if let Some((kind, number)) = plan.mode(call).rsplit_once('-') {
+        match kind {
+            "import" => return wasi::import(number),
+            "import-name" => return Err(wasi::name(number)),
+            _ => {}
+        }
+    }
     match plan.mode(call) {
         "spin" => spin(),
         "hang" => {
@@ -40,9 +51,14 @@ pub(crate) fn act(plan: &Plan, call: &str) -> Result<(), Error> {
             log::write(log::Level::Warn, "before\u{1b}[2J\u{202e}after", &[("a\nb".into(), "c\rd".into())]);
             eprintln!("error\u{7}\u{1b}]0;title");
         }
+        "out" => log::write(log::Level::Warn, "the guest escapes now", &[]),
         "pipe" => return pipe(),
         "flip" => return flip(),
         "files" => files(),
+        "imports" => often::imports(),
+        "cycle" => often::cycle(),
+        "kernel-log" => return kernel_log(),
+        "links" => return links::links(),
         "hoard" => hoard(),
         "fill" => return fill(),
         "reach" => return reach(),
@@ -172,6 +188,16 @@ fn files() {
     while let Ok(file) = std::fs::File::open("/data/in.txt") {
         std::mem::forget(black_box(file));
     }
+}
+
+/// Reads what the kernel says, from a file that looks like any other, and whose end waits for more.
+fn kernel_log() -> Result<(), Error> {
+    use std::io::Read as _;
+    let mut file = std::fs::File::open("/data/kmsg").map_err(|error| fatal("kernel.closed", &error.to_string()))?;
+    let mut piece = vec![0; 1 << 16];
+    log::write(log::Level::Warn, "reading now", &[]);
+    while file.read(&mut piece).is_ok_and(|read| read > 0) {}
+    Err(fatal("kernel.ended", "it does not wait"))
 }
 
 /// Keeps 40 MiB.

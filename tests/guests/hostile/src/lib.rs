@@ -1,4 +1,4 @@
-//! A plugin that misbehaves on demand: the setting `mode` says how, `call` in which call (`fetch`, `decode`, `process`, …).
+//! A plugin that misbehaves on demand: the setting `mode` says how, `call` in which call (`fetch`, `decode`, `process`, …; `any`).
 //!
 //! Without a mode it is a plain plugin: a source of `partitions` with `total` messages each, a decoder into one column, a handler
 //! that forwards.
@@ -6,9 +6,12 @@
 mod decoder;
 mod deed;
 mod handler;
+mod links;
+mod often;
 mod parts;
 mod source;
 mod stream;
+mod wasi;
 
 pub(crate) mod bindings {
     //! The plugin interface, with every world in one.
@@ -52,6 +55,8 @@ impl about::Guest for Hostile {
 pub(crate) struct Plan {
     mode: String,
     call: String,
+    /// Whether it says when a deed begins.
+    pub(crate) loud: bool,
     pub(crate) total: u64,
     pub(crate) partitions: u32,
 }
@@ -61,12 +66,13 @@ impl Plan {
         let get = |key: &str| settings.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
         let number = |key: &str| get(key).and_then(|number| number.parse::<u32>().ok());
         let (total, partitions) = (number("total").unwrap_or(10).into(), number("partitions").unwrap_or(1));
-        Self { mode: get("mode").unwrap_or_default(), call: get("call").unwrap_or_default(), total, partitions }
+        let (mode, call) = (get("mode").unwrap_or_default(), get("call").unwrap_or_default());
+        Self { mode, call, loud: get("loud").is_some(), total, partitions }
     }
 
     /// The mode, if it is meant for `call`.
     pub(crate) fn mode(&self, call: &str) -> &str {
-        if self.call == call { &self.mode } else { "" }
+        if self.call == call || self.call == "any" { &self.mode } else { "" }
     }
 }
 

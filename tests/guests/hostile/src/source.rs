@@ -128,6 +128,10 @@ impl Counter {
         let left = self.plan.total.saturating_sub(start.offset);
         let n = left.min(u64::from(limits.max_messages));
         let at = start.offset;
+        if self.plan.mode("fetch") == "nothing" {
+            let next = start.clone();
+            return Fetched { messages: count(at, 0), next, high_watermark: None, progress: Progress::More };
+        }
         let mut messages = count(at, n);
         let mut next = at + n;
         match self.plan.mode("fetch") {

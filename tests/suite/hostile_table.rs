@@ -1,0 +1,260 @@
+//! Each way in which a plugin can be hostile, beside an honest pipeline of the same host: what it costs, as one table.
+//!
+//! The host may have 1,024 files open and 2 GiB of memory. Of what the neighbour is offered, at half a processor's worth of rows, it
+//! keeps as much as without the plugin; time and memory are measured against the same host without it, in the same run.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::ChildStderr,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use spout_tests::{
+    Site, guests,
+    paced::{Kept, Pace, Paced},
+};
+
+/// Private memory of the host, in KiB.
+const DATA: u64 = 2 << 20;
+/// What all instances of the plugin may have, in MiB, and what the host may need for them.
+const QUOTA: u64 = 128;
+const OVERHEAD: u64 = 32;
+/// What a call may take, with the second that a fetch may wait, and what may pass before it is over: that it is 200 ms shows where
+/// nobody else runs.
+const CALL: Duration = Duration::from_millis(300);
+const WAIT: Duration = Duration::from_secs(1);
+const BEYOND: Duration = Duration::from_secs(2);
+const STOP: Duration = Duration::from_secs(5);
+/// How long rows are offered.
+const TIME: Duration = Duration::from_millis(1000);
+/// How much later than without the plugin they may be committed, which is a twentieth of them at that pace, and a moment.
+const LATER: Duration = Duration::from_millis(50 + 800);
+/// Who else runs on this machine may have been in the way.
+const TRIES: usize = 3;
+
+/// What a plugin does, in which call.
+const DEEDS: [(&str, &str); 17] = [
+    ("spin", "fetch"),
+    ("spin", "partitions"),
+    ("sleep", "fetch"),
+    ("pause", "fetch"),
+    ("trap", "fetch"),
+    ("memory", "fetch"),
+    ("hoard", "consumer-open"),
+    ("recurse", "fetch"),
+    ("handles", "fetch"),
+    ("files", "fetch"),
+    ("flood", "fetch"),
+    ("imports", "fetch"),
+    ("cycle", "fetch"),
+    ("fill", "fetch"),
+    ("giant", "fetch"),
+    ("nothing", "fetch"),
+    ("many", "partitions"),
+];
+
+fn spec(mode: &str, call: &str) -> String {
+    format!(
+        "pipeline: {{name: hostile}}
+producer:
+  stream: {{plugin: hostile, topic: t, readers: 8, settings: {{mode: {mode}, call: {call}, partitions: \"60\", loud: \"yes\"}}}}
+  decoder: {{type: json}}
+limits: {{call: {}ms, memory: 64MiB, totalMemory: {QUOTA}MiB, answer: 16MiB, log: 64KiB, disk: 16MiB}}
+grants: {{hostile: {{dirs: {{data: {{path: ./data, write: true}}}}}}}}
+",
+        CALL.as_millis()
+    )
+}
+
+fn site() -> Result<Site> {
+    let mut site = Site::new()?;
+    let hostile = fs::read(guests().join("hostile.wasm")).context("`just guests` builds the guests")?;
+    site.write("plugins/hostile.wasm", hostile)?;
+    site.write("data/in.txt", "granted")?;
+    site.plugins = site.path().join("plugins");
+    site.open_files = Some(1024);
+    Ok(site)
+}
+
+/// The longest call of the plugin, by when it began and when it was over, which each instance says in turn.
+fn longest(stderr: ChildStderr) -> JoinHandle<Duration> {
+    thread::spawn(move || {
+        let mut longest = Duration::ZERO;
+        let mut begun: Vec<Duration> = Vec::new();
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let Ok(line) = serde_json::from_str::<Value>(&line) else { continue };
+            let (Some(at), Some(text)) =
+                (line["timestamp"].as_str().and_then(seconds), line["fields"]["message"].as_str())
+            else {
+                continue;
+            };
+            if text == "begun" {
+                begun.push(at);
+            } else if line["fields"]["error"].as_str().is_some_and(|error| error.contains("limits.call")) {
+                // Those that began first are over first.
+                if !begun.is_empty() {
+                    longest = longest.max(at.saturating_sub(begun.remove(0)));
+                }
+            }
+        }
+        longest
+    })
+}
+
+/// The time of day of a time as logs have it.
+fn seconds(time: &str) -> Option<Duration> {
+    let (_, clock) = time.trim_end_matches('Z').split_once('T')?;
+    let mut parts = clock.split(':');
+    let (hours, minutes) = (parts.next()?.parse::<u64>().ok()?, parts.next()?.parse::<u64>().ok()?);
+    let rest: f64 = parts.next()?.parse().ok()?;
+    Some(Duration::from_secs(hours * 3600 + minutes * 60) + Duration::from_secs_f64(rest))
+}
+
+/// What one host came to.
+#[derive(Debug)]
+struct Row {
+    kept: Kept,
+    peak: u64,
+    call: Duration,
+    stop: Duration,
+}
+
+fn measure(specs: &[&str], text: Option<String>, pace: Pace) -> Result<Row> {
+    let site = site()?;
+    if let Some(text) = text {
+        site.write("hostile.yaml", text)?;
+    }
+    let mut host = Paced::start(&site, DATA, specs)?;
+    let call = longest(host.running.child.stderr.take().context("standard error")?);
+    let kept = host.offer(pace)?;
+    let peak = host.peak()?;
+    let since = Instant::now();
+    host.running.signal("TERM")?;
+    host.running.end()?;
+    let stop = since.elapsed();
+    let call = call.join().ok().context("the reader panicked")?;
+    ensure!(
+        site.number("select count(*) from honest", None)? == kept.sent,
+        "rows of the neighbour are lost or doubled"
+    );
+    Ok(Row { kept, peak, call, stop })
+}
+
+#[test]
+fn a_hostile_plugin_costs_its_quota_and_its_neighbour_nothing() -> Result<()> {
+    // How many rows are half of a processor's, here and now.
+    let fast = Pace { rate: 400_000.0, time: Duration::from_millis(500) };
+    let first = measure(&[], None, fast)?.kept;
+    let rate = (fast.rate * 0.5 / first.processors.max(0.05)).min(2_000_000.0);
+    let pace = Pace { rate, time: TIME };
+    let alone = measure(&[], None, pace)?;
+    let mut table = format!(
+        "{rate:.0} rows a second, which are {:.2} of a processor; without a hostile plugin {} MiB, and committed {:.2} s later
+{:24} {:>10} {:>12} {:>10} {:>12}\n",
+        alone.kept.processors, alone.peak, alone.kept.lag.as_secs_f64(), "deed", "MiB more", "longest call", "stop", "later than"
+    );
+    let mut wrong = Vec::new();
+    for (mode, call) in DEEDS {
+        let mut late = None;
+        for _ in 0..TRIES {
+            let row = measure(&["hostile.yaml"], Some(spec(mode, call)), pace)?;
+            let (more, later) = (row.peak.saturating_sub(alone.peak), row.kept.lag.saturating_sub(alone.kept.lag));
+            let deed = format!("{mode} in {call}");
+            eprintln!("{deed} {row:?}");
+            table.push_str(&format!(
+                "{deed:24} {more:>10} {:>10.2} s {:>8.2} s {:>10.2} s\n",
+                row.call.as_secs_f64(),
+                row.stop.as_secs_f64(),
+                later.as_secs_f64()
+            ));
+            late = (later > LATER).then(|| format!("{deed}: rows of the neighbour were {later:?} late"));
+            if more > QUOTA + OVERHEAD {
+                wrong.push(format!("{deed}: {more} MiB more than without it"));
+            }
+            if row.call > CALL + WAIT + BEYOND {
+                wrong.push(format!("{deed}: a call took {:?}", row.call));
+            }
+            if row.stop > STOP {
+                wrong.push(format!("{deed}: it stopped after {:?}", row.stop));
+            }
+            if late.is_none() {
+                break;
+            }
+        }
+        wrong.extend(late);
+    }
+    println!("{table}");
+    ensure!(wrong.is_empty(), "{}\n{table}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Ten million calls of the host, none of which leaves anything there.
+#[test]
+fn ten_million_imports_end_and_take_no_memory() -> Result<()> {
+    let site = site()?;
+    let text = spec("imports", "fetch").replace("call: 300ms", "call: 5m").replace("\"60\"", "\"1\"");
+    site.write("hostile.yaml", text)?;
+    let mut host = Paced::start(&site, DATA, &["hostile.yaml"])?;
+    let mut said = BufReader::new(host.running.child.stderr.take().context("standard error")?).lines();
+    let mut wait_for = |text: &str| said.by_ref().map_while(Result::ok).any(|line| line.contains(text));
+    ensure!(wait_for("\"begun\""), "it did not begin");
+    let before = host.peak()?;
+    ensure!(wait_for("\"done\""), "it did not get to the end");
+    let after = host.peak()?;
+    println!("{before} MiB before ten million imports, {after} MiB after them");
+    ensure!(after <= before + OVERHEAD, "{before} MiB, then {after} MiB");
+    host.running.signal("TERM")?;
+    thread::spawn(move || said.for_each(drop));
+    ensure!(host.running.end()?.0, "it did not end in order");
+    Ok(())
+}
+
+/// What process `id` has: files, threads, MiB.
+fn has(id: u32) -> Result<(usize, usize, u64)> {
+    let count = |what: &str| anyhow::Ok(fs::read_dir(format!("/proc/{id}/{what}"))?.count());
+    let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    Ok((count("fd")?, count("task")?, memory.trim().trim_end_matches(" kB").parse::<u64>()? >> 10))
+}
+
+/// A thousand instances, each of which opens and closes a thousand times what can be opened.
+#[test]
+fn a_thousand_instances_leave_no_file_no_thread_and_no_memory() -> Result<()> {
+    let site = site()?;
+    // A message that crashes the decoder costs it an instance, and there are 1,100 of them.
+    let text = "pipeline: {name: hostile}
+producer:
+  stream: {plugin: hostile, topic: t, settings: {mode: cycle, call: fetch, total: \"11000\"}, fetch: {messages: 50}}
+  decoder: {plugin: hostile, settings: {mode: poison, call: decode}}
+errors: {decode: dead-letter}
+commit: {flush: {rows: 500}}
+grants: {hostile: {dirs: {data: {path: ./data, write: true}}}}
+limits: {call: 30s}
+";
+    site.write("hostile.yaml", text)?;
+    let mut host = Paced::start(&site, DATA, &["hostile.yaml"])?;
+    let errors = host.running.child.stderr.take().context("standard error")?;
+    thread::spawn(move || BufReader::new(errors).lines().for_each(drop));
+    let id = host.running.child.id();
+    let mut first = None;
+    let (mut letters, mut last) = (0, (0, 0, 0));
+    while letters < 1100 {
+        let update = host.running.wait_for("committed")?.context("it ended early")?;
+        letters += update["dead_letters"].as_u64().context("dead letters")?;
+        last = has(id)?;
+        if letters >= 200 && first.is_none() {
+            first = Some(last);
+        }
+    }
+    let first = first.context("it was over at once")?;
+    println!("files, threads and MiB after 200 instances {first:?}, after {letters} {last:?}");
+    ensure!(last.0 <= first.0 + 16, "files: {first:?}, then {last:?}");
+    ensure!(last.1 <= first.1 + 16, "threads: {first:?}, then {last:?}");
+    ensure!(last.2 <= first.2 + OVERHEAD, "memory: {first:?}, then {last:?}");
+    host.running.signal("TERM")?;
+    host.running.end().map(drop)
+}

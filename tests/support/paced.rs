@@ -1,0 +1,129 @@
+//! An honest pipeline beside whatever else a host runs: rows at an even pace over TCP, and when they were committed.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{Running, Site};
+
+/// One row.
+const ROW: &[u8] = b"{\"n\":1,\"a\":\"some text that is parsed\",\"b\":1.5,\"c\":true}\n";
+
+/// Ticks of processor time in a second, as Linux counts them for everybody.
+const TICKS: f64 = 100.0;
+
+/// Longest that rows may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is offered, and how fast.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Rows in a second.
+    pub rate: f64,
+    /// How long.
+    pub time: Duration,
+}
+
+/// A host that runs the honest pipeline, and others.
+#[derive(Debug)]
+pub struct Paced {
+    /// The process.
+    pub running: Running,
+    address: String,
+}
+
+/// What became of rows that were offered.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Rows that were sent.
+    pub sent: u64,
+    /// How long after the last one everything was committed.
+    pub lag: Duration,
+    /// Part of a processor that the whole host took meanwhile.
+    pub processors: f64,
+}
+
+impl Paced {
+    /// Starts it with further specs, for which `kib` of private memory are enough.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(site: &Site, kib: u64, further: &[&str]) -> Result<Self> {
+        let spec = "pipeline: {name: honest}\nproducer:\n  tcp: {listen: '127.0.0.1:0'}\n  decoder: {type: json}\ncommit: {flush: {time: 200ms}}\n";
+        site.write("honest.yaml", spec)?;
+        let args: Vec<&str> = ["run", "honest.yaml"].into_iter().chain(further.iter().copied()).collect();
+        let mut running = site.start_within(kib, &args)?;
+        let Some(update) = running.wait_for("listening")? else {
+            anyhow::bail!("it ended before it listened: {}", running.end()?.1);
+        };
+        let address = update["address"].as_str().context("an address")?.replace("tcp://", "");
+        Ok(Self { running, address })
+    }
+
+    /// Offers rows at `pace`, and waits until all are committed.
+    ///
+    /// # Errors
+    /// If some are lost or doubled, or never committed.
+    pub fn offer(&mut self, pace: Pace) -> Result<Kept> {
+        let (before, begun) = (self.ticks()?, Instant::now());
+        let mut client = TcpStream::connect(&self.address)?;
+        client.set_write_timeout(Some(PATIENCE))?;
+        let sending = thread::spawn(move || -> Result<(u64, Instant)> {
+            let block = ROW.repeat(10_000);
+            let begun = Instant::now();
+            let mut sent = 0;
+            loop {
+                let since = begun.elapsed().min(pace.time);
+                let due = (since.as_secs_f64() * pace.rate) as u64;
+                while sent < due {
+                    let rows = (due - sent).min(10_000);
+                    client.write_all(&block[..rows as usize * ROW.len()])?;
+                    sent += rows;
+                }
+                if since == pace.time {
+                    // When the last was due, and not when it could be sent.
+                    return Ok((sent, begun + pace.time));
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let expected = (pace.time.as_secs_f64() * pace.rate) as u64;
+        let mut committed = 0;
+        while committed < expected {
+            let update = self.running.wait_for("committed")?.context("it ended before all was committed")?;
+            if update["pipeline"] == "honest" {
+                committed += update["rows"].as_u64().context("rows")?;
+            }
+        }
+        let over = Instant::now();
+        let (sent, last) = sending.join().ok().context("the sender panicked")??;
+        ensure!(committed == sent, "{sent} rows were sent, and {committed} committed");
+        let processors = (self.ticks()? - before) / TICKS / begun.elapsed().as_secs_f64();
+        Ok(Kept { sent, lag: over.saturating_duration_since(last), processors })
+    }
+
+    /// Processor time of the process so far, in ticks.
+    fn ticks(&self) -> Result<f64> {
+        let about = fs::read_to_string(format!("/proc/{}/stat", self.running.child.id()))?;
+        let after = about.rsplit_once(')').context("a name")?.1;
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at).and_then(|ticks| ticks.parse::<f64>().ok()).context("ticks");
+        Ok(ticks(11)? + ticks(12)?)
+    }
+
+    /// What it has had in memory at most, in MiB.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn peak(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.running.child.id()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("a peak")?;
+        Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
+    }
+}
