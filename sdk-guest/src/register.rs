@@ -197,6 +197,15 @@ pub(crate) fn offer<S: JsonSchema>(interface: &str, name: &str, summary: &str) -
     }
 }
 
+/// The same, of a stream that is to be acknowledged.
+pub(crate) fn acked(offer: Offer) -> Offer {
+    let mut schema = serde_json::from_str(&offer.settings_schema).unwrap_or_else(|_| serde_json::json!({}));
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert("x-acked".into(), true.into());
+    }
+    Offer { settings_schema: schema.to_string(), ..offer }
+}
+
 #[cfg(test)]
 mod tests {
     use super::named;
