@@ -22,6 +22,7 @@ mod hostile_peers;
 mod hostile_plugins;
 mod hostile_senders;
 mod json_core;
+mod kafka;
 mod lookups;
 mod managed;
 mod network;

@@ -17,7 +17,9 @@ pub mod http;
 pub mod life;
 pub mod moto;
 pub mod posted;
+pub mod proxy;
 pub mod served;
+pub mod tansu;
 pub mod tls;
 pub mod venv;
 

@@ -25,6 +25,9 @@ const ROOM: usize = 16 << 20;
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// A broker that failed is not tried again before.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a broker may wait for messages if others of it are here already. Not at all would be too short for some brokers: they
+/// answer before they have looked.
+const SHORT: Duration = Duration::from_millis(10);
 /// How long one of several brokers is waited for before looking at the others.
 const SLICE: Duration = Duration::from_millis(5);
 
@@ -33,7 +36,9 @@ const SLICE: Duration = Duration::from_millis(5);
 struct Leader {
     connection: Option<Connection>,
     /// What was asked of it and not yet answered.
-    asked: Vec<Ask>,
+    asked: BTreeMap<u32, u64>,
+    /// The last partition that an answer had records of: brokers go through a request in its order, and stop when they have enough.
+    turn: u32,
     /// It is not tried before.
     pause: Option<Instant>,
 }
@@ -70,18 +75,18 @@ impl Reader {
             if take(self, last) {
                 break;
             }
-            self.ask(until.saturating_duration_since(now()), last);
+            self.ask(last);
             let came = self.receive(until);
             if now() >= until && !came {
                 break;
             }
         }
-        self.ask(self.cluster.settings.fetch_max_wait(), last);
+        self.ask(last);
         Ok(())
     }
 
     /// Asks each broker for the partitions of which nothing is here, unless it has not answered yet.
-    fn ask(&mut self, wait: Duration, until: Instant) {
+    fn ask(&mut self, until: Instant) {
         let Ok(topic) = self.cluster.topic(until).cloned() else { return };
         let mut by_leader: BTreeMap<&str, (Vec<Ask>, bool)> = BTreeMap::new();
         let full = self.stocks.values().map(Stock::bytes).sum::<usize>() >= ROOM;
@@ -106,25 +111,27 @@ impl Reader {
                 continue;
             }
             // Whoever has something is not kept waiting by those who have nothing.
-            let wait = if holds { Duration::ZERO } else { wait };
+            let most = self.cluster.settings.fetch_max_wait();
+            let wait = if holds { most.min(SHORT) } else { most };
             if let Err(error) = self.ask_one(address, asks, topic.id, wait, until) {
                 self.lost(address, &error);
             }
         }
     }
 
-    fn ask_one(&mut self, address: &str, asks: Vec<Ask>, id: Option<TopicId>, wait: Duration, until: Instant) -> Result<()> {
+    fn ask_one(&mut self, address: &str, mut asks: Vec<Ask>, id: Option<TopicId>, wait: Duration, until: Instant) -> Result<()> {
         let settings = &self.cluster.settings;
         let leader = self.leaders.entry(address.to_owned()).or_default();
         if leader.connection.as_ref().is_some_and(Connection::is_waiting) || leader.pause.is_some_and(|pause| pause > now()) {
             return Ok(());
         }
         leader.pause = None;
+        let (first, count) = (asks.partition_point(|ask| ask.partition <= leader.turn), asks.len().max(1));
+        asks.rotate_left(first % count);
         let connection = match &mut leader.connection {
             Some(connection) => connection,
             none => none.insert(Connection::open(address, &settings.client_id, until)?),
         };
-        let wait = wait.min(settings.fetch_max_wait());
         let bytes = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
         let request = FetchRequest {
             topic: &self.cluster.name,
@@ -138,7 +145,7 @@ impl Reader {
         };
         let answered_by = now() + wait + settings.request_timeout();
         connection.send(FETCH, answered_by, |out, version| request.write(out, version))?;
-        leader.asked = asks;
+        leader.asked = asks.into_iter().map(|ask| (ask.partition, ask.offset)).collect();
         Ok(())
     }
 
@@ -202,13 +209,15 @@ impl Reader {
             return Err(trouble::refused("fetching", answer.code));
         }
         let asked = self.leaders.get_mut(address).map(|leader| std::mem::take(&mut leader.asked)).unwrap_or_default();
+        let had = answer.partitions.iter().rev().find(|fetched| !fetched.records.is_empty());
+        if let (Some(had), Some(leader)) = (had, self.leaders.get_mut(address)) {
+            leader.turn = had.partition;
+        }
         for fetched in answer.partitions {
-            let Ok(at) = asked.binary_search_by_key(&fetched.partition, |ask| ask.partition) else {
+            let Some(offset) = asked.get(&fetched.partition) else {
                 return Err(garbage(address, format!("partition {}, which was not asked for", fetched.partition)));
             };
-            if let Some(ask) = asked.get(at) {
-                self.put(*ask, fetched);
-            }
+            self.put(Ask { partition: fetched.partition, offset: *offset }, fetched);
         }
         Ok(())
     }
