@@ -92,9 +92,7 @@ def tagged(topic):
         }
         for n in range(100)
     ]
-    # One at a time: the place of a time is that of a batch for this broker.
-    for message in messages:
-        sent(producer(), topic, [message])
+    sent(producer(), topic, messages)
 
 
 def committed(topic, partitions, group):
