@@ -1,6 +1,7 @@
 //! Tries whatever the network has, and says what came of it; a service of lines.
 
 mod deeds;
+mod hosted;
 mod ledger;
 mod lines;
 
@@ -12,4 +13,6 @@ register! {
     spout "ledger": ledger::Ledger, "keeps the lines of whoever connects, and answers with the commit";
     stream "asking": deeds::Deeds, "the deeds, for whoever has everything granted",
         asks: {dirs: ["data"], net: ["api.example.com:443", "*"], listen: [8000], env: ["KEY"]};
+    stream "using": deeds::Deeds, "the deeds, for whoever has an endpoint and a secret",
+        asks: {endpoints: ["broker"], secrets: ["password"]};
 }
