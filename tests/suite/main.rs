@@ -28,6 +28,7 @@ mod hostile_table;
 mod hostile_traps;
 mod http_poll;
 mod json_core;
+mod kafka;
 mod lookups;
 mod managed;
 mod nats;

@@ -22,7 +22,9 @@ pub mod paced;
 pub mod posted;
 pub mod postgres;
 pub mod proxy;
+pub mod relay;
 pub mod served;
+pub mod tansu;
 pub mod tls;
 pub mod venv;
 

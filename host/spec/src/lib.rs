@@ -26,6 +26,7 @@ mod fuzz;
 mod keyword;
 mod load;
 mod near;
+mod pinot_words;
 mod pipeline;
 mod plugins;
 mod producers;

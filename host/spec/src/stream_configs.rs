@@ -12,7 +12,7 @@
 //! | `stream.T.metadata.populate` | `producer.stream.metadata` |
 //! | `stream.T.decoder.class.name`, `.decoder.prop.*` | `producer.decoder` and its settings |
 //! | `realtime.segment.flush.threshold.{rows,time,segment.size}` | `commit.flush` |
-//! | any other `stream.T.*` | `producer.stream.settings`, without the prefix |
+//! | any other `stream.T.*` | `producer.stream.settings`, without the prefix; for Kafka in its own words (`pinot_words`) |
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +23,10 @@ use spout_producer::{
     ConsumerType, DecoderSpec, FetchSpec, MetadataColumn, NativeDecoder, PluginDecoder, Start, StreamSpec,
 };
 
-use super::{Loaded, PipelineSpec, ProducerSpec, check::contradiction, error::Error, near};
+use super::{
+    Loaded, PipelineSpec, ProducerSpec, check::contradiction, error::Error, near,
+    pinot_words::{self, Decoder},
+};
 
 const FLUSH: &str = "realtime.segment.flush.threshold.";
 /// What Pinot flushes at by size, where rows are `0`: its default `realtime.segment.flush.threshold.segment.size`.
@@ -98,8 +101,11 @@ impl Translation<'_> {
         let prefix = format!("stream.{}.", self.kind());
         let factory = format!("{prefix}consumer.factory.class.name");
         let plugin = match self.keys.remove(factory.as_str()) {
-            Some(name) => plugin_name(name, &["ConsumerFactory", "StreamFactory", "Factory"])
-                .map_err(|what| self.bad(&factory, what))?,
+            Some(name) => match pinot_words::factory(name) {
+                Some(plugin) => plugin.to_owned(),
+                None => plugin_name(name, &["ConsumerFactory", "StreamFactory", "Factory"])
+                    .map_err(|what| self.bad(&factory, what))?,
+            },
             None => self.kind().to_owned(),
         };
         producer.stream = Some(StreamSpec {
@@ -194,6 +200,16 @@ impl Translation<'_> {
                 None => Ok(None),
             };
         };
+        match pinot_words::decoder(class, &settings).map_err(|what| self.bad(&key, what))? {
+            Some(Decoder::Native(settings)) => {
+                let kind = settings.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let native = serde_json::from_value::<NativeDecoder>(Value::Object(settings));
+                let wrong = |error| self.bad(&key, format!("is the native decoder {kind}, for which decoder.prop is wrong: {error}"));
+                return Ok(Some(DecoderSpec::Native(native.map_err(wrong)?)));
+            }
+            Some(Decoder::Refused(why)) => return Err(self.bad(&key, why)),
+            None => {}
+        }
         let name = plugin_name(class, &["MessageDecoder", "Decoder"]).map_err(|what| self.bad(&key, what))?;
         let name = name.strip_prefix("kafka").filter(|rest| class.contains('.') && !rest.is_empty()).unwrap_or(&name);
         let text = |(key, setting): (&String, &Setting)| (key.clone(), Value::from(setting.to_string()));
@@ -271,6 +287,7 @@ impl Translation<'_> {
     fn rest(&mut self, producer: &mut ProducerSpec) -> Result<Vec<(String, String)>, Error> {
         let kind = self.keys.remove("streamType").unwrap_or_default().to_owned();
         let prefix = format!("stream.{kind}.");
+        let is_kafka = producer.stream.as_ref().is_some_and(|stream| stream.plugin == "kafka");
         let (mut settings, mut keys) = (BTreeMap::<String, Setting>::new(), Vec::new());
         for (&key, &value) in &self.keys {
             let Some(name) = key.strip_prefix(&prefix) else { return Err(self.bad(key, stray(key, &kind))) };
@@ -279,6 +296,7 @@ impl Translation<'_> {
             }
             // Pinot hands `consumer.prop.x` to the client as `x`.
             let name = name.strip_prefix("consumer.prop.").unwrap_or(name);
+            let name = if is_kafka { pinot_words::kafka(name).map_err(|why| self.bad(key, why))? } else { name };
             keys.push((name.to_owned(), key.to_owned()));
             if settings.insert(name.to_owned(), value.into()).is_some() {
                 return Err(self.bad(key, format!("sets `{name}` a second time; keep one of them")));
@@ -391,6 +409,7 @@ mod tests {
              stream.kafka.consumer.prop.auto.offset.reset: smallest
              stream.kafka.consumer.prop.group.id: g
              stream.kafka.broker.list: localhost:9092
+             stream.kafka.isolation.level: read_committed
              stream.kafka.decoder.class.name: org.apache.pinot.plugin.stream.kafka.KafkaJSONMessageDecoder
              stream.kafka.fetch.timeout.millis: 500
              stream.kafka.connection.timeout.millis: '30000'
@@ -407,13 +426,34 @@ producer:
     plugin: kafka
     topic: meetup
     start: earliest
-    settings: {group.id: g, broker.list: localhost:9092}
+    settings: {group.id: g, bootstrap.servers: localhost:9092, isolation.level: read_committed}
     fetch: {timeout: 500ms}
   decoder: {type: json}
 commit: {flush: {rows: 18446744073709551615, bytes: 150MiB, time: 90m}}
 limits: {call: 30s}";
         let ours = parse(ours, Path::new("s.yaml"), Path::new("/")).unwrap().remove(0).spec;
         assert_eq!(pinot, ours);
+    }
+
+    #[test]
+    fn every_factory_of_kafka_is_the_plugin() {
+        for class in [
+            "org.apache.pinot.plugin.stream.kafka20.KafkaConsumerFactory",
+            "org.apache.pinot.plugin.stream.kafka30.KafkaConsumerFactory",
+            "org.apache.pinot.plugin.stream.kafka40.KafkaConsumerFactory",
+            "org.apache.pinot.plugin.stream.kafka09.KafkaConsumerFactory",
+            "org.apache.pinot.core.realtime.impl.kafka2.KafkaConsumerFactory",
+            "org.apache.pinot.core.realtime.impl.kafka.KafkaConsumerFactory",
+            "com.linkedin.pinot.core.realtime.impl.kafka.SimpleConsumerFactory",
+            "kafka30.KafkaConsumerFactory",
+        ] {
+            let configs = format!(
+                "streamType: kafka\nstream.kafka.topic.name: t\nstream.kafka.consumer.factory.class.name: {class}\nstream.kafka.decoder.class.name: json"
+            );
+            assert_eq!(spec(&configs, "").unwrap().producer.stream.unwrap().plugin, "kafka", "{class}");
+        }
+        let kinesis = "streamType: kinesis\nstream.kinesis.topic.name: t\nstream.kinesis.consumer.factory.class.name: org.apache.pinot.plugin.stream.kinesis.KinesisConsumerFactory";
+        assert_eq!(spec(kinesis, "").unwrap().producer.stream.unwrap().plugin, "kinesis");
     }
 
     #[test]
@@ -471,6 +511,10 @@ limits: {call: 30s}";
         check(
             "stream.kafka.idle.timeout.millis: 1",
             "`stream.kafka.idle.timeout.millis` has no counterpart: an idle stream consumer costs nothing here; leave it out",
+        );
+        check(
+            "stream.kafka.zk.broker.url: localhost:2181",
+            "`stream.kafka.zk.broker.url` has no counterpart: only brokers are asked; leave it out",
         );
         check(
             "stream.kafka.decoder.prop.shema: 1",

