@@ -29,6 +29,7 @@ mod managed;
 mod nats;
 mod network;
 mod nexmark;
+mod objects;
 mod offers;
 mod openapi;
 mod partitions;
