@@ -34,6 +34,7 @@ mod managed;
 mod nats;
 mod network;
 mod nexmark;
+mod objects;
 mod offers;
 mod openapi;
 mod partitions;

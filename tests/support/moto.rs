@@ -61,6 +61,12 @@ impl Moto {
         Ok(Some(Self { server, port: line.trim().parse()? }))
     }
 
+    /// `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// What a process needs to know to use it.
     #[must_use]
     pub fn environment(&self) -> [(&'static str, String); 5] {

@@ -1,19 +1,14 @@
 //! The bytes of a file as they were written, whether it is packed or not.
 
 use std::{
-    cell::RefCell,
     fmt,
-    io::{self, BufRead as _, Read},
+    io::{self, Read},
     rc::Rc,
     time::Instant,
 };
 
-use flate2::bufread::GzDecoder;
-use ruzstd::decoding::{
-    BlockDecodingStrategy, FrameDecoder, StreamingDecoder,
-    errors::{FrameDecoderError, ReadFrameHeaderError},
-};
 use spout_guest::now;
+use spout_unpack::{Gzip, Zstd};
 
 use crate::{
     disk::{Handle, Stat},
@@ -115,11 +110,8 @@ impl Packed {
     fn open(packing: Packing, handle: &Rc<Handle>) -> Self {
         let tape = Tape { handle: Rc::clone(handle), at: 0 };
         let stream: Box<dyn Read> = match packing {
-            Packing::Gzip => Box::new(Members(Some(GzDecoder::new(io::BufReader::with_capacity(64 << 10, tape))))),
-            Packing::Plain | Packing::Zstd => {
-                let source = io::BufReader::with_capacity(64 << 10, tape);
-                Box::new(Frames { source: Source(Rc::new(RefCell::new(source))), frame: None, damage: None })
-            }
+            Packing::Gzip => Box::new(Gzip::new(tape)),
+            Packing::Plain | Packing::Zstd => Box::new(Zstd::new(tape)),
         };
         Self { packing, stream, at: 0, first: Vec::new(), recent: Vec::new(), over: false, broken: None }
     }
@@ -207,87 +199,5 @@ impl Read for Tape {
         }
         self.at += read as u64;
         Ok(read)
-    }
-}
-
-/// The members of a gzip file, one after the other; zeros behind one fill it up, and say nothing.
-struct Members(Option<GzDecoder<io::BufReader<Tape>>>);
-
-impl Read for Members {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.0 {
-            let read = member.read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                return Ok(read);
-            }
-            let Some(mut source) = self.0.take().map(GzDecoder::into_inner) else { break };
-            let more = loop {
-                let there = source.fill_buf()?;
-                let (zeros, all) = (there.iter().take_while(|&&byte| byte == 0).count(), there.len());
-                source.consume(zeros);
-                if all == 0 || zeros < all {
-                    break all > 0;
-                }
-            };
-            self.0 = more.then(|| GzDecoder::new(source));
-        }
-        Ok(0)
-    }
-}
-
-/// A source that outlives the decoder of each frame.
-#[derive(Clone)]
-struct Source(Rc<RefCell<io::BufReader<Tape>>>);
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.borrow_mut().read(buffer)
-    }
-}
-
-/// The frames of a Zstandard file, one after the other.
-struct Frames {
-    source: Source,
-    frame: Option<StreamingDecoder<Source, FrameDecoder>>,
-    /// The frame cannot be decoded any further; what is there of it is still given.
-    damage: Option<String>,
-}
-
-impl Read for Frames {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(frame) = &mut self.frame {
-                let read = match &self.damage {
-                    Some(_) => frame.decoder.read(buffer)?,
-                    None => match frame.read(buffer) {
-                        Ok(read) => read,
-                        Err(error) => {
-                            self.damage = Some(error.to_string());
-                            // It gives nothing of its window before its end: an empty last block, and a checksum.
-                            let end: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
-                            frame.decoder.decode_blocks(end, BlockDecodingStrategy::All).map_err(io::Error::other)?;
-                            continue;
-                        }
-                    },
-                };
-                if read > 0 || buffer.is_empty() {
-                    return Ok(read);
-                }
-                if let Some(damage) = &self.damage {
-                    return Err(io::Error::other(damage.clone()));
-                }
-                self.frame = None;
-            }
-            if self.source.0.borrow_mut().fill_buf()?.is_empty() {
-                return Ok(0);
-            }
-            match StreamingDecoder::new(self.source.clone()) {
-                Ok(frame) => self.frame = Some(frame),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                    io::copy(&mut self.source.by_ref().take(u64::from(length)), &mut io::sink())?;
-                }
-                Err(error) => return Err(io::Error::other(error)),
-            }
-        }
     }
 }

@@ -47,7 +47,7 @@ impl Place {
     }
 
     pub(crate) fn position(&self, offset: u64) -> Position {
-        let token = serde_json::to_vec(self).ok().filter(|_| *self != Self::default());
+        let token = serde_json::to_vec(self).ok().filter(|_| offset > 0 || *self != Self::default());
         Position { offset, token }
     }
 }

@@ -95,6 +95,13 @@ fn pages_are_read_to_their_end_and_on_when_they_grow() {
         let Err(Error::OutOfRange { earliest, latest }) = fetch(&mut reader, &then, 7) else { panic!("{mode}") };
         assert_eq!(all(&mut reader, &earliest, 7).0, ["0", "3", "4"]);
         assert_eq!(all(&mut reader, &latest, 7).0.len(), 0);
+        // So is one of the first page.
+        set(&answers, first, "200 OK", r#"{"items": [5]}"#);
+        let one = fetch(&mut reader, &Position::default(), 1).unwrap();
+        set(&answers, first, "200 OK", r#"{"items": [6, 7]}"#);
+        let mut other = self::reader(&url, &settings[..if more.0 == "items" { 2 } else { 3 }]);
+        let Err(Error::OutOfRange { earliest, .. }) = fetch(&mut other, &one.next, 7) else { panic!("{mode}") };
+        assert_eq!(fetch(&mut other, &earliest, 7).unwrap().messages.value(0), b"6", "{mode}");
     }
 }
 

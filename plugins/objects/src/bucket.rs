@@ -1,0 +1,164 @@
+//! Requests to the service.
+
+use std::time::{Duration, Instant};
+
+use spout_guest::{
+    Error, Result,
+    net::{Backoff, Client, HttpError, Request, Response},
+    now,
+};
+
+use crate::listing::{Listing, Object, encoded, parse};
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of an object that are asked for at once.
+pub(crate) const CHUNK: u64 = 2 << 20;
+/// Most bytes of an answer: a list of a thousand long names, or a chunk.
+const ANSWER: usize = 8 << 20;
+
+/// A bucket.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    endpoint: String,
+    name: String,
+    prefix: String,
+    client: Client,
+    backoff: Backoff,
+    /// When the fetch has to be over.
+    until: Instant,
+}
+
+/// Why there is nothing of an object.
+#[derive(Debug)]
+pub(crate) enum Failed {
+    /// It is not there any more, or is another one.
+    Gone,
+    Other(Error),
+}
+
+impl Bucket {
+    pub(crate) fn new(endpoint: &str, topic: &str) -> Result<Self> {
+        let (name, prefix) = topic.split_once('/').unwrap_or((topic, ""));
+        let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        if name.is_empty() || !name.bytes().all(letters) {
+            return Err(Error::invalid_config(format!(
+                "the topic `{topic}` does not begin with a bucket: BUCKET/PREFIX"
+            )));
+        }
+        Ok(Self {
+            endpoint: endpoint.trim_end_matches('/').to_owned(),
+            name: name.to_owned(),
+            prefix: prefix.to_owned(),
+            client: Client::new().max_body(ANSWER),
+            backoff: Backoff::default(),
+            until: now(),
+        })
+    }
+
+    /// A fetch begins, which all requests of it have to share.
+    pub(crate) fn begin(&mut self, time: Duration) {
+        self.until = now() + time;
+    }
+
+    fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        let url = format!("{}/{}{path}", self.endpoint, self.name);
+        let left = PATIENCE.min(self.until.saturating_duration_since(now()));
+        match self.client.clone().timeout(left).send(&Request { method: "GET", url: &url, headers, body: &[] }) {
+            Ok(response) => Ok(response),
+            Err(error @ (HttpError::Io(_) | HttpError::Protocol(_))) => Err(self.again(error.into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Trouble that passes is waited out a little longer each time.
+    fn again(&mut self, error: Error) -> Error {
+        match error {
+            Error::Retriable { code, message, .. } => {
+                Error::Retriable { code, message, after: Some(self.backoff.next()) }
+            }
+            error => error,
+        }
+    }
+
+    /// What a status means that is none of those hoped for.
+    fn refused(&mut self, response: &Response) -> Error {
+        let said = String::from_utf8_lossy(&response.body);
+        let between =
+            |tag: &str| said.split_once(&format!("<{tag}>"))?.1.split_once(&format!("</{tag}>")).map(|one| one.0);
+        let code = between("Code").unwrap_or("no reason").chars().take(80).collect::<String>();
+        let message = format!("{}/{}: status {}, {code}", self.endpoint, self.name, response.status);
+        match response.status {
+            408 | 429 | 500.. => self.again(Error::retriable("objects.status", message)),
+            401 | 403 => Error::fatal("objects.denied", message),
+            _ => Error::fatal("objects.status", message),
+        }
+    }
+
+    /// A part of the objects below the prefix, in the order of their names: those after `after`, or what `more` leads to.
+    pub(crate) fn list(&mut self, after: Option<&str>, more: Option<&str>) -> Result<Listing> {
+        let mut path = format!("?list-type=2&encoding-type=url&max-keys=1000&prefix={}", encoded(&self.prefix, false));
+        if let Some(more) = more {
+            path += &format!("&continuation-token={}", encoded(more, false));
+        } else if let Some(after) = after {
+            path += &format!("&start-after={}", encoded(after, false));
+        }
+        let response = self.get(&path, &[])?;
+        if response.status != 200 {
+            return Err(self.refused(&response));
+        }
+        let listing = parse(&String::from_utf8_lossy(&response.body));
+        let listing = listing.map_err(|what| {
+            let message = format!("{}/{}: the answer is no list of objects: {what}", self.endpoint, self.name);
+            self.again(Error::retriable("objects.protocol", message))
+        })?;
+        self.backoff.reset();
+        Ok(listing)
+    }
+
+    /// All objects below the prefix; an error if that takes longer than `time`.
+    pub(crate) fn list_all(&mut self, time: Duration) -> Result<Vec<Object>> {
+        let until = now() + time;
+        let (mut all, mut more) = (Vec::new(), None);
+        loop {
+            let listing = self.list(None, more.as_deref())?;
+            all.extend(listing.objects);
+            more = listing.more;
+            if more.is_none() {
+                return Ok(all);
+            }
+            if now() >= until {
+                let what =
+                    format!("`{}` has too many objects to list them again and again; use `order: name`", self.prefix);
+                return Err(Error::fatal("objects.many", what));
+            }
+        }
+    }
+
+    /// Bytes of an object from `from` on: a chunk, or what is left.
+    pub(crate) fn read(&mut self, object: &Object, from: u64) -> std::result::Result<Vec<u8>, Failed> {
+        let length = CHUNK.min(object.size.saturating_sub(from));
+        let range = format!("bytes={from}-{}", from.saturating_add(length).saturating_sub(1));
+        let headers = [("Range", range.as_str()), ("If-Match", object.etag.as_str())];
+        let headers = headers.get(..if object.etag.is_empty() { 1 } else { 2 }).unwrap_or_default();
+        let response = self.get(&format!("/{}", encoded(&object.key, true)), headers).map_err(Failed::Other)?;
+        let whole = u64::try_from(response.body.len()).unwrap_or(u64::MAX);
+        match response.status {
+            206 if whole == length => {}
+            // A service without ranges gives all of it.
+            200 if from == 0 && whole == object.size => {}
+            404 | 412 | 416 => return Err(Failed::Gone),
+            200 | 206 => {
+                let message = format!("`{}`: {whole} bytes came of {length} that were asked for", object.key);
+                return Err(Failed::Other(self.again(Error::retriable("objects.protocol", message))));
+            }
+            _ => return Err(Failed::Other(self.refused(&response))),
+        }
+        let other = |tag: &str| !object.etag.is_empty() && tag != object.etag;
+        if response.header("etag").is_some_and(other) {
+            return Err(Failed::Gone);
+        }
+        self.backoff.reset();
+        Ok(response.body)
+    }
+}

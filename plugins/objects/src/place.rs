@@ -1,0 +1,107 @@
+//! Where reading goes on: which objects were read, and how far the one that is being read.
+
+use serde::{Deserialize, Serialize};
+use spout_guest::{Error, Position, Result};
+
+use crate::{
+    listing::Object,
+    settings::{Order, Settings},
+};
+
+/// What a position's token says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Place {
+    /// By name: objects up to this name were read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<String>,
+    /// By time: the newest object that was read is of this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) newest: Option<u64>,
+    /// By time: time and hash of the objects that were read, as far back as one may appear late.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) seen: Vec<(u64, u64)>,
+    /// The object that is being read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) within: Option<Within>,
+}
+
+/// A place within an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Within {
+    pub(crate) key: String,
+    pub(crate) etag: String,
+    pub(crate) modified: u64,
+    pub(crate) size: u64,
+    /// Bytes that were read of it, unpacked.
+    pub(crate) at: u64,
+}
+
+impl Within {
+    pub(crate) fn new(object: Object) -> Self {
+        let Object { key, modified, etag, size } = object;
+        Self { key, etag, modified, size, at: 0 }
+    }
+
+    pub(crate) fn object(&self) -> Object {
+        Object { key: self.key.clone(), modified: self.modified, etag: self.etag.clone(), size: self.size }
+    }
+}
+
+impl Place {
+    /// The place of a position; `None` if it has an offset without a token, from which nothing follows.
+    pub(crate) fn parse(position: &Position) -> Result<Option<Self>> {
+        match &position.token {
+            None => Ok(Some(Self::default()).filter(|_| position.offset == 0)),
+            Some(token) => serde_json::from_slice(token).map(Some).map_err(|_| {
+                let token = String::from_utf8_lossy(token);
+                Error::fatal(
+                    "objects.token",
+                    format!("`{token}` at offset {} is no place in a bucket", position.offset),
+                )
+            }),
+        }
+    }
+
+    pub(crate) fn position(&self, offset: u64) -> Position {
+        let token = serde_json::to_vec(self).ok().filter(|_| offset > 0 || *self != Self::default());
+        Position { offset, token }
+    }
+
+    /// Whether an object was not read yet.
+    pub(crate) fn is_new(&self, object: &Object, settings: &Settings) -> bool {
+        match settings.order {
+            Order::Name => self.after.as_ref().is_none_or(|after| object.key > *after),
+            Order::Modified => {
+                let mark = mark(object);
+                let from = self.newest.map_or(0, |newest| newest.saturating_sub(settings.window * 1000));
+                object.modified >= from && !self.seen.contains(&mark)
+            }
+        }
+    }
+
+    /// The same after an object was read.
+    pub(crate) fn passed(mut self, object: &Object, settings: &Settings) -> Self {
+        self.within = None;
+        match settings.order {
+            Order::Name => self.after = Some(object.key.clone()),
+            Order::Modified => {
+                let newest = self.newest.unwrap_or(0).max(object.modified);
+                let from = newest.saturating_sub(settings.window * 1000);
+                self.newest = Some(newest);
+                self.seen.push(mark(object));
+                self.seen.retain(|(modified, _)| *modified >= from);
+            }
+        }
+        self
+    }
+}
+
+/// What an object is known by: its time, and a hash (FNV-1a) of its name and version.
+fn mark(object: &Object) -> (u64, u64) {
+    let bytes = object.key.bytes().chain([0xff]).chain(object.etag.bytes());
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (object.modified, hash)
+}
