@@ -17,6 +17,7 @@
 
 mod auth;
 mod catalog;
+mod change;
 mod changes;
 mod covered;
 mod fault;
