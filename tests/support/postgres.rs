@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -69,7 +69,8 @@ impl Postgres {
     fn ready(&self) -> Result<()> {
         let begun = Instant::now();
         while self.one("select 1").is_err() {
-            ensure!(begun.elapsed() < PATIENCE, "PostgreSQL does not start: {}", self.log());
+            let waits = begun.elapsed() < PATIENCE && !self.ended();
+            ensure!(waits, "PostgreSQL does not start: {}", self.log());
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
@@ -91,6 +92,17 @@ impl Postgres {
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    /// Writes a file into its data directory, which nobody else may read.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn keep(&self, name: &str, content: &str) -> Result<()> {
+        let path = self.data().join(name);
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        if root() { Ok(chown(&path, Some(NOBODY), Some(NOBODY))?) } else { Ok(()) }
     }
 
     /// A client of the database `postgres`.
@@ -170,12 +182,22 @@ impl Postgres {
 
     fn again(&mut self) -> Result<()> {
         let begun = Instant::now();
-        // The processes of one that was killed need a moment to miss it.
-        while let Err(error) = self.server.again() {
-            ensure!(begun.elapsed() < PATIENCE, "{error:#}");
+        loop {
+            // The processes of one that was killed need a moment to miss it, and until then a new one ends after it has listened.
+            let tried = self.server.again().and_then(|()| self.ready());
+            match tried {
+                Err(error) if begun.elapsed() > PATIENCE => return Err(error),
+                Err(_) => self.server.kill()?,
+                Ok(()) => return Ok(()),
+            }
             thread::sleep(Duration::from_millis(50));
         }
-        self.ready()
+    }
+
+    /// Whether its process has ended.
+    fn ended(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.server.id()));
+        stat.map_or(true, |stat| stat.contains(") Z "))
     }
 }
 

@@ -1,10 +1,12 @@
 //! What the server's catalogs say: the slot, and the tables of the publication.
 
+use std::time::Instant;
+
 use spout_guest::{Error, Result};
 
 use crate::{
     Lsn, Settings, fault,
-    pgoutput::Column,
+    pgoutput::{Column, Relation},
     place::Cursor,
     session::{Row, Session, literal, name, text},
 };
@@ -255,4 +257,23 @@ impl KeyColumn {
         let collation = self.collation.as_ref().map(|name| format!(" COLLATE {name}")).unwrap_or_default();
         format!("{text}::{}{collation}", self.kind)
     }
+}
+
+/// The primary key of a table whose identity is not one of columns. A stream cannot ask, so this is another session.
+pub(crate) fn primary_key(settings: &Settings, relation: &Relation, call: Instant) -> Result<Vec<String>> {
+    let mut session = Session::open(settings, false, call)?;
+    let sql = format!(
+        "SELECT a.attname FROM pg_catalog.pg_index i
+         JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+         JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (number, place) ON k.place <= i.indnkeyatts
+         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
+         WHERE i.indisprimary AND n.nspname = {} AND c.relname = {} ORDER BY k.place",
+        literal(&relation.schema),
+        literal(&relation.table)
+    );
+    let rows = session.query("show a primary key", &sql)?;
+    session.close();
+    let key: Vec<String> = rows.iter().filter_map(|row| text(row, 0)).collect();
+    let known = |name: &String| relation.columns.iter().any(|Column { name: column, .. }| column == name);
+    Ok(if key.iter().all(known) { key } else { Vec::new() })
 }

@@ -11,9 +11,10 @@ use spout_guest::{Error, Position, Result, now, pause};
 
 use crate::{
     Lsn, Settings, catalog,
+    change::{Change, Item, Table, filled},
     fault::{self, Report},
     frame::{self, Replicated, Wrong},
-    pgoutput::{self, Cell, Column, Logical, Old, Relation, Tuple},
+    pgoutput::{self, Logical, Old, Relation, Tuple},
     place::Place,
     render::{Deed, Transaction},
     session::{Session, literal, name, text},
@@ -31,52 +32,6 @@ const LEAVING: Duration = Duration::from_secs(2);
 pub(crate) const STEP: u64 = 1 << 20;
 /// Microseconds from 1970 to 2000.
 const EPOCH: i64 = 946_684_800_000_000;
-
-/// A table, and what identifies its rows.
-#[derive(Debug)]
-pub(crate) struct Table {
-    pub(crate) relation: Relation,
-    /// The columns of the key.
-    pub(crate) key: Vec<String>,
-    wanted: bool,
-}
-
-/// A change of one row, or of a whole table.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    pub(crate) table: Rc<Table>,
-    pub(crate) deed: Deed,
-    pub(crate) before: Option<Tuple>,
-    /// Whether only the key is known of what was before.
-    pub(crate) key_only: bool,
-    pub(crate) after: Option<Tuple>,
-    pub(crate) transaction: Transaction,
-}
-
-impl Change {
-    fn bytes(&self) -> usize {
-        let one = |cell: &Cell| if let Cell::Text(text) = cell { text.len() } else { 0 };
-        self.before.iter().chain(&self.after).flatten().map(one).sum()
-    }
-}
-
-impl Item {
-    /// How large it is.
-    pub(crate) fn bytes(&self) -> usize {
-        self.change.as_ref().map_or(0, Change::bytes)
-    }
-}
-
-/// What comes out of the slot.
-#[derive(Debug)]
-pub(crate) struct Item {
-    /// None where only the place changes.
-    pub(crate) change: Option<Change>,
-    /// Where to go on after it.
-    pub(crate) lsn: Lsn,
-    /// Changes given of the transaction there.
-    pub(crate) skip: u64,
-}
 
 /// A replication stream.
 #[derive(Debug)]
@@ -377,7 +332,7 @@ impl Changes {
             (true, _) => {
                 relation.columns.iter().filter(|column| column.key).map(|column| column.name.clone()).collect()
             }
-            (false, true) => primary_key(&self.settings, &relation, self.session.call)?,
+            (false, true) => catalog::primary_key(&self.settings, &relation, self.session.call)?,
             (false, false) => Vec::new(),
         };
         let id = relation.id;
@@ -410,13 +365,6 @@ impl Changes {
     }
 }
 
-/// What an update left as it was is what it was before, where that is known.
-fn filled(after: Tuple, before: Option<&Tuple>) -> Tuple {
-    let Some(before) = before else { return after };
-    let one = |(new, old): (Cell, &Cell)| if new == Cell::Unchanged { old.clone() } else { new };
-    after.into_iter().zip(before).map(one).collect()
-}
-
 /// Starts a stream; what the server says against it.
 fn start(session: &mut Session, sql: &str) -> Result<Option<Report>> {
     session.send(&frame::query(sql))?;
@@ -434,23 +382,4 @@ fn start(session: &mut Session, sql: &str) -> Result<Option<Report>> {
             other => return Err(Wrong(format!("a message of kind {other:#04x} instead of a stream")).into()),
         }
     }
-}
-
-/// The primary key of a table whose identity is not one of columns. A stream cannot ask, so this is another session.
-fn primary_key(settings: &Settings, relation: &Relation, call: Instant) -> Result<Vec<String>> {
-    let mut session = Session::open(settings, false, call)?;
-    let sql = format!(
-        "SELECT a.attname FROM pg_catalog.pg_index i
-         JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-         JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k (number, place) ON k.place <= i.indnkeyatts
-         JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number
-         WHERE i.indisprimary AND n.nspname = {} AND c.relname = {} ORDER BY k.place",
-        literal(&relation.schema),
-        literal(&relation.table)
-    );
-    let rows = session.query("show a primary key", &sql)?;
-    session.close();
-    let key: Vec<String> = rows.iter().filter_map(|row| text(row, 0)).collect();
-    let known = |name: &String| relation.columns.iter().any(|Column { name: column, .. }| column == name);
-    Ok(if key.iter().all(known) { key } else { Vec::new() })
 }

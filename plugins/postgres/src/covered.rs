@@ -6,7 +6,7 @@
 use spout_guest::Result;
 
 use crate::{
-    changes::{Change, Item},
+    change::{Change, Item},
     pgoutput::{Cell, Tuple},
     place::Cursor,
     render::Deed,

@@ -119,6 +119,33 @@ pub(crate) fn startup(parameters: &[(&str, &str)]) -> Bytes {
     })
 }
 
+/// Asks for TLS.
+pub(crate) fn tls() -> [u8; 8] {
+    [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f]
+}
+
+/// What comes before a password of so many bytes and a zero byte.
+pub(crate) fn password_head(length: usize) -> Bytes {
+    let mut head = BytesMut::with_capacity(HEAD);
+    head.put_u8(b'p');
+    head.put_u32(u32::try_from(length).unwrap_or(u32::MAX).saturating_add(5));
+    head.freeze()
+}
+
+/// The first message of a mechanism of SASL.
+pub(crate) fn sasl_first(mechanism: &str, message: &str) -> Bytes {
+    framed(Some(b'p'), |body| {
+        put_text(body, mechanism);
+        body.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+        body.extend_from_slice(message.as_bytes());
+    })
+}
+
+/// A further one.
+pub(crate) fn sasl_last(message: &str) -> Bytes {
+    framed(Some(b'p'), |body| body.extend_from_slice(message.as_bytes()))
+}
+
 /// A statement, or several.
 #[must_use]
 pub(crate) fn query(sql: &str) -> Bytes {

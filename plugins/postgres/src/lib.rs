@@ -15,7 +15,9 @@
 //!
 //! It is told what is committed, and nothing else. What a fetch gives can be had again until then.
 
+mod auth;
 mod catalog;
+mod change;
 mod changes;
 mod covered;
 mod fault;
@@ -94,7 +96,7 @@ impl SharedSource for Postgres {
 register! {
     name: "postgres",
     summary: "the rows of PostgreSQL tables, then every change of them, in commit order",
-    asks: {net: ["*"]},
+    asks: {endpoints: ["server"]},
     source: Postgres,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Place {
     /// Where to go on.
     pub(crate) lsn: Lsn,
     /// Changes of the transaction that is committed at `lsn` which were given, as the server counts them.
-    #[serde(default, skip_serializing_if = "zero")]
+    #[serde(default, skip_serializing_if = "Place::is_zero")]
     pub(crate) skip: u64,
     /// Which rows are still to be read.
     #[serde(default, skip_serializing_if = "Rest::is_none")]
@@ -58,12 +58,11 @@ impl Rest {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn zero(number: &u64) -> bool {
-    *number == 0
-}
-
 impl Place {
+    fn is_zero(number: &u64) -> bool {
+        *number == 0
+    }
+
     /// Before the first row of all tables.
     #[must_use]
     pub(crate) fn rows() -> Self {

@@ -9,7 +9,8 @@ use spout_guest::{Answered, Error, Fetched, Limits, Messages, Position, Progress
 
 use crate::{
     CALL, Lsn, Settings,
-    changes::{self, Change, Changes, Item, STEP},
+    change::{Change, Item},
+    changes::{self, Changes, STEP},
     covered,
     place::{Cursor, Place, Rest},
     render::{self, Deed, Said},

@@ -2,25 +2,28 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use spout_guest::{Error, Result, net::TcpStream, now};
+use bytes::{Bytes, BytesMut};
+use spout_guest::{Error, Result, net::Connection, now};
 
 use crate::{
     Settings,
+    auth::{self, Proof},
     fault::{self, Report},
     frame::{self, Frame, Wrong},
 };
 
 /// How long a connection may take. A call has ten seconds.
-const CONNECT: Duration = Duration::from_secs(3);
+pub(crate) const CONNECT: Duration = Duration::from_secs(3);
 /// How long one statement that reads a catalog may take.
 const ANSWER: Duration = Duration::from_secs(4);
 /// How long the server may take nothing of what is written.
-const WRITE: Duration = Duration::from_secs(3);
+pub(crate) const WRITE: Duration = Duration::from_secs(3);
+/// Bytes of one read.
+const READ: usize = 256 << 10;
 
 /// What holds for every session, so that a value is the same text wherever it comes from.
 const PARAMETERS: [(&str, &str); 12] = [
@@ -45,7 +48,7 @@ pub(crate) type Row = Vec<Option<Bytes>>;
 /// A session.
 #[derive(Debug)]
 pub(crate) struct Session {
-    stream: TcpStream,
+    connection: Connection,
     buffer: BytesMut,
     largest: u32,
     /// When the call has to be over.
@@ -76,10 +79,9 @@ impl Session {
     /// # Errors
     /// The server cannot be reached or refuses.
     pub(crate) fn open(settings: &Settings, replicate: bool, call: Instant) -> Result<Self> {
-        let left = call.saturating_duration_since(now()).min(CONNECT);
-        let stream = TcpStream::connect_within(&settings.address, left).map_err(|error| unreached(settings, &error))?;
+        let connection = auth::dial(settings, call)?;
         let mut session = Self {
-            stream,
+            connection,
             buffer: BytesMut::new(),
             largest: settings.max_message,
             call,
@@ -92,11 +94,11 @@ impl Session {
         let own = [("user", settings.user.as_str()), ("database", settings.database.as_str())];
         let replicate: &[_] = if replicate { &[("replication", "database")] } else { &[] };
         session.send(&frame::startup(&[&own, replicate, &PARAMETERS].concat()))?;
-        let until = session.soon();
+        let (until, mut proof) = (session.soon(), Proof::default());
         loop {
             let Some(frame) = session.frame(until)? else { return Err(slow("let us in")) };
             match frame.kind {
-                b'R' => authenticate(frame.body)?,
+                b'R' => proof.answer(frame.body, settings, &mut session.connection)?,
                 b'S' => session.parameter(frame.body)?,
                 b'v' => return Err(Error::fatal("postgres.version", "the server does not speak protocol 3.0")),
                 // What follows the greeting is as after any statement.
@@ -128,8 +130,7 @@ impl Session {
     /// # Errors
     /// The connection is gone, or the server takes nothing.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> Result<()> {
-        self.stream.set_write_timeout(WRITE);
-        self.stream.write_all(bytes).map_err(|error| broken(&error))
+        self.connection.write_all(bytes).map_err(|error| broken(&error))
     }
 
     /// The next message of the server; `None` if it is not there by then.
@@ -153,12 +154,13 @@ impl Session {
     }
 
     fn read(&mut self, until: Instant) -> Result<bool> {
-        let mut chunk = [0; 64 << 10];
-        self.stream.set_read_timeout(until.saturating_duration_since(now()));
-        match self.stream.read(&mut chunk) {
-            Ok(0) => Err(Error::retriable("postgres.closed", "the server closed the connection")),
-            Ok(count) => {
-                self.buffer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        self.connection.set_read_timeout(until.saturating_duration_since(now()));
+        match self.connection.receive(READ) {
+            Ok(bytes) if bytes.is_empty() => {
+                Err(Error::retriable("postgres.closed", "the server closed the connection"))
+            }
+            Ok(bytes) => {
+                self.buffer.extend_from_slice(&bytes);
                 Ok(true)
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(false),
@@ -240,24 +242,6 @@ impl Session {
     }
 }
 
-/// Answers a request for authentication.
-fn authenticate(mut body: Bytes) -> Result<()> {
-    let how = body.try_get_u32().map_err(frame::short)?;
-    let what = match how {
-        0 => return Ok(()),
-        3 => "a password in the clear",
-        5 => {
-            "an MD5 password, which is not safe: set `password_encryption = 'scram-sha-256'` and the role's password anew"
-        }
-        10 => "a password by SCRAM",
-        _ => "a way to authenticate that is not known here",
-    };
-    Err(Error::fatal(
-        "postgres.auth",
-        format!("the server wants {what}; this plugin can only be trusted (`trust`) so far"),
-    ))
-}
-
 /// A text column of a row; nothing if it is null.
 #[must_use]
 pub(crate) fn text(row: &Row, column: usize) -> Option<String> {
@@ -266,16 +250,6 @@ pub(crate) fn text(row: &Row, column: usize) -> Option<String> {
 
 fn slow(what: &str) -> Error {
     Error::retriable("postgres.slow", format!("the server does not {what} in time"))
-}
-
-fn unreached(settings: &Settings, error: &io::Error) -> Error {
-    let told = format!("cannot connect to {}: {error}", settings.address);
-    match error.kind() {
-        // No grant comes while the pipeline runs.
-        io::ErrorKind::PermissionDenied => Error::fatal("postgres.denied", told),
-        io::ErrorKind::InvalidInput => Error::invalid_config(told),
-        _ => Error::retriable("postgres.unreachable", told),
-    }
 }
 
 fn broken(error: &io::Error) -> Error {

@@ -1,5 +1,7 @@
 //! What a spec says about a database.
 
+use std::{cell::Cell, rc::Rc};
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 use spout_guest::{Error, Result};
@@ -8,12 +10,16 @@ use spout_guest::{Error, Result};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Settings {
-    /// The server: `db.example.com:5432`.
+    /// The endpoint of the spec's grants, or a host and a port that they allow.
+    #[serde(default = "server")]
     pub address: String,
     /// The database.
     pub database: String,
     /// The role, which needs `REPLICATION` and may `SELECT` from the tables.
     pub user: String,
+    /// The secret of the spec's grants that is the password of the role; none if the server trusts us.
+    #[serde(default)]
+    pub secret: Option<String>,
     /// The replication slot, which belongs to this pipeline alone: lower-case letters, digits and underscores. It is created
     /// before the first row is read.
     pub slot: String,
@@ -29,6 +35,14 @@ pub struct Settings {
     /// Longest message of the server in bytes, and so the largest row.
     #[serde(default = "largest")]
     pub max_message: u32,
+    /// Whether it is known that the endpoint has no TLS.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(crate) clear: Rc<Cell<bool>>,
+}
+
+fn server() -> String {
+    "server".into()
 }
 
 fn largest() -> u32 {

@@ -1,12 +1,12 @@
 //! A server that follows a script: what it reads does not matter to it, only that something comes.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::TcpListener,
+    io::{self, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     thread::JoinHandle,
 };
 
-use crate::Settings;
+use crate::{Settings, frame};
 
 /// One connection: for each answer, a message is read first.
 pub(crate) type Script = Vec<Vec<u8>>;
@@ -55,6 +55,17 @@ pub(crate) fn alive(end: u64, answer: bool) -> Vec<u8> {
     message(b'd', &[&b"k"[..], &end.to_be_bytes(), &[0; 8], &[u8::from(answer)]].concat())
 }
 
+/// Reads something; there is no TLS.
+fn heard(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let count = stream.read(buffer)?;
+        if buffer[..count] != frame::tls() {
+            return Ok(count);
+        }
+        stream.write_all(b"N")?;
+    }
+}
+
 /// What becomes of a connection when its script is over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
@@ -74,7 +85,7 @@ pub(crate) fn serve(end: End, scripts: Vec<Script>) -> (Settings, JoinHandle<Vec
             let (mut stream, _) = listener.accept().unwrap();
             let mut buffer = [0; 4096];
             for answer in script {
-                match stream.read(&mut buffer) {
+                match heard(&mut stream, &mut buffer) {
                     Ok(count) if count > 0 => read.extend_from_slice(&buffer[..count]),
                     _ => break,
                 }

@@ -3,7 +3,7 @@
 use spout_guest::{Criteria, Error, Limits, Position, SharedReader as _, SharedSource as _};
 
 use super::server::{End, Script, alive, done, error, greeting, message, rows, serve};
-use crate::{Postgres, place::Place};
+use crate::{Postgres, Settings, place::Place};
 
 fn limits() -> Limits {
     Limits { messages: 100, bytes: 1 << 20, timeout: std::time::Duration::from_millis(20) }
@@ -60,14 +60,44 @@ fn garbage_is_no_protocol() {
 }
 
 #[test]
-fn only_trust_is_answered() {
-    for (how, code) in [(3_u32, "postgres.auth"), (5, "postgres.auth"), (10, "postgres.auth"), (7, "postgres.auth")] {
-        check(vec![message(b'R', &how.to_be_bytes())], &Position::at(0), code, false);
+fn what_proves_too_little_is_not_answered() {
+    let start = Position::at(0);
+    let plain = [&10_u32.to_be_bytes()[..], b"SCRAM-SHA-1\0\0"].concat();
+    let scram = [&10_u32.to_be_bytes()[..], b"SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"].concat();
+    for asked in [3_u32, 5, 7, 8] {
+        check(vec![message(b'R', &asked.to_be_bytes())], &start, "postgres.auth", false);
     }
+    check(vec![message(b'R', &plain)], &start, "postgres.auth", false);
+    // There is no secret to prove.
+    check(vec![message(b'R', &scram)], &start, "postgres.auth", false);
+    check(vec![message(b'R', &11_u32.to_be_bytes())], &start, "postgres.protocol", true);
     check(vec![error("28000", "no pg_hba.conf entry")], &Position::at(0), "postgres.refused", false);
     check(vec![error("3D000", "database does not exist")], &Position::at(0), "postgres.database", false);
     check(vec![error("57P03", "the database system is starting up")], &Position::at(0), "postgres.unavailable", true);
     check(vec![error("53300", "too many clients")], &Position::at(0), "postgres.unavailable", true);
+}
+
+/// A server that lets us in without its own proof, or with a wrong one, does not know the password.
+#[test]
+fn a_server_proves_itself() {
+    spout_guest::testing::set_secret("password", "sesame");
+    let offered = message(b'R', &[&10_u32.to_be_bytes()[..], b"SCRAM-SHA-256\0\0"].concat());
+    let (settings, served) = serve(
+        End::Close,
+        vec![
+            vec![[offered.clone(), greeting()].concat()],
+            vec![offered.clone(), message(b'R', &[&11_u32.to_be_bytes()[..], b"r=other,s=AAAA,i=4096"].concat())],
+            vec![offered, message(b'R', &[&12_u32.to_be_bytes()[..], b"v=AAAA"].concat())],
+        ],
+    );
+    let settings = Settings { secret: Some("password".into()), ..settings };
+    for code in ["postgres.auth", "scram.protocol", "scram.server"] {
+        let mut source = Postgres::open("pub", settings.clone()).unwrap();
+        let error = source.resolve(0, Criteria::Latest, limits().timeout).unwrap_err();
+        assert!(matches!(&error, Error::Fatal { code: found, .. } if found == code), "{error} instead of {code}");
+        assert!(!error.to_string().contains("sesame"));
+    }
+    served.join().unwrap();
 }
 
 #[test]
